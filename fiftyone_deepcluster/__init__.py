@@ -1,0 +1,47 @@
+"""Deep clustering for FiftyOne datasets, and for plain lists of images.
+
+The names below load what they need when first used: importing this package imports neither
+FiftyOne nor torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "cluster": "fiftyone_deepcluster.dataset.session",
+    "resume": "fiftyone_deepcluster.dataset.session",
+    "assign": "fiftyone_deepcluster.dataset.session",
+    "load_run": "fiftyone_deepcluster.dataset.runs",
+    "list_runs": "fiftyone_deepcluster.dataset.runs",
+    "delete_run": "fiftyone_deepcluster.dataset.runs",
+    "rename_run": "fiftyone_deepcluster.dataset.runs",
+    "Run": "fiftyone_deepcluster.dataset.runs",
+    "review": "fiftyone_deepcluster.dataset.review",
+    "fit": "fiftyone_deepcluster.fitting",
+    "FitResult": "fiftyone_deepcluster.fitting",
+    "list_methods": "fiftyone_deepcluster.recipes.base",
+    "Options": "fiftyone_deepcluster.recipes.base",
+    "DeepCluster": "fiftyone_deepcluster.recipes.deepcluster",
+    "DeepClusterManifold": "fiftyone_deepcluster.recipes.deepcluster_manifold",
+    "Frozen": "fiftyone_deepcluster.recipes.frozen",
+    "Round": "fiftyone_deepcluster.record",
+    "RunRecord": "fiftyone_deepcluster.record",
+    "StopReason": "fiftyone_deepcluster.record",
+    "Observer": "fiftyone_deepcluster.observer",
+    "DeepClusterError": "fiftyone_deepcluster.errors",
+}
+
+__all__ = [*_WHERE, "__version__"]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> object:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_WHERE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""The FiftyOne App: operators and panels, thin over ``dataset``."""

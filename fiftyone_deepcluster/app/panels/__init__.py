@@ -1,0 +1,1 @@
+"""Panels of the plugin, one file each."""

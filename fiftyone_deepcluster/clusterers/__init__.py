@@ -1,0 +1,1 @@
+"""Vectors in, clusters out. One file a family of algorithms; see ``base`` for the contract."""

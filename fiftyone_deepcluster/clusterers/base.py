@@ -1,0 +1,81 @@
+"""The contract of a clusterer, and of the space it works in.
+
+``Space`` changes the geometry before clustering (identity, or UMAP); ``Clusterer`` finds the
+clusters in it. Both take and give tensors and keep the device of what they were given.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from fiftyone_deepcluster.registry import Part, Registry
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class ClusterRequest:
+    """What is asked of a clusterer.
+
+    Attributes:
+        n_clusters: number of clusters, or None where the clusterer finds it by itself.
+        seed: makes the result repeatable on one machine.
+        start: (K, D) centres of the last round for a warm start, or None. A clusterer may ignore it.
+    """
+
+    n_clusters: int | None
+    seed: int = 0
+    start: torch.Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Clustering:
+    """Clusters of N vectors.
+
+    Attributes:
+        labels: (N,) int64 on the CPU in 0..K-1, every number in use; -1 marks noise (density methods).
+        centers: (K, D) float32, the mean of each cluster's vectors, on the vectors' device.
+        confidence: (N,) float32 on the CPU in 0..1: the posterior where the method has one,
+            else 1 - d1/d2 of the distances to the nearest and the second nearest centre.
+        objective: what the method minimises (inertia of k-means, minus log-likelihood of a mixture).
+        scores: further figures for the record.
+    """
+
+    labels: torch.Tensor
+    centers: torch.Tensor
+    confidence: torch.Tensor
+    objective: float
+    scores: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def n_clusters(self) -> int:
+        """Number of clusters found."""
+        return len(self.centers)
+
+
+class Clusterer(Part):
+    """Groups vectors."""
+
+    @abstractmethod
+    def cluster(self, vectors: torch.Tensor, request: ClusterRequest) -> Clustering:
+        """Cluster ``vectors`` (N, D) float32.
+
+        Raises:
+            InputError: fewer vectors than clusters, NaN or infinite values, or n_clusters missing
+                where the method needs it. The message says which and what to do.
+        """
+
+
+class Space(Part):
+    """A change of geometry before clustering."""
+
+    @abstractmethod
+    def embed(self, vectors: torch.Tensor, seed: int) -> torch.Tensor:
+        """(N, D) -> (N, d) float32 on the same device."""
+
+
+CLUSTERERS: Registry[Clusterer] = Registry("clusterers", Clusterer)  # type: ignore[type-abstract]
+SPACES: Registry[Space] = Registry("clusterers", Space)  # type: ignore[type-abstract]

@@ -1,0 +1,1 @@
+"""FiftyOne in and out: the only core package that imports fiftyone."""

@@ -1,0 +1,1 @@
+"""From the network's features to the vectors that are clustered."""

@@ -1,0 +1,1 @@
+"""Networks whose forward pass gives features and logits."""

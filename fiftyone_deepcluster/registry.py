@@ -1,0 +1,161 @@
+"""Names for parts: built-in files are found by themselves, outside packages by entry points.
+
+A *part* is a small frozen pydantic model with one verb. Its fields are its options: they feed the
+SDK signature, the App's form, the run record and the documentation. To add one, write one file in
+the family's package and decorate the class::
+
+    @CLUSTERERS.register
+    class MyClusterer(Clusterer):
+        name: Literal["mine"] = "mine"
+        strength: float = Field(1.0, gt=0, description="How strongly to ...")
+
+        def cluster(self, vectors, request): ...
+
+A package outside this one exposes an entry point in the group ``fiftyone_deepcluster.clusterers``
+that loads such a class.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import core_schema
+
+from fiftyone_deepcluster.errors import OptionsError
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+    from pydantic.json_schema import JsonSchemaValue
+
+_PACKAGE = "fiftyone_deepcluster"
+
+
+class Part(BaseModel):
+    """A small frozen model with one verb; ``name`` is how users ask for it.
+
+    The first line of a part's docstring is its help text in the App.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: str
+
+
+P = TypeVar("P", bound=Part)
+
+
+class Registry(Generic[P]):
+    """The parts of one family by name.
+
+    Args:
+        family: package below ``fiftyone_deepcluster`` whose modules hold the built-in parts, and
+            suffix of the entry-point group for outside ones.
+        base: class that every part of the family derives from.
+    """
+
+    def __init__(self, family: str, base: type[P]) -> None:
+        self.family = family
+        self.base = base
+        self._parts: dict[str, type[P]] = {}
+        self._loaded = False
+
+    def register(self, part: type[P]) -> type[P]:
+        """Class decorator: add ``part`` under the default of its ``name`` field."""
+        name = part.model_fields["name"].default
+        if not isinstance(name, str):
+            raise TypeError(f'{part.__name__} needs `name: Literal["..."] = "..."`')
+        known = self._parts.get(name)
+        if known is not None and known.__qualname__ != part.__qualname__:
+            raise TypeError(
+                f"the name {name!r} in {self.family} is taken by {known.__qualname__}; choose another"
+            )
+        self._parts[name] = part
+        return part
+
+    def names(self) -> list[str]:
+        """All names, sorted."""
+        self._load()
+        return sorted(self._parts)
+
+    def get(self, name: str) -> type[P]:
+        """The class registered under ``name``."""
+        self._load()
+        if name not in self._parts:
+            known = ", ".join(sorted(self._parts))
+            raise OptionsError(f"there is no {name!r} among the {self.family}; choose one of: {known}")
+        return self._parts[name]
+
+    def parse(self, value: object) -> P:
+        """A part from a part, a name, or a dict with ``name`` and options.
+
+        Raises:
+            OptionsError: the name is unknown or an option does not fit.
+        """
+        if isinstance(value, self.base):
+            return value
+        if isinstance(value, str):
+            return self.get(value)()  # type: ignore[call-arg]
+        if isinstance(value, dict) and isinstance(value.get("name"), str):
+            try:
+                return self.get(value["name"]).model_validate(value)
+            except ValidationError as error:
+                raise OptionsError(explain(error, value["name"])) from error
+        raise OptionsError(
+            f"{value!r} names no part of {self.family}; give one of {', '.join(self.names())}, "
+            'or {"name": ..., its options}'
+        )
+
+    def _load(self) -> None:
+        if self._loaded:
+            return
+        self._loaded = True
+        package = importlib.import_module(f"{_PACKAGE}.{self.family}")
+        for module in pkgutil.iter_modules(package.__path__):
+            importlib.import_module(f"{package.__name__}.{module.name}")
+        for point in entry_points(group=f"{_PACKAGE}.{self.family}"):
+            self.register(point.load())
+
+
+class PartOf:
+    """Annotation for an option that holds a part: ``Annotated[Clusterer, PartOf(CLUSTERERS)]``."""
+
+    def __init__(self, registry: Registry[Any]) -> None:
+        self.registry = registry
+
+    def __get_pydantic_core_schema__(
+        self, source: object, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        """Validate through the registry; serialise as a dict with the name."""
+        return core_schema.no_info_plain_validator_function(
+            self._validate,
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                lambda part: part.model_dump(mode="json")
+            ),
+        )
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """One alternative for every registered part."""
+        registry = self.registry
+        return {"anyOf": [registry.get(name).model_json_schema() for name in registry.names()]}
+
+    def _validate(self, value: object) -> Part:
+        return self.registry.parse(value)  # type: ignore[no-any-return]
+
+
+def explain(error: ValidationError, what: str) -> str:
+    """Pydantic's complaints in one sentence each: option, value, need."""
+    lines = []
+    for item in error.errors():
+        where = ".".join(str(step) for step in item["loc"]) or what
+        if item["type"] == "extra_forbidden":
+            lines.append(f"{what} has no option {where!r}")
+        elif item["type"] == "value_error":
+            lines.append(str(item["msg"]).removeprefix("Value error, "))
+        else:
+            lines.append(f"{where}={item['input']!r}: {item['msg'].lower()}")
+    return "; ".join(lines)

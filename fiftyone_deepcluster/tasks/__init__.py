@@ -1,0 +1,1 @@
+"""Pseudo-tasks: what each batch is taught."""

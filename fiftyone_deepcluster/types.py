@@ -1,0 +1,106 @@
+"""The few values that travel through the loop.
+
+Shapes use B for a batch, N for all readable images, D for feature dimensions, K for clusters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A mini-batch, on the device.
+
+    Attributes:
+        images: (B, C, H, W) float32 in 0..1, augmented.
+        rows: (B,) int64 on the CPU, the row of each image in the corpus.
+    """
+
+    images: torch.Tensor
+    rows: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a network says of a batch.
+
+    Attributes:
+        features: (B, D) the representation that is clustered.
+        logits: (B, K) scores of the head; a (B, 0) tensor where there is no head.
+    """
+
+    features: torch.Tensor
+    logits: torch.Tensor
+
+
+@dataclass(frozen=True)
+class ClassTargets:
+    """One pseudo-class for each image of a batch: (B,) int64; -1 is not taught."""
+
+    labels: torch.Tensor
+
+
+@dataclass(frozen=True)
+class PairTargets:
+    """For each pair of a batch whether both belong together.
+
+    Attributes:
+        same: (B, B) float32, 1 for pairs taken as similar and 0 as dissimilar.
+        chosen: (B, B) float32, 1 for the pairs that are taught at all.
+    """
+
+    same: torch.Tensor
+    chosen: torch.Tensor
+
+
+Targets = ClassTargets | PairTargets
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one round trains on.
+
+    Attributes:
+        order: (M,) int64, the rows to draw, in order; repeats are allowed.
+        n_outputs: outputs of the new head, or None to keep the head.
+        epoch_starts: positions in ``order`` where an epoch begins; empty for one epoch.
+    """
+
+    order: NDArray[np.int64]
+    n_outputs: int | None = None
+    epoch_starts: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """The cluster of every image, at one moment.
+
+    Attributes:
+        labels: (N,) int64, the cluster of each image.
+        confidence: (N,) float32 in 0..1.
+        distance: (N,) float32, Euclidean distance to the cluster's centre in ``embeddings``.
+        margin: (N,) float32, distance to the second nearest centre less ``distance``.
+        embeddings: (N, D) float32, the vectors that were clustered.
+        centers: (K, D) float32, mean embedding of each cluster, row = cluster id.
+        scores: figures of the part that assigned, for the record.
+    """
+
+    labels: NDArray[np.int64]
+    confidence: NDArray[np.float32]
+    distance: NDArray[np.float32]
+    margin: NDArray[np.float32]
+    embeddings: NDArray[np.float32]
+    centers: NDArray[np.float32]
+    scores: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def n_clusters(self) -> int:
+        """Number of clusters, empty ones included."""
+        return len(self.centers)
