@@ -51,14 +51,16 @@ class Registry(Generic[P]):
     """The parts of one family by name.
 
     Args:
-        family: package below ``fiftyone_deepcluster`` whose modules hold the built-in parts, and
-            suffix of the entry-point group for outside ones.
+        family: what the parts are called, and suffix of the entry-point group for outside ones.
         base: class that every part of the family derives from.
+        package: package below ``fiftyone_deepcluster`` whose modules hold the built-in parts;
+            the family's own by default.
     """
 
-    def __init__(self, family: str, base: type[P]) -> None:
+    def __init__(self, family: str, base: type[P], package: str | None = None) -> None:
         self.family = family
         self.base = base
+        self._package = package or family
         self._parts: dict[str, type[P]] = {}
         self._loaded = False
 
@@ -112,7 +114,7 @@ class Registry(Generic[P]):
         if self._loaded:
             return
         self._loaded = True
-        package = importlib.import_module(f"{_PACKAGE}.{self.family}")
+        package = importlib.import_module(f"{_PACKAGE}.{self._package}")
         for module in pkgutil.iter_modules(package.__path__):
             importlib.import_module(f"{package.__name__}.{module.name}")
         for point in entry_points(group=f"{_PACKAGE}.{self.family}"):

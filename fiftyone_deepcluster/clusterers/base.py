@@ -78,4 +78,4 @@ class Space(Part):
 
 
 CLUSTERERS: Registry[Clusterer] = Registry("clusterers", Clusterer)  # type: ignore[type-abstract]
-SPACES: Registry[Space] = Registry("clusterers", Space)  # type: ignore[type-abstract]
+SPACES: Registry[Space] = Registry("spaces", Space, "clusterers")  # type: ignore[type-abstract]
