@@ -1,0 +1,182 @@
+"""Cluster numbers: compact, the same from round to round, and what became of each image.
+
+Labels are (N,) integers; -1 is an image without a cluster (noise, or unreadable) and stays -1.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fiftyone_deepcluster.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    Labels = NDArray[np.int64]
+
+# Far below the one image that an edge of the overlap is worth: padding is used only where nothing is left.
+_PADDING = 1e-6
+
+
+def compact(labels: ArrayLike) -> Labels:
+    """Labels renumbered 0..k-1 in order of first use; -1 stays."""
+    labels = np.asarray(labels)
+    kept = labels >= 0
+    found, first, inverse = np.unique(labels[kept], return_index=True, return_inverse=True)
+    rank = np.empty(len(found), np.int64)
+    rank[np.argsort(first)] = np.arange(len(found))
+    result = np.full(labels.shape, -1, np.int64)
+    result[kept] = rank[inverse]
+    return result
+
+
+def numbered(values: Sequence[object]) -> tuple[Labels, list[str]]:
+    """Class names or numbers as (N,) int64 and the classes' names, sorted; None and NaN become -1."""
+    known = [value is not None and value == value for value in values]  # noqa: PLR0124 - NaN differs from itself
+    texts = [str(value) for value, here in zip(values, known, strict=True) if here]
+    names = sorted(set(texts))
+    number = {name: index for index, name in enumerate(names)}
+    labels = np.full(len(known), -1, np.int64)
+    labels[np.asarray(known, bool)] = [number[text] for text in texts]
+    return labels, names
+
+
+def cluster_names(n_clusters: int) -> list[str]:
+    """``cluster-00``, ``cluster-01`` ...: padded so that sorting by name is sorting by number."""
+    width = max(2, len(str(n_clusters - 1)))
+    return [f"cluster-{index:0{width}d}" for index in range(n_clusters)]
+
+
+def overlap(labels: ArrayLike, reference: ArrayLike, shape: tuple[int, int] | None = None) -> Any:
+    """How many images each pair of clusters shares, as a sparse matrix.
+
+    Args:
+        labels: (N,) int, rows of the result.
+        reference: (N,) int, columns of the result.
+        shape: of the result; by default one row and one column for each label in use, ascending.
+
+    Returns:
+        scipy CSR matrix (K, C) int64. Images that are -1 on either side are left out.
+
+    Raises:
+        InputError: the two are not of the same length.
+    """
+    from scipy import sparse
+
+    labels, reference = np.asarray(labels, np.int64), np.asarray(reference, np.int64)
+    if labels.shape != reference.shape or labels.ndim != 1:
+        raise InputError(
+            f"labels of shape {labels.shape} and reference of shape {reference.shape} cannot be compared; "
+            "give one label an image on both sides, in the same order"
+        )
+    kept = (labels >= 0) & (reference >= 0)
+    rows, columns = labels[kept], reference[kept]
+    if shape is None:
+        (used, rows), (seen, columns) = (np.unique(side, return_inverse=True) for side in (rows, columns))
+        shape = (len(used), len(seen))
+    return sparse.csr_array((np.ones(len(rows), np.int64), (rows, columns)), shape=shape)
+
+
+def best_match(counts: Any) -> tuple[Labels, Labels]:
+    """One-to-one match of rows and columns that shares the most images.
+
+    The Hungarian problem, solved on the sparse overlap: 10,000 x 10,000 clusters take seconds and no
+    dense matrix. Each row gets a padding column of its own, so that a full match always exists.
+
+    Args:
+        counts: (K, C) sparse matrix of ``overlap``.
+
+    Returns:
+        Matched rows and their columns, at most min(K, C); pairs without a shared image are left out.
+    """
+    from scipy import sparse
+    from scipy.sparse.csgraph import min_weight_full_bipartite_matching
+
+    n_rows, n_columns = counts.shape
+    if not counts.nnz:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    padding = _PADDING * sparse.identity(n_rows)
+    padded = sparse.hstack([counts.astype(np.float64), padding], format="csr")
+    rows, columns = min_weight_full_bipartite_matching(padded, maximize=True)
+    real = columns < n_columns
+    return rows[real].astype(np.int64), columns[real].astype(np.int64)
+
+
+def match_to(labels: ArrayLike, n_clusters: int, previous: ArrayLike, n_previous: int) -> Labels:
+    """New numbers for the clusters of ``labels``, so that they keep those of ``previous``.
+
+    A cluster takes the number of the previous cluster that it is matched to; the match shares the most
+    images over all. The others take the lowest free numbers. With as many clusters as before the result is a
+    permutation; with fewer, numbers of vanished clusters stay empty; with more, new ones follow.
+
+    Args:
+        labels: (N,) int in 0..n_clusters-1, -1 for none.
+        n_clusters: clusters of ``labels``, empty ones included.
+        previous: (N,) int in 0..n_previous-1, -1 for none.
+        n_previous: clusters of ``previous``, empty ones included.
+
+    Returns:
+        (n_clusters,) int64 below max(n_clusters, n_previous): the new number of each cluster.
+    """
+    rows, columns = best_match(overlap(labels, previous, (n_clusters, n_previous)))
+    numbers = np.full(n_clusters, -1, np.int64)
+    numbers[rows] = columns
+    free = np.setdiff1d(np.arange(max(n_clusters, n_previous)), columns)
+    rest = numbers < 0
+    numbers[rest] = free[: rest.sum()]
+    return numbers
+
+
+def renumber(labels: ArrayLike, numbers: Labels) -> Labels:
+    """``numbers[labels]``, with -1 kept."""
+    labels = np.asarray(labels, np.int64)
+    if not len(numbers):
+        return np.array(labels)
+    renumbered: Labels = np.where(labels < 0, np.int64(-1), numbers[labels])
+    return renumbered
+
+
+def changes(round_labels: ArrayLike) -> NDArray[np.int32]:
+    """How often each image moved between adjacent rounds: (N, R) -> (N,) int32."""
+    round_labels = np.asarray(round_labels)
+    moved: NDArray[np.int32] = np.sum(round_labels[:, 1:] != round_labels[:, :-1], axis=1, dtype=np.int32)
+    return moved
+
+
+def stability(round_labels: ArrayLike, window: int = 3) -> NDArray[np.float32]:
+    """Share of each image's final cluster-mates that it already had in the last rounds.
+
+    For image i and round r: (images that share i's final cluster and its cluster in r, less i) divided by
+    (images of i's final cluster, less i); the mean over the ``window`` rounds before the last. Counted from
+    one contingency table a round, never N x N.
+
+    Args:
+        round_labels: (N, R) int, whose ids need not mean the same from round to round.
+        window: rounds to look back on; fewer where there are not as many.
+
+    Returns:
+        (N,) float32 in 0..1. An image alone in its cluster has lost nobody: 1. NaN for an image without a
+        final cluster, and for all where there is no earlier round.
+    """
+    round_labels = np.asarray(round_labels, np.int64)
+    final = round_labels[:, -1]
+    earlier = [round_labels[:, index] for index in range(round_labels.shape[1] - 1)][-window:]
+    if not earlier:
+        return np.full(len(final), np.nan, np.float32)
+    share: NDArray[np.float64] = np.mean([_kept_mates(final, labels) for labels in earlier], axis=0)
+    share[final < 0] = np.nan
+    return share.astype(np.float32)
+
+
+def _kept_mates(final: Labels, earlier: Labels) -> NDArray[np.float64]:
+    here = final >= 0
+    mates = np.bincount(final[here], minlength=1)[final] - 1
+    pairs = final * (int(earlier.max(initial=0)) + 1) + earlier
+    _, pair, count = np.unique(pairs, return_inverse=True, return_counts=True)
+    kept = np.where(earlier >= 0, count[pair] - 1, 0)
+    share: NDArray[np.float64] = np.where(mates > 0, kept / np.maximum(mates, 1), 1.0)
+    return share
