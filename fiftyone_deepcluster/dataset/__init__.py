@@ -1,1 +1,1 @@
-"""FiftyOne in and out: the only core package that imports fiftyone."""
+"""FiftyOne in and out: datasets become images, results become fields, runs are kept and reviewed."""
