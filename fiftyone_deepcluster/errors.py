@@ -6,6 +6,8 @@
     ├── InputError (ValueError)          a value that cannot work: options, images, names
     │   ├── OptionsError                 an option, or a combination of options
     │   └── ImagesError                  the images: none, unreadable, of the wrong kind
+    │       └── UnreadableImageError     one image: which, and why
+    ├── CancelledError                   the observer asked to stop
     ├── MissingDependencyError (ImportError)   an optional package that this call needs
     ├── CheckpointError                  a checkpoint that cannot be read or does not fit
     └── RunError                         a run stored on a dataset
@@ -33,6 +35,27 @@ class OptionsError(InputError):
 
 class ImagesError(InputError):
     """The images given cannot be clustered."""
+
+
+class UnreadableImageError(ImagesError):
+    """One image cannot be read.
+
+    Attributes:
+        path: the file.
+        reason: why, without the path.
+        lasting: whether the file itself is at fault; False where another try may succeed (no
+            permission, a package missing), so that the outcome is not remembered.
+    """
+
+    def __init__(self, path: str, reason: str, *, lasting: bool = True) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+        self.lasting = lasting
+
+
+class CancelledError(DeepClusterError):
+    """The observer asked to stop before the work was complete."""
 
 
 class MissingDependencyError(DeepClusterError, ImportError):

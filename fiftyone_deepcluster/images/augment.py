@@ -1,0 +1,184 @@
+"""Random changes of training images: one warp a batch, every image with its own draw.
+
+Crop, resize, rotation, shear, zoom, shift and flip are composed into one affine map an image, so pixels
+are interpolated once. Draws are made on the CPU from the generator given: the same seed gives the same
+changes on every device.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from fiftyone_deepcluster.errors import OptionsError
+
+if TYPE_CHECKING:
+    import torch
+
+# Numbers drawn an image, always all of them: an option switched on leaves the other draws as they are.
+_DRAWS = 12
+
+
+class Augment(BaseModel):
+    """How training images are changed at random; by default not at all."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rotate: float = Field(0.0, ge=0, le=180, description="Degrees to either side.")
+    shift: float = Field(0.0, ge=0, le=1, description="Fraction of the side, in both directions.")
+    scale: tuple[float, float] = Field((1.0, 1.0), description="Least and most zoom; above 1 enlarges.")
+    shear: float = Field(0.0, ge=0, le=1, description="Sideways fraction of the height, either way.")
+    crop: tuple[float, float] | None = Field(
+        None, description="Least and most fraction of the area that is cut out and resized; none: no cut."
+    )
+    ratio: tuple[float, float] = Field((3 / 4, 4 / 3), description="Aspect ratio of the cut.")
+    flip: bool = Field(False, description="Mirror left to right, every other time.")
+    brightness: float = Field(0.0, ge=0, le=1, description="Fraction brighter or darker.")
+    contrast: float = Field(0.0, ge=0, le=1, description="Fraction more or less contrast.")
+    padding: Literal["border", "zeros"] = Field(
+        "border", description="What lies outside the image: its border pixels repeated, or black."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Augment:
+        for name, most in (("scale", math.inf), ("crop", 1.0), ("ratio", math.inf)):
+            value = getattr(self, name)
+            if value is not None and not 0 < value[0] <= value[1] <= most:
+                raise ValueError(f"{name}={value}: give two numbers, 0 < low <= high <= {most:g}")
+        return self
+
+    def apply(self, images: torch.Tensor, size: int, generator: torch.Generator) -> torch.Tensor:
+        """Change every image by its own draw.
+
+        Args:
+            images: (B, C, H, W) uint8, or float in 0..1.
+            size: side of the result in pixels.
+            generator: of the CPU.
+
+        Returns:
+            (B, C, size, size) float32 in 0..1, on the device of ``images``.
+        """
+        import torch
+
+        if not (self._warps() or self.flip or self._relights()):
+            return plain(images, size)
+        draws = torch.rand(len(images), _DRAWS, generator=generator)
+        if self._warps():
+            result = self._warp(_as_float(images), size, draws)
+        else:
+            result = plain(images, size)
+            if self.flip:
+                mirrored = (draws[:, 0] < 0.5).to(images.device).view(-1, 1, 1, 1)
+                result = torch.where(mirrored, result.flip(-1), result)
+        return self._relight(result, draws) if self._relights() else result
+
+    def _warps(self) -> bool:
+        return bool(self.rotate or self.shift or self.shear or self.crop or self.scale != (1.0, 1.0))
+
+    def _relights(self) -> bool:
+        return bool(self.brightness or self.contrast)
+
+    def _warp(self, images: torch.Tensor, size: int, draws: torch.Tensor) -> torch.Tensor:
+        from torch.nn import functional
+
+        height, width = images.shape[2:]
+        maps = self._maps(height, width, size, draws).to(images.device)
+        shape = [len(images), images.shape[1], size, size]
+        grid = functional.affine_grid(maps, shape, align_corners=False)
+        return functional.grid_sample(
+            images, grid, mode="bilinear", padding_mode=self.padding, align_corners=False
+        )
+
+    def _maps(self, height: int, width: int, size: int, draws: torch.Tensor) -> torch.Tensor:
+        """(B, 2, 3): from -1..1 of the result to -1..1 of the image, both from edge to edge."""
+        import torch
+
+        center_x, center_y, half_w, half_h = self._windows(height, width, size, draws)
+        angle = _spread(draws[:, 1], math.radians(self.rotate))
+        shear = _spread(draws[:, 2], self.shear)
+        zoom = _between(draws[:, 3], self.scale)
+        mirror = torch.where(draws[:, 0] < 0.5, -1.0, 1.0) if self.flip else torch.ones(len(draws))
+        cos, sin = angle.cos() / zoom, angle.sin() / zoom
+        # Rotation @ [[1, shear], [0, 1]] @ diag(mirror * half_w, half_h), in pixels of the image.
+        rows = (
+            (cos * mirror * half_w, (cos * shear - sin) * half_h, center_x),
+            (sin * mirror * half_w, (sin * shear + cos) * half_h, center_y),
+        )
+        maps = torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)
+        return maps / torch.tensor([width / 2, height / 2]).view(1, 2, 1)
+
+    def _windows(
+        self, height: int, width: int, size: int, draws: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Centre (less the image's own) and half sides of what is cut out, in pixels, each (B,)."""
+        import torch
+
+        if self.crop is None:
+            top, left, side = _center(height, width, size)
+            half = torch.full((len(draws),), side / 2)
+            half_w = half_h = half
+            x = torch.full((len(draws),), left + side / 2 - width / 2)
+            y = torch.full((len(draws),), top + side / 2 - height / 2)
+        else:
+            area = _between(draws[:, 6], self.crop) * height * width
+            low, high = (math.log(value) for value in self.ratio)
+            ratio = _between(draws[:, 7], (low, high)).exp()
+            half_w = (area * ratio).sqrt().clamp(max=width) / 2
+            half_h = (area / ratio).sqrt().clamp(max=height) / 2
+            x = _spread(draws[:, 8], 1.0) * (width / 2 - half_w)
+            y = _spread(draws[:, 9], 1.0) * (height / 2 - half_h)
+        x = x + _spread(draws[:, 4], self.shift) * 2 * half_w
+        y = y + _spread(draws[:, 5], self.shift) * 2 * half_h
+        return x, y, half_w, half_h
+
+    def _relight(self, images: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
+        draws = draws.to(images.device).view(-1, _DRAWS, 1, 1)
+        bright = images * (1 + _spread(draws[:, 10:11], self.brightness))
+        mean = bright.mean(dim=(1, 2, 3), keepdim=True)
+        return ((bright - mean) * (1 + _spread(draws[:, 11:12], self.contrast)) + mean).clamp(0, 1)
+
+
+def plain(images: torch.Tensor, size: int) -> torch.Tensor:
+    """The centre of every image, nothing random.
+
+    Args:
+        images: (B, C, H, W) uint8, or float in 0..1; smaller ones are enlarged.
+        size: side of the result in pixels.
+
+    Returns:
+        (B, C, size, size) float32 in 0..1.
+    """
+    from torch.nn import functional
+
+    top, left, side = _center(images.shape[2], images.shape[3], size)
+    result = _as_float(images[:, :, top : top + side, left : left + side])
+    if side == size:
+        return result
+    return functional.interpolate(result, (size, size), mode="bilinear", align_corners=False)
+
+
+def _center(height: int, width: int, size: int) -> tuple[int, int, int]:
+    """Top, left and side of the centre cut: ``size``, or the shorter side of smaller images."""
+    if size < 1:
+        raise OptionsError(f"size={size} is no image side; give at least 1")
+    side = min(size, height, width)
+    return (height - side) // 2, (width - side) // 2, side
+
+
+def _as_float(images: torch.Tensor) -> torch.Tensor:
+    import torch
+
+    if images.dtype == torch.uint8:
+        return images.float().div_(255)
+    return images.float()
+
+
+def _spread(draws: torch.Tensor, most: float) -> torch.Tensor:
+    """Uniform in -most..most."""
+    return (draws * 2 - 1) * most
+
+
+def _between(draws: torch.Tensor, bounds: tuple[float, float]) -> torch.Tensor:
+    return bounds[0] + draws * (bounds[1] - bounds[0])

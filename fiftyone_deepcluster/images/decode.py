@@ -1,0 +1,307 @@
+"""A file to pixels: whatever the format and depth, out come upright 8-bit grey or RGB images.
+
+Choices made here:
+
+* Transparent pixels are composited on white: it is what browsers and image viewers show, so clusters
+  are made of what a person sees.
+* More than 8 bits are windowed by percentiles of the image (``intensity.to_uint8``); DICOM by its own
+  window (``dicom``).
+* EXIF orientation is applied before a box is cut, since boxes are drawn on upright images.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from fiftyone_deepcluster.errors import UnreadableImageError
+from fiftyone_deepcluster.images.intensity import CHANNELS, Color, recolor, refuse_bomb, to_uint8
+from fiftyone_deepcluster.images.source import has_no_color
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from fiftyone_deepcluster.images.source import Box, ImageRef
+
+_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_DICOM_SUFFIXES = {".dcm", ".dicom", ".dic", ".ima"}
+_DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
+_GREY_MODES = ("1", "L", "LA", *_DEEP_MODES)
+# JPEG decodes at a fraction of its size; twice the wanted size is left for the antialiased resize.
+_DRAFT_GAP = 2
+# Side at which colour is looked for.
+_GLANCE = 32
+# Characters of a reason: some decoders list all they tried.
+_LONGEST_REASON = 300
+
+
+@dataclass(frozen=True)
+class Decode:
+    """How images are brought to one shape.
+
+    Attributes:
+        size: side in pixels of the square result.
+        color: channels of the result.
+        crop: True resizes the shorter side to ``size`` and cuts the centre, as DeepCluster's
+            evaluation does; False stretches both sides.
+    """
+
+    size: int
+    color: Color
+    crop: bool = True
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of a decoded image."""
+        return self.size, self.size, CHANNELS[self.color]
+
+
+def read_image(ref: ImageRef, color: Color) -> NDArray[np.uint8]:
+    """All pixels of an image, upright, its box cut out.
+
+    Returns:
+        (H, W, C) uint8 with C = 1 for grey and 3 for rgb.
+
+    Raises:
+        UnreadableImageError: the file is missing, damaged or no image, or the box or frame is not
+            in it.
+    """
+    with _reporting(ref.path):
+        return _pixels(_load(ref, color))
+
+
+def decode_image(ref: ImageRef, decode: Decode) -> NDArray[np.uint8]:
+    """An image at the size and colour asked for; large JPEGs are decoded at a fraction.
+
+    Returns:
+        (size, size, C) uint8.
+
+    Raises:
+        UnreadableImageError: as ``read_image``.
+    """
+    with _reporting(ref.path):
+        image = _load(ref, decode.color, at_least=decode.size)
+        return _pixels(_fit(image, decode.size, decode.size, decode.crop))
+
+
+def fit_to(image: NDArray[np.uint8], height: int, width: int, *, crop: bool = True) -> NDArray[np.uint8]:
+    """Resize with antialiasing.
+
+    Args:
+        image: (H, W, C) uint8, C of 1 or 3.
+        height: wanted, in pixels.
+        width: wanted, in pixels.
+        crop: cut the centre of the right aspect ratio; False stretches.
+
+    Returns:
+        (height, width, C) uint8.
+    """
+    return _pixels(_fit(_picture(image), height, width, crop))
+
+
+def describe(ref: ImageRef) -> tuple[int, int, bool]:
+    """Height, width (of the box) and whether there is no colour; from the header where it tells.
+
+    Raises:
+        UnreadableImageError: as ``read_image``.
+    """
+    with _reporting(ref.path):
+        if _kind(ref.path) == "picture":
+            return _describe_picture(ref)
+        image = _load(ref, "rgb")
+        return image.height, image.width, has_no_color(np.asarray(image))
+
+
+def _describe_picture(ref: ImageRef) -> tuple[int, int, bool]:
+    with Image.open(ref.path) as image:
+        width, height = image.size
+        if _orientation(image) >= 5:
+            width, height = height, width
+        grey = image.mode in _GREY_MODES and "transparency" not in image.info
+    if not grey:
+        grey = has_no_color(np.asarray(_load(ref, "rgb", at_least=_GLANCE)))
+    left, top, right, bottom = _edges(ref.box, height, width)
+    return bottom - top, right - left, grey
+
+
+def _kind(path: str) -> str:
+    with Path(path).open("rb") as file:
+        head = file.read(132)
+    if not head:
+        raise ValueError("the file is empty")
+    if head[128:] == b"DICM" or Path(path).suffix.lower() in _DICOM_SUFFIXES:
+        return "dicom"
+    return "tiff" if head[:4] in _TIFF_MAGIC else "picture"
+
+
+def _load(ref: ImageRef, color: Color, at_least: int = 0) -> Image.Image:
+    """An image in mode L or RGB; no side of the box ends below ``at_least`` because of speed."""
+    kind = _kind(ref.path)
+    image = None
+    if kind == "dicom":
+        from fiftyone_deepcluster.images.dicom import read_dicom
+
+        image = _picture(recolor(read_dicom(ref.path, ref.frame), color))
+    elif kind == "tiff":
+        deep = _read_deep_tiff(ref)
+        image = None if deep is None else _picture(recolor(deep, color))
+    if image is None:
+        image = _load_picture(ref, color, at_least)
+    if ref.box is None:
+        return image
+    return image.crop(_edges(ref.box, image.height, image.width))
+
+
+def _load_picture(ref: ImageRef, color: Color, at_least: int) -> Image.Image:
+    with Image.open(ref.path) as image:
+        if ref.frame:
+            _seek(image, ref.frame)
+        if at_least and image.format == "JPEG" and image.mode == "RGB":
+            _draft(image, ref.box, color, at_least)
+        image.load()
+        flat = _flatten(image, color)
+        turn = _UPRIGHT.get(_orientation(image))
+    return flat if turn is None else flat.transpose(turn)
+
+
+def _seek(image: Image.Image, frame: int) -> None:
+    try:
+        image.seek(frame)
+    except EOFError:
+        count = getattr(image, "n_frames", 1)
+        raise ValueError(f"has no frame {frame}, only 0 to {count - 1}") from None
+
+
+def _draft(image: Image.Image, box: Box | None, color: Color, at_least: int) -> None:
+    _, _, box_width, box_height = box or (0.0, 0.0, 1.0, 1.0)
+    # The smaller part of the two serves both axes, so a rotated image needs no care.
+    part = max(min(box_width, box_height), 1e-3)
+    side = math.ceil(at_least * _DRAFT_GAP / part)
+    image.draft("L" if color == "grey" else "RGB", (side, side))
+
+
+def _flatten(image: Image.Image, color: Color) -> Image.Image:
+    """Any mode to L or RGB."""
+    if image.mode in _DEEP_MODES:
+        return _picture(recolor(to_uint8(np.asarray(image))[..., None], color))
+    if image.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        ground = Image.new("RGBA", image.size, "white")
+        ground.alpha_composite(image.convert("RGBA"))
+        image = ground.convert("RGB")
+    return image.convert("L" if color == "grey" else "RGB")
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:
+        # Damaged metadata raises anything; viewers then show the image as it is stored.
+        return 1
+
+
+def _read_deep_tiff(ref: ImageRef) -> NDArray[np.uint8] | None:
+    """(H, W, C) of a TIFF with more than 8 bits; None where Pillow reads it better."""
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(ref.path) as file:
+            if ref.frame >= len(file.pages):
+                raise ValueError(f"has no frame {ref.frame}, only 0 to {len(file.pages) - 1}")
+            page: Any = file.pages[ref.frame]
+            if page.dtype is None or page.dtype.itemsize == 1 or page.axes not in ("YX", "YXS", "SYX"):
+                return None
+            refuse_bomb(page.imagelength, page.imagewidth)
+            values = page.asarray()
+    except tifffile.TiffFileError:
+        return None
+    values = np.moveaxis(values, 0, -1) if page.axes == "SYX" else values
+    values = values[..., None] if values.ndim == 2 else values
+    pixels = to_uint8(values if values.shape[-1] > 2 else values[..., :1])
+    return 255 - pixels if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE else pixels
+
+
+def _edges(box: Box | None, height: int, width: int) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of a relative box in pixels; at least one pixel."""
+    if box is None:
+        return 0, 0, width, height
+    x, y, box_width, box_height = box
+    if not (all(map(math.isfinite, box)) and box_width > 0 and box_height > 0):
+        raise ValueError(f"the box {box} has no area")
+    if x >= 1 or y >= 1 or x + box_width <= 0 or y + box_height <= 0:
+        raise ValueError(f"the box {box} lies outside the image; x, y, width, height are relative, 0..1")
+    left, right = _span(x, box_width, width)
+    top, bottom = _span(y, box_height, height)
+    return left, top, right, bottom
+
+
+def _span(start: float, length: float, side: int) -> tuple[int, int]:
+    first = min(max(round(start * side), 0), side - 1)
+    last = min(max(round((start + length) * side), first + 1), side)
+    return first, last
+
+
+def _fit(image: Image.Image, height: int, width: int, crop: bool) -> Image.Image:
+    if image.size == (width, height):
+        return image
+    part_width, part_height = float(image.width), float(image.height)
+    if crop:
+        zoom = min(image.width / width, image.height / height)
+        part_width, part_height = width * zoom, height * zoom
+    left, top = (image.width - part_width) / 2, (image.height - part_height) / 2
+    part = (left, top, min(left + part_width, image.width), min(top + part_height, image.height))
+    return image.resize((width, height), Image.Resampling.BILINEAR, box=part)
+
+
+def _picture(pixels: NDArray[np.uint8]) -> Image.Image:
+    return Image.fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels))
+
+
+def _pixels(image: Image.Image) -> NDArray[np.uint8]:
+    pixels = np.asarray(image)
+    return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+@contextmanager
+def _reporting(path: str) -> Iterator[None]:
+    """Turn whatever a decoder raises into one error that names the file and the reason."""
+    try:
+        yield
+    except UnreadableImageError:
+        raise
+    except Exception as error:
+        # Decoders of damaged files raise anything: struct.error, SyntaxError, KeyError, zlib.error ...
+        reason, lasting = _explain(error)
+        raise UnreadableImageError(path, reason, lasting=lasting) from error
+
+
+def _explain(error: Exception) -> tuple[str, bool]:
+    """Why an image cannot be read, and whether the file itself is at fault."""
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file", True
+    if isinstance(error, UnidentifiedImageError):
+        return "it is not an image, or of a format that is not supported", True
+    if isinstance(error, MemoryError):
+        return "it needs more memory than there is", False
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"the file cannot be read: {error.strerror}", False
+    text = " ".join(str(error).split())[:_LONGEST_REASON] or type(error).__name__
+    known = isinstance(error, ValueError | OSError | Image.DecompressionBombError)
+    return (text if known else f"damaged ({type(error).__name__}: {text})"), True

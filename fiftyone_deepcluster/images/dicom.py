@@ -1,0 +1,141 @@
+"""DICOM to 8-bit pixels as a viewer would first show them.
+
+Stored values -> modality LUT or rescale -> VOI LUT or the first window (percentiles where there is none
+that fits) -> inverted for MONOCHROME1. DICOM PS3.3 C.11.1, C.11.2 and C.7.6.3.1.2.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fiftyone_deepcluster.errors import UnreadableImageError
+from fiftyone_deepcluster.images.intensity import refuse_bomb, stretch, to_uint8
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_INSTALL = 'pip install "fiftyone-deepcluster[dicom]"'
+# Where multi-frame objects keep what single-frame ones have at the top level: PS3.3 C.7.6.16.
+_GROUPS = ("PixelValueTransformationSequence", "FrameVOILUTSequence", "PixelIntensityRelationshipLUTSequence")
+
+
+def read_dicom(path: str, frame: int = 0) -> NDArray[np.uint8]:
+    """One frame of a DICOM file.
+
+    Returns:
+        (H, W, C) uint8: C = 1 for monochrome and 3 for palette and colour images.
+
+    Raises:
+        UnreadableImageError: not DICOM, no pixels, no such frame, or a package for its compression
+            is not installed.
+    """
+    import pydicom
+
+    header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
+    _check(header, path, frame)
+    stored = _stored(header, path, frame)
+    kind = header.PhotometricInterpretation
+    if kind == "PALETTE COLOR":
+        return _palette(stored, header)
+    if stored.ndim == 3:
+        return _eight_bits(stored[..., :3], int(header.BitsStored))
+    if header.BitsStored == 1:
+        return stretch(stored, 0.0, 1.0)[..., None]
+    pixels = _shown(stored, _settings(header, frame))
+    return (255 - pixels if kind == "MONOCHROME1" else pixels)[..., None]
+
+
+def _check(header: Any, path: str, frame: int) -> None:
+    if "Rows" not in header or "Columns" not in header:
+        reason = "it is a DICOM object without an image" if "SOPClassUID" in header else "it is not DICOM"
+        raise UnreadableImageError(path, reason)
+    count = int(header.get("NumberOfFrames") or 1)
+    if not 0 <= frame < count:
+        raise UnreadableImageError(path, f"has no frame {frame}, only 0 to {count - 1}")
+    refuse_bomb(header.Rows, header.Columns)
+
+
+def _stored(header: Any, path: str, frame: int) -> NDArray[Any]:
+    """(H, W) or (H, W, 3) stored values, colour converted to RGB by the decoder."""
+    from pydicom.pixels import pixel_array
+
+    try:
+        # By path: of a long recording only this frame is read.
+        values: NDArray[Any] = pixel_array(path, index=frame)
+    except AttributeError as error:
+        if "no 'Pixel Data'" not in str(error):
+            raise
+        raise UnreadableImageError(path, "it is a DICOM object without an image") from error
+    except RuntimeError as error:
+        if "missing dependencies" not in str(error):
+            raise
+        syntax = header.file_meta.TransferSyntaxUID.name
+        raise UnreadableImageError(
+            path, f"{syntax} needs a decoder that is not installed; {_INSTALL}", lasting=False
+        ) from error
+    return values
+
+
+def _settings(header: Any, frame: int) -> Any:
+    """The header with the frame's own rescale and window lifted to the top level."""
+    groups = [*header.get("SharedFunctionalGroupsSequence", ())]
+    groups += [*header.get("PerFrameFunctionalGroupsSequence", ())][frame : frame + 1]
+    for group in groups:
+        for name in _GROUPS:
+            for item in group.get(name, ()):
+                header.update(item)
+    return header
+
+
+def _shown(stored: NDArray[Any], header: Any) -> NDArray[np.uint8]:
+    """(H, W) stored values to 8 bits by the header's own window, or by percentiles."""
+    from pydicom.pixels import apply_modality_lut
+
+    values = np.asarray(apply_modality_lut(stored, header))
+    pixels = _windowed(values, header)
+    if pixels is None or (pixels.min() == pixels.max() and values.min() < values.max()):
+        # No window, or one that shows nothing of this image.
+        return to_uint8(_without_padding(values, stored, header))
+    return pixels
+
+
+def _windowed(values: NDArray[Any], header: Any) -> NDArray[np.uint8] | None:
+    from pydicom.pixels import apply_voi, apply_windowing
+
+    try:
+        if header.get("VOILUTSequence"):
+            bits = int(header.VOILUTSequence[0].LUTDescriptor[2])
+            return stretch(apply_voi(values, header), 0.0, 2.0**bits - 1)
+        if "WindowCenter" not in header or "WindowWidth" not in header:
+            return None
+        center, width = (np.ravel(header[name].value)[0] for name in ("WindowCenter", "WindowWidth"))
+        # What the window makes of values far below and above it: its output's black and white.
+        ends = np.array([-1.0, 1.0]) * (abs(float(width)) + 1.0) * 100.0 + float(center)
+        low, high = apply_windowing(ends, header)
+        return stretch(apply_windowing(values, header), float(low), float(high))
+    except (ValueError, TypeError, IndexError, AttributeError, NotImplementedError):
+        # Windows of no width, empty values and tables of the wrong length are common in the wild.
+        return None
+
+
+def _without_padding(values: NDArray[Any], stored: NDArray[Any], header: Any) -> NDArray[Any]:
+    """Values with those marked as outside the scan set to NaN, so that no window includes them."""
+    padding = header.get("PixelPaddingValue")
+    if not isinstance(padding, int) or (stored == padding).all():
+        return values
+    return np.where(stored == padding, np.nan, values)
+
+
+def _palette(stored: NDArray[Any], header: Any) -> NDArray[np.uint8]:
+    from pydicom.pixels import apply_color_lut
+
+    colors = np.asarray(apply_color_lut(stored, header))
+    return _eight_bits(colors[..., :3], colors.dtype.itemsize * 8)
+
+
+def _eight_bits(colors: NDArray[Any], bits: int) -> NDArray[np.uint8]:
+    if bits <= 8:
+        return colors.astype(np.uint8)
+    return stretch(colors, 0.0, 2.0**bits - 1)

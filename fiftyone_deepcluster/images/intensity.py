@@ -1,0 +1,111 @@
+"""Pixel values of any depth and channel count to 8-bit grey or RGB."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Color = Literal["grey", "rgb"]
+CHANNELS: dict[str, int] = {"grey": 1, "rgb": 3}
+
+# Percentiles of the values that become black and white: robust against a few hot pixels.
+_LOW, _HIGH = 0.5, 99.5
+# Percentiles of larger images are taken over an even sample of about this many values.
+_SAMPLE = 500_000
+
+
+def to_uint8(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Bring pixel values of any depth to 8 bits.
+
+    Whole numbers within 0..255 stay as they are. Everything else is windowed: the 0.5 and 99.5
+    percentiles of the finite values become 0 and 255. NaN becomes black.
+
+    Args:
+        values: pixel values of one image, of any shape and real dtype.
+
+    Returns:
+        uint8 of the same shape; all zeros for a constant image that does not fit 8 bits.
+
+    Raises:
+        ValueError: not one value is finite.
+    """
+    if values.dtype == np.uint8:
+        return np.asarray(values, np.uint8)
+    if values.dtype == np.bool_:
+        return np.where(values, np.uint8(255), np.uint8(0))
+    if _fits(values):
+        return values.astype(np.uint8)
+    finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values.ravel()
+    if finite.size == 0:
+        raise ValueError("not one pixel has a finite value")
+    low, high = _window(finite)
+    return stretch(values, low, high)
+
+
+def stretch(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
+    """Linearly map ``low``..``high`` to 0..255, clipped; NaN to 0."""
+    if not high > low:
+        return np.zeros(values.shape, np.uint8)
+    scaled = (values.astype(np.float64) - low) * (255.0 / (high - low))
+    scaled = np.nan_to_num(scaled, nan=0.0, posinf=255.0, neginf=0.0)
+    return np.rint(np.clip(scaled, 0.0, 255.0)).astype(np.uint8)
+
+
+def recolor(pixels: NDArray[np.uint8], color: Color) -> NDArray[np.uint8]:
+    """Convert between grey and RGB.
+
+    Args:
+        pixels: (..., C) uint8; the channel is grey for C of 1 or 2 (grey and opacity), and red,
+            green, blue come first otherwise.
+        color: what is wanted.
+
+    Returns:
+        (..., 1) or (..., 3) uint8. Grey is ITU-R 601 luma in the fixed-point form that Pillow uses,
+        so that both ways of reading agree.
+    """
+    if pixels.shape[-1] <= 2:
+        grey = pixels[..., :1]
+        return grey if color == "grey" else np.repeat(grey, 3, axis=-1)
+    if color == "rgb":
+        return pixels[..., :3]
+    wide = pixels[..., :3].astype(np.uint32)
+    luma = wide[..., 0] * 19595 + wide[..., 1] * 38470 + wide[..., 2] * 7471 + 0x8000
+    return (luma >> 16).astype(np.uint8)[..., None]
+
+
+def refuse_bomb(height: int, width: int) -> None:
+    """Refuse an image too large to be honest, by the limit that Pillow has for its own formats.
+
+    Raises:
+        ValueError: more pixels than twice ``PIL.Image.MAX_IMAGE_PIXELS``.
+    """
+    from PIL import Image
+
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and height * width > 2 * limit:
+        raise ValueError(
+            f"declares {height} x {width} pixels, more than the {2 * limit} that are read; "
+            "raise PIL.Image.MAX_IMAGE_PIXELS if the file is to be trusted"
+        )
+
+
+def _fits(values: NDArray[Any]) -> bool:
+    if values.size == 0:
+        return True
+    # NaN fails both comparisons.
+    if not (values.min() >= 0 and values.max() <= 255):
+        return False
+    return values.dtype.kind in "iu" or bool(np.array_equal(values, np.rint(values)))
+
+
+def _window(finite: NDArray[Any]) -> tuple[float, float]:
+    sample = finite[:: max(1, finite.size // _SAMPLE)].astype(np.float64)
+    low, high = np.percentile(sample, [_LOW, _HIGH])
+    if high > low:
+        return float(low), float(high)
+    # Nearly all values are one: the few others are what there is to see.
+    return float(finite.min()), float(finite.max())

@@ -1,0 +1,185 @@
+"""The cache's folder: one entry a set of images, locks, and a bound on the disk space used.
+
+An entry ``key`` is three files: ``key.npy`` the pixels, ``key.json`` what is known of them (its time of
+change is the last use), ``key.lock`` locked by whoever uses the entry: shared to read, exclusive to build
+or to delete. Locks are ``flock``: they end with their process, however it ends. Pixels are built in
+``key.part`` and renamed, so an entry with a ``key.json`` is complete.
+
+The bound is on what is *kept*: an entry in use is never deleted, and one set of images larger than the
+bound is still decoded where the disk has room.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import logging
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fiftyone_deepcluster.errors import ImagesError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+logger = logging.getLogger(__name__)
+
+FOLDER_VARIABLE = "FIFTYONE_DEEPCLUSTER_CACHE"
+BOUND_VARIABLE = "FIFTYONE_DEEPCLUSTER_CACHE_GB"
+_DEFAULT_BOUND_GB = 20.0
+# Left free on the disk: the database and the person's own work need some.
+_RESERVE = 2**29
+_POLL_SECONDS = 0.1
+_NO_LOCKS_HERE = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
+
+
+class Lock:
+    """A lock that is held until ``release`` or the end of the process."""
+
+    def __init__(self, file: int) -> None:
+        self._file = file
+
+    def release(self) -> None:
+        """Let go; doing so twice is fine."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+class Shelf:
+    """The cache's folder.
+
+    Args:
+        folder: where; by default ``~/.cache/fiftyone-deepcluster/images`` or what
+            ``FIFTYONE_DEEPCLUSTER_CACHE`` says.
+    """
+
+    def __init__(self, folder: str | Path | None = None) -> None:
+        chosen = folder or os.environ.get(FOLDER_VARIABLE) or "~/.cache/fiftyone-deepcluster/images"
+        self.folder = Path(chosen).expanduser()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ImagesError(
+                f"the image cache {self.folder} cannot be made: {error.strerror}; "
+                f"set {FOLDER_VARIABLE} to a folder that can be written"
+            ) from error
+
+    def pixels(self, key: str) -> Path:
+        """File of an entry's pixels."""
+        return self.folder / f"{key}.npy"
+
+    def facts(self, key: str) -> Path:
+        """File of what is known of an entry; it exists only where the entry is complete."""
+        return self.folder / f"{key}.json"
+
+    def part(self, key: str) -> Path:
+        """File that an entry's pixels are built in."""
+        return self.folder / f"{key}.part"
+
+    def lock(self, key: str, *, exclusive: bool) -> Lock | None:
+        """Lock an entry; None where others hold a lock that excludes this one."""
+        path = self.folder / f"{key}.lock"
+        while True:
+            file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            if not _flock(file, exclusive):
+                os.close(file)
+                return None
+            # Whoever deletes an entry deletes its lock file: a lock on a deleted file is none.
+            if _is_still(file, path):
+                return Lock(file)
+            os.close(file)
+
+    def wait(self, key: str, pause: Callable[[], None]) -> Lock:
+        """Lock an entry to read it, once nobody builds it; ``pause`` is called meanwhile, may raise."""
+        while (lock := self.lock(key, exclusive=False)) is None:
+            pause()
+            time.sleep(_POLL_SECONDS)
+        return lock
+
+    def make_room(self, need: int) -> None:
+        """Delete leftovers, then least recently used entries until ``need`` more bytes fit.
+
+        Raises:
+            ImagesError: the disk has no room, even so.
+        """
+        self._sweep()
+        used = sorted(self._entries())
+        kept = sum(size for _, size, _ in used)
+        for _, size, key in used:
+            if kept + need <= _bound() and self._free() >= need + _RESERVE:
+                break
+            if self._delete(key):
+                kept -= size
+        if self._free() < need + _RESERVE:
+            raise ImagesError(
+                f"decoded images need {need / 1e9:.1f} GB and the disk of {self.folder} has "
+                f"{self._free() / 1e9:.1f} GB free; free some, set {FOLDER_VARIABLE} to a folder on a "
+                "larger disk, or lower image_size"
+            )
+        if need > _bound():
+            logger.warning(
+                "Decoded images take %.1f GB, more than the %.1f GB that the cache keeps (%s)",
+                need / 1e9, _bound() / 1e9, BOUND_VARIABLE,
+            )  # fmt: skip
+
+    def _entries(self) -> list[tuple[float, int, str]]:
+        """Last use, bytes and key of every complete entry."""
+        found = []
+        for path in self.folder.glob("*.json"):
+            # Another process may delete it meanwhile.
+            with contextlib.suppress(FileNotFoundError):
+                found.append((path.stat().st_mtime, self.pixels(path.stem).stat().st_size, path.stem))
+        return found
+
+    def _sweep(self) -> None:
+        """Delete what processes left behind that ended while building or deleting."""
+        for path in [*self.folder.glob("*.part"), *self.folder.glob("*.npy"), *self.folder.glob("*.lock")]:
+            if not self.facts(path.stem).exists():
+                self._delete(path.stem)
+
+    def _delete(self, key: str) -> bool:
+        lock = self.lock(key, exclusive=True)
+        if lock is None:
+            return False
+        # Facts first and the lock last: at no time is there a complete entry without pixels.
+        for path in (self.facts(key), self.pixels(key), self.part(key), self.folder / f"{key}.lock"):
+            path.unlink(missing_ok=True)
+        lock.release()
+        return True
+
+    def _free(self) -> int:
+        return shutil.disk_usage(self.folder).free
+
+
+def _bound() -> float:
+    """Bytes that the cache may keep."""
+    text = os.environ.get(BOUND_VARIABLE)
+    try:
+        return float(text or _DEFAULT_BOUND_GB) * 1e9
+    except ValueError:
+        raise ImagesError(f"{BOUND_VARIABLE}={text!r} is no number; give gigabytes, such as 50") from None
+
+
+def _flock(file: int, exclusive: bool) -> bool:
+    try:
+        fcntl.flock(file, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        # Some network file systems know no locks. Entries are complete all the same, because of the
+        # rename, and a deleted file that is open can still be read.
+        if error.errno not in _NO_LOCKS_HERE:
+            raise
+    return True
+
+
+def _is_still(file: int, path: Path) -> bool:
+    try:
+        return path.stat().st_ino == os.fstat(file).st_ino
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,156 @@
+"""Where the corpus reads decoded images from: an array in memory, or a file of the cache.
+
+Both serve uint8 (B, H, W, C) by row. The file is read by position rather than mapped: pages of a map
+count as resident memory, so one pass over a large data set would look, to memory limits too, as if all
+of it had been loaded.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from fiftyone_deepcluster.errors import ImagesError
+from fiftyone_deepcluster.images.intensity import CHANNELS, Color, recolor
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+
+    from fiftyone_deepcluster.images.shelf import Lock
+
+
+class ImageStore(Protocol):
+    """Decoded images of one size, by row.
+
+    Attributes:
+        shape: (M, H, W, C) of the readable images.
+        kept: (M,) int64, the row of each in the list that was given.
+        errors: row in the list that was given -> why that image cannot be read.
+    """
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]: ...  # noqa: D102 - see Attributes
+    @property
+    def kept(self) -> NDArray[np.int64]: ...  # noqa: D102
+    @property
+    def errors(self) -> dict[int, str]: ...  # noqa: D102
+
+    def read(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """(B, H, W, C) uint8 of rows in 0..M-1, in the order asked, repeats allowed."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the images; closing twice is fine."""
+        ...
+
+    def __enter__(self) -> ImageStore: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+class ArrayStore:
+    """Serves an array of the right size as it is; colour is converted batch by batch."""
+
+    def __init__(self, images: NDArray[np.uint8], color: Color) -> None:
+        self._images = images
+        self._color = color
+        self.shape: tuple[int, int, int, int] = (*images.shape[:3], CHANNELS[color])
+        self.kept = np.arange(len(images), dtype=np.int64)
+        self.errors: dict[int, str] = {}
+
+    def read(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """(B, H, W, C) uint8 of these rows."""
+        return recolor(self._images[rows], self._color)
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def __enter__(self) -> ArrayStore:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+class FileStore:
+    """Serves images from a file of the cache; the file stays in the cache while this is open.
+
+    Reading is safe from several threads.
+
+    Args:
+        path: file of N images, row after row.
+        shape: (N, H, W, C) of the file.
+        offset: where the first image begins, in bytes.
+        errors: row -> why that image cannot be read; its pixels in the file mean nothing.
+        lock: kept until ``close``.
+    """
+
+    def __init__(
+        self, path: Path, shape: tuple[int, int, int, int], offset: int, errors: dict[int, str], lock: Lock
+    ) -> None:
+        self._file = os.open(path, os.O_RDONLY)
+        self._offset = offset
+        self._lock = lock
+        self.errors = errors
+        self.kept = np.setdiff1d(
+            np.arange(shape[0], dtype=np.int64),
+            np.fromiter(errors, np.int64, len(errors)),
+            assume_unique=True,
+        )
+        self.shape: tuple[int, int, int, int] = (len(self.kept), *shape[1:])
+
+    def read(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """(B, H, W, C) uint8 of these rows; the file is read front to back, neighbours at once."""
+        rows = self.kept[rows]
+        order = np.argsort(rows, kind="stable")
+        # Where all rows are in order the images can be read to where they are wanted.
+        sorted_already = bool((order[1:] > order[:-1]).all())
+        pixels = np.empty((len(rows), *self.shape[1:]), np.uint8)
+        self._read_sorted(rows[order], pixels)
+        if sorted_already:
+            return pixels
+        result = np.empty_like(pixels)
+        result[order] = pixels
+        return result
+
+    def close(self) -> None:
+        """Close the file; the cache may delete it from now on."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+            self._lock.release()
+
+    def _read_sorted(self, rows: NDArray[np.int64], pixels: NDArray[np.uint8]) -> None:
+        if self._file < 0:
+            raise ImagesError("the images were closed; open them again")
+        each = int(np.prod(self.shape[1:]))
+        flat = memoryview(pixels.reshape(-1))  # type: ignore[arg-type]
+        breaks = np.flatnonzero(np.diff(rows) != 1) + 1
+        starts = np.concatenate([[0], breaks]).tolist() if len(rows) else []
+        ends = [*starts[1:], len(rows)]
+        for start, end, row in zip(starts, ends, rows[starts].tolist(), strict=True):
+            self._read_at(self._offset + row * each, flat[start * each : end * each])
+
+    def _read_at(self, position: int, target: memoryview) -> None:
+        # One call reads 2 GiB at most.
+        while len(target):
+            done = os.preadv(self._file, [target], position)
+            if done == 0:
+                raise ImagesError("the cache file is shorter than it was; delete it and run again")
+            target = target[done:]
+            position += done
+
+    def __enter__(self) -> FileStore:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
