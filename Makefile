@@ -1,0 +1,93 @@
+# make demo          cluster scikit-learn's digits into FiftyOne; tables here, pictures in examples/output/
+# make demo OPEN=1   the same, then open the App on them
+# make test          all tests, the real App in a browser included; ARGS="tests/core -x" for some
+# make check         ruff, mypy, import-linter, codespell
+# make bench NAME=loop
+# make clean         remove everything made here, the environment included
+#
+# VENV=path chooses the virtual environment, PYTHON=python3.12 the interpreter it is made with.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+IN_RANGE := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
+# the first interpreter in range; found when it is needed, not before
+PYTHON ?= $(firstword $(foreach name,python3 python3.12 python3.13 python3.11 python3.10,\
+	$(shell $(name) -c '$(IN_RANGE)' 2>/dev/null && echo $(name))))
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench clean install browser
+
+help:
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
+
+demo: $(VENV)/.installed
+	$(BIN)/python examples/quickstart.py
+	@if [ -n "$(OPEN)" ]; then $(BIN)/fiftyone-deepcluster open deepcluster-digits; fi
+
+test: $(VENV)/.installed-test browser
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+
+bench: $(VENV)/.installed-dev
+	@test -n "$(NAME)" || { echo "name one: make bench NAME=loop (see benchmarks/README.md)" >&2; exit 2; }
+	$(BIN)/python -m benchmarks.$(NAME) $(ARGS)
+
+install: $(VENV)/.installed
+
+clean:
+	rm -rf "$(VENV)" build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find fiftyone_deepcluster tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
+	find examples/output -mindepth 1 ! -name .gitkeep -delete
+
+# --- the environment; the stamps make a second call quick --------------------------------------------
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.10 to 3.13 is needed and none was found." \
+	  "Debian, Ubuntu: sudo apt-get install python3 python3-venv; or: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c '$(IN_RANGE)' || { echo "$(PYTHON) is $$($(PYTHON) --version 2>&1);" \
+	  "Python 3.10 to 3.13 is needed: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) cannot make virtual environments." \
+	  "Debian, Ubuntu: sudo apt-get install python3-venv (or python3.X-venv for another python3.X)" >&2; exit 1; }
+	$(PYTHON) -m venv "$(VENV)"
+
+# FiftyOne's own mongod stays where it runs; only where its download failed another one is installed
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	@echo "Installing into $(VENV): torch, FiftyOne and the rest take several GB and some minutes."
+	$(PIP_INSTALL) -e '.[plots]'
+	$(BIN)/fiftyone-deepcluster doctor --fix-mongod
+	$(BIN)/fiftyone-deepcluster install
+	@touch $@
+
+$(VENV)/.installed-test: pyproject.toml | $(BIN)/python
+	@echo "Installing what tests need into $(VENV): several GB and some minutes the first time."
+	$(PIP_INSTALL) -e '.[test]'
+	$(BIN)/fiftyone-deepcluster doctor --fix-mongod
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
+	@echo "Installing what developers need into $(VENV): several GB and some minutes the first time."
+	$(PIP_INSTALL) -e '.[dev]'
+	@touch $@
+
+# the App's tests drive a real browser: Debian's, or the one that Playwright fetches (Ubuntu's is a snap)
+browser: $(VENV)/.installed-test
+	@has_browser() { chromium --version || google-chrome --version || $(BIN)/python -c \
+	  'import os, sys; from playwright.sync_api import sync_playwright as p; \
+	  sys.exit(not os.path.exists(p().start().chromium.executable_path))'; } >/dev/null 2>&1; \
+	if has_browser; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ]; then as_root=; else as_root="sudo -n"; fi; \
+	if command -v apt-get >/dev/null && $$as_root true 2>/dev/null; then \
+	  $$as_root apt-get update -qq && $$as_root apt-get install -y -qq chromium; fi; \
+	if has_browser; then exit 0; fi; \
+	$(BIN)/playwright install --with-deps chromium || $(BIN)/playwright install chromium || true; \
+	if has_browser; then exit 0; fi; \
+	echo "NO BROWSER: the App's tests need Chromium. Install it: sudo apt-get install chromium," \
+	  "or: $(BIN)/playwright install --with-deps chromium. Without it: make test ARGS='--ignore=tests/app'" >&2; \
+	case "$(ARGS)" in *--ignore=tests/app*) exit 0;; *) exit 1;; esac

@@ -1,0 +1,133 @@
+"""The ``cluster`` command: a dataset's name or a folder of images in, tables out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fiftyone_deepcluster.cli.tables import clusters_table, rounds_table
+from fiftyone_deepcluster.errors import InputError
+
+if TYPE_CHECKING:
+    import fiftyone as fo
+
+    from fiftyone_deepcluster.dataset.runs import Run
+
+_NEAR_NAMES = 3
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asked for.
+
+    Attributes:
+        samples: name of a FiftyOne dataset, or a folder of images.
+        view: name of a saved view of that dataset, or None for all of it.
+        settings: keywords of ``cluster`` and options of the method, only those that were given.
+        resume: go on with the run under the key instead of starting one.
+    """
+
+    samples: str
+    view: str | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    resume: bool = False
+
+
+def run_request(request: Request) -> Run:
+    """Cluster, with a progress bar on stderr.
+
+    Raises:
+        DeepClusterError: see ``fiftyone_deepcluster.cluster``; or no such dataset, folder or view.
+    """
+    from fiftyone_deepcluster.dataset.session import cluster, resume
+
+    samples = find_samples(request.samples, request.view)
+    if request.resume:
+        settings = {name: value for name, value in request.settings.items() if name != "method"}
+        return resume(samples, **settings)
+    return cluster(samples, **request.settings)
+
+
+def report(run: Run) -> str:
+    """Rounds, clusters, why it stopped and what the baselines say, as text."""
+    truth_field = run.settings.get("truth_field")
+    sizes = [(info.name, info.size) for info in run.clusters(n_exemplars=0)]
+    labels: list[str | None] = [name for name, size in sizes for _ in range(size)]
+    parts = [rounds_table(run.rounds), ""]
+    if isinstance(truth_field, str) and run.patches_field is None:
+        label, truth = _labels_and_truth(run, truth_field)
+        parts.append(clusters_table(label, truth))
+    else:
+        parts.append(clusters_table(labels))
+    parts.append("")
+    if run.stop_reason is not None:
+        parts.append(run.stop_reason.message)
+    parts += [line for line in (run.record.verdict, *run.record.notes) if line]
+    return "\n".join(parts)
+
+
+def find_samples(name: str, view: str | None = None) -> fo.Dataset | fo.DatasetView:
+    """The dataset called ``name``, or one made of the images in the folder ``name``.
+
+    Raises:
+        InputError: neither is there, or the dataset has no saved view ``view``.
+    """
+    import fiftyone as fo
+
+    if name in fo.list_datasets():
+        dataset = fo.load_dataset(name)
+    elif Path(name).is_dir():
+        dataset = _from_folder(Path(name).resolve())
+    else:
+        raise InputError(_not_found(name, fo.list_datasets()))
+    if view is None:
+        return dataset
+    if view not in dataset.list_saved_views():
+        known = ", ".join(dataset.list_saved_views()) or "none"
+        raise InputError(f"dataset {dataset.name!r} has no saved view {view!r}; it has: {known}")
+    return dataset.load_saved_view(view)
+
+
+def _from_folder(folder: Path) -> fo.Dataset:
+    """A lasting dataset named like the folder; the same one when called again."""
+    import fiftyone as fo
+
+    if folder.name in fo.list_datasets():
+        dataset = fo.load_dataset(folder.name)
+        if dataset.info.get("folder") == str(folder):
+            return dataset
+        raise InputError(
+            f"there is a dataset {folder.name!r} of other images than {folder}; name the dataset itself, or "
+            f"delete it first: fiftyone datasets delete {folder.name}"
+        )
+    dataset = fo.Dataset.from_dir(
+        dataset_dir=str(folder), dataset_type=fo.types.ImageDirectory, name=folder.name, progress=False
+    )
+    if len(dataset) == 0:
+        dataset.delete()
+        raise InputError(f"{folder} holds no image that FiftyOne knows (JPEG, PNG, TIFF ...)")
+    dataset.persistent = True
+    dataset.info["folder"] = str(folder)
+    dataset.save()
+    return dataset
+
+
+def _not_found(name: str, known: list[str]) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, known, _NEAR_NAMES) or known[:_NEAR_NAMES]
+    hint = f"; did you mean {', '.join(near)}?" if near else "; there are no datasets yet"
+    return f"{name!r} is neither a FiftyOne dataset nor a folder{hint}"
+
+
+def _labels_and_truth(run: Run, truth_field: str) -> tuple[list[str | None], list[object]]:
+    """Cluster and existing label of every image of the run's dataset that has a cluster."""
+    dataset = run.dataset
+    path = truth_field
+    schema = dataset.get_field(truth_field)
+    if getattr(schema, "document_type", None) is not None:
+        path = f"{truth_field}.label"
+    labels, truth = dataset.values([f"{run.key}.label", path])
+    kept = [(label, known) for label, known in zip(labels, truth, strict=True) if label is not None]
+    return [label for label, _ in kept], [known for _, known in kept]

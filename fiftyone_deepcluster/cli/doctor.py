@@ -1,0 +1,215 @@
+"""What this installation has, what it lacks, and the command that mends it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import fiftyone_deepcluster
+from fiftyone_deepcluster.cli.checks import Check, check_installed, pip_install, requirement_of, version_of
+from fiftyone_deepcluster.cli.mongod import check_mongod, database_uri
+from fiftyone_deepcluster.cli.plugin import PLUGIN_NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_PYTHONS = ((3, 10), (3, 13))  # pyproject.toml's requires-python, first and last
+_PROBE_SECONDS = 180
+_LOW_DISK_BYTES = 5 * 2**30
+# pydicom's name of one transfer syntax for each family of compressed images
+_CODECS = {
+    "JPEG": "JPEGBaseline8Bit",
+    "JPEG lossless": "JPEGLosslessSV1",
+    "JPEG-LS": "JPEGLSLossless",
+    "JPEG 2000": "JPEG2000Lossless",
+    "RLE": "RLELossless",
+}
+
+
+def examine(*, deep: bool = False, dev: bool = False) -> list[Check]:
+    """Every check, in the order a person would mend them.
+
+    Args:
+        deep: also let FiftyOne start its database and answer.
+        dev: also look for what tests need.
+    """
+    mongod = check_mongod()
+    steps: list[Callable[[], Check | list[Check]]] = [
+        _check_python,
+        _check_package,
+        lambda: mongod,
+        partial(_check_fiftyone, mongod, deep=deep),
+        _check_torch,
+        _check_torchvision,
+        _check_faiss,
+        partial(check_installed, "umap", "umap-learn"),
+        partial(check_installed, "accelerate", "accelerate"),
+        _check_dicom,
+        _check_disk,
+    ]
+    if dev:
+        steps.append(_check_browser)
+    checks: list[Check] = []
+    for step in steps:
+        found = step()
+        checks += found if isinstance(found, list) else [found]
+    return checks
+
+
+def _check_python() -> Check:
+    first, last = _PYTHONS
+    here = f"{sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro} at {sys.executable}"
+    if first <= sys.version_info[:2] <= last:
+        return Check("Python", "ok", here)
+    need = f"{here}; needs {first[0]}.{first[1]} to {last[0]}.{last[1]}"
+    return Check("Python", "missing", need, "make demo PYTHON=python3.12")
+
+
+def _check_package() -> Check:
+    folder = Path(fiftyone_deepcluster.__file__).parent
+    return Check("fiftyone-deepcluster", "ok", f"{fiftyone_deepcluster.__version__} at {folder}")
+
+
+def _check_fiftyone(mongod: Check, *, deep: bool) -> list[Check]:
+    name = "FiftyOne"
+    installed = check_installed("fiftyone", "fiftyone")
+    if installed.state != "ok":
+        return [Check(name, "missing", installed.detail, installed.mend)]
+    if mongod.state != "ok" and (deep or database_uri()):
+        return [Check(name, "missing", "cannot connect: mend mongod first", mongod.mend)]
+    answer = _probe_fiftyone(deep=deep)
+    if isinstance(answer, str):
+        return [Check(name, "missing", answer, pip_install(requirement_of("fiftyone")))]
+    how = f"connects, {answer['datasets']} datasets" if deep else "imports; --deep also connects"
+    return [Check(name, "ok", f"{answer['version']}, {how}"), _check_plugin(answer)]
+
+
+def _probe_fiftyone(*, deep: bool) -> dict[str, object] | str:
+    """FiftyOne's answers, or why there are none."""
+    words = [sys.executable, "-m", "fiftyone_deepcluster.cli.fiftyone_probe", PLUGIN_NAME]
+    environment = dict(os.environ)
+    if deep:
+        words.append("--deep")
+    else:
+        environment["FIFTYONE_DISABLE_SERVICES"] = "1"
+    try:
+        done = subprocess.run(  # noqa: S603 - fixed words, no shell
+            words, capture_output=True, text=True, timeout=_PROBE_SECONDS, check=False, env=environment
+        )
+    except subprocess.TimeoutExpired:
+        return f"did not answer within {_PROBE_SECONDS} s"
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+        return f"fails: {lines[-1]}"
+    answer: dict[str, object] = json.loads(done.stdout.strip().splitlines()[-1])
+    return answer
+
+
+def _check_plugin(answer: dict[str, object]) -> Check:
+    name = f"plugin {PLUGIN_NAME}"
+    if answer["plugin_folder"] is None:
+        detail = f"not registered in {answer['plugins_dir']}"
+        return Check(name, "missing", detail, "fiftyone-deepcluster install")
+    if not answer["plugin_enabled"]:
+        return Check(name, "missing", "registered but disabled", f"fiftyone plugins enable {PLUGIN_NAME}")
+    errors = answer["plugin_errors"]
+    if isinstance(errors, list) and errors:
+        last = str(errors[0]).strip().splitlines()[-1]
+        return Check(name, "missing", f"does not load: {last}", "fiftyone-deepcluster install")
+    return Check(name, "ok", f"registered at {answer['plugin_folder']}")
+
+
+def _check_torch() -> list[Check]:
+    installed = check_installed("torch", "torch")
+    if installed.state != "ok":
+        return [installed]
+    import torch
+
+    if torch.cuda.is_available():
+        precision = "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
+        names = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
+        device = Check("device", "ok", f"cuda: {names}; {precision}")
+    elif torch.backends.mps.is_available():
+        device = Check("device", "ok", "mps (Apple)")
+    elif shutil.which("nvidia-smi"):
+        detail = f"cpu: torch {torch.__version__} cannot use the NVIDIA GPU; its driver may be too old"
+        device = Check(
+            "device", "optional", detail, pip_install("torch", "torchvision") + " --force-reinstall"
+        )
+    else:
+        device = Check("device", "ok", f"cpu, {torch.get_num_threads()} threads; no GPU found")
+    return [Check("torch", "ok", torch.__version__), device]
+
+
+def _check_torchvision() -> Check:
+    installed = check_installed("torchvision", "torchvision")
+    if installed.state != "ok":
+        return installed
+    try:
+        import torchvision
+    except (ImportError, RuntimeError) as error:
+        detail = f"does not fit torch {version_of('torch')}: {error}"
+        return Check("torchvision", "missing", detail, pip_install("torch", "torchvision") + " --upgrade")
+    return Check("torchvision", "ok", str(torchvision.__version__))
+
+
+def _check_faiss() -> Check:
+    package = "faiss-gpu" if sys.platform == "linux" and os.uname().machine == "x86_64" else "faiss-cpu"
+    try:
+        import faiss
+    except ImportError as error:
+        return Check("faiss", "missing", str(error), pip_install(requirement_of(package)))
+    gpus = faiss.get_num_gpus() if hasattr(faiss, "get_num_gpus") else 0
+    device = f"{gpus} GPUs" if gpus else "without GPU"
+    return Check("faiss", "ok", f"{faiss.__version__}, {device}")
+
+
+def _check_dicom() -> Check:
+    installed = check_installed("pydicom", "pydicom")
+    if installed.state != "ok":
+        return installed
+    from pydicom import uid
+    from pydicom.pixels import get_decoder
+
+    has = {name: get_decoder(getattr(uid, syntax)).is_available for name, syntax in _CODECS.items()}
+    lacking = [name for name, available in has.items() if not available]
+    present = "pydicom {}: {}".format(version_of("pydicom"), ", ".join(n for n in has if n not in lacking))
+    if lacking:
+        detail = f"{present}; not {', '.join(lacking)}"
+        return Check("DICOM codecs", "optional", detail, pip_install("fiftyone-deepcluster[dicom]"))
+    return Check("DICOM codecs", "ok", present)
+
+
+def _check_disk() -> Check:
+    from fiftyone_deepcluster.images.cache import cache_dir
+
+    folder = cache_dir()
+    used = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else 0
+    above = next(parent for parent in (folder, *folder.parents) if parent.is_dir())
+    free = shutil.disk_usage(above).free
+    detail = f"{used / 2**30:.2f} GB at {folder}, {free / 2**30:.0f} GB free"
+    if free < _LOW_DISK_BYTES:
+        return Check("image cache", "optional", f"{detail}: runs may not find room", f"rm -r {folder}")
+    return Check("image cache", "ok", detail)
+
+
+def _check_browser() -> Check:
+    installed = check_installed("playwright", "playwright")
+    if installed.state != "ok":
+        return installed
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        from playwright.sync_api import sync_playwright
+
+        with sync_playwright() as playwright:
+            own = Path(playwright.chromium.executable_path)
+        path = str(own) if own.is_file() else None
+    if path is None:
+        return Check("chromium", "missing", "no browser for the App's tests", "sudo apt-get install chromium")
+    return Check("chromium", "ok", path)

@@ -1,0 +1,40 @@
+"""Asks FiftyOne about itself; the doctor runs this file as a program of its own.
+
+In another process a FiftyOne that cannot be imported, or a database that does not start, is one line
+of the report and not the end of it. Prints one JSON object on the last line.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+
+def main(deep: bool, plugin: str) -> dict[str, object]:
+    """What FiftyOne knows of the plugin; with ``deep`` also what its database answers.
+
+    Args:
+        deep: connect to the database; FiftyOne starts it where need be.
+        plugin: name of the plugin to look for.
+    """
+    import fiftyone as fo
+    import fiftyone.plugins as fop
+    from fiftyone.operators.registry import OperatorRegistry
+
+    found = [entry for entry in fop.list_plugins(enabled="all") if entry.name == plugin]
+    enabled = {entry.name for entry in fop.list_plugins()}
+    report: dict[str, object] = {
+        "version": fo.__version__,
+        "plugins_dir": fo.config.plugins_dir,
+        "plugin_folder": found[0].directory if found else None,
+        "plugin_enabled": plugin in enabled,
+        "plugin_errors": [str(error) for error in OperatorRegistry().list_errors()] if found else [],
+    }
+    if deep:
+        report["datasets"] = len(fo.list_datasets())
+    return report
+
+
+if __name__ == "__main__":
+    answer = main(deep="--deep" in sys.argv, plugin=sys.argv[1])
+    sys.stdout.write("\n" + json.dumps(answer) + "\n")
