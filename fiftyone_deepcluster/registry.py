@@ -122,10 +122,16 @@ class Registry(Generic[P]):
 
 
 class PartOf:
-    """Annotation for an option that holds a part: ``Annotated[Clusterer, PartOf(CLUSTERERS)]``."""
+    """Annotation for an option that holds a part: ``Annotated[Clusterer, PartOf(CLUSTERERS)]``.
 
-    def __init__(self, registry: Registry[Any]) -> None:
+    Args:
+        registry: where the part is looked up.
+        optional: None is allowed too, and means that the recipe chooses.
+    """
+
+    def __init__(self, registry: Registry[Any], *, optional: bool = False) -> None:
         self.registry = registry
+        self.optional = optional
 
     def __get_pydantic_core_schema__(
         self, source: object, handler: GetCoreSchemaHandler
@@ -134,7 +140,7 @@ class PartOf:
         return core_schema.no_info_plain_validator_function(
             self._validate,
             serialization=core_schema.plain_serializer_function_ser_schema(
-                lambda part: part.model_dump(mode="json")
+                lambda part: None if part is None else part.model_dump(mode="json")
             ),
         )
 
@@ -143,9 +149,12 @@ class PartOf:
     ) -> JsonSchemaValue:
         """One alternative for every registered part."""
         registry = self.registry
-        return {"anyOf": [registry.get(name).model_json_schema() for name in registry.names()]}
+        nothing: list[JsonSchemaValue] = [{"type": "null"}] if self.optional else []
+        return {"anyOf": nothing + [registry.get(name).model_json_schema() for name in registry.names()]}
 
-    def _validate(self, value: object) -> Part:
+    def _validate(self, value: object) -> Part | None:
+        if value is None and self.optional:
+            return None
         return self.registry.parse(value)  # type: ignore[no-any-return]
 
 

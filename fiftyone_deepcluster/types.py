@@ -70,12 +70,10 @@ class Plan:
     Attributes:
         order: (M,) int64, the rows to draw, in order; repeats are allowed.
         n_outputs: outputs of the new head, or None to keep the head.
-        epoch_starts: positions in ``order`` where an epoch begins; empty for one epoch.
     """
 
     order: NDArray[np.int64]
     n_outputs: int | None = None
-    epoch_starts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,7 @@ class Assignment:
         distance: (N,) float32, Euclidean distance to the cluster's centre in ``embeddings``.
         margin: (N,) float32, distance to the second nearest centre less ``distance``.
         embeddings: (N, D) float32, the vectors that were clustered.
-        centers: (K, D) float32, mean embedding of each cluster, row = cluster id.
+        centers: (K, D) float32, mean embedding of each cluster, row = cluster id; NaN where an id is not in use.
         scores: figures of the part that assigned, for the record.
     """
 
@@ -102,5 +100,5 @@ class Assignment:
 
     @property
     def n_clusters(self) -> int:
-        """Number of clusters, empty ones included."""
+        """Number of cluster ids, those not in use included."""
         return len(self.centers)

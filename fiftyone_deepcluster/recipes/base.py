@@ -8,6 +8,7 @@ folds it away.
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,38 +19,41 @@ from fiftyone_deepcluster.errors import OptionsError
 from fiftyone_deepcluster.registry import Part, Registry, explain
 
 if TYPE_CHECKING:
-    import torch
+    from typing_extensions import Self
 
-    from fiftyone_deepcluster.images.augment import Augment
     from fiftyone_deepcluster.images.source import Facts
-    from fiftyone_deepcluster.loop import Training
+    from fiftyone_deepcluster.loop import Lesson
     from fiftyone_deepcluster.networks.base import Network
-    from fiftyone_deepcluster.objectives import Objective
-    from fiftyone_deepcluster.stopping import StopRule
-    from fiftyone_deepcluster.tasks.base import PseudoTask
 
 ADVANCED: dict[str, Any] = {"advanced": True}
+
+SMALL_SIDE = 64
+"""Images up to this many pixels stay as they are; larger ones are seen at 224."""
+
+
+def choose_side(side: int) -> int:
+    """The side in pixels at which networks see images of ``side`` pixels: 28..64 as they are, else 224.
+
+    Tiny images grow to 28, so that a network can halve them twice; small ones go up to a multiple of 4.
+    """
+    if side > SMALL_SIDE:
+        return 224
+    return max(28, math.ceil(side / 4) * 4)
 
 
 @dataclass(frozen=True)
 class Parts:
-    """Everything the loop needs, made for one set of images.
+    """What a recipe hands to the loop, made for one set of images.
 
     Attributes:
-        network: on the CPU; the loop moves it.
-        task: decides what each batch is taught.
-        objective: outputs and targets to a loss.
-        augment: changes training images.
-        training: optimiser, schedule, batch size, device and precision.
-        stopping: rules asked after every round.
+        network: on the CPU; the corpus moves it.
+        lesson: what a round does.
+        batch_size: images in a batch.
     """
 
     network: Network
-    task: PseudoTask
-    objective: Objective
-    augment: Augment
-    training: Training
-    stopping: tuple[StopRule, ...]
+    lesson: Lesson
+    batch_size: int
 
 
 class Options(Part):
@@ -86,8 +90,30 @@ class Options(Part):
         """A copy with nothing automatic left, for images such as ``facts`` describes."""
 
     @abstractmethod
-    def build(self, facts: Facts, device: torch.device) -> Parts:
-        """The parts of the loop. Call it on resolved options."""
+    def build(self) -> Parts:
+        """The parts of the loop, from resolved options; random weights come from torch's generator."""
+
+    @property
+    def starts_from_pixels(self) -> bool:
+        """Whether the network knows nothing at the start, so that pixels are the features to beat."""
+        return True
+
+    @property
+    def decoded_side(self) -> int:
+        """Side in pixels of the decoded images: above 64 a margin of 256/224 for crops."""
+        side = self.image_size or SMALL_SIDE
+        return side if side <= SMALL_SIDE else round(side * 256 / 224)
+
+    @property
+    def channels(self) -> int:
+        """Channels of the decoded images: 1 for grey, 3 for colour."""
+        return 1 if self.color == "grey" else 3
+
+    def settled(self, facts: Facts, **values: Any) -> Self:
+        """A copy with image size and colour settled, and ``values``; for a recipe's ``resolve``."""
+        side = self.image_size or choose_side(facts.side)
+        color = ("grey" if facts.grey else "rgb") if self.color == "auto" else self.color
+        return self.model_copy(update={"image_size": side, "color": color, **values})
 
 
 RECIPES: Registry[Options] = Registry("recipes", Options)  # type: ignore[type-abstract]

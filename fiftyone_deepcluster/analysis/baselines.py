@@ -1,0 +1,112 @@
+"""What simple methods give on the same features: every run is shown beside them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fiftyone_deepcluster.clusterers.base import CLUSTERERS, SPACES, ClusterRequest
+from fiftyone_deepcluster.measures import agreement, silhouette
+from fiftyone_deepcluster.record import Baseline
+from fiftyone_deepcluster.seeds import derive, rng
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+    from fiftyone_deepcluster.clusterers.base import Clustering
+    from fiftyone_deepcluster.record import RunRecord
+
+MOST_IMAGES = 10_000
+"""Baselines are measured on a sample of at most this many images."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What baselines are measured against.
+
+    Attributes:
+        n_clusters: clusters each of them makes.
+        seed: of the clusterers.
+        truth: (M,) int64 classes of the sampled images, -1 unknown; None where there is none.
+    """
+
+    n_clusters: int
+    seed: int
+    truth: NDArray[np.int64] | None
+
+
+def sample_rows(n: int, seed: int) -> NDArray[np.int64]:
+    """Rows of the images that baselines are measured on, in order."""
+    if n <= MOST_IMAGES:
+        return np.arange(n)
+    return np.sort(rng(seed, "baselines").choice(n, MOST_IMAGES, replace=False))
+
+
+def measure(vectors: torch.Tensor, features: str, bench: Bench) -> list[Baseline]:
+    """k-means, and a Gaussian mixture on a UMAP, on (M, D) vectors.
+
+    Args:
+        vectors: float32, of the sampled images.
+        features: ``first`` or ``last``, for the record.
+        bench: number of clusters, seed, truth.
+    """
+    return [
+        _one("k-means", features, vectors, bench),
+        _one("UMAP + GMM", features, vectors, bench),
+    ]
+
+
+def verdict(record: RunRecord, last: NDArray[np.float32], labels: NDArray[np.int64], seed: int) -> str:
+    """In words, how the run stands beside its baselines.
+
+    By agreement (NMI) with the truth where there is one; else by silhouette on the last features, which a
+    baseline on the same features is compared by too.
+    """
+    if not record.baselines:
+        return ""
+    final = record.rounds[-1].truth if record.rounds else None
+    with_truth = [entry for entry in record.baselines if entry.truth is not None]
+    if final is not None and with_truth:
+        best = max(with_truth, key=lambda entry: entry.truth.nmi)  # type: ignore[union-attr]
+        ours, theirs, measure_name = final.nmi, best.truth.nmi, "NMI with the truth"  # type: ignore[union-attr]
+    else:
+        on_last = [entry for entry in record.baselines if entry.features == "last"]
+        if not on_last:
+            return ""
+        best = max(on_last, key=lambda entry: entry.silhouette)
+        ours, theirs, measure_name = silhouette(last, labels, seed), best.silhouette, "silhouette"
+    how = f"{best.name} on the {best.features} features"
+    if ours >= theirs:
+        return f"This run is ahead of its best baseline, {how}: {measure_name} {ours:.3f} against {theirs:.3f}."
+    return (
+        f"A simple baseline is BETTER than this run: {how} has {measure_name} {theirs:.3f} against {ours:.3f}. "
+        "Consider the method 'frozen' with these settings."
+    )
+
+
+def _one(name: str, features: str, vectors: torch.Tensor, bench: Bench) -> Baseline:
+    started = time.perf_counter()
+    first, second = (_cluster(name, vectors, bench, turn) for turn in (0, 1))
+    labels = first.labels.numpy()
+    return Baseline(
+        name=name,
+        features=features,
+        n_images=len(vectors),
+        silhouette=silhouette(vectors.cpu().numpy(), labels, bench.seed),
+        stability=agreement(labels, second.labels.numpy()).ari,
+        truth=None if bench.truth is None else agreement(labels, bench.truth),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _cluster(name: str, vectors: torch.Tensor, bench: Bench, turn: int) -> Clustering:
+    seed = derive(bench.seed, "baseline", name, turn)
+    request = ClusterRequest(min(bench.n_clusters, len(vectors)), seed)
+    if name == "k-means":
+        return CLUSTERERS.parse({"name": "kmeans", "restarts": 5}).cluster(vectors, request)
+    # The mixture's own seed does not matter much; UMAP's does, so each turn has its own map.
+    return CLUSTERERS.parse("gmm").cluster(SPACES.parse("umap").embed(vectors, seed), request)

@@ -1,0 +1,109 @@
+"""Where the numbers are crunched: device, precision, and the processes of one job.
+
+Hugging Face accelerate knows the processes (``accelerate launch``, torchrun) and how they talk;
+this module adds only what one loop needs of it, so the same code runs on a CPU, one GPU or several.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fiftyone_deepcluster.errors import OptionsError
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Compute:
+    """A device, a precision, and this process' place among the others.
+
+    Attributes:
+        device: where networks and features live.
+        precision: of the networks' forward pass: float32, bfloat16 or float16.
+        rank: number of this process, from 0.
+        world: number of processes that share the work.
+    """
+
+    device: torch.device
+    precision: torch.dtype
+    rank: int = 0
+    world: int = 1
+
+    def autocast(self) -> contextlib.AbstractContextManager[object]:
+        """Mixed precision for a forward pass; nothing in float32."""
+        import torch
+
+        if self.precision == torch.float32:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=self.precision)
+
+    def mine(self, n: int) -> slice:
+        """The part of ``n`` rows in order that this process works on: every ``world``-th."""
+        return slice(self.rank % max(n, 1), None, self.world)
+
+    def average_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
+        """Mean of the gradients over all processes, in place."""
+        if self.world == 1:
+            return
+        from accelerate.utils import reduce
+
+        for parameter in parameters:
+            if parameter.grad is not None:
+                parameter.grad.copy_(reduce(parameter.grad, reduction="mean"))
+
+    def total(self, values: torch.Tensor) -> torch.Tensor:
+        """Sum of ``values`` over all processes."""
+        if self.world == 1:
+            return values
+        from accelerate.utils import reduce
+
+        return reduce(values, reduction="sum")  # type: ignore[no-any-return]
+
+    def same_everywhere(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Give every process the first one's values, in place."""
+        if self.world == 1:
+            return
+        from accelerate.utils import broadcast
+
+        for tensor in tensors:
+            tensor.copy_(broadcast(tensor.contiguous(), from_process=0))
+
+
+def choose(device: str, precision: str) -> Compute:
+    """The device and precision asked for, or the best there is for ``auto``.
+
+    Raises:
+        OptionsError: the device does not exist on this machine.
+    """
+    import torch
+    from accelerate import PartialState
+
+    state = PartialState()
+    chosen = _device(device, state.device)
+    dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if precision == "auto":
+        fast = chosen.type == "cuda" and torch.cuda.is_bf16_supported()
+        dtype = torch.bfloat16 if fast else torch.float32
+    else:
+        dtype = dtypes[precision]
+    if dtype == torch.float16 and chosen.type == "cpu":
+        raise OptionsError("precision='float16' needs a GPU; use 'bfloat16' or 'float32' on the CPU")
+    return Compute(chosen, dtype, state.process_index, state.num_processes)
+
+
+def _device(name: str, best: torch.device) -> torch.device:
+    import torch
+
+    if name == "auto":
+        return best
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise OptionsError(
+            f"device={name!r} is not there: torch sees {torch.cuda.device_count()} GPUs; "
+            "use 'cpu' or 'auto', or install a CUDA build of torch"
+        )
+    return device

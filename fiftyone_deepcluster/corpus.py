@@ -1,0 +1,157 @@
+"""The network applied to all images, streamed: memory does not grow with the number of images.
+
+Images come from a store of decoded uint8 pixels; only what is asked for (one vector an image) is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from fiftyone_deepcluster.errors import CancelledError, ImagesError
+from fiftyone_deepcluster.images.augment import plain
+from fiftyone_deepcluster.types import Batch
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fiftyone_deepcluster.compute import Compute
+    from fiftyone_deepcluster.images.augment import Augment
+    from fiftyone_deepcluster.images.cache import ImageStore
+    from fiftyone_deepcluster.networks.base import Network
+    from fiftyone_deepcluster.observer import Observer
+
+_RESIDENT_SHARE = 0.25  # of the GPU's free memory, at most, for the images themselves
+
+
+class Corpus:
+    """All readable images and the network that looks at them.
+
+    Args:
+        store: decoded images.
+        network: moved to the device.
+        compute: device, precision, processes.
+        size: side in pixels that the network sees.
+        batch_size: images in a batch, over all processes.
+        observer: told of progress, asked about cancelling.
+        given: (N, D) float32 features that take the place of the network's.
+    """
+
+    def __init__(
+        self,
+        store: ImageStore,
+        network: Network,
+        compute: Compute,
+        *,
+        size: int,
+        batch_size: int,
+        observer: Observer,
+        given: torch.Tensor | None = None,
+    ) -> None:
+        self.store = store
+        self.compute = compute
+        self.network = network.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._given = None if given is None else given.to(compute.device)
+        self.size = size
+        self.batch_size = batch_size
+        self.observer = observer
+        self._resident = self._load_resident()
+
+    def __len__(self) -> int:
+        return int(self.store.shape[0])
+
+    def features(self) -> torch.Tensor:
+        """(N, D) float32 features of all images, not augmented, on the device.
+
+        Raises:
+            ImagesError: the network gave something that is not a finite number.
+        """
+        if self._given is not None:
+            return self._given
+        self.network.eval()
+        found = torch.zeros(len(self), self.network.dim, device=self.compute.device)
+        self.observer.phase("embed", len(self))
+        rows = np.arange(len(self))[self.compute.mine(len(self))]
+        with torch.inference_mode(), self.compute.autocast():
+            for batch in self._plain_batches(rows):
+                found[batch.rows.to(found.device)] = self.network.features(batch.images).float()
+        found = self.compute.total(found)
+        if not bool(torch.isfinite(found).all()):
+            raise ImagesError(
+                "the network's features are not finite numbers; its weights are broken: "
+                "lower learning_rate, or check the weights file"
+            )
+        return found
+
+    def logits(self) -> torch.Tensor:
+        """(N, K) float32 logits of all images, not augmented, on the device."""
+        self.network.eval()
+        found = torch.zeros(len(self), self.network.n_outputs, device=self.compute.device)
+        self.observer.phase("predict", len(self))
+        rows = np.arange(len(self))[self.compute.mine(len(self))]
+        with torch.inference_mode(), self.compute.autocast():
+            for batch in self._plain_batches(rows):
+                found[batch.rows.to(found.device)] = self.network(batch.images).logits.float()
+        return self.compute.total(found)
+
+    def training_batches(self, order: NDArray[np.int64], augment: Augment, seed: int) -> Iterator[Batch]:
+        """Augmented batches in ``order``; every process gets its own share of each.
+
+        The last batch is dropped where it holds a single image: batch norm cannot learn from one.
+        """
+        generator = torch.Generator().manual_seed(seed + self.compute.rank)
+        share = self._share()
+        mine = order[self.compute.mine(len(order))][: self.steps(len(order)) * share]
+        self.observer.phase("train", len(order))
+        for pixels, rows in self._pixels(mine, share):
+            yield Batch(augment.apply(pixels, self.size, generator), rows)
+
+    def steps(self, n_drawn: int) -> int:
+        """Batches that ``n_drawn`` images make: the same number in every process."""
+        each, rest = divmod(n_drawn // self.compute.world, self._share())
+        return max(1, each + (rest > 1))
+
+    def _share(self) -> int:
+        return max(1, self.batch_size // self.compute.world)
+
+    def _plain_batches(self, rows: NDArray[np.int64]) -> Iterator[Batch]:
+        for pixels, taken in self._pixels(rows, self.batch_size):
+            yield Batch(plain(pixels, self.size), taken)
+
+    def _pixels(self, rows: NDArray[np.int64], size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """uint8 (B, C, H, W) on the device, read one batch ahead."""
+        chunks = [rows[at : at + size] for at in range(0, len(rows), size)]
+        with ThreadPoolExecutor(1) as reader:
+            ahead = reader.submit(self._read, chunks[0]) if chunks else None
+            for i, chunk in enumerate(chunks):
+                if self.observer.cancelled():
+                    raise CancelledError("cancelled")
+                pixels = ahead.result()  # type: ignore[union-attr]
+                ahead = reader.submit(self._read, chunks[i + 1]) if i + 1 < len(chunks) else None
+                yield pixels.to(self.compute.device, non_blocking=True), torch.from_numpy(chunk)
+                self.observer.advance(len(chunk) * self.compute.world)
+
+    def _read(self, rows: NDArray[np.int64]) -> torch.Tensor:
+        if self._resident is not None:
+            return self._resident[torch.from_numpy(rows).to(self._resident.device)]
+        pixels = torch.from_numpy(self.store.read(rows)).permute(0, 3, 1, 2)
+        return pixels.pin_memory() if self.compute.device.type == "cuda" else pixels
+
+    def _load_resident(self) -> torch.Tensor | None:
+        """All images on the GPU where they are small beside its memory."""
+        device = self.compute.device
+        if device.type != "cuda":
+            return None
+        free, _ = torch.cuda.mem_get_info(device)
+        if int(np.prod(self.store.shape, dtype=np.int64)) > _RESIDENT_SHARE * free:
+            return None
+        n, height, width, channels = self.store.shape
+        pixels = torch.empty((n, channels, height, width), dtype=torch.uint8, device=device)
+        for at in range(0, n, 4096):
+            rows = np.arange(at, min(n, at + 4096))
+            pixels[at : at + len(rows)] = torch.from_numpy(self.store.read(rows)).permute(0, 3, 1, 2).to(device)
+        return pixels

@@ -1,0 +1,360 @@
+"""The only training loop: a round is a training pass under a pseudo-task.
+
+::
+
+    assign
+    for every round:
+        begin_round -> new head if the plan asks
+        for every batch: forward, targets, objective, step, after_step
+        assign -> match ids to last round's -> measure -> record -> stop?
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from fiftyone_deepcluster.assignments import match_to, renumber
+from fiftyone_deepcluster.errors import CancelledError, ImagesError
+from fiftyone_deepcluster.measures import agreement, share_and_entropy
+from fiftyone_deepcluster.optimise import Optimiser
+from fiftyone_deepcluster.record import Round, StopReason
+from fiftyone_deepcluster.seeds import derive
+from fiftyone_deepcluster.stopping import StopRule, collapsed
+from fiftyone_deepcluster.types import Assignment, Plan
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fiftyone_deepcluster.corpus import Corpus
+    from fiftyone_deepcluster.images.augment import Augment
+    from fiftyone_deepcluster.objectives import Objective
+    from fiftyone_deepcluster.observer import Observer
+    from fiftyone_deepcluster.optimise import Training
+    from fiftyone_deepcluster.tasks.base import PseudoTask
+
+Keep = Callable[[dict[str, Any]], None]
+"""Given the state after every sound round, to be stored."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a round does with its batches.
+
+    Attributes:
+        task: decides what each batch is taught.
+        objective: outputs and targets to losses.
+        augment: changes training images.
+        training: optimiser and rates.
+        stopping: rules asked after every round.
+    """
+
+    task: PseudoTask
+    objective: Objective
+    augment: Augment
+    training: Training
+    stopping: tuple[StopRule, ...] = ()
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long a run may go on.
+
+    Attributes:
+        rounds: at most.
+        seed: of augmentation, dropout and new heads.
+        max_minutes: no new round starts after so many; None: no limit.
+        truth: (N,) int64 classes, -1 unknown, to measure only; None: no measuring.
+    """
+
+    rounds: int
+    seed: int
+    max_minutes: float | None = None
+    truth: NDArray[np.int64] | None = None
+
+
+@dataclass
+class Progress:
+    """Where a run stands: filled round by round, complete when ``stop_reason`` is set.
+
+    Attributes:
+        assignment: clusters after the last sound round; before the first, those of the untrained network.
+        rounds: figures of the sound rounds.
+        labels: (N,) clusters, one entry a round.
+        losses: (N,) mean loss of each image, NaN where it was not drawn, one entry a round.
+        stop_reason: None while it runs.
+        notes: what deserves a warning.
+    """
+
+    assignment: Assignment | None = None
+    rounds: list[Round] = field(default_factory=list)
+    labels: list[NDArray[np.int32]] = field(default_factory=list)
+    losses: list[NDArray[np.float32]] = field(default_factory=list)
+    stop_reason: StopReason | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+class Stopwatch:
+    """An observer that passes on what it hears, and adds up the seconds of every phase."""
+
+    def __init__(self, listener: Observer) -> None:
+        self._listener = listener
+        self._seconds: dict[str, float] = {}
+        self._phase: str | None = None
+        self._since = time.perf_counter()
+
+    def phase(self, name: str, total: int) -> None:
+        """A phase begins, so the last one is over."""
+        self._turn(name)
+        self._listener.phase(name, total)
+
+    def advance(self, steps: int) -> None:
+        """Pass on."""
+        self._listener.advance(steps)
+
+    def round_done(self, entry: Round, rounds: int) -> None:
+        """Pass on."""
+        self._listener.round_done(entry, rounds)
+
+    def cancelled(self) -> bool:
+        """Pass on."""
+        return self._listener.cancelled()
+
+    def lap(self) -> dict[str, float]:
+        """Seconds by phase since the last lap."""
+        self._turn(None)
+        seconds, self._seconds = self._seconds, {}
+        return seconds
+
+    def _turn(self, name: str | None) -> None:
+        now = time.perf_counter()
+        if self._phase is not None:
+            self._seconds[self._phase] = self._seconds.get(self._phase, 0.0) + now - self._since
+        self._phase, self._since = name, now
+
+
+def run(
+    lesson: Lesson, corpus: Corpus, schedule: Schedule, *, state: dict[str, Any] | None = None, keep: Keep | None = None
+) -> Progress:
+    """Cluster and learn until a rule says stop.
+
+    Args:
+        lesson: what a round does.
+        corpus: images and network; the network is changed in place and ends in its last sound state.
+        schedule: how long.
+        state: of an earlier run, from ``keep``: go on from there.
+        keep: given the state after the first assignment and after every sound round.
+
+    Returns:
+        The last sound state of affairs and why it ended. Cancelled before the first assignment,
+        ``assignment`` is None.
+    """
+    watch = Stopwatch(corpus.observer)
+    corpus.observer = watch
+    optimiser = Optimiser(corpus.network, lesson.training, corpus.compute)
+    progress = Progress()
+    sound = state
+    if state is not None:
+        _restore(state, lesson, corpus, optimiser, progress)
+    started = time.perf_counter()
+    try:
+        if progress.assignment is None:
+            progress.assignment = lesson.task.assign(corpus)
+            sound = _snapshot(lesson, corpus, optimiser, progress, keep)
+        while progress.stop_reason is None:
+            watch.lap()
+            progress.stop_reason = _round(lesson, corpus, schedule, optimiser, progress)
+            if progress.stop_reason in (StopReason.COLLAPSED, StopReason.DIVERGED):
+                _restore(sound, lesson, corpus, optimiser, progress, only_network=True)
+                break
+            if progress.stop_reason is None and _late(started, schedule):
+                progress.stop_reason = StopReason.OUT_OF_TIME
+            sound = _snapshot(lesson, corpus, optimiser, progress, keep)
+    except CancelledError:
+        progress.stop_reason = StopReason.CANCELLED
+        if sound is not None:
+            _restore(sound, lesson, corpus, optimiser, progress, only_network=True)
+    corpus.observer = watch._listener
+    return progress
+
+
+def _round(
+    lesson: Lesson, corpus: Corpus, schedule: Schedule, optimiser: Optimiser, progress: Progress
+) -> StopReason | None:
+    """One round, added to ``progress`` if it is sound."""
+    index = len(progress.rounds)
+    if index > 0 and (over := _ask(lesson, schedule, progress)) is not None:
+        return over  # a resumed run may be complete
+    plan = lesson.task.begin_round(index, corpus)
+    if plan is None:
+        if index == 0 and progress.assignment is not None:
+            _record(corpus, schedule, progress, progress.assignment, None)
+        return StopReason.TASK_FINISHED
+    losses = _train(lesson, corpus, plan, optimiser, derive(schedule.seed, "round", index))
+    if not np.isfinite(np.nanmean(losses)):
+        progress.notes.append(f"round {index + 1}: the loss is not a finite number")
+        return StopReason.DIVERGED
+    try:
+        assignment = lesson.task.assign(corpus)
+    except ImagesError as error:
+        progress.notes.append(f"round {index + 1}: {error}")
+        return StopReason.DIVERGED
+    return _record(corpus, schedule, progress, assignment, losses) or _ask(lesson, schedule, progress)
+
+
+def _train(
+    lesson: Lesson, corpus: Corpus, plan: Plan, optimiser: Optimiser, seed: int
+) -> NDArray[np.float32]:
+    """One pass over the plan; the mean loss of every image (N,), NaN where it was not drawn."""
+    network, device = corpus.network, corpus.compute.device
+    if plan.n_outputs is not None:
+        network.replace_head(plan.n_outputs, derive(seed, "head"))
+        corpus.compute.same_everywhere(network.head.parameters())  # type: ignore[union-attr]
+    optimiser.begin_round(corpus.steps(len(plan.order)))
+    network.train()
+    sums = torch.zeros(2, len(corpus), device=device)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(derive(seed, "dropout", corpus.compute.rank))
+        for batch in corpus.training_batches(plan.order, lesson.augment, derive(seed, "augment")):
+            with corpus.compute.autocast():
+                outputs = network(batch.images)
+            losses = lesson.objective.losses(outputs, lesson.task.targets(batch, outputs))
+            optimiser.step(losses.mean())
+            lesson.task.after_step(batch, outputs, network)
+            rows = batch.rows.to(device)
+            sums[0].index_add_(0, rows, losses.detach().float())
+            sums[1].index_add_(0, rows, torch.ones_like(losses, dtype=torch.float32))
+    corpus.compute.same_everywhere(network.buffers())
+    totals = corpus.compute.total(sums)
+    return (totals[0] / totals[1]).cpu().numpy()  # type: ignore[no-any-return]
+
+
+def _record(
+    corpus: Corpus, schedule: Schedule, progress: Progress, found: Assignment, losses: NDArray[np.float32] | None
+) -> StopReason | None:
+    """Measure a round and add it, unless the clusters collapsed."""
+    before = progress.assignment
+    index = len(progress.rounds)
+    if before is not None and before is not found:
+        found = _renumber(found, before)
+    in_use, largest, entropy = share_and_entropy(found.labels, found.n_clusters)
+    seconds = corpus.observer.lap() if isinstance(corpus.observer, Stopwatch) else {}
+    drawn = 0 if losses is None else int(np.isfinite(losses).sum())
+    entry = Round(
+        index=index,
+        loss=None if losses is None else float(np.nanmean(losses)),
+        change=None if before is None or before is found else agreement(found.labels, before.labels),
+        clusters_in_use=in_use,
+        largest_share=largest,
+        entropy=entropy,
+        truth=None if schedule.truth is None else agreement(found.labels, schedule.truth),
+        seconds=seconds,
+        images_per_second=drawn / seconds["train"] if seconds.get("train") else None,
+        scores=found.scores,
+    )
+    if collapsed(entry, found.n_clusters):
+        progress.notes.append(
+            f"round {index + 1}: {entry.largest_share:.0%} of the images fell into one cluster"
+        )
+        return StopReason.COLLAPSED
+    progress.assignment = found
+    progress.rounds.append(entry)
+    progress.labels.append(found.labels.astype(np.int32))
+    missing = np.full(len(found.labels), np.nan, dtype=np.float32)
+    progress.losses.append(missing if losses is None else losses.astype(np.float32))
+    corpus.observer.round_done(entry, schedule.rounds)
+    return None
+
+
+def _ask(lesson: Lesson, schedule: Schedule, progress: Progress) -> StopReason | None:
+    for rule in lesson.stopping:
+        reason = rule.check(progress.rounds)
+        if reason is not None:
+            return reason
+    return StopReason.ROUNDS_DONE if len(progress.rounds) >= schedule.rounds else None
+
+
+def _renumber(found: Assignment, before: Assignment) -> Assignment:
+    """The same clusters under the ids of the round before, so that a cluster keeps its name."""
+    ids = match_to(found.labels, found.n_clusters, before.labels, before.n_clusters)
+    centers = np.full((int(ids.max()) + 1, found.centers.shape[1]), np.nan, dtype=np.float32)
+    centers[ids] = found.centers
+    return replace(found, labels=renumber(found.labels, ids), centers=centers)
+
+
+def _late(started: float, schedule: Schedule) -> bool:
+    return schedule.max_minutes is not None and time.perf_counter() - started > 60 * schedule.max_minutes
+
+
+def _snapshot(
+    lesson: Lesson, corpus: Corpus, optimiser: Optimiser, progress: Progress, keep: Keep | None
+) -> dict[str, Any]:
+    """Everything needed to go on from here, on the CPU, and given to ``keep``."""
+    network = {name: value.detach().cpu().clone() for name, value in corpus.network.state_dict().items()}
+    assignment = progress.assignment
+    state: dict[str, Any] = {
+        "network": network,
+        "optimiser": _copied(optimiser.state_dict()),
+        "task": _copied(lesson.task.state_dict()),
+        "rounds": [entry.model_dump(mode="json") for entry in progress.rounds],
+        "labels": [torch.from_numpy(labels) for labels in progress.labels],
+        "losses": [torch.from_numpy(losses) for losses in progress.losses],
+        "notes": list(progress.notes),
+        "assignment": None if assignment is None else _pack(assignment),
+    }
+    if keep is not None and corpus.compute.rank == 0:
+        keep(state)
+    return state
+
+
+def _restore(
+    state: dict[str, Any] | None,
+    lesson: Lesson,
+    corpus: Corpus,
+    optimiser: Optimiser,
+    progress: Progress,
+    *,
+    only_network: bool = False,
+) -> None:
+    """Put a snapshot back; ``only_network`` where ``progress`` already holds the rest."""
+    if state is None:
+        return
+    corpus.network.load_with_head(state["network"])
+    lesson.task.load_state_dict(state["task"])
+    if only_network:
+        return
+    optimiser.load_state_dict(state["optimiser"])
+    progress.rounds = [Round.model_validate(entry) for entry in state["rounds"]]
+    progress.labels = [labels.numpy() for labels in state["labels"]]
+    progress.losses = [losses.numpy() for losses in state["losses"]]
+    progress.notes = list(state["notes"])
+    if state["assignment"] is not None:
+        progress.assignment = unpack(state["assignment"])
+
+
+def _pack(assignment: Assignment) -> dict[str, Any]:
+    arrays = ("labels", "confidence", "distance", "margin", "embeddings", "centers")
+    packed: dict[str, Any] = {name: torch.from_numpy(getattr(assignment, name)) for name in arrays}
+    return {**packed, "scores": dict(assignment.scores)}
+
+
+def unpack(state: dict[str, Any]) -> Assignment:
+    """The assignment in a snapshot."""
+    arrays = {name: value.numpy() for name, value in state.items() if name != "scores"}
+    return Assignment(**arrays, scores=dict(state["scores"]))
+
+
+def _copied(value: Any) -> Any:
+    """A copy that later training does not change; tensors on the CPU."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().cpu().clone()
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_copied(item) for item in value)
+    return value

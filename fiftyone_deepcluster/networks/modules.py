@@ -1,0 +1,200 @@
+"""The trunks' modules. Each has ``dim`` (size of its features) and ``relu_before_head``."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import torch
+from torch import nn
+
+from fiftyone_deepcluster.errors import OptionsError
+from fiftyone_deepcluster.networks.weights import load_torchvision
+
+SMALL_SIDE = 64
+"""Up to this many pixels an image counts as small: nothing is blown up to 224."""
+
+
+class SmallNet(nn.Module):
+    """Convolutions of 3 x 3, batch norm and ReLU, halved twice, averaged over space."""
+
+    relu_before_head = False
+
+    def __init__(self, channels: int, width: int, size: int) -> None:
+        super().__init__()
+        widths = [width, width, 2 * width, 2 * width, 4 * width]
+        if size > SMALL_SIDE // 2:
+            widths.append(4 * width)  # a wider view for larger images
+        layers: list[nn.Module] = []
+        for i, (before, after) in enumerate(pairwise([channels, *widths])):
+            if i in (2, 4, 5):
+                layers.append(nn.MaxPool2d(2))
+            layers += [nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
+        self.layers = nn.Sequential(*layers)
+        self.dim = widths[-1]
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) -> (B, 4 width)."""
+        return self.layers(images).mean(dim=(2, 3))  # type: ignore[no-any-return]
+
+
+class AlexNetBN(nn.Module):
+    """AlexNet as DeepCluster trains it: fc7 before its ReLU, 4096 features.
+
+    Caron et al., section 3.3, with the released code's sizes: 96-256-384-384-256 filters, batch norm,
+    two fully connected layers with dropout 0.5 before each.
+    """
+
+    relu_before_head = True
+
+    def __init__(self, channels: int, size: int) -> None:
+        super().__init__()
+        pool = lambda: nn.MaxPool2d(3, 2)  # noqa: E731
+        self.layers = nn.Sequential(
+            *_conv_bn(channels, 96, 11, stride=4, padding=2), pool(),
+            *_conv_bn(96, 256, 5, padding=2), pool(),
+            *_conv_bn(256, 384, 3, padding=1),
+            *_conv_bn(384, 384, 3, padding=1),
+            *_conv_bn(384, 256, 3, padding=1), pool(),
+        )  # fmt: skip
+        with torch.no_grad():
+            flat = self.layers.eval()(torch.zeros(1, channels, size, size)).numel()
+        self.layers.train()
+        self.full = nn.Sequential(
+            nn.Dropout(0.5), nn.Linear(flat, 4096), nn.ReLU(inplace=True), nn.Dropout(0.5), nn.Linear(4096, 4096)
+        )
+        self.dim = 4096
+        initialise(self)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) -> (B, 4096), signed."""
+        return self.full(self.layers(images).flatten(1))  # type: ignore[no-any-return]
+
+
+class FlatPixels(nn.Module):
+    """Pixels as features."""
+
+    relu_before_head = False
+
+    def __init__(self, channels: int, size: int) -> None:
+        super().__init__()
+        self.dim = channels * size * size
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) -> (B, C·H·W)."""
+        return images.flatten(1)
+
+
+class Cut(nn.Module):
+    """A model whose classifier was taken off."""
+
+    def __init__(self, model: nn.Module, dim: int, *, relu_before_head: bool) -> None:
+        super().__init__()
+        self.model = model
+        self.dim = dim
+        self.relu_before_head = relu_before_head
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) -> (B, D)."""
+        return self.model(images).flatten(1)  # type: ignore[no-any-return]
+
+
+def vgg16_bn(channels: int, weights: str | None) -> nn.Module:
+    """torchvision's VGG-16-BN to its second fully connected layer, before the ReLU."""
+    from torchvision.models import vgg16_bn as make
+
+    model = make(weights=None)
+    load_torchvision(model, "vgg16_bn", weights)
+    if weights is None:
+        initialise(model)
+    _adapt_first_conv(model, channels)
+    model.classifier = model.classifier[:4]
+    return Cut(model, 4096, relu_before_head=True)
+
+
+def resnet(name: str, channels: int, size: int, weights: str | None) -> nn.Module:
+    """A torchvision ResNet to its pooled features.
+
+    Up to 64 pixels, and only where the weights are random, the stem is 3 x 3 without stride or pooling:
+    the usual form for small images, where the 7 x 7 stem would throw away 15 of 16 positions.
+    """
+    from torchvision.models import get_model
+
+    model = get_model(name, weights=None)
+    load_torchvision(model, name, weights)
+    if size <= SMALL_SIDE and weights is None:
+        model.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+        model.maxpool = nn.Identity()
+    _adapt_first_conv(model, channels)
+    dim = model.fc.in_features
+    model.fc = nn.Identity()
+    return Cut(model, dim, relu_before_head=False)
+
+
+def torchvision_trunk(name: str, channels: int, size: int, weights: str | None) -> nn.Module:
+    """Any torchvision classifier without its last layer.
+
+    Raises:
+        OptionsError: torchvision has no such model, or its last layer is not found.
+    """
+    from torchvision.models import get_model, list_models
+
+    if name not in list_models():
+        raise OptionsError(f"model={name!r} is not in torchvision; see torchvision.models.list_models()")
+    model = get_model(name, weights=None)
+    load_torchvision(model, name, weights)
+    _adapt_first_conv(model, channels)
+    _cut_classifier(model, name)
+    with torch.no_grad():
+        dim = model.eval()(torch.zeros(1, channels, size, size)).flatten(1).shape[1]
+    return Cut(model.train(), dim, relu_before_head=False)
+
+
+def initialise(module: nn.Module) -> None:
+    """DeepCluster's random weights: He for convolutions by fan-out, N(0, 0.01) for linear layers."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            fan_out = layer.kernel_size[0] * layer.kernel_size[1] * layer.out_channels
+            nn.init.normal_(layer.weight, 0.0, math.sqrt(2.0 / fan_out))
+        elif isinstance(layer, nn.Linear):
+            nn.init.normal_(layer.weight, 0.0, 0.01)
+        if isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+
+
+def _conv_bn(before: int, after: int, kernel: int, *, stride: int = 1, padding: int = 0) -> list[nn.Module]:
+    conv = nn.Conv2d(before, after, kernel, stride=stride, padding=padding)
+    return [conv, nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
+
+
+def _adapt_first_conv(model: nn.Module, channels: int) -> None:
+    """A fresh first convolution where the front gives another number of channels."""
+    for name, layer in model.named_modules():
+        if isinstance(layer, nn.Conv2d):
+            if layer.in_channels == channels:
+                return
+            fresh = nn.Conv2d(
+                channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding, bias=layer.bias is not None
+            )  # fmt: skip
+            initialise(fresh)
+            parent, _, attribute = name.rpartition(".")
+            setattr(model.get_submodule(parent), attribute, fresh)
+            return
+
+
+def _cut_classifier(model: nn.Module, name: str) -> None:
+    """Replace the last linear layer of ``fc``, ``classifier``, ``head`` or ``heads`` by the identity."""
+    for attribute in ("fc", "classifier", "head", "heads"):
+        layer = getattr(model, attribute, None)
+        if isinstance(layer, nn.Linear):
+            setattr(model, attribute, nn.Identity())
+            return
+        if isinstance(layer, nn.Sequential):
+            if any(isinstance(step, nn.Conv2d) for step in layer):  # SqueezeNet classifies by a convolution
+                setattr(model, attribute, nn.AdaptiveAvgPool2d(1))
+                return
+            last = max((i for i, step in enumerate(layer) if isinstance(step, nn.Linear)), default=None)
+            if last is not None:
+                setattr(model, attribute, layer[:last])
+                return
+    raise OptionsError(f"model={name!r}: its classifier is not where other models have it; choose another")

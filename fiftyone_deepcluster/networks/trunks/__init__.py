@@ -1,0 +1,1 @@
+"""Trunks by name; see ``base`` for the contract."""

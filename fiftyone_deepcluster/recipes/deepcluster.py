@@ -1,0 +1,43 @@
+"""DeepCluster (Caron et al., "Deep Clustering for Unsupervised Learning of Visual Features", 2018).
+
+Every round: features of all images, PCA, length 1, k-means; a new linear head; one epoch of
+cross-entropy on the clusters, drawn evenly.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from fiftyone_deepcluster.networks.trunks.base import TRUNKS
+from fiftyone_deepcluster.recipes.base import RECIPES, SMALL_SIDE
+from fiftyone_deepcluster.recipes.trained import Trained
+
+if TYPE_CHECKING:
+    from fiftyone_deepcluster.images.source import Facts
+
+PSEUDO_FACTOR = 8
+"""Pseudo-classes for each cluster asked for: the paper finds about ten times the classes best, Kart et al. eight."""
+
+
+@RECIPES.register
+class DeepCluster(Trained):
+    """DeepCluster: k-means on the network's own features gives its next labels.
+
+    Above 64 pixels the defaults are the paper's: AlexNet with batch norm behind Sobel filters, SGD 0.05 with
+    momentum 0.9, weight decay 1e-5, batch 256, crops and flips. Smaller images get a small trunk with a
+    z-score per image, and affine changes.
+    """
+
+    name: Literal["deepcluster"] = "deepcluster"
+    rounds: int = Field(20, ge=1, le=100_000, description="Rounds at most: one round clusters and trains once.")
+
+    def resolve(self, facts: Facts) -> DeepCluster:
+        """See ``Options.resolve``."""
+        small = (self.image_size or facts.side) <= SMALL_SIDE
+        trunk = TRUNKS.parse("small" if small else "alexnet")
+        pseudo = self.pseudo_clusters
+        if pseudo is None and self.n_clusters is not None:
+            pseudo = max(self.n_clusters, min(PSEUDO_FACTOR * self.n_clusters, facts.n // 10))
+        return self.settle_training(facts, trunk, pseudo_clusters=pseudo)

@@ -1,0 +1,149 @@
+"""Options of every recipe that trains a network on pseudo-labels of a round."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from fiftyone_deepcluster.clusterers.base import CLUSTERERS, SPACES, Clusterer, Space
+from fiftyone_deepcluster.encoders.base import ENCODERS, Encoder
+from fiftyone_deepcluster.networks.trunks.base import TRUNKS, FrontName, Trunk
+from fiftyone_deepcluster.recipes.base import ADVANCED, SMALL_SIDE, Options, Parts
+from fiftyone_deepcluster.registry import PartOf
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from fiftyone_deepcluster.images.augment import Augment
+    from fiftyone_deepcluster.images.source import Facts
+    from fiftyone_deepcluster.networks.base import Network
+    from fiftyone_deepcluster.optimise import Training
+
+AugmentName = Literal["auto", "none", "affine", "affine-flip", "crop-flip"]
+
+
+class Trained(Options):
+    """A network, what it is taught, and how it learns. Not a recipe by itself."""
+
+    trunk: Annotated[Trunk | None, PartOf(TRUNKS, optional=True)] = Field(
+        None, description="Network without its head; empty: small up to 64 pixels, else the method's own."
+    )
+    weights: str | None = Field(
+        None, description="Initial weights: empty for random, a torchvision name such as IMAGENET1K_V1, or a file."
+    )
+    pseudo_clusters: int | None = Field(
+        None, ge=2, description="Pseudo-classes that the network is taught; empty: a multiple of n_clusters."
+    )
+    epochs: int = Field(1, ge=1, le=1000, description="Passes over the images in a round.")
+    batch_size: int = Field(256, ge=2, le=65_536, description="Images in a batch.")
+    learning_rate: float = Field(0.05, gt=0, le=100, description="Of the trunk; the peak where it cycles.")
+    head_learning_rate: float | None = Field(
+        None, gt=0, le=100, description="Of the head; empty: the trunk's.", json_schema_extra=ADVANCED
+    )
+    weight_decay: float = Field(1e-5, ge=0, le=1, description="Pull of the weights to 0.", json_schema_extra=ADVANCED)
+    smoothing: float = Field(
+        0.0, ge=0, lt=1, description="Label smoothing of the cross-entropy.", json_schema_extra=ADVANCED
+    )
+    augmentation: AugmentName = Field(
+        "auto", description="How training images change; auto: affine up to 64 pixels, else crops and flips."
+    )
+    front: FrontName | None = Field(
+        None, description="Fixed first layer; empty: the trunk's own choice.", json_schema_extra=ADVANCED
+    )
+    sampling: Literal["uniform", "shuffled"] = Field(
+        "uniform", description="Draw equally from all clusters, or every image once.", json_schema_extra=ADVANCED
+    )
+    stop_nmi: float | None = Field(
+        None, gt=0, le=1, description="Stop when NMI with the last round reaches this; empty: never.",
+        json_schema_extra=ADVANCED,
+    )
+    encoder: Annotated[Encoder, PartOf(ENCODERS)] = Field(
+        default="pooled", validate_default=True, description="From features to vectors.", json_schema_extra=ADVANCED
+    )
+    space: Annotated[Space, PartOf(SPACES)] = Field(
+        default="flat", validate_default=True, description="Change of geometry before clustering.",
+        json_schema_extra=ADVANCED,
+    )
+    clusterer: Annotated[Clusterer, PartOf(CLUSTERERS)] = Field(
+        default="kmeans", validate_default=True, description="Groups the vectors.", json_schema_extra=ADVANCED
+    )
+
+    @property
+    def starts_from_pixels(self) -> bool:
+        """Random weights."""
+        return self.weights is None
+
+    def settle_training(self, facts: Facts, trunk: Trunk, **values: Any) -> Self:
+        """Trunk, front and augmentation settled, besides ``settled``."""
+        chosen = self.trunk or trunk
+        small = (self.image_size or facts.side) <= SMALL_SIDE
+        augmentation = ("affine" if small else "crop-flip") if self.augmentation == "auto" else self.augmentation
+        front = self.front or ("imagenet" if self.weights else chosen.front)
+        return self.settled(facts, trunk=chosen, augmentation=augmentation, front=front, **values)
+
+    def build(self) -> Parts:
+        """See ``Options.build``."""
+        from fiftyone_deepcluster.loop import Lesson
+        from fiftyone_deepcluster.objectives import CrossEntropy
+        from fiftyone_deepcluster.sampling import Shuffled, UniformOverClusters
+        from fiftyone_deepcluster.stopping import Agreement
+        from fiftyone_deepcluster.tasks.round_labels import RoundLabels, RoundLabelsParts
+
+        task = RoundLabels(
+            RoundLabelsParts(
+                encoder=self.encoder,
+                space=self.space,
+                clusterer=self.clusterer,
+                sampler=UniformOverClusters() if self.sampling == "uniform" else Shuffled(),
+                n_clusters=self.n_clusters,
+                n_pseudo=self.pseudo_clusters,
+                epochs=self.epochs,
+                seed=self.seed,
+            )
+        )
+        stopping = () if self.stop_nmi is None else (Agreement(self.stop_nmi),)
+        lesson = Lesson(task, CrossEntropy(self.smoothing), self.make_augment(), self.training(), stopping)
+        return Parts(self.make_network(), lesson, self.batch_size)
+
+    def training(self) -> Training:
+        """SGD with momentum at a constant rate, for the whole run."""
+        from fiftyone_deepcluster.optimise import Training
+
+        return Training("sgd", self.learning_rate, self.head_learning_rate, weight_decay=self.weight_decay)
+
+    def make_network(self) -> Network:
+        """Front and trunk; the head comes with the first round."""
+        return make_network(self.trunk or TRUNKS.parse("small"), self.front or "plain", self, self.weights)
+
+    def make_augment(self) -> Augment:
+        """The augmentation by its name."""
+        return augmentation(self.augmentation)
+
+
+def make_network(trunk: Trunk, front: FrontName, options: Options, weights: str | None) -> Network:
+    """Front and trunk for the images that ``options`` were resolved for."""
+    from fiftyone_deepcluster.networks.base import Network
+    from fiftyone_deepcluster.networks.fronts import make_front
+
+    first = make_front(front, options.channels)
+    body = trunk.build(int(first.out_channels), options.image_size or SMALL_SIDE, weights)  # type: ignore[arg-type]
+    return Network(first, body, relu_before_head=bool(body.relu_before_head))
+
+
+def augmentation(name: AugmentName) -> Augment:
+    """What the names stand for.
+
+    ``affine``: 15 degrees, 12 % shift, 15 % scale, shear 0.2, for digits and other things that may not be
+    flipped. ``crop-flip``: crops of 8 to 100 % of the area and horizontal flips, as DeepCluster.
+    """
+    from fiftyone_deepcluster.images.augment import Augment
+
+    affine = {"rotate": 15.0, "shift": 0.12, "scale": (0.85, 1.15), "shear": 0.2}
+    known: dict[str, dict[str, Any]] = {
+        "none": {},
+        "affine": affine,
+        "affine-flip": {**affine, "flip": True},
+        "crop-flip": {"crop": (0.08, 1.0), "flip": True},
+    }
+    return Augment(**known["affine" if name == "auto" else name])

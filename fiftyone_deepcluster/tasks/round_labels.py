@@ -1,0 +1,143 @@
+"""Pseudo-labels once a round: embed all images, cluster them, teach the network its own clusters.
+
+DeepCluster (Caron et al.), its manifold variant, cardiac-MR DeepCluster and LDPO differ only in the parts
+given here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from fiftyone_deepcluster.clusterers.base import Clusterer, ClusterRequest, Clustering, Space
+from fiftyone_deepcluster.clusterers.geometry import describe
+from fiftyone_deepcluster.seeds import derive, rng
+from fiftyone_deepcluster.types import Assignment, Batch, ClassTargets, Outputs, Plan
+
+if TYPE_CHECKING:
+    from fiftyone_deepcluster.corpus import Corpus
+    from fiftyone_deepcluster.encoders.base import Encoder
+    from fiftyone_deepcluster.encoders.reduce import Reduction
+    from fiftyone_deepcluster.networks.base import Network
+    from fiftyone_deepcluster.sampling import Sampler
+
+
+@dataclass(frozen=True)
+class RoundLabelsParts:
+    """The parts of a round.
+
+    Attributes:
+        encoder: features to vectors.
+        space: change of geometry before clustering.
+        clusterer: vectors to clusters.
+        sampler: which images an epoch draws.
+        n_clusters: clusters of the result; None where the clusterer finds the number.
+        n_pseudo: pseudo-classes that the network is taught; None: the clusters themselves.
+        epochs: passes over the images a round; 0: nothing is learnt.
+        seed: of everything drawn here.
+    """
+
+    encoder: Encoder
+    space: Space
+    clusterer: Clusterer
+    sampler: Sampler
+    n_clusters: int | None
+    n_pseudo: int | None
+    epochs: int
+    seed: int
+
+
+class RoundLabels:
+    """Teaches every image the cluster it was in when the round began."""
+
+    def __init__(self, parts: RoundLabelsParts) -> None:
+        self.parts = parts
+        self._turn = 0
+        self._pseudo = torch.zeros(0, dtype=torch.int64)
+        self._starts: dict[str, torch.Tensor] = {}
+        self._reduction: Reduction | None = None
+
+    def begin_round(self, round_index: int, corpus: Corpus) -> Plan | None:
+        """A new head over the pseudo-labels of the last ``assign``; None where nothing is to be learnt."""
+        if self.parts.epochs == 0:
+            return None
+        labels = self._pseudo.numpy()
+        order = [
+            self.parts.sampler.draw(labels, rng(self.parts.seed, "sample", round_index, epoch))
+            for epoch in range(self.parts.epochs)
+        ]
+        return Plan(np.concatenate(order), n_outputs=int(labels.max()) + 1)
+
+    def targets(self, batch: Batch, outputs: Outputs) -> ClassTargets:
+        """Each image's pseudo-label."""
+        return ClassTargets(self._pseudo[batch.rows].to(outputs.logits.device))
+
+    def after_step(self, batch: Batch, before: Outputs, network: Network) -> None:
+        """Nothing: pseudo-labels hold for the whole round."""
+
+    def assign(self, corpus: Corpus) -> Assignment:
+        """Embed and cluster all images; also draws up the pseudo-labels of the next round."""
+        parts = self.parts
+        encoding = parts.encoder.encode(corpus, derive(parts.seed, "encode", self._turn))
+        self._reduction = encoding.reduction
+        corpus.observer.phase("cluster", 2)
+        vectors = parts.space.embed(encoding.vectors, derive(parts.seed, "space", self._turn))
+        found = self._cluster("clusters", parts.n_clusters, vectors, corpus)
+        corpus.observer.advance(1)
+        same = parts.n_pseudo is None or parts.n_pseudo == parts.n_clusters
+        pseudo = found if same else self._cluster("pseudo", parts.n_pseudo, vectors, corpus)
+        corpus.observer.advance(1)
+        self._pseudo = pseudo.labels
+        self._turn += 1
+        return self._assignment(found, pseudo, encoding.vectors)
+
+    def transform(self, features: torch.Tensor) -> torch.Tensor:
+        """Features through the last round's reduction."""
+        return features if self._reduction is None else self._reduction.apply(features)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Pseudo-labels, centres for a warm start, the reduction, and how often was drawn."""
+        return {
+            "turn": self._turn,
+            "pseudo": self._pseudo,
+            "starts": {name: centers.cpu() for name, centers in self._starts.items()},
+            "reduction": None if self._reduction is None else self._reduction.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from ``state_dict``."""
+        from fiftyone_deepcluster.encoders.reduce import Reduction
+
+        self._turn = int(state["turn"])
+        self._pseudo = state["pseudo"]
+        self._starts = dict(state["starts"])
+        self._reduction = None if state["reduction"] is None else Reduction.from_state(state["reduction"])
+
+    def _cluster(self, what: str, n: int | None, vectors: torch.Tensor, corpus: Corpus) -> Clustering:
+        start = self._starts.get(what)
+        if start is not None:
+            start = start.to(vectors.device) if start.shape == (n, vectors.shape[1]) else None
+        found = self.parts.clusterer.cluster(
+            vectors, ClusterRequest(n, derive(self.parts.seed, what, self._turn), start)
+        )
+        corpus.compute.same_everywhere([found.labels, found.centers])
+        self._starts[what] = found.centers
+        return found
+
+    def _assignment(self, found: Clustering, pseudo: Clustering, vectors: torch.Tensor) -> Assignment:
+        geometry = describe(vectors, found.labels)
+        scores = {"objective": found.objective, **found.scores}
+        if pseudo is not found:
+            scores["pseudo_clusters"] = float(pseudo.n_clusters)
+        return Assignment(
+            labels=found.labels.numpy(),
+            confidence=found.confidence.float().numpy(),
+            distance=geometry.distance.float().cpu().numpy(),
+            margin=geometry.margin.float().cpu().numpy(),
+            embeddings=vectors.float().cpu().numpy(),
+            centers=geometry.centers.float().cpu().numpy(),
+            scores=scores,
+        )
