@@ -1,1 +1,29 @@
-"""Operators of the plugin, one file each."""
+"""Operators of the plugin: each is thin and calls one function of the SDK."""
+
+from fiftyone_deepcluster.app.operators.cancel_clustering import CancelClustering
+from fiftyone_deepcluster.app.operators.cluster_images import ClusterImages
+from fiftyone_deepcluster.app.operators.delete_clustering_run import DeleteClusteringRun
+from fiftyone_deepcluster.app.operators.edit_clusters import (
+    LabelCluster,
+    MergeClusters,
+    RenameCluster,
+    UndoEdit,
+)
+from fiftyone_deepcluster.app.operators.list_clustering_runs import ListClusteringRuns
+from fiftyone_deepcluster.app.operators.rename_clustering_run import RenameClusteringRun
+from fiftyone_deepcluster.app.operators.resume_clustering import ResumeClustering
+from fiftyone_deepcluster.app.operators.show_clustering_run import ShowClusteringRun
+
+OPERATORS = (
+    ClusterImages,
+    CancelClustering,
+    ResumeClustering,
+    ShowClusteringRun,
+    ListClusteringRuns,
+    RenameClusteringRun,
+    DeleteClusteringRun,
+    RenameCluster,
+    MergeClusters,
+    LabelCluster,
+    UndoEdit,
+)

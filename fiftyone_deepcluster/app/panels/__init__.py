@@ -1,1 +1,5 @@
-"""Panels of the plugin, one file each."""
+"""Panels of the plugin."""
+
+from fiftyone_deepcluster.app.panels.clusters import ClustersPanel
+
+PANELS = (ClustersPanel,)

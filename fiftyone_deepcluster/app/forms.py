@@ -1,0 +1,257 @@
+"""A FiftyOne form out of a part's options, and back from the form's values to the part.
+
+A part in a form is a dropdown of the registered parts, then the chosen part's own fields. Each part
+keeps its fields under its own name, so that what was typed for one method never leaks into another::
+
+    {"method": {"name": "deepcluster", "deepcluster": {"rounds": 5}}}
+
+Scripts may write the same thing shorter: ``{"method": "deepcluster"}`` or
+``{"method": {"name": "deepcluster", "rounds": 5}}``. All three go through :func:`part_values`.
+Defaults of a form live in the browser only, so they are applied here once more.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from fiftyone.operators import types
+from pydantic import ValidationError
+
+from fiftyone_deepcluster.app.option_fields import OptionField, first_line, option_fields
+from fiftyone_deepcluster.errors import OptionsError
+
+if TYPE_CHECKING:
+    from fiftyone_deepcluster.registry import Part, Registry
+
+SHOW_ADVANCED = "show_advanced"
+
+
+# ---------------------------------------------------------------- drawing
+
+
+def add_part(inputs: types.Object, field: OptionField, given: object) -> None:
+    """Draw the choice of a part and the fields of the chosen one.
+
+    Args:
+        inputs: form to draw into.
+        field: of kind ``part``.
+        given: what the form holds for it now.
+    """
+    name, _ = _split(field.parts, given, field.default)
+    box = inputs.v_stack(field.name, gap=2)
+    dropdown = types.DropdownView(space=12)
+    if field.optional:
+        dropdown.add_choice("", label="none")
+    for known in field.parts.names():
+        part = field.parts.get(known)
+        dropdown.add_choice(known, label=known, description=first_line(part))
+    box.enum(
+        "name",
+        dropdown.values(),
+        default=_default_name(field.default),
+        label=field.label,
+        description=_chosen_help(field, name),
+        view=dropdown,
+    )
+    if name in field.parts.names():
+        fields = option_fields(field.parts.get(name))
+        if fields:
+            _add_fields(box.v_stack(name, gap=2), fields, _form_values(field.parts, given, name))
+
+
+def _add_fields(inputs: types.Object, fields: list[OptionField], given: dict[str, Any]) -> None:
+    plain = [field for field in fields if not field.advanced]
+    folded = [field for field in fields if field.advanced]
+    for field in plain:
+        _add_field(inputs, field, given.get(field.name))
+    if not folded:
+        return
+    inputs.bool(SHOW_ADVANCED, default=False, label="Show advanced options", view=types.SwitchView())
+    if given.get(SHOW_ADVANCED):
+        for field in folded:
+            _add_field(inputs, field, given.get(field.name))
+
+
+def _add_field(inputs: types.Object, field: OptionField, given: object) -> None:
+    about = {"label": field.label, "description": field.help, "default": _shown(field)}
+    if field.kind == "part":
+        add_part(inputs, field, given)
+    elif field.kind == "bool":
+        inputs.bool(field.name, view=types.SwitchView(), **about)
+    elif field.kind == "int":
+        inputs.int(field.name, min=field.minimum, max=field.maximum, **about)
+    elif field.kind == "float":
+        inputs.float(field.name, min=field.minimum, max=field.maximum, **about)
+    elif field.kind == "choice":
+        _add_choice(inputs, field, about)
+    else:
+        inputs.str(field.name, allow_empty=True, **about)
+
+
+def _add_choice(inputs: types.Object, field: OptionField, about: dict[str, Any]) -> None:
+    dropdown = types.DropdownView()
+    if field.optional:
+        dropdown.add_choice("", label="automatic")
+    for value in field.choices:
+        dropdown.add_choice(value, label=str(value))
+    inputs.enum(field.name, dropdown.values(), view=dropdown, **about)
+
+
+def _shown(field: OptionField) -> object:
+    """A default as the input shows it."""
+    if field.kind == "list" and field.default is not None:
+        return ", ".join(str(item) for item in field.default)
+    if field.kind in {"str", "text"} and field.default is not None:
+        return str(field.default)
+    return field.default
+
+
+def _chosen_help(field: OptionField, name: str) -> str:
+    if name not in field.parts.names():
+        return field.help
+    about = first_line(field.parts.get(name))
+    return f"{field.help} — {about}" if field.help else about
+
+
+# ---------------------------------------------------------------- reading
+
+
+def part_values(parts: Registry[Any], given: object, default: object = None) -> dict[str, Any]:
+    """Plain values of a part, as ``parts.parse`` takes them, from any of the three ways to write it.
+
+    Args:
+        parts: the family.
+        given: a name, a dict of options with the name, a form's values, or None.
+        default: dict (or name) used for whatever is not given.
+    """
+    name, values = _split(parts, given, default)
+    if name not in parts.names():
+        return {"name": name, **values}
+    clean: dict[str, Any] = {"name": name}
+    if isinstance(default, dict) and _default_name(default) == name:
+        clean = {**default, **clean}
+    known = {field.name: field for field in option_fields(parts.get(name))}
+    for key, value in values.items():
+        if key != SHOW_ADVANCED:
+            clean[key] = _value(known[key], value) if key in known else value
+    return clean
+
+
+def parse_part(parts: Registry[Any], given: object, default: object = None) -> Part:
+    """The part that a form or a script asks for.
+
+    Raises:
+        OptionsError: an unknown name or option, or a value out of range.
+    """
+    return parts.parse(part_values(parts, given, default))  # type: ignore[no-any-return]
+
+
+def _split(parts: Registry[Any], given: object, default: object) -> tuple[str, dict[str, Any]]:
+    """Name of the chosen part, and its values without those a form keeps for other parts."""
+    if isinstance(given, str) and given:
+        return given, {}
+    if not isinstance(given, dict):
+        return _default_name(default), {}
+    name = given.get("name", _default_name(default)) or ""
+    if isinstance(given.get(name), dict):
+        return name, dict(given[name])
+    own = parts.get(name).model_fields if name in parts.names() else {}
+    kept = {
+        key: value
+        for key, value in given.items()
+        if key != "name" and (key in own or key not in parts.names())
+    }
+    return name, kept
+
+
+def _form_values(parts: Registry[Any], given: object, name: str) -> dict[str, Any]:
+    """What a form holds for the fields of the part called ``name``."""
+    return _split(parts, given, name)[1]
+
+
+def _default_name(default: object) -> str:
+    if isinstance(default, dict):
+        return str(default.get("name", ""))
+    return default if isinstance(default, str) else ""
+
+
+def _value(field: OptionField, value: object) -> object:
+    if field.kind == "part":
+        if field.optional and _split(field.parts, value, field.default)[0] == "":
+            return None
+        return part_values(field.parts, value, field.default)
+    if value == "" and (field.optional or field.kind in {"int", "float", "choice"}):
+        return None
+    if field.kind in {"list", "text"} and isinstance(value, str):
+        return _from_text(value, as_list=field.kind == "list")
+    return value
+
+
+def _from_text(text: str, as_list: bool) -> object:
+    """``64, 128`` -> [64, 128]; ``0.5`` -> 0.5; anything that is no JSON stays text."""
+    body = text.strip()
+    candidate = f"[{body}]" if as_list and not body.startswith("[") else body
+    try:
+        return json.loads(candidate)
+    except json.JSONDecodeError:
+        pass
+    return [item.strip() for item in body.split(",") if item.strip()] if as_list else body
+
+
+# ---------------------------------------------------------------- complaining
+
+
+def problems(parts: Registry[Any], field: OptionField, given: object) -> dict[tuple[str, ...], str]:
+    """What does not fit, by the path of the input in the form."""
+    values = part_values(parts, given, field.default)
+    name = values["name"]
+    if not name and field.optional:
+        return {}
+    try:
+        model = parts.get(name)
+    except OptionsError as error:
+        return {(field.name, "name"): str(error)}
+    found: dict[tuple[str, ...], str] = {}
+    own = _form_values(parts, given, name)
+    for child in option_fields(model):
+        if child.kind == "part" and own.get(child.name) is not None:
+            inner = problems(child.parts, child, own[child.name])
+            found.update({(field.name, name, *path): text for path, text in inner.items()})
+    for path, text in _complaints(model, values).items():
+        where = (field.name, name, *path) if path else (field.name, "name")
+        if not any(known[: len(where)] == where for known in found):
+            found[where] = text
+    return found
+
+
+def mark(inputs: types.Object, found: dict[tuple[str, ...], str]) -> None:
+    """Show each problem at its input; where that one is folded away, at what folds it."""
+    for path, text in found.items():
+        place, folded = _find(inputs, path)
+        if place is not None:
+            place.invalid = True
+            place.error_message = f"{path[-1]}: {text}" if folded else text
+
+
+def _complaints(model: type[Part], values: dict[str, Any]) -> dict[tuple[str, ...], str]:
+    try:
+        model.model_validate(values)
+    except ValidationError as error:
+        return {
+            tuple(str(step) for step in item["loc"][:1]): str(item["msg"]).removeprefix("Value error, ")
+            for item in error.errors()
+        }
+    return {}
+
+
+def _find(inputs: types.Object, path: tuple[str, ...]) -> tuple[types.Property | None, bool]:
+    here, place = inputs, None
+    for step in path:
+        place = here.get_property(step)
+        if place is None:
+            return here.get_property(SHOW_ADVANCED) or here.get_property("name"), True
+        here = place.type
+    if isinstance(here, types.Object):
+        return here.get_property("name"), False
+    return place, False

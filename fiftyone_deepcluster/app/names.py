@@ -1,0 +1,22 @@
+"""Names that operators, panels and tests share: said once."""
+
+from __future__ import annotations
+
+PLUGIN = "@deepcluster/clustering"
+
+CLUSTER_IMAGES = f"{PLUGIN}/cluster_images"
+CANCEL_CLUSTERING = f"{PLUGIN}/cancel_clustering"
+RESUME_CLUSTERING = f"{PLUGIN}/resume_clustering"
+SHOW_CLUSTERING_RUN = f"{PLUGIN}/show_clustering_run"
+LIST_CLUSTERING_RUNS = f"{PLUGIN}/list_clustering_runs"
+RENAME_CLUSTERING_RUN = f"{PLUGIN}/rename_clustering_run"
+DELETE_CLUSTERING_RUN = f"{PLUGIN}/delete_clustering_run"
+RENAME_CLUSTER = f"{PLUGIN}/rename_cluster"
+MERGE_CLUSTERS = f"{PLUGIN}/merge_clusters"
+LABEL_CLUSTER = f"{PLUGIN}/label_cluster"
+UNDO_EDIT = f"{PLUGIN}/undo_edit"
+
+CLUSTERS_PANEL = "clusters"
+
+SCHEDULE_VARIABLE = "FIFTYONE_ALLOW_LEGACY_ORCHESTRATORS=true"
+WORKER_COMMAND = "fiftyone-deepcluster worker"

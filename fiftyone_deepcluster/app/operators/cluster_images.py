@@ -1,0 +1,181 @@
+"""Cluster images: the form, and the run behind it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import fiftyone.operators as foo
+from fiftyone.operators import types
+
+from fiftyone_deepcluster.app import forms, names
+from fiftyone_deepcluster.app.operators import fields
+from fiftyone_deepcluster.app.operators import inputs as shared
+from fiftyone_deepcluster.app.operators.progress import run_and_show
+from fiftyone_deepcluster.app.params import FROZEN, free_key, method_field, parse_call
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import fiftyone as fo
+
+_HOW_TO_SCHEDULE = (
+    "Execute runs it now and shows its progress; keep this tab open. For a long run choose Schedule, which "
+    f"needs two commands: start the App with `{names.SCHEDULE_VARIABLE}` in its environment, "
+    f"and run `{names.WORKER_COMMAND}` in a terminal."
+)
+
+
+class ClusterImages(foo.Operator):
+    """Learns features and clusters of the target's images and writes them to the dataset."""
+
+    @property
+    def config(self) -> foo.OperatorConfig:
+        """Name, label, and how it may run."""
+        return foo.OperatorConfig(
+            name="cluster_images",
+            label="Cluster images",
+            description="Learn features and clusters together from unlabelled images, and write the "
+            "clusters, their confidence and the learnt embeddings to the dataset.",
+            icon="workspaces",
+            dynamic=True,
+            execute_as_generator=True,
+            allow_immediate_execution=True,
+            allow_delegated_execution=True,
+            resolve_execution_options_on_change=False,
+            risk_level=types.RiskLevel.MEDIUM,
+            category=foo.Categories.CURATE,
+        )
+
+    def resolve_placement(self, ctx: foo.ExecutionContext) -> types.Placement:
+        """A button over the grid."""
+        return types.Placement(
+            types.Places.SAMPLES_GRID_SECONDARY_ACTIONS,
+            types.Button(label="Cluster images", icon="workspaces", prompt=True),
+        )
+
+    def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
+        """The form; invalid inputs say why."""
+        inputs = types.Object()
+        inputs.view_target(ctx, action_description="Cluster")
+        _add_key(inputs, ctx)
+        field = method_field()
+        given = ctx.params.get("method")
+        forms.add_part(inputs, field, given)
+        _add_fields(inputs, ctx, forms.part_values(field.parts, given, field.default)["name"])
+        forms.mark(inputs, forms.problems(field.parts, field, given))
+        inputs.view("schedule", types.Notice(label="Long runs", description=_HOW_TO_SCHEDULE))
+        return shared.form(inputs, "Cluster images")
+
+    def execute(self, ctx: foo.ExecutionContext) -> Iterator[Any]:
+        """Cluster, telling progress; then show the clusters.
+
+        Yields:
+            Messages to the App.
+        """
+        call = parse_call(ctx.params, ctx.dataset)
+        yield from run_and_show(ctx, call.key, call.work(ctx.target_view()))
+
+    def __call__(
+        self,
+        samples: fo.core.collections.SampleCollection,
+        method: str | dict[str, Any] = "deepcluster",
+        key: str = "dc",
+        *,
+        delegate: bool = False,
+        **settings: Any,
+    ) -> object:
+        """Run from a script, now or by a worker.
+
+        Args:
+            samples: dataset or view.
+            method: a method's name, or a dict with ``name`` and its options.
+            key: name of the run.
+            delegate: queue it for a worker.
+            **settings: ``overwrite``, ``truth_field``, ``patches_field``, ``embeddings_field``.
+
+        Returns:
+            FiftyOne's execution result.
+        """
+        from fiftyone_deepcluster.dataset import live
+
+        params = {"method": method, "key": key, **settings}
+        call = parse_call(params, samples._dataset)
+        if delegate:
+            live.queue(samples._dataset, call.key, call.options.name, call.options.rounds)
+        return foo.execute_operator(
+            self.uri or names.CLUSTER_IMAGES,
+            {"view": samples.view()},
+            params=params,
+            request_delegation=delegate,
+        )
+
+
+def _add_key(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
+    """Name of the run, checked while it is typed."""
+    from fiftyone_deepcluster.dataset.runs import list_runs
+
+    default = free_key(ctx.dataset)
+    key = ctx.params.get("key", default)
+    inputs.str(
+        "key",
+        default=default,
+        label="Name of the run",
+        description="Also the name of the field that gets the clusters.",
+    )
+    if not (key or "").isidentifier():
+        shared.complain(
+            inputs, "key", f"{key!r} cannot name a field; use letters, digits and _, no digit first"
+        )
+    elif key in list_runs(ctx.dataset):
+        _add_overwrite(inputs, ctx, key)
+    elif ctx.dataset.has_field(key):
+        shared.complain(inputs, "key", f"a field is called {key!r} already; choose another name")
+
+
+def _add_overwrite(inputs: types.Object, ctx: foo.ExecutionContext, key: str) -> None:
+    inputs.bool("overwrite", default=False, label=f"Replace the run {key!r}", view=types.SwitchView())
+    if not ctx.params.get("overwrite"):
+        shared.complain(inputs, "key", f"there is a run {key!r}; choose another name, or replace it")
+        return
+    inputs.view(
+        "overwritten",
+        types.Warning(
+            label=f"The run {key!r} will be replaced",
+            description="Its clusters, the names you gave them and their log go once the new run is "
+            "done. Labels that you wrote to fields of your own stay.",
+        ),
+    )
+
+
+def _add_fields(inputs: types.Object, ctx: foo.ExecutionContext, method: str) -> None:
+    """Choices among the dataset's fields; each only where there is something to choose."""
+    objects = fields.object_fields(ctx.dataset)
+    if objects:
+        shared.add_choice(
+            inputs,
+            "patches_field",
+            objects,
+            none="whole images",
+            label="Cluster the objects of",
+            description="Each object of this field is then an image of its own.",
+        )
+    vectors = fields.vector_fields(ctx.dataset)
+    if method == FROZEN and vectors:
+        shared.add_choice(
+            inputs,
+            "embeddings_field",
+            vectors,
+            none="computed by the method",
+            label="Embeddings",
+            description="Vectors to cluster that are there already.",
+        )
+    classes = fields.class_fields(ctx.dataset, ctx.params.get("patches_field"))
+    if classes:
+        shared.add_choice(
+            inputs,
+            "truth_field",
+            classes,
+            none="none",
+            label="Known classes",
+            description="Measured against after every round, never used to choose anything.",
+        )

@@ -1,0 +1,78 @@
+"""Remove a run and what it made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import fiftyone.operators as foo
+from fiftyone.operators import types
+
+from fiftyone_deepcluster.app.operators import inputs as shared
+from fiftyone_deepcluster.errors import InputError
+
+if TYPE_CHECKING:
+    from fiftyone_deepcluster.dataset.runs import Run
+
+
+class DeleteClusteringRun(foo.Operator):
+    """Deletes a run once that is confirmed."""
+
+    @property
+    def config(self) -> foo.OperatorConfig:
+        """Name, label and risk."""
+        return foo.OperatorConfig(
+            name="delete_clustering_run",
+            label="Delete clustering run",
+            description="Delete a run and exactly what it made: fields, brain runs, files, its log.",
+            icon="delete",
+            dynamic=True,
+            risk_level=types.RiskLevel.DANGEROUS,
+            category=foo.Categories.CURATE,
+        )
+
+    def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
+        """Which run, what goes with it, and a switch to confirm."""
+        from fiftyone_deepcluster.dataset.runs import list_runs, load_run
+
+        inputs = types.Object()
+        key = shared.add_run(inputs, ctx, list_runs(ctx.dataset))
+        if key:
+            inputs.view(
+                "what",
+                types.Warning(label="This will be removed", description=_what(load_run(ctx.dataset, key))),
+            )
+            inputs.bool("confirm", default=False, label=f"Delete {key!r} for good", view=types.CheckboxView())
+            if not ctx.params.get("confirm"):
+                inputs.get_property("confirm").invalid = True
+        return shared.form(inputs, "Delete clustering run", "Delete")
+
+    def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
+        """Delete it.
+
+        Raises:
+            InputError: it was not confirmed.
+        """
+        from fiftyone_deepcluster.dataset.runs import delete_run
+
+        key = shared.key_of(ctx)
+        if not ctx.params.get("confirm"):
+            raise InputError(f"deleting {key!r} was not confirmed; set confirm=True")
+        delete_run(ctx.dataset, key)
+        ctx.ops.clear_view()
+        ctx.ops.reload_dataset()
+        ctx.ops.notify(f"The run {key} is gone", variant="success")
+        return {"deleted": key}
+
+
+def _what(run: Run) -> str:
+    """What goes and what stays, in words."""
+    from fiftyone_deepcluster.dataset.review import review
+
+    fields = ", ".join(run.fields.roots())
+    edits = len(review(run.dataset, run.key).log())
+    log = f", and the log of your {edits} edits" if edits else ""
+    return (
+        f"The fields {fields} of {run.n_samples:,} images; the brain runs {run.fields.viz_key} and "
+        f"{run.fields.sim_key}; the record of {len(run.rounds)} rounds; its checkpoint and model{log}. "
+        "Images, and labels that you wrote to fields of your own, stay."
+    )

@@ -1,0 +1,91 @@
+"""Inputs that several operators share: choosing a run, a field, a cluster."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fiftyone.operators import types
+
+if TYPE_CHECKING:
+    import fiftyone as fo
+    import fiftyone.operators as foo
+
+    from fiftyone_deepcluster.dataset.runs import Run
+
+
+def form(inputs: types.Object, label: str, button: str = "Execute") -> types.Property:
+    """A finished form with its title and the text of its button."""
+    return types.Property(inputs, view=types.PromptView(label=label, submit_button_label=button))
+
+
+def add_run(inputs: types.Object, ctx: foo.ExecutionContext, keys: list[str]) -> str | None:
+    """A choice among runs; says so where there is none. Returns the chosen key."""
+    if not keys:
+        nothing = types.Warning(
+            label="No clustering run here", description='Start one with "Cluster images".'
+        )
+        inputs.view("nothing", nothing)
+        inputs.str("key", view=types.HiddenView()).invalid = True
+        return None
+    chosen = ctx.params.get("key") or keys[-1]
+    add_choice(inputs, "key", keys, default=keys[-1], label="Run")
+    if chosen not in keys:
+        inputs.get_property("key").invalid = True
+        inputs.get_property("key").error_message = f"there is no run {chosen!r}"
+        return None
+    return chosen
+
+
+def add_choice(
+    inputs: types.Object, name: str, values: list[Any], *, none: str = "", **about: Any
+) -> types.Property:
+    """A dropdown of plain values, and first of nothing where ``none`` says what that means."""
+    dropdown = types.DropdownView()
+    if none:
+        dropdown.add_choice("", label=none)
+    for value in values:
+        dropdown.add_choice(value, label=str(value))
+    return inputs.enum(name, dropdown.values(), view=dropdown, **about)
+
+
+def add_cluster(inputs: types.Object, ctx: foo.ExecutionContext, run: Run) -> str | None:
+    """A choice among the clusters of a run, with their sizes. Returns the chosen name."""
+    dropdown = types.DropdownView()
+    for info in run.clusters(n_exemplars=0):
+        dropdown.add_choice(info.name, label=f"{info.name} · {info.size:,} images")
+    inputs.enum("cluster", dropdown.values(), view=dropdown, label="Cluster")
+    return ctx.params.get("cluster")
+
+
+def complain(inputs: types.Object, name: str, error: Exception | str) -> None:
+    """Show what is wrong at an input; the form cannot be sent until it is mended."""
+    place = inputs.get_property(name)
+    place.invalid = True
+    place.error_message = str(error)
+
+
+def key_of(ctx: foo.ExecutionContext) -> str:
+    """The run that an operator was called for.
+
+    Raises:
+        InputError: none was given, and there is not exactly one.
+    """
+    from fiftyone_deepcluster.errors import InputError
+
+    key = ctx.params.get("key")
+    if key:
+        return str(key)
+    keys = known_keys(ctx.dataset)
+    if len(keys) == 1:
+        return keys[0]
+    known = ", ".join(keys) or "there is none"
+    raise InputError(f"no run was named; give key=, one of: {known}")
+
+
+def known_keys(dataset: fo.Dataset) -> list[str]:
+    """Keys of finished runs, and of those that are or were at work."""
+    from fiftyone_deepcluster.dataset import live
+    from fiftyone_deepcluster.dataset.runs import list_runs
+
+    kept = list_runs(dataset)
+    return [*kept, *(key for key in live.read(dataset) if key not in kept)]

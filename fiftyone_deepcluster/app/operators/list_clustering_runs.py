@@ -1,0 +1,64 @@
+"""A table of all runs of a dataset."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import fiftyone.operators as foo
+from fiftyone.operators import types
+
+if TYPE_CHECKING:
+    from fiftyone_deepcluster.dataset.runs import Run
+
+_COLUMNS = {
+    "key": "Run",
+    "method": "Method",
+    "n_images": "Images",
+    "n_clusters": "Clusters",
+    "rounds": "Rounds",
+    "stopped": "Stopped",
+    "created": "Made (UTC)",
+}
+
+
+class ListClusteringRuns(foo.Operator):
+    """Lists runs with what made them."""
+
+    @property
+    def config(self) -> foo.OperatorConfig:
+        """Name, label and risk."""
+        return foo.OperatorConfig(
+            name="list_clustering_runs",
+            label="List clustering runs",
+            description="Show all clustering runs of this dataset with method, size and date.",
+            icon="list",
+            risk_level=types.RiskLevel.LOW,
+            category=foo.Categories.CURATE,
+        )
+
+    def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
+        """Runs as rows, oldest first."""
+        from fiftyone_deepcluster.dataset.runs import list_runs, load_run
+
+        return {"runs": [_row(load_run(ctx.dataset, key)) for key in list_runs(ctx.dataset)]}
+
+    def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property:
+        """The table."""
+        outputs = types.Object()
+        table = types.TableView()
+        for key, label in _COLUMNS.items():
+            table.add_column(key, label=label)
+        outputs.list("runs", types.Object(), view=table, label="Runs")
+        return types.Property(outputs, view=types.View(label="Clustering runs"))
+
+
+def _row(run: Run) -> dict[str, Any]:
+    return {
+        "key": run.key,
+        "method": run.record.method,
+        "n_images": run.record.n_images,
+        "n_clusters": run.n_clusters,
+        "rounds": len(run.rounds),
+        "stopped": run.stop_reason.value if run.stop_reason else "",
+        "created": f"{run.created:%Y-%m-%d %H:%M}",
+    }

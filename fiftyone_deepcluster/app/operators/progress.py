@@ -1,0 +1,61 @@
+"""Running a clustering from an operator: progress while it runs, the clusters on the screen at the end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fiftyone_deepcluster.app import names
+from fiftyone_deepcluster.app.running import follow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import fiftyone.operators as foo
+
+    from fiftyone_deepcluster.dataset.runs import Run
+    from fiftyone_deepcluster.observer import Observer
+
+
+def run_and_show(ctx: foo.ExecutionContext, key: str, work: Callable[[Observer], Run]) -> Iterator[Any]:
+    """Do the work; tell its progress to the App, or to the delegated run's document; show the result.
+
+    Yields:
+        Messages to the App.
+    """
+    yield _progress(ctx, 0.0, "starting")
+    for state in follow(ctx.dataset, key, work):
+        yield _progress(ctx, state.fraction, state.label)
+    yield _progress(ctx, 1.0, "done")
+    if not ctx.delegated:
+        yield from show_result(ctx, key)
+
+
+def show_result(ctx: foo.ExecutionContext, key: str) -> Iterator[Any]:
+    """Reload the dataset, colour the grid by the clusters, say how it went.
+
+    Yields:
+        Messages to the App.
+    """
+    from fiftyone_deepcluster.dataset.runs import load_run
+
+    ctx.dataset.reload()
+    run = load_run(ctx.dataset, key)
+    yield ctx.ops.reload_dataset()
+    yield ctx.ops.set_active_fields(fields=[shown_field(run)])
+    yield ctx.ops.open_panel(names.CLUSTERS_PANEL, layout="horizontal")
+    yield ctx.ops.notify(
+        f"{run.record.n_images:,} images in {run.n_clusters} clusters. {run.stop_reason.message}",
+        variant="success",
+    )
+
+
+def shown_field(run: Run) -> str:
+    """The field that the grid shows for a run."""
+    return run.patches_field or run.key
+
+
+def _progress(ctx: foo.ExecutionContext, fraction: float, label: str) -> object:
+    if ctx.delegated:
+        ctx.set_progress(progress=fraction, label=label)
+        return None  # a worker ignores it
+    return ctx.ops.set_progress(progress=fraction, label=label)

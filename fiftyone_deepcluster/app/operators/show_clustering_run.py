@@ -1,0 +1,49 @@
+"""Put a run on the screen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fiftyone.operators as foo
+from fiftyone.operators import types
+
+from fiftyone_deepcluster.app import names
+from fiftyone_deepcluster.app.operators import inputs as shared
+from fiftyone_deepcluster.app.operators.progress import shown_field
+
+
+class ShowClusteringRun(foo.Operator):
+    """Grid on the run's images, coloured by cluster, with the Clusters panel beside it."""
+
+    @property
+    def config(self) -> foo.OperatorConfig:
+        """Name, label and risk."""
+        return foo.OperatorConfig(
+            name="show_clustering_run",
+            label="Show clustering run",
+            description="Show the images of a run in the order of their clusters, with the Clusters panel.",
+            icon="visibility",
+            dynamic=True,
+            risk_level=types.RiskLevel.LOW,
+            category=foo.Categories.CURATE,
+        )
+
+    def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
+        """Which run."""
+        from fiftyone_deepcluster.dataset.runs import list_runs
+
+        inputs = types.Object()
+        shared.add_run(inputs, ctx, list_runs(ctx.dataset))
+        return shared.form(inputs, "Show clustering run", "Show")
+
+    def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
+        """Set view, active field and panel."""
+        from fiftyone_deepcluster.dataset.runs import load_run
+
+        run = load_run(ctx.dataset, shared.key_of(ctx))
+        ctx.ops.set_view(run.view())
+        ctx.ops.set_active_fields(fields=[shown_field(run)])
+        # an open panel would drop the state it is given
+        ctx.ops.close_panel(name=names.CLUSTERS_PANEL)
+        ctx.ops.open_panel(names.CLUSTERS_PANEL, layout="horizontal", state={"state": {"run": run.key}})
+        return {"key": run.key, "n_images": run.record.n_images, "n_clusters": run.n_clusters}

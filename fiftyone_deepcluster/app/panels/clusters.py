@@ -1,0 +1,193 @@
+"""The Clusters panel: runs, their rounds, their clusters, and a person's edits.
+
+State holds only the reader's choices. All content goes into the schema that ``render`` returns, which
+FiftyOne calls after every event: state and data of a panel travel with every request, and lists in them
+are merged index by index in the browser.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import fiftyone.operators as foo
+from fiftyone.operators import types
+
+from fiftyone_deepcluster.app import names
+from fiftyone_deepcluster.app.operators.progress import shown_field
+from fiftyone_deepcluster.app.panels.hooks import event
+from fiftyone_deepcluster.app.panels.model import SORT_KEYS, PanelModel, read_model
+from fiftyone_deepcluster.app.panels.sections import bar, charts, edits, live, montage, summary, table
+
+if TYPE_CHECKING:
+    from fiftyone_deepcluster.dataset.review import Change
+
+
+class ClustersPanel(foo.Panel):
+    """Shows runs and their clusters, and takes edits."""
+
+    @property
+    def config(self) -> foo.PanelConfig:
+        """Name, icon, and where it can be opened."""
+        return foo.PanelConfig(
+            name=names.CLUSTERS_PANEL,
+            label="Clusters",
+            icon="workspaces",
+            category=foo.Categories.CURATE,
+            surfaces="grid",
+            allow_multiple=False,
+            help_markdown="Clusters of your images: look at them, name them, merge them, label your data.",
+        )
+
+    # ------------------------------------------------------------ the run
+
+    @event
+    def on_run(self, ctx: foo.ExecutionContext) -> None:
+        """Another run was chosen. Also fires when the chooser appears, so it may change nothing then."""
+        if ctx.panel.get_state("of_run") != ctx.params.get("value"):
+            ctx.panel.set_state({"of_run": ctx.params.get("value"), "cluster": None})
+
+    @event
+    def on_new(self, ctx: foo.ExecutionContext) -> None:
+        """Open the form."""
+        ctx.prompt(names.CLUSTER_IMAGES, on_success=self.on_tick)
+
+    @event
+    def on_show(self, ctx: foo.ExecutionContext) -> None:
+        """All images of the run in the grid."""
+        run = read_model(ctx).run
+        if run is not None:
+            ctx.panel.set_state("cluster", None)
+            ctx.ops.set_view(run.view())
+            ctx.ops.set_active_fields(fields=[shown_field(run)])
+
+    @event
+    def on_rename_run(self, ctx: foo.ExecutionContext) -> None:
+        """Open the form."""
+        ctx.prompt(names.RENAME_CLUSTERING_RUN, params={"key": read_model(ctx).key}, on_success=self.on_tick)
+
+    @event
+    def on_delete_run(self, ctx: foo.ExecutionContext) -> None:
+        """Open the form."""
+        ctx.prompt(names.DELETE_CLUSTERING_RUN, params={"key": read_model(ctx).key}, on_success=self.on_tick)
+
+    @event
+    def on_resume(self, ctx: foo.ExecutionContext) -> None:
+        """Open the form."""
+        ctx.prompt(names.RESUME_CLUSTERING, params={"key": read_model(ctx).key}, on_success=self.on_tick)
+
+    @event
+    def on_cancel(self, ctx: foo.ExecutionContext) -> None:
+        """Ask the run to stop."""
+        ctx.trigger(names.CANCEL_CLUSTERING, params={"key": read_model(ctx).key})
+
+    @event
+    def on_tick(self, ctx: foo.ExecutionContext) -> None:
+        """Nothing: ``render`` follows and reads everything anew."""
+
+    @event
+    def on_change_active_fields(self, ctx: foo.ExecutionContext) -> None:
+        """Nothing: a run that ends shows its field, and ``render`` then finds it."""
+
+    # ------------------------------------------------------------ the clusters
+
+    @event
+    def on_cell(self, ctx: foo.ExecutionContext) -> None:
+        """A row was clicked: show that cluster. A title (row -1): sort by it."""
+        row, column = int(ctx.params["row"]), int(ctx.params["column"])
+        model = read_model(ctx)
+        if row >= 0:
+            self._choose(ctx, model, model.clusters[row].name)
+        elif 0 <= column < len(SORT_KEYS):
+            key = SORT_KEYS[column]
+            ctx.panel.set_state({"sort": key, "flipped": key == model.sort and not model.flipped})
+
+    @event
+    def on_image(self, ctx: foo.ExecutionContext) -> None:
+        """Open the sample."""
+        ctx.ops.open_sample(id=ctx.params["id"])
+
+    def _choose(self, ctx: foo.ExecutionContext, model: PanelModel, name: str) -> None:
+        if model.run is not None:
+            ctx.panel.set_state("cluster", name)
+            ctx.ops.set_view(model.run.cluster_view(name))
+
+    # ------------------------------------------------------------ edits
+
+    @event
+    def on_typed(self, ctx: foo.ExecutionContext) -> None:
+        """Nothing: ``render`` follows and shows what would change."""
+
+    @event
+    def on_rename(self, ctx: foo.ExecutionContext) -> None:
+        """Rename the chosen cluster."""
+        model = read_model(ctx)
+        new_name = ((model.typed.get("rename") or {}).get("name") or "").strip()
+        change = model.review.rename(model.cluster or "", new_name)
+        self._clear(ctx, "edits.rename.name", "")
+        self._after(ctx, change, new_name)
+
+    @event
+    def on_merge(self, ctx: foo.ExecutionContext) -> None:
+        """Merge the clusters in the list; the joint one has the name of the first."""
+        model = read_model(ctx)
+        chosen = list((model.typed.get("merge") or {}).get("clusters") or [])
+        change = model.review.merge(chosen, into=chosen[0] if chosen else "")
+        self._clear(ctx, "edits.merge.clusters", [])
+        self._after(ctx, change, chosen[0])
+
+    @event
+    def on_label(self, ctx: foo.ExecutionContext) -> None:
+        """Write the label to the images of the chosen cluster."""
+        model = read_model(ctx)
+        typed = model.typed.get("label") or {}
+        change = model.review.label_cluster(
+            model.cluster or "",
+            typed.get("field") or edits.DEFAULT_FIELD,
+            (typed.get("text") or "").strip(),
+            overwrite=bool(model.typed.get("overwrite")),
+        )
+        self._clear(ctx, "edits.label.text", "")
+        self._after(ctx, change, None)
+
+    @event
+    def on_undo(self, ctx: foo.ExecutionContext) -> None:
+        """Take the last edit back."""
+        undone = read_model(ctx).review.undo()
+        ctx.panel.set_state("cluster", None)
+        ctx.ops.clear_view()
+        ctx.ops.reload_dataset()
+        for entry in undone:
+            ctx.ops.notify(f"Taken back: {entry.text}", variant="success")
+
+    def _clear(self, ctx: foo.ExecutionContext, path: str, value: object) -> None:
+        ctx.panel.set_state(path, value)
+        ctx.panel.state.apply(path)
+
+    def _after(self, ctx: foo.ExecutionContext, change: Change, cluster: str | None) -> None:
+        """Show the cluster under its new name, and say what was done."""
+        if cluster is not None:
+            self._choose(ctx, read_model(ctx), cluster)
+        ctx.ops.reload_dataset()
+        ctx.ops.notify(f"{change.text}: {change.n_changed:,} images", variant="success")
+
+    # ------------------------------------------------------------ drawing
+
+    def render(self, ctx: foo.ExecutionContext) -> types.Property:
+        """The whole panel."""
+        panel = types.Object()
+        model = read_model(ctx)
+        if not model.keys:
+            bar.draw_empty(panel, self)
+        else:
+            bar.draw(panel, model, self)
+            live.draw(panel, model, self)
+            if model.run is not None and not model.working:
+                self._draw_run(panel, model)
+        return types.Property(panel, view=types.GridView(orientation="vertical", columns=1, gap=2, pad=2))
+
+    def _draw_run(self, panel: types.Object, model: PanelModel) -> None:
+        summary.draw(panel, model, self)
+        charts.draw(panel, charts.points(model.run.rounds))
+        table.draw(panel, model, self)
+        montage.draw(panel, model, self)
+        edits.draw(panel, model, self)

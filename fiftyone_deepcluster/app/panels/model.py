@@ -1,0 +1,117 @@
+"""What the Clusters panel shows, read once for every event."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import fiftyone as fo
+    import fiftyone.operators as foo
+
+    from fiftyone_deepcluster.dataset.live import LiveState
+    from fiftyone_deepcluster.dataset.review import Review
+    from fiftyone_deepcluster.dataset.runs import ClusterInfo, Run
+
+N_EXEMPLARS = 24
+SORT_KEYS = ("name", "size", "share", "cohesion", "stability")
+_SMALL_FIRST = {"name", "cohesion"}
+
+
+@dataclass
+class PanelModel:
+    """The dataset's runs and the reader's choices.
+
+    Attributes:
+        dataset: on screen.
+        keys: runs that are finished or at work, oldest first.
+        states: what runs are doing, by key.
+        key: the run that is shown, or None.
+        sort: column that the clusters are sorted by.
+        flipped: whether the order is the other way round.
+        cluster: name of the chosen cluster, or None.
+        typed: what stands in the inputs of the edits.
+    """
+
+    dataset: fo.Dataset
+    keys: list[str]
+    states: dict[str, LiveState]
+    key: str | None
+    sort: str = "size"
+    flipped: bool = False
+    cluster: str | None = None
+    typed: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def state(self) -> LiveState | None:
+        """What the shown run is doing."""
+        return self.states.get(self.key or "")
+
+    @property
+    def working(self) -> bool:
+        """Whether the shown run is queued or at work."""
+        return self.state is not None and self.state.busy
+
+    @cached_property
+    def run(self) -> Run | None:
+        """The shown run, once it has a result."""
+        from fiftyone_deepcluster.dataset.runs import list_runs, load_run
+
+        if self.key is None or self.key not in list_runs(self.dataset):
+            return None
+        return load_run(self.dataset, self.key)
+
+    @cached_property
+    def review(self) -> Review:
+        """Edits of the shown run."""
+        from fiftyone_deepcluster.dataset.review import review
+
+        return review(self.dataset, self.key or "")
+
+    @cached_property
+    def clusters(self) -> list[ClusterInfo]:
+        """Clusters of the shown run, as sorted."""
+        if self.run is None:
+            return []
+        infos = self.run.clusters(n_exemplars=N_EXEMPLARS)
+        large_first = self.sort not in _SMALL_FIRST
+        return sorted(infos, key=self._rank, reverse=large_first != self.flipped)
+
+    @property
+    def chosen(self) -> ClusterInfo | None:
+        """The chosen cluster, if it is still there."""
+        return next((info for info in self.clusters if info.name == self.cluster), None)
+
+    def _rank(self, info: ClusterInfo) -> tuple[Any, str]:
+        value = getattr(info, self.sort)
+        return (float("-inf") if value is None else value, info.name)
+
+
+def read_model(ctx: foo.ExecutionContext) -> PanelModel:
+    """The model for one event."""
+    from fiftyone_deepcluster.app.operators.inputs import known_keys
+    from fiftyone_deepcluster.dataset import live
+
+    get = ctx.panel.get_state
+    keys = known_keys(ctx.dataset)
+    states = live.read(ctx.dataset)
+    sort = get("sort")
+    return PanelModel(
+        dataset=ctx.dataset,
+        keys=keys,
+        states=states,
+        key=_shown_key(get("bar.run") or get("run"), keys, states),
+        sort=sort if sort in SORT_KEYS else "size",
+        flipped=bool(get("flipped")),
+        cluster=get("cluster"),
+        typed=dict(get("edits") or {}),
+    )
+
+
+def _shown_key(asked: str | None, keys: list[str], states: dict[str, LiveState]) -> str | None:
+    """The run asked for; else one at work; else the newest."""
+    if asked in keys:
+        return asked
+    busy = [key for key in keys if key in states and states[key].busy]
+    return (busy or keys or [None])[-1]

@@ -1,0 +1,90 @@
+"""Figures of every round as three small charts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fiftyone_deepcluster.app.panels.hooks import hook
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fiftyone.operators import types
+
+    from fiftyone_deepcluster.record import Round
+
+Point = dict[str, Any]
+_ORANGE, _BLUE, _GREEN, _GREY = "#ff6d04", "#4c9be8", "#5bb974", "#9aa0a6"
+
+
+def points(rounds: Sequence[Round]) -> list[Point]:
+    """Rounds as the small dicts that the live state has too."""
+    return [
+        {
+            "index": entry.index,
+            "loss": entry.loss,
+            "nmi": entry.change.nmi if entry.change else None,
+            "clusters": entry.clusters_in_use,
+            "largest_share": entry.largest_share,
+            "acc": entry.truth.acc if entry.truth else None,
+            "truth_nmi": entry.truth.nmi if entry.truth else None,
+        }
+        for entry in rounds
+    ]
+
+
+def draw(panel: types.Object, rounds: Sequence[Point]) -> None:
+    """Loss; agreement with the last round and the truth; sizes of clusters."""
+    if len(rounds) < 2:
+        return
+    row = panel.grid("charts", gap=1, columns=3, orientation="2d")
+    _add(row, "loss", "Loss", [_line(rounds, "loss", "loss", _ORANGE)])
+    agreement = [
+        _line(rounds, "nmi", "to last round", _BLUE),
+        _line(rounds, "truth_nmi", "NMI to truth", _GREEN),
+        _line(rounds, "acc", "ACC to truth", _ORANGE),
+    ]
+    _add(row, "agreement", "Agreement", agreement, {"range": [0, 1.02]})
+    share = [_line(rounds, "largest_share", "largest share", _GREY)]
+    _add(row, "sizes", "Largest cluster's share", share, {"rangemode": "tozero", "tickformat": ".0%"})
+
+
+def _line(rounds: Sequence[Point], key: str, name: str, color: str) -> Point:
+    known = [entry for entry in rounds if entry.get(key) is not None]
+    return {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "name": name,
+        "x": [entry["index"] + 1 for entry in known],
+        "y": [entry[key] for entry in known],
+        "line": {"color": color, "width": 2},
+        "marker": {"size": 4},
+    }
+
+
+def _add(
+    row: types.Object, name: str, title: str, lines: list[Point], y_axis: dict[str, Any] | None = None
+) -> None:
+    lines = [line for line in lines if line["x"]]
+    if not lines:
+        return
+    row.plot(
+        name,
+        data=lines,
+        layout={
+            "title": {"text": title, "font": {"size": 13}},
+            "margin": {"t": 30, "l": 40, "r": 8, "b": 30},
+            "showlegend": len(lines) > 1,
+            "legend": {"orientation": "h", "y": -0.2, "font": {"size": 10}},
+            "xaxis": {"title": {"text": ""}, "dtick": _step(lines), "zeroline": False},
+            "yaxis": {"zeroline": False, **(y_axis or {})},
+        },
+        config={"displayModeBar": False, "scrollZoom": False},
+        height="190px",
+        componentsProps=hook(f"chart-{name}"),
+    )
+
+
+def _step(lines: list[Point]) -> int:
+    """Whole rounds on the axis, at most some six of them."""
+    return max(1, max(line["x"][-1] for line in lines) // 6)

@@ -1,0 +1,136 @@
+"""Edits of the chosen cluster: rename, label, merge; and what was done so far."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fiftyone.operators import types
+
+from fiftyone_deepcluster.app.operators.edit_clusters import in_words
+from fiftyone_deepcluster.app.operators.fields import own_label_fields
+from fiftyone_deepcluster.app.panels.hooks import hook
+from fiftyone_deepcluster.errors import InputError
+
+if TYPE_CHECKING:
+    from fiftyone_deepcluster.app.panels.clusters import ClustersPanel
+    from fiftyone_deepcluster.app.panels.model import PanelModel
+
+DEFAULT_FIELD = "ground_truth"
+_LOG_LENGTH = 8
+
+
+def draw(panel: types.Object, model: PanelModel, events: ClustersPanel) -> None:
+    """Inputs and buttons; the log of edits with its undo."""
+    if model.run is None:
+        return
+    box = panel.v_stack("edits", gap=2)
+    if model.chosen is not None:
+        _add_rename(box, events)
+        _add_label(box, model, events)
+    _add_merge(box, model, events)
+    _add_log(panel, model, events)
+
+
+def _add_rename(box: types.Object, events: ClustersPanel) -> None:
+    row = box.h_stack("rename", gap=2, align_y="center")
+    row.str("name", view=_text("new-name", "New name of this cluster"))
+    row.btn(
+        "do",
+        label="Rename",
+        variant="contained",
+        on_click=events.on_rename,
+        componentsProps=hook("rename", "button"),
+    )
+
+
+def _add_label(box: types.Object, model: PanelModel, events: ClustersPanel) -> None:
+    row = box.h_stack("label", gap=2, align_y="center")
+    known = types.AutocompleteView(componentsProps=hook("label-field", "autocomplete"))
+    for name in own_label_fields(model.dataset):
+        known.add_choice(name, label=name)
+    row.str("field", default=DEFAULT_FIELD, view=known, on_change=events.on_typed)
+    row.str("text", view=_text("label-text", "Label for all its images"), on_change=events.on_typed)
+    row.btn(
+        "do",
+        label="Label",
+        variant="contained",
+        on_click=events.on_label,
+        componentsProps=hook("label", "button"),
+    )
+    preview = label_preview(model)
+    if preview:
+        box.md(preview, name="preview", componentsProps=hook("preview"))
+        box.bool(
+            "overwrite",
+            default=False,
+            label="Also replace labels that are there",
+            view=types.SwitchView(componentsProps=hook("overwrite")),
+            on_change=events.on_typed,
+        )
+
+
+def label_preview(model: PanelModel) -> str:
+    """How many images the label in the inputs would change; empty while there is none."""
+    typed = model.typed.get("label") or {}
+    field, text = typed.get("field") or DEFAULT_FIELD, typed.get("text")
+    if not text or model.chosen is None:
+        return ""
+    try:
+        change = model.review.label_cluster(
+            model.chosen.name,
+            field,
+            text,
+            overwrite=bool(model.typed.get("overwrite")),
+            dry_run=True,
+        )
+    except InputError as error:
+        return f"⚠ {error}"
+    return f"{field} = **{text}**: {in_words(change)}."
+
+
+def _add_merge(box: types.Object, model: PanelModel, events: ClustersPanel) -> None:
+    row = box.h_stack("merge", gap=2, align_y="center")
+    several = types.DropdownView(
+        multiple=True,
+        placeholder="Clusters that show the same",
+        componentsProps=hook("merge-choice", "autocomplete"),
+    )
+    for info in sorted(model.clusters, key=lambda info: info.name):
+        several.add_choice(info.name, label=info.name)
+    row.list("clusters", types.String(), view=several)
+    row.btn(
+        "do",
+        label="Merge",
+        variant="contained",
+        on_click=events.on_merge,
+        componentsProps=hook("merge", "button"),
+    )
+
+
+def _add_log(panel: types.Object, model: PanelModel, events: ClustersPanel) -> None:
+    log = model.review.log()
+    if not log:
+        return
+    box = panel.v_stack("history", gap=1)
+    lines = [
+        f"- {'~~' if entry.undone else ''}{entry.text}{'~~' if entry.undone else ''} "
+        f"· {entry.n_changed:,} images · {entry.who}, {entry.when:%Y-%m-%d %H:%M}"
+        for entry in reversed(log[-_LOG_LENGTH:])
+    ]
+    box.md("##### What was edited\n\n" + "\n".join(lines), name="log", componentsProps=hook("log"))
+    if any(not entry.undone for entry in log):
+        box.btn(
+            "undo",
+            label="Undo the last edit",
+            icon="undo",
+            variant="outlined",
+            on_click=events.on_undo,
+            componentsProps=hook("undo", "button"),
+        )
+
+
+def _text(name: str, placeholder: str) -> types.TextFieldView:
+    return types.TextFieldView(
+        placeholder=placeholder,
+        componentsProps={"field": {"inputProps": {"data-cy": f"deepcluster-{name}"}}},
+    )

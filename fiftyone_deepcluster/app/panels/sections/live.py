@@ -1,0 +1,75 @@
+"""What a run is doing right now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fiftyone.operators import types
+
+from fiftyone_deepcluster.app import names
+from fiftyone_deepcluster.app.panels.hooks import hook
+from fiftyone_deepcluster.app.panels.sections import charts
+
+if TYPE_CHECKING:
+    from fiftyone_deepcluster.app.panels.clusters import ClustersPanel
+    from fiftyone_deepcluster.app.panels.model import PanelModel
+
+_MILLISECONDS_BETWEEN_LOOKS = 1500
+
+
+def draw(panel: types.Object, model: PanelModel, events: ClustersPanel) -> None:
+    """Progress of the shown run, with a button to stop it; or why it failed."""
+    state = model.state
+    if state is None:
+        return
+    if state.status == "failed":
+        _add_failure(panel, model, events)
+    if not state.busy:
+        return
+    box = panel.v_stack("live", gap=2)
+    if state.status == "queued":
+        box.md(
+            f"**{state.key}** waits for a worker. Start one with `{names.WORKER_COMMAND}`.",
+            name="queued",
+            componentsProps=hook("queued"),
+        )
+    else:
+        box.md(f"**{state.key}** · {state.label or 'starting'}", name="label", componentsProps=hook("live"))
+        box.float(
+            "progress",
+            default=state.fraction,
+            view=types.ProgressView(label=f"{state.fraction:.0%}", componentsProps=hook("progress")),
+        )
+    box.btn(
+        "cancel",
+        label="Cancel",
+        icon="cancel",
+        variant="outlined",
+        on_click=events.on_cancel,
+        componentsProps=hook("cancel", "button"),
+    )
+    if state.metrics:
+        charts.draw(box, state.metrics)
+    # only while something is at work: a timer's answer may overtake an edit's
+    panel.view("timer", types.TimerView(interval=_MILLISECONDS_BETWEEN_LOOKS, on_interval=events.on_tick))
+
+
+def _add_failure(panel: types.Object, model: PanelModel, events: ClustersPanel) -> None:
+    box = panel.v_stack("failure", gap=1)
+    box.view(
+        "why",
+        types.AlertView(
+            severity="error",
+            label=f"{model.key} failed",
+            description=model.state.error if model.state else "",
+            componentsProps=hook("failed"),
+        ),
+    )
+    box.btn(
+        "resume",
+        label="Resume",
+        icon="play_arrow",
+        variant="outlined",
+        on_click=events.on_resume,
+        componentsProps=hook("resume", "button"),
+    )

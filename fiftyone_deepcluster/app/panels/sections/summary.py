@@ -1,0 +1,74 @@
+"""A run in a few lines: what, how many, why it stopped, and whether it was worth it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fiftyone.operators import types
+
+from fiftyone_deepcluster.app.panels.hooks import hook
+from fiftyone_deepcluster.record import StopReason
+
+if TYPE_CHECKING:
+    from fiftyone_deepcluster.app.panels.clusters import ClustersPanel
+    from fiftyone_deepcluster.app.panels.model import PanelModel
+    from fiftyone_deepcluster.dataset.runs import Run
+
+_TROUBLE = {StopReason.COLLAPSED, StopReason.DIVERGED}
+_RESUMABLE = {StopReason.CANCELLED, StopReason.OUT_OF_TIME}
+
+
+def draw(panel: types.Object, model: PanelModel, events: ClustersPanel) -> None:
+    """Facts, the verdict against the baselines, warnings."""
+    run = model.run
+    if run is None:
+        return
+    box = panel.v_stack("summary", gap=1)
+    box.md(_facts(run), name="facts", componentsProps=hook("facts"))
+    if run.record.verdict:
+        box.view(
+            "verdict",
+            types.AlertView(
+                severity="info",
+                label="Against simple baselines",
+                description=run.record.verdict,
+                componentsProps=hook("verdict"),
+            ),
+        )
+    for number, text in enumerate(_warnings(run)):
+        box.view(f"warning{number}", types.AlertView(severity="warning", label=text))
+    if run.stop_reason in _RESUMABLE:
+        box.btn(
+            "resume",
+            label="Resume",
+            icon="play_arrow",
+            variant="outlined",
+            on_click=events.on_resume,
+            componentsProps=hook("resume", "button"),
+        )
+
+
+def _facts(run: Run) -> str:
+    record = run.record
+    facts = [
+        f"**{record.method}**",
+        f"{record.n_images:,} images",
+        f"{record.n_clusters} clusters",
+        f"{len(record.rounds)} round{'' if len(record.rounds) == 1 else 's'}",
+    ]
+    truth = record.rounds[-1].truth if record.rounds else None
+    if truth is not None:
+        facts.append(f"ACC {truth.acc:.3f}, NMI {truth.nmi:.3f} to the truth (measured only)")
+    stopped = run.stop_reason.message if run.stop_reason else ""
+    return " · ".join(facts) + f"\n\n{stopped}"
+
+
+def _warnings(run: Run) -> list[str]:
+    found = list(run.record.notes)
+    if run.stop_reason in _TROUBLE:
+        found.insert(0, run.stop_reason.message)
+    if run.record.n_failed:
+        found.insert(
+            0, f"{run.record.n_failed:,} images could not be read; the field {run.key}_error says why."
+        )
+    return found

@@ -1,0 +1,102 @@
+"""What "Cluster images" is asked to do: one reader for the form, a script, and a delegated run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fiftyone_deepcluster.app.forms import parse_part
+from fiftyone_deepcluster.app.option_fields import OptionField
+from fiftyone_deepcluster.recipes.base import RECIPES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import fiftyone as fo
+
+    from fiftyone_deepcluster.dataset.runs import Run
+    from fiftyone_deepcluster.observer import Observer
+    from fiftyone_deepcluster.recipes.base import Options
+
+FROZEN = "frozen"  # the method that clusters vectors which are there already
+SETTINGS = ("truth_field", "patches_field", "embeddings_field", "model")
+
+
+@dataclass(frozen=True)
+class ClusterCall:
+    """A complete order to cluster.
+
+    Attributes:
+        options: method and its options.
+        key: name of the run.
+        overwrite: replace the run under this key.
+        settings: further keywords of ``cluster``; only those that are set.
+    """
+
+    options: Options
+    key: str
+    overwrite: bool
+    settings: dict[str, Any]
+
+    def work(self, samples: fo.core.collections.SampleCollection) -> Callable[[Observer], Run]:
+        """The call itself, waiting for an observer."""
+        from fiftyone_deepcluster.dataset.session import cluster
+
+        def run(observer: Observer) -> Run:
+            return cluster(
+                samples,
+                self.options,
+                self.key,
+                overwrite=self.overwrite,
+                observer=observer,
+                **self.settings,
+            )
+
+        return run
+
+
+def method_field() -> OptionField:
+    """The choice of a method, as a form sees it."""
+    names = RECIPES.names()
+    default = "deepcluster" if "deepcluster" in names else next(iter(names), "")
+    return OptionField(
+        name="method",
+        kind="part",
+        label="Method",
+        default=default,
+        parts=RECIPES,
+    )
+
+
+def parse_call(params: dict[str, Any], dataset: fo.Dataset) -> ClusterCall:
+    """Read the parameters of "Cluster images".
+
+    Args:
+        params: of the form or of ``execute_operator``; everything has a default.
+        dataset: for a free key where none is given.
+
+    Raises:
+        OptionsError: an unknown method or option, or a value out of range.
+    """
+    field = method_field()
+    options = parse_part(field.parts, params.get("method"), field.default)
+    settings = {name: params[name] for name in SETTINGS if params.get(name)}
+    if options.name != FROZEN:
+        # left over in the form from another method
+        settings.pop("embeddings_field", None)
+        settings.pop("model", None)
+    return ClusterCall(
+        options=options,
+        key=(params.get("key") or "").strip() or free_key(dataset),
+        overwrite=bool(params.get("overwrite")),
+        settings=settings,
+    )
+
+
+def free_key(dataset: fo.Dataset) -> str:
+    """``dc``, or the first of ``dc2``, ``dc3`` ... that no field or run has."""
+    taken = {*dataset.list_runs(), *dataset.get_field_schema(flat=False)}
+    number = 1
+    while (key := f"dc{number}" if number > 1 else "dc") in taken:
+        number += 1
+    return key
