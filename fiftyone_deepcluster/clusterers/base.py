@@ -37,7 +37,8 @@ class Clustering:
 
     Attributes:
         labels: (N,) int64 on the CPU in 0..K-1, every number in use; -1 marks noise (density methods).
-        centers: (K, D) float32, the mean of each cluster's vectors, on the vectors' device.
+        centers: (K, D) float32, the mean of each cluster's vectors, on the vectors' device; scaled to length
+            1 where the method keeps them there (spherical k-means).
         confidence: (N,) float32 on the CPU in 0..1: the posterior where the method has one,
             else 1 - d1/d2 of the distances to the nearest and the second nearest centre.
         objective: what the method minimises (inertia of k-means, minus log-likelihood of a mixture).

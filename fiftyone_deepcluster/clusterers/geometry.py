@@ -1,0 +1,265 @@
+"""Distances between vectors and centres, in chunks: what all clusterers have in common.
+
+Squared distances come from one matrix product, |x - c|² = |x|² + (|c|² - 2 x·c), with everything shifted to
+the centres' mean first, so that vectors far from the origin lose no digits. No N x K matrix is ever held.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fiftyone_deepcluster.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import torch
+
+# Floats in one chunk of distances: 8 MB stay in a CPU's cache, 64 MB are enough to fill a GPU.
+_CPU_CHUNK = 2**21
+_GPU_CHUNK = 2**24
+
+
+@dataclass(frozen=True)
+class Description:
+    """Where N vectors stand among K clusters.
+
+    Attributes:
+        centers: (K, D) float32 on the vectors' device, mean of each cluster; zeros for an empty one.
+        distance: (N,) float32 on the CPU, Euclidean distance to the own centre.
+        margin: (N,) float32 on the CPU, distance to the nearest other centre less ``distance``; negative
+            where another is nearer, 0 where there is no other.
+        confidence: (N,) float32 on the CPU in 0..1, 1 - own / nearest other; 1 where there is no other.
+    """
+
+    centers: torch.Tensor
+    distance: torch.Tensor
+    margin: torch.Tensor
+    confidence: torch.Tensor
+
+
+def describe(vectors: torch.Tensor, labels: torch.Tensor, n_clusters: int | None = None) -> Description:
+    """Centres of the clusters, and each vector's place among them.
+
+    Args:
+        vectors: (N, D) float32.
+        labels: (N,) int64; rows of -1 (noise) belong to no mean and are measured from the nearest centre.
+        n_clusters: K; by default the largest label and one.
+
+    Returns:
+        Centres, distances, margins and confidences.
+    """
+    import torch
+
+    labels = labels.to(vectors.device)
+    if n_clusters is None:
+        n_clusters = int(labels.max()) + 1 if len(labels) else 0
+    centers = means(vectors, labels, n_clusters)
+    if n_clusters == 0:
+        nothing = torch.zeros(len(vectors))
+        return Description(centers, nothing, nothing, nothing)
+    empty = torch.bincount(labels[labels >= 0], minlength=n_clusters) == 0
+    _, own, other = nearest_two(vectors, centers, labels, skip=empty)
+    own, other = own.sqrt().cpu(), other.sqrt().cpu()
+    alone = other.isinf()
+    margin = torch.where(alone, 0.0, other - own)
+    return Description(centers, own, margin, confidence_of(own, other))
+
+
+def confidence_of(own: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """1 - own / other in 0..1 for distances (N,); 0 where both are 0, 1 where there is no other."""
+    import torch
+
+    ratio = own / other.clamp_min(torch.finfo(own.dtype).tiny)
+    return torch.where(other > 0, 1 - ratio, 0.0).clamp(0.0, 1.0).float()
+
+
+def means(vectors: torch.Tensor, labels: torch.Tensor, n_clusters: int) -> torch.Tensor:
+    """(K, D) float32 mean of each cluster's vectors; zeros for an empty one. Rows of -1 are left out."""
+    import torch
+
+    labels = labels.to(vectors.device)
+    if bool((labels < 0).any()):
+        vectors, labels = vectors[labels >= 0], labels[labels >= 0]
+    counts = torch.bincount(labels, minlength=n_clusters).clamp_min(1)
+    return sums(vectors, labels, n_clusters) / counts[:, None]
+
+
+def sums(vectors: torch.Tensor, labels: torch.Tensor, n_clusters: int) -> torch.Tensor:
+    """(K, D) sum of each cluster's vectors, repeatable to the bit on every device."""
+    import torch
+
+    total = vectors.new_zeros(n_clusters, vectors.shape[1])
+    if vectors.device.type == "cpu":
+        return total.index_add_(0, labels, vectors)
+    # index_add_ on a GPU adds in any order; sorted segments are added in theirs.
+    for rows in chunks(len(vectors), vectors.shape[1], vectors.device):
+        order = labels[rows].argsort(stable=True)
+        lengths = torch.bincount(labels[rows], minlength=n_clusters)
+        total += torch.segment_reduce(vectors[rows][order], "sum", lengths=lengths, axis=0)
+    return total
+
+
+def assign_to(vectors: torch.Tensor, centers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The nearest centre of each vector and the Euclidean distance to it.
+
+    Args:
+        vectors: (N, D) float32, on any device.
+        centers: (K, D) float32, brought to that device.
+
+    Returns:
+        (N,) int64 and (N,) float32, both on the vectors' device.
+    """
+    labels, own, _ = nearest_two(vectors, centers.to(vectors))
+    return labels, own.sqrt()
+
+
+def nearest_two(
+    vectors: torch.Tensor,
+    centers: torch.Tensor,
+    labels: torch.Tensor | None = None,
+    skip: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Own centre and nearest other centre of every vector.
+
+    Args:
+        vectors: (N, D) float32.
+        centers: (K, D) float32, K >= 1.
+        labels: (N,) int64, the own centres; -1, and no labels, mean the nearest.
+        skip: (K,) bool, centres that are not there.
+
+    Returns:
+        Own centre (N,) int64, squared distance to it and to the nearest other (N,) float32; infinite where
+        there is no other.
+    """
+    import torch
+
+    field = Field(centers, skip)
+    parts = [
+        field.two(vectors[rows], None if labels is None else labels[rows])
+        for rows in chunks(len(vectors), len(centers), vectors.device)
+    ]
+    if not parts:
+        none = vectors.new_zeros(0)
+        return none.long(), none, none
+    own, first, second = (torch.cat(column) for column in zip(*parts, strict=True))
+    return own, first, second
+
+
+class Field:
+    """Centres made ready to be compared with chunk after chunk.
+
+    On a CPU the product goes through NumPy: its BLAS is faster than torch's on half of the machines and as
+    fast on the others, and it finds the place of a row's least number ten times faster.
+
+    Args:
+        centers: (K, D) float32, K >= 1.
+        skip: (K,) bool, centres that are not there.
+    """
+
+    def __init__(self, centers: torch.Tensor, skip: torch.Tensor | None = None) -> None:
+        import torch
+
+        self.shift = centers.mean(dim=0)
+        self.centers = centers - self.shift
+        offset = self.centers.square().sum(dim=1)
+        if skip is not None:
+            offset = offset.masked_fill(skip, float("inf"))
+        # A column of ones beside the vectors adds the offset within the product.
+        self._weights = torch.cat([-2 * self.centers, offset[:, None]], dim=1).T.contiguous()
+        self._rows = centers.new_ones(0, centers.shape[1] + 1)
+        self._scores = centers.new_empty(0, len(centers))
+
+    def scores(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Shifted vectors (B, D) and |c|² - 2 x·c (B, K), both valid until the next call."""
+        import numpy as np
+        import torch
+
+        n = len(rows)
+        if n > len(self._rows):
+            self._rows = self._rows.new_ones(n, self._rows.shape[1])
+            self._scores = self._scores.new_empty(n, self._scores.shape[1])
+        padded, scores = self._rows[:n], self._scores[:n]
+        torch.sub(rows, self.shift, out=padded[:, :-1])
+        if rows.device.type == "cpu":
+            np.matmul(padded.numpy(), self._weights.numpy(), out=scores.numpy())
+        else:
+            torch.mm(padded, self._weights, out=scores)
+        return padded[:, :-1], scores
+
+    def nearest(self, rows: torch.Tensor) -> torch.Tensor:
+        """(B,) int64, the nearest centre of each vector of a chunk (B, D)."""
+        return _place_of_least(self.scores(rows)[1])
+
+    def two(
+        self, rows: torch.Tensor, labels: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """As ``nearest_two``, for one chunk (B, D)."""
+        import torch
+
+        shifted, scores = self.scores(rows)
+        own = _place_of_least(scores)
+        if labels is not None:
+            own = torch.where(labels < 0, own, labels)
+        # Exactly, not by the product: near its centre a vector's distance is a difference of large numbers.
+        first = (shifted - self.centers[own]).square_().sum(dim=1)
+        scores.scatter_(1, own[:, None], float("inf"))
+        second = (scores.amin(dim=1) + shifted.square().sum(dim=1)).clamp_min_(0.0)
+        return own, first, torch.maximum(second, first) if labels is None else second
+
+
+def _place_of_least(scores: torch.Tensor) -> torch.Tensor:
+    import torch
+
+    if scores.device.type == "cpu":
+        return torch.from_numpy(scores.numpy().argmin(axis=1))
+    return scores.argmin(dim=1)
+
+
+def chunks(n: int, width: int, device: torch.device) -> Iterator[slice]:
+    """Slices of 0..n, so that a chunk of ``width`` floats a row keeps within the bound of memory."""
+    budget = _CPU_CHUNK if device.type == "cpu" else _GPU_CHUNK
+    step = max(1, budget // max(width, 1))
+    return (slice(begin, min(begin + step, n)) for begin in range(0, n, step))
+
+
+def check(vectors: torch.Tensor, n_clusters: int | None, who: str) -> int:
+    """Whether ``vectors`` can be put into ``n_clusters`` clusters.
+
+    Returns:
+        The number of clusters.
+
+    Raises:
+        InputError: it is missing or larger than the number of vectors, or a vector is not finite.
+    """
+    check_finite(vectors, who)
+    if n_clusters is None:
+        raise InputError(f"{who} needs n_clusters; give a number, or take a clusterer that finds it itself")
+    if n_clusters < 1:
+        raise InputError(f"n_clusters={n_clusters} is not a number of clusters; give 1 or more")
+    if n_clusters > len(vectors):
+        raise InputError(
+            f"n_clusters={n_clusters} is more than the {len(vectors)} images; lower it or add images"
+        )
+    return n_clusters
+
+
+def check_finite(vectors: torch.Tensor, who: str) -> None:
+    """Whether ``vectors`` is a non-empty (N, D) tensor of finite numbers.
+
+    Raises:
+        InputError: it is not.
+    """
+    import torch
+
+    if vectors.ndim != 2 or 0 in vectors.shape:
+        shape = tuple(vectors.shape)
+        raise InputError(f"{who} got vectors of shape {shape}; give (images, dimensions), both 1 or more")
+    least, most = torch.aminmax(vectors)
+    if not bool(torch.isfinite(least) & torch.isfinite(most)):
+        bad = (~torch.isfinite(vectors)).any(dim=1).nonzero()[:, 0]
+        raise InputError(
+            f"{who} got {len(bad)} of {len(vectors)} vectors with NaN or infinite values, the first in row "
+            f"{int(bad[0])}; look for images that make the network overflow, or lower learning_rate"
+        )

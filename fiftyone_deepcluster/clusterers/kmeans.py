@@ -1,0 +1,113 @@
+"""K-means, with the iteration made by torch where the vectors are, or by faiss."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer, Clustering, ClusterRequest
+
+if TYPE_CHECKING:
+    import torch
+
+
+@CLUSTERERS.register
+class KMeans(Clusterer):
+    """K-means: round clusters of similar extent, fast for any number of images.
+
+    Labels are those of the nearest of the last iteration's centres; the centres returned are the means of
+    exactly these labels (of length 1 where ``spherical``), objective and confidence those of the labels.
+
+    Where the vectors have fewer different values than ``n_clusters``, the result has fewer clusters.
+    """
+
+    name: Literal["kmeans"] = "kmeans"
+    iterations: int = Field(20, ge=1, description="Iterations at most.")
+    restarts: int = Field(1, ge=1, description="Runs from different starts; the best one is kept.")
+    start: Literal["kmeans++", "sample"] = Field(
+        "kmeans++", description="First centres: spread out (kmeans++), or images by chance (sample)."
+    )
+    spherical: bool = Field(
+        False, description="Keep centres at length 1: clusters of directions, for vectors of length 1."
+    )
+    sample_per_cluster: int | None = Field(
+        None, ge=1, description="Find the centres from at most this many images a cluster; empty: from all."
+    )
+    tolerance: float = Field(
+        1e-3, ge=0, lt=1, description="Stop when at most this share of the images changes its cluster."
+    )
+    backend: Literal["auto", "torch", "faiss"] = Field(
+        "auto", description="Who iterates; auto: torch, on the device that holds the vectors."
+    )
+    warm: bool = Field(True, description="Start from the centres of the round before where they fit.")
+
+    def cluster(self, vectors: torch.Tensor, request: ClusterRequest) -> Clustering:
+        """Cluster ``vectors`` (N, D) float32 into ``request.n_clusters``.
+
+        Raises:
+            InputError: fewer vectors than clusters, values that are not finite, or no n_clusters.
+            MissingDependencyError: ``backend="faiss"`` without faiss.
+        """
+        from fiftyone_deepcluster.clusterers.geometry import check
+
+        n_clusters = check(vectors, request.n_clusters, "k-means")
+        seen = self._sample(vectors, n_clusters, request.seed)
+        warm = self._warm_start(vectors, n_clusters, request)
+        # From given centres every run is the same one.
+        seeds = range(request.seed, request.seed + (self.restarts if warm is None else 1))
+        results = (self._run(vectors, seen, n_clusters, seed, warm) for seed in seeds)
+        return min(results, key=lambda result: result.objective)
+
+    def _sample(self, vectors: torch.Tensor, n_clusters: int, seed: int) -> torch.Tensor:
+        import torch
+
+        if self.sample_per_cluster is None or len(vectors) <= n_clusters * self.sample_per_cluster:
+            return vectors
+        order = torch.randperm(len(vectors), generator=torch.Generator().manual_seed(seed))
+        return vectors[order[: n_clusters * self.sample_per_cluster].to(vectors.device)]
+
+    def _warm_start(
+        self, vectors: torch.Tensor, n_clusters: int, request: ClusterRequest
+    ) -> torch.Tensor | None:
+        import torch
+
+        start = request.start if self.warm else None
+        if start is None or start.shape != (n_clusters, vectors.shape[1]) or not torch.isfinite(start).all():
+            return None
+        return start.to(vectors).clone()
+
+    def _run(
+        self, vectors: torch.Tensor, seen: torch.Tensor, n_clusters: int, seed: int, warm: torch.Tensor | None
+    ) -> Clustering:
+        import torch
+
+        from fiftyone_deepcluster.clusterers.faiss_kmeans import faiss_lloyd
+        from fiftyone_deepcluster.clusterers.lloyd import Schedule, lloyd
+        from fiftyone_deepcluster.clusterers.seeding import first_centers
+
+        schedule = Schedule(self.iterations, self.tolerance, self.spherical, seed)
+        start = first_centers(seen, n_clusters, self.start, seed) if warm is None else warm
+        if self.spherical:
+            start = torch.nn.functional.normalize(start, dim=1)
+        iterate = faiss_lloyd if self.backend == "faiss" else lloyd
+        centers, iterations = iterate(seen, start, schedule)
+        return self._finish(vectors, centers, iterations)
+
+    def _finish(self, vectors: torch.Tensor, centers: torch.Tensor, iterations: int) -> Clustering:
+        import torch
+
+        from fiftyone_deepcluster.clusterers.geometry import confidence_of, means
+        from fiftyone_deepcluster.clusterers.lloyd import settle
+
+        labels, first, second = settle(vectors, centers)
+        final = means(vectors, labels, int(labels.max()) + 1)
+        if self.spherical:
+            final = torch.nn.functional.normalize(final, dim=1)
+        return Clustering(
+            labels=labels.cpu(),
+            centers=final,
+            confidence=confidence_of(first.sqrt().cpu(), second.sqrt().cpu()),
+            objective=float(first.double().sum()),
+            scores={"iterations": float(iterations)},
+        )
