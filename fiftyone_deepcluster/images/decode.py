@@ -131,7 +131,7 @@ def describe(ref: ImageRef) -> tuple[int, int, bool]:
 
 
 def _describe_picture(ref: ImageRef) -> tuple[int, int, bool]:
-    with Image.open(ref.path) as image:
+    with _opened(ref.path) as image:
         width, height = image.size
         if _orientation(image) >= 5:
             width, height = height, width
@@ -161,8 +161,7 @@ def _load(ref: ImageRef, color: Color, at_least: int = 0) -> Image.Image:
 
         image = _picture(recolor(read_dicom(ref.path, ref.frame), color))
     elif kind == "tiff":
-        deep = _read_deep_tiff(ref)
-        image = None if deep is None else _picture(recolor(deep, color))
+        image = _load_deep_tiff(ref, color)
     if image is None:
         image = _load_picture(ref, color, at_least)
     if ref.box is None:
@@ -171,15 +170,23 @@ def _load(ref: ImageRef, color: Color, at_least: int = 0) -> Image.Image:
 
 
 def _load_picture(ref: ImageRef, color: Color, at_least: int) -> Image.Image:
-    with Image.open(ref.path) as image:
+    with _opened(ref.path) as image:
         if ref.frame:
             _seek(image, ref.frame)
         if at_least and image.format == "JPEG" and image.mode == "RGB":
             _draft(image, ref.box, color, at_least)
         image.load()
         flat = _flatten(image, color)
-        turn = _UPRIGHT.get(_orientation(image))
-    return flat if turn is None else flat.transpose(turn)
+        turned = _orientation(image)
+    return _upright(flat, turned)
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[Image.Image]:
+    # Given a path rather than a file, Pillow maps uncompressed TIFFs, and some versions then mix up
+    # the sides of those that lie on one.
+    with Path(path).open("rb") as file, Image.open(file) as image:
+        yield image
 
 
 def _seek(image: Image.Image, frame: int) -> None:
@@ -217,8 +224,13 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _read_deep_tiff(ref: ImageRef) -> NDArray[np.uint8] | None:
-    """(H, W, C) of a TIFF with more than 8 bits; None where Pillow reads it better."""
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    turn = _UPRIGHT.get(orientation)
+    return image if turn is None else image.transpose(turn)
+
+
+def _load_deep_tiff(ref: ImageRef, color: Color) -> Image.Image | None:
+    """An image of more than 8 bits from a TIFF; None where that is left to Pillow."""
     import tifffile
 
     try:
@@ -229,13 +241,21 @@ def _read_deep_tiff(ref: ImageRef) -> NDArray[np.uint8] | None:
             if page.dtype is None or page.dtype.itemsize == 1 or page.axes not in ("YX", "YXS", "SYX"):
                 return None
             refuse_bomb(page.imagelength, page.imagewidth)
-            values = page.asarray()
+            orientation = page.tags.valueof("Orientation", 1)
+            inverted = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE
+            axes, values = page.axes, page.asarray()
     except tifffile.TiffFileError:
         return None
-    values = np.moveaxis(values, 0, -1) if page.axes == "SYX" else values
+    except ValueError as error:
+        # Compressed in a way that tifffile knows only together with another package.
+        if "imagecodecs" in str(error):
+            return None
+        raise
+    values = np.moveaxis(values, 0, -1) if axes == "SYX" else values
     values = values[..., None] if values.ndim == 2 else values
     pixels = to_uint8(values if values.shape[-1] > 2 else values[..., :1])
-    return 255 - pixels if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE else pixels
+    pixels = 255 - pixels if inverted else pixels
+    return _upright(_picture(recolor(pixels, color)), int(orientation))
 
 
 def _edges(box: Box | None, height: int, width: int) -> tuple[int, int, int, int]:

@@ -33,12 +33,11 @@ def to_uint8(values: NDArray[Any]) -> NDArray[np.uint8]:
     Raises:
         ValueError: not one value is finite.
     """
-    if values.dtype == np.uint8:
-        return np.asarray(values, np.uint8)
     if values.dtype == np.bool_:
-        return np.where(values, np.uint8(255), np.uint8(0))
+        values = values * 255
     if _fits(values):
-        return values.astype(np.uint8)
+        whole: NDArray[np.uint8] = values.astype(np.uint8, copy=False)
+        return whole
     finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values.ravel()
     if finite.size == 0:
         raise ValueError("not one pixel has a finite value")
@@ -94,7 +93,7 @@ def refuse_bomb(height: int, width: int) -> None:
 
 
 def _fits(values: NDArray[Any]) -> bool:
-    if values.size == 0:
+    if values.dtype == np.uint8 or values.size == 0:
         return True
     # NaN fails both comparisons.
     if not (values.min() >= 0 and values.max() <= 255):
