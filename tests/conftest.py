@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     import fiftyone as fo
 
 _ROOT = Path(tempfile.mkdtemp(prefix="deepcluster-tests-"))

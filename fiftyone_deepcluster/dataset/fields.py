@@ -1,4 +1,4 @@
-"""The fields of a run: their names, declaring, writing and removing them.
+"""The fields of a run: their names, declaring and removing them.
 
 For key ``dc`` on samples:
 
@@ -23,14 +23,33 @@ a string), ``dc_confidence``, ``dc_cluster``, ``dc_distance``, ``dc_margin``, an
 
 from __future__ import annotations
 
+import keyword
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from fiftyone_deepcluster.errors import InputError, RunExistsError
 
 if TYPE_CHECKING:
     import fiftyone as fo
 
-    from fiftyone_deepcluster.dataset.source import Source
-    from fiftyone_deepcluster.fitting import FitResult
+# What lies inside the Classification, and what beside it; in the order of the sidebar
+IN_LABEL = ("label", "confidence", "cluster", "distance", "margin")
+BESIDE = ("embedding", "round_labels", "round_losses", "changes", "stability", "loss", "error")
+
+_MEANINGS = {
+    "label": "Cluster, or the name a person gave it",
+    "confidence": "How surely the image belongs to its cluster, 0 to 1",
+    "cluster": "Number of the cluster in the run; edits leave it",
+    "distance": "Distance of the embedding to the centre of its cluster",
+    "margin": "Distance to the second nearest centre, less distance",
+    "embedding": "Features that were clustered",
+    "round_labels": "Cluster in every round",
+    "round_losses": "Training loss in every round, NaN where the image was not drawn",
+    "changes": "How often the image moved to another cluster between rounds",
+    "stability": "Share of its final cluster-mates kept over the last rounds",
+    "loss": "Last training loss",
+    "error": "Why the image could not be read",
+}
 
 
 @dataclass(frozen=True)
@@ -46,19 +65,34 @@ class FieldNames:
     patches_field: str | None = None
 
     def path(self, name: str) -> str:
-        """The path of ``label``, ``confidence``, ``cluster``, ``distance``, ``margin``, ``embedding``,
-        ``round_labels``, ``round_losses``, ``changes``, ``stability``, ``loss`` or ``error``.
+        """The path of one value.
+
+        Args:
+            name: one of ``IN_LABEL`` or ``BESIDE``.
         """
-        raise NotImplementedError
+        if name not in _MEANINGS:
+            raise InputError(f"a run has no value {name!r}; it has: {', '.join(_MEANINGS)}")
+        if name in BESIDE:
+            return self.prefix + f"{self.key}_{name}"
+        if self.patches_field is None:
+            return f"{self.key}.{name}"
+        return self.prefix + (self.key if name == "label" else f"{self.key}_{name}")
+
+    @property
+    def prefix(self) -> str:
+        """What comes before every path: empty, or the list that holds the objects, with a dot."""
+        return "" if self.patches_field is None else f"{self.patches_field}.detections."
 
     @property
     def id_path(self) -> str:
         """The path of the images' ids: ``id``, or that of the objects."""
-        raise NotImplementedError
+        return self.prefix + "id"
 
     def roots(self) -> list[str]:
-        """The fields (or attributes) to declare and to delete."""
-        raise NotImplementedError
+        """The fields (or attributes) to declare and to delete, the label first."""
+        if self.patches_field is None:
+            return [self.key, *(self.path(name) for name in BESIDE)]
+        return [self.path(name) for name in (*IN_LABEL, *BESIDE)]
 
     @property
     def viz_key(self) -> str:
@@ -71,22 +105,78 @@ class FieldNames:
         return f"{self.key}_sim"
 
 
+def check_key(key: str) -> None:
+    """Raise InputError unless ``key`` can name fields and runs."""
+    if not isinstance(key, str) or not key.isidentifier() or keyword.iskeyword(key):
+        raise InputError(f"key={key!r} is no Python identifier; use letters, digits and _, such as 'dc2'")
+    if key.startswith("_"):
+        raise InputError(
+            f"key={key!r} starts with _, which FiftyOne keeps for itself; such as {key.strip('_')!r}"
+        )
+
+
+def check_free(dataset: fo.Dataset, names: FieldNames, but: FieldNames | None = None) -> None:
+    """Raise RunExistsError where a field, a run or a brain run already has one of the names.
+
+    Args:
+        dataset: to look at.
+        names: wanted.
+        but: names that may be there: those of the run to be replaced or renamed.
+    """
+    own = set() if but is None else {*but.roots(), but.key, but.viz_key, but.sim_key}
+    taken = [root for root in names.roots() if dataset.get_field(root) is not None]
+    taken += [key for key in (names.key,) if dataset.has_run(key)]
+    taken += [key for key in (names.viz_key, names.sim_key) if dataset.has_brain_run(key)]
+    clashes = [name for name in dict.fromkeys(taken) if name not in own]
+    if clashes:
+        raise RunExistsError(
+            f"key={names.key!r} is taken on {dataset.name!r}, which already has {', '.join(clashes)}; "
+            "choose another key"
+        )
+
+
 def declare(dataset: fo.Dataset, names: FieldNames) -> None:
     """Add all fields of a run to the schema, with descriptions, before anything is written.
 
-    On failure the fields added so far are removed again.
+    Undeclared values would make samples unloadable, and fields added from two processes at once
+    can be lost, so everything is declared here, in one process. On failure the fields added so far
+    are removed again.
     """
-    raise NotImplementedError
+    import fiftyone as fo
 
-
-def write(source: Source, names: FieldNames, result: FitResult, *, half_precision: bool = False) -> None:
-    """Write the result of every image, by id, in batches; declared fields only.
-
-    An image that could not be read gets its ``error`` and nothing else.
-    """
-    raise NotImplementedError
+    try:
+        if names.patches_field is None:
+            dataset.add_sample_field(
+                names.key,
+                fo.EmbeddedDocumentField,
+                embedded_doc_type=fo.Classification,
+                description=_MEANINGS["label"],
+            )
+        for name, meaning in _MEANINGS.items():
+            if names.patches_field is not None or name not in ("label", "confidence"):
+                dataset.add_sample_field(names.path(name), _kind(name), description=meaning)
+        dataset.create_index(names.path("label"))
+    except BaseException:
+        remove(dataset, names)
+        raise
 
 
 def remove(dataset: fo.Dataset, names: FieldNames) -> None:
     """Delete the fields of a run, its label index included. Fields that are not there are passed over."""
-    raise NotImplementedError
+    if names.path("label") in dataset.list_indexes():
+        dataset.drop_index(names.path("label"))
+    there = [root for root in names.roots() if dataset.get_field(root) is not None]
+    if there:
+        dataset.delete_sample_fields(there)
+
+
+def _kind(name: str) -> type[fo.Field]:
+    import fiftyone as fo
+
+    if name in ("embedding", "round_labels", "round_losses"):
+        return fo.VectorField  # type: ignore[no-any-return]
+    if name in ("cluster", "changes"):
+        return fo.IntField  # type: ignore[no-any-return]
+    if name in ("label", "error"):
+        return fo.StringField  # type: ignore[no-any-return]
+    return fo.FloatField  # type: ignore[no-any-return]

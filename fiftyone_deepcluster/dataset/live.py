@@ -5,8 +5,11 @@ The state lies in FiftyOne's execution store, scoped to the dataset; so does the
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+import time
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from fiftyone_deepcluster.dataset.lock import STORE, Holder, store
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -14,6 +17,15 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.record import Round
 
 Status = Literal["queued", "running", "done", "failed", "cancelled"]
+
+_SECONDS_BETWEEN_WRITES = 0.5
+_SECONDS_BETWEEN_LOOKS = 0.5
+# Shares of a run before the first round and of the writing at its end, and where each phase of a round
+# lies within it: a bar that moves evenly enough, not a forecast.
+_BEFORE, _AFTER = 0.05, 0.05
+_SPANS = {"embed": (0.0, 0.3), "cluster": (0.3, 0.45), "train": (0.45, 0.95), "assign": (0.95, 1.0)}
+_PREPARING = ("decode", "embeddings")
+_CLOSING = ("baselines", "write", "brain")
 
 
 @dataclass(frozen=True)
@@ -57,17 +69,35 @@ class LiveState:
 
 def read(dataset: fo.Dataset) -> dict[str, LiveState]:
     """The state of every run known to be or to have been at work, by key. One database query."""
-    raise NotImplementedError
+    from fiftyone.core.odm import get_db_conn
+
+    query = {"store_name": STORE, "dataset_id": dataset._doc.id, "key": {"$regex": "^(live|lock):"}}
+    documents = get_db_conn().execution_store.find(query, {"key": 1, "value": 1})
+    values = {document["key"]: document["value"] for document in documents}
+    states = {}
+    for name, value in values.items():
+        if name.startswith("live:"):
+            state = LiveState(**value)
+            states[state.key] = _judge(state, values.get(f"lock:{state.key}"))
+    return states
 
 
 def queue(dataset: fo.Dataset, key: str, method: str, rounds: int = 0) -> None:
     """Note that a run waits for a worker, so that it shows at once."""
-    raise NotImplementedError
+    now = time.time()
+    state = LiveState(
+        key, "queued", method, rounds=rounds, label="waiting for a worker", started=now, heartbeat=now
+    )
+    place = store(dataset)
+    place.delete(f"cancel:{key}")
+    place.set(f"live:{key}", asdict(state))
 
 
 def forget(dataset: fo.Dataset, key: str) -> None:
     """Remove the state of a run."""
-    raise NotImplementedError
+    place = store(dataset)
+    place.delete(f"live:{key}")
+    place.delete(f"cancel:{key}")
 
 
 def request_cancel(dataset: fo.Dataset, key: str) -> bool:
@@ -76,7 +106,21 @@ def request_cancel(dataset: fo.Dataset, key: str) -> bool:
     Returns:
         Whether there is a run to cancel.
     """
-    raise NotImplementedError
+    state = read(dataset).get(key)
+    if state is None or not state.busy:
+        return False
+    place = store(dataset)
+    place.set(f"cancel:{key}", True)
+    if state.status == "queued":
+        place.set(
+            f"live:{key}", asdict(replace(state, status="cancelled", label="cancelled before it began"))
+        )
+    return True
+
+
+def cancel_requested(dataset: fo.Dataset, key: str) -> bool:
+    """Whether someone asked the run of ``key`` to stop."""
+    return bool(store(dataset).has(f"cancel:{key}"))
 
 
 class LiveObserver:
@@ -90,20 +134,90 @@ class LiveObserver:
     """
 
     def __init__(self, dataset: fo.Dataset, key: str, method: str, rounds: int) -> None:
-        raise NotImplementedError
+        self._store = store(dataset)
+        self._store.delete(f"cancel:{key}")
+        self._state = LiveState(key, "running", method, rounds=rounds, started=time.time())
+        self._steps, self._total = 0, 0
+        self._wrote, self._looked, self._cancelled = 0.0, 0.0, False
+        self._write(force=True)
 
     def phase(self, name: str, total: int) -> None:
         """A phase begins."""
+        self._steps, self._total = 0, total
+        self._state = replace(self._state, phase=name)
+        self._write()
 
     def advance(self, steps: int) -> None:
         """Steps of the phase are done."""
+        self._steps += steps
+        self._write()
 
     def round_done(self, entry: Round, rounds: int) -> None:
         """A round is complete."""
+        self._state = replace(
+            self._state, round=entry.index + 1, rounds=rounds, metrics=[*self._state.metrics, summary(entry)]
+        )
+        self._write(force=True)
 
     def cancelled(self) -> bool:
         """Whether someone asked to cancel."""
-        raise NotImplementedError
+        now = time.monotonic()
+        if not self._cancelled and now - self._looked > _SECONDS_BETWEEN_LOOKS:
+            self._looked = now
+            self._cancelled = bool(self._store.has(f"cancel:{self._state.key}"))
+        return self._cancelled
 
     def finish(self, status: Status, error: str = "") -> None:
         """Write the last state."""
+        self._state = replace(self._state, status=status, error=error, phase="")
+        self._write(force=True)
+
+    def _write(self, force: bool = False) -> None:
+        now = time.monotonic()
+        if not force and now - self._wrote < _SECONDS_BETWEEN_WRITES:
+            return
+        self._wrote = now
+        state = self._state
+        fraction = 1.0 if state.status == "done" else max(state.fraction, self._fraction())
+        self._state = replace(state, fraction=fraction, label=self._label(), heartbeat=time.time())
+        self._store.set(f"live:{state.key}", asdict(self._state))
+
+    def _fraction(self) -> float:
+        state, within = self._state, self._steps / self._total if self._total else 0.0
+        if state.phase in _PREPARING:
+            return _BEFORE * min(1.0, within)
+        if state.phase in _CLOSING or not state.rounds:
+            return 1.0 - _AFTER if state.phase in _CLOSING else 0.0
+        first, last = _SPANS.get(state.phase, (0.0, 0.0))
+        done = state.round + first + (last - first) * min(1.0, within)
+        return _BEFORE + (1.0 - _BEFORE - _AFTER) * min(1.0, done / state.rounds)
+
+    def _label(self) -> str:
+        state = self._state
+        if state.status != "running":
+            return state.status if not state.error else f"{state.status}: {state.error}"
+        if state.phase in (*_PREPARING, *_CLOSING) or not state.phase:
+            return state.phase or "starting"
+        return f"round {min(state.round + 1, state.rounds)} of {state.rounds} · {state.phase}"
+
+
+def summary(entry: Round) -> dict[str, float | int | None]:
+    """The figures of a round that a chart wants."""
+    return {
+        "index": entry.index,
+        "loss": entry.loss,
+        "nmi": entry.change.nmi if entry.change else None,
+        "clusters": entry.clusters_in_use,
+        "largest_share": entry.largest_share,
+        "seconds": sum(entry.seconds.values()),
+        "acc": entry.truth.acc if entry.truth else None,
+        "truth_nmi": entry.truth.nmi if entry.truth else None,
+    }
+
+
+def _judge(state: LiveState, lock: dict[str, Any] | None) -> LiveState:
+    """A running state without a living process behind it has failed."""
+    if state.status != "running" or (lock is not None and Holder(**lock).alive()):
+        return state
+    error = "the process of this run is gone; resume it to go on from its last finished round"
+    return replace(state, status="failed", error=error, label=f"failed: {error}")

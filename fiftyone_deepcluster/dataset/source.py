@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import TYPE_CHECKING
+
+from fiftyone_deepcluster.errors import ImagesError, InputError
+from fiftyone_deepcluster.images.source import ImageRef
 
 if TYPE_CHECKING:
     import fiftyone as fo
     import numpy as np
     from numpy.typing import NDArray
 
-    from fiftyone_deepcluster.images.source import ImageRef
+_DICOM_SUFFIXES = (".dcm", ".dicom")
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,7 @@ class Source:
 
     Attributes:
         dataset: the dataset that the samples live in, also for views and patches.
-        samples: the collection as it was given.
+        samples: the collection as it was given; a patches view where the images are patches.
         ids: N ids: of samples, or of the objects where ``patches_field`` is set.
         sample_ids: N ids of the samples that hold the images; the same as ``ids`` without patches.
         images: N paths, with a box where the image is a patch.
@@ -48,16 +52,71 @@ def collect(samples: fo.core.collections.SampleCollection, patches_field: str | 
         ImagesError: no FiftyOne collection, nothing in it, or media that are no images.
         InputError: ``patches_field`` is no Detections field of the collection.
     """
-    raise NotImplementedError
+    from fiftyone.core.patches import PatchesView
+
+    dataset = root_dataset(samples)
+    _check_media(samples)
+    if patches_field is not None and not isinstance(samples, PatchesView):
+        check_patches_field(samples, patches_field)
+        samples = samples.to_patches(patches_field)
+    source = (
+        _collect_patches(dataset, samples) if isinstance(samples, PatchesView) else _collect_samples(samples)
+    )
+    _check_images(source)
+    return source
+
+
+def root_dataset(samples: fo.core.collections.SampleCollection) -> fo.Dataset:
+    """The dataset that a collection's samples live in.
+
+    Raises:
+        ImagesError: no FiftyOne collection.
+    """
+    from fiftyone.core.collections import SampleCollection
+
+    if not isinstance(samples, SampleCollection):
+        raise ImagesError(
+            f"samples is a {type(samples).__name__}; give a FiftyOne dataset or view "
+            "(for a list of paths or an array there is fiftyone_deepcluster.fit)"
+        )
+    return samples._root_dataset
+
+
+def check_patches_field(samples: fo.core.collections.SampleCollection, field: str) -> None:
+    """Raise InputError unless ``field`` holds Detections."""
+    import fiftyone as fo
+
+    known = list(samples.get_field_schema(embedded_doc_type=fo.Detections))
+    if field not in known:
+        raise InputError(
+            f"patches_field={field!r} is no Detections field of {samples.name!r}; "
+            f"choose one of: {', '.join(known) or 'there is none'}"
+        )
 
 
 def read_truth(source: Source, truth_field: str) -> list[object | None]:
     """The known class of every image, None where there is none.
 
+    A Classification gives its label. For patches, the name of the patches field means the objects'
+    own class, another attribute of theirs is taken by its name, and a field of the whole image holds
+    for all its objects.
+
     Raises:
         InputError: the field is missing, or neither Classification, string, integer nor boolean.
     """
-    raise NotImplementedError
+    path = _truth_path(source, truth_field)
+    if path is not None:
+        return read(source, path)
+    # a field of the whole images: the patches view does not carry it
+    import fiftyone as fo
+
+    field = source.dataset.get_field(truth_field)
+    if field is None:
+        raise InputError(_missing("truth_field", truth_field, source))
+    path = _label_path(truth_field, field, fo.Classification)
+    ids, values = flat(source.dataset).values(["id", path])
+    known = dict(zip(ids, values, strict=True))
+    return [known.get(sample_id) for sample_id in source.sample_ids]
 
 
 def read_embeddings(source: Source, field: str) -> list[NDArray[np.float32] | None]:
@@ -66,4 +125,140 @@ def read_embeddings(source: Source, field: str) -> list[NDArray[np.float32] | No
     Raises:
         InputError: the field is missing, holds no vectors, or vectors of different lengths.
     """
-    raise NotImplementedError
+    import fiftyone as fo
+    import numpy as np
+
+    path = field if source.patches_field is None else f"{source.patches_field}.{field}"
+    kind = source.samples.get_field(path)
+    if kind is None:
+        raise InputError(_missing("embeddings_field", field, source))
+    if not isinstance(kind, fo.VectorField | fo.ArrayField | fo.ListField):
+        raise InputError(f"embeddings_field={field!r} is a {type(kind).__name__}; a VectorField is needed")
+    vectors = [None if value is None else np.asarray(value, np.float32) for value in read(source, path)]
+    shapes = {vector.shape for vector in vectors if vector is not None}
+    if not shapes:
+        raise InputError(
+            f"embeddings_field={field!r} is empty for all {len(source)} images; compute it first"
+        )
+    if len(shapes) > 1 or len(next(iter(shapes))) != 1:
+        raise InputError(
+            f"embeddings_field={field!r} holds vectors of shapes {sorted(shapes)[:5]}; one length is needed"
+        )
+    return vectors
+
+
+def read(source: Source, path: str) -> list[object | None]:
+    """The values of a path of the collection, in the order of ``source.ids``."""
+    ids, values = source.samples.values(["id", path])
+    known = dict(zip(ids, values, strict=True))
+    return [known.get(name) for name in source.ids]
+
+
+def flat(dataset: fo.Dataset) -> fo.core.collections.SampleCollection:
+    """All samples of a dataset one by one, those of every group slice with images included."""
+    if dataset.media_type != "group":
+        return dataset
+    return dataset.select_group_slices(image_slices(dataset), _allow_mixed=True)
+
+
+def image_slices(dataset: fo.Dataset) -> list[str]:
+    """Slices of a grouped dataset that hold images or media of unknown kind."""
+    return [name for name, kind in dataset.group_media_types.items() if kind in ("image", "unknown")]
+
+
+def _collect_samples(samples: fo.core.collections.SampleCollection) -> Source:
+    ids, paths = samples.values(["id", "filepath"])
+    return Source(samples._root_dataset, samples, ids, ids, [ImageRef(path) for path in paths])
+
+
+def _collect_patches(dataset: fo.Dataset, samples: fo.core.collections.SampleCollection) -> Source:
+    fields = samples._label_fields
+    if len(fields) != 1:
+        raise ImagesError("evaluation patches hold two labels each; use to_patches on the field to cluster")
+    field = fields[0]
+    check_patches_field(samples._source_collection, field)
+    ids, sample_ids, paths, boxes = samples.values(
+        ["id", "sample_id", "filepath", f"{field}.bounding_box"]
+    )  # fmt: skip
+    images = [ImageRef(path, tuple(box)) for path, box in zip(paths, boxes, strict=True)]
+    return Source(dataset, samples, ids, sample_ids, images, field)
+
+
+def _check_media(samples: fo.core.collections.SampleCollection) -> None:
+    kind = samples.media_type
+    if samples._is_dynamic_groups:
+        raise ImagesError("the view is grouped by a field; give the view without group_by(...)")
+    if kind == "group":
+        slices = image_slices(samples._root_dataset)
+        raise ImagesError(
+            f"{samples.name!r} is a grouped dataset; say which slices to cluster: "
+            f"samples.select_group_slices({(slices[0] if slices else '...')!r}), with one or more of "
+            f"{', '.join(slices) or 'its image slices (it has none)'}"
+        )
+    if samples._is_frames or samples._is_clips:
+        raise ImagesError(
+            "views of frames and clips cannot be clustered; make an image dataset of the frames"
+        )
+    if kind == "video":
+        raise ImagesError("videos cannot be clustered; sample their frames into an image dataset first")
+
+
+def _check_images(source: Source) -> None:
+    if not source.ids:
+        what = f"no objects in {source.patches_field!r}" if source.patches_field else "no samples"
+        raise ImagesError(f"there are {what} to cluster; give a collection that is not empty")
+    if len(set(source.ids)) < len(source.ids):
+        raise ImagesError("the view holds a sample more than once; give each sample once")
+    if source.samples.media_type in ("image", None):
+        return
+    # DICOM files have no media type of their own in FiftyOne
+    wrong = [
+        image.path for image in source.images
+        if PurePath(image.path).suffix.lower() not in _DICOM_SUFFIXES
+    ]  # fmt: skip
+    if source.samples.media_type == "mixed":
+        kinds = source.samples.values("_media_type")
+        wrong = [
+            image.path for image, kind in zip(source.images, kinds, strict=True)
+            if kind != "image" and PurePath(image.path).suffix.lower() not in _DICOM_SUFFIXES
+        ]  # fmt: skip
+    if wrong:
+        raise ImagesError(
+            f"{len(wrong)} of {len(source)} files are no images (media type "
+            f"{source.samples.media_type!r}), such as {wrong[0]}; give a view of images, or of .dcm files"
+        )
+
+
+def _truth_path(source: Source, truth_field: str) -> str | None:
+    """The path of a truth field in the collection; None where it is a field of whole images."""
+    import fiftyone as fo
+
+    samples, patches = source.samples, source.patches_field
+    if patches is None:
+        field = samples.get_field(truth_field)
+        if field is None:
+            raise InputError(_missing("truth_field", truth_field, source))
+        return _label_path(truth_field, field, fo.Classification)
+    if truth_field in (patches, f"{patches}.detections"):
+        return f"{patches}.label"
+    attribute = truth_field.removeprefix(f"{patches}.detections.").removeprefix(f"{patches}.")
+    field = samples.get_field(f"{patches}.{attribute}")
+    return None if field is None else _label_path(f"{patches}.{attribute}", field, fo.Classification)
+
+
+def _label_path(path: str, field: fo.Field, label: type) -> str:
+    import fiftyone as fo
+
+    if isinstance(field, fo.EmbeddedDocumentField) and issubclass(field.document_type, label):
+        return f"{path}.label"
+    if isinstance(field, fo.StringField | fo.IntField | fo.BooleanField):
+        return path
+    kind = getattr(field, "document_type", type(field)).__name__
+    raise InputError(
+        f"truth_field={path!r} is a {kind}; a Classification, string, integer or boolean is needed"
+    )
+
+
+def _missing(option: str, name: str, source: Source) -> str:
+    known = [field for field in source.samples.get_field_schema() if not field.startswith("_")]
+    return f"{option}={name!r} is no field of {source.dataset.name!r}; it has: {', '.join(known)}"
