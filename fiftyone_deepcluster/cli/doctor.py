@@ -15,6 +15,7 @@ import fiftyone_deepcluster
 from fiftyone_deepcluster.cli.checks import Check, check_installed, pip_install, requirement_of, version_of
 from fiftyone_deepcluster.cli.mongod import check_mongod, database_uri
 from fiftyone_deepcluster.cli.plugin import PLUGIN_NAME
+from fiftyone_deepcluster.errors import ImagesError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -187,12 +188,14 @@ def _check_dicom() -> Check:
 
 
 def _check_disk() -> Check:
-    from fiftyone_deepcluster.images.cache import cache_dir
+    from fiftyone_deepcluster.images.shelf import FOLDER_VARIABLE, Shelf
 
-    folder = cache_dir()
-    used = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else 0
-    above = next(parent for parent in (folder, *folder.parents) if parent.is_dir())
-    free = shutil.disk_usage(above).free
+    try:
+        folder = Shelf().folder
+    except ImagesError as error:
+        return Check("image cache", "missing", str(error), f"export {FOLDER_VARIABLE}=FOLDER")
+    used = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
+    free = shutil.disk_usage(folder).free
     detail = f"{used / 2**30:.2f} GB at {folder}, {free / 2**30:.0f} GB free"
     if free < _LOW_DISK_BYTES:
         return Check("image cache", "optional", f"{detail}: runs may not find room", f"rm -r {folder}")

