@@ -22,6 +22,8 @@ _WHERE = {
     "review": "fiftyone_deepcluster.dataset.review",
     "fit": "fiftyone_deepcluster.fitting",
     "FitResult": "fiftyone_deepcluster.fitting",
+    "predict": "fiftyone_deepcluster.prediction",
+    "Prediction": "fiftyone_deepcluster.prediction",
     "list_methods": "fiftyone_deepcluster.recipes.base",
     "Options": "fiftyone_deepcluster.recipes.base",
     "DeepCluster": "fiftyone_deepcluster.recipes.deepcluster",

@@ -36,7 +36,9 @@ def save(path: Path, state: dict[str, Any]) -> None:
         partial.replace(path)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise CheckpointError(f"{path} cannot be written: {error}; free space or choose another run_dir") from error
+        raise CheckpointError(
+            f"{path} cannot be written: {error}; free space or choose another run_dir"
+        ) from error
 
 
 def load(path: Path) -> dict[str, Any]:

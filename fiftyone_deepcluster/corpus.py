@@ -153,5 +153,7 @@ class Corpus:
         pixels = torch.empty((n, channels, height, width), dtype=torch.uint8, device=device)
         for at in range(0, n, 4096):
             rows = np.arange(at, min(n, at + 4096))
-            pixels[at : at + len(rows)] = torch.from_numpy(self.store.read(rows)).permute(0, 3, 1, 2).to(device)
+            pixels[at : at + len(rows)] = (
+                torch.from_numpy(self.store.read(rows)).permute(0, 3, 1, 2).to(device)
+            )
         return pixels

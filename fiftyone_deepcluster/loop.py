@@ -139,7 +139,12 @@ class Stopwatch:
 
 
 def run(
-    lesson: Lesson, corpus: Corpus, schedule: Schedule, *, state: dict[str, Any] | None = None, keep: Keep | None = None
+    lesson: Lesson,
+    corpus: Corpus,
+    schedule: Schedule,
+    *,
+    state: dict[str, Any] | None = None,
+    keep: Keep | None = None,
 ) -> Progress:
     """Cluster and learn until a rule says stop.
 
@@ -235,7 +240,11 @@ def _train(
 
 
 def _record(
-    corpus: Corpus, schedule: Schedule, progress: Progress, found: Assignment, losses: NDArray[np.float32] | None
+    corpus: Corpus,
+    schedule: Schedule,
+    progress: Progress,
+    found: Assignment,
+    losses: NDArray[np.float32] | None,
 ) -> StopReason | None:
     """Measure a round and add it, unless the clusters collapsed."""
     before = progress.assignment

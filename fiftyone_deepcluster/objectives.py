@@ -34,5 +34,9 @@ class CrossEntropy:
         if not isinstance(targets, ClassTargets):
             raise TypeError("CrossEntropy teaches classes; this task gives pairs")
         return functional.cross_entropy(
-            outputs.logits.float(), targets.labels, ignore_index=-1, label_smoothing=self.smoothing, reduction="none"
+            outputs.logits.float(),
+            targets.labels,
+            ignore_index=-1,
+            label_smoothing=self.smoothing,
+            reduction="none",
         )

@@ -53,9 +53,7 @@ class Optimiser:
         self._trunk = self._make(network.trunk, training.learning_rate, training.momentum)
         self._head: torch.optim.Optimizer | None = None
         self._schedules: list[torch.optim.lr_scheduler.LRScheduler] = []
-        self._scaler = torch.amp.GradScaler(
-            compute.device.type, enabled=compute.precision == torch.float16
-        )
+        self._scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.precision == torch.float16)
 
     def begin_round(self, steps: int) -> None:
         """A new optimiser for the head; with one_cycle also for the trunk."""

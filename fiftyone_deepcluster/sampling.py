@@ -55,9 +55,7 @@ class UniformOverClusters:
         drawn = np.concatenate([self._from_one(members, each, rng) for members in clusters])
         return rng.permutation(drawn)[: len(known)]
 
-    def _from_one(
-        self, members: NDArray[np.int64], each: int, rng: np.random.Generator
-    ) -> NDArray[np.int64]:
+    def _from_one(self, members: NDArray[np.int64], each: int, rng: np.random.Generator) -> NDArray[np.int64]:
         if self.most_repeats:
             each = min(each, self.most_repeats * len(members))
         if len(members) >= each:

@@ -14,6 +14,8 @@ from fiftyone_deepcluster.record import Baseline
 from fiftyone_deepcluster.seeds import derive, rng
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import torch
     from numpy.typing import NDArray
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 MOST_IMAGES = 10_000
 """Baselines are measured on a sample of at most this many images."""
+
+_BASELINE_SIDE = 32
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,22 @@ def sample_rows(n: int, seed: int) -> NDArray[np.int64]:
     if n <= MOST_IMAGES:
         return np.arange(n)
     return np.sort(rng(seed, "baselines").choice(n, MOST_IMAGES, replace=False))
+
+
+def pixel_features(
+    read: Callable[[NDArray[np.int64]], NDArray[np.uint8]], rows: NDArray[np.int64]
+) -> torch.Tensor:
+    """(M, D) float32 pixels at 32 x 32 at most, mean 0 and deviation 1 within every image."""
+    import torch
+
+    parts = []
+    for at in range(0, len(rows), 1024):
+        pixels = torch.from_numpy(read(rows[at : at + 1024])).permute(0, 3, 1, 2).float()
+        if pixels.shape[-1] > _BASELINE_SIDE:
+            pixels = torch.nn.functional.adaptive_avg_pool2d(pixels, _BASELINE_SIDE)
+        flat = pixels.flatten(1)
+        parts.append((flat - flat.mean(1, keepdim=True)) / flat.std(1, keepdim=True).clamp_min(1.0))
+    return torch.cat(parts)
 
 
 def measure(vectors: torch.Tensor, features: str, bench: Bench) -> list[Baseline]:
@@ -81,7 +101,9 @@ def verdict(record: RunRecord, last: NDArray[np.float32], labels: NDArray[np.int
         ours, theirs, measure_name = silhouette(last, labels, seed), best.silhouette, "silhouette"
     how = f"{best.name} on the {best.features} features"
     if ours >= theirs:
-        return f"This run is ahead of its best baseline, {how}: {measure_name} {ours:.3f} against {theirs:.3f}."
+        return (
+            f"This run is ahead of its best baseline, {how}: {measure_name} {ours:.3f} against {theirs:.3f}."
+        )
     return (
         f"A simple baseline is BETTER than this run: {how} has {measure_name} {theirs:.3f} against {ours:.3f}. "
         "Consider the method 'frozen' with these settings."

@@ -24,7 +24,9 @@ class Pooled(Encoder):
 
     name: Literal["pooled"] = "pooled"
     pca: int | None = Field(
-        None, ge=0, description="PCA dimensions; 0: no PCA; empty: 256 for large sets, 64 or none for small ones."
+        None,
+        ge=0,
+        description="PCA dimensions; 0: no PCA; empty: 256 for large sets, 64 or none for small ones.",
     )
     whiten: bool | None = Field(
         None, description="Divide by the deviations; empty: only where PCA keeps 256 of a large set."

@@ -44,6 +44,9 @@ class ZScore(nn.Module):
 class ImageNet(nn.Module):
     """The normalisation of torchvision's ImageNet weights; grey becomes three equal channels."""
 
+    mean: torch.Tensor
+    std: torch.Tensor
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.out_channels = 3
@@ -63,6 +66,8 @@ class Sobel(nn.Module):
 
     ImageNet normalisation, the mean over the colours, then the two 3 x 3 Sobel filters: two channels.
     """
+
+    filters: torch.Tensor
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -29,7 +29,11 @@ class SmallNet(nn.Module):
         for i, (before, after) in enumerate(pairwise([channels, *widths])):
             if i in (2, 4, 5):
                 layers.append(nn.MaxPool2d(2))
-            layers += [nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
+            layers += [
+                nn.Conv2d(before, after, 3, padding=1, bias=False),
+                nn.BatchNorm2d(after),
+                nn.ReLU(inplace=True),
+            ]
         self.layers = nn.Sequential(*layers)
         self.dim = widths[-1]
 
@@ -49,19 +53,22 @@ class AlexNetBN(nn.Module):
 
     def __init__(self, channels: int, size: int) -> None:
         super().__init__()
-        pool = lambda: nn.MaxPool2d(3, 2)  # noqa: E731
         self.layers = nn.Sequential(
-            *_conv_bn(channels, 96, 11, stride=4, padding=2), pool(),
-            *_conv_bn(96, 256, 5, padding=2), pool(),
+            *_conv_bn(channels, 96, 11, stride=4, padding=2), nn.MaxPool2d(3, 2),
+            *_conv_bn(96, 256, 5, padding=2), nn.MaxPool2d(3, 2),
             *_conv_bn(256, 384, 3, padding=1),
             *_conv_bn(384, 384, 3, padding=1),
-            *_conv_bn(384, 256, 3, padding=1), pool(),
+            *_conv_bn(384, 256, 3, padding=1), nn.MaxPool2d(3, 2),
         )  # fmt: skip
         with torch.no_grad():
             flat = self.layers.eval()(torch.zeros(1, channels, size, size)).numel()
         self.layers.train()
         self.full = nn.Sequential(
-            nn.Dropout(0.5), nn.Linear(flat, 4096), nn.ReLU(inplace=True), nn.Dropout(0.5), nn.Linear(4096, 4096)
+            nn.Dropout(0.5),
+            nn.Linear(flat, 4096),
+            nn.ReLU(inplace=True),
+            nn.Dropout(0.5),
+            nn.Linear(4096, 4096),
         )
         self.dim = 4096
         initialise(self)
@@ -100,7 +107,7 @@ class Cut(nn.Module):
 
 
 def vgg16_bn(channels: int, weights: str | None) -> nn.Module:
-    """torchvision's VGG-16-BN to its second fully connected layer, before the ReLU."""
+    """Torchvision's VGG-16-BN to its second fully connected layer, before the ReLU."""
     from torchvision.models import vgg16_bn as make
 
     model = make(weights=None)
@@ -174,8 +181,13 @@ def _adapt_first_conv(model: nn.Module, channels: int) -> None:
             if layer.in_channels == channels:
                 return
             fresh = nn.Conv2d(
-                channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding, bias=layer.bias is not None
-            )  # fmt: skip
+                channels,
+                layer.out_channels,
+                layer.kernel_size,  # type: ignore[arg-type]
+                layer.stride,  # type: ignore[arg-type]
+                layer.padding,  # type: ignore[arg-type]
+                bias=layer.bias is not None,
+            )
             initialise(fresh)
             parent, _, attribute = name.rpartition(".")
             setattr(model.get_submodule(parent), attribute, fresh)

@@ -60,28 +60,38 @@ class Options(Part):
     """Options that every method takes; a method's own come on top."""
 
     n_clusters: int | None = Field(10, ge=2, description="Number of clusters to write to the dataset.")
-    rounds: int = Field(10, ge=1, le=100_000, description="Rounds at most: one round clusters and trains once.")
+    rounds: int = Field(
+        10, ge=1, le=100_000, description="Rounds at most: one round clusters and trains once."
+    )
     seed: int = Field(51, ge=0, lt=2**31, description="Same seed, machine and images: same clusters.")
     image_size: int | None = Field(
         None, ge=8, le=1024, description="Side in pixels that networks see; empty: chosen from the images."
     )
     color: Literal["auto", "grey", "rgb"] = Field(
-        "auto", description="Channels that networks see; auto: grey where all sampled images are.",
+        "auto",
+        description="Channels that networks see; auto: grey where all sampled images are.",
         json_schema_extra=ADVANCED,
     )
     device: str = Field(
-        "auto", description="auto, cpu, cuda or cuda:1.", json_schema_extra=ADVANCED, pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$"
+        "auto",
+        description="auto, cpu, cuda or cuda:1.",
+        json_schema_extra=ADVANCED,
+        pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
     )
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="Of the networks; auto: bfloat16 on a GPU that has it, else float32.",
+        "auto",
+        description="Of the networks; auto: bfloat16 on a GPU that has it, else float32.",
         json_schema_extra=ADVANCED,
     )
     max_minutes: float | None = Field(
-        None, gt=0, description="Stop after the round in which this many minutes are used up.",
+        None,
+        gt=0,
+        description="Stop after the round in which this many minutes are used up.",
         json_schema_extra=ADVANCED,
     )
     baselines: bool = Field(
-        True, description="Also measure k-means and UMAP + GMM on the first and last features.",
+        True,
+        description="Also measure k-means and UMAP + GMM on the first and last features.",
         json_schema_extra=ADVANCED,
     )
 

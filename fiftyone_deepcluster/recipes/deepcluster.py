@@ -31,7 +31,9 @@ class DeepCluster(Trained):
     """
 
     name: Literal["deepcluster"] = "deepcluster"
-    rounds: int = Field(20, ge=1, le=100_000, description="Rounds at most: one round clusters and trains once.")
+    rounds: int = Field(
+        20, ge=1, le=100_000, description="Rounds at most: one round clusters and trains once."
+    )
 
     def resolve(self, facts: Facts) -> DeepCluster:
         """See ``Options.resolve``."""

@@ -24,7 +24,9 @@ class Frozen(Options):
     name: Literal["frozen"] = "frozen"
     rounds: int = Field(1, ge=1, le=1, description="One: nothing is learnt.", json_schema_extra=ADVANCED)
     trunk: Annotated[Trunk, PartOf(TRUNKS)] = Field(
-        default="pixels", validate_default=True, description="Where features come from, unless they are given."
+        default="pixels",
+        validate_default=True,
+        description="Where features come from, unless they are given.",
     )
     weights: str | None = Field(
         None, description="Of the trunk: a torchvision name such as IMAGENET1K_V1, or a file."
@@ -36,13 +38,16 @@ class Frozen(Options):
         default="flat", validate_default=True, description="umap: cluster a UMAP of the features."
     )
     encoder: Annotated[Encoder | None, PartOf(ENCODERS, optional=True)] = Field(
-        None, description="From features to vectors; empty: as they are, scaled to length 1 unless pixels.",
+        None,
+        description="From features to vectors; empty: as they are, scaled to length 1 unless pixels.",
         json_schema_extra=ADVANCED,
     )
     front: FrontName | None = Field(
         None, description="Fixed first layer; empty: the trunk's own choice.", json_schema_extra=ADVANCED
     )
-    batch_size: int = Field(256, ge=1, le=65_536, description="Images in a batch.", json_schema_extra=ADVANCED)
+    batch_size: int = Field(
+        256, ge=1, le=65_536, description="Images in a batch.", json_schema_extra=ADVANCED
+    )
 
     @property
     def starts_from_pixels(self) -> bool:

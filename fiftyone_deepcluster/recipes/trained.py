@@ -30,7 +30,8 @@ class Trained(Options):
         None, description="Network without its head; empty: small up to 64 pixels, else the method's own."
     )
     weights: str | None = Field(
-        None, description="Initial weights: empty for random, a torchvision name such as IMAGENET1K_V1, or a file."
+        None,
+        description="Initial weights: empty for random, a torchvision name such as IMAGENET1K_V1, or a file.",
     )
     pseudo_clusters: int | None = Field(
         None, ge=2, description="Pseudo-classes that the network is taught; empty: a multiple of n_clusters."
@@ -41,7 +42,9 @@ class Trained(Options):
     head_learning_rate: float | None = Field(
         None, gt=0, le=100, description="Of the head; empty: the trunk's.", json_schema_extra=ADVANCED
     )
-    weight_decay: float = Field(1e-5, ge=0, le=1, description="Pull of the weights to 0.", json_schema_extra=ADVANCED)
+    weight_decay: float = Field(
+        1e-5, ge=0, le=1, description="Pull of the weights to 0.", json_schema_extra=ADVANCED
+    )
     smoothing: float = Field(
         0.0, ge=0, lt=1, description="Label smoothing of the cross-entropy.", json_schema_extra=ADVANCED
     )
@@ -52,17 +55,27 @@ class Trained(Options):
         None, description="Fixed first layer; empty: the trunk's own choice.", json_schema_extra=ADVANCED
     )
     sampling: Literal["uniform", "shuffled"] = Field(
-        "uniform", description="Draw equally from all clusters, or every image once.", json_schema_extra=ADVANCED
+        "uniform",
+        description="Draw equally from all clusters, or every image once.",
+        json_schema_extra=ADVANCED,
     )
     stop_nmi: float | None = Field(
-        None, gt=0, le=1, description="Stop when NMI with the last round reaches this; empty: never.",
+        None,
+        gt=0,
+        le=1,
+        description="Stop when NMI with the last round reaches this; empty: never.",
         json_schema_extra=ADVANCED,
     )
     encoder: Annotated[Encoder, PartOf(ENCODERS)] = Field(
-        default="pooled", validate_default=True, description="From features to vectors.", json_schema_extra=ADVANCED
+        default="pooled",
+        validate_default=True,
+        description="From features to vectors.",
+        json_schema_extra=ADVANCED,
     )
     space: Annotated[Space, PartOf(SPACES)] = Field(
-        default="flat", validate_default=True, description="Change of geometry before clustering.",
+        default="flat",
+        validate_default=True,
+        description="Change of geometry before clustering.",
         json_schema_extra=ADVANCED,
     )
     clusterer: Annotated[Clusterer, PartOf(CLUSTERERS)] = Field(
@@ -78,7 +91,9 @@ class Trained(Options):
         """Trunk, front and augmentation settled, besides ``settled``."""
         chosen = self.trunk or trunk
         small = (self.image_size or facts.side) <= SMALL_SIDE
-        augmentation = ("affine" if small else "crop-flip") if self.augmentation == "auto" else self.augmentation
+        augmentation = (
+            ("affine" if small else "crop-flip") if self.augmentation == "auto" else self.augmentation
+        )
         front = self.front or ("imagenet" if self.weights else chosen.front)
         return self.settled(facts, trunk=chosen, augmentation=augmentation, front=front, **values)
 

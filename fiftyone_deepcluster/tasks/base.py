@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 class PseudoTask(Protocol):
-    """What the loop asks, in this order: ``assign`` once at the start; then in every round
-    ``begin_round``, per batch ``targets`` and ``after_step``, and ``assign``.
+    """Decides what each batch is taught.
 
-    A task may refresh itself before the round (DeepCluster, LDPO), while teaching a batch (DAC) or just
-    after a step (UCNN).
+    The loop asks ``assign`` once at the start; then in every round ``begin_round``, per batch ``targets``
+    and ``after_step``, and ``assign``. A task may refresh itself before the round (DeepCluster, LDPO),
+    while teaching a batch (DAC) or just after a step (UCNN).
     """
 
     def begin_round(self, round_index: int, corpus: Corpus) -> Plan | None:

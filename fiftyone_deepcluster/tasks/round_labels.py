@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from fiftyone_deepcluster.clusterers.base import Clusterer, ClusterRequest, Clustering, Space
+from fiftyone_deepcluster.clusterers.base import Clusterer, Clustering, ClusterRequest, Space
 from fiftyone_deepcluster.clusterers.geometry import describe
 from fiftyone_deepcluster.seeds import derive, rng
 from fiftyone_deepcluster.types import Assignment, Batch, ClassTargets, Outputs, Plan

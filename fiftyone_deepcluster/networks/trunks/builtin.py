@@ -18,7 +18,9 @@ class Small(Trunk):
     """Five 3 x 3 convolutions with batch norm, for images of 64 pixels and less."""
 
     name: Literal["small"] = "small"
-    width: int = Field(32, ge=4, le=512, description="Channels of the first convolutions; later ones have 2 and 4 times.")
+    width: int = Field(
+        32, ge=4, le=512, description="Channels of the first convolutions; later ones have 2 and 4 times."
+    )
 
     def build(self, channels: int, size: int, weights: str | None) -> nn.Module:
         """See ``Trunk.build``."""

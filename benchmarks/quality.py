@@ -1,0 +1,126 @@
+"""How good the clusters are: ACC, NMI, ARI and purity of every method beside baselines on the same pixels.
+
+    python -m benchmarks.quality                                    # scikit-learn's digits
+    python -m benchmarks.quality --npz usps=usps.npz --npz fashion=fashion_mnist.npz --images 10000
+    python -m benchmarks.quality --method deepcluster --option rounds=30 --seeds 3
+
+An .npz holds uint8 images and classes as ``x`` and ``y``, or ``x_train`` and ``y_train``, or, with
+``name:test=path``, ``x_test`` and ``y_test``. The classes are measured against and never used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.datasets import load_digits
+
+from benchmarks.report import table
+from fiftyone_deepcluster.analysis.baselines import Bench, measure, pixel_features
+from fiftyone_deepcluster.fitting import fit
+from fiftyone_deepcluster.observer import Tqdm
+from fiftyone_deepcluster.recipes.base import parse_options
+from fiftyone_deepcluster.record import Agreement
+
+MEASURES = ("acc", "nmi", "ari", "purity")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--npz", action="append", default=[], metavar="NAME=PATH")
+    parser.add_argument("--digits", action="store_true", help="digits too, where --npz is given")
+    parser.add_argument("--images", type=int, default=0, help="at most so many, the first ones; 0: all")
+    parser.add_argument("--method", action="append", default=[])
+    parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=51)
+    parser.add_argument("--no-baselines", action="store_true")
+    parser.add_argument("--out", type=Path, help="append every single run here, as JSON lines")
+    arguments = parser.parse_args()
+    values = dict(item.split("=", 1) for item in arguments.option)
+    seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
+    rows = []
+    for name, (images, classes) in datasets(arguments).items():
+        k = len(np.unique(classes))
+        if not arguments.no_baselines:
+            rows += baselines(name, images, classes, k, list(seeds))
+        for method in arguments.method or ["deepcluster", "deepcluster-manifold"]:
+            runs = []
+            for seed in seeds:
+                options = {"n_clusters": k, "seed": seed, "baselines": False, **parsed(values)}
+                runs.append(one(name, method, options, images, classes))
+                if arguments.out:
+                    with arguments.out.open("a") as file:
+                        file.write(json.dumps(runs[-1]) + "\n")
+            rows.append(summary(name, f"{method}, {k} clusters", runs))
+    print(f"seeds {list(seeds)}, options {values or 'default'}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    print(table(["images", "method", *(m.upper() for m in MEASURES), "seconds", "stopped"], rows))
+
+
+def datasets(arguments: argparse.Namespace) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Images (N, H, W[, C]) uint8 and classes (N,) by name."""
+    found = {}
+    if arguments.digits or not arguments.npz:
+        digits = load_digits()
+        found["digits"] = ((digits.images * 15.9375).astype(np.uint8), digits.target)
+    for item in arguments.npz:
+        name, path = item.split("=", 1)
+        with np.load(path) as file:
+            part = next(p for p in (("x_test", "y_test"), ("x", "y"), ("x_train", "y_train"))
+                        if p[0] in file and (name.endswith(":test") or p[0] != "x_test"))  # fmt: skip
+            found[name] = (file[part[0]], file[part[1]].astype(np.int64).ravel())
+    if arguments.images:
+        found = {name: (x[: arguments.images], y[: arguments.images]) for name, (x, y) in found.items()}
+    return found
+
+
+def parsed(values: dict[str, str]) -> dict[str, object]:
+    """Option values as JSON where they are JSON, else as text."""
+    found: dict[str, object] = {}
+    for name, value in values.items():
+        try:
+            found[name] = json.loads(value)
+        except json.JSONDecodeError:
+            found[name] = value
+    return found
+
+
+def one(name: str, method: str, options: dict, images: np.ndarray, classes: np.ndarray) -> dict:
+    """One run, measured at its end."""
+    started = time.perf_counter()
+    result = fit(images, parse_options(method, options), truth=classes, observer=Tqdm())
+    seconds = time.perf_counter() - started
+    rounds = result.record.rounds
+    truth = rounds[-1].truth
+    line = {"data": name, "n": len(images), "method": method, "options": options, "seconds": seconds,
+            "stop": result.record.stop_reason.value, "rounds": len(rounds),
+            "history": [[r.truth.acc, r.truth.nmi, r.change.nmi if r.change else None] for r in rounds]}  # fmt: skip
+    return {**line, **truth.model_dump()}
+
+
+def baselines(name: str, images: np.ndarray, classes: np.ndarray, k: int, seeds: list[int]) -> list[list[str]]:
+    """k-means and UMAP + GMM on the same pixels, best of each by nothing: mean over the same seeds."""
+    images = images if images.ndim == 4 else images[..., None]
+    vectors = pixel_features(lambda rows: images[rows], np.arange(min(len(images), 10_000)))
+    found: dict[str, list[dict]] = {}
+    for seed in seeds:
+        for entry in measure(vectors, "first", Bench(k, seed, classes[: len(vectors)])):
+            figures = entry.truth or Agreement(nmi=0, ari=0, purity=0, acc=0)
+            line = {**figures.model_dump(), "seconds": entry.seconds / 2, "stop": "", "rounds": 1}
+            found.setdefault(entry.name, []).append(line)
+    return [summary(name, f"{method} on pixels", runs) for method, runs in found.items()]
+
+
+def summary(name: str, method: str, runs: list[dict]) -> list[str]:
+    """Mean and deviation over the seeds."""
+    figures = [f"{np.mean([r[m] for r in runs]):.3f} ± {np.std([r[m] for r in runs]):.3f}" for m in MEASURES]
+    stops = sorted({f"{r['stop']} ({r['rounds']})" if r["stop"] else "" for r in runs})
+    return [name, method, *figures, f"{np.mean([r['seconds'] for r in runs]):.0f}", ", ".join(stops)]
+
+
+if __name__ == "__main__":
+    main()
