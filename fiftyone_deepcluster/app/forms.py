@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.registry import Part, Registry
 
 SHOW_ADVANCED = "show_advanced"
+WHOLE_ROW = {"item": {"sx": {"gridColumn": "1 / -1"}}}
 
 
 # ---------------------------------------------------------------- drawing
@@ -39,8 +40,8 @@ def add_part(inputs: types.Object, field: OptionField, given: object) -> None:
         given: what the form holds for it now.
     """
     name, _ = _split(field.parts, given, field.default)
-    box = inputs.v_stack(field.name, gap=2)
-    dropdown = types.DropdownView(space=12)
+    box = inputs.v_stack(field.name, gap=2, columns=1, componentsProps=WHOLE_ROW)
+    dropdown = types.DropdownView()
     if field.optional:
         dropdown.add_choice("", label="none")
     for known in field.parts.names():
@@ -57,7 +58,7 @@ def add_part(inputs: types.Object, field: OptionField, given: object) -> None:
     if name in field.parts.names():
         fields = option_fields(field.parts.get(name))
         if fields:
-            _add_fields(box.v_stack(name, gap=2), fields, _form_values(field.parts, given, name))
+            _add_fields(box.v_stack(name, gap=2, columns=2), fields, _form_values(field.parts, given, name))
 
 
 def _add_fields(inputs: types.Object, fields: list[OptionField], given: dict[str, Any]) -> None:
@@ -67,7 +68,8 @@ def _add_fields(inputs: types.Object, fields: list[OptionField], given: dict[str
         _add_field(inputs, field, given.get(field.name))
     if not folded:
         return
-    inputs.bool(SHOW_ADVANCED, default=False, label="Show advanced options", view=types.SwitchView())
+    switch = types.SwitchView(componentsProps=WHOLE_ROW)
+    inputs.bool(SHOW_ADVANCED, default=False, label="Show advanced options", view=switch)
     if given.get(SHOW_ADVANCED):
         for field in folded:
             _add_field(inputs, field, given.get(field.name))

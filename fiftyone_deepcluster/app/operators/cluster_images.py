@@ -112,6 +112,7 @@ class ClusterImages(foo.Operator):
 
 def _add_key(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
     """Name of the run, checked while it is typed."""
+    from fiftyone_deepcluster.dataset.fields import FieldNames
     from fiftyone_deepcluster.dataset.runs import list_runs
 
     default = free_key(ctx.dataset)
@@ -122,14 +123,12 @@ def _add_key(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
         label="Name of the run",
         description="Also the name of the field that gets the clusters.",
     )
-    if not (key or "").isidentifier():
-        shared.complain(
-            inputs, "key", f"{key!r} cannot name a field; use letters, digits and _, no digit first"
-        )
-    elif key in list_runs(ctx.dataset):
+    if key in list_runs(ctx.dataset):
         _add_overwrite(inputs, ctx, key)
-    elif ctx.dataset.has_field(key):
-        shared.complain(inputs, "key", f"a field is called {key!r} already; choose another name")
+    else:
+        shared.check_new_key(
+            inputs, "key", ctx.dataset, FieldNames(key, ctx.params.get("patches_field") or None)
+        )
 
 
 def _add_overwrite(inputs: types.Object, ctx: foo.ExecutionContext, key: str) -> None:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import fiftyone as fo
     import fiftyone.operators as foo
 
+    from fiftyone_deepcluster.dataset.fields import FieldNames
     from fiftyone_deepcluster.dataset.runs import Run
 
 
@@ -62,6 +63,18 @@ def complain(inputs: types.Object, name: str, error: Exception | str) -> None:
     place = inputs.get_property(name)
     place.invalid = True
     place.error_message = str(error)
+
+
+def check_new_key(inputs: types.Object, at: str, dataset: fo.Dataset, names: FieldNames) -> None:
+    """Complain at an input where a run cannot have the key that was typed."""
+    from fiftyone_deepcluster.dataset.fields import check_free, check_key
+    from fiftyone_deepcluster.errors import DeepClusterError
+
+    try:
+        check_key(names.key)
+        check_free(dataset, names)
+    except DeepClusterError as error:
+        complain(inputs, at, error)
 
 
 def key_of(ctx: foo.ExecutionContext) -> str:

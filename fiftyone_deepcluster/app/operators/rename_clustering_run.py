@@ -28,18 +28,19 @@ class RenameClusteringRun(foo.Operator):
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
         """Which run, and its new name."""
-        from fiftyone_deepcluster.dataset.runs import list_runs
+        from fiftyone_deepcluster.dataset.fields import FieldNames
+        from fiftyone_deepcluster.dataset.runs import list_runs, load_run
 
         inputs = types.Object()
-        if shared.add_run(inputs, ctx, list_runs(ctx.dataset)):
+        key = shared.add_run(inputs, ctx, list_runs(ctx.dataset))
+        if key:
             inputs.str("new_key", label="New name", description="Also the name of its fields.")
             new_key = ctx.params.get("new_key")
-            if not new_key:
-                shared.complain(inputs, "new_key", "give the run a name")
-            elif not new_key.isidentifier():
-                shared.complain(inputs, "new_key", "use letters, digits and _, no digit first")
-            elif ctx.dataset.has_field(new_key) or ctx.dataset.has_run(new_key):
-                shared.complain(inputs, "new_key", f"{new_key!r} is taken")
+            if new_key:
+                patches_field = load_run(ctx.dataset, key).patches_field
+                shared.check_new_key(inputs, "new_key", ctx.dataset, FieldNames(new_key, patches_field))
+            else:
+                inputs.get_property("new_key").invalid = True
         return shared.form(inputs, "Rename clustering run", "Rename")
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def draw(panel: types.Object, model: PanelModel, events: ClustersPanel) -> None:
         componentsProps=hook("chosen"),
     )
     gallery = panel.grid("gallery", gap=1, componentsProps=hook("gallery"))  # no orientation: it wraps
-    for number, (identity, path) in enumerate(zip(info.exemplars, info.exemplar_paths, strict=True)):
+    for number, (sample, path) in enumerate(zip(info.exemplar_samples, info.exemplar_paths, strict=True)):
         gallery.str(
             f"image{number}",
             default="/media?filepath=" + quote(path, safe=""),
@@ -36,7 +36,7 @@ def draw(panel: types.Object, model: PanelModel, events: ClustersPanel) -> None:
                 width=_SIDE,
                 alt=f"image {number + 1} of {info.name}",
                 operator=events.on_image,
-                params={"id": identity},
+                params={"id": sample},
                 componentsProps=hook(
                     f"image-{number}", "image", loading="lazy", style={"objectFit": "cover"}
                 ),

@@ -44,7 +44,7 @@ def _row(info: ClusterInfo) -> list[str]:
         info.name,
         f"{info.size:,}",
         f"{info.share:.1%}",
-        f"{info.cohesion:.3f}",
+        "–" if info.cohesion is None else f"{info.cohesion:.3f}",
         "–" if info.stability is None else f"{info.stability:.0%}",
     ]
 

@@ -1,0 +1,158 @@
+"""The plugin as FiftyOne sees it: linked into the plugins folder; a server and a browser for those who ask."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import urllib.request
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import fiftyone as fo
+    import fiftyone.operators as foo
+    from playwright.sync_api import Browser, Page
+
+ROOT = Path(__file__).resolve().parents[2]
+BROWSER_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="session")
+def plugin(fiftyone_home: Any) -> Path:
+    """The repository, linked into FiftyOne's plugins folder."""
+    link = fiftyone_home.plugins / "clustering"
+    if not link.exists():
+        link.symlink_to(ROOT)
+    return link
+
+
+@pytest.fixture
+def make_context(plugin: Path) -> Callable[..., foo.ExecutionContext]:
+    """Call it with a dataset and params for a real execution context, as the App's requests make it."""
+    import fiftyone.operators as foo
+    from fiftyone.operators.executor import ExecutionContext, Executor
+
+    def make(dataset: fo.Dataset, params: dict[str, Any] | None = None, **request: Any) -> ExecutionContext:
+        return ExecutionContext(
+            request_params={"dataset_name": dataset.name, "params": params or {}, **request},
+            executor=Executor(),
+        )
+
+    assert foo.registry.OperatorRegistry().list_errors() == []
+    return make
+
+
+# ---------------------------------------------------------------- server and browser
+
+
+@pytest.fixture(scope="session")
+def app_url(plugin: Path, fiftyone_home: Any) -> Iterator[str]:
+    """Address of FiftyOne's server, started as a process of its own."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = fiftyone_home.root / "server.log"
+    command = [sys.executable, "-m", "fiftyone.server.main", "--port", str(port), "--address", "127.0.0.1"]
+    with log.open("wb") as out:
+        server = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            cwd=fiftyone_home.root,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+    try:
+        _wait_for_server(port, server, log)
+        yield f"http://localhost:{port}"
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def _wait_for_server(port: int, server: subprocess.Popen[bytes], log: Path) -> None:
+    import time
+
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        if server.poll() is not None:
+            break
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/fiftyone", timeout=2) as answer:
+                json.load(answer)
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    pytest.fail(f"FiftyOne's server did not start:\n{log.read_text()[-3000:]}")
+
+
+def find_chromium() -> str | None:
+    """A Chromium of the system, or None where Playwright's own is to be used."""
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    return next((path for name in names if (path := shutil.which(name))), None)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Headless Chromium: the system's, else the one that Playwright brings."""
+    from playwright.sync_api import Error, sync_playwright
+
+    with sync_playwright() as playwright:
+        try:
+            browser = playwright.chromium.launch(executable_path=find_chromium(), args=BROWSER_FLAGS)
+        except Error as error:
+            pytest.fail(
+                "the tests of the App need Chromium; install it with `playwright install --with-deps chromium` "
+                f"or `apt-get install chromium`: {error}"
+            )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_app(browser: Browser, app_url: str) -> Iterator[Callable[[fo.Dataset], Page]]:
+    """Call it with a dataset for a page that shows it."""
+    contexts = []
+
+    def open_page(dataset: fo.Dataset) -> Page:
+        context = browser.new_context(viewport={"width": 1700, "height": 1300})
+        contexts.append(context)
+        context.set_default_timeout(60_000)
+        # the App asks Google for fonts; nothing outside is needed
+        context.route(
+            lambda url: url.startswith("http") and "localhost" not in url and "127.0.0.1" not in url,
+            lambda route: route.abort(),
+        )
+        context.add_init_script("localStorage.setItem('fiftyone-enterprise-tooltip-seen', 'true')")
+        page = context.new_page()
+        page.goto(f"{app_url}/datasets/{dataset.name}")
+        page.wait_for_selector('[data-cy="entry-counts"]')
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def unique() -> str:
+    """Text that no other test uses."""
+    return uuid.uuid4().hex[:8]
