@@ -1,0 +1,116 @@
+"""Clusterers of scikit-learn for small sets: a tree of merges, and density."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer, Clustering, ClusterRequest
+from fiftyone_deepcluster.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+
+@CLUSTERERS.register
+class Agglomerative(Clusterer):
+    """Agglomerative: merges the closest clusters step by step, for up to some 20,000 images."""
+
+    name: Literal["agglomerative"] = "agglomerative"
+    linkage: Literal["ward", "average", "complete"] = Field(
+        "ward", description="Closest by growth of variance, by mean distance, or by largest distance."
+    )
+    max_images: int = Field(
+        20_000, ge=2, description="Refuse more images: memory and time grow with their square."
+    )
+
+    def cluster(self, vectors: torch.Tensor, request: ClusterRequest) -> Clustering:
+        """Cluster ``vectors`` (N, D) float32 into ``request.n_clusters``.
+
+        Raises:
+            InputError: more vectors than ``max_images``, fewer than clusters, values that are not finite, or no
+                n_clusters.
+        """
+        import torch
+        from sklearn.cluster import AgglomerativeClustering
+
+        from fiftyone_deepcluster.clusterers.geometry import check
+
+        n_clusters = check(vectors, request.n_clusters, "agglomerative clustering")
+        n = len(vectors)
+        if n > self.max_images:
+            raise InputError(
+                f"agglomerative clustering of {n} images would hold {n * n * 4 / 1e9:.1f} GB of distances, "
+                f"max_images={self.max_images}; raise it, or take kmeans"
+            )
+        if n == 1:
+            return _clustering(vectors, torch.zeros(1, dtype=torch.int64))
+        model = AgglomerativeClustering(n_clusters, linkage=self.linkage)
+        labels = torch.from_numpy(model.fit_predict(vectors.cpu().numpy())).long()
+        return _clustering(vectors, labels)
+
+
+@CLUSTERERS.register
+class Hdbscan(Clusterer):
+    """HDBSCAN: dense groups of any shape and number; sparse images are noise.
+
+    Campello, Moulavi and Sander 2013. It finds the number of clusters and ignores ``n_clusters``; on vectors of
+    many dimensions nearly everything is noise, so put it after UMAP.
+    """
+
+    name: Literal["hdbscan"] = "hdbscan"
+    min_cluster_size: int = Field(10, ge=2, description="Images that a group needs to be a cluster.")
+    min_samples: int | None = Field(
+        None, ge=1, description="More calls more images noise; empty: as min_cluster_size."
+    )
+    selection: Literal["eom", "leaf"] = Field(
+        "eom", description="Clusters that last longest (eom), or the finest ones (leaf)."
+    )
+
+    def cluster(self, vectors: torch.Tensor, request: ClusterRequest) -> Clustering:
+        """Cluster ``vectors`` (N, D) float32; noise is -1 with confidence 0.
+
+        ``confidence`` is the strength of membership; ``objective`` the sum of squared distances of the images
+        that are not noise.
+
+        Raises:
+            InputError: fewer vectors than ``min_cluster_size`` or ``min_samples``, or values that are not finite.
+        """
+        import torch
+        from sklearn.cluster import HDBSCAN
+
+        from fiftyone_deepcluster.clusterers.geometry import check_finite
+
+        check_finite(vectors, "HDBSCAN")
+        least = max(self.min_cluster_size, self.min_samples or 0)
+        if len(vectors) < least:
+            raise InputError(
+                f"HDBSCAN with min_cluster_size={self.min_cluster_size} and min_samples={self.min_samples} needs "
+                f"{least} images, not {len(vectors)}; lower them or add images"
+            )
+        model = HDBSCAN(
+            min_cluster_size=self.min_cluster_size,
+            min_samples=self.min_samples,
+            cluster_selection_method=self.selection,
+            copy=True,
+        ).fit(vectors.cpu().double().numpy())
+        labels = torch.from_numpy(model.labels_).long()
+        confidence = torch.from_numpy(model.probabilities_).float()
+        return _clustering(vectors, labels, confidence.nan_to_num(0.0).clamp(0.0, 1.0))
+
+
+def _clustering(
+    vectors: torch.Tensor, labels: torch.Tensor, confidence: torch.Tensor | None = None
+) -> Clustering:
+    from fiftyone_deepcluster.clusterers.geometry import describe
+
+    place = describe(vectors, labels)
+    kept = labels >= 0
+    return Clustering(
+        labels=labels,
+        centers=place.centers,
+        confidence=place.confidence if confidence is None else confidence,
+        objective=float(place.distance[kept].double().square().sum()),
+        scores={"noise": float((~kept).float().mean())} if confidence is not None else {},
+    )
