@@ -117,29 +117,42 @@ def fit_to(image: NDArray[np.uint8], height: int, width: int, *, crop: bool = Tr
     return _pixels(_fit(_picture(image), height, width, crop))
 
 
-def describe(ref: ImageRef) -> tuple[int, int, bool]:
+def describe(ref: ImageRef, look: bool = True) -> tuple[int, int, bool]:
     """Height, width (of the box) and whether there is no colour; from the header where it tells.
+
+    Args:
+        ref: the image.
+        look: whether pixels are looked at where the header leaves open if there is colour; else
+            such an image counts as one without.
 
     Raises:
         UnreadableImageError: as ``read_image``.
     """
     with _reporting(ref.path):
-        if _kind(ref.path) == "picture":
-            return _describe_picture(ref)
-        image = _load(ref, "rgb")
-        return image.height, image.width, has_no_color(np.asarray(image))
+        kind = _kind(ref.path)
+        if kind == "tiff":
+            # Pillow and tifffile share these files, and their headers take many forms.
+            image = _load(ref, "rgb")
+            return image.height, image.width, has_no_color(np.asarray(image))
+        if kind == "dicom":
+            from fiftyone_deepcluster.images.dicom import describe_dicom
+
+            height, width, grey = describe_dicom(ref.path, ref.frame)
+        else:
+            height, width, grey = _describe_picture(ref)
+        if look and not grey:
+            grey = has_no_color(np.asarray(_load(ref, "rgb", at_least=_GLANCE)))
+        left, top, right, bottom = _edges(ref.box, height, width)
+        return bottom - top, right - left, grey or not look
 
 
 def _describe_picture(ref: ImageRef) -> tuple[int, int, bool]:
+    """Height, width, and whether the header rules colour out."""
     with _opened(ref.path) as image:
         width, height = image.size
         if _orientation(image) >= 5:
             width, height = height, width
-        grey = image.mode in _GREY_MODES and "transparency" not in image.info
-    if not grey:
-        grey = has_no_color(np.asarray(_load(ref, "rgb", at_least=_GLANCE)))
-    left, top, right, bottom = _edges(ref.box, height, width)
-    return bottom - top, right - left, grey
+        return height, width, image.mode in _GREY_MODES
 
 
 def _kind(path: str) -> str:

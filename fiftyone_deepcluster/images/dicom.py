@@ -31,10 +31,7 @@ def read_dicom(path: str, frame: int = 0) -> NDArray[np.uint8]:
         UnreadableImageError: not DICOM, no pixels, no such frame, or a package for its compression
             is not installed.
     """
-    import pydicom
-
-    header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
-    _check(header, path, frame)
+    header = _header(path, frame)
     stored = _stored(header, path, frame)
     kind = header.PhotometricInterpretation
     if kind == "PALETTE COLOR":
@@ -47,7 +44,20 @@ def read_dicom(path: str, frame: int = 0) -> NDArray[np.uint8]:
     return (255 - pixels if kind == "MONOCHROME1" else pixels)[..., None]
 
 
-def _check(header: Any, path: str, frame: int) -> None:
+def describe_dicom(path: str, frame: int = 0) -> tuple[int, int, bool]:
+    """Height, width and whether the image is monochrome, by the header alone.
+
+    Raises:
+        UnreadableImageError: not DICOM, no image, no such frame.
+    """
+    header = _header(path, frame)
+    return header.Rows, header.Columns, str(header.PhotometricInterpretation).startswith("MONOCHROME")
+
+
+def _header(path: str, frame: int) -> Any:
+    import pydicom
+
+    header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
     if "Rows" not in header or "Columns" not in header:
         reason = "it is a DICOM object without an image" if "SOPClassUID" in header else "it is not DICOM"
         raise UnreadableImageError(path, reason)
@@ -55,6 +65,7 @@ def _check(header: Any, path: str, frame: int) -> None:
     if not 0 <= frame < count:
         raise UnreadableImageError(path, f"has no frame {frame}, only 0 to {count - 1}")
     refuse_bomb(header.Rows, header.Columns)
+    return header
 
 
 def _stored(header: Any, path: str, frame: int) -> NDArray[Any]:

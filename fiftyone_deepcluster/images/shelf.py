@@ -1,6 +1,6 @@
 """The cache's folder: one entry a set of images, locks, and a bound on the disk space used.
 
-An entry ``key`` is three files: ``key.npy`` the pixels, ``key.json`` what is known of them (its time of
+An entry ``key`` (32 hexadecimal digits) is three files: ``key.npy`` the pixels, ``key.json`` what is known of them (its time of
 change is the last use), ``key.lock`` locked by whoever uses the entry: shared to read, exclusive to build
 or to delete. Locks are ``flock``: they end with their process, however it ends. Pixels are built in
 ``key.part`` and renamed, so an entry with a ``key.json`` is complete.
@@ -34,6 +34,8 @@ _DEFAULT_BOUND_GB = 20.0
 # Left free on the disk: the database and the person's own work need some.
 _RESERVE = 2**29
 _POLL_SECONDS = 0.1
+# Only files named so are the cache's own: the folder may hold others, which it must not touch.
+_KEY = "[0-9a-f]" * 32
 _NO_LOCKS_HERE = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
@@ -130,7 +132,7 @@ class Shelf:
     def _entries(self) -> list[tuple[float, int, str]]:
         """Last use, bytes and key of every complete entry."""
         found = []
-        for path in self.folder.glob("*.json"):
+        for path in self.folder.glob(f"{_KEY}.json"):
             # Another process may delete it meanwhile.
             with contextlib.suppress(FileNotFoundError):
                 found.append((path.stat().st_mtime, self.pixels(path.stem).stat().st_size, path.stem))
@@ -138,9 +140,10 @@ class Shelf:
 
     def _sweep(self) -> None:
         """Delete what processes left behind that ended while building or deleting."""
-        for path in [*self.folder.glob("*.part"), *self.folder.glob("*.npy"), *self.folder.glob("*.lock")]:
-            if not self.facts(path.stem).exists():
-                self._delete(path.stem)
+        for suffix in ("part", "npy", "lock"):
+            for path in self.folder.glob(f"{_KEY}.{suffix}"):
+                if not self.facts(path.stem).exists():
+                    self._delete(path.stem)
 
     def _delete(self, key: str) -> bool:
         lock = self.lock(key, exclusive=True)

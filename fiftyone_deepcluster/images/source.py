@@ -74,7 +74,8 @@ def probe(images: Images, sample: int = 64) -> Facts:
     refs = as_refs(images)
     sizes, grey = [], True
     for row in _even(len(refs), sample):
-        found = _describe(refs[row])
+        found = _describe(refs[row], look=grey)
+        # One image of colour settles it: pixels of the others need not be looked at.
         if found is not None:
             sizes.append(found[:2])
             grey = grey and found[2]
@@ -130,7 +131,7 @@ def _as_ref(item: object, row: int) -> ImageRef:
         return item
     if isinstance(item, str | os.PathLike):
         return ImageRef(os.fsdecode(item))
-    raise ImagesError(f"image {row} is a {type(item).__name__}; give a path or an ImageRef")
+    raise ImagesError(f"image {row} is of type {type(item).__name__}; give a path or an ImageRef")
 
 
 def _even(n: int, sample: int) -> NDArray[np.int64]:
@@ -144,11 +145,11 @@ def _probe_array(images: NDArray[np.uint8], sample: int) -> Facts:
     return Facts(n=n, side=max(height, width), grey=grey, height=height, width=width)
 
 
-def _describe(ref: ImageRef) -> tuple[int, int, bool] | None:
+def _describe(ref: ImageRef, look: bool) -> tuple[int, int, bool] | None:
     # The decoder is written in terms of ImageRef, so it can only be imported from here late.
     from fiftyone_deepcluster.images.decode import describe
 
     try:
-        return describe(ref)
+        return describe(ref, look)
     except UnreadableImageError:
         return None

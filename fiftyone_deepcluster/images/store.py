@@ -134,9 +134,9 @@ class FileStore:
             raise ImagesError("the images were closed; open them again")
         each = int(np.prod(self.shape[1:]))
         flat = memoryview(pixels.reshape(-1))  # type: ignore[arg-type]
-        breaks = np.flatnonzero(np.diff(rows) != 1) + 1
-        starts = np.concatenate([[0], breaks]).tolist() if len(rows) else []
-        ends = [*starts[1:], len(rows)]
+        # A row that does not follow its forerunner starts a new stretch of neighbours.
+        starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1).tolist()
+        ends = [*starts[1:], len(rows)] if starts else []
         for start, end, row in zip(starts, ends, rows[starts].tolist(), strict=True):
             self._read_at(self._offset + row * each, flat[start * each : end * each])
 

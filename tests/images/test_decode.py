@@ -1,0 +1,345 @@
+"""Every kind of file becomes the pixels that a viewer shows."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageOps
+
+from fiftyone_deepcluster.errors import ImagesError, UnreadableImageError
+from fiftyone_deepcluster.images.decode import Decode, decode_image, describe, fit_to, read_image
+from fiftyone_deepcluster.images.intensity import recolor, to_uint8
+from fiftyone_deepcluster.images.source import ImageRef
+
+RNG = np.random.default_rng(51)
+RGB = RNG.integers(0, 256, (7, 9, 3), dtype=np.uint8)
+GREY = RNG.integers(0, 256, (7, 9), dtype=np.uint8)
+DEEP = RNG.integers(0, 4096, (7, 9)).astype(np.uint16)
+EXACT = ["png", "bmp", "tiff", "ppm", "webp", "gif"]
+
+
+def save(pixels, path: Path, **options) -> str:
+    Image.fromarray(pixels).save(path, **({"lossless": True} if path.suffix == ".webp" else {}), **options)
+    return str(path)
+
+
+def windowed(values):
+    """What 0.5 and 99.5 percentiles as black and white make of values, one by one."""
+    low, high = np.percentile(values.astype(float), [0.5, 99.5])
+    result = np.zeros(values.shape, np.uint8)
+    for place in np.ndindex(values.shape):
+        share = (float(values[place]) - low) / (high - low)
+        result[place] = round(255 * min(max(share, 0.0), 1.0))
+    return result
+
+
+class TestFormats:
+    @pytest.mark.parametrize("suffix", EXACT)
+    def test_lossless_rgb_is_exact(self, tmp_path, suffix):
+        path = save(RGB, tmp_path / f"a.{suffix}")
+        pixels = read_image(ImageRef(path), "rgb")
+        assert pixels.dtype == np.uint8
+        np.testing.assert_array_equal(pixels, RGB)
+
+    @pytest.mark.parametrize("suffix", EXACT)
+    def test_lossless_grey_is_exact(self, tmp_path, suffix):
+        path = save(GREY, tmp_path / f"a.{suffix}")
+        np.testing.assert_array_equal(read_image(ImageRef(path), "grey"), GREY[..., None])
+        np.testing.assert_array_equal(read_image(ImageRef(path), "rgb"), np.stack([GREY] * 3, axis=-1))
+
+    def test_jpeg_is_what_pillow_decodes(self, tmp_path):
+        path = save(RGB, tmp_path / "a.jpg")
+        with Image.open(path) as image:
+            np.testing.assert_array_equal(read_image(ImageRef(path), "rgb"), np.asarray(image))
+
+    def test_color_to_grey_is_luma(self, tmp_path):
+        path = save(RGB, tmp_path / "a.png")
+        expected = np.asarray(Image.fromarray(RGB).convert("L"))
+        np.testing.assert_array_equal(read_image(ImageRef(path), "grey")[..., 0], expected)
+        np.testing.assert_array_equal(recolor(RGB, "grey")[..., 0], expected)
+
+    def test_suffix_does_not_matter(self, tmp_path):
+        path = Path(save(RGB, tmp_path / "a.png")).rename(tmp_path / "a.jpg")
+        np.testing.assert_array_equal(read_image(ImageRef(str(path)), "rgb"), RGB)
+
+    @pytest.mark.parametrize("suffix", ["png", "tif"])
+    def test_one_bit(self, tmp_path, suffix):
+        path = save(GREY > 128, tmp_path / f"a.{suffix}")
+        np.testing.assert_array_equal(read_image(ImageRef(path), "grey")[..., 0], (GREY > 128) * 255)
+
+    def test_palette(self, tmp_path):
+        indexed = Image.fromarray(RGB).quantize(16)
+        indexed.save(tmp_path / "a.png")
+        expected = np.asarray(indexed.convert("RGB"))
+        np.testing.assert_array_equal(read_image(ImageRef(str(tmp_path / "a.png")), "rgb"), expected)
+
+    def test_cmyk(self, tmp_path):
+        ink = Image.fromarray(RGB).convert("CMYK")
+        ink.save(tmp_path / "a.tif")
+        np.testing.assert_array_equal(
+            read_image(ImageRef(str(tmp_path / "a.tif")), "rgb"), np.asarray(ink.convert("RGB"))
+        )
+
+    def test_gif_frames(self, tmp_path):
+        first, second = Image.fromarray(GREY), Image.fromarray(255 - GREY)
+        path = str(tmp_path / "a.gif")
+        first.save(path, save_all=True, append_images=[second])
+        np.testing.assert_array_equal(read_image(ImageRef(path), "grey")[..., 0], GREY)
+        np.testing.assert_array_equal(read_image(ImageRef(path, frame=1), "grey")[..., 0], 255 - GREY)
+
+
+class TestTransparency:
+    def test_clear_pixels_are_white(self, tmp_path):
+        alpha = np.zeros((7, 9), np.uint8)
+        alpha[2:4] = 255
+        path = save(np.dstack([RGB, alpha]), tmp_path / "a.png")
+        expected = np.where(alpha[..., None] == 255, RGB, 255)
+        np.testing.assert_array_equal(read_image(ImageRef(path), "rgb"), expected)
+
+    def test_half_clear_grey_lies_between(self, tmp_path):
+        grey_and_alpha = Image.merge("LA", (Image.new("L", (4, 4), 100), Image.new("L", (4, 4), 128)))
+        grey_and_alpha.save(tmp_path / "a.png")
+        pixels = read_image(ImageRef(str(tmp_path / "a.png")), "grey")
+        assert (abs(pixels.astype(int) - (100 * 128 + 255 * 127) / 255) <= 1).all()
+
+    def test_clear_palette_entry(self, tmp_path):
+        image = Image.new("P", (2, 1))
+        image.putpalette([10, 20, 30, 40, 50, 60])
+        image.putpixel((1, 0), 1)
+        image.save(tmp_path / "a.png", transparency=0)
+        pixels = read_image(ImageRef(str(tmp_path / "a.png")), "rgb")
+        np.testing.assert_array_equal(pixels, [[[255, 255, 255], [40, 50, 60]]])
+
+
+class TestDepth:
+    @pytest.mark.parametrize("suffix", ["png", "tif"])
+    def test_sixteen_bits_are_windowed(self, tmp_path, suffix):
+        path = save(DEEP, tmp_path / f"a.{suffix}")
+        np.testing.assert_array_equal(read_image(ImageRef(path), "grey")[..., 0], windowed(DEEP))
+
+    @pytest.mark.parametrize("kind", ["u2", "i2", "u4", "i4", "f2", "f4", "f8"])
+    @pytest.mark.parametrize("form", ["grey", "pixels", "planes"])
+    def test_deep_tiffs(self, tmp_path, kind, form):
+        shape = {"grey": (7, 9), "pixels": (7, 9, 3), "planes": (3, 7, 9)}[form]
+        values = (RNG.integers(0, 2000, shape) - (500 if kind[0] in "if" else 0)).astype(kind)
+        options = {"photometric": "minisblack"} if form == "grey" else {"photometric": "rgb"}
+        if form == "planes":
+            options["planarconfig"] = "separate"
+        tifffile.imwrite(tmp_path / "a.tif", values, **options)
+        expected = windowed(np.moveaxis(values, 0, -1) if form == "planes" else values)
+        expected = expected[..., None].repeat(3, -1) if form == "grey" else expected
+        np.testing.assert_array_equal(read_image(ImageRef(str(tmp_path / "a.tif")), "rgb"), expected)
+
+    @pytest.mark.parametrize("values", [GREY.astype(np.uint16), GREY.astype(np.float32)])
+    def test_values_that_fit_stay(self, tmp_path, values):
+        tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack")
+        np.testing.assert_array_equal(read_image(ImageRef(str(tmp_path / "a.tif")), "grey")[..., 0], GREY)
+
+    @pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_deflate"])
+    def test_compressed(self, tmp_path, compression):
+        path = save(DEEP, tmp_path / "a.tif", compression=compression)
+        np.testing.assert_array_equal(read_image(ImageRef(path), "grey")[..., 0], windowed(DEEP))
+
+    def test_white_is_zero(self, tmp_path):
+        tifffile.imwrite(tmp_path / "a.tif", DEEP, photometric="miniswhite")
+        pixels = read_image(ImageRef(str(tmp_path / "a.tif")), "grey")[..., 0]
+        np.testing.assert_array_equal(pixels, 255 - windowed(DEEP))
+
+    def test_pages(self, tmp_path):
+        tifffile.imwrite(tmp_path / "a.tif", np.stack([DEEP, DEEP[::-1]]), photometric="minisblack")
+        pixels = read_image(ImageRef(str(tmp_path / "a.tif"), frame=1), "grey")[..., 0]
+        np.testing.assert_array_equal(pixels, windowed(DEEP)[::-1])
+        with pytest.raises(UnreadableImageError, match="has no frame 2, only 0 to 1"):
+            read_image(ImageRef(str(tmp_path / "a.tif"), frame=2), "grey")
+
+    def test_what_is_not_finite(self):
+        values = np.array([[0.0, 1000.0], [np.nan, np.inf], [-np.inf, 500.0]])
+        pixels = to_uint8(values)
+        assert pixels[1].tolist() == [0, 255]
+        assert pixels[2, 0] == 0
+        assert 120 < pixels[2, 1] < 135
+        with pytest.raises(ValueError, match="not one pixel has a finite value"):
+            to_uint8(np.full((3, 3), np.nan))
+
+    def test_rare_bright_pixels_are_seen(self):
+        values = np.zeros((100, 100), np.float32)
+        values[5, 5] = 1e6
+        assert to_uint8(values)[5, 5] == 255
+
+    def test_constant(self):
+        assert (to_uint8(np.full((4, 4), 5000, np.int32)) == 0).all()
+
+    @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=50))
+    def test_order_is_kept(self, numbers):
+        values = np.array(numbers)
+        pixels = to_uint8(values)
+        order = np.argsort(values, kind="stable")
+        assert (np.diff(pixels[order].astype(int)) >= 0).all()
+
+
+class TestOrientation:
+    @pytest.mark.parametrize("suffix", ["png", "tif", "webp", "jpg"])
+    @pytest.mark.parametrize("orientation", range(1, 9))
+    def test_upright(self, tmp_path, suffix, orientation):
+        # One flat colour a quarter, so that the lossy format keeps it.
+        quarters = np.kron(np.array([[0, 80], [160, 250]], np.uint8), np.ones((16, 32), np.uint8))
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        plain = Image.fromarray(quarters)
+        plain.getexif()[0x0112] = orientation
+        expected = np.asarray(ImageOps.exif_transpose(plain))
+        path = save(quarters, tmp_path / f"a.{suffix}", exif=exif)
+        pixels = read_image(ImageRef(path), "grey")[..., 0]
+        assert pixels.shape == expected.shape
+        assert abs(pixels.astype(int) - expected).max() <= 3
+        assert describe(ImageRef(path)) == (*expected.shape, True)
+
+    @pytest.mark.parametrize("orientation", range(1, 9))
+    def test_deep_tiff(self, tmp_path, orientation):
+        path = str(tmp_path / "a.tif")
+        tifffile.imwrite(path, DEEP, photometric="minisblack", extratags=[(274, "H", 1, orientation, True)])
+        plain = Image.fromarray(windowed(DEEP))
+        plain.getexif()[0x0112] = orientation
+        expected = np.asarray(ImageOps.exif_transpose(plain))
+        np.testing.assert_array_equal(read_image(ImageRef(path), "grey")[..., 0], expected)
+
+    def test_box_is_of_the_upright_image(self, tmp_path):
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        path = save(GREY, tmp_path / "a.png", exif=exif)
+        upright = np.rot90(GREY, -1)
+        pixels = read_image(ImageRef(path, box=(0, 0, 3 / 7, 2 / 9)), "grey")[..., 0]
+        np.testing.assert_array_equal(pixels, upright[:2, :3])
+
+    def test_damaged_metadata_does_not_cost_the_image(self, tmp_path):
+        path = save(RGB, tmp_path / "a.png", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff")
+        np.testing.assert_array_equal(read_image(ImageRef(path), "rgb"), RGB)
+
+
+class TestBox:
+    @given(st.data())
+    def test_pixel_edges_come_back(self, tmp_path_factory, data):
+        height, width = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 40))
+        left, top = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
+        right, bottom = data.draw(st.integers(left + 1, width)), data.draw(st.integers(top + 1, height))
+        pixels = np.arange(height * width, dtype=np.uint32).reshape(height, width).astype(np.uint8)
+        path = save(pixels, tmp_path_factory.mktemp("box") / "a.bmp")
+        box = (left / width, top / height, (right - left) / width, (bottom - top) / height)
+        cut = read_image(ImageRef(path, box), "grey")[..., 0]
+        np.testing.assert_array_equal(cut, pixels[top:bottom, left:right])
+
+    def test_clipped_to_the_image(self, tmp_path):
+        path = save(RGB, tmp_path / "a.png")
+        np.testing.assert_array_equal(read_image(ImageRef(path, (-0.5, -0.5, 9, 9)), "rgb"), RGB)
+
+    def test_thin_box_has_a_pixel(self, tmp_path):
+        path = save(RGB, tmp_path / "a.png")
+        assert read_image(ImageRef(path, (0.999, 0.999, 1e-6, 1e-6)), "rgb").shape == (1, 1, 3)
+
+    @pytest.mark.parametrize(
+        ("box", "reason"),
+        [((0, 0, 0, 1), "no area"), ((0, 0, float("nan"), 1), "no area"), ((1.5, 0, 1, 1), "outside")],
+    )
+    def test_impossible(self, tmp_path, box, reason):
+        path = save(RGB, tmp_path / "a.png")
+        with pytest.raises(UnreadableImageError, match=reason):
+            read_image(ImageRef(path, box), "rgb")
+
+
+class TestDamage:
+    def test_missing(self, tmp_path):
+        with pytest.raises(UnreadableImageError, match="there is no such file") as caught:
+            read_image(ImageRef(str(tmp_path / "no.png")), "rgb")
+        assert caught.value.lasting
+        assert caught.value.path.endswith("no.png")
+        assert isinstance(caught.value, ImagesError)
+
+    @pytest.mark.parametrize(
+        ("content", "reason"), [(b"", "the file is empty"), (b"hello" * 100, "it is not an image")]
+    )
+    @pytest.mark.parametrize("suffix", ["png", "jpg"])
+    def test_no_image(self, tmp_path, content, reason, suffix):
+        path = tmp_path / f"a.{suffix}"
+        path.write_bytes(content)
+        with pytest.raises(UnreadableImageError, match=reason):
+            read_image(ImageRef(str(path)), "rgb")
+
+    def test_folder(self, tmp_path):
+        with pytest.raises(UnreadableImageError, match="Is a directory") as caught:
+            read_image(ImageRef(str(tmp_path)), "rgb")
+        assert not caught.value.lasting
+
+    @pytest.mark.parametrize("suffix", ["jpeg", "png", "tiff", "webp", "gif", "bmp"])
+    def test_truncated(self, tmp_path, suffix):
+        buffer = io.BytesIO()
+        Image.fromarray(RNG.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(buffer, suffix)
+        path = tmp_path / f"a.{suffix}"
+        path.write_bytes(buffer.getvalue()[: len(buffer.getvalue()) // 2])
+        with pytest.raises(UnreadableImageError):
+            read_image(ImageRef(str(path)), "rgb")
+
+    def test_truncated_deep_tiff(self, tmp_path):
+        tifffile.imwrite(tmp_path / "a.tif", np.full((64, 64), 3000, np.uint16))
+        whole = (tmp_path / "a.tif").read_bytes()
+        (tmp_path / "a.tif").write_bytes(whole[: len(whole) // 2])
+        with pytest.raises(UnreadableImageError):
+            read_image(ImageRef(str(tmp_path / "a.tif")), "rgb")
+
+    @pytest.mark.parametrize("suffix", ["png", "tif"])
+    def test_bomb(self, tmp_path, monkeypatch, suffix):
+        path = save(DEEP, tmp_path / f"a.{suffix}")
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
+        with pytest.raises(UnreadableImageError, match=r"63 pixels|7 x 9 pixels"):
+            read_image(ImageRef(path), "grey")
+
+    @given(
+        st.binary(max_size=300),
+        st.sampled_from([b"", b"II*\0", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"GIF89a"]),
+    )
+    def test_any_bytes_give_pixels_or_the_one_error(self, tmp_path_factory, content, magic):
+        path = tmp_path_factory.mktemp("bytes") / "a"
+        path.write_bytes(magic + content)
+        try:
+            pixels = read_image(ImageRef(str(path)), "rgb")
+        except UnreadableImageError:
+            return
+        assert pixels.dtype == np.uint8
+
+
+class TestSize:
+    def test_crop_keeps_the_centre(self):
+        image = np.zeros((10, 20, 1), np.uint8)
+        image[:, 5:15] = 200
+        np.testing.assert_array_equal(fit_to(image, 10, 10), np.full((10, 10, 1), 200))
+
+    def test_stretch_keeps_all(self):
+        image = np.zeros((10, 20, 1), np.uint8)
+        image[:, 10:] = 200
+        stretched = fit_to(image, 10, 10, crop=False)[..., 0]
+        np.testing.assert_array_equal(stretched[:, [0, 1, 2, 3, 6, 7, 8, 9]], [[0] * 4 + [200] * 4] * 10)
+
+    def test_shrinking_averages(self):
+        checks = np.indices((64, 64)).sum(0) % 2 * 255
+        small = fit_to(checks.astype(np.uint8)[..., None], 8, 8)
+        assert abs(small.astype(int) - 127).max() <= 2
+
+    @pytest.mark.parametrize("shape", [(5, 40, 3), (40, 5, 1), (1, 1, 3)])
+    def test_shape(self, shape):
+        assert fit_to(np.zeros(shape, np.uint8), 16, 12).shape == (16, 12, shape[2])
+
+    @pytest.mark.parametrize("color", ["grey", "rgb"])
+    @pytest.mark.parametrize("box", [None, (0.25, 0.1, 0.5, 0.8)])
+    def test_fast_jpeg_is_close_to_the_whole_one(self, tmp_path, color, box):
+        ramp = np.linspace(0, 255, 1200).astype(np.uint8)
+        picture = np.stack(np.broadcast_arrays(ramp[:, None], ramp[None, :], 255 - ramp[:, None]), axis=-1)
+        ref = ImageRef(save(picture, tmp_path / "a.jpg", quality=95), box)
+        fast = decode_image(ref, Decode(48, color))
+        slow = fit_to(read_image(ref, color), 48, 48)
+        assert fast.shape == slow.shape == (48, 48, 1 if color == "grey" else 3)
+        assert abs(fast.astype(int) - slow).max() <= 4
