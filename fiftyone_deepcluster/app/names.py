@@ -18,5 +18,5 @@ UNDO_EDIT = f"{PLUGIN}/undo_edit"
 
 CLUSTERS_PANEL = "clusters"
 
-SCHEDULE_VARIABLE = "FIFTYONE_ALLOW_LEGACY_ORCHESTRATORS=true"
+APP_COMMAND = "FIFTYONE_ALLOW_LEGACY_ORCHESTRATORS=true fiftyone app launch"
 WORKER_COMMAND = "fiftyone-deepcluster worker"

@@ -156,3 +156,18 @@ def open_app(browser: Browser, app_url: str) -> Iterator[Callable[[fo.Dataset], 
 def unique() -> str:
     """Text that no other test uses."""
     return uuid.uuid4().hex[:8]
+
+
+# ---------------------------------------------------------------- a finished run
+
+
+@pytest.fixture
+def clustered(plugin: Path, make_digits: Callable[..., fo.Dataset]) -> fo.Dataset:
+    """200 digits with the run ``dc``: k-means on pixels, 5 clusters."""
+    from fiftyone_deepcluster.dataset.session import cluster
+
+    dataset = make_digits(200, persistent=True)
+    cluster(
+        dataset, "frozen", "dc", n_clusters=5, truth_field="ground_truth", baselines=False, progress=False
+    )
+    return dataset

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     import fiftyone as fo
 
 _HOW_TO_SCHEDULE = (
-    "Execute runs it now and shows its progress; keep this tab open. For a long run choose Schedule, which "
-    f"needs two commands: start the App with `{names.SCHEDULE_VARIABLE}` in its environment, "
-    f"and run `{names.WORKER_COMMAND}` in a terminal."
+    "Execute runs it now and shows its progress; keep this tab open. For a long run choose Schedule. It "
+    f"needs two commands, each in a terminal of its own: `{names.APP_COMMAND}` for the App, and "
+    f"`{names.WORKER_COMMAND}` for the work."
 )
 
 
@@ -60,8 +60,8 @@ class ClusterImages(foo.Operator):
         _add_key(inputs, ctx)
         field = method_field()
         given = ctx.params.get("method")
-        forms.add_part(inputs, field, given)
         _add_fields(inputs, ctx, forms.part_values(field.parts, given, field.default)["name"])
+        forms.add_part(inputs, field, given)
         forms.mark(inputs, forms.problems(field.parts, field, given))
         inputs.view("schedule", types.Notice(label="Long runs", description=_HOW_TO_SCHEDULE))
         return shared.form(inputs, "Cluster images")

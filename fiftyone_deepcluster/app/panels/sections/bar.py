@@ -34,12 +34,15 @@ def draw(panel: types.Object, model: PanelModel, events: ClustersPanel) -> None:
 
 def draw_empty(panel: types.Object, events: ClustersPanel) -> None:
     """What to do where there is no run yet."""
-    box = panel.v_stack("empty", gap=3, align_x="center", align_y="center", height=70)
-    box.md("### No clustering on this dataset yet", name="title", componentsProps=hook("empty"))
-    box.md(
-        "Cluster its images without labels: the method learns features and clusters together. "
-        "Then come back here to look at the clusters, name them, merge them, and label your data.",
-        name="text",
+    box = panel.v_stack("empty", gap=2, columns=1, pad=4)
+    box.view(
+        "title",
+        types.HeaderView(
+            label="No clustering on this dataset yet",
+            description="Cluster its images without labels: the method learns features and clusters "
+            "together. Then look at the clusters here, name them, merge them, and label your data.",
+            componentsProps=hook("empty"),
+        ),
     )
     box.btn(
         "start",

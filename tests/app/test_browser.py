@@ -1,0 +1,194 @@
+"""The real App in a real browser, against a real server and database."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+from playwright.sync_api import TimeoutError as BrowserTimeout
+from playwright.sync_api import expect
+
+from fiftyone_deepcluster.app import names
+from fiftyone_deepcluster.dataset import live
+from fiftyone_deepcluster.dataset.runs import list_runs, load_run
+
+expect.set_options(timeout=60_000)
+
+pytestmark = pytest.mark.timeout(900)
+
+
+def hooked(page, name):
+    return page.locator(f'[data-cy="deepcluster-{name}"]')
+
+
+def part(page, name):
+    return page.locator(f'[data-cy="{name}"]')
+
+
+def samples(page):
+    return part(page, "entry-counts")
+
+
+def open_form(page, label):
+    """Open an operator's form from the list of operators."""
+    page.keyboard.press("`")
+    part(page, "operators-browser-search").fill(label)
+    part(page, "operators-browser").get_by_text(label, exact=True).click()
+    form = page.get_by_role("dialog")
+    form.wait_for()
+    return form
+
+
+def typed_in(form, label):
+    """The input below a label."""
+    return form.locator(f'xpath=.//p[normalize-space(.)="{label}"]/ancestor::div[.//input][1]//input').first
+
+
+def open_panel(page, name=names.CLUSTERS_PANEL):
+    option = part(page, f"new-panel-option-{name}")
+    for _ in range(6):
+        part(page, "new-panel-btn").first.click()
+        try:
+            option.wait_for(timeout=8_000)
+            break
+        except BrowserTimeout:
+            page.keyboard.press("Escape")
+    option.click()
+    part(page, f"panel-content-{name}").wait_for()
+
+
+def first_cell(page, row):
+    return hooked(page, "row").nth(row).locator('[data-cy="deepcluster-cell"]').first
+
+
+def test_from_the_form_to_the_clusters(open_app, make_digits):
+    """Form -> progress -> field in the sidebar -> panel -> a cluster in the grid and in the database."""
+    dataset = make_digits(200, persistent=True)
+    page = open_app(dataset)
+    expect(samples(page)).to_have_text("200 samples")
+    form = open_form(page, "Cluster images")
+    execute = form.get_by_role("button", name="Execute", exact=True)
+
+    typed_in(form, "Number of clusters").fill("1")
+    expect(form.get_by_text("greater than or equal to 2")).to_be_visible()
+    expect(execute).to_be_disabled()
+    typed_in(form, "Number of clusters").fill("6")
+    typed_in(form, "Rounds").fill("3")
+    typed_in(form, "Name of the run").fill("seen")
+    expect(execute).to_be_enabled()
+    execute.click()
+
+    expect(form.get_by_text(re.compile(r"round \d of 3"))).to_be_visible()
+    expect(part(page, "sidebar-field-container-seen")).to_be_visible()
+    close_progress(form)
+    expect(hooked(page, "facts")).to_contain_text("200 images")
+    expect(hooked(page, "row")).to_have_count(6)
+
+    dataset.reload()
+    run = load_run(dataset, "seen")
+    assert len(run.rounds) == 3
+    info = run.clusters()[1]
+    expect(first_cell(page, 1)).to_have_text(info.name)
+    first_cell(page, 1).click()
+    expect(samples(page)).to_have_text(f"{info.size} samples")
+    expect(hooked(page, "image-0")).to_be_visible()
+    assert dataset.count_values("seen.label")[info.name] == info.size
+
+
+def close_progress(form):
+    """The progress stays until it is sent away."""
+    done = form.get_by_role("button", name="Done", exact=True)
+    done.click()
+    expect(form).to_have_count(0)
+
+
+def test_edits_in_the_panel(open_app, clustered):
+    """Rename, label with the count before, merge, undo."""
+    page = open_app(clustered)
+    open_panel(page)
+    expect(hooked(page, "row")).to_have_count(5)
+    biggest = load_run(clustered, "dc").clusters()[0]
+    first_cell(page, 0).click()
+    expect(samples(page)).to_have_text(f"{biggest.size} samples")
+
+    hooked(page, "new-name").fill("a zero")
+    expect(hooked(page, "new-name")).to_have_value("a zero")
+    page.wait_for_timeout(700)  # the App hands typed text on after a pause
+    hooked(page, "rename").click()
+    expect(first_cell(page, 0)).to_have_text("a zero")
+    assert clustered.count_values("dc.label")["a zero"] == biggest.size
+
+    hooked(page, "label-text").fill("zero")
+    expect(hooked(page, "preview")).to_contain_text("keep the label they have")
+    assert "zero" not in clustered.count_values("ground_truth.label")
+    hooked(page, "overwrite").locator("input").check()
+    expect(hooked(page, "preview")).to_contain_text(f"{biggest.size} images would change")
+    hooked(page, "label").click()
+    expect(hooked(page, "log")).to_contain_text("ground_truth")
+    assert clustered.count_values("ground_truth.label")["zero"] == biggest.size
+
+    hooked(page, "undo").click()
+    expect(hooked(page, "log").locator("del")).to_have_count(1)
+    hooked(page, "undo").click()
+    expect(first_cell(page, 0)).to_have_text(biggest.name)
+    assert "zero" not in clustered.count_values("ground_truth.label")
+    assert clustered.count_values("dc.label")[biggest.name] == biggest.size
+
+
+def test_merge_sort_and_delete(open_app, clustered):
+    page = open_app(clustered)
+    open_panel(page)
+    expect(hooked(page, "row")).to_have_count(5)
+    hooked(page, "head").first.click()
+    expect(first_cell(page, 0)).to_have_text("cluster-00")
+
+    choice = hooked(page, "merge-choice").locator("input")
+    for name in ("cluster-00", "cluster-01"):
+        choice.click()
+        page.get_by_role("option", name=name).click()
+    page.keyboard.press("Escape")
+    page.wait_for_timeout(700)
+    hooked(page, "merge").click()
+    expect(hooked(page, "row")).to_have_count(4)
+    assert "cluster-01" not in clustered.count_values("dc.label")
+
+    hooked(page, "delete-run").click()
+    form = page.get_by_role("dialog")
+    expect(form.get_by_text("dc_embedding")).to_be_visible()
+    delete = form.get_by_role("button", name="Delete", exact=True)
+    expect(delete).to_be_disabled()
+    form.get_by_role("checkbox").check()
+    expect(delete).to_be_enabled()
+    delete.click()
+    expect(part(page, "sidebar-field-container-dc")).to_have_count(0)
+    expect(hooked(page, "empty")).to_be_visible()
+    clustered.reload()
+    assert list_runs(clustered) == []
+
+
+def test_a_run_at_work_shows_in_the_panel_and_can_be_cancelled(open_app, make_digits):
+    """A run started by a script elsewhere: the panel shows its rounds, and stops it."""
+    import threading
+
+    from fiftyone_deepcluster.dataset.session import cluster
+
+    dataset = make_digits(200, persistent=True)
+
+    def work():
+        cluster(dataset, "deepcluster", "far", n_clusters=5, rounds=2000, baselines=False, progress=False)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    page = open_app(dataset)
+    open_panel(page)
+    expect(hooked(page, "live")).to_contain_text(re.compile(r"round \d+ of 2000"))
+    expect(hooked(page, "chart-agreement")).to_be_visible()
+    hooked(page, "cancel").click()
+    thread.join(120)
+    assert not thread.is_alive()
+    expect(hooked(page, "resume")).to_be_visible()
+    end = time.monotonic() + 30
+    while live.read(dataset)["far"].busy and time.monotonic() < end:
+        time.sleep(0.2)
+    assert live.read(dataset)["far"].status == "cancelled"

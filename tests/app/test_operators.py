@@ -1,0 +1,317 @@
+"""Operators through real execution contexts, FiftyOne's executor, and its App server's routes."""
+
+from __future__ import annotations
+
+import time
+
+import fiftyone.operators as foo
+import pytest
+from fiftyone.operators.delegated import DelegatedOperationService
+from fiftyone.operators.executor import ExecutionResult
+
+from fiftyone_deepcluster.app import names
+from fiftyone_deepcluster.app.operators import (
+    ClusterImages,
+    DeleteClusteringRun,
+    LabelCluster,
+    ListClusteringRuns,
+    MergeClusters,
+    RenameCluster,
+    RenameClusteringRun,
+    ShowClusteringRun,
+    UndoEdit,
+)
+from fiftyone_deepcluster.dataset import live
+from fiftyone_deepcluster.dataset.review import review
+from fiftyone_deepcluster.dataset.runs import list_runs, load_run
+from fiftyone_deepcluster.errors import DeepClusterError
+
+FROZEN = {"name": "frozen", "n_clusters": 4, "baselines": False}
+
+
+def inputs_of(operator, ctx):
+    return operator.resolve_input(ctx).type
+
+
+def requests_of(ctx):
+    return {item["operator_uri"]: item["params"] for item in ctx.executor.to_json()["requests"]}
+
+
+# ---------------------------------------------------------------- cluster images
+
+
+def test_form_offers_methods_fields_and_a_free_key(make_context, clustered):
+    inputs = inputs_of(ClusterImages(), make_context(clustered))
+    assert inputs.get_property("key").default == "dc2"
+    assert not inputs.get_property("key").invalid
+    assert "ground_truth" in inputs.get_property("truth_field").type.values
+    assert "dc" not in inputs.get_property("truth_field").type.values
+    assert "embeddings_field" not in inputs.properties
+    frozen = inputs_of(ClusterImages(), make_context(clustered, {"method": "frozen"}))
+    assert "dc_embedding" in frozen.get_property("embeddings_field").type.values
+
+
+@pytest.mark.parametrize(
+    ("key", "complaint"), [("1a", "identifier"), ("ground_truth", "taken"), ("dc", "replace")]
+)
+def test_form_checks_the_key_while_it_is_typed(make_context, clustered, key, complaint):
+    place = inputs_of(ClusterImages(), make_context(clustered, {"key": key})).get_property("key")
+    assert place.invalid
+    assert complaint in place.error_message
+
+
+def test_form_warns_before_it_replaces_a_run(make_context, clustered):
+    inputs = inputs_of(ClusterImages(), make_context(clustered, {"key": "dc", "overwrite": True}))
+    assert not inputs.get_property("key").invalid
+    assert "replaced" in inputs.get_property("overwritten").view.label
+
+
+def test_form_tells_how_to_run_a_worker(make_context, digits_dataset):
+    notice = inputs_of(ClusterImages(), make_context(digits_dataset)).get_property("schedule").view
+    assert names.APP_COMMAND in notice.description
+    assert names.WORKER_COMMAND in notice.description
+
+
+def test_run_from_a_script_with_nothing_but_a_method(plugin, digits_dataset):
+    foo.execute_operator(names.CLUSTER_IMAGES, {"dataset": digits_dataset}, params={"method": FROZEN})
+    run = load_run(digits_dataset, "dc")
+    assert run.record.method == "frozen"
+    assert len(digits_dataset.distinct("dc.label")) == 4
+
+
+def test_run_on_a_view_touches_only_the_view(plugin, digits_dataset):
+    ClusterImages()(digits_dataset.limit(60), FROZEN, "part")
+    assert digits_dataset.count("part.label") == 60
+
+
+def test_errors_are_told_before_any_work(plugin, digits_dataset):
+    with pytest.raises(DeepClusterError, match="201"):
+        ClusterImages()(digits_dataset, {**FROZEN, "n_clusters": 201}, "dc")
+    assert not digits_dataset.has_field("dc")
+
+
+def test_progress_and_result_are_shown_in_the_app(make_context, digits_dataset):
+    ctx = make_context(digits_dataset, {"method": FROZEN, "key": "seen"})
+    messages = [message.body for message in ClusterImages().execute(ctx)]
+    shown = [body.params for body in messages if body.operator_uri.endswith("set_progress")]
+    assert shown[0] == {"label": "starting", "progress": 0.0, "variant": None}
+    assert shown[-1]["progress"] == 1.0
+    called = requests_of(ctx)
+    assert called["set_active_fields"]["fields"] == ["seen"]
+    assert {"reload_dataset", "open_panel", "notify"} <= set(called)
+
+
+def test_closing_the_tab_stops_the_run(make_context, make_digits):
+    dataset = make_digits(200)
+    many = {"name": "deepcluster", "n_clusters": 4, "rounds": 500, "baselines": False}
+    steps = ClusterImages().execute(make_context(dataset, {"method": many, "key": "long"}))
+    for _ in steps:
+        state = live.read(dataset).get("long")
+        if state is not None and state.round >= 2:
+            break
+    steps.close()
+    end = time.monotonic() + 60
+    while live.read(dataset)["long"].busy and time.monotonic() < end:
+        time.sleep(0.1)
+    assert live.read(dataset)["long"].status == "cancelled"
+
+
+def test_a_delegated_run_is_done_by_a_worker(plugin, make_digits):
+    dataset = make_digits(120, persistent=True)
+    queued = ClusterImages()(dataset, FROZEN, "later", delegate=True)
+    assert isinstance(queued, ExecutionResult)
+    assert live.read(dataset)["later"].status == "queued"
+    DelegatedOperationService().execute_queued_operations(
+        operator=names.CLUSTER_IMAGES, dataset_name=dataset.name
+    )
+    operation = DelegatedOperationService().list_operations(dataset_name=dataset.name)[0]
+    assert operation.run_state == "completed"
+    assert operation.status.progress == 1.0
+    assert operation.status.label == "done"
+    dataset.reload()
+    assert list_runs(dataset) == ["later"]
+    assert live.read(dataset)["later"].status == "done"
+
+
+# ---------------------------------------------------------------- runs
+
+
+def test_list(plugin, clustered):
+    result = foo.execute_operator(names.LIST_CLUSTERING_RUNS, {"dataset": clustered})
+    rows = result.result["runs"]
+    assert [(row["key"], row["method"], row["n_images"], row["n_clusters"]) for row in rows] == [
+        ("dc", "frozen", 200, 5)
+    ]
+
+
+def test_list_draws_a_table(make_context, clustered):
+    outputs = ListClusteringRuns().resolve_output(make_context(clustered)).type
+    assert outputs.get_property("runs").view.keys()[0] == "key"
+
+
+def test_show(make_context, clustered):
+    ctx = make_context(clustered, {"key": "dc"})
+    assert ShowClusteringRun().execute(ctx) == {"key": "dc", "n_images": 200, "n_clusters": 5}
+    called = requests_of(ctx)
+    assert called["set_active_fields"]["fields"] == ["dc"]
+    assert called["open_panel"]["state"] == {"state": {"run": "dc"}}
+    assert called["set_view"]["view"]
+
+
+def test_rename(make_context, clustered):
+    place = inputs_of(RenameClusteringRun(), make_context(clustered, {"new_key": "ground_truth"}))
+    assert place.get_property("new_key").invalid
+    foo.execute_operator(names.RENAME_CLUSTERING_RUN, {"dataset": clustered}, params={"new_key": "digits"})
+    clustered.reload()
+    assert list_runs(clustered) == ["digits"]
+    assert clustered.count("digits.label") == 200
+
+
+def test_delete_says_what_goes_and_wants_to_be_sure(make_context, clustered):
+    inputs = inputs_of(DeleteClusteringRun(), make_context(clustered))
+    text = inputs.get_property("what").view.description
+    assert all(word in text for word in ("dc_embedding", "dc_viz", "200 images", "stay"))
+    assert inputs.get_property("confirm").invalid
+    with pytest.raises(DeepClusterError, match="confirm"):
+        DeleteClusteringRun().execute(make_context(clustered, {"key": "dc"}))
+    foo.execute_operator(
+        names.DELETE_CLUSTERING_RUN, {"dataset": clustered}, params={"key": "dc", "confirm": True}
+    )
+    clustered.reload()
+    assert list_runs(clustered) == []
+    assert not [name for name in clustered.get_field_schema() if name.startswith("dc")]
+
+
+@pytest.mark.parametrize(
+    "operator", [RenameClusteringRun, DeleteClusteringRun, ShowClusteringRun, RenameCluster, UndoEdit]
+)
+def test_forms_say_so_where_there_is_no_run(make_context, digits_dataset, operator):
+    inputs = inputs_of(operator(), make_context(digits_dataset))
+    assert "No clustering run" in inputs.get_property("nothing").view.label
+
+
+def test_cancel_where_nothing_runs(plugin, clustered):
+    result = foo.execute_operator(names.CANCEL_CLUSTERING, {"dataset": clustered}, params={"key": "dc"})
+    assert result.result == {"cancelled": False}
+
+
+# ---------------------------------------------------------------- edits
+
+
+@pytest.fixture
+def first(clustered):
+    """The largest cluster and its size."""
+    info = load_run(clustered, "dc").clusters()[0]
+    return info.name, info.size
+
+
+def test_rename_cluster(make_context, clustered, first):
+    name, size = first
+    params = {"key": "dc", "cluster": name, "new_name": "zero"}
+    preview = inputs_of(RenameCluster(), make_context(clustered, params)).get_property("preview").view
+    assert preview.description == f"{size} images would change"
+    assert clustered.count_values("dc.label")[name] == size
+    foo.execute_operator(names.RENAME_CLUSTER, {"dataset": clustered}, params=params)
+    assert clustered.count_values("dc.label")["zero"] == size
+
+
+def test_rename_cluster_to_a_name_that_is_there(make_context, clustered):
+    one, two = load_run(clustered, "dc").names()[:2]
+    params = {"key": "dc", "cluster": one, "new_name": two}
+    place = inputs_of(RenameCluster(), make_context(clustered, params)).get_property("new_name")
+    assert "merge" in place.error_message
+
+
+def test_merge_and_undo(make_context, clustered):
+    one, two, *_ = load_run(clustered, "dc").names()
+    before = clustered.count_values("dc.label")
+    params = {"key": "dc", "clusters": [one, two], "into": "both"}
+    assert "preview" in inputs_of(MergeClusters(), make_context(clustered, params)).properties
+    foo.execute_operator(names.MERGE_CLUSTERS, {"dataset": clustered}, params=params)
+    assert clustered.count_values("dc.label")["both"] == before[one] + before[two]
+    going = inputs_of(UndoEdit(), make_context(clustered)).get_property("preview").view.description
+    assert "both" in going
+    foo.execute_operator(names.UNDO_EDIT, {"dataset": clustered})
+    assert clustered.count_values("dc.label") == before
+
+
+def test_label_cluster_counts_before_it_writes(make_context, clustered, first):
+    name, size = first
+    params = {"key": "dc", "cluster": name, "field": "person", "label": "zero"}
+    preview = inputs_of(LabelCluster(), make_context(clustered, params)).get_property("preview").view
+    assert f"{size} images would change" in preview.description
+    assert not clustered.has_field("person")
+    foo.execute_operator(names.LABEL_CLUSTER, {"dataset": clustered}, params=params)
+    clustered.reload()
+    assert clustered.count_values("person.label") == {"zero": size, None: 200 - size}
+
+
+def test_label_cluster_keeps_what_a_person_wrote(make_context, clustered, first):
+    name, size = first
+    params = {"key": "dc", "cluster": name, "field": "ground_truth", "label": "mine"}
+    preview = inputs_of(LabelCluster(), make_context(clustered, params)).get_property("preview").view
+    assert preview.description == f"0 images would change; {size} keep the label they have"
+    foo.execute_operator(names.LABEL_CLUSTER, {"dataset": clustered}, params={**params, "overwrite": True})
+    assert clustered.count_values("ground_truth.label")["mine"] == size
+    foo.execute_operator(names.UNDO_EDIT, {"dataset": clustered}, params={"key": "dc"})
+    assert "mine" not in clustered.count_values("ground_truth.label")
+    assert review(clustered, "dc").log()[0].undone
+
+
+# ---------------------------------------------------------------- the App's routes
+
+
+@pytest.fixture
+def app_client(plugin):
+    from fiftyone.server.app import app
+    from starlette.testclient import TestClient
+
+    return TestClient(app)
+
+
+def ask(app_client, route, dataset, uri, params):
+    answer = app_client.post(
+        route,
+        json={
+            "operator_uri": uri,
+            "dataset_name": dataset.name,
+            "dataset_id": str(dataset._doc.id),
+            "params": params,
+            "target": "inputs",
+        },
+    )
+    assert answer.status_code == 200, answer.text
+    return answer
+
+
+def test_form_over_the_wire(app_client, clustered):
+    answer = ask(app_client, "/operators/resolve-type", clustered, names.CLUSTER_IMAGES, {})
+    drawn = answer.json()["type"]["properties"]
+    assert next(iter(drawn)) == "view_target"
+    assert drawn["method"]["type"]["properties"]["name"]["type"]["values"]
+
+
+def test_run_over_the_wire(app_client, digits_dataset):
+    params = {"method": FROZEN, "key": "wire"}
+    answer = ask(app_client, "/operators/execute/generator", digits_dataset, names.CLUSTER_IMAGES, params)
+    assert "set_progress" in answer.text
+    digits_dataset.reload()
+    assert digits_dataset.count("wire.label") == 200
+
+
+def test_a_keystroke_costs_little(app_client, clustered):
+    """What is ours of a keystroke: drawing the form again. 50 ms is felt by nobody."""
+    from fiftyone_deepcluster.app.operators import ClusterImages
+
+    ctx_params = {"method": {"name": "deepcluster", "deepcluster": {"show_advanced": True}}, "key": "abc"}
+    spent = []
+    for _ in range(7):
+        ctx = foo.ExecutionContext(
+            request_params={"dataset_name": clustered.name, "params": dict(ctx_params)},
+            executor=foo.executor.Executor(),
+        )
+        _ = ctx.view
+        start = time.perf_counter()
+        ClusterImages().resolve_input(ctx)
+        spent.append(time.perf_counter() - start)
+    assert min(spent[1:]) < 0.05

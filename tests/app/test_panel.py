@@ -1,0 +1,143 @@
+"""Events of the Clusters panel, as the App sends them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from fiftyone_deepcluster.app import names
+from fiftyone_deepcluster.app.panels.clusters import ClustersPanel
+from fiftyone_deepcluster.app.panels.model import _shown_key
+from fiftyone_deepcluster.dataset import live
+from fiftyone_deepcluster.dataset.runs import load_run
+
+
+class Screen:
+    """The panel with its state, as a browser holds it."""
+
+    def __init__(self, dataset, make_context, state=None):
+        self.dataset, self.make_context, self.state = dataset, make_context, dict(state or {})
+        self.calls: list[tuple[str, dict]] = []
+
+    def send(self, event, **params):
+        self.dataset.reload()
+        ctx = self.make_context(
+            self.dataset, {"panel_id": "p", "panel_state": self.state, "__method__": event, **params}
+        )
+        ClustersPanel().execute(ctx)
+        sent = ctx.executor.to_json()["requests"]
+        json.dumps(sent)
+        self.calls = [(item["operator_uri"], item["params"]) for item in sent]
+        self.state = ctx.panel_state
+        return self
+
+    @property
+    def drawn(self):
+        return next(params for uri, params in reversed(self.calls) if uri == "show_panel_output")["outputs"][
+            "type"
+        ]["properties"]
+
+    def called(self, uri):
+        return [params for known, params in self.calls if known == uri]
+
+    @property
+    def rows(self):
+        return self.drawn["table"]["default"]["rows"]
+
+
+@pytest.fixture
+def screen(clustered, make_context):
+    return Screen(clustered, make_context).send("on_load")
+
+
+def test_without_a_run_it_says_what_to_do(digits_dataset, make_context):
+    screen = Screen(digits_dataset, make_context).send("on_load")
+    assert list(screen.drawn) == ["empty"]
+    screen.send("on_new")
+    assert screen.called("prompt_user_for_operation")[0]["operator_uri"] == names.CLUSTER_IMAGES
+
+
+def test_it_opens_on_the_newest_run(screen, clustered):
+    assert screen.drawn["bar"]["type"]["properties"]["run"]["default"] == "dc"
+    assert "frozen" in screen.drawn["summary"]["type"]["properties"]["facts"]["default"]
+    assert len(screen.rows) == 5
+    assert screen.called("patch_panel_state") == []
+    assert "timer" not in screen.drawn
+
+
+def test_table_is_sorted_by_its_titles(screen):
+    sizes = [int(row[1]) for row in screen.rows]
+    assert sizes == sorted(sizes, reverse=True)
+    names_ = [row[0] for row in screen.send("on_cell", row=-1, column=0).rows]
+    assert names_ == sorted(names_)
+    assert [row[0] for row in screen.send("on_cell", row=-1, column=0).rows] == names_[::-1]
+
+
+def test_a_click_shows_the_cluster(screen, clustered):
+    name, size, *_ = screen.rows[2]
+    screen.send("on_cell", row=2, column=0)
+    assert screen.drawn["table"]["default"]["selectedRows"] == [2]
+    assert len(screen.called("set_view")) == 1
+    assert len(load_run(clustered, "dc").cluster_view(name)) == int(size)
+    pictures = screen.drawn["gallery"]["type"]["properties"]
+    assert len(pictures) == min(24, int(size))
+    screen.send("on_image", id="abc")
+    assert screen.called("open_sample")[0]["id"] == "abc"
+
+
+def test_rename(screen, clustered):
+    screen.send("on_cell", row=0, column=0)
+    screen.state["edits"] = {"rename": {"name": "zero"}}
+    screen.send("on_rename")
+    assert screen.rows[0][0] == "zero"
+    assert screen.state["cluster"] == "zero"
+    assert screen.state["edits"]["rename"]["name"] == ""
+    assert "zero" in screen.drawn["history"]["type"]["properties"]["log"]["default"]
+
+
+def test_merge_then_undo(screen, clustered):
+    before = clustered.count_values("dc.label")
+    one, two = screen.rows[0][0], screen.rows[1][0]
+    screen.state["edits"] = {"merge": {"clusters": [one, two]}}
+    screen.send("on_merge")
+    assert len(screen.rows) == 4
+    screen.send("on_undo")
+    assert len(screen.rows) == 5
+    assert clustered.count_values("dc.label") == before
+
+
+def test_label_shows_the_count_first(screen, clustered):
+    _name, size, *_ = screen.send("on_cell", row=0, column=0).rows[0]
+    screen.state["edits"] = {"label": {"field": "person", "text": "zero"}}
+    preview = screen.send("on_typed").drawn["edits"]["type"]["properties"]["preview"]["default"]
+    assert f"{size} images would change" in preview
+    assert not clustered.has_field("person")
+    screen.send("on_label")
+    clustered.reload()
+    assert clustered.count_values("person.label")["zero"] == int(size)
+
+
+def test_errors_become_notices(screen):
+    screen.state["edits"] = {"merge": {"clusters": []}}
+    screen.send("on_merge")
+    assert screen.called("notify")[0]["variant"] == "error"
+    assert len(screen.rows) == 5
+
+
+def test_a_waiting_run_shows_and_can_be_cancelled(digits_dataset, make_context):
+    live.queue(digits_dataset, "later", "deepcluster", 10)
+    screen = Screen(digits_dataset, make_context).send("on_load")
+    shown = screen.drawn["live"]["type"]["properties"]
+    assert names.WORKER_COMMAND in shown["queued"]["default"]
+    assert "timer" in screen.drawn
+    screen.send("on_cancel")
+    assert screen.called(names.CANCEL_CLUSTERING)[0] == {"key": "later"}
+
+
+def test_which_run_is_shown():
+    busy = live.LiveState("b", "running")
+    assert _shown_key("a", ["a", "b"], {}) == "a"
+    assert _shown_key("gone", ["a", "b", "c"], {"b": busy}) == "b"
+    assert _shown_key(None, ["a", "b"], {}) == "b"
+    assert _shown_key(None, [], {}) is None
