@@ -170,6 +170,17 @@ def remove(dataset: fo.Dataset, names: FieldNames) -> None:
         dataset.delete_sample_fields(there)
 
 
+def rename(dataset: fo.Dataset, old: FieldNames, new: FieldNames) -> None:
+    """Move the fields of a run, its label index included, to the names of another key."""
+    if old.path("label") in dataset.list_indexes():
+        dataset.drop_index(old.path("label"))
+    pairs = dict(zip(old.roots(), new.roots(), strict=True))
+    dataset.rename_sample_fields(
+        {before: after for before, after in pairs.items() if dataset.get_field(before) is not None}
+    )
+    dataset.create_index(new.path("label"))
+
+
 def _kind(name: str) -> type[fo.Field]:
     import fiftyone as fo
 

@@ -9,7 +9,8 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from fiftyone_deepcluster.dataset.lock import STORE, Holder, store
+from fiftyone_deepcluster.dataset.lock import Holder
+from fiftyone_deepcluster.dataset.store import find, run_store
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -69,11 +70,7 @@ class LiveState:
 
 def read(dataset: fo.Dataset) -> dict[str, LiveState]:
     """The state of every run known to be or to have been at work, by key. One database query."""
-    from fiftyone.core.odm import get_db_conn
-
-    query = {"store_name": STORE, "dataset_id": dataset._doc.id, "key": {"$regex": "^(live|lock):"}}
-    documents = get_db_conn().execution_store.find(query, {"key": 1, "value": 1})
-    values = {document["key"]: document["value"] for document in documents}
+    values = find(dataset, "^(live|lock):")
     states = {}
     for name, value in values.items():
         if name.startswith("live:"):
@@ -88,14 +85,14 @@ def queue(dataset: fo.Dataset, key: str, method: str, rounds: int = 0) -> None:
     state = LiveState(
         key, "queued", method, rounds=rounds, label="waiting for a worker", started=now, heartbeat=now
     )
-    place = store(dataset)
+    place = run_store(dataset)
     place.delete(f"cancel:{key}")
     place.set(f"live:{key}", asdict(state))
 
 
 def forget(dataset: fo.Dataset, key: str) -> None:
     """Remove the state of a run."""
-    place = store(dataset)
+    place = run_store(dataset)
     place.delete(f"live:{key}")
     place.delete(f"cancel:{key}")
 
@@ -109,7 +106,7 @@ def request_cancel(dataset: fo.Dataset, key: str) -> bool:
     state = read(dataset).get(key)
     if state is None or not state.busy:
         return False
-    place = store(dataset)
+    place = run_store(dataset)
     place.set(f"cancel:{key}", True)
     if state.status == "queued":
         place.set(
@@ -118,9 +115,10 @@ def request_cancel(dataset: fo.Dataset, key: str) -> bool:
     return True
 
 
-def cancel_requested(dataset: fo.Dataset, key: str) -> bool:
-    """Whether someone asked the run of ``key`` to stop."""
-    return bool(store(dataset).has(f"cancel:{key}"))
+def cancelled_in_queue(dataset: fo.Dataset, key: str) -> bool:
+    """Whether a queued run was cancelled before it began; a worker asks before it starts one."""
+    state = read(dataset).get(key)
+    return state is not None and state.status == "cancelled" and bool(run_store(dataset).has(f"cancel:{key}"))
 
 
 class LiveObserver:
@@ -134,7 +132,7 @@ class LiveObserver:
     """
 
     def __init__(self, dataset: fo.Dataset, key: str, method: str, rounds: int) -> None:
-        self._store = store(dataset)
+        self._store = run_store(dataset)
         self._store.delete(f"cancel:{key}")
         self._state = LiveState(key, "running", method, rounds=rounds, started=time.time())
         self._steps, self._total = 0, 0
@@ -171,6 +169,7 @@ class LiveObserver:
         """Write the last state."""
         self._state = replace(self._state, status=status, error=error, phase="")
         self._write(force=True)
+        self._store.delete(f"cancel:{self._state.key}")
 
     def _write(self, force: bool = False) -> None:
         now = time.monotonic()

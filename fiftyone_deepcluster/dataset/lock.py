@@ -15,6 +15,7 @@ import uuid
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
+from fiftyone_deepcluster.dataset.store import run_store
 from fiftyone_deepcluster.errors import RunLockedError
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-STORE = "deepcluster_runs"
 _BEAT_SECONDS = 10.0
 _DEAD_AFTER_SECONDS = 180.0
 
@@ -64,7 +64,7 @@ class Lock:
     """The right to work on one key of one dataset; a context manager. ``acquire`` makes it."""
 
     def __init__(self, dataset: fo.Dataset, key: str, me: Holder) -> None:
-        self._store = store(dataset)
+        self._store = run_store(dataset)
         self._name = _lock_name(key)
         self._key = key
         self._me = me
@@ -120,7 +120,7 @@ def acquire(dataset: fo.Dataset, key: str) -> Lock:
     Raises:
         RunLockedError: another run of this key is alive; says where, since when, and how to clear it.
     """
-    locks, name, now = store(dataset), _lock_name(key), time.time()
+    locks, name, now = run_store(dataset), _lock_name(key), time.time()
     me = Holder(uuid.uuid4().hex, os.getpid(), _born(os.getpid()), socket.gethostname(), now, now)
     if locks.set_if_absent(name, asdict(me)):
         return Lock(dataset, key, me)
@@ -139,20 +139,13 @@ def acquire(dataset: fo.Dataset, key: str) -> Lock:
 
 def holder(dataset: fo.Dataset, key: str) -> Holder | None:
     """Who holds the lock of a key, None where it is free."""
-    value = store(dataset).get(_lock_name(key))
+    value = run_store(dataset).get(_lock_name(key))
     return None if value is None else Holder(**value)
 
 
 def clear(dataset: fo.Dataset, key: str) -> bool:
     """Remove the lock of a key whoever holds it. Returns whether there was one."""
-    return bool(store(dataset).delete(_lock_name(key)))
-
-
-def store(dataset: fo.Dataset) -> fo.operators.ExecutionStore:
-    """The execution store of this package on a dataset."""
-    from fiftyone.operators import ExecutionStore
-
-    return ExecutionStore.create(STORE, dataset_id=dataset._doc.id)
+    return bool(run_store(dataset).delete(_lock_name(key)))
 
 
 def _lock_name(key: str) -> str:

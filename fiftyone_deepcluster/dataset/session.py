@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from fiftyone_deepcluster.dataset import stored
+from fiftyone_deepcluster.dataset.assigning import assign_to
+from fiftyone_deepcluster.dataset.editlog import EditLog
+from fiftyone_deepcluster.dataset.execution import Plan, execute
+from fiftyone_deepcluster.dataset.fields import check_key
+from fiftyone_deepcluster.dataset.runs import load_run
+from fiftyone_deepcluster.dataset.source import Source, collect, flat, read_truth, root_dataset
+from fiftyone_deepcluster.dataset.vectors import check_given, model_name, stored_vectors
+from fiftyone_deepcluster.errors import OptionsError, RunError, RunExistsError, RunNotFoundError
+from fiftyone_deepcluster.observer import Tqdm
+from fiftyone_deepcluster.recipes.base import Options, parse_options
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import fiftyone as fo
 
     from fiftyone_deepcluster.dataset.runs import Run
     from fiftyone_deepcluster.observer import Observer
-    from fiftyone_deepcluster.recipes.base import Options
 
 
 def cluster(
@@ -30,12 +44,15 @@ def cluster(
 ) -> Run:
     """Cluster the images of a collection and write the clusters to it.
 
+    Fields written are listed in ``fiftyone_deepcluster.dataset.fields``. Where an earlier call with the
+    same images and options was killed, this one goes on from its last finished round.
+
     Args:
         samples: dataset, view, patches view (``to_patches``) or group slice of images.
         method: a method's name (``list_methods()``) or an Options object.
         key: name of the run and of its fields; a Python identifier.
         overwrite: replace the run under this key; its fields and edits go. It stays as it was where
-            the new run fails.
+            fitting the new run fails.
         truth_field: known classes, measured in the record and never used.
         patches_field: a Detections field whose objects are the images.
         embeddings_field: vectors to cluster in place of a network's, for ``frozen``.
@@ -53,9 +70,28 @@ def cluster(
         InputError: options, images or fields that cannot work, before anything is done.
         RunExistsError: the key is taken and ``overwrite`` is not set.
         RunLockedError: another process works on this key.
-        RunError: cancelled before the first round was done; ``resume`` goes on.
+        CancelledError: cancelled before the first round was done; ``resume`` goes on.
     """
-    raise NotImplementedError
+    chosen = parse_options(method, options)
+    check_key(key)
+    check_given(chosen.name, embeddings_field, model)
+    source = collect(samples, patches_field)
+    if not overwrite and key in stored.keys(source.dataset):
+        raise RunExistsError(
+            f"{source.dataset.name!r} already has a run {key!r}; choose another key, or overwrite=True to "
+            "replace it"
+        )
+    settings = {
+        "truth_field": truth_field,
+        "embeddings_field": embeddings_field,
+        "model": model_name(model),
+        "half_precision": half_precision,
+    }
+    header = stored.Header(
+        chosen.name, chosen.model_dump(mode="json"), settings, source.patches_field, len(source)
+    )
+    plan = replace(_plan(source, key, chosen, header), model=model, replaces=overwrite)
+    return _carry_out(plan, observer, progress, compute_brain)
 
 
 def resume(
@@ -70,17 +106,30 @@ def resume(
     """Go on with a run that was cancelled, ran out of time, or whose process died.
 
     Args:
-        samples: the dataset, or any view of it: the run remembers its samples.
+        samples: the dataset, or any view of it: the run remembers its images.
         key: of the run.
         observer: told of progress; may cancel.
         progress: a progress bar on stderr where no observer is given.
         compute_brain: also make the 2-D map and the similarity index.
-        **changes: options that may differ from the first call: ``rounds``, ``max_minutes``, ``device``.
+        **changes: options that may differ from the first call: ``rounds``, ``max_minutes``, ``device``,
+            ``precision``, ``baselines``.
 
     Raises:
         RunNotFoundError: neither a run nor a checkpoint under this key.
+        RunError: the run was edited, which going on would lose; or images of it were deleted.
+        CheckpointError: other options than those that may change.
     """
-    raise NotImplementedError
+    dataset = root_dataset(samples)
+    folder, job = _find_job(dataset, key)
+    header = job.header
+    _check_unedited(dataset, key, header)
+    if header.settings["model"] is not None:
+        check_given(header.method, None, header.settings["model"])
+    options = parse_options(header.method, {**header.options, **changes})
+    header = replace(header, options=options.model_dump(mode="json"))
+    plan = _plan(_select(dataset, job), key, options, header)
+    plan = replace(plan, model=header.settings["model"], replaces=True, folder=folder)
+    return _carry_out(plan, observer, progress, compute_brain)
 
 
 def assign(
@@ -93,6 +142,8 @@ def assign(
 ) -> int:
     """Give images that a finished run never saw the clusters of that run.
 
+    Images that have a cluster already are left alone.
+
     Args:
         new_samples: images of any dataset.
         key: of the run; the same fields are written on the new samples.
@@ -103,4 +154,78 @@ def assign(
     Returns:
         Number of images that were given a cluster.
     """
-    raise NotImplementedError
+    target = root_dataset(new_samples)
+    origin = target if from_dataset is None else root_dataset(from_dataset)
+    run = load_run(origin, key)
+    if run.settings.get("embeddings_field") or run.settings.get("model"):
+        raise RunError(
+            f"run {key!r} clustered vectors that were given to it, so it has no network to apply to new "
+            "images; cluster all images together"
+        )
+    source = collect(new_samples, patches_field)
+    return assign_to(source, run, observer)
+
+
+def _plan(source: Source, key: str, options: Options, header: stored.Header) -> Plan:
+    """The parts of a call that are read from the dataset, checked."""
+    if options.n_clusters is not None and options.n_clusters > len(source):
+        raise OptionsError(
+            f"n_clusters={options.n_clusters} is more than the {len(source)} images; lower it or add images"
+        )
+    plan = Plan(source, key, options, header)
+    truth_field, field = header.settings["truth_field"], header.settings["embeddings_field"]
+    if isinstance(truth_field, str):
+        plan = replace(plan, truth=read_truth(source, truth_field))
+    if isinstance(field, str):
+        features, missing = stored_vectors(source, field)
+        plan = replace(plan, features=features, missing=missing)
+    return plan
+
+
+def _carry_out(plan: Plan, observer: Observer | None, progress: bool, compute_brain: bool) -> Run:
+    bar = Tqdm() if observer is None and progress else None
+    observers = tuple(told for told in (observer, bar) if told is not None)
+    try:
+        return execute(replace(plan, observers=observers, compute_brain=compute_brain))
+    finally:
+        if bar is not None:
+            bar.close()
+
+
+def _find_job(dataset: fo.Dataset, key: str) -> tuple[Path, stored.Job]:
+    """The folder to go on in, and what was being done there; a replacement under way comes first."""
+    for folder in (stored.next_dir(dataset, key), stored.run_dir(dataset, key)):
+        job = stored.load_job(folder)
+        if job is not None:
+            return folder, job
+    if key in stored.keys(dataset):
+        raise RunNotFoundError(
+            f"the files of run {key!r} are not in {stored.run_dir(dataset, key)}: it was made on another "
+            "machine, or assigned; cluster again with overwrite=True"
+        )
+    known = ", ".join(stored.keys(dataset)) or "it has none"
+    raise RunNotFoundError(f"{dataset.name!r} has neither a run nor a checkpoint {key!r}; its runs: {known}")
+
+
+def _check_unedited(dataset: fo.Dataset, key: str, header: stored.Header) -> None:
+    entries = [entry for entry in EditLog(dataset, header.uid).entries() if not entry.undone]
+    if entries and key in stored.keys(dataset):
+        raise RunError(
+            f"run {key!r} has {len(entries)} edits, which going on would lose; undo them "
+            f"(review(samples, {key!r}).undo({len(entries)})), or cluster under another key"
+        )
+
+
+def _select(dataset: fo.Dataset, job: stored.Job) -> Source:
+    """The images of a job, in its order."""
+    field = job.header.patches_field
+    everything = flat(dataset) if field is None else flat(dataset).to_patches(field)
+    if everything.values("id") == job.ids:
+        return collect(everything)
+    source = collect(everything.select(job.ids, ordered=True))
+    if len(source) < len(job.ids):
+        raise RunError(
+            f"{len(job.ids) - len(source)} of the run's {len(job.ids)} images were deleted from "
+            f"{dataset.name!r}, so its checkpoint does not fit any more; cluster again with overwrite=True"
+        )
+    return source

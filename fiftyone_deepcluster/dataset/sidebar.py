@@ -47,6 +47,15 @@ def remove_group(dataset: fo.Dataset, names: FieldNames) -> None:
     dataset.save()
 
 
+def show_label(dataset: fo.Dataset, path: str) -> None:
+    """Put a new label field among the labels, where the layout has been fixed before."""
+    groups = dataset.app_config.sidebar_groups
+    for group in groups or []:
+        if group.name == "labels" and path not in group.paths:
+            group.paths.append(path)
+            dataset.save()
+
+
 def _content(groups: list[fo.SidebarGroupDocument]) -> list[tuple[str, list[str]]]:
     return [(group.name, sorted(group.paths)) for group in groups if group.paths]
 

@@ -60,8 +60,8 @@ def columns(result: FitResult, names: Sequence[str], *, half_precision: bool = F
     read = [row not in failed for row in range(len(result.labels))]
     rounds = result.round_labels.shape[1]
     losses = result.round_losses
-    moved = changes(result.round_labels).tolist() if rounds else [0] * len(read)
-    steady = stability(result.round_labels).tolist() if rounds > 1 else [None] * len(read)
+    moved = changes(result.round_labels).tolist() if rounds else [None] * len(read)
+    steady = numbers(stability(result.round_labels)) if rounds else [None] * len(read)
     embeddings = result.embeddings.astype(np.float16 if half_precision else np.float32, copy=False)
     values: dict[str, Sequence[object]] = {
         "label": [names[i] if i >= 0 else NOISE for i in result.labels.tolist()],
@@ -158,3 +158,45 @@ def _patch_updates(
         change: dict[str, object] = {path: column[row] for path, column in paths}
         change["last_modified_at"] = now
         yield UpdateOne({"_id": sample_id}, {"$set": change}, array_filters=[{"patch._id": label_id}])
+
+
+def set_values(
+    dataset: fo.Dataset,
+    path: str,
+    names: FieldNames,
+    places: Sequence[tuple[ObjectId, ObjectId]],
+    values: Sequence[Any],
+) -> None:
+    """Set one declared path of some images, by id; images with equal text share an update.
+
+    Args:
+        dataset: of the images.
+        path: to set.
+        names: of the run, which say where images lie.
+        places: ids of sample and image.
+        values: one an image, as MongoDB stores them.
+    """
+    for start in range(0, len(places), _BATCH):
+        batch = list(zip(places[start : start + _BATCH], values[start : start + _BATCH], strict=True))
+        groups: dict[object, list[tuple[ObjectId, ObjectId]]] = {}
+        for row, (place, value) in enumerate(batch):
+            groups.setdefault(value if isinstance(value, str | None) else row, []).append(place)
+        updates = [
+            _update_many(path, names, group, batch[key][1] if isinstance(key, int) else key)
+            for key, group in groups.items()
+        ]
+        dataset._bulk_write(updates, ids=[str(sample) for (sample, _), _ in batch])
+
+
+def _update_many(
+    path: str, names: FieldNames, places: list[tuple[ObjectId, ObjectId]], value: object
+) -> object:
+    from pymongo import UpdateMany
+
+    who = {"_id": {"$in": [sample for sample, _ in places]}}
+    now = datetime.now(timezone.utc).replace(tzinfo=None)
+    if names.patches_field is None:
+        return UpdateMany(who, {"$set": {path: value, "last_modified_at": now}})
+    inner = names.prefix + "$[patch]." + path.removeprefix(names.prefix)
+    images = {"patch._id": {"$in": [image for _, image in places]}}
+    return UpdateMany(who, {"$set": {inner: value, "last_modified_at": now}}, array_filters=[images])

@@ -1,0 +1,240 @@
+"""One run from fitting to fields: everything is written, or nothing is left but the checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from fiftyone_deepcluster import checkpoint
+from fiftyone_deepcluster.assignments import cluster_names
+from fiftyone_deepcluster.dataset import live, lock, stored
+from fiftyone_deepcluster.dataset.brain import add_brain_runs, remove_brain_runs
+from fiftyone_deepcluster.dataset.fields import FieldNames, check_free, declare, remove
+from fiftyone_deepcluster.dataset.runs import Run, erase, load_run
+from fiftyone_deepcluster.dataset.sidebar import add_group, remove_group
+from fiftyone_deepcluster.dataset.store import run_store
+from fiftyone_deepcluster.dataset.vectors import model_vectors
+from fiftyone_deepcluster.dataset.writing import columns, write
+from fiftyone_deepcluster.errors import CancelledError, RunExistsError
+from fiftyone_deepcluster.observer import Fanout
+from fiftyone_deepcluster.record import StopReason
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import fiftyone as fo
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from fiftyone_deepcluster.dataset.source import Source
+    from fiftyone_deepcluster.fitting import FitResult
+    from fiftyone_deepcluster.observer import Observer
+    from fiftyone_deepcluster.recipes.base import Options
+    from fiftyone_deepcluster.record import RunRecord
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked call, ready to be carried out.
+
+    Attributes:
+        source: the images.
+        key: of the run.
+        options: of the method.
+        header: what the run will be stored under.
+        truth: known classes, or None.
+        features: (N, D) vectors in place of a network's, or None.
+        missing: row -> why that row has no vector.
+        model: a FiftyOne model, or the name of one, that gives the vectors; or None.
+        replaces: whether a run under this key may be there, to be replaced.
+        folder: with the checkpoint to go on from; None for a run from the start.
+        observers: told of progress, beside the live state.
+        compute_brain: whether to make the brain runs.
+    """
+
+    source: Source
+    key: str
+    options: Options
+    header: stored.Header
+    truth: list[object | None] | None = None
+    features: NDArray[np.float32] | None = None
+    missing: dict[int, str] = field(default_factory=dict)
+    model: Any = None
+    replaces: bool = False
+    folder: Path | None = None
+    observers: tuple[Observer, ...] = ()
+    compute_brain: bool = True
+
+    @property
+    def dataset(self) -> fo.Dataset:
+        """That the run is kept on."""
+        return self.source.dataset
+
+    @property
+    def names(self) -> FieldNames:
+        """Where its values will lie."""
+        return FieldNames(self.key, self.source.patches_field)
+
+
+def execute(plan: Plan) -> Run:
+    """Carry a plan out under the key's lock."""
+    with lock.acquire(plan.dataset, plan.key) as held:
+        clear_remains(plan.dataset, plan.key)
+        plan.dataset.reload()
+        replacing = _check_key_free(plan)
+        observer = live.LiveObserver(plan.dataset, plan.key, plan.options.name, plan.options.rounds)
+        with _told(observer):
+            stop_reason = _fit_and_write(plan, held, observer, replacing)
+            observer.finish("cancelled" if stop_reason == StopReason.CANCELLED else "done")
+    return load_run(plan.dataset, plan.key)
+
+
+def clear_remains(dataset: fo.Dataset, key: str) -> None:
+    """Remove the fields that a process which died left under a key; the caller holds the lock."""
+    remains = run_store(dataset).get(f"open:{key}")
+    if remains is not None:
+        _withdraw(dataset, FieldNames(key, remains["patches_field"]))
+
+
+@contextmanager
+def opened(dataset: fo.Dataset, names: FieldNames) -> Iterator[None]:
+    """Declare a run's fields, and withdraw them where the block fails."""
+    run_store(dataset).set(f"open:{names.key}", {"patches_field": names.patches_field})
+    try:
+        declare(dataset, names)
+        yield
+    except BaseException:
+        _withdraw(dataset, names)
+        raise
+    run_store(dataset).delete(f"open:{names.key}")
+
+
+def _withdraw(dataset: fo.Dataset, names: FieldNames) -> None:
+    if dataset.has_run(names.key):
+        erase(dataset, names.key)
+    else:
+        remove_brain_runs(dataset, names)
+        remove(dataset, names)
+        remove_group(dataset, names)
+    run_store(dataset).delete(f"open:{names.key}")
+
+
+def _check_key_free(plan: Plan) -> bool:
+    """Whether a run under the key is to be replaced.
+
+    Raises:
+        RunExistsError: the key is taken by something that may not be replaced.
+    """
+    dataset, key = plan.dataset, plan.key
+    if key not in stored.keys(dataset):
+        check_free(dataset, plan.names)
+        return False
+    if not plan.replaces:
+        raise RunExistsError(
+            f"{dataset.name!r} already has a run {key!r}; choose another key, or overwrite=True to replace it"
+        )
+    check_free(dataset, plan.names, but=stored.fields_of(dataset, key))
+    return True
+
+
+@contextmanager
+def _told(observer: live.LiveObserver) -> Iterator[None]:
+    """Let the live state say how it ended."""
+    try:
+        yield
+    except (CancelledError, KeyboardInterrupt):
+        observer.finish("cancelled")
+        raise
+    except BaseException as error:
+        observer.finish("failed", f"{type(error).__name__}: {error}")
+        raise
+
+
+def _fit_and_write(
+    plan: Plan, held: lock.Lock, observer: live.LiveObserver, replacing: bool
+) -> StopReason | None:
+    """Fit, then write.
+
+    The fields are declared before the fitting, which reserves their names. A run that is replaced stays
+    as it is until the new one has been fitted.
+    """
+    folder = _prepare_folder(plan, replacing)
+    told = Fanout([observer, *plan.observers])
+    try:
+        if replacing:
+            result = _fit(plan, folder, told)
+            held.check()
+            erase(plan.dataset, plan.key)
+            with opened(plan.dataset, plan.names):
+                _store(plan, result, told)
+        else:
+            with opened(plan.dataset, plan.names):
+                result = _fit(plan, folder, told)
+                held.check()
+                _store(plan, result, told)
+    except BaseException:
+        if not (folder / checkpoint.CHECKPOINT).exists():
+            stored.clean_dir(folder)
+        raise
+    stored.move_dir(folder, stored.run_dir(plan.dataset, plan.key))
+    return result.record.stop_reason
+
+
+def _prepare_folder(plan: Plan, replacing: bool) -> Path:
+    """Where the checkpoint goes; one that another call left there is removed."""
+    dataset, job = plan.dataset, stored.Job(plan.header, plan.source.ids)
+    folder = stored.next_dir(dataset, plan.key) if replacing else stored.run_dir(dataset, plan.key)
+    if plan.folder is not None:
+        folder = plan.folder
+    else:
+        left = stored.load_job(folder)
+        if left is None or not left.same_work(job):
+            stored.clean_dir(folder)
+    stored.save_job(folder, job)
+    return folder
+
+
+def _fit(plan: Plan, folder: Path, observer: Observer) -> FitResult:
+    from fiftyone_deepcluster.fitting import fit
+
+    features, missing = plan.features, plan.missing
+    if plan.model is not None:
+        observer.phase("embeddings", 1)
+        features, missing = model_vectors(plan.source, plan.model)
+        observer.advance(1)
+    result = fit(
+        plan.source.images,
+        plan.options,
+        truth=plan.truth,
+        observer=observer,
+        run_dir=folder,
+        features=features,
+    )
+    return replace(result, errors={**result.errors, **missing})
+
+
+def _store(plan: Plan, result: FitResult, observer: Observer) -> None:
+    """Fields, sidebar, brain runs, and last the run itself."""
+    import numpy as np
+
+    names = names_of_clusters(result.record, result.labels)
+    observer.phase("write", 1)
+    filled = columns(result, names, half_precision=bool(plan.header.settings["half_precision"]))
+    write(plan.source, plan.names, filled)
+    observer.advance(1)
+    add_group(plan.dataset, plan.names)
+    if plan.compute_brain:
+        observer.phase("brain", 1)
+        readable = np.setdiff1d(np.arange(len(plan.source)), list(result.errors))
+        add_brain_runs(plan.source, plan.names, readable, result.embeddings)
+        observer.advance(1)
+    stored.register(plan.source, plan.key, plan.header, result.record)
+
+
+def names_of_clusters(record: RunRecord, labels: NDArray[np.int64]) -> list[str]:
+    """Names by cluster number: numbers of clusters that fell empty are kept free."""
+    asked = record.resolved.get("n_clusters")
+    most = max(int(labels.max(initial=0)) + 1, record.n_clusters, asked if isinstance(asked, int) else 0)
+    return cluster_names(most)

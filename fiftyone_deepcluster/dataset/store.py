@@ -1,0 +1,40 @@
+"""Small facts about runs, kept beside the dataset in FiftyOne's execution store.
+
+They go when the dataset goes, and every process that sees the dataset sees them. A value must stay
+below MongoDB's 16 MB and hold plain Python values.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import fiftyone as fo
+
+_NAME = "deepcluster_runs"
+
+
+def run_store(dataset: fo.Dataset) -> fo.operators.ExecutionStore:
+    """The execution store of this package on a dataset."""
+    from fiftyone.operators import ExecutionStore
+
+    return ExecutionStore.create(_NAME, dataset_id=dataset._doc.id)
+
+
+def find(dataset: fo.Dataset, pattern: str) -> dict[str, Any]:
+    """Values of all names that match a regular expression, in one query."""
+    from fiftyone.core.odm import get_db_conn
+
+    found = get_db_conn().execution_store.find(_query(dataset, pattern), {"key": 1, "value": 1})
+    return {document["key"]: document["value"] for document in found}
+
+
+def drop(dataset: fo.Dataset, pattern: str) -> None:
+    """Remove all values whose names match a regular expression."""
+    from fiftyone.core.odm import get_db_conn
+
+    get_db_conn().execution_store.delete_many(_query(dataset, pattern))
+
+
+def _query(dataset: fo.Dataset, pattern: str) -> dict[str, Any]:
+    return {"store_name": _NAME, "dataset_id": dataset._doc.id, "key": {"$regex": pattern}}

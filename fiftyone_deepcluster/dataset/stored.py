@@ -1,0 +1,169 @@
+"""How a run is stored on a dataset: a plain FiftyOne custom run, and a folder of files.
+
+The custom run's config says what the run is; its results hold the record. Both are JSON, and no class
+of this package is named in the user's database, so a dataset opens where the package is missing.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import uuid
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fiftyone_deepcluster import __version__
+from fiftyone_deepcluster.dataset.fields import FieldNames
+from fiftyone_deepcluster.errors import RunNotFoundError
+from fiftyone_deepcluster.record import RunRecord
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    import fiftyone as fo
+
+    from fiftyone_deepcluster.dataset.source import Source
+
+PACKAGE = "fiftyone_deepcluster"
+_JOB_FILE = "job.json"
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the config of a stored run says.
+
+    Attributes:
+        method: name of the recipe.
+        options: as given, by name.
+        settings: how it was called: truth_field, embeddings_field, model, half_precision.
+        patches_field: Detections field whose objects were clustered, or None.
+        n_samples: images the run was given, unreadable ones included.
+        uid: of this run; renaming keeps it.
+        version: of the package that wrote it.
+    """
+
+    method: str
+    options: dict[str, object]
+    settings: dict[str, object]
+    patches_field: str | None
+    n_samples: int
+    uid: str = field(default_factory=lambda: uuid.uuid4().hex)
+    version: str = __version__
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a call of ``cluster`` was asked to do: enough to go on after the process died.
+
+    Attributes:
+        header: of the run to be.
+        ids: of the images, in their order.
+    """
+
+    header: Header
+    ids: list[str]
+
+    def same_work(self, other: Job) -> bool:
+        """Whether a checkpoint of the other call may serve this one."""
+        mine, theirs = self.header, other.header
+        return (mine.options, mine.settings, self.ids) == (theirs.options, theirs.settings, other.ids)
+
+
+def register(source: Source, key: str, header: Header, record: RunRecord) -> None:
+    """Store a run; the caller has made sure that the key is free."""
+    samples = source.dataset if source.patches_field is None and is_whole(source) else source.samples
+    config = samples.init_run(package=PACKAGE, **asdict(header))
+    samples.register_run(key, config)
+    results = samples.init_run_results(key, record=record.model_dump(mode="json"))
+    samples.save_run_results(key, results)
+
+
+def is_whole(source: Source) -> bool:
+    """Whether the source is the plain dataset."""
+    import fiftyone as fo
+
+    return isinstance(source.samples, fo.Dataset)
+
+
+def header_of(dataset: fo.Dataset, key: str) -> tuple[Header, datetime]:
+    """The config of a stored run, and when it was stored (UTC).
+
+    Raises:
+        RunNotFoundError: no run of this package under this key; the known ones are listed.
+    """
+    if key not in keys(dataset):
+        known = ", ".join(keys(dataset)) or "it has none"
+        raise RunNotFoundError(f"{dataset.name!r} has no deep-clustering run {key!r}; choose one of: {known}")
+    info = dataset.get_run_info(key)
+    names = Header.__dataclass_fields__
+    return Header(**{name: getattr(info.config, name) for name in names}), info.timestamp
+
+
+def record_of(dataset: fo.Dataset, key: str) -> RunRecord:
+    """The record of a stored run."""
+    results = dataset.load_run_results(key, cache=False, load_view=False)
+    if results is None:
+        raise RunNotFoundError(f"run {key!r} of {dataset.name!r} was stored only in part; delete it")
+    return RunRecord.model_validate(results.record)
+
+
+def keys(dataset: fo.Dataset) -> list[str]:
+    """Keys of this package's runs, oldest first."""
+    documents = {key: dataset.get_run_info(key) for key in dataset.list_runs(package=PACKAGE)}
+    return sorted(documents, key=lambda key: documents[key].timestamp)
+
+
+def run_dir(dataset: fo.Dataset, key: str) -> Path:
+    """Where checkpoint and model of a run lie."""
+    return dataset_dir(dataset) / key
+
+
+def next_dir(dataset: fo.Dataset, key: str) -> Path:
+    """Where the files of a run lie that is to replace the one under ``key`` once it is done."""
+    return dataset_dir(dataset) / f"{key}.next"
+
+
+def dataset_dir(dataset: fo.Dataset) -> Path:
+    """Where the files of all runs of a dataset lie."""
+    import fiftyone as fo
+
+    return Path(fo.config.default_dataset_dir) / ".deepcluster" / str(dataset._doc.id)
+
+
+def save_job(folder: Path, job: Job) -> None:
+    """Note what is being done in ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / f"{_JOB_FILE}.partial"
+    partial.write_text(json.dumps({"header": asdict(job.header), "ids": job.ids}))
+    partial.replace(folder / _JOB_FILE)
+
+
+def load_job(folder: Path) -> Job | None:
+    """What was being done in ``folder``; None where nothing is noted."""
+    try:
+        value: dict[str, Any] = json.loads((folder / _JOB_FILE).read_text())
+    except FileNotFoundError:
+        return None
+    return Job(Header(**value["header"]), value["ids"])
+
+
+def clean_dir(folder: Path) -> None:
+    """Remove a folder of run files, and the dataset's folder with its last."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if folder.parent.is_dir() and not any(folder.parent.iterdir()):
+        folder.parent.rmdir()
+
+
+def move_dir(old: Path, new: Path) -> None:
+    """Put a folder of run files in the place of another."""
+    if old == new:
+        return
+    shutil.rmtree(new, ignore_errors=True)
+    if old.is_dir():
+        old.replace(new)
+
+
+def fields_of(dataset: fo.Dataset, key: str) -> FieldNames:
+    """Where the values of a stored run lie."""
+    return FieldNames(key, header_of(dataset, key)[0].patches_field)
