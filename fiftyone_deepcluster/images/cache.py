@@ -138,10 +138,12 @@ class _Entry:
         try:
             facts = json.loads(self._shelf.facts(self._key).read_text())
             size = self._shelf.pixels(self._key).stat().st_size
-        except (OSError, ValueError):
+            whole = facts["shape"] == list(self._shape) and size == facts["offset"] + math.prod(self._shape)
+            serves = whole and (again or facts["lasting"])
+        except (OSError, ValueError, KeyError, TypeError):
+            # Not there, or damaged.
             return None
-        whole = facts.get("shape") == list(self._shape) and size == facts["offset"] + math.prod(self._shape)
-        return facts if whole and (again or facts["lasting"]) else None
+        return facts if serves else None
 
     def _build(self, fill: _Fill, observer: Observer) -> None:
         part = self._shelf.part(self._key)

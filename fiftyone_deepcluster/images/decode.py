@@ -186,7 +186,7 @@ def _load_picture(ref: ImageRef, color: Color, at_least: int) -> Image.Image:
     with _opened(ref.path) as image:
         if ref.frame:
             _seek(image, ref.frame)
-        if at_least and image.format == "JPEG" and image.mode == "RGB":
+        if at_least and image.format in ("JPEG", "MPO") and image.mode in ("L", "RGB"):
             _draft(image, ref.box, color, at_least)
         image.load()
         flat = _flatten(image, color)
@@ -215,7 +215,7 @@ def _draft(image: Image.Image, box: Box | None, color: Color, at_least: int) -> 
     # The smaller part of the two serves both axes, so a rotated image needs no care.
     part = max(min(box_width, box_height), 1e-3)
     side = math.ceil(at_least * _DRAFT_GAP / part)
-    image.draft("L" if color == "grey" else "RGB", (side, side))
+    image.draft("L" if color == "grey" else image.mode, (side, side))
 
 
 def _flatten(image: Image.Image, color: Color) -> Image.Image:

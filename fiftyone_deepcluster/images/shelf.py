@@ -1,9 +1,9 @@
 """The cache's folder: one entry a set of images, locks, and a bound on the disk space used.
 
-An entry ``key`` (32 hexadecimal digits) is three files: ``key.npy`` the pixels, ``key.json`` what is known of them (its time of
-change is the last use), ``key.lock`` locked by whoever uses the entry: shared to read, exclusive to build
-or to delete. Locks are ``flock``: they end with their process, however it ends. Pixels are built in
-``key.part`` and renamed, so an entry with a ``key.json`` is complete.
+An entry ``key`` (32 hexadecimal digits) is three files: ``key.npy`` the pixels, ``key.json`` what is known
+of them (its time of change is the last use), ``key.lock`` locked by whoever uses the entry: shared to
+read, exclusive to build or to delete. Locks are ``flock``: they end with their process, however it ends.
+Pixels are built in ``key.part`` and renamed, so an entry with a ``key.json`` is complete.
 
 The bound is on what is *kept*: an entry in use is never deleted, and one set of images larger than the
 bound is still decoded where the disk has room.

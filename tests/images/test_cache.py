@@ -229,7 +229,7 @@ class TestReuse:
         opened(paths, cache, observer=listener).close()
         assert listener.steps == 3
 
-    @pytest.mark.parametrize("damage", ["shorter", "no pixels", "no facts", "not json"])
+    @pytest.mark.parametrize("damage", ["shorter", "no pixels", "no facts", "not json", "empty facts"])
     def test_damaged_entry_is_made_anew(self, tmp_path, cache, damage):
         paths = files(tmp_path / "in", 3)
         opened(paths, cache).close()
@@ -241,7 +241,7 @@ class TestReuse:
         elif damage == "no facts":
             facts.unlink()
         else:
-            facts.write_text("{")
+            facts.write_text("{" if damage == "not json" else "{}")
         with opened(paths, cache) as store:
             np.testing.assert_array_equal(store.read(np.array([2]))[0, ..., 0], pixels_of(2))
 

@@ -335,9 +335,11 @@ class TestSize:
 
     @pytest.mark.parametrize("color", ["grey", "rgb"])
     @pytest.mark.parametrize("box", [None, (0.25, 0.1, 0.5, 0.8)])
-    def test_fast_jpeg_is_close_to_the_whole_one(self, tmp_path, color, box):
+    @pytest.mark.parametrize("stored", ["RGB", "L"])
+    def test_fast_jpeg_is_close_to_the_whole_one(self, tmp_path, color, box, stored):
         ramp = np.linspace(0, 255, 1200).astype(np.uint8)
         picture = np.stack(np.broadcast_arrays(ramp[:, None], ramp[None, :], 255 - ramp[:, None]), axis=-1)
+        picture = np.asarray(Image.fromarray(picture).convert(stored))
         ref = ImageRef(save(picture, tmp_path / "a.jpg", quality=95), box)
         fast = decode_image(ref, Decode(48, color))
         slow = fit_to(read_image(ref, color), 48, 48)
