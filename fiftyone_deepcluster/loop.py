@@ -266,7 +266,7 @@ def _record(
         images_per_second=drawn / seconds["train"] if seconds.get("train") else None,
         scores=found.scores,
     )
-    if collapsed(entry, found.n_clusters):
+    if losses is not None and before is not None and collapsed(entry, _largest_share(before)):
         progress.notes.append(
             f"round {index + 1}: {entry.largest_share:.0%} of the images fell into one cluster"
         )
@@ -286,6 +286,10 @@ def _ask(lesson: Lesson, schedule: Schedule, progress: Progress) -> StopReason |
         if reason is not None:
             return reason
     return StopReason.ROUNDS_DONE if len(progress.rounds) >= schedule.rounds else None
+
+
+def _largest_share(assignment: Assignment) -> float:
+    return share_and_entropy(assignment.labels, assignment.n_clusters)[1]
 
 
 def _renumber(found: Assignment, before: Assignment) -> Assignment:

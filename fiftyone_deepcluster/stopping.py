@@ -41,9 +41,13 @@ class Agreement:
         return StopReason.CONVERGED if agreed else None
 
 
-def collapsed(entry: Round, n_clusters: int) -> bool:
-    """Whether (nearly) all images share one cluster although several were asked for.
+def collapsed(entry: Round, share_before: float) -> bool:
+    """Whether training drove (nearly) all images into one cluster.
 
-    Must be asked before any rule on agreement: two labelings with one cluster agree perfectly.
+    Must be asked before any rule on agreement: two labelings with one cluster agree perfectly. A data set of
+    which 99 % are alike from the start (``share_before``, the largest cluster of the round before) is no
+    collapse, as long as there are two clusters.
     """
-    return n_clusters > 1 and (entry.clusters_in_use < 2 or entry.largest_share >= COLLAPSED_SHARE)
+    if entry.clusters_in_use < 2:
+        return True
+    return entry.largest_share >= COLLAPSED_SHARE > share_before

@@ -220,10 +220,11 @@ def test_agreement_needs_patience_and_a_round_before():
 
 
 def test_one_cluster_is_collapse_although_it_agrees_perfectly():
-    assert collapsed(_round(1.0, share=1.0, in_use=1), n_clusters=10)
-    assert collapsed(_round(0.99, share=0.995), n_clusters=10)
-    assert not collapsed(_round(1.0, share=1.0, in_use=1), n_clusters=1)
-    assert not collapsed(_round(0.9, share=0.97, in_use=3), n_clusters=10)
+    assert collapsed(_round(1.0, share=1.0, in_use=1), share_before=0.2)
+    assert collapsed(_round(1.0, share=1.0, in_use=1), share_before=1.0)
+    assert collapsed(_round(0.99, share=0.995), share_before=0.2)
+    assert not collapsed(_round(0.99, share=0.995), share_before=0.995), "the data were like that"
+    assert not collapsed(_round(0.9, share=0.97, in_use=3), share_before=0.2)
 
 
 def test_seeds_differ_by_purpose_and_stay_the_same():
