@@ -42,8 +42,8 @@ def main(
     """Deep clustering for FiftyOne datasets."""
 
 
-@app.command()
-def doctor(
+@app.command(name="doctor")
+def doctor_command(
     deep: Annotated[bool, typer.Option("--deep", help="Also connect; FiftyOne starts its database.")] = False,
     dev: Annotated[bool, typer.Option("--dev", help="Also look for what the tests need.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -69,8 +69,8 @@ def doctor(
         raise typer.Exit(1)
 
 
-@app.command()
-def install(
+@app.command(name="install")
+def install_command(
     uninstall: Annotated[bool, typer.Option("--uninstall", help="Take the plugin out again.")] = False,
 ) -> None:
     """Register the plugin with FiftyOne: a link to a checkout, a small folder for a wheel."""
@@ -85,8 +85,8 @@ def install(
             typer.echo(f"{PLUGIN_NAME} registered at {install_plugin(folder)}")
 
 
-@app.command()
-def cluster(  # noqa: PLR0917 - one parameter an option of the command line
+@app.command(name="cluster")
+def cluster_command(  # noqa: PLR0917 - one parameter an option of the command line
     samples: Annotated[str, typer.Argument(help="A FiftyOne dataset's name, or a folder of images.")],
     method: Annotated[str | None, typer.Option(help="See `fiftyone-deepcluster methods`.")] = None,
     key: Annotated[str | None, typer.Option(help="Name of the run and of its fields.")] = None,
@@ -111,8 +111,8 @@ def cluster(  # noqa: PLR0917 - one parameter an option of the command line
         typer.echo(report(run))
 
 
-@app.command()
-def methods(name: Annotated[str | None, typer.Argument(help="Show its options.")] = None) -> None:
+@app.command(name="methods")
+def methods_command(name: Annotated[str | None, typer.Argument(help="Show its options.")] = None) -> None:
     """List the methods, or the options of one."""
     from fiftyone_deepcluster.cli.options import methods_table, options_table
 
@@ -120,8 +120,8 @@ def methods(name: Annotated[str | None, typer.Argument(help="Show its options.")
         typer.echo(methods_table() if name is None else options_table(name))
 
 
-@app.command()
-def worker(
+@app.command(name="worker")
+def worker_command(
     once: Annotated[bool, typer.Option("--once", help="Stop when nothing is queued.")] = False,
     poll: Annotated[float, typer.Option(help="Seconds between two looks at the queue.", min=0.1)] = 2.0,
 ) -> None:

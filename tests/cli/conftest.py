@@ -1,0 +1,26 @@
+"""The command line as a person calls it: a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+Call = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def call(fiftyone_home) -> Call:
+    """Call it with the words after ``fiftyone-deepcluster``, and environment variables by keyword."""
+
+    def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "fiftyone_deepcluster.cli", *words],
+            capture_output=True, text=True, timeout=300, check=False,
+            env={**os.environ, "NO_COLOR": "1", "COLUMNS": "200", **environment},
+        )  # fmt: skip
+
+    return run

@@ -1,0 +1,92 @@
+"""The doctor on this very installation, and on ones that lack something."""
+
+import json
+
+import pytest
+
+from fiftyone_deepcluster.cli import checks, doctor
+from fiftyone_deepcluster.cli.checks import Check
+
+_ALWAYS = {
+    "Python", "fiftyone-deepcluster", "mongod", "FiftyOne", "plugin @deepcluster/clustering", "torch", "device",
+    "torchvision", "faiss", "umap-learn", "accelerate", "DICOM codecs", "image cache",
+}  # fmt: skip
+
+
+def test_a_missing_plugin_is_named_with_its_command_and_mended_by_it(call, tmp_path):
+    before = call("doctor", "--json", FIFTYONE_PLUGINS_DIR=str(tmp_path))
+    found = {check["name"]: check for check in json.loads(before.stdout)}
+
+    assert set(found) == _ALWAYS
+    assert before.returncode == 1
+    assert [name for name, check in found.items() if check["state"] == "missing"] == [
+        "plugin @deepcluster/clustering"
+    ]
+    assert found["plugin @deepcluster/clustering"]["mend"] == "fiftyone-deepcluster install"
+    assert all(check["mend"] for check in found.values() if check["state"] != "ok")
+
+    installed = call("install", FIFTYONE_PLUGINS_DIR=str(tmp_path))
+    assert installed.returncode == 0, installed.stderr
+    assert str(tmp_path) in installed.stdout
+
+    after = call("doctor", "--deep", "--dev", FIFTYONE_PLUGINS_DIR=str(tmp_path))
+    assert after.returncode == 0, after.stdout
+    assert {line.split()[0] for line in after.stdout.splitlines()} == {"ok"}
+    assert "connects" in after.stdout
+    assert "chromium" in after.stdout
+
+
+def test_a_database_that_does_not_answer_costs_two_lines_and_no_traceback(call):
+    found = call("doctor", FIFTYONE_DATABASE_URI="mongodb://127.0.0.1:1")
+
+    assert found.returncode == 1
+    assert "Traceback" not in found.stdout + found.stderr
+    lines = [line.split()[:2] for line in found.stdout.splitlines()]
+    assert ["missing", "mongod"] in lines
+    assert ["missing", "FiftyOne"] in lines
+    assert ["ok", "torch"] in lines
+
+
+def test_fix_mongod_looks_at_nothing_else(call):
+    found = call("doctor", "--fix-mongod")
+
+    assert found.returncode == 0
+    assert found.stdout.split()[:2] == ["ok", "mongod"]
+    assert len(found.stdout.splitlines()) == 1
+
+
+def test_a_package_that_is_not_installed_is_named_with_what_this_project_asks_of_it():
+    check = checks.check_installed("no_such_module", "no-such-package")
+
+    assert check.state == "missing"
+    assert "pip install 'no-such-package'" in check.mend
+
+
+def test_the_version_asked_for_comes_from_the_installed_metadata():
+    assert checks.requirement_of("umap-learn").startswith("umap-learn>=")
+    assert checks.requirement_of("unheard-of") == "unheard-of"
+
+
+_ANSWER = {
+    "version": "1.22", "plugins_dir": "/plugins", "plugin_folder": "/plugins/x", "plugin_enabled": True,
+    "plugin_errors": [],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "state", "mend"),
+    [
+        ({}, "ok", ""),
+        ({"plugin_folder": None}, "missing", "fiftyone-deepcluster install"),
+        ({"plugin_enabled": False}, "missing", "fiftyone plugins enable @deepcluster/clustering"),
+        ({"plugin_errors": ["Traceback ...\nImportError: x"]}, "missing", "fiftyone-deepcluster install"),
+    ],
+)
+def test_the_plugins_line_follows_what_fiftyone_says_of_it(change, state, mend):
+    check = doctor._check_plugin({**_ANSWER, **change})
+
+    assert (check.state, check.mend) == (state, mend)
+
+
+def test_a_check_is_a_value():
+    assert Check("a", "ok", "b") == Check("a", "ok", "b")
