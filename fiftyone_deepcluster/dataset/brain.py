@@ -97,13 +97,14 @@ def lay_out(vectors: NDArray[np.float32], seed: int = 51) -> NDArray[np.float32]
 
 def _umap(vectors: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
     import numpy as np
-    from umap import UMAP
 
-    layout = UMAP(n_components=2, n_neighbors=min(_NEIGHBOURS, len(vectors) - 1), random_state=seed, n_jobs=1)
     with warnings.catch_warnings():
-        # images that are all alike give a graph without a spectral layout; UMAP starts at random then
-        warnings.filterwarnings("ignore", module="umap")
-        warnings.filterwarnings("ignore", module="sklearn")
+        # UMAP tells of TensorFlow, which nothing here needs, and of images that are all alike, whose
+        # layout it then starts at random
+        warnings.simplefilter("ignore")
+        from umap import UMAP
+
+        layout = UMAP(n_components=2, n_neighbors=min(_NEIGHBOURS, len(vectors) - 1), random_state=seed, n_jobs=1)
         return np.asarray(layout.fit_transform(vectors), np.float32)
 
 

@@ -100,10 +100,13 @@ def clear_remains(dataset: fo.Dataset, key: str) -> None:
 
 @contextmanager
 def opened(dataset: fo.Dataset, names: FieldNames) -> Iterator[None]:
-    """Declare a run's fields, and withdraw them where the block fails."""
-    run_store(dataset).set(f"open:{names.key}", {"patches_field": names.patches_field})
+    """Declare a run's fields, and withdraw them where the block fails.
+
+    A note outlives the process, so that what a killed one left can be told from a person's fields.
+    """
+    declare(dataset, names)
     try:
-        declare(dataset, names)
+        run_store(dataset).set(f"open:{names.key}", {"patches_field": names.patches_field})
         yield
     except BaseException:
         _withdraw(dataset, names)

@@ -141,9 +141,15 @@ def declare(dataset: fo.Dataset, names: FieldNames) -> None:
     Undeclared values would make samples unloadable, and fields added from two processes at once
     can be lost, so everything is declared here, in one process. On failure the fields added so far
     are removed again.
+
+    Raises:
+        RunExistsError: one of the fields is there already; nothing was added.
     """
     import fiftyone as fo
 
+    there = [root for root in names.roots() if dataset.get_field(root) is not None]
+    if there:
+        raise RunExistsError(f"{dataset.name!r} already has {', '.join(there)}; choose another key")
     try:
         if names.patches_field is None:
             dataset.add_sample_field(

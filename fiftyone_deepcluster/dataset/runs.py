@@ -139,7 +139,8 @@ class Run:
         paths = self.fields
         samples = flat(self.dataset)
         if self.patches_field is None:
-            chosen = samples.match(ViewField(paths.path("label")).is_in(list(names)))
+            # a plain query uses the label's index, a ViewField expression would read every sample
+            chosen = samples.match({paths.path("label"): {"$in": list(names)}})
             return chosen.sort_by([(paths.path("label"), 1), (paths.path("distance"), 1)])
         chosen = samples.filter_labels(self.patches_field, ViewField(self.key).is_in(list(names)))
         patch = f"{self.patches_field}.{self.key}"

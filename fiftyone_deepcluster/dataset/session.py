@@ -81,7 +81,7 @@ def cluster(
             f"{source.dataset.name!r} already has a run {key!r}; choose another key, or overwrite=True to "
             "replace it"
         )
-    settings = {
+    settings: dict[str, object] = {
         "truth_field": truth_field,
         "embeddings_field": embeddings_field,
         "model": model_name(model),

@@ -72,7 +72,7 @@ def _from_model(source: Source, model: Any) -> list[NDArray[np.float32] | None]:
         return list(source.samples.compute_embeddings(model, skip_failures=True, progress=False))
     whole, field = source.samples._source_collection, source.patches_field
     by_sample = whole.compute_patch_embeddings(model, field, skip_failures=True, progress=False)
-    known = {}
+    known: dict[str, NDArray[np.float32]] = {}
     for sample_id, objects in zip(*whole.values(["id", f"{field}.detections.id"]), strict=True):
         vectors = by_sample.get(sample_id)
         known.update(zip(objects or [], vectors if vectors is not None else [], strict=False))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from fiftyone_deepcluster.dataset.fields import BESIDE, IN_LABEL, FieldNames
 
 if TYPE_CHECKING:
+    import fiftyone as fo
     import numpy as np
     from bson import ObjectId
     from numpy.typing import NDArray

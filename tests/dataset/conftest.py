@@ -1,0 +1,77 @@
+"""Results to write, made by scikit-learn's k-means from real digits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from fiftyone_deepcluster.assignments import cluster_names
+from fiftyone_deepcluster.dataset import stored
+from fiftyone_deepcluster.dataset.fields import FieldNames, declare
+from fiftyone_deepcluster.dataset.sidebar import add_group
+from fiftyone_deepcluster.dataset.source import collect
+from fiftyone_deepcluster.dataset.writing import columns, write
+from fiftyone_deepcluster.fitting import FitResult
+from fiftyone_deepcluster.record import Round, RunRecord, StopReason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SETTINGS: dict[str, object] = {
+    "truth_field": None,
+    "embeddings_field": None,
+    "model": None,
+    "half_precision": False,
+}
+
+
+def kmeans_result(n: int, k: int = 4, rounds: int = 3, errors: dict[int, str] | None = None) -> FitResult:
+    """N digits clustered by k-means as a run of some rounds, each from another seed."""
+    from sklearn.cluster import KMeans
+    from sklearn.datasets import load_digits
+
+    vectors = load_digits().data[:n].astype(np.float32)
+    fits = [KMeans(k, n_init=1, random_state=seed).fit(vectors) for seed in range(rounds)]
+    history = np.stack([fit.labels_ for fit in fits], 1).astype(np.int32)
+    apart = np.sort(fits[-1].transform(vectors), 1).astype(np.float32)
+    labels = history[:, -1].astype(np.int64)
+    losses = np.random.default_rng(0).random((n, rounds)).astype(np.float32)
+    confidence, distance, margin = 1 - apart[:, 0] / apart[:, 1], apart[:, 0], apart[:, 1] - apart[:, 0]
+    for row in errors or {}:
+        labels[row], history[row] = -1, -1
+        for column in (confidence, distance, margin, losses):
+            column[row] = np.nan
+        vectors[row] = 0
+    record = RunRecord(
+        method="frozen",
+        options={"name": "frozen", "n_clusters": k},
+        resolved={"n_clusters": k},
+        rounds=[Round(index=index, clusters_in_use=k) for index in range(rounds)],
+        stop_reason=StopReason.ROUNDS_DONE,
+        n_images=n - len(errors or {}),
+        n_failed=len(errors or {}),
+        n_clusters=k,
+    )
+    return FitResult(labels, confidence, distance, margin, vectors, history, losses, errors or {}, record)
+
+
+@pytest.fixture
+def stored_run() -> Callable[..., FitResult]:
+    """Write a k-means result to a collection as a run, without fitting; returns the result."""
+
+    def make(samples: object, key: str = "dc", k: int = 4, **settings: object) -> FitResult:
+        source = collect(samples)
+        names = FieldNames(key, source.patches_field)
+        result = kmeans_result(len(source), k)
+        declare(source.dataset, names)
+        write(source, names, columns(result, cluster_names(k)))
+        add_group(source.dataset, names)
+        header = stored.Header(
+            "frozen", result.record.options, {**SETTINGS, **settings}, source.patches_field, len(source)
+        )
+        stored.register(source, key, header, result.record)
+        return result
+
+    return make
