@@ -156,14 +156,18 @@ class Field:
     Args:
         centers: (K, D) float32, K >= 1.
         skip: (K,) bool, centres that are not there.
+        shift: (D,) a point near all of them; by default their mean.
     """
 
-    def __init__(self, centers: torch.Tensor, skip: torch.Tensor | None = None) -> None:
+    def __init__(
+        self, centers: torch.Tensor, skip: torch.Tensor | None = None, shift: torch.Tensor | None = None
+    ) -> None:
         import torch
 
-        self.shift = centers.mean(dim=0)
+        self.shift = centers.mean(dim=0) if shift is None else shift
         self.centers = centers - self.shift
         offset = self.centers.square().sum(dim=1)
+        self.largest = offset.max()
         if skip is not None:
             offset = offset.masked_fill(skip, float("inf"))
         # A column of ones beside the vectors adds the offset within the product.
@@ -188,9 +192,13 @@ class Field:
             torch.mm(padded, self._weights, out=scores)
         return padded[:, :-1], scores
 
-    def nearest(self, rows: torch.Tensor) -> torch.Tensor:
-        """(B,) int64, the nearest centre of each vector of a chunk (B, D)."""
-        return _place_of_least(self.scores(rows)[1])
+    def two_nearest(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Nearest centre of each vector of a chunk (B, D), its score, and the second least score."""
+        _, scores = self.scores(rows)
+        own = _place_of_least(scores)
+        least = scores.gather(1, own[:, None])[:, 0]
+        scores.scatter_(1, own[:, None], float("inf"))
+        return own, least, scores.amin(dim=1)
 
     def two(
         self, rows: torch.Tensor, labels: torch.Tensor | None = None

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fiftyone_deepcluster.clusterers.geometry import Field, chunks, nearest_two, sums
+from fiftyone_deepcluster.clusterers.bounds import Assigner
+from fiftyone_deepcluster.clusterers.geometry import nearest_two, sums
 
 if TYPE_CHECKING:
     import torch
@@ -48,9 +49,10 @@ def lloyd(vectors: torch.Tensor, centers: torch.Tensor, schedule: Schedule) -> t
     import torch
 
     generator = torch.Generator().manual_seed(schedule.seed)
+    assigner = Assigner(vectors, centers.mean(dim=0))
     last = torch.full((len(vectors),), -1, device=vectors.device)
     for iteration in range(schedule.iterations):
-        labels = _assign(vectors, centers)
+        labels = assigner.assign(centers)
         counts = torch.bincount(labels, minlength=len(centers))
         centers = sums(vectors, labels, len(centers)) / counts.clamp_min(1)[:, None]
         split_for_empty(centers, counts, generator)
@@ -60,14 +62,6 @@ def lloyd(vectors: torch.Tensor, centers: torch.Tensor, schedule: Schedule) -> t
             return centers, iteration + 1
         last = labels
     return centers, schedule.iterations
-
-
-def _assign(vectors: torch.Tensor, centers: torch.Tensor) -> torch.Tensor:
-    import torch
-
-    field = Field(centers)
-    parts = chunks(len(vectors), len(centers), vectors.device)
-    return torch.cat([field.nearest(vectors[rows]) for rows in parts])
 
 
 def settle(vectors: torch.Tensor, centers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

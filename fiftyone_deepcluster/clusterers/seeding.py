@@ -10,7 +10,8 @@ if TYPE_CHECKING:
 Start = Literal["kmeans++", "sample"]
 
 # k-means++ looks at this many vectors a cluster, and draws in this many rounds at most.
-_SEEN_PER_CLUSTER = 32
+_SEEN_PER_CLUSTER = 16
+_SEEN = 16_384
 _DRAWS = 64
 
 
@@ -18,7 +19,7 @@ def first_centers(vectors: torch.Tensor, n_clusters: int, start: Start, seed: in
     """(K, D) vectors to begin with: rows of ``vectors`` (N, D), N >= K.
 
     ``kmeans++`` (Arthur and Vassilvitskii 2007) draws each centre with probability proportional to the
-    squared distance from those drawn before, among 32 vectors a cluster. Up to 64 clusters it draws one by
+    squared distance from those drawn before, among 16 vectors (16,384 at least) a cluster. Up to 64 clusters it draws one by
     one; beyond, in 64 batches, as k-means|| does (Bahmani et al. 2012). It costs less than an iteration.
     """
     import torch
@@ -28,22 +29,22 @@ def first_centers(vectors: torch.Tensor, n_clusters: int, start: Start, seed: in
     order = torch.randperm(len(vectors), generator=generator)
     if start == "sample":
         return vectors[order[:n_clusters].to(vectors.device)].clone()
-    seen = vectors[order[: _SEEN_PER_CLUSTER * n_clusters].to(vectors.device)]
+    seen = vectors[order[: max(_SEEN_PER_CLUSTER * n_clusters, _SEEN)].to(vectors.device)]
     return _plus_plus(seen, n_clusters, generator)
 
 
 def _plus_plus(vectors: torch.Tensor, n_clusters: int, generator: torch.Generator) -> torch.Tensor:
     import torch
 
-    from fiftyone_deepcluster.clusterers.geometry import nearest_two
-
+    centred = vectors - vectors.mean(dim=0)
+    squares = centred.square().sum(dim=1)
     batch = -(-n_clusters // _DRAWS)
-    chosen = torch.randint(len(vectors), (1,), generator=generator)
+    chosen = fresh = torch.randint(len(vectors), (1,), generator=generator)
     distance = torch.full((len(vectors),), float("inf"))
-    fresh = chosen
     while len(chosen) < n_clusters:
-        _, new, _ = nearest_two(vectors, vectors[fresh.to(vectors.device)])
-        distance = torch.minimum(distance, new.cpu())
+        there = fresh.to(vectors.device)
+        new = torch.addmm(squares[there], centred, centred[there].T, alpha=-2).amin(dim=1) + squares
+        distance = torch.minimum(distance, new.clamp_min_(0.0).cpu())
         distance[chosen] = 0.0
         fresh = _draw(distance, min(batch, n_clusters - len(chosen)), generator, chosen)
         chosen = torch.cat([chosen, fresh])
