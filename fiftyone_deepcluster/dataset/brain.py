@@ -71,6 +71,8 @@ def rename_brain_runs(dataset: fo.Dataset, old: FieldNames, new: FieldNames) -> 
         config = dataset.get_brain_info(new.sim_key).config
         config.embeddings_field = new.path("embedding")[len(new.prefix) :]
         BrainMethod.update_run_config(dataset, new.sim_key, config)
+        # an index loaded before knows the old name
+        dataset._brain_cache.pop(new.sim_key, None)
 
 
 def refresh_map(dataset: fo.Dataset, names: FieldNames) -> None:
@@ -104,7 +106,9 @@ def _umap(vectors: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
         warnings.simplefilter("ignore")
         from umap import UMAP
 
-        layout = UMAP(n_components=2, n_neighbors=min(_NEIGHBOURS, len(vectors) - 1), random_state=seed, n_jobs=1)
+        layout = UMAP(
+            n_components=2, n_neighbors=min(_NEIGHBOURS, len(vectors) - 1), random_state=seed, n_jobs=1
+        )
         return np.asarray(layout.fit_transform(vectors), np.float32)
 
 

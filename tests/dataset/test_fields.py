@@ -82,7 +82,9 @@ def test_half_precision(make_digits):
     dataset, result = make_digits(8), kmeans_result(8)
     write_result(dataset, result, half_precision=True)
     assert dataset.first().dc_embedding.dtype == np.float16
-    np.testing.assert_array_equal(np.stack(dataset.values("dc_embedding")), result.embeddings.astype(np.float16))
+    np.testing.assert_array_equal(
+        np.stack(dataset.values("dc_embedding")), result.embeddings.astype(np.float16)
+    )
 
 
 def test_unreadable_image_has_its_error_and_nothing_else(make_digits):
@@ -90,7 +92,10 @@ def test_unreadable_image_has_its_error_and_nothing_else(make_digits):
     write_result(dataset, result)
     sample = dataset.skip(3).first()
     assert sample.dc_error == "cut short"
-    for field in ("dc", *(f"dc_{name}" for name in ("embedding", "round_labels", "changes", "stability", "loss"))):
+    for field in (
+        "dc",
+        *(f"dc_{name}" for name in ("embedding", "round_labels", "changes", "stability", "loss")),
+    ):
         assert sample[field] is None
     assert dataset.count("dc.label") == 9
     assert dataset.count("dc_error") == 1
@@ -134,7 +139,10 @@ def test_patches_hold_plain_attributes(make_digits):
     write_result(chosen, result, names)
     assert dataset.count("objects.detections.dc") == 7
     found = dict(
-        zip(*dataset.values(["objects.detections.id", "objects.detections.dc_cluster"], unwind=True), strict=True)
+        zip(
+            *dataset.values(["objects.detections.id", "objects.detections.dc_cluster"], unwind=True),
+            strict=True,
+        )
     )
     assert [found[name] for name in chosen.values("id")] == result.labels.tolist()
     dataset.reload()
@@ -216,7 +224,7 @@ def test_declaring_halfway_leaves_nothing(make_digits):
     dataset = make_digits(3)
     schema = list(dataset.get_field_schema())
     # MongoDB refuses the label's index where another index bears its name: the last step of declaring
-    dataset._sample_collection.create_index([("filepath", -1)], name="dc.label")
+    dataset._sample_collection.create_index([("filepath", -1)], name="dc.label_1")
     with pytest.raises(Exception, match=r"dc\.label"):
         declare(dataset, NAMES)
     assert list(dataset.get_field_schema()) == schema

@@ -18,7 +18,9 @@ def dataset(make_digits):
 
 
 def test_a_run_as_it_goes(dataset):
-    entry = Round(index=0, loss=1.5, clusters_in_use=9, largest_share=0.25, seconds={"train": 2.0, "embed": 1.0})
+    entry = Round(
+        index=0, loss=1.5, clusters_in_use=9, largest_share=0.25, seconds={"train": 2.0, "embed": 1.0}
+    )
     with lock.acquire(dataset, "dc"):
         observer = live.LiveObserver(dataset, "dc", "deepcluster", 4)
         assert isinstance(observer, Observer)

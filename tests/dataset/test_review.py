@@ -164,7 +164,9 @@ def test_patches(make_digits, stored_run):
     dataset = make_digits(8)
     for sample in dataset.iter_samples(autosave=True):
         boxes = [[0, 0, 0.5, 1], [0.5, 0, 0.5, 1]]
-        sample["objects"] = fo.Detections(detections=[fo.Detection(label="half", bounding_box=b) for b in boxes])
+        sample["objects"] = fo.Detections(
+            detections=[fo.Detection(label="half", bounding_box=b) for b in boxes]
+        )
     stored_run(dataset.to_patches("objects"))
     before = values(dataset)
     edits = review(dataset, "dc")
@@ -175,7 +177,9 @@ def test_patches(make_digits, stored_run):
     )
     assert edits.label_cluster("both", "label", "x").n_kept == counts["cluster-00"] + counts["cluster-01"]
     edits.label_cluster("both", "label", "x", overwrite=True)
-    assert dataset.count_values("objects.detections.label")["x"] == counts["cluster-00"] + counts["cluster-01"]
+    assert (
+        dataset.count_values("objects.detections.label")["x"] == counts["cluster-00"] + counts["cluster-01"]
+    )
     edits.label_cluster("both", "mine", "y")
     assert dataset.count_values("objects.detections.mine")["y"] == counts["cluster-00"] + counts["cluster-01"]
     assert edits.run.cluster_view("both").count() == counts["cluster-00"] + counts["cluster-01"]
