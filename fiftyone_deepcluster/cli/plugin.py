@@ -82,9 +82,9 @@ def find_source() -> Source:
     repository = Path(fiftyone_deepcluster.__file__).resolve().parents[1]
     if (repository / "fiftyone.yml").is_file():
         return Source(repository, is_checkout=True)
-    for file in metadata.files(DISTRIBUTION) or ():
-        if file.parts[-3:] == (*_SHARED.parts, "fiftyone.yml"):
-            return Source(Path(str(file.locate())).resolve().parent, is_checkout=False)
+    for folder in (*_recorded_folders(), repository / _SHARED):  # the latter: pip install --target
+        if (folder / "fiftyone.yml").is_file():
+            return Source(folder, is_checkout=False)
     raise PluginError(
         f"{DISTRIBUTION} is installed without its fiftyone.yml; reinstall it: pip install --force-reinstall "
         f"--no-deps {DISTRIBUTION}"
@@ -147,6 +147,13 @@ def is_ours(place: Path) -> bool:
         return not place.exists() or _name_in(place / "fiftyone.yml") == PLUGIN_NAME
     entry = place / "__init__.py"
     return entry.is_file() and entry.read_text() == _STUB
+
+
+def _recorded_folders() -> list[Path]:
+    """Where the installer says that it put the wheel's data files."""
+    files = metadata.files(DISTRIBUTION) or ()
+    wanted = (*_SHARED.parts, "fiftyone.yml")
+    return [Path(str(file.locate())).resolve().parent for file in files if file.parts[-3:] == wanted]
 
 
 def _write_stub(place: Path, shared: Path) -> None:

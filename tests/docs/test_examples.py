@@ -1,0 +1,41 @@
+"""Every example runs, and leaves what it promises."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+_PICTURES = {"quickstart.py": ("clusters.png", "rounds.png")}
+
+
+@pytest.fixture
+def run(fiftyone_home, tmp_path):
+    """Call it with an example's name: a copy of it runs, so that the checkout stays clean."""
+
+    def call(name):
+        copy = tmp_path / name
+        copy.write_bytes((EXAMPLES / name).read_bytes())
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", str(copy)],
+            capture_output=True, text=True, timeout=550, check=False, cwd=tmp_path, env=os.environ.copy(),
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout, tmp_path / "output"
+
+    return call
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.py")))
+def test_example_runs_and_leaves_its_pictures(name, run):
+    said, output = run(name)
+
+    assert "cluster-00" in said
+    for picture in _PICTURES.get(name, ()):
+        with Image.open(output / picture) as image:
+            low, high = image.convert("L").getextrema()
+            assert min(image.size) > 200
+            assert high - low > 100

@@ -1,0 +1,106 @@
+"""Files that must say the same thing as another file."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+import fiftyone_deepcluster
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def project():
+    return tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+
+
+def _requirements(lines):
+    return {str(Requirement(line)) for line in lines if line.strip() and not line.startswith("#")}
+
+
+def test_requirements_txt_asks_for_what_the_package_asks_for(project):
+    lines = (REPOSITORY / "requirements.txt").read_text().splitlines()
+
+    assert _requirements(lines) == _requirements(project["dependencies"])
+
+
+def test_one_version_everywhere(project):
+    plugin = yaml.safe_load((REPOSITORY / "fiftyone.yml").read_text())
+
+    assert project["version"] == plugin["version"] == fiftyone_deepcluster.__version__
+
+
+def test_the_licence_is_the_one_named(project):
+    assert project["license"] == "Apache-2.0"
+    assert "Apache License\n                           Version 2.0" in (REPOSITORY / "LICENSE").read_text()
+
+
+def test_every_skill_is_declared_and_has_what_fiftyone_reads():
+    declared = yaml.safe_load((REPOSITORY / "fiftyone.yml").read_text())["skills"]
+
+    assert sorted(declared) == sorted(path.name for path in (REPOSITORY / "skills").iterdir())
+    for name in declared:
+        _, frontmatter, body = (REPOSITORY / "skills" / name / "SKILL.md").read_text().split("---\n", 2)
+        metadata = yaml.safe_load(frontmatter)
+        assert metadata["name"] == name
+        assert metadata["description"]
+        assert metadata["category"]
+        assert body.strip()
+
+
+def test_a_skill_names_only_what_exists():
+    """Operators, functions and commands of this project that a skill's text mentions."""
+    plugin = yaml.safe_load((REPOSITORY / "fiftyone.yml").read_text())
+    for path in (REPOSITORY / "skills").glob("*/SKILL.md"):
+        text = path.read_text()
+        assert set(re.findall(r"@deepcluster/clustering/(\w+)", text)) <= {
+            *plugin["operators"],
+            *plugin["panels"],
+        }
+        assert set(re.findall(r"\bfdc\.(\w+)", text)) <= set(fiftyone_deepcluster.__all__)
+
+
+@pytest.mark.parametrize("target", ["help", "demo", "test", "check", "bench NAME=loop", "clean"])
+def test_make_knows_its_targets(target, tmp_path):
+    done = subprocess.run(
+        ["make", "-n", *target.split(), f"VENV={tmp_path / 'venv'}", f"PYTHON={sys.executable}"],
+        cwd=REPOSITORY, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_wheel_carries_what_registering_needs(tmp_path):
+    """Built from a copy, put somewhere else, and found by the code that runs from there."""
+    source = tmp_path / "source"
+    for folder in ("fiftyone_deepcluster", "skills"):
+        shutil.copytree(REPOSITORY / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "fiftyone.yml", "README.md", "LICENSE"):
+        shutil.copy(REPOSITORY / name, source)
+    site = tmp_path / "site"
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*install, "--target", str(site), str(source)], check=True, cwd=tmp_path)
+    program = (
+        "from fiftyone_deepcluster.cli.plugin import find_source, install_plugin; import pathlib;"
+        "source = find_source(); assert not source.is_checkout, source;"
+        "print(install_plugin(pathlib.Path('plugins'), source).resolve())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env={"PYTHONPATH": str(site)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+
+    place = Path(done.stdout.strip())
+    assert yaml.safe_load((place / "fiftyone.yml").read_text())["py_entry"] == "__init__.py"
+    assert (place / "skills" / "deep-clustering" / "SKILL.md").is_file()
