@@ -80,30 +80,27 @@ class KMeans(Clusterer):
     def _run(
         self, vectors: torch.Tensor, seen: torch.Tensor, n_clusters: int, seed: int, warm: torch.Tensor | None
     ) -> Clustering:
-        import torch
-
         from fiftyone_deepcluster.clusterers.faiss_kmeans import faiss_lloyd
         from fiftyone_deepcluster.clusterers.lloyd import Schedule, lloyd
         from fiftyone_deepcluster.clusterers.seeding import first_centers
 
+        iterate = faiss_lloyd if self.backend == "faiss" else lloyd
         schedule = Schedule(self.iterations, self.tolerance, self.spherical, seed)
         start = first_centers(seen, n_clusters, self.start, seed) if warm is None else warm
-        if self.spherical:
-            start = torch.nn.functional.normalize(start, dim=1)
-        iterate = faiss_lloyd if self.backend == "faiss" else lloyd
-        centers, iterations = iterate(seen, start, schedule)
+        centers, iterations = iterate(seen, self._directions(start), schedule)
         return self._finish(vectors, centers, iterations)
 
-    def _finish(self, vectors: torch.Tensor, centers: torch.Tensor, iterations: int) -> Clustering:
+    def _directions(self, centers: torch.Tensor) -> torch.Tensor:
         import torch
 
+        return torch.nn.functional.normalize(centers, dim=1) if self.spherical else centers
+
+    def _finish(self, vectors: torch.Tensor, centers: torch.Tensor, iterations: int) -> Clustering:
         from fiftyone_deepcluster.clusterers.geometry import confidence_of, means
         from fiftyone_deepcluster.clusterers.lloyd import settle
 
         labels, first, second = settle(vectors, centers)
-        final = means(vectors, labels, int(labels.max()) + 1)
-        if self.spherical:
-            final = torch.nn.functional.normalize(final, dim=1)
+        final = self._directions(means(vectors, labels, int(labels.max()) + 1))
         return Clustering(
             labels=labels.cpu(),
             centers=final,

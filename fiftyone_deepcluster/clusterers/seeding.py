@@ -19,8 +19,9 @@ def first_centers(vectors: torch.Tensor, n_clusters: int, start: Start, seed: in
     """(K, D) vectors to begin with: rows of ``vectors`` (N, D), N >= K.
 
     ``kmeans++`` (Arthur and Vassilvitskii 2007) draws each centre with probability proportional to the
-    squared distance from those drawn before, among 16 vectors (16,384 at least) a cluster. Up to 64 clusters it draws one by
-    one; beyond, in 64 batches, as k-means|| does (Bahmani et al. 2012). It costs less than an iteration.
+    squared distance from those drawn before, among 16 vectors a cluster (16,384 at least). Up to 64 clusters
+    it draws one by one; beyond, in 64 batches, as k-means|| does (Bahmani et al. 2012). It costs about as much
+    as an iteration.
     """
     import torch
 
