@@ -70,7 +70,8 @@ class Compute:
         from accelerate.utils import broadcast
 
         for tensor in tensors:
-            tensor.copy_(broadcast(tensor.contiguous(), from_process=0))
+            values = tensor.detach()  # parameters too may be written in place this way
+            values.copy_(broadcast(values.contiguous(), from_process=0))
 
 
 def choose(device: str, precision: str) -> Compute:
@@ -82,8 +83,9 @@ def choose(device: str, precision: str) -> Compute:
     import torch
     from accelerate import PartialState
 
-    state = PartialState()
-    chosen = _device(device, state.device)
+    # Without a GPU accelerate has to be told that its processes are to talk over the CPU.
+    state = PartialState(cpu=not torch.cuda.is_available())
+    chosen = _device(device, state.local_process_index)
     dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
     if precision == "auto":
         fast = chosen.type == "cuda" and torch.cuda.is_bf16_supported()
@@ -95,11 +97,11 @@ def choose(device: str, precision: str) -> Compute:
     return Compute(chosen, dtype, state.process_index, state.num_processes)
 
 
-def _device(name: str, best: torch.device) -> torch.device:
+def _device(name: str, local_rank: int) -> torch.device:
     import torch
 
     if name == "auto":
-        return best
+        return torch.device("cuda", local_rank) if torch.cuda.is_available() else torch.device("cpu")
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise OptionsError(

@@ -16,11 +16,16 @@ SMALL_SIDE = 64
 
 
 class SmallNet(nn.Module):
-    """Convolutions of 3 x 3, batch norm and ReLU, halved twice, averaged over space."""
+    """Convolutions of 3 x 3 with batch norm and ReLU, halved twice, then a coarse grid and a linear layer.
 
-    relu_before_head = False
+    The grid keeps where things are: random convolutions averaged over all of space say little of an image,
+    on a 3 x 3 grid enough for the first clusters to be of use. As in DeepCluster the features come before
+    the last ReLU; batch norm keeps each of them alive when the head is new.
+    """
 
-    def __init__(self, channels: int, width: int, size: int) -> None:
+    relu_before_head = True
+
+    def __init__(self, channels: int, size: int, *, width: int, grid: int, dim: int) -> None:
         super().__init__()
         widths = [width, width, 2 * width, 2 * width, 4 * width]
         if size > SMALL_SIDE // 2:
@@ -29,17 +34,20 @@ class SmallNet(nn.Module):
         for i, (before, after) in enumerate(pairwise([channels, *widths])):
             if i in (2, 4, 5):
                 layers.append(nn.MaxPool2d(2))
-            layers += [
-                nn.Conv2d(before, after, 3, padding=1, bias=False),
-                nn.BatchNorm2d(after),
-                nn.ReLU(inplace=True),
-            ]
-        self.layers = nn.Sequential(*layers)
-        self.dim = widths[-1]
+            convolution = nn.Conv2d(before, after, 3, padding=1, bias=False)
+            layers += [convolution, nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
+        self.layers = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(grid))
+        for layer in self.layers:
+            if isinstance(layer, nn.Conv2d):
+                nn.init.normal_(layer.weight, 0.0, math.sqrt(2.0 / (9 * layer.out_channels)))
+        self.full = nn.Linear(widths[-1] * grid * grid, dim, bias=False)
+        self.norm = nn.BatchNorm1d(dim)
+        self.dim = dim
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W) -> (B, 4 width)."""
-        return self.layers(images).mean(dim=(2, 3))  # type: ignore[no-any-return]
+        """(B, C, H, W) -> (B, dim), signed."""
+        # Batch norm in float32: its differences of near numbers are what the clusters are made of.
+        return self.norm(self.full(self.layers(images).flatten(1)).float())  # type: ignore[no-any-return]
 
 
 class AlexNetBN(nn.Module):

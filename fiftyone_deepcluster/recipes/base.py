@@ -32,13 +32,13 @@ SMALL_SIDE = 64
 
 
 def choose_side(side: int) -> int:
-    """The side in pixels at which networks see images of ``side`` pixels: 28..64 as they are, else 224.
+    """The side in pixels at which networks see images of ``side`` pixels: 16..64 as they are, else 224.
 
-    Tiny images grow to 28, so that a network can halve them twice; small ones go up to a multiple of 4.
+    Tiny images grow to 16, so that a network can halve them twice; small ones go up to a multiple of 4.
     """
     if side > SMALL_SIDE:
         return 224
-    return max(28, math.ceil(side / 4) * 4)
+    return max(16, math.ceil(side / 4) * 4)
 
 
 @dataclass(frozen=True)

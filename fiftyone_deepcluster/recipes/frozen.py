@@ -78,6 +78,7 @@ class Frozen(Options):
                 sampler=Shuffled(),
                 n_clusters=self.n_clusters,
                 n_pseudo=None,
+                fine_rounds=None,
                 epochs=0,
                 seed=self.seed,
             )

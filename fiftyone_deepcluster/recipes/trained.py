@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.networks.base import Network
     from fiftyone_deepcluster.optimise import Training
 
+SMALL_BATCH, LARGE_BATCH = 128, 256
+"""Images in a batch up to 64 pixels, and above (the papers')."""
+
 AugmentName = Literal["auto", "none", "affine", "affine-flip", "crop-flip"]
 
 
@@ -36,8 +40,21 @@ class Trained(Options):
     pseudo_clusters: int | None = Field(
         None, ge=2, description="Pseudo-classes that the network is taught; empty: a multiple of n_clusters."
     )
+    fine_rounds: int | None = Field(
+        None,
+        ge=0,
+        description="Rounds taught on pseudo_clusters; later ones on n_clusters. Empty: the method's own choice.",
+    )
     epochs: int = Field(1, ge=1, le=1000, description="Passes over the images in a round.")
-    batch_size: int = Field(256, ge=2, le=65_536, description="Images in a batch.")
+    min_steps: int = Field(
+        60,
+        ge=0,
+        description="Batches in a round at least: few images are passed over more often than epochs says.",
+        json_schema_extra=ADVANCED,
+    )
+    batch_size: int | None = Field(
+        None, ge=2, le=65_536, description="Images in a batch; empty: 128 up to 64 pixels, else 256."
+    )
     learning_rate: float = Field(0.05, gt=0, le=100, description="Of the trunk; the peak where it cycles.")
     head_learning_rate: float | None = Field(
         None, gt=0, le=100, description="Of the head; empty: the trunk's.", json_schema_extra=ADVANCED
@@ -95,7 +112,17 @@ class Trained(Options):
             ("affine" if small else "crop-flip") if self.augmentation == "auto" else self.augmentation
         )
         front = self.front or ("imagenet" if self.weights else chosen.front)
-        return self.settled(facts, trunk=chosen, augmentation=augmentation, front=front, **values)
+        batch = self.batch_size or (SMALL_BATCH if small else LARGE_BATCH)
+        epochs = max(self.epochs, math.ceil(self.min_steps * batch / facts.n))
+        return self.settled(
+            facts,
+            trunk=chosen,
+            augmentation=augmentation,
+            front=front,
+            epochs=epochs,
+            batch_size=batch,
+            **values,
+        )
 
     def build(self) -> Parts:
         """See ``Options.build``."""
@@ -113,13 +140,14 @@ class Trained(Options):
                 sampler=UniformOverClusters() if self.sampling == "uniform" else Shuffled(),
                 n_clusters=self.n_clusters,
                 n_pseudo=self.pseudo_clusters,
+                fine_rounds=self.fine_rounds,
                 epochs=self.epochs,
                 seed=self.seed,
             )
         )
         stopping = () if self.stop_nmi is None else (Agreement(self.stop_nmi),)
         lesson = Lesson(task, CrossEntropy(self.smoothing), self.make_augment(), self.training(), stopping)
-        return Parts(self.make_network(), lesson, self.batch_size)
+        return Parts(self.make_network(), lesson, self.batch_size or LARGE_BATCH)
 
     def training(self) -> Training:
         """SGD with momentum at a constant rate, for the whole run."""

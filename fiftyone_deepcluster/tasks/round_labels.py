@@ -36,6 +36,7 @@ class RoundLabelsParts:
         sampler: which images an epoch draws.
         n_clusters: clusters of the result; None where the clusterer finds the number.
         n_pseudo: pseudo-classes that the network is taught; None: the clusters themselves.
+        fine_rounds: rounds taught on the pseudo-classes; later ones on the clusters. None: all of them.
         epochs: passes over the images a round; 0: nothing is learnt.
         seed: of everything drawn here.
     """
@@ -46,6 +47,7 @@ class RoundLabelsParts:
     sampler: Sampler
     n_clusters: int | None
     n_pseudo: int | None
+    fine_rounds: int | None
     epochs: int
     seed: int
 
@@ -87,7 +89,8 @@ class RoundLabels:
         vectors = parts.space.embed(encoding.vectors, derive(parts.seed, "space", self._turn))
         found = self._cluster("clusters", parts.n_clusters, vectors, corpus)
         corpus.observer.advance(1)
-        same = parts.n_pseudo is None or parts.n_pseudo == parts.n_clusters
+        over = parts.fine_rounds is not None and self._turn >= parts.fine_rounds
+        same = over or parts.n_pseudo is None or parts.n_pseudo == parts.n_clusters
         pseudo = found if same else self._cluster("pseudo", parts.n_pseudo, vectors, corpus)
         corpus.observer.advance(1)
         self._pseudo = pseudo.labels
@@ -130,8 +133,7 @@ class RoundLabels:
     def _assignment(self, found: Clustering, pseudo: Clustering, vectors: torch.Tensor) -> Assignment:
         geometry = describe(vectors, found.labels)
         scores = {"objective": found.objective, **found.scores}
-        if pseudo is not found:
-            scores["pseudo_clusters"] = float(pseudo.n_clusters)
+        scores["pseudo_clusters"] = float(pseudo.n_clusters)
         return Assignment(
             labels=found.labels.numpy(),
             confidence=found.confidence.float().numpy(),

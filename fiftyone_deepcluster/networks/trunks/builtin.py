@@ -15,19 +15,22 @@ if TYPE_CHECKING:
 
 @TRUNKS.register
 class Small(Trunk):
-    """Five 3 x 3 convolutions with batch norm, for images of 64 pixels and less."""
+    """Five 3 x 3 convolutions with batch norm and a linear layer, for images of 64 pixels and less."""
 
     name: Literal["small"] = "small"
     width: int = Field(
-        32, ge=4, le=512, description="Channels of the first convolutions; later ones have 2 and 4 times."
+        32, ge=4, le=512, description="Channels of the first convolutions; later ones 2 and 4 times."
     )
+    grid: int = Field(3, ge=1, le=8, description="Cells per side that the last maps are averaged to.")
+    dim: int = Field(128, ge=8, le=4096, description="Features of an image.")
 
     def build(self, channels: int, size: int, weights: str | None) -> nn.Module:
         """See ``Trunk.build``."""
         from fiftyone_deepcluster.networks.modules import SmallNet
         from fiftyone_deepcluster.networks.weights import load_file
 
-        return load_file(SmallNet(channels, self.width, size), weights, "small")
+        body = SmallNet(channels, size, width=self.width, grid=self.grid, dim=self.dim)
+        return load_file(body, weights, "small")
 
     @property
     def front(self) -> FrontName:

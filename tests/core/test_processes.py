@@ -1,0 +1,51 @@
+"""One job in two processes, as torchrun starts them: same clusters in both, and as good as one."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+from sklearn.datasets import load_digits
+
+import fiftyone_deepcluster as fdc
+from fiftyone_deepcluster.measures import agreement
+
+SCRIPT = """
+import sys
+import numpy as np
+from accelerate import PartialState
+from sklearn.datasets import load_digits
+import fiftyone_deepcluster as fdc
+
+data = load_digits()
+images = (data.images[:600] * 15.9375).astype(np.uint8)
+options = fdc.DeepCluster(n_clusters=10, pseudo_clusters=20, rounds=3, baselines=False, image_size=16, batch_size=64)
+found = fdc.fit(images, options, run_dir=sys.argv[1])
+state = PartialState()
+assert state.num_processes == 2, state
+np.savez(f"{sys.argv[1]}/rank{state.process_index}.npz", labels=found.labels, embeddings=found.embeddings,
+         losses=found.round_losses)
+state.destroy_process_group()
+"""
+
+
+def test_two_processes_share_one_run(tmp_path):
+    script = tmp_path / "job.py"
+    script.write_text(SCRIPT)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*launch, str(script), str(tmp_path)], capture_output=True, text=True, timeout=500, check=False, env=environment
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    first, second = (np.load(tmp_path / f"rank{rank}.npz") for rank in (0, 1))
+    assert np.array_equal(first["labels"], second["labels"])
+    assert np.array_equal(first["losses"], second["losses"], equal_nan=True)
+    np.testing.assert_allclose(first["embeddings"], second["embeddings"], atol=1e-5)
+    assert np.isfinite(first["losses"]).any(axis=1).mean() > 0.5, "both shares of the images were taught"
+
+    data = load_digits()
+    images = (data.images[:600] * 15.9375).astype(np.uint8)
+    again = fdc.predict(tmp_path, images)
+    assert (again.labels == first["labels"]).mean() > 0.95
+    assert agreement(first["labels"], data.target[:600]).nmi > 0.2
