@@ -12,6 +12,7 @@ from fiftyone_deepcluster.assignments import cluster_names
 from fiftyone_deepcluster.dataset import live, lock, stored
 from fiftyone_deepcluster.dataset.brain import add_brain_runs, remove_brain_runs
 from fiftyone_deepcluster.dataset.fields import FieldNames, check_free, declare, remove
+from fiftyone_deepcluster.dataset.processes import rank, wait_for_all
 from fiftyone_deepcluster.dataset.runs import Run, erase, load_run
 from fiftyone_deepcluster.dataset.sidebar import add_group, remove_group
 from fiftyone_deepcluster.dataset.store import run_store
@@ -79,7 +80,12 @@ class Plan:
 
 
 def execute(plan: Plan) -> Run:
-    """Carry a plan out under the key's lock."""
+    """Carry a plan out under the key's lock.
+
+    Where several processes share the work, the first holds the lock and writes; the others only fit.
+    """
+    if rank():
+        return _follow(plan)
     with lock.acquire(plan.dataset, plan.key) as held:
         clear_remains(plan.dataset, plan.key)
         plan.dataset.reload()
@@ -88,6 +94,17 @@ def execute(plan: Plan) -> Run:
         with _told(observer):
             stop_reason = _fit_and_write(plan, held, observer, replacing)
             observer.finish("cancelled" if stop_reason == StopReason.CANCELLED else "done")
+    wait_for_all()
+    return load_run(plan.dataset, plan.key)
+
+
+def _follow(plan: Plan) -> Run:
+    """What every process but the first does: its share of the fitting, once the folder is prepared."""
+    wait_for_all()
+    replacing = plan.key in stored.keys(plan.dataset)
+    _fit(plan, plan.folder or _folder(plan, replacing), Fanout(plan.observers))
+    wait_for_all()
+    plan.dataset.reload()
     return load_run(plan.dataset, plan.key)
 
 
@@ -187,16 +204,19 @@ def _fit_and_write(
 
 def _prepare_folder(plan: Plan, replacing: bool) -> Path:
     """Where the checkpoint goes; one that another call left there is removed."""
-    dataset, job = plan.dataset, stored.Job(plan.header, plan.source.ids)
-    folder = stored.next_dir(dataset, plan.key) if replacing else stored.run_dir(dataset, plan.key)
-    if plan.folder is not None:
-        folder = plan.folder
-    else:
+    job = stored.Job(plan.header, plan.source.ids)
+    folder = plan.folder or _folder(plan, replacing)
+    if plan.folder is None:
         left = stored.load_job(folder)
         if left is None or not left.same_work(job):
             stored.clean_dir(folder)
     stored.save_job(folder, job)
+    wait_for_all()
     return folder
+
+
+def _folder(plan: Plan, replacing: bool) -> Path:
+    return (stored.next_dir if replacing else stored.run_dir)(plan.dataset, plan.key)
 
 
 def _fit(plan: Plan, folder: Path, observer: Observer) -> FitResult:

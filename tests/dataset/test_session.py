@@ -152,7 +152,7 @@ def test_taken_key_is_refused_and_overwritten_on_request(make_digits):
 def test_view_touches_only_its_samples(make_digits):
     dataset = make_digits(60)
     fdc.cluster(dataset, key="all", **FROZEN)
-    outside = [doc for doc in dataset._sample_collection.find().skip(30)]
+    outside = list(dataset._sample_collection.find().skip(30))
     fdc.cluster(dataset.limit(30), key="dc", **FROZEN)
     assert list(dataset._sample_collection.find().skip(30)) == outside
     assert dataset.count("dc.label") == 30
