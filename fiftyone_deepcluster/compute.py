@@ -88,8 +88,7 @@ def choose(device: str, precision: str) -> Compute:
     chosen = _device(device, state.local_process_index)
     dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
     if precision == "auto":
-        fast = chosen.type == "cuda" and torch.cuda.is_bf16_supported()
-        dtype = torch.bfloat16 if fast else torch.float32
+        dtype = torch.bfloat16 if _has_bfloat16(chosen) else torch.float32
     else:
         dtype = dtypes[precision]
     if dtype == torch.float16 and chosen.type == "cpu":
@@ -109,3 +108,14 @@ def _device(name: str, local_rank: int) -> torch.device:
             "use 'cpu' or 'auto', or install a CUDA build of torch"
         )
     return device
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 in hardware; emulated it would be slower than float32."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    ask = getattr(torch.cpu, "get_capabilities", dict)  # newer torch; older ones stay with float32
+    able = ask()
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 _MAY_CHANGE = ("rounds", "max_minutes", "device", "precision", "baselines")
 """Options that a resumed run may give anew."""
 
+SETTLED_NMI = 0.92
+"""Agreement of the last two rounds from which on clusters count as settled: digits end at .98, clothes at .85."""
+
 
 @dataclass(frozen=True)
 class FitResult:
@@ -242,8 +245,20 @@ def _record(job: _Job, corpus: Corpus, progress: Progress) -> RunRecord:
         n_failed=len(job.store.errors),
         n_clusters=len(np.unique(labels[labels >= 0])),
         environment=environment(corpus),
-        notes=progress.notes,
+        notes=[*progress.notes, *_doubts(progress)],
     )
+
+
+def _doubts(progress: Progress) -> list[str]:
+    """What a reader should know of the clusters before trusting them; judged without any truth."""
+    change = progress.rounds[-1].change if progress.rounds else None
+    if change is None or change.nmi >= SETTLED_NMI or progress.stop_reason == StopReason.CANCELLED:
+        return []
+    return [
+        f"the clusters had not settled: those of the last two rounds agree to NMI {change.nmi:.2f} "
+        f"(settled runs reach {SETTLED_NMI}); look at them as groups, not as classes, and try more rounds, "
+        "another n_clusters or other augmentation"
+    ]
 
 
 def _measure_baselines(job: _Job, record: RunRecord, progress: Progress, first: torch.Tensor | None) -> None:

@@ -27,15 +27,17 @@ class Agreement:
     Attributes:
         nmi: least normalised mutual information with the round before.
         patience: rounds in a row that must reach it.
+        not_before: rounds that must be done first.
     """
 
     nmi: float
     patience: int = 1
+    not_before: int = 0
 
     def check(self, rounds: Sequence[Round]) -> StopReason | None:
         """CONVERGED when the last ``patience`` rounds all agreed."""
         recent = rounds[-self.patience :]
-        if len(recent) < self.patience:
+        if len(recent) < self.patience or len(rounds) < self.not_before:
             return None
         agreed = all(entry.change is not None and entry.change.nmi >= self.nmi for entry in recent)
         return StopReason.CONVERGED if agreed else None

@@ -129,6 +129,8 @@ def _cluster(name: str, vectors: torch.Tensor, bench: Bench, turn: int) -> Clust
     seed = derive(bench.seed, "baseline", name, turn)
     request = ClusterRequest(min(bench.n_clusters, len(vectors)), seed)
     if name == "k-means":
-        return CLUSTERERS.parse({"name": "kmeans", "restarts": 5}).cluster(vectors, request)
+        return CLUSTERERS.parse("kmeans").cluster(vectors, request)
     # The mixture's own seed does not matter much; UMAP's does, so each turn has its own map.
-    return CLUSTERERS.parse("gmm").cluster(SPACES.parse("umap").embed(vectors, seed), request)
+    return CLUSTERERS.parse("gmm").cluster(
+        SPACES.parse({"name": "umap", "epochs": 200}).embed(vectors, seed), request
+    )

@@ -24,7 +24,11 @@ class KMeans(Clusterer):
 
     name: Literal["kmeans"] = "kmeans"
     iterations: int = Field(20, ge=1, description="Iterations at most.")
-    restarts: int = Field(1, ge=1, description="Runs from different starts; the best one is kept.")
+    restarts: int | None = Field(
+        None,
+        ge=1,
+        description="Runs from different starts, the best one kept; empty: 20 for few clusters, 1 for many.",
+    )
     start: Literal["kmeans++", "sample"] = Field(
         "kmeans++", description="First centres: spread out (kmeans++), or images by chance (sample)."
     )
@@ -54,9 +58,13 @@ class KMeans(Clusterer):
         n_clusters = check(vectors, request.n_clusters, "k-means")
         seen = self._sample(vectors, n_clusters, request.seed)
         warm = self._warm_start(vectors, n_clusters, request)
-        # From given centres every run is the same one.
-        seeds = range(request.seed, request.seed + (self.restarts if warm is None else 1))
-        results = (self._run(vectors, seen, n_clusters, seed, warm) for seed in seeds)
+        runs = restarts_for(n_clusters) if self.restarts is None else self.restarts
+        # Last round's centres are one start among others: alone they would keep a poor optimum for ever.
+        starts = [warm, *[None] * (runs - 1)]
+        results = (
+            self._run(vectors, seen, n_clusters, request.seed + turn, start)
+            for turn, start in enumerate(starts)
+        )
         return min(results, key=lambda result: result.objective)
 
     def _sample(self, vectors: torch.Tensor, n_clusters: int, seed: int) -> torch.Tensor:
@@ -108,3 +116,8 @@ class KMeans(Clusterer):
             objective=float(first.double().sum()),
             scores={"iterations": float(iterations)},
         )
+
+
+def restarts_for(n_clusters: int, most: int = 20) -> int:
+    """Starts to try where nobody says: few clusters are cheap and fall into poor optima, many average it out."""
+    return max(1, min(most, 200 // n_clusters))

@@ -161,7 +161,11 @@ class GaussianMixture(Clusterer):
     covariance: Literal["full", "diag", "tied"] = Field(
         "full", description="Shape of clusters: any (full), along the axes (diag), or one for all (tied)."
     )
-    restarts: int = Field(1, ge=1, description="Runs from different starts; the best one is kept.")
+    restarts: int | None = Field(
+        None,
+        ge=1,
+        description="Runs from different starts, the best one kept; empty: 5 for few clusters, 1 for many.",
+    )
     regularisation: float = Field(
         1e-6, ge=0, description="Added to the variances, as a share of the vectors' mean variance."
     )
@@ -200,12 +204,14 @@ class GaussianMixture(Clusterer):
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.mixture import GaussianMixture as Mixture
 
+        from fiftyone_deepcluster.clusterers.kmeans import restarts_for
+
         # The floor is for vectors that are all the same.
         scale = float(points.var(axis=0).mean()) or 1.0
         model = Mixture(
             n_clusters,
             covariance_type=self.covariance,
-            n_init=self.restarts,
+            n_init=restarts_for(n_clusters, 5) if self.restarts is None else self.restarts,
             reg_covar=self.regularisation * scale,
             max_iter=self.iterations,
             random_state=seed,

@@ -16,14 +16,12 @@ SMALL_SIDE = 64
 
 
 class SmallNet(nn.Module):
-    """Convolutions of 3 x 3 with batch norm and ReLU, halved twice, then a coarse grid and a linear layer.
+    """Convolutions of 3 x 3 with batch norm and ReLU, halved twice, then averaged over a grid.
 
-    The grid keeps where things are: random convolutions averaged over all of space say little of an image,
-    on a 3 x 3 grid enough for the first clusters to be of use. As in DeepCluster the features come before
-    the last ReLU; batch norm keeps each of them alive when the head is new.
+    With a grid of one cell the averages are the features. With more cells a linear layer with batch norm
+    follows: the grid keeps where things are, since random convolutions averaged over all of space say too
+    little of an image for its first clusters. As in DeepCluster the features then come before the last ReLU.
     """
-
-    relu_before_head = True
 
     def __init__(self, channels: int, size: int, *, width: int, grid: int, dim: int) -> None:
         super().__init__()
@@ -40,12 +38,13 @@ class SmallNet(nn.Module):
         for layer in self.layers:
             if isinstance(layer, nn.Conv2d):
                 nn.init.normal_(layer.weight, 0.0, math.sqrt(2.0 / (9 * layer.out_channels)))
-        self.full = nn.Linear(widths[-1] * grid * grid, dim, bias=False)
-        self.norm = nn.BatchNorm1d(dim)
-        self.dim = dim
+        self.relu_before_head = grid > 1
+        self.dim = dim if grid > 1 else widths[-1]
+        self.full = nn.Linear(widths[-1] * grid * grid, dim, bias=False) if grid > 1 else nn.Identity()
+        self.norm = nn.BatchNorm1d(dim) if grid > 1 else nn.Identity()
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W) -> (B, dim), signed."""
+        """(B, C, H, W) -> (B, dim), signed where the grid has more than one cell."""
         # Batch norm in float32: its differences of near numbers are what the clusters are made of.
         return self.norm(self.full(self.layers(images).flatten(1)).float())  # type: ignore[no-any-return]
 

@@ -80,7 +80,7 @@ class Options(Part):
     )
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto",
-        description="Of the networks; auto: bfloat16 on a GPU that has it, else float32.",
+        description="Of the networks; auto: bfloat16 where GPU or CPU have it, else float32.",
         json_schema_extra=ADVANCED,
     )
     max_minutes: float | None = Field(

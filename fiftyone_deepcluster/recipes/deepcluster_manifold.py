@@ -21,16 +21,29 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.optimise import Training
 
 
+PSEUDO_FACTOR = 6
+"""Pseudo-classes for each cluster asked for, in the first rounds."""
+
+FINE_ROUNDS = 2
+"""Rounds on pseudo-classes. Taught its own ten clusters from the start, a network confirms their mistakes; taught
+sixty pieces first, the pieces of one thing move together, and the ten clusters found then are better ones."""
+
+
 @RECIPES.register
 class DeepClusterManifold(Trained):
     """DeepCluster with UMAP and a Gaussian mixture in place of k-means: best for small images."""
 
     name: Literal["deepcluster-manifold"] = "deepcluster-manifold"
     rounds: int = Field(
-        4, ge=1, le=100_000, description="Rounds at most: one round clusters and trains once."
+        5, ge=1, le=100_000, description="Rounds at most: one round clusters and trains once."
     )
     epochs: int = Field(3, ge=1, le=1000, description="Passes over the images in a round.")
-    batch_size: int = Field(128, ge=2, le=65_536, description="Images in a batch.")
+    min_steps: int = Field(
+        120,
+        ge=0,
+        description="Batches in a round at least: few images are passed over more often than epochs says.",
+        json_schema_extra=ADVANCED,
+    )
     learning_rate: float = Field(0.003, gt=0, le=100, description="Peak of the cycle in every round.")
     weight_decay: float = Field(
         1e-4, ge=0, le=1, description="Pull of the weights to 0.", json_schema_extra=ADVANCED
@@ -46,7 +59,7 @@ class DeepClusterManifold(Trained):
         json_schema_extra=ADVANCED,
     )
     space: Annotated[Space, PartOf(SPACES)] = Field(
-        default="umap",
+        default={"name": "umap", "epochs": 200},
         validate_default=True,
         description="Change of geometry before clustering.",
         json_schema_extra=ADVANCED,
@@ -58,8 +71,12 @@ class DeepClusterManifold(Trained):
     def resolve(self, facts: Facts) -> DeepClusterManifold:
         """See ``Options.resolve``."""
         small = (self.image_size or facts.side) <= SMALL_SIDE
-        trunk = TRUNKS.parse("small" if small else "resnet18")
-        return self.settle_training(facts, trunk, pseudo_clusters=self.pseudo_clusters or self.n_clusters)
+        trunk = TRUNKS.parse({"name": "small", "grid": 1} if small else "resnet18")
+        pseudo = self.pseudo_clusters
+        if pseudo is None and self.n_clusters is not None:
+            pseudo = max(self.n_clusters, min(PSEUDO_FACTOR * self.n_clusters, facts.n // 20))
+        fine = FINE_ROUNDS if self.fine_rounds is None else self.fine_rounds
+        return self.settle_training(facts, trunk, pseudo_clusters=pseudo, fine_rounds=fine)
 
     def training(self) -> Training:
         """AdamW, one cycle a round."""

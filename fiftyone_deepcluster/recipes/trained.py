@@ -145,7 +145,9 @@ class Trained(Options):
                 seed=self.seed,
             )
         )
-        stopping = () if self.stop_nmi is None else (Agreement(self.stop_nmi),)
+        # Two rounds on the clusters themselves: only then do adjacent rounds speak of the same thing.
+        least = 0 if self.fine_rounds is None else self.fine_rounds + 2
+        stopping = () if self.stop_nmi is None else (Agreement(self.stop_nmi, not_before=least),)
         lesson = Lesson(task, CrossEntropy(self.smoothing), self.make_augment(), self.training(), stopping)
         return Parts(self.make_network(), lesson, self.batch_size or LARGE_BATCH)
 

@@ -21,8 +21,12 @@ class Small(Trunk):
     width: int = Field(
         32, ge=4, le=512, description="Channels of the first convolutions; later ones 2 and 4 times."
     )
-    grid: int = Field(3, ge=1, le=8, description="Cells per side that the last maps are averaged to.")
-    dim: int = Field(128, ge=8, le=4096, description="Features of an image.")
+    grid: int = Field(
+        3, ge=1, le=8, description="Cells per side that the last maps are averaged to; 1: no layer follows."
+    )
+    dim: int = Field(
+        128, ge=8, le=4096, description="Features of an image, where the grid has several cells."
+    )
 
     def build(self, channels: int, size: int, weights: str | None) -> nn.Module:
         """See ``Trunk.build``."""
