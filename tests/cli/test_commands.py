@@ -1,0 +1,127 @@
+"""The other commands, on real datasets."""
+
+import json
+import socket
+import urllib.request
+
+import pytest
+
+import fiftyone_deepcluster
+from fiftyone_deepcluster.cli.launch import ADDRESS, free_port, serving
+
+# frozen pixels in one round, no map: what is tested here is the command, not the method
+_QUICK = (
+    "--method",
+    "frozen",
+    "--n-clusters",
+    "4",
+    "--option",
+    "baselines=false",
+    "--option",
+    "compute_brain=false",
+)
+
+
+def test_version(call):
+    assert call("--version").stdout.strip() == fiftyone_deepcluster.__version__
+
+
+def test_a_dataset_is_clustered_and_the_tables_are_printed(call, make_digits):
+    dataset = make_digits(60, persistent=True)
+
+    done = call("cluster", dataset.name, "--key", "quick", "--truth-field", "ground_truth", *_QUICK)
+
+    assert done.returncode == 0, done.stderr
+    assert "cluster-00" in done.stdout
+    assert "ACC*" in done.stdout
+    dataset.reload()
+    assert set(dataset.distinct("quick.label")) == {f"cluster-0{i}" for i in range(4)}
+
+    again = call("cluster", dataset.name, "--key", "quick", *_QUICK)
+    assert again.returncode == 1
+    assert "quick" in again.stderr
+    assert "Traceback" not in again.stderr
+    assert call("cluster", dataset.name, "--key", "quick", "--overwrite", *_QUICK).returncode == 0
+
+
+def test_a_saved_view_is_clustered_alone(call, make_digits):
+    dataset = make_digits(60, persistent=True)
+    dataset.save_view("first", dataset.limit(30))
+
+    done = call("cluster", dataset.name, "--key", "part", "--view", "first", *_QUICK)
+
+    assert done.returncode == 0, done.stderr
+    dataset.reload()
+    assert dataset.count("part.label") == 30
+
+
+def test_a_folder_becomes_a_lasting_dataset_of_its_name(call, fiftyone_home, digits_dir, tmp_path):
+    import fiftyone as fo
+
+    folder = tmp_path / f"folder-{tmp_path.name}"
+    folder.mkdir()
+    for file in sorted(digits_dir.iterdir())[:40]:
+        (folder / file.name).write_bytes(file.read_bytes())
+    try:
+        for words in (["--key", "one"], ["--key", "two"]):
+            done = call("cluster", str(folder), *words, *_QUICK)
+            assert done.returncode == 0, done.stderr
+        dataset = fo.load_dataset(folder.name)
+        assert dataset.persistent
+        assert len(dataset) == 40
+        assert fiftyone_deepcluster.list_runs(dataset) == ["one", "two"]
+    finally:
+        fo.delete_dataset(folder.name)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["no-such-dataset"], "neither a FiftyOne dataset nor a folder"),
+        (["DATASET", "--view", "nowhere"], "no saved view 'nowhere'"),
+        (["DATASET", "--method", "magic"], "there is no 'magic'"),
+        (["DATASET", "--method", "frozen", "--option", "speed=3"], "no option 'speed'"),
+        (["DATASET", "--option", "rounds"], "is not name=value"),
+        (["DATASET", "--key", "not a name"], "not a name"),
+        (["DATASET", "--resume", "--key", "never"], "never"),
+    ],
+)
+def test_what_cannot_work_is_said_in_one_line(words, says, call, make_digits):
+    dataset = make_digits(20, persistent=True)
+
+    done = call("cluster", *[dataset.name if word == "DATASET" else word for word in words])
+
+    assert done.returncode == 1
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not dataset.list_runs()
+
+
+def test_install_and_uninstall_say_where(call, tmp_path):
+    for words, says in ((["install"], "registered at"), (["install", "--uninstall"], "removed from")):
+        done = call(*words, FIFTYONE_PLUGINS_DIR=str(tmp_path))
+        assert done.returncode == 0, done.stderr
+        assert says in done.stdout
+        assert str(tmp_path) in done.stdout
+
+
+def test_the_apps_server_is_waited_for(fiftyone_home):
+    port = free_port(20_000)
+    with serving(port) as url, urllib.request.urlopen(f"{url}/fiftyone") as answer:
+        assert json.loads(answer.read())["version"]
+    assert free_port(port) == port
+
+
+def test_a_port_in_use_is_passed_over():
+    with socket.socket() as busy:
+        busy.bind((ADDRESS, 0))
+        busy.listen()
+        port = busy.getsockname()[1]
+        assert free_port(port) > port
+
+
+def test_opening_a_dataset_that_is_not_there_is_said_in_one_line(call):
+    done = call("open", "no-such-dataset")
+
+    assert done.returncode == 1
+    assert "fiftyone datasets list" in done.stderr
