@@ -71,6 +71,8 @@ _THIRD_PARTY = (
     r"ignore:No uuidRepresentation is specified:DeprecationWarning",
     # FiftyOne's server declares its GraphQL scalars the old way
     r"ignore:Passing a class to strawberry:DeprecationWarning",
+    # FiftyOne's server imports GraphQL's extensions by their old name
+    r"ignore:importing `Extension` from `strawberry:DeprecationWarning",
 )
 
 

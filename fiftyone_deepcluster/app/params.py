@@ -81,6 +81,8 @@ def parse_call(params: dict[str, Any], dataset: fo.Dataset) -> ClusterCall:
     field = method_field()
     options = parse_part(field.parts, params.get("method"), field.default)
     settings = {name: params[name] for name in SETTINGS if params.get(name)}
+    if "compute_brain" in params:
+        settings["compute_brain"] = bool(params["compute_brain"])
     if options.name != FROZEN:
         # left over in the form from another method
         settings.pop("embeddings_field", None)

@@ -7,7 +7,7 @@ import time
 import fiftyone.operators as foo
 import pytest
 from fiftyone.operators.delegated import DelegatedOperationService
-from fiftyone.operators.executor import ExecutionResult
+from fiftyone.operators.executor import ExecutionError, ExecutionResult
 
 from fiftyone_deepcluster.app import names
 from fiftyone_deepcluster.app.operators import (
@@ -73,28 +73,30 @@ def test_form_tells_how_to_run_a_worker(make_context, digits_dataset):
 
 
 def test_run_from_a_script_with_nothing_but_a_method(plugin, digits_dataset):
-    foo.execute_operator(names.CLUSTER_IMAGES, {"dataset": digits_dataset}, params={"method": FROZEN})
+    foo.execute_operator(
+        names.CLUSTER_IMAGES, {"dataset": digits_dataset}, params={"method": FROZEN, "compute_brain": False}
+    )
     run = load_run(digits_dataset, "dc")
     assert run.record.method == "frozen"
     assert len(digits_dataset.distinct("dc.label")) == 4
 
 
 def test_run_on_a_view_touches_only_the_view(plugin, digits_dataset):
-    ClusterImages()(digits_dataset.limit(60), FROZEN, "part")
+    ClusterImages()(digits_dataset.limit(60), FROZEN, "part", compute_brain=False)
     assert digits_dataset.count("part.label") == 60
 
 
 def test_errors_are_told_before_any_work(plugin, digits_dataset):
-    with pytest.raises(DeepClusterError, match="201"):
+    with pytest.raises(ExecutionError, match="201"):
         ClusterImages()(digits_dataset, {**FROZEN, "n_clusters": 201}, "dc")
     assert not digits_dataset.has_field("dc")
 
 
 def test_progress_and_result_are_shown_in_the_app(make_context, digits_dataset):
-    ctx = make_context(digits_dataset, {"method": FROZEN, "key": "seen"})
+    ctx = make_context(digits_dataset, {"method": FROZEN, "key": "seen", "compute_brain": False})
     messages = [message.body for message in ClusterImages().execute(ctx)]
     shown = [body.params for body in messages if body.operator_uri.endswith("set_progress")]
-    assert shown[0] == {"label": "starting", "progress": 0.0, "variant": None}
+    assert shown[0] == {"label": "starting", "progress": 0.0}
     assert shown[-1]["progress"] == 1.0
     called = requests_of(ctx)
     assert called["set_active_fields"]["fields"] == ["seen"]
@@ -104,7 +106,9 @@ def test_progress_and_result_are_shown_in_the_app(make_context, digits_dataset):
 def test_closing_the_tab_stops_the_run(make_context, make_digits):
     dataset = make_digits(200)
     many = {"name": "deepcluster", "n_clusters": 4, "rounds": 500, "baselines": False}
-    steps = ClusterImages().execute(make_context(dataset, {"method": many, "key": "long"}))
+    steps = ClusterImages().execute(
+        make_context(dataset, {"method": many, "key": "long", "compute_brain": False})
+    )
     for _ in steps:
         state = live.read(dataset).get("long")
         if state is not None and state.round >= 2:
@@ -118,7 +122,7 @@ def test_closing_the_tab_stops_the_run(make_context, make_digits):
 
 def test_a_delegated_run_is_done_by_a_worker(plugin, make_digits):
     dataset = make_digits(120, persistent=True)
-    queued = ClusterImages()(dataset, FROZEN, "later", delegate=True)
+    queued = ClusterImages()(dataset, FROZEN, "later", delegate=True, compute_brain=False)
     assert isinstance(queued, ExecutionResult)
     assert live.read(dataset)["later"].status == "queued"
     DelegatedOperationService().execute_queued_operations(
@@ -292,7 +296,7 @@ def test_form_over_the_wire(app_client, clustered):
 
 
 def test_run_over_the_wire(app_client, digits_dataset):
-    params = {"method": FROZEN, "key": "wire"}
+    params = {"method": FROZEN, "key": "wire", "compute_brain": False}
     answer = ask(app_client, "/operators/execute/generator", digits_dataset, names.CLUSTER_IMAGES, params)
     assert "set_progress" in answer.text
     digits_dataset.reload()

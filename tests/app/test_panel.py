@@ -34,7 +34,7 @@ class Screen:
 
     @property
     def drawn(self):
-        return next(params for uri, params in reversed(self.calls) if uri == "show_panel_output")["outputs"][
+        return next(params for uri, params in reversed(self.calls) if uri == "show_panel_output")["output"][
             "type"
         ]["properties"]
 

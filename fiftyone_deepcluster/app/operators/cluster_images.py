@@ -62,6 +62,13 @@ class ClusterImages(foo.Operator):
         given = ctx.params.get("method")
         _add_fields(inputs, ctx, forms.part_values(field.parts, given, field.default)["name"])
         forms.add_part(inputs, field, given)
+        inputs.bool(
+            "compute_brain",
+            default=True,
+            label="Also make a map and a similarity index",
+            description="For the Embeddings panel and for sorting by similarity.",
+            view=types.SwitchView(),
+        )
         forms.mark(inputs, forms.problems(field.parts, field, given))
         inputs.view("schedule", types.Notice(label="Long runs", description=_HOW_TO_SCHEDULE))
         return shared.form(inputs, "Cluster images")
@@ -91,7 +98,8 @@ class ClusterImages(foo.Operator):
             method: a method's name, or a dict with ``name`` and its options.
             key: name of the run.
             delegate: queue it for a worker.
-            **settings: ``overwrite``, ``truth_field``, ``patches_field``, ``embeddings_field``.
+            **settings: ``overwrite``, ``truth_field``, ``patches_field``, ``embeddings_field``,
+                ``compute_brain``.
 
         Returns:
             FiftyOne's execution result.
@@ -103,7 +111,7 @@ class ClusterImages(foo.Operator):
         if delegate:
             live.queue(samples._dataset, call.key, call.options.name, call.options.rounds)
         return foo.execute_operator(
-            self.uri or names.CLUSTER_IMAGES,
+            names.CLUSTER_IMAGES,
             {"view": samples.view()},
             params=params,
             request_delegation=delegate,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import fiftyone as fo
 
-_NO_CLASSES = {"id", "filepath"}
+_NO_CLASSES = {"id", "filepath", "mask_path"}
 
 
 def class_fields(dataset: fo.Dataset, patches_field: str | None = None) -> list[str]:
@@ -17,24 +17,20 @@ def class_fields(dataset: fo.Dataset, patches_field: str | None = None) -> list[
     """
     import fiftyone as fo
 
+    plain = [fo.StringField, fo.IntField, fo.BooleanField]
     if patches_field:
-        prefix = f"{patches_field}.detections"
-        return [path for path in _labels_of(dataset, prefix) if not _of_a_run(dataset, path.split(".")[-1])]
+        prefix = f"{patches_field}.detections."
+        paths = dataset.get_field_schema(ftype=plain, flat=True)
+        return _of_no_run(dataset, [path for path in paths if path.startswith(prefix)])
     labels = dataset.get_field_schema(embedded_doc_type=fo.Classification)
-    plain = dataset.get_field_schema(ftype=[fo.StringField, fo.IntField, fo.BooleanField])
-    names = [*labels, *(name for name in plain if name not in _NO_CLASSES)]
-    return [name for name in names if not _of_a_run(dataset, name)]
+    return _of_no_run(dataset, [*labels, *dataset.get_field_schema(ftype=plain)])
 
 
 def own_label_fields(dataset: fo.Dataset) -> list[str]:
     """Classification fields that a person owns: no run's."""
     import fiftyone as fo
 
-    return [
-        name
-        for name in dataset.get_field_schema(embedded_doc_type=fo.Classification)
-        if not _of_a_run(dataset, name)
-    ]
+    return _of_no_run(dataset, list(dataset.get_field_schema(embedded_doc_type=fo.Classification)))
 
 
 def vector_fields(dataset: fo.Dataset) -> list[str]:
@@ -51,15 +47,14 @@ def object_fields(dataset: fo.Dataset) -> list[str]:
     return list(dataset.get_field_schema(embedded_doc_type=fo.Detections))
 
 
-def _labels_of(dataset: fo.Dataset, prefix: str) -> list[str]:
-    import fiftyone as fo
-
-    schema = dataset.get_field_schema(ftype=[fo.StringField, fo.IntField, fo.BooleanField], flat=True)
-    skipped = {"id", "mask_path"}
-    return [path for path in schema if path.startswith(f"{prefix}.") and path.split(".")[-1] not in skipped]
-
-
-def _of_a_run(dataset: fo.Dataset, name: str) -> bool:
+def _of_no_run(dataset: fo.Dataset, paths: list[str]) -> list[str]:
+    """Those that no run wrote and that can hold a class."""
     from fiftyone_deepcluster.dataset.runs import list_runs
 
-    return any(name == key or name.startswith(f"{key}_") for key in list_runs(dataset))
+    keys = list_runs(dataset)
+    return [
+        path
+        for path in paths
+        if (name := path.rsplit(".", maxsplit=1)[-1]) not in _NO_CLASSES
+        and not any(name == key or name.startswith(f"{key}_") for key in keys)
+    ]

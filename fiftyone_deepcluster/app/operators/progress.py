@@ -31,7 +31,7 @@ def run_and_show(ctx: foo.ExecutionContext, key: str, work: Callable[[Observer],
 
 
 def show_result(ctx: foo.ExecutionContext, key: str) -> Iterator[Any]:
-    """Reload the dataset, colour the grid by the clusters, say how it went.
+    """Reload the dataset, colour the grid by the clusters, open the panel, say how it went.
 
     Yields:
         Messages to the App.
@@ -42,11 +42,21 @@ def show_result(ctx: foo.ExecutionContext, key: str) -> Iterator[Any]:
     run = load_run(ctx.dataset, key)
     yield ctx.ops.reload_dataset()
     yield ctx.ops.set_active_fields(fields=[shown_field(run)])
-    yield ctx.ops.open_panel(names.CLUSTERS_PANEL, layout="horizontal")
+    yield from open_panel(ctx, key)
+    reason = run.stop_reason.message if run.stop_reason else ""
     yield ctx.ops.notify(
-        f"{run.record.n_images:,} images in {run.n_clusters} clusters. {run.stop_reason.message}",
-        variant="success",
+        f"{run.record.n_images:,} images in {run.n_clusters} clusters. {reason}", variant="success"
     )
+
+
+def open_panel(ctx: foo.ExecutionContext, key: str) -> Iterator[Any]:
+    """Open the Clusters panel on a run; anew, as an open panel drops the state it is given.
+
+    Yields:
+        Messages to the App.
+    """
+    yield ctx.ops.close_panel(name=names.CLUSTERS_PANEL)
+    yield ctx.ops.open_panel(names.CLUSTERS_PANEL, layout="horizontal", state={"state": {"run": key}})
 
 
 def shown_field(run: Run) -> str:

@@ -7,9 +7,8 @@ from typing import Any
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-from fiftyone_deepcluster.app import names
 from fiftyone_deepcluster.app.operators import inputs as shared
-from fiftyone_deepcluster.app.operators.progress import shown_field
+from fiftyone_deepcluster.app.operators.progress import open_panel, shown_field
 
 
 class ShowClusteringRun(foo.Operator):
@@ -43,7 +42,6 @@ class ShowClusteringRun(foo.Operator):
         run = load_run(ctx.dataset, shared.key_of(ctx))
         ctx.ops.set_view(run.view())
         ctx.ops.set_active_fields(fields=[shown_field(run)])
-        # an open panel would drop the state it is given
-        ctx.ops.close_panel(name=names.CLUSTERS_PANEL)
-        ctx.ops.open_panel(names.CLUSTERS_PANEL, layout="horizontal", state={"state": {"run": run.key}})
+        for _ in open_panel(ctx, run.key):
+            pass  # each message is queued as it is made
         return {"key": run.key, "n_images": run.record.n_images, "n_clusters": run.n_clusters}

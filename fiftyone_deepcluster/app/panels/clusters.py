@@ -42,14 +42,12 @@ class ClustersPanel(foo.Panel):
 
     @event
     def on_run(self, ctx: foo.ExecutionContext) -> None:
-        """Another run was chosen. Also fires when the chooser appears, so it may change nothing then."""
-        if ctx.panel.get_state("of_run") != ctx.params.get("value"):
-            ctx.panel.set_state({"of_run": ctx.params.get("value"), "cluster": None})
+        """Nothing: ``render`` follows. It also fires when the chooser appears, so it may change nothing."""
 
     @event
     def on_new(self, ctx: foo.ExecutionContext) -> None:
-        """Open the form."""
-        ctx.prompt(names.CLUSTER_IMAGES, on_success=self.on_tick)
+        """Open the form; at its end the operator opens this panel anew."""
+        ctx.prompt(names.CLUSTER_IMAGES)
 
     @event
     def on_show(self, ctx: foo.ExecutionContext) -> None:
@@ -63,17 +61,25 @@ class ClustersPanel(foo.Panel):
     @event
     def on_rename_run(self, ctx: foo.ExecutionContext) -> None:
         """Open the form."""
-        ctx.prompt(names.RENAME_CLUSTERING_RUN, params={"key": read_model(ctx).key}, on_success=self.on_tick)
+        self._prompt(ctx, names.RENAME_CLUSTERING_RUN)
 
     @event
     def on_delete_run(self, ctx: foo.ExecutionContext) -> None:
         """Open the form."""
-        ctx.prompt(names.DELETE_CLUSTERING_RUN, params={"key": read_model(ctx).key}, on_success=self.on_tick)
+        self._prompt(ctx, names.DELETE_CLUSTERING_RUN)
 
     @event
     def on_resume(self, ctx: foo.ExecutionContext) -> None:
         """Open the form."""
-        ctx.prompt(names.RESUME_CLUSTERING, params={"key": read_model(ctx).key}, on_success=self.on_tick)
+        self._prompt(ctx, names.RESUME_CLUSTERING)
+
+    def _prompt(self, ctx: foo.ExecutionContext, uri: str) -> None:
+        ctx.prompt(uri, params={"key": read_model(ctx).key}, on_success=self.on_run_changed)
+
+    @event
+    def on_run_changed(self, ctx: foo.ExecutionContext) -> None:
+        """The shown run was deleted, resumed or has another name: show what there is."""
+        self._write(ctx, "bar.run", read_model(ctx).key)
 
     @event
     def on_cancel(self, ctx: foo.ExecutionContext) -> None:
@@ -83,10 +89,6 @@ class ClustersPanel(foo.Panel):
     @event
     def on_tick(self, ctx: foo.ExecutionContext) -> None:
         """Nothing: ``render`` follows and reads everything anew."""
-
-    @event
-    def on_change_active_fields(self, ctx: foo.ExecutionContext) -> None:
-        """Nothing: a run that ends shows its field, and ``render`` then finds it."""
 
     # ------------------------------------------------------------ the clusters
 
@@ -108,7 +110,7 @@ class ClustersPanel(foo.Panel):
 
     def _choose(self, ctx: foo.ExecutionContext, model: PanelModel, name: str) -> None:
         if model.run is not None:
-            ctx.panel.set_state("cluster", name)
+            ctx.panel.set_state({"cluster": name, "cluster_of": model.key})
             ctx.ops.set_view(model.run.cluster_view(name))
 
     # ------------------------------------------------------------ edits
@@ -123,7 +125,7 @@ class ClustersPanel(foo.Panel):
         model = read_model(ctx)
         new_name = ((model.typed.get("rename") or {}).get("name") or "").strip()
         change = model.review.rename(model.cluster or "", new_name)
-        self._clear(ctx, "edits.rename.name", "")
+        self._write(ctx, "edits.rename.name", "")
         self._after(ctx, change, new_name)
 
     @event
@@ -132,7 +134,7 @@ class ClustersPanel(foo.Panel):
         model = read_model(ctx)
         chosen = list((model.typed.get("merge") or {}).get("clusters") or [])
         change = model.review.merge(chosen, into=chosen[0] if chosen else "")
-        self._clear(ctx, "edits.merge.clusters", [])
+        self._write(ctx, "edits.merge.clusters", [])
         self._after(ctx, change, chosen[0])
 
     @event
@@ -146,7 +148,7 @@ class ClustersPanel(foo.Panel):
             (typed.get("text") or "").strip(),
             overwrite=bool(model.typed.get("overwrite")),
         )
-        self._clear(ctx, "edits.label.text", "")
+        self._write(ctx, "edits.label.text", "")
         self._after(ctx, change, None)
 
     @event
@@ -159,7 +161,8 @@ class ClustersPanel(foo.Panel):
         for entry in undone:
             ctx.ops.notify(f"Taken back: {entry.text}", variant="success")
 
-    def _clear(self, ctx: foo.ExecutionContext, path: str, value: object) -> None:
+    def _write(self, ctx: foo.ExecutionContext, path: str, value: object) -> None:
+        """Change what stands in an input."""
         ctx.panel.set_state(path, value)
         ctx.panel.state.apply(path)
 

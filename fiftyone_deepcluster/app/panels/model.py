@@ -97,14 +97,15 @@ def read_model(ctx: foo.ExecutionContext) -> PanelModel:
     keys = known_keys(ctx.dataset)
     states = live.read(ctx.dataset)
     sort = get("sort")
+    key = _shown_key(get("bar.run") or get("run"), keys, states)
     return PanelModel(
         dataset=ctx.dataset,
         keys=keys,
         states=states,
-        key=_shown_key(get("bar.run") or get("run"), keys, states),
+        key=key,
         sort=sort if sort in SORT_KEYS else "size",
         flipped=bool(get("flipped")),
-        cluster=get("cluster"),
+        cluster=get("cluster") if get("cluster_of") == key else None,
         typed=dict(get("edits") or {}),
     )
 

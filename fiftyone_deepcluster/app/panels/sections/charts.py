@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.record import Round
 
 Point = dict[str, Any]
-_ORANGE, _BLUE, _GREEN, _GREY = "#ff6d04", "#4c9be8", "#5bb974", "#9aa0a6"
+_ORANGE, _BLUE, _GREEN, _YELLOW, _GREY = "#ff6d04", "#4c9be8", "#5bb974", "#e8b34c", "#9aa0a6"
 
 
 def points(rounds: Sequence[Round]) -> list[Point]:
@@ -37,16 +37,16 @@ def draw(panel: types.Object, rounds: Sequence[Point]) -> None:
     """Loss; agreement with the last round and the truth; sizes of clusters."""
     if len(rounds) < 2:
         return
-    row = panel.grid("charts", gap=1, columns=3, orientation="2d")
-    _add(row, "loss", "Loss", [_line(rounds, "loss", "loss", _ORANGE)])
+    row = panel.h_stack("charts", gap=1, columns=3)
+    _add(row, "loss", [_line(rounds, "loss", "loss", _ORANGE)])
     agreement = [
-        _line(rounds, "nmi", "to last round", _BLUE),
-        _line(rounds, "truth_nmi", "NMI to truth", _GREEN),
-        _line(rounds, "acc", "ACC to truth", _ORANGE),
+        _line(rounds, "nmi", "NMI to last round", _BLUE),
+        _line(rounds, "truth_nmi", "NMI", _GREEN),
+        _line(rounds, "acc", "ACC to truth", _YELLOW),
     ]
-    _add(row, "agreement", "Agreement", agreement, {"range": [0, 1.02]})
-    share = [_line(rounds, "largest_share", "largest share", _GREY)]
-    _add(row, "sizes", "Largest cluster's share", share, {"rangemode": "tozero", "tickformat": ".0%"})
+    _add(row, "agreement", agreement, {"range": [0, 1.02]})
+    share = [_line(rounds, "largest_share", "largest cluster's share", _GREY)]
+    _add(row, "sizes", share, {"rangemode": "tozero", "tickformat": ".0%"})
 
 
 def _line(rounds: Sequence[Point], key: str, name: str, color: str) -> Point:
@@ -62,9 +62,8 @@ def _line(rounds: Sequence[Point], key: str, name: str, color: str) -> Point:
     }
 
 
-def _add(
-    row: types.Object, name: str, title: str, lines: list[Point], y_axis: dict[str, Any] | None = None
-) -> None:
+def _add(row: types.Object, name: str, lines: list[Point], y_axis: dict[str, Any] | None = None) -> None:
+    """One chart; its title names the lines in their colours, as a legend would take half the width."""
     lines = [line for line in lines if line["x"]]
     if not lines:
         return
@@ -72,10 +71,9 @@ def _add(
         name,
         data=lines,
         layout={
-            "title": {"text": title, "font": {"size": 13}},
+            "title": {"text": " · ".join(_named(line) for line in lines), "font": {"size": 13}},
             "margin": {"t": 30, "l": 40, "r": 8, "b": 30},
-            "showlegend": len(lines) > 1,
-            "legend": {"orientation": "h", "y": -0.2, "font": {"size": 10}},
+            "showlegend": False,
             "xaxis": {"title": {"text": ""}, "dtick": _step(lines), "zeroline": False},
             "yaxis": {"zeroline": False, **(y_axis or {})},
         },
@@ -83,6 +81,10 @@ def _add(
         height="190px",
         componentsProps=hook(f"chart-{name}"),
     )
+
+
+def _named(line: Point) -> str:
+    return f'<span style="color:{line["line"]["color"]}">{line["name"]}</span>'
 
 
 def _step(lines: list[Point]) -> int:

@@ -23,7 +23,7 @@ def draw(panel: types.Object, model: PanelModel, events: ClustersPanel) -> None:
     """Inputs and buttons; the log of edits with its undo."""
     if model.run is None:
         return
-    box = panel.v_stack("edits", gap=2)
+    box = panel.v_stack("edits", gap=2, columns=1)
     if model.chosen is not None:
         _add_rename(box, events)
         _add_label(box, model, events)
@@ -32,7 +32,7 @@ def draw(panel: types.Object, model: PanelModel, events: ClustersPanel) -> None:
 
 
 def _add_rename(box: types.Object, events: ClustersPanel) -> None:
-    row = box.h_stack("rename", gap=2, align_y="center")
+    row = _row(box, "rename", "1fr 110px")
     row.str("name", view=_text("new-name", "New name of this cluster"))
     row.btn(
         "do",
@@ -44,11 +44,12 @@ def _add_rename(box: types.Object, events: ClustersPanel) -> None:
 
 
 def _add_label(box: types.Object, model: PanelModel, events: ClustersPanel) -> None:
-    row = box.h_stack("label", gap=2, align_y="center")
+    row = _row(box, "label", "1fr 1fr 110px")
     known = types.AutocompleteView(componentsProps=hook("label-field", "autocomplete"))
     for name in own_label_fields(model.dataset):
         known.add_choice(name, label=name)
-    row.str("field", default=DEFAULT_FIELD, view=known, on_change=events.on_typed)
+    # no defaults: an input that has one sends its event when it appears
+    row.str("field", view=known, on_change=events.on_typed)
     row.str("text", view=_text("label-text", "Label for all its images"), on_change=events.on_typed)
     row.btn(
         "do",
@@ -62,7 +63,6 @@ def _add_label(box: types.Object, model: PanelModel, events: ClustersPanel) -> N
         box.md(preview, name="preview", componentsProps=hook("preview"))
         box.bool(
             "overwrite",
-            default=False,
             label="Also replace labels that are there",
             view=types.SwitchView(componentsProps=hook("overwrite")),
             on_change=events.on_typed,
@@ -89,10 +89,11 @@ def label_preview(model: PanelModel) -> str:
 
 
 def _add_merge(box: types.Object, model: PanelModel, events: ClustersPanel) -> None:
-    row = box.h_stack("merge", gap=2, align_y="center")
-    several = types.DropdownView(
-        multiple=True,
-        placeholder="Clusters that show the same",
+    row = _row(box, "merge", "1fr 110px")
+    several = types.AutocompleteView(
+        allow_user_input=False,
+        allow_duplicates=False,
+        filter_selected_options=True,
         componentsProps=hook("merge-choice", "autocomplete"),
     )
     for info in sorted(model.clusters, key=lambda info: info.name):
@@ -127,6 +128,12 @@ def _add_log(panel: types.Object, model: PanelModel, events: ClustersPanel) -> N
             on_click=events.on_undo,
             componentsProps=hook("undo", "button"),
         )
+
+
+def _row(box: types.Object, name: str, columns: str) -> types.Object:
+    """Inputs side by side that share the width, and a button."""
+    grid = {"grid": {"sx": {"gridTemplateColumns": columns}}}
+    return box.h_stack(name, gap=2, align_y="center", componentsProps=grid)
 
 
 def _text(name: str, placeholder: str) -> types.TextFieldView:

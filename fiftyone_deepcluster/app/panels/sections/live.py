@@ -26,7 +26,7 @@ def draw(panel: types.Object, model: PanelModel, events: ClustersPanel) -> None:
         _add_failure(panel, model, events)
     if not state.busy:
         return
-    box = panel.v_stack("live", gap=2)
+    box = panel.v_stack("live", gap=2, columns=1)
     if state.status == "queued":
         box.md(
             f"**{state.key}** waits for a worker. Start one with `{names.WORKER_COMMAND}`.",
@@ -34,11 +34,13 @@ def draw(panel: types.Object, model: PanelModel, events: ClustersPanel) -> None:
             componentsProps=hook("queued"),
         )
     else:
-        box.md(f"**{state.key}** · {state.label or 'starting'}", name="label", componentsProps=hook("live"))
+        box.md(
+            f"**{state.method}** is at work · {state.label or 'starting'}",
+            name="label",
+            componentsProps=hook("live"),
+        )
         box.float(
-            "progress",
-            default=state.fraction,
-            view=types.ProgressView(label=f"{state.fraction:.0%}", componentsProps=hook("progress")),
+            "progress", default=state.fraction, view=types.ProgressView(componentsProps=hook("progress"))
         )
     box.btn(
         "cancel",

@@ -22,7 +22,7 @@ def draw(panel: types.Object, model: PanelModel, events: ClustersPanel) -> None:
     if info is None:
         return
     panel.md(
-        f"#### {info.name}\n\n{info.size:,} images · those nearest to the centre",
+        f"**{info.name}** · {info.size:,} images; below those nearest to the centre",
         name="chosen",
         componentsProps=hook("chosen"),
     )

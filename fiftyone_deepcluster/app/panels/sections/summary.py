@@ -23,7 +23,7 @@ def draw(panel: types.Object, model: PanelModel, events: ClustersPanel) -> None:
     run = model.run
     if run is None:
         return
-    box = panel.v_stack("summary", gap=1)
+    box = panel.v_stack("summary", gap=1, columns=1)
     box.md(_facts(run), name="facts", componentsProps=hook("facts"))
     if run.record.verdict:
         box.view(

@@ -26,7 +26,7 @@ def draw(panel: types.Object, model: PanelModel, events: ClustersPanel) -> None:
         componentsProps={
             **hook("table", "table", sx={"minWidth": 0}),
             **hook("row", "tableBodyRow", sx={"cursor": "pointer"}),
-            **hook("cell", "tableBodyCell", sx={"py": "6px"}),
+            **hook("cell", "tableBodyCell"),
             **hook("head", "tableHeadCell", sx={"cursor": "pointer"}),
         },
     )
