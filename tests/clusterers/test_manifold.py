@@ -31,7 +31,7 @@ def test_umap_and_mixture_beat_the_pixels(layout, digits):
 def test_many_images_leave_the_neighbours_to_umap(monkeypatch):
     from fiftyone_deepcluster.clusterers import manifold
 
-    part, truth = Umap(dims=2, epochs=200), load_digits(n_class=3).target
+    part, truth = Umap(dims=5, epochs=200), load_digits(n_class=3).target
     vectors = torch.from_numpy(load_digits(n_class=3).data).float()
     spaces = [part.embed(vectors, seed=0)]
     monkeypatch.setattr(manifold, "_EXACT_NEIGHBOURS", 0)
