@@ -6,10 +6,23 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
+from typer.testing import CliRunner
+
+if TYPE_CHECKING:
+    from click.testing import Result
 
 Call = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def invoke(fiftyone_home) -> Callable[..., Result]:
+    """The same in this process, where FiftyOne is imported already: seconds faster."""
+    from fiftyone_deepcluster.cli import app
+
+    return lambda *words: CliRunner().invoke(app, list(words))
 
 
 @pytest.fixture

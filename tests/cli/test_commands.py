@@ -22,40 +22,40 @@ _QUICK = (
 )
 
 
-def test_version(call):
-    assert call("--version").stdout.strip() == fiftyone_deepcluster.__version__
+def test_version(invoke):
+    assert invoke("--version").output.strip() == fiftyone_deepcluster.__version__
 
 
-def test_a_dataset_is_clustered_and_the_tables_are_printed(call, make_digits):
+def test_a_dataset_is_clustered_and_the_tables_are_printed(invoke, make_digits):
     dataset = make_digits(60, persistent=True)
 
-    done = call("cluster", dataset.name, "--key", "quick", "--truth-field", "ground_truth", *_QUICK)
+    done = invoke("cluster", dataset.name, "--key", "quick", "--truth-field", "ground_truth", *_QUICK)
 
-    assert done.returncode == 0, done.stderr
-    assert "cluster-00" in done.stdout
-    assert "ACC*" in done.stdout
+    assert done.exit_code == 0, done.output
+    assert "cluster-00" in done.output
+    assert "ACC*" in done.output
     dataset.reload()
     assert set(dataset.distinct("quick.label")) == {f"cluster-0{i}" for i in range(4)}
 
-    again = call("cluster", dataset.name, "--key", "quick", *_QUICK)
-    assert again.returncode == 1
-    assert "quick" in again.stderr
-    assert "Traceback" not in again.stderr
-    assert call("cluster", dataset.name, "--key", "quick", "--overwrite", *_QUICK).returncode == 0
+    again = invoke("cluster", dataset.name, "--key", "quick", *_QUICK)
+    assert again.exit_code == 1
+    assert "quick" in again.output
+    assert "Traceback" not in again.output
+    assert invoke("cluster", dataset.name, "--key", "quick", "--overwrite", *_QUICK).exit_code == 0
 
 
-def test_a_saved_view_is_clustered_alone(call, make_digits):
+def test_a_saved_view_is_clustered_alone(invoke, make_digits):
     dataset = make_digits(60, persistent=True)
     dataset.save_view("first", dataset.limit(30))
 
-    done = call("cluster", dataset.name, "--key", "part", "--view", "first", *_QUICK)
+    done = invoke("cluster", dataset.name, "--key", "part", "--view", "first", *_QUICK)
 
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.output
     dataset.reload()
     assert dataset.count("part.label") == 30
 
 
-def test_a_folder_becomes_a_lasting_dataset_of_its_name(call, fiftyone_home, digits_dir, tmp_path):
+def test_a_folder_becomes_a_lasting_dataset_of_its_name(invoke, fiftyone_home, digits_dir, tmp_path):
     import fiftyone as fo
 
     folder = tmp_path / f"folder-{tmp_path.name}"
@@ -64,8 +64,8 @@ def test_a_folder_becomes_a_lasting_dataset_of_its_name(call, fiftyone_home, dig
         (folder / file.name).write_bytes(file.read_bytes())
     try:
         for words in (["--key", "one"], ["--key", "two"]):
-            done = call("cluster", str(folder), *words, *_QUICK)
-            assert done.returncode == 0, done.stderr
+            done = invoke("cluster", str(folder), *words, *_QUICK)
+            assert done.exit_code == 0, done.output
         dataset = fo.load_dataset(folder.name)
         assert dataset.persistent
         assert len(dataset) == 40
@@ -86,14 +86,14 @@ def test_a_folder_becomes_a_lasting_dataset_of_its_name(call, fiftyone_home, dig
         (["DATASET", "--resume", "--key", "never"], "never"),
     ],
 )
-def test_what_cannot_work_is_said_in_one_line(words, says, call, make_digits):
+def test_what_cannot_work_is_said_in_one_line(words, says, invoke, make_digits):
     dataset = make_digits(20, persistent=True)
 
-    done = call("cluster", *[dataset.name if word == "DATASET" else word for word in words])
+    done = invoke("cluster", *[dataset.name if word == "DATASET" else word for word in words])
 
-    assert done.returncode == 1
-    assert says in done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.exit_code == 1
+    assert says in done.output
+    assert "Traceback" not in done.output
     assert not dataset.list_runs()
 
 
@@ -120,8 +120,8 @@ def test_a_port_in_use_is_passed_over():
         assert free_port(port) > port
 
 
-def test_opening_a_dataset_that_is_not_there_is_said_in_one_line(call):
-    done = call("open", "no-such-dataset")
+def test_opening_a_dataset_that_is_not_there_is_said_in_one_line(invoke):
+    done = invoke("open", "no-such-dataset")
 
-    assert done.returncode == 1
-    assert "fiftyone datasets list" in done.stderr
+    assert done.exit_code == 1
+    assert "fiftyone datasets list" in done.output
