@@ -73,6 +73,8 @@ _THIRD_PARTY = (
     r"ignore:Passing a class to strawberry:DeprecationWarning",
     # FiftyOne's server imports GraphQL's extensions by their old name
     r"ignore:importing `Extension` from `strawberry:DeprecationWarning",
+    # Starlette's test client imports AnyIO's portal by its old name
+    r"ignore:The anyio.abc.BlockingPortal alias:DeprecationWarning",
 )
 
 

@@ -73,6 +73,14 @@ class ClusterImages(foo.Operator):
         inputs.view("schedule", types.Notice(label="Long runs", description=_HOW_TO_SCHEDULE))
         return shared.form(inputs, "Cluster images")
 
+    def resolve_delegation(self, ctx: foo.ExecutionContext) -> None:
+        """Nothing is forced; but where a worker is asked for, note the run so that the panel shows it."""
+        from fiftyone_deepcluster.dataset import live
+
+        if ctx.requesting_delegated_execution and not ctx.delegated:
+            call = parse_call(ctx.params, ctx.dataset)
+            live.queue(ctx.dataset, call.key, call.options.name, call.options.rounds)
+
     def execute(self, ctx: foo.ExecutionContext) -> Iterator[Any]:
         """Cluster, telling progress; then show the clusters.
 
@@ -104,12 +112,7 @@ class ClusterImages(foo.Operator):
         Returns:
             FiftyOne's execution result.
         """
-        from fiftyone_deepcluster.dataset import live
-
         params = {"method": method, "key": key, **settings}
-        call = parse_call(params, samples._dataset)
-        if delegate:
-            live.queue(samples._dataset, call.key, call.options.name, call.options.rounds)
         return foo.execute_operator(
             names.CLUSTER_IMAGES,
             {"view": samples.view()},

@@ -23,8 +23,14 @@ def run_and_show(ctx: foo.ExecutionContext, key: str, work: Callable[[Observer],
         Messages to the App.
     """
     yield _progress(ctx, 0.0, "starting")
-    for state in follow(ctx.dataset, key, work):
-        yield _progress(ctx, state.fraction, state.label)
+    try:
+        for state in follow(ctx.dataset, key, work):
+            yield _progress(ctx, state.fraction, state.label)
+    except Exception as error:
+        # the App shows nothing of an error in the middle of a stream
+        yield _progress(ctx, 1.0, f"failed: {error}")
+        yield ctx.ops.notify(str(error), variant="error")
+        raise
     yield _progress(ctx, 1.0, "done")
     if not ctx.delegated:
         yield from show_result(ctx, key)
