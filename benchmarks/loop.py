@@ -13,6 +13,7 @@ import argparse
 import os
 import statistics
 import time
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,14 +21,18 @@ import torch
 from benchmarks.report import table
 from fiftyone_deepcluster.compute import Compute, choose
 from fiftyone_deepcluster.fitting import fit
-from fiftyone_deepcluster.networks.base import Network
 from fiftyone_deepcluster.observer import Tqdm
 from fiftyone_deepcluster.recipes.base import Options, parse_options
+
+if TYPE_CHECKING:
+    from fiftyone_deepcluster.networks.base import Network
 from fiftyone_deepcluster.images.source import probe
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--trunk", default="small")
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--images", type=int, default=10_000)
@@ -45,7 +50,9 @@ def main() -> None:
             "precision": arguments.precision, "baselines": False,
         },
     )  # fmt: skip
-    images = blobs(arguments.images, options.resolve(probe(np.zeros((1, arguments.size, arguments.size), np.uint8))))
+    images = blobs(
+        arguments.images, options.resolve(probe(np.zeros((1, arguments.size, arguments.size), np.uint8)))
+    )
     result = fit(images, options, observer=Tqdm())
     rounds = [sum(entry.seconds.values()) for entry in result.record.rounds[1:]]
     bare = bare_passes(options.resolve(probe(images)), len(images))
@@ -57,7 +64,9 @@ def main() -> None:
         f"{result.record.environment['device']}, {result.record.environment['precision']}, "
         f"{torch.get_num_threads()} threads of {os.cpu_count()}, torch {torch.__version__}"
     )
-    print(f"bare passes {bare:.2f} s · round {statistics.median(rounds):.2f} s (median of {len(rounds)} from the second on)")
+    print(
+        f"bare passes {bare:.2f} s · round {statistics.median(rounds):.2f} s (median of {len(rounds)} from the second on)"
+    )
     print(f"images per second, training: {result.record.rounds[-1].images_per_second:.0f}")
     print(f"ratio bare / round: {middle:.3f} (best round {best:.3f})")
 
@@ -67,7 +76,12 @@ def blobs(n: int, options: Options) -> np.ndarray:
     rng = np.random.default_rng(0)
     side = options.decoded_side
     kinds = torch.from_numpy(rng.random((10, 1, 5, 5), dtype=np.float32))
-    kinds = torch.nn.functional.interpolate(kinds, side, mode="bicubic").clamp(0, 1).mul(255).to(torch.uint8)[:, 0]
+    kinds = (
+        torch.nn.functional.interpolate(kinds, side, mode="bicubic")
+        .clamp(0, 1)
+        .mul(255)
+        .to(torch.uint8)[:, 0]
+    )
     images = kinds.numpy()[rng.integers(0, 10, n)]
     images ^= rng.integers(0, 32, (n, side, 1), dtype=np.uint8)
     return images[..., None]
@@ -83,10 +97,14 @@ def bare_passes(options: Options, n: int) -> float:
     count = -(-n // parts.batch_size)
     batch = torch.rand(parts.batch_size, options.channels, size, size, device=compute.device)
     labels = torch.zeros(parts.batch_size, dtype=torch.int64, device=compute.device)
-    return min(_passes(network, compute, batch, labels, n / (count * parts.batch_size) * count) for _ in range(2))
+    return min(
+        _passes(network, compute, batch, labels, n / (count * parts.batch_size) * count) for _ in range(2)
+    )
 
 
-def _passes(network: Network, compute: Compute, batch: torch.Tensor, labels: torch.Tensor, steps: float) -> float:
+def _passes(
+    network: Network, compute: Compute, batch: torch.Tensor, labels: torch.Tensor, steps: float
+) -> float:
     whole = max(1, round(steps))
     seconds = 0.0
     for train in (True, False):

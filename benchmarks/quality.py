@@ -30,7 +30,9 @@ MEASURES = ("acc", "nmi", "ari", "purity")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--npz", action="append", default=[], metavar="NAME=PATH")
     parser.add_argument("--digits", action="store_true", help="digits too, where --npz is given")
     parser.add_argument("--images", type=int, default=0, help="at most so many, the first ones; 0: all")
@@ -57,7 +59,7 @@ def main() -> None:
                     with arguments.out.open("a") as file:
                         file.write(json.dumps(runs[-1]) + "\n")
             rows.append(summary(name, f"{method}, {k} clusters", runs))
-    print(f"seeds {list(seeds)}, options {values or 'default'}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    print(f"seeds {list(seeds)}, options {values or 'default'}, {torch.get_num_threads()} threads")
     print(table(["images", "method", *(m.upper() for m in MEASURES), "seconds", "stopped"], rows))
 
 
@@ -102,7 +104,9 @@ def one(name: str, method: str, options: dict, images: np.ndarray, classes: np.n
     return {**line, **truth.model_dump()}
 
 
-def baselines(name: str, images: np.ndarray, classes: np.ndarray, k: int, seeds: list[int]) -> list[list[str]]:
+def baselines(
+    name: str, images: np.ndarray, classes: np.ndarray, k: int, seeds: list[int]
+) -> list[list[str]]:
     """k-means and UMAP + GMM on the same pixels, best of each by nothing: mean over the same seeds."""
     images = images if images.ndim == 4 else images[..., None]
     vectors = pixel_features(lambda rows: images[rows], np.arange(min(len(images), 10_000)))

@@ -86,11 +86,9 @@ def choose(device: str, precision: str) -> Compute:
     # Without a GPU accelerate has to be told that its processes are to talk over the CPU.
     state = PartialState(cpu=not torch.cuda.is_available())
     chosen = _device(device, state.local_process_index)
-    dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    if precision == "auto":
-        dtype = torch.bfloat16 if _has_bfloat16(chosen) else torch.float32
-    else:
-        dtype = dtypes[precision]
+    best = torch.bfloat16 if _has_bfloat16(chosen) else torch.float32
+    dtypes = {"auto": best, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    dtype = dtypes[precision]
     if dtype == torch.float16 and chosen.type == "cpu":
         raise OptionsError("precision='float16' needs a GPU; use 'bfloat16' or 'float32' on the CPU")
     return Compute(chosen, dtype, state.process_index, state.num_processes)
