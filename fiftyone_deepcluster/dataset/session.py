@@ -120,6 +120,7 @@ def resume(
         CheckpointError: other options than those that may change.
     """
     dataset = root_dataset(samples)
+    dataset.reload()
     folder, job = _find_job(dataset, key)
     header = job.header
     _check_unedited(dataset, key, header)

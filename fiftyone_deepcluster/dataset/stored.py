@@ -93,6 +93,8 @@ def header_of(dataset: fo.Dataset, key: str) -> tuple[Header, datetime]:
         RunNotFoundError: no run of this package under this key; the known ones are listed.
     """
     if key not in keys(dataset):
+        dataset.reload()  # another process may have stored it since
+    if key not in keys(dataset):
         known = ", ".join(keys(dataset)) or "it has none"
         raise RunNotFoundError(f"{dataset.name!r} has no deep-clustering run {key!r}; choose one of: {known}")
     info = dataset.get_run_info(key)
