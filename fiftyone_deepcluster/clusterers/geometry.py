@@ -91,9 +91,9 @@ def sums(vectors: torch.Tensor, labels: torch.Tensor, n_clusters: int) -> torch.
     import torch
 
     total = vectors.new_zeros(n_clusters, vectors.shape[1])
-    if vectors.device.type == "cpu":
+    if vectors.device.type != "cuda":
         return total.index_add_(0, labels, vectors)
-    # index_add_ on a GPU adds in any order; sorted segments are added in theirs.
+    # index_add_ on CUDA adds in any order; sorted segments are added in theirs.
     for rows in chunks(len(vectors), vectors.shape[1], vectors.device):
         order = labels[rows].argsort(stable=True)
         lengths = torch.bincount(labels[rows], minlength=n_clusters)

@@ -113,7 +113,7 @@ class KMeans(Clusterer):
             labels=labels.cpu(),
             centers=final,
             confidence=confidence_of(first.sqrt().cpu(), second.sqrt().cpu()),
-            objective=float(first.double().sum()),
+            objective=float(first.cpu().double().sum()),
             scores={"iterations": float(iterations)},
         )
 

@@ -10,7 +10,7 @@ from fiftyone_deepcluster.clusterers import geometry
 from fiftyone_deepcluster.clusterers.base import ClusterRequest
 from fiftyone_deepcluster.clusterers.bounds import Assigner
 from fiftyone_deepcluster.clusterers.faiss_kmeans import faiss_lloyd
-from fiftyone_deepcluster.clusterers.kmeans import KMeans
+from fiftyone_deepcluster.clusterers.kmeans import KMeans, restarts_for
 from fiftyone_deepcluster.clusterers.lloyd import Schedule, lloyd, settle, split_for_empty
 from fiftyone_deepcluster.clusterers.seeding import first_centers
 
@@ -41,7 +41,7 @@ def mixture(n: int, dim: int, parts: int, seed: int) -> torch.Tensor:
 def test_equals_a_slow_lloyd(digits, iterations):
     start = digits[:10]
     labels, centers = slow_lloyd(digits.numpy().astype(np.float64), start.numpy(), iterations)
-    part = KMeans(iterations=iterations, tolerance=0)
+    part = KMeans(iterations=iterations, tolerance=0, restarts=1)
     found = part.cluster(digits, ClusterRequest(10, start=start))
     assert np.array_equal(found.labels, labels)
     objective = np.sum((digits.numpy() - centers[labels]) ** 2)
@@ -111,14 +111,14 @@ def test_bounds_follow_a_centre_that_jumps():
 
 def test_far_from_the_origin_no_digit_is_lost(digits):
     start = digits[:10]
-    near = KMeans().cluster(digits, ClusterRequest(10, start=start))
-    far = KMeans().cluster(digits + 4096, ClusterRequest(10, start=start + 4096))
+    near = KMeans(restarts=1).cluster(digits, ClusterRequest(10, start=start))
+    far = KMeans(restarts=1).cluster(digits + 4096, ClusterRequest(10, start=start + 4096))
     assert torch.equal(near.labels, far.labels)
 
 
 def test_warm_start_takes_the_centres_given(blobs):
     start = torch.stack([blobs[group::4].mean(dim=0) for group in (2, 0, 3, 1)])
-    found = KMeans().cluster(blobs, ClusterRequest(4, seed=9, start=start))
+    found = KMeans(restarts=1).cluster(blobs, ClusterRequest(4, seed=9, start=start))
     assert found.labels[:4].tolist() == [1, 3, 0, 2]
     assert found.scores["iterations"] <= 2
 
@@ -130,6 +130,15 @@ def test_a_start_that_does_not_fit_is_ignored(blobs):
         assert torch.equal(found.labels, plain.labels)
     cold = KMeans(warm=False).cluster(blobs, ClusterRequest(4, seed=9, start=blobs[:4] * 0))
     assert torch.equal(cold.labels, plain.labels)
+
+
+def test_a_poor_warm_start_is_one_among_others(blobs):
+    poor = blobs[0] + torch.arange(24.0).reshape(4, 6)
+    found = KMeans().cluster(blobs, ClusterRequest(4, seed=9, start=poor))
+    assert found.objective == pytest.approx(
+        KMeans().cluster(blobs, ClusterRequest(4, seed=9)).objective, rel=1e-4
+    )
+    assert [restarts_for(k) for k in (2, 10, 64, 1000)] == [20, 20, 3, 1]
 
 
 def test_restarts_never_make_it_worse(digits):
