@@ -12,7 +12,7 @@ from pydantic import Field
 
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, SPACES, Clusterer, Space
 from fiftyone_deepcluster.networks.trunks.base import TRUNKS
-from fiftyone_deepcluster.recipes.base import ADVANCED, RECIPES, SMALL_SIDE
+from fiftyone_deepcluster.recipes.base import ADVANCED, RECIPES, SMALL_SIDE, choose_side
 from fiftyone_deepcluster.recipes.trained import Trained
 from fiftyone_deepcluster.registry import PartOf
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 PSEUDO_FACTOR = 6
 """Pseudo-classes for each cluster asked for, in the first rounds."""
+
+LEAST_SIDE = 28
+"""Smaller images are enlarged: averaged over 4 x 4 positions, the last maps of a 16-pixel image say too little."""
 
 FINE_ROUNDS = 2
 """Rounds on pseudo-classes. Taught its own ten clusters from the start, a network confirms their mistakes; taught
@@ -76,7 +79,8 @@ class DeepClusterManifold(Trained):
         if pseudo is None and self.n_clusters is not None:
             pseudo = max(self.n_clusters, min(PSEUDO_FACTOR * self.n_clusters, facts.n // 20))
         fine = FINE_ROUNDS if self.fine_rounds is None else self.fine_rounds
-        return self.settle_training(facts, trunk, pseudo_clusters=pseudo, fine_rounds=fine)
+        side = self.image_size or max(LEAST_SIDE, choose_side(facts.side))
+        return self.settle_training(facts, trunk, pseudo_clusters=pseudo, fine_rounds=fine, image_size=side)
 
     def training(self) -> Training:
         """AdamW, one cycle a round."""
