@@ -6,6 +6,7 @@ the centres' mean first, so that vectors far from the origin lose no digits. No 
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 # Floats in one chunk of distances: 8 MB stay in a CPU's cache, 64 MB are enough to fill a GPU.
 _CPU_CHUNK = 2**21
 _GPU_CHUNK = 2**24
+# Floats in all vectors from which on threads pay.
+_SHARED_WORK = 2**22
 
 
 @dataclass(frozen=True)
@@ -223,6 +226,26 @@ def _place_of_least(scores: torch.Tensor) -> torch.Tensor:
     if scores.device.type == "cpu":
         return torch.from_numpy(scores.numpy().argmin(axis=1))
     return scores.argmin(dim=1)
+
+
+@contextmanager
+def threads_for(vectors: torch.Tensor) -> Iterator[None]:
+    """One thread of torch for a small set on a CPU, all of them else.
+
+    In many short steps threads wait for each other longer than they work: several times longer where other
+    programs share the cores.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    if vectors.device.type != "cpu" or vectors.numel() > _SHARED_WORK or before == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def chunks(n: int, width: int, device: torch.device) -> Iterator[slice]:

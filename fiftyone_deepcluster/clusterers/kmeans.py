@@ -53,7 +53,7 @@ class KMeans(Clusterer):
             InputError: fewer vectors than clusters, values that are not finite, or no n_clusters.
             MissingDependencyError: ``backend="faiss"`` without faiss.
         """
-        from fiftyone_deepcluster.clusterers.geometry import check
+        from fiftyone_deepcluster.clusterers.geometry import check, threads_for
 
         n_clusters = check(vectors, request.n_clusters, "k-means")
         seen = self._sample(vectors, n_clusters, request.seed)
@@ -65,7 +65,8 @@ class KMeans(Clusterer):
             self._run(vectors, seen, n_clusters, request.seed + turn, start)
             for turn, start in enumerate(starts)
         )
-        return min(results, key=lambda result: result.objective)
+        with threads_for(vectors):
+            return min(results, key=lambda result: result.objective)
 
     def _sample(self, vectors: torch.Tensor, n_clusters: int, seed: int) -> torch.Tensor:
         import torch
