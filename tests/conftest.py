@@ -126,7 +126,7 @@ def wait_for(ready: Callable[[], object], seconds: float, what: str) -> None:
     while True:
         try:
             ready()
-        except OSError as error:  # noqa: PERF203 - it is being polled
+        except OSError as error:
             if time.monotonic() > end:
                 pytest.exit(f"{what} did not start within {seconds:.0f} s: {error}", returncode=3)
             time.sleep(0.05)
