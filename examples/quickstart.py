@@ -82,7 +82,7 @@ def draw_rounds(run: Run, path: Path) -> None:
     sizes.plot(numbers, [entry.largest_share for entry in run.rounds], marker="o", label="largest cluster")
     sizes.axhline(1 / run.n_clusters, linestyle=":", color="grey", label="all equal")
     sizes.set_title("share of the images")
-    sizes.set_ylim(0, None)
+    sizes.set_ylim(0, 1.3 * max(entry.largest_share for entry in run.rounds))
     sizes.legend(fontsize=8)
     for axis in (loss, agreement, sizes):
         axis.set_xlabel("round")

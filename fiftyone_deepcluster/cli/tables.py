@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 _BAR_WIDTH = 24
 _NOTHING = "–"
+_TRUTH_NOTE = "\n* against the labels that exist: measured only, never used"
 
 
 def text_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -49,8 +50,7 @@ def rounds_table(rounds: Sequence[Round]) -> str:
             truth = entry.truth
             row += [truth.acc, truth.nmi, truth.ari] if truth else [None, None, None]
         rows.append(row)
-    note = "\n* against the labels that exist: measured only, never used" if with_truth else ""
-    return text_table(columns, rows) + note
+    return text_table(columns, rows) + (_TRUTH_NOTE if with_truth else "")
 
 
 def clusters_table(labels: Sequence[str | None], truth: Sequence[object] | None = None) -> str:
@@ -77,7 +77,7 @@ def clusters_table(labels: Sequence[str | None], truth: Sequence[object] | None 
             winner, count = inside.most_common(1)[0] if inside else ("", 0)
             row += [str(winner), f"{count / size:.0%}"]
         rows.append(row)
-    return text_table(columns, rows)
+    return text_table(columns, rows) + (_TRUTH_NOTE if truth is not None else "")
 
 
 def _is_number(cell: str) -> bool:
