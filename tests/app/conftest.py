@@ -83,7 +83,7 @@ def app_url(plugin: Path, fiftyone_home: Any) -> Iterator[str]:
         _wait_for_server(port, server, log)
         yield f"http://localhost:{port}"
     finally:
-        server.terminate()
+        server.kill()  # it keeps nothing, and would wait for answers that are still being streamed
         server.wait(30)
 
 

@@ -64,9 +64,9 @@ def first_cell(page, row):
 
 def test_from_the_form_to_the_clusters(open_app, make_digits):
     """Form -> progress -> field in the sidebar -> panel -> a cluster in the grid and in the database."""
-    dataset = make_digits(200, persistent=True)
+    dataset = make_digits(60, persistent=True)
     page = open_app(dataset)
-    expect(samples(page)).to_have_text("200 samples")
+    expect(samples(page)).to_have_text("60 samples")
     form = open_form(page, "Cluster images")
     execute = form.get_by_role("button", name="Execute", exact=True)
 
@@ -75,14 +75,17 @@ def test_from_the_form_to_the_clusters(open_app, make_digits):
     expect(execute).to_be_disabled()
     typed_in(form, "Number of clusters").fill("6")
     typed_in(form, "Rounds").fill("3")
+    form.get_by_label("Show advanced options").check()
+    form.get_by_label(re.compile("^Baselines")).uncheck()
+    form.get_by_label(re.compile("^Also make a map")).uncheck()
     typed_in(form, "Name of the run").fill("seen")
     expect(execute).to_be_enabled()
     execute.click()
 
     expect(form.get_by_text(re.compile(r"round \d of 3"))).to_be_visible()
-    expect(part(page, "sidebar-field-container-seen")).to_be_visible()
+    expect(part(page, "sidebar-field-container-seen")).to_be_visible(timeout=300_000)
     close_progress(form)
-    expect(hooked(page, "facts")).to_contain_text("200 images")
+    expect(hooked(page, "facts")).to_contain_text("60 images")
     expect(hooked(page, "row")).to_have_count(6)
 
     dataset.reload()

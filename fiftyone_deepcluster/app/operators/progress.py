@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.app import names
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.dataset.runs import Run
     from fiftyone_deepcluster.observer import Observer
 
+logger = logging.getLogger(__name__)
+
 
 def run_and_show(ctx: foo.ExecutionContext, key: str, work: Callable[[Observer], Run]) -> Iterator[Any]:
     """Do the work; tell its progress to the App, or to the delegated run's document; show the result.
@@ -27,10 +30,13 @@ def run_and_show(ctx: foo.ExecutionContext, key: str, work: Callable[[Observer],
         for state in follow(ctx.dataset, key, work):
             yield _progress(ctx, state.fraction, state.label)
     except Exception as error:
-        # the App shows nothing of an error in the middle of a stream
-        yield _progress(ctx, 1.0, f"failed: {error}")
+        # the App shows an empty dialog for an error in the middle of a stream, so there it is told in words
+        logger.exception("clustering %s failed", key)
+        yield _progress(ctx, 0.0, f"failed: {error}")
         yield ctx.ops.notify(str(error), variant="error")
-        raise
+        if ctx.prompt_id is None:
+            raise
+        return
     yield _progress(ctx, 1.0, "done")
     if not ctx.delegated:
         yield from show_result(ctx, key)
