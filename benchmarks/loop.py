@@ -64,9 +64,7 @@ def main() -> None:
         f"{result.record.environment['device']}, {result.record.environment['precision']}, "
         f"{torch.get_num_threads()} threads of {os.cpu_count()}, torch {torch.__version__}"
     )
-    print(
-        f"bare passes {bare:.2f} s · round {statistics.median(rounds):.2f} s (median of {len(rounds)} from the second on)"
-    )
+    print(f"bare passes {bare:.2f} s · round {statistics.median(rounds):.2f} s (median of {len(rounds)})")
     print(f"images per second, training: {result.record.rounds[-1].images_per_second:.0f}")
     print(f"ratio bare / round: {middle:.3f} (best round {best:.3f})")
 

@@ -14,7 +14,14 @@ from fiftyone_deepcluster.errors import CancelledError, CheckpointError, ImagesE
 from fiftyone_deepcluster.observer import Fanout, Silent
 from fiftyone_deepcluster.recipes.base import parse_options
 
-FAST = {"n_clusters": 10, "pseudo_clusters": 20, "rounds": 3, "baselines": False, "image_size": 16, "batch_size": 64}
+FAST = {
+    "n_clusters": 10,
+    "pseudo_clusters": 20,
+    "rounds": 3,
+    "baselines": False,
+    "image_size": 16,
+    "batch_size": 64,
+}
 
 
 @pytest.fixture(scope="module")

@@ -187,7 +187,12 @@ def test_pca_is_cut_to_the_data_and_comes_back_from_a_checkpoint():
 
 @pytest.mark.parametrize(
     ("n", "d", "expected"),
-    [(10_000, 128, (0, False)), (10_000, 4096, (64, False)), (200_000, 4096, (256, True)), (200_000, 128, (0, False))],
+    [
+        (10_000, 128, (0, False)),
+        (10_000, 4096, (64, False)),
+        (200_000, 4096, (256, True)),
+        (200_000, 128, (0, False)),
+    ],
 )
 def test_pca_sizes_itself(n, d, expected):
     assert Pooled().settle(n, d) == expected
@@ -229,4 +234,5 @@ def test_one_cluster_is_collapse_although_it_agrees_perfectly():
 
 def test_seeds_differ_by_purpose_and_stay_the_same():
     assert derive(51, "augment", 3) == derive(51, "augment", 3)
-    assert len({derive(51, "augment", 3), derive(51, "augment", 4), derive(51, "head", 3), derive(52, "augment", 3)}) == 4
+    purposes = [(51, "augment", 3), (51, "augment", 4), (51, "head", 3), (52, "augment", 3)]
+    assert len({derive(*purpose) for purpose in purposes}) == 4

@@ -35,7 +35,12 @@ def test_two_processes_share_one_run(tmp_path):
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [*launch, str(script), str(tmp_path)], capture_output=True, text=True, timeout=500, check=False, env=environment
+        [*launch, str(script), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=500,
+        check=False,
+        env=environment,
     )
     assert done.returncode == 0, done.stderr[-4000:]
     first, second = (np.load(tmp_path / f"rank{rank}.npz") for rank in (0, 1))
