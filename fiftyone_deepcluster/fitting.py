@@ -254,11 +254,12 @@ def _doubts(progress: Progress) -> list[str]:
     change = progress.rounds[-1].change if progress.rounds else None
     if change is None or change.nmi >= SETTLED_NMI or progress.stop_reason == StopReason.CANCELLED:
         return []
-    return [
+    doubt = (
         f"the clusters had not settled: those of the last two rounds agree to NMI {change.nmi:.2f} "
         f"(settled runs reach {SETTLED_NMI}); look at them as groups, not as classes, and try more rounds, "
         "another n_clusters or other augmentation"
-    ]
+    )
+    return [doubt]
 
 
 def _measure_baselines(job: _Job, record: RunRecord, progress: Progress, first: torch.Tensor | None) -> None:

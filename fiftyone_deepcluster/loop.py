@@ -103,7 +103,7 @@ class Stopwatch:
     """An observer that passes on what it hears, and adds up the seconds of every phase."""
 
     def __init__(self, listener: Observer) -> None:
-        self._listener = listener
+        self.listener = listener
         self._seconds: dict[str, float] = {}
         self._phase: str | None = None
         self._since = time.perf_counter()
@@ -111,19 +111,19 @@ class Stopwatch:
     def phase(self, name: str, total: int) -> None:
         """A phase begins, so the last one is over."""
         self._turn(name)
-        self._listener.phase(name, total)
+        self.listener.phase(name, total)
 
     def advance(self, steps: int) -> None:
         """Pass on."""
-        self._listener.advance(steps)
+        self.listener.advance(steps)
 
     def round_done(self, entry: Round, rounds: int) -> None:
         """Pass on."""
-        self._listener.round_done(entry, rounds)
+        self.listener.round_done(entry, rounds)
 
     def cancelled(self) -> bool:
         """Pass on."""
-        return self._listener.cancelled()
+        return self.listener.cancelled()
 
     def lap(self) -> dict[str, float]:
         """Seconds by phase since the last lap."""
@@ -184,7 +184,7 @@ def run(
         progress.stop_reason = StopReason.CANCELLED
         if sound is not None:
             _restore(sound, lesson, corpus, optimiser, progress, only_network=True)
-    corpus.observer = watch._listener
+    corpus.observer = watch.listener
     return progress
 
 
