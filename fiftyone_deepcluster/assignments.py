@@ -175,7 +175,8 @@ def stability(round_labels: ArrayLike, window: int = 3) -> NDArray[np.float32]:
 def _kept_mates(final: Labels, earlier: Labels) -> NDArray[np.float64]:
     here = final >= 0
     mates = np.bincount(final[here], minlength=1)[final] - 1
-    pairs = final * (int(earlier.max(initial=0)) + 1) + earlier
+    # Shifted by one, so that -1 shares no number with another pair.
+    pairs = final * (int(earlier.max(initial=0)) + 2) + earlier + 1
     _, pair, count = np.unique(pairs, return_inverse=True, return_counts=True)
     kept = np.where(earlier >= 0, count[pair] - 1, 0)
     share: NDArray[np.float64] = np.where(mates > 0, kept / np.maximum(mates, 1), 1.0)

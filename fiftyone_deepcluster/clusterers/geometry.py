@@ -230,20 +230,22 @@ def _place_of_least(scores: torch.Tensor) -> torch.Tensor:
 
 @contextmanager
 def threads_for(vectors: torch.Tensor) -> Iterator[None]:
-    """One thread of torch for a small set on a CPU, all of them else.
+    """One thread for a small set on a CPU, all of them else.
 
     In many short steps threads wait for each other longer than they work: several times longer where other
     programs share the cores.
     """
     import torch
+    from threadpoolctl import threadpool_limits
 
     before = torch.get_num_threads()
-    if vectors.device.type != "cpu" or vectors.numel() > _SHARED_WORK or before == 1:
+    if vectors.device.type != "cpu" or vectors.numel() > _SHARED_WORK:
         yield
         return
     torch.set_num_threads(1)
     try:
-        yield
+        with threadpool_limits(1):
+            yield
     finally:
         torch.set_num_threads(before)
 

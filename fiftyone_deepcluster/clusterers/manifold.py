@@ -182,21 +182,23 @@ class GaussianMixture(Clusterer):
         """
         import torch
 
-        from fiftyone_deepcluster.clusterers.geometry import check, means
+        from fiftyone_deepcluster.clusterers.geometry import check, means, threads_for
 
         n_clusters = check(vectors, request.n_clusters, "a Gaussian mixture")
         if n_clusters == 1 and len(vectors) == 1:
             raise InputError("a Gaussian mixture needs two images or more; add images")
         points = vectors.cpu().double().numpy()
-        model = self._fit(points, n_clusters, request.seed)
-        posterior = torch.from_numpy(model.predict_proba(points))
+        with threads_for(vectors):
+            model = self._fit(points, n_clusters, request.seed)
+            posterior = torch.from_numpy(model.predict_proba(points))
+            likelihood = float(model.score_samples(points).sum())
         confidence, component = posterior.max(dim=1)
         used, labels = torch.unique(component, return_inverse=True)
         return Clustering(
             labels=labels,
             centers=means(vectors, labels, len(used)),
             confidence=confidence.float().clamp(0.0, 1.0),
-            objective=-float(model.score_samples(points).sum()),
+            objective=-likelihood,
             scores={"converged": float(model.converged_), "iterations": float(model.n_iter_)},
         )
 

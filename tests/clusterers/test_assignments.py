@@ -94,6 +94,8 @@ def test_stability_by_hand():
     found = stability([[4, 0], [4, 0], [5, 0], [5, 1]])
     assert found.tolist() == pytest.approx([0.5, 0.5, 0.0, 1.0])
     assert found.dtype == np.float32
+    # An image that had no cluster before was nobody's mate, least of all in the next cluster.
+    assert stability([[1, 0], [1, 0], [-1, 1], [0, 1]]).tolist() == [1, 1, 0, 0]
     assert np.isnan(stability([[0], [1]])).all()
     assert np.isnan(stability([[0, -1]])).all()
 

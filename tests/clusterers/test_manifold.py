@@ -68,8 +68,8 @@ def test_mixture_confidence_is_the_posterior(blobs, covariance):
 
 
 def test_mixture_scales_with_the_vectors(digits):
-    part = GaussianMixture(covariance="diag")
-    plain, small = (part.cluster(digits * scale, ClusterRequest(10)) for scale in (1.0, 2.0**-16))
+    part = GaussianMixture(covariance="diag", restarts=1)
+    plain, small = (part.cluster(digits[:500] * scale, ClusterRequest(10)) for scale in (1.0, 2.0**-16))
     assert agreement(plain.labels, small.labels).ari > 0.95
 
 
