@@ -176,10 +176,19 @@ def test_a_run_at_work_shows_in_the_panel_and_can_be_cancelled(open_app, make_di
 
     from fiftyone_deepcluster.dataset.session import cluster
 
-    dataset = make_digits(200, persistent=True)
+    dataset = make_digits(60, persistent=True)
 
     def work():
-        cluster(dataset, "deepcluster", "far", n_clusters=5, rounds=2000, baselines=False, progress=False)
+        cluster(
+            dataset,
+            "deepcluster",
+            "far",
+            n_clusters=5,
+            rounds=2000,
+            baselines=False,
+            progress=False,
+            compute_brain=False,
+        )
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()

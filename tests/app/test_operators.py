@@ -104,7 +104,7 @@ def test_progress_and_result_are_shown_in_the_app(make_context, digits_dataset):
 
 
 def test_closing_the_tab_stops_the_run(make_context, make_digits):
-    dataset = make_digits(200)
+    dataset = make_digits(60)
     many = {"name": "deepcluster", "n_clusters": 4, "rounds": 500, "baselines": False}
     steps = ClusterImages().execute(
         make_context(dataset, {"method": many, "key": "long", "compute_brain": False})
