@@ -47,6 +47,10 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+# Tensors are small here: threads that wait for each other cost more than they bring, above all beside
+# other programs. Read when torch and scikit-learn load, and by every process that a test starts.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 _PORT = _free_port()
 for _folder in ("plugins", "datasets", "cache", "mongo"):
     (_ROOT / _folder).mkdir()
@@ -67,6 +71,8 @@ os.environ.update(
 _THIRD_PARTY = (
     # FiftyOne, MongoEngine and eta call what Python 3.12 and later deprecate
     r"ignore:datetime\.datetime\.utc:DeprecationWarning",
+    # eta reads an author that its own package does not name; Python 3.12 and later deprecate that
+    r"ignore:Implicit None on return values:DeprecationWarning",
     # FiftyOne connects through MongoEngine without naming a UUID format
     r"ignore:No uuidRepresentation is specified:DeprecationWarning",
     # FiftyOne's server declares its GraphQL scalars the old way
