@@ -10,6 +10,7 @@ again replaces the run.
 
 from __future__ import annotations
 
+from argparse import SUPPRESS, ArgumentParser
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,7 +91,7 @@ def draw_rounds(run: Run, path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def main() -> None:
+def main(**options: int) -> None:
     """Cluster, print the tables, draw the pictures."""
     dataset = make_dataset()
     run = fdc.cluster(
@@ -100,6 +101,7 @@ def main() -> None:
         n_clusters=10,
         truth_field="ground_truth",  # measured after every round, never used
         overwrite=True,
+        **options,
     )
     print()
     print(rounds_table(run.rounds))
@@ -115,4 +117,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    parser = ArgumentParser(description=__doc__.splitlines()[0], argument_default=SUPPRESS)
+    parser.add_argument("--rounds", type=int, help="fewer are quicker; the method's own number by default")
+    main(**vars(parser.parse_args()))
