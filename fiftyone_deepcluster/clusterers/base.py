@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from fiftyone_deepcluster.registry import Part, Registry
 
@@ -71,7 +71,13 @@ class Clusterer(Part):
 
 
 class Space(Part):
-    """A change of geometry before clustering."""
+    """A change of geometry before clustering.
+
+    Attributes:
+        steady: equal vectors land in the same place in every round, so that last round's centres mean something.
+    """
+
+    steady: ClassVar[bool] = False
 
     @abstractmethod
     def embed(self, vectors: torch.Tensor, seed: int) -> torch.Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -33,6 +33,7 @@ class Flat(Space):
     """The vectors as they are."""
 
     name: Literal["flat"] = "flat"
+    steady: ClassVar[bool] = True
 
     def embed(self, vectors: torch.Tensor, seed: int) -> torch.Tensor:
         """(N, D) -> the same (N, D)."""

@@ -120,7 +120,7 @@ class RoundLabels:
         self._reduction = None if state["reduction"] is None else Reduction.from_state(state["reduction"])
 
     def _cluster(self, what: str, n: int | None, vectors: torch.Tensor, corpus: Corpus) -> Clustering:
-        start = self._starts.get(what)
+        start = self._starts.get(what) if self.parts.space.steady else None
         if start is not None:
             start = start.to(vectors.device) if start.shape == (n, vectors.shape[1]) else None
         found = self.parts.clusterer.cluster(
