@@ -77,7 +77,7 @@ def decode_block(block: Block) -> Failures:
         for row, ref in enumerate(block.refs, block.row):
             try:
                 pixels = decode_image(ref, block.decode)
-            except UnreadableImageError as error:  # noqa: PERF203 - one bad image must not cost the others
+            except UnreadableImageError as error:
                 failures[row] = (error.reason, error.lasting)
                 position += block.decode.size**2 * block.decode.shape[2]
             else:
