@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 
 import pytest
 from playwright.sync_api import TimeoutError as BrowserTimeout
@@ -12,6 +11,7 @@ from playwright.sync_api import expect
 from fiftyone_deepcluster.app import names
 from fiftyone_deepcluster.dataset import live
 from fiftyone_deepcluster.dataset.runs import list_runs, load_run
+from fiftyone_deepcluster.record import StopReason
 
 expect.set_options(timeout=60_000)
 
@@ -192,15 +192,16 @@ def test_a_run_at_work_shows_in_the_panel_and_can_be_cancelled(open_app, make_di
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
-    page = open_app(dataset)
-    open_panel(page)
-    expect(hooked(page, "live")).to_contain_text(re.compile(r"round \d+ of 2000"))
-    expect(hooked(page, "chart-agreement")).to_be_visible()
-    hooked(page, "cancel").click()
-    thread.join(120)
+    try:
+        page = open_app(dataset)
+        open_panel(page)
+        expect(hooked(page, "live")).to_contain_text(re.compile(r"round \d+ of 2000"))
+        expect(hooked(page, "chart-loss")).to_be_visible(timeout=300_000)  # from the second round on
+        hooked(page, "cancel").click()
+        expect(hooked(page, "resume")).to_be_visible()
+        assert live.read(dataset)["far"].status == "cancelled"
+    finally:
+        live.request_cancel(dataset, "far")
+        thread.join(120)
     assert not thread.is_alive()
-    expect(hooked(page, "resume")).to_be_visible()
-    end = time.monotonic() + 30
-    while live.read(dataset)["far"].busy and time.monotonic() < end:
-        time.sleep(0.2)
-    assert live.read(dataset)["far"].status == "cancelled"
+    assert load_run(dataset, "far").stop_reason == StopReason.CANCELLED
