@@ -11,6 +11,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import uuid
@@ -31,6 +32,11 @@ _SERVERS: list[subprocess.Popen[bytes]] = []
 
 
 def _tidy_up() -> None:
+    database = sys.modules.get("fiftyone.core.odm.database")
+    if database is not None and database._client is not None:
+        # FiftyOne leaves its connections open, which the database's driver would complain about at exit
+        database._client.close()
+        sys.modules["mongoengine"].disconnect_all()
     for server in _SERVERS:
         server.terminate()
         server.wait(30)
