@@ -11,9 +11,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 IN_RANGE := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
-# the first interpreter in range; found when it is needed, not before
-PYTHON ?= $(firstword $(foreach name,python3 python3.12 python3.13 python3.11 python3.10,\
-	$(shell $(name) -c '$(IN_RANGE)' 2>/dev/null && echo $(name))))
+# the first interpreter in range; looked for when it is needed, and once
+PYTHON ?= $(eval PYTHON := $(shell for name in python3 python3.12 python3.13 python3.11 python3.10; do \
+	$$name -c '$(IN_RANGE)' 2>/dev/null && echo $$name && break; done))$(PYTHON)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench clean install browser

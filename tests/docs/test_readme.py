@@ -105,7 +105,11 @@ def test_every_command_of_ours_is_one_that_exists(blocks):
             _assert_known(words[1:])
         elif words[:1] == ["make"]:
             done = subprocess.run(
-                ["make", "-n", *words[1:]], cwd=REPOSITORY, capture_output=True, text=True, check=False
+                ["make", "-n", *words[1:], f"PYTHON={sys.executable}"],
+                cwd=REPOSITORY,
+                capture_output=True,
+                text=True,
+                check=False,
             )
             assert done.returncode == 0, done.stderr
         elif words[:1] in (["python"], ["python3"]) and len(words) > 1:
