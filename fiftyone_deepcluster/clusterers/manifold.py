@@ -81,8 +81,12 @@ class Umap(Space):
             # Between vectors of length 1 Euclidean distance orders neighbours as cosine distance does.
             vectors = torch.nn.functional.normalize(vectors, dim=1)
         neighbours = min(self.neighbours, n - 1)
-        with _quiet_umap():
-            layout = self._reducer(vectors, neighbours, seed).fit_transform(vectors.cpu().numpy())
+        threads = torch.get_num_threads()
+        try:
+            with _quiet_umap():
+                layout = self._reducer(vectors, neighbours, seed).fit_transform(vectors.cpu().numpy())
+        finally:
+            torch.set_num_threads(threads)  # numba takes all cores, for torch too, whatever was asked for
         return torch.from_numpy(layout).float().to(vectors.device)
 
     def _reducer(self, vectors: torch.Tensor, neighbours: int, seed: int) -> Any:
