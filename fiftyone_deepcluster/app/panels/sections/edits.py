@@ -49,8 +49,8 @@ def _add_label(box: types.Object, model: PanelModel, events: ClustersPanel) -> N
     for name in own_label_fields(model.dataset):
         known.add_choice(name, label=name)
     # no defaults: an input that has one sends its event when it appears
-    row.str("field", view=known, on_change=events.on_typed)
-    row.str("text", view=_text("label-text", "Label for all its images"), on_change=events.on_typed)
+    row.str("field", label=f"Field (empty: {DEFAULT_FIELD})", view=known, on_change=events.on_typed)
+    row.str("text", label="Label", view=_text("label-text", "For all its images"), on_change=events.on_typed)
     row.btn(
         "do",
         label="Label",
@@ -118,7 +118,7 @@ def _add_log(panel: types.Object, model: PanelModel, events: ClustersPanel) -> N
         f"· {entry.n_changed:,} images · {entry.who}, {entry.when:%Y-%m-%d %H:%M}"
         for entry in reversed(log[-_LOG_LENGTH:])
     ]
-    box.md("##### What was edited\n\n" + "\n".join(lines), name="log", componentsProps=hook("log"))
+    box.md("**What was edited**\n\n" + "\n".join(lines), name="log", componentsProps=hook("log"))
     if any(not entry.undone for entry in log):
         box.btn(
             "undo",
@@ -133,7 +133,7 @@ def _add_log(panel: types.Object, model: PanelModel, events: ClustersPanel) -> N
 def _row(box: types.Object, name: str, columns: str) -> types.Object:
     """Inputs side by side that share the width, and a button."""
     grid = {"grid": {"sx": {"gridTemplateColumns": columns}}}
-    return box.h_stack(name, gap=2, align_y="center", componentsProps=grid)
+    return box.h_stack(name, gap=2, align_y="end", componentsProps=grid)
 
 
 def _text(name: str, placeholder: str) -> types.TextFieldView:
