@@ -113,7 +113,7 @@ def _has_bfloat16(device: torch.device) -> bool:
     import torch
 
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     ask = getattr(torch.cpu, "get_capabilities", dict)  # newer torch; older ones stay with float32
-    able = ask()
+    able: dict[str, object] = ask()
     return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
