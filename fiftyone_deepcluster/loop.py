@@ -295,6 +295,8 @@ def _largest_share(assignment: Assignment) -> float:
 def _renumber(found: Assignment, before: Assignment) -> Assignment:
     """The same clusters under the ids of the round before, so that a cluster keeps its name."""
     ids = match_to(found.labels, found.n_clusters, before.labels, before.n_clusters)
+    if not len(ids):
+        return found  # a density method may call everything noise
     centers = np.full((int(ids.max()) + 1, found.centers.shape[1]), np.nan, dtype=np.float32)
     centers[ids] = found.centers
     return replace(found, labels=renumber(found.labels, ids), centers=centers)

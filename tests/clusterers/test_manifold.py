@@ -113,3 +113,13 @@ def test_hdbscan_can_find_only_noise():
     found = Hdbscan(min_cluster_size=30).cluster(torch.rand(40, 2, generator=generator), ClusterRequest(None))
     assert found.n_clusters == len(found.centers) == 0
     assert found.objective == 0
+
+
+def test_umap_leaves_torch_its_threads(blobs):
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        Umap(dims=2, epochs=5).embed(blobs, seed=0)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
