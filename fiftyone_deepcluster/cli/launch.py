@@ -14,7 +14,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from fiftyone_deepcluster.errors import DeepClusterError, InputError
@@ -49,7 +49,8 @@ def open_app(name: str, port: int | None = None) -> None:
     chosen = port or free_port(fo.config.default_app_port)
     with serving(chosen):
         session = fo.launch_app(fo.load_dataset(name), address=ADDRESS, port=chosen)
-        session.wait(-1)
+        with suppress(KeyboardInterrupt):  # how a person ends it: no failure
+            session.wait(-1)
 
 
 @contextmanager
