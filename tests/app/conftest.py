@@ -110,9 +110,13 @@ def find_chromium() -> str | None:
     return next((path for name in names if (path := shutil.which(name))), None)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Headless Chromium: the system's, else the one that Playwright brings."""
+    """Headless Chromium: the system's, else the one that Playwright brings.
+
+    For one module only: as long as it is open Playwright keeps an event loop running in this thread,
+    and there FiftyOne's ``execute_operator`` gives a task instead of the result.
+    """
     from playwright.sync_api import Error, sync_playwright
 
     with sync_playwright() as playwright:
