@@ -281,7 +281,7 @@ def _measure_baselines(job: _Job, record: RunRecord, progress: Progress, first: 
         job.observer.advance(1)
     record.baselines += measure(torch.from_numpy(last), "last", bench)
     job.observer.advance(1)
-    record.verdict = verdict(record, last, assignment.labels[rows], job.resolved.seed)
+    record.verdict, record.beaten = verdict(record, last, assignment.labels[rows], job.resolved.seed)
 
 
 def _save_model(job: _Job, corpus: Corpus, parts: Parts, progress: Progress) -> None:

@@ -31,7 +31,7 @@ class StopReason(str, Enum):
 _MESSAGES = {
     StopReason.CONVERGED: "The clusters of adjacent rounds agree.",
     StopReason.ROUNDS_DONE: "All rounds are done.",
-    StopReason.TASK_FINISHED: "The pseudo-task has nothing left to teach.",
+    StopReason.TASK_FINISHED: "Nothing is left to learn.",
     StopReason.COLLAPSED: (
         "Nearly all images fell into one cluster; the last sound round was kept. "
         "Lower learning_rate, or raise n_clusters or pseudo_clusters."
@@ -140,6 +140,7 @@ class RunRecord(BaseModel):
         n_clusters: clusters in the result.
         baselines: simple methods on the same features.
         verdict: in words, whether the run beats its baselines.
+        beaten: whether a baseline is better.
         environment: versions and device.
         notes: what was decided automatically, or deserves a warning.
     """
@@ -155,5 +156,6 @@ class RunRecord(BaseModel):
     n_clusters: int = 0
     baselines: list[Baseline] = Field(default_factory=list)
     verdict: str = ""
+    beaten: bool = False
     environment: dict[str, str] = Field(default_factory=dict)
     notes: list[str] = Field(default_factory=list)

@@ -248,7 +248,8 @@ def _store(plan: Plan, result: FitResult, observer: Observer) -> None:
     write(plan.source, plan.names, filled)
     observer.advance(1)
     add_group(plan.dataset, plan.names)
-    if plan.compute_brain:
+    # Whoever cancels wants to be done; the maps come when the run is resumed.
+    if plan.compute_brain and result.record.stop_reason is not StopReason.CANCELLED:
         observer.phase("brain", 1)
         readable = np.setdiff1d(np.arange(len(plan.source)), list(result.errors))
         add_brain_runs(plan.source, plan.names, readable, result.embeddings)

@@ -228,7 +228,14 @@ def test_baselines_stand_beside_every_run(digits):
     ]
     best = max(entry.truth.nmi for entry in found.record.baselines)
     ours = found.record.rounds[-1].truth.nmi
-    assert ("BETTER than this run" in found.record.verdict) == (best > ours)
+    assert found.record.beaten == (best > ours + 0.01)
+    assert ("BETTER than this run" in found.record.verdict) == found.record.beaten
+
+
+def test_without_truth_silhouette_and_stability_judge(digits):
+    found = fdc.fit(digits[0], fdc.Frozen(n_clusters=10))
+    assert "silhouette" in found.record.verdict
+    assert not found.record.beaten, "k-means cannot be beaten by itself"
 
 
 def test_errors_name_value_need_and_way_out(digits):

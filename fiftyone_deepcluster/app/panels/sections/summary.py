@@ -29,7 +29,7 @@ def draw(panel: types.Object, model: PanelModel, events: ClustersPanel) -> None:
         box.view(
             "verdict",
             types.AlertView(
-                severity="info",
+                severity="warning" if run.record.beaten else "info",
                 label="Against simple baselines",
                 description=run.record.verdict,
                 componentsProps=hook("verdict"),
