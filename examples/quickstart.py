@@ -96,7 +96,7 @@ def main(**options: int) -> None:
     dataset = make_dataset()
     run = fdc.cluster(
         dataset,
-        method="deepcluster-manifold",  # the method for images of up to 64 pixels
+        method="deepcluster",
         key="dc",
         n_clusters=10,
         truth_field="ground_truth",  # measured after every round, never used
