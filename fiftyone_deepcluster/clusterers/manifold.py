@@ -169,7 +169,7 @@ class GaussianMixture(Clusterer):
     restarts: int | None = Field(
         None,
         ge=1,
-        description="Runs from different starts, the best one kept; empty: 5 for few clusters, 1 for many.",
+        description="Runs from different starts, the best one kept; empty: 20 for few clusters, 1 for many.",
     )
     regularisation: float = Field(
         1e-6, ge=0, description="Added to the variances, as a share of the vectors' mean variance."
@@ -218,7 +218,7 @@ class GaussianMixture(Clusterer):
         model = Mixture(
             n_clusters,
             covariance_type=self.covariance,
-            n_init=restarts_for(n_clusters, 5) if self.restarts is None else self.restarts,
+            n_init=restarts_for(n_clusters) if self.restarts is None else self.restarts,
             reg_covar=self.regularisation * scale,
             max_iter=self.iterations,
             random_state=seed,
