@@ -21,6 +21,8 @@ PYTHON ?= $(eval PYTHON := $(shell for name in python3 python3.12 python3.13 pyt
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
+# the mongod installed here is older than FiftyOne likes, and works: no word of it on a newcomer's screen
+demo: export FIFTYONE_DATABASE_VALIDATION ?= false
 demo: $(VENV)/.installed
 	$(BIN)/python examples/quickstart.py
 	@if [ -n "$(OPEN)" ]; then $(BIN)/fiftyone-deepcluster open deepcluster-digits; fi
@@ -59,7 +61,7 @@ $(BIN)/python:
 
 # FiftyOne's own mongod stays where it runs; only where its download failed another one is installed
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
-	@echo "Installing into $(VENV): torch, FiftyOne and the rest take several GB and some minutes."
+	@echo "Installing into $(VENV): torch, FiftyOne and the rest take about 8 GB and, quietly, 3 to 10 minutes."
 	$(PIP_INSTALL) -e '.[plots]'
 	$(BIN)/fiftyone-deepcluster doctor --fix-mongod
 	$(BIN)/fiftyone-deepcluster install

@@ -108,12 +108,13 @@ def main(**options: int) -> None:
     print()
     print(clusters_table(dataset.values("dc.label"), dataset.values("ground_truth.label")))
     print()
-    print(run.stop_reason.message, run.record.verdict)
+    print(f"Stopped: {run.stop_reason.message}")
+    print(f"Beside simple methods: {run.record.verdict}")
     OUTPUT.mkdir(exist_ok=True)
     draw_clusters(run, OUTPUT / "clusters.png")
     draw_rounds(run, OUTPUT / "rounds.png")
     print(f"\nPictures: {OUTPUT / 'clusters.png'}, {OUTPUT / 'rounds.png'}")
-    print(f"In the App: fiftyone-deepcluster open {DATASET}")
+    print(f"In the App: make demo OPEN=1, or: fiftyone-deepcluster open {DATASET}")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.observer import Observer
     from fiftyone_deepcluster.recipes.base import Parts
 
-_MAY_CHANGE = ("rounds", "max_minutes", "device", "precision", "baselines")
+MAY_CHANGE = ("rounds", "max_minutes", "device", "precision", "baselines")
 """Options that a resumed run may give anew."""
 
 SETTLED_NMI = 0.92
@@ -80,7 +80,7 @@ class _Job:
     @property
     def fingerprint(self) -> dict[str, Any]:
         """What must be equal for a checkpoint to fit: options but for a few, and the images read."""
-        options = {k: v for k, v in self.options.model_dump(mode="json").items() if k not in _MAY_CHANGE}
+        options = {k: v for k, v in self.options.model_dump(mode="json").items() if k not in MAY_CHANGE}
         rows = hashlib.sha256(self.store.kept.tobytes()).hexdigest()
         return {"options": options, "images": rows, "shape": list(self.store.shape)}
 
@@ -118,8 +118,9 @@ def fit(
     observer = observer or Silent()
     directory = None if run_dir is None else Path(run_dir)
     if features is not None:
-        return _fit_features(options, features, truth, observer, directory)
+        return _fit_features(options, (images, features), truth, observer, directory)
     resolved = options.resolve(probe(images))
+    _check_early(resolved, directory)
     with open_store(images, resolved, observer) as store:
         classes = None if truth is None else _classes(truth, store)
         job = _Job(options, resolved, store, observer, directory, classes, None)
@@ -129,7 +130,7 @@ def fit(
 
 def _fit_features(
     options: Options,
-    features: NDArray[np.float32],
+    given_for: tuple[Images, NDArray[np.float32]],
     truth: Sequence[object] | None,
     observer: Observer,
     run_dir: Path | None,
@@ -138,7 +139,11 @@ def _fit_features(
 
     from fiftyone_deepcluster.images.source import Facts
 
-    features = np.asarray(features, dtype=np.float32)
+    images, features = given_for[0], np.asarray(given_for[1], dtype=np.float32)
+    if images is not None and len(images) != len(features):
+        raise OptionsError(
+            f"features has {len(features)} rows for {len(images)} images; give one row an image, NaN where unknown"
+        )
     if features.ndim != 2 or 0 in features.shape:
         raise OptionsError(f"features has shape {features.shape}; give (images, dimensions), both 1 or more")
     store = NoPixels(features)
@@ -146,6 +151,7 @@ def _fit_features(
         raise ImagesError(f"none of the {len(features)} rows of features is finite; compute embeddings first")
     classes = None if truth is None else _classes(truth, store)
     resolved = options.resolve(Facts(n=len(store.kept), side=8, grey=True, height=8, width=8))
+    _check_early(resolved, run_dir)
     given = torch.from_numpy(features[store.kept])
     job = _Job(options, resolved, store, observer, run_dir, classes, given)
     _check_sizes(job)
@@ -167,6 +173,17 @@ def _run(job: _Job) -> FitResult:
         _measure_baselines(job, record, progress, first)
     _save_model(job, corpus, parts, progress)
     return _result(job, progress, record)
+
+
+def _check_early(options: Options, run_dir: Path | None) -> None:
+    """What can be known to fail before an image is read."""
+    from fiftyone_deepcluster.compute import choose
+
+    if run_dir is not None and run_dir.exists() and not run_dir.is_dir():
+        raise OptionsError(
+            f"run_dir={str(run_dir)!r} is a file; give a folder, which is made where it is missing"
+        )
+    choose(options.device, options.precision)
 
 
 def _check_sizes(job: _Job) -> None:

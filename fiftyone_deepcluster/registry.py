@@ -17,8 +17,10 @@ that loads such a class.
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import pkgutil
+from collections.abc import Iterable
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -86,8 +88,7 @@ class Registry(Generic[P]):
         """The class registered under ``name``."""
         self._load()
         if name not in self._parts:
-            known = ", ".join(sorted(self._parts))
-            raise OptionsError(f"there is no {name!r} among the {self.family}; choose one of: {known}")
+            raise OptionsError(f"there is no {name!r} among the {self.family}; {_suggest(name, self._parts)}")
         return self._parts[name]
 
     def parse(self, value: object) -> P:
@@ -104,7 +105,7 @@ class Registry(Generic[P]):
             try:
                 return self.get(value["name"]).model_validate(value)
             except ValidationError as error:
-                raise OptionsError(explain(error, value["name"])) from error
+                raise OptionsError(explain(error, value["name"], self.get(value["name"]))) from error
         raise OptionsError(
             f"{value!r} names no part of {self.family}; give one of {', '.join(self.names())}, "
             'or {"name": ..., its options}'
@@ -158,15 +159,22 @@ class PartOf:
         return self.registry.parse(value)  # type: ignore[no-any-return]
 
 
-def explain(error: ValidationError, what: str) -> str:
-    """Pydantic's complaints in one sentence each: option, value, need."""
+def explain(error: ValidationError, what: str, model: type[BaseModel]) -> str:
+    """Pydantic's complaints in one sentence each: option, value, need, and what there is instead."""
     lines = []
     for item in error.errors():
         where = ".".join(str(step) for step in item["loc"]) or what
         if item["type"] == "extra_forbidden":
-            lines.append(f"{what} has no option {where!r}")
+            lines.append(f"{what} has no option {where!r}; {_suggest(where, model.model_fields)}")
         elif item["type"] == "value_error":
             lines.append(str(item["msg"]).removeprefix("Value error, "))
         else:
             lines.append(f"{where}={item['input']!r}: {item['msg'].lower()}")
     return "; ".join(lines)
+
+
+def _suggest(name: str, known: Iterable[str]) -> str:
+    """The nearest known names, or all of them."""
+    names = sorted(set(known) - {"name"})
+    near = difflib.get_close_matches(str(name), names, n=2, cutoff=0.6)
+    return f"did you mean {' or '.join(map(repr, near))}?" if near else f"choose one of: {', '.join(names)}"

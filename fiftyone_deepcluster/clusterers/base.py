@@ -58,7 +58,13 @@ class Clustering:
 
 
 class Clusterer(Part):
-    """Groups vectors."""
+    """Groups vectors.
+
+    Attributes:
+        finds_number: it finds the number of clusters by itself.
+    """
+
+    finds_number: ClassVar[bool] = False
 
     @abstractmethod
     def cluster(self, vectors: torch.Tensor, request: ClusterRequest) -> Clustering:

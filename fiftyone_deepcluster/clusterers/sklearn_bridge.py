@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -60,6 +60,7 @@ class Hdbscan(Clusterer):
     """
 
     name: Literal["hdbscan"] = "hdbscan"
+    finds_number: ClassVar[bool] = True
     min_cluster_size: int = Field(10, ge=2, description="Images that a group needs to be a cluster.")
     min_samples: int | None = Field(
         None, ge=1, description="More calls more images noise; empty: as min_cluster_size."

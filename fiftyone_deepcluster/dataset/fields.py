@@ -105,10 +105,15 @@ class FieldNames:
         return f"{self.key}_sim"
 
 
+_LONGEST_KEY = 64
+
+
 def check_key(key: str) -> None:
     """Raise InputError unless ``key`` can name fields and runs."""
     if not isinstance(key, str) or not key.isidentifier() or keyword.iskeyword(key):
         raise InputError(f"key={key!r} is no Python identifier; use letters, digits and _, such as 'dc2'")
+    if len(key) > _LONGEST_KEY:
+        raise InputError(f"key={key[:20]!r}... has {len(key)} characters; {_LONGEST_KEY} at most")
     if key.startswith("_"):
         raise InputError(
             f"key={key!r} starts with _, which FiftyOne keeps for itself; such as {key.strip('_')!r}"

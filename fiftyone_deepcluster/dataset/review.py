@@ -254,7 +254,9 @@ def _fits(field: fo.Field, names: FieldNames) -> bool:
 
 
 def _clean(name: str, option: str) -> str:
-    text = str(name).strip()
+    if not isinstance(name, str):
+        raise InputError(f"{option}={name!r} is no text; give a name such as 'ankle boot'")
+    text = name.strip()
     if not text:
         raise InputError(f"{option} is empty; give a name")
     return text

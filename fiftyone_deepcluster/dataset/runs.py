@@ -80,6 +80,11 @@ class Run:
     settings: dict[str, object]
     uid: str
 
+    def __repr__(self) -> str:
+        """Short: a dataset's own repr is a page."""
+        rounds = len(self.record.rounds)
+        return f"Run({self.key!r} on {self.dataset.name!r}: {self.record.method}, {self.n_clusters} clusters, {rounds} rounds)"
+
     @cached_property
     def options(self) -> Options:
         """As given; ``cluster(samples, run.options, key)`` repeats the run."""

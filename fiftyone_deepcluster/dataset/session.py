@@ -13,7 +13,14 @@ from fiftyone_deepcluster.dataset.fields import check_key
 from fiftyone_deepcluster.dataset.runs import load_run
 from fiftyone_deepcluster.dataset.source import Source, collect, flat, read_truth, root_dataset
 from fiftyone_deepcluster.dataset.vectors import check_given, model_name, stored_vectors
-from fiftyone_deepcluster.errors import OptionsError, RunError, RunExistsError, RunNotFoundError
+from fiftyone_deepcluster.errors import (
+    CheckpointError,
+    OptionsError,
+    RunError,
+    RunExistsError,
+    RunNotFoundError,
+)
+from fiftyone_deepcluster.fitting import MAY_CHANGE
 from fiftyone_deepcluster.observer import Tqdm
 from fiftyone_deepcluster.recipes.base import Options, parse_options
 
@@ -126,6 +133,12 @@ def resume(
     _check_unedited(dataset, key, header)
     if header.settings["model"] is not None:
         check_given(header.method, None, header.settings["model"])
+    refused = [name for name in changes if name not in MAY_CHANGE]
+    if refused:
+        raise CheckpointError(
+            f"{', '.join(refused)} cannot change while run {key!r} goes on; only {', '.join(MAY_CHANGE)} can. For "
+            "other options cluster again with overwrite=True, or under another key"
+        )
     options = parse_options(header.method, {**header.options, **changes})
     header = replace(header, options=options.model_dump(mode="json"))
     plan = _plan(_select(dataset, job), key, options, header)

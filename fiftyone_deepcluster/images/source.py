@@ -92,6 +92,8 @@ def as_refs(images: Sequence[str | Path | ImageRef]) -> list[ImageRef]:
     Raises:
         ImagesError: no images, one path in place of a list of them, or an item of another type.
     """
+    if not hasattr(images, "__len__") and not isinstance(images, str | os.PathLike):
+        raise ImagesError(f"images={images!r} is no list of images; give paths, or a uint8 array (N, H, W)")
     if isinstance(images, str | os.PathLike):
         raise ImagesError(f"images={str(images)!r} is one path; give a list of paths")
     if len(images) == 0:

@@ -126,7 +126,7 @@ class Options(Part):
         return self.model_copy(update={"image_size": side, "color": color, **values})
 
 
-RECIPES: Registry[Options] = Registry("recipes", Options)  # type: ignore[type-abstract]
+RECIPES: Registry[Options] = Registry("methods", Options, "recipes")  # type: ignore[type-abstract]
 
 
 def list_methods() -> dict[str, type[Options]]:
@@ -143,13 +143,28 @@ def parse_options(method: str | Options, values: dict[str, Any] | None = None) -
     values = dict(values or {})
     if isinstance(method, Options):
         if not values:
-            return method
+            return _with_number(method)
         values = {**method.model_dump(), **values}
         recipe: type[Options] = type(method)
+    elif not isinstance(method, str):
+        raise OptionsError(
+            f"method={method!r} is neither a name nor an Options object; give one of {', '.join(RECIPES.names())}"
+        )
     else:
         recipe = RECIPES.get(method)
         values["name"] = method
     try:
-        return recipe.model_validate(values)
+        return _with_number(recipe.model_validate(values))
     except ValidationError as error:
-        raise OptionsError(explain(error, str(values["name"]))) from error
+        raise OptionsError(explain(error, str(values["name"]), recipe)) from error
+
+
+def _with_number(options: Options) -> Options:
+    """The same options, if somebody says or finds how many clusters there are."""
+    clusterer = getattr(options, "clusterer", None)
+    if options.n_clusters is None and clusterer is not None and not clusterer.finds_number:
+        raise OptionsError(
+            f"n_clusters=None: the clusterer {clusterer.name!r} needs a number; give one, or take "
+            "clusterer='hdbscan', which finds it"
+        )
+    return options

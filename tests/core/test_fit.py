@@ -242,9 +242,17 @@ def test_errors_name_value_need_and_way_out(digits):
     images = digits[0][:30]
     with pytest.raises(OptionsError, match="n_clusters=40 is more than the 30 images"):
         fdc.fit(images, fdc.Frozen(n_clusters=40))
-    with pytest.raises(OptionsError, match="choose one of"):
+    with pytest.raises(OptionsError, match="among the methods; did you mean 'deepcluster'"):
         fdc.fit(images, "deepclustre")
-    with pytest.raises(OptionsError, match="no option 'n_cluster'"):
+    with pytest.raises(OptionsError, match="n_clusters=None: the clusterer 'kmeans' needs a number"):
+        fdc.fit(images, parse_options("frozen", {"n_clusters": None}))
+    with pytest.raises(OptionsError, match="neither a name nor an Options object"):
+        fdc.fit(images, {"n_clusters": 3})
+    with pytest.raises(ImagesError, match="no list of images"):
+        fdc.fit(None, "frozen")
+    with pytest.raises(OptionsError, match="features has 20 rows for 30 images"):
+        fdc.fit(images, fdc.Frozen(n_clusters=3), features=np.zeros((20, 4), np.float32))
+    with pytest.raises(OptionsError, match="no option 'n_cluster'; did you mean 'n_clusters'"):
         parse_options("deepcluster", {"n_cluster": 3})
     with pytest.raises(OptionsError, match="learning_rate=-1"):
         parse_options("deepcluster", {"learning_rate": -1})

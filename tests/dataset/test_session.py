@@ -396,6 +396,7 @@ def test_resume_what_is_not_there_or_was_edited(make_digits):
     fdc.cluster(dataset, key="dc", rounds=1, **LEARNT)
     with pytest.raises(CheckpointError, match="n_clusters"):
         fdc.resume(dataset, "dc", n_clusters=5, progress=False)
+    assert len(fdc.resume(dataset, "dc", rounds=2, progress=False, compute_brain=False).rounds) == 2
     assert fdc.list_runs(dataset) == ["dc"]
     edits = fdc.review(dataset, "dc")
     edits.rename(edits.names()[0], "zero")
