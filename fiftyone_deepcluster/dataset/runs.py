@@ -83,7 +83,8 @@ class Run:
     def __repr__(self) -> str:
         """Short: a dataset's own repr is a page."""
         rounds = len(self.record.rounds)
-        return f"Run({self.key!r} on {self.dataset.name!r}: {self.record.method}, {self.n_clusters} clusters, {rounds} rounds)"
+        what = f"{self.record.method}, {self.n_clusters} clusters, {rounds} rounds"
+        return f"Run({self.key!r} on {self.dataset.name!r}: {what})"
 
     @cached_property
     def options(self) -> Options:
