@@ -89,7 +89,9 @@ def child(arguments: argparse.Namespace) -> None:
     from fiftyone_deepcluster.recipes.base import parse_options
 
     paths = sorted(str(path) for path in arguments.folder.rglob("*.png"))[: arguments.many]
-    options = parse_options(arguments.method, {"rounds": arguments.rounds, "n_clusters": 10, "baselines": False})
+    options = parse_options(
+        arguments.method, {"rounds": arguments.rounds, "n_clusters": 10, "baselines": False}
+    )
     result = fit(paths, options)
     seconds = sum(sum(entry.seconds.values()) for entry in result.record.rounds)
     print(
