@@ -17,6 +17,7 @@ _PICTURES = {"quickstart.py": ("clusters.png", "rounds.png")}
 @pytest.fixture
 def run(fiftyone_home, tmp_path):
     """Call it with an example's name: a copy of it runs, so that the checkout stays clean."""
+    import fiftyone as fo
 
     def call(name):
         copy = tmp_path / name
@@ -28,7 +29,11 @@ def run(fiftyone_home, tmp_path):
         assert done.returncode == 0, done.stderr[-3000:]
         return done.stdout, tmp_path / "output"
 
-    return call
+    before = set(fo.list_datasets())
+    yield call
+    # another test may want a dataset of that name
+    for name in set(fo.list_datasets()) - before:
+        fo.delete_dataset(name)
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.py")))
