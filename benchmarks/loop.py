@@ -48,6 +48,7 @@ def main() -> None:
             "trunk": arguments.trunk, "image_size": arguments.size, "batch_size": arguments.batch,
             "rounds": arguments.rounds, "n_clusters": arguments.clusters, "device": arguments.device,
             "precision": arguments.precision, "baselines": False,
+            "min_steps": 0,  # one pass a round, as the bare passes
         },
     )  # fmt: skip
     images = blobs(

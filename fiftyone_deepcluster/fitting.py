@@ -312,7 +312,7 @@ def _save_model(job: _Job, corpus: Corpus, parts: Parts, progress: Progress) -> 
     model = {
         "options": job.resolved.model_dump(mode="json"),
         "network": {name: value.cpu() for name, value in corpus.network.state_dict().items()},
-        "reduction": parts.lesson.task.state_dict()["reduction"],
+        "reduction": parts.lesson.task.state_dict().get("reduction"),
         "ids": torch.from_numpy(ids),
         "centers": torch.from_numpy(assignment.centers[ids]),
     }

@@ -62,7 +62,9 @@ def predict(run_dir: str | Path, images: Images, *, observer: Observer | None = 
     with open_store(images, resolved, observer) as store:
         corpus, _ = assemble(resolved, store, observer, None)
         corpus.network.load_with_head(model["network"])
-        vectors = Reduction.from_state(model["reduction"]).apply(corpus.features())
+        vectors = corpus.features()
+        if model["reduction"] is not None:
+            vectors = Reduction.from_state(model["reduction"]).apply(vectors)
         nearest, own, other = (part.cpu() for part in nearest_two(vectors, model["centers"].to(vectors)))
         own, other = own.sqrt(), other.sqrt()
         spread = Spread(store)
