@@ -77,7 +77,7 @@ class Corpus:
         self.observer.phase("embed", len(self))
         rows = np.arange(len(self))[self.compute.mine(len(self))]
         with torch.inference_mode(), self.compute.autocast():
-            for batch in self._plain_batches(rows):
+            for batch in self.plain_batches(rows):
                 found[batch.rows.to(found.device)] = self.network.features(batch.images).float()
         found = self.compute.total(found)
         if not bool(torch.isfinite(found).all()):
@@ -94,9 +94,14 @@ class Corpus:
         self.observer.phase("predict", len(self))
         rows = np.arange(len(self))[self.compute.mine(len(self))]
         with torch.inference_mode(), self.compute.autocast():
-            for batch in self._plain_batches(rows):
+            for batch in self.plain_batches(rows):
                 found[batch.rows.to(found.device)] = self.network(batch.images).logits.float()
         return self.compute.total(found)
+
+    def plain_batches(self, rows: NDArray[np.int64]) -> Iterator[Batch]:
+        """Batches of ``rows`` in order, not augmented."""
+        for pixels, taken in self._pixels(rows, self.batch_size):
+            yield Batch(plain(pixels, self.size), taken)
 
     def training_batches(self, order: NDArray[np.int64], augment: Augment, seed: int) -> Iterator[Batch]:
         """Augmented batches in ``order``; every process gets its own share of each.
@@ -117,10 +122,6 @@ class Corpus:
 
     def _share(self) -> int:
         return max(1, self.batch_size // self.compute.world)
-
-    def _plain_batches(self, rows: NDArray[np.int64]) -> Iterator[Batch]:
-        for pixels, taken in self._pixels(rows, self.batch_size):
-            yield Batch(plain(pixels, self.size), taken)
 
     def _pixels(self, rows: NDArray[np.int64], size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """uint8 (B, C, H, W) on the device, read one batch ahead."""
