@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from fiftyone_deepcluster.errors import CancelledError, ImagesError
+from fiftyone_deepcluster.errors import CancelledError, ImagesError, OptionsError
 from fiftyone_deepcluster.images.augment import plain
+from fiftyone_deepcluster.networks.taps import last_maps, tapped
 from fiftyone_deepcluster.types import Batch
 
 if TYPE_CHECKING:
@@ -103,6 +104,39 @@ class Corpus:
         for pixels, taken in self._pixels(rows, self.batch_size):
             yield Batch(plain(pixels, self.size), taken)
 
+    def maps(
+        self, rows: NDArray[np.int64], tap: str | None = None
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """What one layer of the trunk gives for ``rows``, not augmented, batch by batch.
+
+        Args:
+            rows: in the order wanted.
+            tap: the layer's name; None: the last one with maps.
+
+        Yields:
+            (B,) int64 rows on the CPU, and (B, C, H, W) float32 on the device ((B, D) of a layer without maps).
+
+        Raises:
+            OptionsError: no such layer, or features were given in place of images.
+        """
+        network = self.network.eval()
+        name = tap or last_maps(network.trunk, network.front(self._blank()))
+        with tapped(network.trunk, name) as caught:
+            for batch in self.plain_batches(rows):
+                with torch.no_grad(), self.compute.autocast():
+                    network.features(batch.images)
+                yield batch.rows, caught.value.float()
+
+    def pixel_batches(self, rows: NDArray[np.int64]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """``rows`` on the CPU and their whole decoded images (B, C, H, W) uint8 on the device, in order.
+
+        Raises:
+            OptionsError: features were given in place of images.
+        """
+        self._blank()
+        for pixels, taken in self._pixels(rows, self.batch_size):
+            yield taken, pixels
+
     def training_batches(self, order: NDArray[np.int64], augment: Augment, seed: int) -> Iterator[Batch]:
         """Augmented batches in ``order``; every process gets its own share of each.
 
@@ -119,6 +153,15 @@ class Corpus:
         """Batches that ``n_drawn`` images make: the same number in every process."""
         each, rest = divmod(n_drawn // self.compute.world, self._share())
         return max(1, each + (rest > 1))
+
+    def _blank(self) -> torch.Tensor:
+        """A black image (1, C, size, size) as the front takes it, where there are images at all."""
+        if self._given is not None:
+            raise OptionsError(
+                "features were given in place of images, so there are no layers or patches to look at; "
+                "use encoder='pooled', or give images"
+            )
+        return torch.zeros(1, self.store.shape[3], self.size, self.size, device=self.compute.device)
 
     def _share(self) -> int:
         return max(1, self.batch_size // self.compute.world)
