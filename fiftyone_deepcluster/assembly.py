@@ -39,22 +39,28 @@ def open_store(images: Images, resolved: Options, observer: Observer) -> Iterato
 def assemble(
     resolved: Options, store: ImageStore, observer: Observer, given: torch.Tensor | None
 ) -> tuple[Corpus, Parts]:
-    """Network and lesson for the images, with weights drawn from the run's seed."""
-    import torch
-
+    """Network and lesson for the images, as the run begins."""
     from fiftyone_deepcluster.compute import choose
     from fiftyone_deepcluster.corpus import Corpus
-    from fiftyone_deepcluster.seeds import derive
 
     compute = choose(resolved.device, resolved.precision)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(resolved.seed, "weights"))
-        parts = resolved.build()
+    parts = build_parts(resolved)
     corpus = Corpus(
         store, parts.network, compute, size=resolved.image_size or store.shape[1],
         batch_size=parts.batch_size, observer=observer, given=given,
     )  # fmt: skip
     return corpus, parts
+
+
+def build_parts(resolved: Options) -> Parts:
+    """What the recipe hands over, with weights drawn from the run's seed."""
+    import torch
+
+    from fiftyone_deepcluster.seeds import derive
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(resolved.seed, "weights"))
+        return resolved.build()
 
 
 class Spread:

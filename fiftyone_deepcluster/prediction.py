@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fiftyone_deepcluster import checkpoint
-from fiftyone_deepcluster.assembly import Spread, assemble, open_store
-from fiftyone_deepcluster.observer import Silent
-from fiftyone_deepcluster.recipes.base import parse_options
+from fiftyone_deepcluster.assembly import Spread
+from fiftyone_deepcluster.finished import reopen
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,25 +52,17 @@ def predict(run_dir: str | Path, images: Images, *, observer: Observer | None = 
         ImagesError: no image can be read.
     """
     from fiftyone_deepcluster.clusterers.geometry import confidence_of, nearest_two
-    from fiftyone_deepcluster.encoders.reduce import Reduction
 
-    model = checkpoint.load(Path(run_dir) / checkpoint.MODEL)
-    resolved = parse_options(str(model["options"]["name"]), model["options"])
-    observer = observer or Silent()
-    with open_store(images, resolved, observer) as store:
-        corpus, _ = assemble(resolved, store, observer, None)
-        corpus.network.load_with_head(model["network"])
-        vectors = corpus.features()
-        if model["reduction"] is not None:
-            vectors = Reduction.from_state(model["reduction"]).apply(vectors)
-        nearest, own, other = (part.cpu() for part in nearest_two(vectors, model["centers"].to(vectors)))
+    with reopen(run_dir, images, observer) as run:
+        vectors = run.vectors()
+        nearest, own, other = (part.cpu() for part in nearest_two(vectors, run.model["centers"].to(vectors)))
         own, other = own.sqrt(), other.sqrt()
-        spread = Spread(store)
+        spread = Spread(run.store)
         return Prediction(
-            labels=spread(model["ids"].numpy()[nearest.numpy()], -1),
+            labels=spread(run.model["ids"].numpy()[nearest.numpy()], -1),
             confidence=spread(confidence_of(own, other).numpy(), np.nan),
             distance=spread(own.numpy(), np.nan),
             margin=spread((other - own).nan_to_num(0.0, 0.0, 0.0).numpy(), np.nan),
             embeddings=spread(vectors.cpu().numpy(), 0),
-            errors=dict(store.errors),
+            errors=dict(run.store.errors),
         )

@@ -1,0 +1,71 @@
+"""Pictures of units, put together: the image that maximises a unit beside its top images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+
+_LEAST_SIDE, _MOST_SIDE = 40, 96
+"""Sides in pixels of one small picture of a tile."""
+
+_GAP = 2
+_COLUMNS = 4
+_PAPER = 255
+
+
+def tile(made: NDArray[np.uint8], top: NDArray[np.uint8]) -> Image:
+    """One unit: the image made for it, and beside it in three rows the images that excite it most.
+
+    Args:
+        made: (H, W, C) uint8.
+        top: (n, H, W, C) uint8, n of 9 at most.
+    """
+    from PIL import Image
+
+    side = _side(made.shape[0])
+    large = 3 * side + 2 * _GAP
+    paper = Image.new("RGB", (2 * large + 3 * _GAP, large), (_PAPER,) * 3)
+    paper.paste(picture(made, large), (0, 0))
+    for number, pixels in enumerate(top[:9]):
+        row, column = divmod(number, 3)
+        paper.paste(picture(pixels, side), (large + 3 * _GAP + column * (side + _GAP), row * (side + _GAP)))
+    return paper
+
+
+def sheet(tiles: Sequence[Image]) -> Image:
+    """All tiles on one sheet, four in a row."""
+    from PIL import Image
+
+    width, height = tiles[0].size
+    columns, margin = min(_COLUMNS, len(tiles)), 5 * _GAP
+    rows = math.ceil(len(tiles) / columns)
+    size = (columns * (width + margin) + margin, rows * (height + margin) + margin)
+    paper = Image.new("RGB", size, (_PAPER,) * 3)
+    for number, entry in enumerate(tiles):
+        row, column = divmod(number, columns)
+        paper.paste(entry, (margin + column * (width + margin), margin + row * (height + margin)))
+    return paper
+
+
+def picture(pixels: NDArray[np.uint8], side: int | None = None) -> Image:
+    """An RGB picture of (H, W, C) pixels, at ``side`` x ``side``: enlarged in squares, shrunk smoothly."""
+    from PIL import Image
+
+    flat = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
+    found = Image.fromarray(np.ascontiguousarray(flat)).convert("RGB")
+    if side is None or side == found.width:
+        return found
+    how = Image.Resampling.NEAREST if side > found.width else Image.Resampling.BOX
+    return found.resize((side, side), how)
+
+
+def _side(side: int) -> int:
+    """Whole multiples of small images, so that their pixels stay squares of one size."""
+    return min(_MOST_SIDE, side * max(1, round(_LEAST_SIDE / side)))

@@ -1,0 +1,150 @@
+"""Nearest neighbours of images, and how often they are of the same class."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from fiftyone_deepcluster.errors import InputError
+from fiftyone_deepcluster.seeds import rng
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+_MOST_NUMBERS = 2**25
+"""Distances, or numbers of neighbours' vectors, held at once."""
+
+
+class RetrievalScore(BaseModel):
+    """How well images find others of their class.
+
+    Attributes:
+        features: what distances were measured in.
+        mean_average_precision: mean over the queries of the average precision of all other images by distance.
+        precision: mean share of the query's class among its ``k`` nearest.
+        k: of ``precision``.
+        n_images: images of a known class.
+        n_queries: of them, those that were queries; each has others of its class.
+        chance: mean share of the query's class among all other images.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    features: str
+    mean_average_precision: float
+    precision: float
+    k: int
+    n_images: int
+    n_queries: int
+    chance: float
+
+
+def nearest(
+    vectors: torch.Tensor, queries: NDArray[np.int64], k: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The ``k`` images nearest to each query by Euclidean distance, nearest first, itself left out.
+
+    Args:
+        vectors: (N, D) float32.
+        queries: (Q,) rows.
+        k: neighbours; N - 1 at most are given.
+
+    Returns:
+        Rows (Q, k) and distances (Q, k).
+    """
+    import torch
+
+    k = min(k, len(vectors) - 1)
+    rows, lengths = [], []
+    for part in _parts(queries, max(len(vectors), k * vectors.shape[1])):
+        chosen = torch.from_numpy(part).to(vectors.device)
+        found = _squared(vectors, chosen).topk(k, dim=1, largest=False).indices
+        # near neighbours vanish in the rounding of |a|^2 + |b|^2 - 2ab: measured again, and sorted by it
+        exact = (vectors[found] - vectors[chosen][:, None]).norm(dim=2)
+        exact, order = exact.sort(dim=1, stable=True)
+        rows.append(found.gather(1, order).cpu())
+        lengths.append(exact.float().cpu())
+    return torch.cat(rows).numpy(), torch.cat(lengths).numpy()
+
+
+def score(
+    features: str, vectors: torch.Tensor, classes: NDArray[np.int64], k: int, max_queries: int, seed: int
+) -> RetrievalScore:
+    """Mean average precision, and precision at ``k``, with images of the same class as the relevant ones.
+
+    Args:
+        features: name of the vectors, for the result.
+        vectors: (N, D) float32.
+        classes: (N,) int64; images of class -1 take no part.
+        k: of the precision.
+        max_queries: images asked at most, drawn at random.
+        seed: of the draw.
+
+    Raises:
+        InputError: no image has another of its class.
+    """
+    import torch
+
+    known = np.flatnonzero(classes >= 0)
+    vectors, classes = vectors[torch.from_numpy(known)], classes[known]
+    counts = np.bincount(classes, minlength=1)
+    queries = np.flatnonzero(counts[classes] > 1)
+    if not len(queries):
+        raise InputError(f"none of the {len(known)} images of a known class has another of its class; label more")
+    if len(queries) > max_queries:
+        queries = np.sort(rng(seed, "queries").choice(queries, max_queries, replace=False))
+    labels = torch.from_numpy(classes).to(vectors.device)
+    averages, precisions = [], []
+    for part in _parts(queries, len(vectors)):
+        chosen = torch.from_numpy(part).to(vectors.device)
+        order = _squared(vectors, chosen).argsort(dim=1, stable=True)[:, :-1]  # itself is last
+        relevant = labels[order] == labels[chosen][:, None]
+        averages.append(average_precision(relevant))
+        precisions.append(precision_at(relevant, k))
+    return RetrievalScore(
+        features=features,
+        mean_average_precision=float(torch.cat(averages).mean()),
+        precision=float(torch.cat(precisions).mean()),
+        k=min(k, len(vectors) - 1),
+        n_images=len(vectors),
+        n_queries=len(queries),
+        chance=float(((counts[classes[queries]] - 1) / (len(vectors) - 1)).mean()),
+    )
+
+
+def average_precision(relevant: torch.Tensor) -> torch.Tensor:
+    """Average precision of ranked lists: the mean of the precision at the rank of every relevant image.
+
+    Args:
+        relevant: (Q, M) bool, best first, one at least in every row.
+
+    Returns:
+        (Q,) float64.
+    """
+    import torch
+
+    hits = relevant.cumsum(1, dtype=torch.float64)
+    ranks = torch.arange(1, relevant.shape[1] + 1, device=relevant.device)
+    return (hits / ranks * relevant).sum(1) / hits[:, -1]
+
+
+def precision_at(relevant: torch.Tensor, k: int) -> torch.Tensor:
+    """(Q, M) bool, best first -> (Q,) float64, share of relevant images among the first ``k``."""
+    return relevant[:, :k].double().mean(1)
+
+
+def _parts(queries: NDArray[np.int64], each: int) -> list[NDArray[np.int64]]:
+    """Queries in parts, so that ``each`` numbers a query stay within bounds."""
+    size = max(1, _MOST_NUMBERS // each)
+    return [queries[at : at + size] for at in range(0, len(queries), size)]
+
+
+def _squared(vectors: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+    """(Q, N) squared distances, up to rounding; infinite to itself."""
+    import torch
+
+    lengths = vectors.square().sum(1)
+    found = lengths[None] + lengths[chosen][:, None] - 2 * vectors[chosen] @ vectors.T
+    return found.scatter_(1, chosen[:, None], torch.inf)

@@ -1,0 +1,102 @@
+"""A finished run opened again: its network on any images, and that network as it was before training."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fiftyone_deepcluster import checkpoint
+from fiftyone_deepcluster.assembly import assemble, build_parts, open_store
+from fiftyone_deepcluster.errors import CheckpointError
+from fiftyone_deepcluster.observer import Silent
+from fiftyone_deepcluster.recipes.base import parse_options
+from fiftyone_deepcluster.seeds import derive
+
+if TYPE_CHECKING:
+    import torch
+
+    from fiftyone_deepcluster.assembly import Images
+    from fiftyone_deepcluster.corpus import Corpus
+    from fiftyone_deepcluster.images.cache import ImageStore
+    from fiftyone_deepcluster.observer import Observer
+    from fiftyone_deepcluster.recipes.base import Options
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished run and the images it looks at.
+
+    Attributes:
+        options: resolved, as the run had them.
+        trained: the images and the network as the run left it.
+        model: what ``fit`` saved beside the network: ``reduction``, ``ids``, ``centers``.
+    """
+
+    options: Options
+    trained: Corpus
+    model: dict[str, Any]
+
+    @cached_property
+    def initial(self) -> Corpus:
+        """The images and the network as the run began: random weights of its seed, or those it was given."""
+        import torch
+
+        corpus = copy.copy(self.trained)  # the images are the same, and on a GPU they are there once
+        network = build_parts(self.options).network
+        corpus.network = network.to(corpus.compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return corpus
+
+    @property
+    def store(self) -> ImageStore:
+        """The decoded images."""
+        return self.trained.store
+
+    def vectors(self) -> torch.Tensor:
+        """(M, D) float32, the vectors of the readable images as the run clusters them."""
+        from fiftyone_deepcluster.encoders.reduce import Reduction
+
+        features = self.trained.features()
+        reduction = self.model["reduction"]
+        return features if reduction is None else Reduction.from_state(reduction).apply(features)
+
+    def initial_vectors(self) -> torch.Tensor:
+        """(M, D) float32, what the run would have clustered before its first round, of these images."""
+        from torch.nn import functional
+
+        encoder = getattr(self.options, "encoder", None)
+        if encoder is None:
+            return functional.normalize(self.initial.features())
+        seed = derive(self.options.seed, "encode", 0)
+        return encoder.encode(self.initial, seed).vectors  # type: ignore[no-any-return]
+
+
+@contextmanager
+def reopen(run_dir: str | Path, images: Images, observer: Observer | None = None) -> Iterator[Finished]:
+    """Load a finished run's network and decode the images it is to look at.
+
+    Args:
+        run_dir: of a ``fit`` that was given one.
+        images: as for ``fit``.
+        observer: told of progress; may cancel.
+
+    Raises:
+        CheckpointError: no finished run lies there.
+        ImagesError: no image can be read.
+    """
+    path = Path(run_dir) / checkpoint.MODEL
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path} cannot be read: no such file; give the run_dir of a fit that came to its end and learnt "
+            "its features from images"
+        )
+    model = checkpoint.load(path)
+    options = parse_options(str(model["options"]["name"]), model["options"])
+    with open_store(images, options, observer or Silent()) as store:
+        corpus, _ = assemble(options, store, observer or Silent(), None)
+        corpus.network.load_with_head(model["network"])
+        yield Finished(options, corpus, model)
