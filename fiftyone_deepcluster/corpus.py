@@ -14,7 +14,7 @@ import torch
 
 from fiftyone_deepcluster.errors import CancelledError, ImagesError, OptionsError
 from fiftyone_deepcluster.images.augment import plain
-from fiftyone_deepcluster.networks.taps import last_maps, tapped
+from fiftyone_deepcluster.networks.taps import choose, layers_of, listen
 from fiftyone_deepcluster.types import Batch
 
 if TYPE_CHECKING:
@@ -111,21 +111,24 @@ class Corpus:
 
         Args:
             rows: in the order wanted.
-            tap: the layer's name; None: the last one with maps.
+            tap: the layer's name as in ``networks.taps``; None: the last one with maps of several cells.
 
         Yields:
             (B,) int64 rows on the CPU, and (B, C, H, W) float32 on the device ((B, D) of a layer without maps).
 
         Raises:
-            OptionsError: no such layer, or features were given in place of images.
+            InputError: no such layer, or features were given in place of images.
         """
         network = self.network.eval()
-        name = tap or last_maps(network.trunk, network.front(self._blank()))
-        with tapped(network.trunk, name) as caught:
-            for batch in self.plain_batches(rows):
-                with torch.no_grad(), self.compute.autocast():
-                    network.features(batch.images)
-                yield batch.rows, caught.value.float()
+        layers = layers_of(network, self._blank())
+        maps = [layer for layer in layers if int(np.prod(layer.shape[1:])) > 1]
+        wanted = choose(layers, [tap]) if tap else maps[-1:]
+        if not wanted:
+            raise OptionsError("this trunk has no layer with maps; choose a trunk of convolutions")
+        for batch in self.plain_batches(rows):
+            with torch.no_grad(), self.compute.autocast():
+                (found,) = listen(network, batch.images, wanted, torch.Tensor.clone)
+            yield batch.rows, found.float()
 
     def pixel_batches(self, rows: NDArray[np.int64]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """``rows`` on the CPU and their whole decoded images (B, C, H, W) uint8 on the device, in order.
@@ -155,7 +158,7 @@ class Corpus:
         return max(1, each + (rest > 1))
 
     def _blank(self) -> torch.Tensor:
-        """A black image (1, C, size, size) as the front takes it, where there are images at all."""
+        """A black image (1, C, size, size) as the network takes it, where there are images at all."""
         if self._given is not None:
             raise OptionsError(
                 "features were given in place of images, so there are no layers or patches to look at; "

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.registry import Part, Registry
 
@@ -12,7 +12,21 @@ if TYPE_CHECKING:
     import torch
 
     from fiftyone_deepcluster.corpus import Corpus
-    from fiftyone_deepcluster.encoders.reduce import Reduction
+
+
+@dataclass(frozen=True)
+class EncodeRequest:
+    """What an encoder may need besides the images.
+
+    Attributes:
+        seed: of everything drawn.
+        groups: (N,) int64, the clusters of the last round, -1 for none; None before there are any.
+        n_groups: clusters wanted; None where the clusterer finds their number.
+    """
+
+    seed: int
+    groups: torch.Tensor | None = None
+    n_groups: int | None = None
 
 
 @dataclass(frozen=True)
@@ -21,19 +35,25 @@ class Encoding:
 
     Attributes:
         vectors: (N, D) float32 on the corpus' device.
-        reduction: the fitted map from the network's features to vectors.
+        fitted: what was learnt from the images, as plain values for a checkpoint; ``Encoder.apply`` takes it.
+        scores: figures for the record.
     """
 
     vectors: torch.Tensor
-    reduction: Reduction
+    fitted: dict[str, Any]
+    scores: dict[str, float] = field(default_factory=dict)
 
 
 class Encoder(Part):
     """Makes one vector an image."""
 
     @abstractmethod
-    def encode(self, corpus: Corpus, seed: int) -> Encoding:
-        """Vectors of every readable image of ``corpus``, row by row."""
+    def encode(self, corpus: Corpus, request: EncodeRequest) -> Encoding:
+        """Learn from the images of ``corpus`` how to describe them; vectors of all, row by row."""
+
+    @abstractmethod
+    def apply(self, corpus: Corpus, fitted: dict[str, Any]) -> torch.Tensor:
+        """(N, D) float32 vectors of the images of ``corpus`` by what ``encode`` learnt from others."""
 
 
 ENCODERS: Registry[Encoder] = Registry("encoders", Encoder)  # type: ignore[type-abstract]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from fiftyone_deepcluster.encoders.base import ENCODERS, Encoder, Encoding
+from fiftyone_deepcluster.encoders.base import ENCODERS, Encoder, EncodeRequest, Encoding
 
 if TYPE_CHECKING:
+    import torch
+
     from fiftyone_deepcluster.corpus import Corpus
 
 PAPER_DIMS = 256
@@ -31,16 +33,27 @@ class Pooled(Encoder):
     whiten: bool | None = Field(
         None, description="Divide by the deviations; empty: only where PCA keeps 256 of a large set."
     )
-    unit: bool = Field(True, description="Scale every vector to length 1.")
+    unit: bool = Field(
+        True, description="Scale every vector to length 1; not wanted before a clusterer that minds the scale."
+    )
+    tap: str | None = Field(
+        None, description="Layer whose output is averaged over its cells; empty: the network's features."
+    )
 
-    def encode(self, corpus: Corpus, seed: int) -> Encoding:
+    def encode(self, corpus: Corpus, request: EncodeRequest) -> Encoding:
         """See ``Encoder.encode``."""
         from fiftyone_deepcluster.encoders.reduce import fit_pca, no_pca
 
-        features = corpus.features()
+        features = self._features(corpus)
         dims, whiten = self.settle(len(features), features.shape[1])
         reduction = fit_pca(features, dims, whiten=whiten, unit=self.unit) if dims else no_pca(unit=self.unit)
-        return Encoding(reduction.apply(features), reduction)
+        return Encoding(reduction.apply(features), reduction.state_dict())
+
+    def apply(self, corpus: Corpus, fitted: dict[str, Any]) -> torch.Tensor:
+        """See ``Encoder.apply``."""
+        from fiftyone_deepcluster.encoders.reduce import Reduction
+
+        return Reduction.from_state(fitted).apply(self._features(corpus))
 
     def settle(self, n_images: int, n_features: int) -> tuple[int, bool]:
         """PCA dimensions (0: none) and whether to whiten.
@@ -54,3 +67,14 @@ class Pooled(Encoder):
         else:
             dims = self.pca
         return dims, (large and self.pca is None) if self.whiten is None else self.whiten
+
+    def _features(self, corpus: Corpus) -> torch.Tensor:
+        from fiftyone_deepcluster.encoders.streaming import all_rows, averaged, collect
+
+        if self.tap is None:
+            return corpus.features()
+        corpus.observer.phase("embed", len(corpus))
+        tap = self.tap
+        return collect(
+            corpus, all_rows(corpus), lambda rows: ((taken, averaged(m)) for taken, m in corpus.maps(rows, tap))
+        )

@@ -47,30 +47,62 @@ class Reduction:
 
 
 def fit_pca(features: torch.Tensor, dims: int, *, whiten: bool, unit: bool) -> Reduction:
-    """PCA by the eigenvectors of the covariance, summed in chunks in float64 on the CPU, else float32.
+    """PCA in float64 on the CPU, else float32, in chunks.
 
     With ``whiten`` each direction is divided by its deviation (DeepCluster: ``eigen_power`` -0.5).
     ``dims`` is cut to what the data allow: min(dims, D, N - 1).
     """
+    dims = max(1, min(dims, features.shape[1], len(features) - 1))
+    wide = features.shape[1] > len(features)
+    mean, values, matrix = (_from_products if wide else _from_covariance)(features, dims)
+    # The sign of an eigenvector is arbitrary: fix it, so that equal data give equal vectors.
+    largest = matrix.gather(0, matrix.abs().argmax(dim=0, keepdim=True))
+    matrix = matrix * largest.sign()
+    if whiten:
+        floor = values[0].clamp_min(1e-12) * 1e-7
+        matrix = matrix / values.clamp_min(floor).sqrt()
+    return Reduction(mean.float(), matrix.float(), unit)
+
+
+def _from_covariance(features: torch.Tensor, dims: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Mean (D,), the largest eigenvalues of the covariance (dims,), and their directions (D, dims)."""
     import torch
 
-    dims = max(1, min(dims, features.shape[1], len(features) - 1))
-    wide = torch.float64 if features.device.type == "cpu" else torch.float32
+    wide = _precise(features)
     mean = features.mean(dim=0, dtype=wide)
     covariance = torch.zeros(features.shape[1], features.shape[1], dtype=wide, device=features.device)
     for part in features.split(_CHUNK):
         centred = part.to(wide) - mean
         covariance.addmm_(centred.T, centred)
     values, vectors = torch.linalg.eigh(covariance / max(1, len(features) - 1))
-    order = torch.arange(len(values) - 1, len(values) - 1 - dims, -1, device=values.device)
-    matrix = vectors[:, order]
-    # The sign of an eigenvector is arbitrary: fix it, so that equal data give equal vectors.
-    largest = matrix.gather(0, matrix.abs().argmax(dim=0, keepdim=True))
-    matrix = matrix * largest.sign()
-    if whiten:
-        floor = values[-1].clamp_min(1e-12) * 1e-7
-        matrix = matrix / values[order].clamp_min(floor).sqrt()
-    return Reduction(mean.float(), matrix.float(), unit)
+    return mean, values.flip(0)[:dims], vectors.flip(1)[:, :dims]
+
+
+def _from_products(features: torch.Tensor, dims: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The same from the N x N products of the rows, where there are more dimensions than rows."""
+    import torch
+
+    wide = _precise(features)
+    mean = features.mean(dim=0, dtype=wide)
+    step = max(1, _CHUNK * 64 // len(features))  # columns at a time
+    parts = list(zip(features.split(step, dim=1), mean.split(step), strict=True))
+    products = torch.zeros(len(features), len(features), dtype=wide, device=features.device)
+    for part, middle in parts:
+        centred = part.to(wide) - middle
+        products.addmm_(centred, centred.T)
+    squares, rows = torch.linalg.eigh(products)
+    squares, rows = squares.flip(0)[:dims].clamp_min(0), rows.flip(1)[:, :dims]
+    # Rows that lie in fewer dimensions leave directions of no extent: they stay zero.
+    there = squares > squares[0] * 1e-10
+    rows = torch.where(there, rows / squares.clamp_min(torch.finfo(wide).tiny).sqrt(), 0.0)
+    matrix = torch.cat([(part.to(wide) - middle).T @ rows for part, middle in parts])
+    return mean, squares / max(1, len(features) - 1), matrix
+
+
+def _precise(features: torch.Tensor) -> torch.dtype:
+    import torch
+
+    return torch.float64 if features.device.type == "cpu" else torch.float32
 
 
 def no_pca(*, unit: bool) -> Reduction:

@@ -35,10 +35,6 @@ class PseudoTask(Protocol):
         """The cluster of every image, by the network as it is now."""
         ...
 
-    def transform(self, features: torch.Tensor) -> torch.Tensor:
-        """The network's features (N, D) of any images, as the vectors that ``assign`` clusters."""
-        ...
-
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on: tensors, numbers, strings, lists and dicts."""
         ...

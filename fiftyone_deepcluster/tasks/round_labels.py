@@ -14,13 +14,13 @@ import torch
 
 from fiftyone_deepcluster.clusterers.base import Clusterer, Clustering, ClusterRequest, Space
 from fiftyone_deepcluster.clusterers.geometry import describe
+from fiftyone_deepcluster.encoders.base import EncodeRequest
 from fiftyone_deepcluster.seeds import derive, rng
 from fiftyone_deepcluster.types import Assignment, Batch, ClassTargets, Outputs, Plan
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.corpus import Corpus
-    from fiftyone_deepcluster.encoders.base import Encoder
-    from fiftyone_deepcluster.encoders.reduce import Reduction
+    from fiftyone_deepcluster.encoders.base import Encoder, Encoding
     from fiftyone_deepcluster.networks.base import Network
     from fiftyone_deepcluster.sampling import Sampler
 
@@ -60,7 +60,7 @@ class RoundLabels:
         self._turn = 0
         self._pseudo = torch.zeros(0, dtype=torch.int64)
         self._starts: dict[str, torch.Tensor] = {}
-        self._reduction: Reduction | None = None
+        self._fitted: dict[str, Any] | None = None
 
     def begin_round(self, round_index: int, corpus: Corpus) -> Plan | None:
         """A new head over the pseudo-labels of the last ``assign``; None where nothing is to be learnt."""
@@ -83,41 +83,37 @@ class RoundLabels:
     def assign(self, corpus: Corpus) -> Assignment:
         """Embed and cluster all images; also draws up the pseudo-labels of the next round."""
         parts = self.parts
-        encoding = parts.encoder.encode(corpus, derive(parts.seed, "encode", self._turn))
-        self._reduction = encoding.reduction
+        groups = self._pseudo if len(self._pseudo) else None
+        seed = derive(parts.seed, "encode", self._turn)
+        encoding = parts.encoder.encode(corpus, EncodeRequest(seed, groups, parts.n_clusters))
+        self._fitted = encoding.fitted
         corpus.observer.phase("cluster", 2)
         vectors = parts.space.embed(encoding.vectors, derive(parts.seed, "space", self._turn))
         found = self._cluster("clusters", parts.n_clusters, vectors, corpus)
         corpus.observer.advance(1)
         over = parts.fine_rounds is not None and self._turn >= parts.fine_rounds
-        same = over or parts.n_pseudo is None or parts.n_pseudo == parts.n_clusters
+        same = over or parts.clusterer.finds_number or parts.n_pseudo in (None, parts.n_clusters)
         pseudo = found if same else self._cluster("pseudo", parts.n_pseudo, vectors, corpus)
         corpus.observer.advance(1)
         self._pseudo = pseudo.labels
         self._turn += 1
-        return self._assignment(found, pseudo, encoding.vectors)
-
-    def transform(self, features: torch.Tensor) -> torch.Tensor:
-        """Features through the last round's reduction."""
-        return features if self._reduction is None else self._reduction.apply(features)
+        return self._assignment(found, pseudo, encoding)
 
     def state_dict(self) -> dict[str, Any]:
-        """Pseudo-labels, centres for a warm start, the reduction, and how often was drawn."""
+        """Pseudo-labels, centres for a warm start, what the encoder learnt, and how often was drawn."""
         return {
             "turn": self._turn,
             "pseudo": self._pseudo,
             "starts": {name: centers.cpu() for name, centers in self._starts.items()},
-            "reduction": None if self._reduction is None else self._reduction.state_dict(),
+            "reduction": self._fitted,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from ``state_dict``."""
-        from fiftyone_deepcluster.encoders.reduce import Reduction
-
         self._turn = int(state["turn"])
         self._pseudo = state["pseudo"]
         self._starts = dict(state["starts"])
-        self._reduction = None if state["reduction"] is None else Reduction.from_state(state["reduction"])
+        self._fitted = state["reduction"]
 
     def _cluster(self, what: str, n: int | None, vectors: torch.Tensor, corpus: Corpus) -> Clustering:
         start = self._starts.get(what) if self.parts.space.steady else None
@@ -130,9 +126,10 @@ class RoundLabels:
         self._starts[what] = found.centers
         return found
 
-    def _assignment(self, found: Clustering, pseudo: Clustering, vectors: torch.Tensor) -> Assignment:
+    def _assignment(self, found: Clustering, pseudo: Clustering, encoding: Encoding) -> Assignment:
+        vectors = encoding.vectors
         geometry = describe(vectors, found.labels)
-        scores = {"objective": found.objective, **found.scores}
+        scores = {"objective": found.objective, **encoding.scores, **found.scores}
         scores["pseudo_clusters"] = float(pseudo.n_clusters)
         return Assignment(
             labels=found.labels.numpy(),
