@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fiftyone_deepcluster.clusterers.geometry import Field, chunks
+from fiftyone_deepcluster.clusterers.geometry import Field, chunks, each_chunk
 
 if TYPE_CHECKING:
     import torch
@@ -92,7 +92,8 @@ class Assigner:
         place = torch.full((len(centers),), -1, device=fast.device)
         place[fast] = torch.arange(len(fast), device=fast.device)
         nearer = torch.empty(len(rows), dtype=torch.bool, device=rows.device)
-        for part in chunks(len(rows), max(len(fast), self._vectors.shape[1]), rows.device):
+
+        def compare(part: slice) -> None:
             chunk = rows[part]
             scores = field.scores(self._vectors[chunk])[1]
             own = place[self._labels[chunk]]
@@ -101,6 +102,8 @@ class Assigner:
             least = (scores.amin(dim=1) + self._squares[chunk] - slack).clamp_min_(0.0).sqrt_()
             self._lower[chunk] = torch.minimum(self._lower[chunk], least)
             nearer[part] = self._lower[chunk] <= self._upper[chunk]
+
+        each_chunk(len(rows), max(len(fast), self._vectors.shape[1]), rows.device, compare)
         return nearer
 
     def _measure(self, centers: torch.Tensor, rows: torch.Tensor | None) -> None:
@@ -109,13 +112,16 @@ class Assigner:
         self.measured = n / len(self._vectors)
         field = Field(centers, shift=self._shift)
         slack = self._slack(field)
-        for part in chunks(n, max(len(centers), self._vectors.shape[1]), centers.device):
+
+        def measure(part: slice) -> None:
             chunk = part if rows is None else rows[part]
             labels, least, second = field.two_nearest(self._vectors[chunk])
             squares = self._squares[chunk]
             self._labels[chunk] = labels
             self._upper[chunk] = (least + squares + slack).clamp_min_(0.0).sqrt_()
             self._lower[chunk] = (second + squares - slack).clamp_min_(0.0).sqrt_()
+
+        each_chunk(n, max(len(centers), self._vectors.shape[1]), centers.device, measure)
 
     def _slack(self, field: Field) -> torch.Tensor:
         return _ROUNDING * (self._largest + field.largest)

@@ -6,16 +6,23 @@ the centres' mean first, so that vectors far from the origin lose no digits. No 
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, TypeVar
 
+from fiftyone_deepcluster.clusterers.base import Clustering
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import torch
+    from threadpoolctl import ThreadpoolController
+
+T = TypeVar("T")
 
 # Floats in one chunk of distances: 8 MB stay in a CPU's cache, 64 MB are enough to fill a GPU.
 _CPU_CHUNK = 2**21
@@ -68,6 +75,33 @@ def describe(vectors: torch.Tensor, labels: torch.Tensor, n_clusters: int | None
     alone = other.isinf()
     margin = torch.where(alone, 0.0, other - own)
     return Description(centers, own, margin, confidence_of(own, other))
+
+
+def clustering_of(
+    vectors: torch.Tensor,
+    labels: torch.Tensor,
+    confidence: torch.Tensor | None = None,
+    scores: dict[str, float] | None = None,
+) -> Clustering:
+    """A method's labels with the means, distances and confidences that belong to them.
+
+    Args:
+        vectors: (N, D) float32.
+        labels: (N,) int64 on the CPU, every number in use; -1 for noise.
+        confidence: (N,) float32; by default that of the distances.
+        scores: further figures.
+
+    Returns:
+        With the sum of squared distances of what is not noise as its objective.
+    """
+    place = describe(vectors, labels)
+    return Clustering(
+        labels=labels,
+        centers=place.centers,
+        confidence=place.confidence if confidence is None else confidence,
+        objective=float(place.distance[labels >= 0].double().square().sum()),
+        scores=scores or {},
+    )
 
 
 def confidence_of(own: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
@@ -139,10 +173,11 @@ def nearest_two(
     import torch
 
     field = Field(centers, skip)
-    parts = [
-        field.two(vectors[rows], None if labels is None else labels[rows])
-        for rows in chunks(len(vectors), len(centers), vectors.device)
-    ]
+
+    def two(rows: slice) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        return field.two(vectors[rows], None if labels is None else labels[rows])
+
+    parts = each_chunk(len(vectors), len(centers), vectors.device, two)
     if not parts:
         none = vectors.new_zeros(0)
         return none.long(), none, none
@@ -175,19 +210,19 @@ class Field:
             offset = offset.masked_fill(skip, float("inf"))
         # A column of ones beside the vectors adds the offset within the product.
         self._weights = torch.cat([-2 * self.centers, offset[:, None]], dim=1).T.contiguous()
-        self._rows = centers.new_ones(0, centers.shape[1] + 1)
-        self._scores = centers.new_empty(0, len(centers))
+        self._buffers = threading.local()
 
     def scores(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Shifted vectors (B, D) and |c|² - 2 x·c (B, K), both valid until the next call."""
+        """Shifted vectors (B, D) and |c|² - 2 x·c (B, K), both valid until the thread's next call."""
         import numpy as np
         import torch
 
-        n = len(rows)
-        if n > len(self._rows):
-            self._rows = self._rows.new_ones(n, self._rows.shape[1])
-            self._scores = self._scores.new_empty(n, self._scores.shape[1])
-        padded, scores = self._rows[:n], self._scores[:n]
+        n, own = len(rows), self._buffers
+        if n > getattr(own, "n", 0):
+            own.n = n
+            own.rows = rows.new_ones(n, len(self._weights))
+            own.scores = rows.new_empty(n, self._weights.shape[1])
+        padded, scores = own.rows[:n], own.scores[:n]
         torch.sub(rows, self.shift, out=padded[:, :-1])
         if rows.device.type == "cpu":
             np.matmul(padded.numpy(), self._weights.numpy(), out=scores.numpy())
@@ -255,6 +290,33 @@ def chunks(n: int, width: int, device: torch.device) -> Iterator[slice]:
     budget = _CPU_CHUNK if device.type == "cpu" else _GPU_CHUNK
     step = max(1, budget // max(width, 1))
     return (slice(begin, min(begin + step, n)) for begin in range(0, n, step))
+
+
+def each_chunk(n: int, width: int, device: torch.device, work: Callable[[slice], T]) -> list[T]:
+    """``work`` for every one of ``chunks``, in order; on a CPU side by side, one chunk a thread.
+
+    Threads inside of the single steps wait for each other after every step; whole chunks need not.
+    """
+    import torch
+
+    parts = list(chunks(n, width, device))
+    threads = torch.get_num_threads() if device.type == "cpu" else 1
+    if threads == 1 or len(parts) < 2 * threads:
+        return [work(rows) for rows in parts]
+    torch.set_num_threads(1)
+    try:
+        with _blas().limit(limits=1), ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(work, parts))
+    finally:
+        torch.set_num_threads(threads)
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """NumPy's libraries, which are there from the first import on."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def check(vectors: torch.Tensor, n_clusters: int | None, who: str) -> int:

@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from fiftyone_deepcluster.clusterers import geometry
+from fiftyone_deepcluster.clusterers.lloyd import Schedule, lloyd
+from fiftyone_deepcluster.clusterers.seeding import first_centers
 
 
 def test_by_hand():
@@ -66,3 +68,36 @@ def test_assign_to(digits):
     assert labels[:50].tolist() == list(range(50))
     assert distance[:50].tolist() == pytest.approx([0.0] * 50, abs=1e-3)
     torch.testing.assert_close(distance, torch.cdist(digits, digits[:50]).amin(dim=1), rtol=1e-3, atol=1e-2)
+
+
+def test_chunks_side_by_side_give_the_same_to_the_bit(monkeypatch):
+    """Threads work on whole chunks, and each writes only its own rows."""
+    monkeypatch.setattr(geometry, "_CPU_CHUNK", 4096)
+    vectors = torch.randn(3000, 12, generator=torch.Generator().manual_seed(3))
+    start = first_centers(vectors, 40, "kmeans++", seed=5)
+    found = {}
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            found[threads] = lloyd(vectors, start, Schedule(10, 0.0, spherical=False, seed=7))[0]
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+
+    assert torch.equal(found[1], found[3])
+
+
+def test_an_error_in_a_chunk_is_raised_and_threads_are_restored():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+
+    def fail(rows):
+        raise ZeroDivisionError(rows)
+
+    try:
+        with pytest.raises(ZeroDivisionError):
+            geometry.each_chunk(100, geometry._CPU_CHUNK, torch.device("cpu"), fail)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
