@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from fiftyone_deepcluster.corpus import Corpus
     from fiftyone_deepcluster.networks.base import Network
-    from fiftyone_deepcluster.networks.layers import Layer
+    from fiftyone_deepcluster.networks.taps import Layer
     from fiftyone_deepcluster.observer import Observer
 
 N_TOP = 9
@@ -150,7 +150,7 @@ def top_images(corpus: Corpus, layer: Layer, units: NDArray[np.int64], n: int = 
     """
     import torch
 
-    from fiftyone_deepcluster.networks.layers import listen
+    from fiftyone_deepcluster.networks.taps import listen
 
     corpus.network.eval()
     device = corpus.compute.device
@@ -180,7 +180,7 @@ def activations(
         units: (B,) int64.
         raw: before the activation function.
     """
-    from fiftyone_deepcluster.networks.layers import listen
+    from fiftyone_deepcluster.networks.taps import listen
 
     (found,) = listen(
         network, images, [layer], lambda output: _means(output).gather(1, units[:, None])[:, 0], raw=raw
@@ -190,7 +190,7 @@ def activations(
 
 def _means(output: torch.Tensor) -> torch.Tensor:
     """(B, U) float32 mean over the places of every unit."""
-    from fiftyone_deepcluster.networks.layers import as_maps
+    from fiftyone_deepcluster.networks.taps import as_maps
 
     return as_maps(output).float().mean(2)
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fiftyone_deepcluster.corpus import Corpus
-    from fiftyone_deepcluster.networks.layers import Layer
+    from fiftyone_deepcluster.networks.taps import Layer
     from fiftyone_deepcluster.observer import Observer
 
 MOST_DIMS = 9_600
@@ -158,7 +158,7 @@ def probe(trained: Corpus, initial: Corpus, classes: NDArray[np.int64], request:
     """
     import torch
 
-    from fiftyone_deepcluster.networks.layers import choose, layers_of
+    from fiftyone_deepcluster.networks.taps import choose, layers_of
 
     rows = choose_rows(classes, request)
     _, known = np.unique(classes[rows], return_inverse=True)
@@ -301,7 +301,7 @@ def _features(
     """Every layer with its pooled output (N, D): as many layers in one pass as memory is meant to hold."""
     import torch
 
-    from fiftyone_deepcluster.networks.layers import listen
+    from fiftyone_deepcluster.networks.taps import listen
 
     each = MOST_DIMS * len(rows) * 4
     together = max(1, _MOST_BYTES // each)

@@ -1,115 +1,187 @@
-"""What a layer inside a trunk gives, caught while the network runs.
+"""The layers of a trunk by name, and what each of them says: for probes and filters.
 
-Layers go by PyTorch's names (``dict(trunk.named_modules())``), e.g. ``features.10`` of torchvision's AlexNet
-(conv5) or ``inception5b`` of GoogLeNet; the prefix ``model.`` of trunks that wrap a model may be left out.
+A layer is a convolution or linear layer with the norm and activation that follow it, or a whole block (a
+residual block, an inverted bottleneck) where the trunk is built of blocks. Names count along the network as
+in the papers: ``conv1`` ... ``conv5``, ``fc6``, ``fc7``; blocks keep the name their module has.
 """
 
 from __future__ import annotations
 
-import difflib
-from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
-from fiftyone_deepcluster.errors import OptionsError
+from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from fiftyone_deepcluster.networks.base import Network
 
-_POOLS = (
-    nn.MaxPool2d,
-    nn.AvgPool2d,
-    nn.AdaptiveAvgPool2d,
-    nn.AdaptiveMaxPool2d,
-)
+FEATURES = "features"
+"""Name of the trunk's own output, where it is more than the last layer's."""
 
-
-class Tap:
-    """The last output of one layer; see ``tapped``."""
-
-    def __init__(self) -> None:
-        self._value: torch.Tensor | None = None
-
-    @property
-    def value(self) -> torch.Tensor:
-        """What the layer gave in the last forward pass.
-
-        Raises:
-            OptionsError: the layer did not run, or gave no tensor.
-        """
-        if self._value is None:
-            raise OptionsError(
-                "the tapped layer gave no tensor in a forward pass; choose a layer that images go through"
-            )
-        return self._value
-
-    def keep(self, _layer: nn.Module, _inputs: Any, output: Any) -> None:
-        """A forward hook. A copy, since a ReLU that works in place would change the output afterwards."""
-        self._value = output.clone() if isinstance(output, torch.Tensor) else None
+_NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
+_ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Hardswish, nn.Tanh, nn.Sigmoid)
 
 
-@contextmanager
-def tapped(trunk: nn.Module, name: str) -> Iterator[Tap]:
-    """Catch the output of the layer ``name`` of ``trunk`` while the block runs.
+@dataclass(frozen=True)
+class Layer:
+    """One layer of a trunk.
 
-    Raises:
-        OptionsError: there is no such layer.
+    Attributes:
+        name: as users say it.
+        path: module within the trunk whose output is the layer's; empty for the trunk itself.
+        raw_path: the module before the activation; the same where none follows, or inside a block.
+        units: channels of its maps, or numbers of its vector.
+        shape: of its output for one image, without the batch.
     """
-    tap = Tap()
-    handle = layer(trunk, name).register_forward_hook(tap.keep)
-    try:
-        yield tap
-    finally:
-        handle.remove()
+
+    name: str
+    path: str
+    raw_path: str
+    units: int
+    shape: tuple[int, ...]
 
 
-def layer(trunk: nn.Module, name: str) -> nn.Module:
-    """The layer ``name`` of ``trunk``.
-
-    Raises:
-        OptionsError: there is none; the message names near ones.
-    """
-    known = dict(trunk.named_modules())
-    for spelling in (name, f"model.{name}"):
-        if spelling and spelling in known:
-            return known[spelling]
-    names = [key.removeprefix("model.") for key in known if key and key != "model"]
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5) or names[-5:]
-    raise OptionsError(f"tap={name!r} is no layer of this trunk; choose one such as {', '.join(near)}")
+class _AllHeardError(Exception):
+    """Every layer asked for has spoken: the rest of the forward pass is not needed."""
 
 
-def last_maps(trunk: nn.Module, images: torch.Tensor) -> str:
-    """Name of the last layer that gives maps (B, C, H, W) of more than one cell, before any pooling of them.
-
-    Conv5 after its ReLU of AlexNet, Inception5b of GoogLeNet, ``layer4`` of a ResNet.
+def layers_of(network: Network, images: torch.Tensor) -> list[Layer]:
+    """All layers of the network's trunk, in order.
 
     Args:
-        trunk: in evaluation mode.
-        images: (B, C, H, W), what the front gives; one image is enough.
+        network: on the device of ``images``; it is put into evaluation mode.
+        images: (B, C, H, W) float in 0..1, such as the network sees; one is enough.
+    """
+    network.eval()
+    drafts = list(_drafts(network.trunk))
+    with torch.inference_mode():
+        shapes = _listen(network, images, [path for _, path, _ in drafts], lambda output: output[:1].clone())
+    layers = [
+        Layer(name, path, raw, as_maps(shapes[path]).shape[1], tuple(shapes[path].shape[1:]))
+        for name, path, raw in drafts
+        if path in shapes  # auxiliary classifiers have layers that are not run
+    ]
+    return _with_features(network, images, layers)
+
+
+def choose(layers: Sequence[Layer], names: Sequence[str] | None) -> list[Layer]:
+    """The layers of these names in the network's order; all of them for None.
 
     Raises:
-        OptionsError: no layer gives maps.
+        InputError: there is no such layer; those there are follow.
     """
-    found: list[str] = []
-    pooled: set[int] = set()
-    alive: list[torch.Tensor] = []  # no address may be used twice while outputs are compared by it
+    known = {layer.name: layer for layer in layers}
+    for name in names or ():
+        if name not in known:
+            raise InputError(f"layer={name!r} is none of this network's; choose one of: {', '.join(known)}")
+    return [layer for layer in layers if names is None or layer.name in names]
 
-    def look(name: str, module: nn.Module, output: Any) -> None:
-        if not isinstance(output, torch.Tensor):
-            return
-        alive.append(output)
-        if isinstance(module, _POOLS):
-            pooled.add(id(output))
-        elif output.ndim == 4 and output.shape[-2:].numel() > 1 and id(output) not in pooled:
-            found.append(name)
 
-    with ExitStack() as stack, torch.inference_mode():
-        for name, module in trunk.named_modules():
-            hook = module.register_forward_hook(lambda m, _i, out, name=name: look(name, m, out))
-            stack.callback(hook.remove)
-        trunk(images)
-    if not found:
-        raise OptionsError("this trunk has no layer with maps; choose a trunk of convolutions, or a tap")
-    return found[-1].removeprefix("model.")
+def listen(
+    network: Network,
+    images: torch.Tensor,
+    layers: Sequence[Layer],
+    how: Callable[[torch.Tensor], torch.Tensor],
+    *,
+    raw: bool = False,
+) -> list[torch.Tensor]:
+    """What ``how`` makes of each layer's output; the forward pass ends with the last of them.
+
+    Args:
+        network: in evaluation mode, on the device of ``images``.
+        images: (B, C, H, W) float in 0..1.
+        layers: of this network.
+        how: called with the output at once, since a ReLU may write over it.
+        raw: the output before the activation.
+    """
+    paths = [layer.raw_path if raw else layer.path for layer in layers]
+    found = _listen(network, images, paths, how)
+    return [found[path] for path in paths]
+
+
+def as_maps(output: torch.Tensor) -> torch.Tensor:
+    """(B, C, H, W), (B, T, C) tokens or (B, C) -> (B, C, P): P places a unit."""
+    if output.ndim == 3:
+        return output.transpose(1, 2)
+    return output.flatten(2) if output.ndim > 2 else output.unsqueeze(2)
+
+
+def _listen(
+    network: Network, images: torch.Tensor, paths: Sequence[str], how: Callable[[torch.Tensor], torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    found: dict[str, torch.Tensor] = {}
+    wanted = set(paths)
+
+    def note(path: str) -> Callable[[nn.Module, object, torch.Tensor], None]:
+        def hook(module: nn.Module, given: object, output: torch.Tensor) -> None:
+            if path not in found:  # a module that is used again is heard the first time
+                found[path] = how(output)
+                if len(found) == len(wanted):
+                    raise _AllHeardError
+
+        return hook
+
+    handles = [network.trunk.get_submodule(path).register_forward_hook(note(path)) for path in wanted]
+    try:
+        network.features(images)
+    except _AllHeardError:
+        pass
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
+def _with_features(network: Network, images: torch.Tensor, layers: list[Layer]) -> list[Layer]:
+    """The layers, and the trunk's output where pooling or the like follows the last of them."""
+    if layers and len(layers[-1].shape) == 1:
+        return layers
+    with torch.inference_mode():
+        dim = network.features(images[:1]).shape[1]
+    return [*layers, Layer(FEATURES, "", "", dim, (dim,))]
+
+
+def _drafts(trunk: nn.Module) -> Iterator[tuple[str, str, str]]:
+    """Name, path and raw path of every layer, by the order of the modules."""
+    groups: list[tuple[str, str, str]] = []
+    growing = False  # whether a norm or activation may still join the last layer
+    wrapper, root = _unwrapped(trunk)
+    for path, module in _leaves_and_blocks(root, wrapper):
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            kind = "conv" if isinstance(module, nn.Conv2d) else "fc"
+            groups.append((f"{kind}{len(groups) + 1}", path, path))
+            growing = True
+        elif isinstance(module, _NORMS) and growing:
+            groups[-1] = (groups[-1][0], path, path)
+        elif isinstance(module, _ACTIVATIONS) and growing:
+            groups[-1] = (groups[-1][0], path, groups[-1][1])
+            growing = False
+        elif any(True for _ in module.children()) and any(True for _ in module.parameters()):
+            groups.append((path.removeprefix(wrapper), path, path))
+            growing = False
+        elif not isinstance(module, nn.Identity):
+            growing = False
+    return iter(groups)
+
+
+def _unwrapped(trunk: nn.Module) -> tuple[str, nn.Module]:
+    """The module that holds the layers, with its path: a trunk may only wrap another model."""
+    prefix = ""
+    children = list(trunk.named_children())
+    while len(children) == 1 and any(True for _ in children[0][1].children()):
+        prefix, trunk = f"{prefix}{children[0][0]}.", children[0][1]
+        children = list(trunk.named_children())
+    return prefix, trunk
+
+
+def _leaves_and_blocks(module: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]]:
+    """Modules in order, sequences unfolded."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.Sequential):
+            yield from _leaves_and_blocks(child, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", child
