@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster import checkpoint
 from fiftyone_deepcluster.assembly import assemble, build_parts, open_store
+from fiftyone_deepcluster.encoders.base import EncodeRequest
 from fiftyone_deepcluster.errors import CheckpointError
 from fiftyone_deepcluster.observer import Silent
 from fiftyone_deepcluster.recipes.base import parse_options
@@ -58,11 +59,10 @@ class Finished:
 
     def vectors(self) -> torch.Tensor:
         """(M, D) float32, the vectors of the readable images as the run clusters them."""
-        from fiftyone_deepcluster.encoders.reduce import Reduction
-
-        features = self.trained.features()
-        reduction = self.model["reduction"]
-        return features if reduction is None else Reduction.from_state(reduction).apply(features)
+        encoder, fitted = getattr(self.options, "encoder", None), self.model["reduction"]
+        if encoder is None or fitted is None:
+            return self.trained.features()
+        return encoder.apply(self.trained, fitted)  # type: ignore[no-any-return]
 
     def initial_vectors(self) -> torch.Tensor:
         """(M, D) float32, what the run would have clustered before its first round, of these images."""
@@ -72,7 +72,8 @@ class Finished:
         if encoder is None:
             return functional.normalize(self.initial.features())
         seed = derive(self.options.seed, "encode", 0)
-        return encoder.encode(self.initial, seed).vectors  # type: ignore[no-any-return]
+        request = EncodeRequest(seed, n_groups=getattr(self.options, "n_clusters", None))
+        return encoder.encode(self.initial, request).vectors  # type: ignore[no-any-return]
 
 
 @contextmanager

@@ -76,7 +76,7 @@ def collect(corpus: Corpus, rows: NDArray[np.int64], describe: Describe) -> torc
 
 def averaged(maps: torch.Tensor) -> torch.Tensor:
     """(B, C, ...) -> (B, C), the mean over all cells."""
-    return maps.flatten(2).mean(dim=2) if maps.ndim > 2 else maps  # noqa: PLR2004
+    return maps.flatten(2).mean(dim=2) if maps.ndim > 2 else maps
 
 
 def reduce_streamed(
