@@ -34,17 +34,26 @@ class Pooled(Encoder):
         None, description="Divide by the deviations; empty: only where PCA keeps 256 of a large set."
     )
     unit: bool = Field(
-        True, description="Scale every vector to length 1; not wanted before a clusterer that minds the scale."
+        True,
+        description="Scale every vector to length 1; not wanted before a clusterer that minds the scale.",
     )
     tap: str | None = Field(
         None, description="Layer whose output is averaged over its cells; empty: the network's features."
+    )
+
+    augmented: bool = Field(
+        False,
+        description="Look at a random change of every image, as in training; not with a tap, nor for new images.",
     )
 
     def encode(self, corpus: Corpus, request: EncodeRequest) -> Encoding:
         """See ``Encoder.encode``."""
         from fiftyone_deepcluster.encoders.reduce import fit_pca, no_pca
 
-        features = self._features(corpus)
+        if self.augmented and self.tap is None:
+            features = corpus.features(augmented=True, seed=request.seed)
+        else:
+            features = self._features(corpus)
         dims, whiten = self.settle(len(features), features.shape[1])
         reduction = fit_pca(features, dims, whiten=whiten, unit=self.unit) if dims else no_pca(unit=self.unit)
         return Encoding(reduction.apply(features), reduction.state_dict())
@@ -76,5 +85,7 @@ class Pooled(Encoder):
         corpus.observer.phase("embed", len(corpus))
         tap = self.tap
         return collect(
-            corpus, all_rows(corpus), lambda rows: ((taken, averaged(m)) for taken, m in corpus.maps(rows, tap))
+            corpus,
+            all_rows(corpus),
+            lambda rows: ((taken, averaged(m)) for taken, m in corpus.maps(rows, tap)),
         )

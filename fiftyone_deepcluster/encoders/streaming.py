@@ -115,9 +115,7 @@ def apply_streamed(corpus: Corpus, describe: Describe, reduction: Reduction) -> 
     return collect(corpus, all_rows(corpus), lambda rows: _reduced(describe(rows), reduction))
 
 
-def _rest(
-    corpus: Corpus, seen: NDArray[np.int64], known: torch.Tensor, describe: Describe
-) -> torch.Tensor:
+def _rest(corpus: Corpus, seen: NDArray[np.int64], known: torch.Tensor, describe: Describe) -> torch.Tensor:
     """Vectors of all images, where those of ``seen`` are known."""
     import torch
 
