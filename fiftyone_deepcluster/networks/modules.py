@@ -15,6 +15,9 @@ SMALL_SIDE = 64
 """Up to this many pixels an image counts as small: nothing is blown up to 224."""
 
 
+_WITH_SIDE_CLASSIFIERS = ("googlenet", "inception_v3")
+
+
 class SmallNet(nn.Module):
     """Convolutions of 3 x 3 with batch norm and ReLU, halved twice, then averaged over a grid.
 
@@ -148,6 +151,8 @@ def resnet(name: str, channels: int, size: int, weights: str | None) -> nn.Modul
 def torchvision_trunk(name: str, channels: int, size: int, weights: str | None) -> nn.Module:
     """Any torchvision classifier without its last layer.
 
+    Features are AlexNet's and VGG's fc7 after its ReLU (4096), GoogLeNet's pool5 (1024), a ResNet's average.
+
     Raises:
         OptionsError: torchvision has no such model, or its last layer is not found.
     """
@@ -155,13 +160,35 @@ def torchvision_trunk(name: str, channels: int, size: int, weights: str | None) 
 
     if name not in list_models():
         raise OptionsError(f"model={name!r} is not in torchvision; see torchvision.models.list_models()")
-    model = get_model(name, weights=None)
-    load_torchvision(model, name, weights)
+    if name in _WITH_SIDE_CLASSIFIERS:
+        model = _without_side_classifiers(name, channels, weights)
+    else:
+        model = get_model(name, weights=None)
+        load_torchvision(model, name, weights)
     _adapt_first_conv(model, channels)
     _cut_classifier(model, name)
     with torch.no_grad():
         dim = model.eval()(torch.zeros(1, channels, size, size)).flatten(1).shape[1]
     return Cut(model.train(), dim, relu_before_head=False)
+
+
+def _without_side_classifiers(name: str, channels: int, weights: str | None) -> nn.Module:
+    """GoogLeNet or Inception v3, which answer with several classifiers in training: only the trunk's way is kept.
+
+    torchvision's weights of both were learnt on pixels in -1..1, which the model makes of the usual ones.
+    """
+    from torchvision.models import get_model
+
+    usual = weights is not None and channels == 3
+    model = get_model(name, weights=None, init_weights=False, transform_input=usual)
+    if weights is None:
+        initialise(model)
+    load_torchvision(model, name, weights)
+    model.aux_logits = False
+    for side in ("aux1", "aux2", "AuxLogits"):
+        if hasattr(model, side):
+            setattr(model, side, None)
+    return model  # type: ignore[no-any-return]
 
 
 def initialise(module: nn.Module) -> None:
