@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fiftyone_deepcluster.compute import Compute
-    from fiftyone_deepcluster.images.augment import Augment
+    from fiftyone_deepcluster.images.augment import Augmentation
     from fiftyone_deepcluster.images.cache import ImageStore
     from fiftyone_deepcluster.networks.base import Network
     from fiftyone_deepcluster.observer import Observer
@@ -40,6 +40,7 @@ class Corpus:
         batch_size: images in a batch, over all processes.
         observer: told of progress, asked about cancelling.
         given: (N, D) float32 features that take the place of the network's.
+        augment: how training images change, for those who embed changed images too.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Corpus:
         batch_size: int,
         observer: Observer,
         given: torch.Tensor | None = None,
+        augment: Augmentation | None = None,
     ) -> None:
         self.store = store
         self.compute = compute
@@ -60,13 +62,18 @@ class Corpus:
         self.size = size
         self.batch_size = batch_size
         self.observer = observer
+        self.augment = augment
         self._resident = self._load_resident()
 
     def __len__(self) -> int:
         return int(self.store.shape[0])
 
-    def features(self) -> torch.Tensor:
-        """(N, D) float32 features of all images, not augmented, on the device.
+    def features(self, *, augmented: bool = False, seed: int = 0) -> torch.Tensor:
+        """(N, D) float32 features of all images, on the device.
+
+        Args:
+            augmented: look at a random change of every image, as in training; else at the image itself.
+            seed: of the changes.
 
         Raises:
             ImagesError: the network gave something that is not a finite number.
@@ -77,8 +84,9 @@ class Corpus:
         found = torch.zeros(len(self), self.network.dim, device=self.compute.device)
         self.observer.phase("embed", len(self))
         rows = np.arange(len(self))[self.compute.mine(len(self))]
+        batches = self._changed_batches(rows, seed) if augmented else self.plain_batches(rows)
         with torch.inference_mode(), self.compute.autocast():
-            for batch in self.plain_batches(rows):
+            for batch in batches:
                 found[batch.rows.to(found.device)] = self.network.features(batch.images).float()
         found = self.compute.total(found)
         if not bool(torch.isfinite(found).all()):
@@ -103,6 +111,16 @@ class Corpus:
         """Batches of ``rows`` in order, not augmented."""
         for pixels, taken in self._pixels(rows, self.batch_size):
             yield Batch(plain(pixels, self.size), taken)
+
+    def _changed_batches(self, rows: NDArray[np.int64], seed: int) -> Iterator[Batch]:
+        """Batches of ``rows`` in order, every image changed at random as in training, once."""
+        if self.augment is None:
+            yield from self.plain_batches(rows)
+            return
+        generator = torch.Generator().manual_seed(seed + self.compute.rank)
+        for pixels, taken in self._pixels(rows, self.batch_size):
+            images, _ = self.augment.views(pixels, self.size, generator)
+            yield Batch(images[: len(taken)], taken)  # of several crops the first
 
     def maps(
         self, rows: NDArray[np.int64], tap: str | None = None
@@ -140,7 +158,7 @@ class Corpus:
         for pixels, taken in self._pixels(rows, self.batch_size):
             yield taken, pixels
 
-    def training_batches(self, order: NDArray[np.int64], augment: Augment, seed: int) -> Iterator[Batch]:
+    def training_batches(self, order: NDArray[np.int64], augment: Augmentation, seed: int) -> Iterator[Batch]:
         """Augmented batches in ``order``; every process gets its own share of each.
 
         The last batch is dropped where it holds a single image: batch norm cannot learn from one.
@@ -150,7 +168,8 @@ class Corpus:
         mine = order[self.compute.mine(len(order))][: self.steps(len(order)) * share]
         self.observer.phase("train", len(order))
         for pixels, rows in self._pixels(mine, share):
-            yield Batch(augment.apply(pixels, self.size, generator), rows)
+            images, small = augment.views(pixels, self.size, generator)
+            yield Batch(images, rows, small)
 
     def steps(self, n_drawn: int) -> int:
         """Batches that ``n_drawn`` images make: the same number in every process."""

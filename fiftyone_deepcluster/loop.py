@@ -7,6 +7,7 @@
         begin_round -> new head if the plan asks
         for every batch: forward, targets, objective, step, after_step
         assign -> match ids to last round's -> measure -> record -> stop?
+    finish, where the lesson asks for it: the last assignment once more
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import torch
 from fiftyone_deepcluster.assignments import match_to, renumber
 from fiftyone_deepcluster.errors import CancelledError, ImagesError
 from fiftyone_deepcluster.measures import agreement, share_and_entropy
+from fiftyone_deepcluster.observer import Stopwatch
 from fiftyone_deepcluster.optimise import Optimiser
 from fiftyone_deepcluster.record import Round, StopReason
 from fiftyone_deepcluster.seeds import derive
@@ -32,9 +34,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fiftyone_deepcluster.corpus import Corpus
-    from fiftyone_deepcluster.images.augment import Augment
+    from fiftyone_deepcluster.images.augment import Augmentation
     from fiftyone_deepcluster.objectives import Objective
-    from fiftyone_deepcluster.observer import Observer
     from fiftyone_deepcluster.optimise import Training
     from fiftyone_deepcluster.tasks.base import PseudoTask
 
@@ -52,13 +53,16 @@ class Lesson:
         augment: changes training images.
         training: optimiser and rates.
         stopping: rules asked after every round.
+        finish: assigns once more when the run is over, where the rounds' own assignments leave something
+            out; must change nothing that a resumed run would go on from.
     """
 
     task: PseudoTask
     objective: Objective
-    augment: Augment
+    augment: Augmentation
     training: Training
     stopping: tuple[StopRule, ...] = ()
+    finish: Callable[[Corpus], Assignment] | None = None
 
 
 @dataclass(frozen=True)
@@ -97,45 +101,6 @@ class Progress:
     losses: list[NDArray[np.float32]] = field(default_factory=list)
     stop_reason: StopReason | None = None
     notes: list[str] = field(default_factory=list)
-
-
-class Stopwatch:
-    """An observer that passes on what it hears, and adds up the seconds of every phase."""
-
-    def __init__(self, listener: Observer) -> None:
-        self.listener = listener
-        self._seconds: dict[str, float] = {}
-        self._phase: str | None = None
-        self._since = time.perf_counter()
-
-    def phase(self, name: str, total: int) -> None:
-        """A phase begins, so the last one is over."""
-        self._turn(name)
-        self.listener.phase(name, total)
-
-    def advance(self, steps: int) -> None:
-        """Pass on."""
-        self.listener.advance(steps)
-
-    def round_done(self, entry: Round, rounds: int) -> None:
-        """Pass on."""
-        self.listener.round_done(entry, rounds)
-
-    def cancelled(self) -> bool:
-        """Pass on."""
-        return self.listener.cancelled()
-
-    def lap(self) -> dict[str, float]:
-        """Seconds by phase since the last lap."""
-        self._turn(None)
-        seconds, self._seconds = self._seconds, {}
-        return seconds
-
-    def _turn(self, name: str | None) -> None:
-        now = time.perf_counter()
-        if self._phase is not None:
-            self._seconds[self._phase] = self._seconds.get(self._phase, 0.0) + now - self._since
-        self._phase, self._since = name, now
 
 
 def run(
@@ -180,6 +145,8 @@ def run(
             if progress.stop_reason is None and _late(started, schedule):
                 progress.stop_reason = StopReason.OUT_OF_TIME
             sound = _snapshot(lesson, corpus, optimiser, progress, keep)
+        if lesson.finish is not None and progress.rounds:
+            _replace_last(corpus, schedule, progress, lesson.finish(corpus))
     except CancelledError:
         progress.stop_reason = StopReason.CANCELLED
         if sound is not None:
@@ -217,9 +184,7 @@ def _train(
 ) -> NDArray[np.float32]:
     """One pass over the plan; the mean loss of every image (N,), NaN where it was not drawn."""
     network, device = corpus.network, corpus.compute.device
-    if plan.n_outputs is not None:
-        network.replace_head(plan.n_outputs, derive(seed, "head"))
-        corpus.compute.same_everywhere(network.head.parameters())  # type: ignore[union-attr]
+    _renew_head(corpus, plan, derive(seed, "head"))
     optimiser.begin_round(corpus.steps(len(plan.order)))
     network.train()
     sums = torch.zeros(2, len(corpus), device=device)
@@ -227,7 +192,7 @@ def _train(
         torch.manual_seed(derive(seed, "dropout", corpus.compute.rank))
         for batch in corpus.training_batches(plan.order, lesson.augment, derive(seed, "augment")):
             with corpus.compute.autocast():
-                outputs = network(batch.images)
+                outputs = network(*batch.views)
             losses = lesson.objective.losses(outputs, lesson.task.targets(batch, outputs))
             optimiser.step(losses.mean())
             lesson.task.after_step(batch, outputs, network)
@@ -237,6 +202,14 @@ def _train(
     corpus.compute.same_everywhere(network.buffers())
     totals = corpus.compute.total(sums)
     return (totals[0] / totals[1]).cpu().numpy()  # type: ignore[no-any-return]
+
+
+def _renew_head(corpus: Corpus, plan: Plan, seed: int) -> None:
+    if plan.prototypes is not None:
+        corpus.network.set_prototypes(plan.prototypes)
+    elif plan.n_outputs is not None:
+        corpus.network.replace_head(plan.n_outputs, seed)
+        corpus.compute.same_everywhere(corpus.network.head.parameters())  # type: ignore[union-attr]
 
 
 def _record(
@@ -251,20 +224,14 @@ def _record(
     index = len(progress.rounds)
     if before is not None and before is not found:
         found = _renumber(found, before)
-    in_use, largest, entropy = share_and_entropy(found.labels, found.n_clusters)
     seconds = corpus.observer.lap() if isinstance(corpus.observer, Stopwatch) else {}
     drawn = 0 if losses is None else int(np.isfinite(losses).sum())
     entry = Round(
         index=index,
         loss=None if losses is None else float(np.nanmean(losses)),
-        change=None if before is None or before is found else agreement(found.labels, before.labels),
-        clusters_in_use=in_use,
-        largest_share=largest,
-        entropy=entropy,
-        truth=None if schedule.truth is None else agreement(found.labels, schedule.truth),
         seconds=seconds,
         images_per_second=drawn / seconds["train"] if seconds.get("train") else None,
-        scores=found.scores,
+        **_figures(found, None if before is found else before, schedule),
     )
     if losses is not None and before is not None and collapsed(entry, _largest_share(before)):
         progress.notes.append(
@@ -278,6 +245,32 @@ def _record(
     progress.losses.append(missing if losses is None else losses.astype(np.float32))
     corpus.observer.round_done(entry, schedule.rounds)
     return None
+
+
+def _figures(found: Assignment, before: Assignment | None, schedule: Schedule) -> dict[str, Any]:
+    """What a round's record says of its clusters."""
+    in_use, largest, entropy = share_and_entropy(found.labels, found.n_clusters)
+    return {
+        "change": None if before is None else agreement(found.labels, before.labels),
+        "clusters_in_use": in_use,
+        "largest_share": largest,
+        "entropy": entropy,
+        "truth": None if schedule.truth is None else agreement(found.labels, schedule.truth),
+        "scores": found.scores,
+    }
+
+
+def _replace_last(corpus: Corpus, schedule: Schedule, progress: Progress, found: Assignment) -> None:
+    """The last round's clusters, assigned once more; they keep their ids and their change is the round's."""
+    before = progress.assignment
+    if before is None:
+        return
+    found = _renumber(found, before)
+    figures = _figures(found, None, schedule)
+    figures.pop("change")
+    progress.assignment = found
+    progress.rounds[-1] = progress.rounds[-1].model_copy(update=figures)
+    progress.labels[-1] = found.labels.astype(np.int32)
 
 
 def _ask(lesson: Lesson, schedule: Schedule, progress: Progress) -> StopReason | None:

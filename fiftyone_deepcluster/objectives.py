@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch.nn import functional
 
-from fiftyone_deepcluster.types import ClassTargets, Outputs, Targets
+from fiftyone_deepcluster.types import ClassTargets, Outputs, PairTargets, Targets
 
 
 class Objective(Protocol):
@@ -40,3 +40,80 @@ class CrossEntropy:
             label_smoothing=self.smoothing,
             reduction="none",
         )
+
+
+@dataclass(frozen=True)
+class PrototypeCrossEntropy:
+    """Cross-entropy with prototypes, the mean over heads and crops (DeepCluster-v2).
+
+    Caron et al. 2020, "Unsupervised Learning of Visual Features by Contrasting Cluster Assignments",
+    appendix on DeepCluster-v2: every crop of an image, and every head, is taught the image's cluster.
+
+    Attributes:
+        temperature: divides the cosines.
+    """
+
+    temperature: float = 0.1
+
+    def losses(self, outputs: Outputs, targets: Targets) -> torch.Tensor:
+        """(B,) losses from logits (V·B, H·K), cosines of V crops with H heads' prototypes, and labels (B, H).
+
+        An image with label -1 is not taught by that head and gives 0 there.
+        """
+        if not isinstance(targets, ClassTargets) or targets.labels.ndim != 2:
+            raise TypeError(
+                "PrototypeCrossEntropy teaches classes, one a head; this task gives something else"
+            )
+        size, heads = targets.labels.shape
+        logits = outputs.logits.float().view(-1, size, heads, outputs.logits.shape[1] // heads)
+        labels = targets.labels.expand(len(logits), size, heads)
+        losses = functional.cross_entropy(
+            logits.flatten(0, 2) / self.temperature, labels.flatten(), ignore_index=-1, reduction="none"
+        )
+        return losses.view(labels.shape).mean(dim=(0, 2))
+
+
+_LEAST = 1e-7
+"""Least probability whose logarithm is taken, as Keras has it."""
+
+
+@dataclass(frozen=True)
+class PairLoss:
+    """Cross-entropy between "these two belong together" and their similarity (Chang et al., equation 10).
+
+    -r log g - (1 - r) log(1 - g) for g = l_i · l_j is -log of what the network gives to the truth, g or 1 - g:
+    one logarithm a pair, never of 0, and pairs that are not chosen cannot give 0 · infinity. Divided by the
+    number of chosen pairs, so that the rate need not change as more are chosen.
+
+    Attributes:
+        kind: ``entropy``, or the squared error (r - g)² that the authors' MNIST script has.
+        hold: weight of the cross-entropy between the present softmax and that of ``PairTargets.before``,
+            mean over the clusters: self-distillation, in the authors' code and not in the paper.
+    """
+
+    kind: Literal["entropy", "squares"] = "entropy"
+    hold: float = 0.0
+
+    def losses(self, outputs: Outputs, targets: Targets) -> torch.Tensor:
+        """(B,) losses: B times an image's share of the batch's loss, so that their mean is that loss."""
+        if not isinstance(targets, PairTargets):
+            raise TypeError("PairLoss teaches pairs; this task gives classes")
+        features = outputs.features.float()
+        similar = features @ features.T
+        given = torch.where(targets.same > 0, similar, 1 - similar)
+        costs = (1 - given).square() if self.kind == "squares" else -given.clamp_min(_LEAST).log()
+        chosen = targets.chosen
+        losses = (costs * chosen).sum(1) * (len(chosen) / chosen.sum().clamp_min(1))
+        if self.hold and targets.before is not None:
+            losses = losses + self.hold * _entropy(_softmax_of(features), _softmax_of(targets.before))
+        return losses
+
+
+def _softmax_of(label_features: torch.Tensor) -> torch.Tensor:
+    """The softmax p that l = p / |p| came from: l / Σ l."""
+    return label_features / label_features.sum(1, keepdim=True)
+
+
+def _entropy(now: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
+    """(B,) binary cross-entropy of each cluster's probability, mean over the clusters."""
+    return functional.binary_cross_entropy(now, before, reduction="none").mean(1)

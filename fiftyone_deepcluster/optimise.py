@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,7 +12,31 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.compute import Compute
     from fiftyone_deepcluster.networks.base import Network
 
-OptimizerName = Literal["sgd", "adamw"]
+OptimizerName = Literal["sgd", "adamw", "rmsprop"]
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """The rate rises once and falls once, over the whole run (Loshchilov and Hutter 2017, without restarts).
+
+    Attributes:
+        rounds: of the run.
+        warmup: rounds in which the rate rises evenly.
+        first: share of the peak at the start of the rise.
+        last: share of the peak at the end of the run.
+    """
+
+    rounds: int
+    warmup: float = 0.0
+    first: float = 0.1
+    last: float = 0.001
+
+    def factor(self, at: float) -> float:
+        """Share of the peak after ``at`` rounds, which may be broken numbers."""
+        if at < self.warmup:
+            return self.first + (1.0 - self.first) * at / self.warmup
+        done = min(1.0, (at - self.warmup) / max(self.rounds - self.warmup, 1e-9))
+        return self.last + (1.0 - self.last) * 0.5 * (1.0 + math.cos(math.pi * done))
 
 
 @dataclass(frozen=True)
@@ -20,13 +45,15 @@ class Training:
 
     Attributes:
         optimizer: ``sgd`` with momentum for the trunk and without for the head (the head's meaning
-            changes every round, so momentum would carry over noise), or ``adamw``.
+            changes every round, so momentum would carry over noise), ``adamw``, or ``rmsprop`` without
+            momentum and with Keras' constants (decay 0.9, epsilon 1e-8), as DAC's authors used it.
         learning_rate: of the trunk; at the top of the cycle with ``one_cycle``.
         head_learning_rate: of the head; None: the trunk's.
         momentum: of SGD.
         weight_decay: of trunk and head.
         one_cycle: warm up and anneal within every round, with optimisers made anew; else the rate is
             constant and the trunk's optimiser lasts for the whole run.
+        cosine: the rates follow this over the whole run; not with ``one_cycle``.
     """
 
     optimizer: OptimizerName
@@ -35,6 +62,7 @@ class Training:
     momentum: float = 0.9
     weight_decay: float = 1e-5
     one_cycle: bool = False
+    cosine: Cosine | None = None
 
 
 class Optimiser:
@@ -53,6 +81,7 @@ class Optimiser:
         self._trunk = self._make(network.trunk, training.learning_rate, training.momentum)
         self._head: torch.optim.Optimizer | None = None
         self._schedules: list[torch.optim.lr_scheduler.LRScheduler] = []
+        self._turn = 0
         self._scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.precision == torch.float16)
 
     def begin_round(self, steps: int) -> None:
@@ -61,6 +90,9 @@ class Optimiser:
         rate = training.head_learning_rate or training.learning_rate
         self._head = None if network.head is None else self._make(network.head, rate, 0.0)
         self._schedules = []
+        self._turn += 1
+        if training.cosine is not None:
+            self._follow(training.cosine, steps)
         if not training.one_cycle:
             return
         self._trunk = self._make(network.trunk, training.learning_rate, training.momentum)
@@ -87,7 +119,7 @@ class Optimiser:
 
     def state_dict(self) -> dict[str, Any]:
         """The trunk's optimiser and the loss scale; the head's lasts one round only."""
-        state: dict[str, Any] = {"scaler": self._scaler.state_dict()}
+        state: dict[str, Any] = {"scaler": self._scaler.state_dict(), "turn": self._turn}
         if self._trunk is not None and not self._training.one_cycle:
             state["trunk"] = self._trunk.state_dict()
         return state
@@ -95,8 +127,19 @@ class Optimiser:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from ``state_dict``."""
         self._scaler.load_state_dict(state["scaler"])
+        self._turn = int(state["turn"])
         if self._trunk is not None and "trunk" in state:
             self._trunk.load_state_dict(state["trunk"])
+
+    def _follow(self, cosine: Cosine, steps: int) -> None:
+        begun = self._turn - 1
+        for optimizer in (self._trunk, self._head):
+            if optimizer is not None:
+                self._schedules.append(
+                    torch.optim.lr_scheduler.LambdaLR(
+                        optimizer, lambda step: cosine.factor(begun + step / steps)
+                    )
+                )
 
     def _make(self, module: torch.nn.Module, rate: float, momentum: float) -> torch.optim.Optimizer | None:
         parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
@@ -105,4 +148,6 @@ class Optimiser:
         decay = self._training.weight_decay
         if self._training.optimizer == "adamw":
             return torch.optim.AdamW(parameters, rate, weight_decay=decay)
+        if self._training.optimizer == "rmsprop":
+            return torch.optim.RMSprop(parameters, rate, alpha=0.9, eps=1e-8, weight_decay=decay)
         return torch.optim.SGD(parameters, rate, momentum=momentum, weight_decay=decay)

@@ -19,17 +19,28 @@ class Batch:
     """A mini-batch, on the device.
 
     Attributes:
-        images: (B, C, H, W) float32 in 0..1, augmented.
+        images: (V·B, C, H, W) float32 in 0..1, augmented: V crops of B images, all first crops first. V is 1
+            but for multi-crop.
         rows: (B,) int64 on the CPU, the row of each image in the corpus.
+        small: (S·B, C, h, w), S further crops of the same images at another size, in the same order; None
+            where there are none.
     """
 
     images: torch.Tensor
     rows: torch.Tensor
+    small: torch.Tensor | None = None
+
+    @property
+    def views(self) -> tuple[torch.Tensor, ...]:
+        """What the network is called with: the crops of one size, or of both."""
+        return (self.images,) if self.small is None else (self.images, self.small)
 
 
 @dataclass(frozen=True)
 class Outputs:
     """What a network says of a batch.
+
+    With several crops an image the rows below are V·B + S·B, in the order of ``Batch``.
 
     Attributes:
         features: (B, D) the representation that is clustered.
@@ -42,7 +53,7 @@ class Outputs:
 
 @dataclass(frozen=True)
 class ClassTargets:
-    """One pseudo-class for each image of a batch: (B,) int64; -1 is not taught."""
+    """One pseudo-class for each image of a batch: (B,) int64, or (B, H) for H heads; -1 is not taught."""
 
     labels: torch.Tensor
 
@@ -54,10 +65,12 @@ class PairTargets:
     Attributes:
         same: (B, B) float32, 1 for pairs taken as similar and 0 as dissimilar.
         chosen: (B, B) float32, 1 for the pairs that are taught at all.
+        before: (B, K) float32 label features that the network is held to, or None.
     """
 
     same: torch.Tensor
     chosen: torch.Tensor
+    before: torch.Tensor | None = None
 
 
 Targets = ClassTargets | PairTargets
@@ -70,10 +83,12 @@ class Plan:
     Attributes:
         order: (M,) int64, the rows to draw, in order; repeats are allowed.
         n_outputs: outputs of the new head, or None to keep the head.
+        prototypes: (K, D) float32, a head that is given instead of learnt: its weights, which stay as they are.
     """
 
     order: NDArray[np.int64]
     n_outputs: int | None = None
+    prototypes: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ class Agglomerative(Clusterer):
         import torch
         from sklearn.cluster import AgglomerativeClustering
 
-        from fiftyone_deepcluster.clusterers.geometry import check
+        from fiftyone_deepcluster.clusterers.geometry import check, clustering_of
 
         n_clusters = check(vectors, request.n_clusters, "agglomerative clustering")
         n = len(vectors)
@@ -45,10 +45,10 @@ class Agglomerative(Clusterer):
                 f"max_images={self.max_images}; raise it, or take kmeans"
             )
         if n == 1:
-            return _clustering(vectors, torch.zeros(1, dtype=torch.int64))
+            return clustering_of(vectors, torch.zeros(1, dtype=torch.int64))
         model = AgglomerativeClustering(n_clusters, linkage=self.linkage)
         labels = torch.from_numpy(model.fit_predict(vectors.cpu().numpy())).long()
-        return _clustering(vectors, labels)
+        return clustering_of(vectors, labels)
 
 
 @CLUSTERERS.register
@@ -81,7 +81,7 @@ class Hdbscan(Clusterer):
         import torch
         from sklearn.cluster import HDBSCAN
 
-        from fiftyone_deepcluster.clusterers.geometry import check_finite
+        from fiftyone_deepcluster.clusterers.geometry import check_finite, clustering_of
 
         check_finite(vectors, "HDBSCAN")
         least = max(self.min_cluster_size, self.min_samples or 0)
@@ -98,20 +98,7 @@ class Hdbscan(Clusterer):
         ).fit(vectors.cpu().double().numpy())
         labels = torch.from_numpy(model.labels_).long()
         confidence = torch.from_numpy(model.probabilities_).float()
-        return _clustering(vectors, labels, confidence.nan_to_num(0.0).clamp(0.0, 1.0))
-
-
-def _clustering(
-    vectors: torch.Tensor, labels: torch.Tensor, confidence: torch.Tensor | None = None
-) -> Clustering:
-    from fiftyone_deepcluster.clusterers.geometry import describe
-
-    place = describe(vectors, labels)
-    kept = labels >= 0
-    return Clustering(
-        labels=labels,
-        centers=place.centers,
-        confidence=place.confidence if confidence is None else confidence,
-        objective=float(place.distance[kept].double().square().sum()),
-        scores={"noise": float((~kept).float().mean())} if confidence is not None else {},
-    )
+        noise = float((labels < 0).float().mean())
+        return clustering_of(
+            vectors, labels, confidence.nan_to_num(0.0).clamp(0.0, 1.0), scores={"noise": noise}
+        )

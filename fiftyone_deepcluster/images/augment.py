@@ -74,6 +74,12 @@ class Augment(BaseModel):
                 result = torch.where(mirrored, result.flip(-1), result)
         return self._relight(result, draws) if self._relights() else result
 
+    def views(
+        self, images: torch.Tensor, size: int, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """One crop of every image, and none at another size."""
+        return self.apply(images, size, generator), None
+
     def _warps(self) -> bool:
         return bool(self.rotate or self.shift or self.shear or self.crop or self.scale != (1.0, 1.0))
 
@@ -136,6 +142,33 @@ class Augment(BaseModel):
         bright = images * (1 + _spread(draws[:, 10:11], self.brightness))
         mean = bright.mean(dim=(1, 2, 3), keepdim=True)
         return ((bright - mean) * (1 + _spread(draws[:, 11:12], self.contrast)) + mean).clamp(0, 1)
+
+
+class MultiCrop(BaseModel):
+    """Several crops of every image, large ones and small ones (Caron et al. 2020, "SwAV", section 3.3).
+
+    Small crops cost little and teach a part of an image to land where the whole does.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    large: Augment = Field(description="How large crops are made.")
+    small: Augment = Field(description="How small crops are made.")
+    n_large: int = Field(2, ge=1, description="Large crops an image, as large as the network's images.")
+    n_small: int = Field(4, ge=0, description="Small crops an image.")
+    small_size: int = Field(ge=4, description="Side of the small crops in pixels.")
+
+    def views(
+        self, images: torch.Tensor, size: int, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """(n_large·B, C, size, size) and (n_small·B, C, small_size, small_size), all first crops first."""
+        large = self.large.apply(images.repeat(self.n_large, 1, 1, 1), size, generator)
+        if not self.n_small:
+            return large, None
+        return large, self.small.apply(images.repeat(self.n_small, 1, 1, 1), self.small_size, generator)
+
+
+Augmentation = Augment | MultiCrop
 
 
 def plain(images: torch.Tensor, size: int) -> torch.Tensor:

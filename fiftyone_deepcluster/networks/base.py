@@ -37,9 +37,11 @@ class Network(nn.Module):
         """Outputs of the head; 0 where there is none yet."""
         return 0 if self.head is None else self.head.out_features
 
-    def forward(self, images: torch.Tensor) -> Outputs:
-        """(B, C, H, W) float in 0..1 -> features (B, D) and logits (B, K)."""
-        features = self.trunk(self.front(images))
+    def forward(self, *views: torch.Tensor) -> Outputs:
+        """(B, C, H, W) float in 0..1, of one size or several in turn -> features (sum of B, D), logits (.., K)."""
+        # Further views first: the running means that batch norm keeps are mostly those of the last it saw.
+        parts = [self.features(images) for images in reversed(views)]
+        features = parts[0] if len(parts) == 1 else torch.cat(parts[::-1])
         if self.head is None:
             return Outputs(features, features.new_zeros(len(features), 0))
         return Outputs(features, self.head(features.relu() if self.relu_before_head else features))
@@ -58,10 +60,19 @@ class Network(nn.Module):
             head.bias.zero_()
         self.head = head.to(device)
 
+    def set_prototypes(self, prototypes: torch.Tensor) -> None:
+        """A head whose weights are given and do not learn: the products of the features with (K, D)."""
+        head = nn.Linear(self.dim, len(prototypes), bias=False)
+        with torch.no_grad():
+            head.weight.copy_(prototypes)
+        self.head = head.requires_grad_(False).to(next(self.parameters(), torch.empty(0)).device)
+
     def load_with_head(self, state: dict[str, torch.Tensor]) -> None:
-        """Load a state dict, with a head of the size that the state has."""
+        """Load a state dict, with a head as the state has it: of its size, and with its biases or without."""
         weight = state.get("head.weight")
         self.head = None
-        if weight is not None:
+        if weight is not None and "head.bias" in state:
             self.replace_head(len(weight), seed=0)
+        elif weight is not None:
+            self.set_prototypes(weight)
         self.load_state_dict(state)

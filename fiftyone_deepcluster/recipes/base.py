@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationError
 
+from fiftyone_deepcluster.clusterers.base import CLUSTERERS
 from fiftyone_deepcluster.errors import OptionsError
 from fiftyone_deepcluster.registry import Part, Registry, explain
 
@@ -74,7 +75,7 @@ class Options(Part):
     )
     device: str = Field(
         "auto",
-        description="auto, cpu, cuda or cuda:1.",
+        description="auto, cpu, mps, cuda or cuda:1.",
         json_schema_extra=ADVANCED,
         pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
     )
@@ -107,6 +108,12 @@ class Options(Part):
     def starts_from_pixels(self) -> bool:
         """Whether the network knows nothing at the start, so that pixels are the features to beat."""
         return True
+
+    @property
+    def needs_number(self) -> bool:
+        """Whether nobody but ``n_clusters`` says how many clusters there are."""
+        clusterer = getattr(self, "clusterer", None)
+        return clusterer is not None and not clusterer.finds_number
 
     @property
     def decoded_side(self) -> int:
@@ -156,15 +163,15 @@ def parse_options(method: str | Options, values: dict[str, Any] | None = None) -
     try:
         return _with_number(recipe.model_validate(values))
     except ValidationError as error:
-        raise OptionsError(explain(error, str(values["name"]), recipe)) from error
+        raise OptionsError(explain(error, recipe)) from None
 
 
 def _with_number(options: Options) -> Options:
     """The same options, if somebody says or finds how many clusters there are."""
     clusterer = getattr(options, "clusterer", None)
-    if options.n_clusters is None and clusterer is not None and not clusterer.finds_number:
+    if options.n_clusters is None and options.needs_number and clusterer is not None:
         raise OptionsError(
-            f"n_clusters=None: the clusterer {clusterer.name!r} needs a number; give one, or take "
-            "clusterer='hdbscan', which finds it"
+            f"n_clusters=None: the clusterer {clusterer.name!r} needs a number; give one, or take a clusterer "
+            f"that finds it: {', '.join(name for name in CLUSTERERS.names() if CLUSTERERS.get(name).finds_number)}"
         )
     return options

@@ -1,0 +1,132 @@
+"""What DeepCluster-v2 gains: seconds of a round without a second pass, and NMI beside DeepCluster at equal time.
+
+    python -m benchmarks.v2                                          # scikit-learn's digits
+    python -m benchmarks.v2 --npz usps=usps.npz --seeds 3
+
+Seconds are the processor's, so that other work on the machine counts less. ``a round`` compares rounds of as many
+steps: DeepCluster's, v2's with one crop an image and one head, which differs by the bank alone, and v2's own.
+``equal time``: DeepCluster runs its rounds; v2 gets as many rounds as fit into the same seconds. Classes are
+measured against and never used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from benchmarks.quality import baselines, datasets
+from benchmarks.report import table
+from fiftyone_deepcluster.fitting import FitResult, fit
+from fiftyone_deepcluster.observer import Silent
+from fiftyone_deepcluster.recipes.base import parse_options
+
+if TYPE_CHECKING:
+    from fiftyone_deepcluster.record import Round
+
+ROUNDS_TIMED = 4
+BANK_ALONE = {"large_crops": 1, "small_crops": 0, "heads": 1}
+HEADER = ["images", "method", "rounds", "ACC", "NMI", "ARI", "processor s"]
+
+
+class Clock(Silent):
+    """Notes the processor's seconds of every round."""
+
+    def __init__(self) -> None:
+        self.rounds: list[float] = []
+        self.total = 0.0
+        self._last = self._begun = time.process_time()
+
+    def round_done(self, entry: Round, rounds: int) -> None:
+        """A round is over; the first one holds the first assignment too."""
+        now = time.process_time()
+        self.rounds.append(now - self._last)
+        self._last = now
+
+    def stop(self) -> None:
+        """The run is over."""
+        self.total = time.process_time() - self._begun
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--npz", action="append", default=[], metavar="NAME=PATH")
+    parser.add_argument("--digits", action="store_true", help="digits too, where --npz is given")
+    parser.add_argument("--images", type=int, default=0, help="at most so many, the first ones; 0: all")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=51)
+    parser.add_argument("--only", choices=["round", "time"], help="one of the two tables")
+    arguments = parser.parse_args()
+    seeds = list(range(arguments.first_seed, arguments.first_seed + arguments.seeds))
+    for name, (images, classes) in datasets(arguments).items():
+        k = len(np.unique(classes))
+        if arguments.only != "time":
+            print(table(["images", "a round of", "processor s", "of it", "share"], rounds(name, images, k)))
+        if arguments.only != "round":
+            rows = [[name, row[1], "", *row[2:5], ""] for row in baselines(name, images, classes, k, seeds)]
+            print(table(HEADER, rows + equal_time(name, images, classes, seeds)), flush=True)
+
+
+def rounds(name: str, images: np.ndarray, k: int) -> list[list[str]]:
+    """A table of what a round takes, and how that splits up."""
+    rows = []
+    runs = [
+        ("deepcluster", {}),
+        ("deepcluster-v2", BANK_ALONE),
+        ("deepcluster-v2", {**BANK_ALONE, "heads": 3}),
+        ("deepcluster-v2", {}),
+    ]
+    for method, values in runs:
+        result, clock = one(method, images, {"n_clusters": k, "rounds": ROUNDS_TIMED, **values})
+        phases = [entry.seconds for entry in result.record.rounds[1:]]
+        whole = sum(sum(phase.values()) for phase in phases)
+        shares = {phase: sum(entry.get(phase, 0.0) for entry in phases) / whole for phase in phases[0]}
+        what = ", ".join(f"{key}={value}" for key, value in values.items())
+        seconds = f"{statistics.median(clock.rounds[1:]):.2f}"
+        for phase, share in shares.items():
+            rows.append([name, f"{method} {what}".strip(), seconds, phase, f"{share:.0%}"])
+    return rows
+
+
+def equal_time(name: str, images: np.ndarray, classes: np.ndarray, seeds: list[int]) -> list[list[str]]:
+    """DeepCluster as it comes, and v2 with the rounds that fit into its time and as it comes."""
+    k = len(np.unique(classes))
+    runs: dict[str, list[tuple[FitResult, Clock]]] = {}
+    for seed in seeds:
+        common = {"n_clusters": k, "seed": seed}
+        runs.setdefault("deepcluster", []).append(one("deepcluster", images, common, classes))
+        if seed == seeds[0]:
+            clock = one("deepcluster-v2", images, {**common, "rounds": ROUNDS_TIMED})[1]
+            fitting = max(2, int(runs["deepcluster"][0][1].total / statistics.median(clock.rounds[1:])))
+        for what, values in ((", equal time", {"rounds": fitting}), ("", {})):
+            found = one("deepcluster-v2", images, {**common, **values}, classes)
+            runs.setdefault(f"deepcluster-v2{what}", []).append(found)
+    return [summary(name, method, found) for method, found in runs.items()]
+
+
+def one(
+    method: str, images: np.ndarray, values: dict, classes: np.ndarray | None = None
+) -> tuple[FitResult, Clock]:
+    """One run without baselines."""
+    clock = Clock()
+    result = fit(images, parse_options(method, {"baselines": False, **values}), truth=classes, observer=clock)
+    clock.stop()
+    return result, clock
+
+
+def summary(name: str, method: str, runs: list[tuple[FitResult, Clock]]) -> list[str]:
+    """Mean and deviation over the seeds."""
+    last = [result.record.rounds[-1].truth for result, _ in runs]
+    figures = [[getattr(truth, measure) for truth in last] for measure in ("acc", "nmi", "ari")]
+    cells = [f"{np.mean(values):.3f} ± {np.std(values):.3f}" for values in figures]
+    count = "/".join(sorted({str(len(result.record.rounds)) for result, _ in runs}))
+    return [name, method, count, *cells, f"{np.mean([clock.total for _, clock in runs]):.0f}"]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,237 @@
+"""Power iteration clustering, two methods of that name: DeepCluster's, and Lin and Cohen's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer, Clustering, ClusterRequest
+from fiftyone_deepcluster.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+
+@CLUSTERERS.register
+class Pic(Clusterer):
+    """Power iteration on a neighbour graph: finds the number of clusters, many small ones.
+
+    The variant that DeepCluster offers beside k-means (Caron et al., appendix; Douze et al. 2017, "Low-shot
+    learning with large-scale diffusion"): weight spreads over the graph of nearest neighbours, every image
+    points to the neighbour where it grows most, and each image that points to itself, a local maximum, is
+    a cluster with all that lead to it. It ignores ``n_clusters``.
+    """
+
+    name: Literal["pic"] = "pic"
+    finds_number: ClassVar[bool] = True
+    neighbours: int = Field(5, ge=1, le=500, description="Neighbours that each image is linked to.")
+    sigma: float = Field(
+        0.2, gt=0, description="Width of the links' weights, for vectors of length 1; others are scaled."
+    )
+    alpha: float = Field(
+        0.001, gt=0, lt=1, description="Share of its weight that an image gets from its neighbours."
+    )
+    iterations: int = Field(200, ge=1, description="Power iterations.")
+    join_singletons: bool = Field(
+        True,
+        description="An image alone in its cluster joins that of its nearest neighbour that is not alone.",
+    )
+
+    def cluster(self, vectors: torch.Tensor, request: ClusterRequest) -> Clustering:
+        """Cluster ``vectors`` (N, D) float32; ``scores["maxima"]`` counts clusters before singletons join.
+
+        ``objective`` is the sum of squared distances to the clusters' means.
+
+        Raises:
+            InputError: no more vectors than ``neighbours``, or values that are not finite.
+        """
+        import torch
+
+        from fiftyone_deepcluster.clusterers.geometry import clustering_of
+
+        near, squared = _neighbours(vectors, self.neighbours, "PIC")
+        scale = float(vectors.double().square().sum(dim=1).mean()) or 1.0
+        graph = _graph(near, _gaussian(squared, self.sigma**2 * scale))
+        labels = _climb(graph, self._spread(graph))
+        maxima = int(labels.max()) + 1
+        if self.join_singletons:
+            labels = _join_singletons(labels, near)
+        return clustering_of(vectors, torch.from_numpy(labels), scores={"maxima": float(maxima)})
+
+    def _spread(self, graph: Any) -> Any:
+        """(N,) float64 weights v <- alpha W v + (1 - alpha) / N, of sum 1, after all iterations."""
+        import numpy as np
+
+        n = graph.shape[0]
+        weights = np.full(n, 1.0 / n)
+        for _ in range(self.iterations):
+            weights = self.alpha * (graph @ weights) + (1.0 - self.alpha) / n
+            weights /= weights.sum()
+        return weights
+
+
+@CLUSTERERS.register
+class LinCohen(Clusterer):
+    """Power iteration clustering of Lin and Cohen: k-means on one number an image.
+
+    Lin and Cohen 2010, "Power Iteration Clustering": the row-normalised affinity is applied to a start vector
+    until it stops speeding up; by then images of one cluster hold nearly the same number, long before all do.
+    Affinities are those of nearest neighbours, so that memory grows with the number of images only.
+    """
+
+    name: Literal["lin-cohen"] = "lin-cohen"
+    neighbours: int = Field(10, ge=1, le=500, description="Neighbours that each image is linked to.")
+    starts: int = Field(
+        1,
+        ge=1,
+        le=100,
+        description="Numbers an image, more for many clusters: the first starts from the links, others at random.",
+    )
+    iterations: int = Field(1000, ge=1, description="Power iterations at most.")
+    tolerance: float = Field(
+        1e-5,
+        gt=0,
+        description="Stop when the change changes by at most this, divided by the number of images.",
+    )
+
+    def cluster(self, vectors: torch.Tensor, request: ClusterRequest) -> Clustering:
+        """Cluster ``vectors`` (N, D) float32 into ``request.n_clusters``.
+
+        A link's weight is a Gaussian of its length, as wide as links are on average. ``objective`` is the sum of
+        squared distances to the clusters' means.
+
+        Raises:
+            InputError: no more vectors than ``neighbours`` or clusters, values that are not finite, or no
+                n_clusters.
+        """
+        import numpy as np
+        import torch
+
+        from fiftyone_deepcluster.clusterers.geometry import check, clustering_of
+        from fiftyone_deepcluster.clusterers.kmeans import KMeans
+
+        n_clusters = check(vectors, request.n_clusters, "power iteration clustering")
+        near, squared = _neighbours(vectors, self.neighbours, "power iteration clustering")
+        graph = _graph(near, _gaussian(squared, 2.0 * float(squared.mean()) or 1.0))
+        columns = [
+            self._converge(graph, self._start(graph, request.seed, turn)) for turn in range(self.starts)
+        ]
+        embedding = torch.from_numpy(np.stack([_standard(column) for column, _ in columns], axis=1)).float()
+        found = KMeans(iterations=100).cluster(embedding, ClusterRequest(n_clusters, request.seed))
+        steps = float(np.mean([count for _, count in columns]))
+        return clustering_of(vectors, found.labels, scores={"iterations": steps})
+
+    def _start(self, graph: Any, seed: int, turn: int) -> Any:
+        """(N,) of sum 1: the degrees, which the paper starts from, or random numbers."""
+        import numpy as np
+
+        degrees = np.asarray(graph.sum(axis=1)).ravel()
+        start = degrees if turn == 0 else np.random.default_rng([seed, turn]).random(len(degrees))
+        return start / start.sum()
+
+    def _converge(self, graph: Any, vector: Any) -> tuple[Any, int]:
+        """Let v <- W v / |W v| until its acceleration is at most ``tolerance`` / N (the paper's algorithm 1)."""
+        import numpy as np
+        from scipy import sparse
+
+        n = len(vector)
+        degrees = np.asarray(graph.sum(axis=1)).ravel()
+        walk = sparse.diags_array(1.0 / degrees) @ graph
+        speed = np.full(n, np.inf)
+        for step in range(self.iterations):
+            after = walk @ vector
+            after /= np.abs(after).sum()
+            last, speed = speed, np.abs(after - vector)
+            vector = after
+            if np.abs(speed - last).max() <= self.tolerance / n:
+                return vector, step + 1
+        return vector, self.iterations
+
+
+def _neighbours(vectors: torch.Tensor, k: int, who: str) -> tuple[Any, Any]:
+    """The k nearest others of every vector, nearest first: (N, k) rows and squared distances.
+
+    Raises:
+        InputError: there are no k others, or a vector is not finite.
+    """
+    import numpy as np
+
+    from fiftyone_deepcluster.clusterers.geometry import check_finite
+    from fiftyone_deepcluster.clusterers.manifold import exact_neighbours
+
+    check_finite(vectors, who)
+    n = len(vectors)
+    if n <= k:
+        raise InputError(
+            f"{who} with neighbours={k} needs {k + 1} images, not {n}; lower neighbours or add images"
+        )
+    near, distance = exact_neighbours(vectors.float(), k + 1)
+    # Among many equal vectors a vector need not come first among its own neighbours, or at all.
+    own = near == np.arange(n)[:, None]
+    own[~own.any(axis=1), -1] = True
+    others = ~own
+    return near[others].reshape(n, k), np.square(distance[others].reshape(n, k), dtype=np.float64)
+
+
+def _gaussian(squared: Any, width: float) -> Any:
+    """exp(-d / width), kept above 0: a link that counts for nothing would not be one."""
+    import numpy as np
+
+    return np.exp(-squared / width).clip(np.finfo(np.float64).tiny)
+
+
+def _graph(near: Any, weights: Any) -> Any:
+    """W = A + A^T, (N, N) sparse: links of mutual neighbours count twice."""
+    import numpy as np
+    from scipy import sparse
+
+    n, k = near.shape
+    # Copies: sorting works in place, and whose neighbour is the nearest is asked later.
+    links = sparse.csr_array((weights.flatten(), near.flatten(), np.arange(0, n * k + 1, k)), shape=(n, n))
+    graph = (links + links.T).tocsr()
+    graph.sort_indices()
+    return graph
+
+
+def _climb(graph: Any, weights: Any) -> Any:
+    """(N,) int64: the local maximum that every node leads to, numbered in order of the nodes.
+
+    A node points to the neighbour with the largest w_ij (v_j - v_i), the first of equals, or to itself
+    where none is above 0.
+    """
+    import numpy as np
+
+    n = graph.shape[0]
+    rows = np.repeat(np.arange(n), np.diff(graph.indptr))
+    gains = graph.data * (weights[graph.indices] - weights[rows])
+    up = gains > 0
+    rows, columns, gains = rows[up], graph.indices[up], gains[up]
+    best = np.zeros(n)
+    np.maximum.at(best, rows, gains)
+    steepest = np.flatnonzero(gains == best[rows])[::-1]
+    pointers = np.arange(n)
+    pointers[rows[steepest]] = columns[steepest]  # backwards: of equals the first is written last
+    while True:
+        further = pointers[pointers]
+        if np.array_equal(further, pointers):
+            return np.unique(pointers, return_inverse=True)[1].astype(np.int64)
+        pointers = further
+
+
+def _join_singletons(labels: Any, near: Any) -> Any:
+    """Labels with every node alone in its cluster moved to that of its first neighbour that is not alone."""
+    import numpy as np
+
+    alone = np.bincount(labels)[labels] == 1
+    company = ~alone[near]
+    nodes = np.flatnonzero(alone & company.any(axis=1))
+    joined = labels.copy()
+    joined[nodes] = labels[near[nodes, company[nodes].argmax(axis=1)]]
+    return np.unique(joined, return_inverse=True)[1].astype(np.int64)
+
+
+def _standard(column: Any) -> Any:
+    """Mean 0 and deviation 1; zeros where all are equal."""
+    centred = column - column.mean()
+    return centred / (centred.std() or 1.0)

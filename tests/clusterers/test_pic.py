@@ -1,0 +1,196 @@
+"""Power iteration clustering does what a slow loop written from its description does."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from sklearn.datasets import load_digits
+
+import fiftyone_deepcluster as fdc
+from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
+from fiftyone_deepcluster.errors import InputError
+from fiftyone_deepcluster.measures import agreement
+from fiftyone_deepcluster.recipes.base import parse_options
+
+
+def directions(n, dim=8, seed=0):
+    points = torch.randn(n, dim, generator=torch.Generator().manual_seed(seed))
+    return torch.nn.functional.normalize(points, dim=1)
+
+
+def neighbours(points, k):
+    """For each point the k nearest others, nearest first, and their squared distances."""
+    points = points.double().numpy()
+    found = []
+    for i, point in enumerate(points):
+        squared = ((points - point) ** 2).sum(axis=1)
+        squared[i] = math.inf
+        order = np.argsort(squared, kind="stable")[:k]
+        found.append([(int(j), float(squared[j])) for j in order])
+    return found
+
+
+def links(near, weight):
+    """W = A + A^T, as one dict of neighbours a node."""
+    table = [{} for _ in near]
+    for i, others in enumerate(near):
+        for j, squared in others:
+            table[i][j] = table[i].get(j, 0.0) + weight(squared)
+            table[j][i] = table[j].get(i, 0.0) + weight(squared)
+    return table
+
+
+def slow_pic(points, k=5, sigma=0.2, alpha=0.001, iterations=200):
+    """Labels, self-pointing nodes, and labels once singletons have joined."""
+    near = neighbours(points, k)
+    table = links(near, lambda squared: math.exp(-squared / sigma**2))
+    n = len(points)
+    v = [1 / n] * n
+    for _ in range(iterations):
+        v = [alpha * sum(w * v[j] for j, w in table[i].items()) + (1 - alpha) / n for i in range(n)]
+        total = sum(v)
+        v = [value / total for value in v]
+    pointer = list(range(n))
+    for i in range(n):
+        best = 0.0
+        for j in sorted(table[i]):
+            gain = table[i][j] * (v[j] - v[i])
+            if gain > best:
+                best, pointer[i] = gain, j
+    maxima = [i for i in range(n) if pointer[i] == i]
+    labels = []
+    for i in range(n):
+        at = i
+        while pointer[at] != at:
+            at = pointer[at]
+        labels.append(at)
+    sizes = {root: labels.count(root) for root in maxima}
+    joined = list(labels)
+    for i in range(n):
+        if sizes[labels[i]] == 1:
+            company = [j for j, _ in near[i] if sizes[labels[j]] > 1]
+            joined[i] = labels[company[0]] if company else labels[i]
+    return labels, maxima, joined
+
+
+def same_groups(labels, others):
+    pairs = set(zip(list(labels), list(others), strict=True))
+    return len(pairs) == len(set(labels)) == len(set(others))
+
+
+@pytest.fixture(scope="module")
+def slow():
+    return slow_pic(directions(500))
+
+
+def test_vectorised_is_the_slow_loop_on_500_points(slow):
+    labels, _, joined = slow
+    points = directions(500)
+    assert min(labels.count(root) for root in set(labels)) == 1, "there are singletons to join"
+    apart = CLUSTERERS.parse({"name": "pic", "join_singletons": False}).cluster(points, ClusterRequest(None))
+    assert same_groups(apart.labels.tolist(), labels)
+    found = CLUSTERERS.parse("pic").cluster(points, ClusterRequest(None))
+    assert same_groups(found.labels.tolist(), joined)
+
+
+def test_there_are_as_many_clusters_as_nodes_that_point_to_themselves(slow):
+    _, maxima, joined = slow
+    points = directions(500)
+    apart = CLUSTERERS.parse({"name": "pic", "join_singletons": False}).cluster(points, ClusterRequest(3))
+    assert apart.n_clusters == len(maxima)
+    found = CLUSTERERS.parse("pic").cluster(points, ClusterRequest(3))
+    assert found.scores["maxima"] == len(maxima)
+    assert found.n_clusters == len(set(joined)) < len(maxima)
+
+
+@pytest.mark.parametrize("name", ["pic", "lin-cohen"])
+def test_unconnected_parts_never_share_a_cluster(name):
+    middle = torch.zeros(8)
+    middle[0] = 4.0
+    parts = [directions(60, seed=seed) + shift for seed, shift in ((1, middle), (2, -middle))]
+    points = torch.cat(parts)
+    pairs = [(i, j) for i, near in enumerate(neighbours(points, 10)) for j, _ in near]
+    graph = coo_array((np.ones(len(pairs)), np.array(pairs).T), shape=(120, 120))
+    part = connected_components(graph, directed=False)[1]
+    assert len(set(part)) >= 2
+    found = CLUSTERERS.parse(name).cluster(points, ClusterRequest(2, seed=0))
+    assert found.n_clusters >= 2
+    assert len(set(zip(found.labels.tolist(), part, strict=True))) == found.n_clusters
+
+
+def test_the_length_of_vectors_does_not_matter():
+    points = directions(200)
+    once, larger = (
+        CLUSTERERS.parse("pic").cluster(factor * points, ClusterRequest(None)) for factor in (1, 8)
+    )
+    assert same_groups(once.labels.tolist(), larger.labels.tolist())
+
+
+def test_duplicates_are_linked_to_each_other_and_never_to_themselves():
+    points = torch.cat([directions(10)] * 4)
+    found = CLUSTERERS.parse({"name": "pic", "neighbours": 3}).cluster(points, ClusterRequest(None))
+    assert found.labels.shape == (40,)
+    assert found.n_clusters >= 10
+    for copy in range(10):
+        assert set(found.labels[copy::10].tolist()).isdisjoint(found.labels[(copy + 1) % 10 :: 10].tolist())
+
+
+def test_lin_cohen_is_the_papers_iteration():
+    points, k = directions(150, seed=4), 10
+    near = neighbours(points, k)
+    width = 2 * np.mean([[squared for _, squared in others] for others in near])
+    table = links(near, lambda squared: math.exp(-squared / width))
+    n = len(points)
+    degree = [sum(row.values()) for row in table]
+    v, speed, steps = [d / sum(degree) for d in degree], [math.inf] * n, 0
+    while True:
+        after = [sum(w * v[j] for j, w in table[i].items()) / degree[i] for i in range(n)]
+        total = sum(abs(value) for value in after)
+        after = [value / total for value in after]
+        last, speed = speed, [abs(a - b) for a, b in zip(after, v, strict=True)]
+        v, steps = after, steps + 1
+        if max(abs(a - b) for a, b in zip(speed, last, strict=True)) <= 1e-5 / n:
+            break
+    found = CLUSTERERS.parse("lin-cohen").cluster(points, ClusterRequest(4, seed=0))
+    assert found.scores["iterations"] == steps > 2
+    inner = found.labels.numpy()[np.argsort(v)]
+    assert (inner[1:] != inner[:-1]).sum() == found.n_clusters - 1 == 3, (
+        "clusters are intervals of that number"
+    )
+
+
+def test_more_start_vectors_tell_more_clusters_apart():
+    digits = torch.from_numpy(load_digits().data[:600]).float()
+    classes = load_digits().target[:600]
+    one, four = (
+        CLUSTERERS.parse({"name": "lin-cohen", "starts": starts}).cluster(digits, ClusterRequest(10, seed=0))
+        for starts in (1, 8)
+    )
+    assert agreement(four.labels.numpy(), classes).nmi > agreement(one.labels.numpy(), classes).nmi
+
+
+@pytest.mark.parametrize("name", ["pic", "lin-cohen"])
+def test_too_few_images_for_the_graph_are_refused(name):
+    with pytest.raises(
+        InputError, match="neighbours=5 needs 6 images, not 5; lower neighbours or add images"
+    ):
+        CLUSTERERS.parse({"name": name, "neighbours": 5}).cluster(directions(5), ClusterRequest(2))
+
+
+def test_the_number_may_be_left_open_in_deepcluster_and_frozen():
+    data = load_digits()
+    images, classes = (data.images[:300] * 15.9375).astype(np.uint8), data.target[:300]
+    common = {"clusterer": "pic", "n_clusters": None, "baselines": False}
+    frozen = fdc.fit(images, parse_options("frozen", common), truth=classes)
+    assert frozen.record.n_clusters == len(np.unique(frozen.labels)) > 10
+    assert frozen.record.rounds[0].truth.purity > 0.8
+    trained = fdc.fit(
+        images, parse_options("deepcluster", {**common, "rounds": 2, "min_steps": 4}), truth=classes
+    )
+    assert len(trained.record.rounds) == 2
+    assert trained.record.rounds[-1].scores["pseudo_clusters"] == trained.record.n_clusters > 10
