@@ -47,7 +47,7 @@ def assemble(
     parts = build_parts(resolved)
     corpus = Corpus(
         store, parts.network, compute, size=resolved.image_size or store.shape[1],
-        batch_size=parts.batch_size, observer=observer, given=given,
+        batch_size=parts.batch_size, observer=observer, given=given, augment=parts.lesson.augment,
     )  # fmt: skip
     return corpus, parts
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import PurePath
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from fiftyone_deepcluster.errors import ImagesError, InputError
@@ -14,7 +14,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+DICOM_PATH, DICOM_FRAME = "dicom_path", "dicom_frame"
+"""Fields of the original that a sample's picture was made from: its file, and which image of it."""
+
 _DICOM_SUFFIXES = (".dcm", ".dicom")
+_PICTURES = "filepath"
 
 
 @dataclass(frozen=True)
@@ -41,16 +45,22 @@ class Source:
         return len(self.ids)
 
 
-def collect(samples: fo.core.collections.SampleCollection, patches_field: str | None = None) -> Source:
+def collect(
+    samples: fo.core.collections.SampleCollection,
+    patches_field: str | None = None,
+    media_field: str | None = None,
+) -> Source:
     """The images of a dataset, a view, a patches view or a group slice.
 
     Args:
         samples: the collection. A patches view (``to_patches``) gives one image an object.
         patches_field: a Detections field whose objects are the images, for a collection of whole images.
+        media_field: a field with the paths of the files to read. None: ``dicom_path`` where there is one (of
+            samples without a value there, and of all others, ``filepath``); ``"filepath"``: always that.
 
     Raises:
-        ImagesError: no FiftyOne collection, nothing in it, or media that are no images.
-        InputError: ``patches_field`` is no Detections field of the collection.
+        ImagesError: no FiftyOne collection, nothing in it, media that are no images, or originals that are gone.
+        InputError: ``patches_field`` is no Detections field of the collection, or ``media_field`` holds no paths.
     """
     from fiftyone.core.patches import PatchesView
 
@@ -63,7 +73,14 @@ def collect(samples: fo.core.collections.SampleCollection, patches_field: str | 
         _collect_patches(dataset, samples) if isinstance(samples, PatchesView) else _collect_samples(samples)
     )
     _check_images(source)
-    return source
+    field = _media_field(dataset, media_field)
+    return source if field == _PICTURES else _with_originals(source, field)
+
+
+def media_field_of(settings: dict[str, object]) -> str | None:
+    """The ``media_field`` among the settings of a run; older runs have none."""
+    field = settings.get("media_field")
+    return field if isinstance(field, str) else None
 
 
 def root_dataset(samples: fo.core.collections.SampleCollection) -> fo.Dataset:
@@ -164,6 +181,41 @@ def flat(dataset: fo.Dataset) -> fo.core.collections.SampleCollection:
 def image_slices(dataset: fo.Dataset) -> list[str]:
     """Slices of a grouped dataset that hold images or media of unknown kind."""
     return [name for name, kind in dataset.group_media_types.items() if kind in ("image", "unknown")]
+
+
+def _media_field(dataset: fo.Dataset, asked: str | None) -> str:
+    """The field that says which files to read."""
+    import fiftyone as fo
+
+    if asked is None:
+        return DICOM_PATH if isinstance(dataset.get_field(DICOM_PATH), fo.StringField) else _PICTURES
+    if not isinstance(dataset.get_field(asked), fo.StringField):
+        known = [name for name in dataset.get_field_schema(ftype=fo.StringField) if "path" in name]
+        raise InputError(
+            f"media_field={asked!r} is no field of {dataset.name!r} with paths; choose one of: {', '.join(known)}"
+        )
+    return asked
+
+
+def _with_originals(source: Source, field: str) -> Source:
+    """The same images, read from the files that a field names; as they are where it is empty."""
+    dataset = source.dataset
+    numbered = field == DICOM_PATH and dataset.has_field(DICOM_FRAME)
+    paths = ["id", field, *([DICOM_FRAME] if numbered else [])]
+    ids, *columns = flat(dataset).values(paths)
+    known = {name: values for name, *values in zip(ids, *columns, strict=True) if values[0] is not None}
+    images = [
+        replace(image, path=known[name][0], frame=int(known[name][1] or 0) if numbered else 0)
+        if name in known else image
+        for name, image in zip(source.sample_ids, source.images, strict=True)
+    ]  # fmt: skip
+    originals = {known[name][0] for name in source.sample_ids if name in known}
+    if originals and not any(Path(path).exists() for path in originals):
+        raise ImagesError(
+            f"none of the {len(originals)} files in {field!r} is there any more, such as {min(originals)}; bring "
+            "them back, or give media_field='filepath' to read the pictures that the App shows"
+        )
+    return replace(source, images=images)
 
 
 def _collect_samples(samples: fo.core.collections.SampleCollection) -> Source:

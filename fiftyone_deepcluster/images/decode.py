@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from fiftyone_deepcluster.errors import UnreadableImageError
+from fiftyone_deepcluster.images.deep_png import is_deep_color, read_deep_color
 from fiftyone_deepcluster.images.intensity import CHANNELS, Color, recolor, refuse_bomb, to_uint8
 from fiftyone_deepcluster.images.source import has_no_color
 
@@ -84,7 +85,7 @@ def read_image(ref: ImageRef, color: Color) -> NDArray[np.uint8]:
         UnreadableImageError: the file is missing, damaged or no image, or the box or frame is not
             in it.
     """
-    with _reporting(ref.path):
+    with explained(ref.path):
         return _pixels(_load(ref, color))
 
 
@@ -97,7 +98,7 @@ def decode_image(ref: ImageRef, decode: Decode) -> NDArray[np.uint8]:
     Raises:
         UnreadableImageError: as ``read_image``.
     """
-    with _reporting(ref.path):
+    with explained(ref.path):
         image = _load(ref, decode.color, at_least=decode.size)
         return _pixels(_fit(image, decode.size, decode.size, decode.crop))
 
@@ -128,7 +129,7 @@ def describe(ref: ImageRef, look: bool = True) -> tuple[int, int, bool]:
     Raises:
         UnreadableImageError: as ``read_image``.
     """
-    with _reporting(ref.path):
+    with explained(ref.path):
         kind = _kind(ref.path)
         if kind == "tiff":
             # Pillow and tifffile share these files, and their headers take many forms.
@@ -156,11 +157,13 @@ def _describe_picture(ref: ImageRef) -> tuple[int, int, bool]:
 
 
 def _kind(path: str) -> str:
+    from fiftyone_deepcluster.images.dicom import is_dicom
+
     with Path(path).open("rb") as file:
         head = file.read(132)
     if not head:
         raise ValueError("the file is empty")
-    if head[128:] == b"DICM" or Path(path).suffix.lower() in _DICOM_SUFFIXES:
+    if Path(path).suffix.lower() in _DICOM_SUFFIXES or is_dicom(path, head):
         return "dicom"
     return "tiff" if head[:4] in _TIFF_MAGIC else "picture"
 
@@ -186,6 +189,9 @@ def _load_picture(ref: ImageRef, color: Color, at_least: int) -> Image.Image:
     with _opened(ref.path) as image:
         if ref.frame:
             _seek(image, ref.frame)
+        if not ref.frame and is_deep_color(image):
+            pixels = read_deep_color(ref.path)
+            return _upright(_picture(recolor(pixels, color)), _orientation(image))
         if at_least and image.format in ("JPEG", "MPO") and image.mode in ("L", "RGB"):
             _draft(image, ref.box, color, at_least)
         image.load()
@@ -313,8 +319,8 @@ def _pixels(image: Image.Image) -> NDArray[np.uint8]:
 
 
 @contextmanager
-def _reporting(path: str) -> Iterator[None]:
-    """Turn whatever a decoder raises into one error that names the file and the reason."""
+def explained(path: str) -> Iterator[None]:
+    """Turn whatever a decoder raises into one ``UnreadableImageError`` with the file and the reason."""
     try:
         yield
     except UnreadableImageError:

@@ -2,16 +2,20 @@
 
 Stored values -> modality LUT or rescale -> VOI LUT or the first window (percentiles where there is none
 that fits) -> inverted for MONOCHROME1. DICOM PS3.3 C.11.1, C.11.2 and C.7.6.3.1.2.
+
+Of the header only what pixels need is read: no name, date or number of a patient.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fiftyone_deepcluster.errors import UnreadableImageError
-from fiftyone_deepcluster.images.intensity import refuse_bomb, stretch, to_uint8
+from fiftyone_deepcluster.images.intensity import by_percentiles, refuse_bomb, stretch, to_uint8
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,6 +23,34 @@ if TYPE_CHECKING:
 _INSTALL = 'pip install "fiftyone-deepcluster[dicom]"'
 # Where multi-frame objects keep what single-frame ones have at the top level: PS3.3 C.7.6.16.
 _GROUPS = ("PixelValueTransformationSequence", "FrameVOILUTSequence", "PixelIntensityRelationshipLUTSequence")
+_NEEDED = (
+    "SOPClassUID", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation",
+    "PlanarConfiguration", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
+    "PixelPaddingValue", "SmallestImagePixelValue", "LargestImagePixelValue",
+    "RescaleSlope", "RescaleIntercept", "RescaleType", "ModalityLUTSequence", "VOILUTSequence",
+    "WindowCenter", "WindowWidth", "VOILUTFunction", "PaletteColorLookupTableUID",
+    *(f"{color}PaletteColorLookupTable{part}" for color in ("Red", "Green", "Blue", "Alpha")
+      for part in ("Descriptor", "Data")),
+    *(f"Segmented{color}PaletteColorLookupTableData" for color in ("Red", "Green", "Blue", "Alpha")),
+    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+)  # fmt: skip
+_KEPT_HEADERS = 4
+
+
+def is_dicom(path: str, head: bytes | None = None) -> bool:
+    """Whether a file is DICOM, by its content.
+
+    A file without the usual preamble counts where its first element is one that DICOM files begin with
+    and pydicom finds a kind of object or an image in it.
+
+    Args:
+        path: the file.
+        head: its first 132 bytes, where they have been read already.
+    """
+    if head is None:
+        with Path(path).open("rb") as file:
+            head = file.read(132)
+    return head[128:132] == b"DICM" or (_begins_bare(head) and _has_object(path))
 
 
 def read_dicom(path: str, frame: int = 0) -> NDArray[np.uint8]:
@@ -38,7 +70,7 @@ def read_dicom(path: str, frame: int = 0) -> NDArray[np.uint8]:
         return _palette(stored, header)
     if stored.ndim == 3:
         return _eight_bits(stored[..., :3], int(header.BitsStored))
-    if header.BitsStored == 1:
+    if header.get("BitsStored") == 1:
         return stretch(stored, 0.0, 1.0)[..., None]
     pixels = _shown(stored, _settings(header, frame))
     return (255 - pixels if kind == "MONOCHROME1" else pixels)[..., None]
@@ -55,17 +87,50 @@ def describe_dicom(path: str, frame: int = 0) -> tuple[int, int, bool]:
 
 
 def _header(path: str, frame: int) -> Any:
+    """The elements that pixels need, as a copy that may be changed."""
     import pydicom
 
-    header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
-    if "Rows" not in header or "Columns" not in header:
-        reason = "it is a DICOM object without an image" if "SOPClassUID" in header else "it is not DICOM"
+    stat = Path(path).stat()
+    read = _read_header(path, stat.st_size, stat.st_mtime_ns)
+    if "Rows" not in read or "Columns" not in read:
+        reason = "it is a DICOM object without an image" if "SOPClassUID" in read else "it is not DICOM"
         raise UnreadableImageError(path, reason)
-    count = int(header.get("NumberOfFrames") or 1)
+    count = int(read.get("NumberOfFrames") or 1)
     if not 0 <= frame < count:
         raise UnreadableImageError(path, f"has no frame {frame}, only 0 to {count - 1}")
-    refuse_bomb(header.Rows, header.Columns)
+    refuse_bomb(read.Rows, read.Columns)
+    header = pydicom.Dataset()
+    header.update(read)
+    header.file_meta = read.file_meta
     return header
+
+
+@lru_cache(maxsize=_KEPT_HEADERS)
+def _read_header(path: str, size: int, changed: int) -> Any:
+    """Once for all frames of a file, as long as its size and time of change stay what they are."""
+    import pydicom
+
+    return pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=list(_NEEDED))
+
+
+def _begins_bare(head: bytes) -> bool:
+    """Whether the first element is of group 2 or 8, little or big endian, and early in it."""
+    return (head[:2] in (b"\2\0", b"\x08\0") and head[3:4] == b"\0") or (
+        head[:2] in (b"\0\2", b"\0\x08") and head[2:3] == b"\0"
+    )
+
+
+def _has_object(path: str) -> bool:
+    import pydicom
+
+    try:
+        found = pydicom.dcmread(
+            path, stop_before_pixels=True, force=True, specific_tags=["SOPClassUID", "Rows", "Columns"]
+        )
+    except Exception:
+        # Bytes that only look like DICOM raise anything.
+        return False
+    return "SOPClassUID" in found or ("Rows" in found and "Columns" in found)
 
 
 def _stored(header: Any, path: str, frame: int) -> NDArray[Any]:
@@ -108,7 +173,9 @@ def _shown(stored: NDArray[Any], header: Any) -> NDArray[np.uint8]:
     pixels = _windowed(values, header)
     if pixels is None or (pixels.min() == pixels.max() and values.min() < values.max()):
         # No window, or one that shows nothing of this image.
-        return to_uint8(_without_padding(values, stored, header))
+        inside = _without_padding(values, stored, header)
+        # 8 bits are what a viewer shows as they are; deeper values that happen to be small are not.
+        return to_uint8(inside) if header.get("BitsAllocated", 16) <= 8 else by_percentiles(inside)
     return pixels
 
 

@@ -38,6 +38,18 @@ def to_uint8(values: NDArray[Any]) -> NDArray[np.uint8]:
     if _fits(values):
         whole: NDArray[np.uint8] = values.astype(np.uint8, copy=False)
         return whole
+    return by_percentiles(values)
+
+
+def by_percentiles(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """The 0.5 and 99.5 percentiles of the finite values become 0 and 255; NaN becomes black.
+
+    Args:
+        values: pixel values of one image, of any shape and real dtype.
+
+    Raises:
+        ValueError: not one value is finite.
+    """
     finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values.ravel()
     if finite.size == 0:
         raise ValueError("not one pixel has a finite value")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SMALL_BATCH, LARGE_BATCH = 128, 256
 """Images in a batch up to 64 pixels, and above (the papers')."""
 
-AugmentName = Literal["auto", "none", "affine", "affine-flip", "crop-flip"]
+AugmentName = Literal["auto", "none", "affine", "affine-flip", "crop-flip", "rotate-crop"]
 
 
 class Trained(Options):
@@ -181,6 +181,8 @@ def augmentation(name: AugmentName) -> Augment:
 
     ``affine``: 15 degrees, 12 % shift, 15 % scale, shear 0.2, for digits and other things that may not be
     flipped. ``crop-flip``: crops of 8 to 100 % of the area and horizontal flips, as DeepCluster.
+    ``rotate-crop``: 30 degrees, crops of 50 to 100 % of the area and 3:4 to 4:3, as Kart et al., who give no
+    numbers.
     """
     from fiftyone_deepcluster.images.augment import Augment
 
@@ -190,5 +192,6 @@ def augmentation(name: AugmentName) -> Augment:
         "affine": affine,
         "affine-flip": {**affine, "flip": True},
         "crop-flip": {"crop": (0.08, 1.0), "flip": True},
+        "rotate-crop": {"rotate": 30.0, "crop": (0.5, 1.0)},
     }
     return Augment(**known["affine" if name == "auto" else name])

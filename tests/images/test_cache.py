@@ -20,7 +20,7 @@ from PIL import Image
 
 from fiftyone_deepcluster.errors import CancelledError, ImagesError
 from fiftyone_deepcluster.images import shelf as shelf_module
-from fiftyone_deepcluster.images import workers
+from fiftyone_deepcluster.images import crew
 from fiftyone_deepcluster.images.cache import Decode, open_images
 from fiftyone_deepcluster.images.decode import fit_to
 from fiftyone_deepcluster.images.intensity import recolor
@@ -361,7 +361,7 @@ class TestStopping:
             opened(paths, cache, observer=listener, workers=2)
         assert listener.steps < n
         assert names(cache, "part") == names(cache, "npy") == names(cache, "json") == []
-        assert not [t for t in threading.enumerate() if t.name.startswith("decode")]
+        assert not [t for t in threading.enumerate() if t.name.startswith("crew")]
 
     def test_cancelled_while_another_builds(self, tmp_path, cache):
         paths = files(tmp_path / "in", 3)
@@ -455,7 +455,7 @@ class TestWorkers:
             np.testing.assert_array_equal(store.read(np.array([599]))[0, ..., 0], pixels_of(599))
 
     def test_threads_where_processes_end_at_once(self, tmp_path, cache, monkeypatch):
-        monkeypatch.setattr(workers, "_SERVE", "raise SystemExit(3)")
+        monkeypatch.setattr(crew, "_SERVE", "raise SystemExit(3)")
         with opened(files(tmp_path / "in", 600), cache, workers=2) as store:
             assert len(store.kept) == 600
 
@@ -463,15 +463,15 @@ class TestWorkers:
         # A worker that dies of one image as a decoder written in C would.
         crash = (
             "import os, json, sys; sys.path[:] = json.loads(sys.argv[1])\n"
-            "from fiftyone_deepcluster.images import workers\n"
+            "from fiftyone_deepcluster.images import crew, workers\n"
             "real = workers.decode_image\n"
             "def decode(ref, how):\n"
             "    if ref.path.endswith('0333.bmp'): os.abort()\n"
             "    return real(ref, how)\n"
             "workers.decode_image = decode\n"
-            "workers.serve()\n"
+            "crew.serve()\n"
         )
-        monkeypatch.setattr(workers, "_SERVE", crash)
+        monkeypatch.setattr(crew, "_SERVE", crash)
         listener = Listener()
         with opened(files(tmp_path / "in", 600), cache, workers=2, observer=listener) as store:
             assert store.errors == {333: "its decoder crashed"}

@@ -1,0 +1,156 @@
+"""How pure the clusters of the cardiac-MR recipe are, from random weights, balanced and not.
+
+    python -m benchmarks.cardiac                                     # scikit-learn's digits
+    python -m benchmarks.cardiac --zip medical=medical_mnist.zip --rounds 40 --seeds 3
+    python -m benchmarks.cardiac --zip medical=medical_mnist.zip --imbalance 40 --run-dir runs/
+
+Eight clusters for each class. Beside it k-means with as many clusters on the same pixels (z-scored per image).
+``--imbalance 40`` keeps ever fewer images of each class, by a geometric series from all to one in forty; which
+class keeps most is drawn by the seed. A zip holds images in folders named by their classes; an .npz holds ``x``
+and ``y``. Classes are measured against and never used. With ``--run-dir`` a run that was stopped goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import time
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from benchmarks.quality import parsed
+from benchmarks.report import table
+from fiftyone_deepcluster.analysis.baselines import pixel_features
+from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
+from fiftyone_deepcluster.fitting import fit
+from fiftyone_deepcluster.measures import agreement
+from fiftyone_deepcluster.observer import Tqdm
+from fiftyone_deepcluster.recipes.cardiac_mr import CLUSTERS_A_CLASS, CardiacMR
+
+if TYPE_CHECKING:
+    from fiftyone_deepcluster.record import Agreement
+
+HEADER = ["images", "classes", "method", "seed", "k", "rounds", "purity", "NMI t, t-1", "NMI", "seconds"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--zip", action="append", default=[], metavar="NAME=PATH")
+    parser.add_argument("--npz", action="append", default=[], metavar="NAME=PATH")
+    parser.add_argument("--images", type=int, default=0, help="at most so many, drawn by the seed; 0: all")
+    parser.add_argument("--imbalance", type=float, default=1.0, help="largest class over smallest")
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--first-seed", type=int, default=51)
+    parser.add_argument("--run-dir", type=Path, help="keep checkpoints there, and go on from them")
+    arguments = parser.parse_args()
+    options = parsed(dict(item.split("=", 1) for item in arguments.option))
+    rows = []
+    for name, (images, classes) in datasets(arguments).items():
+        for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
+            kept = chosen(classes, arguments, seed)
+            k = CLUSTERS_A_CLASS * len(np.unique(classes[kept]))
+            label = f"{name}, {sizes(classes[kept])}"
+            rows.append([label, *baseline(images[kept], classes[kept], k, seed)])
+            run_dir = arguments.run_dir and arguments.run_dir / f"{name}-{arguments.imbalance:g}-{seed}"
+            settings = {"rounds": arguments.rounds, "seed": seed, "baselines": False, **options}
+            rows.append([label, *recipe(images[kept], classes[kept], settings, run_dir)])
+            print(table(HEADER, rows), flush=True)
+
+
+def recipe(images: np.ndarray, classes: np.ndarray, settings: dict, run_dir: Path | None) -> list[str]:
+    """One run of the recipe, measured at its end."""
+    started = time.perf_counter()
+    options = CardiacMR(classes=len(np.unique(classes)), **settings)
+    result = fit(images, options, truth=classes, observer=Tqdm(), run_dir=run_dir)
+    seconds = time.perf_counter() - started
+    rounds = result.record.rounds
+    spent = sum(sum(entry.seconds.values()) for entry in rounds) if run_dir else seconds
+    for entry in rounds:
+        print(entry.index + 1, f"purity {entry.truth.purity:.4f} NMI {entry.truth.nmi:.3f}",
+              f"loss {entry.loss:.3f}", f"NMI t, t-1 {entry.change.nmi:.3f}", flush=True)  # fmt: skip
+    k = result.record.resolved["n_clusters"]
+    change = f"{rounds[-1].change.nmi:.3f}" if rounds[-1].change else ""
+    figures = cells(rounds[-1].truth, change, spent)
+    return [str(len(np.unique(classes))), "cardiac-mr", str(options.seed), str(k), str(len(rounds)), *figures]
+
+
+def baseline(images: np.ndarray, classes: np.ndarray, k: int, seed: int) -> list[str]:
+    """k-means with as many clusters on the same pixels."""
+    started = time.perf_counter()
+    images = images if images.ndim == 4 else images[..., None]
+    vectors = pixel_features(lambda rows: images[rows], np.arange(len(images)))
+    found = CLUSTERERS.parse("kmeans").cluster(vectors, ClusterRequest(k, seed))
+    figures = agreement(found.labels.numpy(), classes)
+    seconds = time.perf_counter() - started
+    n = str(len(np.unique(classes)))
+    return [n, "k-means on pixels", str(seed), str(k), "", *cells(figures, "", seconds)]
+
+
+def cells(figures: Agreement, change: str, seconds: float) -> list[str]:
+    """The figures of one run."""
+    return [f"{figures.purity:.4f}", change, f"{figures.nmi:.3f}", f"{seconds:.0f}"]
+
+
+def chosen(classes: np.ndarray, arguments: argparse.Namespace, seed: int) -> np.ndarray:
+    """Rows to use, in order: of each class a share that falls from 1 to 1 in ``imbalance``."""
+    rng = np.random.default_rng(seed)
+    names = rng.permutation(np.unique(classes))
+    shares = np.geomspace(1.0, 1.0 / arguments.imbalance, len(names))
+    rows = []
+    for name, share in zip(names, shares, strict=True):
+        members = rng.permutation(np.flatnonzero(classes == name))
+        rows.append(members[: max(2, round(share * len(members)))])
+    kept = np.concatenate(rows)
+    if arguments.images and arguments.images < len(kept):
+        kept = rng.choice(kept, arguments.images, replace=False)
+    return np.sort(kept)
+
+
+def sizes(classes: np.ndarray) -> str:
+    """Number of images, and of the largest and smallest class where they differ."""
+    counts = np.unique(classes, return_counts=True)[1]
+    return (
+        f"{len(classes)}"
+        if counts.max() < 2 * counts.min()
+        else f"{len(classes)} ({counts.max()} : {counts.min()})"
+    )
+
+
+def datasets(arguments: argparse.Namespace) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Images (N, H, W[, C]) uint8 and classes (N,) by name."""
+    found = {}
+    for item in arguments.zip:
+        name, path = item.split("=", 1)
+        found[name] = from_zip(Path(path))
+    for item in arguments.npz:
+        name, path = item.split("=", 1)
+        with np.load(path) as file:
+            found[name] = (file["x"], file["y"].astype(np.int64).ravel())
+    if not found:
+        digits = load_digits()
+        found["digits"] = ((digits.images * 15.9375).astype(np.uint8), digits.target)
+    return found
+
+
+def from_zip(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Images of one size in folders named by their classes."""
+    images, names = [], []
+    with zipfile.ZipFile(path) as archive:
+        for entry in sorted(archive.namelist()):
+            if entry.lower().endswith((".png", ".jpg", ".jpeg")):
+                images.append(np.asarray(Image.open(io.BytesIO(archive.read(entry))).convert("L")))
+                names.append(entry.split("/")[-2])
+    return np.stack(images), np.unique(names, return_inverse=True)[1].astype(np.int64)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,164 @@
+"""What may be known of a DICOM image besides its pixels: named elements, and ids that tell nobody's name.
+
+Only elements on a list of keywords are read. The default list is meant to hold no identities: it has
+coded strings and numbers of the acquisition only, all of which the Basic Application Level
+Confidentiality Profile (PS3.15, table E.1-1) leaves in a file. Free text is not on it, although it would
+be useful: series descriptions, protocol names and comments are typed by people, who type names too. Nor
+are dates, times, UIDs, age, sex, device numbers and places. A coded string is taken only if it looks
+like one (PS3.5, CS: 16 letters, digits, spaces and underscores at most), as text ends up in those as
+well.
+
+Who is who is needed all the same, so that images of one patient can be kept together: patient, study
+and series are given as keyed hashes (HMAC-SHA256). Without the key, even a guessed patient number cannot
+be compared.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import hmac
+import re
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from fiftyone_deepcluster.errors import InputError
+
+Value: TypeAlias = "str | int | float | list[float]"
+
+SAFE_KEYWORDS = (
+    "Modality", "BodyPartExamined", "Laterality", "ImageLaterality", "ViewPosition", "PatientPosition",
+    "PatientOrientation", "ImageType", "PhotometricInterpretation", "BurnedInAnnotation",
+    "MRAcquisitionType", "ScanningSequence", "SequenceVariant", "ScanOptions", "AcquisitionContrast",
+    "RepetitionTime", "EchoTime", "InversionTime", "FlipAngle", "MagneticFieldStrength", "EchoTrainLength",
+    "TriggerTime", "TemporalPositionIdentifier", "KVP",
+    "SliceThickness", "SpacingBetweenSlices", "SliceLocation", "PixelSpacing", "ImageOrientationPatient",
+    "InstanceNumber", "Rows", "Columns", "BitsStored", "NumberOfFrames",
+)  # fmt: skip
+"""Keywords that are read where none are named."""
+
+_CODED = re.compile(r"[A-Z0-9_ .-]{1,16}")
+_WHOLE = ("IS", "US", "SS", "UL", "SL", "UV", "SV")
+_DECIMAL = ("DS", "FL", "FD")
+_TEXT = (
+    "CS", "LO", "SH", "PN", "UI", "DA", "TM", "DT", "AS", "ST", "LT", "UT", "UC", "AE", "UR",
+)  # fmt: skip
+_GROUPING = ("PatientID", "IssuerOfPatientID", "StudyInstanceUID", "SeriesInstanceUID")
+_NEEDED = ("SOPClassUID", "Rows", "Columns", "NumberOfFrames", "PhotometricInterpretation")
+# Hexadecimal digits of a hash: enough to tell a million apart.
+_DIGITS = 20
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the header of an image says.
+
+    Attributes:
+        values: of the keywords that have one.
+        patient: keyed hash of the patient's number and its issuer; None where there is no number.
+        study: keyed hash of the study's UID, or None.
+        series: keyed hash of the series' UID, or None.
+        frames: images in the file; 0 where it holds none.
+        grey: whether the image is monochrome.
+    """
+
+    values: dict[str, Value]
+    patient: str | None
+    study: str | None
+    series: str | None
+    frames: int
+    grey: bool
+
+
+def check_keywords(keywords: tuple[str, ...]) -> None:
+    """Raise InputError unless every keyword names an element that holds plain values."""
+    from pydicom.datadict import dictionary_VR, keyword_dict
+
+    for keyword in keywords:
+        if keyword not in keyword_dict:
+            near = difflib.get_close_matches(keyword, keyword_dict, n=2)
+            hint = f"; did you mean {' or '.join(near)}?" if near else ", e.g. Modality"
+            raise InputError(f"keywords={keyword!r} is no DICOM keyword{hint}")
+        if dictionary_VR(keyword) not in (*_WHOLE, *_DECIMAL, *_TEXT):
+            raise InputError(
+                f"keywords={keyword!r} holds {dictionary_VR(keyword)}, no text or number; leave it out"
+            )
+
+
+def field_kind(keyword: str) -> type:
+    """What the values of a keyword are: str, int, float, or list (of float)."""
+    from pydicom.datadict import dictionary_VM, dictionary_VR
+
+    kind = dictionary_VR(keyword)
+    if kind in _TEXT:
+        return str
+    if dictionary_VM(keyword) != "1":
+        return list
+    return int if kind in _WHOLE else float
+
+
+def read_header(path: str, keywords: tuple[str, ...], key: bytes) -> Header:
+    """Read the header of a DICOM file, and of it no more than was asked for.
+
+    Args:
+        path: the file.
+        keywords: see ``check_keywords``.
+        key: of the hashes.
+    """
+    import pydicom
+
+    found = pydicom.dcmread(
+        path, stop_before_pixels=True, force=True, specific_tags=[*keywords, *_GROUPING, *_NEEDED]
+    )
+    values = {keyword: _value(found, keyword) for keyword in keywords if keyword in found}
+    patient = _text(found, "PatientID")
+    issuer = _text(found, "IssuerOfPatientID")
+    image = "Rows" in found and "Columns" in found
+    return Header(
+        values={keyword: value for keyword, value in values.items() if value is not None},
+        patient=keyed_hash(key, "patient", f"{issuer}\0{patient}") if patient else None,
+        study=_hashed(found, "StudyInstanceUID", key),
+        series=_hashed(found, "SeriesInstanceUID", key),
+        frames=max(1, int(found.get("NumberOfFrames") or 1)) if image else 0,
+        grey=_text(found, "PhotometricInterpretation").startswith("MONOCHROME"),
+    )
+
+
+def keyed_hash(key: bytes, what: str, value: str) -> str:
+    """HMAC-SHA256 of a value, cut to 20 hexadecimal digits; ``what`` keeps kinds of values apart."""
+    return hmac.new(key, f"{what}\0{value}".encode(), hashlib.sha256).hexdigest()[:_DIGITS]
+
+
+def _hashed(found: Any, keyword: str, key: bytes) -> str | None:
+    uid = _text(found, keyword)
+    return keyed_hash(key, keyword, uid) if uid else None
+
+
+def _text(found: Any, keyword: str) -> str:
+    return str(found.get(keyword) or "").strip()
+
+
+def _value(found: Any, keyword: str) -> Value | None:
+    """The value of an element as its kind wants it; None where it is empty or does not conform."""
+    from pydicom.datadict import dictionary_VR
+
+    kind, coded = field_kind(keyword), dictionary_VR(keyword) == "CS"
+    try:
+        raw = found[keyword].value
+        many: list[Any] = [raw] if isinstance(raw, str | int | float) or raw is None else list(raw)
+        many = [item for item in many if item is not None and str(item).strip()]
+        if not many:
+            return None
+        if kind is str:
+            text = [str(item).strip() for item in many]
+            return "\\".join(text) if not coded or all(map(_is_coded, text)) else None
+        if kind is list:
+            return [float(item) for item in many]
+        return kind(many[0])  # type: ignore[no-any-return]
+    except (ValueError, TypeError, OverflowError, NotImplementedError):
+        # Elements that break the rules of their own kind are common in the wild.
+        return None
+
+
+def _is_coded(text: str) -> bool:
+    return _CODED.fullmatch(text.upper()) is not None
