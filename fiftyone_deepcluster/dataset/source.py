@@ -111,26 +111,29 @@ def check_patches_field(samples: fo.core.collections.SampleCollection, field: st
         )
 
 
-def read_truth(source: Source, truth_field: str) -> list[object | None]:
+def read_truth(source: Source, truth_field: str, option: str = "truth_field") -> list[object | None]:
     """The known class of every image, None where there is none.
 
     A Classification gives its label. For patches, the name of the patches field means the objects'
     own class, another attribute of theirs is taken by its name, and a field of the whole image holds
     for all its objects.
 
+    Args:
+        source: the images.
+        truth_field: name of the field.
+        option: what errors call it.
+
     Raises:
         InputError: the field is missing, or neither Classification, string, integer nor boolean.
     """
-    path = _truth_path(source, truth_field)
+    path = _truth_path(source, truth_field, option)
     if path is not None:
         return read(source, path)
     # a field of the whole images: the patches view does not carry it
-    import fiftyone as fo
-
     field = source.dataset.get_field(truth_field)
     if field is None:
-        raise InputError(_missing("truth_field", truth_field, source))
-    path = _label_path(truth_field, field, fo.Classification)
+        raise InputError(_missing(option, truth_field, source))
+    path = _label_path(truth_field, field, option)
     ids, values = flat(source.dataset).values(["id", path])
     known = dict(zip(ids, values, strict=True))
     return [known.get(sample_id) for sample_id in source.sample_ids]
@@ -281,33 +284,31 @@ def _check_images(source: Source) -> None:
         )
 
 
-def _truth_path(source: Source, truth_field: str) -> str | None:
+def _truth_path(source: Source, truth_field: str, option: str) -> str | None:
     """The path of a truth field in the collection; None where it is a field of whole images."""
-    import fiftyone as fo
-
     samples, patches = source.samples, source.patches_field
     if patches is None:
         field = samples.get_field(truth_field)
         if field is None:
-            raise InputError(_missing("truth_field", truth_field, source))
-        return _label_path(truth_field, field, fo.Classification)
+            raise InputError(_missing(option, truth_field, source))
+        return _label_path(truth_field, field, option)
     if truth_field in (patches, f"{patches}.detections"):
         return f"{patches}.label"
     attribute = truth_field.removeprefix(f"{patches}.detections.").removeprefix(f"{patches}.")
     field = samples.get_field(f"{patches}.{attribute}")
-    return None if field is None else _label_path(f"{patches}.{attribute}", field, fo.Classification)
+    return None if field is None else _label_path(f"{patches}.{attribute}", field, option)
 
 
-def _label_path(path: str, field: fo.Field, label: type) -> str:
+def _label_path(path: str, field: fo.Field, option: str) -> str:
     import fiftyone as fo
 
-    if isinstance(field, fo.EmbeddedDocumentField) and issubclass(field.document_type, label):
+    if isinstance(field, fo.EmbeddedDocumentField) and issubclass(field.document_type, fo.Classification):
         return f"{path}.label"
     if isinstance(field, fo.StringField | fo.IntField | fo.BooleanField):
         return path
     kind = getattr(field, "document_type", type(field)).__name__
     raise InputError(
-        f"truth_field={path!r} is a {kind}; a Classification, string, integer or boolean is needed"
+        f"{option}={path!r} is a {kind}; a Classification, string, integer or boolean is needed"
     )
 
 
