@@ -41,6 +41,10 @@ class Corpus:
         observer: told of progress, asked about cancelling.
         given: (N, D) float32 features that take the place of the network's.
         augment: how training images change, for those who embed changed images too.
+
+    Attributes:
+        groups: (N,) int64 who belongs together, e.g. the patient of each image, -1 unknown; None: nobody says.
+        initial: (N,) int64 labels for the first round, -1 unknown; None: nobody says.
     """
 
     def __init__(
@@ -63,6 +67,8 @@ class Corpus:
         self.batch_size = batch_size
         self.observer = observer
         self.augment = augment
+        self.groups: NDArray[np.int64] | None = None
+        self.initial: NDArray[np.int64] | None = None
         self._resident = self._load_resident()
 
     def __len__(self) -> int:

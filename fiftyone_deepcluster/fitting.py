@@ -17,6 +17,7 @@ from fiftyone_deepcluster.errors import CancelledError, CheckpointError, ImagesE
 from fiftyone_deepcluster.observer import Silent
 from fiftyone_deepcluster.recipes.base import Options, parse_options
 from fiftyone_deepcluster.record import RunRecord, StopReason
+from fiftyone_deepcluster.types import Known
 
 if TYPE_CHECKING:
     import torch
@@ -76,13 +77,17 @@ class _Job:
     run_dir: Path | None
     truth: NDArray[np.int64] | None
     given: torch.Tensor | None
+    groups: NDArray[np.int64] | None = None
+    initial: NDArray[np.int64] | None = None
 
     @property
     def fingerprint(self) -> dict[str, Any]:
         """What must be equal for a checkpoint to fit: options but for a few, and the images read."""
         options = {k: v for k, v in self.options.model_dump(mode="json").items() if k not in MAY_CHANGE}
-        rows = hashlib.sha256(self.store.kept.tobytes()).hexdigest()
-        return {"options": options, "images": rows, "shape": list(self.store.shape)}
+        rows = hashlib.sha256(self.store.kept.tobytes())
+        for known in (self.groups, self.initial):
+            rows.update(b"" if known is None else known.tobytes())
+        return {"options": options, "images": rows.hexdigest(), "shape": list(self.store.shape)}
 
 
 def fit(
@@ -93,6 +98,7 @@ def fit(
     observer: Observer | None = None,
     run_dir: str | Path | None = None,
     features: NDArray[np.float32] | None = None,
+    known: Known | None = None,
 ) -> FitResult:
     """Cluster images by deep clustering.
 
@@ -105,6 +111,7 @@ def fit(
             a checkpoint of the same images and options, the run goes on from it.
         features: (N, D) float32 in place of a network's, for ``frozen`` only; rows that are not finite
             count as unreadable.
+        known: who belongs together, and labels to start from, for the methods that ask for them.
 
     Raises:
         OptionsError: options that do not fit each other or the images.
@@ -115,15 +122,18 @@ def fit(
     from fiftyone_deepcluster.images.source import probe
 
     options = parse_options(options)
-    observer = observer or Silent()
+    observer, known = observer or Silent(), known or Known()
     directory = None if run_dir is None else Path(run_dir)
     if features is not None:
         return _fit_features(options, (images, features), truth, observer, directory)
     resolved = options.resolve(probe(images))
     _check_early(resolved, directory)
     with open_store(images, resolved, observer) as store:
-        classes = None if truth is None else _classes(truth, store)
-        job = _Job(options, resolved, store, observer, directory, classes, None)
+        numbers = {
+            name: None if values is None else _numbers(values, store, name)
+            for name, values in (("truth", truth), ("groups", known.groups), ("initial", known.initial))
+        }
+        job = _Job(options, resolved, store, observer, directory, given=None, **numbers)
         _check_sizes(job)
         return _run(job)
 
@@ -149,7 +159,7 @@ def _fit_features(
     store = NoPixels(features)
     if not len(store.kept):
         raise ImagesError(f"none of the {len(features)} rows of features is finite; compute embeddings first")
-    classes = None if truth is None else _classes(truth, store)
+    classes = None if truth is None else _numbers(truth, store, "truth")
     resolved = options.resolve(Facts(n=len(store.kept), side=8, grey=True, height=8, width=8))
     _check_early(resolved, run_dir)
     given = torch.from_numpy(features[store.kept])
@@ -162,6 +172,7 @@ def _run(job: _Job) -> FitResult:
     from fiftyone_deepcluster.loop import Schedule, run
 
     corpus, parts = assemble(job.resolved, job.store, job.observer, job.given)
+    corpus.groups, corpus.initial = job.groups, job.initial
     first = _first_features(job, corpus)
     options = job.resolved
     schedule = Schedule(options.rounds, options.seed, options.max_minutes, job.truth)
@@ -200,13 +211,14 @@ def _check_sizes(job: _Job) -> None:
         )
 
 
-def _classes(truth: Sequence[object], store: ImageStore) -> NDArray[np.int64]:
+def _numbers(values: Sequence[object], store: ImageStore, what: str) -> NDArray[np.int64]:
+    """(M,) numbers for the values of the readable images, -1 for None."""
     n = len(store.kept) + len(store.errors)
-    if len(truth) != n:
+    if len(values) != n:
         raise OptionsError(
-            f"truth has {len(truth)} entries for {n} images; give one an image, None where unknown"
+            f"{what} has {len(values)} entries for {n} images; give one an image, None where unknown"
         )
-    return numbered(truth)[0][store.kept]
+    return numbered(values)[0][store.kept]
 
 
 def _first_features(job: _Job, corpus: Corpus) -> torch.Tensor | None:

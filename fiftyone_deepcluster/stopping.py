@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 from fiftyone_deepcluster.record import Round, StopReason
@@ -28,19 +29,34 @@ class Agreement:
         nmi: least normalised mutual information with the round before.
         patience: rounds in a row that must reach it.
         not_before: rounds that must be done first.
+        purity: least purity against the round before.
+        settled: the number of clusters in use may differ by this share of the round before; None: by any.
     """
 
     nmi: float
     patience: int = 1
     not_before: int = 0
+    purity: float = 0.0
+    settled: float | None = None
 
     def check(self, rounds: Sequence[Round]) -> StopReason | None:
         """CONVERGED when the last ``patience`` rounds all agreed."""
         recent = rounds[-self.patience :]
         if len(recent) < self.patience or len(rounds) < self.not_before:
             return None
-        agreed = all(entry.change is not None and entry.change.nmi >= self.nmi for entry in recent)
-        return StopReason.CONVERGED if agreed else None
+        agreed = all(
+            entry.change is not None and entry.change.nmi >= self.nmi and entry.change.purity >= self.purity
+            for entry in recent
+        )
+        return StopReason.CONVERGED if agreed and self._settled(rounds) else None
+
+    def _settled(self, rounds: Sequence[Round]) -> bool:
+        if self.settled is None:
+            return True
+        counts = [entry.clusters_in_use for entry in rounds[-self.patience - 1 :]]
+        if len(counts) < self.patience + 1:
+            return False
+        return all(abs(now - last) <= self.settled * last for last, now in pairwise(counts))
 
 
 def collapsed(entry: Round, share_before: float) -> bool:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     import torch
     from numpy.typing import NDArray
@@ -117,3 +119,16 @@ class Assignment:
     def n_clusters(self) -> int:
         """Number of cluster ids, those not in use included."""
         return len(self.centers)
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of N images besides their pixels, in their order; all of it may be missing.
+
+    Attributes:
+        groups: who belongs together and may not be parted by a split, e.g. the patient of each image; None unknown.
+        initial: labels that the first round is taught, where the method asks for them; None unknown.
+    """
+
+    groups: Sequence[object] | None = None
+    initial: Sequence[object] | None = None

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import TypeVar
 
 import torch
 from torch import nn
 
 from fiftyone_deepcluster.errors import OptionsError
 from fiftyone_deepcluster.networks.weights import load_torchvision
+
+M = TypeVar("M", bound=nn.Module)
 
 SMALL_SIDE = 64
 """Up to this many pixels an image counts as small: nothing is blown up to 224."""
@@ -189,6 +192,27 @@ def _without_side_classifiers(name: str, channels: int, weights: str | None) -> 
         if hasattr(model, side):
             setattr(model, side, None)
     return model  # type: ignore[no-any-return]
+
+
+def freeze_norms(module: M) -> M:
+    """The same module with batch norm that keeps its statistics and its scale.
+
+    Fine-tuning with a few thousand images and batch norm in training mode destroys pre-trained features.
+    """
+    for layer in module.modules():
+        for name, child in layer.named_children():
+            if isinstance(child, nn.BatchNorm2d):
+                setattr(layer, name, _frozen(child))
+    return module
+
+
+def _frozen(norm: nn.BatchNorm2d) -> nn.Module:
+    from torchvision.ops import FrozenBatchNorm2d
+
+    fixed = FrozenBatchNorm2d(norm.num_features, norm.eps)
+    state = {name: value for name, value in norm.state_dict().items() if name != "num_batches_tracked"}
+    fixed.load_state_dict(state)
+    return fixed
 
 
 def initialise(module: nn.Module) -> None:

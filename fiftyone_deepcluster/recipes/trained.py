@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.images.source import Facts
     from fiftyone_deepcluster.networks.base import Network
     from fiftyone_deepcluster.optimise import Training
+    from fiftyone_deepcluster.stopping import StopRule
+    from fiftyone_deepcluster.tasks.round_labels import RoundLabelsParts
 
 SMALL_BATCH, LARGE_BATCH = 128, 256
 """Images in a batch up to 64 pixels, and above (the papers')."""
 
-AugmentName = Literal["auto", "none", "affine", "affine-flip", "crop-flip", "rotate-crop"]
+AugmentName = Literal["auto", "none", "affine", "affine-flip", "crop-flip", "gentle", "rotate-crop"]
 
 
 class Trained(Options):
@@ -128,28 +130,37 @@ class Trained(Options):
         """See ``Options.build``."""
         from fiftyone_deepcluster.loop import Lesson
         from fiftyone_deepcluster.objectives import CrossEntropy
-        from fiftyone_deepcluster.sampling import Shuffled, UniformOverClusters
-        from fiftyone_deepcluster.stopping import Agreement
-        from fiftyone_deepcluster.tasks.round_labels import RoundLabels, RoundLabelsParts
+        from fiftyone_deepcluster.tasks.round_labels import RoundLabels
 
-        task = RoundLabels(
-            RoundLabelsParts(
-                encoder=self.encoder,
-                space=self.space,
-                clusterer=self.clusterer,
-                sampler=UniformOverClusters() if self.sampling == "uniform" else Shuffled(),
-                n_clusters=self.n_clusters,
-                n_pseudo=self.pseudo_clusters,
-                fine_rounds=self.fine_rounds,
-                epochs=self.epochs,
-                seed=self.seed,
-            )
+        task = RoundLabels(self.task_parts())
+        objective, rules = CrossEntropy(self.smoothing), self.stop_rules()
+        lesson = Lesson(task, objective, self.make_augment(), self.training(), rules)
+        return Parts(self.make_network(), lesson, self.batch_size or LARGE_BATCH)
+
+    def task_parts(self) -> RoundLabelsParts:
+        """The parts of a round."""
+        from fiftyone_deepcluster.sampling import Shuffled, UniformOverClusters
+        from fiftyone_deepcluster.tasks.round_labels import RoundLabelsParts
+
+        return RoundLabelsParts(
+            encoder=self.encoder,
+            space=self.space,
+            clusterer=self.clusterer,
+            sampler=UniformOverClusters() if self.sampling == "uniform" else Shuffled(),
+            n_clusters=self.n_clusters,
+            n_pseudo=self.pseudo_clusters,
+            fine_rounds=self.fine_rounds,
+            epochs=self.epochs,
+            seed=self.seed,
         )
+
+    def stop_rules(self) -> tuple[StopRule, ...]:
+        """Agreement of adjacent rounds, if wanted."""
+        from fiftyone_deepcluster.stopping import Agreement
+
         # Two rounds on the clusters themselves: only then do adjacent rounds speak of the same thing.
         least = 0 if self.fine_rounds is None else self.fine_rounds + 2
-        stopping = () if self.stop_nmi is None else (Agreement(self.stop_nmi, not_before=least),)
-        lesson = Lesson(task, CrossEntropy(self.smoothing), self.make_augment(), self.training(), stopping)
-        return Parts(self.make_network(), lesson, self.batch_size or LARGE_BATCH)
+        return () if self.stop_nmi is None else (Agreement(self.stop_nmi, not_before=least),)
 
     def training(self) -> Training:
         """SGD with momentum at a constant rate, for the whole run."""
@@ -181,6 +192,7 @@ def augmentation(name: AugmentName) -> Augment:
 
     ``affine``: 15 degrees, 12 % shift, 15 % scale, shear 0.2, for digits and other things that may not be
     flipped. ``crop-flip``: crops of 8 to 100 % of the area and horizontal flips, as DeepCluster.
+    ``gentle``: crops of 70 to 100 % and flips, for pre-trained networks that have not much to unlearn.
     ``rotate-crop``: 30 degrees, crops of 50 to 100 % of the area and 3:4 to 4:3, as Kart et al., who give no
     numbers.
     """
@@ -192,6 +204,7 @@ def augmentation(name: AugmentName) -> Augment:
         "affine": affine,
         "affine-flip": {**affine, "flip": True},
         "crop-flip": {"crop": (0.08, 1.0), "flip": True},
+        "gentle": {"crop": (0.7, 1.0), "flip": True},
         "rotate-crop": {"rotate": 30.0, "crop": (0.5, 1.0)},
     }
     return Augment(**known["affine" if name == "auto" else name])

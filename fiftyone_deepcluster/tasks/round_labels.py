@@ -6,6 +6,7 @@ given here.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from fiftyone_deepcluster.clusterers.base import Clusterer, Clustering, ClusterR
 from fiftyone_deepcluster.clusterers.geometry import describe
 from fiftyone_deepcluster.encoders.base import EncodeRequest
 from fiftyone_deepcluster.seeds import derive, rng
+from fiftyone_deepcluster.tasks.initial import InitialName, initial_labels
 from fiftyone_deepcluster.types import Assignment, Batch, ClassTargets, Outputs, Plan
 
 if TYPE_CHECKING:
@@ -23,6 +25,11 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.encoders.base import Encoder, Encoding
     from fiftyone_deepcluster.networks.base import Network
     from fiftyone_deepcluster.sampling import Sampler
+    from fiftyone_deepcluster.tasks.holdout import Holdout, Split
+
+
+GROUPS = 100
+"""Random or k-means groups of the first round, where nobody says how many clusters there are."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,9 @@ class RoundLabelsParts:
         fine_rounds: rounds taught on the pseudo-classes; later ones on the clusters. None: all of them.
         epochs: passes over the images a round; 0: nothing is learnt.
         seed: of everything drawn here.
+        initial: what the first round is taught; ``initial_labels`` has the names.
+        holdout: images that a round does not teach and is judged by; None: all are taught.
+        certain: share of each cluster's images that are taught, the most confident ones.
     """
 
     encoder: Encoder
@@ -50,6 +60,9 @@ class RoundLabelsParts:
     fine_rounds: int | None
     epochs: int
     seed: int
+    initial: InitialName = "features"
+    holdout: Holdout | None = None
+    certain: float = 1.0
 
 
 class RoundLabels:
@@ -61,17 +74,23 @@ class RoundLabels:
         self._pseudo = torch.zeros(0, dtype=torch.int64)
         self._starts: dict[str, torch.Tensor] = {}
         self._fitted: dict[str, Any] | None = None
+        self._split: Split | None = None
 
     def begin_round(self, round_index: int, corpus: Corpus) -> Plan | None:
         """A new head over the pseudo-labels of the last ``assign``; None where nothing is to be learnt."""
         if self.parts.epochs == 0:
             return None
         labels = self._pseudo.numpy()
+        if self.parts.holdout is not None:
+            self._split = self.parts.holdout.split(len(corpus), round_index, corpus.groups)
+            taught = np.full_like(labels, -1)
+            taught[self._split.training] = labels[self._split.training]
+            labels = taught
         order = [
             self.parts.sampler.draw(labels, rng(self.parts.seed, "sample", round_index, epoch))
             for epoch in range(self.parts.epochs)
         ]
-        return Plan(np.concatenate(order), n_outputs=int(labels.max()) + 1)
+        return Plan(np.concatenate(order), n_outputs=int(self._pseudo.max()) + 1)
 
     def targets(self, batch: Batch, outputs: Outputs) -> ClassTargets:
         """Each image's pseudo-label."""
@@ -83,6 +102,11 @@ class RoundLabels:
     def assign(self, corpus: Corpus) -> Assignment:
         """Embed and cluster all images; also draws up the pseudo-labels of the next round."""
         parts = self.parts
+        held_out = self._judge(corpus)
+        if self._turn == 0:
+            n_groups = parts.n_pseudo or parts.n_clusters or GROUPS
+            given = initial_labels(parts.initial, n_groups, corpus, parts.seed)
+            self._pseudo = self._pseudo if given is None else given
         groups = self._pseudo if len(self._pseudo) else None
         seed = derive(parts.seed, "encode", self._turn)
         encoding = parts.encoder.encode(corpus, EncodeRequest(seed, groups, parts.n_clusters))
@@ -95,9 +119,10 @@ class RoundLabels:
         same = over or parts.clusterer.finds_number or parts.n_pseudo in (None, parts.n_clusters)
         pseudo = found if same else self._cluster("pseudo", parts.n_pseudo, vectors, corpus)
         corpus.observer.advance(1)
-        self._pseudo = pseudo.labels
+        if self._turn > 0 or parts.initial == "features":
+            self._pseudo = self._certain(pseudo)
         self._turn += 1
-        return self._assignment(found, pseudo, encoding)
+        return self._assignment(found, pseudo, encoding, held_out)
 
     def state_dict(self) -> dict[str, Any]:
         """Pseudo-labels, centres for a warm start, what the encoder learnt, and how often was drawn."""
@@ -126,10 +151,30 @@ class RoundLabels:
         self._starts[what] = found.centers
         return found
 
-    def _assignment(self, found: Clustering, pseudo: Clustering, encoding: Encoding) -> Assignment:
+    def _judge(self, corpus: Corpus) -> dict[str, float]:
+        """How well the round just taught does on what it held out."""
+        if self.parts.holdout is None or self._split is None:
+            return {}
+        split, self._split = self._split, None
+        return self.parts.holdout.scores(corpus, self._pseudo.numpy(), split)
+
+    def _certain(self, pseudo: Clustering) -> torch.Tensor:
+        """Pseudo-labels with -1 for the least confident of each cluster."""
+        if self.parts.certain >= 1:
+            return pseudo.labels
+        labels, confidence = pseudo.labels.clone(), pseudo.confidence
+        for cluster in range(int(labels.max()) + 1):
+            rows = (labels == cluster).nonzero()[:, 0]
+            kept = math.ceil(self.parts.certain * len(rows))
+            labels[rows[confidence[rows].argsort(descending=True, stable=True)[kept:]]] = -1
+        return labels
+
+    def _assignment(
+        self, found: Clustering, pseudo: Clustering, encoding: Encoding, held_out: dict[str, float]
+    ) -> Assignment:
         vectors = encoding.vectors
         geometry = describe(vectors, found.labels)
-        scores = {"objective": found.objective, **encoding.scores, **found.scores}
+        scores = {"objective": found.objective, **encoding.scores, **found.scores, **held_out}
         scores["pseudo_clusters"] = float(pseudo.n_clusters)
         return Assignment(
             labels=found.labels.numpy(),

@@ -1,0 +1,176 @@
+"""LDPO: looped deep pseudo-task optimisation (Wang et al.: joint mining of deep features and image labels).
+
+Every round: encode all images by a layer of the network (pooled, VLAD, Fisher vector, or mined patches), cluster,
+teach a new softmax layer and, more gently, the layers below, on 70 % of the images; stop when the clusters of
+adjacent rounds agree by purity and NMI.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer
+from fiftyone_deepcluster.encoders.base import ENCODERS, Encoder
+from fiftyone_deepcluster.networks.trunks.base import TRUNKS
+from fiftyone_deepcluster.recipes.base import ADVANCED, RECIPES, SMALL_SIDE
+from fiftyone_deepcluster.recipes.trained import AugmentName, Trained
+from fiftyone_deepcluster.registry import PartOf
+
+if TYPE_CHECKING:
+    from fiftyone_deepcluster.images.source import Facts
+    from fiftyone_deepcluster.networks.base import Network
+    from fiftyone_deepcluster.optimise import Training
+    from fiftyone_deepcluster.stopping import StopRule
+    from fiftyone_deepcluster.tasks.round_labels import RoundLabelsParts
+
+HEAD_FACTOR = 10
+"""The new softmax layer learns this much faster than the trunk. The paper says "higher"; this is a default."""
+
+SETTLED = 0.05
+"""The number of clusters has settled when it changes by at most this share. A default, not the paper's."""
+
+
+@RECIPES.register
+class LDPO(Trained):
+    """LDPO: clusters of a fine-tuned network's encodings, looped until adjacent rounds agree.
+
+    The paper gives the split of 70/10/20 made anew every round, PCA to 4096, k-means with a known number or RIM
+    that finds it, and convergence by purity and NMI. It leaves open the thresholds, rates, epochs and the factor of
+    the softmax layer: those here are defaults of ours. Without pre-trained weights the trunk learns from scratch at
+    the head's rate.
+    """
+
+    name: Literal["ldpo"] = "ldpo"
+    n_clusters: int | None = Field(
+        None, ge=2, description="Number of clusters; empty: found by RIM from an over-segmentation."
+    )
+    rounds: int = Field(10, ge=1, le=100_000, description="Rounds at most; the paper's runs take about ten.")
+    initial: Literal["features", "random", "kmeans", "labels", "topics"] = Field(
+        "features",
+        description="What the first round is taught: clusters of the network's features, random groups, k-means, "
+        "the labels in initial_field, or topics of the reports in text_field.",
+    )
+    initial_field: str | None = Field(
+        None, description="Label field with what the first round is taught, for initial = labels."
+    )
+    text_field: str | None = Field(
+        None,
+        description="Field with each image's report: key words of the clusters, and topics to start from.",
+    )
+    group_field: str | None = Field(
+        None, description="Field that says who belongs together (patient, series): a split never parts them."
+    )
+    n_topics: int = Field(
+        80, ge=2, description="Topics of the reports, for initial = topics.", json_schema_extra=ADVANCED
+    )
+    training_share: float = Field(
+        0.7, gt=0, lt=1, description="Share of the images that a round teaches.", json_schema_extra=ADVANCED
+    )
+    validation_share: float = Field(
+        0.1, ge=0, lt=1, description="Share to watch; the rest is the test part.", json_schema_extra=ADVANCED
+    )
+    certain: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="Share of each cluster's images that may be taught, the most confident ones.",
+        json_schema_extra=ADVANCED,
+    )
+    freeze_norm: bool | None = Field(
+        None,
+        description="Keep the batch norm of pre-trained weights as it is; empty: yes with weights.",
+        json_schema_extra=ADVANCED,
+    )
+    epochs: int = Field(2, ge=1, le=1000, description="Passes over the taught images in a round.")
+    learning_rate: float | None = Field(  # type: ignore[assignment]
+        None, gt=0, le=100, description="Of the trunk; empty: 0.001 with weights, else 0.05."
+    )
+    weight_decay: float = Field(
+        5e-4, ge=0, le=1, description="Pull of the weights to 0.", json_schema_extra=ADVANCED
+    )
+    augmentation: AugmentName = Field(
+        "auto",
+        description="How training images change; auto: affine up to 64 pixels, else gentle crops and flips.",
+    )
+    sampling: Literal["uniform", "shuffled"] = Field(
+        "shuffled", description="Every image once, or equally from all clusters.", json_schema_extra=ADVANCED
+    )
+    stop_nmi: float | None = Field(
+        0.9,
+        gt=0,
+        le=1,
+        description="Stop when NMI with the last round reaches this twice; empty: never.",
+        json_schema_extra=ADVANCED,
+    )
+    stop_purity: float = Field(
+        0.9, ge=0, le=1, description="And purity this, likewise.", json_schema_extra=ADVANCED
+    )
+    encoder: Annotated[Encoder, PartOf(ENCODERS)] = Field(
+        default="pooled", validate_default=True, description="From features or maps to vectors."
+    )
+    clusterer: Annotated[Clusterer | None, PartOf(CLUSTERERS, optional=True)] = Field(  # type: ignore[assignment]
+        default=None,
+        description="Groups the vectors; empty: k-means with n_clusters, else RIM, which finds it.",
+    )
+
+    def resolve(self, facts: Facts) -> LDPO:
+        """See ``Options.resolve``."""
+        small = (self.image_size or facts.side) <= SMALL_SIDE
+        trunk = TRUNKS.parse("small" if small else {"name": "torchvision", "model": "alexnet"})
+        clusterer = self.clusterer or CLUSTERERS.parse("rim" if self.n_clusters is None else "kmeans")
+        pretrained = self.weights is not None
+        gentle = self.augmentation == "auto" and not small
+        options = self.model_copy(update={"augmentation": "gentle"}) if gentle else self
+        rate = self.learning_rate or (1e-3 if pretrained else 0.05)
+        return options.settle_training(
+            facts,
+            trunk,
+            clusterer=clusterer,
+            encoder=self._encoder_for(clusterer),
+            learning_rate=rate,
+            head_learning_rate=self.head_learning_rate or (HEAD_FACTOR * rate if pretrained else rate),
+            freeze_norm=pretrained if self.freeze_norm is None else self.freeze_norm,
+            pseudo_clusters=self.n_clusters,
+        )
+
+    def training(self) -> Training:
+        """SGD with momentum; both rates are settled."""
+        from fiftyone_deepcluster.optimise import Training
+
+        return Training(
+            "sgd", self.learning_rate or 0.05, self.head_learning_rate, weight_decay=self.weight_decay
+        )
+
+    def task_parts(self) -> RoundLabelsParts:
+        """Those of every trained recipe, with images held out and a first round of its own."""
+        from dataclasses import replace
+
+        from fiftyone_deepcluster.seeds import derive
+        from fiftyone_deepcluster.tasks.holdout import Holdout
+
+        holdout = Holdout(self.training_share, self.validation_share, derive(self.seed, "holdout"))
+        return replace(super().task_parts(), initial=self.initial, holdout=holdout, certain=self.certain)
+
+    def stop_rules(self) -> tuple[StopRule, ...]:
+        """Purity and NMI of two adjacent pairs of rounds, and a settled number of clusters."""
+        from fiftyone_deepcluster.stopping import Agreement
+
+        if self.stop_nmi is None:
+            return ()
+        return (Agreement(self.stop_nmi, patience=2, purity=self.stop_purity, settled=SETTLED),)
+
+    def make_network(self) -> Network:
+        """Front and trunk, batch norm frozen where it came with the weights."""
+        from fiftyone_deepcluster.networks.modules import freeze_norms
+
+        network = super().make_network()
+        return freeze_norms(network) if self.freeze_norm else network
+
+    def _encoder_for(self, clusterer: Clusterer) -> Encoder:
+        """RIM weighs its penalty by the scale of the vectors: pooled features stay as long as they are."""
+        encoder = self.encoder
+        if clusterer.name == "rim" and encoder.name == "pooled" and "unit" not in encoder.model_fields_set:
+            return encoder.model_copy(update={"unit": False})
+        return encoder
