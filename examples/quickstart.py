@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import fiftyone as fo
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from PIL import Image
 from sklearn.datasets import load_digits
 
@@ -69,8 +70,10 @@ def draw_rounds(run: Run, path: Path) -> None:
     numbers = [entry.index + 1 for entry in run.rounds]
     figure = Figure(figsize=(11, 3.2), layout="constrained")
     loss, agreement, sizes = figure.subplots(1, 3)
-    loss.plot(numbers, [entry.loss for entry in run.rounds], marker="o")
-    loss.set_title("training loss")
+    losses = [entry.loss for entry in run.rounds]
+    loss.plot(numbers, losses, marker="o")
+    loss.set_title("training loss (cross-entropy)")
+    loss.set_ylim(0, 1.1 * max(losses))
     lines = {
         "NMI to the last round": [entry.change.nmi if entry.change else None for entry in run.rounds],
         "NMI to the true digits": [entry.truth.nmi if entry.truth else None for entry in run.rounds],
@@ -78,16 +81,19 @@ def draw_rounds(run: Run, path: Path) -> None:
     }
     for name, values in lines.items():
         agreement.plot(numbers, values, marker="o", label=name)
-    agreement.set_title("agreement (truth is measured only)")
-    agreement.legend(fontsize=8)
+    agreement.set_title("agreement, 1 = the same (truth is measured only)")
+    agreement.set_ylim(0, 1.02)
+    agreement.legend(fontsize=8, loc="lower right")
     sizes.plot(numbers, [entry.largest_share for entry in run.rounds], marker="o", label="largest cluster")
     sizes.axhline(1 / run.n_clusters, linestyle=":", color="grey", label="all equal")
-    sizes.set_title("share of the images")
+    sizes.set_title("share of the images in one cluster")
     sizes.set_ylim(0, 1.3 * max(entry.largest_share for entry in run.rounds))
     sizes.legend(fontsize=8)
     for axis in (loss, agreement, sizes):
         axis.set_xlabel("round")
-        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.set_xlim(0.5, len(numbers) + 0.5)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axis.grid(alpha=0.3)
     figure.savefig(path, dpi=120)
 
 

@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from fiftyone_deepcluster.app.option_fields import OptionField, first_line, option_fields
 from fiftyone_deepcluster.errors import OptionsError
+from fiftyone_deepcluster.registry import complaints
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.registry import Part, Registry
@@ -240,10 +241,8 @@ def _complaints(model: type[Part], values: dict[str, Any]) -> dict[tuple[str, ..
     try:
         model.model_validate(values)
     except ValidationError as error:
-        return {
-            tuple(str(step) for step in item["loc"][:1]): str(item["msg"]).removeprefix("Value error, ")
-            for item in error.errors()
-        }
+        found = complaints(error, str(values.get("name", "")), model).items()
+        return {(place.split(".")[0],) if place else (): text for place, text in found}
     return {}
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.recipes.base import Options
 
 FROZEN = "frozen"  # the method that clusters vectors which are there already
-SETTINGS = ("truth_field", "patches_field", "embeddings_field", "model")
+SETTINGS = ("truth_field", "patches_field", "media_field", "embeddings_field", "model")
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,9 @@ def parse_call(params: dict[str, Any], dataset: fo.Dataset) -> ClusterCall:
 
 def free_key(dataset: fo.Dataset) -> str:
     """``dc``, or the first of ``dc2``, ``dc3`` ... that no field or run has."""
-    taken = {*dataset.list_runs(), *dataset.get_field_schema(flat=False)}
+    from fiftyone_deepcluster.dataset.runs import interrupted_runs
+
+    taken = {*dataset.list_runs(), *dataset.get_field_schema(flat=False), *interrupted_runs(dataset)}
     number = 1
     while (key := f"dc{number}" if number > 1 else "dc") in taken:
         number += 1

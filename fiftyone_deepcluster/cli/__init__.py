@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
@@ -50,17 +51,18 @@ def doctor_command(
     fix_mongod: Annotated[
         bool, typer.Option("--fix-mongod", help="Only mongod: install one if FiftyOne's own is missing.")
     ] = False,
+    clean: Annotated[
+        bool, typer.Option("--clean", help="Only delete the files of runs whose dataset is gone.")
+    ] = False,
 ) -> None:
     """Say what is installed, what is missing, and the command that mends it."""
+    from fiftyone_deepcluster.cli import doctor
+    from fiftyone_deepcluster.cli.mongod import mend_mongod
+
     with _errors_in_one_line():
-        if fix_mongod:
-            from fiftyone_deepcluster.cli.mongod import mend_mongod
-
-            checks = [mend_mongod()]
-        else:
-            from fiftyone_deepcluster.cli.doctor import examine
-
-            checks = examine(deep=deep, dev=dev)
+        checks = [mend_mongod()] if fix_mongod else []
+        checks += [doctor.clean()] if clean else []
+        checks = checks or doctor.examine(deep=deep, dev=dev)
     if as_json:
         typer.echo(json.dumps([asdict(check) for check in checks], indent=2))
     else:
@@ -111,13 +113,28 @@ def cluster_command(  # noqa: PLR0917 - one parameter an option of the command l
         typer.echo(report(run))
 
 
+@app.command(name="import-dicom")
+def import_dicom_command(
+    files: Annotated[list[str], typer.Argument(help="Folders, files or DICOMDIRs.")],
+    dataset: Annotated[str, typer.Option(help="Name of the FiftyOne dataset, new or not.")],
+    option: Annotated[list[str] | None, typer.Option(help="name=value; may be repeated.")] = None,
+) -> None:
+    """Add the images of DICOM files to a dataset; print what was imported and what was not."""
+    from fiftyone_deepcluster.cli.options import parse_pairs
+    from fiftyone_deepcluster.dataset.dicom import add_dicom
+
+    with _errors_in_one_line():
+        typer.echo(add_dicom(files, dataset, **parse_pairs(option or [])))
+
+
 @app.command(name="methods")
 def methods_command(name: Annotated[str | None, typer.Argument(help="Show its options.")] = None) -> None:
     """List the methods, or the options of one."""
     from fiftyone_deepcluster.cli.options import methods_table, options_table
 
+    width = shutil.get_terminal_size((100, 24)).columns
     with _errors_in_one_line():
-        typer.echo(methods_table() if name is None else options_table(name))
+        typer.echo(methods_table(width) if name is None else options_table(name, width))
 
 
 @app.command(name="worker")

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import fiftyone_deepcluster
 from fiftyone_deepcluster.cli.checks import Check, check_installed, pip_install, requirement_of, version_of
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _PYTHONS = ((3, 10), (3, 13))  # pyproject.toml's requires-python, first and last
 _PROBE_SECONDS = 180
+CLEAN_COMMAND = "fiftyone-deepcluster doctor --clean"
 _LOW_DISK_BYTES = 5 * 2**30
 # pydicom's name of one transfer syntax for each family of compressed images
 _CODECS = {
@@ -88,10 +89,14 @@ def _check_fiftyone(mongod: Check, *, deep: bool) -> list[Check]:
     if isinstance(answer, str):
         return [Check(name, "missing", answer, pip_install(requirement_of("fiftyone")))]
     how = f"connects, {answer['datasets']} datasets" if deep else "imports; --deep also connects"
-    return [Check(name, "ok", f"{answer['version']}, {how}"), _check_plugin(answer)]
+    return [
+        Check(name, "ok", f"{answer['version']}, {how}"),
+        _check_plugin(answer),
+        _check_run_files(answer),
+    ]
 
 
-def _probe_fiftyone(*, deep: bool) -> dict[str, object] | str:
+def _probe_fiftyone(*, deep: bool) -> dict[str, Any] | str:
     """FiftyOne's answers, or why there are none."""
     words = [sys.executable, "-m", "fiftyone_deepcluster.cli.fiftyone_probe", PLUGIN_NAME]
     environment = dict(os.environ)
@@ -108,11 +113,11 @@ def _probe_fiftyone(*, deep: bool) -> dict[str, object] | str:
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
         return f"fails: {lines[-1]}"
-    answer: dict[str, object] = json.loads(done.stdout.strip().splitlines()[-1])
+    answer: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return answer
 
 
-def _check_plugin(answer: dict[str, object]) -> Check:
+def _check_plugin(answer: dict[str, Any]) -> Check:
     name = f"plugin {PLUGIN_NAME}"
     if answer["plugin_folder"] is None:
         detail = f"not registered in {answer['plugins_dir']}"
@@ -124,6 +129,33 @@ def _check_plugin(answer: dict[str, object]) -> Check:
         last = str(errors[0]).strip().splitlines()[-1]
         return Check(name, "missing", f"does not load: {last}", "fiftyone-deepcluster install")
     return Check(name, "ok", f"registered at {answer['plugin_folder']}")
+
+
+def _check_run_files(answer: dict[str, Any]) -> Check:
+    """Checkpoints and models of runs, and those whose dataset is gone."""
+    name, (folder, n_bytes) = "run files", answer["run_files"]
+    detail = f"{in_units(n_bytes)} at {folder}"
+    left = answer.get("leftovers")
+    if left is None:
+        return Check(name, "ok", f"{detail}; --deep finds those whose dataset is gone")
+    if left:
+        gone = f"{in_units(sum(left))} of {len(left)} {'dataset' if len(left) == 1 else 'datasets'} that are gone"
+        return Check(name, "optional", f"{detail}; {gone}", CLEAN_COMMAND)
+    return Check(name, "ok", f"{detail}, all of datasets that are there")
+
+
+def clean() -> Check:
+    """Delete the files of runs whose dataset is gone."""
+    from fiftyone_deepcluster.dataset.leftovers import remove_leftovers
+
+    removed = remove_leftovers()
+    n_bytes = sum(files.n_bytes for files in removed)
+    return Check("run files", "ok", f"removed {in_units(n_bytes)} of {len(removed)} datasets that are gone")
+
+
+def in_units(n_bytes: int) -> str:
+    """Bytes as a person reads them."""
+    return f"{n_bytes / 1e9:.2f} GB" if n_bytes >= 1e7 else f"{n_bytes / 1e6:.2f} MB"
 
 
 def _check_torch() -> list[Check]:

@@ -21,6 +21,9 @@ def main(deep: bool, plugin: str) -> dict[str, object]:
     import fiftyone.plugins as fop
     from fiftyone.operators.registry import OperatorRegistry
 
+    from fiftyone_deepcluster.dataset.leftovers import find_leftovers, find_run_files
+    from fiftyone_deepcluster.dataset.stored import runs_folder
+
     found = [entry for entry in fop.list_plugins(enabled="all") if entry.name == plugin]
     enabled = {entry.name for entry in fop.list_plugins()}
     report: dict[str, object] = {
@@ -30,8 +33,10 @@ def main(deep: bool, plugin: str) -> dict[str, object]:
         "plugin_enabled": plugin in enabled,
         "plugin_errors": [str(error) for error in OperatorRegistry().list_errors()] if found else [],
     }
+    report["run_files"] = [str(runs_folder()), sum(files.n_bytes for files in find_run_files())]
     if deep:
         report["datasets"] = len(fo.list_datasets())
+        report["leftovers"] = [files.n_bytes for files in find_leftovers()]
     return report
 
 

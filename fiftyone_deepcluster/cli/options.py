@@ -39,17 +39,25 @@ def _value(text: str) -> Any:
         return text
 
 
-def methods_table() -> str:
-    """The methods and the first line of their documentation."""
+def methods_table(width: int | None = None) -> str:
+    """The methods and the first line of their documentation.
+
+    Args:
+        width: characters in a line at most.
+    """
     from fiftyone_deepcluster.cli.tables import text_table
     from fiftyone_deepcluster.recipes.base import list_methods
 
     rows = [(name, (recipe.__doc__ or "").splitlines()[0]) for name, recipe in list_methods().items()]
-    return text_table(("method", "what it does"), rows)
+    return text_table(("method", "what it does"), rows, width)
 
 
-def options_table(method: str) -> str:
+def options_table(method: str, width: int | None = None) -> str:
     """The options of one method with default and meaning.
+
+    Args:
+        method: its name.
+        width: characters in a line at most.
 
     Raises:
         OptionsError: no such method.
@@ -63,7 +71,7 @@ def options_table(method: str) -> str:
         for name, info in fields.items()
         if name != "name"
     ]
-    return text_table(("option", "default", "meaning"), rows)
+    return text_table(("option", "default", "meaning"), rows, width)
 
 
 def _default(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -11,13 +12,22 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.record import Round
 
 _BAR_WIDTH = 24
+_NARROWEST = 20  # characters that a column keeps however narrow the terminal is
 _NOTHING = "–"
 _TRUTH_NOTE = "\n* against the labels that exist: measured only, never used"
 
 
-def text_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Columns as wide as their widest cell; numbers to the right, words to the left."""
+def text_table(columns: Sequence[str], rows: Sequence[Sequence[object]], width: int | None = None) -> str:
+    """Columns as wide as their widest cell; numbers to the right, words to the left.
+
+    Args:
+        columns: titles.
+        rows: values.
+        width: characters in a line at most; words of the last column go on in the next line.
+    """
     cells = [[_text(value) for value in row] for row in rows]
+    if width is not None:
+        cells = _wrapped(cells, columns, width)
     widths = [max(len(row[i]) for row in [list(columns), *cells]) for i in range(len(columns))]
     right = [bool(cells) and all(_is_number(row[i]) for row in cells) for i in range(len(columns))]
     lines = [list(columns), ["─" * width for width in widths], *cells]
@@ -78,6 +88,17 @@ def clusters_table(labels: Sequence[str | None], truth: Sequence[object] | None 
             row += [str(winner), f"{count / size:.0%}"]
         rows.append(row)
     return text_table(columns, rows) + (_TRUTH_NOTE if truth is not None else "")
+
+
+def _wrapped(cells: list[list[str]], columns: Sequence[str], width: int) -> list[list[str]]:
+    """The rows, with lines added below those whose last cell is too long."""
+    taken = sum(max(len(row[i]) for row in [list(columns), *cells]) + 2 for i in range(len(columns) - 1))
+    found = []
+    for *first, last in cells:
+        lines = textwrap.wrap(last, max(_NARROWEST, width - taken)) or [""]
+        found.append([*first, lines[0]])
+        found += [[*("" for _ in first), line] for line in lines[1:]]
+    return found
 
 
 def _is_number(cell: str) -> bool:

@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fiftyone_deepcluster.dataset import lock, stored
-from fiftyone_deepcluster.dataset.execution import clear_remains, names_of_clusters, opened
+from fiftyone_deepcluster.dataset.execution import names_of_clusters
 from fiftyone_deepcluster.dataset.fields import FieldNames, check_free
+from fiftyone_deepcluster.dataset.remains import clear_remains, opened
 from fiftyone_deepcluster.dataset.sidebar import add_group
 from fiftyone_deepcluster.dataset.source import Source, read
 from fiftyone_deepcluster.dataset.writing import columns, write

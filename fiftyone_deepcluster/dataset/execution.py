@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from fiftyone_deepcluster import checkpoint
 from fiftyone_deepcluster.assignments import cluster_names
 from fiftyone_deepcluster.dataset import live, lock, stored
-from fiftyone_deepcluster.dataset.brain import add_brain_runs, remove_brain_runs
-from fiftyone_deepcluster.dataset.fields import FieldNames, check_free, declare, remove
+from fiftyone_deepcluster.dataset.brain import add_brain_runs
+from fiftyone_deepcluster.dataset.fields import FieldNames, check_free
 from fiftyone_deepcluster.dataset.processes import rank, wait_for_all
-from fiftyone_deepcluster.dataset.runs import Run, erase, load_run
-from fiftyone_deepcluster.dataset.sidebar import add_group, remove_group
-from fiftyone_deepcluster.dataset.store import run_store
+from fiftyone_deepcluster.dataset.remains import clear_remains, erase, opened
+from fiftyone_deepcluster.dataset.runs import Run, load_run
+from fiftyone_deepcluster.dataset.sidebar import add_group
 from fiftyone_deepcluster.dataset.vectors import model_vectors
 from fiftyone_deepcluster.dataset.writing import columns, write
 from fiftyone_deepcluster.errors import CancelledError, RunExistsError
@@ -106,39 +106,6 @@ def _follow(plan: Plan) -> Run:
     wait_for_all()
     plan.dataset.reload()
     return load_run(plan.dataset, plan.key)
-
-
-def clear_remains(dataset: fo.Dataset, key: str) -> None:
-    """Remove the fields that a process which died left under a key; the caller holds the lock."""
-    remains = run_store(dataset).get(f"open:{key}")
-    if remains is not None:
-        _withdraw(dataset, FieldNames(key, remains["patches_field"]))
-
-
-@contextmanager
-def opened(dataset: fo.Dataset, names: FieldNames) -> Iterator[None]:
-    """Declare a run's fields, and withdraw them where the block fails.
-
-    A note outlives the process, so that what a killed one left can be told from a person's fields.
-    """
-    declare(dataset, names)
-    try:
-        run_store(dataset).set(f"open:{names.key}", {"patches_field": names.patches_field})
-        yield
-    except BaseException:
-        _withdraw(dataset, names)
-        raise
-    run_store(dataset).delete(f"open:{names.key}")
-
-
-def _withdraw(dataset: fo.Dataset, names: FieldNames) -> None:
-    if dataset.has_run(names.key):
-        erase(dataset, names.key)
-    else:
-        remove_brain_runs(dataset, names)
-        remove(dataset, names)
-        remove_group(dataset, names)
-    run_store(dataset).delete(f"open:{names.key}")
 
 
 def _check_key_free(plan: Plan) -> bool:

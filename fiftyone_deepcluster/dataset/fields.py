@@ -106,6 +106,7 @@ class FieldNames:
 
 
 _LONGEST_KEY = 64
+_MARK = "deepcluster"  # in the info of every field of a run: which of its values it holds
 
 
 def check_key(key: str) -> None:
@@ -136,8 +137,15 @@ def check_free(dataset: fo.Dataset, names: FieldNames, but: FieldNames | None = 
     if clashes:
         raise RunExistsError(
             f"key={names.key!r} is taken on {dataset.name!r}, which already has {', '.join(clashes)}; "
-            "choose another key"
+            f"choose another key{_way_out(dataset, names)}"
         )
+
+
+def _way_out(dataset: fo.Dataset, names: FieldNames) -> str:
+    """What else can be done where the fields were left by a run that is not here."""
+    if dataset.has_run(names.key) or all(known != names for known in marked(dataset)):
+        return ""
+    return f", or remove these, which a run left that is not here: delete_run(samples, {names.key!r})"
 
 
 def declare(dataset: fo.Dataset, names: FieldNames) -> None:
@@ -152,9 +160,7 @@ def declare(dataset: fo.Dataset, names: FieldNames) -> None:
     """
     import fiftyone as fo
 
-    there = [root for root in names.roots() if dataset.get_field(root) is not None]
-    if there:
-        raise RunExistsError(f"{dataset.name!r} already has {', '.join(there)}; choose another key")
+    check_absent(dataset, names)
     try:
         if names.patches_field is None:
             dataset.add_sample_field(
@@ -162,14 +168,34 @@ def declare(dataset: fo.Dataset, names: FieldNames) -> None:
                 fo.EmbeddedDocumentField,
                 embedded_doc_type=fo.Classification,
                 description=_MEANINGS["label"],
+                info={_MARK: "label"},
             )
         for name, meaning in _MEANINGS.items():
             if names.patches_field is not None or name not in ("label", "confidence"):
-                dataset.add_sample_field(names.path(name), _kind(name), description=meaning)
+                dataset.add_sample_field(
+                    names.path(name), _kind(name), description=meaning, info={_MARK: name}
+                )
         dataset.create_index(names.path("label"))
     except BaseException:
         remove(dataset, names)
         raise
+
+
+def check_absent(dataset: fo.Dataset, names: FieldNames) -> None:
+    """Raise RunExistsError where the dataset has a field of the names."""
+    there = [root for root in names.roots() if dataset.get_field(root) is not None]
+    if there:
+        raise RunExistsError(f"{dataset.name!r} already has {', '.join(there)}; choose another key")
+
+
+def marked(dataset: fo.Dataset) -> list[FieldNames]:
+    """The runs whose label field is here, told by the mark that ``declare`` put on it."""
+    found = []
+    for path, field in dataset.get_field_schema(flat=True).items():
+        if (getattr(field, "info", None) or {}).get(_MARK) == "label":
+            holder, _, key = path.rpartition(".")
+            found.append(FieldNames(key, holder.removesuffix(".detections") or None))
+    return found
 
 
 def remove(dataset: fo.Dataset, names: FieldNames) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fiftyone_deepcluster.dataset.lock import Holder
 from fiftyone_deepcluster.dataset.store import find, run_store
+from fiftyone_deepcluster.observer import CLOSING, PREPARING
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -25,8 +26,6 @@ _SECONDS_BETWEEN_LOOKS = 0.5
 # lies within it: a bar that moves evenly enough, not a forecast.
 _BEFORE, _AFTER = 0.05, 0.05
 _SPANS = {"embed": (0.0, 0.3), "cluster": (0.3, 0.45), "train": (0.45, 0.95), "assign": (0.95, 1.0)}
-_PREPARING = ("decode", "embeddings")
-_CLOSING = ("baselines", "write", "brain")
 
 
 @dataclass(frozen=True)
@@ -183,10 +182,10 @@ class LiveObserver:
 
     def _fraction(self) -> float:
         state, within = self._state, self._steps / self._total if self._total else 0.0
-        if state.phase in _PREPARING:
+        if state.phase in PREPARING:
             return _BEFORE * min(1.0, within)
-        if state.phase in _CLOSING or not state.rounds:
-            return 1.0 - _AFTER if state.phase in _CLOSING else 0.0
+        if state.phase in CLOSING or not state.rounds:
+            return 1.0 - _AFTER if state.phase in CLOSING else 0.0
         first, last = _SPANS.get(state.phase, (0.0, 0.0))
         done = state.round + first + (last - first) * min(1.0, within)
         return _BEFORE + (1.0 - _BEFORE - _AFTER) * min(1.0, done / state.rounds)
@@ -195,7 +194,7 @@ class LiveObserver:
         state = self._state
         if state.status != "running":
             return state.status if not state.error else f"{state.status}: {state.error}"
-        if state.phase in (*_PREPARING, *_CLOSING) or not state.phase:
+        if state.phase in (*PREPARING, *CLOSING) or not state.phase:
             return state.phase or "starting"
         return f"round {min(state.round + 1, state.rounds)} of {state.rounds} · {state.phase}"
 

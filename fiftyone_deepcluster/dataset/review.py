@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fiftyone_deepcluster.dataset import lock, stored
 from fiftyone_deepcluster.dataset.brain import refresh_map
 from fiftyone_deepcluster.dataset.editlog import Edit, EditLog, Entry, Old
-from fiftyone_deepcluster.dataset.fields import FieldNames, check_key
+from fiftyone_deepcluster.dataset.fields import FieldNames, check_key, marked
 from fiftyone_deepcluster.dataset.runs import Run, load_run
 from fiftyone_deepcluster.dataset.sidebar import show_label
 from fiftyone_deepcluster.dataset.source import flat
@@ -77,9 +77,10 @@ class Review:
         """Join clusters under one name: that of one of them, or a new one.
 
         Raises:
-            InputError: no such cluster, fewer than two to join, or ``into`` is another cluster's name.
+            InputError: no such cluster, fewer than two to join, no list of names, or ``into`` is another
+                cluster's name.
         """
-        chosen = list(dict.fromkeys(clusters))
+        chosen = _several(clusters)
         into = _clean(into, "into")
         self.run.check_names(chosen)
         if len(chosen) < 2:
@@ -176,10 +177,8 @@ class Review:
         """The path of a person's field, and whether it is missing."""
         names, dataset = self.run.fields, self.run.dataset
         path = names.prefix + field.removeprefix(names.prefix)
-        taken = {
-            root for key in stored.keys(dataset) for root in stored.fields_of(dataset, key).roots()
-        }  # fmt: skip
-        if path in taken:
+        runs = [*marked(dataset), *(stored.fields_of(dataset, key) for key in stored.keys(dataset))]
+        if any(path in run.roots() for run in runs):
             raise InputError(
                 f"field={field!r} belongs to a run; choose a field of your own, such as 'ground_truth'"
             )
@@ -251,6 +250,15 @@ def _fits(field: fo.Field, names: FieldNames) -> bool:
     if names.patches_field is not None:
         return isinstance(field, fo.StringField)
     return isinstance(field, fo.EmbeddedDocumentField) and issubclass(field.document_type, fo.Classification)
+
+
+def _several(clusters: Sequence[str]) -> list[str]:
+    """Names, each once. One text is refused: it would be taken letter by letter."""
+    if isinstance(clusters, str):
+        raise InputError(
+            f"clusters={clusters!r} is one name; give a list of two or more: [{clusters!r}, ...]"
+        )
+    return list(dict.fromkeys(clusters))
 
 
 def _clean(name: str, option: str) -> str:

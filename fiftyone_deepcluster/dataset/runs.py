@@ -11,12 +11,18 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.dataset import live, lock, stored
-from fiftyone_deepcluster.dataset.brain import remove_brain_runs, rename_brain_runs
-from fiftyone_deepcluster.dataset.editlog import forget_edits
-from fiftyone_deepcluster.dataset.fields import FieldNames, check_free, check_key, remove, rename
+from fiftyone_deepcluster.dataset.brain import rename_brain_runs
+from fiftyone_deepcluster.dataset.fields import FieldNames, check_free, check_key, rename
+from fiftyone_deepcluster.dataset.remains import (
+    Interrupted,
+    erase,
+    find_interrupted,
+    not_there,
+    remove_interrupted,
+)
 from fiftyone_deepcluster.dataset.sidebar import add_group, remove_group
 from fiftyone_deepcluster.dataset.source import flat, root_dataset
-from fiftyone_deepcluster.errors import InputError
+from fiftyone_deepcluster.errors import InputError, RunNotFoundError
 from fiftyone_deepcluster.recipes.base import Options, parse_options
 
 if TYPE_CHECKING:
@@ -166,18 +172,36 @@ class Run:
 
 
 def list_runs(samples: fo.core.collections.SampleCollection) -> list[str]:
-    """Keys of this package's runs on the dataset, oldest first."""
+    """Keys of this package's runs on the dataset, oldest first; then those that broke off.
+
+    ``interrupted_runs`` says of the latter how far they came; ``load_run`` gives the others only.
+    """
+    dataset = root_dataset(samples)
+    left = find_interrupted(dataset)
+    return [*finished_runs(dataset), *left]
+
+
+def finished_runs(samples: fo.core.collections.SampleCollection) -> list[str]:
+    """Keys of the runs that ``load_run`` gives, oldest first."""
     return stored.keys(root_dataset(samples))
+
+
+def interrupted_runs(samples: fo.core.collections.SampleCollection) -> dict[str, Interrupted]:
+    """Runs that broke off, by key: how far they came, and whether ``resume`` can go on from there.
+
+    ``delete_run`` removes what they left.
+    """
+    return find_interrupted(root_dataset(samples))
 
 
 def load_run(samples: fo.core.collections.SampleCollection, key: str) -> Run:
     """The run under ``key``.
 
     Raises:
-        RunNotFoundError: no run of this package under this key; the known ones are listed.
+        RunNotFoundError: no complete run of this package under this key; says what there is instead.
     """
     dataset = root_dataset(samples)
-    header, created = stored.header_of(dataset, key)
+    header, created = _header(dataset, key)
     record = stored.record_of(dataset, key)
     return Run(
         key, dataset, record, header.patches_field, created, header.n_samples, header.settings, header.uid
@@ -194,7 +218,7 @@ def rename_run(samples: fo.core.collections.SampleCollection, key: str, new_key:
     """
     dataset = root_dataset(samples)
     check_key(new_key)
-    old = stored.fields_of(dataset, key)
+    old = FieldNames(key, _header(dataset, key)[0].patches_field)
     new = replace(old, key=new_key)
     with lock.acquire(dataset, key), lock.acquire(dataset, new_key):
         dataset.reload()
@@ -212,33 +236,29 @@ def rename_run(samples: fo.core.collections.SampleCollection, key: str, new_key:
 def delete_run(samples: fo.core.collections.SampleCollection, key: str) -> None:
     """Remove a run and exactly what it made: fields, index, brain runs, sidebar group, files, edits' log.
 
-    Labels that a person wrote to a field of their own stay.
+    Also a run that broke off, or was killed. Labels that a person wrote to a field of their own stay.
 
     Raises:
         RunNotFoundError: no such run.
         RunLockedError: the run is being worked on.
     """
     dataset = root_dataset(samples)
-    stored.header_of(dataset, key)
     with lock.acquire(dataset, key):
         dataset.reload()
-        erase(dataset, key)
+        if key in stored.keys(dataset):
+            erase(dataset, key)
+        elif not remove_interrupted(dataset, key):
+            raise stored.no_such_run(dataset, key)
         stored.clean_dir(stored.next_dir(dataset, key))
         stored.clean_dir(stored.run_dir(dataset, key))
         live.forget(dataset, key)
 
 
-def erase(dataset: fo.Dataset, key: str) -> None:
-    """Remove a run from the database; the caller holds its lock. The custom run goes last, so that an
-    interrupted erasing can be repeated.
-    """  # noqa: D205
-    header, _ = stored.header_of(dataset, key)
-    names = FieldNames(key, header.patches_field)
-    remove_brain_runs(dataset, names)
-    remove(dataset, names)
-    remove_group(dataset, names)
-    forget_edits(dataset, header.uid)
-    dataset.delete_run(key)
+def _header(dataset: fo.Dataset, key: str) -> tuple[stored.Header, datetime]:
+    try:
+        return stored.header_of(dataset, key)
+    except RunNotFoundError:
+        raise not_there(dataset, key) from None
 
 
 def _row(entry: Round) -> dict[str, Any]:

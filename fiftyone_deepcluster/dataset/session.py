@@ -10,7 +10,8 @@ from fiftyone_deepcluster.dataset.assigning import assign_to
 from fiftyone_deepcluster.dataset.editlog import EditLog
 from fiftyone_deepcluster.dataset.execution import Plan, execute
 from fiftyone_deepcluster.dataset.fields import check_key
-from fiftyone_deepcluster.dataset.runs import load_run
+from fiftyone_deepcluster.dataset.remains import find_interrupted
+from fiftyone_deepcluster.dataset.runs import list_runs, load_run
 from fiftyone_deepcluster.dataset.source import Source, collect, flat, read_truth, root_dataset
 from fiftyone_deepcluster.dataset.vectors import check_given, model_name, stored_vectors
 from fiftyone_deepcluster.errors import (
@@ -197,7 +198,7 @@ def _plan(source: Source, key: str, options: Options, header: stored.Header) -> 
 
 
 def _carry_out(plan: Plan, observer: Observer | None, progress: bool, compute_brain: bool) -> Run:
-    bar = Tqdm() if observer is None and progress else None
+    bar = Tqdm(plan.options.rounds) if observer is None and progress else None
     observers = tuple(told for told in (observer, bar) if told is not None)
     try:
         return execute(replace(plan, observers=observers, compute_brain=compute_brain))
@@ -217,8 +218,15 @@ def _find_job(dataset: fo.Dataset, key: str) -> tuple[Path, stored.Job]:
             f"the files of run {key!r} are not in {stored.run_dir(dataset, key)}: it was made on another "
             "machine, or assigned; cluster again with overwrite=True"
         )
-    known = ", ".join(stored.keys(dataset)) or "it has none"
-    raise RunNotFoundError(f"{dataset.name!r} has neither a run nor a checkpoint {key!r}; its runs: {known}")
+    left = find_interrupted(dataset).get(key)
+    if left is not None:
+        raise RunNotFoundError(
+            f"run {key!r} of {dataset.name!r} left fields, but no files here to go on from; "
+            f"delete_run(samples, {key!r}) removes them"
+        )
+    known = list_runs(dataset)
+    there = f"its runs: {', '.join(known)}" if known else "no run has been made on it yet"
+    raise RunNotFoundError(f"{dataset.name!r} has neither a run nor a checkpoint {key!r}; {there}")
 
 
 def _check_unedited(dataset: fo.Dataset, key: str, header: stored.Header) -> None:

@@ -6,6 +6,7 @@ of this package is named in the user's database, so a dataset opens where the pa
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import uuid
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.dataset.source import Source
 
 PACKAGE = "fiftyone_deepcluster"
-_JOB_FILE = "job.json"
+JOB_FILE = "job.json"
+_NEXT = ".next"
 
 
 @dataclass(frozen=True)
@@ -95,11 +97,17 @@ def header_of(dataset: fo.Dataset, key: str) -> tuple[Header, datetime]:
     if key not in keys(dataset):
         dataset.reload()  # another process may have stored it since
     if key not in keys(dataset):
-        known = ", ".join(keys(dataset)) or "it has none"
-        raise RunNotFoundError(f"{dataset.name!r} has no deep-clustering run {key!r}; choose one of: {known}")
+        raise no_such_run(dataset, key)
     info = dataset.get_run_info(key)
     names = Header.__dataclass_fields__
     return Header(**{name: getattr(info.config, name) for name in names}), info.timestamp
+
+
+def no_such_run(dataset: fo.Dataset, key: str) -> RunNotFoundError:
+    """The error that names the runs there are."""
+    known = keys(dataset)
+    there = f"choose one of: {', '.join(known)}" if known else "no run has been made on it yet"
+    return RunNotFoundError(f"{dataset.name!r} has no deep-clustering run {key!r}; {there}")
 
 
 def record_of(dataset: fo.Dataset, key: str) -> RunRecord:
@@ -108,6 +116,11 @@ def record_of(dataset: fo.Dataset, key: str) -> RunRecord:
     if results is None:
         raise RunNotFoundError(f"run {key!r} of {dataset.name!r} was stored only in part; delete it")
     return RunRecord.model_validate(results.record)
+
+
+def is_complete(dataset: fo.Dataset, key: str) -> bool:
+    """Whether a run is stored with its record, which comes last."""
+    return key in keys(dataset) and (dataset.load_run_results(key, cache=False, load_view=False) is not None)
 
 
 def keys(dataset: fo.Dataset) -> list[str]:
@@ -123,31 +136,53 @@ def run_dir(dataset: fo.Dataset, key: str) -> Path:
 
 def next_dir(dataset: fo.Dataset, key: str) -> Path:
     """Where the files of a run lie that is to replace the one under ``key`` once it is done."""
-    return dataset_dir(dataset) / f"{key}.next"
+    return dataset_dir(dataset) / f"{key}{_NEXT}"
 
 
 def dataset_dir(dataset: fo.Dataset) -> Path:
     """Where the files of all runs of a dataset lie."""
+    return runs_folder() / str(dataset._doc.id)
+
+
+def runs_folder() -> Path:
+    """Where the files of all runs of all datasets lie."""
     import fiftyone as fo
 
-    return Path(fo.config.default_dataset_dir) / ".deepcluster" / str(dataset._doc.id)
+    return Path(fo.config.default_dataset_dir) / ".deepcluster"
+
+
+def database_mark() -> str:
+    """Tells FiftyOne's databases apart, which may share the folder; an address may hold a password."""
+    import fiftyone as fo
+
+    where = fo.config.database_uri or fo.config.database_dir
+    return hashlib.sha256(f"{where}/{fo.config.database_name}".encode()).hexdigest()[:16]
 
 
 def save_job(folder: Path, job: Job) -> None:
     """Note what is being done in ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f"{_JOB_FILE}.partial"
-    partial.write_text(json.dumps({"header": asdict(job.header), "ids": job.ids}))
-    partial.replace(folder / _JOB_FILE)
+    partial = folder / f"{JOB_FILE}.partial"
+    value = {"database": database_mark(), "header": asdict(job.header), "ids": job.ids}
+    partial.write_text(json.dumps(value))
+    partial.replace(folder / JOB_FILE)
 
 
 def load_job(folder: Path) -> Job | None:
     """What was being done in ``folder``; None where nothing is noted."""
     try:
-        value: dict[str, Any] = json.loads((folder / _JOB_FILE).read_text())
+        value: dict[str, Any] = json.loads((folder / JOB_FILE).read_text())
     except FileNotFoundError:
         return None
     return Job(Header(**value["header"]), value["ids"])
+
+
+def job_folders(dataset: fo.Dataset) -> dict[str, list[Path]]:
+    """The folders in which something was or is being done, by key."""
+    found: dict[str, list[Path]] = {}
+    for job in sorted(dataset_dir(dataset).glob(f"*/{JOB_FILE}")):
+        found.setdefault(job.parent.name.removesuffix(_NEXT), []).append(job.parent)
+    return found
 
 
 def clean_dir(folder: Path) -> None:

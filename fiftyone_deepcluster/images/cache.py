@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["Decode", "ImageStore", "open_images"]
 
 # Raise when decoding changes what it makes of a file, or the files of the cache change.
-_FORMAT = 1
+_FORMAT = 2
 # Images handed out at once: small enough to stop soon and to share evenly, large enough to be cheap.
 _BLOCK_IMAGES = 64
 _HASH_BYTES = 2**26

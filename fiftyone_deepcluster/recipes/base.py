@@ -163,7 +163,7 @@ def parse_options(method: str | Options, values: dict[str, Any] | None = None) -
     try:
         return _with_number(recipe.model_validate(values))
     except ValidationError as error:
-        raise OptionsError(explain(error, recipe)) from None
+        raise OptionsError(explain(error, str(values["name"]), recipe)) from None
 
 
 def _with_number(options: Options) -> Options:

@@ -81,7 +81,7 @@ def test_from_the_form_to_the_clusters(open_app, make_digits):
     execute = form.get_by_role("button", name="Execute", exact=True)
 
     typed_in(form, "Number of clusters").fill("1")
-    expect(form.get_by_text("greater than or equal to 2")).to_be_visible()
+    expect(form.get_by_text("needs 2 or more")).to_be_visible()
     expect(execute).to_be_disabled()
     typed_in(form, "Number of clusters").fill("6")
     typed_in(form, "Rounds").fill("3")

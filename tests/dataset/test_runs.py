@@ -61,7 +61,7 @@ def test_unknown_and_foreign_runs(make_digits, stored_run):
     dataset = make_digits(4)
     dataset.register_run("theirs", dataset.init_run())
     assert list_runs(dataset) == []
-    with pytest.raises(RunNotFoundError, match=r"no deep-clustering run 'theirs'.*none"):
+    with pytest.raises(RunNotFoundError, match=r"no deep-clustering run 'theirs'; no run has been made"):
         load_run(dataset, "theirs")
     stored_run(dataset)
     with pytest.raises(RunNotFoundError, match=r"'dd'.*dc"):

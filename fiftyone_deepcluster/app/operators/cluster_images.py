@@ -124,7 +124,7 @@ class ClusterImages(foo.Operator):
 def _add_key(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
     """Name of the run, checked while it is typed."""
     from fiftyone_deepcluster.dataset.fields import FieldNames
-    from fiftyone_deepcluster.dataset.runs import list_runs
+    from fiftyone_deepcluster.dataset.runs import finished_runs, interrupted_runs
 
     default = free_key(ctx.dataset)
     key = ctx.params.get("key", default)
@@ -134,8 +134,12 @@ def _add_key(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
         label="Name of the run",
         description="Also the name of the field that gets the clusters.",
     )
-    if key in list_runs(ctx.dataset):
+    left = interrupted_runs(ctx.dataset).get(key)
+    if key in finished_runs(ctx.dataset):
         _add_overwrite(inputs, ctx, key)
+    elif left is not None and not left.copied:
+        about = f"With the same images and options it goes on; else it is replaced. {left.message}."
+        inputs.view("left", types.Notice(label=f"The run {key!r} was interrupted", description=about))
     else:
         shared.check_new_key(
             inputs, "key", ctx.dataset, FieldNames(key, ctx.params.get("patches_field") or None)

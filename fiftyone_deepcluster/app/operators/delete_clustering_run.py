@@ -11,6 +11,9 @@ from fiftyone_deepcluster.app.operators import inputs as shared
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
+    import fiftyone as fo
+
+    from fiftyone_deepcluster.dataset.remains import Interrupted
     from fiftyone_deepcluster.dataset.runs import Run
 
 
@@ -32,15 +35,11 @@ class DeleteClusteringRun(foo.Operator):
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
         """Which run, what goes with it, and a switch to confirm."""
-        from fiftyone_deepcluster.dataset.runs import list_runs, load_run
-
         inputs = types.Object()
-        key = shared.add_run(inputs, ctx, list_runs(ctx.dataset))
+        key = shared.add_run(inputs, ctx, shared.known_keys(ctx.dataset, at_work=False))
         if key:
-            inputs.view(
-                "what",
-                types.Warning(label="This will be removed", description=_what(load_run(ctx.dataset, key))),
-            )
+            what = _what(ctx.dataset, key)
+            inputs.view("what", types.Warning(label="This will be removed", description=what))
             inputs.bool("confirm", default=False, label=f"Delete {key!r} for good", view=types.CheckboxView())
             if not ctx.params.get("confirm"):
                 inputs.get_property("confirm").invalid = True
@@ -64,8 +63,16 @@ class DeleteClusteringRun(foo.Operator):
         return {"deleted": key}
 
 
-def _what(run: Run) -> str:
+def _what(dataset: fo.Dataset, key: str) -> str:
     """What goes and what stays, in words."""
+    from fiftyone_deepcluster.dataset.runs import finished_runs, interrupted_runs, load_run
+
+    if key in finished_runs(dataset):
+        return _what_of(load_run(dataset, key))
+    return _what_is_left(interrupted_runs(dataset).get(key))
+
+
+def _what_of(run: Run) -> str:
     from fiftyone_deepcluster.dataset.review import review
 
     fields = ", ".join(run.fields.roots())
@@ -76,3 +83,14 @@ def _what(run: Run) -> str:
         f"{run.fields.sim_key}; the record of {len(run.rounds)} rounds; its checkpoint and model{log}. "
         "Images, and labels that you wrote to fields of your own, stay."
     )
+
+
+def _what_is_left(left: Interrupted | None) -> str:
+    """The same for a run that broke off; None where it left nothing."""
+    if left is None:
+        return "The note that it failed or was cancelled; it left nothing else."
+    parts = [f"the fields {', '.join(left.fields)}"] if left.fields else []
+    if left.resumable:
+        parts.append(f"the checkpoint of {left.rounds} rounds, from which it could be resumed")
+    what = ", and ".join(parts) or "its files"
+    return f"What the interrupted run left: {what}. Images, and your own labels, stay."

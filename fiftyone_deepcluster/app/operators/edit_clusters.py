@@ -169,9 +169,9 @@ def _config(name: str, label: str, description: str, icon: str) -> foo.OperatorC
 def _start(inputs: types.Object, ctx: foo.ExecutionContext) -> Review | None:
     """The choice of a run, and its review once one is chosen."""
     from fiftyone_deepcluster.dataset.review import review
-    from fiftyone_deepcluster.dataset.runs import list_runs
+    from fiftyone_deepcluster.dataset.runs import finished_runs
 
-    key = shared.add_run(inputs, ctx, list_runs(ctx.dataset))
+    key = shared.add_run(inputs, ctx, finished_runs(ctx.dataset))
     return review(ctx.dataset, key) if key else None
 
 

@@ -91,14 +91,17 @@ def key_of(ctx: foo.ExecutionContext) -> str:
     keys = known_keys(ctx.dataset)
     if len(keys) == 1:
         return keys[0]
-    known = ", ".join(keys) or "there is none"
-    raise InputError(f"no run was named; give key=, one of: {known}")
+    if not keys:
+        raise InputError("no run was named, and this dataset has none yet; make one with cluster_images")
+    raise InputError(f"no run was named; give key=, one of: {', '.join(keys)}")
 
 
-def known_keys(dataset: fo.Dataset) -> list[str]:
-    """Keys of finished runs, and of those that are or were at work."""
+def known_keys(dataset: fo.Dataset, at_work: bool = True) -> list[str]:
+    """Keys of finished runs, of those that broke off, and of those that were or, if wished, are at work."""
     from fiftyone_deepcluster.dataset import live
     from fiftyone_deepcluster.dataset.runs import list_runs
 
     kept = list_runs(dataset)
-    return [*kept, *(key for key in live.read(dataset) if key not in kept)]
+    states = live.read(dataset)
+    keys = [*kept, *(key for key in states if key not in kept)]
+    return keys if at_work else [key for key in keys if key not in states or not states[key].busy]

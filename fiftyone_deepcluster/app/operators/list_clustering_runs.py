@@ -8,6 +8,7 @@ import fiftyone.operators as foo
 from fiftyone.operators import types
 
 if TYPE_CHECKING:
+    from fiftyone_deepcluster.dataset.remains import Interrupted
     from fiftyone_deepcluster.dataset.runs import Run
 
 _COLUMNS = {
@@ -37,10 +38,11 @@ class ListClusteringRuns(foo.Operator):
         )
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
-        """Runs as rows, oldest first."""
-        from fiftyone_deepcluster.dataset.runs import list_runs, load_run
+        """Runs as rows, oldest first; then those that broke off."""
+        from fiftyone_deepcluster.dataset.runs import finished_runs, interrupted_runs, load_run
 
-        return {"runs": [_row(load_run(ctx.dataset, key)) for key in list_runs(ctx.dataset)]}
+        rows = [_row(load_run(ctx.dataset, key)) for key in finished_runs(ctx.dataset)]
+        return {"runs": rows + [_broken_row(left) for left in interrupted_runs(ctx.dataset).values()]}
 
     def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property:
         """The table."""
@@ -61,4 +63,17 @@ def _row(run: Run) -> dict[str, Any]:
         "rounds": len(run.rounds),
         "stopped": run.stop_reason.value if run.stop_reason else "",
         "created": f"{run.created:%Y-%m-%d %H:%M}",
+    }
+
+
+def _broken_row(left: Interrupted) -> dict[str, Any]:
+    rounds = f"{left.rounds} of {left.planned}" if left.planned else ""
+    return {
+        "key": left.key,
+        "method": left.method,
+        "n_images": "",
+        "n_clusters": "",
+        "rounds": rounds,
+        "stopped": left.state,
+        "created": "",
     }

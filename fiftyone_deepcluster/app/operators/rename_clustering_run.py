@@ -29,10 +29,10 @@ class RenameClusteringRun(foo.Operator):
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
         """Which run, and its new name."""
         from fiftyone_deepcluster.dataset.fields import FieldNames
-        from fiftyone_deepcluster.dataset.runs import list_runs, load_run
+        from fiftyone_deepcluster.dataset.runs import finished_runs, load_run
 
         inputs = types.Object()
-        key = shared.add_run(inputs, ctx, list_runs(ctx.dataset))
+        key = shared.add_run(inputs, ctx, finished_runs(ctx.dataset))
         if key:
             inputs.str("new_key", label="New name", description="Also the name of its fields.")
             new_key = ctx.params.get("new_key")

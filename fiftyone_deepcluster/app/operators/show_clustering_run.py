@@ -29,10 +29,10 @@ class ShowClusteringRun(foo.Operator):
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
         """Which run."""
-        from fiftyone_deepcluster.dataset.runs import list_runs
+        from fiftyone_deepcluster.dataset.runs import finished_runs
 
         inputs = types.Object()
-        shared.add_run(inputs, ctx, list_runs(ctx.dataset))
+        shared.add_run(inputs, ctx, finished_runs(ctx.dataset))
         return shared.form(inputs, "Show clustering run", "Show")
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:

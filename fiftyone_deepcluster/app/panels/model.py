@@ -56,9 +56,9 @@ class PanelModel:
     @cached_property
     def run(self) -> Run | None:
         """The shown run, once it has a result."""
-        from fiftyone_deepcluster.dataset.runs import list_runs, load_run
+        from fiftyone_deepcluster.dataset.runs import finished_runs, load_run
 
-        if self.key is None or self.key not in list_runs(self.dataset):
+        if self.key is None or self.key not in finished_runs(self.dataset):
             return None
         return load_run(self.dataset, self.key)
 

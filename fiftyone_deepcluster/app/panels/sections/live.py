@@ -75,3 +75,12 @@ def _add_failure(panel: types.Object, model: PanelModel, events: ClustersPanel) 
         on_click=events.on_resume,
         componentsProps=hook("resume", "button"),
     )
+    if model.run is None:
+        box.btn(
+            "delete",
+            label="Delete what it left",
+            icon="delete",
+            variant="outlined",
+            on_click=events.on_delete_run,
+            componentsProps=hook("delete-left", "button"),
+        )

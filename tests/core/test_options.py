@@ -1,0 +1,120 @@
+"""Options say in plain words what does not fit, however they are made; and travel as any value does."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import pickle
+
+import pytest
+from pydantic import Field, ValidationError
+
+import fiftyone_deepcluster as fdc
+from fiftyone_deepcluster.clusterers.base import CLUSTERERS
+from fiftyone_deepcluster.errors import OptionsError
+from fiftyone_deepcluster.recipes.base import RECIPES, parse_options
+from fiftyone_deepcluster.registry import Part
+
+
+class Sample(Part):
+    """A part with every kind of bound."""
+
+    name: str = "sample"
+    share: float = Field(0.5, gt=0, lt=1)
+    size: int | None = Field(None, le=65_536)
+    widths: tuple[int, ...] = Field((1,), max_length=2)
+    either: int | bool | None = None
+    title: str = Field("a", max_length=3)
+    code: str = Field("a", pattern="^a$", description="a and nothing else.")
+    need: int = Field(description="How many there are.")
+
+
+PLAIN = [
+    ({"n_clusters": "ten"}, "n_clusters='ten': needs a whole number"),
+    ({"n_clusters": 1}, "n_clusters=1: needs 2 or more"),
+    ({"n_clusters": 2.5}, "n_clusters=2.5: needs a whole number"),
+    ({"device": "tpu"}, "device='tpu': give auto, cpu, mps, cuda or cuda:1"),
+    ({"max_minutes": 0}, "max_minutes=0: needs more than 0"),
+    ({"color": "red"}, "color='red': needs 'auto', 'grey' or 'rgb'"),
+    ({"baselines": "perhaps"}, "baselines='perhaps': needs True or False"),
+    ({"image_size": 5000}, "image_size=5000: needs 1024 or less"),
+    ({"rouds": 3}, "frozen has no option 'rouds'; did you mean 'rounds'?"),
+    ({"n_clusters": 1, "seed": -1}, "n_clusters=1: needs 2 or more; seed=-1: needs 0 or more"),
+    ({"clusterer": {"name": "kmeans", "iterations": 0}}, "iterations=0: needs 1 or more"),
+    ({"clusterer": "k-mean"}, "there is no 'k-mean' among the clusterers; did you mean 'kmeans'?"),
+]
+WAYS = {
+    "constructor": lambda values: fdc.Frozen(**values),
+    "by name": lambda values: parse_options("frozen", values),
+    "registry": lambda values: RECIPES.parse({"name": "frozen", **values}),
+    "changed": lambda values: parse_options(fdc.Frozen(), values),
+}
+
+
+@pytest.mark.parametrize("way", list(WAYS))
+@pytest.mark.parametrize(("values", "says"), PLAIN)
+def test_what_does_not_fit_is_said_in_plain_words(way, values, says):
+    with pytest.raises(OptionsError) as caught:
+        WAYS[way](values)
+    assert str(caught.value) == says
+    assert caught.value.__suppress_context__, "pydantic's own words would stand above ours"
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"share": 1}, "share=1: needs less than 1"),
+        ({"share": float("inf")}, "share=inf: needs less than 1"),
+        ({"size": 70_000}, "size=70000: needs 65536 or less"),
+        ({"widths": [1, 2, 3]}, "widths=[1, 2, 3]: needs 2 items or fewer"),
+        ({"widths": [1, "b"]}, "widths.1='b': needs a whole number"),
+        ({"widths": 3}, "widths=3: needs a list"),
+        ({"either": "x"}, "either='x': needs a whole number or True or False"),
+        ({"title": "abcd"}, "title='abcd': needs 3 characters or fewer"),
+        ({"title": 3}, "title=3: needs text"),
+        ({"code": "b"}, "code='b': give a and nothing else"),
+        ({"title": "x" * 500}, f"title='{'x' * 59}...: needs 3 characters or fewer"),
+    ],
+)
+def test_every_kind_of_bound(values, says):
+    with pytest.raises(OptionsError) as caught:
+        Sample(need=1, **values)
+    assert str(caught.value) == says
+
+
+def test_what_is_missing_is_named_with_its_meaning():
+    with pytest.raises(OptionsError, match=r"^sample needs the option 'need': How many there are\.$"):
+        Sample()
+
+
+def test_options_stay_as_they_were_made():
+    options = fdc.Frozen()
+    with pytest.raises(
+        OptionsError, match=r"rounds=3: a Frozen stays as it was made; make another: Frozen\("
+    ):
+        options.rounds = 3
+
+
+@pytest.mark.parametrize("method", RECIPES.names())
+def test_options_travel(method):
+    options = RECIPES.get(method)(n_clusters=7, seed=3)
+    assert pickle.loads(pickle.dumps(options)) == options
+    assert copy.copy(options) == options == copy.deepcopy(options)
+    assert options.model_copy(update={"seed": 4}).seed == 4
+    recipe = type(options)
+    assert recipe.model_validate(options.model_dump()) == options
+    assert recipe.model_validate_json(options.model_dump_json()) == options
+    assert parse_options(method, options.model_dump(mode="json")) == options
+    assert "n_clusters" in inspect.signature(recipe).parameters
+
+
+def test_pydantics_own_ways_keep_its_errors_by_field():
+    with pytest.raises(ValidationError) as caught:
+        fdc.Frozen.model_validate({"n_clusters": 1, "rounds": 9})
+    assert [item["loc"] for item in caught.value.errors()] == [("n_clusters",), ("rounds",)]
+
+
+@pytest.mark.parametrize("name", CLUSTERERS.names())
+def test_every_part_complains_in_plain_words(name):
+    with pytest.raises(OptionsError, match=f"^{name} has no option 'no_such_option'; "):
+        CLUSTERERS.get(name)(no_such_option=1)
