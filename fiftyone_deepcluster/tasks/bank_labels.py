@@ -121,9 +121,11 @@ class BankLabels:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from ``state_dict``."""
         self._turn = int(state["turn"])
-        self._bank, self._seen, self._start = (
-            None if state[name] is None else state[name].clone() for name in ("bank", "seen", "start")
-        )
+        bank = state["bank"]
+        # Copies: training writes into the bank, and the state may be needed again.
+        self._bank = None if bank is None else bank.clone()
+        self._seen = state["seen"].clone()
+        self._start = state["start"]
 
     def _filled(self) -> torch.Tensor:
         if self._bank is None:

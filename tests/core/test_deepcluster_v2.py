@@ -31,6 +31,8 @@ FAST = {
     "min_steps": 6,
     "small_crops": 2,
     "precision": "float32",
+    "trunk": {"name": "small", "width": 8, "dim": 32},
+    "dim": 32,
 }
 
 
