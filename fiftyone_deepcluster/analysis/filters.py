@@ -124,13 +124,7 @@ def maximise(corpus: Corpus, layer: Layer, units: NDArray[np.int64], ascent: Asc
     corpus.network.eval()
     noise = _noise(corpus, len(units), ascent.seed)
     chosen = torch.from_numpy(units).to(noise.device)
-    with torch.inference_mode():
-        silent = torch.cat(
-            [
-                activations(corpus.network, layer, images, part) <= 0
-                for images, part in zip(noise.split(_TOGETHER), chosen.split(_TOGETHER), strict=True)
-            ]
-        ).cpu()
+    silent = _silent(corpus.network, layer, noise, chosen)
     images, reached, start = noise.clone(), torch.zeros(len(units)), torch.zeros(len(units))
     corpus.observer.phase("filters", len(units) * ascent.steps)
     for raw in (False, True):
@@ -201,6 +195,17 @@ def _excitement(
     return lambda images: activations(network, layer, images, units, raw=raw)
 
 
+def _silent(network: Network, layer: Layer, noise: torch.Tensor, units: torch.Tensor) -> torch.Tensor:
+    """(U,) bool on the CPU: an activation function follows, and nothing comes through it."""
+    import torch
+
+    if layer.raw_path == layer.path:
+        return torch.zeros(len(units), dtype=torch.bool)
+    parts = zip(noise.split(_TOGETHER), units.split(_TOGETHER), strict=True)
+    with torch.inference_mode():
+        return torch.cat([activations(network, layer, images, part) <= 0 for images, part in parts]).cpu()
+
+
 def _noise(corpus: Corpus, n: int, seed: int) -> torch.Tensor:
     """(n, C, size, size): grey 128 with a deviation of 20 of 255, another image for every unit."""
     import torch
@@ -218,15 +223,15 @@ def _climb(
     import torch
 
     numbers = math.prod(images.shape[1:])
-    best, reached, start = images, None, None
+    best = images
+    start = reached = torch.full((len(images),), -math.inf, device=images.device)
     for step in range(ascent.steps + 1):
         if observer.cancelled():
             raise CancelledError("cancelled; no filter was drawn")
         images = images.detach().requires_grad_(True)
         found = excite(images)
         with torch.no_grad():
-            if reached is None:
-                start = reached = found.detach().clone()
+            start = found.detach() if step == 0 else start
             better = found > reached
             best = torch.where(better[:, None, None, None], images.detach(), best)
             reached = torch.where(better, found.detach(), reached)

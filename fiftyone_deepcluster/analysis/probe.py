@@ -173,7 +173,10 @@ def probe(trained: Corpus, initial: Corpus, classes: NDArray[np.int64], request:
         try:
             for layer, vectors in _features(corpus, layers, rows):
                 counter.done()
-                scores.append(_score(network, layer, torch.from_numpy(vectors), known, request, counter))
+                found = accuracies(
+                    torch.from_numpy(vectors), known, request.folds, request.seed, counter=counter
+                )
+                scores.append(_summary(network, layer.name, vectors.shape[1], found))
         finally:
             corpus.observer = observer
     return Probe(
@@ -222,7 +225,12 @@ def pool(output: torch.Tensor) -> torch.Tensor:
 
 
 def accuracies(
-    vectors: torch.Tensor, classes: NDArray[np.int64], folds: int, seed: int, counter: _Counter | None = None
+    vectors: torch.Tensor,
+    classes: NDArray[np.int64],
+    folds: int,
+    seed: int,
+    *,
+    counter: _Counter | None = None,
 ) -> dict[str, list[float]]:
     """Held-out accuracy of ``logistic`` and ``svm`` in every fold.
 
@@ -275,19 +283,11 @@ def _inner_products(vectors: torch.Tensor) -> tuple[NDArray[np.float64], NDArray
     return gram.numpy(), torch.linalg.cholesky(gram + 1e-8 * torch.eye(len(gram), dtype=gram.dtype)).numpy()
 
 
-def _score(
-    network: NetworkName,
-    layer: Layer,
-    vectors: torch.Tensor,
-    classes: NDArray[np.int64],
-    request: ProbeRequest,
-    counter: _Counter,
-) -> LayerScore:
-    found = accuracies(vectors, classes, request.folds, request.seed, counter)
+def _summary(network: NetworkName, layer: str, dims: int, found: dict[str, list[float]]) -> LayerScore:
     return LayerScore(
-        layer=layer.name,
+        layer=layer,
         network=network,
-        dims=vectors.shape[1],
+        dims=dims,
         logistic=float(np.mean(found["logistic"])),
         logistic_spread=float(np.std(found["logistic"])),
         svm=float(np.mean(found["svm"])),
@@ -311,7 +311,9 @@ def _features(
         corpus.network.eval()
         with torch.inference_mode(), corpus.compute.autocast():
             for batch in corpus.plain_batches(rows):
-                for piece, output in zip(pieces, listen(corpus.network, batch.images, part, pool), strict=True):
+                for piece, output in zip(
+                    pieces, listen(corpus.network, batch.images, part, pool), strict=True
+                ):
                     piece.append(output.cpu())
         for layer, piece in zip(part, pieces, strict=True):
             yield layer, torch.cat(piece).numpy()

@@ -70,7 +70,13 @@ def nearest(
 
 
 def score(
-    features: str, vectors: torch.Tensor, classes: NDArray[np.int64], k: int, max_queries: int, seed: int
+    features: str,
+    vectors: torch.Tensor,
+    classes: NDArray[np.int64],
+    *,
+    k: int = 10,
+    max_queries: int = 2_000,
+    seed: int = 51,
 ) -> RetrievalScore:
     """Mean average precision, and precision at ``k``, with images of the same class as the relevant ones.
 
@@ -92,7 +98,9 @@ def score(
     counts = np.bincount(classes, minlength=1)
     queries = np.flatnonzero(counts[classes] > 1)
     if not len(queries):
-        raise InputError(f"none of the {len(known)} images of a known class has another of its class; label more")
+        raise InputError(
+            f"none of the {len(known)} images of a known class has another of its class; label more"
+        )
     if len(queries) > max_queries:
         queries = np.sort(rng(seed, "queries").choice(queries, max_queries, replace=False))
     labels = torch.from_numpy(classes).to(vectors.device)

@@ -1,0 +1,326 @@
+"""What a run learnt: ``probe`` its layers, ``draw_filters`` of its units, ``list_layers``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fiftyone_deepcluster.analysis.filters import Ascent
+from fiftyone_deepcluster.analysis.probe import Probe
+from fiftyone_deepcluster.dataset.findings import Findings
+from fiftyone_deepcluster.dataset.reopening import chosen_rows, images_of, opened
+from fiftyone_deepcluster.dataset.runs import Run, load_run
+from fiftyone_deepcluster.dataset.source import Source, read_truth
+from fiftyone_deepcluster.errors import InputError
+
+if TYPE_CHECKING:
+    import fiftyone as fo
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from fiftyone_deepcluster.analysis.filters import TopImages, UnitImages
+    from fiftyone_deepcluster.finished import Finished
+    from fiftyone_deepcluster.networks.taps import Layer
+    from fiftyone_deepcluster.observer import Observer
+
+_PROBE, _FILTERS, _LAYERS = "probe", "filters", "layers"
+_FIRST_IMAGES = 16
+N_UNITS = 16
+"""Units that are drawn where none are named."""
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Units of a layer, drawn.
+
+    Attributes:
+        layer: name.
+        units: (U) their numbers.
+        images: (U, H, W, C) uint8, made by gradient ascent to excite the unit.
+        activations: (U,) float32, of those images.
+        silent: (U,) bool, whether the unit did not answer to noise, so that its activation is from before the
+            activation function.
+        top_ids: for each unit the images of the run that excite it most, the first most: ids of samples, or of
+            objects.
+        top_activations: (U, n) float32, theirs.
+        montage: PNG with all units.
+        tiles: a PNG a unit: the image made for it, and its top images.
+        files: a PNG a unit: only the image made for it, at its own size.
+    """
+
+    layer: str
+    units: NDArray[np.int64]
+    images: NDArray[np.uint8]
+    activations: NDArray[np.float32]
+    silent: NDArray[np.bool_]
+    top_ids: list[list[str]]
+    top_activations: NDArray[np.float32]
+    montage: Path
+    tiles: list[Path]
+    files: list[Path]
+
+
+@dataclass(frozen=True)
+class DrawnUnit:
+    """A unit that was drawn, as it is kept for the panel.
+
+    Attributes:
+        unit: its number.
+        tile: PNG.
+        top_samples: ids of the samples with the images that excite it most.
+    """
+
+    unit: int
+    tile: str
+    top_samples: tuple[str, ...]
+
+
+def probe(
+    samples: fo.core.collections.SampleCollection,
+    key: str,
+    label_field: str,
+    *,
+    layers: Sequence[str] | None = None,
+    folds: int = 3,
+    max_images: int = 2_000,
+    observer: Observer | None = None,
+) -> Probe:
+    """Linear classifiers on every layer of a run's network, and of the same network before training.
+
+    Multinomial logistic regression and a linear support vector machine on frozen features; accuracy on images
+    held out by stratified cross-validation. The result is kept with the run, for the Clusters panel.
+
+    Args:
+        samples: the dataset, or a view whose images are used.
+        key: of the run.
+        label_field: known classes; images without one are left out, and so are classes with fewer images than
+            folds.
+        layers: names, see ``list_layers``; all of them by default.
+        folds: of the cross-validation, 2 to 10.
+        max_images: images used at most, 20 to 10,000, drawn at random.
+        observer: told of progress; may cancel.
+
+    Raises:
+        RunNotFoundError: no such run.
+        RunError: its network is not here.
+        InputError: no such field or layer, or too few images with a class.
+    """
+    from fiftyone_deepcluster.analysis.probe import ProbeRequest
+    from fiftyone_deepcluster.analysis.probe import probe as measure
+    from fiftyone_deepcluster.assignments import numbered
+
+    _check_between("folds", folds, 2, 10)
+    _check_between("max_images", max_images, 20, 10_000)
+    run = load_run(samples, key)
+    source = images_of(run)
+    classes = numbered(read_truth(source, label_field, "label_field"))[0]
+    _leave_out(classes, source, samples)
+    with opened(run, source, observer) as finished:
+        request = ProbeRequest(layers, folds, max_images, run.options.seed)
+        found = measure(finished.trained, finished.initial, classes[finished.store.kept], request)
+        _keep_layers(run, _layers(finished))
+    found = found.model_copy(update={"label_field": label_field})
+    Findings(run).save(_PROBE, found.model_dump(mode="json"))
+    return found
+
+
+def list_layers(samples: fo.core.collections.SampleCollection, key: str) -> dict[str, int]:
+    """Names of the layers of a run's network, in order, and how many units each has.
+
+    Raises:
+        RunNotFoundError: no such run.
+        RunError: its network is not here.
+    """
+    run = load_run(samples, key)
+    known = stored_layers(run)
+    if known is not None:
+        return known
+    source = images_of(run)
+    with opened(run, _first(source), None) as finished:
+        return _keep_layers(run, _layers(finished))
+
+
+def draw_filters(
+    samples: fo.core.collections.SampleCollection,
+    key: str,
+    layer: str | None = None,
+    out_dir: str | Path | None = None,
+    *,
+    units: Sequence[int] | None = None,
+    ascent: Ascent | dict[str, Any] | None = None,
+    observer: Observer | None = None,
+) -> Filters:
+    """Draw what units of a layer look for: an image made to excite the unit, and the run's images that do so most.
+
+    The pictures are kept with the run, for the Clusters panel, and written to ``out_dir`` where one is given.
+
+    Args:
+        samples: the dataset, or any view of it.
+        key: of the run.
+        layer: its name, see ``list_layers``; the last convolution by default.
+        out_dir: folder for the PNG files; made where it is missing.
+        units: their numbers; 16 evenly spread ones by default.
+        ascent: steps, rate, decay, blur of the gradient ascent.
+        observer: told of progress; may cancel.
+
+    Raises:
+        RunNotFoundError: no such run.
+        RunError: its network is not here.
+        InputError: no such layer or unit; those there are follow.
+    """
+    from fiftyone_deepcluster.analysis.filters import check_units, maximise, spread_units, top_images
+
+    run = load_run(samples, key)
+    source = images_of(run)
+    climb = ascent if isinstance(ascent, Ascent) else _ascent(ascent or {})
+    with opened(run, source, observer) as finished:
+        known = _layers(finished)
+        _keep_layers(run, known)
+        chosen = _choose(known, layer)
+        wanted = spread_units(chosen, N_UNITS) if units is None else check_units(chosen, units)
+        made = maximise(finished.trained, chosen, wanted, climb)
+        top = top_images(finished.trained, chosen, wanted)
+        return _written(run, source, finished, (chosen, made, top), out_dir)
+
+
+def stored_probe(run: Run) -> Probe | None:
+    """The last probe of a run, as it is now."""
+    found = Findings(run).load(_PROBE)
+    return None if found is None else Probe.model_validate(found)
+
+
+def stored_layers(run: Run) -> dict[str, int] | None:
+    """Layers of a run's network, where they have been looked at."""
+    return Findings(run).load(_LAYERS)
+
+
+def stored_filters(run: Run) -> tuple[str, list[DrawnUnit]] | None:
+    """The layer that was drawn last, and its units."""
+    found = Findings(run).load(_FILTERS)
+    if found is None:
+        return None
+    units = [DrawnUnit(entry["unit"], entry["tile"], tuple(entry["top_samples"])) for entry in found["units"]]
+    return found["layer"], units
+
+
+def _layers(finished: Finished) -> list[Layer]:
+    import numpy as np
+
+    from fiftyone_deepcluster.networks.taps import layers_of
+
+    first = next(finished.trained.plain_batches(np.arange(1))).images
+    return layers_of(finished.trained.network, first)
+
+
+def _keep_layers(run: Run, layers: Sequence[Layer]) -> dict[str, int]:
+    found = {layer.name: layer.units for layer in layers}
+    Findings(run).save(_LAYERS, found)
+    return found
+
+
+def _choose(layers: Sequence[Layer], name: str | None) -> Layer:
+    from fiftyone_deepcluster.networks.taps import choose
+
+    if name is not None:
+        return choose(layers, [name])[0]
+    return next((layer for layer in reversed(layers) if len(layer.shape) == 3), layers[-1])
+
+
+def _written(
+    run: Run,
+    source: Source,
+    finished: Finished,
+    drawn: tuple[Layer, UnitImages, TopImages],
+    out_dir: str | Path | None,
+) -> Filters:
+    """The PNG files, beside the run and where they were asked for."""
+    layer, made, top = drawn
+    findings = Findings(run)
+    kept = _write(findings.folder(_FILTERS), finished, drawn)
+    images = finished.store.kept[top.rows]
+    units = [
+        {"unit": unit, "tile": str(tile), "top_samples": [source.sample_ids[row] for row in rows]}
+        for unit, tile, rows in zip(made.units.tolist(), kept[1], images, strict=True)
+    ]
+    findings.save(_FILTERS, {"layer": layer.name, "units": units})
+    montage, tiles, files = kept if out_dir is None else _write(Path(out_dir), finished, drawn)
+    return Filters(
+        layer=layer.name,
+        units=made.units,
+        images=made.images,
+        activations=made.activations,
+        silent=made.silent,
+        top_ids=[[source.ids[row] for row in rows] for rows in images],
+        top_activations=top.activations,
+        montage=montage,
+        tiles=tiles,
+        files=files,
+    )
+
+
+def _write(
+    folder: Path, finished: Finished, drawn: tuple[Layer, UnitImages, TopImages]
+) -> tuple[Path, list[Path], list[Path]]:
+    """The montage, a tile a unit, and the bare image a unit."""
+    from fiftyone_deepcluster.analysis.montage import picture, sheet, tile
+
+    layer, made, top = drawn
+    folder.mkdir(parents=True, exist_ok=True)
+    names = [f"{layer.name}-unit-{unit:03d}" for unit in made.units.tolist()]
+    tiles = [tile(made.images[at], _pixels(finished, top.rows[at])) for at in range(len(names))]
+    montage = folder / f"{layer.name}.png"
+    sheet(tiles).save(montage)
+    tile_files, files = (
+        [folder / f"{name}-top.png" for name in names],
+        [folder / f"{name}.png" for name in names],
+    )
+    for at in range(len(names)):
+        tiles[at].save(tile_files[at])
+        picture(made.images[at]).save(files[at])
+    return montage, tile_files, files
+
+
+def _pixels(finished: Finished, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """(n, size, size, C) uint8, the images as the network sees them."""
+    import torch
+
+    from fiftyone_deepcluster.images.augment import plain
+
+    pixels = torch.from_numpy(finished.store.read(rows)).permute(0, 3, 1, 2)
+    seen = plain(pixels, finished.trained.size)
+    return (seen.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
+
+
+def _leave_out(
+    classes: NDArray[np.int64], source: Source, samples: fo.core.collections.SampleCollection
+) -> None:
+    """Images outside the view have no class here."""
+    import numpy as np
+
+    classes[np.setdiff1d(np.arange(len(source)), chosen_rows(source, samples))] = -1
+
+
+def _first(source: Source) -> Source:
+    """Some images, one of which can be read."""
+    from dataclasses import replace
+
+    n = _FIRST_IMAGES
+    return replace(source, ids=source.ids[:n], sample_ids=source.sample_ids[:n], images=source.images[:n])
+
+
+def _ascent(values: dict[str, Any]) -> Ascent:
+    from pydantic import ValidationError
+
+    from fiftyone_deepcluster.registry import explain
+
+    try:
+        return Ascent.model_validate(values)
+    except ValidationError as error:
+        raise InputError(explain(error, "ascent", Ascent)) from error
+
+
+def _check_between(name: str, value: int, least: int, most: int) -> None:
+    if not least <= value <= most:
+        raise InputError(f"{name}={value}: give {least:,} to {most:,}")
