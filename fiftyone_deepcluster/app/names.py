@@ -15,6 +15,7 @@ RENAME_CLUSTER = f"{PLUGIN}/rename_cluster"
 MERGE_CLUSTERS = f"{PLUGIN}/merge_clusters"
 LABEL_CLUSTER = f"{PLUGIN}/label_cluster"
 UNDO_EDIT = f"{PLUGIN}/undo_edit"
+IMPORT_DICOM = f"{PLUGIN}/import_dicom"
 
 CLUSTERS_PANEL = "clusters"
 

@@ -141,11 +141,12 @@ def _text(found: Any, keyword: str) -> str:
 def _value(found: Any, keyword: str) -> Value | None:
     """The value of an element as its kind wants it; None where it is empty or does not conform."""
     from pydicom.datadict import dictionary_VR
+    from pydicom.multival import MultiValue
 
     kind, coded = field_kind(keyword), dictionary_VR(keyword) == "CS"
     try:
         raw = found[keyword].value
-        many: list[Any] = [raw] if isinstance(raw, str | int | float) or raw is None else list(raw)
+        many: list[Any] = list(raw) if isinstance(raw, MultiValue | list | tuple) else [raw]
         many = [item for item in many if item is not None and str(item).strip()]
         if not many:
             return None

@@ -9,6 +9,7 @@ from fiftyone_deepcluster.app.operators.edit_clusters import (
     RenameCluster,
     UndoEdit,
 )
+from fiftyone_deepcluster.app.operators.import_dicom import ImportDicom
 from fiftyone_deepcluster.app.operators.list_clustering_runs import ListClusteringRuns
 from fiftyone_deepcluster.app.operators.rename_clustering_run import RenameClusteringRun
 from fiftyone_deepcluster.app.operators.resume_clustering import ResumeClustering
@@ -26,4 +27,5 @@ OPERATORS = (
     MergeClusters,
     LabelCluster,
     UndoEdit,
+    ImportDicom,
 )

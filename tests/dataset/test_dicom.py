@@ -1,0 +1,398 @@
+"""DICOM files become samples: what is read, what is not, and what a run then looks at."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from PIL import Image
+from pydicom.data import get_testdata_file
+
+import fiftyone_deepcluster as fdc
+from fiftyone_deepcluster.dataset.dicom import field_name, import_steps, parse_dicom_options
+from fiftyone_deepcluster.dataset.source import collect
+from fiftyone_deepcluster.errors import CancelledError, ImagesError, InputError, OptionsError, RunLockedError
+from fiftyone_deepcluster.images.decode import read_image
+from fiftyone_deepcluster.images.source import ImageRef
+from fiftyone_deepcluster.observer import Silent
+
+FILES = [
+    "CT_small.dcm", "MR_small.dcm", "MR_small_RLE.dcm", "MR_small_jp2klossless.dcm",
+    "MR_small_jpeg_ls_lossless.dcm", "examples_palette.dcm", "examples_ybr_color.dcm", "SC_rgb_rle_2frame.dcm",
+]  # fmt: skip
+FRAMES = 9 + 29  # the last holds two, the last but one 30
+
+
+def carried(name: str) -> Path:
+    path = get_testdata_file(name, download=False)
+    assert path is not None
+    return Path(path)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Eight DICOM files under names that say nothing, and two others that say DICOM and are not."""
+    place = tmp_path / "in" / "deep"
+    place.mkdir(parents=True)
+    for number, name in enumerate(FILES):
+        shutil.copy(carried(name), place / f"IM{number:04d}")
+    (place / "notes.dcm").write_text("not DICOM at all, whatever its name is" * 10)
+    Image.new("L", (40, 40)).save(place / "picture.png")
+    return tmp_path / "in"
+
+
+@pytest.fixture
+def dataset(fiftyone_home):
+    import fiftyone as fo
+
+    made = fo.Dataset(f"dicom-{uuid.uuid4().hex[:8]}")
+    yield made
+    if not made.deleted:
+        made.delete()
+
+
+def add(files, dataset, **options):
+    return fdc.add_dicom(files, dataset, progress=False, **options)
+
+
+def row(dataset, name, field):
+    """The value of a field at the first image of a file."""
+    paths = [str(Path(path).name) for path in dataset.values("dicom_path")]
+    return dataset.values(field)[paths.index(name)]
+
+
+def test_first_frames_of_what_is_dicom_by_content(folder, dataset):
+    summary = add(folder, dataset, frames="first")
+    assert (summary.imported, summary.known, summary.skipped, summary.others) == (8, 0, {}, 2)
+    assert str(summary) == "8 images imported, 0 known already, 0 skipped, 2 files are not DICOM"
+    assert sorted(Path(path).name for path in dataset.values("dicom_path")) == [f"IM000{i}" for i in range(8)]
+    assert set(dataset.values("dicom_frame")) == {0}
+    assert dataset.media_type == "image"
+    for path, meta in zip(*dataset.values(["filepath", "metadata"]), strict=True):
+        with Image.open(path) as shown:
+            assert shown.size == (meta.width, meta.height)
+            assert shown.format == "PNG"
+    assert row(dataset, "IM0000", "dicom_modality") == "CT"
+    assert row(dataset, "IM0001", "dicom_repetition_time") == 4000.0
+    assert row(dataset, "IM0001", "dicom_pixel_spacing") == [0.3125, 0.3125]
+
+
+def test_every_frame_and_again_adds_nothing(folder, dataset):
+    assert add(folder, dataset, frames="first").imported == 8
+    again = add(folder, dataset)
+    assert (again.imported, again.known) == (FRAMES - 8, 8)
+    pairs = list(zip(*dataset.values(["dicom_path", "dicom_frame"]), strict=True))
+    assert len(set(pairs)) == len(pairs) == FRAMES
+    once_more = add(folder, dataset)
+    assert (once_more.imported, once_more.known, len(dataset)) == (0, FRAMES, FRAMES)
+
+
+def test_same_folder_by_a_link_is_the_same(folder, dataset, tmp_path):
+    add(folder, dataset, frames="first")
+    (tmp_path / "link").symlink_to(folder)
+    assert add(tmp_path / "link", dataset, frames="first").known == 8
+
+
+def test_png_is_what_networks_see_of_the_original(folder, dataset):
+    add(folder, dataset, frames="first")
+    for png, original in zip(*dataset.values(["filepath", "dicom_path"]), strict=True):
+        with Image.open(png) as shown:
+            pixels = np.atleast_3d(np.asarray(shown))
+        np.testing.assert_array_equal(
+            pixels, read_image(ImageRef(original), "grey" if pixels.shape[2] == 1 else "rgb")
+        )
+
+
+def test_large_images_are_shown_smaller(folder, dataset):
+    add(folder, dataset, frames="first", side=100)
+    assert row(dataset, "IM0000", "metadata.width") == 100
+    assert row(dataset, "IM0001", "metadata.width") == 64
+    assert max(dataset.values("metadata.width") + dataset.values("metadata.height")) == 100
+
+
+def everything_stored(dataset):
+    """All text that a dataset keeps of its samples, and the names and bytes of its PNG files."""
+    import fiftyone as fo
+    from fiftyone.core.odm import get_db_conn
+
+    connection = get_db_conn()
+    stored = [str(document) for document in connection[dataset._sample_collection_name].find()]
+    stored.append(str(connection["datasets"].find_one({"name": dataset.name})))
+    stored.append(str(fo.config.default_dataset_dir))
+    texts = "\n".join(stored)
+    for png in dataset.values("filepath"):
+        texts += f"\n{png}\n" + Path(png).read_bytes().decode("latin-1")
+    return texts
+
+
+def marked(path: Path, source: str, **elements: str) -> None:
+    data = pydicom.dcmread(carried(source))
+    for keyword, value in elements.items():
+        setattr(data, keyword, value)
+    data.save_as(path)
+
+
+SECRETS = {
+    "PatientName": "Doe^Jane^Xyzzy",
+    "PatientID": "Xyzzy-4711",
+    "PatientBirthDate": "19010203",
+    "InstitutionName": "Xyzzy Hospital",
+    "SeriesDescription": "knee of Jane Xyzzy",
+    "ProtocolName": "Xyzzy",
+    "StudyInstanceUID": "1.2.3.4711",
+    "SeriesInstanceUID": "1.2.3.4711.1",
+    "SOPInstanceUID": "1.2.3.4711.1.1",
+    "AccessionNumber": "A4711",
+    "ImageComments": "Xyzzy",
+    "PatientAge": "077Y",
+}
+
+
+def test_no_identity_is_stored(tmp_path, dataset):
+    (tmp_path / "in").mkdir()
+    marked(tmp_path / "in" / "a", "MR_small.dcm", **SECRETS)
+    assert add(tmp_path / "in", dataset).imported == 1
+    stored = everything_stored(dataset)
+    for secret in ("Xyzzy", "Jane", "4711", "19010203", "077Y"):
+        assert secret not in stored, secret
+    assert "MR" in stored
+
+
+def test_free_text_in_a_coded_field_is_left_out(tmp_path, dataset):
+    (tmp_path / "in").mkdir()
+    marked(tmp_path / "in" / "a", "MR_small.dcm", BodyPartExamined="KNEE")
+    # pydicom would complain of such a value when it is set
+    path, text = tmp_path / "in" / "b", b"Knee, J^Xyzzy"
+    marked(path, "MR_small.dcm", BodyPartExamined="A" * len(text) + "B")
+    path.write_bytes(path.read_bytes().replace(b"A" * len(text) + b"B", text + b" "))
+    assert add(tmp_path / "in", dataset).imported == 2
+    assert sorted(dataset.values("dicom_body_part_examined"), key=str) == ["KNEE", None]
+
+
+def test_named_keywords_are_read_and_only_those(tmp_path, dataset):
+    (tmp_path / "in").mkdir()
+    marked(tmp_path / "in" / "a", "MR_small.dcm", **SECRETS)
+    add(tmp_path / "in", dataset, keywords=["PatientName", "SeriesDescription", "EchoTime"])
+    first = dataset.first()
+    assert first["dicom_patient_name"] == "Doe^Jane^Xyzzy"
+    assert first["dicom_series_description"] == "knee of Jane Xyzzy"
+    assert first["dicom_echo_time"] == 240.0
+    assert not dataset.has_field("dicom_modality")
+
+
+def test_hashes_keep_patients_together_and_tell_nothing(tmp_path, dataset):
+    import fiftyone as fo
+
+    (tmp_path / "in").mkdir()
+    for number, (patient, series) in enumerate([("7", "1.1"), ("7", "1.2"), ("8", "1.3"), ("", "1.4")]):
+        marked(tmp_path / "in" / str(number), "MR_small.dcm", PatientID=patient, SeriesInstanceUID=series)
+    add(tmp_path / "in", dataset)
+    groups = [row(dataset, str(number), "dicom_patient") for number in range(4)]
+    assert groups[0] == groups[1] != groups[2]
+    assert groups[3] is None
+    assert len({row(dataset, str(number), "dicom_series") for number in range(4)}) == 4
+    # a second import hashes alike, another dataset does not, unless it is given the same key
+    marked(tmp_path / "in" / "more", "CT_small.dcm", PatientID="7")
+    add(tmp_path / "in", dataset)
+    assert row(dataset, "more", "dicom_patient") == groups[0]
+    others = [fo.Dataset() for _ in range(3)]
+    for other, key in zip(others, (None, "a long secret of ours", "a long secret of ours"), strict=True):
+        add(tmp_path / "in", other, key=key)
+    hashes = [row(other, "0", "dicom_patient") for other in others]
+    assert len({groups[0], *hashes}) == 3
+    assert hashes[1] == hashes[2]
+    for other in others:
+        other.delete()
+
+
+def test_broken_files_are_reported_and_the_rest_goes_on(folder, dataset):
+    shutil.copy(carried("MR_truncated.dcm"), folder / "short")
+    shutil.copy(carried("rtplan.dcm"), folder / "plan")
+    (folder / "half").write_bytes(carried("CT_small.dcm").read_bytes()[:2000])
+    summary = add([folder, folder / "missing"], dataset, frames="first")
+    assert summary.imported == 8
+    reasons = {Path(path).name: reason for path, reason in summary.skipped.items()}
+    assert set(reasons) == {"short", "plan", "half", "missing"}
+    assert "without an image" in reasons["plan"]
+    assert reasons["missing"] == "there is no such file"
+    assert all(reasons.values())
+    assert "4 skipped" in str(summary)
+    assert str(folder / "plan") in str(summary)
+
+
+def test_missing_codec_names_the_extra(folder, dataset, monkeypatch):
+    from pydicom.pixels import get_decoder
+    from pydicom.uid import JPEG2000Lossless
+
+    decoder = get_decoder(JPEG2000Lossless)
+    monkeypatch.setattr(decoder, "_available", {})
+    monkeypatch.setattr(decoder, "_unavailable", {"pylibjpeg": ("pylibjpeg>=2.0",)})
+    summary = add(folder, dataset, frames="first")
+    assert summary.imported == 7
+    (reason,) = summary.skipped.values()
+    assert 'pip install "fiftyone-deepcluster[dicom]"' in reason
+
+
+def test_dicomdir_stands_for_the_files_it_lists(dataset, tmp_path):
+    listed = carried("dicomdirtests/DICOMDIR").parent
+    shutil.copytree(listed, tmp_path / "disk")
+    by_directory = add(tmp_path / "disk" / "DICOMDIR", dataset)
+    assert by_directory.imported + len(by_directory.skipped) >= 31
+    (tmp_path / "disk" / "77654033" / "CR1" / "6154").unlink()
+    again = add(tmp_path / "disk" / "DICOMDIR", dataset)
+    assert again.imported == 0
+    assert [reason for path, reason in again.skipped.items() if path.endswith("6154")] == [
+        "there is no such file"
+    ]
+
+
+def test_many_files_go_to_processes(dataset, tmp_path):
+    (tmp_path / "in").mkdir()
+    for number in range(80):
+        shutil.copy(carried("MR_small.dcm"), tmp_path / "in" / f"{number:03d}")
+    (tmp_path / "in" / "040").write_bytes(carried("MR_truncated.dcm").read_bytes())
+    summary = add(tmp_path / "in", dataset, workers=2)
+    assert summary.imported == 79
+    assert [Path(path).name for path in summary.skipped] == ["040"]
+
+
+class TestRefusals:
+    def test_what_cannot_work_is_said_before_anything_is_done(self, folder, dataset):
+        with pytest.raises(ImagesError, match="does not exist"):
+            add(folder / "nowhere", dataset)
+        with pytest.raises(ImagesError, match="there are no files"):
+            add([], dataset)
+        with pytest.raises(InputError, match="did you mean PatientName"):
+            add(folder, dataset, keywords=["PatientNames"])
+        with pytest.raises(InputError, match="holds OB or OW|holds OW|holds OB"):
+            add(folder, dataset, keywords=["PixelData"])
+        with pytest.raises(OptionsError, match="frames"):
+            add(folder, dataset, frames="some")
+        with pytest.raises(OptionsError, match="did you mean 'frames'"):
+            add(folder, dataset, frame="all")
+        with pytest.raises(InputError, match="give a FiftyOne dataset or a name"):
+            add(folder, dataset.view())
+        assert len(dataset) == 0
+        assert not dataset.has_field("dicom_path")
+
+    def test_other_media_and_fields_of_another_kind(self, folder, dataset):
+        import fiftyone as fo
+
+        videos = fo.Dataset()
+        videos.add_sample(fo.Sample(filepath="a.mp4"))
+        with pytest.raises(InputError, match="media of type 'video'"):
+            add(folder, videos)
+        videos.delete()
+        dataset.add_sample_field("dicom_frame", fo.StringField)
+        with pytest.raises(InputError, match="'dicom_frame' of another kind"):
+            add(folder, dataset)
+
+    def test_one_import_at_a_time(self, folder, dataset):
+        steps = import_steps(folder, dataset, parse_dicom_options({"frames": "first"}))
+        next(steps)
+        with pytest.raises(RunLockedError):
+            add(folder, dataset)
+        steps.close()
+        assert add(folder, dataset, frames="first").imported == 8
+
+    def test_cancelled_keeps_what_there_is_and_goes_on(self, dataset, tmp_path):
+        class Impatient(Silent):
+            def __init__(self):
+                self.done = 0
+
+            def advance(self, steps):
+                self.done += steps
+
+            def cancelled(self):
+                return self.done > 0
+
+        (tmp_path / "in").mkdir()
+        for number in range(30):
+            shutil.copy(carried("MR_small.dcm"), tmp_path / "in" / f"{number:03d}")
+        with pytest.raises(CancelledError, match="stay, and the same call goes on"):
+            fdc.add_dicom(tmp_path / "in", dataset, observer=Impatient(), workers=1)
+        assert 0 < len(dataset) < 30
+        summary = add(tmp_path / "in", dataset)
+        assert summary.imported + summary.known == 30 == len(dataset)
+
+
+def test_a_name_makes_a_dataset_that_lasts(folder, fiftyone_home):
+    import fiftyone as fo
+
+    name = f"dicom-{uuid.uuid4().hex[:8]}"
+    add(folder, name, frames="first")
+    made = fo.load_dataset(name)
+    assert made.persistent
+    assert len(made) == 8
+    assert add(folder, name, frames="first").known == 8
+    made.delete()
+
+
+@pytest.mark.parametrize(
+    ("keyword", "name"),
+    [("Modality", "dicom_modality"), ("KVP", "dicom_kvp"), ("MRAcquisitionType", "dicom_mr_acquisition_type"),
+     ("BodyPartExamined", "dicom_body_part_examined"), ("PatientID", "dicom_patient_id")],
+)  # fmt: skip
+def test_names_of_fields(keyword, name):
+    assert field_name(keyword) == name
+
+
+class TestClustering:
+    def test_originals_are_read_by_default_and_their_frame(self, folder, dataset):
+        add(folder, dataset)
+        source = collect(dataset)
+        expected = [
+            ImageRef(path, frame=frame)
+            for path, frame in zip(*dataset.values(["dicom_path", "dicom_frame"]), strict=True)
+        ]
+        assert source.images == expected
+        pictures = collect(dataset, media_field="filepath")
+        assert pictures.images == [ImageRef(path) for path in dataset.values("filepath")]
+        view = dataset.sort_by("filepath").limit(5)
+        assert [image.path for image in collect(view).images] == view.values("dicom_path")
+
+    def test_mixed_with_plain_pictures(self, folder, dataset, digits_dir):
+        import fiftyone as fo
+
+        add(folder, dataset, frames="first")
+        digit = str(next(iter(sorted(digits_dir.iterdir()))))
+        dataset.add_sample(fo.Sample(filepath=digit))
+        assert collect(dataset).images[-1] == ImageRef(digit)
+
+    def test_patches_are_cut_from_the_originals(self, folder, dataset):
+        import fiftyone as fo
+
+        add(folder, dataset, frames="first")
+        for sample in dataset:
+            box = fo.Detection(label="left", bounding_box=[0, 0, 0.5, 1])
+            sample["objects"] = fo.Detections(detections=[box])
+            sample.save()
+        source = collect(dataset, "objects")
+        assert [image.path for image in source.images] == dataset.values("dicom_path")
+        assert {image.box for image in source.images} == {(0, 0, 0.5, 1)}
+
+    def test_originals_that_are_gone_are_said_with_the_way_out(self, folder, dataset):
+        add(folder, dataset, frames="first")
+        shutil.rmtree(folder)
+        with pytest.raises(ImagesError, match="media_field='filepath'"):
+            collect(dataset)
+        assert len(collect(dataset, media_field="filepath")) == 8
+        with pytest.raises(InputError, match="media_field='tags' is no field"):
+            collect(dataset, media_field="tags")
+
+    def test_a_run_looks_at_the_originals(self, folder, dataset, monkeypatch):
+        add(folder, dataset, frames="first")
+        # were the PNG files looked at, nothing could be read
+        for path in dataset.values("filepath"):
+            Path(path).unlink()
+        options = {"n_clusters": 2, "baselines": False, "progress": False, "compute_brain": False}
+        run = fdc.cluster(dataset, "frozen", "dc", **options)
+        assert (run.record.n_images, run.record.n_failed) == (8, 0)
+        assert run.settings["media_field"] is None
+        with pytest.raises(ImagesError):
+            fdc.cluster(dataset, "frozen", "pictures", media_field="filepath", **options)
+        assert fdc.assign(dataset, "dc") == 0
