@@ -63,6 +63,23 @@ class Compute:
 
         return reduce(values, reduction="sum")  # type: ignore[no-any-return]
 
+    def anyone(self, wish: bool) -> bool:
+        """Whether any process wishes so: the same answer in all of them."""
+        if self.world == 1:
+            return wish
+        import torch
+
+        return bool(self.total(torch.tensor([float(wish)], device=self.device)).item())
+
+    def least(self, count: int) -> int:
+        """The smallest of all processes' counts."""
+        if self.world == 1:
+            return count
+        import torch
+        from accelerate.utils import gather
+
+        return int(gather(torch.tensor([count], device=self.device)).min())
+
     def same_everywhere(self, tensors: Iterable[torch.Tensor]) -> None:
         """Give every process the first one's values, in place."""
         if self.world == 1:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.networks.base import Network
     from fiftyone_deepcluster.observer import Observer
 
+_BATCHES_BETWEEN_VOTES = 4  # processes ask each other so often whether to stop
 _RESIDENT_SHARE = 0.25  # of the GPU's free memory, at most, for the images themselves
 
 
@@ -197,15 +198,28 @@ class Corpus:
     def _pixels(self, rows: NDArray[np.int64], size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """uint8 (B, C, H, W) on the device, read one batch ahead."""
         chunks = [rows[at : at + size] for at in range(0, len(rows), size)]
+        shared = self.compute.least(len(chunks))
         with ThreadPoolExecutor(1) as reader:
             ahead = reader.submit(self._read, chunks[0]) if chunks else None
             for i, chunk in enumerate(chunks):
-                if self.observer.cancelled():
+                if self._cancelled(i, shared):
                     raise CancelledError("cancelled")
                 pixels = ahead.result()  # type: ignore[union-attr]
                 ahead = reader.submit(self._read, chunks[i + 1]) if i + 1 < len(chunks) else None
                 yield pixels.to(self.compute.device, non_blocking=True), torch.from_numpy(chunk)
                 self.observer.advance(len(chunk) * self.compute.world)
+
+    def _cancelled(self, batch: int, shared: int) -> bool:
+        """Whether to stop. Processes that share the work stop together, or each would wait for the other.
+
+        Args:
+            batch: number of the batch to come.
+            shared: batches that every process has.
+        """
+        if self.compute.world == 1:
+            return self.observer.cancelled()
+        asked = batch < shared and batch % _BATCHES_BETWEEN_VOTES == 0
+        return asked and self.compute.anyone(self.observer.cancelled())
 
     def _read(self, rows: NDArray[np.int64]) -> torch.Tensor:
         if self._resident is not None:

@@ -142,7 +142,7 @@ def run(
             if progress.stop_reason in (StopReason.COLLAPSED, StopReason.DIVERGED):
                 _restore(sound, lesson, corpus, optimiser, progress, only_network=True)
                 break
-            if progress.stop_reason is None and _late(started, schedule):
+            if progress.stop_reason is None and corpus.compute.anyone(_late(started, schedule)):
                 progress.stop_reason = StopReason.OUT_OF_TIME
             sound = _snapshot(lesson, corpus, optimiser, progress, keep)
         if lesson.finish is not None and progress.rounds:

@@ -29,9 +29,42 @@ state.destroy_process_group()
 """
 
 
-def test_two_processes_share_one_run(tmp_path):
+STOPPED = """
+import sys
+import numpy as np
+from accelerate import PartialState
+from sklearn.datasets import load_digits
+import fiftyone_deepcluster as fdc
+from fiftyone_deepcluster.observer import Silent
+
+state = PartialState()
+
+class Hears(Silent):
+    # what a person says reaches the first process only, here in the middle of the second round's training
+    phases = rounds = 0
+    def phase(self, name, total):
+        self.phases += name == "train"
+    def round_done(self, entry, rounds):
+        self.rounds += 1
+    def cancelled(self):
+        return state.process_index == 0 and self.phases == 2
+
+images = (load_digits().images[:301] * 15.9375).astype(np.uint8)
+options = {"n_clusters": 10, "rounds": 6, "baselines": False, "image_size": 16, "batch_size": 16, "min_steps": 1}
+hears = Hears()
+cancelled = fdc.fit(images, fdc.DeepCluster(**options), observer=hears)
+print("stopped", cancelled.record.stop_reason.value, len(cancelled.record.rounds), hears.rounds, flush=True)
+minutes = 1e-6 if state.process_index == 0 else None  # as if the clock of one were ahead
+late = fdc.fit(images, fdc.DeepCluster(**options, max_minutes=minutes))
+print("stopped", late.record.stop_reason.value, len(late.record.rounds), flush=True)
+state.destroy_process_group()
+"""
+
+
+def launched(text, tmp_path):
+    """Run a script in two processes; what it printed."""
     script = tmp_path / "job.py"
-    script.write_text(SCRIPT)
+    script.write_text(text)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
@@ -43,6 +76,18 @@ def test_two_processes_share_one_run(tmp_path):
         env=environment,
     )
     assert done.returncode == 0, done.stderr[-4000:]
+    return done.stdout
+
+
+def test_all_processes_stop_when_one_is_told_to(tmp_path):
+    said = launched(STOPPED, tmp_path).splitlines()
+
+    assert said.count("stopped cancelled 1 1") == 2
+    assert said.count("stopped out_of_time 1") == 2
+
+
+def test_two_processes_share_one_run(tmp_path):
+    launched(SCRIPT, tmp_path)
     first, second = (np.load(tmp_path / f"rank{rank}.npz") for rank in (0, 1))
     assert np.array_equal(first["labels"], second["labels"])
     assert np.array_equal(first["losses"], second["losses"], equal_nan=True)
