@@ -7,10 +7,24 @@ import json
 import pytest
 
 from fiftyone_deepcluster.app import names
+from fiftyone_deepcluster.app.panels import model
 from fiftyone_deepcluster.app.panels.clusters import ClustersPanel
 from fiftyone_deepcluster.app.panels.model import _shown_key
+from fiftyone_deepcluster.app.panels.sections import table
 from fiftyone_deepcluster.dataset import live
 from fiftyone_deepcluster.dataset.runs import load_run
+from fiftyone_deepcluster.dataset.session import cluster
+from fiftyone_deepcluster.observer import Silent
+
+LEARNT = {"n_clusters": 4, "rounds": 2, "image_size": 16, "min_steps": 1}
+LEARNT |= {"progress": False, "compute_brain": False, "baselines": False}
+
+
+class Fails(Silent):
+    """Breaks a run off after its first round."""
+
+    def round_done(self, entry, rounds):
+        raise OSError("the disk is full")
 
 
 class Screen:
@@ -72,6 +86,50 @@ def test_table_is_sorted_by_its_titles(screen):
     names_ = [row[0] for row in screen.send("on_cell", row=-1, column=0).rows]
     assert names_ == sorted(names_)
     assert [row[0] for row in screen.send("on_cell", row=-1, column=0).rows] == names_[::-1]
+
+
+def test_many_clusters_come_in_pages_and_are_found_by_name(screen, monkeypatch):
+    monkeypatch.setattr(model, "ROWS_A_PAGE", 2)
+    monkeypatch.setattr(table, "ROWS_A_PAGE", 2)
+    monkeypatch.setattr(table, "_SEARCHED_FROM", 4)
+    everything = [row[0] for row in screen.rows]
+    seen = []
+    for page in range(3):
+        screen.state["find"] = {"page": str(page)}
+        seen += [row[0] for row in screen.send("on_typed").rows]
+    assert seen == everything
+    assert screen.drawn["extent"]["default"] == "5 to 5 of 5 clusters"
+    pages = screen.drawn["find"]["type"]["properties"]["page"]
+    assert pages["type"]["values"] == ["0", "1", "2"]
+    screen.send("on_cell", row=0, column=0)
+    assert screen.state["cluster"] == everything[4]
+    assert screen.drawn["table"]["default"]["selectedRows"] == [0]
+
+    screen.state["find"] = {"name": " R-03", "page": "2"}
+    assert [row[0] for row in screen.send("on_typed").rows] == ["cluster-03"]
+    assert screen.drawn["extent"]["default"] == "1 to 1 of 1 found, of 5 clusters"
+    assert "page" not in screen.drawn["find"]["type"]["properties"]
+    screen.send("on_cell", row=0, column=0)
+    assert screen.state["cluster"] == "cluster-03"
+    screen.state["find"] = {"name": "nothing of the kind"}
+    assert screen.send("on_typed").rows == []
+    assert screen.drawn["extent"]["default"] == "No cluster of 5 has such a name"
+
+
+def test_few_clusters_need_no_search(screen):
+    assert "find" not in screen.drawn
+
+
+def test_what_an_interrupted_run_left_can_be_deleted_from_the_panel(make_digits, make_context):
+    dataset = make_digits(40)
+    with pytest.raises(OSError, match="disk is full"):
+        cluster(dataset, "deepcluster", "dc", observer=Fails(), **LEARNT)
+    screen = Screen(dataset, make_context).send("on_load")
+    failure = screen.drawn["failure"]["type"]["properties"]
+    assert {"why", "resume", "delete"} <= set(failure)
+    screen.send("on_delete_run")
+    prompt = screen.called("prompt_user_for_operation")[0]
+    assert (prompt["operator_uri"], prompt["params"]) == (names.DELETE_CLUSTERING_RUN, {"key": "dc"})
 
 
 def test_a_click_shows_the_cluster(screen, clustered):

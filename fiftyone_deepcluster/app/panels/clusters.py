@@ -98,7 +98,7 @@ class ClustersPanel(foo.Panel):
         row, column = int(ctx.params["row"]), int(ctx.params["column"])
         model = read_model(ctx)
         if row >= 0:
-            self._choose(ctx, model, model.clusters[row].name)
+            self._choose(ctx, model, model.shown[row].name)
         elif 0 <= column < len(SORT_KEYS):
             key = SORT_KEYS[column]
             ctx.panel.set_state({"sort": key, "flipped": key == model.sort and not model.flipped})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.dataset.runs import ClusterInfo, Run
 
 N_EXEMPLARS = 24
+ROWS_A_PAGE = 100
 SORT_KEYS = ("name", "size", "share", "cohesion", "stability")
 _SMALL_FIRST = {"name", "cohesion"}
 
@@ -32,6 +34,8 @@ class PanelModel:
         flipped: whether the order is the other way round.
         cluster: name of the chosen cluster, or None.
         typed: what stands in the inputs of the edits.
+        search: part of the names that the table shows; empty: all.
+        asked_page: of the table, from 0; it may be beyond the last.
     """
 
     dataset: fo.Dataset
@@ -42,6 +46,8 @@ class PanelModel:
     flipped: bool = False
     cluster: str | None = None
     typed: dict[str, Any] = field(default_factory=dict)
+    search: str = ""
+    asked_page: int = 0
 
     @property
     def state(self) -> LiveState | None:
@@ -78,6 +84,26 @@ class PanelModel:
         large_first = self.sort not in _SMALL_FIRST
         return sorted(infos, key=self._rank, reverse=large_first != self.flipped)
 
+    @cached_property
+    def found(self) -> list[ClusterInfo]:
+        """The clusters that are searched for, as sorted."""
+        return [info for info in self.clusters if self.search.lower() in info.name.lower()]
+
+    @property
+    def n_pages(self) -> int:
+        """Pages of the table."""
+        return max(1, math.ceil(len(self.found) / ROWS_A_PAGE))
+
+    @property
+    def page(self) -> int:
+        """The page that is shown, from 0."""
+        return min(self.asked_page, self.n_pages - 1)
+
+    @property
+    def shown(self) -> list[ClusterInfo]:
+        """The rows of the table, in their order."""
+        return self.found[self.page * ROWS_A_PAGE : (self.page + 1) * ROWS_A_PAGE]
+
     @property
     def chosen(self) -> ClusterInfo | None:
         """The chosen cluster, if it is still there."""
@@ -96,7 +122,7 @@ def read_model(ctx: foo.ExecutionContext) -> PanelModel:
     get = ctx.panel.get_state
     keys = known_keys(ctx.dataset)
     states = live.read(ctx.dataset)
-    sort = get("sort")
+    sort, find = get("sort"), get("find") or {}
     key = _shown_key(get("bar.run") or get("run"), keys, states)
     return PanelModel(
         dataset=ctx.dataset,
@@ -107,6 +133,8 @@ def read_model(ctx: foo.ExecutionContext) -> PanelModel:
         flipped=bool(get("flipped")),
         cluster=get("cluster") if get("cluster_of") == key else None,
         typed=dict(get("edits") or {}),
+        search=(find.get("name") or "").strip(),
+        asked_page=int(find.get("page") or 0),
     )
 
 

@@ -1,4 +1,7 @@
-"""The clusters as a table: a click on a row shows the cluster, a click on a title sorts."""
+"""The clusters as a table: a click on a row shows the cluster, a click on a title sorts.
+
+Many clusters come in pages, and can be searched by name.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +10,22 @@ from typing import TYPE_CHECKING
 from fiftyone.operators import types
 
 from fiftyone_deepcluster.app.panels.hooks import hook
-from fiftyone_deepcluster.app.panels.model import SORT_KEYS
+from fiftyone_deepcluster.app.panels.model import ROWS_A_PAGE, SORT_KEYS
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.app.panels.clusters import ClustersPanel
     from fiftyone_deepcluster.app.panels.model import PanelModel
     from fiftyone_deepcluster.dataset.runs import ClusterInfo
 
-MAX_ROWS = 200
+_SEARCHED_FROM = 20  # so many clusters are seen at a glance
 _TITLES = ("Cluster", "Images", "Share", "Cohesion", "Stability")
 
 
 def draw(panel: types.Object, model: PanelModel, events: ClustersPanel) -> None:
     """The table; the chosen cluster's row is marked."""
-    infos = model.clusters[:MAX_ROWS]
+    infos = model.shown
+    if len(model.clusters) > _SEARCHED_FROM:
+        _add_search(panel, model, events)
     view = types.TableView(
         on_click_cell=events.on_cell,
         componentsProps={
@@ -35,8 +40,33 @@ def draw(panel: types.Object, model: PanelModel, events: ClustersPanel) -> None:
     chosen = [number for number, info in enumerate(infos) if info.name == model.cluster]
     content = {"columns": list(SORT_KEYS), "rows": [_row(info) for info in infos], "selectedRows": chosen}
     panel.obj("table", default=content, view=view)
-    if len(model.clusters) > MAX_ROWS:
-        panel.md(f"The first {MAX_ROWS} of {len(model.clusters):,} clusters.", name="more")
+
+
+def _add_search(panel: types.Object, model: PanelModel, events: ClustersPanel) -> None:
+    """Part of a name, the page where there are several, and which clusters are shown."""
+    grid = {"grid": {"sx": {"gridTemplateColumns": "1fr 1fr"}}}
+    row = panel.h_stack("find", gap=2, align_y="end", componentsProps=grid)
+    text = types.TextFieldView(
+        placeholder="Find a cluster by its name",
+        componentsProps={"field": {"inputProps": {"data-cy": "deepcluster-find"}}},
+    )
+    row.str("name", view=text, on_change=events.on_typed)
+    if model.n_pages > 1:
+        pages = types.DropdownView(componentsProps=hook("page", "select"))
+        for page in range(model.n_pages):
+            pages.add_choice(str(page), label=f"Page {page + 1} of {model.n_pages}")
+        row.enum("page", pages.values(), default=str(model.page), view=pages, on_change=events.on_typed)
+    panel.md(_extent(model), name="extent", componentsProps=hook("extent"))
+
+
+def _extent(model: PanelModel) -> str:
+    of = f"of {len(model.clusters):,} clusters"
+    if model.search:
+        of = f"of {len(model.found):,} found, {of}"
+    first = model.page * ROWS_A_PAGE
+    if not model.shown:
+        return f"No cluster of {len(model.clusters):,} has such a name"
+    return f"{first + 1:,} to {first + len(model.shown):,} {of}"
 
 
 def _row(info: ClusterInfo) -> list[str]:
