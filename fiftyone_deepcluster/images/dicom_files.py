@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias, Union
 
 from fiftyone_deepcluster.errors import ImagesError
 from fiftyone_deepcluster.images.dicom import is_dicom
+from fiftyone_deepcluster.images.dicom_header import raw_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -96,15 +97,16 @@ def _listed(directory: Path, found: Found) -> list[Path]:
 
     try:
         records = pydicom.dcmread(directory, force=True, specific_tags=["DirectoryRecordSequence"])
-        entries = [record.get("ReferencedFileID") for record in records.get("DirectoryRecordSequence") or ()]
+        entries = [
+            raw_texts(record, "ReferencedFileID") for record in records.get("DirectoryRecordSequence") or ()
+        ]
     except Exception as error:
         # Damaged files raise anything.
         found.skipped[str(directory)] = f"the DICOMDIR cannot be read ({type(error).__name__})"
         return []
     folder = directory.parent
     files = []
-    for entry in filter(None, entries):
-        parts = [entry] if isinstance(entry, str) else [str(part) for part in entry]
+    for parts in filter(None, entries):
         file = folder.joinpath(*parts)
         if not file.exists():
             # Disks copied by other systems have the names in small letters.

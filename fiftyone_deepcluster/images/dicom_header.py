@@ -8,6 +8,9 @@ are dates, times, UIDs, age, sex, device numbers and places. A coded string is t
 like one (PS3.5, CS: 16 letters, digits, spaces and underscores at most), as text ends up in those as
 well.
 
+Ids and coded values are taken as the bytes that stand in the file: pydicom, asked for the value of an
+element that breaks a rule, writes that value into the log.
+
 Who is who is needed all the same, so that images of one patient can be kept together: patient, study
 and series are given as keyed hashes (HMAC-SHA256). Without the key, even a guessed patient number cannot
 be compared.
@@ -40,6 +43,8 @@ SAFE_KEYWORDS = (
 _CODED = re.compile(r"[A-Z0-9_ .-]{1,16}")
 _WHOLE = ("IS", "US", "SS", "UL", "SL", "UV", "SV")
 _DECIMAL = ("DS", "FL", "FD")
+# Kinds whose bytes are plain ASCII
+_PLAIN = ("CS", "DS", "IS")
 _TEXT = (
     "CS", "LO", "SH", "PN", "UI", "DA", "TM", "DT", "AS", "ST", "LT", "UT", "UC", "AE", "UR",
 )  # fmt: skip
@@ -111,54 +116,71 @@ def read_header(path: str, keywords: tuple[str, ...], key: bytes) -> Header:
         path, stop_before_pixels=True, force=True, specific_tags=[*keywords, *_GROUPING, *_NEEDED]
     )
     values = {keyword: _value(found, keyword) for keyword in keywords if keyword in found}
-    patient = _text(found, "PatientID")
-    issuer = _text(found, "IssuerOfPatientID")
+    patient, issuer = raw_bytes(found, "PatientID"), raw_bytes(found, "IssuerOfPatientID")
     image = "Rows" in found and "Columns" in found
+    frames = raw_texts(found, "NumberOfFrames")
     return Header(
         values={keyword: value for keyword, value in values.items() if value is not None},
-        patient=keyed_hash(key, "patient", f"{issuer}\0{patient}") if patient else None,
+        patient=keyed_hash(key, "patient", issuer + b"\0" + patient) if patient else None,
         study=_hashed(found, "StudyInstanceUID", key),
         series=_hashed(found, "SeriesInstanceUID", key),
-        frames=max(1, int(found.get("NumberOfFrames") or 1)) if image else 0,
-        grey=_text(found, "PhotometricInterpretation").startswith("MONOCHROME"),
+        frames=max(1, int(float(frames[0])) if frames else 1) if image else 0,
+        grey="".join(raw_texts(found, "PhotometricInterpretation")).startswith("MONOCHROME"),
     )
 
 
-def keyed_hash(key: bytes, what: str, value: str) -> str:
+def keyed_hash(key: bytes, what: str, value: bytes) -> str:
     """HMAC-SHA256 of a value, cut to 20 hexadecimal digits; ``what`` keeps kinds of values apart."""
-    return hmac.new(key, f"{what}\0{value}".encode(), hashlib.sha256).hexdigest()[:_DIGITS]
+    return hmac.new(key, what.encode() + b"\0" + value, hashlib.sha256).hexdigest()[:_DIGITS]
+
+
+def raw_bytes(found: Any, keyword: str) -> bytes:
+    """The value of a text element as it stands in the file, without padding; empty where there is none."""
+    element = found.get_item(keyword) if keyword in found else None
+    value = getattr(element, "value", None)
+    if value is None:
+        return b""
+    raw = value if isinstance(value, bytes) else str(value).encode()
+    return raw.strip(b" \0")
+
+
+def raw_texts(found: Any, keyword: str) -> list[str]:
+    """The values of a text element as they stand in the file, without padding and empty ones."""
+    parts = raw_bytes(found, keyword).decode("utf-8", "surrogateescape").split("\\")
+    return [part.strip() for part in parts if part.strip()]
 
 
 def _hashed(found: Any, keyword: str, key: bytes) -> str | None:
-    uid = _text(found, keyword)
+    uid = raw_bytes(found, keyword)
     return keyed_hash(key, keyword, uid) if uid else None
-
-
-def _text(found: Any, keyword: str) -> str:
-    return str(found.get(keyword) or "").strip()
 
 
 def _value(found: Any, keyword: str) -> Value | None:
     """The value of an element as its kind wants it; None where it is empty or does not conform."""
     from pydicom.datadict import dictionary_VR
-    from pydicom.multival import MultiValue
 
-    kind, coded = field_kind(keyword), dictionary_VR(keyword) == "CS"
+    representation, kind = dictionary_VR(keyword), field_kind(keyword)
     try:
-        raw = found[keyword].value
-        many: list[Any] = list(raw) if isinstance(raw, MultiValue | list | tuple) else [raw]
-        many = [item for item in many if item is not None and str(item).strip()]
-        if not many:
+        many = raw_texts(found, keyword) if representation in _PLAIN else _decoded(found, keyword)
+        if not many or (representation == "CS" and not all(map(_is_coded, many))):
             return None
         if kind is str:
-            text = [str(item).strip() for item in many]
-            return "\\".join(text) if not coded or all(map(_is_coded, text)) else None
+            return "\\".join(str(item).strip() for item in many)
         if kind is list:
             return [float(item) for item in many]
-        return kind(many[0])  # type: ignore[no-any-return]
+        return int(float(many[0])) if kind is int else float(many[0])
     except (ValueError, TypeError, OverflowError, NotImplementedError):
         # Elements that break the rules of their own kind are common in the wild.
         return None
+
+
+def _decoded(found: Any, keyword: str) -> list[Any]:
+    """The values of an element as pydicom gives them."""
+    from pydicom.multival import MultiValue
+
+    raw = found[keyword].value
+    many = list(raw) if isinstance(raw, MultiValue | list | tuple) else [raw]
+    return [item for item in many if item is not None and str(item).strip()]
 
 
 def _is_coded(text: str) -> bool:
