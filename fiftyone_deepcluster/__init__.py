@@ -22,6 +22,8 @@ _WHERE = {
     "delete_run": "fiftyone_deepcluster.dataset.runs",
     "rename_run": "fiftyone_deepcluster.dataset.runs",
     "Run": "fiftyone_deepcluster.dataset.runs",
+    "key_words": "fiftyone_deepcluster.dataset.categories",
+    "build_tree": "fiftyone_deepcluster.dataset.categories",
     "review": "fiftyone_deepcluster.dataset.review",
     "probe": "fiftyone_deepcluster.dataset.insight",
     "list_layers": "fiftyone_deepcluster.dataset.insight",

@@ -17,6 +17,8 @@ from fiftyone_deepcluster.errors import InputError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from fiftyone_deepcluster.corpus import Corpus
+
 _DAMPINGS = (0.5, 0.7, 0.9)
 _LEVELS = 32
 
@@ -43,22 +45,46 @@ class CategoryTree:
         ]
 
 
-def confusion_of(probabilities: NDArray[np.floating], labels: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Mean softmax of each cluster's images: the sums of equation 5, before they are averaged.
+def class_mass(corpus: Corpus, labels: NDArray[np.int64], n_clusters: int) -> NDArray[np.float64]:
+    """Softmax scores of the network's classes, summed over the images of each cluster: one streamed pass.
 
     Args:
-        probabilities: (N, K) softmax of the network.
-        labels: (N,) cluster of each image, in 0..K-1; -1 is left out.
+        corpus: images, and a network with a head of J classes.
+        labels: (N,) cluster of each image, 0..K-1; -1 is left out.
+        n_clusters: K.
+
+    Returns:
+        (K, J) float64.
+    """
+    import torch
+
+    corpus.network.eval()
+    corpus.observer.phase("predict", len(corpus))
+    mass = np.zeros((n_clusters, corpus.network.n_outputs))
+    with torch.inference_mode():
+        for batch in corpus.plain_batches(np.flatnonzero(labels >= 0)):
+            with corpus.compute.autocast():
+                logits = corpus.network(batch.images).logits
+            np.add.at(mass, labels[batch.rows.numpy()], logits.double().softmax(dim=1).cpu().numpy())
+    return mass
+
+
+def by_cluster(mass: NDArray[np.float64], sizes: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Mean softmax of each cluster's images for each cluster: the sums of equation 5, before they are averaged.
+
+    The network was taught the classes of its last round, which at convergence are the clusters. Each class counts
+    for the cluster whose images give it most of its mass, so a network with more classes than clusters, or clusters
+    that a person merged, will do.
+
+    Args:
+        mass: (K, J) from ``class_mass``.
+        sizes: (K,) images of each cluster.
 
     Returns:
         (K, K) float64; row i is the mean over the images of cluster i, zeros for an empty one.
     """
-    n_clusters = probabilities.shape[1]
-    known = labels >= 0
-    sums = np.zeros((n_clusters, n_clusters))
-    np.add.at(sums, labels[known], probabilities[known])
-    sizes = np.bincount(labels[known], minlength=n_clusters)
-    return np.asarray(sums / np.maximum(sizes, 1)[:, None])
+    owner = np.eye(len(mass))[mass.argmax(axis=0)]
+    return np.asarray(mass @ owner / np.maximum(sizes, 1)[:, None])
 
 
 def affinity_of(
@@ -88,7 +114,7 @@ def category_tree(confusion: NDArray[np.float64], sizes: NDArray[np.int64], seed
     at 0.5 and grows where the messages do not settle.
 
     Args:
-        confusion: (K, K) mean softmax of each cluster's images, from ``confusion_of``; evaluated once.
+        confusion: (K, K) mean softmax of each cluster's images, from ``by_cluster``; evaluated once.
         sizes: (K,) images of each cluster.
         seed: of the tiny noise that breaks ties.
 

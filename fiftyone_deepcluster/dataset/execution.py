@@ -21,6 +21,7 @@ from fiftyone_deepcluster.dataset.writing import columns, write
 from fiftyone_deepcluster.errors import CancelledError, RunExistsError
 from fiftyone_deepcluster.observer import Fanout
 from fiftyone_deepcluster.record import StopReason
+from fiftyone_deepcluster.types import Known
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,6 +54,7 @@ class Plan:
         folder: with the checkpoint to go on from; None for a run from the start.
         observers: told of progress, beside the live state.
         compute_brain: whether to make the brain runs.
+        known: groups and first labels read from the dataset.
     """
 
     source: Source
@@ -67,6 +69,7 @@ class Plan:
     folder: Path | None = None
     observers: tuple[Observer, ...] = ()
     compute_brain: bool = True
+    known: Known = field(default_factory=Known)
 
     @property
     def dataset(self) -> fo.Dataset:
@@ -201,6 +204,7 @@ def _fit(plan: Plan, folder: Path, observer: Observer) -> FitResult:
         observer=observer,
         run_dir=folder,
         features=features,
+        known=plan.known,
     )
     return replace(result, errors={**result.errors, **missing})
 

@@ -15,6 +15,7 @@ field               type            meaning
 ``dc_stability``    float           share of its final cluster-mates kept over the last rounds
 ``dc_loss``         float           last loss
 ``dc_error``        string          only on images that could not be read: why
+``dc_category``     list of strings groups of like clusters that it belongs to, widest first (``build_tree``)
 =================== =============== ====================================================================
 
 For patches the same values lie on the objects, as plain attributes of each Detection: ``dc`` (the label,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 # What lies inside the Classification, and what beside it; in the order of the sidebar
 IN_LABEL = ("label", "confidence", "cluster", "distance", "margin")
-BESIDE = ("embedding", "round_labels", "round_losses", "changes", "stability", "loss", "error")
+BESIDE = ("embedding", "round_labels", "round_losses", "changes", "stability", "loss", "error", "category")
 
 _MEANINGS = {
     "label": "Cluster, or the name a person gave it",
@@ -49,6 +50,7 @@ _MEANINGS = {
     "stability": "Share of its final cluster-mates kept over the last rounds",
     "loss": "Last training loss",
     "error": "Why the image could not be read",
+    "category": "Groups of like clusters that the image belongs to, widest first",
 }
 
 
@@ -172,8 +174,10 @@ def declare(dataset: fo.Dataset, names: FieldNames) -> None:
             )
         for name, meaning in _MEANINGS.items():
             if names.patches_field is not None or name not in ("label", "confidence"):
+                kind = _kind(name)
+                inner = {"subfield": fo.StringField} if kind is fo.ListField else {}
                 dataset.add_sample_field(
-                    names.path(name), _kind(name), description=meaning, info={_MARK: name}
+                    names.path(name), kind, description=meaning, info={_MARK: name}, **inner
                 )
         dataset.create_index(names.path("label"))
     except BaseException:
@@ -225,6 +229,8 @@ def _kind(name: str) -> type[fo.Field]:
         return fo.VectorField  # type: ignore[no-any-return]
     if name in ("cluster", "changes"):
         return fo.IntField  # type: ignore[no-any-return]
+    if name == "category":
+        return fo.ListField  # type: ignore[no-any-return]
     if name in ("label", "error"):
         return fo.StringField  # type: ignore[no-any-return]
     return fo.FloatField  # type: ignore[no-any-return]

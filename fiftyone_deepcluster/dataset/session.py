@@ -10,9 +10,17 @@ from fiftyone_deepcluster.dataset.assigning import assign_to
 from fiftyone_deepcluster.dataset.editlog import EditLog
 from fiftyone_deepcluster.dataset.execution import Plan, execute
 from fiftyone_deepcluster.dataset.fields import check_key
+from fiftyone_deepcluster.dataset.known import read_known
 from fiftyone_deepcluster.dataset.remains import find_interrupted
 from fiftyone_deepcluster.dataset.runs import list_runs, load_run
-from fiftyone_deepcluster.dataset.source import Source, collect, flat, read_truth, root_dataset
+from fiftyone_deepcluster.dataset.source import (
+    Source,
+    collect,
+    flat,
+    media_field_of,
+    read_truth,
+    root_dataset,
+)
 from fiftyone_deepcluster.dataset.vectors import check_given, model_name, stored_vectors
 from fiftyone_deepcluster.errors import (
     CheckpointError,
@@ -42,6 +50,7 @@ def cluster(
     overwrite: bool = False,
     truth_field: str | None = None,
     patches_field: str | None = None,
+    media_field: str | None = None,
     embeddings_field: str | None = None,
     model: Any = None,
     half_precision: bool = False,
@@ -63,6 +72,8 @@ def cluster(
             fitting the new run fails.
         truth_field: known classes, measured in the record and never used.
         patches_field: a Detections field whose objects are the images.
+        media_field: a field with the files to read; by default the DICOM originals of samples that
+            ``add_dicom`` made, and ``filepath`` of all others. ``"filepath"``: the pictures that the App shows.
         embeddings_field: vectors to cluster in place of a network's, for ``frozen``.
         model: a FiftyOne model or the name of one in its zoo, for ``frozen``.
         half_precision: store embeddings as float16.
@@ -83,7 +94,7 @@ def cluster(
     chosen = parse_options(method, options)
     check_key(key)
     check_given(chosen.name, embeddings_field, model)
-    source = collect(samples, patches_field)
+    source = collect(samples, patches_field, media_field)
     if not overwrite and key in stored.keys(source.dataset):
         raise RunExistsError(
             f"{source.dataset.name!r} already has a run {key!r}; choose another key, or overwrite=True to "
@@ -91,6 +102,7 @@ def cluster(
         )
     settings: dict[str, object] = {
         "truth_field": truth_field,
+        "media_field": media_field,
         "embeddings_field": embeddings_field,
         "model": model_name(model),
         "half_precision": half_precision,
@@ -177,7 +189,7 @@ def assign(
             f"run {key!r} clustered vectors that were given to it, so it has no network to apply to new "
             "images; cluster all images together"
         )
-    source = collect(new_samples, patches_field)
+    source = collect(new_samples, patches_field, media_field_of(run.settings))
     return assign_to(source, run, observer)
 
 
@@ -187,7 +199,7 @@ def _plan(source: Source, key: str, options: Options, header: stored.Header) -> 
         raise OptionsError(
             f"n_clusters={options.n_clusters} is more than the {len(source)} images; lower it or add images"
         )
-    plan = Plan(source, key, options, header)
+    plan = Plan(source, key, options, header, known=read_known(source, options))
     truth_field, field = header.settings["truth_field"], header.settings["embeddings_field"]
     if isinstance(truth_field, str):
         plan = replace(plan, truth=read_truth(source, truth_field))
@@ -243,8 +255,10 @@ def _select(dataset: fo.Dataset, job: stored.Job) -> Source:
     field = job.header.patches_field
     everything = flat(dataset) if field is None else flat(dataset).to_patches(field)
     if everything.values("id") == job.ids:
-        return collect(everything)
-    source = collect(everything.select(job.ids, ordered=True))
+        return collect(everything, media_field=media_field_of(job.header.settings))
+    source = collect(
+        everything.select(job.ids, ordered=True), media_field=media_field_of(job.header.settings)
+    )
     if len(source) < len(job.ids):
         raise RunError(
             f"{len(job.ids) - len(source)} of the run's {len(job.ids)} images were deleted from "

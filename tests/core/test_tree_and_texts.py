@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fiftyone_deepcluster.analysis.texts import key_words, topics
-from fiftyone_deepcluster.analysis.tree import affinity_of, category_tree, confusion_of
+from fiftyone_deepcluster.analysis.tree import affinity_of, by_cluster, category_tree
 from fiftyone_deepcluster.errors import InputError
 
 
@@ -16,6 +16,13 @@ def _softmax(rng, labels, n_clusters, near):
     logits[np.arange(len(labels)), labels] += 4
     logits[near[labels][:, None] == near[None, :]] += 3
     return np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+
+
+def confusion_of(probabilities, labels):
+    """Classes that are the clusters, so that nothing is gathered."""
+    n = probabilities.shape[1]
+    mass = np.stack([probabilities[labels == cluster].sum(axis=0) for cluster in range(n)])
+    return by_cluster(mass, np.bincount(labels, minlength=n))
 
 
 @pytest.fixture
@@ -38,6 +45,12 @@ def test_affinity_is_equation_5_by_a_slow_loop(scores):
             expected = (sum(of_i) / len(of_i) + sum(of_j) / len(of_j)) / 2
             assert found[i, j] == pytest.approx(expected, abs=1e-12)
     assert np.array_equal(found, found.T)
+
+
+def test_a_class_counts_for_the_cluster_that_it_goes_to_most():
+    mass = np.array([[8.0, 1.0, 3.0], [0.0, 5.0, 1.0]])
+
+    assert by_cluster(mass, np.array([12, 6])).tolist() == [[11 / 12, 1 / 12], [1 / 6, 5 / 6]]
 
 
 def test_merged_affinity_is_equation_7_by_a_slow_loop(scores):

@@ -1,0 +1,93 @@
+"""LDPO on a dataset with reports and patients: first labels, key words, the tree's paths on the samples."""
+
+from __future__ import annotations
+
+import pytest
+
+import fiftyone_deepcluster as fdc
+from fiftyone_deepcluster.errors import InputError, OptionsError, RunError
+
+QUICK = {"rounds": 1, "min_steps": 10, "baselines": False, "image_size": 16}
+WORDS = ["ulna", "tibia", "femur", "skull", "spine", "wrist", "ankle", "elbow", "pelvis", "clavicle"]
+
+
+@pytest.fixture
+def reports(make_digits):
+    """200 digits, each with a report that names it, and a patient of three images."""
+    dataset = make_digits(200)
+    digits = dataset.values("ground_truth.label")
+    dataset.set_values(
+        "report", [f"The scan of digit {WORDS[int(d)]}, {WORDS[int(d)]} loops." for d in digits]
+    )
+    dataset.set_values("patient", [f"p{i // 3}" for i in range(200)])
+    return dataset
+
+
+def test_ldpo_starts_from_topics_and_leaves_words_and_a_tree(reports):
+    options = fdc.LDPO(
+        n_clusters=8, initial="topics", n_topics=10, text_field="report", group_field="patient", **QUICK
+    )
+    run = fdc.cluster(reports, options, "ld", progress=False, compute_brain=False)
+
+    assert {"test_top1", "test_top5", "validation_top1"} <= set(run.rounds[-1].scores)
+    words = fdc.key_words(reports, "ld")
+    assert sorted(words) == run.names()
+    found = {word.word for some in words.values() for word in some}
+    assert found <= set(WORDS), "scan, digit and loops are in every cluster, the is a stop word"
+    for name, some in words.items():
+        inside = reports.match({"ld.label": name}).count_values("ground_truth.label")
+        counts = {WORDS[int(digit)]: 2 * count for digit, count in inside.items()}
+        assert {word.word: word.count for word in some} == {w: c for w, c in counts.items() if w in found}
+
+    nodes = fdc.build_tree(reports, "ld")
+    leaves = {node.name: node for node in nodes if node.leaf}
+    assert {name: node.size for name, node in leaves.items()} == reports.count_values("ld.label")
+    groups = {node.name: node for node in nodes if not node.leaf}
+    for sample in reports.select_fields(["ld", "ld_category"]):
+        parent = leaves[sample.ld.label].parent
+        assert (sample.ld_category or [""])[-1] == parent
+    for name, node in groups.items():
+        inside = reports.match({"ld_category": name})
+        assert len(inside) == node.size
+        assert set(inside.distinct("ld.label")) == set(node.clusters)
+
+    fdc.delete_run(reports, "ld")
+    assert not [field for field in reports.get_field_schema() if field.startswith("ld")]
+
+
+def test_first_labels_come_from_a_field_and_a_patient_is_never_parted(reports):
+    run = fdc.cluster(
+        reports, "ldpo", "ld", initial="labels", initial_field="ground_truth", group_field="patient", n_clusters=10,
+        progress=False, compute_brain=False, **QUICK,
+    )  # fmt: skip
+
+    assert run.stop_reason == fdc.StopReason.ROUNDS_DONE
+    assert run.record.rounds[0].scores["pseudo_clusters"] == 10
+
+
+def test_topics_and_labels_need_their_field_before_any_work(reports):
+    for values, message in (
+        ({"initial": "topics"}, "needs text_field"),
+        ({"initial": "labels"}, "needs initial_field"),
+    ):
+        with pytest.raises(OptionsError, match=message):
+            fdc.cluster(reports, "ldpo", "ld", progress=False, **values)
+    with pytest.raises(InputError, match="group_field='nobody' is no field"):
+        fdc.cluster(reports, "ldpo", "ld", group_field="nobody", progress=False)
+    import fiftyone as fo
+
+    reports.add_sample_field("empty", fo.StringField)
+    with pytest.raises(InputError, match="holds no text"):
+        fdc.cluster(reports, "ldpo", "ld", initial="topics", text_field="empty", progress=False)
+    assert fdc.list_runs(reports) == []
+    assert "ld" not in reports.get_field_schema()
+
+
+def test_a_tree_needs_a_softmax_layer_and_words_a_field(reports):
+    fdc.cluster(reports, fdc.Frozen(n_clusters=3, baselines=False), "fr", progress=False, compute_brain=False)
+
+    with pytest.raises(RunError, match="no softmax layer"):
+        fdc.build_tree(reports, "fr")
+    with pytest.raises(InputError, match="names no text_field"):
+        fdc.key_words(reports, "fr")
+    assert len(fdc.key_words(reports, "fr", "report", n_words=2)) == 3
