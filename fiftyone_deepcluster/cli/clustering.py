@@ -84,8 +84,9 @@ def find_samples(name: str, view: str | None = None) -> fo.Dataset | fo.DatasetV
     if view is None:
         return dataset
     if view not in dataset.list_saved_views():
-        known = ", ".join(dataset.list_saved_views()) or "none"
-        raise InputError(f"dataset {dataset.name!r} has no saved view {view!r}; it has: {known}")
+        views = dataset.list_saved_views()
+        known = f"it has: {', '.join(views)}" if views else "none is saved yet: dataset.save_view(name, view)"
+        raise InputError(f"dataset {dataset.name!r} has no saved view {view!r}; {known}")
     return dataset.load_saved_view(view)
 
 

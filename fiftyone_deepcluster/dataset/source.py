@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 DICOM_PATH, DICOM_FRAME = "dicom_path", "dicom_frame"
 """Fields of the original that a sample's picture was made from: its file, and which image of it."""
 
+NO_CLASSES = ("id", "filepath", "mask_path")
+"""Fields of every dataset that hold text and no class."""
 _DICOM_SUFFIXES = (".dcm", ".dicom")
 _PICTURES = "filepath"
 
@@ -105,10 +107,10 @@ def check_patches_field(samples: fo.core.collections.SampleCollection, field: st
 
     known = list(samples.get_field_schema(embedded_doc_type=fo.Detections))
     if field not in known:
-        raise InputError(
-            f"patches_field={field!r} is no Detections field of {samples.name!r}; "
-            f"choose one of: {', '.join(known) or 'there is none'}"
-        )
+        choice = f"choose one of: {', '.join(known)}" if known else (
+            "it has none, so leave patches_field empty to cluster whole images"
+        )  # fmt: skip
+        raise InputError(f"patches_field={field!r} is no Detections field of {samples.name!r}; {choice}")
 
 
 def read_truth(source: Source, truth_field: str, option: str = "truth_field") -> list[object | None]:
@@ -132,7 +134,7 @@ def read_truth(source: Source, truth_field: str, option: str = "truth_field") ->
     # a field of the whole images: the patches view does not carry it
     field = source.dataset.get_field(truth_field)
     if field is None:
-        raise InputError(_missing(option, truth_field, source))
+        raise InputError(_no_class_field(option, truth_field, source))
     path = _label_path(truth_field, field, option)
     ids, values = flat(source.dataset).values(["id", path])
     known = dict(zip(ids, values, strict=True))
@@ -151,7 +153,7 @@ def read_embeddings(source: Source, field: str) -> list[NDArray[np.float32] | No
     path = field if source.patches_field is None else f"{source.patches_field}.{field}"
     kind = source.samples.get_field(path)
     if kind is None:
-        raise InputError(_missing("embeddings_field", field, source))
+        raise InputError(_no_vector_field(field, source))
     if not isinstance(kind, fo.VectorField | fo.ArrayField | fo.ListField):
         raise InputError(f"embeddings_field={field!r} is a {type(kind).__name__}; a VectorField is needed")
     vectors = [None if value is None else np.asarray(value, np.float32) for value in read(source, path)]
@@ -245,10 +247,11 @@ def _check_media(samples: fo.core.collections.SampleCollection) -> None:
         raise ImagesError("the view is grouped by a field; give the view without group_by(...)")
     if kind == "group":
         slices = image_slices(samples._root_dataset)
+        if not slices:
+            raise ImagesError(f"no slice of the grouped dataset {samples.name!r} holds images; add one")
         raise ImagesError(
             f"{samples.name!r} is a grouped dataset; say which slices to cluster: "
-            f"samples.select_group_slices({(slices[0] if slices else '...')!r}), with one or more of "
-            f"{', '.join(slices) or 'its image slices (it has none)'}"
+            f"samples.select_group_slices({slices[0]!r}), with one or more of {', '.join(slices)}"
         )
     if samples._is_frames or samples._is_clips:
         raise ImagesError(
@@ -290,7 +293,7 @@ def _truth_path(source: Source, truth_field: str, option: str) -> str | None:
     if patches is None:
         field = samples.get_field(truth_field)
         if field is None:
-            raise InputError(_missing(option, truth_field, source))
+            raise InputError(_no_class_field(option, truth_field, source))
         return _label_path(truth_field, field, option)
     if truth_field in (patches, f"{patches}.detections"):
         return f"{patches}.label"
@@ -307,11 +310,34 @@ def _label_path(path: str, field: fo.Field, option: str) -> str:
     if isinstance(field, fo.StringField | fo.IntField | fo.BooleanField):
         return path
     kind = getattr(field, "document_type", type(field)).__name__
-    raise InputError(
-        f"{option}={path!r} is a {kind}; a Classification, string, integer or boolean is needed"
-    )
+    raise InputError(f"{option}={path!r} is a {kind}; a Classification, string, integer or boolean is needed")
 
 
-def _missing(option: str, name: str, source: Source) -> str:
-    known = [field for field in source.samples.get_field_schema() if not field.startswith("_")]
-    return f"{option}={name!r} is no field of {source.dataset.name!r}; it has: {', '.join(known)}"
+def _no_class_field(option: str, name: str, source: Source) -> str:
+    """What to say where a field of classes is asked for that is not there."""
+    import fiftyone as fo
+
+    schema = source.dataset.get_field_schema
+    known = [
+        *schema(embedded_doc_type=fo.Classification),
+        *schema(ftype=[fo.StringField, fo.IntField, fo.BooleanField]),
+    ]
+    known = [field for field in known if field not in NO_CLASSES]
+    there = f"those that can hold classes: {', '.join(known)}" if known else (
+        f"none of its fields can hold classes, so leave {option} empty"
+    )  # fmt: skip
+    return f"{option}={name!r} is no field of {source.dataset.name!r}; {there}"
+
+
+def _no_vector_field(name: str, source: Source) -> str:
+    """What to say where a field of vectors is asked for that is not there."""
+    import fiftyone as fo
+
+    prefix = "" if source.patches_field is None else f"{source.patches_field}.detections."
+    paths = source.dataset.get_field_schema(ftype=[fo.VectorField, fo.ArrayField], flat=True)
+    known = [path.removeprefix(prefix) for path in paths if path.startswith(prefix)]
+    known = [name for name in known if "." not in name]  # a label's own vectors are no embeddings
+    there = f"those that hold vectors: {', '.join(known)}" if known else (
+        f"it has none with vectors: compute_embeddings(..., embeddings_field={name!r}) of FiftyOne makes one"
+    )  # fmt: skip
+    return f"embeddings_field={name!r} is no field of {source.dataset.name!r}; {there}"

@@ -18,13 +18,16 @@ from fiftyone_deepcluster.app.operators import (
     MergeClusters,
     RenameCluster,
     RenameClusteringRun,
+    ResumeClustering,
     ShowClusteringRun,
     UndoEdit,
 )
-from fiftyone_deepcluster.dataset import live
+from fiftyone_deepcluster.dataset import live, stored
 from fiftyone_deepcluster.dataset.review import review
 from fiftyone_deepcluster.dataset.runs import list_runs, load_run
+from fiftyone_deepcluster.dataset.session import cluster
 from fiftyone_deepcluster.errors import DeepClusterError
+from fiftyone_deepcluster.observer import Silent
 
 FROZEN = {"name": "frozen", "n_clusters": 4, "baselines": False}
 
@@ -192,6 +195,108 @@ def test_delete_says_what_goes_and_wants_to_be_sure(make_context, clustered):
 def test_forms_say_so_where_there_is_no_run(make_context, digits_dataset, operator):
     inputs = inputs_of(operator(), make_context(digits_dataset))
     assert "No clustering run" in inputs.get_property("nothing").view.label
+
+
+@pytest.fixture
+def broken(plugin, make_digits):
+    """40 digits with a run that failed after its first of two rounds."""
+
+    class Fails(Silent):
+        def round_done(self, entry, rounds):
+            raise OSError("the disk is full")
+
+    dataset = make_digits(40)
+    with pytest.raises(OSError, match="disk is full"):
+        cluster(
+            dataset, "deepcluster", "dc", observer=Fails(), n_clusters=4, rounds=2, image_size=16, min_steps=1,
+            progress=False, compute_brain=False, baselines=False,
+        )  # fmt: skip
+    return dataset
+
+
+def test_an_interrupted_run_is_listed_and_can_be_deleted(make_context, broken):
+    result = foo.execute_operator(names.LIST_CLUSTERING_RUNS, {"dataset": broken})
+    row = result.result["runs"][0]
+    assert (row["key"], row["method"], row["rounds"]) == ("dc", "deepcluster", "1 of 2")
+    assert row["stopped"] == "interrupted, resume goes on"
+    inputs = inputs_of(DeleteClusteringRun(), make_context(broken, {"key": "dc"}))
+    assert "checkpoint of 1 rounds" in inputs.get_property("what").view.description
+    assert "nothing" in inputs_of(ShowClusteringRun(), make_context(broken)).properties
+    foo.execute_operator(
+        names.DELETE_CLUSTERING_RUN, {"dataset": broken}, params={"key": "dc", "confirm": True}
+    )
+    assert list_runs(broken) == []
+    assert not stored.dataset_dir(broken).exists()
+
+
+def test_the_form_knows_an_interrupted_run(make_context, broken):
+    assert inputs_of(ClusterImages(), make_context(broken)).get_property("key").default == "dc2"
+    inputs = inputs_of(ClusterImages(), make_context(broken, {"key": "dc"}))
+    assert not inputs.get_property("key").invalid
+    notice = inputs.get_property("left").view
+    assert "interrupted" in notice.label
+    assert "after 1 of 2 rounds" in notice.description
+    assert inputs_of(ResumeClustering(), make_context(broken)).get_property("key").type.values == ["dc"]
+    steps = ResumeClustering().execute(make_context(broken, {"key": "dc"}))
+    assert [step.body.params["progress"] for step in steps if "progress" in step.body.params][-1] == 1.0
+    assert len(load_run(broken, "dc").rounds) == 2
+
+
+def test_patches_view_as_the_app_sends_it(make_context, make_digits):
+    """The grid shows patches: the target is the view, and every object gets its own cluster."""
+    import fiftyone as fo
+
+    dataset = make_digits(30, persistent=True)
+    for sample in dataset.iter_samples(autosave=True):
+        boxes = [[0, 0, 0.5, 1], [0.5, 0, 0.5, 1]]
+        objects = [fo.Detection(label=f"half{i}", bounding_box=box) for i, box in enumerate(boxes)]
+        sample["objects"] = fo.Detections(detections=objects)
+    view = dataset[:20].to_patches("objects")
+    params = {"method": FROZEN, "key": "dc", "compute_brain": False, "view_target": "CURRENT_VIEW"}
+    ctx = make_context(dataset, params, view=view._serialize())
+    assert not inputs_of(ClusterImages(), ctx).get_property("key").invalid
+    for _ in ClusterImages().execute(ctx):
+        pass
+    dataset.reload()
+    assert dataset.count("objects.detections.dc") == 40
+    assert "dc" not in dataset.get_field_schema()
+    assert dataset[20:].count("objects.detections.dc") == 0
+    assert requests_of(ctx)["set_active_fields"]["fields"] == ["objects"]
+    shown = make_context(dataset, {"key": "dc"}, view=view._serialize())
+    ShowClusteringRun().execute(shown)
+    stages = requests_of(shown)["set_view"]["view"]
+    assert any("ToPatches" in stage["_cls"] for stage in stages)
+
+
+def test_a_group_slice_as_the_app_sends_it(make_context, digits_dir):
+    """A grouped dataset, of which the grid shows one slice."""
+    import fiftyone as fo
+
+    files = sorted(digits_dir.iterdir())[:40]
+    dataset = fo.Dataset()
+    dataset.add_group_field("group", default="left")
+    samples = []
+    for left, right in zip(files[::2], files[1::2], strict=True):
+        group = fo.Group()
+        samples.append(fo.Sample(filepath=str(left), group=group.element("left")))
+        samples.append(fo.Sample(filepath=str(right), group=group.element("right")))
+    dataset.add_samples(samples, progress=False)
+    params = {"method": FROZEN, "key": "dc", "compute_brain": False}
+    ctx = make_context(dataset, params, group_slice="right")
+    place = inputs_of(ClusterImages(), ctx).get_property("group_slice")
+    assert (place.type.values, place.default) == (["left", "right"], "right")
+    for _ in ClusterImages().execute(ctx):
+        pass
+    dataset.reload()
+    assert dataset.select_group_slices("right").count("dc.label") == 20
+    assert dataset.select_group_slices("left").count("dc.label") == 0
+    ctx = make_context(dataset, {**params, "key": "other", "group_slice": "left"}, group_slice="right")
+    for _ in ClusterImages().execute(ctx):
+        pass
+    dataset.reload()
+    assert dataset.select_group_slices("left").count("other.label") == 20
+    assert dataset.select_group_slices("right").count("other.label") == 0
+    dataset.delete()
 
 
 def test_cancel_where_nothing_runs(plugin, clustered):

@@ -131,6 +131,7 @@ def test_new_field_is_made_once_and_grows(dataset):
         (lambda r: r.label_cluster("cluster-01", "a b", "x"), "identifier"),
         (lambda r: r.label_cluster("cluster-01", "mine", ""), "label is empty"),
         (lambda r: r.undo(0), "1 or more"),
+        (lambda r: r.merge("cluster-01", "x"), "clusters='cluster-01' is one name; give a list"),
     ],
 )
 def test_edits_that_cannot_work(dataset, call, message):

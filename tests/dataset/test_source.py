@@ -62,6 +62,30 @@ def test_truth_of_patches_may_be_of_the_whole_image(boxed):
     assert read_truth(source, "ground_truth") == [truth[name] for name in source.sample_ids]
 
 
+def test_fields_of_the_kind_that_is_needed_are_named_or_what_to_do_without(make_digits):
+    import fiftyone as fo
+
+    dataset = make_digits(3)
+    with pytest.raises(InputError, match=r"those that can hold classes: ground_truth$"):
+        read_truth(collect(dataset), "absent")
+    with pytest.raises(InputError, match=r"it has none with vectors: compute_embeddings\(.*='absent'\)"):
+        read_embeddings(collect(dataset), "absent")
+    with pytest.raises(InputError, match="it has none, so leave patches_field empty"):
+        collect(dataset, "absent")
+    dataset.delete_sample_field("ground_truth")
+    with pytest.raises(InputError, match="none of its fields can hold classes, so leave truth_field empty"):
+        read_truth(collect(dataset), "absent")
+    dataset.set_values("vectors", [np.zeros(2, np.float32)] * 3)
+    with pytest.raises(InputError, match=r"those that hold vectors: vectors$"):
+        read_embeddings(collect(dataset), "absent")
+    groups = fo.Dataset()
+    groups.add_group_field("group", default="cloud")
+    groups.add_samples([fo.Sample(filepath="a.pcd", group=fo.Group().element("cloud"))], progress=False)
+    with pytest.raises(ImagesError, match=r"no slice of the grouped dataset .* holds images"):
+        collect(groups)
+    groups.delete()
+
+
 @pytest.mark.parametrize("kind", ["str", "int", "bool"])
 def test_truth_of_plain_fields(make_digits, kind):
     dataset = make_digits(6)

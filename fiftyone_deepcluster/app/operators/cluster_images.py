@@ -12,6 +12,7 @@ from fiftyone_deepcluster.app.operators import fields
 from fiftyone_deepcluster.app.operators import inputs as shared
 from fiftyone_deepcluster.app.operators.progress import run_and_show
 from fiftyone_deepcluster.app.params import FROZEN, free_key, method_field, parse_call
+from fiftyone_deepcluster.dataset.source import image_slices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,7 +89,7 @@ class ClusterImages(foo.Operator):
             Messages to the App.
         """
         call = parse_call(ctx.params, ctx.dataset)
-        yield from run_and_show(ctx, call.key, call.work(ctx.target_view()))
+        yield from run_and_show(ctx, call.key, call.work(_target(ctx)))
 
     def __call__(
         self,
@@ -119,6 +120,15 @@ class ClusterImages(foo.Operator):
             params=params,
             request_delegation=delegate,
         )
+
+
+def _target(ctx: foo.ExecutionContext) -> fo.core.collections.SampleCollection:
+    """What is to be clustered; of grouped samples the slice that was chosen, or that the grid shows."""
+    samples = ctx.target_view()
+    if samples.media_type != "group":
+        return samples
+    shown = ctx.params.get("group_slice") or ctx.group_slice or ctx.dataset.default_group_slice
+    return samples.select_group_slices(shown)
 
 
 def _add_key(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
@@ -162,7 +172,16 @@ def _add_overwrite(inputs: types.Object, ctx: foo.ExecutionContext, key: str) ->
 
 
 def _add_fields(inputs: types.Object, ctx: foo.ExecutionContext, method: str) -> None:
-    """Choices among the dataset's fields; each only where there is something to choose."""
+    """Choices among the dataset's slices and fields; each only where there is something to choose."""
+    if ctx.dataset.media_type == "group":
+        shared.add_choice(
+            inputs,
+            "group_slice",
+            image_slices(ctx.dataset),
+            default=ctx.group_slice or ctx.dataset.default_group_slice,
+            label="Slice of the groups",
+            description="Its images are clustered; by default those that the grid shows.",
+        )
     objects = fields.object_fields(ctx.dataset)
     if objects:
         shared.add_choice(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fiftyone_deepcluster.dataset.source import NO_CLASSES
+
 if TYPE_CHECKING:
     import fiftyone as fo
-
-_NO_CLASSES = {"id", "filepath", "mask_path"}
 
 
 def class_fields(dataset: fo.Dataset, patches_field: str | None = None) -> list[str]:
@@ -55,6 +55,6 @@ def _of_no_run(dataset: fo.Dataset, paths: list[str]) -> list[str]:
     return [
         path
         for path in paths
-        if (name := path.rsplit(".", maxsplit=1)[-1]) not in _NO_CLASSES
+        if (name := path.rsplit(".", maxsplit=1)[-1]) not in NO_CLASSES
         and not any(name == key or name.startswith(f"{key}_") for key in keys)
     ]
