@@ -1,7 +1,7 @@
-"""A run at work in a thread, and its progress as values that an operator passes on.
+"""Work in a thread, and its progress as values that an operator passes on.
 
-The run writes its state into the dataset's store; here that state is read back a few times a second. So
-the App's dialog, the panel and a worker's log all tell the same.
+A run writes its state into the dataset's store; here that state is read back a few times a second. So
+the App's dialog, the panel and a worker's log all tell the same. Other work tells its steps directly.
 """
 
 from __future__ import annotations
@@ -38,6 +38,30 @@ class StopFlag(Silent):
         return self._wanted.is_set()
 
 
+class Steps(StopFlag):
+    """An Observer that remembers how far a phase has come."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._name, self._done, self._total = "starting", 0, 0
+
+    def phase(self, name: str, total: int) -> None:
+        """A phase begins."""
+        self._name, self._done, self._total = name, 0, total
+
+    def advance(self, steps: int) -> None:
+        """Steps of it are done."""
+        self._done += steps
+
+    @property
+    def state(self) -> tuple[float, str]:
+        """How far the phase has come, 0 to 1, and the same in words."""
+        if not self._total:
+            return 0.0, self._name
+        done = min(self._done, self._total)
+        return done / self._total, f"{self._name} · {done:,} of {self._total:,}"
+
+
 def follow(dataset: fo.Dataset, key: str, work: Callable[[Observer], Run]) -> Iterator[LiveState]:
     """Do ``work`` in a thread, and yield the state of the run whenever it has changed.
 
@@ -47,33 +71,49 @@ def follow(dataset: fo.Dataset, key: str, work: Callable[[Observer], Run]) -> It
     Raises:
         Exception: whatever ``work`` raised.
     """
-    flag = StopFlag()
-    failure: list[BaseException] = []
-
-    def body() -> None:
-        try:
-            work(flag)
-        except BaseException as error:  # handed to the caller below
-            failure.append(error)
-
-    thread = threading.Thread(target=body, name=f"deepcluster {key}", daemon=True)
-    thread.start()
-    try:
-        yield from _changes(dataset, key, thread)
-    finally:
-        if thread.is_alive():
-            flag.stop()
-    if failure:
-        raise failure[0]
-
-
-def _changes(dataset: fo.Dataset, key: str, thread: threading.Thread) -> Iterator[LiveState]:
     from fiftyone_deepcluster.dataset import live
 
     shown = None
-    while thread.is_alive():
-        thread.join(_SECONDS_BETWEEN_LOOKS)
+    for _ in _meanwhile(f"deepcluster {key}", work, StopFlag()):
         state = live.read(dataset).get(key)
         if state is not None and state.busy and (state.label, state.fraction) != shown:
             shown = (state.label, state.fraction)
             yield state
+
+
+def watch(name: str, work: Callable[[Observer], object]) -> Iterator[tuple[float, str]]:
+    """Do ``work`` that is no run in a thread, and yield how far it has come whenever that has changed.
+
+    Closing the iterator early asks the work to stop.
+
+    Raises:
+        Exception: whatever ``work`` raised.
+    """
+    steps, shown = Steps(), None
+    for _ in _meanwhile(name, work, steps):
+        if steps.state != shown:
+            shown = steps.state
+            yield shown
+
+
+def _meanwhile(name: str, work: Callable[[Observer], object], observer: StopFlag) -> Iterator[None]:
+    """Do ``work`` in a thread, and yield a few times a second until it is done."""
+    failure: list[BaseException] = []
+
+    def body() -> None:
+        try:
+            work(observer)
+        except BaseException as error:  # handed to the caller below
+            failure.append(error)
+
+    thread = threading.Thread(target=body, name=name, daemon=True)
+    thread.start()
+    try:
+        while thread.is_alive():
+            thread.join(_SECONDS_BETWEEN_LOOKS)
+            yield
+    finally:
+        if thread.is_alive():
+            observer.stop()
+    if failure:
+        raise failure[0]

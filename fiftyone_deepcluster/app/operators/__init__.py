@@ -3,14 +3,17 @@
 from fiftyone_deepcluster.app.operators.cancel_clustering import CancelClustering
 from fiftyone_deepcluster.app.operators.cluster_images import ClusterImages
 from fiftyone_deepcluster.app.operators.delete_clustering_run import DeleteClusteringRun
+from fiftyone_deepcluster.app.operators.draw_filters import DrawFilters
 from fiftyone_deepcluster.app.operators.edit_clusters import (
     LabelCluster,
     MergeClusters,
     RenameCluster,
     UndoEdit,
 )
+from fiftyone_deepcluster.app.operators.find_neighbours import FindNeighbours
 from fiftyone_deepcluster.app.operators.import_dicom import ImportDicom
 from fiftyone_deepcluster.app.operators.list_clustering_runs import ListClusteringRuns
+from fiftyone_deepcluster.app.operators.probe_layers import ProbeLayers
 from fiftyone_deepcluster.app.operators.rename_clustering_run import RenameClusteringRun
 from fiftyone_deepcluster.app.operators.resume_clustering import ResumeClustering
 from fiftyone_deepcluster.app.operators.show_clustering_run import ShowClusteringRun
@@ -27,5 +30,8 @@ OPERATORS = (
     MergeClusters,
     LabelCluster,
     UndoEdit,
+    ProbeLayers,
+    DrawFilters,
+    FindNeighbours,
     ImportDicom,
 )

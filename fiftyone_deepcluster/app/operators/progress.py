@@ -1,4 +1,4 @@
-"""Running a clustering from an operator: progress while it runs, the clusters on the screen at the end."""
+"""Long work from an operator: progress while it runs, the result on the screen at the end."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.app import names
-from fiftyone_deepcluster.app.running import follow
+from fiftyone_deepcluster.app.running import follow, watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     import fiftyone.operators as foo
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+FROM_PANEL = "from_panel"
+"""Parameter that the panel sets where it opens a form itself."""
+
 
 def run_and_show(ctx: foo.ExecutionContext, key: str, work: Callable[[Observer], Run]) -> Iterator[Any]:
     """Do the work; tell its progress to the App, or to the delegated run's document; show the result.
@@ -25,21 +28,47 @@ def run_and_show(ctx: foo.ExecutionContext, key: str, work: Callable[[Observer],
     Yields:
         Messages to the App.
     """
+    states = ((state.fraction, state.label) for state in follow(ctx.dataset, key, work))
+    done = yield from _tell(ctx, f"clustering {key}", states)
+    if done and not ctx.delegated:
+        yield from show_result(ctx, key)
+
+
+def find_out_and_show(
+    ctx: foo.ExecutionContext, key: str, what: str, work: Callable[[Observer], str]
+) -> Iterator[Any]:
+    """Do work about a finished run; tell its progress; show the panel, and the text that the work gives.
+
+    Yields:
+        Messages to the App.
+    """
+    texts: list[str] = []
+    states = watch(f"{what} {key}", lambda observer: texts.append(work(observer)))
+    done = yield from _tell(ctx, f"{what} {key}", states)
+    if done and not ctx.delegated:
+        if not ctx.params.get(FROM_PANEL):  # which shows it by itself
+            yield from open_panel(ctx, key)
+        yield ctx.ops.notify(texts[0], variant="success")
+
+
+def _tell(
+    ctx: foo.ExecutionContext, what: str, states: Iterator[tuple[float, str]]
+) -> Generator[Any, None, bool]:
+    """Tell how far it has come; whether it came to its end."""
     yield _progress(ctx, 0.0, "starting")
     try:
-        for state in follow(ctx.dataset, key, work):
-            yield _progress(ctx, state.fraction, state.label)
+        for fraction, label in states:
+            yield _progress(ctx, fraction, label)
     except Exception as error:
         # the App shows an empty dialog for an error in the middle of a stream, so there it is told in words
-        logger.exception("clustering %s failed", key)
+        logger.exception("%s failed", what)
         yield _progress(ctx, 0.0, f"failed: {error}")
         yield ctx.ops.notify(str(error), variant="error")
         if ctx.prompt_id is None:
             raise
-        return
+        return False
     yield _progress(ctx, 1.0, "done")
-    if not ctx.delegated:
-        yield from show_result(ctx, key)
+    return True
 
 
 def show_result(ctx: foo.ExecutionContext, key: str) -> Iterator[Any]:

@@ -13,10 +13,21 @@ import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from fiftyone_deepcluster.app import names
-from fiftyone_deepcluster.app.operators.progress import shown_field
+from fiftyone_deepcluster.app.operators.progress import FROM_PANEL, shown_field
 from fiftyone_deepcluster.app.panels.hooks import event
 from fiftyone_deepcluster.app.panels.model import SORT_KEYS, PanelModel, read_model
-from fiftyone_deepcluster.app.panels.sections import bar, charts, edits, live, montage, summary, table
+from fiftyone_deepcluster.app.panels.sections import (
+    bar,
+    charts,
+    edits,
+    filters,
+    learnt,
+    live,
+    montage,
+    neighbours,
+    summary,
+    table,
+)
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.dataset.review import Change
@@ -173,6 +184,41 @@ class ClustersPanel(foo.Panel):
         ctx.ops.reload_dataset()
         ctx.ops.notify(f"{change.text}: {change.n_changed:,} images", variant="success")
 
+    # ------------------------------------------------------------ what was learnt
+
+    @event
+    def on_change_selected(self, ctx: foo.ExecutionContext) -> None:
+        """Nothing: ``render`` follows and shows the neighbours of the selected image."""
+
+    @event
+    def on_probe(self, ctx: foo.ExecutionContext) -> None:
+        """Open the form."""
+        self._find_out(ctx, names.PROBE_LAYERS)
+
+    @event
+    def on_draw_filters(self, ctx: foo.ExecutionContext) -> None:
+        """Open the form."""
+        self._find_out(ctx, names.DRAW_FILTERS)
+
+    @event
+    def on_find_neighbours(self, ctx: foo.ExecutionContext) -> None:
+        """Open the form."""
+        self._find_out(ctx, names.FIND_NEIGHBOURS)
+
+    def _find_out(self, ctx: foo.ExecutionContext, uri: str) -> None:
+        ctx.prompt(uri, params={"key": read_model(ctx).key, FROM_PANEL: True}, on_success=self.on_tick)
+
+    @event
+    def on_unit(self, ctx: foo.ExecutionContext) -> None:
+        """The images that excite a unit most, in the grid."""
+        model = read_model(ctx)
+        drawn = model.learnt.filters if model.learnt is not None else None
+        for unit in drawn[1] if drawn is not None else []:
+            if unit.unit == int(ctx.params["unit"]):
+                from fiftyone_deepcluster.dataset.source import flat
+
+                ctx.ops.set_view(flat(model.dataset).select(list(unit.top_samples), ordered=True))
+
     # ------------------------------------------------------------ drawing
 
     def render(self, ctx: foo.ExecutionContext) -> types.Property:
@@ -194,3 +240,6 @@ class ClustersPanel(foo.Panel):
         table.draw(panel, model, self)
         montage.draw(panel, model, self)
         edits.draw(panel, model, self)
+        learnt.draw(panel, model, self)
+        filters.draw(panel, model, self)
+        neighbours.draw(panel, model, self)

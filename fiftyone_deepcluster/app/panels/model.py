@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import fiftyone as fo
     import fiftyone.operators as foo
 
+    from fiftyone_deepcluster.app.panels.learnt import LearntModel
     from fiftyone_deepcluster.dataset.live import LiveState
     from fiftyone_deepcluster.dataset.review import Review
     from fiftyone_deepcluster.dataset.runs import ClusterInfo, Run
@@ -34,6 +35,7 @@ class PanelModel:
         flipped: whether the order is the other way round.
         cluster: name of the chosen cluster, or None.
         typed: what stands in the inputs of the edits.
+        selected: id of the one image that is selected in the grid, or None.
         search: part of the names that the table shows; empty: all.
         asked_page: of the table, from 0; it may be beyond the last.
     """
@@ -46,6 +48,7 @@ class PanelModel:
     flipped: bool = False
     cluster: str | None = None
     typed: dict[str, Any] = field(default_factory=dict)
+    selected: str | None = None
     search: str = ""
     asked_page: int = 0
 
@@ -67,6 +70,13 @@ class PanelModel:
         if self.key is None or self.key not in finished_runs(self.dataset):
             return None
         return load_run(self.dataset, self.key)
+
+    @cached_property
+    def learnt(self) -> LearntModel | None:
+        """What was found out about what the shown run learnt."""
+        from fiftyone_deepcluster.app.panels.learnt import LearntModel
+
+        return None if self.run is None else LearntModel(self.run, self.selected)
 
     @cached_property
     def review(self) -> Review:
@@ -133,6 +143,7 @@ def read_model(ctx: foo.ExecutionContext) -> PanelModel:
         flipped=bool(get("flipped")),
         cluster=get("cluster") if get("cluster_of") == key else None,
         typed=dict(get("edits") or {}),
+        selected=ctx.selected[0] if len(ctx.selected) == 1 else None,
         search=(find.get("name") or "").strip(),
         asked_page=int(find.get("page") or 0),
     )

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.record import Round
 
 Point = dict[str, Any]
-_ORANGE, _BLUE, _GREEN, _YELLOW, _GREY = "#ff6d04", "#4c9be8", "#5bb974", "#e8b34c", "#9aa0a6"
+ORANGE, BLUE, GREEN, YELLOW, GREY = "#ff6d04", "#4c9be8", "#5bb974", "#e8b34c", "#9aa0a6"
 
 
 def points(rounds: Sequence[Round]) -> list[Point]:
@@ -38,15 +38,20 @@ def draw(panel: types.Object, rounds: Sequence[Point]) -> None:
     if len(rounds) < 2:
         return
     row = panel.h_stack("charts", gap=1, columns=3)
-    _add(row, "loss", [_line(rounds, "loss", "loss", _ORANGE)])
+    _add(row, "loss", [_line(rounds, "loss", "loss", ORANGE)])
     agreement = [
-        _line(rounds, "nmi", "NMI to last round", _BLUE),
-        _line(rounds, "truth_nmi", "NMI", _GREEN),
-        _line(rounds, "acc", "ACC to truth", _YELLOW),
+        _line(rounds, "nmi", "NMI to last round", BLUE),
+        _line(rounds, "truth_nmi", "NMI", GREEN),
+        _line(rounds, "acc", "ACC to truth", YELLOW),
     ]
     _add(row, "agreement", agreement, {"range": [0, 1.02]})
-    share = [_line(rounds, "largest_share", "largest cluster's share", _GREY)]
+    share = [_line(rounds, "largest_share", "largest cluster's share", GREY)]
     _add(row, "sizes", share, {"rangemode": "tozero", "tickformat": ".0%"})
+
+
+def named(text: str, color: str) -> str:
+    """Text of a title in the colour of what it names."""
+    return f'<span style="color:{color}">{text}</span>'
 
 
 def _line(rounds: Sequence[Point], key: str, name: str, color: str) -> Point:
@@ -71,7 +76,10 @@ def _add(row: types.Object, name: str, lines: list[Point], y_axis: dict[str, Any
         name,
         data=lines,
         layout={
-            "title": {"text": " · ".join(_named(line) for line in lines), "font": {"size": 13}},
+            "title": {
+                "text": " · ".join(named(line["name"], line["line"]["color"]) for line in lines),
+                "font": {"size": 13},
+            },
             "margin": {"t": 30, "l": 40, "r": 8, "b": 30},
             "showlegend": False,
             "xaxis": {"title": {"text": ""}, "dtick": _step(lines), "zeroline": False},
@@ -81,10 +89,6 @@ def _add(row: types.Object, name: str, lines: list[Point], y_axis: dict[str, Any
         height="190px",
         componentsProps=hook(f"chart-{name}"),
     )
-
-
-def _named(line: Point) -> str:
-    return f'<span style="color:{line["line"]["color"]}">{line["name"]}</span>'
 
 
 def _step(lines: list[Point]) -> int:

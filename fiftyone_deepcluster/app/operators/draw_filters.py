@@ -1,0 +1,102 @@
+"""Pictures of what units of a run's network look for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import fiftyone.operators as foo
+from fiftyone.operators import types
+
+from fiftyone_deepcluster.app.operators import findings
+from fiftyone_deepcluster.app.operators import inputs as shared
+from fiftyone_deepcluster.app.operators.progress import find_out_and_show
+from fiftyone_deepcluster.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fiftyone_deepcluster.dataset.runs import Run
+    from fiftyone_deepcluster.observer import Observer
+
+_STEPS = 300
+
+
+class DrawFilters(foo.Operator):
+    """Draws images that excite units, beside the images of the run that do so most."""
+
+    @property
+    def config(self) -> foo.OperatorConfig:
+        """Name, label, and how it may run."""
+        return findings.config(
+            "draw_filters",
+            "Draw filters",
+            "Draw what units of a layer look for: an image made to excite each of them, and the images of "
+            "the run that do so most.",
+            "texture",
+        )
+
+    def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
+        """Which run, layer and units."""
+        inputs = types.Object()
+        run = findings.add_run(inputs, ctx)
+        if run is not None:
+            _add_layer(inputs, run)
+            inputs.str(
+                "units", label="Units", description="Numbers such as 0, 5, 17; empty: 16 spread evenly."
+            )
+            try:
+                _units(ctx)
+            except InputError as error:
+                shared.complain(inputs, "units", error)
+            inputs.int("steps", default=_STEPS, min=1, max=10_000, label="Steps of gradient ascent")
+        return shared.form(inputs, "Draw filters", "Draw")
+
+    def execute(self, ctx: foo.ExecutionContext) -> Iterator[Any]:
+        """Draw them, telling progress.
+
+        Yields:
+            Messages to the App.
+        """
+        from fiftyone_deepcluster.dataset.insight import draw_filters
+
+        key, layer, units = shared.key_of(ctx), (ctx.params.get("layer") or "").strip() or None, _units(ctx)
+        ascent = {"steps": ctx.params.get("steps") or _STEPS}
+
+        def work(observer: Observer) -> str:
+            drawn = draw_filters(ctx.dataset, key, layer, units=units, ascent=ascent, observer=observer)
+            return f"{len(drawn.units)} units of {drawn.layer} are drawn; files in {drawn.montage.parent}"
+
+        yield from find_out_and_show(ctx, key, "drawing filters of", work)
+
+
+def _add_layer(inputs: types.Object, run: Run) -> None:
+    """A choice where the layers are known; looking at the network would keep the form waiting."""
+    from fiftyone_deepcluster.dataset.insight import stored_layers
+
+    known = stored_layers(run)
+    default = "the last convolution"
+    if known is None:
+        about = f"Such as conv3; empty: {default}. An unknown name is answered with those there are."
+        inputs.str("layer", label="Layer", description=about)
+        return
+    dropdown = types.DropdownView()
+    dropdown.add_choice("", label=default)
+    for name, units in known.items():
+        dropdown.add_choice(name, label=f"{name} · {units:,} units")
+    inputs.enum("layer", dropdown.values(), view=dropdown, label="Layer")
+
+
+def _units(ctx: foo.ExecutionContext) -> list[int] | None:
+    """The numbers in the input; None where it is empty.
+
+    Raises:
+        InputError: something in it is no number.
+    """
+    given = ctx.params.get("units")
+    if isinstance(given, list):
+        return [int(unit) for unit in given] or None
+    words = str(given or "").replace(",", " ").split()
+    wrong = [word for word in words if not word.isdecimal()]
+    if wrong:
+        raise InputError(f"{wrong[0]!r} is no number of a unit; give numbers such as 0, 5, 17")
+    return [int(word) for word in words] or None

@@ -1,0 +1,77 @@
+"""What the operators share that find something out about a finished run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import fiftyone.operators as foo
+from fiftyone.operators import types
+
+from fiftyone_deepcluster.app.operators import fields
+from fiftyone_deepcluster.app.operators import inputs as shared
+from fiftyone_deepcluster.errors import InputError
+
+if TYPE_CHECKING:
+    from fiftyone_deepcluster.dataset.runs import Run
+
+
+def config(name: str, label: str, description: str, icon: str) -> foo.OperatorConfig:
+    """Of an operator that may take minutes and changes no field."""
+    return foo.OperatorConfig(
+        name=name,
+        label=label,
+        description=description,
+        icon=icon,
+        dynamic=True,
+        execute_as_generator=True,
+        allow_immediate_execution=True,
+        allow_delegated_execution=True,
+        resolve_execution_options_on_change=False,
+        risk_level=types.RiskLevel.LOW,
+        category=foo.Categories.CURATE,
+    )
+
+
+def add_run(inputs: types.Object, ctx: foo.ExecutionContext) -> Run | None:
+    """A choice among finished runs. Returns the chosen one."""
+    from fiftyone_deepcluster.dataset.runs import finished_runs, load_run
+
+    key = shared.add_run(inputs, ctx, finished_runs(ctx.dataset))
+    return load_run(ctx.dataset, key) if key else None
+
+
+def add_label_field(inputs: types.Object, ctx: foo.ExecutionContext, run: Run, none: str = "") -> None:
+    """A choice among fields with classes; ``none`` says what it means to choose none."""
+    known = fields.class_fields(ctx.dataset, run.patches_field)
+    if not known and not none:
+        nothing = types.Warning(
+            label="No field with classes here",
+            description="Add a Classification field with the known class of some images first.",
+        )
+        inputs.view("no_classes", nothing)
+        inputs.str("label_field", view=types.HiddenView()).invalid = True
+        return
+    truth = run.settings.get("truth_field")
+    default = truth if truth in known else (known[0] if known and not none else None)
+    shared.add_choice(
+        inputs,
+        "label_field",
+        known,
+        none=none,
+        default=default,
+        label="Known classes",
+        description="Measured against, never learnt from.",
+    )
+
+
+def label_field_of(ctx: foo.ExecutionContext) -> str:
+    """The field with classes that an operator was called with.
+
+    Raises:
+        InputError: none was given.
+    """
+    field = ctx.params.get("label_field")
+    if not field:
+        known = ", ".join(fields.class_fields(ctx.dataset)) or "there is none yet"
+        raise InputError(f"no field with classes was named; give label_field=, one of: {known}")
+    return str(field)

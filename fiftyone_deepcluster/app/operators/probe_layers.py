@@ -1,0 +1,79 @@
+"""Linear probes of a run's layers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import fiftyone.operators as foo
+from fiftyone.operators import types
+
+from fiftyone_deepcluster.app.operators import findings
+from fiftyone_deepcluster.app.operators import inputs as shared
+from fiftyone_deepcluster.app.operators.progress import find_out_and_show
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fiftyone_deepcluster.analysis.probe import Probe
+    from fiftyone_deepcluster.observer import Observer
+
+_FOLDS, _IMAGES = 3, 2_000
+
+
+class ProbeLayers(foo.Operator):
+    """Measures how well a linear classifier reads known classes off every layer."""
+
+    @property
+    def config(self) -> foo.OperatorConfig:
+        """Name, label, and how it may run."""
+        return findings.config(
+            "probe_layers",
+            "Probe layers",
+            "Measure how well linear classifiers read known classes off every layer of a run's network, "
+            "trained and before training.",
+            "troubleshoot",
+        )
+
+    def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
+        """Which run, which classes, how many images."""
+        inputs = types.Object()
+        run = findings.add_run(inputs, ctx)
+        if run is not None:
+            findings.add_label_field(inputs, ctx, run)
+            inputs.int("max_images", default=_IMAGES, min=20, max=10_000, label="Images at most")
+            inputs.int(
+                "folds",
+                default=_FOLDS,
+                min=2,
+                max=10,
+                label="Folds",
+                description="Each image is held out once, from one of so many parts.",
+            )
+        return shared.form(inputs, "Probe layers", "Probe")
+
+    def execute(self, ctx: foo.ExecutionContext) -> Iterator[Any]:
+        """Probe, telling progress.
+
+        Yields:
+            Messages to the App.
+        """
+        from fiftyone_deepcluster.dataset.insight import probe
+
+        key, field = shared.key_of(ctx), findings.label_field_of(ctx)
+        folds, images = ctx.params.get("folds") or _FOLDS, ctx.params.get("max_images") or _IMAGES
+
+        def work(observer: Observer) -> str:
+            return _say(probe(ctx.dataset, key, field, folds=folds, max_images=images, observer=observer))
+
+        yield from find_out_and_show(ctx, key, "probing", work)
+
+
+def _say(found: Probe) -> str:
+    best = max(
+        (score for score in found.scores if score.network == "trained"), key=lambda score: score.logistic
+    )
+    before = next(score for score in found.scores if score.network == "initial" and score.layer == best.layer)
+    return (
+        f"{best.layer} reads {found.label_field} best: {best.logistic:.1%} of held-out images, "
+        f"{before.logistic:.1%} before training"
+    )

@@ -1,0 +1,63 @@
+"""What the Clusters panel shows of what a run learnt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fiftyone_deepcluster.analysis.probe import Probe
+    from fiftyone_deepcluster.dataset.insight import DrawnUnit
+    from fiftyone_deepcluster.dataset.neighbours import Neighbour, Retrieval
+    from fiftyone_deepcluster.dataset.runs import Run
+
+
+@dataclass
+class LearntModel:
+    """Findings about a run, as far as they were made.
+
+    Attributes:
+        run: that is shown.
+        selected: id of the one image that is selected in the grid, or None.
+    """
+
+    run: Run
+    selected: str | None
+
+    @cached_property
+    def probe(self) -> Probe | None:
+        """The last probe."""
+        from fiftyone_deepcluster.dataset.insight import stored_probe
+
+        return stored_probe(self.run)
+
+    @cached_property
+    def filters(self) -> tuple[str, list[DrawnUnit]] | None:
+        """The layer that was drawn last, and its units."""
+        from fiftyone_deepcluster.dataset.insight import stored_filters
+
+        return stored_filters(self.run)
+
+    @cached_property
+    def scores(self) -> Retrieval | None:
+        """Retrieval figures."""
+        from fiftyone_deepcluster.dataset.neighbours import stored_scores
+
+        return stored_scores(self.run)
+
+    @cached_property
+    def neighbours(self) -> dict[str, list[Neighbour]] | None:
+        """Of the selected image, by kind of features; empty where none are known; None: none were sought."""
+        from fiftyone_deepcluster.dataset.neighbours import indexed_neighbours
+
+        return indexed_neighbours(self.run, self.selected or "")
+
+    @cached_property
+    def paths(self) -> dict[str, str]:
+        """Files of the samples among the neighbours, and of the selected one."""
+        from fiftyone_deepcluster.dataset.source import flat
+
+        ids = {near.sample_id for kind in (self.neighbours or {}).values() for near in kind}
+        chosen = flat(self.run.dataset).select([*ids])
+        return dict(zip(*chosen.values(["id", "filepath"]), strict=True))

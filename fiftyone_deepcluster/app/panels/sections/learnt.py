@@ -1,0 +1,105 @@
+"""What was learnt: the buttons to find out, and linear probes as bars."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fiftyone.operators import types
+
+from fiftyone_deepcluster.app.panels.hooks import hook
+from fiftyone_deepcluster.app.panels.sections.charts import BLUE, GREY, named
+
+if TYPE_CHECKING:
+    from fiftyone_deepcluster.analysis.probe import LayerScore, Probe
+    from fiftyone_deepcluster.app.panels.clusters import ClustersPanel
+    from fiftyone_deepcluster.app.panels.model import PanelModel
+
+_MOST_NUMBERED = 9  # bars with figures on them, beyond which they would run into each other
+_CLASSIFIERS = {"logistic": "logistic regression", "svm": "linear SVM"}
+
+
+def draw(panel: types.Object, model: PanelModel, events: ClustersPanel) -> None:
+    """Title, buttons, and the last probe."""
+    learnt = model.learnt
+    if learnt is None:
+        return
+    box = panel.v_stack("learnt", gap=1, columns=1)
+    box.md("### What was learnt", name="title", componentsProps=hook("learnt"))
+    row = box.h_stack("ask", gap=2)
+    for name, label, icon, on_click in (
+        ("probe", "Probe layers", "troubleshoot", events.on_probe),
+        ("filters", "Draw filters", "texture", events.on_draw_filters),
+        ("neighbours", "Find neighbours", "join_inner", events.on_find_neighbours),
+    ):
+        row.btn(
+            name,
+            label=label,
+            icon=icon,
+            variant="outlined",
+            on_click=on_click,
+            componentsProps=hook(f"ask-{name}", "button"),
+        )
+    if learnt.probe is not None:
+        _add_probe(box, learnt.probe)
+
+
+def _add_probe(box: types.Object, probe: Probe) -> None:
+    box.md(_facts(probe), name="probe_facts", componentsProps=hook("probe"))
+    row = box.h_stack("probe_charts", gap=1, columns=2)
+    for name, title in _CLASSIFIERS.items():
+        row.plot(
+            name,
+            data=[_bars(probe, name, "trained", BLUE), _bars(probe, name, "initial", GREY)],
+            layout={
+                "title": {"text": _title(title), "font": {"size": 13}},
+                "margin": {"t": 30, "l": 40, "r": 8, "b": 40},
+                "showlegend": False,
+                "barmode": "group",
+                "yaxis": {"range": [0, 1.12], "tickformat": ".0%", "zeroline": False},
+                "shapes": [_level(probe.chance)],
+            },
+            config={"displayModeBar": False, "scrollZoom": False},
+            height="220px",
+            componentsProps=hook(f"probe-{name}"),
+        )
+
+
+def _facts(probe: Probe) -> str:
+    return (
+        f"Accuracy of a linear classifier on held-out images, layer by layer: {probe.label_field}, "
+        f"{probe.n_images:,} images in {probe.n_classes} classes, {probe.folds} folds. "
+        f"Dotted: always the largest class, {probe.chance:.0%}."
+    )
+
+
+def _title(classifier: str) -> str:
+    return f"{classifier}: {named('trained', BLUE)} · {named('before training', GREY)}"
+
+
+def _bars(probe: Probe, classifier: str, network: str, color: str) -> dict[str, Any]:
+    scores: list[LayerScore] = [score for score in probe.scores if score.network == network]
+    values = [getattr(score, classifier) for score in scores]
+    numbered = len(scores) <= _MOST_NUMBERED
+    return {
+        "type": "bar",
+        "name": network,
+        "x": [score.layer for score in scores],
+        "y": values,
+        "text": [f"{100 * value:.1f}" for value in values] if numbered else None,
+        "textposition": "outside",
+        "textangle": 0,
+        "cliponaxis": False,
+        "textfont": {"size": 10},
+        "error_y": {
+            "type": "data",
+            "array": [getattr(score, f"{classifier}_spread") for score in scores],
+            "visible": not numbered,
+            "thickness": 1,
+        },
+        "marker": {"color": color},
+    }
+
+
+def _level(chance: float) -> dict[str, Any]:
+    line = {"color": GREY, "width": 1, "dash": "dot"}
+    return {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": chance, "y1": chance, "line": line}
