@@ -15,7 +15,7 @@ _WHERE = {
     "resume": "fiftyone_deepcluster.dataset.session",
     "assign": "fiftyone_deepcluster.dataset.session",
     "add_dicom": "fiftyone_deepcluster.dataset.dicom",
-    "DicomSummary": "fiftyone_deepcluster.dataset.dicom",
+    "DicomSummary": "fiftyone_deepcluster.dataset.dicom_samples",
     "load_run": "fiftyone_deepcluster.dataset.runs",
     "list_runs": "fiftyone_deepcluster.dataset.runs",
     "interrupted_runs": "fiftyone_deepcluster.dataset.runs",

@@ -13,7 +13,8 @@ from PIL import Image
 from pydicom.data import get_testdata_file
 
 import fiftyone_deepcluster as fdc
-from fiftyone_deepcluster.dataset.dicom import field_name, import_steps, parse_dicom_options
+from fiftyone_deepcluster.dataset.dicom import import_steps, parse_dicom_options
+from fiftyone_deepcluster.dataset.dicom_samples import field_name
 from fiftyone_deepcluster.dataset.source import collect
 from fiftyone_deepcluster.errors import CancelledError, ImagesError, InputError, OptionsError, RunLockedError
 from fiftyone_deepcluster.images.decode import read_image
@@ -248,6 +249,24 @@ def test_dicomdir_stands_for_the_files_it_lists(dataset, tmp_path):
     assert [reason for path, reason in again.skipped.items() if path.endswith("6154")] == [
         "there is no such file"
     ]
+
+
+def test_every_slice_at_its_start(dataset, tmp_path):
+    """Two slices at three times each, in files of their own; a third file says nothing of its place."""
+    (tmp_path / "in").mkdir()
+    data = pydicom.dcmread(carried("MR_small.dcm"))
+    for place in (0, 10):
+        for time in (2, 1, 3):
+            data.ImagePositionPatient = [0, 0, place]
+            data.TriggerTime = 40.0 * time
+            data.save_as(tmp_path / "in" / f"{place}-{time}")
+    shutil.copy(carried("SC_rgb_rle_2frame.dcm"), tmp_path / "in" / "elsewhere")
+    summary = add(tmp_path / "in", dataset, frames="start")
+    names = sorted(Path(path).name for path in dataset.values("dicom_path"))
+    assert names == ["0-1", "10-1", "elsewhere"]
+    assert (summary.imported, summary.later) == (3, 4)
+    assert "4 are later in their recordings" in str(summary)
+    assert add(tmp_path / "in", dataset, frames="start").known == 3
 
 
 def test_many_files_go_to_processes(dataset, tmp_path):

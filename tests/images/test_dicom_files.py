@@ -97,8 +97,8 @@ class TestFinding:
         shutil.copy(carried("CT_small.dcm"), tmp_path / "CT")
         directory = pydicom.dcmread(carried("dicomdirtests/DICOMDIR"))
         named = [record for record in directory.DirectoryRecordSequence if "ReferencedFileID" in record]
-        with pytest.warns(UserWarning, match="Invalid value for VR CS"):
-            for record in named:
+        for record in named:
+            with pytest.warns(UserWarning, match="Invalid value for VR CS"):
                 record.ReferencedFileID = ["..", "CT"]
         directory.save_as(tmp_path / "disk" / "DICOMDIR")
         found = find_dicom(tmp_path / "disk" / "DICOMDIR")
@@ -174,6 +174,6 @@ class TestHeader:
         assert "ImageType" not in header.values
         assert "EchoTime" not in header.values
         assert header.values["Modality"] == "MR"
-        assert header.patient and header.study
+        assert None not in (header.patient, header.study)
         assert "Doe" not in caplog.text
         assert "Doe" not in str(header)

@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _SHOWN_LINES = 4  # of the summary; a note on the screen has no room for more
-_FRAMES = {"all": "every image", "first": "only the first image of a file, as of a recording at its start"}
+_FRAMES = {
+    "all": "every image",
+    "first": "of a file with several images only the first",
+    "start": "of every slice only the image at the start of its recording",
+}
 
 
 class ImportDicom(foo.Operator):
