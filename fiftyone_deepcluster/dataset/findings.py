@@ -66,6 +66,10 @@ class Findings:
         folder = self._place / name
         return {part: np.load(folder / f"{part}.npy", mmap_mode="r") for part in found["parts"]}
 
+    def path(self, name: str, file: str) -> Path:
+        """A file that was written to the folder of a name; the run may have been renamed since."""
+        return self._place / name / file
+
     def folder(self, name: str) -> Path:
         """An empty folder for the files of a name; what was kept under it is forgotten."""
         (self._place / f"{name}.json").unlink(missing_ok=True)

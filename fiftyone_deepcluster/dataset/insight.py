@@ -198,10 +198,14 @@ def stored_layers(run: Run) -> dict[str, int] | None:
 
 def stored_filters(run: Run) -> tuple[str, list[DrawnUnit]] | None:
     """The layer that was drawn last, and its units."""
-    found = Findings(run).load(_FILTERS)
+    findings = Findings(run)
+    found = findings.load(_FILTERS)
     if found is None:
         return None
-    units = [DrawnUnit(entry["unit"], entry["tile"], tuple(entry["top_samples"])) for entry in found["units"]]
+    units = [
+        DrawnUnit(entry["unit"], str(findings.path(_FILTERS, entry["tile"])), tuple(entry["top_samples"]))
+        for entry in found["units"]
+    ]
     return found["layer"], units
 
 
@@ -241,7 +245,7 @@ def _written(
     kept = _write(findings.folder(_FILTERS), finished, drawn)
     images = finished.store.kept[top.rows]
     units = [
-        {"unit": unit, "tile": str(tile), "top_samples": [source.sample_ids[row] for row in rows]}
+        {"unit": unit, "tile": tile.name, "top_samples": [source.sample_ids[row] for row in rows]}
         for unit, tile, rows in zip(made.units.tolist(), kept[1], images, strict=True)
     ]
     findings.save(_FILTERS, {"layer": layer.name, "units": units})

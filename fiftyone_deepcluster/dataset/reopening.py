@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fiftyone_deepcluster import checkpoint
 from fiftyone_deepcluster.dataset import stored
-from fiftyone_deepcluster.dataset.source import Source, collect, flat, read
+from fiftyone_deepcluster.dataset.source import Source, collect, flat, media_field_of, read
 from fiftyone_deepcluster.errors import InputError, RunError
 
 if TYPE_CHECKING:
@@ -36,9 +36,9 @@ def images_of(run: Run) -> Source:
     known = set(fitted)
     labels = everything.values(path_in(run, "label"))
     later = [name for name, label in zip(ids, labels, strict=True) if label is not None and name not in known]
-    if [*fitted, *later] == ids:
-        return collect(everything)
-    return collect(everything.select([*fitted, *later], ordered=True))
+    if [*fitted, *later] != ids:
+        everything = everything.select([*fitted, *later], ordered=True)
+    return collect(everything, media_field=media_field_of(run.settings))
 
 
 def path_in(run: Run, name: str) -> str:
