@@ -139,8 +139,7 @@ def _check_run_files(answer: dict[str, Any]) -> Check:
     if left is None:
         return Check(name, "ok", f"{detail}; --deep finds those whose dataset is gone")
     if left:
-        gone = f"{in_units(sum(left))} of {len(left)} {'dataset' if len(left) == 1 else 'datasets'} that are gone"
-        return Check(name, "optional", f"{detail}; {gone}", CLEAN_COMMAND)
+        return Check(name, "optional", f"{detail}; {_gone(left)}", CLEAN_COMMAND)
     return Check(name, "ok", f"{detail}, all of datasets that are there")
 
 
@@ -148,9 +147,15 @@ def clean() -> Check:
     """Delete the files of runs whose dataset is gone."""
     from fiftyone_deepcluster.dataset.leftovers import remove_leftovers
 
-    removed = remove_leftovers()
-    n_bytes = sum(files.n_bytes for files in removed)
-    return Check("run files", "ok", f"removed {in_units(n_bytes)} of {len(removed)} datasets that are gone")
+    removed = [files.n_bytes for files in remove_leftovers()]
+    return Check(
+        "run files", "ok", f"removed {_gone(removed) if removed else 'nothing: all datasets are there'}"
+    )
+
+
+def _gone(sizes: list[int]) -> str:
+    whose = "1 dataset that is gone" if len(sizes) == 1 else f"{len(sizes)} datasets that are gone"
+    return f"{in_units(sum(sizes))} of {whose}"
 
 
 def in_units(n_bytes: int) -> str:

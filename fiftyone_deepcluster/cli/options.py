@@ -77,4 +77,6 @@ def options_table(method: str, width: int | None = None) -> str:
 def _default(value: Any) -> str:
     if isinstance(value, Part):
         return value.name
+    if isinstance(value, dict) and "name" in value:
+        return f"{value['name']} ..."
     return "" if value is None else json.dumps(value, default=str)

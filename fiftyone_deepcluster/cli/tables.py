@@ -95,7 +95,7 @@ def _wrapped(cells: list[list[str]], columns: Sequence[str], width: int) -> list
     taken = sum(max(len(row[i]) for row in [list(columns), *cells]) + 2 for i in range(len(columns) - 1))
     found = []
     for *first, last in cells:
-        lines = textwrap.wrap(last, max(_NARROWEST, width - taken)) or [""]
+        lines = textwrap.wrap(last, max(_NARROWEST, width - taken), break_on_hyphens=False) or [""]
         found.append([*first, lines[0]])
         found += [[*("" for _ in first), line] for line in lines[1:]]
     return found

@@ -6,10 +6,12 @@ import pytest
 
 from fiftyone_deepcluster.cli import checks, doctor
 from fiftyone_deepcluster.cli.checks import Check
+from fiftyone_deepcluster.dataset import stored
+from fiftyone_deepcluster.dataset.session import cluster
 
 _ALWAYS = {
     "Python", "fiftyone-deepcluster", "mongod", "FiftyOne", "plugin @deepcluster/clustering", "torch", "device",
-    "torchvision", "faiss", "umap-learn", "accelerate", "DICOM codecs", "image cache",
+    "torchvision", "faiss", "umap-learn", "accelerate", "DICOM codecs", "image cache", "run files",
 }  # fmt: skip
 
 
@@ -28,6 +30,10 @@ def test_a_missing_plugin_is_named_with_its_command_and_mended_by_it(call, tmp_p
     installed = call("install", FIFTYONE_PLUGINS_DIR=str(tmp_path))
     assert installed.returncode == 0, installed.stderr
     assert str(tmp_path) in installed.stdout
+
+    cleaned = call("doctor", "--clean")
+    assert cleaned.returncode == 0, cleaned.stderr
+    assert "ok        run files  removed" in cleaned.stdout
 
     after = call("doctor", "--deep", "--dev", FIFTYONE_PLUGINS_DIR=str(tmp_path))
     assert after.returncode == 0, after.stdout
@@ -71,6 +77,39 @@ _ANSWER = {
     "version": "1.22", "plugins_dir": "/plugins", "plugin_folder": "/plugins/x", "plugin_enabled": True,
     "plugin_errors": [],
 }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("left", "says", "mend"),
+    [
+        (None, "--deep finds those whose dataset is gone", ""),
+        ([], "all of datasets that are there", ""),
+        ([2_500_000], "2.50 MB of 1 dataset that is gone", "fiftyone-deepcluster doctor --clean"),
+        ([2e9, 1e9], "3.00 GB of 2 datasets that are gone", "fiftyone-deepcluster doctor --clean"),
+    ],
+)
+def test_files_of_runs_whose_dataset_is_gone_are_counted(left, says, mend):
+    answer = {"run_files": ["/runs", 5e9]} | ({} if left is None else {"leftovers": left})
+    check = doctor._check_run_files(answer)
+
+    assert check.detail.startswith("5.00 GB at /runs; ") or check.detail == f"5.00 GB at /runs, {says}"
+    assert says in check.detail
+    assert (check.state, check.mend) == ("optional" if mend else "ok", mend)
+
+
+def test_clean_removes_them_and_says_how_much(invoke, make_digits):
+    dataset = make_digits(12)
+    cluster(dataset, "frozen", "dc", n_clusters=2, baselines=False, compute_brain=False, progress=False)
+    folder = stored.dataset_dir(dataset)
+    dataset.delete()
+    assert folder.is_dir()
+
+    done = invoke("doctor", "--clean")
+
+    assert done.exit_code == 0, done.output
+    assert "that is gone" in done.output or "that are gone" in done.output
+    assert not folder.exists()
+    assert "removed nothing" in invoke("doctor", "--clean").output
 
 
 @pytest.mark.parametrize(

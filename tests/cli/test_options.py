@@ -32,6 +32,20 @@ def test_pairs_reach_the_methods_own_options():
     assert options.rounds == 3
 
 
+@pytest.mark.parametrize("width", [40, 80, 100])
+def test_tables_fit_the_terminal_and_lose_no_word(width):
+    for narrow, wide in [
+        (methods_table(width), methods_table()),
+        *((options_table(name, width), options_table(name)) for name in list_methods()),
+    ]:
+        head, rule, *lines = narrow.splitlines()
+        if width >= 80:
+            assert max(map(len, [head, rule, *lines])) <= width
+        assert sorted(" ".join(lines).split()) == sorted(" ".join(wide.splitlines()[2:]).split())
+        if width == 40:
+            assert len(lines) > len(wide.splitlines()) - 2
+
+
 def test_every_method_is_listed_with_what_it_does():
     lines = methods_table().splitlines()[2:]
 
