@@ -127,6 +127,13 @@ def test_no_window_means_percentiles(tmp_path):
     assert abs(pixels - expected).max() <= 0.51
 
 
+def test_small_values_of_a_deep_image_are_windowed_and_8_bits_are_not(tmp_path):
+    dark = (RAMP // 40).astype(np.uint16)  # 0 to 102 of 65535
+    assert int(read_dicom(made(tmp_path / "a.dcm", dark)).max()) == 255
+    shown = read_dicom(made(tmp_path / "b.dcm", dark.astype(np.uint8)))[..., 0]
+    np.testing.assert_array_equal(shown, dark)
+
+
 @pytest.mark.parametrize(("center", "width"), [(0, 0), (-30000, 10), (None, None), (100, -5)])
 def test_useless_window_means_percentiles(tmp_path, center, width):
     path = made(tmp_path / "a.dcm", RAMP, WindowCenter=center, WindowWidth=width)
@@ -175,6 +182,13 @@ def test_frames_and_their_own_windows(tmp_path):
         np.testing.assert_array_equal(pixels > 127, center <= RAMP)
     with pytest.raises(UnreadableImageError, match="has no frame 2, only 0 to 1"):
         read_dicom(path, 2)
+
+
+def test_a_changed_file_is_read_anew(tmp_path):
+    first = made(tmp_path / "a.dcm", RAMP, WindowCenter=500, WindowWidth=100)
+    before = read_dicom(first)
+    made(tmp_path / "a.dcm", RAMP, WindowCenter=3000, WindowWidth=1000)
+    assert (read_dicom(first) > 127).sum() < (before > 127).sum()
 
 
 def test_frames_differ():

@@ -122,7 +122,7 @@ class ImportDicom(foo.Operator):
         return foo.execute_operator(
             names.IMPORT_DICOM,
             {"dataset": dataset},
-            params={"files": files, **settings},
+            params={"files": {"absolute_path": files}, **settings},
             request_delegation=delegate,
         )
 

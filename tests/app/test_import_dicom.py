@@ -1,0 +1,82 @@
+"""Import DICOM through real execution contexts and FiftyOne's executor."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from pathlib import Path
+
+import fiftyone.operators as foo
+import pytest
+from fiftyone.operators.delegated import DelegatedOperationService
+from pydicom.data import get_testdata_file
+
+from fiftyone_deepcluster.app import names
+from fiftyone_deepcluster.app.operators import ImportDicom
+
+
+@pytest.fixture
+def folder(tmp_path):
+    place = tmp_path / "in"
+    place.mkdir()
+    for name in ("CT_small.dcm", "MR_small.dcm", "SC_rgb_rle_2frame.dcm", "MR_truncated.dcm"):
+        shutil.copy(get_testdata_file(name, download=False), place / Path(name).stem)
+    return place
+
+
+@pytest.fixture
+def dataset(fiftyone_home):
+    import fiftyone as fo
+
+    made = fo.Dataset(f"dicom-{uuid.uuid4().hex[:8]}", persistent=True)
+    yield made
+    made.delete()
+
+
+def told(context):
+    """What the operator asks the App to do."""
+    return [message.body for message in ImportDicom().execute(context)]
+
+
+def test_form_says_what_is_wrong(make_context, dataset, folder):
+    def complaint(name, **params):
+        form = ImportDicom().resolve_input(make_context(dataset, params))
+        return form.type.get_property(name).error_message or None
+
+    assert complaint("files", files={"absolute_path": str(folder)}) is None
+    assert "does not exist" in complaint("files", files={"absolute_path": str(folder / "no")})
+    assert "did you mean SeriesDescription" in complaint("keywords", keywords=["SeriesDescriptions"])
+    assert complaint("keywords", keywords=["SeriesDescription"]) is None
+
+
+def test_imports_and_tells_progress(make_context, dataset, folder):
+    context = make_context(dataset, {"files": {"absolute_path": str(folder)}, "keywords": ["StudyID"]})
+    messages = told(context)
+    assert [message.operator_uri.split("/")[-1] for message in messages[-2:]] == ["reload_dataset", "notify"]
+    assert messages[-1].params["variant"] == "warning"
+    assert messages[-1].params["message"].startswith("4 images imported, 0 known already, 1 skipped")
+    shares = [m.params["progress"] for m in messages if m.operator_uri.endswith("set_progress")]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+    dataset.reload()
+    assert len(dataset) == 4
+    assert dataset.has_field("dicom_study_id")
+    assert not dataset.has_field("dicom_patient_name")
+
+
+def test_errors_are_told_in_words(make_context, dataset, folder):
+    context = make_context(dataset, {"files": {"absolute_path": str(folder / "no")}}, prompt_id="a prompt")
+    messages = told(context)
+    assert messages[-1].params["variant"] == "error"
+    assert "does not exist" in messages[-1].params["message"]
+
+
+def test_from_a_script_and_by_a_worker(plugin, dataset, folder):
+    operator = foo.get_operator(names.IMPORT_DICOM)
+    operator(str(folder), dataset, frames="first")
+    dataset.reload()
+    assert len(dataset) == 3
+    operator(str(folder), dataset, delegate=True)
+    DelegatedOperationService().execute_queued_operations(operator=names.IMPORT_DICOM)
+    dataset.reload()
+    assert len(dataset) == 4

@@ -1,0 +1,29 @@
+"""The ``import-dicom`` command on real files."""
+
+import shutil
+import uuid
+from pathlib import Path
+
+from pydicom.data import get_testdata_file
+
+
+def test_images_are_imported_and_the_rest_is_told(invoke, fiftyone_home, tmp_path):
+    import fiftyone as fo
+
+    for name in ("CT_small.dcm", "SC_rgb_rle_2frame.dcm", "rtplan.dcm"):
+        shutil.copy(get_testdata_file(name, download=False), tmp_path / Path(name).stem)
+    name = f"dicom-{uuid.uuid4().hex[:8]}"
+    done = invoke("import-dicom", str(tmp_path), name, "--option", "frames=first")
+    assert done.exit_code == 0, done.output
+    assert "2 images imported, 0 known already, 1 skipped" in done.output
+    assert "without an image" in done.output
+    dataset = fo.load_dataset(name)
+    assert len(dataset) == 2
+    dataset.delete()
+
+
+def test_a_folder_that_is_not_there_is_one_line(invoke, fiftyone_home):
+    done = invoke("import-dicom", "/no/such/folder", "anything")
+    assert done.exit_code == 1
+    assert "does not exist" in done.output
+    assert "Traceback" not in done.output
