@@ -1,4 +1,4 @@
-"""The command line: ``fiftyone-deepcluster doctor | install | cluster | methods | worker | open``."""
+"""The command line: ``fiftyone-deepcluster doctor | install | cluster | import-dicom | methods | worker | open``."""
 
 from __future__ import annotations
 
@@ -115,8 +115,8 @@ def cluster_command(  # noqa: PLR0917 - one parameter an option of the command l
 
 @app.command(name="import-dicom")
 def import_dicom_command(
-    files: Annotated[list[str], typer.Argument(help="Folders, files or DICOMDIRs.")],
-    dataset: Annotated[str, typer.Option(help="Name of the FiftyOne dataset, new or not.")],
+    files: Annotated[str, typer.Argument(help="A folder, a file, or a DICOMDIR.")],
+    dataset: Annotated[str, typer.Argument(help="Name of the FiftyOne dataset, new or not.")],
     option: Annotated[list[str] | None, typer.Option(help="name=value; may be repeated.")] = None,
 ) -> None:
     """Add the images of DICOM files to a dataset; print what was imported and what was not."""
