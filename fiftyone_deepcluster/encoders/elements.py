@@ -1,0 +1,125 @@
+"""Visual elements: detectors of mined patterns, merged where two find the same (LDPO, Algorithm 1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+_CHUNK = 16_384  # patches at a time
+
+
+@dataclass(frozen=True)
+class Background:
+    """All patches together: what a detector has to tell an element from.
+
+    Attributes:
+        mean: (D,).
+        spread: (D, D), the covariance with the shrinkage added to its diagonal.
+    """
+
+    mean: torch.Tensor
+    spread: torch.Tensor
+
+    @classmethod
+    def of(cls, features: torch.Tensor, shrinkage: float) -> Background:
+        """From the activations of patches (M, D)."""
+        import torch
+
+        wide = torch.float64 if features.device.type == "cpu" else torch.float32
+        mean = features.mean(dim=0, dtype=wide)
+        spread = torch.eye(features.shape[1], dtype=wide, device=features.device) * shrinkage
+        for part in features.split(_CHUNK):
+            centred = part.to(wide) - mean
+            spread.addmm_(centred.T, centred, alpha=1 / len(features))
+        return cls(mean, spread)
+
+    def detectors(self, means: torch.Tensor) -> torch.Tensor:
+        """LDA detectors (V, D) float32 of elements with mean activations (V, D).
+
+        w solves (covariance + shrinkage·I) w = mean of the element - mean of all (Hariharan et al. 2012).
+        """
+        import torch
+
+        return torch.linalg.solve(self.spread, (means.to(self.mean) - self.mean).T).T.float()
+
+
+def merge(
+    features: torch.Tensor, patches: list[NDArray[np.int64]], background: Background, limit: Limit
+) -> tuple[list[NDArray[np.int64]], torch.Tensor]:
+    """Merge elements whose detectors find each other's patches (Algorithm 1 of LDPO).
+
+    S_ij is the mean score of detector i on the patches of j. Two are merged where both S_ij and S_ji are above
+    the limit, and a detector is trained on the union of their patches. The paper leaves open in which order: here
+    every element joins the one it fits best, where that is mutual, and the merged ones are tested anew, so that a
+    chain of likenesses does not join what is unlike.
+
+    Args:
+        features: (M, D) activations of all patches.
+        patches: rows of each element's patches.
+        background: of all patches.
+        limit: when two are the same.
+
+    Returns:
+        Patches of the merged elements, and their detectors (V', D) float32.
+    """
+    import torch
+
+    means = torch.stack([features[torch.from_numpy(rows)].mean(dim=0) for rows in patches])
+    detectors = background.detectors(means)
+    while len(patches) > 1:
+        pairs = _mutual(limit.strength(detectors @ means.T, detectors @ background.mean.float()))
+        if not pairs:
+            break
+        gone = {second for _, second in pairs}
+        patches = list(patches)
+        for first, second in pairs:
+            patches[first] = np.union1d(patches[first], patches[second])
+            means[first] = features[torch.from_numpy(patches[first])].mean(dim=0)
+        kept = [i for i in range(len(patches)) if i not in gone]
+        patches, means = [patches[i] for i in kept], means[kept]
+        detectors = background.detectors(means)
+    return patches, detectors
+
+
+@dataclass(frozen=True)
+class Limit:
+    """When two elements are the same.
+
+    Attributes:
+        score: the paper's threshold: least S_ij and S_ji. It depends on the length of the activations (MDPM has
+            150 for AlexNet's raw fc6). None: ``share`` decides.
+        share: least score above the background's, as a share of what the other's own detector gives there.
+    """
+
+    score: float | None
+    share: float
+
+    def strength(self, scores: torch.Tensor, ground: torch.Tensor) -> torch.Tensor:
+        """(V, V), above 0 where two are the same, and the larger the more alike.
+
+        Args:
+            scores: (V, V), S_ij.
+            ground: (V,), the detectors' scores on the mean of all patches.
+        """
+        import torch
+
+        if self.score is not None:
+            return torch.minimum(scores, scores.T) - self.score
+        above = scores - ground[:, None]
+        own = above.diagonal().clamp_min(torch.finfo(above.dtype).tiny)
+        relative = above / own[None, :]  # of detector i on the patches of j, over j's own
+        return torch.minimum(relative, relative.T) - self.share
+
+
+def _mutual(strength: torch.Tensor) -> list[tuple[int, int]]:
+    """Pairs (i, j), i < j, above 0 that are each other's best."""
+    strength = strength.clone().fill_diagonal_(-float("inf"))
+    best = strength.argmax(dim=1).cpu()
+    value = strength.amax(dim=1).cpu()
+    return [(i, int(j)) for i, j in enumerate(best) if i < int(j) and value[i] > 0 and int(best[int(j)]) == i]
