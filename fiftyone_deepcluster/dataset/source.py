@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 DICOM_PATH, DICOM_FRAME = "dicom_path", "dicom_frame"
 """Fields of the original that a sample's picture was made from: its file, and which image of it."""
 
-NO_CLASSES = ("id", "filepath", "mask_path")
-"""Fields of every dataset that hold text and no class."""
+NO_CLASSES = ("id", "filepath", "mask_path", DICOM_PATH, DICOM_FRAME)
+"""Fields that hold text or numbers and no class."""
+
 _DICOM_SUFFIXES = (".dcm", ".dicom")
 _PICTURES = "filepath"
 

@@ -12,7 +12,8 @@ from fiftyone.operators.delegated import DelegatedOperationService
 from pydicom.data import get_testdata_file
 
 from fiftyone_deepcluster.app import names
-from fiftyone_deepcluster.app.operators import ImportDicom
+from fiftyone_deepcluster.app.operators import ClusterImages, ImportDicom
+from fiftyone_deepcluster.app.params import parse_call
 
 
 @pytest.fixture
@@ -80,3 +81,13 @@ def test_from_a_script_and_by_a_worker(plugin, dataset, folder):
     DelegatedOperationService().execute_queued_operations(operator=names.IMPORT_DICOM)
     dataset.reload()
     assert len(dataset) == 4
+
+
+def test_cluster_images_looks_at_the_originals_unless_told_otherwise(make_context, dataset, folder):
+    before = ClusterImages().resolve_input(make_context(dataset)).type.properties
+    assert "media_field" not in before
+    told(make_context(dataset, {"files": {"absolute_path": str(folder)}}))
+    dataset.reload()
+    assert "media_field" in ClusterImages().resolve_input(make_context(dataset)).type.properties
+    assert parse_call({"media_field": "filepath"}, dataset).settings["media_field"] == "filepath"
+    assert "media_field" not in parse_call({"media_field": ""}, dataset).settings

@@ -12,7 +12,7 @@ from fiftyone_deepcluster.app.operators import fields
 from fiftyone_deepcluster.app.operators import inputs as shared
 from fiftyone_deepcluster.app.operators.progress import run_and_show
 from fiftyone_deepcluster.app.params import FROZEN, free_key, method_field, parse_call
-from fiftyone_deepcluster.dataset.source import image_slices
+from fiftyone_deepcluster.dataset.source import DICOM_PATH, image_slices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -181,6 +181,15 @@ def _add_fields(inputs: types.Object, ctx: foo.ExecutionContext, method: str) ->
             default=ctx.group_slice or ctx.dataset.default_group_slice,
             label="Slice of the groups",
             description="Its images are clustered; by default those that the grid shows.",
+        )
+    if ctx.dataset.has_field(DICOM_PATH):
+        shared.add_choice(
+            inputs,
+            "media_field",
+            ["filepath"],
+            none="the DICOM originals",
+            label="Look at",
+            description="filepath: the pictures that the App shows, which may be smaller.",
         )
     objects = fields.object_fields(ctx.dataset)
     if objects:
