@@ -178,9 +178,14 @@ def _nodes(tree: CategoryTree, names: list[str]) -> tuple[list[Node], list[list[
     numbers: dict[tuple[str, int], str] = {}
     nodes: dict[str, Node] = {}
     for level in levels:
+        parents = [path[-1] if path else "" for path in paths]
+        places = set(zip(parents, level.tolist(), strict=True))
+        alone = {parent for parent in parents if sum(known == parent for known, _ in places) == 1}
         for cluster, group in enumerate(level.tolist()):
-            parent = paths[cluster][-1] if paths[cluster] else ""
+            parent = parents[cluster]
             place = (parent, group)
+            if parent in alone:
+                continue  # the same clusters once more
             if place not in numbers:
                 children = sum(1 for known, _ in numbers if known == parent)
                 numbers[place] = f"{parent or 'group '}{'.' if parent else ''}{children + 1}"

@@ -10,8 +10,11 @@ from PIL import Image
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 # one round shows that an example works; how well it does is the benchmarks' business
-_ARGUMENTS = {"quickstart.py": ("--rounds", "1")}
-_PICTURES = {"quickstart.py": ("clusters.png", "rounds.png")}
+_ARGUMENTS = {"quickstart.py": ("--rounds", "1"), "radiology.py": ("--rounds", "1")}
+_PICTURES = {
+    "quickstart.py": ("clusters.png", "rounds.png"),
+    "radiology.py": ("radiology-clusters.png", "radiology-tree.png"),
+}
 
 
 @pytest.fixture

@@ -1,0 +1,146 @@
+"""DICOM files in; groups with key words and a tree of categories out.
+
+Run it: ``python examples/radiology.py``.
+
+pydicom's own test files, some ninety images of many kinds, become the FiftyOne dataset
+``deepcluster-radiology``: found by content, windowed as their headers say, without names of patients. LDPO groups
+them, a patient's images never on both sides of a split. The files have no reports, so a sentence from each
+header stands in for one; the key words of a cluster come from these. Two pictures are left in
+``examples/output``, and the App opens on the Clusters panel beside the grid:
+``fiftyone-deepcluster open deepcluster-radiology``.
+"""
+
+from __future__ import annotations
+
+import warnings
+from argparse import SUPPRESS, ArgumentParser
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import fiftyone as fo
+import pydicom.data
+from matplotlib.figure import Figure
+from PIL import Image
+
+import fiftyone_deepcluster as fdc
+from fiftyone_deepcluster.cli.tables import rounds_table
+
+if TYPE_CHECKING:
+    from fiftyone_deepcluster.dataset.categories import Node
+    from fiftyone_deepcluster.dataset.runs import Run
+
+DATASET = "deepcluster-radiology"
+FILES = Path(pydicom.data.__file__).parent / "test_files"
+OUTPUT = Path(__file__).parent / "output"
+EXEMPLARS = 8
+KINDS = {
+    "CT": "computed tomography", "MR": "magnetic resonance", "CR": "radiography", "US": "ultrasound",
+    "NM": "nuclear medicine", "RTDOSE": "radiotherapy dose", "SEG": "segmentation", "OT": "secondary capture",
+}  # fmt: skip
+
+
+def make_dataset() -> fo.Dataset:
+    """The images and their stand-in reports; the same dataset when called again."""
+    dataset = fo.load_dataset(DATASET) if fo.dataset_exists(DATASET) else fo.Dataset(DATASET, persistent=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # test files are odd on purpose, and pydicom says so
+        summary = fdc.add_dicom(FILES, dataset, frames="first")
+    print(
+        f"{summary.imported} images imported, {summary.known} known already, {len(summary.skipped)} files skipped"
+    )
+    reports = [
+        " ".join(filter(None, [KINDS.get(kind, "image"), body, color, "axial" if "AXIAL" in str(view) else None]))
+        for kind, body, color, view in zip(
+            *dataset.values(["dicom_modality", "dicom_body_part_examined", "dicom_photometric_interpretation",
+                             "dicom_image_type"]), strict=True,
+        )
+    ]  # fmt: skip
+    dataset.set_values("report", [f"{report.lower()} image" for report in reports])
+    return dataset
+
+
+def draw_clusters(run: Run, words: dict[str, list[str]], path: Path) -> None:
+    """One row a cluster: its key words, and the images nearest to its centre."""
+    clusters = sorted(run.clusters(n_exemplars=EXEMPLARS), key=lambda cluster: cluster.name)
+    figure = Figure(figsize=(EXEMPLARS * 0.9 + 3.2, len(clusters) * 0.95))
+    for row, cluster in enumerate(clusters):
+        for column, file in enumerate(cluster.exemplar_paths):
+            axis = figure.add_axes(
+                ((3.2 + column * 0.9) / (EXEMPLARS * 0.9 + 3.2), 1 - (row + 0.97) / len(clusters),
+                 0.85 / (EXEMPLARS * 0.9 + 3.2), 0.94 / len(clusters))
+            )  # fmt: skip
+            axis.imshow(Image.open(file), cmap="gray")
+            axis.set_axis_off()
+        text = f"{cluster.name}, {cluster.size} images\n{', '.join(words[cluster.name][:4])}"
+        figure.text(0.01, 1 - (row + 0.5) / len(clusters), text, va="center", fontsize=8, wrap=True)
+    figure.savefig(path, dpi=120)
+
+
+def draw_tree(nodes: list[Node], path: Path) -> None:
+    """Groups as nested bars, the widest on top: as long as they have images."""
+    children: dict[str, list[Node]] = {}
+    for node in nodes:
+        children.setdefault(node.parent, []).append(node)
+    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    axis = figure.subplots()
+
+    def draw(parent: str, start: int, depth: int) -> int:
+        for node in children.get(parent, []):
+            axis.barh(-depth, node.size, left=start, height=0.92, edgecolor="white", linewidth=2,
+                      color="#9db7d5" if node.leaf else "#4a6fa5")  # fmt: skip
+            axis.text(
+                start + node.size / 2,
+                -depth,
+                f"{node.name}\n{node.size}",
+                ha="center",
+                va="center",
+                fontsize=7,
+                color="black" if node.leaf else "white",
+            )
+            draw(node.name, start, depth + 1)
+            start += node.size
+        return start
+
+    draw("", 0, 0)
+    axis.set_axis_off()
+    axis.set_title("What the network confuses, grouped: number of images", fontsize=10)
+    figure.savefig(path, dpi=120)
+
+
+def save_layout(dataset: fo.Dataset) -> None:
+    """The App opens with the grid beside the Clusters panel; kept with the dataset."""
+    panels = [fo.Panel(type="Samples", pinned=True)], [fo.Panel(type="clusters")]
+    space = fo.Space(children=[fo.Space(children=side) for side in panels], orientation="horizontal")
+    dataset.save_workspace("clusters", space, description="Clusters beside the images", overwrite=True)
+
+
+def main(**options: int) -> None:
+    """Import, cluster, name, group, draw."""
+    dataset = make_dataset()
+    ldpo = fdc.LDPO(
+        n_clusters=8,
+        image_size=64,
+        text_field="report",
+        group_field="dicom_patient",
+        **{"rounds": 6, **options},
+    )
+    run = fdc.cluster(dataset, ldpo, key="ldpo", truth_field="dicom_modality", overwrite=True)
+    found = fdc.key_words(dataset, "ldpo")
+    words = {name: [word.word for word in some] for name, some in found.items()}
+    nodes = fdc.build_tree(dataset, "ldpo")
+    save_layout(dataset)
+    print(f"\n{rounds_table(run.rounds)}\n")
+    for cluster in run.clusters():
+        print(f"{cluster.name}: {cluster.size:>3} images, {', '.join(words[cluster.name][:5])}")
+    OUTPUT.mkdir(exist_ok=True)
+    draw_clusters(run, words, OUTPUT / "radiology-clusters.png")
+    draw_tree(nodes, OUTPUT / "radiology-tree.png")
+    print(f"\n{run.stop_reason.message} {run.record.verdict}")
+    print(f"pictures: {OUTPUT}   the App: fiftyone-deepcluster open {DATASET}")
+
+
+if __name__ == "__main__":
+    parser = ArgumentParser(description=(__doc__ or "").split("\n\n", 1)[0])
+    parser.add_argument("--rounds", type=int, default=SUPPRESS, help="rounds at most")
+    parser.add_argument("--seed", type=int, default=SUPPRESS, help="other seeds, other clusters")
+    main(**vars(parser.parse_args()))
