@@ -79,6 +79,7 @@ class _Job:
     given: torch.Tensor | None
     groups: NDArray[np.int64] | None = None
     initial: NDArray[np.int64] | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def fingerprint(self) -> dict[str, Any]:
@@ -126,14 +127,16 @@ def fit(
     directory = None if run_dir is None else Path(run_dir)
     if features is not None:
         return _fit_features(options, (images, features), truth, observer, directory)
-    resolved = options.resolve(probe(images))
+    facts = probe(images)
+    resolved = options.resolve(facts)
     _check_early(resolved, directory)
     with open_store(images, resolved, observer) as store:
         numbers = {
             name: None if values is None else _numbers(values, store, name)
             for name, values in (("truth", truth), ("groups", known.groups), ("initial", known.initial))
         }
-        job = _Job(options, resolved, store, observer, directory, given=None, **numbers)
+        remarks = tuple(options.remarks(facts))
+        job = _Job(options, resolved, store, observer, directory, given=None, remarks=remarks, **numbers)
         _check_sizes(job)
         return _run(job)
 
@@ -274,7 +277,7 @@ def _record(job: _Job, corpus: Corpus, progress: Progress) -> RunRecord:
         n_failed=len(job.store.errors),
         n_clusters=len(np.unique(labels[labels >= 0])),
         environment=environment(corpus),
-        notes=[*progress.notes, *_doubts(progress)],
+        notes=[*job.remarks, *progress.notes, *_doubts(progress)],
     )
 
 

@@ -100,6 +100,10 @@ class Options(Part):
     def resolve(self, facts: Facts) -> Options:
         """A copy with nothing automatic left, for images such as ``facts`` describes."""
 
+    def remarks(self, facts: Facts) -> list[str]:
+        """What the record should say of choices made for such images."""
+        return []
+
     @abstractmethod
     def build(self) -> Parts:
         """The parts of the loop, from resolved options; random weights come from torch's generator."""

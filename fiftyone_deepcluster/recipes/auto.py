@@ -1,0 +1,100 @@
+"""The method that a person would choose from the measurements, chosen by what the images are.
+
+The rules and the figures behind them are in the README, under "Choosing a method".
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from fiftyone_deepcluster.errors import OptionsError
+from fiftyone_deepcluster.networks.trunks.base import TRUNKS, Trunk
+from fiftyone_deepcluster.recipes.base import RECIPES, SMALL_SIDE, Options, Parts
+from fiftyone_deepcluster.recipes.deepcluster import DeepCluster
+from fiftyone_deepcluster.recipes.frozen import Frozen
+from fiftyone_deepcluster.recipes.ldpo import LDPO
+from fiftyone_deepcluster.registry import PartOf
+
+SMALL = "small images and a known number of clusters, where it did best"
+
+if TYPE_CHECKING:
+    from fiftyone_deepcluster.images.source import Facts
+
+
+@RECIPES.register
+class Auto(Options):
+    """Chooses the method for the images, the weights and the machine at hand, and says why in the run's notes."""
+
+    name: Literal["auto"] = "auto"
+    n_clusters: int | None = Field(10, ge=2, description="Number of clusters; empty: to be found.")
+    trunk: Annotated[Trunk | None, PartOf(TRUNKS, optional=True)] = Field(
+        None, description="Network that the weights belong to; empty: the method's own."
+    )
+    weights: str | None = Field(
+        None,
+        description="Pre-trained weights, if you have them: a torchvision name such as IMAGENET1K_V1, or a file.",
+    )
+
+    def resolve(self, facts: Facts) -> Options:
+        """The chosen method's options, resolved."""
+        return self.choose(facts, accelerated=self._accelerated())[0].resolve(facts)
+
+    def remarks(self, facts: Facts) -> list[str]:
+        """Which method was chosen, and why."""
+        chosen, why = self.choose(facts, accelerated=self._accelerated())
+        return [f"method='auto' took {chosen.name!r}: {why}"]
+
+    def build(self) -> Parts:
+        """Never asked for: ``resolve`` hands over to another method."""
+        raise TypeError("'auto' builds nothing itself; build what resolve(facts) gives")
+
+    def choose(self, facts: Facts, *, accelerated: bool) -> tuple[Options, str]:
+        """The rules, in order.
+
+        Args:
+            facts: about the images.
+            accelerated: whether networks run on a GPU.
+
+        Returns:
+            The chosen method's options, with what was said here, and the reason.
+
+        Raises:
+            OptionsError: weights without the trunk that they belong to.
+        """
+        side = self.image_size or facts.side
+        if self.weights is not None:
+            return self._pretrained(accelerated=accelerated)
+        if side > SMALL_SIDE and accelerated:
+            method: type[Options] = LDPO if self.n_clusters is None else DeepCluster
+            return self._as(method), f"images of {side} pixels, no weights to start from, and a GPU"
+        shrunk = {"image_size": SMALL_SIDE} if side > SMALL_SIDE else {}
+        seen = f", seen at {SMALL_SIDE} for want of a GPU and of pre-trained weights" if shrunk else ""
+        if self.n_clusters is None:
+            return self._as(LDPO, **shrunk), f"no number of clusters is given, and its RIM finds one{seen}"
+        return self._as(DeepCluster, **shrunk), f"{SMALL}{seen}"
+
+    def _pretrained(self, *, accelerated: bool) -> tuple[Options, str]:
+        if self.trunk is None:
+            raise OptionsError(
+                f"weights={self.weights!r} belong to a network; name it as trunk, such as "
+                "{'name': 'torchvision', 'model': 'mobilenet_v2'}"
+            )
+        if accelerated:
+            return self._as(LDPO), "pre-trained weights and a GPU: it fine-tunes them gently"
+        clusterer = "hdbscan" if self.n_clusters is None else "gmm"
+        return self._as(Frozen, space="umap", clusterer=clusterer), (
+            "pre-trained weights and no GPU: their features as they are, after UMAP, take minutes"
+        )
+
+    def _accelerated(self) -> bool:
+        from fiftyone_deepcluster.compute import choose
+
+        return choose(self.device, self.precision).device.type != "cpu"
+
+    def _as(self, recipe: type[Options], **values: Any) -> Options:
+        """The options of another method, with what was said here."""
+        said = {name: getattr(self, name) for name in self.model_fields_set if name in recipe.model_fields}
+        said.pop("name", None)
+        return recipe.model_validate({**said, "n_clusters": self.n_clusters, **values})
