@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 MOST_IMAGES = 10_000
 """Baselines are measured on a sample of at most this many images."""
 
-_BASELINE_SIDE = 32
-
 _LEVEL = 0.01
 """Figures nearer than this are level: other seeds move them as far."""
 
@@ -59,13 +57,12 @@ def pixel_features(
     """(M, D) float32 pixels at 32 x 32 at most, mean 0 and deviation 1 within every image."""
     import torch
 
+    from fiftyone_deepcluster.images.thumbnails import thumbnail_vectors
+
     parts = []
     for at in range(0, len(rows), 1024):
-        pixels = torch.from_numpy(read(rows[at : at + 1024])).permute(0, 3, 1, 2).float()
-        if pixels.shape[-1] > _BASELINE_SIDE:
-            pixels = torch.nn.functional.adaptive_avg_pool2d(pixels, _BASELINE_SIDE)
-        flat = pixels.flatten(1)
-        parts.append((flat - flat.mean(1, keepdim=True)) / flat.std(1, keepdim=True).clamp_min(1.0))
+        pixels = torch.from_numpy(read(rows[at : at + 1024])).permute(0, 3, 1, 2)
+        parts.append(thumbnail_vectors(pixels))
     return torch.cat(parts)
 
 
