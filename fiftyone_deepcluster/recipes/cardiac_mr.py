@@ -6,8 +6,9 @@ images that are clustered as well as of those that are learnt from, eight cluste
 expected, and no rule that stops.
 
 Open in the paper and settled here: rotations of 30 degrees and crops of 50 to 100 % of the area, pooling to
-7 x 7, features before the last ReLU as in DeepCluster, 224 pixels. For images of 64 pixels and less, which the
-paper does not have, a VGG-16 with a quarter of the filters looks at them as they are.
+7 x 7, features before the last ReLU as in DeepCluster, 224 pixels. Ours, for what the paper does not have:
+images of 64 pixels and less are looked at as they are by a VGG-16 with an eighth of the filters, and a round
+over few images has smaller batches, so that it has as many as a round over the paper's smallest set.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pydantic import Field
 from fiftyone_deepcluster.encoders.base import ENCODERS, Encoder
 from fiftyone_deepcluster.networks.trunks.base import TRUNKS, FrontName
 from fiftyone_deepcluster.recipes.base import ADVANCED, RECIPES, SMALL_SIDE
-from fiftyone_deepcluster.recipes.trained import AugmentName, Trained
+from fiftyone_deepcluster.recipes.trained import LARGE_BATCH, AugmentName, Trained
 from fiftyone_deepcluster.registry import PartOf
 
 if TYPE_CHECKING:
@@ -33,6 +34,11 @@ DEFAULT_CLASSES = 10
 
 LEAST_IMAGES = 10
 """Images a cluster has on average at least, where the number of clusters is left open."""
+
+BATCHES_A_ROUND = 93
+"""Full batches of 256 images in a round over the 23,943 of imbalanced-small."""
+
+LEAST_BATCH = 32
 
 SettingName = Literal["own", "balanced", "imbalanced-large", "imbalanced-small"]
 
@@ -117,7 +123,12 @@ class CardiacMR(Trained):
         description="Batches in a round at least; 0: one pass, as in the paper.",
         json_schema_extra=ADVANCED,
     )
-    batch_size: int = Field(256, ge=2, le=65_536, description="Images in a batch.")
+    batch_size: int | None = Field(
+        None,
+        ge=2,
+        le=65_536,
+        description="Images in a batch; empty: 256, or down to 32 so that a round has 93 batches.",
+    )
     augmentation: AugmentName = Field(
         "rotate-crop", description="How images change, in training and before they are clustered."
     )
@@ -143,7 +154,8 @@ class CardiacMR(Trained):
         small = (self.image_size or facts.side) <= SMALL_SIDE
         trunk = TRUNKS.parse("slim-vgg" if small else "vgg16")
         pseudo = self.pseudo_clusters or self._clusters_for(facts.n)
-        return self.settle_training(
+        batched = self.model_copy(update={"batch_size": self.batch_size or batch_for(facts.n)})
+        return batched.settle_training(
             facts,
             trunk,
             classes=self._expected,
@@ -162,3 +174,11 @@ class CardiacMR(Trained):
         if self.n_clusters and self.classes is None and self.setting == "own":
             return self.n_clusters
         return max(self._expected, min(CLUSTERS_A_CLASS * self._expected, n_images // LEAST_IMAGES))
+
+
+def batch_for(n_images: int) -> int:
+    """Images in a batch: the paper's 256, halved while a round would have fewer batches than its smallest set."""
+    batch = LARGE_BATCH
+    while batch > LEAST_BATCH and n_images < BATCHES_A_ROUND * batch:
+        batch //= 2
+    return batch

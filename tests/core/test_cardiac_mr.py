@@ -102,8 +102,17 @@ class TestHowManyClusters:
             parse_options("cardiac-mr", {"classes": 1})
 
 
+@pytest.mark.parametrize(
+    ("n", "batch"), [(47_637, 256), (23_943, 256), (23_000, 128), (9_000, 64), (3_000, 32), (100, 32)]
+)
+def test_few_images_come_in_smaller_batches(n, batch):
+    facts = Facts(n=n, side=64, grey=True, height=64, width=64)
+    assert resolved(facts, classes=3).batch_size == batch
+    assert resolved(facts, classes=3, batch_size=17).batch_size == 17
+
+
 class TestSlimTrunk:
-    def test_small_images_get_vgg_with_a_quarter_of_its_filters(self):
+    def test_small_images_get_vgg_with_an_eighth_of_its_filters(self):
         options = resolved(SMALL, classes=6)
         assert (options.trunk.name, options.image_size) == ("slim-vgg", 64)
         with torch.device("meta"):
@@ -113,7 +122,7 @@ class TestSlimTrunk:
             [layer.out_channels for layer in net.modules() if isinstance(layer, torch.nn.Conv2d)]
             for net in (trunk, vgg)
         )
-        assert [4 * width for width in ours] == theirs
+        assert [8 * width for width in ours] == theirs
 
     @pytest.mark.parametrize(("size", "maps"), [(16, 4), (28, 7), (32, 4), (48, 6), (64, 4)])
     def test_maps_are_averaged_from_four_cells_or_more(self, size, maps):

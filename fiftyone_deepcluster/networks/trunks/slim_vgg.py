@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 @TRUNKS.register
 class SlimVGG(Trunk):
-    """VGG-16 with batch norm and a quarter of the filters, pooled adaptively: for small images."""
+    """VGG-16 with batch norm and an eighth of the filters, pooled adaptively: for small images."""
 
     name: Literal["slim-vgg"] = "slim-vgg"
-    width: int = Field(16, ge=4, le=64, description="Filters of the first block; VGG-16 has 64.")
+    width: int = Field(8, ge=4, le=64, description="Filters of the first block; VGG-16 has 64.")
     grid: int = Field(2, ge=1, le=7, description="Cells per side of the adaptive average pooling.")
     dim: int = Field(256, ge=8, le=4096, description="Features of an image.")
 
