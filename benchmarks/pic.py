@@ -17,8 +17,6 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from benchmarks.quality import datasets
 from benchmarks.report import table
 from fiftyone_deepcluster.fitting import fit
@@ -78,7 +76,8 @@ def measure(name: str, images: Any, classes: Any, features: dict[str, Any]) -> l
             )
             last = result.record.rounds[-1]
             truth = last.truth
-            found = [f"{last.scores.get('maxima', np.nan):.0f}", f"{last.largest_share:.1%}"]
+            maxima = last.scores.get("maxima")
+            found = ["" if maxima is None else f"{maxima:.0f}", f"{last.largest_share:.1%}"]
             found += [f"{value:.3f}" for value in (truth.acc, truth.nmi, truth.purity)]
             seconds = f"{time.perf_counter() - started:.1f}"
             rows.append([name, vectors, label, str(result.record.n_clusters), *found, seconds])

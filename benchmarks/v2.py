@@ -27,7 +27,7 @@ from fiftyone_deepcluster.recipes.base import parse_options
 if TYPE_CHECKING:
     from fiftyone_deepcluster.record import Round
 
-ROUNDS_TIMED = 4
+ROUNDS_TIMED = 3
 BANK_ALONE = {"large_crops": 1, "small_crops": 0, "heads": 1}
 HEADER = ["images", "method", "rounds", "ACC", "NMI", "ARI", "processor s"]
 
@@ -61,6 +61,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=51)
     parser.add_argument("--only", choices=["round", "time"], help="one of the two tables")
+    parser.add_argument("--v2-rounds", type=int, help="v2 alone, with so many rounds")
     arguments = parser.parse_args()
     seeds = list(range(arguments.first_seed, arguments.first_seed + arguments.seeds))
     for name, (images, classes) in datasets(arguments).items():
@@ -68,8 +69,10 @@ def main() -> None:
         if arguments.only != "time":
             print(table(["images", "a round of", "processor s", "of it", "share"], rounds(name, images, k)))
         if arguments.only != "round":
-            rows = [[name, row[1], "", *row[2:5], ""] for row in baselines(name, images, classes, k, seeds)]
-            print(table(HEADER, rows + equal_time(name, images, classes, seeds)), flush=True)
+            many = arguments.v2_rounds
+            found = equal_time(name, images, classes, seeds) if many is None else []
+            found += [] if many is None else [alone(name, images, classes, seeds, many)]
+            print(table(HEADER, found), flush=True)
 
 
 def rounds(name: str, images: np.ndarray, k: int) -> list[list[str]]:
@@ -94,19 +97,21 @@ def rounds(name: str, images: np.ndarray, k: int) -> list[list[str]]:
 
 
 def equal_time(name: str, images: np.ndarray, classes: np.ndarray, seeds: list[int]) -> list[list[str]]:
-    """DeepCluster as it comes, and v2 with the rounds that fit into its time and as it comes."""
+    """k-means and UMAP + GMM on pixels, DeepCluster as it comes, and v2 with the rounds that fit into its time."""
     k = len(np.unique(classes))
-    runs: dict[str, list[tuple[FitResult, Clock]]] = {}
-    for seed in seeds:
-        common = {"n_clusters": k, "seed": seed}
-        runs.setdefault("deepcluster", []).append(one("deepcluster", images, common, classes))
-        if seed == seeds[0]:
-            clock = one("deepcluster-v2", images, {**common, "rounds": ROUNDS_TIMED})[1]
-            fitting = max(2, int(runs["deepcluster"][0][1].total / statistics.median(clock.rounds[1:])))
-        for what, values in ((", equal time", {"rounds": fitting}), ("", {})):
-            found = one("deepcluster-v2", images, {**common, **values}, classes)
-            runs.setdefault(f"deepcluster-v2{what}", []).append(found)
-    return [summary(name, method, found) for method, found in runs.items()]
+    rows = [[name, row[1], "", *row[2:5], ""] for row in baselines(name, images, classes, k, seeds)]
+    runs = [one("deepcluster", images, {"n_clusters": k, "seed": seed}, classes) for seed in seeds]
+    timed = one("deepcluster-v2", images, {"n_clusters": k, "rounds": ROUNDS_TIMED})[1]
+    seconds = statistics.mean(clock.total for _, clock in runs)
+    fitting = max(2, int(seconds / statistics.median(timed.rounds[1:])))
+    return [*rows, summary(name, "deepcluster", runs), alone(name, images, classes, seeds, fitting)]
+
+
+def alone(name: str, images: np.ndarray, classes: np.ndarray, seeds: list[int], many: int) -> list[str]:
+    """DeepCluster-v2 with so many rounds."""
+    common = {"n_clusters": len(np.unique(classes)), "rounds": many}
+    runs = [one("deepcluster-v2", images, {**common, "seed": seed}, classes) for seed in seeds]
+    return summary(name, "deepcluster-v2", runs)
 
 
 def one(

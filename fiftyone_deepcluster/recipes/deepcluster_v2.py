@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from fiftyone_deepcluster.clusterers.base import CLUSTERERS
 from fiftyone_deepcluster.networks.trunks.base import TRUNKS, FrontName, Trunk
 from fiftyone_deepcluster.recipes.base import ADVANCED, RECIPES, SMALL_SIDE, Options, Parts
 from fiftyone_deepcluster.recipes.trained import (
@@ -37,7 +36,13 @@ PSEUDO_FACTOR = 8
 """Prototypes of a head for each cluster asked for, as DeepCluster's pseudo-classes here."""
 
 WARMUP = 0.1
-"""Share of the rounds in which the rate rises; a tenth and less in the released code."""
+"""Share of the rounds in which the rate rises. The released code takes 10 of 400 to 800; short runs need more."""
+
+RATE = 4.8 / 4096
+"""Learning rate for each image in a batch: the released code's 4.8 for batches of 4096."""
+
+SMALL_CROPS, LARGE_CROPS = 2, 4
+"""Small crops up to 64 pixels, where they cost half of a large one, and above (the paper's 2 x 160 + 4 x 96)."""
 
 _SMALL_SHARE = 96 / 224
 """Side of a small crop beside that of a large one."""
@@ -53,7 +58,7 @@ class DeepClusterV2(Options):
 
     name: Literal["deepcluster-v2"] = "deepcluster-v2"
     rounds: int = Field(
-        30, ge=1, le=100_000, description="Rounds: the learning rate falls to its end over all of them."
+        20, ge=1, le=100_000, description="Rounds: the learning rate falls to its end over all of them."
     )
     trunk: Annotated[Trunk | None, PartOf(TRUNKS, optional=True)] = Field(
         None, description="Network without projection and heads; empty: small up to 64 pixels, else resnet18."
@@ -65,14 +70,14 @@ class DeepClusterV2(Options):
     pseudo_clusters: int | None = Field(
         None, ge=2, description="Prototypes of each head; empty: a multiple of n_clusters."
     )
-    fine_rounds: int | None = Field(
-        None,
-        ge=0,
-        description="Rounds taught on pseudo_clusters; later ones on n_clusters. Empty: the method's own choice.",
-    )
     heads: int = Field(3, ge=1, le=100, description="Clusterings that are taught side by side.")
     large_crops: int = Field(2, ge=1, le=8, description="Large crops of each image in a batch.")
-    small_crops: int = Field(4, ge=0, le=16, description="Small crops of each image in a batch.")
+    small_crops: int | None = Field(
+        None,
+        ge=0,
+        le=16,
+        description="Small crops of each image in a batch; empty: 2 up to 64 pixels, else 4.",
+    )
     small_size: int | None = Field(
         None, ge=4, le=512, description="Side of small crops in pixels; empty: 96/224 of the images'.",
         json_schema_extra=ADVANCED,
@@ -105,7 +110,9 @@ class DeepClusterV2(Options):
     batch_size: int | None = Field(
         None, ge=2, le=65_536, description="Images in a batch; empty: 128 up to 64 pixels, else 256."
     )
-    learning_rate: float = Field(0.05, gt=0, le=100, description="At its peak, after the warm-up.")
+    learning_rate: float | None = Field(
+        None, gt=0, le=100, description="At its peak, after the warm-up; empty: in proportion to the batch."
+    )
     weight_decay: float = Field(
         1e-6, ge=0, le=1, description="Pull of the weights to 0.", json_schema_extra=ADVANCED
     )
@@ -143,8 +150,9 @@ class DeepClusterV2(Options):
             "front": self.front or ("imagenet" if self.weights else trunk.front),
             "batch_size": batch,
             "epochs": max(self.epochs, math.ceil(self.min_steps * batch / facts.n)),
+            "learning_rate": self.learning_rate or RATE * batch,
+            "small_crops": (SMALL_CROPS if small else LARGE_CROPS) if self.small_crops is None else self.small_crops,
             "pseudo_clusters": self.pseudo_clusters or pseudo,
-            "fine_rounds": self.rounds if self.fine_rounds is None else self.fine_rounds,
             "small_size": self.small_size or max(8, round(side * _SMALL_SHARE / 4) * 4),
             "least_area": self.least_area or (0.2 if small else 0.05),
             "split_area": self.split_area or (0.5 if small else 0.14),
@@ -165,10 +173,10 @@ class DeepClusterV2(Options):
         task = BankLabels(
             BankLabelsParts(
                 heads=spherical,
-                result=CLUSTERERS.parse("kmeans"),
+                result=KMeans(restarts=3),
+                final=KMeans(),
                 n_clusters=self.n_clusters or 2,
                 n_pseudo=self.pseudo_clusters or 2,
-                fine_rounds=self.rounds if self.fine_rounds is None else self.fine_rounds,
                 n_heads=self.heads,
                 n_banks=min(2, self.large_crops),
                 epochs=self.epochs,
@@ -183,7 +191,8 @@ class DeepClusterV2(Options):
         from fiftyone_deepcluster.optimise import Cosine, Training
 
         cosine = Cosine(self.rounds, warmup=WARMUP * self.rounds)
-        return Training("sgd", self.learning_rate, weight_decay=self.weight_decay, cosine=cosine)
+        rate = self.learning_rate or RATE * (self.batch_size or LARGE_BATCH)
+        return Training("sgd", rate, weight_decay=self.weight_decay, cosine=cosine)
 
     def _network(self) -> Network:
         from fiftyone_deepcluster.networks.base import Network
@@ -207,6 +216,6 @@ class DeepClusterV2(Options):
             large=base.model_copy(update={"crop": (split, 1.0)}),
             small=base.model_copy(update={"crop": (least, split)}),
             n_large=self.large_crops,
-            n_small=self.small_crops,
+            n_small=self.small_crops or 0,
             small_size=self.small_size or 8,
         )

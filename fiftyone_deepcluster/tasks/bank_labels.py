@@ -31,10 +31,10 @@ class BankLabelsParts:
 
     Attributes:
         heads: finds each head's prototypes among the bank's rows.
-        result: finds the clusters of the result.
+        result: finds the clusters that are reported after every round.
+        final: finds those of the last look.
         n_clusters: of the result.
         n_pseudo: prototypes of every head.
-        fine_rounds: rounds with that many; later heads have ``n_clusters``.
         n_heads: clusterings of the bank that are taught side by side.
         n_banks: crops of an image whose embeddings are kept; head h is clustered on those of crop h mod n_banks.
         epochs: passes over the images a round.
@@ -43,9 +43,9 @@ class BankLabelsParts:
 
     heads: Clusterer
     result: Clusterer
+    final: Clusterer
     n_clusters: int
     n_pseudo: int
-    fine_rounds: int
     n_heads: int
     n_banks: int
     epochs: int
@@ -105,14 +105,15 @@ class BankLabels:
             self._seen = torch.ones(len(vectors), dtype=torch.bool)
         elif corpus.compute.world > 1:
             self._share(corpus)
-        assignment = self._assignment(functional.normalize(self._filled().mean(dim=0)), corpus)
+        vectors = functional.normalize(self._filled().mean(dim=0))
+        assignment = self._assignment(self.parts.result, vectors, corpus)
         self._start = torch.from_numpy(assignment.centers)
         self._turn += 1
         return assignment
 
     def finish(self, corpus: Corpus) -> Assignment:
         """Clusters of all images as they are, by the network as it is now: what prediction compares with."""
-        return self._assignment(corpus.features(), corpus)
+        return self._assignment(self.parts.final, corpus.features(), corpus)
 
     def state_dict(self) -> dict[str, Any]:
         """The bank, what was seen last, centres for a warm start, and how often was assigned."""
@@ -140,8 +141,9 @@ class BankLabels:
 
     def _cluster_head(self, vectors: torch.Tensor, head: int, round_index: int, corpus: Corpus) -> Clustering:
         parts = self.parts
-        n = parts.n_pseudo if round_index < parts.fine_rounds else parts.n_clusters
-        request = ClusterRequest(min(n, len(vectors)), derive(parts.seed, "head", head, round_index))
+        request = ClusterRequest(
+            min(parts.n_pseudo, len(vectors)), derive(parts.seed, "head", head, round_index)
+        )
         found = parts.heads.cluster(vectors, request)
         corpus.compute.same_everywhere([found.labels, found.centers])
         return found
@@ -155,13 +157,13 @@ class BankLabels:
         bank[:, known] = functional.normalize(total[:, known], dim=2)
         self._seen = known.cpu()
 
-    def _assignment(self, vectors: torch.Tensor, corpus: Corpus) -> Assignment:
+    def _assignment(self, clusterer: Clusterer, vectors: torch.Tensor, corpus: Corpus) -> Assignment:
         corpus.observer.phase("cluster", 1)
         start = None if self._start is None else self._start.to(vectors.device)
         request = ClusterRequest(
             self.parts.n_clusters, derive(self.parts.seed, "clusters", self._turn), start
         )
-        found = self.parts.result.cluster(vectors, request)
+        found = clusterer.cluster(vectors, request)
         corpus.compute.same_everywhere([found.labels, found.centers])
         corpus.observer.advance(1)
         place = describe(vectors, found.labels)
