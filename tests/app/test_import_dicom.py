@@ -44,14 +44,14 @@ def test_form_says_what_is_wrong(make_context, dataset, folder):
         form = ImportDicom().resolve_input(make_context(dataset, params))
         return form.type.get_property(name).error_message or None
 
-    assert complaint("files", files={"absolute_path": str(folder)}) is None
-    assert "does not exist" in complaint("files", files={"absolute_path": str(folder / "no")})
-    assert "did you mean SeriesDescription" in complaint("keywords", keywords=["SeriesDescriptions"])
-    assert complaint("keywords", keywords=["SeriesDescription"]) is None
+    assert complaint("files", files=str(folder)) is None
+    assert "does not exist" in complaint("files", files=str(folder / "no"))
+    assert "did you mean SeriesDescription" in complaint("keywords", keywords="StudyID, SeriesDescriptions")
+    assert complaint("keywords", keywords="StudyID,SeriesDescription") is None
 
 
 def test_imports_and_tells_progress(make_context, dataset, folder):
-    context = make_context(dataset, {"files": {"absolute_path": str(folder)}, "keywords": ["StudyID"]})
+    context = make_context(dataset, {"files": str(folder), "keywords": "StudyID"})
     messages = told(context)
     assert [message.operator_uri.split("/")[-1] for message in messages[-2:]] == ["reload_dataset", "notify"]
     assert messages[-1].params["variant"] == "warning"
@@ -66,7 +66,7 @@ def test_imports_and_tells_progress(make_context, dataset, folder):
 
 
 def test_errors_are_told_in_words(make_context, dataset, folder):
-    context = make_context(dataset, {"files": {"absolute_path": str(folder / "no")}}, prompt_id="a prompt")
+    context = make_context(dataset, {"files": str(folder / "no")}, prompt_id="a prompt")
     messages = told(context)
     assert messages[-1].params["variant"] == "error"
     assert "does not exist" in messages[-1].params["message"]
@@ -86,7 +86,7 @@ def test_from_a_script_and_by_a_worker(plugin, dataset, folder):
 def test_cluster_images_looks_at_the_originals_unless_told_otherwise(make_context, dataset, folder):
     before = ClusterImages().resolve_input(make_context(dataset)).type.properties
     assert "media_field" not in before
-    told(make_context(dataset, {"files": {"absolute_path": str(folder)}}))
+    told(make_context(dataset, {"files": str(folder)}))
     dataset.reload()
     assert "media_field" in ClusterImages().resolve_input(make_context(dataset)).type.properties
     assert parse_call({"media_field": "filepath"}, dataset).settings["media_field"] == "filepath"

@@ -52,28 +52,22 @@ class ImportDicom(foo.Operator):
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
         """Where the files are, and what is read of them."""
         inputs = types.Object()
-        explorer = types.FileExplorerView(
-            choose_dir=True, button_label="Choose a folder", choose_button_label="Use this folder"
-        )
-        inputs.file(
+        inputs.str(
             "files",
             required=True,
-            label="Folder",
-            description="On the machine that runs FiftyOne's server. It is walked; what is DICOM is told by "
-            "content, not by name.",
-            view=explorer,
+            label="Folder or file",
+            description="On the machine that runs FiftyOne's server. A folder is walked, and what is DICOM is told by "
+            "content, not by name; a DICOMDIR stands for the files it lists.",
         )
         choices = types.DropdownView()
         for value, label in _FRAMES.items():
             choices.add_choice(value, label=label)
         inputs.enum("frames", choices.values(), default="all", label="Import", view=choices)
-        inputs.list(
+        inputs.str(
             "keywords",
-            types.String(),
-            default=[],
             label="Further DICOM keywords",
-            description="Read besides the ones that hold no identities. Free text, such as SeriesDescription, may "
-            "hold names.",
+            description="With commas, such as SeriesDescription, ProtocolName. Those read without being asked for "
+            "hold no identities; free text may hold names.",
         )
         _complain(inputs, ctx.params)
         return shared.form(inputs, "Import DICOM", "Import")
@@ -114,7 +108,7 @@ class ImportDicom(foo.Operator):
             files: folder, file or DICOMDIR.
             dataset: to add to.
             delegate: queue it for a worker.
-            **settings: ``frames``, ``keywords`` (besides the default ones).
+            **settings: ``frames``, ``keywords`` (besides the default ones, with commas).
 
         Returns:
             FiftyOne's execution result.
@@ -122,7 +116,7 @@ class ImportDicom(foo.Operator):
         return foo.execute_operator(
             names.IMPORT_DICOM,
             {"dataset": dataset},
-            params={"files": {"absolute_path": files}, **settings},
+            params={"files": files, **settings},
             request_delegation=delegate,
         )
 
@@ -131,23 +125,17 @@ def _steps(ctx: foo.ExecutionContext) -> Iterator[Step]:
     from fiftyone_deepcluster.dataset.dicom import import_steps
     from fiftyone_deepcluster.errors import InputError
 
-    files = _path(ctx.params)
+    files = ctx.params.get("files")
     if not files:
         raise InputError("no folder was chosen; give files=, a folder with DICOM files")
     return import_steps(files, ctx.dataset, _options(ctx.params))
-
-
-def _path(params: dict[str, Any]) -> str:
-    """The folder: the file explorer gives a dict, a script a string."""
-    files = params.get("files") or ""
-    return files.get("absolute_path") or "" if isinstance(files, dict) else str(files)
 
 
 def _options(params: dict[str, Any]) -> Any:
     from fiftyone_deepcluster.dataset.dicom import parse_dicom_options
     from fiftyone_deepcluster.images.dicom_header import SAFE_KEYWORDS
 
-    named = [word.strip() for word in params.get("keywords") or () if word.strip()]
+    named = [word.strip() for word in (params.get("keywords") or "").split(",") if word.strip()]
     keywords = (*SAFE_KEYWORDS, *(word for word in named if word not in SAFE_KEYWORDS))
     return parse_dicom_options({"frames": params.get("frames") or "all", "keywords": keywords})
 
@@ -158,7 +146,7 @@ def _complain(inputs: types.Object, params: dict[str, Any]) -> None:
 
     from fiftyone_deepcluster.errors import InputError
 
-    files = _path(params)
+    files = params.get("files")
     if files and not Path(files).exists():
         shared.complain(inputs, "files", f"{files!r} does not exist")
     try:
