@@ -23,7 +23,7 @@ PSEUDO_FACTOR = 8
 
 FINE_ROUNDS = 3
 """Rounds on pseudo-classes before small images are taught the clusters themselves. Ours, not the paper's: eighty
-pseudo-classes shape the features, but k-means with ten on them wanders; taught the ten, it settles."""
+pseudo-classes shape the features, but k-means with ten on them wanders; ten merged from the eighty, and taught, settle."""
 
 
 @RECIPES.register
@@ -32,7 +32,8 @@ class DeepCluster(Trained):
 
     Above 64 pixels the defaults are the paper's: AlexNet with batch norm behind Sobel filters, SGD 0.05 with
     momentum 0.9, weight decay 1e-5, batch 256, crops and flips. Smaller images get a small trunk with a
-    z-score per image, affine changes, and after three rounds the clusters themselves as pseudo-classes.
+    z-score per image, affine changes, clusters merged from the pseudo-classes, and after three rounds these
+    clusters in place of the pseudo-classes.
     """
 
     name: Literal["deepcluster"] = "deepcluster"
@@ -48,4 +49,5 @@ class DeepCluster(Trained):
         if pseudo is None and self.n_clusters is not None:
             pseudo = max(self.n_clusters, min(PSEUDO_FACTOR * self.n_clusters, facts.n // 10))
         fine = (FINE_ROUNDS if small else self.rounds) if self.fine_rounds is None else self.fine_rounds
-        return self.settle_training(facts, trunk, pseudo_clusters=pseudo, fine_rounds=fine)
+        merge = small if self.merge is None else self.merge
+        return self.settle_training(facts, trunk, pseudo_clusters=pseudo, fine_rounds=fine, merge=merge)

@@ -29,7 +29,7 @@ LEAST_SIDE = 28
 
 FINE_ROUNDS = 2
 """Rounds on pseudo-classes. Taught its own ten clusters from the start, a network confirms their mistakes; taught
-sixty pieces first, the pieces of one thing move together, and the ten clusters found then are better ones."""
+sixty pieces first, the pieces of one thing move together, and the ten clusters merged from them are better ones."""
 
 
 @RECIPES.register
@@ -80,7 +80,14 @@ class DeepClusterManifold(Trained):
             pseudo = max(self.n_clusters, min(PSEUDO_FACTOR * self.n_clusters, facts.n // 20))
         fine = FINE_ROUNDS if self.fine_rounds is None else self.fine_rounds
         side = self.image_size or max(LEAST_SIDE, choose_side(facts.side))
-        return self.settle_training(facts, trunk, pseudo_clusters=pseudo, fine_rounds=fine, image_size=side)
+        return self.settle_training(
+            facts,
+            trunk,
+            pseudo_clusters=pseudo,
+            fine_rounds=fine,
+            image_size=side,
+            merge=True if self.merge is None else self.merge,
+        )
 
     def training(self) -> Training:
         """AdamW, one cycle a round."""

@@ -100,6 +100,12 @@ class Trained(Options):
     clusterer: Annotated[Clusterer, PartOf(CLUSTERERS)] = Field(
         default="kmeans", validate_default=True, description="Groups the vectors.", json_schema_extra=ADVANCED
     )
+    merge: bool | None = Field(
+        None,
+        description="Merge the clusters from pseudo_clusters pieces that share neighbours, instead of looking for "
+        "them at once. Empty: the method's own choice.",
+        json_schema_extra=ADVANCED,
+    )
 
     @property
     def starts_from_pixels(self) -> bool:
@@ -145,14 +151,22 @@ class Trained(Options):
         return RoundLabelsParts(
             encoder=self.encoder,
             space=self.space,
-            clusterer=self.clusterer,
+            clusterer=self.final_clusterer(),
             sampler=UniformOverClusters() if self.sampling == "uniform" else Shuffled(),
             n_clusters=self.n_clusters,
             n_pseudo=self.pseudo_clusters,
             fine_rounds=self.fine_rounds,
             epochs=self.epochs,
             seed=self.seed,
+            pseudo_clusterer=self.clusterer,
         )
+
+    def final_clusterer(self) -> Clusterer:
+        """Who makes the clusters that are written: ``clusterer``, or pieces of it merged."""
+        if not self.merge or not self.n_clusters or not self.pseudo_clusters or self.clusterer.finds_number:
+            return self.clusterer
+        factor = max(1, round(self.pseudo_clusters / self.n_clusters))
+        return CLUSTERERS.parse({"name": "merged", "pieces": self.clusterer.model_dump(), "factor": factor})
 
     def stop_rules(self) -> tuple[StopRule, ...]:
         """Agreement of adjacent rounds, if wanted."""

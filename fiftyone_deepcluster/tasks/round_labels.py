@@ -7,7 +7,7 @@ given here.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,6 +49,7 @@ class RoundLabelsParts:
         initial: what the first round is taught; ``initial_labels`` has the names.
         holdout: images that a round does not teach and is judged by; None: all are taught.
         certain: share of each cluster's images that are taught, the most confident ones.
+        pseudo_clusterer: vectors to pseudo-classes; None: ``clusterer``.
     """
 
     encoder: Encoder
@@ -63,6 +64,7 @@ class RoundLabelsParts:
     initial: InitialName = "features"
     holdout: Holdout | None = None
     certain: float = 1.0
+    pseudo_clusterer: Clusterer | None = None
 
 
 class RoundLabels:
@@ -113,11 +115,18 @@ class RoundLabels:
         self._fitted = encoding.fitted
         corpus.observer.phase("cluster", 2)
         vectors = parts.space.embed(encoding.vectors, derive(parts.seed, "space", self._turn))
-        found = self._cluster("clusters", parts.n_clusters, vectors, corpus)
+        wanted = ClusterRequest(parts.n_clusters, origin=encoding.vectors)
+        found = self._cluster("clusters", parts.clusterer, vectors, wanted, corpus)
         corpus.observer.advance(1)
         over = parts.fine_rounds is not None and self._turn >= parts.fine_rounds
         same = over or parts.clusterer.finds_number or parts.n_pseudo in (None, parts.n_clusters)
-        pseudo = found if same else self._cluster("pseudo", parts.n_pseudo, vectors, corpus)
+        if same:
+            pseudo = found
+        else:
+            finer = replace(wanted, n_clusters=parts.n_pseudo)
+            pseudo = self._cluster(
+                "pseudo", parts.pseudo_clusterer or parts.clusterer, vectors, finer, corpus
+            )
         corpus.observer.advance(1)
         if self._turn > 0 or parts.initial == "features":
             self._pseudo = self._certain(pseudo)
@@ -140,13 +149,15 @@ class RoundLabels:
         self._starts = dict(state["starts"])
         self._fitted = state["reduction"]
 
-    def _cluster(self, what: str, n: int | None, vectors: torch.Tensor, corpus: Corpus) -> Clustering:
+    def _cluster(
+        self, what: str, clusterer: Clusterer, vectors: torch.Tensor, request: ClusterRequest, corpus: Corpus
+    ) -> Clustering:
         start = self._starts.get(what) if self.parts.space.steady else None
         if start is not None:
-            start = start.to(vectors.device) if start.shape == (n, vectors.shape[1]) else None
-        found = self.parts.clusterer.cluster(
-            vectors, ClusterRequest(n, derive(self.parts.seed, what, self._turn), start)
-        )
+            fits = start.shape == (request.n_clusters, vectors.shape[1])
+            start = start.to(vectors.device) if fits else None
+        seed = derive(self.parts.seed, what, self._turn)
+        found = clusterer.cluster(vectors, replace(request, seed=seed, start=start))
         corpus.compute.same_everywhere([found.labels, found.centers])
         self._starts[what] = found.centers
         return found

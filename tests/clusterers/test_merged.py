@@ -1,0 +1,152 @@
+"""Pieces merged by their links: against slow loops, and on groups that a mixture cannot tell apart."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from fiftyone_deepcluster.clusterers.base import ClusterRequest
+from fiftyone_deepcluster.clusterers.merged import Merged, grouped, information, merge, walk
+from fiftyone_deepcluster.errors import InputError
+from fiftyone_deepcluster.measures import agreement
+from fiftyone_deepcluster.recipes.base import parse_options
+
+
+def a_graph(n: int, seed: int) -> np.ndarray:
+    """(n, n) symmetric links of pieces, most of them to themselves."""
+    links = np.random.default_rng(seed).gamma(0.3, size=(n, n))
+    return links + links.T + np.diag(10 + np.arange(n))
+
+
+def by_loop(joint: np.ndarray, group: list[int]) -> float:
+    """Mutual information of the groups at the two ends, as the book has it."""
+    n = max(group) + 1
+    table = [[0.0] * n for _ in range(n)]
+    for i, first in enumerate(group):
+        for j, second in enumerate(group):
+            table[first][second] += joint[i][j]
+    mass = [sum(row) for row in table]
+    return sum(
+        p * math.log(p / (mass[i] * mass[j]))
+        for i, row in enumerate(table)
+        for j, p in enumerate(row)
+        if p > 0
+    )
+
+
+def partitions(n: int, n_groups: int):
+    """All ways to put n pieces into n_groups groups, none empty."""
+
+    def grow(head: list[int]):
+        if len(head) == n:
+            if max(head) == n_groups - 1:
+                yield head
+            return
+        for group in range(min(max(head) + 2, n_groups)):
+            yield from grow([*head, group])
+
+    yield from grow([0])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_information_is_that_of_the_slow_loop(seed):
+    joint = walk(a_graph(6, seed), 2)
+    group = np.array([0, 1, 1, 0, 2, 2])
+    assert joint.sum() == pytest.approx(1)
+    assert information(grouped(joint, group)) == pytest.approx(by_loop(joint, group.tolist()), rel=1e-12)
+
+
+def test_a_walk_of_two_steps_goes_through_every_piece():
+    links = a_graph(4, 0)
+    mass = links.sum(axis=1)
+    slow = [[sum(links[i, k] / mass[k] * links[k, j] for k in range(4)) for j in range(4)] for i in range(4)]
+    np.testing.assert_allclose(walk(links, 2), np.array(slow) / links.sum(), rtol=1e-12)
+
+
+def test_one_merge_is_the_one_that_loses_least():
+    links = a_graph(7, 4)
+    best = max(partitions(7, 6), key=lambda group: by_loop(walk(links, 2), group))
+    assert agreement(merge(links, 6, 2), np.array(best)).ari == 1
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_merging_comes_near_to_trying_everything(seed):
+    links = a_graph(8, seed)
+    joint = walk(links, 2)
+    found = merge(links, 3, 2)
+    everything = max(by_loop(joint, group) for group in partitions(8, 3))
+    assert set(found) == {0, 1, 2}
+    assert information(grouped(joint, found)) > 0.98 * everything
+
+
+def test_few_pieces_are_the_clusters():
+    assert merge(a_graph(3, 0), 5, 2).tolist() == [0, 1, 2]
+
+
+@pytest.fixture(scope="module")
+def rings() -> tuple[torch.Tensor, np.ndarray]:
+    """(900, 2): a ring, and three short arcs side by side within it."""
+    rng = np.random.default_rng(1)
+    angle = rng.uniform(0, 2 * np.pi, 300)
+    wide = 6 * np.stack([np.cos(angle), np.sin(angle)], 1)
+    bend = rng.uniform(-1, 1, (3, 200))
+    arcs = [np.stack([2 * shift - 0.8 * bend[i] ** 2, 3 * bend[i]], 1) for i, shift in enumerate((-1, 0, 1))]
+    points = np.concatenate([wide, *arcs]) + 0.12 * rng.normal(size=(900, 2))
+    return torch.from_numpy(points).float(), np.repeat([0, 1, 2, 3], [300, 200, 200, 200])
+
+
+@pytest.mark.parametrize("pieces", ["gmm", "kmeans"])
+def test_groups_of_any_shape_where_their_maker_alone_fails(rings, pieces):
+    points, truth = rings
+    part = Merged(pieces=pieces)
+    alone = part.pieces.cluster(points, ClusterRequest(4, seed=1))
+    found = part.cluster(points, ClusterRequest(4, seed=1))
+    assert agreement(alone.labels, truth).acc < 0.9
+    assert agreement(found.labels, truth).acc > 0.99
+    assert found.scores["pieces"] == 24
+    assert found.objective == -found.scores["information"]
+
+
+def test_neighbours_are_those_of_the_origin(rings):
+    points, truth = rings
+    squashed = points * torch.tensor([1.0, 0.2])
+    told = Merged().cluster(squashed, ClusterRequest(4, seed=1, origin=points))
+    same = Merged(factor=1).cluster(squashed, ClusterRequest(4, seed=1, origin=points))
+    assert agreement(told.labels, truth).nmi > agreement(same.labels, truth).nmi + 0.1
+    assert told.centers.shape == (4, 2)
+
+
+def test_noise_of_the_pieces_stays_noise(blobs):
+    points = torch.cat([blobs, blobs.mean(dim=0) + 400 * torch.eye(6)])
+    found = Merged(pieces={"name": "hdbscan", "min_cluster_size": 10}).cluster(points, ClusterRequest(2))
+    assert (found.labels[-6:] == -1).all()
+    assert sorted(set(found.labels[:240].tolist())) == [0, 1]
+
+
+def test_a_number_is_needed(blobs):
+    with pytest.raises(InputError, match="needs n_clusters"):
+        Merged().cluster(blobs, ClusterRequest(None))
+
+
+@pytest.mark.parametrize(("method", "pieces"), [("deepcluster", "kmeans"), ("deepcluster-manifold", "gmm")])
+def test_small_images_are_taught_pieces_and_get_merged_clusters(method, pieces):
+    from fiftyone_deepcluster.images.source import Facts
+
+    facts = Facts(n=5000, side=28, grey=True, height=28, width=28)
+    parts = parse_options(method).resolve(facts).task_parts()
+    assert isinstance(parts.clusterer, Merged)
+    assert parts.clusterer.pieces == parts.pseudo_clusterer
+    assert parts.clusterer.factor * 10 == parts.n_pseudo
+    assert parts.pseudo_clusterer.name == pieces
+    plain = parse_options(method, {"merge": False}).resolve(facts).task_parts()
+    assert plain.clusterer == plain.pseudo_clusterer == parts.pseudo_clusterer
+
+
+def test_photographs_are_clustered_as_in_the_paper():
+    from fiftyone_deepcluster.images.source import Facts
+
+    facts = Facts(n=5000, side=300, grey=False, height=300, width=300)
+    assert parse_options("deepcluster").resolve(facts).task_parts().clusterer.name == "kmeans"
