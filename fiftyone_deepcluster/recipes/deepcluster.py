@@ -23,7 +23,8 @@ PSEUDO_FACTOR = 8
 
 FINE_ROUNDS = 3
 """Rounds on pseudo-classes before small images are taught the clusters themselves. Ours, not the paper's: eighty
-pseudo-classes shape the features, but k-means with ten on them wanders; ten merged from the eighty, and taught, settle."""
+pseudo-classes shape the features, but k-means with ten on them wanders. Ten merged from the eighty are taught next;
+on what the network makes of those, k-means settles."""
 
 
 @RECIPES.register

@@ -102,8 +102,8 @@ class Trained(Options):
     )
     merge: bool | None = Field(
         None,
-        description="Merge the clusters from pseudo_clusters pieces that share neighbours, instead of looking for "
-        "them at once. Empty: the method's own choice.",
+        description="Until the network is taught the clusters, merge them from pseudo_clusters pieces that share "
+        "neighbours, instead of looking for them at once. Empty: the method's own choice.",
         json_schema_extra=ADVANCED,
     )
 
@@ -151,20 +151,20 @@ class Trained(Options):
         return RoundLabelsParts(
             encoder=self.encoder,
             space=self.space,
-            clusterer=self.final_clusterer(),
+            clusterer=self.clusterer,
             sampler=UniformOverClusters() if self.sampling == "uniform" else Shuffled(),
             n_clusters=self.n_clusters,
             n_pseudo=self.pseudo_clusters,
             fine_rounds=self.fine_rounds,
             epochs=self.epochs,
             seed=self.seed,
-            pseudo_clusterer=self.clusterer,
+            early=self.merger(),
         )
 
-    def final_clusterer(self) -> Clusterer:
-        """Who makes the clusters that are written: ``clusterer``, or pieces of it merged."""
+    def merger(self) -> Clusterer | None:
+        """Who makes the clusters out of pieces, until the network is taught the clusters; None: nobody."""
         if not self.merge or not self.n_clusters or not self.pseudo_clusters or self.clusterer.finds_number:
-            return self.clusterer
+            return None
         factor = max(1, round(self.pseudo_clusters / self.n_clusters))
         return CLUSTERERS.parse({"name": "merged", "pieces": self.clusterer.model_dump(), "factor": factor})
 

@@ -49,7 +49,7 @@ class RoundLabelsParts:
         initial: what the first round is taught; ``initial_labels`` has the names.
         holdout: images that a round does not teach and is judged by; None: all are taught.
         certain: share of each cluster's images that are taught, the most confident ones.
-        pseudo_clusterer: vectors to pseudo-classes; None: ``clusterer``.
+        early: vectors to clusters as long as the features are those of the pseudo-classes; None: ``clusterer``.
     """
 
     encoder: Encoder
@@ -64,7 +64,7 @@ class RoundLabelsParts:
     initial: InitialName = "features"
     holdout: Holdout | None = None
     certain: float = 1.0
-    pseudo_clusterer: Clusterer | None = None
+    early: Clusterer | None = None
 
 
 class RoundLabels:
@@ -116,7 +116,9 @@ class RoundLabels:
         corpus.observer.phase("cluster", 2)
         vectors = parts.space.embed(encoding.vectors, derive(parts.seed, "space", self._turn))
         wanted = ClusterRequest(parts.n_clusters, origin=encoding.vectors)
-        found = self._cluster("clusters", parts.clusterer, vectors, wanted, corpus)
+        learnt = parts.fine_rounds is not None and self._turn > parts.fine_rounds
+        maker = parts.clusterer if learnt or parts.early is None else parts.early
+        found = self._cluster("clusters", maker, vectors, wanted, corpus)
         corpus.observer.advance(1)
         over = parts.fine_rounds is not None and self._turn >= parts.fine_rounds
         same = over or parts.clusterer.finds_number or parts.n_pseudo in (None, parts.n_clusters)
@@ -124,9 +126,7 @@ class RoundLabels:
             pseudo = found
         else:
             finer = replace(wanted, n_clusters=parts.n_pseudo)
-            pseudo = self._cluster(
-                "pseudo", parts.pseudo_clusterer or parts.clusterer, vectors, finer, corpus
-            )
+            pseudo = self._cluster("pseudo", parts.clusterer, vectors, finer, corpus)
         corpus.observer.advance(1)
         if self._turn > 0 or parts.initial == "features":
             self._pseudo = self._certain(pseudo)

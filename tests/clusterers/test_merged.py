@@ -137,16 +137,19 @@ def test_small_images_are_taught_pieces_and_get_merged_clusters(method, pieces):
 
     facts = Facts(n=5000, side=28, grey=True, height=28, width=28)
     parts = parse_options(method).resolve(facts).task_parts()
-    assert isinstance(parts.clusterer, Merged)
-    assert parts.clusterer.pieces == parts.pseudo_clusterer
-    assert parts.clusterer.factor * 10 == parts.n_pseudo
-    assert parts.pseudo_clusterer.name == pieces
+    assert isinstance(parts.early, Merged)
+    assert parts.early.pieces == parts.clusterer
+    assert parts.early.factor * 10 == parts.n_pseudo
+    assert parts.clusterer.name == pieces
     plain = parse_options(method, {"merge": False}).resolve(facts).task_parts()
-    assert plain.clusterer == plain.pseudo_clusterer == parts.pseudo_clusterer
+    assert plain.early is None
+    assert plain.clusterer == parts.clusterer
 
 
 def test_photographs_are_clustered_as_in_the_paper():
     from fiftyone_deepcluster.images.source import Facts
 
     facts = Facts(n=5000, side=300, grey=False, height=300, width=300)
-    assert parse_options("deepcluster").resolve(facts).task_parts().clusterer.name == "kmeans"
+    parts = parse_options("deepcluster").resolve(facts).task_parts()
+    assert parts.early is None
+    assert parts.clusterer.name == "kmeans"
