@@ -20,11 +20,11 @@ _COLUMNS = 4
 _PAPER = 255
 
 
-def tile(made: NDArray[np.uint8], top: NDArray[np.uint8]) -> Image:
+def tile(made: NDArray[np.float32], top: NDArray[np.uint8]) -> Image:
     """One unit: the image made for it, and beside it in three rows the images that excite it most.
 
     Args:
-        made: (H, W, C) uint8.
+        made: (H, W, C) float32.
         top: (n, H, W, C) uint8, n of 9 at most.
     """
     from PIL import Image
@@ -32,7 +32,7 @@ def tile(made: NDArray[np.uint8], top: NDArray[np.uint8]) -> Image:
     side = _side(made.shape[0])
     large = 3 * side + 2 * _GAP
     paper = Image.new("RGB", (2 * large + 3 * _GAP, large), (_PAPER,) * 3)
-    paper.paste(picture(made, large), (0, 0))
+    paper.paste(picture(stretched(made), large), (0, 0))
     for number, pixels in enumerate(top[:9]):
         row, column = divmod(number, 3)
         paper.paste(picture(pixels, side), (large + 3 * _GAP + column * (side + _GAP), row * (side + _GAP)))
@@ -52,6 +52,12 @@ def sheet(tiles: Sequence[Image]) -> Image:
         row, column = divmod(number, columns)
         paper.paste(entry, (margin + column * (width + margin), margin + row * (height + margin)))
     return paper
+
+
+def stretched(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """(H, W, C) from their darkest to their brightest value as 0 to 255: an image made by ascent may be faint."""
+    low, high = float(pixels.min()), float(pixels.max())
+    return ((pixels - low) * (255 / max(high - low, 1e-6))).round().astype(np.uint8)
 
 
 def picture(pixels: NDArray[np.uint8], side: int | None = None) -> Image:

@@ -38,7 +38,7 @@ class Filters:
     Attributes:
         layer: name.
         units: (U) their numbers.
-        images: (U, H, W, C) uint8, made by gradient ascent to excite the unit.
+        images: (U, H, W, C) float32 in 0..1, made by gradient ascent to excite the unit.
         activations: (U,) float32, of those images.
         silent: (U,) bool, whether the unit did not answer to noise, so that its activation is from before the
             activation function.
@@ -47,12 +47,12 @@ class Filters:
         top_activations: (U, n) float32, theirs.
         montage: PNG with all units.
         tiles: a PNG a unit: the image made for it, and its top images.
-        files: a PNG a unit: only the image made for it, at its own size.
+        files: a PNG a unit: only the image made for it, at its own size, from black to white.
     """
 
     layer: str
     units: NDArray[np.int64]
-    images: NDArray[np.uint8]
+    images: NDArray[np.float32]
     activations: NDArray[np.float32]
     silent: NDArray[np.bool_]
     top_ids: list[list[str]]
@@ -268,7 +268,7 @@ def _write(
     folder: Path, finished: Finished, drawn: tuple[Layer, UnitImages, TopImages]
 ) -> tuple[Path, list[Path], list[Path]]:
     """The montage, a tile a unit, and the bare image a unit."""
-    from fiftyone_deepcluster.analysis.montage import picture, sheet, tile
+    from fiftyone_deepcluster.analysis.montage import picture, sheet, stretched, tile
 
     layer, made, top = drawn
     folder.mkdir(parents=True, exist_ok=True)
@@ -282,7 +282,7 @@ def _write(
     )
     for at in range(len(names)):
         tiles[at].save(tile_files[at])
-        picture(made.images[at]).save(files[at])
+        picture(stretched(made.images[at])).save(files[at])
     return montage, tile_files, files
 
 

@@ -70,20 +70,18 @@ class DrawFilters(foo.Operator):
 
 
 def _add_layer(inputs: types.Object, run: Run) -> None:
-    """A choice where the layers are known; looking at the network would keep the form waiting."""
+    """Offers the layers where they are known; looking at the network would keep the form waiting."""
     from fiftyone_deepcluster.dataset.insight import stored_layers
 
-    known = stored_layers(run)
-    default = "the last convolution"
-    if known is None:
-        about = f"Such as conv3; empty: {default}. An unknown name is answered with those there are."
-        inputs.str("layer", label="Layer", description=about)
-        return
-    dropdown = types.DropdownView()
-    dropdown.add_choice("", label=default)
-    for name, units in known.items():
-        dropdown.add_choice(name, label=f"{name} · {units:,} units")
-    inputs.enum("layer", dropdown.values(), view=dropdown, label="Layer")
+    known = types.AutocompleteView()
+    for name, units in (stored_layers(run) or {}).items():
+        known.add_choice(name, label=f"{name} · {units:,} units")
+    inputs.str(
+        "layer",
+        view=known,
+        label="Layer",
+        description="Such as conv3; empty: the last convolution. An unknown name is answered with those there are.",
+    )
 
 
 def _units(ctx: foo.ExecutionContext) -> list[int] | None:

@@ -49,7 +49,8 @@ def add_label_field(inputs: types.Object, ctx: foo.ExecutionContext, run: Run, n
             description="Add a Classification field with the known class of some images first.",
         )
         inputs.view("no_classes", nothing)
-        inputs.str("label_field", view=types.HiddenView()).invalid = True
+        inputs.str("label_field", view=types.HiddenView())
+        shared.complain(inputs, "label_field", "this dataset has no field with classes; add one first")
         return
     truth = run.settings.get("truth_field")
     default = truth if truth in known else (known[0] if known and not none else None)

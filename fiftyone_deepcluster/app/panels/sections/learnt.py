@@ -24,7 +24,7 @@ def draw(panel: types.Object, model: PanelModel, events: ClustersPanel) -> None:
     if learnt is None:
         return
     box = panel.v_stack("learnt", gap=1, columns=1)
-    box.md("### What was learnt", name="title", componentsProps=hook("learnt"))
+    box.md("**What was learnt**", name="title", componentsProps=hook("learnt"))
     row = box.h_stack("ask", gap=2)
     for name, label, icon, on_click in (
         ("probe", "Probe layers", "troubleshoot", events.on_probe),
@@ -45,21 +45,21 @@ def draw(panel: types.Object, model: PanelModel, events: ClustersPanel) -> None:
 
 def _add_probe(box: types.Object, probe: Probe) -> None:
     box.md(_facts(probe), name="probe_facts", componentsProps=hook("probe"))
-    row = box.h_stack("probe_charts", gap=1, columns=2)
+    charts = box.v_stack("probe_charts", gap=1, columns=1)
     for name, title in _CLASSIFIERS.items():
-        row.plot(
+        charts.plot(
             name,
             data=[_bars(probe, name, "trained", BLUE), _bars(probe, name, "initial", GREY)],
             layout={
                 "title": {"text": _title(title), "font": {"size": 13}},
-                "margin": {"t": 30, "l": 40, "r": 8, "b": 40},
+                "margin": {"t": 30, "l": 40, "r": 8, "b": 25},
                 "showlegend": False,
                 "barmode": "group",
                 "yaxis": {"range": [0, 1.12], "tickformat": ".0%", "zeroline": False},
                 "shapes": [_level(probe.chance)],
             },
             config={"displayModeBar": False, "scrollZoom": False},
-            height="220px",
+            height="180px",
             componentsProps=hook(f"probe-{name}"),
         )
 

@@ -1,0 +1,255 @@
+"""What was learnt, in the App: forms, operators at work, and the sections of the Clusters panel."""
+
+from __future__ import annotations
+
+import json
+import uuid
+
+import fiftyone as fo
+import fiftyone.operators as foo
+import pytest
+from fiftyone.operators.executor import ExecutionError
+
+from fiftyone_deepcluster.app import names
+from fiftyone_deepcluster.app.operators import DrawFilters, FindNeighbours, ProbeLayers
+from fiftyone_deepcluster.app.panels.clusters import ClustersPanel
+from fiftyone_deepcluster.app.running import watch
+from fiftyone_deepcluster.dataset.findings import Findings
+from fiftyone_deepcluster.dataset.insight import stored_filters, stored_probe
+from fiftyone_deepcluster.dataset.neighbours import indexed_neighbours, stored_scores
+from fiftyone_deepcluster.dataset.runs import load_run
+from fiftyone_deepcluster.dataset.session import cluster
+
+N = 80
+
+
+@pytest.fixture(scope="module")
+def learnt(plugin, digits_dir):
+    """80 digits with the run ``dc``, which trained a small network for one round."""
+    dataset = fo.Dataset(f"learnt-{uuid.uuid4().hex[:8]}")
+    files = sorted(digits_dir.iterdir())[:N]
+    samples = [fo.Sample(str(file), ground_truth=fo.Classification(label=file.stem[-1])) for file in files]
+    dataset.add_samples(samples, progress=False)
+    dataset.add_sample_field("kind", fo.StringField)
+    cluster(
+        dataset,
+        "deepcluster",
+        "dc",
+        n_clusters=4,
+        rounds=1,
+        trunk={"name": "small", "width": 8},
+        min_steps=5,
+        truth_field="ground_truth",
+        baselines=False,
+        progress=False,
+        compute_brain=False,
+    )
+    yield dataset
+    dataset.delete()
+
+
+@pytest.fixture
+def run(learnt):
+    return load_run(learnt, "dc")
+
+
+def inputs_of(operator, ctx):
+    return operator.resolve_input(ctx).type
+
+
+def called(ctx):
+    return {item["operator_uri"]: item["params"] for item in ctx.executor.to_json()["requests"]}
+
+
+# ---------------------------------------------------------------- forms
+
+
+def test_forms_offer_runs_classes_and_layers(make_context, learnt, run):
+    probe = inputs_of(ProbeLayers(), make_context(learnt))
+    assert probe.get_property("key").type.values == ["dc"]
+    assert probe.get_property("label_field").default == "ground_truth"
+    assert "dc" not in probe.get_property("label_field").type.values
+    near = inputs_of(FindNeighbours(), make_context(learnt)).get_property("label_field")
+    assert near.default == "ground_truth"
+    assert "" in near.type.values, "it also works without classes"
+    Findings(run).folder("layers")  # forgets them
+    unknown = inputs_of(DrawFilters(), make_context(learnt))
+    assert unknown.get_property("layer").view.values() == []
+    foo.execute_operator(
+        names.DRAW_FILTERS,
+        {"dataset": learnt},
+        params={"key": "dc", "layer": "conv1", "units": "0", "steps": 2},
+    )
+    known = inputs_of(DrawFilters(), make_context(learnt)).get_property("layer").view
+    assert known.values() == ["conv1", "conv2", "conv3", "conv4", "conv5", "fc6"]
+
+
+def test_units_are_checked_while_they_are_typed(make_context, learnt):
+    wrong = inputs_of(DrawFilters(), make_context(learnt, {"units": "1, two"})).get_property("units")
+    assert wrong.invalid
+    assert "'two' is no number" in wrong.error_message
+    assert (
+        not inputs_of(DrawFilters(), make_context(learnt, {"units": "1, 2 3"})).get_property("units").invalid
+    )
+
+
+@pytest.mark.parametrize("operator", [ProbeLayers, DrawFilters, FindNeighbours])
+def test_forms_say_so_where_there_is_no_run(make_context, digits_dataset, operator):
+    assert (
+        "No clustering run"
+        in inputs_of(operator(), make_context(digits_dataset)).get_property("nothing").view.label
+    )
+
+
+def test_a_probe_needs_classes(make_context, stored_pixels):
+    inputs = inputs_of(ProbeLayers(), make_context(stored_pixels))
+    assert inputs.get_property("label_field").invalid
+    assert "No field with classes" in inputs.get_property("no_classes").view.label
+    with pytest.raises(ExecutionError, match="no field with classes; add one first"):
+        foo.execute_operator(names.PROBE_LAYERS, {"dataset": stored_pixels}, params={"key": "dc"})
+
+
+@pytest.fixture
+def stored_pixels(plugin, make_digits):
+    """Digits without a class, with a run on their pixels."""
+    dataset = make_digits(20)
+    dataset.delete_sample_field("ground_truth")
+    cluster(dataset, "frozen", "dc", n_clusters=2, baselines=False, progress=False, compute_brain=False)
+    return dataset
+
+
+# ---------------------------------------------------------------- at work
+
+
+def test_probe_tells_its_progress_and_opens_the_panel(make_context, learnt, run):
+    ctx = make_context(learnt, {"key": "dc", "label_field": "ground_truth", "folds": 2})
+    messages = [message.body for message in ProbeLayers().execute(ctx)]
+    shown = [body.params for body in messages if body.operator_uri.endswith("set_progress")]
+    assert shown[0] == {"label": "starting", "progress": 0.0}
+    assert shown[-1] == {"label": "done", "progress": 1.0}
+    assert any("probe · " in entry["label"] and "of 60" in entry["label"] for entry in shown[1:-1])
+    requests = called(ctx)
+    assert requests["open_panel"]["state"] == {"state": {"run": "dc"}}
+    assert "before training" in requests["notify"]["message"]
+    assert stored_probe(run).label_field == "ground_truth"
+
+
+def test_from_the_panel_the_panel_stays_as_it_is(make_context, learnt, run):
+    ctx = make_context(learnt, {"key": "dc", "label_field": "ground_truth", "from_panel": True})
+    list(FindNeighbours().execute(ctx))
+    assert "open_panel" not in called(ctx)
+    assert "80 images" in called(ctx)["notify"]["message"]
+    assert stored_scores(run).label_field == "ground_truth"
+    assert len(indexed_neighbours(run, learnt.first().id)["learnt"]) == 12
+
+
+def test_what_fails_is_told_in_words(make_context, learnt):
+    ctx = make_context(learnt, {"key": "dc", "layer": "conv9"}, prompt_id="p")
+    list(DrawFilters().execute(ctx))
+    assert called(ctx)["notify"]["variant"] == "error"
+    assert "conv1, conv2" in called(ctx)["notify"]["message"]
+    with pytest.raises(ExecutionError, match="conv1, conv2"):
+        foo.execute_operator(names.DRAW_FILTERS, {"dataset": learnt}, params={"key": "dc", "layer": "conv9"})
+
+
+def test_closing_the_tab_stops_the_work():
+    heard = []
+
+    def work(observer):
+        observer.phase("counting", 100)
+        while not observer.cancelled():
+            observer.advance(1)
+        heard.append("stopped")
+
+    states = watch("a test", work)
+    assert "counting · " in next(states)[1]
+    states.close()
+    for _ in range(200):
+        if heard:
+            break
+        import time
+
+        time.sleep(0.05)
+    assert heard == ["stopped"]
+
+
+# ---------------------------------------------------------------- the panel
+
+
+def drawn(make_context, dataset, event="on_load", selected=(), **params):
+    """What the panel shows after an event, and what it asked the App to do."""
+    dataset.reload()
+    given = {"panel_id": "p", "panel_state": {}, "__method__": event, **params}
+    ctx = make_context(dataset, given, selected=list(selected))
+    ClustersPanel().execute(ctx)
+    requests = ctx.executor.to_json()["requests"]
+    json.dumps(requests)
+    output = next(
+        item["params"] for item in reversed(requests) if item["operator_uri"] == "show_panel_output"
+    )
+    return output["output"]["type"]["properties"], called(ctx)
+
+
+def test_a_run_of_which_nothing_was_found_out_has_buttons_only(make_context, stored_pixels):
+    shown, _ = drawn(make_context, stored_pixels)
+    assert list(shown["learnt"]["type"]["properties"]) == ["title", "ask"]
+    assert not {"filters", "neighbours_hint", "retrieval"} & set(shown)
+
+
+@pytest.mark.parametrize(
+    ("event", "uri"),
+    [
+        ("on_probe", names.PROBE_LAYERS),
+        ("on_draw_filters", names.DRAW_FILTERS),
+        ("on_find_neighbours", names.FIND_NEIGHBOURS),
+    ],
+)
+def test_buttons_open_the_forms(make_context, learnt, event, uri):
+    _, requests = drawn(make_context, learnt, event)
+    prompt = requests["prompt_user_for_operation"]
+    assert prompt["operator_uri"] == uri
+    assert prompt["params"] == {"key": "dc", "from_panel": True}
+
+
+def test_bars_show_every_layer_trained_and_before(make_context, learnt, run):
+    foo.execute_operator(
+        names.PROBE_LAYERS,
+        {"dataset": learnt},
+        params={"key": "dc", "label_field": "ground_truth", "folds": 2},
+    )
+    shown, _ = drawn(make_context, learnt)
+    charts = shown["learnt"]["type"]["properties"]["probe_charts"]["type"]["properties"]
+    assert list(charts) == ["logistic", "svm"]
+    found = stored_probe(run)
+    for name, chart in charts.items():
+        for trace, network in zip(chart["view"]["data"], ("trained", "initial"), strict=True):
+            scores = [score for score in found.scores if score.network == network]
+            assert trace["x"] == [score.layer for score in scores]
+            assert trace["y"] == [getattr(score, name) for score in scores]
+
+
+def test_a_click_on_a_unit_shows_its_images(make_context, learnt, run):
+    params = {"key": "dc", "layer": "conv2", "units": "3 5", "steps": 2}
+    foo.execute_operator(names.DRAW_FILTERS, {"dataset": learnt}, params=params)
+    shown, _ = drawn(make_context, learnt)
+    assert len(shown["filters"]["type"]["properties"]) == 2
+    _, requests = drawn(make_context, learnt, "on_unit", unit=5)
+    stages = requests["set_view"]["view"]
+    assert list(stored_filters(run)[1][1].top_samples) == dict(stages[-1]["kwargs"])["sample_ids"]
+
+
+def test_neighbours_of_the_selected_image(make_context, learnt, run):
+    foo.execute_operator(
+        names.FIND_NEIGHBOURS, {"dataset": learnt}, params={"key": "dc", "label_field": "ground_truth"}
+    )
+    shown, _ = drawn(make_context, learnt)
+    assert "Select one image" in shown["neighbours_hint"]["default"]
+    assert "mAP" in shown["retrieval"]["default"]
+    one, two = learnt.limit(2).values("id")
+    shown, _ = drawn(make_context, learnt, "on_change_selected", [one])
+    rows = [shown[f"{kind}_neighbours"]["type"]["properties"] for kind in ("learnt", "initial")]
+    assert [len(row) for row in rows] == [12, 12]
+    wanted = [near.sample_id for near in indexed_neighbours(run, one)["learnt"]]
+    assert [image["view"]["params"]["id"] for image in rows[0].values()] == wanted
+    shown, _ = drawn(make_context, learnt, "on_change_selected", [one, two])
+    assert "neighbours_hint" in shown
