@@ -13,6 +13,7 @@ Defaults of a form live in the browser only, so they are applied here once more.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fiftyone.operators import types
@@ -57,9 +58,16 @@ def add_part(inputs: types.Object, field: OptionField, given: object) -> None:
         view=dropdown,
     )
     if name in field.parts.names():
-        fields = option_fields(field.parts.get(name))
+        fields = _with_defaults(option_fields(field.parts.get(name)), name, field.default)
         if fields:
             _add_fields(box.v_stack(name, gap=2, columns=2), fields, _form_values(field.parts, given, name))
+
+
+def _with_defaults(fields: list[OptionField], name: str, default: object) -> list[OptionField]:
+    """The options of a part, with the defaults of whoever chose that part and some options of it."""
+    if not isinstance(default, dict) or _default_name(default) != name:
+        return fields
+    return [replace(field, default=default.get(field.name, field.default)) for field in fields]
 
 
 def _add_fields(inputs: types.Object, fields: list[OptionField], given: dict[str, Any]) -> None:
