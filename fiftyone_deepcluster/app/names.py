@@ -18,6 +18,8 @@ UNDO_EDIT = f"{PLUGIN}/undo_edit"
 PROBE_LAYERS = f"{PLUGIN}/probe_layers"
 DRAW_FILTERS = f"{PLUGIN}/draw_filters"
 FIND_NEIGHBOURS = f"{PLUGIN}/find_neighbours"
+FIND_KEY_WORDS = f"{PLUGIN}/find_key_words"
+BUILD_CATEGORY_TREE = f"{PLUGIN}/build_category_tree"
 IMPORT_DICOM = f"{PLUGIN}/import_dicom"
 
 CLUSTERS_PANEL = "clusters"

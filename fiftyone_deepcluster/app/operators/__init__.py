@@ -1,6 +1,7 @@
 """Operators of the plugin: each is thin and calls one function of the SDK."""
 
 from fiftyone_deepcluster.app.operators.cancel_clustering import CancelClustering
+from fiftyone_deepcluster.app.operators.categories import BuildCategoryTree, FindKeyWords
 from fiftyone_deepcluster.app.operators.cluster_images import ClusterImages
 from fiftyone_deepcluster.app.operators.delete_clustering_run import DeleteClusteringRun
 from fiftyone_deepcluster.app.operators.draw_filters import DrawFilters
@@ -33,5 +34,7 @@ OPERATORS = (
     ProbeLayers,
     DrawFilters,
     FindNeighbours,
+    FindKeyWords,
+    BuildCategoryTree,
     ImportDicom,
 )

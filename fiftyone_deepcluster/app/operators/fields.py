@@ -26,6 +26,13 @@ def class_fields(dataset: fo.Dataset, patches_field: str | None = None) -> list[
     return _of_no_run(dataset, [*labels, *dataset.get_field_schema(ftype=plain)])
 
 
+def text_fields(dataset: fo.Dataset) -> list[str]:
+    """String fields that no run wrote: reports among them."""
+    import fiftyone as fo
+
+    return _of_no_run(dataset, list(dataset.get_field_schema(ftype=fo.StringField)))
+
+
 def own_label_fields(dataset: fo.Dataset) -> list[str]:
     """Classification fields that a person owns: no run's."""
     import fiftyone as fo

@@ -27,6 +27,7 @@ from fiftyone_deepcluster.app.panels.sections import (
     neighbours,
     summary,
     table,
+    tree,
 )
 
 if TYPE_CHECKING:
@@ -184,6 +185,29 @@ class ClustersPanel(foo.Panel):
         ctx.ops.reload_dataset()
         ctx.ops.notify(f"{change.text}: {change.n_changed:,} images", variant="success")
 
+    # ------------------------------------------------------------ what belongs together
+
+    @event
+    def on_key_words(self, ctx: foo.ExecutionContext) -> None:
+        """Open the form."""
+        self._find_out(ctx, names.FIND_KEY_WORDS)
+
+    @event
+    def on_build_tree(self, ctx: foo.ExecutionContext) -> None:
+        """Open the form."""
+        self._find_out(ctx, names.BUILD_CATEGORY_TREE)
+
+    @event
+    def on_node(self, ctx: foo.ExecutionContext) -> None:
+        """The images of a group or a cluster of the tree, in the grid."""
+        model = read_model(ctx)
+        nodes = (model.learnt.tree if model.learnt is not None else None) or []
+        known = set(model.run.names()) if model.run is not None else set()
+        clicked = next((node for node in nodes if node.name == ctx.params.get("id")), None)
+        there = [name for name in clicked.clusters if name in known] if clicked is not None else []
+        if there:
+            ctx.ops.set_view(model.run.cluster_view(*there))
+
     # ------------------------------------------------------------ what was learnt
 
     @event
@@ -240,6 +264,7 @@ class ClustersPanel(foo.Panel):
         table.draw(panel, model, self)
         montage.draw(panel, model, self)
         edits.draw(panel, model, self)
+        tree.draw(panel, model, self)
         learnt.draw(panel, model, self)
         filters.draw(panel, model, self)
         neighbours.draw(panel, model, self)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.analysis.probe import Probe
+    from fiftyone_deepcluster.dataset.categories import Node
     from fiftyone_deepcluster.dataset.insight import DrawnUnit
     from fiftyone_deepcluster.dataset.neighbours import Neighbour, Retrieval
     from fiftyone_deepcluster.dataset.runs import Run
@@ -52,6 +53,21 @@ class LearntModel:
         from fiftyone_deepcluster.dataset.neighbours import indexed_neighbours
 
         return indexed_neighbours(self.run, self.selected or "")
+
+    @cached_property
+    def tree(self) -> list[Node] | None:
+        """The category tree that was built last."""
+        from fiftyone_deepcluster.dataset.categories import stored_tree
+
+        return stored_tree(self.run)
+
+    @cached_property
+    def words(self) -> dict[str, list[str]] | None:
+        """Key words of the clusters by their names when they were sought, most frequent first."""
+        from fiftyone_deepcluster.dataset.categories import stored_key_words
+
+        found = stored_key_words(self.run)
+        return None if found is None else {name: [word.word for word in some] for name, some in found.items()}
 
     @cached_property
     def paths(self) -> dict[str, str]:

@@ -26,6 +26,9 @@ def draw(panel: types.Object, model: PanelModel, events: ClustersPanel) -> None:
         name="chosen",
         componentsProps=hook("chosen"),
     )
+    words = ((model.learnt.words if model.learnt is not None else None) or {}).get(info.name)
+    if words:
+        panel.md(f"Key words: {', '.join(words)}", name="words", componentsProps=hook("words"))
     gallery = panel.grid("gallery", gap=1, componentsProps=hook("gallery"))  # no orientation: it wraps
     for number, (sample, path) in enumerate(zip(info.exemplar_samples, info.exemplar_paths, strict=True)):
         gallery.str(

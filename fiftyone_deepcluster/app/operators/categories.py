@@ -1,0 +1,112 @@
+"""Key words of the clusters, and the tree that they hang together in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import fiftyone.operators as foo
+from fiftyone.operators import types
+
+from fiftyone_deepcluster.app.operators import fields, findings
+from fiftyone_deepcluster.app.operators import inputs as shared
+from fiftyone_deepcluster.app.operators.progress import find_out_and_show
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fiftyone_deepcluster.observer import Observer
+
+_WORDS = 10
+
+
+class FindKeyWords(foo.Operator):
+    """Counts the words of each cluster's reports."""
+
+    @property
+    def config(self) -> foo.OperatorConfig:
+        """Name, label, and how it may run."""
+        return findings.config(
+            "find_key_words",
+            "Find key words",
+            "Show for every cluster the most frequent words of its images' reports, without those common to all.",
+            "abc",
+        )
+
+    def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
+        """Which run, and where the reports are."""
+        inputs = types.Object()
+        run = findings.add_run(inputs, ctx)
+        if run is not None:
+            known = fields.text_fields(ctx.dataset)
+            own = getattr(run.options, "text_field", None)
+            default = own if own in known else (known[0] if known else None)
+            shared.add_choice(
+                inputs,
+                "text_field",
+                known,
+                default=default,
+                label="Reports",
+                description="Words are taken as they are: names must have been removed from the reports.",
+            )
+            inputs.int("n_words", default=_WORDS, min=1, max=100, label="Words a cluster")
+        return shared.form(inputs, "Find key words", "Find")
+
+    def execute(self, ctx: foo.ExecutionContext) -> Iterator[Any]:
+        """Count.
+
+        Yields:
+            Messages to the App.
+        """
+        from fiftyone_deepcluster.dataset.categories import key_words
+
+        key, field = shared.key_of(ctx), ctx.params.get("text_field")
+        n_words = ctx.params.get("n_words") or _WORDS
+
+        def work(observer: Observer) -> str:
+            observer.phase("words", 1)
+            found = key_words(ctx.dataset, key, field, n_words=n_words)
+            observer.advance(1)
+            return f"Key words of {sum(bool(words) for words in found.values())} of {len(found)} clusters"
+
+        yield from find_out_and_show(ctx, key, "reading the reports of", work)
+
+
+class BuildCategoryTree(foo.Operator):
+    """Groups the clusters that the network confuses, level by level."""
+
+    @property
+    def config(self) -> foo.OperatorConfig:
+        """Name, label, and how it may run."""
+        return findings.config(
+            "build_category_tree",
+            "Build category tree",
+            "Group the clusters that a run's network confuses, level by level, and write each image's groups to "
+            "its category field.",
+            "account_tree",
+        )
+
+    def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
+        """Which run."""
+        inputs = types.Object()
+        findings.add_run(inputs, ctx)
+        return shared.form(inputs, "Build category tree", "Build")
+
+    def execute(self, ctx: foo.ExecutionContext) -> Iterator[Any]:
+        """Build, telling progress.
+
+        Yields:
+            Messages to the App.
+        """
+        from fiftyone_deepcluster.dataset.categories import build_tree
+
+        key = shared.key_of(ctx)
+
+        def work(observer: Observer) -> str:
+            nodes = build_tree(ctx.dataset, key, observer=observer)
+            groups = sum(not node.leaf for node in nodes)
+            return (
+                f"{len(nodes) - groups} clusters in {groups} groups; filter by {key}_category in the sidebar"
+            )
+
+        yield from find_out_and_show(ctx, key, "grouping the clusters of", work)
+        yield ctx.ops.reload_dataset()
