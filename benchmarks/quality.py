@@ -3,6 +3,8 @@
     python -m benchmarks.quality                                    # scikit-learn's digits
     python -m benchmarks.quality --npz usps=usps.npz --npz fashion=fashion_mnist.npz --images 10000
     python -m benchmarks.quality --method deepcluster --option rounds=30 --seeds 3
+    python -m benchmarks.quality --out runs.jsonl                   # or in several jobs, and then
+    python -m benchmarks.quality --summary runs.jsonl
 
 An .npz holds uint8 images and classes as ``x`` and ``y``, or ``x_train`` and ``y_train``, or, with
 ``name:test=path``, ``x_test`` and ``y_test``. The classes are measured against and never used.
@@ -13,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +23,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from benchmarks.report import table
-from fiftyone_deepcluster.analysis.baselines import Bench, measure, pixel_features
+from fiftyone_deepcluster.analysis.baselines import MOST_IMAGES, Bench, measure, pixel_features
 from fiftyone_deepcluster.fitting import fit
 from fiftyone_deepcluster.observer import Tqdm
 from fiftyone_deepcluster.recipes.base import parse_options
@@ -30,6 +33,25 @@ MEASURES = ("acc", "nmi", "ari", "purity")
 
 
 def main() -> None:
+    arguments = arguments_given()
+    if arguments.summary:
+        rows = summaries([json.loads(line) for path in arguments.summary for line in path.open()])
+    else:
+        values = dict(item.split("=", 1) for item in arguments.option)
+        seeds = list(range(arguments.first_seed, arguments.first_seed + arguments.seeds))
+        runs = []
+        for run in all_runs(arguments, values, seeds):
+            runs.append(run)
+            if arguments.out:
+                with arguments.out.open("a") as file:
+                    file.write(json.dumps(run) + "\n")
+        rows = summaries(runs)
+        print(f"seeds {seeds}, options {values or 'default'}, {torch.get_num_threads()} threads")
+    print(table(["images", "method", *(m.upper() for m in MEASURES), "seconds", "seeds", "stopped"], rows))
+
+
+def arguments_given() -> argparse.Namespace:
+    """What the command line says."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -41,26 +63,25 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=51)
     parser.add_argument("--no-baselines", action="store_true")
+    parser.add_argument("--only-baselines", action="store_true")
     parser.add_argument("--out", type=Path, help="append every single run here, as JSON lines")
-    arguments = parser.parse_args()
-    values = dict(item.split("=", 1) for item in arguments.option)
-    seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
-    rows = []
+    parser.add_argument(
+        "--summary", type=Path, action="append", help="run nothing: the table of the runs in such a file"
+    )
+    return parser.parse_args()
+
+
+def all_runs(arguments: argparse.Namespace, values: dict[str, str], seeds: list[int]) -> Iterator[dict]:
+    """One run after the other: baselines, then the methods."""
+    methods = [] if arguments.only_baselines else arguments.method or ["deepcluster", "deepcluster-manifold"]
     for name, (images, classes) in datasets(arguments).items():
         k = len(np.unique(classes))
         if not arguments.no_baselines:
-            rows += baselines(name, images, classes, k, list(seeds))
-        for method in arguments.method or ["deepcluster", "deepcluster-manifold"]:
-            runs = []
+            yield from baselines(name, images, classes, k, seeds)
+        for method in methods:
             for seed in seeds:
                 options = {"n_clusters": k, "seed": seed, "baselines": False, **parsed(values)}
-                runs.append(one(name, method, options, images, classes))
-                if arguments.out:
-                    with arguments.out.open("a") as file:
-                        file.write(json.dumps(runs[-1]) + "\n")
-            rows.append(summary(name, f"{method}, {k} clusters", runs))
-    print(f"seeds {list(seeds)}, options {values or 'default'}, {torch.get_num_threads()} threads")
-    print(table(["images", "method", *(m.upper() for m in MEASURES), "seconds", "stopped"], rows))
+                yield one(name, method, options, images, classes)
 
 
 def datasets(arguments: argparse.Namespace) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -104,26 +125,31 @@ def one(name: str, method: str, options: dict, images: np.ndarray, classes: np.n
     return {**line, **truth.model_dump()}
 
 
-def baselines(
-    name: str, images: np.ndarray, classes: np.ndarray, k: int, seeds: list[int]
-) -> list[list[str]]:
-    """k-means and UMAP + GMM on the same pixels, best of each by nothing: mean over the same seeds."""
+def baselines(name: str, images: np.ndarray, classes: np.ndarray, k: int, seeds: list[int]) -> Iterator[dict]:
+    """k-means and UMAP + GMM on the same pixels, of 10,000 images at most; the first of its two runs each."""
     images = images if images.ndim == 4 else images[..., None]
-    vectors = pixel_features(lambda rows: images[rows], np.arange(min(len(images), 10_000)))
-    found: dict[str, list[dict]] = {}
+    vectors = pixel_features(lambda rows: images[rows], np.arange(min(len(images), MOST_IMAGES)))
     for seed in seeds:
         for entry in measure(vectors, "first", Bench(k, seed, classes[: len(vectors)])):
             figures = entry.truth or Agreement(nmi=0, ari=0, purity=0, acc=0)
-            line = {**figures.model_dump(), "seconds": entry.seconds / 2, "stop": "", "rounds": 1}
-            found.setdefault(entry.name, []).append(line)
-    return [summary(name, f"{method} on pixels", runs) for method, runs in found.items()]
+            yield {"data": name, "n": len(vectors), "method": f"{entry.name} on pixels", "options": {"seed": seed},
+                   "seconds": entry.seconds / 2, "stop": "", "rounds": 1, **figures.model_dump()}  # fmt: skip
+
+
+def summaries(runs: list[dict]) -> list[list[str]]:
+    """A row for every set and method, in the order of their first runs."""
+    groups: dict[tuple[str, str], list[dict]] = {}
+    for run in runs:
+        groups.setdefault((run["data"], run["method"]), []).append(run)
+    return [summary(name, method, found) for (name, method), found in groups.items()]
 
 
 def summary(name: str, method: str, runs: list[dict]) -> list[str]:
     """Mean and deviation over the seeds."""
     figures = [f"{np.mean([r[m] for r in runs]):.3f} ± {np.std([r[m] for r in runs]):.3f}" for m in MEASURES]
     stops = sorted({f"{r['stop']} ({r['rounds']})" if r["stop"] else "" for r in runs})
-    return [name, method, *figures, f"{np.mean([r['seconds'] for r in runs]):.0f}", ", ".join(stops)]
+    seeds = " ".join(str(r["options"]["seed"]) for r in runs)
+    return [name, method, *figures, f"{np.mean([r['seconds'] for r in runs]):.0f}", seeds, ", ".join(stops)]
 
 
 if __name__ == "__main__":
