@@ -38,7 +38,7 @@ LEAST_IMAGES = 10
 BATCHES_A_ROUND = 93
 """Full batches of 256 images in a round over the 23,943 of imbalanced-small."""
 
-LEAST_BATCH = 32
+LEAST_BATCH = 64
 
 SettingName = Literal["own", "balanced", "imbalanced-large", "imbalanced-small"]
 
@@ -127,7 +127,7 @@ class CardiacMR(Trained):
         None,
         ge=2,
         le=65_536,
-        description="Images in a batch; empty: 256, or down to 32 so that a round has 93 batches.",
+        description="Images in a batch; empty: 256, or down to 64 so that a round has 93 batches.",
     )
     augmentation: AugmentName = Field(
         "rotate-crop", description="How images change, in training and before they are clustered."

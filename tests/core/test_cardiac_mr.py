@@ -103,7 +103,7 @@ class TestHowManyClusters:
 
 
 @pytest.mark.parametrize(
-    ("n", "batch"), [(47_637, 256), (23_943, 256), (23_000, 128), (9_000, 64), (3_000, 32), (100, 32)]
+    ("n", "batch"), [(47_637, 256), (23_943, 256), (23_000, 128), (9_000, 64), (3_000, 64), (100, 64)]
 )
 def test_few_images_come_in_smaller_batches(n, batch):
     facts = Facts(n=n, side=64, grey=True, height=64, width=64)
