@@ -95,12 +95,16 @@ class Tqdm:
         self._done = 0
         self._spent: deque[float] = deque(maxlen=_ROUNDS_LOOKED_BACK)
         self._began = time.monotonic()
+        self._preparing = False
 
     def phase(self, name: str, total: int) -> None:
         """Begin a new bar."""
         from tqdm.auto import tqdm
 
         self.close()
+        if self._preparing:  # what happens once says nothing of how long a round takes
+            self._began = time.monotonic()
+        self._preparing = name in PREPARING
         self._bar = tqdm(total=total, desc=self._title(name), leave=False, dynamic_ncols=True)
         self._tell_rest()
 

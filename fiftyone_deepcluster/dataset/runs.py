@@ -49,6 +49,7 @@ class ClusterInfo:
         exemplars: ids of the images nearest to the centre, nearest first (objects' ids for patches).
         exemplar_samples: ids of their samples; the same but for patches.
         exemplar_paths: their files.
+        exemplar_boxes: x, y, width and height of each in its file, relative; None for a whole image.
     """
 
     name: str
@@ -60,6 +61,7 @@ class ClusterInfo:
     exemplars: tuple[str, ...]
     exemplar_samples: tuple[str, ...]
     exemplar_paths: tuple[str, ...]
+    exemplar_boxes: tuple[tuple[float, ...] | None, ...]
 
 
 @dataclass(frozen=True)
@@ -280,15 +282,16 @@ def _row(entry: Round) -> dict[str, Any]:
 def _summarise(names: FieldNames, n_exemplars: int) -> list[dict[str, Any]]:
     """One group a cluster, with the images nearest to its centre."""
     unwind: list[dict[str, Any]] = []
-    image = "$_id"
+    image: object = "$_id"
+    box: object = {"$literal": None}
     if names.patches_field is not None:
         unwind = [{"$unwind": f"${names.prefix[:-1]}"}]
-        image = f"${names.prefix}_id"
+        image, box = f"${names.prefix}_id", f"${names.prefix}bounding_box"
     values = {name: f"${names.path(name)}" for name in ("label", "cluster", "distance", "stability")}
     nearest = {
         "n": max(1, n_exemplars),
         "sortBy": {"distance": 1},
-        "output": ["$image", "$sample", "$filepath"],
+        "output": ["$image", "$sample", "$filepath", "$box"],
     }
     group = {
         "_id": "$label",
@@ -301,7 +304,7 @@ def _summarise(names: FieldNames, n_exemplars: int) -> list[dict[str, Any]]:
     return [
         {"$match": {names.path("label"): {"$ne": None}}},
         *unwind,
-        {"$project": {"_id": 0, "image": image, "sample": "$_id", "filepath": 1, **values}},
+        {"$project": {"_id": 0, "image": image, "sample": "$_id", "filepath": 1, "box": box, **values}},
         {"$match": {"label": {"$ne": None}}},
         {"$group": group},
     ]
@@ -316,7 +319,8 @@ def _info(group: dict[str, Any], total: int, n_exemplars: int) -> ClusterInfo:
         share=group["size"] / total,
         cohesion=group["cohesion"],
         stability=group["stability"],
-        exemplars=tuple(str(image) for image, _, _ in exemplars),
-        exemplar_samples=tuple(str(sample) for _, sample, _ in exemplars),
-        exemplar_paths=tuple(path for _, _, path in exemplars),
+        exemplars=tuple(str(image) for image, *_ in exemplars),
+        exemplar_samples=tuple(str(sample) for _, sample, *_ in exemplars),
+        exemplar_paths=tuple(path for _, _, path, _ in exemplars),
+        exemplar_boxes=tuple(None if box is None else tuple(box) for *_, box in exemplars),
     )

@@ -144,6 +144,25 @@ def test_a_click_shows_the_cluster(screen, clustered):
     assert screen.called("open_sample")[0]["id"] == "abc"
 
 
+def test_objects_are_shown_by_what_lies_in_their_boxes(make_digits, make_context):
+    import fiftyone as fo
+
+    dataset = make_digits(8)
+    for sample in dataset.iter_samples(autosave=True):
+        halves = [fo.Detection(label="half", bounding_box=[x, 0, 0.5, 1]) for x in (0, 0.5)]
+        sample["objects"] = fo.Detections(detections=halves)
+    cluster(
+        dataset.to_patches("objects"), "frozen", "dc", n_clusters=2, baselines=False, compute_brain=False,
+        progress=False,
+    )  # fmt: skip
+    screen = Screen(dataset, make_context).send("on_load").send("on_cell", row=0, column=0)
+    pictures = screen.drawn["gallery"]["type"]["properties"].values()
+    cuts = {item["view"]["componentsProps"]["image"]["style"]["objectViewBox"] for item in pictures}
+    assert cuts <= {"inset(0.00% 50.00% 0.00% 0.00%)", "inset(0.00% 0.00% 0.00% 50.00%)"}
+    ids = {item["view"]["params"]["id"] for item in pictures}
+    assert ids <= set(dataset.values("objects.detections.id", unwind=True))
+
+
 def test_rename(screen, clustered):
     screen.send("on_cell", row=0, column=0)
     screen.state["edits"] = {"rename": {"name": "zero"}}

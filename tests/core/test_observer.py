@@ -50,6 +50,15 @@ def test_a_round_that_takes_longer_than_the_others_promises_nothing_less_than_th
     assert 0 <= bar.seconds_left() < 0.1, "one whole round is left, and rounds took no time so far"
 
 
+def test_what_happens_once_says_nothing_of_how_long_a_round_takes():
+    bar = Tqdm(2)
+    bar.phase("decode", 1)
+    time.sleep(0.3)
+    bar.phase("embed", 1)
+    bar.round_done(Round(index=0), 2)
+    assert bar.seconds_left() < 0.2
+
+
 @pytest.mark.parametrize("phase", [*PREPARING, *CLOSING])
 def test_what_belongs_to_no_round_names_none(phase, capsys):
     bar = Tqdm(5)

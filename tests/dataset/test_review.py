@@ -188,6 +188,7 @@ def test_patches(make_digits, stored_run):
     assert infos["both"].size == counts["cluster-00"] + counts["cluster-01"]
     assert set(infos["both"].exemplars) <= set(dataset.values("objects.detections.id", unwind=True))
     assert set(infos["both"].exemplar_samples) <= set(dataset.values("id"))
+    assert set(infos["both"].exemplar_boxes) <= {(0, 0, 0.5, 1), (0.5, 0, 0.5, 1)}
     edits.undo(3)
     assert values(dataset) == before
     delete_run(dataset, "dc")

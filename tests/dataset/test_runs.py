@@ -83,6 +83,7 @@ def test_clusters_against_a_plain_count(make_digits, stored_run):
         assert info.cohesion == pytest.approx(result.distance[rows].mean(), rel=1e-5)
         assert info.exemplars == tuple(ids[row] for row in near) == info.exemplar_samples
         assert info.exemplar_paths == tuple(paths[row] for row in near)
+        assert set(info.exemplar_boxes) == {None}
         assert 0 <= info.stability <= 1
     assert load_run(dataset, "dc").clusters(n_exemplars=0)[0].exemplars == ()
 

@@ -30,7 +30,8 @@ def draw(panel: types.Object, model: PanelModel, events: ClustersPanel) -> None:
     if words:
         panel.md(f"Key words: {', '.join(words)}", name="words", componentsProps=hook("words"))
     gallery = panel.grid("gallery", gap=1, componentsProps=hook("gallery"))  # no orientation: it wraps
-    for number, (sample, path) in enumerate(zip(info.exemplar_samples, info.exemplar_paths, strict=True)):
+    shown = zip(info.exemplars, info.exemplar_paths, info.exemplar_boxes, strict=True)
+    for number, (image, path, box) in enumerate(shown):
         gallery.str(
             f"image{number}",
             default="/media?filepath=" + quote(path, safe=""),
@@ -39,9 +40,17 @@ def draw(panel: types.Object, model: PanelModel, events: ClustersPanel) -> None:
                 width=_SIDE,
                 alt=f"image {number + 1} of {info.name}",
                 operator=events.on_image,
-                params={"id": sample},
-                componentsProps=hook(
-                    f"image-{number}", "image", loading="lazy", style={"objectFit": "cover"}
-                ),
+                params={"id": image},  # the grid shows the cluster: objects where objects were clustered
+                componentsProps=hook(f"image-{number}", "image", loading="lazy", style=_style(box)),
             ),
         )
+
+
+def _style(box: tuple[float, ...] | None) -> dict[str, str]:
+    """How an image fills its square; of an object only what lies in its box, where the browser can."""
+    style = {"objectFit": "cover"}
+    if box is not None:
+        x, y, width, height = box
+        sides = (y, 1 - x - width, 1 - y - height, x)  # cut off at the top, right, bottom and left
+        style["objectViewBox"] = f"inset({' '.join(f'{max(0.0, side):.2%}' for side in sides)})"
+    return style

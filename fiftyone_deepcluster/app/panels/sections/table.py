@@ -29,6 +29,7 @@ def draw(panel: types.Object, model: PanelModel, events: ClustersPanel) -> None:
     view = types.TableView(
         on_click_cell=events.on_cell,
         componentsProps={
+            **hook("rows", "tableContainer", sx={"maxHeight": "60vh"}),  # what follows stays within reach
             **hook("table", "table", sx={"minWidth": 0}),
             **hook("row", "tableBodyRow", sx={"cursor": "pointer"}),
             **hook("cell", "tableBodyCell"),
