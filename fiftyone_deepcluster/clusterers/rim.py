@@ -20,7 +20,7 @@ PAPER_START = 1000
 """Clusters that LDPO begins with (Wang et al., section 3.2)."""
 
 _IMAGES_A_CLUSTER = 20  # fewer images to a cluster than that are none to begin with
-_LEAST_IMAGES = 4
+_LEAST_IMAGES, _LEAST_START = 4, 10
 _FINE, _COARSE = 20, 4  # steps in a decade of lambda, and those while hardly any cluster has died
 _FIRST = 1e-5  # lambda at length 1 that the path begins with
 _LAST = 10.0  # and the largest: the information, at most a few nats, is long outweighed
@@ -71,6 +71,11 @@ class Rim(Clusterer):
         ge=0,
         description="Lambda, the price of large weights; empty: the longest plateau of the number of clusters.",
     )
+    fewest: int = Field(
+        3,
+        ge=2,
+        description="Clusters at least, where lambda is empty: the first cut through all images always lasts long.",
+    )
     convention: Literal["mean", "sum"] = Field(
         "mean", description="Lambda is set against the information of an image (mean) or of all (sum)."
     )
@@ -95,7 +100,11 @@ class Rim(Clusterer):
             points, unit = standardised(vectors)
             model = self._imitated(points, request.seed)
             path = self._path(points, unit, model)
-            chosen = path[0] if self.penalty is not None else longest_plateau(path, len(model.biases))
+            chosen = (
+                path[0]
+                if self.penalty is not None
+                else longest_plateau(path, (self.fewest, len(model.biases) // 2))
+            )
         labels = chosen.labels.cpu()
         return Clustering(
             labels=labels,
@@ -118,7 +127,11 @@ class Rim(Clusterer):
         from fiftyone_deepcluster.clusterers.kmeans import KMeans
 
         most = len(points)
-        wanted = min(PAPER_START, max(2, most // _IMAGES_A_CLUSTER)) if self.start is None else self.start
+        wanted = (
+            min(PAPER_START, max(_LEAST_START, most // _IMAGES_A_CLUSTER))
+            if self.start is None
+            else self.start
+        )
         request = ClusterRequest(min(wanted, most), seed)
         labels = KMeans(restarts=1).cluster(points, request).labels.to(points.device)
         k = int(labels.max()) + 1
@@ -182,19 +195,23 @@ def follow(points: torch.Tensor, model: Multilogit, iterations: int) -> list[Poi
     return path
 
 
-def longest_plateau(path: list[Point], begun: int) -> Point:
+def longest_plateau(path: list[Point], between: tuple[int, int]) -> Point:
     """The solution in the middle of the stretch of lambda along which the number of clusters holds best.
 
     Every number k lasts for a while as lambda grows, and the longer the smaller it is: from k + 1/2 to k - 1/2 is
     a larger step for 2 than for 20. So a stretch is judged by how fast the number falls along it, in decades of k
     per decade of lambda, with the numbers at its ends half a cluster further apart than they are. The slowest of
-    all that last long enough is taken, once half of the first clusters have died: before, they have only begun to.
+    all that last long enough is taken.
 
     Args:
         path: by rising lambda.
-        begun: clusters before any of them died.
+        between: fewest and most clusters that may be the answer. While more than half of the first clusters are
+            there, they have only begun to die, and two are the first cut through everything.
+
+    Returns:
+        That solution; without a plateau, the one with the best objective.
     """
-    settled = [point for point in path if 1 < point.n_clusters <= max(2, begun / 2)]
+    settled = [point for point in path if between[0] <= point.n_clusters <= between[1]]
     best, slowest = max(path, key=lambda point: point.objective), math.inf
     for i, first in enumerate(settled):
         for j in range(i + 1, len(settled)):

@@ -46,7 +46,8 @@ class Background:
         """
         import torch
 
-        return torch.linalg.solve(self.spread, (means.to(self.mean) - self.mean).T).T.float()
+        found: torch.Tensor = torch.linalg.solve(self.spread, (means.to(self.mean) - self.mean).T)
+        return found.T.float()
 
 
 def merge(

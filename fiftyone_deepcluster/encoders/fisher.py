@@ -130,17 +130,18 @@ def fit_mixture(points: torch.Tensor, n: int, iterations: int, seed: int) -> Mix
 
 def _maximised(points: torch.Tensor, member: list[torch.Tensor], floor: torch.Tensor) -> Mixture:
     """The mixture that fits best where ``member`` (chunks of (M, K)) says how much of a point is whose."""
+    import torch
+
     shift = points.mean(dim=0)
-    mass = sum(part.double().sum(dim=0) for part in member)
+    mass = torch.stack([part.double().sum(dim=0) for part in member]).sum(dim=0)
     chunks = [part - shift for part in points.split(_CHUNK)]
-    first = sum((m.T @ p).double() for m, p in zip(member, chunks, strict=True))
-    second = sum((m.T @ p.square()).double() for m, p in zip(member, chunks, strict=True))
-    weights = mass / len(points)
+    first = torch.zeros_like(points[:1]).double()
+    second = torch.zeros_like(first)
+    for some, part in zip(member, chunks, strict=True):
+        first = first + (some.T @ part).double()
+        second = second + (some.T @ part.square()).double()
+    weights = (mass / len(points)).clamp_min(1e-10)
     mass = mass.clamp_min(1e-10)[:, None]
     means = first / mass
     variances = (second / mass - means.square()).to(points.dtype)
-    return Mixture(
-        weights.clamp_min(1e-10).to(points.dtype),
-        means.to(points.dtype) + shift,
-        variances.maximum(floor),
-    )
+    return Mixture(weights.to(points.dtype), means.to(points.dtype) + shift, variances.maximum(floor))

@@ -140,7 +140,8 @@ def _speaker(corpus: Corpus, tap: str | None) -> Callable[[torch.Tensor], torch.
     def speak(images: torch.Tensor) -> torch.Tensor:
         with torch.no_grad(), corpus.compute.autocast():
             if not layers:
-                return network.features(images).float()
+                found: torch.Tensor = network.features(images)
+                return found.float()
             return averaged(listen(network, images, layers, torch.Tensor.clone)[0].float())
 
     return speak

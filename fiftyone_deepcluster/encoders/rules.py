@@ -77,7 +77,7 @@ class Transactions:
         found = self.bits[padded[:, 0]]
         for column in padded.T[1:]:
             found &= self.bits[column]
-        return found
+        return found  # type: ignore[no-any-return]
 
     def rows(self, bits: NDArray[np.uint8]) -> NDArray[np.int64]:
         """The rows whose bits are set."""
@@ -86,7 +86,7 @@ class Transactions:
 
 def count(bits: NDArray[np.uint8]) -> NDArray[np.int64]:
     """(P, M / 8) -> (P,), bits that are set."""
-    return _ONES[bits].sum(axis=-1, dtype=np.int64)
+    return _ONES[bits].sum(axis=-1, dtype=np.int64)  # type: ignore[no-any-return]
 
 
 def frequent(

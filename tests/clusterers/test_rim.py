@@ -160,11 +160,11 @@ def test_finds_groups_and_their_number_and_says_how(blobs):
     assert found.scores["scale"] == pytest.approx(float(blobs.norm(dim=1).mean()))
 
 
-def path_of(counts, begun=40):
+def path_of(counts, fewest=3, most=20):
     points = [
         Point(10 ** (-3 + i / 20), torch.arange(k), torch.ones(k), -float(i)) for i, k in enumerate(counts)
     ]
-    return longest_plateau(points, begun).n_clusters
+    return longest_plateau(points, (fewest, most)).n_clusters
 
 
 def test_plateau_is_where_the_number_holds_for_its_size():
@@ -173,9 +173,15 @@ def test_plateau_is_where_the_number_holds_for_its_size():
     assert path_of([*falling, 12, 11, 9, 8, 7, 6, 5, 5, 4, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 2, 2, 2, 1]) == 3
 
 
+def test_the_first_cut_is_no_answer_unless_wanted():
+    counts = [40, 30, 18, 18, 16, 16, 13, 9, 6, 4, *[2] * 20, 1]
+    assert path_of(counts) in (16, 18)
+    assert path_of(counts, fewest=2) == 2
+
+
 def test_without_a_plateau_the_best_objective_is_taken():
     assert path_of([40, 1]) == 40
-    assert path_of([1], begun=1) == 1
+    assert path_of([1]) == 1
 
 
 def test_many_images_of_one_kind_are_one_cluster():
