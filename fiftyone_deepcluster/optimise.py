@@ -84,8 +84,13 @@ class Optimiser:
         self._turn = 0
         self._scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.precision == torch.float16)
 
-    def begin_round(self, steps: int) -> None:
-        """A new optimiser for the head; with one_cycle also for the trunk."""
+    def begin_round(self, steps: int, share: float = 1.0) -> None:
+        """A new optimiser for the head; with one_cycle also for the trunk.
+
+        Args:
+            steps: batches of the round.
+            share: of the learning rates, where they are constant.
+        """
         training, network = self._training, self._network
         rate = training.head_learning_rate or training.learning_rate
         self._head = None if network.head is None else self._make(network.head, rate, 0.0)
@@ -93,6 +98,8 @@ class Optimiser:
         self._turn += 1
         if training.cosine is not None:
             self._follow(training.cosine, steps)
+        else:
+            self._scale(share)
         if not training.one_cycle:
             return
         self._trunk = self._make(network.trunk, training.learning_rate, training.momentum)
@@ -103,6 +110,13 @@ class Optimiser:
                         optimizer, peak, total_steps=max(2, steps), cycle_momentum=False
                     )
                 )
+
+    def _scale(self, share: float) -> None:
+        """Constant rates times ``share``; a resumed optimiser still has those of the round before."""
+        rate = self._training.learning_rate
+        for optimizer, base in ((self._trunk, rate), (self._head, self._training.head_learning_rate or rate)):
+            for group in [] if optimizer is None else optimizer.param_groups:
+                group["lr"] = base * share
 
     def step(self, loss: torch.Tensor) -> None:
         """Backward, and one step of everything."""

@@ -1,0 +1,112 @@
+"""DAC's network: an All-ConvNet that ends in the restraint layer, so that its features are label features."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+_AUTHORS_LEAST = 28
+"""Sides from here on get blocks as the authors' networks have."""
+
+_ROOM = 8
+"""Maps of this side carry another block: three convolutions without padding leave 2 of 8 pixels."""
+
+_WIDEST = 4
+"""Later blocks are 2 and 4 times as wide as the first, never more."""
+
+
+class Restraint(nn.Module):
+    """Scores to label features: not negative and of length 1 (Chang et al., equations 9a and 9b).
+
+    exp(x - max x) divided by its Euclidean length, which is softmax(x) / |softmax(x)|.
+    """
+
+    def forward(self, scores: torch.Tensor) -> torch.Tensor:
+        """(B, K) -> (B, K) float32, or float64 as given."""
+        scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+        positive = (scores - scores.amax(1, keepdim=True)).exp()
+        return positive / torch.linalg.vector_norm(positive, dim=1, keepdim=True)
+
+
+class AllConvNet(nn.Module):
+    """Convolutions only, sized by the image, then the restraint layer.
+
+    Blocks of three 3 x 3 convolutions without padding, each with batch norm and ReLU, and a maximum pooling;
+    a 1 x 1 convolution to one map a cluster; the mean over each map; two small linear layers that start as
+    the identity. 28 and 32 pixels give two blocks and 96 give three, as the authors' networks for MNIST,
+    CIFAR-10 (``cifar10_2.py``) and STL-10 have. Smaller images, which the paper has none of, get two blocks of
+    two convolutions with padding and no second pooling: a mean over 8 x 8 places says more of an image of 16
+    pixels than the single place that is left without padding.
+    Batch norm stands before the last scores, so that no score can win for all images of a batch alike.
+
+    Args:
+        channels: of the images.
+        size: their side in pixels.
+        n_clusters: label features of an image.
+        width: filters of the first block.
+        last_relu: a ReLU before the restraint layer, as the authors' scripts of DAC* have and that of DAC has
+            not. Images without a positive score then all look alike.
+    """
+
+    relu_before_head = False
+
+    def __init__(
+        self, channels: int, size: int, n_clusters: int, *, width: int = 64, last_relu: bool = False
+    ) -> None:
+        super().__init__()
+        layers, filters, side = _blocks(channels, size, width)
+        self.layers = nn.Sequential(
+            *layers,
+            *_convolution(filters, n_clusters, 1),
+            nn.AvgPool2d(side),
+            nn.BatchNorm2d(n_clusters),
+            nn.Flatten(),
+        )
+        self.full = nn.Sequential(
+            nn.Linear(n_clusters, n_clusters, bias=False), nn.BatchNorm1d(n_clusters), nn.ReLU(),
+            nn.Linear(n_clusters, n_clusters, bias=False), nn.BatchNorm1d(n_clusters),
+            nn.ReLU() if last_relu else nn.Identity(),
+        )  # fmt: skip
+        self.restraint = Restraint()
+        self.dim = n_clusters
+        self._initialise()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) -> label features (B, K) float32."""
+        maps = self.layers(images).float()
+        # The last layers are tiny, and what differs by a thousandth there decides which pairs are taught.
+        with torch.autocast(maps.device.type, enabled=False):
+            return self.restraint(self.full(maps))  # type: ignore[no-any-return]
+
+    def _initialise(self) -> None:
+        """He et al. by fan-in for convolutions, the identity for linear layers."""
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, mode="fan_in", nonlinearity="relu")
+            elif isinstance(layer, nn.Linear):
+                nn.init.eye_(layer.weight)
+
+
+def _blocks(channels: int, size: int, width: int) -> tuple[list[nn.Module], int, int]:
+    """Layers of all blocks, the filters of the last, and the side of its maps."""
+    if size < _AUTHORS_LEAST:
+        first, second = _block(channels, width, 2, padding=1), _block(width, 2 * width, 2, padding=1)
+        return [*first, nn.MaxPool2d(2), *second], 2 * width, size // 2
+    layers: list[nn.Module] = []
+    filters, side, wide = channels, size, width
+    while side >= _ROOM:
+        layers += [*_block(filters, wide, 3, padding=0), nn.MaxPool2d(2)]
+        filters, side, wide = wide, (side - 6) // 2, min(2 * wide, _WIDEST * width)
+    return layers, filters, side
+
+
+def _block(before: int, after: int, convolutions: int, *, padding: int) -> list[nn.Module]:
+    first = _convolution(before, after, 3, padding)
+    return first + [
+        layer for _ in range(convolutions - 1) for layer in _convolution(after, after, 3, padding)
+    ]
+
+
+def _convolution(before: int, after: int, kernel: int, padding: int = 0) -> list[nn.Module]:
+    convolution = nn.Conv2d(before, after, kernel, padding=padding, bias=False)
+    return [convolution, nn.BatchNorm2d(after), nn.ReLU(inplace=True)]

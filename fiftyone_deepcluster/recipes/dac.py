@@ -1,0 +1,237 @@
+"""DAC and DAC* (Chang et al., "Deep Adaptive Image Clustering", 2017).
+
+Are two images of one cluster? The network answers with the product of their label features, and is taught
+those of its own answers that it is sure of; the thresholds close in until every pair is taught. Clusters are
+the largest label features. No pass that clusters, no head that is made anew.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from fiftyone_deepcluster.networks.trunks.base import FrontName  # noqa: TC001 - pydantic reads it
+from fiftyone_deepcluster.recipes.base import ADVANCED, RECIPES, SMALL_SIDE, Options, Parts, choose_side
+
+if TYPE_CHECKING:
+    from fiftyone_deepcluster.images.augment import Augment
+    from fiftyone_deepcluster.images.source import Facts
+    from fiftyone_deepcluster.objectives import PairLoss
+    from fiftyone_deepcluster.tasks.pair_selection import Frozen, Thresholds
+
+LARGE_SIDE = 96
+"""Side in pixels at which images above 64 pixels are seen, as STL-10 and ImageNet-10 in the paper."""
+
+PAPER_BATCH, RELEASED_BATCH, RELEASED_GREY_BATCH = 1000, 32, 125
+"""m of the paper; mini-batches of the authors' scripts (MNIST: 128 of 1000, here 8 x 125)."""
+
+BATCHES, LEAST_BATCH = 8, 250
+"""Ours, not the paper's: fewer than 8,000 images would make less than eight batches of 1000 a round, too few for
+the network to follow the thresholds. Batches shrink, down to 250, and then images are passed over again."""
+
+WIDTH = 64
+"""Filters of the authors' first block."""
+
+PAPER_LEAST = 28
+"""Side of the paper's smallest images; for smaller ones half the width will do."""
+
+FALL = 1.1
+"""-∂E/∂λ = l' - u' = 0.1 + 1 (equation 12): λ grows by 1.1 η a round."""
+
+
+@RECIPES.register
+class DAC(Options):
+    """DAC: the network's sure answers to "are these two alike?" teach it the others."""
+
+    name: Literal["dac"] = "dac"
+    n_clusters: int = Field(10, ge=2, description="Number of clusters: label features of an image.")
+    rounds: int = Field(
+        100, ge=1, le=100_000, description="Rounds at most; the thresholds meet after 46 with eta 0.009."
+    )
+    variant: Literal["paper", "released"] = Field(
+        "paper",
+        description="paper: as published; released: as the authors' code, with targets frozen for inner epochs.",
+    )
+    star: bool = Field(False, description="DAC*: every pair is taught from the start, under one threshold.")
+    augmentation: Literal["auto", "none", "light", "light-flip", "affine", "affine-flip"] = Field(
+        "auto",
+        description="How training images change; light: as the authors' code; auto: light, flipped where colour.",
+    )
+    eta: float = Field(
+        0.009, gt=0, le=1, description="How fast the thresholds close in.", json_schema_extra=ADVANCED
+    )
+    star_rounds: int | None = Field(
+        None,
+        ge=1,
+        description="Rounds in which DAC*'s threshold falls; empty: 46, or as the authors' script.",
+        json_schema_extra=ADVANCED,
+    )
+    batch_size: int | None = Field(
+        None,
+        ge=2,
+        le=65_536,
+        description="Images whose pairs are compared; empty: chosen by variant and size.",
+    )
+    min_steps: int = Field(
+        BATCHES,
+        ge=0,
+        description="Batches in a round at least: few images are passed over several times.",
+        json_schema_extra=ADVANCED,
+    )
+    inner_epochs: int | None = Field(
+        None, ge=1, description="released: passes on frozen targets; empty: 5 for grey, else 10.",
+        json_schema_extra=ADVANCED,
+    )  # fmt: skip
+    macro_batch: int = Field(
+        1000, ge=2, description="released: images whose targets are made at once.", json_schema_extra=ADVANCED
+    )
+    views: int = Field(
+        2,
+        ge=1,
+        le=16,
+        description="released: augmentations that each mini-batch is taught.",
+        json_schema_extra=ADVANCED,
+    )
+    learning_rate: float = Field(0.001, gt=0, le=10, description="Of RMSprop.")
+    weight_decay: float = Field(
+        0.0, ge=0, le=1, description="Pull of the weights to 0.", json_schema_extra=ADVANCED
+    )
+    width: int | None = Field(
+        None,
+        ge=4,
+        le=512,
+        description="Filters of the first block, later ones 2 and 4 times; empty: 64, below 28 pixels 32.",
+        json_schema_extra=ADVANCED,
+    )
+    front: FrontName = Field("plain", description="Fixed first layer.", json_schema_extra=ADVANCED)
+    norm: Literal["batch", "running"] = Field(
+        "batch",
+        description="What batch norm judges by where clusters are read: one random batch, or its running means.",
+        json_schema_extra=ADVANCED,
+    )
+
+    @property
+    def decoded_side(self) -> int:
+        """The whole image: nothing is cropped."""
+        return self.image_size or SMALL_SIDE
+
+    def resolve(self, facts: Facts) -> DAC:
+        """See ``Options.resolve``."""
+        side = self.image_size or min(choose_side(facts.side), LARGE_SIDE)
+        settled = self.settled(facts, image_size=side)
+        grey = settled.color == "grey"
+        return settled.model_copy(update={
+            "augmentation": settled._augmentation(grey),
+            "batch_size": min(self.batch_size or settled._batch(facts.n, grey), facts.n),
+            "width": self.width or (WIDTH if side >= PAPER_LEAST else WIDTH // 2),
+            "inner_epochs": self.inner_epochs or (5 if grey else 10),
+            "star_rounds": self.star_rounds or settled._star_rounds(side, grey),
+        })  # fmt: skip
+
+    def build(self) -> Parts:
+        """See ``Options.build``."""
+        from fiftyone_deepcluster.loop import Lesson
+        from fiftyone_deepcluster.networks.all_conv import AllConvNet
+        from fiftyone_deepcluster.networks.base import Network
+        from fiftyone_deepcluster.networks.fronts import make_front
+        from fiftyone_deepcluster.optimise import Training
+        from fiftyone_deepcluster.tasks.pair_selection import PairSelection, PairSelectionParts
+
+        batch = self.batch_size or PAPER_BATCH
+        task = PairSelection(
+            PairSelectionParts(
+                thresholds=self.thresholds(),
+                batch_size=batch,
+                min_steps=self.min_steps,
+                frozen=self.frozen(),
+                batch_statistics=self.norm == "batch",
+                seed=self.seed,
+            )
+        )
+        training = Training("rmsprop", self.learning_rate, weight_decay=self.weight_decay)
+        side, front = self.image_size or SMALL_SIDE, make_front(self.front, self.channels)
+        trunk = AllConvNet(
+            int(front.out_channels),  # type: ignore[arg-type]
+            side,
+            self.n_clusters,
+            width=self.width or WIDTH,
+            last_relu=self.variant == "released" and (self.color == "grey" or side > SMALL_SIDE),
+        )
+        lesson = Lesson(task, self.objective(), self.make_augment(), training)
+        return Parts(Network(front, trunk), lesson, batch)
+
+    def thresholds(self) -> Thresholds:
+        """u(λ) and l(λ) of the variant: section 5.4 of the paper, or ``cifar10_2.py`` and its DAC* sisters."""
+        from fiftyone_deepcluster.tasks.pair_selection import Thresholds
+
+        rounds = self.star_rounds or 46
+        if self.variant == "paper":
+            if self.star:
+                return Thresholds((0.95, -1.0), (0.95, -1.0), 0.45 / max(1, rounds - 1), rounds)
+            return Thresholds((0.95, -1.0), (0.455, 0.1), FALL * self.eta)
+        if self.star:
+            start, end = self._star_bounds()
+            return Thresholds((start, -1.0), (start, -1.0), (start - end) / rounds, rounds)
+        return Thresholds((0.99, -1.0), (0.8, 1.0), 0.19 / 2 / 50, 50)
+
+    def frozen(self) -> Frozen | None:
+        """Macro-batches of the authors' code; the paper has one batch, judged by its images as they are."""
+        from fiftyone_deepcluster.tasks.pair_selection import Frozen
+
+        if self.variant == "paper":
+            return None if self.augmentation == "none" else Frozen(self.batch_size or PAPER_BATCH, 1, 1)
+        return Frozen(self.macro_batch, self.inner_epochs or 10, self.views)
+
+    def objective(self) -> PairLoss:
+        """The paper's, or the authors': squares for DAC* on grey, self-distillation else.
+
+        ``cifar10_2.py`` divides the loss of the pairs by their number and then once more by the mini-batch,
+        and adds the self-distillation with weight 1: here, where pairs count as their mean, that weight is
+        the mini-batch. The DAC* scripts take plain means and weight 10.
+        """
+        from fiftyone_deepcluster.objectives import PairLoss
+
+        if self.variant == "paper":
+            return PairLoss()
+        if self.star:
+            return PairLoss("squares") if self.color == "grey" else PairLoss(hold=10.0)
+        return PairLoss(hold=float(self.batch_size or RELEASED_BATCH))
+
+    def make_augment(self) -> Augment:
+        """The augmentation by its name.
+
+        ``light``: 10 degrees, 10 % shift, 5 % zoom, 5 % brightness, as the authors' code.
+        """
+        from fiftyone_deepcluster.images.augment import Augment
+
+        light: dict[str, Any] = {"rotate": 10.0, "shift": 0.1, "scale": (0.95, 1.05), "brightness": 0.05}
+        affine: dict[str, Any] = {"rotate": 15.0, "shift": 0.12, "scale": (0.85, 1.15), "shear": 0.2}
+        named = {"none": {}, "light": light, "affine": affine}[self.augmentation.removesuffix("-flip")]
+        return Augment(**named, flip=self.augmentation.endswith("-flip"))
+
+    def _augmentation(self, grey: bool) -> str:
+        if self.augmentation != "auto":
+            return self.augmentation
+        return "light" if grey else "light-flip"
+
+    def _batch(self, n: int, grey: bool) -> int:
+        if self.variant == "released":
+            return RELEASED_GREY_BATCH if grey else RELEASED_BATCH
+        side = self.image_size or SMALL_SIDE
+        # What a batch keeps for its way back grows with the pixels: above 64 it is kept to what 64 take.
+        most = PAPER_BATCH if side <= SMALL_SIDE else math.ceil(PAPER_BATCH * (SMALL_SIDE / side) ** 2)
+        return min(most, max(LEAST_BATCH, math.ceil(n / BATCHES)))
+
+    def _star_rounds(self, side: int, grey: bool) -> int:
+        if self.variant == "paper":
+            return 46
+        if grey:
+            return 20
+        return 50 if side <= SMALL_SIDE else 75
+
+    def _star_bounds(self) -> tuple[float, float]:
+        if self.color == "grey":
+            return 0.9, 0.5
+        return 0.99, 0.75 if (self.image_size or SMALL_SIDE) <= SMALL_SIDE else 0.5
