@@ -29,7 +29,7 @@ Features = Literal["learnt", "initial", "pixels"]
 
 FEATURES: tuple[Features, ...] = ("learnt", "initial", "pixels")
 _INDEX, _SCORES, _INITIAL = "neighbours", "retrieval", "initial"
-_N_KEPT = 12
+_N_KEPT = 10
 
 
 @dataclass(frozen=True)

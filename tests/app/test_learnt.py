@@ -140,7 +140,7 @@ def test_from_the_panel_the_panel_stays_as_it_is(make_context, learnt, run):
     assert "open_panel" not in called(ctx)
     assert "80 images" in called(ctx)["notify"]["message"]
     assert stored_scores(run).label_field == "ground_truth"
-    assert len(indexed_neighbours(run, learnt.first().id)["learnt"]) == 12
+    assert len(indexed_neighbours(run, learnt.first().id)["learnt"]) == 10
 
 
 def test_what_fails_is_told_in_words(make_context, learnt):
@@ -248,7 +248,7 @@ def test_neighbours_of_the_selected_image(make_context, learnt, run):
     one, two = learnt.limit(2).values("id")
     shown, _ = drawn(make_context, learnt, "on_change_selected", [one])
     rows = [shown[f"{kind}_neighbours"]["type"]["properties"] for kind in ("learnt", "initial")]
-    assert [len(row) for row in rows] == [12, 12]
+    assert [len(row) for row in rows] == [10, 10]
     wanted = [near.sample_id for near in indexed_neighbours(run, one)["learnt"]]
     assert [image["view"]["params"]["id"] for image in rows[0].values()] == wanted
     shown, _ = drawn(make_context, learnt, "on_change_selected", [one, two])

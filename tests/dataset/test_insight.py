@@ -170,7 +170,7 @@ def test_the_index_gives_what_retrieve_gives(dataset, run):
     kept = indexed_neighbours(run, query)
     assert list(kept) == ["learnt", "initial"]
     for features, found in kept.items():
-        wanted = fdc.retrieve(dataset, "dc", query, 12, features=features)
+        wanted = fdc.retrieve(dataset, "dc", query, 10, features=features)
         assert [near.id for near in found] == [near.id for near in wanted]
     assert indexed_neighbours(run, dataset.last().id) == {"learnt": [], "initial": []}
     assert indexed_neighbours(run, "0" * 24) == {}
@@ -229,7 +229,7 @@ def test_findings_follow_the_run_and_go_with_it(digits_dir, fiftyone_home):
     fdc.rename_run(dataset, "a", "b")
     run = fdc.load_run(dataset, "b")
     assert Image.open(stored_filters(run)[1][0].tile).width > 100
-    assert len(indexed_neighbours(run, dataset.first().id)["learnt"]) == 12
+    assert len(indexed_neighbours(run, dataset.first().id)["learnt"]) == 10
     fdc.resume(dataset, "b", rounds=2, progress=False, compute_brain=False)
     assert indexed_neighbours(fdc.load_run(dataset, "b"), dataset.first().id) is None, "of an earlier state"
     folder = stored.run_dir(dataset, "b")
