@@ -155,11 +155,13 @@ def import_steps(files: Files, dataset: fo.Dataset | str, options: DicomOptions)
     from fiftyone_deepcluster.images.dicom_files import find_dicom
 
     found = find_dicom(files)
+    summary = DicomSummary(0, 0, dict(found.skipped), found.others)
+    yield Step(0, len(found.files), summary)
+    if not found.files:
+        return
     target = find_target(dataset)
     with lock.acquire(target, _LOCK) as held:
         target.reload()
-        summary = DicomSummary(0, 0, dict(found.skipped), found.others)
-        yield Step(0, len(found.files), summary)
         if options.frames == "start":
             yield from _keep_starts(found, options, summary)
         jobs = _jobs(found, target, options)

@@ -280,6 +280,14 @@ def test_many_files_go_to_processes(dataset, tmp_path):
 
 
 class TestRefusals:
+    def test_no_dicom_makes_no_dataset(self, tmp_path, fiftyone_home):
+        import fiftyone as fo
+
+        (tmp_path / "notes.txt").write_text("notes")
+        summary = add(tmp_path, "a name that is new")
+        assert (summary.imported, summary.others) == (0, 1)
+        assert not fo.dataset_exists("a name that is new")
+
     def test_what_cannot_work_is_said_before_anything_is_done(self, folder, dataset):
         with pytest.raises(ImagesError, match="does not exist"):
             add(folder / "nowhere", dataset)
@@ -312,6 +320,7 @@ class TestRefusals:
 
     def test_one_import_at_a_time(self, folder, dataset):
         steps = import_steps(folder, dataset, parse_dicom_options({"frames": "first"}))
+        next(steps)
         next(steps)
         with pytest.raises(RunLockedError):
             add(folder, dataset)
