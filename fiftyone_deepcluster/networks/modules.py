@@ -164,7 +164,7 @@ def torchvision_trunk(name: str, channels: int, size: int, weights: str | None) 
     if name not in list_models():
         raise OptionsError(f"model={name!r} is not in torchvision; see torchvision.models.list_models()")
     if name in _WITH_SIDE_CLASSIFIERS:
-        model = _without_side_classifiers(name, channels, weights)
+        model: nn.Module = _without_side_classifiers(name, channels, weights)
     else:
         model = get_model(name, weights=None)
         load_torchvision(model, name, weights)
@@ -212,7 +212,7 @@ def _frozen(norm: nn.BatchNorm2d) -> nn.Module:
     fixed = FrozenBatchNorm2d(norm.num_features, norm.eps)
     state = {name: value for name, value in norm.state_dict().items() if name != "num_batches_tracked"}
     fixed.load_state_dict(state)
-    return fixed
+    return fixed  # type: ignore[no-any-return]
 
 
 def initialise(module: nn.Module) -> None:
