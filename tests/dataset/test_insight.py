@@ -228,7 +228,7 @@ def test_findings_follow_the_run_and_go_with_it(digits_dir, fiftyone_home):
     fdc.draw_filters(dataset, "a", units=[0], ascent={"steps": 1})
     fdc.rename_run(dataset, "a", "b")
     run = fdc.load_run(dataset, "b")
-    assert Image.open(stored_filters(run)[1][0].tile).width > 100
+    assert np.asarray(Image.open(stored_filters(run)[1][0].tile)).shape[1] > 100
     assert len(indexed_neighbours(run, dataset.first().id)["learnt"]) == 10
     fdc.resume(dataset, "b", rounds=2, progress=False, compute_brain=False)
     assert indexed_neighbours(fdc.load_run(dataset, "b"), dataset.first().id) is None, "of an earlier state"
