@@ -22,6 +22,7 @@ import torch
 
 from fiftyone_deepcluster.assignments import match_to, renumber
 from fiftyone_deepcluster.errors import CancelledError, ImagesError
+from fiftyone_deepcluster.images.augment import Augment
 from fiftyone_deepcluster.measures import agreement, share_and_entropy
 from fiftyone_deepcluster.observer import Stopwatch
 from fiftyone_deepcluster.optimise import Optimiser
@@ -185,12 +186,13 @@ def _train(
     """One pass over the plan; the mean loss of every image (N,), NaN where it was not drawn."""
     network, device = corpus.network, corpus.compute.device
     _renew_head(corpus, plan, derive(seed, "head"))
-    optimiser.begin_round(corpus.steps(len(plan.order)))
+    optimiser.begin_round(corpus.steps(len(plan.order)), plan.rate)
+    augment = lesson.augment if plan.augmented else Augment()
     network.train()
     sums = torch.zeros(2, len(corpus), device=device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(derive(seed, "dropout", corpus.compute.rank))
-        for batch in corpus.training_batches(plan.order, lesson.augment, derive(seed, "augment")):
+        for batch in corpus.training_batches(plan.order, augment, derive(seed, "augment")):
             with corpus.compute.autocast():
                 outputs = network(*batch.views)
             losses = lesson.objective.losses(outputs, lesson.task.targets(batch, outputs))

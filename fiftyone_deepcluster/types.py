@@ -86,11 +86,15 @@ class Plan:
         order: (M,) int64, the rows to draw, in order; repeats are allowed.
         n_outputs: outputs of the new head, or None to keep the head.
         prototypes: (K, D) float32, a head that is given instead of learnt: its weights, which stay as they are.
+        augmented: images are changed at random as the lesson says; else they stay as they are.
+        rate: share of constant learning rates that holds in this round.
     """
 
     order: NDArray[np.int64]
     n_outputs: int | None = None
     prototypes: torch.Tensor | None = None
+    augmented: bool = True
+    rate: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ class UCNN(Options):
     )
     batch_size: int = Field(50, ge=2, le=65_536, description="Images in a batch.")
     learning_rate: float | None = Field(
-        None, gt=0, le=100, description="Of plain SGD; empty: 0.1, or 0.001 from weights."
+        None, gt=0, le=100, description="Of plain SGD; empty: 0.02, or 0.001 from weights."
     )
     head_learning_rate: float | None = Field(
         None,
@@ -75,15 +75,23 @@ class UCNN(Options):
         description="Passes over the images in the first round, which teaches clusters of the pixels; 0: no such "
         "round; empty: 0 from weights, else 2 or enough for 800 batches.",
     )
+    pixel_rate: float = Field(
+        5.0,
+        gt=0,
+        le=1000,
+        description="Learning rates of the first round, as a multiple of the others.",
+        json_schema_extra=ADVANCED,
+    )
     pixel_clusters: int | None = Field(
         None,
         ge=2,
         description="Clusters of the pixels; empty: 8 times n_clusters.",
         json_schema_extra=ADVANCED,
     )
-    start: Literal["sample", "kmeans++"] = Field(
-        "sample",
-        description="First centres: images by chance, or images far apart.",
+    start: Literal["auto", "sample", "kmeans"] = Field(
+        "auto",
+        description="First centres: images by chance, as the paper, or k-means on a sample; auto: the paper's where "
+        "weights are given.",
         json_schema_extra=ADVANCED,
     )
     compensation: Literal["compensated", "older"] = Field(
@@ -105,6 +113,11 @@ class UCNN(Options):
     augmentation: AugmentName = Field(
         "auto", description="How training images change; auto: affine up to 64 pixels, else crops and flips."
     )
+    augment_always: bool = Field(
+        False,
+        description="Change images in every round; else, as in the paper, only in the first one, for pixels.",
+        json_schema_extra=ADVANCED,
+    )
     front: FrontName | None = Field(
         None, description="Fixed first layer; empty: the trunk's own choice.", json_schema_extra=ADVANCED
     )
@@ -119,7 +132,7 @@ class UCNN(Options):
         small = (self.image_size or facts.side) <= SMALL_SIDE
         trunk = self.trunk or self._default_trunk(small)
         trained = self.weights is not None
-        rate = self.learning_rate or (0.001 if trained else 0.1)
+        rate = self.learning_rate or (0.001 if trained else 0.02)
         enough = max(2, math.ceil(PIXEL_STEPS * self.batch_size / facts.n))
         k = self.n_clusters or 2
         pixels = max(k, min(PIXEL_FACTOR * k, facts.n // 10))
@@ -132,6 +145,7 @@ class UCNN(Options):
             head_learning_rate=self.head_learning_rate or (10 * rate if trained else rate),
             pixel_epochs=(0 if trained else enough) if self.pixel_epochs is None else self.pixel_epochs,
             pixel_clusters=self.pixel_clusters or pixels,
+            start=("sample" if trained else "kmeans") if self.start == "auto" else self.start,
             augmentation=auto if self.augmentation == "auto" else self.augmentation,
         )
 
@@ -145,11 +159,11 @@ class UCNN(Options):
 
         frozen = self.variant in ("baseline-2", "baseline-3")
         make = self._frozen if frozen else self._streaming
-        pixels = PixelParts(self.pixel_clusters or 2, self.pixel_epochs or 0, self.seed)
+        pixels = PixelParts(self.pixel_clusters or 2, self.pixel_epochs or 0, self.seed, self.pixel_rate)
         task = PixelLessons(pixels, make) if self.pixel_epochs else make()
         # No momentum: with plain SGD the weights before a step are those after it plus rate x gradient (eq. 4).
         training = Training(
-            "sgd", self.learning_rate or 0.1, self.head_learning_rate, momentum=0.0, weight_decay=0.0
+            "sgd", self.learning_rate or 0.02, self.head_learning_rate, momentum=0.0, weight_decay=0.0
         )
         finish = None if frozen or isinstance(task, RoundLabels) else task.finish
         lesson = Lesson(task, CrossEntropy(), augmentation(self.augmentation), training, finish=finish)
@@ -173,9 +187,10 @@ class UCNN(Options):
                 n_clusters=self.n_clusters or 2,
                 seed=self.seed,
                 drift=self.compensation if self.variant == "proposed" else "ignored",
-                start=self.start,
+                start="sample" if self.start == "sample" else "kmeans",
                 recount=self.recount,
                 patience=self.patience,
+                augmented=self.augment_always,
             )
         )
 
@@ -186,7 +201,7 @@ class UCNN(Options):
 
         clusterer: object = "kmeans"
         if self.variant == "baseline-2":
-            clusterer = {"name": "minibatch-kmeans", "batch_size": self.batch_size, "start": self.start,
+            clusterer = {"name": "minibatch-kmeans", "batch_size": self.batch_size, "start": "sample",
                          "epochs": self.rounds, "patience": self.patience}  # fmt: skip
         return RoundLabels(
             RoundLabelsParts(

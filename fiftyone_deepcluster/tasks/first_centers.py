@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 
-from fiftyone_deepcluster.clusterers.seeding import first_centers
+from fiftyone_deepcluster.clusterers.base import ClusterRequest
+from fiftyone_deepcluster.clusterers.kmeans import KMeans
 from fiftyone_deepcluster.errors import ImagesError
 from fiftyone_deepcluster.seeds import derive, rng
 
@@ -19,11 +20,11 @@ if TYPE_CHECKING:
 
     from fiftyone_deepcluster.corpus import Corpus
 
-StartName = Literal["sample", "kmeans++"]
-"""First centres: the features of images by chance (Hsu and Lin), or of images far apart within a sample."""
+StartName = Literal["sample", "kmeans"]
+"""First centres: the features of images by chance (Hsu and Lin), or k-means on those of a larger sample."""
 
 SAMPLE = 16_384
-"""Images that are looked at besides, where more than the centres' own are needed."""
+"""Images of a sample at most: what is computed from it takes the same memory for any number of images."""
 
 
 def first_features(corpus: Corpus, n_clusters: int, start: StartName, seed: int) -> torch.Tensor:
@@ -33,7 +34,7 @@ def first_features(corpus: Corpus, n_clusters: int, start: StartName, seed: int)
         ImagesError: there are fewer than K different images.
     """
     rows = different_rows(corpus, n_clusters, seed)
-    if start == "kmeans++":
+    if start == "kmeans":
         rows = np.union1d(rows, sample_rows(len(corpus), seed))
     corpus.network.eval()
     corpus.observer.phase("first centres", len(rows))
@@ -43,7 +44,11 @@ def first_features(corpus: Corpus, n_clusters: int, start: StartName, seed: int)
         )
     if start == "sample":
         return features
-    return first_centers(features, n_clusters, "kmeans++", derive(seed, "first centres"))
+    found = (
+        KMeans().cluster(features.clone(), ClusterRequest(n_clusters, derive(seed, "first centres"))).centers
+    )
+    corpus.compute.same_everywhere([found])
+    return found
 
 
 def sample_rows(n: int, seed: int) -> NDArray[np.int64]:

@@ -50,11 +50,13 @@ class PixelParts:
         n_clusters: of the pixels.
         epochs: passes over the images.
         seed: of the clusters and the order.
+        rate: share of the learning rates; weights that know nothing learn faster than they may later.
     """
 
     n_clusters: int
     epochs: int
     seed: int
+    rate: float = 1.0
 
 
 class PixelLessons:
@@ -85,7 +87,7 @@ class PixelLessons:
         self._centers = self._cluster(corpus)
         seed, n = self.parts.seed, len(corpus)
         order = [rng(seed, "pixels", epoch).permutation(n) for epoch in range(self.parts.epochs)]
-        return Plan(np.concatenate(order), n_outputs=len(self._centers))
+        return Plan(np.concatenate(order), n_outputs=len(self._centers), rate=self.parts.rate)
 
     def targets(self, batch: Batch, outputs: Outputs) -> Targets:
         """The cluster of every image's own pixels, whatever was changed in what the network saw."""

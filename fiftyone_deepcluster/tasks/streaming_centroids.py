@@ -43,6 +43,7 @@ class StreamingParts:
         start: first centres.
         recount: count anew in every round, so that centres stay quick; else counts grow for the whole run.
         patience: a centre that got none of so many images a cluster is put elsewhere.
+        augmented: images are changed as the lesson says; the paper's are not.
     """
 
     n_clusters: int
@@ -51,6 +52,7 @@ class StreamingParts:
     start: StartName = "sample"
     recount: bool = False
     patience: int = 100
+    augmented: bool = False
 
 
 class StreamingCentroids:
@@ -77,7 +79,8 @@ class StreamingCentroids:
         if self.parts.recount:
             centroids.forget()
         order = rng(self.parts.seed, "order", round_index).permutation(len(corpus))
-        return Plan(order, n_outputs=len(centroids) if round_index == 0 else None)
+        new = len(centroids) if round_index == 0 else None
+        return Plan(order, n_outputs=new, augmented=self.parts.augmented)
 
     def targets(self, batch: Batch, outputs: Outputs) -> ClassTargets:
         """The nearest centre of each image's features."""
