@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.quality import baselines, datasets
+from benchmarks.quality import baselines, datasets, parsed
 from benchmarks.report import table
 from fiftyone_deepcluster.fitting import FitResult, fit
 from fiftyone_deepcluster.observer import Silent
@@ -62,7 +62,9 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=51)
     parser.add_argument("--only", choices=["round", "time"], help="one of the two tables")
     parser.add_argument("--v2-rounds", type=int, help="v2 alone, with so many rounds")
+    parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="of v2")
     arguments = parser.parse_args()
+    options = parsed(dict(item.split("=", 1) for item in arguments.option))
     seeds = list(range(arguments.first_seed, arguments.first_seed + arguments.seeds))
     for name, (images, classes) in datasets(arguments).items():
         k = len(np.unique(classes))
@@ -70,8 +72,10 @@ def main() -> None:
             print(table(["images", "a round of", "processor s", "of it", "share"], rounds(name, images, k)))
         if arguments.only != "round":
             many = arguments.v2_rounds
-            found = equal_time(name, images, classes, seeds) if many is None else []
-            found += [] if many is None else [alone(name, images, classes, seeds, many)]
+            found = equal_time(name, images, classes, seeds, options) if many is None else []
+            found += (
+                [] if many is None else [alone(name, images, classes, seeds, {**options, "rounds": many})]
+            )
             print(table(HEADER, found), flush=True)
 
 
@@ -96,20 +100,25 @@ def rounds(name: str, images: np.ndarray, k: int) -> list[list[str]]:
     return rows
 
 
-def equal_time(name: str, images: np.ndarray, classes: np.ndarray, seeds: list[int]) -> list[list[str]]:
+def equal_time(
+    name: str, images: np.ndarray, classes: np.ndarray, seeds: list[int], options: dict[str, object]
+) -> list[list[str]]:
     """k-means and UMAP + GMM on pixels, DeepCluster as it comes, and v2 with the rounds that fit into its time."""
     k = len(np.unique(classes))
     rows = [[name, row[1], "", *row[2:5], ""] for row in baselines(name, images, classes, k, seeds)]
     runs = [one("deepcluster", images, {"n_clusters": k, "seed": seed}, classes) for seed in seeds]
-    timed = one("deepcluster-v2", images, {"n_clusters": k, "rounds": ROUNDS_TIMED})[1]
+    timed = one("deepcluster-v2", images, {"n_clusters": k, "rounds": ROUNDS_TIMED, **options})[1]
     seconds = statistics.mean(clock.total for _, clock in runs)
     fitting = max(2, int(seconds / statistics.median(timed.rounds[1:])))
-    return [*rows, summary(name, "deepcluster", runs), alone(name, images, classes, seeds, fitting)]
+    v2 = alone(name, images, classes, seeds, {**options, "rounds": fitting})
+    return [*rows, summary(name, "deepcluster", runs), v2]
 
 
-def alone(name: str, images: np.ndarray, classes: np.ndarray, seeds: list[int], many: int) -> list[str]:
-    """DeepCluster-v2 with so many rounds."""
-    common = {"n_clusters": len(np.unique(classes)), "rounds": many}
+def alone(
+    name: str, images: np.ndarray, classes: np.ndarray, seeds: list[int], options: dict[str, object]
+) -> list[str]:
+    """DeepCluster-v2 with these options."""
+    common = {"n_clusters": len(np.unique(classes)), **options}
     runs = [one("deepcluster-v2", images, {**common, "seed": seed}, classes) for seed in seeds]
     return summary(name, "deepcluster-v2", runs)
 

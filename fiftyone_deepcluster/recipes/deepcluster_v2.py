@@ -58,7 +58,7 @@ class DeepClusterV2(Options):
 
     name: Literal["deepcluster-v2"] = "deepcluster-v2"
     rounds: int = Field(
-        20, ge=1, le=100_000, description="Rounds: the learning rate falls to its end over all of them."
+        10, ge=1, le=100_000, description="Rounds: the learning rate falls to its end over all of them."
     )
     trunk: Annotated[Trunk | None, PartOf(TRUNKS, optional=True)] = Field(
         None, description="Network without projection and heads; empty: small up to 64 pixels, else resnet18."
