@@ -25,6 +25,7 @@ _FINE, _COARSE = 20, 4  # steps in a decade of lambda, and those while hardly an
 _FIRST = 1e-5  # lambda at length 1 that the path begins with
 _LAST = 10.0  # and the largest: the information, at most a few nats, is long outweighed
 _WITNESSES = 0.2  # decades of lambda that a plateau lasts at least
+_AS_SLOW = 1.2  # times as fast as the slowest counts as slow
 _FIT_PENALTY, _FIT_ITERATIONS = 1e-5, 50  # of the model that imitates k-means
 
 
@@ -200,8 +201,9 @@ def longest_plateau(path: list[Point], between: tuple[int, int]) -> Point:
 
     Every number k lasts for a while as lambda grows, and the longer the smaller it is: from k + 1/2 to k - 1/2 is
     a larger step for 2 than for 20. So a stretch is judged by how fast the number falls along it, in decades of k
-    per decade of lambda, with the numbers at its ends half a cluster further apart than they are. The slowest of
-    all that last long enough is taken.
+    per decade of lambda, with the numbers at its ends half a cluster further apart than they are. Of those that
+    last long enough the slowest is taken, or the one of most clusters among those nearly as slow: too fine a cut
+    is mended by merging.
 
     Args:
         path: by rising lambda.
@@ -212,12 +214,14 @@ def longest_plateau(path: list[Point], between: tuple[int, int]) -> Point:
         That solution; without a plateau, the one with the best objective.
     """
     settled = [point for point in path if between[0] <= point.n_clusters <= between[1]]
-    best, slowest = max(path, key=lambda point: point.objective), math.inf
+    found: list[tuple[float, Point]] = []
     for i, first in enumerate(settled):
         for j in range(i + 1, len(settled)):
-            last = settled[j]
-            length = math.log10(last.penalty / first.penalty)
-            fall = math.log10((first.n_clusters + 0.5) / (last.n_clusters - 0.5)) / length
-            if length > 0.99 * _WITNESSES and fall < slowest:
-                best, slowest = settled[(i + j) // 2], fall
-    return best
+            length = math.log10(settled[j].penalty / first.penalty)
+            if length > 0.99 * _WITNESSES:
+                fall = math.log10((first.n_clusters + 0.5) / (settled[j].n_clusters - 0.5)) / length
+                found.append((fall, settled[(i + j) // 2]))
+    if not found:
+        return max(path, key=lambda point: point.objective)
+    slowest = min(fall for fall, _ in found)
+    return max((p for fall, p in found if fall <= _AS_SLOW * slowest), key=lambda point: point.n_clusters)
