@@ -153,3 +153,12 @@ def test_photographs_are_clustered_as_in_the_paper():
     parts = parse_options("deepcluster").resolve(facts).task_parts()
     assert parts.early is None
     assert parts.clusterer.name == "kmeans"
+
+
+def test_a_sample_of_neighbours_is_enough(rings, monkeypatch):
+    from fiftyone_deepcluster.clusterers import merged
+
+    points, truth = rings
+    monkeypatch.setattr(merged, "_MOST_ASKED", 300)
+    found = Merged(pieces="kmeans").cluster(points, ClusterRequest(4, seed=1))
+    assert agreement(found.labels, truth).acc > 0.99
