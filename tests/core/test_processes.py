@@ -99,3 +99,17 @@ def test_two_processes_share_one_run(tmp_path):
     again = fdc.predict(tmp_path, images)
     assert (again.labels == first["labels"]).mean() > 0.95
     assert agreement(first["labels"], data.target[:600]).nmi > 0.2
+
+
+def test_two_processes_move_the_same_centres(tmp_path):
+    options = (
+        "fdc.UCNN(n_clusters=10, rounds=3, baselines=False, image_size=16, pixel_epochs=2, patience=2, "
+        "trunk={'name': 'ucnn', 'maps': 16, 'dim': 12, 'width': 0.125, 'adapted': 1 / 128})"
+    )
+    given = SCRIPT[SCRIPT.index("fdc.DeepCluster(") : SCRIPT.index("\nfound = ")]
+    launched(SCRIPT.replace(given, options), tmp_path)
+    first, second = (np.load(tmp_path / f"rank{rank}.npz") for rank in (0, 1))
+    assert np.array_equal(first["labels"], second["labels"])
+    np.testing.assert_allclose(first["embeddings"], second["embeddings"], atol=1e-5)
+    again = fdc.predict(tmp_path, (load_digits().images[:600] * 15.9375).astype(np.uint8))
+    assert (again.labels == first["labels"]).mean() > 0.95, "the centres are those of the shared run"
