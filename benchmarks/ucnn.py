@@ -1,0 +1,236 @@
+"""UCNN and its three baselines on the same images and the same starting network, as the paper's Tables I and II.
+
+    python -m benchmarks.ucnn                                             # digits; weights from clusters of the pixels
+    python -m benchmarks.ucnn --npz usps=usps.npz --source fashion=fashion_mnist.npz      # weights from other classes
+    python -m benchmarks.ucnn --memory                                    # 10,000 against 100,000 images
+
+Every run has a process of its own, whose peak is the memory figure. ``--source`` trains the starting network on the
+classes of *other* images, as the paper's on ImageNet; without it the first round of the recipe does, on clusters of
+the images' own pixels. Classes of the images that are clustered are measured and never used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.quality import datasets, parsed
+from benchmarks.report import table
+from fiftyone_deepcluster.fitting import fit
+from fiftyone_deepcluster.measures import agreement, nmi
+from fiftyone_deepcluster.recipes.base import parse_options
+from fiftyone_deepcluster.recipes.ucnn import UCNN
+
+VARIANTS = ("baseline-1", "baseline-2", "baseline-3", "proposed")
+MEASURES = ("nmi", "nmi_max", "acc", "seconds", "peak_gb", "drift")
+SOURCE_STEPS = 1500
+
+
+def main() -> None:
+    arguments = parser().parse_args()
+    if arguments.child:
+        print(json.dumps(child(json.loads(arguments.child))))
+        return
+    if arguments.memory:
+        memory(arguments)
+        return
+    rows = []
+    seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
+    with tempfile.TemporaryDirectory() as name:
+        for data, (images, classes) in datasets(arguments).items():
+            place = Path(name) / data
+            place.mkdir()
+            np.savez(place / "images.npz", x=images, y=classes)
+            runs = [run for seed in seeds for run in compare(place, seed, arguments)]
+            rows += [summary(data, variant, runs) for variant in ("start", *VARIANTS)]
+    print(f"seeds {list(seeds)}, {arguments.rounds} epochs, first centres: {arguments.start}, "
+          f"{torch.get_num_threads()} threads")  # fmt: skip
+    print(table(["images", "variant", "NMI", "MI / max H", "ACC", "seconds", "peak GB", "drift"], rows))
+
+
+def parser() -> argparse.ArgumentParser:
+    found = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    found.add_argument("--npz", action="append", default=[], metavar="NAME=PATH")
+    found.add_argument("--digits", action="store_true", help="digits too, where --npz is given")
+    found.add_argument("--images", type=int, default=0, help="at most so many, the first ones; 0: all")
+    found.add_argument("--seeds", type=int, default=3)
+    found.add_argument("--first-seed", type=int, default=51)
+    found.add_argument("--rounds", type=int, default=10, help="epochs; the paper's 10")
+    found.add_argument("--start", default="kmeans", help="first centres: kmeans, or sample as the paper")
+    found.add_argument("--source", metavar="NAME=PATH", help="train the starting network on these classes")
+    found.add_argument("--option", action="append", default=[], metavar="NAME=VALUE")
+    found.add_argument("--memory", action="store_true", help="only peak memory by number of images")
+    found.add_argument("--few", type=int, default=10_000)
+    found.add_argument("--many", type=int, default=100_000)
+    found.add_argument("--child", help=argparse.SUPPRESS)
+    return found
+
+
+def compare(place: Path, seed: int, arguments: argparse.Namespace) -> list[dict]:
+    """The starting network, then every variant from it."""
+    weights, job = place / f"start-{seed}.pt", {"place": str(place), "seed": seed}
+    values = parsed(dict(item.split("=", 1) for item in arguments.option))
+    found = [
+        in_process(
+            {**job, "do": "start", "weights": str(weights), "source": arguments.source, "options": values}
+        )
+    ]
+    options = {
+        "rounds": arguments.rounds, "start": arguments.start, "weights": str(weights), "pixel_epochs": 0,
+        "learning_rate": 0.02, "head_learning_rate": 0.02, "trunk": "ucnn", "front": "zscore", **values,
+    }  # fmt: skip
+    found += [in_process({**job, "do": "fit", "options": {**options, "variant": v}}) for v in VARIANTS]
+    for run in found:
+        print(json.dumps(run), file=sys.stderr, flush=True)
+    return found
+
+
+def in_process(job: dict) -> dict:
+    """One job in a fresh process, with its peak."""
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.ucnn", "--child", json.dumps(job)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def child(job: dict) -> dict:
+    """What ``in_process`` asked for; seconds without imports."""
+    started = time.perf_counter()
+    found = {"start": start, "fit": one, "grow": grow}[job["do"]](job)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return {**found, "seconds": time.perf_counter() - started, "peak_gb": peak}
+
+
+def start(job: dict) -> dict:
+    """Weights that all variants begin with: k-means on their features is Baseline-III."""
+    with np.load(Path(job["place"]) / "images.npz") as file:
+        images, classes = file["x"], file["y"]
+    k = len(np.unique(classes))
+    if job["source"]:
+        taught(job["source"], images.shape[1], job["seed"], job["weights"])
+        return {"variant": "start", "nmi": np.nan, "nmi_max": np.nan, "acc": np.nan, "drift": np.nan}
+    with tempfile.TemporaryDirectory() as name:
+        # Baseline-III stops after the round on the pixels' clusters.
+        options = {**job["options"], "n_clusters": k, "seed": job["seed"], "rounds": 1, "variant": "baseline-3",
+                   "baselines": False}  # fmt: skip
+        result = fit(images, parse_options("ucnn", options), run_dir=name)
+        network = torch.load(Path(name) / "model.pt", weights_only=True)["network"]
+    trunk = {key.removeprefix("trunk."): value for key, value in network.items() if key.startswith("trunk.")}
+    torch.save(trunk, job["weights"])
+    return {"variant": "start", **figures(result, classes)}
+
+
+def taught(source: str, side: int, seed: int, path: str) -> None:
+    """The recipe's network, trained on the classes of other images at the same size."""
+    from fiftyone_deepcluster.networks.base import Network
+    from fiftyone_deepcluster.networks.fronts import make_front
+    from fiftyone_deepcluster.networks.trunks.base import TRUNKS
+    from fiftyone_deepcluster.recipes.trained import augmentation
+
+    arguments = argparse.Namespace(npz=[source], digits=source == "digits", images=0)
+    arguments.npz = [] if source == "digits" else [source]
+    ((images, classes),) = datasets(arguments).values()
+    side = max(16, -(-side // 4) * 4)
+    torch.manual_seed(seed)
+    trunk = TRUNKS.parse("ucnn").build(1, side, None)
+    network = Network(make_front("zscore", 1), trunk, relu_before_head=True)
+    network.replace_head(int(classes.max()) + 1, seed)
+    pixels, targets = torch.from_numpy(images)[:, None], torch.from_numpy(classes)
+    pixels = torch.nn.functional.interpolate(pixels.float(), size=(side, side), mode="area").round().byte()
+    optimiser = torch.optim.SGD(network.parameters(), 0.1)
+    change, generator = augmentation("affine"), torch.Generator().manual_seed(seed)
+    for _ in range(SOURCE_STEPS):
+        rows = torch.randint(len(pixels), (50,), generator=generator)
+        logits = network(change.apply(pixels[rows], side, generator)).logits
+        loss = torch.nn.functional.cross_entropy(logits, targets[rows])
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    torch.save(trunk.state_dict(), path)
+
+
+def one(job: dict) -> dict:
+    """One variant."""
+    with np.load(Path(job["place"]) / "images.npz") as file:
+        images, classes = file["x"], file["y"]
+    fixed = {"n_clusters": len(np.unique(classes)), "seed": job["seed"], "baselines": False}
+    result = fit(images, parse_options("ucnn", {**fixed, **job["options"]}))
+    return {"variant": job["options"]["variant"], **figures(result, classes)}
+
+
+def figures(result, classes: np.ndarray) -> dict:
+    """NMI by the mean entropy and, as the paper, by the larger one; ACC; how far a step moves features."""
+    last = result.record.rounds[-1]
+    found = agreement(result.labels, classes)
+    return {"nmi": found.nmi, "nmi_max": nmi(result.labels, classes, "max"), "acc": found.acc,
+            "drift": last.scores.get("drift", np.nan), "stop": result.record.stop_reason.value,
+            "rounds": len(result.record.rounds)}  # fmt: skip
+
+
+def summary(data: str, variant: str, runs: list[dict]) -> list[str]:
+    """Mean and deviation over the seeds."""
+    mine = [run for run in runs if run["variant"] == variant]
+    cells = []
+    for measure in MEASURES:
+        values = [run[measure] for run in mine]
+        digits = 0 if measure == "seconds" else 3 if measure != "peak_gb" else 2
+        spread = "" if measure in ("seconds", "peak_gb", "drift") else f" ± {np.std(values):.3f}"
+        cells.append("" if np.isnan(values).any() else f"{np.mean(values):.{digits}f}{spread}")
+    return [data, variant, *cells]
+
+
+def memory(arguments: argparse.Namespace) -> None:
+    """Peak of one epoch at two numbers of images, for two sizes of features."""
+    rows = []
+    for dim in (10, 128):
+        found = [in_process({"do": "grow", "n": n, "dim": dim}) for n in (arguments.few, arguments.many)]
+        growth = (found[1]["peak_gb"] - found[0]["peak_gb"]) * 2**30
+        each = growth / (arguments.many - arguments.few)
+        rows.append(
+            [dim, *(f"{run['peak_gb']:.3f}" for run in found), f"{each:.0f}", f"{found[1]['seconds']:.0f}"]
+        )
+    print(
+        table(
+            [
+                "features",
+                f"GB at {arguments.few:,}",
+                f"GB at {arguments.many:,}",
+                "bytes an image",
+                "seconds",
+            ],
+            rows,
+        )
+    )
+
+
+def grow(job: dict) -> dict:
+    """An epoch over noisy stripes of 16 x 16 in a file."""
+    n, rng = job["n"], np.random.default_rng(0)
+    base = rng.integers(0, 255, (10, 16, 1), dtype=np.uint8)
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "images.bin"
+        with path.open("wb") as file:
+            for at in range(0, n, 1000):
+                kinds = np.arange(at, min(n, at + 1000)) % 10
+                file.write(
+                    (base[kinds] ^ rng.integers(0, 32, (len(kinds), 16, 16), dtype=np.uint8)).tobytes()
+                )
+        images = np.memmap(path, dtype=np.uint8, mode="r", shape=(n, 16, 16))
+        trunk = {"name": "ucnn", "maps": 10, "dim": job["dim"], "width": 0.125, "adapted": 1 / 128}
+        fit(
+            images,
+            UCNN(n_clusters=10, rounds=1, pixel_epochs=0, batch_size=500, trunk=trunk, baselines=False),
+        )
+    return {"n": n}
+
+
+if __name__ == "__main__":
+    main()
