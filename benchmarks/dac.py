@@ -314,8 +314,10 @@ def one_step(corpus, parts, batch) -> tuple[float, float]:
 
 
 def now(corpus) -> float:
-    if corpus.compute.device.type == "cuda":
-        torch.cuda.synchronize()
+    """Seconds: of the processor, which other work on the machine does not lengthen, or of the GPU's clock."""
+    if corpus.compute.device.type != "cuda":
+        return time.process_time()
+    torch.cuda.synchronize()
     return time.perf_counter()
 
 
