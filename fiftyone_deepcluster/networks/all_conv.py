@@ -25,7 +25,8 @@ class Restraint(nn.Module):
         """(B, K) -> (B, K) float32, or float64 as given."""
         scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
         positive = (scores - scores.amax(1, keepdim=True)).exp()
-        return positive / torch.linalg.vector_norm(positive, dim=1, keepdim=True)
+        length: torch.Tensor = torch.linalg.vector_norm(positive, dim=1, keepdim=True)
+        return positive / length
 
 
 class AllConvNet(nn.Module):
