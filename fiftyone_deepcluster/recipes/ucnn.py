@@ -39,6 +39,9 @@ class UCNN(Options):
     """
 
     name: Literal["ucnn"] = "ucnn"
+    n_clusters: int = Field(
+        10, ge=2, description="Number of clusters, and of centres that follow the batches."
+    )
     rounds: int = Field(
         11,
         ge=1,
@@ -134,8 +137,7 @@ class UCNN(Options):
         trained = self.weights is not None
         rate = self.learning_rate or (0.001 if trained else 0.02)
         enough = max(2, math.ceil(PIXEL_STEPS * self.batch_size / facts.n))
-        k = self.n_clusters or 2
-        pixels = max(k, min(PIXEL_FACTOR * k, facts.n // 10))
+        pixels = max(self.n_clusters, min(PIXEL_FACTOR * self.n_clusters, facts.n // 10))
         auto = "affine" if small else "crop-flip"
         return self.settled(
             facts,
@@ -174,7 +176,7 @@ class UCNN(Options):
         """The paper's sizes above 64 pixels; batch norm wherever the weights are random."""
         if small:
             return TRUNKS.parse("ucnn")
-        k = self.n_clusters or 2
+        k = self.n_clusters
         norm = "batch" if self.weights is None else "none"
         return TRUNKS.parse({"name": "ucnn", "maps": k, "dim": k, "width": 1, "adapted": 1, "norm": norm})
 
@@ -184,7 +186,7 @@ class UCNN(Options):
 
         return StreamingCentroids(
             StreamingParts(
-                n_clusters=self.n_clusters or 2,
+                n_clusters=self.n_clusters,
                 seed=self.seed,
                 drift=self.compensation if self.variant == "proposed" else "ignored",
                 start="sample" if self.start == "sample" else "kmeans",

@@ -20,6 +20,7 @@ from fiftyone_deepcluster.networks.ucnn import UCNN, Layout
 from fiftyone_deepcluster.objectives import CrossEntropy
 from fiftyone_deepcluster.observer import Silent
 from fiftyone_deepcluster.optimise import Optimiser, Training
+from fiftyone_deepcluster.recipes.base import parse_options
 from fiftyone_deepcluster.tasks.first_centers import different_rows, first_features
 from fiftyone_deepcluster.tasks.pixel_lessons import PixelLessons, PixelParts
 from fiftyone_deepcluster.tasks.streaming_centroids import StreamingCentroids, StreamingParts
@@ -451,6 +452,11 @@ def test_weights_of_torchvisions_alexnet_fill_the_first_layers(tmp_path):
     torch.save(ours.state_dict(), saved)
     again = TRUNKS.parse(part).build(3, 96, saved)
     assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), again.parameters(), strict=True))
+
+
+def test_the_number_of_centres_is_needed():
+    with pytest.raises(OptionsError, match="n_clusters=None"):
+        parse_options("ucnn", {"n_clusters": None})
 
 
 def test_sizes_settle_by_the_images_and_the_weights():
