@@ -7,6 +7,7 @@ in the papers: ``conv1`` ... ``conv5``, ``fc6``, ``fc7``; blocks keep the name t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -24,6 +25,8 @@ FEATURES = "features"
 
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
 _ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Hardswish, nn.Tanh, nn.Sigmoid)
+
+_WRAPPERS = re.compile(r"^((model|trunk)\.)+")  # modules that only hold another say nothing of a layer
 
 
 @dataclass(frozen=True)
@@ -149,8 +152,7 @@ def _drafts(trunk: nn.Module) -> Iterator[tuple[str, str, str]]:
     """Name, path and raw path of every layer, by the order of the modules."""
     groups: list[tuple[str, str, str]] = []
     growing = False  # whether a norm or activation may still join the last layer
-    wrapper, root = _unwrapped(trunk)
-    for path, module in _leaves_and_blocks(root, wrapper):
+    for path, module in _leaves_and_blocks(*_unwrapped(trunk, "")):
         if isinstance(module, nn.Conv2d | nn.Linear):
             kind = "conv" if isinstance(module, nn.Conv2d) else "fc"
             groups.append((f"{kind}{len(groups) + 1}", path, path))
@@ -161,27 +163,28 @@ def _drafts(trunk: nn.Module) -> Iterator[tuple[str, str, str]]:
             groups[-1] = (groups[-1][0], path, groups[-1][1])
             growing = False
         elif any(True for _ in module.children()) and any(True for _ in module.parameters()):
-            groups.append((path.removeprefix(wrapper), path, path))
+            groups.append((_WRAPPERS.sub("", path), path, path))
             growing = False
         elif not isinstance(module, nn.Identity):
             growing = False
     return iter(groups)
 
 
-def _unwrapped(trunk: nn.Module) -> tuple[str, nn.Module]:
-    """The module that holds the layers, with its path: a trunk may only wrap another model."""
-    prefix = ""
-    children = list(trunk.named_children())
+def _unwrapped(module: nn.Module, prefix: str) -> tuple[nn.Module, str]:
+    """The module that holds the layers, with what comes before their paths: a trunk may only wrap another model."""
+    children = list(module.named_children())
     while len(children) == 1 and any(True for _ in children[0][1].children()):
-        prefix, trunk = f"{prefix}{children[0][0]}.", children[0][1]
-        children = list(trunk.named_children())
-    return prefix, trunk
+        prefix, module = f"{prefix}{children[0][0]}.", children[0][1]
+        children = list(module.named_children())
+    return module, prefix
 
 
 def _leaves_and_blocks(module: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]]:
-    """Modules in order, sequences unfolded."""
+    """Modules in order, sequences unfolded, and trunks within trunks."""
     for name, child in module.named_children():
         if isinstance(child, nn.Sequential):
             yield from _leaves_and_blocks(child, f"{prefix}{name}.")
+        elif hasattr(child, "relu_before_head"):
+            yield from _leaves_and_blocks(*_unwrapped(child, f"{prefix}{name}."))
         else:
             yield f"{prefix}{name}", child

@@ -9,6 +9,7 @@ from sklearn.datasets import load_digits
 
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.analysis import filters, montage, probe
+from fiftyone_deepcluster.assembly import build_parts
 from fiftyone_deepcluster.errors import CancelledError, CheckpointError, InputError
 from fiftyone_deepcluster.finished import reopen
 from fiftyone_deepcluster.networks.base import Network
@@ -20,6 +21,7 @@ from fiftyone_deepcluster.observer import Silent
 torch.set_num_threads(1)
 
 N = 300
+SQUEEZENET = ["conv1", *(f"features.{i}" for i in (3, 4, 6, 7, 9, 10, 11, 12)), FEATURES]
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +100,7 @@ def test_no_run_in_a_folder_is_an_error_that_says_so(tmp_path, digits):
             ["conv1", *(f"layer{i}.{j}" for i in range(1, 5) for j in (0, 1)), FEATURES],
             512,
         ),
-        ({"name": "torchvision", "model": "squeezenet1_1"}, 64, None, 512),
+        ({"name": "torchvision", "model": "squeezenet1_1"}, 64, SQUEEZENET, 512),
         ({"name": "torchvision", "model": "mobilenet_v3_small"}, 64, None, 1024),
         ("pixels", 16, [FEATURES], 256),
     ],
@@ -120,6 +122,20 @@ def test_layers_have_the_papers_names_and_their_true_shapes(trunk, size, names, 
         assert torch.allclose(outputs[-1].flatten(1), network.features(images), atol=1e-5) or (
             found[-1].name != FEATURES
         )
+
+
+@pytest.mark.parametrize("name", sorted(fdc.list_methods()))
+def test_every_method_has_a_network_with_layers(name, digits):
+    from fiftyone_deepcluster.images.source import probe as facts_of
+
+    options = fdc.list_methods()[name]().resolve(facts_of(digits[0]))
+    network = build_parts(options).network
+    images = torch.rand(2, 1, options.image_size, options.image_size)
+    found = layers_of(network, images)
+    assert [layer.name for layer in found[:2]] == (["conv1", "conv2"] if name != "frozen" else [FEATURES])
+    assert len({layer.name for layer in found}) == len(found)
+    assert found[-1].units == network.dim
+    assert [len(output) for output in listen(network, images, found, probe.pool)] == [2] * len(found)
 
 
 def test_a_layer_speaks_after_its_activation_and_raw_before(finished, layers):
