@@ -143,10 +143,6 @@ class PairSelection:
             self._round, self._turn = None, None
         return _assignment(features.cpu(), scores)
 
-    def transform(self, features: torch.Tensor) -> torch.Tensor:
-        """Label features are what is clustered."""
-        return features
-
     def state_dict(self) -> dict[str, Any]:
         """λ: everything else follows from it and from the round."""
         return {"lambda": self._lambda}
