@@ -126,7 +126,7 @@ class PatchMining(Encoder):
         """(N,) groups to mine in, -1 for none: the last clusters, or groups by chance."""
         import numpy as np
 
-        if request.groups is not None:
+        if request.groups is not None and bool((request.groups >= 0).any()):
             return request.groups.cpu().numpy()  # type: ignore[no-any-return]
         count = request.n_groups or max(2, min(100, n // 50))
         return rng(request.seed, "groups").permutation(np.arange(n) % count)

@@ -440,6 +440,8 @@ def test_patch_mining_follows_the_groups_it_is_told(corpus):
     )
     assert one.scores["elements"] <= one.scores["patterns"] <= 30
     noise = torch.full((60,), -1)
+    chance = encoder.encode(corpus, EncodeRequest(1, noise, 3)).vectors
+    assert torch.equal(chance, encoder.encode(corpus, EncodeRequest(1, n_groups=3)).vectors)
     noise[:10] = 0
     assert torch.isfinite(encoder.encode(corpus, EncodeRequest(1, noise)).vectors).all()
 
