@@ -293,7 +293,9 @@ def _pixels(run: Run, source: Source, observer: Observer | None) -> _Vectors:
     from fiftyone_deepcluster.observer import Silent
     from fiftyone_deepcluster.recipes.base import parse_options
 
-    resolved = parse_options(run.record.method, run.record.resolved)
+    values = dict(run.record.resolved)
+    settled = str(values.get("name", run.record.method))  # "auto" settles on another method
+    resolved = parse_options(settled, values)
     with open_store(source.images, resolved, observer or Silent()) as store:
         return _Vectors(store.kept, pixel_features(store.read, np.arange(store.shape[0])))
 
