@@ -81,7 +81,7 @@ def draw_rounds(run: Run, path: Path) -> None:
     }
     for name, values in lines.items():
         agreement.plot(numbers, values, marker="o", label=name)
-    agreement.set_title("agreement, 1 = the same (truth is measured only)")
+    agreement.set_title("agreement (truth: measured only)")
     agreement.set_ylim(0, 1.02)
     agreement.legend(fontsize=8, loc="lower right")
     sizes.plot(numbers, [entry.largest_share for entry in run.rounds], marker="o", label="largest cluster")

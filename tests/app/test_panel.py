@@ -217,4 +217,5 @@ def test_which_run_is_shown():
     assert _shown_key("a", ["a", "b"], {}) == "a"
     assert _shown_key("gone", ["a", "b", "c"], {"b": busy}) == "b"
     assert _shown_key(None, ["a", "b"], {}) == "b"
+    assert _shown_key(None, ["a", "broken"], {}, ["a"]) == "a"
     assert _shown_key(None, [], {}) is None

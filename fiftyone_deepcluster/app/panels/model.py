@@ -8,6 +8,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import fiftyone as fo
     import fiftyone.operators as foo
 
@@ -128,12 +130,13 @@ def read_model(ctx: foo.ExecutionContext) -> PanelModel:
     """The model for one event."""
     from fiftyone_deepcluster.app.operators.inputs import known_keys
     from fiftyone_deepcluster.dataset import live
+    from fiftyone_deepcluster.dataset.runs import finished_runs
 
     get = ctx.panel.get_state
     keys = known_keys(ctx.dataset)
     states = live.read(ctx.dataset)
     sort, find = get("sort"), get("find") or {}
-    key = _shown_key(get("bar.run") or get("run"), keys, states)
+    key = _shown_key(get("bar.run") or get("run"), keys, states, finished_runs(ctx.dataset))
     return PanelModel(
         dataset=ctx.dataset,
         keys=keys,
@@ -149,9 +152,11 @@ def read_model(ctx: foo.ExecutionContext) -> PanelModel:
     )
 
 
-def _shown_key(asked: str | None, keys: list[str], states: dict[str, LiveState]) -> str | None:
-    """The run asked for; else one at work; else the newest."""
+def _shown_key(
+    asked: str | None, keys: list[str], states: dict[str, LiveState], finished: Sequence[str] = ()
+) -> str | None:
+    """The run asked for; else one at work; else the newest that is finished, or that broke off."""
     if asked in keys:
         return asked
     busy = [key for key in keys if key in states and states[key].busy]
-    return (busy or keys or [None])[-1]
+    return (busy or list(finished) or keys or [None])[-1]
