@@ -11,6 +11,7 @@ from playwright.sync_api import expect
 from fiftyone_deepcluster.app import names
 from fiftyone_deepcluster.dataset import live
 from fiftyone_deepcluster.dataset.runs import list_runs, load_run
+from fiftyone_deepcluster.recipes.base import list_methods
 from fiftyone_deepcluster.record import StopReason
 
 expect.set_options(timeout=60_000)
@@ -215,3 +216,35 @@ def test_a_run_at_work_shows_in_the_panel_and_can_be_cancelled(open_app, make_di
         thread.join(120)
     assert not thread.is_alive()
     assert load_run(dataset, "far").stop_reason == StopReason.CANCELLED
+
+
+def choose_method(page, form, method):
+    form.get_by_role("combobox").filter(has_text="deepcluster").first.click()
+    page.locator(f'li[data-value="{method}"]').click()
+
+
+def test_every_method_runs_from_the_form(open_app, make_digits):
+    """Each recipe once, with its own defaults for one round, and its clusters are in the dataset."""
+    dataset = make_digits(60, persistent=True)
+    page = open_app(dataset)
+    for method in list_methods():
+        key = f"by_{method.replace('-', '_')}"
+        form = open_form(page, "Cluster images")
+        choose_method(page, form, method)
+        form.get_by_label("Show advanced options").check()
+        typed_in(form, "Rounds").fill("1")
+        typed_in(form, "Number of clusters").fill("4")
+        form.get_by_label(re.compile("^Baselines")).uncheck()
+        form.get_by_label(re.compile("^Also make a map")).uncheck()
+        typed_in(form, "Name of the run").fill(key)
+        execute = form.get_by_role("button", name="Execute", exact=True)
+        expect(execute).to_be_enabled()
+        execute.click()
+        expect(part(page, f"sidebar-field-container-{key}")).to_be_visible(timeout=300_000)
+        close_progress(form)
+        dataset.reload()
+        run = load_run(dataset, key)
+        assert run.record.method == method
+        assert len(run.rounds) == 1
+        assert dataset.count(f"{key}.label") == 60
+        assert 1 < len(run.names()) <= 60
