@@ -66,7 +66,11 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--first-seed", type=int, default=51)
     found.add_argument("--rounds", type=int, default=10, help="epochs; the paper's 10")
     found.add_argument("--start", default="kmeans", help="first centres: kmeans, or sample as the paper")
-    found.add_argument("--source", metavar="NAME=PATH", help="train the starting network on these classes")
+    found.add_argument(
+        "--source",
+        metavar="NAME=PATH",
+        help="train the starting network on these classes; digits needs no path",
+    )
     found.add_argument("--option", action="append", default=[], metavar="NAME=VALUE")
     found.add_argument("--memory", action="store_true", help="only peak memory by number of images")
     found.add_argument("--few", type=int, default=10_000)
@@ -135,8 +139,7 @@ def taught(source: str, side: int, seed: int, path: str) -> None:
     from fiftyone_deepcluster.networks.trunks.base import TRUNKS
     from fiftyone_deepcluster.recipes.trained import augmentation
 
-    arguments = argparse.Namespace(npz=[source], digits=source == "digits", images=0)
-    arguments.npz = [] if source == "digits" else [source]
+    arguments = argparse.Namespace(npz=[] if source == "digits" else [source], digits=False, images=0)
     ((images, classes),) = datasets(arguments).values()
     side = max(16, -(-side // 4) * 4)
     torch.manual_seed(seed)
