@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    import torch
-
     from fiftyone_deepcluster.corpus import Corpus
     from fiftyone_deepcluster.networks.base import Network
     from fiftyone_deepcluster.types import Assignment, Batch, Outputs, Plan, Targets

@@ -19,8 +19,8 @@ import pytest
 from PIL import Image
 
 from fiftyone_deepcluster.errors import CancelledError, ImagesError
-from fiftyone_deepcluster.images import shelf as shelf_module
 from fiftyone_deepcluster.images import crew
+from fiftyone_deepcluster.images import shelf as shelf_module
 from fiftyone_deepcluster.images.cache import Decode, open_images
 from fiftyone_deepcluster.images.decode import fit_to
 from fiftyone_deepcluster.images.intensity import recolor
