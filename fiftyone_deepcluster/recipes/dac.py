@@ -54,7 +54,7 @@ class DAC(Options):
         "paper",
         description="paper: as published; released: as the authors' code, with targets frozen for inner epochs.",
     )
-    star: bool = Field(False, description="DAC*: every pair is taught from the start, under one threshold.")
+    star: bool = Field(False, description="DAC*: every pair is taught from the start; better on few images.")
     augmentation: Literal["auto", "none", "light", "light-flip", "affine", "affine-flip"] = Field(
         "auto",
         description="How training images change; light: as the authors' code; auto: light, flipped where colour.",
