@@ -21,6 +21,7 @@ import difflib
 import importlib
 import pkgutil
 from collections.abc import Iterable
+from contextvars import ContextVar
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from pydantic.json_schema import JsonSchemaValue
 
 _PACKAGE = "fiftyone_deepcluster"
+
+# Registries whose parts a JSON schema is being written of, from the outside in: a clusterer may hold another one
+_DESCRIBED: ContextVar[tuple[object, ...]] = ContextVar("described", default=())
 
 
 class Part(BaseModel):
@@ -167,10 +171,16 @@ class PartOf:
     def __get_pydantic_json_schema__(
         self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        """One alternative for every registered part."""
-        registry = self.registry
+        """One alternative for every registered part; a part within a part of its own kind by its name only."""
+        registry, outer = self.registry, _DESCRIBED.get()
+        if any(known is registry for known in outer):
+            return {"type": "object", "properties": {"name": {"enum": list(registry.names())}}}
         nothing: list[JsonSchemaValue] = [{"type": "null"}] if self.optional else []
-        return {"anyOf": nothing + [registry.get(name).model_json_schema() for name in registry.names()]}
+        token = _DESCRIBED.set((*outer, registry))
+        try:
+            return {"anyOf": nothing + [registry.get(name).model_json_schema() for name in registry.names()]}
+        finally:
+            _DESCRIBED.reset(token)
 
     def _validate(self, value: object) -> Part | None:
         if value is None and self.optional:
