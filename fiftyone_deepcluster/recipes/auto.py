@@ -13,11 +13,13 @@ from fiftyone_deepcluster.errors import OptionsError
 from fiftyone_deepcluster.networks.trunks.base import TRUNKS, Trunk
 from fiftyone_deepcluster.recipes.base import RECIPES, SMALL_SIDE, Options, Parts
 from fiftyone_deepcluster.recipes.deepcluster import DeepCluster
+from fiftyone_deepcluster.recipes.deepcluster_manifold import DeepClusterManifold
 from fiftyone_deepcluster.recipes.frozen import Frozen
 from fiftyone_deepcluster.recipes.ldpo import LDPO
 from fiftyone_deepcluster.registry import PartOf
 
-SMALL = "small images and a known number of clusters, where it did best"
+MOST_FOR_UMAP = 100_000
+"""Images that UMAP lays out in minutes on a CPU, as it must in every round."""
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.images.source import Facts
@@ -73,7 +75,10 @@ class Auto(Options):
         seen = f", seen at {SMALL_SIDE} for want of a GPU and of pre-trained weights" if shrunk else ""
         if self.n_clusters is None:
             return self._as(LDPO, **shrunk), f"no number of clusters is given, and its RIM finds one{seen}"
-        return self._as(DeepCluster, **shrunk), f"{SMALL}{seen}"
+        if shrunk or facts.n > MOST_FOR_UMAP:
+            why = f"a known number of clusters{seen}" if shrunk else f"{facts.n:,} images, too many for UMAP"
+            return self._as(DeepCluster, **shrunk), why
+        return self._as(DeepClusterManifold), "small images and a known number of clusters, where it did best"
 
     def _pretrained(self, *, accelerated: bool) -> tuple[Options, str]:
         if self.trunk is None:

@@ -20,7 +20,7 @@ def _facts(side):
 @pytest.mark.parametrize(
     ("side", "accelerated", "said", "method", "settled"),
     [
-        (28, False, {}, "deepcluster", {"image_size": None}),
+        (28, False, {}, "deepcluster-manifold", {"image_size": None}),
         (28, True, {"n_clusters": None}, "ldpo", {"n_clusters": None}),
         (300, False, {}, "deepcluster", {"image_size": 64}),
         (300, False, {"n_clusters": None}, "ldpo", {"image_size": 64}),
@@ -37,6 +37,12 @@ def test_the_rules(side, accelerated, said, method, settled):
     assert why
 
 
+def test_many_small_images_go_without_umap():
+    many = Facts(n=200_000, side=28, grey=True, height=28, width=28)
+
+    assert fdc.Auto().choose(many, accelerated=True)[0].name == "deepcluster"
+
+
 def test_unknown_number_with_weights_takes_a_clusterer_that_finds_it():
     auto = fdc.Auto(n_clusters=None, weights="w.pth", trunk=MOBILENET)
 
@@ -51,10 +57,12 @@ def test_weights_without_their_network_are_refused():
 def test_a_run_says_what_was_taken_and_predicts_like_any_other(tmp_path):
     images = (load_digits().images[:300] * 15.9).astype(np.uint8)
     result = fdc.fit(
-        images, fdc.Auto(n_clusters=10, rounds=1, baselines=False, device="cpu"), run_dir=tmp_path
+        images,
+        fdc.Auto(n_clusters=10, rounds=1, baselines=False, device="cpu", image_size=16),
+        run_dir=tmp_path,
     )
 
     assert result.record.method == "auto"
-    assert result.record.resolved["name"] == "deepcluster"
-    assert result.record.notes[0].startswith("method='auto' took 'deepcluster': small images")
+    assert result.record.resolved["name"] == "deepcluster-manifold"
+    assert result.record.notes[0].startswith("method='auto' took 'deepcluster-manifold': small images")
     assert np.mean(fdc.predict(tmp_path, images).labels == result.labels) > 0.95
