@@ -61,7 +61,7 @@ def stretch(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
     """Linearly map ``low``..``high`` to 0..255, clipped; NaN to 0."""
     if not high > low:
         return np.zeros(values.shape, np.uint8)
-    scaled = (values.astype(np.float64) - low) * (255.0 / (high - low))
+    scaled = (values.astype(np.float64) - low) / (high - low) * 255.0  # 255 / (high - low) may overflow
     scaled = np.nan_to_num(scaled, nan=0.0, posinf=255.0, neginf=0.0)
     return np.rint(np.clip(scaled, 0.0, 255.0)).astype(np.uint8)
 
