@@ -146,6 +146,14 @@ def test_small_images_are_taught_pieces_and_get_merged_clusters(method, pieces):
     assert plain.clusterer == parts.clusterer
 
 
+def test_few_images_are_clustered_by_kmeans_as_before():
+    from fiftyone_deepcluster.images.source import Facts
+
+    facts = Facts(n=1797, side=8, grey=True, height=8, width=8)
+    assert parse_options("deepcluster").resolve(facts).task_parts().early is None
+    assert isinstance(parse_options("deepcluster", {"merge": True}).resolve(facts).task_parts().early, Merged)
+
+
 def test_photographs_are_clustered_as_in_the_paper():
     from fiftyone_deepcluster.images.source import Facts
 
