@@ -173,6 +173,31 @@ def _add_overwrite(inputs: types.Object, ctx: foo.ExecutionContext, key: str) ->
 
 def _add_fields(inputs: types.Object, ctx: foo.ExecutionContext, method: str) -> None:
     """Choices among the dataset's slices and fields; each only where there is something to choose."""
+    _add_sources(inputs, ctx)
+    vectors = fields.vector_fields(ctx.dataset)
+    if method == FROZEN and vectors:
+        shared.add_choice(
+            inputs,
+            "embeddings_field",
+            vectors,
+            none="computed by the method",
+            label="Embeddings",
+            description="Vectors to cluster that are there already.",
+        )
+    classes = fields.class_fields(ctx.dataset, ctx.params.get("patches_field"))
+    if classes:
+        shared.add_choice(
+            inputs,
+            "truth_field",
+            classes,
+            none="none",
+            label="Known classes",
+            description="Measured against after every round, never used to choose anything.",
+        )
+
+
+def _add_sources(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
+    """Which of the dataset's images are meant."""
     if ctx.dataset.media_type == "group":
         shared.add_choice(
             inputs,
@@ -200,24 +225,4 @@ def _add_fields(inputs: types.Object, ctx: foo.ExecutionContext, method: str) ->
             none="whole images",
             label="Cluster the objects of",
             description="Each object of this field is then an image of its own.",
-        )
-    vectors = fields.vector_fields(ctx.dataset)
-    if method == FROZEN and vectors:
-        shared.add_choice(
-            inputs,
-            "embeddings_field",
-            vectors,
-            none="computed by the method",
-            label="Embeddings",
-            description="Vectors to cluster that are there already.",
-        )
-    classes = fields.class_fields(ctx.dataset, ctx.params.get("patches_field"))
-    if classes:
-        shared.add_choice(
-            inputs,
-            "truth_field",
-            classes,
-            none="none",
-            label="Known classes",
-            description="Measured against after every round, never used to choose anything.",
         )

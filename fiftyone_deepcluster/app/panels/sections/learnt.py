@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from fiftyone.operators import types
 
 from fiftyone_deepcluster.app.panels.hooks import hook
+from fiftyone_deepcluster.app.panels.sections.buttons import add_row
 from fiftyone_deepcluster.app.panels.sections.charts import BLUE, GREY, named
 
 if TYPE_CHECKING:
@@ -25,20 +26,14 @@ def draw(panel: types.Object, model: PanelModel, events: ClustersPanel) -> None:
         return
     box = panel.v_stack("learnt", gap=1, columns=1)
     box.md("**What was learnt**", name="title", componentsProps=hook("learnt"))
-    row = box.h_stack("ask", gap=2)
-    for name, label, icon, on_click in (
-        ("probe", "Probe layers", "troubleshoot", events.on_probe),
-        ("filters", "Draw filters", "texture", events.on_draw_filters),
-        ("neighbours", "Find neighbours", "join_inner", events.on_find_neighbours),
-    ):
-        row.btn(
-            name,
-            label=label,
-            icon=icon,
-            variant="outlined",
-            on_click=on_click,
-            componentsProps=hook(f"ask-{name}", "button"),
-        )
+    add_row(
+        box,
+        (
+            ("probe", "Probe layers", "troubleshoot", events.on_probe),
+            ("filters", "Draw filters", "texture", events.on_draw_filters),
+            ("neighbours", "Find neighbours", "join_inner", events.on_find_neighbours),
+        ),
+    )
     if learnt.probe is not None:
         _add_probe(box, learnt.probe)
 

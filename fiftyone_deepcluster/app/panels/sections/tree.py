@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from fiftyone.operators import types
 
 from fiftyone_deepcluster.app.panels.hooks import hook
+from fiftyone_deepcluster.app.panels.sections.buttons import add_row
 from fiftyone_deepcluster.app.panels.sections.charts import BLUE
 
 if TYPE_CHECKING:
@@ -24,19 +25,13 @@ def draw(panel: types.Object, model: PanelModel, events: ClustersPanel) -> None:
         return
     box = panel.v_stack("categories", gap=1, columns=1)
     box.md("**What belongs together**", name="title", componentsProps=hook("categories"))
-    row = box.h_stack("ask", gap=2)
-    for name, label, icon, on_click in (
-        ("tree", "Build category tree", "account_tree", events.on_build_tree),
-        ("words", "Find key words", "abc", events.on_key_words),
-    ):
-        row.btn(
-            name,
-            label=label,
-            icon=icon,
-            variant="outlined",
-            on_click=on_click,
-            componentsProps=hook(f"ask-{name}", "button"),
-        )
+    add_row(
+        box,
+        (
+            ("tree", "Build category tree", "account_tree", events.on_build_tree),
+            ("words", "Find key words", "abc", events.on_key_words),
+        ),
+    )
     if learnt.tree:
         box.md(
             "Groups that the network confuses, from the widest down; the length is the number of images. "
@@ -55,28 +50,7 @@ def _add_icicle(
     depths = 1 + max(depth for depth, _ in places)
     box.plot(
         "tree",
-        data=[
-            {
-                "type": "bar",
-                "orientation": "h",
-                "ids": [node.name for node in nodes],
-                "x": [node.size for node in nodes],
-                "base": [start for _, start in places],
-                "y": [-depth for depth, _ in places],
-                "width": 0.94,
-                "text": [_text(node, words) for node in nodes],
-                "textposition": "inside",
-                "insidetextanchor": "middle",
-                "textangle": 0,
-                "hovertext": [_hover(node, words) for node in nodes],
-                "hoverinfo": "text",
-                "marker": {
-                    "color": [_tint(node) for node in nodes],
-                    "line": {"width": 2, "color": "#26262640"},
-                },
-                "constraintext": "inside",
-            }
-        ],
+        data=[_cells(nodes, places, words)],
         layout={
             "margin": {"t": 4, "l": 4, "r": 4, "b": 4},
             "bargap": 0,
@@ -90,6 +64,29 @@ def _add_icicle(
         on_click=events.on_node,
         componentsProps=hook("tree"),
     )
+
+
+def _cells(
+    nodes: list[Node], places: list[tuple[int, int]], words: dict[str, list[str]]
+) -> dict[str, object]:
+    """One bar a node."""
+    return {
+        "type": "bar",
+        "orientation": "h",
+        "ids": [node.name for node in nodes],
+        "x": [node.size for node in nodes],
+        "base": [start for _, start in places],
+        "y": [-depth for depth, _ in places],
+        "width": 0.94,
+        "text": [_text(node, words) for node in nodes],
+        "textposition": "inside",
+        "insidetextanchor": "middle",
+        "textangle": 0,
+        "constraintext": "inside",
+        "hovertext": [_hover(node, words) for node in nodes],
+        "hoverinfo": "text",
+        "marker": {"color": [_tint(node) for node in nodes], "line": {"width": 2, "color": "#26262640"}},
+    }
 
 
 def _place(node: Node, nodes: list[Node]) -> tuple[int, int]:

@@ -1,0 +1,28 @@
+"""A row of buttons that each open an operator's form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from fiftyone_deepcluster.app.panels.hooks import hook
+
+if TYPE_CHECKING:
+    from fiftyone.operators import types
+
+Button = tuple[str, str, str, Callable[..., Any]]
+"""Name, label, icon, and the panel's event."""
+
+
+def add_row(box: types.Object, buttons: Iterable[Button]) -> None:
+    """Add the row to a stack of the panel."""
+    row = box.h_stack("ask", gap=2)
+    for name, label, icon, on_click in buttons:
+        row.btn(
+            name,
+            label=label,
+            icon=icon,
+            variant="outlined",
+            on_click=on_click,
+            componentsProps=hook(f"ask-{name}", "button"),
+        )
