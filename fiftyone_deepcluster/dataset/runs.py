@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.dataset import live, lock, stored
 from fiftyone_deepcluster.dataset.brain import rename_brain_runs
+from fiftyone_deepcluster.dataset.clusters import ClusterInfo, Drawn, summarise, with_random
 from fiftyone_deepcluster.dataset.fields import FieldNames, check_free, check_key, rename
 from fiftyone_deepcluster.dataset.remains import (
     Interrupted,
@@ -32,36 +33,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from fiftyone_deepcluster.record import Round, RunRecord, StopReason
-
-
-@dataclass(frozen=True)
-class ClusterInfo:
-    """One cluster as it is named now.
-
-    Attributes:
-        name: label of its images.
-        ids: cluster numbers of the run in it; several after a merge.
-        size: number of images.
-        share: of all clustered images of the run, 0..1.
-        cohesion: mean distance of its images to their centre; smaller is tighter. None for noise.
-        stability: mean over its images of the share of cluster-mates kept in the last rounds; None in
-            a run of one round.
-        exemplars: ids of the images nearest to the centre, nearest first (objects' ids for patches).
-        exemplar_samples: ids of their samples; the same but for patches.
-        exemplar_paths: their files.
-        exemplar_boxes: x, y, width and height of each in its file, relative; None for a whole image.
-    """
-
-    name: str
-    ids: tuple[int, ...]
-    size: int
-    share: float
-    cohesion: float | None
-    stability: float | None
-    exemplars: tuple[str, ...]
-    exemplar_samples: tuple[str, ...]
-    exemplar_paths: tuple[str, ...]
-    exemplar_boxes: tuple[tuple[float, ...] | None, ...]
 
 
 @dataclass(frozen=True)
@@ -125,12 +96,25 @@ class Run:
 
         return pd.DataFrame([_row(entry) for entry in self.rounds])
 
-    def clusters(self, n_exemplars: int = 12) -> list[ClusterInfo]:
-        """The clusters as they are named now, largest first. One database query."""
-        groups = list(self.dataset._sample_collection.aggregate(_summarise(self.fields, n_exemplars)))
-        total = sum(group["size"] for group in groups)
-        infos = [_info(group, total, n_exemplars) for group in groups]
-        return sorted(infos, key=lambda info: (-info.size, info.name))
+    def clusters(
+        self, n_exemplars: int = 12, exemplars: Drawn = "nearest", seed: int | None = None
+    ) -> list[ClusterInfo]:
+        """The clusters as they are named now, largest first.
+
+        Args:
+            n_exemplars: images of each to name.
+            exemplars: which: those "nearest" to the centre, or some drawn at "random", which also shows what
+                lies at the cluster's edge.
+            seed: of the draw; by default the run's own.
+
+        Raises:
+            InputError: ``exemplars`` is neither.
+        """
+        if exemplars == "random":
+            return with_random(self, summarise(self, 0), n_exemplars, seed)
+        if exemplars != "nearest":
+            raise InputError(f"exemplars={exemplars!r}: give 'nearest' or 'random'")
+        return summarise(self, n_exemplars)
 
     def names(self) -> list[str]:
         """Names of the clusters as they are now, sorted."""
@@ -277,50 +261,3 @@ def _row(entry: Round) -> dict[str, Any]:
     row |= {"seconds": sum(entry.seconds.values()), "images_per_second": entry.images_per_second}
     row |= {f"seconds_{name}": value for name, value in entry.seconds.items()}
     return row | entry.scores
-
-
-def _summarise(names: FieldNames, n_exemplars: int) -> list[dict[str, Any]]:
-    """One group a cluster, with the images nearest to its centre."""
-    unwind: list[dict[str, Any]] = []
-    image: object = "$_id"
-    box: object = {"$literal": None}
-    if names.patches_field is not None:
-        unwind = [{"$unwind": f"${names.prefix[:-1]}"}]
-        image, box = f"${names.prefix}_id", f"${names.prefix}bounding_box"
-    values = {name: f"${names.path(name)}" for name in ("label", "cluster", "distance", "stability")}
-    nearest = {
-        "n": max(1, n_exemplars),
-        "sortBy": {"distance": 1},
-        "output": ["$image", "$sample", "$filepath", "$box"],
-    }
-    group = {
-        "_id": "$label",
-        "ids": {"$addToSet": "$cluster"},
-        "size": {"$sum": 1},
-        "cohesion": {"$avg": "$distance"},
-        "stability": {"$avg": "$stability"},
-        "exemplars": {"$topN": nearest},
-    }
-    return [
-        {"$match": {names.path("label"): {"$ne": None}}},
-        *unwind,
-        {"$project": {"_id": 0, "image": image, "sample": "$_id", "filepath": 1, "box": box, **values}},
-        {"$match": {"label": {"$ne": None}}},
-        {"$group": group},
-    ]
-
-
-def _info(group: dict[str, Any], total: int, n_exemplars: int) -> ClusterInfo:
-    exemplars = group["exemplars"][:n_exemplars]
-    return ClusterInfo(
-        name=group["_id"],
-        ids=tuple(sorted(group["ids"])),
-        size=group["size"],
-        share=group["size"] / total,
-        cohesion=group["cohesion"],
-        stability=group["stability"],
-        exemplars=tuple(str(image) for image, *_ in exemplars),
-        exemplar_samples=tuple(str(sample) for _, sample, *_ in exemplars),
-        exemplar_paths=tuple(path for _, _, path, _ in exemplars),
-        exemplar_boxes=tuple(None if box is None else tuple(box) for *_, box in exemplars),
-    )

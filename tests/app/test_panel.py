@@ -9,7 +9,7 @@ import pytest
 from fiftyone_deepcluster.app import names
 from fiftyone_deepcluster.app.panels import model
 from fiftyone_deepcluster.app.panels.clusters import ClustersPanel
-from fiftyone_deepcluster.app.panels.model import _shown_key
+from fiftyone_deepcluster.app.panels.model import N_EXEMPLARS, _shown_key
 from fiftyone_deepcluster.app.panels.sections import table
 from fiftyone_deepcluster.dataset import live
 from fiftyone_deepcluster.dataset.runs import load_run
@@ -139,9 +139,39 @@ def test_a_click_shows_the_cluster(screen, clustered):
     assert len(screen.called("set_view")) == 1
     assert len(load_run(clustered, "dc").cluster_view(name)) == int(size)
     pictures = screen.drawn["gallery"]["type"]["properties"]
-    assert len(pictures) == min(24, int(size))
+    assert len(pictures) == min(N_EXEMPLARS, int(size))
     screen.send("on_image", id="abc")
     assert screen.called("open_sample")[0]["id"] == "abc"
+
+
+def test_random_images_stand_beside_the_nearest(screen, clustered):
+    name, size, *_ = screen.rows[0]
+    assert int(size) > N_EXEMPLARS
+    screen.send("on_cell", row=0, column=0)
+    inside = set(load_run(clustered, "dc").cluster_view(name).values("id"))
+    nearest, first = ids_in(screen, "gallery"), ids_in(screen, "random")
+    assert len(set(first)) == N_EXEMPLARS
+    assert set(first) <= inside
+    assert first != nearest
+
+    assert ids_in(screen.send("on_tick"), "random") == first, "drawn by a seed"
+    others = ids_in(screen.send("on_draw_others"), "random")
+    assert others != first
+    assert set(others) <= inside
+    screen.send("on_cell", row=0, column=0)
+    assert ids_in(screen, "random") == first, "a cluster is always met with the same images"
+
+
+def test_of_a_small_cluster_all_images_are_the_nearest(screen, monkeypatch):
+    monkeypatch.setattr(model, "N_EXEMPLARS", 200)
+    screen.send("on_cell", row=0, column=0)
+    assert len(ids_in(screen, "gallery")) == int(screen.rows[0][1])
+    assert "random" not in screen.drawn
+
+
+def ids_in(screen, gallery):
+    pictures = screen.drawn[gallery]["type"]["properties"].values()
+    return [picture["view"]["params"]["id"] for picture in pictures]
 
 
 def test_objects_are_shown_by_what_lies_in_their_boxes(make_digits, make_context):

@@ -68,26 +68,6 @@ def test_unknown_and_foreign_runs(make_digits, stored_run):
         delete_run(dataset, "dd")
 
 
-def test_clusters_against_a_plain_count(make_digits, stored_run):
-    dataset = make_digits(40)
-    result = stored_run(dataset)
-    infos = load_run(dataset, "dc").clusters(n_exemplars=3)
-    assert [info.size for info in infos] == sorted((info.size for info in infos), reverse=True)
-    ids, paths = dataset.values(["id", "filepath"])
-    for info in infos:
-        rows = np.flatnonzero(result.labels == info.ids[0])
-        near = rows[np.argsort(result.distance[rows])][:3]
-        assert info.name == f"cluster-0{info.ids[0]}"
-        assert info.size == len(rows)
-        assert info.share == pytest.approx(len(rows) / 40)
-        assert info.cohesion == pytest.approx(result.distance[rows].mean(), rel=1e-5)
-        assert info.exemplars == tuple(ids[row] for row in near) == info.exemplar_samples
-        assert info.exemplar_paths == tuple(paths[row] for row in near)
-        assert set(info.exemplar_boxes) == {None}
-        assert 0 <= info.stability <= 1
-    assert load_run(dataset, "dc").clusters(n_exemplars=0)[0].exemplars == ()
-
-
 def test_cluster_views(make_digits, stored_run):
     dataset = make_digits(40)
     stored_run(dataset)

@@ -66,7 +66,7 @@ class ClustersPanel(foo.Panel):
         """All images of the run in the grid."""
         run = read_model(ctx).run
         if run is not None:
-            ctx.panel.set_state("cluster", None)
+            ctx.panel.set_state({"cluster": None, "node": None})
             ctx.ops.set_view(run.view())
             ctx.ops.set_active_fields(fields=[shown_field(run)])
 
@@ -120,9 +120,14 @@ class ClustersPanel(foo.Panel):
         """Open the sample."""
         ctx.ops.open_sample(id=ctx.params["id"])
 
+    @event
+    def on_draw_others(self, ctx: foo.ExecutionContext) -> None:
+        """Other random images of the chosen cluster."""
+        ctx.panel.set_state("draw", read_model(ctx).draw + 1)
+
     def _choose(self, ctx: foo.ExecutionContext, model: PanelModel, name: str) -> None:
         if model.run is not None:
-            ctx.panel.set_state({"cluster": name, "cluster_of": model.key})
+            ctx.panel.set_state({"cluster": name, "cluster_of": model.key, "node": None, "draw": 0})
             ctx.ops.set_view(model.run.cluster_view(name))
 
     # ------------------------------------------------------------ edits
@@ -167,7 +172,7 @@ class ClustersPanel(foo.Panel):
     def on_undo(self, ctx: foo.ExecutionContext) -> None:
         """Take the last edit back."""
         undone = read_model(ctx).review.undo()
-        ctx.panel.set_state("cluster", None)
+        ctx.panel.set_state({"cluster": None, "node": None})
         ctx.ops.clear_view()
         ctx.ops.reload_dataset()
         for entry in undone:
@@ -206,6 +211,7 @@ class ClustersPanel(foo.Panel):
         clicked = next((node for node in nodes if node.name == ctx.params.get("id")), None)
         there = [name for name in clicked.clusters if name in known] if clicked is not None else []
         if there:
+            ctx.panel.set_state({"node": clicked.name, "cluster": model.cluster, "cluster_of": model.key})
             ctx.ops.set_view(model.run.cluster_view(*there))
 
     # ------------------------------------------------------------ what was learnt

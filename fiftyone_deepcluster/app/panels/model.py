@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     import fiftyone.operators as foo
 
     from fiftyone_deepcluster.app.panels.learnt import LearntModel
+    from fiftyone_deepcluster.dataset.clusters import ClusterInfo
     from fiftyone_deepcluster.dataset.live import LiveState
     from fiftyone_deepcluster.dataset.review import Review
-    from fiftyone_deepcluster.dataset.runs import ClusterInfo, Run
+    from fiftyone_deepcluster.dataset.runs import Run
 
-N_EXEMPLARS = 24
+N_EXEMPLARS = 16  # nearest, and as many at random: two rows each beside the grid
 ROWS_A_PAGE = 100
 SORT_KEYS = ("name", "size", "share", "cohesion", "stability")
 _SMALL_FIRST = {"name", "cohesion"}
@@ -36,10 +37,12 @@ class PanelModel:
         sort: column that the clusters are sorted by.
         flipped: whether the order is the other way round.
         cluster: name of the chosen cluster, or None.
+        node: name of the tree's cell that was clicked last, or None.
         typed: what stands in the inputs of the edits.
         selected: id of the one image that is selected in the grid, or None.
         search: part of the names that the table shows; empty: all.
         asked_page: of the table, from 0; it may be beyond the last.
+        draw: how often other random images of the chosen cluster were asked for.
     """
 
     dataset: fo.Dataset
@@ -49,10 +52,12 @@ class PanelModel:
     sort: str = "size"
     flipped: bool = False
     cluster: str | None = None
+    node: str | None = None
     typed: dict[str, Any] = field(default_factory=dict)
     selected: str | None = None
     search: str = ""
     asked_page: int = 0
+    draw: int = 0
 
     @property
     def state(self) -> LiveState | None:
@@ -121,6 +126,15 @@ class PanelModel:
         """The chosen cluster, if it is still there."""
         return next((info for info in self.clusters if info.name == self.cluster), None)
 
+    @cached_property
+    def drawn(self) -> ClusterInfo | None:
+        """The chosen cluster with random images; None where it has no others than the nearest."""
+        from fiftyone_deepcluster.dataset.clusters import with_random
+
+        if self.run is None or self.chosen is None or self.chosen.size <= N_EXEMPLARS:
+            return None
+        return with_random(self.run, [self.chosen], N_EXEMPLARS, self.run.options.seed + self.draw)[0]
+
     def _rank(self, info: ClusterInfo) -> tuple[Any, str]:
         value = getattr(info, self.sort)
         return (float("-inf") if value is None else value, info.name)
@@ -145,10 +159,12 @@ def read_model(ctx: foo.ExecutionContext) -> PanelModel:
         sort=sort if sort in SORT_KEYS else "size",
         flipped=bool(get("flipped")),
         cluster=get("cluster") if get("cluster_of") == key else None,
+        node=get("node") if get("cluster_of") == key else None,
         typed=dict(get("edits") or {}),
         selected=ctx.selected[0] if len(ctx.selected) == 1 else None,
         search=(find.get("name") or "").strip(),
         asked_page=int(find.get("page") or 0),
+        draw=int(get("draw") or 0),
     )
 
 

@@ -1,4 +1,4 @@
-"""Pictures of the chosen cluster: the images nearest to its centre."""
+"""The chosen cluster: its key words, the images nearest to its centre, and some drawn at random."""
 
 from __future__ import annotations
 
@@ -12,26 +12,48 @@ from fiftyone_deepcluster.app.panels.hooks import hook
 if TYPE_CHECKING:
     from fiftyone_deepcluster.app.panels.clusters import ClustersPanel
     from fiftyone_deepcluster.app.panels.model import PanelModel
+    from fiftyone_deepcluster.dataset.clusters import ClusterInfo
 
 _SIDE = "72px"
 
 
 def draw(panel: types.Object, model: PanelModel, events: ClustersPanel) -> None:
-    """Title and thumbnails; a click on one opens the sample."""
+    """Title, words and thumbnails; a click on one opens the sample."""
     info = model.chosen
     if info is None:
         return
-    panel.md(
-        f"**{info.name}** · {info.size:,} images; below those nearest to the centre",
-        name="chosen",
-        componentsProps=hook("chosen"),
-    )
+    panel.md(f"**{info.name}** · {info.size:,} images", name="chosen", componentsProps=hook("chosen"))
     words = ((model.learnt.words if model.learnt is not None else None) or {}).get(info.name)
     if words:
         panel.md(f"Key words: {', '.join(words)}", name="words", componentsProps=hook("words"))
-    gallery = panel.grid("gallery", gap=1, componentsProps=hook("gallery"))  # no orientation: it wraps
+    panel.md("Nearest to its centre", name="about_nearest")
+    _add_gallery(panel, "gallery", info, "image", events)
+    drawn = model.drawn
+    if drawn is None:
+        return
+    _add_title(panel, info, events)
+    _add_gallery(panel, "random", drawn, "random", events)
+
+
+def _add_title(panel: types.Object, info: ClusterInfo, events: ClustersPanel) -> None:
+    row = panel.h_stack("about_random", gap=1, align_y="center")
+    row.md("Drawn at random", name="text")
+    row.btn(
+        "again",
+        label="Draw others",
+        icon="shuffle",
+        variant="outlined",
+        on_click=events.on_draw_others,
+        componentsProps=hook("draw-others", "button", title=f"Other images of {info.name}"),
+    )
+
+
+def _add_gallery(
+    panel: types.Object, name: str, info: ClusterInfo, image: str, events: ClustersPanel
+) -> None:
+    gallery = panel.grid(name, gap=1, componentsProps=hook(name))  # no orientation: it wraps
     shown = zip(info.exemplars, info.exemplar_paths, info.exemplar_boxes, strict=True)
-    for number, (image, path, box) in enumerate(shown):
+    for number, (image_id, path, box) in enumerate(shown):
         gallery.str(
             f"image{number}",
             default="/media?filepath=" + quote(path, safe=""),
@@ -40,8 +62,8 @@ def draw(panel: types.Object, model: PanelModel, events: ClustersPanel) -> None:
                 width=_SIDE,
                 alt=f"image {number + 1} of {info.name}",
                 operator=events.on_image,
-                params={"id": image},  # the grid shows the cluster: objects where objects were clustered
-                componentsProps=hook(f"image-{number}", "image", loading="lazy", style=_style(box)),
+                params={"id": image_id},  # the grid shows the cluster: objects where objects were clustered
+                componentsProps=hook(f"{image}-{number}", "image", loading="lazy", style=_style(box)),
             ),
         )
 

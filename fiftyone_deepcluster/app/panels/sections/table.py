@@ -15,7 +15,7 @@ from fiftyone_deepcluster.app.panels.model import ROWS_A_PAGE, SORT_KEYS
 if TYPE_CHECKING:
     from fiftyone_deepcluster.app.panels.clusters import ClustersPanel
     from fiftyone_deepcluster.app.panels.model import PanelModel
-    from fiftyone_deepcluster.dataset.runs import ClusterInfo
+    from fiftyone_deepcluster.dataset.clusters import ClusterInfo
 
 _SEARCHED_FROM = 20  # so many clusters are seen at a glance
 _TITLES = ("Cluster", "Images", "Share", "Cohesion", "Stability")

@@ -8,14 +8,17 @@ from fiftyone.operators import types
 
 from fiftyone_deepcluster.app.panels.hooks import hook
 from fiftyone_deepcluster.app.panels.sections.buttons import add_row
-from fiftyone_deepcluster.app.panels.sections.charts import BLUE
+from fiftyone_deepcluster.app.panels.sections.charts import ORANGE
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.app.panels.clusters import ClustersPanel
     from fiftyone_deepcluster.app.panels.model import PanelModel
     from fiftyone_deepcluster.dataset.categories import Node
 
-_ROW, _MARGIN = 54, 12
+_ROW, _MARGIN = 66, 8
+_LETTERS = 110  # of small print side by side over the width of a panel beside the grid
+_SMALLEST = 9  # print that can be read; a name that would be smaller is left to the hover text
+_GROUP, _CLUSTER = "#2b6cb0", "#4a6076"  # white can be read on both, in the App's dark and its light theme
 
 
 def draw(panel: types.Object, model: PanelModel, events: ClustersPanel) -> None:
@@ -39,25 +42,24 @@ def draw(panel: types.Object, model: PanelModel, events: ClustersPanel) -> None:
             name="about_tree",
             componentsProps=hook("tree-about"),
         )
-        _add_icicle(box, learnt.tree, learnt.words or {}, events)
+        _add_icicle(box, model, learnt.tree, events)
 
 
-def _add_icicle(
-    box: types.Object, nodes: list[Node], words: dict[str, list[str]], events: ClustersPanel
-) -> None:
+def _add_icicle(box: types.Object, model: PanelModel, nodes: list[Node], events: ClustersPanel) -> None:
     """Bars that lie where an icicle plot has its cells: only of bars does a click tell which one it was."""
     places = [_place(node, nodes) for node in nodes]
     depths = 1 + max(depth for depth, _ in places)
     box.plot(
         "tree",
-        data=[_cells(nodes, places, words)],
+        data=[_cells(nodes, places, model)],
         layout={
-            "margin": {"t": 4, "l": 4, "r": 4, "b": 4},
+            "margin": {"t": 4, "l": 0, "r": 0, "b": 4},
             "bargap": 0,
             "barmode": "overlay",
             "showlegend": False,
-            "xaxis": {"visible": False},
-            "yaxis": {"visible": False},
+            "uniformtext": {"mode": "hide", "minsize": _SMALLEST},
+            "xaxis": {"visible": False, "fixedrange": True, "range": [0, _n_images(nodes)]},
+            "yaxis": {"visible": False, "fixedrange": True},
         },
         config={"displayModeBar": False, "scrollZoom": False},
         height=f"{_ROW * depths + _MARGIN}px",
@@ -66,10 +68,11 @@ def _add_icicle(
     )
 
 
-def _cells(
-    nodes: list[Node], places: list[tuple[int, int]], words: dict[str, list[str]]
-) -> dict[str, object]:
-    """One bar a node."""
+def _cells(nodes: list[Node], places: list[tuple[int, int]], model: PanelModel) -> dict[str, object]:
+    """One bar a node; the one that the grid shows has a thick edge."""
+    words = (model.learnt.words if model.learnt is not None else None) or {}
+    shown = [node.name == model.node for node in nodes]
+    total = _n_images(nodes)
     return {
         "type": "bar",
         "orientation": "h",
@@ -78,16 +81,25 @@ def _cells(
         "base": [start for _, start in places],
         "y": [-depth for depth, _ in places],
         "width": 0.94,
-        "text": [_text(node, words) for node in nodes],
+        "text": [_text(node, words, _LETTERS * node.size / total) for node in nodes],
         "textposition": "inside",
         "insidetextanchor": "middle",
-        "textangle": 0,
-        "constraintext": "none",
-        "insidetextfont": {"color": "#ffffff", "size": 10},
+        "textangle": "auto",  # narrow cells have their name upright
+        "insidetextfont": {"color": "#ffffff", "size": 11},
         "hovertext": [_hover(node, words) for node in nodes],
         "hoverinfo": "text",
-        "marker": {"color": [_tint(node) for node in nodes], "line": {"width": 2, "color": "#26262640"}},
+        "marker": {
+            "color": [_CLUSTER if node.leaf else _GROUP for node in nodes],
+            "line": {
+                "width": [3 if chosen else 1 for chosen in shown],
+                "color": [ORANGE if chosen else "#00000080" for chosen in shown],
+            },
+        },
     }
+
+
+def _n_images(nodes: list[Node]) -> int:
+    return sum(node.size for node in nodes if node.leaf)
 
 
 def _place(node: Node, nodes: list[Node]) -> tuple[int, int]:
@@ -101,16 +113,19 @@ def _place(node: Node, nodes: list[Node]) -> tuple[int, int]:
     return depth + 1, start + before
 
 
-def _text(node: Node, words: dict[str, list[str]]) -> str:
-    some = ", ".join(words.get(node.name, [])[:2])
-    return f"{node.name}<br>{node.size:,}" + (f"<br>{some}" if some else "")
+def _text(node: Node, words: dict[str, list[str]], letters: float) -> str:
+    """The name; where a cell has room for so many letters beside each other, its size and first key words."""
+    if letters < len(node.name):
+        return node.name
+    some = ""
+    for word in words.get(node.name, []):
+        longer = f"{some}, {word}" if some else word
+        if len(longer) > letters:
+            break
+        some = longer
+    return "<br>".join(filter(None, [node.name, f"{node.size:,}", some]))
 
 
 def _hover(node: Node, words: dict[str, list[str]]) -> str:
     about = ", ".join(words.get(node.name, [])) if node.leaf else ", ".join(node.clusters)
     return f"{node.name}: {node.size:,} images<br>{about}"
-
-
-def _tint(node: Node) -> str:
-    """Groups in full, clusters lighter."""
-    return BLUE if not node.leaf else BLUE + "80"
