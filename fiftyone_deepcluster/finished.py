@@ -57,6 +57,11 @@ class Finished:
         """The decoded images."""
         return self.trained.store
 
+    @property
+    def encodes(self) -> bool:
+        """Whether an encoder makes vectors of the features, which are then something else."""
+        return getattr(self.options, "encoder", None) is not None and self.model["reduction"] is not None
+
     def vectors(self) -> torch.Tensor:
         """(M, D) float32, the vectors of the readable images as the run clusters them."""
         encoder, fitted = getattr(self.options, "encoder", None), self.model["reduction"]

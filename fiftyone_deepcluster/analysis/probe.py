@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -40,6 +40,9 @@ _MOST_BYTES = 2**30
 _LOGISTIC_C, _SVM_C = 100.0, 10.0
 """Inverse strength of the L2 penalty, for vectors of mean length 1."""
 
+EMBEDDING = "embedding"
+"""Stands for the vectors that a run clusters, beside the layers of its network."""
+
 NetworkName = Literal["trained", "initial"]
 
 
@@ -47,7 +50,7 @@ class LayerScore(BaseModel):
     """What linear classifiers read off one layer of one network.
 
     Attributes:
-        layer: its name.
+        layer: its name; ``embedding`` for the vectors that are clustered.
         network: ``trained``, or ``initial``: the same network before training.
         dims: numbers a layer gives of an image, after pooling.
         logistic: held-out accuracy of the multinomial logistic regression, mean over the folds.
@@ -113,7 +116,7 @@ class ProbeRequest:
     """How to probe.
 
     Attributes:
-        layers: names; None: all.
+        layers: names, ``embedding`` among them for the vectors that the run clusters; None: all, and these.
         folds: of the cross-validation.
         max_images: images used at most, drawn at random.
         seed: of the draw and the folds.
@@ -143,7 +146,17 @@ class _Counter(Silent):
             raise CancelledError("cancelled; nothing was kept of the probe")
 
 
-def probe(trained: Corpus, initial: Corpus, classes: NDArray[np.int64], request: ProbeRequest) -> Probe:
+Vectors = Callable[[], "torch.Tensor"]
+"""Gives the vectors (M, D) float32 of all images when it is called."""
+
+
+def probe(
+    trained: Corpus,
+    initial: Corpus,
+    classes: NDArray[np.int64],
+    request: ProbeRequest,
+    vectors: tuple[Vectors, Vectors] | None = None,
+) -> Probe:
     """Probe every layer of the trained network and of the same network before training.
 
     Args:
@@ -151,32 +164,28 @@ def probe(trained: Corpus, initial: Corpus, classes: NDArray[np.int64], request:
         initial: the same images, and the network as the run began.
         classes: (M,) class of every image, -1 where unknown.
         request: layers, folds, sample.
+        vectors: what the run clusters, by the trained and by the initial network, to be probed as ``embedding``
+            (LDPO's support vector machine on the learnt representation); None: layers only.
 
     Raises:
         InputError: fewer than two classes with as many images as folds; a layer that is not there.
         CancelledError: the observer asked to stop.
     """
-    import torch
-
-    from fiftyone_deepcluster.networks.taps import choose, layers_of
-
     rows = choose_rows(classes, request)
     _, known = np.unique(classes[rows], return_inverse=True)
-    first = next(trained.plain_batches(rows[:1])).images
-    layers = choose(layers_of(trained.network, first), request.layers)
+    layers, embedded = _chosen(trained, rows, request.layers, vectors is not None)
+    sources = vectors if vectors is not None and embedded else (None, None)
     observer = trained.observer
-    counter = _Counter(observer, 2 * len(layers) * (1 + 2 * request.folds))
+    counter = _Counter(observer, 2 * (len(layers) + embedded) * (1 + 2 * request.folds))
     scores: list[LayerScore] = []
     corpora: tuple[tuple[NetworkName, Corpus], ...] = (("trained", trained), ("initial", initial))
-    for network, corpus in corpora:
+    for (network, corpus), source in zip(corpora, sources, strict=True):
         corpus.observer = counter
         try:
-            for layer, vectors in _features(corpus, layers, rows):
+            for name, features in _features(corpus, layers, rows, source):
                 counter.done()
-                found = accuracies(
-                    torch.from_numpy(vectors), known, request.folds, request.seed, counter=counter
-                )
-                scores.append(_summary(network, layer.name, vectors.shape[1], found))
+                found = accuracies(features, known, request.folds, request.seed, counter=counter)
+                scores.append(_summary(network, name, features.shape[1], found))
         finally:
             corpus.observer = observer
     return Probe(
@@ -186,6 +195,20 @@ def probe(trained: Corpus, initial: Corpus, classes: NDArray[np.int64], request:
         chance=float(np.bincount(known).max() / len(known)),
         scores=tuple(scores),
     )
+
+
+def _chosen(
+    corpus: Corpus, rows: NDArray[np.int64], names: Sequence[str] | None, encoded: bool
+) -> tuple[list[Layer], bool]:
+    """The layers that are wanted, and whether the vectors that are clustered are; ``encoded``: there are any."""
+    from fiftyone_deepcluster.networks.taps import choose, layers_of
+
+    layers = layers_of(corpus.network, next(corpus.plain_batches(rows[:1])).images)
+    if names is None:
+        return choose(layers, None), encoded
+    embedded = encoded and EMBEDDING in names
+    rest = [name for name in names if not (embedded and name == EMBEDDING)]
+    return choose(layers, rest), embedded
 
 
 def choose_rows(classes: NDArray[np.int64], request: ProbeRequest) -> NDArray[np.int64]:
@@ -296,9 +319,12 @@ def _summary(network: NetworkName, layer: str, dims: int, found: dict[str, list[
 
 
 def _features(
-    corpus: Corpus, layers: Sequence[Layer], rows: NDArray[np.int64]
-) -> Iterator[tuple[Layer, NDArray[np.float32]]]:
-    """Every layer with its pooled output (N, D): as many layers in one pass as memory is meant to hold."""
+    corpus: Corpus, layers: Sequence[Layer], rows: NDArray[np.int64], vectors: Vectors | None
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """Every layer with its pooled output (N, D): as many layers in one pass as memory is meant to hold.
+
+    Last come the vectors that the run clusters, where they are given.
+    """
     import torch
 
     from fiftyone_deepcluster.networks.taps import listen
@@ -316,4 +342,6 @@ def _features(
                 ):
                     piece.append(output.cpu())
         for layer, piece in zip(part, pieces, strict=True):
-            yield layer, torch.cat(piece).numpy()
+            yield layer.name, torch.cat(piece)
+    if vectors is not None:
+        yield EMBEDDING, vectors().cpu()[torch.from_numpy(rows)]

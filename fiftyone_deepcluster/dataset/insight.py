@@ -97,7 +97,8 @@ def probe(
         key: of the run.
         label_field: known classes; images without one are left out, and so are classes with fewer images than
             folds.
-        layers: names, see ``list_layers``; all of them by default.
+        layers: names, see ``list_layers``; by default all of them and ``embedding``, the vectors that the run
+            clusters (LDPO's linear classification of the learnt representation).
         folds: of the cross-validation, 2 to 10.
         max_images: images used at most, 20 to 10,000, drawn at random.
         observer: told of progress; may cancel.
@@ -119,7 +120,8 @@ def probe(
     _leave_out(classes, source, samples)
     with opened(run, source, observer) as finished:
         request = ProbeRequest(layers, folds, max_images, run.options.seed)
-        found = measure(finished.trained, finished.initial, classes[finished.store.kept], request)
+        clustered = (finished.vectors, finished.initial_vectors) if finished.encodes else None
+        found = measure(finished.trained, finished.initial, classes[finished.store.kept], request, clustered)
         _keep_layers(run, _layers(finished))
     found = found.model_copy(update={"label_field": label_field})
     Findings(run).save(_PROBE, found.model_dump(mode="json"))

@@ -127,7 +127,7 @@ def test_probe_tells_its_progress_and_opens_the_panel(make_context, learnt, run)
     shown = [body.params for body in messages if body.operator_uri.endswith("set_progress")]
     assert shown[0] == {"label": "starting", "progress": 0.0}
     assert shown[-1] == {"label": "done", "progress": 1.0}
-    assert any("probe · " in entry["label"] and "of 60" in entry["label"] for entry in shown[1:-1])
+    assert any("probe · " in entry["label"] and "of 70" in entry["label"] for entry in shown[1:-1])
     requests = called(ctx)
     assert requests["open_panel"]["state"] == {"state": {"run": "dc"}}
     assert "before training" in requests["notify"]["message"]

@@ -234,6 +234,25 @@ def test_every_layer_is_probed_trained_and_before(finished, layers, digits):
     assert probe.Probe.model_validate_json(found.model_dump_json()) == found
 
 
+def test_what_was_clustered_is_probed_beside_the_layers(finished, digits):
+    vectors = (finished.vectors, finished.initial_vectors)
+    request = probe.ProbeRequest(layers=["embedding"], folds=2, max_images=200)
+    found = probe.probe(finished.trained, finished.initial, digits[1], request, vectors)
+    assert [(score.layer, score.network) for score in found.scores] == [
+        ("embedding", "trained"),
+        ("embedding", "initial"),
+    ]
+    rows = probe.choose_rows(digits[1], request)
+    for score, given in zip(found.scores, vectors, strict=True):
+        folds = probe.accuracies(given()[rows], digits[1][rows], 2, request.seed)
+        assert (score.dims, score.svm) == (given().shape[1], np.mean(folds["svm"]))
+    assert found.scores[0] != found.scores[1].model_copy(update={"network": "trained"})
+    every = probe.probe(finished.trained, finished.initial, digits[1], probe.ProbeRequest(folds=2), vectors)
+    assert [score.layer for score in every.scores].count("embedding") == 2
+    with pytest.raises(InputError, match="'embedding' is none of this network's"):
+        probe.probe(finished.trained, finished.initial, digits[1], request)
+
+
 def test_probes_of_the_same_layer_in_one_pass_or_several_are_equal(finished, digits, monkeypatch):
     request = probe.ProbeRequest(layers=["conv4", "conv5"], folds=2, max_images=60)
     together = probe.probe(finished.trained, finished.initial, digits[1], request)

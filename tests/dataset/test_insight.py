@@ -56,10 +56,19 @@ def test_probe_of_all_layers_is_kept_with_the_run(dataset, run):
     assert found.label_field == "ground_truth"
     assert (found.n_images, found.n_classes) == (N, 10)
     table = found.to_dataframe()
-    assert list(table.layer) == [*CONVOLUTIONS, "fc6"]
+    assert list(table.layer) == [*CONVOLUTIONS, "fc6", "embedding"]
     assert (table.logistic > 0.5).all()
     assert stored_probe(run) == found
-    assert stored_layers(run) == dict(zip(table.layer, [8, 8, 16, 16, 32, 128], strict=True))
+    assert stored_layers(run) == dict(zip(table.layer[:-1], [8, 8, 16, 16, 32, 128], strict=True))
+
+
+def test_probe_of_what_was_clustered(dataset):
+    found = fdc.probe(dataset, "dc", "ground_truth", layers=["embedding", "conv5"], folds=2)
+    assert [(score.layer, score.network) for score in found.scores] == [
+        ("conv5", "trained"), ("embedding", "trained"), ("conv5", "initial"), ("embedding", "initial"),
+    ]  # fmt: skip
+    stored = [vector for vector in dataset.values("dc_embedding") if vector is not None]
+    assert {score.dims for score in found.scores if score.layer == "embedding"} == {len(stored[0])}
 
 
 def test_probe_of_a_view_and_some_layers(dataset):
