@@ -10,6 +10,7 @@ from mlxtend.frequent_patterns import fpgrowth
 from skimage.feature import fisher_vector
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
 from sklearn.mixture import GaussianMixture
 
 import fiftyone_deepcluster as fdc
@@ -18,6 +19,7 @@ from fiftyone_deepcluster.corpus import Corpus
 from fiftyone_deepcluster.encoders.base import ENCODERS, EncodeRequest
 from fiftyone_deepcluster.encoders.codebook import cells_of
 from fiftyone_deepcluster.encoders.elements import Background, Limit, merge
+from fiftyone_deepcluster.encoders.ensemble_projection import EnsembleProjection, prototypes
 from fiftyone_deepcluster.encoders.fisher import Fisher, Mixture, fisher_vectors, fit_mixture
 from fiftyone_deepcluster.encoders.patch_mining import PatchMining
 from fiftyone_deepcluster.encoders.patches import Patches, cells, patches_an_image, strongest
@@ -33,6 +35,7 @@ from fiftyone_deepcluster.networks.fronts import make_front
 from fiftyone_deepcluster.networks.taps import layers_of
 from fiftyone_deepcluster.networks.trunks.base import TRUNKS
 from fiftyone_deepcluster.observer import Silent
+from fiftyone_deepcluster.seeds import rng
 
 SMALL = {
     "pooled": {},
@@ -46,6 +49,7 @@ SMALL = {
         "sample": 40,
         "pca": 12,
     },
+    "ensemble-projection": {"sets": 6, "classes": 5, "images": 3, "hypotheses": 4, "sample": 40, "pca": 12},
 }
 
 
@@ -247,6 +251,49 @@ def test_streamed_is_whole(make_corpus, sample):
         torch.testing.assert_close(apply_streamed(corpus, describe, reduction), found, atol=1e-5, rtol=1e-4)
         vectors.append(found)
     torch.testing.assert_close(*vectors, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_prototypes_are_the_draw_whose_nearest_two_are_farthest_apart_and_their_nearest(seed):
+    points = np.random.default_rng(seed).standard_normal((40, 3))
+    how = EnsembleProjection(classes=4, images=3, hypotheses=7)
+    rows, classes = prototypes(points, how, np.random.default_rng(9))
+
+    draw, best, seeds = np.random.default_rng(9), -1.0, None
+    for _ in range(7):
+        drawn = draw.choice(40, 4, replace=False)
+        least = min(np.linalg.norm(points[i] - points[j]) for i, j in itertools.combinations(drawn, 2))
+        if least > best:
+            best, seeds = least, drawn
+    expected = [np.argsort(np.linalg.norm(points - points[i], axis=1))[:3] for i in seeds]
+    assert rows.reshape(4, 3).tolist() == [near.tolist() for near in expected]
+    assert rows[::3].tolist() == seeds.tolist()
+    assert classes.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_an_image_is_the_probabilities_of_all_sets(corpus, classes):
+    encoder = EnsembleProjection(
+        sets=3, classes=classes, images=4, hypotheses=4, pca=0, unit=False, strictness=2
+    )
+    encoding = encoder.encode(corpus, EncodeRequest(3))
+    assert encoding.vectors.shape == (60, 3 * classes)
+    torch.testing.assert_close(encoding.vectors.view(60, 3, classes).sum(dim=2), torch.ones(60, 3))
+
+    points = encoder.base.encode(corpus, EncodeRequest(3)).vectors.double().numpy()
+    for turn in range(3):
+        rows, names = prototypes(points, encoder, rng(3, "prototypes", turn))
+        model = LogisticRegression(C=2, max_iter=100).fit(points[rows], names)
+        expected = torch.from_numpy(model.predict_proba(points)).float()
+        found = encoding.vectors[:, turn * classes : (turn + 1) * classes]
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-3)
+
+
+def test_more_surrogate_classes_than_images_are_refused(corpus):
+    with pytest.raises(
+        InputError, match=r"60 images cannot have classes=61 surrogate classes; lower classes"
+    ):
+        EnsembleProjection(classes=61).encode(corpus, EncodeRequest(3))
 
 
 def _table(n=60, n_items=9, each=4, seed=0):
