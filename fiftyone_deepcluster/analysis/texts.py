@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -12,11 +12,20 @@ from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from scipy.sparse import csr_matrix
 
 WORD = r"(?u)\b[^\W\d_]{3,}\b"
 """A word: three letters or more, of any script; numbers and dates say nothing of a group."""
 
 Texts = Sequence[str | None]
+
+Rank = Literal["count", "distinct"]
+
+SIGNIFICANT = 10.83
+"""Log-likelihood ratio of a word that one in a thousand chance words reaches (chi-squared, one degree of freedom)."""
+
+_LEAST_TEXTS = 2
+"""A word of one text stands for that text, not for its cluster."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +44,20 @@ class KeyWord:
 
 
 def key_words(
-    texts: Texts, labels: NDArray[np.int64], *, n_words: int = 10, common: float = 1.0
+    texts: Texts,
+    labels: NDArray[np.int64],
+    *,
+    n_words: int = 10,
+    common: float = 1.0,
+    rank: Rank = "count",
 ) -> dict[int, list[KeyWord]]:
     """The most frequent words of each cluster's texts (Wang et al., LDPO, section 3.2).
 
-    English stop words and the words common to all clusters are removed first; the rest is ranked by count.
+    English stop words and the words common to all clusters are removed first; the rest is ranked by count. Where
+    clusters are few or small, what all reports are made of ("history", "old", "seen") is missing from one of them by
+    chance and leads the lists of the others; ``rank="distinct"``, which is ours, asks instead how much more of a
+    cluster's texts hold a word than of all others (Dunning 1993's log-likelihood ratio), and leaves out what chance
+    explains: a cluster that no words tell from the rest has none.
 
     Args:
         texts: N reports; None or empty where there is none.
@@ -47,9 +65,10 @@ def key_words(
         n_words: at most so many a cluster.
         common: a word that occurs in at least this share of the clusters is common to them. The paper's 1.0 takes
             out what occurs in every one; lower it where there are many small clusters.
+        rank: ``count``, as in the paper, or ``distinct``.
 
     Returns:
-        Cluster id -> words, most frequent first; clusters without text have an empty list.
+        Cluster id -> words, best first; clusters without text have an empty list.
 
     Raises:
         InputError: not one text an image, no text at all, or ``common`` out of 0..1.
@@ -59,20 +78,55 @@ def key_words(
     rows, counts, words = _counted(texts, len(labels))
     labels = np.asarray(labels)[rows]
     clusters = np.unique(labels[labels >= 0])
-    total = np.stack([np.asarray(counts[labels == c].sum(axis=0)).ravel() for c in clusters])
+    total, held = (_summed(part, labels, clusters) for part in (counts, counts > 0))
+    sizes = np.array([(labels == c).sum() for c in clusters])
+    weight = total.astype(float) if rank == "count" else surprise(held, sizes)
     if len(clusters) > 1:
-        total[:, (total > 0).mean(axis=0) >= common] = 0
+        weight[:, (total > 0).mean(axis=0) >= common] = 0
     found: dict[int, list[KeyWord]] = {}
     for row, cluster in enumerate(clusters):
-        # words of equal count by the alphabet, so that the list is the same every time
-        best = np.lexsort((words, -total[row]))[:n_words]
-        inside = counts[labels == cluster]
+        # words of equal weight by the alphabet, so that the list is the same every time
+        best = [w for w in np.lexsort((words, -weight[row]))[:n_words] if weight[row, w] > 0]
         found[int(cluster)] = [
-            KeyWord(str(words[w]), int(total[row, w]), float((inside[:, w] > 0).sum() / inside.shape[0]))
-            for w in best
-            if total[row, w] > 0
+            KeyWord(str(words[w]), int(total[row, w]), float(held[row, w] / sizes[row])) for w in best
         ]
     return found
+
+
+def surprise(held: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.float64]:
+    """How little chance explains that a cluster's texts hold a word more often than all others.
+
+    Args:
+        held: (K, V) texts of each cluster that hold each word.
+        sizes: (K,) texts of each cluster.
+
+    Returns:
+        (K, V) log-likelihood ratio (Dunning 1993, "Accurate methods for the statistics of surprise and coincidence"),
+        0 below ``SIGNIFICANT``, for words of a single text, and for words that are rarer in the cluster.
+    """
+    size = sizes[:, None]
+    outside, rest = held.sum(axis=0) - held, sizes.sum() - size
+    share = (held + outside) / (size + rest)
+    ratio = 2 * (_told(held, size, share) + _told(outside, rest, share))
+    more = held * rest > outside * size
+    return np.where(more & (held >= _LEAST_TEXTS) & (ratio >= SIGNIFICANT), ratio, 0.0)
+
+
+def _told(
+    held: NDArray[np.int64], texts: NDArray[np.int64], share: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Log-likelihood of ``held`` of ``texts`` at their own share, less that at ``share``."""
+    from scipy.special import xlogy
+
+    own = held / np.maximum(texts, 1)
+    return np.asarray(
+        xlogy(held, own) + xlogy(texts - held, 1 - own) - xlogy(held, share) - xlogy(texts - held, 1 - share)
+    )
+
+
+def _summed(counts: csr_matrix, labels: NDArray[np.int64], clusters: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(K, V) sums of the rows of each cluster."""
+    return np.stack([np.asarray(counts[labels == c].sum(axis=0)).ravel() for c in clusters])
 
 
 def topics(texts: Texts, n_topics: int, seed: int) -> NDArray[np.int64]:

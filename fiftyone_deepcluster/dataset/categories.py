@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from fiftyone_deepcluster.analysis.texts import Rank
     from fiftyone_deepcluster.analysis.tree import CategoryTree
     from fiftyone_deepcluster.dataset.source import Source
     from fiftyone_deepcluster.finished import Finished
@@ -53,6 +54,7 @@ def key_words(
     *,
     n_words: int = 10,
     common: float = 1.0,
+    rank: Rank = "count",
 ) -> dict[str, list[KeyWord]]:
     """The most frequent words of each cluster's reports (Wang et al., LDPO, section 3.2), kept with the run.
 
@@ -64,9 +66,11 @@ def key_words(
         text_field: string field with the reports; by default the run's own ``text_field``.
         n_words: at most so many a cluster.
         common: words found in at least this share of the clusters are left out; 1: in all of them, as in the paper.
+        rank: ``count``, as in the paper; ``distinct``: by how much more often a word is found in the cluster than
+            elsewhere, without those that chance explains. Better where clusters are few or small.
 
     Returns:
-        Name of the cluster as it is now -> words, most frequent first.
+        Name of the cluster as it is now -> words, best first.
 
     Raises:
         RunNotFoundError: no such run.
@@ -84,7 +88,7 @@ def key_words(
         raise InputError(f"n_words={n_words}: give 1 or more")
     source = images_of(run)
     names, labels = _numbered(read(source, path_in(run, "label")))
-    found = words_of(read_texts(source, field), np.asarray(labels), n_words=n_words, common=common)
+    found = words_of(read_texts(source, field), np.asarray(labels), n_words=n_words, common=common, rank=rank)
     words = {names[cluster]: entry for cluster, entry in found.items()}
     kept = {name: [asdict(word) for word in entry] for name, entry in words.items()}
     Findings(run).save(_WORDS, {"text_field": field, "words": kept})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fiftyone_deepcluster.analysis.texts import key_words, topics
+from fiftyone_deepcluster.analysis.texts import key_words, surprise, topics
 from fiftyone_deepcluster.analysis.tree import affinity_of, by_cluster, category_tree
 from fiftyone_deepcluster.errors import InputError
 
@@ -141,3 +141,23 @@ def test_topics_part_what_uses_other_words():
 def test_texts_that_cannot_work(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+def test_distinct_words_by_a_slow_loop_and_none_by_chance():
+    rng = np.random.default_rng(3)
+    texts = [" ".join(rng.choice(["lung", "history", "seen", "old", "film"], 4)) for _ in range(90)]
+    labels = np.repeat([0, 1, 2], 30)
+    texts = [
+        f"{text} fracture" if label == 1 and i % 3 else text
+        for i, (text, label) in enumerate(zip(texts, labels, strict=True))
+    ]
+    texts[0] += " fracture"
+
+    found = key_words(texts, labels, rank="distinct")
+
+    assert [(w.word, w.count) for w in found[1]] == [("fracture", 20)]
+    assert [found[0], found[2]] == [[], []]
+    both, parts = 21 / 90, ((20, 30), (1, 60))
+    ratio = sum(n * np.log(n / m / both) + (m - n) * np.log((1 - n / m) / (1 - both)) for n, m in parts)
+    weight = surprise(np.array([[20], [1]]), np.array([30, 60]))
+    assert weight[:, 0] == pytest.approx([2 * ratio, 0.0])
