@@ -28,26 +28,44 @@ class Background:
 
     @classmethod
     def of(cls, features: torch.Tensor, shrinkage: float) -> Background:
-        """From the activations of patches (M, D)."""
+        """From the activations of patches (M, D).
+
+        Args:
+            features: (M, D).
+            shrinkage: added to each variance, as a share of the mean variance: activations of one network have
+                variances of a tenth, of another of hundreds.
+        """
         import torch
 
         wide = torch.float64 if features.device.type == "cpu" else torch.float32
         mean = features.mean(dim=0, dtype=wide)
-        spread = torch.eye(features.shape[1], dtype=wide, device=features.device) * shrinkage
+        spread = torch.zeros(features.shape[1], features.shape[1], dtype=wide, device=features.device)
         for part in features.split(_CHUNK):
             centred = part.to(wide) - mean
             spread.addmm_(centred.T, centred, alpha=1 / len(features))
+        spread.diagonal().add_(shrinkage * spread.diagonal().mean().clamp_min(torch.finfo(wide).tiny))
         return cls(mean, spread)
 
     def detectors(self, means: torch.Tensor) -> torch.Tensor:
         """LDA detectors (V, D) float32 of elements with mean activations (V, D).
 
-        w solves (covariance + shrinkage·I) w = mean of the element - mean of all (Hariharan et al. 2012).
+        w solves (covariance + shrinkage · mean variance · I) w = mean of the element - mean of all (Hariharan et al. 2012).
         """
         import torch
 
         found: torch.Tensor = torch.linalg.solve(self.spread, (means.to(self.mean) - self.mean).T)
         return found.T.float()
+
+    def levelled(self, detectors: torch.Tensor) -> torch.Tensor:
+        """(V, D) detectors, scaled so that their scores over all patches have deviation 1 (by ``spread``).
+
+        The length of an LDA detector grows with how far its element lies from the others: left so, the few
+        strangest elements would decide how far images are from each other.
+        """
+        wide = detectors.to(self.spread)
+        deviation = ((wide @ self.spread) * wide).sum(dim=1, keepdim=True).sqrt()
+        tiny = float(deviation.max()) * 1e-12 + 1e-30
+        return (wide / deviation.clamp_min(tiny)).float()
 
 
 def merge(

@@ -72,7 +72,14 @@ class PatchMining(Encoder):
     merge_score: float | None = Field(
         None, description="The same by their plain scores, as the paper has it; empty: merge_share decides."
     )
-    shrinkage: float = Field(0.01, gt=0, description="Added to the variances of the detectors.")
+    shrinkage: float = Field(
+        0.1,
+        gt=0,
+        description="Added to the variances that detectors divide by, as a share of the mean variance.",
+    )
+    level: bool = Field(
+        True, description="Scale detectors so that the scores of each spread equally over all patches."
+    )
     mined_patches: int = Field(40_000, ge=100, description="Patches that are mined, of all groups together.")
     searched: int = Field(20_000, ge=1000, description="Frequent sets looked at in a group at most.")
     pca: int | None = Field(
@@ -117,6 +124,7 @@ class PatchMining(Encoder):
         limit = Limit(self.merge_score, self.merge_share)
         merged, detectors = merge(features, [pattern.patches for pattern in found], background, limit)
         figures = {"patterns": len(found), "rules": rules, "elements": len(merged)}
+        detectors = background.levelled(detectors) if self.level else detectors
         logger.info(
             "patch mining: %(patterns)d patterns, %(rules)d of them rules, %(elements)d elements", figures
         )

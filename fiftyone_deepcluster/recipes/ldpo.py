@@ -115,6 +115,11 @@ class LDPO(Trained):
         description="Groups the vectors; empty: k-means with n_clusters, else RIM, which finds it.",
     )
 
+    @property
+    def decoded_side(self) -> int:
+        """Side in pixels of the decoded images: the paper resizes them to what the network sees, and cuts nothing."""
+        return self.image_size or SMALL_SIDE
+
     def resolve(self, facts: Facts) -> LDPO:
         """See ``Options.resolve``."""
         small = (self.image_size or facts.side) <= SMALL_SIDE

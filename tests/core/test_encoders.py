@@ -375,10 +375,28 @@ def test_detectors_solve_the_shrunken_covariance():
     background = Background.of(features, 0.01)
     means = features[:40].view(2, 20, 7).mean(dim=1)
     found = background.detectors(means)
-    spread = torch.from_numpy(np.cov(features.numpy().T, bias=True)) + 0.01 * torch.eye(7)
+    spread = torch.from_numpy(np.cov(features.numpy().T, bias=True))
+    spread += 0.01 * spread.diagonal().mean() * torch.eye(7)
     torch.testing.assert_close(
         spread @ found.double().T, (means - features.mean(dim=0)).double().T, atol=1e-3, rtol=1e-3
     )
+    scaled = Background.of(30 * features, 0.01)
+    torch.testing.assert_close(scaled.detectors(30 * means), found / 30, atol=1e-5, rtol=1e-3)
+
+
+def test_levelled_detectors_score_all_patches_with_deviation_1_and_keep_their_direction():
+    torch.manual_seed(0)
+    features = torch.randn(400, 6) @ torch.randn(6, 6)
+    background = Background.of(features, 1e-9)
+    detectors = background.detectors(features[:40].view(4, 10, 6).mean(dim=1))
+    found = background.levelled(detectors)
+    torch.testing.assert_close(
+        (features @ found.T).std(dim=0, correction=0), torch.ones(4), atol=1e-3, rtol=0
+    )
+    torch.testing.assert_close(
+        torch.nn.functional.normalize(found), torch.nn.functional.normalize(detectors), atol=1e-5, rtol=1e-4
+    )
+    assert torch.isfinite(background.levelled(torch.zeros(2, 6))).all()
 
 
 def _merged_slowly(features, patches, background, limit):

@@ -1,0 +1,224 @@
+"""The rows of LDPO's table 3: what is clustered, by what, and how good it is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from fiftyone_deepcluster.analysis.probe import accuracies
+from fiftyone_deepcluster.assembly import assemble, open_store
+from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
+from fiftyone_deepcluster.encoders.base import ENCODERS, EncodeRequest
+from fiftyone_deepcluster.fitting import fit
+from fiftyone_deepcluster.images.source import probe
+from fiftyone_deepcluster.measures import agreement
+from fiftyone_deepcluster.observer import Silent
+from fiftyone_deepcluster.recipes.frozen import Frozen
+from fiftyone_deepcluster.recipes.ldpo import LDPO
+
+if TYPE_CHECKING:
+    from fiftyone_deepcluster.corpus import Corpus
+    from fiftyone_deepcluster.record import Round
+
+FOLDS = 5
+"""Of the support vector machine that reads the classes off the vectors (LDPO, section 4.2)."""
+
+PAPER: dict[str, tuple[str, str]] = {
+    "KM": ("65.0", ".659"),
+    "LSC": ("76.5", ".625"),
+    "AC": ("65.2", ".653"),
+    "EP": ("73.6", ""),
+    "MDPM": ("63.4", ".596"),
+    "LDPO-FC": ("73.1", ".705"),
+    "LDPO-PM": ("90.2", ".861"),
+}
+"""Purity in percent and NMI that the paper has for S-15 with AlexNet."""
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """Images and the network that looks at them.
+
+    Attributes:
+        images: (N, H, W) uint8.
+        classes: (N,) int64; measured and never used but for their number.
+        model: of torchvision.
+        weights: its state dict; None: random.
+        size: side in pixels that the network sees.
+        cache: folder that keeps features from one call to the next; None: none.
+        mining: options of patch mining.
+        options: of LDPO, on top of the rows' own.
+    """
+
+    images: np.ndarray
+    classes: np.ndarray
+    model: str
+    weights: str | None
+    size: int
+    cache: Path | None = None
+    mining: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def k(self) -> int:
+        """Number of classes."""
+        return len(np.unique(self.classes))
+
+    def ldpo(self, seed: int, **values: Any) -> LDPO:
+        """LDPO's options for these images."""
+        trunk = {"name": "torchvision", "model": self.model}
+        given = {"n_clusters": self.k, "baselines": False, **values, **self.options}
+        return LDPO(trunk=trunk, weights=self.weights, image_size=self.size, seed=seed, **given)
+
+    @contextmanager
+    def corpus(self) -> Iterator[Corpus]:
+        """The images and the network as LDPO begins."""
+        resolved = self.ldpo(0).resolve(probe(self.images))
+        with open_store(self.images, resolved, Silent()) as store:
+            yield assemble(resolved, store, Silent(), None)[0]
+
+    def features(self) -> np.ndarray:
+        """(N, D) float32 of the fixed network."""
+        kept = self.cache and self.cache / f"{self.model}-{self.size}-{len(self.images)}.npy"
+        if kept and kept.is_file():
+            return np.load(kept)  # type: ignore[no-any-return]
+        with self.corpus() as corpus:
+            found = corpus.features().cpu().numpy()
+        if kept:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            np.save(kept, found)
+        return found
+
+
+@dataclass(frozen=True)
+class Found:
+    """Clusters, and the vectors they were found among.
+
+    Attributes:
+        labels: (N,) int64.
+        vectors: (N, D) float32.
+        history: figures of every round, if there are rounds.
+    """
+
+    labels: np.ndarray
+    vectors: torch.Tensor
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+class Telling(Silent):
+    """Prints a line a round."""
+
+    def round_done(self, entry: Round, rounds: int) -> None:
+        """Figures against the classes, the round before and the held-out part, and seconds."""
+        truth, change = entry.truth, entry.change
+        said = [f"   round {entry.index + 1}: k {entry.clusters_in_use}"]
+        said += [f"purity {truth.purity:.3f}, NMI {truth.nmi:.3f}"] if truth else []
+        said += [f"NMI with the round before {change.nmi:.3f}"] if change else []
+        said += [f"test top-1 {entry.scores['test_top1']:.3f}"] if "test_top1" in entry.scores else []
+        seconds = ", ".join(f"{name} {value:.0f}" for name, value in entry.seconds.items())
+        print(", ".join(said) + f" ({seconds} s)", flush=True)
+
+
+Row = Callable[[Scenes, int], Found]
+"""Scenes and a seed to clusters."""
+
+
+def clustered(vectors: torch.Tensor, k: int, seed: int) -> np.ndarray:
+    """Labels (N,) of k-means."""
+    return CLUSTERERS.parse("kmeans").cluster(vectors, ClusterRequest(k, seed)).labels.numpy()
+
+
+def fixed(clusterer: str = "kmeans", space: str = "flat", **encoder: Any) -> Row:
+    """A clusterer on the fixed network's features."""
+
+    def row(scenes: Scenes, seed: int) -> Found:
+        pooled = {"name": "pooled", "pca": 0}
+        options = Frozen(
+            n_clusters=scenes.k, seed=seed, clusterer=clusterer, space=space, baselines=False,
+            encoder={**encoder, "base": pooled} if encoder else pooled,
+        )  # fmt: skip
+        result = fit(None, options, features=scenes.features())
+        return Found(result.labels, torch.from_numpy(result.embeddings))
+
+    return row
+
+
+def mined(groups: str) -> Row:
+    """MDPM: patches of the fixed network mined once, in groups by chance or by k-means, nothing merged; k-means."""
+
+    def row(scenes: Scenes, seed: int) -> Found:
+        encoder = ENCODERS.parse({"name": "patch-mining", "merge_share": 1.0, **scenes.mining})
+        known = None
+        if groups == "kmeans":
+            known = torch.from_numpy(fixed()(scenes, seed).labels)
+        with scenes.corpus() as corpus:
+            vectors = encoder.encode(corpus, EncodeRequest(seed, known, scenes.k)).vectors
+        return Found(clustered(vectors, scenes.k, seed), vectors)
+
+    return row
+
+
+def looped(mining: bool = False, **values: Any) -> Row:
+    """LDPO."""
+
+    def row(scenes: Scenes, seed: int) -> Found:
+        encoder = {"encoder": {"name": "patch-mining", **scenes.mining}} if mining else {}
+        result = fit(
+            scenes.images,
+            scenes.ldpo(seed, **encoder, **values),
+            truth=list(scenes.classes),
+            observer=Telling(),
+        )
+        history = [
+            {"k": float(entry.clusters_in_use), "loss": float(entry.loss or 0.0), **entry.scores}
+            | {f"truth_{name}": value for name, value in (entry.truth.model_dump() if entry.truth else {}).items()}
+            | {f"last_{name}": value for name, value in (entry.change.model_dump() if entry.change else {}).items()}
+            for entry in result.record.rounds
+        ]  # fmt: skip
+        return Found(result.labels, torch.from_numpy(result.embeddings), history)
+
+    return row
+
+
+ROWS: dict[str, Row] = {
+    "KM": fixed(),
+    "LSC": fixed("lsc"),
+    "AC": fixed("agglomerative"),
+    "UMAP + k-means": fixed(space="umap"),
+    "EP": fixed(name="ensemble-projection", pca=0),
+    "MDPM": mined("kmeans"),
+    "MDPM, groups by chance": mined("random"),
+    "LDPO-FC": looped(),
+    "LDPO-PM": looped(mining=True),
+    "LDPO-FC, RIM": looped(n_clusters=None),
+}
+"""What can be measured, by name."""
+
+
+def run(name: str, scenes: Scenes, seed: int) -> dict[str, Any]:
+    """One row with one seed: figures as plain values."""
+    started = time.perf_counter()
+    found = ROWS[name](scenes, seed)
+    seconds = time.perf_counter() - started
+    figures = agreement(found.labels.astype(np.int64), scenes.classes)
+    svm = accuracies(found.vectors, scenes.classes, FOLDS, seed)["svm"]
+    return {
+        "row": name,
+        "seed": seed,
+        "model": scenes.model,
+        "size": scenes.size,
+        "images": len(scenes.images),
+        "options": scenes.options if name.startswith("LDPO") else {},
+        "k": len(np.unique(found.labels)),
+        **figures.model_dump(),
+        "svm": float(np.mean(svm)),
+        "seconds": seconds,
+        "history": found.history,
+    }
