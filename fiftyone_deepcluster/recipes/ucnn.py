@@ -156,12 +156,12 @@ class UCNN(Options):
         from fiftyone_deepcluster.loop import Lesson
         from fiftyone_deepcluster.objectives import CrossEntropy
         from fiftyone_deepcluster.optimise import Training
-        from fiftyone_deepcluster.tasks.pixel_lessons import PixelLessons, PixelParts
+        from fiftyone_deepcluster.tasks.pixel_lessons import PixelClusters, PixelLessons
         from fiftyone_deepcluster.tasks.round_labels import RoundLabels
 
         frozen = self.variant in ("baseline-2", "baseline-3")
         make = self._frozen if frozen else self._streaming
-        pixels = PixelParts(self.pixel_clusters or 2, self.pixel_epochs or 0, self.seed, self.pixel_rate)
+        pixels = PixelClusters(self.pixel_clusters or 2, self.pixel_epochs or 0, self.seed, self.pixel_rate)
         task = PixelLessons(pixels, make) if self.pixel_epochs else make()
         # No momentum: with plain SGD the weights before a step are those after it plus rate x gradient (eq. 4).
         training = Training(

@@ -16,6 +16,7 @@ from torch import nn
 
 from fiftyone_deepcluster.clusterers.geometry import confidence_of
 from fiftyone_deepcluster.seeds import rng
+from fiftyone_deepcluster.tasks.pixel_lessons import whole_batches
 from fiftyone_deepcluster.types import Assignment, Batch, Outputs, PairTargets, Plan
 
 if TYPE_CHECKING:
@@ -202,14 +203,6 @@ def select(features: torch.Tensor, upper: float, lower: float) -> PairTargets:
     similar = features @ features.T
     same = similar >= upper
     return PairTargets(same.float(), (same | (similar < lower)).float())
-
-
-def whole_batches(n: int, batch_size: int, min_steps: int, draw: np.random.Generator) -> NDArray[np.int64]:
-    """Rows of ⌊n/m⌋ batches or of ``min_steps``, whichever is more, each batch without repeats."""
-    each = max(1, n // batch_size)
-    passes = math.ceil(max(min_steps, each) / each)
-    cut = each * min(batch_size, n)
-    return np.concatenate([draw.permutation(n)[:cut] for _ in range(passes)])
 
 
 class _MacroBatches:

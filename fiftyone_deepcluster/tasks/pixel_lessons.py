@@ -1,24 +1,26 @@
 """A first round on clusters of the pixels: weights to start from, where nobody has trained any.
 
-UCNN's authors begin with a network that was taught ImageNet's classes. Without such weights another task can
-begin with a network that was taught, for some epochs, many small clusters of the images' own pixels. Ours.
+UCNN's authors begin with a network that was taught ImageNet's classes; DAC's with random weights and seventy thousand
+images. Without such weights, or so many images, a task can begin with a network that was taught, for some epochs,
+clusters of the images' own pixels. Ours.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 
-from fiftyone_deepcluster.clusterers.base import ClusterRequest
+from fiftyone_deepcluster.clusterers.base import CLUSTERERS, SPACES, ClusterRequest
 from fiftyone_deepcluster.clusterers.geometry import assign_to
 from fiftyone_deepcluster.clusterers.kmeans import KMeans
 from fiftyone_deepcluster.images.thumbnails import thumbnail_vectors
 from fiftyone_deepcluster.seeds import derive, rng
 from fiftyone_deepcluster.tasks.first_centers import sample_rows
-from fiftyone_deepcluster.types import Assignment, Batch, ClassTargets, Outputs, Plan
+from fiftyone_deepcluster.types import Assignment, Batch, ClassTargets, Outputs, PairTargets, Plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,60 +44,42 @@ class Finishing(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class PixelParts:
-    """The first round.
+class FirstRound(Protocol):
+    """What the first round teaches."""
 
-    Attributes:
-        n_clusters: of the pixels.
-        epochs: passes over the images.
-        seed: of the clusters and the order.
-        rate: share of the learning rates; weights that know nothing learn faster than they may later.
-    """
+    def begin(self, corpus: Corpus) -> Plan:
+        """The images of the round, in order."""
+        ...
 
-    n_clusters: int
-    epochs: int
-    seed: int
-    rate: float = 1.0
+    def targets(self, batch: Batch, outputs: Outputs) -> Targets:
+        """What this batch should have given, whatever was changed in what the network saw."""
+        ...
 
 
 class PixelLessons:
     """Teaches pixel clusters in the first round, and leaves the others to a task made anew after it.
 
-    The clusters are those of k-means on a sample; every batch is assigned as it comes, so nothing is kept of
-    the images.
-
     Args:
-        parts: the first round.
+        first: the first round.
         make: the task that follows, made once for the untrained network and once for the trained one.
     """
 
-    def __init__(self, parts: PixelParts, make: Callable[[], PseudoTask]) -> None:
-        self.parts = parts
+    def __init__(self, first: FirstRound, make: Callable[[], PseudoTask]) -> None:
+        self._first = first
         self._make = make
         self._task = make()
         self._rounds = 0
-        self._centers = torch.zeros(0)
-        self._corpus: Corpus | None = None
 
     def begin_round(self, round_index: int, corpus: Corpus) -> Plan | None:
-        """All images, ``epochs`` times; later what the other task wants."""
+        """Pixel clusters; later what the other task wants."""
         self._rounds = round_index + 1
-        if round_index > 0:
-            return self._task.begin_round(round_index - 1, corpus)
-        self._corpus = corpus
-        self._centers = self._cluster(corpus)
-        seed, n = self.parts.seed, len(corpus)
-        order = [rng(seed, "pixels", epoch).permutation(n) for epoch in range(self.parts.epochs)]
-        return Plan(np.concatenate(order), n_outputs=len(self._centers), rate=self.parts.rate)
+        return (
+            self._task.begin_round(round_index - 1, corpus) if round_index > 0 else self._first.begin(corpus)
+        )
 
     def targets(self, batch: Batch, outputs: Outputs) -> Targets:
-        """The cluster of every image's own pixels, whatever was changed in what the network saw."""
-        if self._corpus is None or self._rounds > 1:
-            return self._task.targets(batch, outputs)
-        device = outputs.logits.device
-        vectors = _vectors(self._corpus, batch.rows.numpy()).to(device)
-        return ClassTargets(assign_to(vectors, self._centers.to(device))[0])
+        """Of the first round, or of the other task."""
+        return (self._first if self._rounds == 1 else self._task).targets(batch, outputs)
 
     def after_step(self, batch: Batch, before: Outputs, network: Network) -> None:
         """Nothing in the first round."""
@@ -122,15 +106,90 @@ class PixelLessons:
         self._rounds = int(state["pixel_rounds"])
         self._task.load_state_dict({key: value for key, value in state.items() if key != "pixel_rounds"})
 
-    def _cluster(self, corpus: Corpus) -> torch.Tensor:
-        """(K, D) centres of the pixels of a sample."""
-        rows = sample_rows(len(corpus), self.parts.seed)
-        chunks = [rows[at : at + _CHUNK] for at in range(0, len(rows), _CHUNK)]
-        vectors = torch.cat([_vectors(corpus, chunk) for chunk in chunks])
-        request = ClusterRequest(self.parts.n_clusters, derive(self.parts.seed, "pixel clusters"))
-        found = KMeans().cluster(vectors.to(corpus.compute.device), request).centers
+
+@dataclass
+class PixelClusters:
+    """Many small clusters of the pixels, by k-means on a sample; every batch is assigned as it comes.
+
+    Nothing is kept of the images.
+
+    Attributes:
+        n_clusters: of the pixels; the head gets as many outputs.
+        epochs: passes over the images.
+        seed: of the clusters and the order.
+        rate: share of the learning rates; weights that know nothing learn faster than they may later.
+    """
+
+    n_clusters: int
+    epochs: int
+    seed: int
+    rate: float = 1.0
+
+    def begin(self, corpus: Corpus) -> Plan:
+        """All images, ``epochs`` times."""
+        rows = sample_rows(len(corpus), self.seed)
+        request = ClusterRequest(self.n_clusters, derive(self.seed, "pixel clusters"))
+        self._corpus = corpus
+        self._centers = KMeans().cluster(_pixels(corpus, rows), request).centers
+        corpus.compute.same_everywhere([self._centers])
+        order = [rng(self.seed, "pixels", epoch).permutation(len(corpus)) for epoch in range(self.epochs)]
+        return Plan(np.concatenate(order), n_outputs=len(self._centers), rate=self.rate)
+
+    def targets(self, batch: Batch, outputs: Outputs) -> ClassTargets:
+        """The cluster of every image's own pixels: (B,) classes."""
+        device = outputs.logits.device
+        vectors = _vectors(self._corpus, batch.rows.numpy()).to(device)
+        return ClassTargets(assign_to(vectors, self._centers.to(device))[0])
+
+
+@dataclass
+class PixelPairs:
+    """Pairs of one cluster of the pixels belong together: those of a Gaussian mixture on a UMAP of a sample.
+
+    Attributes:
+        n_clusters: as many as the network has label features.
+        batch_size: images whose pairs are compared.
+        steps: batches at least.
+        seed: of the clusters and the order.
+    """
+
+    n_clusters: int
+    batch_size: int
+    steps: int
+    seed: int
+
+    def begin(self, corpus: Corpus) -> Plan:
+        """The images of the sample, in whole batches."""
+        rows = sample_rows(len(corpus), self.seed)
+        corpus.observer.phase("cluster pixels", 1)
+        layout = SPACES.parse("umap").embed(_pixels(corpus, rows), derive(self.seed, "pixel layout"))
+        request = ClusterRequest(self.n_clusters, derive(self.seed, "pixel clusters"))
+        found = CLUSTERERS.parse("gmm").cluster(layout, request).labels.to(corpus.compute.device)
         corpus.compute.same_everywhere([found])
-        return found
+        self._labels = torch.full((len(corpus),), -1, device=found.device)
+        self._labels[torch.from_numpy(rows)] = found
+        draw = rng(self.seed, "pixel pairs")
+        return Plan(rows[whole_batches(len(rows), self.batch_size, self.steps, draw)])
+
+    def targets(self, batch: Batch, outputs: Outputs) -> PairTargets:
+        """All pairs (B, B): alike where both lie in one cluster."""
+        labels = self._labels[batch.rows.to(self._labels.device)]
+        same = (labels[:, None] == labels[None, :]).float()
+        return PairTargets(same, torch.ones_like(same))
+
+
+def whole_batches(n: int, batch_size: int, min_steps: int, draw: np.random.Generator) -> NDArray[np.int64]:
+    """Rows of ⌊n/m⌋ batches or of ``min_steps``, whichever is more, each batch without repeats."""
+    each = max(1, n // batch_size)
+    passes = math.ceil(max(min_steps, each) / each)
+    cut = each * min(batch_size, n)
+    return np.concatenate([draw.permutation(n)[:cut] for _ in range(passes)])
+
+
+def _pixels(corpus: Corpus, rows: NDArray[np.int64]) -> torch.Tensor:
+    """(R, D) float32 on the device."""
+    chunks = [rows[at : at + _CHUNK] for at in range(0, len(rows), _CHUNK)]
+    return torch.cat([_vectors(corpus, chunk) for chunk in chunks]).to(corpus.compute.device)
 
 
 def _vectors(corpus: Corpus, rows: NDArray[np.int64]) -> torch.Tensor:

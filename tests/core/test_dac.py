@@ -16,10 +16,11 @@ from fiftyone_deepcluster.images.source import Facts, probe
 from fiftyone_deepcluster.networks.all_conv import AllConvNet, Restraint
 from fiftyone_deepcluster.objectives import PairLoss
 from fiftyone_deepcluster.observer import Silent
-from fiftyone_deepcluster.tasks.pair_selection import select, whole_batches
+from fiftyone_deepcluster.tasks.pair_selection import select
+from fiftyone_deepcluster.tasks.pixel_lessons import whole_batches
 from fiftyone_deepcluster.types import Batch, ClassTargets, Outputs, PairTargets
 
-TINY = {"baselines": False, "width": 4, "precision": "float32", "min_steps": 0}
+TINY = {"baselines": False, "width": 4, "precision": "float32", "min_steps": 0, "start": "random"}
 
 
 @pytest.fixture(scope="module")
@@ -363,9 +364,57 @@ def test_clusters_do_not_depend_on_the_order_of_files(made, digits):
     np.testing.assert_allclose(found[1], found[0][by_class], atol=1e-4)
 
 
-@pytest.mark.parametrize("variant", ["paper", "released"])
-def test_a_run_goes_on_where_it_stopped(digits, tmp_path, variant):
-    options = {**TINY, "variant": variant, "batch_size": 40, "inner_epochs": 1}
+@pytest.mark.parametrize(
+    ("side", "grey", "n", "asked", "start"),
+    [
+        (28, True, 19_999, "auto", "pixels"),
+        (28, True, 20_000, "auto", "random"),  # the paper's sets are larger
+        (32, False, 5000, "auto", "random"),  # pixels say little of photographs
+        (96, True, 5000, "auto", "random"),
+        (28, True, 5000, "random", "random"),
+        (32, False, 50_000, "pixels", "pixels"),
+    ],
+)
+def test_few_small_grey_images_start_from_their_pixels(side, grey, n, asked, start):
+    assert resolved(side, grey, n, start=asked).start == start
+
+
+def test_the_round_on_pixels_teaches_pairs_of_one_pixel_cluster(made, digits):
+    corpus, parts = made(digits[0][:400], start="pixels", batch_size=100)
+    task = parts.lesson.task
+    task.assign(corpus)
+    plan = task.begin_round(0, corpus)
+    assert plan.n_outputs is None
+    assert len(plan.order) >= 160 * 100
+    assert all(len(set(rows)) == 100 for rows in plan.order.reshape(-1, 100))
+    rows = torch.arange(100)
+    noise = Batch(torch.rand(100, 1, 16, 16), rows)
+    found = task.targets(noise, corpus.network(noise.images))
+    assert found.chosen.all()
+    same = found.same.bool()
+    assert torch.equal(same[same[0]], same[0].expand(int(same[0].sum()), 100)), "clusters, not any pairs"
+    classes = torch.from_numpy(digits[1][:100])
+    alike = classes[:, None] == classes[None, :]
+    assert (same == alike).float().mean() > 0.9
+    task.assign(corpus)
+    task.begin_round(1, corpus)
+    assert task.targets(noise, corpus.network(noise.images)).chosen.float().mean() < 1, "now DAC's own"
+
+
+def test_the_round_on_pixels_comes_before_all_others(digits):
+    result = fdc.fit(digits[0][:60], fdc.DAC(**{**TINY, "start": "pixels"}))
+    scores = [entry.scores for entry in result.record.rounds]
+    assert result.record.stop_reason is fdc.StopReason.TASK_FINISHED
+    assert len(scores) == 47
+    assert "lambda" not in scores[0]
+    assert [entry["lambda"] for entry in scores[1:]] == pytest.approx([0.0099 * i for i in range(46)])
+
+
+@pytest.mark.parametrize(
+    ("variant", "start"), [("paper", "random"), ("released", "random"), ("paper", "pixels")]
+)
+def test_a_run_goes_on_where_it_stopped(digits, tmp_path, variant, start):
+    options = {**TINY, "variant": variant, "start": start, "batch_size": 40, "inner_epochs": 1}
     images = digits[0][:120]
     whole = fdc.fit(images, fdc.DAC(**options, rounds=4), run_dir=tmp_path / "whole")
     fdc.fit(images, fdc.DAC(**options, rounds=2), run_dir=tmp_path / "parts")

@@ -22,7 +22,7 @@ from fiftyone_deepcluster.observer import Silent
 from fiftyone_deepcluster.optimise import Optimiser, Training
 from fiftyone_deepcluster.recipes.base import parse_options
 from fiftyone_deepcluster.tasks.first_centers import different_rows, first_features
-from fiftyone_deepcluster.tasks.pixel_lessons import PixelLessons, PixelParts
+from fiftyone_deepcluster.tasks.pixel_lessons import PixelClusters, PixelLessons
 from fiftyone_deepcluster.tasks.streaming_centroids import StreamingCentroids, StreamingParts
 from fiftyone_deepcluster.types import Batch
 
@@ -276,7 +276,7 @@ def test_the_other_reading_takes_weights_one_step_older(digits):
 
 def test_rates_and_changes_of_the_first_round_are_its_own(digits):
     corpus = corpus_of(digits[0])
-    task = PixelLessons(PixelParts(30, 1, 1, rate=5.0), lambda: StreamingCentroids(StreamingParts(10, 1)))
+    task = PixelLessons(PixelClusters(30, 1, 1, rate=5.0), lambda: StreamingCentroids(StreamingParts(10, 1)))
     task.assign(corpus)
     plans = [task.begin_round(0, corpus)]
     task.assign(corpus)
@@ -305,7 +305,7 @@ def test_all_variants_learn_by_plain_sgd(digits):
 
 def test_pixel_lessons_teach_the_cluster_of_the_unchanged_image(digits):
     corpus = corpus_of(digits[0])
-    task = PixelLessons(PixelParts(30, epochs=2, seed=1), lambda: StreamingCentroids(StreamingParts(10, 1)))
+    task = PixelLessons(PixelClusters(30, epochs=2, seed=1), lambda: StreamingCentroids(StreamingParts(10, 1)))
     task.assign(corpus)
     plan = task.begin_round(0, corpus)
     assert plan.n_outputs == 30
