@@ -22,6 +22,8 @@ from fiftyone_deepcluster.errors import DeepClusterError, InputError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import fiftyone as fo
+
 ADDRESS = "127.0.0.1"  # the server hands out any file this user may read: never to the network
 _START_SECONDS = 180
 _PORTS_TRIED = 20
@@ -32,7 +34,7 @@ class AppError(DeepClusterError):
 
 
 def open_app(name: str, port: int | None = None) -> None:
-    """Serve the dataset ``name`` in the App until Ctrl-C.
+    """Serve the dataset ``name`` in the App until Ctrl-C: with its clusters beside the grid, where it has any.
 
     Args:
         name: of a FiftyOne dataset.
@@ -48,9 +50,22 @@ def open_app(name: str, port: int | None = None) -> None:
         raise InputError(f"there is no dataset {name!r}; `fiftyone datasets list` shows them")
     chosen = port or free_port(fo.config.default_app_port)
     with serving(chosen):
-        session = fo.launch_app(fo.load_dataset(name), address=ADDRESS, port=chosen)
+        dataset = fo.load_dataset(name)
+        session = fo.launch_app(dataset, address=ADDRESS, port=chosen, spaces=_layout(dataset))
         with suppress(KeyboardInterrupt):  # how a person ends it: no failure
             session.wait(-1)
+
+
+def _layout(dataset: fo.Dataset) -> fo.Space | None:
+    """The Clusters panel where it has something to show and FiftyOne knows it; else the App's own layout."""
+    import fiftyone.plugins as fop
+
+    from fiftyone_deepcluster.cli.plugin import PLUGIN_NAME
+    from fiftyone_deepcluster.dataset.layout import clusters_beside_the_grid
+    from fiftyone_deepcluster.dataset.runs import finished_runs
+
+    known = PLUGIN_NAME in {plugin.name for plugin in fop.list_plugins()}
+    return clusters_beside_the_grid() if known and finished_runs(dataset) else None
 
 
 @contextmanager

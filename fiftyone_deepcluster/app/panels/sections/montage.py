@@ -26,13 +26,13 @@ def draw(panel: types.Object, model: PanelModel, events: ClustersPanel) -> None:
     words = ((model.learnt.words if model.learnt is not None else None) or {}).get(info.name)
     if words:
         panel.md(f"Key words: {', '.join(words)}", name="words", componentsProps=hook("words"))
-    panel.md("Nearest to its centre", name="about_nearest")
-    _add_gallery(panel, "gallery", info, "image", events)
     drawn = model.drawn
-    if drawn is None:
-        return
-    _add_title(panel, info, events)
-    _add_gallery(panel, "random", drawn, "random", events)
+    which = "Nearest to its centre" if drawn is not None else "All of them, nearest to the centre first"
+    panel.md(which, name="about_nearest")
+    _add_gallery(panel, "gallery", info, "image", events)
+    if drawn is not None:
+        _add_title(panel, info, events)
+        _add_gallery(panel, "random", drawn, "random", events)
 
 
 def _add_title(panel: types.Object, info: ClusterInfo, events: ClustersPanel) -> None:
