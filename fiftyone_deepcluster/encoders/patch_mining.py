@@ -67,7 +67,7 @@ class PatchMining(Encoder):
         0.5, gt=0, le=1, description="Share of patches from which on two patterns of a group count as one."
     )
     merge_share: float = Field(
-        0.5, gt=0, le=1, description="Two detectors are one where each scores this share of the other's own."
+        0.8, gt=0, le=1, description="Two detectors are one where each scores this share of the other's own."
     )
     merge_score: float | None = Field(
         None, description="The same by their plain scores, as the paper has it; empty: merge_share decides."

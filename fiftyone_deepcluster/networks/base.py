@@ -18,13 +18,24 @@ class Network(nn.Module):
         front: fixed first layer.
         trunk: (B, C, H, W) -> (B, D), with an attribute ``dim`` = D.
         relu_before_head: the head sees relu(features).
+        level_before_head: the head sees features (after that ReLU) of mean 0 and deviation 1 in every image.
+            Pre-trained trunks differ: SqueezeNet's features are ten times as long as MobileNetV2's, and a rate
+            at which the head of one learns drives the other's to infinity.
     """
 
-    def __init__(self, front: nn.Module, trunk: nn.Module, *, relu_before_head: bool = False) -> None:
+    def __init__(
+        self,
+        front: nn.Module,
+        trunk: nn.Module,
+        *,
+        relu_before_head: bool = False,
+        level_before_head: bool = False,
+    ) -> None:
         super().__init__()
         self.front = front
         self.trunk = trunk
         self.relu_before_head = relu_before_head
+        self.level_before_head = level_before_head
         self.head: nn.Linear | None = None
 
     @property
@@ -44,7 +55,11 @@ class Network(nn.Module):
         features = parts[0] if len(parts) == 1 else torch.cat(parts[::-1])
         if self.head is None:
             return Outputs(features, features.new_zeros(len(features), 0))
-        return Outputs(features, self.head(features.relu() if self.relu_before_head else features))
+        return Outputs(features, self.head(self._for_head(features)))
+
+    def _for_head(self, features: torch.Tensor) -> torch.Tensor:
+        seen = features.relu() if self.relu_before_head else features
+        return nn.functional.layer_norm(seen, seen.shape[1:]) if self.level_before_head else seen
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) float in 0..1 -> (B, D) features, without the head."""

@@ -7,7 +7,7 @@ adjacent rounds agree by purity and NMI.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -25,8 +25,16 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.stopping import StopRule
     from fiftyone_deepcluster.tasks.round_labels import RoundLabelsParts
 
-HEAD_FACTOR = 10
-"""The new softmax layer learns this much faster than the trunk. The paper says "higher"; this is a default."""
+HEAD_FACTOR = 50
+"""The new softmax layer learns this much faster than the trunk. The paper says "higher"; this is a default.
+
+Ten times is usual where a head lasts; here it is new every round, and has a hundred steps."""
+
+CERTAIN = 0.8
+"""With pre-trained weights, share of each cluster that is taught: at its rim the clusters are wrong most often."""
+
+FINE_TUNING_BATCH = 64
+"""Images in a batch with pre-trained weights: two passes over some thousand images are then a hundred steps."""
 
 SETTLED = 0.05
 """The number of clusters has settled when it changes by at most this share. A default, not the paper's."""
@@ -40,6 +48,10 @@ class LDPO(Trained):
     that finds it, and convergence by purity and NMI. It leaves open the thresholds, rates, epochs and the factor of
     the softmax layer: those here are defaults of ours. Without pre-trained weights the trunk learns from scratch at
     the head's rate.
+
+    With pre-trained weights only the surest 80 % of each cluster are taught, in small batches and with gentle
+    crops: learning from every image at rates for random weights unlearns more than it teaches. ``space="umap"``
+    before the clusterer is not the paper's, and is worth more than a round of learning.
     """
 
     name: Literal["ldpo"] = "ldpo"
@@ -71,11 +83,12 @@ class LDPO(Trained):
     validation_share: float = Field(
         0.1, ge=0, lt=1, description="Share to watch; the rest is the test part.", json_schema_extra=ADVANCED
     )
-    certain: float = Field(
-        1.0,
+    certain: float | None = Field(
+        None,
         gt=0,
         le=1,
-        description="Share of each cluster's images that may be taught, the most confident ones.",
+        description="Share of each cluster's images that may be taught, the most confident ones; empty: 0.8 with "
+        "weights, else all.",
         json_schema_extra=ADVANCED,
     )
     freeze_norm: bool | None = Field(
@@ -126,8 +139,12 @@ class LDPO(Trained):
         trunk = TRUNKS.parse("small" if small else {"name": "torchvision", "model": "alexnet"})
         clusterer = self.clusterer or CLUSTERERS.parse("rim" if self.n_clusters is None else "kmeans")
         pretrained = self.weights is not None
-        gentle = self.augmentation == "auto" and not small
-        options = self.model_copy(update={"augmentation": "gentle"}) if gentle else self
+        known: dict[str, Any] = {"certain": self.certain or (CERTAIN if pretrained else 1.0)}
+        if self.augmentation == "auto" and not small:
+            known["augmentation"] = "gentle"
+        if self.batch_size is None and pretrained:
+            known["batch_size"] = FINE_TUNING_BATCH
+        options = self.model_copy(update=known)
         rate = self.learning_rate or (1e-3 if pretrained else 0.05)
         return options.settle_training(
             facts,
@@ -137,7 +154,7 @@ class LDPO(Trained):
             learning_rate=rate,
             head_learning_rate=self.head_learning_rate or (HEAD_FACTOR * rate if pretrained else rate),
             freeze_norm=pretrained if self.freeze_norm is None else self.freeze_norm,
-            pseudo_clusters=self.n_clusters,
+            pseudo_clusters=self.pseudo_clusters or self.n_clusters,
         )
 
     def training(self) -> Training:
@@ -156,7 +173,9 @@ class LDPO(Trained):
         from fiftyone_deepcluster.tasks.holdout import Holdout
 
         holdout = Holdout(self.training_share, self.validation_share, derive(self.seed, "holdout"))
-        return replace(super().task_parts(), initial=self.initial, holdout=holdout, certain=self.certain)
+        return replace(
+            super().task_parts(), initial=self.initial, holdout=holdout, certain=self.certain or 1.0
+        )
 
     def stop_rules(self) -> tuple[StopRule, ...]:
         """Purity and NMI of two adjacent pairs of rounds, and a settled number of clusters."""
@@ -167,10 +186,11 @@ class LDPO(Trained):
         return (Agreement(self.stop_nmi, patience=2, purity=self.stop_purity, settled=SETTLED),)
 
     def make_network(self) -> Network:
-        """Front and trunk, batch norm frozen where it came with the weights."""
+        """Front and trunk, batch norm frozen where it came with the weights, and a head that minds no scale."""
         from fiftyone_deepcluster.networks.modules import freeze_norms
 
         network = super().make_network()
+        network.level_before_head = self.weights is not None
         return freeze_norms(network) if self.freeze_norm else network
 
     def _encoder_for(self, clusterer: Clusterer) -> Encoder:
