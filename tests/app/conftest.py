@@ -132,11 +132,11 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def open_app(browser: Browser, app_url: str) -> Iterator[Callable[[fo.Dataset], Page]]:
-    """Call it with a dataset for a page that shows it."""
+def open_app(browser: Browser, app_url: str) -> Iterator[Callable[..., Page]]:
+    """Call it with a dataset for a page that shows it; with another server's address, from there."""
     contexts = []
 
-    def open_page(dataset: fo.Dataset) -> Page:
+    def open_page(dataset: fo.Dataset, url: str = app_url, query: str = "") -> Page:
         context = browser.new_context(viewport={"width": 1700, "height": 1300})
         contexts.append(context)
         context.set_default_timeout(60_000)
@@ -147,7 +147,7 @@ def open_app(browser: Browser, app_url: str) -> Iterator[Callable[[fo.Dataset], 
         )
         context.add_init_script("localStorage.setItem('fiftyone-enterprise-tooltip-seen', 'true')")
         page = context.new_page()
-        page.goto(f"{app_url}/datasets/{dataset.name}")
+        page.goto(f"{url}/datasets/{dataset.name}{query}")
         page.wait_for_selector('[data-cy="entry-counts"]')
         return page
 

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import re
+import signal
+import subprocess
+import sys
 
 import pytest
 from playwright.sync_api import TimeoutError as BrowserTimeout
 from playwright.sync_api import expect
 
 from fiftyone_deepcluster.app import names
+from fiftyone_deepcluster.app.panels.model import N_EXEMPLARS
+from fiftyone_deepcluster.cli.launch import free_port
 from fiftyone_deepcluster.dataset import live
+from fiftyone_deepcluster.dataset.categories import build_tree
+from fiftyone_deepcluster.dataset.layout import clusters_beside_the_grid
 from fiftyone_deepcluster.dataset.runs import list_runs, load_run
+from fiftyone_deepcluster.dataset.session import cluster
 from fiftyone_deepcluster.recipes.base import list_methods
 from fiftyone_deepcluster.record import StopReason
 
@@ -185,8 +193,6 @@ def test_a_run_at_work_shows_in_the_panel_and_can_be_cancelled(open_app, make_di
     """A run started by a script elsewhere: the panel shows its rounds, and stops it."""
     import threading
 
-    from fiftyone_deepcluster.dataset.session import cluster
-
     dataset = make_digits(60, persistent=True)
 
     def work():
@@ -216,6 +222,60 @@ def test_a_run_at_work_shows_in_the_panel_and_can_be_cancelled(open_app, make_di
         thread.join(120)
     assert not thread.is_alive()
     assert load_run(dataset, "far").stop_reason == StopReason.CANCELLED
+
+
+def test_a_click_on_the_tree_shows_the_images(open_app, make_digits):
+    dataset = make_digits(60, persistent=True)
+    quick = {"trunk": {"name": "small", "width": 8}, "min_steps": 10, "compute_brain": False}
+    cluster(dataset, "deepcluster", "dc", n_clusters=6, rounds=1, baselines=False, progress=False, **quick)
+    nodes = build_tree(dataset, "dc")
+    page = open_app(dataset)
+    open_panel(page)
+    cells = hooked(page, "tree").locator(".point path")
+    expect(cells).to_have_count(len(nodes))
+    hooked(page, "tree").scroll_into_view_if_needed()
+    leaves = [number for number, node in enumerate(nodes) if node.leaf]
+    for number in sorted(leaves, key=lambda number: nodes[number].size)[:: len(leaves) - 1]:
+        expect(cells).to_have_count(len(nodes))  # it is drawn anew after a click
+        box = cells.nth(number).bounding_box()
+        page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        size = nodes[number].size
+        expect(samples(page)).to_have_text(f"{size} sample{'' if size == 1 else 's'}")
+
+
+def test_random_images_of_a_cluster(open_app, clustered):
+    page = open_app(clustered)
+    open_panel(page)
+    expect(hooked(page, "row")).to_have_count(5)
+    choose(page, 0)
+    expect(hooked(page, "random").locator("img")).to_have_count(N_EXEMPLARS)
+    first = hooked(page, "random-0").get_attribute("src")
+    hooked(page, "draw-others").click()
+    expect(hooked(page, "random-0")).not_to_have_attribute("src", first)
+
+
+def test_a_workspace_draws_the_grid_and_the_panel(open_app, clustered):
+    clustered.save_workspace("clusters", clusters_beside_the_grid())
+    page = open_app(clustered, query="?workspace=clusters")
+    expect(hooked(page, "facts")).to_contain_text("200 images")
+    expect(part(page, "looker").first).to_be_visible()
+
+
+def test_the_open_command_shows_the_clusters_at_once(open_app, clustered):
+    port = free_port(6151)
+    command = [sys.executable, "-m", "fiftyone_deepcluster.cli", "open", clustered.name, "--port", str(port)]
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        assert any("App launched" in line for line in process.stdout)
+        page = open_app(clustered, f"http://127.0.0.1:{port}")
+        expect(hooked(page, "facts")).to_contain_text("200 images")
+        expect(part(page, "looker").first).to_be_visible()
+        page.context.close()
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
 
 
 def choose_method(page, form, method):
