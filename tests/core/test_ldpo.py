@@ -12,6 +12,8 @@ from sklearn.datasets import load_digits
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.clusterers.base import Clustering
 from fiftyone_deepcluster.errors import InputError
+from fiftyone_deepcluster.images.source import probe
+from fiftyone_deepcluster.networks.base import Network
 from fiftyone_deepcluster.networks.modules import freeze_norms
 from fiftyone_deepcluster.record import Agreement as Figures
 from fiftyone_deepcluster.record import Round, StopReason
@@ -148,3 +150,41 @@ def test_frozen_norms_keep_their_statistics_and_their_outputs():
     assert not any(parameter.requires_grad for parameter in frozen.parameters())
     with torch.autocast("cpu", torch.bfloat16):
         assert frozen(images.bfloat16()).dtype == torch.bfloat16, "maps stay as narrow as they came"
+
+
+def test_pretrained_weights_are_tuned_gently_and_seen_whole():
+    facts = probe(np.zeros((40, 90, 120), np.uint8))
+    tuned, scratch = (
+        fdc.LDPO(n_clusters=4, weights=weights).resolve(facts) for weights in ("IMAGENET1K_V1", None)
+    )
+    assert (tuned.learning_rate, tuned.head_learning_rate) == (1e-3, 0.05)
+    assert (tuned.certain, tuned.batch_size, tuned.freeze_norm) == (0.8, 64, True)
+    assert (scratch.learning_rate, scratch.head_learning_rate) == (0.05, 0.05)
+    assert (scratch.certain, scratch.batch_size, scratch.freeze_norm) == (1.0, 256, False)
+    assert tuned.decoded_side == tuned.image_size == 224, "nothing is cut off"
+    asked = fdc.LDPO(
+        n_clusters=4, weights="IMAGENET1K_V1", certain=1, batch_size=8, pseudo_clusters=9
+    ).resolve(facts)
+    assert (asked.certain, asked.batch_size, asked.pseudo_clusters) == (1.0, 8, 9)
+
+
+@pytest.mark.parametrize("scale", [1.0, 300.0])
+def test_a_level_head_learns_alike_whatever_the_length_of_the_features(scale):
+    class Scaled(torch.nn.Module):
+        dim = 12
+
+        def forward(self, images):
+            return scale * images.flatten(1)
+
+    torch.manual_seed(0)
+    images = torch.rand(60, 1, 3, 4)
+    classes = (images.mean(dim=(1, 2)).argmax(dim=1)).long()
+    network = Network(torch.nn.Identity(), Scaled(), level_before_head=True)
+    network.replace_head(4, seed=1)
+    optimiser = torch.optim.SGD(network.head.parameters(), 0.5)
+    for _ in range(300):
+        optimiser.zero_grad()
+        torch.nn.functional.cross_entropy(network(images).logits, classes).backward()
+        optimiser.step()
+    assert (network(images).logits.argmax(dim=1) == classes).float().mean() > 0.9
+    torch.testing.assert_close(network(images).features, scale * images.flatten(1))
