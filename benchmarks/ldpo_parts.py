@@ -119,9 +119,9 @@ def measured(
     result, seconds = timed(clusterer, vectors, None if clusterer.finds_number else 50, seed)
     figures = agreement(result.labels, classes)
     unit = result.scores.get("lambda_unit")
-    path = {key: int(value) for key, value in result.scores.items() if key.startswith("clusters_at_")}
-    if path:
-        print(what, "k by lambda:", ", ".join(f"{key[12:]}: {value}" for key, value in path.items()))
+    path = list(zip(*result.details.values(), strict=True))
+    if len(path) > 1:
+        print(what, "k by lambda:", ", ".join(f"{at:.2e}: {count:.0f}" for at, count in path))
     row = ["" if unit is None else f"{unit * spread(vectors):.1e}", result.n_clusters]
     return [*row, f"{figures.nmi:.3f}", f"{figures.ari:.3f}", f"{figures.purity:.3f}", f"{seconds:.1f}"]
 

@@ -259,6 +259,7 @@ def _figures(found: Assignment, before: Assignment | None, schedule: Schedule) -
         "entropy": entropy,
         "truth": None if schedule.truth is None else agreement(found.labels, schedule.truth),
         "scores": found.scores,
+        "details": found.details,
     }
 
 
@@ -350,13 +351,13 @@ def _restore(
 def _pack(assignment: Assignment) -> dict[str, Any]:
     arrays = ("labels", "confidence", "distance", "margin", "embeddings", "centers")
     packed: dict[str, Any] = {name: torch.from_numpy(getattr(assignment, name)) for name in arrays}
-    return {**packed, "scores": dict(assignment.scores)}
+    return {**packed, "scores": dict(assignment.scores), "details": dict(assignment.details)}
 
 
 def unpack(state: dict[str, Any]) -> Assignment:
     """The assignment in a snapshot."""
-    arrays = {name: value.numpy() for name, value in state.items() if name != "scores"}
-    return Assignment(**arrays, scores=dict(state["scores"]))
+    arrays = {name: value.numpy() for name, value in state.items() if name not in {"scores", "details"}}
+    return Assignment(**arrays, scores=dict(state["scores"]), details=dict(state.get("details", {})))
 
 
 def _copied(value: Any) -> Any:

@@ -75,6 +75,7 @@ class Round(BaseModel):
         seconds: by phase.
         images_per_second: of training.
         scores: figures of the parts (objective, number of pseudo-clusters ...).
+        details: lists of figures of the parts (clusters that RIM finds by rising lambda ...).
     """
 
     model_config = ConfigDict(frozen=True)
@@ -88,6 +89,7 @@ class Round(BaseModel):
     seconds: dict[str, float] = Field(default_factory=dict)
     images_per_second: float | None = None
     scores: dict[str, float] = Field(default_factory=dict)
+    details: dict[str, list[float]] = Field(default_factory=dict)
 
     def line(self, rounds: int) -> str:
         """The round in one line of text, for a terminal."""

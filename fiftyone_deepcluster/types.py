@@ -109,6 +109,7 @@ class Assignment:
         embeddings: (N, D) float32, the vectors that were clustered.
         centers: (K, D) float32, mean embedding of each cluster, row = cluster id; NaN where an id is not in use.
         scores: figures of the part that assigned, for the record.
+        details: lists of figures of that part, likewise.
     """
 
     labels: NDArray[np.int64]
@@ -118,6 +119,7 @@ class Assignment:
     embeddings: NDArray[np.float32]
     centers: NDArray[np.float32]
     scores: dict[str, float] = field(default_factory=dict)
+    details: dict[str, list[float]] = field(default_factory=dict)
 
     @property
     def n_clusters(self) -> int:

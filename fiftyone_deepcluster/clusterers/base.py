@@ -45,7 +45,8 @@ class Clustering:
         confidence: (N,) float32 on the CPU in 0..1: the posterior where the method has one,
             else 1 - d1/d2 of the distances to the nearest and the second nearest centre.
         objective: what the method minimises (inertia of k-means, minus log-likelihood of a mixture).
-        scores: further figures for the record.
+        scores: further figures for the record: the same names in every round, for they become columns.
+        details: lists of figures for the record, of any length.
     """
 
     labels: torch.Tensor
@@ -53,6 +54,7 @@ class Clustering:
     confidence: torch.Tensor
     objective: float
     scores: dict[str, float] = field(default_factory=dict)
+    details: dict[str, list[float]] = field(default_factory=dict)
 
     @property
     def n_clusters(self) -> int:

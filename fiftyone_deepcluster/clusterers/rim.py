@@ -59,7 +59,8 @@ class Rim(Clusterer):
     1 to 3). It finds the number of clusters and ignores ``n_clusters``. LDPO has lambda = 1 on features as the
     network gives them, whose lengths are 30 to 100: at length 1 nothing but one cluster is left at that lambda.
     So leave the vectors un-normalised (``unit=False`` of the encoder) where a lambda is given; ``scale`` in the
-    scores is their mean length. Empty, lambda follows from a path of values, whatever the length.
+    scores is their mean length. Empty, lambda follows from a path of values, whatever the length: ``plateau`` is how
+    many decades of it have the number of clusters that was taken, and the details hold the path.
     """
 
     name: Literal["rim"] = "rim"
@@ -107,12 +108,22 @@ class Rim(Clusterer):
                 else longest_plateau(path, (self.fewest, len(model.biases) // 2))
             )
         labels = chosen.labels.cpu()
+        given = unit**2 * (len(vectors) if self.convention == "sum" else 1) or 1.0
         return Clustering(
             labels=labels,
             centers=means(vectors, labels, chosen.n_clusters),
             confidence=chosen.confidence.cpu().float().clamp(0.0, 1.0),
             objective=-chosen.objective,
-            scores=self._scores(vectors, path, chosen, unit),
+            scores={
+                "scale": float(vectors.norm(dim=1).mean()),
+                "lambda": chosen.penalty * given,
+                "lambda_unit": chosen.penalty,
+                "plateau": plateau(path, chosen),
+            },
+            details={
+                "path_lambda": [point.penalty * given for point in path],
+                "path_clusters": [float(point.n_clusters) for point in path],
+            },
         )
 
     def _path(self, points: torch.Tensor, unit: float, model: Multilogit) -> list[Point]:
@@ -139,20 +150,6 @@ class Rim(Clusterer):
         blank = Multilogit(points.new_zeros(points.shape[1], k), points.new_zeros(k))
         model, _ = climb(lambda now: likelihood(now, points, labels), blank, _FIT_PENALTY, _FIT_ITERATIONS)
         return model
-
-    def _scores(
-        self, vectors: torch.Tensor, path: list[Point], chosen: Point, unit: float
-    ) -> dict[str, float]:
-        count = len(vectors) if self.convention == "sum" else 1
-        given = unit**2 * count or 1.0
-        found = {
-            "scale": float(vectors.norm(dim=1).mean()),
-            "lambda": chosen.penalty * given,
-            "lambda_unit": chosen.penalty,
-        }
-        if len(path) > 1:
-            found |= {f"clusters_at_{p.penalty * given:.2e}": float(p.n_clusters) for p in path}
-        return found
 
 
 def standardised(vectors: torch.Tensor) -> tuple[torch.Tensor, float]:
@@ -194,6 +191,12 @@ def follow(points: torch.Tensor, model: Multilogit, iterations: int) -> list[Poi
         many = point.n_clusters > 0.8 * begun
         penalty *= 10 ** (1 / (_COARSE if many else _FINE))
     return path
+
+
+def plateau(path: list[Point], chosen: Point) -> float:
+    """Decades of lambda around the chosen solution along which the number of clusters is the same."""
+    same = [point.penalty for point in path if point.n_clusters == chosen.n_clusters]
+    return math.log10(max(same) / min(same)) if chosen.penalty > 0 else 0.0
 
 
 def longest_plateau(path: list[Point], between: tuple[int, int]) -> Point:

@@ -175,6 +175,7 @@ class BankLabels:
             embeddings=vectors.float().cpu().numpy(),
             centers=place.centers.float().cpu().numpy(),
             scores={"objective": found.objective, **found.scores},
+            details=found.details,
         )
 
 

@@ -195,4 +195,5 @@ class RoundLabels:
             embeddings=vectors.float().cpu().numpy(),
             centers=geometry.centers.float().cpu().numpy(),
             scores=scores,
+            details=found.details,
         )

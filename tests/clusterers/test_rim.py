@@ -155,8 +155,12 @@ def test_finds_groups_and_their_number_and_says_how(blobs):
     found = Rim(start=20).cluster(blobs, ClusterRequest(None, seed=1))
     assert found.n_clusters == 4
     assert agreement(found.labels, np.arange(240) % 4).acc == 1.0
-    path = {name: score for name, score in found.scores.items() if name.startswith("clusters_at_")}
-    assert max(path.values()) > 4 > min(path.values())
+    lambdas, counts = found.details["path_lambda"], found.details["path_clusters"]
+    assert lambdas == sorted(lambdas)
+    assert counts[lambdas.index(found.scores["lambda"])] == 4
+    assert max(counts) > 4 > min(counts)
+    held = [at for at, count in zip(lambdas, counts, strict=True) if count == 4]
+    assert found.scores["plateau"] == pytest.approx(np.log10(held[-1] / held[0]))
     assert found.scores["scale"] == pytest.approx(float(blobs.norm(dim=1).mean()))
 
 
