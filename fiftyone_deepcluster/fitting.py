@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -286,8 +287,9 @@ def _doubts(progress: Progress) -> list[str]:
     change = progress.rounds[-1].change if progress.rounds else None
     if change is None or change.nmi >= SETTLED_NMI or progress.stop_reason == StopReason.CANCELLED:
         return []
+    reached = math.floor(1000 * change.nmi) / 1000  # rounded up it could read like the bound it fell short of
     doubt = (
-        f"the clusters had not settled: those of the last two rounds agree to NMI {change.nmi:.2f} "
+        f"the clusters had not settled: those of the last two rounds agree to NMI {reached:.3f} "
         f"(settled runs reach {SETTLED_NMI}); look at them as groups, not as classes, and try more rounds, "
         "another n_clusters or other augmentation"
     )

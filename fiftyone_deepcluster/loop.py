@@ -94,6 +94,7 @@ class Progress:
         losses: (N,) mean loss of each image, NaN where it was not drawn, one entry a round.
         stop_reason: None while it runs.
         notes: what deserves a warning.
+        first_seconds: by phase, of the clusters before the first round.
     """
 
     assignment: Assignment | None = None
@@ -102,6 +103,7 @@ class Progress:
     losses: list[NDArray[np.float32]] = field(default_factory=list)
     stop_reason: StopReason | None = None
     notes: list[str] = field(default_factory=list)
+    first_seconds: dict[str, float] = field(default_factory=dict)
 
 
 def run(
@@ -136,6 +138,7 @@ def run(
     try:
         if progress.assignment is None:
             progress.assignment = lesson.task.assign(corpus)
+            progress.first_seconds = watch.lap()
             sound = _snapshot(lesson, corpus, optimiser, progress, keep)
         while progress.stop_reason is None:
             watch.lap()
@@ -226,7 +229,8 @@ def _record(
     index = len(progress.rounds)
     if before is not None and before is not found:
         found = _renumber(found, before)
-    seconds = corpus.observer.lap() if isinstance(corpus.observer, Stopwatch) else {}
+    lap = corpus.observer.lap() if isinstance(corpus.observer, Stopwatch) else {}
+    seconds = progress.first_seconds if before is found else lap  # nothing was taught: those clusters are the round
     drawn = 0 if losses is None else int(np.isfinite(losses).sum())
     entry = Round(
         index=index,
