@@ -14,22 +14,10 @@ from fiftyone.operators.executor import ExecutionError, ExecutionResult
 from fiftyone_deepcluster.app import names
 from fiftyone_deepcluster.app.operators import (
     ClusterImages,
-    DeleteClusteringRun,
-    LabelCluster,
-    ListClusteringRuns,
-    MergeClusters,
-    RenameCluster,
-    RenameClusteringRun,
-    ResumeClustering,
     ShowClusteringRun,
-    UndoEdit,
 )
-from fiftyone_deepcluster.dataset import live, stored
-from fiftyone_deepcluster.dataset.review import review
+from fiftyone_deepcluster.dataset import live
 from fiftyone_deepcluster.dataset.runs import list_runs, load_run
-from fiftyone_deepcluster.dataset.session import cluster
-from fiftyone_deepcluster.errors import DeepClusterError
-from fiftyone_deepcluster.observer import Silent
 
 FROZEN = {"name": "frozen", "n_clusters": 4, "baselines": False}
 
@@ -145,105 +133,6 @@ def test_a_delegated_run_is_done_by_a_worker(plugin, make_digits):
 # ---------------------------------------------------------------- runs
 
 
-def test_list(plugin, clustered):
-    result = foo.execute_operator(names.LIST_CLUSTERING_RUNS, {"dataset": clustered})
-    rows = result.result["runs"]
-    assert [(row["key"], row["method"], row["n_images"], row["n_clusters"]) for row in rows] == [
-        ("dc", "frozen", 200, 5)
-    ]
-
-
-def test_list_draws_a_table(make_context, clustered):
-    outputs = ListClusteringRuns().resolve_output(make_context(clustered)).type
-    assert outputs.get_property("runs").view.keys()[0] == "key"
-
-
-def test_show(make_context, clustered):
-    ctx = make_context(clustered, {"key": "dc"})
-    assert ShowClusteringRun().execute(ctx) == {"key": "dc", "n_images": 200, "n_clusters": 5}
-    called = requests_of(ctx)
-    assert called["set_active_fields"]["fields"] == ["dc"]
-    assert called["open_panel"]["state"] == {"state": {"run": "dc"}}
-    assert called["set_view"]["view"]
-
-
-def test_rename(make_context, clustered):
-    place = inputs_of(RenameClusteringRun(), make_context(clustered, {"new_key": "ground_truth"}))
-    assert place.get_property("new_key").invalid
-    foo.execute_operator(names.RENAME_CLUSTERING_RUN, {"dataset": clustered}, params={"new_key": "digits"})
-    clustered.reload()
-    assert list_runs(clustered) == ["digits"]
-    assert clustered.count("digits.label") == 200
-
-
-def test_delete_says_what_goes_and_wants_to_be_sure(make_context, clustered):
-    inputs = inputs_of(DeleteClusteringRun(), make_context(clustered))
-    text = inputs.get_property("what").view.description
-    assert all(word in text for word in ("dc_embedding", "dc_viz", "200 images", "stay"))
-    assert inputs.get_property("confirm").invalid
-    with pytest.raises(DeepClusterError, match="confirm"):
-        DeleteClusteringRun().execute(make_context(clustered, {"key": "dc"}))
-    foo.execute_operator(
-        names.DELETE_CLUSTERING_RUN, {"dataset": clustered}, params={"key": "dc", "confirm": True}
-    )
-    clustered.reload()
-    assert list_runs(clustered) == []
-    assert not [name for name in clustered.get_field_schema() if name.startswith("dc")]
-
-
-@pytest.mark.parametrize(
-    "operator", [RenameClusteringRun, DeleteClusteringRun, ShowClusteringRun, RenameCluster, UndoEdit]
-)
-def test_forms_say_so_where_there_is_no_run(make_context, digits_dataset, operator):
-    inputs = inputs_of(operator(), make_context(digits_dataset))
-    assert "No clustering run" in inputs.get_property("nothing").view.label
-
-
-@pytest.fixture
-def broken(plugin, make_digits):
-    """40 digits with a run that failed after its first of two rounds."""
-
-    class Fails(Silent):
-        def round_done(self, entry, rounds):
-            raise OSError("the disk is full")
-
-    dataset = make_digits(40)
-    with pytest.raises(OSError, match="disk is full"):
-        cluster(
-            dataset, "deepcluster", "dc", observer=Fails(), n_clusters=4, rounds=2, image_size=16, min_steps=1,
-            progress=False, compute_brain=False, baselines=False,
-        )  # fmt: skip
-    return dataset
-
-
-def test_an_interrupted_run_is_listed_and_can_be_deleted(make_context, broken):
-    result = foo.execute_operator(names.LIST_CLUSTERING_RUNS, {"dataset": broken})
-    row = result.result["runs"][0]
-    assert (row["key"], row["method"], row["rounds"]) == ("dc", "deepcluster", "1 of 2")
-    assert row["stopped"] == "interrupted, resume goes on"
-    inputs = inputs_of(DeleteClusteringRun(), make_context(broken, {"key": "dc"}))
-    assert "checkpoint of 1 rounds" in inputs.get_property("what").view.description
-    assert "nothing" in inputs_of(ShowClusteringRun(), make_context(broken)).properties
-    foo.execute_operator(
-        names.DELETE_CLUSTERING_RUN, {"dataset": broken}, params={"key": "dc", "confirm": True}
-    )
-    assert list_runs(broken) == []
-    assert not stored.dataset_dir(broken).exists()
-
-
-def test_the_form_knows_an_interrupted_run(make_context, broken):
-    assert inputs_of(ClusterImages(), make_context(broken)).get_property("key").default == "dc2"
-    inputs = inputs_of(ClusterImages(), make_context(broken, {"key": "dc"}))
-    assert not inputs.get_property("key").invalid
-    notice = inputs.get_property("left").view
-    assert "interrupted" in notice.label
-    assert "after 1 of 2 rounds" in notice.description
-    assert inputs_of(ResumeClustering(), make_context(broken)).get_property("key").type.values == ["dc"]
-    steps = ResumeClustering().execute(make_context(broken, {"key": "dc"}))
-    assert [step.body.params["progress"] for step in steps if "progress" in step.body.params][-1] == 1.0
-    assert len(load_run(broken, "dc").rounds) == 2
-
-
 def test_patches_view_as_the_app_sends_it(make_context, make_digits):
     """The grid shows patches: the target is the view, and every object gets its own cluster."""
     import fiftyone as fo
@@ -307,69 +196,6 @@ def test_cancel_where_nothing_runs(plugin, clustered):
 
 
 # ---------------------------------------------------------------- edits
-
-
-@pytest.fixture
-def first(clustered):
-    """The largest cluster and its size."""
-    info = load_run(clustered, "dc").clusters()[0]
-    return info.name, info.size
-
-
-def test_rename_cluster(make_context, clustered, first):
-    name, size = first
-    params = {"key": "dc", "cluster": name, "new_name": "zero"}
-    preview = inputs_of(RenameCluster(), make_context(clustered, params)).get_property("preview").view
-    assert preview.description == f"{size} images would change"
-    assert clustered.count_values("dc.label")[name] == size
-    foo.execute_operator(names.RENAME_CLUSTER, {"dataset": clustered}, params=params)
-    assert clustered.count_values("dc.label")["zero"] == size
-
-
-def test_rename_cluster_to_a_name_that_is_there(make_context, clustered):
-    one, two = load_run(clustered, "dc").names()[:2]
-    params = {"key": "dc", "cluster": one, "new_name": two}
-    place = inputs_of(RenameCluster(), make_context(clustered, params)).get_property("new_name")
-    assert "merge" in place.error_message
-
-
-def test_merge_and_undo(make_context, clustered):
-    one, two, *_ = load_run(clustered, "dc").names()
-    before = clustered.count_values("dc.label")
-    params = {"key": "dc", "clusters": [one, two], "into": "both"}
-    assert "preview" in inputs_of(MergeClusters(), make_context(clustered, params)).properties
-    foo.execute_operator(names.MERGE_CLUSTERS, {"dataset": clustered}, params=params)
-    assert clustered.count_values("dc.label")["both"] == before[one] + before[two]
-    going = inputs_of(UndoEdit(), make_context(clustered)).get_property("preview").view.description
-    assert "both" in going
-    foo.execute_operator(names.UNDO_EDIT, {"dataset": clustered})
-    assert clustered.count_values("dc.label") == before
-
-
-def test_label_cluster_counts_before_it_writes(make_context, clustered, first):
-    name, size = first
-    params = {"key": "dc", "cluster": name, "field": "person", "label": "zero"}
-    preview = inputs_of(LabelCluster(), make_context(clustered, params)).get_property("preview").view
-    assert f"{size} images would change" in preview.description
-    assert not clustered.has_field("person")
-    foo.execute_operator(names.LABEL_CLUSTER, {"dataset": clustered}, params=params)
-    clustered.reload()
-    assert clustered.count_values("person.label") == {"zero": size, None: 200 - size}
-
-
-def test_label_cluster_keeps_what_a_person_wrote(make_context, clustered, first):
-    name, size = first
-    params = {"key": "dc", "cluster": name, "field": "ground_truth", "label": "mine"}
-    preview = inputs_of(LabelCluster(), make_context(clustered, params)).get_property("preview").view
-    assert preview.description == f"0 images would change; {size} keep the label they have"
-    foo.execute_operator(names.LABEL_CLUSTER, {"dataset": clustered}, params={**params, "overwrite": True})
-    assert clustered.count_values("ground_truth.label")["mine"] == size
-    foo.execute_operator(names.UNDO_EDIT, {"dataset": clustered}, params={"key": "dc"})
-    assert "mine" not in clustered.count_values("ground_truth.label")
-    assert review(clustered, "dc").log()[0].undone
-
-
-# ---------------------------------------------------------------- the App's routes
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""UCNN: centroids worked by hand and in a slow loop, drift compensation against saved weights, whole runs."""
+"""UCNN: drift compensation against saved weights, whole runs."""
 
 import numpy as np
 import pytest
@@ -7,24 +7,22 @@ from sklearn.datasets import load_digits
 
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
-from fiftyone_deepcluster.clusterers.streams import Centroids
 from fiftyone_deepcluster.compute import choose
 from fiftyone_deepcluster.corpus import Corpus
-from fiftyone_deepcluster.errors import ImagesError, OptionsError
+from fiftyone_deepcluster.errors import ImagesError
 from fiftyone_deepcluster.images.cache import Decode, open_images
 from fiftyone_deepcluster.images.thumbnails import thumbnail_vectors
 from fiftyone_deepcluster.networks.base import Network
 from fiftyone_deepcluster.networks.fronts import make_front
 from fiftyone_deepcluster.networks.trunks.base import TRUNKS
-from fiftyone_deepcluster.networks.ucnn import UCNN, Layout
 from fiftyone_deepcluster.objectives import CrossEntropy
 from fiftyone_deepcluster.observer import Silent
 from fiftyone_deepcluster.optimise import Optimiser, Training
-from fiftyone_deepcluster.recipes.base import parse_options
 from fiftyone_deepcluster.tasks.first_centers import different_rows, first_features
 from fiftyone_deepcluster.tasks.pixel_lessons import PixelClusters, PixelLessons
 from fiftyone_deepcluster.tasks.streaming_centroids import StreamingCentroids, StreamingParts
 from fiftyone_deepcluster.types import Batch
+from tests.core.test_ucnn_centres import slow_update
 
 TINY = {"name": "ucnn", "maps": 16, "dim": 12, "width": 0.125, "adapted": 1 / 128}
 FAST = {"n_clusters": 10, "rounds": 3, "baselines": False, "image_size": 16, "trunk": TINY, "pixel_epochs": 2}
@@ -68,100 +66,6 @@ def corpus_of(images, norm="batch", observer=None):
     network = Network(make_front("zscore", 1), trunk, relu_before_head=True)
     compute = choose("cpu", "float32")
     return Corpus(store, network, compute, size=16, batch_size=50, observer=observer or Silent())
-
-
-def test_centres_move_by_one_over_count():
-    centroids = Centroids(torch.tensor([[0.0, 0.0], [10.0, 10.0]]))
-    centroids.update(torch.tensor([[2.0, 0.0]]), torch.tensor([0]))
-    assert centroids.centers.tolist() == [[2, 0], [10, 10]]  # 1/1: the first takes the start's place
-    centroids.update(torch.tensor([[4.0, 0.0]]), torch.tensor([0]))
-    assert centroids.centers[0].tolist() == [3, 0]  # 1/2 of the way
-    centroids.update(torch.tensor([[9.0, 4.0], [0.0, 8.0]]), torch.tensor([0, 1]))
-    assert centroids.centers.tolist()[1] == [0, 8]
-    torch.testing.assert_close(centroids.centers[0], torch.tensor([5.0, 4 / 3]))  # 1/3 of the way
-    assert centroids.counts.tolist() == [3, 1]
-
-
-def slow_update(centers, counts, vectors, labels):
-    """Hsu and Lin, equations 2 and 3, one vector after the other."""
-    for vector, label in zip(vectors.double(), labels.tolist(), strict=True):
-        counts[label] += 1
-        rate = 1 / counts[label]
-        centers[label] = (1 - rate) * centers[label] + rate * vector
-
-
-def test_a_batch_at_once_is_one_after_the_other_and_the_running_mean():
-    generator = torch.Generator().manual_seed(1)
-    start = torch.randn(7, 5, generator=generator)
-    centroids, centers, counts = Centroids(start), start.double().clone(), [0] * 7
-    given, chosen = [], []
-    for _ in range(40):
-        vectors = torch.randn(50, 5, generator=generator) + 3
-        labels = centroids.nearest(vectors)
-        slow = (vectors[:, None] - centroids.centers).square().sum(dim=2).argmin(dim=1)
-        assert torch.equal(labels, slow)
-        centroids.update(vectors, labels)
-        slow_update(centers, counts, vectors, labels)
-        given.append(vectors)
-        chosen.append(labels)
-    torch.testing.assert_close(centroids.centers.double(), centers, rtol=1e-5, atol=1e-5)
-    assert centroids.counts.tolist() == counts
-    vectors, labels = torch.cat(given), torch.cat(chosen)
-    for cluster in labels.unique().tolist():
-        mean = vectors[labels == cluster].mean(dim=0)
-        torch.testing.assert_close(centroids.centers[cluster], mean, rtol=1e-4, atol=1e-5)
-
-
-def test_recount_lets_new_vectors_weigh_as_the_first():
-    centroids = Centroids(torch.zeros(1, 1))
-    for _ in range(9):
-        centroids.update(torch.zeros(1, 1), torch.tensor([0]))
-    centroids.update(torch.ones(1, 1), torch.tensor([0]))
-    assert abs(float(centroids.centers) - 0.1) < 1e-6
-    centroids.forget()
-    centroids.update(torch.ones(1, 1), torch.tensor([0]))
-    assert float(centroids.centers) == 1
-
-
-def test_a_dead_centre_goes_to_the_vector_farthest_from_its_own():
-    centroids = Centroids(torch.tensor([[0.0], [1000.0], [-1000.0]]))
-    vectors, labels = torch.tensor([[0.0], [5.0], [1.0]]), torch.tensor([0, 0, 0])
-    for _ in range(3):
-        centroids.update(vectors, labels)
-        assert centroids.revive(vectors, labels, patience=10) == 0
-    centroids.update(vectors, labels)
-    assert centroids.revive(vectors, labels, patience=10) == 2
-    assert centroids.centers.flatten().tolist() == [2, 5, 0]
-    assert centroids.counts.tolist() == [12, 0, 0]
-    assert centroids.revive(vectors, labels, patience=10) == 0
-    alike = torch.full((3, 1), 2.0)
-    for _ in range(4):
-        centroids.update(alike, labels)
-    centroids.revive(alike, labels, patience=10)
-    assert centroids.centers.flatten().tolist() == [2, 5, 0], "nothing is gained on a vector's own centre"
-
-
-def test_state_of_centroids_does_not_grow_and_comes_back():
-    centroids = Centroids(torch.randn(4, 3))
-    for _ in range(20):
-        vectors = torch.randn(1000, 3)
-        centroids.update(vectors, centroids.nearest(vectors))
-    state = centroids.state_dict()
-    assert sum(value.numel() for value in state.values()) == 4 * 3 + 4 + 4
-    again = Centroids.from_state(state)
-    for both in (centroids, again):
-        both.update(vectors, both.nearest(vectors))
-    assert torch.equal(centroids.centers, again.centers)
-
-
-def test_mini_batch_k_means_is_nearly_as_good_as_k_means():
-    vectors = torch.from_numpy(load_digits().data).float()
-    best = CLUSTERERS.parse("kmeans").cluster(vectors, ClusterRequest(10, seed=1)).objective
-    for start in ("kmeans++", "sample"):
-        part = CLUSTERERS.parse({"name": "minibatch-kmeans", "batch_size": 50, "start": start})
-        found = part.cluster(vectors, ClusterRequest(10, seed=1))
-        assert found.n_clusters == 10
-        assert found.objective < 1.1 * best
 
 
 def test_first_centres_are_of_images_that_differ(digits):
@@ -305,7 +209,9 @@ def test_all_variants_learn_by_plain_sgd(digits):
 
 def test_pixel_lessons_teach_the_cluster_of_the_unchanged_image(digits):
     corpus = corpus_of(digits[0])
-    task = PixelLessons(PixelClusters(30, epochs=2, seed=1), lambda: StreamingCentroids(StreamingParts(10, 1)))
+    task = PixelLessons(
+        PixelClusters(30, epochs=2, seed=1), lambda: StreamingCentroids(StreamingParts(10, 1))
+    )
     task.assign(corpus)
     plan = task.begin_round(0, corpus)
     assert plan.n_outputs == 30
@@ -408,71 +314,3 @@ def test_more_clusters_than_different_images_are_refused(digits):
     alike = np.repeat(digits[0][:3], 20, axis=0)
     with pytest.raises(ImagesError, match="show only 3 different ones"):
         fdc.fit(alike, fdc.UCNN(**{**FAST, "n_clusters": 4, "pixel_epochs": 0}))
-
-
-def test_the_papers_sizes():
-    with torch.device("meta"):
-        network = UCNN(3, 224, Layout(maps=365, dim=365))
-        features = network(torch.zeros(2, 3, 224, 224))
-    convolutions = [layer for layer in network.modules() if isinstance(layer, torch.nn.Conv2d)]
-    assert [layer.out_channels for layer in convolutions] == [64, 192, 384, 256, 256, 6144, 2048, 365]
-    assert [layer.kernel_size for layer in convolutions[5:]] == [(3, 3)] * 3
-    assert (network.full.in_features, network.full.out_features) == (365, 365)
-    assert features.shape == (2, 365)
-    assert not any(isinstance(layer, torch.nn.BatchNorm2d) for layer in network.modules())
-
-
-def test_the_maximum_is_over_all_positions():
-    network = TRUNKS.parse({**TINY, "norm": "none"}).build(1, 16, None).eval()
-    heard = {}
-    network.adaptation.register_forward_hook(lambda _m, _i, out: heard.update(maps=out))
-    network.full.register_forward_hook(lambda _m, inputs, _o: heard.update(pooled=inputs[0]))
-    network(torch.rand(2, 1, 16, 16))
-    assert heard["maps"].shape == (2, 16, 4, 4)
-    assert torch.equal(heard["pooled"], heard["maps"].flatten(2).max(dim=2).values)
-
-
-def test_weights_of_torchvisions_alexnet_fill_the_first_layers(tmp_path):
-    from torchvision.models import alexnet
-
-    torch.manual_seed(3)
-    theirs = alexnet(weights=None).eval()
-    path = str(tmp_path / "alexnet.pth")
-    torch.save(theirs.state_dict(), path)
-    part = {**TINY, "width": 1, "norm": "none"}
-    ours = TRUNKS.parse(part).build(3, 96, path).eval()
-    images = torch.rand(2, 3, 96, 96)
-    with torch.no_grad():
-        torch.testing.assert_close(ours.convolutions(images), theirs.features(images))
-    with pytest.raises(OptionsError, match="does not fit conv1-5"):
-        TRUNKS.parse({**part, "width": 0.5}).build(3, 96, path)
-    with pytest.raises(OptionsError, match="does not fit conv1-5"):
-        TRUNKS.parse(part).build(3, 28, path)
-    saved = str(tmp_path / "ucnn.pth")
-    torch.save(ours.state_dict(), saved)
-    again = TRUNKS.parse(part).build(3, 96, saved)
-    assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), again.parameters(), strict=True))
-
-
-def test_the_number_of_centres_is_needed():
-    with pytest.raises(OptionsError, match="n_clusters=None"):
-        parse_options("ucnn", {"n_clusters": None})
-
-
-def test_sizes_settle_by_the_images_and_the_weights():
-    from fiftyone_deepcluster.images.source import Facts
-
-    small = fdc.UCNN(n_clusters=7).resolve(Facts(n=10_000, side=28, grey=True, height=28, width=28))
-    assert (small.trunk.width, small.trunk.norm, small.front, small.learning_rate) == (
-        0.25,
-        "batch",
-        "zscore",
-        0.02,
-    )
-    assert (small.pixel_clusters, small.pixel_epochs) == (56, 4)
-    large = fdc.UCNN(n_clusters=7, weights="IMAGENET1K_V1")
-    large = large.resolve(Facts(n=10_000, side=300, grey=False, height=300, width=300))
-    trunk = large.trunk
-    assert (trunk.maps, trunk.dim, trunk.width, trunk.adapted, trunk.norm) == (7, 7, 1, 1, "none")
-    assert (large.front, large.learning_rate, large.head_learning_rate) == ("imagenet", 0.001, 0.01)
-    assert large.pixel_epochs == 0

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import uuid
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,9 @@ from fiftyone_deepcluster.fitting import FitResult
 from fiftyone_deepcluster.record import Round, RunRecord, StopReason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    import fiftyone as fo
 
 SETTINGS: dict[str, object] = {
     "truth_field": None,
@@ -75,3 +78,14 @@ def stored_run() -> Callable[..., FitResult]:
         return result
 
     return make
+
+
+@pytest.fixture
+def dataset(fiftyone_home: Any) -> Iterator[fo.Dataset]:
+    """An empty one; modules that need more have their own."""
+    import fiftyone as fo
+
+    made = fo.Dataset(f"empty-{uuid.uuid4().hex[:8]}")
+    yield made
+    if not made.deleted:
+        made.delete()
