@@ -187,6 +187,9 @@ def looped(mining: bool = False, **values: Any) -> Row:
     return row
 
 
+UMAP = {"name": "umap", "epochs": 200}
+"""What LDPO's clusters are found in where the row says so; the paper has k-means on the vectors themselves."""
+
 ROWS: dict[str, Row] = {
     "KM": fixed(),
     "LSC": fixed("lsc"),
@@ -196,7 +199,9 @@ ROWS: dict[str, Row] = {
     "MDPM": mined("kmeans"),
     "MDPM, groups by chance": mined("random"),
     "LDPO-FC": looped(),
+    "LDPO-FC, UMAP": looped(space=UMAP),
     "LDPO-PM": looped(mining=True),
+    "LDPO-PM, UMAP": looped(mining=True, space=UMAP),
     "LDPO-FC, RIM": looped(n_clusters=None),
 }
 """What can be measured, by name."""
