@@ -15,15 +15,20 @@ from fiftyone_deepcluster.dataset.writing import NOISE, set_values
 from fiftyone_deepcluster.errors import InputError, RunError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import fiftyone as fo
     import numpy as np
     from numpy.typing import NDArray
 
     from fiftyone_deepcluster.analysis.texts import Rank
     from fiftyone_deepcluster.analysis.tree import CategoryTree
+    from fiftyone_deepcluster.dataset.clusters import ClusterInfo
     from fiftyone_deepcluster.dataset.source import Source
     from fiftyone_deepcluster.finished import Finished
     from fiftyone_deepcluster.observer import Observer
+
+    Clusters = Sequence[ClusterInfo]
 
 _WORDS, _TREE = "key_words", "tree"
 
@@ -91,7 +96,7 @@ def key_words(
     found = words_of(read_texts(source, field), np.asarray(labels), n_words=n_words, common=common, rank=rank)
     words = {names[cluster]: entry for cluster, entry in found.items()}
     kept = {name: [asdict(word) for word in entry] for name, entry in words.items()}
-    Findings(run).save(_WORDS, {"text_field": field, "words": kept})
+    Findings(run).save(_WORDS, {"text_field": field, "words": kept, "ids": _ids(run)})
     return words
 
 
@@ -131,24 +136,54 @@ def build_tree(
         tree = _merged(run, finished, np.asarray(labels))
     nodes, paths = _nodes(tree, names)
     _write(run, source, [paths[label] if label >= 0 else None for label in labels])
-    Findings(run).save(_TREE, {"nodes": [asdict(node) for node in nodes]})
+    Findings(run).save(_TREE, {"nodes": [asdict(node) for node in nodes], "ids": _ids(run)})
     return nodes
 
 
-def stored_key_words(run: Run) -> dict[str, list[KeyWord]] | None:
-    """The key words that were found last; None where nobody looked for them."""
+def stored_key_words(run: Run, clusters: Clusters | None = None) -> dict[str, list[KeyWord]] | None:
+    """The key words that were found last, by the clusters' names of now; None where nobody looked for them.
+
+    Args:
+        run: of the clusters.
+        clusters: as they are now, where they are at hand.
+    """
     found = Findings(run).load(_WORDS)
     if found is None:
         return None
-    return {name: [KeyWord(**word) for word in words] for name, words in found["words"].items()}
+    now = _names_now(run, found, clusters)
+    return {
+        now.get(name, name): [KeyWord(**word) for word in words] for name, words in found["words"].items()
+    }
 
 
-def stored_tree(run: Run) -> list[Node] | None:
-    """The tree that was built last; None where there is none."""
+def stored_tree(run: Run, clusters: Clusters | None = None) -> list[Node] | None:
+    """The tree that was built last, its clusters by their names of now; None where there is none.
+
+    Args:
+        run: of the clusters.
+        clusters: as they are now, where they are at hand.
+    """
     found = Findings(run).load(_TREE)
     if found is None:
         return None
-    return [Node(**{**node, "clusters": tuple(node["clusters"])}) for node in found["nodes"]]
+    now = _names_now(run, found, clusters)
+    nodes = []
+    for node in found["nodes"]:
+        name = now.get(node["name"], node["name"]) if node["leaf"] else node["name"]
+        inside = tuple(now.get(cluster, cluster) for cluster in node["clusters"])
+        nodes.append(Node(**{**node, "name": name, "clusters": inside}))
+    return nodes
+
+
+def _ids(run: Run) -> dict[str, list[int]]:
+    """The run's own numbers of each cluster: a person may rename it later."""
+    return {info.name: list(info.ids) for info in run.clusters(0)}
+
+
+def _names_now(run: Run, found: dict[str, Any], clusters: Clusters | None) -> dict[str, str]:
+    """Names that the clusters had when something was found out, and those that they have now."""
+    now = {info.ids: info.name for info in (run.clusters(0) if clusters is None else clusters)}
+    return {name: now.get(tuple(ids), name) for name, ids in found.get("ids", {}).items()}
 
 
 def _numbered(labels: list[object | None]) -> tuple[list[str], list[int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import fiftyone_deepcluster as fdc
+from fiftyone_deepcluster.dataset.categories import stored_key_words, stored_tree
 from fiftyone_deepcluster.errors import InputError, OptionsError, RunError
 
 QUICK = {"rounds": 1, "min_steps": 10, "baselines": False, "image_size": 16}
@@ -50,6 +51,14 @@ def test_ldpo_starts_from_topics_and_leaves_words_and_a_tree(reports):
         inside = reports.match({"ld_category": name})
         assert len(inside) == node.size
         assert set(inside.distinct("ld.label")) == set(node.clusters)
+
+    old = max(leaves)
+    fdc.review(reports, "ld").rename(old, "a name")
+    run = fdc.load_run(reports, "ld")
+    assert stored_key_words(run) == {"a name" if name == old else name: some for name, some in words.items()}
+    renamed = stored_tree(run)
+    assert {node.name for node in renamed if node.leaf} == {*leaves, "a name"} - {old}
+    assert {name for node in renamed for name in node.clusters} == set(run.names())
 
     fdc.delete_run(reports, "ld")
     assert not [field for field in reports.get_field_schema() if field.startswith("ld")]

@@ -213,6 +213,8 @@ class ClustersPanel(foo.Panel):
         if there:
             ctx.panel.set_state({"node": clicked.name, "cluster": model.cluster, "cluster_of": model.key})
             ctx.ops.set_view(model.run.cluster_view(*there))
+        elif clicked is not None:
+            ctx.ops.notify("These clusters were merged since. Build the tree again.", variant="warning")
 
     # ------------------------------------------------------------ what was learnt
 

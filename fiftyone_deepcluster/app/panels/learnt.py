@@ -7,8 +7,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fiftyone_deepcluster.analysis.probe import Probe
     from fiftyone_deepcluster.dataset.categories import Node
+    from fiftyone_deepcluster.dataset.clusters import ClusterInfo
     from fiftyone_deepcluster.dataset.insight import DrawnUnit
     from fiftyone_deepcluster.dataset.neighbours import Neighbour, Retrieval
     from fiftyone_deepcluster.dataset.runs import Run
@@ -21,10 +24,12 @@ class LearntModel:
     Attributes:
         run: that is shown.
         selected: id of the one image that is selected in the grid, or None.
+        clusters: of the run, as they are now.
     """
 
     run: Run
     selected: str | None
+    clusters: Sequence[ClusterInfo]
 
     @cached_property
     def probe(self) -> Probe | None:
@@ -59,14 +64,14 @@ class LearntModel:
         """The category tree that was built last."""
         from fiftyone_deepcluster.dataset.categories import stored_tree
 
-        return stored_tree(self.run)
+        return stored_tree(self.run, self.clusters)
 
     @cached_property
     def words(self) -> dict[str, list[str]] | None:
-        """Key words of the clusters by their names when they were sought, most frequent first."""
+        """Key words of the clusters by their names, most frequent first."""
         from fiftyone_deepcluster.dataset.categories import stored_key_words
 
-        found = stored_key_words(self.run)
+        found = stored_key_words(self.run, self.clusters)
         return None if found is None else {name: [word.word for word in some] for name, some in found.items()}
 
     @cached_property

@@ -83,7 +83,7 @@ class PanelModel:
         """What was found out about what the shown run learnt."""
         from fiftyone_deepcluster.app.panels.learnt import LearntModel
 
-        return None if self.run is None else LearntModel(self.run, self.selected)
+        return None if self.run is None else LearntModel(self.run, self.selected, self.clusters)
 
     @cached_property
     def review(self) -> Review:
