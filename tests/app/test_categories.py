@@ -12,7 +12,7 @@ import pytest
 from fiftyone_deepcluster.app import names
 from fiftyone_deepcluster.app.operators import BuildCategoryTree, FindKeyWords
 from fiftyone_deepcluster.app.panels.clusters import ClustersPanel
-from fiftyone_deepcluster.dataset.categories import stored_key_words, stored_tree
+from fiftyone_deepcluster.dataset.categories import key_words, stored_key_words, stored_tree
 from fiftyone_deepcluster.dataset.runs import load_run
 from fiftyone_deepcluster.dataset.session import cluster
 
@@ -56,6 +56,18 @@ def test_forms_offer_the_texts_and_not_what_runs_wrote(make_context, reported):
     assert inputs.get_property("text_field").type.values == ["report"]
     assert inputs.get_property("text_field").default == "report"
     assert BuildCategoryTree().resolve_input(make_context(reported)).type.get_property("key").default == "dc"
+
+
+def test_words_that_tell_a_cluster_from_the_others(reported):
+    run = load_run(reported, "dc")
+    before = stored_key_words(run)
+    params = {"key": "dc", "text_field": "report", "n_words": 3, "rank": "distinct"}
+    foo.execute_operator(names.FIND_KEY_WORDS, {"dataset": reported}, params=params)
+    words = stored_key_words(run)
+    assert words == key_words(reported, "dc", "report", n_words=3, rank="distinct")
+    assert words != before
+    foo.execute_operator(names.FIND_KEY_WORDS, {"dataset": reported}, params={**params, "rank": "count"})
+    assert stored_key_words(run) == before
 
 
 def test_the_operators_leave_a_tree_and_words(reported):

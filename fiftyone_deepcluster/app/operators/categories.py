@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
+from fiftyone_deepcluster.analysis.texts import Rank
 from fiftyone_deepcluster.app.operators import fields, findings
 from fiftyone_deepcluster.app.operators import inputs as shared
 from fiftyone_deepcluster.app.operators.progress import find_out_and_show
@@ -28,7 +29,8 @@ class FindKeyWords(foo.Operator):
         return findings.config(
             "find_key_words",
             "Find key words",
-            "Show for every cluster the most frequent words of its images' reports, without those common to all.",
+            "Show for every cluster the most frequent words of its images' reports, without those common to all, "
+            "or those that tell it from the others.",
             "abc",
         )
 
@@ -49,6 +51,15 @@ class FindKeyWords(foo.Operator):
                 description="Words are taken as they are: names must have been removed from the reports.",
             )
             inputs.int("n_words", default=_WORDS, min=1, max=100, label="Words a cluster")
+            shared.add_choice(
+                inputs,
+                "rank",
+                list(get_args(Rank)),
+                default=get_args(Rank)[0],
+                label="Which words",
+                description="count: the most frequent ones. distinct: those that tell the cluster from the others; "
+                "better for few or small clusters.",
+            )
         return shared.form(inputs, "Find key words", "Find")
 
     def execute(self, ctx: foo.ExecutionContext) -> Iterator[Any]:
@@ -60,11 +71,11 @@ class FindKeyWords(foo.Operator):
         from fiftyone_deepcluster.dataset.categories import key_words
 
         key, field = shared.key_of(ctx), ctx.params.get("text_field")
-        n_words = ctx.params.get("n_words") or _WORDS
+        n_words, rank = ctx.params.get("n_words") or _WORDS, ctx.params.get("rank") or get_args(Rank)[0]
 
         def work(observer: Observer) -> str:
             observer.phase("words", 1)
-            found = key_words(ctx.dataset, key, field, n_words=n_words)
+            found = key_words(ctx.dataset, key, field, n_words=n_words, rank=rank)
             observer.advance(1)
             return f"Key words of {sum(bool(words) for words in found.values())} of {len(found)} clusters"
 
