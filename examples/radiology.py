@@ -67,7 +67,8 @@ def make_dataset() -> fo.Dataset:
 def draw_clusters(run: Run, words: dict[str, list[str]], path: Path) -> None:
     """One row a cluster: its key words, and the images nearest to its centre."""
     clusters = sorted(run.clusters(n_exemplars=EXEMPLARS), key=lambda cluster: cluster.name)
-    figure = Figure(figsize=(EXEMPLARS * 0.9 + 3.2, len(clusters) * 0.95))
+    size = EXEMPLARS * 0.9 + 3.2, len(clusters) * 0.95
+    figure = Figure(figsize=size, facecolor="#e4e7eb")  # some images are white
     for row, cluster in enumerate(clusters):
         for column, file in enumerate(cluster.exemplar_paths):
             axis = figure.add_axes(
