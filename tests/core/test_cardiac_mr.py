@@ -44,7 +44,9 @@ class TestThePaper:
         assert options.stop_nmi is None
 
     def test_same_heavy_changes_in_training_and_clustering(self):
-        parts = resolved(SMALL, classes=3).build()
+        options = resolved(SMALL, setting="balanced")
+        assert options.encoder.augmented
+        parts = options.build()
         assert parts.lesson.augment.rotate > 0
         assert parts.lesson.augment.crop[0] < 1
         assert parts.lesson.stopping == ()
@@ -111,9 +113,25 @@ def test_few_images_come_in_smaller_batches(n, batch):
     assert resolved(facts, classes=3, batch_size=17).batch_size == 17
 
 
-class TestSlimTrunk:
-    def test_small_images_get_vgg_with_an_eighth_of_its_filters(self):
+class TestSmallImages:
+    def test_are_clustered_as_they_are_by_a_small_network(self):
         options = resolved(SMALL, classes=6)
+        assert (options.trunk.name, options.image_size, options.augmentation) == ("small", 64, "affine")
+        assert (options.encoder.augmented, options.encoder.pca, options.encoder.unit) == (False, 0, True)
+
+    def test_what_is_asked_for_wins(self):
+        options = resolved(
+            SMALL,
+            classes=6,
+            trunk="slim-vgg",
+            augmentation="rotate-crop",
+            encoder={"name": "pooled", "augmented": True},
+        )
+        assert (options.trunk.name, options.augmentation) == ("slim-vgg", "rotate-crop")
+        assert options.encoder.augmented
+
+    def test_get_vgg_with_an_eighth_of_its_filters_in_the_papers_settings(self):
+        options = resolved(SMALL, setting="balanced")
         assert (options.trunk.name, options.image_size) == ("slim-vgg", 64)
         with torch.device("meta"):
             trunk = options.trunk.build(1, 64, None)
@@ -142,7 +160,9 @@ def digits():
     return np.kron(data.images * 15.9375, np.ones((2, 2))).astype(np.uint8)[:600], data.target[:600]
 
 
-OPTIONS = CardiacMR(classes=10, rounds=3, baselines=False, min_steps=12, seed=3, batch_size=64)
+OPTIONS = CardiacMR(
+    setting="balanced", classes=10, rounds=3, baselines=False, min_steps=12, seed=3, batch_size=64
+)
 
 
 class TestChangedImagesAreClustered:
