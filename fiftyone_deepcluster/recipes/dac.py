@@ -50,8 +50,8 @@ fifteen rounds, .86 after all 46). DAC* teaches every pair from the start, and g
 FEW_STAR_ROUNDS = 12
 """Ours: rounds of DAC* after one on pixels; the paper's 46 are for sets many times as large."""
 
-PIXEL_STEPS = 160
-"""Batches of the first round at least, where it teaches clusters of the pixels."""
+PIXEL_PASSES = 35
+"""Passes over the images of a round on pixels."""
 
 FALL = 1.1
 """-∂E/∂λ = l' - u' = 0.1 + 1 (equation 12): λ grows by 1.1 η a round."""
@@ -183,7 +183,7 @@ class DAC(Options):
             batch_statistics=self.norm == "batch",
             seed=self.seed,
         )
-        pixels = PixelPairs(self.n_clusters, batch, PIXEL_STEPS, self.seed)
+        pixels = PixelPairs(self.n_clusters, batch, PIXEL_PASSES, self.seed)
         training = Training("rmsprop", self.learning_rate, weight_decay=self.weight_decay)
         side, front = self.image_size or SMALL_SIDE, make_front(self.front, self.channels)
         trunk = AllConvNet(

@@ -149,13 +149,13 @@ class PixelPairs:
     Attributes:
         n_clusters: as many as the network has label features.
         batch_size: images whose pairs are compared.
-        steps: batches at least.
+        epochs: passes over the images.
         seed: of the clusters and the order.
     """
 
     n_clusters: int
     batch_size: int
-    steps: int
+    epochs: int
     seed: int
 
     def begin(self, corpus: Corpus) -> Plan:
@@ -169,7 +169,8 @@ class PixelPairs:
         self._labels = torch.full((len(corpus),), -1, device=found.device)
         self._labels[torch.from_numpy(rows)] = found
         draw = rng(self.seed, "pixel pairs")
-        return Plan(rows[whole_batches(len(rows), self.batch_size, self.steps, draw)])
+        each = max(1, len(rows) // self.batch_size)
+        return Plan(rows[whole_batches(len(rows), self.batch_size, self.epochs * each, draw)])
 
     def targets(self, batch: Batch, outputs: Outputs) -> PairTargets:
         """All pairs (B, B): alike where both lie in one cluster."""
