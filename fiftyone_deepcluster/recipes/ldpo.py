@@ -194,8 +194,13 @@ class LDPO(Trained):
         return freeze_norms(network) if self.freeze_norm else network
 
     def _encoder_for(self, clusterer: Clusterer) -> Encoder:
-        """RIM weighs its penalty by the scale of the vectors: pooled features stay as long as they are."""
+        """Pooled features as the paper has them: without a PCA (its table 1), and for RIM of their own length.
+
+        RIM weighs its penalty by the scale of the vectors, and has a weight for each of their numbers and clusters.
+        """
         encoder = self.encoder
-        if clusterer.name == "rim" and encoder.name == "pooled" and "unit" not in encoder.model_fields_set:
-            return encoder.model_copy(update={"unit": False})
-        return encoder
+        if encoder.name != "pooled":
+            return encoder
+        wanted: dict[str, object] = {"unit": False} if clusterer.name == "rim" else {"pca": 0}
+        left = {name: value for name, value in wanted.items() if name not in encoder.model_fields_set}
+        return encoder.model_copy(update=left)
