@@ -1,0 +1,220 @@
+"""Medical images: how much of the way from k-means to the classes the loop makes, and what it tells of reports.
+
+    python -m benchmarks.medical brain --zip brain_mr.zip --weights mobilenet_v2.pth --seeds 3 --out runs.jsonl
+    python -m benchmarks.medical cxr --zip cxr.zip --weights mobilenet_v2.pth
+    python -m benchmarks.medical summary runs.jsonl
+
+``brain`` reads DICOM slices in folders named by their class, without FiftyOne. ``cxr`` goes the way of a user: a
+FiftyOne dataset (with a MongoDB of its own in a temporary folder) whose samples hold the clinical notes and the
+patient, ``cluster``, ``key_words`` and ``build_tree``; words and tree are printed. The zip holds ``images/`` and
+``metadata.csv`` with the columns filename, patientid, view and clinical_notes.
+
+Beside every method k-means, and UMAP + k-means, on the features of the same weights. Classes are measured
+against and never used. ``--option`` changes the loop's options, ``--only`` leaves rows out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.quality import parsed, summaries
+from benchmarks.report import table
+from benchmarks.write import start_database
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import fiftyone as fo
+
+    from fiftyone_deepcluster.recipes.base import Options
+    from fiftyone_deepcluster.record import RunRecord
+
+SIDE = 128
+TRUNK = {"name": "torchvision", "model": "mobilenet_v2"}
+
+MIDDLE = {"name": "pooled", "pca": 0, "tap": "features.10"}
+"""The layer in the middle of the network, as the paper's Conv5: contrast and outline rather than kinds of things."""
+
+NEIGHBOURS = 10
+"""Links of an image where pieces are merged: half of a piece of 20 images, the least there are."""
+
+FEW = {"batch_size": 32, "min_steps": 0, "epochs": 2, "rounds": 2, "certain": 0.8}
+"""The loop over some hundred images: small batches, two passes a round, the surest images."""
+HEADER = ("images", "method", "ACC", "NMI", "ARI", "PURITY", "seconds", "seeds", "stopped")
+
+
+def main() -> None:
+    arguments = arguments_given()
+    if arguments.what == "summary":
+        runs = [json.loads(line) for path in arguments.runs for line in path.open()]
+    else:
+        runs = []
+        for run in {"brain": brain, "cxr": cxr}[arguments.what](arguments):
+            runs.append(run)
+            print(json.dumps({name: run[name] for name in ("method", "acc", "nmi", "history")}), flush=True)
+            if arguments.out:
+                with arguments.out.open("a") as file:
+                    file.write(json.dumps(run) + "\n")
+    print(table(HEADER, summaries(runs)))
+    sys.stdout.flush()
+    if arguments.what == "cxr":
+        os._exit(0)  # FiftyOne would wait at exit for the database that was just stopped
+
+
+def arguments_given() -> argparse.Namespace:
+    """What the command line says."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parts = parser.add_subparsers(dest="what", required=True)
+    for name, clusters in (("brain", 7), ("cxr", 8)):
+        part = parts.add_parser(name)
+        part.add_argument("--zip", type=Path, required=True)
+        part.add_argument("--weights", required=True, help="of torchvision's MobileNetV2")
+        part.add_argument("--clusters", type=int, default=clusters)
+        part.add_argument("--option", action="append", default=[], metavar="NAME=VALUE")
+        part.add_argument("--only", action="append", default=[], metavar="METHOD")
+        part.add_argument("--seeds", type=int, default=3)
+        part.add_argument("--first-seed", type=int, default=51)
+        part.add_argument("--out", type=Path, help="append every single run here, as JSON lines")
+    parts.add_parser("summary").add_argument("runs", type=Path, nargs="+", help="files that --out wrote")
+    return parser.parse_args()
+
+
+def methods(arguments: argparse.Namespace, seed: int, side: int) -> dict[str, dict[str, Any]]:
+    """Options of every row's method, by the row's name."""
+    shared = {
+        "n_clusters": arguments.clusters, "seed": seed, "image_size": side, "trunk": TRUNK,
+        "weights": arguments.weights, "baselines": False,
+    }  # fmt: skip
+    fixed = {**shared, "name": "frozen"}
+    loop = {**shared, **FEW, "name": "ldpo", "space": "umap"}
+    umap = {**fixed, "space": "umap"}
+    return {
+        "k-means": fixed,
+        "UMAP + k-means": umap,
+        "k-means, middle layer": {**fixed, "encoder": MIDDLE},
+        "UMAP + k-means, middle layer": {**umap, "encoder": MIDDLE},
+        "UMAP, merged, middle layer": {
+            **umap, "encoder": MIDDLE, "clusterer": {"name": "merged", "neighbours": NEIGHBOURS}
+        },
+        "ldpo": loop,
+        "ldpo, middle layer": {**loop, "encoder": MIDDLE, "augmentation": "affine"},
+    }  # fmt: skip
+
+
+def wanted(arguments: argparse.Namespace, known: dict[str, Any]) -> dict[str, Options]:
+    """Those that ``--only`` leaves, the loop's with ``--option``."""
+    from fiftyone_deepcluster.recipes.base import parse_options
+
+    changes = parsed(dict(item.split("=", 1) for item in arguments.option))
+    found = {}
+    for name, values in known.items():
+        if not arguments.only or name in arguments.only:
+            own = values if values["name"] == "frozen" else {**values, **changes}
+            found[name] = parse_options(own["name"], own)
+    return found
+
+
+def figures(data: str, name: str, record: RunRecord, seconds: float) -> dict[str, Any]:
+    """One run as a line of JSON, measured at its end."""
+    truth = record.rounds[-1].truth
+    if truth is None:
+        raise SystemExit(f"{data}: no classes to measure against")
+    history = [
+        [r.truth.acc, r.truth.nmi, r.change.nmi if r.change else None] for r in record.rounds if r.truth
+    ]
+    return {
+        "data": data, "n": record.n_images, "method": name, "options": record.options, "seconds": seconds,
+        "stop": record.stop_reason.value if record.stop_reason else "", "rounds": len(record.rounds),
+        "history": history, **truth.model_dump(),
+    }  # fmt: skip
+
+
+def brain(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Slices of brain MR, straight from DICOM."""
+    from fiftyone_deepcluster.fitting import fit
+    from fiftyone_deepcluster.observer import Tqdm
+
+    folder = unpacked(arguments.zip)
+    paths = sorted(str(path) for path in folder.rglob("*.dcm"))
+    classes = [Path(path).parent.name for path in paths]
+    for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
+        for name, options in wanted(arguments, methods(arguments, seed, SIDE)).items():
+            started = time.perf_counter()
+            record = fit(paths, options, truth=classes, observer=Tqdm()).record
+            yield figures("brain MR", name, record, time.perf_counter() - started)
+    shutil.rmtree(folder)
+
+
+def cxr(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Chest x-rays with clinical notes, by way of FiftyOne."""
+    folder = unpacked(arguments.zip)
+    server = start_database(folder)
+    try:
+        import fiftyone_deepcluster as fdc
+
+        dataset = reported(folder)
+        for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
+            known = methods(arguments, seed, SIDE)
+            loop = {**known["ldpo"], "text_field": "notes", "group_field": "patient", "n_topics": 8}
+            known |= {"ldpo": loop, "ldpo from topics": {**loop, "initial": "topics"}}
+            for name, options in wanted(arguments, known).items():
+                started = time.perf_counter()
+                run = fdc.cluster(dataset, options, key="dc", truth_field="view", overwrite=True)
+                yield figures("chest x-rays", name, run.record, time.perf_counter() - started)
+                if options.name == "ldpo":
+                    tell(dataset)
+    finally:
+        server.terminate()
+        server.wait(30)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def reported(folder: Path) -> fo.Dataset:
+    """A dataset of the images, with what is known of them."""
+    import fiftyone as fo
+
+    dataset = fo.Dataset()
+    samples = []
+    for row in csv.DictReader((folder / "metadata.csv").open(encoding="utf-8")):
+        view = fo.Classification(label=row["view"]) if row["view"].strip("? ") else None
+        notes, path = row["clinical_notes"].strip() or None, str(folder / "images" / row["filename"])
+        samples.append(fo.Sample(filepath=path, view=view, notes=notes, patient=row["patientid"]))
+    dataset.add_samples(samples, progress=False)
+    return dataset
+
+
+def tell(dataset: fo.Dataset) -> None:
+    """Print the key words of every cluster, both ways, and the tree."""
+    import fiftyone_deepcluster as fdc
+
+    sizes = dataset.count_values("dc.label")
+    frequent, own = (fdc.key_words(dataset, "dc", rank=rank) for rank in ("count", "distinct"))
+    for name, words in frequent.items():
+        print(f"{name} ({sizes[name]}): {', '.join(word.word for word in words)}")
+        print(f"    its own: {', '.join(word.word for word in own[name])}")
+    for node in fdc.build_tree(dataset, "dc"):
+        print(f"{'  ' * node.parent.count('.')}{node.parent or 'top'} > {node.name} ({node.size})")
+
+
+def unpacked(path: Path) -> Path:
+    """A new folder with the zip's files."""
+    folder = Path(tempfile.mkdtemp(prefix="deepcluster-bench-"))
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(folder)
+    return folder
+
+
+if __name__ == "__main__":
+    main()
