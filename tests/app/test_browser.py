@@ -233,14 +233,24 @@ def test_a_click_on_the_tree_shows_the_images(open_app, make_digits):
     open_panel(page)
     cells = hooked(page, "tree").locator(".point path")
     expect(cells).to_have_count(len(nodes))
-    hooked(page, "tree").scroll_into_view_if_needed()
     leaves = [number for number, node in enumerate(nodes) if node.leaf]
     for number in sorted(leaves, key=lambda number: nodes[number].size)[:: len(leaves) - 1]:
-        expect(cells).to_have_count(len(nodes))  # it is drawn anew after a click
-        box = cells.nth(number).bounding_box()
-        page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
         size = nodes[number].size
-        expect(samples(page)).to_have_text(f"{size} sample{'' if size == 1 else 's'}")
+        click_until(page, cells.nth(number), f"{size} sample{'' if size == 1 else 's'}")
+
+
+def click_until(page, cell, text):
+    """Click a bar of the tree until the grid says so: the plot grows and moves while it is being drawn."""
+    for _ in range(4):
+        cell.wait_for()
+        hooked(page, "tree").scroll_into_view_if_needed()
+        box = cell.bounding_box()
+        page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        try:
+            return expect(samples(page)).to_have_text(text, timeout=15_000)
+        except AssertionError:
+            continue
+    return expect(samples(page)).to_have_text(text)
 
 
 def test_random_images_of_a_cluster(open_app, clustered):
