@@ -49,7 +49,8 @@ class Background:
     def detectors(self, means: torch.Tensor) -> torch.Tensor:
         """LDA detectors (V, D) float32 of elements with mean activations (V, D).
 
-        w solves (covariance + shrinkage · mean variance · I) w = mean of the element - mean of all (Hariharan et al. 2012).
+        w solves (covariance + shrinkage · mean variance · I) w = mean of the element - mean of all (Hariharan et
+        al. 2012).
         """
         import torch
 
