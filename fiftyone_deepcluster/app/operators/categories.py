@@ -26,7 +26,7 @@ class FindKeyWords(foo.Operator):
     @property
     def config(self) -> foo.OperatorConfig:
         """Name, label, and how it may run."""
-        return findings.config(
+        return shared.job_config(
             "find_key_words",
             "Find key words",
             "Show for every cluster the most frequent words of its images' reports, without those common to all, "
@@ -88,7 +88,7 @@ class BuildCategoryTree(foo.Operator):
     @property
     def config(self) -> foo.OperatorConfig:
         """Name, label, and how it may run."""
-        return findings.config(
+        return shared.job_config(
             "build_category_tree",
             "Build category tree",
             "Group the clusters that a run's network confuses, level by level, and write each image's groups to "

@@ -32,19 +32,13 @@ class ClusterImages(foo.Operator):
     @property
     def config(self) -> foo.OperatorConfig:
         """Name, label, and how it may run."""
-        return foo.OperatorConfig(
-            name="cluster_images",
-            label="Cluster images",
-            description="Learn features and clusters together from unlabelled images, and write the "
+        return shared.job_config(
+            "cluster_images",
+            "Cluster images",
+            "Learn features and clusters together from unlabelled images, and write the "
             "clusters, their confidence and the learnt embeddings to the dataset.",
-            icon="workspaces",
-            dynamic=True,
-            execute_as_generator=True,
-            allow_immediate_execution=True,
-            allow_delegated_execution=True,
-            resolve_execution_options_on_change=False,
-            risk_level=types.RiskLevel.MEDIUM,
-            category=foo.Categories.CURATE,
+            "workspaces",
+            writes=True,
         )
 
     def resolve_placement(self, ctx: foo.ExecutionContext) -> types.Placement:

@@ -27,7 +27,7 @@ class DrawFilters(foo.Operator):
     @property
     def config(self) -> foo.OperatorConfig:
         """Name, label, and how it may run."""
-        return findings.config(
+        return shared.job_config(
             "draw_filters",
             "Draw filters",
             "Draw what units of a layer look for: an image made to excite each of them, and the images of "

@@ -23,7 +23,7 @@ class FindNeighbours(foo.Operator):
     @property
     def config(self) -> foo.OperatorConfig:
         """Name, label, and how it may run."""
-        return findings.config(
+        return shared.job_config(
             "find_neighbours",
             "Find neighbours",
             "Find the nearest images of every image of a run, in what it learnt and before training; the "

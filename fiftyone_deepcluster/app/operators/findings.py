@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from fiftyone_deepcluster.app.operators import fields
@@ -12,24 +11,9 @@ from fiftyone_deepcluster.app.operators import inputs as shared
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
+    import fiftyone.operators as foo
+
     from fiftyone_deepcluster.dataset.runs import Run
-
-
-def config(name: str, label: str, description: str, icon: str) -> foo.OperatorConfig:
-    """Of an operator that may take minutes and changes no field."""
-    return foo.OperatorConfig(
-        name=name,
-        label=label,
-        description=description,
-        icon=icon,
-        dynamic=True,
-        execute_as_generator=True,
-        allow_immediate_execution=True,
-        allow_delegated_execution=True,
-        resolve_execution_options_on_change=False,
-        risk_level=types.RiskLevel.LOW,
-        category=foo.Categories.CURATE,
-    )
 
 
 def add_run(inputs: types.Object, ctx: foo.ExecutionContext) -> Run | None:

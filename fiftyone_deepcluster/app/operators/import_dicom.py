@@ -34,19 +34,13 @@ class ImportDicom(foo.Operator):
     @property
     def config(self) -> foo.OperatorConfig:
         """Name, label, and how it may run."""
-        return foo.OperatorConfig(
-            name="import_dicom",
-            label="Import DICOM",
-            description="Add the images of DICOM files, found by content, with a picture to look at and no "
+        return shared.job_config(
+            "import_dicom",
+            "Import DICOM",
+            "Add the images of DICOM files, found by content, with a picture to look at and no "
             "names, dates or numbers of patients.",
-            icon="upload_file",
-            dynamic=True,
-            execute_as_generator=True,
-            allow_immediate_execution=True,
-            allow_delegated_execution=True,
-            resolve_execution_options_on_change=False,
-            risk_level=types.RiskLevel.MEDIUM,
-            category=foo.Categories.CURATE,
+            "upload_file",
+            writes=True,
         )
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:

@@ -4,14 +4,41 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import fiftyone.operators as foo
 from fiftyone.operators import types
 
 if TYPE_CHECKING:
     import fiftyone as fo
-    import fiftyone.operators as foo
 
     from fiftyone_deepcluster.dataset.fields import FieldNames
     from fiftyone_deepcluster.dataset.runs import Run
+
+
+def job_config(
+    name: str, label: str, description: str, icon: str, *, writes: bool = False
+) -> foo.OperatorConfig:
+    """Of an operator that may take minutes: run at once with progress, or scheduled.
+
+    Args:
+        name: its last part.
+        label: what the App calls it.
+        description: one sentence.
+        icon: of Material's.
+        writes: whether it changes fields or samples.
+    """
+    return foo.OperatorConfig(
+        name=name,
+        label=label,
+        description=description,
+        icon=icon,
+        dynamic=True,
+        execute_as_generator=True,
+        allow_immediate_execution=True,
+        allow_delegated_execution=True,
+        resolve_execution_options_on_change=False,
+        risk_level=types.RiskLevel.MEDIUM if writes else types.RiskLevel.LOW,
+        category=foo.Categories.CURATE,
+    )
 
 
 def form(inputs: types.Object, label: str, button: str = "Execute") -> types.Property:

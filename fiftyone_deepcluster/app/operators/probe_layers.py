@@ -26,7 +26,7 @@ class ProbeLayers(foo.Operator):
     @property
     def config(self) -> foo.OperatorConfig:
         """Name, label, and how it may run."""
-        return findings.config(
+        return shared.job_config(
             "probe_layers",
             "Probe layers",
             "Measure how well linear classifiers read known classes off every layer of a run's network, "

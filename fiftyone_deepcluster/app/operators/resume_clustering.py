@@ -25,18 +25,12 @@ class ResumeClustering(foo.Operator):
     @property
     def config(self) -> foo.OperatorConfig:
         """Name, label, and how it may run."""
-        return foo.OperatorConfig(
-            name="resume_clustering",
-            label="Resume clustering",
-            description="Go on with a run that was cancelled, ran out of time, or whose process died.",
-            icon="play_arrow",
-            dynamic=True,
-            execute_as_generator=True,
-            allow_immediate_execution=True,
-            allow_delegated_execution=True,
-            resolve_execution_options_on_change=False,
-            risk_level=types.RiskLevel.MEDIUM,
-            category=foo.Categories.CURATE,
+        return shared.job_config(
+            "resume_clustering",
+            "Resume clustering",
+            "Go on with a run that was cancelled, ran out of time, or whose process died.",
+            "play_arrow",
+            writes=True,
         )
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
