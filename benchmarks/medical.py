@@ -200,7 +200,7 @@ def tell(dataset: fo.Dataset) -> None:
     import fiftyone_deepcluster as fdc
 
     sizes = dataset.count_values("dc.label")
-    frequent, own = (fdc.key_words(dataset, "dc", rank=rank) for rank in ("count", "distinct"))
+    frequent, own = (fdc.key_words(dataset, "dc", "notes", rank=rank) for rank in ("count", "distinct"))
     for name, words in frequent.items():
         print(f"{name} ({sizes[name]}): {', '.join(word.word for word in words)}")
         print(f"    its own: {', '.join(word.word for word in own[name])}")

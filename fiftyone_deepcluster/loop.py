@@ -230,7 +230,8 @@ def _record(
     if before is not None and before is not found:
         found = _renumber(found, before)
     lap = corpus.observer.lap() if isinstance(corpus.observer, Stopwatch) else {}
-    seconds = progress.first_seconds if before is found else lap  # nothing was taught: those clusters are the round
+    # Where nothing was taught the first clusters are the round.
+    seconds = progress.first_seconds if before is found else lap
     drawn = 0 if losses is None else int(np.isfinite(losses).sum())
     entry = Round(
         index=index,

@@ -157,7 +157,7 @@ def test_pretrained_weights_are_tuned_gently_and_seen_whole():
     tuned, scratch = (
         fdc.LDPO(n_clusters=4, weights=weights).resolve(facts) for weights in ("IMAGENET1K_V1", None)
     )
-    assert (tuned.learning_rate, tuned.head_learning_rate) == (1e-3, 0.05)
+    assert (tuned.learning_rate, tuned.head_learning_rate) == (1e-3, 0.01)
     assert (tuned.certain, tuned.batch_size, tuned.freeze_norm) == (0.8, 64, True)
     assert (scratch.learning_rate, scratch.head_learning_rate) == (0.05, 0.05)
     assert (scratch.certain, scratch.batch_size, scratch.freeze_norm) == (1.0, 256, False)
