@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import stat
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, Union
@@ -20,6 +22,7 @@ Files: TypeAlias = Union[str, "os.PathLike[str]", "Sequence[str | os.PathLike[st
 _DIRECTORY = b"1.2.840.10008.1.3.10"
 # The class stands in the file's meta information, which comes first.
 _META_BYTES = 1024
+_GIVE = "give a folder, a DICOM file, or a list of them"
 
 
 @dataclass
@@ -28,7 +31,7 @@ class Found:
 
     Attributes:
         files: DICOM files, absolute and without symbolic links, each once, in the order of the walk.
-        skipped: file -> why it cannot be read, or is not what it was given as.
+        skipped: file or folder -> why it cannot be read, or is not what it was given as.
         others: files in folders that are not DICOM.
     """
 
@@ -45,23 +48,59 @@ def find_dicom(given: Files) -> Found:
             sequence of such.
 
     Raises:
-        ImagesError: nothing was given, or a single path that does not exist.
+        ImagesError: nothing was given, something that is no path, or a single path that cannot be read.
     """
-    paths = [given] if isinstance(given, str | os.PathLike) else list(given)
-    if not paths:
-        raise ImagesError("there are no files; give a folder, a file, or a list of them")
-    if len(paths) == 1 and not Path(paths[0]).exists():
-        raise ImagesError(f"{os.fspath(paths[0])!r} does not exist; give a folder or DICOM files")
+    paths = check_paths(given)
+    if len(paths) == 1:
+        _check_one(paths[0])
     found, seen = Found(), set[str]()
     for path in paths:
-        top = Path(path)
-        for file in _walk(top) if top.is_dir() else (top,):
-            _take(file, found, seen, named=not top.is_dir())
+        folder = os.path.isdir(path)  # noqa: PTH112 - a Path's raises where a folder above it is closed
+        for file in _walk(path, found) if folder else (Path(path),):
+            _take(file, found, seen, named=not folder)
     return found
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    for place, folders, names in os.walk(folder):
+def check_paths(given: object) -> list[str]:
+    """The paths given, as a list.
+
+    Raises:
+        ImagesError: there are none, or one is empty or no path.
+    """
+    if isinstance(given, str | os.PathLike):
+        given = [given]
+    if not isinstance(given, Iterable) or isinstance(given, bytes):
+        raise ImagesError(f"files is {given!r}, a {type(given).__name__}; {_GIVE}")
+    paths = []
+    for path in given:
+        text = os.fspath(path) if isinstance(path, str | os.PathLike) else path
+        if not isinstance(text, str):
+            raise ImagesError(f"files holds {path!r}, a {type(path).__name__}, which is no path; {_GIVE}")
+        if not text.strip() or "\0" in text:
+            raise ImagesError(f"files holds {text!r}, which names nothing; {_GIVE}")
+        paths.append(text)
+    if not paths:
+        raise ImagesError(f"there are no files; {_GIVE}")
+    return paths
+
+
+def _check_one(path: str) -> None:
+    """Refuse a path given alone that cannot be read, or only waited for."""
+    try:
+        mode = Path(path).stat().st_mode
+    except FileNotFoundError as error:
+        raise ImagesError(f"{path!r} does not exist; {_GIVE}") from error
+    except OSError as error:
+        raise ImagesError(f"{path!r} cannot be read ({error.strerror}); {_GIVE}") from error
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise ImagesError(f"{path!r} is neither a file nor a folder; {_GIVE}")
+
+
+def _walk(top: str, found: Found) -> Iterator[Path]:
+    def closed(error: OSError) -> None:
+        found.skipped[os.path.realpath(error.filename)] = f"the folder cannot be read: {error.strerror}"
+
+    for place, folders, names in os.walk(top, onerror=closed):
         folders.sort()
         for name in sorted(names):
             yield Path(place) / name
@@ -73,9 +112,12 @@ def _take(file: Path, found: Found, seen: set[str], *, named: bool) -> None:
     if path in seen:
         return
     seen.add(path)
-    if not named and not Path(path).is_file():
-        return  # a pipe or a socket, which could be waited for without end, or a link to nothing
     try:
+        if not stat.S_ISREG(Path(path).stat().st_mode):
+            # a pipe or a socket could be waited for without end
+            if named:
+                found.skipped[path] = "it is neither a file nor a folder to walk"
+            return
         with Path(path).open("rb") as opened:
             head = opened.read(_META_BYTES)
         if not is_dicom(path, head):
@@ -87,8 +129,11 @@ def _take(file: Path, found: Found, seen: set[str], *, named: bool) -> None:
                 _take(listed, found, seen, named=True)
         else:
             found.files.append(path)
+    except FileNotFoundError:
+        if named:  # in a folder it is a link to nothing
+            found.skipped[path] = "there is no such file"
     except OSError as error:
-        found.skipped[path] = "there is no such file" if error.errno == 2 else f"{error.strerror}"
+        found.skipped[path] = f"it cannot be read: {error.strerror}"
 
 
 def _listed(directory: Path, found: Found) -> list[Path]:

@@ -80,10 +80,47 @@ class TestFinding:
     def test_pipes_are_not_waited_for(self, tmp_path):
         os.mkfifo(tmp_path / "pipe")
         assert find_dicom(tmp_path).files == []
+        with pytest.raises(ImagesError, match="pipe' is neither a file nor a folder; give a folder"):
+            find_dicom(tmp_path / "pipe")
+        found = find_dicom([tmp_path / "pipe", carried("CT_small.dcm")])
+        assert found.skipped == {str(tmp_path / "pipe"): "it is neither a file nor a folder to walk"}
+        assert len(found.files) == 1
 
     def test_nothing(self, tmp_path):
         with pytest.raises(ImagesError, match="does not exist"):
             find_dicom(tmp_path / "no")
+        with pytest.raises(ImagesError, match="cannot be read \\(File name too long\\)"):
+            find_dicom("n" * 300)
+        found = find_dicom([tmp_path / "no", tmp_path / "neither"])
+        assert found.skipped == {str(tmp_path / name): "there is no such file" for name in ("no", "neither")}
+
+    @pytest.mark.parametrize("given", ["", " ", [""], "a\0b", None, 5, [None], ["a", 5], b"/tmp", []])
+    def test_what_is_no_path_is_refused(self, given, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(ImagesError, match="give a folder, a DICOM file, or a list of them"):
+            find_dicom(given)
+
+    def test_links_to_nothing_or_in_a_circle_do_not_stop_the_walk(self, tmp_path):
+        (tmp_path / "nothing").symlink_to(tmp_path / "gone")
+        (tmp_path / "circle").symlink_to(tmp_path / "circle")
+        shutil.copy(carried("CT_small.dcm"), tmp_path / "one")
+        found = find_dicom(tmp_path)
+        assert found.files == [str(tmp_path / "one")]
+        assert list(found.skipped) == [str(tmp_path / "circle")]
+
+    def test_folders_that_cannot_be_read_are_reported(self, tmp_path, monkeypatch):
+        """Too deep for its path to be opened: that stops even those whom no permission stops."""
+        shutil.copy(carried("CT_small.dcm"), tmp_path / "one")
+        monkeypatch.chdir(tmp_path)
+        for _ in range(17):
+            Path("d" * 250).mkdir()
+            os.chdir("d" * 250)
+        monkeypatch.chdir(tmp_path)
+        found = find_dicom(tmp_path)
+        assert found.files == [str(tmp_path / "one")]
+        ((path, reason),) = found.skipped.items()
+        assert path.startswith(str(tmp_path / ("d" * 250)))
+        assert reason == "the folder cannot be read: File name too long"
 
     def test_dicomdir_within_a_folder_adds_nothing_twice(self):
         folder = carried("dicomdirtests/DICOMDIR").parent
