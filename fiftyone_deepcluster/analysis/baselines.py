@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, SPACES, ClusterRequest
+from fiftyone_deepcluster.clusterers.manifold import LEAST_IMAGES
 from fiftyone_deepcluster.measures import agreement, silhouette
 from fiftyone_deepcluster.record import Baseline
 from fiftyone_deepcluster.seeds import derive, rng
@@ -67,17 +68,15 @@ def pixel_features(
 
 
 def measure(vectors: torch.Tensor, features: str, bench: Bench) -> list[Baseline]:
-    """k-means, and a Gaussian mixture on a UMAP, on (M, D) vectors.
+    """k-means, and a Gaussian mixture on a UMAP where there are images enough for one, on (M, D) vectors.
 
     Args:
         vectors: float32, of the sampled images.
         features: ``first`` or ``last``, for the record.
         bench: number of clusters, seed, truth.
     """
-    return [
-        _one("k-means", features, vectors, bench),
-        _one("UMAP + GMM", features, vectors, bench),
-    ]
+    names = ["k-means", "UMAP + GMM"] if len(vectors) >= LEAST_IMAGES else ["k-means"]
+    return [_one(name, features, vectors, bench) for name in names]
 
 
 def verdict(

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 # Up to this many images exact neighbours by brute force take less time than UMAP's own approximate search.
 _EXACT_NEIGHBOURS = 50_000
-_LEAST_IMAGES = 4
+LEAST_IMAGES = 4
+"""UMAP lays out no fewer."""
 
 
 @SPACES.register
@@ -73,9 +74,9 @@ class Umap(Space):
 
         check_finite(vectors, "UMAP")
         n = len(vectors)
-        if n < _LEAST_IMAGES:
+        if n < LEAST_IMAGES:
             raise InputError(
-                f'UMAP cannot lay out {n} images; give {_LEAST_IMAGES} or more, or use space="flat"'
+                f'UMAP cannot lay out {n} images; give {LEAST_IMAGES} or more, or use space="flat"'
             )
         if self.metric == "cosine":
             # Between vectors of length 1 Euclidean distance orders neighbours as cosine distance does.

@@ -18,7 +18,7 @@ from fiftyone_deepcluster.dataset.runs import Run, load_run
 from fiftyone_deepcluster.dataset.sidebar import add_group
 from fiftyone_deepcluster.dataset.vectors import model_vectors
 from fiftyone_deepcluster.dataset.writing import columns, write
-from fiftyone_deepcluster.errors import CancelledError, RunExistsError
+from fiftyone_deepcluster.errors import CancelledError, InputError, RunExistsError
 from fiftyone_deepcluster.observer import Fanout
 from fiftyone_deepcluster.record import StopReason
 from fiftyone_deepcluster.types import Known
@@ -90,6 +90,7 @@ def execute(plan: Plan) -> Run:
     if rank():
         return _follow(plan)
     with lock.acquire(plan.dataset, plan.key) as held:
+        _keep_interrupted(plan)
         clear_remains(plan.dataset, plan.key)
         plan.dataset.reload()
         replacing = _check_key_free(plan)
@@ -109,6 +110,32 @@ def _follow(plan: Plan) -> Run:
     wait_for_all()
     plan.dataset.reload()
     return load_run(plan.dataset, plan.key)
+
+
+def _keep_interrupted(plan: Plan) -> None:
+    """Refuse to begin other work over rounds that broke off and could go on.
+
+    Raises:
+        RunExistsError: there are such rounds, and ``overwrite`` is not set.
+    """
+    dataset, key = plan.dataset, plan.key
+    if plan.replaces or plan.folder is not None or key in stored.keys(dataset):
+        return
+    folder = stored.run_dir(dataset, key)
+    left, state = stored.load_job(folder), live.read(dataset).get(key)
+    if left is None or left.same_work(_job(plan)) or not (folder / checkpoint.CHECKPOINT).exists():
+        return
+    if state is None or not state.round:
+        return  # nothing was learnt that could be lost
+    raise RunExistsError(
+        f"{dataset.name!r} has a run {key!r} ({left.header.method}) that broke off after round {state.round} and "
+        f"can go on: resume(samples, {key!r}). To give it up, delete_run(samples, {key!r}) or overwrite=True; or choose "
+        "another key"
+    )
+
+
+def _job(plan: Plan) -> stored.Job:
+    return stored.Job(plan.header, plan.source.ids)
 
 
 def _check_key_free(plan: Plan) -> bool:
@@ -150,6 +177,7 @@ def _fit_and_write(
     The fields are declared before the fitting, which reserves their names. A run that is replaced stays
     as it is until the new one has been fitted.
     """
+    before = None if plan.folder is None else stored.load_job(plan.folder)
     folder = _prepare_folder(plan, replacing)
     told = Fanout([observer, *plan.observers])
     try:
@@ -164,9 +192,11 @@ def _fit_and_write(
                 result = _fit(plan, folder, told)
                 held.check()
                 _store(plan, result, told)
-    except BaseException:
+    except BaseException as error:
         if not (folder / checkpoint.CHECKPOINT).exists():
             stored.clean_dir(folder)
+        elif before is not None and isinstance(error, InputError):
+            stored.save_job(folder, before)  # a change that was refused is none
         raise
     stored.move_dir(folder, stored.run_dir(plan.dataset, plan.key))
     return result.record.stop_reason
@@ -174,7 +204,7 @@ def _fit_and_write(
 
 def _prepare_folder(plan: Plan, replacing: bool) -> Path:
     """Where the checkpoint goes; one that another call left there is removed."""
-    job = stored.Job(plan.header, plan.source.ids)
+    job = _job(plan)
     folder = plan.folder or _folder(plan, replacing)
     if plan.folder is None:
         left = stored.load_job(folder)

@@ -11,17 +11,21 @@ from fiftyone_deepcluster.types import Known
 if TYPE_CHECKING:
     from fiftyone_deepcluster.recipes.base import Options
 
+_LEAST = 2
+"""Classes, or groups, to tell apart."""
+
 
 def read_known(source: Source, options: Options) -> Known:
     """The values of the fields that the options name: ``group_field``, ``initial_field``, ``text_field``.
 
     Raises:
         OptionsError: ``initial`` asks for a field that is not named.
-        InputError: no such field, or one of another kind.
+        InputError: no such field, one of another kind, or one whose values leave nothing to tell apart.
     """
-    group_field = getattr(options, "group_field", None)
-    groups = None if group_field is None else read_truth(source, group_field, "group_field")
-    return Known(groups=groups, initial=_initial(source, options))
+    text_field = getattr(options, "text_field", None)
+    if text_field is not None:
+        read_texts(source, text_field)  # key words come last; a field without words is told of first
+    return Known(groups=_groups(source, options), initial=_initial(source, options))
 
 
 def read_texts(source: Source, field: str, option: str = "text_field") -> list[str | None]:
@@ -36,13 +40,33 @@ def read_texts(source: Source, field: str, option: str = "text_field") -> list[s
     return [None if text is None else str(text) for text in texts]
 
 
+def _groups(source: Source, options: Options) -> list[object | None] | None:
+    field = getattr(options, "group_field", None)
+    if field is None:
+        return None
+    groups = read_truth(source, field, "group_field")
+    if None not in groups and len(set(groups)) < _LEAST:
+        raise InputError(
+            f"group_field={field!r} puts all {len(groups)} images into one group, so none can be held out; name a "
+            "field with several groups (patient, series), or none"
+        )
+    return groups
+
+
 def _initial(source: Source, options: Options) -> list[object | None] | None:
     from fiftyone_deepcluster.analysis.texts import topics
 
     initial = getattr(options, "initial", "features")
     if initial == "labels":
         field = _named(options, "initial_field", initial)
-        return read_truth(source, field, "initial_field")
+        labels = read_truth(source, field, "initial_field")
+        known = len({label for label in labels if label is not None})
+        if known < _LEAST:
+            raise InputError(
+                f"initial_field={field!r} holds {known} classes, and the first round must tell at least {_LEAST} "
+                "apart; name a field with more, or take initial='features'"
+            )
+        return labels
     if initial == "topics":
         texts = read_texts(source, _named(options, "text_field", initial))
         found = topics(texts, options.n_topics, options.seed).tolist()  # type: ignore[attr-defined]

@@ -128,6 +128,7 @@ class CardiacMR(Trained):
     min_steps: int = Field(
         0,
         ge=0,
+        le=100_000,
         description="Batches in a round at least; 0: one pass, as in the paper.",
         json_schema_extra=ADVANCED,
     )

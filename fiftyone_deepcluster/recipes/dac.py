@@ -42,6 +42,9 @@ FEW_IMAGES = 20_000
 """Ours: below, small grey images start from clusters of their pixels. From random weights the pairs of the first
 rounds decide a run, and so few images settle them badly: ACC .84 on USPS, where UMAP + GMM on the pixels has .96."""
 
+LEAST_FOR_PIXELS = 50
+"""A handful of images has no manifold to lay out."""
+
 SETTLED = 0.98
 """Ours: after a round on pixels DAC ends when the clusters of adjacent rounds agree to this, twice. Taught on until
 every pair counts, so few images drift: the doubtful ones of a wide cluster are pushed out of it (USPS: ACC .98 for
@@ -107,6 +110,7 @@ class DAC(Options):
     min_steps: int = Field(
         BATCHES,
         ge=0,
+        le=100_000,
         description="Batches in a round at least: few images are passed over several times.",
         json_schema_extra=ADVANCED,
     )
@@ -115,7 +119,11 @@ class DAC(Options):
         json_schema_extra=ADVANCED,
     )  # fmt: skip
     macro_batch: int = Field(
-        1000, ge=2, description="released: images whose targets are made at once.", json_schema_extra=ADVANCED
+        1000,
+        ge=2,
+        le=1_000_000,
+        description="released: images whose targets are made at once.",
+        json_schema_extra=ADVANCED,
     )
     views: int = Field(
         2,
@@ -260,7 +268,8 @@ class DAC(Options):
     def _start(self, n: int, side: int, grey: bool) -> str:
         if self.start != "auto":
             return self.start
-        return "pixels" if grey and side <= SMALL_SIDE and n < FEW_IMAGES else "random"
+        enough = LEAST_FOR_PIXELS <= n < FEW_IMAGES
+        return "pixels" if grey and side <= SMALL_SIDE and enough else "random"
 
     def _batch(self, n: int, grey: bool) -> int:
         if self.variant == "released":

@@ -45,6 +45,7 @@ class DeepClusterManifold(Trained):
     min_steps: int = Field(
         120,
         ge=0,
+        le=100_000,
         description="Batches in a round at least: few images are passed over more often than epochs says.",
         json_schema_extra=ADVANCED,
     )

@@ -104,6 +104,7 @@ class DeepClusterV2(Options):
     min_steps: int = Field(
         60,
         ge=0,
+        le=100_000,
         description="Batches in a round at least: few images are passed over more often than epochs says.",
         json_schema_extra=ADVANCED,
     )

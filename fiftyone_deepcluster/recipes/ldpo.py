@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer
 from fiftyone_deepcluster.encoders.base import ENCODERS, Encoder
@@ -19,6 +19,8 @@ from fiftyone_deepcluster.recipes.trained import AugmentName, Trained
 from fiftyone_deepcluster.registry import PartOf
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from fiftyone_deepcluster.images.source import Facts
     from fiftyone_deepcluster.networks.base import Network
     from fiftyone_deepcluster.optimise import Training
@@ -133,6 +135,15 @@ class LDPO(Trained):
     def decoded_side(self) -> int:
         """Side in pixels of the decoded images: the paper resizes them to what the network sees, and cuts nothing."""
         return self.image_size or SMALL_SIDE
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.training_share + self.validation_share > 1:
+            raise ValueError(
+                f"training_share={self.training_share} and validation_share={self.validation_share} are more than all "
+                "images; lower one of them, so that their sum is 1 at most"
+            )
+        return self
 
     def resolve(self, facts: Facts) -> LDPO:
         """See ``Options.resolve``."""

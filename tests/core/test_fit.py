@@ -301,3 +301,17 @@ def test_every_recipe_resolves_to_itself_and_survives_json(digits):
         assert parse_options(resolved.name, resolved.model_dump(mode="json")) == resolved, name
         assert recipe.__doc__
         assert all(field.description for key, field in recipe.model_fields.items() if key != "name"), name
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_images_too_few_for_umap_have_no_such_baseline(digits, n):
+    result = fdc.fit(digits[0][:n], fdc.Frozen(n_clusters=2))
+    assert {entry.name for entry in result.record.baselines} == {"k-means"}
+
+
+@pytest.mark.parametrize(
+    "method", ["deepcluster", "deepcluster-manifold", "deepcluster-v2", "ldpo", "dac", "cardiac-mr"]
+)
+def test_a_round_has_an_end(method):
+    with pytest.raises(OptionsError, match="min_steps"):
+        parse_options(method, {"n_clusters": 3, "min_steps": 10**12})

@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.clusterers.base import Clustering
-from fiftyone_deepcluster.errors import InputError
+from fiftyone_deepcluster.errors import InputError, OptionsError
 from fiftyone_deepcluster.images.source import probe
 from fiftyone_deepcluster.networks.base import Network
 from fiftyone_deepcluster.networks.modules import freeze_norms
@@ -188,3 +188,9 @@ def test_a_level_head_learns_alike_whatever_the_length_of_the_features(scale):
         optimiser.step()
     assert (network(images).logits.argmax(dim=1) == classes).float().mean() > 0.9
     torch.testing.assert_close(network(images).features, scale * images.flatten(1))
+
+
+def test_shares_of_a_split_are_at_most_all_images():
+    with pytest.raises(OptionsError, match=r"training_share=0.9 and validation_share=0.5 are more than all"):
+        fdc.LDPO(training_share=0.9, validation_share=0.5)
+    fdc.LDPO(training_share=0.75, validation_share=0.25)

@@ -88,6 +88,29 @@ def test_topics_and_labels_need_their_field_before_any_work(reports):
     reports.add_sample_field("empty", fo.StringField)
     with pytest.raises(InputError, match="holds no text"):
         fdc.cluster(reports, "ldpo", "ld", initial="topics", text_field="empty", progress=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"text_field": "number"}, "number"),
+        ({"text_field": "silent"}, "text_field='silent' holds no text"),
+        ({"initial": "labels", "initial_field": "silent"}, "initial_field='silent' holds 0 classes"),
+        ({"initial": "labels", "initial_field": "same"}, "initial_field='same' holds 1 classes"),
+        ({"group_field": "same"}, "group_field='same' puts all"),
+    ],
+)
+def test_fields_that_say_nothing_are_refused_before_any_work(reports, options, message):
+    import fiftyone as fo
+
+    reports.set_values("number", [0.5] * len(reports))
+    reports.add_sample_field("silent", fo.StringField)
+    reports.set_values("same", ["one"] * len(reports))
+    before = set(reports.get_field_schema())
+    with pytest.raises(InputError, match=message):
+        fdc.cluster(reports, "ldpo", "ld", n_clusters=3, progress=False, **options)
+    assert set(reports.get_field_schema()) == before
+    assert fdc.list_runs(reports) == []
     assert fdc.list_runs(reports) == []
     assert "ld" not in reports.get_field_schema()
 
@@ -100,3 +123,7 @@ def test_a_tree_needs_a_softmax_layer_and_words_a_field(reports):
     with pytest.raises(InputError, match="names no text_field"):
         fdc.key_words(reports, "fr")
     assert len(fdc.key_words(reports, "fr", "report", n_words=2)) == 3
+    with pytest.raises(InputError, match="text_field=5 is no name; give one as a text, such as 'report'"):
+        fdc.key_words(reports, "fr", 5)
+    with pytest.raises(InputError, match="n_words='ten' is no whole number"):
+        fdc.key_words(reports, "fr", "report", n_words="ten")

@@ -104,6 +104,32 @@ def test_failed_or_cancelled_with_a_checkpoint(make_digits):
         fdc.delete_run(dataset, "dc")
 
 
+def test_rounds_that_could_go_on_are_not_replaced_unasked(make_digits):
+    dataset = make_digits(40)
+    with pytest.raises(OSError, match="disk is full"):
+        fdc.cluster(dataset, key="dc", rounds=3, observer=At(fail), **LEARNT)
+    with pytest.raises(
+        RunExistsError, match=r"'dc' \(deepcluster\) that broke off after round 1.*overwrite=True"
+    ):
+        fdc.cluster(dataset, "frozen", key="dc", n_clusters=3, progress=False, compute_brain=False)
+    run = fdc.resume(dataset, "dc", progress=False, compute_brain=False)
+    assert (run.options.name, len(run.rounds)) == ("deepcluster", 3)
+    fdc.delete_run(dataset, "dc")
+    with pytest.raises(OSError, match="disk is full"):
+        fdc.cluster(dataset, key="dc", rounds=3, observer=At(fail), **LEARNT)
+    options = {"n_clusters": 3, "progress": False, "compute_brain": False, "overwrite": True}
+    assert fdc.cluster(dataset, "frozen", key="dc", **options).options.name == "frozen"
+
+
+def test_a_refused_change_is_not_kept(make_digits):
+    dataset = make_digits(40)
+    with pytest.raises(OSError, match="disk is full"):
+        fdc.cluster(dataset, key="dc", rounds=3, observer=At(fail), **LEARNT)
+    with pytest.raises(InputError, match="cuda"):
+        fdc.resume(dataset, "dc", device="cuda:99", progress=False, compute_brain=False)
+    assert len(fdc.resume(dataset, "dc", progress=False, compute_brain=False).rounds) == 3
+
+
 def test_a_note_of_failure_is_forgotten(make_digits):
     dataset = make_digits(6)
     live.LiveObserver(dataset, "dc", "deepcluster", 3).finish("failed", "why ever")
