@@ -9,13 +9,14 @@ gradient there, and is followed before the activation function instead.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from fiftyone_deepcluster import arguments
 from fiftyone_deepcluster.errors import CancelledError, InputError
 
 if TYPE_CHECKING:
@@ -100,10 +101,14 @@ def check_units(layer: Layer, units: Sequence[int]) -> NDArray[np.int64]:
     """The units as an array.
 
     Raises:
-        InputError: none, or a number that the layer does not have.
+        InputError: no list of whole numbers, none, or a number that the layer does not have.
     """
-    chosen = np.asarray(list(units), dtype=np.int64)
-    wrong = chosen[(chosen < 0) | (chosen >= layer.units)]
+    if isinstance(units, str) or not isinstance(units, Iterable):
+        raise InputError(
+            f"units={arguments.short(units)} is no list; give the numbers of units, such as [0, 1]"
+        )
+    chosen = np.array([arguments.whole_number("units", unit, 0) for unit in units], np.int64)
+    wrong = chosen[chosen >= layer.units]
     if not len(chosen) or len(wrong):
         what = f"has {wrong[0]}" if len(wrong) else "is empty"
         raise InputError(f"units {what}; the layer {layer.name!r} has the units 0 to {layer.units - 1}")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
+from fiftyone_deepcluster import arguments
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
@@ -71,10 +72,11 @@ def key_words(
         Cluster id -> words, best first; clusters without text have an empty list.
 
     Raises:
-        InputError: not one text an image, no text at all, or ``common`` out of 0..1.
+        InputError: not one text an image, no text at all, ``n_words`` or ``common`` out of range, or no such ``rank``.
     """
-    if not 0 < common <= 1:
-        raise InputError(f"common={common} is a share of the clusters; give more than 0 and at most 1")
+    n_words = arguments.whole_number("n_words", n_words, 1)
+    common = arguments.share_of("common", common, "the clusters")
+    arguments.one_of("rank", rank, get_args(Rank))
     rows, counts, words = _counted(texts, len(labels))
     labels = np.asarray(labels)[rows]
     clusters = np.unique(labels[labels >= 0])

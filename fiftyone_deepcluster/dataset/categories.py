@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.observer import Observer
 
     Clusters = Sequence[ClusterInfo]
+
+logger = logging.getLogger(__name__)
 
 _WORDS, _TREE = "key_words", "tree"
 
@@ -79,7 +82,7 @@ def key_words(
 
     Raises:
         RunNotFoundError: no such run.
-        InputError: no field is named, it is missing, or it holds no words.
+        InputError: no field is named, it is missing or holds no words, or another argument is out of range.
     """
     import numpy as np
 
@@ -89,8 +92,6 @@ def key_words(
     field = text_field or getattr(run.options, "text_field", None)
     if not field:
         raise InputError(f"run {key!r} names no text_field; give the field with the reports")
-    if n_words < 1:
-        raise InputError(f"n_words={n_words}: give 1 or more")
     source = images_of(run)
     names, labels = _numbered(read(source, path_in(run, "label")))
     found = words_of(read_texts(source, field), np.asarray(labels), n_words=n_words, common=common, rank=rank)
@@ -118,7 +119,7 @@ def build_tree(
         observer: told of progress; may cancel, and then nothing is written.
 
     Returns:
-        Groups and clusters, parents before children.
+        Groups and clusters, parents before children; clusters only where nothing groups, which is logged.
 
     Raises:
         RunNotFoundError: no such run.
@@ -135,6 +136,8 @@ def build_tree(
     with opened(run, source, observer) as finished:
         tree = _merged(run, finished, np.asarray(labels))
     nodes, paths = _nodes(tree, names)
+    if all(node.leaf for node in nodes):
+        logger.warning("run %r: no clusters are mixed up more than others, so its tree has no groups", key)
     _write(run, source, [paths[label] if label >= 0 else None for label in labels])
     Findings(run).save(_TREE, {"nodes": [asdict(node) for node in nodes], "ids": _ids(run)})
     return nodes

@@ -6,6 +6,8 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from fiftyone_deepcluster.dataset import stored
+from fiftyone_deepcluster.errors import RunNotFoundError
 from fiftyone_deepcluster.seeds import rng
 
 if TYPE_CHECKING:
@@ -50,8 +52,25 @@ class ClusterInfo:
     exemplar_boxes: tuple[tuple[float, ...] | None, ...]
 
 
+def check_there(run: Run) -> None:
+    """Raise RunNotFoundError where a run was deleted, or given another key, since it was loaded."""
+    dataset = run.dataset
+    if run.key not in stored.keys(dataset) or dataset.get_field(run.fields.path("label")) is None:
+        dataset.reload()  # another process may have stored it since
+    if run.key not in stored.keys(dataset):
+        known = ", ".join(stored.keys(dataset)) or "none"
+        raise RunNotFoundError(
+            f"run {run.key!r} of {dataset.name!r} was deleted or renamed since it was loaded; load one that is "
+            f"there with load_run: {known}"
+        )
+
+
 def summarise(run: Run, n_exemplars: int) -> list[ClusterInfo]:
-    """All clusters, largest first, with the images nearest to their centres. One database query."""
+    """All clusters, largest first, with the images nearest to their centres. One database query.
+
+    Raises:
+        RunNotFoundError: the run was deleted since it was loaded.
+    """
     nearest = {"n": max(1, n_exemplars), "sortBy": {"distance": 1}, "output": _IMAGE}
     group = {
         "_id": "$label",
@@ -62,6 +81,8 @@ def summarise(run: Run, n_exemplars: int) -> list[ClusterInfo]:
         "exemplars": {"$topN": nearest},
     }
     groups = _ask(run, [*_images(run.fields, {"$ne": None}), {"$group": group}])
+    if not groups:
+        check_there(run)
     total = sum(group["size"] for group in groups)
     infos = [_info(group, total, n_exemplars) for group in groups]
     return sorted(infos, key=lambda info: (-info.size, info.name))

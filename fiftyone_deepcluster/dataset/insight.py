@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fiftyone_deepcluster import arguments
 from fiftyone_deepcluster.analysis.filters import Ascent
 from fiftyone_deepcluster.analysis.probe import Probe
 from fiftyone_deepcluster.dataset.findings import Findings
@@ -82,7 +84,7 @@ def probe(
     key: str,
     label_field: str,
     *,
-    layers: Sequence[str] | None = None,
+    layers: str | Sequence[str] | None = None,
     folds: int = 3,
     max_images: int = 2_000,
     observer: Observer | None = None,
@@ -97,8 +99,8 @@ def probe(
         key: of the run.
         label_field: known classes; images without one are left out, and so are classes with fewer images than
             folds.
-        layers: names, see ``list_layers``; by default all of them and ``embedding``, the vectors that the run
-            clusters (LDPO's linear classification of the learnt representation).
+        layers: one name or several, see ``list_layers``; by default all of them and ``embedding``, the vectors that
+            the run clusters (LDPO's linear classification of the learnt representation).
         folds: of the cross-validation, 2 to 10.
         max_images: images used at most, 20 to 10,000, drawn at random.
         observer: told of progress; may cancel.
@@ -112,14 +114,15 @@ def probe(
     from fiftyone_deepcluster.analysis.probe import probe as measure
     from fiftyone_deepcluster.assignments import numbered
 
-    _check_between("folds", folds, 2, 10)
-    _check_between("max_images", max_images, 20, 10_000)
+    folds = arguments.whole_number("folds", folds, 2, 10)
+    max_images = arguments.whole_number("max_images", max_images, 20, 10_000)
+    wanted = None if layers is None else arguments.names("layers", layers, "conv1")
     run = load_run(samples, key)
     source = images_of(run)
     classes = numbered(read_truth(source, label_field, "label_field"))[0]
     _leave_out(classes, source, samples)
     with opened(run, source, observer) as finished:
-        request = ProbeRequest(layers, folds, max_images, run.options.seed)
+        request = ProbeRequest(wanted, folds, max_images, run.options.seed)
         clustered = (finished.vectors, finished.initial_vectors) if finished.encodes else None
         found = measure(finished.trained, finished.initial, classes[finished.store.kept], request, clustered)
         _keep_layers(run, _layers(finished))
@@ -170,12 +173,15 @@ def draw_filters(
     Raises:
         RunNotFoundError: no such run.
         RunError: its network is not here.
-        InputError: no such layer or unit; those there are follow.
+        InputError: no such layer or unit; those there are follow. Or ``out_dir`` can be no folder.
     """
     from fiftyone_deepcluster.analysis.filters import check_units, maximise, spread_units, top_images
 
     run = load_run(samples, key)
     source = images_of(run)
+    if layer is not None:
+        arguments.one_name("layer", layer, "conv1")
+    folder = None if out_dir is None else _folder(out_dir)
     climb = ascent if isinstance(ascent, Ascent) else _ascent(ascent or {})
     with opened(run, source, observer) as finished:
         known = _layers(finished)
@@ -184,7 +190,7 @@ def draw_filters(
         wanted = spread_units(chosen, N_UNITS) if units is None else check_units(chosen, units)
         made = maximise(finished.trained, chosen, wanted, climb)
         top = top_images(finished.trained, chosen, wanted)
-        return _written(run, source, finished, (chosen, made, top), out_dir)
+        return _written(run, source, finished, (chosen, made, top), folder)
 
 
 def stored_probe(run: Run) -> Probe | None:
@@ -239,7 +245,7 @@ def _written(
     source: Source,
     finished: Finished,
     drawn: tuple[Layer, UnitImages, TopImages],
-    out_dir: str | Path | None,
+    out_dir: Path | None,
 ) -> Filters:
     """The PNG files, beside the run and where they were asked for."""
     layer, made, top = drawn
@@ -251,7 +257,7 @@ def _written(
         for unit, tile, rows in zip(made.units.tolist(), kept[1], images, strict=True)
     ]
     findings.save(_FILTERS, {"layer": layer.name, "units": units})
-    montage, tiles, files = kept if out_dir is None else _write(Path(out_dir), finished, drawn)
+    montage, tiles, files = kept if out_dir is None else _write(out_dir, finished, drawn)
     return Filters(
         layer=layer.name,
         units=made.units,
@@ -316,6 +322,21 @@ def _first(source: Source) -> Source:
     return replace(source, ids=source.ids[:n], sample_ids=source.sample_ids[:n], images=source.images[:n])
 
 
+def _folder(out_dir: object) -> Path:
+    """The folder to write to, which need not be there yet: said before any work is done."""
+    if not isinstance(out_dir, str | Path):
+        raise InputError(f"out_dir={arguments.short(out_dir)} is no path; give that of a folder")
+    folder = Path(out_dir)
+    there = next((place for place in (folder, *folder.parents) if place.exists()), folder)
+    if not there.is_dir():
+        raise InputError(
+            f"out_dir={str(folder)!r}: {there} is no folder but a file; give the path of a folder"
+        )
+    if not os.access(there, os.W_OK):
+        raise InputError(f"out_dir={str(folder)!r}: {there} cannot be written to; give another folder")
+    return folder
+
+
 def _ascent(values: dict[str, Any]) -> Ascent:
     from pydantic import ValidationError
 
@@ -325,8 +346,3 @@ def _ascent(values: dict[str, Any]) -> Ascent:
         return Ascent.model_validate(values)
     except ValidationError as error:
         raise InputError(explain(error, "ascent", Ascent)) from error
-
-
-def _check_between(name: str, value: int, least: int, most: int) -> None:
-    if not least <= value <= most:
-        raise InputError(f"{name}={value}: give {least:,} to {most:,}")

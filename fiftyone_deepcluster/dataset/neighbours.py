@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 from pydantic import BaseModel, ConfigDict
 
+from fiftyone_deepcluster import arguments
 from fiftyone_deepcluster.analysis.retrieval import RetrievalScore
 from fiftyone_deepcluster.dataset.findings import Findings
 from fiftyone_deepcluster.dataset.reopening import chosen_rows, embedded, has_network, images_of, opened
@@ -82,7 +83,7 @@ class _Vectors:
 def retrieve(
     samples: fo.core.collections.SampleCollection,
     key: str,
-    sample_id: str,
+    sample_id: str | fo.Sample | fo.Label,
     k: int = 10,
     *,
     features: Features = "learnt",
@@ -93,7 +94,7 @@ def retrieve(
     Args:
         samples: the dataset, or a view whose images may be found.
         key: of the run.
-        sample_id: the image; of the object where the run clustered objects.
+        sample_id: the id of the image, or of the object where the run clustered objects; or itself.
         k: how many.
         features: ``learnt`` for the run's embeddings, ``initial`` for those of its network before training, or
             ``pixels``.
@@ -108,8 +109,8 @@ def retrieve(
 
     from fiftyone_deepcluster.analysis.retrieval import nearest
 
-    if k < 1:
-        raise InputError(f"k={k}: ask for one neighbour or more")
+    k = arguments.whole_number("k", k, 1)
+    arguments.one_of("features", features, FEATURES)
     run = load_run(samples, key)
     source = images_of(run)
     query = _row_of(run, source, sample_id)
@@ -120,7 +121,7 @@ def retrieve(
     at = np.flatnonzero(rows == query)
     if not len(at):
         raise InputError(
-            f"{sample_id!r} has no {features} vector: its image could not be read; choose another"
+            f"{source.ids[query]!r} has no {features} vector: its image could not be read; choose another"
         )
     found, distances = nearest(values, at, k)
     return [_neighbour(source, rows[row], far) for row, far in zip(found[0], distances[0], strict=True)]
@@ -132,7 +133,7 @@ def retrieval_score(
     label_field: str,
     *,
     k: int = 10,
-    features: Sequence[Features] | None = None,
+    features: Features | Sequence[Features] | None = None,
     max_queries: int = 2_000,
     observer: Observer | None = None,
 ) -> Retrieval:
@@ -145,13 +146,13 @@ def retrieval_score(
         key: of the run.
         label_field: known classes; images without one take no part.
         k: of the precision.
-        features: see ``retrieve``; all that the run has by default.
+        features: one kind or several, see ``retrieve``; all that the run has by default.
         max_queries: images asked at most, drawn at random.
         observer: told of progress; may cancel.
 
     Raises:
         RunNotFoundError: no such run.
-        InputError: no such field, or no class with two images.
+        InputError: no such field, no class with two images, or an argument out of range.
         RunError: ``initial`` of a run that has no network here.
     """
     import numpy as np
@@ -159,13 +160,16 @@ def retrieval_score(
     from fiftyone_deepcluster.analysis.retrieval import score
     from fiftyone_deepcluster.assignments import numbered
 
+    k = arguments.whole_number("k", k, 1)
+    max_queries = arguments.whole_number("max_queries", max_queries, 1)
+    asked = None if features is None else _kinds(features)
     run = load_run(samples, key)
     source = images_of(run)
     classes = numbered(read_truth(source, label_field, "label_field"))[0]
     outside = np.setdiff1d(np.arange(len(source)), chosen_rows(source, samples))
     classes[outside] = -1
     scores = []
-    for name in features or _available(run):
+    for name in asked or _available(run):
         vectors = _vectors(run, source, name, observer)
         known = classes[vectors.rows]
         scores.append(score(name, vectors.values, known, k=k, max_queries=max_queries, seed=run.options.seed))
@@ -248,14 +252,20 @@ def _available(run: Run) -> tuple[Features, ...]:
     return FEATURES if has_network(run) else ("learnt", "pixels")
 
 
+def _kinds(features: str | Sequence[str]) -> tuple[Features, ...]:
+    """The kinds of features that are asked for, each once."""
+    asked = arguments.names("features", features, FEATURES[0])
+    for name in asked:
+        arguments.one_of("features", name, FEATURES)
+    return cast("tuple[Features, ...]", tuple(dict.fromkeys(asked)))
+
+
 def _vectors(run: Run, source: Source, features: Features, observer: Observer | None) -> _Vectors:
     if features == "learnt":
         return _learnt(run, source)
     if features == "initial":
         return _initial(run, source, observer)
-    if features == "pixels":
-        return _pixels(run, source, observer)
-    raise InputError(f"features={features!r} is not known; choose one of: {', '.join(FEATURES)}")
+    return _pixels(run, source, observer)
 
 
 def _learnt(run: Run, source: Source) -> _Vectors:
@@ -300,11 +310,14 @@ def _pixels(run: Run, source: Source, observer: Observer | None) -> _Vectors:
         return _Vectors(store.kept, pixel_features(store.read, np.arange(store.shape[0])))
 
 
-def _row_of(run: Run, source: Source, image_id: str) -> int:
+def _row_of(run: Run, source: Source, image: object) -> int:
+    """The row of an image that is given by its id, or itself."""
+    image_id = image if isinstance(image, str) else str(getattr(image, "id", image))
     if image_id not in source.ids:
         what = "object" if run.patches_field else "sample"
+        shown = arguments.short(image if isinstance(image, str) or not hasattr(image, "id") else image_id)
         raise InputError(
-            f"sample_id={image_id!r} is no {what} of run {run.key!r}; give the id of one of its {len(source)} {what}s"
+            f"sample_id={shown} is no {what} of run {run.key!r}; give the id of one of its {len(source)} {what}s"
         )
     return source.ids.index(image_id)
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from fiftyone_deepcluster import arguments
 from fiftyone_deepcluster.dataset import lock, stored
 from fiftyone_deepcluster.dataset.brain import refresh_map
+from fiftyone_deepcluster.dataset.clusters import check_there
 from fiftyone_deepcluster.dataset.editlog import Edit, EditLog, Entry, Old
 from fiftyone_deepcluster.dataset.fields import FieldNames, check_key, marked
 from fiftyone_deepcluster.dataset.runs import Run, load_run
@@ -53,7 +55,12 @@ class Review:
         self._log = EditLog(run.dataset, run.uid, user)
 
     def names(self) -> list[str]:
-        """Names of the clusters as they are now, sorted."""
+        """Names of the clusters as they are now, sorted.
+
+        Raises:
+            RunNotFoundError: the run was deleted or renamed since it was loaded; so in every edit.
+        """
+        check_there(self.run)
         return self.run.names()
 
     def rename(self, cluster: str, new_name: str, *, dry_run: bool = False) -> Change:
@@ -63,7 +70,7 @@ class Review:
             InputError: no such cluster (near names are listed), an empty name, or one that another
                 cluster has (``merge`` joins the two).
         """
-        self.run.check_names([cluster])
+        self._check(cluster)
         new_name = _clean(new_name, "new_name")
         if new_name != cluster and new_name in self.names():
             raise InputError(
@@ -82,7 +89,7 @@ class Review:
         """
         chosen = _several(clusters)
         into = _clean(into, "into")
-        self.run.check_names(chosen)
+        self._check(*chosen)
         if len(chosen) < 2:
             raise InputError(
                 f"clusters={chosen}: give two or more clusters to join (rename changes one name)"
@@ -110,7 +117,7 @@ class Review:
             InputError: no such cluster, an empty label, or a field of another type.
         """
         label = _clean(label, "label")
-        self.run.check_names([cluster])
+        self._check(cluster)
         path, missing = self._own_field(field)
         olds = _members(self.run, [cluster], path)
         labelled = [old for old in olds if _label_of(old.value) is not None]
@@ -137,8 +144,8 @@ class Review:
         Returns:
             The edits taken back; fewer than ``steps`` where the log is shorter.
         """
-        if steps < 1:
-            raise InputError(f"steps={steps}: give 1 or more")
+        steps = arguments.whole_number("steps", steps, 1)
+        check_there(self.run)
         with lock.acquire(self.run.dataset, self.run.key):
             last = [entry for entry in self._log.entries() if not entry.undone][-steps:]
             return [self._take_back(entry).shown() for entry in reversed(last)]
@@ -146,6 +153,11 @@ class Review:
     def log(self) -> list[Edit]:
         """All edits, oldest first, undone ones included."""
         return [entry.shown() for entry in self._log.entries()]
+
+    def _check(self, *clusters: str) -> None:
+        """The run is there, and so are these clusters."""
+        check_there(self.run)
+        self.run.check_names(clusters)
 
     def _relabel(self, clusters: list[str], name: str, draft: Entry, dry_run: bool) -> Change:
         path = self.run.fields.path("label")
@@ -176,6 +188,7 @@ class Review:
     def _own_field(self, field: str) -> tuple[str, bool]:
         """The path of a person's field, and whether it is missing."""
         names, dataset = self.run.fields, self.run.dataset
+        arguments.one_name("field", field, "ground_truth")
         path = names.prefix + field.removeprefix(names.prefix)
         runs = [*marked(dataset), *(stored.fields_of(dataset, key) for key in stored.keys(dataset))]
         if any(path in run.roots() for run in runs):
@@ -258,12 +271,12 @@ def _several(clusters: Sequence[str]) -> list[str]:
         raise InputError(
             f"clusters={clusters!r} is one name; give a list of two or more: [{clusters!r}, ...]"
         )
-    return list(dict.fromkeys(clusters))
+    return list(dict.fromkeys(arguments.names("clusters", clusters, "cluster-00")))
 
 
 def _clean(name: str, option: str) -> str:
     if not isinstance(name, str):
-        raise InputError(f"{option}={name!r} is no text; give a name such as 'ankle boot'")
+        raise InputError(f"{option}={arguments.short(name)} is no text; give a name such as 'ankle boot'")
     text = name.strip()
     if not text:
         raise InputError(f"{option} is empty; give a name")

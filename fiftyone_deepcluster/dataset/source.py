@@ -6,6 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
+from fiftyone_deepcluster import arguments
+from fiftyone_deepcluster.dataset import stored
+from fiftyone_deepcluster.dataset.fields import marked
 from fiftyone_deepcluster.errors import ImagesError, InputError
 from fiftyone_deepcluster.images.source import ImageRef
 
@@ -19,6 +22,9 @@ DICOM_PATH, DICOM_FRAME = "dicom_path", "dicom_frame"
 
 NO_CLASSES = ("id", "filepath", "mask_path", DICOM_PATH, DICOM_FRAME)
 """Fields that hold text or numbers and no class."""
+
+_HELD = {"text_field": "texts", "group_field": "groups"}
+"""What the fields hold that options name; the others hold classes."""
 
 _DICOM_SUFFIXES = (".dcm", ".dicom")
 _PICTURES = "filepath"
@@ -127,8 +133,9 @@ def read_truth(source: Source, truth_field: str, option: str = "truth_field") ->
         option: what errors call it.
 
     Raises:
-        InputError: the field is missing, or neither Classification, string, integer nor boolean.
+        InputError: the field is missing, or neither Classification, string, integer nor boolean; a text is a string.
     """
+    arguments.one_name(option, truth_field, "report" if option == "text_field" else "ground_truth")
     path = _truth_path(source, truth_field, option)
     if path is not None:
         return read(source, path)
@@ -151,6 +158,7 @@ def read_embeddings(source: Source, field: str) -> list[NDArray[np.float32] | No
     import fiftyone as fo
     import numpy as np
 
+    arguments.one_name("embeddings_field", field, "embedding")
     path = field if source.patches_field is None else f"{source.patches_field}.{field}"
     kind = source.samples.get_field(path)
     if kind is None:
@@ -308,26 +316,35 @@ def _label_path(path: str, field: fo.Field, option: str) -> str:
 
     if isinstance(field, fo.EmbeddedDocumentField) and issubclass(field.document_type, fo.Classification):
         return f"{path}.label"
-    if isinstance(field, fo.StringField | fo.IntField | fo.BooleanField):
+    texts = option == "text_field"
+    if isinstance(field, fo.StringField if texts else fo.StringField | fo.IntField | fo.BooleanField):
         return path
     kind = getattr(field, "document_type", type(field)).__name__
-    raise InputError(f"{option}={path!r} is a {kind}; a Classification, string, integer or boolean is needed")
+    need = "a field of strings" if texts else "a Classification, string, integer or boolean"
+    raise InputError(f"{option}={path!r} is a {kind}; {need} is needed")
 
 
 def _no_class_field(option: str, name: str, source: Source) -> str:
     """What to say where a field of classes is asked for that is not there."""
     import fiftyone as fo
 
+    held = _HELD.get(option, "classes")
+    kinds = [fo.StringField] if held == "texts" else [fo.StringField, fo.IntField, fo.BooleanField]
     schema = source.dataset.get_field_schema
-    known = [
-        *schema(embedded_doc_type=fo.Classification),
-        *schema(ftype=[fo.StringField, fo.IntField, fo.BooleanField]),
-    ]
-    known = [field for field in known if field not in NO_CLASSES]
-    there = f"those that can hold classes: {', '.join(known)}" if known else (
-        f"none of its fields can hold classes, so leave {option} empty"
+    known = [] if held == "texts" else list(schema(embedded_doc_type=fo.Classification))
+    known = [field for field in (*known, *schema(ftype=kinds)) if field not in NO_CLASSES]
+    own = _of_runs(source.dataset)
+    known = [field for field in known if field not in own]
+    there = f"those that can hold {held}: {', '.join(known)}" if known else (
+        f"none of its fields can hold {held}, so leave {option} empty"
     )  # fmt: skip
     return f"{option}={name!r} is no field of {source.dataset.name!r}; {there}"
+
+
+def _of_runs(dataset: fo.Dataset) -> set[str]:
+    """Fields that runs made: nothing that is known of the images."""
+    runs = [*marked(dataset), *(stored.fields_of(dataset, key) for key in stored.keys(dataset))]
+    return {path for run in runs for path in run.roots()}
 
 
 def _no_vector_field(name: str, source: Source) -> str:
@@ -336,7 +353,9 @@ def _no_vector_field(name: str, source: Source) -> str:
 
     prefix = "" if source.patches_field is None else f"{source.patches_field}.detections."
     paths = source.dataset.get_field_schema(ftype=[fo.VectorField, fo.ArrayField], flat=True)
-    known = [path.removeprefix(prefix) for path in paths if path.startswith(prefix)]
+    embeddings = {run.path("embedding") for run in marked(source.dataset)}
+    own = _of_runs(source.dataset) - embeddings
+    known = [path.removeprefix(prefix) for path in paths if path.startswith(prefix) and path not in own]
     known = [name for name in known if "." not in name]  # a label's own vectors are no embeddings
     there = f"those that hold vectors: {', '.join(known)}" if known else (
         f"it has none with vectors: compute_embeddings(..., embeddings_field={name!r}) of FiftyOne makes one"

@@ -135,6 +135,10 @@ def test_topics_part_what_uses_other_words():
         (lambda: key_words([None, " "], np.zeros(2, int)), "none of the images has a text"),
         (lambda: key_words(["the of", "and"], np.zeros(2, int)), "no words but stop words"),
         (lambda: key_words(["lung"], np.zeros(1, int), common=0), "common=0"),
+        (lambda: key_words(["lung"], np.zeros(1, int), common="x"), "common='x' is no share of the clusters"),
+        (lambda: key_words(["lung"], np.zeros(1, int), n_words="ten"), "n_words='ten' is no whole number"),
+        (lambda: key_words(["lung"], np.zeros(1, int), n_words=2.5), "n_words=2.5 is no whole number"),
+        (lambda: key_words(["lung"], np.zeros(1, int), rank="nonsense"), "rank='nonsense'.*count, distinct"),
         (lambda: topics(["lung opacity", "liver mass"], 4, 1), "4 topics"),
     ],
 )

@@ -103,6 +103,50 @@ def test_errors_say_what_is_wrong_and_what_there_is(dataset, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda d, _: fdc.retrieval_score(d, "dc", "ground_truth", k=0), "k=0: give 1 or more"),
+        (lambda d, _: fdc.retrieval_score(d, "dc", "ground_truth", k="a"), "k='a' is no whole number"),
+        (lambda d, _: fdc.retrieval_score(d, "dc", "ground_truth", max_queries=0), "max_queries=0: give 1"),
+        (lambda d, _: fdc.retrieval_score(d, "dc", "ground_truth", max_queries=-1), "max_queries=-1: give 1"),
+        (lambda d, _: fdc.retrieval_score(d, "dc", "ground_truth", features=["learnt", "l"]), "features='l' is not"),
+        (lambda d, _: fdc.retrieval_score(d, "dc", "ground_truth", features=[]), r"features=\[\] is no list"),
+        (lambda d, _: fdc.retrieval_score(d, "dc", 5), "label_field=5 is no name"),
+        (lambda d, _: fdc.probe(d, "dc", "ground_truth", folds="2"), "folds='2' is no whole number; give 2 to 10"),
+        (lambda d, _: fdc.probe(d, "dc", "ground_truth", folds=2.5), "folds=2.5 is no whole number"),
+        (lambda d, _: fdc.probe(d, "dc", "ground_truth", layers=[]), r"layers=\[\] is no list.*such as \['conv1'\]"),
+        (lambda d, _: fdc.retrieve(d, "dc", d.first().id, "5"), "k='5' is no whole number"),
+        (lambda d, _: fdc.retrieve(d, "dc", d.first().id, 2.5), "k=2.5 is no whole number"),
+        (lambda d, _: fdc.retrieve(d, "dc", fo.Sample("a.png")), "^sample_id=.{1,40} is no sample of run 'dc'; give"),
+        (lambda d, _: fdc.retrieve(d, "dc", 7), "sample_id=7 is no sample of run 'dc'"),
+        (lambda d, _: fdc.draw_filters(d, "dc", units="ab"), r"units='ab' is no list.*\[0, 1\]"),
+        (lambda d, _: fdc.draw_filters(d, "dc", units=3), "units=3 is no list"),
+        (lambda d, _: fdc.draw_filters(d, "dc", units=[1.5]), "units=1.5 is no whole number"),
+        (lambda d, _: fdc.draw_filters(d, "dc", ["conv1"]), r"layer=\['conv1'\] is no name"),
+        (lambda d, place: fdc.draw_filters(d, "dc", out_dir=place / "file"), "file is no folder but a file"),
+        (lambda d, place: fdc.draw_filters(d, "dc", out_dir=place / "file" / "x"), "file is no folder but a file"),
+        (lambda d, _: fdc.draw_filters(d, "dc", out_dir=5), "out_dir=5 is no path"),
+    ],
+)  # fmt: skip
+def test_arguments_that_cannot_work_are_told_and_nothing_is_kept(dataset, run, tmp_path, call, message):
+    (tmp_path / "file").write_text("no folder")
+    before = stored_scores(run), stored_probe(run), stored_filters(run)
+    with pytest.raises(InputError, match=message):
+        call(dataset, tmp_path)
+    assert (stored_scores(run), stored_probe(run), stored_filters(run)) == before
+
+
+def test_one_name_is_a_list_of_one_and_a_sample_stands_for_its_id(dataset):
+    found = fdc.retrieval_score(dataset, "dc", "ground_truth", features="learnt")
+    assert [score.features for score in found.scores] == ["learnt"]
+    assert {s.layer for s in fdc.probe(dataset, "dc", "ground_truth", layers="conv5", folds=2).scores} == {
+        "conv5"
+    }
+    sample = dataset.first()
+    assert fdc.retrieve(dataset, "dc", sample, 3) == fdc.retrieve(dataset, "dc", sample.id, 3)
+
+
 def test_a_run_without_a_network_says_why(dataset, digits_dir):
     fdc.cluster(dataset, "frozen", "given", embeddings_field="dc_embedding", n_clusters=3, **QUIET)
     with pytest.raises(RunError, match="clustered vectors that were given"):

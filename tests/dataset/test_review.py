@@ -7,7 +7,7 @@ import pytest
 from fiftyone_deepcluster import delete_run, rename_run, review
 from fiftyone_deepcluster.dataset import editlog
 from fiftyone_deepcluster.dataset.store import find
-from fiftyone_deepcluster.errors import InputError
+from fiftyone_deepcluster.errors import InputError, RunNotFoundError
 
 
 @pytest.fixture
@@ -130,7 +130,10 @@ def test_new_field_is_made_once_and_grows(dataset):
         (lambda r: r.label_cluster("cluster-01", "filepath", "x"), "StringField; a Classification"),
         (lambda r: r.label_cluster("cluster-01", "a b", "x"), "identifier"),
         (lambda r: r.label_cluster("cluster-01", "mine", ""), "label is empty"),
+        (lambda r: r.label_cluster("cluster-01", 5, "x"), "field=5 is no name"),
         (lambda r: r.undo(0), "1 or more"),
+        (lambda r: r.undo("x"), "steps='x' is no whole number"),
+        (lambda r: r.merge(5, "x"), "clusters=5 is no list of names"),
         (lambda r: r.merge("cluster-01", "x"), "clusters='cluster-01' is one name; give a list"),
     ],
 )
@@ -139,6 +142,25 @@ def test_edits_that_cannot_work(dataset, call, message):
     with pytest.raises(InputError, match=message):
         call(review(dataset, "dc"))
     assert values(dataset) == before
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda r: r.names(),
+        lambda r: r.rename("cluster-01", "x"),
+        lambda r: r.merge(["cluster-01", "cluster-02"], "x"),
+        lambda r: r.label_cluster("cluster-01", "mine", "x"),
+        lambda r: r.undo(),
+        lambda r: r.run.clusters(),
+        lambda r: r.run.clusters(exemplars="random"),
+    ],
+)
+def test_a_run_that_is_gone_says_so(dataset, call):
+    edits = review(dataset, "dc")
+    delete_run(dataset, "dc")
+    with pytest.raises(RunNotFoundError, match=r"run 'dc' of .* was deleted or renamed.*load_run: none"):
+        call(edits)
 
 
 def test_nothing_to_do_is_not_logged(dataset):

@@ -103,6 +103,26 @@ def test_truth_of_another_type_is_refused(make_digits):
         read_truth(collect(dataset), "nothing")
 
 
+def test_a_text_is_a_string_and_what_runs_wrote_is_not_on_offer(make_digits, stored_run):
+    dataset = make_digits(20)
+    dataset.set_values("report", ["a text"] * 20)
+    dataset.set_values("number", list(range(20)))
+    stored_run(dataset)
+    source = collect(dataset)
+    with pytest.raises(InputError, match="text_field='number' is a IntField; a field of strings is needed"):
+        read_truth(source, "number", "text_field")
+    with pytest.raises(InputError, match=r"those that can hold texts: report$"):
+        read_truth(source, "absent", "text_field")
+    with pytest.raises(InputError, match=r"those that can hold groups: ground_truth, report, number$"):
+        read_truth(source, "absent", "group_field")
+    with pytest.raises(InputError, match=r"those that can hold classes: ground_truth, report, number$"):
+        read_truth(source, "absent")
+    with pytest.raises(InputError, match=r"those that hold vectors: dc_embedding$"):
+        read_embeddings(source, "absent")
+    with pytest.raises(InputError, match="truth_field=5 is no name"):
+        read_truth(source, 5)
+
+
 def test_embeddings_by_id_with_gaps(make_digits):
     dataset = make_digits(5)
     vectors = [np.arange(3.0) + row for row in range(5)]

@@ -1,0 +1,51 @@
+"""Checks of arguments: what is taken, and what is said of the rest."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fiftyone_deepcluster import arguments
+from fiftyone_deepcluster.errors import InputError
+
+
+def test_what_is_taken_comes_back_in_its_plain_type():
+    assert arguments.whole_number("k", np.int64(3), 1) == 3
+    assert arguments.whole_number("folds", 10, 2, 10) == 10
+    assert arguments.share_of("common", 1, "the clusters") == 1.0
+    assert arguments.share_of("common", np.float32(0.5), "the clusters") == 0.5
+    assert arguments.names("layers", "conv3", "conv1") == ["conv3"], "one name is a list of one"
+    assert arguments.names("layers", ("a", "b"), "conv1") == ["a", "b"]
+    assert arguments.one_name("field", "report", "notes") == "report"
+    arguments.one_of("rank", "count", ("count", "distinct"))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: arguments.whole_number("k", "5", 1), r"^k='5' is no whole number; give 1 or more$"),
+        (lambda: arguments.whole_number("k", 2.5, 1), r"^k=2.5 is no whole number"),
+        (lambda: arguments.whole_number("k", True, 1), r"^k=True is no whole number"),
+        (lambda: arguments.whole_number("k", None, 1), r"^k=None is no whole number"),
+        (lambda: arguments.whole_number("k", 0, 1), r"^k=0: give 1 or more$"),
+        (lambda: arguments.whole_number("n", 11_000, 20, 10_000), r"^n=11000: give 20 to 10,000$"),
+        (lambda: arguments.share_of("common", "x", "the clusters"), r"^common='x' is no share of the clusters; give"),
+        (lambda: arguments.share_of("common", float("nan"), "the clusters"), r"^common=nan is no share"),
+        (lambda: arguments.share_of("common", 1.5, "the clusters"), r"more than 0 and at most 1$"),
+        (lambda: arguments.one_of("rank", "best", ("count", "distinct")), r"rank='best'.*: count, distinct$"),
+        (lambda: arguments.one_of("rank", ["count"], ("count",)), r"rank=\['count'\] is not known"),
+        (lambda: arguments.one_name("field", 5, "notes"), r"^field=5 is no name; .*'notes'$"),
+        (lambda: arguments.one_name("field", " ", "notes"), r"^field=' ' is no name"),
+        (lambda: arguments.names("layers", [], "conv1"), r"^layers=\[\] is no list of names; .*\['conv1'\]$"),
+        (lambda: arguments.names("layers", [1], "conv1"), r"^layers=\[1\] is no list of names"),
+        (lambda: arguments.names("layers", 5, "conv1"), r"^layers=5 is no list of names"),
+    ],
+)  # fmt: skip
+def test_the_rest_is_refused_with_the_value_and_the_need(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
+
+
+def test_what_is_long_is_shown_by_its_type():
+    assert arguments.short(np.zeros(100)) == "(a ndarray)"
+    assert arguments.short("short") == "'short'"
