@@ -119,12 +119,18 @@ def import_dicom_command(
     dataset: Annotated[str, typer.Argument(help="Name of the FiftyOne dataset, new or not.")],
     option: Annotated[list[str] | None, typer.Option(help="name=value; may be repeated.")] = None,
 ) -> None:
-    """Add the images of DICOM files to a dataset; print what was imported and what was not."""
+    """Add the images of DICOM files to a dataset; print what was imported and what was not.
+
+    Exits with 1 where none of the images is in the dataset afterwards.
+    """
     from fiftyone_deepcluster.cli.options import parse_pairs
     from fiftyone_deepcluster.dataset.dicom import add_dicom
 
     with _errors_in_one_line():
-        typer.echo(add_dicom(files, dataset, **parse_pairs(option or [])))
+        summary = add_dicom(files, dataset, **parse_pairs(option or []))
+    typer.echo(summary)
+    if summary.nothing:
+        raise typer.Exit(1)
 
 
 @app.command(name="methods")

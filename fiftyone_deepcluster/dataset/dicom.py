@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fiftyone_deepcluster.dataset import lock
-from fiftyone_deepcluster.dataset.dicom_samples import DicomSummary, find_target, known_frames, take_in
+from fiftyone_deepcluster.dataset.dicom_samples import (
+    DicomSummary,
+    find_target,
+    known_frames,
+    make_target,
+    take_in,
+)
 from fiftyone_deepcluster.dataset.store import run_store
 from fiftyone_deepcluster.errors import CancelledError, ImagesError, OptionsError
 from fiftyone_deepcluster.images.dicom_header import SAFE_KEYWORDS, check_keywords
@@ -151,35 +157,53 @@ def import_steps(files: Files, dataset: fo.Dataset | str, options: DicomOptions)
         RunLockedError: another process imports into the dataset.
         ImagesError: PNG files cannot be written.
     """
-    from fiftyone_deepcluster.images.crew import carry_out
-    from fiftyone_deepcluster.images.dicom_files import find_dicom
+    from fiftyone_deepcluster.images.dicom_files import check_paths, find_dicom
 
-    found = find_dicom(files)
+    places = check_paths(files)
+    target = find_target(dataset, options.keywords)
+    found = find_dicom(places)
     summary = DicomSummary(0, 0, dict(found.skipped), found.others)
+    summary.looked_in = () if found.files else tuple(places)
     yield Step(0, len(found.files), summary)
     if not found.files:
         return
-    target = find_target(dataset)
+    if options.folder is not None:
+        _check_folder(options.folder)
+    made = target is None
+    if target is None:
+        target = make_target(str(dataset))
     with lock.acquire(target, _LOCK) as held:
-        target.reload()
-        if options.frames == "start":
-            yield from _keep_starts(found, options, summary)
-        jobs = _jobs(found, target, options)
-        done, total = 0, len(found.files)
-        results = carry_out(jobs, workers=options.workers, processes_from=_FEW)
         try:
-            for result in results:
-                if result is not None:
-                    held.check()
-                    take_in(target, result[0].rendered(result[1]), summary)
-                    done += len(result[0])
-                yield Step(done, total, summary)
-        except OSError as error:
-            raise ImagesError(
-                f"PNG files cannot be written to {jobs[0].render.folder}: {error.strerror}"
-            ) from error
+            target.reload()
+            yield from _import(found, target, options, summary, held)
         finally:
-            results.close()  # type: ignore[attr-defined]
+            if made and not summary.imported and not len(target):
+                target.delete()  # nobody asked for an empty one
+
+
+def _import(
+    found: Found, target: fo.Dataset, options: DicomOptions, summary: DicomSummary, held: lock.Lock
+) -> Iterator[Step]:
+    from fiftyone_deepcluster.images.crew import carry_out
+
+    if options.frames == "start":
+        yield from _keep_starts(found, options, summary)
+    jobs = _jobs(found, target, options)
+    done, total = 0, len(found.files)
+    results = carry_out(jobs, workers=options.workers, processes_from=_FEW)
+    try:
+        for result in results:
+            if result is not None:
+                held.check()
+                take_in(target, result[0].rendered(result[1]), summary)
+                done += len(result[0])
+            yield Step(done, total, summary)
+    except OSError as error:
+        raise ImagesError(
+            f"PNG files cannot be written to {jobs[0].render.folder}: {error.strerror}"
+        ) from error
+    finally:
+        results.close()  # type: ignore[attr-defined]
 
 
 def _keep_starts(found: Found, options: DicomOptions, summary: DicomSummary) -> Iterator[Step]:
@@ -232,5 +256,19 @@ def _key(dataset: fo.Dataset, options: DicomOptions) -> bytes:
 def _folder(dataset: fo.Dataset, options: DicomOptions) -> Path:
     import fiftyone as fo
 
-    folder = options.folder or Path(fo.config.default_dataset_dir) / dataset.slug / "dicom"
+    return _absolute(options.folder or Path(fo.config.default_dataset_dir) / dataset.slug / "dicom")
+
+
+def _check_folder(folder: Path) -> None:
+    """Make the folder of the PNG files, so that what cannot be is said before there is a dataset."""
+    try:
+        _absolute(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImagesError(
+            f"folder={str(folder)!r}: PNG files cannot be written there ({error.strerror}); give a folder "
+            "that may be written to, or none for FiftyOne's own"
+        ) from error
+
+
+def _absolute(folder: Path) -> Path:
     return folder.expanduser().absolute()

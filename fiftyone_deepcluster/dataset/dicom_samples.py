@@ -20,13 +20,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fiftyone_deepcluster.dataset.source import DICOM_FRAME, DICOM_PATH
 from fiftyone_deepcluster.errors import ImagesError, InputError
 from fiftyone_deepcluster.images.dicom_header import field_kind
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import fiftyone as fo
 
     from fiftyone_deepcluster.images.renditions import Rendered, Rendition
@@ -35,6 +37,7 @@ GROUPING = ("dicom_patient", "dicom_study", "dicom_series")
 """Fields that say which images belong together, from the widest to the narrowest."""
 
 _SHOWN_REASONS = 10
+_SHOWN_PLACES = 3
 
 
 @dataclass
@@ -47,6 +50,7 @@ class DicomSummary:
         skipped: file (and frame) -> why it is not in the dataset.
         others: files in the folders that are not DICOM.
         later: files that show a slice later than at its start, where only that is wanted.
+        looked_in: the places, where none of them holds a DICOM file; otherwise empty.
     """
 
     imported: int = 0
@@ -54,9 +58,17 @@ class DicomSummary:
     skipped: dict[str, str] = field(default_factory=dict)
     others: int = 0
     later: int = 0
+    looked_in: tuple[str, ...] = ()
+
+    @property
+    def nothing(self) -> bool:
+        """Whether the dataset has none of the images, neither now nor from before."""
+        return not self.imported and not self.known
 
     def __str__(self) -> str:
         lines = [f"{self.imported} images imported, {self.known} known already, {len(self.skipped)} skipped"]
+        if self.looked_in:
+            lines[0] = f"no DICOM file was found in {_some(self.looked_in)}; {lines[0]}"
         if self.others:
             lines[0] += f", {self.others} files are not DICOM"
         if self.later:
@@ -68,39 +80,80 @@ class DicomSummary:
         return "\n".join(lines)
 
 
+def _some(places: tuple[str, ...]) -> str:
+    more = len(places) - _SHOWN_PLACES
+    return ", ".join(map(repr, places[:_SHOWN_PLACES])) + (f" and {more} more" if more > 0 else "")
+
+
 def field_name(keyword: str) -> str:
     """``BodyPartExamined`` -> ``dicom_body_part_examined``."""
     words = re.findall(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+", keyword)
     return "_".join(["dicom", *(word.lower() for word in words)])
 
 
-def find_target(dataset: fo.Dataset | str) -> fo.Dataset:
-    """The dataset to add to; a name that is new makes one that lasts."""
+def find_target(dataset: fo.Dataset | str, keywords: tuple[str, ...]) -> fo.Dataset | None:
+    """The dataset to add to, checked; None where the name is new, see ``make_target``.
+
+    Raises:
+        InputError: it is no dataset and no name, or one that images cannot be added to.
+    """
     import fiftyone as fo
 
     if isinstance(dataset, str):
-        known = fo.dataset_exists(dataset)
-        dataset = fo.load_dataset(dataset) if known else fo.Dataset(dataset, persistent=True)
+        if not dataset.strip():
+            raise InputError(f"dataset={dataset!r} is no name; give a FiftyOne dataset or a name for one")
+        if not fo.dataset_exists(dataset):
+            return None
+        dataset = fo.load_dataset(dataset)
     if not isinstance(dataset, fo.Dataset):
         raise InputError(f"dataset is a {type(dataset).__name__}; give a FiftyOne dataset or a name for one")
+    if dataset.deleted:
+        raise InputError(f"the dataset {dataset.name!r} is deleted; give another, or a new name")
     if dataset.media_type not in (None, "image"):
         raise InputError(
             f"{dataset.name!r} holds media of type {dataset.media_type!r}; give a dataset of images, or a new name"
         )
-    for name, kind in _own_fields().items():
-        there = dataset.get_field(name)
-        if there is not None and not isinstance(there, kind):
-            raise InputError(
-                f"{dataset.name!r} has a field {name!r} of another kind ({type(there).__name__}); rename it first"
-            )
+    _check_fields(dataset, keywords)
     return dataset
 
 
-def _own_fields() -> dict[str, type[fo.Field]]:
+def make_target(name: str) -> fo.Dataset:
+    """A new dataset that lasts."""
     import fiftyone as fo
 
-    texts = dict.fromkeys((DICOM_PATH, *GROUPING), fo.StringField)
-    return {**texts, DICOM_FRAME: fo.IntField}
+    try:
+        return fo.Dataset(name, persistent=True)
+    except ValueError as error:
+        raise InputError(f"no dataset can be named {name!r} ({error}); give another name") from error
+
+
+def _check_fields(dataset: fo.Dataset, keywords: tuple[str, ...]) -> None:
+    """Raise InputError where a field that will be written is there already and of another kind."""
+    import fiftyone as fo
+
+    for name, (kind, subfield) in _fields(keywords).items():
+        there = dataset.get_field(name)
+        fits = there is None or isinstance(there, kind)
+        if fits and subfield is not None and isinstance(there, fo.ListField):
+            fits = there.field is None or isinstance(there.field, subfield)
+        if not fits:
+            way = "rename it first" if name in _fields(()) else "rename it first, or leave its keyword out"
+            raise InputError(
+                f"{dataset.name!r} has a field {name!r} of another kind ({there}); "
+                f"{kind.__name__} is needed; {way}"
+            )
+
+
+def _fields(keywords: Iterable[str]) -> dict[str, tuple[type[fo.Field], type[fo.Field] | None]]:
+    """Name -> kind, and kind of what a list holds: of the fields that every image has and those of keywords."""
+    import fiftyone as fo
+
+    kinds: dict[type, type[fo.Field]] = {
+        str: fo.StringField, int: fo.IntField, float: fo.FloatField, list: fo.ListField,
+    }  # fmt: skip
+    own = {**dict.fromkeys((DICOM_PATH, *GROUPING), str), DICOM_FRAME: int}
+    plain = own | {field_name(keyword): field_kind(keyword) for keyword in keywords}
+    return {name: (kinds[kind], fo.FloatField if kind is list else None) for name, kind in plain.items()}
 
 
 def known_frames(dataset: fo.Dataset) -> dict[str, list[int]]:
@@ -150,18 +203,7 @@ def _sample(file: Rendered, image: Rendition) -> fo.Sample:
 
 def _declare(dataset: fo.Dataset, rendered: list[Rendered]) -> None:
     """Fields that these files are the first to need."""
-    import fiftyone as fo
-
-    kinds: dict[type, Any] = {str: fo.StringField, int: fo.IntField, float: fo.FloatField}
-    for name, kind in _own_fields().items():
-        if not dataset.has_field(name):
-            dataset.add_sample_field(name, kind)
     seen = {keyword for file in rendered if file.header is not None for keyword in file.header.values}
-    for keyword in sorted(seen):
-        name, plain = field_name(keyword), field_kind(keyword)
-        if dataset.has_field(name):
-            continue
-        if plain is list:
-            dataset.add_sample_field(name, fo.ListField, subfield=fo.FloatField)
-        else:
-            dataset.add_sample_field(name, kinds[plain])
+    for name, (kind, subfield) in _fields(sorted(seen)).items():
+        if not dataset.has_field(name):
+            dataset.add_sample_field(name, kind, subfield=subfield)

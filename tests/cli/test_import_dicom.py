@@ -27,3 +27,18 @@ def test_a_folder_that_is_not_there_is_one_line(invoke, fiftyone_home):
     assert done.exit_code == 1
     assert "does not exist" in done.output
     assert "Traceback" not in done.output
+
+
+def test_nothing_imported_is_no_success(invoke, fiftyone_home, tmp_path):
+    import fiftyone as fo
+
+    name = f"dicom-{uuid.uuid4().hex[:8]}"
+    (tmp_path / "notes.txt").write_text("notes")
+    done = invoke("import-dicom", str(tmp_path), name)
+    assert done.exit_code == 1
+    assert f"no DICOM file was found in {str(tmp_path)!r}" in done.output
+    assert not fo.dataset_exists(name)
+    shutil.copy(get_testdata_file("CT_small.dcm", download=False), tmp_path)
+    for _ in range(2):  # imported, then known
+        assert invoke("import-dicom", str(tmp_path), name).exit_code == 0
+    fo.delete_dataset(name)

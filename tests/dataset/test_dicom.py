@@ -181,6 +181,9 @@ class TestRefusals:
         (tmp_path / "notes.txt").write_text("notes")
         summary = add(tmp_path, "a name that is new")
         assert (summary.imported, summary.others) == (0, 1)
+        assert summary.nothing
+        assert str(summary).startswith(f"no DICOM file was found in {str(tmp_path)!r}; 0 images imported")
+        assert "and 2 more; 0 images" in str(add([tmp_path] * 5, "a name that is new"))
         assert not fo.dataset_exists("a name that is new")
 
     def test_what_cannot_work_is_said_before_anything_is_done(self, folder, dataset):
@@ -200,6 +203,59 @@ class TestRefusals:
             add(folder, dataset.view())
         assert len(dataset) == 0
         assert not dataset.has_field("dicom_path")
+
+    @pytest.mark.parametrize("name", ["", "  ", "!", None, 5])
+    def test_names_that_cannot_be(self, folder, fiftyone_home, name):
+        with pytest.raises(InputError, match="give a"):
+            add(folder, name, frames="first")
+
+    def test_a_dataset_that_is_deleted(self, folder, fiftyone_home):
+        import fiftyone as fo
+
+        gone = fo.Dataset()
+        gone.delete()
+        with pytest.raises(InputError, match="is deleted"):
+            add(folder, gone)
+
+    def test_an_error_leaves_no_new_dataset_behind(self, folder, tmp_path, fiftyone_home):
+        import fiftyone as fo
+
+        (tmp_path / "file").write_text("no folder")
+        name = f"dicom-{uuid.uuid4().hex[:8]}"
+        for place in (tmp_path / "file", tmp_path / "file" / "below"):
+            with pytest.raises(ImagesError, match="PNG files cannot be written there"):
+                add(folder, name, folder=place)
+            assert not fo.dataset_exists(name)
+        for number in range(256):  # a folder may be written to, and what is to be made in it is in the way
+            (tmp_path / f"{number:02x}").write_text("in the way")
+        with pytest.raises(ImagesError, match="PNG files cannot be written to"):
+            add(folder, name, folder=tmp_path)
+        assert not fo.dataset_exists(name)
+
+    def test_a_new_dataset_without_an_image_is_not_kept_one_given_is(self, dataset):
+        import fiftyone as fo
+
+        name = f"dicom-{uuid.uuid4().hex[:8]}"
+        summary = add(carried("rtplan.dcm"), name)
+        assert summary.nothing
+        assert "no DICOM file" not in str(summary)
+        assert not fo.dataset_exists(name)
+        assert add(carried("rtplan.dcm"), dataset).nothing
+        assert fo.dataset_exists(dataset.name)
+
+    def test_fields_of_keywords_that_are_of_another_kind(self, folder, dataset):
+        import fiftyone as fo
+
+        dataset.add_sample_field("dicom_modality", fo.IntField)
+        dataset.add_sample_field("dicom_pixel_spacing", fo.ListField, subfield=fo.StringField)
+        with pytest.raises(InputError, match=r"'dicom_modality' of another kind .*StringField is needed"):
+            add(folder, dataset)
+        with pytest.raises(
+            InputError, match=r"'dicom_pixel_spacing' of another kind .*leave its keyword out"
+        ):
+            add(folder, dataset, keywords=["PixelSpacing"])
+        assert not dataset.has_field("dicom_path")
+        assert add(folder, dataset, frames="first", keywords=["Rows"]).imported == 8
 
     def test_other_media_and_fields_of_another_kind(self, folder, dataset):
         import fiftyone as fo

@@ -93,7 +93,8 @@ class ImportDicom(foo.Operator):
             logger.info("%s", summary)
             yield ctx.ops.reload_dataset()
             lines = str(summary).splitlines()[:_SHOWN_LINES]
-            yield ctx.ops.notify("\n".join(lines), variant="warning" if summary.skipped else "success")
+            variant = "warning" if summary.skipped or summary.nothing else "success"
+            yield ctx.ops.notify("\n".join(lines), variant=variant)
 
     def __call__(self, files: str, dataset: fo.Dataset, *, delegate: bool = False, **settings: Any) -> object:
         """Run from a script, now or by a worker.
