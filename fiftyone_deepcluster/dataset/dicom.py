@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from fiftyone_deepcluster.dataset import lock
 from fiftyone_deepcluster.dataset.dicom_samples import (
@@ -67,6 +67,12 @@ class DicomOptions(BaseModel):
         description="Secret of the hashes; the same on two datasets gives the same ids. Empty: a random one.",
     )
     workers: int | None = Field(None, ge=1, description="Processes; empty: one a core, 16 at most.")
+
+    @field_validator("folder", mode="before")
+    @classmethod
+    def _none_is_not_here(cls, folder: object) -> object:
+        """An empty text would otherwise be the folder the process happens to be in."""
+        return None if isinstance(folder, str) and not folder.strip() else folder
 
 
 @dataclass(frozen=True)
@@ -263,9 +269,10 @@ def _check_folder(folder: Path) -> None:
     """Make the folder of the PNG files, so that what cannot be is said before there is a dataset."""
     try:
         _absolute(folder).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+    except (OSError, RuntimeError, ValueError) as error:  # also no such user, and no such name
+        reason = getattr(error, "strerror", None) or error
         raise ImagesError(
-            f"folder={str(folder)!r}: PNG files cannot be written there ({error.strerror}); give a folder "
+            f"folder={str(folder)!r}: PNG files cannot be written there ({reason}); give a folder "
             "that may be written to, or none for FiftyOne's own"
         ) from error
 

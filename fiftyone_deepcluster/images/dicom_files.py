@@ -52,7 +52,7 @@ def find_dicom(given: Files) -> Found:
     """
     paths = check_paths(given)
     if len(paths) == 1:
-        _check_one(paths[0])
+        check_one(paths[0])
     found, seen = Found(), set[str]()
     for path in paths:
         folder = os.path.isdir(path)  # noqa: PTH112 - a Path's raises where a folder above it is closed
@@ -84,8 +84,8 @@ def check_paths(given: object) -> list[str]:
     return paths
 
 
-def _check_one(path: str) -> None:
-    """Refuse a path given alone that cannot be read, or only waited for."""
+def check_one(path: str) -> None:
+    """Raise ImagesError where a path given alone cannot be read, or only waited for."""
     try:
         mode = Path(path).stat().st_mode
     except FileNotFoundError as error:

@@ -46,6 +46,8 @@ def test_form_says_what_is_wrong(make_context, dataset, folder):
 
     assert complaint("files", files=str(folder)) is None
     assert "does not exist" in complaint("files", files=str(folder / "no"))
+    assert "File name too long" in complaint("files", files="n" * 300)
+    assert "names nothing" in complaint("files", files=" ")
     assert "did you mean SeriesDescription" in complaint("keywords", keywords="StudyID, SeriesDescriptions")
     assert complaint("keywords", keywords="StudyID,SeriesDescription") is None
 
@@ -63,6 +65,12 @@ def test_imports_and_tells_progress(make_context, dataset, folder):
     assert len(dataset) == 4
     assert dataset.has_field("dicom_study_id")
     assert not dataset.has_field("dicom_patient_name")
+
+
+def test_nothing_found_is_a_warning(make_context, dataset, tmp_path):
+    last = told(make_context(dataset, {"files": str(tmp_path)}))[-1]
+    assert last.params["variant"] == "warning"
+    assert "no DICOM file was found in" in last.params["message"]
 
 
 def test_errors_are_told_in_words(make_context, dataset, folder):

@@ -98,6 +98,12 @@ def test_png_is_what_networks_see_of_the_original(folder, dataset):
         )
 
 
+def test_an_empty_folder_is_fiftyones_own(folder, dataset, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    add(folder, dataset, frames="first", folder="")
+    assert not [path for path in dataset.values("filepath") if Path(path).is_relative_to(tmp_path)]
+
+
 def test_large_images_are_shown_smaller(folder, dataset):
     add(folder, dataset, frames="first", side=100)
     assert row(dataset, "IM0000", "metadata.width") == 100
@@ -222,7 +228,7 @@ class TestRefusals:
 
         (tmp_path / "file").write_text("no folder")
         name = f"dicom-{uuid.uuid4().hex[:8]}"
-        for place in (tmp_path / "file", tmp_path / "file" / "below"):
+        for place in (tmp_path / "file", tmp_path / "file" / "below", "~no-such-user/x", "a\0b"):
             with pytest.raises(ImagesError, match="PNG files cannot be written there"):
                 add(folder, name, folder=place)
             assert not fo.dataset_exists(name)

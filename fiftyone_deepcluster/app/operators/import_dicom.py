@@ -137,13 +137,14 @@ def _options(params: dict[str, Any]) -> Any:
 
 def _complain(inputs: types.Object, params: dict[str, Any]) -> None:
     """Say while it is typed what cannot work."""
-    from pathlib import Path
-
     from fiftyone_deepcluster.errors import InputError
+    from fiftyone_deepcluster.images.dicom_files import check_one, check_paths
 
-    files = params.get("files")
-    if files and not Path(files).exists():
-        shared.complain(inputs, "files", f"{files!r} does not exist")
+    try:
+        if files := params.get("files"):
+            check_one(*check_paths(files))
+    except InputError as error:
+        shared.complain(inputs, "files", error)
     try:
         _options(params)
     except InputError as error:
