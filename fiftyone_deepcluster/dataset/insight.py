@@ -342,6 +342,10 @@ def _ascent(values: dict[str, Any]) -> Ascent:
 
     from fiftyone_deepcluster.registry import explain
 
+    if not isinstance(values, dict):
+        raise InputError(
+            f"ascent={arguments.short(values)} is no dict of options; give one such as {{'steps': 300}}"
+        )
     try:
         return Ascent.model_validate(values)
     except ValidationError as error:

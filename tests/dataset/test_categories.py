@@ -24,7 +24,7 @@ def reports(make_digits):
     return dataset
 
 
-def test_ldpo_starts_from_topics_and_leaves_words_and_a_tree(reports):
+def test_ldpo_starts_from_topics_and_leaves_words_and_a_tree(reports, caplog):
     options = fdc.LDPO(
         n_clusters=8, initial="topics", n_topics=10, text_field="report", group_field="patient", **QUICK
     )
@@ -59,6 +59,13 @@ def test_ldpo_starts_from_topics_and_leaves_words_and_a_tree(reports):
     renamed = stored_tree(run)
     assert {node.name for node in renamed if node.leaf} == {*leaves, "a name"} - {old}
     assert {name for node in renamed for name in node.clusters} == set(run.names())
+
+    fdc.review(reports, "ld").merge(run.names()[1:], "the rest")
+    flat = fdc.build_tree(reports, "ld")
+    assert [(node.name, node.parent, node.leaf) for node in flat] == [
+        (name, "", True) for name in fdc.load_run(reports, "ld").names()
+    ]
+    assert "run 'ld': no clusters are mixed up more than others, so its tree has no groups" in caplog.text
 
     fdc.delete_run(reports, "ld")
     assert not [field for field in reports.get_field_schema() if field.startswith("ld")]

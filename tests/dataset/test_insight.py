@@ -127,6 +127,7 @@ def test_errors_say_what_is_wrong_and_what_there_is(dataset, tmp_path):
         (lambda d, place: fdc.draw_filters(d, "dc", out_dir=place / "file"), "file is no folder but a file"),
         (lambda d, place: fdc.draw_filters(d, "dc", out_dir=place / "file" / "x"), "file is no folder but a file"),
         (lambda d, _: fdc.draw_filters(d, "dc", out_dir=5), "out_dir=5 is no path"),
+        (lambda d, _: fdc.draw_filters(d, "dc", ascent=5), r"ascent=5 is no dict of options; give.*\{'steps': 300\}"),
     ],
 )  # fmt: skip
 def test_arguments_that_cannot_work_are_told_and_nothing_is_kept(dataset, run, tmp_path, call, message):
@@ -269,8 +270,9 @@ def test_layers_are_listed_for_any_run_with_a_network(dataset):
     assert list(fdc.list_layers(dataset, "dc")) == [*CONVOLUTIONS, "fc6"]
     fdc.cluster(dataset, "frozen", "px", n_clusters=3, **QUIET)
     assert fdc.list_layers(dataset, "px") == {"features": 256}
-    found = fdc.probe(dataset, "px", "ground_truth", folds=2)
-    assert found.to_dataframe().logistic_gain.tolist() == [0.0]
+    table = fdc.probe(dataset, "px", "ground_truth", folds=2).to_dataframe()
+    assert table.layer.tolist() == ["features", "embedding"], "its pooled vectors are what it clusters"
+    assert table.logistic_gain.tolist() == [0.0, 0.0]
     fdc.delete_run(dataset, "px")
 
 
