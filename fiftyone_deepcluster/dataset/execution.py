@@ -129,8 +129,8 @@ def _keep_interrupted(plan: Plan) -> None:
         return  # nothing was learnt that could be lost
     raise RunExistsError(
         f"{dataset.name!r} has a run {key!r} ({left.header.method}) that broke off after round {state.round} and "
-        f"can go on: resume(samples, {key!r}). To give it up, delete_run(samples, {key!r}) or overwrite=True; or choose "
-        "another key"
+        f"can go on: resume(samples, {key!r}). To give it up, delete_run(samples, {key!r}) or overwrite=True; or "
+        "choose another key"
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import threading
 import uuid
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 PACKAGE = "fiftyone_deepcluster"
 JOB_FILE = "job.json"
 _NEXT = ".next"
+
+
+_READING = threading.Lock()
+"""FiftyOne has one open file a run for all threads of a process: where two seek and read at once, one reads nothing."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +117,7 @@ def no_such_run(dataset: fo.Dataset, key: str) -> RunNotFoundError:
 
 def record_of(dataset: fo.Dataset, key: str) -> RunRecord:
     """The record of a stored run."""
-    results = dataset.load_run_results(key, cache=False, load_view=False)
+    results = _results(dataset, key)
     if results is None:
         raise RunNotFoundError(f"run {key!r} of {dataset.name!r} was stored only in part; delete it")
     return RunRecord.model_validate(results.record)
@@ -120,7 +125,13 @@ def record_of(dataset: fo.Dataset, key: str) -> RunRecord:
 
 def is_complete(dataset: fo.Dataset, key: str) -> bool:
     """Whether a run is stored with its record, which comes last."""
-    return key in keys(dataset) and (dataset.load_run_results(key, cache=False, load_view=False) is not None)
+    return key in keys(dataset) and _results(dataset, key) is not None
+
+
+def _results(dataset: fo.Dataset, key: str) -> Any:
+    """What was stored with a run; None where nothing was."""
+    with _READING:
+        return dataset.load_run_results(key, cache=False, load_view=False)
 
 
 def keys(dataset: fo.Dataset) -> list[str]:

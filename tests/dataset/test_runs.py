@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from fiftyone_deepcluster import delete_run, list_runs, load_run, rename_run
+from fiftyone_deepcluster import cluster, delete_run, list_runs, load_run, rename_run
 from fiftyone_deepcluster.dataset import lock, stored
 from fiftyone_deepcluster.dataset.brain import add_brain_runs, refresh_map
 from fiftyone_deepcluster.dataset.fields import FieldNames
@@ -172,3 +172,14 @@ def test_map_and_similarity(make_digits, stored_run):
     assert dataset.get_brain_info("dc_viz").timestamp > stamp
     config = dataset.get_brain_info("dc_sim").config
     assert config.embeddings_field == "dc_embedding"
+
+
+def test_a_run_is_read_by_many_threads_at_once(make_digits):
+    """The App's panel answers each event in a thread of its own."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    dataset = make_digits(20)
+    cluster(dataset, "frozen", key="dc", n_clusters=2, progress=False, compute_brain=False)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: len(load_run(dataset, "dc").rounds), range(200)))
+    assert found == [1] * 200
