@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
+import uuid
 
 import pytest
 
 from fiftyone_deepcluster.app import names
-from fiftyone_deepcluster.app.panels import model
+from fiftyone_deepcluster.app.panels import model, turns
 from fiftyone_deepcluster.app.panels.clusters import ClustersPanel
 from fiftyone_deepcluster.app.panels.model import N_EXEMPLARS, _shown_key
 from fiftyone_deepcluster.app.panels.sections import table
@@ -32,13 +35,16 @@ class Screen:
 
     def __init__(self, dataset, make_context, state=None):
         self.dataset, self.make_context, self.state = dataset, make_context, dict(state or {})
+        self.panel_id = uuid.uuid4().hex
         self.calls: list[tuple[str, dict]] = []
+
+    def context(self, event, **params):
+        given = {"panel_id": self.panel_id, "panel_state": self.state, "__method__": event, **params}
+        return self.make_context(self.dataset, given)
 
     def send(self, event, **params):
         self.dataset.reload()
-        ctx = self.make_context(
-            self.dataset, {"panel_id": "p", "panel_state": self.state, "__method__": event, **params}
-        )
+        ctx = self.context(event, **params)
         ClustersPanel().execute(ctx)
         sent = ctx.executor.to_json()["requests"]
         json.dumps(sent)
@@ -86,6 +92,58 @@ def test_table_is_sorted_by_its_titles(screen):
     names_ = [row[0] for row in screen.send("on_cell", row=-1, column=0).rows]
     assert names_ == sorted(names_)
     assert [row[0] for row in screen.send("on_cell", row=-1, column=0).rows] == names_[::-1]
+
+
+def test_a_late_event_does_not_undo_a_click(screen):
+    """A menu's own event is sent before the browser has the answer to the click on a title."""
+    screen.send("on_cell", row=-1, column=0)
+    by_name = [row[0] for row in screen.rows]
+    late = Screen(screen.dataset, screen.make_context)
+    late.panel_id = screen.panel_id
+    assert [row[0] for row in late.send("on_run").rows] == by_name
+    assert late.state["sort"] == "name"
+    assert [row[0] for row in screen.send("on_cell", row=-1, column=0).rows] == by_name[::-1]
+
+    opened_anew = Screen(screen.dataset, screen.make_context)
+    opened_anew.panel_id = screen.panel_id
+    assert [row[0] for row in opened_anew.send("on_load").rows] not in (by_name, by_name[::-1])
+
+
+def test_a_row_is_the_one_that_was_seen(screen):
+    """A click on a row that is sent before the new order is on the screen means the old order."""
+    seen = [row[0] for row in screen.rows]
+    before = dict(screen.state)
+    assert [row[0] for row in screen.send("on_cell", row=-1, column=0).rows] != seen
+    screen.state = before
+    screen.send("on_cell", row=0, column=0)
+    assert screen.state["cluster"] == seen[0]
+    assert screen.state["sort"] == "name"
+
+
+def test_of_events_that_wait_the_last_one_draws(screen, monkeypatch):
+    """Earlier answers would only be drawn over."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(panel, ctx):
+        begun.set()
+        assert go_on.wait(30)
+
+    monkeypatch.setattr(ClustersPanel, "on_run", slow)
+    first, second = (Screen(screen.dataset, screen.make_context) for _ in range(2))
+    first.panel_id = second.panel_id = screen.panel_id
+    asked = turns._turns(first.context("on_run")).asked
+    earlier = threading.Thread(target=first.send, args=("on_run",))
+    later = threading.Thread(target=second.send, args=("on_cell",), kwargs={"row": -1, "column": 0})
+    earlier.start()
+    assert begun.wait(30)
+    later.start()
+    while turns._turns(first.context("on_run")).asked < asked + 2:
+        time.sleep(0.01)
+    go_on.set()
+    earlier.join(30)
+    later.join(30)
+    assert first.called("show_panel_output") == []
+    assert [row[0] for row in second.rows] == sorted(row[0] for row in second.rows)
 
 
 def test_many_clusters_come_in_pages_and_are_found_by_name(screen, monkeypatch):

@@ -29,6 +29,7 @@ from fiftyone_deepcluster.app.panels.sections import (
     table,
     tree,
 )
+from fiftyone_deepcluster.app.panels.turns import change_state, take_turn
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.dataset.review import Change
@@ -50,6 +51,18 @@ class ClustersPanel(foo.Panel):
             help_markdown="Clusters of your images: look at them, name them, merge them, label your data.",
         )
 
+    def execute(self, ctx: foo.ExecutionContext) -> None:
+        """Answer one event: on the state that its sender saw; the drawing shows what is so by now."""
+        name = ctx.params.get("__method__")
+        if name is None or name == "on_startup":
+            return
+        with take_turn(ctx) as turn:
+            if (method := getattr(self, name, None)) is not None:
+                method(ctx)
+            if turn.last:
+                turn.catch_up(ctx)
+                ctx.ops.show_panel_output(self.render(ctx))
+
     # ------------------------------------------------------------ the run
 
     @event
@@ -66,7 +79,7 @@ class ClustersPanel(foo.Panel):
         """All images of the run in the grid."""
         run = read_model(ctx).run
         if run is not None:
-            ctx.panel.set_state({"cluster": None, "node": None})
+            change_state(ctx, {"cluster": None, "node": None})
             ctx.ops.set_view(run.view())
             ctx.ops.set_active_fields(fields=[shown_field(run)])
 
@@ -113,7 +126,7 @@ class ClustersPanel(foo.Panel):
             self._choose(ctx, model, model.shown[row].name)
         elif 0 <= column < len(SORT_KEYS):
             key = SORT_KEYS[column]
-            ctx.panel.set_state({"sort": key, "flipped": key == model.sort and not model.flipped})
+            change_state(ctx, {"sort": key, "flipped": key == model.sort and not model.flipped})
 
     @event
     def on_image(self, ctx: foo.ExecutionContext) -> None:
@@ -123,11 +136,11 @@ class ClustersPanel(foo.Panel):
     @event
     def on_draw_others(self, ctx: foo.ExecutionContext) -> None:
         """Other random images of the chosen cluster."""
-        ctx.panel.set_state("draw", read_model(ctx).draw + 1)
+        change_state(ctx, {"draw": read_model(ctx).draw + 1})
 
     def _choose(self, ctx: foo.ExecutionContext, model: PanelModel, name: str) -> None:
         if model.run is not None:
-            ctx.panel.set_state({"cluster": name, "cluster_of": model.key, "node": None, "draw": 0})
+            change_state(ctx, {"cluster": name, "cluster_of": model.key, "node": None, "draw": 0})
             ctx.ops.set_view(model.run.cluster_view(name))
 
     # ------------------------------------------------------------ edits
@@ -172,7 +185,7 @@ class ClustersPanel(foo.Panel):
     def on_undo(self, ctx: foo.ExecutionContext) -> None:
         """Take the last edit back."""
         undone = read_model(ctx).review.undo()
-        ctx.panel.set_state({"cluster": None, "node": None})
+        change_state(ctx, {"cluster": None, "node": None})
         ctx.ops.clear_view()
         ctx.ops.reload_dataset()
         for entry in undone:
@@ -180,7 +193,7 @@ class ClustersPanel(foo.Panel):
 
     def _write(self, ctx: foo.ExecutionContext, path: str, value: object) -> None:
         """Change what stands in an input."""
-        ctx.panel.set_state(path, value)
+        change_state(ctx, {path: value})
         ctx.panel.state.apply(path)
 
     def _after(self, ctx: foo.ExecutionContext, change: Change, cluster: str | None) -> None:
@@ -211,7 +224,7 @@ class ClustersPanel(foo.Panel):
         clicked = next((node for node in nodes if node.name == ctx.params.get("id")), None)
         there = [name for name in clicked.clusters if name in known] if clicked is not None else []
         if there:
-            ctx.panel.set_state({"node": clicked.name, "cluster": model.cluster, "cluster_of": model.key})
+            change_state(ctx, {"node": clicked.name, "cluster": model.cluster, "cluster_of": model.key})
             ctx.ops.set_view(model.run.cluster_view(*there))
         elif clicked is not None:
             ctx.ops.notify("These clusters were merged since. Build the tree again.", variant="warning")
