@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fiftyone_deepcluster import checkpoint
+from fiftyone_deepcluster.arguments import short
 from fiftyone_deepcluster.assembly import NoPixels, Spread, assemble, environment, open_store
 from fiftyone_deepcluster.assignments import numbered
 from fiftyone_deepcluster.errors import CancelledError, CheckpointError, ImagesError, OptionsError
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.loop import Keep, Progress
     from fiftyone_deepcluster.observer import Observer
     from fiftyone_deepcluster.recipes.base import Parts
+
+LARGEST = 1e15
+"""Features beyond it have no distances in float32."""
 
 MAY_CHANGE = ("rounds", "max_minutes", "device", "precision", "baselines")
 """Options that a resumed run may give anew."""
@@ -124,7 +128,9 @@ def fit(
     from fiftyone_deepcluster.images.source import probe
 
     options = parse_options(options)
-    observer, known = observer or Silent(), known or Known()
+    observer, known = observer or Silent(), Known() if known is None else known
+    if not isinstance(known, Known):
+        raise OptionsError(f"known={short(known)} is no Known; give Known(groups=..., initial=...)")
     directory = None if run_dir is None else Path(run_dir)
     if features is not None:
         return _fit_features(options, (images, features), truth, observer, directory)
@@ -153,23 +159,41 @@ def _fit_features(
 
     from fiftyone_deepcluster.images.source import Facts
 
-    images, features = given_for[0], np.asarray(given_for[1], dtype=np.float32)
+    images, features = given_for[0], _as_features(given_for[1])
     if images is not None and len(images) != len(features):
         raise OptionsError(
             f"features has {len(features)} rows for {len(images)} images; give one row an image, NaN where unknown"
         )
-    if features.ndim != 2 or 0 in features.shape:
-        raise OptionsError(f"features has shape {features.shape}; give (images, dimensions), both 1 or more")
     store = NoPixels(features)
     if not len(store.kept):
         raise ImagesError(f"none of the {len(features)} rows of features is finite; compute embeddings first")
     classes = None if truth is None else _numbers(truth, store, "truth")
-    resolved = options.resolve(Facts(n=len(store.kept), side=8, grey=True, height=8, width=8))
+    facts = Facts(n=len(store.kept), side=8, grey=True, height=8, width=8)
+    resolved = options.resolve(facts)
     _check_early(resolved, run_dir)
     given = torch.from_numpy(features[store.kept])
-    job = _Job(options, resolved, store, observer, run_dir, classes, given)
+    remarks = tuple(options.remarks(facts))
+    job = _Job(options, resolved, store, observer, run_dir, classes, given, remarks=remarks)
     _check_sizes(job)
     return _run(job)
+
+
+def _as_features(given: Any) -> NDArray[np.float32]:
+    """The given numbers as float32; their shape and size are checked."""
+    try:
+        features = np.asarray(given, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise OptionsError(
+            f"features={short(given)} are no numbers; give an array (images, dimensions)"
+        ) from error
+    if features.ndim != 2 or 0 in features.shape:
+        raise OptionsError(f"features has shape {features.shape}; give (images, dimensions), both 1 or more")
+    largest = np.abs(features, where=np.isfinite(features), out=np.zeros_like(features)).max()
+    if largest > LARGEST:
+        raise OptionsError(
+            f"features reach {largest:.1e}, beyond what distances can be measured in; scale them below {LARGEST:.0e}"
+        )
+    return features
 
 
 def _run(job: _Job) -> FitResult:
@@ -222,7 +246,12 @@ def _numbers(values: Sequence[object], store: ImageStore, what: str) -> NDArray[
         raise OptionsError(
             f"{what} has {len(values)} entries for {n} images; give one an image, None where unknown"
         )
-    return numbered(values)[0][store.kept]
+    numbers = numbered(values)[0][store.kept]
+    if (numbers < 0).all():
+        raise OptionsError(
+            f"{what} is known of none of the {len(numbers)} images that can be read; leave it out"
+        )
+    return numbers
 
 
 def _first_features(job: _Job, corpus: Corpus) -> torch.Tensor | None:

@@ -144,6 +144,11 @@ def _stored(header: Any, path: str, frame: int) -> NDArray[Any]:
         if "no 'Pixel Data'" not in str(error):
             raise
         raise UnreadableImageError(path, "it is a DICOM object without an image") from error
+    except ValueError as error:
+        cut = _cut_short(path)
+        if cut is None:
+            raise
+        raise cut from error
     except RuntimeError as error:
         if "missing dependencies" not in str(error):
             raise
@@ -152,6 +157,18 @@ def _stored(header: Any, path: str, frame: int) -> NDArray[Any]:
             path, f"{syntax} needs a decoder that is not installed; {_INSTALL}", lasting=False
         ) from error
     return values
+
+
+def _cut_short(path: str) -> UnreadableImageError | None:
+    """The reason, where a file holds fewer bytes of pixels than its image needs."""
+    import pydicom
+    from pydicom.pixels.utils import get_expected_length
+
+    whole = pydicom.dcmread(path, force=True)
+    there, needed = len(whole.get("PixelData", b"")), get_expected_length(whole)
+    if whole.file_meta.TransferSyntaxUID.is_compressed or there >= needed:
+        return None
+    return UnreadableImageError(path, f"cut short: {there:,} bytes of pixels where {needed:,} are needed")
 
 
 def _settings(header: Any, frame: int) -> Any:

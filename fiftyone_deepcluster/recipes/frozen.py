@@ -62,6 +62,13 @@ class Frozen(Options):
         )
         return self.settled(facts, front=front, encoder=encoder)
 
+    def remarks(self, facts: Facts) -> list[str]:
+        """See ``Options.remarks``."""
+        if self.n_clusters is None or not self.clusterer.finds_number:
+            return []
+        by_itself = f"the clusterer {self.clusterer.name!r} finds the number of clusters by itself"
+        return [f"{by_itself}: n_clusters={self.n_clusters} was not used"]
+
     def build(self) -> Parts:
         """See ``Options.build``."""
         from fiftyone_deepcluster.loop import Lesson

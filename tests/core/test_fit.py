@@ -251,6 +251,14 @@ def test_without_truth_silhouette_and_stability_judge(digits):
     assert not found.record.beaten, "k-means cannot be beaten by itself"
 
 
+def test_a_number_that_was_not_used_is_said(digits):
+    options = fdc.Frozen(n_clusters=3, clusterer={"name": "hdbscan", "min_cluster_size": 5}, baselines=False)
+    features = digits[0][:100].reshape(100, -1).astype(np.float32)
+    for given in (None, features):
+        notes = fdc.fit(digits[0][:100], options, features=given).record.notes
+        assert any("n_clusters=3 was not used" in note for note in notes)
+
+
 def test_errors_name_value_need_and_way_out(digits):
     images = digits[0][:30]
     with pytest.raises(OptionsError, match="n_clusters=40 is more than the 30 images"):
@@ -265,6 +273,14 @@ def test_errors_name_value_need_and_way_out(digits):
         fdc.fit(None, "frozen")
     with pytest.raises(OptionsError, match="features has 20 rows for 30 images"):
         fdc.fit(images, fdc.Frozen(n_clusters=3), features=np.zeros((20, 4), np.float32))
+    with pytest.raises(OptionsError, match="features='x' are no numbers"):
+        fdc.fit(images, fdc.Frozen(n_clusters=3), features="x")
+    with pytest.raises(OptionsError, match=r"features reach 1\.0e\+30"):
+        fdc.fit(images, fdc.Frozen(n_clusters=3), features=np.full((30, 4), 1e30, np.float32))
+    with pytest.raises(OptionsError, match=r"known=\{\} is no Known"):
+        fdc.fit(images, fdc.Frozen(n_clusters=3), known={})
+    with pytest.raises(OptionsError, match="truth is known of none of the 30 images"):
+        fdc.fit(images, fdc.Frozen(n_clusters=3), truth=[float("nan")] * 30)
     with pytest.raises(OptionsError, match="no option 'n_cluster'; did you mean 'n_clusters'"):
         parse_options("deepcluster", {"n_cluster": 3})
     with pytest.raises(OptionsError, match="learning_rate=-1"):

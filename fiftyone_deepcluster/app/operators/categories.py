@@ -115,6 +115,8 @@ class BuildCategoryTree(foo.Operator):
         def work(observer: Observer) -> str:
             nodes = build_tree(ctx.dataset, key, observer=observer)
             groups = sum(not node.leaf for node in nodes)
+            if not groups:
+                return f"no clusters are mixed up more than others: the {len(nodes)} clusters form no groups"
             return (
                 f"{len(nodes) - groups} clusters in {groups} groups; filter by {key}_category in the sidebar"
             )
