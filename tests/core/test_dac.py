@@ -1,12 +1,8 @@
 """DAC: its numbers from the paper, its formulas against slow loops, its two variants, and that it learns."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 from torch import nn
 
@@ -17,8 +13,7 @@ from fiftyone_deepcluster.networks.all_conv import AllConvNet, Restraint
 from fiftyone_deepcluster.objectives import PairLoss
 from fiftyone_deepcluster.observer import Silent
 from fiftyone_deepcluster.tasks.pair_selection import select
-from fiftyone_deepcluster.tasks.pixel_lessons import whole_batches
-from fiftyone_deepcluster.types import Batch, ClassTargets, Outputs, PairTargets
+from fiftyone_deepcluster.types import Batch, Outputs
 
 TINY = {"baselines": False, "width": 4, "precision": "float32", "min_steps": 0, "start": "random"}
 
@@ -162,113 +157,6 @@ def test_network_is_the_authors(size, filters):
     assert all(torch.equal(layer.weight, torch.eye(10)) for layer in linear)
     pooling = next(layer for layer in network.modules() if isinstance(layer, nn.AvgPool2d))
     assert pooling.kernel_size == {28: 2, 32: 3, 96: 6}[size]
-
-
-# --- pairs ------------------------------------------------------------------------------------------------
-
-
-def slow_pairs(features, upper, lower):
-    """r and v of equations 6 and 8, one pair at a time."""
-    n = len(features)
-    same, chosen = torch.zeros(n, n), torch.zeros(n, n)
-    for i in range(n):
-        for j in range(n):
-            similar = sum(float(a) * float(b) for a, b in zip(features[i], features[j], strict=True))
-            if similar >= upper:
-                same[i, j], chosen[i, j] = 1, 1
-            elif similar < lower:
-                chosen[i, j] = 1
-    return same, chosen
-
-
-def slow_loss(features, same, chosen):
-    """Equation 10 with equation 2, divided by the number of chosen pairs."""
-    total, count = torch.zeros((), dtype=features.dtype), 0
-    for i in range(len(features)):
-        for j in range(len(features)):
-            if chosen[i, j] and i != j:
-                similar = (features[i] * features[j]).sum()
-                total = total - (similar.log() if same[i, j] else (1 - similar).log())
-            count += int(chosen[i, j])
-    return total / count
-
-
-@pytest.mark.parametrize(("upper", "lower"), [(0.95, 0.455), (0.7, 0.48), (0.5, 0.5)])
-def test_pairs_are_those_of_a_slow_loop(upper, lower):
-    features = label_features(30, 5, seed=3)
-    found = select(features, upper, lower)
-    same, chosen = slow_pairs(features, upper, lower)
-    assert torch.equal(found.same, same)
-    assert torch.equal(found.chosen, chosen)
-
-
-@pytest.mark.parametrize(("upper", "lower"), [(0.95, 0.455), (0.6, 0.5)])
-def test_loss_and_its_gradient_are_those_of_a_slow_loop(upper, lower):
-    scores = torch.randn(20, 5, generator=torch.Generator().manual_seed(1)) * 2
-    ours, theirs = (scores.double().clone().requires_grad_() for _ in range(2))
-    features = Restraint()(ours)
-    targets = select(features.detach(), upper, lower)
-    losses = PairLoss().losses(Outputs(features, features.new_zeros(20, 0)), targets)
-    expected = slow_loss(Restraint()(theirs), targets.same, targets.chosen)
-    assert losses.shape == (20,)
-    assert float(losses.mean().detach()) == pytest.approx(float(expected.detach()), abs=1e-5)
-    losses.mean().backward()
-    expected.backward()
-    torch.testing.assert_close(ours.grad, theirs.grad, atol=1e-5, rtol=1e-3)
-
-
-def test_loss_is_finite_where_logarithms_are_not():
-    features = torch.eye(4, requires_grad=True)
-    for same in (torch.eye(4), 1 - torch.eye(4)):
-        losses = PairLoss().losses(Outputs(features, features), PairTargets(same, torch.ones(4, 4)))
-        assert torch.isfinite(losses).all()
-    nothing = PairLoss().losses(Outputs(features, features), PairTargets(torch.eye(4), torch.zeros(4, 4)))
-    nothing.mean().backward()
-    assert not nothing.any()
-    assert torch.isfinite(features.grad).all()
-
-
-def test_self_distillation_is_the_entropy_of_the_softmax_that_was():
-    now, before = label_features(6, 4, seed=1), label_features(6, 4, seed=2)
-    targets = PairTargets(torch.zeros(6, 6), torch.zeros(6, 6), before)
-    found = PairLoss(hold=3.0).losses(Outputs(now, now), targets)
-    p, q = (features / features.sum(1, keepdim=True) for features in (before, now))
-    for i in range(6):
-        terms = [
-            -(float(p[i, h]) * math.log(q[i, h]) + (1 - float(p[i, h])) * math.log(1 - q[i, h]))
-            for h in range(4)
-        ]
-        assert float(found[i]) == pytest.approx(3 * sum(terms) / 4, rel=1e-5)
-
-
-def test_squares_are_those_of_the_mnist_script():
-    features = label_features(9, 4, seed=5)
-    targets = select(label_features(9, 4, seed=6), 0.6, 0.6)
-    found = PairLoss("squares").losses(Outputs(features, features), targets)
-    assert float(found.mean()) == pytest.approx(float((features @ features.T - targets.same).square().mean()))
-
-
-def test_pair_loss_wants_pairs():
-    with pytest.raises(TypeError, match="gives classes"):
-        PairLoss().losses(Outputs(torch.eye(2), torch.eye(2)), ClassTargets(torch.zeros(2)))
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.integers(0, 2**31 - 1), st.integers(2, 12))
-def test_more_pairs_are_chosen_as_lambda_grows_and_all_where_the_thresholds_meet(seed, k):
-    features = label_features(25, k, seed)
-    counts = [float(select(features, upper, lower).chosen.sum()) for _, upper, lower in schedule(fdc.DAC())]
-    assert counts == sorted(counts)
-    assert select(features, 0.5, 0.5).chosen.all()
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.integers(2, 60), st.integers(2, 30), st.integers(0, 20), st.integers(0, 9))
-def test_batches_are_whole_and_without_repeats(n, size, steps, seed):
-    size = min(n, size)
-    rows = whole_batches(n, size, steps, np.random.default_rng(seed)).reshape(-1, size)
-    assert len(rows) >= max(n // size, steps)
-    assert all(len(set(batch)) == size for batch in rows.tolist())
 
 
 # --- variants ---------------------------------------------------------------------------------------------
