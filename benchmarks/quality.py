@@ -112,10 +112,12 @@ def parsed(values: dict[str, str]) -> dict[str, object]:
     return found
 
 
-def one(name: str, method: str, options: dict, images: np.ndarray, classes: np.ndarray) -> dict:
+def one(
+    name: str, method: str, options: dict, images: np.ndarray, classes: np.ndarray, **given: np.ndarray
+) -> dict:
     """One run, measured at its end."""
     started = time.perf_counter()
-    result = fit(images, parse_options(method, options), truth=classes, observer=Tqdm())
+    result = fit(images, parse_options(method, options), truth=classes, observer=Tqdm(), **given)
     seconds = time.perf_counter() - started
     rounds = result.record.rounds
     truth = rounds[-1].truth
@@ -126,8 +128,16 @@ def one(name: str, method: str, options: dict, images: np.ndarray, classes: np.n
 
 
 def baselines(name: str, images: np.ndarray, classes: np.ndarray, k: int, seeds: list[int]) -> Iterator[dict]:
-    """k-means and UMAP + GMM on the same pixels, of 10,000 images at most; the first of its two runs each."""
+    """k-means on the pixels as they are, and on pixels of mean 0 and deviation 1 in each image; UMAP + GMM on those.
+
+    Of 10,000 images at most; the first of their two runs each.
+    """
     images = images if images.ndim == 4 else images[..., None]
+    raw = images[:MOST_IMAGES].reshape(-1, int(np.prod(images.shape[1:]))).astype(np.float32) / 255
+    for seed in seeds:
+        options = {"n_clusters": k, "seed": seed, "baselines": False}
+        row = one(name, "frozen", options, images[: len(raw)], classes[: len(raw)], features=raw)
+        yield {**row, "method": "k-means on raw pixels", "stop": ""}
     vectors = pixel_features(lambda rows: images[rows], np.arange(min(len(images), MOST_IMAGES)))
     for seed in seeds:
         for entry in measure(vectors, "first", Bench(k, seed, classes[: len(vectors)])):
