@@ -159,7 +159,7 @@ class Trained(Options):
             fine_rounds=self.fine_rounds,
             epochs=self.epochs,
             seed=self.seed,
-            early=self.merger(),
+            early=self.early_clusterers(),
         )
 
     def merger(self) -> Clusterer | None:
@@ -168,6 +168,11 @@ class Trained(Options):
             return None
         factor = max(1, round(self.pseudo_clusters / self.n_clusters))
         return CLUSTERERS.parse({"name": "merged", "pieces": self.clusterer.model_dump(), "factor": factor})
+
+    def early_clusterers(self) -> tuple[Clusterer, ...]:
+        """Who makes the clusters as long as the network is taught pieces."""
+        merger = self.merger()
+        return () if merger is None else (merger,)
 
     def stop_rules(self) -> tuple[StopRule, ...]:
         """Agreement of adjacent rounds, if wanted."""

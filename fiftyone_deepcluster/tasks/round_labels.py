@@ -16,6 +16,7 @@ import torch
 from fiftyone_deepcluster.clusterers.base import Clusterer, Clustering, ClusterRequest, Space
 from fiftyone_deepcluster.clusterers.geometry import describe
 from fiftyone_deepcluster.encoders.base import EncodeRequest
+from fiftyone_deepcluster.measures import nmi
 from fiftyone_deepcluster.seeds import derive, rng
 from fiftyone_deepcluster.tasks.initial import InitialName, initial_labels
 from fiftyone_deepcluster.types import Assignment, Batch, ClassTargets, Outputs, Plan
@@ -49,7 +50,8 @@ class RoundLabelsParts:
         initial: what the first round is taught; ``initial_labels`` has the names.
         holdout: images that a round does not teach and is judged by; None: all are taught.
         certain: share of each cluster's images that are taught, the most confident ones.
-        early: vectors to clusters as long as the features are those of the pseudo-classes; None: ``clusterer``.
+        early: who makes the clusters as long as the features are those of the pseudo-classes; of several, those that
+            agree most with the last round's clusters count, the first ones' in the first. Empty: ``clusterer``.
     """
 
     encoder: Encoder
@@ -64,7 +66,7 @@ class RoundLabelsParts:
     initial: InitialName = "features"
     holdout: Holdout | None = None
     certain: float = 1.0
-    early: Clusterer | None = None
+    early: tuple[Clusterer, ...] = ()
 
 
 class RoundLabels:
@@ -74,6 +76,7 @@ class RoundLabels:
         self.parts = parts
         self._turn = 0
         self._pseudo = torch.zeros(0, dtype=torch.int64)
+        self._last = torch.zeros(0, dtype=torch.int64)
         self._starts: dict[str, torch.Tensor] = {}
         self._fitted: dict[str, Any] | None = None
         self._split: Split | None = None
@@ -117,8 +120,8 @@ class RoundLabels:
         vectors = parts.space.embed(encoding.vectors, derive(parts.seed, "space", self._turn))
         wanted = ClusterRequest(parts.n_clusters, origin=encoding.vectors)
         learnt = parts.fine_rounds is not None and self._turn > parts.fine_rounds
-        maker = parts.clusterer if learnt or parts.early is None else parts.early
-        found = self._cluster("clusters", maker, vectors, wanted, corpus)
+        makers = (parts.clusterer,) if learnt or not parts.early else parts.early
+        found = self._steadiest(makers, vectors, wanted, corpus)
         corpus.observer.advance(1)
         over = parts.fine_rounds is not None and self._turn >= parts.fine_rounds
         same = over or parts.clusterer.finds_number or parts.n_pseudo in (None, parts.n_clusters)
@@ -138,6 +141,7 @@ class RoundLabels:
         return {
             "turn": self._turn,
             "pseudo": self._pseudo,
+            "last": self._last,
             "starts": {name: centers.cpu() for name, centers in self._starts.items()},
             "reduction": self._fitted,
         }
@@ -146,8 +150,19 @@ class RoundLabels:
         """Go on from ``state_dict``."""
         self._turn = int(state["turn"])
         self._pseudo = state["pseudo"]
+        self._last = state["last"]
         self._starts = dict(state["starts"])
         self._fitted = state["reduction"]
+
+    def _steadiest(
+        self, makers: tuple[Clusterer, ...], vectors: torch.Tensor, request: ClusterRequest, corpus: Corpus
+    ) -> Clustering:
+        """The clusters that agree most with the last round's, of those that the makers find."""
+        makers = makers if len(self._last) else makers[:1]
+        found = [self._cluster("clusters", maker, vectors, request, corpus) for maker in makers]
+        best = found[0] if len(found) == 1 else max(found, key=lambda one: nmi(one.labels, self._last))
+        self._last, self._starts["clusters"] = best.labels, best.centers
+        return best
 
     def _cluster(
         self, what: str, clusterer: Clusterer, vectors: torch.Tensor, request: ClusterRequest, corpus: Corpus

@@ -131,18 +131,20 @@ def test_a_number_is_needed(blobs):
         Merged().cluster(blobs, ClusterRequest(None))
 
 
-@pytest.mark.parametrize(("method", "pieces"), [("deepcluster", "kmeans"), ("deepcluster-manifold", "gmm")])
-def test_small_images_are_taught_pieces_and_get_merged_clusters(method, pieces):
+@pytest.mark.parametrize(
+    ("method", "makers"), [("deepcluster", ["merged"]), ("deepcluster-manifold", ["merged", "gmm"])]
+)
+def test_small_images_are_taught_pieces_and_get_merged_clusters(method, makers):
     from fiftyone_deepcluster.images.source import Facts
 
     facts = Facts(n=5000, side=28, grey=True, height=28, width=28)
     parts = parse_options(method).resolve(facts).task_parts()
-    assert isinstance(parts.early, Merged)
-    assert parts.early.pieces == parts.clusterer
-    assert parts.early.factor * 10 == parts.n_pseudo
-    assert parts.clusterer.name == pieces
+    assert [maker.name for maker in parts.early] == makers
+    assert parts.early[0].pieces == parts.clusterer
+    assert parts.early[0].factor * 10 == parts.n_pseudo
+    assert parts.early[1:] in ((), (parts.clusterer,))
     plain = parse_options(method, {"merge": False}).resolve(facts).task_parts()
-    assert plain.early is None
+    assert plain.early == ()
     assert plain.clusterer == parts.clusterer
 
 
@@ -150,8 +152,9 @@ def test_few_images_are_clustered_by_kmeans_as_before():
     from fiftyone_deepcluster.images.source import Facts
 
     facts = Facts(n=1797, side=8, grey=True, height=8, width=8)
-    assert parse_options("deepcluster").resolve(facts).task_parts().early is None
-    assert isinstance(parse_options("deepcluster", {"merge": True}).resolve(facts).task_parts().early, Merged)
+    assert parse_options("deepcluster").resolve(facts).task_parts().early == ()
+    (early,) = parse_options("deepcluster", {"merge": True}).resolve(facts).task_parts().early
+    assert isinstance(early, Merged)
 
 
 def test_photographs_are_clustered_as_in_the_paper():
@@ -159,7 +162,7 @@ def test_photographs_are_clustered_as_in_the_paper():
 
     facts = Facts(n=5000, side=300, grey=False, height=300, width=300)
     parts = parse_options("deepcluster").resolve(facts).task_parts()
-    assert parts.early is None
+    assert parts.early == ()
     assert parts.clusterer.name == "kmeans"
 
 
