@@ -104,7 +104,8 @@ class Trained(Options):
     merge: bool | None = Field(
         None,
         description="Until the network is taught the clusters, merge them from pseudo_clusters pieces that share "
-        "neighbours, instead of looking for them at once. Empty: the method's own choice.",
+        "neighbours, instead of looking for them at once; deepcluster-manifold does both and keeps what agrees more "
+        "with the last round. Empty: the method's own choice.",
         json_schema_extra=ADVANCED,
     )
 
