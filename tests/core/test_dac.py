@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 from torch import nn
 
@@ -121,6 +123,15 @@ def test_batches_are_the_papers_where_there_are_images_enough():
     assert resolved(28, True, n=1797).batch_size == 250
     assert resolved(28, True, n=100).batch_size == 100
     assert resolved(96, False, n=70_000).batch_size < 500, "what a batch keeps in memory is bounded"
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**31 - 1), st.integers(2, 12))
+def test_more_pairs_are_chosen_as_lambda_grows_and_all_where_the_thresholds_meet(seed, k):
+    features = label_features(25, k, seed)
+    counts = [float(select(features, upper, lower).chosen.sum()) for _, upper, lower in schedule(fdc.DAC())]
+    assert counts == sorted(counts)
+    assert select(features, 0.5, 0.5).chosen.all()
 
 
 # --- network ----------------------------------------------------------------------------------------------

@@ -8,7 +8,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.networks.all_conv import Restraint
 from fiftyone_deepcluster.objectives import PairLoss
 from fiftyone_deepcluster.tasks.pair_selection import select
@@ -19,15 +18,6 @@ from fiftyone_deepcluster.types import ClassTargets, Outputs, PairTargets
 def label_features(n, k, seed):
     generator = torch.Generator().manual_seed(seed)
     return Restraint()(torch.randn(n, k, generator=generator) * 2)
-
-
-def schedule(options):
-    """(λ, u, l) of every round until the task is finished."""
-    thresholds, lam, found = options.thresholds(), 0.0, []
-    while not thresholds.over(lam, len(found)):
-        found.append((lam, *thresholds.at(lam)))
-        lam += thresholds.step
-    return found
 
 
 def slow_pairs(features, upper, lower):
@@ -114,15 +104,6 @@ def test_squares_are_those_of_the_mnist_script():
 def test_pair_loss_wants_pairs():
     with pytest.raises(TypeError, match="gives classes"):
         PairLoss().losses(Outputs(torch.eye(2), torch.eye(2)), ClassTargets(torch.zeros(2)))
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.integers(0, 2**31 - 1), st.integers(2, 12))
-def test_more_pairs_are_chosen_as_lambda_grows_and_all_where_the_thresholds_meet(seed, k):
-    features = label_features(25, k, seed)
-    counts = [float(select(features, upper, lower).chosen.sum()) for _, upper, lower in schedule(fdc.DAC())]
-    assert counts == sorted(counts)
-    assert select(features, 0.5, 0.5).chosen.all()
 
 
 @settings(max_examples=30, deadline=None)

@@ -56,11 +56,11 @@ class ClustersPanel(foo.Panel):
         name = ctx.params.get("__method__")
         if name is None or name == "on_startup":
             return
-        with take_turn(ctx) as turn:
+        with take_turn(ctx) as turns:
             if (method := getattr(self, name, None)) is not None:
                 method(ctx)
-            if turn.last:
-                turn.catch_up(ctx)
+            if turns.last:
+                turns.catch_up(ctx)
                 ctx.ops.show_panel_output(self.render(ctx))
 
     # ------------------------------------------------------------ the run

@@ -33,13 +33,28 @@ class Turns:
 
     Attributes:
         lock: held by the event that is being answered.
-        asked: number of events so far.
+        waiting: number of events that have not had their turn yet.
         changes: of the state, by when they were made in microseconds, as far as a browser may not know them.
     """
 
     lock: threading.Lock = field(default_factory=threading.Lock)
-    asked: int = 0
+    waiting: int = 0
     changes: dict[int, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def last(self) -> bool:
+        """Whether no other event waits, so that the one whose turn it is has to draw."""
+        return self.waiting == 0
+
+    def catch_up(self, ctx: foo.ExecutionContext) -> None:
+        """Give the state the changes that the browser did not know of when it sent the event."""
+        for change in self.changes.values():
+            for path, value in change.items():
+                *parents, name = path.split(".")
+                place = ctx.panel_state
+                for parent in parents:
+                    place = place.setdefault(parent, {})
+                place[name] = value
 
     def forget_what_is_known(self, known: int) -> None:
         """Let go of changes that the browser has made, or will never make."""
@@ -61,41 +76,19 @@ def _turns(ctx: foo.ExecutionContext) -> Turns:
         return turns
 
 
-@dataclass
-class Turn:
-    """One event's turn."""
-
-    turns: Turns
-    number: int
-
-    @property
-    def last(self) -> bool:
-        """Whether no other event waits, so that this one has to draw."""
-        return self.number == self.turns.asked
-
-    def catch_up(self, ctx: foo.ExecutionContext) -> None:
-        """Give the state the changes that the browser did not know of when it sent the event."""
-        for change in self.turns.changes.values():
-            for path, value in change.items():
-                *parents, name = path.split(".")
-                place = ctx.panel_state
-                for parent in parents:
-                    place = place.setdefault(parent, {})
-                place[name] = value
-
-
 @contextmanager
-def take_turn(ctx: foo.ExecutionContext) -> Iterator[Turn]:
+def take_turn(ctx: foo.ExecutionContext) -> Iterator[Turns]:
     """Wait until the panel's earlier events are answered; it is this event's turn inside the block."""
     turns = _turns(ctx)
     with _OPENING:
-        turns.asked += 1
-        turn = Turn(turns, turns.asked)
+        turns.waiting += 1
     with turns.lock:
+        with _OPENING:
+            turns.waiting -= 1
         if ctx.params.get("__method__") == "on_load":  # drawn anew, from what the browser has
             turns.changes.clear()
         turns.forget_what_is_known(int(ctx.panel.get_state(TURN) or 0))
-        yield turn
+        yield turns
 
 
 def change_state(ctx: foo.ExecutionContext, change: dict[str, Any]) -> None:
