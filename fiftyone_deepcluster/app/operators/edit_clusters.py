@@ -23,8 +23,12 @@ class RenameCluster(foo.Operator):
     @property
     def config(self) -> foo.OperatorConfig:
         """Name, label and risk."""
-        return _config(
-            "rename_cluster", "Rename cluster", "Give a cluster the name of what it shows.", "edit"
+        return shared.config(
+            "rename_cluster",
+            "Rename cluster",
+            "Give a cluster the name of what it shows.",
+            "edit",
+            writes=True,
         )
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
@@ -51,7 +55,9 @@ class MergeClusters(foo.Operator):
     @property
     def config(self) -> foo.OperatorConfig:
         """Name, label and risk."""
-        return _config("merge_clusters", "Merge clusters", "Join clusters that show the same.", "merge")
+        return shared.config(
+            "merge_clusters", "Merge clusters", "Join clusters that show the same.", "merge", writes=True
+        )
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
         """Run, clusters, name of the joint one."""
@@ -75,11 +81,12 @@ class LabelCluster(foo.Operator):
     @property
     def config(self) -> foo.OperatorConfig:
         """Name, label and risk."""
-        return _config(
+        return shared.config(
             "label_cluster",
             "Label cluster",
             "Give all images of a cluster a label in a field of your choice. Labels that are there are kept.",
             "label",
+            writes=True,
         )
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
@@ -126,8 +133,12 @@ class UndoEdit(foo.Operator):
     @property
     def config(self) -> foo.OperatorConfig:
         """Name, label and risk."""
-        return _config(
-            "undo_edit", "Undo cluster edit", "Take the last edits of a run's clusters back.", "undo"
+        return shared.config(
+            "undo_edit",
+            "Undo cluster edit",
+            "Take the last edits of a run's clusters back.",
+            "undo",
+            writes=True,
         )
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
@@ -152,18 +163,6 @@ class UndoEdit(foo.Operator):
             "; ".join(f"Taken back: {entry.text}" for entry in undone) or "There is nothing to undo"
         )
         return {"undone": [entry.text for entry in undone]}
-
-
-def _config(name: str, label: str, description: str, icon: str) -> foo.OperatorConfig:
-    return foo.OperatorConfig(
-        name=name,
-        label=label,
-        description=description,
-        icon=icon,
-        dynamic=True,
-        risk_level=types.RiskLevel.MEDIUM,
-        category=foo.Categories.CURATE,
-    )
 
 
 def _start(inputs: types.Object, ctx: foo.ExecutionContext) -> Review | None:

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.dataset.runs import Run
 
 
-def job_config(
-    name: str, label: str, description: str, icon: str, *, writes: bool = False
+def config(
+    name: str, label: str, description: str, icon: str, *, writes: bool = False, **more: Any
 ) -> foo.OperatorConfig:
-    """Of an operator that may take minutes: run at once with progress, or scheduled.
+    """Of an operator with a form that follows what is typed.
 
     Args:
         name: its last part.
@@ -25,6 +25,7 @@ def job_config(
         description: one sentence.
         icon: of Material's.
         writes: whether it changes fields or samples.
+        more: as ``OperatorConfig`` has it.
     """
     return foo.OperatorConfig(
         name=name,
@@ -32,12 +33,26 @@ def job_config(
         description=description,
         icon=icon,
         dynamic=True,
+        risk_level=types.RiskLevel.MEDIUM if writes else types.RiskLevel.LOW,
+        category=foo.Categories.CURATE,
+        **more,
+    )
+
+
+def job_config(
+    name: str, label: str, description: str, icon: str, *, writes: bool = False
+) -> foo.OperatorConfig:
+    """``config`` of an operator that may take minutes: run at once with progress, or scheduled."""
+    return config(
+        name,
+        label,
+        description,
+        icon,
+        writes=writes,
         execute_as_generator=True,
         allow_immediate_execution=True,
         allow_delegated_execution=True,
         resolve_execution_options_on_change=False,
-        risk_level=types.RiskLevel.MEDIUM if writes else types.RiskLevel.LOW,
-        category=foo.Categories.CURATE,
     )
 
 
