@@ -7,6 +7,13 @@ from torch import nn
 
 from fiftyone_deepcluster.types import Outputs
 
+LEVEL_LENGTH = 10.0
+"""Length to which features are brought before a head that minds no scale.
+
+A softmax layer on vectors of length r bends by at most r² / 2, so plain gradient steps diverge from a rate of 4 / r² on:
+0.04 here, where rates of 0.01 are usual for a new layer on pre-trained features, and 0.003 at deviation 1 in 1,280
+features, whose length is 36."""
+
 
 class Network(nn.Module):
     """Front, trunk and head.
@@ -18,8 +25,8 @@ class Network(nn.Module):
         front: fixed first layer.
         trunk: (B, C, H, W) -> (B, D), with an attribute ``dim`` = D.
         relu_before_head: the head sees relu(features).
-        level_before_head: the head sees features (after that ReLU) of mean 0 and deviation 1 in every image.
-            Pre-trained trunks differ: SqueezeNet's features are ten times as long as MobileNetV2's, and a rate
+        level_before_head: the head sees features (after that ReLU) of mean 0 and length ``LEVEL_LENGTH`` in every
+            image. Pre-trained trunks differ: SqueezeNet's features are ten times as long as MobileNetV2's, and a rate
             at which the head of one learns drives the other's to infinity.
     """
 
@@ -59,7 +66,9 @@ class Network(nn.Module):
 
     def _for_head(self, features: torch.Tensor) -> torch.Tensor:
         seen = features.relu() if self.relu_before_head else features
-        return nn.functional.layer_norm(seen, seen.shape[1:]) if self.level_before_head else seen
+        if not self.level_before_head:
+            return seen
+        return nn.functional.layer_norm(seen, seen.shape[1:]) * (LEVEL_LENGTH / seen.shape[1] ** 0.5)
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) float in 0..1 -> (B, D) features, without the head."""

@@ -115,7 +115,7 @@ class DAC(Options):
         json_schema_extra=ADVANCED,
     )
     inner_epochs: int | None = Field(
-        None, ge=1, description="released: passes on frozen targets; empty: 5 for grey, else 10.",
+        None, ge=1, description="released: passes on frozen targets; empty: 5 for DAC* on grey, else 10.",
         json_schema_extra=ADVANCED,
     )  # fmt: skip
     macro_batch: int = Field(
@@ -167,7 +167,7 @@ class DAC(Options):
             "stop_nmi": self.stop_nmi or (SETTLED if start == "pixels" and not self.star else None),
             "batch_size": min(self.batch_size or settled._batch(facts.n, grey), facts.n),
             "width": self.width or (WIDTH if side >= PAPER_LEAST else WIDTH // 2),
-            "inner_epochs": self.inner_epochs or (5 if grey else 10),
+            "inner_epochs": self.inner_epochs or (5 if grey and self.star else 10),
             "star_rounds": self.star_rounds or settled._star_rounds(side, grey, few=start == "pixels"),
         })  # fmt: skip
 
@@ -236,9 +236,9 @@ class DAC(Options):
     def objective(self) -> PairLoss:
         """The paper's, or the authors': squares for DAC* on grey, self-distillation else.
 
-        ``cifar10_2.py`` divides the loss of the pairs by their number and then once more by the mini-batch,
-        and adds the self-distillation with weight 1: here, where pairs count as their mean, that weight is
-        the mini-batch. The DAC* scripts take plain means and weight 10.
+        ``cifar10_2.py`` divides the loss of the pairs by their number and then once more by its mini-batch of 32,
+        and adds the self-distillation with weight 1: here, where pairs count as their mean, that weight is 32.
+        The DAC* scripts take plain means and weight 10.
         """
         from fiftyone_deepcluster.objectives import PairLoss
 
@@ -246,7 +246,7 @@ class DAC(Options):
             return PairLoss()
         if self.star:
             return PairLoss("squares") if self.color == "grey" else PairLoss(hold=10.0)
-        return PairLoss(hold=float(self.batch_size or RELEASED_BATCH))
+        return PairLoss(hold=float(RELEASED_BATCH))
 
     def make_augment(self) -> Augment:
         """The augmentation by its name.
@@ -273,7 +273,7 @@ class DAC(Options):
 
     def _batch(self, n: int, grey: bool) -> int:
         if self.variant == "released":
-            return RELEASED_GREY_BATCH if grey else RELEASED_BATCH
+            return RELEASED_GREY_BATCH if grey and self.star else RELEASED_BATCH
         side = self.image_size or SMALL_SIDE
         # What a batch keeps for its way back grows with the pixels: above 64 it is kept to what 64 take.
         most = PAPER_BATCH if side <= SMALL_SIDE else math.ceil(PAPER_BATCH * (SMALL_SIDE / side) ** 2)

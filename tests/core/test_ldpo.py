@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,7 @@ from sklearn.datasets import load_digits
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.clusterers.base import Clustering
 from fiftyone_deepcluster.errors import InputError, OptionsError
-from fiftyone_deepcluster.images.source import probe
+from fiftyone_deepcluster.images.source import Facts, probe
 from fiftyone_deepcluster.networks.base import Network
 from fiftyone_deepcluster.networks.modules import freeze_norms
 from fiftyone_deepcluster.record import Agreement as Figures
@@ -188,6 +190,31 @@ def test_a_level_head_learns_alike_whatever_the_length_of_the_features(scale):
         optimiser.step()
     assert (network(images).logits.argmax(dim=1) == classes).float().mean() > 0.9
     torch.testing.assert_close(network(images).features, scale * images.flatten(1))
+
+
+def test_a_level_head_does_not_overshoot_on_labels_that_images_do_not_bear_out():
+    class Plain(torch.nn.Module):
+        dim = 1280
+
+        def forward(self, images):
+            return images.flatten(1)
+
+    generator = torch.Generator().manual_seed(3)
+    network = Network(torch.nn.Identity(), Plain(), level_before_head=True)
+    network.replace_head(8, seed=1)
+    rate = fdc.LDPO(n_clusters=8, weights="w.pt").resolve(Facts(640, 128, True, 128, 128)).head_learning_rate
+    optimiser = torch.optim.SGD(network.head.parameters(), rate)
+    alike = 40.0 * torch.rand(1, 1280, 1, 1, generator=generator)
+    losses = []
+    for _ in range(100):  # no image comes twice: nothing can be learnt, and guessing costs log 8
+        images = alike + 5.0 * torch.randn(64, 1280, 1, 1, generator=generator)
+        labels = torch.randint(8, (64,), generator=generator)
+        loss = torch.nn.functional.cross_entropy(network(images).logits, labels)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert max(losses) < 1.2 * math.log(8)
 
 
 def test_shares_of_a_split_are_at_most_all_images():
