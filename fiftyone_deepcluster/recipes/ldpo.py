@@ -33,6 +33,9 @@ HEAD_FACTOR = 10
 Fifty times does as well where the clusters are good (scenes), and overshoots where they are noisy: on chest x-rays the
 loss rose above that of guessing."""
 
+RATES = {"sgd": 1e-3, "adamw": 1e-4}
+"""Of a pre-trained trunk, by the optimiser."""
+
 CERTAIN = 0.8
 """With pre-trained weights, share of each cluster that is taught: at its rim the clusters are wrong most often."""
 
@@ -100,8 +103,17 @@ class LDPO(Trained):
         json_schema_extra=ADVANCED,
     )
     epochs: int = Field(2, ge=1, le=1000, description="Passes over the taught images in a round.")
+    optimizer: Literal["auto", "sgd", "adamw"] = Field(
+        "auto",
+        description="sgd: with momentum, at a constant rate; adamw: warmed up and annealed in every round; auto: adamw "
+        "with weights, whose steps do not depend on how large a network's features are.",
+        json_schema_extra=ADVANCED,
+    )
     learning_rate: float | None = Field(  # type: ignore[assignment]
-        None, gt=0, le=100, description="Of the trunk; empty: 0.001 with weights, else 0.05."
+        None,
+        gt=0,
+        le=100,
+        description="Of the trunk; empty: 0.05, with weights 0.001 by sgd and 0.0001 by adamw.",
     )
     weight_decay: float = Field(
         5e-4, ge=0, le=1, description="Pull of the weights to 0.", json_schema_extra=ADVANCED
@@ -157,12 +169,14 @@ class LDPO(Trained):
         if self.batch_size is None and pretrained:
             known["batch_size"] = FINE_TUNING_BATCH
         options = self.model_copy(update=known)
-        rate = self.learning_rate or (1e-3 if pretrained else 0.05)
+        optimizer = ("adamw" if pretrained else "sgd") if self.optimizer == "auto" else self.optimizer
+        rate = self.learning_rate or (RATES[optimizer] if pretrained else 0.05)
         return options.settle_training(
             facts,
             trunk,
             clusterer=clusterer,
             encoder=self._encoder_for(clusterer),
+            optimizer=optimizer,
             learning_rate=rate,
             head_learning_rate=self.head_learning_rate or (HEAD_FACTOR * rate if pretrained else rate),
             freeze_norm=pretrained if self.freeze_norm is None else self.freeze_norm,
@@ -170,11 +184,16 @@ class LDPO(Trained):
         )
 
     def training(self) -> Training:
-        """SGD with momentum; both rates are settled."""
+        """SGD with momentum, or AdamW on a cycle a round; both rates are settled."""
         from fiftyone_deepcluster.optimise import Training
 
+        cycled = self.optimizer == "adamw"
         return Training(
-            "sgd", self.learning_rate or 0.05, self.head_learning_rate, weight_decay=self.weight_decay
+            "adamw" if cycled else "sgd",
+            self.learning_rate or 0.05,
+            self.head_learning_rate,
+            weight_decay=self.weight_decay,
+            one_cycle=cycled,
         )
 
     def task_parts(self) -> RoundLabelsParts:

@@ -159,7 +159,11 @@ def test_pretrained_weights_are_tuned_gently_and_seen_whole():
     tuned, scratch = (
         fdc.LDPO(n_clusters=4, weights=weights).resolve(facts) for weights in ("IMAGENET1K_V1", None)
     )
-    assert (tuned.learning_rate, tuned.head_learning_rate) == (1e-3, 0.01)
+    assert (tuned.learning_rate, tuned.head_learning_rate) == (1e-4, pytest.approx(1e-3))
+    assert (tuned.training().optimizer, tuned.training().one_cycle) == ("adamw", True)
+    momentum = fdc.LDPO(n_clusters=4, weights="IMAGENET1K_V1", optimizer="sgd").resolve(facts)
+    assert (momentum.learning_rate, momentum.head_learning_rate) == (1e-3, 0.01)
+    assert (scratch.training().optimizer, scratch.training().one_cycle) == ("sgd", False)
     assert (tuned.certain, tuned.batch_size, tuned.freeze_norm) == (0.8, 64, True)
     assert (scratch.learning_rate, scratch.head_learning_rate) == (0.05, 0.05)
     assert (scratch.certain, scratch.batch_size, scratch.freeze_norm) == (1.0, 256, False)
@@ -202,7 +206,7 @@ def test_a_level_head_does_not_overshoot_on_labels_that_images_do_not_bear_out()
     generator = torch.Generator().manual_seed(3)
     network = Network(torch.nn.Identity(), Plain(), level_before_head=True)
     network.replace_head(8, seed=1)
-    rate = fdc.LDPO(n_clusters=8, weights="w.pt").resolve(Facts(640, 128, True, 128, 128)).head_learning_rate
+    rate = fdc.LDPO(n_clusters=8, weights="w.pt", optimizer="sgd").resolve(Facts(640, 128, True, 128, 128)).head_learning_rate
     optimiser = torch.optim.SGD(network.head.parameters(), rate)
     alike = 40.0 * torch.rand(1, 1280, 1, 1, generator=generator)
     losses = []
