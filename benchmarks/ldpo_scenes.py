@@ -131,7 +131,7 @@ def summary(where: str, what: str, runs: list[dict]) -> list[str]:
     k = sorted({r["k"] for r in runs})
     seconds = f"{np.mean([r['seconds'] for r in runs]):.0f}"
     seeds = " ".join(str(r["seed"]) for r in runs)
-    paper = ", ".join(PAPER.get(runs[0]["row"].removesuffix(", UMAP"), ("", "")))
+    paper = ", ".join(PAPER.get(runs[0]["row"].split(",")[0], ("", "")))
     return [where, what, "-".join(str(n) for n in (k[0], k[-1])[: len(k)]), *figures, seconds, seeds, paper]
 
 

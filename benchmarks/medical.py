@@ -48,8 +48,11 @@ MIDDLE = {"name": "pooled", "pca": 0, "tap": "features.10"}
 NEIGHBOURS = 10
 """Links of an image where pieces are merged: half of a piece of 20 images, the least there are."""
 
-FEW = {"batch_size": 32, "min_steps": 0, "epochs": 2, "rounds": 2, "certain": 0.8}
-"""The loop over some hundred images: small batches, two passes a round, the surest images."""
+FEW = {
+    "batch_size": 32, "min_steps": 0, "epochs": 2, "rounds": 3, "certain": 0.8, "learning_rate": 3e-5,
+    "head_learning_rate": 1e-3,
+}  # fmt: skip
+"""The loop over some hundred images: small batches, two passes a round, the surest images, small steps."""
 HEADER = ("images", "method", "ACC", "NMI", "ARI", "PURITY", "seconds", "seeds", "stopped")
 
 
@@ -100,16 +103,15 @@ def methods(arguments: argparse.Namespace, seed: int, side: int) -> dict[str, di
     fixed = {**shared, "name": "frozen"}
     loop = {**shared, **FEW, "name": "ldpo", "space": "umap"}
     umap = {**fixed, "space": "umap"}
+    merged = {"name": "merged", "neighbours": NEIGHBOURS}
     return {
         "k-means": fixed,
         "UMAP + k-means": umap,
         "k-means, middle layer": {**fixed, "encoder": MIDDLE},
         "UMAP + k-means, middle layer": {**umap, "encoder": MIDDLE},
-        "UMAP, merged, middle layer": {
-            **umap, "encoder": MIDDLE, "clusterer": {"name": "merged", "neighbours": NEIGHBOURS}
-        },
+        "UMAP, merged, middle layer": {**umap, "encoder": MIDDLE, "clusterer": merged},
         "ldpo": loop,
-        "ldpo, middle layer": {**loop, "encoder": MIDDLE, "augmentation": "affine"},
+        "ldpo, middle layer": {**loop, "encoder": MIDDLE, "augmentation": "affine", "clusterer": merged},
     }  # fmt: skip
 
 

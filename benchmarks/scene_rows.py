@@ -165,10 +165,12 @@ def mined(groups: str) -> Row:
     return row
 
 
-def looped(mining: bool = False, **values: Any) -> Row:
-    """LDPO."""
+def looped(mining: bool = False, pieces: int = 1, **values: Any) -> Row:
+    """LDPO; taught ``pieces`` pseudo-classes for every cluster."""
 
     def row(scenes: Scenes, seed: int) -> Found:
+        if pieces > 1:
+            values["pseudo_clusters"] = pieces * scenes.k
         encoder = {"encoder": {"name": "patch-mining", **scenes.mining}} if mining else {}
         result = fit(
             scenes.images,
@@ -190,6 +192,9 @@ def looped(mining: bool = False, **values: Any) -> Row:
 UMAP = {"name": "umap", "epochs": 200}
 """What LDPO's clusters are found in where the row says so; the paper has k-means on the vectors themselves."""
 
+FINE = {"pieces": 4, "certain": 1.0, "epochs": 6, "augmentation": "crop-flip"}
+"""Four pseudo-classes for every cluster, all images, six passes under wide crops; the paper has one."""
+
 ROWS: dict[str, Row] = {
     "KM": fixed(),
     "LSC": fixed("lsc"),
@@ -200,6 +205,7 @@ ROWS: dict[str, Row] = {
     "MDPM, groups by chance": mined("random"),
     "LDPO-FC": looped(),
     "LDPO-FC, UMAP": looped(space=UMAP),
+    "LDPO-FC, fine, UMAP": looped(space=UMAP, **FINE),
     "LDPO-PM": looped(mining=True),
     "LDPO-PM, UMAP": looped(mining=True, space=UMAP),
     "LDPO-FC, RIM": looped(n_clusters=None),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import nn
 
@@ -10,8 +12,8 @@ from fiftyone_deepcluster.types import Outputs
 LEVEL_LENGTH = 10.0
 """Length to which features are brought before a head that minds no scale.
 
-A softmax layer on vectors of length r bends by at most r² / 2, so plain gradient steps diverge from a rate of 4 / r² on:
-0.04 here, where rates of 0.01 are usual for a new layer on pre-trained features, and 0.003 at deviation 1 in 1,280
+The loss of a softmax layer on vectors of length r bends by at most r² / 2, so plain gradient steps diverge from a rate
+of 4 / r² on: 0.04 here, where 0.01 is usual for a new layer on pre-trained features, and 0.003 at deviation 1 in 1,280
 features, whose length is 36."""
 
 
@@ -68,7 +70,8 @@ class Network(nn.Module):
         seen = features.relu() if self.relu_before_head else features
         if not self.level_before_head:
             return seen
-        return nn.functional.layer_norm(seen, seen.shape[1:]) * (LEVEL_LENGTH / seen.shape[1] ** 0.5)
+        levelled: torch.Tensor = nn.functional.layer_norm(seen, seen.shape[1:])
+        return levelled * (LEVEL_LENGTH / math.sqrt(seen.shape[1]))
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) float in 0..1 -> (B, D) features, without the head."""

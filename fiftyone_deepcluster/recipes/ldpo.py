@@ -28,10 +28,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.tasks.round_labels import RoundLabelsParts
 
 HEAD_FACTOR = 10
-"""The new softmax layer learns this much faster than the trunk. The paper says "higher"; this is a default.
-
-Fifty times does as well where the clusters are good (scenes), and overshoots where they are noisy: on chest x-rays the
-loss rose above that of guessing."""
+"""The new softmax layer learns this much faster than the trunk. The paper says "higher"; this is a default."""
 
 RATES = {"sgd": 1e-3, "adamw": 1e-4}
 """Of a pre-trained trunk, by the optimiser."""
@@ -51,13 +48,15 @@ class LDPO(Trained):
     """LDPO: clusters of a fine-tuned network's encodings, looped until adjacent rounds agree.
 
     The paper gives the split of 70/10/20 made anew every round, PCA to 4096, k-means with a known number or RIM
-    that finds it, and convergence by purity and NMI. It leaves open the thresholds, rates, epochs and the factor of
-    the softmax layer: those here are defaults of ours. Without pre-trained weights the trunk learns from scratch at
-    the head's rate.
+    that finds it, and convergence by purity and NMI. It leaves open the thresholds, optimiser, rates, epochs and the
+    factor of the softmax layer: those here are defaults of ours. Without pre-trained weights the trunk learns from
+    scratch at the head's rate.
 
-    With pre-trained weights only the surest 80 % of each cluster are taught, in small batches and with gentle
-    crops: learning from every image at rates for random weights unlearns more than it teaches. ``space="umap"``
-    before the clusterer is not the paper's, and is worth more than a round of learning.
+    With pre-trained weights AdamW takes small steps, on a cycle a round, and only the surest 80 % of each cluster are
+    taught, in small batches and with gentle crops: learning from every image at rates for random weights unlearns more
+    than it teaches. Not the paper's, and worth more than either: ``space="umap"`` before the clusterer, and more
+    pseudo-classes than clusters (``pseudo_clusters`` of four times ``n_clusters``, ``certain=1``, ``epochs=6``,
+    ``augmentation="crop-flip"``).
     """
 
     name: Literal["ldpo"] = "ldpo"

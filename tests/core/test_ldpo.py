@@ -206,8 +206,8 @@ def test_a_level_head_does_not_overshoot_on_labels_that_images_do_not_bear_out()
     generator = torch.Generator().manual_seed(3)
     network = Network(torch.nn.Identity(), Plain(), level_before_head=True)
     network.replace_head(8, seed=1)
-    rate = fdc.LDPO(n_clusters=8, weights="w.pt", optimizer="sgd").resolve(Facts(640, 128, True, 128, 128)).head_learning_rate
-    optimiser = torch.optim.SGD(network.head.parameters(), rate)
+    options = fdc.LDPO(n_clusters=8, weights="w.pt", optimizer="sgd").resolve(Facts(640, 128, True, 128, 128))
+    optimiser = torch.optim.SGD(network.head.parameters(), options.head_learning_rate)
     alike = 40.0 * torch.rand(1, 1280, 1, 1, generator=generator)
     losses = []
     for _ in range(100):  # no image comes twice: nothing can be learnt, and guessing costs log 8
