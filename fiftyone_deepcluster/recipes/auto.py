@@ -21,6 +21,15 @@ from fiftyone_deepcluster.registry import PartOf
 MOST_FOR_UMAP = 100_000
 """Images that UMAP lays out in minutes on a CPU, as it must in every round."""
 
+PIECES = 4
+"""Pseudo-classes for every cluster where LDPO fine-tunes."""
+
+LEAST_OF_A_PIECE = 10
+"""Images of a pseudo-class at least, in the mean."""
+
+FINE: dict[str, Any] = {"certain": 1.0, "epochs": 6, "augmentation": "crop-flip"}
+"""What LDPO takes with them: all images, more passes, wide crops. On scenes worth .03 purity over its own defaults."""
+
 if TYPE_CHECKING:
     from fiftyone_deepcluster.images.source import Facts
 
@@ -67,7 +76,7 @@ class Auto(Options):
         """
         side = self.image_size or facts.side
         if self.weights is not None:
-            return self._pretrained(accelerated=accelerated)
+            return self._pretrained(facts, accelerated=accelerated)
         if side > SMALL_SIDE and accelerated:
             method: type[Options] = LDPO if self.n_clusters is None else DeepCluster
             return self._as(method), f"images of {side} pixels, no weights to start from, and a GPU"
@@ -80,17 +89,27 @@ class Auto(Options):
             return self._as(DeepCluster, **shrunk), why
         return self._as(DeepClusterManifold), "small images and a known number of clusters, where it did best"
 
-    def _pretrained(self, *, accelerated: bool) -> tuple[Options, str]:
+    def _pretrained(self, facts: Facts, *, accelerated: bool) -> tuple[Options, str]:
         if self.trunk is None:
             raise OptionsError(
                 f"weights={self.weights!r} belong to a network; name it as trunk, such as "
                 "{'name': 'torchvision', 'model': 'mobilenet_v2'}"
             )
         if accelerated:
-            return self._as(LDPO), "pre-trained weights and a GPU: it fine-tunes them gently"
+            return self._fine_tuned(facts), "pre-trained weights and a GPU: it fine-tunes them gently"
         clusterer = "hdbscan" if self.n_clusters is None else "gmm"
         return self._as(Frozen, space="umap", clusterer=clusterer), (
             "pre-trained weights and no GPU: their features as they are, after UMAP, take minutes"
+        )
+
+    def _fine_tuned(self, facts: Facts) -> Options:
+        """LDPO: with more pseudo-classes than clusters, where the number is known and there are images for them."""
+        if self.n_clusters is None:
+            return self._as(LDPO)
+        space = "umap" if facts.n <= MOST_FOR_UMAP else "flat"
+        pieces = min(PIECES * self.n_clusters, facts.n // LEAST_OF_A_PIECE)
+        return self._as(
+            LDPO, space=space, **({"pseudo_clusters": pieces, **FINE} if pieces > self.n_clusters else {})
         )
 
     def _accelerated(self) -> bool:

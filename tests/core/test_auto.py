@@ -49,6 +49,14 @@ def test_unknown_number_with_weights_takes_a_clusterer_that_finds_it():
     assert auto.choose(_facts(300), accelerated=False)[0].clusterer.finds_number
 
 
+@pytest.mark.parametrize(("n", "pieces"), [(2_000, 40), (150, 15), (90, None)])
+def test_fine_tuning_takes_pseudo_classes_where_there_are_images_for_them(n, pieces):
+    facts = Facts(n=n, side=300, grey=True, height=300, width=300)
+    chosen, _ = fdc.Auto(weights="w.pth", trunk=MOBILENET, n_clusters=10).choose(facts, accelerated=True)
+
+    assert (chosen.pseudo_clusters, chosen.space.name) == (pieces, "umap")
+
+
 def test_weights_without_their_network_are_refused():
     with pytest.raises(OptionsError, match="name it as trunk"):
         fdc.Auto(weights="w.pth").choose(_facts(300), accelerated=True)
