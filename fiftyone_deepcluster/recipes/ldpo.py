@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 HEAD_FACTOR = 10
 """The new softmax layer learns this much faster than the trunk. The paper says "higher"; this is a default."""
 
-RATES = {"sgd": 1e-3, "adamw": 1e-4}
-"""Of a pre-trained trunk, by the optimiser."""
+TUNING_RATES, SCRATCH_RATES = {"sgd": 1e-3, "adamw": 1e-4}, {"sgd": 0.05, "adamw": 3e-3}
+"""Of a pre-trained trunk and of one with random weights, by the optimiser."""
 
 CERTAIN = 0.8
 """With pre-trained weights, share of each cluster that is taught: at its rim the clusters are wrong most often."""
@@ -112,7 +112,7 @@ class LDPO(Trained):
         None,
         gt=0,
         le=100,
-        description="Of the trunk; empty: 0.05, with weights 0.001 by sgd and 0.0001 by adamw.",
+        description="Of the trunk; empty: 0.05 by sgd and 0.003 by adamw, with weights 0.001 and 0.0001.",
     )
     weight_decay: float = Field(
         5e-4, ge=0, le=1, description="Pull of the weights to 0.", json_schema_extra=ADVANCED
@@ -169,7 +169,7 @@ class LDPO(Trained):
             known["batch_size"] = FINE_TUNING_BATCH
         options = self.model_copy(update=known)
         optimizer = ("adamw" if pretrained else "sgd") if self.optimizer == "auto" else self.optimizer
-        rate = self.learning_rate or (RATES[optimizer] if pretrained else 0.05)
+        rate = self.learning_rate or (TUNING_RATES if pretrained else SCRATCH_RATES)[optimizer]
         return options.settle_training(
             facts,
             trunk,

@@ -164,6 +164,7 @@ def test_pretrained_weights_are_tuned_gently_and_seen_whole():
     momentum = fdc.LDPO(n_clusters=4, weights="IMAGENET1K_V1", optimizer="sgd").resolve(facts)
     assert (momentum.learning_rate, momentum.head_learning_rate) == (1e-3, 0.01)
     assert (scratch.training().optimizer, scratch.training().one_cycle) == ("sgd", False)
+    assert fdc.LDPO(n_clusters=4, optimizer="adamw").resolve(facts).learning_rate == 3e-3
     assert (tuned.certain, tuned.batch_size, tuned.freeze_norm) == (0.8, 64, True)
     assert (scratch.learning_rate, scratch.head_learning_rate) == (0.05, 0.05)
     assert (scratch.certain, scratch.batch_size, scratch.freeze_norm) == (1.0, 256, False)
