@@ -48,6 +48,13 @@ def one_of(name: str, value: Any, choices: Sequence[str]) -> None:
         raise InputError(f"{name}={short(value)} is not known; choose one of: {', '.join(choices)}")
 
 
+def yes_or_no(**values: Any) -> None:
+    """Raise InputError unless every value is True or False: the text "no" would count as yes."""
+    for name, value in values.items():
+        if not isinstance(value, bool):
+            raise InputError(f"{name}={short(value)} is neither True nor False; give one of them")
+
+
 def one_name(name: str, value: Any, example: str) -> str:
     """The value as a text that is not empty.
 

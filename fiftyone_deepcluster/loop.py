@@ -172,8 +172,9 @@ def _round(
             _record(corpus, schedule, progress, progress.assignment, None)
         return StopReason.TASK_FINISHED
     losses = _train(lesson, corpus, plan, optimiser, derive(schedule.seed, "round", index))
-    if not np.isfinite(np.nanmean(losses)):
-        progress.notes.append(f"round {index + 1}: the loss is not a finite number")
+    seen = losses[~np.isnan(losses)]
+    if not seen.size or not np.isfinite(seen.mean()):
+        progress.notes.append(f"round {index + 1}: the loss is not a finite number; lower learning_rate")
         return StopReason.DIVERGED
     try:
         assignment = lesson.task.assign(corpus)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from fiftyone_deepcluster import arguments
 from fiftyone_deepcluster.dataset import stored
 from fiftyone_deepcluster.dataset.assigning import assign_to
 from fiftyone_deepcluster.dataset.editlog import EditLog
@@ -93,6 +94,14 @@ def cluster(
     """
     chosen = parse_options(method, options)
     check_key(key)
+    for name, field in (("truth_field", truth_field), ("media_field", media_field)):
+        if field is not None:
+            arguments.one_name(name, field, "ground_truth" if name == "truth_field" else "filepath")
+    if embeddings_field is not None:
+        arguments.one_name("embeddings_field", embeddings_field, "embedding")
+    arguments.yes_or_no(
+        overwrite=overwrite, half_precision=half_precision, progress=progress, compute_brain=compute_brain
+    )
     check_given(chosen.name, embeddings_field, model)
     source = collect(samples, patches_field, media_field)
     if not overwrite and key in stored.keys(source.dataset):
@@ -141,6 +150,8 @@ def resume(
     """
     dataset = root_dataset(samples)
     dataset.reload()
+    arguments.one_name("key", key, "dc")
+    arguments.yes_or_no(progress=progress, compute_brain=compute_brain)
     folder, job = _find_job(dataset, key)
     header = job.header
     _check_unedited(dataset, key, header)

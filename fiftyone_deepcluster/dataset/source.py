@@ -96,8 +96,9 @@ def root_dataset(samples: fo.core.collections.SampleCollection) -> fo.Dataset:
     """The dataset that a collection's samples live in.
 
     Raises:
-        ImagesError: no FiftyOne collection.
+        ImagesError: no FiftyOne collection, or one whose dataset was deleted.
     """
+    import fiftyone as fo
     from fiftyone.core.collections import SampleCollection
 
     if not isinstance(samples, SampleCollection):
@@ -105,7 +106,10 @@ def root_dataset(samples: fo.core.collections.SampleCollection) -> fo.Dataset:
             f"samples is a {type(samples).__name__}; give a FiftyOne dataset or view "
             "(for a list of paths or an array there is fiftyone_deepcluster.fit)"
         )
-    return samples._root_dataset
+    root = samples if isinstance(samples, fo.Dataset) else samples._root_dataset
+    if root.deleted:
+        raise ImagesError(f"dataset {root.name!r} was deleted; load or make another one")
+    return root
 
 
 def check_patches_field(samples: fo.core.collections.SampleCollection, field: str) -> None:

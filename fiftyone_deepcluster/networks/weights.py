@@ -27,7 +27,10 @@ def read_state(path: str) -> dict[str, torch.Tensor]:
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever the unpickler meets
-        raise OptionsError(f"weights={path!r} cannot be read as a state dict: {error}") from error
+        raise OptionsError(
+            f"weights={path!r} cannot be read as a state dict ({type(error).__name__}); torch.save(model.state_dict(), "
+            "path) writes one"
+        ) from error
     for key in ("state_dict", "model", "network"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]

@@ -15,6 +15,7 @@ from fiftyone_deepcluster.dataset.store import find, run_store
 from fiftyone_deepcluster.errors import (
     CancelledError,
     CheckpointError,
+    ImagesError,
     InputError,
     OptionsError,
     RunError,
@@ -255,6 +256,36 @@ def test_errors_before_any_work(make_digits, change, error, message):
     assert state(dataset) == before
     assert live.read(dataset) == {}
     assert not stored.dataset_dir(dataset).exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"truth_field": 5}, "truth_field=5 is no name; give one as a text, such as 'ground_truth'"),
+        ({"embeddings_field": 7}, "embeddings_field=7 is no name"),
+        ({"media_field": 7}, "media_field=7 is no name"),
+        ({"overwrite": "no"}, "overwrite='no' is neither True nor False"),
+        ({"compute_brain": "maybe"}, "compute_brain='maybe' is neither True nor False"),
+    ],
+)
+def test_arguments_of_a_wrong_type_are_refused(make_digits, change, message):
+    dataset = make_digits(40)
+    with pytest.raises(InputError, match=message):
+        fdc.cluster(dataset, **{"key": "dc", **FROZEN, **change})
+    assert fdc.list_runs(dataset) == []
+    with pytest.raises(InputError, match="key=None is no name"):
+        fdc.resume(dataset, None)
+
+
+def test_a_deleted_dataset_is_named(make_digits):
+    dataset = make_digits(5)
+    view = dataset.limit(3)
+    dataset.delete()
+    for samples in (dataset, view):
+        with pytest.raises(ImagesError, match="was deleted; load or make another one"):
+            fdc.list_runs(samples)
+        with pytest.raises(ImagesError, match="was deleted"):
+            fdc.cluster(samples, key="dc", **FROZEN)
 
 
 def test_one_run_of_a_key_at_a_time(make_digits):
