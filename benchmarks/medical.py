@@ -53,6 +53,7 @@ FEW = {
     "head_learning_rate": 1e-3,
 }  # fmt: skip
 """The loop over some hundred images: small batches, two passes a round, the surest images, small steps."""
+
 HEADER = ("images", "method", "ACC", "NMI", "ARI", "PURITY", "seconds", "seeds", "stopped")
 
 

@@ -20,6 +20,7 @@ from fiftyone_deepcluster.fitting import fit
 from fiftyone_deepcluster.images.source import probe
 from fiftyone_deepcluster.measures import agreement
 from fiftyone_deepcluster.observer import Silent
+from fiftyone_deepcluster.recipes.auto import FINE, PIECES
 from fiftyone_deepcluster.recipes.frozen import Frozen
 from fiftyone_deepcluster.recipes.ldpo import LDPO
 
@@ -169,12 +170,11 @@ def looped(mining: bool = False, pieces: int = 1, **values: Any) -> Row:
     """LDPO; taught ``pieces`` pseudo-classes for every cluster."""
 
     def row(scenes: Scenes, seed: int) -> Found:
-        if pieces > 1:
-            values["pseudo_clusters"] = pieces * scenes.k
+        fine = {"pseudo_clusters": pieces * scenes.k} if pieces > 1 else {}
         encoder = {"encoder": {"name": "patch-mining", **scenes.mining}} if mining else {}
         result = fit(
             scenes.images,
-            scenes.ldpo(seed, **encoder, **values),
+            scenes.ldpo(seed, **encoder, **values, **fine),
             truth=list(scenes.classes),
             observer=Telling(),
         )
@@ -192,9 +192,6 @@ def looped(mining: bool = False, pieces: int = 1, **values: Any) -> Row:
 UMAP = {"name": "umap", "epochs": 200}
 """What LDPO's clusters are found in where the row says so; the paper has k-means on the vectors themselves."""
 
-FINE = {"pieces": 4, "certain": 1.0, "epochs": 6, "augmentation": "crop-flip"}
-"""Four pseudo-classes for every cluster, all images, six passes under wide crops; the paper has one."""
-
 ROWS: dict[str, Row] = {
     "KM": fixed(),
     "LSC": fixed("lsc"),
@@ -205,7 +202,7 @@ ROWS: dict[str, Row] = {
     "MDPM, groups by chance": mined("random"),
     "LDPO-FC": looped(),
     "LDPO-FC, UMAP": looped(space=UMAP),
-    "LDPO-FC, fine, UMAP": looped(space=UMAP, **FINE),
+    "LDPO-FC, fine, UMAP": looped(space=UMAP, pieces=PIECES, **FINE),
     "LDPO-PM": looped(mining=True),
     "LDPO-PM, UMAP": looped(mining=True, space=UMAP),
     "LDPO-FC, RIM": looped(n_clusters=None),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from fiftyone_deepcluster import arguments
 from fiftyone_deepcluster.dataset import stored
@@ -94,14 +94,7 @@ def cluster(
     """
     chosen = parse_options(method, options)
     check_key(key)
-    for name, field in (("truth_field", truth_field), ("media_field", media_field)):
-        if field is not None:
-            arguments.one_name(name, field, "ground_truth" if name == "truth_field" else "filepath")
-    if embeddings_field is not None:
-        arguments.one_name("embeddings_field", embeddings_field, "embedding")
-    arguments.yes_or_no(
-        overwrite=overwrite, half_precision=half_precision, progress=progress, compute_brain=compute_brain
-    )
+    arguments.yes_or_no(overwrite=overwrite, half_precision=half_precision)
     check_given(chosen.name, embeddings_field, model)
     source = collect(samples, patches_field, media_field)
     if not overwrite and key in stored.keys(source.dataset):
@@ -151,7 +144,6 @@ def resume(
     dataset = root_dataset(samples)
     dataset.reload()
     arguments.one_name("key", key, "dc")
-    arguments.yes_or_no(progress=progress, compute_brain=compute_brain)
     folder, job = _find_job(dataset, key)
     header = job.header
     _check_unedited(dataset, key, header)
@@ -212,15 +204,16 @@ def _plan(source: Source, key: str, options: Options, header: stored.Header) -> 
         )
     plan = Plan(source, key, options, header, known=read_known(source, options))
     truth_field, field = header.settings["truth_field"], header.settings["embeddings_field"]
-    if isinstance(truth_field, str):
-        plan = replace(plan, truth=read_truth(source, truth_field))
-    if isinstance(field, str):
-        features, missing = stored_vectors(source, field)
+    if truth_field is not None:
+        plan = replace(plan, truth=read_truth(source, cast("str", truth_field)))
+    if field is not None:
+        features, missing = stored_vectors(source, cast("str", field))
         plan = replace(plan, features=features, missing=missing)
     return plan
 
 
 def _carry_out(plan: Plan, observer: Observer | None, progress: bool, compute_brain: bool) -> Run:
+    arguments.yes_or_no(progress=progress, compute_brain=compute_brain)
     bar = Tqdm(plan.options.rounds) if observer is None and progress else None
     observers = tuple(told for told in (observer, bar) if told is not None)
     try:

@@ -207,6 +207,7 @@ def _media_field(dataset: fo.Dataset, asked: str | None) -> str:
 
     if asked is None:
         return DICOM_PATH if isinstance(dataset.get_field(DICOM_PATH), fo.StringField) else _PICTURES
+    arguments.one_name("media_field", asked, _PICTURES)
     if not isinstance(dataset.get_field(asked), fo.StringField):
         known = [name for name in dataset.get_field_schema(ftype=fo.StringField) if "path" in name]
         raise InputError(
