@@ -32,6 +32,9 @@ BATCHES, LEAST_BATCH = 8, 250
 """Ours, not the paper's: fewer than 8,000 images would make less than eight batches of 1000 a round, too few for
 the network to follow the thresholds. Batches shrink, down to 250, and then images are passed over again."""
 
+RELEASED_PAIR = -math.log(1e-7)
+"""What a pair costs in ``cifar10_2.py`` for which the network gives the truth nothing."""
+
 WIDTH = 64
 """Filters of the authors' first block."""
 
@@ -236,9 +239,9 @@ class DAC(Options):
     def objective(self) -> PairLoss:
         """The paper's, or the authors': squares for DAC* on grey, self-distillation else.
 
-        ``cifar10_2.py`` divides the loss of the pairs by their number and then once more by its mini-batch of 32,
-        and adds the self-distillation with weight 1: here, where pairs count as their mean, that weight is 32.
-        The DAC* scripts take plain means and weight 10.
+        ``cifar10_2.py`` has 16.1 |r - g| for a pair (see ``PairLoss.kind``), divides by the number of pairs and once
+        more by its mini-batch of 32, and adds the self-distillation with weight 1: here, where pairs count as their
+        mean, that weight is 32 / 16.1. The DAC* scripts take plain means and weight 10.
         """
         from fiftyone_deepcluster.objectives import PairLoss
 
@@ -246,7 +249,7 @@ class DAC(Options):
             return PairLoss()
         if self.star:
             return PairLoss("squares") if self.color == "grey" else PairLoss(hold=10.0)
-        return PairLoss(hold=float(RELEASED_BATCH))
+        return PairLoss("distance", hold=RELEASED_BATCH / RELEASED_PAIR)
 
     def make_augment(self) -> Augment:
         """The augmentation by its name.

@@ -8,6 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import fiftyone_deepcluster as fdc
+from fiftyone_deepcluster.images.source import Facts
 from fiftyone_deepcluster.networks.all_conv import Restraint
 from fiftyone_deepcluster.objectives import PairLoss
 from fiftyone_deepcluster.tasks.pair_selection import select
@@ -99,6 +101,27 @@ def test_squares_are_those_of_the_mnist_script():
     targets = select(label_features(9, 4, seed=6), 0.6, 0.6)
     found = PairLoss("squares").losses(Outputs(features, features), targets)
     assert float(found.mean()) == pytest.approx(float((features @ features.T - targets.same).square().mean()))
+
+
+def test_released_dac_loss_is_that_of_its_script():
+    """``cifar10_2.py`` term by term: Keras 1 takes (output, target), the script gives (target, output)."""
+    now, before = label_features(32, 4, seed=7), label_features(32, 4, seed=8)
+    targets = select(before, 0.9, 0.7)
+    facts = Facts(n=60_000, side=32, grey=False, height=32, width=32)
+    ours = fdc.DAC(variant="released").resolve(facts).objective()
+    found = ours.losses(Outputs(now, now), PairTargets(targets.same, targets.chosen, before)).mean()
+    main, aux, pairs = 0.0, 0.0, float(targets.chosen.sum())
+    softmaxes = [features / features.sum(1, keepdim=True) for features in (before, now)]
+    for i in range(32):
+        for j in range(32):
+            output = min(max(float(targets.same[i, j]), 1e-7), 1 - 1e-7)
+            target = float(now[i] @ now[j])
+            cost = -(target * math.log(output) + (1 - target) * math.log(1 - output))
+            main += float(targets.chosen[i, j]) * cost / pairs / 32
+        for h in range(4):
+            p, q = (float(softmax[i, h]) for softmax in softmaxes)
+            aux += -(p * math.log(q) + (1 - p) * math.log(1 - q)) / 4 / 32
+    assert float(found) == pytest.approx((main + aux) * 32 / -math.log(1e-7), rel=1e-5)
 
 
 def test_pair_loss_wants_pairs():
