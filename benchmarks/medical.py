@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.recipes.base import Options
     from fiftyone_deepcluster.record import RunRecord
 
-SIDE = 128
 TRUNK = {"name": "torchvision", "model": "mobilenet_v2"}
 
 MIDDLE = {"name": "pooled", "pca": 0, "tap": "features.10"}
@@ -86,6 +85,7 @@ def arguments_given() -> argparse.Namespace:
         part.add_argument("--zip", type=Path, required=True)
         part.add_argument("--weights", required=True, help="of torchvision's MobileNetV2")
         part.add_argument("--clusters", type=int, default=clusters)
+        part.add_argument("--image-size", type=int, default=128, help="side in pixels that the network sees")
         part.add_argument("--option", action="append", default=[], metavar="NAME=VALUE")
         part.add_argument("--only", action="append", default=[], metavar="METHOD")
         part.add_argument("--seeds", type=int, default=3)
@@ -95,10 +95,10 @@ def arguments_given() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def methods(arguments: argparse.Namespace, seed: int, side: int) -> dict[str, dict[str, Any]]:
+def methods(arguments: argparse.Namespace, seed: int) -> dict[str, dict[str, Any]]:
     """Options of every row's method, by the row's name."""
     shared = {
-        "n_clusters": arguments.clusters, "seed": seed, "image_size": side, "trunk": TRUNK,
+        "n_clusters": arguments.clusters, "seed": seed, "image_size": arguments.image_size, "trunk": TRUNK,
         "weights": arguments.weights, "baselines": False,
     }  # fmt: skip
     fixed = {**shared, "name": "frozen"}
@@ -153,7 +153,7 @@ def brain(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     paths = sorted(str(path) for path in folder.rglob("*.dcm"))
     classes = [Path(path).parent.name for path in paths]
     for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
-        for name, options in wanted(arguments, methods(arguments, seed, SIDE)).items():
+        for name, options in wanted(arguments, methods(arguments, seed)).items():
             started = time.perf_counter()
             record = fit(paths, options, truth=classes, observer=Tqdm()).record
             yield figures("brain MR", name, record, time.perf_counter() - started)
@@ -169,7 +169,7 @@ def cxr(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
         dataset = reported(folder)
         for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
-            known = methods(arguments, seed, SIDE)
+            known = methods(arguments, seed)
             loop = {**known["ldpo"], "text_field": "notes", "group_field": "patient", "n_topics": 8}
             known |= {"ldpo": loop, "ldpo from topics": {**loop, "initial": "topics"}}
             for name, options in wanted(arguments, known).items():

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fiftyone_deepcluster.observer import check_observer
+
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
@@ -25,9 +27,14 @@ Images = Any
 
 @contextmanager
 def open_store(images: Images, resolved: Options, observer: Observer) -> Iterator[ImageStore]:
-    """The decoded images, closed at the end."""
+    """The decoded images, closed at the end.
+
+    Raises:
+        InputError: ``observer`` cannot be told of progress.
+    """
     from fiftyone_deepcluster.images.cache import Decode, open_images
 
+    check_observer(observer)
     decode = Decode(size=resolved.decoded_side, color="grey" if resolved.color == "grey" else "rgb")
     store = open_images(images, decode, observer=observer)
     try:

@@ -16,7 +16,7 @@ from fiftyone_deepcluster.arguments import short
 from fiftyone_deepcluster.assembly import NoPixels, Spread, assemble, environment, open_store
 from fiftyone_deepcluster.assignments import numbered
 from fiftyone_deepcluster.errors import CancelledError, CheckpointError, ImagesError, OptionsError
-from fiftyone_deepcluster.observer import Silent
+from fiftyone_deepcluster.observer import Silent, check_observer
 from fiftyone_deepcluster.recipes.base import Options, parse_options
 from fiftyone_deepcluster.record import RunRecord, StopReason
 from fiftyone_deepcluster.types import Known
@@ -128,6 +128,7 @@ def fit(
     from fiftyone_deepcluster.images.source import probe
 
     options = parse_options(options)
+    check_observer(observer)
     observer, known = observer or Silent(), Known() if known is None else known
     if not isinstance(known, Known):
         raise OptionsError(f"known={short(known)} is no Known; give Known(groups=..., initial=...)")
@@ -227,7 +228,7 @@ def _check_early(options: Options, run_dir: Path | None) -> None:
 
 def _check_sizes(job: _Job) -> None:
     n, options = job.store.shape[0], job.resolved
-    for name in ("n_clusters", "pseudo_clusters"):
+    for name in ("n_clusters", "pseudo_clusters", "pixel_clusters"):
         wanted = getattr(options, name, None)
         if wanted is not None and wanted > n:
             raise OptionsError(
@@ -242,10 +243,11 @@ def _check_sizes(job: _Job) -> None:
 def _numbers(values: Sequence[object], store: ImageStore, what: str) -> NDArray[np.int64]:
     """(M,) numbers for the values of the readable images, -1 for None."""
     n = len(store.kept) + len(store.errors)
+    need = "give one an image, None where unknown"
+    if isinstance(values, str) or not hasattr(values, "__len__"):
+        raise OptionsError(f"{what}={short(values)} is no list for {n} images; {need}")
     if len(values) != n:
-        raise OptionsError(
-            f"{what} has {len(values)} entries for {n} images; give one an image, None where unknown"
-        )
+        raise OptionsError(f"{what} has {len(values)} entries for {n} images; {need}")
     numbers = numbered(values)[0][store.kept]
     if (numbers < 0).all():
         raise OptionsError(

@@ -8,7 +8,10 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from fiftyone_deepcluster.arguments import short
+from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.record import Round
@@ -37,6 +40,15 @@ class Observer(Protocol):
     def cancelled(self) -> bool:
         """Whether the run should stop at the next batch."""
         ...
+
+
+def check_observer(observer: Any) -> None:
+    """Raise InputError unless the value can be told of progress, or is None."""
+    if observer is not None and not isinstance(observer, Observer):
+        raise InputError(
+            f"observer={short(observer)} cannot be told of progress; give an object with phase, advance, round_done and "
+            "cancelled, or None"
+        )
 
 
 class Silent:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from fiftyone_deepcluster.dataset import stored
-from fiftyone_deepcluster.errors import RunNotFoundError
+from fiftyone_deepcluster.errors import RunError, RunNotFoundError
 from fiftyone_deepcluster.seeds import rng
 
 if TYPE_CHECKING:
@@ -52,16 +52,30 @@ class ClusterInfo:
     exemplar_boxes: tuple[tuple[float, ...] | None, ...]
 
 
-def check_there(run: Run) -> None:
-    """Raise RunNotFoundError where a run was deleted, or given another key, since it was loaded."""
-    dataset = run.dataset
-    if run.key not in stored.keys(dataset) or dataset.get_field(run.fields.path("label")) is None:
+def check_there(run: Run, value: str = "label") -> None:
+    """Raise where a run is not what it was when it was loaded.
+
+    Args:
+        run: that is to be read.
+        value: of its images, one of those in ``fields``.
+
+    Raises:
+        RunNotFoundError: it was deleted, or given another key.
+        RunError: the field that holds the value was deleted from the dataset.
+    """
+    dataset, path = run.dataset, run.fields.path(value)
+    if run.key not in stored.keys(dataset) or dataset.get_field(path) is None:
         dataset.reload()  # another process may have stored it since
     if run.key not in stored.keys(dataset):
         known = ", ".join(stored.keys(dataset)) or "none"
         raise RunNotFoundError(
             f"run {run.key!r} of {dataset.name!r} was deleted or renamed since it was loaded; load one that is "
             f"there with load_run: {known}"
+        )
+    if dataset.get_field(path) is None:
+        raise RunError(
+            f"the field {path} of run {run.key!r} was deleted from {dataset.name!r}; make the run again (cluster with "
+            f"overwrite=True), or remove what is left of it with delete_run(samples, {run.key!r})"
         )
 
 
@@ -70,6 +84,7 @@ def summarise(run: Run, n_exemplars: int) -> list[ClusterInfo]:
 
     Raises:
         RunNotFoundError: the run was deleted since it was loaded.
+        RunError: its label field was.
     """
     nearest = {"n": max(1, n_exemplars), "sortBy": {"distance": 1}, "output": _IMAGE}
     group = {

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from fiftyone_deepcluster import checkpoint
 from fiftyone_deepcluster.dataset import stored
+from fiftyone_deepcluster.dataset.clusters import check_there
 from fiftyone_deepcluster.dataset.source import Source, collect, flat, media_field_of, read
 from fiftyone_deepcluster.errors import InputError, RunError
 
@@ -25,7 +26,12 @@ def images_of(run: Run) -> Source:
     """The images of a run: those that it was fitted on, in their order, then those assigned to it later.
 
     In their order they are found in the cache of decoded images.
+
+    Raises:
+        RunNotFoundError: the run was deleted since it was loaded.
+        RunError: its label field was.
     """
+    check_there(run)
     everything = flat(run.dataset)
     if run.patches_field is not None:
         everything = everything.to_patches(run.patches_field)
@@ -101,5 +107,10 @@ def opened(run: Run, source: Source, observer: Observer | None) -> Iterator[Fini
 
 
 def embedded(run: Run, source: Source) -> list[object | None]:
-    """The stored embedding of every image, None where there is none."""
+    """The stored embedding of every image, None where there is none.
+
+    Raises:
+        RunError: the field was deleted.
+    """
+    check_there(run, "embedding")
     return read(source, path_in(run, "embedding"))

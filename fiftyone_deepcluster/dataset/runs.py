@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.dataset import live, lock, stored
 from fiftyone_deepcluster.dataset.brain import rename_brain_runs
-from fiftyone_deepcluster.dataset.clusters import ClusterInfo, Drawn, summarise, with_random
+from fiftyone_deepcluster.dataset.clusters import ClusterInfo, Drawn, check_there, summarise, with_random
 from fiftyone_deepcluster.dataset.fields import FieldNames, check_free, check_key, rename
 from fiftyone_deepcluster.dataset.remains import (
     Interrupted,
@@ -117,8 +117,14 @@ class Run:
         return summarise(self, n_exemplars)
 
     def names(self) -> list[str]:
-        """Names of the clusters as they are now, sorted."""
+        """Names of the clusters as they are now, sorted.
+
+        Raises:
+            RunError: the run, or its label field, was deleted since it was loaded.
+        """
         label = self.fields.path("label")
+        if self.dataset.get_field(label) is None:
+            check_there(self)
         return sorted(name for name in flat(self.dataset).distinct(label) if name is not None)
 
     def view(self) -> fo.DatasetView:

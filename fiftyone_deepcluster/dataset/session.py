@@ -31,7 +31,7 @@ from fiftyone_deepcluster.errors import (
     RunNotFoundError,
 )
 from fiftyone_deepcluster.fitting import MAY_CHANGE
-from fiftyone_deepcluster.observer import Tqdm
+from fiftyone_deepcluster.observer import Tqdm, check_observer
 from fiftyone_deepcluster.recipes.base import Options, parse_options
 
 if TYPE_CHECKING:
@@ -214,6 +214,7 @@ def _plan(source: Source, key: str, options: Options, header: stored.Header) -> 
 
 def _carry_out(plan: Plan, observer: Observer | None, progress: bool, compute_brain: bool) -> Run:
     arguments.yes_or_no(progress=progress, compute_brain=compute_brain)
+    check_observer(observer)
     bar = Tqdm(plan.options.rounds) if observer is None and progress else None
     observers = tuple(told for told in (observer, bar) if told is not None)
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, SPACES, Clusterer, Space
 from fiftyone_deepcluster.encoders.base import ENCODERS, Encoder
@@ -113,6 +113,15 @@ class Trained(Options):
     def starts_from_pixels(self) -> bool:
         """Random weights."""
         return self.weights is None
+
+    @model_validator(mode="after")
+    def _pieces_at_least(self) -> Self:
+        if self.pseudo_clusters and self.n_clusters and self.pseudo_clusters < self.n_clusters:
+            raise ValueError(
+                f"pseudo_clusters={self.pseudo_clusters} is less than n_clusters={self.n_clusters}; give as many or more, "
+                "or leave it empty"
+            )
+        return self
 
     def settle_training(self, facts: Facts, trunk: Trunk, **values: Any) -> Self:
         """Trunk, front and augmentation settled, besides ``settled``."""

@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster import checkpoint
-from fiftyone_deepcluster.errors import CancelledError, CheckpointError, ImagesError, OptionsError
+from fiftyone_deepcluster.errors import CancelledError, CheckpointError, ImagesError, InputError, OptionsError
 from fiftyone_deepcluster.fitting import _doubts
 from fiftyone_deepcluster.loop import Progress
 from fiftyone_deepcluster.observer import Fanout, Silent
@@ -287,6 +287,14 @@ def test_errors_name_value_need_and_way_out(digits):
         parse_options("deepcluster", {"learning_rate": -1})
     with pytest.raises(OptionsError, match="truth has 2 entries for 30 images"):
         fdc.fit(images, fdc.Frozen(n_clusters=3), truth=[1, 2])
+    with pytest.raises(OptionsError, match="truth=7 is no list for 30 images"):
+        fdc.fit(images, fdc.Frozen(n_clusters=3), truth=7)
+    with pytest.raises(InputError, match="observer=5 cannot be told of progress"):
+        fdc.fit(images, fdc.Frozen(n_clusters=3), observer=5)
+    with pytest.raises(OptionsError, match="pseudo_clusters=3 is less than n_clusters=5"):
+        parse_options("deepcluster", {"n_clusters": 5, "pseudo_clusters": 3})
+    with pytest.raises(OptionsError, match="pixel_clusters=90 is more than the 30 images"):
+        fdc.fit(images, fdc.UCNN(n_clusters=3, pixel_clusters=90))
     with pytest.raises(OptionsError, match="torch sees"):
         fdc.fit(images, fdc.Frozen(n_clusters=3, device="cuda:99"))
     with pytest.raises(OptionsError, match="needs a GPU"):

@@ -321,3 +321,29 @@ def test_patches_and_a_dataset_that_grew(digits_dir, fiftyone_home):
     assert len(fdc.retrieve(dataset, "p", query, 90, features="initial")) == 79
     assert {near.sample_id for near in fdc.retrieve(dataset.skip(39), "p", query, 9)} == {dataset.last().id}
     dataset.delete()
+
+
+def test_a_field_deleted_by_hand_is_named(digits_dir, fiftyone_home):
+    dataset = digits_of(digits_dir, 40)
+    run = fdc.cluster(dataset, "deepcluster", "dc", n_clusters=3, rounds=1, **NET, **QUIET)
+    first = dataset.first().id
+    dataset.delete_sample_field("dc_embedding")
+    with pytest.raises(RunError, match="the field dc_embedding of run 'dc' was deleted .* delete_run"):
+        fdc.retrieve(dataset, "dc", first, 3)
+    dataset.delete_sample_field("dc")
+    calls = [
+        lambda: fdc.retrieve(dataset, "dc", first, 3, features="pixels"),
+        lambda: fdc.probe(dataset, "dc", "ground_truth", folds=2),
+        lambda: fdc.draw_filters(dataset, "dc"),
+        lambda: fdc.build_tree(dataset, "dc"),
+        lambda: run.clusters(),
+        lambda: run.names(),
+        lambda: run.view(),
+        lambda: fdc.review(dataset, "dc").rename("cluster-00", "x"),
+    ]
+    for call in calls:
+        with pytest.raises(RunError, match="the field dc.label of run 'dc' was deleted"):
+            call()
+    fdc.delete_run(dataset, "dc")
+    assert not [name for name in dataset.get_field_schema() if name.startswith("dc")]
+    dataset.delete()
