@@ -1,13 +1,15 @@
 """Medical images: how much of the way from k-means to the classes the loop makes, and what it tells of reports.
 
     python -m benchmarks.medical brain --zip brain_mr.zip --weights mobilenet_v2.pth --seeds 3 --out runs.jsonl
+    python -m benchmarks.medical tree --zip brain_mr.zip --weights mobilenet_v2.pth --seeds 1
     python -m benchmarks.medical cxr --zip cxr.zip --weights mobilenet_v2.pth
     python -m benchmarks.medical summary runs.jsonl
 
-``brain`` reads DICOM slices in folders named by their class, without FiftyOne. ``cxr`` goes the way of a user: a
-FiftyOne dataset (with a MongoDB of its own in a temporary folder) whose samples hold the clinical notes and the
-patient, ``cluster``, ``key_words`` and ``build_tree``; words and tree are printed. The zip holds ``images/`` and
-``metadata.csv`` with the columns filename, patientid, view and clinical_notes.
+``brain`` reads DICOM slices in folders named by their class, without FiftyOne. The others go the way of a user,
+with a MongoDB of their own in a temporary folder. ``tree``: ``add_dicom`` on the same folders, two clusters a class,
+``build_tree``; what is in each cluster and the tree are printed. ``cxr``: samples that hold the clinical notes
+and the patient, ``cluster``, ``key_words`` and ``build_tree``; words and tree are printed. Its zip holds ``images/``
+and ``metadata.csv`` with the columns filename, patientid, view and clinical_notes.
 
 Beside every method k-means, and UMAP + k-means, on the features of the same weights. Classes are measured
 against and never used. ``--option`` changes the loop's options, ``--only`` leaves rows out.
@@ -24,6 +26,7 @@ import sys
 import tempfile
 import time
 import zipfile
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +65,7 @@ def main() -> None:
         runs = [json.loads(line) for path in arguments.runs for line in path.open()]
     else:
         runs = []
-        for run in {"brain": brain, "cxr": cxr}[arguments.what](arguments):
+        for run in {"brain": brain, "tree": tree, "cxr": cxr}[arguments.what](arguments):
             runs.append(run)
             print(json.dumps({name: run[name] for name in ("method", "acc", "nmi", "history")}), flush=True)
             if arguments.out:
@@ -70,7 +73,7 @@ def main() -> None:
                     file.write(json.dumps(run) + "\n")
     print(table(HEADER, summaries(runs)))
     sys.stdout.flush()
-    if arguments.what == "cxr":
+    if arguments.what in ("tree", "cxr"):
         os._exit(0)  # FiftyOne would wait at exit for the database that was just stopped
 
 
@@ -80,7 +83,7 @@ def arguments_given() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parts = parser.add_subparsers(dest="what", required=True)
-    for name, clusters in (("brain", 7), ("cxr", 8)):
+    for name, clusters in (("brain", 7), ("tree", 14), ("cxr", 8)):
         part = parts.add_parser(name)
         part.add_argument("--zip", type=Path, required=True)
         part.add_argument("--weights", required=True, help="of torchvision's MobileNetV2")
@@ -160,6 +163,50 @@ def brain(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     shutil.rmtree(folder)
 
 
+def tree(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """The same slices by way of FiftyOne: what is in each cluster, and the tree of the clusters."""
+    folder = unpacked(arguments.zip)
+    server = start_database(folder)
+    try:
+        import fiftyone as fo
+
+        import fiftyone_deepcluster as fdc
+
+        dataset = fo.Dataset()
+        print(fdc.add_dicom(folder, dataset))
+        classes = [Path(path).parent.name for path in dataset.values("dicom_path")]
+        dataset.set_values("kind", [fo.Classification(label=name) for name in classes])
+        arguments.only = arguments.only or ["ldpo, middle layer"]
+        for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
+            for name, options in wanted(arguments, methods(arguments, seed)).items():
+                started = time.perf_counter()
+                run = fdc.cluster(dataset, options, key="dc", truth_field="kind", overwrite=True)
+                yield figures("brain MR", name, run.record, time.perf_counter() - started)
+                contents(dataset)
+                branches(dataset)
+    finally:
+        server.terminate()
+        server.wait(30)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def contents(dataset: fo.Dataset) -> None:
+    """Print the classes in each cluster."""
+    counts: dict[str, Counter[str]] = {}
+    for name, kind in zip(*dataset.values(["dc.label", "kind.label"]), strict=True):
+        counts.setdefault(name or "none", Counter())[kind] += 1
+    for name in sorted(counts):
+        print(f"{name}: " + ", ".join(f"{kind} {n}" for kind, n in counts[name].most_common()))
+
+
+def branches(dataset: fo.Dataset) -> None:
+    """Print the tree of the clusters."""
+    import fiftyone_deepcluster as fdc
+
+    for node in fdc.build_tree(dataset, "dc"):
+        print(f"{'  ' * node.parent.count('.')}{node.parent or 'top'} > {node.name} ({node.size})")
+
+
 def cxr(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Chest x-rays with clinical notes, by way of FiftyOne."""
     folder = unpacked(arguments.zip)
@@ -207,8 +254,7 @@ def tell(dataset: fo.Dataset) -> None:
     for name, words in frequent.items():
         print(f"{name} ({sizes[name]}): {', '.join(word.word for word in words)}")
         print(f"    its own: {', '.join(word.word for word in own[name])}")
-    for node in fdc.build_tree(dataset, "dc"):
-        print(f"{'  ' * node.parent.count('.')}{node.parent or 'top'} > {node.name} ({node.size})")
+    branches(dataset)
 
 
 def unpacked(path: Path) -> Path:
