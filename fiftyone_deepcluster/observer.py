@@ -46,8 +46,8 @@ def check_observer(observer: Any) -> None:
     """Raise InputError unless the value can be told of progress, or is None."""
     if observer is not None and not isinstance(observer, Observer):
         raise InputError(
-            f"observer={short(observer)} cannot be told of progress; give an object with phase, advance, round_done and "
-            "cancelled, or None"
+            f"observer={short(observer)} cannot be told of progress; give an object with phase, advance, "
+            "round_done and cancelled, or None"
         )
 
 

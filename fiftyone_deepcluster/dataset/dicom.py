@@ -24,6 +24,7 @@ from fiftyone_deepcluster.dataset.dicom_samples import (
 from fiftyone_deepcluster.dataset.store import run_store
 from fiftyone_deepcluster.errors import CancelledError, ImagesError, OptionsError
 from fiftyone_deepcluster.images.dicom_header import SAFE_KEYWORDS, check_keywords
+from fiftyone_deepcluster.observer import check_observer
 from fiftyone_deepcluster.registry import explain
 
 if TYPE_CHECKING:
@@ -120,12 +121,14 @@ def add_dicom(
     """
     from tqdm.auto import tqdm
 
+    check_observer(observer)
     steps = import_steps(files, dataset, parse_dicom_options(options))
-    summary, done = DicomSummary(), 0
+    summary, done, told = DicomSummary(), 0, -1
     with tqdm(desc="import", unit="file", disable=observer is not None or not progress) as bar:
         for step in steps:
-            if observer is not None and not done:
+            if observer is not None and step.total != told:
                 observer.phase("import", step.total)
+                told = step.total
             bar.total = step.total  # fewer once those that are not wanted are known
             bar.update(step.done - done)
             if observer is not None:
@@ -205,6 +208,8 @@ def _import(
                 done += len(result[0])
             yield Step(done, total, summary)
     except OSError as error:
+        if error.strerror is None:
+            raise  # no file's doing, such as a TimeoutError of the caller's
         raise ImagesError(
             f"PNG files cannot be written to {jobs[0].render.folder}: {error.strerror}"
         ) from error

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 from abc import ABC, abstractmethod
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -75,13 +75,13 @@ J = TypeVar("J", bound=Job)
 def carry_out(
     jobs: Sequence[J], *, workers: int | None, processes_from: int
 ) -> Iterator[tuple[J, list[Any]] | None]:
-    """Do all jobs; yields each with its answers, as they come.
+    """Do all jobs; yields each with its answers, in the order of the jobs.
 
     Yields None now and then while nothing is ready, so that the caller can look whether to stop:
     closing the iterator stops the workers.
 
     Args:
-        jobs: any number; pairs come in the order in which they are done.
+        jobs: any number.
         workers: at most so many; by default one a core, 16 at most.
         processes_from: with fewer items than this, starting processes takes longer than they save.
 
@@ -95,13 +95,12 @@ def carry_out(
     crew: _Crew = _Crew(processes=total >= processes_from and count > 1)
     pool = ThreadPoolExecutor(count, thread_name_prefix="crew")
     try:
-        waiting: dict[Future[list[Any]], J] = {pool.submit(crew.do, job): job for job in jobs}
-        while waiting:
-            done, _ = wait(waiting, _GLANCE_SECONDS, FIRST_COMPLETED)
-            if not done:
+        futures = [pool.submit(crew.do, job) for job in jobs]
+        for job, future in zip(jobs, futures, strict=True):
+            while not future.done():
+                wait([future], _GLANCE_SECONDS)
                 yield None
-            for future in done:
-                yield waiting.pop(future), future.result()
+            yield job, future.result()
     finally:
         crew.stop()
         pool.shutdown(cancel_futures=True)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fiftyone_deepcluster.errors import UnreadableImageError
+from fiftyone_deepcluster.images.dicom_header import frame_count
 from fiftyone_deepcluster.images.intensity import by_percentiles, refuse_bomb, stretch, to_uint8
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ _NEEDED = (
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
 )  # fmt: skip
 _KEPT_HEADERS = 4
+_NO_IMAGE = "it is a DICOM object without an image, or cut short before it"
 
 
 def is_dicom(path: str, head: bytes | None = None) -> bool:
@@ -93,9 +95,9 @@ def _header(path: str, frame: int) -> Any:
     stat = Path(path).stat()
     read = _read_header(path, stat.st_size, stat.st_mtime_ns)
     if "Rows" not in read or "Columns" not in read:
-        reason = "it is a DICOM object without an image" if "SOPClassUID" in read else "it is not DICOM"
+        reason = _NO_IMAGE if "SOPClassUID" in read else "it is not DICOM"
         raise UnreadableImageError(path, reason)
-    count = int(read.get("NumberOfFrames") or 1)
+    count = frame_count(read, path)
     if not 0 <= frame < count:
         raise UnreadableImageError(path, f"has no frame {frame}, only 0 to {count - 1}")
     refuse_bomb(read.Rows, read.Columns)
@@ -143,7 +145,7 @@ def _stored(header: Any, path: str, frame: int) -> NDArray[Any]:
     except AttributeError as error:
         if "no 'Pixel Data'" not in str(error):
             raise
-        raise UnreadableImageError(path, "it is a DICOM object without an image") from error
+        raise UnreadableImageError(path, _NO_IMAGE) from error
     except ValueError as error:
         cut = _cut_short(path)
         if cut is None:

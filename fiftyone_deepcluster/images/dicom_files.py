@@ -73,7 +73,7 @@ def check_paths(given: object) -> list[str]:
         raise ImagesError(f"files is {given!r}, a {type(given).__name__}; {_GIVE}")
     paths = []
     for path in given:
-        text = os.fspath(path) if isinstance(path, str | os.PathLike) else path
+        text = os.path.expanduser(path) if isinstance(path, str | os.PathLike) else path  # noqa: PTH111 - keeps text
         if not isinstance(text, str):
             raise ImagesError(f"files holds {path!r}, a {type(path).__name__}, which is no path; {_GIVE}")
         if not text.strip() or "\0" in text:
@@ -98,10 +98,18 @@ def check_one(path: str) -> None:
 
 def _walk(top: str, found: Found) -> Iterator[Path]:
     def closed(error: OSError) -> None:
-        found.skipped[os.path.realpath(error.filename)] = f"the folder cannot be read: {error.strerror}"
+        found.skipped[_printable(os.path.realpath(error.filename))] = (
+            f"the folder cannot be read: {error.strerror}"
+        )
 
     for place, folders, names in os.walk(top, onerror=closed):
         folders.sort()
+        for name in folders:
+            link = Path(place) / name
+            if link.is_symlink():
+                found.skipped[_printable(str(link))] = (
+                    "it is a link to a folder, and those are not followed; give the folder it leads to"
+                )
         for name in sorted(names):
             yield Path(place) / name
 
@@ -112,28 +120,38 @@ def _take(file: Path, found: Found, seen: set[str], *, named: bool) -> None:
     if path in seen:
         return
     seen.add(path)
+    shown = _printable(path)
     try:
         if not stat.S_ISREG(Path(path).stat().st_mode):
             # a pipe or a socket could be waited for without end
             if named:
-                found.skipped[path] = "it is neither a file nor a folder to walk"
+                found.skipped[shown] = "it is neither a file nor a folder to walk"
             return
         with Path(path).open("rb") as opened:
             head = opened.read(_META_BYTES)
         if not is_dicom(path, head):
             if named:
-                found.skipped[path] = "it is not DICOM"
+                found.skipped[shown] = "it is not DICOM"
             found.others += not named
         elif _DIRECTORY in head:
             for listed in _listed(Path(path), found):
                 _take(listed, found, seen, named=True)
+        elif shown != path:
+            found.skipped[shown] = (
+                "its name, or that of its folder, is no UTF-8 text, which a dataset needs; rename it"
+            )
         else:
             found.files.append(path)
     except FileNotFoundError:
         if named:  # in a folder it is a link to nothing
-            found.skipped[path] = "there is no such file"
+            found.skipped[shown] = "there is no such file"
     except OSError as error:
-        found.skipped[path] = f"it cannot be read: {error.strerror}"
+        found.skipped[shown] = f"it cannot be read: {error.strerror}"
+
+
+def _printable(path: str) -> str:
+    """The path as it can be printed and stored: names of other systems may hold bytes that are no UTF-8."""
+    return os.fsencode(path).decode("utf-8", "replace")
 
 
 def _listed(directory: Path, found: Found) -> list[Path]:

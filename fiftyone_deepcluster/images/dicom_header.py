@@ -4,9 +4,10 @@ Only elements on a list of keywords are read. The default list is meant to hold 
 coded strings and numbers of the acquisition only, all of which the Basic Application Level
 Confidentiality Profile (PS3.15, table E.1-1) leaves in a file. Free text is not on it, although it would
 be useful: series descriptions, protocol names and comments are typed by people, who type names too. Nor
-are dates, times, UIDs, age, sex, device numbers and places. A coded string is taken only if it looks
-like one (PS3.5, CS: 16 letters, digits, spaces and underscores at most), as text ends up in those as
-well.
+are dates, times, UIDs, age, sex, device numbers and places. Text ends up in coded strings as well: those that
+people choose are taken only if they are one of the terms that DICOM defines (``dicom_terms``), those that
+machines write only if they look like a code (PS3.5, CS: 16 capital letters, digits, spaces and underscores at
+most) and hold no long number.
 
 Ids and coded values are taken as the bytes that stand in the file: pydicom, asked for the value of an
 element that breaks a rule, writes that value into the log.
@@ -21,11 +22,13 @@ from __future__ import annotations
 import difflib
 import hashlib
 import hmac
+import math
 import re
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from fiftyone_deepcluster.errors import InputError
+from fiftyone_deepcluster.errors import InputError, UnreadableImageError
+from fiftyone_deepcluster.images.dicom_terms import TERMS, compact
 
 Value: TypeAlias = "str | int | float | list[float]"
 
@@ -40,7 +43,9 @@ SAFE_KEYWORDS = (
 )  # fmt: skip
 """Keywords that are read where none are named."""
 
-_CODED = re.compile(r"[A-Z0-9_ .-]{1,16}")
+# A number of five digits and more could be a date or a patient's.
+_CODED = re.compile(r"(?!.*\d{5})[A-Z0-9_ .-]{1,16}")
+_LARGEST = 2**63
 _WHOLE = ("IS", "US", "SS", "UL", "SL", "UV", "SV")
 _DECIMAL = ("DS", "FL", "FD")
 # Kinds whose bytes are plain ASCII
@@ -109,6 +114,9 @@ def read_header(path: str, keywords: tuple[str, ...], key: bytes) -> Header:
         path: the file.
         keywords: see ``check_keywords``.
         key: of the hashes.
+
+    Raises:
+        UnreadableImageError: its number of frames is none.
     """
     import pydicom
 
@@ -118,15 +126,32 @@ def read_header(path: str, keywords: tuple[str, ...], key: bytes) -> Header:
     values = {keyword: _value(found, keyword) for keyword in keywords if keyword in found}
     patient, issuer = raw_bytes(found, "PatientID"), raw_bytes(found, "IssuerOfPatientID")
     image = "Rows" in found and "Columns" in found
-    frames = raw_texts(found, "NumberOfFrames")
     return Header(
         values={keyword: value for keyword, value in values.items() if value is not None},
         patient=keyed_hash(key, "patient", issuer + b"\0" + patient) if patient else None,
         study=_hashed(found, "StudyInstanceUID", key),
         series=_hashed(found, "SeriesInstanceUID", key),
-        frames=max(1, int(float(frames[0])) if frames else 1) if image else 0,
+        frames=frame_count(found, path) if image else 0,
         grey="".join(raw_texts(found, "PhotometricInterpretation")).startswith("MONOCHROME"),
     )
+
+
+def frame_count(found: Any, path: str) -> int:
+    """Images that a header says are in its file; 1 where it says nothing.
+
+    Raises:
+        UnreadableImageError: what it says is no number above 0, and no decoder takes it.
+    """
+    texts = raw_texts(found, "NumberOfFrames")
+    if not texts:
+        return 1
+    try:
+        count = int(float(texts[0]))
+    except (ValueError, OverflowError):
+        count = 0
+    if count < 1:
+        raise UnreadableImageError(path, f"its NumberOfFrames is {texts[0]!r}, no number above 0")
+    return count
 
 
 def keyed_hash(key: bytes, what: str, value: bytes) -> str:
@@ -162,13 +187,16 @@ def _value(found: Any, keyword: str) -> Value | None:
     representation, kind = dictionary_VR(keyword), field_kind(keyword)
     try:
         many = raw_texts(found, keyword) if representation in _PLAIN else _decoded(found, keyword)
-        if not many or (representation == "CS" and not all(map(_is_coded, many))):
+        if not many or (representation == "CS" and not _is_coded(keyword, many)):
             return None
         if kind is str:
             return "\\".join(str(item).strip() for item in many)
-        if kind is list:
-            return [float(item) for item in many]
-        return int(float(many[0])) if kind is int else float(many[0])
+        numbers = [float(item) for item in (many if kind is list else many[:1])]
+        if not all(map(math.isfinite, numbers)):
+            return None
+        if kind is int:
+            return int(numbers[0]) if abs(numbers[0]) < _LARGEST else None  # more, no database holds
+        return numbers if kind is list else numbers[0]
     except (ValueError, TypeError, OverflowError, NotImplementedError):
         # Elements that break the rules of their own kind are common in the wild.
         return None
@@ -183,5 +211,9 @@ def _decoded(found: Any, keyword: str) -> list[Any]:
     return [item for item in many if item is not None and str(item).strip()]
 
 
-def _is_coded(text: str) -> bool:
-    return _CODED.fullmatch(text.upper()) is not None
+def _is_coded(keyword: str, texts: list[str]) -> bool:
+    """Whether all values of a coded string are terms that the keyword may have, or at least look like codes."""
+    known = TERMS.get(keyword)
+    if known is not None:
+        return all(compact(text) in known for text in texts)
+    return all(_CODED.fullmatch(text) is not None for text in texts)

@@ -118,8 +118,8 @@ class Trained(Options):
     def _pieces_at_least(self) -> Self:
         if self.pseudo_clusters and self.n_clusters and self.pseudo_clusters < self.n_clusters:
             raise ValueError(
-                f"pseudo_clusters={self.pseudo_clusters} is less than n_clusters={self.n_clusters}; give as many or more, "
-                "or leave it empty"
+                f"pseudo_clusters={self.pseudo_clusters} is less than n_clusters={self.n_clusters}; give as many "
+                "or more, or leave it empty"
             )
         return self
 

@@ -328,7 +328,7 @@ def test_a_field_deleted_by_hand_is_named(digits_dir, fiftyone_home):
     run = fdc.cluster(dataset, "deepcluster", "dc", n_clusters=3, rounds=1, **NET, **QUIET)
     first = dataset.first().id
     dataset.delete_sample_field("dc_embedding")
-    with pytest.raises(RunError, match="the field dc_embedding of run 'dc' was deleted .* delete_run"):
+    with pytest.raises(RunError, match=r"the field dc_embedding of run 'dc' was deleted .* delete_run"):
         fdc.retrieve(dataset, "dc", first, 3)
     dataset.delete_sample_field("dc")
     calls = [
@@ -336,13 +336,13 @@ def test_a_field_deleted_by_hand_is_named(digits_dir, fiftyone_home):
         lambda: fdc.probe(dataset, "dc", "ground_truth", folds=2),
         lambda: fdc.draw_filters(dataset, "dc"),
         lambda: fdc.build_tree(dataset, "dc"),
-        lambda: run.clusters(),
-        lambda: run.names(),
-        lambda: run.view(),
+        run.clusters,
+        run.names,
+        run.view,
         lambda: fdc.review(dataset, "dc").rename("cluster-00", "x"),
     ]
     for call in calls:
-        with pytest.raises(RunError, match="the field dc.label of run 'dc' was deleted"):
+        with pytest.raises(RunError, match=r"the field dc\.label of run 'dc' was deleted"):
             call()
     fdc.delete_run(dataset, "dc")
     assert not [name for name in dataset.get_field_schema() if name.startswith("dc")]
