@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fiftyone_deepcluster import checkpoint
+from fiftyone_deepcluster import checkpoint, notes
 from fiftyone_deepcluster.arguments import short
 from fiftyone_deepcluster.assembly import NoPixels, Spread, assemble, environment, open_store
 from fiftyone_deepcluster.assignments import numbered
@@ -37,9 +36,6 @@ LARGEST = 1e15
 
 MAY_CHANGE = ("rounds", "max_minutes", "device", "precision", "baselines")
 """Options that a resumed run may give anew."""
-
-SETTLED_NMI = 0.92
-"""Agreement of the last two rounds from which on clusters count as settled: digits end at .98, clothes at .85."""
 
 
 @dataclass(frozen=True)
@@ -285,9 +281,10 @@ def _load(job: _Job) -> dict[str, Any] | None:
     options = {**theirs["options"], **ours["options"]}
     changed = [name for name in options if theirs["options"].get(name) != ours["options"].get(name)]
     what = f"other options ({', '.join(changed)})" if changed else "other images"
-    raise CheckpointError(
-        f"{job.run_dir} holds the checkpoint of a run with {what}; choose another run_dir, or delete it"
-    )
+    way = "choose another run_dir, or delete it"
+    if not changed and job.store.errors:
+        way = f"{notes.unread(job.store)[0]}. Bring them back if the run had them; else {way}"
+    raise CheckpointError(f"{job.run_dir} holds the checkpoint of a run with {what}; {way}")
 
 
 def _keeper(job: _Job) -> Keep | None:
@@ -309,22 +306,16 @@ def _record(job: _Job, corpus: Corpus, progress: Progress) -> RunRecord:
         n_failed=len(job.store.errors),
         n_clusters=len(np.unique(labels[labels >= 0])),
         environment=environment(corpus),
-        notes=[*job.remarks, *progress.notes, *_doubts(progress)],
+        notes=_notes(job, progress),
     )
 
 
-def _doubts(progress: Progress) -> list[str]:
-    """What a reader should know of the clusters before trusting them; judged without any truth."""
-    change = progress.rounds[-1].change if progress.rounds else None
-    if change is None or change.nmi >= SETTLED_NMI or progress.stop_reason == StopReason.CANCELLED:
-        return []
-    reached = math.floor(1000 * change.nmi) / 1000  # rounded up it could read like the bound it fell short of
-    doubt = (
-        f"the clusters had not settled: those of the last two rounds agree to NMI {reached:.3f} "
-        f"(settled runs reach {SETTLED_NMI}); look at them as groups, not as classes, and try more rounds, "
-        "another n_clusters or other augmentation"
-    )
-    return [doubt]
+def _notes(job: _Job, progress: Progress) -> list[str]:
+    """What a reader of the record should know."""
+    told = [*job.remarks, *notes.unread(job.store)]
+    if job.groups is not None:
+        told += notes.not_held_out(job.groups, progress.rounds)
+    return [*told, *progress.notes, *notes.doubts(progress.rounds, progress.stop_reason)]
 
 
 def _measure_baselines(job: _Job, record: RunRecord, progress: Progress, first: torch.Tensor | None) -> None:

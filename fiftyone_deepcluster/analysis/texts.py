@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
@@ -15,8 +16,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
-WORD = r"(?u)\b[^\W\d_]{3,}\b"
-"""A word: three letters or more, of any script; numbers and dates say nothing of a group."""
+WORD = re.compile(r"\b(?:[^\W\d_]{3,}|[A-Z]{2}|[A-Z]{1,2}\d{1,2})\b")
+"""A word: three letters or more, of any script, or an abbreviation in capitals such as CT, PA, T1 or L5; numbers and
+dates say nothing of a group."""
 
 Texts = Sequence[str | None]
 
@@ -165,6 +167,13 @@ def topics(texts: Texts, n_topics: int, seed: int) -> NDArray[np.int64]:
     return found
 
 
+def _words(text: str) -> list[str]:
+    """The words of a text in lower case, without English stop words."""
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+    return [word for word in map(str.lower, WORD.findall(text)) if word not in ENGLISH_STOP_WORDS]
+
+
 def _counted(texts: Texts, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.str_]]:
     """Rows that have a text, a sparse count of words for each, and the words."""
     from sklearn.feature_extraction.text import CountVectorizer
@@ -174,7 +183,7 @@ def _counted(texts: Texts, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]
     rows = np.array([i for i, text in enumerate(texts) if text and text.strip()], np.int64)
     if not len(rows):
         raise InputError("none of the images has a text; name a field that holds the reports")
-    vectorizer = CountVectorizer(stop_words="english", token_pattern=WORD)
+    vectorizer = CountVectorizer(analyzer=_words)
     try:
         counts = vectorizer.fit_transform([str(texts[i]) for i in rows]).tocsr()
     except ValueError as error:

@@ -117,7 +117,9 @@ def cluster_command(  # noqa: PLR0917 - one parameter an option of the command l
 def import_dicom_command(
     files: Annotated[str, typer.Argument(help="A folder, a file, or a DICOMDIR.")],
     dataset: Annotated[str, typer.Argument(help="Name of the FiftyOne dataset, new or not.")],
-    option: Annotated[list[str] | None, typer.Option(help="name=value; may be repeated.")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(help="name=value; may be repeated; `methods import-dicom` lists them.")
+    ] = None,
 ) -> None:
     """Add the images of DICOM files to a dataset; print what was imported and what was not.
 
@@ -135,7 +137,7 @@ def import_dicom_command(
 
 @app.command(name="methods")
 def methods_command(name: Annotated[str | None, typer.Argument(help="Show its options.")] = None) -> None:
-    """List the methods, or the options of one."""
+    """List the methods, or the options of one, or those of import-dicom."""
     from fiftyone_deepcluster.cli.options import methods_table, options_table
 
     width = shutil.get_terminal_size((100, 24)).columns

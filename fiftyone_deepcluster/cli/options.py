@@ -8,6 +8,11 @@ from typing import TYPE_CHECKING, Any
 from fiftyone_deepcluster.errors import OptionsError
 from fiftyone_deepcluster.registry import Part
 
+IMPORT = "import-dicom"
+"""Its options can be listed as a method's can."""
+
+_SHOWN = 4
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -53,19 +58,20 @@ def methods_table(width: int | None = None) -> str:
 
 
 def options_table(method: str, width: int | None = None) -> str:
-    """The options of one method with default and meaning.
+    """The options of one method, or of the import of DICOM files, with default and meaning.
 
     Args:
-        method: its name.
+        method: its name, or "import-dicom".
         width: characters in a line at most.
 
     Raises:
         OptionsError: no such method.
     """
     from fiftyone_deepcluster.cli.tables import text_table
+    from fiftyone_deepcluster.dataset.dicom import DicomOptions
     from fiftyone_deepcluster.recipes.base import RECIPES
 
-    fields = RECIPES.get(method).model_fields
+    fields = (DicomOptions if method == IMPORT else RECIPES.get(method)).model_fields
     rows = [
         (name, _default(info.get_default(call_default_factory=True)), info.description or "")
         for name, info in fields.items()
@@ -79,4 +85,6 @@ def _default(value: Any) -> str:
         return value.name
     if isinstance(value, dict) and "name" in value:
         return f"{value['name']} ..."
+    if isinstance(value, tuple) and len(value) > _SHOWN:
+        return f"{value[0]}, {value[1]} ... ({len(value)})"
     return "" if value is None else json.dumps(value, default=str)

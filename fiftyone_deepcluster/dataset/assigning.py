@@ -15,6 +15,8 @@ from fiftyone_deepcluster.dataset.writing import columns, write
 from fiftyone_deepcluster.errors import RunExistsError
 
 if TYPE_CHECKING:
+    import fiftyone as fo
+
     from fiftyone_deepcluster.dataset.runs import Run
     from fiftyone_deepcluster.fitting import FitResult
     from fiftyone_deepcluster.observer import Observer
@@ -40,7 +42,7 @@ def assign_to(source: Source, run: Run, observer: Observer | None) -> int:
             _check_same_run(source, run)
             source = _without_cluster(source, names)
         else:
-            check_free(dataset, names)
+            _check_room(dataset, names)
         if not len(source):
             return 0
         result = _predict(source, run, observer)
@@ -53,6 +55,18 @@ def assign_to(source: Source, run: Run, observer: Observer | None) -> int:
                 add_group(dataset, names)
                 stored.register(source, run.key, _header(source, run), result.record)
         return int((result.labels >= 0).sum())
+
+
+def _check_room(dataset: fo.Dataset, names: FieldNames) -> None:
+    """Raise RunExistsError where fields that are not the run's have the names it needs."""
+    try:
+        check_free(dataset, names)
+    except RunExistsError as error:
+        reason = str(error).split(";")[0]
+        raise RunExistsError(
+            f"{reason}; rename what is there (dataset.rename_sample_field), or give the run another key where it is "
+            f"kept: rename_run(samples, {names.key!r}, new_key)"
+        ) from error
 
 
 def _predict(source: Source, run: Run, observer: Observer | None) -> FitResult:

@@ -45,6 +45,11 @@ def _groups(source: Source, options: Options) -> list[object | None] | None:
     if field is None:
         return None
     groups = read_truth(source, field, "group_field")
+    if all(group is None for group in groups):
+        raise InputError(
+            f"group_field={field!r} says of none of the {len(groups)} images which group it is of; name a field that "
+            "does (patient, series), or none"
+        )
     if None not in groups and len(set(groups)) < _LEAST:
         raise InputError(
             f"group_field={field!r} puts all {len(groups)} images into one group, so none can be held out; name a "

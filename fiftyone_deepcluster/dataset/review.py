@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Change", "Edit", "Review", "review"]
 
 _CLASSIFICATION = "Classification"
+_LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
@@ -280,4 +281,9 @@ def _clean(name: str, option: str) -> str:
     text = name.strip()
     if not text:
         raise InputError(f"{option} is empty; give a name")
+    if len(text) > _LONGEST_NAME or not text.isprintable():
+        raise InputError(
+            f"{option}={arguments.short(text)} is longer than {_LONGEST_NAME} characters, or holds some that cannot be "
+            "shown; give a name of one line"
+        )
     return text

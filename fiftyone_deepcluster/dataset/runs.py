@@ -23,7 +23,7 @@ from fiftyone_deepcluster.dataset.remains import (
 )
 from fiftyone_deepcluster.dataset.sidebar import add_group, remove_group
 from fiftyone_deepcluster.dataset.source import flat, root_dataset
-from fiftyone_deepcluster.errors import InputError, RunNotFoundError
+from fiftyone_deepcluster.errors import InputError, RunExistsError, RunNotFoundError
 from fiftyone_deepcluster.recipes.base import Options, parse_options
 
 if TYPE_CHECKING:
@@ -210,6 +210,8 @@ def rename_run(samples: fo.core.collections.SampleCollection, key: str, new_key:
     """
     dataset = root_dataset(samples)
     check_key(new_key)
+    if new_key == key:
+        raise RunExistsError(f"the run has the key {key!r} already; give another new_key")
     old = FieldNames(key, _header(dataset, key)[0].patches_field)
     new = replace(old, key=new_key)
     with lock.acquire(dataset, key), lock.acquire(dataset, new_key):

@@ -181,6 +181,19 @@ class CardiacMR(Trained):
             fine_rounds=self.rounds if self.fine_rounds is None else self.fine_rounds,
         )
 
+    def remarks(self, facts: Facts) -> list[str]:
+        """See ``Options.remarks``."""
+        wanted = CLUSTERS_A_CLASS * self._expected
+        found = self._clusters_for(facts.n)
+        if self.pseudo_clusters or self.n_clusters or found >= wanted:
+            return []
+        told = (
+            f"{facts.n} images are clustered into {found} and not into {wanted}, {CLUSTERS_A_CLASS} a class"
+        )
+        return [
+            f"{told}: fewer than {LEAST_IMAGES} images teach little of a cluster; n_clusters says otherwise"
+        ]
+
     @property
     def _expected(self) -> int:
         setting = SETTINGS.get(self.setting)

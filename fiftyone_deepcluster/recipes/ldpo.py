@@ -132,7 +132,11 @@ class LDPO(Trained):
         json_schema_extra=ADVANCED,
     )
     stop_purity: float = Field(
-        0.9, ge=0, le=1, description="And purity this, likewise.", json_schema_extra=ADVANCED
+        0.9,
+        ge=0,
+        le=1,
+        description="And purity this, in the same rounds; 0: whatever it is.",
+        json_schema_extra=ADVANCED,
     )
     encoder: Annotated[Encoder, PartOf(ENCODERS)] = Field(
         default="pooled", validate_default=True, description="From features or maps to vectors."

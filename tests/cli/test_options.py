@@ -53,6 +53,14 @@ def test_every_method_is_listed_with_what_it_does():
     assert all(len(line.split()) > 3 for line in lines)
 
 
+def test_options_of_the_import_are_listed():
+    table = options_table("import-dicom")
+    assert {"frames", "keywords", "folder", "side", "key", "workers"} <= {
+        line.split(" ")[0] for line in table.splitlines()
+    }
+    assert "(34)" in table
+
+
 @pytest.mark.parametrize("method", sorted(list_methods()))
 def test_every_option_is_listed_with_its_meaning(method):
     lines = options_table(method).splitlines()[2:]

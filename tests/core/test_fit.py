@@ -11,8 +11,7 @@ from sklearn.datasets import load_digits
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster import checkpoint
 from fiftyone_deepcluster.errors import CancelledError, CheckpointError, ImagesError, InputError, OptionsError
-from fiftyone_deepcluster.fitting import _doubts
-from fiftyone_deepcluster.loop import Progress
+from fiftyone_deepcluster.notes import doubts
 from fiftyone_deepcluster.observer import Fanout, Silent
 from fiftyone_deepcluster.recipes.base import parse_options
 from fiftyone_deepcluster.record import Agreement
@@ -217,8 +216,7 @@ def test_frozen_on_pixels_is_k_means_on_pixels(digits):
 @pytest.mark.parametrize(("nmi", "said"), [(0.9199, ["NMI 0.919 (settled runs reach 0.92)"]), (0.92, [])])
 def test_clusters_that_had_not_settled_are_said_to_fall_short(nmi, said):
     change = Agreement(nmi=nmi, ari=0.9, purity=0.9, acc=0.9)
-    progress = Progress(rounds=[fdc.Round(index=1, change=change)], stop_reason=fdc.StopReason.ROUNDS_DONE)
-    notes = _doubts(progress)
+    notes = doubts([fdc.Round(index=1, change=change)], fdc.StopReason.ROUNDS_DONE)
     assert len(notes) == len(said)
     assert all(text in note for text, note in zip(said, notes, strict=True))
 

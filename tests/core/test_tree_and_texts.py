@@ -109,6 +109,13 @@ def test_key_words_by_hand():
     assert words.isdisjoint({"chest", "the", "cm", "unremarkable"})
 
 
+def test_abbreviations_in_capitals_are_words():
+    texts = ["T1 of the spine, L5 and CT at 3 cm", "AP view, t2 at 12.5.2001, 7T"]
+    found = key_words(texts, np.array([0, 1]))
+    assert {word.word for word in found[0]} == {"t1", "spine", "l5", "ct"}
+    assert {word.word for word in found[1]} == {"ap", "view"}
+
+
 def test_common_words_may_be_those_of_many_clusters():
     texts = ["scan heart", "scan liver", "scan", "brain"]
     labels = np.arange(4)

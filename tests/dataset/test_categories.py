@@ -105,6 +105,7 @@ def test_topics_and_labels_need_their_field_before_any_work(reports):
         ({"initial": "labels", "initial_field": "silent"}, "initial_field='silent' holds 0 classes"),
         ({"initial": "labels", "initial_field": "same"}, "initial_field='same' holds 1 classes"),
         ({"group_field": "same"}, "group_field='same' puts all"),
+        ({"group_field": "silent"}, "group_field='silent' says of none of the 200 images"),
     ],
 )
 def test_fields_that_say_nothing_are_refused_before_any_work(reports, options, message):

@@ -139,6 +139,8 @@ def test_rename_to_what_is_taken(make_digits, stored_run):
         rename_run(dataset, "dc", "ground_truth")
     with pytest.raises(InputError, match="identifier"):
         rename_run(dataset, "dc", "a b")
+    with pytest.raises(RunExistsError, match="has the key 'dc' already; give another new_key"):
+        rename_run(dataset, "dc", "dc")
     assert state(dataset) == before
 
 
