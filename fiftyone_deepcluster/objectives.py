@@ -83,7 +83,9 @@ class PairLoss:
 
     -r log g - (1 - r) log(1 - g) for g = l_i · l_j is -log of what the network gives to the truth, g or 1 - g:
     one logarithm a pair, never of 0, and pairs that are not chosen cannot give 0 · infinity. Divided by the
-    number of chosen pairs, so that the rate need not change as more are chosen.
+    number of chosen pairs, so that the rate need not change as more are chosen. Of images that were changed twice,
+    one half of a pair is taken from the first view and the other from the second, as the authors' MNIST script does:
+    an image and itself, changed otherwise, are a pair too, and a lesson.
 
     Attributes:
         kind: ``entropy``; or of the authors' scripts ``squares``, (r - g)² for MNIST, and ``distance``, |r - g|:
@@ -97,16 +99,20 @@ class PairLoss:
     hold: float = 0.0
 
     def losses(self, outputs: Outputs, targets: Targets) -> torch.Tensor:
-        """(B,) losses: B times an image's share of the batch's loss, so that their mean is that loss."""
+        """(B,) losses: B times an image's share of the batch's loss, so that their mean is that loss.
+
+        Features are (B, K), or (2·B, K) of two views of each image, all first ones first.
+        """
         if not isinstance(targets, PairTargets):
             raise TypeError("PairLoss teaches pairs; this task gives classes")
         features = outputs.features.float()
-        similar = features @ features.T
+        halves = features.split(len(targets.same))
+        similar = halves[0] @ halves[-1].T
         given = torch.where(targets.same > 0, similar, 1 - similar)
         chosen = targets.chosen
         losses = (self._costs(given) * chosen).sum(1) * (len(chosen) / chosen.sum().clamp_min(1))
         if self.hold and targets.before is not None:
-            losses = losses + self.hold * _entropy(_softmax_of(features), _softmax_of(targets.before))
+            losses = losses + self.hold * _entropy(_softmax_of(halves[0]), _softmax_of(targets.before))
         return losses
 
     def _costs(self, given: torch.Tensor) -> torch.Tensor:

@@ -45,6 +45,8 @@ class AllConvNet(nn.Module):
         size: their side in pixels.
         n_clusters: label features of an image.
         width: filters of the first block.
+        norm_pooled: batch norm after every maximum pooling, too, as the authors' script for MNIST has; images of 28
+            pixels and more only.
         last_relu: a ReLU before the restraint layer, as the authors' scripts of DAC* have and that of DAC has
             not. Images without a positive score then all look alike.
     """
@@ -52,10 +54,17 @@ class AllConvNet(nn.Module):
     relu_before_head = False
 
     def __init__(
-        self, channels: int, size: int, n_clusters: int, *, width: int = 64, last_relu: bool = False
+        self,
+        channels: int,
+        size: int,
+        n_clusters: int,
+        *,
+        width: int = 64,
+        norm_pooled: bool = False,
+        last_relu: bool = False,
     ) -> None:
         super().__init__()
-        layers, filters, side = _blocks(channels, size, width)
+        layers, filters, side = _blocks(channels, size, width, norm_pooled)
         self.layers = nn.Sequential(
             *layers,
             *_convolution(filters, n_clusters, 1),
@@ -88,7 +97,7 @@ class AllConvNet(nn.Module):
                 nn.init.eye_(layer.weight)
 
 
-def _blocks(channels: int, size: int, width: int) -> tuple[list[nn.Module], int, int]:
+def _blocks(channels: int, size: int, width: int, norm_pooled: bool) -> tuple[list[nn.Module], int, int]:
     """Layers of all blocks, the filters of the last, and the side of its maps."""
     if size < _AUTHORS_LEAST:
         first, second = _block(channels, width, 2, padding=1), _block(width, 2 * width, 2, padding=1)
@@ -97,6 +106,7 @@ def _blocks(channels: int, size: int, width: int) -> tuple[list[nn.Module], int,
     filters, side, wide = channels, size, width
     while side >= _ROOM:
         layers += [*_block(filters, wide, 3, padding=0), nn.MaxPool2d(2)]
+        layers += [nn.BatchNorm2d(wide)] if norm_pooled else []
         filters, side, wide = wide, (side - 6) // 2, min(2 * wide, _WIDEST * width)
     return layers, filters, side
 

@@ -17,7 +17,7 @@ from fiftyone_deepcluster.networks.trunks.base import FrontName  # noqa: TC001 -
 from fiftyone_deepcluster.recipes.base import ADVANCED, RECIPES, SMALL_SIDE, Options, Parts, choose_side
 
 if TYPE_CHECKING:
-    from fiftyone_deepcluster.images.augment import Augment
+    from fiftyone_deepcluster.images.augment import Augmentation
     from fiftyone_deepcluster.images.source import Facts
     from fiftyone_deepcluster.objectives import PairLoss
     from fiftyone_deepcluster.tasks.pair_selection import Frozen, Thresholds
@@ -132,7 +132,7 @@ class DAC(Options):
         2,
         ge=1,
         le=16,
-        description="released: augmentations that each mini-batch is taught.",
+        description="released: augmentations that each mini-batch is taught; DAC* on grey compares two of them.",
         json_schema_extra=ADVANCED,
     )
     learning_rate: float = Field(0.001, gt=0, le=10, description="Of RMSprop.")
@@ -202,6 +202,7 @@ class DAC(Options):
             side,
             self.n_clusters,
             width=self.width or WIDTH,
+            norm_pooled=self._as_for_mnist,
             last_relu=self.variant == "released" and (self.color == "grey" or side > SMALL_SIDE),
         )
         from_pixels = self.start == "pixels"
@@ -234,7 +235,7 @@ class DAC(Options):
 
         if self.variant == "paper":
             return None if self.augmentation == "none" else Frozen(self.batch_size or PAPER_BATCH, 1, 1)
-        return Frozen(self.macro_batch, self.inner_epochs or 10, self.views)
+        return Frozen(self.macro_batch, self.inner_epochs or 10, 1 if self._as_for_mnist else self.views)
 
     def objective(self) -> PairLoss:
         """The paper's, or the authors': squares for DAC* on grey, self-distillation else.
@@ -248,20 +249,29 @@ class DAC(Options):
         if self.variant == "paper":
             return PairLoss()
         if self.star:
-            return PairLoss("squares") if self.color == "grey" else PairLoss(hold=10.0)
+            return PairLoss("squares") if self._as_for_mnist else PairLoss(hold=10.0)
         return PairLoss("distance", hold=RELEASED_BATCH / RELEASED_PAIR)
 
-    def make_augment(self) -> Augment:
-        """The augmentation by its name.
+    def make_augment(self) -> Augmentation:
+        """The augmentation by its name; two views of each image at once where pairs are taken across them.
 
         ``light``: 10 degrees, 10 % shift, 5 % zoom, 5 % brightness, as the authors' code.
         """
-        from fiftyone_deepcluster.images.augment import Augment
+        from fiftyone_deepcluster.images.augment import Augment, MultiCrop
 
         light: dict[str, Any] = {"rotate": 10.0, "shift": 0.1, "scale": (0.95, 1.05), "brightness": 0.05}
         affine: dict[str, Any] = {"rotate": 15.0, "shift": 0.12, "scale": (0.85, 1.15), "shear": 0.2}
         named = {"none": {}, "light": light, "affine": affine}[self.augmentation.removesuffix("-flip")]
-        return Augment(**named, flip=self.augmentation.endswith("-flip"))
+        changes = Augment(**named, flip=self.augmentation.endswith("-flip"))
+        if not self._as_for_mnist:
+            return changes
+        side = self.image_size or SMALL_SIDE
+        return MultiCrop(large=changes, small=changes, n_large=min(2, self.views), n_small=0, small_size=side)
+
+    @property
+    def _as_for_mnist(self) -> bool:
+        """Whether the authors' MNIST script is followed: pairs are of one view of an image and another of the other."""
+        return self.variant == "released" and self.star and self.color == "grey"
 
     def _augmentation(self, grey: bool) -> str:
         if self.augmentation != "auto":

@@ -12,6 +12,7 @@ from torch import nn
 
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.assembly import assemble, open_store
+from fiftyone_deepcluster.images.augment import Augment
 from fiftyone_deepcluster.images.source import Facts, probe
 from fiftyone_deepcluster.networks.all_conv import AllConvNet, Restraint
 from fiftyone_deepcluster.objectives import PairLoss
@@ -109,6 +110,8 @@ def test_released_settings_are_those_of_the_scripts():
     mnist = resolved(28, True, star=True, variant="released")
     assert (mnist.batch_size, mnist.inner_epochs, mnist.augmentation) == (125, 5, "light")
     assert mnist.objective() == PairLoss("squares")
+    assert mnist.make_augment().n_large == 2, "pairs across two views, in one step"
+    assert mnist.frozen().views == 1
     cifar = resolved(32, False, variant="released")
     assert (cifar.batch_size, cifar.inner_epochs, cifar.views, cifar.augmentation) == (
         32,
@@ -116,6 +119,8 @@ def test_released_settings_are_those_of_the_scripts():
         2,
         "light-flip",
     )
+    assert isinstance(cifar.make_augment(), Augment)
+    assert cifar.frozen().views == 2, "two steps, one after the other"
     assert cifar.objective() == PairLoss("distance", hold=32 / -math.log(1e-7))
     assert resolved(32, False, star=True, variant="released").objective() == PairLoss(hold=10.0)
 
@@ -195,7 +200,7 @@ def test_released_targets_are_frozen_inside_a_macro_batch(made):
     corpus, parts = made(
         variant="released", star=True, batch_size=10, inner_epochs=2, macro_batch=50, norm="running"
     )
-    task, per_macro = parts.lesson.task, 5 * 2 * 2
+    task, per_macro = parts.lesson.task, 5 * 2  # mini-batches, epochs; both views in one step
     order = task.begin_round(0, corpus).order.reshape(-1, 10)
     assert len(order) == 2 * per_macro
     for step, rows in enumerate(order):

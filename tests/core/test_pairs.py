@@ -103,6 +103,19 @@ def test_squares_are_those_of_the_mnist_script():
     assert float(found.mean()) == pytest.approx(float((features @ features.T - targets.same).square().mean()))
 
 
+def test_pairs_across_two_views_are_those_of_the_mnist_script():
+    """An image and itself, changed otherwise, are a pair too: its similarity is no longer 1 by itself."""
+    first, second, frozen = (label_features(9, 4, seed=seed) for seed in (5, 6, 7))
+    targets = select(frozen, 0.6, 0.6)
+    found = PairLoss("squares").losses(Outputs(torch.cat([first, second]), first), targets)
+    slow = torch.zeros(9)
+    for i in range(9):
+        for j in range(9):
+            slow[i] += (first[i] @ second[j] - targets.same[i, j]) ** 2 / 9
+    assert torch.allclose(found, slow, atol=1e-6)
+    assert (targets.same.diagonal() == 1).all()
+
+
 def test_released_dac_loss_is_that_of_its_script():
     """``cifar10_2.py`` term by term: Keras 1 takes (output, target), the script gives (target, output)."""
     now, before = label_features(32, 4, seed=7), label_features(32, 4, seed=8)
