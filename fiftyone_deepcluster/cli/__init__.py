@@ -188,7 +188,9 @@ def _errors_in_one_line() -> Iterator[None]:
     try:
         yield
     except DeepClusterError as error:
-        typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
+        # the way out as it is written here and not in Python
+        text = str(error).replace("overwrite=True", "--overwrite")
+        typer.secho(f"error: {text}", fg=typer.colors.RED, err=True)
         raise typer.Exit(1) from error
     except KeyboardInterrupt:
         typer.echo("\nstopped", err=True)

@@ -40,6 +40,7 @@ def test_a_dataset_is_clustered_and_the_tables_are_printed(invoke, make_digits):
     again = invoke("cluster", dataset.name, "--key", "quick", *_QUICK)
     assert again.exit_code == 1
     assert "quick" in again.output
+    assert "--overwrite to replace it" in " ".join(again.output.split())
     assert "Traceback" not in again.output
     assert invoke("cluster", dataset.name, "--key", "quick", "--overwrite", *_QUICK).exit_code == 0
 
