@@ -240,7 +240,11 @@ def _numbers(values: Sequence[object], store: ImageStore, what: str) -> NDArray[
     """(M,) numbers for the values of the readable images, -1 for None."""
     n = len(store.kept) + len(store.errors)
     need = "give one an image, None where unknown"
-    if isinstance(values, str) or not hasattr(values, "__len__"):
+    if (
+        isinstance(values, str | dict | set)
+        or not hasattr(values, "__len__")
+        or not getattr(values, "ndim", 1)
+    ):
         raise OptionsError(f"{what}={short(values)} is no list for {n} images; {need}")
     if len(values) != n:
         raise OptionsError(f"{what} has {len(values)} entries for {n} images; {need}")
@@ -313,7 +317,8 @@ def _record(job: _Job, corpus: Corpus, progress: Progress) -> RunRecord:
 def _notes(job: _Job, progress: Progress) -> list[str]:
     """What a reader of the record should know."""
     told = [*job.remarks, *notes.unread(job.store)]
-    if job.groups is not None:
+    held_out = 1 - getattr(job.resolved, "training_share", 1) - getattr(job.resolved, "validation_share", 0)
+    if job.groups is not None and held_out > 0:
         told += notes.not_held_out(job.groups, progress.rounds)
     return [*told, *progress.notes, *notes.doubts(progress.rounds, progress.stop_reason)]
 

@@ -44,7 +44,7 @@ class Observer(Protocol):
 
 def check_observer(observer: Any) -> None:
     """Raise InputError unless the value can be told of progress, or is None."""
-    if observer is not None and not isinstance(observer, Observer):
+    if isinstance(observer, type) or not isinstance(observer, Observer | None):
         raise InputError(
             f"observer={short(observer)} cannot be told of progress; give an object with phase, advance, "
             "round_done and cancelled, or None"

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 from fiftyone_deepcluster.errors import OptionsError
 from fiftyone_deepcluster.registry import Part
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 IMPORT = "import-dicom"
 """Its options can be listed as a method's can."""
 
 _SHOWN = 4
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+"""Entries of a default, at most, that a table has room for."""
 
 
 def parse_pairs(pairs: Sequence[str]) -> dict[str, Any]:

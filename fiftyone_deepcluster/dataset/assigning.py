@@ -62,10 +62,8 @@ def _check_room(dataset: fo.Dataset, names: FieldNames) -> None:
     try:
         check_free(dataset, names)
     except RunExistsError as error:
-        reason = str(error).split(";")[0]
         raise RunExistsError(
-            f"{reason}; rename what is there (dataset.rename_sample_field), or give the run another key where it is "
-            f"kept: rename_run(samples, {names.key!r}, new_key)"
+            f"{error}. The key is the run's: rename_run(samples, {names.key!r}, new_key) where it is kept changes it"
         ) from error
 
 

@@ -201,20 +201,22 @@ def _import(
     done, total = 0, len(found.files)
     results = carry_out(jobs, workers=options.workers, processes_from=_FEW)
     try:
-        for result in results:
+        for result in _written(results, jobs[0].render.folder):
             if result is not None:
                 held.check()
                 take_in(target, result[0].rendered(result[1]), summary)
                 done += len(result[0])
             yield Step(done, total, summary)
-    except OSError as error:
-        if error.strerror is None:
-            raise  # no file's doing, such as a TimeoutError of the caller's
-        raise ImagesError(
-            f"PNG files cannot be written to {jobs[0].render.folder}: {error.strerror}"
-        ) from error
     finally:
         results.close()  # type: ignore[attr-defined]
+
+
+def _written(results: Iterator[Any], folder: str) -> Iterator[Any]:
+    """The same results; that one cannot be written is said with the folder."""
+    try:
+        yield from results
+    except OSError as error:
+        raise ImagesError(f"PNG files cannot be written to {folder}: {error.strerror or error}") from error
 
 
 def _keep_starts(found: Found, options: DicomOptions, summary: DicomSummary) -> Iterator[Step]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ __all__ = ["Change", "Edit", "Review", "review"]
 
 _CLASSIFICATION = "Classification"
 _LONGEST_NAME = 200
+_UNSHOWN = ("Cc", "Cs", "Zl", "Zp")
+"""Controls, halves of letters, ends of lines and paragraphs."""
 
 
 @dataclass(frozen=True)
@@ -281,7 +284,7 @@ def _clean(name: str, option: str) -> str:
     text = name.strip()
     if not text:
         raise InputError(f"{option} is empty; give a name")
-    if len(text) > _LONGEST_NAME or not text.isprintable():
+    if len(text) > _LONGEST_NAME or any(unicodedata.category(letter) in _UNSHOWN for letter in text):
         raise InputError(
             f"{option}={arguments.short(text)} is longer than {_LONGEST_NAME} characters, or holds some that cannot be "
             "shown; give a name of one line"

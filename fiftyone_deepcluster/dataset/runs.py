@@ -210,9 +210,9 @@ def rename_run(samples: fo.core.collections.SampleCollection, key: str, new_key:
     """
     dataset = root_dataset(samples)
     check_key(new_key)
+    old = FieldNames(key, _header(dataset, key)[0].patches_field)
     if new_key == key:
         raise RunExistsError(f"the run has the key {key!r} already; give another new_key")
-    old = FieldNames(key, _header(dataset, key)[0].patches_field)
     new = replace(old, key=new_key)
     with lock.acquire(dataset, key), lock.acquire(dataset, new_key):
         dataset.reload()

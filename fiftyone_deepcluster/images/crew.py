@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 from abc import ABC, abstractmethod
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -75,7 +76,7 @@ J = TypeVar("J", bound=Job)
 def carry_out(
     jobs: Sequence[J], *, workers: int | None, processes_from: int
 ) -> Iterator[tuple[J, list[Any]] | None]:
-    """Do all jobs; yields each with its answers, in the order of the jobs.
+    """Do all jobs; yields each with its answers, in the order of the jobs: done ones wait for a slow one before them.
 
     Yields None now and then while nothing is ready, so that the caller can look whether to stop:
     closing the iterator stops the workers.
@@ -95,12 +96,15 @@ def carry_out(
     crew: _Crew = _Crew(processes=total >= processes_from and count > 1)
     pool = ThreadPoolExecutor(count, thread_name_prefix="crew")
     try:
-        futures = [pool.submit(crew.do, job) for job in jobs]
-        for job, future in zip(jobs, futures, strict=True):
-            while not future.done():
-                wait([future], _GLANCE_SECONDS)
+        waiting = deque((job, pool.submit(crew.do, job)) for job in jobs)
+        while waiting:
+            job, future = waiting[0]
+            wait([future], _GLANCE_SECONDS)
+            if future.done():
+                waiting.popleft()  # with its answers
+                yield job, future.result()
+            else:
                 yield None
-            yield job, future.result()
     finally:
         crew.stop()
         pool.shutdown(cancel_futures=True)
@@ -116,7 +120,7 @@ def serve() -> None:
         try:
             answer: object = _parse(line).work()
         except OSError as error:
-            answer = {"errno": error.errno, "strerror": error.strerror}
+            answer = {"errno": error.errno, "strerror": error.strerror or str(error)}
         print(json.dumps(answer), file=answers, flush=True)
 
 

@@ -31,7 +31,7 @@ class Found:
 
     Attributes:
         files: DICOM files, absolute and without symbolic links, each once, in the order of the walk.
-        skipped: file or folder -> why it cannot be read, or is not what it was given as.
+        skipped: file, folder or link to one -> why it cannot be read, or is not what it was given as.
         others: files in folders that are not DICOM.
     """
 
@@ -105,9 +105,9 @@ def _walk(top: str, found: Found) -> Iterator[Path]:
     for place, folders, names in os.walk(top, onerror=closed):
         folders.sort()
         for name in folders:
-            link = Path(place) / name
-            if link.is_symlink():
-                found.skipped[_printable(str(link))] = (
+            link = os.path.join(place, name)  # noqa: PTH118 - a Path's question fails where a name is too long
+            if os.path.islink(link) and not Path(link).resolve().is_relative_to(Path(top).resolve()):  # noqa: PTH114
+                found.skipped[_printable(link)] = (
                     "it is a link to a folder, and those are not followed; give the folder it leads to"
                 )
         for name in sorted(names):
@@ -165,7 +165,7 @@ def _listed(directory: Path, found: Found) -> list[Path]:
         ]
     except Exception as error:
         # Damaged files raise anything.
-        found.skipped[str(directory)] = f"the DICOMDIR cannot be read ({type(error).__name__})"
+        found.skipped[_printable(str(directory))] = f"the DICOMDIR cannot be read ({type(error).__name__})"
         return []
     folder = directory.parent
     files = []
@@ -177,5 +177,5 @@ def _listed(directory: Path, found: Found) -> list[Path]:
         if file.resolve().is_relative_to(folder):
             files.append(file)
         else:
-            found.skipped[str(file)] = "the DICOMDIR names a file outside its folder"
+            found.skipped[_printable(str(file))] = "the DICOMDIR names a file outside its folder"
     return files

@@ -6,8 +6,8 @@ Confidentiality Profile (PS3.15, table E.1-1) leaves in a file. Free text is not
 be useful: series descriptions, protocol names and comments are typed by people, who type names too. Nor
 are dates, times, UIDs, age, sex, device numbers and places. Text ends up in coded strings as well: those that
 people choose are taken only if they are one of the terms that DICOM defines (``dicom_terms``), those that
-machines write only if they look like a code (PS3.5, CS: 16 capital letters, digits, spaces and underscores at
-most) and hold no long number.
+machines write only if they look like a code (as PS3.5, CS, has it: 16 capital letters, digits, spaces and
+underscores at most; dots and hyphens are let in) and hold no long number.
 
 Ids and coded values are taken as the bytes that stand in the file: pydicom, asked for the value of an
 element that breaks a rule, writes that value into the log.
@@ -27,6 +27,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from fiftyone_deepcluster.arguments import short
 from fiftyone_deepcluster.errors import InputError, UnreadableImageError
 from fiftyone_deepcluster.images.dicom_terms import TERMS, compact
 
@@ -43,8 +44,9 @@ SAFE_KEYWORDS = (
 )  # fmt: skip
 """Keywords that are read where none are named."""
 
-# A number of five digits and more could be a date or a patient's.
-_CODED = re.compile(r"(?!.*\d{5})[A-Z0-9_ .-]{1,16}")
+_CODED = re.compile(r"[A-Z0-9_ .-]{1,16}")
+# Five digits and more, with what separates them left out, could be a date or a patient's number.
+_LONG_NUMBER = re.compile(r"\d{5}")
 _LARGEST = 2**63
 _WHOLE = ("IS", "US", "SS", "UL", "SL", "UV", "SV")
 _DECIMAL = ("DS", "FL", "FD")
@@ -137,10 +139,10 @@ def read_header(path: str, keywords: tuple[str, ...], key: bytes) -> Header:
 
 
 def frame_count(found: Any, path: str) -> int:
-    """Images that a header says are in its file; 1 where it says nothing.
+    """Images that a header says are in its file; 1 where it says nothing, or 0 as some do of one image.
 
     Raises:
-        UnreadableImageError: what it says is no number above 0, and no decoder takes it.
+        UnreadableImageError: what it says is no number, or below 0, which no decoder takes.
     """
     texts = raw_texts(found, "NumberOfFrames")
     if not texts:
@@ -148,10 +150,10 @@ def frame_count(found: Any, path: str) -> int:
     try:
         count = int(float(texts[0]))
     except (ValueError, OverflowError):
-        count = 0
-    if count < 1:
-        raise UnreadableImageError(path, f"its NumberOfFrames is {texts[0]!r}, no number above 0")
-    return count
+        count = -1
+    if count < 0:
+        raise UnreadableImageError(path, f"its NumberOfFrames is {short(texts[0])}, no number from 0 on")
+    return max(1, count)
 
 
 def keyed_hash(key: bytes, what: str, value: bytes) -> str:
@@ -216,4 +218,4 @@ def _is_coded(keyword: str, texts: list[str]) -> bool:
     known = TERMS.get(keyword)
     if known is not None:
         return all(compact(text) in known for text in texts)
-    return all(_CODED.fullmatch(text) is not None for text in texts)
+    return all(_CODED.fullmatch(text) and not _LONG_NUMBER.search(compact(text)) for text in texts)

@@ -24,7 +24,7 @@ Frames = Literal["all", "first"]
 # zlib's: half the time of the usual 6, a few percent more bytes
 _COMPRESSION = 3
 # A header may say two thousand million frames; each takes milliseconds to fail.
-_MOST_FAILED = 100
+_MOST_FAILED = 20
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,7 @@ class Block(Job):
 
 
 def decode_blocks(blocks: Sequence[Block], workers: int | None) -> Iterator[tuple[int, Failures]]:
-    """Decode all blocks; yields the images done and their failures as they come.
+    """Decode all blocks; yields the images done and their failures, in their order.
 
     Yields ``(0, {})`` now and then while nothing is ready, so that the caller can look whether to
     stop: closing the iterator stops the workers.

@@ -166,7 +166,7 @@ class CardiacMR(Trained):
         trunk = TRUNKS.parse(SMALL_TRUNK if ours else "slim-vgg" if small else "vgg16")
         encoder = ENCODERS.parse({"name": "pooled", "pca": 0, "augmented": not ours})
         changes = "affine" if ours else "rotate-crop"
-        pseudo = self.pseudo_clusters or self._clusters_for(facts.n)
+        pseudo = self.pseudo_clusters or max(self._clusters_for(facts.n), self.n_clusters or 0)
         settled = {
             "batch_size": self.batch_size or batch_for(facts.n),
             "augmentation": changes if self.augmentation == "auto" else self.augmentation,
@@ -191,7 +191,7 @@ class CardiacMR(Trained):
             f"{facts.n} images are clustered into {found} and not into {wanted}, {CLUSTERS_A_CLASS} a class"
         )
         return [
-            f"{told}: fewer than {LEAST_IMAGES} images teach little of a cluster; n_clusters says otherwise"
+            f"{told}: fewer than {LEAST_IMAGES} images teach little of a cluster; pseudo_clusters says otherwise"
         ]
 
     @property

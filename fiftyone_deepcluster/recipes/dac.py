@@ -132,7 +132,7 @@ class DAC(Options):
         2,
         ge=1,
         le=16,
-        description="released: augmentations that each mini-batch is taught; DAC* on grey compares two of them.",
+        description="released: augmentations that each mini-batch is taught; DAC* on grey compares two at most.",
         json_schema_extra=ADVANCED,
     )
     learning_rate: float = Field(0.001, gt=0, le=10, description="Of RMSprop.")

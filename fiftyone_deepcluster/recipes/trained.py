@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, SPACES, Clusterer, Space
 from fiftyone_deepcluster.encoders.base import ENCODERS, Encoder
+from fiftyone_deepcluster.errors import OptionsError
 from fiftyone_deepcluster.networks.trunks.base import TRUNKS, FrontName, Trunk
 from fiftyone_deepcluster.recipes.base import ADVANCED, SMALL_SIDE, Options, Parts
 from fiftyone_deepcluster.registry import PartOf
@@ -114,17 +115,17 @@ class Trained(Options):
         """Random weights."""
         return self.weights is None
 
-    @model_validator(mode="after")
-    def _pieces_at_least(self) -> Self:
-        if self.pseudo_clusters and self.n_clusters and self.pseudo_clusters < self.n_clusters:
-            raise ValueError(
-                f"pseudo_clusters={self.pseudo_clusters} is less than n_clusters={self.n_clusters}; give as many "
-                "or more, or leave it empty"
-            )
-        return self
-
     def settle_training(self, facts: Facts, trunk: Trunk, **values: Any) -> Self:
-        """Trunk, front and augmentation settled, besides ``settled``."""
+        """Trunk, front and augmentation settled, besides ``settled``.
+
+        Raises:
+            OptionsError: fewer pseudo-classes than clusters.
+        """
+        if self.pseudo_clusters and self.n_clusters and self.pseudo_clusters < self.n_clusters:
+            raise OptionsError(
+                f"pseudo_clusters={self.pseudo_clusters} is less than n_clusters={self.n_clusters}; give as many or "
+                "more, or leave it empty"
+            )
         chosen = self.trunk or trunk
         small = (self.image_size or facts.side) <= SMALL_SIDE
         augmentation = (

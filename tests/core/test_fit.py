@@ -290,7 +290,7 @@ def test_errors_name_value_need_and_way_out(digits):
     with pytest.raises(InputError, match="observer=5 cannot be told of progress"):
         fdc.fit(images, fdc.Frozen(n_clusters=3), observer=5)
     with pytest.raises(OptionsError, match="pseudo_clusters=3 is less than n_clusters=5"):
-        parse_options("deepcluster", {"n_clusters": 5, "pseudo_clusters": 3})
+        fdc.fit(images, fdc.DeepCluster(n_clusters=5, pseudo_clusters=3))
     with pytest.raises(OptionsError, match="pixel_clusters=90 is more than the 30 images"):
         fdc.fit(images, fdc.UCNN(n_clusters=3, pixel_clusters=90))
     with pytest.raises(OptionsError, match="torch sees"):

@@ -24,6 +24,10 @@ def test_groups_that_leave_nothing_to_test_are_told(digits):
     assert any(
         "in 1 of 1 rounds nothing was held out" in note and "2 groups" in note for note in two.record.notes
     )
+    elsewhere = fdc.fit(
+        digits, fdc.Frozen(n_clusters=4, baselines=False), known=Known(groups=["a", "b"] * 30)
+    )
+    assert elsewhere.record.notes == [], "a method that holds nothing out"
     many = fdc.fit(digits, fdc.LDPO(**LDPO), known=Known(groups=[str(i // 3) for i in range(60)]))
     assert "test_top1" in many.record.rounds[0].scores
     assert not any("held out" in note for note in many.record.notes)
@@ -56,4 +60,7 @@ def test_clusters_cut_down_to_few_images_are_told():
     assert told.startswith("100 images are clustered into 10 and not into 24, 8 a class")
     assert balanced.resolve(few).pseudo_clusters == 10
     assert balanced.remarks(many) == []
-    assert fdc.CardiacMR(setting="balanced", n_clusters=24).remarks(few) == []
+    for given in ({"n_clusters": 24}, {"pseudo_clusters": 24}):
+        settled = fdc.CardiacMR(setting="balanced", **given)
+        assert settled.remarks(few) == []
+        assert settled.resolve(few).pseudo_clusters == 24
