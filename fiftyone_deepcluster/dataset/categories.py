@@ -96,6 +96,10 @@ def key_words(
     names, labels = _numbered(read(source, path_in(run, "label")))
     found = words_of(read_texts(source, field), np.asarray(labels), n_words=n_words, common=common, rank=rank)
     words = {names[cluster]: entry for cluster, entry in found.items()}
+    if not any(words.values()):
+        logger.warning(
+            "run %r: no word of %r tells a cluster from the others, so none has key words", key, field
+        )
     kept = {name: [asdict(word) for word in entry] for name, entry in words.items()}
     Findings(run).save(_WORDS, {"text_field": field, "words": kept, "ids": _ids(run)})
     return words

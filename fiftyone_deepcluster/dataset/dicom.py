@@ -17,7 +17,7 @@ from fiftyone_deepcluster.dataset import lock
 from fiftyone_deepcluster.dataset.dicom_samples import (
     DicomSummary,
     find_target,
-    known_frames,
+    known_images,
     make_target,
     take_in,
 )
@@ -30,6 +30,7 @@ from fiftyone_deepcluster.registry import explain
 if TYPE_CHECKING:
     import fiftyone as fo
 
+    from fiftyone_deepcluster.dataset.dicom_samples import KnownImages
     from fiftyone_deepcluster.images.dicom_files import Files, Found
     from fiftyone_deepcluster.images.renditions import RenderJob
     from fiftyone_deepcluster.observer import Observer
@@ -102,7 +103,8 @@ def add_dicom(
     """Add the images of DICOM files to a dataset.
 
     What is DICOM is told by content. A file that cannot be read is reported and the rest goes on. Images
-    that the dataset has already (same file, same frame) are left alone, so the same call adds what is new.
+    that the dataset has already (same file, same frame) are left alone, so the same call adds what is new; only where
+    the PNG of one is gone it is made again.
 
     Args:
         files: a folder, which is walked; a file; a DICOMDIR; or a list of such.
@@ -197,14 +199,15 @@ def _import(
 
     if options.frames == "start":
         yield from _keep_starts(found, options, summary)
-    jobs = _jobs(found, target, options)
+    known = known_images(target)
+    jobs = _jobs(found, target, known, options)
     done, total = 0, len(found.files)
     results = carry_out(jobs, workers=options.workers, processes_from=_FEW)
     try:
         for result in _written(results, jobs[0].render.folder):
             if result is not None:
                 held.check()
-                take_in(target, result[0].rendered(result[1]), summary)
+                take_in(target, result[0].rendered(result[1]), known.lost, summary)
                 done += len(result[0])
             yield Step(done, total, summary)
     finally:
@@ -236,7 +239,7 @@ def _keep_starts(found: Found, options: DicomOptions, summary: DicomSummary) -> 
     summary.later = len(files) - len(found.files)
 
 
-def _jobs(found: Found, dataset: fo.Dataset, options: DicomOptions) -> list[RenderJob]:
+def _jobs(found: Found, dataset: fo.Dataset, known: KnownImages, options: DicomOptions) -> list[RenderJob]:
     from fiftyone_deepcluster.images.renditions import Render, RenderJob
 
     render = Render(
@@ -246,10 +249,9 @@ def _jobs(found: Found, dataset: fo.Dataset, options: DicomOptions) -> list[Rend
         folder=str(_folder(dataset, options)),
         side=options.side,
     )
-    known = known_frames(dataset)
     chunks = [found.files[at : at + _JOB_FILES] for at in range(0, len(found.files), _JOB_FILES)]
     return [
-        RenderJob(tuple(paths), tuple(tuple(known.get(path, ())) for path in paths), render)
+        RenderJob(tuple(paths), tuple(tuple(known.shown.get(path, ())) for path in paths), render)
         for paths in chunks
     ]
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fiftyone_deepcluster.dataset.source import DICOM_FRAME, DICOM_PATH
@@ -47,6 +48,7 @@ class DicomSummary:
     Attributes:
         imported: samples that were added.
         known: images that the dataset had already.
+        restored: of these, images whose PNG was gone and was made again.
         skipped: file (and frame) -> why it is not in the dataset.
         others: files in the folders that are not DICOM.
         later: files that show a slice later than at its start, where only that is wanted.
@@ -59,6 +61,7 @@ class DicomSummary:
     others: int = 0
     later: int = 0
     looked_in: tuple[str, ...] = ()
+    restored: int = 0
 
     @property
     def nothing(self) -> bool:
@@ -66,7 +69,9 @@ class DicomSummary:
         return not self.imported and not self.known
 
     def __str__(self) -> str:
-        lines = [f"{self.imported} images imported, {self.known} known already, {len(self.skipped)} skipped"]
+        again = f" ({self.restored} with a new PNG in place of a lost one)" if self.restored else ""
+        told = f"{self.imported} images imported, {self.known} known already{again}"
+        lines = [f"{told}, {len(self.skipped)} skipped"]
         if self.looked_in:
             lines[0] = f"no DICOM file was found in {_some(self.looked_in)}; {lines[0]}"
         if self.others:
@@ -156,28 +161,60 @@ def _fields(keywords: Iterable[str]) -> dict[str, tuple[type[fo.Field], type[fo.
     return {name: (kinds[kind], fo.FloatField if kind is list else None) for name, kind in plain.items()}
 
 
-def known_frames(dataset: fo.Dataset) -> dict[str, list[int]]:
-    """DICOM file -> numbers of its images that the dataset has."""
-    known: dict[str, list[int]] = {}
-    if dataset.has_field(DICOM_PATH) and dataset.has_field(DICOM_FRAME):
-        for path, frame in zip(*dataset.values([DICOM_PATH, DICOM_FRAME]), strict=True):
-            if path is not None:
-                known.setdefault(path, []).append(frame or 0)
+@dataclass(frozen=True)
+class KnownImages:
+    """The images of DICOM files that a dataset has: path of the file -> number of the image -> id of the sample.
+
+    Attributes:
+        shown: those whose PNG is there.
+        lost: those whose PNG is gone.
+    """
+
+    shown: dict[str, dict[int, str]] = field(default_factory=dict)
+    lost: dict[str, dict[int, str]] = field(default_factory=dict)
+
+
+def known_images(dataset: fo.Dataset) -> KnownImages:
+    """What the dataset has already."""
+    known = KnownImages()
+    if not (dataset.has_field(DICOM_PATH) and dataset.has_field(DICOM_FRAME)):
+        return known
+    fields = ["id", "filepath", DICOM_PATH, DICOM_FRAME]
+    for name, png, path, frame in zip(*dataset.values(fields), strict=True):
+        if path is not None:
+            there = known.shown if Path(png).is_file() else known.lost
+            there.setdefault(path, {})[frame or 0] = name
     return known
 
 
-def take_in(dataset: fo.Dataset, rendered: list[Rendered], summary: DicomSummary) -> None:
-    """Add the samples of some files, and count."""
+def take_in(
+    dataset: fo.Dataset, rendered: list[Rendered], lost: dict[str, dict[int, str]], summary: DicomSummary
+) -> None:
+    """Add the samples of some files, give those with a lost PNG their new one, and count."""
     samples = []
     for file in rendered:
         summary.known += file.known
         for frame, reason in file.failed.items():
             summary.skipped[file.path if frame < 0 else f"{file.path} (frame {frame})"] = reason
-        samples += [_sample(file, image) for image in file.images]
+        again = lost.get(file.path, {})
+        samples += [_sample(file, image) for image in file.images if image.frame not in again]
+        _restore(
+            dataset, {again[image.frame]: image for image in file.images if image.frame in again}, summary
+        )
     if samples:
         _declare(dataset, rendered)
         dataset.add_samples(samples, dynamic=False, progress=False)
         summary.imported += len(samples)
+
+
+def _restore(dataset: fo.Dataset, images: dict[str, Rendition], summary: DicomSummary) -> None:
+    """Let samples show a new PNG; all else of them stays."""
+    if not images:
+        return
+    dataset.set_values("filepath", {name: image.png for name, image in images.items()}, key_field="id")
+    dataset.set_values("metadata", {name: _metadata(image) for name, image in images.items()}, key_field="id")
+    summary.known += len(images)
+    summary.restored += len(images)
 
 
 def _sample(file: Rendered, image: Rendition) -> fo.Sample:
@@ -188,16 +225,22 @@ def _sample(file: Rendered, image: Rendition) -> fo.Sample:
         raise ImagesError(f"{file.path} was rendered without a header")
     return fo.Sample(
         filepath=image.png,
-        metadata=fo.ImageMetadata(
-            size_bytes=image.size_bytes,
-            mime_type="image/png",
-            width=image.width,
-            height=image.height,
-            num_channels=image.channels,
-        ),
+        metadata=_metadata(image),
         **{DICOM_PATH: file.path, DICOM_FRAME: image.frame},
         **dict(zip(GROUPING, (header.patient, header.study, header.series), strict=True)),
         **{field_name(keyword): value for keyword, value in header.values.items()},
+    )
+
+
+def _metadata(image: Rendition) -> fo.ImageMetadata:
+    import fiftyone as fo
+
+    return fo.ImageMetadata(
+        size_bytes=image.size_bytes,
+        mime_type="image/png",
+        width=image.width,
+        height=image.height,
+        num_channels=image.channels,
     )
 
 

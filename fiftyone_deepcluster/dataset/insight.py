@@ -15,7 +15,8 @@ from fiftyone_deepcluster.dataset.findings import Findings
 from fiftyone_deepcluster.dataset.reopening import chosen_rows, images_of, opened
 from fiftyone_deepcluster.dataset.runs import Run, load_run
 from fiftyone_deepcluster.dataset.source import Source, read_truth
-from fiftyone_deepcluster.errors import InputError
+from fiftyone_deepcluster.errors import ImagesError, InputError
+from fiftyone_deepcluster.notes import unread
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -109,8 +110,9 @@ def probe(
         RunNotFoundError: no such run.
         RunError: its network is not here.
         InputError: no such field or layer, or too few images with a class.
+        ImagesError: too few of those with a class can be read.
     """
-    from fiftyone_deepcluster.analysis.probe import ProbeRequest
+    from fiftyone_deepcluster.analysis.probe import ProbeRequest, choose_rows
     from fiftyone_deepcluster.analysis.probe import probe as measure
     from fiftyone_deepcluster.assignments import numbered
 
@@ -121,10 +123,16 @@ def probe(
     source = images_of(run)
     classes = numbered(read_truth(source, label_field, "label_field"))[0]
     _leave_out(classes, source, samples)
+    request = ProbeRequest(wanted, folds, max_images, run.options.seed)
+    choose_rows(classes, request)  # before images are decoded for labels that will not do
     with opened(run, source, observer) as finished:
-        request = ProbeRequest(wanted, folds, max_images, run.options.seed)
+        known = classes[finished.store.kept]
+        try:
+            choose_rows(known, request)
+        except InputError as error:
+            raise ImagesError(f"{'; '.join(unread(finished.store))}; of the others {error}") from error
         clustered = (finished.vectors, finished.initial_vectors) if finished.encodes else None
-        found = measure(finished.trained, finished.initial, classes[finished.store.kept], request, clustered)
+        found = measure(finished.trained, finished.initial, known, request, clustered)
         _keep_layers(run, _layers(finished))
     found = found.model_copy(update={"label_field": label_field})
     Findings(run).save(_PROBE, found.model_dump(mode="json"))

@@ -135,3 +135,10 @@ def test_a_tree_needs_a_softmax_layer_and_words_a_field(reports):
         fdc.key_words(reports, "fr", 5)
     with pytest.raises(InputError, match="n_words='ten' is no whole number"):
         fdc.key_words(reports, "fr", "report", n_words="ten")
+
+
+def test_a_field_whose_words_tell_nothing_apart_is_told(reports, caplog):
+    fdc.cluster(reports, fdc.Frozen(n_clusters=3, baselines=False), "fr", progress=False, compute_brain=False)
+    reports.set_values("same", ["The same report of all."] * len(reports))
+    assert fdc.key_words(reports, "fr", "same") == {name: [] for name in fdc.load_run(reports, "fr").names()}
+    assert "no word of 'same' tells a cluster from the others, so none has key words" in caplog.text

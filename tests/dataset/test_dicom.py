@@ -82,6 +82,30 @@ def test_every_frame_and_again_adds_nothing(folder, dataset):
     assert (once_more.imported, once_more.known, len(dataset)) == (0, FRAMES, FRAMES)
 
 
+def test_importing_again_makes_a_lost_png_again(folder, dataset):
+    add(folder, dataset)
+    dataset.set_values("note", [str(number) for number in range(FRAMES)])
+    pngs = dataset.values("filepath")
+    before = {png: Path(png).read_bytes() for png in pngs[2:5]}
+    for png in before:
+        Path(png).unlink()
+    again = add(folder, dataset)
+    assert (again.imported, again.known, again.restored, len(dataset)) == (0, FRAMES, 3, FRAMES)
+    assert f"{FRAMES} known already (3 with a new PNG in place of a lost one)" in str(again)
+    assert {png: Path(png).read_bytes() for png in before} == before
+    assert dataset.values("note") == [str(number) for number in range(FRAMES)]
+    assert add(folder, dataset).restored == 0
+
+
+def test_a_lost_png_may_be_made_in_another_folder(folder, dataset, tmp_path):
+    add(folder, dataset, frames="first")
+    Path(dataset.first().filepath).unlink()
+    assert add(folder, dataset, frames="first", folder=tmp_path / "png").restored == 1
+    sample = dataset.first()
+    assert Path(sample.filepath).is_relative_to(tmp_path / "png")
+    assert sample.metadata.size_bytes == Path(sample.filepath).stat().st_size
+
+
 def test_same_folder_by_a_link_is_the_same(folder, dataset, tmp_path):
     add(folder, dataset, frames="first")
     (tmp_path / "link").symlink_to(folder)

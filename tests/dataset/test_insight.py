@@ -15,7 +15,7 @@ from fiftyone_deepcluster.dataset import stored
 from fiftyone_deepcluster.dataset.findings import Findings
 from fiftyone_deepcluster.dataset.insight import stored_filters, stored_layers, stored_probe
 from fiftyone_deepcluster.dataset.neighbours import indexed_neighbours, stored_scores
-from fiftyone_deepcluster.errors import InputError, RunError, RunNotFoundError
+from fiftyone_deepcluster.errors import ImagesError, InputError, RunError, RunNotFoundError
 
 N = 120
 QUIET = {"baselines": False, "progress": False, "compute_brain": False}
@@ -320,6 +320,22 @@ def test_patches_and_a_dataset_that_grew(digits_dir, fiftyone_home):
     assert len(fdc.retrieve(dataset, "p", query, 90)) == 79
     assert len(fdc.retrieve(dataset, "p", query, 90, features="initial")) == 79
     assert {near.sample_id for near in fdc.retrieve(dataset.skip(39), "p", query, 9)} == {dataset.last().id}
+    dataset.delete()
+
+
+def test_a_probe_says_that_images_are_gone(digits_dir, fiftyone_home, tmp_path):
+    folder = tmp_path / "digits"
+    folder.mkdir()
+    for file in sorted(digits_dir.iterdir())[:40]:
+        (folder / file.name).write_bytes(file.read_bytes())
+    dataset = digits_of(folder, 40)
+    fdc.cluster(dataset, "deepcluster", "dc", n_clusters=3, rounds=1, **NET, **QUIET)
+    for file in sorted(folder.iterdir())[3:]:
+        file.unlink()
+    with pytest.raises(
+        ImagesError, match=r"37 of 40 images could not be read.*of the others 3 images have a known"
+    ):
+        fdc.probe(dataset, "dc", "ground_truth", folds=2)
     dataset.delete()
 
 
