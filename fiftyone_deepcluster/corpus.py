@@ -5,7 +5,7 @@ Images come from a store of decoded uint8 pixels; only what is asked for (one ve
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -144,16 +144,23 @@ class Corpus:
         Raises:
             InputError: no such layer, or features were given in place of images.
         """
+        for taken, (found,) in self.maps_of(rows, None if tap is None else [tap]):
+            yield taken, found
+
+    def maps_of(
+        self, rows: NDArray[np.int64], taps: Sequence[str] | None
+    ) -> Iterator[tuple[torch.Tensor, list[torch.Tensor]]]:
+        """As ``maps``, of several layers at once, in the network's order."""
         network = self.network.eval()
         layers = layers_of(network, self._blank())
         maps = [layer for layer in layers if int(np.prod(layer.shape[1:])) > 1]
-        wanted = choose(layers, [tap]) if tap else maps[-1:]
+        wanted = choose(layers, taps) if taps else maps[-1:]
         if not wanted:
             raise OptionsError("this trunk has no layer with maps; choose a trunk of convolutions")
         for batch in self.plain_batches(rows):
             with torch.no_grad(), self.compute.autocast():
-                (found,) = listen(network, batch.images, wanted, torch.Tensor.clone)
-            yield batch.rows, found.float()
+                found = listen(network, batch.images, wanted, torch.Tensor.clone)
+            yield batch.rows, [maps.float() for maps in found]
 
     def pixel_batches(self, rows: NDArray[np.int64]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """``rows`` on the CPU and their whole decoded images (B, C, H, W) uint8 on the device, in order.

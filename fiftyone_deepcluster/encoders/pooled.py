@@ -22,7 +22,11 @@ _FEW_DIMS = 64
 
 @ENCODERS.register
 class Pooled(Encoder):
-    """The network's features, reduced by PCA where there are many, scaled to length 1."""
+    """The network's features, reduced by PCA where there are many, scaled to length 1.
+
+    With ``bands`` what is above is told from what is below, and left from right is not: of the spatial pyramids of
+    Lazebnik, Schmid and Ponce (2006) the part that a mirror image shares.
+    """
 
     name: Literal["pooled"] = "pooled"
     pca: int | None = Field(
@@ -38,19 +42,26 @@ class Pooled(Encoder):
         description="Scale every vector to length 1; not wanted before a clusterer that minds the scale.",
     )
     tap: str | None = Field(
-        None, description="Layer whose output is averaged over its cells; empty: the network's features."
+        None,
+        description="Layer whose output is averaged over its cells, or several with commas between, each scaled to "
+        "length 1; empty: the network's features.",
     )
-
+    bands: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Horizontal bands that a layer is averaged over one by one; empty tap: the last layer with maps.",
+    )
     augmented: bool = Field(
         False,
-        description="Look at a random change of every image, as in training; not with a tap, nor for new images.",
+        description="Look at a random change of every image, as in training; not with tap or bands, or for new images.",
     )
 
     def encode(self, corpus: Corpus, request: EncodeRequest) -> Encoding:
         """See ``Encoder.encode``."""
         from fiftyone_deepcluster.encoders.reduce import fit_pca, no_pca
 
-        if self.augmented and self.tap is None:
+        if self.augmented and self._plain:
             features = corpus.features(augmented=True, seed=request.seed)
         else:
             features = self._features(corpus)
@@ -77,15 +88,32 @@ class Pooled(Encoder):
             dims = self.pca
         return dims, (large and self.pca is None) if self.whiten is None else self.whiten
 
-    def _features(self, corpus: Corpus) -> torch.Tensor:
-        from fiftyone_deepcluster.encoders.streaming import all_rows, averaged, collect
+    @property
+    def _plain(self) -> bool:
+        """Whether the network's own features are wanted."""
+        return self.tap is None and self.bands == 1
 
-        if self.tap is None:
+    def _features(self, corpus: Corpus) -> torch.Tensor:
+        from fiftyone_deepcluster.encoders.streaming import all_rows, collect
+
+        if self._plain:
             return corpus.features()
         corpus.observer.phase("embed", len(corpus))
-        tap = self.tap
+        taps = None if self.tap is None else [name.strip() for name in self.tap.split(",")]
         return collect(
             corpus,
             all_rows(corpus),
-            lambda rows: ((taken, averaged(m)) for taken, m in corpus.maps(rows, tap)),
+            lambda rows: ((taken, self._joined(maps)) for taken, maps in corpus.maps_of(rows, taps)),
+        )
+
+    def _joined(self, layers: list[torch.Tensor]) -> torch.Tensor:
+        """(B, ...) outputs of layers -> (B, D) float32."""
+        import torch
+        from torch.nn import functional
+
+        from fiftyone_deepcluster.encoders.streaming import averaged
+
+        parts = [averaged(maps, self.bands) for maps in layers]
+        return (
+            parts[0] if len(parts) == 1 else torch.cat([functional.normalize(part) for part in parts], dim=1)
         )

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fiftyone_deepcluster.errors import OptionsError
+from fiftyone_deepcluster.networks.taps import as_maps
 from fiftyone_deepcluster.seeds import rng
 
 if TYPE_CHECKING:
@@ -74,9 +76,23 @@ def collect(corpus: Corpus, rows: NDArray[np.int64], describe: Describe) -> torc
     return corpus.compute.total(found)
 
 
-def averaged(maps: torch.Tensor) -> torch.Tensor:
-    """(B, C, ...) -> (B, C), the mean over all cells."""
-    return maps.flatten(2).mean(dim=2) if maps.ndim > 2 else maps
+def averaged(maps: torch.Tensor, bands: int = 1) -> torch.Tensor:
+    """(B, C, H, W), (B, T, C) tokens or (B, C) -> (B, C · bands), the mean over all places of each horizontal band.
+
+    Raises:
+        OptionsError: several bands of what has no rows, or fewer rows than bands.
+    """
+    from torch.nn import functional
+
+    if bands == 1:
+        return as_maps(maps).mean(dim=2)
+    n_rows = maps.shape[2] if maps.ndim == 4 else 0
+    if n_rows < bands:
+        raise OptionsError(
+            f"bands={bands} need maps with as many rows, and those of the layer have {n_rows}; lower bands, or tap an "
+            "earlier layer"
+        )
+    return functional.adaptive_avg_pool2d(maps, (bands, 1)).flatten(1)
 
 
 def reduce_streamed(

@@ -17,7 +17,13 @@ from fiftyone_deepcluster.encoders.ensemble_projection import EnsembleProjection
 from fiftyone_deepcluster.encoders.fisher import Fisher, Mixture, fisher_vectors, fit_mixture
 from fiftyone_deepcluster.encoders.pooled import Pooled
 from fiftyone_deepcluster.encoders.reduce import fit_pca
-from fiftyone_deepcluster.encoders.streaming import PAPER_DIMS, Shrink, apply_streamed, reduce_streamed
+from fiftyone_deepcluster.encoders.streaming import (
+    PAPER_DIMS,
+    Shrink,
+    apply_streamed,
+    averaged,
+    reduce_streamed,
+)
 from fiftyone_deepcluster.encoders.vlad import Vlad
 from fiftyone_deepcluster.errors import InputError, OptionsError
 from fiftyone_deepcluster.networks.base import Network
@@ -99,6 +105,42 @@ def test_pooled_layer_is_the_mean_of_its_maps(corpus):
     found = Pooled(tap="conv3", pca=0, unit=False).encode(corpus, EncodeRequest(0)).vectors
     maps = torch.cat([maps for _, maps in corpus.maps(np.arange(60), "conv3")])
     torch.testing.assert_close(found, maps.mean(dim=(2, 3)))
+
+
+def test_bands_are_means_of_rows_from_top_to_bottom(corpus):
+    maps = torch.cat([maps for _, maps in corpus.maps(np.arange(60), "conv3")])
+    rows = maps.shape[2]
+    expected = torch.stack([maps[:, :, : rows // 2], maps[:, :, rows // 2 :]], dim=2).mean(dim=(3, 4))
+    found = Pooled(tap="conv3", bands=2, pca=0, unit=False).encode(corpus, EncodeRequest(0)).vectors
+    torch.testing.assert_close(found, expected.flatten(1))
+    last = Pooled(bands=2, pca=0).encode(corpus, EncodeRequest(0))
+    assert last.vectors.shape == (60, 64), "of the last maps, where no layer is named"
+    torch.testing.assert_close(Pooled(bands=2, pca=0).apply(corpus, last.fitted), last.vectors)
+
+
+def test_several_layers_weigh_the_same(corpus):
+    encoder = Pooled(tap="conv5, conv3", pca=0, unit=False)
+    found = encoder.encode(corpus, EncodeRequest(0)).vectors
+    parts = [Pooled(tap=name, pca=0).encode(corpus, EncodeRequest(0)).vectors for name in ("conv3", "conv5")]
+    torch.testing.assert_close(found, torch.cat(parts, dim=1))
+
+
+def test_layers_that_are_not_there_and_bands_that_do_not_fit_are_told(corpus):
+    with pytest.raises(InputError, match="layer='conv9' is none of this network's"):
+        Pooled(tap="conv3,conv9").encode(corpus, EncodeRequest(0))
+    with pytest.raises(
+        OptionsError, match="bands=9 need maps with as many rows, and those of the layer have 6"
+    ):
+        Pooled(bands=9).encode(corpus, EncodeRequest(0))
+    with pytest.raises(
+        OptionsError, match="bands=2 need maps with as many rows, and those of the layer have 0"
+    ):
+        averaged(torch.zeros(2, 5, 7), bands=2)
+
+
+def test_tokens_are_averaged_over_places():
+    tokens = torch.rand(2, 5, 7)
+    torch.testing.assert_close(averaged(tokens), tokens.mean(dim=1))
 
 
 @pytest.mark.parametrize(
