@@ -20,6 +20,8 @@ WORD = re.compile(r"\b(?:[^\W\d_]{3,}|[A-Z]{2}|[A-Z]{1,2}\d{1,2})\b")
 """A word: three letters or more, of any script, or an abbreviation in capitals such as CT, PA, T1 or L5; numbers and
 dates say nothing of a group."""
 
+_UNITS = frozenset(("mm", "cm", "ml", "mg", "kg", "cc"))
+
 Texts = Sequence[str | None]
 
 Rank = Literal["count", "distinct"]
@@ -168,10 +170,20 @@ def topics(texts: Texts, n_topics: int, seed: int) -> NDArray[np.int64]:
 
 
 def _words(text: str) -> list[str]:
-    """The words of a text in lower case, without English stop words."""
+    """The words of a text in lower case, without English stop words and units.
+
+    US is ultrasound where a text has small letters too, and the word "us" where all of it is in capitals.
+    """
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-    return [word for word in map(str.lower, WORD.findall(text)) if word not in ENGLISH_STOP_WORDS]
+    capitals = text.isupper()
+    found = []
+    for word in WORD.findall(text):
+        known = word.lower()
+        abbreviation = len(word) == 2 and word.isupper() and not capitals
+        if known not in _UNITS and (abbreviation or known not in ENGLISH_STOP_WORDS):
+            found.append(known)
+    return found
 
 
 def _counted(texts: Texts, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.str_]]:

@@ -116,6 +116,14 @@ def test_abbreviations_in_capitals_are_words():
     assert {word.word for word in found[1]} == {"ap", "view"}
 
 
+def test_ultrasound_is_told_from_us_and_units_are_no_words():
+    texts = ["US of the liver, tell us of 3 CM and 12 MM", "TELL US OF 12 CM IN THE CHEST CT"]
+    found = key_words(texts, np.array([0, 1]))
+    assert {word.word for word in found[0]} == {"us", "liver"}
+    assert found[0][0].count == 1
+    assert {word.word for word in found[1]} == {"chest", "ct"}
+
+
 def test_common_words_may_be_those_of_many_clusters():
     texts = ["scan heart", "scan liver", "scan", "brain"]
     labels = np.arange(4)
