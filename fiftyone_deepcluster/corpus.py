@@ -75,11 +75,11 @@ class Corpus:
     def __len__(self) -> int:
         return int(self.store.shape[0])
 
-    def features(self, change: Augmentation | None = None, seed: int = 0) -> torch.Tensor:
+    def features(self, *, augmented: bool = False, seed: int = 0) -> torch.Tensor:
         """(N, D) float32 features of all images, on the device.
 
         Args:
-            change: look at a random change of every image; None: at the image itself.
+            augmented: look at a random change of every image, as in training; else at the image itself.
             seed: of the changes.
 
         Raises:
@@ -91,8 +91,9 @@ class Corpus:
         found = torch.zeros(len(self), self.network.dim, device=self.compute.device)
         self.observer.phase("embed", len(self))
         rows = np.arange(len(self))[self.compute.mine(len(self))]
+        batches = self._changed_batches(rows, seed) if augmented else self.plain_batches(rows)
         with torch.inference_mode(), self.compute.autocast():
-            for batch in self._batches(rows, change, seed):
+            for batch in batches:
                 found[batch.rows.to(found.device)] = self.network.features(batch.images).float()
         found = self.compute.total(found)
         if not bool(torch.isfinite(found).all()):
@@ -118,14 +119,14 @@ class Corpus:
         for pixels, taken in self._pixels(rows, self.batch_size):
             yield Batch(plain(pixels, self.size), taken)
 
-    def _batches(self, rows: NDArray[np.int64], change: Augmentation | None, seed: int) -> Iterator[Batch]:
-        """Batches of ``rows`` in order, every image changed at random, once, if it is to be."""
-        if change is None:
+    def _changed_batches(self, rows: NDArray[np.int64], seed: int) -> Iterator[Batch]:
+        """Batches of ``rows`` in order, every image changed at random as in training, once."""
+        if self.augment is None:
             yield from self.plain_batches(rows)
             return
         generator = torch.Generator().manual_seed(seed + self.compute.rank)
         for pixels, taken in self._pixels(rows, self.batch_size):
-            images, _ = change.views(pixels, self.size, generator)
+            images, _ = self.augment.views(pixels, self.size, generator)
             yield Batch(images[: len(taken)], taken)  # of several crops the first
 
     def maps(
@@ -147,20 +148,16 @@ class Corpus:
             yield taken, found
 
     def maps_of(
-        self,
-        rows: NDArray[np.int64],
-        taps: Sequence[str] | None,
-        change: Augmentation | None = None,
-        seed: int = 0,
+        self, rows: NDArray[np.int64], taps: Sequence[str] | None
     ) -> Iterator[tuple[torch.Tensor, list[torch.Tensor]]]:
-        """As ``maps``, of several layers at once, in the network's order, and as ``features`` of changed images."""
+        """As ``maps``, of several layers at once, in the network's order."""
         network = self.network.eval()
         layers = layers_of(network, self._blank())
         maps = [layer for layer in layers if int(np.prod(layer.shape[1:])) > 1]
         wanted = choose(layers, taps) if taps else maps[-1:]
         if not wanted:
             raise OptionsError("this trunk has no layer with maps; choose a trunk of convolutions")
-        for batch in self._batches(rows, change, seed):
+        for batch in self.plain_batches(rows):
             with torch.no_grad(), self.compute.autocast():
                 found = listen(network, batch.images, wanted, torch.Tensor.clone)
             yield batch.rows, [maps.float() for maps in found]

@@ -7,19 +7,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from fiftyone_deepcluster.encoders.base import ENCODERS, Encoder, EncodeRequest, Encoding
-from fiftyone_deepcluster.seeds import derive
 
 if TYPE_CHECKING:
     import torch
 
     from fiftyone_deepcluster.corpus import Corpus
-    from fiftyone_deepcluster.images.augment import Augmentation
 
 PAPER_DIMS = 256
 """PCA dimensions of DeepCluster (Caron et al., section 4)."""
-
-LEAST_VIEW = 0.3
-"""Share of an image's area that a view shows at least: less may show none of what the image is about."""
 
 _FEW_IMAGES = 50_000
 _FEW_DIMS = 64
@@ -57,23 +52,19 @@ class Pooled(Encoder):
         le=64,
         description="Horizontal bands that a layer is averaged over one by one; empty tap: the last layer with maps.",
     )
-    views: int = Field(
-        1,
-        ge=1,
-        le=100,
-        description="1: look at every image as it is; more: at so many random changes of it, as in training but "
-        "without crops of less than 30 % of the area, and average what they give.",
-    )
     augmented: bool = Field(
         False,
-        description="Look at a random change of every image, as in training; not with views, or for new images.",
+        description="Look at a random change of every image, as in training; not with tap or bands, or for new images.",
     )
 
     def encode(self, corpus: Corpus, request: EncodeRequest) -> Encoding:
         """See ``Encoder.encode``."""
         from fiftyone_deepcluster.encoders.reduce import fit_pca, no_pca
 
-        features = self._features(corpus, request.seed, corpus.augment if self.augmented else None)
+        if self.augmented and self._plain:
+            features = corpus.features(augmented=True, seed=request.seed)
+        else:
+            features = self._features(corpus)
         dims, whiten = self.settle(len(features), features.shape[1])
         reduction = fit_pca(features, dims, whiten=whiten, unit=self.unit) if dims else no_pca(unit=self.unit)
         return Encoding(reduction.apply(features), reduction.state_dict())
@@ -97,33 +88,22 @@ class Pooled(Encoder):
             dims = self.pca
         return dims, (large and self.pca is None) if self.whiten is None else self.whiten
 
-    def _features(self, corpus: Corpus, seed: int = 0, change: Augmentation | None = None) -> torch.Tensor:
-        """(N, D) of all images, of one change of each, or the mean over their views."""
-        from torch.nn import functional
+    @property
+    def _plain(self) -> bool:
+        """Whether the network's own features are wanted."""
+        return self.tap is None and self.bands == 1
 
-        from fiftyone_deepcluster.images.augment import for_views
-
-        if self.views == 1 or corpus.augment is None:
-            return self._seen(corpus, change, seed)
-        change = for_views(corpus.augment, LEAST_VIEW)
-        total = functional.normalize(self._seen(corpus, change, derive(seed, "view", 0)))
-        for view in range(1, self.views):
-            total += functional.normalize(self._seen(corpus, change, derive(seed, "view", view)))
-        return total / self.views
-
-    def _seen(self, corpus: Corpus, change: Augmentation | None, seed: int) -> torch.Tensor:
+    def _features(self, corpus: Corpus) -> torch.Tensor:
         from fiftyone_deepcluster.encoders.streaming import all_rows, collect
 
-        if self.tap is None and self.bands == 1:
-            return corpus.features(change, seed)
+        if self._plain:
+            return corpus.features()
         corpus.observer.phase("embed", len(corpus))
         taps = None if self.tap is None else [name.strip() for name in self.tap.split(",")]
         return collect(
             corpus,
             all_rows(corpus),
-            lambda rows: (
-                (taken, self._joined(maps)) for taken, maps in corpus.maps_of(rows, taps, change, seed)
-            ),
+            lambda rows: ((taken, self._joined(maps)) for taken, maps in corpus.maps_of(rows, taps)),
         )
 
     def _joined(self, layers: list[torch.Tensor]) -> torch.Tensor:

@@ -171,20 +171,6 @@ class MultiCrop(BaseModel):
 Augmentation = Augment | MultiCrop
 
 
-def for_views(change: Augmentation, least: float) -> Augmentation:
-    """The same changes for looking at an image several times: no crop of a share of the area below ``least``.
-
-    Where nothing changes an image, crops of ``least`` to all of it do.
-    """
-    if isinstance(change, MultiCrop):
-        return change
-    if change == Augment():
-        return Augment(crop=(least, 1.0))
-    if change.crop is None or change.crop[0] >= least:
-        return change
-    return change.model_copy(update={"crop": (least, max(least, change.crop[1]))})
-
-
 def plain(images: torch.Tensor, size: int) -> torch.Tensor:
     """The centre of every image, nothing random.
 

@@ -24,14 +24,14 @@ def make_corpus(few_digits):
     """A corpus of 60 digits seen by a small network of random weights."""
     stores = []
 
-    def make(batch_size=16, images=few_digits, **more):
+    def make(batch_size=16, images=few_digits, given=None):
         store = open_images(images, Decode(size=24, color="grey"), observer=Silent())
         stores.append(store)
         front = make_front("zscore", 1)
         torch.manual_seed(1)
         network = Network(front, TRUNKS.parse({"name": "small", "width": 8}).build(1, 24, None))
         compute = Compute(torch.device("cpu"), torch.float32)
-        return Corpus(store, network, compute, size=24, batch_size=batch_size, observer=Silent(), **more)
+        return Corpus(store, network, compute, size=24, batch_size=batch_size, observer=Silent(), given=given)
 
     yield make
     for store in stores:

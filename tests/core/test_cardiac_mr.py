@@ -176,15 +176,15 @@ class TestChangedImagesAreClustered:
 
     def test_features_of_changed_images_repeat_by_their_seed(self, corpus):
         network, _ = corpus
-        changed = network.features(network.augment, 4)
-        assert torch.equal(changed, network.features(network.augment, 4))
-        assert not torch.equal(changed, network.features(network.augment, 5))
+        changed = network.features(augmented=True, seed=4)
+        assert torch.equal(changed, network.features(augmented=True, seed=4))
+        assert not torch.equal(changed, network.features(augmented=True, seed=5))
         assert not torch.equal(changed, network.features())
 
     def test_encoder_looks_at_changed_images_and_at_new_ones_as_they_are(self, corpus):
         network, encoder = corpus
         encoding = encoder.encode(network, EncodeRequest(seed=4))
-        expected = torch.nn.functional.normalize(network.features(network.augment, 4))
+        expected = torch.nn.functional.normalize(network.features(augmented=True, seed=4))
         torch.testing.assert_close(encoding.vectors, expected)
         plain = torch.nn.functional.normalize(network.features())
         torch.testing.assert_close(encoder.apply(network, encoding.fitted), plain)

@@ -26,12 +26,11 @@ from fiftyone_deepcluster.encoders.streaming import (
 )
 from fiftyone_deepcluster.encoders.vlad import Vlad
 from fiftyone_deepcluster.errors import InputError, OptionsError
-from fiftyone_deepcluster.images.augment import Augment, for_views
 from fiftyone_deepcluster.networks.base import Network
 from fiftyone_deepcluster.networks.fronts import make_front
 from fiftyone_deepcluster.networks.taps import layers_of
 from fiftyone_deepcluster.networks.trunks.base import TRUNKS
-from fiftyone_deepcluster.seeds import derive, rng
+from fiftyone_deepcluster.seeds import rng
 
 SMALL = {
     "pooled": {},
@@ -137,34 +136,6 @@ def test_layers_that_are_not_there_and_bands_that_do_not_fit_are_told(corpus):
         OptionsError, match="bands=2 need maps with as many rows, and those of the layer have 0"
     ):
         averaged(torch.zeros(2, 5, 7), bands=2)
-
-
-def test_views_are_the_mean_over_changes_of_an_image(make_corpus):
-    corpus = make_corpus(augment=Augment(crop=(0.08, 1.0), flip=True))
-    found = Pooled(pca=0, views=3).encode(corpus, EncodeRequest(7)).vectors
-    change = Augment(crop=(0.3, 1.0), flip=True)
-    looks = [corpus.features(change, derive(7, "view", view)) for view in range(3)]
-    mean = sum(torch.nn.functional.normalize(look) for look in looks) / 3
-    torch.testing.assert_close(found, torch.nn.functional.normalize(mean))
-    assert not torch.equal(looks[0], looks[1])
-    again = Pooled(pca=0, views=3).encode(corpus, EncodeRequest(7)).vectors
-    assert torch.equal(found, again)
-
-
-def test_views_of_bands_and_layers(make_corpus):
-    corpus = make_corpus(augment=Augment(rotate=10.0))
-    encoder = Pooled(pca=0, tap="conv3", bands=2, views=2)
-    found = encoder.encode(corpus, EncodeRequest(7))
-    assert found.vectors.shape == (60, 32)
-    new = encoder.apply(corpus, found.fitted)
-    assert (new * found.vectors).sum(dim=1).min() > 0.9, "other draws, the same images"
-
-
-def test_views_crop_where_nothing_else_changes():
-    assert for_views(Augment(), 0.3) == Augment(crop=(0.3, 1.0))
-    assert for_views(Augment(crop=(0.1, 0.2)), 0.3) == Augment(crop=(0.3, 0.3))
-    assert for_views(Augment(rotate=5.0), 0.3) == Augment(rotate=5.0)
-    assert for_views(Augment(crop=(0.5, 1.0)), 0.3) == Augment(crop=(0.5, 1.0))
 
 
 def test_tokens_are_averaged_over_places():
