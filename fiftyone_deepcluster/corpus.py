@@ -30,6 +30,20 @@ _BATCHES_BETWEEN_VOTES = 4  # processes ask each other so often whether to stop
 _RESIDENT_SHARE = 0.25  # of the GPU's free memory, at most, for the images themselves
 
 
+def check_features(found: torch.Tensor) -> torch.Tensor:
+    """The same features (N, D).
+
+    Raises:
+        ImagesError: the network gave something that is not a finite number.
+    """
+    if not bool(torch.isfinite(found).all()):
+        raise ImagesError(
+            "the network's features are not finite numbers; its weights are broken: "
+            "lower learning_rate, or check the weights file"
+        )
+    return found
+
+
 class Corpus:
     """All readable images and the network that looks at them.
 
@@ -95,13 +109,7 @@ class Corpus:
         with torch.inference_mode(), self.compute.autocast():
             for batch in batches:
                 found[batch.rows.to(found.device)] = self.network.features(batch.images).float()
-        found = self.compute.total(found)
-        if not bool(torch.isfinite(found).all()):
-            raise ImagesError(
-                "the network's features are not finite numbers; its weights are broken: "
-                "lower learning_rate, or check the weights file"
-            )
-        return found
+        return check_features(self.compute.total(found))
 
     def logits(self) -> torch.Tensor:
         """(N, K) float32 logits of all images, not augmented, on the device."""
@@ -150,7 +158,18 @@ class Corpus:
     def maps_of(
         self, rows: NDArray[np.int64], taps: Sequence[str] | None
     ) -> Iterator[tuple[torch.Tensor, list[torch.Tensor]]]:
-        """As ``maps``, of several layers at once, in the network's order."""
+        """What several layers give for ``rows``, batch by batch.
+
+        Args:
+            rows: in the order wanted.
+            taps: names of the layers; None: the last one with maps.
+
+        Yields:
+            (B,) int64 rows, and what each layer gives, in the network's order; as ``maps``.
+
+        Raises:
+            InputError: as ``maps``.
+        """
         network = self.network.eval()
         layers = layers_of(network, self._blank())
         maps = [layer for layer in layers if int(np.prod(layer.shape[1:])) > 1]
@@ -195,7 +214,7 @@ class Corpus:
         if self._given is not None:
             raise OptionsError(
                 "features were given in place of images, so there are no layers or patches to look at; "
-                "use encoder='pooled', or give images"
+                "use encoder='pooled' without tap and bands, or give images"
             )
         return torch.zeros(1, self.store.shape[3], self.size, self.size, device=self.compute.device)
 

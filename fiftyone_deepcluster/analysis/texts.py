@@ -20,7 +20,8 @@ WORD = re.compile(r"\b(?:[^\W\d_]{3,}|[A-Z]{2}|[A-Z]{1,2}\d{1,2})\b")
 """A word: three letters or more, of any script, or an abbreviation in capitals such as CT, PA, T1 or L5; numbers and
 dates say nothing of a group."""
 
-_UNITS = frozenset(("mm", "cm", "ml", "mg", "kg", "cc"))
+_UNIT = re.compile(r"(?<=\d)\s*(?:MM|CM|ML|MG|KG|CC)\b")
+"""By themselves they are words: MG is mammography, CC a view, MM myeloma."""
 
 Texts = Sequence[str | None]
 
@@ -170,20 +171,18 @@ def topics(texts: Texts, n_topics: int, seed: int) -> NDArray[np.int64]:
 
 
 def _words(text: str) -> list[str]:
-    """The words of a text in lower case, without English stop words and units.
+    """The words of a text in lower case, without English stop words and the units of numbers.
 
-    US is ultrasound where a text has small letters too, and the word "us" where all of it is in capitals.
+    US is ultrasound where a text has small letters too; where all of it is in capitals nothing tells it from "us".
     """
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
     capitals = text.isupper()
-    found = []
-    for word in WORD.findall(text):
-        known = word.lower()
-        abbreviation = len(word) == 2 and word.isupper() and not capitals
-        if known not in _UNITS and (abbreviation or known not in ENGLISH_STOP_WORDS):
-            found.append(known)
-    return found
+    found = WORD.findall(_UNIT.sub(" ", text))
+    kept = [
+        word for word in found if word.lower() not in ENGLISH_STOP_WORDS or (word == "US" and not capitals)
+    ]
+    return [word.lower() for word in kept]
 
 
 def _counted(texts: Texts, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.str_]]:
@@ -200,6 +199,6 @@ def _counted(texts: Texts, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]
         counts = vectorizer.fit_transform([str(texts[i]) for i in rows]).tocsr()
     except ValueError as error:
         raise InputError(
-            f"the {len(rows)} texts hold no words but stop words; name a field that holds reports"
+            f"the {len(rows)} texts hold no words but stop words, numbers and units; name a field that holds reports"
         ) from error
     return rows, counts, vectorizer.get_feature_names_out()

@@ -22,7 +22,7 @@ from fiftyone_deepcluster.dataset.dicom_samples import (
     take_in,
 )
 from fiftyone_deepcluster.dataset.store import run_store
-from fiftyone_deepcluster.errors import CancelledError, ImagesError, OptionsError
+from fiftyone_deepcluster.errors import CancelledError, ImagesError, InputError, OptionsError, RunLockedError
 from fiftyone_deepcluster.images.dicom_header import SAFE_KEYWORDS, check_keywords
 from fiftyone_deepcluster.observer import check_observer
 from fiftyone_deepcluster.registry import explain
@@ -104,7 +104,7 @@ def add_dicom(
 
     What is DICOM is told by content. A file that cannot be read is reported and the rest goes on. Images
     that the dataset has already (same file, same frame) are left alone, so the same call adds what is new; only where
-    the PNG of one is gone it is made again.
+    the PNG of one is gone (or empty) it is made again, by the options of this call.
 
     Args:
         files: a folder, which is walked; a file; a DICOMDIR; or a list of such.
@@ -183,13 +183,24 @@ def import_steps(files: Files, dataset: fo.Dataset | str, options: DicomOptions)
     made = target is None
     if target is None:
         target = make_target(str(dataset))
-    with lock.acquire(target, _LOCK) as held:
+    with _alone(target) as held:
         try:
             target.reload()
             yield from _import(found, target, options, summary, held)
         finally:
             if made and not summary.imported and not len(target):
                 target.delete()  # nobody asked for an empty one
+
+
+def _alone(target: fo.Dataset) -> lock.Lock:
+    """The lock of imports into a dataset."""
+    try:
+        return lock.acquire(target, _LOCK)
+    except RunLockedError as error:
+        raise RunLockedError(
+            f"images are imported into {target.name!r} by {lock.holder(target, _LOCK) or 'another process'}; wait "
+            "until it is done, and the same call adds what is then missing"
+        ) from error
 
 
 def _import(
@@ -200,6 +211,7 @@ def _import(
     if options.frames == "start":
         yield from _keep_starts(found, options, summary)
     known = known_images(target)
+    _check_secret(target, known, options)
     jobs = _jobs(found, target, known, options)
     done, total = 0, len(found.files)
     results = carry_out(jobs, workers=options.workers, processes_from=_FEW)
@@ -212,6 +224,8 @@ def _import(
             yield Step(done, total, summary)
     finally:
         results.close()  # type: ignore[attr-defined]
+    summary.lost = known.n_lost - summary.restored
+    yield Step(done, total, summary)
 
 
 def _written(results: Iterator[Any], folder: str) -> Iterator[Any]:
@@ -266,6 +280,19 @@ def _key(dataset: fo.Dataset, options: DicomOptions) -> bytes:
     store = run_store(dataset)
     store.set_if_absent(_KEY_NAME, secrets.token_hex(_KEY_BYTES))
     return bytes.fromhex(store.get(_KEY_NAME))
+
+
+def _check_secret(dataset: fo.Dataset, known: KnownImages, options: DicomOptions) -> None:
+    """Raise InputError where images are there but not the secret of their hashes, as in a clone.
+
+    By another secret the next images of a patient would be those of somebody else.
+    """
+    if options.key is None and (known.shown or known.lost) and run_store(dataset).get(_KEY_NAME) is None:
+        raise InputError(
+            f"{dataset.name!r} holds images from DICOM without the secret that their patients were hashed by: it is a "
+            "clone, or came from elsewhere. With a new one the next images would seem to be of other patients. Import "
+            "into the dataset that it was made from, and clone that; or give key, if the first import had one"
+        )
 
 
 def _folder(dataset: fo.Dataset, options: DicomOptions) -> Path:

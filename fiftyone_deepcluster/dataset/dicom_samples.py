@@ -19,6 +19,7 @@ What is burned into pixels stays there (``dicom_burned_in_annotation`` says YES 
 from __future__ import annotations
 
 import re
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,6 +50,8 @@ class DicomSummary:
         imported: samples that were added.
         known: images that the dataset had already.
         restored: of these, images whose PNG was gone and was made again.
+        lost: images whose PNG is gone still: their files, or with ``frames`` these images, were not asked for, or
+            cannot be read.
         skipped: file (and frame) -> why it is not in the dataset.
         others: files in the folders that are not DICOM.
         later: files that show a slice later than at its start, where only that is wanted.
@@ -62,6 +65,7 @@ class DicomSummary:
     later: int = 0
     looked_in: tuple[str, ...] = ()
     restored: int = 0
+    lost: int = 0
 
     @property
     def nothing(self) -> bool:
@@ -74,6 +78,10 @@ class DicomSummary:
         lines = [f"{told}, {len(self.skipped)} skipped"]
         if self.looked_in:
             lines[0] = f"no DICOM file was found in {_some(self.looked_in)}; {lines[0]}"
+        if self.lost:
+            lines[0] += (
+                f", {self.lost} still without a PNG (import their files too, and frames='all' of them)"
+            )
         if self.others:
             lines[0] += f", {self.others} files are not DICOM"
         if self.later:
@@ -161,17 +169,22 @@ def _fields(keywords: Iterable[str]) -> dict[str, tuple[type[fo.Field], type[fo.
     return {name: (kinds[kind], fo.FloatField if kind is list else None) for name, kind in plain.items()}
 
 
-@dataclass(frozen=True)
+@dataclass
 class KnownImages:
-    """The images of DICOM files that a dataset has: path of the file -> number of the image -> id of the sample.
+    """The images of DICOM files that a dataset has: path of the file -> number of the image -> ids of its samples.
 
     Attributes:
-        shown: those whose PNG is there.
-        lost: those whose PNG is gone.
+        shown: those with a PNG.
+        lost: those that have a sample whose PNG is gone.
     """
 
-    shown: dict[str, dict[int, str]] = field(default_factory=dict)
-    lost: dict[str, dict[int, str]] = field(default_factory=dict)
+    shown: dict[str, dict[int, list[str]]] = field(default_factory=dict)
+    lost: dict[str, dict[int, list[str]]] = field(default_factory=dict)
+
+    @property
+    def n_lost(self) -> int:
+        """Samples whose PNG is gone."""
+        return sum(len(ids) for frames in self.lost.values() for ids in frames.values())
 
 
 def known_images(dataset: fo.Dataset) -> KnownImages:
@@ -180,15 +193,32 @@ def known_images(dataset: fo.Dataset) -> KnownImages:
     if not (dataset.has_field(DICOM_PATH) and dataset.has_field(DICOM_FRAME)):
         return known
     fields = ["id", "filepath", DICOM_PATH, DICOM_FRAME]
-    for name, png, path, frame in zip(*dataset.values(fields), strict=True):
+    for sample_id, png, path, number in zip(*dataset.values(fields), strict=True):
         if path is not None:
-            there = known.shown if Path(png).is_file() else known.lost
-            there.setdefault(path, {})[frame or 0] = name
+            group = known.lost if _is_gone(png) else known.shown
+            group.setdefault(path, {}).setdefault(number or 0, []).append(sample_id)
+    for path, frames in known.lost.items():
+        for number in frames:
+            known.shown.get(path, {}).pop(number, None)  # one of two samples of an image is reason enough
     return known
 
 
+def _is_gone(png: str) -> bool:
+    """Whether there is no such file, or an empty one. What cannot be looked at is not gone."""
+    try:
+        found = Path(png).stat()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return not stat.S_ISREG(found.st_mode) or not found.st_size
+
+
 def take_in(
-    dataset: fo.Dataset, rendered: list[Rendered], lost: dict[str, dict[int, str]], summary: DicomSummary
+    dataset: fo.Dataset,
+    rendered: list[Rendered],
+    lost: dict[str, dict[int, list[str]]],
+    summary: DicomSummary,
 ) -> None:
     """Add the samples of some files, give those with a lost PNG their new one, and count."""
     samples = []
@@ -196,11 +226,10 @@ def take_in(
         summary.known += file.known
         for frame, reason in file.failed.items():
             summary.skipped[file.path if frame < 0 else f"{file.path} (frame {frame})"] = reason
-        again = lost.get(file.path, {})
-        samples += [_sample(file, image) for image in file.images if image.frame not in again]
-        _restore(
-            dataset, {again[image.frame]: image for image in file.images if image.frame in again}, summary
-        )
+        without = lost.get(file.path, {})
+        samples += [_sample(file, image) for image in file.images if image.frame not in without]
+        made = {name: image for image in file.images for name in without.get(image.frame, ())}
+        _restore(dataset, made, summary)
     if samples:
         _declare(dataset, rendered)
         dataset.add_samples(samples, dynamic=False, progress=False)

@@ -16,7 +16,6 @@ from fiftyone_deepcluster.dataset.reopening import chosen_rows, images_of, opene
 from fiftyone_deepcluster.dataset.runs import Run, load_run
 from fiftyone_deepcluster.dataset.source import Source, read_truth
 from fiftyone_deepcluster.errors import ImagesError, InputError
-from fiftyone_deepcluster.notes import unread
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -130,7 +129,12 @@ def probe(
         try:
             choose_rows(known, request)
         except InputError as error:
-            raise ImagesError(f"{'; '.join(unread(finished.store))}; of the others {error}") from error
+            errors = finished.store.errors
+            first = min(errors)
+            raise ImagesError(
+                f"{len(errors)} of {len(source)} images can no longer be read, such as {source.images[first].path!r} "
+                f"({errors[first]}); bring the files back. Of the others {error}"
+            ) from error
         clustered = (finished.vectors, finished.initial_vectors) if finished.encodes else None
         found = measure(finished.trained, finished.initial, known, request, clustered)
         _keep_layers(run, _layers(finished))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from fiftyone_deepcluster.encoders.base import ENCODERS, Encoder, EncodeRequest, Encoding
 
@@ -57,6 +57,14 @@ class Pooled(Encoder):
         description="Look at a random change of every image, as in training; not with tap or bands, or for new images.",
     )
 
+    @field_validator("tap", mode="before")
+    @classmethod
+    def _names(cls, tap: object) -> object:
+        """Names without blanks around them, each once; nothing where none is given."""
+        if not isinstance(tap, str):
+            return tap
+        return ",".join(dict.fromkeys(name.strip() for name in tap.split(",") if name.strip())) or None
+
     def encode(self, corpus: Corpus, request: EncodeRequest) -> Encoding:
         """See ``Encoder.encode``."""
         from fiftyone_deepcluster.encoders.reduce import fit_pca, no_pca
@@ -94,17 +102,19 @@ class Pooled(Encoder):
         return self.tap is None and self.bands == 1
 
     def _features(self, corpus: Corpus) -> torch.Tensor:
+        from fiftyone_deepcluster.corpus import check_features
         from fiftyone_deepcluster.encoders.streaming import all_rows, collect
 
         if self._plain:
             return corpus.features()
         corpus.observer.phase("embed", len(corpus))
-        taps = None if self.tap is None else [name.strip() for name in self.tap.split(",")]
-        return collect(
+        taps = None if self.tap is None else self.tap.split(",")
+        found = collect(
             corpus,
             all_rows(corpus),
             lambda rows: ((taken, self._joined(maps)) for taken, maps in corpus.maps_of(rows, taps)),
         )
+        return check_features(found)
 
     def _joined(self, layers: list[torch.Tensor]) -> torch.Tensor:
         """(B, ...) outputs of layers -> (B, D) float32."""

@@ -89,8 +89,8 @@ def averaged(maps: torch.Tensor, bands: int = 1) -> torch.Tensor:
     n_rows = maps.shape[2] if maps.ndim == 4 else 0
     if n_rows < bands:
         raise OptionsError(
-            f"bands={bands} need maps with as many rows, and those of the layer have {n_rows}; lower bands, or tap an "
-            "earlier layer"
+            f"bands={bands} need a layer of maps with as many rows, and one that is looked at has {n_rows}; leave "
+            "bands out, lower it, or name an earlier layer as tap"
         )
     return functional.adaptive_avg_pool2d(maps, (bands, 1)).flatten(1)
 

@@ -166,8 +166,14 @@ def _render(path: str, known: set[int], render: Render) -> dict[str, Any]:
             pixels = read_image(ImageRef(path, frame=frame), "grey" if header.grey else "rgb")
         except UnreadableImageError as error:
             failed[frame if header.frames > 1 else -1] = error.reason
-        else:
+            continue
+        try:
             images.append(_write(pixels, path, frame, render))
+        except IsADirectoryError as error:
+            place = error.filename2 or error.filename
+            failed[frame if header.frames > 1 else -1] = (
+                f"its PNG cannot be written: {place} is in the way ({error.strerror}); remove it and import again"
+            )
     return _answer(header, images, known=sum(frame in wanted for frame in known), failed=failed)
 
 
@@ -202,8 +208,11 @@ def _write(pixels: NDArray[Any], path: str, frame: int, render: Render) -> Rendi
     png = Path(render.folder) / name[:2] / f"{name[2:32]}.png"
     png.parent.mkdir(parents=True, exist_ok=True)
     partial = png.with_suffix(f".{os.getpid()}")
-    Image.fromarray(pixels[..., 0] if channels == 1 else pixels).save(
-        partial, format="PNG", compress_level=_COMPRESSION
-    )
-    partial.replace(png)
+    try:
+        Image.fromarray(pixels[..., 0] if channels == 1 else pixels).save(
+            partial, format="PNG", compress_level=_COMPRESSION
+        )
+        partial.replace(png)
+    finally:
+        partial.unlink(missing_ok=True)
     return Rendition(frame, str(png), pixels.shape[1], pixels.shape[0], channels, png.stat().st_size)

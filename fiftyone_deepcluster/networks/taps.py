@@ -106,6 +106,13 @@ def listen(
     return [found[path] for path in paths]
 
 
+def channels_first(output: torch.Tensor) -> torch.Tensor:
+    """Maps (B, C, H, W), also of (B, H, W, C) as Swin has them: images are square, so what is not is the channels."""
+    if output.ndim == 4 and output.shape[1] == output.shape[2] != output.shape[3]:
+        return output.permute(0, 3, 1, 2)
+    return output
+
+
 def as_maps(output: torch.Tensor) -> torch.Tensor:
     """(B, C, H, W), (B, T, C) tokens or (B, C) -> (B, C, P): P places a unit."""
     if output.ndim == 3:
@@ -122,7 +129,7 @@ def _listen(
     def note(path: str) -> Callable[[nn.Module, object, torch.Tensor], None]:
         def hook(module: nn.Module, given: object, output: torch.Tensor) -> None:
             if path not in found:  # a module that is used again is heard the first time
-                found[path] = how(output)
+                found[path] = how(channels_first(output))
                 if len(found) == len(wanted):
                     raise _AllHeardError
 

@@ -25,7 +25,7 @@ from fiftyone_deepcluster.encoders.streaming import (
     reduce_streamed,
 )
 from fiftyone_deepcluster.encoders.vlad import Vlad
-from fiftyone_deepcluster.errors import InputError, OptionsError
+from fiftyone_deepcluster.errors import ImagesError, InputError, OptionsError
 from fiftyone_deepcluster.networks.base import Network
 from fiftyone_deepcluster.networks.fronts import make_front
 from fiftyone_deepcluster.networks.taps import layers_of
@@ -129,13 +129,36 @@ def test_layers_that_are_not_there_and_bands_that_do_not_fit_are_told(corpus):
     with pytest.raises(InputError, match="layer='conv9' is none of this network's"):
         Pooled(tap="conv3,conv9").encode(corpus, EncodeRequest(0))
     with pytest.raises(
-        OptionsError, match="bands=9 need maps with as many rows, and those of the layer have 6"
+        OptionsError, match=r"bands=9 need a layer of maps with as many rows, and one .* has 6"
     ):
         Pooled(bands=9).encode(corpus, EncodeRequest(0))
     with pytest.raises(
-        OptionsError, match="bands=2 need maps with as many rows, and those of the layer have 0"
+        OptionsError, match=r"bands=2 need a layer of maps with as many rows, and one .* has 0"
     ):
         averaged(torch.zeros(2, 5, 7), bands=2)
+
+
+@pytest.mark.parametrize("tap", ["", " , ", None])
+def test_no_name_is_no_tap(tap):
+    assert Pooled(tap=tap).tap is None
+    assert Pooled(tap="conv3,, conv5 ,conv3").tap == "conv3,conv5"
+
+
+def test_features_that_are_no_numbers_are_told(make_corpus):
+    corpus = make_corpus()
+    for weights in corpus.network.trunk.parameters():
+        torch.nn.init.constant_(weights, torch.nan)
+    for encoder in (Pooled(), Pooled(bands=2), Pooled(tap="conv3")):
+        with pytest.raises(ImagesError, match="are not finite numbers"):
+            encoder.encode(corpus, EncodeRequest(0))
+
+
+def test_maps_with_the_channels_last():
+    trunk = TRUNKS.parse({"name": "torchvision", "model": "swin_t"}).build(3, 64, None)
+    network = Network(make_front("imagenet", 3), trunk)
+    layers = {layer.name: layer for layer in layers_of(network, torch.zeros(1, 3, 64, 64))}
+    assert layers["features.7.0"].units == 768
+    assert layers["features.3.0"].shape == (192, 8, 8)
 
 
 def test_tokens_are_averaged_over_places():

@@ -106,6 +106,55 @@ def test_a_lost_png_may_be_made_in_another_folder(folder, dataset, tmp_path):
     assert sample.metadata.size_bytes == Path(sample.filepath).stat().st_size
 
 
+def test_a_lost_png_that_cannot_be_made_again_is_told(folder, dataset):
+    add(folder, dataset)
+    numbers, pngs = dataset.values(["dicom_frame", "filepath"])
+    later = pngs[numbers.index(1)]
+    Path(later).unlink()
+    empty, blocked = [png for number, png in zip(numbers, pngs, strict=True) if number == 0][:2]
+    Path(empty).write_bytes(b"")
+    Path(blocked).unlink()
+    Path(blocked).mkdir()
+    summary = add(folder, dataset, frames="first")
+    assert (summary.imported, summary.restored, summary.lost) == (0, 1, 2)
+    assert "2 still without a PNG (import their files too, and frames='all' of them)" in str(summary)
+    (reason,) = summary.skipped.values()
+    assert f"{blocked} is in the way" in reason
+    assert [file for file in Path(blocked).parent.iterdir() if file.suffix != ".png"] == []
+    Path(blocked).rmdir()
+    after = add(folder, dataset)
+    assert (after.restored, after.lost, len(dataset)) == (2, 0, FRAMES)
+
+
+def test_every_sample_of_an_image_gets_its_lost_png_back(folder, dataset):
+    add(folder, dataset, frames="first")
+    double = dataset.first().copy()
+    dataset.add_sample(double)
+    Path(double.filepath).unlink()
+    assert add(folder, dataset, frames="first").restored == 2
+    assert Path(dataset.last().filepath).is_file()
+
+
+def test_a_clone_does_not_make_two_of_a_patient(folder, dataset, tmp_path):
+    add(folder, dataset, frames="first")
+    clone = dataset.clone()
+    before = clone.values("dicom_patient")
+    with pytest.raises(
+        InputError, match="without the secret that their patients were hashed by: it is a clone"
+    ):
+        add(folder, clone)
+    assert clone.values("dicom_patient") == before
+    clone.delete()
+
+
+def test_a_key_must_be_given_again(folder, dataset):
+    secret = {"key": "sixteen letters and more", "frames": "first"}
+    add(folder, dataset, **secret)
+    with pytest.raises(InputError, match="or give key, if the first import had one"):
+        add(folder, dataset)
+    assert add(folder, dataset, **secret).known == 8
+
+
 def test_same_folder_by_a_link_is_the_same(folder, dataset, tmp_path):
     add(folder, dataset, frames="first")
     (tmp_path / "link").symlink_to(folder)
