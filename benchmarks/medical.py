@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 TRUNK = {"name": "torchvision", "model": "mobilenet_v2"}
 
-MIDDLE = {"name": "pooled", "pca": 0, "tap": "features.10"}
+MIDDLE = {"name": "pooled", "pca": 0, "tap": "features.10", "bands": 2}
 """The layer in the middle of the network, as the paper's Conv5: contrast and outline rather than kinds of things."""
 
 NEIGHBOURS = 10

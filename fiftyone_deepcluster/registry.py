@@ -111,7 +111,7 @@ class Registry(Generic[P]):
         """The class registered under ``name``."""
         self._load()
         if name not in self._parts:
-            raise OptionsError(f"there is no {name!r} among the {self.family}; {_suggest(name, self._parts)}")
+            raise OptionsError(f"there is no {name!r} among the {self.family}; {suggest(name, self._parts)}")
         return self._parts[name]
 
     def parse(self, value: object) -> P:
@@ -253,7 +253,7 @@ def _in_words(item: dict[str, Any], place: str, of: tuple[str, type[BaseModel]])
     name, model = of
     about = model.model_fields[place].description if place in model.model_fields else None
     if item["type"] == "extra_forbidden":
-        return f"{name} has no option {place!r}; {_suggest(place, model.model_fields)}"
+        return f"{name} has no option {place!r}; {suggest(place, model.model_fields)}"
     if item["type"] == "missing":
         return f"{name} needs the option {place!r}" + (f": {about}" if about else "")
     if item["type"] == "string_pattern_mismatch" and about:
@@ -284,8 +284,8 @@ def _short(value: object) -> str:
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
 
 
-def _suggest(name: str, known: Iterable[str]) -> str:
-    """The nearest known names, or all of them."""
+def suggest(name: str, known: Iterable[str]) -> str:
+    """The end of an error message: the nearest of the known names, or all of them."""
     names = sorted(set(known) - {"name"})
     if not names:
         return "there are none"

@@ -136,13 +136,23 @@ def import_dicom_command(
 
 
 @app.command(name="methods")
-def methods_command(name: Annotated[str | None, typer.Argument(help="Show its options.")] = None) -> None:
-    """List the methods, or the options of one, or those of import-dicom."""
+def methods_command(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="A method or import-dicom: its options. trunk, encoder, clusterer, space: the choice."
+        ),
+    ] = None,
+    part: Annotated[
+        str | None, typer.Argument(help="Of that choice: its options, as `encoder pooled`.")
+    ] = None,
+) -> None:
+    """List the methods, the options of one, or the parts that an option takes and theirs."""
     from fiftyone_deepcluster.cli.options import methods_table, options_table
 
     width = shutil.get_terminal_size((100, 24)).columns
     with _errors_in_one_line():
-        typer.echo(methods_table(width) if name is None else options_table(name, width))
+        typer.echo(methods_table(width) if name is None else options_table(name, part, width))
 
 
 @app.command(name="worker")

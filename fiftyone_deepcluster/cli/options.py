@@ -6,10 +6,14 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.errors import OptionsError
-from fiftyone_deepcluster.registry import Part
+from fiftyone_deepcluster.registry import Part, suggest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from pydantic import BaseModel
+
+    from fiftyone_deepcluster.registry import Registry
 
 IMPORT = "import-dicom"
 """Its options can be listed as a method's can."""
@@ -51,31 +55,64 @@ def methods_table(width: int | None = None) -> str:
     Args:
         width: characters in a line at most.
     """
-    from fiftyone_deepcluster.cli.tables import text_table
     from fiftyone_deepcluster.recipes.base import list_methods
 
-    rows = [(name, (recipe.__doc__ or "").splitlines()[0]) for name, recipe in list_methods().items()]
-    return text_table(("method", "what it does"), rows, width)
+    return _told("method", list_methods(), width)
 
 
-def options_table(method: str, width: int | None = None) -> str:
-    """The options of one method, or of the import of DICOM files, with default and meaning.
+def options_table(name: str, part: str | None = None, width: int | None = None) -> str:
+    """Options with default and meaning, or the parts that may be given for one.
 
     Args:
-        method: its name, or "import-dicom".
+        name: a method's: its options; "import-dicom": those of the import; an option that takes a part, such as
+            "encoder": the parts to choose from.
+        part: one of these parts: its own options.
         width: characters in a line at most.
 
     Raises:
-        OptionsError: no such method.
+        OptionsError: there is no such name, or no such part.
     """
-    from fiftyone_deepcluster.cli.tables import text_table
     from fiftyone_deepcluster.dataset.dicom import DicomOptions
     from fiftyone_deepcluster.recipes.base import RECIPES
 
-    fields = (DicomOptions if method == IMPORT else RECIPES.get(method)).model_fields
+    families = _families()
+    if name in families:
+        family = families[name]
+        if part is None:
+            return _told(name, {known: family.get(known) for known in family.names()}, width)
+        return _fields(family.get(part), width)
+    if part is not None:
+        raise OptionsError(f"{name!r} takes no part {part!r}; parts are listed for {', '.join(families)}")
+    methods = RECIPES.names()
+    if name != IMPORT and name not in methods:
+        known = [*methods, *families, IMPORT]
+        raise OptionsError(f"there is no {name!r} among methods, options that take a part, and {IMPORT}; "
+                           f"{suggest(name, known)}")  # fmt: skip
+    return _fields(DicomOptions if name == IMPORT else RECIPES.get(name), width)
+
+
+def _families() -> dict[str, Registry[Any]]:
+    """Options that take a part, and the parts."""
+    from fiftyone_deepcluster.clusterers.base import CLUSTERERS, SPACES
+    from fiftyone_deepcluster.encoders.base import ENCODERS
+    from fiftyone_deepcluster.networks.trunks.base import TRUNKS
+
+    return {"trunk": TRUNKS, "encoder": ENCODERS, "clusterer": CLUSTERERS, "space": SPACES}
+
+
+def _told(what: str, parts: dict[str, type[Any]], width: int | None) -> str:
+    from fiftyone_deepcluster.cli.tables import text_table
+
+    rows = [(name, (part.__doc__ or "").splitlines()[0]) for name, part in parts.items()]
+    return text_table((what, "what it does"), rows, width)
+
+
+def _fields(model: type[BaseModel], width: int | None) -> str:
+    from fiftyone_deepcluster.cli.tables import text_table
+
     rows = [
         (name, _default(info.get_default(call_default_factory=True)), info.description or "")
-        for name, info in fields.items()
+        for name, info in model.model_fields.items()
         if name != "name"
     ]
     return text_table(("option", "default", "meaning"), rows, width)

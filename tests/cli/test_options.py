@@ -4,6 +4,8 @@ from fiftyone_deepcluster.cli.options import methods_table, options_table, parse
 from fiftyone_deepcluster.errors import OptionsError
 from fiftyone_deepcluster.recipes.base import list_methods, parse_options
 
+PARTS = {"trunk": "torchvision", "encoder": "pooled", "clusterer": "kmeans", "space": "umap"}
+
 
 def test_values_are_json_where_they_can_be_and_text_elsewhere():
     values = parse_pairs(
@@ -36,7 +38,8 @@ def test_pairs_reach_the_methods_own_options():
 def test_tables_fit_the_terminal_and_lose_no_word(width):
     for narrow, wide in [
         (methods_table(width), methods_table()),
-        *((options_table(name, width), options_table(name)) for name in list_methods()),
+        *((options_table(name, width=width), options_table(name)) for name in list_methods()),
+        *((options_table(name, width=width), options_table(name)) for name in PARTS),
     ]:
         head, rule, *lines = narrow.splitlines()
         if width >= 80:
@@ -68,3 +71,31 @@ def test_every_option_is_listed_with_its_meaning(method):
     assert len(lines) == len(list_methods()[method].model_fields) - 1
     assert "n_clusters" in options_table(method)
     assert all(len(line.split()) > 2 for line in lines)
+
+
+@pytest.mark.parametrize(("option", "part"), PARTS.items())
+def test_parts_that_an_option_takes_are_listed_and_their_options(option, part):
+    lines = options_table(option).splitlines()[2:]
+
+    assert part in [line.split()[0] for line in lines]
+    assert all(len(line.split()) > 3 for line in lines)
+    assert len(options_table(option, part).splitlines()) > 2
+
+
+def test_options_of_an_encoder_are_told_with_defaults():
+    lines = {line.split()[0]: line.split()[1] for line in options_table("encoder", "pooled").splitlines()[2:]}
+
+    assert lines["unit"] == "true"
+    assert lines["bands"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "way"),
+    [
+        ("encoders", None, "encoder"), ("encoder", "poled", "pooled"), ("deepcluster", "kmeans", "clusterer"),
+        ("import-dicom", "pooled", "encoder"),
+    ],
+)  # fmt: skip
+def test_what_is_not_there_is_refused_with_what_is(name, part, way):
+    with pytest.raises(OptionsError, match=way):
+        options_table(name, part)
