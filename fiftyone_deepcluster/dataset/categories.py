@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.analysis.texts import KeyWord
+from fiftyone_deepcluster.dataset.fields import changing
 from fiftyone_deepcluster.dataset.findings import Findings
 from fiftyone_deepcluster.dataset.known import read_texts
 from fiftyone_deepcluster.dataset.reopening import images_of, opened, path_in
@@ -258,7 +259,8 @@ def _write(run: Run, source: Source, paths: list[list[str] | None]) -> None:
 
     path = run.fields.path("category")
     if run.dataset.get_field(path) is None:  # a run of an earlier version
-        run.dataset.add_sample_field(path, fo.ListField, subfield=fo.StringField)
+        with changing(run.dataset):
+            run.dataset.add_sample_field(path, fo.ListField, subfield=fo.StringField)
     places = [(ObjectId(s), ObjectId(i)) for s, i in zip(source.sample_ids, source.ids, strict=True)]
     set_values(run.dataset, path, run.fields, places, paths)
     run.dataset.reload()

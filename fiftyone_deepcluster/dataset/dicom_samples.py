@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fiftyone_deepcluster.dataset.fields import changing
 from fiftyone_deepcluster.dataset.source import DICOM_FRAME, DICOM_PATH
 from fiftyone_deepcluster.errors import ImagesError, InputError
 from fiftyone_deepcluster.images.dicom_header import field_kind
@@ -276,6 +277,10 @@ def _metadata(image: Rendition) -> fo.ImageMetadata:
 def _declare(dataset: fo.Dataset, rendered: list[Rendered]) -> None:
     """Fields that these files are the first to need."""
     seen = {keyword for file in rendered if file.header is not None for keyword in file.header.values}
-    for name, (kind, subfield) in _fields(sorted(seen)).items():
-        if not dataset.has_field(name):
-            dataset.add_sample_field(name, kind, subfield=subfield)
+    wanted = _fields(sorted(seen))
+    if all(map(dataset.has_field, wanted)):
+        return
+    with changing(dataset):
+        for name, (kind, subfield) in wanted.items():
+            if not dataset.has_field(name):
+                dataset.add_sample_field(name, kind, subfield=subfield)

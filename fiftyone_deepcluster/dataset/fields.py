@@ -25,9 +25,12 @@ a string), ``dc_confidence``, ``dc_cluster``, ``dc_distance``, ``dc_margin``, an
 from __future__ import annotations
 
 import keyword
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fiftyone_deepcluster.dataset import lock
 from fiftyone_deepcluster.errors import InputError, RunExistsError
 
 if TYPE_CHECKING:
@@ -108,6 +111,7 @@ class FieldNames:
 
 
 _LONGEST_KEY = 64
+_TURN = "fields of samples"
 _MARK = "deepcluster"  # in the info of every field of a run: which of its values it holds
 
 
@@ -150,39 +154,55 @@ def _way_out(dataset: fo.Dataset, names: FieldNames) -> str:
     return f", or remove these, which a run left that is not here: delete_run(samples, {names.key!r})"
 
 
+@contextmanager
+def changing(dataset: fo.Dataset) -> Iterator[None]:
+    """The right to add, rename and delete fields, one process at a time; the fields that others made are read first.
+
+    FiftyOne stores what changed in the list of fields by its place in the list as this process knows it: two who
+    add at once overwrite each other's, and values without a field make samples unloadable.
+    """
+    with lock.turn(dataset, _TURN):
+        dataset.reload()
+        yield
+
+
 def declare(dataset: fo.Dataset, names: FieldNames) -> None:
     """Add all fields of a run to the schema, with descriptions, before anything is written.
 
-    Undeclared values would make samples unloadable, and fields added from two processes at once
-    can be lost, so everything is declared here, in one process. On failure the fields added so far
-    are removed again.
+    Undeclared values would make samples unloadable, so everything is declared here. On failure the
+    fields added so far are removed again.
 
     Raises:
         RunExistsError: one of the fields is there already; nothing was added.
     """
+    with changing(dataset):
+        check_absent(dataset, names)
+        try:
+            _declare(dataset, names)
+        except BaseException:
+            _remove(dataset, names)
+            raise
+
+
+def _declare(dataset: fo.Dataset, names: FieldNames) -> None:
     import fiftyone as fo
 
-    check_absent(dataset, names)
-    try:
-        if names.patches_field is None:
+    if names.patches_field is None:
+        dataset.add_sample_field(
+            names.key,
+            fo.EmbeddedDocumentField,
+            embedded_doc_type=fo.Classification,
+            description=_MEANINGS["label"],
+            info={_MARK: "label"},
+        )
+    for name, meaning in _MEANINGS.items():
+        if names.patches_field is not None or name not in ("label", "confidence"):
+            kind = _kind(name)
+            inner = {"subfield": fo.StringField} if kind is fo.ListField else {}
             dataset.add_sample_field(
-                names.key,
-                fo.EmbeddedDocumentField,
-                embedded_doc_type=fo.Classification,
-                description=_MEANINGS["label"],
-                info={_MARK: "label"},
+                names.path(name), kind, description=meaning, info={_MARK: name}, **inner
             )
-        for name, meaning in _MEANINGS.items():
-            if names.patches_field is not None or name not in ("label", "confidence"):
-                kind = _kind(name)
-                inner = {"subfield": fo.StringField} if kind is fo.ListField else {}
-                dataset.add_sample_field(
-                    names.path(name), kind, description=meaning, info={_MARK: name}, **inner
-                )
-        dataset.create_index(names.path("label"))
-    except BaseException:
-        remove(dataset, names)
-        raise
+    dataset.create_index(names.path("label"))
 
 
 def check_absent(dataset: fo.Dataset, names: FieldNames) -> None:
@@ -203,23 +223,41 @@ def marked(dataset: fo.Dataset) -> list[FieldNames]:
 
 
 def remove(dataset: fo.Dataset, names: FieldNames) -> None:
-    """Delete the fields of a run, its label index included. Fields that are not there are passed over."""
+    """Delete the fields of a run, its label index included, and values that have lost their field.
+
+    Fields that are not there are passed over.
+    """
+    with changing(dataset):
+        _remove(dataset, names)
+
+
+def _remove(dataset: fo.Dataset, names: FieldNames) -> None:
     if names.path("label") in dataset.list_indexes():
         dataset.drop_index(names.path("label"))
     there = [root for root in names.roots() if dataset.get_field(root) is not None]
     if there:
         dataset.delete_sample_fields(there)
+    if names.patches_field is None:
+        _unset(dataset, names.roots())
+
+
+def _unset(dataset: fo.Dataset, roots: Sequence[str]) -> None:
+    """Remove values of fields that the dataset does not have: no sample that holds one can be loaded."""
+    dataset._sample_collection.update_many(
+        {"$or": [{root: {"$exists": True}} for root in roots]}, {"$unset": dict.fromkeys(roots, "")}
+    )
 
 
 def rename(dataset: fo.Dataset, old: FieldNames, new: FieldNames) -> None:
     """Move the fields of a run, its label index included, to the names of another key."""
-    if old.path("label") in dataset.list_indexes():
-        dataset.drop_index(old.path("label"))
-    pairs = dict(zip(old.roots(), new.roots(), strict=True))
-    dataset.rename_sample_fields(
-        {before: after for before, after in pairs.items() if dataset.get_field(before) is not None}
-    )
-    dataset.create_index(new.path("label"))
+    with changing(dataset):
+        if old.path("label") in dataset.list_indexes():
+            dataset.drop_index(old.path("label"))
+        pairs = dict(zip(old.roots(), new.roots(), strict=True))
+        dataset.rename_sample_fields(
+            {before: after for before, after in pairs.items() if dataset.get_field(before) is not None}
+        )
+        dataset.create_index(new.path("label"))
 
 
 def _kind(name: str) -> type[fo.Field]:

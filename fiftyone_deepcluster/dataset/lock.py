@@ -12,6 +12,8 @@ import socket
 import threading
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -27,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 _BEAT_SECONDS = 10.0
 _DEAD_AFTER_SECONDS = 180.0
+_TURN_SECONDS = 120.0
+_LOOK_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,30 @@ def acquire(dataset: fo.Dataset, key: str) -> Lock:
         "another key; if you are sure it is dead: "
         f"fiftyone_deepcluster.dataset.lock.clear(dataset, {key!r})"
     )
+
+
+@contextmanager
+def turn(dataset: fo.Dataset, what: str) -> Iterator[None]:
+    """Wait for a lock and hold it for the block: for short work that all processes do, one at a time.
+
+    Args:
+        dataset: the work is on.
+        what: names the lock; no key, since keys are identifiers.
+
+    Raises:
+        RunLockedError: it was not free for two minutes.
+    """
+    until = time.monotonic() + _TURN_SECONDS
+    while True:
+        try:
+            held = acquire(dataset, what)
+            break
+        except RunLockedError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(_LOOK_SECONDS)
+    with held:
+        yield
 
 
 def holder(dataset: fo.Dataset, key: str) -> Holder | None:

@@ -11,7 +11,7 @@ from fiftyone_deepcluster.dataset import lock, stored
 from fiftyone_deepcluster.dataset.brain import refresh_map
 from fiftyone_deepcluster.dataset.clusters import check_there
 from fiftyone_deepcluster.dataset.editlog import Edit, EditLog, Entry, Old
-from fiftyone_deepcluster.dataset.fields import FieldNames, check_key, marked
+from fiftyone_deepcluster.dataset.fields import FieldNames, changing, check_key, marked
 from fiftyone_deepcluster.dataset.runs import Run, load_run
 from fiftyone_deepcluster.dataset.sidebar import show_label
 from fiftyone_deepcluster.dataset.source import flat
@@ -181,7 +181,8 @@ class Review:
             for olds in self._log.olds(entry):
                 self._set(path, olds, [old.value for old in olds])
             if entry.made_field and not flat(dataset).count(path):
-                dataset.delete_sample_field(path)
+                with changing(dataset):
+                    dataset.delete_sample_field(path)
         return self._log.mark_undone(entry)
 
     def _set(self, path: str, olds: Sequence[Old], values: Sequence[object]) -> None:
@@ -211,12 +212,16 @@ class Review:
     def _add_field(self, path: str) -> None:
         import fiftyone as fo
 
-        dataset = self.run.dataset
-        if self.run.patches_field is not None:
-            dataset.add_sample_field(path, fo.StringField)
-            return
-        dataset.add_sample_field(path, fo.EmbeddedDocumentField, embedded_doc_type=fo.Classification)
-        show_label(dataset, path)
+        dataset, whole = self.run.dataset, self.run.patches_field is None
+        with changing(dataset):
+            if whole:
+                dataset.add_sample_field(
+                    path, fo.EmbeddedDocumentField, embedded_doc_type=fo.Classification
+                )
+            else:
+                dataset.add_sample_field(path, fo.StringField)
+        if whole:
+            show_label(dataset, path)
 
     def _new_value(self, label: str) -> object:
         from bson import ObjectId
