@@ -173,7 +173,7 @@ class Corpus:
         network = self.network.eval()
         layers = layers_of(network, self._blank())
         maps = [layer for layer in layers if int(np.prod(layer.shape[1:])) > 1]
-        wanted = choose(layers, taps) if taps else maps[-1:]
+        wanted = choose(layers, taps, "tap") if taps else maps[-1:]
         if not wanted:
             raise OptionsError("this trunk has no layer with maps; choose a trunk of convolutions")
         for batch in self.plain_batches(rows):

@@ -317,6 +317,8 @@ def _record(job: _Job, corpus: Corpus, progress: Progress) -> RunRecord:
 def _notes(job: _Job, progress: Progress) -> list[str]:
     """What a reader of the record should know."""
     told = [*job.remarks, *notes.unread(job.store)]
+    if progress.assignment is not None:
+        told += notes.in_no_cluster(progress.assignment.labels)
     held_out = 1 - getattr(job.resolved, "training_share", 1) - getattr(job.resolved, "validation_share", 0)
     if job.groups is not None and held_out > 0:
         told += notes.not_held_out(job.groups, progress.rounds)

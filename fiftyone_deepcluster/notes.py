@@ -31,6 +31,16 @@ def unread(store: ImageStore) -> list[str]:
     return [f"{told}: {errors[first]}"]
 
 
+def in_no_cluster(labels: NDArray[np.int64]) -> list[str]:
+    """That most images are noise, -1 in (N,), or all of them."""
+    noise, n = int((labels < 0).sum()), len(labels)
+    if 2 * noise < n or not n:
+        return []
+    told = "all images are" if noise == n else f"{noise} of {n} images are"
+    way = "lower the clusterer's min_cluster_size, cluster after space='umap', or choose one that takes every image"
+    return [f"{told} noise and in no cluster; {way}, such as 'kmeans'"]
+
+
 def not_held_out(groups: NDArray[np.int64], rounds: Sequence[Round]) -> list[str]:
     """That groups (M,), -1 unknown, left nothing to test the network on."""
     without = sum("test_top1" not in entry.scores for entry in rounds)

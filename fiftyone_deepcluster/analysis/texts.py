@@ -74,7 +74,7 @@ def key_words(
         rank: ``count``, as in the paper, or ``distinct``.
 
     Returns:
-        Cluster id -> words, best first; clusters without text have an empty list.
+        Cluster id -> words, best first; clusters without text have an empty list. Empty where all images are noise.
 
     Raises:
         InputError: not one text an image, no text at all, ``n_words`` or ``common`` out of range, or no such ``rank``.
@@ -85,6 +85,8 @@ def key_words(
     rows, counts, words = _counted(texts, len(labels))
     labels = np.asarray(labels)[rows]
     clusters = np.unique(labels[labels >= 0])
+    if not len(clusters):
+        return {}
     total, held = (_summed(part, labels, clusters) for part in (counts, counts > 0))
     sizes = np.array([(labels == c).sum() for c in clusters])
     weight = total.astype(float) if rank == "count" else surprise(held, sizes)

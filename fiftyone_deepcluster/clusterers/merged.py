@@ -65,6 +65,8 @@ class Merged(Clusterer):
         wanted = check(vectors, request.n_clusters, "merging pieces")
         n_pieces = max(wanted, min(self.factor * wanted, len(vectors) // _LEAST_IMAGES, _MOST_PIECES))
         found = self.pieces.cluster(vectors, ClusterRequest(n_pieces, request.seed))
+        if not found.n_clusters:  # all of them noise: there is nothing to merge
+            return found
         origin = vectors if request.origin is None else request.origin
         links = self._links(origin, found.labels, request.seed)
         joint, group = walk(links, self.steps), merge(links, wanted, self.steps)

@@ -17,6 +17,7 @@ from fiftyone_deepcluster.dataset import lock
 from fiftyone_deepcluster.dataset.dicom_samples import (
     DicomSummary,
     find_target,
+    hashed_by,
     known_images,
     make_target,
     take_in,
@@ -283,15 +284,24 @@ def _key(dataset: fo.Dataset, options: DicomOptions) -> bytes:
 
 
 def _check_secret(dataset: fo.Dataset, known: KnownImages, options: DicomOptions) -> None:
-    """Raise InputError where images are there but not the secret of their hashes, as in a clone.
+    """Raise InputError where images are there and were hashed by another secret, or by one that is not here.
 
-    By another secret the next images of a patient would be those of somebody else.
+    By another secret the next images of a patient would be those of somebody else. A secret is tried on some of the
+    files that are known; where none of them can be read, it is believed.
     """
-    if options.key is None and (known.shown or known.lost) and run_store(dataset).get(_KEY_NAME) is None:
+    if not (known.shown or known.lost):
+        return
+    if options.key is None and run_store(dataset).get(_KEY_NAME) is None:
         raise InputError(
             f"{dataset.name!r} holds images from DICOM without the secret that their patients were hashed by: it is a "
             "clone, or came from elsewhere. With a new one the next images would seem to be of other patients. Import "
             "into the dataset that it was made from, and clone that; or give key, if the first import had one"
+        )
+    if not hashed_by(dataset, _key(dataset, options), [*known.shown, *known.lost]):
+        said = "a key" if options.key is None else "none, or another key"
+        raise InputError(
+            f"the images in {dataset.name!r} were hashed by another secret: their import had {said}. By two secrets "
+            "one patient would seem to be two; give the key of the first import, or import into another dataset"
         )
 
 

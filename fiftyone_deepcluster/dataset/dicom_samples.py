@@ -27,10 +27,10 @@ from typing import TYPE_CHECKING
 from fiftyone_deepcluster.dataset.fields import changing
 from fiftyone_deepcluster.dataset.source import DICOM_FRAME, DICOM_PATH
 from fiftyone_deepcluster.errors import ImagesError, InputError
-from fiftyone_deepcluster.images.dicom_header import field_kind
+from fiftyone_deepcluster.images.dicom_header import Header, field_kind, read_header
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     import fiftyone as fo
 
@@ -40,6 +40,8 @@ GROUPING = ("dicom_patient", "dicom_study", "dicom_series")
 """Fields that say which images belong together, from the widest to the narrowest."""
 
 _SHOWN_REASONS = 10
+_LOOKED_AT = 200  # files, if all of them are gone
+_TRIED = 5  # files that a secret is tried on: one alone may have been replaced
 _SHOWN_PLACES = 3
 
 
@@ -213,6 +215,39 @@ def _is_gone(png: str) -> bool:
     except OSError:
         return False
     return not stat.S_ISREG(found.st_mode) or not found.st_size
+
+
+def hashed_by(dataset: fo.Dataset, key: bytes, paths: Sequence[str]) -> bool:
+    """Whether a secret gives the hashes that the dataset has of its files; True where none of some can be read.
+
+    Args:
+        dataset: with images from DICOM.
+        key: of the hashes.
+        paths: of files whose images it has; a few are tried.
+    """
+    from fiftyone import ViewField
+
+    tried = 0
+    for header, path in ((_header(path, key), path) for path in paths[:_LOOKED_AT]):
+        if tried == _TRIED:
+            break
+        if header is None:
+            continue
+        images = dataset.match(ViewField(DICOM_PATH) == path)
+        hashes = zip(GROUPING, (header.patient, header.study, header.series), strict=True)
+        pairs = [(own, images.distinct(name)) for name, own in hashes if own and dataset.has_field(name)]
+        if any(own in theirs for own, theirs in pairs):
+            return True
+        tried += any(theirs for _, theirs in pairs)
+    return not tried
+
+
+def _header(path: str, key: bytes) -> Header | None:
+    try:
+        return read_header(path, (), key)
+    except Exception:
+        # Gone or damaged: pydicom raises anything.
+        return None
 
 
 def take_in(

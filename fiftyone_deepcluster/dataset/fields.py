@@ -115,15 +115,15 @@ _TURN = "fields of samples"
 _MARK = "deepcluster"  # in the info of every field of a run: which of its values it holds
 
 
-def check_key(key: str) -> None:
-    """Raise InputError unless ``key`` can name fields and runs."""
+def check_key(key: str, what: str = "key") -> None:
+    """Raise InputError unless ``key`` can name fields and runs; ``what`` is the argument that it came by."""
     if not isinstance(key, str) or not key.isidentifier() or keyword.iskeyword(key):
-        raise InputError(f"key={key!r} is no Python identifier; use letters, digits and _, such as 'dc2'")
+        raise InputError(f"{what}={key!r} is no Python identifier; use letters, digits and _, such as 'dc2'")
     if len(key) > _LONGEST_KEY:
-        raise InputError(f"key={key[:20]!r}... has {len(key)} characters; {_LONGEST_KEY} at most")
+        raise InputError(f"{what}={key[:20]!r}... has {len(key)} characters; {_LONGEST_KEY} at most")
     if key.startswith("_"):
         raise InputError(
-            f"key={key!r} starts with _, which FiftyOne keeps for itself; such as {key.strip('_')!r}"
+            f"{what}={key!r} starts with _, which FiftyOne keeps for itself; such as {key.strip('_')!r}"
         )
 
 
@@ -199,9 +199,7 @@ def _declare(dataset: fo.Dataset, names: FieldNames) -> None:
         if names.patches_field is not None or name not in ("label", "confidence"):
             kind = _kind(name)
             inner = {"subfield": fo.StringField} if kind is fo.ListField else {}
-            dataset.add_sample_field(
-                names.path(name), kind, description=meaning, info={_MARK: name}, **inner
-            )
+            dataset.add_sample_field(names.path(name), kind, description=meaning, info={_MARK: name}, **inner)
     dataset.create_index(names.path("label"))
 
 

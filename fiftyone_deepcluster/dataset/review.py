@@ -15,7 +15,7 @@ from fiftyone_deepcluster.dataset.fields import FieldNames, changing, check_key,
 from fiftyone_deepcluster.dataset.runs import Run, load_run
 from fiftyone_deepcluster.dataset.sidebar import show_label
 from fiftyone_deepcluster.dataset.source import flat
-from fiftyone_deepcluster.dataset.writing import set_values
+from fiftyone_deepcluster.dataset.writing import NOISE, set_values
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
@@ -74,8 +74,9 @@ class Review:
             InputError: no such cluster (near names are listed), an empty name, or one that another
                 cluster has (``merge`` joins the two).
         """
+        arguments.yes_or_no(dry_run=dry_run)
         self._check(cluster)
-        new_name = _clean(new_name, "new_name")
+        new_name = _cluster_name(new_name, "new_name")
         if new_name != cluster and new_name in self.names():
             raise InputError(
                 f"there is a cluster {new_name!r} already; choose another name, or join the two: "
@@ -91,8 +92,9 @@ class Review:
             InputError: no such cluster, fewer than two to join, no list of names, or ``into`` is another
                 cluster's name.
         """
+        arguments.yes_or_no(dry_run=dry_run)
         chosen = _several(clusters)
-        into = _clean(into, "into")
+        into = _cluster_name(into, "into")
         self._check(*chosen)
         if len(chosen) < 2:
             raise InputError(
@@ -120,6 +122,7 @@ class Review:
         Raises:
             InputError: no such cluster, an empty label, or a field of another type.
         """
+        arguments.yes_or_no(overwrite=overwrite, dry_run=dry_run)
         label = _clean(label, "label")
         self._check(cluster)
         path, missing = self._own_field(field)
@@ -202,7 +205,7 @@ class Review:
             )
         known = dataset.get_field(path)
         if known is None:
-            check_key(path.removeprefix(names.prefix))
+            check_key(path.removeprefix(names.prefix), "field")
         elif not _fits(known, names):
             kind = getattr(known, "document_type", type(known)).__name__
             need = "a string attribute" if names.patches_field else "a Classification field"
@@ -215,9 +218,7 @@ class Review:
         dataset, whole = self.run.dataset, self.run.patches_field is None
         with changing(dataset):
             if whole:
-                dataset.add_sample_field(
-                    path, fo.EmbeddedDocumentField, embedded_doc_type=fo.Classification
-                )
+                dataset.add_sample_field(path, fo.EmbeddedDocumentField, embedded_doc_type=fo.Classification)
             else:
                 dataset.add_sample_field(path, fo.StringField)
         if whole:
@@ -281,6 +282,16 @@ def _several(clusters: Sequence[str]) -> list[str]:
             f"clusters={clusters!r} is one name; give a list of two or more: [{clusters!r}, ...]"
         )
     return list(dict.fromkeys(arguments.names("clusters", clusters, "cluster-00")))
+
+
+def _cluster_name(name: str, option: str) -> str:
+    """``_clean``, and not the name of what is in no cluster."""
+    text = _clean(name, option)
+    if text == NOISE:
+        raise InputError(
+            f"{option}={NOISE!r} is the name of images in no cluster; choose another, such as 'rest'"
+        )
+    return text
 
 
 def _clean(name: str, option: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -10,7 +11,7 @@ from fiftyone_deepcluster.dataset import stored
 from fiftyone_deepcluster.dataset.assigning import assign_to
 from fiftyone_deepcluster.dataset.editlog import EditLog
 from fiftyone_deepcluster.dataset.execution import Plan, execute
-from fiftyone_deepcluster.dataset.fields import check_key
+from fiftyone_deepcluster.dataset.fields import FieldNames, check_key
 from fiftyone_deepcluster.dataset.known import read_known
 from fiftyone_deepcluster.dataset.remains import find_interrupted
 from fiftyone_deepcluster.dataset.runs import list_runs, load_run
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 
     from fiftyone_deepcluster.dataset.runs import Run
     from fiftyone_deepcluster.observer import Observer
+
+logger = logging.getLogger(__name__)
 
 
 def cluster(
@@ -158,6 +161,7 @@ def resume(
     options = parse_options(header.method, {**header.options, **changes})
     header = replace(header, options=options.model_dump(mode="json"))
     plan = _plan(_select(dataset, job), key, options, header)
+    _tell_assigned(dataset, key, job)
     plan = replace(plan, model=header.settings["model"], replaces=True, folder=folder)
     return _carry_out(plan, observer, progress, compute_brain)
 
@@ -253,6 +257,22 @@ def _check_unedited(dataset: fo.Dataset, key: str, header: stored.Header) -> Non
             f"run {key!r} has {len(entries)} edits, which going on would lose; undo them "
             f"(review(samples, {key!r}).undo({len(entries)})), or cluster under another key"
         )
+
+
+def _tell_assigned(dataset: fo.Dataset, key: str, job: stored.Job) -> None:
+    """Warn of images that were given clusters by ``assign``: going on makes other clusters, without them."""
+    if key not in stored.keys(dataset):
+        return
+    everything, field = flat(dataset), job.header.patches_field
+    own = everything.select(job.ids) if field is None else everything.select_labels(ids=job.ids, fields=field)
+    path = FieldNames(key, field).path("label")
+    lost = everything.count(path) - own.count(path)
+    if lost:
+        logger.warning(
+            "%d images that were assigned to clusters of run %r are not among its own and lose theirs, since it goes "
+            "on to others: assign them again",
+            lost, key,
+        )  # fmt: skip
 
 
 def _select(dataset: fo.Dataset, job: stored.Job) -> Source:

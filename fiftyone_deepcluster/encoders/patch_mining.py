@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from fiftyone_deepcluster.encoders.base import ENCODERS, Encoder, EncodeRequest, Encoding
 from fiftyone_deepcluster.errors import InputError
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
     from numpy.typing import NDArray
+    from typing_extensions import Self
 
     from fiftyone_deepcluster.corpus import Corpus
     from fiftyone_deepcluster.encoders.patches import Patches
@@ -52,7 +53,7 @@ class PatchMining(Encoder):
         min_length=1,
         description="Sides of the patches as shares of the image's; rules are mined at the first.",
     )
-    stride: float = Field(0.125, gt=0, le=1, description="Step between patches, as a share of the side.")
+    stride: float = Field(0.125, ge=0.01, le=1, description="Step between patches, as a share of the side.")
     activations: int = Field(20, ge=2, le=200, description="Largest activations that make a transaction.")
     support: float = Field(
         1e-4, gt=0, lt=1, description="Least share of all patches that a pattern of a group covers."
@@ -70,7 +71,9 @@ class PatchMining(Encoder):
         0.8, gt=0, le=1, description="Two detectors are one where each scores this share of the other's own."
     )
     merge_score: float | None = Field(
-        None, description="The same by their plain scores, as the paper has it; empty: merge_share decides."
+        None,
+        allow_inf_nan=False,
+        description="The same by their plain scores, as the paper has it; empty: merge_share decides.",
     )
     shrinkage: float = Field(
         0.1,
@@ -87,6 +90,24 @@ class PatchMining(Encoder):
     )
     unit: bool = Field(True, description="Scale every vector to length 1 after the PCA.")
     sample: int = Field(5000, ge=2, description="Images, drawn by chance, that the PCA is learnt from.")
+
+    @field_validator("scales")
+    @classmethod
+    def _shares(cls, scales: tuple[float, ...]) -> tuple[float, ...]:
+        for scale in scales:
+            if not 0 < scale <= 1:  # nor NaN
+                raise ValueError(
+                    f"scales={scale}: give shares of the side, more than 0 and at most 1, such as 0.5"
+                )
+        return scales
+
+    @model_validator(mode="after")
+    def _lengths(self) -> Self:
+        if self.shortest > self.longest:
+            raise ValueError(
+                f"shortest={self.shortest} is more than longest={self.longest}; lower it, or raise longest"
+            )
+        return self
 
     def encode(self, corpus: Corpus, request: EncodeRequest) -> Encoding:
         """See ``Encoder.encode``."""

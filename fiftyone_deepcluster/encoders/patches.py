@@ -135,7 +135,7 @@ def _speaker(corpus: Corpus, tap: str | None) -> Callable[[torch.Tensor], torch.
 
     network, device = corpus.network.eval(), corpus.compute.device
     blank = torch.zeros(1, corpus.store.shape[3], corpus.size, corpus.size, device=device)
-    layers = choose(layers_of(network, blank), [tap]) if tap else []
+    layers = choose(layers_of(network, blank), [tap], "tap") if tap else []
 
     def speak(images: torch.Tensor) -> torch.Tensor:
         with torch.no_grad(), corpus.compute.autocast():

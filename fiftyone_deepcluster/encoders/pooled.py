@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from fiftyone_deepcluster.encoders.base import ENCODERS, Encoder, EncodeRequest, Encoding
 
 if TYPE_CHECKING:
     import torch
+    from typing_extensions import Self
 
     from fiftyone_deepcluster.corpus import Corpus
 
@@ -65,14 +66,20 @@ class Pooled(Encoder):
             return tap
         return ",".join(dict.fromkeys(name.strip() for name in tap.split(",") if name.strip())) or None
 
+    @model_validator(mode="after")
+    def _one_look(self) -> Self:
+        if self.augmented and not self._plain:
+            raise ValueError(
+                "augmented=True looks at the network's own features only; leave tap and bands away"
+            )
+        return self
+
     def encode(self, corpus: Corpus, request: EncodeRequest) -> Encoding:
         """See ``Encoder.encode``."""
         from fiftyone_deepcluster.encoders.reduce import fit_pca, no_pca
 
-        if self.augmented and self._plain:
-            features = corpus.features(augmented=True, seed=request.seed)
-        else:
-            features = self._features(corpus)
+        looks = self.augmented
+        features = corpus.features(augmented=True, seed=request.seed) if looks else self._features(corpus)
         dims, whiten = self.settle(len(features), features.shape[1])
         reduction = fit_pca(features, dims, whiten=whiten, unit=self.unit) if dims else no_pca(unit=self.unit)
         return Encoding(reduction.apply(features), reduction.state_dict())

@@ -152,13 +152,27 @@ def _stored(header: Any, path: str, frame: int) -> NDArray[Any]:
             raise
         raise cut from error
     except RuntimeError as error:
-        if "missing dependencies" not in str(error):
+        syntax = header.file_meta.TransferSyntaxUID
+        if "missing dependencies" in str(error):
+            raise UnreadableImageError(
+                path, f"{syntax.name} needs a decoder that is not installed; {_INSTALL}", lasting=False
+            ) from error
+        if not syntax.is_compressed or not _lacks_codec(syntax):
             raise
-        syntax = header.file_meta.TransferSyntaxUID.name
+        # pillow is always there and takes some of the files of a syntax only
         raise UnreadableImageError(
-            path, f"{syntax} needs a decoder that is not installed; {_INSTALL}", lasting=False
+            path,
+            f"{syntax.name}: the decoders installed cannot read it, others may; {_INSTALL}",
+            lasting=False,
         ) from error
     return values
+
+
+def _lacks_codec(syntax: Any) -> bool:
+    """Whether the extra's decoder of a transfer syntax is not installed."""
+    from pydicom.pixels import get_decoder
+
+    return any("pylibjpeg" in missing for missing in get_decoder(syntax).missing_dependencies)
 
 
 def _cut_short(path: str) -> UnreadableImageError | None:

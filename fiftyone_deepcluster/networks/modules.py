@@ -11,6 +11,7 @@ from torch import nn
 
 from fiftyone_deepcluster.errors import OptionsError
 from fiftyone_deepcluster.networks.weights import load_torchvision
+from fiftyone_deepcluster.registry import suggest
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -160,12 +161,17 @@ def torchvision_trunk(name: str, channels: int, size: int, weights: str | None) 
     Features are AlexNet's and VGG's fc7 after its ReLU (4096), GoogLeNet's pool5 (1024), a ResNet's average.
 
     Raises:
-        OptionsError: torchvision has no such model, or its last layer is not found.
+        OptionsError: torchvision has no such classifier, its last layer is not found, or it takes no images of
+            this size.
     """
+    import torchvision
     from torchvision.models import get_model, list_models
 
-    if name not in list_models():
-        raise OptionsError(f"model={name!r} is not in torchvision; see torchvision.models.list_models()")
+    known = list_models(module=torchvision.models)  # others detect, segment or look at videos
+    if name not in known:
+        raise OptionsError(
+            f"model={name!r} is no classifier of images in torchvision; {suggest(name, known)}"
+        )
     if name in _WITH_SIDE_CLASSIFIERS:
         model: nn.Module = _without_side_classifiers(name, channels, weights)
     else:
@@ -173,8 +179,15 @@ def torchvision_trunk(name: str, channels: int, size: int, weights: str | None) 
         load_torchvision(model, name, weights)
     _adapt_first_conv(model, channels)
     _cut_classifier(model, name)
-    with torch.no_grad():
-        dim = model.eval()(torch.zeros(1, channels, size, size)).flatten(1).shape[1]
+    try:
+        with torch.no_grad():
+            dim = model.eval()(torch.zeros(1, channels, size, size)).flatten(1).shape[1]
+    except (RuntimeError, AssertionError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise OptionsError(
+            f"model={name!r} takes no images of {size} pixels ({reason}); give image_size=224, which most were made "
+            "for, or choose another model"
+        ) from error
     return Cut(model.train(), dim, relu_before_head=False)
 
 

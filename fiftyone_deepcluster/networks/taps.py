@@ -71,8 +71,8 @@ def layers_of(network: Network, images: torch.Tensor) -> list[Layer]:
     return _with_features(network, images, layers)
 
 
-def choose(layers: Sequence[Layer], names: Sequence[str] | None) -> list[Layer]:
-    """The layers of these names in the network's order; all of them for None.
+def choose(layers: Sequence[Layer], names: Sequence[str] | None, option: str = "layer") -> list[Layer]:
+    """The layers of these names in the network's order; all of them for None; ``option`` asks.
 
     Raises:
         InputError: there is no such layer; those there are follow.
@@ -80,7 +80,9 @@ def choose(layers: Sequence[Layer], names: Sequence[str] | None) -> list[Layer]:
     known = {layer.name: layer for layer in layers}
     for name in names or ():
         if name not in known:
-            raise InputError(f"layer={name!r} is none of this network's; choose one of: {', '.join(known)}")
+            raise InputError(
+                f"{option}={name!r} is none of this network's; choose one of: {', '.join(known)}"
+            )
     return [layer for layer in layers if names is None or layer.name in names]
 
 

@@ -126,6 +126,13 @@ def test_noise_of_the_pieces_stays_noise(blobs):
     assert sorted(set(found.labels[:240].tolist())) == [0, 1]
 
 
+def test_nothing_but_noise_is_no_cluster():
+    points = torch.rand(30, 6, generator=torch.Generator().manual_seed(0))
+    found = Merged(pieces={"name": "hdbscan", "min_cluster_size": 25}).cluster(points, ClusterRequest(2))
+    assert found.n_clusters == 0
+    assert (found.labels == -1).all()
+
+
 def test_a_number_is_needed(blobs):
     with pytest.raises(InputError, match="needs n_clusters"):
         Merged().cluster(blobs, ClusterRequest(None))

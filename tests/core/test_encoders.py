@@ -53,6 +53,12 @@ def encoder(request):
     return ENCODERS.parse({"name": request.param, **SMALL.get(request.param, {})})
 
 
+def test_a_changed_look_is_at_the_features_only():
+    for other in ({"tap": "features.3"}, {"bands": 2}):
+        with pytest.raises(OptionsError, match="leave tap and bands away"):
+            Pooled(augmented=True, **other)
+
+
 def test_an_encoder_gives_one_finite_vector_an_image_and_the_same_again(encoder, corpus):
     first, second = (encoder.encode(corpus, EncodeRequest(3, n_groups=4)) for _ in range(2))
     assert first.vectors.shape[0] == 60
@@ -126,7 +132,7 @@ def test_several_layers_weigh_the_same(corpus):
 
 
 def test_layers_that_are_not_there_and_bands_that_do_not_fit_are_told(corpus):
-    with pytest.raises(InputError, match="layer='conv9' is none of this network's"):
+    with pytest.raises(InputError, match="tap='conv9' is none of this network's"):
         Pooled(tap="conv3,conv9").encode(corpus, EncodeRequest(0))
     with pytest.raises(
         OptionsError, match=r"bands=9 need a layer of maps with as many rows, and one .* has 6"

@@ -6,6 +6,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import fiftyone_deepcluster as fdc
+from fiftyone_deepcluster import notes
 from fiftyone_deepcluster.errors import CheckpointError
 from fiftyone_deepcluster.images.source import Facts
 from fiftyone_deepcluster.types import Known
@@ -51,6 +52,18 @@ def test_images_that_cannot_be_read_are_told(digits, tmp_path):
         CheckpointError, match=r"with other images; 2 of 30 images could not be read .* Bring them back"
     ):
         fdc.fit(images, options, run_dir=kept)
+
+
+def test_noise_is_told(digits):
+    vectors = np.random.default_rng(0).random((40, 6)).astype(np.float32)
+    options = fdc.Frozen(clusterer="hdbscan", n_clusters=4)
+    record = fdc.fit(None, options, features=vectors).record
+    assert record.n_clusters == 0
+    assert any("all images are noise and in no cluster; lower the clusterer's min_cluster_size" in note
+               for note in record.notes)  # fmt: skip
+    clear = notes.in_no_cluster(np.array([-1, 0, 0]))
+    assert clear == []
+    assert notes.in_no_cluster(np.array([-1, -1, 0]))[0].startswith("2 of 3 images are noise")
 
 
 def test_clusters_cut_down_to_few_images_are_told():

@@ -116,8 +116,20 @@ def test_weights_from_a_local_file_and_clear_errors(tmp_path):
         TRUNKS.parse("pixels").build(1, 28, "DEFAULT")
     with pytest.raises(OptionsError, match="too small for the trunk 'alexnet'"):
         TRUNKS.parse("alexnet").build(2, 32, None)
-    with pytest.raises(OptionsError, match="not in torchvision"):
+    with pytest.raises(OptionsError, match="no classifier of images in torchvision; did you mean 'resnet1"):
         TRUNKS.parse({"name": "torchvision", "model": "resnet19"}).build(3, 32, None)
+
+
+@pytest.mark.parametrize("model", ["fasterrcnn_resnet50_fpn", "deeplabv3_resnet50", "r3d_18", "raft_small"])
+def test_models_that_classify_no_images_are_refused_before_they_are_built(model):
+    with pytest.raises(OptionsError, match=f"model='{model}' is no classifier of images"):
+        TRUNKS.parse({"name": "torchvision", "model": model}).build(3, 64, None)
+
+
+@pytest.mark.parametrize("model", ["vit_b_16", "inception_v3"])
+def test_models_made_for_larger_images_say_so(model):
+    with pytest.raises(OptionsError, match=rf"model='{model}' takes no images of 64 pixels .*image_size=224"):
+        TRUNKS.parse({"name": "torchvision", "model": model}).build(3, 64, None)
 
 
 def test_torchvision_weights_from_a_file_are_those_of_the_model(tmp_path):

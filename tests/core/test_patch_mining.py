@@ -13,7 +13,7 @@ from fiftyone_deepcluster.encoders.elements import Background, Limit, merge
 from fiftyone_deepcluster.encoders.patch_mining import PatchMining
 from fiftyone_deepcluster.encoders.patches import Patches, cells, patches_an_image, strongest
 from fiftyone_deepcluster.encoders.rules import Limits, Transactions, frequent, mine
-from fiftyone_deepcluster.errors import InputError
+from fiftyone_deepcluster.errors import InputError, OptionsError
 
 MINING = {"patches": "maps", "mined_patches": 600, "patterns": 10, "longest": 3, "sample": 40, "pca": 12}
 
@@ -231,6 +231,23 @@ def test_patch_mining_follows_the_groups_it_is_told(corpus):
     assert torch.equal(chance, encoder.encode(corpus, EncodeRequest(1, n_groups=3)).vectors)
     noise[:10] = 0
     assert torch.isfinite(encoder.encode(corpus, EncodeRequest(1, noise)).vectors).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"scales": [2.0]}, r"scales=2\.0: give shares"),
+        ({"scales": [float("nan")]}, "scales=nan: give shares"),
+        ({"scales": [0.5, -1.0]}, r"scales=-1\.0: give shares"),
+        ({"scales": [0.0]}, r"scales=0\.0: give shares"),
+        ({"shortest": 5, "longest": 2}, "shortest=5 is more than longest=2"),
+        ({"merge_score": float("nan")}, "merge_score"),
+        ({"stride": 1e-9}, "stride"),
+    ],
+)
+def test_shares_and_lengths_that_cannot_be_are_refused(options, said):
+    with pytest.raises(OptionsError, match=said):
+        PatchMining(**options)
 
 
 def test_no_pattern_at_all_is_said(corpus):

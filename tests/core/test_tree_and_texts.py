@@ -123,6 +123,10 @@ def test_ultrasound_is_told_from_us_and_units_are_no_words():
     assert {word.word for word in found[1]} == {"mg", "cc", "mm"}
 
 
+def test_noise_has_no_key_words():
+    assert key_words(["chest", "liver"], np.array([-1, -1])) == {}
+
+
 def test_common_words_may_be_those_of_many_clusters():
     texts = ["scan heart", "scan liver", "scan", "brain"]
     labels = np.arange(4)

@@ -143,6 +143,8 @@ def test_a_clone_does_not_make_two_of_a_patient(folder, dataset, tmp_path):
         InputError, match="without the secret that their patients were hashed by: it is a clone"
     ):
         add(folder, clone)
+    with pytest.raises(InputError, match=r"hashed by another secret: their import had none, or another key"):
+        add(folder, clone, key="a key that somebody made up")
     assert clone.values("dicom_patient") == before
     clone.delete()
 
@@ -152,7 +154,27 @@ def test_a_key_must_be_given_again(folder, dataset):
     add(folder, dataset, **secret)
     with pytest.raises(InputError, match="or give key, if the first import had one"):
         add(folder, dataset)
+    with pytest.raises(InputError, match=r"By two secrets one patient would seem to be two; give the key"):
+        add(folder, dataset, key="seventeen letters and more", frames="first")
     assert add(folder, dataset, **secret).known == 8
+
+
+def test_a_key_is_refused_where_the_first_import_had_none(folder, dataset):
+    add(folder, dataset, frames="first")
+    before = dataset.values("dicom_patient")
+    with pytest.raises(InputError, match="their import had none, or another key"):
+        add(folder, dataset, key="sixteen letters and more")
+    assert dataset.values("dicom_patient") == before
+    assert add(folder, dataset).known == 8
+
+
+def test_a_secret_is_believed_where_the_files_are_gone(dataset, tmp_path):
+    (tmp_path / "a").mkdir()
+    shutil.copy(get_testdata_file("MR_small.dcm"), tmp_path / "a")
+    add(tmp_path / "a", dataset, key="sixteen letters and more")
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert add(tmp_path / "b", dataset, key="sixteen letters and more").imported == 1
+    assert len(dataset.distinct("dicom_patient")) == 1
 
 
 def test_same_folder_by_a_link_is_the_same(folder, dataset, tmp_path):

@@ -215,3 +215,23 @@ def test_patches(make_digits, stored_run):
     assert values(dataset) == before
     delete_run(dataset, "dc")
     assert dataset.count("objects.detections.label") == 16
+
+
+def test_the_name_of_noise_and_words_for_switches_are_refused(dataset):
+    edits, before = review(dataset, "dc"), values(dataset)
+    with pytest.raises(InputError, match="new_name='noise' is the name of images in no cluster"):
+        edits.rename("cluster-00", " noise ")
+    with pytest.raises(InputError, match="into='noise' is the name of images in no cluster"):
+        edits.merge(["cluster-00", "cluster-01"], into="noise")
+    for call in (
+        lambda: edits.label_cluster("cluster-00", "ground_truth", "x", overwrite="no"),
+        lambda: edits.label_cluster("cluster-00", "ground_truth", "x", dry_run="yes"),
+        lambda: edits.rename("cluster-00", "a", dry_run=1),
+        lambda: edits.merge(["cluster-00", "cluster-01"], "a", dry_run=None),
+    ):
+        with pytest.raises(InputError, match="is neither True nor False"):
+            call()
+    with pytest.raises(InputError, match=r"field='a\.b' is no Python identifier"):
+        edits.label_cluster("cluster-00", "a.b", "x")
+    assert values(dataset) == before
+    assert edits.log() == []

@@ -12,7 +12,7 @@ from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.pixels import pixel_array
 from pydicom.sequence import Sequence
-from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless
+from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, JPEGExtended12Bit
 
 from fiftyone_deepcluster.errors import UnreadableImageError
 from fiftyone_deepcluster.images.decode import Decode, decode_image, describe, read_image
@@ -237,4 +237,17 @@ def test_missing_decoder_names_the_way_out(monkeypatch):
     monkeypatch.setattr(decoder, "_unavailable", {"pylibjpeg": ("pylibjpeg>=2.0",)})
     with pytest.raises(UnreadableImageError, match=r'pip install "fiftyone-deepcluster\[dicom\]"') as caught:
         read_image(ImageRef(carried("MR_small_jp2klossless.dcm")), "grey")
+    assert not caught.value.lasting
+
+
+def test_a_file_that_only_the_extra_can_decode_is_not_called_damaged(monkeypatch):
+    from pydicom.pixels import get_decoder
+
+    decoder = get_decoder(JPEGExtended12Bit)
+    available = {name: plugin for name, plugin in decoder._available.items() if name == "pillow"}
+    monkeypatch.setattr(decoder, "_available", available)
+    monkeypatch.setattr(decoder, "_unavailable", {"pylibjpeg": ("pylibjpeg>=2.0",)})
+    with pytest.raises(UnreadableImageError, match=r'cannot read it.*pip install "fiftyone-deepcl') as caught:
+        read_image(ImageRef(carried("JPGExtended.dcm")), "grey")
+    assert "damaged" not in caught.value.reason
     assert not caught.value.lasting
