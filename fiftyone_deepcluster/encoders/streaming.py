@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fiftyone_deepcluster.errors import OptionsError
-from fiftyone_deepcluster.networks.taps import as_maps
 from fiftyone_deepcluster.seeds import rng
 
 if TYPE_CHECKING:
@@ -83,6 +82,8 @@ def averaged(maps: torch.Tensor, bands: int = 1) -> torch.Tensor:
         OptionsError: several bands of what has no rows, or fewer rows than bands.
     """
     from torch.nn import functional
+
+    from fiftyone_deepcluster.networks.taps import as_maps
 
     if bands == 1:
         return as_maps(maps).mean(dim=2)
