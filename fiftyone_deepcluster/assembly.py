@@ -61,12 +61,10 @@ def assemble(
 
 def build_parts(resolved: Options) -> Parts:
     """What the recipe hands over, with weights drawn from the run's seed."""
-    import torch
-
+    from fiftyone_deepcluster.process_state import seeded_torch
     from fiftyone_deepcluster.seeds import derive
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(resolved.seed, "weights"))
+    with seeded_torch(derive(resolved.seed, "weights")):
         return resolved.build()
 
 

@@ -194,17 +194,16 @@ def _train(
     augment = lesson.augment if plan.augmented else Augment()
     network.train()
     sums = torch.zeros(2, len(corpus), device=device)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(derive(seed, "dropout", corpus.compute.rank))
-        for batch in corpus.training_batches(plan.order, augment, derive(seed, "augment")):
-            with corpus.compute.autocast():
-                outputs = network(*batch.views)
-            losses = lesson.objective.losses(outputs, lesson.task.targets(batch, outputs))
-            optimiser.step(losses.mean())
-            lesson.task.after_step(batch, outputs, network)
-            rows = batch.rows.to(device)
-            sums[0].index_add_(0, rows, losses.detach().float())
-            sums[1].index_add_(0, rows, torch.ones_like(losses, dtype=torch.float32))
+    network.seed_dropout(derive(seed, "dropout", corpus.compute.rank))
+    for batch in corpus.training_batches(plan.order, augment, derive(seed, "augment")):
+        with corpus.compute.autocast():
+            outputs = network(*batch.views)
+        losses = lesson.objective.losses(outputs, lesson.task.targets(batch, outputs))
+        optimiser.step(losses.mean())
+        lesson.task.after_step(batch, outputs, network)
+        rows = batch.rows.to(device)
+        sums[0].index_add_(0, rows, losses.detach().float())
+        sums[1].index_add_(0, rows, torch.ones_like(losses, dtype=torch.float32))
     corpus.compute.same_everywhere(network.buffers())
     totals = corpus.compute.total(sums)
     return (totals[0] / totals[1]).cpu().numpy()  # type: ignore[no-any-return]

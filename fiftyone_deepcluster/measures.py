@@ -180,6 +180,8 @@ def neighbour_agreement(
     """
     from sklearn.neighbors import NearestNeighbors
 
+    from fiftyone_deepcluster.process_state import kept_threads
+
     labels = np.asarray(labels, np.int64)
     kept = np.flatnonzero(labels >= 0)
     k = min(k, len(kept) - 1)
@@ -188,7 +190,8 @@ def neighbour_agreement(
     vectors, labels = vectors[kept], labels[kept]
     rows = _sampled(labels, seed, sample)
     search = NearestNeighbors(n_neighbors=k + 1, algorithm="brute").fit(vectors)
-    found = search.kneighbors(vectors[rows], return_distance=False)
+    with kept_threads():
+        found = search.kneighbors(vectors[rows], return_distance=False)
     # Among duplicates an image need not be its own first neighbour: drop it where it stands, else the last.
     others = found != rows[:, None]
     others[others.all(axis=1), -1] = False

@@ -22,8 +22,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.process_facts import changes, process_facts
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     import fiftyone as fo
 
@@ -52,10 +54,6 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
-
-# Tensors are small here: threads that wait for each other cost more than they bring, above all beside
-# other programs. Read when torch and scikit-learn load, and by every process that a test starts.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 _PORT = _free_port()
 for _folder in ("plugins", "datasets", "cache", "mongo"):
@@ -94,6 +92,25 @@ def pytest_configure(config: pytest.Config) -> None:
     """Let warnings pass that only third parties can mend."""
     for line in _THIRD_PARTY:
         config.addinivalue_line("filterwarnings", line)
+
+
+_FACTS = pytest.StashKey[dict[str, object]]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
+    """Note how the process is set up before any fixture of the test is made."""
+    item.stash[_FACTS] = process_facts()
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
+    """Fail a test after which the process is set up differently."""
+    yield
+    found = changes(item.stash[_FACTS], process_facts())
+    if found:
+        pytest.fail("the process was left changed:\n" + "\n".join(found), pytrace=False)
 
 
 @dataclass(frozen=True)

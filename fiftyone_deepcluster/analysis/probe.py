@@ -10,7 +10,6 @@ cross-validation. The same network as it was before training stands beside, so t
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -20,6 +19,7 @@ from pydantic import BaseModel, ConfigDict
 
 from fiftyone_deepcluster.errors import CancelledError, InputError
 from fiftyone_deepcluster.observer import Silent
+from fiftyone_deepcluster.process_state import ignored_warnings
 from fiftyone_deepcluster.seeds import derive, rng
 
 if TYPE_CHECKING:
@@ -278,9 +278,8 @@ def accuracies(
     splits = StratifiedKFold(folds, shuffle=True, random_state=derive(seed, "folds")).split(short, classes)
     for train, test in splits:
         logistic, svm = LogisticRegression(C=_LOGISTIC_C, max_iter=300), SVC(C=_SVM_C, kernel="precomputed")
-        with warnings.catch_warnings():
-            # what is measured is held-out accuracy, which has settled long before the optimum to 1e-4
-            warnings.simplefilter("ignore", ConvergenceWarning)
+        # what is measured is held-out accuracy, which has settled long before the optimum to 1e-4
+        with ignored_warnings(ConvergenceWarning):
             logistic.fit(short[train], classes[train])
         found["logistic"].append(float(logistic.score(short[test], classes[test])))
         if counter is not None:

@@ -6,13 +6,13 @@ told a number, the groups are grouped again, and so on to the root.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fiftyone_deepcluster.errors import InputError
+from fiftyone_deepcluster.process_state import ignored_warnings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -148,8 +148,7 @@ def _merge(affinity: NDArray[np.float64], seed: int) -> NDArray[np.int64]:
     if len(affinity) <= 2 or np.ptp(others) < 1e-12:
         return np.zeros(len(affinity), np.int64)
     for damping in _DAMPINGS:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
+        with ignored_warnings(ConvergenceWarning):
             found = AffinityPropagation(
                 affinity="precomputed", preference=float(np.median(others)), damping=damping, random_state=seed,
                 max_iter=1000,

@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
 from fiftyone_deepcluster.clusterers.base import Clustering
 from fiftyone_deepcluster.errors import InputError
+from fiftyone_deepcluster.process_state import (
+    blas_of_one_thread,
+    kept_threads,
+    one_thread,
+    set_torch_threads,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     import torch
-    from threadpoolctl import ThreadpoolController
 
 T = TypeVar("T")
 
@@ -263,26 +267,14 @@ def _place_of_least(scores: torch.Tensor) -> torch.Tensor:
     return scores.argmin(dim=1)
 
 
-@contextmanager
-def threads_for(vectors: torch.Tensor) -> Iterator[None]:
+def threads_for(vectors: torch.Tensor) -> AbstractContextManager[None]:
     """One thread for a small set on a CPU, all of them else.
 
     In many short steps threads wait for each other longer than they work: several times longer where other
     programs share the cores.
     """
-    import torch
-    from threadpoolctl import threadpool_limits
-
-    before = torch.get_num_threads()
-    if vectors.device.type != "cpu" or vectors.numel() > _SHARED_WORK:
-        yield
-        return
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            yield
-    finally:
-        torch.set_num_threads(before)
+    small = vectors.device.type == "cpu" and vectors.numel() <= _SHARED_WORK
+    return one_thread() if small else kept_threads()
 
 
 def chunks(n: int, width: int, device: torch.device) -> Iterator[slice]:
@@ -303,20 +295,11 @@ def each_chunk(n: int, width: int, device: torch.device, work: Callable[[slice],
     threads = torch.get_num_threads() if device.type == "cpu" else 1
     if threads == 1 or len(parts) < 2 * threads:
         return [work(rows) for rows in parts]
-    torch.set_num_threads(1)
-    try:
-        with _blas().limit(limits=1), ThreadPoolExecutor(threads) as pool:
-            return list(pool.map(work, parts))
-    finally:
-        torch.set_num_threads(threads)
-
-
-@cache
-def _blas() -> ThreadpoolController:
-    """NumPy's libraries, which are there from the first import on."""
-    from threadpoolctl import ThreadpoolController
-
-    return ThreadpoolController()
+    with (
+        blas_of_one_thread(),
+        ThreadPoolExecutor(threads, initializer=set_torch_threads, initargs=(1,)) as pool,
+    ):
+        return list(pool.map(work, parts))
 
 
 def check(vectors: torch.Tensor, n_clusters: int | None, who: str) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -17,9 +15,10 @@ from fiftyone_deepcluster.clusterers.base import (
     Space,
 )
 from fiftyone_deepcluster.errors import InputError, MissingDependencyError
+from fiftyone_deepcluster.process_state import ignored_warnings, kept_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     import torch
 
@@ -82,12 +81,8 @@ class Umap(Space):
             # Between vectors of length 1 Euclidean distance orders neighbours as cosine distance does.
             vectors = torch.nn.functional.normalize(vectors, dim=1)
         neighbours = min(self.neighbours, n - 1)
-        threads = torch.get_num_threads()
-        try:
-            with _quiet_umap():
-                layout = self._reducer(vectors, neighbours, seed).fit_transform(vectors.cpu().numpy())
-        finally:
-            torch.set_num_threads(threads)  # numba takes all cores, for torch too, whatever was asked for
+        with kept_threads(), _quiet_umap():
+            layout = self._reducer(vectors, neighbours, seed).fit_transform(vectors.cpu().numpy())
         return torch.from_numpy(layout).float().to(vectors.device)
 
     def _reducer(self, vectors: torch.Tensor, neighbours: int, seed: int) -> Any:
@@ -144,21 +139,17 @@ def exact_neighbours(vectors: torch.Tensor, k: int, asked: torch.Tensor | None =
     return near.numpy(), distance.numpy()
 
 
-@contextmanager
-def _quiet_umap() -> Iterator[None]:
+def _quiet_umap() -> AbstractContextManager[None]:
     """Without the warnings of UMAP that ask nothing of the user."""
-    with warnings.catch_warnings():
-        # ParametricUMAP, which needs TensorFlow, is not used.
-        warnings.filterwarnings("ignore", category=ImportWarning)
-        # Given neighbours rule out umap's own transform, which is not used.
-        warnings.filterwarnings("ignore", message="precomputed_knn")
-        # Groups that share no neighbour are what one hopes for; the spectral start then falls back by itself.
-        warnings.filterwarnings("ignore", message="Graph is not fully connected")
-        warnings.filterwarnings("ignore", message=".*(ARPACK|LOBPCG|Exited)")
-        warnings.filterwarnings("ignore", message="Spectral initiali[sz]ation failed")
-        # umap-learn calls scikit-learn by an option's former name.
-        warnings.filterwarnings("ignore", message=".*force_all_finite", category=FutureWarning)
-        yield
+    return ignored_warnings(
+        ImportWarning,  # ParametricUMAP, which needs TensorFlow, is not used
+        "precomputed_knn",  # given neighbours rule out umap's own transform, which is not used
+        # groups that share no neighbour are what one hopes for; the spectral start then falls back by itself
+        "Graph is not fully connected",
+        ".*(ARPACK|LOBPCG|Exited)",
+        "Spectral initiali[sz]ation failed",
+        ".*force_all_finite",  # umap-learn calls scikit-learn by an option's former name
+    )
 
 
 @CLUSTERERS.register
@@ -226,9 +217,7 @@ class GaussianMixture(Clusterer):
             max_iter=self.iterations,
             random_state=seed,
         )
-        with warnings.catch_warnings():
-            # Told in scores["converged"].
-            warnings.simplefilter("ignore", ConvergenceWarning)
+        with ignored_warnings(ConvergenceWarning):  # told in scores["converged"]
             try:
                 return model.fit(points)
             except ValueError as error:

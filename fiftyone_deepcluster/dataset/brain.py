@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 # UMAP takes about a second a thousand images; beyond this many the rest is placed among their neighbours
 _LAID_OUT = 20_000
 _NEIGHBOURS = 15
+_MIN_DIST = 0.1  # room between images to look at; clusters are found with none
 # Fewer images have no manifold to speak of, and UMAP's spectral start fails on them
 _FEWEST = 20
 
@@ -99,17 +99,12 @@ def lay_out(vectors: NDArray[np.float32], seed: int = 51) -> NDArray[np.float32]
 
 def _umap(vectors: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
     import numpy as np
+    import torch
 
-    with warnings.catch_warnings():
-        # UMAP tells of TensorFlow, which nothing here needs, and of images that are all alike, whose
-        # layout it then starts at random
-        warnings.simplefilter("ignore")
-        from umap import UMAP
+    from fiftyone_deepcluster.clusterers.manifold import Umap
 
-        layout = UMAP(
-            n_components=2, n_neighbors=min(_NEIGHBOURS, len(vectors) - 1), random_state=seed, n_jobs=1
-        )
-        return np.asarray(layout.fit_transform(vectors), np.float32)
+    space = Umap(dims=2, neighbours=_NEIGHBOURS, min_dist=_MIN_DIST)
+    return space.embed(torch.from_numpy(np.ascontiguousarray(vectors, np.float32)), seed).numpy()
 
 
 def _among_neighbours(

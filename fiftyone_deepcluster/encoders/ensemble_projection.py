@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
 from fiftyone_deepcluster.encoders.base import ENCODERS, Encoder, EncodeRequest, Encoding
 from fiftyone_deepcluster.errors import InputError
+from fiftyone_deepcluster.process_state import ignored_warnings
 from fiftyone_deepcluster.registry import PartOf
 from fiftyone_deepcluster.seeds import derive, rng
 
@@ -122,8 +122,7 @@ class EnsembleProjection(Encoder):
         for turn in range(self.sets):
             rows, classes = prototypes(points, self, rng(seed, "prototypes", turn))
             model = LogisticRegression(C=self.strictness, max_iter=_ITERATIONS)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ConvergenceWarning)  # as _ITERATIONS says
+            with ignored_warnings(ConvergenceWarning):  # as _ITERATIONS says
                 model.fit(points[rows], classes)
             # of two classes scikit-learn has one function only: half of it for, half of it against
             both = len(model.coef_) == 1

@@ -6,7 +6,9 @@ import math
 
 import torch
 from torch import nn
+from torch.nn.utils import skip_init
 
+from fiftyone_deepcluster.networks.dropout import replace_dropout, seed_dropout
 from fiftyone_deepcluster.types import Outputs
 
 LEVEL_LENGTH = 10.0
@@ -42,7 +44,7 @@ class Network(nn.Module):
     ) -> None:
         super().__init__()
         self.front = front
-        self.trunk = trunk
+        self.trunk = replace_dropout(trunk)
         self.relu_before_head = relu_before_head
         self.level_before_head = level_before_head
         self.head: nn.Linear | None = None
@@ -80,7 +82,7 @@ class Network(nn.Module):
     def replace_head(self, n_outputs: int, seed: int) -> None:
         """A new linear head: weights N(0, 0.01), biases 0 (Caron et al.; their released code)."""
         device = next(self.parameters(), torch.empty(0)).device
-        head = nn.Linear(self.dim, n_outputs)
+        head = skip_init(nn.Linear, self.dim, n_outputs)  # draws nothing from torch's generator
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
             head.weight.copy_(torch.randn(n_outputs, self.dim, generator=generator) * 0.01)
@@ -89,10 +91,14 @@ class Network(nn.Module):
 
     def set_prototypes(self, prototypes: torch.Tensor) -> None:
         """A head whose weights are given and do not learn: the products of the features with (K, D)."""
-        head = nn.Linear(self.dim, len(prototypes), bias=False)
+        head = skip_init(nn.Linear, self.dim, len(prototypes), bias=False)
         with torch.no_grad():
             head.weight.copy_(prototypes)
         self.head = head.requires_grad_(False).to(next(self.parameters(), torch.empty(0)).device)
+
+    def seed_dropout(self, seed: int) -> None:
+        """Start the random numbers of the dropout layers anew."""
+        seed_dropout(self, seed, next(self.parameters(), torch.empty(0)).device)
 
     def load_with_head(self, state: dict[str, torch.Tensor]) -> None:
         """Load a state dict, with a head as the state has it: of its size, and with its biases or without."""

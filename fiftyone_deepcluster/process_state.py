@@ -1,0 +1,186 @@
+"""Settings that belong to the process or thread, changed for a while and put back exactly.
+
+Numbers of threads, warning filters and torch's random generator are shared with the caller's own code and with
+other calls that run at the same time. Where several calls change the same setting, the last one to end restores
+it: restoring what each call found would leave the value that an overlapping call had set.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_TORCH_THREADS = threading.Lock()
+_TORCH_RANDOM = threading.Lock()
+
+
+def set_torch_threads(n: int) -> None:
+    """Set torch's number of threads for the calling thread only.
+
+    ``torch.set_num_threads`` also sets the default of threads that start later; that default is put back.
+    """
+    import torch
+
+    with _TORCH_THREADS, ThreadPoolExecutor(1) as other:
+        default = other.submit(torch.get_num_threads).result()
+        torch.set_num_threads(n)
+        other.submit(torch.set_num_threads, default).result()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Run torch, OpenMP and BLAS with one thread inside.
+
+    torch and OpenMP are limited in the calling thread only, BLAS in the whole process.
+    """
+    import torch
+
+    with _BLAS.held(one=True), kept_threads():
+        before = torch.get_num_threads()
+        if before > 1:
+            set_torch_threads(1)
+        _openmp().limit(limits=1)  # restored by kept_threads
+        try:
+            yield
+        finally:
+            if before > 1:
+                set_torch_threads(before)
+
+
+@contextmanager
+def kept_threads() -> Iterator[None]:
+    """Restore the numbers of threads that other libraries change inside.
+
+    Numba's OpenMP layer, under UMAP, sets the calling thread's OpenMP threads to the number of cores and leaves them
+    so, which torch then takes over. scikit-learn limits BLAS for a while.
+    """
+    import torch
+
+    torch.get_num_threads()  # its first call in a thread sets that thread's OpenMP threads
+    with _BLAS.held(one=False):
+        before = _openmp().limit(limits=None)
+        try:
+            yield
+        finally:
+            before.restore_original_limits()
+
+
+def _openmp() -> Any:
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController().select(user_api="openmp")
+
+
+class _Blas:
+    """BLAS' number of threads, which all threads of the process share."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._holders = self._limiting = 0
+        self._libraries: Any = None
+        self._found: Any = None
+
+    @contextmanager
+    def held(self, *, one: bool) -> Iterator[None]:
+        """Put the number back after the last holder; with ``one``, use one thread until then."""
+        self._enter(one)
+        try:
+            yield
+        finally:
+            self._leave(one)
+
+    def _enter(self, one: bool) -> None:
+        from threadpoolctl import ThreadpoolController
+
+        with self._lock:
+            if not self._holders:
+                self._libraries = ThreadpoolController().select(user_api="blas")
+                self._found = self._libraries.limit(limits=None)
+            self._holders += 1
+            self._limiting += one
+            if one and self._limiting == 1:
+                self._libraries.limit(limits=1)
+
+    def _leave(self, one: bool) -> None:
+        with self._lock:
+            self._holders -= 1
+            self._limiting -= one
+            if not self._holders or (one and not self._limiting):
+                self._found.restore_original_limits()
+
+
+_BLAS = _Blas()
+
+
+def blas_of_one_thread() -> AbstractContextManager[None]:
+    """Limit BLAS to one thread in the whole process."""
+    return _BLAS.held(one=True)
+
+
+class _Ignored:
+    """Filters that ignore warnings, each installed once and removed after its last user.
+
+    ``warnings.catch_warnings`` is not safe here: it puts back the whole list of filters that it found, so two threads
+    that overlap leave each other's filters behind, and undo those that the caller sets meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users: dict[tuple[Any, ...], int] = {}
+        self._lists: dict[tuple[Any, ...], list[Any]] = {}
+
+    def add(self, item: tuple[Any, ...]) -> None:
+        """Ignore from now on."""
+        with self._lock:
+            self._users[item] = self._users.get(item, 0) + 1
+            if self._users[item] == 1:
+                self._lists[item] = cast("list[Any]", warnings.filters)
+                self._lists[item].insert(0, item)
+
+    def drop(self, item: tuple[Any, ...]) -> None:
+        """End one ``add``."""
+        with self._lock:
+            self._users[item] -= 1
+            if self._users[item]:
+                return
+            del self._users[item]
+            # The caller may have put another list in its place, by catch_warnings.
+            lists = {id(known): known for known in (self._lists.pop(item), warnings.filters)}
+            for known in lists.values():
+                if item in known:
+                    cast("list[Any]", known).remove(item)
+
+
+_IGNORED = _Ignored()
+
+
+@contextmanager
+def ignored_warnings(*wanted: str | type[Warning]) -> Iterator[None]:
+    """Ignore warnings of these categories, and those whose messages match these regular expressions."""
+    with ExitStack() as stack:
+        for what in wanted:
+            message = re.compile(what, re.IGNORECASE) if isinstance(what, str) else None
+            item = ("ignore", message, Warning if isinstance(what, str) else what, None, 0)
+            _IGNORED.add(item)
+            stack.callback(_IGNORED.drop, item)
+        yield
+
+
+@contextmanager
+def seeded_torch(seed: int) -> Iterator[None]:
+    """Seed torch's generator on the CPU inside, for what takes no generator of its own, and put it back.
+
+    One caller at a time: keep it short.
+    """
+    import torch
+
+    with _TORCH_RANDOM, torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed GPUs, too
+        yield

@@ -1,0 +1,206 @@
+"""Settings of this process that a public call must leave as it found them."""
+
+from __future__ import annotations
+
+import decimal
+import hashlib
+import locale
+import logging
+import os
+import pickle
+import random
+import signal
+import socket
+import sys
+import threading
+import warnings
+from pathlib import Path
+from typing import Any
+
+# Set by third-party libraries when they are first imported, for this process and its children.
+_SET_BY_IMPORTS = {
+    "KMP_DUPLICATE_LIB_OK": "scikit-learn",
+    "KMP_INIT_AT_FORK": "scikit-learn",
+    "TORCHINDUCTOR_CACHE_DIR": "torch's compiler, which its optimizers load",
+}
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(pickle.dumps(value)).hexdigest()[:12]
+
+
+def _of_python() -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "Python's random state": _digest(random.getstate()),
+        "working directory": str(Path.cwd()),
+        "umask": _umask(),
+        "locale": locale.setlocale(locale.LC_ALL),
+        "recursion limit": sys.getrecursionlimit(),
+        "socket timeout": socket.getdefaulttimeout(),
+        "decimal context": repr(decimal.getcontext()),
+        "sys.excepthook": sys.excepthook,
+        "threading.excepthook": threading.excepthook,
+        "warnings.showwarning": warnings.showwarning,
+        "warning filters": _filters(),
+        "root logger": (
+            logging.getLogger().level,
+            logging.getLogger().disabled,
+            logging.root.manager.disable,
+        ),
+    }
+    facts |= {
+        f"signal {number.name}": signal.getsignal(number)
+        for number in signal.valid_signals()
+        if isinstance(number, signal.Signals)
+    }
+    facts |= {
+        f"environment variable {name}": value
+        for name, value in os.environ.items()
+        if name not in _SET_BY_IMPORTS and not name.startswith("PYTEST_")
+    }
+    return facts
+
+
+def _filters() -> tuple[str, ...]:
+    """Warning filters, without those that a library installs for its own categories when it is first imported."""
+    return tuple(str(item) for item in warnings.filters if item[2].__module__.partition(".")[0] != "sympy")
+
+
+def _umask() -> int:
+    current = os.umask(0o077)
+    os.umask(current)
+    return current
+
+
+def _of_loggers() -> dict[str, Any]:
+    """Levels of loggers; those made meanwhile by an import have none to compare."""
+    loggers = {
+        name: item
+        for name, item in list(logging.root.manager.loggerDict.items())
+        if isinstance(item, logging.Logger)
+    }
+    return {
+        f"logging level of {name}": (item.level, item.disabled, item.propagate)
+        for name, item in loggers.items()
+    }
+
+
+def _of_files() -> dict[str, Any]:
+    """Open regular files and folders, by path and how often."""
+    counts: dict[str, int] = {}
+    for link in Path("/proc/self/fd").iterdir():
+        try:
+            target = str(link.readlink())
+        except OSError:
+            continue
+        if target.startswith("/") and not target.startswith(("/dev/", "/proc/")):
+            counts[target] = counts.get(target, 0) + 1
+    return {"open files": counts}
+
+
+def _of_numpy(numpy: Any) -> dict[str, Any]:
+    return {
+        "NumPy's random state": _digest(numpy.random.get_state()),
+        "NumPy's error handling": numpy.geterr(),
+        "NumPy's print options": numpy.get_printoptions(),
+    }
+
+
+def _of_torch(torch: Any) -> dict[str, Any]:
+    return {
+        "torch's threads": torch.get_num_threads(),
+        "torch's threads in new threads": _in_new_thread(torch.get_num_threads),
+        "torch's threads between operations": torch.get_num_interop_threads(),
+        "torch's random state": _digest(torch.get_rng_state().numpy().tobytes()),
+        "torch's default dtype": torch.get_default_dtype(),
+        "torch's default device": str(torch.get_default_device()),
+        "torch's deterministic flags": (
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+            torch.backends.cudnn.deterministic,
+            torch.backends.cudnn.benchmark,
+            torch.backends.cudnn.allow_tf32,
+            torch.get_float32_matmul_precision(),
+        ),
+        "torch's gradients": (
+            torch.is_grad_enabled(),
+            torch.is_inference_mode_enabled(),
+            torch.is_anomaly_enabled(),
+        ),
+        "torch's autocast": torch.is_autocast_enabled("cpu"),
+    }
+
+
+def _in_new_thread(ask: Any) -> Any:
+    found: list[Any] = []
+    thread = threading.Thread(target=lambda: found.append(ask()))
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+def _of_threadpools(threadpoolctl: Any) -> dict[str, Any]:
+    return {
+        f"threads of {Path(pool['filepath']).name} ({pool['user_api']})": pool["num_threads"]
+        for pool in threadpoolctl.threadpool_info()
+    }
+
+
+def _of_pillow(image: Any) -> dict[str, Any]:
+    from PIL import ImageFile
+
+    return {"Pillow's limits": (image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES)}
+
+
+def _of_pydicom(config: Any) -> dict[str, Any]:
+    names = (
+        "enforce_valid_values",
+        "datetime_conversion",
+        "use_DS_decimal",
+        "use_DS_numpy",
+        "use_IS_numpy",
+        "INVALID_KEYWORD_BEHAVIOR",
+        "replace_un_with_known_vr",
+        "use_none_as_empty_text_VR_value",
+        "convert_wrong_length_to_UN",
+        "assume_implicit_vr_switch",
+    )
+    facts = {f"pydicom.config.{name}": getattr(config, name, None) for name in names}
+    return {
+        **facts,
+        "pydicom's validation": (
+            config.settings.reading_validation_mode,
+            config.settings.writing_validation_mode,
+        ),
+    }
+
+
+_BY_MODULE = {
+    "numpy": _of_numpy,
+    "torch": _of_torch,
+    "threadpoolctl": _of_threadpools,
+    "PIL.Image": _of_pillow,
+    "pydicom.config": _of_pydicom,
+}
+
+
+def process_facts() -> dict[str, Any]:
+    """What is set now, by name; of libraries that are loaded."""
+    facts = _of_python() | _of_loggers() | _of_files()
+    for name, ask in _BY_MODULE.items():
+        module = sys.modules.get(name)
+        if module is not None:
+            facts |= ask(module)
+    return facts
+
+
+def changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """One line for every setting that differs; settings of what was loaded meanwhile are left out."""
+    found = []
+    for name, value in before.items():
+        if name in after and after[name] != value:
+            found.append(f"{name}: {value} before, {after[name]} after")
+        elif name not in after and name.startswith("environment"):
+            found.append(f"{name}: removed")
+    new = [name for name in after if name not in before and name.startswith("environment")]
+    return found + [f"{name}: set to {after[name]}" for name in new]
