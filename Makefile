@@ -1,11 +1,13 @@
 # make demo          cluster scikit-learn's digits into FiftyOne; tables here, pictures in examples/output/
 # make demo OPEN=1   the same, then open the App on them
 # make test          all tests, the real App in a browser included; ARGS="tests/core -x" for some
+# make test-shuffled the same in random order; SEED=7 for that order again
 # make check         ruff, mypy, import-linter, codespell
 # make bench NAME=loop
 # make clean         remove everything made here, the environment included
 #
-# VENV=path chooses the virtual environment, PYTHON=python3.12 the interpreter it is made with.
+# VENV=path chooses the virtual environment, PYTHON=python3.12 the interpreter it is made with. WORKERS=4 runs tests in
+# so many processes, OMP_NUM_THREADS=1 with so many threads in each.
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -16,7 +18,7 @@ PYTHON ?= $(eval PYTHON := $(shell for name in python3 python3.12 python3.13 pyt
 	$$name -c '$(IN_RANGE)' 2>/dev/null && echo $$name && break; done))$(PYTHON)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench clean install browser
+.PHONY: help demo test test-shuffled check bench clean install browser
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -27,8 +29,16 @@ demo: $(VENV)/.installed
 	$(BIN)/python examples/quickstart.py
 	@if [ -n "$(OPEN)" ]; then $(BIN)/fiftyone-deepcluster open deepcluster-digits; fi
 
+# a file's tests stay in one process, which makes their shared fixtures once
+WORKERS ?= 2
 test: $(VENV)/.installed-test browser
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+# without a new seed for every test: tests must not need one, nor depend on their order
+SEED ?= $(shell date +%s)
+test-shuffled: $(VENV)/.installed-test browser
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -p randomly --randomly-dont-reset-seed \
+	  --randomly-seed=$(SEED) $(ARGS)
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -175,6 +175,15 @@ def fiftyone_home() -> FiftyOneHome:
     return FiftyOneHome(_ROOT, _ROOT / "plugins", _ROOT / "datasets", os.environ["FIFTYONE_DATABASE_URI"])
 
 
+@pytest.fixture
+def seeded() -> Iterator[None]:
+    """torch's generator with a seed, for tests that draw from it or build modules that do; it is put back."""
+    from fiftyone_deepcluster.process_state import seeded_torch
+
+    with seeded_torch(0):
+        yield
+
+
 @pytest.fixture(scope="session")
 def digits_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """scikit-learn's 1797 digits as grey PNG files of 8 x 8: ``0000-5.png`` shows a five."""

@@ -17,12 +17,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-# Set by third-party libraries when they are first imported, for this process and its children.
-_SET_BY_IMPORTS = {
-    "KMP_DUPLICATE_LIB_OK": "scikit-learn",
-    "KMP_INIT_AT_FORK": "scikit-learn",
-    "TORCHINDUCTOR_CACHE_DIR": "torch's compiler, which its optimizers load",
-}
+# FiftyOne notes once whether it runs in a notebook.
+_NOT_OURS = {"FIFTYONE_CONTEXT"}
 
 
 def _digest(value: object) -> str:
@@ -41,29 +37,34 @@ def _of_python() -> dict[str, Any]:
         "sys.excepthook": sys.excepthook,
         "threading.excepthook": threading.excepthook,
         "warnings.showwarning": warnings.showwarning,
-        "warning filters": _filters(),
+        "warning filters": tuple(map(str, warnings.filters)),
         "root logger": (
             logging.getLogger().level,
             logging.getLogger().disabled,
             logging.root.manager.disable,
         ),
     }
-    facts |= {
-        f"signal {number.name}": signal.getsignal(number)
-        for number in signal.valid_signals()
-        if isinstance(number, signal.Signals)
-    }
-    facts |= {
-        f"environment variable {name}": value
-        for name, value in os.environ.items()
-        if name not in _SET_BY_IMPORTS and not name.startswith("PYTEST_")
-    }
+    facts |= _signals()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    facts |= {f"environment variable {name}": environment[name] for name in environment.keys() - _NOT_OURS}
+    if _connected():
+        del facts["Python's random state"]
     return facts
 
 
-def _filters() -> tuple[str, ...]:
-    """Warning filters, without those that a library installs for its own categories when it is first imported."""
-    return tuple(str(item) for item in warnings.filters if item[2].__module__.partition(".")[0] != "sympy")
+def _signals() -> dict[str, Any]:
+    """Handlers, without pytest-timeout's, which comes and goes during a test."""
+    handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    return {
+        f"signal {int(number)}": signal.SIG_DFL if "pytest_timeout" in repr(handler) else handler
+        for number, handler in handlers.items()
+    }
+
+
+def _connected() -> bool:
+    """Whether MongoDB's driver is at work: it numbers its messages by Python's generator, also in the background."""
+    database = sys.modules.get("fiftyone.core.odm.database")
+    return database is not None and database._client is not None
 
 
 def _umask() -> int:
@@ -175,6 +176,7 @@ def _of_pydicom(config: Any) -> dict[str, Any]:
     }
 
 
+_MODULES = "modules"
 _BY_MODULE = {
     "numpy": _of_numpy,
     "torch": _of_torch,
@@ -191,16 +193,26 @@ def process_facts() -> dict[str, Any]:
         module = sys.modules.get(name)
         if module is not None:
             facts |= ask(module)
-    return facts
+    return {
+        **facts,
+        _MODULES: {name for name in sys.modules if not name.startswith(("fiftyone_deepcluster", "tests"))},
+    }
 
 
 def changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """One line for every setting that differs; settings of what was loaded meanwhile are left out."""
+    """One line for every setting that differs.
+
+    Libraries add warning filters and environment variables of their own when they are first imported: where something
+    was imported meanwhile, these are not compared, and settings of what was not loaded before never are.
+    """
+    imported = after[_MODULES] - before[_MODULES]
     found = []
-    for name, value in before.items():
-        if name in after and after[name] != value:
-            found.append(f"{name}: {value} before, {after[name]} after")
-        elif name not in after and name.startswith("environment"):
-            found.append(f"{name}: removed")
-    new = [name for name in after if name not in before and name.startswith("environment")]
-    return found + [f"{name}: set to {after[name]}" for name in new]
+    for name in sorted(before.keys() | after.keys()):
+        compared = name in before and name in after
+        if name == _MODULES or (not compared and not name.startswith("environment")):
+            continue
+        if imported and (name == "warning filters" or name not in before):
+            continue
+        if before.get(name) != after.get(name):
+            found.append(f"{name}: {before.get(name, 'unset')} before, {after.get(name, 'unset')} after")
+    return found

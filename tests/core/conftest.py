@@ -12,6 +12,7 @@ from fiftyone_deepcluster.networks.base import Network
 from fiftyone_deepcluster.networks.fronts import make_front
 from fiftyone_deepcluster.networks.trunks.base import TRUNKS
 from fiftyone_deepcluster.observer import Silent
+from fiftyone_deepcluster.process_state import seeded_torch
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +29,8 @@ def make_corpus(few_digits):
         store = open_images(images, Decode(size=24, color="grey"), observer=Silent())
         stores.append(store)
         front = make_front("zscore", 1)
-        torch.manual_seed(1)
-        network = Network(front, TRUNKS.parse({"name": "small", "width": 8}).build(1, 24, None))
+        with seeded_torch(1):
+            network = Network(front, TRUNKS.parse({"name": "small", "width": 8}).build(1, 24, None))
         compute = Compute(torch.device("cpu"), torch.float32)
         return Corpus(store, network, compute, size=24, batch_size=batch_size, observer=Silent(), given=given)
 
