@@ -27,13 +27,13 @@ from benchmarks.quality import parsed
 from benchmarks.report import table
 from fiftyone_deepcluster.analysis.baselines import pixel_features
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
+from fiftyone_deepcluster.core.progress import Tqdm
 from fiftyone_deepcluster.fitting import fit
 from fiftyone_deepcluster.measures import agreement
-from fiftyone_deepcluster.observer import Tqdm
 from fiftyone_deepcluster.recipes.cardiac_mr import CLUSTERS_A_CLASS, CardiacMR
 
 if TYPE_CHECKING:
-    from fiftyone_deepcluster.record import Agreement
+    from fiftyone_deepcluster.core.record import Agreement
 
 HEADER = ["images", "classes", "method", "seed", "k", "rounds", "purity", "NMI t, t-1", "NMI", "seconds"]
 

@@ -28,11 +28,11 @@ from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer, Clusteri
 from fiftyone_deepcluster.clusterers.kmeans import KMeans
 from fiftyone_deepcluster.clusterers.rim import Rim
 from fiftyone_deepcluster.clusterers.spectral import Lsc
+from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.encoders.base import ENCODERS, EncodeRequest
 from fiftyone_deepcluster.encoders.reduce import fit_pca
 from fiftyone_deepcluster.images.source import probe
 from fiftyone_deepcluster.measures import agreement
-from fiftyone_deepcluster.observer import Silent
 from fiftyone_deepcluster.recipes.frozen import Frozen
 
 if TYPE_CHECKING:

@@ -33,7 +33,7 @@ _WHERE = {
     "index_neighbours": "fiftyone_deepcluster.dataset.neighbours",
     "Ascent": "fiftyone_deepcluster.analysis.filters",
     "fit": "fiftyone_deepcluster.fitting",
-    "Known": "fiftyone_deepcluster.types",
+    "Known": "fiftyone_deepcluster.core.types",
     "FitResult": "fiftyone_deepcluster.fitting",
     "predict": "fiftyone_deepcluster.prediction",
     "Prediction": "fiftyone_deepcluster.prediction",
@@ -48,10 +48,10 @@ _WHERE = {
     "LDPO": "fiftyone_deepcluster.recipes.ldpo",
     "Frozen": "fiftyone_deepcluster.recipes.frozen",
     "UCNN": "fiftyone_deepcluster.recipes.ucnn",
-    "Round": "fiftyone_deepcluster.record",
-    "RunRecord": "fiftyone_deepcluster.record",
-    "StopReason": "fiftyone_deepcluster.record",
-    "Observer": "fiftyone_deepcluster.observer",
+    "Round": "fiftyone_deepcluster.core.record",
+    "RunRecord": "fiftyone_deepcluster.core.record",
+    "StopReason": "fiftyone_deepcluster.core.record",
+    "Observer": "fiftyone_deepcluster.core.progress",
     "DeepClusterError": "fiftyone_deepcluster.errors",
 }
 

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fiftyone_deepcluster.observer import check_observer
+from fiftyone_deepcluster.core.progress import check_observer
 
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.corpus import Corpus
     from fiftyone_deepcluster.images.cache import ImageStore
-    from fiftyone_deepcluster.observer import Observer
     from fiftyone_deepcluster.recipes.base import Options, Parts
 
 Images = Any
@@ -47,7 +47,7 @@ def assemble(
     resolved: Options, store: ImageStore, observer: Observer, given: torch.Tensor | None
 ) -> tuple[Corpus, Parts]:
     """Network and lesson for the images, as the run begins."""
-    from fiftyone_deepcluster.compute import choose
+    from fiftyone_deepcluster.core.devices import choose
     from fiftyone_deepcluster.corpus import Corpus
 
     compute = choose(resolved.device, resolved.precision)
@@ -63,7 +63,7 @@ def build_parts(resolved: Options) -> Parts:
     """What the recipe hands over, with weights drawn from the run's seed."""
     import torch
 
-    from fiftyone_deepcluster.seeds import derive
+    from fiftyone_deepcluster.core.seeds import derive
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(resolved.seed, "weights"))

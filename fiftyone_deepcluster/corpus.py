@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from fiftyone_deepcluster.core.types import Batch
 from fiftyone_deepcluster.errors import CancelledError, ImagesError, OptionsError
 from fiftyone_deepcluster.images.augment import plain
 from fiftyone_deepcluster.networks.taps import choose, layers_of, listen
-from fiftyone_deepcluster.types import Batch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fiftyone_deepcluster.compute import Compute
+    from fiftyone_deepcluster.core.devices import Compute
+    from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.images.augment import Augmentation
     from fiftyone_deepcluster.images.cache import ImageStore
     from fiftyone_deepcluster.networks.base import Network
-    from fiftyone_deepcluster.observer import Observer
 
 _BATCHES_BETWEEN_VOTES = 4  # processes ask each other so often whether to stop
 _RESIDENT_SHARE = 0.25  # of the GPU's free memory, at most, for the images themselves

@@ -10,21 +10,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fiftyone_deepcluster import checkpoint
 from fiftyone_deepcluster.assembly import assemble, build_parts, open_store
+from fiftyone_deepcluster.core import checkpoints
+from fiftyone_deepcluster.core.progress import Silent
+from fiftyone_deepcluster.core.seeds import derive
 from fiftyone_deepcluster.encoders.base import EncodeRequest
 from fiftyone_deepcluster.errors import CheckpointError
-from fiftyone_deepcluster.observer import Silent
 from fiftyone_deepcluster.recipes.base import parse_options
-from fiftyone_deepcluster.seeds import derive
 
 if TYPE_CHECKING:
     import torch
 
     from fiftyone_deepcluster.assembly import Images
+    from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.corpus import Corpus
     from fiftyone_deepcluster.images.cache import ImageStore
-    from fiftyone_deepcluster.observer import Observer
     from fiftyone_deepcluster.recipes.base import Options
 
 
@@ -94,13 +94,13 @@ def reopen(run_dir: str | Path, images: Images, observer: Observer | None = None
         CheckpointError: no finished run lies there.
         ImagesError: no image can be read.
     """
-    path = Path(run_dir) / checkpoint.MODEL
+    path = Path(run_dir) / checkpoints.MODEL
     if not path.is_file():
         raise CheckpointError(
             f"{path} cannot be read: no such file; give the run_dir of a fit that came to its end and learnt "
             "its features from images"
         )
-    model = checkpoint.load(path)
+    model = checkpoints.load(path)
     options = parse_options(str(model["options"]["name"]), model["options"])
     with open_store(images, options, observer or Silent()) as store:
         corpus, _ = assemble(options, store, observer or Silent(), None)

@@ -10,25 +10,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fiftyone_deepcluster import checkpoint, notes
-from fiftyone_deepcluster.arguments import short
+from fiftyone_deepcluster import notes
 from fiftyone_deepcluster.assembly import NoPixels, Spread, assemble, environment, open_store
 from fiftyone_deepcluster.assignments import numbered
+from fiftyone_deepcluster.core import checkpoints
+from fiftyone_deepcluster.core.arguments import short
+from fiftyone_deepcluster.core.progress import Silent, check_observer
+from fiftyone_deepcluster.core.record import RunRecord, StopReason
+from fiftyone_deepcluster.core.types import Known
 from fiftyone_deepcluster.errors import CancelledError, CheckpointError, ImagesError, OptionsError
-from fiftyone_deepcluster.observer import Silent, check_observer
 from fiftyone_deepcluster.recipes.base import Options, parse_options
-from fiftyone_deepcluster.record import RunRecord, StopReason
-from fiftyone_deepcluster.types import Known
 
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
     from fiftyone_deepcluster.assembly import Images
+    from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.corpus import Corpus
     from fiftyone_deepcluster.images.cache import ImageStore
     from fiftyone_deepcluster.loop import Keep, Progress
-    from fiftyone_deepcluster.observer import Observer
     from fiftyone_deepcluster.recipes.base import Parts
 
 LARGEST = 1e15
@@ -213,7 +214,7 @@ def _run(job: _Job) -> FitResult:
 
 def _check_early(options: Options, run_dir: Path | None) -> None:
     """What can be known to fail before an image is read."""
-    from fiftyone_deepcluster.compute import choose
+    from fiftyone_deepcluster.core.devices import choose
 
     if run_dir is not None and run_dir.exists() and not run_dir.is_dir():
         raise OptionsError(
@@ -276,9 +277,9 @@ def _load(job: _Job) -> dict[str, Any] | None:
     Raises:
         CheckpointError: it belongs to other options or images.
     """
-    if job.run_dir is None or not (job.run_dir / checkpoint.CHECKPOINT).exists():
+    if job.run_dir is None or not (job.run_dir / checkpoints.CHECKPOINT).exists():
         return None
-    state = checkpoint.load(job.run_dir / checkpoint.CHECKPOINT)
+    state = checkpoints.load(job.run_dir / checkpoints.CHECKPOINT)
     theirs, ours = state["fingerprint"], job.fingerprint
     if theirs == ours:
         return state
@@ -294,8 +295,8 @@ def _load(job: _Job) -> dict[str, Any] | None:
 def _keeper(job: _Job) -> Keep | None:
     if job.run_dir is None:
         return None
-    path, fingerprint = job.run_dir / checkpoint.CHECKPOINT, job.fingerprint
-    return lambda state: checkpoint.save(path, {**state, "fingerprint": fingerprint})
+    path, fingerprint = job.run_dir / checkpoints.CHECKPOINT, job.fingerprint
+    return lambda state: checkpoints.save(path, {**state, "fingerprint": fingerprint})
 
 
 def _record(job: _Job, corpus: Corpus, progress: Progress) -> RunRecord:
@@ -362,7 +363,7 @@ def _save_model(job: _Job, corpus: Corpus, parts: Parts, progress: Progress) -> 
         "ids": torch.from_numpy(ids),
         "centers": torch.from_numpy(assignment.centers[ids]),
     }
-    checkpoint.save(job.run_dir / checkpoint.MODEL, model)
+    checkpoints.save(job.run_dir / checkpoints.MODEL, model)
 
 
 def _result(job: _Job, progress: Progress, record: RunRecord) -> FitResult:

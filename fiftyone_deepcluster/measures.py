@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from fiftyone_deepcluster.assignments import best_match, overlap
+from fiftyone_deepcluster.core.record import Agreement
 from fiftyone_deepcluster.errors import InputError
-from fiftyone_deepcluster.record import Agreement
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fiftyone_deepcluster.record import StopReason
+from fiftyone_deepcluster.core.record import StopReason
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from fiftyone_deepcluster.core.record import Round
     from fiftyone_deepcluster.images.store import ImageStore
-    from fiftyone_deepcluster.record import Round
 
 SETTLED_NMI = 0.92
 """Agreement of the last two rounds from which on clusters count as settled: digits end at .98, clothes at .85."""

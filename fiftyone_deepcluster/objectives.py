@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 import torch
 from torch.nn import functional
 
-from fiftyone_deepcluster.types import ClassTargets, Outputs, PairTargets, Targets
+from fiftyone_deepcluster.core.types import ClassTargets, Outputs, PairTargets, Targets
 
 
 class Objective(Protocol):

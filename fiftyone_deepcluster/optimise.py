@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 if TYPE_CHECKING:
-    from fiftyone_deepcluster.compute import Compute
+    from fiftyone_deepcluster.core.devices import Compute
     from fiftyone_deepcluster.networks.base import Network
 
 OptimizerName = Literal["sgd", "adamw", "rmsprop"]

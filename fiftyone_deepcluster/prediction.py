@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fiftyone_deepcluster.assembly import Images
-    from fiftyone_deepcluster.observer import Observer
+    from fiftyone_deepcluster.core.progress import Observer
 
 
 @dataclass(frozen=True)

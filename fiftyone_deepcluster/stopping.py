@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
 
-from fiftyone_deepcluster.record import Round, StopReason
+from fiftyone_deepcluster.core.record import Round, StopReason
 
 COLLAPSED_SHARE = 0.99
 """A cluster with this share of all images holds "everything": the labels say nothing any more."""

@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from fiftyone_deepcluster import arguments
+from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.errors import CancelledError, InputError
 
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.corpus import Corpus
     from fiftyone_deepcluster.networks.base import Network
     from fiftyone_deepcluster.networks.taps import Layer
-    from fiftyone_deepcluster.observer import Observer
 
 N_TOP = 9
 """Images of the set shown for a unit, as the paper does."""

@@ -18,18 +18,18 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from fiftyone_deepcluster.core.progress import Silent
+from fiftyone_deepcluster.core.seeds import derive, rng
 from fiftyone_deepcluster.errors import CancelledError, InputError
-from fiftyone_deepcluster.observer import Silent
-from fiftyone_deepcluster.seeds import derive, rng
 
 if TYPE_CHECKING:
     import pandas as pd
     import torch
     from numpy.typing import NDArray
 
+    from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.corpus import Corpus
     from fiftyone_deepcluster.networks.taps import Layer
-    from fiftyone_deepcluster.observer import Observer
 
 MOST_DIMS = 9_600
 """Numbers that a layer gives of an image, at most."""

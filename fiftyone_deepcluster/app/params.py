@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     import fiftyone as fo
 
+    from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.dataset.runs import Run
-    from fiftyone_deepcluster.observer import Observer
     from fiftyone_deepcluster.recipes.base import Options
 
 FROZEN = "frozen"  # the method that clusters vectors which are there already

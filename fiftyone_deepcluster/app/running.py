@@ -9,16 +9,16 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from fiftyone_deepcluster.observer import Silent
+from fiftyone_deepcluster.core.progress import Silent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import fiftyone as fo
 
+    from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.dataset.live import LiveState
     from fiftyone_deepcluster.dataset.runs import Run
-    from fiftyone_deepcluster.observer import Observer
 
 _SECONDS_BETWEEN_LOOKS = 0.4
 

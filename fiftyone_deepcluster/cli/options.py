@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from fiftyone_deepcluster.core.option_errors import suggest
+from fiftyone_deepcluster.core.registry import Part
 from fiftyone_deepcluster.errors import OptionsError
-from fiftyone_deepcluster.registry import Part, suggest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pydantic import BaseModel
 
-    from fiftyone_deepcluster.registry import Registry
+    from fiftyone_deepcluster.core.registry import Registry
 
 IMPORT = "import-dicom"
 """Its options can be listed as a method's can."""

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer, Clustering, ClusterRequest
-from fiftyone_deepcluster.registry import PartOf
+from fiftyone_deepcluster.core.registry import PartOf
 
 if TYPE_CHECKING:
     import torch

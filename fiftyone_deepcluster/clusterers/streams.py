@@ -9,7 +9,7 @@ from fiftyone_deepcluster.clusterers.geometry import nearest_two, sums
 if TYPE_CHECKING:
     import torch
 
-    from fiftyone_deepcluster.compute import Compute
+    from fiftyone_deepcluster.core.devices import Compute
 
 
 class Centroids:

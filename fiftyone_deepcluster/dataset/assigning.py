@@ -17,9 +17,9 @@ from fiftyone_deepcluster.errors import RunExistsError
 if TYPE_CHECKING:
     import fiftyone as fo
 
+    from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.dataset.runs import Run
     from fiftyone_deepcluster.fitting import FitResult
-    from fiftyone_deepcluster.observer import Observer
 
 _ORIGIN = "assigned_from"
 

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
     from fiftyone_deepcluster.analysis.texts import Rank
     from fiftyone_deepcluster.analysis.tree import CategoryTree
+    from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.dataset.clusters import ClusterInfo
     from fiftyone_deepcluster.dataset.source import Source
     from fiftyone_deepcluster.finished import Finished
-    from fiftyone_deepcluster.observer import Observer
 
     Clusters = Sequence[ClusterInfo]
 

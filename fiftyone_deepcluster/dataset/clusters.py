@@ -6,9 +6,9 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from fiftyone_deepcluster.core.seeds import rng
 from fiftyone_deepcluster.dataset import stored
 from fiftyone_deepcluster.errors import RunError, RunNotFoundError
-from fiftyone_deepcluster.seeds import rng
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

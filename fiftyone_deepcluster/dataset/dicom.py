@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from fiftyone_deepcluster.core.option_errors import explain
+from fiftyone_deepcluster.core.progress import check_observer
 from fiftyone_deepcluster.dataset import lock
 from fiftyone_deepcluster.dataset.dicom_samples import (
     DicomSummary,
@@ -25,16 +27,14 @@ from fiftyone_deepcluster.dataset.dicom_samples import (
 from fiftyone_deepcluster.dataset.store import run_store
 from fiftyone_deepcluster.errors import CancelledError, ImagesError, InputError, OptionsError, RunLockedError
 from fiftyone_deepcluster.images.dicom_header import SAFE_KEYWORDS, check_keywords
-from fiftyone_deepcluster.observer import check_observer
-from fiftyone_deepcluster.registry import explain
 
 if TYPE_CHECKING:
     import fiftyone as fo
 
+    from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.dataset.dicom_samples import KnownImages
     from fiftyone_deepcluster.images.dicom_files import Files, Found
     from fiftyone_deepcluster.images.renditions import RenderJob
-    from fiftyone_deepcluster.observer import Observer
 
 _LOCK = "import-dicom"
 _KEY_NAME = "dicom:key"

@@ -7,8 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from fiftyone_deepcluster import checkpoint
 from fiftyone_deepcluster.assignments import cluster_names
+from fiftyone_deepcluster.core import checkpoints
+from fiftyone_deepcluster.core.progress import Fanout
+from fiftyone_deepcluster.core.record import StopReason
+from fiftyone_deepcluster.core.types import Known
 from fiftyone_deepcluster.dataset import live, lock, stored
 from fiftyone_deepcluster.dataset.brain import add_brain_runs
 from fiftyone_deepcluster.dataset.fields import FieldNames, check_free
@@ -19,9 +22,6 @@ from fiftyone_deepcluster.dataset.sidebar import add_group
 from fiftyone_deepcluster.dataset.vectors import model_vectors
 from fiftyone_deepcluster.dataset.writing import columns, write
 from fiftyone_deepcluster.errors import CancelledError, InputError, RunExistsError
-from fiftyone_deepcluster.observer import Fanout
-from fiftyone_deepcluster.record import StopReason
-from fiftyone_deepcluster.types import Known
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from fiftyone_deepcluster.core.progress import Observer
+    from fiftyone_deepcluster.core.record import RunRecord
     from fiftyone_deepcluster.dataset.source import Source
     from fiftyone_deepcluster.fitting import FitResult
-    from fiftyone_deepcluster.observer import Observer
     from fiftyone_deepcluster.recipes.base import Options
-    from fiftyone_deepcluster.record import RunRecord
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def _keep_interrupted(plan: Plan) -> None:
         return
     folder = stored.run_dir(dataset, key)
     left, state = stored.load_job(folder), live.read(dataset).get(key)
-    if left is None or left.same_work(_job(plan)) or not (folder / checkpoint.CHECKPOINT).exists():
+    if left is None or left.same_work(_job(plan)) or not (folder / checkpoints.CHECKPOINT).exists():
         return
     if state is None or not state.round:
         return  # nothing was learnt that could be lost
@@ -193,7 +193,7 @@ def _fit_and_write(
                 held.check()
                 _store(plan, result, told)
     except BaseException as error:
-        if not (folder / checkpoint.CHECKPOINT).exists():
+        if not (folder / checkpoints.CHECKPOINT).exists():
             stored.clean_dir(folder)
         elif before is not None and isinstance(error, InputError):
             stored.save_job(folder, before)  # a change that was refused is none

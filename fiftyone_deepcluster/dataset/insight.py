@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fiftyone_deepcluster import arguments
 from fiftyone_deepcluster.analysis.filters import Ascent
 from fiftyone_deepcluster.analysis.probe import Probe
+from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.dataset.findings import Findings
 from fiftyone_deepcluster.dataset.reopening import chosen_rows, images_of, opened
 from fiftyone_deepcluster.dataset.runs import Run, load_run
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fiftyone_deepcluster.analysis.filters import TopImages, UnitImages
+    from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.finished import Finished
     from fiftyone_deepcluster.networks.taps import Layer
-    from fiftyone_deepcluster.observer import Observer
 
 _PROBE, _FILTERS, _LAYERS = "probe", "filters", "layers"
 _FIRST_IMAGES = 16
@@ -352,7 +352,7 @@ def _folder(out_dir: object) -> Path:
 def _ascent(values: dict[str, Any]) -> Ascent:
     from pydantic import ValidationError
 
-    from fiftyone_deepcluster.registry import explain
+    from fiftyone_deepcluster.core.option_errors import explain
 
     if not isinstance(values, dict):
         raise InputError(

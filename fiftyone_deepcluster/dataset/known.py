@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fiftyone_deepcluster.core.types import Known
 from fiftyone_deepcluster.dataset.source import Source, read_truth
 from fiftyone_deepcluster.errors import InputError, OptionsError
-from fiftyone_deepcluster.types import Known
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.recipes.base import Options

@@ -9,14 +9,14 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from fiftyone_deepcluster.core.progress import CLOSING, PREPARING
 from fiftyone_deepcluster.dataset.lock import Holder
 from fiftyone_deepcluster.dataset.store import find, run_store
-from fiftyone_deepcluster.observer import CLOSING, PREPARING
 
 if TYPE_CHECKING:
     import fiftyone as fo
 
-    from fiftyone_deepcluster.record import Round
+    from fiftyone_deepcluster.core.record import Round
 
 Status = Literal["queued", "running", "done", "failed", "cancelled"]
 

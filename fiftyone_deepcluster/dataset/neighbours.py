@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from pydantic import BaseModel, ConfigDict
 
-from fiftyone_deepcluster import arguments
 from fiftyone_deepcluster.analysis.retrieval import RetrievalScore
+from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.dataset.findings import Findings
 from fiftyone_deepcluster.dataset.reopening import chosen_rows, embedded, has_network, images_of, opened
 from fiftyone_deepcluster.dataset.runs import Run, load_run
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from fiftyone_deepcluster.observer import Observer
+    from fiftyone_deepcluster.core.progress import Observer
 
 Features = Literal["learnt", "initial", "pixels"]
 """``learnt``: the run's embeddings. ``initial``: those of its network before training. ``pixels``: 32 x 32."""
@@ -300,7 +300,7 @@ def _pixels(run: Run, source: Source, observer: Observer | None) -> _Vectors:
 
     from fiftyone_deepcluster.analysis.baselines import pixel_features
     from fiftyone_deepcluster.assembly import open_store
-    from fiftyone_deepcluster.observer import Silent
+    from fiftyone_deepcluster.core.progress import Silent
     from fiftyone_deepcluster.recipes.base import parse_options
 
     values = dict(run.record.resolved)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fiftyone_deepcluster import checkpoint
+from fiftyone_deepcluster.core import checkpoints
 from fiftyone_deepcluster.dataset import lock, stored
 from fiftyone_deepcluster.dataset.brain import remove_brain_runs
 from fiftyone_deepcluster.dataset.editlog import forget_edits
@@ -177,7 +177,7 @@ def _traces(dataset: fo.Dataset, values: dict[str, Any]) -> dict[str, Interrupte
             method=state.get("method", ""),
             rounds=state.get("round", 0),
             planned=state.get("rounds", 0),
-            resumable=any((folder / checkpoint.CHECKPOINT).exists() for folder in folders.get(key, ())),
+            resumable=any((folder / checkpoints.CHECKPOINT).exists() for folder in folders.get(key, ())),
             copied=key not in noted and key not in folders,
             fields=() if names is None else tuple(there(dataset, names)),
         )

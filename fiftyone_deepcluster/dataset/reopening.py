@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from fiftyone_deepcluster import checkpoint
+from fiftyone_deepcluster.core import checkpoints
 from fiftyone_deepcluster.dataset import stored
 from fiftyone_deepcluster.dataset.clusters import check_there
 from fiftyone_deepcluster.dataset.source import Source, collect, flat, media_field_of, read
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.dataset.runs import Run
     from fiftyone_deepcluster.finished import Finished
-    from fiftyone_deepcluster.observer import Observer
 
 
 def images_of(run: Run) -> Source:
@@ -79,7 +79,7 @@ def chosen_rows(source: Source, samples: fo.core.collections.SampleCollection) -
 
 def has_network(run: Run) -> bool:
     """Whether the run's network lies on this machine."""
-    return (stored.run_dir(run.dataset, run.key) / checkpoint.MODEL).is_file()
+    return (stored.run_dir(run.dataset, run.key) / checkpoints.MODEL).is_file()
 
 
 @contextmanager

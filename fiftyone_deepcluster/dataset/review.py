@@ -6,7 +6,7 @@ import unicodedata
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from fiftyone_deepcluster import arguments
+from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.dataset import lock, stored
 from fiftyone_deepcluster.dataset.brain import refresh_map
 from fiftyone_deepcluster.dataset.clusters import check_there

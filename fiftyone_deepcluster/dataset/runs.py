@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import fiftyone as fo
     import pandas as pd
 
-    from fiftyone_deepcluster.record import Round, RunRecord, StopReason
+    from fiftyone_deepcluster.core.record import Round, RunRecord, StopReason
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
-from fiftyone_deepcluster import arguments
+from fiftyone_deepcluster.core import arguments
+from fiftyone_deepcluster.core.progress import Tqdm, check_observer
 from fiftyone_deepcluster.dataset import stored
 from fiftyone_deepcluster.dataset.assigning import assign_to
 from fiftyone_deepcluster.dataset.editlog import EditLog
@@ -32,7 +33,6 @@ from fiftyone_deepcluster.errors import (
     RunNotFoundError,
 )
 from fiftyone_deepcluster.fitting import MAY_CHANGE
-from fiftyone_deepcluster.observer import Tqdm, check_observer
 from fiftyone_deepcluster.recipes.base import Options, parse_options
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
     import fiftyone as fo
 
+    from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.dataset.runs import Run
-    from fiftyone_deepcluster.observer import Observer
 
 logger = logging.getLogger(__name__)
 

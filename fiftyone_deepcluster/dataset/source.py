@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
-from fiftyone_deepcluster import arguments
+from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.dataset import stored
 from fiftyone_deepcluster.dataset.fields import marked
 from fiftyone_deepcluster.errors import ImagesError, InputError

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster import __version__
+from fiftyone_deepcluster.core.record import RunRecord
 from fiftyone_deepcluster.dataset.fields import FieldNames
 from fiftyone_deepcluster.errors import RunNotFoundError
-from fiftyone_deepcluster.record import RunRecord
 
 if TYPE_CHECKING:
     from datetime import datetime

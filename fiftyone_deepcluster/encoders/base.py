@@ -6,7 +6,7 @@ from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from fiftyone_deepcluster.registry import Part, Registry
+from fiftyone_deepcluster.core.registry import Part, Registry
 
 if TYPE_CHECKING:
     import torch

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
+from fiftyone_deepcluster.core.seeds import derive
 from fiftyone_deepcluster.encoders.base import Encoder, EncodeRequest, Encoding
-from fiftyone_deepcluster.seeds import derive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

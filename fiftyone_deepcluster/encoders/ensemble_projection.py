@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
+from fiftyone_deepcluster.core.registry import PartOf
+from fiftyone_deepcluster.core.seeds import derive, rng
 from fiftyone_deepcluster.encoders.base import ENCODERS, Encoder, EncodeRequest, Encoding
 from fiftyone_deepcluster.errors import InputError
-from fiftyone_deepcluster.registry import PartOf
-from fiftyone_deepcluster.seeds import derive, rng
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

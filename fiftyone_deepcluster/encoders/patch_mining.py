@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from fiftyone_deepcluster.core.seeds import derive, rng
 from fiftyone_deepcluster.encoders.base import ENCODERS, Encoder, EncodeRequest, Encoding
 from fiftyone_deepcluster.errors import InputError
-from fiftyone_deepcluster.seeds import derive, rng
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

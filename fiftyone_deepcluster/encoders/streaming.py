@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fiftyone_deepcluster.core.seeds import rng
 from fiftyone_deepcluster.errors import OptionsError
-from fiftyone_deepcluster.seeds import rng
 
 if TYPE_CHECKING:
     import torch

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.images.shelf import Lock
     from fiftyone_deepcluster.images.source import Images
-    from fiftyone_deepcluster.observer import Observer
 
 __all__ = ["Decode", "ImageStore", "open_images"]
 

@@ -27,7 +27,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from fiftyone_deepcluster.arguments import short
+from fiftyone_deepcluster.core.arguments import short
 from fiftyone_deepcluster.errors import InputError, UnreadableImageError
 from fiftyone_deepcluster.images.dicom_terms import TERMS, compact
 

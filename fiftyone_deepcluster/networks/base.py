@@ -7,7 +7,7 @@ import math
 import torch
 from torch import nn
 
-from fiftyone_deepcluster.types import Outputs
+from fiftyone_deepcluster.core.types import Outputs
 
 LEVEL_LENGTH = 10.0
 """Length to which features are brought before a head that minds no scale.

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 from torch import nn
 
+from fiftyone_deepcluster.core.option_errors import suggest
 from fiftyone_deepcluster.errors import OptionsError
 from fiftyone_deepcluster.networks.weights import load_torchvision
-from fiftyone_deepcluster.registry import suggest
 
 if TYPE_CHECKING:
     from typing_extensions import Self

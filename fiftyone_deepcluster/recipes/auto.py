@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
+from fiftyone_deepcluster.core.registry import PartOf
 from fiftyone_deepcluster.errors import OptionsError
 from fiftyone_deepcluster.networks.trunks.base import TRUNKS, Trunk
 from fiftyone_deepcluster.recipes.base import RECIPES, SMALL_SIDE, Options, Parts
@@ -16,7 +17,6 @@ from fiftyone_deepcluster.recipes.deepcluster import DeepCluster
 from fiftyone_deepcluster.recipes.deepcluster_manifold import DeepClusterManifold
 from fiftyone_deepcluster.recipes.frozen import Frozen
 from fiftyone_deepcluster.recipes.ldpo import LDPO
-from fiftyone_deepcluster.registry import PartOf
 
 MOST_FOR_UMAP = 100_000
 """Images that UMAP lays out in minutes on a CPU, as it must in every round."""
@@ -113,7 +113,7 @@ class Auto(Options):
         )
 
     def _accelerated(self) -> bool:
-        from fiftyone_deepcluster.compute import choose
+        from fiftyone_deepcluster.core.devices import choose
 
         return choose(self.device, self.precision).device.type != "cpu"
 

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, ValidationError
 
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS
+from fiftyone_deepcluster.core.option_errors import explain
+from fiftyone_deepcluster.core.registry import Part, Registry
 from fiftyone_deepcluster.errors import OptionsError
-from fiftyone_deepcluster.registry import Part, Registry, explain
 
 if TYPE_CHECKING:
     from typing_extensions import Self

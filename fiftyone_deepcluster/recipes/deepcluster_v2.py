@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from fiftyone_deepcluster.core.registry import PartOf
 from fiftyone_deepcluster.networks.trunks.base import TRUNKS, FrontName, Trunk
 from fiftyone_deepcluster.recipes.base import ADVANCED, RECIPES, SMALL_SIDE, Options, Parts
 from fiftyone_deepcluster.recipes.trained import (
@@ -22,7 +23,6 @@ from fiftyone_deepcluster.recipes.trained import (
     augmentation,
     make_network,
 )
-from fiftyone_deepcluster.registry import PartOf
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer
+from fiftyone_deepcluster.core.registry import PartOf
 from fiftyone_deepcluster.encoders.base import ENCODERS, Encoder
 from fiftyone_deepcluster.networks.trunks.base import TRUNKS
 from fiftyone_deepcluster.recipes.base import ADVANCED, RECIPES, SMALL_SIDE
 from fiftyone_deepcluster.recipes.trained import AugmentName, Trained
-from fiftyone_deepcluster.registry import PartOf
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -203,7 +203,7 @@ class LDPO(Trained):
         """Those of every trained recipe, with images held out and a first round of its own."""
         from dataclasses import replace
 
-        from fiftyone_deepcluster.seeds import derive
+        from fiftyone_deepcluster.core.seeds import derive
         from fiftyone_deepcluster.tasks.holdout import Holdout
 
         holdout = Holdout(self.training_share, self.validation_share, derive(self.seed, "holdout"))

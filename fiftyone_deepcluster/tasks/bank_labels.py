@@ -14,8 +14,8 @@ from torch.nn import functional
 
 from fiftyone_deepcluster.clusterers.base import Clusterer, Clustering, ClusterRequest
 from fiftyone_deepcluster.clusterers.geometry import describe
-from fiftyone_deepcluster.seeds import derive, rng
-from fiftyone_deepcluster.types import Assignment, Batch, ClassTargets, Outputs, Plan
+from fiftyone_deepcluster.core.seeds import derive, rng
+from fiftyone_deepcluster.core.types import Assignment, Batch, ClassTargets, Outputs, Plan
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,8 +10,8 @@ import torch
 
 from fiftyone_deepcluster.clusterers.base import ClusterRequest
 from fiftyone_deepcluster.clusterers.kmeans import KMeans
+from fiftyone_deepcluster.core.seeds import derive, rng
 from fiftyone_deepcluster.errors import ImagesError
-from fiftyone_deepcluster.seeds import derive, rng
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fiftyone_deepcluster.seeds import rng
+from fiftyone_deepcluster.core.seeds import rng
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

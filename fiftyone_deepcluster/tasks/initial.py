@@ -8,8 +8,8 @@ import torch
 
 from fiftyone_deepcluster.clusterers.base import ClusterRequest
 from fiftyone_deepcluster.clusterers.kmeans import KMeans
+from fiftyone_deepcluster.core.seeds import derive
 from fiftyone_deepcluster.errors import InputError
-from fiftyone_deepcluster.seeds import derive
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.corpus import Corpus

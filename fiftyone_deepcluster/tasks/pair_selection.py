@@ -15,9 +15,9 @@ import torch
 from torch import nn
 
 from fiftyone_deepcluster.clusterers.geometry import confidence_of
-from fiftyone_deepcluster.seeds import rng
+from fiftyone_deepcluster.core.seeds import rng
+from fiftyone_deepcluster.core.types import Assignment, Batch, Outputs, PairTargets, Plan
 from fiftyone_deepcluster.tasks.pixel_lessons import whole_batches
-from fiftyone_deepcluster.types import Assignment, Batch, Outputs, PairTargets, Plan
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

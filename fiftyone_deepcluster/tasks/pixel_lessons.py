@@ -17,20 +17,20 @@ import torch
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, SPACES, ClusterRequest
 from fiftyone_deepcluster.clusterers.geometry import assign_to
 from fiftyone_deepcluster.clusterers.kmeans import KMeans
+from fiftyone_deepcluster.core.seeds import derive, rng
+from fiftyone_deepcluster.core.types import Assignment, Batch, ClassTargets, Outputs, PairTargets, Plan
 from fiftyone_deepcluster.images.thumbnails import thumbnail_vectors
-from fiftyone_deepcluster.seeds import derive, rng
 from fiftyone_deepcluster.tasks.first_centers import sample_rows
-from fiftyone_deepcluster.types import Assignment, Batch, ClassTargets, Outputs, PairTargets, Plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
+    from fiftyone_deepcluster.core.types import Targets
     from fiftyone_deepcluster.corpus import Corpus
     from fiftyone_deepcluster.networks.base import Network
     from fiftyone_deepcluster.tasks.base import PseudoTask
-    from fiftyone_deepcluster.types import Targets
 
 _CHUNK = 1024
 

@@ -15,11 +15,11 @@ import torch
 
 from fiftyone_deepcluster.clusterers.base import Clusterer, Clustering, ClusterRequest, Space
 from fiftyone_deepcluster.clusterers.geometry import describe
+from fiftyone_deepcluster.core.seeds import derive, rng
+from fiftyone_deepcluster.core.types import Assignment, Batch, ClassTargets, Outputs, Plan
 from fiftyone_deepcluster.encoders.base import EncodeRequest
 from fiftyone_deepcluster.measures import nmi
-from fiftyone_deepcluster.seeds import derive, rng
 from fiftyone_deepcluster.tasks.initial import InitialName, initial_labels
-from fiftyone_deepcluster.types import Assignment, Batch, ClassTargets, Outputs, Plan
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.corpus import Corpus

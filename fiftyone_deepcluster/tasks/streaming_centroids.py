@@ -16,9 +16,9 @@ from torch.func import functional_call
 
 from fiftyone_deepcluster.clusterers.geometry import confidence_of, nearest_two
 from fiftyone_deepcluster.clusterers.streams import Centroids
-from fiftyone_deepcluster.seeds import rng
+from fiftyone_deepcluster.core.seeds import rng
+from fiftyone_deepcluster.core.types import Assignment, Batch, ClassTargets, Outputs, Plan
 from fiftyone_deepcluster.tasks.first_centers import StartName, first_features
-from fiftyone_deepcluster.types import Assignment, Batch, ClassTargets, Outputs, Plan
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.corpus import Corpus

@@ -14,13 +14,13 @@ from playwright.sync_api import expect
 from fiftyone_deepcluster.app import names
 from fiftyone_deepcluster.app.panels.model import N_EXEMPLARS
 from fiftyone_deepcluster.cli.launch import free_port
+from fiftyone_deepcluster.core.record import StopReason
 from fiftyone_deepcluster.dataset import live
 from fiftyone_deepcluster.dataset.categories import build_tree
 from fiftyone_deepcluster.dataset.layout import clusters_beside_the_grid
 from fiftyone_deepcluster.dataset.runs import list_runs, load_run
 from fiftyone_deepcluster.dataset.session import cluster
 from fiftyone_deepcluster.recipes.base import list_methods
-from fiftyone_deepcluster.record import StopReason
 
 expect.set_options(timeout=60_000)
 

@@ -14,10 +14,10 @@ from fiftyone_deepcluster.app.panels import model, turns
 from fiftyone_deepcluster.app.panels.clusters import ClustersPanel
 from fiftyone_deepcluster.app.panels.model import N_EXEMPLARS, _shown_key
 from fiftyone_deepcluster.app.panels.sections import table
+from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.dataset import live
 from fiftyone_deepcluster.dataset.runs import load_run
 from fiftyone_deepcluster.dataset.session import cluster
-from fiftyone_deepcluster.observer import Silent
 
 LEARNT = {"n_clusters": 4, "rounds": 2, "image_size": 16, "min_steps": 1}
 LEARNT |= {"progress": False, "compute_brain": False, "baselines": False}

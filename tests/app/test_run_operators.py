@@ -16,11 +16,11 @@ from fiftyone_deepcluster.app.operators import (
     ShowClusteringRun,
     UndoEdit,
 )
+from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.dataset import stored
 from fiftyone_deepcluster.dataset.runs import list_runs, load_run
 from fiftyone_deepcluster.dataset.session import cluster
 from fiftyone_deepcluster.errors import DeepClusterError
-from fiftyone_deepcluster.observer import Silent
 from tests.app.test_operators import inputs_of, requests_of
 
 

@@ -9,15 +9,15 @@ from sklearn.datasets import load_digits
 
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.assembly import assemble
+from fiftyone_deepcluster.core.progress import Silent
+from fiftyone_deepcluster.core.record import StopReason
 from fiftyone_deepcluster.encoders.base import EncodeRequest
 from fiftyone_deepcluster.errors import OptionsError
 from fiftyone_deepcluster.images.source import Facts
 from fiftyone_deepcluster.images.store import ArrayStore
 from fiftyone_deepcluster.networks.trunks.base import TRUNKS
-from fiftyone_deepcluster.observer import Silent
 from fiftyone_deepcluster.recipes.base import parse_options
 from fiftyone_deepcluster.recipes.cardiac_mr import SETTINGS, CardiacMR
-from fiftyone_deepcluster.record import StopReason
 
 LARGE = Facts(n=47_637, side=200, grey=True, height=200, width=200)
 SMALL = Facts(n=9_000, side=64, grey=True, height=64, width=64)

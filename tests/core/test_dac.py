@@ -12,13 +12,13 @@ from torch import nn
 
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.assembly import assemble, open_store
+from fiftyone_deepcluster.core.progress import Silent
+from fiftyone_deepcluster.core.types import Batch, Outputs
 from fiftyone_deepcluster.images.augment import Augment
 from fiftyone_deepcluster.images.source import Facts, probe
 from fiftyone_deepcluster.networks.all_conv import AllConvNet, Restraint
 from fiftyone_deepcluster.objectives import PairLoss
-from fiftyone_deepcluster.observer import Silent
 from fiftyone_deepcluster.tasks.pair_selection import select
-from fiftyone_deepcluster.types import Batch, Outputs
 
 TINY = {"baselines": False, "width": 4, "precision": "float32", "min_steps": 0, "start": "random"}
 

@@ -10,17 +10,17 @@ from sklearn.datasets import load_digits
 
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.assembly import assemble, open_store
-from fiftyone_deepcluster.compute import choose
+from fiftyone_deepcluster.core.devices import choose
+from fiftyone_deepcluster.core.progress import Silent
+from fiftyone_deepcluster.core.types import ClassTargets, Outputs, PairTargets
 from fiftyone_deepcluster.errors import OptionsError
 from fiftyone_deepcluster.images.augment import Augment, MultiCrop, plain
 from fiftyone_deepcluster.images.source import probe
 from fiftyone_deepcluster.loop import Schedule, run
 from fiftyone_deepcluster.objectives import PrototypeCrossEntropy
-from fiftyone_deepcluster.observer import Silent
 from fiftyone_deepcluster.optimise import Cosine, Optimiser, Training
 from fiftyone_deepcluster.recipes.base import parse_options
 from fiftyone_deepcluster.tasks.bank_labels import BankLabels
-from fiftyone_deepcluster.types import ClassTargets, Outputs, PairTargets
 
 FAST = {
     "n_clusters": 10,
@@ -155,7 +155,7 @@ def test_images_that_the_last_pass_left_out_are_not_taught(trained):
 
 
 def _batch(rows):
-    from fiftyone_deepcluster.types import Batch
+    from fiftyone_deepcluster.core.types import Batch
 
     return Batch(torch.zeros(len(rows), 1, 16, 16), rows)
 

@@ -11,6 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.mixture import GaussianMixture
 
 import fiftyone_deepcluster as fdc
+from fiftyone_deepcluster.core.seeds import rng
 from fiftyone_deepcluster.encoders.base import ENCODERS, EncodeRequest
 from fiftyone_deepcluster.encoders.codebook import cells_of
 from fiftyone_deepcluster.encoders.ensemble_projection import EnsembleProjection, prototypes
@@ -30,7 +31,6 @@ from fiftyone_deepcluster.networks.base import Network
 from fiftyone_deepcluster.networks.fronts import make_front
 from fiftyone_deepcluster.networks.taps import layers_of
 from fiftyone_deepcluster.networks.trunks.base import TRUNKS
-from fiftyone_deepcluster.seeds import rng
 
 SMALL = {
     "pooled": {},

@@ -9,12 +9,12 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import fiftyone_deepcluster as fdc
-from fiftyone_deepcluster import checkpoint
+from fiftyone_deepcluster.core import checkpoints
+from fiftyone_deepcluster.core.progress import Fanout, Silent
+from fiftyone_deepcluster.core.record import Agreement
 from fiftyone_deepcluster.errors import CancelledError, CheckpointError, ImagesError, InputError, OptionsError
 from fiftyone_deepcluster.notes import doubts
-from fiftyone_deepcluster.observer import Fanout, Silent
 from fiftyone_deepcluster.recipes.base import parse_options
-from fiftyone_deepcluster.record import Agreement
 
 FAST = {
     "n_clusters": 10,
@@ -122,7 +122,7 @@ def test_a_run_goes_on_with_more_rounds(unbroken, digits, options, tmp_path):
 def test_cancelled_before_anything_raises_and_leaves_no_model(digits, options, tmp_path):
     with pytest.raises(CancelledError):
         fdc.fit(digits[0], options, run_dir=tmp_path, observer=CancelAfter(0))
-    assert not (tmp_path / checkpoint.MODEL).exists()
+    assert not (tmp_path / checkpoints.MODEL).exists()
 
 
 def test_checkpoint_of_another_run_is_refused(digits, options, unbroken):
@@ -133,22 +133,22 @@ def test_checkpoint_of_another_run_is_refused(digits, options, unbroken):
 
 
 def test_broken_checkpoint_is_named(digits, options, tmp_path):
-    (tmp_path / checkpoint.CHECKPOINT).write_bytes(b"half of a file")
+    (tmp_path / checkpoints.CHECKPOINT).write_bytes(b"half of a file")
     with pytest.raises(CheckpointError, match="cannot be read"):
         fdc.fit(digits[0], options, run_dir=tmp_path)
 
 
 def test_a_save_that_fails_keeps_the_old_checkpoint(tmp_path):
-    path = tmp_path / checkpoint.CHECKPOINT
-    checkpoint.save(path, {"value": torch.arange(3)})
+    path = tmp_path / checkpoints.CHECKPOINT
+    checkpoints.save(path, {"value": torch.arange(3)})
 
     class Unpicklable:
         def __reduce__(self):
             raise OSError("disk full")
 
     with pytest.raises(CheckpointError, match="free space"):
-        checkpoint.save(path, {"value": Unpicklable()})
-    assert torch.equal(checkpoint.load(path)["value"], torch.arange(3))
+        checkpoints.save(path, {"value": Unpicklable()})
+    assert torch.equal(checkpoints.load(path)["value"], torch.arange(3))
     assert list(tmp_path.iterdir()) == [path]
 
 

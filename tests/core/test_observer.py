@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from fiftyone_deepcluster.observer import CLOSING, PREPARING, Observer, Tqdm, in_words
-from fiftyone_deepcluster.record import Round
+from fiftyone_deepcluster.core.progress import CLOSING, PREPARING, Observer, Tqdm, in_words
+from fiftyone_deepcluster.core.record import Round
 
 
 def heard(bar, capsys):

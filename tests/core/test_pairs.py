@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fiftyone_deepcluster as fdc
+from fiftyone_deepcluster.core.types import ClassTargets, Outputs, PairTargets
 from fiftyone_deepcluster.images.source import Facts
 from fiftyone_deepcluster.networks.all_conv import Restraint
 from fiftyone_deepcluster.objectives import PairLoss
 from fiftyone_deepcluster.tasks.pair_selection import select
 from fiftyone_deepcluster.tasks.pixel_lessons import whole_batches
-from fiftyone_deepcluster.types import ClassTargets, Outputs, PairTargets
 
 
 def label_features(n, k, seed):

@@ -6,6 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fiftyone_deepcluster.core.record import Agreement as Figures
+from fiftyone_deepcluster.core.record import Round, StopReason
+from fiftyone_deepcluster.core.seeds import derive
+from fiftyone_deepcluster.core.types import ClassTargets, Outputs, PairTargets
 from fiftyone_deepcluster.encoders.pooled import Pooled
 from fiftyone_deepcluster.encoders.reduce import Reduction, fit_pca
 from fiftyone_deepcluster.errors import OptionsError
@@ -13,12 +17,8 @@ from fiftyone_deepcluster.networks.base import Network
 from fiftyone_deepcluster.networks.fronts import make_front
 from fiftyone_deepcluster.networks.trunks.base import TRUNKS
 from fiftyone_deepcluster.objectives import CrossEntropy
-from fiftyone_deepcluster.record import Agreement as Figures
-from fiftyone_deepcluster.record import Round, StopReason
 from fiftyone_deepcluster.sampling import Shuffled, UniformOverClusters
-from fiftyone_deepcluster.seeds import derive
 from fiftyone_deepcluster.stopping import Agreement, collapsed
-from fiftyone_deepcluster.types import ClassTargets, Outputs, PairTargets
 
 SIZES = {"alexnet": 64, "vgg16": 32}
 

@@ -35,7 +35,7 @@ import numpy as np
 from accelerate import PartialState
 from sklearn.datasets import load_digits
 import fiftyone_deepcluster as fdc
-from fiftyone_deepcluster.observer import Silent
+from fiftyone_deepcluster.core.progress import Silent
 
 state = PartialState()
 

@@ -7,7 +7,9 @@ from sklearn.datasets import load_digits
 
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
-from fiftyone_deepcluster.compute import choose
+from fiftyone_deepcluster.core.devices import choose
+from fiftyone_deepcluster.core.progress import Silent
+from fiftyone_deepcluster.core.types import Batch
 from fiftyone_deepcluster.corpus import Corpus
 from fiftyone_deepcluster.errors import ImagesError
 from fiftyone_deepcluster.images.cache import Decode, open_images
@@ -16,12 +18,10 @@ from fiftyone_deepcluster.networks.base import Network
 from fiftyone_deepcluster.networks.fronts import make_front
 from fiftyone_deepcluster.networks.trunks.base import TRUNKS
 from fiftyone_deepcluster.objectives import CrossEntropy
-from fiftyone_deepcluster.observer import Silent
 from fiftyone_deepcluster.optimise import Optimiser, Training
 from fiftyone_deepcluster.tasks.first_centers import different_rows, first_features
 from fiftyone_deepcluster.tasks.pixel_lessons import PixelClusters, PixelLessons
 from fiftyone_deepcluster.tasks.streaming_centroids import StreamingCentroids, StreamingParts
-from fiftyone_deepcluster.types import Batch
 from tests.core.test_ucnn_centres import slow_update
 
 TINY = {"name": "ucnn", "maps": 16, "dim": 12, "width": 0.125, "adapted": 1 / 128}

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from fiftyone_deepcluster.assignments import cluster_names
+from fiftyone_deepcluster.core.record import Round, RunRecord, StopReason
 from fiftyone_deepcluster.dataset import stored
 from fiftyone_deepcluster.dataset.fields import FieldNames, declare
 from fiftyone_deepcluster.dataset.sidebar import add_group
 from fiftyone_deepcluster.dataset.source import collect
 from fiftyone_deepcluster.dataset.writing import columns, write
 from fiftyone_deepcluster.fitting import FitResult
-from fiftyone_deepcluster.record import Round, RunRecord, StopReason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -13,13 +13,13 @@ from PIL import Image
 from pydicom.data import get_testdata_file
 
 import fiftyone_deepcluster as fdc
+from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.dataset.dicom import import_steps, parse_dicom_options
 from fiftyone_deepcluster.dataset.dicom_samples import field_name
 from fiftyone_deepcluster.dataset.source import collect
 from fiftyone_deepcluster.errors import CancelledError, ImagesError, InputError, OptionsError, RunLockedError
 from fiftyone_deepcluster.images.decode import read_image
 from fiftyone_deepcluster.images.source import ImageRef
-from fiftyone_deepcluster.observer import Silent
 
 FILES = [
     "CT_small.dcm", "MR_small.dcm", "MR_small_RLE.dcm", "MR_small_jp2klossless.dcm",

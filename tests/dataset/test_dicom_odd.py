@@ -8,9 +8,9 @@ import struct
 import pydicom
 import pytest
 
+from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.dataset.dicom_samples import field_name
 from fiftyone_deepcluster.errors import InputError
-from fiftyone_deepcluster.observer import Silent
 from tests.dataset.test_dicom import add, carried, row
 
 

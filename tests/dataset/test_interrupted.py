@@ -9,12 +9,12 @@ import sys
 import pytest
 
 import fiftyone_deepcluster as fdc
+from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.dataset import live, lock, stored
 from fiftyone_deepcluster.dataset.fields import FieldNames, declare, marked
 from fiftyone_deepcluster.dataset.leftovers import find_leftovers, remove_leftovers
 from fiftyone_deepcluster.dataset.store import find, run_store
 from fiftyone_deepcluster.errors import InputError, RunExistsError, RunLockedError, RunNotFoundError
-from fiftyone_deepcluster.observer import Silent
 from tests.dataset.test_runs import state
 
 LEARNT = {"method": "deepcluster", "n_clusters": 4, "image_size": 16, "batch_size": 32, "device": "cpu"}
@@ -24,7 +24,7 @@ _KILLED = """
 import os, signal, sys
 import fiftyone as fo
 import fiftyone_deepcluster as fdc
-from fiftyone_deepcluster.observer import Silent
+from fiftyone_deepcluster.core.progress import Silent
 class Dies(Silent):
     def phase(self, name, total):
         if name == sys.argv[2]: os.kill(os.getpid(), signal.SIGKILL)

@@ -6,10 +6,10 @@ import time
 
 import pytest
 
+from fiftyone_deepcluster.core.progress import Observer
+from fiftyone_deepcluster.core.record import Agreement, Round
 from fiftyone_deepcluster.dataset import live, lock
 from fiftyone_deepcluster.dataset.store import find
-from fiftyone_deepcluster.observer import Observer
-from fiftyone_deepcluster.record import Agreement, Round
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import fiftyone_deepcluster as fdc
+from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.dataset import live, lock, stored
 from fiftyone_deepcluster.dataset.store import find, run_store
 from fiftyone_deepcluster.errors import (
@@ -23,7 +24,6 @@ from fiftyone_deepcluster.errors import (
     RunLockedError,
     RunNotFoundError,
 )
-from fiftyone_deepcluster.observer import Silent
 from tests.dataset.test_runs import state
 
 FROZEN = {"method": "frozen", "n_clusters": 4, "progress": False, "compute_brain": False, "baselines": False}
@@ -312,7 +312,7 @@ _KILLED = """
 import os, sys
 import fiftyone as fo
 import fiftyone_deepcluster as fdc
-from fiftyone_deepcluster.observer import Silent
+from fiftyone_deepcluster.core.progress import Silent
 class Dies(Silent):
     def round_done(self, entry, rounds):
         os._exit(9)

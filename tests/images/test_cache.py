@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.errors import ImagesError
 from fiftyone_deepcluster.images import shelf as shelf_module
 from fiftyone_deepcluster.images.cache import Decode, open_images
@@ -18,7 +19,6 @@ from fiftyone_deepcluster.images.decode import fit_to
 from fiftyone_deepcluster.images.intensity import recolor
 from fiftyone_deepcluster.images.shelf import BOUND_VARIABLE, FOLDER_VARIABLE, Shelf
 from fiftyone_deepcluster.images.source import ImageRef
-from fiftyone_deepcluster.observer import Silent
 
 GREY = Decode(16, "grey")
 

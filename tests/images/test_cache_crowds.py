@@ -48,7 +48,7 @@ class TestStopping:
         script = (
             "import os, sys\n"
             "from fiftyone_deepcluster.images.cache import Decode, open_images\n"
-            "from fiftyone_deepcluster.observer import Silent\n"
+            "from fiftyone_deepcluster.core.progress import Silent\n"
             "class Killer(Silent):\n"
             "    def advance(self, steps): os.kill(os.getpid(), 9)\n"
             "open_images(sys.argv[2:], Decode(16, 'grey'), observer=Killer(), cache_dir=sys.argv[1])\n"
@@ -110,7 +110,7 @@ class TestWorkers:
             "import json, sys\n"
             "print('started')\n"
             "from fiftyone_deepcluster.images.cache import Decode, open_images\n"
-            "from fiftyone_deepcluster.observer import Silent\n"
+            "from fiftyone_deepcluster.core.progress import Silent\n"
             "paths = json.load(open(sys.argv[1]))\n"
             "with open_images(paths, Decode(16, 'grey'), observer=Silent(), workers=2, cache_dir=sys.argv[2])"
             " as store:\n"

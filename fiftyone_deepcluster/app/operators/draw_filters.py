@@ -15,8 +15,8 @@ from fiftyone_deepcluster.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.dataset.runs import Run
-    from fiftyone_deepcluster.observer import Observer
 
 _STEPS = 300
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fiftyone_deepcluster.analysis.probe import Probe
-    from fiftyone_deepcluster.observer import Observer
+    from fiftyone_deepcluster.core.progress import Observer
 
 _FOLDS, _IMAGES = 3, 2_000
 

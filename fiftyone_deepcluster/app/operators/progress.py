@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     import fiftyone.operators as foo
 
+    from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.dataset.runs import Run
-    from fiftyone_deepcluster.observer import Observer
 
 logger = logging.getLogger(__name__)
 

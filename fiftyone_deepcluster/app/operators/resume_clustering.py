@@ -13,8 +13,8 @@ from fiftyone_deepcluster.app.operators.progress import run_and_show
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.dataset.runs import Run
-    from fiftyone_deepcluster.observer import Observer
 
 _CHANGES = ("rounds", "max_minutes")
 

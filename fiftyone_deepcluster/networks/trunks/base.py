@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Literal
 
-from fiftyone_deepcluster.registry import Part, Registry
+from fiftyone_deepcluster.core.registry import Part, Registry
 
 if TYPE_CHECKING:
     from torch import nn

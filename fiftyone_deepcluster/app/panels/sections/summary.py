@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from fiftyone.operators import types
 
 from fiftyone_deepcluster.app.panels.hooks import hook
-from fiftyone_deepcluster.record import StopReason
+from fiftyone_deepcluster.core.record import StopReason
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.app.panels.clusters import ClustersPanel

@@ -10,11 +10,11 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from fiftyone_deepcluster.arguments import short
+from fiftyone_deepcluster.core.arguments import short
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
-    from fiftyone_deepcluster.record import Round
+    from fiftyone_deepcluster.core.record import Round
 
 PREPARING = ("decode", "embeddings")
 """Phases before the first round."""
