@@ -19,8 +19,11 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 from contextvars import ContextVar
+from importlib.abc import SourceLoader
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from pydantic.json_schema import JsonSchemaValue
 
 _PACKAGE = "fiftyone_deepcluster"
+_REGISTERED = re.compile(r"^@\w+\.register\b", re.MULTILINE)
 
 # Registries whose parts a JSON schema is being written of, from the outside in: a clusterer may hold another one
 _DESCRIBED: ContextVar[tuple[object, ...]] = ContextVar("described", default=())
@@ -77,7 +81,7 @@ class Registry(Generic[P]):
     Args:
         family: what the parts are called, and suffix of the entry-point group for outside ones.
         base: class that every part of the family derives from.
-        package: package below ``fiftyone_deepcluster`` whose modules hold the built-in parts;
+        package: package below ``fiftyone_deepcluster`` whose modules, at any depth, hold the built-in parts;
             the family's own by default.
     """
 
@@ -138,10 +142,18 @@ class Registry(Generic[P]):
             return
         self._loaded = True
         package = importlib.import_module(f"{_PACKAGE}.{self._package}")
-        for module in pkgutil.iter_modules(package.__path__):
-            importlib.import_module(f"{package.__name__}.{module.name}")
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if _registers_parts(module.name):
+                importlib.import_module(module.name)
         for point in entry_points(group=f"{_PACKAGE}.{self.family}"):
             self.register(point.load())
+
+
+def _registers_parts(module: str) -> bool:
+    """Whether a file registers a part; the others, which may need torch, wait until they are used."""
+    spec = find_spec(module)
+    source = spec.loader.get_source(module) if spec and isinstance(spec.loader, SourceLoader) else None
+    return source is None or _REGISTERED.search(source) is not None
 
 
 class PartOf:
