@@ -26,7 +26,7 @@ from fiftyone_deepcluster.recipes.base import Options, parse_options
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.networks.base import Network
-from fiftyone_deepcluster.images.source import probe
+from fiftyone_deepcluster.images.inspect import probe
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.corpus import Corpus
-    from fiftyone_deepcluster.images.cache import ImageStore
+    from fiftyone_deepcluster.images.cache.open_images import ImageStore
     from fiftyone_deepcluster.recipes.base import Options, Parts
 
 Images = Any
@@ -32,7 +32,7 @@ def open_store(images: Images, resolved: Options, observer: Observer) -> Iterato
     Raises:
         InputError: ``observer`` cannot be told of progress.
     """
-    from fiftyone_deepcluster.images.cache import Decode, open_images
+    from fiftyone_deepcluster.images.cache.open_images import Decode, open_images
 
     check_observer(observer)
     decode = Decode(size=resolved.decoded_side, color="grey" if resolved.color == "grey" else "rgb")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.core.devices import Compute
     from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.images.augment import Augmentation
-    from fiftyone_deepcluster.images.cache import ImageStore
+    from fiftyone_deepcluster.images.cache.open_images import ImageStore
     from fiftyone_deepcluster.networks.base import Network
 
 _BATCHES_BETWEEN_VOTES = 4  # processes ask each other so often whether to stop

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.assembly import Images
     from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.corpus import Corpus
-    from fiftyone_deepcluster.images.cache import ImageStore
+    from fiftyone_deepcluster.images.cache.open_images import ImageStore
     from fiftyone_deepcluster.recipes.base import Options
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.assembly import Images
     from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.corpus import Corpus
-    from fiftyone_deepcluster.images.cache import ImageStore
+    from fiftyone_deepcluster.images.cache.open_images import ImageStore
     from fiftyone_deepcluster.loop import Keep, Progress
     from fiftyone_deepcluster.recipes.base import Parts
 
@@ -122,7 +122,7 @@ def fit(
         CheckpointError: ``run_dir`` belongs to other options or images.
         CancelledError: cancelled before there was anything to return.
     """
-    from fiftyone_deepcluster.images.source import probe
+    from fiftyone_deepcluster.images.inspect import probe
 
     options = parse_options(options)
     check_observer(observer)
@@ -155,7 +155,7 @@ def _fit_features(
 ) -> FitResult:
     import torch
 
-    from fiftyone_deepcluster.images.source import Facts
+    from fiftyone_deepcluster.images.inspect import Facts
 
     images, features = given_for[0], _as_features(given_for[1])
     if images is not None and len(images) != len(features):

@@ -225,7 +225,7 @@ def _check_dicom() -> Check:
 
 
 def _check_disk() -> Check:
-    from fiftyone_deepcluster.images.shelf import FOLDER_VARIABLE, Shelf
+    from fiftyone_deepcluster.images.cache.folder import FOLDER_VARIABLE, Shelf
 
     try:
         folder = Shelf().folder

@@ -26,15 +26,15 @@ from fiftyone_deepcluster.dataset.dicom_samples import (
 )
 from fiftyone_deepcluster.dataset.store import run_store
 from fiftyone_deepcluster.errors import CancelledError, ImagesError, InputError, OptionsError, RunLockedError
-from fiftyone_deepcluster.images.dicom_header import SAFE_KEYWORDS, check_keywords
+from fiftyone_deepcluster.images.dicom.header import SAFE_KEYWORDS, check_keywords
 
 if TYPE_CHECKING:
     import fiftyone as fo
 
     from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.dataset.dicom_samples import KnownImages
-    from fiftyone_deepcluster.images.dicom_files import Files, Found
-    from fiftyone_deepcluster.images.renditions import RenderJob
+    from fiftyone_deepcluster.images.dicom.find import Files, Found
+    from fiftyone_deepcluster.images.dicom.render import RenderJob
 
 _LOCK = "import-dicom"
 _KEY_NAME = "dicom:key"
@@ -169,7 +169,7 @@ def import_steps(files: Files, dataset: fo.Dataset | str, options: DicomOptions)
         RunLockedError: another process imports into the dataset.
         ImagesError: PNG files cannot be written.
     """
-    from fiftyone_deepcluster.images.dicom_files import check_paths, find_dicom
+    from fiftyone_deepcluster.images.dicom.find import check_paths, find_dicom
 
     places = check_paths(files)
     target = find_target(dataset, options.keywords)
@@ -207,7 +207,7 @@ def _alone(target: fo.Dataset) -> lock.Lock:
 def _import(
     found: Found, target: fo.Dataset, options: DicomOptions, summary: DicomSummary, held: lock.Lock
 ) -> Iterator[Step]:
-    from fiftyone_deepcluster.images.crew import carry_out
+    from fiftyone_deepcluster.images.cache.worker_pool import carry_out
 
     if options.frames == "start":
         yield from _keep_starts(found, options, summary)
@@ -239,8 +239,8 @@ def _written(results: Iterator[Any], folder: str) -> Iterator[Any]:
 
 def _keep_starts(found: Found, options: DicomOptions, summary: DicomSummary) -> Iterator[Step]:
     """Leave only those files in ``found`` that show a slice at its start."""
-    from fiftyone_deepcluster.images.crew import carry_out
-    from fiftyone_deepcluster.images.dicom_moments import MomentJob, at_start
+    from fiftyone_deepcluster.images.cache.worker_pool import carry_out
+    from fiftyone_deepcluster.images.dicom.cine import MomentJob, at_start
 
     files = found.files
     jobs = [MomentJob(tuple(files[at : at + _JOB_FILES])) for at in range(0, len(files), _JOB_FILES)]
@@ -255,7 +255,7 @@ def _keep_starts(found: Found, options: DicomOptions, summary: DicomSummary) -> 
 
 
 def _jobs(found: Found, dataset: fo.Dataset, known: KnownImages, options: DicomOptions) -> list[RenderJob]:
-    from fiftyone_deepcluster.images.renditions import Render, RenderJob
+    from fiftyone_deepcluster.images.dicom.render import Render, RenderJob
 
     render = Render(
         frames="all" if options.frames == "all" else "first",

@@ -27,14 +27,14 @@ from typing import TYPE_CHECKING
 from fiftyone_deepcluster.dataset.fields import changing
 from fiftyone_deepcluster.dataset.source import DICOM_FRAME, DICOM_PATH
 from fiftyone_deepcluster.errors import ImagesError, InputError
-from fiftyone_deepcluster.images.dicom_header import Header, field_kind, read_header
+from fiftyone_deepcluster.images.dicom.header import Header, field_kind, read_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     import fiftyone as fo
 
-    from fiftyone_deepcluster.images.renditions import Rendered, Rendition
+    from fiftyone_deepcluster.images.dicom.render import Rendered, Rendition
 
 GROUPING = ("dicom_patient", "dicom_study", "dicom_series")
 """Fields that say which images belong together, from the widest to the narrowest."""

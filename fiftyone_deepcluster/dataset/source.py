@@ -10,7 +10,7 @@ from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.dataset import stored
 from fiftyone_deepcluster.dataset.fields import marked
 from fiftyone_deepcluster.errors import ImagesError, InputError
-from fiftyone_deepcluster.images.source import ImageRef
+from fiftyone_deepcluster.images.refs import ImageRef
 
 if TYPE_CHECKING:
     import fiftyone as fo

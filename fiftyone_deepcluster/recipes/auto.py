@@ -31,7 +31,7 @@ FINE: dict[str, Any] = {"certain": 1.0, "epochs": 6, "augmentation": "crop-flip"
 """What LDPO takes with them: all images, more passes, wide crops. On scenes worth .03 purity over its own defaults."""
 
 if TYPE_CHECKING:
-    from fiftyone_deepcluster.images.source import Facts
+    from fiftyone_deepcluster.images.inspect import Facts
 
 
 @RECIPES.register

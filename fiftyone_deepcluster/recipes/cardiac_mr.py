@@ -30,7 +30,7 @@ from fiftyone_deepcluster.recipes.base import ADVANCED, RECIPES, SMALL_SIDE
 from fiftyone_deepcluster.recipes.trained import LARGE_BATCH, AugmentName, Trained
 
 if TYPE_CHECKING:
-    from fiftyone_deepcluster.images.source import Facts
+    from fiftyone_deepcluster.images.inspect import Facts
 
 CLUSTERS_A_CLASS = 8
 """Clusters for each class that is expected (their section 4, "Experiment settings")."""

@@ -18,7 +18,7 @@ from fiftyone_deepcluster.recipes.base import ADVANCED, RECIPES, SMALL_SIDE, Opt
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.images.augment import Augmentation
-    from fiftyone_deepcluster.images.source import Facts
+    from fiftyone_deepcluster.images.inspect import Facts
     from fiftyone_deepcluster.objectives import PairLoss
     from fiftyone_deepcluster.tasks.pair_selection import Frozen, Thresholds
 

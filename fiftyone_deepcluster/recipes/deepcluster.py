@@ -15,7 +15,7 @@ from fiftyone_deepcluster.recipes.base import RECIPES, SMALL_SIDE
 from fiftyone_deepcluster.recipes.trained import Trained
 
 if TYPE_CHECKING:
-    from fiftyone_deepcluster.images.source import Facts
+    from fiftyone_deepcluster.images.inspect import Facts
 
 PSEUDO_FACTOR = 8
 """Pseudo-classes for each cluster asked for: the paper finds about ten times the classes best, Kart et al. eight."""

@@ -17,7 +17,7 @@ from fiftyone_deepcluster.recipes.base import ADVANCED, RECIPES, SMALL_SIDE, cho
 from fiftyone_deepcluster.recipes.trained import Trained
 
 if TYPE_CHECKING:
-    from fiftyone_deepcluster.images.source import Facts
+    from fiftyone_deepcluster.images.inspect import Facts
     from fiftyone_deepcluster.optimise import Training
 
 

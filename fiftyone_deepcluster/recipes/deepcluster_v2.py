@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from fiftyone_deepcluster.images.augment import MultiCrop
-    from fiftyone_deepcluster.images.source import Facts
+    from fiftyone_deepcluster.images.inspect import Facts
     from fiftyone_deepcluster.networks.base import Network
     from fiftyone_deepcluster.optimise import Training
 

@@ -14,7 +14,7 @@ from fiftyone_deepcluster.recipes.base import ADVANCED, RECIPES, Options, Parts
 from fiftyone_deepcluster.recipes.trained import augmentation, make_network
 
 if TYPE_CHECKING:
-    from fiftyone_deepcluster.images.source import Facts
+    from fiftyone_deepcluster.images.inspect import Facts
 
 
 @RECIPES.register

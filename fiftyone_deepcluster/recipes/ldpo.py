@@ -21,7 +21,7 @@ from fiftyone_deepcluster.recipes.trained import AugmentName, Trained
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from fiftyone_deepcluster.images.source import Facts
+    from fiftyone_deepcluster.images.inspect import Facts
     from fiftyone_deepcluster.networks.base import Network
     from fiftyone_deepcluster.optimise import Training
     from fiftyone_deepcluster.stopping import StopRule

@@ -19,7 +19,7 @@ from fiftyone_deepcluster.recipes.base import ADVANCED, RECIPES, SMALL_SIDE, Opt
 from fiftyone_deepcluster.recipes.trained import AugmentName, augmentation, make_network
 
 if TYPE_CHECKING:
-    from fiftyone_deepcluster.images.source import Facts
+    from fiftyone_deepcluster.images.inspect import Facts
     from fiftyone_deepcluster.tasks.round_labels import RoundLabels
     from fiftyone_deepcluster.tasks.streaming_centroids import StreamingCentroids
 

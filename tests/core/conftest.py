@@ -8,7 +8,7 @@ from sklearn.datasets import load_digits
 from fiftyone_deepcluster.core.devices import Compute
 from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.corpus import Corpus
-from fiftyone_deepcluster.images.cache import Decode, open_images
+from fiftyone_deepcluster.images.cache.open_images import Decode, open_images
 from fiftyone_deepcluster.networks.base import Network
 from fiftyone_deepcluster.networks.fronts import make_front
 from fiftyone_deepcluster.networks.trunks.base import TRUNKS

@@ -8,7 +8,7 @@ from sklearn.datasets import load_digits
 
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.errors import OptionsError
-from fiftyone_deepcluster.images.source import Facts
+from fiftyone_deepcluster.images.inspect import Facts
 
 MOBILENET = {"name": "torchvision", "model": "mobilenet_v2"}
 

@@ -15,7 +15,7 @@ from fiftyone_deepcluster.assembly import assemble, open_store
 from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.core.types import Batch, Outputs
 from fiftyone_deepcluster.images.augment import Augment
-from fiftyone_deepcluster.images.source import Facts, probe
+from fiftyone_deepcluster.images.inspect import Facts, probe
 from fiftyone_deepcluster.networks.all_conv import AllConvNet, Restraint
 from fiftyone_deepcluster.objectives import PairLoss
 from fiftyone_deepcluster.tasks.pair_selection import select

@@ -15,7 +15,7 @@ from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.core.types import ClassTargets, Outputs, PairTargets
 from fiftyone_deepcluster.errors import OptionsError
 from fiftyone_deepcluster.images.augment import Augment, MultiCrop, plain
-from fiftyone_deepcluster.images.source import probe
+from fiftyone_deepcluster.images.inspect import probe
 from fiftyone_deepcluster.loop import Schedule, run
 from fiftyone_deepcluster.objectives import PrototypeCrossEntropy
 from fiftyone_deepcluster.optimise import Cosine, Optimiser, Training

@@ -313,7 +313,7 @@ def test_fanout_tells_all_and_cancels_for_any():
 
 
 def test_every_recipe_resolves_to_itself_and_survives_json(digits):
-    from fiftyone_deepcluster.images.source import probe
+    from fiftyone_deepcluster.images.inspect import probe
 
     facts = probe(digits[0])
     for name, recipe in fdc.list_methods().items():

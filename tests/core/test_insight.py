@@ -126,7 +126,7 @@ def test_layers_have_the_papers_names_and_their_true_shapes(trunk, size, names, 
 
 @pytest.mark.parametrize("name", sorted(fdc.list_methods()))
 def test_every_method_has_a_network_with_layers(name, digits):
-    from fiftyone_deepcluster.images.source import probe as facts_of
+    from fiftyone_deepcluster.images.inspect import probe as facts_of
 
     options = fdc.list_methods()[name]().resolve(facts_of(digits[0]))
     network = build_parts(options).network

@@ -16,7 +16,7 @@ from fiftyone_deepcluster.clusterers.base import Clustering
 from fiftyone_deepcluster.core.record import Agreement as Figures
 from fiftyone_deepcluster.core.record import Round, StopReason
 from fiftyone_deepcluster.errors import InputError, OptionsError
-from fiftyone_deepcluster.images.source import Facts, probe
+from fiftyone_deepcluster.images.inspect import Facts, probe
 from fiftyone_deepcluster.networks.base import Network
 from fiftyone_deepcluster.networks.modules import freeze_norms
 from fiftyone_deepcluster.stopping import Agreement

@@ -9,7 +9,7 @@ import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster import notes
 from fiftyone_deepcluster.core.types import Known
 from fiftyone_deepcluster.errors import CheckpointError
-from fiftyone_deepcluster.images.source import Facts
+from fiftyone_deepcluster.images.inspect import Facts
 
 LDPO = {"n_clusters": 4, "rounds": 1, "min_steps": 4, "image_size": 16, "baselines": False}
 

@@ -12,7 +12,7 @@ from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.core.types import Batch
 from fiftyone_deepcluster.corpus import Corpus
 from fiftyone_deepcluster.errors import ImagesError
-from fiftyone_deepcluster.images.cache import Decode, open_images
+from fiftyone_deepcluster.images.cache.open_images import Decode, open_images
 from fiftyone_deepcluster.images.thumbnails import thumbnail_vectors
 from fiftyone_deepcluster.networks.base import Network
 from fiftyone_deepcluster.networks.fronts import make_front
@@ -199,7 +199,7 @@ def test_rates_and_changes_of_the_first_round_are_its_own(digits):
 
 
 def test_all_variants_learn_by_plain_sgd(digits):
-    from fiftyone_deepcluster.images.source import probe
+    from fiftyone_deepcluster.images.inspect import probe
 
     for variant in ("proposed", "baseline-1", "baseline-2", "baseline-3"):
         training = fdc.UCNN(**FAST, variant=variant).resolve(probe(digits[0])).build().lesson.training

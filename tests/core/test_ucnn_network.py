@@ -61,7 +61,7 @@ def test_the_number_of_centres_is_needed():
 
 
 def test_sizes_settle_by_the_images_and_the_weights():
-    from fiftyone_deepcluster.images.source import Facts
+    from fiftyone_deepcluster.images.inspect import Facts
 
     small = fdc.UCNN(n_clusters=7).resolve(Facts(n=10_000, side=28, grey=True, height=28, width=28))
     assert (small.trunk.width, small.trunk.norm, small.front, small.learning_rate) == (

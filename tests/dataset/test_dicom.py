@@ -19,7 +19,7 @@ from fiftyone_deepcluster.dataset.dicom_samples import field_name
 from fiftyone_deepcluster.dataset.source import collect
 from fiftyone_deepcluster.errors import CancelledError, ImagesError, InputError, OptionsError, RunLockedError
 from fiftyone_deepcluster.images.decode import read_image
-from fiftyone_deepcluster.images.source import ImageRef
+from fiftyone_deepcluster.images.refs import ImageRef
 
 FILES = [
     "CT_small.dcm", "MR_small.dcm", "MR_small_RLE.dcm", "MR_small_jp2klossless.dcm",

@@ -9,7 +9,7 @@ import pytest
 
 from fiftyone_deepcluster.dataset.source import collect, read_embeddings, read_truth
 from fiftyone_deepcluster.errors import ImagesError, InputError
-from fiftyone_deepcluster.images.source import ImageRef
+from fiftyone_deepcluster.images.refs import ImageRef
 
 
 @pytest.fixture

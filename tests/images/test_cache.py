@@ -13,12 +13,12 @@ from PIL import Image
 
 from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.errors import ImagesError
-from fiftyone_deepcluster.images import shelf as shelf_module
-from fiftyone_deepcluster.images.cache import Decode, open_images
+from fiftyone_deepcluster.images.cache import folder as shelf_module
+from fiftyone_deepcluster.images.cache.folder import BOUND_VARIABLE, FOLDER_VARIABLE, Shelf
+from fiftyone_deepcluster.images.cache.open_images import Decode, open_images
 from fiftyone_deepcluster.images.decode import fit_to
 from fiftyone_deepcluster.images.intensity import recolor
-from fiftyone_deepcluster.images.shelf import BOUND_VARIABLE, FOLDER_VARIABLE, Shelf
-from fiftyone_deepcluster.images.source import ImageRef
+from fiftyone_deepcluster.images.refs import ImageRef
 
 GREY = Decode(16, "grey")
 

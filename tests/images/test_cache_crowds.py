@@ -16,10 +16,10 @@ import psutil
 import pytest
 
 from fiftyone_deepcluster.errors import CancelledError
-from fiftyone_deepcluster.images import crew
-from fiftyone_deepcluster.images.cache import Decode
-from fiftyone_deepcluster.images.shelf import Shelf
-from fiftyone_deepcluster.images.source import ImageRef
+from fiftyone_deepcluster.images.cache import worker_pool
+from fiftyone_deepcluster.images.cache.folder import Shelf
+from fiftyone_deepcluster.images.cache.open_images import Decode
+from fiftyone_deepcluster.images.refs import ImageRef
 from tests.images.test_cache import Listener, files, names, opened, pixels_of
 
 
@@ -47,7 +47,7 @@ class TestStopping:
         paths = files(tmp_path / "in", 30)
         script = (
             "import os, sys\n"
-            "from fiftyone_deepcluster.images.cache import Decode, open_images\n"
+            "from fiftyone_deepcluster.images.cache.open_images import Decode, open_images\n"
             "from fiftyone_deepcluster.core.progress import Silent\n"
             "class Killer(Silent):\n"
             "    def advance(self, steps): os.kill(os.getpid(), 9)\n"
@@ -109,7 +109,7 @@ class TestWorkers:
         script.write_text(
             "import json, sys\n"
             "print('started')\n"
-            "from fiftyone_deepcluster.images.cache import Decode, open_images\n"
+            "from fiftyone_deepcluster.images.cache.open_images import Decode, open_images\n"
             "from fiftyone_deepcluster.core.progress import Silent\n"
             "paths = json.load(open(sys.argv[1]))\n"
             "with open_images(paths, Decode(16, 'grey'), observer=Silent(), workers=2, cache_dir=sys.argv[2])"
@@ -126,7 +126,7 @@ class TestWorkers:
             np.testing.assert_array_equal(store.read(np.array([599]))[0, ..., 0], pixels_of(599))
 
     def test_threads_where_processes_end_at_once(self, tmp_path, cache, monkeypatch):
-        monkeypatch.setattr(crew, "_SERVE", "raise SystemExit(3)")
+        monkeypatch.setattr(worker_pool, "_SERVE", "raise SystemExit(3)")
         with opened(files(tmp_path / "in", 600), cache, workers=2) as store:
             assert len(store.kept) == 600
 
@@ -134,15 +134,15 @@ class TestWorkers:
         # A worker that dies of one image as a decoder written in C would.
         crash = (
             "import os, json, sys; sys.path[:] = json.loads(sys.argv[1])\n"
-            "from fiftyone_deepcluster.images import crew, workers\n"
-            "real = workers.decode_image\n"
+            "from fiftyone_deepcluster.images.cache import decode_jobs, worker_pool\n"
+            "real = decode_jobs.decode_image\n"
             "def decode(ref, how):\n"
             "    if ref.path.endswith('0333.bmp'): os.abort()\n"
             "    return real(ref, how)\n"
-            "workers.decode_image = decode\n"
-            "crew.serve()\n"
+            "decode_jobs.decode_image = decode\n"
+            "worker_pool.serve()\n"
         )
-        monkeypatch.setattr(crew, "_SERVE", crash)
+        monkeypatch.setattr(worker_pool, "_SERVE", crash)
         listener = Listener()
         with opened(files(tmp_path / "in", 600), cache, workers=2, observer=listener) as store:
             assert store.errors == {333: "its decoder crashed"}

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 import pytest
 
-from fiftyone_deepcluster.images.crew import Job, carry_out
+from fiftyone_deepcluster.images.cache.worker_pool import Job, carry_out
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, JPEGExtended12
 
 from fiftyone_deepcluster.errors import UnreadableImageError
 from fiftyone_deepcluster.images.decode import Decode, decode_image, describe, read_image
-from fiftyone_deepcluster.images.dicom import read_dicom
-from fiftyone_deepcluster.images.source import ImageRef, probe
+from fiftyone_deepcluster.images.dicom.pixels import read_dicom
+from fiftyone_deepcluster.images.inspect import probe
+from fiftyone_deepcluster.images.refs import ImageRef
 
 GREY = [
     "CT_small.dcm", "MR_small.dcm", "MR_small_RLE.dcm", "MR_small_bigendian.dcm", "MR_small_implicit.dcm",

@@ -12,16 +12,16 @@ from pydicom.data import get_testdata_file
 
 from fiftyone_deepcluster.errors import ImagesError, InputError
 from fiftyone_deepcluster.images.decode import read_image
-from fiftyone_deepcluster.images.dicom import is_dicom
-from fiftyone_deepcluster.images.dicom_files import find_dicom
-from fiftyone_deepcluster.images.dicom_header import (
+from fiftyone_deepcluster.images.dicom.find import find_dicom
+from fiftyone_deepcluster.images.dicom.header import (
     SAFE_KEYWORDS,
     check_keywords,
     field_kind,
     keyed_hash,
     read_header,
 )
-from fiftyone_deepcluster.images.source import ImageRef
+from fiftyone_deepcluster.images.dicom.pixels import is_dicom
+from fiftyone_deepcluster.images.refs import ImageRef
 
 
 def carried(name: str) -> Path:

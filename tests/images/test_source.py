@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from fiftyone_deepcluster.errors import ImagesError
-from fiftyone_deepcluster.images.source import Facts, ImageRef, probe
+from fiftyone_deepcluster.images.inspect import Facts, probe
+from fiftyone_deepcluster.images.refs import ImageRef
 
 RNG = np.random.default_rng(51)
 

@@ -128,7 +128,7 @@ def _steps(ctx: foo.ExecutionContext) -> Iterator[Step]:
 
 def _options(params: dict[str, Any]) -> Any:
     from fiftyone_deepcluster.dataset.dicom import parse_dicom_options
-    from fiftyone_deepcluster.images.dicom_header import SAFE_KEYWORDS
+    from fiftyone_deepcluster.images.dicom.header import SAFE_KEYWORDS
 
     named = [word.strip() for word in (params.get("keywords") or "").split(",") if word.strip()]
     keywords = (*SAFE_KEYWORDS, *(word for word in named if word not in SAFE_KEYWORDS))
@@ -138,7 +138,7 @@ def _options(params: dict[str, Any]) -> Any:
 def _complain(inputs: types.Object, params: dict[str, Any]) -> None:
     """Say while it is typed what cannot work."""
     from fiftyone_deepcluster.errors import InputError
-    from fiftyone_deepcluster.images.dicom_files import check_one, check_paths
+    from fiftyone_deepcluster.images.dicom.find import check_one, check_paths
 
     try:
         if files := params.get("files"):

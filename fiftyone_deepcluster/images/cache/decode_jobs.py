@@ -1,4 +1,4 @@
-"""Decoding by many: pixels go straight into the cache's file; ``crew`` says who does it."""
+"""Decoding by many: pixels go straight into the cache's file; ``worker_pool`` says who does it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fiftyone_deepcluster.errors import ImagesError, UnreadableImageError
-from fiftyone_deepcluster.images.crew import Job, carry_out
+from fiftyone_deepcluster.images.cache.worker_pool import Job, carry_out
 from fiftyone_deepcluster.images.decode import Decode, decode_image
-from fiftyone_deepcluster.images.source import ImageRef
+from fiftyone_deepcluster.images.refs import ImageRef
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, Union
 
 from fiftyone_deepcluster.errors import ImagesError
-from fiftyone_deepcluster.images.dicom import is_dicom
-from fiftyone_deepcluster.images.dicom_header import raw_texts
+from fiftyone_deepcluster.images.dicom.header import raw_texts
+from fiftyone_deepcluster.images.dicom.pixels import is_dicom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from PIL import Image
 
 from fiftyone_deepcluster.errors import UnreadableImageError
-from fiftyone_deepcluster.images.crew import Job
+from fiftyone_deepcluster.images.cache.worker_pool import Job
 from fiftyone_deepcluster.images.decode import explained, fit_to, read_image
-from fiftyone_deepcluster.images.dicom_header import Header, read_header
-from fiftyone_deepcluster.images.source import ImageRef
+from fiftyone_deepcluster.images.dicom.header import Header, read_header
+from fiftyone_deepcluster.images.refs import ImageRef
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from fiftyone_deepcluster.images.crew import Job
-from fiftyone_deepcluster.images.dicom_header import raw_bytes, raw_texts
+from fiftyone_deepcluster.images.cache.worker_pool import Job
+from fiftyone_deepcluster.images.dicom.header import raw_bytes, raw_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fiftyone_deepcluster.errors import UnreadableImageError
-from fiftyone_deepcluster.images.dicom_header import frame_count
+from fiftyone_deepcluster.images.dicom.header import frame_count
 from fiftyone_deepcluster.images.intensity import by_percentiles, refuse_bomb, stretch, to_uint8
 
 if TYPE_CHECKING:

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fiftyone_deepcluster.errors import CancelledError, ImagesError
+from fiftyone_deepcluster.images.cache.decode_jobs import Block, Failures, decode_blocks
+from fiftyone_deepcluster.images.cache.folder import Shelf
 from fiftyone_deepcluster.images.decode import Decode, fit_to
 from fiftyone_deepcluster.images.intensity import recolor
-from fiftyone_deepcluster.images.shelf import Shelf
-from fiftyone_deepcluster.images.source import ImageRef, as_refs, check_array
+from fiftyone_deepcluster.images.refs import ImageRef, as_refs, check_array
 from fiftyone_deepcluster.images.store import ArrayStore, FileStore, ImageStore
-from fiftyone_deepcluster.images.workers import Block, Failures, decode_blocks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fiftyone_deepcluster.core.progress import Observer
-    from fiftyone_deepcluster.images.shelf import Lock
-    from fiftyone_deepcluster.images.source import Images
+    from fiftyone_deepcluster.images.cache.folder import Lock
+    from fiftyone_deepcluster.images.refs import Images
 
 __all__ = ["Decode", "ImageStore", "open_images"]
 
@@ -63,7 +63,7 @@ def open_images(
         decode: size and colour.
         observer: told of the phase ``decode``; may cancel.
         workers: processes that decode; by default one a core, 16 at most.
-        cache_dir: folder of the cache; see ``shelf.Shelf``.
+        cache_dir: folder of the cache; see ``folder.Shelf``.
 
     Raises:
         ImagesError: no image can be read, an array of the wrong kind, or no room on the disk.

@@ -33,7 +33,7 @@ _MOST_WORKERS = 16
 _GLANCE_SECONDS = 0.2
 _SERVE = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from fiftyone_deepcluster.images.crew import serve; serve()"
+    "from fiftyone_deepcluster.images.cache.worker_pool import serve; serve()"
 )
 
 

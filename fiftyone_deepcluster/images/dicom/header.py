@@ -5,7 +5,7 @@ coded strings and numbers of the acquisition only, all of which the Basic Applic
 Confidentiality Profile (PS3.15, table E.1-1) leaves in a file. Free text is not on it, although it would
 be useful: series descriptions, protocol names and comments are typed by people, who type names too. Nor
 are dates, times, UIDs, age, sex, device numbers and places. Text ends up in coded strings as well: those that
-people choose are taken only if they are one of the terms that DICOM defines (``dicom_terms``), those that
+people choose are taken only if they are one of the terms that DICOM defines (``terms``), those that
 machines write only if they look like a code (as PS3.5, CS, has it: 16 capital letters, digits, spaces and
 underscores at most; dots and hyphens are let in) and hold no long number.
 
@@ -29,7 +29,7 @@ from typing import Any, TypeAlias
 
 from fiftyone_deepcluster.core.arguments import short
 from fiftyone_deepcluster.errors import InputError, UnreadableImageError
-from fiftyone_deepcluster.images.dicom_terms import TERMS, compact
+from fiftyone_deepcluster.images.dicom.terms import TERMS, compact
 
 Value: TypeAlias = "str | int | float | list[float]"
 
