@@ -32,7 +32,7 @@ from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.encoders.base import ENCODERS, EncodeRequest
 from fiftyone_deepcluster.encoders.reduce import fit_pca
 from fiftyone_deepcluster.images.inspect import probe
-from fiftyone_deepcluster.measures import agreement
+from fiftyone_deepcluster.metrics.agreement import agreement
 from fiftyone_deepcluster.recipes.frozen import Frozen
 
 if TYPE_CHECKING:

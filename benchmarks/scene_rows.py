@@ -19,7 +19,7 @@ from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.encoders.base import ENCODERS, EncodeRequest
 from fiftyone_deepcluster.fitting import fit
 from fiftyone_deepcluster.images.inspect import probe
-from fiftyone_deepcluster.measures import agreement
+from fiftyone_deepcluster.metrics.agreement import agreement
 from fiftyone_deepcluster.recipes.auto import FINE, PIECES
 from fiftyone_deepcluster.recipes.frozen import Frozen
 from fiftyone_deepcluster.recipes.ldpo import LDPO

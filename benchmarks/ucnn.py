@@ -26,7 +26,7 @@ import torch
 from benchmarks.quality import datasets, parsed
 from benchmarks.report import table
 from fiftyone_deepcluster.fitting import fit
-from fiftyone_deepcluster.measures import agreement, nmi
+from fiftyone_deepcluster.metrics.agreement import agreement, nmi
 from fiftyone_deepcluster.recipes.base import parse_options
 from fiftyone_deepcluster.recipes.ucnn import UCNN
 

@@ -120,10 +120,10 @@ def make_dataset(n: int) -> fo.Dataset:
 
 def write_ours(dataset: fo.Dataset, result: FitResult) -> None:
     """As ``fiftyone_deepcluster.cluster`` does."""
-    from fiftyone_deepcluster.assignments import cluster_names
     from fiftyone_deepcluster.dataset.fields import FieldNames, declare
     from fiftyone_deepcluster.dataset.source import collect
     from fiftyone_deepcluster.dataset.writing import columns, write
+    from fiftyone_deepcluster.metrics.matching import cluster_names
 
     names = FieldNames("dc")
     source = collect(dataset)
@@ -135,9 +135,9 @@ def write_bare(dataset: fo.Dataset, result: FitResult) -> None:
     """The plain way: one ``set_values`` a field."""
     import fiftyone as fo
 
-    from fiftyone_deepcluster.assignments import changes, cluster_names, stability
     from fiftyone_deepcluster.dataset.fields import FieldNames, declare
     from fiftyone_deepcluster.dataset.writing import last_finite
+    from fiftyone_deepcluster.metrics.matching import changes, cluster_names, stability
 
     declare(dataset, FieldNames("dc"))
     names = cluster_names(_CLUSTERS)

@@ -12,13 +12,13 @@ import numpy as np
 
 from fiftyone_deepcluster import notes
 from fiftyone_deepcluster.assembly import NoPixels, Spread, assemble, environment, open_store
-from fiftyone_deepcluster.assignments import numbered
 from fiftyone_deepcluster.core import checkpoints
 from fiftyone_deepcluster.core.arguments import short
 from fiftyone_deepcluster.core.progress import Silent, check_observer
 from fiftyone_deepcluster.core.record import RunRecord, StopReason
 from fiftyone_deepcluster.core.types import Known
 from fiftyone_deepcluster.errors import CancelledError, CheckpointError, ImagesError, OptionsError
+from fiftyone_deepcluster.metrics.matching import numbered
 from fiftyone_deepcluster.recipes.base import Options, parse_options
 
 if TYPE_CHECKING:

@@ -20,14 +20,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from fiftyone_deepcluster.assignments import match_to, renumber
 from fiftyone_deepcluster.core.progress import Stopwatch
 from fiftyone_deepcluster.core.record import Round, StopReason
 from fiftyone_deepcluster.core.seeds import derive
 from fiftyone_deepcluster.core.types import Assignment, Plan
 from fiftyone_deepcluster.errors import CancelledError, ImagesError
 from fiftyone_deepcluster.images.augment import Augment
-from fiftyone_deepcluster.measures import agreement, share_and_entropy
+from fiftyone_deepcluster.metrics.agreement import agreement
+from fiftyone_deepcluster.metrics.matching import match_to, renumber
+from fiftyone_deepcluster.metrics.silhouette import share_and_entropy
 from fiftyone_deepcluster.optimise import Optimiser
 from fiftyone_deepcluster.stopping import StopRule, collapsed
 

@@ -12,7 +12,8 @@ from fiftyone_deepcluster.clusterers.base import CLUSTERERS, SPACES, ClusterRequ
 from fiftyone_deepcluster.clusterers.manifold import LEAST_IMAGES
 from fiftyone_deepcluster.core.record import Baseline
 from fiftyone_deepcluster.core.seeds import derive, rng
-from fiftyone_deepcluster.measures import agreement, silhouette
+from fiftyone_deepcluster.metrics.agreement import agreement
+from fiftyone_deepcluster.metrics.silhouette import silhouette
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from fiftyone_deepcluster.assignments import cluster_names
 from fiftyone_deepcluster.core import checkpoints
 from fiftyone_deepcluster.core.progress import Fanout
 from fiftyone_deepcluster.core.record import StopReason
@@ -22,6 +21,7 @@ from fiftyone_deepcluster.dataset.sidebar import add_group
 from fiftyone_deepcluster.dataset.vectors import model_vectors
 from fiftyone_deepcluster.dataset.writing import columns, write
 from fiftyone_deepcluster.errors import CancelledError, InputError, RunExistsError
+from fiftyone_deepcluster.metrics.matching import cluster_names
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -113,7 +113,7 @@ def probe(
     """
     from fiftyone_deepcluster.analysis.probe import ProbeRequest, choose_rows
     from fiftyone_deepcluster.analysis.probe import probe as measure
-    from fiftyone_deepcluster.assignments import numbered
+    from fiftyone_deepcluster.metrics.matching import numbered
 
     folds = arguments.whole_number("folds", folds, 2, 10)
     max_images = arguments.whole_number("max_images", max_images, 20, 10_000)

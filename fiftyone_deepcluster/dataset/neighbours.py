@@ -158,7 +158,7 @@ def retrieval_score(
     import numpy as np
 
     from fiftyone_deepcluster.analysis.retrieval import score
-    from fiftyone_deepcluster.assignments import numbered
+    from fiftyone_deepcluster.metrics.matching import numbered
 
     k = arguments.whole_number("k", k, 1)
     max_queries = arguments.whole_number("max_queries", max_queries, 1)

@@ -55,7 +55,7 @@ def columns(result: FitResult, names: Sequence[str], *, half_precision: bool = F
     """
     import numpy as np
 
-    from fiftyone_deepcluster.assignments import changes, stability
+    from fiftyone_deepcluster.metrics.matching import changes, stability
 
     failed = set(result.errors)
     read = [row not in failed for row in range(len(result.labels))]

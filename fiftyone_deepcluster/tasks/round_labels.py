@@ -18,7 +18,7 @@ from fiftyone_deepcluster.clusterers.geometry import describe
 from fiftyone_deepcluster.core.seeds import derive, rng
 from fiftyone_deepcluster.core.types import Assignment, Batch, ClassTargets, Outputs, Plan
 from fiftyone_deepcluster.encoders.base import EncodeRequest
-from fiftyone_deepcluster.measures import nmi
+from fiftyone_deepcluster.metrics.agreement import nmi
 from fiftyone_deepcluster.tasks.initial import InitialName, initial_labels
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from scipy.optimize import linear_sum_assignment
 from scipy.sparse import csr_array
 
-from fiftyone_deepcluster.assignments import (
+from fiftyone_deepcluster.metrics.matching import (
     best_match,
     changes,
     cluster_names,

@@ -11,7 +11,7 @@ import torch
 
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, SPACES, ClusterRequest
 from fiftyone_deepcluster.errors import InputError, OptionsError
-from fiftyone_deepcluster.measures import agreement
+from fiftyone_deepcluster.metrics.agreement import agreement
 
 # It finds the number of clusters itself.
 FREE = {"hdbscan"}

@@ -11,7 +11,7 @@ from fiftyone_deepcluster.clusterers.base import ClusterRequest
 from fiftyone_deepcluster.clusterers.manifold import Flat, GaussianMixture, Umap, exact_neighbours
 from fiftyone_deepcluster.clusterers.sklearn_bridge import Agglomerative, Hdbscan
 from fiftyone_deepcluster.errors import InputError
-from fiftyone_deepcluster.measures import agreement
+from fiftyone_deepcluster.metrics.agreement import agreement
 
 
 @pytest.fixture(scope="session")

@@ -13,11 +13,10 @@ from scipy.optimize import linear_sum_assignment
 from sklearn import metrics
 
 from fiftyone_deepcluster.errors import InputError
-from fiftyone_deepcluster.measures import (
-    agreement,
+from fiftyone_deepcluster.metrics.agreement import agreement, nmi
+from fiftyone_deepcluster.metrics.silhouette import (
     cohesion,
     neighbour_agreement,
-    nmi,
     share_and_entropy,
     silhouette,
 )

@@ -12,7 +12,7 @@ from fiftyone_deepcluster.clusterers.base import ClusterRequest
 from fiftyone_deepcluster.clusterers.information import Multilogit, climb, information, likelihood
 from fiftyone_deepcluster.clusterers.rim import Point, Rim, follow, longest_plateau, standardised
 from fiftyone_deepcluster.errors import InputError
-from fiftyone_deepcluster.measures import agreement
+from fiftyone_deepcluster.metrics.agreement import agreement
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 import fiftyone_deepcluster as fdc
-from fiftyone_deepcluster.measures import agreement
+from fiftyone_deepcluster.metrics.agreement import agreement
 
 SCRIPT = """
 import sys

@@ -7,7 +7,7 @@ import torch
 
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
 from fiftyone_deepcluster.images.inspect import Facts
-from fiftyone_deepcluster.measures import nmi
+from fiftyone_deepcluster.metrics.agreement import nmi
 from fiftyone_deepcluster.recipes.base import parse_options
 from fiftyone_deepcluster.tasks.round_labels import RoundLabels
 

@@ -227,7 +227,7 @@ def test_pixel_lessons_teach_the_cluster_of_the_unchanged_image(digits):
 
 
 def fdc_agreement(labels, reference):
-    from fiftyone_deepcluster.measures import agreement
+    from fiftyone_deepcluster.metrics.agreement import agreement
 
     return agreement(labels.numpy(), reference.numpy())
 

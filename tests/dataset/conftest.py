@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from fiftyone_deepcluster.assignments import cluster_names
 from fiftyone_deepcluster.core.record import Round, RunRecord, StopReason
 from fiftyone_deepcluster.dataset import stored
 from fiftyone_deepcluster.dataset.fields import FieldNames, declare
@@ -16,6 +15,7 @@ from fiftyone_deepcluster.dataset.sidebar import add_group
 from fiftyone_deepcluster.dataset.source import collect
 from fiftyone_deepcluster.dataset.writing import columns, write
 from fiftyone_deepcluster.fitting import FitResult
+from fiftyone_deepcluster.metrics.matching import cluster_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
