@@ -25,7 +25,7 @@ from fiftyone_deepcluster.fitting import fit
 from fiftyone_deepcluster.recipes.base import Options, parse_options
 
 if TYPE_CHECKING:
-    from fiftyone_deepcluster.networks.base import Network
+    from fiftyone_deepcluster.backbones.network import Network
 from fiftyone_deepcluster.images.inspect import probe
 
 

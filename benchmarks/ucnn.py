@@ -134,9 +134,9 @@ def start(job: dict) -> dict:
 
 def taught(source: str, side: int, seed: int, path: str) -> None:
     """The recipe's network, trained on the classes of other images at the same size."""
-    from fiftyone_deepcluster.networks.base import Network
-    from fiftyone_deepcluster.networks.fronts import make_front
-    from fiftyone_deepcluster.networks.trunks.base import TRUNKS
+    from fiftyone_deepcluster.backbones.base import TRUNKS
+    from fiftyone_deepcluster.backbones.input_norms import make_front
+    from fiftyone_deepcluster.backbones.network import Network
     from fiftyone_deepcluster.recipes.trained import augmentation
 
     arguments = argparse.Namespace(npz=[] if source == "digits" else [source], digits=False, images=0)

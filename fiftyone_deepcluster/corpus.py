@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from fiftyone_deepcluster.backbones.layers import choose, layers_of, listen
 from fiftyone_deepcluster.core.types import Batch
 from fiftyone_deepcluster.errors import CancelledError, ImagesError, OptionsError
 from fiftyone_deepcluster.images.augment import plain
-from fiftyone_deepcluster.networks.taps import choose, layers_of, listen
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from fiftyone_deepcluster.backbones.network import Network
     from fiftyone_deepcluster.core.devices import Compute
     from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.images.augment import Augmentation
     from fiftyone_deepcluster.images.cache.open_images import ImageStore
-    from fiftyone_deepcluster.networks.base import Network
 
 _BATCHES_BETWEEN_VOTES = 4  # processes ask each other so often whether to stop
 _RESIDENT_SHARE = 0.25  # of the GPU's free memory, at most, for the images themselves
@@ -144,7 +144,7 @@ class Corpus:
 
         Args:
             rows: in the order wanted.
-            tap: the layer's name as in ``networks.taps``; None: the last one with maps of several cells.
+            tap: the layer's name as in ``backbones.layers``; None: the last one with maps of several cells.
 
         Yields:
             (B,) int64 rows on the CPU, and (B, C, H, W) float32 on the device ((B, D) of a layer without maps).

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 if TYPE_CHECKING:
+    from fiftyone_deepcluster.backbones.network import Network
     from fiftyone_deepcluster.core.devices import Compute
-    from fiftyone_deepcluster.networks.base import Network
 
 OptimizerName = Literal["sgd", "adamw", "rmsprop"]
 

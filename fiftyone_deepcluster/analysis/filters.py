@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from fiftyone_deepcluster.backbones.layers import Layer
+    from fiftyone_deepcluster.backbones.network import Network
     from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.corpus import Corpus
-    from fiftyone_deepcluster.networks.base import Network
-    from fiftyone_deepcluster.networks.taps import Layer
 
 N_TOP = 9
 """Images of the set shown for a unit, as the paper does."""
@@ -152,7 +152,7 @@ def top_images(corpus: Corpus, layer: Layer, units: NDArray[np.int64], n: int = 
     """
     import torch
 
-    from fiftyone_deepcluster.networks.taps import listen
+    from fiftyone_deepcluster.backbones.layers import listen
 
     corpus.network.eval()
     device = corpus.compute.device
@@ -182,7 +182,7 @@ def activations(
         units: (B,) int64.
         raw: before the activation function.
     """
-    from fiftyone_deepcluster.networks.taps import listen
+    from fiftyone_deepcluster.backbones.layers import listen
 
     (found,) = listen(
         network, images, [layer], lambda output: _means(output).gather(1, units[:, None])[:, 0], raw=raw
@@ -192,7 +192,7 @@ def activations(
 
 def _means(output: torch.Tensor) -> torch.Tensor:
     """(B, U) float32 mean over the places of every unit."""
-    from fiftyone_deepcluster.networks.taps import as_maps
+    from fiftyone_deepcluster.backbones.layers import as_maps
 
     return as_maps(output).float().mean(2)
 

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from fiftyone_deepcluster.backbones.layers import Layer
     from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.corpus import Corpus
-    from fiftyone_deepcluster.networks.taps import Layer
 
 MOST_DIMS = 9_600
 """Numbers that a layer gives of an image, at most."""
@@ -201,7 +201,7 @@ def _chosen(
     corpus: Corpus, rows: NDArray[np.int64], names: Sequence[str] | None, encoded: bool
 ) -> tuple[list[Layer], bool]:
     """The layers that are wanted, and whether the vectors that are clustered are; ``encoded``: there are any."""
-    from fiftyone_deepcluster.networks.taps import choose, layers_of
+    from fiftyone_deepcluster.backbones.layers import choose, layers_of
 
     layers = layers_of(corpus.network, next(corpus.plain_batches(rows[:1])).images)
     if names is None:
@@ -327,7 +327,7 @@ def _features(
     """
     import torch
 
-    from fiftyone_deepcluster.networks.taps import listen
+    from fiftyone_deepcluster.backbones.layers import listen
 
     each = MOST_DIMS * len(rows) * 4
     together = max(1, _MOST_BYTES // each)

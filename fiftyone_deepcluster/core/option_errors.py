@@ -37,7 +37,6 @@ _NEEDS = {
 }
 """What a value needs, by pydantic's name of the complaint and with the bounds that come with it."""
 
-
 _LONGEST_VALUE = 60
 
 

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fiftyone_deepcluster.analysis.filters import TopImages, UnitImages
+    from fiftyone_deepcluster.backbones.layers import Layer
     from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.finished import Finished
-    from fiftyone_deepcluster.networks.taps import Layer
 
 _PROBE, _FILTERS, _LAYERS = "probe", "filters", "layers"
 _FIRST_IMAGES = 16
@@ -232,7 +232,7 @@ def stored_filters(run: Run) -> tuple[str, list[DrawnUnit]] | None:
 def _layers(finished: Finished) -> list[Layer]:
     import numpy as np
 
-    from fiftyone_deepcluster.networks.taps import layers_of
+    from fiftyone_deepcluster.backbones.layers import layers_of
 
     first = next(finished.trained.plain_batches(np.arange(1))).images
     return layers_of(finished.trained.network, first)
@@ -245,7 +245,7 @@ def _keep_layers(run: Run, layers: Sequence[Layer]) -> dict[str, int]:
 
 
 def _choose(layers: Sequence[Layer], name: str | None) -> Layer:
-    from fiftyone_deepcluster.networks.taps import choose
+    from fiftyone_deepcluster.backbones.layers import choose
 
     if name is not None:
         return choose(layers, [name])[0]

@@ -130,8 +130,8 @@ def _speaker(corpus: Corpus, tap: str | None) -> Callable[[torch.Tensor], torch.
     """A function from images (B, C, size, size) in 0..1 to activations (B, D) float32."""
     import torch
 
+    from fiftyone_deepcluster.backbones.layers import choose, layers_of, listen
     from fiftyone_deepcluster.encoders.streaming import averaged
-    from fiftyone_deepcluster.networks.taps import choose, layers_of, listen
 
     network, device = corpus.network.eval(), corpus.compute.device
     blank = torch.zeros(1, corpus.store.shape[3], corpus.size, corpus.size, device=device)

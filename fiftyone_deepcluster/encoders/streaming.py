@@ -83,7 +83,7 @@ def averaged(maps: torch.Tensor, bands: int = 1) -> torch.Tensor:
     """
     from torch.nn import functional
 
-    from fiftyone_deepcluster.networks.taps import as_maps
+    from fiftyone_deepcluster.backbones.layers import as_maps
 
     if bands == 1:
         return as_maps(maps).mean(dim=2)

@@ -15,7 +15,6 @@ from fiftyone_deepcluster.images.refs import ImageRef, Images, as_refs, check_ar
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-
 # Guess for files none of which can be opened: decoding reports every one of them later.
 _UNKNOWN_SIDE = 64
 

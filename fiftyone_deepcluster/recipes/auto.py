@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
+from fiftyone_deepcluster.backbones.base import TRUNKS, Trunk
 from fiftyone_deepcluster.core.registry import PartOf
 from fiftyone_deepcluster.errors import OptionsError
-from fiftyone_deepcluster.networks.trunks.base import TRUNKS, Trunk
 from fiftyone_deepcluster.recipes.base import RECIPES, SMALL_SIDE, Options, Parts
 from fiftyone_deepcluster.recipes.deepcluster import DeepCluster
 from fiftyone_deepcluster.recipes.deepcluster_manifold import DeepClusterManifold

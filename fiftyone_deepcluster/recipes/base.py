@@ -23,9 +23,9 @@ from fiftyone_deepcluster.errors import OptionsError
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from fiftyone_deepcluster.backbones.network import Network
     from fiftyone_deepcluster.images.inspect import Facts
     from fiftyone_deepcluster.loop import Lesson
-    from fiftyone_deepcluster.networks.base import Network
 
 ADVANCED: dict[str, Any] = {"advanced": True}
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from fiftyone_deepcluster.networks.trunks.base import FrontName  # noqa: TC001 - pydantic reads it
+from fiftyone_deepcluster.backbones.base import FrontName  # noqa: TC001 - pydantic reads it
 from fiftyone_deepcluster.recipes.base import ADVANCED, RECIPES, SMALL_SIDE, Options, Parts, choose_side
 
 if TYPE_CHECKING:
@@ -176,10 +176,10 @@ class DAC(Options):
 
     def build(self) -> Parts:
         """See ``Options.build``."""
+        from fiftyone_deepcluster.backbones.all_conv import AllConvNet
+        from fiftyone_deepcluster.backbones.input_norms import make_front
+        from fiftyone_deepcluster.backbones.network import Network
         from fiftyone_deepcluster.loop import Lesson
-        from fiftyone_deepcluster.networks.all_conv import AllConvNet
-        from fiftyone_deepcluster.networks.base import Network
-        from fiftyone_deepcluster.networks.fronts import make_front
         from fiftyone_deepcluster.optimise import Training
         from fiftyone_deepcluster.stopping import Agreement
         from fiftyone_deepcluster.tasks.pair_selection import PairSelection, PairSelectionParts

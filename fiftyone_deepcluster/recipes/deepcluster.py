@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from fiftyone_deepcluster.networks.trunks.base import TRUNKS
+from fiftyone_deepcluster.backbones.base import TRUNKS
 from fiftyone_deepcluster.recipes.base import RECIPES, SMALL_SIDE
 from fiftyone_deepcluster.recipes.trained import Trained
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
+from fiftyone_deepcluster.backbones.base import TRUNKS
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, SPACES, Clusterer, Space
 from fiftyone_deepcluster.core.registry import PartOf
-from fiftyone_deepcluster.networks.trunks.base import TRUNKS
 from fiftyone_deepcluster.recipes.base import ADVANCED, RECIPES, SMALL_SIDE, choose_side
 from fiftyone_deepcluster.recipes.trained import Trained
 

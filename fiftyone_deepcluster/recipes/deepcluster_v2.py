@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from fiftyone_deepcluster.backbones.base import TRUNKS, FrontName, Trunk
 from fiftyone_deepcluster.core.registry import PartOf
-from fiftyone_deepcluster.networks.trunks.base import TRUNKS, FrontName, Trunk
 from fiftyone_deepcluster.recipes.base import ADVANCED, RECIPES, SMALL_SIDE, Options, Parts
 from fiftyone_deepcluster.recipes.trained import (
     LARGE_BATCH,
@@ -27,9 +27,9 @@ from fiftyone_deepcluster.recipes.trained import (
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from fiftyone_deepcluster.backbones.network import Network
     from fiftyone_deepcluster.images.augment import MultiCrop
     from fiftyone_deepcluster.images.inspect import Facts
-    from fiftyone_deepcluster.networks.base import Network
     from fiftyone_deepcluster.optimise import Training
 
 PSEUDO_FACTOR = 8
@@ -196,8 +196,8 @@ class DeepClusterV2(Options):
         return Training("sgd", rate, weight_decay=self.weight_decay, cosine=cosine)
 
     def _network(self) -> Network:
-        from fiftyone_deepcluster.networks.base import Network
-        from fiftyone_deepcluster.networks.projection import Projected, check_sizes
+        from fiftyone_deepcluster.backbones.network import Network
+        from fiftyone_deepcluster.backbones.projection import Projected, check_sizes
 
         plain = make_network(self.trunk or TRUNKS.parse("small"), self.front or "plain", self, self.weights)
         hidden = self.hidden or min(2048, 4 * plain.dim)

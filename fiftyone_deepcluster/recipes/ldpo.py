@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from fiftyone_deepcluster.backbones.base import TRUNKS
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer
 from fiftyone_deepcluster.core.registry import PartOf
 from fiftyone_deepcluster.encoders.base import ENCODERS, Encoder
-from fiftyone_deepcluster.networks.trunks.base import TRUNKS
 from fiftyone_deepcluster.recipes.base import ADVANCED, RECIPES, SMALL_SIDE
 from fiftyone_deepcluster.recipes.trained import AugmentName, Trained
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from fiftyone_deepcluster.backbones.network import Network
     from fiftyone_deepcluster.images.inspect import Facts
-    from fiftyone_deepcluster.networks.base import Network
     from fiftyone_deepcluster.optimise import Training
     from fiftyone_deepcluster.stopping import StopRule
     from fiftyone_deepcluster.tasks.round_labels import RoundLabelsParts
@@ -221,7 +221,7 @@ class LDPO(Trained):
 
     def make_network(self) -> Network:
         """Front and trunk, batch norm frozen where it came with the weights, and a head that minds no scale."""
-        from fiftyone_deepcluster.networks.modules import freeze_norms
+        from fiftyone_deepcluster.backbones.frozen_norms import freeze_norms
 
         network = super().make_network()
         network.level_before_head = self.weights is not None

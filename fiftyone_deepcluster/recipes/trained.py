@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
+from fiftyone_deepcluster.backbones.base import TRUNKS, FrontName, Trunk
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, SPACES, Clusterer, Space
 from fiftyone_deepcluster.core.registry import PartOf
 from fiftyone_deepcluster.encoders.base import ENCODERS, Encoder
 from fiftyone_deepcluster.errors import OptionsError
-from fiftyone_deepcluster.networks.trunks.base import TRUNKS, FrontName, Trunk
 from fiftyone_deepcluster.recipes.base import ADVANCED, SMALL_SIDE, Options, Parts
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from fiftyone_deepcluster.backbones.network import Network
     from fiftyone_deepcluster.images.augment import Augment
     from fiftyone_deepcluster.images.inspect import Facts
-    from fiftyone_deepcluster.networks.base import Network
     from fiftyone_deepcluster.optimise import Training
     from fiftyone_deepcluster.stopping import StopRule
     from fiftyone_deepcluster.tasks.round_labels import RoundLabelsParts
@@ -210,8 +210,8 @@ class Trained(Options):
 
 def make_network(trunk: Trunk, front: FrontName, options: Options, weights: str | None) -> Network:
     """Front and trunk for the images that ``options`` were resolved for."""
-    from fiftyone_deepcluster.networks.base import Network
-    from fiftyone_deepcluster.networks.fronts import make_front
+    from fiftyone_deepcluster.backbones.input_norms import make_front
+    from fiftyone_deepcluster.backbones.network import Network
 
     first = make_front(front, options.channels)
     body = trunk.build(int(first.out_channels), options.image_size or SMALL_SIDE, weights)  # type: ignore[arg-type]

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from fiftyone_deepcluster.backbones.network import Network
     from fiftyone_deepcluster.corpus import Corpus
-    from fiftyone_deepcluster.networks.base import Network
 
 
 @dataclass(frozen=True)

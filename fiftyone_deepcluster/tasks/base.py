@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from fiftyone_deepcluster.backbones.network import Network
     from fiftyone_deepcluster.core.types import Assignment, Batch, Outputs, Plan, Targets
     from fiftyone_deepcluster.corpus import Corpus
-    from fiftyone_deepcluster.networks.base import Network
 
 
 class PseudoTask(Protocol):

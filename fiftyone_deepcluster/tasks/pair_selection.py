@@ -22,8 +22,8 @@ from fiftyone_deepcluster.tasks.pixel_lessons import whole_batches
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from fiftyone_deepcluster.backbones.network import Network
     from fiftyone_deepcluster.corpus import Corpus
-    from fiftyone_deepcluster.networks.base import Network
 
 INTERVALS = (0.0, 0.1, 0.5, 0.9)
 """Lower ends of the intervals in which label features are counted (figure 4)."""

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from fiftyone_deepcluster.backbones.network import Network
     from fiftyone_deepcluster.core.types import Targets
     from fiftyone_deepcluster.corpus import Corpus
-    from fiftyone_deepcluster.networks.base import Network
     from fiftyone_deepcluster.tasks.base import PseudoTask
 
 _CHUNK = 1024

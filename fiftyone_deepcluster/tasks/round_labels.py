@@ -22,9 +22,9 @@ from fiftyone_deepcluster.metrics.agreement import nmi
 from fiftyone_deepcluster.tasks.initial import InitialName, initial_labels
 
 if TYPE_CHECKING:
+    from fiftyone_deepcluster.backbones.network import Network
     from fiftyone_deepcluster.corpus import Corpus
     from fiftyone_deepcluster.encoders.base import Encoder, Encoding
-    from fiftyone_deepcluster.networks.base import Network
     from fiftyone_deepcluster.sampling import Sampler
     from fiftyone_deepcluster.tasks.holdout import Holdout, Split
 

@@ -5,13 +5,13 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
+from fiftyone_deepcluster.backbones.base import TRUNKS
+from fiftyone_deepcluster.backbones.input_norms import make_front
+from fiftyone_deepcluster.backbones.network import Network
 from fiftyone_deepcluster.core.devices import Compute
 from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.corpus import Corpus
 from fiftyone_deepcluster.images.cache.open_images import Decode, open_images
-from fiftyone_deepcluster.networks.base import Network
-from fiftyone_deepcluster.networks.fronts import make_front
-from fiftyone_deepcluster.networks.trunks.base import TRUNKS
 
 
 @pytest.fixture(scope="module")

@@ -12,11 +12,11 @@ from torch import nn
 
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.assembly import assemble, open_store
+from fiftyone_deepcluster.backbones.all_conv import AllConvNet, Restraint
 from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.core.types import Batch, Outputs
 from fiftyone_deepcluster.images.augment import Augment
 from fiftyone_deepcluster.images.inspect import Facts, probe
-from fiftyone_deepcluster.networks.all_conv import AllConvNet, Restraint
 from fiftyone_deepcluster.objectives import PairLoss
 from fiftyone_deepcluster.tasks.pair_selection import select
 

@@ -11,6 +11,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.mixture import GaussianMixture
 
 import fiftyone_deepcluster as fdc
+from fiftyone_deepcluster.backbones.base import TRUNKS
+from fiftyone_deepcluster.backbones.input_norms import make_front
+from fiftyone_deepcluster.backbones.layers import layers_of
+from fiftyone_deepcluster.backbones.network import Network
 from fiftyone_deepcluster.core.seeds import rng
 from fiftyone_deepcluster.encoders.base import ENCODERS, EncodeRequest
 from fiftyone_deepcluster.encoders.codebook import cells_of
@@ -27,10 +31,6 @@ from fiftyone_deepcluster.encoders.streaming import (
 )
 from fiftyone_deepcluster.encoders.vlad import Vlad
 from fiftyone_deepcluster.errors import ImagesError, InputError, OptionsError
-from fiftyone_deepcluster.networks.base import Network
-from fiftyone_deepcluster.networks.fronts import make_front
-from fiftyone_deepcluster.networks.taps import layers_of
-from fiftyone_deepcluster.networks.trunks.base import TRUNKS
 
 SMALL = {
     "pooled": {},

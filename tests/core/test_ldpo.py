@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
 import fiftyone_deepcluster as fdc
+from fiftyone_deepcluster.backbones.frozen_norms import freeze_norms
+from fiftyone_deepcluster.backbones.network import Network
 from fiftyone_deepcluster.clusterers.base import Clustering
 from fiftyone_deepcluster.core.record import Agreement as Figures
 from fiftyone_deepcluster.core.record import Round, StopReason
 from fiftyone_deepcluster.errors import InputError, OptionsError
 from fiftyone_deepcluster.images.inspect import Facts, probe
-from fiftyone_deepcluster.networks.base import Network
-from fiftyone_deepcluster.networks.modules import freeze_norms
 from fiftyone_deepcluster.stopping import Agreement
 from fiftyone_deepcluster.tasks.holdout import Holdout
 from fiftyone_deepcluster.tasks.round_labels import RoundLabels

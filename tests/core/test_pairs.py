@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fiftyone_deepcluster as fdc
+from fiftyone_deepcluster.backbones.all_conv import Restraint
 from fiftyone_deepcluster.core.types import ClassTargets, Outputs, PairTargets
 from fiftyone_deepcluster.images.inspect import Facts
-from fiftyone_deepcluster.networks.all_conv import Restraint
 from fiftyone_deepcluster.objectives import PairLoss
 from fiftyone_deepcluster.tasks.pair_selection import select
 from fiftyone_deepcluster.tasks.pixel_lessons import whole_batches

@@ -6,6 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fiftyone_deepcluster.backbones.base import TRUNKS
+from fiftyone_deepcluster.backbones.input_norms import make_front
+from fiftyone_deepcluster.backbones.network import Network
 from fiftyone_deepcluster.core.record import Agreement as Figures
 from fiftyone_deepcluster.core.record import Round, StopReason
 from fiftyone_deepcluster.core.seeds import derive
@@ -13,9 +16,6 @@ from fiftyone_deepcluster.core.types import ClassTargets, Outputs, PairTargets
 from fiftyone_deepcluster.encoders.pooled import Pooled
 from fiftyone_deepcluster.encoders.reduce import Reduction, fit_pca
 from fiftyone_deepcluster.errors import OptionsError
-from fiftyone_deepcluster.networks.base import Network
-from fiftyone_deepcluster.networks.fronts import make_front
-from fiftyone_deepcluster.networks.trunks.base import TRUNKS
 from fiftyone_deepcluster.objectives import CrossEntropy
 from fiftyone_deepcluster.sampling import Shuffled, UniformOverClusters
 from fiftyone_deepcluster.stopping import Agreement, collapsed

@@ -6,6 +6,9 @@ import torch
 from sklearn.datasets import load_digits
 
 import fiftyone_deepcluster as fdc
+from fiftyone_deepcluster.backbones.base import TRUNKS
+from fiftyone_deepcluster.backbones.input_norms import make_front
+from fiftyone_deepcluster.backbones.network import Network
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
 from fiftyone_deepcluster.core.devices import choose
 from fiftyone_deepcluster.core.progress import Silent
@@ -14,9 +17,6 @@ from fiftyone_deepcluster.corpus import Corpus
 from fiftyone_deepcluster.errors import ImagesError
 from fiftyone_deepcluster.images.cache.open_images import Decode, open_images
 from fiftyone_deepcluster.images.thumbnails import thumbnail_vectors
-from fiftyone_deepcluster.networks.base import Network
-from fiftyone_deepcluster.networks.fronts import make_front
-from fiftyone_deepcluster.networks.trunks.base import TRUNKS
 from fiftyone_deepcluster.objectives import CrossEntropy
 from fiftyone_deepcluster.optimise import Optimiser, Training
 from fiftyone_deepcluster.tasks.first_centers import different_rows, first_features

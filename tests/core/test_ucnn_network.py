@@ -4,16 +4,16 @@ import pytest
 import torch
 
 import fiftyone_deepcluster as fdc
+from fiftyone_deepcluster.backbones.base import TRUNKS
+from fiftyone_deepcluster.backbones.ucnn import Layout, module_class
 from fiftyone_deepcluster.errors import OptionsError
-from fiftyone_deepcluster.networks.trunks.base import TRUNKS
-from fiftyone_deepcluster.networks.ucnn import UCNN, Layout
 from fiftyone_deepcluster.recipes.base import parse_options
 from tests.core.test_ucnn import TINY
 
 
 def test_the_papers_sizes():
     with torch.device("meta"):
-        network = UCNN(3, 224, Layout(maps=365, dim=365))
+        network = module_class()(3, 224, Layout(maps=365, dim=365))
         features = network(torch.zeros(2, 3, 224, 224))
     convolutions = [layer for layer in network.modules() if isinstance(layer, torch.nn.Conv2d)]
     assert [layer.out_channels for layer in convolutions] == [64, 192, 384, 256, 256, 6144, 2048, 365]

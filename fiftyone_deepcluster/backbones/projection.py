@@ -11,7 +11,7 @@ from torch.nn import functional
 from fiftyone_deepcluster.errors import OptionsError
 
 if TYPE_CHECKING:
-    from fiftyone_deepcluster.networks.base import Network
+    from fiftyone_deepcluster.backbones.network import Network
 
 
 class Projected(nn.Module):

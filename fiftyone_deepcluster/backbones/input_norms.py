@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 if TYPE_CHECKING:
-    from fiftyone_deepcluster.networks.trunks.base import FrontName
+    from fiftyone_deepcluster.backbones.base import FrontName
 
 _MEAN = (0.485, 0.456, 0.406)
 _STD = (0.229, 0.224, 0.225)

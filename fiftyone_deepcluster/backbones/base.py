@@ -11,9 +11,13 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Literal
 
 from fiftyone_deepcluster.core.registry import Part, Registry
+from fiftyone_deepcluster.errors import OptionsError
 
 if TYPE_CHECKING:
     from torch import nn
+
+SMALL_SIDE = 64
+"""Up to this many pixels an image counts as small: nothing is blown up to 224."""
 
 FrontName = Literal["plain", "zscore", "imagenet", "sobel"]
 
@@ -40,4 +44,13 @@ class Trunk(Part):
         return "imagenet"
 
 
-TRUNKS: Registry[Trunk] = Registry("trunks", Trunk, "networks.trunks")  # type: ignore[type-abstract]
+TRUNKS: Registry[Trunk] = Registry("trunks", Trunk, "backbones")  # type: ignore[type-abstract]
+
+
+def check_side(name: str, size: int, needed: int) -> None:
+    """Raise OptionsError where images of ``size`` pixels are too small for the trunk called ``name``."""
+    if size < needed:
+        raise OptionsError(
+            f"image_size={size} is too small for the trunk {name!r}, which needs {needed} pixels; "
+            "raise image_size or choose the trunk 'small'"
+        )

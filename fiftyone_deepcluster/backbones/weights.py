@@ -1,7 +1,8 @@
-"""Initial weights: torchvision's by name, or a file of one's own."""
+"""Initial weights: random, torchvision's by name, or a file of one's own."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -82,3 +83,15 @@ def load_torchvision(model: nn.Module, name: str, weights: str | None) -> None:
         model.load_state_dict(state)
     except RuntimeError as error:
         raise OptionsError(f"weights={weights!r} does not fit torchvision's {name}: {error}") from error
+
+
+def initialise(module: nn.Module) -> None:
+    """DeepCluster's random weights: He for convolutions by fan-out, N(0, 0.01) for linear layers."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            fan_out = layer.kernel_size[0] * layer.kernel_size[1] * layer.out_channels
+            nn.init.normal_(layer.weight, 0.0, math.sqrt(2.0 / fan_out))
+        elif isinstance(layer, nn.Linear):
+            nn.init.normal_(layer.weight, 0.0, 0.01)
+        if isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None:
+            nn.init.zeros_(layer.bias)

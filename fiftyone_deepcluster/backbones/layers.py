@@ -18,7 +18,7 @@ from torch import nn
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
-    from fiftyone_deepcluster.networks.base import Network
+    from fiftyone_deepcluster.backbones.network import Network
 
 FEATURES = "features"
 """Name of the trunk's own output, where it is more than the last layer's."""
