@@ -25,8 +25,8 @@ from benchmarks.quality import datasets
 from benchmarks.report import table
 from fiftyone_deepcluster.assembly import assemble, open_store
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer, Clustering, ClusterRequest
-from fiftyone_deepcluster.clusterers.kmeans import KMeans
-from fiftyone_deepcluster.clusterers.rim import Rim
+from fiftyone_deepcluster.clusterers.kmeans.clusterer import KMeans
+from fiftyone_deepcluster.clusterers.rim.clusterer import Rim
 from fiftyone_deepcluster.clusterers.spectral import Lsc
 from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.encoders.base import ENCODERS, EncodeRequest

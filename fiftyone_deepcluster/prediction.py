@@ -51,7 +51,7 @@ def predict(run_dir: str | Path, images: Images, *, observer: Observer | None = 
         CheckpointError: no finished run lies there.
         ImagesError: no image can be read.
     """
-    from fiftyone_deepcluster.clusterers.geometry import confidence_of, nearest_two
+    from fiftyone_deepcluster.clusterers.distances import confidence_of, nearest_two
 
     with reopen(run_dir, images, observer) as run:
         vectors = run.vectors()

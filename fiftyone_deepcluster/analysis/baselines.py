@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fiftyone_deepcluster.clusterers.base import CLUSTERERS, SPACES, ClusterRequest
-from fiftyone_deepcluster.clusterers.manifold import LEAST_IMAGES
+from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
 from fiftyone_deepcluster.core.record import Baseline
 from fiftyone_deepcluster.core.seeds import derive, rng
 from fiftyone_deepcluster.metrics.agreement import agreement
 from fiftyone_deepcluster.metrics.silhouette import silhouette
+from fiftyone_deepcluster.reducers.base import SPACES
+from fiftyone_deepcluster.reducers.umap import LEAST_IMAGES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -95,8 +95,9 @@ def options_table(name: str, part: str | None = None, width: int | None = None) 
 def _families() -> dict[str, Registry[Any]]:
     """Options that take a part, and the parts."""
     from fiftyone_deepcluster.backbones.base import TRUNKS
-    from fiftyone_deepcluster.clusterers.base import CLUSTERERS, SPACES
+    from fiftyone_deepcluster.clusterers.base import CLUSTERERS
     from fiftyone_deepcluster.encoders.base import ENCODERS
+    from fiftyone_deepcluster.reducers.base import SPACES
 
     return {"trunk": TRUNKS, "encoder": ENCODERS, "clusterer": CLUSTERERS, "space": SPACES}
 

@@ -110,7 +110,7 @@ def fit_mixture(points: torch.Tensor, n: int, iterations: int, seed: int) -> Mix
     from torch.nn import functional
 
     from fiftyone_deepcluster.clusterers.base import ClusterRequest
-    from fiftyone_deepcluster.clusterers.kmeans import KMeans
+    from fiftyone_deepcluster.clusterers.kmeans.clusterer import KMeans
 
     start = KMeans(restarts=1).cluster(points, ClusterRequest(n, seed))
     floor = (_FLOOR * points.var(dim=0, unbiased=False)).clamp_min(1e-10)

@@ -26,7 +26,7 @@ class Vlad(CodebookEncoder):
     def learn(self, descriptors: torch.Tensor, seed: int) -> Codebook:
         """K-means centres (words, C), fewer where fewer descriptors differ."""
         from fiftyone_deepcluster.clusterers.base import ClusterRequest
-        from fiftyone_deepcluster.clusterers.kmeans import KMeans
+        from fiftyone_deepcluster.clusterers.kmeans.clusterer import KMeans
 
         words = min(self.words, len(descriptors))
         found = KMeans(restarts=1).cluster(descriptors, ClusterRequest(words, seed))
@@ -36,7 +36,7 @@ class Vlad(CodebookEncoder):
         """(B, P, C) -> (B, words·C): for each word the sum of x - c over the cells it is nearest to."""
         from torch.nn import functional
 
-        from fiftyone_deepcluster.clusterers.geometry import assign_to
+        from fiftyone_deepcluster.clusterers.distances import assign_to
         from fiftyone_deepcluster.encoders.codebook import normalised
 
         centers = codebook["centers"]

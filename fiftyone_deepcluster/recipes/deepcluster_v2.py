@@ -163,7 +163,7 @@ class DeepClusterV2(Options):
 
     def build(self) -> Parts:
         """See ``Options.build``."""
-        from fiftyone_deepcluster.clusterers.kmeans import KMeans
+        from fiftyone_deepcluster.clusterers.kmeans.clusterer import KMeans
         from fiftyone_deepcluster.loop import Lesson
         from fiftyone_deepcluster.objectives import PrototypeCrossEntropy
         from fiftyone_deepcluster.tasks.bank_labels import BankLabels, BankLabelsParts

@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional
 
 from fiftyone_deepcluster.clusterers.base import Clusterer, Clustering, ClusterRequest
-from fiftyone_deepcluster.clusterers.geometry import describe
+from fiftyone_deepcluster.clusterers.distances import describe
 from fiftyone_deepcluster.core.seeds import derive, rng
 from fiftyone_deepcluster.core.types import Assignment, Batch, ClassTargets, Outputs, Plan
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from fiftyone_deepcluster.clusterers.base import ClusterRequest
-from fiftyone_deepcluster.clusterers.kmeans import KMeans
+from fiftyone_deepcluster.clusterers.kmeans.clusterer import KMeans
 from fiftyone_deepcluster.core.seeds import derive, rng
 from fiftyone_deepcluster.errors import ImagesError
 

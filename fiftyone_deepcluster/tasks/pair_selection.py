@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from fiftyone_deepcluster.clusterers.geometry import confidence_of
+from fiftyone_deepcluster.clusterers.distances import confidence_of
 from fiftyone_deepcluster.core.seeds import rng
 from fiftyone_deepcluster.core.types import Assignment, Batch, Outputs, PairTargets, Plan
 from fiftyone_deepcluster.tasks.pixel_lessons import whole_batches

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 
-from fiftyone_deepcluster.clusterers.base import CLUSTERERS, SPACES, ClusterRequest
-from fiftyone_deepcluster.clusterers.geometry import assign_to
-from fiftyone_deepcluster.clusterers.kmeans import KMeans
+from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
+from fiftyone_deepcluster.clusterers.distances import assign_to
+from fiftyone_deepcluster.clusterers.kmeans.clusterer import KMeans
 from fiftyone_deepcluster.core.seeds import derive, rng
 from fiftyone_deepcluster.core.types import Assignment, Batch, ClassTargets, Outputs, PairTargets, Plan
 from fiftyone_deepcluster.images.thumbnails import thumbnail_vectors
+from fiftyone_deepcluster.reducers.base import SPACES
 from fiftyone_deepcluster.tasks.first_centers import sample_rows
 
 if TYPE_CHECKING:

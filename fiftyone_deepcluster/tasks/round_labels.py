@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from fiftyone_deepcluster.clusterers.base import Clusterer, Clustering, ClusterRequest, Space
-from fiftyone_deepcluster.clusterers.geometry import describe
+from fiftyone_deepcluster.clusterers.base import Clusterer, Clustering, ClusterRequest
+from fiftyone_deepcluster.clusterers.distances import describe
 from fiftyone_deepcluster.core.seeds import derive, rng
 from fiftyone_deepcluster.core.types import Assignment, Batch, ClassTargets, Outputs, Plan
 from fiftyone_deepcluster.encoders.base import EncodeRequest
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.backbones.network import Network
     from fiftyone_deepcluster.corpus import Corpus
     from fiftyone_deepcluster.encoders.base import Encoder, Encoding
+    from fiftyone_deepcluster.reducers.base import Space
     from fiftyone_deepcluster.sampling import Sampler
     from fiftyone_deepcluster.tasks.holdout import Holdout, Split
 

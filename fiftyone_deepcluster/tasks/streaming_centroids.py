@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch.func import functional_call
 
-from fiftyone_deepcluster.clusterers.geometry import confidence_of, nearest_two
-from fiftyone_deepcluster.clusterers.streams import Centroids
+from fiftyone_deepcluster.clusterers.distances import confidence_of, nearest_two
+from fiftyone_deepcluster.clusterers.kmeans.streams import Centroids
 from fiftyone_deepcluster.core.seeds import rng
 from fiftyone_deepcluster.core.types import Assignment, Batch, ClassTargets, Outputs, Plan
 from fiftyone_deepcluster.tasks.first_centers import StartName, first_features

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from fiftyone_deepcluster.clusterers.base import CLUSTERERS, SPACES, ClusterRequest
+from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
 from fiftyone_deepcluster.errors import InputError, OptionsError
 from fiftyone_deepcluster.metrics.agreement import agreement
+from fiftyone_deepcluster.reducers.base import SPACES
 
 # It finds the number of clusters itself.
 FREE = {"hdbscan"}
@@ -133,7 +134,8 @@ def test_space_takes_duplicates(space):
 
 def test_parts_are_listed_without_heavy_imports():
     code = (
-        "import sys; from fiftyone_deepcluster.clusterers.base import CLUSTERERS, SPACES;"
+        "import sys; from fiftyone_deepcluster.clusterers.base import CLUSTERERS;"
+        "from fiftyone_deepcluster.reducers.base import SPACES;"
         "[CLUSTERERS.get(n).model_json_schema() for n in CLUSTERERS.names()]; SPACES.names();"
         "heavy = {'torch', 'sklearn', 'faiss', 'umap', 'fiftyone'} & set(sys.modules);"
         "sys.exit(', '.join(sorted(heavy)) or 0)"

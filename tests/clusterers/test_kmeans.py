@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from fiftyone_deepcluster.clusterers import geometry
+from fiftyone_deepcluster.clusterers import distances
 from fiftyone_deepcluster.clusterers.base import ClusterRequest
-from fiftyone_deepcluster.clusterers.bounds import Assigner
-from fiftyone_deepcluster.clusterers.faiss_kmeans import faiss_lloyd
-from fiftyone_deepcluster.clusterers.kmeans import KMeans, restarts_for
-from fiftyone_deepcluster.clusterers.lloyd import Schedule, lloyd, settle, split_for_empty
-from fiftyone_deepcluster.clusterers.seeding import first_centers
+from fiftyone_deepcluster.clusterers.kmeans.bounds import Assigner
+from fiftyone_deepcluster.clusterers.kmeans.clusterer import KMeans, restarts_for
+from fiftyone_deepcluster.clusterers.kmeans.faiss import faiss_lloyd
+from fiftyone_deepcluster.clusterers.kmeans.lloyd import Schedule, lloyd, settle, split_for_empty
+from fiftyone_deepcluster.clusterers.kmeans.seeding import first_centers
 
 
 def slow_nearest(vectors: np.ndarray, centers: np.ndarray) -> np.ndarray:
@@ -54,7 +54,7 @@ def test_equals_faiss_from_the_same_start():
     start = vectors[:64].clone()
     ours, theirs = lloyd(vectors, start, schedule)[0], faiss_lloyd(vectors, start, schedule)[0]
     torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
-    assert torch.equal(geometry.nearest_two(vectors, ours)[0], geometry.nearest_two(vectors, theirs)[0])
+    assert torch.equal(distances.nearest_two(vectors, ours)[0], distances.nearest_two(vectors, theirs)[0])
 
 
 @pytest.mark.parametrize("spherical", [False, True])
@@ -76,7 +76,7 @@ def test_objective_as_good_as_faiss_from_its_own_start():
     vectors = mixture(8000, 24, 60, seed=1)
     theirs = faiss.Kmeans(24, 100, niter=20, seed=0)
     theirs.train(vectors.numpy())
-    objective = geometry.nearest_two(vectors, torch.from_numpy(theirs.centroids))[1].sum()
+    objective = distances.nearest_two(vectors, torch.from_numpy(theirs.centroids))[1].sum()
     assert KMeans().cluster(vectors, ClusterRequest(100)).objective < 1.01 * float(objective)
 
 
@@ -89,10 +89,10 @@ def test_bounds_never_change_a_label(parts):
     for _ in range(25):
         labels = assigner.assign(centers)
         measured.append(assigner.measured)
-        plain = geometry.nearest_two(vectors, centers)[0]
+        plain = distances.nearest_two(vectors, centers)[0]
         own, best = ((vectors - centers[which]).norm(dim=1) for which in (labels, plain))
         assert ((own - best) <= 1e-4).all()
-        centers = geometry.means(vectors, labels, 50)
+        centers = distances.means(vectors, labels, 50)
     assert measured[0] == 1
     assert measured[-1] < 0.7
 
@@ -103,7 +103,7 @@ def test_bounds_follow_a_centre_that_jumps():
     assigner = Assigner(vectors, centers.mean(dim=0))
     generator = torch.Generator().manual_seed(0)
     for _ in range(30):
-        assert torch.equal(assigner.assign(centers), geometry.nearest_two(vectors, centers)[0])
+        assert torch.equal(assigner.assign(centers), distances.nearest_two(vectors, centers)[0])
         centers = centers.clone()
         centers[int(torch.randint(8, (1,), generator=generator))] = vectors[
             int(torch.randint(500, (1,), generator=generator))
@@ -162,7 +162,7 @@ def test_start_draws_different_rows(digits, start):
 
 def test_kmeans_plus_plus_reaches_every_far_group(blobs):
     centers = first_centers(blobs, 4, "kmeans++", seed=1)
-    assert len(geometry.nearest_two(blobs, centers)[0].unique()) == 4
+    assert len(distances.nearest_two(blobs, centers)[0].unique()) == 4
 
 
 def test_sampled_training_still_labels_all(digits):

@@ -8,10 +8,13 @@ import torch
 from sklearn.datasets import load_digits
 
 from fiftyone_deepcluster.clusterers.base import ClusterRequest
-from fiftyone_deepcluster.clusterers.manifold import Flat, GaussianMixture, Umap, exact_neighbours
+from fiftyone_deepcluster.clusterers.gmm import GaussianMixture
 from fiftyone_deepcluster.clusterers.sklearn_bridge import Agglomerative, Hdbscan
 from fiftyone_deepcluster.errors import InputError
 from fiftyone_deepcluster.metrics.agreement import agreement
+from fiftyone_deepcluster.metrics.knn import exact_neighbours
+from fiftyone_deepcluster.reducers.identity import Flat
+from fiftyone_deepcluster.reducers.umap import Umap
 
 
 @pytest.fixture(scope="session")
@@ -29,12 +32,12 @@ def test_umap_and_mixture_beat_the_pixels(layout, digits):
 
 
 def test_many_images_leave_the_neighbours_to_umap(monkeypatch):
-    from fiftyone_deepcluster.clusterers import manifold
+    from fiftyone_deepcluster.reducers import umap
 
     part, truth = Umap(dims=5, epochs=200), load_digits(n_class=3).target
     vectors = torch.from_numpy(load_digits(n_class=3).data).float()
     spaces = [part.embed(vectors, seed=0)]
-    monkeypatch.setattr(manifold, "_EXACT_NEIGHBOURS", 0)
+    monkeypatch.setattr(umap, "_EXACT_NEIGHBOURS", 0)
     spaces.append(part.embed(vectors, seed=0))
     for space in spaces:
         assert agreement(GaussianMixture().cluster(space, ClusterRequest(3)).labels, truth).acc > 0.95

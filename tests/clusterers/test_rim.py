@@ -7,10 +7,10 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from fiftyone_deepcluster.clusterers import information as module
 from fiftyone_deepcluster.clusterers.base import ClusterRequest
-from fiftyone_deepcluster.clusterers.information import Multilogit, climb, information, likelihood
-from fiftyone_deepcluster.clusterers.rim import Point, Rim, follow, longest_plateau, standardised
+from fiftyone_deepcluster.clusterers.rim import information as module
+from fiftyone_deepcluster.clusterers.rim.clusterer import Point, Rim, follow, longest_plateau, standardised
+from fiftyone_deepcluster.clusterers.rim.information import Multilogit, climb, information, likelihood
 from fiftyone_deepcluster.errors import InputError
 from fiftyone_deepcluster.metrics.agreement import agreement
 

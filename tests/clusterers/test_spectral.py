@@ -8,7 +8,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from fiftyone_deepcluster.clusterers.base import ClusterRequest
-from fiftyone_deepcluster.clusterers.kmeans import KMeans
+from fiftyone_deepcluster.clusterers.kmeans.clusterer import KMeans
 from fiftyone_deepcluster.clusterers.spectral import Lsc, landmark_weights, spectral_embedding
 from fiftyone_deepcluster.errors import InputError
 from fiftyone_deepcluster.metrics.agreement import agreement

@@ -4,7 +4,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
-from fiftyone_deepcluster.clusterers.streams import Centroids
+from fiftyone_deepcluster.clusterers.kmeans.streams import Centroids
 
 
 def test_centres_move_by_one_over_count():

@@ -53,7 +53,7 @@ class KMeans(Clusterer):
             InputError: fewer vectors than clusters, values that are not finite, or no n_clusters.
             MissingDependencyError: ``backend="faiss"`` without faiss.
         """
-        from fiftyone_deepcluster.clusterers.geometry import check, threads_for
+        from fiftyone_deepcluster.clusterers.distances import check, threads_for
 
         n_clusters = check(vectors, request.n_clusters, "k-means")
         seen = self._sample(vectors, n_clusters, request.seed)
@@ -89,9 +89,9 @@ class KMeans(Clusterer):
     def _run(
         self, vectors: torch.Tensor, seen: torch.Tensor, n_clusters: int, seed: int, warm: torch.Tensor | None
     ) -> Clustering:
-        from fiftyone_deepcluster.clusterers.faiss_kmeans import faiss_lloyd
-        from fiftyone_deepcluster.clusterers.lloyd import Schedule, lloyd
-        from fiftyone_deepcluster.clusterers.seeding import first_centers
+        from fiftyone_deepcluster.clusterers.kmeans.faiss import faiss_lloyd
+        from fiftyone_deepcluster.clusterers.kmeans.lloyd import Schedule, lloyd
+        from fiftyone_deepcluster.clusterers.kmeans.seeding import first_centers
 
         iterate = faiss_lloyd if self.backend == "faiss" else lloyd
         schedule = Schedule(self.iterations, self.tolerance, self.spherical, seed)
@@ -105,8 +105,8 @@ class KMeans(Clusterer):
         return torch.nn.functional.normalize(centers, dim=1) if self.spherical else centers
 
     def _finish(self, vectors: torch.Tensor, centers: torch.Tensor, iterations: int) -> Clustering:
-        from fiftyone_deepcluster.clusterers.geometry import confidence_of, means
-        from fiftyone_deepcluster.clusterers.lloyd import settle
+        from fiftyone_deepcluster.clusterers.distances import confidence_of, means
+        from fiftyone_deepcluster.clusterers.kmeans.lloyd import settle
 
         labels, first, second = settle(vectors, centers)
         final = self._directions(means(vectors, labels, int(labels.max()) + 1))

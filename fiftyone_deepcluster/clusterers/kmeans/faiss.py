@@ -9,7 +9,7 @@ from fiftyone_deepcluster.errors import MissingDependencyError
 if TYPE_CHECKING:
     import torch
 
-    from fiftyone_deepcluster.clusterers.lloyd import Schedule
+    from fiftyone_deepcluster.clusterers.kmeans.lloyd import Schedule
 
 
 def faiss_lloyd(vectors: torch.Tensor, centers: torch.Tensor, schedule: Schedule) -> tuple[torch.Tensor, int]:

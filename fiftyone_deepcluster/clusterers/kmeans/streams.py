@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fiftyone_deepcluster.clusterers.geometry import nearest_two, sums
+from fiftyone_deepcluster.clusterers.distances import nearest_two, sums
 
 if TYPE_CHECKING:
     import torch

@@ -1,32 +1,20 @@
-"""Distances between vectors and centres, in chunks: what all clusterers have in common.
-
-Squared distances come from one matrix product, |x - c|² = |x|² + (|c|² - 2 x·c), with everything shifted to
-the centres' mean first, so that vectors far from the origin lose no digits. No N x K matrix is ever held.
-"""
+"""Distances between vectors and centres, in chunks: what all clusterers have in common."""
 
 from __future__ import annotations
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from fiftyone_deepcluster.clusterers.base import Clustering
 from fiftyone_deepcluster.errors import InputError
+from fiftyone_deepcluster.metrics.products import Field, check_finite, chunks, each_chunk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     import torch
-    from threadpoolctl import ThreadpoolController
 
-T = TypeVar("T")
-
-# Floats in one chunk of distances: 8 MB stay in a CPU's cache, 64 MB are enough to fill a GPU.
-_CPU_CHUNK = 2**21
-_GPU_CHUNK = 2**24
 # Floats in all vectors from which on threads pay.
 _SHARED_WORK = 2**22
 
@@ -185,84 +173,6 @@ def nearest_two(
     return own, first, second
 
 
-class Field:
-    """Centres made ready to be compared with chunk after chunk.
-
-    On a CPU the product goes through NumPy: its BLAS is faster than torch's on half of the machines and as
-    fast on the others, and it finds the place of a row's least number ten times faster.
-
-    Args:
-        centers: (K, D) float32, K >= 1.
-        skip: (K,) bool, centres that are not there.
-        shift: (D,) a point near all of them; by default their mean.
-    """
-
-    def __init__(
-        self, centers: torch.Tensor, skip: torch.Tensor | None = None, shift: torch.Tensor | None = None
-    ) -> None:
-        import torch
-
-        self.shift = centers.mean(dim=0) if shift is None else shift
-        self.centers = centers - self.shift
-        offset = self.centers.square().sum(dim=1)
-        self.largest = offset.max()
-        if skip is not None:
-            offset = offset.masked_fill(skip, float("inf"))
-        # A column of ones beside the vectors adds the offset within the product.
-        self._weights = torch.cat([-2 * self.centers, offset[:, None]], dim=1).T.contiguous()
-        self._buffers = threading.local()
-
-    def scores(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Shifted vectors (B, D) and |c|² - 2 x·c (B, K), both valid until the thread's next call."""
-        import numpy as np
-        import torch
-
-        n, own = len(rows), self._buffers
-        if n > getattr(own, "n", 0):
-            own.n = n
-            own.rows = rows.new_ones(n, len(self._weights))
-            own.scores = rows.new_empty(n, self._weights.shape[1])
-        padded, scores = own.rows[:n], own.scores[:n]
-        torch.sub(rows, self.shift, out=padded[:, :-1])
-        if rows.device.type == "cpu":
-            np.matmul(padded.numpy(), self._weights.numpy(), out=scores.numpy())
-        else:
-            torch.mm(padded, self._weights, out=scores)
-        return padded[:, :-1], scores
-
-    def two_nearest(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Nearest centre of each vector of a chunk (B, D), its score, and the second least score."""
-        _, scores = self.scores(rows)
-        own = _place_of_least(scores)
-        least = scores.gather(1, own[:, None])[:, 0]
-        scores.scatter_(1, own[:, None], float("inf"))
-        return own, least, scores.amin(dim=1)
-
-    def two(
-        self, rows: torch.Tensor, labels: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """As ``nearest_two``, for one chunk (B, D)."""
-        import torch
-
-        shifted, scores = self.scores(rows)
-        own = _place_of_least(scores)
-        if labels is not None:
-            own = torch.where(labels < 0, own, labels)
-        # Exactly, not by the product: near its centre a vector's distance is a difference of large numbers.
-        first = (shifted - self.centers[own]).square_().sum(dim=1)
-        scores.scatter_(1, own[:, None], float("inf"))
-        second = (scores.amin(dim=1) + shifted.square().sum(dim=1)).clamp_min_(0.0)
-        return own, first, torch.maximum(second, first) if labels is None else second
-
-
-def _place_of_least(scores: torch.Tensor) -> torch.Tensor:
-    import torch
-
-    if scores.device.type == "cpu":
-        return torch.from_numpy(scores.numpy().argmin(axis=1))
-    return scores.argmin(dim=1)
-
-
 @contextmanager
 def threads_for(vectors: torch.Tensor) -> Iterator[None]:
     """One thread for a small set on a CPU, all of them else.
@@ -285,40 +195,6 @@ def threads_for(vectors: torch.Tensor) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def chunks(n: int, width: int, device: torch.device) -> Iterator[slice]:
-    """Slices of 0..n, so that a chunk of ``width`` floats a row keeps within the bound of memory."""
-    budget = _CPU_CHUNK if device.type == "cpu" else _GPU_CHUNK
-    step = max(1, budget // max(width, 1))
-    return (slice(begin, min(begin + step, n)) for begin in range(0, n, step))
-
-
-def each_chunk(n: int, width: int, device: torch.device, work: Callable[[slice], T]) -> list[T]:
-    """``work`` for every one of ``chunks``, in order; on a CPU side by side, one chunk a thread.
-
-    Threads inside of the single steps wait for each other after every step; whole chunks need not.
-    """
-    import torch
-
-    parts = list(chunks(n, width, device))
-    threads = torch.get_num_threads() if device.type == "cpu" else 1
-    if threads == 1 or len(parts) < 2 * threads:
-        return [work(rows) for rows in parts]
-    torch.set_num_threads(1)
-    try:
-        with _blas().limit(limits=1), ThreadPoolExecutor(threads) as pool:
-            return list(pool.map(work, parts))
-    finally:
-        torch.set_num_threads(threads)
-
-
-@cache
-def _blas() -> ThreadpoolController:
-    """NumPy's libraries, which are there from the first import on."""
-    from threadpoolctl import ThreadpoolController
-
-    return ThreadpoolController()
-
-
 def check(vectors: torch.Tensor, n_clusters: int | None, who: str) -> int:
     """Whether ``vectors`` can be put into ``n_clusters`` clusters.
 
@@ -338,23 +214,3 @@ def check(vectors: torch.Tensor, n_clusters: int | None, who: str) -> int:
             f"n_clusters={n_clusters} is more than the {len(vectors)} images; lower it or add images"
         )
     return n_clusters
-
-
-def check_finite(vectors: torch.Tensor, who: str) -> None:
-    """Whether ``vectors`` is a non-empty (N, D) tensor of finite numbers.
-
-    Raises:
-        InputError: it is not.
-    """
-    import torch
-
-    if vectors.ndim != 2 or 0 in vectors.shape:
-        shape = tuple(vectors.shape)
-        raise InputError(f"{who} got vectors of shape {shape}; give (images, dimensions), both 1 or more")
-    least, most = torch.aminmax(vectors)
-    if not bool(torch.isfinite(least) & torch.isfinite(most)):
-        bad = (~torch.isfinite(vectors)).any(dim=1).nonzero()[:, 0]
-        raise InputError(
-            f"{who} got {len(bad)} of {len(vectors)} vectors with NaN or infinite values, the first in row "
-            f"{int(bad[0])}; look for images that make the network overflow, or lower learning_rate"
-        )

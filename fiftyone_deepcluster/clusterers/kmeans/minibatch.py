@@ -37,10 +37,10 @@ class MiniBatchKMeans(Clusterer):
         Raises:
             InputError: fewer vectors than clusters, values that are not finite, or no n_clusters.
         """
-        from fiftyone_deepcluster.clusterers.geometry import check, confidence_of, means
-        from fiftyone_deepcluster.clusterers.lloyd import settle
-        from fiftyone_deepcluster.clusterers.seeding import first_centers
-        from fiftyone_deepcluster.clusterers.streams import Centroids
+        from fiftyone_deepcluster.clusterers.distances import check, confidence_of, means
+        from fiftyone_deepcluster.clusterers.kmeans.lloyd import settle
+        from fiftyone_deepcluster.clusterers.kmeans.seeding import first_centers
+        from fiftyone_deepcluster.clusterers.kmeans.streams import Centroids
 
         n_clusters = check(vectors, request.n_clusters, "mini-batch k-means")
         stream = Centroids(first_centers(vectors, n_clusters, self.start, request.seed))

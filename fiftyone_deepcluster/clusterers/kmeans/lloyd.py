@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fiftyone_deepcluster.clusterers.bounds import Assigner
-from fiftyone_deepcluster.clusterers.geometry import nearest_two, sums
+from fiftyone_deepcluster.clusterers.distances import nearest_two, sums
+from fiftyone_deepcluster.clusterers.kmeans.bounds import Assigner
 
 if TYPE_CHECKING:
     import torch

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fiftyone_deepcluster.clusterers.geometry import Field, chunks, each_chunk
+from fiftyone_deepcluster.metrics.products import Field, chunks, each_chunk
 
 if TYPE_CHECKING:
     import torch

@@ -14,7 +14,7 @@ from fiftyone_deepcluster.errors import InputError
 if TYPE_CHECKING:
     import torch
 
-    from fiftyone_deepcluster.clusterers.information import Multilogit
+    from fiftyone_deepcluster.clusterers.rim.information import Multilogit
 
 PAPER_START = 1000
 """Clusters that LDPO begins with (Wang et al., section 3.2)."""
@@ -91,7 +91,8 @@ class Rim(Clusterer):
         Raises:
             InputError: fewer than four vectors, or values that are not finite.
         """
-        from fiftyone_deepcluster.clusterers.geometry import check_finite, means, threads_for
+        from fiftyone_deepcluster.clusterers.distances import means, threads_for
+        from fiftyone_deepcluster.metrics.products import check_finite
 
         check_finite(vectors, "RIM")
         if len(vectors) < _LEAST_IMAGES:
@@ -135,8 +136,8 @@ class Rim(Clusterer):
 
     def _imitated(self, points: torch.Tensor, seed: int) -> Multilogit:
         """The multinomial logistic model of over-segmented k-means labels."""
-        from fiftyone_deepcluster.clusterers.information import Multilogit, climb, likelihood
-        from fiftyone_deepcluster.clusterers.kmeans import KMeans
+        from fiftyone_deepcluster.clusterers.kmeans.clusterer import KMeans
+        from fiftyone_deepcluster.clusterers.rim.information import Multilogit, climb, likelihood
 
         most = len(points)
         wanted = (
@@ -172,7 +173,7 @@ def solve(
     """Maximise equation 1 from ``model``; the solution, and its model without the clusters that died."""
     import torch
 
-    from fiftyone_deepcluster.clusterers.information import Multilogit, climb, information
+    from fiftyone_deepcluster.clusterers.rim.information import Multilogit, climb, information
 
     model, objective = climb(lambda now: information(now, points), model, penalty, iterations)
     labels, confidence = model.assign(points)
