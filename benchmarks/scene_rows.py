@@ -16,7 +16,7 @@ from fiftyone_deepcluster.analysis.probe import accuracies
 from fiftyone_deepcluster.assembly import assemble, open_store
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
 from fiftyone_deepcluster.core.progress import Silent
-from fiftyone_deepcluster.encoders.base import ENCODERS, EncodeRequest
+from fiftyone_deepcluster.features.base import ENCODERS, EncodeRequest
 from fiftyone_deepcluster.fitting import fit
 from fiftyone_deepcluster.images.inspect import probe
 from fiftyone_deepcluster.metrics.agreement import agreement
@@ -26,7 +26,7 @@ from fiftyone_deepcluster.recipes.ldpo import LDPO
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.core.record import Round
-    from fiftyone_deepcluster.corpus import Corpus
+    from fiftyone_deepcluster.features.corpus import Corpus
 
 FOLDS = 5
 """Of the support vector machine that reads the classes off the vectors (LDPO, section 4.2)."""

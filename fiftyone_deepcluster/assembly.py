@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fiftyone_deepcluster.core.progress import Observer
-    from fiftyone_deepcluster.corpus import Corpus
+    from fiftyone_deepcluster.features.corpus import Corpus
     from fiftyone_deepcluster.images.cache.open_images import ImageStore
     from fiftyone_deepcluster.recipes.base import Options, Parts
 
@@ -48,7 +48,7 @@ def assemble(
 ) -> tuple[Corpus, Parts]:
     """Network and lesson for the images, as the run begins."""
     from fiftyone_deepcluster.core.devices import choose
-    from fiftyone_deepcluster.corpus import Corpus
+    from fiftyone_deepcluster.features.corpus import Corpus
 
     compute = choose(resolved.device, resolved.precision)
     parts = build_parts(resolved)

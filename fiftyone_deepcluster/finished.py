@@ -14,8 +14,8 @@ from fiftyone_deepcluster.assembly import assemble, build_parts, open_store
 from fiftyone_deepcluster.core import checkpoints
 from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.core.seeds import derive
-from fiftyone_deepcluster.encoders.base import EncodeRequest
 from fiftyone_deepcluster.errors import CheckpointError
+from fiftyone_deepcluster.features.base import EncodeRequest
 from fiftyone_deepcluster.recipes.base import parse_options
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from fiftyone_deepcluster.assembly import Images
     from fiftyone_deepcluster.core.progress import Observer
-    from fiftyone_deepcluster.corpus import Corpus
+    from fiftyone_deepcluster.features.corpus import Corpus
     from fiftyone_deepcluster.images.cache.open_images import ImageStore
     from fiftyone_deepcluster.recipes.base import Options
 

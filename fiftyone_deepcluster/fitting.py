@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from fiftyone_deepcluster.assembly import Images
     from fiftyone_deepcluster.core.progress import Observer
-    from fiftyone_deepcluster.corpus import Corpus
+    from fiftyone_deepcluster.features.corpus import Corpus
     from fiftyone_deepcluster.images.cache.open_images import ImageStore
     from fiftyone_deepcluster.loop import Keep, Progress
     from fiftyone_deepcluster.recipes.base import Parts

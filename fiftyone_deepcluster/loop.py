@@ -35,7 +35,7 @@ from fiftyone_deepcluster.stopping import StopRule, collapsed
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fiftyone_deepcluster.corpus import Corpus
+    from fiftyone_deepcluster.features.corpus import Corpus
     from fiftyone_deepcluster.images.augment import Augmentation
     from fiftyone_deepcluster.objectives import Objective
     from fiftyone_deepcluster.optimise import Training

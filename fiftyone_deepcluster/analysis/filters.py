@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.backbones.layers import Layer
     from fiftyone_deepcluster.backbones.network import Network
     from fiftyone_deepcluster.core.progress import Observer
-    from fiftyone_deepcluster.corpus import Corpus
+    from fiftyone_deepcluster.features.corpus import Corpus
 
 N_TOP = 9
 """Images of the set shown for a unit, as the paper does."""

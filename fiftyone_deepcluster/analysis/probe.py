@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from fiftyone_deepcluster.backbones.layers import Layer
     from fiftyone_deepcluster.core.progress import Observer
-    from fiftyone_deepcluster.corpus import Corpus
+    from fiftyone_deepcluster.features.corpus import Corpus
 
 MOST_DIMS = 9_600
 """Numbers that a layer gives of an image, at most."""

@@ -17,7 +17,7 @@ from fiftyone_deepcluster.errors import InputError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fiftyone_deepcluster.corpus import Corpus
+    from fiftyone_deepcluster.features.corpus import Corpus
 
 _DAMPINGS = (0.5, 0.7, 0.9)
 _LEVELS = 32

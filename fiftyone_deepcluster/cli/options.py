@@ -96,7 +96,7 @@ def _families() -> dict[str, Registry[Any]]:
     """Options that take a part, and the parts."""
     from fiftyone_deepcluster.backbones.base import TRUNKS
     from fiftyone_deepcluster.clusterers.base import CLUSTERERS
-    from fiftyone_deepcluster.encoders.base import ENCODERS
+    from fiftyone_deepcluster.features.base import ENCODERS
     from fiftyone_deepcluster.reducers.base import SPACES
 
     return {"trunk": TRUNKS, "encoder": ENCODERS, "clusterer": CLUSTERERS, "space": SPACES}

@@ -25,7 +25,7 @@ from pydantic import Field
 
 from fiftyone_deepcluster.backbones.base import TRUNKS, FrontName
 from fiftyone_deepcluster.core.registry import PartOf
-from fiftyone_deepcluster.encoders.base import ENCODERS, Encoder
+from fiftyone_deepcluster.features.base import ENCODERS, Encoder
 from fiftyone_deepcluster.recipes.base import ADVANCED, RECIPES, SMALL_SIDE
 from fiftyone_deepcluster.recipes.trained import LARGE_BATCH, AugmentName, Trained
 

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from fiftyone_deepcluster.backbones.base import TRUNKS
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer
 from fiftyone_deepcluster.core.registry import PartOf
-from fiftyone_deepcluster.encoders.base import ENCODERS, Encoder
+from fiftyone_deepcluster.features.base import ENCODERS, Encoder
 from fiftyone_deepcluster.recipes.base import ADVANCED, RECIPES, SMALL_SIDE
 from fiftyone_deepcluster.recipes.trained import AugmentName, Trained
 

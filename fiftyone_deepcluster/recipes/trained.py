@@ -10,8 +10,8 @@ from pydantic import Field
 from fiftyone_deepcluster.backbones.base import TRUNKS, FrontName, Trunk
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer
 from fiftyone_deepcluster.core.registry import PartOf
-from fiftyone_deepcluster.encoders.base import ENCODERS, Encoder
 from fiftyone_deepcluster.errors import OptionsError
+from fiftyone_deepcluster.features.base import ENCODERS, Encoder
 from fiftyone_deepcluster.recipes.base import ADVANCED, SMALL_SIDE, Options, Parts
 from fiftyone_deepcluster.reducers.base import SPACES, Space
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from fiftyone_deepcluster.backbones.network import Network
     from fiftyone_deepcluster.core.types import Assignment, Batch, Outputs, Plan, Targets
-    from fiftyone_deepcluster.corpus import Corpus
+    from fiftyone_deepcluster.features.corpus import Corpus
 
 
 class PseudoTask(Protocol):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fiftyone_deepcluster.corpus import Corpus
+    from fiftyone_deepcluster.features.corpus import Corpus
 
 StartName = Literal["sample", "kmeans"]
 """First centres: the features of images by chance (Hsu and Lin), or k-means on those of a larger sample."""

@@ -12,7 +12,7 @@ from fiftyone_deepcluster.core.seeds import rng
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fiftyone_deepcluster.corpus import Corpus
+    from fiftyone_deepcluster.features.corpus import Corpus
 
 
 @dataclass(frozen=True)

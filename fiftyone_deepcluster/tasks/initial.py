@@ -12,7 +12,7 @@ from fiftyone_deepcluster.core.seeds import derive
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
-    from fiftyone_deepcluster.corpus import Corpus
+    from fiftyone_deepcluster.features.corpus import Corpus
 
 InitialName = Literal["features", "random", "kmeans", "labels", "topics"]
 """Initial pseudo-labels: ``features``: the clusters of the round's own encoder and clusterer; ``random``; ``kmeans``:

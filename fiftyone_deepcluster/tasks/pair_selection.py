@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fiftyone_deepcluster.backbones.network import Network
-    from fiftyone_deepcluster.corpus import Corpus
+    from fiftyone_deepcluster.features.corpus import Corpus
 
 INTERVALS = (0.0, 0.1, 0.5, 0.9)
 """Lower ends of the intervals in which label features are counted (figure 4)."""

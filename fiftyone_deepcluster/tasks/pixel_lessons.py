@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from fiftyone_deepcluster.backbones.network import Network
     from fiftyone_deepcluster.core.types import Targets
-    from fiftyone_deepcluster.corpus import Corpus
+    from fiftyone_deepcluster.features.corpus import Corpus
     from fiftyone_deepcluster.tasks.base import PseudoTask
 
 _CHUNK = 1024

@@ -17,14 +17,14 @@ from fiftyone_deepcluster.clusterers.base import Clusterer, Clustering, ClusterR
 from fiftyone_deepcluster.clusterers.distances import describe
 from fiftyone_deepcluster.core.seeds import derive, rng
 from fiftyone_deepcluster.core.types import Assignment, Batch, ClassTargets, Outputs, Plan
-from fiftyone_deepcluster.encoders.base import EncodeRequest
+from fiftyone_deepcluster.features.base import EncodeRequest
 from fiftyone_deepcluster.metrics.agreement import nmi
 from fiftyone_deepcluster.tasks.initial import InitialName, initial_labels
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.backbones.network import Network
-    from fiftyone_deepcluster.corpus import Corpus
-    from fiftyone_deepcluster.encoders.base import Encoder, Encoding
+    from fiftyone_deepcluster.features.base import Encoder, Encoding
+    from fiftyone_deepcluster.features.corpus import Corpus
     from fiftyone_deepcluster.reducers.base import Space
     from fiftyone_deepcluster.sampling import Sampler
     from fiftyone_deepcluster.tasks.holdout import Holdout, Split

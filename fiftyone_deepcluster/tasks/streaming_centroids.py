@@ -22,7 +22,7 @@ from fiftyone_deepcluster.tasks.first_centers import StartName, first_features
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.backbones.network import Network
-    from fiftyone_deepcluster.corpus import Corpus
+    from fiftyone_deepcluster.features.corpus import Corpus
 
 DriftName = Literal["compensated", "older", "ignored"]
 """Which features move the centres after a step from weights W(t-1) to W(t).

@@ -10,7 +10,7 @@ from fiftyone_deepcluster.backbones.input_norms import make_front
 from fiftyone_deepcluster.backbones.network import Network
 from fiftyone_deepcluster.core.devices import Compute
 from fiftyone_deepcluster.core.progress import Silent
-from fiftyone_deepcluster.corpus import Corpus
+from fiftyone_deepcluster.features.corpus import Corpus
 from fiftyone_deepcluster.images.cache.open_images import Decode, open_images
 
 

@@ -12,8 +12,8 @@ from fiftyone_deepcluster.assembly import assemble
 from fiftyone_deepcluster.backbones.base import TRUNKS
 from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.core.record import StopReason
-from fiftyone_deepcluster.encoders.base import EncodeRequest
 from fiftyone_deepcluster.errors import OptionsError
+from fiftyone_deepcluster.features.base import EncodeRequest
 from fiftyone_deepcluster.images.inspect import Facts
 from fiftyone_deepcluster.images.store import ArrayStore
 from fiftyone_deepcluster.recipes.base import parse_options

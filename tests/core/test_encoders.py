@@ -16,21 +16,21 @@ from fiftyone_deepcluster.backbones.input_norms import make_front
 from fiftyone_deepcluster.backbones.layers import layers_of
 from fiftyone_deepcluster.backbones.network import Network
 from fiftyone_deepcluster.core.seeds import rng
-from fiftyone_deepcluster.encoders.base import ENCODERS, EncodeRequest
-from fiftyone_deepcluster.encoders.codebook import cells_of
-from fiftyone_deepcluster.encoders.ensemble_projection import EnsembleProjection, prototypes
-from fiftyone_deepcluster.encoders.fisher import Fisher, Mixture, fisher_vectors, fit_mixture
-from fiftyone_deepcluster.encoders.pooled import Pooled
-from fiftyone_deepcluster.encoders.reduce import fit_pca
-from fiftyone_deepcluster.encoders.streaming import (
+from fiftyone_deepcluster.errors import ImagesError, InputError, OptionsError
+from fiftyone_deepcluster.features.base import ENCODERS, EncodeRequest
+from fiftyone_deepcluster.features.codebook import cells_of
+from fiftyone_deepcluster.features.ensemble_projection import EnsembleProjection, prototypes
+from fiftyone_deepcluster.features.fisher import Fisher, Mixture, fisher_vectors, fit_mixture
+from fiftyone_deepcluster.features.pooled import Pooled
+from fiftyone_deepcluster.features.reduce import fit_pca
+from fiftyone_deepcluster.features.streaming import (
     PAPER_DIMS,
     Shrink,
     apply_streamed,
     averaged,
     reduce_streamed,
 )
-from fiftyone_deepcluster.encoders.vlad import Vlad
-from fiftyone_deepcluster.errors import ImagesError, InputError, OptionsError
+from fiftyone_deepcluster.features.vlad import Vlad
 
 SMALL = {
     "pooled": {},

@@ -13,9 +13,9 @@ from fiftyone_deepcluster.core.record import Agreement as Figures
 from fiftyone_deepcluster.core.record import Round, StopReason
 from fiftyone_deepcluster.core.seeds import derive
 from fiftyone_deepcluster.core.types import ClassTargets, Outputs, PairTargets
-from fiftyone_deepcluster.encoders.pooled import Pooled
-from fiftyone_deepcluster.encoders.reduce import Reduction, fit_pca
 from fiftyone_deepcluster.errors import OptionsError
+from fiftyone_deepcluster.features.pooled import Pooled
+from fiftyone_deepcluster.features.reduce import Reduction, fit_pca
 from fiftyone_deepcluster.objectives import CrossEntropy
 from fiftyone_deepcluster.sampling import Shuffled, UniformOverClusters
 from fiftyone_deepcluster.stopping import Agreement, collapsed

@@ -8,12 +8,12 @@ import pytest
 import torch
 from mlxtend.frequent_patterns import fpgrowth
 
-from fiftyone_deepcluster.encoders.base import EncodeRequest
-from fiftyone_deepcluster.encoders.elements import Background, Limit, merge
-from fiftyone_deepcluster.encoders.patch_mining import PatchMining
-from fiftyone_deepcluster.encoders.patches import Patches, cells, patches_an_image, strongest
-from fiftyone_deepcluster.encoders.rules import Limits, Transactions, frequent, mine
 from fiftyone_deepcluster.errors import InputError, OptionsError
+from fiftyone_deepcluster.features.base import EncodeRequest
+from fiftyone_deepcluster.features.patch_mining.detectors import Background, Limit, merge
+from fiftyone_deepcluster.features.patch_mining.encoder import PatchMining
+from fiftyone_deepcluster.features.patch_mining.itemsets import Limits, Transactions, frequent, mine
+from fiftyone_deepcluster.features.patch_mining.patches import Patches, cells, patches_an_image, strongest
 
 MINING = {"patches": "maps", "mined_patches": 600, "patterns": 10, "longest": 3, "sample": 40, "pca": 12}
 

@@ -13,8 +13,8 @@ from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
 from fiftyone_deepcluster.core.devices import choose
 from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.core.types import Batch
-from fiftyone_deepcluster.corpus import Corpus
 from fiftyone_deepcluster.errors import ImagesError
+from fiftyone_deepcluster.features.corpus import Corpus
 from fiftyone_deepcluster.images.cache.open_images import Decode, open_images
 from fiftyone_deepcluster.images.thumbnails import thumbnail_vectors
 from fiftyone_deepcluster.objectives import CrossEntropy

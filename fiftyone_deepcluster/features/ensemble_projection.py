@@ -9,8 +9,8 @@ from pydantic import Field
 
 from fiftyone_deepcluster.core.registry import PartOf
 from fiftyone_deepcluster.core.seeds import derive, rng
-from fiftyone_deepcluster.encoders.base import ENCODERS, Encoder, EncodeRequest, Encoding
 from fiftyone_deepcluster.errors import InputError
+from fiftyone_deepcluster.features.base import ENCODERS, Encoder, EncodeRequest, Encoding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from fiftyone_deepcluster.corpus import Corpus
-    from fiftyone_deepcluster.encoders.streaming import Describe
+    from fiftyone_deepcluster.features.corpus import Corpus
+    from fiftyone_deepcluster.features.streaming import Describe
 
 _CHUNK = 1024
 """Images projected at a time: 300 sets of 30 classes make 9,000 numbers an image."""
@@ -68,12 +68,7 @@ class EnsembleProjection(Encoder):
         Raises:
             InputError: fewer images than surrogate classes.
         """
-        from fiftyone_deepcluster.encoders.streaming import (
-            PAPER_DIMS,
-            Shrink,
-            reduce_streamed,
-            sample_rows,
-        )
+        from fiftyone_deepcluster.features.streaming import PAPER_DIMS, Shrink, reduce_streamed, sample_rows
 
         below = self.base.encode(corpus, request)
         seen = sample_rows(len(corpus), self.sample, derive(request.seed, "images"))
@@ -100,8 +95,8 @@ class EnsembleProjection(Encoder):
 
     def apply(self, corpus: Corpus, fitted: dict[str, Any]) -> torch.Tensor:
         """See ``Encoder.apply``."""
-        from fiftyone_deepcluster.encoders.reduce import Reduction
-        from fiftyone_deepcluster.encoders.streaming import apply_streamed
+        from fiftyone_deepcluster.features.reduce import Reduction
+        from fiftyone_deepcluster.features.streaming import apply_streamed
 
         vectors = self.base.apply(corpus, fitted["base"])
         matrix, bias = fitted["matrix"].to(vectors.device), fitted["bias"].to(vectors.device)

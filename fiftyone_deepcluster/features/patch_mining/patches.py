@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from fiftyone_deepcluster.corpus import Corpus
+    from fiftyone_deepcluster.features.corpus import Corpus
 
 CELLS = 5
 """The whole image and its four quarters."""
@@ -131,7 +131,7 @@ def _speaker(corpus: Corpus, tap: str | None) -> Callable[[torch.Tensor], torch.
     import torch
 
     from fiftyone_deepcluster.backbones.layers import choose, layers_of, listen
-    from fiftyone_deepcluster.encoders.streaming import averaged
+    from fiftyone_deepcluster.features.streaming import averaged
 
     network, device = corpus.network.eval(), corpus.compute.device
     blank = torch.zeros(1, corpus.store.shape[3], corpus.size, corpus.size, device=device)

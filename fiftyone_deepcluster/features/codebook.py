@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from fiftyone_deepcluster.core.seeds import derive
-from fiftyone_deepcluster.encoders.base import Encoder, EncodeRequest, Encoding
+from fiftyone_deepcluster.features.base import Encoder, EncodeRequest, Encoding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from fiftyone_deepcluster.corpus import Corpus
+    from fiftyone_deepcluster.features.corpus import Corpus
 
 Codebook = dict[str, "torch.Tensor"]
 
@@ -56,7 +56,7 @@ class CodebookEncoder(Encoder):
 
     def encode(self, corpus: Corpus, request: EncodeRequest) -> Encoding:
         """See ``Encoder.encode``."""
-        from fiftyone_deepcluster.encoders.streaming import PAPER_DIMS, Shrink, reduce_streamed
+        from fiftyone_deepcluster.features.streaming import PAPER_DIMS, Shrink, reduce_streamed
 
         codebook = self.learn(self._cells(corpus, request.seed), derive(request.seed, "codebook"))
         corpus.compute.same_everywhere(codebook.values())
@@ -75,8 +75,8 @@ class CodebookEncoder(Encoder):
 
     def apply(self, corpus: Corpus, fitted: dict[str, Any]) -> torch.Tensor:
         """See ``Encoder.apply``."""
-        from fiftyone_deepcluster.encoders.reduce import Reduction
-        from fiftyone_deepcluster.encoders.streaming import apply_streamed
+        from fiftyone_deepcluster.features.reduce import Reduction
+        from fiftyone_deepcluster.features.streaming import apply_streamed
 
         codebook = {name: v.to(corpus.compute.device) for name, v in fitted["codebook"].items()}
         reduction = Reduction.from_state(fitted["reduction"])
@@ -86,7 +86,7 @@ class CodebookEncoder(Encoder):
         """(M, C) descriptors of a sample of the images, as many of each."""
         import torch
 
-        from fiftyone_deepcluster.encoders.streaming import collect, sample_rows
+        from fiftyone_deepcluster.features.streaming import collect, sample_rows
 
         rows = sample_rows(len(corpus), self.sample, derive(seed, "images"))
         each = max(1, self.descriptors // len(rows))

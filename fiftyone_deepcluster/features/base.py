@@ -11,7 +11,7 @@ from fiftyone_deepcluster.core.registry import Part, Registry
 if TYPE_CHECKING:
     import torch
 
-    from fiftyone_deepcluster.corpus import Corpus
+    from fiftyone_deepcluster.features.corpus import Corpus
 
 
 @dataclass(frozen=True)
@@ -56,4 +56,4 @@ class Encoder(Part):
         """(N, D) float32 vectors of the images of ``corpus`` by what ``encode`` learnt from others."""
 
 
-ENCODERS: Registry[Encoder] = Registry("encoders", Encoder)  # type: ignore[type-abstract]
+ENCODERS: Registry[Encoder] = Registry("encoders", Encoder, "features")  # type: ignore[type-abstract]

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from fiftyone_deepcluster.corpus import Corpus
-    from fiftyone_deepcluster.encoders.reduce import Reduction
+    from fiftyone_deepcluster.features.corpus import Corpus
+    from fiftyone_deepcluster.features.reduce import Reduction
 
 logger = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ def reduce_streamed(
         (N, d) vectors on the device and the fitted reduction; d is ``shrink.dims``, or what the sample allows,
         which the log says.
     """
-    from fiftyone_deepcluster.encoders.reduce import fit_pca, no_pca
+    from fiftyone_deepcluster.features.reduce import fit_pca, no_pca
 
     seen = sample_rows(len(corpus), shrink.sample if shrink.dims else len(corpus), shrink.seed)
     corpus.observer.phase("encode", len(corpus))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from fiftyone_deepcluster.encoders.base import ENCODERS
-from fiftyone_deepcluster.encoders.codebook import Codebook, CodebookEncoder
+from fiftyone_deepcluster.features.base import ENCODERS
+from fiftyone_deepcluster.features.codebook import Codebook, CodebookEncoder
 
 if TYPE_CHECKING:
     import torch
@@ -37,7 +37,7 @@ class Vlad(CodebookEncoder):
         from torch.nn import functional
 
         from fiftyone_deepcluster.clusterers.distances import assign_to
-        from fiftyone_deepcluster.encoders.codebook import normalised
+        from fiftyone_deepcluster.features.codebook import normalised
 
         centers = codebook["centers"]
         nearest = assign_to(cells.flatten(0, 1), centers)[0].view(cells.shape[:2])

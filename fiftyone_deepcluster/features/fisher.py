@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from fiftyone_deepcluster.encoders.base import ENCODERS
-from fiftyone_deepcluster.encoders.codebook import Codebook, CodebookEncoder
+from fiftyone_deepcluster.features.base import ENCODERS
+from fiftyone_deepcluster.features.codebook import Codebook, CodebookEncoder
 
 if TYPE_CHECKING:
     import torch
@@ -37,7 +37,7 @@ class Fisher(CodebookEncoder):
 
     def describe(self, cells: torch.Tensor, codebook: Codebook) -> torch.Tensor:
         """(B, P, C) -> (B, 2·words·C), power- and length-normalised."""
-        from fiftyone_deepcluster.encoders.codebook import normalised
+        from fiftyone_deepcluster.features.codebook import normalised
 
         return normalised(fisher_vectors(cells, Mixture(**codebook)))
 

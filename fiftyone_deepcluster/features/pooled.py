@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from fiftyone_deepcluster.encoders.base import ENCODERS, Encoder, EncodeRequest, Encoding
+from fiftyone_deepcluster.features.base import ENCODERS, Encoder, EncodeRequest, Encoding
 
 if TYPE_CHECKING:
     import torch
     from typing_extensions import Self
 
-    from fiftyone_deepcluster.corpus import Corpus
+    from fiftyone_deepcluster.features.corpus import Corpus
 
 PAPER_DIMS = 256
 """PCA dimensions of DeepCluster (Caron et al., section 4)."""
@@ -76,7 +76,7 @@ class Pooled(Encoder):
 
     def encode(self, corpus: Corpus, request: EncodeRequest) -> Encoding:
         """See ``Encoder.encode``."""
-        from fiftyone_deepcluster.encoders.reduce import fit_pca, no_pca
+        from fiftyone_deepcluster.features.reduce import fit_pca, no_pca
 
         looks = self.augmented
         features = corpus.features(augmented=True, seed=request.seed) if looks else self._features(corpus)
@@ -86,7 +86,7 @@ class Pooled(Encoder):
 
     def apply(self, corpus: Corpus, fitted: dict[str, Any]) -> torch.Tensor:
         """See ``Encoder.apply``."""
-        from fiftyone_deepcluster.encoders.reduce import Reduction
+        from fiftyone_deepcluster.features.reduce import Reduction
 
         return Reduction.from_state(fitted).apply(self._features(corpus))
 
@@ -109,8 +109,8 @@ class Pooled(Encoder):
         return self.tap is None and self.bands == 1
 
     def _features(self, corpus: Corpus) -> torch.Tensor:
-        from fiftyone_deepcluster.corpus import check_features
-        from fiftyone_deepcluster.encoders.streaming import all_rows, collect
+        from fiftyone_deepcluster.features.corpus import check_features
+        from fiftyone_deepcluster.features.streaming import all_rows, collect
 
         if self._plain:
             return corpus.features()
@@ -128,7 +128,7 @@ class Pooled(Encoder):
         import torch
         from torch.nn import functional
 
-        from fiftyone_deepcluster.encoders.streaming import averaged
+        from fiftyone_deepcluster.features.streaming import averaged
 
         parts = [averaged(maps, self.bands) for maps in layers]
         return (

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from fiftyone_deepcluster.core.seeds import derive, rng
-from fiftyone_deepcluster.encoders.base import ENCODERS, Encoder, EncodeRequest, Encoding
 from fiftyone_deepcluster.errors import InputError
+from fiftyone_deepcluster.features.base import ENCODERS, Encoder, EncodeRequest, Encoding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Self
 
-    from fiftyone_deepcluster.corpus import Corpus
-    from fiftyone_deepcluster.encoders.patches import Patches
-    from fiftyone_deepcluster.encoders.rules import Limits, Pattern
-    from fiftyone_deepcluster.encoders.streaming import Describe
+    from fiftyone_deepcluster.features.corpus import Corpus
+    from fiftyone_deepcluster.features.patch_mining.itemsets import Limits, Pattern
+    from fiftyone_deepcluster.features.patch_mining.patches import Patches
+    from fiftyone_deepcluster.features.streaming import Describe
 
 logger = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ class PatchMining(Encoder):
 
     def encode(self, corpus: Corpus, request: EncodeRequest) -> Encoding:
         """See ``Encoder.encode``."""
-        from fiftyone_deepcluster.encoders.streaming import PAPER_DIMS, Shrink, reduce_streamed
+        from fiftyone_deepcluster.features.streaming import PAPER_DIMS, Shrink, reduce_streamed
 
         detectors, scores = self._detectors(corpus, request)
         shrink = Shrink(
@@ -127,8 +127,8 @@ class PatchMining(Encoder):
 
     def apply(self, corpus: Corpus, fitted: dict[str, Any]) -> torch.Tensor:
         """See ``Encoder.apply``."""
-        from fiftyone_deepcluster.encoders.reduce import Reduction
-        from fiftyone_deepcluster.encoders.streaming import apply_streamed
+        from fiftyone_deepcluster.features.reduce import Reduction
+        from fiftyone_deepcluster.features.streaming import apply_streamed
 
         detectors = fitted["detectors"].to(corpus.compute.device)
         reduction = Reduction.from_state(fitted["reduction"])
@@ -136,7 +136,7 @@ class PatchMining(Encoder):
 
     def _detectors(self, corpus: Corpus, request: EncodeRequest) -> tuple[torch.Tensor, dict[str, float]]:
         """Detectors (V, D) of the merged elements, and figures."""
-        from fiftyone_deepcluster.encoders.elements import Background, Limit, merge
+        from fiftyone_deepcluster.features.patch_mining.detectors import Background, Limit, merge
 
         groups = self._groups(len(corpus), request)
         features, images = self._mined(corpus, groups, request.seed)
@@ -166,8 +166,8 @@ class PatchMining(Encoder):
         """Activations (M, D) of the patches of some images of each group, and the image (M,) of each."""
         import numpy as np
 
-        from fiftyone_deepcluster.encoders.patches import patches_an_image
-        from fiftyone_deepcluster.encoders.streaming import collect
+        from fiftyone_deepcluster.features.patch_mining.patches import patches_an_image
+        from fiftyone_deepcluster.features.streaming import collect
 
         names = np.unique(groups[groups >= 0])
         each = patches_an_image(self.scales[0], self.stride)
@@ -187,7 +187,7 @@ class PatchMining(Encoder):
         """Patterns of all groups, with rows of ``features`` as their patches, and how many are rules."""
         import numpy as np
 
-        from fiftyone_deepcluster.encoders.rules import Pattern, Transactions, mine
+        from fiftyone_deepcluster.features.patch_mining.itemsets import Pattern, Transactions, mine
 
         count = min(self.activations, features.shape[1])
         items = np.concatenate([part.topk(count).indices.cpu().numpy() for part in features.split(16_384)])
@@ -207,7 +207,7 @@ class PatchMining(Encoder):
         return found, rules
 
     def _limits(self) -> Limits:
-        from fiftyone_deepcluster.encoders.rules import Limits
+        from fiftyone_deepcluster.features.patch_mining.itemsets import Limits
 
         return Limits(
             support=self.support,
@@ -220,14 +220,14 @@ class PatchMining(Encoder):
         )
 
     def _cut(self, scales: tuple[float, ...]) -> Patches:
-        from fiftyone_deepcluster.encoders.patches import Patches
+        from fiftyone_deepcluster.features.patch_mining.patches import Patches
 
         return Patches(self.patches, scales, self.stride, self.tap)
 
     def _describer(self, corpus: Corpus, detectors: torch.Tensor) -> Describe:
         import torch
 
-        from fiftyone_deepcluster.encoders.patches import strongest
+        from fiftyone_deepcluster.features.patch_mining.patches import strongest
 
         cut = self._cut(self.scales)
 
