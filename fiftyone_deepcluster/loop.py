@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.images.augment import Augmentation
     from fiftyone_deepcluster.objectives import Objective
     from fiftyone_deepcluster.optimise import Training
-    from fiftyone_deepcluster.tasks.base import PseudoTask
+    from fiftyone_deepcluster.pseudo_labels.base import PseudoTask
 
 Keep = Callable[[dict[str, Any]], None]
 """Given the state after every sound round, to be stored."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.images.augment import Augmentation
     from fiftyone_deepcluster.images.inspect import Facts
     from fiftyone_deepcluster.objectives import PairLoss
-    from fiftyone_deepcluster.tasks.pair_selection import Frozen, Thresholds
+    from fiftyone_deepcluster.pseudo_labels.pairs import Frozen, Thresholds
 
 LARGE_SIDE = 96
 """Side in pixels at which images above 64 pixels are seen, as STL-10 and ImageNet-10 in the paper."""
@@ -181,9 +181,9 @@ class DAC(Options):
         from fiftyone_deepcluster.backbones.network import Network
         from fiftyone_deepcluster.loop import Lesson
         from fiftyone_deepcluster.optimise import Training
+        from fiftyone_deepcluster.pseudo_labels.pairs import PairSelection, PairSelectionParts
+        from fiftyone_deepcluster.pseudo_labels.pixel_warmup import PixelLessons, PixelPairs
         from fiftyone_deepcluster.stopping import Agreement
-        from fiftyone_deepcluster.tasks.pair_selection import PairSelection, PairSelectionParts
-        from fiftyone_deepcluster.tasks.pixel_lessons import PixelLessons, PixelPairs
 
         batch = self.batch_size or PAPER_BATCH
         selection = PairSelectionParts(
@@ -217,7 +217,7 @@ class DAC(Options):
 
     def thresholds(self) -> Thresholds:
         """u(λ) and l(λ) of the variant: section 5.4 of the paper, or ``cifar10_2.py`` and its DAC* sisters."""
-        from fiftyone_deepcluster.tasks.pair_selection import Thresholds
+        from fiftyone_deepcluster.pseudo_labels.pairs import Thresholds
 
         rounds = self.star_rounds or 46
         if self.variant == "paper":
@@ -231,7 +231,7 @@ class DAC(Options):
 
     def frozen(self) -> Frozen | None:
         """Macro-batches of the authors' code; the paper has one batch, judged by its images as they are."""
-        from fiftyone_deepcluster.tasks.pair_selection import Frozen
+        from fiftyone_deepcluster.pseudo_labels.pairs import Frozen
 
         if self.variant == "paper":
             return None if self.augmentation == "none" else Frozen(self.batch_size or PAPER_BATCH, 1, 1)

@@ -166,7 +166,7 @@ class DeepClusterV2(Options):
         from fiftyone_deepcluster.clusterers.kmeans.clusterer import KMeans
         from fiftyone_deepcluster.loop import Lesson
         from fiftyone_deepcluster.objectives import PrototypeCrossEntropy
-        from fiftyone_deepcluster.tasks.bank_labels import BankLabels, BankLabelsParts
+        from fiftyone_deepcluster.pseudo_labels.memory_bank import BankLabels, BankLabelsParts
 
         spherical = KMeans(
             spherical=True, start="sample", iterations=10, restarts=1, tolerance=0.0, warm=False

@@ -75,8 +75,8 @@ class Frozen(Options):
         from fiftyone_deepcluster.loop import Lesson
         from fiftyone_deepcluster.objectives import CrossEntropy
         from fiftyone_deepcluster.optimise import Training
-        from fiftyone_deepcluster.sampling import Shuffled
-        from fiftyone_deepcluster.tasks.round_labels import RoundLabels, RoundLabelsParts
+        from fiftyone_deepcluster.pseudo_labels.round_labels import RoundLabels, RoundLabelsParts
+        from fiftyone_deepcluster.pseudo_labels.samplers import Shuffled
 
         task = RoundLabels(
             RoundLabelsParts(

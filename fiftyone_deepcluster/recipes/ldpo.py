@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.backbones.network import Network
     from fiftyone_deepcluster.images.inspect import Facts
     from fiftyone_deepcluster.optimise import Training
+    from fiftyone_deepcluster.pseudo_labels.round_labels import RoundLabelsParts
     from fiftyone_deepcluster.stopping import StopRule
-    from fiftyone_deepcluster.tasks.round_labels import RoundLabelsParts
 
 HEAD_FACTOR = 10
 """The new softmax layer learns this much faster than the trunk. The paper says "higher"; this is a default."""
@@ -204,7 +204,7 @@ class LDPO(Trained):
         from dataclasses import replace
 
         from fiftyone_deepcluster.core.seeds import derive
-        from fiftyone_deepcluster.tasks.holdout import Holdout
+        from fiftyone_deepcluster.pseudo_labels.holdout import Holdout
 
         holdout = Holdout(self.training_share, self.validation_share, derive(self.seed, "holdout"))
         return replace(

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.images.augment import Augment
     from fiftyone_deepcluster.images.inspect import Facts
     from fiftyone_deepcluster.optimise import Training
+    from fiftyone_deepcluster.pseudo_labels.round_labels import RoundLabelsParts
     from fiftyone_deepcluster.stopping import StopRule
-    from fiftyone_deepcluster.tasks.round_labels import RoundLabelsParts
 
 SMALL_BATCH, LARGE_BATCH = 128, 256
 """Images in a batch up to 64 pixels, and above (the papers')."""
@@ -149,7 +149,7 @@ class Trained(Options):
         """See ``Options.build``."""
         from fiftyone_deepcluster.loop import Lesson
         from fiftyone_deepcluster.objectives import CrossEntropy
-        from fiftyone_deepcluster.tasks.round_labels import RoundLabels
+        from fiftyone_deepcluster.pseudo_labels.round_labels import RoundLabels
 
         task = RoundLabels(self.task_parts())
         objective, rules = CrossEntropy(self.smoothing), self.stop_rules()
@@ -158,8 +158,8 @@ class Trained(Options):
 
     def task_parts(self) -> RoundLabelsParts:
         """The parts of a round."""
-        from fiftyone_deepcluster.sampling import Shuffled, UniformOverClusters
-        from fiftyone_deepcluster.tasks.round_labels import RoundLabelsParts
+        from fiftyone_deepcluster.pseudo_labels.round_labels import RoundLabelsParts
+        from fiftyone_deepcluster.pseudo_labels.samplers import Shuffled, UniformOverClusters
 
         return RoundLabelsParts(
             encoder=self.encoder,

@@ -21,8 +21,8 @@ from fiftyone_deepcluster.reducers.base import SPACES
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.images.inspect import Facts
-    from fiftyone_deepcluster.tasks.round_labels import RoundLabels
-    from fiftyone_deepcluster.tasks.streaming_centroids import StreamingCentroids
+    from fiftyone_deepcluster.pseudo_labels.round_labels import RoundLabels
+    from fiftyone_deepcluster.pseudo_labels.streaming import StreamingCentroids
 
 PIXEL_FACTOR = 8
 """Pixel clusters of the first round for each cluster asked for."""
@@ -157,8 +157,8 @@ class UCNN(Options):
         from fiftyone_deepcluster.loop import Lesson
         from fiftyone_deepcluster.objectives import CrossEntropy
         from fiftyone_deepcluster.optimise import Training
-        from fiftyone_deepcluster.tasks.pixel_lessons import PixelClusters, PixelLessons
-        from fiftyone_deepcluster.tasks.round_labels import RoundLabels
+        from fiftyone_deepcluster.pseudo_labels.pixel_warmup import PixelClusters, PixelLessons
+        from fiftyone_deepcluster.pseudo_labels.round_labels import RoundLabels
 
         frozen = self.variant in ("baseline-2", "baseline-3")
         make = self._frozen if frozen else self._streaming
@@ -183,7 +183,7 @@ class UCNN(Options):
 
     def _streaming(self) -> StreamingCentroids:
         """The task of ``proposed`` and ``baseline-1``."""
-        from fiftyone_deepcluster.tasks.streaming_centroids import StreamingCentroids, StreamingParts
+        from fiftyone_deepcluster.pseudo_labels.streaming import StreamingCentroids, StreamingParts
 
         return StreamingCentroids(
             StreamingParts(
@@ -199,8 +199,8 @@ class UCNN(Options):
 
     def _frozen(self) -> RoundLabels:
         """The task of the other two: the features as they are, clustered once."""
-        from fiftyone_deepcluster.sampling import Shuffled
-        from fiftyone_deepcluster.tasks.round_labels import RoundLabels, RoundLabelsParts
+        from fiftyone_deepcluster.pseudo_labels.round_labels import RoundLabels, RoundLabelsParts
+        from fiftyone_deepcluster.pseudo_labels.samplers import Shuffled
 
         clusterer: object = "kmeans"
         if self.variant == "baseline-2":

@@ -19,8 +19,8 @@ from fiftyone_deepcluster.images.inspect import probe
 from fiftyone_deepcluster.loop import Schedule, run
 from fiftyone_deepcluster.objectives import PrototypeCrossEntropy
 from fiftyone_deepcluster.optimise import Cosine, Optimiser, Training
+from fiftyone_deepcluster.pseudo_labels.memory_bank import BankLabels
 from fiftyone_deepcluster.recipes.base import parse_options
-from fiftyone_deepcluster.tasks.bank_labels import BankLabels
 
 FAST = {
     "n_clusters": 10,

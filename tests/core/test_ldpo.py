@@ -19,9 +19,9 @@ from fiftyone_deepcluster.core.record import Agreement as Figures
 from fiftyone_deepcluster.core.record import Round, StopReason
 from fiftyone_deepcluster.errors import InputError, OptionsError
 from fiftyone_deepcluster.images.inspect import Facts, probe
+from fiftyone_deepcluster.pseudo_labels.holdout import Holdout
+from fiftyone_deepcluster.pseudo_labels.round_labels import RoundLabels
 from fiftyone_deepcluster.stopping import Agreement
-from fiftyone_deepcluster.tasks.holdout import Holdout
-from fiftyone_deepcluster.tasks.round_labels import RoundLabels
 
 
 @settings(max_examples=30, deadline=None)

@@ -13,8 +13,8 @@ from fiftyone_deepcluster.backbones.all_conv import Restraint
 from fiftyone_deepcluster.core.types import ClassTargets, Outputs, PairTargets
 from fiftyone_deepcluster.images.inspect import Facts
 from fiftyone_deepcluster.objectives import PairLoss
-from fiftyone_deepcluster.tasks.pair_selection import select
-from fiftyone_deepcluster.tasks.pixel_lessons import whole_batches
+from fiftyone_deepcluster.pseudo_labels.pairs import select
+from fiftyone_deepcluster.pseudo_labels.pixel_warmup import whole_batches
 
 
 def label_features(n, k, seed):

@@ -17,7 +17,7 @@ from fiftyone_deepcluster.errors import OptionsError
 from fiftyone_deepcluster.features.pooled import Pooled
 from fiftyone_deepcluster.features.reduce import Reduction, fit_pca
 from fiftyone_deepcluster.objectives import CrossEntropy
-from fiftyone_deepcluster.sampling import Shuffled, UniformOverClusters
+from fiftyone_deepcluster.pseudo_labels.samplers import Shuffled, UniformOverClusters
 from fiftyone_deepcluster.stopping import Agreement, collapsed
 
 SIZES = {"alexnet": 64, "vgg16": 32}

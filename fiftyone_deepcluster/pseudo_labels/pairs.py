@@ -17,7 +17,7 @@ from torch import nn
 from fiftyone_deepcluster.clusterers.distances import confidence_of
 from fiftyone_deepcluster.core.seeds import rng
 from fiftyone_deepcluster.core.types import Assignment, Batch, Outputs, PairTargets, Plan
-from fiftyone_deepcluster.tasks.pixel_lessons import whole_batches
+from fiftyone_deepcluster.pseudo_labels.pixel_warmup import whole_batches
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -19,15 +19,15 @@ from fiftyone_deepcluster.core.seeds import derive, rng
 from fiftyone_deepcluster.core.types import Assignment, Batch, ClassTargets, Outputs, Plan
 from fiftyone_deepcluster.features.base import EncodeRequest
 from fiftyone_deepcluster.metrics.agreement import nmi
-from fiftyone_deepcluster.tasks.initial import InitialName, initial_labels
+from fiftyone_deepcluster.pseudo_labels.initial import InitialName, initial_labels
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.backbones.network import Network
     from fiftyone_deepcluster.features.base import Encoder, Encoding
     from fiftyone_deepcluster.features.corpus import Corpus
+    from fiftyone_deepcluster.pseudo_labels.holdout import Holdout, Split
+    from fiftyone_deepcluster.pseudo_labels.samplers import Sampler
     from fiftyone_deepcluster.reducers.base import Space
-    from fiftyone_deepcluster.sampling import Sampler
-    from fiftyone_deepcluster.tasks.holdout import Holdout, Split
 
 
 GROUPS = 100

@@ -18,7 +18,7 @@ from fiftyone_deepcluster.clusterers.distances import confidence_of, nearest_two
 from fiftyone_deepcluster.clusterers.kmeans.streams import Centroids
 from fiftyone_deepcluster.core.seeds import rng
 from fiftyone_deepcluster.core.types import Assignment, Batch, ClassTargets, Outputs, Plan
-from fiftyone_deepcluster.tasks.first_centers import StartName, first_features
+from fiftyone_deepcluster.pseudo_labels.first_centers import StartName, first_features
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.backbones.network import Network

@@ -20,8 +20,8 @@ from fiftyone_deepcluster.clusterers.kmeans.clusterer import KMeans
 from fiftyone_deepcluster.core.seeds import derive, rng
 from fiftyone_deepcluster.core.types import Assignment, Batch, ClassTargets, Outputs, PairTargets, Plan
 from fiftyone_deepcluster.images.thumbnails import thumbnail_vectors
+from fiftyone_deepcluster.pseudo_labels.first_centers import sample_rows
 from fiftyone_deepcluster.reducers.base import SPACES
-from fiftyone_deepcluster.tasks.first_centers import sample_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.backbones.network import Network
     from fiftyone_deepcluster.core.types import Targets
     from fiftyone_deepcluster.features.corpus import Corpus
-    from fiftyone_deepcluster.tasks.base import PseudoTask
+    from fiftyone_deepcluster.pseudo_labels.base import PseudoTask
 
 _CHUNK = 1024
 
