@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.features.corpus import Corpus
     from fiftyone_deepcluster.images.cache.open_images import ImageStore
-    from fiftyone_deepcluster.loop import Keep, Progress
     from fiftyone_deepcluster.recipes.base import Parts
+    from fiftyone_deepcluster.training.loop import Keep, Progress
 
 LARGEST = 1e15
 """Features beyond it have no distances in float32."""
@@ -195,7 +195,7 @@ def _as_features(given: Any) -> NDArray[np.float32]:
 
 
 def _run(job: _Job) -> FitResult:
-    from fiftyone_deepcluster.loop import Schedule, run
+    from fiftyone_deepcluster.training.loop import Schedule, run
 
     corpus, parts = assemble(job.resolved, job.store, job.observer, job.given)
     corpus.groups, corpus.initial = job.groups, job.initial

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from fiftyone_deepcluster.backbones.network import Network
     from fiftyone_deepcluster.images.inspect import Facts
-    from fiftyone_deepcluster.loop import Lesson
+    from fiftyone_deepcluster.training.loop import Lesson
 
 ADVANCED: dict[str, Any] = {"advanced": True}
 

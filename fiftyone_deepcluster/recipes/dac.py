@@ -19,8 +19,8 @@ from fiftyone_deepcluster.recipes.base import ADVANCED, RECIPES, SMALL_SIDE, Opt
 if TYPE_CHECKING:
     from fiftyone_deepcluster.images.augment import Augmentation
     from fiftyone_deepcluster.images.inspect import Facts
-    from fiftyone_deepcluster.objectives import PairLoss
     from fiftyone_deepcluster.pseudo_labels.pairs import Frozen, Thresholds
+    from fiftyone_deepcluster.training.losses import PairLoss
 
 LARGE_SIDE = 96
 """Side in pixels at which images above 64 pixels are seen, as STL-10 and ImageNet-10 in the paper."""
@@ -179,11 +179,11 @@ class DAC(Options):
         from fiftyone_deepcluster.backbones.all_conv import AllConvNet
         from fiftyone_deepcluster.backbones.input_norms import make_front
         from fiftyone_deepcluster.backbones.network import Network
-        from fiftyone_deepcluster.loop import Lesson
-        from fiftyone_deepcluster.optimise import Training
         from fiftyone_deepcluster.pseudo_labels.pairs import PairSelection, PairSelectionParts
         from fiftyone_deepcluster.pseudo_labels.pixel_warmup import PixelLessons, PixelPairs
-        from fiftyone_deepcluster.stopping import Agreement
+        from fiftyone_deepcluster.training.loop import Lesson
+        from fiftyone_deepcluster.training.optimizers import Training
+        from fiftyone_deepcluster.training.stopping import Agreement
 
         batch = self.batch_size or PAPER_BATCH
         selection = PairSelectionParts(
@@ -244,7 +244,7 @@ class DAC(Options):
         more by its mini-batch of 32, and adds the self-distillation with weight 1: here, where pairs count as their
         mean, that weight is 32 / 16.1. The DAC* scripts take plain means and weight 10.
         """
-        from fiftyone_deepcluster.objectives import PairLoss
+        from fiftyone_deepcluster.training.losses import PairLoss
 
         if self.variant == "paper":
             return PairLoss()

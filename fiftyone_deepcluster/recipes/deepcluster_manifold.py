@@ -19,7 +19,7 @@ from fiftyone_deepcluster.reducers.base import SPACES, Space
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.images.inspect import Facts
-    from fiftyone_deepcluster.optimise import Training
+    from fiftyone_deepcluster.training.optimizers import Training
 
 
 PSEUDO_FACTOR = 6
@@ -109,7 +109,7 @@ class DeepClusterManifold(Trained):
 
     def training(self) -> Training:
         """AdamW, one cycle a round."""
-        from fiftyone_deepcluster.optimise import Training
+        from fiftyone_deepcluster.training.optimizers import Training
 
         return Training(
             "adamw",

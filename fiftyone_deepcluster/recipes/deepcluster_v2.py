@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.backbones.network import Network
     from fiftyone_deepcluster.images.augment import MultiCrop
     from fiftyone_deepcluster.images.inspect import Facts
-    from fiftyone_deepcluster.optimise import Training
+    from fiftyone_deepcluster.training.optimizers import Training
 
 PSEUDO_FACTOR = 8
 """Prototypes of a head for each cluster asked for, as DeepCluster's pseudo-classes here."""
@@ -164,9 +164,9 @@ class DeepClusterV2(Options):
     def build(self) -> Parts:
         """See ``Options.build``."""
         from fiftyone_deepcluster.clusterers.kmeans.clusterer import KMeans
-        from fiftyone_deepcluster.loop import Lesson
-        from fiftyone_deepcluster.objectives import PrototypeCrossEntropy
         from fiftyone_deepcluster.pseudo_labels.memory_bank import BankLabels, BankLabelsParts
+        from fiftyone_deepcluster.training.loop import Lesson
+        from fiftyone_deepcluster.training.losses import PrototypeCrossEntropy
 
         spherical = KMeans(
             spherical=True, start="sample", iterations=10, restarts=1, tolerance=0.0, warm=False
@@ -189,7 +189,7 @@ class DeepClusterV2(Options):
         return Parts(self._network(), lesson, self.batch_size or LARGE_BATCH)
 
     def _training(self) -> Training:
-        from fiftyone_deepcluster.optimise import Cosine, Training
+        from fiftyone_deepcluster.training.optimizers import Cosine, Training
 
         cosine = Cosine(self.rounds, warmup=WARMUP * self.rounds)
         rate = self.learning_rate or RATE * (self.batch_size or LARGE_BATCH)

@@ -72,11 +72,11 @@ class Frozen(Options):
 
     def build(self) -> Parts:
         """See ``Options.build``."""
-        from fiftyone_deepcluster.loop import Lesson
-        from fiftyone_deepcluster.objectives import CrossEntropy
-        from fiftyone_deepcluster.optimise import Training
         from fiftyone_deepcluster.pseudo_labels.round_labels import RoundLabels, RoundLabelsParts
         from fiftyone_deepcluster.pseudo_labels.samplers import Shuffled
+        from fiftyone_deepcluster.training.loop import Lesson
+        from fiftyone_deepcluster.training.losses import CrossEntropy
+        from fiftyone_deepcluster.training.optimizers import Training
 
         task = RoundLabels(
             RoundLabelsParts(

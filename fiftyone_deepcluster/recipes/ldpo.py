@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from fiftyone_deepcluster.backbones.network import Network
     from fiftyone_deepcluster.images.inspect import Facts
-    from fiftyone_deepcluster.optimise import Training
     from fiftyone_deepcluster.pseudo_labels.round_labels import RoundLabelsParts
-    from fiftyone_deepcluster.stopping import StopRule
+    from fiftyone_deepcluster.training.optimizers import Training
+    from fiftyone_deepcluster.training.stopping import StopRule
 
 HEAD_FACTOR = 10
 """The new softmax layer learns this much faster than the trunk. The paper says "higher"; this is a default."""
@@ -188,7 +188,7 @@ class LDPO(Trained):
 
     def training(self) -> Training:
         """SGD with momentum, or AdamW on a cycle a round; both rates are settled."""
-        from fiftyone_deepcluster.optimise import Training
+        from fiftyone_deepcluster.training.optimizers import Training
 
         cycled = self.optimizer == "adamw"
         return Training(
@@ -213,7 +213,7 @@ class LDPO(Trained):
 
     def stop_rules(self) -> tuple[StopRule, ...]:
         """Purity and NMI of two adjacent pairs of rounds, and a settled number of clusters."""
-        from fiftyone_deepcluster.stopping import Agreement
+        from fiftyone_deepcluster.training.stopping import Agreement
 
         if self.stop_nmi is None:
             return ()

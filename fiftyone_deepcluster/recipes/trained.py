@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.backbones.network import Network
     from fiftyone_deepcluster.images.augment import Augment
     from fiftyone_deepcluster.images.inspect import Facts
-    from fiftyone_deepcluster.optimise import Training
     from fiftyone_deepcluster.pseudo_labels.round_labels import RoundLabelsParts
-    from fiftyone_deepcluster.stopping import StopRule
+    from fiftyone_deepcluster.training.optimizers import Training
+    from fiftyone_deepcluster.training.stopping import StopRule
 
 SMALL_BATCH, LARGE_BATCH = 128, 256
 """Images in a batch up to 64 pixels, and above (the papers')."""
@@ -147,9 +147,9 @@ class Trained(Options):
 
     def build(self) -> Parts:
         """See ``Options.build``."""
-        from fiftyone_deepcluster.loop import Lesson
-        from fiftyone_deepcluster.objectives import CrossEntropy
         from fiftyone_deepcluster.pseudo_labels.round_labels import RoundLabels
+        from fiftyone_deepcluster.training.loop import Lesson
+        from fiftyone_deepcluster.training.losses import CrossEntropy
 
         task = RoundLabels(self.task_parts())
         objective, rules = CrossEntropy(self.smoothing), self.stop_rules()
@@ -188,7 +188,7 @@ class Trained(Options):
 
     def stop_rules(self) -> tuple[StopRule, ...]:
         """Agreement of adjacent rounds, if wanted."""
-        from fiftyone_deepcluster.stopping import Agreement
+        from fiftyone_deepcluster.training.stopping import Agreement
 
         # Two rounds on the clusters themselves: only then do adjacent rounds speak of the same thing.
         least = 0 if self.fine_rounds is None else self.fine_rounds + 2
@@ -196,7 +196,7 @@ class Trained(Options):
 
     def training(self) -> Training:
         """SGD with momentum at a constant rate, for the whole run."""
-        from fiftyone_deepcluster.optimise import Training
+        from fiftyone_deepcluster.training.optimizers import Training
 
         return Training("sgd", self.learning_rate, self.head_learning_rate, weight_decay=self.weight_decay)
 

@@ -154,11 +154,11 @@ class UCNN(Options):
 
     def build(self) -> Parts:
         """See ``Options.build``."""
-        from fiftyone_deepcluster.loop import Lesson
-        from fiftyone_deepcluster.objectives import CrossEntropy
-        from fiftyone_deepcluster.optimise import Training
         from fiftyone_deepcluster.pseudo_labels.pixel_warmup import PixelClusters, PixelLessons
         from fiftyone_deepcluster.pseudo_labels.round_labels import RoundLabels
+        from fiftyone_deepcluster.training.loop import Lesson
+        from fiftyone_deepcluster.training.losses import CrossEntropy
+        from fiftyone_deepcluster.training.optimizers import Training
 
         frozen = self.variant in ("baseline-2", "baseline-3")
         make = self._frozen if frozen else self._streaming

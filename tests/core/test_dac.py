@@ -17,8 +17,8 @@ from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.core.types import Batch, Outputs
 from fiftyone_deepcluster.images.augment import Augment
 from fiftyone_deepcluster.images.inspect import Facts, probe
-from fiftyone_deepcluster.objectives import PairLoss
 from fiftyone_deepcluster.pseudo_labels.pairs import select
+from fiftyone_deepcluster.training.losses import PairLoss
 
 TINY = {"baselines": False, "width": 4, "precision": "float32", "min_steps": 0, "start": "random"}
 

@@ -16,11 +16,11 @@ from fiftyone_deepcluster.core.types import ClassTargets, Outputs, PairTargets
 from fiftyone_deepcluster.errors import OptionsError
 from fiftyone_deepcluster.images.augment import Augment, MultiCrop, plain
 from fiftyone_deepcluster.images.inspect import probe
-from fiftyone_deepcluster.loop import Schedule, run
-from fiftyone_deepcluster.objectives import PrototypeCrossEntropy
-from fiftyone_deepcluster.optimise import Cosine, Optimiser, Training
 from fiftyone_deepcluster.pseudo_labels.memory_bank import BankLabels
 from fiftyone_deepcluster.recipes.base import parse_options
+from fiftyone_deepcluster.training.loop import Schedule, run
+from fiftyone_deepcluster.training.losses import PrototypeCrossEntropy
+from fiftyone_deepcluster.training.optimizers import Cosine, Optimiser, Training
 
 FAST = {
     "n_clusters": 10,

@@ -21,7 +21,7 @@ from fiftyone_deepcluster.errors import InputError, OptionsError
 from fiftyone_deepcluster.images.inspect import Facts, probe
 from fiftyone_deepcluster.pseudo_labels.holdout import Holdout
 from fiftyone_deepcluster.pseudo_labels.round_labels import RoundLabels
-from fiftyone_deepcluster.stopping import Agreement
+from fiftyone_deepcluster.training.stopping import Agreement
 
 
 @settings(max_examples=30, deadline=None)

@@ -12,9 +12,9 @@ import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.backbones.all_conv import Restraint
 from fiftyone_deepcluster.core.types import ClassTargets, Outputs, PairTargets
 from fiftyone_deepcluster.images.inspect import Facts
-from fiftyone_deepcluster.objectives import PairLoss
 from fiftyone_deepcluster.pseudo_labels.pairs import select
 from fiftyone_deepcluster.pseudo_labels.pixel_warmup import whole_batches
+from fiftyone_deepcluster.training.losses import PairLoss
 
 
 def label_features(n, k, seed):

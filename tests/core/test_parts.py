@@ -16,9 +16,9 @@ from fiftyone_deepcluster.core.types import ClassTargets, Outputs, PairTargets
 from fiftyone_deepcluster.errors import OptionsError
 from fiftyone_deepcluster.features.pooled import Pooled
 from fiftyone_deepcluster.features.reduce import Reduction, fit_pca
-from fiftyone_deepcluster.objectives import CrossEntropy
 from fiftyone_deepcluster.pseudo_labels.samplers import Shuffled, UniformOverClusters
-from fiftyone_deepcluster.stopping import Agreement, collapsed
+from fiftyone_deepcluster.training.losses import CrossEntropy
+from fiftyone_deepcluster.training.stopping import Agreement, collapsed
 
 SIZES = {"alexnet": 64, "vgg16": 32}
 

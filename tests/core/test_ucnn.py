@@ -17,11 +17,11 @@ from fiftyone_deepcluster.errors import ImagesError
 from fiftyone_deepcluster.features.corpus import Corpus
 from fiftyone_deepcluster.images.cache.open_images import Decode, open_images
 from fiftyone_deepcluster.images.thumbnails import thumbnail_vectors
-from fiftyone_deepcluster.objectives import CrossEntropy
-from fiftyone_deepcluster.optimise import Optimiser, Training
 from fiftyone_deepcluster.pseudo_labels.first_centers import different_rows, first_features
 from fiftyone_deepcluster.pseudo_labels.pixel_warmup import PixelClusters, PixelLessons
 from fiftyone_deepcluster.pseudo_labels.streaming import StreamingCentroids, StreamingParts
+from fiftyone_deepcluster.training.losses import CrossEntropy
+from fiftyone_deepcluster.training.optimizers import Optimiser, Training
 from tests.core.test_ucnn_centres import slow_update
 
 TINY = {"name": "ucnn", "maps": 16, "dim": 12, "width": 0.125, "adapted": 1 / 128}

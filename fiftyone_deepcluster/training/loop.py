@@ -29,17 +29,17 @@ from fiftyone_deepcluster.images.augment import Augment
 from fiftyone_deepcluster.metrics.agreement import agreement
 from fiftyone_deepcluster.metrics.matching import match_to, renumber
 from fiftyone_deepcluster.metrics.silhouette import share_and_entropy
-from fiftyone_deepcluster.optimise import Optimiser
-from fiftyone_deepcluster.stopping import StopRule, collapsed
+from fiftyone_deepcluster.training.optimizers import Optimiser
+from fiftyone_deepcluster.training.stopping import StopRule, collapsed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fiftyone_deepcluster.features.corpus import Corpus
     from fiftyone_deepcluster.images.augment import Augmentation
-    from fiftyone_deepcluster.objectives import Objective
-    from fiftyone_deepcluster.optimise import Training
     from fiftyone_deepcluster.pseudo_labels.base import PseudoTask
+    from fiftyone_deepcluster.training.losses import Objective
+    from fiftyone_deepcluster.training.optimizers import Training
 
 Keep = Callable[[dict[str, Any]], None]
 """Given the state after every sound round, to be stored."""
