@@ -29,8 +29,8 @@ from fiftyone_deepcluster.analysis.baselines import pixel_features
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
 from fiftyone_deepcluster.core.progress import Tqdm
 from fiftyone_deepcluster.fitting import fit
+from fiftyone_deepcluster.methods.cardiac_mr import CLUSTERS_A_CLASS, CardiacMR
 from fiftyone_deepcluster.metrics.agreement import agreement
-from fiftyone_deepcluster.recipes.cardiac_mr import CLUSTERS_A_CLASS, CardiacMR
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.core.record import Agreement

@@ -36,8 +36,8 @@ from fiftyone_deepcluster.core.progress import Silent, Tqdm
 from fiftyone_deepcluster.core.types import Outputs
 from fiftyone_deepcluster.fitting import FitResult, fit
 from fiftyone_deepcluster.images.inspect import probe
+from fiftyone_deepcluster.methods.dac import DAC
 from fiftyone_deepcluster.pseudo_labels.pairs import INTERVALS, select
-from fiftyone_deepcluster.recipes.dac import DAC
 
 MEASURES = ("acc", "nmi", "ari")
 

@@ -32,8 +32,8 @@ from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.features.base import ENCODERS, EncodeRequest
 from fiftyone_deepcluster.features.reduce import fit_pca
 from fiftyone_deepcluster.images.inspect import probe
+from fiftyone_deepcluster.methods.frozen import Frozen
 from fiftyone_deepcluster.metrics.agreement import agreement
-from fiftyone_deepcluster.recipes.frozen import Frozen
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.features.corpus import Corpus

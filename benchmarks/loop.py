@@ -22,7 +22,7 @@ from benchmarks.report import table
 from fiftyone_deepcluster.core.devices import Compute, choose
 from fiftyone_deepcluster.core.progress import Tqdm
 from fiftyone_deepcluster.fitting import fit
-from fiftyone_deepcluster.recipes.base import Options, parse_options
+from fiftyone_deepcluster.methods.base import Options, parse_options
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.backbones.network import Network

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     import fiftyone as fo
 
     from fiftyone_deepcluster.core.record import RunRecord
-    from fiftyone_deepcluster.recipes.base import Options
+    from fiftyone_deepcluster.methods.base import Options
 
 TRUNK = {"name": "torchvision", "model": "mobilenet_v2"}
 
@@ -121,7 +121,7 @@ def methods(arguments: argparse.Namespace, seed: int) -> dict[str, dict[str, Any
 
 def wanted(arguments: argparse.Namespace, known: dict[str, Any]) -> dict[str, Options]:
     """Those that ``--only`` leaves, the loop's with ``--option``."""
-    from fiftyone_deepcluster.recipes.base import parse_options
+    from fiftyone_deepcluster.methods.base import parse_options
 
     changes = parsed(dict(item.split("=", 1) for item in arguments.option))
     found = {}

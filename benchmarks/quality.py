@@ -27,7 +27,7 @@ from fiftyone_deepcluster.analysis.baselines import MOST_IMAGES, Bench, measure,
 from fiftyone_deepcluster.core.progress import Tqdm
 from fiftyone_deepcluster.core.record import Agreement
 from fiftyone_deepcluster.fitting import fit
-from fiftyone_deepcluster.recipes.base import parse_options
+from fiftyone_deepcluster.methods.base import parse_options
 
 MEASURES = ("acc", "nmi", "ari", "purity")
 

@@ -19,10 +19,10 @@ from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.features.base import ENCODERS, EncodeRequest
 from fiftyone_deepcluster.fitting import fit
 from fiftyone_deepcluster.images.inspect import probe
+from fiftyone_deepcluster.methods.auto import FINE, PIECES
+from fiftyone_deepcluster.methods.frozen import Frozen
+from fiftyone_deepcluster.methods.ldpo import LDPO
 from fiftyone_deepcluster.metrics.agreement import agreement
-from fiftyone_deepcluster.recipes.auto import FINE, PIECES
-from fiftyone_deepcluster.recipes.frozen import Frozen
-from fiftyone_deepcluster.recipes.ldpo import LDPO
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.core.record import Round

@@ -22,7 +22,7 @@ from benchmarks.quality import baselines, datasets, parsed
 from benchmarks.report import table
 from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.fitting import FitResult, fit
-from fiftyone_deepcluster.recipes.base import parse_options
+from fiftyone_deepcluster.methods.base import parse_options
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.core.record import Round

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.features.corpus import Corpus
     from fiftyone_deepcluster.images.cache.open_images import ImageStore
-    from fiftyone_deepcluster.recipes.base import Options, Parts
+    from fiftyone_deepcluster.methods.base import Options, Parts
 
 Images = Any
 """A sequence of paths or ``ImageRef``, or a uint8 array (N, H, W) or (N, H, W, C)."""

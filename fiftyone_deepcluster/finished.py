@@ -16,7 +16,7 @@ from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.core.seeds import derive
 from fiftyone_deepcluster.errors import CheckpointError
 from fiftyone_deepcluster.features.base import EncodeRequest
-from fiftyone_deepcluster.recipes.base import parse_options
+from fiftyone_deepcluster.methods.base import parse_options
 
 if TYPE_CHECKING:
     import torch
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.features.corpus import Corpus
     from fiftyone_deepcluster.images.cache.open_images import ImageStore
-    from fiftyone_deepcluster.recipes.base import Options
+    from fiftyone_deepcluster.methods.base import Options
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from fiftyone_deepcluster.core.progress import Silent, check_observer
 from fiftyone_deepcluster.core.record import RunRecord, StopReason
 from fiftyone_deepcluster.core.types import Known
 from fiftyone_deepcluster.errors import CancelledError, CheckpointError, ImagesError, OptionsError
+from fiftyone_deepcluster.methods.base import Options, parse_options
 from fiftyone_deepcluster.metrics.matching import numbered
-from fiftyone_deepcluster.recipes.base import Options, parse_options
 
 if TYPE_CHECKING:
     import torch
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.features.corpus import Corpus
     from fiftyone_deepcluster.images.cache.open_images import ImageStore
-    from fiftyone_deepcluster.recipes.base import Parts
+    from fiftyone_deepcluster.methods.base import Parts
     from fiftyone_deepcluster.training.loop import Keep, Progress
 
 LARGEST = 1e15

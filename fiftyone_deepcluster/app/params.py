@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.app.forms import parse_part
 from fiftyone_deepcluster.app.option_fields import OptionField
-from fiftyone_deepcluster.recipes.base import RECIPES
+from fiftyone_deepcluster.methods.base import RECIPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.dataset.runs import Run
-    from fiftyone_deepcluster.recipes.base import Options
+    from fiftyone_deepcluster.methods.base import Options
 
 FROZEN = "frozen"  # the method that clusters vectors which are there already
 SETTINGS = ("truth_field", "patches_field", "media_field", "embeddings_field", "model")

@@ -56,7 +56,7 @@ def methods_table(width: int | None = None) -> str:
     Args:
         width: characters in a line at most.
     """
-    from fiftyone_deepcluster.recipes.base import list_methods
+    from fiftyone_deepcluster.methods.base import list_methods
 
     return _told("method", list_methods(), width)
 
@@ -74,7 +74,7 @@ def options_table(name: str, part: str | None = None, width: int | None = None) 
         OptionsError: there is no such name, or no such part.
     """
     from fiftyone_deepcluster.dataset.dicom import DicomOptions
-    from fiftyone_deepcluster.recipes.base import RECIPES
+    from fiftyone_deepcluster.methods.base import RECIPES
 
     families = _families()
     if name in families:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.core.record import RunRecord
     from fiftyone_deepcluster.dataset.source import Source
     from fiftyone_deepcluster.fitting import FitResult
-    from fiftyone_deepcluster.recipes.base import Options
+    from fiftyone_deepcluster.methods.base import Options
 
 
 @dataclass(frozen=True)

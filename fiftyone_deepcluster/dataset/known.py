@@ -9,7 +9,7 @@ from fiftyone_deepcluster.dataset.source import Source, read_truth
 from fiftyone_deepcluster.errors import InputError, OptionsError
 
 if TYPE_CHECKING:
-    from fiftyone_deepcluster.recipes.base import Options
+    from fiftyone_deepcluster.methods.base import Options
 
 _LEAST = 2
 """Classes, or groups, to tell apart."""

@@ -301,7 +301,7 @@ def _pixels(run: Run, source: Source, observer: Observer | None) -> _Vectors:
     from fiftyone_deepcluster.analysis.baselines import pixel_features
     from fiftyone_deepcluster.assembly import open_store
     from fiftyone_deepcluster.core.progress import Silent
-    from fiftyone_deepcluster.recipes.base import parse_options
+    from fiftyone_deepcluster.methods.base import parse_options
 
     values = dict(run.record.resolved)
     settled = str(values.get("name", run.record.method))  # "auto" settles on another method

@@ -24,7 +24,7 @@ from fiftyone_deepcluster.dataset.remains import (
 from fiftyone_deepcluster.dataset.sidebar import add_group, remove_group
 from fiftyone_deepcluster.dataset.source import flat, root_dataset
 from fiftyone_deepcluster.errors import InputError, RunExistsError, RunNotFoundError
-from fiftyone_deepcluster.recipes.base import Options, parse_options
+from fiftyone_deepcluster.methods.base import Options, parse_options
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -33,7 +33,7 @@ from fiftyone_deepcluster.errors import (
     RunNotFoundError,
 )
 from fiftyone_deepcluster.fitting import MAY_CHANGE
-from fiftyone_deepcluster.recipes.base import Options, parse_options
+from fiftyone_deepcluster.methods.base import Options, parse_options
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -20,7 +20,7 @@ from fiftyone_deepcluster.dataset.categories import build_tree
 from fiftyone_deepcluster.dataset.layout import clusters_beside_the_grid
 from fiftyone_deepcluster.dataset.runs import list_runs, load_run
 from fiftyone_deepcluster.dataset.session import cluster
-from fiftyone_deepcluster.recipes.base import list_methods
+from fiftyone_deepcluster.methods.base import list_methods
 
 expect.set_options(timeout=60_000)
 

@@ -242,7 +242,7 @@ def test_a_keystroke_loads_nothing_heavy(plugin, clustered):
 import sys
 import fiftyone as fo, fiftyone.operators as foo
 from fiftyone_deepcluster.app.operators import ClusterImages
-from fiftyone_deepcluster.recipes.base import list_methods
+from fiftyone_deepcluster.methods.base import list_methods
 before = set(sys.modules)
 for method in list_methods():
     params = {{"method": {{"name": method, method: {{"show_advanced": True}}}}, "key": "abc"}}

@@ -11,8 +11,8 @@ import torch
 from fiftyone_deepcluster.clusterers.base import ClusterRequest
 from fiftyone_deepcluster.clusterers.merged import Merged, grouped, information, merge, walk
 from fiftyone_deepcluster.errors import InputError
+from fiftyone_deepcluster.methods.base import parse_options
 from fiftyone_deepcluster.metrics.agreement import agreement
-from fiftyone_deepcluster.recipes.base import parse_options
 
 
 def a_graph(n: int, seed: int) -> np.ndarray:

@@ -16,8 +16,8 @@ from fiftyone_deepcluster.errors import OptionsError
 from fiftyone_deepcluster.features.base import EncodeRequest
 from fiftyone_deepcluster.images.inspect import Facts
 from fiftyone_deepcluster.images.store import ArrayStore
-from fiftyone_deepcluster.recipes.base import parse_options
-from fiftyone_deepcluster.recipes.cardiac_mr import SETTINGS, CardiacMR
+from fiftyone_deepcluster.methods.base import parse_options
+from fiftyone_deepcluster.methods.cardiac_mr import SETTINGS, CardiacMR
 
 LARGE = Facts(n=47_637, side=200, grey=True, height=200, width=200)
 SMALL = Facts(n=9_000, side=64, grey=True, height=64, width=64)

@@ -16,8 +16,8 @@ from fiftyone_deepcluster.core.types import ClassTargets, Outputs, PairTargets
 from fiftyone_deepcluster.errors import OptionsError
 from fiftyone_deepcluster.images.augment import Augment, MultiCrop, plain
 from fiftyone_deepcluster.images.inspect import probe
+from fiftyone_deepcluster.methods.base import parse_options
 from fiftyone_deepcluster.pseudo_labels.memory_bank import BankLabels
-from fiftyone_deepcluster.recipes.base import parse_options
 from fiftyone_deepcluster.training.loop import Schedule, run
 from fiftyone_deepcluster.training.losses import PrototypeCrossEntropy
 from fiftyone_deepcluster.training.optimizers import Cosine, Optimiser, Training

@@ -13,8 +13,8 @@ from fiftyone_deepcluster.core import checkpoints
 from fiftyone_deepcluster.core.progress import Fanout, Silent
 from fiftyone_deepcluster.core.record import Agreement
 from fiftyone_deepcluster.errors import CancelledError, CheckpointError, ImagesError, InputError, OptionsError
+from fiftyone_deepcluster.methods.base import parse_options
 from fiftyone_deepcluster.notes import doubts
-from fiftyone_deepcluster.recipes.base import parse_options
 
 FAST = {
     "n_clusters": 10,

@@ -7,9 +7,9 @@ import torch
 
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
 from fiftyone_deepcluster.images.inspect import Facts
+from fiftyone_deepcluster.methods.base import parse_options
 from fiftyone_deepcluster.metrics.agreement import nmi
 from fiftyone_deepcluster.pseudo_labels.round_labels import RoundLabels
-from fiftyone_deepcluster.recipes.base import parse_options
 
 MAKERS = (CLUSTERERS.parse("kmeans"), CLUSTERERS.parse({"name": "hdbscan", "min_cluster_size": 10}))
 

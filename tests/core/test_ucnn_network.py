@@ -7,7 +7,7 @@ import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.backbones.base import TRUNKS
 from fiftyone_deepcluster.backbones.ucnn import Layout, module_class
 from fiftyone_deepcluster.errors import OptionsError
-from fiftyone_deepcluster.recipes.base import parse_options
+from fiftyone_deepcluster.methods.base import parse_options
 from tests.core.test_ucnn import TINY
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from fiftyone_deepcluster.backbones.base import FrontName  # noqa: TC001 - pydantic reads it
-from fiftyone_deepcluster.recipes.base import ADVANCED, RECIPES, SMALL_SIDE, Options, Parts, choose_side
+from fiftyone_deepcluster.methods.base import ADVANCED, RECIPES, SMALL_SIDE, Options, Parts, choose_side
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.images.augment import Augmentation

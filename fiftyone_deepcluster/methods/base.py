@@ -138,7 +138,7 @@ class Options(Part):
         return self.model_copy(update={"image_size": side, "color": color, **values})
 
 
-RECIPES: Registry[Options] = Registry("methods", Options, "recipes")  # type: ignore[type-abstract]
+RECIPES: Registry[Options] = Registry("methods", Options, "methods")  # type: ignore[type-abstract]
 
 
 def list_methods() -> dict[str, type[Options]]:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from fiftyone_deepcluster.backbones.base import TRUNKS
-from fiftyone_deepcluster.recipes.base import RECIPES, SMALL_SIDE
-from fiftyone_deepcluster.recipes.trained import Trained
+from fiftyone_deepcluster.methods.base import RECIPES, SMALL_SIDE
+from fiftyone_deepcluster.methods.trained import Trained
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.images.inspect import Facts

@@ -12,7 +12,7 @@ from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer
 from fiftyone_deepcluster.core.registry import PartOf
 from fiftyone_deepcluster.errors import OptionsError
 from fiftyone_deepcluster.features.base import ENCODERS, Encoder
-from fiftyone_deepcluster.recipes.base import ADVANCED, SMALL_SIDE, Options, Parts
+from fiftyone_deepcluster.methods.base import ADVANCED, SMALL_SIDE, Options, Parts
 from fiftyone_deepcluster.reducers.base import SPACES, Space
 
 if TYPE_CHECKING:

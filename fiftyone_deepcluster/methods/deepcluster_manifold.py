@@ -13,8 +13,8 @@ from pydantic import Field
 from fiftyone_deepcluster.backbones.base import TRUNKS
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer
 from fiftyone_deepcluster.core.registry import PartOf
-from fiftyone_deepcluster.recipes.base import ADVANCED, RECIPES, SMALL_SIDE, choose_side
-from fiftyone_deepcluster.recipes.trained import Trained
+from fiftyone_deepcluster.methods.base import ADVANCED, RECIPES, SMALL_SIDE, choose_side
+from fiftyone_deepcluster.methods.trained import Trained
 from fiftyone_deepcluster.reducers.base import SPACES, Space
 
 if TYPE_CHECKING:

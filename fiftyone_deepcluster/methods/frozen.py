@@ -10,8 +10,8 @@ from fiftyone_deepcluster.backbones.base import TRUNKS, FrontName, Trunk
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer
 from fiftyone_deepcluster.core.registry import PartOf
 from fiftyone_deepcluster.features.base import ENCODERS, Encoder
-from fiftyone_deepcluster.recipes.base import ADVANCED, RECIPES, Options, Parts
-from fiftyone_deepcluster.recipes.trained import augmentation, make_network
+from fiftyone_deepcluster.methods.base import ADVANCED, RECIPES, Options, Parts
+from fiftyone_deepcluster.methods.trained import augmentation, make_network
 from fiftyone_deepcluster.reducers.base import SPACES, Space
 
 if TYPE_CHECKING:

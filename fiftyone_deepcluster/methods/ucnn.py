@@ -15,8 +15,8 @@ from fiftyone_deepcluster.backbones.base import TRUNKS, FrontName, Trunk
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS
 from fiftyone_deepcluster.core.registry import PartOf
 from fiftyone_deepcluster.features.base import ENCODERS
-from fiftyone_deepcluster.recipes.base import ADVANCED, RECIPES, SMALL_SIDE, Options, Parts
-from fiftyone_deepcluster.recipes.trained import AugmentName, augmentation, make_network
+from fiftyone_deepcluster.methods.base import ADVANCED, RECIPES, SMALL_SIDE, Options, Parts
+from fiftyone_deepcluster.methods.trained import AugmentName, augmentation, make_network
 from fiftyone_deepcluster.reducers.base import SPACES
 
 if TYPE_CHECKING:

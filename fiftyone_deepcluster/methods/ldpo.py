@@ -15,8 +15,8 @@ from fiftyone_deepcluster.backbones.base import TRUNKS
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer
 from fiftyone_deepcluster.core.registry import PartOf
 from fiftyone_deepcluster.features.base import ENCODERS, Encoder
-from fiftyone_deepcluster.recipes.base import ADVANCED, RECIPES, SMALL_SIDE
-from fiftyone_deepcluster.recipes.trained import AugmentName, Trained
+from fiftyone_deepcluster.methods.base import ADVANCED, RECIPES, SMALL_SIDE
+from fiftyone_deepcluster.methods.trained import AugmentName, Trained
 
 if TYPE_CHECKING:
     from typing_extensions import Self

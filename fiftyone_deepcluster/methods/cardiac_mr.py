@@ -26,8 +26,8 @@ from pydantic import Field
 from fiftyone_deepcluster.backbones.base import TRUNKS, FrontName
 from fiftyone_deepcluster.core.registry import PartOf
 from fiftyone_deepcluster.features.base import ENCODERS, Encoder
-from fiftyone_deepcluster.recipes.base import ADVANCED, RECIPES, SMALL_SIDE
-from fiftyone_deepcluster.recipes.trained import LARGE_BATCH, AugmentName, Trained
+from fiftyone_deepcluster.methods.base import ADVANCED, RECIPES, SMALL_SIDE
+from fiftyone_deepcluster.methods.trained import LARGE_BATCH, AugmentName, Trained
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.images.inspect import Facts

@@ -12,11 +12,11 @@ from pydantic import Field
 from fiftyone_deepcluster.backbones.base import TRUNKS, Trunk
 from fiftyone_deepcluster.core.registry import PartOf
 from fiftyone_deepcluster.errors import OptionsError
-from fiftyone_deepcluster.recipes.base import RECIPES, SMALL_SIDE, Options, Parts
-from fiftyone_deepcluster.recipes.deepcluster import DeepCluster
-from fiftyone_deepcluster.recipes.deepcluster_manifold import DeepClusterManifold
-from fiftyone_deepcluster.recipes.frozen import Frozen
-from fiftyone_deepcluster.recipes.ldpo import LDPO
+from fiftyone_deepcluster.methods.base import RECIPES, SMALL_SIDE, Options, Parts
+from fiftyone_deepcluster.methods.deepcluster import DeepCluster
+from fiftyone_deepcluster.methods.deepcluster_manifold import DeepClusterManifold
+from fiftyone_deepcluster.methods.frozen import Frozen
+from fiftyone_deepcluster.methods.ldpo import LDPO
 
 MOST_FOR_UMAP = 100_000
 """Images that UMAP lays out in minutes on a CPU, as it must in every round."""

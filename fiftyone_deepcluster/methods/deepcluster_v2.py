@@ -15,8 +15,8 @@ from pydantic import Field, model_validator
 
 from fiftyone_deepcluster.backbones.base import TRUNKS, FrontName, Trunk
 from fiftyone_deepcluster.core.registry import PartOf
-from fiftyone_deepcluster.recipes.base import ADVANCED, RECIPES, SMALL_SIDE, Options, Parts
-from fiftyone_deepcluster.recipes.trained import (
+from fiftyone_deepcluster.methods.base import ADVANCED, RECIPES, SMALL_SIDE, Options, Parts
+from fiftyone_deepcluster.methods.trained import (
     LARGE_BATCH,
     SMALL_BATCH,
     AugmentName,
