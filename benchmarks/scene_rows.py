@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from fiftyone_deepcluster.analysis.probe import accuracies
+from fiftyone_deepcluster.analysis.linear_probe import accuracies
 from fiftyone_deepcluster.assembly import assemble, open_store
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
 from fiftyone_deepcluster.core.progress import Silent

@@ -31,7 +31,7 @@ _WHERE = {
     "retrieve": "fiftyone_deepcluster.dataset.neighbours",
     "retrieval_score": "fiftyone_deepcluster.dataset.neighbours",
     "index_neighbours": "fiftyone_deepcluster.dataset.neighbours",
-    "Ascent": "fiftyone_deepcluster.analysis.filters",
+    "Ascent": "fiftyone_deepcluster.analysis.unit_images",
     "fit": "fiftyone_deepcluster.fitting",
     "Known": "fiftyone_deepcluster.core.types",
     "FitResult": "fiftyone_deepcluster.fitting",

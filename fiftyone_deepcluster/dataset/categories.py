@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from fiftyone_deepcluster.analysis.category_tree import CategoryTree
     from fiftyone_deepcluster.analysis.texts import Rank
-    from fiftyone_deepcluster.analysis.tree import CategoryTree
     from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.dataset.clusters import ClusterInfo
     from fiftyone_deepcluster.dataset.source import Source
@@ -204,7 +204,7 @@ def _numbered(labels: list[object | None]) -> tuple[list[str], list[int]]:
 def _merged(run: Run, finished: Finished, labels: NDArray[np.int64]) -> CategoryTree:
     import numpy as np
 
-    from fiftyone_deepcluster.analysis.tree import by_cluster, category_tree, class_mass
+    from fiftyone_deepcluster.analysis.category_tree import by_cluster, category_tree, class_mass
 
     if not finished.trained.network.n_outputs:
         raise RunError(

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fiftyone_deepcluster.analysis.filters import Ascent
-from fiftyone_deepcluster.analysis.probe import Probe
+from fiftyone_deepcluster.analysis.linear_probe import Probe
+from fiftyone_deepcluster.analysis.unit_images import Ascent
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.dataset.findings import Findings
 from fiftyone_deepcluster.dataset.reopening import chosen_rows, images_of, opened
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from fiftyone_deepcluster.analysis.filters import TopImages, UnitImages
+    from fiftyone_deepcluster.analysis.unit_images import TopImages, UnitImages
     from fiftyone_deepcluster.backbones.layers import Layer
     from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.finished import Finished
@@ -111,8 +111,8 @@ def probe(
         InputError: no such field or layer, or too few images with a class.
         ImagesError: too few of those with a class can be read.
     """
-    from fiftyone_deepcluster.analysis.probe import ProbeRequest, choose_rows
-    from fiftyone_deepcluster.analysis.probe import probe as measure
+    from fiftyone_deepcluster.analysis.linear_probe import ProbeRequest, choose_rows
+    from fiftyone_deepcluster.analysis.linear_probe import probe as measure
     from fiftyone_deepcluster.metrics.matching import numbered
 
     folds = arguments.whole_number("folds", folds, 2, 10)
@@ -187,7 +187,7 @@ def draw_filters(
         RunError: its network is not here.
         InputError: no such layer or unit; those there are follow. Or ``out_dir`` can be no folder.
     """
-    from fiftyone_deepcluster.analysis.filters import check_units, maximise, spread_units, top_images
+    from fiftyone_deepcluster.analysis.unit_images import check_units, maximise, spread_units, top_images
 
     run = load_run(samples, key)
     source = images_of(run)

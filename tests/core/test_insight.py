@@ -8,7 +8,7 @@ import torch
 from sklearn.datasets import load_digits
 
 import fiftyone_deepcluster as fdc
-from fiftyone_deepcluster.analysis import filters, montage, probe
+from fiftyone_deepcluster.analysis import linear_probe, montage, unit_images
 from fiftyone_deepcluster.assembly import build_parts
 from fiftyone_deepcluster.backbones.base import TRUNKS
 from fiftyone_deepcluster.backbones.input_norms import make_front
@@ -55,7 +55,7 @@ def excitement(finished, layer, images, unit, raw=False):
     """Mean activation of one unit for every image, as numbers."""
     units = torch.full((len(images),), int(unit))
     with torch.no_grad():
-        return filters.activations(finished.trained.network, layer, images, units, raw=raw).tolist()
+        return unit_images.activations(finished.trained.network, layer, images, units, raw=raw).tolist()
 
 
 def batch(corpus, rows):
@@ -135,7 +135,7 @@ def test_every_method_has_a_network_with_layers(name, digits):
     assert [layer.name for layer in found[:2]] == (["conv1", "conv2"] if name != "frozen" else [FEATURES])
     assert len({layer.name for layer in found}) == len(found)
     assert found[-1].units == network.dim
-    assert [len(output) for output in listen(network, images, found, probe.pool)] == [2] * len(found)
+    assert [len(output) for output in listen(network, images, found, linear_probe.pool)] == [2] * len(found)
 
 
 def test_a_layer_speaks_after_its_activation_and_raw_before(finished, layers):
@@ -172,11 +172,13 @@ def test_an_unknown_layer_lists_those_there_are(layers):
 def test_pooling_gives_the_papers_dimensions():
     """AlexNet's five convolutions at 224 pixels: algorithm and figures of the released code."""
     maps = [(96, 55), (256, 27), (384, 13), (384, 13), (256, 13)]
-    sizes = [probe.pool(torch.zeros(1, channels, side, side)).shape[1] for channels, side in maps]
+    sizes = [linear_probe.pool(torch.zeros(1, channels, side, side)).shape[1] for channels, side in maps]
     assert sizes == [9600, 9216, 9600, 9600, 9216]
     small = torch.rand(2, 3, 4, 4)
-    assert torch.equal(probe.pool(small), small.flatten(1)), "maps that are small enough stay as they are"
-    assert torch.allclose(probe.pool(torch.ones(2, 5, 7)), torch.ones(2, 7))
+    assert torch.equal(linear_probe.pool(small), small.flatten(1)), (
+        "maps that are small enough stay as they are"
+    )
+    assert torch.allclose(linear_probe.pool(torch.ones(2, 5, 7)), torch.ones(2, 7))
 
 
 def test_separable_features_are_read_perfectly_and_shuffled_labels_at_chance():
@@ -184,9 +186,9 @@ def test_separable_features_are_read_perfectly_and_shuffled_labels_at_chance():
     classes = np.repeat(np.arange(4), 60)
     centers = rng.normal(size=(4, 20)) * 20
     vectors = torch.from_numpy((centers[classes] + rng.normal(size=(240, 20))).astype(np.float32))
-    found = probe.accuracies(vectors, classes, 3, 51)
+    found = linear_probe.accuracies(vectors, classes, 3, 51)
     assert found == {"logistic": [1.0] * 3, "svm": [1.0] * 3}
-    shuffled = probe.accuracies(vectors, rng.permutation(classes), 3, 51)
+    shuffled = linear_probe.accuracies(vectors, rng.permutation(classes), 3, 51)
     for scores in shuffled.values():
         assert abs(np.mean(scores) - 0.25) < 0.09  # three deviations of 240 draws
 
@@ -202,14 +204,18 @@ def test_the_gram_matrix_stands_for_the_vectors(digits, dims):
     spread = rng.normal(size=(64, dims)).astype(np.float32)
     vectors = digits[0][:150].reshape(150, -1).astype(np.float32) @ spread
     classes = digits[1][:150] % 3
-    ours = probe.accuracies(torch.from_numpy(vectors), classes, 3, 51)
+    ours = linear_probe.accuracies(torch.from_numpy(vectors), classes, 3, 51)
     centred = vectors.astype(np.float64) - vectors.mean(0)
     centred /= np.sqrt(np.square(centred).sum(1).mean())
-    folds = StratifiedKFold(3, shuffle=True, random_state=probe.derive(51, "folds")).split(centred, classes)
+    folds = StratifiedKFold(3, shuffle=True, random_state=linear_probe.derive(51, "folds")).split(
+        centred, classes
+    )
     for fold, (train, test) in enumerate(folds):
-        slow = SVC(C=probe._SVM_C, kernel="linear").fit(centred[train], classes[train])
+        slow = SVC(C=linear_probe._SVM_C, kernel="linear").fit(centred[train], classes[train])
         assert ours["svm"][fold] == pytest.approx(slow.score(centred[test], classes[test]), abs=0.021)
-        logistic = LogisticRegression(C=probe._LOGISTIC_C, max_iter=2000).fit(centred[train], classes[train])
+        logistic = LogisticRegression(C=linear_probe._LOGISTIC_C, max_iter=2000).fit(
+            centred[train], classes[train]
+        )
         assert ours["logistic"][fold] == pytest.approx(
             logistic.score(centred[test], classes[test]), abs=0.021
         )
@@ -218,8 +224,8 @@ def test_the_gram_matrix_stands_for_the_vectors(digits, dims):
 def test_every_layer_is_probed_trained_and_before(finished, layers, digits):
     observer = Steps()
     finished.trained.observer = observer
-    request = probe.ProbeRequest(layers=["conv1", "conv5", "fc6"], folds=2, max_images=200)
-    found = probe.probe(finished.trained, finished.initial, digits[1], request)
+    request = linear_probe.ProbeRequest(layers=["conv1", "conv5", "fc6"], folds=2, max_images=200)
+    found = linear_probe.probe(finished.trained, finished.initial, digits[1], request)
     assert finished.trained.observer is observer
     table = found.to_dataframe()
     assert list(table.layer) == ["conv1", "conv5", "fc6"]
@@ -231,50 +237,52 @@ def test_every_layer_is_probed_trained_and_before(finished, layers, digits):
     assert table.logistic_gain.abs().max() > 0, "two different networks"
     assert observer.phases == {"probe": 2 * 3 * 5}
     assert observer.steps == 2 * 3 * 5
-    assert probe.Probe.model_validate_json(found.model_dump_json()) == found
+    assert linear_probe.Probe.model_validate_json(found.model_dump_json()) == found
 
 
 def test_what_was_clustered_is_probed_beside_the_layers(finished, digits):
     vectors = (finished.vectors, finished.initial_vectors)
-    request = probe.ProbeRequest(layers=["embedding"], folds=2, max_images=200)
-    found = probe.probe(finished.trained, finished.initial, digits[1], request, vectors)
+    request = linear_probe.ProbeRequest(layers=["embedding"], folds=2, max_images=200)
+    found = linear_probe.probe(finished.trained, finished.initial, digits[1], request, vectors)
     assert [(score.layer, score.network) for score in found.scores] == [
         ("embedding", "trained"),
         ("embedding", "initial"),
     ]
-    rows = probe.choose_rows(digits[1], request)
+    rows = linear_probe.choose_rows(digits[1], request)
     for score, given in zip(found.scores, vectors, strict=True):
-        folds = probe.accuracies(given()[rows], digits[1][rows], 2, request.seed)
+        folds = linear_probe.accuracies(given()[rows], digits[1][rows], 2, request.seed)
         assert (score.dims, score.svm) == (given().shape[1], np.mean(folds["svm"]))
     assert found.scores[0] != found.scores[1].model_copy(update={"network": "trained"})
-    every = probe.probe(finished.trained, finished.initial, digits[1], probe.ProbeRequest(folds=2), vectors)
+    every = linear_probe.probe(
+        finished.trained, finished.initial, digits[1], linear_probe.ProbeRequest(folds=2), vectors
+    )
     assert [score.layer for score in every.scores].count("embedding") == 2
     with pytest.raises(InputError, match="'embedding' is none of this network's"):
-        probe.probe(finished.trained, finished.initial, digits[1], request)
+        linear_probe.probe(finished.trained, finished.initial, digits[1], request)
 
 
 def test_probes_of_the_same_layer_in_one_pass_or_several_are_equal(finished, digits, monkeypatch):
-    request = probe.ProbeRequest(layers=["conv4", "conv5"], folds=2, max_images=60)
-    together = probe.probe(finished.trained, finished.initial, digits[1], request)
-    monkeypatch.setattr(probe, "_MOST_BYTES", 1)
-    assert probe.probe(finished.trained, finished.initial, digits[1], request) == together
+    request = linear_probe.ProbeRequest(layers=["conv4", "conv5"], folds=2, max_images=60)
+    together = linear_probe.probe(finished.trained, finished.initial, digits[1], request)
+    monkeypatch.setattr(linear_probe, "_MOST_BYTES", 1)
+    assert linear_probe.probe(finished.trained, finished.initial, digits[1], request) == together
 
 
 def test_rare_and_unknown_classes_are_left_out():
     classes = np.array([0] * 10 + [1] * 10 + [2] * 2 + [-1] * 30)
-    rows = probe.choose_rows(classes, probe.ProbeRequest(folds=3))
+    rows = linear_probe.choose_rows(classes, linear_probe.ProbeRequest(folds=3))
     assert rows.tolist() == list(range(20))
-    assert probe.choose_rows(classes, probe.ProbeRequest(folds=2)).tolist() == list(range(22))
-    few = probe.choose_rows(classes, probe.ProbeRequest(folds=2, max_images=12))
+    assert linear_probe.choose_rows(classes, linear_probe.ProbeRequest(folds=2)).tolist() == list(range(22))
+    few = linear_probe.choose_rows(classes, linear_probe.ProbeRequest(folds=2, max_images=12))
     assert len(few) <= 12
     with pytest.raises(InputError, match=r"2 images have a known class, in 2 classes, of which 0 have the 3"):
-        probe.choose_rows(np.array([0, 1, -1]), probe.ProbeRequest(folds=3))
+        linear_probe.choose_rows(np.array([0, 1, -1]), linear_probe.ProbeRequest(folds=3))
 
 
 def test_a_probe_can_be_cancelled(finished, digits):
     finished.trained.observer = Steps(cancel_after=3)
     with pytest.raises(CancelledError):
-        probe.probe(finished.trained, finished.initial, digits[1], probe.ProbeRequest(folds=2))
+        linear_probe.probe(finished.trained, finished.initial, digits[1], linear_probe.ProbeRequest(folds=2))
 
 
 class Steps(Silent):
@@ -296,17 +304,17 @@ class Steps(Silent):
 # ---------------------------------------------------------------- filters
 
 
-QUICK = filters.Ascent(steps=25)
+QUICK = unit_images.Ascent(steps=25)
 
 
 @pytest.mark.parametrize("name", ["conv1", "conv3", "fc6"])
 def test_gradient_ascent_excites_the_unit_above_every_start_image(finished, layers, name):
     (layer,) = choose(layers, [name])
-    units = filters.spread_units(layer, 6)
-    made = filters.maximise(finished.trained, layer, units, QUICK)
+    units = unit_images.spread_units(layer, 6)
+    made = unit_images.maximise(finished.trained, layer, units, QUICK)
     assert made.images.shape == (6, 16, 16, 1)
     assert made.images.dtype == np.float32
-    noise = filters._noise(finished.trained, 6, QUICK.seed)
+    noise = unit_images._noise(finished.trained, 6, QUICK.seed)
     for at, unit in enumerate(units.tolist()):
         raw = bool(made.silent[at])
         start = excitement(finished, layer, noise, unit, raw)
@@ -322,7 +330,7 @@ def test_a_unit_that_is_silent_is_followed_before_its_activation(finished, layer
     norm = finished.trained.network.trunk.get_submodule(layer.raw_path)
     with torch.no_grad():
         norm.bias[5] = -50.0
-    made = filters.maximise(finished.trained, layer, np.array([4, 5]), QUICK)
+    made = unit_images.maximise(finished.trained, layer, np.array([4, 5]), QUICK)
     assert made.silent.tolist() == [False, True]
     assert made.start[1] < -40
     assert made.activations[1] > made.start[1]
@@ -330,10 +338,10 @@ def test_a_unit_that_is_silent_is_followed_before_its_activation(finished, layer
 
 def test_blur_and_decay_regularise(finished, layers):
     (layer,) = choose(layers, ["conv1"])
-    units = filters.spread_units(layer, 4)
+    units = unit_images.spread_units(layer, 4)
 
     def roughness(**changes):
-        images = filters.maximise(finished.trained, layer, units, QUICK.model_copy(update=changes)).images
+        images = unit_images.maximise(finished.trained, layer, units, QUICK.model_copy(update=changes)).images
         return np.abs(np.diff(images, axis=1)).mean(), np.square(images - 0.5).mean()
 
     plain = roughness(blur=0.0, decay=0.0)
@@ -343,14 +351,14 @@ def test_blur_and_decay_regularise(finished, layers):
 
 def test_blurring_keeps_the_mean_of_a_flat_image():
     flat = torch.full((1, 2, 9, 9), 0.3)
-    assert torch.allclose(filters._blurred(flat, 0.7), flat, atol=1e-6)
+    assert torch.allclose(unit_images._blurred(flat, 0.7), flat, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["conv2", "fc6"])
 def test_top_images_are_those_of_a_slow_loop(finished, layers, name):
     (layer,) = choose(layers, [name])
     units = np.array([1, 3])
-    found = filters.top_images(finished.trained, layer, units)
+    found = unit_images.top_images(finished.trained, layer, units)
     everything = []
     for row in range(N):
         image = batch(finished.trained, [row])
@@ -366,12 +374,12 @@ def test_top_images_are_those_of_a_slow_loop(finished, layers, name):
 def test_filters_can_be_cancelled_and_units_are_checked(finished, layers):
     finished.trained.observer = Steps(cancel_after=1)
     with pytest.raises(CancelledError):
-        filters.maximise(finished.trained, layers[0], np.array([0]), QUICK)
+        unit_images.maximise(finished.trained, layers[0], np.array([0]), QUICK)
     with pytest.raises(InputError, match=r"units has 8; the layer 'conv1' has the units 0 to 7"):
-        filters.check_units(layers[0], [0, 8])
+        unit_images.check_units(layers[0], [0, 8])
     with pytest.raises(InputError, match="empty"):
-        filters.check_units(layers[0], [])
-    assert filters.spread_units(layers[0], 16).tolist() == list(range(8))
+        unit_images.check_units(layers[0], [])
+    assert unit_images.spread_units(layers[0], 16).tolist() == list(range(8))
 
 
 @pytest.mark.parametrize("side", [8, 28, 224])

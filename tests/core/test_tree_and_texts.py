@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fiftyone_deepcluster.analysis.category_tree import affinity_of, by_cluster, category_tree
 from fiftyone_deepcluster.analysis.texts import key_words, surprise, topics
-from fiftyone_deepcluster.analysis.tree import affinity_of, by_cluster, category_tree
 from fiftyone_deepcluster.errors import InputError
 
 

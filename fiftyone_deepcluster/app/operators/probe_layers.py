@@ -14,7 +14,7 @@ from fiftyone_deepcluster.app.operators.progress import find_out_and_show
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fiftyone_deepcluster.analysis.probe import Probe
+    from fiftyone_deepcluster.analysis.linear_probe import Probe
     from fiftyone_deepcluster.core.progress import Observer
 
 _FOLDS, _IMAGES = 3, 2_000

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fiftyone_deepcluster.analysis.probe import Probe
+    from fiftyone_deepcluster.analysis.linear_probe import Probe
     from fiftyone_deepcluster.dataset.categories import Node
     from fiftyone_deepcluster.dataset.clusters import ClusterInfo
     from fiftyone_deepcluster.dataset.insight import DrawnUnit

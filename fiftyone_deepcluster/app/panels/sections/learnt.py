@@ -11,7 +11,7 @@ from fiftyone_deepcluster.app.panels.sections.buttons import add_row
 from fiftyone_deepcluster.app.panels.sections.charts import BLUE, GREY, named
 
 if TYPE_CHECKING:
-    from fiftyone_deepcluster.analysis.probe import LayerScore, Probe
+    from fiftyone_deepcluster.analysis.linear_probe import LayerScore, Probe
     from fiftyone_deepcluster.app.panels.clusters import ClustersPanel
     from fiftyone_deepcluster.app.panels.model import PanelModel
 
