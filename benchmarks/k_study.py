@@ -25,9 +25,9 @@ from sklearn.preprocessing import StandardScaler
 
 from benchmarks.quality import datasets
 from benchmarks.report import table
+from fiftyone_deepcluster.api.fit import FitResult, fit
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
 from fiftyone_deepcluster.core.progress import Tqdm
-from fiftyone_deepcluster.fitting import FitResult, fit
 from fiftyone_deepcluster.methods.base import parse_options
 from fiftyone_deepcluster.metrics.agreement import agreement
 

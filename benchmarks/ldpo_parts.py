@@ -23,7 +23,7 @@ import torch
 from benchmarks.cardiac import from_zip
 from benchmarks.quality import datasets
 from benchmarks.report import table
-from fiftyone_deepcluster.assembly import assemble, open_store
+from fiftyone_deepcluster.api.assembly import assemble, open_store
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer, Clustering, ClusterRequest
 from fiftyone_deepcluster.clusterers.kmeans.clusterer import KMeans
 from fiftyone_deepcluster.clusterers.rim.clusterer import Rim

@@ -19,9 +19,9 @@ import numpy as np
 import torch
 
 from benchmarks.report import table
+from fiftyone_deepcluster.api.fit import fit
 from fiftyone_deepcluster.core.devices import Compute, choose
 from fiftyone_deepcluster.core.progress import Tqdm
-from fiftyone_deepcluster.fitting import fit
 from fiftyone_deepcluster.methods.base import Options, parse_options
 
 if TYPE_CHECKING:

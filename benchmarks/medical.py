@@ -149,8 +149,8 @@ def figures(data: str, name: str, record: RunRecord, seconds: float) -> dict[str
 
 def brain(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Slices of brain MR, straight from DICOM."""
+    from fiftyone_deepcluster.api.fit import fit
     from fiftyone_deepcluster.core.progress import Tqdm
-    from fiftyone_deepcluster.fitting import fit
 
     folder = unpacked(arguments.zip)
     paths = sorted(str(path) for path in folder.rglob("*.dcm"))

@@ -85,7 +85,7 @@ def peak(folder: Path, n: int, arguments: argparse.Namespace) -> dict[str, float
 
 def child(arguments: argparse.Namespace) -> None:
     """Cluster, and print the peak."""
-    from fiftyone_deepcluster.fitting import fit
+    from fiftyone_deepcluster.api.fit import fit
     from fiftyone_deepcluster.methods.base import parse_options
 
     paths = sorted(str(path) for path in arguments.folder.rglob("*.png"))[: arguments.many]

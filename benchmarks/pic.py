@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmarks.quality import datasets
 from benchmarks.report import table
-from fiftyone_deepcluster.fitting import fit
+from fiftyone_deepcluster.api.fit import fit
 from fiftyone_deepcluster.methods.base import parse_options
 
 ENCODERS = {

@@ -13,11 +13,11 @@ import numpy as np
 import torch
 
 from fiftyone_deepcluster.analysis.linear_probe import accuracies
-from fiftyone_deepcluster.assembly import assemble, open_store
+from fiftyone_deepcluster.api.assembly import assemble, open_store
+from fiftyone_deepcluster.api.fit import fit
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
 from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.features.base import ENCODERS, EncodeRequest
-from fiftyone_deepcluster.fitting import fit
 from fiftyone_deepcluster.images.inspect import probe
 from fiftyone_deepcluster.methods.auto import FINE, PIECES
 from fiftyone_deepcluster.methods.frozen import Frozen

@@ -25,7 +25,7 @@ import torch
 
 from benchmarks.quality import datasets, parsed
 from benchmarks.report import table
-from fiftyone_deepcluster.fitting import fit
+from fiftyone_deepcluster.api.fit import fit
 from fiftyone_deepcluster.methods.base import parse_options
 from fiftyone_deepcluster.methods.ucnn import UCNN
 from fiftyone_deepcluster.metrics.agreement import agreement, nmi

@@ -20,8 +20,8 @@ import numpy as np
 
 from benchmarks.quality import baselines, datasets, parsed
 from benchmarks.report import table
+from fiftyone_deepcluster.api.fit import FitResult, fit
 from fiftyone_deepcluster.core.progress import Silent
-from fiftyone_deepcluster.fitting import FitResult, fit
 from fiftyone_deepcluster.methods.base import parse_options
 
 if TYPE_CHECKING:

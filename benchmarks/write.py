@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import fiftyone as fo
 
-    from fiftyone_deepcluster.fitting import FitResult
+    from fiftyone_deepcluster.api.fit import FitResult
 
 _CLUSTERS, _ROUNDS = 100, 10
 
@@ -96,8 +96,8 @@ def random_result(n: int, dims: int) -> FitResult:
     """A result of random values."""
     import numpy as np
 
+    from fiftyone_deepcluster.api.fit import FitResult
     from fiftyone_deepcluster.core.record import RunRecord
-    from fiftyone_deepcluster.fitting import FitResult
 
     draw = np.random.default_rng(51)
     history = draw.integers(0, _CLUSTERS, (n, _ROUNDS)).astype(np.int32)

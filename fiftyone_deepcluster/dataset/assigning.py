@@ -17,9 +17,9 @@ from fiftyone_deepcluster.errors import RunExistsError
 if TYPE_CHECKING:
     import fiftyone as fo
 
+    from fiftyone_deepcluster.api.fit import FitResult
     from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.dataset.runs import Run
-    from fiftyone_deepcluster.fitting import FitResult
 
 _ORIGIN = "assigned_from"
 
@@ -70,8 +70,8 @@ def _check_room(dataset: fo.Dataset, names: FieldNames) -> None:
 def _predict(source: Source, run: Run, observer: Observer | None) -> FitResult:
     import numpy as np
 
-    from fiftyone_deepcluster.fitting import FitResult
-    from fiftyone_deepcluster.prediction import predict
+    from fiftyone_deepcluster.api.fit import FitResult
+    from fiftyone_deepcluster.api.predict import predict
 
     found = predict(stored.run_dir(run.dataset, run.key), source.images, observer=observer)
     n, failed = len(source), len(found.errors)

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
     from fiftyone_deepcluster.analysis.category_tree import CategoryTree
     from fiftyone_deepcluster.analysis.texts import Rank
+    from fiftyone_deepcluster.api.trained_run import Finished
     from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.dataset.clusters import ClusterInfo
     from fiftyone_deepcluster.dataset.source import Source
-    from fiftyone_deepcluster.finished import Finished
 
     Clusters = Sequence[ClusterInfo]
 

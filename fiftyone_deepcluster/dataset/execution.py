@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from fiftyone_deepcluster.api.fit import FitResult
     from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.core.record import RunRecord
     from fiftyone_deepcluster.dataset.source import Source
-    from fiftyone_deepcluster.fitting import FitResult
     from fiftyone_deepcluster.methods.base import Options
 
 
@@ -220,7 +220,7 @@ def _folder(plan: Plan, replacing: bool) -> Path:
 
 
 def _fit(plan: Plan, folder: Path, observer: Observer) -> FitResult:
-    from fiftyone_deepcluster.fitting import fit
+    from fiftyone_deepcluster.api.fit import fit
 
     features, missing = plan.features, plan.missing
     if plan.model is not None:

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fiftyone_deepcluster.analysis.unit_images import TopImages, UnitImages
+    from fiftyone_deepcluster.api.trained_run import Finished
     from fiftyone_deepcluster.backbones.layers import Layer
     from fiftyone_deepcluster.core.progress import Observer
-    from fiftyone_deepcluster.finished import Finished
 
 _PROBE, _FILTERS, _LAYERS = "probe", "filters", "layers"
 _FIRST_IMAGES = 16

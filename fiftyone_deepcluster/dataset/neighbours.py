@@ -299,7 +299,7 @@ def _pixels(run: Run, source: Source, observer: Observer | None) -> _Vectors:
     import numpy as np
 
     from fiftyone_deepcluster.analysis.baselines import pixel_features
-    from fiftyone_deepcluster.assembly import open_store
+    from fiftyone_deepcluster.api.assembly import open_store
     from fiftyone_deepcluster.core.progress import Silent
     from fiftyone_deepcluster.methods.base import parse_options
 

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from fiftyone_deepcluster.api.trained_run import Finished
     from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.dataset.runs import Run
-    from fiftyone_deepcluster.finished import Finished
 
 
 def images_of(run: Run) -> Source:
@@ -89,7 +89,7 @@ def opened(run: Run, source: Source, observer: Observer | None) -> Iterator[Fini
     Raises:
         RunError: the run has no network here; says why.
     """
-    from fiftyone_deepcluster.finished import reopen
+    from fiftyone_deepcluster.api.trained_run import reopen
 
     folder = stored.run_dir(run.dataset, run.key)
     if run.settings.get("embeddings_field") or run.settings.get("model"):

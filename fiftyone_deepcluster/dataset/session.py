@@ -6,6 +6,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
+from fiftyone_deepcluster.api.fit import MAY_CHANGE
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.progress import Tqdm, check_observer
 from fiftyone_deepcluster.dataset import stored
@@ -32,7 +33,6 @@ from fiftyone_deepcluster.errors import (
     RunExistsError,
     RunNotFoundError,
 )
-from fiftyone_deepcluster.fitting import MAY_CHANGE
 from fiftyone_deepcluster.methods.base import Options, parse_options
 
 if TYPE_CHECKING:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from bson import ObjectId
     from numpy.typing import NDArray
 
+    from fiftyone_deepcluster.api.fit import FitResult
     from fiftyone_deepcluster.dataset.source import Source
-    from fiftyone_deepcluster.fitting import FitResult
 
 _BATCH = 5_000
 # Floats hardly shrink: the fastest level gives the default's size to within a few percent

@@ -8,7 +8,7 @@ import torch
 from sklearn.datasets import load_digits
 
 import fiftyone_deepcluster as fdc
-from fiftyone_deepcluster.assembly import assemble
+from fiftyone_deepcluster.api.assembly import assemble
 from fiftyone_deepcluster.backbones.base import TRUNKS
 from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.core.record import StopReason

@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 import fiftyone_deepcluster as fdc
-from fiftyone_deepcluster.assembly import assemble, open_store
+from fiftyone_deepcluster.api.assembly import assemble, open_store
 from fiftyone_deepcluster.backbones.all_conv import AllConvNet, Restraint
 from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.core.types import Batch, Outputs

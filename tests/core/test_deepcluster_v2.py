@@ -9,7 +9,7 @@ import torch
 from sklearn.datasets import load_digits
 
 import fiftyone_deepcluster as fdc
-from fiftyone_deepcluster.assembly import assemble, open_store
+from fiftyone_deepcluster.api.assembly import assemble, open_store
 from fiftyone_deepcluster.core.devices import choose
 from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.core.types import ClassTargets, Outputs, PairTargets

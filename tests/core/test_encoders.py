@@ -336,7 +336,7 @@ def test_a_finished_run_encodes_new_images_as_its_own(name, few_digits, tmp_path
     )  # fmt: skip
     result = fdc.fit(few_digits, options, run_dir=tmp_path)
     assert result.record.rounds[0].scores["dimensions"] == 12
-    from fiftyone_deepcluster.prediction import predict
+    from fiftyone_deepcluster.api.predict import predict
 
     found = predict(tmp_path, few_digits[:7])
     np.testing.assert_allclose(found.embeddings, result.embeddings[:7], atol=1e-4)

@@ -9,12 +9,12 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import fiftyone_deepcluster as fdc
+from fiftyone_deepcluster.api.notes import doubts
 from fiftyone_deepcluster.core import checkpoints
 from fiftyone_deepcluster.core.progress import Fanout, Silent
 from fiftyone_deepcluster.core.record import Agreement
 from fiftyone_deepcluster.errors import CancelledError, CheckpointError, ImagesError, InputError, OptionsError
 from fiftyone_deepcluster.methods.base import parse_options
-from fiftyone_deepcluster.notes import doubts
 
 FAST = {
     "n_clusters": 10,

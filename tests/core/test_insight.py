@@ -9,14 +9,14 @@ from sklearn.datasets import load_digits
 
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.analysis import linear_probe, montage, unit_images
-from fiftyone_deepcluster.assembly import build_parts
+from fiftyone_deepcluster.api.assembly import build_parts
+from fiftyone_deepcluster.api.trained_run import reopen
 from fiftyone_deepcluster.backbones.base import TRUNKS
 from fiftyone_deepcluster.backbones.input_norms import make_front
 from fiftyone_deepcluster.backbones.layers import FEATURES, as_maps, choose, layers_of, listen
 from fiftyone_deepcluster.backbones.network import Network
 from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.errors import CancelledError, CheckpointError, InputError
-from fiftyone_deepcluster.finished import reopen
 
 torch.set_num_threads(1)
 

@@ -6,7 +6,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import fiftyone_deepcluster as fdc
-from fiftyone_deepcluster import notes
+from fiftyone_deepcluster.api import notes
 from fiftyone_deepcluster.core.types import Known
 from fiftyone_deepcluster.errors import CheckpointError
 from fiftyone_deepcluster.images.inspect import Facts

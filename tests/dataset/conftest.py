@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from fiftyone_deepcluster.api.fit import FitResult
 from fiftyone_deepcluster.core.record import Round, RunRecord, StopReason
 from fiftyone_deepcluster.dataset import stored
 from fiftyone_deepcluster.dataset.fields import FieldNames, declare
 from fiftyone_deepcluster.dataset.sidebar import add_group
 from fiftyone_deepcluster.dataset.source import collect
 from fiftyone_deepcluster.dataset.writing import columns, write
-from fiftyone_deepcluster.fitting import FitResult
 from fiftyone_deepcluster.metrics.matching import cluster_names
 
 if TYPE_CHECKING:

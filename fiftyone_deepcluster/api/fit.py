@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fiftyone_deepcluster import notes
-from fiftyone_deepcluster.assembly import NoPixels, Spread, assemble, environment, open_store
+from fiftyone_deepcluster.api import notes
+from fiftyone_deepcluster.api.assembly import NoPixels, Spread, assemble, environment, open_store
 from fiftyone_deepcluster.core import checkpoints
 from fiftyone_deepcluster.core.arguments import short
 from fiftyone_deepcluster.core.progress import Silent, check_observer
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from fiftyone_deepcluster.assembly import Images
+    from fiftyone_deepcluster.api.assembly import Images
     from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.features.corpus import Corpus
     from fiftyone_deepcluster.images.cache.open_images import ImageStore

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fiftyone_deepcluster.assembly import assemble, build_parts, open_store
+from fiftyone_deepcluster.api.assembly import assemble, build_parts, open_store
 from fiftyone_deepcluster.core import checkpoints
 from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.core.seeds import derive
@@ -21,7 +21,7 @@ from fiftyone_deepcluster.methods.base import parse_options
 if TYPE_CHECKING:
     import torch
 
-    from fiftyone_deepcluster.assembly import Images
+    from fiftyone_deepcluster.api.assembly import Images
     from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.features.corpus import Corpus
     from fiftyone_deepcluster.images.cache.open_images import ImageStore

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fiftyone_deepcluster.assembly import Spread
-from fiftyone_deepcluster.finished import reopen
+from fiftyone_deepcluster.api.assembly import Spread
+from fiftyone_deepcluster.api.trained_run import reopen
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fiftyone_deepcluster.assembly import Images
+    from fiftyone_deepcluster.api.assembly import Images
     from fiftyone_deepcluster.core.progress import Observer
 
 
