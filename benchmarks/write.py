@@ -120,9 +120,9 @@ def make_dataset(n: int) -> fo.Dataset:
 
 def write_ours(dataset: fo.Dataset, result: FitResult) -> None:
     """As ``fiftyone_deepcluster.cluster`` does."""
-    from fiftyone_deepcluster.dataset.fields import FieldNames, declare
-    from fiftyone_deepcluster.dataset.source import collect
-    from fiftyone_deepcluster.dataset.writing import columns, write
+    from fiftyone_deepcluster.dataset.io.fields import FieldNames, declare
+    from fiftyone_deepcluster.dataset.io.read_images import collect
+    from fiftyone_deepcluster.dataset.io.write import columns, write
     from fiftyone_deepcluster.metrics.matching import cluster_names
 
     names = FieldNames("dc")
@@ -135,8 +135,8 @@ def write_bare(dataset: fo.Dataset, result: FitResult) -> None:
     """The plain way: one ``set_values`` a field."""
     import fiftyone as fo
 
-    from fiftyone_deepcluster.dataset.fields import FieldNames, declare
-    from fiftyone_deepcluster.dataset.writing import last_finite
+    from fiftyone_deepcluster.dataset.io.fields import FieldNames, declare
+    from fiftyone_deepcluster.dataset.io.write import last_finite
     from fiftyone_deepcluster.metrics.matching import changes, cluster_names, stability
 
     declare(dataset, FieldNames("dc"))

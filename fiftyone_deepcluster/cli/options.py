@@ -73,7 +73,7 @@ def options_table(name: str, part: str | None = None, width: int | None = None) 
     Raises:
         OptionsError: there is no such name, or no such part.
     """
-    from fiftyone_deepcluster.dataset.dicom import DicomOptions
+    from fiftyone_deepcluster.dataset.dicom.import_files import DicomOptions
     from fiftyone_deepcluster.methods.base import RECIPES
 
     families = _families()

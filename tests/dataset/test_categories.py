@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import fiftyone_deepcluster as fdc
-from fiftyone_deepcluster.dataset.categories import stored_key_words, stored_tree
+from fiftyone_deepcluster.dataset.results.categories import stored_key_words, stored_tree
 from fiftyone_deepcluster.errors import InputError, OptionsError, RunError
 
 QUICK = {"rounds": 1, "min_steps": 10, "baselines": False, "image_size": 16}

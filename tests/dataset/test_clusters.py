@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fiftyone_deepcluster import load_run
-from fiftyone_deepcluster.dataset.session import cluster
+from fiftyone_deepcluster.dataset.api import cluster
 from fiftyone_deepcluster.errors import InputError
 
 

@@ -14,9 +14,9 @@ from pydicom.data import get_testdata_file
 
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.core.progress import Silent
-from fiftyone_deepcluster.dataset.dicom import import_steps, parse_dicom_options
-from fiftyone_deepcluster.dataset.dicom_samples import field_name
-from fiftyone_deepcluster.dataset.source import collect
+from fiftyone_deepcluster.dataset.dicom.import_files import import_steps, parse_dicom_options
+from fiftyone_deepcluster.dataset.dicom.samples import field_name
+from fiftyone_deepcluster.dataset.io.read_images import collect
 from fiftyone_deepcluster.errors import CancelledError, ImagesError, InputError, OptionsError, RunLockedError
 from fiftyone_deepcluster.images.decode import read_image
 from fiftyone_deepcluster.images.refs import ImageRef

@@ -9,7 +9,7 @@ import pydicom
 import pytest
 
 from fiftyone_deepcluster.core.progress import Silent
-from fiftyone_deepcluster.dataset.dicom_samples import field_name
+from fiftyone_deepcluster.dataset.dicom.samples import field_name
 from fiftyone_deepcluster.errors import InputError
 from tests.dataset.test_dicom import add, carried, row
 

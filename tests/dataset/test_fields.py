@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fiftyone_deepcluster.dataset.fields import FieldNames, check_free, check_key, declare, remove
-from fiftyone_deepcluster.dataset.sidebar import add_group, remove_group
-from fiftyone_deepcluster.dataset.source import collect
-from fiftyone_deepcluster.dataset.writing import columns, set_values, vectors, write
+from fiftyone_deepcluster.dataset.display.sidebar import add_group, remove_group
+from fiftyone_deepcluster.dataset.io.fields import FieldNames, check_free, check_key, declare, remove
+from fiftyone_deepcluster.dataset.io.read_images import collect
+from fiftyone_deepcluster.dataset.io.write import columns, set_values, vectors, write
 from fiftyone_deepcluster.errors import InputError, RunExistsError
 from fiftyone_deepcluster.metrics.matching import changes, cluster_names, stability
 from tests.dataset.conftest import kmeans_result

@@ -7,13 +7,13 @@ import subprocess
 import sys
 
 import fiftyone_deepcluster as fdc
-from fiftyone_deepcluster.dataset.fields import FieldNames
+from fiftyone_deepcluster.dataset.io.fields import FieldNames
 
 _RUNS = """
 import sys
 import fiftyone as fo
 import fiftyone_deepcluster as fdc
-from fiftyone_deepcluster.dataset.fields import FieldNames, declare, remove
+from fiftyone_deepcluster.dataset.io.fields import FieldNames, declare, remove
 
 dataset, who = fo.load_dataset(sys.argv[1]), sys.argv[2]
 print("ready", flush=True)

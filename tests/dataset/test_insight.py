@@ -11,10 +11,11 @@ from fiftyone import ViewField
 from PIL import Image
 
 import fiftyone_deepcluster as fdc
-from fiftyone_deepcluster.dataset import stored
-from fiftyone_deepcluster.dataset.findings import Findings
-from fiftyone_deepcluster.dataset.insight import stored_filters, stored_layers, stored_probe
-from fiftyone_deepcluster.dataset.neighbours import indexed_neighbours, stored_scores
+from fiftyone_deepcluster.dataset.results.filters import stored_filters
+from fiftyone_deepcluster.dataset.results.neighbours import indexed_neighbours, stored_scores
+from fiftyone_deepcluster.dataset.results.probes import stored_layers, stored_probe
+from fiftyone_deepcluster.dataset.results.results_cache import Findings
+from fiftyone_deepcluster.dataset.runs import storage
 from fiftyone_deepcluster.errors import ImagesError, InputError, RunError, RunNotFoundError
 
 N = 120
@@ -287,7 +288,7 @@ def test_findings_follow_the_run_and_go_with_it(digits_dir, fiftyone_home):
     assert len(indexed_neighbours(run, dataset.first().id)["learnt"]) == 10
     fdc.resume(dataset, "b", rounds=2, progress=False, compute_brain=False)
     assert indexed_neighbours(fdc.load_run(dataset, "b"), dataset.first().id) is None, "of an earlier state"
-    folder = stored.run_dir(dataset, "b")
+    folder = storage.run_dir(dataset, "b")
     Findings(run).save("probe", {})
     fdc.delete_run(dataset, "b")
     assert not folder.exists()

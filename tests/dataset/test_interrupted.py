@@ -10,10 +10,10 @@ import pytest
 
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.core.progress import Silent
-from fiftyone_deepcluster.dataset import live, lock, stored
-from fiftyone_deepcluster.dataset.fields import FieldNames, declare, marked
-from fiftyone_deepcluster.dataset.leftovers import find_leftovers, remove_leftovers
-from fiftyone_deepcluster.dataset.store import find, run_store
+from fiftyone_deepcluster.dataset.io.fields import FieldNames, declare, marked
+from fiftyone_deepcluster.dataset.runs import lock, status, storage
+from fiftyone_deepcluster.dataset.runs.kv import find, run_store
+from fiftyone_deepcluster.dataset.runs.orphans import find_leftovers, remove_leftovers
 from fiftyone_deepcluster.errors import InputError, RunExistsError, RunLockedError, RunNotFoundError
 from tests.dataset.test_runs import state
 
@@ -71,7 +71,7 @@ def test_killed_in_the_middle(make_digits):
     fdc.delete_run(dataset, "dc")
     assert state(dataset) == before
     assert fdc.list_runs(dataset) == []
-    assert not stored.dataset_dir(dataset).exists()
+    assert not storage.dataset_dir(dataset).exists()
     assert find(dataset, "") == {}
 
 
@@ -98,7 +98,7 @@ def test_failed_or_cancelled_with_a_checkpoint(make_digits):
     left = fdc.interrupted_runs(dataset)["dc"]
     assert (left.rounds, left.resumable, left.fields) == (1, True, ())
     fdc.delete_run(dataset, "dc")
-    assert not stored.dataset_dir(dataset).exists()
+    assert not storage.dataset_dir(dataset).exists()
     assert find(dataset, "") == {}
     with pytest.raises(RunNotFoundError, match="no run has been made on it yet"):
         fdc.delete_run(dataset, "dc")
@@ -132,10 +132,10 @@ def test_a_refused_change_is_not_kept(make_digits):
 
 def test_a_note_of_failure_is_forgotten(make_digits):
     dataset = make_digits(6)
-    live.LiveObserver(dataset, "dc", "deepcluster", 3).finish("failed", "why ever")
+    status.LiveObserver(dataset, "dc", "deepcluster", 3).finish("failed", "why ever")
     assert fdc.list_runs(dataset) == []
     fdc.delete_run(dataset, "dc")
-    assert live.read(dataset) == {}
+    assert status.read(dataset) == {}
 
 
 def test_a_run_at_work_is_neither_shown_nor_deleted(make_digits):
@@ -218,7 +218,7 @@ def test_files_of_datasets_that_are_gone(make_digits):
     for dataset in (kept, gone, foreign):
         fdc.cluster(dataset, key="dc", rounds=1, **LEARNT)
     folders = {
-        name: stored.dataset_dir(d) for name, d in (("kept", kept), ("gone", gone), ("foreign", foreign))
+        name: storage.dataset_dir(d) for name, d in (("kept", kept), ("gone", gone), ("foreign", foreign))
     }
     job = folders["foreign"] / "dc" / "job.json"
     job.write_text(json.dumps({**json.loads(job.read_text()), "database": "another"}))

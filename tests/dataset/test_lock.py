@@ -11,14 +11,14 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from fiftyone_deepcluster.dataset import lock
-from fiftyone_deepcluster.dataset.store import run_store
+from fiftyone_deepcluster.dataset.runs import lock
+from fiftyone_deepcluster.dataset.runs.kv import run_store
 from fiftyone_deepcluster.errors import RunLockedError
 
 _HOLD = """
 import sys
 import fiftyone as fo
-from fiftyone_deepcluster.dataset.lock import acquire
+from fiftyone_deepcluster.dataset.runs.lock import acquire
 held = acquire(fo.load_dataset(sys.argv[1]), "dc")
 print("held", flush=True)
 sys.stdin.readline()

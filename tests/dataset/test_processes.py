@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import fiftyone_deepcluster as fdc
-from fiftyone_deepcluster.dataset import lock
+from fiftyone_deepcluster.dataset.runs import lock
 
 _SHARED = """
 import sys, warnings

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from fiftyone_deepcluster import delete_run, rename_run, review
-from fiftyone_deepcluster.dataset import editlog
-from fiftyone_deepcluster.dataset.store import find
+from fiftyone_deepcluster.dataset.review import edit_log
+from fiftyone_deepcluster.dataset.runs.kv import find
 from fiftyone_deepcluster.errors import InputError, RunNotFoundError
 
 
@@ -76,7 +76,7 @@ def test_undo_any_number_of_steps_exactly(dataset):
 
 
 def test_undo_in_many_chunks(dataset, monkeypatch):
-    monkeypatch.setattr(editlog, "_CHUNK", 3)
+    monkeypatch.setattr(edit_log, "_CHUNK", 3)
     edits = review(dataset, "dc")
     before = values(dataset)
     edits.merge(edits.names(), into="all")

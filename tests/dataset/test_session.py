@@ -11,8 +11,8 @@ import pytest
 
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.core.progress import Silent
-from fiftyone_deepcluster.dataset import live, lock, stored
-from fiftyone_deepcluster.dataset.store import find, run_store
+from fiftyone_deepcluster.dataset.runs import lock, status, storage
+from fiftyone_deepcluster.dataset.runs.kv import find, run_store
 from fiftyone_deepcluster.errors import (
     CancelledError,
     CheckpointError,
@@ -66,7 +66,7 @@ def test_whole_way_with_brain_runs(make_digits):
     assert sorted(dataset.list_brain_runs()) == ["dc_sim", "dc_viz"]
     assert "dc" in [group.name for group in dataset.app_config.sidebar_groups]
     assert "dc.label" in dataset.list_indexes()
-    assert live.read(dataset)["dc"].status == "done"
+    assert status.read(dataset)["dc"].status == "done"
     assert lock.holder(dataset, "dc") is None
     assert fdc.load_run(dataset, "dc").record == run.record
     neighbours = dataset.sort_by_similarity(dataset.first().id, k=5, brain_key="dc_sim")
@@ -80,7 +80,7 @@ def test_learnt_features_and_resume(make_digits):
     run = fdc.cluster(dataset, key="dc", rounds=3, observer=StopAfter(1), **LEARNT)
     assert run.stop_reason == fdc.StopReason.CANCELLED
     assert len(run.rounds) == 1
-    assert live.read(dataset)["dc"].status == "cancelled"
+    assert status.read(dataset)["dc"].status == "cancelled"
     assert len(dataset.first().dc_round_labels) == 1
     run = fdc.resume(dataset.limit(2), "dc", progress=False, compute_brain=False)
     assert run.stop_reason == fdc.StopReason.ROUNDS_DONE
@@ -116,7 +116,7 @@ def test_failure_leaves_nothing(make_digits, phase):
     assert state(dataset) == before
     assert lock.holder(dataset, "dc") is None
     assert not find(dataset, "^open:")
-    found = live.read(dataset)["dc"]
+    found = status.read(dataset)["dc"]
     assert found.status == "failed"
     assert "disk is full" in found.error
     # the way is free for another try
@@ -144,8 +144,8 @@ def test_taken_key_is_refused_and_overwritten_on_request(make_digits):
     assert sorted(dataset.distinct("dc.label")) == ["cluster-00", "cluster-01", "cluster-02"]
     assert fdc.list_runs(dataset) == ["dc"]
     assert not find(dataset, "^edit:")
-    assert not stored.next_dir(dataset, "dc").exists()
-    assert stored.load_job(stored.run_dir(dataset, "dc")).header.uid == second.uid
+    assert not storage.next_dir(dataset, "dc").exists()
+    assert storage.load_job(storage.run_dir(dataset, "dc")).header.uid == second.uid
     with pytest.raises(RunExistsError, match="ground_truth"):
         fdc.cluster(dataset, key="ground_truth", overwrite=True, **FROZEN)
 
@@ -254,8 +254,8 @@ def test_errors_before_any_work(make_digits, change, error, message):
     with pytest.raises(error, match=message):
         fdc.cluster(dataset, **{"key": "dc", **FROZEN, **change})
     assert state(dataset) == before
-    assert live.read(dataset) == {}
-    assert not stored.dataset_dir(dataset).exists()
+    assert status.read(dataset) == {}
+    assert not storage.dataset_dir(dataset).exists()
 
 
 @pytest.mark.parametrize(
@@ -300,7 +300,7 @@ def test_cancel_from_elsewhere(make_digits):
 
     class Cancels(Silent):
         def round_done(self, entry, rounds):
-            assert live.request_cancel(dataset, "dc")
+            assert status.request_cancel(dataset, "dc")
             time.sleep(0.6)
 
     run = fdc.cluster(dataset, key="dc", rounds=5, observer=Cancels(), **LEARNT)
@@ -325,7 +325,7 @@ def test_killed_process(make_digits):
     before = state(dataset)
     command = [sys.executable, "-W", "ignore", "-c", _KILLED, dataset.name, repr(LEARNT)]
     assert subprocess.run(command, check=False).returncode == 9
-    assert live.read(dataset)["dc"].status == "failed"
+    assert status.read(dataset)["dc"].status == "failed"
     assert run_store(dataset).has("open:dc")
     run = fdc.resume(dataset, "dc", progress=False, compute_brain=False)
     assert len(run.rounds) == 2

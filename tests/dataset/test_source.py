@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from fiftyone_deepcluster.dataset.source import collect, read_embeddings, read_truth
+from fiftyone_deepcluster.dataset.io.read_images import collect, read_embeddings, read_truth
 from fiftyone_deepcluster.errors import ImagesError, InputError
 from fiftyone_deepcluster.images.refs import ImageRef
 

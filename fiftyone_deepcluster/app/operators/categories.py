@@ -68,7 +68,7 @@ class FindKeyWords(foo.Operator):
         Yields:
             Messages to the App.
         """
-        from fiftyone_deepcluster.dataset.categories import key_words
+        from fiftyone_deepcluster.dataset.results.categories import key_words
 
         key, field = shared.key_of(ctx), ctx.params.get("text_field")
         n_words, rank = ctx.params.get("n_words") or _WORDS, ctx.params.get("rank") or get_args(Rank)[0]
@@ -108,7 +108,7 @@ class BuildCategoryTree(foo.Operator):
         Yields:
             Messages to the App.
         """
-        from fiftyone_deepcluster.dataset.categories import build_tree
+        from fiftyone_deepcluster.dataset.results.categories import build_tree
 
         key = shared.key_of(ctx)
 

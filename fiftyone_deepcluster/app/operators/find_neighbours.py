@@ -45,7 +45,7 @@ class FindNeighbours(foo.Operator):
         Yields:
             Messages to the App.
         """
-        from fiftyone_deepcluster.dataset.neighbours import index_neighbours, retrieval_score
+        from fiftyone_deepcluster.dataset.results.neighbours import index_neighbours, retrieval_score
 
         key, field = shared.key_of(ctx), ctx.params.get("label_field") or None
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import fiftyone as fo
 
-    from fiftyone_deepcluster.dataset.dicom import Step
+    from fiftyone_deepcluster.dataset.dicom.import_files import Step
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ class ImportDicom(foo.Operator):
 
 
 def _steps(ctx: foo.ExecutionContext) -> Iterator[Step]:
-    from fiftyone_deepcluster.dataset.dicom import import_steps
+    from fiftyone_deepcluster.dataset.dicom.import_files import import_steps
     from fiftyone_deepcluster.errors import InputError
 
     files = ctx.params.get("files")
@@ -127,7 +127,7 @@ def _steps(ctx: foo.ExecutionContext) -> Iterator[Step]:
 
 
 def _options(params: dict[str, Any]) -> Any:
-    from fiftyone_deepcluster.dataset.dicom import parse_dicom_options
+    from fiftyone_deepcluster.dataset.dicom.import_files import parse_dicom_options
     from fiftyone_deepcluster.images.dicom.header import SAFE_KEYWORDS
 
     named = [word.strip() for word in (params.get("keywords") or "").split(",") if word.strip()]

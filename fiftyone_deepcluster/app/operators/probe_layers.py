@@ -57,7 +57,7 @@ class ProbeLayers(foo.Operator):
         Yields:
             Messages to the App.
         """
-        from fiftyone_deepcluster.dataset.insight import probe
+        from fiftyone_deepcluster.dataset.results.probes import probe
 
         key, field = shared.key_of(ctx), findings.label_field_of(ctx)
         folds, images = ctx.params.get("folds") or _FOLDS, ctx.params.get("max_images") or _IMAGES
