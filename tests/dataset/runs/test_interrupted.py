@@ -15,7 +15,7 @@ from fiftyone_deepcluster.dataset.runs import lock, status, storage
 from fiftyone_deepcluster.dataset.runs.kv import find, run_store
 from fiftyone_deepcluster.dataset.runs.orphans import find_leftovers, remove_leftovers
 from fiftyone_deepcluster.errors import InputError, RunExistsError, RunLockedError, RunNotFoundError
-from tests.dataset.test_runs import state
+from tests.dataset.runs.test_run import state
 
 LEARNT = {"method": "deepcluster", "n_clusters": 4, "image_size": 16, "batch_size": 32, "device": "cpu"}
 LEARNT |= {"progress": False, "compute_brain": False, "baselines": False, "min_steps": 1}

@@ -11,7 +11,7 @@ import pytest
 from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.dataset.dicom.samples import field_name
 from fiftyone_deepcluster.errors import InputError
-from tests.dataset.test_dicom import add, carried, row
+from tests.dataset.dicom.test_import_files import add, carried, row
 
 
 @pytest.fixture

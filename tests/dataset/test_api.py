@@ -24,7 +24,7 @@ from fiftyone_deepcluster.errors import (
     RunLockedError,
     RunNotFoundError,
 )
-from tests.dataset.test_runs import state
+from tests.dataset.runs.test_run import state
 
 FROZEN = {"method": "frozen", "n_clusters": 4, "progress": False, "compute_brain": False, "baselines": False}
 LEARNT = {"method": "deepcluster", "n_clusters": 4, "image_size": 16, "batch_size": 32, "device": "cpu"}

@@ -3,22 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from fiftyone_deepcluster.backbones.base import TRUNKS
 from fiftyone_deepcluster.backbones.input_norms import make_front
 from fiftyone_deepcluster.backbones.network import Network
-from fiftyone_deepcluster.core.record import Agreement as Figures
-from fiftyone_deepcluster.core.record import Round, StopReason
-from fiftyone_deepcluster.core.seeds import derive
-from fiftyone_deepcluster.core.types import ClassTargets, Outputs, PairTargets
 from fiftyone_deepcluster.errors import OptionsError
-from fiftyone_deepcluster.features.pooled import Pooled
-from fiftyone_deepcluster.features.reduce import Reduction, fit_pca
-from fiftyone_deepcluster.pseudo_labels.samplers import Shuffled, UniformOverClusters
-from fiftyone_deepcluster.training.losses import CrossEntropy
-from fiftyone_deepcluster.training.stopping import Agreement, collapsed
 
 SIZES = {"alexnet": 64, "vgg16": 32}
 
@@ -146,108 +135,3 @@ def test_torchvision_weights_from_a_file_are_those_of_the_model(tmp_path):
     with torch.no_grad():
         model(images)
         torch.testing.assert_close(trunk(images), pooled["out"])
-
-
-def test_uniform_sampler_draws_equally_and_as_many_as_images():
-    rng = np.random.default_rng(0)
-    labels = np.repeat([0, 1, 2, 5], [700, 200, 90, 10])
-    drawn = UniformOverClusters().draw(labels, rng)
-    assert len(drawn) == 1000
-    counts = np.bincount(labels[drawn], minlength=6)
-    assert set(np.flatnonzero(counts)) == {0, 1, 2, 5}
-    assert counts[counts > 0].max() - counts[counts > 0].min() <= 4  # the cut to N takes a few
-    assert len(np.unique(drawn[labels[drawn] == 0])) == counts[0], "large clusters are drawn without repeats"
-    assert len(np.unique(drawn[labels[drawn] == 5])) == 10, "no image of a small cluster is left out"
-
-
-def test_sampler_caps_repeats_and_skips_unlabelled():
-    labels = np.repeat([0, 1, -1], [98, 2, 5])
-    drawn = UniformOverClusters(most_repeats=3).draw(labels, np.random.default_rng(0))
-    assert np.bincount(drawn).max() <= 3
-    assert (labels[drawn] >= 0).all()
-    assert sorted(Shuffled().draw(labels, np.random.default_rng(0))) == list(range(100))
-    assert len(UniformOverClusters().draw(np.full(4, -1), np.random.default_rng(0))) == 0
-
-
-@settings(max_examples=25, deadline=None)
-@given(st.lists(st.integers(0, 6), min_size=1, max_size=200), st.integers(0, 2**31 - 1))
-def test_sampler_is_uniform_whatever_the_sizes(labels, seed):
-    labels = np.array(labels)
-    drawn = UniformOverClusters().draw(labels, np.random.default_rng(seed))
-    assert len(drawn) == len(labels)
-    each = len(labels) // len(np.unique(labels)) + 1
-    assert np.bincount(labels[drawn]).max() <= each
-
-
-def test_pca_whitens_and_matches_scikit_learn():
-    from sklearn.decomposition import PCA
-
-    rng = np.random.default_rng(0)
-    features = (rng.normal(size=(500, 12)) @ rng.normal(size=(12, 12)) + 3).astype(np.float32)
-    ours = fit_pca(torch.from_numpy(features), 5, whiten=True, unit=False).apply(torch.from_numpy(features))
-    theirs = PCA(5, whiten=True, svd_solver="full").fit_transform(features)
-    np.testing.assert_allclose(np.abs(ours.numpy()), np.abs(theirs), atol=2e-4)
-    np.testing.assert_allclose(np.cov(ours.numpy().T), np.eye(5), atol=1e-4)
-    unit = fit_pca(torch.from_numpy(features), 5, whiten=False, unit=True).apply(torch.from_numpy(features))
-    np.testing.assert_allclose(unit.norm(dim=1).numpy(), 1, atol=1e-5)
-
-
-def test_pca_is_cut_to_the_data_and_comes_back_from_a_checkpoint():
-    features = torch.randn(6, 40)
-    reduction = fit_pca(features, 256, whiten=False, unit=True)
-    assert reduction.apply(features).shape == (6, 5)
-    again = Reduction.from_state(reduction.state_dict())
-    assert torch.equal(again.apply(features), reduction.apply(features))
-
-
-@pytest.mark.parametrize(
-    ("n", "d", "expected"),
-    [
-        (10_000, 128, (0, False)),
-        (10_000, 4096, (64, False)),
-        (200_000, 4096, (256, True)),
-        (200_000, 128, (0, False)),
-    ],
-)
-def test_pca_sizes_itself(n, d, expected):
-    assert Pooled().settle(n, d) == expected
-
-
-def test_pca_as_wished():
-    assert Pooled(pca=256, whiten=True).settle(100, 4096) == (256, True)
-    assert Pooled(pca=0).settle(200_000, 4096) == (0, False)
-
-
-def test_cross_entropy_of_each_image_and_nothing_for_unlabelled():
-    logits = torch.tensor([[2.0, 0.0], [0.0, 1.0], [5.0, 5.0]])
-    losses = CrossEntropy().losses(Outputs(logits, logits), ClassTargets(torch.tensor([0, 0, -1])))
-    expected = [np.log(1 + np.exp(-2.0)), np.log(1 + np.exp(1.0)), 0.0]
-    np.testing.assert_allclose(losses.numpy(), expected, rtol=1e-6)
-    with pytest.raises(TypeError, match="gives pairs"):
-        CrossEntropy().losses(Outputs(logits, logits), PairTargets(torch.eye(3), torch.eye(3)))
-
-
-def _round(nmi, share=0.2, in_use=10):
-    change = None if nmi is None else Figures(nmi=nmi, ari=0, purity=0, acc=0)
-    return Round(index=0, change=change, clusters_in_use=in_use, largest_share=share)
-
-
-def test_agreement_needs_patience_and_a_round_before():
-    rule = Agreement(0.9, patience=2)
-    assert rule.check([_round(None)]) is None
-    assert rule.check([_round(0.95), _round(0.8), _round(0.95)]) is None
-    assert rule.check([_round(0.8), _round(0.95), _round(0.9)]) is StopReason.CONVERGED
-
-
-def test_one_cluster_is_collapse_although_it_agrees_perfectly():
-    assert collapsed(_round(1.0, share=1.0, in_use=1), share_before=0.2)
-    assert collapsed(_round(1.0, share=1.0, in_use=1), share_before=1.0)
-    assert collapsed(_round(0.99, share=0.995), share_before=0.2)
-    assert not collapsed(_round(0.99, share=0.995), share_before=0.995), "the data were like that"
-    assert not collapsed(_round(0.9, share=0.97, in_use=3), share_before=0.2)
-
-
-def test_seeds_differ_by_purpose_and_stay_the_same():
-    assert derive(51, "augment", 3) == derive(51, "augment", 3)
-    purposes = [(51, "augment", 3), (51, "augment", 4), (51, "head", 3), (52, "augment", 3)]
-    assert len({derive(*purpose) for purpose in purposes}) == 4

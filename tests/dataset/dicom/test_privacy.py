@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pydicom
 
-from tests.dataset.test_dicom import add, carried, row
+from tests.dataset.dicom.test_import_files import add, carried, row
 
 
 def everything_stored(dataset):

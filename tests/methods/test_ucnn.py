@@ -22,7 +22,7 @@ from fiftyone_deepcluster.pseudo_labels.pixel_warmup import PixelClusters, Pixel
 from fiftyone_deepcluster.pseudo_labels.streaming import StreamingCentroids, StreamingParts
 from fiftyone_deepcluster.training.losses import CrossEntropy
 from fiftyone_deepcluster.training.optimizers import Optimiser, Training
-from tests.core.test_ucnn_centres import slow_update
+from tests.pseudo_labels.test_streaming import slow_update
 
 TINY = {"name": "ucnn", "maps": 16, "dim": 12, "width": 0.125, "adapted": 1 / 128}
 FAST = {"n_clusters": 10, "rounds": 3, "baselines": False, "image_size": 16, "trunk": TINY, "pixel_epochs": 2}

@@ -8,7 +8,7 @@ from fiftyone_deepcluster.backbones.base import TRUNKS
 from fiftyone_deepcluster.backbones.ucnn import Layout, module_class
 from fiftyone_deepcluster.errors import OptionsError
 from fiftyone_deepcluster.methods.base import parse_options
-from tests.core.test_ucnn import TINY
+from tests.methods.test_ucnn import TINY
 
 
 def test_the_papers_sizes():

@@ -20,7 +20,7 @@ from fiftyone_deepcluster.images.cache import worker_pool
 from fiftyone_deepcluster.images.cache.folder import Shelf
 from fiftyone_deepcluster.images.cache.open_images import Decode
 from fiftyone_deepcluster.images.refs import ImageRef
-from tests.images.test_cache import Listener, files, names, opened, pixels_of
+from tests.images.cache.test_open_images import Listener, files, names, opened, pixels_of
 
 
 class TestStopping:
