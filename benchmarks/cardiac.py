@@ -26,14 +26,14 @@ from sklearn.datasets import load_digits
 from benchmarks.quality import parsed
 from benchmarks.report import table
 from fiftyone_deepcluster.analysis.baselines import pixel_features
+from fiftyone_deepcluster.api.fit import fit
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
-from fiftyone_deepcluster.fitting import fit
-from fiftyone_deepcluster.measures import agreement
-from fiftyone_deepcluster.observer import Tqdm
-from fiftyone_deepcluster.recipes.cardiac_mr import CLUSTERS_A_CLASS, CardiacMR
+from fiftyone_deepcluster.core.progress import Tqdm
+from fiftyone_deepcluster.methods.cardiac_mr import CLUSTERS_A_CLASS, CardiacMR
+from fiftyone_deepcluster.metrics.agreement import agreement
 
 if TYPE_CHECKING:
-    from fiftyone_deepcluster.record import Agreement
+    from fiftyone_deepcluster.core.record import Agreement
 
 HEADER = ["images", "classes", "method", "seed", "k", "rounds", "purity", "NMI t, t-1", "NMI", "seconds"]
 

@@ -31,13 +31,13 @@ from PIL import Image
 from benchmarks import dac_peers as peers
 from benchmarks.quality import datasets, parsed
 from benchmarks.report import table
-from fiftyone_deepcluster.assembly import assemble, open_store
-from fiftyone_deepcluster.fitting import FitResult, fit
-from fiftyone_deepcluster.images.source import probe
-from fiftyone_deepcluster.observer import Silent, Tqdm
-from fiftyone_deepcluster.recipes.dac import DAC
-from fiftyone_deepcluster.tasks.pair_selection import INTERVALS, select
-from fiftyone_deepcluster.types import Outputs
+from fiftyone_deepcluster.api.assembly import assemble, open_store
+from fiftyone_deepcluster.api.fit import FitResult, fit
+from fiftyone_deepcluster.core.progress import Silent, Tqdm
+from fiftyone_deepcluster.core.types import Outputs
+from fiftyone_deepcluster.images.inspect import probe
+from fiftyone_deepcluster.methods.dac import DAC
+from fiftyone_deepcluster.pseudo_labels.pairs import INTERVALS, select
 
 MEASURES = ("acc", "nmi", "ari")
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from fiftyone_deepcluster.analysis.baselines import Bench, measure
-from fiftyone_deepcluster.measures import agreement
+from fiftyone_deepcluster.metrics.agreement import agreement
 
 Labels = np.ndarray
 Cluster = Callable[[np.ndarray, int, int], Labels]

@@ -17,7 +17,7 @@ import fiftyone.operators as foo
 
 from benchmarks.report import table
 from fiftyone_deepcluster.app.operators import ClusterImages
-from fiftyone_deepcluster.recipes.base import list_methods
+from fiftyone_deepcluster.methods.base import list_methods
 
 LIMIT = 50.0
 

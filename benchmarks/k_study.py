@@ -25,11 +25,11 @@ from sklearn.preprocessing import StandardScaler
 
 from benchmarks.quality import datasets
 from benchmarks.report import table
+from fiftyone_deepcluster.api.fit import FitResult, fit
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
-from fiftyone_deepcluster.fitting import FitResult, fit
-from fiftyone_deepcluster.measures import agreement
-from fiftyone_deepcluster.observer import Tqdm
-from fiftyone_deepcluster.recipes.base import parse_options
+from fiftyone_deepcluster.core.progress import Tqdm
+from fiftyone_deepcluster.methods.base import parse_options
+from fiftyone_deepcluster.metrics.agreement import agreement
 
 HEADER = (
     "images", "sampling", "k", "NMI to classes", "purity", "NMI to last round", "used", "probe",

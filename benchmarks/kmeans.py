@@ -115,7 +115,7 @@ def _objective(vectors: np.ndarray, labels: np.ndarray) -> float:
     """Sum of squared distances to the means of the labels' clusters: the same rule for all."""
     import torch
 
-    from fiftyone_deepcluster.clusterers.geometry import means
+    from fiftyone_deepcluster.clusterers.distances import means
 
     found, points = torch.from_numpy(labels), torch.from_numpy(vectors)
     centers = means(points, found, int(found.max()) + 1)

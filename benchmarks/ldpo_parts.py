@@ -23,20 +23,20 @@ import torch
 from benchmarks.cardiac import from_zip
 from benchmarks.quality import datasets
 from benchmarks.report import table
-from fiftyone_deepcluster.assembly import assemble, open_store
+from fiftyone_deepcluster.api.assembly import assemble, open_store
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer, Clustering, ClusterRequest
-from fiftyone_deepcluster.clusterers.kmeans import KMeans
-from fiftyone_deepcluster.clusterers.rim import Rim
+from fiftyone_deepcluster.clusterers.kmeans.clusterer import KMeans
+from fiftyone_deepcluster.clusterers.rim.clusterer import Rim
 from fiftyone_deepcluster.clusterers.spectral import Lsc
-from fiftyone_deepcluster.encoders.base import ENCODERS, EncodeRequest
-from fiftyone_deepcluster.encoders.reduce import fit_pca
-from fiftyone_deepcluster.images.source import probe
-from fiftyone_deepcluster.measures import agreement
-from fiftyone_deepcluster.observer import Silent
-from fiftyone_deepcluster.recipes.frozen import Frozen
+from fiftyone_deepcluster.core.progress import Silent
+from fiftyone_deepcluster.features.base import ENCODERS, EncodeRequest
+from fiftyone_deepcluster.features.reduce import fit_pca
+from fiftyone_deepcluster.images.inspect import probe
+from fiftyone_deepcluster.methods.frozen import Frozen
+from fiftyone_deepcluster.metrics.agreement import agreement
 
 if TYPE_CHECKING:
-    from fiftyone_deepcluster.corpus import Corpus
+    from fiftyone_deepcluster.features.corpus import Corpus
 
 LENGTHS = (1, 3, 10, 30, 45, 70, 100, 200)
 """Mean lengths of the features that lambda = 1 is tried at."""

@@ -19,14 +19,14 @@ import numpy as np
 import torch
 
 from benchmarks.report import table
-from fiftyone_deepcluster.compute import Compute, choose
-from fiftyone_deepcluster.fitting import fit
-from fiftyone_deepcluster.observer import Tqdm
-from fiftyone_deepcluster.recipes.base import Options, parse_options
+from fiftyone_deepcluster.api.fit import fit
+from fiftyone_deepcluster.core.devices import Compute, choose
+from fiftyone_deepcluster.core.progress import Tqdm
+from fiftyone_deepcluster.methods.base import Options, parse_options
 
 if TYPE_CHECKING:
-    from fiftyone_deepcluster.networks.base import Network
-from fiftyone_deepcluster.images.source import probe
+    from fiftyone_deepcluster.backbones.network import Network
+from fiftyone_deepcluster.images.inspect import probe
 
 
 def main() -> None:

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
     import fiftyone as fo
 
-    from fiftyone_deepcluster.recipes.base import Options
-    from fiftyone_deepcluster.record import RunRecord
+    from fiftyone_deepcluster.core.record import RunRecord
+    from fiftyone_deepcluster.methods.base import Options
 
 TRUNK = {"name": "torchvision", "model": "mobilenet_v2"}
 
@@ -121,7 +121,7 @@ def methods(arguments: argparse.Namespace, seed: int) -> dict[str, dict[str, Any
 
 def wanted(arguments: argparse.Namespace, known: dict[str, Any]) -> dict[str, Options]:
     """Those that ``--only`` leaves, the loop's with ``--option``."""
-    from fiftyone_deepcluster.recipes.base import parse_options
+    from fiftyone_deepcluster.methods.base import parse_options
 
     changes = parsed(dict(item.split("=", 1) for item in arguments.option))
     found = {}
@@ -149,8 +149,8 @@ def figures(data: str, name: str, record: RunRecord, seconds: float) -> dict[str
 
 def brain(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Slices of brain MR, straight from DICOM."""
-    from fiftyone_deepcluster.fitting import fit
-    from fiftyone_deepcluster.observer import Tqdm
+    from fiftyone_deepcluster.api.fit import fit
+    from fiftyone_deepcluster.core.progress import Tqdm
 
     folder = unpacked(arguments.zip)
     paths = sorted(str(path) for path in folder.rglob("*.dcm"))

@@ -85,8 +85,8 @@ def peak(folder: Path, n: int, arguments: argparse.Namespace) -> dict[str, float
 
 def child(arguments: argparse.Namespace) -> None:
     """Cluster, and print the peak."""
-    from fiftyone_deepcluster.fitting import fit
-    from fiftyone_deepcluster.recipes.base import parse_options
+    from fiftyone_deepcluster.api.fit import fit
+    from fiftyone_deepcluster.methods.base import parse_options
 
     paths = sorted(str(path) for path in arguments.folder.rglob("*.png"))[: arguments.many]
     options = parse_options(

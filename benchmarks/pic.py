@@ -19,8 +19,8 @@ from typing import Any
 
 from benchmarks.quality import datasets
 from benchmarks.report import table
-from fiftyone_deepcluster.fitting import fit
-from fiftyone_deepcluster.recipes.base import parse_options
+from fiftyone_deepcluster.api.fit import fit
+from fiftyone_deepcluster.methods.base import parse_options
 
 ENCODERS = {
     "length 1": {"name": "pooled", "pca": 0, "unit": True},

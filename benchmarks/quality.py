@@ -24,10 +24,10 @@ from sklearn.datasets import load_digits
 
 from benchmarks.report import table
 from fiftyone_deepcluster.analysis.baselines import MOST_IMAGES, Bench, measure, pixel_features
-from fiftyone_deepcluster.fitting import fit
-from fiftyone_deepcluster.observer import Tqdm
-from fiftyone_deepcluster.recipes.base import parse_options
-from fiftyone_deepcluster.record import Agreement
+from fiftyone_deepcluster.api.fit import fit
+from fiftyone_deepcluster.core.progress import Tqdm
+from fiftyone_deepcluster.core.record import Agreement
+from fiftyone_deepcluster.methods.base import parse_options
 
 MEASURES = ("acc", "nmi", "ari", "purity")
 

@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from fiftyone_deepcluster.analysis.probe import accuracies
-from fiftyone_deepcluster.assembly import assemble, open_store
+from fiftyone_deepcluster.analysis.linear_probe import accuracies
+from fiftyone_deepcluster.api.assembly import assemble, open_store
+from fiftyone_deepcluster.api.fit import fit
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
-from fiftyone_deepcluster.encoders.base import ENCODERS, EncodeRequest
-from fiftyone_deepcluster.fitting import fit
-from fiftyone_deepcluster.images.source import probe
-from fiftyone_deepcluster.measures import agreement
-from fiftyone_deepcluster.observer import Silent
-from fiftyone_deepcluster.recipes.auto import FINE, PIECES
-from fiftyone_deepcluster.recipes.frozen import Frozen
-from fiftyone_deepcluster.recipes.ldpo import LDPO
+from fiftyone_deepcluster.core.progress import Silent
+from fiftyone_deepcluster.features.base import ENCODERS, EncodeRequest
+from fiftyone_deepcluster.images.inspect import probe
+from fiftyone_deepcluster.methods.auto import FINE, PIECES
+from fiftyone_deepcluster.methods.frozen import Frozen
+from fiftyone_deepcluster.methods.ldpo import LDPO
+from fiftyone_deepcluster.metrics.agreement import agreement
 
 if TYPE_CHECKING:
-    from fiftyone_deepcluster.corpus import Corpus
-    from fiftyone_deepcluster.record import Round
+    from fiftyone_deepcluster.core.record import Round
+    from fiftyone_deepcluster.features.corpus import Corpus
 
 FOLDS = 5
 """Of the support vector machine that reads the classes off the vectors (LDPO, section 4.2)."""

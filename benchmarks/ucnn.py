@@ -25,10 +25,10 @@ import torch
 
 from benchmarks.quality import datasets, parsed
 from benchmarks.report import table
-from fiftyone_deepcluster.fitting import fit
-from fiftyone_deepcluster.measures import agreement, nmi
-from fiftyone_deepcluster.recipes.base import parse_options
-from fiftyone_deepcluster.recipes.ucnn import UCNN
+from fiftyone_deepcluster.api.fit import fit
+from fiftyone_deepcluster.methods.base import parse_options
+from fiftyone_deepcluster.methods.ucnn import UCNN
+from fiftyone_deepcluster.metrics.agreement import agreement, nmi
 
 VARIANTS = ("baseline-1", "baseline-2", "baseline-3", "proposed")
 MEASURES = ("nmi", "nmi_max", "acc", "seconds", "peak_gb", "drift")
@@ -134,10 +134,10 @@ def start(job: dict) -> dict:
 
 def taught(source: str, side: int, seed: int, path: str) -> None:
     """The recipe's network, trained on the classes of other images at the same size."""
-    from fiftyone_deepcluster.networks.base import Network
-    from fiftyone_deepcluster.networks.fronts import make_front
-    from fiftyone_deepcluster.networks.trunks.base import TRUNKS
-    from fiftyone_deepcluster.recipes.trained import augmentation
+    from fiftyone_deepcluster.backbones.base import TRUNKS
+    from fiftyone_deepcluster.backbones.input_norms import make_front
+    from fiftyone_deepcluster.backbones.network import Network
+    from fiftyone_deepcluster.methods.trained import augmentation
 
     arguments = argparse.Namespace(npz=[] if source == "digits" else [source], digits=False, images=0)
     ((images, classes),) = datasets(arguments).values()

@@ -20,12 +20,12 @@ import numpy as np
 
 from benchmarks.quality import baselines, datasets, parsed
 from benchmarks.report import table
-from fiftyone_deepcluster.fitting import FitResult, fit
-from fiftyone_deepcluster.observer import Silent
-from fiftyone_deepcluster.recipes.base import parse_options
+from fiftyone_deepcluster.api.fit import FitResult, fit
+from fiftyone_deepcluster.core.progress import Silent
+from fiftyone_deepcluster.methods.base import parse_options
 
 if TYPE_CHECKING:
-    from fiftyone_deepcluster.record import Round
+    from fiftyone_deepcluster.core.record import Round
 
 ROUNDS_TIMED = 3
 BANK_ALONE = {"large_crops": 1, "small_crops": 0, "heads": 1}

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import fiftyone as fo
 
-    from fiftyone_deepcluster.fitting import FitResult
+    from fiftyone_deepcluster.api.fit import FitResult
 
 _CLUSTERS, _ROUNDS = 100, 10
 
@@ -96,8 +96,8 @@ def random_result(n: int, dims: int) -> FitResult:
     """A result of random values."""
     import numpy as np
 
-    from fiftyone_deepcluster.fitting import FitResult
-    from fiftyone_deepcluster.record import RunRecord
+    from fiftyone_deepcluster.api.fit import FitResult
+    from fiftyone_deepcluster.core.record import RunRecord
 
     draw = np.random.default_rng(51)
     history = draw.integers(0, _CLUSTERS, (n, _ROUNDS)).astype(np.int32)
@@ -120,10 +120,10 @@ def make_dataset(n: int) -> fo.Dataset:
 
 def write_ours(dataset: fo.Dataset, result: FitResult) -> None:
     """As ``fiftyone_deepcluster.cluster`` does."""
-    from fiftyone_deepcluster.assignments import cluster_names
-    from fiftyone_deepcluster.dataset.fields import FieldNames, declare
-    from fiftyone_deepcluster.dataset.source import collect
-    from fiftyone_deepcluster.dataset.writing import columns, write
+    from fiftyone_deepcluster.dataset.io.fields import FieldNames, declare
+    from fiftyone_deepcluster.dataset.io.read_images import collect
+    from fiftyone_deepcluster.dataset.io.write import columns, write
+    from fiftyone_deepcluster.metrics.matching import cluster_names
 
     names = FieldNames("dc")
     source = collect(dataset)
@@ -135,9 +135,9 @@ def write_bare(dataset: fo.Dataset, result: FitResult) -> None:
     """The plain way: one ``set_values`` a field."""
     import fiftyone as fo
 
-    from fiftyone_deepcluster.assignments import changes, cluster_names, stability
-    from fiftyone_deepcluster.dataset.fields import FieldNames, declare
-    from fiftyone_deepcluster.dataset.writing import last_finite
+    from fiftyone_deepcluster.dataset.io.fields import FieldNames, declare
+    from fiftyone_deepcluster.dataset.io.write import last_finite
+    from fiftyone_deepcluster.metrics.matching import changes, cluster_names, stability
 
     declare(dataset, FieldNames("dc"))
     names = cluster_names(_CLUSTERS)

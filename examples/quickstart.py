@@ -24,7 +24,7 @@ import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.cli.tables import clusters_table, rounds_table
 
 if TYPE_CHECKING:
-    from fiftyone_deepcluster.dataset.runs import Run
+    from fiftyone_deepcluster.dataset.runs.run import Run
 
 DATASET = "deepcluster-digits"
 OUTPUT = Path(__file__).parent / "output"

@@ -28,11 +28,11 @@ from PIL import Image
 
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.cli.tables import rounds_table
-from fiftyone_deepcluster.dataset.layout import clusters_beside_the_grid
+from fiftyone_deepcluster.dataset.display.workspace import clusters_beside_the_grid
 
 if TYPE_CHECKING:
-    from fiftyone_deepcluster.dataset.categories import Node
-    from fiftyone_deepcluster.dataset.runs import Run
+    from fiftyone_deepcluster.dataset.results.categories import Node
+    from fiftyone_deepcluster.dataset.runs.run import Run
 
 DATASET = "deepcluster-radiology"
 FILES = Path(pydicom.data.__file__).parent / "test_files"

@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
     import fiftyone as fo
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+    from fiftyone_deepcluster.features.corpus import Corpus
 
 _ROOT = Path(tempfile.mkdtemp(prefix="deepcluster-tests-"))
 _SERVERS: list[subprocess.Popen[bytes]] = []
@@ -178,7 +183,7 @@ def fiftyone_home() -> FiftyOneHome:
 @pytest.fixture
 def seeded() -> Iterator[None]:
     """torch's generator with a seed, for tests that draw from it or build modules that do; it is put back."""
-    from fiftyone_deepcluster.process_state import seeded_torch
+    from fiftyone_deepcluster.core.process_state import seeded_torch
 
     with seeded_torch(0):
         yield
@@ -227,3 +232,69 @@ def make_digits(fiftyone_home: FiftyOneHome, digits_dir: Path) -> Iterator[Calla
 def digits_dataset(make_digits: Callable[..., fo.Dataset]) -> fo.Dataset:
     """A fresh dataset of 200 digits with ``ground_truth``."""
     return make_digits(200)
+
+
+@pytest.fixture(scope="session")
+def digits() -> torch.Tensor:
+    """(1797, 64) float32."""
+    import torch
+    from sklearn.datasets import load_digits
+
+    return torch.from_numpy(load_digits().data).float()
+
+
+@pytest.fixture(scope="session")
+def blobs() -> torch.Tensor:
+    """(240, 6) float32: four groups of 60 far apart, in mixed order, away from the origin."""
+    import torch
+
+    generator = torch.Generator().manual_seed(3)
+    middles = 20 * torch.randn(4, 6, generator=generator)
+    group = torch.arange(240) % 4
+    return 100 + middles[group] + torch.randn(240, 6, generator=generator)
+
+
+@pytest.fixture(scope="module")
+def few_digits() -> NDArray[np.uint8]:
+    """(60, 8, 8) uint8."""
+    from sklearn.datasets import load_digits
+
+    return (load_digits().images[:60] * 15.9375).astype("uint8")
+
+
+@pytest.fixture(scope="module")
+def make_corpus(few_digits: NDArray[np.uint8]) -> Iterator[Callable[..., Corpus]]:
+    """A corpus of 60 digits seen by a small network of random weights."""
+    import torch
+
+    from fiftyone_deepcluster.backbones.base import TRUNKS
+    from fiftyone_deepcluster.backbones.input_norms import make_front
+    from fiftyone_deepcluster.backbones.network import Network
+    from fiftyone_deepcluster.core.devices import Compute
+    from fiftyone_deepcluster.core.process_state import seeded_torch
+    from fiftyone_deepcluster.core.progress import Silent
+    from fiftyone_deepcluster.features.corpus import Corpus
+    from fiftyone_deepcluster.images.cache.open_images import Decode, open_images
+
+    stores = []
+
+    def make(
+        batch_size: int = 16, images: NDArray[np.uint8] = few_digits, given: torch.Tensor | None = None
+    ) -> Corpus:
+        store = open_images(images, Decode(size=24, color="grey"), observer=Silent())
+        stores.append(store)
+        front = make_front("zscore", 1)
+        with seeded_torch(1):
+            network = Network(front, TRUNKS.parse({"name": "small", "width": 8}).build(1, 24, None))
+        compute = Compute(torch.device("cpu"), torch.float32)
+        return Corpus(store, network, compute, size=24, batch_size=batch_size, observer=Silent(), given=given)
+
+    yield make
+    for store in stores:
+        store.close()
+
+
+@pytest.fixture(scope="module")
+def corpus(make_corpus: Callable[..., Corpus]) -> Corpus:
+    """Of those digits, in batches of 16."""
+    return make_corpus()

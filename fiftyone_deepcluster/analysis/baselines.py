@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fiftyone_deepcluster.clusterers.base import CLUSTERERS, SPACES, ClusterRequest
-from fiftyone_deepcluster.clusterers.manifold import LEAST_IMAGES
-from fiftyone_deepcluster.measures import agreement, silhouette
-from fiftyone_deepcluster.record import Baseline
-from fiftyone_deepcluster.seeds import derive, rng
+from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
+from fiftyone_deepcluster.core.record import Baseline
+from fiftyone_deepcluster.core.seeds import derive, rng
+from fiftyone_deepcluster.metrics.agreement import agreement
+from fiftyone_deepcluster.metrics.silhouette import silhouette
+from fiftyone_deepcluster.reducers.base import SPACES
+from fiftyone_deepcluster.reducers.umap import LEAST_IMAGES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fiftyone_deepcluster.clusterers.base import Clustering
-    from fiftyone_deepcluster.record import RunRecord
+    from fiftyone_deepcluster.core.record import RunRecord
 
 MOST_IMAGES = 10_000
 """Baselines are measured on a sample of at most this many images."""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from fiftyone_deepcluster.core.seeds import rng
 from fiftyone_deepcluster.errors import InputError
-from fiftyone_deepcluster.seeds import rng
 
 if TYPE_CHECKING:
     import torch

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
-from fiftyone_deepcluster import arguments
+from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:

@@ -20,11 +20,11 @@ from fiftyone.operators import types
 from pydantic import ValidationError
 
 from fiftyone_deepcluster.app.option_fields import OptionField, first_line, option_fields
+from fiftyone_deepcluster.core.option_errors import complaints
 from fiftyone_deepcluster.errors import OptionsError
-from fiftyone_deepcluster.registry import complaints
 
 if TYPE_CHECKING:
-    from fiftyone_deepcluster.registry import Part, Registry
+    from fiftyone_deepcluster.core.registry import Part, Registry
 
 SHOW_ADVANCED = "show_advanced"
 WHOLE_ROW = {"item": {"sx": {"gridColumn": "1 / -1"}}}

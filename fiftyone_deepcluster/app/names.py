@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fiftyone_deepcluster.dataset import layout
+from fiftyone_deepcluster.dataset.display import workspace
 
 PLUGIN = "@deepcluster/clustering"
 
@@ -24,7 +24,7 @@ FIND_KEY_WORDS = f"{PLUGIN}/find_key_words"
 BUILD_CATEGORY_TREE = f"{PLUGIN}/build_category_tree"
 IMPORT_DICOM = f"{PLUGIN}/import_dicom"
 
-CLUSTERS_PANEL = layout.CLUSTERS_PANEL
+CLUSTERS_PANEL = workspace.CLUSTERS_PANEL
 
 APP_COMMAND = "FIFTYONE_ALLOW_LEGACY_ORCHESTRATORS=true fiftyone app launch"
 WORKER_COMMAND = "fiftyone-deepcluster worker"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 
 from pydantic_core import PydanticUndefined
 
-from fiftyone_deepcluster.registry import Part, PartOf
+from fiftyone_deepcluster.core.registry import Part, PartOf
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.app.forms import parse_part
 from fiftyone_deepcluster.app.option_fields import OptionField
-from fiftyone_deepcluster.recipes.base import RECIPES
+from fiftyone_deepcluster.methods.base import RECIPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import fiftyone as fo
 
-    from fiftyone_deepcluster.dataset.runs import Run
-    from fiftyone_deepcluster.observer import Observer
-    from fiftyone_deepcluster.recipes.base import Options
+    from fiftyone_deepcluster.core.progress import Observer
+    from fiftyone_deepcluster.dataset.runs.run import Run
+    from fiftyone_deepcluster.methods.base import Options
 
 FROZEN = "frozen"  # the method that clusters vectors which are there already
 SETTINGS = ("truth_field", "patches_field", "media_field", "embeddings_field", "model")
@@ -40,7 +40,7 @@ class ClusterCall:
 
     def work(self, samples: fo.core.collections.SampleCollection) -> Callable[[Observer], Run]:
         """The call itself, waiting for an observer."""
-        from fiftyone_deepcluster.dataset.session import cluster
+        from fiftyone_deepcluster.dataset.api import cluster
 
         def run(observer: Observer) -> Run:
             return cluster(
@@ -97,7 +97,7 @@ def parse_call(params: dict[str, Any], dataset: fo.Dataset) -> ClusterCall:
 
 def free_key(dataset: fo.Dataset) -> str:
     """``dc``, or the first of ``dc2``, ``dc3`` ... that no field or run has."""
-    from fiftyone_deepcluster.dataset.runs import interrupted_runs
+    from fiftyone_deepcluster.dataset.runs.run import interrupted_runs
 
     taken = {*dataset.list_runs(), *dataset.get_field_schema(flat=False), *interrupted_runs(dataset)}
     number = 1

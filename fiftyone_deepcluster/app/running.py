@@ -9,16 +9,16 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from fiftyone_deepcluster.observer import Silent
+from fiftyone_deepcluster.core.progress import Silent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import fiftyone as fo
 
-    from fiftyone_deepcluster.dataset.live import LiveState
-    from fiftyone_deepcluster.dataset.runs import Run
-    from fiftyone_deepcluster.observer import Observer
+    from fiftyone_deepcluster.core.progress import Observer
+    from fiftyone_deepcluster.dataset.runs.run import Run
+    from fiftyone_deepcluster.dataset.runs.status import LiveState
 
 _SECONDS_BETWEEN_LOOKS = 0.4
 
@@ -71,11 +71,11 @@ def follow(dataset: fo.Dataset, key: str, work: Callable[[Observer], Run]) -> It
     Raises:
         Exception: whatever ``work`` raised.
     """
-    from fiftyone_deepcluster.dataset import live
+    from fiftyone_deepcluster.dataset.runs import status
 
     shown = None
     for _ in _meanwhile(f"deepcluster {key}", work, StopFlag()):
-        state = live.read(dataset).get(key)
+        state = status.read(dataset).get(key)
         if state is not None and state.busy and (state.label, state.fraction) != shown:
             shown = (state.label, state.fraction)
             yield state

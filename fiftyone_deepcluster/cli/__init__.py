@@ -126,7 +126,7 @@ def import_dicom_command(
     Exits with 1 where none of the images is in the dataset afterwards.
     """
     from fiftyone_deepcluster.cli.options import parse_pairs
-    from fiftyone_deepcluster.dataset.dicom import add_dicom
+    from fiftyone_deepcluster.dataset.dicom.import_files import add_dicom
 
     with _errors_in_one_line():
         summary = add_dicom(files, dataset, **parse_pairs(option or []))

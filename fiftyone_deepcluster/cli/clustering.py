@@ -12,7 +12,7 @@ from fiftyone_deepcluster.errors import InputError
 if TYPE_CHECKING:
     import fiftyone as fo
 
-    from fiftyone_deepcluster.dataset.runs import Run
+    from fiftyone_deepcluster.dataset.runs.run import Run
 
 _NEAR_NAMES = 3
 
@@ -40,7 +40,7 @@ def run_request(request: Request) -> Run:
     Raises:
         DeepClusterError: see ``fiftyone_deepcluster.cluster``; or no such dataset, folder or view.
     """
-    from fiftyone_deepcluster.dataset.session import cluster, resume
+    from fiftyone_deepcluster.dataset.api import cluster, resume
 
     samples = find_samples(request.samples, request.view)
     if request.resume:

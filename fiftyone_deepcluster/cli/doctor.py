@@ -145,7 +145,7 @@ def _check_run_files(answer: dict[str, Any]) -> Check:
 
 def clean() -> Check:
     """Delete the files of runs whose dataset is gone."""
-    from fiftyone_deepcluster.dataset.leftovers import remove_leftovers
+    from fiftyone_deepcluster.dataset.runs.orphans import remove_leftovers
 
     removed = [files.n_bytes for files in remove_leftovers()]
     return Check(
@@ -225,7 +225,7 @@ def _check_dicom() -> Check:
 
 
 def _check_disk() -> Check:
-    from fiftyone_deepcluster.images.shelf import FOLDER_VARIABLE, Shelf
+    from fiftyone_deepcluster.images.cache.folder import FOLDER_VARIABLE, Shelf
 
     try:
         folder = Shelf().folder

@@ -21,8 +21,8 @@ def main(deep: bool, plugin: str) -> dict[str, object]:
     import fiftyone.plugins as fop
     from fiftyone.operators.registry import OperatorRegistry
 
-    from fiftyone_deepcluster.dataset.leftovers import find_leftovers, find_run_files
-    from fiftyone_deepcluster.dataset.stored import runs_folder
+    from fiftyone_deepcluster.dataset.runs.orphans import find_leftovers, find_run_files
+    from fiftyone_deepcluster.dataset.runs.storage import runs_folder
 
     found = [entry for entry in fop.list_plugins(enabled="all") if entry.name == plugin]
     enabled = {entry.name for entry in fop.list_plugins()}

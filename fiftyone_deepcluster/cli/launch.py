@@ -61,8 +61,8 @@ def _layout(dataset: fo.Dataset) -> fo.Space | None:
     import fiftyone.plugins as fop
 
     from fiftyone_deepcluster.cli.plugin import PLUGIN_NAME
-    from fiftyone_deepcluster.dataset.layout import clusters_beside_the_grid
-    from fiftyone_deepcluster.dataset.runs import finished_runs
+    from fiftyone_deepcluster.dataset.display.workspace import clusters_beside_the_grid
+    from fiftyone_deepcluster.dataset.runs.run import finished_runs
 
     known = PLUGIN_NAME in {plugin.name for plugin in fop.list_plugins()}
     return clusters_beside_the_grid() if known and finished_runs(dataset) else None

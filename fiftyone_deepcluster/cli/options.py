@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from fiftyone_deepcluster.core.option_errors import suggest
+from fiftyone_deepcluster.core.registry import Part
 from fiftyone_deepcluster.errors import OptionsError
-from fiftyone_deepcluster.registry import Part, suggest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pydantic import BaseModel
 
-    from fiftyone_deepcluster.registry import Registry
+    from fiftyone_deepcluster.core.registry import Registry
 
 IMPORT = "import-dicom"
 """Its options can be listed as a method's can."""
@@ -55,7 +56,7 @@ def methods_table(width: int | None = None) -> str:
     Args:
         width: characters in a line at most.
     """
-    from fiftyone_deepcluster.recipes.base import list_methods
+    from fiftyone_deepcluster.methods.base import list_methods
 
     return _told("method", list_methods(), width)
 
@@ -72,8 +73,8 @@ def options_table(name: str, part: str | None = None, width: int | None = None) 
     Raises:
         OptionsError: there is no such name, or no such part.
     """
-    from fiftyone_deepcluster.dataset.dicom import DicomOptions
-    from fiftyone_deepcluster.recipes.base import RECIPES
+    from fiftyone_deepcluster.dataset.dicom.import_files import DicomOptions
+    from fiftyone_deepcluster.methods.base import RECIPES
 
     families = _families()
     if name in families:
@@ -93,9 +94,10 @@ def options_table(name: str, part: str | None = None, width: int | None = None) 
 
 def _families() -> dict[str, Registry[Any]]:
     """Options that take a part, and the parts."""
-    from fiftyone_deepcluster.clusterers.base import CLUSTERERS, SPACES
-    from fiftyone_deepcluster.encoders.base import ENCODERS
-    from fiftyone_deepcluster.networks.trunks.base import TRUNKS
+    from fiftyone_deepcluster.backbones.base import TRUNKS
+    from fiftyone_deepcluster.clusterers.base import CLUSTERERS
+    from fiftyone_deepcluster.features.base import ENCODERS
+    from fiftyone_deepcluster.reducers.base import SPACES
 
     return {"trunk": TRUNKS, "encoder": ENCODERS, "clusterer": CLUSTERERS, "space": SPACES}
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fiftyone_deepcluster.record import Round
+    from fiftyone_deepcluster.core.record import Round
 
 _BAR_WIDTH = 24
 _NARROWEST = 20  # characters that a column keeps however narrow the terminal is

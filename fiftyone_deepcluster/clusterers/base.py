@@ -1,7 +1,6 @@
-"""The contract of a clusterer, and of the space it works in.
+"""The contract of a clusterer.
 
-``Space`` changes the geometry before clustering (identity, or UMAP); ``Clusterer`` finds the
-clusters in it. Both take and give tensors and keep the device of what they were given.
+It takes and gives tensors and keeps the device of what it was given.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from fiftyone_deepcluster.registry import Part, Registry
+from fiftyone_deepcluster.core.registry import Part, Registry
 
 if TYPE_CHECKING:
     import torch
@@ -81,19 +80,4 @@ class Clusterer(Part):
         """
 
 
-class Space(Part):
-    """A change of geometry before clustering.
-
-    Attributes:
-        steady: equal vectors land in the same place in every round, so that last round's centres mean something.
-    """
-
-    steady: ClassVar[bool] = False
-
-    @abstractmethod
-    def embed(self, vectors: torch.Tensor, seed: int) -> torch.Tensor:
-        """(N, D) -> (N, d) float32 on the same device."""
-
-
 CLUSTERERS: Registry[Clusterer] = Registry("clusterers", Clusterer)  # type: ignore[type-abstract]
-SPACES: Registry[Space] = Registry("spaces", Space, "clusterers")  # type: ignore[type-abstract]

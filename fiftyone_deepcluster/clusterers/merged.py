@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer, Clustering, ClusterRequest
-from fiftyone_deepcluster.registry import PartOf
+from fiftyone_deepcluster.core.registry import PartOf
 
 if TYPE_CHECKING:
     import torch
@@ -60,7 +60,7 @@ class Merged(Clusterer):
         """
         import torch
 
-        from fiftyone_deepcluster.clusterers.geometry import check, describe
+        from fiftyone_deepcluster.clusterers.distances import check, describe
 
         wanted = check(vectors, request.n_clusters, "merging pieces")
         n_pieces = max(wanted, min(self.factor * wanted, len(vectors) // _LEAST_IMAGES, _MOST_PIECES))
@@ -85,7 +85,7 @@ class Merged(Clusterer):
         """Links between pieces, (M, M) symmetric: how many images of one have one of the other as a neighbour."""
         import torch
 
-        from fiftyone_deepcluster.clusterers.manifold import exact_neighbours
+        from fiftyone_deepcluster.metrics.knn import exact_neighbours
 
         n, n_pieces = len(vectors), int(labels.max()) + 1
         asked = torch.randperm(n, generator=torch.Generator().manual_seed(seed))[:_MOST_ASKED].sort().values

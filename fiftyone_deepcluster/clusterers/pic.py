@@ -48,7 +48,7 @@ class Pic(Clusterer):
         """
         import torch
 
-        from fiftyone_deepcluster.clusterers.geometry import clustering_of
+        from fiftyone_deepcluster.clusterers.distances import clustering_of
 
         near, squared = _neighbours(vectors, self.neighbours, "PIC")
         scale = float(vectors.double().square().sum(dim=1).mean()) or 1.0
@@ -108,8 +108,8 @@ class LinCohen(Clusterer):
         import numpy as np
         import torch
 
-        from fiftyone_deepcluster.clusterers.geometry import check, clustering_of
-        from fiftyone_deepcluster.clusterers.kmeans import KMeans
+        from fiftyone_deepcluster.clusterers.distances import check, clustering_of
+        from fiftyone_deepcluster.clusterers.kmeans.clusterer import KMeans
 
         n_clusters = check(vectors, request.n_clusters, "power iteration clustering")
         near, squared = _neighbours(vectors, self.neighbours, "power iteration clustering")
@@ -157,8 +157,8 @@ def _neighbours(vectors: torch.Tensor, k: int, who: str) -> tuple[Any, Any]:
     """
     import numpy as np
 
-    from fiftyone_deepcluster.clusterers.geometry import check_finite
-    from fiftyone_deepcluster.clusterers.manifold import exact_neighbours
+    from fiftyone_deepcluster.metrics.knn import exact_neighbours
+    from fiftyone_deepcluster.metrics.products import check_finite
 
     check_finite(vectors, who)
     n = len(vectors)

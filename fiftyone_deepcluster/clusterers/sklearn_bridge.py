@@ -35,7 +35,7 @@ class Agglomerative(Clusterer):
         import torch
         from sklearn.cluster import AgglomerativeClustering
 
-        from fiftyone_deepcluster.clusterers.geometry import check, clustering_of
+        from fiftyone_deepcluster.clusterers.distances import check, clustering_of
 
         n_clusters = check(vectors, request.n_clusters, "agglomerative clustering")
         n = len(vectors)
@@ -81,7 +81,8 @@ class Hdbscan(Clusterer):
         import torch
         from sklearn.cluster import HDBSCAN
 
-        from fiftyone_deepcluster.clusterers.geometry import check_finite, clustering_of
+        from fiftyone_deepcluster.clusterers.distances import clustering_of
+        from fiftyone_deepcluster.metrics.products import check_finite
 
         check_finite(vectors, "HDBSCAN")
         least = max(self.min_cluster_size, self.min_samples or 0)

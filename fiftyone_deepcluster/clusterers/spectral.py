@@ -43,8 +43,8 @@ class Lsc(Clusterer):
         Raises:
             InputError: fewer vectors than clusters, values that are not finite, or no n_clusters.
         """
-        from fiftyone_deepcluster.clusterers.geometry import check, means, threads_for
-        from fiftyone_deepcluster.clusterers.kmeans import KMeans
+        from fiftyone_deepcluster.clusterers.distances import check, means, threads_for
+        from fiftyone_deepcluster.clusterers.kmeans.clusterer import KMeans
 
         n_clusters = check(vectors, request.n_clusters, "spectral clustering")
         with threads_for(vectors):
@@ -63,8 +63,8 @@ class Lsc(Clusterer):
         )
 
     def _landmarks(self, vectors: torch.Tensor, n_clusters: int, seed: int) -> torch.Tensor:
-        from fiftyone_deepcluster.clusterers.kmeans import KMeans
-        from fiftyone_deepcluster.clusterers.seeding import first_centers
+        from fiftyone_deepcluster.clusterers.kmeans.clusterer import KMeans
+        from fiftyone_deepcluster.clusterers.kmeans.seeding import first_centers
 
         # One more than clusters: the first singular vector says nothing.
         wanted = min(len(vectors), max(n_clusters + 1, min(self.landmarks, len(vectors) // 4)))
@@ -91,8 +91,8 @@ def landmark_weights(
     """
     import torch
 
-    from fiftyone_deepcluster.clusterers.geometry import Field as Centers
-    from fiftyone_deepcluster.clusterers.geometry import chunks
+    from fiftyone_deepcluster.metrics.products import Field as Centers
+    from fiftyone_deepcluster.metrics.products import chunks
 
     r = min(nearest, len(landmarks))
     centers = Centers(landmarks)

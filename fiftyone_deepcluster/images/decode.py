@@ -5,7 +5,7 @@ Choices made here:
 * Transparent pixels are composited on white: it is what browsers and image viewers show, so clusters
   are made of what a person sees.
 * More than 8 bits are windowed by percentiles of the image (``intensity.to_uint8``); DICOM by its own
-  window (``dicom``).
+  window (``dicom.pixels``).
 * EXIF orientation is applied before a box is cut, since boxes are drawn on upright images.
 """
 
@@ -22,15 +22,21 @@ from PIL import Image, UnidentifiedImageError
 
 from fiftyone_deepcluster.errors import UnreadableImageError
 from fiftyone_deepcluster.images.deep_png import is_deep_color, read_deep_color
-from fiftyone_deepcluster.images.intensity import CHANNELS, Color, recolor, refuse_bomb, to_uint8
-from fiftyone_deepcluster.images.source import has_no_color
+from fiftyone_deepcluster.images.intensity import (
+    CHANNELS,
+    Color,
+    has_no_color,
+    recolor,
+    refuse_bomb,
+    to_uint8,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from fiftyone_deepcluster.images.source import Box, ImageRef
+    from fiftyone_deepcluster.images.refs import Box, ImageRef
 
 _ORIENTATION = 0x0112
 _UPRIGHT = {
@@ -136,7 +142,7 @@ def describe(ref: ImageRef, look: bool = True) -> tuple[int, int, bool]:
             image = _load(ref, "rgb")
             return image.height, image.width, has_no_color(np.asarray(image))
         if kind == "dicom":
-            from fiftyone_deepcluster.images.dicom import describe_dicom
+            from fiftyone_deepcluster.images.dicom.pixels import describe_dicom
 
             height, width, grey = describe_dicom(ref.path, ref.frame)
         else:
@@ -157,7 +163,7 @@ def _describe_picture(ref: ImageRef) -> tuple[int, int, bool]:
 
 
 def _kind(path: str) -> str:
-    from fiftyone_deepcluster.images.dicom import is_dicom
+    from fiftyone_deepcluster.images.dicom.pixels import is_dicom
 
     with Path(path).open("rb") as file:
         head = file.read(132)
@@ -173,7 +179,7 @@ def _load(ref: ImageRef, color: Color, at_least: int = 0) -> Image.Image:
     kind = _kind(ref.path)
     image = None
     if kind == "dicom":
-        from fiftyone_deepcluster.images.dicom import read_dicom
+        from fiftyone_deepcluster.images.dicom.pixels import read_dicom
 
         image = _picture(recolor(read_dicom(ref.path, ref.frame), color))
     elif kind == "tiff":

@@ -120,3 +120,11 @@ def _window(finite: NDArray[Any]) -> tuple[float, float]:
         return float(low), float(high)
     # Nearly all values are one: the few others are what there is to see.
     return float(finite.min()), float(finite.max())
+
+
+def has_no_color(pixels: NDArray[np.uint8]) -> bool:
+    """Whether the channels of (..., C) uint8 pixels agree, but for rounding of a lossy format."""
+    if pixels.shape[-1] == 1:
+        return True
+    spread = pixels.max(axis=-1).astype(np.int16) - pixels.min(axis=-1)
+    return bool(spread.max() <= 6)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fiftyone_deepcluster.images.shelf import Lock
+    from fiftyone_deepcluster.images.cache.folder import Lock
 
 
 class ImageStore(Protocol):

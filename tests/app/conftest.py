@@ -168,7 +168,7 @@ def unique() -> str:
 @pytest.fixture
 def clustered(plugin: Path, make_digits: Callable[..., fo.Dataset]) -> fo.Dataset:
     """200 digits with the run ``dc``: k-means on pixels, 5 clusters."""
-    from fiftyone_deepcluster.dataset.session import cluster
+    from fiftyone_deepcluster.dataset.api import cluster
 
     dataset = make_digits(200, persistent=True)
     cluster(

@@ -14,13 +14,13 @@ from playwright.sync_api import expect
 from fiftyone_deepcluster.app import names
 from fiftyone_deepcluster.app.panels.model import N_EXEMPLARS
 from fiftyone_deepcluster.cli.launch import free_port
-from fiftyone_deepcluster.dataset import live
-from fiftyone_deepcluster.dataset.categories import build_tree
-from fiftyone_deepcluster.dataset.layout import clusters_beside_the_grid
-from fiftyone_deepcluster.dataset.runs import list_runs, load_run
-from fiftyone_deepcluster.dataset.session import cluster
-from fiftyone_deepcluster.recipes.base import list_methods
-from fiftyone_deepcluster.record import StopReason
+from fiftyone_deepcluster.core.record import StopReason
+from fiftyone_deepcluster.dataset.api import cluster
+from fiftyone_deepcluster.dataset.display.workspace import clusters_beside_the_grid
+from fiftyone_deepcluster.dataset.results.categories import build_tree
+from fiftyone_deepcluster.dataset.runs import status
+from fiftyone_deepcluster.dataset.runs.run import list_runs, load_run
+from fiftyone_deepcluster.methods.base import list_methods
 
 expect.set_options(timeout=60_000)
 
@@ -228,9 +228,9 @@ def test_a_run_at_work_shows_in_the_panel_and_can_be_cancelled(open_app, make_di
         expect(hooked(page, "chart-loss")).to_be_visible(timeout=300_000)  # from the second round on
         hooked(page, "cancel").click()
         expect(hooked(page, "resume")).to_be_visible()
-        assert live.read(dataset)["far"].status == "cancelled"
+        assert status.read(dataset)["far"].status == "cancelled"
     finally:
-        live.request_cancel(dataset, "far")
+        status.request_cancel(dataset, "far")
         thread.join(120)
     assert not thread.is_alive()
     assert load_run(dataset, "far").stop_reason == StopReason.CANCELLED

@@ -12,9 +12,9 @@ import pytest
 from fiftyone_deepcluster.app import names
 from fiftyone_deepcluster.app.operators import BuildCategoryTree, FindKeyWords
 from fiftyone_deepcluster.app.panels.clusters import ClustersPanel
-from fiftyone_deepcluster.dataset.categories import key_words, stored_key_words, stored_tree
-from fiftyone_deepcluster.dataset.runs import load_run
-from fiftyone_deepcluster.dataset.session import cluster
+from fiftyone_deepcluster.dataset.api import cluster
+from fiftyone_deepcluster.dataset.results.categories import key_words, stored_key_words, stored_tree
+from fiftyone_deepcluster.dataset.runs.run import load_run
 
 N = 80
 BONES = ["ulna", "tibia", "femur", "skull", "spine", "wrist", "ankle", "elbow", "pelvis", "clavicle"]

@@ -12,8 +12,8 @@ from fiftyone_deepcluster.app.operators import (
     RenameCluster,
     UndoEdit,
 )
-from fiftyone_deepcluster.dataset.review import review
-from fiftyone_deepcluster.dataset.runs import load_run
+from fiftyone_deepcluster.dataset.review.review import review
+from fiftyone_deepcluster.dataset.runs.run import load_run
 from tests.app.test_operators import inputs_of
 
 

@@ -10,9 +10,9 @@ from pydantic import Field, model_validator
 
 from fiftyone_deepcluster.app import forms
 from fiftyone_deepcluster.app.option_fields import OptionField, label_of, option_fields
+from fiftyone_deepcluster.core.registry import Part, PartOf, Registry
 from fiftyone_deepcluster.errors import OptionsError
-from fiftyone_deepcluster.recipes.base import RECIPES
-from fiftyone_deepcluster.registry import Part, PartOf, Registry
+from fiftyone_deepcluster.methods.base import RECIPES
 
 
 class Engine(Part):

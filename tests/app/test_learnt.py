@@ -14,11 +14,12 @@ from fiftyone_deepcluster.app import names
 from fiftyone_deepcluster.app.operators import DrawFilters, FindNeighbours, ProbeLayers
 from fiftyone_deepcluster.app.panels.clusters import ClustersPanel
 from fiftyone_deepcluster.app.running import watch
-from fiftyone_deepcluster.dataset.findings import Findings
-from fiftyone_deepcluster.dataset.insight import stored_filters, stored_probe
-from fiftyone_deepcluster.dataset.neighbours import indexed_neighbours, stored_scores
-from fiftyone_deepcluster.dataset.runs import load_run
-from fiftyone_deepcluster.dataset.session import cluster
+from fiftyone_deepcluster.dataset.api import cluster
+from fiftyone_deepcluster.dataset.results.filters import stored_filters
+from fiftyone_deepcluster.dataset.results.neighbours import indexed_neighbours, stored_scores
+from fiftyone_deepcluster.dataset.results.probes import stored_probe
+from fiftyone_deepcluster.dataset.results.results_cache import Findings
+from fiftyone_deepcluster.dataset.runs.run import load_run
 
 N = 80
 

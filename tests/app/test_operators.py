@@ -16,8 +16,8 @@ from fiftyone_deepcluster.app.operators import (
     ClusterImages,
     ShowClusteringRun,
 )
-from fiftyone_deepcluster.dataset import live
-from fiftyone_deepcluster.dataset.runs import list_runs, load_run
+from fiftyone_deepcluster.dataset.runs import status
+from fiftyone_deepcluster.dataset.runs.run import list_runs, load_run
 
 FROZEN = {"name": "frozen", "n_clusters": 4, "baselines": False}
 
@@ -103,21 +103,21 @@ def test_closing_the_tab_stops_the_run(make_context, make_digits):
         make_context(dataset, {"method": many, "key": "long", "compute_brain": False})
     )
     for _ in steps:
-        state = live.read(dataset).get("long")
+        state = status.read(dataset).get("long")
         if state is not None and state.round >= 2:
             break
     steps.close()
     end = time.monotonic() + 60
-    while live.read(dataset)["long"].busy and time.monotonic() < end:
+    while status.read(dataset)["long"].busy and time.monotonic() < end:
         time.sleep(0.1)
-    assert live.read(dataset)["long"].status == "cancelled"
+    assert status.read(dataset)["long"].status == "cancelled"
 
 
 def test_a_delegated_run_is_done_by_a_worker(plugin, make_digits):
     dataset = make_digits(120, persistent=True)
     queued = ClusterImages()(dataset, FROZEN, "later", delegate=True, compute_brain=False)
     assert isinstance(queued, ExecutionResult)
-    assert live.read(dataset)["later"].status == "queued"
+    assert status.read(dataset)["later"].status == "queued"
     DelegatedOperationService().execute_queued_operations(
         operator=names.CLUSTER_IMAGES, dataset_name=dataset.name
     )
@@ -127,7 +127,7 @@ def test_a_delegated_run_is_done_by_a_worker(plugin, make_digits):
     assert operation.status.label == "done"
     dataset.reload()
     assert list_runs(dataset) == ["later"]
-    assert live.read(dataset)["later"].status == "done"
+    assert status.read(dataset)["later"].status == "done"
 
 
 # ---------------------------------------------------------------- runs
@@ -242,7 +242,7 @@ def test_a_keystroke_loads_nothing_heavy(plugin, clustered):
 import sys
 import fiftyone as fo, fiftyone.operators as foo
 from fiftyone_deepcluster.app.operators import ClusterImages
-from fiftyone_deepcluster.recipes.base import list_methods
+from fiftyone_deepcluster.methods.base import list_methods
 before = set(sys.modules)
 for method in list_methods():
     params = {{"method": {{"name": method, method: {{"show_advanced": True}}}}, "key": "abc"}}

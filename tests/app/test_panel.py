@@ -14,10 +14,10 @@ from fiftyone_deepcluster.app.panels import model, turns
 from fiftyone_deepcluster.app.panels.clusters import ClustersPanel
 from fiftyone_deepcluster.app.panels.model import N_EXEMPLARS, _shown_key
 from fiftyone_deepcluster.app.panels.sections import table
-from fiftyone_deepcluster.dataset import live
-from fiftyone_deepcluster.dataset.runs import load_run
-from fiftyone_deepcluster.dataset.session import cluster
-from fiftyone_deepcluster.observer import Silent
+from fiftyone_deepcluster.core.progress import Silent
+from fiftyone_deepcluster.dataset.api import cluster
+from fiftyone_deepcluster.dataset.runs import status
+from fiftyone_deepcluster.dataset.runs.run import load_run
 
 LEARNT = {"n_clusters": 4, "rounds": 2, "image_size": 16, "min_steps": 1}
 LEARNT |= {"progress": False, "compute_brain": False, "baselines": False}
@@ -290,7 +290,7 @@ def test_errors_become_notices(screen):
 
 
 def test_a_waiting_run_shows_and_can_be_cancelled(digits_dataset, make_context):
-    live.queue(digits_dataset, "later", "deepcluster", 10)
+    status.queue(digits_dataset, "later", "deepcluster", 10)
     screen = Screen(digits_dataset, make_context).send("on_load")
     shown = screen.drawn["live"]["type"]["properties"]
     assert names.WORKER_COMMAND in shown["queued"]["default"]
@@ -300,7 +300,7 @@ def test_a_waiting_run_shows_and_can_be_cancelled(digits_dataset, make_context):
 
 
 def test_which_run_is_shown():
-    busy = live.LiveState("b", "running")
+    busy = status.LiveState("b", "running")
     assert _shown_key("a", ["a", "b"], {}) == "a"
     assert _shown_key("gone", ["a", "b", "c"], {"b": busy}) == "b"
     assert _shown_key(None, ["a", "b"], {}) == "b"

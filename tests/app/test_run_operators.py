@@ -16,11 +16,11 @@ from fiftyone_deepcluster.app.operators import (
     ShowClusteringRun,
     UndoEdit,
 )
-from fiftyone_deepcluster.dataset import stored
-from fiftyone_deepcluster.dataset.runs import list_runs, load_run
-from fiftyone_deepcluster.dataset.session import cluster
+from fiftyone_deepcluster.core.progress import Silent
+from fiftyone_deepcluster.dataset.api import cluster
+from fiftyone_deepcluster.dataset.runs import storage
+from fiftyone_deepcluster.dataset.runs.run import list_runs, load_run
 from fiftyone_deepcluster.errors import DeepClusterError
-from fiftyone_deepcluster.observer import Silent
 from tests.app.test_operators import inputs_of, requests_of
 
 
@@ -107,7 +107,7 @@ def test_an_interrupted_run_is_listed_and_can_be_deleted(make_context, broken):
         names.DELETE_CLUSTERING_RUN, {"dataset": broken}, params={"key": "dc", "confirm": True}
     )
     assert list_runs(broken) == []
-    assert not stored.dataset_dir(broken).exists()
+    assert not storage.dataset_dir(broken).exists()
 
 
 def test_the_form_knows_an_interrupted_run(make_context, broken):

@@ -6,8 +6,8 @@ import pytest
 
 from fiftyone_deepcluster.cli import checks, doctor
 from fiftyone_deepcluster.cli.checks import Check
-from fiftyone_deepcluster.dataset import stored
-from fiftyone_deepcluster.dataset.session import cluster
+from fiftyone_deepcluster.dataset.api import cluster
+from fiftyone_deepcluster.dataset.runs import storage
 
 _ALWAYS = {
     "Python", "fiftyone-deepcluster", "mongod", "FiftyOne", "plugin @deepcluster/clustering", "torch", "device",
@@ -100,7 +100,7 @@ def test_files_of_runs_whose_dataset_is_gone_are_counted(left, says, mend):
 def test_clean_removes_them_and_says_how_much(invoke, make_digits):
     dataset = make_digits(12)
     cluster(dataset, "frozen", "dc", n_clusters=2, baselines=False, compute_brain=False, progress=False)
-    folder = stored.dataset_dir(dataset)
+    folder = storage.dataset_dir(dataset)
     dataset.delete()
     assert folder.is_dir()
 

@@ -2,7 +2,7 @@ import pytest
 
 from fiftyone_deepcluster.cli.options import methods_table, options_table, parse_pairs
 from fiftyone_deepcluster.errors import OptionsError
-from fiftyone_deepcluster.recipes.base import list_methods, parse_options
+from fiftyone_deepcluster.methods.base import list_methods, parse_options
 
 PARTS = {"trunk": "torchvision", "encoder": "pooled", "clusterer": "kmeans", "space": "umap"}
 

@@ -1,5 +1,5 @@
 from fiftyone_deepcluster.cli.tables import clusters_table, rounds_table, text_table
-from fiftyone_deepcluster.record import Agreement, Round
+from fiftyone_deepcluster.core.record import Agreement, Round
 
 
 def _agreement(value):

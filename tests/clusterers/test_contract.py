@@ -1,4 +1,4 @@
-"""What every registered clusterer and space keeps to."""
+"""What every registered clusterer keeps to."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from fiftyone_deepcluster.clusterers.base import CLUSTERERS, SPACES, ClusterRequest
+from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
 from fiftyone_deepcluster.errors import InputError, OptionsError
-from fiftyone_deepcluster.measures import agreement
+from fiftyone_deepcluster.metrics.agreement import agreement
 
 # It finds the number of clusters itself.
 FREE = {"hdbscan"}
@@ -20,11 +20,6 @@ FREE = {"hdbscan"}
 @pytest.fixture(params=CLUSTERERS.names())
 def clusterer(request):
     return CLUSTERERS.parse(request.param)
-
-
-@pytest.fixture(params=SPACES.names())
-def space(request):
-    return SPACES.parse(request.param)
 
 
 def test_result_is_complete(clusterer, blobs):
@@ -112,28 +107,10 @@ def test_options_go_through_a_dict(clusterer):
         CLUSTERERS.parse({"name": clusterer.name, "colour": 3})
 
 
-def test_space_keeps_rows_and_type(space, digits):
-    embedded = space.embed(digits[:150], seed=2)
-    assert embedded.shape[0] == 150
-    assert embedded.dtype == torch.float32
-    assert torch.isfinite(embedded).all()
-    assert torch.equal(embedded, space.embed(digits[:150], seed=2))
-
-
-@pytest.mark.parametrize("n", [4, 9, 12, 14])
-def test_space_takes_few_images(space, digits, n):
-    embedded = space.embed(digits[:n], seed=2)
-    assert len(embedded) == n
-    assert torch.isfinite(embedded).all()
-
-
-def test_space_takes_duplicates(space):
-    assert torch.isfinite(space.embed(torch.ones(30, 5), seed=2)).all()
-
-
 def test_parts_are_listed_without_heavy_imports():
     code = (
-        "import sys; from fiftyone_deepcluster.clusterers.base import CLUSTERERS, SPACES;"
+        "import sys; from fiftyone_deepcluster.clusterers.base import CLUSTERERS;"
+        "from fiftyone_deepcluster.reducers.base import SPACES;"
         "[CLUSTERERS.get(n).model_json_schema() for n in CLUSTERERS.names()]; SPACES.names();"
         "heavy = {'torch', 'sklearn', 'faiss', 'umap', 'fiftyone'} & set(sys.modules);"
         "sys.exit(', '.join(sorted(heavy)) or 0)"

@@ -11,8 +11,8 @@ import torch
 from fiftyone_deepcluster.clusterers.base import ClusterRequest
 from fiftyone_deepcluster.clusterers.merged import Merged, grouped, information, merge, walk
 from fiftyone_deepcluster.errors import InputError
-from fiftyone_deepcluster.measures import agreement
-from fiftyone_deepcluster.recipes.base import parse_options
+from fiftyone_deepcluster.methods.base import parse_options
+from fiftyone_deepcluster.metrics.agreement import agreement
 
 
 def a_graph(n: int, seed: int) -> np.ndarray:
@@ -142,7 +142,7 @@ def test_a_number_is_needed(blobs):
     ("method", "makers"), [("deepcluster", ["merged"]), ("deepcluster-manifold", ["merged", "gmm"])]
 )
 def test_small_images_are_taught_pieces_and_get_merged_clusters(method, makers):
-    from fiftyone_deepcluster.images.source import Facts
+    from fiftyone_deepcluster.images.inspect import Facts
 
     facts = Facts(n=5000, side=28, grey=True, height=28, width=28)
     parts = parse_options(method).resolve(facts).task_parts()
@@ -156,7 +156,7 @@ def test_small_images_are_taught_pieces_and_get_merged_clusters(method, makers):
 
 
 def test_few_images_are_clustered_by_kmeans_as_before():
-    from fiftyone_deepcluster.images.source import Facts
+    from fiftyone_deepcluster.images.inspect import Facts
 
     facts = Facts(n=1797, side=8, grey=True, height=8, width=8)
     assert parse_options("deepcluster").resolve(facts).task_parts().early == ()
@@ -165,7 +165,7 @@ def test_few_images_are_clustered_by_kmeans_as_before():
 
 
 def test_photographs_are_clustered_as_in_the_paper():
-    from fiftyone_deepcluster.images.source import Facts
+    from fiftyone_deepcluster.images.inspect import Facts
 
     facts = Facts(n=5000, side=300, grey=False, height=300, width=300)
     parts = parse_options("deepcluster").resolve(facts).task_parts()

@@ -14,8 +14,8 @@ from sklearn.datasets import load_digits
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
 from fiftyone_deepcluster.errors import InputError
-from fiftyone_deepcluster.measures import agreement
-from fiftyone_deepcluster.recipes.base import parse_options
+from fiftyone_deepcluster.methods.base import parse_options
+from fiftyone_deepcluster.metrics.agreement import agreement
 
 
 def directions(n, dim=8, seed=0):

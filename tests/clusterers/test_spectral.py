@@ -8,10 +8,10 @@ import torch
 from sklearn.datasets import load_digits
 
 from fiftyone_deepcluster.clusterers.base import ClusterRequest
-from fiftyone_deepcluster.clusterers.kmeans import KMeans
+from fiftyone_deepcluster.clusterers.kmeans.clusterer import KMeans
 from fiftyone_deepcluster.clusterers.spectral import Lsc, landmark_weights, spectral_embedding
 from fiftyone_deepcluster.errors import InputError
-from fiftyone_deepcluster.measures import agreement
+from fiftyone_deepcluster.metrics.agreement import agreement
 
 
 def dense(weights: torch.Tensor, near: torch.Tensor, n_landmarks: int) -> np.ndarray:

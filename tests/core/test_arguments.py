@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fiftyone_deepcluster import arguments
+from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.errors import InputError
 
 

@@ -11,9 +11,9 @@ from pydantic import Field, ValidationError
 
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS
+from fiftyone_deepcluster.core.registry import Part
 from fiftyone_deepcluster.errors import OptionsError
-from fiftyone_deepcluster.recipes.base import RECIPES, parse_options
-from fiftyone_deepcluster.registry import Part
+from fiftyone_deepcluster.methods.base import RECIPES, parse_options
 
 
 class Sample(Part):

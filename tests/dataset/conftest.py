@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from fiftyone_deepcluster.assignments import cluster_names
-from fiftyone_deepcluster.dataset import stored
-from fiftyone_deepcluster.dataset.fields import FieldNames, declare
-from fiftyone_deepcluster.dataset.sidebar import add_group
-from fiftyone_deepcluster.dataset.source import collect
-from fiftyone_deepcluster.dataset.writing import columns, write
-from fiftyone_deepcluster.fitting import FitResult
-from fiftyone_deepcluster.record import Round, RunRecord, StopReason
+from fiftyone_deepcluster.api.fit import FitResult
+from fiftyone_deepcluster.core.record import Round, RunRecord, StopReason
+from fiftyone_deepcluster.dataset.display.sidebar import add_group
+from fiftyone_deepcluster.dataset.io.fields import FieldNames, declare
+from fiftyone_deepcluster.dataset.io.read_images import collect
+from fiftyone_deepcluster.dataset.io.write import columns, write
+from fiftyone_deepcluster.dataset.runs import storage
+from fiftyone_deepcluster.metrics.matching import cluster_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -71,10 +71,10 @@ def stored_run() -> Callable[..., FitResult]:
         declare(source.dataset, names)
         write(source, names, columns(result, cluster_names(k)))
         add_group(source.dataset, names)
-        header = stored.Header(
+        header = storage.Header(
             "frozen", result.record.options, {**SETTINGS, **settings}, source.patches_field, len(source)
         )
-        stored.register(source, key, header, result.record)
+        storage.register(source, key, header, result.record)
         return result
 
     return make

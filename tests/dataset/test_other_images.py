@@ -8,7 +8,7 @@ import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.errors import (
     RunExistsError,
 )
-from tests.dataset.test_session import FROZEN
+from tests.dataset.test_api import FROZEN
 
 
 @pytest.mark.parametrize("named", [True, False])

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 from fiftyone_deepcluster.errors import ImagesError, UnreadableImageError
 from fiftyone_deepcluster.images.decode import Decode, decode_image, describe, fit_to, read_image
 from fiftyone_deepcluster.images.intensity import recolor, to_uint8
-from fiftyone_deepcluster.images.source import ImageRef
+from fiftyone_deepcluster.images.refs import ImageRef
 
 RNG = np.random.default_rng(51)
 RGB = RNG.integers(0, 256, (7, 9, 3), dtype=np.uint8)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from fiftyone_deepcluster.images.decode import Decode, decode_image, describe, read_image
 from fiftyone_deepcluster.images.intensity import recolor, to_uint8
-from fiftyone_deepcluster.images.source import ImageRef
+from fiftyone_deepcluster.images.refs import ImageRef
 
 RNG = np.random.default_rng(51)
 COLOR, GREY_OPACITY, COLOR_OPACITY = 2, 4, 6  # colour types of the PNG specification, 11.2.2

@@ -28,10 +28,10 @@ class CancelClustering(foo.Operator):
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
         """Which run."""
-        from fiftyone_deepcluster.dataset import live
+        from fiftyone_deepcluster.dataset.runs import status
 
         inputs = types.Object()
-        busy = [key for key, state in live.read(ctx.dataset).items() if state.busy]
+        busy = [key for key, state in status.read(ctx.dataset).items() if state.busy]
         if busy:
             shared.add_run(inputs, ctx, busy)
         else:
@@ -40,10 +40,10 @@ class CancelClustering(foo.Operator):
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         """Ask it to stop."""
-        from fiftyone_deepcluster.dataset import live
+        from fiftyone_deepcluster.dataset.runs import status
 
         key = shared.key_of(ctx)
-        asked = live.request_cancel(ctx.dataset, key)
+        asked = status.request_cancel(ctx.dataset, key)
         ctx.ops.notify(
             f"{key} stops at its next batch" if asked else f"{key} is not running",
             variant="info" if asked else "warning",

@@ -15,7 +15,7 @@ from fiftyone_deepcluster.app.operators.progress import find_out_and_show
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fiftyone_deepcluster.observer import Observer
+    from fiftyone_deepcluster.core.progress import Observer
 
 _WORDS = 10
 
@@ -68,7 +68,7 @@ class FindKeyWords(foo.Operator):
         Yields:
             Messages to the App.
         """
-        from fiftyone_deepcluster.dataset.categories import key_words
+        from fiftyone_deepcluster.dataset.results.categories import key_words
 
         key, field = shared.key_of(ctx), ctx.params.get("text_field")
         n_words, rank = ctx.params.get("n_words") or _WORDS, ctx.params.get("rank") or get_args(Rank)[0]
@@ -108,7 +108,7 @@ class BuildCategoryTree(foo.Operator):
         Yields:
             Messages to the App.
         """
-        from fiftyone_deepcluster.dataset.categories import build_tree
+        from fiftyone_deepcluster.dataset.results.categories import build_tree
 
         key = shared.key_of(ctx)
 

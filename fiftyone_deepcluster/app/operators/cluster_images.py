@@ -12,7 +12,7 @@ from fiftyone_deepcluster.app.operators import fields
 from fiftyone_deepcluster.app.operators import inputs as shared
 from fiftyone_deepcluster.app.operators.progress import run_and_show
 from fiftyone_deepcluster.app.params import FROZEN, free_key, method_field, parse_call
-from fiftyone_deepcluster.dataset.source import DICOM_PATH, image_slices
+from fiftyone_deepcluster.dataset.io.read_images import DICOM_PATH, image_slices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,11 +70,11 @@ class ClusterImages(foo.Operator):
 
     def resolve_delegation(self, ctx: foo.ExecutionContext) -> None:
         """Nothing is forced; but where a worker is asked for, note the run so that the panel shows it."""
-        from fiftyone_deepcluster.dataset import live
+        from fiftyone_deepcluster.dataset.runs import status
 
         if ctx.requesting_delegated_execution and not ctx.delegated:
             call = parse_call(ctx.params, ctx.dataset)
-            live.queue(ctx.dataset, call.key, call.options.name, call.options.rounds)
+            status.queue(ctx.dataset, call.key, call.options.name, call.options.rounds)
 
     def execute(self, ctx: foo.ExecutionContext) -> Iterator[Any]:
         """Cluster, telling progress; then show the clusters.
@@ -127,8 +127,8 @@ def _target(ctx: foo.ExecutionContext) -> fo.core.collections.SampleCollection:
 
 def _add_key(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
     """Name of the run, checked while it is typed."""
-    from fiftyone_deepcluster.dataset.fields import FieldNames
-    from fiftyone_deepcluster.dataset.runs import finished_runs, interrupted_runs
+    from fiftyone_deepcluster.dataset.io.fields import FieldNames
+    from fiftyone_deepcluster.dataset.runs.run import finished_runs, interrupted_runs
 
     default = free_key(ctx.dataset)
     key = ctx.params.get("key", default)

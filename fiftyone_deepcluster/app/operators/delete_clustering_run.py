@@ -13,8 +13,8 @@ from fiftyone_deepcluster.errors import InputError
 if TYPE_CHECKING:
     import fiftyone as fo
 
-    from fiftyone_deepcluster.dataset.remains import Interrupted
-    from fiftyone_deepcluster.dataset.runs import Run
+    from fiftyone_deepcluster.dataset.runs.interrupted import Interrupted
+    from fiftyone_deepcluster.dataset.runs.run import Run
 
 
 class DeleteClusteringRun(foo.Operator):
@@ -51,7 +51,7 @@ class DeleteClusteringRun(foo.Operator):
         Raises:
             InputError: it was not confirmed.
         """
-        from fiftyone_deepcluster.dataset.runs import delete_run
+        from fiftyone_deepcluster.dataset.runs.run import delete_run
 
         key = shared.key_of(ctx)
         if not ctx.params.get("confirm"):
@@ -65,7 +65,7 @@ class DeleteClusteringRun(foo.Operator):
 
 def _what(dataset: fo.Dataset, key: str) -> str:
     """What goes and what stays, in words."""
-    from fiftyone_deepcluster.dataset.runs import finished_runs, interrupted_runs, load_run
+    from fiftyone_deepcluster.dataset.runs.run import finished_runs, interrupted_runs, load_run
 
     if key in finished_runs(dataset):
         return _what_of(load_run(dataset, key))
@@ -73,7 +73,7 @@ def _what(dataset: fo.Dataset, key: str) -> str:
 
 
 def _what_of(run: Run) -> str:
-    from fiftyone_deepcluster.dataset.review import review
+    from fiftyone_deepcluster.dataset.review.review import review
 
     fields = ", ".join(run.fields.roots())
     edits = len(review(run.dataset, run.key).log())

@@ -15,8 +15,8 @@ from fiftyone_deepcluster.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fiftyone_deepcluster.dataset.runs import Run
-    from fiftyone_deepcluster.observer import Observer
+    from fiftyone_deepcluster.core.progress import Observer
+    from fiftyone_deepcluster.dataset.runs.run import Run
 
 _STEPS = 300
 
@@ -57,7 +57,7 @@ class DrawFilters(foo.Operator):
         Yields:
             Messages to the App.
         """
-        from fiftyone_deepcluster.dataset.insight import draw_filters
+        from fiftyone_deepcluster.dataset.results.filters import draw_filters
 
         key, layer, units = shared.key_of(ctx), (ctx.params.get("layer") or "").strip() or None, _units(ctx)
         ascent = {"steps": ctx.params.get("steps") or _STEPS}
@@ -71,7 +71,7 @@ class DrawFilters(foo.Operator):
 
 def _add_layer(inputs: types.Object, run: Run) -> None:
     """Offers the layers where they are known; looking at the network would keep the form waiting."""
-    from fiftyone_deepcluster.dataset.insight import stored_layers
+    from fiftyone_deepcluster.dataset.results.probes import stored_layers
 
     known = types.AutocompleteView()
     for name, units in (stored_layers(run) or {}).items():

@@ -14,7 +14,7 @@ from fiftyone_deepcluster.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fiftyone_deepcluster.dataset.review import Change, Review
+    from fiftyone_deepcluster.dataset.review.review import Change, Review
 
 
 class RenameCluster(foo.Operator):
@@ -167,15 +167,15 @@ class UndoEdit(foo.Operator):
 
 def _start(inputs: types.Object, ctx: foo.ExecutionContext) -> Review | None:
     """The choice of a run, and its review once one is chosen."""
-    from fiftyone_deepcluster.dataset.review import review
-    from fiftyone_deepcluster.dataset.runs import finished_runs
+    from fiftyone_deepcluster.dataset.review.review import review
+    from fiftyone_deepcluster.dataset.runs.run import finished_runs
 
     key = shared.add_run(inputs, ctx, finished_runs(ctx.dataset))
     return review(ctx.dataset, key) if key else None
 
 
 def _review(ctx: foo.ExecutionContext) -> Review:
-    from fiftyone_deepcluster.dataset.review import review
+    from fiftyone_deepcluster.dataset.review.review import review
 
     return review(ctx.dataset, shared.key_of(ctx))
 

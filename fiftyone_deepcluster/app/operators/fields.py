@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fiftyone_deepcluster.dataset.source import NO_CLASSES
+from fiftyone_deepcluster.dataset.io.read_images import NO_CLASSES
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -56,7 +56,7 @@ def object_fields(dataset: fo.Dataset) -> list[str]:
 
 def _of_no_run(dataset: fo.Dataset, paths: list[str]) -> list[str]:
     """Those that no run wrote and that can hold a class."""
-    from fiftyone_deepcluster.dataset.runs import list_runs
+    from fiftyone_deepcluster.dataset.runs.run import list_runs
 
     keys = list_runs(dataset)
     return [

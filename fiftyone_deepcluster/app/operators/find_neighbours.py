@@ -14,7 +14,7 @@ from fiftyone_deepcluster.app.operators.progress import find_out_and_show
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fiftyone_deepcluster.observer import Observer
+    from fiftyone_deepcluster.core.progress import Observer
 
 
 class FindNeighbours(foo.Operator):
@@ -45,7 +45,7 @@ class FindNeighbours(foo.Operator):
         Yields:
             Messages to the App.
         """
-        from fiftyone_deepcluster.dataset.neighbours import index_neighbours, retrieval_score
+        from fiftyone_deepcluster.dataset.results.neighbours import index_neighbours, retrieval_score
 
         key, field = shared.key_of(ctx), ctx.params.get("label_field") or None
 

@@ -13,12 +13,12 @@ from fiftyone_deepcluster.errors import InputError
 if TYPE_CHECKING:
     import fiftyone.operators as foo
 
-    from fiftyone_deepcluster.dataset.runs import Run
+    from fiftyone_deepcluster.dataset.runs.run import Run
 
 
 def add_run(inputs: types.Object, ctx: foo.ExecutionContext) -> Run | None:
     """A choice among finished runs. Returns the chosen one."""
-    from fiftyone_deepcluster.dataset.runs import finished_runs, load_run
+    from fiftyone_deepcluster.dataset.runs.run import finished_runs, load_run
 
     key = shared.add_run(inputs, ctx, finished_runs(ctx.dataset))
     return load_run(ctx.dataset, key) if key else None

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import fiftyone as fo
 
-    from fiftyone_deepcluster.dataset.dicom import Step
+    from fiftyone_deepcluster.dataset.dicom.import_files import Step
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ class ImportDicom(foo.Operator):
 
 
 def _steps(ctx: foo.ExecutionContext) -> Iterator[Step]:
-    from fiftyone_deepcluster.dataset.dicom import import_steps
+    from fiftyone_deepcluster.dataset.dicom.import_files import import_steps
     from fiftyone_deepcluster.errors import InputError
 
     files = ctx.params.get("files")
@@ -127,8 +127,8 @@ def _steps(ctx: foo.ExecutionContext) -> Iterator[Step]:
 
 
 def _options(params: dict[str, Any]) -> Any:
-    from fiftyone_deepcluster.dataset.dicom import parse_dicom_options
-    from fiftyone_deepcluster.images.dicom_header import SAFE_KEYWORDS
+    from fiftyone_deepcluster.dataset.dicom.import_files import parse_dicom_options
+    from fiftyone_deepcluster.images.dicom.header import SAFE_KEYWORDS
 
     named = [word.strip() for word in (params.get("keywords") or "").split(",") if word.strip()]
     keywords = (*SAFE_KEYWORDS, *(word for word in named if word not in SAFE_KEYWORDS))
@@ -138,7 +138,7 @@ def _options(params: dict[str, Any]) -> Any:
 def _complain(inputs: types.Object, params: dict[str, Any]) -> None:
     """Say while it is typed what cannot work."""
     from fiftyone_deepcluster.errors import InputError
-    from fiftyone_deepcluster.images.dicom_files import check_one, check_paths
+    from fiftyone_deepcluster.images.dicom.find import check_one, check_paths
 
     try:
         if files := params.get("files"):

@@ -10,8 +10,8 @@ from fiftyone.operators import types
 if TYPE_CHECKING:
     import fiftyone as fo
 
-    from fiftyone_deepcluster.dataset.fields import FieldNames
-    from fiftyone_deepcluster.dataset.runs import Run
+    from fiftyone_deepcluster.dataset.io.fields import FieldNames
+    from fiftyone_deepcluster.dataset.runs.run import Run
 
 
 def config(
@@ -109,7 +109,7 @@ def complain(inputs: types.Object, name: str, error: Exception | str) -> None:
 
 def check_new_key(inputs: types.Object, at: str, dataset: fo.Dataset, names: FieldNames) -> None:
     """Complain at an input where a run cannot have the key that was typed."""
-    from fiftyone_deepcluster.dataset.fields import check_free, check_key
+    from fiftyone_deepcluster.dataset.io.fields import check_free, check_key
     from fiftyone_deepcluster.errors import DeepClusterError
 
     try:
@@ -140,10 +140,10 @@ def key_of(ctx: foo.ExecutionContext) -> str:
 
 def known_keys(dataset: fo.Dataset, at_work: bool = True) -> list[str]:
     """Keys of finished runs, of those that broke off, and of those that were or, if wished, are at work."""
-    from fiftyone_deepcluster.dataset import live
-    from fiftyone_deepcluster.dataset.runs import list_runs
+    from fiftyone_deepcluster.dataset.runs import status
+    from fiftyone_deepcluster.dataset.runs.run import list_runs
 
     kept = list_runs(dataset)
-    states = live.read(dataset)
+    states = status.read(dataset)
     keys = [*kept, *(key for key in states if key not in kept)]
     return keys if at_work else [key for key in keys if key not in states or not states[key].busy]

@@ -8,8 +8,8 @@ import fiftyone.operators as foo
 from fiftyone.operators import types
 
 if TYPE_CHECKING:
-    from fiftyone_deepcluster.dataset.remains import Interrupted
-    from fiftyone_deepcluster.dataset.runs import Run
+    from fiftyone_deepcluster.dataset.runs.interrupted import Interrupted
+    from fiftyone_deepcluster.dataset.runs.run import Run
 
 _COLUMNS = {
     "key": "Run",
@@ -39,7 +39,7 @@ class ListClusteringRuns(foo.Operator):
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         """Runs as rows, oldest first; then those that broke off."""
-        from fiftyone_deepcluster.dataset.runs import finished_runs, interrupted_runs, load_run
+        from fiftyone_deepcluster.dataset.runs.run import finished_runs, interrupted_runs, load_run
 
         rows = [_row(load_run(ctx.dataset, key)) for key in finished_runs(ctx.dataset)]
         return {"runs": rows + [_broken_row(left) for left in interrupted_runs(ctx.dataset).values()]}

@@ -14,8 +14,8 @@ from fiftyone_deepcluster.app.operators.progress import find_out_and_show
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fiftyone_deepcluster.analysis.probe import Probe
-    from fiftyone_deepcluster.observer import Observer
+    from fiftyone_deepcluster.analysis.linear_probe import Probe
+    from fiftyone_deepcluster.core.progress import Observer
 
 _FOLDS, _IMAGES = 3, 2_000
 
@@ -57,7 +57,7 @@ class ProbeLayers(foo.Operator):
         Yields:
             Messages to the App.
         """
-        from fiftyone_deepcluster.dataset.insight import probe
+        from fiftyone_deepcluster.dataset.results.probes import probe
 
         key, field = shared.key_of(ctx), findings.label_field_of(ctx)
         folds, images = ctx.params.get("folds") or _FOLDS, ctx.params.get("max_images") or _IMAGES

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     import fiftyone.operators as foo
 
-    from fiftyone_deepcluster.dataset.runs import Run
-    from fiftyone_deepcluster.observer import Observer
+    from fiftyone_deepcluster.core.progress import Observer
+    from fiftyone_deepcluster.dataset.runs.run import Run
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ def show_result(ctx: foo.ExecutionContext, key: str) -> Iterator[Any]:
     Yields:
         Messages to the App.
     """
-    from fiftyone_deepcluster.dataset.runs import load_run
+    from fiftyone_deepcluster.dataset.runs.run import load_run
 
     ctx.dataset.reload()
     run = load_run(ctx.dataset, key)

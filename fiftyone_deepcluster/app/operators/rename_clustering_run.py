@@ -28,8 +28,8 @@ class RenameClusteringRun(foo.Operator):
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
         """Which run, and its new name."""
-        from fiftyone_deepcluster.dataset.fields import FieldNames
-        from fiftyone_deepcluster.dataset.runs import finished_runs, load_run
+        from fiftyone_deepcluster.dataset.io.fields import FieldNames
+        from fiftyone_deepcluster.dataset.runs.run import finished_runs, load_run
 
         inputs = types.Object()
         key = shared.add_run(inputs, ctx, finished_runs(ctx.dataset))
@@ -45,7 +45,7 @@ class RenameClusteringRun(foo.Operator):
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         """Rename it."""
-        from fiftyone_deepcluster.dataset.runs import rename_run
+        from fiftyone_deepcluster.dataset.runs.run import rename_run
 
         run = rename_run(ctx.dataset, shared.key_of(ctx), ctx.params.get("new_key") or "")
         ctx.ops.reload_dataset()

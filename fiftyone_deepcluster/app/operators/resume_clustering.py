@@ -13,8 +13,8 @@ from fiftyone_deepcluster.app.operators.progress import run_and_show
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fiftyone_deepcluster.dataset.runs import Run
-    from fiftyone_deepcluster.observer import Observer
+    from fiftyone_deepcluster.core.progress import Observer
+    from fiftyone_deepcluster.dataset.runs.run import Run
 
 _CHANGES = ("rounds", "max_minutes")
 
@@ -48,7 +48,7 @@ class ResumeClustering(foo.Operator):
         Yields:
             Messages to the App.
         """
-        from fiftyone_deepcluster.dataset.session import resume
+        from fiftyone_deepcluster.dataset.api import resume
 
         key = shared.key_of(ctx)
         changes = {name: ctx.params[name] for name in _CHANGES if ctx.params.get(name)}

@@ -29,7 +29,7 @@ class ShowClusteringRun(foo.Operator):
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
         """Which run."""
-        from fiftyone_deepcluster.dataset.runs import finished_runs
+        from fiftyone_deepcluster.dataset.runs.run import finished_runs
 
         inputs = types.Object()
         shared.add_run(inputs, ctx, finished_runs(ctx.dataset))
@@ -37,7 +37,7 @@ class ShowClusteringRun(foo.Operator):
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         """Set view, active field and panel."""
-        from fiftyone_deepcluster.dataset.runs import load_run
+        from fiftyone_deepcluster.dataset.runs.run import load_run
 
         run = load_run(ctx.dataset, shared.key_of(ctx))
         ctx.ops.set_view(run.view())

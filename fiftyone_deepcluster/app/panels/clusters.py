@@ -32,7 +32,7 @@ from fiftyone_deepcluster.app.panels.sections import (
 from fiftyone_deepcluster.app.panels.turns import change_state, take_turn
 
 if TYPE_CHECKING:
-    from fiftyone_deepcluster.dataset.review import Change
+    from fiftyone_deepcluster.dataset.review.review import Change
 
 
 class ClustersPanel(foo.Panel):
@@ -260,7 +260,7 @@ class ClustersPanel(foo.Panel):
         drawn = model.learnt.filters if model.learnt is not None else None
         for unit in drawn[1] if drawn is not None else []:
             if unit.unit == int(ctx.params["unit"]):
-                from fiftyone_deepcluster.dataset.source import flat
+                from fiftyone_deepcluster.dataset.io.read_images import flat
 
                 ctx.ops.set_view(flat(model.dataset).select(list(unit.top_samples), ordered=True))
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fiftyone_deepcluster.analysis.probe import Probe
-    from fiftyone_deepcluster.dataset.categories import Node
-    from fiftyone_deepcluster.dataset.clusters import ClusterInfo
-    from fiftyone_deepcluster.dataset.insight import DrawnUnit
-    from fiftyone_deepcluster.dataset.neighbours import Neighbour, Retrieval
-    from fiftyone_deepcluster.dataset.runs import Run
+    from fiftyone_deepcluster.analysis.linear_probe import Probe
+    from fiftyone_deepcluster.dataset.results.categories import Node
+    from fiftyone_deepcluster.dataset.results.filters import DrawnUnit
+    from fiftyone_deepcluster.dataset.results.neighbours import Neighbour, Retrieval
+    from fiftyone_deepcluster.dataset.review.clusters import ClusterInfo
+    from fiftyone_deepcluster.dataset.runs.run import Run
 
 
 @dataclass
@@ -34,42 +34,42 @@ class LearntModel:
     @cached_property
     def probe(self) -> Probe | None:
         """The last probe."""
-        from fiftyone_deepcluster.dataset.insight import stored_probe
+        from fiftyone_deepcluster.dataset.results.probes import stored_probe
 
         return stored_probe(self.run)
 
     @cached_property
     def filters(self) -> tuple[str, list[DrawnUnit]] | None:
         """The layer that was drawn last, and its units."""
-        from fiftyone_deepcluster.dataset.insight import stored_filters
+        from fiftyone_deepcluster.dataset.results.filters import stored_filters
 
         return stored_filters(self.run)
 
     @cached_property
     def scores(self) -> Retrieval | None:
         """Retrieval figures."""
-        from fiftyone_deepcluster.dataset.neighbours import stored_scores
+        from fiftyone_deepcluster.dataset.results.neighbours import stored_scores
 
         return stored_scores(self.run)
 
     @cached_property
     def neighbours(self) -> dict[str, list[Neighbour]] | None:
         """Of the selected image, by kind of features; empty where none are known; None: none were sought."""
-        from fiftyone_deepcluster.dataset.neighbours import indexed_neighbours
+        from fiftyone_deepcluster.dataset.results.neighbours import indexed_neighbours
 
         return indexed_neighbours(self.run, self.selected or "")
 
     @cached_property
     def tree(self) -> list[Node] | None:
         """The category tree that was built last."""
-        from fiftyone_deepcluster.dataset.categories import stored_tree
+        from fiftyone_deepcluster.dataset.results.categories import stored_tree
 
         return stored_tree(self.run, self.clusters)
 
     @cached_property
     def words(self) -> dict[str, list[str]] | None:
         """Key words of the clusters by their names, most frequent first."""
-        from fiftyone_deepcluster.dataset.categories import stored_key_words
+        from fiftyone_deepcluster.dataset.results.categories import stored_key_words
 
         found = stored_key_words(self.run, self.clusters)
         return None if found is None else {name: [word.word for word in some] for name, some in found.items()}
@@ -77,7 +77,7 @@ class LearntModel:
     @cached_property
     def paths(self) -> dict[str, str]:
         """Files of the samples among the neighbours, and of the selected one."""
-        from fiftyone_deepcluster.dataset.source import flat
+        from fiftyone_deepcluster.dataset.io.read_images import flat
 
         ids = {near.sample_id for kind in (self.neighbours or {}).values() for near in kind}
         chosen = flat(self.run.dataset).select([*ids])

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     import fiftyone.operators as foo
 
     from fiftyone_deepcluster.app.panels.learnt import LearntModel
-    from fiftyone_deepcluster.dataset.clusters import ClusterInfo
-    from fiftyone_deepcluster.dataset.live import LiveState
-    from fiftyone_deepcluster.dataset.review import Review
-    from fiftyone_deepcluster.dataset.runs import Run
+    from fiftyone_deepcluster.dataset.review.clusters import ClusterInfo
+    from fiftyone_deepcluster.dataset.review.review import Review
+    from fiftyone_deepcluster.dataset.runs.run import Run
+    from fiftyone_deepcluster.dataset.runs.status import LiveState
 
 N_EXEMPLARS = 16  # nearest, and as many at random: two rows each beside the grid
 ROWS_A_PAGE = 100
@@ -72,7 +72,7 @@ class PanelModel:
     @cached_property
     def run(self) -> Run | None:
         """The shown run, once it has a result."""
-        from fiftyone_deepcluster.dataset.runs import finished_runs, load_run
+        from fiftyone_deepcluster.dataset.runs.run import finished_runs, load_run
 
         if self.key is None or self.key not in finished_runs(self.dataset):
             return None
@@ -88,7 +88,7 @@ class PanelModel:
     @cached_property
     def review(self) -> Review:
         """Edits of the shown run."""
-        from fiftyone_deepcluster.dataset.review import review
+        from fiftyone_deepcluster.dataset.review.review import review
 
         return review(self.dataset, self.key or "")
 
@@ -129,7 +129,7 @@ class PanelModel:
     @cached_property
     def drawn(self) -> ClusterInfo | None:
         """The chosen cluster with random images; None where it has no others than the nearest."""
-        from fiftyone_deepcluster.dataset.clusters import with_random
+        from fiftyone_deepcluster.dataset.review.clusters import with_random
 
         if self.run is None or self.chosen is None or self.chosen.size <= N_EXEMPLARS:
             return None
@@ -143,12 +143,12 @@ class PanelModel:
 def read_model(ctx: foo.ExecutionContext) -> PanelModel:
     """The model for one event."""
     from fiftyone_deepcluster.app.operators.inputs import known_keys
-    from fiftyone_deepcluster.dataset import live
-    from fiftyone_deepcluster.dataset.runs import finished_runs
+    from fiftyone_deepcluster.dataset.runs import status
+    from fiftyone_deepcluster.dataset.runs.run import finished_runs
 
     get = ctx.panel.get_state
     keys = known_keys(ctx.dataset)
-    states = live.read(ctx.dataset)
+    states = status.read(ctx.dataset)
     sort, find = get("sort"), get("find") or {}
     key = _shown_key(get("bar.run") or get("run"), keys, states, finished_runs(ctx.dataset))
     return PanelModel(

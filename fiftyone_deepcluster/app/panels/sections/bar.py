@@ -9,11 +9,12 @@ from fiftyone.operators import types
 from fiftyone_deepcluster.app.panels.hooks import hook
 
 if TYPE_CHECKING:
-    from fiftyone_deepcluster.app.panels.clusters import ClustersPanel
+    import fiftyone.operators as foo
+
     from fiftyone_deepcluster.app.panels.model import PanelModel
 
 
-def draw(panel: types.Object, model: PanelModel, events: ClustersPanel) -> None:
+def draw(panel: types.Object, model: PanelModel, events: foo.Panel) -> None:
     """The run's chooser and the buttons beside it."""
     bar = panel.h_stack("bar", gap=2, align_y="center")
     runs = types.DropdownView(componentsProps=hook("run", "select"))
@@ -32,7 +33,7 @@ def draw(panel: types.Object, model: PanelModel, events: ClustersPanel) -> None:
         _add_actions(bar, events)
 
 
-def draw_empty(panel: types.Object, events: ClustersPanel) -> None:
+def draw_empty(panel: types.Object, events: foo.Panel) -> None:
     """What to do where there is no run yet."""
     box = panel.v_stack("empty", gap=2, columns=1, pad=4)
     box.view(
@@ -54,7 +55,7 @@ def draw_empty(panel: types.Object, events: ClustersPanel) -> None:
     )
 
 
-def _add_actions(bar: types.Object, events: ClustersPanel) -> None:
+def _add_actions(bar: types.Object, events: foo.Panel) -> None:
     actions = (
         ("show", "visibility", "Show all images of this run in the grid", events.on_show),
         ("rename_run", "edit", "Rename this run", events.on_rename_run),

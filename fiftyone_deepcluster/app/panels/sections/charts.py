@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from fiftyone.operators import types
 
-    from fiftyone_deepcluster.record import Round
+    from fiftyone_deepcluster.core.record import Round
 
 Point = dict[str, Any]
 ORANGE, BLUE, GREEN, YELLOW, GREY = "#ff6d04", "#4c9be8", "#5bb974", "#e8b34c", "#9aa0a6"

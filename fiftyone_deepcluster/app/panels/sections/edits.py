@@ -12,14 +12,15 @@ from fiftyone_deepcluster.app.panels.hooks import hook
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
-    from fiftyone_deepcluster.app.panels.clusters import ClustersPanel
+    import fiftyone.operators as foo
+
     from fiftyone_deepcluster.app.panels.model import PanelModel
 
 DEFAULT_FIELD = "ground_truth"
 _LOG_LENGTH = 8
 
 
-def draw(panel: types.Object, model: PanelModel, events: ClustersPanel) -> None:
+def draw(panel: types.Object, model: PanelModel, events: foo.Panel) -> None:
     """Inputs and buttons; the log of edits with its undo."""
     if model.run is None:
         return
@@ -31,7 +32,7 @@ def draw(panel: types.Object, model: PanelModel, events: ClustersPanel) -> None:
     _add_log(panel, model, events)
 
 
-def _add_rename(box: types.Object, events: ClustersPanel) -> None:
+def _add_rename(box: types.Object, events: foo.Panel) -> None:
     row = _row(box, "rename", "1fr 110px")
     row.str("name", view=_text("new-name", "New name of this cluster"))
     row.btn(
@@ -43,7 +44,7 @@ def _add_rename(box: types.Object, events: ClustersPanel) -> None:
     )
 
 
-def _add_label(box: types.Object, model: PanelModel, events: ClustersPanel) -> None:
+def _add_label(box: types.Object, model: PanelModel, events: foo.Panel) -> None:
     row = _row(box, "label", "1fr 1fr 110px")
     known = types.AutocompleteView(componentsProps=hook("label-field", "autocomplete"))
     for name in own_label_fields(model.dataset):
@@ -88,7 +89,7 @@ def label_preview(model: PanelModel) -> str:
     return f"{field} = **{text}**: {in_words(change)}."
 
 
-def _add_merge(box: types.Object, model: PanelModel, events: ClustersPanel) -> None:
+def _add_merge(box: types.Object, model: PanelModel, events: foo.Panel) -> None:
     row = _row(box, "merge", "1fr 110px")
     several = types.AutocompleteView(
         allow_user_input=False,
@@ -108,7 +109,7 @@ def _add_merge(box: types.Object, model: PanelModel, events: ClustersPanel) -> N
     )
 
 
-def _add_log(panel: types.Object, model: PanelModel, events: ClustersPanel) -> None:
+def _add_log(panel: types.Object, model: PanelModel, events: foo.Panel) -> None:
     log = model.review.log()
     if not log:
         return

@@ -10,13 +10,14 @@ from fiftyone.operators import types
 from fiftyone_deepcluster.app.panels.hooks import hook
 
 if TYPE_CHECKING:
-    from fiftyone_deepcluster.app.panels.clusters import ClustersPanel
+    import fiftyone.operators as foo
+
     from fiftyone_deepcluster.app.panels.model import PanelModel
 
 _WIDTH, _HEIGHT = "148px", "73px"
 
 
-def draw(panel: types.Object, model: PanelModel, events: ClustersPanel) -> None:
+def draw(panel: types.Object, model: PanelModel, events: foo.Panel) -> None:
     """One tile a unit; a click on one shows its images in the grid."""
     if model.learnt is None or model.learnt.filters is None:
         return

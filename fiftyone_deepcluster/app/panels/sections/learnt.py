@@ -11,15 +11,16 @@ from fiftyone_deepcluster.app.panels.sections.buttons import add_row
 from fiftyone_deepcluster.app.panels.sections.charts import BLUE, GREY, named
 
 if TYPE_CHECKING:
-    from fiftyone_deepcluster.analysis.probe import LayerScore, Probe
-    from fiftyone_deepcluster.app.panels.clusters import ClustersPanel
+    import fiftyone.operators as foo
+
+    from fiftyone_deepcluster.analysis.linear_probe import LayerScore, Probe
     from fiftyone_deepcluster.app.panels.model import PanelModel
 
 _MOST_NUMBERED = 9  # bars with figures on them, beyond which they would run into each other
 _CLASSIFIERS = {"logistic": "logistic regression", "svm": "linear SVM"}
 
 
-def draw(panel: types.Object, model: PanelModel, events: ClustersPanel) -> None:
+def draw(panel: types.Object, model: PanelModel, events: foo.Panel) -> None:
     """Title, buttons, and the last probe."""
     learnt = model.learnt
     if learnt is None:

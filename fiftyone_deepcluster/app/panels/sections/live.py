@@ -11,13 +11,14 @@ from fiftyone_deepcluster.app.panels.hooks import hook
 from fiftyone_deepcluster.app.panels.sections import charts
 
 if TYPE_CHECKING:
-    from fiftyone_deepcluster.app.panels.clusters import ClustersPanel
+    import fiftyone.operators as foo
+
     from fiftyone_deepcluster.app.panels.model import PanelModel
 
 _MILLISECONDS_BETWEEN_LOOKS = 1500
 
 
-def draw(panel: types.Object, model: PanelModel, events: ClustersPanel) -> None:
+def draw(panel: types.Object, model: PanelModel, events: foo.Panel) -> None:
     """Progress of the shown run, with a button to stop it; or why it failed."""
     state = model.state
     if state is None:
@@ -56,7 +57,7 @@ def draw(panel: types.Object, model: PanelModel, events: ClustersPanel) -> None:
     panel.view("timer", types.TimerView(interval=_MILLISECONDS_BETWEEN_LOOKS, on_interval=events.on_tick))
 
 
-def _add_failure(panel: types.Object, model: PanelModel, events: ClustersPanel) -> None:
+def _add_failure(panel: types.Object, model: PanelModel, events: foo.Panel) -> None:
     box = panel.v_stack("failure", gap=1)
     box.view(
         "why",

@@ -10,14 +10,15 @@ from fiftyone.operators import types
 from fiftyone_deepcluster.app.panels.hooks import hook
 
 if TYPE_CHECKING:
-    from fiftyone_deepcluster.app.panels.clusters import ClustersPanel
+    import fiftyone.operators as foo
+
     from fiftyone_deepcluster.app.panels.model import PanelModel
-    from fiftyone_deepcluster.dataset.clusters import ClusterInfo
+    from fiftyone_deepcluster.dataset.review.clusters import ClusterInfo
 
 _SIDE = "72px"
 
 
-def draw(panel: types.Object, model: PanelModel, events: ClustersPanel) -> None:
+def draw(panel: types.Object, model: PanelModel, events: foo.Panel) -> None:
     """Title, words and thumbnails; a click on one opens the sample."""
     info = model.chosen
     if info is None:
@@ -35,7 +36,7 @@ def draw(panel: types.Object, model: PanelModel, events: ClustersPanel) -> None:
         _add_gallery(panel, "random", drawn, "random", events)
 
 
-def _add_title(panel: types.Object, info: ClusterInfo, events: ClustersPanel) -> None:
+def _add_title(panel: types.Object, info: ClusterInfo, events: foo.Panel) -> None:
     row = panel.h_stack("about_random", gap=1, align_y="center")
     row.md("Drawn at random", name="text")
     row.btn(
@@ -48,9 +49,7 @@ def _add_title(panel: types.Object, info: ClusterInfo, events: ClustersPanel) ->
     )
 
 
-def _add_gallery(
-    panel: types.Object, name: str, info: ClusterInfo, image: str, events: ClustersPanel
-) -> None:
+def _add_gallery(panel: types.Object, name: str, info: ClusterInfo, image: str, events: foo.Panel) -> None:
     gallery = panel.grid(name, gap=1, componentsProps=hook(name))  # no orientation: it wraps
     shown = zip(info.exemplars, info.exemplar_paths, info.exemplar_boxes, strict=True)
     for number, (image_id, path, box) in enumerate(shown):

@@ -10,16 +10,17 @@ from fiftyone.operators import types
 from fiftyone_deepcluster.app.panels.hooks import hook
 
 if TYPE_CHECKING:
-    from fiftyone_deepcluster.app.panels.clusters import ClustersPanel
+    import fiftyone.operators as foo
+
     from fiftyone_deepcluster.app.panels.learnt import LearntModel
     from fiftyone_deepcluster.app.panels.model import PanelModel
-    from fiftyone_deepcluster.dataset.neighbours import Neighbour, Retrieval
+    from fiftyone_deepcluster.dataset.results.neighbours import Neighbour, Retrieval
 
 _SIDE = "64px"
 _NAMES = {"learnt": "after training", "initial": "before training", "pixels": "in the pixels"}
 
 
-def draw(panel: types.Object, model: PanelModel, events: ClustersPanel) -> None:
+def draw(panel: types.Object, model: PanelModel, events: foo.Panel) -> None:
     """Figures, and a row of thumbnails for each kind of features; a click on one opens the sample."""
     learnt = model.learnt
     if learnt is None:
@@ -59,7 +60,7 @@ def _hint(learnt: LearntModel) -> str:
 
 
 def _add_row(
-    panel: types.Object, learnt: LearntModel, kind: str, found: list[Neighbour], events: ClustersPanel
+    panel: types.Object, learnt: LearntModel, kind: str, found: list[Neighbour], events: foo.Panel
 ) -> None:
     gallery = panel.grid(f"{kind}_neighbours", gap=1)
     for number, near in enumerate(found):

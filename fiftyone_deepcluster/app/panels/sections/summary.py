@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING
 from fiftyone.operators import types
 
 from fiftyone_deepcluster.app.panels.hooks import hook
-from fiftyone_deepcluster.record import StopReason
+from fiftyone_deepcluster.core.record import StopReason
 
 if TYPE_CHECKING:
-    from fiftyone_deepcluster.app.panels.clusters import ClustersPanel
+    import fiftyone.operators as foo
+
     from fiftyone_deepcluster.app.panels.model import PanelModel
-    from fiftyone_deepcluster.dataset.runs import Run
+    from fiftyone_deepcluster.dataset.runs.run import Run
 
 _TROUBLE = {StopReason.COLLAPSED, StopReason.DIVERGED}
 _RESUMABLE = {StopReason.CANCELLED, StopReason.OUT_OF_TIME}
 
 
-def draw(panel: types.Object, model: PanelModel, events: ClustersPanel) -> None:
+def draw(panel: types.Object, model: PanelModel, events: foo.Panel) -> None:
     """Facts, the verdict against the baselines, warnings."""
     run = model.run
     if run is None:

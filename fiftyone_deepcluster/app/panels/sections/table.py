@@ -13,15 +13,16 @@ from fiftyone_deepcluster.app.panels.hooks import hook
 from fiftyone_deepcluster.app.panels.model import ROWS_A_PAGE, SORT_KEYS
 
 if TYPE_CHECKING:
-    from fiftyone_deepcluster.app.panels.clusters import ClustersPanel
+    import fiftyone.operators as foo
+
     from fiftyone_deepcluster.app.panels.model import PanelModel
-    from fiftyone_deepcluster.dataset.clusters import ClusterInfo
+    from fiftyone_deepcluster.dataset.review.clusters import ClusterInfo
 
 _SEARCHED_FROM = 20  # so many clusters are seen at a glance
 _TITLES = ("Cluster", "Images", "Share", "Cohesion", "Stability")
 
 
-def draw(panel: types.Object, model: PanelModel, events: ClustersPanel) -> None:
+def draw(panel: types.Object, model: PanelModel, events: foo.Panel) -> None:
     """The table; the chosen cluster's row is marked."""
     infos = model.shown
     if len(model.clusters) > _SEARCHED_FROM:
@@ -43,7 +44,7 @@ def draw(panel: types.Object, model: PanelModel, events: ClustersPanel) -> None:
     panel.obj("table", default=content, view=view)
 
 
-def _add_search(panel: types.Object, model: PanelModel, events: ClustersPanel) -> None:
+def _add_search(panel: types.Object, model: PanelModel, events: foo.Panel) -> None:
     """Part of a name, the page where there are several, and which clusters are shown."""
     grid = {"grid": {"sx": {"gridTemplateColumns": "1fr 1fr"}}}
     row = panel.h_stack("find", gap=2, align_y="end", componentsProps=grid)

@@ -11,9 +11,10 @@ from fiftyone_deepcluster.app.panels.sections.buttons import add_row
 from fiftyone_deepcluster.app.panels.sections.charts import ORANGE
 
 if TYPE_CHECKING:
-    from fiftyone_deepcluster.app.panels.clusters import ClustersPanel
+    import fiftyone.operators as foo
+
     from fiftyone_deepcluster.app.panels.model import PanelModel
-    from fiftyone_deepcluster.dataset.categories import Node
+    from fiftyone_deepcluster.dataset.results.categories import Node
 
 _ROW, _MARGIN = 66, 8
 _LETTERS = 110  # of small print side by side over the width of a panel beside the grid
@@ -21,7 +22,7 @@ _SMALLEST = 9  # print that can be read; a name that would be smaller is left to
 _GROUP, _CLUSTER = "#2b6cb0", "#4a6076"  # white can be read on both, in the App's dark and its light theme
 
 
-def draw(panel: types.Object, model: PanelModel, events: ClustersPanel) -> None:
+def draw(panel: types.Object, model: PanelModel, events: foo.Panel) -> None:
     """The buttons, and the tree that was built last."""
     learnt = model.learnt
     if learnt is None:
@@ -45,7 +46,7 @@ def draw(panel: types.Object, model: PanelModel, events: ClustersPanel) -> None:
         _add_icicle(box, model, learnt.tree, events)
 
 
-def _add_icicle(box: types.Object, model: PanelModel, nodes: list[Node], events: ClustersPanel) -> None:
+def _add_icicle(box: types.Object, model: PanelModel, nodes: list[Node], events: foo.Panel) -> None:
     """Bars that lie where an icicle plot has its cells: only of bars does a click tell which one it was."""
     places = [_place(node, nodes) for node in nodes]
     depths = 1 + max(depth for depth, _ in places)

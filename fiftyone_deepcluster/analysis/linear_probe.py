@@ -1,0 +1,346 @@
+"""Linear probes: how well a linear classifier reads known classes off each layer of a frozen network.
+
+The protocol of Caron et al. (2018), section 4.3 (Zhang et al., 2016): maps are averaged over a grid, so that
+every layer gives at most some 9,600 numbers (AlexNet's five convolutions 9600, 9216, 9600, 9600 and 9216), and
+a multinomial logistic regression is trained on them; beside it a linear support vector machine. Here both are
+scikit-learn's, on a sample of the images, and accuracy is that on images held out by stratified
+cross-validation. The same network as it was before training stands beside, so that one sees what was learnt.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from fiftyone_deepcluster.core.process_state import ignored_warnings
+from fiftyone_deepcluster.core.progress import Silent
+from fiftyone_deepcluster.core.seeds import derive, rng
+from fiftyone_deepcluster.errors import CancelledError, InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import torch
+    from numpy.typing import NDArray
+
+    from fiftyone_deepcluster.backbones.layers import Layer
+    from fiftyone_deepcluster.core.progress import Observer
+    from fiftyone_deepcluster.features.corpus import Corpus
+
+MOST_DIMS = 9_600
+"""Numbers that a layer gives of an image, at most."""
+
+_MOST_BYTES = 2**30
+"""Features of as many layers as fit here are read in one pass over the images."""
+
+_LOGISTIC_C, _SVM_C = 100.0, 10.0
+"""Inverse strength of the L2 penalty, for vectors of mean length 1."""
+
+EMBEDDING = "embedding"
+"""Stands for the vectors that a run clusters, beside the layers of its network."""
+
+NetworkName = Literal["trained", "initial"]
+
+
+class LayerScore(BaseModel):
+    """What linear classifiers read off one layer of one network.
+
+    Attributes:
+        layer: its name; ``embedding`` for the vectors that are clustered.
+        network: ``trained``, or ``initial``: the same network before training.
+        dims: numbers a layer gives of an image, after pooling.
+        logistic: held-out accuracy of the multinomial logistic regression, mean over the folds.
+        logistic_spread: its standard deviation over the folds.
+        svm: held-out accuracy of the linear support vector machine.
+        svm_spread: its standard deviation over the folds.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    layer: str
+    network: NetworkName
+    dims: int
+    logistic: float
+    logistic_spread: float
+    svm: float
+    svm_spread: float
+
+
+class Probe(BaseModel):
+    """Linear probes of all layers of a network, trained and before training.
+
+    Attributes:
+        label_field: where the classes come from, if they come from a field.
+        n_images: images used.
+        n_classes: classes used; those with fewer images than folds are left out.
+        folds: of the cross-validation.
+        chance: accuracy of always saying the largest class.
+        scores: layer by layer, the trained network first.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    label_field: str = ""
+    n_images: int
+    n_classes: int
+    folds: int
+    chance: float
+    scores: tuple[LayerScore, ...]
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """One row a layer: dims, and each classifier's accuracy with its gain over the untrained network."""
+        import pandas as pd
+
+        trained = [score for score in self.scores if score.network == "trained"]
+        initial = {score.layer: score for score in self.scores if score.network == "initial"}
+        rows = [
+            {
+                "layer": score.layer,
+                "dims": score.dims,
+                "logistic": score.logistic,
+                "logistic_initial": initial[score.layer].logistic,
+                "logistic_gain": score.logistic - initial[score.layer].logistic,
+                "svm": score.svm,
+                "svm_initial": initial[score.layer].svm,
+                "svm_gain": score.svm - initial[score.layer].svm,
+            }
+            for score in trained
+        ]
+        return pd.DataFrame(rows)
+
+
+@dataclass(frozen=True)
+class ProbeRequest:
+    """How to probe.
+
+    Attributes:
+        layers: names, ``embedding`` among them for the vectors that the run clusters; None: all, and these.
+        folds: of the cross-validation.
+        max_images: images used at most, drawn at random.
+        seed: of the draw and the folds.
+    """
+
+    layers: Sequence[str] | None = None
+    folds: int = 3
+    max_images: int = 2_000
+    seed: int = 51
+
+
+class _Counter(Silent):
+    """Counts classifiers rather than images, and passes on the wish to stop."""
+
+    def __init__(self, listener: Observer, total: int) -> None:
+        self._listener = listener
+        listener.phase("probe", total)
+
+    def cancelled(self) -> bool:
+        """Whether the listener wants to stop."""
+        return self._listener.cancelled()
+
+    def done(self) -> None:
+        """One more step."""
+        self._listener.advance(1)
+        if self.cancelled():
+            raise CancelledError("cancelled; nothing was kept of the probe")
+
+
+Vectors = Callable[[], "torch.Tensor"]
+"""Gives the vectors (M, D) float32 of all images when it is called."""
+
+
+def probe(
+    trained: Corpus,
+    initial: Corpus,
+    classes: NDArray[np.int64],
+    request: ProbeRequest,
+    vectors: tuple[Vectors, Vectors] | None = None,
+) -> Probe:
+    """Probe every layer of the trained network and of the same network before training.
+
+    Args:
+        trained: the images and the network.
+        initial: the same images, and the network as the run began.
+        classes: (M,) class of every image, -1 where unknown.
+        request: layers, folds, sample.
+        vectors: what the run clusters, by the trained and by the initial network, to be probed as ``embedding``
+            (LDPO's support vector machine on the learnt representation); None: layers only.
+
+    Raises:
+        InputError: fewer than two classes with as many images as folds; a layer that is not there.
+        CancelledError: the observer asked to stop.
+    """
+    rows = choose_rows(classes, request)
+    _, known = np.unique(classes[rows], return_inverse=True)
+    layers, embedded = _chosen(trained, rows, request.layers, vectors is not None)
+    sources = vectors if vectors is not None and embedded else (None, None)
+    observer = trained.observer
+    counter = _Counter(observer, 2 * (len(layers) + embedded) * (1 + 2 * request.folds))
+    scores: list[LayerScore] = []
+    corpora: tuple[tuple[NetworkName, Corpus], ...] = (("trained", trained), ("initial", initial))
+    for (network, corpus), source in zip(corpora, sources, strict=True):
+        corpus.observer = counter
+        try:
+            for name, features in _features(corpus, layers, rows, source):
+                counter.done()
+                found = accuracies(features, known, request.folds, request.seed, counter=counter)
+                scores.append(_summary(network, name, features.shape[1], found))
+        finally:
+            corpus.observer = observer
+    return Probe(
+        n_images=len(rows),
+        n_classes=int(known.max()) + 1,
+        folds=request.folds,
+        chance=float(np.bincount(known).max() / len(known)),
+        scores=tuple(scores),
+    )
+
+
+def _chosen(
+    corpus: Corpus, rows: NDArray[np.int64], names: Sequence[str] | None, encoded: bool
+) -> tuple[list[Layer], bool]:
+    """The layers that are wanted, and whether the vectors that are clustered are; ``encoded``: there are any."""
+    from fiftyone_deepcluster.backbones.layers import choose, layers_of
+
+    layers = layers_of(corpus.network, next(corpus.plain_batches(rows[:1])).images)
+    if names is None:
+        return choose(layers, None), encoded
+    embedded = encoded and EMBEDDING in names
+    rest = [name for name in names if not (embedded and name == EMBEDDING)]
+    return choose(layers, rest), embedded
+
+
+def choose_rows(classes: NDArray[np.int64], request: ProbeRequest) -> NDArray[np.int64]:
+    """Rows to use, in order: a random part of those of a known class with as many images as folds.
+
+    Raises:
+        InputError: there are fewer than two such classes.
+    """
+    rows = np.flatnonzero(classes >= 0)
+    if len(rows) > request.max_images:
+        rows = rng(request.seed, "probe").choice(rows, request.max_images, replace=False)
+    counts = np.bincount(classes[rows], minlength=1)
+    if (counts >= request.folds).sum() < 2:
+        raise InputError(
+            f"{len(rows)} images have a known class, in {int((counts > 0).sum())} classes, of which "
+            f"{int((counts >= request.folds).sum())} have the {request.folds} images that folds={request.folds} "
+            "needs; at least two such classes are needed: label more images, or lower folds"
+        )
+    return np.sort(rows[counts[classes[rows]] >= request.folds])
+
+
+def pool(output: torch.Tensor) -> torch.Tensor:
+    """(B, ...) output of a layer -> (B, D) float32 with D at most ``MOST_DIMS``, or its number of channels.
+
+    Maps (B, C, H, W) are averaged over a grid of g x g cells, g the largest with C·g·g <= ``MOST_DIMS``; tokens
+    (B, T, C) over all tokens.
+    """
+    from torch.nn import functional
+
+    output = output.detach().float()
+    if output.ndim == 3:
+        return output.mean(1)
+    if output.ndim == 4:
+        cells = max(1, min(*output.shape[2:], math.isqrt(MOST_DIMS // output.shape[1])))
+        output = functional.adaptive_avg_pool2d(output, cells)
+    return output.flatten(1)
+
+
+def accuracies(
+    vectors: torch.Tensor,
+    classes: NDArray[np.int64],
+    folds: int,
+    seed: int,
+    *,
+    counter: _Counter | None = None,
+) -> dict[str, list[float]]:
+    """Held-out accuracy of ``logistic`` and ``svm`` in every fold.
+
+    Both depend on the vectors by their inner products only, since their L2 penalties do (representer theorem):
+    of N vectors with more than N dimensions the rows of the Gram matrix' Cholesky factor, of N dimensions,
+    stand for them.
+
+    Args:
+        vectors: (N, D) float32.
+        classes: (N,) from 0 without gaps, each with ``folds`` images or more.
+        folds: of the stratified cross-validation.
+        seed: of the folds.
+        counter: told of every classifier.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold
+    from sklearn.svm import SVC
+
+    gram, short = _inner_products(vectors)
+    found: dict[str, list[float]] = {"logistic": [], "svm": []}
+    splits = StratifiedKFold(folds, shuffle=True, random_state=derive(seed, "folds")).split(short, classes)
+    for train, test in splits:
+        logistic, svm = LogisticRegression(C=_LOGISTIC_C, max_iter=300), SVC(C=_SVM_C, kernel="precomputed")
+        # what is measured is held-out accuracy, which has settled long before the optimum to 1e-4
+        with ignored_warnings(ConvergenceWarning):
+            logistic.fit(short[train], classes[train])
+        found["logistic"].append(float(logistic.score(short[test], classes[test])))
+        if counter is not None:
+            counter.done()
+        svm.fit(gram[np.ix_(train, train)], classes[train])
+        found["svm"].append(float(svm.score(gram[np.ix_(test, train)], classes[test])))
+        if counter is not None:
+            counter.done()
+    return found
+
+
+def _inner_products(vectors: torch.Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The Gram matrix (N, N) of the centred vectors at mean length 1, and (N, min(D, N)) vectors that have it."""
+    import torch
+
+    centred = vectors.double()
+    centred = centred - centred.mean(0)
+    centred = centred / centred.square().sum(1).mean().sqrt().clamp_min(1e-12)
+    gram = centred @ centred.T
+    if centred.shape[1] <= len(centred):
+        return gram.numpy(), centred.numpy()
+    # centred vectors span one dimension less than their number: a trace of the identity keeps it positive
+    return gram.numpy(), torch.linalg.cholesky(gram + 1e-8 * torch.eye(len(gram), dtype=gram.dtype)).numpy()
+
+
+def _summary(network: NetworkName, layer: str, dims: int, found: dict[str, list[float]]) -> LayerScore:
+    return LayerScore(
+        layer=layer,
+        network=network,
+        dims=dims,
+        logistic=float(np.mean(found["logistic"])),
+        logistic_spread=float(np.std(found["logistic"])),
+        svm=float(np.mean(found["svm"])),
+        svm_spread=float(np.std(found["svm"])),
+    )
+
+
+def _features(
+    corpus: Corpus, layers: Sequence[Layer], rows: NDArray[np.int64], vectors: Vectors | None
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """Every layer with its pooled output (N, D): as many layers in one pass as memory is meant to hold.
+
+    Last come the vectors that the run clusters, where they are given.
+    """
+    import torch
+
+    from fiftyone_deepcluster.backbones.layers import listen
+
+    each = MOST_DIMS * len(rows) * 4
+    together = max(1, _MOST_BYTES // each)
+    for at in range(0, len(layers), together):
+        part = layers[at : at + together]
+        pieces: list[list[torch.Tensor]] = [[] for _ in part]
+        corpus.network.eval()
+        with torch.inference_mode(), corpus.compute.autocast():
+            for batch in corpus.plain_batches(rows):
+                for piece, output in zip(
+                    pieces, listen(corpus.network, batch.images, part, pool), strict=True
+                ):
+                    piece.append(output.cpu())
+        for layer, piece in zip(part, pieces, strict=True):
+            yield layer.name, torch.cat(piece)
+    if vectors is not None:
+        yield EMBEDDING, vectors().cpu()[torch.from_numpy(rows)]

@@ -1,0 +1,1 @@
+"""From images and options to a trained run, without FiftyOne."""

@@ -1,0 +1,128 @@
+"""From options and images to a store, a network and a corpus: what fitting and prediction share."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fiftyone_deepcluster.core.progress import check_observer
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+    from fiftyone_deepcluster.core.progress import Observer
+    from fiftyone_deepcluster.features.corpus import Corpus
+    from fiftyone_deepcluster.images.cache.open_images import ImageStore
+    from fiftyone_deepcluster.methods.base import Options, Parts
+
+Images = Any
+"""A sequence of paths or ``ImageRef``, or a uint8 array (N, H, W) or (N, H, W, C)."""
+
+
+@contextmanager
+def open_store(images: Images, resolved: Options, observer: Observer) -> Iterator[ImageStore]:
+    """The decoded images, closed at the end.
+
+    Raises:
+        InputError: ``observer`` cannot be told of progress.
+    """
+    from fiftyone_deepcluster.images.cache.open_images import Decode, open_images
+
+    check_observer(observer)
+    decode = Decode(size=resolved.decoded_side, color="grey" if resolved.color == "grey" else "rgb")
+    store = open_images(images, decode, observer=observer)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def assemble(
+    resolved: Options, store: ImageStore, observer: Observer, given: torch.Tensor | None
+) -> tuple[Corpus, Parts]:
+    """Network and lesson for the images, as the run begins."""
+    from fiftyone_deepcluster.core.devices import choose
+    from fiftyone_deepcluster.features.corpus import Corpus
+
+    compute = choose(resolved.device, resolved.precision)
+    parts = build_parts(resolved)
+    corpus = Corpus(
+        store, parts.network, compute, size=resolved.image_size or store.shape[1],
+        batch_size=parts.batch_size, observer=observer, given=given, augment=parts.lesson.augment,
+    )  # fmt: skip
+    return corpus, parts
+
+
+def build_parts(resolved: Options) -> Parts:
+    """What the recipe hands over, with weights drawn from the run's seed."""
+    from fiftyone_deepcluster.core.process_state import seeded_torch
+    from fiftyone_deepcluster.core.seeds import derive
+
+    with seeded_torch(derive(resolved.seed, "weights")):
+        return resolved.build()
+
+
+class Spread:
+    """Values of the readable images at their places among all images."""
+
+    def __init__(self, store: ImageStore) -> None:
+        self._kept = store.kept
+        self._n = len(store.kept) + len(store.errors)
+
+    def __call__(self, values: NDArray[Any], missing: float) -> NDArray[Any]:
+        """(M, ...) -> (N, ...), ``missing`` elsewhere."""
+        if len(self._kept) == self._n:
+            return values
+        found = np.full((self._n, *values.shape[1:]), missing, dtype=values.dtype)
+        found[self._kept] = values
+        return found
+
+
+class NoPixels:
+    """A store for given features: rows, but no pixels."""
+
+    def __init__(self, features: NDArray[np.float32]) -> None:
+        finite = np.isfinite(features).all(axis=1)
+        self.kept = np.flatnonzero(finite)
+        self.errors = {
+            int(row): "it has no embedding, or one that is not finite" for row in np.flatnonzero(~finite)
+        }
+        self.shape = (len(self.kept), 1, 1, 1)
+
+    def read(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Black images of one pixel: nobody looks at them."""
+        return np.zeros((len(rows), 1, 1, 1), np.uint8)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def __enter__(self) -> NoPixels:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def environment(corpus: Corpus) -> dict[str, str]:
+    """Versions, device and precision, for the record."""
+    packages = ("fiftyone-deepcluster", "torch", "torchvision", "scikit-learn", "umap-learn", "numpy")
+    found = {name: version(name) for name in packages if _installed(name)}
+    device = corpus.compute.device
+    found["python"] = platform.python_version()
+    found["device"] = str(device)
+    found["precision"] = str(corpus.compute.precision).removeprefix("torch.")
+    return found
+
+
+def _installed(package: str) -> bool:
+    try:
+        version(package)
+    except PackageNotFoundError:
+        return False
+    return True

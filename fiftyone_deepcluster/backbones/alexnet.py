@@ -1,0 +1,83 @@
+"""DeepCluster's AlexNet: options and module."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Literal
+
+from fiftyone_deepcluster.backbones.base import TRUNKS, FrontName, Trunk, check_side
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@TRUNKS.register
+class AlexNet(Trunk):
+    """DeepCluster's AlexNet: batch norm after every convolution, no local response normalisation."""
+
+    name: Literal["alexnet"] = "alexnet"
+
+    def build(self, channels: int, size: int, weights: str | None) -> nn.Module:
+        """See ``Trunk.build``."""
+        from fiftyone_deepcluster.backbones.weights import load_file
+
+        check_side(self.name, size, 63)
+        return load_file(module_class()(channels, size), weights, "alexnet")
+
+    @property
+    def front(self) -> FrontName:
+        """The Sobel filters of the paper."""
+        return "sobel"
+
+
+@cache
+def module_class() -> type[nn.Module]:
+    """The class of the module, made when a network is first built: naming trunks needs no torch."""
+    import torch
+    from torch import nn
+
+    from fiftyone_deepcluster.backbones.weights import initialise
+
+    class AlexNetBN(nn.Module):
+        """AlexNet as DeepCluster trains it: fc7 before its ReLU, 4096 features.
+
+        Caron et al., section 3.3, with the released code's sizes: 96-256-384-384-256 filters, batch norm,
+        two fully connected layers with dropout 0.5 before each.
+        """
+
+        relu_before_head = True
+
+        def __init__(self, channels: int, size: int) -> None:
+            super().__init__()
+            self.layers = nn.Sequential(
+                *_conv_bn(channels, 96, 11, stride=4, padding=2), nn.MaxPool2d(3, 2),
+                *_conv_bn(96, 256, 5, padding=2), nn.MaxPool2d(3, 2),
+                *_conv_bn(256, 384, 3, padding=1),
+                *_conv_bn(384, 384, 3, padding=1),
+                *_conv_bn(384, 256, 3, padding=1), nn.MaxPool2d(3, 2),
+            )  # fmt: skip
+            with torch.no_grad():
+                flat = self.layers.eval()(torch.zeros(1, channels, size, size)).numel()
+            self.layers.train()
+            self.full = nn.Sequential(
+                nn.Dropout(0.5),
+                nn.Linear(flat, 4096),
+                nn.ReLU(inplace=True),
+                nn.Dropout(0.5),
+                nn.Linear(4096, 4096),
+            )
+            self.dim = 4096
+            initialise(self)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            """(B, C, H, W) -> (B, 4096), signed."""
+            return self.full(self.layers(images).flatten(1))  # type: ignore[no-any-return]
+
+    return AlexNetBN
+
+
+def _conv_bn(before: int, after: int, kernel: int, *, stride: int = 1, padding: int = 0) -> list[nn.Module]:
+    from torch import nn
+
+    conv = nn.Conv2d(before, after, kernel, stride=stride, padding=padding)
+    return [conv, nn.BatchNorm2d(after), nn.ReLU(inplace=True)]

@@ -1,0 +1,56 @@
+"""Trunks: from an image to one feature vector.
+
+Each trunk is a part; ``build`` makes the module, whose attribute ``dim`` gives its features' size and
+``relu_before_head`` whether its features come before a ReLU that the head applies. The files here import
+torch only while they build, so that forms and records can name trunks at no cost.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Literal
+
+from fiftyone_deepcluster.core.registry import Part, Registry
+from fiftyone_deepcluster.errors import OptionsError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+SMALL_SIDE = 64
+"""Up to this many pixels an image counts as small: nothing is blown up to 224."""
+
+FrontName = Literal["plain", "zscore", "imagenet", "sobel"]
+
+
+class Trunk(Part):
+    """A network without its head."""
+
+    @abstractmethod
+    def build(self, channels: int, size: int, weights: str | None) -> nn.Module:
+        """The module for ``channels`` input channels and images of ``size`` pixels.
+
+        Args:
+            channels: of the front's output.
+            size: side of the images.
+            weights: None for random, a torchvision weights name, or the path of a state dict.
+
+        Raises:
+            OptionsError: this trunk has no such weights, or the file does not fit.
+        """
+
+    @property
+    def front(self) -> FrontName:
+        """The front this trunk wants where the options leave it open."""
+        return "imagenet"
+
+
+TRUNKS: Registry[Trunk] = Registry("trunks", Trunk, "backbones")  # type: ignore[type-abstract]
+
+
+def check_side(name: str, size: int, needed: int) -> None:
+    """Raise OptionsError where images of ``size`` pixels are too small for the trunk called ``name``."""
+    if size < needed:
+        raise OptionsError(
+            f"image_size={size} is too small for the trunk {name!r}, which needs {needed} pixels; "
+            "raise image_size or choose the trunk 'small'"
+        )

@@ -1,0 +1,111 @@
+"""A network as the loop sees it: images in, features and logits out, and a head that can be renewed."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+from torch.nn.utils import skip_init
+
+from fiftyone_deepcluster.backbones.dropout import replace_dropout, seed_dropout
+from fiftyone_deepcluster.core.types import Outputs
+
+LEVEL_LENGTH = 10.0
+"""Length to which features are brought before a head that minds no scale.
+
+The loss of a softmax layer on vectors of length r bends by at most r² / 2, so plain gradient steps diverge from a rate
+of 4 / r² on: 0.04 here, where 0.01 is usual for a new layer on pre-trained features, and 0.003 at deviation 1 in 1,280
+features, whose length is 36."""
+
+
+class Network(nn.Module):
+    """Front, trunk and head.
+
+    ``features`` are what is clustered: the trunk's output *before* its last ReLU where the trunk ends in
+    one (``relu_before_head``), as DeepCluster does; the head applies that ReLU itself.
+
+    Args:
+        front: fixed first layer.
+        trunk: (B, C, H, W) -> (B, D), with an attribute ``dim`` = D.
+        relu_before_head: the head sees relu(features).
+        level_before_head: the head sees features (after that ReLU) of mean 0 and length ``LEVEL_LENGTH`` in every
+            image. Pre-trained trunks differ: SqueezeNet's features are ten times as long as MobileNetV2's, and a rate
+            at which the head of one learns drives the other's to infinity.
+    """
+
+    def __init__(
+        self,
+        front: nn.Module,
+        trunk: nn.Module,
+        *,
+        relu_before_head: bool = False,
+        level_before_head: bool = False,
+    ) -> None:
+        super().__init__()
+        self.front = front
+        self.trunk = replace_dropout(trunk)
+        self.relu_before_head = relu_before_head
+        self.level_before_head = level_before_head
+        self.head: nn.Linear | None = None
+
+    @property
+    def dim(self) -> int:
+        """Dimensions of the features."""
+        return int(self.trunk.dim)  # type: ignore[arg-type]
+
+    @property
+    def n_outputs(self) -> int:
+        """Outputs of the head; 0 where there is none yet."""
+        return 0 if self.head is None else self.head.out_features
+
+    def forward(self, *views: torch.Tensor) -> Outputs:
+        """(B, C, H, W) float in 0..1, of one size or several in turn -> features (sum of B, D), logits (.., K)."""
+        # Further views first: the running means that batch norm keeps are mostly those of the last it saw.
+        parts = [self.features(images) for images in reversed(views)]
+        features = parts[0] if len(parts) == 1 else torch.cat(parts[::-1])
+        if self.head is None:
+            return Outputs(features, features.new_zeros(len(features), 0))
+        return Outputs(features, self.head(self._for_head(features)))
+
+    def _for_head(self, features: torch.Tensor) -> torch.Tensor:
+        seen = features.relu() if self.relu_before_head else features
+        if not self.level_before_head:
+            return seen
+        levelled: torch.Tensor = nn.functional.layer_norm(seen, seen.shape[1:])
+        return levelled * (LEVEL_LENGTH / math.sqrt(seen.shape[1]))
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) float in 0..1 -> (B, D) features, without the head."""
+        return self.trunk(self.front(images))  # type: ignore[no-any-return]
+
+    def replace_head(self, n_outputs: int, seed: int) -> None:
+        """A new linear head: weights N(0, 0.01), biases 0 (Caron et al.; their released code)."""
+        device = next(self.parameters(), torch.empty(0)).device
+        head = skip_init(nn.Linear, self.dim, n_outputs)  # draws nothing from torch's generator
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            head.weight.copy_(torch.randn(n_outputs, self.dim, generator=generator) * 0.01)
+            head.bias.zero_()
+        self.head = head.to(device)
+
+    def set_prototypes(self, prototypes: torch.Tensor) -> None:
+        """A head whose weights are given and do not learn: the products of the features with (K, D)."""
+        head = skip_init(nn.Linear, self.dim, len(prototypes), bias=False)
+        with torch.no_grad():
+            head.weight.copy_(prototypes)
+        self.head = head.requires_grad_(False).to(next(self.parameters(), torch.empty(0)).device)
+
+    def seed_dropout(self, seed: int) -> None:
+        """Start the random numbers of the dropout layers anew."""
+        seed_dropout(self, seed, next(self.parameters(), torch.empty(0)).device)
+
+    def load_with_head(self, state: dict[str, torch.Tensor]) -> None:
+        """Load a state dict, with a head as the state has it: of its size, and with its biases or without."""
+        weight = state.get("head.weight")
+        self.head = None
+        if weight is not None and "head.bias" in state:
+            self.replace_head(len(weight), seed=0)
+        elif weight is not None:
+            self.set_prototypes(weight)
+        self.load_state_dict(state)

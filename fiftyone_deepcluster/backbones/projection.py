@@ -1,0 +1,62 @@
+"""A trunk with a projection behind it, for methods that compare directions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from fiftyone_deepcluster.errors import OptionsError
+
+if TYPE_CHECKING:
+    from fiftyone_deepcluster.backbones.network import Network
+
+
+class Projected(nn.Module):
+    """Trunk, linear layer, batch norm, ReLU, linear layer, length 1 (SwAV and DeepCluster-v2).
+
+    Args:
+        trunk: with ``dim`` and ``relu_before_head``.
+        hidden: width of the layer between.
+        dim: of the result.
+    """
+
+    relu_before_head = False
+
+    def __init__(self, trunk: nn.Module, hidden: int, dim: int) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.dim = dim
+        before = nn.ReLU() if trunk.relu_before_head else nn.Identity()
+        self.projection = nn.Sequential(
+            before,
+            nn.Linear(int(trunk.dim), hidden),  # type: ignore[arg-type]
+            nn.BatchNorm1d(hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, dim),
+        )
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) -> (B, dim) float32 of length 1."""
+        return functional.normalize(self.projection(self.trunk(images)).float(), dim=1)
+
+
+def check_sizes(network: Network, channels: int, sizes: tuple[int, ...]) -> None:
+    """Whether the network takes images of all ``sizes``.
+
+    Raises:
+        OptionsError: it is made for one size only.
+    """
+    network.eval()
+    for size in sizes:
+        try:
+            with torch.no_grad():
+                network(torch.zeros(1, channels, size, size))
+        except RuntimeError as error:
+            raise OptionsError(
+                f"small_size={size}: the trunk takes images of {sizes[0]} pixels only; choose a trunk that averages "
+                "over all positions, such as small or resnet18, or set small_crops=0"
+            ) from error
+    network.train()

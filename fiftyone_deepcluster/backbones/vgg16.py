@@ -1,0 +1,43 @@
+"""VGG-16 with batch norm: options and module."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from fiftyone_deepcluster.backbones.base import TRUNKS, FrontName, Trunk, check_side
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@TRUNKS.register
+class VGG16(Trunk):
+    """VGG-16 with batch norm, to the second fully connected layer."""
+
+    name: Literal["vgg16"] = "vgg16"
+
+    def build(self, channels: int, size: int, weights: str | None) -> nn.Module:
+        """See ``Trunk.build``."""
+        check_side(self.name, size, 32)
+        return vgg16_bn(channels, weights)
+
+    @property
+    def front(self) -> FrontName:
+        """The Sobel filters of the paper."""
+        return "sobel"
+
+
+def vgg16_bn(channels: int, weights: str | None) -> nn.Module:
+    """Torchvision's VGG-16-BN to its second fully connected layer, before the ReLU."""
+    from torchvision.models import vgg16_bn as make
+
+    from fiftyone_deepcluster.backbones.adapt import Cut, adapt_first_conv
+    from fiftyone_deepcluster.backbones.weights import initialise, load_torchvision
+
+    model = make(weights=None)
+    load_torchvision(model, "vgg16_bn", weights)
+    if weights is None:
+        initialise(model)
+    adapt_first_conv(model, channels)
+    model.classifier = model.classifier[:4]
+    return Cut(model, 4096, relu_before_head=True)

@@ -1,0 +1,97 @@
+"""Initial weights: random, torchvision's by name, or a file of one's own."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from fiftyone_deepcluster.errors import OptionsError
+
+
+def read_state(path: str) -> dict[str, torch.Tensor]:
+    """The state dict in a file: bare, or under ``state_dict`` / ``model`` / ``network``.
+
+    Loaded with ``weights_only=True``: a file cannot run code.
+
+    Raises:
+        OptionsError: no such file, or no state dict in it.
+    """
+    if not Path(path).is_file():
+        raise OptionsError(
+            f"weights={path!r} is neither a file nor a name of torchvision weights for this trunk; "
+            "give a path to a state dict, a name such as 'IMAGENET1K_V1', or leave it empty"
+        )
+    try:
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever the unpickler meets
+        raise OptionsError(
+            f"weights={path!r} cannot be read as a state dict ({type(error).__name__}); torch.save(model.state_dict(), "
+            "path) writes one"
+        ) from error
+    for key in ("state_dict", "model", "network"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not all(isinstance(v, torch.Tensor) for v in content.values()):
+        raise OptionsError(f"weights={path!r} holds no state dict: save model.state_dict()")
+    return {key.removeprefix("module."): value for key, value in content.items()}
+
+
+def load_file(module: nn.Module, weights: str | None, what: str) -> nn.Module:
+    """Load a file made from the same architecture; the trunk of one of our checkpoints fits too.
+
+    Raises:
+        OptionsError: the file does not fit.
+    """
+    if weights is None:
+        return module
+    state = read_state(weights)
+    trunk = {key.removeprefix("trunk."): value for key, value in state.items() if key.startswith("trunk.")}
+    try:
+        module.load_state_dict(trunk or state)
+    except RuntimeError as error:
+        raise OptionsError(f"weights={weights!r} does not fit the trunk {what!r}: {error}") from error
+    return module
+
+
+def load_torchvision(model: nn.Module, name: str, weights: str | None) -> None:
+    """Fill a whole torchvision model from a weights name, or from a file of its state dict.
+
+    Raises:
+        OptionsError: unknown weights, no download possible, or a file that does not fit.
+    """
+    if weights is None:
+        return
+    from torchvision.models import get_model_weights
+
+    known = get_model_weights(name)
+    if weights in (*known.__members__, "DEFAULT"):
+        entry = known.DEFAULT if weights == "DEFAULT" else known[weights]
+        try:
+            state = entry.get_state_dict(progress=False, check_hash=True)
+        except OSError as error:
+            raise OptionsError(
+                f"weights={weights!r} of {name} could not be downloaded ({error}); "
+                "give the path of a local file instead"
+            ) from error
+    else:
+        state = read_state(weights)
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise OptionsError(f"weights={weights!r} does not fit torchvision's {name}: {error}") from error
+
+
+def initialise(module: nn.Module) -> None:
+    """DeepCluster's random weights: He for convolutions by fan-out, N(0, 0.01) for linear layers."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            fan_out = layer.kernel_size[0] * layer.kernel_size[1] * layer.out_channels
+            nn.init.normal_(layer.weight, 0.0, math.sqrt(2.0 / fan_out))
+        elif isinstance(layer, nn.Linear):
+            nn.init.normal_(layer.weight, 0.0, 0.01)
+        if isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None:
+            nn.init.zeros_(layer.bias)

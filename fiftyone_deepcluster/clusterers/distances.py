@@ -1,0 +1,204 @@
+"""Distances between vectors and centres, in chunks: what all clusterers have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fiftyone_deepcluster.clusterers.base import Clustering
+from fiftyone_deepcluster.core.process_state import kept_threads, one_thread
+from fiftyone_deepcluster.errors import InputError
+from fiftyone_deepcluster.metrics.products import Field, check_finite, chunks, each_chunk
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    import torch
+
+# Floats in all vectors from which on threads pay.
+_SHARED_WORK = 2**22
+
+
+@dataclass(frozen=True)
+class Description:
+    """Where N vectors stand among K clusters.
+
+    Attributes:
+        centers: (K, D) float32 on the vectors' device, mean of each cluster; zeros for an empty one.
+        distance: (N,) float32 on the CPU, Euclidean distance to the own centre.
+        margin: (N,) float32 on the CPU, distance to the nearest other centre less ``distance``; negative
+            where another is nearer, 0 where there is no other.
+        confidence: (N,) float32 on the CPU in 0..1, 1 - own / nearest other; 1 where there is no other.
+    """
+
+    centers: torch.Tensor
+    distance: torch.Tensor
+    margin: torch.Tensor
+    confidence: torch.Tensor
+
+
+def describe(vectors: torch.Tensor, labels: torch.Tensor, n_clusters: int | None = None) -> Description:
+    """Centres of the clusters, and each vector's place among them.
+
+    Args:
+        vectors: (N, D) float32.
+        labels: (N,) int64; rows of -1 (noise) belong to no mean and are measured from the nearest centre.
+        n_clusters: K; by default the largest label and one.
+
+    Returns:
+        Centres, distances, margins and confidences.
+    """
+    import torch
+
+    labels = labels.to(vectors.device)
+    if n_clusters is None:
+        n_clusters = int(labels.max()) + 1 if len(labels) else 0
+    centers = means(vectors, labels, n_clusters)
+    if n_clusters == 0:
+        nothing = torch.zeros(len(vectors))
+        return Description(centers, nothing, nothing, nothing)
+    empty = torch.bincount(labels[labels >= 0], minlength=n_clusters) == 0
+    _, own, other = nearest_two(vectors, centers, labels, skip=empty)
+    own, other = own.sqrt().cpu(), other.sqrt().cpu()
+    alone = other.isinf()
+    margin = torch.where(alone, 0.0, other - own)
+    return Description(centers, own, margin, confidence_of(own, other))
+
+
+def clustering_of(
+    vectors: torch.Tensor,
+    labels: torch.Tensor,
+    confidence: torch.Tensor | None = None,
+    scores: dict[str, float] | None = None,
+) -> Clustering:
+    """A method's labels with the means, distances and confidences that belong to them.
+
+    Args:
+        vectors: (N, D) float32.
+        labels: (N,) int64 on the CPU, every number in use; -1 for noise.
+        confidence: (N,) float32; by default that of the distances.
+        scores: further figures.
+
+    Returns:
+        With the sum of squared distances of what is not noise as its objective.
+    """
+    place = describe(vectors, labels)
+    return Clustering(
+        labels=labels,
+        centers=place.centers,
+        confidence=place.confidence if confidence is None else confidence,
+        objective=float(place.distance[labels >= 0].double().square().sum()),
+        scores=scores or {},
+    )
+
+
+def confidence_of(own: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """1 - own / other in 0..1 for distances (N,); 0 where both are 0, 1 where there is no other."""
+    import torch
+
+    ratio = own / other.clamp_min(torch.finfo(own.dtype).tiny)
+    return torch.where(other > 0, 1 - ratio, 0.0).clamp(0.0, 1.0).float()
+
+
+def means(vectors: torch.Tensor, labels: torch.Tensor, n_clusters: int) -> torch.Tensor:
+    """(K, D) float32 mean of each cluster's vectors; zeros for an empty one. Rows of -1 are left out."""
+    import torch
+
+    labels = labels.to(vectors.device)
+    if bool((labels < 0).any()):
+        vectors, labels = vectors[labels >= 0], labels[labels >= 0]
+    counts = torch.bincount(labels, minlength=n_clusters).clamp_min(1)
+    return sums(vectors, labels, n_clusters) / counts[:, None]
+
+
+def sums(vectors: torch.Tensor, labels: torch.Tensor, n_clusters: int) -> torch.Tensor:
+    """(K, D) sum of each cluster's vectors, repeatable to the bit on every device."""
+    import torch
+
+    total = vectors.new_zeros(n_clusters, vectors.shape[1])
+    if vectors.device.type != "cuda":
+        return total.index_add_(0, labels, vectors)
+    # index_add_ on CUDA adds in any order; sorted segments are added in theirs.
+    for rows in chunks(len(vectors), vectors.shape[1], vectors.device):
+        order = labels[rows].argsort(stable=True)
+        lengths = torch.bincount(labels[rows], minlength=n_clusters)
+        total += torch.segment_reduce(vectors[rows][order], "sum", lengths=lengths, axis=0)
+    return total
+
+
+def assign_to(vectors: torch.Tensor, centers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The nearest centre of each vector and the Euclidean distance to it.
+
+    Args:
+        vectors: (N, D) float32, on any device.
+        centers: (K, D) float32, brought to that device.
+
+    Returns:
+        (N,) int64 and (N,) float32, both on the vectors' device.
+    """
+    labels, own, _ = nearest_two(vectors, centers.to(vectors))
+    return labels, own.sqrt()
+
+
+def nearest_two(
+    vectors: torch.Tensor,
+    centers: torch.Tensor,
+    labels: torch.Tensor | None = None,
+    skip: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Own centre and nearest other centre of every vector.
+
+    Args:
+        vectors: (N, D) float32.
+        centers: (K, D) float32, K >= 1.
+        labels: (N,) int64, the own centres; -1, and no labels, mean the nearest.
+        skip: (K,) bool, centres that are not there.
+
+    Returns:
+        Own centre (N,) int64, squared distance to it and to the nearest other (N,) float32; infinite where
+        there is no other.
+    """
+    import torch
+
+    field = Field(centers, skip)
+
+    def two(rows: slice) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        return field.two(vectors[rows], None if labels is None else labels[rows])
+
+    parts = each_chunk(len(vectors), len(centers), vectors.device, two)
+    if not parts:
+        none = vectors.new_zeros(0)
+        return none.long(), none, none
+    own, first, second = (torch.cat(column) for column in zip(*parts, strict=True))
+    return own, first, second
+
+
+def threads_for(vectors: torch.Tensor) -> AbstractContextManager[None]:
+    """One thread for a small set on a CPU, all of them else.
+
+    In many short steps threads wait for each other longer than they work: several times longer where other
+    programs share the cores.
+    """
+    small = vectors.device.type == "cpu" and vectors.numel() <= _SHARED_WORK
+    return one_thread() if small else kept_threads()
+
+
+def check(vectors: torch.Tensor, n_clusters: int | None, who: str) -> int:
+    """Whether ``vectors`` can be put into ``n_clusters`` clusters.
+
+    Returns:
+        The number of clusters.
+
+    Raises:
+        InputError: it is missing or larger than the number of vectors, or a vector is not finite.
+    """
+    check_finite(vectors, who)
+    if n_clusters is None:
+        raise InputError(f"{who} needs n_clusters; give a number, or take a clusterer that finds it itself")
+    if n_clusters < 1:
+        raise InputError(f"n_clusters={n_clusters} is not a number of clusters; give 1 or more")
+    if n_clusters > len(vectors):
+        raise InputError(
+            f"n_clusters={n_clusters} is more than the {len(vectors)} images; lower it or add images"
+        )
+    return n_clusters

@@ -1,0 +1,89 @@
+"""A Gaussian mixture, as after UMAP: clusters on the manifold that the vectors lie on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer, Clustering, ClusterRequest
+from fiftyone_deepcluster.core.process_state import ignored_warnings
+from fiftyone_deepcluster.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+
+@CLUSTERERS.register
+class GaussianMixture(Clusterer):
+    """Gaussian mixture: clusters of any extent and direction, with a probability for each image."""
+
+    name: Literal["gmm"] = "gmm"
+    covariance: Literal["full", "diag", "tied"] = Field(
+        "full", description="Shape of clusters: any (full), along the axes (diag), or one for all (tied)."
+    )
+    restarts: int | None = Field(
+        None,
+        ge=1,
+        description="Runs from different starts, the best one kept; empty: 20 for few clusters, 1 for many.",
+    )
+    regularisation: float = Field(
+        1e-6, ge=0, description="Added to the variances, as a share of the vectors' mean variance."
+    )
+    iterations: int = Field(200, ge=1, description="Iterations at most.")
+
+    def cluster(self, vectors: torch.Tensor, request: ClusterRequest) -> Clustering:
+        """Cluster ``vectors`` (N, D) float32 by their most probable component.
+
+        ``objective`` is minus the log-likelihood. A component that no image prefers is dropped.
+
+        Raises:
+            InputError: fewer vectors than clusters, values that are not finite, no n_clusters, or components
+                that shrink to a point.
+        """
+        import torch
+
+        from fiftyone_deepcluster.clusterers.distances import check, means, threads_for
+
+        n_clusters = check(vectors, request.n_clusters, "a Gaussian mixture")
+        if n_clusters == 1 and len(vectors) == 1:
+            raise InputError("a Gaussian mixture needs two images or more; add images")
+        points = vectors.cpu().double().numpy()
+        with threads_for(vectors):
+            model = self._fit(points, n_clusters, request.seed)
+            posterior = torch.from_numpy(model.predict_proba(points))
+            likelihood = float(model.score_samples(points).sum())
+        confidence, component = posterior.max(dim=1)
+        used, labels = torch.unique(component, return_inverse=True)
+        return Clustering(
+            labels=labels,
+            centers=means(vectors, labels, len(used)),
+            confidence=confidence.float().clamp(0.0, 1.0),
+            objective=-likelihood,
+            scores={"converged": float(model.converged_), "iterations": float(model.n_iter_)},
+        )
+
+    def _fit(self, points: Any, n_clusters: int, seed: int) -> Any:
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.mixture import GaussianMixture as Mixture
+
+        from fiftyone_deepcluster.clusterers.kmeans.clusterer import restarts_for
+
+        # The floor is for vectors that are all the same.
+        scale = float(points.var(axis=0).mean()) or 1.0
+        model = Mixture(
+            n_clusters,
+            covariance_type=self.covariance,
+            n_init=restarts_for(n_clusters) if self.restarts is None else self.restarts,
+            reg_covar=self.regularisation * scale,
+            max_iter=self.iterations,
+            random_state=seed,
+        )
+        with ignored_warnings(ConvergenceWarning):  # told in scores["converged"]
+            try:
+                return model.fit(points)
+            except ValueError as error:
+                raise InputError(
+                    f"a component of the Gaussian mixture shrank to a point with regularisation="
+                    f'{self.regularisation}; raise it, lower n_clusters={n_clusters}, or use covariance="diag"'
+                ) from error

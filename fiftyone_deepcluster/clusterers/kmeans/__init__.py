@@ -1,0 +1,1 @@
+"""k-means: exact, in mini-batches, and through faiss."""

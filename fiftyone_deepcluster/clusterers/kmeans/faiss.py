@@ -1,0 +1,43 @@
+"""Lloyd's iteration by faiss: on its GPU where it has one and the vectors are on it, else on the CPU."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fiftyone_deepcluster.errors import MissingDependencyError
+
+if TYPE_CHECKING:
+    import torch
+
+    from fiftyone_deepcluster.clusterers.kmeans.lloyd import Schedule
+
+
+def faiss_lloyd(vectors: torch.Tensor, centers: torch.Tensor, schedule: Schedule) -> tuple[torch.Tensor, int]:
+    """As ``lloyd.lloyd``; faiss has no tolerance, so that all iterations are made.
+
+    Raises:
+        MissingDependencyError: faiss is not installed.
+    """
+    import torch
+
+    try:
+        import faiss
+    except ImportError as error:
+        raise MissingDependencyError(
+            'backend="faiss" needs faiss; pip install faiss-cpu (or faiss-gpu), or take backend="torch"'
+        ) from error
+    n_clusters, dim = centers.shape
+    on_gpu = vectors.device.type == "cuda" and getattr(faiss, "get_num_gpus", int)() > 0
+    kmeans = faiss.Kmeans(
+        dim,
+        n_clusters,
+        niter=schedule.iterations,
+        spherical=schedule.spherical,
+        seed=schedule.seed,
+        gpu=1 if on_gpu else False,
+        # Sampling is the caller's; faiss' own bounds would drop vectors or print warnings.
+        min_points_per_centroid=1,
+        max_points_per_centroid=len(vectors) // n_clusters + 1,
+    )
+    kmeans.train(vectors.cpu().numpy(), init_centroids=centers.cpu().numpy())
+    return torch.from_numpy(kmeans.centroids).to(vectors), schedule.iterations

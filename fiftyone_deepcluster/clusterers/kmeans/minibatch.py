@@ -1,0 +1,67 @@
+"""Mini-batch k-means: centres that follow a few small batches, for more vectors than k-means has time for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer, Clustering, ClusterRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import torch
+
+
+@CLUSTERERS.register
+class MiniBatchKMeans(Clusterer):
+    """Mini-batch k-means (Sculley 2010): centres follow small batches; quicker than k-means, and less exact.
+
+    Labels are those of the last centres; the centres returned are the means of exactly these labels.
+    """
+
+    name: Literal["minibatch-kmeans"] = "minibatch-kmeans"
+    batch_size: int = Field(256, ge=1, description="Vectors in a batch.")
+    epochs: int = Field(10, ge=1, description="Passes over the vectors.")
+    start: Literal["kmeans++", "sample"] = Field(
+        "kmeans++", description="First centres: spread out (kmeans++), or images by chance (sample)."
+    )
+    patience: int = Field(
+        50, ge=1, description="Vectors a cluster that may come by before a centre nobody chose is moved."
+    )
+
+    def cluster(self, vectors: torch.Tensor, request: ClusterRequest) -> Clustering:
+        """Cluster ``vectors`` (N, D) float32 into ``request.n_clusters``.
+
+        Raises:
+            InputError: fewer vectors than clusters, values that are not finite, or no n_clusters.
+        """
+        from fiftyone_deepcluster.clusterers.distances import check, confidence_of, means
+        from fiftyone_deepcluster.clusterers.kmeans.lloyd import settle
+        from fiftyone_deepcluster.clusterers.kmeans.seeding import first_centers
+        from fiftyone_deepcluster.clusterers.kmeans.streams import Centroids
+
+        n_clusters = check(vectors, request.n_clusters, "mini-batch k-means")
+        stream = Centroids(first_centers(vectors, n_clusters, self.start, request.seed))
+        for batch in self._batches(vectors, request.seed):
+            labels = stream.nearest(batch)
+            stream.update(batch, labels)
+            stream.revive(batch, labels, self.patience * n_clusters)
+        labels, first, second = settle(vectors, stream.centers)
+        return Clustering(
+            labels=labels.cpu(),
+            centers=means(vectors, labels, int(labels.max()) + 1),
+            confidence=confidence_of(first.sqrt().cpu(), second.sqrt().cpu()),
+            objective=float(first.cpu().double().sum()),
+        )
+
+    def _batches(self, vectors: torch.Tensor, seed: int) -> Iterator[torch.Tensor]:
+        """The vectors in random order, ``epochs`` times."""
+        import torch
+
+        generator = torch.Generator().manual_seed(seed)
+        for _ in range(self.epochs):
+            order = torch.randperm(len(vectors), generator=generator).to(vectors.device)
+            for at in range(0, len(order), self.batch_size):
+                yield vectors[order[at : at + self.batch_size]]

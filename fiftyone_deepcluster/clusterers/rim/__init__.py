@@ -1,0 +1,1 @@
+"""Regularised information maximisation."""

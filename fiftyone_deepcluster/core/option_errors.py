@@ -1,0 +1,108 @@
+"""What is wrong with options, in words: pydantic's complaints, and the nearest of the known names."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+_NEEDS = {
+    "greater_than_equal": "{ge} or more",
+    "greater_than": "more than {gt}",
+    "less_than_equal": "{le} or less",
+    "less_than": "less than {lt}",
+    "multiple_of": "a multiple of {multiple_of}",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "True or False",
+    "bool_parsing": "True or False",
+    "string_type": "text",
+    "string_too_short": "{min_length} characters or more",
+    "string_too_long": "{max_length} characters or fewer",
+    "literal_error": "{expected}",
+    "enum": "{expected}",
+    "none_required": "None",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "a dict",
+    "too_short": "{min_length} items or more",
+    "too_long": "{max_length} items or fewer",
+    "path_type": "a path",
+}
+"""What a value needs, by pydantic's name of the complaint and with the bounds that come with it."""
+
+_LONGEST_VALUE = 60
+
+
+def explain(error: ValidationError, what: str, model: type[BaseModel]) -> str:
+    """Pydantic's complaints in one sentence each: option, value, need, and what there is instead."""
+    values = {_place(item): item["input"] for item in error.errors()}
+    lines = []
+    for place, text in complaints(error, what, model).items():
+        plain = place and text.startswith(("needs ", "give "))
+        lines.append(f"{place}={_short(values[place])}: {text}" if plain else text)
+    return "; ".join(lines)
+
+
+def complaints(error: ValidationError, what: str, model: type[BaseModel]) -> dict[str, str]:
+    """What is wrong with each option, in words; the empty name stands for all of them together.
+
+    An option with a pattern has what it allows as its description.
+    """
+    needs: dict[str, list[str]] = {}
+    said: dict[str, str] = {}
+    for item in error.errors():
+        place, kind, bounds = _place(item), item["type"], item.get("ctx", {})
+        if kind in _NEEDS:
+            # of a union each member complains
+            needs.setdefault(place, []).append(_NEEDS[kind].format(**_in_figures(bounds)))
+            said[place] = f"needs {' or '.join(dict.fromkeys(needs[place]))}"
+        else:
+            said[place] = _in_words(dict(item), place, (what, model))
+    return said
+
+
+def _in_words(item: dict[str, Any], place: str, of: tuple[str, type[BaseModel]]) -> str:
+    """A complaint that is no plain need, ``of`` a model and what it is called."""
+    name, model = of
+    about = model.model_fields[place].description if place in model.model_fields else None
+    if item["type"] == "extra_forbidden":
+        return f"{name} has no option {place!r}; {suggest(place, model.model_fields)}"
+    if item["type"] == "missing":
+        return f"{name} needs the option {place!r}" + (f": {about}" if about else "")
+    if item["type"] == "string_pattern_mismatch" and about:
+        return f"give {about.rstrip('.')}"
+    if item["type"] == "value_error":
+        return str(item["msg"]).removeprefix("Value error, ")
+    value = f"{place}={_short(item['input'])}" if place else name
+    return f"{value}: {item['msg']}"
+
+
+def _place(item: Any) -> str:
+    """The option, and where in its list; the members of a union are no places."""
+    first, *rest = item["loc"] or ("",)
+    return ".".join([str(first), *(str(step) for step in rest if isinstance(step, int))])
+
+
+def _in_figures(bounds: dict[str, Any]) -> dict[str, Any]:
+    return {name: f"{value:g}" if isinstance(value, float) else value for name, value in bounds.items()}
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """The end of an error message: the nearest of the known names, or all of them."""
+    names = sorted(set(known) - {"name"})
+    if not names:
+        return "there are none"
+    near = difflib.get_close_matches(str(name), names, n=2, cutoff=0.6)
+    return f"did you mean {' or '.join(map(repr, near))}?" if near else f"choose one of: {', '.join(names)}"

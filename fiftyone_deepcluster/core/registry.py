@@ -1,0 +1,204 @@
+"""Names for parts: built-in files are found by themselves, outside packages by entry points.
+
+A *part* is a small frozen pydantic model with one verb. Its fields are its options: they feed the
+SDK signature, the App's form, the run record and the documentation. To add one, write one file in
+the family's package and decorate the class::
+
+    @CLUSTERERS.register
+    class MyClusterer(Clusterer):
+        name: Literal["mine"] = "mine"
+        strength: float = Field(1.0, gt=0, description="How strongly to ...")
+
+        def cluster(self, vectors, request): ...
+
+A package outside this one exposes an entry point in the group ``fiftyone_deepcluster.clusterers``
+that loads such a class.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+from contextvars import ContextVar
+from importlib.abc import SourceLoader
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import core_schema
+
+from fiftyone_deepcluster.core.option_errors import explain, suggest
+from fiftyone_deepcluster.errors import OptionsError
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+    from pydantic.json_schema import JsonSchemaValue
+
+_PACKAGE = "fiftyone_deepcluster"
+_REGISTERED = re.compile(r"^@\w+\.register\b", re.MULTILINE)
+
+# Registries whose parts a JSON schema is being written of, from the outside in: a clusterer may hold another one
+_DESCRIBED: ContextVar[tuple[object, ...]] = ContextVar("described", default=())
+
+
+class Part(BaseModel):
+    """A small frozen model with one verb; ``name`` is how users ask for it.
+
+    The first line of a part's docstring is its help text in the App.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: str
+
+    def __init__(self, /, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise OptionsError(explain(error, _name_of(type(self)), type(self))) from None
+
+    # model_validate, copies and pickles go past __init__ as for any model, and name what is wrong by field
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+    def __setattr__(self, name: str, value: object) -> None:
+        try:
+            super().__setattr__(name, value)
+        except ValidationError:
+            made = type(self).__name__
+            raise OptionsError(
+                f"{name}={value!r}: a {made} stays as it was made; make another: "
+                f"{made}(**{{**options.model_dump(), {name!r}: {value!r}}})"
+            ) from None
+
+
+P = TypeVar("P", bound=Part)
+
+
+class Registry(Generic[P]):
+    """The parts of one family by name.
+
+    Args:
+        family: what the parts are called, and suffix of the entry-point group for outside ones.
+        base: class that every part of the family derives from.
+        package: package below ``fiftyone_deepcluster`` whose modules, at any depth, hold the built-in parts;
+            the family's own by default.
+    """
+
+    def __init__(self, family: str, base: type[P], package: str | None = None) -> None:
+        self.family = family
+        self.base = base
+        self._package = package or family
+        self._parts: dict[str, type[P]] = {}
+        self._loaded = False
+
+    def register(self, part: type[P]) -> type[P]:
+        """Class decorator: add ``part`` under the default of its ``name`` field."""
+        name = part.model_fields["name"].default
+        if not isinstance(name, str):
+            raise TypeError(f'{part.__name__} needs `name: Literal["..."] = "..."`')
+        known = self._parts.get(name)
+        if known is not None and known.__qualname__ != part.__qualname__:
+            raise TypeError(
+                f"the name {name!r} in {self.family} is taken by {known.__qualname__}; choose another"
+            )
+        self._parts[name] = part
+        return part
+
+    def names(self) -> list[str]:
+        """All names, sorted."""
+        self._load()
+        return sorted(self._parts)
+
+    def get(self, name: str) -> type[P]:
+        """The class registered under ``name``."""
+        self._load()
+        if name not in self._parts:
+            raise OptionsError(f"there is no {name!r} among the {self.family}; {suggest(name, self._parts)}")
+        return self._parts[name]
+
+    def parse(self, value: object) -> P:
+        """A part from a part, a name, or a dict with ``name`` and options.
+
+        Raises:
+            OptionsError: the name is unknown or an option does not fit.
+        """
+        if isinstance(value, self.base):
+            return value
+        if isinstance(value, str):
+            return self.get(value)()  # type: ignore[call-arg]
+        if isinstance(value, dict) and isinstance(value.get("name"), str):
+            try:
+                return self.get(value["name"]).model_validate(value)
+            except ValidationError as error:
+                raise OptionsError(explain(error, value["name"], self.get(value["name"]))) from None
+        raise OptionsError(
+            f"{value!r} names no part of {self.family}; give one of {', '.join(self.names())}, "
+            'or {"name": ..., its options}'
+        )
+
+    def _load(self) -> None:
+        if self._loaded:
+            return
+        self._loaded = True
+        package = importlib.import_module(f"{_PACKAGE}.{self._package}")
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if _registers_parts(module.name):
+                importlib.import_module(module.name)
+        for point in entry_points(group=f"{_PACKAGE}.{self.family}"):
+            self.register(point.load())
+
+
+def _registers_parts(module: str) -> bool:
+    """Whether a file registers a part; the others, which may need torch, wait until they are used."""
+    spec = find_spec(module)
+    source = spec.loader.get_source(module) if spec and isinstance(spec.loader, SourceLoader) else None
+    return source is None or _REGISTERED.search(source) is not None
+
+
+class PartOf:
+    """Annotation for an option that holds a part: ``Annotated[Clusterer, PartOf(CLUSTERERS)]``.
+
+    Args:
+        registry: where the part is looked up.
+        optional: None is allowed too, and means that the recipe chooses.
+    """
+
+    def __init__(self, registry: Registry[Any], *, optional: bool = False) -> None:
+        self.registry = registry
+        self.optional = optional
+
+    def __get_pydantic_core_schema__(
+        self, source: object, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        """Validate through the registry; serialise as a dict with the name."""
+        return core_schema.no_info_plain_validator_function(
+            self._validate,
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                lambda part: None if part is None else part.model_dump(mode="json")
+            ),
+        )
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """One alternative for every registered part; a part within a part of its own kind by its name only."""
+        registry, outer = self.registry, _DESCRIBED.get()
+        if any(known is registry for known in outer):
+            return {"type": "object", "properties": {"name": {"enum": list(registry.names())}}}
+        nothing: list[JsonSchemaValue] = [{"type": "null"}] if self.optional else []
+        token = _DESCRIBED.set((*outer, registry))
+        try:
+            return {"anyOf": nothing + [registry.get(name).model_json_schema() for name in registry.names()]}
+        finally:
+            _DESCRIBED.reset(token)
+
+    def _validate(self, value: object) -> Part | None:
+        if value is None and self.optional:
+            return None
+        return self.registry.parse(value)  # type: ignore[no-any-return]
+
+
+def _name_of(part: type[Part]) -> str:
+    name = part.model_fields["name"].default
+    return name if isinstance(name, str) else part.__name__

@@ -1,0 +1,1 @@
+"""How runs show up in the App, besides the panel."""

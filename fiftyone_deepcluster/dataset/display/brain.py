@@ -1,0 +1,137 @@
+"""The brain runs of a run: a 2-D map for the Embeddings panel, and sorting by similarity."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from fiftyone_deepcluster.dataset.runs.storage import is_whole
+
+if TYPE_CHECKING:
+    import fiftyone as fo
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from fiftyone_deepcluster.dataset.io.fields import FieldNames
+    from fiftyone_deepcluster.dataset.io.source import Source
+
+# UMAP takes about a second a thousand images; beyond this many the rest is placed among their neighbours
+_LAID_OUT = 20_000
+_NEIGHBOURS = 15
+_MIN_DIST = 0.1  # room between images to look at; clusters are found with none
+# Fewer images have no manifold to speak of, and UMAP's spectral start fails on them
+_FEWEST = 20
+
+
+def add_brain_runs(
+    source: Source, names: FieldNames, rows: NDArray[np.int64], embeddings: NDArray[np.float32]
+) -> None:
+    """Register ``<key>_viz`` and ``<key>_sim``.
+
+    Args:
+        source: the images.
+        names: of the run; its embeddings have been written.
+        rows: (M,) rows of the images that could be read.
+        embeddings: (N, D) of all images.
+    """
+    import fiftyone.brain as fob
+
+    samples, patches = _collection(source), source.patches_field
+    points = lay_out(embeddings[rows])
+    places = {source.ids[row]: point for row, point in zip(rows.tolist(), points, strict=True)}
+    fob.compute_visualization(
+        samples, patches_field=patches, points=places, brain_key=names.viz_key, progress=False
+    )
+    # by name, never as an array: FiftyOne would store an array as JSON beside the field
+    fob.compute_similarity(
+        samples,
+        patches_field=patches,
+        embeddings=names.path("embedding")[len(names.prefix) :],
+        brain_key=names.sim_key,
+        backend="sklearn",
+        progress=False,
+    )
+
+
+def remove_brain_runs(dataset: fo.Dataset, names: FieldNames) -> None:
+    """Delete the brain runs of a run, as far as they are there."""
+    for key in (names.viz_key, names.sim_key):
+        if dataset.has_brain_run(key):
+            dataset.delete_brain_run(key)
+
+
+def rename_brain_runs(dataset: fo.Dataset, old: FieldNames, new: FieldNames) -> None:
+    """Give the brain runs of a run the names of another key; the embeddings have been renamed."""
+    from fiftyone.core.brain import BrainMethod
+
+    for before, after in ((old.viz_key, new.viz_key), (old.sim_key, new.sim_key)):
+        if dataset.has_brain_run(before):
+            dataset.rename_brain_run(before, after)
+    if dataset.has_brain_run(new.sim_key):
+        config = dataset.get_brain_info(new.sim_key).config
+        config.embeddings_field = new.path("embedding")[len(new.prefix) :]
+        BrainMethod.update_run_config(dataset, new.sim_key, config)
+        # an index loaded before knows the old name
+        dataset._brain_cache.pop(new.sim_key, None)
+
+
+def refresh_map(dataset: fo.Dataset, names: FieldNames) -> None:
+    """Make the Embeddings panel read the labels again: it caches colours by the map's time stamp."""
+    document = dataset._doc.brain_methods.get(names.viz_key)
+    if document is not None:
+        document.timestamp = datetime.now(timezone.utc).replace(tzinfo=None)
+        document.save()
+
+
+def lay_out(vectors: NDArray[np.float32], seed: int = 51) -> NDArray[np.float32]:
+    """(M, D) -> (M, 2): UMAP, of a sample and its neighbours where there are many; else two main axes."""
+    import numpy as np
+
+    n = len(vectors)
+    if n < _FEWEST:
+        return _main_axes(vectors)
+    if n <= _LAID_OUT:
+        return _umap(vectors, seed)
+    chosen = np.sort(np.random.default_rng(seed).choice(n, _LAID_OUT, replace=False))
+    fixed = _umap(vectors[chosen], seed)
+    return _among_neighbours(vectors, vectors[chosen], fixed)
+
+
+def _umap(vectors: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
+    import numpy as np
+    import torch
+
+    from fiftyone_deepcluster.reducers.umap import Umap
+
+    space = Umap(dims=2, neighbours=_NEIGHBOURS, min_dist=_MIN_DIST)
+    return space.embed(torch.from_numpy(np.ascontiguousarray(vectors, np.float32)), seed).numpy()
+
+
+def _among_neighbours(
+    vectors: NDArray[np.float32], known: NDArray[np.float32], places: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    import faiss
+    import numpy as np
+
+    index = faiss.IndexFlatL2(known.shape[1])
+    index.add(np.ascontiguousarray(known))
+    squared, nearest = index.search(np.ascontiguousarray(vectors), 5)
+    weights = 1.0 / np.maximum(squared, 1e-12)
+    weights /= weights.sum(axis=1, keepdims=True)
+    return np.asarray((places[nearest] * weights[..., None]).sum(axis=1), np.float32)
+
+
+def _main_axes(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    import numpy as np
+
+    centred = vectors - vectors.mean(axis=0)
+    axes = np.linalg.svd(centred, full_matrices=False)[2][:2]
+    points = centred @ axes.T
+    return np.asarray(np.pad(points, ((0, 0), (0, 2 - points.shape[1]))), np.float32)
+
+
+def _collection(source: Source) -> fo.core.collections.SampleCollection:
+    """What the brain runs are computed on: the dataset, or a view that stays what it is."""
+    if source.patches_field is None:
+        return source.dataset if is_whole(source) else source.samples
+    return source.samples._source_collection

@@ -1,0 +1,1 @@
+"""Collections of FiftyOne become images; results become fields."""

@@ -1,0 +1,359 @@
+"""A FiftyOne collection becomes a list of images: checked first, read in bulk, joined by id."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
+
+from fiftyone_deepcluster.core import arguments
+from fiftyone_deepcluster.dataset.io.fields import FieldNames, marked
+from fiftyone_deepcluster.dataset.io.source import Source
+from fiftyone_deepcluster.dataset.runs import storage
+from fiftyone_deepcluster.errors import ImagesError, InputError
+from fiftyone_deepcluster.images.refs import ImageRef
+
+if TYPE_CHECKING:
+    import fiftyone as fo
+    import numpy as np
+    from numpy.typing import NDArray
+
+DICOM_PATH, DICOM_FRAME = "dicom_path", "dicom_frame"
+"""Fields of the original that a sample's picture was made from: its file, and which image of it."""
+
+NO_CLASSES = ("id", "filepath", "mask_path", DICOM_PATH, DICOM_FRAME)
+"""Fields that hold text or numbers and no class."""
+
+_HELD = {"text_field": "texts", "group_field": "groups"}
+"""What the fields hold that options name; the others hold classes."""
+
+_DICOM_SUFFIXES = (".dcm", ".dicom")
+_PICTURES = "filepath"
+
+
+def collect(
+    samples: fo.core.collections.SampleCollection,
+    patches_field: str | None = None,
+    media_field: str | None = None,
+) -> Source:
+    """The images of a dataset, a view, a patches view or a group slice.
+
+    Args:
+        samples: the collection. A patches view (``to_patches``) gives one image an object.
+        patches_field: a Detections field whose objects are the images, for a collection of whole images.
+        media_field: a field with the paths of the files to read. None: ``dicom_path`` where there is one (of
+            samples without a value there, and of all others, ``filepath``); ``"filepath"``: always that.
+
+    Raises:
+        ImagesError: no FiftyOne collection, nothing in it, media that are no images, or originals that are gone.
+        InputError: ``patches_field`` is no Detections field of the collection, or ``media_field`` holds no paths.
+    """
+    from fiftyone.core.patches import PatchesView
+
+    dataset = root_dataset(samples)
+    _check_media(samples)
+    if patches_field is not None and not isinstance(samples, PatchesView):
+        check_patches_field(samples, patches_field)
+        samples = samples.to_patches(patches_field)
+    source = (
+        _collect_patches(dataset, samples) if isinstance(samples, PatchesView) else _collect_samples(samples)
+    )
+    _check_images(source)
+    field = _media_field(dataset, media_field)
+    return source if field == _PICTURES else _with_originals(source, field)
+
+
+def media_field_of(settings: dict[str, object]) -> str | None:
+    """The ``media_field`` among the settings of a run; older runs have none."""
+    field = settings.get("media_field")
+    return field if isinstance(field, str) else None
+
+
+def root_dataset(samples: fo.core.collections.SampleCollection) -> fo.Dataset:
+    """The dataset that a collection's samples live in.
+
+    Raises:
+        ImagesError: no FiftyOne collection, or one whose dataset was deleted.
+    """
+    import fiftyone as fo
+    from fiftyone.core.collections import SampleCollection
+
+    if not isinstance(samples, SampleCollection):
+        raise ImagesError(
+            f"samples is a {type(samples).__name__}; give a FiftyOne dataset or view "
+            "(for a list of paths or an array there is fiftyone_deepcluster.fit)"
+        )
+    root = samples if isinstance(samples, fo.Dataset) else samples._root_dataset
+    if root.deleted:
+        raise ImagesError(f"dataset {root.name!r} was deleted; load or make another one")
+    return root
+
+
+def check_patches_field(samples: fo.core.collections.SampleCollection, field: str) -> None:
+    """Raise InputError unless ``field`` holds Detections."""
+    import fiftyone as fo
+
+    known = list(samples.get_field_schema(embedded_doc_type=fo.Detections))
+    if field not in known:
+        choice = f"choose one of: {', '.join(known)}" if known else (
+            "it has none, so leave patches_field empty to cluster whole images"
+        )  # fmt: skip
+        raise InputError(f"patches_field={field!r} is no Detections field of {samples.name!r}; {choice}")
+
+
+def read_truth(source: Source, truth_field: str, option: str = "truth_field") -> list[object | None]:
+    """The known class of every image, None where there is none.
+
+    A Classification gives its label. For patches, the name of the patches field means the objects'
+    own class, another attribute of theirs is taken by its name, and a field of the whole image holds
+    for all its objects.
+
+    Args:
+        source: the images.
+        truth_field: name of the field.
+        option: what errors call it.
+
+    Raises:
+        InputError: the field is missing, or neither Classification, string, integer nor boolean; a text is a string.
+    """
+    arguments.one_name(option, truth_field, "report" if option == "text_field" else "ground_truth")
+    path = _truth_path(source, truth_field, option)
+    if path is not None:
+        return read(source, path)
+    # a field of the whole images: the patches view does not carry it
+    field = source.dataset.get_field(truth_field)
+    if field is None:
+        raise InputError(_no_class_field(option, truth_field, source))
+    path = _label_path(truth_field, field, option)
+    ids, values = flat(source.dataset).values(["id", path])
+    known = dict(zip(ids, values, strict=True))
+    return [known.get(sample_id) for sample_id in source.sample_ids]
+
+
+def read_embeddings(source: Source, field: str) -> list[NDArray[np.float32] | None]:
+    """The vector of every image in an existing field, None where there is none.
+
+    Raises:
+        InputError: the field is missing, holds no vectors, or vectors of different lengths.
+    """
+    import fiftyone as fo
+    import numpy as np
+
+    arguments.one_name("embeddings_field", field, "embedding")
+    path = field if source.patches_field is None else f"{source.patches_field}.{field}"
+    kind = source.samples.get_field(path)
+    if kind is None:
+        raise InputError(_no_vector_field(field, source))
+    if not isinstance(kind, fo.VectorField | fo.ArrayField | fo.ListField):
+        raise InputError(f"embeddings_field={field!r} is a {type(kind).__name__}; a VectorField is needed")
+    vectors = [None if value is None else np.asarray(value, np.float32) for value in read(source, path)]
+    shapes = {vector.shape for vector in vectors if vector is not None}
+    if not shapes:
+        raise InputError(
+            f"embeddings_field={field!r} is empty for all {len(source)} images; compute it first"
+        )
+    if len(shapes) > 1 or len(next(iter(shapes))) != 1:
+        raise InputError(
+            f"embeddings_field={field!r} holds vectors of shapes {sorted(shapes)[:5]}; one length is needed"
+        )
+    return vectors
+
+
+def read(source: Source, path: str) -> list[object | None]:
+    """The values of a path of the collection, in the order of ``source.ids``."""
+    ids, values = source.samples.values(["id", path])
+    known = dict(zip(ids, values, strict=True))
+    return [known.get(name) for name in source.ids]
+
+
+def without_cluster(source: Source, names: FieldNames) -> Source:
+    """The images whose label and error under ``names`` are empty."""
+    inner = (names.patches_field + ".") if names.patches_field is not None else ""
+    paths = [inner + names.path(name)[len(names.prefix) :] for name in ("label", "error")]
+    labels, errors = (read(source, path) for path in paths)
+    rows = [row for row in range(len(source)) if labels[row] is None and errors[row] is None]
+    return replace(
+        source,
+        ids=[source.ids[row] for row in rows],
+        sample_ids=[source.sample_ids[row] for row in rows],
+        images=[source.images[row] for row in rows],
+    )
+
+
+def flat(dataset: fo.Dataset) -> fo.core.collections.SampleCollection:
+    """All samples of a dataset one by one, those of every group slice with images included."""
+    if dataset.media_type != "group":
+        return dataset
+    return dataset.select_group_slices(image_slices(dataset), _allow_mixed=True)
+
+
+def image_slices(dataset: fo.Dataset) -> list[str]:
+    """Slices of a grouped dataset that hold images or media of unknown kind."""
+    return [name for name, kind in dataset.group_media_types.items() if kind in ("image", "unknown")]
+
+
+def _media_field(dataset: fo.Dataset, asked: str | None) -> str:
+    """The field that says which files to read."""
+    import fiftyone as fo
+
+    if asked is None:
+        return DICOM_PATH if isinstance(dataset.get_field(DICOM_PATH), fo.StringField) else _PICTURES
+    arguments.one_name("media_field", asked, _PICTURES)
+    if not isinstance(dataset.get_field(asked), fo.StringField):
+        known = [name for name in dataset.get_field_schema(ftype=fo.StringField) if "path" in name]
+        raise InputError(
+            f"media_field={asked!r} is no field of {dataset.name!r} with paths; choose one of: {', '.join(known)}"
+        )
+    return asked
+
+
+def _with_originals(source: Source, field: str) -> Source:
+    """The same images, read from the files that a field names; as they are where it is empty."""
+    dataset = source.dataset
+    numbered = field == DICOM_PATH and dataset.has_field(DICOM_FRAME)
+    paths = ["id", field, *([DICOM_FRAME] if numbered else [])]
+    ids, *columns = flat(dataset).values(paths)
+    known = {name: values for name, *values in zip(ids, *columns, strict=True) if values[0] is not None}
+    images = [
+        replace(image, path=known[name][0], frame=int(known[name][1] or 0) if numbered else 0)
+        if name in known else image
+        for name, image in zip(source.sample_ids, source.images, strict=True)
+    ]  # fmt: skip
+    originals = {known[name][0] for name in source.sample_ids if name in known}
+    if originals and not any(Path(path).exists() for path in originals):
+        raise ImagesError(
+            f"none of the {len(originals)} files in {field!r} is there any more, such as {min(originals)}; bring "
+            "them back, or give media_field='filepath' to read the pictures that the App shows"
+        )
+    return replace(source, images=images)
+
+
+def _collect_samples(samples: fo.core.collections.SampleCollection) -> Source:
+    ids, paths = samples.values(["id", "filepath"])
+    return Source(samples._root_dataset, samples, ids, ids, [ImageRef(path) for path in paths])
+
+
+def _collect_patches(dataset: fo.Dataset, samples: fo.core.collections.SampleCollection) -> Source:
+    fields = samples._label_fields
+    if len(fields) != 1:
+        raise ImagesError("evaluation patches hold two labels each; use to_patches on the field to cluster")
+    field = fields[0]
+    check_patches_field(samples._source_collection, field)
+    ids, sample_ids, paths, boxes = samples.values(
+        ["id", "sample_id", "filepath", f"{field}.bounding_box"]
+    )  # fmt: skip
+    images = [ImageRef(path, tuple(box)) for path, box in zip(paths, boxes, strict=True)]
+    return Source(dataset, samples, ids, sample_ids, images, field)
+
+
+def _check_media(samples: fo.core.collections.SampleCollection) -> None:
+    kind = samples.media_type
+    if samples._is_dynamic_groups:
+        raise ImagesError("the view is grouped by a field; give the view without group_by(...)")
+    if kind == "group":
+        slices = image_slices(samples._root_dataset)
+        if not slices:
+            raise ImagesError(f"no slice of the grouped dataset {samples.name!r} holds images; add one")
+        raise ImagesError(
+            f"{samples.name!r} is a grouped dataset; say which slices to cluster: "
+            f"samples.select_group_slices({slices[0]!r}), with one or more of {', '.join(slices)}"
+        )
+    if samples._is_frames or samples._is_clips:
+        raise ImagesError(
+            "views of frames and clips cannot be clustered; make an image dataset of the frames"
+        )
+    if kind == "video":
+        raise ImagesError("videos cannot be clustered; sample their frames into an image dataset first")
+
+
+def _check_images(source: Source) -> None:
+    if not source.ids:
+        what = f"no objects in {source.patches_field!r}" if source.patches_field else "no samples"
+        raise ImagesError(f"there are {what} to cluster; give a collection that is not empty")
+    if len(set(source.ids)) < len(source.ids):
+        raise ImagesError("the view holds a sample more than once; give each sample once")
+    if source.samples.media_type in ("image", None):
+        return
+    # DICOM files have no media type of their own in FiftyOne
+    wrong = [
+        image.path for image in source.images
+        if PurePath(image.path).suffix.lower() not in _DICOM_SUFFIXES
+    ]  # fmt: skip
+    if source.samples.media_type == "mixed":
+        kinds = source.samples.values("_media_type")
+        wrong = [
+            image.path for image, kind in zip(source.images, kinds, strict=True)
+            if kind != "image" and PurePath(image.path).suffix.lower() not in _DICOM_SUFFIXES
+        ]  # fmt: skip
+    if wrong:
+        raise ImagesError(
+            f"{len(wrong)} of {len(source)} files are no images (media type "
+            f"{source.samples.media_type!r}), such as {wrong[0]}; give a view of images, or of .dcm files"
+        )
+
+
+def _truth_path(source: Source, truth_field: str, option: str) -> str | None:
+    """The path of a truth field in the collection; None where it is a field of whole images."""
+    samples, patches = source.samples, source.patches_field
+    if patches is None:
+        field = samples.get_field(truth_field)
+        if field is None:
+            raise InputError(_no_class_field(option, truth_field, source))
+        return _label_path(truth_field, field, option)
+    if truth_field in (patches, f"{patches}.detections"):
+        return f"{patches}.label"
+    attribute = truth_field.removeprefix(f"{patches}.detections.").removeprefix(f"{patches}.")
+    field = samples.get_field(f"{patches}.{attribute}")
+    return None if field is None else _label_path(f"{patches}.{attribute}", field, option)
+
+
+def _label_path(path: str, field: fo.Field, option: str) -> str:
+    import fiftyone as fo
+
+    if isinstance(field, fo.EmbeddedDocumentField) and issubclass(field.document_type, fo.Classification):
+        return f"{path}.label"
+    texts = option == "text_field"
+    if isinstance(field, fo.StringField if texts else fo.StringField | fo.IntField | fo.BooleanField):
+        return path
+    kind = getattr(field, "document_type", type(field)).__name__
+    need = "a field of strings" if texts else "a Classification, string, integer or boolean"
+    raise InputError(f"{option}={path!r} is a {kind}; {need} is needed")
+
+
+def _no_class_field(option: str, name: str, source: Source) -> str:
+    """What to say where a field of classes is asked for that is not there."""
+    import fiftyone as fo
+
+    held = _HELD.get(option, "classes")
+    kinds = [fo.StringField] if held == "texts" else [fo.StringField, fo.IntField, fo.BooleanField]
+    schema = source.dataset.get_field_schema
+    known = [] if held == "texts" else list(schema(embedded_doc_type=fo.Classification))
+    known = [field for field in (*known, *schema(ftype=kinds)) if field not in NO_CLASSES]
+    own = _of_runs(source.dataset)
+    known = [field for field in known if field not in own]
+    there = f"those that can hold {held}: {', '.join(known)}" if known else (
+        f"none of its fields can hold {held}, so leave {option} empty"
+    )  # fmt: skip
+    return f"{option}={name!r} is no field of {source.dataset.name!r}; {there}"
+
+
+def _of_runs(dataset: fo.Dataset) -> set[str]:
+    """Fields that runs made: nothing that is known of the images."""
+    runs = [*marked(dataset), *(storage.fields_of(dataset, key) for key in storage.keys(dataset))]
+    return {path for run in runs for path in run.roots()}
+
+
+def _no_vector_field(name: str, source: Source) -> str:
+    """What to say where a field of vectors is asked for that is not there."""
+    import fiftyone as fo
+
+    prefix = "" if source.patches_field is None else f"{source.patches_field}.detections."
+    paths = source.dataset.get_field_schema(ftype=[fo.VectorField, fo.ArrayField], flat=True)
+    embeddings = {run.path("embedding") for run in marked(source.dataset)}
+    own = _of_runs(source.dataset) - embeddings
+    known = [path.removeprefix(prefix) for path in paths if path.startswith(prefix) and path not in own]
+    known = [name for name in known if "." not in name]  # a label's own vectors are no embeddings
+    there = f"those that hold vectors: {', '.join(known)}" if known else (
+        f"it has none with vectors: compute_embeddings(..., embeddings_field={name!r}) of FiftyOne makes one"
+    )  # fmt: skip
+    return f"embeddings_field={name!r} is no field of {source.dataset.name!r}; {there}"

@@ -1,0 +1,203 @@
+"""Results become field values: one database update an image, by id, in batches.
+
+``set_values`` makes one pass over the samples a field and builds a FiftyOne object a value. Here all
+values of an image travel in one update, made as FiftyOne itself stores them; the fields must have been
+declared (``fields.declare``), else samples could not be loaded any more.
+"""
+
+from __future__ import annotations
+
+import io
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from fiftyone_deepcluster.dataset.io.fields import BESIDE, IN_LABEL, FieldNames
+
+if TYPE_CHECKING:
+    import fiftyone as fo
+    import numpy as np
+    from bson import ObjectId
+    from numpy.typing import NDArray
+
+    from fiftyone_deepcluster.api.fit import FitResult
+    from fiftyone_deepcluster.dataset.io.source import Source
+
+_BATCH = 5_000
+# Floats hardly shrink: the fastest level gives the default's size to within a few percent
+_ZLIB_LEVEL = 1
+NOISE = "noise"
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The values of N images, one list a field; None leaves the value empty.
+
+    Attributes:
+        values: name of the value (``label``, ``embedding`` ...) -> N values as MongoDB stores them.
+    """
+
+    values: dict[str, Sequence[object]]
+
+    def __len__(self) -> int:
+        return len(self.values["label"])
+
+
+def columns(result: FitResult, names: Sequence[str], *, half_precision: bool = False) -> Columns:
+    """The values of a result, ready to write.
+
+    Args:
+        result: of N images.
+        names: (K) names of the clusters.
+        half_precision: embeddings as float16.
+    """
+    import numpy as np
+
+    from fiftyone_deepcluster.metrics.matching import changes, stability
+
+    failed = set(result.errors)
+    read = [row not in failed for row in range(len(result.labels))]
+    rounds = result.round_labels.shape[1]
+    losses = result.round_losses
+    moved = changes(result.round_labels).tolist() if rounds else [None] * len(read)
+    steady = numbers(stability(result.round_labels)) if rounds else [None] * len(read)
+    embeddings = result.embeddings.astype(np.float16 if half_precision else np.float32, copy=False)
+    values: dict[str, Sequence[object]] = {
+        "label": [names[i] if i >= 0 else NOISE for i in result.labels.tolist()],
+        "confidence": numbers(result.confidence),
+        "cluster": result.labels.tolist(),
+        "distance": numbers(result.distance),
+        "margin": numbers(result.margin),
+        "embedding": vectors(embeddings),
+        "round_labels": vectors(result.round_labels) if rounds else [None] * len(read),
+        "round_losses": vectors(losses) if losses.shape[1] else [None] * len(read),
+        "changes": moved,
+        "stability": steady,
+        "loss": last_finite(losses),
+    }
+    for name, column in values.items():
+        values[name] = [value if ok else None for value, ok in zip(column, read, strict=True)]
+    values["error"] = [result.errors.get(row) for row in range(len(read))]
+    return Columns(values)
+
+
+def write(source: Source, names: FieldNames, filled: Columns) -> None:
+    """Write the values of every image, by id, in batches; declared fields only."""
+    from bson import ObjectId
+
+    now = datetime.now(timezone.utc).replace(tzinfo=None)
+    make = _sample_updates if names.patches_field is None else _patch_updates
+    for start in range(0, len(filled), _BATCH):
+        rows = range(start, min(start + _BATCH, len(filled)))
+        places = [(ObjectId(source.sample_ids[row]), ObjectId(source.ids[row])) for row in rows]
+        updates = list(make(places, names, filled, rows, now))
+        source.dataset._bulk_write(updates, ids=[source.sample_ids[row] for row in rows])
+    if names.patches_field is not None:
+        source.samples.reload()
+
+
+def numbers(column: NDArray[np.float32]) -> list[float | None]:
+    """Python floats, None for what is not finite."""
+    import numpy as np
+
+    finite = np.isfinite(column)
+    return [value if ok else None for value, ok in zip(column.tolist(), finite.tolist(), strict=True)]
+
+
+def vectors(rows: NDArray[Any]) -> list[bytes]:
+    """(N, D) rows as FiftyOne stores a VectorField: compressed ``.npy`` files."""
+    import numpy as np
+
+    rows = np.ascontiguousarray(rows)
+    buffer = io.BytesIO()
+    np.save(buffer, rows[:1].reshape(-1), allow_pickle=False)
+    header = buffer.getvalue()[: len(buffer.getvalue()) - rows[:1].nbytes]
+    return [zlib.compress(header + row.tobytes(), _ZLIB_LEVEL) for row in rows]
+
+
+def last_finite(losses: NDArray[np.float32]) -> list[float | None]:
+    """The last finite value of each row of (N, R), None where there is none."""
+    import numpy as np
+
+    if losses.shape[1] == 0:
+        return [None] * len(losses)
+    finite = np.isfinite(losses)
+    last = losses.shape[1] - 1 - np.argmax(finite[:, ::-1], axis=1)
+    return numbers(np.where(finite.any(axis=1), losses[np.arange(len(losses)), last], np.nan))
+
+
+def _sample_updates(
+    places: list[tuple[ObjectId, ObjectId]], names: FieldNames, filled: Columns, rows: range, now: datetime
+) -> Iterator[object]:
+    from bson import ObjectId
+    from pymongo import UpdateOne
+
+    inside = [(name, filled.values[name]) for name in IN_LABEL if name in filled.values]
+    beside = [(names.path(name), filled.values[name]) for name in BESIDE if name in filled.values]
+    for (sample_id, _), row in zip(places, rows, strict=True):
+        change: dict[str, object] = {path: column[row] for path, column in beside}
+        label = {name: column[row] for name, column in inside}
+        if label["label"] is None:
+            change[names.key] = None
+        else:
+            change[names.key] = {"_id": ObjectId(), "_cls": "Classification", "tags": [], **label}
+        change["last_modified_at"] = now
+        yield UpdateOne({"_id": sample_id}, {"$set": change})
+
+
+def _patch_updates(
+    places: list[tuple[ObjectId, ObjectId]], names: FieldNames, filled: Columns, rows: range, now: datetime
+) -> Iterator[object]:
+    from pymongo import UpdateOne
+
+    start = len(names.prefix)
+    object_path = names.prefix + "$[patch]."
+    paths = [(object_path + names.path(name)[start:], column) for name, column in filled.values.items()]
+    for (sample_id, label_id), row in zip(places, rows, strict=True):
+        change: dict[str, object] = {path: column[row] for path, column in paths}
+        change["last_modified_at"] = now
+        yield UpdateOne({"_id": sample_id}, {"$set": change}, array_filters=[{"patch._id": label_id}])
+
+
+def set_values(
+    dataset: fo.Dataset,
+    path: str,
+    names: FieldNames,
+    places: Sequence[tuple[ObjectId, ObjectId]],
+    values: Sequence[Any],
+) -> None:
+    """Set one declared path of some images, by id; images with equal text share an update.
+
+    Args:
+        dataset: of the images.
+        path: to set.
+        names: of the run, which say where images lie.
+        places: ids of sample and image.
+        values: one an image, as MongoDB stores them.
+    """
+    for start in range(0, len(places), _BATCH):
+        batch = list(zip(places[start : start + _BATCH], values[start : start + _BATCH], strict=True))
+        groups: dict[object, list[tuple[ObjectId, ObjectId]]] = {}
+        for row, (place, value) in enumerate(batch):
+            groups.setdefault(value if isinstance(value, str | None) else row, []).append(place)
+        updates = [
+            _update_many(path, names, group, batch[key][1] if isinstance(key, int) else key)
+            for key, group in groups.items()
+        ]
+        dataset._bulk_write(updates, ids=[str(sample) for (sample, _), _ in batch])
+
+
+def _update_many(
+    path: str, names: FieldNames, places: list[tuple[ObjectId, ObjectId]], value: object
+) -> object:
+    from pymongo import UpdateMany
+
+    who = {"_id": {"$in": [sample for sample, _ in places]}}
+    now = datetime.now(timezone.utc).replace(tzinfo=None)
+    if names.patches_field is None:
+        return UpdateMany(who, {"$set": {path: value, "last_modified_at": now}})
+    inner = names.prefix + "$[patch]." + path.removeprefix(names.prefix)
+    images = {"patch._id": {"$in": [image for _, image in places]}}
+    return UpdateMany(who, {"$set": {inner: value, "last_modified_at": now}}, array_filters=[images])

@@ -1,0 +1,333 @@
+"""Nearest neighbours of a run's images, in what it learnt and before: ``retrieve``, ``retrieval_score``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, cast
+
+from pydantic import BaseModel, ConfigDict
+
+from fiftyone_deepcluster.analysis.retrieval import RetrievalScore
+from fiftyone_deepcluster.core import arguments
+from fiftyone_deepcluster.dataset.io.read_images import read_truth
+from fiftyone_deepcluster.dataset.results.open_run import (
+    chosen_rows,
+    embedded,
+    has_network,
+    images_of,
+    opened,
+)
+from fiftyone_deepcluster.dataset.results.results_cache import Findings
+from fiftyone_deepcluster.dataset.runs.run import Run, load_run
+from fiftyone_deepcluster.errors import InputError
+
+if TYPE_CHECKING:
+    import fiftyone as fo
+    import numpy as np
+    import pandas as pd
+    import torch
+    from numpy.typing import NDArray
+
+    from fiftyone_deepcluster.core.progress import Observer
+    from fiftyone_deepcluster.dataset.io.source import Source
+
+Features = Literal["learnt", "initial", "pixels"]
+"""``learnt``: the run's embeddings. ``initial``: those of its network before training. ``pixels``: 32 x 32."""
+
+FEATURES: tuple[Features, ...] = ("learnt", "initial", "pixels")
+_INDEX, _SCORES, _INITIAL = "neighbours", "retrieval", "initial"
+_N_KEPT = 10
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """An image near another.
+
+    Attributes:
+        id: of the sample, or of the object where the run clustered objects.
+        sample_id: of the sample that holds it.
+        distance: Euclidean, in the features asked for.
+    """
+
+    id: str
+    sample_id: str
+    distance: float
+
+
+class Retrieval(BaseModel):
+    """Retrieval figures of a run, in several features.
+
+    Attributes:
+        label_field: that says which images belong together.
+        scores: one entry for each kind of features.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    label_field: str
+    scores: tuple[RetrievalScore, ...]
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """One row for each kind of features."""
+        import pandas as pd
+
+        return pd.DataFrame([score.model_dump() for score in self.scores])
+
+
+@dataclass(frozen=True)
+class _Vectors:
+    """Vectors of some of a run's images.
+
+    Attributes:
+        rows: (M,) rows of the images that have one.
+        values: (M, D) float32.
+    """
+
+    rows: NDArray[np.int64]
+    values: torch.Tensor
+
+
+def retrieve(
+    samples: fo.core.collections.SampleCollection,
+    key: str,
+    sample_id: str | fo.Sample | fo.Label,
+    k: int = 10,
+    *,
+    features: Features = "learnt",
+    observer: Observer | None = None,
+) -> list[Neighbour]:
+    """The images of a run that are nearest to one of them, nearest first.
+
+    Args:
+        samples: the dataset, or a view whose images may be found.
+        key: of the run.
+        sample_id: the id of the image, or of the object where the run clustered objects; or itself.
+        k: how many.
+        features: ``learnt`` for the run's embeddings, ``initial`` for those of its network before training, or
+            ``pixels``.
+        observer: told of progress; may cancel.
+
+    Raises:
+        RunNotFoundError: no such run.
+        InputError: the image is not in the run, or has no embedding.
+        RunError: ``initial`` of a run that has no network here.
+    """
+    import numpy as np
+
+    from fiftyone_deepcluster.analysis.retrieval import nearest
+
+    k = arguments.whole_number("k", k, 1)
+    arguments.one_of("features", features, FEATURES)
+    run = load_run(samples, key)
+    source = images_of(run)
+    query = _row_of(run, source, sample_id)
+    vectors = _vectors(run, source, features, observer)
+    allowed = np.union1d(chosen_rows(source, samples), [query])
+    keep = np.isin(vectors.rows, allowed)
+    rows, values = vectors.rows[keep], vectors.values[np.flatnonzero(keep)]
+    at = np.flatnonzero(rows == query)
+    if not len(at):
+        raise InputError(
+            f"{source.ids[query]!r} has no {features} vector: its image could not be read; choose another"
+        )
+    found, distances = nearest(values, at, k)
+    return [_neighbour(source, rows[row], far) for row, far in zip(found[0], distances[0], strict=True)]
+
+
+def retrieval_score(
+    samples: fo.core.collections.SampleCollection,
+    key: str,
+    label_field: str,
+    *,
+    k: int = 10,
+    features: Features | Sequence[Features] | None = None,
+    max_queries: int = 2_000,
+    observer: Observer | None = None,
+) -> Retrieval:
+    """How well images of one class find each other: mean average precision, and precision at ``k``.
+
+    The figures are kept with the run, for the Clusters panel.
+
+    Args:
+        samples: the dataset, or a view whose images take part.
+        key: of the run.
+        label_field: known classes; images without one take no part.
+        k: of the precision.
+        features: one kind or several, see ``retrieve``; all that the run has by default.
+        max_queries: images asked at most, drawn at random.
+        observer: told of progress; may cancel.
+
+    Raises:
+        RunNotFoundError: no such run.
+        InputError: no such field, no class with two images, or an argument out of range.
+        RunError: ``initial`` of a run that has no network here.
+    """
+    import numpy as np
+
+    from fiftyone_deepcluster.analysis.retrieval import score
+    from fiftyone_deepcluster.metrics.matching import numbered
+
+    k = arguments.whole_number("k", k, 1)
+    max_queries = arguments.whole_number("max_queries", max_queries, 1)
+    asked = None if features is None else _kinds(features)
+    run = load_run(samples, key)
+    source = images_of(run)
+    classes = numbered(read_truth(source, label_field, "label_field"))[0]
+    outside = np.setdiff1d(np.arange(len(source)), chosen_rows(source, samples))
+    classes[outside] = -1
+    scores = []
+    for name in asked or _available(run):
+        vectors = _vectors(run, source, name, observer)
+        known = classes[vectors.rows]
+        scores.append(score(name, vectors.values, known, k=k, max_queries=max_queries, seed=run.options.seed))
+    found = Retrieval(label_field=label_field, scores=tuple(scores))
+    Findings(run).save(_SCORES, found.model_dump(mode="json"))
+    return found
+
+
+def index_neighbours(
+    samples: fo.core.collections.SampleCollection, key: str, *, observer: Observer | None = None
+) -> int:
+    """Find the neighbours of every image, learnt and before, and keep them for the Clusters panel.
+
+    Returns:
+        Number of images that have neighbours now.
+
+    Raises:
+        RunNotFoundError: no such run.
+    """
+    import numpy as np
+
+    from fiftyone_deepcluster.analysis.retrieval import nearest
+
+    run = load_run(samples, key)
+    source = images_of(run)
+    arrays: dict[str, NDArray[np.generic]] = {
+        "ids": np.array(source.ids, "S24"),
+        "sample_ids": np.array(source.sample_ids, "S24"),
+    }
+    counts = []
+    for name in ("learnt", _before(run)):
+        vectors = _vectors(run, source, name, observer)
+        if observer is not None:
+            observer.phase(f"neighbours, {name}", 1)
+        found, distances = nearest(vectors.values, np.arange(len(vectors.rows)), _N_KEPT)
+        rows = np.full((len(source), found.shape[1]), -1, np.int32)
+        far = np.full(rows.shape, np.nan, np.float32)
+        rows[vectors.rows], far[vectors.rows] = vectors.rows[found], distances
+        arrays |= {f"{name}_rows": rows, f"{name}_distances": far}
+        counts.append(len(vectors.rows))
+    Findings(run).save_arrays(_INDEX, arrays)
+    return counts[0]
+
+
+def indexed_neighbours(run: Run, image_id: str) -> dict[str, list[Neighbour]] | None:
+    """Neighbours kept by ``index_neighbours``, by kind of features, nearest first; None where none are kept.
+
+    An image that joined the run since then has no entries.
+    """
+    import numpy as np
+
+    arrays = Findings(run).load_arrays(_INDEX)
+    if arrays is None:
+        return None
+    at = np.flatnonzero(arrays["ids"] == image_id.encode())
+    if not len(at):
+        return {}
+    kinds = [part.removesuffix("_rows") for part in arrays if part.endswith("_rows")]
+    return {kind: _kept(arrays, kind, int(at[0])) for kind in kinds}
+
+
+def stored_scores(run: Run) -> Retrieval | None:
+    """Figures kept by ``retrieval_score``."""
+    found = Findings(run).load(_SCORES)
+    return None if found is None else Retrieval.model_validate(found)
+
+
+def _kept(arrays: dict[str, NDArray[np.generic]], kind: str, row: int) -> list[Neighbour]:
+    pairs = zip(arrays[f"{kind}_rows"][row].tolist(), arrays[f"{kind}_distances"][row].tolist(), strict=True)
+    ids, samples = arrays["ids"], arrays["sample_ids"]
+    return [Neighbour(ids[at].decode(), samples[at].decode(), far) for at, far in pairs if at >= 0]
+
+
+def _before(run: Run) -> Features:
+    """What stands for the time before training."""
+    return "initial" if has_network(run) else "pixels"
+
+
+def _available(run: Run) -> tuple[Features, ...]:
+    return FEATURES if has_network(run) else ("learnt", "pixels")
+
+
+def _kinds(features: str | Sequence[str]) -> tuple[Features, ...]:
+    """The kinds of features that are asked for, each once."""
+    asked = arguments.names("features", features, FEATURES[0])
+    for name in asked:
+        arguments.one_of("features", name, FEATURES)
+    return cast("tuple[Features, ...]", tuple(dict.fromkeys(asked)))
+
+
+def _vectors(run: Run, source: Source, features: Features, observer: Observer | None) -> _Vectors:
+    if features == "learnt":
+        return _learnt(run, source)
+    if features == "initial":
+        return _initial(run, source, observer)
+    return _pixels(run, source, observer)
+
+
+def _learnt(run: Run, source: Source) -> _Vectors:
+    import numpy as np
+    import torch
+
+    found = embedded(run, source)
+    rows = np.flatnonzero([vector is not None for vector in found])
+    if not len(rows):
+        raise InputError(f"no image of run {run.key!r} has an embedding; cluster again with overwrite=True")
+    stack = np.stack([np.asarray(found[row], np.float32) for row in rows])
+    return _Vectors(rows, torch.from_numpy(stack))
+
+
+def _initial(run: Run, source: Source, observer: Observer | None) -> _Vectors:
+    """Kept once they are computed: this is a pass of the network over all images."""
+    import numpy as np
+    import torch
+
+    findings, ids = Findings(run), np.array(source.ids, "S24")
+    kept = findings.load_arrays(_INITIAL)
+    if kept is None or not np.array_equal(kept["ids"], ids):
+        with opened(run, source, observer) as finished:
+            values = finished.initial_vectors().cpu().numpy()
+            kept = {"ids": ids, "rows": finished.store.kept, "vectors": values}
+        findings.save_arrays(_INITIAL, kept)
+    return _Vectors(np.array(kept["rows"]), torch.from_numpy(np.array(kept["vectors"])))
+
+
+def _pixels(run: Run, source: Source, observer: Observer | None) -> _Vectors:
+    import numpy as np
+
+    from fiftyone_deepcluster.analysis.baselines import pixel_features
+    from fiftyone_deepcluster.api.assembly import open_store
+    from fiftyone_deepcluster.core.progress import Silent
+    from fiftyone_deepcluster.methods.base import parse_options
+
+    values = dict(run.record.resolved)
+    settled = str(values.get("name", run.record.method))  # "auto" settles on another method
+    resolved = parse_options(settled, values)
+    with open_store(source.images, resolved, observer or Silent()) as store:
+        return _Vectors(store.kept, pixel_features(store.read, np.arange(store.shape[0])))
+
+
+def _row_of(run: Run, source: Source, image: object) -> int:
+    """The row of an image that is given by its id, or itself."""
+    image_id = image if isinstance(image, str) else str(getattr(image, "id", image))
+    if image_id not in source.ids:
+        what = "object" if run.patches_field else "sample"
+        shown = arguments.short(image if isinstance(image, str) or not hasattr(image, "id") else image_id)
+        raise InputError(
+            f"sample_id={shown} is no {what} of run {run.key!r}; give the id of one of its {len(source)} {what}s"
+        )
+    return source.ids.index(image_id)
+
+
+def _neighbour(source: Source, row: int, distance: float) -> Neighbour:
+    return Neighbour(source.ids[row], source.sample_ids[row], float(distance))

@@ -1,0 +1,117 @@
+"""The images and the network of a run that is kept on a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from fiftyone_deepcluster.core import checkpoints
+from fiftyone_deepcluster.dataset.io.read_images import collect, flat, media_field_of, read
+from fiftyone_deepcluster.dataset.review.clusters import check_there
+from fiftyone_deepcluster.dataset.runs import storage
+from fiftyone_deepcluster.errors import InputError, RunError
+
+if TYPE_CHECKING:
+    import fiftyone as fo
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from fiftyone_deepcluster.api.trained_run import Finished
+    from fiftyone_deepcluster.core.progress import Observer
+    from fiftyone_deepcluster.dataset.io.source import Source
+    from fiftyone_deepcluster.dataset.runs.run import Run
+
+
+def images_of(run: Run) -> Source:
+    """The images of a run: those that it was fitted on, in their order, then those assigned to it later.
+
+    In their order they are found in the cache of decoded images.
+
+    Raises:
+        RunNotFoundError: the run was deleted since it was loaded.
+        RunError: its label field was.
+    """
+    check_there(run)
+    everything = flat(run.dataset)
+    if run.patches_field is not None:
+        everything = everything.to_patches(run.patches_field)
+    ids = everything.values("id")
+    there = set(ids)
+    job = storage.load_job(storage.run_dir(run.dataset, run.key))
+    fitted = [name for name in (job.ids if job else []) if name in there]
+    known = set(fitted)
+    labels = everything.values(path_in(run, "label"))
+    later = [name for name, label in zip(ids, labels, strict=True) if label is not None and name not in known]
+    if [*fitted, *later] != ids:
+        everything = everything.select([*fitted, *later], ordered=True)
+    return collect(everything, media_field=media_field_of(run.settings))
+
+
+def path_in(run: Run, name: str) -> str:
+    """Where a value of the run lies in ``images_of`` its samples: patches are documents of their own."""
+    path = run.fields.path(name)
+    if run.patches_field is None:
+        return path
+    return f"{run.patches_field}.{path.removeprefix(run.fields.prefix)}"
+
+
+def chosen_rows(source: Source, samples: fo.core.collections.SampleCollection) -> NDArray[np.int64]:
+    """Rows of the images that are in ``samples``: patches by their own id or that of their sample.
+
+    Raises:
+        InputError: none of them is.
+    """
+    import fiftyone as fo
+    import numpy as np
+    from fiftyone.core.patches import PatchesView
+
+    if isinstance(samples, fo.Dataset):
+        return np.arange(len(source))
+    wanted = set(samples.values("id"))
+    names = source.ids if isinstance(samples, PatchesView) else source.sample_ids
+    rows = np.flatnonzero([name in wanted for name in names])
+    if not len(rows):
+        raise InputError(
+            f"none of the run's {len(source)} images is in the view; give another view, or the dataset"
+        )
+    return rows
+
+
+def has_network(run: Run) -> bool:
+    """Whether the run's network lies on this machine."""
+    return (storage.run_dir(run.dataset, run.key) / checkpoints.MODEL).is_file()
+
+
+@contextmanager
+def opened(run: Run, source: Source, observer: Observer | None) -> Iterator[Finished]:
+    """The run's network and the decoded images of ``source``.
+
+    Raises:
+        RunError: the run has no network here; says why.
+    """
+    from fiftyone_deepcluster.api.trained_run import reopen
+
+    folder = storage.run_dir(run.dataset, run.key)
+    if run.settings.get("embeddings_field") or run.settings.get("model"):
+        raise RunError(
+            f"run {run.key!r} clustered vectors that were given to it, so it has no network; choose a run of a "
+            "method that learns, or of 'frozen' with a trunk"
+        )
+    if not has_network(run):
+        raise RunError(
+            f"the network of run {run.key!r} is not in {folder}: the run was made on another machine, assigned from "
+            "another dataset (ask for it there), or its files were deleted; cluster again with overwrite=True"
+        )
+    with reopen(folder, source.images, observer) as finished:
+        yield finished
+
+
+def embedded(run: Run, source: Source) -> list[object | None]:
+    """The stored embedding of every image, None where there is none.
+
+    Raises:
+        RunError: the field was deleted.
+    """
+    check_there(run, "embedding")
+    return read(source, path_in(run, "embedding"))

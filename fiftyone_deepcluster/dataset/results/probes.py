@@ -1,0 +1,155 @@
+"""What a run learnt: ``probe`` its layers, ``list_layers``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from fiftyone_deepcluster.analysis.linear_probe import Probe
+from fiftyone_deepcluster.core import arguments
+from fiftyone_deepcluster.dataset.io.read_images import read_truth
+from fiftyone_deepcluster.dataset.results.open_run import chosen_rows, images_of, opened
+from fiftyone_deepcluster.dataset.results.results_cache import Findings
+from fiftyone_deepcluster.dataset.runs.run import Run, load_run
+from fiftyone_deepcluster.errors import ImagesError, InputError
+
+if TYPE_CHECKING:
+    import fiftyone as fo
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from fiftyone_deepcluster.api.trained_run import Finished
+    from fiftyone_deepcluster.backbones.layers import Layer
+    from fiftyone_deepcluster.core.progress import Observer
+    from fiftyone_deepcluster.dataset.io.source import Source
+
+_PROBE = "probe"
+
+_LAYERS = "layers"
+
+_FIRST_IMAGES = 16
+
+
+def probe(
+    samples: fo.core.collections.SampleCollection,
+    key: str,
+    label_field: str,
+    *,
+    layers: str | Sequence[str] | None = None,
+    folds: int = 3,
+    max_images: int = 2_000,
+    observer: Observer | None = None,
+) -> Probe:
+    """Linear classifiers on every layer of a run's network, and of the same network before training.
+
+    Multinomial logistic regression and a linear support vector machine on frozen features; accuracy on images
+    held out by stratified cross-validation. The result is kept with the run, for the Clusters panel.
+
+    Args:
+        samples: the dataset, or a view whose images are used.
+        key: of the run.
+        label_field: known classes; images without one are left out, and so are classes with fewer images than
+            folds.
+        layers: one name or several, see ``list_layers``; by default all of them and ``embedding``, the vectors that
+            the run clusters (LDPO's linear classification of the learnt representation).
+        folds: of the cross-validation, 2 to 10.
+        max_images: images used at most, 20 to 10,000, drawn at random.
+        observer: told of progress; may cancel.
+
+    Raises:
+        RunNotFoundError: no such run.
+        RunError: its network is not here.
+        InputError: no such field or layer, or too few images with a class.
+        ImagesError: too few of those with a class can be read.
+    """
+    from fiftyone_deepcluster.analysis.linear_probe import ProbeRequest, choose_rows
+    from fiftyone_deepcluster.analysis.linear_probe import probe as measure
+    from fiftyone_deepcluster.metrics.matching import numbered
+
+    folds = arguments.whole_number("folds", folds, 2, 10)
+    max_images = arguments.whole_number("max_images", max_images, 20, 10_000)
+    wanted = None if layers is None else arguments.names("layers", layers, "conv1")
+    run = load_run(samples, key)
+    source = images_of(run)
+    classes = numbered(read_truth(source, label_field, "label_field"))[0]
+    _leave_out(classes, source, samples)
+    request = ProbeRequest(wanted, folds, max_images, run.options.seed)
+    choose_rows(classes, request)  # before images are decoded for labels that will not do
+    with opened(run, source, observer) as finished:
+        known = classes[finished.store.kept]
+        try:
+            choose_rows(known, request)
+        except InputError as error:
+            errors = finished.store.errors
+            first = min(errors)
+            raise ImagesError(
+                f"{len(errors)} of {len(source)} images can no longer be read, such as {source.images[first].path!r} "
+                f"({errors[first]}); bring the files back. Of the others {error}"
+            ) from error
+        clustered = (finished.vectors, finished.initial_vectors) if finished.encodes else None
+        found = measure(finished.trained, finished.initial, known, request, clustered)
+        keep_layers(run, layers_of_run(finished))
+    found = found.model_copy(update={"label_field": label_field})
+    Findings(run).save(_PROBE, found.model_dump(mode="json"))
+    return found
+
+
+def list_layers(samples: fo.core.collections.SampleCollection, key: str) -> dict[str, int]:
+    """Names of the layers of a run's network, in order, and how many units each has.
+
+    Raises:
+        RunNotFoundError: no such run.
+        RunError: its network is not here.
+    """
+    run = load_run(samples, key)
+    known = stored_layers(run)
+    if known is not None:
+        return known
+    source = images_of(run)
+    with opened(run, _first(source), None) as finished:
+        return keep_layers(run, layers_of_run(finished))
+
+
+def stored_probe(run: Run) -> Probe | None:
+    """The last probe of a run, as it is now."""
+    found = Findings(run).load(_PROBE)
+    return None if found is None else Probe.model_validate(found)
+
+
+def stored_layers(run: Run) -> dict[str, int] | None:
+    """Layers of a run's network, where they have been looked at."""
+    return Findings(run).load(_LAYERS)
+
+
+def layers_of_run(finished: Finished) -> list[Layer]:
+    """The layers of the run's network, in order."""
+    import numpy as np
+
+    from fiftyone_deepcluster.backbones.layers import layers_of
+
+    first = next(finished.trained.plain_batches(np.arange(1))).images
+    return layers_of(finished.trained.network, first)
+
+
+def keep_layers(run: Run, layers: Sequence[Layer]) -> dict[str, int]:
+    """Units of each layer by its name, kept with the run for the App."""
+    found = {layer.name: layer.units for layer in layers}
+    Findings(run).save(_LAYERS, found)
+    return found
+
+
+def _leave_out(
+    classes: NDArray[np.int64], source: Source, samples: fo.core.collections.SampleCollection
+) -> None:
+    """Images outside the view have no class here."""
+    import numpy as np
+
+    classes[np.setdiff1d(np.arange(len(source)), chosen_rows(source, samples))] = -1
+
+
+def _first(source: Source) -> Source:
+    """Some images, one of which can be read."""
+    from dataclasses import replace
+
+    n = _FIRST_IMAGES
+    return replace(source, ids=source.ids[:n], sample_ids=source.sample_ids[:n], images=source.images[:n])

@@ -1,0 +1,1 @@
+"""Clusters as people name, merge and correct them."""

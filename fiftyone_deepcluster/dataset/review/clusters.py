@@ -1,0 +1,212 @@
+"""The clusters of a run as they are named now: sizes, figures, and images to look at."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from fiftyone_deepcluster.core.seeds import rng
+from fiftyone_deepcluster.dataset.runs import storage
+from fiftyone_deepcluster.errors import RunError, RunNotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import fiftyone as fo
+
+    from fiftyone_deepcluster.dataset.io.fields import FieldNames
+    from fiftyone_deepcluster.methods.base import Options
+
+Drawn = Literal["nearest", "random"]
+Stage = dict[str, Any]
+_IMAGE = ["$image", "$sample", "$filepath", "$box"]
+
+
+class KeptRun(Protocol):
+    """What is asked here of a run, such as ``runs.run.Run``."""
+
+    @property
+    def key(self) -> str:
+        """Under which it is kept."""
+
+    @property
+    def dataset(self) -> fo.Dataset:
+        """That it is kept on."""
+
+    @property
+    def fields(self) -> FieldNames:
+        """Where its values lie."""
+
+    @property
+    def options(self) -> Options:
+        """As given."""
+
+
+@dataclass(frozen=True)
+class ClusterInfo:
+    """One cluster as it is named now.
+
+    Attributes:
+        name: label of its images.
+        ids: cluster numbers of the run in it; several after a merge.
+        size: number of images.
+        share: of all clustered images of the run, 0..1.
+        cohesion: mean distance of its images to their centre; smaller is tighter. None for noise.
+        stability: mean over its images of the share of cluster-mates kept in the last rounds; None in
+            a run of one round.
+        exemplars: ids of some of its images (objects' ids for patches): nearest to the centre first, or as
+            they were drawn.
+        exemplar_samples: ids of their samples; the same but for patches.
+        exemplar_paths: their files.
+        exemplar_boxes: x, y, width and height of each in its file, relative; None for a whole image.
+    """
+
+    name: str
+    ids: tuple[int, ...]
+    size: int
+    share: float
+    cohesion: float | None
+    stability: float | None
+    exemplars: tuple[str, ...]
+    exemplar_samples: tuple[str, ...]
+    exemplar_paths: tuple[str, ...]
+    exemplar_boxes: tuple[tuple[float, ...] | None, ...]
+
+
+def check_there(run: KeptRun, value: str = "label") -> None:
+    """Raise where a run is not what it was when it was loaded.
+
+    Args:
+        run: that is to be read.
+        value: of its images, one of those in ``fields``.
+
+    Raises:
+        RunNotFoundError: it was deleted, or given another key.
+        RunError: the field that holds the value was deleted from the dataset.
+    """
+    dataset, path = run.dataset, run.fields.path(value)
+    if run.key not in storage.keys(dataset) or dataset.get_field(path) is None:
+        dataset.reload()  # another process may have stored it since
+    if run.key not in storage.keys(dataset):
+        known = ", ".join(storage.keys(dataset)) or "none"
+        raise RunNotFoundError(
+            f"run {run.key!r} of {dataset.name!r} was deleted or renamed since it was loaded; load one that is "
+            f"there with load_run: {known}"
+        )
+    if dataset.get_field(path) is None:
+        raise RunError(
+            f"the field {path} of run {run.key!r} was deleted from {dataset.name!r}; make the run again (cluster with "
+            f"overwrite=True), or remove what is left of it with delete_run(samples, {run.key!r})"
+        )
+
+
+def summarise(run: KeptRun, n_exemplars: int) -> list[ClusterInfo]:
+    """All clusters, largest first, with the images nearest to their centres. One database query.
+
+    Raises:
+        RunNotFoundError: the run was deleted since it was loaded.
+        RunError: its label field was.
+    """
+    nearest = {"n": max(1, n_exemplars), "sortBy": {"distance": 1}, "output": _IMAGE}
+    group = {
+        "_id": "$label",
+        "ids": {"$addToSet": "$cluster"},
+        "size": {"$sum": 1},
+        "cohesion": {"$avg": "$distance"},
+        "stability": {"$avg": "$stability"},
+        "exemplars": {"$topN": nearest},
+    }
+    groups = _ask(run, [*_images(run.fields, {"$ne": None}), {"$group": group}])
+    if not groups:
+        check_there(run)
+    total = sum(group["size"] for group in groups)
+    infos = [_info(group, total, n_exemplars) for group in groups]
+    return sorted(infos, key=lambda info: (-info.size, info.name))
+
+
+def with_random(
+    run: KeptRun, infos: Sequence[ClusterInfo], n_exemplars: int, seed: int | None = None
+) -> list[ClusterInfo]:
+    """The same clusters with images drawn without replacement, each image of a cluster as likely as the others.
+
+    The same seed draws the same images as long as the cluster holds the same ones. Two database queries.
+
+    Args:
+        run: of the clusters.
+        infos: the clusters.
+        n_exemplars: images of each, or all where it has fewer.
+        seed: of the draw; by default the run's own.
+    """
+    drawn = _draw(run, [info.name for info in infos], n_exemplars, run.options.seed if seed is None else seed)
+    return [_show(info, drawn.get(info.name, [])) for info in infos]
+
+
+def _draw(run: KeptRun, names: list[str], n_exemplars: int, seed: int) -> dict[str, list[list[Any]]]:
+    """Id, sample, file and box of each drawn image, by the name of its cluster."""
+    members: dict[str, list[Any]] = defaultdict(list)
+    only = {"_id": 0, "label": 1, "image": 1, "sample": 1}
+    for found in _ask(run, [*_images(run.fields, {"$in": names}), {"$project": only}]):
+        members[found["label"]].append((found["image"], found["sample"]))
+    drawn: dict[str, list[Any]] = {}
+    for name, pairs in members.items():
+        pairs.sort()
+        rows = rng(seed, "exemplars", name).choice(len(pairs), min(n_exemplars, len(pairs)), replace=False)
+        drawn[name] = [pairs[row] for row in rows.tolist()]
+    chosen = [pair for pairs in drawn.values() for pair in pairs]
+    stages = [
+        {"$match": {"_id": {"$in": [sample for _, sample in chosen]}}},
+        *_images(run.fields, {"$in": names}),
+        {"$match": {"image": {"$in": [image for image, _ in chosen]}}},
+        {"$project": {"image": 1, "as_output": _IMAGE}},
+    ]
+    rows_by_image = {found["image"]: found["as_output"] for found in _ask(run, stages)}
+    return {name: [rows_by_image[image] for image, _ in pairs] for name, pairs in drawn.items()}
+
+
+def _ask(run: KeptRun, stages: list[Stage]) -> list[Stage]:
+    return list(run.dataset._sample_collection.aggregate(stages))
+
+
+def _images(names: FieldNames, label: Stage) -> list[Stage]:
+    """One document an image whose label answers the query: image, sample, filepath, box, and its figures."""
+    unwind: list[Stage] = []
+    image: object = "$_id"
+    box: object = {"$literal": None}
+    if names.patches_field is not None:
+        unwind = [{"$unwind": f"${names.prefix[:-1]}"}]
+        image, box = f"${names.prefix}_id", f"${names.prefix}bounding_box"
+    values = {name: f"${names.path(name)}" for name in ("label", "cluster", "distance", "stability")}
+    return [
+        {"$match": {names.path("label"): label}},
+        *unwind,
+        {"$project": {"_id": 0, "image": image, "sample": "$_id", "filepath": 1, "box": box, **values}},
+        {"$match": {"label": label}},
+    ]
+
+
+def _info(group: Stage, total: int, n_exemplars: int) -> ClusterInfo:
+    info = ClusterInfo(
+        name=group["_id"],
+        ids=tuple(sorted(group["ids"])),
+        size=group["size"],
+        share=group["size"] / total,
+        cohesion=group["cohesion"],
+        stability=group["stability"],
+        exemplars=(),
+        exemplar_samples=(),
+        exemplar_paths=(),
+        exemplar_boxes=(),
+    )
+    return _show(info, group["exemplars"][:n_exemplars])
+
+
+def _show(info: ClusterInfo, images: Iterable[list[Any]]) -> ClusterInfo:
+    rows = list(images)
+    return replace(
+        info,
+        exemplars=tuple(str(image) for image, *_ in rows),
+        exemplar_samples=tuple(str(sample) for _, sample, *_ in rows),
+        exemplar_paths=tuple(path for _, _, path, _ in rows),
+        exemplar_boxes=tuple(None if box is None else tuple(box) for *_, box in rows),
+    )

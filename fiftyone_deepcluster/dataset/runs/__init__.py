@@ -1,0 +1,1 @@
+"""Runs: made, kept on a dataset, gone on with, cleared away."""

@@ -1,0 +1,193 @@
+"""One run per key and dataset at a time: a lock in FiftyOne's execution store.
+
+A thread says "alive" every few seconds. A lock is taken over where its process is gone (told on the
+same host) or its heartbeat has stopped for long (told anywhere), as after a power cut.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
+
+from fiftyone_deepcluster.dataset.runs.kv import run_store
+from fiftyone_deepcluster.errors import RunLockedError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    import fiftyone as fo
+
+logger = logging.getLogger(__name__)
+
+_BEAT_SECONDS = 10.0
+_DEAD_AFTER_SECONDS = 180.0
+_TURN_SECONDS = 120.0
+_LOOK_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The process that holds a lock.
+
+    Attributes:
+        token: tells two runs of one process apart.
+        pid: of the process.
+        born: seconds since the epoch when the process began: a pid alone may be used again.
+        host: where it runs.
+        since: seconds since the epoch when the lock was taken.
+        heartbeat: seconds since the epoch of the last sign of life.
+    """
+
+    token: str
+    pid: int
+    born: float
+    host: str
+    since: float
+    heartbeat: float
+
+    def alive(self) -> bool:
+        """Whether the process is known, or must be taken, to be at work."""
+        if time.time() - self.heartbeat > _DEAD_AFTER_SECONDS:
+            return False
+        return self.host != socket.gethostname() or _born(self.pid) == self.born
+
+    def __str__(self) -> str:
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.since))
+        return f"process {self.pid} on {self.host}, since {since}"
+
+
+class Lock:
+    """The right to work on one key of one dataset; a context manager. ``acquire`` makes it."""
+
+    def __init__(self, dataset: fo.Dataset, key: str, me: Holder) -> None:
+        self._store = run_store(dataset)
+        self._name = _lock_name(key)
+        self._key = key
+        self._me = me
+        self._lost = False
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name=f"deepcluster lock {key}", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Lock:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def check(self) -> None:
+        """Raise RunLockedError where another process has taken the lock over."""
+        if self._lost:
+            raise RunLockedError(
+                f"the lock of key={self._key!r} was taken over or cleared while this run was at work; "
+                "nothing more is written"
+            )
+
+    def release(self) -> None:
+        """Give the lock back; twice is harmless."""
+        if self._stop.is_set():
+            return
+        self._stop.set()
+        self._thread.join()
+        if not self._lost:
+            self._store.delete(self._name)
+
+    def _beat(self) -> None:
+        from pymongo.errors import PyMongoError
+
+        while not self._stop.wait(_BEAT_SECONDS):
+            now = replace(self._me, heartbeat=time.time())
+            try:
+                kept = self._store.compare_and_set(self._name, asdict(self._me), asdict(now))
+            except PyMongoError as error:  # the next beat may get through
+                logger.warning("no heartbeat for key %r: %s", self._key, error)
+                continue
+            if not kept:
+                self._lost = True
+                return
+            self._me = now
+
+
+def acquire(dataset: fo.Dataset, key: str) -> Lock:
+    """Take the lock of a key.
+
+    Raises:
+        RunLockedError: another run of this key is alive; says where, since when, and how to clear it.
+    """
+    locks, name, now = run_store(dataset), _lock_name(key), time.time()
+    me = Holder(uuid.uuid4().hex, os.getpid(), _born(os.getpid()), socket.gethostname(), now, now)
+    if locks.set_if_absent(name, asdict(me)):
+        return Lock(dataset, key, me)
+    other = holder(dataset, key)
+    if other is None:  # given back this very moment
+        return acquire(dataset, key)
+    if not other.alive() and locks.compare_and_set(name, asdict(other), asdict(me)):
+        logger.warning("key %r of %r was locked by a dead run (%s); taken over", key, dataset.name, other)
+        return Lock(dataset, key, me)
+    raise RunLockedError(
+        f"key={key!r} of {dataset.name!r} is being worked on by {other}. Wait, cancel that run, or choose "
+        "another key; if you are sure it is dead: "
+        f"fiftyone_deepcluster.dataset.runs.lock.clear(dataset, {key!r})"
+    )
+
+
+@contextmanager
+def turn(dataset: fo.Dataset, what: str) -> Iterator[None]:
+    """Wait for a lock and hold it for the block: for short work that all processes do, one at a time.
+
+    Args:
+        dataset: the work is on.
+        what: names the lock; no key, since keys are identifiers.
+
+    Raises:
+        RunLockedError: it was not free for two minutes.
+    """
+    until = time.monotonic() + _TURN_SECONDS
+    while True:
+        try:
+            held = acquire(dataset, what)
+            break
+        except RunLockedError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(_LOOK_SECONDS)
+    with held:
+        yield
+
+
+def holder(dataset: fo.Dataset, key: str) -> Holder | None:
+    """Who holds the lock of a key, None where it is free."""
+    value = run_store(dataset).get(_lock_name(key))
+    return None if value is None else Holder(**value)
+
+
+def clear(dataset: fo.Dataset, key: str) -> bool:
+    """Remove the lock of a key whoever holds it. Returns whether there was one."""
+    return bool(run_store(dataset).delete(_lock_name(key)))
+
+
+def _lock_name(key: str) -> str:
+    return f"lock:{key}"
+
+
+def _born(pid: int) -> float:
+    """When a process of this host began; 0 where there is none."""
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return 0.0
+        return float(process.create_time())
+    except psutil.Error:
+        return 0.0

@@ -1,0 +1,221 @@
+"""What a run is doing right now, for everyone who looks at the dataset: the App, another process.
+
+The state lies in FiftyOne's execution store, scoped to the dataset; so does the wish to cancel.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from fiftyone_deepcluster.core.progress import CLOSING, PREPARING
+from fiftyone_deepcluster.dataset.runs.kv import find, run_store
+from fiftyone_deepcluster.dataset.runs.lock import Holder
+
+if TYPE_CHECKING:
+    import fiftyone as fo
+
+    from fiftyone_deepcluster.core.record import Round
+
+Status = Literal["queued", "running", "done", "failed", "cancelled"]
+
+_SECONDS_BETWEEN_WRITES = 0.5
+_SECONDS_BETWEEN_LOOKS = 0.5
+# Shares of a run before the first round and of the writing at its end, and where each phase of a round
+# lies within it: a bar that moves evenly enough, not a forecast.
+_BEFORE, _AFTER = 0.05, 0.05
+_SPANS = {"embed": (0.0, 0.3), "cluster": (0.3, 0.45), "train": (0.45, 0.95), "assign": (0.95, 1.0)}
+
+
+@dataclass(frozen=True)
+class LiveState:
+    """One run as it stands.
+
+    Attributes:
+        key: of the run.
+        status: queued, running, done, failed or cancelled. A run whose process died reads as failed.
+        method: name of the recipe.
+        phase: what it is doing (``decode``, ``embed``, ``cluster``, ``train``, ``write`` ...).
+        fraction: 0..1 of the whole run; a rough guess, never falling.
+        round: rounds done.
+        rounds: planned in all.
+        label: one line of text: ``round 3 of 10 · train``.
+        metrics: one small dict a round: index, loss, nmi (to the last round), clusters, largest_share,
+            seconds, and acc, truth_nmi where there is a truth. Missing values are None.
+        started: seconds since the epoch.
+        heartbeat: seconds since the epoch of the last write.
+        error: why it failed, else "".
+    """
+
+    key: str
+    status: Status
+    method: str = ""
+    phase: str = ""
+    fraction: float = 0.0
+    round: int = 0
+    rounds: int = 0
+    label: str = ""
+    metrics: list[dict[str, float | int | None]] = field(default_factory=list)
+    started: float = 0.0
+    heartbeat: float = 0.0
+    error: str = ""
+
+    @property
+    def busy(self) -> bool:
+        """Whether the run is queued or running."""
+        return self.status in ("queued", "running")
+
+
+def read(dataset: fo.Dataset) -> dict[str, LiveState]:
+    """The state of every run known to be or to have been at work, by key. One database query."""
+    values = find(dataset, "^(live|lock):")
+    states = {}
+    for name, value in values.items():
+        if name.startswith("live:"):
+            state = LiveState(**value)
+            states[state.key] = _judge(state, values.get(f"lock:{state.key}"))
+    return states
+
+
+def queue(dataset: fo.Dataset, key: str, method: str, rounds: int = 0) -> None:
+    """Note that a run waits for a worker, so that it shows at once."""
+    now = time.time()
+    state = LiveState(
+        key, "queued", method, rounds=rounds, label="waiting for a worker", started=now, heartbeat=now
+    )
+    place = run_store(dataset)
+    place.delete(f"cancel:{key}")
+    place.set(f"live:{key}", asdict(state))
+
+
+def forget(dataset: fo.Dataset, key: str) -> None:
+    """Remove the state of a run."""
+    place = run_store(dataset)
+    place.delete(f"live:{key}")
+    place.delete(f"cancel:{key}")
+
+
+def request_cancel(dataset: fo.Dataset, key: str) -> bool:
+    """Ask the run of ``key`` to stop at its next batch; a queued run never starts.
+
+    Returns:
+        Whether there is a run to cancel.
+    """
+    state = read(dataset).get(key)
+    if state is None or not state.busy:
+        return False
+    place = run_store(dataset)
+    place.set(f"cancel:{key}", True)
+    if state.status == "queued":
+        place.set(
+            f"live:{key}", asdict(replace(state, status="cancelled", label="cancelled before it began"))
+        )
+    return True
+
+
+def cancelled_in_queue(dataset: fo.Dataset, key: str) -> bool:
+    """Whether a queued run was cancelled before it began; a worker asks before it starts one."""
+    state = read(dataset).get(key)
+    return state is not None and state.status == "cancelled" and bool(run_store(dataset).has(f"cancel:{key}"))
+
+
+class LiveObserver:
+    """An Observer that writes the live state, twice a second at most, and hears the wish to cancel.
+
+    Args:
+        dataset: where the run's samples live.
+        key: of the run.
+        method: name of the recipe.
+        rounds: planned.
+    """
+
+    def __init__(self, dataset: fo.Dataset, key: str, method: str, rounds: int) -> None:
+        self._store = run_store(dataset)
+        self._store.delete(f"cancel:{key}")
+        self._state = LiveState(key, "running", method, rounds=rounds, started=time.time())
+        self._steps, self._total = 0, 0
+        self._wrote, self._looked, self._cancelled = 0.0, 0.0, False
+        self._write(force=True)
+
+    def phase(self, name: str, total: int) -> None:
+        """A phase begins."""
+        self._steps, self._total = 0, total
+        self._state = replace(self._state, phase=name)
+        self._write()
+
+    def advance(self, steps: int) -> None:
+        """Steps of the phase are done."""
+        self._steps += steps
+        self._write()
+
+    def round_done(self, entry: Round, rounds: int) -> None:
+        """A round is complete."""
+        self._state = replace(
+            self._state, round=entry.index + 1, rounds=rounds, metrics=[*self._state.metrics, summary(entry)]
+        )
+        self._write(force=True)
+
+    def cancelled(self) -> bool:
+        """Whether someone asked to cancel."""
+        now = time.monotonic()
+        if not self._cancelled and now - self._looked > _SECONDS_BETWEEN_LOOKS:
+            self._looked = now
+            self._cancelled = bool(self._store.has(f"cancel:{self._state.key}"))
+        return self._cancelled
+
+    def finish(self, status: Status, error: str = "") -> None:
+        """Write the last state."""
+        self._state = replace(self._state, status=status, error=error, phase="")
+        self._write(force=True)
+        self._store.delete(f"cancel:{self._state.key}")
+
+    def _write(self, force: bool = False) -> None:
+        now = time.monotonic()
+        if not force and now - self._wrote < _SECONDS_BETWEEN_WRITES:
+            return
+        self._wrote = now
+        state = self._state
+        fraction = 1.0 if state.status == "done" else max(state.fraction, self._fraction())
+        self._state = replace(state, fraction=fraction, label=self._label(), heartbeat=time.time())
+        self._store.set(f"live:{state.key}", asdict(self._state))
+
+    def _fraction(self) -> float:
+        state, within = self._state, self._steps / self._total if self._total else 0.0
+        if state.phase in PREPARING:
+            return _BEFORE * min(1.0, within)
+        if state.phase in CLOSING or not state.rounds:
+            return 1.0 - _AFTER if state.phase in CLOSING else 0.0
+        first, last = _SPANS.get(state.phase, (0.0, 0.0))
+        done = state.round + first + (last - first) * min(1.0, within)
+        return _BEFORE + (1.0 - _BEFORE - _AFTER) * min(1.0, done / state.rounds)
+
+    def _label(self) -> str:
+        state = self._state
+        if state.status != "running":
+            return state.status if not state.error else f"{state.status}: {state.error}"
+        if state.phase in (*PREPARING, *CLOSING) or not state.phase:
+            return state.phase or "starting"
+        return f"round {min(state.round + 1, state.rounds)} of {state.rounds} · {state.phase}"
+
+
+def summary(entry: Round) -> dict[str, float | int | None]:
+    """The figures of a round that a chart wants."""
+    return {
+        "index": entry.index,
+        "loss": entry.loss,
+        "nmi": entry.change.nmi if entry.change else None,
+        "clusters": entry.clusters_in_use,
+        "largest_share": entry.largest_share,
+        "seconds": sum(entry.seconds.values()),
+        "acc": entry.truth.acc if entry.truth else None,
+        "truth_nmi": entry.truth.nmi if entry.truth else None,
+    }
+
+
+def _judge(state: LiveState, lock: dict[str, Any] | None) -> LiveState:
+    """A running state without a living process behind it has failed."""
+    if state.status != "running" or (lock is not None and Holder(**lock).alive()):
+        return state
+    error = "the process of this run is gone; resume it to go on from its last finished round"
+    return replace(state, status="failed", error=error, label=f"failed: {error}")

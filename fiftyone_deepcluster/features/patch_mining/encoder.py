@@ -1,0 +1,239 @@
+"""Patch mining: an image as the visual elements that are found in it."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from fiftyone_deepcluster.core.seeds import derive, rng
+from fiftyone_deepcluster.errors import InputError
+from fiftyone_deepcluster.features.base import ENCODERS, Encoder, EncodeRequest, Encoding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+    from typing_extensions import Self
+
+    from fiftyone_deepcluster.features.corpus import Corpus
+    from fiftyone_deepcluster.features.patch_mining.itemsets import Limits, Pattern
+    from fiftyone_deepcluster.features.patch_mining.patches import Patches
+    from fiftyone_deepcluster.features.streaming import Describe
+
+logger = logging.getLogger(__name__)
+
+
+@ENCODERS.register
+class PatchMining(Encoder):
+    """Patch mining: elements that are typical of the last clusters are looked for in every image.
+
+    LDPO (Wang et al., section 3.1 and Algorithm 1) after MDPM (Li et al. 2015). The patches of some images of
+    every group (random groups in the first round, then the last clusters) become transactions of their largest
+    activations; rules are mined in each group; the 50 that cover most patches get an LDA detector each; detectors
+    that find each other's patches are merged over all groups; an image is the largest score of every detector in
+    the whole and in its quarters, over all scales, reduced by PCA. The paper gives the 50 patterns and the
+    merging; all other numbers are defaults, those of MDPM where it has them.
+    """
+
+    name: Literal["patch-mining"] = "patch-mining"
+    patches: Literal["crops", "maps"] = Field(
+        "crops",
+        description="Crops, each through the network (the paper's), or windows of a layer's maps: much faster.",
+    )
+    tap: str | None = Field(
+        None,
+        description="Layer whose activations speak; empty: the features (crops), or the last one with maps.",
+    )
+    scales: tuple[float, ...] = Field(
+        (0.5, 0.625, 0.75),
+        min_length=1,
+        description="Sides of the patches as shares of the image's; rules are mined at the first.",
+    )
+    stride: float = Field(0.125, ge=0.01, le=1, description="Step between patches, as a share of the side.")
+    activations: int = Field(20, ge=2, le=200, description="Largest activations that make a transaction.")
+    support: float = Field(
+        1e-4, gt=0, lt=1, description="Least share of all patches that a pattern of a group covers."
+    )
+    confidence: float = Field(
+        0.3, ge=0, le=1, description="Least share of a pattern's patches that are of its group."
+    )
+    shortest: int = Field(3, ge=1, le=10, description="Activations in a pattern at least.")
+    longest: int = Field(6, ge=1, le=10, description="Activations in a pattern at most.")
+    patterns: int = Field(50, ge=1, le=1000, description="Patterns of a group that are kept.")
+    overlap: float = Field(
+        0.5, gt=0, le=1, description="Share of patches from which on two patterns of a group count as one."
+    )
+    merge_share: float = Field(
+        0.8, gt=0, le=1, description="Two detectors are one where each scores this share of the other's own."
+    )
+    merge_score: float | None = Field(
+        None,
+        allow_inf_nan=False,
+        description="The same by their plain scores, as the paper has it; empty: merge_share decides.",
+    )
+    shrinkage: float = Field(
+        0.1,
+        gt=0,
+        description="Added to the variances that detectors divide by, as a share of the mean variance.",
+    )
+    level: bool = Field(
+        True, description="Scale detectors so that the scores of each spread equally over all patches."
+    )
+    mined_patches: int = Field(40_000, ge=100, description="Patches that are mined, of all groups together.")
+    searched: int = Field(20_000, ge=1000, description="Frequent sets looked at in a group at most.")
+    pca: int | None = Field(
+        None, ge=0, description="PCA dimensions; 0: no PCA; empty: 4096, or as many as the sample allows."
+    )
+    unit: bool = Field(True, description="Scale every vector to length 1 after the PCA.")
+    sample: int = Field(5000, ge=2, description="Images, drawn by chance, that the PCA is learnt from.")
+
+    @field_validator("scales")
+    @classmethod
+    def _shares(cls, scales: tuple[float, ...]) -> tuple[float, ...]:
+        for scale in scales:
+            if not 0 < scale <= 1:  # nor NaN
+                raise ValueError(
+                    f"scales={scale}: give shares of the side, more than 0 and at most 1, such as 0.5"
+                )
+        return scales
+
+    @model_validator(mode="after")
+    def _lengths(self) -> Self:
+        if self.shortest > self.longest:
+            raise ValueError(
+                f"shortest={self.shortest} is more than longest={self.longest}; lower it, or raise longest"
+            )
+        return self
+
+    def encode(self, corpus: Corpus, request: EncodeRequest) -> Encoding:
+        """See ``Encoder.encode``."""
+        from fiftyone_deepcluster.features.streaming import PAPER_DIMS, Shrink, reduce_streamed
+
+        detectors, scores = self._detectors(corpus, request)
+        shrink = Shrink(
+            PAPER_DIMS if self.pca is None else self.pca,
+            self.unit,
+            self.sample,
+            derive(request.seed, "reduce"),
+        )
+        describe = self._describer(corpus, detectors)
+        vectors, reduction = reduce_streamed(corpus, describe, shrink, "patch mining")
+        fitted = {"detectors": detectors.cpu(), "reduction": reduction.state_dict()}
+        return Encoding(vectors, fitted, {**scores, "dimensions": float(vectors.shape[1])})
+
+    def apply(self, corpus: Corpus, fitted: dict[str, Any]) -> torch.Tensor:
+        """See ``Encoder.apply``."""
+        from fiftyone_deepcluster.features.reduce import Reduction
+        from fiftyone_deepcluster.features.streaming import apply_streamed
+
+        detectors = fitted["detectors"].to(corpus.compute.device)
+        reduction = Reduction.from_state(fitted["reduction"])
+        return apply_streamed(corpus, self._describer(corpus, detectors), reduction)
+
+    def _detectors(self, corpus: Corpus, request: EncodeRequest) -> tuple[torch.Tensor, dict[str, float]]:
+        """Detectors (V, D) of the merged elements, and figures."""
+        from fiftyone_deepcluster.features.patch_mining.detectors import Background, Limit, merge
+
+        groups = self._groups(len(corpus), request)
+        features, images = self._mined(corpus, groups, request.seed)
+        found, rules = self._patterns(features, images, groups)
+        background = Background.of(features, self.shrinkage)
+        limit = Limit(self.merge_score, self.merge_share)
+        merged, detectors = merge(features, [pattern.patches for pattern in found], background, limit)
+        figures = {"patterns": len(found), "rules": rules, "elements": len(merged)}
+        detectors = background.levelled(detectors) if self.level else detectors
+        logger.info(
+            "patch mining: %(patterns)d patterns, %(rules)d of them rules, %(elements)d elements", figures
+        )
+        return detectors, {name: float(value) for name, value in figures.items()}
+
+    def _groups(self, n: int, request: EncodeRequest) -> NDArray[np.int64]:
+        """(N,) groups to mine in, -1 for none: the last clusters, or groups by chance."""
+        import numpy as np
+
+        if request.groups is not None and bool((request.groups >= 0).any()):
+            return request.groups.cpu().numpy()  # type: ignore[no-any-return]
+        count = request.n_groups or max(2, min(100, n // 50))
+        return rng(request.seed, "groups").permutation(np.arange(n) % count)
+
+    def _mined(
+        self, corpus: Corpus, groups: NDArray[np.int64], seed: int
+    ) -> tuple[torch.Tensor, NDArray[np.int64]]:
+        """Activations (M, D) of the patches of some images of each group, and the image (M,) of each."""
+        import numpy as np
+
+        from fiftyone_deepcluster.features.patch_mining.patches import patches_an_image
+        from fiftyone_deepcluster.features.streaming import collect
+
+        names = np.unique(groups[groups >= 0])
+        each = patches_an_image(self.scales[0], self.stride)
+        quota = max(2, self.mined_patches // (each * max(1, len(names))))
+        draw = rng(seed, "mined")
+        rows = np.sort(np.concatenate([draw.permutation(np.flatnonzero(groups == g))[:quota] for g in names]))
+        cut = self._cut(self.scales[:1])
+        corpus.observer.phase("mine", len(rows))
+        found = collect(
+            corpus, rows, lambda some: ((taken, found[0][0]) for taken, found in cut.of(corpus, some))
+        )
+        return found.flatten(0, 1), np.repeat(rows, found.shape[1])
+
+    def _patterns(
+        self, features: torch.Tensor, images: NDArray[np.int64], groups: NDArray[np.int64]
+    ) -> tuple[list[Pattern], int]:
+        """Patterns of all groups, with rows of ``features`` as their patches, and how many are rules."""
+        import numpy as np
+
+        from fiftyone_deepcluster.features.patch_mining.itemsets import Pattern, Transactions, mine
+
+        count = min(self.activations, features.shape[1])
+        items = np.concatenate([part.topk(count).indices.cpu().numpy() for part in features.split(16_384)])
+        everything = Transactions(items, features.shape[1])
+        found, rules = [], 0
+        for group in np.unique(groups[images]):
+            rows = np.flatnonzero(groups[images] == group)
+            own = Transactions(items[rows], features.shape[1])
+            patterns, confident = mine(own, everything, images[rows], self._limits())
+            found += [Pattern(p.items, p.confidence, rows[p.patches]) for p in patterns]
+            rules += confident
+        if not found:
+            raise InputError(
+                f"patch mining found no pattern in {len(items)} patches of {len(np.unique(images))} images; lower "
+                f"support={self.support} or shortest={self.shortest}, or use encoder='pooled'"
+            )
+        return found, rules
+
+    def _limits(self) -> Limits:
+        from fiftyone_deepcluster.features.patch_mining.itemsets import Limits
+
+        return Limits(
+            support=self.support,
+            confidence=self.confidence,
+            shortest=self.shortest,
+            longest=self.longest,
+            wanted=self.patterns,
+            overlap=self.overlap,
+            searched=self.searched,
+        )
+
+    def _cut(self, scales: tuple[float, ...]) -> Patches:
+        from fiftyone_deepcluster.features.patch_mining.patches import Patches
+
+        return Patches(self.patches, scales, self.stride, self.tap)
+
+    def _describer(self, corpus: Corpus, detectors: torch.Tensor) -> Describe:
+        import torch
+
+        from fiftyone_deepcluster.features.patch_mining.patches import strongest
+
+        cut = self._cut(self.scales)
+
+        def describe(rows: NDArray[np.int64]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+            for taken, scales in cut.of(corpus, rows):
+                best = [strongest(found @ detectors.T, middles) for found, middles in scales]
+                yield taken, torch.stack(best).amax(dim=0).flatten(1)
+
+        return describe

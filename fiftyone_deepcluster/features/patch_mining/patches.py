@@ -1,0 +1,155 @@
+"""Activations of the patches of an image at several scales, and the cells of the image they lie in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+    from fiftyone_deepcluster.features.corpus import Corpus
+
+CELLS = 5
+"""The whole image and its four quarters."""
+
+
+Scale = tuple["torch.Tensor", "torch.Tensor"]
+"""Activations (B, P, D) float32 of P patches an image, and their middles (P, 2), down and across, in 0..1."""
+
+
+@dataclass(frozen=True)
+class Patches:
+    """How patches are cut.
+
+    Attributes:
+        source: ``crops`` of the image go through the network one by one (the paper's); ``maps``: windows of a
+            layer's maps, averaged, which takes one pass an image.
+        scales: sides of the patches as shares of the image's.
+        stride: step from patch to patch, as a share of the image's side.
+        tap: layer that speaks; None: the network's features, or the last layer with maps.
+    """
+
+    source: Literal["crops", "maps"]
+    scales: tuple[float, ...]
+    stride: float
+    tap: str | None
+
+    def of(self, corpus: Corpus, rows: NDArray[np.int64]) -> Iterator[tuple[torch.Tensor, list[Scale]]]:
+        """Batches: (B,) int64 rows on the CPU, and what there is at each scale."""
+        return self._windows(corpus, rows) if self.source == "maps" else self._crops(corpus, rows)
+
+    def _windows(self, corpus: Corpus, rows: NDArray[np.int64]) -> Iterator[tuple[torch.Tensor, list[Scale]]]:
+        from torch.nn import functional
+
+        for taken, maps in corpus.maps(rows, self.tap):
+            found = []
+            for scale in self.scales:
+                grid = _Grid.of(maps.shape[2:], scale, self.stride)
+                pooled = functional.avg_pool2d(maps, grid.window, grid.step)
+                found.append((pooled.flatten(2).transpose(1, 2), grid.middles))
+            yield taken, found
+
+    def _crops(self, corpus: Corpus, rows: NDArray[np.int64]) -> Iterator[tuple[torch.Tensor, list[Scale]]]:
+        import torch
+
+        speak = _speaker(corpus, self.tap)
+        for taken, pixels in corpus.pixel_batches(rows):
+            found = []
+            for scale in self.scales:
+                grid = _Grid.of(pixels.shape[2:], scale, self.stride)
+                middles = grid.middles
+                cut = pixels.unfold(2, grid.window[0], grid.step[0]).unfold(3, grid.window[1], grid.step[1])
+                each = max(1, corpus.batch_size // len(middles))  # images at a time
+                parts = [
+                    speak(_resized(part, corpus.size)).unflatten(0, (-1, len(middles)))
+                    for part in cut.split(each)
+                ]
+                found.append((torch.cat(parts), middles))
+            yield taken, found
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """Windows over an image or map: sides, window and step, down and across."""
+
+    sides: tuple[int, int]
+    window: tuple[int, int]
+    step: tuple[int, int]
+
+    @classmethod
+    def of(cls, sides: torch.Size, scale: float, stride: float) -> _Grid:
+        down, across = (int(side) for side in sides)
+
+        def part(share: float) -> tuple[int, int]:
+            return max(1, round(share * down)), max(1, round(share * across))
+
+        return cls((down, across), part(scale), part(stride))
+
+    @property
+    def middles(self) -> torch.Tensor:
+        import torch
+
+        places = [
+            (torch.arange((side - window) // step + 1) * step + window / 2) / side
+            for side, window, step in zip(self.sides, self.window, self.step, strict=True)
+        ]
+        return torch.cartesian_prod(*places).view(-1, 2)
+
+
+def patches_an_image(scale: float, stride: float) -> int:
+    """About how many patches of one scale an image has."""
+    return max(1, int((1 - scale) / stride + 1)) ** 2
+
+
+def cells(middles: torch.Tensor) -> torch.Tensor:
+    """(P, 2) middles -> (P, 5) bool: which cells of 1 x 1 and 2 x 2 a patch lies in. An empty cell is the whole."""
+    import torch
+
+    quarter = (middles[:, 0] >= 0.5).long() * 2 + (middles[:, 1] >= 0.5).long()
+    inside = torch.cat(
+        [torch.ones(len(middles), 1, dtype=torch.bool), quarter[:, None] == torch.arange(4)], 1
+    )
+    inside[:, ~inside.any(dim=0)] = True
+    return inside
+
+
+def strongest(scores: torch.Tensor, middles: torch.Tensor) -> torch.Tensor:
+    """(B, P, V) scores -> (B, 5, V), the largest within each cell."""
+    import torch
+
+    inside = cells(middles).to(scores.device)
+    return torch.stack([scores[:, inside[:, cell]].amax(dim=1) for cell in range(CELLS)], dim=1)
+
+
+def _speaker(corpus: Corpus, tap: str | None) -> Callable[[torch.Tensor], torch.Tensor]:
+    """A function from images (B, C, size, size) in 0..1 to activations (B, D) float32."""
+    import torch
+
+    from fiftyone_deepcluster.backbones.layers import choose, layers_of, listen
+    from fiftyone_deepcluster.features.streaming import averaged
+
+    network, device = corpus.network.eval(), corpus.compute.device
+    blank = torch.zeros(1, corpus.store.shape[3], corpus.size, corpus.size, device=device)
+    layers = choose(layers_of(network, blank), [tap], "tap") if tap else []
+
+    def speak(images: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad(), corpus.compute.autocast():
+            if not layers:
+                found: torch.Tensor = network.features(images)
+                return found.float()
+            return averaged(listen(network, images, layers, torch.Tensor.clone)[0].float())
+
+    return speak
+
+
+def _resized(cut: torch.Tensor, size: int) -> torch.Tensor:
+    """(B, C, y, x, h, w) uint8 -> (B·y·x, C, size, size) float in 0..1."""
+    from torch.nn import functional
+
+    patches = cut.permute(0, 2, 3, 1, 4, 5).flatten(0, 2).float() / 255
+    return functional.interpolate(patches, (size, size), mode="bilinear", align_corners=False)

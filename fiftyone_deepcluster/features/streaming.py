@@ -1,0 +1,157 @@
+"""Long descriptions of images, reduced while they stream: only a sample of them is ever held at once.
+
+215,786 images with VLAD vectors of 65,536 numbers would be 57 GB. So the codebook and the PCA are fitted on a
+sample, and the other images' descriptions live no longer than their batch.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fiftyone_deepcluster.core.seeds import rng
+from fiftyone_deepcluster.errors import OptionsError
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+    from fiftyone_deepcluster.features.corpus import Corpus
+    from fiftyone_deepcluster.features.reduce import Reduction
+
+logger = logging.getLogger(__name__)
+
+Describe = Callable[["NDArray[np.int64]"], "Iterable[tuple[torch.Tensor, torch.Tensor]]"]
+"""Rows -> batches of (B,) int64 rows on the CPU and (B, ...) float32 values on the device."""
+
+PAPER_DIMS = 4096
+"""What LDPO reduces every encoding to (Wang et al., table 1)."""
+
+
+@dataclass(frozen=True)
+class Shrink:
+    """How descriptions are reduced.
+
+    Attributes:
+        dims: PCA dimensions; 0: none.
+        unit: scale the result to length 1.
+        sample: images that the PCA is fitted on.
+        seed: of the sample.
+    """
+
+    dims: int
+    unit: bool
+    sample: int
+    seed: int
+
+
+def all_rows(corpus: Corpus) -> NDArray[np.int64]:
+    """0..N-1."""
+    return np.arange(len(corpus))
+
+
+def sample_rows(n: int, most: int, seed: int) -> NDArray[np.int64]:
+    """At most ``most`` of ``n`` rows, by chance, ascending."""
+    if n <= most:
+        return np.arange(n)
+    return np.sort(rng(seed, "sample").choice(n, most, replace=False))
+
+
+def collect(corpus: Corpus, rows: NDArray[np.int64], describe: Describe) -> torch.Tensor:
+    """(len(rows), ...) float32 values of ``rows`` in order, on the device; every process does its share."""
+    import torch
+
+    place = np.zeros(len(corpus), dtype=np.int64)
+    place[rows] = np.arange(len(rows))
+    found = torch.zeros(0)
+    for taken, values in describe(rows[corpus.compute.mine(len(rows))]):
+        if not len(found):
+            found = torch.zeros(len(rows), *values.shape[1:], device=values.device)
+        found[torch.from_numpy(place[taken.numpy()]).to(found.device)] = values
+    return corpus.compute.total(found)
+
+
+def averaged(maps: torch.Tensor, bands: int = 1) -> torch.Tensor:
+    """(B, C, H, W), (B, T, C) tokens or (B, C) -> (B, C · bands), the mean over all places of each horizontal band.
+
+    Raises:
+        OptionsError: several bands of what has no rows, or fewer rows than bands.
+    """
+    from torch.nn import functional
+
+    from fiftyone_deepcluster.backbones.layers import as_maps
+
+    if bands == 1:
+        return as_maps(maps).mean(dim=2)
+    n_rows = maps.shape[2] if maps.ndim == 4 else 0
+    if n_rows < bands:
+        raise OptionsError(
+            f"bands={bands} need a layer of maps with as many rows, and one that is looked at has {n_rows}; leave "
+            "bands out, lower it, or name an earlier layer as tap"
+        )
+    return functional.adaptive_avg_pool2d(maps, (bands, 1)).flatten(1)
+
+
+def reduce_streamed(
+    corpus: Corpus, describe: Describe, shrink: Shrink, what: str
+) -> tuple[torch.Tensor, Reduction]:
+    """Fit a PCA on the descriptions of a sample, and reduce those of all images batch by batch.
+
+    Args:
+        corpus: the images.
+        describe: rows to descriptions (B, L).
+        shrink: how far.
+        what: name of the encoding, for the log.
+
+    Returns:
+        (N, d) vectors on the device and the fitted reduction; d is ``shrink.dims``, or what the sample allows,
+        which the log says.
+    """
+    from fiftyone_deepcluster.features.reduce import fit_pca, no_pca
+
+    seen = sample_rows(len(corpus), shrink.sample if shrink.dims else len(corpus), shrink.seed)
+    corpus.observer.phase("encode", len(corpus))
+    sample = collect(corpus, seen, describe)
+    if shrink.dims:
+        reduction = fit_pca(sample, shrink.dims, whiten=False, unit=shrink.unit)
+        _tell(what, sample, reduction, shrink.dims)
+    else:
+        reduction = no_pca(unit=shrink.unit)
+    known = reduction.apply(sample)
+    del sample
+    return _rest(corpus, seen, known, lambda rows: _reduced(describe(rows), reduction)), reduction
+
+
+def apply_streamed(corpus: Corpus, describe: Describe, reduction: Reduction) -> torch.Tensor:
+    """(N, d) vectors of all images by a reduction that was fitted before."""
+    corpus.observer.phase("encode", len(corpus))
+    return collect(corpus, all_rows(corpus), lambda rows: _reduced(describe(rows), reduction))
+
+
+def _rest(corpus: Corpus, seen: NDArray[np.int64], known: torch.Tensor, describe: Describe) -> torch.Tensor:
+    """Vectors of all images, where those of ``seen`` are known."""
+    import torch
+
+    if len(seen) == len(corpus):
+        return known
+    others = np.setdiff1d(all_rows(corpus), seen)
+    vectors = torch.empty(len(corpus), known.shape[1], device=known.device)
+    vectors[torch.from_numpy(seen).to(known.device)] = known
+    vectors[torch.from_numpy(others).to(known.device)] = collect(corpus, others, describe)
+    return vectors
+
+
+def _reduced(batches: Iterable[tuple[Any, torch.Tensor]], reduction: Reduction) -> Iterable[Any]:
+    return ((taken, reduction.apply(values)) for taken, values in batches)
+
+
+def _tell(what: str, sample: torch.Tensor, reduction: Reduction, wanted: int) -> None:
+    kept = sample.shape[1] if reduction.matrix is None else reduction.matrix.shape[1]
+    why = "" if kept == wanted else f" and not {wanted}, which {len(sample)} images do not allow"
+    if kept == sample.shape[1] < wanted:
+        why = f" and not {wanted}, since there are no more"
+    logger.info("%s: %d dimensions, reduced by PCA to %d%s", what, sample.shape[1], kept, why)

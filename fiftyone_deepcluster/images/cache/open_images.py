@@ -1,0 +1,264 @@
+"""Decode every image once into one file, and use that file again: ``open_images``.
+
+An entry of the cache belongs to a list of images (path, size and time of change of every file, box,
+frame), the ``Decode`` settings and this module's format. A changed file is another key. Where images
+failed for a reason that may pass (a missing package, no permission), the next opening tries again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fiftyone_deepcluster.errors import CancelledError, ImagesError
+from fiftyone_deepcluster.images.cache.decode_jobs import Block, Failures, decode_blocks
+from fiftyone_deepcluster.images.cache.folder import Shelf
+from fiftyone_deepcluster.images.decode import Decode, fit_to
+from fiftyone_deepcluster.images.intensity import recolor
+from fiftyone_deepcluster.images.refs import ImageRef, as_refs, check_array
+from fiftyone_deepcluster.images.store import ArrayStore, FileStore, ImageStore
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from fiftyone_deepcluster.core.progress import Observer
+    from fiftyone_deepcluster.images.cache.folder import Lock
+    from fiftyone_deepcluster.images.refs import Images
+
+__all__ = ["Decode", "ImageStore", "open_images"]
+
+# Raise when decoding changes what it makes of a file, or the files of the cache change.
+_FORMAT = 2
+# Images handed out at once: small enough to stop soon and to share evenly, large enough to be cheap.
+_BLOCK_IMAGES = 64
+_HASH_BYTES = 2**26
+
+# Fills the file given and yields how many images are done, and which of them failed.
+_Fill = Callable[["Path", int], "Iterator[tuple[int, Failures]]"]
+
+
+def open_images(
+    images: Images,
+    decode: Decode,
+    *,
+    observer: Observer,
+    workers: int | None = None,
+    cache_dir: str | Path | None = None,
+) -> ImageStore:
+    """All readable images at one size and colour, decoded now or by an earlier call.
+
+    Args:
+        images: paths, refs, or a uint8 array (N, H, W) or (N, H, W, C) with C of 1 or 3. An array of
+            the right size is served as it is.
+        decode: size and colour.
+        observer: told of the phase ``decode``; may cancel.
+        workers: processes that decode; by default one a core, 16 at most.
+        cache_dir: folder of the cache; see ``folder.Shelf``.
+
+    Raises:
+        ImagesError: no image can be read, an array of the wrong kind, or no room on the disk.
+        CancelledError: the observer asked to stop.
+    """
+    if isinstance(images, np.ndarray):
+        pixels = check_array(images)
+        n, height, width, _ = pixels.shape
+        if height == width == decode.size:
+            return ArrayStore(pixels, decode.color)
+        key, fill = _array_key(pixels, decode), _array_filler(pixels, decode)
+    else:
+        refs = as_refs(images)
+        n, key, fill = len(refs), _files_key(refs, decode), _files_filler(refs, decode, workers)
+    store = _Entry(Shelf(cache_dir), key, (n, *decode.shape)).open(fill, observer)
+    if len(store.kept) == 0:
+        store.close()
+        raise ImagesError(_none_readable(images, store.errors))
+    return store
+
+
+class _Entry:
+    """One entry of the cache: opened if it is there, else built."""
+
+    def __init__(self, shelf: Shelf, key: str, shape: tuple[int, int, int, int]) -> None:
+        self._shelf = shelf
+        self._key = key
+        self._shape = shape
+
+    def open(self, fill: _Fill, observer: Observer) -> FileStore:
+        """The entry's images."""
+
+        def pause() -> None:
+            _stop_if_cancelled(observer)
+
+        tried = False
+        while True:
+            shared = self._shelf.wait(self._key, pause)
+            store = self._opened(shared, again=tried)
+            if store is not None:
+                return store
+            shared.release()
+            exclusive = self._shelf.lock(self._key, exclusive=True)
+            if exclusive is None:
+                # Another builds it, which the next round waits for; or it is in use with failures
+                # that may pass: then it is used as it is, rather than waited for until that use ends.
+                tried = self._facts(again=True) is not None
+                pause()
+                continue
+            try:
+                # Another may have built it between the two locks.
+                if self._facts(again=tried) is None:
+                    self._build(fill, observer)
+                    tried = True
+            finally:
+                exclusive.release()
+
+    def _opened(self, lock: Lock, again: bool) -> FileStore | None:
+        facts = self._facts(again)
+        if facts is None:
+            return None
+        os.utime(self._shelf.facts(self._key))
+        errors = {int(row): str(reason) for row, reason in facts["errors"].items()}
+        return FileStore(self._shelf.pixels(self._key), self._shape, int(facts["offset"]), errors, lock)
+
+    def _facts(self, again: bool) -> dict[str, Any] | None:
+        """What is known of a complete entry; None where there is none that serves.
+
+        Args:
+            again: this call has built it already, so failures that may pass are accepted.
+        """
+        try:
+            facts = json.loads(self._shelf.facts(self._key).read_text())
+            size = self._shelf.pixels(self._key).stat().st_size
+            whole = facts["shape"] == list(self._shape) and size == facts["offset"] + math.prod(self._shape)
+            serves = whole and (again or facts["lasting"])
+        except (OSError, ValueError, KeyError, TypeError):
+            # Not there, or damaged.
+            return None
+        return facts if serves else None
+
+    def _build(self, fill: _Fill, observer: Observer) -> None:
+        part = self._shelf.part(self._key)
+        self._shelf.make_room(math.prod(self._shape))
+        try:
+            offset = _allocate(part, self._shape)
+            failures = _filled(fill(part, offset), self._shape[0], observer)
+            self._shelf.facts(self._key).unlink(missing_ok=True)
+            part.replace(self._shelf.pixels(self._key))
+        finally:
+            part.unlink(missing_ok=True)
+        facts = {
+            "shape": self._shape,
+            "offset": offset,
+            "lasting": all(lasting for _, lasting in failures.values()),
+            "errors": {row: reason for row, (reason, _) in sorted(failures.items())},
+        }
+        part.write_text(json.dumps(facts))
+        part.replace(self._shelf.facts(self._key))
+
+
+def _filled(progress: Iterator[tuple[int, Failures]], n: int, observer: Observer) -> Failures:
+    failures: Failures = {}
+    observer.phase("decode", n)
+    _stop_if_cancelled(observer)
+    with closing(progress):  # type: ignore[type-var]
+        for done, failed in progress:
+            failures |= failed
+            if done:
+                observer.advance(done)
+            _stop_if_cancelled(observer)
+    return failures
+
+
+def _stop_if_cancelled(observer: Observer) -> None:
+    if observer.cancelled():
+        raise CancelledError("cancelled while images were decoded")
+
+
+def _allocate(path: Path, shape: tuple[int, int, int, int]) -> int:
+    """Make an .npy file of its full size; returns where its pixels begin.
+
+    Its blocks are reserved now, so that a disk that fills up later cannot leave holes.
+    """
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        offset = file.tell()
+        file.flush()
+        try:
+            os.posix_fallocate(file.fileno(), 0, offset + math.prod(shape))
+        except AttributeError:
+            file.truncate(offset + math.prod(shape))
+        except OSError as error:
+            raise ImagesError(
+                f"decoded images need {math.prod(shape) / 1e9:.1f} GB in {path.parent}, which cannot be "
+                f"had: {error.strerror}; free some space there or lower image_size"
+            ) from error
+    return offset
+
+
+def _files_filler(refs: Sequence[ImageRef], decode: Decode, workers: int | None) -> _Fill:
+    def fill(path: Path, offset: int) -> Iterator[tuple[int, Failures]]:
+        each = math.prod(decode.shape)
+        blocks = [
+            Block(str(path), offset + row * each, row, tuple(refs[row : row + _BLOCK_IMAGES]), decode)
+            for row in range(0, len(refs), _BLOCK_IMAGES)
+        ]
+        return decode_blocks(blocks, workers)
+
+    return fill
+
+
+def _array_filler(pixels: NDArray[np.uint8], decode: Decode) -> _Fill:
+    def fill(path: Path, offset: int) -> Iterator[tuple[int, Failures]]:
+        with path.open("r+b") as file:
+            file.seek(offset)
+            for row in range(0, len(pixels), _BLOCK_IMAGES):
+                block = pixels[row : row + _BLOCK_IMAGES]
+                for image in recolor(block, decode.color):
+                    file.write(fit_to(image, decode.size, decode.size, crop=decode.crop).tobytes())
+                yield len(block), {}
+
+    return fill
+
+
+def _files_key(refs: Sequence[ImageRef], decode: Decode) -> str:
+    digest = _digest(decode)
+    for ref in refs:
+        path = os.path.abspath(ref.path)  # noqa: PTH100 - ten times faster than Path, for every image
+        try:
+            stat = os.stat(path)  # noqa: PTH116
+            identity = (path, stat.st_size, stat.st_mtime_ns, ref.box, ref.frame)
+        except (OSError, ValueError):
+            identity = (path, -1, -1, ref.box, ref.frame)
+        digest.update(repr(identity).encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def _array_key(pixels: NDArray[np.uint8], decode: Decode) -> str:
+    digest = _digest(decode)
+    digest.update(repr(pixels.shape).encode())
+    step = max(1, _HASH_BYTES // max(1, math.prod(pixels.shape[1:])))
+    for row in range(0, len(pixels), step):
+        digest.update(np.ascontiguousarray(pixels[row : row + step]).data)
+    return digest.hexdigest()
+
+
+def _digest(decode: Decode) -> hashlib.blake2b:
+    return hashlib.blake2b(repr((_FORMAT, asdict(decode))).encode(), digest_size=16)
+
+
+def _none_readable(images: Images, errors: dict[int, str]) -> str:
+    first = "; ".join(
+        f"{item.path if isinstance(item, ImageRef) else item}: {reason}"
+        for item, reason in ((images[row], reason) for row, reason in list(errors.items())[:3])
+    )
+    return f"none of the {len(errors)} images can be read; {first}"

@@ -1,0 +1,1 @@
+"""DICOM: pixels, headers, and pictures made of them."""

@@ -1,0 +1,84 @@
+"""What images are like, judged by a sample of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fiftyone_deepcluster.errors import UnreadableImageError
+from fiftyone_deepcluster.images.decode import describe
+from fiftyone_deepcluster.images.intensity import has_no_color
+from fiftyone_deepcluster.images.refs import ImageRef, Images, as_refs, check_array
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# Guess for files none of which can be opened: decoding reports every one of them later.
+_UNKNOWN_SIDE = 64
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a set of images is like, judged by a sample.
+
+    Attributes:
+        n: number of images.
+        side: median of the longer side in pixels, of the box where there is one.
+        grey: whether every sampled image has no colour.
+        height: median height in pixels.
+        width: median width in pixels.
+    """
+
+    n: int
+    side: int
+    grey: bool
+    height: int
+    width: int
+
+
+def probe(images: Images, sample: int = 64) -> Facts:
+    """Look at an even sample of the images, at headers where these tell enough.
+
+    Args:
+        images: paths, refs, or a uint8 array (N, H, W) or (N, H, W, C) with C of 1 or 3.
+        sample: images to look at, at most.
+
+    Raises:
+        ImagesError: no images, or an array of the wrong kind. Files that cannot be read are no
+            error here.
+    """
+    if isinstance(images, np.ndarray):
+        return _probe_array(images, sample)
+    refs = as_refs(images)
+    sizes, grey = [], True
+    for row in _even(len(refs), sample):
+        found = _describe(refs[row], look=grey)
+        # One image of colour settles it: pixels of the others need not be looked at.
+        if found is not None:
+            sizes.append(found[:2])
+            grey = grey and found[2]
+    if not sizes:
+        return Facts(len(refs), _UNKNOWN_SIDE, False, _UNKNOWN_SIDE, _UNKNOWN_SIDE)
+    height, width = (int(value) for value in np.median(sizes, axis=0))
+    side = int(np.median(np.max(sizes, axis=1)))
+    return Facts(n=len(refs), side=side, grey=grey, height=height, width=width)
+
+
+def _probe_array(images: NDArray[np.uint8], sample: int) -> Facts:
+    pixels = check_array(images)
+    n, height, width, _ = pixels.shape
+    grey = all(has_no_color(pixels[row]) for row in _even(n, sample))
+    return Facts(n=n, side=max(height, width), grey=grey, height=height, width=width)
+
+
+def _describe(ref: ImageRef, look: bool) -> tuple[int, int, bool] | None:
+    try:
+        return describe(ref, look)
+    except UnreadableImageError:
+        return None
+
+
+def _even(n: int, sample: int) -> NDArray[np.int64]:
+    return np.unique(np.linspace(0, n - 1, min(n, max(1, sample))).astype(np.int64))

@@ -1,0 +1,78 @@
+"""What the images are: files, boxes within files, or an array."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias, Union
+
+import numpy as np
+
+from fiftyone_deepcluster.errors import ImagesError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+Box: TypeAlias = "tuple[float, float, float, float]"
+Images: TypeAlias = Union["Sequence[str | Path | ImageRef]", "NDArray[np.uint8]"]
+
+
+@dataclass(frozen=True)
+class ImageRef:
+    """One image: a file, or a part of one.
+
+    Attributes:
+        path: the file.
+        box: x, y, width and height relative to the upright image, as FiftyOne's bounding boxes;
+            None for all of it.
+        frame: which image of a file that holds several.
+    """
+
+    path: str
+    box: Box | None = None
+    frame: int = 0
+
+
+def as_refs(images: Sequence[str | Path | ImageRef]) -> list[ImageRef]:
+    """Every image of a sequence as an ``ImageRef``.
+
+    Raises:
+        ImagesError: no images, one path in place of a list of them, or an item of another type.
+    """
+    if not hasattr(images, "__len__") and not isinstance(images, str | os.PathLike):
+        raise ImagesError(f"images={images!r} is no list of images; give paths, or a uint8 array (N, H, W)")
+    if isinstance(images, str | os.PathLike):
+        raise ImagesError(f"images={str(images)!r} is one path; give a list of paths")
+    if len(images) == 0:
+        raise ImagesError("there are no images; give at least one path")
+    return [_as_ref(item, row) for row, item in enumerate(images)]
+
+
+def check_array(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A view (N, H, W, C) of an array of images.
+
+    Raises:
+        ImagesError: the array is empty, not uint8, or not of shape (N, H, W) or (N, H, W, 1 or 3).
+    """
+    shape = images.shape
+    if images.dtype != np.uint8:
+        raise ImagesError(
+            f"images is an array of {images.dtype}; give uint8, values 0 to 255 "
+            "(for floats in 0..1: (images * 255).astype('uint8'))"
+        )
+    if images.ndim not in (3, 4) or (images.ndim == 4 and shape[3] not in (1, 3)):
+        raise ImagesError(f"images has shape {shape}; give (N, H, W), (N, H, W, 1) or (N, H, W, 3)")
+    if images.size == 0:
+        raise ImagesError(f"images has shape {shape}, which holds no pixel; give at least one image")
+    return images if images.ndim == 4 else images[..., None]
+
+
+def _as_ref(item: object, row: int) -> ImageRef:
+    if isinstance(item, ImageRef):
+        return item
+    if isinstance(item, str | os.PathLike):
+        return ImageRef(os.fsdecode(item))
+    raise ImagesError(f"image {row} is of type {type(item).__name__}; give a path or an ImageRef")

@@ -1,0 +1,222 @@
+"""DeepCluster-v2 (Caron et al. 2020, "Unsupervised Learning of Visual Features by Contrasting Cluster Assignments").
+
+DeepCluster without its second pass: the embeddings of the training pass itself are kept in a memory bank,
+clustered by spherical k-means between the rounds, several times with different seeds, and the centres are
+the weights of as many heads, so that no head is learnt anew. Several crops of each image, large and small,
+are taught the same cluster.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from fiftyone_deepcluster.backbones.base import TRUNKS, FrontName, Trunk
+from fiftyone_deepcluster.core.registry import PartOf
+from fiftyone_deepcluster.methods.base import ADVANCED, RECIPES, SMALL_SIDE, Options, Parts
+from fiftyone_deepcluster.methods.trained import (
+    LARGE_BATCH,
+    SMALL_BATCH,
+    AugmentName,
+    augmentation,
+    make_network,
+)
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from fiftyone_deepcluster.backbones.network import Network
+    from fiftyone_deepcluster.images.augment import MultiCrop
+    from fiftyone_deepcluster.images.inspect import Facts
+    from fiftyone_deepcluster.training.optimizers import Training
+
+PSEUDO_FACTOR = 8
+"""Prototypes of a head for each cluster asked for, as DeepCluster's pseudo-classes here."""
+
+WARMUP = 0.1
+"""Share of the rounds in which the rate rises. The released code takes 10 of 400 to 800; short runs need more."""
+
+RATE = 4.8 / 4096
+"""Learning rate for each image in a batch: the released code's 4.8 for batches of 4096."""
+
+SMALL_CROPS, LARGE_CROPS = 2, 4
+"""Small crops up to 64 pixels, where they cost half of a large one, and above (the paper's 2 x 160 + 4 x 96)."""
+
+_SMALL_SHARE = 96 / 224
+"""Side of a small crop beside that of a large one."""
+
+
+@RECIPES.register
+class DeepClusterV2(Options):
+    """DeepCluster-v2: clusters the embeddings of the training pass, so a round needs no second pass.
+
+    The paper's settings but for the sizes: 3 heads, 10 iterations of spherical k-means from random images,
+    temperature 0.1, SGD with a warm-up and a cosine. Its LARC, which batches of thousands need, is left out.
+    """
+
+    name: Literal["deepcluster-v2"] = "deepcluster-v2"
+    rounds: int = Field(
+        10, ge=1, le=100_000, description="Rounds: the learning rate falls to its end over all of them."
+    )
+    trunk: Annotated[Trunk | None, PartOf(TRUNKS, optional=True)] = Field(
+        None, description="Network without projection and heads; empty: small up to 64 pixels, else resnet18."
+    )
+    weights: str | None = Field(
+        None,
+        description="Initial weights: empty for random, a torchvision name such as IMAGENET1K_V1, or a file.",
+    )
+    pseudo_clusters: int | None = Field(
+        None, ge=2, description="Prototypes of each head; empty: a multiple of n_clusters."
+    )
+    heads: int = Field(3, ge=1, le=100, description="Clusterings that are taught side by side.")
+    large_crops: int = Field(2, ge=1, le=8, description="Large crops of each image in a batch.")
+    small_crops: int | None = Field(
+        None,
+        ge=0,
+        le=16,
+        description="Small crops of each image in a batch; empty: 2 up to 64 pixels, else 4.",
+    )
+    small_size: int | None = Field(
+        None, ge=4, le=512, description="Side of small crops in pixels; empty: 96/224 of the images'.",
+        json_schema_extra=ADVANCED,
+    )  # fmt: skip
+    least_area: float | None = Field(
+        None, gt=0, lt=1, description="Least share of an image's area that a small crop shows.",
+        json_schema_extra=ADVANCED,
+    )  # fmt: skip
+    split_area: float | None = Field(
+        None, gt=0, lt=1, description="Most that a small crop shows, and least that a large one does.",
+        json_schema_extra=ADVANCED,
+    )  # fmt: skip
+    dim: int = Field(
+        128, ge=2, le=4096, description="Dimensions that are clustered.", json_schema_extra=ADVANCED
+    )
+    hidden: int | None = Field(
+        None, ge=2, le=16_384, description="Width of the projection; empty: four times the trunk's, 2048 at most.",
+        json_schema_extra=ADVANCED,
+    )  # fmt: skip
+    temperature: float = Field(
+        0.1, gt=0, le=10, description="Divides the cosines with the prototypes.", json_schema_extra=ADVANCED
+    )
+    epochs: int = Field(1, ge=1, le=1000, description="Passes over the images in a round.")
+    min_steps: int = Field(
+        60,
+        ge=0,
+        le=100_000,
+        description="Batches in a round at least: few images are passed over more often than epochs says.",
+        json_schema_extra=ADVANCED,
+    )
+    batch_size: int | None = Field(
+        None, ge=2, le=65_536, description="Images in a batch; empty: 128 up to 64 pixels, else 256."
+    )
+    learning_rate: float | None = Field(
+        None, gt=0, le=100, description="At its peak, after the warm-up; empty: in proportion to the batch."
+    )
+    weight_decay: float = Field(
+        1e-6, ge=0, le=1, description="Pull of the weights to 0.", json_schema_extra=ADVANCED
+    )
+    augmentation: AugmentName = Field(
+        "auto", description="How crops change besides; auto: affine up to 64 pixels, else flips."
+    )
+    front: FrontName | None = Field(
+        None, description="Fixed first layer; empty: the trunk's own choice.", json_schema_extra=ADVANCED
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.n_clusters is None:
+            raise ValueError("n_clusters=None: deepcluster-v2 needs a number of clusters; give one")
+        if (self.least_area or 0.0) > (self.split_area or 1.0):
+            raise ValueError(
+                f"least_area={self.least_area} is more than split_area={self.split_area}; lower it or raise that"
+            )
+        return self
+
+    @property
+    def starts_from_pixels(self) -> bool:
+        """Random weights."""
+        return self.weights is None
+
+    def resolve(self, facts: Facts) -> DeepClusterV2:
+        """See ``Options.resolve``."""
+        small = (self.image_size or facts.side) <= SMALL_SIDE
+        trunk = self.trunk or TRUNKS.parse("small" if small else "resnet18")
+        settled = self.settled(facts, trunk=trunk)
+        side, clusters = settled.image_size or SMALL_SIDE, self.n_clusters or 2
+        batch = self.batch_size or (SMALL_BATCH if small else LARGE_BATCH)
+        pseudo = max(clusters, min(PSEUDO_FACTOR * clusters, facts.n // 10))
+        values = {
+            "front": self.front or ("imagenet" if self.weights else trunk.front),
+            "batch_size": batch,
+            "epochs": max(self.epochs, math.ceil(self.min_steps * batch / facts.n)),
+            "learning_rate": self.learning_rate or RATE * batch,
+            "small_crops": (SMALL_CROPS if small else LARGE_CROPS) if self.small_crops is None else self.small_crops,
+            "pseudo_clusters": self.pseudo_clusters or pseudo,
+            "small_size": self.small_size or max(8, round(side * _SMALL_SHARE / 4) * 4),
+            "least_area": self.least_area or (0.2 if small else 0.05),
+            "split_area": self.split_area or (0.5 if small else 0.14),
+            "augmentation": ("affine" if small else "crop-flip") if self.augmentation == "auto" else self.augmentation,
+        }  # fmt: skip
+        return settled.model_copy(update=values)
+
+    def build(self) -> Parts:
+        """See ``Options.build``."""
+        from fiftyone_deepcluster.clusterers.kmeans.clusterer import KMeans
+        from fiftyone_deepcluster.pseudo_labels.memory_bank import BankLabels, BankLabelsParts
+        from fiftyone_deepcluster.training.loop import Lesson
+        from fiftyone_deepcluster.training.losses import PrototypeCrossEntropy
+
+        spherical = KMeans(
+            spherical=True, start="sample", iterations=10, restarts=1, tolerance=0.0, warm=False
+        )
+        task = BankLabels(
+            BankLabelsParts(
+                heads=spherical,
+                result=KMeans(restarts=3),
+                final=KMeans(),
+                n_clusters=self.n_clusters or 2,
+                n_pseudo=self.pseudo_clusters or 2,
+                n_heads=self.heads,
+                n_banks=min(2, self.large_crops),
+                epochs=self.epochs,
+                seed=self.seed,
+            )
+        )
+        objective = PrototypeCrossEntropy(self.temperature)
+        lesson = Lesson(task, objective, self._crops(), self._training(), finish=task.finish)
+        return Parts(self._network(), lesson, self.batch_size or LARGE_BATCH)
+
+    def _training(self) -> Training:
+        from fiftyone_deepcluster.training.optimizers import Cosine, Training
+
+        cosine = Cosine(self.rounds, warmup=WARMUP * self.rounds)
+        rate = self.learning_rate or RATE * (self.batch_size or LARGE_BATCH)
+        return Training("sgd", rate, weight_decay=self.weight_decay, cosine=cosine)
+
+    def _network(self) -> Network:
+        from fiftyone_deepcluster.backbones.network import Network
+        from fiftyone_deepcluster.backbones.projection import Projected, check_sizes
+
+        plain = make_network(self.trunk or TRUNKS.parse("small"), self.front or "plain", self, self.weights)
+        hidden = self.hidden or min(2048, 4 * plain.dim)
+        network = Network(plain.front, Projected(plain.trunk, hidden, self.dim))
+        if self.small_crops:
+            check_sizes(
+                network, self.channels, (self.image_size or SMALL_SIDE, self.small_size or SMALL_SIDE)
+            )
+        return network
+
+    def _crops(self) -> MultiCrop:
+        from fiftyone_deepcluster.images.augment import MultiCrop
+
+        base = augmentation(self.augmentation)
+        least, split = self.least_area or 0.05, self.split_area or 0.14
+        return MultiCrop(
+            large=base.model_copy(update={"crop": (split, 1.0)}),
+            small=base.model_copy(update={"crop": (least, split)}),
+            n_large=self.large_crops,
+            n_small=self.small_crops or 0,
+            small_size=self.small_size or 8,
+        )

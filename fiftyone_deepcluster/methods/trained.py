@@ -1,0 +1,242 @@
+"""Options of every recipe that trains a network on pseudo-labels of a round."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from fiftyone_deepcluster.backbones.base import TRUNKS, FrontName, Trunk
+from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer
+from fiftyone_deepcluster.core.registry import PartOf
+from fiftyone_deepcluster.errors import OptionsError
+from fiftyone_deepcluster.features.base import ENCODERS, Encoder
+from fiftyone_deepcluster.methods.base import ADVANCED, SMALL_SIDE, Options, Parts
+from fiftyone_deepcluster.reducers.base import SPACES, Space
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from fiftyone_deepcluster.backbones.network import Network
+    from fiftyone_deepcluster.images.augment import Augment
+    from fiftyone_deepcluster.images.inspect import Facts
+    from fiftyone_deepcluster.pseudo_labels.round_labels import RoundLabelsParts
+    from fiftyone_deepcluster.training.optimizers import Training
+    from fiftyone_deepcluster.training.stopping import StopRule
+
+SMALL_BATCH, LARGE_BATCH = 128, 256
+"""Images in a batch up to 64 pixels, and above (the papers')."""
+
+AugmentName = Literal["auto", "none", "affine", "affine-flip", "crop-flip", "gentle", "rotate-crop"]
+
+
+class Trained(Options):
+    """A network, what it is taught, and how it learns. Not a recipe by itself."""
+
+    trunk: Annotated[Trunk | None, PartOf(TRUNKS, optional=True)] = Field(
+        None, description="Network without its head; empty: small up to 64 pixels, else the method's own."
+    )
+    weights: str | None = Field(
+        None,
+        description="Initial weights: empty for random, a torchvision name such as IMAGENET1K_V1, or a file.",
+    )
+    pseudo_clusters: int | None = Field(
+        None, ge=2, description="Pseudo-classes that the network is taught; empty: a multiple of n_clusters."
+    )
+    fine_rounds: int | None = Field(
+        None,
+        ge=0,
+        description="Rounds taught on pseudo_clusters; later ones on n_clusters. Empty: the method's own choice.",
+    )
+    epochs: int = Field(1, ge=1, le=1000, description="Passes over the images in a round.")
+    min_steps: int = Field(
+        60,
+        ge=0,
+        le=100_000,
+        description="Batches in a round at least: few images are passed over more often than epochs says.",
+        json_schema_extra=ADVANCED,
+    )
+    batch_size: int | None = Field(
+        None, ge=2, le=65_536, description="Images in a batch; empty: 128 up to 64 pixels, else 256."
+    )
+    learning_rate: float = Field(0.05, gt=0, le=100, description="Of the trunk; the peak where it cycles.")
+    head_learning_rate: float | None = Field(
+        None, gt=0, le=100, description="Of the head; empty: the trunk's.", json_schema_extra=ADVANCED
+    )
+    weight_decay: float = Field(
+        1e-5, ge=0, le=1, description="Pull of the weights to 0.", json_schema_extra=ADVANCED
+    )
+    smoothing: float = Field(
+        0.0, ge=0, lt=1, description="Label smoothing of the cross-entropy.", json_schema_extra=ADVANCED
+    )
+    augmentation: AugmentName = Field(
+        "auto", description="How training images change; auto: affine up to 64 pixels, else crops and flips."
+    )
+    front: FrontName | None = Field(
+        None, description="Fixed first layer; empty: the trunk's own choice.", json_schema_extra=ADVANCED
+    )
+    sampling: Literal["uniform", "shuffled"] = Field(
+        "uniform",
+        description="Draw equally from all clusters, or every image once.",
+        json_schema_extra=ADVANCED,
+    )
+    stop_nmi: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Stop when NMI with the last round reaches this; empty: never.",
+        json_schema_extra=ADVANCED,
+    )
+    encoder: Annotated[Encoder, PartOf(ENCODERS)] = Field(
+        default="pooled",
+        validate_default=True,
+        description="From features to vectors.",
+        json_schema_extra=ADVANCED,
+    )
+    space: Annotated[Space, PartOf(SPACES)] = Field(
+        default="flat",
+        validate_default=True,
+        description="Change of geometry before clustering.",
+        json_schema_extra=ADVANCED,
+    )
+    clusterer: Annotated[Clusterer, PartOf(CLUSTERERS)] = Field(
+        default="kmeans", validate_default=True, description="Groups the vectors.", json_schema_extra=ADVANCED
+    )
+    merge: bool | None = Field(
+        None,
+        description="Until the network is taught the clusters, merge them from pseudo_clusters pieces that share "
+        "neighbours, instead of looking for them at once; deepcluster-manifold does both and keeps what agrees more "
+        "with the last round. Empty: the method's own choice.",
+        json_schema_extra=ADVANCED,
+    )
+
+    @property
+    def starts_from_pixels(self) -> bool:
+        """Random weights."""
+        return self.weights is None
+
+    def settle_training(self, facts: Facts, trunk: Trunk, **values: Any) -> Self:
+        """Trunk, front and augmentation settled, besides ``settled``.
+
+        Raises:
+            OptionsError: fewer pseudo-classes than clusters.
+        """
+        if self.pseudo_clusters and self.n_clusters and self.pseudo_clusters < self.n_clusters:
+            raise OptionsError(
+                f"pseudo_clusters={self.pseudo_clusters} is less than n_clusters={self.n_clusters}; give as many or "
+                "more, or leave it empty"
+            )
+        chosen = self.trunk or trunk
+        small = (self.image_size or facts.side) <= SMALL_SIDE
+        augmentation = (
+            ("affine" if small else "crop-flip") if self.augmentation == "auto" else self.augmentation
+        )
+        front = self.front or ("imagenet" if self.weights else chosen.front)
+        batch = self.batch_size or (SMALL_BATCH if small else LARGE_BATCH)
+        epochs = max(self.epochs, math.ceil(self.min_steps * batch / facts.n))
+        return self.settled(
+            facts,
+            trunk=chosen,
+            augmentation=augmentation,
+            front=front,
+            epochs=epochs,
+            batch_size=batch,
+            **values,
+        )
+
+    def build(self) -> Parts:
+        """See ``Options.build``."""
+        from fiftyone_deepcluster.pseudo_labels.round_labels import RoundLabels
+        from fiftyone_deepcluster.training.loop import Lesson
+        from fiftyone_deepcluster.training.losses import CrossEntropy
+
+        task = RoundLabels(self.task_parts())
+        objective, rules = CrossEntropy(self.smoothing), self.stop_rules()
+        lesson = Lesson(task, objective, self.make_augment(), self.training(), rules)
+        return Parts(self.make_network(), lesson, self.batch_size or LARGE_BATCH)
+
+    def task_parts(self) -> RoundLabelsParts:
+        """The parts of a round."""
+        from fiftyone_deepcluster.pseudo_labels.round_labels import RoundLabelsParts
+        from fiftyone_deepcluster.pseudo_labels.samplers import Shuffled, UniformOverClusters
+
+        return RoundLabelsParts(
+            encoder=self.encoder,
+            space=self.space,
+            clusterer=self.clusterer,
+            sampler=UniformOverClusters() if self.sampling == "uniform" else Shuffled(),
+            n_clusters=self.n_clusters,
+            n_pseudo=self.pseudo_clusters,
+            fine_rounds=self.fine_rounds,
+            epochs=self.epochs,
+            seed=self.seed,
+            early=self.early_clusterers(),
+        )
+
+    def merger(self) -> Clusterer | None:
+        """Who makes the clusters out of pieces, until the network is taught the clusters; None: nobody."""
+        if not self.merge or not self.n_clusters or not self.pseudo_clusters or self.clusterer.finds_number:
+            return None
+        factor = max(1, round(self.pseudo_clusters / self.n_clusters))
+        return CLUSTERERS.parse({"name": "merged", "pieces": self.clusterer.model_dump(), "factor": factor})
+
+    def early_clusterers(self) -> tuple[Clusterer, ...]:
+        """Who makes the clusters as long as the network is taught pieces."""
+        merger = self.merger()
+        return () if merger is None else (merger,)
+
+    def stop_rules(self) -> tuple[StopRule, ...]:
+        """Agreement of adjacent rounds, if wanted."""
+        from fiftyone_deepcluster.training.stopping import Agreement
+
+        # Two rounds on the clusters themselves: only then do adjacent rounds speak of the same thing.
+        least = 0 if self.fine_rounds is None else self.fine_rounds + 2
+        return () if self.stop_nmi is None else (Agreement(self.stop_nmi, not_before=least),)
+
+    def training(self) -> Training:
+        """SGD with momentum at a constant rate, for the whole run."""
+        from fiftyone_deepcluster.training.optimizers import Training
+
+        return Training("sgd", self.learning_rate, self.head_learning_rate, weight_decay=self.weight_decay)
+
+    def make_network(self) -> Network:
+        """Front and trunk; the head comes with the first round."""
+        return make_network(self.trunk or TRUNKS.parse("small"), self.front or "plain", self, self.weights)
+
+    def make_augment(self) -> Augment:
+        """The augmentation by its name."""
+        return augmentation(self.augmentation)
+
+
+def make_network(trunk: Trunk, front: FrontName, options: Options, weights: str | None) -> Network:
+    """Front and trunk for the images that ``options`` were resolved for."""
+    from fiftyone_deepcluster.backbones.input_norms import make_front
+    from fiftyone_deepcluster.backbones.network import Network
+
+    first = make_front(front, options.channels)
+    body = trunk.build(int(first.out_channels), options.image_size or SMALL_SIDE, weights)  # type: ignore[arg-type]
+    return Network(first, body, relu_before_head=bool(body.relu_before_head))
+
+
+def augmentation(name: AugmentName) -> Augment:
+    """What the names stand for.
+
+    ``affine``: 15 degrees, 12 % shift, 15 % scale, shear 0.2, for digits and other things that may not be
+    flipped. ``crop-flip``: crops of 8 to 100 % of the area and horizontal flips, as DeepCluster.
+    ``gentle``: crops of 70 to 100 % and flips, for pre-trained networks that have not much to unlearn.
+    ``rotate-crop``: 30 degrees, crops of 50 to 100 % of the area and 3:4 to 4:3, as Kart et al., who give no
+    numbers.
+    """
+    from fiftyone_deepcluster.images.augment import Augment
+
+    affine = {"rotate": 15.0, "shift": 0.12, "scale": (0.85, 1.15), "shear": 0.2}
+    known: dict[str, dict[str, Any]] = {
+        "none": {},
+        "affine": affine,
+        "affine-flip": {**affine, "flip": True},
+        "crop-flip": {"crop": (0.08, 1.0), "flip": True},
+        "gentle": {"crop": (0.7, 1.0), "flip": True},
+        "rotate-crop": {"rotate": 30.0, "crop": (0.5, 1.0)},
+    }
+    return Augment(**known["affine" if name == "auto" else name])

@@ -1,0 +1,221 @@
+"""UCNN (Hsu and Lin, "Unsupervised Convolutional Neural Networks for Large-Scale Image Clustering", 2017).
+
+Mini-batch k-means and learning in one stream: every batch is assigned to its nearest centres, taught to the
+network, and then moves the centres. No pass over all images is needed to learn.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from fiftyone_deepcluster.backbones.base import TRUNKS, FrontName, Trunk
+from fiftyone_deepcluster.clusterers.base import CLUSTERERS
+from fiftyone_deepcluster.core.registry import PartOf
+from fiftyone_deepcluster.features.base import ENCODERS
+from fiftyone_deepcluster.methods.base import ADVANCED, RECIPES, SMALL_SIDE, Options, Parts
+from fiftyone_deepcluster.methods.trained import AugmentName, augmentation, make_network
+from fiftyone_deepcluster.reducers.base import SPACES
+
+if TYPE_CHECKING:
+    from fiftyone_deepcluster.images.inspect import Facts
+    from fiftyone_deepcluster.pseudo_labels.round_labels import RoundLabels
+    from fiftyone_deepcluster.pseudo_labels.streaming import StreamingCentroids
+
+PIXEL_FACTOR = 8
+"""Pixel clusters of the first round for each cluster asked for."""
+
+PIXEL_STEPS = 800
+"""Batches of the first round at least."""
+
+
+@RECIPES.register
+class UCNN(Options):
+    """UCNN: centres follow the batches while the network learns them; for very many images.
+
+    The paper starts from ImageNet weights. Without ``weights`` the first round teaches the network small
+    clusters of the pixels instead (ours): from random weights alone all images soon share one cluster.
+    """
+
+    name: Literal["ucnn"] = "ucnn"
+    n_clusters: int = Field(
+        10, ge=2, description="Number of clusters, and of centres that follow the batches."
+    )
+    rounds: int = Field(
+        11,
+        ge=1,
+        le=100_000,
+        description="Rounds at most: one pass over the images each; without weights the first one is for pixels.",
+    )
+    variant: Literal["proposed", "baseline-1", "baseline-2", "baseline-3"] = Field(
+        "proposed",
+        description="The paper's: drift compensated; not compensated (1); the starting network's features under "
+        "mini-batch k-means (2) or k-means (3).",
+    )
+    trunk: Annotated[Trunk | None, PartOf(TRUNKS, optional=True)] = Field(
+        None, description="Network without its head; empty: the paper's, smaller up to 64 pixels."
+    )
+    weights: str | None = Field(
+        None,
+        description="Initial weights: empty for random, IMAGENET1K_V1 for AlexNet's layers, or a file.",
+    )
+    batch_size: int = Field(50, ge=2, le=65_536, description="Images in a batch.")
+    learning_rate: float | None = Field(
+        None, gt=0, le=100, description="Of plain SGD; empty: 0.02, or 0.001 from weights."
+    )
+    head_learning_rate: float | None = Field(
+        None,
+        gt=0,
+        le=100,
+        description="Of the last layer; empty: the network's, or ten times that from weights.",
+        json_schema_extra=ADVANCED,
+    )
+    pixel_epochs: int | None = Field(
+        None,
+        ge=0,
+        le=1000,
+        description="Passes over the images in the first round, which teaches clusters of the pixels; 0: no such "
+        "round; empty: 0 from weights, else 2 or enough for 800 batches.",
+    )
+    pixel_rate: float = Field(
+        5.0,
+        gt=0,
+        le=1000,
+        description="Learning rates of the first round, as a multiple of the others.",
+        json_schema_extra=ADVANCED,
+    )
+    pixel_clusters: int | None = Field(
+        None,
+        ge=2,
+        description="Clusters of the pixels; empty: 8 times n_clusters.",
+        json_schema_extra=ADVANCED,
+    )
+    start: Literal["auto", "sample", "kmeans"] = Field(
+        "auto",
+        description="First centres: images by chance, as the paper, or k-means on a sample; auto: the paper's where "
+        "weights are given.",
+        json_schema_extra=ADVANCED,
+    )
+    compensation: Literal["compensated", "older"] = Field(
+        "compensated",
+        description="How 'proposed' reads equation 5: features before the step, or one step older still.",
+        json_schema_extra=ADVANCED,
+    )
+    recount: bool = Field(
+        False,
+        description="Count a centre's images anew in every round, so that centres stay quick.",
+        json_schema_extra=ADVANCED,
+    )
+    patience: int = Field(
+        100,
+        ge=1,
+        description="A centre that got none of so many images a cluster is dead, and put elsewhere.",
+        json_schema_extra=ADVANCED,
+    )
+    augmentation: AugmentName = Field(
+        "auto", description="How training images change; auto: affine up to 64 pixels, else crops and flips."
+    )
+    augment_always: bool = Field(
+        False,
+        description="Change images in every round; else, as in the paper, only in the first one, for pixels.",
+        json_schema_extra=ADVANCED,
+    )
+    front: FrontName | None = Field(
+        None, description="Fixed first layer; empty: the trunk's own choice.", json_schema_extra=ADVANCED
+    )
+
+    @property
+    def starts_from_pixels(self) -> bool:
+        """Random weights."""
+        return self.weights is None
+
+    def resolve(self, facts: Facts) -> UCNN:
+        """See ``Options.resolve``."""
+        small = (self.image_size or facts.side) <= SMALL_SIDE
+        trunk = self.trunk or self._default_trunk(small)
+        trained = self.weights is not None
+        rate = self.learning_rate or (0.001 if trained else 0.02)
+        enough = max(2, math.ceil(PIXEL_STEPS * self.batch_size / facts.n))
+        pixels = max(self.n_clusters, min(PIXEL_FACTOR * self.n_clusters, facts.n // 10))
+        auto = "affine" if small else "crop-flip"
+        return self.settled(
+            facts,
+            trunk=trunk,
+            front=self.front or ("imagenet" if trained else trunk.front),
+            learning_rate=rate,
+            head_learning_rate=self.head_learning_rate or (10 * rate if trained else rate),
+            pixel_epochs=(0 if trained else enough) if self.pixel_epochs is None else self.pixel_epochs,
+            pixel_clusters=self.pixel_clusters or pixels,
+            start=("sample" if trained else "kmeans") if self.start == "auto" else self.start,
+            augmentation=auto if self.augmentation == "auto" else self.augmentation,
+        )
+
+    def build(self) -> Parts:
+        """See ``Options.build``."""
+        from fiftyone_deepcluster.pseudo_labels.pixel_warmup import PixelClusters, PixelLessons
+        from fiftyone_deepcluster.pseudo_labels.round_labels import RoundLabels
+        from fiftyone_deepcluster.training.loop import Lesson
+        from fiftyone_deepcluster.training.losses import CrossEntropy
+        from fiftyone_deepcluster.training.optimizers import Training
+
+        frozen = self.variant in ("baseline-2", "baseline-3")
+        make = self._frozen if frozen else self._streaming
+        pixels = PixelClusters(self.pixel_clusters or 2, self.pixel_epochs or 0, self.seed, self.pixel_rate)
+        task = PixelLessons(pixels, make) if self.pixel_epochs else make()
+        # No momentum: with plain SGD the weights before a step are those after it plus rate x gradient (eq. 4).
+        training = Training(
+            "sgd", self.learning_rate or 0.02, self.head_learning_rate, momentum=0.0, weight_decay=0.0
+        )
+        finish = None if frozen or isinstance(task, RoundLabels) else task.finish
+        lesson = Lesson(task, CrossEntropy(), augmentation(self.augmentation), training, finish=finish)
+        network = make_network(self.trunk or TRUNKS.parse("ucnn"), self.front or "plain", self, self.weights)
+        return Parts(network, lesson, self.batch_size)
+
+    def _default_trunk(self, small: bool) -> Trunk:
+        """The paper's sizes above 64 pixels; batch norm wherever the weights are random."""
+        if small:
+            return TRUNKS.parse("ucnn")
+        k = self.n_clusters
+        norm = "batch" if self.weights is None else "none"
+        return TRUNKS.parse({"name": "ucnn", "maps": k, "dim": k, "width": 1, "adapted": 1, "norm": norm})
+
+    def _streaming(self) -> StreamingCentroids:
+        """The task of ``proposed`` and ``baseline-1``."""
+        from fiftyone_deepcluster.pseudo_labels.streaming import StreamingCentroids, StreamingParts
+
+        return StreamingCentroids(
+            StreamingParts(
+                n_clusters=self.n_clusters,
+                seed=self.seed,
+                drift=self.compensation if self.variant == "proposed" else "ignored",
+                start="sample" if self.start == "sample" else "kmeans",
+                recount=self.recount,
+                patience=self.patience,
+                augmented=self.augment_always,
+            )
+        )
+
+    def _frozen(self) -> RoundLabels:
+        """The task of the other two: the features as they are, clustered once."""
+        from fiftyone_deepcluster.pseudo_labels.round_labels import RoundLabels, RoundLabelsParts
+        from fiftyone_deepcluster.pseudo_labels.samplers import Shuffled
+
+        clusterer: object = "kmeans"
+        if self.variant == "baseline-2":
+            clusterer = {"name": "minibatch-kmeans", "batch_size": self.batch_size, "start": "sample",
+                         "epochs": self.rounds, "patience": self.patience}  # fmt: skip
+        return RoundLabels(
+            RoundLabelsParts(
+                encoder=ENCODERS.parse({"name": "pooled", "pca": 0, "unit": False}),
+                space=SPACES.parse("flat"),
+                clusterer=CLUSTERERS.parse(clusterer),
+                sampler=Shuffled(),
+                n_clusters=self.n_clusters,
+                n_pseudo=None,
+                fine_rounds=None,
+                epochs=0,
+                seed=self.seed,
+            )
+        )

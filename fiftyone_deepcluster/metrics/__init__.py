@@ -1,0 +1,1 @@
+"""How far two labelings agree, and how good clusters look on their own."""

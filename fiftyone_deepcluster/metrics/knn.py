@@ -1,0 +1,40 @@
+"""The nearest neighbours of vectors, exactly."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fiftyone_deepcluster.metrics.products import Field, chunks
+
+if TYPE_CHECKING:
+    import torch
+
+
+def exact_neighbours(vectors: torch.Tensor, k: int, asked: torch.Tensor | None = None) -> tuple[Any, Any]:
+    """The k nearest of all vectors, each vector itself among them, in the form UMAP takes.
+
+    Args:
+        vectors: (N, D) float32.
+        k: at most N.
+        asked: (M,) int64 rows whose neighbours are sought; None: all N.
+
+    Returns:
+        NumPy arrays (M, k) of rows, int64, and Euclidean distances, float32, ascending.
+    """
+    import torch
+
+    seekers = vectors if asked is None else vectors[asked.to(vectors.device)]
+    if vectors.device.type == "cpu":
+        import faiss
+
+        found, rows = faiss.knn(seekers.numpy(), vectors.numpy(), k)
+        return rows.astype("int64"), found.clip(min=0) ** 0.5
+    others = Field(vectors)
+    distance = torch.empty(len(seekers), k)
+    near = torch.empty(len(seekers), k, dtype=torch.int64)
+    for part in chunks(len(seekers), len(vectors), vectors.device):
+        shifted, scores = others.scores(seekers[part])
+        least = scores.topk(k, dim=1, largest=False)
+        squared = least.values + shifted.square().sum(dim=1, keepdim=True)
+        distance[part], near[part] = squared.clamp_min(0).sqrt().cpu(), least.indices.cpu()
+    return near.numpy(), distance.numpy()

@@ -1,1 +1,0 @@
-"""Networks whose forward pass gives features and logits."""

@@ -1,1 +1,0 @@
-"""Trunks by name; see ``base`` for the contract."""

@@ -1,0 +1,215 @@
+"""Pseudo-labels once a round: embed all images, cluster them, teach the network its own clusters.
+
+DeepCluster (Caron et al.), its manifold variant, cardiac-MR DeepCluster and LDPO differ only in the parts
+given here.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from fiftyone_deepcluster.clusterers.base import Clusterer, Clustering, ClusterRequest
+from fiftyone_deepcluster.clusterers.distances import describe
+from fiftyone_deepcluster.core.seeds import derive, rng
+from fiftyone_deepcluster.core.types import Assignment, Batch, ClassTargets, Outputs, Plan
+from fiftyone_deepcluster.features.base import EncodeRequest
+from fiftyone_deepcluster.metrics.agreement import nmi
+from fiftyone_deepcluster.pseudo_labels.initial import InitialName, initial_labels
+
+if TYPE_CHECKING:
+    from fiftyone_deepcluster.backbones.network import Network
+    from fiftyone_deepcluster.features.base import Encoder, Encoding
+    from fiftyone_deepcluster.features.corpus import Corpus
+    from fiftyone_deepcluster.pseudo_labels.holdout import Holdout, Split
+    from fiftyone_deepcluster.pseudo_labels.samplers import Sampler
+    from fiftyone_deepcluster.reducers.base import Space
+
+
+GROUPS = 100
+"""Random or k-means groups of the first round, where nobody says how many clusters there are."""
+
+
+@dataclass(frozen=True)
+class RoundLabelsParts:
+    """The parts of a round.
+
+    Attributes:
+        encoder: features to vectors.
+        space: change of geometry before clustering.
+        clusterer: vectors to clusters.
+        sampler: which images an epoch draws.
+        n_clusters: clusters of the result; None where the clusterer finds the number.
+        n_pseudo: pseudo-classes that the network is taught; None: the clusters themselves.
+        fine_rounds: rounds taught on the pseudo-classes; later ones on the clusters. None: all of them.
+        epochs: passes over the images a round; 0: nothing is learnt.
+        seed: of everything drawn here.
+        initial: what the first round is taught; ``initial_labels`` has the names.
+        holdout: images that a round does not teach and is judged by; None: all are taught.
+        certain: share of each cluster's images that are taught, the most confident ones.
+        early: who makes the clusters as long as the features are those of the pseudo-classes; of several, those that
+            agree most with the last round's clusters count, the first ones' in the first. Empty: ``clusterer``.
+    """
+
+    encoder: Encoder
+    space: Space
+    clusterer: Clusterer
+    sampler: Sampler
+    n_clusters: int | None
+    n_pseudo: int | None
+    fine_rounds: int | None
+    epochs: int
+    seed: int
+    initial: InitialName = "features"
+    holdout: Holdout | None = None
+    certain: float = 1.0
+    early: tuple[Clusterer, ...] = ()
+
+
+class RoundLabels:
+    """Teaches every image the cluster it was in when the round began."""
+
+    def __init__(self, parts: RoundLabelsParts) -> None:
+        self.parts = parts
+        self._turn = 0
+        self._pseudo = torch.zeros(0, dtype=torch.int64)
+        self._last = torch.zeros(0, dtype=torch.int64)
+        self._starts: dict[str, torch.Tensor] = {}
+        self._fitted: dict[str, Any] | None = None
+        self._split: Split | None = None
+
+    def begin_round(self, round_index: int, corpus: Corpus) -> Plan | None:
+        """A new head over the pseudo-labels of the last ``assign``; None where nothing is to be learnt."""
+        if self.parts.epochs == 0:
+            return None
+        labels = self._pseudo.numpy()
+        if self.parts.holdout is not None:
+            self._split = self.parts.holdout.split(len(corpus), round_index, corpus.groups)
+            taught = np.full_like(labels, -1)
+            taught[self._split.training] = labels[self._split.training]
+            labels = taught
+        order = [
+            self.parts.sampler.draw(labels, rng(self.parts.seed, "sample", round_index, epoch))
+            for epoch in range(self.parts.epochs)
+        ]
+        return Plan(np.concatenate(order), n_outputs=int(self._pseudo.max()) + 1)
+
+    def targets(self, batch: Batch, outputs: Outputs) -> ClassTargets:
+        """Each image's pseudo-label."""
+        return ClassTargets(self._pseudo[batch.rows].to(outputs.logits.device))
+
+    def after_step(self, batch: Batch, before: Outputs, network: Network) -> None:
+        """Nothing: pseudo-labels hold for the whole round."""
+
+    def assign(self, corpus: Corpus) -> Assignment:
+        """Embed and cluster all images; also draws up the pseudo-labels of the next round."""
+        parts = self.parts
+        held_out = self._judge(corpus)
+        if self._turn == 0:
+            n_groups = parts.n_pseudo or parts.n_clusters or GROUPS
+            given = initial_labels(parts.initial, n_groups, corpus, parts.seed)
+            self._pseudo = self._pseudo if given is None else given
+        groups = self._pseudo if len(self._pseudo) else None
+        seed = derive(parts.seed, "encode", self._turn)
+        encoding = parts.encoder.encode(corpus, EncodeRequest(seed, groups, parts.n_clusters))
+        self._fitted = encoding.fitted
+        corpus.observer.phase("cluster", 2)
+        vectors = parts.space.embed(encoding.vectors, derive(parts.seed, "space", self._turn))
+        wanted = ClusterRequest(parts.n_clusters, origin=encoding.vectors)
+        learnt = parts.fine_rounds is not None and self._turn > parts.fine_rounds
+        makers = (parts.clusterer,) if learnt or not parts.early else parts.early
+        found = self._steadiest(makers, vectors, wanted, corpus)
+        corpus.observer.advance(1)
+        over = parts.fine_rounds is not None and self._turn >= parts.fine_rounds
+        same = over or parts.clusterer.finds_number or parts.n_pseudo in (None, parts.n_clusters)
+        if same:
+            pseudo = found
+        else:
+            finer = replace(wanted, n_clusters=parts.n_pseudo)
+            pseudo = self._cluster("pseudo", parts.clusterer, vectors, finer, corpus)
+        corpus.observer.advance(1)
+        if self._turn > 0 or parts.initial == "features":
+            self._pseudo = self._certain(pseudo)
+        self._turn += 1
+        return self._assignment(found, pseudo, encoding, held_out)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Pseudo-labels, centres for a warm start, what the encoder learnt, and how often was drawn."""
+        return {
+            "turn": self._turn,
+            "pseudo": self._pseudo,
+            "last": self._last,
+            "starts": {name: centers.cpu() for name, centers in self._starts.items()},
+            "reduction": self._fitted,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from ``state_dict``."""
+        self._turn = int(state["turn"])
+        self._pseudo = state["pseudo"]
+        self._last = state["last"]
+        self._starts = dict(state["starts"])
+        self._fitted = state["reduction"]
+
+    def _steadiest(
+        self, makers: tuple[Clusterer, ...], vectors: torch.Tensor, request: ClusterRequest, corpus: Corpus
+    ) -> Clustering:
+        """The clusters that agree most with the last round's, of those that the makers find."""
+        makers = makers if len(self._last) else makers[:1]
+        found = [self._cluster("clusters", maker, vectors, request, corpus) for maker in makers]
+        best = found[0] if len(found) == 1 else max(found, key=lambda one: nmi(one.labels, self._last))
+        self._last, self._starts["clusters"] = best.labels, best.centers
+        return best
+
+    def _cluster(
+        self, what: str, clusterer: Clusterer, vectors: torch.Tensor, request: ClusterRequest, corpus: Corpus
+    ) -> Clustering:
+        start = self._starts.get(what) if self.parts.space.steady else None
+        if start is not None:
+            fits = start.shape == (request.n_clusters, vectors.shape[1])
+            start = start.to(vectors.device) if fits else None
+        seed = derive(self.parts.seed, what, self._turn)
+        found = clusterer.cluster(vectors, replace(request, seed=seed, start=start))
+        corpus.compute.same_everywhere([found.labels, found.centers])
+        self._starts[what] = found.centers
+        return found
+
+    def _judge(self, corpus: Corpus) -> dict[str, float]:
+        """How well the round just taught does on what it held out."""
+        if self.parts.holdout is None or self._split is None:
+            return {}
+        split, self._split = self._split, None
+        return self.parts.holdout.scores(corpus, self._pseudo.numpy(), split)
+
+    def _certain(self, pseudo: Clustering) -> torch.Tensor:
+        """Pseudo-labels with -1 for the least confident of each cluster."""
+        if self.parts.certain >= 1:
+            return pseudo.labels
+        labels, confidence = pseudo.labels.clone(), pseudo.confidence
+        for cluster in range(int(labels.max()) + 1):
+            rows = (labels == cluster).nonzero()[:, 0]
+            kept = math.ceil(self.parts.certain * len(rows))
+            labels[rows[confidence[rows].argsort(descending=True, stable=True)[kept:]]] = -1
+        return labels
+
+    def _assignment(
+        self, found: Clustering, pseudo: Clustering, encoding: Encoding, held_out: dict[str, float]
+    ) -> Assignment:
+        vectors = encoding.vectors
+        geometry = describe(vectors, found.labels)
+        scores = {"objective": found.objective, **encoding.scores, **found.scores, **held_out}
+        scores["pseudo_clusters"] = float(pseudo.n_clusters)
+        return Assignment(
+            labels=found.labels.numpy(),
+            confidence=found.confidence.float().numpy(),
+            distance=geometry.distance.float().cpu().numpy(),
+            margin=geometry.margin.float().cpu().numpy(),
+            embeddings=vectors.float().cpu().numpy(),
+            centers=geometry.centers.float().cpu().numpy(),
+            scores=scores,
+            details=found.details,
+        )

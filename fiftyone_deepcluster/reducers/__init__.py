@@ -1,0 +1,1 @@
+"""Reducers: fewer dimensions, or another geometry, before clustering."""

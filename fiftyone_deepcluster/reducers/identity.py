@@ -1,0 +1,25 @@
+"""The vectors as they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from fiftyone_deepcluster.reducers.base import (
+    SPACES,
+    Space,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+
+@SPACES.register
+class Flat(Space):
+    """The vectors as they are."""
+
+    name: Literal["flat"] = "flat"
+    steady: ClassVar[bool] = True
+
+    def embed(self, vectors: torch.Tensor, seed: int) -> torch.Tensor:
+        """(N, D) -> the same (N, D)."""
+        return vectors

@@ -1,0 +1,377 @@
+"""The only training loop: a round is a training pass under a pseudo-task.
+
+::
+
+    assign
+    for every round:
+        begin_round -> new head if the plan asks
+        for every batch: forward, targets, objective, step, after_step
+        assign -> match ids to last round's -> measure -> record -> stop?
+    finish, where the lesson asks for it: the last assignment once more
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from fiftyone_deepcluster.core.progress import Stopwatch
+from fiftyone_deepcluster.core.record import Round, StopReason
+from fiftyone_deepcluster.core.seeds import derive
+from fiftyone_deepcluster.core.types import Assignment, Plan
+from fiftyone_deepcluster.errors import CancelledError, ImagesError
+from fiftyone_deepcluster.images.augment import Augment
+from fiftyone_deepcluster.metrics.agreement import agreement
+from fiftyone_deepcluster.metrics.matching import match_to, renumber
+from fiftyone_deepcluster.metrics.silhouette import share_and_entropy
+from fiftyone_deepcluster.training.optimizers import Optimiser
+from fiftyone_deepcluster.training.stopping import StopRule, collapsed
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fiftyone_deepcluster.features.corpus import Corpus
+    from fiftyone_deepcluster.images.augment import Augmentation
+    from fiftyone_deepcluster.pseudo_labels.base import PseudoTask
+    from fiftyone_deepcluster.training.losses import Objective
+    from fiftyone_deepcluster.training.optimizers import Training
+
+Keep = Callable[[dict[str, Any]], None]
+"""Given the state after every sound round, to be stored."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a round does with its batches.
+
+    Attributes:
+        task: decides what each batch is taught.
+        objective: outputs and targets to losses.
+        augment: changes training images.
+        training: optimiser and rates.
+        stopping: rules asked after every round.
+        finish: assigns once more when the run is over, where the rounds' own assignments leave something
+            out; must change nothing that a resumed run would go on from.
+    """
+
+    task: PseudoTask
+    objective: Objective
+    augment: Augmentation
+    training: Training
+    stopping: tuple[StopRule, ...] = ()
+    finish: Callable[[Corpus], Assignment] | None = None
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long a run may go on.
+
+    Attributes:
+        rounds: at most.
+        seed: of augmentation, dropout and new heads.
+        max_minutes: no new round starts after so many; None: no limit.
+        truth: (N,) int64 classes, -1 unknown, to measure only; None: no measuring.
+    """
+
+    rounds: int
+    seed: int
+    max_minutes: float | None = None
+    truth: NDArray[np.int64] | None = None
+
+
+@dataclass
+class Progress:
+    """Where a run stands: filled round by round, complete when ``stop_reason`` is set.
+
+    Attributes:
+        assignment: clusters after the last sound round; before the first, those of the untrained network.
+        rounds: figures of the sound rounds.
+        labels: (N,) clusters, one entry a round.
+        losses: (N,) mean loss of each image, NaN where it was not drawn, one entry a round.
+        stop_reason: None while it runs.
+        notes: what deserves a warning.
+        first_seconds: by phase, of the clusters before the first round.
+    """
+
+    assignment: Assignment | None = None
+    rounds: list[Round] = field(default_factory=list)
+    labels: list[NDArray[np.int32]] = field(default_factory=list)
+    losses: list[NDArray[np.float32]] = field(default_factory=list)
+    stop_reason: StopReason | None = None
+    notes: list[str] = field(default_factory=list)
+    first_seconds: dict[str, float] = field(default_factory=dict)
+
+
+def run(
+    lesson: Lesson,
+    corpus: Corpus,
+    schedule: Schedule,
+    *,
+    state: dict[str, Any] | None = None,
+    keep: Keep | None = None,
+) -> Progress:
+    """Cluster and learn until a rule says stop.
+
+    Args:
+        lesson: what a round does.
+        corpus: images and network; the network is changed in place and ends in its last sound state.
+        schedule: how long.
+        state: of an earlier run, from ``keep``: go on from there.
+        keep: given the state after the first assignment and after every sound round.
+
+    Returns:
+        The last sound state of affairs and why it ended. Cancelled before the first assignment,
+        ``assignment`` is None.
+    """
+    watch = Stopwatch(corpus.observer)
+    corpus.observer = watch
+    optimiser = Optimiser(corpus.network, lesson.training, corpus.compute)
+    progress = Progress()
+    sound = state
+    if state is not None:
+        _restore(state, lesson, corpus, optimiser, progress)
+    started = time.perf_counter()
+    try:
+        if progress.assignment is None:
+            progress.assignment = lesson.task.assign(corpus)
+            progress.first_seconds = watch.lap()
+            sound = _snapshot(lesson, corpus, optimiser, progress, keep)
+        while progress.stop_reason is None:
+            watch.lap()
+            progress.stop_reason = _round(lesson, corpus, schedule, optimiser, progress)
+            if progress.stop_reason in (StopReason.COLLAPSED, StopReason.DIVERGED):
+                _restore(sound, lesson, corpus, optimiser, progress, only_network=True)
+                break
+            if progress.stop_reason is None and corpus.compute.anyone(_late(started, schedule)):
+                progress.stop_reason = StopReason.OUT_OF_TIME
+            sound = _snapshot(lesson, corpus, optimiser, progress, keep)
+        if lesson.finish is not None and progress.rounds:
+            _replace_last(corpus, schedule, progress, lesson.finish(corpus))
+    except CancelledError:
+        progress.stop_reason = StopReason.CANCELLED
+        if sound is not None:
+            _restore(sound, lesson, corpus, optimiser, progress, only_network=True)
+    corpus.observer = watch.listener
+    return progress
+
+
+def _round(
+    lesson: Lesson, corpus: Corpus, schedule: Schedule, optimiser: Optimiser, progress: Progress
+) -> StopReason | None:
+    """One round, added to ``progress`` if it is sound."""
+    index = len(progress.rounds)
+    if index > 0 and (over := _ask(lesson, schedule, progress)) is not None:
+        return over  # a resumed run may be complete
+    plan = lesson.task.begin_round(index, corpus)
+    if plan is None:
+        if index == 0 and progress.assignment is not None:
+            _record(corpus, schedule, progress, progress.assignment, None)
+        return StopReason.TASK_FINISHED
+    losses = _train(lesson, corpus, plan, optimiser, derive(schedule.seed, "round", index))
+    seen = losses[~np.isnan(losses)]
+    if not seen.size or not np.isfinite(seen.mean()):
+        progress.notes.append(f"round {index + 1}: the loss is not a finite number; lower learning_rate")
+        return StopReason.DIVERGED
+    try:
+        assignment = lesson.task.assign(corpus)
+    except ImagesError as error:
+        progress.notes.append(f"round {index + 1}: {error}")
+        return StopReason.DIVERGED
+    return _record(corpus, schedule, progress, assignment, losses) or _ask(lesson, schedule, progress)
+
+
+def _train(
+    lesson: Lesson, corpus: Corpus, plan: Plan, optimiser: Optimiser, seed: int
+) -> NDArray[np.float32]:
+    """One pass over the plan; the mean loss of every image (N,), NaN where it was not drawn."""
+    network, device = corpus.network, corpus.compute.device
+    _renew_head(corpus, plan, derive(seed, "head"))
+    optimiser.begin_round(corpus.steps(len(plan.order)), plan.rate)
+    augment = lesson.augment if plan.augmented else Augment()
+    network.train()
+    sums = torch.zeros(2, len(corpus), device=device)
+    network.seed_dropout(derive(seed, "dropout", corpus.compute.rank))
+    for batch in corpus.training_batches(plan.order, augment, derive(seed, "augment")):
+        with corpus.compute.autocast():
+            outputs = network(*batch.views)
+        losses = lesson.objective.losses(outputs, lesson.task.targets(batch, outputs))
+        optimiser.step(losses.mean())
+        lesson.task.after_step(batch, outputs, network)
+        rows = batch.rows.to(device)
+        sums[0].index_add_(0, rows, losses.detach().float())
+        sums[1].index_add_(0, rows, torch.ones_like(losses, dtype=torch.float32))
+    corpus.compute.same_everywhere(network.buffers())
+    totals = corpus.compute.total(sums)
+    return (totals[0] / totals[1]).cpu().numpy()  # type: ignore[no-any-return]
+
+
+def _renew_head(corpus: Corpus, plan: Plan, seed: int) -> None:
+    if plan.prototypes is not None:
+        corpus.network.set_prototypes(plan.prototypes)
+    elif plan.n_outputs is not None:
+        corpus.network.replace_head(plan.n_outputs, seed)
+        corpus.compute.same_everywhere(corpus.network.head.parameters())  # type: ignore[union-attr]
+
+
+def _record(
+    corpus: Corpus,
+    schedule: Schedule,
+    progress: Progress,
+    found: Assignment,
+    losses: NDArray[np.float32] | None,
+) -> StopReason | None:
+    """Measure a round and add it, unless the clusters collapsed."""
+    before = progress.assignment
+    index = len(progress.rounds)
+    if before is not None and before is not found:
+        found = _renumber(found, before)
+    lap = corpus.observer.lap() if isinstance(corpus.observer, Stopwatch) else {}
+    # Where nothing was taught the first clusters are the round.
+    seconds = progress.first_seconds if before is found else lap
+    drawn = 0 if losses is None else int(np.isfinite(losses).sum())
+    entry = Round(
+        index=index,
+        loss=None if losses is None else float(np.nanmean(losses)),
+        seconds=seconds,
+        images_per_second=drawn / seconds["train"] if seconds.get("train") else None,
+        **_figures(found, None if before is found else before, schedule),
+    )
+    if losses is not None and before is not None and collapsed(entry, _largest_share(before)):
+        progress.notes.append(
+            f"round {index + 1}: {entry.largest_share:.0%} of the images fell into one cluster"
+        )
+        return StopReason.COLLAPSED
+    progress.assignment = found
+    progress.rounds.append(entry)
+    progress.labels.append(found.labels.astype(np.int32))
+    missing = np.full(len(found.labels), np.nan, dtype=np.float32)
+    progress.losses.append(missing if losses is None else losses.astype(np.float32))
+    corpus.observer.round_done(entry, schedule.rounds)
+    return None
+
+
+def _figures(found: Assignment, before: Assignment | None, schedule: Schedule) -> dict[str, Any]:
+    """What a round's record says of its clusters."""
+    in_use, largest, entropy = share_and_entropy(found.labels, found.n_clusters)
+    return {
+        "change": None if before is None else agreement(found.labels, before.labels),
+        "clusters_in_use": in_use,
+        "largest_share": largest,
+        "entropy": entropy,
+        "truth": None if schedule.truth is None else agreement(found.labels, schedule.truth),
+        "scores": found.scores,
+        "details": found.details,
+    }
+
+
+def _replace_last(corpus: Corpus, schedule: Schedule, progress: Progress, found: Assignment) -> None:
+    """The last round's clusters, assigned once more; they keep their ids and their change is the round's."""
+    before = progress.assignment
+    if before is None:
+        return
+    found = _renumber(found, before)
+    figures = _figures(found, None, schedule)
+    figures.pop("change")
+    progress.assignment = found
+    progress.rounds[-1] = progress.rounds[-1].model_copy(update=figures)
+    progress.labels[-1] = found.labels.astype(np.int32)
+
+
+def _ask(lesson: Lesson, schedule: Schedule, progress: Progress) -> StopReason | None:
+    for rule in lesson.stopping:
+        reason = rule.check(progress.rounds)
+        if reason is not None:
+            return reason
+    return StopReason.ROUNDS_DONE if len(progress.rounds) >= schedule.rounds else None
+
+
+def _largest_share(assignment: Assignment) -> float:
+    return share_and_entropy(assignment.labels, assignment.n_clusters)[1]
+
+
+def _renumber(found: Assignment, before: Assignment) -> Assignment:
+    """The same clusters under the ids of the round before, so that a cluster keeps its name."""
+    ids = match_to(found.labels, found.n_clusters, before.labels, before.n_clusters)
+    if not len(ids):
+        return found  # a density method may call everything noise
+    centers = np.full((int(ids.max()) + 1, found.centers.shape[1]), np.nan, dtype=np.float32)
+    centers[ids] = found.centers
+    return replace(found, labels=renumber(found.labels, ids), centers=centers)
+
+
+def _late(started: float, schedule: Schedule) -> bool:
+    return schedule.max_minutes is not None and time.perf_counter() - started > 60 * schedule.max_minutes
+
+
+def _snapshot(
+    lesson: Lesson, corpus: Corpus, optimiser: Optimiser, progress: Progress, keep: Keep | None
+) -> dict[str, Any]:
+    """Everything needed to go on from here, on the CPU, and given to ``keep``."""
+    network = {name: value.detach().cpu().clone() for name, value in corpus.network.state_dict().items()}
+    assignment = progress.assignment
+    state: dict[str, Any] = {
+        "network": network,
+        "optimiser": _copied(optimiser.state_dict()),
+        "task": _copied(lesson.task.state_dict()),
+        "rounds": [entry.model_dump(mode="json") for entry in progress.rounds],
+        "labels": [torch.from_numpy(labels) for labels in progress.labels],
+        "losses": [torch.from_numpy(losses) for losses in progress.losses],
+        "notes": list(progress.notes),
+        "assignment": None if assignment is None else _pack(assignment),
+    }
+    if keep is not None and corpus.compute.rank == 0:
+        keep(state)
+    return state
+
+
+def _restore(
+    state: dict[str, Any] | None,
+    lesson: Lesson,
+    corpus: Corpus,
+    optimiser: Optimiser,
+    progress: Progress,
+    *,
+    only_network: bool = False,
+) -> None:
+    """Put a snapshot back; ``only_network`` where ``progress`` already holds the rest."""
+    if state is None:
+        return
+    corpus.network.load_with_head(state["network"])
+    lesson.task.load_state_dict(state["task"])
+    if only_network:
+        return
+    optimiser.load_state_dict(state["optimiser"])
+    progress.rounds = [Round.model_validate(entry) for entry in state["rounds"]]
+    progress.labels = [labels.numpy() for labels in state["labels"]]
+    progress.losses = [losses.numpy() for losses in state["losses"]]
+    progress.notes = list(state["notes"])
+    if state["assignment"] is not None:
+        progress.assignment = unpack(state["assignment"])
+
+
+def _pack(assignment: Assignment) -> dict[str, Any]:
+    arrays = ("labels", "confidence", "distance", "margin", "embeddings", "centers")
+    packed: dict[str, Any] = {name: torch.from_numpy(getattr(assignment, name)) for name in arrays}
+    return {**packed, "scores": dict(assignment.scores), "details": dict(assignment.details)}
+
+
+def unpack(state: dict[str, Any]) -> Assignment:
+    """The assignment in a snapshot."""
+    arrays = {name: value.numpy() for name, value in state.items() if name not in {"scores", "details"}}
+    return Assignment(**arrays, scores=dict(state["scores"]), details=dict(state.get("details", {})))
+
+
+def _copied(value: Any) -> Any:
+    """A copy that later training does not change; tensors on the CPU."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().cpu().clone()
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_copied(item) for item in value)
+    return value

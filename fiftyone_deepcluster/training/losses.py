@@ -1,0 +1,132 @@
+"""Losses: what the network says against what the task wants, one value an image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from torch.nn import functional
+
+from fiftyone_deepcluster.core.types import ClassTargets, Outputs, PairTargets, Targets
+
+
+class Objective(Protocol):
+    """Outputs and targets to (B,) losses."""
+
+    def losses(self, outputs: Outputs, targets: Targets) -> torch.Tensor:
+        """(B,) float32, one loss an image; 0 for an image that is not taught."""
+        ...
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """Softmax cross-entropy with the pseudo-label (Caron et al., equation 1).
+
+    Attributes:
+        smoothing: share of the target spread evenly over all classes.
+    """
+
+    smoothing: float = 0.0
+
+    def losses(self, outputs: Outputs, targets: Targets) -> torch.Tensor:
+        """(B,) losses; images with label -1 give 0."""
+        if not isinstance(targets, ClassTargets):
+            raise TypeError("CrossEntropy teaches classes; this task gives pairs")
+        return functional.cross_entropy(
+            outputs.logits.float(),
+            targets.labels,
+            ignore_index=-1,
+            label_smoothing=self.smoothing,
+            reduction="none",
+        )
+
+
+@dataclass(frozen=True)
+class PrototypeCrossEntropy:
+    """Cross-entropy with prototypes, the mean over heads and crops (DeepCluster-v2).
+
+    Caron et al. 2020, "Unsupervised Learning of Visual Features by Contrasting Cluster Assignments",
+    appendix on DeepCluster-v2: every crop of an image, and every head, is taught the image's cluster.
+
+    Attributes:
+        temperature: divides the cosines.
+    """
+
+    temperature: float = 0.1
+
+    def losses(self, outputs: Outputs, targets: Targets) -> torch.Tensor:
+        """(B,) losses from logits (V·B, H·K), cosines of V crops with H heads' prototypes, and labels (B, H).
+
+        An image with label -1 is not taught by that head and gives 0 there.
+        """
+        if not isinstance(targets, ClassTargets) or targets.labels.ndim != 2:
+            raise TypeError(
+                "PrototypeCrossEntropy teaches classes, one a head; this task gives something else"
+            )
+        size, heads = targets.labels.shape
+        logits = outputs.logits.float().view(-1, size, heads, outputs.logits.shape[1] // heads)
+        labels = targets.labels.expand(len(logits), size, heads)
+        losses = functional.cross_entropy(
+            logits.flatten(0, 2) / self.temperature, labels.flatten(), ignore_index=-1, reduction="none"
+        )
+        return losses.view(labels.shape).mean(dim=(0, 2))
+
+
+_LEAST = 1e-7
+"""Least probability whose logarithm is taken, as Keras has it."""
+
+
+@dataclass(frozen=True)
+class PairLoss:
+    """Cross-entropy between "these two belong together" and their similarity (Chang et al., equation 10).
+
+    -r log g - (1 - r) log(1 - g) for g = l_i · l_j is -log of what the network gives to the truth, g or 1 - g:
+    one logarithm a pair, never of 0, and pairs that are not chosen cannot give 0 · infinity. Divided by the
+    number of chosen pairs, so that the rate need not change as more are chosen. Of images that were changed twice,
+    one half of a pair is taken from the first view and the other from the second, as the authors' MNIST script does:
+    an image and itself, changed otherwise, are a pair too, and a lesson.
+
+    Attributes:
+        kind: ``entropy``; or of the authors' scripts ``squares``, (r - g)² for MNIST, and ``distance``, |r - g|:
+            ``cifar10_2.py`` gives Keras 1's cross-entropy its two arguments the other way round, which leaves
+            -log(1e-7) |r - g|. Its log agrees: .135 at the first step is a mean of |r - g| of .27.
+        hold: weight of the cross-entropy between the present softmax and that of ``PairTargets.before``,
+            mean over the clusters: self-distillation, in the authors' code and not in the paper.
+    """
+
+    kind: Literal["entropy", "squares", "distance"] = "entropy"
+    hold: float = 0.0
+
+    def losses(self, outputs: Outputs, targets: Targets) -> torch.Tensor:
+        """(B,) losses: B times an image's share of the batch's loss, so that their mean is that loss.
+
+        Features are (B, K), or (2·B, K) of two views of each image, all first ones first.
+        """
+        if not isinstance(targets, PairTargets):
+            raise TypeError("PairLoss teaches pairs; this task gives classes")
+        features = outputs.features.float()
+        halves = features.split(len(targets.same))
+        similar = halves[0] @ halves[-1].T
+        given = torch.where(targets.same > 0, similar, 1 - similar)
+        chosen = targets.chosen
+        losses = (self._costs(given) * chosen).sum(1) * (len(chosen) / chosen.sum().clamp_min(1))
+        if self.hold and targets.before is not None:
+            losses = losses + self.hold * _entropy(_softmax_of(halves[0]), _softmax_of(targets.before))
+        return losses
+
+    def _costs(self, given: torch.Tensor) -> torch.Tensor:
+        """What pairs cost whose truth the network gives so much."""
+        if self.kind == "entropy":
+            return -given.clamp_min(_LEAST).log()
+        return 1 - given if self.kind == "distance" else (1 - given).square()
+
+
+def _softmax_of(label_features: torch.Tensor) -> torch.Tensor:
+    """The softmax p that l = p / |p| came from: l / Σ l."""
+    return label_features / label_features.sum(1, keepdim=True)
+
+
+def _entropy(now: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
+    """(B,) binary cross-entropy of each cluster's probability, mean over the clusters."""
+    return functional.binary_cross_entropy(now, before, reduction="none").mean(1)

@@ -1,0 +1,167 @@
+"""Optimisers of a round: the trunk's, which lasts, and the head's, which is as new as the head."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+if TYPE_CHECKING:
+    from fiftyone_deepcluster.backbones.network import Network
+    from fiftyone_deepcluster.core.devices import Compute
+
+OptimizerName = Literal["sgd", "adamw", "rmsprop"]
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """The rate rises once and falls once, over the whole run (Loshchilov and Hutter 2017, without restarts).
+
+    Attributes:
+        rounds: of the run.
+        warmup: rounds in which the rate rises evenly.
+        first: share of the peak at the start of the rise.
+        last: share of the peak at the end of the run.
+    """
+
+    rounds: int
+    warmup: float = 0.0
+    first: float = 0.1
+    last: float = 0.001
+
+    def factor(self, at: float) -> float:
+        """Share of the peak after ``at`` rounds, which may be broken numbers."""
+        if at < self.warmup:
+            return self.first + (1.0 - self.first) * at / self.warmup
+        done = min(1.0, (at - self.warmup) / max(self.rounds - self.warmup, 1e-9))
+        return self.last + (1.0 - self.last) * 0.5 * (1.0 + math.cos(math.pi * done))
+
+
+@dataclass(frozen=True)
+class Training:
+    """How the network learns.
+
+    Attributes:
+        optimizer: ``sgd`` with momentum for the trunk and without for the head (the head's meaning
+            changes every round, so momentum would carry over noise), ``adamw``, or ``rmsprop`` without
+            momentum and with Keras' constants (decay 0.9, epsilon 1e-8), as DAC's authors used it.
+        learning_rate: of the trunk; at the top of the cycle with ``one_cycle``.
+        head_learning_rate: of the head; None: the trunk's.
+        momentum: of SGD.
+        weight_decay: of trunk and head.
+        one_cycle: warm up and anneal within every round, with optimisers made anew; else the rate is
+            constant and the trunk's optimiser lasts for the whole run.
+        cosine: the rates follow this over the whole run; not with ``one_cycle``.
+    """
+
+    optimizer: OptimizerName
+    learning_rate: float
+    head_learning_rate: float | None = None
+    momentum: float = 0.9
+    weight_decay: float = 1e-5
+    one_cycle: bool = False
+    cosine: Cosine | None = None
+
+
+class Optimiser:
+    """Steps trunk and head together.
+
+    Args:
+        network: its trainable parameters are stepped.
+        training: rates and rules.
+        compute: averages gradients over processes.
+    """
+
+    def __init__(self, network: Network, training: Training, compute: Compute) -> None:
+        self._network = network
+        self._training = training
+        self._compute = compute
+        self._trunk = self._make(network.trunk, training.learning_rate, training.momentum)
+        self._head: torch.optim.Optimizer | None = None
+        self._schedules: list[torch.optim.lr_scheduler.LRScheduler] = []
+        self._turn = 0
+        self._scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.precision == torch.float16)
+
+    def begin_round(self, steps: int, share: float = 1.0) -> None:
+        """A new optimiser for the head; with one_cycle also for the trunk.
+
+        Args:
+            steps: batches of the round.
+            share: of the learning rates, where they are constant.
+        """
+        training, network = self._training, self._network
+        rate = training.head_learning_rate or training.learning_rate
+        self._head = None if network.head is None else self._make(network.head, rate, 0.0)
+        self._schedules = []
+        self._turn += 1
+        if training.cosine is not None:
+            self._follow(training.cosine, steps)
+        else:
+            self._scale(share)
+        if not training.one_cycle:
+            return
+        self._trunk = self._make(network.trunk, training.learning_rate, training.momentum)
+        for optimizer, peak in ((self._trunk, training.learning_rate), (self._head, rate)):
+            if optimizer is not None:
+                self._schedules.append(
+                    torch.optim.lr_scheduler.OneCycleLR(
+                        optimizer, peak, total_steps=max(2, steps), cycle_momentum=False
+                    )
+                )
+
+    def _scale(self, share: float) -> None:
+        """Constant rates times ``share``; a resumed optimiser still has those of the round before."""
+        rate = self._training.learning_rate
+        for optimizer, base in ((self._trunk, rate), (self._head, self._training.head_learning_rate or rate)):
+            for group in [] if optimizer is None else optimizer.param_groups:
+                group["lr"] = base * share
+
+    def step(self, loss: torch.Tensor) -> None:
+        """Backward, and one step of everything."""
+        parts = [optimizer for optimizer in (self._trunk, self._head) if optimizer is not None]
+        for optimizer in parts:
+            optimizer.zero_grad(set_to_none=True)
+        self._scaler.scale(loss).backward()
+        self._compute.average_gradients(self._network.parameters())
+        for optimizer in parts:
+            self._scaler.step(optimizer)
+        self._scaler.update()
+        for schedule in self._schedules:
+            schedule.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The trunk's optimiser and the loss scale; the head's lasts one round only."""
+        state: dict[str, Any] = {"scaler": self._scaler.state_dict(), "turn": self._turn}
+        if self._trunk is not None and not self._training.one_cycle:
+            state["trunk"] = self._trunk.state_dict()
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from ``state_dict``."""
+        self._scaler.load_state_dict(state["scaler"])
+        self._turn = int(state["turn"])
+        if self._trunk is not None and "trunk" in state:
+            self._trunk.load_state_dict(state["trunk"])
+
+    def _follow(self, cosine: Cosine, steps: int) -> None:
+        begun = self._turn - 1
+        for optimizer in (self._trunk, self._head):
+            if optimizer is not None:
+                self._schedules.append(
+                    torch.optim.lr_scheduler.LambdaLR(
+                        optimizer, lambda step: cosine.factor(begun + step / steps)
+                    )
+                )
+
+    def _make(self, module: torch.nn.Module, rate: float, momentum: float) -> torch.optim.Optimizer | None:
+        parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        if not parameters:
+            return None
+        decay = self._training.weight_decay
+        if self._training.optimizer == "adamw":
+            return torch.optim.AdamW(parameters, rate, weight_decay=decay)
+        if self._training.optimizer == "rmsprop":
+            return torch.optim.RMSprop(parameters, rate, alpha=0.9, eps=1e-8, weight_decay=decay)
+        return torch.optim.SGD(parameters, rate, momentum=momentum, weight_decay=decay)

@@ -1,0 +1,79 @@
+"""What a run's record tells its reader."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+import fiftyone_deepcluster as fdc
+from fiftyone_deepcluster.api import notes
+from fiftyone_deepcluster.core.types import Known
+from fiftyone_deepcluster.errors import CheckpointError
+from fiftyone_deepcluster.images.inspect import Facts
+
+LDPO = {"n_clusters": 4, "rounds": 1, "min_steps": 4, "image_size": 16, "baselines": False}
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return (load_digits().images[:60] * 15.9375).astype(np.uint8)
+
+
+def test_groups_that_leave_nothing_to_test_are_told(digits):
+    two = fdc.fit(digits, fdc.LDPO(**LDPO), known=Known(groups=["a"] * 55 + ["b"] * 5))
+    assert "test_top1" not in two.record.rounds[0].scores
+    assert any(
+        "in 1 of 1 rounds nothing was held out" in note and "2 groups" in note for note in two.record.notes
+    )
+    elsewhere = fdc.fit(
+        digits, fdc.Frozen(n_clusters=4, baselines=False), known=Known(groups=["a", "b"] * 30)
+    )
+    assert elsewhere.record.notes == [], "a method that holds nothing out"
+    many = fdc.fit(digits, fdc.LDPO(**LDPO), known=Known(groups=[str(i // 3) for i in range(60)]))
+    assert "test_top1" in many.record.rounds[0].scores
+    assert not any("held out" in note for note in many.record.notes)
+
+
+def test_images_that_cannot_be_read_are_told(digits, tmp_path):
+    paths = []
+    for number, pixels in enumerate(digits[:30]):
+        paths.append(tmp_path / f"{number}.png")
+        Image.fromarray(pixels).save(paths[-1])
+    options, kept = fdc.LDPO(**LDPO), tmp_path / "run"
+    whole = fdc.fit([str(path) for path in paths], options, run_dir=kept)
+    assert not any("could not be read" in note for note in whole.record.notes)
+    paths[3].write_bytes(b"no image")
+    paths[5].unlink()
+    images = [str(path) for path in paths]
+    found = fdc.fit(images, options)
+    assert any("2 of 30 images could not be read and have no cluster, such as number 3: " in note
+               for note in found.record.notes)  # fmt: skip
+    with pytest.raises(
+        CheckpointError, match=r"with other images; 2 of 30 images could not be read .* Bring them back"
+    ):
+        fdc.fit(images, options, run_dir=kept)
+
+
+def test_noise_is_told(digits):
+    vectors = np.random.default_rng(0).random((40, 6)).astype(np.float32)
+    options = fdc.Frozen(clusterer="hdbscan", n_clusters=4)
+    record = fdc.fit(None, options, features=vectors).record
+    assert record.n_clusters == 0
+    assert any("all images are noise and in no cluster; lower the clusterer's min_cluster_size" in note
+               for note in record.notes)  # fmt: skip
+    clear = notes.in_no_cluster(np.array([-1, 0, 0]))
+    assert clear == []
+    assert notes.in_no_cluster(np.array([-1, -1, 0]))[0].startswith("2 of 3 images are noise")
+
+
+def test_clusters_cut_down_to_few_images_are_told():
+    few, many = (Facts(n=n, side=64, grey=True, height=64, width=64) for n in (100, 3000))
+    balanced = fdc.CardiacMR(setting="balanced")
+    (told,) = balanced.remarks(few)
+    assert told.startswith("100 images are clustered into 10 and not into 24, 8 a class")
+    assert balanced.resolve(few).pseudo_clusters == 10
+    assert balanced.remarks(many) == []
+    for given in ({"n_clusters": 24}, {"pseudo_clusters": 24}):
+        settled = fdc.CardiacMR(setting="balanced", **given)
+        assert settled.remarks(few) == []
+        assert settled.resolve(few).pseudo_clusters == 24

@@ -1,0 +1,195 @@
+"""Settings of the process and its threads come back as they were, also where calls overlap."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import threadpool_info, threadpool_limits
+
+import fiftyone_deepcluster as fdc
+from fiftyone_deepcluster.core.process_state import (
+    blas_of_one_thread,
+    ignored_warnings,
+    kept_threads,
+    one_thread,
+    seeded_torch,
+    set_torch_threads,
+)
+from tests.process_facts import changes, process_facts
+
+
+def blas_threads():
+    return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+
+@pytest.fixture(params=[1, 3])
+def threads(request):
+    """Numbers of threads that no machine has by itself, in this thread and for BLAS."""
+    before = torch.get_num_threads()
+    set_torch_threads(request.param)
+    with threadpool_limits(request.param + 1, user_api="blas"):
+        yield request.param
+    set_torch_threads(before)
+
+
+def overlapping(make):
+    """Two threads enter a context one after the other, and leave it in the same order."""
+    steps = [threading.Event() for _ in range(3)]
+
+    def first():
+        with make():
+            steps[0].set()
+            assert steps[1].wait(30)
+        steps[2].set()
+
+    def second():
+        assert steps[0].wait(30)
+        with make():
+            steps[1].set()
+            assert steps[2].wait(30)
+
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(first), pool.submit(second)]:
+            done.result(60)
+
+
+def test_threads_are_set_for_the_calling_thread_alone(threads):
+    with ThreadPoolExecutor(1) as other:
+        default = other.submit(torch.get_num_threads).result()
+        set_torch_threads(threads + 4)
+        assert torch.get_num_threads() == threads + 4
+        assert other.submit(torch.get_num_threads).result() == default
+    with ThreadPoolExecutor(1) as later:
+        assert later.submit(torch.get_num_threads).result() == default
+
+
+@pytest.mark.parametrize("context", [one_thread, kept_threads, blas_of_one_thread])
+def test_numbers_of_threads_come_back(threads, context):
+    before = process_facts()
+    assert set(blas_threads()) == {threads + 1}
+    with context(), context():
+        if context is not kept_threads:
+            assert set(blas_threads()) == {1}
+        if context is one_thread:
+            assert torch.get_num_threads() == 1
+    assert changes(before, process_facts()) == []
+
+
+@pytest.mark.parametrize("context", [one_thread, kept_threads, blas_of_one_thread])
+def test_numbers_of_threads_come_back_after_calls_that_overlap(threads, context):
+    before = process_facts()
+    overlapping(context)
+    assert changes(before, process_facts()) == []
+
+
+def test_what_others_set_inside_comes_back(threads):
+    before = process_facts()
+    with kept_threads():
+        threadpool_limits(threads + 5)  # as numba's OpenMP layer: never restored
+        assert torch.get_num_threads() == threads + 5
+    assert changes(before, process_facts()) == []
+
+
+def test_one_thread_comes_back_after_an_error(threads):
+    before = process_facts()
+    with pytest.raises(ZeroDivisionError), one_thread():
+        raise ZeroDivisionError
+    assert changes(before, process_facts()) == []
+
+
+def test_umap_leaves_threads_as_they_are(threads):
+    from fiftyone_deepcluster.dataset.display.brain import lay_out
+    from fiftyone_deepcluster.reducers.umap import Umap
+
+    digits = torch.from_numpy(load_digits().data[:100]).float()
+    Umap(dims=2, epochs=5).embed(digits, seed=0)
+    lay_out(digits.numpy())
+    assert torch.get_num_threads() == threads
+
+
+def test_warnings_are_ignored_inside_only():
+    before = list(warnings.filters)
+    with ignored_warnings(ConvergenceWarning, "too .* iterations"):
+        warnings.warn("no end", ConvergenceWarning, stacklevel=1)
+        warnings.warn("Too many iterations", UserWarning, stacklevel=1)
+        with pytest.raises(UserWarning, match="another"):
+            warnings.warn("another", UserWarning, stacklevel=1)
+    assert warnings.filters == before
+    with pytest.raises(ConvergenceWarning):
+        warnings.warn("no end", ConvergenceWarning, stacklevel=1)
+
+
+def test_filters_come_back_after_calls_that_overlap():
+    before = list(warnings.filters)
+    overlapping(lambda: ignored_warnings(ConvergenceWarning))
+    assert warnings.filters == before
+
+
+@pytest.mark.parametrize("callers_ends_first", [True, False])
+def test_filters_come_back_around_the_callers_own(callers_ends_first):
+    before, ours, callers = list(warnings.filters), ExitStack(), ExitStack()
+    ours.enter_context(ignored_warnings(ConvergenceWarning))
+    callers.enter_context(warnings.catch_warnings())
+    warnings.simplefilter("ignore", DeprecationWarning)
+    for stack in (callers, ours) if callers_ends_first else (ours, callers):
+        stack.close()
+    assert warnings.filters == before
+
+
+def test_seeded_torch_gives_the_same_numbers_and_puts_the_state_back():
+    before = torch.get_rng_state()
+    drawn = []
+    for _ in range(2):
+        with seeded_torch(5):
+            drawn.append(torch.rand(4))
+    assert torch.equal(*drawn)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+# ---------------------------------------------------------------- calls at the same time
+
+METHODS = {
+    "deepcluster": {"n_clusters": 5, "rounds": 2, "image_size": 16, "min_steps": 5},
+    "deepcluster-manifold": {"n_clusters": 5, "rounds": 1, "image_size": 16, "min_steps": 5},
+    "frozen": {"n_clusters": 5, "clusterer": "gmm"},
+}
+
+
+@contextmanager
+def two_at_once():
+    barrier = threading.Barrier(2)
+    with ThreadPoolExecutor(2, initializer=barrier.wait) as pool:
+        yield pool
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_two_calls_at_once_give_what_each_gives_alone_and_leave_the_process_as_it_was(method):
+    images = (load_digits().images[:120] * 15.9375).astype(np.uint8)
+
+    def work(seed):
+        found = fdc.fit(images, _options(method, seed))
+        return found.labels, found.embeddings
+
+    alone = [work(seed) for seed in (1, 2)]
+    before = process_facts()
+    with two_at_once() as pool:
+        together = list(pool.map(work, (1, 2)))
+    assert changes(before, process_facts()) == []
+    for (labels, vectors), (same_labels, same_vectors) in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(labels, same_labels)
+        np.testing.assert_array_equal(vectors, same_vectors)
+    assert not np.array_equal(alone[0][0], alone[1][0]), "the seeds differ"
+
+
+def _options(method, seed):
+    from fiftyone_deepcluster.methods.base import parse_options
+
+    return parse_options(method, {**METHODS[method], "seed": seed, "baselines": False})

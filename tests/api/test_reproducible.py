@@ -1,0 +1,50 @@
+"""What one seed promises: equal to the bit with as many threads, the same clusters but for a few images with others."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from fiftyone_deepcluster.metrics.agreement import agreement
+
+SCRIPT = """
+import sys
+import numpy as np
+import torch
+from sklearn.datasets import load_digits
+import fiftyone_deepcluster as fdc
+from fiftyone_deepcluster.methods.base import parse_options
+
+images = (load_digits().images * 15.9375).astype(np.uint8)
+options = parse_options(sys.argv[1], {"n_clusters": 10, "rounds": 3, "seed": 51, "baselines": False})
+first, second = (fdc.fit(images, options) for _ in range(2))
+equal = all(
+    np.array_equal(getattr(first, name), getattr(second, name), equal_nan=True)
+    for name in ("labels", "confidence", "distance", "margin", "embeddings", "round_labels", "round_losses")
+)
+print("threads", torch.get_num_threads(), "equal", equal)
+np.save(sys.argv[2], first.labels)
+"""
+AGREEMENT = 0.9
+"""NMI of the labels between two numbers of threads, on digits; README says so."""
+
+
+@pytest.mark.parametrize("method", ["deepcluster", "deepcluster-manifold", "ucnn"])
+def test_one_seed_gives_the_same_clusters(tmp_path, method):
+    labels = {}
+    for threads in ("1", "2", "4"):
+        path = tmp_path / f"{threads}.npy"
+        variables = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads)
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", SCRIPT, method, str(path)],
+            capture_output=True, text=True, timeout=500, check=False, env={**os.environ, **variables},
+        )  # fmt: skip
+        assert done.stdout.strip() == f"threads {threads} equal True", done.stderr[-3000:]
+        labels[threads] = np.load(path)
+    for one, other in combinations(labels.values(), 2):
+        assert agreement(one, other).nmi >= AGREEMENT

@@ -1,0 +1,137 @@
+"""Networks, fronts, sampling, reduction, stopping: each against a reference worked by hand or in a slow loop."""
+
+import numpy as np
+import pytest
+import torch
+
+from fiftyone_deepcluster.backbones.base import TRUNKS
+from fiftyone_deepcluster.backbones.input_norms import make_front
+from fiftyone_deepcluster.backbones.network import Network
+from fiftyone_deepcluster.errors import OptionsError
+
+SIZES = {"alexnet": 64, "vgg16": 32}
+
+
+@pytest.mark.parametrize("name", TRUNKS.names())
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_trunk_gives_the_features_it_promises(name, channels):
+    trunk, size = TRUNKS.parse(name), SIZES.get(name, 28)
+    front = make_front(trunk.front, channels)
+    network = Network(front, trunk.build(front.out_channels, size, None)).eval()
+    outputs = network(torch.rand(2, channels, size, size))
+    assert outputs.features.shape == (2, network.dim)
+    assert outputs.logits.shape == (2, 0)
+    network.replace_head(7, seed=1)
+    assert network(torch.rand(2, channels, size, size)).logits.shape == (2, 7)
+
+
+def test_alexnet_is_the_papers():
+    network = TRUNKS.parse("alexnet").build(2, 224, None)
+    convolutions = [layer for layer in network.modules() if isinstance(layer, torch.nn.Conv2d)]
+    assert [layer.out_channels for layer in convolutions] == [96, 256, 384, 384, 256]
+    linear = [layer for layer in network.modules() if isinstance(layer, torch.nn.Linear)]
+    assert [(layer.in_features, layer.out_features) for layer in linear] == [(9216, 4096), (4096, 4096)]
+    assert sum(isinstance(layer, torch.nn.BatchNorm2d) for layer in network.modules()) == 5
+    assert network.relu_before_head
+    features = network.eval()(torch.randn(4, 2, 224, 224))
+    assert (features < 0).any(), "features come before the ReLU"
+
+
+def test_head_sees_features_after_the_relu_where_the_trunk_ends_in_one():
+    body = TRUNKS.parse("pixels").build(1, 4, None)
+    network = Network(make_front("zscore", 1), body, relu_before_head=True)
+    network.replace_head(3, seed=0)
+    outputs = network(torch.rand(5, 1, 4, 4))
+    torch.testing.assert_close(outputs.logits, network.head(outputs.features.clamp_min(0)))
+
+
+def test_new_head_has_small_weights_and_no_bias_and_its_own_seed():
+    network = Network(make_front("plain", 1), TRUNKS.parse("pixels").build(1, 28, None))
+    network.replace_head(50, seed=1)
+    first = network.head.weight.detach().clone()
+    assert abs(float(first.std()) - 0.01) < 0.0005
+    assert not network.head.bias.any()
+    network.replace_head(50, seed=1)
+    assert torch.equal(first, network.head.weight)
+    network.replace_head(50, seed=2)
+    assert not torch.equal(first, network.head.weight)
+
+
+def test_sobel_of_a_constant_is_zero_inside_and_of_a_step_is_four_times_it():
+    front = make_front("sobel", 1)
+    assert torch.allclose(front(torch.full((1, 1, 8, 8), 0.3))[:, :, 1:-1, 1:-1], torch.zeros(1), atol=1e-5)
+    step = torch.zeros(1, 1, 8, 8)
+    step[..., 4:] = 1.0
+    scale = float(np.mean(1 / np.array([0.229, 0.224, 0.225])))  # mean of the normalised colours
+    inside = front(step)[0, :, 2:-2, 3]
+    torch.testing.assert_close(inside[0], torch.full_like(inside[0], -4 * scale))
+    torch.testing.assert_close(inside[1], torch.zeros_like(inside[1]))
+
+
+def test_zscore_by_image():
+    images = torch.rand(3, 1, 9, 9) * torch.tensor([1.0, 0.1, 5.0]).view(3, 1, 1, 1)
+    found = make_front("zscore", 1)(images)
+    torch.testing.assert_close(found.mean(dim=(1, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(found.std(dim=(1, 2, 3), unbiased=False), torch.ones(3), atol=1e-4, rtol=0)
+    assert not make_front("zscore", 1)(torch.full((1, 1, 4, 4), 0.7)).abs().max() > 1e-3
+
+
+def test_grey_becomes_three_channels_for_imagenet_weights():
+    found = make_front("imagenet", 1)(torch.full((1, 1, 2, 2), 0.485))
+    assert found.shape == (1, 3, 2, 2)
+    assert abs(float(found[0, 0, 0, 0])) < 1e-6
+
+
+def test_weights_from_a_local_file_and_clear_errors(tmp_path):
+    trunk = TRUNKS.parse("small")
+    torch.manual_seed(3)
+    made = trunk.build(1, 28, None)
+    path = tmp_path / "small.pt"
+    torch.save({"state_dict": made.state_dict()}, path)
+    loaded = trunk.build(1, 28, str(path))
+    assert all(torch.equal(a, b) for a, b in zip(made.parameters(), loaded.parameters(), strict=True))
+    with pytest.raises(OptionsError, match="does not fit the trunk 'small'"):
+        TRUNKS.parse({"name": "small", "width": 8}).build(1, 28, str(path))
+    with pytest.raises(OptionsError, match="neither a file nor"):
+        trunk.build(1, 28, "IMAGENET1K_V1")
+    broken = tmp_path / "broken.pt"
+    broken.write_bytes(b"no weights at all")
+    with pytest.raises(
+        OptionsError,
+        match=r"cannot be read as a state dict \(\w+\); torch.save\(model.state_dict\(\), path\) writes",
+    ):
+        trunk.build(1, 28, str(broken))
+    with pytest.raises(OptionsError, match="has none"):
+        TRUNKS.parse("pixels").build(1, 28, "DEFAULT")
+    with pytest.raises(OptionsError, match="too small for the trunk 'alexnet'"):
+        TRUNKS.parse("alexnet").build(2, 32, None)
+    with pytest.raises(OptionsError, match="no classifier of images in torchvision; did you mean 'resnet1"):
+        TRUNKS.parse({"name": "torchvision", "model": "resnet19"}).build(3, 32, None)
+
+
+@pytest.mark.parametrize("model", ["fasterrcnn_resnet50_fpn", "deeplabv3_resnet50", "r3d_18", "raft_small"])
+def test_models_that_classify_no_images_are_refused_before_they_are_built(model):
+    with pytest.raises(OptionsError, match=f"model='{model}' is no classifier of images"):
+        TRUNKS.parse({"name": "torchvision", "model": model}).build(3, 64, None)
+
+
+@pytest.mark.parametrize("model", ["vit_b_16", "inception_v3"])
+def test_models_made_for_larger_images_say_so(model):
+    with pytest.raises(OptionsError, match=rf"model='{model}' takes no images of 64 pixels .*image_size=224"):
+        TRUNKS.parse({"name": "torchvision", "model": model}).build(3, 64, None)
+
+
+def test_torchvision_weights_from_a_file_are_those_of_the_model(tmp_path):
+    from torchvision.models import resnet18
+
+    torch.manual_seed(5)
+    model = resnet18(weights=None)
+    path = tmp_path / "resnet18.pth"
+    torch.save(model.state_dict(), path)
+    trunk = TRUNKS.parse("resnet18").build(3, 64, str(path)).eval()
+    images = torch.rand(2, 3, 64, 64)
+    pooled = {}
+    model.eval().avgpool.register_forward_hook(lambda _m, _i, out: pooled.update(out=out.flatten(1)))
+    with torch.no_grad():
+        model(images)
+        torch.testing.assert_close(trunk(images), pooled["out"])

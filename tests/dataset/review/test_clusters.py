@@ -1,0 +1,89 @@
+"""The clusters of a run: figures against a plain count, exemplars nearest and at random."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fiftyone_deepcluster import load_run
+from fiftyone_deepcluster.dataset.api import cluster
+from fiftyone_deepcluster.errors import InputError
+
+
+def test_clusters_against_a_plain_count(make_digits, stored_run):
+    dataset = make_digits(40)
+    result = stored_run(dataset)
+    infos = load_run(dataset, "dc").clusters(n_exemplars=3)
+    assert [info.size for info in infos] == sorted((info.size for info in infos), reverse=True)
+    ids, paths = dataset.values(["id", "filepath"])
+    for info in infos:
+        rows = np.flatnonzero(result.labels == info.ids[0])
+        near = rows[np.argsort(result.distance[rows])][:3]
+        assert info.name == f"cluster-0{info.ids[0]}"
+        assert info.size == len(rows)
+        assert info.share == pytest.approx(len(rows) / 40)
+        assert info.cohesion == pytest.approx(result.distance[rows].mean(), rel=1e-5)
+        assert info.exemplars == tuple(ids[row] for row in near) == info.exemplar_samples
+        assert info.exemplar_paths == tuple(paths[row] for row in near)
+        assert set(info.exemplar_boxes) == {None}
+        assert 0 <= info.stability <= 1
+    assert load_run(dataset, "dc").clusters(n_exemplars=0)[0].exemplars == ()
+
+
+def test_random_exemplars_are_drawn_by_a_seed(make_digits, stored_run):
+    dataset = make_digits(40)
+    result = stored_run(dataset)
+    run = load_run(dataset, "dc")
+    ids, paths = dataset.values(["id", "filepath"])
+    path_of = dict(zip(ids, paths, strict=True))
+    infos = run.clusters(n_exemplars=4, exemplars="random")
+    for info in infos:
+        members = {ids[row] for row in np.flatnonzero(result.labels == info.ids[0])}
+        assert len(set(info.exemplars)) == min(4, len(members))
+        assert set(info.exemplars) <= members
+        assert info.exemplar_paths == tuple(path_of[image] for image in info.exemplars)
+    near = run.clusters(n_exemplars=4)
+    assert [(a.name, a.size, a.cohesion) for a in infos] == [(b.name, b.size, b.cohesion) for b in near]
+    assert infos == run.clusters(4, "random", seed=run.options.seed)
+
+    seen = {info.name: set() for info in infos}
+    for seed in range(40):
+        for info in run.clusters(4, "random", seed=seed):
+            seen[info.name] |= set(info.exemplars)
+    assert {name: len(images) for name, images in seen.items()} == {a.name: a.size for a in infos}
+    with pytest.raises(InputError, match=r"exemplars='best'.*'nearest' or 'random'"):
+        run.clusters(exemplars="best")
+
+
+def test_random_exemplars_of_objects(make_digits):
+    import fiftyone as fo
+
+    dataset = make_digits(6)
+    for sample in dataset.iter_samples(autosave=True):
+        halves = [fo.Detection(label="half", bounding_box=[x, 0, 0.5, 1]) for x in (0, 0.5)]
+        sample["objects"] = fo.Detections(detections=halves)
+    cluster(
+        dataset.to_patches("objects"), "frozen", "dc", n_clusters=2, baselines=False, compute_brain=False,
+        progress=False,
+    )  # fmt: skip
+    samples, objects, boxes = dataset.values(
+        ["id", "objects.detections.id", "objects.detections.bounding_box"]
+    )
+    known = {
+        o: (sample, tuple(box))
+        for sample, some, places in zip(samples, objects, boxes, strict=True)
+        for o, box in zip(some, places, strict=True)
+    }
+    labels = dict(
+        zip(
+            dataset.values("objects.detections.id", unwind=True),
+            dataset.values("objects.detections.dc", unwind=True),
+            strict=True,
+        )
+    )
+    for info in load_run(dataset, "dc").clusters(3, "random"):
+        for image, sample, box in zip(
+            info.exemplars, info.exemplar_samples, info.exemplar_boxes, strict=True
+        ):
+            assert known[image] == (sample, box)
+            assert labels[image] == info.name

@@ -1,0 +1,240 @@
+"""Runs that broke off: shown, resumed, removed to the last trace; and copies that a clone took along."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+import fiftyone_deepcluster as fdc
+from fiftyone_deepcluster.core.progress import Silent
+from fiftyone_deepcluster.dataset.io.fields import FieldNames, declare, marked
+from fiftyone_deepcluster.dataset.runs import lock, status, storage
+from fiftyone_deepcluster.dataset.runs.kv import find, run_store
+from fiftyone_deepcluster.dataset.runs.orphans import find_leftovers, remove_leftovers
+from fiftyone_deepcluster.errors import InputError, RunExistsError, RunLockedError, RunNotFoundError
+from tests.dataset.runs.test_run import state
+
+LEARNT = {"method": "deepcluster", "n_clusters": 4, "image_size": 16, "batch_size": 32, "device": "cpu"}
+LEARNT |= {"progress": False, "compute_brain": False, "baselines": False, "min_steps": 1}
+
+_KILLED = """
+import os, signal, sys
+import fiftyone as fo
+import fiftyone_deepcluster as fdc
+from fiftyone_deepcluster.core.progress import Silent
+class Dies(Silent):
+    def phase(self, name, total):
+        if name == sys.argv[2]: os.kill(os.getpid(), signal.SIGKILL)
+    def round_done(self, entry, rounds):
+        if sys.argv[2] == "round 1": os.kill(os.getpid(), signal.SIGKILL)
+fdc.cluster(fo.load_dataset(sys.argv[1]), key="dc", rounds=3, observer=Dies(), **eval(sys.argv[3]))
+"""
+
+
+class At(Silent):
+    """Does something once, when a round is done."""
+
+    def __init__(self, act):
+        self.act = act
+
+    def round_done(self, entry, rounds):
+        if entry.index == 0:
+            self.act()
+
+
+def fail():
+    raise OSError("the disk is full")
+
+
+def killed(dataset, when):
+    command = [sys.executable, "-W", "ignore", "-c", _KILLED, dataset.name, when, repr(LEARNT)]
+    assert subprocess.run(command, check=False).returncode == -9
+    dataset.reload()
+
+
+def test_killed_in_the_middle(make_digits):
+    dataset = make_digits(40, persistent=True)
+    before = state(dataset)
+    killed(dataset, "write")
+    assert dataset.has_field("dc")
+    assert fdc.list_runs(dataset) == ["dc"] == list(fdc.interrupted_runs(dataset.limit(1)))
+    left = fdc.interrupted_runs(dataset)["dc"]
+    assert (left.method, left.rounds, left.planned, left.resumable) == ("deepcluster", 3, 3, True)
+    assert left.fields[:2] == ("dc", "dc_embedding")
+    with pytest.raises(RunNotFoundError, match=r"interrupted after 3 of 3 rounds; resume\(.*delete_run\("):
+        fdc.load_run(dataset, "dc")
+    with pytest.raises(RunNotFoundError, match="interrupted"):
+        fdc.rename_run(dataset, "dc", "dd")
+    fdc.delete_run(dataset, "dc")
+    assert state(dataset) == before
+    assert fdc.list_runs(dataset) == []
+    assert not storage.dataset_dir(dataset).exists()
+    assert find(dataset, "") == {}
+
+
+def test_killed_before_there_was_a_checkpoint(make_digits):
+    dataset = make_digits(40, persistent=True)
+    killed(dataset, "embed")
+    left = fdc.interrupted_runs(dataset)["dc"]
+    assert (left.rounds, left.resumable) == (0, False)
+    assert left.message.endswith(
+        "resume(samples, 'dc') starts it anew, delete_run(samples, 'dc') removes what it left"
+    )
+    run = fdc.resume(dataset, "dc", progress=False, compute_brain=False)
+    assert len(run.rounds) == 3
+    assert fdc.interrupted_runs(dataset) == {}
+    assert fdc.list_runs(dataset) == ["dc"]
+
+
+def test_failed_or_cancelled_with_a_checkpoint(make_digits):
+    dataset = make_digits(40)
+    before = state(dataset)
+    with pytest.raises(OSError, match="disk is full"):
+        fdc.cluster(dataset, key="dc", rounds=2, observer=At(fail), **LEARNT)
+    assert state(dataset) == before
+    left = fdc.interrupted_runs(dataset)["dc"]
+    assert (left.rounds, left.resumable, left.fields) == (1, True, ())
+    fdc.delete_run(dataset, "dc")
+    assert not storage.dataset_dir(dataset).exists()
+    assert find(dataset, "") == {}
+    with pytest.raises(RunNotFoundError, match="no run has been made on it yet"):
+        fdc.delete_run(dataset, "dc")
+
+
+def test_rounds_that_could_go_on_are_not_replaced_unasked(make_digits):
+    dataset = make_digits(40)
+    with pytest.raises(OSError, match="disk is full"):
+        fdc.cluster(dataset, key="dc", rounds=3, observer=At(fail), **LEARNT)
+    with pytest.raises(
+        RunExistsError, match=r"'dc' \(deepcluster\) that broke off after round 1.*overwrite=True"
+    ):
+        fdc.cluster(dataset, "frozen", key="dc", n_clusters=3, progress=False, compute_brain=False)
+    run = fdc.resume(dataset, "dc", progress=False, compute_brain=False)
+    assert (run.options.name, len(run.rounds)) == ("deepcluster", 3)
+    fdc.delete_run(dataset, "dc")
+    with pytest.raises(OSError, match="disk is full"):
+        fdc.cluster(dataset, key="dc", rounds=3, observer=At(fail), **LEARNT)
+    options = {"n_clusters": 3, "progress": False, "compute_brain": False, "overwrite": True}
+    assert fdc.cluster(dataset, "frozen", key="dc", **options).options.name == "frozen"
+
+
+def test_a_refused_change_is_not_kept(make_digits):
+    dataset = make_digits(40)
+    with pytest.raises(OSError, match="disk is full"):
+        fdc.cluster(dataset, key="dc", rounds=3, observer=At(fail), **LEARNT)
+    with pytest.raises(InputError, match="cuda"):
+        fdc.resume(dataset, "dc", device="cuda:99", progress=False, compute_brain=False)
+    assert len(fdc.resume(dataset, "dc", progress=False, compute_brain=False).rounds) == 3
+
+
+def test_a_note_of_failure_is_forgotten(make_digits):
+    dataset = make_digits(6)
+    status.LiveObserver(dataset, "dc", "deepcluster", 3).finish("failed", "why ever")
+    assert fdc.list_runs(dataset) == []
+    fdc.delete_run(dataset, "dc")
+    assert status.read(dataset) == {}
+
+
+def test_a_run_at_work_is_neither_shown_nor_deleted(make_digits):
+    dataset = make_digits(40)
+    seen = []
+
+    def look():
+        seen.append(fdc.list_runs(dataset))
+        with pytest.raises(RunLockedError, match=r"key=.dc..*is being worked on by process"):
+            fdc.delete_run(dataset, "dc")
+        with pytest.raises(RunNotFoundError, match="still at work"):
+            fdc.load_run(dataset, "dc")
+
+    run = fdc.cluster(dataset, key="dc", rounds=1, observer=At(look), **LEARNT)
+    assert seen == [[]]
+    assert dataset.count("dc.label") == 40
+    assert fdc.list_runs(dataset) == [run.key]
+
+
+def test_killed_after_all_was_stored(make_digits, stored_run):
+    dataset = make_digits(12)
+    stored_run(dataset)
+    run_store(dataset).set("open:dc", {"patches_field": None})
+    assert fdc.interrupted_runs(dataset) == {}
+    with pytest.raises(RunExistsError, match="overwrite=True"):
+        fdc.cluster(dataset, key="dc", **LEARNT)
+    assert fdc.load_run(dataset, "dc").n_samples == 12
+    fdc.cluster(dataset, key="dc", rounds=1, overwrite=True, **LEARNT)
+    assert find(dataset, "^open:") == {}
+
+
+def test_clone_during_a_run(make_digits):
+    dataset = make_digits(40)
+    clones = []
+    fdc.cluster(dataset, key="dc", rounds=1, observer=At(lambda: clones.append(dataset.clone())), **LEARNT)
+    clone = clones[0]
+    try:
+        assert clone.has_field("dc")
+        assert fdc.list_runs(clone) == ["dc"]
+        left = fdc.interrupted_runs(clone)["dc"]
+        assert (left.copied, left.resumable) == (True, False)
+        with pytest.raises(
+            RunExistsError, match=r"which a run left that is not here: delete_run\(samples, 'dc'\)"
+        ):
+            fdc.cluster(clone, key="dc", **LEARNT)
+        with pytest.raises(RunNotFoundError, match="no files here"):
+            fdc.resume(clone, "dc")
+        fdc.delete_run(clone, "dc")
+        assert "dc" not in clone.get_field_schema()
+        assert list(clone.get_field_schema()) == [
+            "id", "filepath", "tags", "metadata", "created_at", "last_modified_at", "ground_truth",
+        ]  # fmt: skip
+        assert dataset.count("dc.label") == 40
+    finally:
+        clone.delete()
+
+
+@pytest.mark.parametrize("patches_field", [None, "objects"])
+def test_fields_are_marked(make_digits, patches_field):
+    import fiftyone as fo
+
+    dataset = make_digits(3)
+    dataset.add_sample_field("objects", fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections)
+    names = FieldNames("dc", patches_field)
+    declare(dataset, names)
+    dataset.reload()
+    assert marked(dataset) == [names]
+
+
+def test_a_persons_label_never_goes_into_a_field_that_a_run_left(make_digits, stored_run):
+    dataset = make_digits(12)
+    stored_run(dataset)
+    declare(dataset, FieldNames("left"))
+    with pytest.raises(InputError, match="'left' belongs to a run"):
+        fdc.review(dataset, "dc").label_cluster("cluster-01", "left", "x")
+
+
+def test_files_of_datasets_that_are_gone(make_digits):
+    kept, gone, foreign = make_digits(12), make_digits(12), make_digits(12)
+    for dataset in (kept, gone, foreign):
+        fdc.cluster(dataset, key="dc", rounds=1, **LEARNT)
+    folders = {
+        name: storage.dataset_dir(d) for name, d in (("kept", kept), ("gone", gone), ("foreign", foreign))
+    }
+    job = folders["foreign"] / "dc" / "job.json"
+    job.write_text(json.dumps({**json.loads(job.read_text()), "database": "another"}))
+    gone.delete()
+    foreign.delete()
+    found = {files.folder: files.n_bytes for files in find_leftovers()}
+    assert folders["gone"] in found
+    assert (
+        found[folders["gone"]]
+        == sum(f.stat().st_size for f in folders["gone"].rglob("*") if f.is_file())
+        > 1000
+    )
+    assert not {folders["kept"], folders["foreign"]} & set(found)
+    assert {files.folder for files in remove_leftovers()} == set(found)
+    assert not folders["gone"].exists()
+    assert folders["kept"].exists()
+    assert folders["foreign"].exists()
+    assert find_leftovers() == []
+    assert lock.holder(kept, "dc") is None

@@ -1,0 +1,97 @@
+"""One run per key: between processes, and after a process died."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import asdict, replace
+
+import pytest
+
+from fiftyone_deepcluster.dataset.runs import lock
+from fiftyone_deepcluster.dataset.runs.kv import run_store
+from fiftyone_deepcluster.errors import RunLockedError
+
+_HOLD = """
+import sys
+import fiftyone as fo
+from fiftyone_deepcluster.dataset.runs.lock import acquire
+held = acquire(fo.load_dataset(sys.argv[1]), "dc")
+print("held", flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def other_process(make_digits):
+    """A process that holds the lock of ``dc``."""
+    dataset = make_digits(2, persistent=True)
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", _HOLD, dataset.name],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ,
+    )  # fmt: skip
+    assert process.stdout.readline().strip() == "held"
+    yield dataset, process
+    process.kill()
+    process.wait()
+    process.stdin.close()
+    process.stdout.close()
+
+
+def test_two_processes_and_a_dead_one(other_process):
+    dataset, process = other_process
+    with pytest.raises(RunLockedError, match=rf"process {process.pid} on .*since.*lock\.clear"):
+        lock.acquire(dataset, "dc")
+    with lock.acquire(dataset, "dc2"):
+        pass
+    process.kill()
+    process.wait()
+    with lock.acquire(dataset, "dc") as held:
+        held.check()
+        assert lock.holder(dataset, "dc").pid == os.getpid()
+    assert lock.holder(dataset, "dc") is None
+
+
+def test_given_back_also_after_an_error(make_digits):
+    dataset = make_digits(2)
+    with pytest.raises(KeyError), lock.acquire(dataset, "dc"):
+        raise KeyError
+    held = lock.acquire(dataset, "dc")
+    with pytest.raises(RunLockedError):
+        lock.acquire(dataset, "dc")
+    held.release()
+    held.release()
+    assert lock.holder(dataset, "dc") is None
+
+
+def test_silence_for_long_is_death(make_digits):
+    dataset = make_digits(2)
+    now = time.time()
+    far = lock.Holder("x", 1, 0.0, "elsewhere", now, now)
+    assert far.alive()
+    assert not replace(far, heartbeat=now - 3600).alive()
+    assert not replace(far, host=socket.gethostname()).alive()
+    run_store(dataset).set("lock:dc", asdict(far))
+    with pytest.raises(RunLockedError, match="elsewhere"):
+        lock.acquire(dataset, "dc")
+    run_store(dataset).set("lock:dc", asdict(replace(far, heartbeat=now - 3600)))
+    lock.acquire(dataset, "dc").release()
+
+
+def test_clear_and_the_heartbeat_notices(make_digits, monkeypatch):
+    dataset = make_digits(2)
+    monkeypatch.setattr(lock, "_BEAT_SECONDS", 0.05)
+    held = lock.acquire(dataset, "dc")
+    first = lock.holder(dataset, "dc").heartbeat
+    time.sleep(0.3)
+    assert lock.holder(dataset, "dc").heartbeat > first
+    held.check()
+    assert lock.clear(dataset, "dc")
+    time.sleep(0.3)
+    with pytest.raises(RunLockedError, match="taken over or cleared"):
+        held.check()
+    held.release()
+    assert not lock.clear(dataset, "dc")

@@ -1,0 +1,256 @@
+"""Patch mining: patterns, detectors and Algorithm 1 against slow loops and other libraries."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from mlxtend.frequent_patterns import fpgrowth
+
+from fiftyone_deepcluster.errors import InputError, OptionsError
+from fiftyone_deepcluster.features.base import EncodeRequest
+from fiftyone_deepcluster.features.patch_mining.detectors import Background, Limit, merge
+from fiftyone_deepcluster.features.patch_mining.encoder import PatchMining
+from fiftyone_deepcluster.features.patch_mining.itemsets import Limits, Transactions, frequent, mine
+from fiftyone_deepcluster.features.patch_mining.patches import Patches, cells, patches_an_image, strongest
+
+MINING = {"patches": "maps", "mined_patches": 600, "patterns": 10, "longest": 3, "sample": 40, "pca": 12}
+
+
+def _table(n=60, n_items=9, each=4, seed=0):
+    rng = np.random.default_rng(seed)
+    likes = rng.random((2, n_items))
+    return np.stack([np.argsort(-(rng.random(n_items) * likes[i % 2]))[:each] for i in range(n)])
+
+
+def _brute(items, least, longest):
+    found = {}
+    for size in range(1, longest + 1):
+        for pattern in itertools.combinations(range(items.max() + 1), size):
+            shown = sum(set(pattern) <= set(row) for row in items.tolist())
+            if shown >= least:
+                found[pattern] = shown
+    return found
+
+
+@pytest.mark.parametrize("least", [1, 5, 12])
+@pytest.mark.parametrize("longest", [2, 4])
+def test_frequent_sets_are_those_of_brute_force_and_of_mlxtend(least, longest):
+    items = _table()
+    found = frequent(Transactions(items, 9), least, longest, 10_000)
+    assert len(found) == len(dict(found))
+    assert dict(found) == _brute(items, least, longest)
+    shown = np.zeros((60, 9), dtype=bool)
+    np.put_along_axis(shown, items, True, axis=1)
+    theirs = fpgrowth(pd.DataFrame(shown), min_support=(least - 0.5) / 60, max_len=longest)
+    assert {tuple(sorted(map(int, entry))) for entry in theirs.itemsets} == set(dict(found))
+    assert frequent(Transactions(items, 9), least, longest, len(found) - 1) is None
+
+
+def test_rules_are_those_of_brute_force():
+    items = _table()
+    images = np.repeat(np.arange(20), 3)
+    group = np.arange(60) % 2 == 0
+    limits = Limits(0.05, 0.6, 2, 3, wanted=1000, overlap=1, searched=10_000)
+    found, n_rules = mine(Transactions(items[group], 9), Transactions(items, 9), images[group], limits)
+    own, everything = _brute(items[group], 3, 3), _brute(items, 1, 3)
+    expected = {}
+    for pattern, n in own.items():
+        rows = tuple(i for i, row in enumerate(items[group].tolist()) if set(pattern) <= set(row))
+        several = len(set(images[group][list(rows)])) > 1
+        if len(pattern) >= 2 and n / everything[pattern] >= 0.6 and several:
+            expected.setdefault(rows, n / everything[pattern])  # the same patches count once
+    rules = {tuple(pattern.patches): pattern.confidence for pattern in found[:n_rules]}
+    assert rules == pytest.approx(expected)
+    covered = [len(pattern.patches) for pattern in found[:n_rules]]
+    assert covered == sorted(covered, reverse=True)
+    few, _ = mine(
+        Transactions(items[group], 9),
+        Transactions(items, 9),
+        images[group],
+        Limits(0.05, 0.6, 2, 3, 4, 1, 10_000),
+    )
+    assert [pattern.items for pattern in few] == [pattern.items for pattern in found[:4]]
+
+
+def test_patterns_of_too_many_shared_patches_count_as_one():
+    items = _table(n=200)
+    everything, images = Transactions(items, 9), np.arange(200)
+    found, _ = mine(everything, everything, images, Limits(0.01, 0.5, 1, 3, 50, 0.5, 10_000))
+    sets = [set(pattern.patches) for pattern in found]
+    assert len(sets) > 3
+    assert max(len(a & b) / len(a | b) for a, b in itertools.combinations(sets, 2)) <= 0.5
+
+
+def test_the_search_ends_where_everything_fires_together():
+    items = np.tile(np.arange(12), (50, 1))
+    found, _ = mine(
+        Transactions(items, 30), Transactions(items, 30), np.arange(50), Limits(1e-4, 0.3, 3, 6, 5, 1, 1000)
+    )
+    assert [len(pattern.patches) for pattern in found] == [50]
+
+
+def test_detectors_solve_the_shrunken_covariance():
+    torch.manual_seed(0)
+    features = torch.randn(300, 7) @ torch.randn(7, 7)
+    background = Background.of(features, 0.01)
+    means = features[:40].view(2, 20, 7).mean(dim=1)
+    found = background.detectors(means)
+    spread = torch.from_numpy(np.cov(features.numpy().T, bias=True))
+    spread += 0.01 * spread.diagonal().mean() * torch.eye(7)
+    torch.testing.assert_close(
+        spread @ found.double().T, (means - features.mean(dim=0)).double().T, atol=1e-3, rtol=1e-3
+    )
+    scaled = Background.of(30 * features, 0.01)
+    torch.testing.assert_close(scaled.detectors(30 * means), found / 30, atol=1e-5, rtol=1e-3)
+
+
+def test_levelled_detectors_score_all_patches_with_deviation_1_and_keep_their_direction():
+    torch.manual_seed(0)
+    features = torch.randn(400, 6) @ torch.randn(6, 6)
+    background = Background.of(features, 1e-9)
+    detectors = background.detectors(features[:40].view(4, 10, 6).mean(dim=1))
+    found = background.levelled(detectors)
+    torch.testing.assert_close(
+        (features @ found.T).std(dim=0, correction=0), torch.ones(4), atol=1e-3, rtol=0
+    )
+    torch.testing.assert_close(
+        torch.nn.functional.normalize(found), torch.nn.functional.normalize(detectors), atol=1e-5, rtol=1e-4
+    )
+    assert torch.isfinite(background.levelled(torch.zeros(2, 6))).all()
+
+
+def _merged_slowly(features, patches, background, limit):
+    """Algorithm 1 by the paper's sum, the pairs that fit best first where that is mutual."""
+    patches = [np.asarray(rows) for rows in patches]
+    while True:
+        detectors = [background.detectors(features[rows].mean(dim=0)[None])[0] for rows in patches]
+        n = len(patches)
+        scores = np.array(
+            [[np.mean([float(d @ features[x]) for x in rows]) for rows in patches] for d in detectors]
+        )
+        strength = np.minimum(scores, scores.T) - limit
+        np.fill_diagonal(strength, -np.inf)
+        best = strength.argmax(axis=1)
+        pairs = [
+            (i, best[i]) for i in range(n) if i < best[i] and best[best[i]] == i and strength[i, best[i]] > 0
+        ]
+        if not pairs:
+            return patches
+        for i, j in pairs:
+            patches[i] = np.union1d(patches[i], patches[j])
+        patches = [rows for k, rows in enumerate(patches) if k not in {j for _, j in pairs}]
+
+
+@pytest.mark.parametrize("limit", [0.5, 2.0, 6.0])
+def test_merging_is_the_slow_loop_of_algorithm_1(limit):
+    rng = np.random.default_rng(3)
+    features = torch.from_numpy(
+        rng.normal(size=(120, 5)) + 3 * rng.normal(size=(4, 5))[np.arange(120) % 4]
+    ).float()
+    patches = [np.flatnonzero(np.arange(120) % 4 == i % 4)[i : i + 12] for i in range(8)]
+    background = Background.of(features, 0.01)
+    found, detectors = merge(features, patches, background, Limit(limit, 0.5))
+    expected = _merged_slowly(features, patches, background, limit)
+    assert [rows.tolist() for rows in found] == [rows.tolist() for rows in expected]
+    means = torch.stack([features[torch.from_numpy(rows)].mean(dim=0) for rows in found])
+    torch.testing.assert_close(detectors, background.detectors(means))
+    assert len(found) < 8 or limit > 2
+
+
+def test_like_elements_merge_by_share_whatever_the_scale_and_unlike_ones_stay():
+    rng = np.random.default_rng(4)
+    middles = 6 * np.eye(4)
+    features = torch.from_numpy(rng.normal(size=(200, 4)) + middles[np.arange(200) % 4]).float()
+    patches = [np.flatnonzero(np.arange(200) % 4 == i % 4)[i // 4 :: 2] for i in range(8)]
+    for scale in (1.0, 30.0):
+        background = Background.of(scale * features, 1e-6)
+        found, _ = merge(scale * features, patches, background, Limit(None, 0.5))
+        assert [rows.tolist() for rows in found] == [
+            np.flatnonzero(np.arange(200) % 4 == i).tolist() for i in range(4)
+        ]
+
+
+def test_an_image_is_five_numbers_a_detector_and_patches_of_a_cell_may_change_places():
+    torch.manual_seed(0)
+    middles = torch.cartesian_prod(torch.tensor([0.2, 0.4, 0.6, 0.8]), torch.tensor([0.2, 0.4, 0.6, 0.8]))
+    scores = torch.rand(3, 16, 7)
+    found = strongest(scores, middles)
+    assert found.flatten(1).shape == (3, 5 * 7)
+    torch.testing.assert_close(found[:, 0], scores.amax(dim=1))
+    upper_left, upper_right = [0, 1, 4, 5], [2, 3, 6, 7]
+    torch.testing.assert_close(found[:, 1], scores[:, upper_left].amax(dim=1))
+    order = torch.arange(16)
+    order[upper_left] = torch.tensor([5, 0, 4, 1])
+    assert torch.equal(strongest(scores[:, order], middles), found)
+    order[upper_left], order[upper_right] = torch.tensor(upper_right), torch.tensor(upper_left)
+    assert not torch.equal(strongest(scores[:, order], middles), found)
+
+
+def test_a_quarter_without_patches_is_the_whole():
+    inside = cells(torch.tensor([[0.1, 0.1], [0.2, 0.3]]))
+    assert inside.all(dim=0).tolist() == [True, True, True, True, True]
+
+
+def test_crops_are_the_images_parts_through_the_network(corpus):
+    rows = np.array([3, 9])
+    ((taken, (scale,)),) = Patches("crops", (0.5,), 0.25, None).of(corpus, rows)
+    said, middles = scale
+    assert taken.tolist() == [3, 9]
+    assert said.shape == (2, patches_an_image(0.5, 0.25), corpus.network.dim)
+    pixels = torch.from_numpy(corpus.store.read(rows)).permute(0, 3, 1, 2).float() / 255
+    cut = torch.nn.functional.interpolate(pixels[:, :, 6:18, 12:24], (24, 24), mode="bilinear")
+    with torch.no_grad():
+        torch.testing.assert_close(said[:, 5], corpus.network.features(cut), atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(middles[5], torch.tensor([0.5, 0.75]))
+
+
+def test_windows_are_means_of_the_maps(corpus):
+    rows = np.arange(4)
+    ((_, (scale,)),) = Patches("maps", (0.5,), 0.3, "conv5").of(corpus, rows)
+    ((_, maps),) = corpus.maps(rows, "conv5")
+    said, middles = scale
+    assert said.shape == (4, 4, 32)  # 6 x 6 maps, windows of 3, steps of 2
+    torch.testing.assert_close(said[:, 1], maps[:, :, 0:3, 2:5].mean(dim=(2, 3)))
+    torch.testing.assert_close(middles[1], torch.tensor([1.5 / 6, 3.5 / 6]))
+
+
+def test_patch_mining_follows_the_groups_it_is_told(corpus):
+    encoder = PatchMining(**MINING)
+    groups = torch.arange(60) % 3
+    one, again = (encoder.encode(corpus, EncodeRequest(1, groups)) for _ in range(2))
+    other = encoder.encode(corpus, EncodeRequest(1, torch.arange(60) // 20))
+    assert torch.equal(one.fitted["detectors"], again.fitted["detectors"])
+    assert one.fitted["detectors"].shape != other.fitted["detectors"].shape or not torch.equal(
+        one.fitted["detectors"], other.fitted["detectors"]
+    )
+    assert one.scores["elements"] <= one.scores["patterns"] <= 30
+    noise = torch.full((60,), -1)
+    chance = encoder.encode(corpus, EncodeRequest(1, noise, 3)).vectors
+    assert torch.equal(chance, encoder.encode(corpus, EncodeRequest(1, n_groups=3)).vectors)
+    noise[:10] = 0
+    assert torch.isfinite(encoder.encode(corpus, EncodeRequest(1, noise)).vectors).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"scales": [2.0]}, r"scales=2\.0: give shares"),
+        ({"scales": [float("nan")]}, "scales=nan: give shares"),
+        ({"scales": [0.5, -1.0]}, r"scales=-1\.0: give shares"),
+        ({"scales": [0.0]}, r"scales=0\.0: give shares"),
+        ({"shortest": 5, "longest": 2}, "shortest=5 is more than longest=2"),
+        ({"merge_score": float("nan")}, "merge_score"),
+        ({"stride": 1e-9}, "stride"),
+    ],
+)
+def test_shares_and_lengths_that_cannot_be_are_refused(options, said):
+    with pytest.raises(OptionsError, match=said):
+        PatchMining(**options)
+
+
+def test_no_pattern_at_all_is_said(corpus):
+    encoder = PatchMining(patches="maps", mined_patches=600, activations=2, shortest=3, longest=3)
+    with pytest.raises(InputError, match=r"found no pattern in 384 patches of 24 images; lower"):
+        encoder.encode(corpus, EncodeRequest(1, n_groups=3))

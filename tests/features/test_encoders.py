@@ -1,0 +1,342 @@
+"""Encodings of maps and patches: each formula against a slow loop or another library, and the papers' sizes."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from skimage.feature import fisher_vector
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.mixture import GaussianMixture
+
+import fiftyone_deepcluster as fdc
+from fiftyone_deepcluster.backbones.base import TRUNKS
+from fiftyone_deepcluster.backbones.input_norms import make_front
+from fiftyone_deepcluster.backbones.layers import layers_of
+from fiftyone_deepcluster.backbones.network import Network
+from fiftyone_deepcluster.core.seeds import rng
+from fiftyone_deepcluster.errors import ImagesError, InputError, OptionsError
+from fiftyone_deepcluster.features.base import ENCODERS, EncodeRequest
+from fiftyone_deepcluster.features.codebook import cells_of
+from fiftyone_deepcluster.features.ensemble_projection import EnsembleProjection, prototypes
+from fiftyone_deepcluster.features.fisher import Fisher, Mixture, fisher_vectors, fit_mixture
+from fiftyone_deepcluster.features.pooled import Pooled
+from fiftyone_deepcluster.features.reduce import fit_pca
+from fiftyone_deepcluster.features.streaming import (
+    PAPER_DIMS,
+    Shrink,
+    apply_streamed,
+    averaged,
+    reduce_streamed,
+)
+from fiftyone_deepcluster.features.vlad import Vlad
+
+SMALL = {
+    "pooled": {},
+    "vlad": {"words": 8, "descriptors": 2000, "sample": 40, "pca": 12},
+    "fisher": {"words": 4, "descriptors": 2000, "sample": 40, "pca": 12, "iterations": 5},
+    "patch-mining": {
+        "patches": "maps",
+        "mined_patches": 600,
+        "patterns": 10,
+        "longest": 3,
+        "sample": 40,
+        "pca": 12,
+    },
+    "ensemble-projection": {"sets": 6, "classes": 5, "images": 3, "hypotheses": 4, "sample": 40, "pca": 12},
+}
+
+
+@pytest.fixture(params=ENCODERS.names())
+def encoder(request):
+    return ENCODERS.parse({"name": request.param, **SMALL.get(request.param, {})})
+
+
+def test_a_changed_look_is_at_the_features_only():
+    for other in ({"tap": "features.3"}, {"bands": 2}):
+        with pytest.raises(OptionsError, match="leave tap and bands away"):
+            Pooled(augmented=True, **other)
+
+
+def test_an_encoder_gives_one_finite_vector_an_image_and_the_same_again(encoder, corpus):
+    first, second = (encoder.encode(corpus, EncodeRequest(3, n_groups=4)) for _ in range(2))
+    assert first.vectors.shape[0] == 60
+    assert first.vectors.dtype == torch.float32
+    assert torch.isfinite(first.vectors).all()
+    assert torch.equal(first.vectors, second.vectors)
+    assert all(isinstance(score, float) for score in first.scores.values())
+
+
+def test_what_was_learnt_applies_to_other_images_and_survives_a_file(
+    encoder, corpus, make_corpus, few_digits, tmp_path
+):
+    encoding = encoder.encode(corpus, EncodeRequest(3, n_groups=4))
+    torch.save(encoding.fitted, tmp_path / "fitted.pt")
+    fitted = torch.load(tmp_path / "fitted.pt", weights_only=True)
+    torch.testing.assert_close(encoder.apply(corpus, fitted), encoding.vectors, atol=1e-5, rtol=1e-4)
+    some = make_corpus(images=few_digits[[5, 41]])
+    torch.testing.assert_close(encoder.apply(some, fitted), encoding.vectors[[5, 41]], atol=1e-5, rtol=1e-4)
+
+
+def test_unit_length_is_an_option_of_every_encoder(encoder, corpus):
+    unit, plain = (
+        encoder.model_copy(update={"unit": unit}).encode(corpus, EncodeRequest(3, n_groups=4)).vectors
+        for unit in (True, False)
+    )
+    torch.testing.assert_close(unit.norm(dim=1), torch.ones(60), atol=1e-5, rtol=0)
+    assert plain.norm(dim=1).std() > 1e-3
+    torch.testing.assert_close(torch.nn.functional.normalize(plain), unit, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["vlad", "fisher", "patch-mining"])
+def test_given_features_have_no_layers(name, make_corpus):
+    given = make_corpus(given=torch.rand(60, 4))
+    with pytest.raises(OptionsError, match="features were given in place of images"):
+        ENCODERS.parse(name).encode(given, EncodeRequest(0, n_groups=4))
+
+
+def test_maps_are_the_last_ones_or_those_of_a_layer_by_name(corpus):
+    rows = np.array([4, 1, 7])
+    ((taken, last),) = corpus.maps(rows)
+    assert taken.tolist() == [4, 1, 7]
+    assert last.shape == (3, 32, 6, 6)
+    ((_, first),) = corpus.maps(rows, "conv1")
+    assert first.shape == (3, 8, 24, 24)
+    with pytest.raises(InputError, match="conv9"):
+        next(corpus.maps(rows, "conv9"))
+
+
+def test_pooled_layer_is_the_mean_of_its_maps(corpus):
+    found = Pooled(tap="conv3", pca=0, unit=False).encode(corpus, EncodeRequest(0)).vectors
+    maps = torch.cat([maps for _, maps in corpus.maps(np.arange(60), "conv3")])
+    torch.testing.assert_close(found, maps.mean(dim=(2, 3)))
+
+
+def test_bands_are_means_of_rows_from_top_to_bottom(corpus):
+    maps = torch.cat([maps for _, maps in corpus.maps(np.arange(60), "conv3")])
+    rows = maps.shape[2]
+    expected = torch.stack([maps[:, :, : rows // 2], maps[:, :, rows // 2 :]], dim=2).mean(dim=(3, 4))
+    found = Pooled(tap="conv3", bands=2, pca=0, unit=False).encode(corpus, EncodeRequest(0)).vectors
+    torch.testing.assert_close(found, expected.flatten(1))
+    last = Pooled(bands=2, pca=0).encode(corpus, EncodeRequest(0))
+    assert last.vectors.shape == (60, 64), "of the last maps, where no layer is named"
+    torch.testing.assert_close(Pooled(bands=2, pca=0).apply(corpus, last.fitted), last.vectors)
+
+
+def test_several_layers_weigh_the_same(corpus):
+    encoder = Pooled(tap="conv5, conv3", pca=0, unit=False)
+    found = encoder.encode(corpus, EncodeRequest(0)).vectors
+    parts = [Pooled(tap=name, pca=0).encode(corpus, EncodeRequest(0)).vectors for name in ("conv3", "conv5")]
+    torch.testing.assert_close(found, torch.cat(parts, dim=1))
+
+
+def test_layers_that_are_not_there_and_bands_that_do_not_fit_are_told(corpus):
+    with pytest.raises(InputError, match="tap='conv9' is none of this network's"):
+        Pooled(tap="conv3,conv9").encode(corpus, EncodeRequest(0))
+    with pytest.raises(
+        OptionsError, match=r"bands=9 need a layer of maps with as many rows, and one .* has 6"
+    ):
+        Pooled(bands=9).encode(corpus, EncodeRequest(0))
+    with pytest.raises(
+        OptionsError, match=r"bands=2 need a layer of maps with as many rows, and one .* has 0"
+    ):
+        averaged(torch.zeros(2, 5, 7), bands=2)
+
+
+@pytest.mark.parametrize("tap", ["", " , ", None])
+def test_no_name_is_no_tap(tap):
+    assert Pooled(tap=tap).tap is None
+    assert Pooled(tap="conv3,, conv5 ,conv3").tap == "conv3,conv5"
+
+
+def test_features_that_are_no_numbers_are_told(make_corpus):
+    corpus = make_corpus()
+    for weights in corpus.network.trunk.parameters():
+        torch.nn.init.constant_(weights, torch.nan)
+    for encoder in (Pooled(), Pooled(bands=2), Pooled(tap="conv3")):
+        with pytest.raises(ImagesError, match="are not finite numbers"):
+            encoder.encode(corpus, EncodeRequest(0))
+
+
+def test_maps_with_the_channels_last():
+    trunk = TRUNKS.parse({"name": "torchvision", "model": "swin_t"}).build(3, 64, None)
+    network = Network(make_front("imagenet", 3), trunk)
+    layers = {layer.name: layer for layer in layers_of(network, torch.zeros(1, 3, 64, 64))}
+    assert layers["features.7.0"].units == 768
+    assert layers["features.3.0"].shape == (192, 8, 8)
+
+
+def test_tokens_are_averaged_over_places():
+    tokens = torch.rand(2, 5, 7)
+    torch.testing.assert_close(averaged(tokens), tokens.mean(dim=1))
+
+
+@pytest.mark.parametrize(
+    ("model", "layer", "shape", "dim"),
+    [
+        ("alexnet", "conv5", (256, 13, 13), 4096),
+        ("googlenet", "inception5b", (1024, 7, 7), 1024),
+        ("vgg16", "conv13", (512, 14, 14), 4096),
+        ("vgg19", "conv16", (512, 14, 14), 4096),
+    ],
+)
+def test_layers_of_the_paper_are_there(model, layer, shape, dim):
+    with torch.device("meta"):  # shapes only: no weights are drawn
+        front = make_front("imagenet", 3)
+        network = Network(front, TRUNKS.parse({"name": "torchvision", "model": model}).build(3, 224, None))
+        layers = {entry.name: entry.shape for entry in layers_of(network, torch.zeros(1, 3, 224, 224))}
+    assert layers[layer] == shape
+    assert network.dim == dim
+
+
+@pytest.mark.parametrize(("encoder", "channels", "expected"), [
+    (Vlad(), 256, 16_384), (Vlad(), 1024, 65_536), (Fisher(iterations=0), 256, 32_768),
+])  # fmt: skip
+def test_descriptions_have_the_papers_lengths(encoder, channels, expected):
+    cells = torch.rand(2, 40, channels)
+    codebook = encoder.learn(cells.flatten(0, 1), seed=0)
+    assert encoder.describe(cells, codebook).shape == (2, expected)
+    assert PAPER_DIMS == 4096
+
+
+def test_dimensions_are_cut_to_what_the_images_allow_and_the_log_says_so(corpus, caplog):
+    with caplog.at_level("INFO"):
+        vectors = Vlad(words=8, sample=30).encode(corpus, EncodeRequest(0)).vectors
+    assert vectors.shape == (60, 29)
+    assert "256 dimensions, reduced by PCA to 29 and not 4096, which 30 images do not allow" in caplog.text
+
+
+def test_vlad_is_the_sum_of_differences_from_the_nearest_word():
+    torch.manual_seed(0)
+    maps, centers = torch.rand(3, 4, 2, 3), torch.rand(5, 4)
+    found = Vlad(words=5).describe(cells_of(maps), {"centers": centers})
+    for b in range(3):
+        total = np.zeros((5, 4))
+        for y, x in itertools.product(range(2), range(3)):
+            cell = maps[b, :, y, x].numpy()
+            word = int(np.argmin([np.sum((cell - c) ** 2) for c in centers.numpy()]))
+            total[word] += cell - centers[word].numpy()
+        powered = np.sign(total.ravel()) * np.sqrt(np.abs(total.ravel()))
+        np.testing.assert_allclose(found[b].numpy(), powered / np.linalg.norm(powered), atol=1e-5)
+
+
+def test_fisher_vector_is_scikit_images():
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(400, 6)) * rng.uniform(0.5, 3, 6) + rng.integers(0, 3, (400, 1)) * 4
+    gmm = GaussianMixture(3, covariance_type="diag", random_state=0).fit(points)
+    cells = rng.normal(size=(2, 50, 6)) * 2 + 4
+    weights, means, variances = (torch.from_numpy(a) for a in (gmm.weights_, gmm.means_, gmm.covariances_))
+    ours = fisher_vectors(torch.from_numpy(cells), Mixture(weights, means, variances))
+    for image, found in zip(cells, ours.numpy(), strict=True):
+        theirs = fisher_vector(image, gmm)[3:]  # without the gradients by the weights
+        theirs[18:] *= -1  # scikit-image has the other sign for the variances
+        np.testing.assert_allclose(found, theirs, rtol=1e-6, atol=1e-9)
+    described = Fisher(words=3).describe(
+        torch.from_numpy(cells), {"weights": weights, "means": means, "variances": variances}
+    )
+    np.testing.assert_allclose(described.norm(dim=1).numpy(), 1, rtol=1e-9)
+
+
+def test_mixture_is_as_likely_as_scikit_learns():
+    rng = np.random.default_rng(1)
+    points = np.concatenate([rng.normal(m, s, (300, 4)) for m, s in ((0, 1), (6, 0.5), (-5, 2))])
+    ours = fit_mixture(torch.from_numpy(points).float(), 3, 100, seed=0)
+    joint = ours.log_joint(torch.from_numpy(points).float()).logsumexp(dim=1).mean() - 2 * np.log(2 * np.pi)
+    theirs = GaussianMixture(3, covariance_type="diag", n_init=3, random_state=0).fit(points)
+    assert float(joint) > theirs.score(points) - 0.01
+    np.testing.assert_allclose(sorted(ours.weights.numpy()), sorted(theirs.weights_), atol=0.01)
+
+
+def test_silent_channels_make_no_infinite_pulls():
+    cells = torch.rand(4, 30, 5)
+    cells[:, :, 2] = 0
+    encoder = Fisher(words=3)
+    assert torch.isfinite(encoder.describe(cells, encoder.learn(cells.flatten(0, 1), seed=0))).all()
+
+
+def test_pca_of_more_dimensions_than_rows_is_scikit_learns():
+    rng = np.random.default_rng(2)
+    features = (rng.normal(size=(30, 200)) + 5).astype(np.float32)
+    ours = fit_pca(torch.from_numpy(features), 100, whiten=False, unit=False)
+    found = ours.apply(torch.from_numpy(features)).numpy()
+    theirs = PCA(29, svd_solver="full").fit_transform(features)
+    assert found.shape == (30, 29)
+    np.testing.assert_allclose(np.abs(found), np.abs(theirs), atol=1e-3)
+    flat = torch.from_numpy(np.repeat(features[:2], 5, axis=0))  # ten rows on one line
+    line = fit_pca(flat, 9, whiten=False, unit=False).apply(flat)
+    torch.testing.assert_close(line[:, 0].abs(), torch.full((10,), float((flat[0] - flat[5]).norm() / 2)))
+    assert line[:, 1:].abs().max() < 1e-2
+
+
+@pytest.mark.parametrize("sample", [60, 25])
+def test_streamed_is_whole(make_corpus, sample):
+    vectors = []
+    for batch_size in (7, 100):
+        corpus = make_corpus(batch_size)
+
+        def describe(rows, corpus=corpus):
+            return ((taken, maps.flatten(1)) for taken, maps in corpus.maps(rows))
+
+        found, reduction = reduce_streamed(corpus, describe, Shrink(10, True, sample, 5), "maps")
+        torch.testing.assert_close(apply_streamed(corpus, describe, reduction), found, atol=1e-5, rtol=1e-4)
+        vectors.append(found)
+    torch.testing.assert_close(*vectors, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_prototypes_are_the_draw_whose_nearest_two_are_farthest_apart_and_their_nearest(seed):
+    points = np.random.default_rng(seed).standard_normal((40, 3))
+    how = EnsembleProjection(classes=4, images=3, hypotheses=7)
+    rows, classes = prototypes(points, how, np.random.default_rng(9))
+
+    draw, best, seeds = np.random.default_rng(9), -1.0, None
+    for _ in range(7):
+        drawn = draw.choice(40, 4, replace=False)
+        least = min(np.linalg.norm(points[i] - points[j]) for i, j in itertools.combinations(drawn, 2))
+        if least > best:
+            best, seeds = least, drawn
+    expected = [np.argsort(np.linalg.norm(points - points[i], axis=1))[:3] for i in seeds]
+    assert rows.reshape(4, 3).tolist() == [near.tolist() for near in expected]
+    assert rows[::3].tolist() == seeds.tolist()
+    assert classes.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_an_image_is_the_probabilities_of_all_sets(corpus, classes):
+    encoder = EnsembleProjection(
+        sets=3, classes=classes, images=4, hypotheses=4, pca=0, unit=False, strictness=2
+    )
+    encoding = encoder.encode(corpus, EncodeRequest(3))
+    assert encoding.vectors.shape == (60, 3 * classes)
+    torch.testing.assert_close(encoding.vectors.view(60, 3, classes).sum(dim=2), torch.ones(60, 3))
+
+    points = encoder.base.encode(corpus, EncodeRequest(3)).vectors.double().numpy()
+    for turn in range(3):
+        rows, names = prototypes(points, encoder, rng(3, "prototypes", turn))
+        model = LogisticRegression(C=2, max_iter=100).fit(points[rows], names)
+        expected = torch.from_numpy(model.predict_proba(points)).float()
+        found = encoding.vectors[:, turn * classes : (turn + 1) * classes]
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-3)
+
+
+def test_more_surrogate_classes_than_images_are_refused(corpus):
+    with pytest.raises(
+        InputError, match=r"60 images cannot have classes=61 surrogate classes; lower classes"
+    ):
+        EnsembleProjection(classes=61).encode(corpus, EncodeRequest(3))
+
+
+@pytest.mark.parametrize("name", ["vlad", "patch-mining"])
+def test_a_finished_run_encodes_new_images_as_its_own(name, few_digits, tmp_path):
+    encoder = {"name": name, **SMALL[name]}
+    options = fdc.DeepCluster(
+        n_clusters=4, rounds=1, encoder=encoder, baselines=False, image_size=16, trunk={"name": "small", "width": 8},
+        min_steps=0, pseudo_clusters=4, precision="float32",
+    )  # fmt: skip
+    result = fdc.fit(few_digits, options, run_dir=tmp_path)
+    assert result.record.rounds[0].scores["dimensions"] == 12
+    from fiftyone_deepcluster.api.predict import predict
+
+    found = predict(tmp_path, few_digits[:7])
+    np.testing.assert_allclose(found.embeddings, result.embeddings[:7], atol=1e-4)

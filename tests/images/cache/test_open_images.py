@@ -1,0 +1,339 @@
+"""Images are decoded once, found again, bounded on disk, and never half there."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fiftyone_deepcluster.core.progress import Silent
+from fiftyone_deepcluster.errors import ImagesError
+from fiftyone_deepcluster.images.cache import folder as shelf_module
+from fiftyone_deepcluster.images.cache.folder import BOUND_VARIABLE, FOLDER_VARIABLE, Shelf
+from fiftyone_deepcluster.images.cache.open_images import Decode, open_images
+from fiftyone_deepcluster.images.decode import fit_to
+from fiftyone_deepcluster.images.intensity import recolor
+from fiftyone_deepcluster.images.refs import ImageRef
+
+GREY = Decode(16, "grey")
+
+
+class Listener(Silent):
+    """Counts what it is told; cancels after so many steps."""
+
+    def __init__(self, patience=None):
+        self.phases, self.steps, self.patience = [], 0, patience
+
+    def phase(self, name, total):
+        self.phases.append((name, total))
+
+    def advance(self, steps):
+        self.steps += steps
+
+    def cancelled(self):
+        return self.patience is not None and self.steps >= self.patience
+
+
+def files(folder: Path, n: int, side: int = 16) -> list[str]:
+    folder.mkdir(exist_ok=True)
+    for row in range(n):
+        Image.fromarray(pixels_of(row, side)).save(folder / f"{row:04d}.bmp")
+    return [str(folder / f"{row:04d}.bmp") for row in range(n)]
+
+
+def pixels_of(row: int, side: int = 16):
+    return np.random.default_rng(row).integers(0, 256, (side, side), dtype=np.uint8)
+
+
+def opened(images, cache, decode=GREY, **options):
+    return open_images(images, decode, observer=options.pop("observer", Silent()), cache_dir=cache, **options)
+
+
+def names(cache: Path, suffix: str) -> list[str]:
+    return sorted(path.name for path in cache.glob(f"*.{suffix}"))
+
+
+class TestReading:
+    @pytest.mark.parametrize("n", [3, 600])
+    def test_rows_in_any_order(self, tmp_path, cache, n):
+        with opened(files(tmp_path / "in", n), cache, workers=2) as store:
+            assert store.shape == (n, 16, 16, 1)
+            assert store.kept.tolist() == list(range(n))
+            assert store.errors == {}
+            rows = np.array([2, 0, 2, 1, n - 1, n - 2])
+            batch = store.read(rows)
+            assert batch.dtype == np.uint8
+            np.testing.assert_array_equal(batch[..., 0], [pixels_of(row) for row in rows])
+            np.testing.assert_array_equal(store.read(np.arange(n))[..., 0], [pixels_of(r) for r in range(n)])
+            assert store.read(np.array([], np.int64)).shape == (0, 16, 16, 1)
+
+    def test_unreadable_ones_are_left_out(self, tmp_path, cache):
+        paths = files(tmp_path / "in", 6)
+        Path(paths[1]).write_bytes(b"")
+        Path(paths[4]).unlink()
+        with opened(paths, cache) as store:
+            assert store.shape == (4, 16, 16, 1)
+            assert store.kept.tolist() == [0, 2, 3, 5]
+            assert store.errors == {1: "the file is empty", 4: "there is no such file"}
+            np.testing.assert_array_equal(store.read(np.array([3, 1]))[..., 0], [pixels_of(5), pixels_of(2)])
+
+    def test_none_readable(self, tmp_path, cache):
+        missing = [tmp_path / f"{name}.png" for name in "abcd"]
+        with pytest.raises(
+            ImagesError, match=r"none of the 4 images can be read; .*c\.png: there is no"
+        ) as e:
+            opened(missing, cache)
+        assert "d.png" not in str(e.value)
+
+    def test_boxes_of_one_file(self, tmp_path, cache):
+        (path,) = files(tmp_path / "in", 1, side=32)
+        refs = [ImageRef(path, (x, 0, 0.5, 0.5)) for x in (0, 0.5)]
+        with opened(refs, cache) as store:
+            expected = pixels_of(0, 32)
+            np.testing.assert_array_equal(
+                store.read(np.arange(2))[..., 0], [expected[:16, :16], expected[:16, 16:]]
+            )
+
+    def test_size_and_color(self, tmp_path, cache):
+        with opened(files(tmp_path / "in", 2, side=40), cache, Decode(24, "rgb")) as store:
+            assert store.shape == (2, 24, 24, 3)
+            expected = fit_to(recolor(pixels_of(1, 40)[..., None], "rgb"), 24, 24)
+            np.testing.assert_array_equal(store.read(np.array([1]))[0], expected)
+
+    def test_closed(self, tmp_path, cache):
+        store = opened(files(tmp_path / "in", 2), cache)
+        store.close()
+        store.close()
+        with pytest.raises(ImagesError, match="were closed"):
+            store.read(np.array([0]))
+
+    def test_progress(self, tmp_path, cache):
+        listener = Listener()
+        opened(files(tmp_path / "in", 200), cache, observer=listener).close()
+        assert listener.phases == [("decode", 200)]
+        assert listener.steps == 200
+
+
+class TestArrays:
+    def test_right_size_is_served_without_a_copy(self, cache):
+        images = np.stack([pixels_of(row) for row in range(5)])
+        with opened(images, cache) as store:
+            assert store.shape == (5, 16, 16, 1)
+            np.testing.assert_array_equal(store.read(np.array([4, 1]))[..., 0], images[[4, 1]])
+            images[4] = 0
+            assert not store.read(np.array([4])).any()
+        assert not cache.exists()
+
+    @pytest.mark.parametrize("channels", [1, 3])
+    @pytest.mark.parametrize("color", ["grey", "rgb"])
+    def test_color(self, cache, channels, color):
+        images = np.random.default_rng(0).integers(0, 256, (4, 16, 16, channels), dtype=np.uint8)
+        with opened(images, cache, Decode(16, color)) as store:
+            np.testing.assert_array_equal(store.read(np.arange(4)), recolor(images, color))
+
+    def test_other_size_is_resized_once(self, cache):
+        images = np.random.default_rng(0).integers(0, 256, (150, 20, 30), dtype=np.uint8)
+        for expected in (150, 0):
+            listener = Listener()
+            with opened(images, cache, observer=listener) as store:
+                np.testing.assert_array_equal(
+                    store.read(np.array([149]))[0], fit_to(images[149][..., None], 16, 16)
+                )
+            assert listener.steps == expected
+        images[0] += 1
+        listener = Listener()
+        opened(images, cache, observer=listener).close()
+        assert listener.steps == 150
+
+
+class TestReuse:
+    def test_second_open_reads_no_image(self, tmp_path, cache):
+        paths = files(tmp_path / "in", 5)
+        opened(paths, cache).close()
+        # The very same bytes on the outside, other pixels within: reading them would show.
+        for path in paths:
+            stat = Path(path).stat()
+            Path(path).write_bytes(b"x" * stat.st_size)
+            os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        listener = Listener()
+        with opened(paths, cache, observer=listener) as store:
+            np.testing.assert_array_equal(store.read(np.array([3]))[0, ..., 0], pixels_of(3))
+        assert listener.phases == []
+
+    def test_errors_come_back(self, tmp_path, cache):
+        paths = [*files(tmp_path / "in", 3), str(tmp_path / "none.png")]
+        opened(paths, cache).close()
+        listener = Listener()
+        with opened(paths, cache, observer=listener) as store:
+            assert store.errors == {3: "there is no such file"}
+        assert listener.phases == []
+
+    @pytest.mark.parametrize("change", ["content", "time", "order", "fewer", "size", "color", "stretch"])
+    def test_anything_else_is_decoded_anew(self, tmp_path, cache, change):
+        paths = files(tmp_path / "in", 3)
+        opened(paths, cache).close()
+        decode = GREY
+        if change == "content":
+            Image.fromarray(pixels_of(9, 20)).save(paths[1])
+        elif change == "time":
+            os.utime(paths[1], (1, 1))
+        elif change == "order":
+            paths = paths[::-1]
+        elif change == "fewer":
+            paths = paths[:2]
+        else:
+            decode = {
+                "size": Decode(8, "grey"), "color": Decode(16, "rgb"), "stretch": Decode(16, "grey", False)
+            }[change]  # fmt: skip
+        listener = Listener()
+        opened(paths, cache, decode, observer=listener).close()
+        assert listener.steps == len(paths)
+
+    def test_file_that_appears_is_read(self, tmp_path, cache):
+        paths = files(tmp_path / "in", 3)
+        Path(paths[2]).rename(tmp_path / "away.bmp")
+        with opened(paths, cache) as store:
+            assert len(store.kept) == 2
+        (tmp_path / "away.bmp").rename(paths[2])
+        with opened(paths, cache) as store:
+            assert len(store.kept) == 3
+
+    def test_failures_that_may_pass_are_tried_again(self, tmp_path, cache):
+        paths = files(tmp_path / "in", 3)
+        Path(paths[2]).unlink()
+        Path(paths[2]).mkdir()
+        with opened(paths, cache) as first:
+            assert "directory" in first.errors[2]
+            # In use: served as it is, rather than waited for.
+            with opened(paths, cache) as second:
+                assert second.errors == first.errors
+        listener = Listener()
+        opened(paths, cache, observer=listener).close()
+        assert listener.steps == 3
+
+    @pytest.mark.parametrize("damage", ["shorter", "no pixels", "no facts", "not json", "empty facts"])
+    def test_damaged_entry_is_made_anew(self, tmp_path, cache, damage):
+        paths = files(tmp_path / "in", 3)
+        opened(paths, cache).close()
+        (pixels,), (facts,) = cache.glob("*.npy"), cache.glob("*.json")
+        if damage == "shorter":
+            os.truncate(pixels, 100)
+        elif damage == "no pixels":
+            pixels.unlink()
+        elif damage == "no facts":
+            facts.unlink()
+        else:
+            facts.write_text("{" if damage == "not json" else "{}")
+        with opened(paths, cache) as store:
+            np.testing.assert_array_equal(store.read(np.array([2]))[0, ..., 0], pixels_of(2))
+
+    def test_file_is_a_plain_npy(self, tmp_path, cache):
+        opened(files(tmp_path / "in", 3), cache).close()
+        (path,) = cache.glob("*.npy")
+        np.testing.assert_array_equal(np.load(path)[..., 0], [pixels_of(row) for row in range(3)])
+
+    def test_folder_by_environment(self, tmp_path, monkeypatch):
+        monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "elsewhere"))
+        opened(files(tmp_path / "in", 2), None).close()
+        assert len(names(tmp_path / "elsewhere", "npy")) == 1
+
+    def test_folder_that_cannot_be(self, tmp_path):
+        (tmp_path / "file").write_text("")
+        with pytest.raises(ImagesError, match=f"set {FOLDER_VARIABLE}"):
+            opened(files(tmp_path / "in", 2), tmp_path / "file" / "cache")
+
+
+class TestBound:
+    # An entry of ten images is 10 * 256 bytes and a header.
+    def fill(self, tmp_path, cache, letters):
+        for letter in letters:
+            opened(files(tmp_path / letter, 10), cache).close()
+            time.sleep(0.02)
+
+    def test_least_recently_used_goes_first(self, tmp_path, cache, monkeypatch):
+        self.fill(tmp_path, cache, "abc")
+        first, *_ = files_by_age(cache)
+        opened(sorted(str(p) for p in (tmp_path / "a").iterdir()), cache).close()
+        assert files_by_age(cache)[-1] == first
+        second = files_by_age(cache)[0]
+        monkeypatch.setenv(BOUND_VARIABLE, str(3 * 2900 / 1e9))
+        self.fill(tmp_path, cache, "d")
+        left = files_by_age(cache)
+        assert len(left) == 3
+        assert first in left
+        assert second not in left
+        assert len(names(cache, "json")) == len(names(cache, "lock")) == 3
+
+    def test_what_is_in_use_stays(self, tmp_path, cache, monkeypatch):
+        monkeypatch.setenv(BOUND_VARIABLE, str(3000 / 1e9))
+        with opened(files(tmp_path / "a", 10), cache) as store:
+            self.fill(tmp_path, cache, "bc")
+            assert len(names(cache, "npy")) == 2
+            np.testing.assert_array_equal(store.read(np.array([3]))[0, ..., 0], pixels_of(3))
+        self.fill(tmp_path, cache, "d")
+        assert len(names(cache, "npy")) == 1
+
+    def test_larger_than_the_bound_is_told(self, tmp_path, cache, monkeypatch, caplog):
+        monkeypatch.setenv(BOUND_VARIABLE, "0.000001")
+        self.fill(tmp_path, cache, "a")
+        assert BOUND_VARIABLE in caplog.text
+
+    def test_bound_that_is_no_number(self, tmp_path, cache, monkeypatch):
+        monkeypatch.setenv(BOUND_VARIABLE, "lots")
+        with pytest.raises(ImagesError, match=f"{BOUND_VARIABLE}='lots' is no number"):
+            self.fill(tmp_path, cache, "a")
+
+    def test_disk_too_small(self, tmp_path, cache, monkeypatch):
+        monkeypatch.setattr(shelf_module, "_RESERVE", 2**60)
+        with pytest.raises(ImagesError, match="free some"):
+            self.fill(tmp_path, cache, "a")
+        assert names(cache, "part") == names(cache, "npy") == []
+
+    def test_disk_that_fills_up(self, tmp_path, cache, monkeypatch):
+        def full(*_):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(os, "pwrite", full)
+        with pytest.raises(ImagesError, match="No space left"):
+            self.fill(tmp_path, cache, "a")
+        assert names(cache, "part") == names(cache, "npy") == []
+
+    def test_leftovers_of_the_dead_are_swept(self, tmp_path, cache):
+        cache.mkdir()
+        dead, half = "d" * 32, "0123456789abcdef" * 2
+        leftovers = [cache / name for name in (f"{dead}.part", f"{dead}.lock", f"{half}.npy")]
+        for path in leftovers:
+            path.write_text("x")
+        self.fill(tmp_path, cache, "a")
+        assert not any(path.exists() for path in leftovers)
+
+    def test_files_of_others_are_not_touched(self, tmp_path, cache, monkeypatch):
+        monkeypatch.setenv(BOUND_VARIABLE, "0.000001")
+        cache.mkdir()
+        others = [cache / name for name in ("features.npy", "list.json", "film.part", "a.lock", "list.npy")]
+        for path in others:
+            path.write_text("x")
+        self.fill(tmp_path, cache, "ab")
+        assert all(path.exists() for path in others)
+        assert len(names(cache, "npy")) == 3
+
+    def test_what_others_build_is_not_swept(self, tmp_path, cache):
+        cache.mkdir()
+        key = "b" * 32
+        lock = Shelf(cache).lock(key, exclusive=True)
+        part = Shelf(cache).part(key)
+        part.write_text("x")
+        self.fill(tmp_path, cache, "a")
+        assert part.exists()
+        lock.release()
+        self.fill(tmp_path, cache, "b")
+        assert not part.exists()
+
+
+def files_by_age(cache: Path) -> list[str]:
+    return [path.stem for path in sorted(cache.glob("*.json"), key=lambda path: path.stat().st_mtime)]

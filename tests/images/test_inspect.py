@@ -1,0 +1,94 @@
+"""What a set of images is like."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fiftyone_deepcluster.errors import ImagesError
+from fiftyone_deepcluster.images.inspect import Facts, probe
+from fiftyone_deepcluster.images.refs import ImageRef
+
+RNG = np.random.default_rng(51)
+
+
+def files(folder: Path, sizes, mode="L", suffix="png") -> list[Path]:
+    paths = []
+    for number, (height, width) in enumerate(sizes):
+        pixels = RNG.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        paths.append(folder / f"{number}.{suffix}")
+        Image.fromarray(pixels).convert(mode).save(paths[-1])
+    return paths
+
+
+def test_medians(tmp_path):
+    facts = probe(files(tmp_path, [(10, 20), (30, 20), (50, 60)]))
+    assert facts == Facts(n=3, side=30, grey=True, height=30, width=20)
+
+
+def test_box_counts(tmp_path):
+    (path,) = files(tmp_path, [(100, 200)])
+    facts = probe([ImageRef(str(path), (0, 0, 0.5, 0.2))])
+    assert (facts.side, facts.height, facts.width) == (100, 20, 100)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "webp"])
+def test_color_is_found(tmp_path, suffix):
+    assert not probe(files(tmp_path, [(64, 64)] * 3, "RGB", suffix)).grey
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif"])
+def test_grey_stored_as_rgb(tmp_path, suffix):
+    pixels = RNG.integers(0, 256, (200, 200, 1), dtype=np.uint8).repeat(3, axis=-1)
+    Image.fromarray(pixels).save(tmp_path / f"a.{suffix}")
+    assert probe([tmp_path / f"a.{suffix}"]).grey
+
+
+def test_one_of_color_is_enough(tmp_path):
+    (tmp_path / "grey").mkdir()
+    paths = files(tmp_path, [(20, 20)], "RGB") + files(tmp_path / "grey", [(20, 20)] * 5)
+    assert not probe(paths).grey
+    assert not probe(paths[::-1]).grey
+
+
+def test_sample_is_even_and_bounded(tmp_path):
+    paths = files(tmp_path, [(8, 8)] * 5 + [(16, 16)] * 5)
+    assert probe(paths, sample=1).side == 8
+    assert probe(paths, sample=2).side == 12
+
+
+def test_unreadable_files_are_no_error(tmp_path):
+    paths = [tmp_path / "none.png", *files(tmp_path, [(12, 12)])]
+    assert probe(paths).side == 12
+    facts = probe([tmp_path / "none.png"])
+    assert facts.n == 1
+    assert facts.side > 0
+
+
+def test_arrays():
+    grey = RNG.integers(0, 256, (5, 8, 12), dtype=np.uint8)
+    assert probe(grey) == Facts(n=5, side=12, grey=True, height=8, width=12)
+    assert probe(grey[..., None]).grey
+    assert probe(np.stack([grey] * 3, axis=-1)).grey
+    assert not probe(RNG.integers(0, 256, (5, 8, 12, 3), dtype=np.uint8)).grey
+
+
+@pytest.mark.parametrize(
+    ("images", "need"),
+    [
+        ([], "there are no images"),
+        ("one.png", "give a list of paths"),
+        (Path("one.png"), "give a list of paths"),
+        ([3], "image 0 is of type int"),
+        (np.zeros((2, 8, 8)), "give uint8"),
+        (np.zeros((8, 8), np.uint8), r"has shape \(8, 8\)"),
+        (np.zeros((2, 8, 8, 5), np.uint8), r"has shape \(2, 8, 8, 5\)"),
+        (np.zeros((0, 8, 8), np.uint8), "holds no pixel"),
+    ],
+)
+def test_impossible_images(images, need):
+    with pytest.raises(ImagesError, match=need):
+        probe(images)

@@ -1,0 +1,76 @@
+"""``method="auto"``: what it takes for which images, and that it says why."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+import fiftyone_deepcluster as fdc
+from fiftyone_deepcluster.errors import OptionsError
+from fiftyone_deepcluster.images.inspect import Facts
+
+MOBILENET = {"name": "torchvision", "model": "mobilenet_v2"}
+
+
+def _facts(side):
+    return Facts(n=500, side=side, grey=True, height=side, width=side)
+
+
+@pytest.mark.parametrize(
+    ("side", "accelerated", "said", "method", "settled"),
+    [
+        (28, False, {}, "deepcluster-manifold", {"image_size": None}),
+        (28, True, {"n_clusters": None}, "ldpo", {"n_clusters": None}),
+        (300, False, {}, "deepcluster", {"image_size": 64}),
+        (300, False, {"n_clusters": None}, "ldpo", {"image_size": 64}),
+        (300, True, {"n_clusters": 7}, "deepcluster", {"image_size": None, "n_clusters": 7}),
+        (300, False, {"weights": "w.pth", "trunk": MOBILENET}, "frozen", {"weights": "w.pth", "n_clusters": 10}),
+        (300, True, {"weights": "w.pth", "trunk": MOBILENET, "seed": 3}, "ldpo", {"seed": 3, "weights": "w.pth"}),
+    ],
+)  # fmt: skip
+def test_the_rules(side, accelerated, said, method, settled):
+    chosen, why = fdc.Auto(**said).choose(_facts(side), accelerated=accelerated)
+
+    assert chosen.name == method
+    assert {name: getattr(chosen, name) for name in settled} == settled
+    assert why
+
+
+def test_many_small_images_go_without_umap():
+    many = Facts(n=200_000, side=28, grey=True, height=28, width=28)
+
+    assert fdc.Auto().choose(many, accelerated=True)[0].name == "deepcluster"
+
+
+def test_unknown_number_with_weights_takes_a_clusterer_that_finds_it():
+    auto = fdc.Auto(n_clusters=None, weights="w.pth", trunk=MOBILENET)
+
+    assert auto.choose(_facts(300), accelerated=False)[0].clusterer.finds_number
+
+
+@pytest.mark.parametrize(("n", "pieces"), [(2_000, 40), (150, 15), (90, None)])
+def test_fine_tuning_takes_pseudo_classes_where_there_are_images_for_them(n, pieces):
+    facts = Facts(n=n, side=300, grey=True, height=300, width=300)
+    chosen, _ = fdc.Auto(weights="w.pth", trunk=MOBILENET, n_clusters=10).choose(facts, accelerated=True)
+
+    assert (chosen.pseudo_clusters, chosen.space.name) == (pieces, "umap")
+
+
+def test_weights_without_their_network_are_refused():
+    with pytest.raises(OptionsError, match="name it as trunk"):
+        fdc.Auto(weights="w.pth").choose(_facts(300), accelerated=True)
+
+
+def test_a_run_says_what_was_taken_and_predicts_like_any_other(tmp_path):
+    images = (load_digits().images[:300] * 15.9).astype(np.uint8)
+    result = fdc.fit(
+        images,
+        fdc.Auto(n_clusters=10, rounds=1, baselines=False, device="cpu", image_size=16),
+        run_dir=tmp_path,
+    )
+
+    assert result.record.method == "auto"
+    assert result.record.resolved["name"] == "deepcluster-manifold"
+    assert result.record.notes[0].startswith("method='auto' took 'deepcluster-manifold': small images")
+    assert np.mean(fdc.predict(tmp_path, images).labels == result.labels) > 0.95

@@ -1,0 +1,228 @@
+"""LDPO's own parts: the held-out split, first labels, certain images, convergence, frozen batch norm."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.datasets import load_digits
+
+import fiftyone_deepcluster as fdc
+from fiftyone_deepcluster.backbones.frozen_norms import freeze_norms
+from fiftyone_deepcluster.backbones.network import Network
+from fiftyone_deepcluster.clusterers.base import Clustering
+from fiftyone_deepcluster.core.record import Agreement as Figures
+from fiftyone_deepcluster.core.record import Round, StopReason
+from fiftyone_deepcluster.errors import InputError, OptionsError
+from fiftyone_deepcluster.images.inspect import Facts, probe
+from fiftyone_deepcluster.pseudo_labels.holdout import Holdout
+from fiftyone_deepcluster.pseudo_labels.round_labels import RoundLabels
+from fiftyone_deepcluster.training.stopping import Agreement
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 300), st.integers(0, 5), st.booleans())
+def test_a_split_holds_every_row_once_and_parts_no_group(n, turn, grouped):
+    groups = np.random.default_rng(n).integers(-1, 12, n) if grouped else None
+    split = Holdout(seed=4).split(n, turn, groups)
+    parts = (split.training, split.validation, split.test)
+
+    assert sorted(np.concatenate(parts).tolist()) == list(range(n))
+    if groups is not None:
+        for group in set(groups.tolist()) - {-1}:
+            assert sum(bool(np.isin(np.flatnonzero(groups == group), part).any()) for part in parts) == 1
+
+
+def test_shares_are_the_papers_and_every_round_draws_anew():
+    holdout = Holdout(seed=4)
+    first, second = holdout.split(1000, 0), holdout.split(1000, 1)
+
+    assert [len(part) for part in (first.training, first.validation, first.test)] == [700, 100, 200]
+    assert not np.array_equal(first.test, second.test)
+    assert np.array_equal(first.test, holdout.split(1000, 0).test)
+
+
+def test_only_the_training_part_is_taught_and_the_rest_is_scored():
+    images = (load_digits().images[:300] * 15.9).astype(np.uint8)
+    result = fdc.fit(
+        images, fdc.LDPO(n_clusters=10, rounds=2, min_steps=10, baselines=False, training_share=0.5),
+        known=fdc.Known(groups=[None] * 100 + [f"p{i // 2}" for i in range(200)]),
+    )  # fmt: skip
+
+    taught = np.isfinite(result.round_losses)
+    assert taught.sum(axis=0).tolist() == [150, 150]
+    assert np.array_equal(taught[100::2], taught[101::2]), "the two images of a patient go together"
+    for entry in result.record.rounds:
+        assert 0 <= entry.scores["test_top1"] <= entry.scores["test_top5"] <= 1
+        assert "validation_top1" in entry.scores
+
+
+def test_resumed_is_unbroken(tmp_path):
+    images = (load_digits().images[:200] * 15.9).astype(np.uint8)
+    options = fdc.LDPO(n_clusters=5, rounds=3, min_steps=6, baselines=False, initial="random", stop_nmi=None)
+    whole = fdc.fit(images, options)
+    fdc.fit(images, options.model_copy(update={"rounds": 1}), run_dir=tmp_path)
+    resumed = fdc.fit(images, options, run_dir=tmp_path)
+
+    assert np.array_equal(whole.labels, resumed.labels)
+    assert np.array_equal(whole.embeddings, resumed.embeddings)
+    assert np.array_equal(whole.round_losses, resumed.round_losses, equal_nan=True)
+
+
+def test_first_labels_are_what_the_first_round_is_taught():
+    digits = load_digits()
+    images, classes = (digits.images[:300] * 15.9).astype(np.uint8), digits.target[:300]
+    options = fdc.LDPO(
+        n_clusters=10, initial="labels", rounds=1, min_steps=80, baselines=False, training_share=0.9
+    )
+    taught = fdc.fit(images, options, truth=classes, known=fdc.Known(initial=classes.tolist()))
+    random = fdc.fit(images, options.model_copy(update={"initial": "random"}), truth=classes)
+
+    assert taught.record.rounds[0].truth.acc > 0.9
+    assert random.record.rounds[0].truth.acc < taught.record.rounds[0].truth.acc - 0.1
+
+
+def test_first_labels_that_nobody_gave():
+    images = (load_digits().images[:100] * 15.9).astype(np.uint8)
+
+    with pytest.raises(InputError, match="give known=Known"):
+        fdc.fit(images, fdc.LDPO(n_clusters=5, initial="labels", baselines=False))
+
+
+def test_rim_finds_the_number_and_sees_features_of_their_own_length():
+    images = (load_digits().images[:400] * 15.9).astype(np.uint8)
+    result = fdc.fit(images, fdc.LDPO(rounds=1, min_steps=10, baselines=False))
+
+    assert result.record.resolved["clusterer"]["name"] == "rim"
+    assert result.record.n_clusters >= 2
+    assert result.record.rounds[0].scores["scale"] > 1.5
+
+
+def test_the_most_confident_of_each_cluster_are_taught():
+    class Parts:
+        certain = 0.5
+
+    labels = torch.tensor([0, 0, 0, 1, 1, 1, 1])
+    confidence = torch.tensor([0.1, 0.9, 0.5, 0.4, 0.3, 0.2, 0.1])
+    found = Clustering(labels, torch.zeros(2, 1), confidence, 0.0)
+
+    assert RoundLabels(Parts)._certain(found).tolist() == [-1, 0, 0, 1, 1, -1, -1]
+
+
+def _round(index, nmi, purity, clusters):
+    return Round(
+        index=index, change=Figures(nmi=nmi, ari=nmi, purity=purity, acc=purity), clusters_in_use=clusters
+    )
+
+
+@pytest.mark.parametrize(
+    ("rounds", "stops"),
+    [
+        ([(0.95, 0.95, 10)] * 3, True),
+        ([(0.95, 0.95, 10)] * 2, False),  # the number of clusters was seen to hold once only
+        ([(0.95, 0.95, 10), (0.95, 0.89, 10), (0.95, 0.95, 10)], False),
+        ([(0.95, 0.95, 10), (0.89, 0.95, 10), (0.95, 0.95, 10)], False),
+        ([(0.95, 0.95, 20), (0.95, 0.95, 12), (0.95, 0.95, 12)], False),
+        ([(0.95, 0.95, 100), (0.95, 0.95, 97), (0.95, 0.95, 101)], True),
+    ],
+)
+def test_convergence_needs_purity_nmi_and_a_settled_number(rounds, stops):
+    rule = Agreement(0.9, patience=2, purity=0.9, settled=0.05)
+    entries = [_round(index, *figures) for index, figures in enumerate(rounds)]
+
+    assert rule.check(entries) == (StopReason.CONVERGED if stops else None)
+
+
+def test_frozen_norms_keep_their_statistics_and_their_outputs():
+    torch.manual_seed(0)
+    norm = torch.nn.BatchNorm2d(3)
+    norm(torch.randn(8, 3, 4, 4) * 5 + 2)
+    body = torch.nn.Sequential(norm.eval())
+    images = torch.randn(2, 3, 4, 4)
+    before = body(images)
+    frozen = freeze_norms(body).train()
+
+    torch.testing.assert_close(frozen(images), before)
+    frozen(images * 100)
+    torch.testing.assert_close(frozen(images), before)
+    assert not any(parameter.requires_grad for parameter in frozen.parameters())
+    with torch.autocast("cpu", torch.bfloat16):
+        assert frozen(images.bfloat16()).dtype == torch.bfloat16, "maps stay as narrow as they came"
+
+
+def test_pretrained_weights_are_tuned_gently_and_seen_whole():
+    facts = probe(np.zeros((40, 90, 120), np.uint8))
+    tuned, scratch = (
+        fdc.LDPO(n_clusters=4, weights=weights).resolve(facts) for weights in ("IMAGENET1K_V1", None)
+    )
+    assert (tuned.learning_rate, tuned.head_learning_rate) == (1e-4, pytest.approx(1e-3))
+    assert (tuned.training().optimizer, tuned.training().one_cycle) == ("adamw", True)
+    momentum = fdc.LDPO(n_clusters=4, weights="IMAGENET1K_V1", optimizer="sgd").resolve(facts)
+    assert (momentum.learning_rate, momentum.head_learning_rate) == (1e-3, 0.01)
+    assert (scratch.training().optimizer, scratch.training().one_cycle) == ("sgd", False)
+    assert fdc.LDPO(n_clusters=4, optimizer="adamw").resolve(facts).learning_rate == 3e-3
+    assert (tuned.certain, tuned.batch_size, tuned.freeze_norm) == (0.8, 64, True)
+    assert (scratch.learning_rate, scratch.head_learning_rate) == (0.05, 0.05)
+    assert (scratch.certain, scratch.batch_size, scratch.freeze_norm) == (1.0, 256, False)
+    assert tuned.decoded_side == tuned.image_size == 224, "nothing is cut off"
+    asked = fdc.LDPO(
+        n_clusters=4, weights="IMAGENET1K_V1", certain=1, batch_size=8, pseudo_clusters=9
+    ).resolve(facts)
+    assert (asked.certain, asked.batch_size, asked.pseudo_clusters) == (1.0, 8, 9)
+
+
+@pytest.mark.parametrize("scale", [1.0, 300.0])
+def test_a_level_head_learns_alike_whatever_the_length_of_the_features(scale):
+    class Scaled(torch.nn.Module):
+        dim = 12
+
+        def forward(self, images):
+            return scale * images.flatten(1)
+
+    torch.manual_seed(0)
+    images = torch.rand(60, 1, 3, 4)
+    classes = (images.mean(dim=(1, 2)).argmax(dim=1)).long()
+    network = Network(torch.nn.Identity(), Scaled(), level_before_head=True)
+    network.replace_head(4, seed=1)
+    optimiser = torch.optim.SGD(network.head.parameters(), 0.5)
+    for _ in range(300):
+        optimiser.zero_grad()
+        torch.nn.functional.cross_entropy(network(images).logits, classes).backward()
+        optimiser.step()
+    assert (network(images).logits.argmax(dim=1) == classes).float().mean() > 0.9
+    torch.testing.assert_close(network(images).features, scale * images.flatten(1))
+
+
+def test_a_level_head_does_not_overshoot_on_labels_that_images_do_not_bear_out():
+    class Plain(torch.nn.Module):
+        dim = 1280
+
+        def forward(self, images):
+            return images.flatten(1)
+
+    generator = torch.Generator().manual_seed(3)
+    network = Network(torch.nn.Identity(), Plain(), level_before_head=True)
+    network.replace_head(8, seed=1)
+    options = fdc.LDPO(n_clusters=8, weights="w.pt", optimizer="sgd").resolve(Facts(640, 128, True, 128, 128))
+    optimiser = torch.optim.SGD(network.head.parameters(), options.head_learning_rate)
+    alike = 40.0 * torch.rand(1, 1280, 1, 1, generator=generator)
+    losses = []
+    for _ in range(100):  # no image comes twice: nothing can be learnt, and guessing costs log 8
+        images = alike + 5.0 * torch.randn(64, 1280, 1, 1, generator=generator)
+        labels = torch.randint(8, (64,), generator=generator)
+        loss = torch.nn.functional.cross_entropy(network(images).logits, labels)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert max(losses) < 1.2 * math.log(8)
+
+
+def test_shares_of_a_split_are_at_most_all_images():
+    with pytest.raises(OptionsError, match=r"training_share=0.9 and validation_share=0.5 are more than all"):
+        fdc.LDPO(training_share=0.9, validation_share=0.5)
+    fdc.LDPO(training_share=0.75, validation_share=0.25)

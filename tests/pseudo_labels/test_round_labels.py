@@ -1,0 +1,50 @@
+"""Who makes the clusters of a round where there are several."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
+from fiftyone_deepcluster.images.inspect import Facts
+from fiftyone_deepcluster.methods.base import parse_options
+from fiftyone_deepcluster.metrics.agreement import nmi
+from fiftyone_deepcluster.pseudo_labels.round_labels import RoundLabels
+
+MAKERS = (CLUSTERERS.parse("kmeans"), CLUSTERERS.parse({"name": "hdbscan", "min_cluster_size": 10}))
+
+
+@pytest.fixture
+def stripes():
+    """(400, 2) two long stripes side by side: k-means cuts across them, density follows them."""
+    along = torch.linspace(-20, 20, 200)
+    points = torch.stack([along.repeat(2), torch.tensor([0.0, 4.0]).repeat_interleave(200)], dim=1)
+    points += 0.1 * torch.randn(400, 2, generator=torch.Generator().manual_seed(0))
+    return points
+
+
+@pytest.fixture
+def task():
+    options = parse_options("deepcluster-manifold", {"n_clusters": 2})
+    parts = options.resolve(Facts(n=400, side=24, grey=True, height=24, width=24)).task_parts()
+    return RoundLabels(replace(parts, early=MAKERS))
+
+
+@pytest.mark.parametrize("before", [0, 1])
+@pytest.mark.parametrize("order", [MAKERS, MAKERS[::-1]])
+def test_clusters_that_agree_with_the_round_before_count(task, stripes, corpus, before, order):
+    request = ClusterRequest(2)
+    first = task._steadiest((MAKERS[before],), stripes, request, corpus)
+    other = MAKERS[1 - before].cluster(stripes, request)
+    assert nmi(first.labels, other.labels) < 0.5
+
+    resumed = RoundLabels(task.parts)
+    resumed.load_state_dict(task.state_dict())
+    for one in (task, resumed):
+        found = one._steadiest(order, stripes, request, corpus)
+        assert nmi(found.labels, first.labels) == pytest.approx(1)
+
+
+def test_in_the_first_round_the_first_one_counts(task, stripes, corpus):
+    found = task._steadiest(MAKERS, stripes, ClusterRequest(2), corpus)
+    assert nmi(found.labels, MAKERS[0].cluster(stripes, ClusterRequest(2)).labels) == pytest.approx(1)

@@ -1,0 +1,62 @@
+"""UMAP's space: it beats the pixels, and leaves torch alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+from fiftyone_deepcluster.clusterers.base import ClusterRequest
+from fiftyone_deepcluster.clusterers.gmm import GaussianMixture
+from fiftyone_deepcluster.errors import InputError
+from fiftyone_deepcluster.metrics.agreement import agreement
+from fiftyone_deepcluster.reducers.identity import Flat
+from fiftyone_deepcluster.reducers.umap import Umap
+
+
+@pytest.fixture(scope="session")
+def layout(digits):
+    """(1797, 10): the digits in UMAP's space."""
+    return Umap().embed(digits, seed=0)
+
+
+def test_umap_and_mixture_beat_the_pixels(layout, digits):
+    truth = load_digits().target
+    on_layout = GaussianMixture().cluster(layout, ClusterRequest(10))
+    on_pixels = GaussianMixture(covariance="diag").cluster(digits, ClusterRequest(10))
+    assert agreement(on_layout.labels, truth).acc > 0.85
+    assert agreement(on_layout.labels, truth).nmi > agreement(on_pixels.labels, truth).nmi + 0.1
+
+
+def test_many_images_leave_the_neighbours_to_umap(monkeypatch):
+    from fiftyone_deepcluster.reducers import umap
+
+    part, truth = Umap(dims=5, epochs=200), load_digits(n_class=3).target
+    vectors = torch.from_numpy(load_digits(n_class=3).data).float()
+    spaces = [part.embed(vectors, seed=0)]
+    monkeypatch.setattr(umap, "_EXACT_NEIGHBOURS", 0)
+    spaces.append(part.embed(vectors, seed=0))
+    for space in spaces:
+        assert agreement(GaussianMixture().cluster(space, ClusterRequest(3)).labels, truth).acc > 0.95
+
+
+def test_umap_options(digits):
+    assert Umap(dims=3, metric="cosine", epochs=20).embed(digits[:100], seed=1).shape == (100, 3)
+    with pytest.raises(InputError, match="UMAP cannot lay out 3 images"):
+        Umap().embed(digits[:3], seed=1)
+    with pytest.raises(InputError, match="NaN"):
+        Umap().embed(torch.full((10, 3), float("nan")), seed=1)
+
+
+def test_flat_is_the_identity(digits):
+    assert Flat().embed(digits, seed=1) is digits
+
+
+def test_umap_leaves_torch_its_threads(blobs):
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        Umap(dims=2, epochs=5).embed(blobs, seed=0)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
