@@ -183,9 +183,10 @@ def fiftyone_home() -> FiftyOneHome:
 @pytest.fixture
 def seeded() -> Iterator[None]:
     """torch's generator with a seed, for tests that draw from it or build modules that do; it is put back."""
-    from fiftyone_deepcluster.core.process_state import seeded_torch
+    import torch
 
-    with seeded_torch(0):
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
         yield
 
 

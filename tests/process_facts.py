@@ -14,6 +14,7 @@ import socket
 import sys
 import threading
 import warnings
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -88,14 +89,14 @@ def _of_loggers() -> dict[str, Any]:
 
 def _of_files() -> dict[str, Any]:
     """Open regular files and folders, by path and how often."""
-    counts: dict[str, int] = {}
+    counts: Counter[str] = Counter()
     for link in Path("/proc/self/fd").iterdir():
         try:
             target = str(link.readlink())
         except OSError:
             continue
         if target.startswith("/") and not target.startswith(("/dev/", "/proc/")):
-            counts[target] = counts.get(target, 0) + 1
+            counts[target] += 1
     return {"open files": counts}
 
 
@@ -213,6 +214,8 @@ def changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
             continue
         if imported and (name == "warning filters" or name not in before):
             continue
-        if before.get(name) != after.get(name):
+        if name == "open files":
+            found += [f"left open: {path}" for path in sorted((after[name] - before[name]).elements())]
+        elif before.get(name) != after.get(name):
             found.append(f"{name}: {before.get(name, 'unset')} before, {after.get(name, 'unset')} after")
     return found

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _TORCH_THREADS = threading.Lock()
-_TORCH_RANDOM = threading.Lock()
+_TORCH_RANDOM = threading.RLock()
 
 
 def set_torch_threads(n: int) -> None:

@@ -18,8 +18,6 @@ from fiftyone_deepcluster.backbones.network import Network
 from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.errors import CancelledError, CheckpointError, InputError
 
-torch.set_num_threads(1)
-
 N = 300
 SQUEEZENET = ["conv1", *(f"features.{i}" for i in (3, 4, 6, 7, 9, 10, 11, 12)), FEATURES]
 
@@ -87,6 +85,7 @@ def test_no_run_in_a_folder_is_an_error_that_says_so(tmp_path, digits):
         pass
 
 
+@pytest.mark.usefixtures("seeded")
 @pytest.mark.parametrize(
     ("trunk", "size", "names", "last"),
     [
@@ -124,6 +123,7 @@ def test_layers_have_the_papers_names_and_their_true_shapes(trunk, size, names, 
         )
 
 
+@pytest.mark.usefixtures("seeded")
 @pytest.mark.parametrize("name", sorted(fdc.list_methods()))
 def test_every_method_has_a_network_with_layers(name, digits):
     from fiftyone_deepcluster.images.inspect import probe as facts_of
@@ -169,6 +169,7 @@ def test_an_unknown_layer_lists_those_there_are(layers):
 # ---------------------------------------------------------------- probes
 
 
+@pytest.mark.usefixtures("seeded")
 def test_pooling_gives_the_papers_dimensions():
     """AlexNet's five convolutions at 224 pixels: algorithm and figures of the released code."""
     maps = [(96, 55), (256, 27), (384, 13), (384, 13), (256, 13)]

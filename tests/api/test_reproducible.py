@@ -5,12 +5,19 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import combinations
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 
+import fiftyone_deepcluster as fdc
+from fiftyone_deepcluster.methods.base import parse_options
 from fiftyone_deepcluster.metrics.agreement import agreement
+from tests.process_facts import changes, process_facts
 
 SCRIPT = """
 import sys
@@ -48,3 +55,42 @@ def test_one_seed_gives_the_same_clusters(tmp_path, method):
         labels[threads] = np.load(path)
     for one, other in combinations(labels.values(), 2):
         assert agreement(one, other).nmi >= AGREEMENT
+
+
+# ---------------------------------------------------------------- calls at the same time
+
+METHODS = {
+    "deepcluster": {"n_clusters": 5, "rounds": 2, "image_size": 16, "min_steps": 5},
+    "deepcluster-manifold": {"n_clusters": 5, "rounds": 1, "image_size": 16, "min_steps": 5},
+    "frozen": {"n_clusters": 5, "clusterer": "gmm"},
+}
+
+
+@contextmanager
+def two_at_once():
+    barrier = threading.Barrier(2)
+    with ThreadPoolExecutor(2, initializer=barrier.wait) as pool:
+        yield pool
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_two_calls_at_once_give_what_each_gives_alone_and_leave_the_process_as_it_was(method):
+    images = (load_digits().images[:120] * 15.9375).astype(np.uint8)
+
+    def work(seed):
+        found = fdc.fit(images, _options(method, seed))
+        return found.labels, found.embeddings
+
+    alone = [work(seed) for seed in (1, 2)]
+    before = process_facts()
+    with two_at_once() as pool:
+        together = list(pool.map(work, (1, 2)))
+    assert changes(before, process_facts()) == []
+    for (labels, vectors), (same_labels, same_vectors) in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(labels, same_labels)
+        np.testing.assert_array_equal(vectors, same_vectors)
+    assert not np.array_equal(alone[0][0], alone[1][0]), "the seeds differ"
+
+
+def _options(method, seed):
+    return parse_options(method, {**METHODS[method], "seed": seed, "baselines": False})

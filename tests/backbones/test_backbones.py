@@ -12,6 +12,7 @@ from fiftyone_deepcluster.errors import OptionsError
 SIZES = {"alexnet": 64, "vgg16": 32}
 
 
+@pytest.mark.usefixtures("seeded")
 @pytest.mark.parametrize("name", TRUNKS.names())
 @pytest.mark.parametrize("channels", [1, 3])
 def test_every_trunk_gives_the_features_it_promises(name, channels):
@@ -25,6 +26,7 @@ def test_every_trunk_gives_the_features_it_promises(name, channels):
     assert network(torch.rand(2, channels, size, size)).logits.shape == (2, 7)
 
 
+@pytest.mark.usefixtures("seeded")
 def test_alexnet_is_the_papers():
     network = TRUNKS.parse("alexnet").build(2, 224, None)
     convolutions = [layer for layer in network.modules() if isinstance(layer, torch.nn.Conv2d)]
@@ -37,6 +39,7 @@ def test_alexnet_is_the_papers():
     assert (features < 0).any(), "features come before the ReLU"
 
 
+@pytest.mark.usefixtures("seeded")
 def test_head_sees_features_after_the_relu_where_the_trunk_ends_in_one():
     body = TRUNKS.parse("pixels").build(1, 4, None)
     network = Network(make_front("zscore", 1), body, relu_before_head=True)
@@ -45,6 +48,7 @@ def test_head_sees_features_after_the_relu_where_the_trunk_ends_in_one():
     torch.testing.assert_close(outputs.logits, network.head(outputs.features.clamp_min(0)))
 
 
+@pytest.mark.usefixtures("seeded")
 def test_new_head_has_small_weights_and_no_bias_and_its_own_seed():
     network = Network(make_front("plain", 1), TRUNKS.parse("pixels").build(1, 28, None))
     network.replace_head(50, seed=1)
@@ -68,6 +72,7 @@ def test_sobel_of_a_constant_is_zero_inside_and_of_a_step_is_four_times_it():
     torch.testing.assert_close(inside[1], torch.zeros_like(inside[1]))
 
 
+@pytest.mark.usefixtures("seeded")
 def test_zscore_by_image():
     images = torch.rand(3, 1, 9, 9) * torch.tensor([1.0, 0.1, 5.0]).view(3, 1, 1, 1)
     found = make_front("zscore", 1)(images)
@@ -82,9 +87,9 @@ def test_grey_becomes_three_channels_for_imagenet_weights():
     assert abs(float(found[0, 0, 0, 0])) < 1e-6
 
 
+@pytest.mark.usefixtures("seeded")
 def test_weights_from_a_local_file_and_clear_errors(tmp_path):
     trunk = TRUNKS.parse("small")
-    torch.manual_seed(3)
     made = trunk.build(1, 28, None)
     path = tmp_path / "small.pt"
     torch.save({"state_dict": made.state_dict()}, path)
@@ -109,22 +114,24 @@ def test_weights_from_a_local_file_and_clear_errors(tmp_path):
         TRUNKS.parse({"name": "torchvision", "model": "resnet19"}).build(3, 32, None)
 
 
+@pytest.mark.usefixtures("seeded")
 @pytest.mark.parametrize("model", ["fasterrcnn_resnet50_fpn", "deeplabv3_resnet50", "r3d_18", "raft_small"])
 def test_models_that_classify_no_images_are_refused_before_they_are_built(model):
     with pytest.raises(OptionsError, match=f"model='{model}' is no classifier of images"):
         TRUNKS.parse({"name": "torchvision", "model": model}).build(3, 64, None)
 
 
+@pytest.mark.usefixtures("seeded")
 @pytest.mark.parametrize("model", ["vit_b_16", "inception_v3"])
 def test_models_made_for_larger_images_say_so(model):
     with pytest.raises(OptionsError, match=rf"model='{model}' takes no images of 64 pixels .*image_size=224"):
         TRUNKS.parse({"name": "torchvision", "model": model}).build(3, 64, None)
 
 
+@pytest.mark.usefixtures("seeded")
 def test_torchvision_weights_from_a_file_are_those_of_the_model(tmp_path):
     from torchvision.models import resnet18
 
-    torch.manual_seed(5)
     model = resnet18(weights=None)
     path = tmp_path / "resnet18.pth"
     torch.save(model.state_dict(), path)

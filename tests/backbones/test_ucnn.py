@@ -23,6 +23,7 @@ def test_the_papers_sizes():
     assert not any(isinstance(layer, torch.nn.BatchNorm2d) for layer in network.modules())
 
 
+@pytest.mark.usefixtures("seeded")
 def test_the_maximum_is_over_all_positions():
     network = TRUNKS.parse({**TINY, "norm": "none"}).build(1, 16, None).eval()
     heard = {}
@@ -33,10 +34,10 @@ def test_the_maximum_is_over_all_positions():
     assert torch.equal(heard["pooled"], heard["maps"].flatten(2).max(dim=2).values)
 
 
+@pytest.mark.usefixtures("seeded")
 def test_weights_of_torchvisions_alexnet_fill_the_first_layers(tmp_path):
     from torchvision.models import alexnet
 
-    torch.manual_seed(3)
     theirs = alexnet(weights=None).eval()
     path = str(tmp_path / "alexnet.pth")
     torch.save(theirs.state_dict(), path)

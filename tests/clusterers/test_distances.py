@@ -51,7 +51,9 @@ def test_chunks_do_not_matter(digits, monkeypatch):
     sums = distances.sums(digits, whole[0], 30)
     monkeypatch.setattr(products, "_CPU_CHUNK", 30 * 7)
     parts = distances.nearest_two(digits, centers)
-    assert torch.equal(whole[0], parts[0])
+    clear = whole[2] - whole[1] > 1e-2  # digits are whole numbers: of two centers as near either may be taken
+    assert clear.float().mean() > 0.9
+    assert torch.equal(whole[0][clear], parts[0][clear])
     for one, other in zip(whole[1:], parts[1:], strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-2)
     torch.testing.assert_close(distances.sums(digits, whole[0], 30), sums)

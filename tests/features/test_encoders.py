@@ -89,6 +89,7 @@ def test_unit_length_is_an_option_of_every_encoder(encoder, corpus):
     torch.testing.assert_close(torch.nn.functional.normalize(plain), unit, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.usefixtures("seeded")
 @pytest.mark.parametrize("name", ["vlad", "fisher", "patch-mining"])
 def test_given_features_have_no_layers(name, make_corpus):
     given = make_corpus(given=torch.rand(60, 4))
@@ -159,6 +160,7 @@ def test_features_that_are_no_numbers_are_told(make_corpus):
             encoder.encode(corpus, EncodeRequest(0))
 
 
+@pytest.mark.usefixtures("seeded")
 def test_maps_with_the_channels_last():
     trunk = TRUNKS.parse({"name": "torchvision", "model": "swin_t"}).build(3, 64, None)
     network = Network(make_front("imagenet", 3), trunk)
@@ -167,11 +169,13 @@ def test_maps_with_the_channels_last():
     assert layers["features.3.0"].shape == (192, 8, 8)
 
 
+@pytest.mark.usefixtures("seeded")
 def test_tokens_are_averaged_over_places():
     tokens = torch.rand(2, 5, 7)
     torch.testing.assert_close(averaged(tokens), tokens.mean(dim=1))
 
 
+@pytest.mark.usefixtures("seeded")
 @pytest.mark.parametrize(
     ("model", "layer", "shape", "dim"),
     [
@@ -190,6 +194,7 @@ def test_layers_of_the_paper_are_there(model, layer, shape, dim):
     assert network.dim == dim
 
 
+@pytest.mark.usefixtures("seeded")
 @pytest.mark.parametrize(("encoder", "channels", "expected"), [
     (Vlad(), 256, 16_384), (Vlad(), 1024, 65_536), (Fisher(iterations=0), 256, 32_768),
 ])  # fmt: skip
@@ -207,8 +212,8 @@ def test_dimensions_are_cut_to_what_the_images_allow_and_the_log_says_so(corpus,
     assert "256 dimensions, reduced by PCA to 29 and not 4096, which 30 images do not allow" in caplog.text
 
 
+@pytest.mark.usefixtures("seeded")
 def test_vlad_is_the_sum_of_differences_from_the_nearest_word():
-    torch.manual_seed(0)
     maps, centers = torch.rand(3, 4, 2, 3), torch.rand(5, 4)
     found = Vlad(words=5).describe(cells_of(maps), {"centers": centers})
     for b in range(3):
@@ -248,6 +253,7 @@ def test_mixture_is_as_likely_as_scikit_learns():
     np.testing.assert_allclose(sorted(ours.weights.numpy()), sorted(theirs.weights_), atol=0.01)
 
 
+@pytest.mark.usefixtures("seeded")
 def test_silent_channels_make_no_infinite_pulls():
     cells = torch.rand(4, 30, 5)
     cells[:, :, 2] = 0

@@ -21,6 +21,7 @@ def test_pca_whitens_and_matches_scikit_learn():
     np.testing.assert_allclose(unit.norm(dim=1).numpy(), 1, atol=1e-5)
 
 
+@pytest.mark.usefixtures("seeded")
 def test_pca_is_cut_to_the_data_and_comes_back_from_a_checkpoint():
     features = torch.randn(6, 40)
     reduction = fit_pca(features, 256, whiten=False, unit=True)

@@ -43,6 +43,7 @@ class TestThePaper:
         assert (options.batch_size, options.epochs, options.rounds) == (256, 1, 200)
         assert options.stop_nmi is None
 
+    @pytest.mark.usefixtures("seeded")
     def test_same_heavy_changes_in_training_and_clustering(self):
         options = resolved(SMALL, setting="balanced")
         assert options.encoder.augmented
@@ -51,6 +52,7 @@ class TestThePaper:
         assert parts.lesson.augment.crop[0] < 1
         assert parts.lesson.stopping == ()
 
+    @pytest.mark.usefixtures("seeded")
     def test_vgg_pools_adaptively_before_its_classifier(self):
         with torch.device("meta"):  # its layers without their 130 million weights
             trunk = TRUNKS.parse("vgg16").build(1, 224, None)
@@ -130,6 +132,7 @@ class TestSmallImages:
         assert (options.trunk.name, options.augmentation) == ("slim-vgg", "rotate-crop")
         assert options.encoder.augmented
 
+    @pytest.mark.usefixtures("seeded")
     def test_get_vgg_with_an_eighth_of_its_filters_in_the_papers_settings(self):
         options = resolved(SMALL, setting="balanced")
         assert (options.trunk.name, options.image_size) == ("slim-vgg", 64)
@@ -142,6 +145,7 @@ class TestSmallImages:
         )
         assert [8 * width for width in ours] == theirs
 
+    @pytest.mark.usefixtures("seeded")
     @pytest.mark.parametrize(("size", "maps"), [(16, 4), (28, 7), (32, 4), (48, 6), (64, 4)])
     def test_maps_are_averaged_from_four_cells_or_more(self, size, maps):
         trunk = TRUNKS.parse("slim-vgg").build(1, size, None)

@@ -144,6 +144,7 @@ def test_more_pairs_are_chosen_as_lambda_grows_and_all_where_the_thresholds_meet
 # --- network ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("seeded")
 def test_restraint_is_the_softmax_at_length_one():
     scores = torch.randn(200, 10, dtype=torch.float64) * 10
     softmax = scores.softmax(1)
@@ -155,6 +156,7 @@ def test_restraint_is_the_softmax_at_length_one():
     assert torch.isfinite(Restraint()(torch.tensor([[1e4, -1e4, 0.0]]))).all()
 
 
+@pytest.mark.usefixtures("seeded")
 @pytest.mark.parametrize("size", [8, 16, 20, 28, 32, 64, 96])
 def test_network_is_sized_by_the_image(size):
     features = AllConvNet(3, size, 7, width=4)(torch.rand(5, 3, size, size))
@@ -162,6 +164,7 @@ def test_network_is_sized_by_the_image(size):
     torch.testing.assert_close(features.norm(dim=1), torch.ones(5))
 
 
+@pytest.mark.usefixtures("seeded")
 @pytest.mark.parametrize(
     ("size", "filters"),
     [(28, [64] * 3 + [128] * 3), (32, [64] * 3 + [128] * 3), (96, [64] * 3 + [128] * 3 + [256] * 3)],
@@ -196,6 +199,7 @@ def test_released_teaches_macro_batches_in_two_views_of_each_mini_batch(made):
     batches.close()
 
 
+@pytest.mark.usefixtures("seeded")
 def test_released_targets_are_frozen_inside_a_macro_batch(made):
     corpus, parts = made(
         variant="released", star=True, batch_size=10, inner_epochs=2, macro_batch=50, norm="running"
@@ -229,6 +233,7 @@ def test_paper_teaches_a_batch_by_what_the_network_says_of_it(made):
     assert torch.equal(targets.chosen, select(features, 0.95, 0.455).chosen)
 
 
+@pytest.mark.usefixtures("seeded")
 def test_paper_judges_images_as_they_are_where_it_learns_from_changed_ones(made):
     corpus, parts = made(batch_size=20, norm="running")
     task = parts.lesson.task
@@ -299,6 +304,7 @@ def test_a_run_from_pixels_ends_when_its_clusters_have_settled(digits):
     assert 3 <= len(result.record.rounds) < 46
 
 
+@pytest.mark.usefixtures("seeded")
 def test_the_round_on_pixels_teaches_pairs_of_one_pixel_cluster(made, digits):
     corpus, parts = made(digits[0][:400], start="pixels", batch_size=100)
     task = parts.lesson.task

@@ -180,6 +180,7 @@ def test_loss_is_the_mean_over_heads_and_crops():
         PrototypeCrossEntropy().losses(Outputs(logits, logits), PairTargets(torch.eye(3), torch.eye(3)))
 
 
+@pytest.mark.usefixtures("seeded")
 def test_crops_come_first_crops_first_and_at_two_sizes():
     images = torch.randint(
         0, 256, (5, 1, 20, 20), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
@@ -196,6 +197,7 @@ def test_crops_come_first_crops_first_and_at_two_sizes():
     assert crops.model_copy(update={"n_small": 0}).views(images, 20, torch.Generator())[1] is None
 
 
+@pytest.mark.usefixtures("seeded")
 def test_rate_rises_falls_and_goes_on_after_a_pause(digits, options):
     cosine = Cosine(rounds=10, warmup=2, first=0.1, last=0.001)
     assert [round(cosine.factor(at), 6) for at in (0, 1, 2)] == [0.1, 0.55, 1.0]

@@ -137,8 +137,8 @@ def test_convergence_needs_purity_nmi_and_a_settled_number(rounds, stops):
     assert rule.check(entries) == (StopReason.CONVERGED if stops else None)
 
 
+@pytest.mark.usefixtures("seeded")
 def test_frozen_norms_keep_their_statistics_and_their_outputs():
-    torch.manual_seed(0)
     norm = torch.nn.BatchNorm2d(3)
     norm(torch.randn(8, 3, 4, 4) * 5 + 2)
     body = torch.nn.Sequential(norm.eval())
@@ -175,6 +175,7 @@ def test_pretrained_weights_are_tuned_gently_and_seen_whole():
     assert (asked.certain, asked.batch_size, asked.pseudo_clusters) == (1.0, 8, 9)
 
 
+@pytest.mark.usefixtures("seeded")
 @pytest.mark.parametrize("scale", [1.0, 300.0])
 def test_a_level_head_learns_alike_whatever_the_length_of_the_features(scale):
     class Scaled(torch.nn.Module):
@@ -183,7 +184,6 @@ def test_a_level_head_learns_alike_whatever_the_length_of_the_features(scale):
         def forward(self, images):
             return scale * images.flatten(1)
 
-    torch.manual_seed(0)
     images = torch.rand(60, 1, 3, 4)
     classes = (images.mean(dim=(1, 2)).argmax(dim=1)).long()
     network = Network(torch.nn.Identity(), Scaled(), level_before_head=True)

@@ -11,6 +11,7 @@ from fiftyone_deepcluster.backbones.input_norms import make_front
 from fiftyone_deepcluster.backbones.network import Network
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
 from fiftyone_deepcluster.core.devices import choose
+from fiftyone_deepcluster.core.process_state import seeded_torch
 from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.core.types import Batch
 from fiftyone_deepcluster.errors import ImagesError
@@ -61,8 +62,8 @@ class Ear(Silent):
 def corpus_of(images, norm="batch", observer=None):
     """A corpus in float32 with a tiny UCNN."""
     store = open_images(images, Decode(size=16, color="grey"), observer=Silent())
-    torch.manual_seed(0)
-    trunk = TRUNKS.parse({**TINY, "norm": norm}).build(1, 16, None)
+    with seeded_torch(0):
+        trunk = TRUNKS.parse({**TINY, "norm": norm}).build(1, 16, None)
     network = Network(make_front("zscore", 1), trunk, relu_before_head=True)
     compute = choose("cpu", "float32")
     return Corpus(store, network, compute, size=16, batch_size=50, observer=observer or Silent())
@@ -120,7 +121,8 @@ class Steps:
 
     def features(self, trunk, batch):
         """By the weights given, in training, without a trace."""
-        other = TRUNKS.parse({**TINY, "norm": self.norm()}).build(1, 16, None)
+        with seeded_torch(0):
+            other = TRUNKS.parse({**TINY, "norm": self.norm()}).build(1, 16, None)
         other.load_state_dict(trunk)
         with torch.no_grad():
             return other(self.corpus.network.front(batch.images))
@@ -147,14 +149,18 @@ def expected_centres(steps, features):
 def test_compensated_features_are_a_forward_pass_with_the_weights_before_the_step(digits, norm):
     steps = Steps(digits[0], "compensated", norm)
     known = steps.features(steps.trunks[2], steps.batches[2])
-    assert float((known - steps.before[2]).abs().max()) < 1e-5
+    # A few dozen additions a layer, over six layers, each rounded by half an ulp of the largest feature.
+    rounding = 100 * torch.finfo(torch.float32).eps * float(steps.before[2].abs().max())
+    assert float((known - steps.before[2]).abs().max()) < rounding
     # Equation 4: the weights after the step plus rate x gradient.
     grads = {name: p.grad for name, p in steps.corpus.network.trunk.named_parameters()}
     tracked = {
         k: v + steps.rate * grads[k] if k in grads else steps.trunks[2][k] for k, v in steps.now().items()
     }
-    assert float((steps.features(tracked, steps.batches[2]) - steps.before[2]).abs().max()) < 1e-5
-    assert float((steps.features(steps.now(), steps.batches[2]) - steps.before[2]).abs().max()) > 1e-3
+    assert float((steps.features(tracked, steps.batches[2]) - steps.before[2]).abs().max()) < rounding
+    assert (
+        float((steps.features(steps.now(), steps.batches[2]) - steps.before[2]).abs().max()) > 10 * rounding
+    )
     torch.testing.assert_close(steps.after(), expected_centres(steps, known), rtol=1e-4, atol=1e-5)
 
 
@@ -198,6 +204,7 @@ def test_rates_and_changes_of_the_first_round_are_its_own(digits):
         optimiser.load_state_dict(optimiser.state_dict())
 
 
+@pytest.mark.usefixtures("seeded")
 def test_all_variants_learn_by_plain_sgd(digits):
     from fiftyone_deepcluster.images.inspect import probe
 
@@ -207,6 +214,7 @@ def test_all_variants_learn_by_plain_sgd(digits):
         assert not training.one_cycle
 
 
+@pytest.mark.usefixtures("seeded")
 def test_pixel_lessons_teach_the_cluster_of_the_unchanged_image(digits):
     corpus = corpus_of(digits[0])
     task = PixelLessons(
@@ -232,6 +240,7 @@ def fdc_agreement(labels, reference):
     return agreement(labels.numpy(), reference.numpy())
 
 
+@pytest.mark.usefixtures("seeded")
 def test_thumbnails_are_small_and_have_mean_0():
     large = torch.randint(0, 255, (3, 3, 80, 80), dtype=torch.uint8)
     found = thumbnail_vectors(large)
@@ -251,7 +260,8 @@ def test_variants_differ_where_they_should(digits, unbroken):
     found = {"proposed": unbroken}
     for variant in ("baseline-1", "baseline-2", "baseline-3"):
         found[variant] = fdc.fit(digits[0], fdc.UCNN(**FAST, variant=variant), truth=digits[1])
-    assert not np.array_equal(found["proposed"].embeddings, found["baseline-1"].embeddings)
+    # Whether a tiny network's labels change, and with them its features, is left to chance; its centers must differ.
+    assert apart(found["proposed"], found["baseline-1"]) > 1e-3
     assert found["baseline-1"].record.rounds[-1].scores["drift"] > 0
     frozen = found["baseline-2"], found["baseline-3"]
     np.testing.assert_array_equal(frozen[0].embeddings, frozen[1].embeddings)
@@ -261,7 +271,12 @@ def test_variants_differ_where_they_should(digits, unbroken):
     spread = [float((result.distance**2).sum()) for result in frozen]
     assert spread[1] <= spread[0]
     other = fdc.fit(digits[0], fdc.UCNN(**FAST, compensation="older"))
-    assert not np.array_equal(other.embeddings, unbroken.embeddings)
+    assert apart(other, unbroken) > 1e-3
+
+
+def apart(one, other):
+    """Largest difference of the images' distances to their centers, beside the mean distance."""
+    return float(np.abs(one.distance - other.distance).max() / one.distance.mean())
 
 
 def same(a, b):

@@ -1,5 +1,6 @@
 """UCNN's centres: moved by one over their count, revived, kept small."""
 
+import pytest
 import torch
 from sklearn.datasets import load_digits
 
@@ -78,6 +79,7 @@ def test_a_dead_centre_goes_to_the_vector_farthest_from_its_own():
     assert centroids.centers.flatten().tolist() == [2, 5, 0], "nothing is gained on a vector's own centre"
 
 
+@pytest.mark.usefixtures("seeded")
 def test_state_of_centroids_does_not_grow_and_comes_back():
     centroids = Centroids(torch.randn(4, 3))
     for _ in range(20):

@@ -193,6 +193,7 @@ def test_many_images_of_one_kind_are_one_cluster():
     assert found.n_clusters == 1
 
 
+@pytest.mark.usefixtures("seeded")
 def test_few_images_are_refused():
     with pytest.raises(InputError, match="RIM cannot cluster 3 images; add images"):
         Rim().cluster(torch.rand(3, 2), ClusterRequest(None))

@@ -91,8 +91,8 @@ def test_the_search_ends_where_everything_fires_together():
     assert [len(pattern.patches) for pattern in found] == [50]
 
 
+@pytest.mark.usefixtures("seeded")
 def test_detectors_solve_the_shrunken_covariance():
-    torch.manual_seed(0)
     features = torch.randn(300, 7) @ torch.randn(7, 7)
     background = Background.of(features, 0.01)
     means = features[:40].view(2, 20, 7).mean(dim=1)
@@ -106,8 +106,8 @@ def test_detectors_solve_the_shrunken_covariance():
     torch.testing.assert_close(scaled.detectors(30 * means), found / 30, atol=1e-5, rtol=1e-3)
 
 
+@pytest.mark.usefixtures("seeded")
 def test_levelled_detectors_score_all_patches_with_deviation_1_and_keep_their_direction():
-    torch.manual_seed(0)
     features = torch.randn(400, 6) @ torch.randn(6, 6)
     background = Background.of(features, 1e-9)
     detectors = background.detectors(features[:40].view(4, 10, 6).mean(dim=1))
@@ -143,6 +143,7 @@ def _merged_slowly(features, patches, background, limit):
         patches = [rows for k, rows in enumerate(patches) if k not in {j for _, j in pairs}]
 
 
+@pytest.mark.usefixtures("seeded")
 @pytest.mark.parametrize("limit", [0.5, 2.0, 6.0])
 def test_merging_is_the_slow_loop_of_algorithm_1(limit):
     rng = np.random.default_rng(3)
@@ -172,8 +173,8 @@ def test_like_elements_merge_by_share_whatever_the_scale_and_unlike_ones_stay():
         ]
 
 
+@pytest.mark.usefixtures("seeded")
 def test_an_image_is_five_numbers_a_detector_and_patches_of_a_cell_may_change_places():
-    torch.manual_seed(0)
     middles = torch.cartesian_prod(torch.tensor([0.2, 0.4, 0.6, 0.8]), torch.tensor([0.2, 0.4, 0.6, 0.8]))
     scores = torch.rand(3, 16, 7)
     found = strongest(scores, middles)

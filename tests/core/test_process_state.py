@@ -5,16 +5,14 @@ from __future__ import annotations
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
-import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_info, threadpool_limits
 
-import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.core.process_state import (
     blas_of_one_thread,
     ignored_warnings,
@@ -152,44 +150,3 @@ def test_seeded_torch_gives_the_same_numbers_and_puts_the_state_back():
             drawn.append(torch.rand(4))
     assert torch.equal(*drawn)
     assert torch.equal(torch.get_rng_state(), before)
-
-
-# ---------------------------------------------------------------- calls at the same time
-
-METHODS = {
-    "deepcluster": {"n_clusters": 5, "rounds": 2, "image_size": 16, "min_steps": 5},
-    "deepcluster-manifold": {"n_clusters": 5, "rounds": 1, "image_size": 16, "min_steps": 5},
-    "frozen": {"n_clusters": 5, "clusterer": "gmm"},
-}
-
-
-@contextmanager
-def two_at_once():
-    barrier = threading.Barrier(2)
-    with ThreadPoolExecutor(2, initializer=barrier.wait) as pool:
-        yield pool
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_two_calls_at_once_give_what_each_gives_alone_and_leave_the_process_as_it_was(method):
-    images = (load_digits().images[:120] * 15.9375).astype(np.uint8)
-
-    def work(seed):
-        found = fdc.fit(images, _options(method, seed))
-        return found.labels, found.embeddings
-
-    alone = [work(seed) for seed in (1, 2)]
-    before = process_facts()
-    with two_at_once() as pool:
-        together = list(pool.map(work, (1, 2)))
-    assert changes(before, process_facts()) == []
-    for (labels, vectors), (same_labels, same_vectors) in zip(alone, together, strict=True):
-        np.testing.assert_array_equal(labels, same_labels)
-        np.testing.assert_array_equal(vectors, same_vectors)
-    assert not np.array_equal(alone[0][0], alone[1][0]), "the seeds differ"
-
-
-def _options(method, seed):
-    from fiftyone_deepcluster.methods.base import parse_options
-
-    return parse_options(method, {**METHODS[method], "seed": seed, "baselines": False})
