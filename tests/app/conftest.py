@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.app.limits import LONG
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -90,7 +92,7 @@ def app_url(plugin: Path, fiftyone_home: Any) -> Iterator[str]:
 def _wait_for_server(port: int, server: subprocess.Popen[bytes], log: Path) -> None:
     import time
 
-    end = time.monotonic() + 120
+    end = time.monotonic() + LONG / 1000
     while time.monotonic() < end:
         if server.poll() is not None:
             break
@@ -139,7 +141,7 @@ def open_app(browser: Browser, app_url: str) -> Iterator[Callable[..., Page]]:
     def open_page(dataset: fo.Dataset, url: str = app_url, query: str = "") -> Page:
         context = browser.new_context(viewport={"width": 1700, "height": 1300})
         contexts.append(context)
-        context.set_default_timeout(60_000)
+        context.set_default_timeout(LONG)
         # the App asks Google for fonts; nothing outside is needed
         context.route(
             lambda url: url.startswith("http") and "localhost" not in url and "127.0.0.1" not in url,
