@@ -4,7 +4,7 @@ from fiftyone_deepcluster.cli.options import methods_table, options_table, parse
 from fiftyone_deepcluster.errors import OptionsError
 from fiftyone_deepcluster.methods.base import list_methods, parse_options
 
-PARTS = {"trunk": "torchvision", "encoder": "pooled", "clusterer": "kmeans", "space": "umap"}
+PARTS = {"backbone": "torchvision", "encoder": "pooled", "clusterer": "kmeans", "reducer": "umap"}
 
 
 def test_values_are_json_where_they_can_be_and_text_elsewhere():
