@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from fiftyone_deepcluster.dataset.display import workspace
-
 PLUGIN = "@deepcluster/clustering"
 
 CLUSTER_IMAGES = f"{PLUGIN}/cluster_images"
@@ -23,8 +21,6 @@ FIND_NEIGHBORS = f"{PLUGIN}/find_neighbors"
 FIND_KEY_WORDS = f"{PLUGIN}/find_key_words"
 BUILD_CATEGORY_TREE = f"{PLUGIN}/build_category_tree"
 IMPORT_DICOM = f"{PLUGIN}/import_dicom"
-
-CLUSTERS_PANEL = workspace.CLUSTERS_PANEL
 
 APP_COMMAND = "FIFTYONE_ALLOW_LEGACY_ORCHESTRATORS=true fiftyone app launch"
 WORKER_COMMAND = "fiftyone-deepcluster worker"

@@ -30,8 +30,8 @@ class Network(nn.Module):
         backbone: (B, C, H, W) -> (B, D), with an attribute ``dim`` = D.
         relu_before_head: the head sees relu(features).
         level_before_head: the head sees features (after that ReLU) of mean 0 and length ``LEVEL_LENGTH`` in every
-            image. Pre-trained backbones differ: SqueezeNet's features are ten times as long as MobileNetV2's, and a rate
-            at which the head of one learns drives the other's to infinity.
+            image. Pre-trained backbones differ: SqueezeNet's features are ten times as long as MobileNetV2's, and a
+            rate at which the head of one learns drives the other's to infinity.
     """
 
     def __init__(

@@ -56,7 +56,7 @@ def check_sizes(network: Network, channels: int, sizes: tuple[int, ...]) -> None
                 network(torch.zeros(1, channels, size, size))
         except RuntimeError as error:
             raise OptionsError(
-                f"small_size={size}: the backbone takes images of {sizes[0]} pixels only; choose a backbone that averages "
-                "over all positions, such as small or resnet18, or set small_crops=0"
+                f"small_size={size}: the backbone takes images of {sizes[0]} pixels only; choose a backbone that "
+                "averages over all positions, such as small or resnet18, or set small_crops=0"
             ) from error
     network.train()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from fiftyone_deepcluster.backbones.base import BACKBONES, Backbone, InputNormName
+from fiftyone_deepcluster.backbones.base import BACKBONES, SMALL_SIDE, Backbone, InputNormName
 from fiftyone_deepcluster.errors import OptionsError
 
 if TYPE_CHECKING:
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 NormName = Literal["none", "batch"]
-
-SMALL_SIDE = 64
-"""Up to this many pixels an image would vanish in AlexNet's strides."""
 
 CONVOLUTIONS = (64, 192, 384, 256, 256)
 """Channels of conv1-5: torchvision's AlexNet, the one that weights are to be had for."""

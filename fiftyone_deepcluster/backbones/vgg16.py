@@ -19,7 +19,7 @@ class VGG16(Backbone):
     def build(self, channels: int, size: int, weights: str | None) -> nn.Module:
         """See ``Backbone.build``."""
         check_side(self.name, size, 32)
-        return vgg16_bn(channels, weights)
+        return build_vgg16_bn(channels, weights)
 
     @property
     def input_norm(self) -> InputNormName:
@@ -27,14 +27,14 @@ class VGG16(Backbone):
         return "sobel"
 
 
-def vgg16_bn(channels: int, weights: str | None) -> nn.Module:
+def build_vgg16_bn(channels: int, weights: str | None) -> nn.Module:
     """Torchvision's VGG-16-BN to its second fully connected layer, before the ReLU."""
-    from torchvision.models import vgg16_bn as make
+    from torchvision.models import vgg16_bn
 
     from fiftyone_deepcluster.backbones.adapt import Cut, adapt_first_conv
     from fiftyone_deepcluster.backbones.weights import initialize, load_torchvision
 
-    model = make(weights=None)
+    model = vgg16_bn(weights=None)
     load_torchvision(model, "vgg16_bn", weights)
     if weights is None:
         initialize(model)

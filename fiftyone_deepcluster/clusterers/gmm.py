@@ -64,14 +64,14 @@ class GaussianMixture(Clusterer):
         )
 
     def _fit(self, points: Any, n_clusters: int, seed: int) -> Any:
+        from sklearn import mixture
         from sklearn.exceptions import ConvergenceWarning
-        from sklearn.mixture import GaussianMixture as Mixture
 
         from fiftyone_deepcluster.clusterers.kmeans.clusterer import default_n_init
 
         # The floor is for vectors that are all the same.
         scale = float(points.var(axis=0).mean()) or 1.0
-        model = Mixture(
+        model = mixture.GaussianMixture(
             n_clusters,
             covariance_type=self.covariance,
             n_init=default_n_init(n_clusters) if self.n_init is None else self.n_init,

@@ -51,11 +51,11 @@ class Pooled(Encoder):
         1,
         ge=1,
         le=64,
-        description="Horizontal bands that a layer is averaged over one by one; layer left empty: the last one with maps.",
+        description="Horizontal bands that a layer is averaged over one by one; layer empty: the last one with maps.",
     )
     augmented: bool = Field(
         False,
-        description="Look at a random change of every image, as in training; not with layer or bands, or for new images.",
+        description="Look at a random change of every image, as in training; not with layer, bands or new images.",
     )
 
     @field_validator("layer", mode="before")

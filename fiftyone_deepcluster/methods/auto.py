@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from fiftyone_deepcluster.backbones.base import BACKBONES, Backbone
+from fiftyone_deepcluster.backbones.base import BACKBONES, SMALL_SIDE, Backbone
 from fiftyone_deepcluster.core.registry import PartOf
 from fiftyone_deepcluster.errors import OptionsError
-from fiftyone_deepcluster.methods.base import METHODS, SMALL_SIDE, Options, Parts
+from fiftyone_deepcluster.methods.base import METHODS, Options, Parts
 from fiftyone_deepcluster.methods.deepcluster import DeepCluster
 from fiftyone_deepcluster.methods.deepcluster_manifold import DeepClusterManifold
 from fiftyone_deepcluster.methods.frozen import Frozen

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationError
 
+from fiftyone_deepcluster.backbones.base import SMALL_SIDE
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS
 from fiftyone_deepcluster.core.option_errors import explain
 from fiftyone_deepcluster.core.registry import Part, Registry
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.training.loop import TrainingSpec
 
 ADVANCED: dict[str, Any] = {"advanced": True}
-
-SMALL_SIDE = 64
-"""Images up to this many pixels stay as they are; larger ones are seen at 224."""
 
 
 def choose_side(side: int) -> int:

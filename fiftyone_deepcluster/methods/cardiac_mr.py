@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from fiftyone_deepcluster.backbones.base import BACKBONES, InputNormName
+from fiftyone_deepcluster.backbones.base import BACKBONES, SMALL_SIDE, InputNormName
 from fiftyone_deepcluster.core.registry import PartOf
 from fiftyone_deepcluster.features.base import ENCODERS, Encoder
-from fiftyone_deepcluster.methods.base import ADVANCED, METHODS, SMALL_SIDE
+from fiftyone_deepcluster.methods.base import ADVANCED, METHODS
 from fiftyone_deepcluster.methods.trained import LARGE_BATCH, AugmentName, Trained
 
 if TYPE_CHECKING:
@@ -190,9 +190,8 @@ class CardiacMR(Trained):
         reason = (
             f"{facts.n} images are clustered into {found} and not into {wanted}, {CLUSTERS_A_CLASS} a class"
         )
-        return [
-            f"{reason}: fewer than {MIN_IMAGES_PER_CLUSTER} images teach little of a cluster; pseudo_clusters says otherwise"
-        ]
+        few = f"fewer than {MIN_IMAGES_PER_CLUSTER} images teach little of a cluster"
+        return [f"{reason}: {few}; pseudo_clusters says otherwise"]
 
     @property
     def _expected(self) -> int:

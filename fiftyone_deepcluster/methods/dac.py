@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from fiftyone_deepcluster.backbones.base import InputNormName  # noqa: TC001 - pydantic reads it
-from fiftyone_deepcluster.methods.base import ADVANCED, METHODS, SMALL_SIDE, Options, Parts, choose_side
+from fiftyone_deepcluster.backbones.base import (
+    SMALL_SIDE,
+    InputNormName,
+)
+from fiftyone_deepcluster.methods.base import ADVANCED, METHODS, Options, Parts, choose_side
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.images.augment import Augmentation

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from fiftyone_deepcluster.backbones.base import BACKBONES
-from fiftyone_deepcluster.methods.base import METHODS, SMALL_SIDE
+from fiftyone_deepcluster.backbones.base import BACKBONES, SMALL_SIDE
+from fiftyone_deepcluster.methods.base import METHODS
 from fiftyone_deepcluster.methods.trained import Trained
 
 if TYPE_CHECKING:

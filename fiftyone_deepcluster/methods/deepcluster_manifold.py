@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from fiftyone_deepcluster.backbones.base import BACKBONES
+from fiftyone_deepcluster.backbones.base import BACKBONES, SMALL_SIDE
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer
 from fiftyone_deepcluster.core.registry import PartOf
-from fiftyone_deepcluster.methods.base import ADVANCED, METHODS, SMALL_SIDE, choose_side
+from fiftyone_deepcluster.methods.base import ADVANCED, METHODS, choose_side
 from fiftyone_deepcluster.methods.trained import Trained
 from fiftyone_deepcluster.reducers.base import REDUCERS, Reducer
 

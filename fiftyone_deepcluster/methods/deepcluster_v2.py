@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from fiftyone_deepcluster.backbones.base import BACKBONES, Backbone, InputNormName
+from fiftyone_deepcluster.backbones.base import BACKBONES, SMALL_SIDE, Backbone, InputNormName
 from fiftyone_deepcluster.core.registry import PartOf
-from fiftyone_deepcluster.methods.base import ADVANCED, METHODS, SMALL_SIDE, Options, Parts
+from fiftyone_deepcluster.methods.base import ADVANCED, METHODS, Options, Parts
 from fiftyone_deepcluster.methods.trained import (
     LARGE_BATCH,
     SMALL_BATCH,

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from fiftyone_deepcluster.backbones.base import BACKBONES
+from fiftyone_deepcluster.backbones.base import BACKBONES, SMALL_SIDE
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer
 from fiftyone_deepcluster.core.registry import PartOf
 from fiftyone_deepcluster.features.base import ENCODERS, Encoder
-from fiftyone_deepcluster.methods.base import ADVANCED, METHODS, SMALL_SIDE
+from fiftyone_deepcluster.methods.base import ADVANCED, METHODS
 from fiftyone_deepcluster.methods.trained import AugmentName, Trained
 
 if TYPE_CHECKING:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from fiftyone_deepcluster.backbones.base import BACKBONES, Backbone, InputNormName
+from fiftyone_deepcluster.backbones.base import BACKBONES, SMALL_SIDE, Backbone, InputNormName
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer
 from fiftyone_deepcluster.core.registry import PartOf
 from fiftyone_deepcluster.errors import OptionsError
 from fiftyone_deepcluster.features.base import ENCODERS, Encoder
-from fiftyone_deepcluster.methods.base import ADVANCED, SMALL_SIDE, Options, Parts
+from fiftyone_deepcluster.methods.base import ADVANCED, Options, Parts
 from fiftyone_deepcluster.reducers.base import REDUCERS, Reducer
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from fiftyone_deepcluster.backbones.base import BACKBONES, Backbone, InputNormName
+from fiftyone_deepcluster.backbones.base import BACKBONES, SMALL_SIDE, Backbone, InputNormName
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS
 from fiftyone_deepcluster.core.registry import PartOf
 from fiftyone_deepcluster.features.base import ENCODERS
-from fiftyone_deepcluster.methods.base import ADVANCED, METHODS, SMALL_SIDE, Options, Parts
+from fiftyone_deepcluster.methods.base import ADVANCED, METHODS, Options, Parts
 from fiftyone_deepcluster.methods.trained import AugmentName, augmentation, make_network
 from fiftyone_deepcluster.reducers.base import REDUCERS
 

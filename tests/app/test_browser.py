@@ -12,12 +12,11 @@ import pytest
 from playwright.sync_api import TimeoutError as BrowserTimeout
 from playwright.sync_api import expect
 
-from fiftyone_deepcluster.app import names
 from fiftyone_deepcluster.app.panels.model import N_EXEMPLARS
 from fiftyone_deepcluster.cli.launch import free_port
 from fiftyone_deepcluster.core.record import StopReason
 from fiftyone_deepcluster.dataset.api import cluster
-from fiftyone_deepcluster.dataset.display.workspace import clusters_beside_the_grid
+from fiftyone_deepcluster.dataset.display.workspace import CLUSTERS_PANEL, clusters_beside_the_grid
 from fiftyone_deepcluster.dataset.results.categories import build_tree
 from fiftyone_deepcluster.dataset.runs import status
 from fiftyone_deepcluster.dataset.runs.run import list_runs, load_run
@@ -79,7 +78,7 @@ def show_advanced(form):
     return box.check()
 
 
-def open_panel(page, name=names.CLUSTERS_PANEL):
+def open_panel(page, name=CLUSTERS_PANEL):
     option = part(page, f"new-panel-option-{name}")
     for _ in range(6):
         part(page, "new-panel-btn").first.click()

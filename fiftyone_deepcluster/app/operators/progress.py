@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from fiftyone_deepcluster.app import names
 from fiftyone_deepcluster.app.running import follow_run, watch
+from fiftyone_deepcluster.dataset.display.workspace import CLUSTERS_PANEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -96,8 +96,8 @@ def open_panel(ctx: foo.ExecutionContext, key: str) -> Iterator[Any]:
     Yields:
         Messages to the App.
     """
-    yield ctx.ops.close_panel(name=names.CLUSTERS_PANEL)
-    yield ctx.ops.open_panel(names.CLUSTERS_PANEL, layout="horizontal", state={"state": {"run": key}})
+    yield ctx.ops.close_panel(name=CLUSTERS_PANEL)
+    yield ctx.ops.open_panel(CLUSTERS_PANEL, layout="horizontal", state={"state": {"run": key}})
 
 
 def shown_field(run: Run) -> str:

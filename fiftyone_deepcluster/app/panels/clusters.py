@@ -30,6 +30,7 @@ from fiftyone_deepcluster.app.panels.sections import (
     tree,
 )
 from fiftyone_deepcluster.app.panels.turns import change_state, take_turn
+from fiftyone_deepcluster.dataset.display.workspace import CLUSTERS_PANEL
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.dataset.review.review import Change
@@ -42,7 +43,7 @@ class ClustersPanel(foo.Panel):
     def config(self) -> foo.PanelConfig:
         """Name, icon, and where it can be opened."""
         return foo.PanelConfig(
-            name=names.CLUSTERS_PANEL,
+            name=CLUSTERS_PANEL,
             label="Clusters",
             icon="workspaces",
             category=foo.Categories.CURATE,
