@@ -18,7 +18,7 @@ from fiftyone_deepcluster.core.progress import Silent, check_observer
 from fiftyone_deepcluster.core.record import RunRecord, StopReason
 from fiftyone_deepcluster.core.types import Known
 from fiftyone_deepcluster.errors import CancelledError, CheckpointError, ImagesError, OptionsError
-from fiftyone_deepcluster.methods.base import Options, parse_options
+from fiftyone_deepcluster.methods.base import Options, methods_for_features, parse_options
 from fiftyone_deepcluster.metrics.matching import numbered
 
 if TYPE_CHECKING:
@@ -112,8 +112,8 @@ def fit(
         observer: told of progress; may cancel.
         run_dir: keep a checkpoint after every round there and the model at the end; where it holds
             a checkpoint of the same images and options, the run goes on from it.
-        features: (N, D) float32 in place of a network's, for ``frozen`` only; rows that are not finite
-            count as unreadable.
+        features: (N, D) float32 in place of a network's, for methods that accept them (``frozen``); rows that are
+            not finite count as unreadable.
         known: who belongs together, and labels to start from, for the methods that ask for them.
 
     Raises:
@@ -225,15 +225,14 @@ def _check_early(options: Options, run_dir: Path | None) -> None:
 
 def _check_sizes(job: _Job) -> None:
     n, options = job.store.shape[0], job.resolved
-    for name in ("n_clusters", "pseudo_clusters", "pixel_clusters"):
-        wanted = getattr(options, name, None)
-        if wanted is not None and wanted > n:
+    for name, wanted in options.cluster_counts().items():
+        if wanted > n:
             raise OptionsError(
                 f"{name}={wanted} is more than the {n} images that can be read; lower it or add images"
             )
-    if job.given is not None and options.name != "frozen":
+    if job.given is not None and not options.accepts_features:
         raise OptionsError(
-            f"features were given, but the method {options.name!r} learns its own; use method='frozen'"
+            f"features were given, but the method {options.name!r} learns its own; use {methods_for_features()}"
         )
 
 
@@ -263,7 +262,7 @@ def _first_features(job: _Job, corpus: Corpus) -> torch.Tensor | None:
 
     from fiftyone_deepcluster.analysis.baselines import pixel_features, sample_rows
 
-    if not job.resolved.baselines or job.resolved.name == "frozen":
+    if not job.resolved.baselines or not job.resolved.trains:
         return None
     rows = sample_rows(len(corpus), job.resolved.seed)
     if not job.resolved.starts_from_pixels:
@@ -320,8 +319,7 @@ def _notes(job: _Job, progress: Progress) -> list[str]:
     told = [*job.remarks, *notes.unread(job.store)]
     if progress.assignment is not None:
         told += notes.in_no_cluster(progress.assignment.labels)
-    held_out = 1 - getattr(job.resolved, "training_share", 1) - getattr(job.resolved, "validation_share", 0)
-    if job.groups is not None and held_out > 0:
+    if job.groups is not None and job.resolved.held_out_share > 0:
         told += notes.not_held_out(job.groups, progress.rounds)
     return [*told, *progress.notes, *notes.doubts(progress.rounds, progress.stop_reason)]
 

@@ -103,7 +103,7 @@ def cluster(
     chosen = parse_options(method, options)
     check_key(key)
     arguments.yes_or_no(overwrite=overwrite, half_precision=half_precision)
-    check_given(chosen.name, embeddings_field, model)
+    check_given(chosen, embeddings_field, model)
     source = collect(samples, patches_field, media_field)
     if not overwrite and key in storage.keys(source.dataset):
         raise RunExistsError(
@@ -155,8 +155,6 @@ def resume(
     folder, job = _find_job(dataset, key)
     header = job.header
     _check_unedited(dataset, key, header)
-    if header.settings["model"] is not None:
-        check_given(header.method, None, header.settings["model"])
     refused = [name for name in changes if name not in MAY_CHANGE]
     if refused:
         raise CheckpointError(
@@ -164,6 +162,8 @@ def resume(
             "other options cluster again with overwrite=True, or under another key"
         )
     options = parse_options(header.method, {**header.options, **changes})
+    if header.settings["model"] is not None:
+        check_given(options, None, header.settings["model"])
     header = replace(header, options=options.model_dump(mode="json"))
     plan = _plan(_select(dataset, job), key, options, header)
     _tell_assigned(dataset, key, job)

@@ -119,6 +119,6 @@ class Auto(Options):
 
     def _as(self, recipe: type[Options], **values: Any) -> Options:
         """The options of another method, with what was said here."""
-        said = {name: getattr(self, name) for name in self.model_fields_set if name in recipe.model_fields}
-        said.pop("name", None)
+        given = self.model_fields_set & recipe.model_fields.keys() - {"name"}
+        said = {name: value for name, value in self if name in given}
         return recipe.model_validate({**said, "n_clusters": self.n_clusters, **values})

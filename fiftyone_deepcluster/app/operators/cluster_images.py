@@ -11,7 +11,7 @@ from fiftyone_deepcluster.app import forms, names
 from fiftyone_deepcluster.app.operators import fields
 from fiftyone_deepcluster.app.operators import inputs as shared
 from fiftyone_deepcluster.app.operators.progress import run_and_show
-from fiftyone_deepcluster.app.params import FROZEN, free_key, method_field, parse_call
+from fiftyone_deepcluster.app.params import accepts_features, free_key, method_field, parse_call
 from fiftyone_deepcluster.dataset.io.read_images import DICOM_PATH, image_slices
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def _add_fields(inputs: types.Object, ctx: foo.ExecutionContext, method: str) ->
     """Choices among the dataset's slices and fields; each only where there is something to choose."""
     _add_sources(inputs, ctx)
     vectors = fields.vector_fields(ctx.dataset)
-    if method == FROZEN and vectors:
+    if vectors and accepts_features(method):
         shared.add_choice(
             inputs,
             "embeddings_field",
