@@ -37,7 +37,7 @@ _WHERE = {
     "Known": "fiftyone_deepcluster.core.types",
     "FitResult": "fiftyone_deepcluster.api.fit",
     "predict": "fiftyone_deepcluster.api.predict",
-    "Prediction": "fiftyone_deepcluster.api.predict",
+    "Assignment": "fiftyone_deepcluster.core.types",
     "list_methods": "fiftyone_deepcluster.methods.base",
     "Options": "fiftyone_deepcluster.methods.base",
     "DeepCluster": "fiftyone_deepcluster.methods.deepcluster",

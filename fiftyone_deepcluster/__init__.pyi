@@ -3,12 +3,12 @@
 from fiftyone_deepcluster.analysis.unit_images import Ascent as Ascent
 from fiftyone_deepcluster.api.fit import FitResult as FitResult
 from fiftyone_deepcluster.api.fit import fit as fit
-from fiftyone_deepcluster.api.predict import Prediction as Prediction
 from fiftyone_deepcluster.api.predict import predict as predict
 from fiftyone_deepcluster.core.progress import Observer as Observer
 from fiftyone_deepcluster.core.record import Round as Round
 from fiftyone_deepcluster.core.record import RunRecord as RunRecord
 from fiftyone_deepcluster.core.record import StopReason as StopReason
+from fiftyone_deepcluster.core.types import Assignment as Assignment
 from fiftyone_deepcluster.core.types import Known as Known
 from fiftyone_deepcluster.dataset.api import assign as assign
 from fiftyone_deepcluster.dataset.api import cluster as cluster

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from fiftyone_deepcluster.api.assembly import Images
     from fiftyone_deepcluster.core.progress import Observer
+    from fiftyone_deepcluster.core.types import Assignment
     from fiftyone_deepcluster.features.corpus import Corpus
     from fiftyone_deepcluster.images.cache.open_images import ImageStore
     from fiftyone_deepcluster.methods.base import Parts
@@ -44,28 +45,48 @@ class FitResult:
     """Clusters of N images, row by row as they were given.
 
     Attributes:
-        labels: (N,) int64; -1 for an image that could not be read (or noise of a density method).
-        confidence: (N,) float32 in 0..1, NaN for an image that could not be read.
-        distance: (N,) float32 to the cluster's centre in ``embeddings``; NaN likewise.
-        margin: (N,) float32, distance to the second nearest centre less ``distance``; NaN likewise.
-        embeddings: (N, D) float32, the vectors that were clustered; zeros for unreadable images.
+        assignment: the clusters of the last round, unreadable images included.
         round_labels: (N, R) int32, the cluster in every round; ids mean the same cluster throughout.
         round_losses: (N, R) float32, mean training loss in every round; NaN where it was not drawn.
-        errors: row -> why that image could not be read.
         record: figures, options, why it stopped.
         run_dir: where checkpoint and model lie, if they were asked for.
     """
 
-    labels: NDArray[np.int64]
-    confidence: NDArray[np.float32]
-    distance: NDArray[np.float32]
-    margin: NDArray[np.float32]
-    embeddings: NDArray[np.float32]
+    assignment: Assignment
     round_labels: NDArray[np.int32]
     round_losses: NDArray[np.float32]
-    errors: dict[int, str]
     record: RunRecord
     run_dir: Path | None = None
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """(N,) int64; -1 for an image that could not be read, or noise of a density method."""
+        return self.assignment.labels
+
+    @property
+    def confidence(self) -> NDArray[np.float32]:
+        """(N,) float32 in 0..1, NaN for an image that could not be read."""
+        return self.assignment.confidence
+
+    @property
+    def distance(self) -> NDArray[np.float32]:
+        """(N,) float32 to the cluster's center in ``embeddings``; NaN likewise."""
+        return self.assignment.distance
+
+    @property
+    def margin(self) -> NDArray[np.float32]:
+        """(N,) float32, distance to the second nearest center less ``distance``; NaN likewise."""
+        return self.assignment.margin
+
+    @property
+    def embeddings(self) -> NDArray[np.float32]:
+        """(N, D) float32, the vectors that were clustered; zeros for unreadable images."""
+        return self.assignment.embeddings
+
+    @property
+    def errors(self) -> dict[int, str]:
+        """Row -> why that image could not be read."""
+        return self.assignment.errors
 
 
 @dataclass(frozen=True)
@@ -371,14 +392,9 @@ def _result(job: _Job, progress: Progress, record: RunRecord) -> FitResult:
     columns = np.stack(progress.labels, 1) if progress.labels else np.zeros((len(found.labels), 0), np.int32)
     losses = np.stack(progress.losses, 1) if progress.losses else np.zeros((len(found.labels), 0), np.float32)
     return FitResult(
-        labels=spread(found.labels, -1),
-        confidence=spread(found.confidence, np.nan),
-        distance=spread(found.distance, np.nan),
-        margin=spread(found.margin, np.nan),
-        embeddings=spread(found.embeddings, 0),
+        spread.assignment(found),
         round_labels=spread(columns, -1),
         round_losses=spread(losses, np.nan),
-        errors=dict(job.store.errors),
         record=record,
         run_dir=job.run_dir,
     )

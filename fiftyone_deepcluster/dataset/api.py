@@ -286,14 +286,9 @@ def _predict(source: Source, run: Run, observer: Observer | None) -> FitResult:
     found = predict(storage.run_dir(run.dataset, run.key), source.images, observer=observer)
     n, failed = len(source), len(found.errors)
     return FitResult(
-        labels=found.labels,
-        confidence=found.confidence,
-        distance=found.distance,
-        margin=found.margin,
-        embeddings=found.embeddings,
+        found,
         round_labels=np.zeros((n, 0), np.int32),
         round_losses=np.zeros((n, 0), np.float32),
-        errors=found.errors,
         record=run.record.model_copy(update={"n_images": n - failed, "n_failed": failed}),
     )
 

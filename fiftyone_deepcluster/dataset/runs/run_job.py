@@ -235,7 +235,8 @@ def _fit(call: CheckedCall, folder: Path, observer: Observer) -> FitResult:
         features=features,
         known=inputs.known,
     )
-    return replace(result, errors={**result.errors, **missing})
+    assignment = replace(result.assignment, errors={**result.errors, **missing})
+    return replace(result, assignment=assignment)
 
 
 def _store(call: CheckedCall, result: FitResult, observer: Observer) -> None:
