@@ -83,7 +83,7 @@ def parse_call(params: dict[str, Any], dataset: fo.Dataset) -> ClusterCall:
         OptionsError: an unknown method or option, or a value out of range.
     """
     field = method_field()
-    options = parse_part(field.parts, params.get("method"), field.default)
+    options = parse_part(RECIPES, params.get("method"), field.default)
     settings = {name: params[name] for name in SETTINGS if params.get(name)}
     if "compute_brain" in params:
         settings["compute_brain"] = bool(params["compute_brain"])

@@ -93,4 +93,5 @@ def _add(row: types.Object, name: str, lines: list[Point], y_axis: dict[str, Any
 
 def _step(lines: list[Point]) -> int:
     """Whole rounds on the axis, at most some six of them."""
-    return max(1, max(line["x"][-1] for line in lines) // 6)
+    last: int = max(line["x"][-1] for line in lines)
+    return max(1, last // 6)
