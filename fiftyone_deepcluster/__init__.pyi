@@ -18,9 +18,9 @@ from fiftyone_deepcluster.dataset.dicom.samples import DicomSummary as DicomSumm
 from fiftyone_deepcluster.dataset.results.categories import build_tree as build_tree
 from fiftyone_deepcluster.dataset.results.categories import key_words as key_words
 from fiftyone_deepcluster.dataset.results.filters import draw_filters as draw_filters
-from fiftyone_deepcluster.dataset.results.neighbours import index_neighbours as index_neighbours
-from fiftyone_deepcluster.dataset.results.neighbours import retrieval_score as retrieval_score
-from fiftyone_deepcluster.dataset.results.neighbours import retrieve as retrieve
+from fiftyone_deepcluster.dataset.results.neighbors import index_neighbors as index_neighbors
+from fiftyone_deepcluster.dataset.results.neighbors import retrieval_score as retrieval_score
+from fiftyone_deepcluster.dataset.results.neighbors import retrieve as retrieve
 from fiftyone_deepcluster.dataset.results.probes import list_layers as list_layers
 from fiftyone_deepcluster.dataset.results.probes import probe as probe
 from fiftyone_deepcluster.dataset.review.review import review as review

@@ -12,13 +12,13 @@ from fiftyone_deepcluster.api.assembly import Spread
 from fiftyone_deepcluster.api.trained_run import reopen
 
 if TYPE_CHECKING:
-    from fiftyone_deepcluster.api.assembly import Images
+    from fiftyone_deepcluster.api.assembly import ImageInput
     from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.core.types import Assignment
 
 
-def predict(run_dir: str | Path, images: Images, *, observer: Observer | None = None) -> Assignment:
-    """Apply a finished run to images it never saw: its network, its reduction, its nearest centre.
+def predict(run_dir: str | Path, images: ImageInput, *, observer: Observer | None = None) -> Assignment:
+    """Apply a finished run to images it never saw: its network, its reduction, its nearest center.
 
     Args:
         run_dir: of a ``fit`` that was given one.

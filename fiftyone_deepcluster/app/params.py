@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.app.forms import parse_part
 from fiftyone_deepcluster.app.option_fields import OptionField
-from fiftyone_deepcluster.methods.base import RECIPES
+from fiftyone_deepcluster.methods.base import METHODS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.dataset.runs.run import Run
     from fiftyone_deepcluster.methods.base import Options
 
-SETTINGS = ("truth_field", "patches_field", "media_field", "embeddings_field", "model")
+CALL_SETTINGS = ("truth_field", "patches_field", "media_field", "embeddings_field", "model")
 
 
 @dataclass(frozen=True)
@@ -56,20 +56,20 @@ class ClusterCall:
 
 def method_field() -> OptionField:
     """The choice of a method, as a form sees it."""
-    names = RECIPES.names()
+    names = METHODS.names()
     default = "deepcluster" if "deepcluster" in names else next(iter(names), "")
     return OptionField(
         name="method",
         kind="part",
         label="Method",
         default=default,
-        parts=RECIPES,
+        parts=METHODS,
     )
 
 
 def accepts_features(method: str) -> bool:
     """Whether a method of this name clusters vectors that are there already."""
-    return method in RECIPES.names() and RECIPES.get(method).accepts_features
+    return method in METHODS.names() and METHODS.get(method).accepts_features
 
 
 def parse_call(params: dict[str, Any], dataset: fo.Dataset) -> ClusterCall:
@@ -83,8 +83,8 @@ def parse_call(params: dict[str, Any], dataset: fo.Dataset) -> ClusterCall:
         OptionsError: an unknown method or option, or a value out of range.
     """
     field = method_field()
-    options = parse_part(RECIPES, params.get("method"), field.default)
-    settings = {name: params[name] for name in SETTINGS if params.get(name)}
+    options = parse_part(METHODS, params.get("method"), field.default)
+    settings = {name: params[name] for name in CALL_SETTINGS if params.get(name)}
     if "compute_brain" in params:
         settings["compute_brain"] = bool(params["compute_brain"])
     if not options.accepts_features:

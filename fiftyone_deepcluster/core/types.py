@@ -79,14 +79,14 @@ Targets = ClassTargets | PairTargets
 
 
 @dataclass(frozen=True)
-class Plan:
+class RoundPlan:
     """What one round trains on.
 
     Attributes:
         order: (M,) int64, the rows to draw, in order; repeats are allowed.
         n_outputs: outputs of the new head, or None to keep the head.
-        prototypes: (K, D) float32, a head that is given instead of learnt: its weights, which stay as they are.
-        augmented: images are changed at random as the lesson says; else they stay as they are.
+        prototypes: (K, D) float32, a head that is given instead of learned: its weights, which stay as they are.
+        augmented: images are changed at random as the training spec says; else they stay as they are.
         rate: share of constant learning rates that holds in this round.
     """
 

@@ -15,7 +15,7 @@ from fiftyone_deepcluster.dataset.display.sidebar import add_group
 from fiftyone_deepcluster.dataset.io.fields import FieldNames, check_free, check_key
 from fiftyone_deepcluster.dataset.io.inputs import read_inputs
 from fiftyone_deepcluster.dataset.io.read_images import (
-    collect,
+    collect_images,
     media_field_of,
     root_dataset,
     without_cluster,
@@ -23,7 +23,7 @@ from fiftyone_deepcluster.dataset.io.read_images import (
 from fiftyone_deepcluster.dataset.io.vectors import check_given, model_name
 from fiftyone_deepcluster.dataset.io.write import columns, write
 from fiftyone_deepcluster.dataset.runs import lock, storage
-from fiftyone_deepcluster.dataset.runs.interrupted import clear_remains, opened
+from fiftyone_deepcluster.dataset.runs.interrupted import clear_remains, declared_fields
 from fiftyone_deepcluster.dataset.runs.resume_job import (
     check_unedited,
     find_job,
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from fiftyone_deepcluster.api.fit import FitResult
     from fiftyone_deepcluster.core.progress import Observer
-    from fiftyone_deepcluster.dataset.io.source import Source
+    from fiftyone_deepcluster.dataset.io.source import SampleSource
     from fiftyone_deepcluster.dataset.runs.run import Run
 
 _ORIGIN = "assigned_from"
@@ -102,7 +102,7 @@ def cluster(
         overwrite=overwrite, half_precision=half_precision, progress=progress, compute_brain=compute_brain
     )
     check_given(chosen, embeddings_field, model)
-    source = collect(samples, patches_field, media_field)
+    source = collect_images(samples, patches_field, media_field)
     if not overwrite and key in storage.keys(source.dataset):
         raise RunExistsError(
             f"{source.dataset.name!r} already has a run {key!r}; choose another key, or overwrite=True to "
@@ -211,11 +211,11 @@ def assign(
             f"run {key!r} clustered vectors that were given to it, so it has no network to apply to new "
             "images; cluster all images together"
         )
-    source = collect(new_samples, patches_field, media_field_of(run.settings))
-    return assign_to(source, run, observer)
+    source = collect_images(new_samples, patches_field, media_field_of(run.settings))
+    return assign_clusters(source, run, observer)
 
 
-def _changed(key: str, header: storage.Header, changes: dict[str, Any]) -> Options:
+def _changed(key: str, header: storage.RunHeader, changes: dict[str, Any]) -> Options:
     """The options of a run, with what is to differ from now on."""
     refused = [name for name in changes if name not in MAY_CHANGE]
     if refused:
@@ -234,7 +234,7 @@ def _run(call: CheckedCall, observer: Observer | None, progress: bool) -> Run:
         return execute(call, bar)
 
 
-def assign_to(source: Source, run: Run, observer: Observer | None) -> int:
+def assign_clusters(source: SampleSource, run: Run, observer: Observer | None) -> int:
     """Write the clusters of ``run`` on the images of ``source`` that have none.
 
     On another dataset than the run's a run of the same key is registered, so that it can be reviewed
@@ -260,10 +260,10 @@ def assign_to(source: Source, run: Run, observer: Observer | None) -> int:
         if there:
             write(source, names, filled)
         else:
-            with opened(dataset, names):
+            with declared_fields(dataset, names):
                 write(source, names, filled)
                 add_group(dataset, names)
-                storage.register(source, run.key, _header(source, run), result.record)
+                storage.register_run(source, run.key, _header(source, run), result.record)
         return int((result.labels >= 0).sum())
 
 
@@ -277,7 +277,7 @@ def _check_room(dataset: fo.Dataset, names: FieldNames) -> None:
         ) from error
 
 
-def _predict(source: Source, run: Run, observer: Observer | None) -> FitResult:
+def _predict(source: SampleSource, run: Run, observer: Observer | None) -> FitResult:
     import numpy as np
 
     from fiftyone_deepcluster.api.fit import FitResult
@@ -304,7 +304,7 @@ def _names_now(run: Run, result: FitResult) -> list[str]:
     return names
 
 
-def _check_same_run(source: Source, run: Run) -> None:
+def _check_same_run(source: SampleSource, run: Run) -> None:
     header, _ = storage.header_of(source.dataset, run.key)
     if run.uid not in (header.uid, header.settings.get(_ORIGIN)):
         raise RunExistsError(
@@ -317,6 +317,8 @@ def _check_same_run(source: Source, run: Run) -> None:
         )
 
 
-def _header(source: Source, run: Run) -> storage.Header:
+def _header(source: SampleSource, run: Run) -> storage.RunHeader:
     settings = {**run.settings, "truth_field": None, _ORIGIN: run.uid}
-    return storage.Header(run.record.method, run.record.options, settings, source.patches_field, len(source))
+    return storage.RunHeader(
+        run.record.method, run.record.options, settings, source.patches_field, len(source)
+    )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from fiftyone_deepcluster.clusterers.distances import confidence_of, describe, nearest_two
+from fiftyone_deepcluster.clusterers.distances import confidence_of, describe_clusters, nearest_two
 from fiftyone_deepcluster.core.types import Assignment
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def assignment_of(
         vectors: (N, D) float32, which distances are measured in; they may be others than those clustered.
         scores: further figures, beside those of the clusterer.
     """
-    place = describe(vectors, found.labels)
+    place = describe_clusters(vectors, found.labels)
     return Assignment(
         labels=found.labels.numpy(),
         confidence=found.confidence.float().numpy(),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fiftyone_deepcluster.core.types import Known
-    from fiftyone_deepcluster.dataset.io.source import Source
+    from fiftyone_deepcluster.dataset.io.source import SampleSource
     from fiftyone_deepcluster.methods.base import Options
 
 
@@ -36,7 +36,7 @@ class Inputs:
     missing: dict[int, str] = field(default_factory=dict)
 
 
-def read_inputs(source: Source, options: Options, settings: dict[str, object]) -> Inputs:
+def read_inputs(source: SampleSource, options: Options, settings: dict[str, object]) -> Inputs:
     """The fields that options and settings name (``truth_field``, ``embeddings_field``), checked.
 
     Raises:

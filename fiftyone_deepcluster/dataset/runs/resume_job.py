@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from fiftyone_deepcluster.dataset.io.fields import FieldNames
-from fiftyone_deepcluster.dataset.io.read_images import collect, flat, media_field_of
+from fiftyone_deepcluster.dataset.io.read_images import collect_images, flat, media_field_of
 from fiftyone_deepcluster.dataset.review.edit_log import EditLog
 from fiftyone_deepcluster.dataset.runs import storage
 from fiftyone_deepcluster.dataset.runs.interrupted import find_interrupted
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
     import fiftyone as fo
 
-    from fiftyone_deepcluster.dataset.io.source import Source
+    from fiftyone_deepcluster.dataset.io.source import SampleSource
 
 logger = logging.getLogger(__name__)
 
 
-def find_job(dataset: fo.Dataset, key: str) -> tuple[Path, storage.Job]:
+def find_job(dataset: fo.Dataset, key: str) -> tuple[Path, storage.ClusterJob]:
     """The folder to go on in, and what was being done there; a replacement under way comes first.
 
     Raises:
@@ -49,7 +49,7 @@ def find_job(dataset: fo.Dataset, key: str) -> tuple[Path, storage.Job]:
     raise RunNotFoundError(f"{dataset.name!r} has neither a run nor a checkpoint {key!r}; {there}")
 
 
-def check_unedited(dataset: fo.Dataset, key: str, job: storage.Job) -> None:
+def check_unedited(dataset: fo.Dataset, key: str, job: storage.ClusterJob) -> None:
     """Raise RunError where a run was edited, which going on would lose."""
     entries = [entry for entry in EditLog(dataset, job.header.uid).entries() if not entry.undone]
     if entries and key in storage.keys(dataset):
@@ -59,7 +59,7 @@ def check_unedited(dataset: fo.Dataset, key: str, job: storage.Job) -> None:
         )
 
 
-def warn_of_assigned(dataset: fo.Dataset, key: str, job: storage.Job) -> None:
+def warn_of_assigned(dataset: fo.Dataset, key: str, job: storage.ClusterJob) -> None:
     """Warn of images that were given clusters by ``assign``: going on makes other clusters, without them."""
     if key not in storage.keys(dataset):
         return
@@ -75,7 +75,7 @@ def warn_of_assigned(dataset: fo.Dataset, key: str, job: storage.Job) -> None:
         )  # fmt: skip
 
 
-def select_images(dataset: fo.Dataset, job: storage.Job) -> Source:
+def select_images(dataset: fo.Dataset, job: storage.ClusterJob) -> SampleSource:
     """The images of a job, in its order.
 
     Raises:
@@ -84,8 +84,8 @@ def select_images(dataset: fo.Dataset, job: storage.Job) -> Source:
     field = job.header.patches_field
     everything = flat(dataset) if field is None else flat(dataset).to_patches(field)
     if everything.values("id") == job.ids:
-        return collect(everything, media_field=media_field_of(job.header.settings))
-    source = collect(
+        return collect_images(everything, media_field=media_field_of(job.header.settings))
+    source = collect_images(
         everything.select(job.ids, ordered=True), media_field=media_field_of(job.header.settings)
     )
     if len(source) < len(job.ids):

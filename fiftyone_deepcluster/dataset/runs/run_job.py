@@ -16,7 +16,7 @@ from fiftyone_deepcluster.dataset.io.fields import FieldNames, check_free
 from fiftyone_deepcluster.dataset.io.vectors import model_vectors
 from fiftyone_deepcluster.dataset.io.write import columns, write
 from fiftyone_deepcluster.dataset.runs import lock, status, storage
-from fiftyone_deepcluster.dataset.runs.interrupted import clear_remains, erase, opened
+from fiftyone_deepcluster.dataset.runs.interrupted import clear_remains, declared_fields, erase
 from fiftyone_deepcluster.dataset.runs.processes import rank, wait_for_all
 from fiftyone_deepcluster.dataset.runs.run import Run, load_run
 from fiftyone_deepcluster.errors import CancelledError, InputError, RunExistsError
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.core.record import RunRecord
     from fiftyone_deepcluster.dataset.io.inputs import Inputs
-    from fiftyone_deepcluster.dataset.io.source import Source
+    from fiftyone_deepcluster.dataset.io.source import SampleSource
     from fiftyone_deepcluster.methods.base import Options
 
 
@@ -54,7 +54,7 @@ class CheckedCall:
         uid: of the run; one that is resumed keeps it.
     """
 
-    source: Source
+    source: SampleSource
     key: str
     options: Options
     settings: dict[str, object]
@@ -76,13 +76,13 @@ class CheckedCall:
         return FieldNames(self.key, self.source.patches_field)
 
     @property
-    def note(self) -> storage.Job:
+    def note(self) -> storage.ClusterJob:
         """What to keep of it: in its folder while it runs, and the header with the run."""
         source, options = self.source, self.options.model_dump(mode="json")
-        header = storage.Header(
+        header = storage.RunHeader(
             self.options.name, options, self.settings, source.patches_field, len(source), self.uid
         )
-        return storage.Job(header, source.ids)
+        return storage.ClusterJob(header, source.ids)
 
 
 def execute(call: CheckedCall, observer: Observer) -> Run:
@@ -98,7 +98,7 @@ def execute(call: CheckedCall, observer: Observer) -> Run:
         call.dataset.reload()
         replacing = _check_key_free(call)
         live = status.LiveObserver(call.dataset, call.key, call.options.name, call.options.rounds)
-        with _told(live):
+        with _end_recorded(live):
             stop_reason = _fit_and_write(call, held, Fanout([live, observer]), replacing)
             live.finish("cancelled" if stop_reason == StopReason.CANCELLED else "done")
     wait_for_all()
@@ -125,11 +125,11 @@ def _keep_interrupted(call: CheckedCall) -> None:
     if call.replaces or call.folder is not None or key in storage.keys(dataset):
         return
     folder = storage.run_dir(dataset, key)
-    left, state = storage.load_job(folder), status.read(dataset).get(key)
+    left, state = storage.load_job(folder), status.read_states(dataset).get(key)
     if left is None or left.same_work(call.note) or not (folder / checkpoints.CHECKPOINT).exists():
         return
     if state is None or not state.round:
-        return  # nothing was learnt that could be lost
+        return  # nothing was learned that could be lost
     raise RunExistsError(
         f"{dataset.name!r} has a run {key!r} ({left.header.method}) that broke off after round {state.round} and "
         f"can go on: resume(samples, {key!r}). To give it up, delete_run(samples, {key!r}) or overwrite=True; or "
@@ -156,7 +156,7 @@ def _check_key_free(call: CheckedCall) -> bool:
 
 
 @contextmanager
-def _told(observer: status.LiveObserver) -> Iterator[None]:
+def _end_recorded(observer: status.LiveObserver) -> Iterator[None]:
     """Let the live state say how it ended."""
     try:
         yield
@@ -169,7 +169,7 @@ def _told(observer: status.LiveObserver) -> Iterator[None]:
 
 
 def _fit_and_write(
-    call: CheckedCall, held: lock.Lock, observer: Observer, replacing: bool
+    call: CheckedCall, held: lock.RunLock, observer: Observer, replacing: bool
 ) -> StopReason | None:
     """Fit, then write.
 
@@ -183,10 +183,10 @@ def _fit_and_write(
             result = _fit(call, folder, observer)
             held.check()
             erase(call.dataset, call.key)
-            with opened(call.dataset, call.names):
+            with declared_fields(call.dataset, call.names):
                 _store(call, result, observer)
         else:
-            with opened(call.dataset, call.names):
+            with declared_fields(call.dataset, call.names):
                 result = _fit(call, folder, observer)
                 held.check()
                 _store(call, result, observer)
@@ -255,7 +255,7 @@ def _store(call: CheckedCall, result: FitResult, observer: Observer) -> None:
         readable = np.setdiff1d(np.arange(len(call.source)), list(result.errors))
         add_brain_runs(call.source, call.names, readable, result.embeddings)
         observer.advance(1)
-    storage.register(call.source, call.key, call.note.header, result.record)
+    storage.register_run(call.source, call.key, call.note.header, result.record)
 
 
 def names_of_clusters(record: RunRecord, labels: NDArray[np.int64]) -> list[str]:
