@@ -98,6 +98,7 @@ def random_result(n: int, dims: int) -> FitResult:
 
     from fiftyone_deepcluster.api.fit import FitResult
     from fiftyone_deepcluster.core.record import RunRecord
+    from fiftyone_deepcluster.core.types import Assignment
 
     draw = np.random.default_rng(51)
     history = draw.integers(0, _CLUSTERS, (n, _ROUNDS)).astype(np.int32)
@@ -106,7 +107,9 @@ def random_result(n: int, dims: int) -> FitResult:
     losses = draw.random((n, _ROUNDS), np.float32)
     labels = history[:, -1].astype(np.int64)
     record = RunRecord(method="random", n_images=n, n_clusters=_CLUSTERS)
-    return FitResult(labels, figures[0], figures[1], figures[2], embeddings, history, losses, {}, record)
+    centers = draw.standard_normal((_CLUSTERS, dims), np.float32)
+    found = Assignment(labels, figures[0], figures[1], figures[2], embeddings, centers)
+    return FitResult(found, history, losses, record)
 
 
 def make_dataset(n: int) -> fo.Dataset:

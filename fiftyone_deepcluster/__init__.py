@@ -1,12 +1,13 @@
 """Deep clustering for FiftyOne datasets, and for plain lists of images.
 
 The names below load what they need when first used: importing this package imports neither
-FiftyOne nor torch.
+FiftyOne nor torch. Type checkers and editors read ``__init__.pyi``, which imports the same names.
 """
 
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 __version__ = "0.1.0"
 
@@ -36,7 +37,7 @@ _WHERE = {
     "Known": "fiftyone_deepcluster.core.types",
     "FitResult": "fiftyone_deepcluster.api.fit",
     "predict": "fiftyone_deepcluster.api.predict",
-    "Prediction": "fiftyone_deepcluster.api.predict",
+    "Assignment": "fiftyone_deepcluster.core.types",
     "list_methods": "fiftyone_deepcluster.methods.base",
     "Options": "fiftyone_deepcluster.methods.base",
     "DeepCluster": "fiftyone_deepcluster.methods.deepcluster",
@@ -58,7 +59,7 @@ _WHERE = {
 __all__ = [*_WHERE, "__version__"]  # noqa: PLE0604
 
 
-def __getattr__(name: str) -> object:
+def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(_WHERE[name]), name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fiftyone_deepcluster.core.progress import Observer
+    from fiftyone_deepcluster.core.types import Assignment
     from fiftyone_deepcluster.features.corpus import Corpus
     from fiftyone_deepcluster.images.cache.open_images import ImageStore
     from fiftyone_deepcluster.methods.base import Options, Parts
@@ -73,6 +75,7 @@ class Spread:
 
     def __init__(self, store: ImageStore) -> None:
         self._kept = store.kept
+        self._errors = store.errors
         self._n = len(store.kept) + len(store.errors)
 
     def __call__(self, values: NDArray[Any], missing: float) -> NDArray[Any]:
@@ -82,6 +85,18 @@ class Spread:
         found = np.full((self._n, *values.shape[1:]), missing, dtype=values.dtype)
         found[self._kept] = values
         return found
+
+    def assignment(self, found: Assignment) -> Assignment:
+        """The clusters of all images, of those of the readable ones."""
+        return replace(
+            found,
+            labels=self(found.labels, -1),
+            confidence=self(found.confidence, np.nan),
+            distance=self(found.distance, np.nan),
+            margin=self(found.margin, np.nan),
+            embeddings=self(found.embeddings, 0),
+            errors=dict(self._errors),
+        )
 
 
 class NoPixels:

@@ -18,7 +18,7 @@ from fiftyone_deepcluster.core.progress import Silent, check_observer
 from fiftyone_deepcluster.core.record import RunRecord, StopReason
 from fiftyone_deepcluster.core.types import Known
 from fiftyone_deepcluster.errors import CancelledError, CheckpointError, ImagesError, OptionsError
-from fiftyone_deepcluster.methods.base import Options, parse_options
+from fiftyone_deepcluster.methods.base import Options, methods_for_features, parse_options
 from fiftyone_deepcluster.metrics.matching import numbered
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from fiftyone_deepcluster.api.assembly import ImageInput
     from fiftyone_deepcluster.core.progress import Observer
+    from fiftyone_deepcluster.core.types import Assignment
     from fiftyone_deepcluster.features.corpus import Corpus
     from fiftyone_deepcluster.images.cache.open_images import ImageStore
     from fiftyone_deepcluster.methods.base import Parts
@@ -44,28 +45,48 @@ class FitResult:
     """Clusters of N images, row by row as they were given.
 
     Attributes:
-        labels: (N,) int64; -1 for an image that could not be read (or noise of a density method).
-        confidence: (N,) float32 in 0..1, NaN for an image that could not be read.
-        distance: (N,) float32 to the cluster's center in ``embeddings``; NaN likewise.
-        margin: (N,) float32, distance to the second nearest center less ``distance``; NaN likewise.
-        embeddings: (N, D) float32, the vectors that were clustered; zeros for unreadable images.
+        assignment: the clusters of the last round, unreadable images included.
         round_labels: (N, R) int32, the cluster in every round; ids mean the same cluster throughout.
         round_losses: (N, R) float32, mean training loss in every round; NaN where it was not drawn.
-        errors: row -> why that image could not be read.
         record: figures, options, why it stopped.
         run_dir: where checkpoint and model lie, if they were asked for.
     """
 
-    labels: NDArray[np.int64]
-    confidence: NDArray[np.float32]
-    distance: NDArray[np.float32]
-    margin: NDArray[np.float32]
-    embeddings: NDArray[np.float32]
+    assignment: Assignment
     round_labels: NDArray[np.int32]
     round_losses: NDArray[np.float32]
-    errors: dict[int, str]
     record: RunRecord
     run_dir: Path | None = None
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """(N,) int64; -1 for an image that could not be read, or noise of a density method."""
+        return self.assignment.labels
+
+    @property
+    def confidence(self) -> NDArray[np.float32]:
+        """(N,) float32 in 0..1, NaN for an image that could not be read."""
+        return self.assignment.confidence
+
+    @property
+    def distance(self) -> NDArray[np.float32]:
+        """(N,) float32 to the cluster's center in ``embeddings``; NaN likewise."""
+        return self.assignment.distance
+
+    @property
+    def margin(self) -> NDArray[np.float32]:
+        """(N,) float32, distance to the second nearest center less ``distance``; NaN likewise."""
+        return self.assignment.margin
+
+    @property
+    def embeddings(self) -> NDArray[np.float32]:
+        """(N, D) float32, the vectors that were clustered; zeros for unreadable images."""
+        return self.assignment.embeddings
+
+    @property
+    def errors(self) -> dict[int, str]:
+        """Row -> why that image could not be read."""
+        return self.assignment.errors
 
 
 @dataclass(frozen=True)
@@ -112,8 +133,8 @@ def fit(
         observer: told of progress; may cancel.
         run_dir: keep a checkpoint after every round there and the model at the end; where it holds
             a checkpoint of the same images and options, the run goes on from it.
-        features: (N, D) float32 in place of a network's, for ``frozen`` only; rows that are not finite
-            count as unreadable.
+        features: (N, D) float32 in place of a network's, for methods that accept them (``frozen``); rows that are
+            not finite count as unreadable.
         known: who belongs together, and labels to start from, for the methods that ask for them.
 
     Raises:
@@ -225,15 +246,14 @@ def _check_early(options: Options, run_dir: Path | None) -> None:
 
 def _check_sizes(job: _Job) -> None:
     n, options = job.store.shape[0], job.resolved
-    for name in ("n_clusters", "pseudo_clusters", "pixel_clusters"):
-        wanted = getattr(options, name, None)
-        if wanted is not None and wanted > n:
+    for name, wanted in options.cluster_counts().items():
+        if wanted > n:
             raise OptionsError(
                 f"{name}={wanted} is more than the {n} images that can be read; lower it or add images"
             )
-    if job.given is not None and options.name != "frozen":
+    if job.given is not None and not options.accepts_features:
         raise OptionsError(
-            f"features were given, but the method {options.name!r} learns its own; use method='frozen'"
+            f"features were given, but the method {options.name!r} learns its own; use {methods_for_features()}"
         )
 
 
@@ -263,7 +283,7 @@ def _first_features(job: _Job, corpus: Corpus) -> torch.Tensor | None:
 
     from fiftyone_deepcluster.analysis.baselines import baseline_rows, pixel_features
 
-    if not job.resolved.baselines or job.resolved.name == "frozen":
+    if not job.resolved.baselines or not job.resolved.trains:
         return None
     rows = baseline_rows(len(corpus), job.resolved.seed)
     if not job.resolved.starts_from_pixels:
@@ -320,8 +340,7 @@ def _notes(job: _Job, progress: Progress) -> list[str]:
     messages = [*job.remarks, *notes.unread(job.store)]
     if progress.assignment is not None:
         messages += notes.in_no_cluster(progress.assignment.labels)
-    held_out = 1 - getattr(job.resolved, "training_share", 1) - getattr(job.resolved, "validation_share", 0)
-    if job.groups is not None and held_out > 0:
+    if job.groups is not None and job.resolved.held_out_share > 0:
         messages += notes.not_held_out(job.groups, progress.rounds)
     return [*messages, *progress.notes, *notes.doubts(progress.rounds, progress.stop_reason)]
 
@@ -373,14 +392,9 @@ def _result(job: _Job, progress: Progress, record: RunRecord) -> FitResult:
     columns = np.stack(progress.labels, 1) if progress.labels else np.zeros((len(found.labels), 0), np.int32)
     losses = np.stack(progress.losses, 1) if progress.losses else np.zeros((len(found.labels), 0), np.float32)
     return FitResult(
-        labels=spread(found.labels, -1),
-        confidence=spread(found.confidence, np.nan),
-        distance=spread(found.distance, np.nan),
-        margin=spread(found.margin, np.nan),
-        embeddings=spread(found.embeddings, 0),
+        spread.assignment(found),
         round_labels=spread(columns, -1),
         round_losses=spread(losses, np.nan),
-        errors=dict(job.store.errors),
         record=record,
         run_dir=job.run_dir,
     )

@@ -60,25 +60,25 @@ class TrainedRun:
     @property
     def encodes(self) -> bool:
         """Whether an encoder makes vectors of the features, which are then something else."""
-        return getattr(self.options, "encoder", None) is not None and self.model["reduction"] is not None
+        return self.options.chosen_encoder is not None and self.model["reduction"] is not None
 
     def vectors(self) -> torch.Tensor:
         """(M, D) float32, the vectors of the readable images as the run clusters them."""
-        encoder, fitted = getattr(self.options, "encoder", None), self.model["reduction"]
+        encoder, fitted = self.options.chosen_encoder, self.model["reduction"]
         if encoder is None or fitted is None:
             return self.trained.features()
-        return encoder.apply(self.trained, fitted)  # type: ignore[no-any-return]
+        return encoder.apply(self.trained, fitted)
 
     def initial_vectors(self) -> torch.Tensor:
         """(M, D) float32, what the run would have clustered before its first round, of these images."""
         from torch.nn import functional
 
-        encoder = getattr(self.options, "encoder", None)
+        encoder = self.options.chosen_encoder
         if encoder is None:
             return functional.normalize(self.initial.features())
         seed = derive(self.options.seed, "encode", 0)
-        request = EncodeRequest(seed, n_groups=getattr(self.options, "n_clusters", None))
-        return encoder.encode(self.initial, request).vectors  # type: ignore[no-any-return]
+        request = EncodeRequest(seed, n_groups=self.options.n_clusters)
+        return encoder.encode(self.initial, request).vectors
 
 
 @contextmanager

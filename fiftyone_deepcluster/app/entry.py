@@ -5,16 +5,22 @@ the top but find the package, and ``register`` imports by absolute names, so tha
 module exists.
 """
 
+from __future__ import annotations
+
 import importlib.util
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fiftyone.plugins.context import PluginContext
 
 if importlib.util.find_spec("fiftyone_deepcluster") is None:
     # fetched by `fiftyone plugins download`, not installed: the plugin's own folder holds the package
     sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 
-def register(plugin):
+def register(plugin: PluginContext) -> None:
     """Register every operator and panel of this plugin.
 
     Args:

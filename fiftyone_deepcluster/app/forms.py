@@ -24,7 +24,7 @@ from fiftyone_deepcluster.core.option_errors import complaints
 from fiftyone_deepcluster.errors import OptionsError
 
 if TYPE_CHECKING:
-    from fiftyone_deepcluster.core.registry import Part, Registry
+    from fiftyone_deepcluster.core.registry import P, Part, Registry
 
 SHOW_ADVANCED = "show_advanced"
 WHOLE_ROW = {"item": {"sx": {"gridColumn": "1 / -1"}}}
@@ -149,13 +149,13 @@ def part_values(parts: Registry[Any], given: object, default: object = None) -> 
     return clean
 
 
-def parse_part(parts: Registry[Any], given: object, default: object = None) -> Part:
+def parse_part(parts: Registry[P], given: object, default: object = None) -> P:
     """The part that a form or a script asks for.
 
     Raises:
         OptionsError: an unknown name or option, or a value out of range.
     """
-    return parts.parse(part_values(parts, given, default))  # type: ignore[no-any-return]
+    return parts.parse(part_values(parts, given, default))
 
 
 def _split(parts: Registry[Any], given: object, default: object) -> tuple[str, dict[str, Any]]:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.dataset.runs.run import Run
     from fiftyone_deepcluster.methods.base import Options
 
-FROZEN = "frozen"  # the method that clusters vectors which are there already
 CALL_SETTINGS = ("truth_field", "patches_field", "media_field", "embeddings_field", "model")
 
 
@@ -68,6 +67,11 @@ def method_field() -> OptionField:
     )
 
 
+def accepts_features(method: str) -> bool:
+    """Whether a method of this name clusters vectors that are there already."""
+    return method in METHODS.names() and METHODS.get(method).accepts_features
+
+
 def parse_call(params: dict[str, Any], dataset: fo.Dataset) -> ClusterCall:
     """Read the parameters of "Cluster images".
 
@@ -79,11 +83,11 @@ def parse_call(params: dict[str, Any], dataset: fo.Dataset) -> ClusterCall:
         OptionsError: an unknown method or option, or a value out of range.
     """
     field = method_field()
-    options = parse_part(field.parts, params.get("method"), field.default)
+    options = parse_part(METHODS, params.get("method"), field.default)
     settings = {name: params[name] for name in CALL_SETTINGS if params.get(name)}
     if "compute_brain" in params:
         settings["compute_brain"] = bool(params["compute_brain"])
-    if options.name != FROZEN:
+    if not options.accepts_features:
         # left over in the form from another method
         settings.pop("embeddings_field", None)
         settings.pop("model", None)

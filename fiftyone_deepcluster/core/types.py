@@ -102,7 +102,7 @@ class Assignment:
     """The cluster of every image, at one moment.
 
     Attributes:
-        labels: (N,) int64, the cluster of each image.
+        labels: (N,) int64, the cluster of each image; -1 for noise of a density method.
         confidence: (N,) float32 in 0..1.
         distance: (N,) float32, Euclidean distance to the cluster's center in ``embeddings``.
         margin: (N,) float32, distance to the second nearest center less ``distance``.
@@ -110,6 +110,8 @@ class Assignment:
         centers: (K, D) float32, mean embedding of each cluster, row = cluster id; NaN where an id is not in use.
         scores: figures of the part that assigned, for the record.
         details: lists of figures of that part, likewise.
+        errors: row -> why that image could not be read. Such images have label -1, NaN as figures, and
+            embeddings of zeros. Within the loop there are none.
     """
 
     labels: NDArray[np.int64]
@@ -120,6 +122,7 @@ class Assignment:
     centers: NDArray[np.float32]
     scores: dict[str, float] = field(default_factory=dict)
     details: dict[str, list[float]] = field(default_factory=dict)
+    errors: dict[int, str] = field(default_factory=dict)
 
     @property
     def n_clusters(self) -> int:

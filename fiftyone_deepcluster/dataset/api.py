@@ -1,52 +1,47 @@
-"""The public calls on FiftyOne collections: ``cluster``, ``resume``, ``assign``."""
+"""The public calls on FiftyOne collections: ``cluster``, ``resume``, ``assign``.
+
+``cluster`` and ``resume`` check everything, put it into one ``CheckedCall``, and have that carried out.
+"""
 
 from __future__ import annotations
 
-import logging
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.api.fit import MAY_CHANGE
 from fiftyone_deepcluster.core import arguments
-from fiftyone_deepcluster.core.progress import Tqdm, check_observer
+from fiftyone_deepcluster.core.progress import Silent, Tqdm, check_observer
 from fiftyone_deepcluster.dataset.display.sidebar import add_group
 from fiftyone_deepcluster.dataset.io.fields import FieldNames, check_free, check_key
+from fiftyone_deepcluster.dataset.io.inputs import read_inputs
 from fiftyone_deepcluster.dataset.io.read_images import (
     collect_images,
-    flat,
     media_field_of,
-    read_truth,
     root_dataset,
     without_cluster,
 )
-from fiftyone_deepcluster.dataset.io.side_fields import read_known
-from fiftyone_deepcluster.dataset.io.vectors import check_given, model_name, stored_vectors
+from fiftyone_deepcluster.dataset.io.vectors import check_given, model_name
 from fiftyone_deepcluster.dataset.io.write import columns, write
-from fiftyone_deepcluster.dataset.review.edit_log import EditLog
 from fiftyone_deepcluster.dataset.runs import lock, storage
-from fiftyone_deepcluster.dataset.runs.interrupted import clear_remains, declared_fields, find_interrupted
-from fiftyone_deepcluster.dataset.runs.run import list_runs, load_run
-from fiftyone_deepcluster.dataset.runs.run_job import CheckedCall, execute, names_of_clusters
-from fiftyone_deepcluster.errors import (
-    CheckpointError,
-    OptionsError,
-    RunError,
-    RunExistsError,
-    RunNotFoundError,
+from fiftyone_deepcluster.dataset.runs.interrupted import clear_remains, declared_fields
+from fiftyone_deepcluster.dataset.runs.resume_job import (
+    check_unedited,
+    find_job,
+    select_images,
+    warn_of_assigned,
 )
+from fiftyone_deepcluster.dataset.runs.run import load_run
+from fiftyone_deepcluster.dataset.runs.run_job import CheckedCall, execute, names_of_clusters
+from fiftyone_deepcluster.errors import CheckpointError, RunError, RunExistsError
 from fiftyone_deepcluster.methods.base import Options, parse_options
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import fiftyone as fo
 
     from fiftyone_deepcluster.api.fit import FitResult
     from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.dataset.io.source import SampleSource
     from fiftyone_deepcluster.dataset.runs.run import Run
-
-logger = logging.getLogger(__name__)
 
 _ORIGIN = "assigned_from"
 
@@ -102,8 +97,11 @@ def cluster(
     """
     chosen = parse_options(method, options)
     check_key(key)
-    arguments.yes_or_no(overwrite=overwrite, half_precision=half_precision)
-    check_given(chosen.name, embeddings_field, model)
+    check_observer(observer)
+    arguments.yes_or_no(
+        overwrite=overwrite, half_precision=half_precision, progress=progress, compute_brain=compute_brain
+    )
+    check_given(chosen, embeddings_field, model)
     source = collect_images(samples, patches_field, media_field)
     if not overwrite and key in storage.keys(source.dataset):
         raise RunExistsError(
@@ -117,11 +115,17 @@ def cluster(
         "model": model_name(model),
         "half_precision": half_precision,
     }
-    header = storage.RunHeader(
-        chosen.name, chosen.model_dump(mode="json"), settings, source.patches_field, len(source)
+    call = CheckedCall(
+        source,
+        key,
+        chosen,
+        settings,
+        inputs=read_inputs(source, chosen, settings),
+        model=model,
+        replaces=overwrite,
+        compute_brain=compute_brain,
     )
-    plan = replace(_plan(source, key, chosen, header), model=model, replaces=overwrite)
-    return _carry_out(plan, observer, progress, compute_brain)
+    return _run(call, observer, progress)
 
 
 def resume(
@@ -152,23 +156,29 @@ def resume(
     dataset = root_dataset(samples)
     dataset.reload()
     arguments.one_name("key", key, "dc")
-    folder, job = _find_job(dataset, key)
-    header = job.header
-    _check_unedited(dataset, key, header)
-    if header.settings["model"] is not None:
-        check_given(header.method, None, header.settings["model"])
-    refused = [name for name in changes if name not in MAY_CHANGE]
-    if refused:
-        raise CheckpointError(
-            f"{', '.join(refused)} cannot change while run {key!r} goes on; only {', '.join(MAY_CHANGE)} can. For "
-            "other options cluster again with overwrite=True, or under another key"
-        )
-    options = parse_options(header.method, {**header.options, **changes})
-    header = replace(header, options=options.model_dump(mode="json"))
-    plan = _plan(_select(dataset, job), key, options, header)
-    _warn_of_assigned(dataset, key, job)
-    plan = replace(plan, model=header.settings["model"], replaces=True, folder=folder)
-    return _carry_out(plan, observer, progress, compute_brain)
+    check_observer(observer)
+    arguments.yes_or_no(progress=progress, compute_brain=compute_brain)
+    folder, noted = find_job(dataset, key)
+    settings = noted.header.settings
+    check_unedited(dataset, key, noted)
+    options = _changed(key, noted.header, changes)
+    if settings["model"] is not None:
+        check_given(options, None, settings["model"])
+    source = select_images(dataset, noted)
+    call = CheckedCall(
+        source,
+        key,
+        options,
+        settings,
+        inputs=read_inputs(source, options, settings),
+        model=settings["model"],
+        replaces=True,
+        compute_brain=compute_brain,
+        folder=folder,
+        uid=noted.header.uid,
+    )
+    warn_of_assigned(dataset, key, noted)
+    return _run(call, observer, progress)
 
 
 def assign(
@@ -205,96 +215,23 @@ def assign(
     return assign_clusters(source, run, observer)
 
 
-def _plan(source: SampleSource, key: str, options: Options, header: storage.RunHeader) -> CheckedCall:
-    """The parts of a call that are read from the dataset, checked."""
-    if options.n_clusters is not None and options.n_clusters > len(source):
-        raise OptionsError(
-            f"n_clusters={options.n_clusters} is more than the {len(source)} images; lower it or add images"
+def _changed(key: str, header: storage.RunHeader, changes: dict[str, Any]) -> Options:
+    """The options of a run, with what is to differ from now on."""
+    refused = [name for name in changes if name not in MAY_CHANGE]
+    if refused:
+        raise CheckpointError(
+            f"{', '.join(refused)} cannot change while run {key!r} goes on; only {', '.join(MAY_CHANGE)} can. For "
+            "other options cluster again with overwrite=True, or under another key"
         )
-    plan = CheckedCall(source, key, options, header, known=read_known(source, options))
-    truth_field, field = header.settings["truth_field"], header.settings["embeddings_field"]
-    if truth_field is not None:
-        plan = replace(plan, truth=read_truth(source, cast("str", truth_field)))
-    if field is not None:
-        features, missing = stored_vectors(source, cast("str", field))
-        plan = replace(plan, features=features, missing=missing)
-    return plan
+    return parse_options(header.method, {**header.options, **changes})
 
 
-def _carry_out(plan: CheckedCall, observer: Observer | None, progress: bool, compute_brain: bool) -> Run:
-    arguments.yes_or_no(progress=progress, compute_brain=compute_brain)
-    check_observer(observer)
-    bar = Tqdm(plan.options.rounds) if observer is None and progress else None
-    observers = tuple(entry for entry in (observer, bar) if entry is not None)
-    try:
-        return execute(replace(plan, observers=observers, compute_brain=compute_brain))
-    finally:
-        if bar is not None:
-            bar.close()
-
-
-def _find_job(dataset: fo.Dataset, key: str) -> tuple[Path, storage.ClusterJob]:
-    """The folder to go on in, and what was being done there; a replacement under way comes first."""
-    for folder in (storage.next_dir(dataset, key), storage.run_dir(dataset, key)):
-        job = storage.load_job(folder)
-        if job is not None:
-            return folder, job
-    if key in storage.keys(dataset):
-        raise RunNotFoundError(
-            f"the files of run {key!r} are not in {storage.run_dir(dataset, key)}: it was made on another "
-            "machine, or assigned; cluster again with overwrite=True"
-        )
-    left = find_interrupted(dataset).get(key)
-    if left is not None:
-        raise RunNotFoundError(
-            f"run {key!r} of {dataset.name!r} left fields, but no files here to go on from; "
-            f"delete_run(samples, {key!r}) removes them"
-        )
-    known = list_runs(dataset)
-    there = f"its runs: {', '.join(known)}" if known else "no run has been made on it yet"
-    raise RunNotFoundError(f"{dataset.name!r} has neither a run nor a checkpoint {key!r}; {there}")
-
-
-def _check_unedited(dataset: fo.Dataset, key: str, header: storage.RunHeader) -> None:
-    entries = [entry for entry in EditLog(dataset, header.uid).entries() if not entry.undone]
-    if entries and key in storage.keys(dataset):
-        raise RunError(
-            f"run {key!r} has {len(entries)} edits, which going on would lose; undo them "
-            f"(review(samples, {key!r}).undo({len(entries)})), or cluster under another key"
-        )
-
-
-def _warn_of_assigned(dataset: fo.Dataset, key: str, job: storage.ClusterJob) -> None:
-    """Warn of images that were given clusters by ``assign``: going on makes other clusters, without them."""
-    if key not in storage.keys(dataset):
-        return
-    everything, field = flat(dataset), job.header.patches_field
-    own = everything.select(job.ids) if field is None else everything.select_labels(ids=job.ids, fields=field)
-    path = FieldNames(key, field).path("label")
-    lost = everything.count(path) - own.count(path)
-    if lost:
-        logger.warning(
-            "%d images that were assigned to clusters of run %r are not among its own and lose theirs, since it goes "
-            "on to others: assign them again",
-            lost, key,
-        )  # fmt: skip
-
-
-def _select(dataset: fo.Dataset, job: storage.ClusterJob) -> SampleSource:
-    """The images of a job, in its order."""
-    field = job.header.patches_field
-    everything = flat(dataset) if field is None else flat(dataset).to_patches(field)
-    if everything.values("id") == job.ids:
-        return collect_images(everything, media_field=media_field_of(job.header.settings))
-    source = collect_images(
-        everything.select(job.ids, ordered=True), media_field=media_field_of(job.header.settings)
-    )
-    if len(source) < len(job.ids):
-        raise RunError(
-            f"{len(job.ids) - len(source)} of the run's {len(job.ids)} images were deleted from "
-            f"{dataset.name!r}, so its checkpoint does not fit any more; cluster again with overwrite=True"
-        )
-    return source
+def _run(call: CheckedCall, observer: Observer | None, progress: bool) -> Run:
+    """Carry a call out, with a progress bar where nobody else is told of progress."""
+    if observer is not None or not progress:
+        return execute(call, observer or Silent())
+    with closing(Tqdm(call.options.rounds)) as bar:
+        return execute(call, bar)
 
 
 def assign_clusters(source: SampleSource, run: Run, observer: Observer | None) -> int:
@@ -349,14 +286,9 @@ def _predict(source: SampleSource, run: Run, observer: Observer | None) -> FitRe
     found = predict(storage.run_dir(run.dataset, run.key), source.images, observer=observer)
     n, failed = len(source), len(found.errors)
     return FitResult(
-        labels=found.labels,
-        confidence=found.confidence,
-        distance=found.distance,
-        margin=found.margin,
-        embeddings=found.embeddings,
+        found,
         round_labels=np.zeros((n, 0), np.int32),
         round_losses=np.zeros((n, 0), np.float32),
-        errors=found.errors,
         record=run.record.model_copy(update={"n_images": n - failed, "n_failed": failed}),
     )
 

@@ -119,8 +119,6 @@ class Auto(Options):
 
     def _as(self, options_type: type[Options], **values: Any) -> Options:
         """The options of another method, with what was said here."""
-        own_values = {
-            name: getattr(self, name) for name in self.model_fields_set if name in options_type.model_fields
-        }
-        own_values.pop("name", None)
+        given = self.model_fields_set & options_type.model_fields.keys() - {"name"}
+        own_values = {name: value for name, value in self if name in given}
         return options_type.model_validate({**own_values, "n_clusters": self.n_clusters, **values})

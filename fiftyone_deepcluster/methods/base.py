@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationError
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from fiftyone_deepcluster.backbones.network import Network
+    from fiftyone_deepcluster.clusterers.base import Clusterer
+    from fiftyone_deepcluster.features.base import Encoder
     from fiftyone_deepcluster.images.inspect import ImageFacts
     from fiftyone_deepcluster.training.loop import TrainingSpec
 
@@ -56,8 +58,39 @@ class Parts:
     batch_size: int
 
 
+@dataclass(frozen=True)
+class KnownFields:
+    """Fields of a dataset with what a method asks for besides pixels; None: it does not ask.
+
+    Attributes:
+        texts: with the report of each image.
+        groups: that says which images belong together.
+        initial: what the first round trains on: ``labels`` and ``topics`` are read from the dataset.
+        labels: with the labels, for ``initial="labels"``.
+        n_topics: topics of the reports, for ``initial="topics"``.
+    """
+
+    texts: str | None = None
+    groups: str | None = None
+    initial: str = "features"
+    labels: str | None = None
+    n_topics: int = 0
+
+
 class Options(Part):
-    """Options that every method takes; a method's own come on top."""
+    """Options that every method takes; a method's own come on top.
+
+    What the rest of the package needs to know of a method is asked here, never of its name or its fields.
+
+    Attributes:
+        accepts_features: it clusters vectors that are given in place of a network's.
+        trains: it changes the network.
+        cluster_options: names of the options that say into how many clusters the images are divided.
+    """
+
+    accepts_features: ClassVar[bool] = False
+    trains: ClassVar[bool] = True
+    cluster_options: ClassVar[tuple[str, ...]] = ("n_clusters",)
 
     n_clusters: int | None = Field(10, ge=2, description="Number of clusters to write to the dataset.")
     rounds: int = Field(
@@ -113,10 +146,34 @@ class Options(Part):
         return True
 
     @property
+    def chosen_encoder(self) -> Encoder | None:
+        """What makes vectors of the features; None: they are clustered as they are, or none is chosen yet."""
+        return None
+
+    @property
+    def chosen_clusterer(self) -> Clusterer | None:
+        """What groups the vectors; None: the method does it itself, or none is chosen yet."""
+        return None
+
+    @property
+    def known_fields(self) -> KnownFields:
+        """Fields of the dataset that the method asks for."""
+        return KnownFields()
+
+    @property
+    def held_out_share(self) -> float:
+        """Share of the images, 0..1, that a round neither trains on nor watches, to be measured on."""
+        return 0.0
+
+    @property
     def needs_number(self) -> bool:
         """Whether nobody but ``n_clusters`` says how many clusters there are."""
-        clusterer = getattr(self, "clusterer", None)
-        return clusterer is not None and not clusterer.finds_number
+        return self.chosen_clusterer is not None and not self.chosen_clusterer.finds_number
+
+    def cluster_counts(self) -> dict[str, int]:
+        """Numbers of clusters that were asked for, by option: none may be more than there are images."""
+        counts = self.model_dump(include=set(self.cluster_options))
+        return {name: count for name, count in counts.items() if count is not None}
 
     @property
     def decoded_side(self) -> int:
@@ -142,6 +199,12 @@ METHODS: Registry[Options] = Registry("methods", Options, "methods")  # type: ig
 def list_methods() -> dict[str, type[Options]]:
     """Names of all methods and their Options classes."""
     return {name: METHODS.get(name) for name in METHODS.names()}
+
+
+def methods_for_features() -> str:
+    """What to write to cluster vectors that are given: ``method='frozen'``, and any other that takes them."""
+    names = [name for name, options in list_methods().items() if options.accepts_features]
+    return " or ".join(f"method={name!r}" for name in names)
 
 
 def parse_options(method: str | Options, values: dict[str, Any] | None = None) -> Options:
@@ -171,7 +234,7 @@ def parse_options(method: str | Options, values: dict[str, Any] | None = None) -
 
 def _with_number(options: Options) -> Options:
     """The same options, if somebody says or finds how many clusters there are."""
-    clusterer = getattr(options, "clusterer", None)
+    clusterer = options.chosen_clusterer
     if options.n_clusters is None and options.needs_number and clusterer is not None:
         raise OptionsError(
             f"n_clusters=None: the clusterer {clusterer.name!r} needs a number; give one, or take a clusterer "

@@ -9,7 +9,7 @@ are taught the same cluster.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -55,6 +55,8 @@ class DeepClusterV2(Options):
     The paper's settings but for the sizes: 3 heads, 10 iterations of spherical k-means from random images,
     temperature 0.1, SGD with a warm-up and a cosine. Its LARC, which batches of thousands need, is left out.
     """
+
+    cluster_options: ClassVar[tuple[str, ...]] = ("n_clusters", "pseudo_clusters")
 
     name: Literal["deepcluster-v2"] = "deepcluster-v2"
     rounds: int = Field(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 @METHODS.register
 class Frozen(Options):
     """Fixed features, clustered once: pixels, a backbone with weights, or embeddings you have."""
+
+    accepts_features: ClassVar[bool] = True
+    trains: ClassVar[bool] = False
 
     name: Literal["frozen"] = "frozen"
     rounds: int = Field(1, ge=1, le=1, description="One: nothing is learned.", json_schema_extra=ADVANCED)
@@ -49,6 +52,16 @@ class Frozen(Options):
     batch_size: int = Field(
         256, ge=1, le=65_536, description="Images in a batch.", json_schema_extra=ADVANCED
     )
+
+    @property
+    def chosen_encoder(self) -> Encoder | None:
+        """See ``Options.chosen_encoder``."""
+        return self.encoder
+
+    @property
+    def chosen_clusterer(self) -> Clusterer | None:
+        """See ``Options.chosen_clusterer``."""
+        return self.clusterer
 
     @property
     def starts_from_pixels(self) -> bool:

@@ -15,7 +15,7 @@ from fiftyone_deepcluster.backbones.base import BACKBONES, SMALL_SIDE
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer
 from fiftyone_deepcluster.core.registry import PartOf
 from fiftyone_deepcluster.features.base import ENCODERS, Encoder
-from fiftyone_deepcluster.methods.base import ADVANCED, METHODS
+from fiftyone_deepcluster.methods.base import ADVANCED, METHODS, KnownFields
 from fiftyone_deepcluster.methods.trained import AugmentName, Trained
 
 if TYPE_CHECKING:
@@ -145,6 +145,22 @@ class LDPO(Trained):
         default=None,
         description="Groups the vectors; empty: k-means with n_clusters, else RIM, which finds it.",
     )
+
+    @property
+    def known_fields(self) -> KnownFields:
+        """See ``Options.known_fields``."""
+        return KnownFields(
+            texts=self.text_field,
+            groups=self.group_field,
+            initial=self.initial,
+            labels=self.initial_field,
+            n_topics=self.n_topics,
+        )
+
+    @property
+    def held_out_share(self) -> float:
+        """The test part."""
+        return round(1 - self.training_share - self.validation_share, 9)
 
     @property
     def decoded_side(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -33,6 +33,8 @@ AugmentName = Literal["auto", "none", "affine", "affine-flip", "crop-flip", "gen
 
 class Trained(Options):
     """A network, what it is taught, and how it learns. Not a method by itself."""
+
+    cluster_options: ClassVar[tuple[str, ...]] = ("n_clusters", "pseudo_clusters")
 
     backbone: Annotated[Backbone | None, PartOf(BACKBONES, optional=True)] = Field(
         None, description="Network without its head; empty: small up to 64 pixels, else the method's own."
@@ -110,6 +112,16 @@ class Trained(Options):
         "with the last round. Empty: the method's own choice.",
         json_schema_extra=ADVANCED,
     )
+
+    @property
+    def chosen_encoder(self) -> Encoder | None:
+        """See ``Options.chosen_encoder``."""
+        return self.encoder
+
+    @property
+    def chosen_clusterer(self) -> Clusterer | None:
+        """See ``Options.chosen_clusterer``."""
+        return self.clusterer
 
     @property
     def starts_from_pixels(self) -> bool:

@@ -7,7 +7,7 @@ network, and then moves the centers. No pass over all images is needed to learn.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -38,6 +38,8 @@ class UCNN(Options):
     The paper starts from ImageNet weights. Without ``weights`` the first round teaches the network small
     clusters of the pixels instead (ours): from random weights alone all images soon share one cluster.
     """
+
+    cluster_options: ClassVar[tuple[str, ...]] = ("n_clusters", "pixel_clusters")
 
     name: Literal["ucnn"] = "ucnn"
     n_clusters: int = Field(

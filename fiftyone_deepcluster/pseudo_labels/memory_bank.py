@@ -13,9 +13,9 @@ import torch
 from torch.nn import functional
 
 from fiftyone_deepcluster.clusterers.base import Clusterer, Clustering, ClusterRequest
-from fiftyone_deepcluster.clusterers.distances import describe_clusters
 from fiftyone_deepcluster.core.seeds import derive, rng
 from fiftyone_deepcluster.core.types import Assignment, Batch, ClassTargets, Outputs, RoundPlan
+from fiftyone_deepcluster.pseudo_labels.assignments import assignment_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -166,17 +166,7 @@ class BankLabels:
         found = clusterer.cluster(vectors, request)
         corpus.compute.broadcast([found.labels, found.centers])
         corpus.observer.advance(1)
-        place = describe_clusters(vectors, found.labels)
-        return Assignment(
-            labels=found.labels.numpy(),
-            confidence=found.confidence.float().numpy(),
-            distance=place.distance.float().cpu().numpy(),
-            margin=place.margin.float().cpu().numpy(),
-            embeddings=vectors.float().cpu().numpy(),
-            centers=place.centers.float().cpu().numpy(),
-            scores={"objective": found.objective, **found.scores},
-            details=found.details,
-        )
+        return assignment_of(found, vectors)
 
 
 def _stacked(prototypes: list[torch.Tensor]) -> torch.Tensor:

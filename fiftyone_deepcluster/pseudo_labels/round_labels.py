@@ -14,11 +14,11 @@ import numpy as np
 import torch
 
 from fiftyone_deepcluster.clusterers.base import Clusterer, Clustering, ClusterRequest
-from fiftyone_deepcluster.clusterers.distances import describe_clusters
 from fiftyone_deepcluster.core.seeds import derive, rng
 from fiftyone_deepcluster.core.types import Assignment, Batch, ClassTargets, Outputs, RoundPlan
 from fiftyone_deepcluster.features.base import EncodeRequest
 from fiftyone_deepcluster.metrics.agreement import nmi
+from fiftyone_deepcluster.pseudo_labels.assignments import assignment_of
 from fiftyone_deepcluster.pseudo_labels.initial import InitialName, initial_labels
 
 if TYPE_CHECKING:
@@ -199,17 +199,5 @@ class RoundLabels:
     def _assignment(
         self, found: Clustering, pseudo: Clustering, encoding: Encoding, held_out: dict[str, float]
     ) -> Assignment:
-        vectors = encoding.vectors
-        geometry = describe_clusters(vectors, found.labels)
-        scores = {"objective": found.objective, **encoding.scores, **found.scores, **held_out}
-        scores["pseudo_clusters"] = float(pseudo.n_clusters)
-        return Assignment(
-            labels=found.labels.numpy(),
-            confidence=found.confidence.float().numpy(),
-            distance=geometry.distance.float().cpu().numpy(),
-            margin=geometry.margin.float().cpu().numpy(),
-            embeddings=vectors.float().cpu().numpy(),
-            centers=geometry.centers.float().cpu().numpy(),
-            scores=scores,
-            details=found.details,
-        )
+        scores = {**encoding.scores, **held_out, "pseudo_clusters": float(pseudo.n_clusters)}
+        return assignment_of(found, encoding.vectors, scores)

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch.func import functional_call
 
-from fiftyone_deepcluster.clusterers.distances import confidence_of, nearest_two
 from fiftyone_deepcluster.clusterers.kmeans.streams import Centroids
 from fiftyone_deepcluster.core.seeds import rng
 from fiftyone_deepcluster.core.types import Assignment, Batch, ClassTargets, Outputs, RoundPlan
+from fiftyone_deepcluster.pseudo_labels.assignments import nearest_assignment
 from fiftyone_deepcluster.pseudo_labels.first_centers import InitName, first_features
 
 if TYPE_CHECKING:
@@ -177,20 +177,10 @@ class StreamingCentroids:
 
     def _assignment(self, vectors: torch.Tensor, corpus: Corpus) -> Assignment:
         centers = self._known().to(corpus.compute.device).centers
-        labels, own, other = (part.cpu() for part in nearest_two(vectors, centers))
-        own, other = own.sqrt(), other.sqrt()
         scores = {"revived": float(self._revived)}
         if self._drift[1] > 0:
             scores["drift"] = float(self._drift[0] / self._drift[1])
-        return Assignment(
-            labels=labels.numpy(),
-            confidence=confidence_of(own, other).numpy(),
-            distance=own.numpy(),
-            margin=torch.where(other.isinf(), 0.0, other - own).numpy(),
-            embeddings=vectors.cpu().clone().numpy(),
-            centers=centers.cpu().clone().numpy(),
-            scores=scores,
-        )
+        return nearest_assignment(vectors.clone(), centers.clone(), scores)  # both change in training
 
 
 def _weights(network: Network) -> dict[str, torch.Tensor]:

@@ -355,19 +355,18 @@ def _restore(
     progress.losses = [losses.numpy() for losses in state["losses"]]
     progress.notes = list(state["notes"])
     if state["assignment"] is not None:
-        progress.assignment = unpack(state["assignment"])
+        progress.assignment = _unpack(state["assignment"])
 
 
 def _pack(assignment: Assignment) -> dict[str, Any]:
-    arrays = ("labels", "confidence", "distance", "margin", "embeddings", "centers")
-    packed: dict[str, Any] = {name: torch.from_numpy(getattr(assignment, name)) for name in arrays}
-    return {**packed, "scores": dict(assignment.scores), "details": dict(assignment.details)}
+    """The fields by name, arrays as tensors."""
+    values = vars(assignment).items()
+    return {k: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for k, v in values}
 
 
-def unpack(state: dict[str, Any]) -> Assignment:
-    """The assignment in a snapshot."""
-    arrays = {name: value.numpy() for name, value in state.items() if name not in {"scores", "details"}}
-    return Assignment(**arrays, scores=dict(state["scores"]), details=dict(state.get("details", {})))
+def _unpack(state: dict[str, Any]) -> Assignment:
+    values: dict[str, Any] = {k: v.numpy() if isinstance(v, torch.Tensor) else v for k, v in state.items()}
+    return Assignment(**values)
 
 
 def _copied(value: Any) -> Any:

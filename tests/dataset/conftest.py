@@ -10,6 +10,7 @@ import pytest
 
 from fiftyone_deepcluster.api.fit import FitResult
 from fiftyone_deepcluster.core.record import Round, RunRecord, StopReason
+from fiftyone_deepcluster.core.types import Assignment
 from fiftyone_deepcluster.dataset.display.sidebar import add_group
 from fiftyone_deepcluster.dataset.io.fields import FieldNames, declare
 from fiftyone_deepcluster.dataset.io.read_images import collect_images
@@ -57,7 +58,9 @@ def kmeans_result(n: int, k: int = 4, rounds: int = 3, errors: dict[int, str] | 
         n_failed=len(errors or {}),
         n_clusters=k,
     )
-    return FitResult(labels, confidence, distance, margin, vectors, history, losses, errors or {}, record)
+    centers = fits[-1].cluster_centers_.astype(np.float32)
+    found = Assignment(labels, confidence, distance, margin, vectors, centers, errors=errors or {})
+    return FitResult(found, history, losses, record)
 
 
 @pytest.fixture

@@ -104,3 +104,4 @@ def test_a_wheel_carries_what_registering_needs(tmp_path):
     place = Path(done.stdout.strip())
     assert yaml.safe_load((place / "fiftyone.yml").read_text())["py_entry"] == "__init__.py"
     assert (place / "skills" / "deep-clustering" / "SKILL.md").is_file()
+    assert {"py.typed", "__init__.pyi"} <= {path.name for path in (site / "fiftyone_deepcluster").iterdir()}

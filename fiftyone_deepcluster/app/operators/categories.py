@@ -39,7 +39,7 @@ class FindKeyWords(foo.Operator):
         run = findings.add_finished_run(inputs, ctx)
         if run is not None:
             known = fields.text_fields(ctx.dataset)
-            own = getattr(run.options, "text_field", None)
+            own = run.options.known_fields.texts
             default = own if own in known else (known[0] if known else None)
             shared_inputs.add_choice(
                 inputs,

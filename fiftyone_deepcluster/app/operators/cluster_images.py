@@ -10,7 +10,7 @@ from fiftyone.operators import types
 from fiftyone_deepcluster.app import forms, names
 from fiftyone_deepcluster.app.operators import fields, shared_inputs
 from fiftyone_deepcluster.app.operators.progress import run_and_show
-from fiftyone_deepcluster.app.params import FROZEN, free_key, method_field, parse_call
+from fiftyone_deepcluster.app.params import accepts_features, free_key, method_field, parse_call
 from fiftyone_deepcluster.dataset.io.read_images import DICOM_PATH, image_slices
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def _add_fields(inputs: types.Object, ctx: foo.ExecutionContext, method: str) ->
     """Choices among the dataset's slices and fields; each only where there is something to choose."""
     _add_sources(inputs, ctx)
     vectors = fields.vector_fields(ctx.dataset)
-    if method == FROZEN and vectors:
+    if vectors and accepts_features(method):
         shared_inputs.add_choice(
             inputs,
             "embeddings_field",

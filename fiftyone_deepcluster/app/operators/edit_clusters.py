@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import fiftyone.operators as foo
@@ -37,10 +38,8 @@ class RenameCluster(foo.Operator):
         if edit:
             cluster = shared_inputs.add_cluster(inputs, ctx, edit.run)
             inputs.str("new_name", label="New name")
-            new_name = ctx.params.get("new_name")
-            _preview(
-                inputs, "new_name", lambda: edit.rename(cluster, new_name, dry_run=True), cluster, new_name
-            )
+            count = partial(edit.rename, dry_run=True)
+            _preview(inputs, "new_name", count, cluster, ctx.params.get("new_name"))
         return shared_inputs.form(inputs, "Rename cluster", "Rename")
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
@@ -65,8 +64,7 @@ class MergeClusters(foo.Operator):
         if edit:
             chosen = _add_clusters(inputs, ctx, edit)
             inputs.str("into", label="Name", description="Of the joint cluster: one of theirs, or a new one.")
-            into = ctx.params.get("into")
-            _preview(inputs, "into", lambda: edit.merge(chosen, into, dry_run=True), chosen, into)
+            _preview(inputs, "into", partial(edit.merge, dry_run=True), chosen, ctx.params.get("into"))
         return shared_inputs.form(inputs, "Merge clusters", "Merge")
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
@@ -103,16 +101,8 @@ class LabelCluster(foo.Operator):
                 label="Also replace labels that are there",
                 view=types.SwitchView(),
             )
-            field, label = given.get("field"), given.get("label")
-            again = bool(given.get("overwrite"))
-            _preview(
-                inputs,
-                "label",
-                lambda: edit.label_cluster(cluster, field, label, overwrite=again, dry_run=True),
-                cluster,
-                field,
-                label,
-            )
+            count = partial(edit.label_cluster, overwrite=bool(given.get("overwrite")), dry_run=True)
+            _preview(inputs, "label", count, cluster, given.get("field"), given.get("label"))
         return shared_inputs.form(inputs, "Label cluster", "Write labels")
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
@@ -201,13 +191,13 @@ def _add_field(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
     )
 
 
-def _preview(inputs: types.Object, at: str, count: Callable[[], Change], *needed: object) -> None:
-    """What would change, once everything is filled in; what is wrong, at the input called ``at``."""
-    if not all(needed):
+def _preview(inputs: types.Object, at: str, count: Callable[..., Change], *given: object) -> None:
+    """What ``count`` says would change, once all it is given is filled in; what is wrong, at the input ``at``."""
+    if not all(given):
         inputs.get_property(at).invalid = True
         return
     try:
-        change = count()
+        change = count(*given)
     except InputError as error:
         shared_inputs.complain(inputs, at, error)
         return

@@ -97,7 +97,8 @@ def add_cluster(inputs: types.Object, ctx: foo.ExecutionContext, run: Run) -> st
     for info in run.clusters(n_exemplars=0):
         dropdown.add_choice(info.name, label=f"{info.name} · {info.size:,} images")
     inputs.enum("cluster", dropdown.values(), view=dropdown, label="Cluster")
-    return ctx.params.get("cluster")
+    chosen: str | None = ctx.params.get("cluster")
+    return chosen
 
 
 def complain(inputs: types.Object, name: str, error: Exception | str) -> None:

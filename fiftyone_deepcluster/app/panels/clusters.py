@@ -34,6 +34,7 @@ from fiftyone_deepcluster.dataset.display.workspace import CLUSTERS_PANEL
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.dataset.review.review import Change
+    from fiftyone_deepcluster.dataset.runs.run import Run
 
 
 class ClustersPanel(foo.Panel):
@@ -223,11 +224,13 @@ class ClustersPanel(foo.Panel):
         nodes = (model.learned.tree if model.learned is not None else None) or []
         known = set(model.run.names()) if model.run is not None else set()
         clicked = next((node for node in nodes if node.name == ctx.params.get("id")), None)
-        there = [name for name in clicked.clusters if name in known] if clicked is not None else []
-        if there:
+        if clicked is None:
+            return
+        there = [name for name in clicked.clusters if name in known]
+        if there and model.run is not None:
             change_state(ctx, {"node": clicked.name, "cluster": model.cluster, "cluster_of": model.key})
             ctx.ops.set_view(model.run.cluster_view(*there))
-        elif clicked is not None:
+        else:
             ctx.ops.notify("These clusters were merged since. Build the tree again.", variant="warning")
 
     # ------------------------------------------------------------ what was learned
@@ -277,12 +280,12 @@ class ClustersPanel(foo.Panel):
             bar.draw(panel, model, self)
             live.draw(panel, model, self)
             if model.run is not None and not model.working:
-                self._draw_run(panel, model)
+                self._draw_run(panel, model, model.run)
         return types.Property(panel, view=types.GridView(orientation="vertical", columns=1, gap=2, pad=2))
 
-    def _draw_run(self, panel: types.Object, model: PanelModel) -> None:
+    def _draw_run(self, panel: types.Object, model: PanelModel, run: Run) -> None:
         summary.draw(panel, model, self)
-        charts.draw(panel, charts.points(model.run.rounds))
+        charts.draw(panel, charts.points(run.rounds))
         table.draw(panel, model, self)
         montage.draw(panel, model, self)
         edits.draw(panel, model, self)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import functools
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fiftyone_deepcluster.errors import DeepClusterError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import fiftyone.operators as foo
+
+Panel = TypeVar("Panel")
 
 logger = logging.getLogger(__name__)
 
@@ -19,18 +23,19 @@ def hook(name: str, part: str = "container", **more: Any) -> dict[str, dict[str,
     return {part: {"data-cy": f"deepcluster-{name}", **more}}
 
 
-def event(method: Callable[..., Any]) -> Callable[..., Any]:
+def event(
+    method: Callable[[Panel, foo.ExecutionContext], None],
+) -> Callable[[Panel, foo.ExecutionContext], None]:
     """A panel's event whose errors become a notice; an uncaught one would replace the panel."""
 
     @functools.wraps(method)
-    def safe(self: Any, ctx: Any) -> Any:
+    def safe(self: Panel, ctx: foo.ExecutionContext) -> None:
         try:
-            return method(self, ctx)
+            method(self, ctx)
         except DeepClusterError as error:
             ctx.ops.notify(str(error), variant="error")
         except Exception as error:  # whatever it is, the panel stays usable
             logger.exception("event %s of the Clusters panel failed", method.__name__)
             ctx.ops.notify(f"{type(error).__name__}: {error}", variant="error")
-        return None
 
     return safe

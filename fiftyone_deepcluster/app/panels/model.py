@@ -175,4 +175,5 @@ def _shown_key(
     if asked in keys:
         return asked
     busy = [key for key in keys if key in states and states[key].busy]
-    return (busy or list(finished) or keys or [None])[-1]
+    candidates = busy or list(finished) or keys
+    return candidates[-1] if candidates else None

@@ -10,7 +10,7 @@ from fiftyone_deepcluster.errors import InputError, OptionsError
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.dataset.io.source import SampleSource
-    from fiftyone_deepcluster.methods.base import Options
+    from fiftyone_deepcluster.methods.base import KnownFields, Options
 
 _MIN = 2
 """Classes, or groups, to tell apart."""
@@ -23,10 +23,10 @@ def read_known(source: SampleSource, options: Options) -> Known:
         OptionsError: ``initial`` asks for a field that is not named.
         InputError: no such field, one of another kind, or one whose values leave nothing to tell apart.
     """
-    text_field = getattr(options, "text_field", None)
-    if text_field is not None:
-        read_texts(source, text_field)  # key words come last; a field without words is told of first
-    return Known(groups=_groups(source, options), initial=_initial(source, options))
+    fields = options.known_fields
+    if fields.texts is not None:
+        read_texts(source, fields.texts)  # key words come last; a field without words is told of first
+    return Known(groups=_groups(source, fields.groups), initial=_initial(source, fields, options.seed))
 
 
 def read_texts(source: SampleSource, field: str, option: str = "text_field") -> list[str | None]:
@@ -41,8 +41,7 @@ def read_texts(source: SampleSource, field: str, option: str = "text_field") -> 
     return [None if text is None else str(text) for text in texts]
 
 
-def _groups(source: SampleSource, options: Options) -> list[object | None] | None:
-    field = getattr(options, "group_field", None)
+def _groups(source: SampleSource, field: str | None) -> list[object | None] | None:
     if field is None:
         return None
     groups = read_truth(source, field, "group_field")
@@ -59,12 +58,11 @@ def _groups(source: SampleSource, options: Options) -> list[object | None] | Non
     return groups
 
 
-def _initial(source: SampleSource, options: Options) -> list[object | None] | None:
+def _initial(source: SampleSource, fields: KnownFields, seed: int) -> list[object | None] | None:
     from fiftyone_deepcluster.analysis.texts import topics
 
-    initial = getattr(options, "initial", "features")
-    if initial == "labels":
-        field = _named(options, "initial_field", initial)
+    if fields.initial == "labels":
+        field = _named("initial_field", fields.labels, fields.initial)
         labels = read_truth(source, field, "initial_field")
         known = len({label for label in labels if label is not None})
         if known < _MIN:
@@ -73,17 +71,16 @@ def _initial(source: SampleSource, options: Options) -> list[object | None] | No
                 "apart; name a field with more, or take initial='features'"
             )
         return labels
-    if initial == "topics":
-        texts = read_texts(source, _named(options, "text_field", initial))
-        found = topics(texts, options.n_topics, options.seed).tolist()  # type: ignore[attr-defined]
+    if fields.initial == "topics":
+        texts = read_texts(source, _named("text_field", fields.texts, fields.initial))
+        found = topics(texts, fields.n_topics, seed).tolist()
         return [None if topic < 0 else topic for topic in found]
     return None
 
 
-def _named(options: Options, field: str, initial: str) -> str:
-    name = getattr(options, field, None)
-    if not name:
+def _named(option: str, field: str | None, initial: str) -> str:
+    if not field:
         raise OptionsError(
-            f"initial={initial!r} needs {field}; name a field of the dataset, or take initial='features'"
+            f"initial={initial!r} needs {option}; name a field of the dataset, or take initial='features'"
         )
-    return str(name)
+    return field

@@ -6,24 +6,24 @@ from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.dataset.io.read_images import read_embeddings
 from fiftyone_deepcluster.errors import OptionsError
+from fiftyone_deepcluster.methods.base import methods_for_features
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from fiftyone_deepcluster.dataset.io.source import SampleSource
+    from fiftyone_deepcluster.methods.base import Options
 
-_METHOD = "frozen"
 
-
-def check_given(method: str, embeddings_field: str | None, model: Any) -> None:
+def check_given(options: Options, embeddings_field: str | None, model: Any) -> None:
     """Raise OptionsError where vectors are given to a method that learns its own."""
     if embeddings_field is not None and model is not None:
         raise OptionsError(f"embeddings_field={embeddings_field!r} and model={model!r}: give one of the two")
     for name, value in (("embeddings_field", embeddings_field), ("model", model)):
-        if value is not None and method != _METHOD:
+        if value is not None and not options.accepts_features:
             raise OptionsError(
-                f"{name}={value!r} goes with method={_METHOD!r} only; {method!r} learns its own features"
+                f"{name}={value!r} goes with {methods_for_features()} only; {options.name!r} learns its own features"
             )
     if isinstance(model, str):
         import fiftyone.zoo as foz

@@ -90,7 +90,7 @@ def key_words(
     from fiftyone_deepcluster.analysis.texts import words_of_clusters
 
     run = load_run(samples, key)
-    field = text_field or getattr(run.options, "text_field", None)
+    field = text_field or run.options.known_fields.texts
     if not field:
         raise InputError(f"run {key!r} names no text_field; give the field with the reports")
     source = images_of(run)

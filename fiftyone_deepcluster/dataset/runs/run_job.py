@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from fiftyone_deepcluster.core import checkpoints
 from fiftyone_deepcluster.core.progress import Fanout
 from fiftyone_deepcluster.core.record import StopReason
-from fiftyone_deepcluster.core.types import Known
 from fiftyone_deepcluster.dataset.display.brain import add_brain_runs
 from fiftyone_deepcluster.dataset.display.sidebar import add_group
 from fiftyone_deepcluster.dataset.io.fields import FieldNames, check_free
@@ -33,43 +32,38 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.api.fit import FitResult
     from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.core.record import RunRecord
+    from fiftyone_deepcluster.dataset.io.inputs import Inputs
     from fiftyone_deepcluster.dataset.io.source import SampleSource
     from fiftyone_deepcluster.methods.base import Options
 
 
 @dataclass(frozen=True)
 class CheckedCall:
-    """A checked call, ready to be carried out.
+    """A checked call of ``cluster`` or ``resume``: all that a run needs, from fitting to fields.
 
     Attributes:
         source: the images.
         key: of the run.
         options: of the method.
-        header: what the run will be stored under.
-        truth: known classes, or None.
-        features: (N, D) vectors in place of a network's, or None.
-        missing: row -> why that row has no vector.
+        settings: how it was called: truth_field, media_field, embeddings_field, model, half_precision.
+        inputs: what was read from the dataset besides the images.
         model: a FiftyOne model, or the name of one, that gives the vectors; or None.
         replaces: whether a run under this key may be there, to be replaced.
-        folder: with the checkpoint to go on from; None for a run from the start.
-        observers: told of progress, beside the live state.
         compute_brain: whether to make the brain runs.
-        known: groups and first labels read from the dataset.
+        folder: with the checkpoint to go on from; None for a run from the start.
+        uid: of the run; one that is resumed keeps it.
     """
 
     source: SampleSource
     key: str
     options: Options
-    header: storage.RunHeader
-    truth: list[object | None] | None = None
-    features: NDArray[np.float32] | None = None
-    missing: dict[int, str] = field(default_factory=dict)
+    settings: dict[str, object]
+    inputs: Inputs
     model: Any = None
     replaces: bool = False
-    folder: Path | None = None
-    observers: tuple[Observer, ...] = ()
     compute_brain: bool = True
-    known: Known = field(default_factory=Known)
+    folder: Path | None = None
+    uid: str = field(default_factory=storage.new_uid)
 
     @property
     def dataset(self) -> fo.Dataset:
@@ -81,49 +75,58 @@ class CheckedCall:
         """Where its values will lie."""
         return FieldNames(self.key, self.source.patches_field)
 
+    @property
+    def note(self) -> storage.ClusterJob:
+        """What to keep of it: in its folder while it runs, and the header with the run."""
+        source, options = self.source, self.options.model_dump(mode="json")
+        header = storage.RunHeader(
+            self.options.name, options, self.settings, source.patches_field, len(source), self.uid
+        )
+        return storage.ClusterJob(header, source.ids)
 
-def execute(plan: CheckedCall) -> Run:
-    """Carry a plan out under the key's lock.
+
+def execute(call: CheckedCall, observer: Observer) -> Run:
+    """Carry a call out under the key's lock; ``observer`` is told of progress, beside the live state.
 
     Where several processes share the work, the first holds the lock and writes; the others only fit.
     """
     if rank():
-        return _follow(plan)
-    with lock.acquire(plan.dataset, plan.key) as held:
-        _keep_interrupted(plan)
-        clear_remains(plan.dataset, plan.key)
-        plan.dataset.reload()
-        replacing = _check_key_free(plan)
-        observer = status.LiveObserver(plan.dataset, plan.key, plan.options.name, plan.options.rounds)
-        with _end_recorded(observer):
-            stop_reason = _fit_and_write(plan, held, observer, replacing)
-            observer.finish("cancelled" if stop_reason == StopReason.CANCELLED else "done")
+        return _follow(call, observer)
+    with lock.acquire(call.dataset, call.key) as held:
+        _keep_interrupted(call)
+        clear_remains(call.dataset, call.key)
+        call.dataset.reload()
+        replacing = _check_key_free(call)
+        live = status.LiveObserver(call.dataset, call.key, call.options.name, call.options.rounds)
+        with _end_recorded(live):
+            stop_reason = _fit_and_write(call, held, Fanout([live, observer]), replacing)
+            live.finish("cancelled" if stop_reason == StopReason.CANCELLED else "done")
     wait_for_all()
-    return load_run(plan.dataset, plan.key)
+    return load_run(call.dataset, call.key)
 
 
-def _follow(plan: CheckedCall) -> Run:
+def _follow(call: CheckedCall, observer: Observer) -> Run:
     """What every process but the first does: its share of the fitting, once the folder is prepared."""
     wait_for_all()
-    replacing = plan.key in storage.keys(plan.dataset)
-    _fit(plan, plan.folder or _folder(plan, replacing), Fanout(plan.observers))
+    replacing = call.key in storage.keys(call.dataset)
+    _fit(call, call.folder or _folder(call, replacing), observer)
     wait_for_all()
-    plan.dataset.reload()
-    return load_run(plan.dataset, plan.key)
+    call.dataset.reload()
+    return load_run(call.dataset, call.key)
 
 
-def _keep_interrupted(plan: CheckedCall) -> None:
+def _keep_interrupted(call: CheckedCall) -> None:
     """Refuse to begin other work over rounds that broke off and could go on.
 
     Raises:
         RunExistsError: there are such rounds, and ``overwrite`` is not set.
     """
-    dataset, key = plan.dataset, plan.key
-    if plan.replaces or plan.folder is not None or key in storage.keys(dataset):
+    dataset, key = call.dataset, call.key
+    if call.replaces or call.folder is not None or key in storage.keys(dataset):
         return
     folder = storage.run_dir(dataset, key)
     left, state = storage.load_job(folder), status.read_states(dataset).get(key)
-    if left is None or left.same_work(_job(plan)) or not (folder / checkpoints.CHECKPOINT).exists():
+    if left is None or left.same_work(call.note) or not (folder / checkpoints.CHECKPOINT).exists():
         return
     if state is None or not state.round:
         return  # nothing was learned that could be lost
@@ -134,25 +137,21 @@ def _keep_interrupted(plan: CheckedCall) -> None:
     )
 
 
-def _job(plan: CheckedCall) -> storage.ClusterJob:
-    return storage.ClusterJob(plan.header, plan.source.ids)
-
-
-def _check_key_free(plan: CheckedCall) -> bool:
+def _check_key_free(call: CheckedCall) -> bool:
     """Whether a run under the key is to be replaced.
 
     Raises:
         RunExistsError: the key is taken by something that may not be replaced.
     """
-    dataset, key = plan.dataset, plan.key
+    dataset, key = call.dataset, call.key
     if key not in storage.keys(dataset):
-        check_free(dataset, plan.names)
+        check_free(dataset, call.names)
         return False
-    if not plan.replaces:
+    if not call.replaces:
         raise RunExistsError(
             f"{dataset.name!r} already has a run {key!r}; choose another key, or overwrite=True to replace it"
         )
-    check_free(dataset, plan.names, but=storage.fields_of(dataset, key))
+    check_free(dataset, call.names, but=storage.fields_of(dataset, key))
     return True
 
 
@@ -170,92 +169,93 @@ def _end_recorded(observer: status.LiveObserver) -> Iterator[None]:
 
 
 def _fit_and_write(
-    plan: CheckedCall, held: lock.RunLock, observer: status.LiveObserver, replacing: bool
+    call: CheckedCall, held: lock.RunLock, observer: Observer, replacing: bool
 ) -> StopReason | None:
     """Fit, then write.
 
     The fields are declared before the fitting, which reserves their names. A run that is replaced stays
     as it is until the new one has been fitted.
     """
-    before = None if plan.folder is None else storage.load_job(plan.folder)
-    folder = _prepare_folder(plan, replacing)
-    listeners = Fanout([observer, *plan.observers])
+    before = None if call.folder is None else storage.load_job(call.folder)
+    folder = _prepare_folder(call, replacing)
     try:
         if replacing:
-            result = _fit(plan, folder, listeners)
+            result = _fit(call, folder, observer)
             held.check()
-            erase(plan.dataset, plan.key)
-            with declared_fields(plan.dataset, plan.names):
-                _store(plan, result, listeners)
+            erase(call.dataset, call.key)
+            with declared_fields(call.dataset, call.names):
+                _store(call, result, observer)
         else:
-            with declared_fields(plan.dataset, plan.names):
-                result = _fit(plan, folder, listeners)
+            with declared_fields(call.dataset, call.names):
+                result = _fit(call, folder, observer)
                 held.check()
-                _store(plan, result, listeners)
+                _store(call, result, observer)
     except BaseException as error:
         if not (folder / checkpoints.CHECKPOINT).exists():
             storage.clean_dir(folder)
         elif before is not None and isinstance(error, InputError):
             storage.save_job(folder, before)  # a change that was refused is none
         raise
-    storage.move_dir(folder, storage.run_dir(plan.dataset, plan.key))
+    storage.move_dir(folder, storage.run_dir(call.dataset, call.key))
     return result.record.stop_reason
 
 
-def _prepare_folder(plan: CheckedCall, replacing: bool) -> Path:
+def _prepare_folder(call: CheckedCall, replacing: bool) -> Path:
     """Where the checkpoint goes; one that another call left there is removed."""
-    job = _job(plan)
-    folder = plan.folder or _folder(plan, replacing)
-    if plan.folder is None:
+    note = call.note
+    folder = call.folder or _folder(call, replacing)
+    if call.folder is None:
         left = storage.load_job(folder)
-        if left is None or not left.same_work(job):
+        if left is None or not left.same_work(note):
             storage.clean_dir(folder)
-    storage.save_job(folder, job)
+    storage.save_job(folder, note)
     wait_for_all()
     return folder
 
 
-def _folder(plan: CheckedCall, replacing: bool) -> Path:
-    return (storage.next_dir if replacing else storage.run_dir)(plan.dataset, plan.key)
+def _folder(call: CheckedCall, replacing: bool) -> Path:
+    return (storage.next_dir if replacing else storage.run_dir)(call.dataset, call.key)
 
 
-def _fit(plan: CheckedCall, folder: Path, observer: Observer) -> FitResult:
+def _fit(call: CheckedCall, folder: Path, observer: Observer) -> FitResult:
     from fiftyone_deepcluster.api.fit import fit
 
-    features, missing = plan.features, plan.missing
-    if plan.model is not None:
+    inputs = call.inputs
+    features, missing = inputs.features, inputs.missing
+    if call.model is not None:
         observer.phase("embeddings", 1)
-        features, missing = model_vectors(plan.source, plan.model)
+        features, missing = model_vectors(call.source, call.model)
         observer.advance(1)
     result = fit(
-        plan.source.images,
-        plan.options,
-        truth=plan.truth,
+        call.source.images,
+        call.options,
+        truth=inputs.truth,
         observer=observer,
         run_dir=folder,
         features=features,
-        known=plan.known,
+        known=inputs.known,
     )
-    return replace(result, errors={**result.errors, **missing})
+    assignment = replace(result.assignment, errors={**result.errors, **missing})
+    return replace(result, assignment=assignment)
 
 
-def _store(plan: CheckedCall, result: FitResult, observer: Observer) -> None:
+def _store(call: CheckedCall, result: FitResult, observer: Observer) -> None:
     """Fields, sidebar, brain runs, and last the run itself."""
     import numpy as np
 
     names = names_of_clusters(result.record, result.labels)
     observer.phase("write", 1)
-    filled = columns(result, names, half_precision=bool(plan.header.settings["half_precision"]))
-    write(plan.source, plan.names, filled)
+    filled = columns(result, names, half_precision=bool(call.settings["half_precision"]))
+    write(call.source, call.names, filled)
     observer.advance(1)
-    add_group(plan.dataset, plan.names)
+    add_group(call.dataset, call.names)
     # Whoever cancels wants to be done; the maps come when the run is resumed.
-    if plan.compute_brain and result.record.stop_reason is not StopReason.CANCELLED:
+    if call.compute_brain and result.record.stop_reason is not StopReason.CANCELLED:
         observer.phase("brain", 1)
-        readable = np.setdiff1d(np.arange(len(plan.source)), list(result.errors))
-        add_brain_runs(plan.source, plan.names, readable, result.embeddings)
+        readable = np.setdiff1d(np.arange(len(call.source)), list(result.errors))
+        add_brain_runs(call.source, call.names, readable, result.embeddings)
         observer.advance(1)
-    storage.register_run(plan.source, plan.key, plan.header, result.record)
+    storage.register_run(call.source, call.key, call.note.header, result.record)
 
 
 def names_of_clusters(record: RunRecord, labels: NDArray[np.int64]) -> list[str]:

@@ -36,6 +36,11 @@ _READING = threading.Lock()
 """FiftyOne has one open file a run for all threads of a process: where two seek and read at once, one reads nothing."""
 
 
+def new_uid() -> str:
+    """A mark that no other run has."""
+    return uuid.uuid4().hex
+
+
 @dataclass(frozen=True)
 class RunHeader:
     """What the config of a stored run says.
@@ -55,7 +60,7 @@ class RunHeader:
     settings: dict[str, object]
     patches_field: str | None
     n_samples: int
-    uid: str = field(default_factory=lambda: uuid.uuid4().hex)
+    uid: str = field(default_factory=new_uid)
     version: str = __version__
 
 

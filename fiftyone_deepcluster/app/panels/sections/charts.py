@@ -93,4 +93,5 @@ def _add(row: types.Object, name: str, lines: list[ChartPoint], y_axis: dict[str
 
 def _step(lines: list[ChartPoint]) -> int:
     """Whole rounds on the axis, at most some six of them."""
-    return max(1, max(line["x"][-1] for line in lines) // 6)
+    last: int = max(line["x"][-1] for line in lines)
+    return max(1, last // 6)

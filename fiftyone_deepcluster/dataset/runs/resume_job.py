@@ -1,0 +1,96 @@
+"""What ``resume`` goes on from: the folder of a run, its images, and whether going on would lose anything."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from fiftyone_deepcluster.dataset.io.fields import FieldNames
+from fiftyone_deepcluster.dataset.io.read_images import collect_images, flat, media_field_of
+from fiftyone_deepcluster.dataset.review.edit_log import EditLog
+from fiftyone_deepcluster.dataset.runs import storage
+from fiftyone_deepcluster.dataset.runs.interrupted import find_interrupted
+from fiftyone_deepcluster.dataset.runs.run import list_runs
+from fiftyone_deepcluster.errors import RunError, RunNotFoundError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import fiftyone as fo
+
+    from fiftyone_deepcluster.dataset.io.source import SampleSource
+
+logger = logging.getLogger(__name__)
+
+
+def find_job(dataset: fo.Dataset, key: str) -> tuple[Path, storage.ClusterJob]:
+    """The folder to go on in, and what was being done there; a replacement under way comes first.
+
+    Raises:
+        RunNotFoundError: there is nothing to go on from; says why.
+    """
+    for folder in (storage.next_dir(dataset, key), storage.run_dir(dataset, key)):
+        job = storage.load_job(folder)
+        if job is not None:
+            return folder, job
+    if key in storage.keys(dataset):
+        raise RunNotFoundError(
+            f"the files of run {key!r} are not in {storage.run_dir(dataset, key)}: it was made on another "
+            "machine, or assigned; cluster again with overwrite=True"
+        )
+    left = find_interrupted(dataset).get(key)
+    if left is not None:
+        raise RunNotFoundError(
+            f"run {key!r} of {dataset.name!r} left fields, but no files here to go on from; "
+            f"delete_run(samples, {key!r}) removes them"
+        )
+    known = list_runs(dataset)
+    there = f"its runs: {', '.join(known)}" if known else "no run has been made on it yet"
+    raise RunNotFoundError(f"{dataset.name!r} has neither a run nor a checkpoint {key!r}; {there}")
+
+
+def check_unedited(dataset: fo.Dataset, key: str, job: storage.ClusterJob) -> None:
+    """Raise RunError where a run was edited, which going on would lose."""
+    entries = [entry for entry in EditLog(dataset, job.header.uid).entries() if not entry.undone]
+    if entries and key in storage.keys(dataset):
+        raise RunError(
+            f"run {key!r} has {len(entries)} edits, which going on would lose; undo them "
+            f"(review(samples, {key!r}).undo({len(entries)})), or cluster under another key"
+        )
+
+
+def warn_of_assigned(dataset: fo.Dataset, key: str, job: storage.ClusterJob) -> None:
+    """Warn of images that were given clusters by ``assign``: going on makes other clusters, without them."""
+    if key not in storage.keys(dataset):
+        return
+    everything, field = flat(dataset), job.header.patches_field
+    own = everything.select(job.ids) if field is None else everything.select_labels(ids=job.ids, fields=field)
+    path = FieldNames(key, field).path("label")
+    lost = everything.count(path) - own.count(path)
+    if lost:
+        logger.warning(
+            "%d images that were assigned to clusters of run %r are not among its own and lose theirs, since it goes "
+            "on to others: assign them again",
+            lost, key,
+        )  # fmt: skip
+
+
+def select_images(dataset: fo.Dataset, job: storage.ClusterJob) -> SampleSource:
+    """The images of a job, in its order.
+
+    Raises:
+        RunError: some of them were deleted.
+    """
+    field = job.header.patches_field
+    everything = flat(dataset) if field is None else flat(dataset).to_patches(field)
+    if everything.values("id") == job.ids:
+        return collect_images(everything, media_field=media_field_of(job.header.settings))
+    source = collect_images(
+        everything.select(job.ids, ordered=True), media_field=media_field_of(job.header.settings)
+    )
+    if len(source) < len(job.ids):
+        raise RunError(
+            f"{len(job.ids) - len(source)} of the run's {len(job.ids)} images were deleted from "
+            f"{dataset.name!r}, so its checkpoint does not fit any more; cluster again with overwrite=True"
+        )
+    return source

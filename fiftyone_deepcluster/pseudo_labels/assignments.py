@@ -1,0 +1,59 @@
+"""The cluster of every image as pseudo-tasks and predictions report it: of a clusterer, or of the nearest centers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from fiftyone_deepcluster.clusterers.distances import confidence_of, describe_clusters, nearest_two
+from fiftyone_deepcluster.core.types import Assignment
+
+if TYPE_CHECKING:
+    from fiftyone_deepcluster.clusterers.base import Clustering
+
+
+def assignment_of(
+    found: Clustering, vectors: torch.Tensor, scores: dict[str, float] | None = None
+) -> Assignment:
+    """What a clusterer found, with where the vectors lie in it.
+
+    Args:
+        found: clusters of N images.
+        vectors: (N, D) float32, which distances are measured in; they may be others than those clustered.
+        scores: further figures, beside those of the clusterer.
+    """
+    place = describe_clusters(vectors, found.labels)
+    return Assignment(
+        labels=found.labels.numpy(),
+        confidence=found.confidence.float().numpy(),
+        distance=place.distance.float().cpu().numpy(),
+        margin=place.margin.float().cpu().numpy(),
+        embeddings=vectors.float().cpu().numpy(),
+        centers=place.centers.float().cpu().numpy(),
+        scores={"objective": found.objective, **found.scores, **(scores or {})},
+        details=found.details,
+    )
+
+
+def nearest_assignment(
+    vectors: torch.Tensor, centers: torch.Tensor, scores: dict[str, float] | None = None
+) -> Assignment:
+    """Every image in the cluster whose center is nearest.
+
+    Args:
+        vectors: (N, D) float32, not changed afterwards: the result may share their memory.
+        centers: (K, D) float32, likewise, on the same device.
+        scores: figures for the record.
+    """
+    labels, own, other = (part.cpu() for part in nearest_two(vectors, centers))
+    own, other = own.sqrt(), other.sqrt()
+    return Assignment(
+        labels=labels.numpy(),
+        confidence=confidence_of(own, other).numpy(),
+        distance=own.numpy(),
+        margin=torch.where(other.isinf(), 0.0, other - own).numpy(),
+        embeddings=vectors.cpu().numpy(),
+        centers=centers.cpu().numpy(),
+        scores=scores or {},
+    )
