@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from fiftyone_deepcluster.backbones.base import TRUNKS, FrontName, Trunk, check_side
 
@@ -16,18 +16,14 @@ class AlexNet(Trunk):
     """DeepCluster's AlexNet: batch norm after every convolution, no local response normalisation."""
 
     name: Literal["alexnet"] = "alexnet"
+    front: ClassVar[FrontName] = "sobel"
 
-    def build(self, channels: int, size: int, weights: str | None) -> nn.Module:
-        """See ``Trunk.build``."""
+    def make_module(self, channels: int, size: int, weights: str | None) -> nn.Module:
+        """See ``Trunk.make_module``."""
         from fiftyone_deepcluster.backbones.weights import load_file
 
         check_side(self.name, size, 63)
         return load_file(module_class()(channels, size), weights, "alexnet")
-
-    @property
-    def front(self) -> FrontName:
-        """The Sobel filters of the paper."""
-        return "sobel"
 
 
 @cache

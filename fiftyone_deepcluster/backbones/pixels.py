@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from fiftyone_deepcluster.backbones.base import TRUNKS, FrontName, Trunk
 from fiftyone_deepcluster.errors import OptionsError
@@ -17,17 +17,13 @@ class Pixels(Trunk):
     """The pixels themselves as features; nothing to learn."""
 
     name: Literal["pixels"] = "pixels"
+    front: ClassVar[FrontName] = "plain"
 
-    def build(self, channels: int, size: int, weights: str | None) -> nn.Module:
-        """See ``Trunk.build``."""
+    def make_module(self, channels: int, size: int, weights: str | None) -> nn.Module:
+        """See ``Trunk.make_module``."""
         if weights is not None:
             raise OptionsError(f"weights={weights!r}: the trunk 'pixels' has none; leave weights empty")
         return module_class()(channels, size)
-
-    @property
-    def front(self) -> FrontName:
-        """Pixels in 0..1."""
-        return "plain"
 
 
 @cache

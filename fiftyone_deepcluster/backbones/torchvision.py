@@ -23,8 +23,8 @@ class Torchvision(Trunk):
     name: Literal["torchvision"] = "torchvision"
     model: str = Field("mobilenet_v2", description="Name as torchvision spells it, e.g. squeezenet1_0.")
 
-    def build(self, channels: int, size: int, weights: str | None) -> nn.Module:
-        """See ``Trunk.build``."""
+    def make_module(self, channels: int, size: int, weights: str | None) -> nn.Module:
+        """See ``Trunk.make_module``."""
         return torchvision_trunk(self.model, channels, size, weights)
 
 

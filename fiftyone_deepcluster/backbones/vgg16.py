@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from fiftyone_deepcluster.backbones.base import TRUNKS, FrontName, Trunk, check_side
 
@@ -15,16 +15,12 @@ class VGG16(Trunk):
     """VGG-16 with batch norm, to the second fully connected layer."""
 
     name: Literal["vgg16"] = "vgg16"
+    front: ClassVar[FrontName] = "sobel"
 
-    def build(self, channels: int, size: int, weights: str | None) -> nn.Module:
-        """See ``Trunk.build``."""
+    def make_module(self, channels: int, size: int, weights: str | None) -> nn.Module:
+        """See ``Trunk.make_module``."""
         check_side(self.name, size, 32)
         return vgg16_bn(channels, weights)
-
-    @property
-    def front(self) -> FrontName:
-        """The Sobel filters of the paper."""
-        return "sobel"
 
 
 def vgg16_bn(channels: int, weights: str | None) -> nn.Module:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from fiftyone_deepcluster.core.process_state import ignored_warnings, kept_threads
 from fiftyone_deepcluster.errors import InputError, MissingDependencyError
-from fiftyone_deepcluster.reducers.base import (
-    SPACES,
-    Space,
-)
+from fiftyone_deepcluster.reducers.base import SPACES, Space
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -33,6 +30,7 @@ class Umap(Space):
     """
 
     name: Literal["umap"] = "umap"
+    title: ClassVar[str] = "UMAP"
     dims: int = Field(10, ge=1, le=100, description="Dimensions of the space.")
     neighbours: int = Field(
         15, ge=2, le=500, description="Neighbours that each image keeps; more shows the large structure."
@@ -45,18 +43,15 @@ class Umap(Space):
         None, ge=1, description="Passes of the layout; empty: 500, or 200 for many images."
     )
 
-    def embed(self, vectors: torch.Tensor, seed: int) -> torch.Tensor:
+    def fit_transform(self, vectors: torch.Tensor, seed: int) -> torch.Tensor:
         """(N, D) -> (N, dims) float32 on the same device.
 
         Raises:
-            InputError: fewer than four vectors, or values that are not finite.
+            InputError: fewer than four vectors.
             MissingDependencyError: umap-learn is not installed.
         """
         import torch
 
-        from fiftyone_deepcluster.metrics.products import check_finite
-
-        check_finite(vectors, "UMAP")
         n = len(vectors)
         if n < LEAST_IMAGES:
             raise InputError(
