@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 import pytest
-import torch
 
 from fiftyone_deepcluster.reducers.base import SPACES
+from fiftyone_deepcluster.testing import REDUCER_CHECKS
 
 
-@pytest.fixture(params=SPACES.names())
-def space(request):
-    return SPACES.parse(request.param)
+@pytest.mark.parametrize("check", REDUCER_CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("name", SPACES.names())
+def test_reducer_keeps_its_contract(name, check):
+    check(SPACES.parse(name))
 
 
-def test_space_keeps_rows_and_type(space, digits):
-    embedded = space.embed(digits[:150], seed=2)
-    assert embedded.shape[0] == 150
-    assert embedded.dtype == torch.float32
-    assert torch.isfinite(embedded).all()
-    assert torch.equal(embedded, space.embed(digits[:150], seed=2))
-
-
+@pytest.mark.parametrize("name", SPACES.names())
 @pytest.mark.parametrize("n", [4, 9, 12, 14])
-def test_space_takes_few_images(space, digits, n):
-    embedded = space.embed(digits[:n], seed=2)
-    assert len(embedded) == n
-    assert torch.isfinite(embedded).all()
-
-
-def test_space_takes_duplicates(space):
-    assert torch.isfinite(space.embed(torch.ones(30, 5), seed=2)).all()
+def test_built_in_reducers_take_few_images(name, n, digits):
+    assert len(SPACES.parse(name).embed(digits[:n], seed=2)) == n
