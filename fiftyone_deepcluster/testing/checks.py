@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from sklearn.datasets import load_digits
 
 from fiftyone_deepcluster.core.registry import Part, Registry
-from fiftyone_deepcluster.errors import InputError, OptionsError
+from fiftyone_deepcluster.errors import InputError, OptionsError, PartError
 
 P = TypeVar("P", bound=Part)
 
@@ -106,12 +107,14 @@ def generators_left_alone() -> Iterator[None]:
 
 
 @contextmanager
-def refusing_is_fine() -> Iterator[None]:
-    """An InputError is an answer, too; any other error is not."""
+def refusing_is_fine(what: str) -> Iterator[None]:
+    """An InputError is an answer to ``what``, too; any other error is not."""
     try:
         yield
     except InputError as error:
         require(str(error), "an InputError without a message; say what was needed")
+    except PartError as error:
+        raise AssertionError(f"{what}: {error}; raise an InputError that says how many are needed") from error
 
 
 def blobs(n: int = 240, seed: int = 3) -> torch.Tensor:
@@ -123,15 +126,11 @@ def blobs(n: int = 240, seed: int = 3) -> torch.Tensor:
 
 def digit_images(n: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """(n, 8, 8) uint8, the first of scikit-learn's digits."""
-    from sklearn.datasets import load_digits
-
     return (load_digits().images[:n] * 15.9375).astype(np.uint8)  # type: ignore[no-any-return]
 
 
 def digit_vectors(n: int) -> torch.Tensor:
     """(n, 64) float32, their pixels in 0..16."""
-    from sklearn.datasets import load_digits
-
     return torch.from_numpy(load_digits().data[:n]).float()
 
 

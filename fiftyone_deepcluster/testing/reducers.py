@@ -65,9 +65,9 @@ def generators_are_left_alone(reducer: Space) -> None:
 
 
 def few_vectors_are_reduced_or_refused(reducer: Space) -> None:
-    """One to fourteen vectors give as many, or an InputError that says how many are needed."""
-    for n in (1, 2, 4, 9, 14):
-        with refusing_is_fine():
+    """Two to fourteen vectors give as many, or an InputError that says how many are needed."""
+    for n in (2, 4, 9, 14):
+        with refusing_is_fine(f"{n} vectors"):
             _require_sound(reducer.embed(digit_vectors(n), seed=2), n)
 
 

@@ -1,13 +1,16 @@
 """docs/extending.md does what it says: every example is a file that registers a part, is checked and is used."""
 
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster import testing
+from fiftyone_deepcluster.clusterers.base import CLUSTERERS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TEXT = (REPOSITORY / "docs" / "extending.md").read_text()
@@ -82,3 +85,36 @@ def test_an_entry_point_makes_a_part_known(folder):
     assert part == "name='bisecting' n_init=2"
     assert options == "['n_init']"
     assert "the entry point broken = 'no_such_module' failed: ModuleNotFoundError" in error
+
+
+@pytest.fixture
+def bisecting(folder):
+    """The page's clusterer, known as long as the test runs."""
+    before = {name: CLUSTERERS.get(name) for name in CLUSTERERS.names()}
+    yield runpy.run_path(str(folder / "bisecting.py"))["Bisecting"]
+    CLUSTERERS._parts.clear()
+    CLUSTERERS._parts.update(before)
+
+
+def test_a_part_works_on_a_dataset_and_in_the_form(bisecting, make_digits):
+    from fiftyone.operators import types
+
+    from fiftyone_deepcluster.app.forms import add_part, parse_part
+    from fiftyone_deepcluster.app.option_fields import OptionField
+
+    inputs = types.Object()
+    field = OptionField(name="clusterer", kind="part", label="Clusterer", default="kmeans", parts=CLUSTERERS)
+    add_part(inputs, field, {"name": "bisecting"})
+    box = inputs.get_property("clusterer").type
+    assert "bisecting" in [choice.value for choice in box.get_property("name").view.choices]
+    assert box.get_property("bisecting").type.get_property("n_init").default == 5
+    chosen = parse_part(CLUSTERERS, {"name": "bisecting", "bisecting": {"n_init": 2}})
+    assert chosen == bisecting(n_init=2)
+
+    dataset = make_digits(60)
+    fdc.cluster(
+        dataset, method="frozen", key="mine", n_clusters=4, clusterer={"name": "bisecting", "n_init": 2},
+        progress=False, compute_brain=False, baselines=False,
+    )  # fmt: skip
+    assert len(dataset.distinct("mine.label")) == 4
+    assert fdc.load_run(dataset, "mine").options.clusterer == bisecting(n_init=2)
