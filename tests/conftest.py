@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 import uuid
+from collections import Counter
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.process_facts import changes, process_facts
+from tests.process_facts import changes, open_files, process_facts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -100,20 +101,26 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 _FACTS = pytest.StashKey[dict[str, object]]()
+_OPEN_BEFORE: dict[str, Counter[str]] = {}
+"""Files that were open before the tests of a file; those opened by fixtures of the file stay open until its end."""
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
     """Note how the process is set up before any fixture of the test is made."""
     item.stash[_FACTS] = process_facts()
+    _OPEN_BEFORE.setdefault(str(item.path), open_files())
     return (yield)
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
-    """Fail a test after which the process is set up differently."""
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, None, None]:
+    """Fail a test after which the process is set up differently, and the last of a file that leaves files open."""
     yield
     found = changes(item.stash[_FACTS], process_facts())
+    if nextitem is None or nextitem.path != item.path:
+        left = open_files() - _OPEN_BEFORE.pop(str(item.path))
+        found += [f"left open: {path}" for path in sorted(left.elements())]
     if found:
         pytest.fail("the process was left changed:\n" + "\n".join(found), pytrace=False)
 

@@ -87,17 +87,18 @@ def _of_loggers() -> dict[str, Any]:
     }
 
 
-def _of_files() -> dict[str, Any]:
-    """Open regular files and folders, by path and how often."""
+def open_files() -> Counter[str]:
+    """Open regular files and folders, by path and how often; none where the system does not list them."""
     counts: Counter[str] = Counter()
-    for link in Path("/proc/self/fd").iterdir():
+    listed = Path("/proc/self/fd")
+    for link in listed.iterdir() if listed.is_dir() else ():
         try:
             target = str(link.readlink())
         except OSError:
             continue
         if target.startswith("/") and not target.startswith(("/dev/", "/proc/")):
             counts[target] += 1
-    return {"open files": counts}
+    return counts
 
 
 def _of_numpy(numpy: Any) -> dict[str, Any]:
@@ -189,7 +190,7 @@ _BY_MODULE = {
 
 def process_facts() -> dict[str, Any]:
     """What is set now, by name; of libraries that are loaded."""
-    facts = _of_python() | _of_loggers() | _of_files()
+    facts = _of_python() | _of_loggers()
     for name, ask in _BY_MODULE.items():
         module = sys.modules.get(name)
         if module is not None:
@@ -214,8 +215,6 @@ def changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
             continue
         if imported and (name == "warning filters" or name not in before):
             continue
-        if name == "open files":
-            found += [f"left open: {path}" for path in sorted((after[name] - before[name]).elements())]
-        elif before.get(name) != after.get(name):
+        if before.get(name) != after.get(name):
             found.append(f"{name}: {before.get(name, 'unset')} before, {after.get(name, 'unset')} after")
     return found

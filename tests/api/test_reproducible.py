@@ -17,7 +17,7 @@ from sklearn.datasets import load_digits
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.methods.base import parse_options
 from fiftyone_deepcluster.metrics.agreement import agreement
-from tests.process_facts import changes, process_facts
+from tests.process_facts import changes, open_files, process_facts
 
 SCRIPT = """
 import sys
@@ -82,10 +82,11 @@ def test_two_calls_at_once_give_what_each_gives_alone_and_leave_the_process_as_i
         return found.labels, found.embeddings
 
     alone = [work(seed) for seed in (1, 2)]
-    before = process_facts()
+    before, opened = process_facts(), open_files()
     with two_at_once() as pool:
         together = list(pool.map(work, (1, 2)))
     assert changes(before, process_facts()) == []
+    assert not open_files() - opened
     for (labels, vectors), (same_labels, same_vectors) in zip(alone, together, strict=True):
         np.testing.assert_array_equal(labels, same_labels)
         np.testing.assert_array_equal(vectors, same_vectors)
