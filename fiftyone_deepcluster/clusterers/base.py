@@ -6,11 +6,12 @@ It takes and gives tensors and keeps the device of what it was given.
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from typing_extensions import final
 
-from fiftyone_deepcluster.clusterers.values import Clustering, ClusterRequest, Found
+from fiftyone_deepcluster.clusterers.values import Clustering, Found
 from fiftyone_deepcluster.core.contracts import blamed
 from fiftyone_deepcluster.core.registry import Part, Registry
 from fiftyone_deepcluster.errors import InputError
@@ -22,6 +23,35 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["CLUSTERERS", "ClusterRequest", "Clusterer", "Clustering", "Found"]
+
+
+@dataclass(frozen=True)
+class ClusterRequest:
+    """What is asked of a clusterer.
+
+    Attributes:
+        n_clusters: number of clusters, or None where the clusterer finds it by itself.
+        seed: makes the result repeatable on one machine.
+        start: (K, D) centres of the last round for a warm start, or None. A clusterer may ignore it.
+        origin: (N, D') the vectors before a space changed their geometry; None: there was no space. A clusterer
+            may ignore it.
+    """
+
+    n_clusters: int | None
+    seed: int = 0
+    start: torch.Tensor | None = None
+    origin: torch.Tensor | None = None
+
+    @property
+    def number(self) -> int:
+        """``n_clusters``, for clusterers that need it: ``cluster`` has made sure that it is there.
+
+        Raises:
+            InputError: it is None.
+        """
+        if self.n_clusters is None:
+            raise InputError("n_clusters is None; give a number of clusters")
+        return self.n_clusters
 
 
 class Clusterer(Part):

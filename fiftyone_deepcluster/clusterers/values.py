@@ -1,44 +1,13 @@
-"""What is asked of a clusterer, and what it gives."""
+"""What a clusterer gives: labels and what belongs to them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from fiftyone_deepcluster.errors import InputError
-
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
-
-
-@dataclass(frozen=True)
-class ClusterRequest:
-    """What is asked of a clusterer.
-
-    Attributes:
-        n_clusters: number of clusters, or None where the clusterer finds it by itself.
-        seed: makes the result repeatable on one machine.
-        start: (K, D) centres of the last round for a warm start, or None. A clusterer may ignore it.
-        origin: (N, D') the vectors before a space changed their geometry; None: there was no space. A clusterer
-            may ignore it.
-    """
-
-    n_clusters: int | None
-    seed: int = 0
-    start: torch.Tensor | None = None
-    origin: torch.Tensor | None = None
-
-    @property
-    def number(self) -> int:
-        """``n_clusters``, for clusterers that need it: ``cluster`` has made sure that it is there.
-
-        Raises:
-            InputError: it is None.
-        """
-        if self.n_clusters is None:
-            raise InputError("n_clusters is None; give a number of clusters")
-        return self.n_clusters
 
 
 @dataclass(frozen=True)
