@@ -9,12 +9,12 @@ import pytest
 import torch
 from pydantic import Field
 
-from fiftyone_deepcluster.backbones.base import TRUNKS, Trunk
+from fiftyone_deepcluster.backbones.base import BACKBONES, Backbone
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer, Clustering, ClusterRequest, Found
 from fiftyone_deepcluster.errors import InputError, OptionsError, PartError
 from fiftyone_deepcluster.features.base import ENCODERS, Encoder, EncodeRequest, Encoding
-from fiftyone_deepcluster.methods.base import RECIPES
-from fiftyone_deepcluster.reducers.base import SPACES, Space
+from fiftyone_deepcluster.methods.base import METHODS
+from fiftyone_deepcluster.reducers.base import REDUCERS, Reducer
 from fiftyone_deepcluster.testing import (
     METHOD_CHECKS,
     check_backbone,
@@ -24,7 +24,7 @@ from fiftyone_deepcluster.testing import (
     check_reducer,
 )
 
-KINDS = (CLUSTERERS, SPACES, ENCODERS, TRUNKS, RECIPES)
+KINDS = (CLUSTERERS, REDUCERS, ENCODERS, BACKBONES, METHODS)
 LABELS = np.arange(240) % 4
 NAN_CENTERS = torch.full((4, 6), torch.nan)
 
@@ -169,7 +169,7 @@ def test_the_first_check_that_fails_is_named():
         check_clusterer({"name": "described", "hidden": 2})
 
 
-class Grown(Space):
+class Grown(Reducer):
     """Gives what it likes."""
 
     name: Literal["grown"] = "grown"
@@ -183,7 +183,7 @@ class Grown(Space):
 
 @pytest.mark.usefixtures("seeded")
 def test_a_reducer_that_breaks_its_contract():
-    SPACES.register(Grown)
+    REDUCERS.register(Grown)
     vectors = torch.rand(9, 3)
     with pytest.raises(PartError, match=r"the reducer 'grown' gave 9 of 9 vectors with NaN.*return finite"):
         Grown().embed(vectors, 0)
@@ -225,7 +225,7 @@ def test_an_encoder_that_breaks_its_contract(corpus):
         check_encoder(Odd(how="stays"))
 
 
-class Bare(Trunk):
+class Bare(Backbone):
     """Gives what it likes."""
 
     name: Literal["bare"] = "bare"
@@ -241,7 +241,7 @@ class Bare(Trunk):
 
 @pytest.mark.usefixtures("seeded")
 def test_a_backbone_that_breaks_its_contract():
-    TRUNKS.register(Bare)
+    BACKBONES.register(Bare)
     with pytest.raises(PartError, match=r"'bare' made .* of type type; return a torch.nn.Module"):
         Bare().build(1, 28, None)
     with pytest.raises(PartError, match=r"gave values of shape \(1, 4, 26, 26\).*for one image; end it with"):

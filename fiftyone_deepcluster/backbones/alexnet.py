@@ -5,21 +5,21 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from fiftyone_deepcluster.backbones.base import TRUNKS, FrontName, Trunk, check_side
+from fiftyone_deepcluster.backbones.base import BACKBONES, Backbone, InputNormName, check_side
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-@TRUNKS.register
-class AlexNet(Trunk):
-    """DeepCluster's AlexNet: batch norm after every convolution, no local response normalisation."""
+@BACKBONES.register
+class AlexNet(Backbone):
+    """DeepCluster's AlexNet: batch norm after every convolution, no local response normalization."""
 
     name: Literal["alexnet"] = "alexnet"
-    front: ClassVar[FrontName] = "sobel"
+    input_norm: ClassVar[InputNormName] = "sobel"
 
     def make_module(self, channels: int, size: int, weights: str | None) -> nn.Module:
-        """See ``Trunk.make_module``."""
+        """See ``Backbone.make_module``."""
         from fiftyone_deepcluster.backbones.weights import load_file
 
         check_side(self.name, size, 63)
@@ -28,11 +28,11 @@ class AlexNet(Trunk):
 
 @cache
 def module_class() -> type[nn.Module]:
-    """The class of the module, made when a network is first built: naming trunks needs no torch."""
+    """The class of the module, made when a network is first built: naming backbones needs no torch."""
     import torch
     from torch import nn
 
-    from fiftyone_deepcluster.backbones.weights import initialise
+    from fiftyone_deepcluster.backbones.weights import initialize
 
     class AlexNetBN(nn.Module):
         """AlexNet as DeepCluster trains it: fc7 before its ReLU, 4096 features.
@@ -63,7 +63,7 @@ def module_class() -> type[nn.Module]:
                 nn.Linear(4096, 4096),
             )
             self.dim = 4096
-            initialise(self)
+            initialize(self)
 
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             """(B, C, H, W) -> (B, 4096), signed."""

@@ -1,8 +1,8 @@
-"""Trunks: from an image to one feature vector.
+"""Backbones: from an image to one feature vector.
 
-Each trunk is a part; ``make_module`` makes its module, and ``build`` sees that the module has what others need: an
+Each backbone is a part; ``make_module`` makes its module, and ``build`` sees that the module has what others need: an
 attribute ``dim`` with the size of its features, and ``relu_before_head``, whether its features come before a ReLU that
-the head applies. The files here import torch only while they build, so that forms and records can name trunks at no
+the head applies. The files here import torch only while they build, so that forms and records can name backbones at no
 cost.
 """
 
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 SMALL_SIDE = 64
 """Up to this many pixels an image counts as small: nothing is blown up to 224."""
 
-FrontName = Literal["plain", "zscore", "imagenet", "sobel"]
+InputNormName = Literal["plain", "zscore", "imagenet", "sobel"]
 
 
-class Trunk(Part):
-    """A network without its head: others call ``build``, a trunk is written by ``make_module``.
+class Backbone(Part):
+    """A network without its head: others call ``build``, a backbone is written by ``make_module``.
 
     Attributes:
-        front: the front this trunk wants where the options leave it open.
+        input_norm: the input norm this backbone wants where the options leave it open.
     """
 
-    front: ClassVar[FrontName] = "imagenet"
+    input_norm: ClassVar[InputNormName] = "imagenet"
 
     @final
     def build(self, channels: int, size: int, weights: str | None) -> nn.Module:
@@ -42,17 +42,17 @@ class Trunk(Part):
         Where the module has no ``dim``, a black image is passed through it to find out.
 
         Args:
-            channels: of the front's output.
+            channels: of the input norm's output.
             size: side of the images.
             weights: None for random, a torchvision weights name, or the path of a state dict.
 
         Raises:
-            OptionsError: this trunk has no such weights, or the file does not fit.
+            OptionsError: this backbone has no such weights, or the file does not fit.
             PartError: ``make_module`` failed, or made no module that gives one vector an image.
         """
         from torch import nn
 
-        who = f"the trunk {self.name!r}"
+        who = f"the backbone {self.name!r}"
         with blamed(who):
             module = self.make_module(channels, size, weights)
         if not isinstance(module, nn.Module):
@@ -72,7 +72,7 @@ class Trunk(Part):
         """
 
 
-TRUNKS: Registry[Trunk] = Registry("trunks", Trunk, "backbones")  # type: ignore[type-abstract]
+BACKBONES: Registry[Backbone] = Registry("backbones", Backbone, "backbones")  # type: ignore[type-abstract]
 
 
 def _features_of(module: nn.Module, shape: tuple[int, int, int], who: str) -> int:
@@ -96,9 +96,9 @@ def _features_of(module: nn.Module, shape: tuple[int, int, int], who: str) -> in
 
 
 def check_side(name: str, size: int, needed: int) -> None:
-    """Raise OptionsError where images of ``size`` pixels are too small for the trunk called ``name``."""
+    """Raise OptionsError where images of ``size`` pixels are too small for the backbone called ``name``."""
     if size < needed:
         raise OptionsError(
-            f"image_size={size} is too small for the trunk {name!r}, which needs {needed} pixels; "
-            "raise image_size or choose the trunk 'small'"
+            f"image_size={size} is too small for the backbone {name!r}, which needs {needed} pixels; "
+            "raise image_size or choose the backbone 'small'"
         )

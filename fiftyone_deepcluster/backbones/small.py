@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from fiftyone_deepcluster.backbones.base import SMALL_SIDE, TRUNKS, FrontName, Trunk
+from fiftyone_deepcluster.backbones.base import BACKBONES, SMALL_SIDE, Backbone, InputNormName
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-@TRUNKS.register
-class Small(Trunk):
+@BACKBONES.register
+class Small(Backbone):
     """Five 3 x 3 convolutions with batch norm and a linear layer, for images of 64 pixels and less."""
 
     name: Literal["small"] = "small"
-    front: ClassVar[FrontName] = "zscore"
+    input_norm: ClassVar[InputNormName] = "zscore"
     width: int = Field(
         32, ge=4, le=512, description="Channels of the first convolutions; later ones 2 and 4 times."
     )
@@ -32,7 +32,7 @@ class Small(Trunk):
     )
 
     def make_module(self, channels: int, size: int, weights: str | None) -> nn.Module:
-        """See ``Trunk.make_module``."""
+        """See ``Backbone.make_module``."""
         from fiftyone_deepcluster.backbones.weights import load_file
 
         body = module_class()(channels, size, width=self.width, grid=self.grid, dim=self.dim)
@@ -41,7 +41,7 @@ class Small(Trunk):
 
 @cache
 def module_class() -> type[nn.Module]:
-    """The class of the module, made when a network is first built: naming trunks needs no torch."""
+    """The class of the module, made when a network is first built: naming backbones needs no torch."""
     import torch
     from torch import nn
 

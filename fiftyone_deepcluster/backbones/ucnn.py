@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from fiftyone_deepcluster.backbones.base import TRUNKS, FrontName, Trunk
+from fiftyone_deepcluster.backbones.base import BACKBONES, Backbone, InputNormName
 from fiftyone_deepcluster.errors import OptionsError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ CONVOLUTIONS = (64, 192, 384, 256, 256)
 ADAPTATION = (6144, 2048)
 """Channels of conv6 and conv7 (Hsu and Lin, section 2); conv8 has one a cluster."""
 
-_LEAST = 8
+_MIN = 8
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class Layout:
     norm: NormName = "none"
 
 
-@TRUNKS.register
-class UCNNTrunk(Trunk):
+@BACKBONES.register
+class UCNNBackbone(Backbone):
     """UCNN: AlexNet's convolutions, three more with a global maximum, and a linear layer (Hsu and Lin).
 
     The defaults are sizes for images up to 64 pixels with random weights. The paper's are ``width`` 1,
@@ -58,7 +58,7 @@ class UCNNTrunk(Trunk):
     """
 
     name: Literal["ucnn"] = "ucnn"
-    front: ClassVar[FrontName] = "zscore"
+    input_norm: ClassVar[InputNormName] = "zscore"
     maps: int = Field(64, ge=2, le=65_536, description="Channels of conv8; the paper: one a cluster.")
     dim: int = Field(128, ge=2, le=65_536, description="Features of an image, the outputs of FC9.")
     width: float = Field(0.25, gt=0, le=4, description="Share of AlexNet's channels in conv1-5.")
@@ -71,14 +71,14 @@ class UCNNTrunk(Trunk):
     )
 
     def make_module(self, channels: int, size: int, weights: str | None) -> nn.Module:
-        """See ``Trunk.make_module``."""
+        """See ``Backbone.make_module``."""
         layout = Layout(self.maps, self.dim, self.width, self.adapted, self.norm)
         return load_weights(module_class()(channels, size, layout), weights)
 
 
 @cache
 def module_class() -> type[nn.Module]:
-    """The class of the module, made when a network is first built: naming trunks needs no torch."""
+    """The class of the module, made when a network is first built: naming backbones needs no torch."""
     import torch
     from torch import nn
 
@@ -119,7 +119,7 @@ def module_class() -> type[nn.Module]:
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             """(B, C, H, W) -> (B, dim), signed."""
             maps = self.adaptation(self.convolutions(images))
-            # Features in float32: centres are made of their small differences.
+            # Features in float32: centers are made of their small differences.
             return self.norm(self.full(maps.amax(dim=(2, 3))).float())  # type: ignore[no-any-return]
 
     return UCNN
@@ -153,7 +153,7 @@ def load_weights(network: nn.Module, weights: str | None) -> nn.Module:
         if layer.weight.shape != other.weight.shape:
             raise OptionsError(
                 f"weights={weights!r}: AlexNet's {tuple(other.weight.shape)} does not fit conv1-5's "
-                f"{tuple(layer.weight.shape)}; take width=1, colour images above {SMALL_SIDE} pixels, or no weights"
+                f"{tuple(layer.weight.shape)}; take width=1, color images above {SMALL_SIDE} pixels, or no weights"
             )
         layer.load_state_dict(other.state_dict())
     return network
@@ -196,4 +196,4 @@ def _convolutions(module: nn.Module) -> list[nn.Conv2d]:
 
 
 def _scaled(channels: int, share: float) -> int:
-    return max(_LEAST, round(channels * share))
+    return max(_MIN, round(channels * share))

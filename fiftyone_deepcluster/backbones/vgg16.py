@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from fiftyone_deepcluster.backbones.base import TRUNKS, FrontName, Trunk, check_side
+from fiftyone_deepcluster.backbones.base import BACKBONES, Backbone, InputNormName, check_side
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-@TRUNKS.register
-class VGG16(Trunk):
+@BACKBONES.register
+class VGG16(Backbone):
     """VGG-16 with batch norm, to the second fully connected layer."""
 
     name: Literal["vgg16"] = "vgg16"
-    front: ClassVar[FrontName] = "sobel"
+    input_norm: ClassVar[InputNormName] = "sobel"
 
     def make_module(self, channels: int, size: int, weights: str | None) -> nn.Module:
-        """See ``Trunk.make_module``."""
+        """See ``Backbone.make_module``."""
         check_side(self.name, size, 32)
         return vgg16_bn(channels, weights)
 
@@ -28,12 +28,12 @@ def vgg16_bn(channels: int, weights: str | None) -> nn.Module:
     from torchvision.models import vgg16_bn as make
 
     from fiftyone_deepcluster.backbones.adapt import Cut, adapt_first_conv
-    from fiftyone_deepcluster.backbones.weights import initialise, load_torchvision
+    from fiftyone_deepcluster.backbones.weights import initialize, load_torchvision
 
     model = make(weights=None)
     load_torchvision(model, "vgg16_bn", weights)
     if weights is None:
-        initialise(model)
+        initialize(model)
     adapt_first_conv(model, channels)
     model.classifier = model.classifier[:4]
     return Cut(model, 4096, relu_before_head=True)

@@ -32,14 +32,14 @@ class ClusterRequest:
     Attributes:
         n_clusters: number of clusters, or None where the clusterer finds it by itself.
         seed: makes the result repeatable on one machine.
-        start: (K, D) centres of the last round for a warm start, or None. A clusterer may ignore it.
-        origin: (N, D') the vectors before a space changed their geometry; None: there was no space. A clusterer
+        init_centers: (K, D) centers of the last round for a warm start, or None. A clusterer may ignore it.
+        origin: (N, D') the vectors before a reducer changed their geometry; None: there was no reducer. A clusterer
             may ignore it.
     """
 
     n_clusters: int | None
     seed: int = 0
-    start: torch.Tensor | None = None
+    init_centers: torch.Tensor | None = None
     origin: torch.Tensor | None = None
 
     @property

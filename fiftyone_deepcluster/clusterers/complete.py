@@ -70,11 +70,11 @@ def _rest(
     known: Found | Clustering, vectors: torch.Tensor, labels: torch.Tensor, n_clusters: int
 ) -> tuple[Any, Any, Any]:
     """Centers, confidence and objective: those that are known, else those of the distances."""
-    from fiftyone_deepcluster.clusterers.distances import describe, means
+    from fiftyone_deepcluster.clusterers.distances import describe_clusters, means
 
     centers, confidence, objective = known.centers, known.confidence, known.objective
     if confidence is None or objective is None:
-        place = describe(vectors, labels, n_clusters)
+        place = describe_clusters(vectors, labels, n_clusters)
         squares = place.distance[labels >= 0].double().square().sum()
         return (
             place.centers if centers is None else centers,

@@ -40,8 +40,8 @@ class Clustering:
         centers: (K, D) float32, the mean of each cluster's vectors, on the vectors' device; scaled to length
             1 where the method keeps them there (spherical k-means).
         confidence: (N,) float32 on the CPU in 0..1: the posterior where the method has one,
-            else 1 - d1/d2 of the distances to the nearest and the second nearest centre.
-        objective: what the method minimises (inertia of k-means, minus log-likelihood of a mixture).
+            else 1 - d1/d2 of the distances to the nearest and the second nearest center.
+        objective: what the method minimizes (inertia of k-means, minus log-likelihood of a mixture).
         scores: further figures for the record: the same names in every round, for they become columns.
         details: lists of figures for the record, of any length.
     """

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class Space(Part):
+class Reducer(Part):
     """A change of geometry before clustering: others call ``embed``, a reducer is written by ``fit_transform``.
 
     Attributes:
@@ -60,4 +60,4 @@ class Space(Part):
         """Vectors (N, D) float32, finite and not to be changed -> (N, d), as a tensor or a NumPy array."""
 
 
-SPACES: Registry[Space] = Registry("spaces", Space, "reducers")  # type: ignore[type-abstract]
+REDUCERS: Registry[Reducer] = Registry("reducers", Reducer, "reducers")  # type: ignore[type-abstract]

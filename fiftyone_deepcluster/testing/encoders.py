@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from fiftyone_deepcluster.backbones.base import TRUNKS
-from fiftyone_deepcluster.backbones.input_norms import make_front
+from fiftyone_deepcluster.backbones.base import BACKBONES
+from fiftyone_deepcluster.backbones.input_norms import make_input_norm
 from fiftyone_deepcluster.backbones.network import Network
 from fiftyone_deepcluster.core.devices import Compute
 from fiftyone_deepcluster.core.process_state import seeded_torch
@@ -53,12 +53,12 @@ def small_corpus(rows: Sequence[int] | None = None) -> Iterator[Corpus]:
     """Digits (all 60, or some rows) seen by a small network of random weights, the same in every call."""
     images = digit_images(_N)
     store = open_images(
-        images if rows is None else images[list(rows)], Decode(size=_SIDE, color="grey"), observer=Silent()
+        images if rows is None else images[list(rows)], Decode(size=_SIDE, color="gray"), observer=Silent()
     )
     try:
         with seeded_torch(1):
-            body = TRUNKS.parse({"name": "small", "width": 8}).build(1, _SIDE, None)
-        network = Network(make_front("zscore", 1), body)
+            body = BACKBONES.parse({"name": "small", "width": 8}).build(1, _SIDE, None)
+        network = Network(make_input_norm("zscore", 1), body)
         compute = Compute(torch.device("cpu"), torch.float32)
         yield Corpus(store, network, compute, size=_SIDE, batch_size=16, observer=Silent())
     finally:

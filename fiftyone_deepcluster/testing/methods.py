@@ -10,8 +10,8 @@ import numpy as np
 
 from fiftyone_deepcluster.api.fit import fit
 from fiftyone_deepcluster.api.predict import predict
-from fiftyone_deepcluster.images.inspect import probe
-from fiftyone_deepcluster.methods.base import RECIPES, Options
+from fiftyone_deepcluster.images.inspect import image_facts
+from fiftyone_deepcluster.methods.base import METHODS, Options
 from fiftyone_deepcluster.testing.checks import Check, digit_images, option_checks, require, run_checks
 
 if TYPE_CHECKING:
@@ -30,13 +30,13 @@ def check_method(method: Options | type[Options] | str | dict[str, Any]) -> None
         AssertionError: the first check that fails, and why.
         OptionsError: there is no such method.
     """
-    run_checks(RECIPES, method, METHOD_CHECKS)
+    run_checks(METHODS, method, METHOD_CHECKS)
 
 
 def nothing_stays_automatic(method: Options) -> None:
     """``resolve`` settles image size and color, changes nothing in place, and its result can be stored."""
     before = method.model_dump()
-    resolved = method.resolve(probe(digit_images(_N)))
+    resolved = method.resolve(image_facts(digit_images(_N)))
     require(method.model_dump() == before, "resolve changed the options in place; return a copy")
     require(
         type(resolved) is type(method),
@@ -47,7 +47,7 @@ def nothing_stays_automatic(method: Options) -> None:
         "image_size is None after resolve; end it with self.settled(facts, ...)",
     )
     require(resolved.color != "auto", "color is 'auto' after resolve; end it with self.settled(facts, ...)")
-    again = RECIPES.parse(json.loads(json.dumps(resolved.model_dump(mode="json"))))
+    again = METHODS.parse(json.loads(json.dumps(resolved.model_dump(mode="json"))))
     require(
         again == resolved,
         f"resolved options change on their way through JSON: {resolved!r} becomes {again!r}",
@@ -90,7 +90,7 @@ def _quick(method: Options) -> Options:
 
 
 METHOD_CHECKS: tuple[Check[Options], ...] = (
-    *option_checks(RECIPES),
+    *option_checks(METHODS),
     nothing_stays_automatic,
     every_image_gets_a_cluster,
     same_seed_gives_same_clusters,

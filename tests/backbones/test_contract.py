@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from fiftyone_deepcluster.backbones.base import TRUNKS
+from fiftyone_deepcluster.backbones.base import BACKBONES
 from fiftyone_deepcluster.testing import BACKBONE_CHECKS
 
 
 @pytest.mark.parametrize("check", BACKBONE_CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("name", TRUNKS.names())
+@pytest.mark.parametrize("name", BACKBONES.names())
 def test_backbone_keeps_its_contract(name, check):
-    check(TRUNKS.parse(name))
+    check(BACKBONES.parse(name))

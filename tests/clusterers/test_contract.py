@@ -39,8 +39,8 @@ def test_a_missing_number_of_clusters_is_refused(name, blobs):
 def test_parts_are_listed_without_heavy_imports():
     code = (
         "import sys; from fiftyone_deepcluster.clusterers.base import CLUSTERERS;"
-        "from fiftyone_deepcluster.reducers.base import SPACES;"
-        "[CLUSTERERS.get(n).model_json_schema() for n in CLUSTERERS.names()]; SPACES.names();"
+        "from fiftyone_deepcluster.reducers.base import REDUCERS;"
+        "[CLUSTERERS.get(n).model_json_schema() for n in CLUSTERERS.names()]; REDUCERS.names();"
         "heavy = {'torch', 'sklearn', 'faiss', 'umap', 'fiftyone'} & set(sys.modules);"
         "sys.exit(', '.join(sorted(heavy)) or 0)"
     )

@@ -75,7 +75,7 @@ def test_an_entry_point_makes_a_part_known(folder):
     )
     code = (
         "from fiftyone_deepcluster.clusterers.base import CLUSTERERS\n"
-        "from fiftyone_deepcluster.methods.base import RECIPES\n"
+        "from fiftyone_deepcluster.methods.base import METHODS\n"
         "from fiftyone_deepcluster.app.option_fields import option_fields\n"
         "print(CLUSTERERS.parse({'name': 'bisecting', 'n_init': 2}))\n"
         "print([field.name for field in option_fields(CLUSTERERS.get('bisecting'))])\n"
