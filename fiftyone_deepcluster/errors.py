@@ -9,6 +9,7 @@
     │       └── UnreadableImageError     one image: which, and why
     ├── CancelledError                   the observer asked to stop
     ├── MissingDependencyError (ImportError)   an optional package that this call needs
+    ├── PartError                        a part (clusterer, encoder ...) that breaks its contract
     ├── CheckpointError                  a checkpoint that cannot be read or does not fit
     └── RunError                         a run stored on a dataset
         ├── RunExistsError               the key is taken
@@ -60,6 +61,10 @@ class CancelledError(DeepClusterError):
 
 class MissingDependencyError(DeepClusterError, ImportError):
     """An optional package is needed for this call and is not installed."""
+
+
+class PartError(DeepClusterError):
+    """A part failed, or gave something that its contract rules out: the mistake is in the part's own code."""
 
 
 class CheckpointError(DeepClusterError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from fiftyone_deepcluster.backbones.base import BACKBONES, Backbone, InputNormName, check_side
 
@@ -16,18 +16,14 @@ class AlexNet(Backbone):
     """DeepCluster's AlexNet: batch norm after every convolution, no local response normalization."""
 
     name: Literal["alexnet"] = "alexnet"
+    input_norm: ClassVar[InputNormName] = "sobel"
 
-    def build(self, channels: int, size: int, weights: str | None) -> nn.Module:
-        """See ``Backbone.build``."""
+    def make_module(self, channels: int, size: int, weights: str | None) -> nn.Module:
+        """See ``Backbone.make_module``."""
         from fiftyone_deepcluster.backbones.weights import load_file
 
         check_side(self.name, size, 63)
         return load_file(module_class()(channels, size), weights, "alexnet")
-
-    @property
-    def input_norm(self) -> InputNormName:
-        """The Sobel filters of the paper."""
-        return "sobel"
 
 
 @cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from fiftyone_deepcluster.backbones.base import BACKBONES, Backbone, InputNormName
 from fiftyone_deepcluster.errors import OptionsError
@@ -17,17 +17,13 @@ class Pixels(Backbone):
     """The pixels themselves as features; nothing to learn."""
 
     name: Literal["pixels"] = "pixels"
+    input_norm: ClassVar[InputNormName] = "plain"
 
-    def build(self, channels: int, size: int, weights: str | None) -> nn.Module:
-        """See ``Backbone.build``."""
+    def make_module(self, channels: int, size: int, weights: str | None) -> nn.Module:
+        """See ``Backbone.make_module``."""
         if weights is not None:
             raise OptionsError(f"weights={weights!r}: the backbone 'pixels' has none; leave weights empty")
         return module_class()(channels, size)
-
-    @property
-    def input_norm(self) -> InputNormName:
-        """Pixels in 0..1."""
-        return "plain"
 
 
 @cache

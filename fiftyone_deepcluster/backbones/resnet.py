@@ -16,8 +16,8 @@ class ResNet18(Backbone):
 
     name: Literal["resnet18"] = "resnet18"
 
-    def build(self, channels: int, size: int, weights: str | None) -> nn.Module:
-        """See ``Backbone.build``."""
+    def make_module(self, channels: int, size: int, weights: str | None) -> nn.Module:
+        """See ``Backbone.make_module``."""
         return resnet("resnet18", channels, size, weights)
 
 
@@ -27,8 +27,8 @@ class ResNet50(Backbone):
 
     name: Literal["resnet50"] = "resnet50"
 
-    def build(self, channels: int, size: int, weights: str | None) -> nn.Module:
-        """See ``Backbone.build``."""
+    def make_module(self, channels: int, size: int, weights: str | None) -> nn.Module:
+        """See ``Backbone.make_module``."""
         return resnet("resnet50", channels, size, weights)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -30,21 +30,17 @@ class SlimVGG(Backbone):
     """VGG-16 with batch norm and an eighth of the filters, pooled adaptively: for small images."""
 
     name: Literal["slim-vgg"] = "slim-vgg"
+    input_norm: ClassVar[InputNormName] = "zscore"
     width: int = Field(8, ge=4, le=64, description="Filters of the first block; VGG-16 has 64.")
     grid: int = Field(2, ge=1, le=7, description="Cells per side of the adaptive average pooling.")
     dim: int = Field(256, ge=8, le=4096, description="Features of an image.")
 
-    def build(self, channels: int, size: int, weights: str | None) -> nn.Module:
-        """See ``Backbone.build``."""
+    def make_module(self, channels: int, size: int, weights: str | None) -> nn.Module:
+        """See ``Backbone.make_module``."""
         from fiftyone_deepcluster.backbones.weights import load_file
 
         body = module_class()(channels, size, width=self.width, grid=self.grid, dim=self.dim)
         return load_file(body, weights, "slim-vgg")
-
-    @property
-    def input_norm(self) -> InputNormName:
-        """Mean 0 and deviation 1 per image."""
-        return "zscore"
 
 
 @cache

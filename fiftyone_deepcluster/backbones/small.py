@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from functools import cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -20,6 +20,7 @@ class Small(Backbone):
     """Five 3 x 3 convolutions with batch norm and a linear layer, for images of 64 pixels and less."""
 
     name: Literal["small"] = "small"
+    input_norm: ClassVar[InputNormName] = "zscore"
     width: int = Field(
         32, ge=4, le=512, description="Channels of the first convolutions; later ones 2 and 4 times."
     )
@@ -30,17 +31,12 @@ class Small(Backbone):
         128, ge=8, le=4096, description="Features of an image, where the grid has several cells."
     )
 
-    def build(self, channels: int, size: int, weights: str | None) -> nn.Module:
-        """See ``Backbone.build``."""
+    def make_module(self, channels: int, size: int, weights: str | None) -> nn.Module:
+        """See ``Backbone.make_module``."""
         from fiftyone_deepcluster.backbones.weights import load_file
 
         body = module_class()(channels, size, width=self.width, grid=self.grid, dim=self.dim)
         return load_file(body, weights, "small")
-
-    @property
-    def input_norm(self) -> InputNormName:
-        """Mean 0 and deviation 1 per image."""
-        return "zscore"
 
 
 @cache

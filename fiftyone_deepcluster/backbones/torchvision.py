@@ -23,8 +23,8 @@ class Torchvision(Backbone):
     name: Literal["torchvision"] = "torchvision"
     model: str = Field("mobilenet_v2", description="Name as torchvision spells it, e.g. squeezenet1_0.")
 
-    def build(self, channels: int, size: int, weights: str | None) -> nn.Module:
-        """See ``Backbone.build``."""
+    def make_module(self, channels: int, size: int, weights: str | None) -> nn.Module:
+        """See ``Backbone.make_module``."""
         return torchvision_backbone(self.model, channels, size, weights)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -55,6 +55,7 @@ class UCNNBackbone(Backbone):
     """
 
     name: Literal["ucnn"] = "ucnn"
+    input_norm: ClassVar[InputNormName] = "zscore"
     maps: int = Field(64, ge=2, le=65_536, description="Channels of conv8; the paper: one a cluster.")
     dim: int = Field(128, ge=2, le=65_536, description="Features of an image, the outputs of FC9.")
     width: float = Field(0.25, gt=0, le=4, description="Share of AlexNet's channels in conv1-5.")
@@ -66,15 +67,10 @@ class UCNNBackbone(Backbone):
         description="After every layer but conv8; the paper has none and starts from trained weights.",
     )
 
-    def build(self, channels: int, size: int, weights: str | None) -> nn.Module:
-        """See ``Backbone.build``."""
+    def make_module(self, channels: int, size: int, weights: str | None) -> nn.Module:
+        """See ``Backbone.make_module``."""
         layout = Layout(self.maps, self.dim, self.width, self.adapted, self.norm)
         return load_weights(module_class()(channels, size, layout), weights)
-
-    @property
-    def input_norm(self) -> InputNormName:
-        """Mean 0 and deviation 1 per image."""
-        return "zscore"
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from fiftyone_deepcluster.backbones.base import BACKBONES, Backbone, InputNormName, check_side
 
@@ -15,16 +15,12 @@ class VGG16(Backbone):
     """VGG-16 with batch norm, to the second fully connected layer."""
 
     name: Literal["vgg16"] = "vgg16"
+    input_norm: ClassVar[InputNormName] = "sobel"
 
-    def build(self, channels: int, size: int, weights: str | None) -> nn.Module:
-        """See ``Backbone.build``."""
+    def make_module(self, channels: int, size: int, weights: str | None) -> nn.Module:
+        """See ``Backbone.make_module``."""
         check_side(self.name, size, 32)
         return build_vgg16_bn(channels, weights)
-
-    @property
-    def input_norm(self) -> InputNormName:
-        """The Sobel filters of the paper."""
-        return "sobel"
 
 
 def build_vgg16_bn(channels: int, weights: str | None) -> nn.Module:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fiftyone_deepcluster.clusterers.base import Clustering
 from fiftyone_deepcluster.core.process_state import kept_threads, one_thread
-from fiftyone_deepcluster.errors import InputError
-from fiftyone_deepcluster.metrics.products import CenterField, check_finite, chunks, each_chunk
+from fiftyone_deepcluster.metrics.products import CenterField, chunks, each_chunk
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -65,33 +63,6 @@ def describe_clusters(
     alone = other.isinf()
     margin = torch.where(alone, 0.0, other - own)
     return Description(centers, own, margin, confidence_of(own, other))
-
-
-def clustering_of(
-    vectors: torch.Tensor,
-    labels: torch.Tensor,
-    confidence: torch.Tensor | None = None,
-    scores: dict[str, float] | None = None,
-) -> Clustering:
-    """A method's labels with the means, distances and confidences that belong to them.
-
-    Args:
-        vectors: (N, D) float32.
-        labels: (N,) int64 on the CPU, every number in use; -1 for noise.
-        confidence: (N,) float32; by default that of the distances.
-        scores: further figures.
-
-    Returns:
-        With the sum of squared distances of what is not noise as its objective.
-    """
-    place = describe_clusters(vectors, labels)
-    return Clustering(
-        labels=labels,
-        centers=place.centers,
-        confidence=place.confidence if confidence is None else confidence,
-        objective=float(place.distance[labels >= 0].double().square().sum()),
-        scores=scores or {},
-    )
 
 
 def confidence_of(own: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
@@ -183,24 +154,3 @@ def threads_for(vectors: torch.Tensor) -> AbstractContextManager[None]:
     """
     small = vectors.device.type == "cpu" and vectors.numel() <= _SHARED_WORK
     return one_thread() if small else kept_threads()
-
-
-def check_vectors(vectors: torch.Tensor, n_clusters: int | None, who: str) -> int:
-    """Whether ``vectors`` can be put into ``n_clusters`` clusters.
-
-    Returns:
-        The number of clusters.
-
-    Raises:
-        InputError: it is missing or larger than the number of vectors, or a vector is not finite.
-    """
-    check_finite(vectors, who)
-    if n_clusters is None:
-        raise InputError(f"{who} needs n_clusters; give a number, or take a clusterer that finds it itself")
-    if n_clusters < 1:
-        raise InputError(f"n_clusters={n_clusters} is not a number of clusters; give 1 or more")
-    if n_clusters > len(vectors):
-        raise InputError(
-            f"n_clusters={n_clusters} is more than the {len(vectors)} images; lower it or add images"
-        )
-    return n_clusters

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer, Clustering, ClusterRequest
+from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer, ClusterRequest, Found
 from fiftyone_deepcluster.core.process_state import ignored_warnings
 from fiftyone_deepcluster.errors import InputError
 
@@ -19,6 +19,7 @@ class GaussianMixture(Clusterer):
     """Gaussian mixture: clusters of any extent and direction, with a probability for each image."""
 
     name: Literal["gmm"] = "gmm"
+    title: ClassVar[str] = "a Gaussian mixture"
     covariance: Literal["full", "diag", "tied"] = Field(
         "full", description="Shape of clusters: any (full), along the axes (diag), or one for all (tied)."
     )
@@ -32,20 +33,19 @@ class GaussianMixture(Clusterer):
     )
     max_iter: int = Field(200, ge=1, description="Iterations at most.")
 
-    def cluster(self, vectors: torch.Tensor, request: ClusterRequest) -> Clustering:
+    def find(self, vectors: torch.Tensor, request: ClusterRequest) -> Found:
         """Cluster ``vectors`` (N, D) float32 by their most probable component.
 
         ``objective`` is minus the log-likelihood. A component that no image prefers is dropped.
 
         Raises:
-            InputError: fewer vectors than clusters, values that are not finite, no n_clusters, or components
-                that shrink to a point.
+            InputError: components that shrink to a point, or a single vector.
         """
         import torch
 
-        from fiftyone_deepcluster.clusterers.distances import check_vectors, means, threads_for
+        from fiftyone_deepcluster.clusterers.distances import threads_for
 
-        n_clusters = check_vectors(vectors, request.n_clusters, "a Gaussian mixture")
+        n_clusters = request.number
         if n_clusters == 1 and len(vectors) == 1:
             raise InputError("a Gaussian mixture needs two images or more; add images")
         points = vectors.cpu().double().numpy()
@@ -54,10 +54,8 @@ class GaussianMixture(Clusterer):
             posterior = torch.from_numpy(model.predict_proba(points))
             likelihood = float(model.score_samples(points).sum())
         confidence, component = posterior.max(dim=1)
-        used, labels = torch.unique(component, return_inverse=True)
-        return Clustering(
-            labels=labels,
-            centers=means(vectors, labels, len(used)),
+        return Found(
+            labels=component,  # those of no image are left out
             confidence=confidence.float().clamp(0.0, 1.0),
             objective=-likelihood,
             scores={"converged": float(model.converged_), "n_iter": float(model.n_iter_)},

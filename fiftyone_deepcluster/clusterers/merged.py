@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
-from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer, Clustering, ClusterRequest
+from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer, Clustering, ClusterRequest, Found
 from fiftyone_deepcluster.core.registry import PartOf
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class Merged(Clusterer):
     """
 
     name: Literal["merged"] = "merged"
+    title: ClassVar[str] = "merging pieces"
     pieces: Annotated[Clusterer, PartOf(CLUSTERERS)] = Field(
         default="gmm", validate_default=True, description="Makes the pieces."
     )
@@ -49,20 +50,15 @@ class Merged(Clusterer):
         2, ge=1, le=64, description="Length of the walk over links; longer ones join what is far apart."
     )
 
-    def cluster(self, vectors: torch.Tensor, request: ClusterRequest) -> Clustering:
+    def find(self, vectors: torch.Tensor, request: ClusterRequest) -> Found | Clustering:
         """Cluster ``vectors`` (N, D) float32; neighbors are those of ``request.origin`` where it is given.
 
         ``objective`` is minus the mutual information in nats. Where the pieces are no more than the clusters, they
         are the clusters.
-
-        Raises:
-            InputError: fewer vectors than clusters, values that are not finite, or no n_clusters.
         """
         import torch
 
-        from fiftyone_deepcluster.clusterers.distances import check_vectors, describe_clusters
-
-        wanted = check_vectors(vectors, request.n_clusters, "merging pieces")
+        wanted = request.number
         n_pieces = max(wanted, min(self.factor * wanted, len(vectors) // _MIN_IMAGES, _MAX_PIECES))
         found = self.pieces.cluster(vectors, ClusterRequest(n_pieces, request.seed))
         if not found.n_clusters:  # all of them noise: there is nothing to merge
@@ -71,12 +67,9 @@ class Merged(Clusterer):
         links = self._links(origin, found.labels, request.seed)
         joint, group = walk(links, self.steps), merge_pieces(links, wanted, self.steps)
         labels = torch.where(found.labels < 0, -1, torch.from_numpy(group)[found.labels])
-        place = describe_clusters(vectors, labels)
         kept = joint_information(grouped(joint, group))
-        return Clustering(
+        return Found(
             labels=labels,
-            centers=place.centers,
-            confidence=place.confidence,
             objective=-kept,
             scores={"pieces": float(found.n_clusters), "information": kept},
         )

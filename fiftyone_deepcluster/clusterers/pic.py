@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer, Clustering, ClusterRequest
+from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer, ClusterRequest, Found
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ class Pic(Clusterer):
     """
 
     name: Literal["pic"] = "pic"
+    title: ClassVar[str] = "PIC"
     finds_number: ClassVar[bool] = True
     n_neighbors: int = Field(5, ge=1, le=500, description="Neighbors that each image is linked to.")
     sigma: float = Field(
@@ -38,26 +39,22 @@ class Pic(Clusterer):
         description="An image alone in its cluster joins that of its nearest neighbor that is not alone.",
     )
 
-    def cluster(self, vectors: torch.Tensor, request: ClusterRequest) -> Clustering:
+    def find(self, vectors: torch.Tensor, request: ClusterRequest) -> Found:
         """Cluster ``vectors`` (N, D) float32; ``scores["maxima"]`` counts clusters before singletons join.
 
         ``objective`` is the sum of squared distances to the clusters' means.
 
         Raises:
-            InputError: no more vectors than ``n_neighbors``, or values that are not finite.
+            InputError: no more vectors than ``n_neighbors``.
         """
-        import torch
-
-        from fiftyone_deepcluster.clusterers.distances import clustering_of
-
-        near, squared = _neighbors(vectors, self.n_neighbors, "PIC")
+        near, squared = _neighbors(vectors, self.n_neighbors, self.title)
         scale = float(vectors.double().square().sum(dim=1).mean()) or 1.0
         graph = _graph(near, _gaussian(squared, self.sigma**2 * scale))
         labels = _climb(graph, self._spread(graph))
         maxima = int(labels.max()) + 1
         if self.join_singletons:
             labels = _join_singletons(labels, near)
-        return clustering_of(vectors, torch.from_numpy(labels), scores={"maxima": float(maxima)})
+        return Found(labels, scores={"maxima": float(maxima)})
 
     def _spread(self, graph: Any) -> Any:
         """(N,) float64 weights v <- alpha W v + (1 - alpha) / N, of sum 1, after all iterations."""
@@ -81,6 +78,7 @@ class LinCohen(Clusterer):
     """
 
     name: Literal["lin-cohen"] = "lin-cohen"
+    title: ClassVar[str] = "power iteration clustering"
     n_neighbors: int = Field(10, ge=1, le=500, description="Neighbors that each image is linked to.")
     n_starts: int = Field(
         1,
@@ -95,32 +93,29 @@ class LinCohen(Clusterer):
         description="Stop when the change changes by at most this, divided by the number of images.",
     )
 
-    def cluster(self, vectors: torch.Tensor, request: ClusterRequest) -> Clustering:
+    def find(self, vectors: torch.Tensor, request: ClusterRequest) -> Found:
         """Cluster ``vectors`` (N, D) float32 into ``request.n_clusters``.
 
         A link's weight is a Gaussian of its length, as wide as links are on average. ``objective`` is the sum of
         squared distances to the clusters' means.
 
         Raises:
-            InputError: no more vectors than ``n_neighbors`` or clusters, values that are not finite, or no
-                n_clusters.
+            InputError: no more vectors than ``n_neighbors``.
         """
         import numpy as np
         import torch
 
-        from fiftyone_deepcluster.clusterers.distances import check_vectors, clustering_of
         from fiftyone_deepcluster.clusterers.kmeans.clusterer import KMeans
 
-        n_clusters = check_vectors(vectors, request.n_clusters, "power iteration clustering")
-        near, squared = _neighbors(vectors, self.n_neighbors, "power iteration clustering")
+        near, squared = _neighbors(vectors, self.n_neighbors, self.title)
         graph = _graph(near, _gaussian(squared, 2.0 * float(squared.mean()) or 1.0))
         columns = [
             self._converge(graph, self._start(graph, request.seed, turn)) for turn in range(self.n_starts)
         ]
         embedding = torch.from_numpy(np.stack([_standard(column) for column, _ in columns], axis=1)).float()
-        found = KMeans(max_iter=100).cluster(embedding, ClusterRequest(n_clusters, request.seed))
+        found = KMeans(max_iter=100).cluster(embedding, ClusterRequest(request.n_clusters, request.seed))
         steps = float(np.mean([count for _, count in columns]))
-        return clustering_of(vectors, found.labels, scores={"n_iter": steps})
+        return Found(found.labels, scores={"n_iter": steps})
 
     def _start(self, graph: Any, seed: int, turn: int) -> Any:
         """(N,) of sum 1: the degrees, which the paper starts from, or random numbers."""
@@ -153,14 +148,12 @@ def _neighbors(vectors: torch.Tensor, k: int, who: str) -> tuple[Any, Any]:
     """The k nearest others of every vector, nearest first: (N, k) rows and squared distances.
 
     Raises:
-        InputError: there are no k others, or a vector is not finite.
+        InputError: there are no k others.
     """
     import numpy as np
 
     from fiftyone_deepcluster.metrics.knn import exact_neighbors
-    from fiftyone_deepcluster.metrics.products import check_finite
 
-    check_finite(vectors, who)
     n = len(vectors)
     if n <= k:
         raise InputError(

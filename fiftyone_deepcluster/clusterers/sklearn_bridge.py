@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer, Clustering, ClusterRequest
+from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer, ClusterRequest, Found
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
     import torch
+    from numpy.typing import NDArray
 
 
 @CLUSTERERS.register
@@ -18,6 +19,7 @@ class Agglomerative(Clusterer):
     """Agglomerative: merges the closest clusters step by step, for up to some 20,000 images."""
 
     name: Literal["agglomerative"] = "agglomerative"
+    title: ClassVar[str] = "agglomerative clustering"
     linkage: Literal["ward", "average", "complete"] = Field(
         "ward", description="Closest by growth of variance, by mean distance, or by largest distance."
     )
@@ -25,19 +27,15 @@ class Agglomerative(Clusterer):
         20_000, ge=2, description="Refuse more images: memory and time grow with their square."
     )
 
-    def cluster(self, vectors: torch.Tensor, request: ClusterRequest) -> Clustering:
+    def find(self, vectors: torch.Tensor, request: ClusterRequest) -> torch.Tensor | NDArray[Any]:
         """Cluster ``vectors`` (N, D) float32 into ``request.n_clusters``.
 
         Raises:
-            InputError: more vectors than ``max_images``, fewer than clusters, values that are not finite, or no
-                n_clusters.
+            InputError: more vectors than ``max_images``.
         """
         import torch
         from sklearn.cluster import AgglomerativeClustering
 
-        from fiftyone_deepcluster.clusterers.distances import check_vectors, clustering_of
-
-        n_clusters = check_vectors(vectors, request.n_clusters, "agglomerative clustering")
         n = len(vectors)
         if n > self.max_images:
             raise InputError(
@@ -45,10 +43,9 @@ class Agglomerative(Clusterer):
                 f"max_images={self.max_images}; raise it, or take kmeans"
             )
         if n == 1:
-            return clustering_of(vectors, torch.zeros(1, dtype=torch.int64))
-        model = AgglomerativeClustering(n_clusters, linkage=self.linkage)
-        labels = torch.from_numpy(model.fit_predict(vectors.cpu().numpy())).long()
-        return clustering_of(vectors, labels)
+            return torch.zeros(1, dtype=torch.int64)
+        model = AgglomerativeClustering(request.number, linkage=self.linkage)
+        return model.fit_predict(vectors.cpu().numpy())  # type: ignore[no-any-return]
 
 
 @CLUSTERERS.register
@@ -60,6 +57,7 @@ class Hdbscan(Clusterer):
     """
 
     name: Literal["hdbscan"] = "hdbscan"
+    title: ClassVar[str] = "HDBSCAN"
     finds_number: ClassVar[bool] = True
     min_cluster_size: int = Field(10, ge=2, description="Images that a group needs to be a cluster.")
     min_samples: int | None = Field(
@@ -69,22 +67,18 @@ class Hdbscan(Clusterer):
         "eom", description="Clusters that last longest (eom), or the finest ones (leaf)."
     )
 
-    def cluster(self, vectors: torch.Tensor, request: ClusterRequest) -> Clustering:
+    def find(self, vectors: torch.Tensor, request: ClusterRequest) -> Found:
         """Cluster ``vectors`` (N, D) float32; noise is -1 with confidence 0.
 
         ``confidence`` is the strength of membership; ``objective`` the sum of squared distances of the images
         that are not noise.
 
         Raises:
-            InputError: fewer vectors than ``min_cluster_size`` or ``min_samples``, or values that are not finite.
+            InputError: fewer vectors than ``min_cluster_size`` or ``min_samples``.
         """
         import torch
         from sklearn.cluster import HDBSCAN
 
-        from fiftyone_deepcluster.clusterers.distances import clustering_of
-        from fiftyone_deepcluster.metrics.products import check_finite
-
-        check_finite(vectors, "HDBSCAN")
         least = max(self.min_cluster_size, self.min_samples or 0)
         if len(vectors) < least:
             raise InputError(
@@ -97,9 +91,6 @@ class Hdbscan(Clusterer):
             cluster_selection_method=self.selection,
             copy=True,
         ).fit(vectors.cpu().double().numpy())
-        labels = torch.from_numpy(model.labels_).long()
-        confidence = torch.from_numpy(model.probabilities_).float()
-        noise = float((labels < 0).float().mean())
-        return clustering_of(
-            vectors, labels, confidence.nan_to_num(0.0).clamp(0.0, 1.0), scores={"noise": noise}
-        )
+        confidence = torch.from_numpy(model.probabilities_).float().nan_to_num(0.0).clamp(0.0, 1.0)
+        noise = float((model.labels_ < 0).mean())
+        return Found(model.labels_, confidence=confidence, scores={"noise": noise})

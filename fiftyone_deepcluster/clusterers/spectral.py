@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer, Clustering, ClusterRequest
+from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer, ClusterRequest, Found
 
 if TYPE_CHECKING:
     import torch
@@ -27,6 +27,7 @@ class Lsc(Clusterer):
     """
 
     name: Literal["lsc"] = "lsc"
+    title: ClassVar[str] = "spectral clustering"
     landmarks: int = Field(
         1000, ge=2, description="Landmarks; fewer where there are not four times as many images."
     )
@@ -35,18 +36,15 @@ class Lsc(Clusterer):
         "kmeans", description="Landmarks are k-means centers, or images by chance."
     )
 
-    def cluster(self, vectors: torch.Tensor, request: ClusterRequest) -> Clustering:
+    def find(self, vectors: torch.Tensor, request: ClusterRequest) -> Found:
         """Cluster ``vectors`` (N, D) float32 into ``request.n_clusters``.
 
         ``objective`` is that of k-means in the spectral space, and so is ``confidence``.
-
-        Raises:
-            InputError: fewer vectors than clusters, values that are not finite, or no n_clusters.
         """
-        from fiftyone_deepcluster.clusterers.distances import check_vectors, means, threads_for
+        from fiftyone_deepcluster.clusterers.distances import threads_for
         from fiftyone_deepcluster.clusterers.kmeans.clusterer import KMeans
 
-        n_clusters = check_vectors(vectors, request.n_clusters, "spectral clustering")
+        n_clusters = request.number
         with threads_for(vectors):
             landmarks = self._landmarks(vectors, n_clusters, request.seed)
             weights, near = landmark_weights(vectors, landmarks, self.nearest)
@@ -54,9 +52,8 @@ class Lsc(Clusterer):
             found = KMeans(max_iter=100, n_init=10).cluster(
                 embedded, ClusterRequest(n_clusters, request.seed)
             )
-        return Clustering(
+        return Found(
             labels=found.labels,
-            centers=means(vectors, found.labels, found.n_clusters),
             confidence=found.confidence,
             objective=found.objective,
             scores={"landmarks": float(len(landmarks)), "last_singular_value": float(singular[-1])},

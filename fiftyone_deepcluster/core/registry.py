@@ -1,23 +1,27 @@
-"""Names for parts: built-in files are found by themselves, outside packages by entry points.
+"""Names for parts: built-in files are found by themselves, those of other packages by entry points.
 
 A *part* is a small frozen pydantic model with one verb. Its fields are its options: they feed the
-SDK signature, the App's form, the run record and the documentation. To add one, write one file in
-the family's package and decorate the class::
+SDK signature, the App's form, the run record and the documentation. To add one, write one file, in
+this package or in your own, and decorate the class::
 
     @CLUSTERERS.register
     class MyClusterer(Clusterer):
         name: Literal["mine"] = "mine"
         strength: float = Field(1.0, gt=0, description="How strongly to ...")
 
-        def cluster(self, vectors, request): ...
+        def find(self, vectors, request): ...
 
-A package outside this one exposes an entry point in the group ``fiftyone_deepcluster.clusterers``
-that loads such a class.
+The name can be used from then on. For processes that do not import the file by themselves, such as the
+App's server, an installed package names it in its ``pyproject.toml``::
+
+    [project.entry-points."fiftyone_deepcluster.parts"]
+    mine = "my_package.my_clusterer"
 """
 
 from __future__ import annotations
 
 import importlib
+import logging
 import pkgutil
 import re
 from contextvars import ContextVar
@@ -36,7 +40,11 @@ if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
     from pydantic.json_schema import JsonSchemaValue
 
+logger = logging.getLogger(__name__)
+
 _PACKAGE = "fiftyone_deepcluster"
+_GROUP = f"{_PACKAGE}.parts"
+_NOTEBOOK = "__main__"
 _REGISTERED = re.compile(r"^@\w+\.register\b", re.MULTILINE)
 
 # Registries whose parts a JSON schema is being written of, from the outside in: a clusterer may hold another one
@@ -79,7 +87,7 @@ class Registry(Generic[P]):
     """The parts of one family by name.
 
     Args:
-        family: what the parts are called, and suffix of the entry-point group for outside ones.
+        family: what the parts are called.
         base: class that every part of the family derives from.
         package: package below ``fiftyone_deepcluster`` whose modules, at any depth, hold the built-in parts;
             the family's own by default.
@@ -93,14 +101,22 @@ class Registry(Generic[P]):
         self._loaded = False
 
     def register(self, part: type[P]) -> type[P]:
-        """Class decorator: add ``part`` under the default of its ``name`` field."""
+        """Class decorator: add ``part`` under the default of its ``name`` field.
+
+        A class that is defined again, as when a notebook's cell is run once more, takes its own place.
+
+        Raises:
+            TypeError: it is no complete part of this family, or the name belongs to another one.
+        """
+        self._check(part)
+        if not _is_built_in(part):
+            self._load_built_in()  # so that their names are known to be taken
         name = part.model_fields["name"].default
-        if not isinstance(name, str):
-            raise TypeError(f'{part.__name__} needs `name: Literal["..."] = "..."`')
         known = self._parts.get(name)
-        if known is not None and known.__qualname__ != part.__qualname__:
+        if known is not None and not _is_redefined(known, part):
             raise TypeError(
-                f"the name {name!r} in {self.family} is taken by {known.__qualname__}; choose another"
+                f"the name {name!r} in {self.family} is taken by {_full_name(known)}; give {_full_name(part)} "
+                "another name"
             )
         self._parts[name] = part
         return part
@@ -114,7 +130,9 @@ class Registry(Generic[P]):
         """The class registered under ``name``."""
         self._load()
         if name not in self._parts:
-            raise OptionsError(f"there is no {name!r} among the {self.family}; {suggest(name, self._parts)}")
+            lost = "".join(f"; {reason}" for reason in _OTHERS.failed)
+            known = suggest(name, self._parts)
+            raise OptionsError(f"there is no {name!r} among the {self.family}; {known}{lost}")
         return self._parts[name]
 
     def parse(self, value: object) -> P:
@@ -138,6 +156,10 @@ class Registry(Generic[P]):
         )
 
     def _load(self) -> None:
+        self._load_built_in()
+        _OTHERS.load()
+
+    def _load_built_in(self) -> None:
         if self._loaded:
             return
         self._loaded = True
@@ -145,8 +167,49 @@ class Registry(Generic[P]):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if _registers_parts(module.name):
                 importlib.import_module(module.name)
-        for point in entry_points(group=f"{_PACKAGE}.{self.family}"):
-            self.register(point.load())
+
+    def _check(self, part: type[P]) -> None:
+        """Raise TypeError where a class cannot be a part of this family."""
+        base = self.base.__name__
+        if not (isinstance(part, type) and issubclass(part, self.base)):
+            raise TypeError(f"{part!r} is no {base}; write: class MyPart({base})")
+        if not isinstance(part.model_fields["name"].default, str):
+            raise TypeError(f'{part.__name__} needs `name: Literal["..."] = "..."`')
+        missing = sorted(getattr(part, "__abstractmethods__", ()))
+        for verb in _overridden(part, self.base):
+            instead = f"write {', '.join(missing)} instead" if missing else "leave it out"
+            raise TypeError(
+                f"{part.__name__}.{verb} takes the place of {base}.{verb}, which is final; {instead}"
+            )
+        if missing:
+            raise TypeError(f"{part.__name__} has no {', '.join(missing)}; every {base} needs it")
+
+
+class _OtherPackages:
+    """Parts of installed packages, which register themselves when they are imported.
+
+    Attributes:
+        failed: what could not be loaded, and why.
+    """
+
+    def __init__(self) -> None:
+        self.failed: list[str] = []
+        self._loaded = False
+
+    def load(self) -> None:
+        """Import what the installed packages name, once. A package that fails does not stop the others."""
+        if self._loaded:
+            return
+        self._loaded = True
+        for point in entry_points(group=_GROUP):
+            try:
+                point.load()
+            except Exception as error:  # whatever the other package raises
+                self.failed.append(f"the entry point {point.name} = {point.value!r} failed: {error!r}")
+                logger.warning("parts of another package were not loaded: %s", self.failed[-1])
+
+
+_OTHERS = _OtherPackages()
 
 
 def _registers_parts(module: str) -> bool:
@@ -202,3 +265,24 @@ class PartOf:
 def _name_of(part: type[Part]) -> str:
     name = part.model_fields["name"].default
     return name if isinstance(name, str) else part.__name__
+
+
+def _full_name(part: type[Part]) -> str:
+    return f"{part.__module__}.{part.__qualname__}"
+
+
+def _is_built_in(part: type[Part]) -> bool:
+    return part.__module__.startswith(f"{_PACKAGE}.")
+
+
+def _is_redefined(known: type[Part], part: type[Part]) -> bool:
+    """Whether one class is the other, defined again; in a notebook the class may have got another name."""
+    if known.__module__ != part.__module__:
+        return False
+    return part.__module__ == _NOTEBOOK or known.__qualname__ == part.__qualname__
+
+
+def _overridden(part: type[Part], base: type[Part]) -> list[str]:
+    """Final methods of ``base`` that ``part`` has one of its own for."""
+    final = [name for name, value in vars(base).items() if getattr(value, "__final__", False)]
+    return [name for name in final if getattr(part, name) is not getattr(base, name)]

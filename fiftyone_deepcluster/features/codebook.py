@@ -54,8 +54,8 @@ class CodebookEncoder(Encoder):
     def describe(self, cells: torch.Tensor, codebook: Codebook) -> torch.Tensor:
         """(B, P, C) descriptors of B images -> (B, L) descriptions of them."""
 
-    def encode(self, corpus: Corpus, request: EncodeRequest) -> Encoding:
-        """See ``Encoder.encode``."""
+    def fit_transform(self, corpus: Corpus, request: EncodeRequest) -> Encoding:
+        """See ``Encoder.fit_transform``."""
         from fiftyone_deepcluster.features.streaming import LDPO_COMPONENTS, Shrink, reduce_streamed
 
         codebook = self.learn(self._cells(corpus, request.seed), derive(request.seed, "codebook"))
@@ -73,8 +73,8 @@ class CodebookEncoder(Encoder):
         }
         return Encoding(vectors, fitted, {"dimensions": float(vectors.shape[1])})
 
-    def apply(self, corpus: Corpus, fitted: dict[str, Any]) -> torch.Tensor:
-        """See ``Encoder.apply``."""
+    def transform(self, corpus: Corpus, fitted: dict[str, Any]) -> torch.Tensor:
+        """See ``Encoder.transform``."""
         from fiftyone_deepcluster.features.reduce import Reduction
         from fiftyone_deepcluster.features.streaming import apply_streamed
 

@@ -62,8 +62,8 @@ class EnsembleProjection(Encoder):
         5000, ge=2, description="Images, drawn by chance, that prototypes and PCA are learned from."
     )
 
-    def encode(self, corpus: Corpus, request: EncodeRequest) -> Encoding:
-        """See ``Encoder.encode``.
+    def fit_transform(self, corpus: Corpus, request: EncodeRequest) -> Encoding:
+        """See ``Encoder.fit_transform``.
 
         Raises:
             InputError: fewer images than surrogate classes.
@@ -98,8 +98,8 @@ class EnsembleProjection(Encoder):
         }
         return Encoding(vectors, fitted, {**below.scores, "dimensions": float(vectors.shape[1])})
 
-    def apply(self, corpus: Corpus, fitted: dict[str, Any]) -> torch.Tensor:
-        """See ``Encoder.apply``."""
+    def transform(self, corpus: Corpus, fitted: dict[str, Any]) -> torch.Tensor:
+        """See ``Encoder.transform``."""
         from fiftyone_deepcluster.features.reduce import Reduction
         from fiftyone_deepcluster.features.streaming import apply_streamed
 

@@ -74,8 +74,8 @@ class Pooled(Encoder):
             )
         return self
 
-    def encode(self, corpus: Corpus, request: EncodeRequest) -> Encoding:
-        """See ``Encoder.encode``."""
+    def fit_transform(self, corpus: Corpus, request: EncodeRequest) -> Encoding:
+        """See ``Encoder.fit_transform``."""
         from fiftyone_deepcluster.features.reduce import fit_pca, no_pca
 
         looks = self.augmented
@@ -88,8 +88,8 @@ class Pooled(Encoder):
         )
         return Encoding(reduction.apply(features), reduction.state_dict())
 
-    def apply(self, corpus: Corpus, fitted: dict[str, Any]) -> torch.Tensor:
-        """See ``Encoder.apply``."""
+    def transform(self, corpus: Corpus, fitted: dict[str, Any]) -> torch.Tensor:
+        """See ``Encoder.transform``."""
         from fiftyone_deepcluster.features.reduce import Reduction
 
         return Reduction.from_state(fitted).apply(self._features(corpus))

@@ -10,6 +10,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
+from fiftyone_deepcluster.core.contracts import count_broken
 from fiftyone_deepcluster.core.process_state import blas_of_one_thread, set_torch_threads
 from fiftyone_deepcluster.errors import InputError
 
@@ -136,13 +137,15 @@ def check_finite(vectors: torch.Tensor, who: str) -> None:
     """
     import torch
 
+    if not isinstance(vectors, torch.Tensor):
+        raise InputError(
+            f"{who} got vectors of type {type(vectors).__name__}; give a tensor (N, D) of float32"
+        )
     if vectors.ndim != 2 or 0 in vectors.shape:
         shape = tuple(vectors.shape)
         raise InputError(f"{who} got vectors of shape {shape}; give (images, dimensions), both 1 or more")
-    least, most = torch.aminmax(vectors)
-    if not bool(torch.isfinite(least) & torch.isfinite(most)):
-        bad = (~torch.isfinite(vectors)).any(dim=1).nonzero()[:, 0]
+    broken = count_broken(vectors)
+    if broken:
         raise InputError(
-            f"{who} got {len(bad)} of {len(vectors)} vectors with NaN or infinite values, the first in row "
-            f"{int(bad[0])}; look for images that make the network overflow, or lower learning_rate"
+            f"{who} got {broken}; look for images that make the network overflow, or lower learning_rate"
         )

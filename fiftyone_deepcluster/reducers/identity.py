@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from fiftyone_deepcluster.reducers.base import (
-    REDUCERS,
-    Reducer,
-)
+from fiftyone_deepcluster.reducers.base import REDUCERS, Reducer
 
 if TYPE_CHECKING:
     import torch
@@ -20,6 +17,6 @@ class Identity(Reducer):
     name: Literal["identity"] = "identity"
     steady: ClassVar[bool] = True
 
-    def embed(self, vectors: torch.Tensor, seed: int) -> torch.Tensor:
+    def fit_transform(self, vectors: torch.Tensor, seed: int) -> torch.Tensor:
         """(N, D) -> the same (N, D)."""
         return vectors

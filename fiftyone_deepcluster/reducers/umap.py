@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from fiftyone_deepcluster.core.process_state import ignored_warnings, kept_threads
 from fiftyone_deepcluster.errors import InputError, MissingDependencyError
-from fiftyone_deepcluster.reducers.base import (
-    REDUCERS,
-    Reducer,
-)
+from fiftyone_deepcluster.reducers.base import REDUCERS, Reducer
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -33,6 +30,7 @@ class Umap(Reducer):
     """
 
     name: Literal["umap"] = "umap"
+    title: ClassVar[str] = "UMAP"
     n_components: int = Field(10, ge=1, le=100, description="Dimensions of the space.")
     n_neighbors: int = Field(
         15, ge=2, le=500, description="Neighbors that each image keeps; more shows the large structure."
@@ -45,18 +43,15 @@ class Umap(Reducer):
         None, ge=1, description="Passes of the layout; empty: 500, or 200 for many images."
     )
 
-    def embed(self, vectors: torch.Tensor, seed: int) -> torch.Tensor:
+    def fit_transform(self, vectors: torch.Tensor, seed: int) -> torch.Tensor:
         """(N, D) -> (N, n_components) float32 on the same device.
 
         Raises:
-            InputError: fewer than four vectors, or values that are not finite.
+            InputError: fewer than four vectors.
             MissingDependencyError: umap-learn is not installed.
         """
         import torch
 
-        from fiftyone_deepcluster.metrics.products import check_finite
-
-        check_finite(vectors, "UMAP")
         n = len(vectors)
         if n < MIN_IMAGES_FOR_UMAP:
             raise InputError(

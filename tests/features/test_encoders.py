@@ -31,6 +31,7 @@ from fiftyone_deepcluster.features.streaming import (
     reduce_streamed,
 )
 from fiftyone_deepcluster.features.vlad import Vlad
+from fiftyone_deepcluster.testing import ENCODER_CHECKS
 
 SMALL = {
     "pooled": {},
@@ -59,24 +60,9 @@ def test_a_changed_look_is_at_the_features_only():
             Pooled(augmented=True, **other)
 
 
-def test_an_encoder_gives_one_finite_vector_an_image_and_the_same_again(encoder, corpus):
-    first, second = (encoder.encode(corpus, EncodeRequest(3, n_groups=4)) for _ in range(2))
-    assert first.vectors.shape[0] == 60
-    assert first.vectors.dtype == torch.float32
-    assert torch.isfinite(first.vectors).all()
-    assert torch.equal(first.vectors, second.vectors)
-    assert all(isinstance(score, float) for score in first.scores.values())
-
-
-def test_what_was_learned_applies_to_other_images_and_survives_a_file(
-    encoder, corpus, make_corpus, few_digits, tmp_path
-):
-    encoding = encoder.encode(corpus, EncodeRequest(3, n_groups=4))
-    torch.save(encoding.fitted, tmp_path / "fitted.pt")
-    fitted = torch.load(tmp_path / "fitted.pt", weights_only=True)
-    torch.testing.assert_close(encoder.apply(corpus, fitted), encoding.vectors, atol=1e-5, rtol=1e-4)
-    some = make_corpus(images=few_digits[[5, 41]])
-    torch.testing.assert_close(encoder.apply(some, fitted), encoding.vectors[[5, 41]], atol=1e-5, rtol=1e-4)
+@pytest.mark.parametrize("check", ENCODER_CHECKS, ids=lambda check: check.__name__)
+def test_encoder_keeps_its_contract(encoder, check):
+    check(encoder)
 
 
 def test_unit_length_is_an_option_of_every_encoder(encoder, corpus):

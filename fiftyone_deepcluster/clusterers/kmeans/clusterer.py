@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -23,6 +23,7 @@ class KMeans(Clusterer):
     """
 
     name: Literal["kmeans"] = "kmeans"
+    title: ClassVar[str] = "k-means"
     max_iter: int = Field(20, ge=1, description="Iterations at most.")
     n_init: int | None = Field(
         None,
@@ -46,16 +47,15 @@ class KMeans(Clusterer):
     )
     warm_start: bool = Field(True, description="Start from the centers of the round before where they fit.")
 
-    def cluster(self, vectors: torch.Tensor, request: ClusterRequest) -> Clustering:
+    def find(self, vectors: torch.Tensor, request: ClusterRequest) -> Clustering:
         """Cluster ``vectors`` (N, D) float32 into ``request.n_clusters``.
 
         Raises:
-            InputError: fewer vectors than clusters, values that are not finite, or no n_clusters.
             MissingDependencyError: ``backend="faiss"`` without faiss.
         """
-        from fiftyone_deepcluster.clusterers.distances import check_vectors, threads_for
+        from fiftyone_deepcluster.clusterers.distances import threads_for
 
-        n_clusters = check_vectors(vectors, request.n_clusters, "k-means")
+        n_clusters = request.number
         seen = self._sample(vectors, n_clusters, request.seed)
         warm = self._warm_start(vectors, n_clusters, request)
         runs = default_n_init(n_clusters) if self.n_init is None else self.n_init

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer, Clustering, ClusterRequest
+from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer, ClusterRequest, Found
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +22,7 @@ class MiniBatchKMeans(Clusterer):
     """
 
     name: Literal["minibatch-kmeans"] = "minibatch-kmeans"
+    title: ClassVar[str] = "mini-batch k-means"
     batch_size: int = Field(256, ge=1, description="Vectors in a batch.")
     epochs: int = Field(10, ge=1, description="Passes over the vectors.")
     init: Literal["kmeans++", "sample"] = Field(
@@ -31,27 +32,22 @@ class MiniBatchKMeans(Clusterer):
         50, ge=1, description="Vectors a cluster that may come by before a center nobody chose is moved."
     )
 
-    def cluster(self, vectors: torch.Tensor, request: ClusterRequest) -> Clustering:
-        """Cluster ``vectors`` (N, D) float32 into ``request.n_clusters``.
-
-        Raises:
-            InputError: fewer vectors than clusters, values that are not finite, or no n_clusters.
-        """
-        from fiftyone_deepcluster.clusterers.distances import check_vectors, confidence_of, means
+    def find(self, vectors: torch.Tensor, request: ClusterRequest) -> Found:
+        """Cluster ``vectors`` (N, D) float32 into ``request.n_clusters``."""
+        from fiftyone_deepcluster.clusterers.distances import confidence_of
         from fiftyone_deepcluster.clusterers.kmeans.lloyd import settle
         from fiftyone_deepcluster.clusterers.kmeans.seeding import first_centers
         from fiftyone_deepcluster.clusterers.kmeans.streams import Centroids
 
-        n_clusters = check_vectors(vectors, request.n_clusters, "mini-batch k-means")
+        n_clusters = request.number
         stream = Centroids(first_centers(vectors, n_clusters, self.init, request.seed))
         for batch in self._batches(vectors, request.seed):
             labels = stream.nearest(batch)
             stream.update(batch, labels)
             stream.revive(batch, labels, self.patience * n_clusters)
         labels, first, second = settle(vectors, stream.centers)
-        return Clustering(
-            labels=labels.cpu(),
-            centers=means(vectors, labels, int(labels.max()) + 1),
+        return Found(
+            labels=labels,
             confidence=confidence_of(first.sqrt().cpu(), second.sqrt().cpu()),
             objective=float(first.cpu().double().sum()),
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer, Clustering, ClusterRequest
+from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer, ClusterRequest, Found
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ class Rim(Clusterer):
     """
 
     name: Literal["rim"] = "rim"
+    title: ClassVar[str] = "RIM"
     finds_number: ClassVar[bool] = True
     n_init_clusters: int | None = Field(
         None, ge=2, description="K-means clusters to begin with; empty: one for 20 images, 1000 at most."
@@ -83,18 +84,16 @@ class Rim(Clusterer):
     )
     max_iter: int = Field(100, ge=1, description="L-BFGS iterations at each lambda at most.")
 
-    def cluster(self, vectors: torch.Tensor, request: ClusterRequest) -> Clustering:
+    def find(self, vectors: torch.Tensor, request: ClusterRequest) -> Found:
         """Cluster ``vectors`` (N, D) float32.
 
         ``confidence`` is the probability of the own cluster, ``objective`` minus equation 1.
 
         Raises:
-            InputError: fewer than four vectors, or values that are not finite.
+            InputError: fewer than four vectors.
         """
-        from fiftyone_deepcluster.clusterers.distances import means, threads_for
-        from fiftyone_deepcluster.metrics.products import check_finite
+        from fiftyone_deepcluster.clusterers.distances import threads_for
 
-        check_finite(vectors, "RIM")
         if len(vectors) < _MIN_IMAGES:
             raise InputError(f"RIM cannot cluster {len(vectors)} images; add images ({_MIN_IMAGES} or more)")
         with threads_for(vectors):
@@ -106,12 +105,10 @@ class Rim(Clusterer):
                 if self.penalty is not None
                 else longest_plateau(path, (self.fewest, len(model.biases) // 2))
             )
-        labels = chosen.labels.cpu()
         given = unit**2 * (len(vectors) if self.convention == "sum" else 1) or 1.0
-        return Clustering(
-            labels=labels,
-            centers=means(vectors, labels, chosen.n_clusters),
-            confidence=chosen.confidence.cpu().float().clamp(0.0, 1.0),
+        return Found(
+            labels=chosen.labels,
+            confidence=chosen.confidence.float().clamp(0.0, 1.0),
             objective=-chosen.objective,
             scores={
                 "scale": float(vectors.norm(dim=1).mean()),

@@ -109,8 +109,8 @@ class PatchMining(Encoder):
             )
         return self
 
-    def encode(self, corpus: Corpus, request: EncodeRequest) -> Encoding:
-        """See ``Encoder.encode``."""
+    def fit_transform(self, corpus: Corpus, request: EncodeRequest) -> Encoding:
+        """See ``Encoder.fit_transform``."""
         from fiftyone_deepcluster.features.streaming import LDPO_COMPONENTS, Shrink, reduce_streamed
 
         detectors, scores = self._detectors(corpus, request)
@@ -125,8 +125,8 @@ class PatchMining(Encoder):
         fitted = {"detectors": detectors.cpu(), "reduction": reduction.state_dict()}
         return Encoding(vectors, fitted, {**scores, "dimensions": float(vectors.shape[1])})
 
-    def apply(self, corpus: Corpus, fitted: dict[str, Any]) -> torch.Tensor:
-        """See ``Encoder.apply``."""
+    def transform(self, corpus: Corpus, fitted: dict[str, Any]) -> torch.Tensor:
+        """See ``Encoder.transform``."""
         from fiftyone_deepcluster.features.reduce import Reduction
         from fiftyone_deepcluster.features.streaming import apply_streamed
 

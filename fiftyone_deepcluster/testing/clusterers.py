@@ -1,0 +1,168 @@
+"""What a clusterer keeps to."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer, ClusterRequest
+from fiftyone_deepcluster.clusterers.distances import means
+from fiftyone_deepcluster.errors import InputError
+from fiftyone_deepcluster.metrics.agreement import agreement
+from fiftyone_deepcluster.testing.checks import (
+    Check,
+    blobs,
+    digit_vectors,
+    generators_left_alone,
+    option_checks,
+    refusing_is_fine,
+    require,
+    run_checks,
+)
+
+if TYPE_CHECKING:
+    from fiftyone_deepcluster.clusterers.base import Clustering
+
+
+def check_clusterer(clusterer: Clusterer | type[Clusterer] | str | dict[str, Any]) -> None:
+    """Check a clusterer; it takes seconds.
+
+    Args:
+        clusterer: object, class, name, or dict with name and options.
+
+    Raises:
+        AssertionError: the first check that fails, and why.
+        OptionsError: there is no such clusterer.
+    """
+    run_checks(CLUSTERERS, clusterer, CLUSTERER_CHECKS)
+
+
+def result_is_complete(clusterer: Clusterer) -> None:
+    """Labels, centers, confidence and figures of 240 vectors."""
+    _require_sound(clusterer.cluster(blobs(), ClusterRequest(4, seed=1)), 240)
+
+
+def groups_far_apart_are_found(clusterer: Clusterer) -> None:
+    """Four clear groups: nearly every cluster has images of one only."""
+    found = clusterer.cluster(blobs(), ClusterRequest(4, seed=1))
+    purity = agreement(found.labels, np.arange(240) % 4).purity
+    require(
+        purity > 0.95, f"purity is {purity:.2f} on four groups that are far apart; it should be above 0.95"
+    )
+
+
+def centers_are_means(clusterer: Clusterer) -> None:
+    """A center is the mean of its vectors, or that mean at length 1."""
+    vectors = blobs()
+    found = clusterer.cluster(vectors, ClusterRequest(4, seed=1))
+    expected = means(vectors, found.labels, found.n_clusters)
+    unit = torch.nn.functional.normalize(expected)
+    close = any(torch.allclose(found.centers, e, rtol=1e-4, atol=1e-3) for e in (expected, unit))
+    require(
+        close, "centers are not the means of the vectors of their labels; leave them out, or correct them"
+    )
+
+
+def same_seed_gives_same_result(clusterer: Clusterer) -> None:
+    """Twice the same call."""
+    one, two = (clusterer.cluster(digit_vectors(400), ClusterRequest(10, seed=5)) for _ in range(2))
+    for name in ("labels", "centers", "confidence"):
+        require(
+            torch.equal(getattr(one, name), getattr(two, name)),
+            f"{name} differ between two calls with the same seed; use request.seed",
+        )
+    require(one.objective == two.objective, "objective differs between two calls with the same seed")
+
+
+def order_of_rows_does_not_matter(clusterer: Clusterer) -> None:
+    """Clear groups are found in any order."""
+    order = torch.randperm(240, generator=torch.Generator().manual_seed(0))
+    plain = clusterer.cluster(blobs(), ClusterRequest(4, seed=1))
+    mixed = clusterer.cluster(blobs()[order], ClusterRequest(4, seed=1))
+    ari = agreement(mixed.labels, plain.labels[order]).ari
+    require(ari > 0.95, f"ARI is {ari:.2f} between clear groups in two orders; labels belong to rows")
+
+
+def vectors_are_left_alone(clusterer: Clusterer) -> None:
+    """Nothing is written into what was given."""
+    vectors = blobs()
+    clusterer.cluster(vectors, ClusterRequest(4, seed=1))
+    require(torch.equal(vectors, blobs()), "the vectors given were changed; work on a copy")
+
+
+def generators_are_left_alone(clusterer: Clusterer) -> None:
+    """A run draws the same numbers, whoever clusters."""
+    clusterer.cluster(blobs(), ClusterRequest(4, seed=1))  # imports may draw
+    with generators_left_alone():
+        clusterer.cluster(blobs(), ClusterRequest(4, seed=1))
+
+
+def broken_vectors_are_refused(clusterer: Clusterer) -> None:
+    """NaN and infinity are an InputError."""
+    for value in (math.nan, math.inf):
+        vectors = blobs()
+        vectors[7, 2] = value
+        _require_refused(clusterer, vectors, ClusterRequest(4), f"a vector with {value}")
+
+
+def wrong_numbers_are_refused(clusterer: Clusterer) -> None:
+    """More clusters than vectors, none, or no number, where the clusterer needs it."""
+    if clusterer.finds_number:
+        return
+    for n_clusters in (241, 0, None):
+        _require_refused(
+            clusterer, blobs(), ClusterRequest(n_clusters), f"n_clusters={n_clusters} for 240 vectors"
+        )
+
+
+def few_vectors_are_clustered_or_refused(clusterer: Clusterer) -> None:
+    """Two to five vectors give clusters, or an InputError that says how many are needed."""
+    for n in (2, 3, 5):
+        with refusing_is_fine(f"{n} vectors"):
+            _require_sound(clusterer.cluster(blobs(n), ClusterRequest(2, seed=1)), n)
+
+
+def equal_vectors_give_a_sound_result(clusterer: Clusterer) -> None:
+    """Vectors that are all the same, at the origin and elsewhere."""
+    for value in (0.0, 5.0):
+        _require_sound(clusterer.cluster(torch.full((40, 3), value), ClusterRequest(4, seed=1)), 40)
+
+
+def _require_sound(found: Clustering, n: int) -> None:
+    require(found.labels.shape == (n,), f"labels have the shape {tuple(found.labels.shape)}, not ({n},)")
+    require(found.labels.dtype == torch.int64, f"labels are {found.labels.dtype}, not int64")
+    used = sorted(set(found.labels.tolist()) - {-1})
+    require(used == list(range(found.n_clusters)), f"labels in use are {used}, not 0..{found.n_clusters - 1}")
+    require(found.confidence.shape == (n,), f"confidence has the shape {tuple(found.confidence.shape)}")
+    inside = (found.confidence >= 0) & (found.confidence <= 1)
+    require(bool(inside.all()), "confidence is not in 0..1")
+    require(bool(torch.isfinite(found.centers).all()), "centers are not finite")
+    require(not math.isnan(found.objective), "objective is NaN")
+
+
+def _require_refused(clusterer: Clusterer, vectors: torch.Tensor, request: ClusterRequest, what: str) -> None:
+    try:
+        clusterer.cluster(vectors, request)
+    except InputError:
+        return
+    raise AssertionError(f"{what} is taken; it should be an InputError")
+
+
+CLUSTERER_CHECKS: tuple[Check[Clusterer], ...] = (
+    *option_checks(CLUSTERERS),
+    result_is_complete,
+    groups_far_apart_are_found,
+    centers_are_means,
+    same_seed_gives_same_result,
+    order_of_rows_does_not_matter,
+    vectors_are_left_alone,
+    generators_are_left_alone,
+    broken_vectors_are_refused,
+    wrong_numbers_are_refused,
+    few_vectors_are_clustered_or_refused,
+    equal_vectors_give_a_sound_result,
+)
+"""In the order in which ``check_clusterer`` runs them."""

@@ -1,0 +1,147 @@
+"""What an encoder keeps to."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from fiftyone_deepcluster.backbones.base import BACKBONES
+from fiftyone_deepcluster.backbones.input_norms import make_input_norm
+from fiftyone_deepcluster.backbones.network import Network
+from fiftyone_deepcluster.core.devices import Compute
+from fiftyone_deepcluster.core.process_state import seeded_torch
+from fiftyone_deepcluster.core.progress import Silent
+from fiftyone_deepcluster.features.base import ENCODERS, Encoder, EncodeRequest
+from fiftyone_deepcluster.features.corpus import Corpus
+from fiftyone_deepcluster.images.cache.open_images import Decode, open_images
+from fiftyone_deepcluster.testing.checks import (
+    Check,
+    digit_images,
+    generators_left_alone,
+    option_checks,
+    require,
+    run_checks,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_N = 60
+_SIDE = 24
+_OTHERS = (5, 41)
+
+
+def check_encoder(encoder: Encoder | type[Encoder] | str | dict[str, Any]) -> None:
+    """Check an encoder on 60 digits, seen by a small network of random weights.
+
+    Args:
+        encoder: object, class, name, or dict with name and options; its options must suit 60 images.
+
+    Raises:
+        AssertionError: the first check that fails, and why.
+        OptionsError: there is no such encoder.
+    """
+    run_checks(ENCODERS, encoder, ENCODER_CHECKS)
+
+
+@contextmanager
+def small_corpus(rows: Sequence[int] | None = None) -> Iterator[Corpus]:
+    """Digits (all 60, or some rows) seen by a small network of random weights, the same in every call."""
+    images = digit_images(_N)
+    store = open_images(
+        images if rows is None else images[list(rows)], Decode(size=_SIDE, color="gray"), observer=Silent()
+    )
+    try:
+        with seeded_torch(1):
+            body = BACKBONES.parse({"name": "small", "width": 8}).build(1, _SIDE, None)
+        network = Network(make_input_norm("zscore", 1), body)
+        compute = Compute(torch.device("cpu"), torch.float32)
+        yield Corpus(store, network, compute, size=_SIDE, batch_size=16, observer=Silent())
+    finally:
+        store.close()
+
+
+def every_image_gets_a_vector(encoder: Encoder) -> None:
+    """(N, D) float32, finite, and not all the same."""
+    with small_corpus() as corpus:
+        found = encoder.encode(corpus, _request()).vectors
+    require(found.ndim == 2 and len(found) == _N, f"60 images give values of shape {tuple(found.shape)}")
+    require(found.dtype == torch.float32, f"vectors are {found.dtype}, not float32")
+    require(bool((found != found[0]).any()), "all images get the same vector")
+
+
+def same_seed_gives_same_vectors(encoder: Encoder) -> None:
+    """Twice the same call."""
+    with small_corpus() as corpus:
+        one, two = (encoder.encode(corpus, _request()).vectors for _ in range(2))
+    require(torch.equal(one, two), "vectors differ between two calls with the same seed; use request.seed")
+
+
+def what_was_learned_fits_a_checkpoint(encoder: Encoder) -> None:
+    """It goes through a file, and gives the same vectors again."""
+    with small_corpus() as corpus:
+        encoding = encoder.encode(corpus, _request())
+        found = encoder.apply(corpus, _stored(encoding.fitted))
+    close = torch.allclose(found, encoding.vectors, rtol=1e-4, atol=1e-5)
+    require(close, "transform(fit_transform's images) differs from the vectors of fit_transform")
+
+
+def new_images_get_the_same_vectors(encoder: Encoder) -> None:
+    """Images that come later, in a set of their own, get the vectors they would have got."""
+    with small_corpus() as corpus:
+        encoding = encoder.encode(corpus, _request())
+    with small_corpus(_OTHERS) as others:
+        found = encoder.apply(others, _stored(encoding.fitted))
+    close = torch.allclose(found, encoding.vectors[list(_OTHERS)], rtol=1e-4, atol=1e-5)
+    require(
+        close, "transform of two images differs from their vectors among all; put what it needs into fitted"
+    )
+
+
+def network_is_left_alone(encoder: Encoder) -> None:
+    """Weights are what they were."""
+    with small_corpus() as corpus:
+        before = {name: value.clone() for name, value in corpus.network.state_dict().items()}
+        encoder.encode(corpus, _request())
+        after = corpus.network.state_dict()
+    changed = [name for name, value in before.items() if not torch.equal(value, after[name])]
+    require(not changed, f"the network was changed: {', '.join(changed)}; put it into evaluation mode")
+
+
+def generators_are_left_alone(encoder: Encoder) -> None:
+    """A run draws the same numbers, whoever encodes."""
+    with small_corpus() as corpus:
+        encoder.encode(corpus, _request())  # imports may draw
+        with generators_left_alone():
+            encoder.encode(corpus, _request())
+
+
+def _request() -> EncodeRequest:
+    return EncodeRequest(3, n_groups=4)
+
+
+def _stored(fitted: dict[str, Any]) -> dict[str, Any]:
+    """The same from a file, which may hold tensors and plain values only."""
+    file = io.BytesIO()
+    torch.save(fitted, file)
+    file.seek(0)
+    try:
+        return torch.load(file, weights_only=True)  # type: ignore[no-any-return]
+    except Exception as error:  # whatever the unpickler meets
+        raise AssertionError(f"fitted holds more than tensors and plain values: {error}") from error
+
+
+ENCODER_CHECKS: tuple[Check[Encoder], ...] = (
+    *option_checks(ENCODERS),
+    every_image_gets_a_vector,
+    same_seed_gives_same_vectors,
+    what_was_learned_fits_a_checkpoint,
+    new_images_get_the_same_vectors,
+    network_is_left_alone,
+    generators_are_left_alone,
+)
+"""In the order in which ``check_encoder`` runs them."""

@@ -1,0 +1,106 @@
+"""What a reducer keeps to."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from fiftyone_deepcluster.errors import InputError
+from fiftyone_deepcluster.reducers.base import REDUCERS, Reducer
+from fiftyone_deepcluster.testing.checks import (
+    Check,
+    digit_vectors,
+    generators_left_alone,
+    option_checks,
+    refusing_is_fine,
+    require,
+    run_checks,
+)
+
+
+def check_reducer(reducer: Reducer | type[Reducer] | str | dict[str, Any]) -> None:
+    """Check a reducer; it takes seconds.
+
+    Args:
+        reducer: object, class, name, or dict with name and options.
+
+    Raises:
+        AssertionError: the first check that fails, and why.
+        OptionsError: there is no such reducer.
+    """
+    run_checks(REDUCERS, reducer, REDUCER_CHECKS)
+
+
+def every_vector_gets_one(reducer: Reducer) -> None:
+    """(N, D) becomes (N, d) float32, finite."""
+    _require_sound(reducer.embed(digit_vectors(150), seed=2), 150)
+
+
+def same_seed_gives_same_vectors(reducer: Reducer) -> None:
+    """Twice the same call; and with another seed, where the reducer says that it is steady."""
+    one = reducer.embed(digit_vectors(150), seed=2)
+    require(
+        torch.equal(one, reducer.embed(digit_vectors(150), seed=2)),
+        "vectors differ between two calls with the same seed; use the seed",
+    )
+    if reducer.steady:
+        other = reducer.embed(digit_vectors(150), seed=3)
+        require(torch.allclose(one, other, atol=1e-4), "steady = True, and another seed gives other vectors")
+
+
+def vectors_are_left_alone(reducer: Reducer) -> None:
+    """Nothing is written into what was given."""
+    vectors = digit_vectors(60)
+    reducer.embed(vectors, seed=2)
+    require(torch.equal(vectors, digit_vectors(60)), "the vectors given were changed; work on a copy")
+
+
+def generators_are_left_alone(reducer: Reducer) -> None:
+    """A run draws the same numbers, whoever reduces."""
+    reducer.embed(digit_vectors(60), seed=2)  # imports may draw
+    with generators_left_alone():
+        reducer.embed(digit_vectors(60), seed=2)
+
+
+def few_vectors_are_reduced_or_refused(reducer: Reducer) -> None:
+    """Two to fourteen vectors give as many, or an InputError that says how many are needed."""
+    for n in (2, 4, 9, 14):
+        with refusing_is_fine(f"{n} vectors"):
+            _require_sound(reducer.embed(digit_vectors(n), seed=2), n)
+
+
+def equal_vectors_give_finite_ones(reducer: Reducer) -> None:
+    """Vectors that are all the same."""
+    _require_sound(reducer.embed(torch.ones(30, 5), seed=2), 30)
+
+
+def broken_vectors_are_refused(reducer: Reducer) -> None:
+    """NaN is an InputError."""
+    vectors = digit_vectors(60)
+    vectors[7, 2] = math.nan
+    try:
+        reducer.embed(vectors, seed=2)
+    except InputError:
+        return
+    raise AssertionError("a vector with NaN is taken; it should be an InputError")
+
+
+def _require_sound(found: torch.Tensor, n: int) -> None:
+    require(found.ndim == 2 and len(found) == n, f"{n} vectors became values of shape {tuple(found.shape)}")
+    require(found.dtype == torch.float32, f"vectors are {found.dtype}, not float32")
+    require(bool(torch.isfinite(found).all()), "vectors are not finite")
+
+
+REDUCER_CHECKS: tuple[Check[Reducer], ...] = (
+    *option_checks(REDUCERS),
+    every_vector_gets_one,
+    same_seed_gives_same_vectors,
+    vectors_are_left_alone,
+    generators_are_left_alone,
+    few_vectors_are_reduced_or_refused,
+    equal_vectors_give_finite_ones,
+    broken_vectors_are_refused,
+)
+"""In the order in which ``check_reducer`` runs them."""

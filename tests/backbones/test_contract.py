@@ -1,0 +1,14 @@
+"""What every registered backbone keeps to."""
+
+from __future__ import annotations
+
+import pytest
+
+from fiftyone_deepcluster.backbones.base import BACKBONES
+from fiftyone_deepcluster.testing import BACKBONE_CHECKS
+
+
+@pytest.mark.parametrize("check", BACKBONE_CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("name", BACKBONES.names())
+def test_backbone_keeps_its_contract(name, check):
+    check(BACKBONES.parse(name))
