@@ -39,6 +39,7 @@ def run(fiftyone_home, tmp_path):
         fo.delete_dataset(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.py")))
 def test_example_runs_and_leaves_its_pictures(name, run):
     said, output = run(name)
