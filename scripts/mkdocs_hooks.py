@@ -16,8 +16,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from latex2mathml.converter import convert
-
 PACKAGE = "fiftyone_deepcluster"
 ROOT = Path(__file__).resolve().parents[1] / PACKAGE
 _PUBLIC = re.compile(r"^<!-- public: (?P<modules>.+?) -->$", re.MULTILINE)
@@ -213,6 +211,8 @@ def _plain(text: str) -> str:
 
 
 def _mathml(formula: str, block: bool) -> str:
+    from latex2mathml.converter import convert
+
     # the converter sets a number right behind its formula
     numbered = _NUMBER.sub(r"\\qquad\\qquad(\1)", formula)
     drawn = convert(numbered, display="block" if block else "inline")
