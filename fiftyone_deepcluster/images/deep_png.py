@@ -1,4 +1,4 @@
-"""PNG files with 16 bits a channel and colour or opacity, of which Pillow keeps the high bytes only.
+"""PNG files with 16 bits a channel and color or opacity, of which Pillow keeps the high bytes only.
 
 Pillow can be asked for the low bytes, too: it reads the same stream once more as if its numbers lay the
 other way round in memory. Both halves together are the numbers of the file.
@@ -27,10 +27,10 @@ def is_deep_color(image: Image.Image) -> bool:
 
 
 def read_deep_color(path: str) -> NDArray[np.uint8]:
-    """The pixels of such a PNG, windowed over all channels as 16-bit grey is; clear pixels are white.
+    """The pixels of such a PNG, windowed over all channels as 16-bit gray is; clear pixels are white.
 
     Returns:
-        (H, W, 1) uint8 for grey with opacity, (H, W, 3) for colour.
+        (H, W, 1) uint8 for gray with opacity, (H, W, 3) for color.
     """
     values, key = _values(path)
     has_opacity = values.shape[-1] in (2, 4)
@@ -38,7 +38,7 @@ def read_deep_color(path: str) -> NDArray[np.uint8]:
     pixels = to_uint8(colors)
     if has_opacity:
         opacity = values[..., -1:].astype(np.float32) / 65535
-    elif key is not None:  # one colour stands for clear
+    elif key is not None:  # one color stands for clear
         opacity = (colors != np.array(key)).any(axis=-1, keepdims=True).astype(np.float32)
     else:
         return pixels
@@ -46,11 +46,11 @@ def read_deep_color(path: str) -> NDArray[np.uint8]:
 
 
 def _values(path: str) -> tuple[NDArray[np.uint16], tuple[int, ...] | None]:
-    """(H, W, C) as they are in the file, and the colour that stands for clear, if there is one."""
+    """(H, W, C) as they are in the file, and the color that stands for clear, if there is one."""
     with Path(path).open("rb") as file, Image.open(file) as image:
         wanted, key = _HALVES[_how(image)], image.info.get("transparency")
     halves = [_unpacked(path, how) for how in wanted]
-    if len(halves) == 1:  # grey and opacity: their four bytes came as one pixel of four channels
+    if len(halves) == 1:  # gray and opacity: their four bytes came as one pixel of four channels
         halves = [halves[0][..., ::2], halves[0][..., 1::2]]
     high, low = (half.astype(np.uint16) for half in halves)
     return (high * np.uint16(256) + low).astype(np.uint16), key

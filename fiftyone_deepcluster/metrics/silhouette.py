@@ -1,6 +1,6 @@
-"""How good clusters look without any labels: shape, sizes, neighbours.
+"""How good clusters look without any labels: shape, sizes, neighbors.
 
-Images labelled -1 (noise, unreadable) are left out.
+Images labeled -1 (noise, unreadable) are left out.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ def share_and_entropy(labels: ArrayLike, n_clusters: int) -> tuple[int, float, f
 
 
 def cohesion(distance: ArrayLike, labels: ArrayLike, n_clusters: int) -> NDArray[np.float32]:
-    """Mean distance of each cluster's images to its centre.
+    """Mean distance of each cluster's images to its center.
 
     Args:
-        distance: (N,) float, each image's distance to its own centre.
+        distance: (N,) float, each image's distance to its own center.
         labels: (N,) int in 0..n_clusters-1; -1 is left out.
         n_clusters: K.
 
@@ -75,16 +75,16 @@ def silhouette(vectors: NDArray[np.float32], labels: ArrayLike, seed: int, sampl
     return float(silhouette_score(vectors[rows], labels[rows]))
 
 
-def neighbour_agreement(
+def neighbor_agreement(
     vectors: NDArray[np.float32], labels: ArrayLike, k: int = 10, sample: int = 2000, seed: int = 0
 ) -> float:
-    """Share of the k nearest neighbours that have the image's own label, mean over a sample.
+    """Share of the k nearest neighbors that have the image's own label, mean over a sample.
 
     Args:
         vectors: (N, D) float32.
         labels: (N,) int; -1 is left out on both sides.
-        k: neighbours, the image itself not counted; fewer where there are not as many.
-        sample: images to ask for their neighbours among all; at most.
+        k: neighbors, the image itself not counted; fewer where there are not as many.
+        sample: images to ask for their neighbors among all; at most.
         seed: of the sample.
 
     Returns:
@@ -104,7 +104,7 @@ def neighbour_agreement(
     search = NearestNeighbors(n_neighbors=k + 1, algorithm="brute").fit(vectors)
     with kept_threads():
         found = search.kneighbors(vectors[rows], return_distance=False)
-    # Among duplicates an image need not be its own first neighbour: drop it where it stands, else the last.
+    # Among duplicates an image need not be its own first neighbor: drop it where it stands, else the last.
     others = found != rows[:, None]
     others[others.all(axis=1), -1] = False
     same = (labels[found] == labels[rows][:, None]) & others

@@ -23,7 +23,7 @@ def directions(n, dim=8, seed=0):
     return torch.nn.functional.normalize(points, dim=1)
 
 
-def neighbours(points, k):
+def neighbors(points, k):
     """For each point the k nearest others, nearest first, and their squared distances."""
     points = points.double().numpy()
     found = []
@@ -36,7 +36,7 @@ def neighbours(points, k):
 
 
 def links(near, weight):
-    """W = A + A^T, as one dict of neighbours a node."""
+    """W = A + A^T, as one dict of neighbors a node."""
     table = [{} for _ in near]
     for i, others in enumerate(near):
         for j, squared in others:
@@ -45,13 +45,13 @@ def links(near, weight):
     return table
 
 
-def slow_pic(points, k=5, sigma=0.2, alpha=0.001, iterations=200):
+def slow_pic(points, k=5, sigma=0.2, alpha=0.001, max_iter=200):
     """Labels, self-pointing nodes, and labels once singletons have joined."""
-    near = neighbours(points, k)
+    near = neighbors(points, k)
     table = links(near, lambda squared: math.exp(-squared / sigma**2))
     n = len(points)
     v = [1 / n] * n
-    for _ in range(iterations):
+    for _ in range(max_iter):
         v = [alpha * sum(w * v[j] for j, w in table[i].items()) + (1 - alpha) / n for i in range(n)]
         total = sum(v)
         v = [value / total for value in v]
@@ -88,7 +88,7 @@ def slow():
     return slow_pic(directions(500))
 
 
-def test_vectorised_is_the_slow_loop_on_500_points(slow):
+def test_vectorized_is_the_slow_loop_on_500_points(slow):
     labels, _, joined = slow
     points = directions(500)
     assert min(labels.count(root) for root in set(labels)) == 1, "there are singletons to join"
@@ -114,7 +114,7 @@ def test_unconnected_parts_never_share_a_cluster(name):
     middle[0] = 4.0
     parts = [directions(60, seed=seed) + shift for seed, shift in ((1, middle), (2, -middle))]
     points = torch.cat(parts)
-    pairs = [(i, j) for i, near in enumerate(neighbours(points, 10)) for j, _ in near]
+    pairs = [(i, j) for i, near in enumerate(neighbors(points, 10)) for j, _ in near]
     graph = coo_array((np.ones(len(pairs)), np.array(pairs).T), shape=(120, 120))
     part = connected_components(graph, directed=False)[1]
     assert len(set(part)) >= 2
@@ -133,7 +133,7 @@ def test_the_length_of_vectors_does_not_matter():
 
 def test_duplicates_are_linked_to_each_other_and_never_to_themselves():
     points = torch.cat([directions(10)] * 4)
-    found = CLUSTERERS.parse({"name": "pic", "neighbours": 3}).cluster(points, ClusterRequest(None))
+    found = CLUSTERERS.parse({"name": "pic", "n_neighbors": 3}).cluster(points, ClusterRequest(None))
     assert found.labels.shape == (40,)
     assert found.n_clusters >= 10
     for copy in range(10):
@@ -142,7 +142,7 @@ def test_duplicates_are_linked_to_each_other_and_never_to_themselves():
 
 def test_lin_cohen_is_the_papers_iteration():
     points, k = directions(150, seed=4), 10
-    near = neighbours(points, k)
+    near = neighbors(points, k)
     width = 2 * np.mean([[squared for _, squared in others] for others in near])
     table = links(near, lambda squared: math.exp(-squared / width))
     n = len(points)
@@ -157,7 +157,7 @@ def test_lin_cohen_is_the_papers_iteration():
         if max(abs(a - b) for a, b in zip(speed, last, strict=True)) <= 1e-5 / n:
             break
     found = CLUSTERERS.parse("lin-cohen").cluster(points, ClusterRequest(4, seed=0))
-    assert found.scores["iterations"] == steps > 2
+    assert found.scores["n_iter"] == steps > 2
     inner = found.labels.numpy()[np.argsort(v)]
     assert (inner[1:] != inner[:-1]).sum() == found.n_clusters - 1 == 3, (
         "clusters are intervals of that number"
@@ -168,7 +168,9 @@ def test_more_start_vectors_tell_more_clusters_apart():
     digits = torch.from_numpy(load_digits().data[:600]).float()
     classes = load_digits().target[:600]
     one, four = (
-        CLUSTERERS.parse({"name": "lin-cohen", "starts": starts}).cluster(digits, ClusterRequest(10, seed=0))
+        CLUSTERERS.parse({"name": "lin-cohen", "n_starts": starts}).cluster(
+            digits, ClusterRequest(10, seed=0)
+        )
         for starts in (1, 8)
     )
     assert agreement(four.labels.numpy(), classes).nmi > agreement(one.labels.numpy(), classes).nmi
@@ -177,9 +179,9 @@ def test_more_start_vectors_tell_more_clusters_apart():
 @pytest.mark.parametrize("name", ["pic", "lin-cohen"])
 def test_too_few_images_for_the_graph_are_refused(name):
     with pytest.raises(
-        InputError, match="neighbours=5 needs 6 images, not 5; lower neighbours or add images"
+        InputError, match="n_neighbors=5 needs 6 images, not 5; lower n_neighbors or add images"
     ):
-        CLUSTERERS.parse({"name": name, "neighbours": 5}).cluster(directions(5), ClusterRequest(2))
+        CLUSTERERS.parse({"name": name, "n_neighbors": 5}).cluster(directions(5), ClusterRequest(2))
 
 
 def test_the_number_may_be_left_open_in_deepcluster_and_frozen():

@@ -16,7 +16,7 @@ from fiftyone_deepcluster.errors import InputError
 from fiftyone_deepcluster.metrics.agreement import agreement, nmi
 from fiftyone_deepcluster.metrics.silhouette import (
     cohesion,
-    neighbour_agreement,
+    neighbor_agreement,
     share_and_entropy,
     silhouette,
 )
@@ -157,7 +157,7 @@ def test_silhouette_of_a_sample_is_near_the_whole(digits):
         assert silhouette(digits.numpy(), labels, seed=1, sample=900) == pytest.approx(whole, abs=0.03)
 
 
-def test_neighbour_agreement_against_a_loop(digits):
+def test_neighbor_agreement_against_a_loop(digits):
     vectors = digits.numpy()[:200]
     labels = np.arange(200) % 3
     shares = []
@@ -165,11 +165,11 @@ def test_neighbour_agreement_against_a_loop(digits):
         distance = np.linalg.norm(vectors - vectors[row], axis=1)
         distance[row] = np.inf
         shares.append(np.mean(labels[np.argsort(distance)[:5]] == labels[row]))
-    assert neighbour_agreement(vectors, labels, k=5) == pytest.approx(np.mean(shares), abs=0.002)
+    assert neighbor_agreement(vectors, labels, k=5) == pytest.approx(np.mean(shares), abs=0.002)
 
 
-def test_neighbour_agreement_edges():
+def test_neighbor_agreement_edges():
     vectors = np.zeros((6, 2), np.float32)
-    assert neighbour_agreement(vectors, [0] * 6, k=3) == 1
-    assert neighbour_agreement(vectors, [0, -1, -1, -1, -1, -1]) == 0
-    assert neighbour_agreement(vectors, [0, 0, 1, 1, -1, -1], k=3) == pytest.approx(1 / 3)
+    assert neighbor_agreement(vectors, [0] * 6, k=3) == 1
+    assert neighbor_agreement(vectors, [0, -1, -1, -1, -1, -1]) == 0
+    assert neighbor_agreement(vectors, [0, 0, 1, 1, -1, -1], k=3) == pytest.approx(1 / 3)

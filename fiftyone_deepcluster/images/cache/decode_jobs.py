@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fiftyone_deepcluster.errors import ImagesError, UnreadableImageError
-from fiftyone_deepcluster.images.cache.worker_pool import Job, carry_out
+from fiftyone_deepcluster.images.cache.worker_pool import PoolJob, carry_out
 from fiftyone_deepcluster.images.decode import Decode, decode_image
 from fiftyone_deepcluster.images.refs import ImageRef
 
@@ -22,8 +22,8 @@ _FEW = 512
 
 
 @dataclass(frozen=True)
-class Block(Job):
-    """Neighbouring images to decode.
+class Block(PoolJob):
+    """Neighboring images to decode.
 
     Attributes:
         target: file to write to.

@@ -39,7 +39,7 @@ _KEY = "[0-9a-f]" * 32
 _NO_LOCKS_HERE = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
-class Lock:
+class CacheLock:
     """A lock that is held until ``release`` or the end of the process."""
 
     def __init__(self, file: int) -> None:
@@ -83,7 +83,7 @@ class Shelf:
         """File that an entry's pixels are built in."""
         return self.folder / f"{key}.part"
 
-    def lock(self, key: str, *, exclusive: bool) -> Lock | None:
+    def lock(self, key: str, *, exclusive: bool) -> CacheLock | None:
         """Lock an entry; None where others hold a lock that excludes this one."""
         path = self.folder / f"{key}.lock"
         while True:
@@ -93,10 +93,10 @@ class Shelf:
                 return None
             # Whoever deletes an entry deletes its lock file: a lock on a deleted file is none.
             if _is_still(file, path):
-                return Lock(file)
+                return CacheLock(file)
             os.close(file)
 
-    def wait(self, key: str, pause: Callable[[], None]) -> Lock:
+    def wait(self, key: str, pause: Callable[[], None]) -> CacheLock:
         """Lock an entry to read it, once nobody builds it; ``pause`` is called meanwhile, may raise."""
         while (lock := self.lock(key, exclusive=False)) is None:
             pause()

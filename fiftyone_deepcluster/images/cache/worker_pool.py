@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_MOST_WORKERS = 16
+_MAX_WORKERS = 16
 # Seconds between looks at whether to stop.
 _GLANCE_SECONDS = 0.2
 _SERVE = (
@@ -37,7 +37,7 @@ _SERVE = (
 )
 
 
-class Job(ABC):
+class PoolJob(ABC):
     """Some items to work on, as plain values that a process can be told."""
 
     @abstractmethod
@@ -70,7 +70,7 @@ class Job(ABC):
         """The job that ``to_values`` came from."""
 
 
-J = TypeVar("J", bound=Job)
+J = TypeVar("J", bound=PoolJob)
 
 
 def carry_out(
@@ -138,7 +138,7 @@ class _Crew:
         self._guard = threading.Lock()
         self._stopped = False
 
-    def do(self, job: Job) -> list[Any]:
+    def do(self, job: PoolJob) -> list[Any]:
         """The answers of a job; none where everything was stopped."""
         if self._stopped:
             return []
@@ -157,7 +157,7 @@ class _Crew:
             for worker in self._all:
                 worker.stop()
 
-    def _after_crash(self, job: Job) -> list[Any]:
+    def _after_crash(self, job: PoolJob) -> list[Any]:
         """An item took its process down: find it by halving."""
         self._mine.worker = None
         if len(job) == 1:
@@ -191,7 +191,7 @@ class _Worker:
         """Whether it has started; waits until that is known."""
         return self._process.stdout is not None and self._process.stdout.readline() == "ready\n"
 
-    def do(self, job: Job) -> list[Any] | None:
+    def do(self, job: PoolJob) -> list[Any] | None:
         """Answers of a job; None where the process is gone."""
         kind = [type(job).__module__, type(job).__qualname__]
         try:
@@ -230,9 +230,9 @@ def _start() -> _Worker | None:
     return worker
 
 
-def _parse(line: str) -> Job:
+def _parse(line: str) -> PoolJob:
     module, name, values = json.loads(line)
-    kind: type[Job] = getattr(importlib.import_module(module), name)
+    kind: type[PoolJob] = getattr(importlib.import_module(module), name)
     return kind.from_values(values)
 
 
@@ -241,4 +241,4 @@ def _cores() -> int:
         count = len(os.sched_getaffinity(0))
     except AttributeError:
         count = os.cpu_count() or 1
-    return min(count, _MOST_WORKERS)
+    return min(count, _MAX_WORKERS)
