@@ -2,7 +2,9 @@
 # make demo OPEN=1   the same, then open the App on them
 # make test          all tests, the real App in a browser included; ARGS="tests/core -x" for some
 # make test-shuffled the same in random order; SEED=7 for that order again
+# make coverage      the tests once more, with the lines that none of them runs; slower
 # make check         ruff, mypy, import-linter, codespell
+# make docs          the documentation, in site/; a broken link or a missing name fails
 # make bench NAME=loop
 # make clean         remove everything made here, the environment included
 #
@@ -18,7 +20,7 @@ PYTHON ?= $(eval PYTHON := $(shell for name in python3 python3.12 python3.13 pyt
 	$$name -c '$(IN_RANGE)' 2>/dev/null && echo $$name && break; done))$(PYTHON)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-shuffled check bench clean install browser
+.PHONY: help demo test test-shuffled coverage check docs bench clean install browser
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -40,12 +42,20 @@ test-shuffled: $(VENV)/.installed-test browser
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -p randomly --randomly-dont-reset-seed \
 	  --randomly-seed=$(SEED) $(ARGS)
 
+# measuring costs time, so `make test` does not
+coverage: $(VENV)/.installed-test browser
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --cov=fiftyone_deepcluster --cov-report=term:skip-covered $(ARGS)
+
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/codespell
+
+docs: export NO_MKDOCS_2_WARNING = 1
+docs: $(VENV)/.installed-docs
+	$(BIN)/mkdocs build --strict
 
 bench: $(VENV)/.installed-dev
 	@test -n "$(NAME)" || { echo "name one: make bench NAME=loop (see benchmarks/README.md)" >&2; exit 2; }
@@ -54,7 +64,7 @@ bench: $(VENV)/.installed-dev
 install: $(VENV)/.installed
 
 clean:
-	rm -rf "$(VENV)" build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf "$(VENV)" build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find fiftyone_deepcluster tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
 	find examples/output -mindepth 1 ! -name .gitkeep -delete
 
@@ -86,6 +96,11 @@ $(VENV)/.installed-test: pyproject.toml | $(BIN)/python
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 	@echo "Installing what developers need into $(VENV): several GB and some minutes the first time."
 	$(PIP_INSTALL) -e '.[dev]'
+	@touch $@
+
+$(VENV)/.installed-docs: pyproject.toml | $(BIN)/python
+	@echo "Installing what the documentation is built with into $(VENV)."
+	$(PIP_INSTALL) -e '.[docs]'
 	@touch $@
 
 # the App's tests drive a real browser: Debian's, or the one that Playwright fetches (Ubuntu's is a snap)

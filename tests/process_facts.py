@@ -201,11 +201,15 @@ def process_facts() -> dict[str, Any]:
     }
 
 
+_SET_BY_IMPORTS = ("warning filters", "sys.excepthook", "threading.excepthook")
+
+
 def changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     """One line for every setting that differs.
 
-    Libraries add warning filters and environment variables of their own when they are first imported: where something
-    was imported meanwhile, these are not compared, and settings of what was not loaded before never are.
+    Libraries add warning filters, hooks for exceptions and environment variables of their own when they are first
+    imported: where something was imported meanwhile, these are not compared, and settings of what was not loaded before
+    never are.
     """
     imported = after[_MODULES] - before[_MODULES]
     found = []
@@ -213,7 +217,7 @@ def changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
         compared = name in before and name in after
         if name == _MODULES or (not compared and not name.startswith("environment")):
             continue
-        if imported and (name == "warning filters" or name not in before):
+        if imported and (name in _SET_BY_IMPORTS or name not in before):
             continue
         if before.get(name) != after.get(name):
             found.append(f"{name}: {before.get(name, 'unset')} before, {after.get(name, 'unset')} after")

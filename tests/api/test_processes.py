@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 from sklearn.datasets import load_digits
 
 import fiftyone_deepcluster as fdc
@@ -79,6 +80,7 @@ def launched(text, tmp_path):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_all_processes_stop_when_one_is_told_to(tmp_path):
     said = launched(STOPPED, tmp_path).splitlines()
 
@@ -86,6 +88,7 @@ def test_all_processes_stop_when_one_is_told_to(tmp_path):
     assert said.count("stopped out_of_time 1") == 2
 
 
+@pytest.mark.slow
 def test_two_processes_share_one_run(tmp_path):
     launched(SCRIPT, tmp_path)
     first, second = (np.load(tmp_path / f"rank{rank}.npz") for rank in (0, 1))
@@ -101,6 +104,7 @@ def test_two_processes_share_one_run(tmp_path):
     assert agreement(first["labels"], data.target[:600]).nmi > 0.2
 
 
+@pytest.mark.slow
 def test_two_processes_move_the_same_centers(tmp_path):
     options = (
         "fdc.UCNN(n_clusters=10, rounds=3, baselines=False, image_size=16, pixel_epochs=2, patience=2, "

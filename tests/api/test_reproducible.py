@@ -41,6 +41,7 @@ AGREEMENT = 0.9
 """NMI of the labels between two numbers of threads, on digits; README says so."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["deepcluster", "deepcluster-manifold", "ucnn"])
 def test_one_seed_gives_the_same_clusters(tmp_path, method):
     labels = {}

@@ -25,7 +25,7 @@ from tests.app.limits import LONG
 
 expect.set_options(timeout=LONG)
 
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 def click_until_seen(button, expectation):

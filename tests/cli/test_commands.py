@@ -98,6 +98,7 @@ def test_what_cannot_work_is_said_in_one_line(words, says, invoke, make_digits):
     assert not dataset.list_runs()
 
 
+@pytest.mark.slow
 def test_install_and_uninstall_say_where(call, tmp_path):
     for words, says in ((["install"], "registered at"), (["install", "--uninstall"], "removed from")):
         done = call(*words, FIFTYONE_PLUGINS_DIR=str(tmp_path))

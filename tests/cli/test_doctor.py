@@ -15,6 +15,7 @@ _ALWAYS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_missing_plugin_is_named_with_its_command_and_mended_by_it(call, tmp_path):
     before = call("doctor", "--json", FIFTYONE_PLUGINS_DIR=str(tmp_path))
     found = {check["name"]: check for check in json.loads(before.stdout)}

@@ -83,6 +83,7 @@ def queue(make_digits, tmp_path, monkeypatch):
         service.delete_operation(operation.id)
 
 
+@pytest.mark.slow
 def test_queued_operations_are_carried_out_and_a_failure_stops_nothing(queue, call):
     dataset, states = queue("fail", "succeed")
 
@@ -99,6 +100,7 @@ def test_queued_operations_are_carried_out_and_a_failure_stops_nothing(queue, ca
     assert dataset.info["worked"]
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_at_once_and_leaves_nothing_running(queue):
     _, states = queue("sleep")
     worker = subprocess.Popen(

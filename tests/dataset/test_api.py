@@ -320,6 +320,7 @@ fdc.cluster(fo.load_dataset(sys.argv[1]), key="dc", rounds=2, observer=Dies(), *
 """
 
 
+@pytest.mark.slow
 def test_killed_process(make_digits):
     dataset = make_digits(40, persistent=True)
     before = state(dataset)

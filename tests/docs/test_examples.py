@@ -1,5 +1,6 @@
 """Every example runs, and leaves what it promises."""
 
+import json
 import os
 import subprocess
 import sys
@@ -17,14 +18,25 @@ _PICTURES = {
 }
 
 
+def _cells(notebook):
+    return json.loads(notebook.read_text())["cells"]
+
+
+def _program(example):
+    """An example as a program: of a notebook, all its code."""
+    if example.suffix != ".ipynb":
+        return example.read_text()
+    return "\n\n".join("".join(cell["source"]) for cell in _cells(example) if cell["cell_type"] == "code")
+
+
 @pytest.fixture
 def run(fiftyone_home, tmp_path):
     """Call it with an example's name: a copy of it runs, so that the checkout stays clean."""
     import fiftyone as fo
 
     def call(name):
-        copy = tmp_path / name
-        copy.write_bytes((EXAMPLES / name).read_bytes())
+        copy = (tmp_path / name).with_suffix(".py")
+        copy.write_text(_program(EXAMPLES / name))
         done = subprocess.run(
             [sys.executable, "-W", "ignore", str(copy), *_ARGUMENTS.get(name, ())],
             capture_output=True, text=True, timeout=550, check=False, cwd=tmp_path, env=os.environ.copy(),
@@ -39,7 +51,10 @@ def run(fiftyone_home, tmp_path):
         fo.delete_dataset(name)
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.py")))
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", sorted(path.name for path in EXAMPLES.iterdir() if path.suffix in (".py", ".ipynb"))
+)
 def test_example_runs_and_leaves_its_pictures(name, run):
     said, output = run(name)
 
@@ -49,3 +64,10 @@ def test_example_runs_and_leaves_its_pictures(name, run):
             low, high = image.convert("L").getextrema()
             assert min(image.size) > 200
             assert high - low > 100
+
+
+@pytest.mark.parametrize("notebook", sorted(EXAMPLES.glob("*.ipynb")), ids=lambda path: path.name)
+def test_a_notebook_is_kept_without_outputs(notebook):
+    code = [cell for cell in _cells(notebook) if cell["cell_type"] == "code"]
+
+    assert [cell["id"] for cell in code if cell["outputs"] or cell["execution_count"]] == []

@@ -1,4 +1,4 @@
-"""The README does what it says: its Python runs, its commands and files exist."""
+"""The README and the documentation do what they say: their Python runs, their commands and files exist."""
 
 import re
 import shlex
@@ -11,6 +11,7 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 README = REPOSITORY / "README.md"
+PAGES = [README, REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
 _FENCE = re.compile(
     r"(?:^<!--(?P<comment>(?:(?!-->).)*)-->[ ]*\n+)?^```(?P<language>\w+)\n(?P<code>.*?)^```[ ]*$",
     re.DOTALL | re.MULTILINE,
@@ -51,9 +52,24 @@ def _commands(blocks: list[Block]) -> list[str]:
     return commands
 
 
-@pytest.fixture(scope="module")
-def blocks() -> list[Block]:
-    return _blocks(README.read_text())
+def _name(page: Path) -> str:
+    return page.relative_to(REPOSITORY).as_posix()
+
+
+def _runs(page: Path) -> list[Block]:
+    """The Python of a page that is to be run."""
+    found = _blocks(page.read_text())
+    return [block for block in found if block.language == "python" and block.reason is None]
+
+
+@pytest.fixture(params=PAGES, ids=_name)
+def page(request: pytest.FixtureRequest) -> Path:
+    return request.param
+
+
+@pytest.fixture
+def blocks(page: Path) -> list[Block]:
+    return _blocks(page.read_text())
 
 
 def test_blocks_are_found_with_their_language_and_reason():
@@ -76,12 +92,13 @@ def test_a_block_that_is_not_run_says_why(blocks):
     assert silent == []
 
 
-def test_every_python_block_runs_in_order(blocks, make_digits, tmp_path, monkeypatch):
-    """All blocks share one namespace; what they load by name is a dataset of digits."""
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in PAGES if _runs(page)], ids=_name)
+def test_every_python_block_runs_in_order(page, make_digits, tmp_path, monkeypatch):
+    """The blocks of a page share one namespace; what they load by name is a dataset of digits."""
     import fiftyone as fo
 
-    code = [block for block in blocks if block.language == "python" and block.reason is None]
-    assert code, "the README shows no Python"
+    code = _runs(page)
     dataset = make_digits(300, persistent=True)
     wanted = re.findall(r"load_dataset\(\s*[\"']([^\"']+)", "\n".join(block.code for block in code))
     copies = [dataset.clone(name, persistent=True) for name in dict.fromkeys(wanted)]
@@ -89,9 +106,9 @@ def test_every_python_block_runs_in_order(blocks, make_digits, tmp_path, monkeyp
     namespace = {"__name__": "__main__", "fo": fo, "dataset": copies[0] if copies else dataset}
     try:
         for block in code:
-            # the padding makes a traceback show the README's own line
+            # the padding makes a traceback show the page's own line
             source = "\n" * (block.line - 1) + block.code
-            exec(compile(source, str(README), "exec"), namespace)
+            exec(compile(source, str(page), "exec"), namespace)
     finally:
         for copy in copies:
             copy.delete()
@@ -116,12 +133,15 @@ def test_every_command_of_ours_is_one_that_exists(blocks):
             assert _exists(words[1:]), command
 
 
-def test_every_local_link_leads_somewhere():
-    targets = re.findall(r"\]\((?!https?:|mailto:|#)([^)#\s]+)", README.read_text())
-    # the demo makes its pictures
-    broken = [t for t in targets if not (REPOSITORY / t).exists() and not t.startswith("examples/output/")]
+def test_the_readme_shows_python_that_runs():
+    assert _runs(README)
 
-    assert broken == []
+
+@pytest.mark.parametrize("page", [*PAGES, REPOSITORY / "benchmarks" / "README.md"], ids=_name)
+def test_every_local_link_leads_somewhere(page):
+    targets = re.findall(r"\]\((?!https?:|mailto:|#)([^)#\s]+)", page.read_text())
+
+    assert [target for target in targets if not (page.parent / target).exists()] == []
 
 
 def _assert_known(words: list[str]) -> None:

@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.dataset.io.fields import FieldNames
 
@@ -26,6 +28,7 @@ for i in range(8):
 """
 
 
+@pytest.mark.slow
 def test_processes_that_declare_and_remove_at_once_lose_nothing(make_digits):
     dataset = make_digits(5, persistent=True)
     others = [

@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.dataset.runs import lock
 
@@ -20,6 +22,7 @@ print("rounds", len(run.rounds), flush=True)
 """
 
 
+@pytest.mark.slow
 def test_two_processes(make_digits, tmp_path):
     dataset = make_digits(40, persistent=True)
     script = tmp_path / "shared.py"

@@ -1,0 +1,219 @@
+"""What mkdocs does not do by itself: the API reference lists what exists, and formulas become MathML.
+
+A page of ``docs/api`` holds lines such as ``<!-- public: dataset.api dataset.runs -->``, the public names that are
+defined in these modules, or ``<!-- parts: clusterers -->``, the registered parts of a package. Nothing has to be
+added to the documentation when a function, an option or a part is added to the package, and nothing is imported.
+"""
+
+from __future__ import annotations
+
+import ast
+import html
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+PACKAGE = "fiftyone_deepcluster"
+ROOT = Path(__file__).resolve().parents[1] / PACKAGE
+_PUBLIC = re.compile(r"^<!-- public: (?P<modules>.+?) -->$", re.MULTILINE)
+_PARTS = re.compile(r"^<!-- parts: (?P<package>\w+) -->$", re.MULTILINE)
+_FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.+?)\\[)\]]</\1>', re.DOTALL)
+_NUMBER = re.compile(r"\\tag\{(.+?)\}")
+_HIDDEN = ("members", "show_bases", "show_signature", "separate_signature")
+_OPTIONS_ONLY = "\n    options:" + "".join(f"\n      {name}: false" for name in _HIDDEN)
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Lists of names instead of the comments that ask for them."""
+    markdown = _PUBLIC.sub(lambda found: _entries(public_names(found["modules"].split())), markdown)
+    return _PARTS.sub(lambda found: _entries(parts_of(found["package"]), level=3), markdown)
+
+
+def on_page_content(content: str, **_: Any) -> str:
+    """Formulas as MathML."""
+    return _FORMULA.sub(lambda found: _mathml(html.unescape(found[3]), found[2] == "["), content)
+
+
+def public_names(modules: list[str]) -> list[str]:
+    """Full paths of the public names that are defined in or below some modules, in the package's order.
+
+    Args:
+        modules: such as ``dataset.runs``, without the name of the package.
+
+    Raises:
+        ValueError: a module without public names.
+    """
+    found = [f"{module}.{name}" for name, module in where().items()]
+    chosen: list[str] = []
+    for module in modules:
+        below = [path for path in found if path.startswith(f"{PACKAGE}.{module}.")]
+        if not below:
+            raise ValueError(f"no public name is defined in {module!r}; mend the comment in docs/api")
+        chosen += [path for path in below if path not in chosen]
+    return chosen
+
+
+@cache
+def where() -> dict[str, str]:
+    """Public name -> module, as ``fiftyone_deepcluster/__init__.py`` has it, which is read and not run."""
+    for node in ast.walk(ast.parse((ROOT / "__init__.py").read_text())):
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "_WHERE":
+            table: dict[str, str] = ast.literal_eval(node.value)
+            return table
+    raise ValueError(f"{ROOT / '__init__.py'} assigns no table _WHERE")
+
+
+def parts_of(package: str) -> list[str]:
+    """Full paths of the registered classes of a package, by file.
+
+    Raises:
+        ValueError: a package without parts.
+    """
+    found = [
+        path for path, model in models().items() if path.startswith(f"{PACKAGE}.{package}.") and model.called
+    ]
+    if not found:
+        raise ValueError(f"no part is registered in {package!r}; mend the comment in docs/api")
+    return found
+
+
+@dataclass(frozen=True)
+class Option:
+    """A field of an options model, as its source has it.
+
+    Attributes:
+        name: of the field.
+        type: its annotation.
+        default: the expression of its default.
+        description: what it means.
+    """
+
+    name: str
+    type: str
+    default: str
+    description: str
+
+
+@dataclass(frozen=True)
+class Model:
+    """A class as its source has it.
+
+    Attributes:
+        name: of the class.
+        bases: names of its base classes.
+        own: options that it adds or changes.
+        called: by which it is chosen; empty where it cannot be.
+    """
+
+    name: str
+    bases: tuple[str, ...]
+    own: tuple[Option, ...]
+    called: str
+
+
+@cache
+def models() -> dict[str, Model]:
+    """Full path -> class, of all classes at the top of a module."""
+    found = {}
+    for file in sorted(ROOT.rglob("*.py")):
+        module = ".".join((PACKAGE, *file.relative_to(ROOT).with_suffix("").parts))
+        body = ast.parse(file.read_text()).body
+        constants = dict(_constants(body))
+        for node in body:
+            if isinstance(node, ast.ClassDef):
+                found[f"{module}.{node.name}"] = Model(
+                    node.name,
+                    tuple(base.id for base in node.bases if isinstance(base, ast.Name)),
+                    tuple(_own_options(node, constants)),
+                    _called(node),
+                )
+    return found
+
+
+def options_of(path: str) -> list[Option]:
+    """A model's options, its own first and then those of its bases; none where it is no part."""
+    named = {model.name: model for model in models().values()}
+    options: dict[str, Option] = {}
+    waiting, is_part = [models()[path]], False
+    while waiting:
+        model = waiting.pop(0)
+        for option in model.own:
+            options.setdefault(option.name, option)
+        is_part = is_part or model.name == "Part"
+        waiting += [named[base] for base in model.bases if base in named]
+    return list(options.values()) if is_part else []
+
+
+def _own_options(node: ast.ClassDef, constants: dict[str, str]) -> Iterator[Option]:
+    for line in node.body:
+        if not (isinstance(line, ast.AnnAssign) and isinstance(line.value, ast.Call)):
+            continue
+        if getattr(line.value.func, "id", "") != "Field":
+            continue
+        given = {word.arg: word.value for word in line.value.keywords}
+        default = line.value.args[0] if line.value.args else given.get("default")
+        text = "" if default is None else ast.unparse(default)
+        description = ast.literal_eval(given["description"]) if "description" in given else ""
+        yield Option(ast.unparse(line.target), _type(line.annotation), constants.get(text, text), description)
+
+
+def _called(node: ast.ClassDef) -> str:
+    """``kmeans`` of a registered class with ``name: Literal["kmeans"]``."""
+    if not any(isinstance(by, ast.Attribute) and by.attr == "register" for by in node.decorator_list):
+        return ""
+    names = [
+        line for line in node.body if isinstance(line, ast.AnnAssign) and ast.unparse(line.target) == "name"
+    ]
+    return str(ast.literal_eval(names[0].annotation.slice))  # type: ignore[attr-defined]
+
+
+def _type(annotation: ast.expr) -> str:
+    """An annotation without what only pydantic reads."""
+    if isinstance(annotation, ast.Subscript) and getattr(annotation.value, "id", "") == "Annotated":
+        return ast.unparse(annotation.slice.elts[0])  # type: ignore[attr-defined]
+    return ast.unparse(annotation)
+
+
+def _constants(body: list[ast.stmt]) -> Iterator[tuple[str, str]]:
+    for node in body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+            yield ast.unparse(node.targets[0]), ast.unparse(node.value)
+
+
+def _entries(paths: list[str], *, level: int = 2) -> str:
+    """Lines that mkdocstrings turns into documentation; an options model is followed by a table of its options."""
+    return "\n\n".join(_entry(path, level) for path in paths)
+
+
+def _entry(path: str, level: int) -> str:
+    options = options_of(path) if path in models() else []
+    heading = f"\n      heading_level: {level}"
+    if not options:
+        return f"::: {path}\n    options:{heading}"
+    rows = [
+        f"| `{o.name}` | {_cell(o.type)} | {_cell(o.default)} | {_plain(o.description)} |" for o in options
+    ]
+    table = "\n".join(("| option | type | default | meaning |", "|---|---|---|---|", *rows))
+    called = f"Chosen by its name, `{models()[path].called}`.\n\n" if models()[path].called else ""
+    return f"::: {path}{_OPTIONS_ONLY}{heading}\n\n{called}{table}"
+
+
+def _cell(code: str) -> str:
+    code = " or ".join(part.strip() for part in code.replace("Literal[", "").replace("]", "").split(" | "))
+    return f"`{code}`" if code else ""
+
+
+def _plain(text: str) -> str:
+    return html.escape(text, quote=False).replace("|", "\\|").replace("*", "\\*")
+
+
+def _mathml(formula: str, block: bool) -> str:
+    from latex2mathml.converter import convert
+
+    # the converter sets a number right behind its formula
+    numbered = _NUMBER.sub(r"\\qquad\\qquad(\1)", formula)
+    drawn = convert(numbered, display="block" if block else "inline")
+    return f'<div class="formula">{drawn}</div>' if block else drawn
