@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -198,7 +199,7 @@ def _check_torchvision() -> Check:
 
 
 def _check_faiss() -> Check:
-    package = "faiss-gpu" if sys.platform == "linux" and os.uname().machine == "x86_64" else "faiss-cpu"
+    package = "faiss-gpu" if sys.platform == "linux" and platform.machine() == "x86_64" else "faiss-cpu"
     try:
         import faiss
     except ImportError as error:

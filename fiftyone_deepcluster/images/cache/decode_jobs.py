@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fiftyone_deepcluster.errors import ImagesError, UnreadableImageError
@@ -53,18 +53,16 @@ class Block(Job):
     def work(self) -> list[list[Any] | None]:
         """Decode and write every image that can be read; None, or the reason and whether it lasts."""
         answers: list[list[Any] | None] = []
-        file = os.open(self.target, os.O_WRONLY)
-        try:
+        with Path(self.target).open("r+b") as file:
             for row, ref in enumerate(self.refs):
                 try:
                     pixels = decode_image(ref, self.decode)
                 except UnreadableImageError as error:
                     answers.append([error.reason, error.lasting])
                 else:
-                    os.pwrite(file, pixels.tobytes(), self.position + row * self._each)
+                    file.seek(self.position + row * self._each)
+                    file.write(pixels.tobytes())
                     answers.append(None)
-        finally:
-            os.close(file)
         return answers
 
     def crashed(self) -> list[Any]:
