@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import fiftyone_deepcluster
 from fiftyone_deepcluster.cli.checks import Check, check_installed, pip_install, requirement_of, version_of
-from fiftyone_deepcluster.cli.mongod import check_mongod, database_uri
+from fiftyone_deepcluster.cli.database import check_mongod, database_uri
 from fiftyone_deepcluster.cli.plugin import PLUGIN_NAME
 from fiftyone_deepcluster.errors import ImagesError
 
