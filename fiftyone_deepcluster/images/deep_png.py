@@ -46,7 +46,8 @@ def read_deep_color(path: str, image: Image.Image) -> NDArray[np.uint8]:
         opacity = values[..., 3:].astype(np.float32) / 65535
     else:
         return pixels
-    return np.rint(pixels * opacity + 255 * (1 - opacity)).astype(np.uint8)
+    blended: NDArray[np.float32] = pixels * opacity + 255 * (1 - opacity)
+    return np.rint(blended).astype(np.uint8)
 
 
 def _values(path: str) -> NDArray[np.uint16]:
