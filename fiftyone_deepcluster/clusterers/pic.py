@@ -1,4 +1,4 @@
-"""Power iteration clustering, two methods of that name: DeepCluster's, and Lin and Cohen's."""
+"""Power iteration clustering, in DeepCluster's variant."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Pic(Clusterer):
 
         from fiftyone_deepcluster.clusterers.distances import clustering_of
 
-        near, squared = _neighbours(vectors, self.neighbours, "PIC")
+        near, squared = _neighbours(vectors, self.neighbours)
         scale = float(vectors.double().square().sum(dim=1).mean()) or 1.0
         graph = _graph(near, _gaussian(squared, self.sigma**2 * scale))
         labels = _climb(graph, self._spread(graph))
@@ -71,85 +71,7 @@ class Pic(Clusterer):
         return weights
 
 
-@CLUSTERERS.register
-class LinCohen(Clusterer):
-    """Power iteration clustering of Lin and Cohen: k-means on one number an image.
-
-    Lin and Cohen 2010, "Power Iteration Clustering": the row-normalised affinity is applied to a start vector
-    until it stops speeding up; by then images of one cluster hold nearly the same number, long before all do.
-    Affinities are those of nearest neighbours, so that memory grows with the number of images only.
-    """
-
-    name: Literal["lin-cohen"] = "lin-cohen"
-    neighbours: int = Field(10, ge=1, le=500, description="Neighbours that each image is linked to.")
-    starts: int = Field(
-        1,
-        ge=1,
-        le=100,
-        description="Numbers an image, more for many clusters: the first starts from the links, others at random.",
-    )
-    iterations: int = Field(1000, ge=1, description="Power iterations at most.")
-    tolerance: float = Field(
-        1e-5,
-        gt=0,
-        description="Stop when the change changes by at most this, divided by the number of images.",
-    )
-
-    def cluster(self, vectors: torch.Tensor, request: ClusterRequest) -> Clustering:
-        """Cluster ``vectors`` (N, D) float32 into ``request.n_clusters``.
-
-        A link's weight is a Gaussian of its length, as wide as links are on average. ``objective`` is the sum of
-        squared distances to the clusters' means.
-
-        Raises:
-            InputError: no more vectors than ``neighbours`` or clusters, values that are not finite, or no
-                n_clusters.
-        """
-        import numpy as np
-        import torch
-
-        from fiftyone_deepcluster.clusterers.distances import check, clustering_of
-        from fiftyone_deepcluster.clusterers.kmeans.clusterer import KMeans
-
-        n_clusters = check(vectors, request.n_clusters, "power iteration clustering")
-        near, squared = _neighbours(vectors, self.neighbours, "power iteration clustering")
-        graph = _graph(near, _gaussian(squared, 2.0 * float(squared.mean()) or 1.0))
-        columns = [
-            self._converge(graph, self._start(graph, request.seed, turn)) for turn in range(self.starts)
-        ]
-        embedding = torch.from_numpy(np.stack([_standard(column) for column, _ in columns], axis=1)).float()
-        found = KMeans(iterations=100).cluster(embedding, ClusterRequest(n_clusters, request.seed))
-        steps = float(np.mean([count for _, count in columns]))
-        return clustering_of(vectors, found.labels, scores={"iterations": steps})
-
-    def _start(self, graph: Any, seed: int, turn: int) -> Any:
-        """(N,) of sum 1: the degrees, which the paper starts from, or random numbers."""
-        import numpy as np
-
-        degrees = np.asarray(graph.sum(axis=1)).ravel()
-        start = degrees if turn == 0 else np.random.default_rng([seed, turn]).random(len(degrees))
-        return start / start.sum()
-
-    def _converge(self, graph: Any, vector: Any) -> tuple[Any, int]:
-        """Let v <- W v / |W v| until its acceleration is at most ``tolerance`` / N (the paper's algorithm 1)."""
-        import numpy as np
-        from scipy import sparse
-
-        n = len(vector)
-        degrees = np.asarray(graph.sum(axis=1)).ravel()
-        walk = sparse.diags_array(1.0 / degrees) @ graph
-        speed = np.full(n, np.inf)
-        for step in range(self.iterations):
-            after = walk @ vector
-            after /= np.abs(after).sum()
-            last, speed = speed, np.abs(after - vector)
-            vector = after
-            if np.abs(speed - last).max() <= self.tolerance / n:
-                return vector, step + 1
-        return vector, self.iterations
-
-
-def _neighbours(vectors: torch.Tensor, k: int, who: str) -> tuple[Any, Any]:
+def _neighbours(vectors: torch.Tensor, k: int) -> tuple[Any, Any]:
     """The k nearest others of every vector, nearest first: (N, k) rows and squared distances.
 
     Raises:
@@ -160,11 +82,11 @@ def _neighbours(vectors: torch.Tensor, k: int, who: str) -> tuple[Any, Any]:
     from fiftyone_deepcluster.metrics.knn import exact_neighbours
     from fiftyone_deepcluster.metrics.products import check_finite
 
-    check_finite(vectors, who)
+    check_finite(vectors, "PIC")
     n = len(vectors)
     if n <= k:
         raise InputError(
-            f"{who} with neighbours={k} needs {k + 1} images, not {n}; lower neighbours or add images"
+            f"PIC with neighbours={k} needs {k + 1} images, not {n}; lower neighbours or add images"
         )
     near, distance = exact_neighbours(vectors.float(), k + 1)
     # Among many equal vectors a vector need not come first among its own neighbours, or at all.
@@ -229,9 +151,3 @@ def _join_singletons(labels: Any, near: Any) -> Any:
     joined = labels.copy()
     joined[nodes] = labels[near[nodes, company[nodes].argmax(axis=1)]]
     return np.unique(joined, return_inverse=True)[1].astype(np.int64)
-
-
-def _standard(column: Any) -> Any:
-    """Mean 0 and deviation 1; zeros where all are equal."""
-    centred = column - column.mean()
-    return centred / (centred.std() or 1.0)

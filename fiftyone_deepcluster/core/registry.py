@@ -20,7 +20,6 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
-from contextvars import ContextVar
 from importlib.abc import SourceLoader
 from importlib.metadata import entry_points
 from importlib.util import find_spec
@@ -33,14 +32,10 @@ from fiftyone_deepcluster.core.option_errors import explain, suggest
 from fiftyone_deepcluster.errors import OptionsError
 
 if TYPE_CHECKING:
-    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
-    from pydantic.json_schema import JsonSchemaValue
+    from pydantic import GetCoreSchemaHandler
 
 _PACKAGE = "fiftyone_deepcluster"
 _REGISTERED = re.compile(r"^@\w+\.register\b", re.MULTILINE)
-
-# Registries whose parts a JSON schema is being written of, from the outside in: a clusterer may hold another one
-_DESCRIBED: ContextVar[tuple[object, ...]] = ContextVar("described", default=())
 
 
 class Part(BaseModel):
@@ -178,20 +173,6 @@ class PartOf:
                 lambda part: None if part is None else part.model_dump(mode="json")
             ),
         )
-
-    def __get_pydantic_json_schema__(
-        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        """One alternative for every registered part; a part within a part of its own kind by its name only."""
-        registry, outer = self.registry, _DESCRIBED.get()
-        if any(known is registry for known in outer):
-            return {"type": "object", "properties": {"name": {"enum": list(registry.names())}}}
-        nothing: list[JsonSchemaValue] = [{"type": "null"}] if self.optional else []
-        token = _DESCRIBED.set((*outer, registry))
-        try:
-            return {"anyOf": nothing + [registry.get(name).model_json_schema() for name in registry.names()]}
-        finally:
-            _DESCRIBED.reset(token)
 
     def _validate(self, value: object) -> Part | None:
         if value is None and self.optional:

@@ -78,9 +78,6 @@ class Rim(Clusterer):
         ge=2,
         description="Clusters at least, where lambda is empty: the first cut through all images always lasts long.",
     )
-    convention: Literal["mean", "sum"] = Field(
-        "mean", description="Lambda is set against the information of an image (mean) or of all (sum)."
-    )
     iterations: int = Field(100, ge=1, description="L-BFGS iterations at each lambda at most.")
 
     def cluster(self, vectors: torch.Tensor, request: ClusterRequest) -> Clustering:
@@ -109,7 +106,7 @@ class Rim(Clusterer):
                 else longest_plateau(path, (self.fewest, len(model.biases) // 2))
             )
         labels = chosen.labels.cpu()
-        given = unit**2 * (len(vectors) if self.convention == "sum" else 1) or 1.0
+        given = unit**2 or 1.0
         return Clustering(
             labels=labels,
             centers=means(vectors, labels, chosen.n_clusters),
@@ -131,8 +128,7 @@ class Rim(Clusterer):
         """Solutions by rising lambda, or the one at the lambda given."""
         if self.penalty is None:
             return follow(points, model, self.iterations)
-        share = self.penalty / (unit**2 or 1.0) / (len(points) if self.convention == "sum" else 1)
-        return [solve(points, model, share, self.iterations)[0]]
+        return [solve(points, model, self.penalty / (unit**2 or 1.0), self.iterations)[0]]
 
     def _imitated(self, points: torch.Tensor, seed: int) -> Multilogit:
         """The multinomial logistic model of over-segmented k-means labels."""
