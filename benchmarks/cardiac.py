@@ -1,4 +1,4 @@
-"""How pure the clusters of the cardiac-MR recipe are, from random weights, balanced and not.
+"""How pure the clusters of the cardiac-MR method are, from random weights, balanced and not.
 
     python -m benchmarks.cardiac                                     # scikit-learn's digits
     python -m benchmarks.cardiac --zip medical=medical_mnist.zip --rounds 40 --seeds 3
@@ -33,7 +33,7 @@ from fiftyone_deepcluster.methods.cardiac_mr import CLUSTERS_A_CLASS, CardiacMR
 from fiftyone_deepcluster.metrics.agreement import agreement
 
 if TYPE_CHECKING:
-    from fiftyone_deepcluster.core.record import Agreement
+    from fiftyone_deepcluster.core.record import AgreementScores
 
 HEADER = ["images", "classes", "method", "seed", "k", "rounds", "purity", "NMI t, t-1", "NMI", "seconds"]
 
@@ -62,12 +62,12 @@ def main() -> None:
             rows.append([label, *baseline(images[kept], classes[kept], k, seed)])
             run_dir = arguments.run_dir and arguments.run_dir / f"{name}-{arguments.imbalance:g}-{seed}"
             settings = {"rounds": arguments.rounds, "seed": seed, "baselines": False, **options}
-            rows.append([label, *recipe(images[kept], classes[kept], settings, run_dir)])
+            rows.append([label, *run_method(images[kept], classes[kept], settings, run_dir)])
             print(table(HEADER, rows), flush=True)
 
 
-def recipe(images: np.ndarray, classes: np.ndarray, settings: dict, run_dir: Path | None) -> list[str]:
-    """One run of the recipe, measured at its end."""
+def run_method(images: np.ndarray, classes: np.ndarray, settings: dict, run_dir: Path | None) -> list[str]:
+    """One run of the method, measured at its end."""
     started = time.perf_counter()
     options = CardiacMR(classes=len(np.unique(classes)), **settings)
     result = fit(images, options, truth=classes, observer=Tqdm(), run_dir=run_dir)
@@ -95,7 +95,7 @@ def baseline(images: np.ndarray, classes: np.ndarray, k: int, seed: int) -> list
     return [n, "k-means on pixels", str(seed), str(k), "", *cells(figures, "", seconds)]
 
 
-def cells(figures: Agreement, change: str, seconds: float) -> list[str]:
+def cells(figures: AgreementScores, change: str, seconds: float) -> list[str]:
     """The figures of one run."""
     return [f"{figures.purity:.4f}", change, f"{figures.nmi:.3f}", f"{seconds:.0f}"]
 

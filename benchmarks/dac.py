@@ -35,7 +35,7 @@ from fiftyone_deepcluster.api.assembly import assemble, open_store
 from fiftyone_deepcluster.api.fit import FitResult, fit
 from fiftyone_deepcluster.core.progress import Silent, Tqdm
 from fiftyone_deepcluster.core.types import Outputs
-from fiftyone_deepcluster.images.inspect import probe
+from fiftyone_deepcluster.images.inspect import image_facts
 from fiftyone_deepcluster.methods.dac import DAC
 from fiftyone_deepcluster.pseudo_labels.pairs import INTERVALS, select
 
@@ -224,7 +224,7 @@ def histogram(sets: list[Images], wish: Wish) -> Rows:
         for index in sorted({0, len(rounds) // 4, len(rounds) // 2, 3 * len(rounds) // 4, len(rounds) - 1}):
             scores = rounds[index].scores
             shares = [f"{scores[f'features_from_{low:g}']:.3f}" for low in INTERVALS]
-            taught = [f"{scores[name]:.3f}" for name in ("upper", "lower", "pairs_taught")]
+            taught = [f"{scores[name]:.3f}" for name in ("upper", "lower", "pairs_selected")]
             rows.append([images.name, str(index + 1), *shares, *taught, f"{rounds[index].truth.acc:.3f}"])
     return [
         "images",
@@ -286,12 +286,12 @@ def cost(sets: list[Images], wish: Wish) -> Rows:
     """Selection and loss of the pairs beside a whole step, medians of 5."""
     rows = []
     for images in sets:
-        options = DAC.model_validate({"n_clusters": 10, **wish.options}).resolve(probe(images.pixels))
+        options = DAC.model_validate({"n_clusters": 10, **wish.options}).resolve(image_facts(images.pixels))
         with open_store(images.pixels, options, Silent()) as store:
             corpus, parts = assemble(options, store, Silent(), None)
             corpus.network.train()
             size = min(parts.batch_size, len(corpus))
-            batch = next(corpus.training_batches(np.arange(size), parts.lesson.augment, 0))
+            batch = next(corpus.training_batches(np.arange(size), parts.training_spec.augment, 0))
             steps, pairs = zip(*(one_step(corpus, parts, batch) for _ in range(6)), strict=True)
             whole, part = np.median(steps[1:]), np.median(pairs[1:])
         name = f"{images.name}, {options.image_size} pixels"
@@ -307,7 +307,7 @@ def one_step(corpus, parts, batch) -> tuple[float, float]:
     begun = now(corpus)
     detached = outputs.features.detach().requires_grad_()
     targets = select(detached.detach(), 0.95, 0.455)
-    parts.lesson.objective.losses(Outputs(detached, outputs.logits), targets).mean().backward()
+    parts.training_spec.objective.losses(Outputs(detached, outputs.logits), targets).mean().backward()
     pairs = now(corpus) - begun
     outputs.features.backward(detached.grad)
     return now(corpus) - started, pairs

@@ -27,7 +27,7 @@ def kmeans(vectors: np.ndarray, k: int, seed: int) -> Labels:
 
 
 def spectral(vectors: np.ndarray, k: int, seed: int) -> Labels:
-    """Nearest-neighbour graph; the paper's has self-tuned widths."""
+    """Nearest-neighbor graph; the paper's has self-tuned widths."""
     from sklearn.cluster import SpectralClustering
 
     with warnings.catch_warnings():
@@ -38,14 +38,14 @@ def spectral(vectors: np.ndarray, k: int, seed: int) -> Labels:
 
 
 def agglomerative(vectors: np.ndarray, k: int, seed: int) -> Labels:
-    """Ward's; the paper's joins mutual nearest neighbours."""
+    """Ward's; the paper's joins mutual nearest neighbors."""
     from sklearn.cluster import AgglomerativeClustering
 
     return AgglomerativeClustering(k).fit_predict(vectors)
 
 
 def nmf(vectors: np.ndarray, k: int, seed: int) -> Labels:
-    """The largest of k non-negative parts; the paper's also keeps neighbours together."""
+    """The largest of k non-negative parts; the paper's also keeps neighbors together."""
     from sklearn.decomposition import NMF
 
     with warnings.catch_warnings():

@@ -71,7 +71,7 @@ def study(
     options = parse_options(
         "deepcluster",
         {
-            **chosen, "pseudo_clusters": k, "fine_rounds": arguments.rounds, "rounds": arguments.rounds,
+            **chosen, "pseudo_clusters": k, "pseudo_class_rounds": arguments.rounds, "rounds": arguments.rounds,
             "seed": arguments.seed, "baselines": False,
         },
     )  # fmt: skip

@@ -135,7 +135,7 @@ def _implementations(args: argparse.Namespace) -> dict[str, Callable[[np.ndarray
         "ours, auto": lambda vectors: _ours(vectors, k, iterations),
         "ours, torch, all iterations": lambda vectors: _ours(vectors, k, iterations, tolerance=0),
         "ours, torch, start by chance": lambda vectors: _ours(
-            vectors, k, iterations, tolerance=0, start="sample"
+            vectors, k, iterations, tolerance=0, init="sample"
         ),
         "ours, faiss": lambda vectors: _ours(vectors, k, iterations, backend="faiss"),
         "scikit-learn KMeans": lambda vectors: _sklearn(
@@ -162,9 +162,9 @@ def _ours(vectors: np.ndarray, k: int, iterations: int, **options: object) -> tu
 
     from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
 
-    part = CLUSTERERS.parse({"name": "kmeans", "iterations": iterations, **options})
+    part = CLUSTERERS.parse({"name": "kmeans", "max_iter": iterations, **options})
     found = part.cluster(torch.from_numpy(vectors), ClusterRequest(k))
-    return found.labels.numpy(), int(found.scores["iterations"])
+    return found.labels.numpy(), int(found.scores["n_iter"])
 
 
 def _sklearn(model: Any, vectors: np.ndarray) -> tuple[Any, int]:

@@ -31,7 +31,7 @@ from fiftyone_deepcluster.clusterers.spectral import Lsc
 from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.features.base import ENCODERS, EncodeRequest
 from fiftyone_deepcluster.features.reduce import fit_pca
-from fiftyone_deepcluster.images.inspect import probe
+from fiftyone_deepcluster.images.inspect import image_facts
 from fiftyone_deepcluster.methods.frozen import Frozen
 from fiftyone_deepcluster.metrics.agreement import agreement
 
@@ -99,13 +99,13 @@ def rim(name: str, data: tuple[np.ndarray, np.ndarray], seed: int, starts: list[
     """Clusters that are left of 50, by the length of the features, and by the path."""
     images, classes = data
     pixels = torch.from_numpy(images.reshape(len(images), -1)).float()
-    vectors = fit_pca(pixels, 50, whiten=False, unit=False).apply(pixels)
+    vectors = fit_pca(pixels, 50, whiten=False, l2_normalize=False).apply(pixels)
     vectors = vectors / vectors.norm(dim=1).mean()
-    methods: dict[str, tuple[Clusterer, float]] = {"k-means, 50": (KMeans(restarts=1), 1.0)}
+    methods: dict[str, tuple[Clusterer, float]] = {"k-means, 50": (KMeans(n_init=1), 1.0)}
     for length in LENGTHS:
-        methods[f"RIM, mean length {length}"] = (Rim(start=50, penalty=1.0, iterations=200), length)
+        methods[f"RIM, mean length {length}"] = (Rim(n_init_clusters=50, penalty=1.0, max_iter=200), length)
     for start in starts or [50, None]:
-        methods[f"RIM, path from {start or 'N/20'}"] = (Rim(start=start), 1.0)
+        methods[f"RIM, path from {start or 'N/20'}"] = (Rim(n_init_clusters=start), 1.0)
     return [
         [name, what, *measured(what, clusterer, length * vectors, (classes, seed))]
         for what, (clusterer, length) in methods.items()
@@ -136,7 +136,7 @@ def lsc(name: str, data: tuple[np.ndarray, np.ndarray], seeds: list[int]) -> lis
     images, classes = data
     vectors = torch.from_numpy(images.reshape(len(images), -1)).float() / 255
     methods: dict[str, Clusterer] = {
-        "k-means": KMeans(restarts=10, iterations=100),
+        "k-means": KMeans(n_init=10, max_iter=100),
         "LSC, 5 nearest": Lsc(),
         "LSC, 2 nearest": Lsc(nearest=2),
         "LSC, landmarks by chance": Lsc(placed="sample"),
@@ -149,8 +149,8 @@ def encodings(
     name: str, data: tuple[np.ndarray, np.ndarray], seeds: list[int], arguments: argparse.Namespace
 ) -> list[list[Any]]:
     images, classes = data
-    trunk = {"name": "torchvision", "model": arguments.model}
-    options = Frozen(trunk=trunk, weights=arguments.weights).resolve(probe(images))
+    backbone = {"name": "torchvision", "model": arguments.model}
+    options = Frozen(backbone=backbone, weights=arguments.weights).resolve(image_facts(images))
     rows = []
     with open_store(images, options, Silent()) as store:
         corpus, _ = assemble(options, store, Silent(), None)

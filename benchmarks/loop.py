@@ -1,9 +1,9 @@
 """What the loop costs beyond the network's own work.
 
-    python -m benchmarks.loop [--trunk small --size 64 --images 10000] [--trunk resnet18 --size 224 --images 2000]
+    python -m benchmarks.loop [--backbone small --size 64 --images 10000] [--backbone resnet18 --size 224 --images 2000]
 
 Ratio: seconds of the bare passes (forward + backward, then forward, over tensors already in memory, same
-network, batch and precision, no optimiser, no augmentation) over the seconds of a whole round from the second
+network, batch and precision, no optimizer, no augmentation) over the seconds of a whole round from the second
 on (read, augment, train, embed, cluster, measure). 1 would be a loop that costs nothing.
 """
 
@@ -20,20 +20,20 @@ import torch
 
 from benchmarks.report import table
 from fiftyone_deepcluster.api.fit import fit
-from fiftyone_deepcluster.core.devices import Compute, choose
+from fiftyone_deepcluster.core.devices import Compute, choose_compute
 from fiftyone_deepcluster.core.progress import Tqdm
 from fiftyone_deepcluster.methods.base import Options, parse_options
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.backbones.network import Network
-from fiftyone_deepcluster.images.inspect import probe
+from fiftyone_deepcluster.images.inspect import image_facts
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--trunk", default="small")
+    parser.add_argument("--backbone", default="small")
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--batch", type=int, default=256)
@@ -45,23 +45,24 @@ def main() -> None:
     options = parse_options(
         "deepcluster",
         {
-            "trunk": arguments.trunk, "image_size": arguments.size, "batch_size": arguments.batch,
+            "backbone": arguments.backbone, "image_size": arguments.size, "batch_size": arguments.batch,
             "rounds": arguments.rounds, "n_clusters": arguments.clusters, "device": arguments.device,
             "precision": arguments.precision, "baselines": False,
             "min_steps": 0,  # one pass a round, as the bare passes
         },
     )  # fmt: skip
     images = blobs(
-        arguments.images, options.resolve(probe(np.zeros((1, arguments.size, arguments.size), np.uint8)))
+        arguments.images,
+        options.resolve(image_facts(np.zeros((1, arguments.size, arguments.size), np.uint8))),
     )
     result = fit(images, options, observer=Tqdm())
     rounds = [sum(entry.seconds.values()) for entry in result.record.rounds[1:]]
-    bare = bare_passes(options.resolve(probe(images)), len(images))
+    bare = bare_passes(options.resolve(image_facts(images)), len(images))
     rows = [[name, f"{seconds:.2f}"] for name, seconds in result.record.rounds[-1].seconds.items()]
     print(table(["phase of the last round", "seconds"], rows))
     best, middle = bare / min(rounds), bare / statistics.median(rounds)
     print(
-        f"{arguments.trunk}, {len(images)} images of {arguments.size} px, batch {arguments.batch}, "
+        f"{arguments.backbone}, {len(images)} images of {arguments.size} px, batch {arguments.batch}, "
         f"{result.record.environment['device']}, {result.record.environment['precision']}, "
         f"{torch.get_num_threads()} threads of {os.cpu_count()}, torch {torch.__version__}"
     )
@@ -88,7 +89,7 @@ def blobs(n: int, options: Options) -> np.ndarray:
 
 def bare_passes(options: Options, n: int) -> float:
     """Seconds of forward + backward and forward over ``n`` images; the best of two."""
-    compute = choose(options.device, options.precision)
+    compute = choose_compute(options.device, options.precision)
     parts = options.build()
     network = parts.network.to(compute.device, memory_format=torch.channels_last)
     network.replace_head(getattr(options, "pseudo_clusters", 10) or 10, seed=0)

@@ -42,16 +42,16 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.core.record import RunRecord
     from fiftyone_deepcluster.methods.base import Options
 
-TRUNK = {"name": "torchvision", "model": "mobilenet_v2"}
+BACKBONE = {"name": "torchvision", "model": "mobilenet_v2"}
 
-MIDDLE = {"name": "pooled", "pca": 0, "tap": "features.10", "bands": 2}
+MIDDLE = {"name": "pooled", "pca": 0, "layer": "features.10", "bands": 2}
 """The layer in the middle of the network, as the paper's Conv5: contrast and outline rather than kinds of things."""
 
-NEIGHBOURS = 10
+NEIGHBORS = 10
 """Links of an image where pieces are merged: half of a piece of 20 images, the least there are."""
 
 FEW = {
-    "batch_size": 32, "min_steps": 0, "epochs": 2, "rounds": 3, "certain": 0.8, "learning_rate": 3e-5,
+    "batch_size": 32, "min_steps": 0, "epochs": 2, "rounds": 3, "confident_share": 0.8, "learning_rate": 3e-5,
     "head_learning_rate": 1e-3,
 }  # fmt: skip
 """The loop over some hundred images: small batches, two passes a round, the surest images, small steps."""
@@ -101,13 +101,13 @@ def arguments_given() -> argparse.Namespace:
 def methods(arguments: argparse.Namespace, seed: int) -> dict[str, dict[str, Any]]:
     """Options of every row's method, by the row's name."""
     shared = {
-        "n_clusters": arguments.clusters, "seed": seed, "image_size": arguments.image_size, "trunk": TRUNK,
+        "n_clusters": arguments.clusters, "seed": seed, "image_size": arguments.image_size, "backbone": BACKBONE,
         "weights": arguments.weights, "baselines": False,
     }  # fmt: skip
     fixed = {**shared, "name": "frozen"}
-    loop = {**shared, **FEW, "name": "ldpo", "space": "umap"}
-    umap = {**fixed, "space": "umap"}
-    merged = {"name": "merged", "neighbours": NEIGHBOURS}
+    loop = {**shared, **FEW, "name": "ldpo", "reducer": "umap"}
+    umap = {**fixed, "reducer": "umap"}
+    merged = {"name": "merged", "n_neighbors": NEIGHBORS}
     return {
         "k-means": fixed,
         "UMAP + k-means": umap,

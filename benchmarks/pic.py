@@ -4,7 +4,7 @@
     python -m benchmarks.pic --npz usps=usps.npz --zip scenes=scene15.zip --weights mobilenet_v2.pth
 
 A zip holds CLASS/name.jpg and is described by MobileNetV2, whose weights must be given; .npz images by their pixels.
-DeepCluster's variant has 5 neighbours, sigma 0.2, alpha 0.001 and 200 iterations and finds the number itself;
+DeepCluster's variant has 5 neighbors, sigma 0.2, alpha 0.001 and 200 iterations and finds the number itself;
 k-means is given the number of classes. Classes are measured against and never used.
 """
 
@@ -23,8 +23,8 @@ from fiftyone_deepcluster.api.fit import fit
 from fiftyone_deepcluster.methods.base import parse_options
 
 ENCODERS = {
-    "length 1": {"name": "pooled", "pca": 0, "unit": True},
-    "PCA 256, whitened, length 1": {"name": "pooled", "pca": 256, "whiten": True, "unit": True},
+    "length 1": {"name": "pooled", "pca": 0, "l2_normalize": True},
+    "PCA 256, whitened, length 1": {"name": "pooled", "pca": 256, "whiten": True, "l2_normalize": True},
 }
 CLUSTERERS: dict[str, Any] = {
     "pic": "pic",
@@ -45,8 +45,8 @@ def main() -> None:
     arguments = parser.parse_args()
     rows = []
     for name, (images, classes) in datasets(arguments).items():
-        rows += measure(name, images, classes, {"trunk": "pixels", "front": "zscore"})
-    network = {"trunk": "torchvision", "weights": arguments.weights, "image_size": 224}
+        rows += measure(name, images, classes, {"backbone": "pixels", "input_norm": "zscore"})
+    network = {"backbone": "torchvision", "weights": arguments.weights, "image_size": 224}
     for item in arguments.zip:
         name, path = item.split("=", 1)
         with tempfile.TemporaryDirectory() as folder:
@@ -61,7 +61,8 @@ def measure(name: str, images: Any, classes: Any, features: dict[str, Any]) -> l
     """Every clusterer on the same vectors."""
     common = {"name": "frozen", **features, "baselines": False, "clusterer": "kmeans", "rounds": 1}
     described = fit(
-        images, parse_options("frozen", {**common, "encoder": {"name": "pooled", "pca": 0, "unit": False}})
+        images,
+        parse_options("frozen", {**common, "encoder": {"name": "pooled", "pca": 0, "l2_normalize": False}}),
     )
     rows = []
     for vectors, encoder in ENCODERS.items():

@@ -23,10 +23,10 @@ import torch
 from sklearn.datasets import load_digits
 
 from benchmarks.report import table
-from fiftyone_deepcluster.analysis.baselines import MOST_IMAGES, Bench, measure, pixel_features
+from fiftyone_deepcluster.analysis.baselines import MAX_IMAGES, Bench, measure, pixel_features
 from fiftyone_deepcluster.api.fit import fit
 from fiftyone_deepcluster.core.progress import Tqdm
-from fiftyone_deepcluster.core.record import Agreement
+from fiftyone_deepcluster.core.record import AgreementScores
 from fiftyone_deepcluster.methods.base import parse_options
 
 MEASURES = ("acc", "nmi", "ari", "purity")
@@ -133,15 +133,15 @@ def baselines(name: str, images: np.ndarray, classes: np.ndarray, k: int, seeds:
     Of 10,000 images at most; the first of their two runs each.
     """
     images = images if images.ndim == 4 else images[..., None]
-    raw = images[:MOST_IMAGES].reshape(-1, int(np.prod(images.shape[1:]))).astype(np.float32) / 255
+    raw = images[:MAX_IMAGES].reshape(-1, int(np.prod(images.shape[1:]))).astype(np.float32) / 255
     for seed in seeds:
         options = {"n_clusters": k, "seed": seed, "baselines": False}
         row = one(name, "frozen", options, images[: len(raw)], classes[: len(raw)], features=raw)
         yield {**row, "method": "k-means on raw pixels", "stop": ""}
-    vectors = pixel_features(lambda rows: images[rows], np.arange(min(len(images), MOST_IMAGES)))
+    vectors = pixel_features(lambda rows: images[rows], np.arange(min(len(images), MAX_IMAGES)))
     for seed in seeds:
         for entry in measure(vectors, "first", Bench(k, seed, classes[: len(vectors)])):
-            figures = entry.truth or Agreement(nmi=0, ari=0, purity=0, acc=0)
+            figures = entry.truth or AgreementScores(nmi=0, ari=0, purity=0, acc=0)
             yield {"data": name, "n": len(vectors), "method": f"{entry.name} on pixels", "options": {"seed": seed},
                    "seconds": entry.seconds / 2, "stop": "", "rounds": 1, **figures.model_dump()}  # fmt: skip
 

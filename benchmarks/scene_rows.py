@@ -18,7 +18,7 @@ from fiftyone_deepcluster.api.fit import fit
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
 from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.features.base import ENCODERS, EncodeRequest
-from fiftyone_deepcluster.images.inspect import probe
+from fiftyone_deepcluster.images.inspect import image_facts
 from fiftyone_deepcluster.methods.auto import FINE, PIECES
 from fiftyone_deepcluster.methods.frozen import Frozen
 from fiftyone_deepcluster.methods.ldpo import LDPO
@@ -74,14 +74,14 @@ class Scenes:
 
     def ldpo(self, seed: int, **values: Any) -> LDPO:
         """LDPO's options for these images."""
-        trunk = {"name": "torchvision", "model": self.model}
+        backbone = {"name": "torchvision", "model": self.model}
         given = {"n_clusters": self.k, "baselines": False, **values, **self.options}
-        return LDPO(trunk=trunk, weights=self.weights, image_size=self.size, seed=seed, **given)
+        return LDPO(backbone=backbone, weights=self.weights, image_size=self.size, seed=seed, **given)
 
     @contextmanager
     def corpus(self) -> Iterator[Corpus]:
         """The images and the network as LDPO begins."""
-        resolved = self.ldpo(0).resolve(probe(self.images))
+        resolved = self.ldpo(0).resolve(image_facts(self.images))
         with open_store(self.images, resolved, Silent()) as store:
             yield assemble(resolved, store, Silent(), None)[0]
 
@@ -136,13 +136,13 @@ def clustered(vectors: torch.Tensor, k: int, seed: int) -> np.ndarray:
     return CLUSTERERS.parse("kmeans").cluster(vectors, ClusterRequest(k, seed)).labels.numpy()
 
 
-def fixed(clusterer: str = "kmeans", space: str = "flat", **encoder: Any) -> Row:
+def fixed(clusterer: str = "kmeans", reducer: str = "identity", **encoder: Any) -> Row:
     """A clusterer on the fixed network's features."""
 
     def row(scenes: Scenes, seed: int) -> Found:
         pooled = {"name": "pooled", "pca": 0}
         options = Frozen(
-            n_clusters=scenes.k, seed=seed, clusterer=clusterer, space=space, baselines=False,
+            n_clusters=scenes.k, seed=seed, clusterer=clusterer, reducer=reducer, baselines=False,
             encoder={**encoder, "base": pooled} if encoder else pooled,
         )  # fmt: skip
         result = fit(None, options, features=scenes.features())
@@ -196,15 +196,15 @@ ROWS: dict[str, Row] = {
     "KM": fixed(),
     "LSC": fixed("lsc"),
     "AC": fixed("agglomerative"),
-    "UMAP + k-means": fixed(space="umap"),
+    "UMAP + k-means": fixed(reducer="umap"),
     "EP": fixed(name="ensemble-projection", pca=0),
     "MDPM": mined("kmeans"),
     "MDPM, groups by chance": mined("random"),
     "LDPO-FC": looped(),
-    "LDPO-FC, UMAP": looped(space=UMAP),
-    "LDPO-FC, fine, UMAP": looped(space=UMAP, pieces=PIECES, **FINE),
+    "LDPO-FC, UMAP": looped(reducer=UMAP),
+    "LDPO-FC, fine, UMAP": looped(reducer=UMAP, pieces=PIECES, **FINE),
     "LDPO-PM": looped(mining=True),
-    "LDPO-PM, UMAP": looped(mining=True, space=UMAP),
+    "LDPO-PM, UMAP": looped(mining=True, reducer=UMAP),
     "LDPO-FC, RIM": looped(n_clusters=None),
 }
 """What can be measured, by name."""

@@ -5,7 +5,7 @@
     python -m benchmarks.ucnn --memory                                    # 10,000 against 100,000 images
 
 Every run has a process of its own, whose peak is the memory figure. ``--source`` trains the starting network on the
-classes of *other* images, as the paper's on ImageNet; without it the first round of the recipe does, on clusters of
+classes of *other* images, as the paper's on ImageNet; without it the first round of the method does, on clusters of
 the images' own pixels. Classes of the images that are clustered are measured and never used.
 """
 
@@ -52,7 +52,7 @@ def main() -> None:
             np.savez(place / "images.npz", x=images, y=classes)
             runs = [run for seed in seeds for run in compare(place, seed, arguments)]
             rows += [summary(data, variant, runs) for variant in ("start", *VARIANTS)]
-    print(f"seeds {list(seeds)}, {arguments.rounds} epochs, first centres: {arguments.start}, "
+    print(f"seeds {list(seeds)}, {arguments.rounds} epochs, first centers: {arguments.start}, "
           f"{torch.get_num_threads()} threads")  # fmt: skip
     print(table(["images", "variant", "NMI", "MI / max H", "ACC", "seconds", "peak GB", "drift"], rows))
 
@@ -65,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--seeds", type=int, default=3)
     found.add_argument("--first-seed", type=int, default=51)
     found.add_argument("--rounds", type=int, default=10, help="epochs; the paper's 10")
-    found.add_argument("--start", default="kmeans", help="first centres: kmeans, or sample as the paper")
+    found.add_argument("--start", default="kmeans", help="first centers: kmeans, or sample as the paper")
     found.add_argument(
         "--source",
         metavar="NAME=PATH",
@@ -89,8 +89,8 @@ def compare(place: Path, seed: int, arguments: argparse.Namespace) -> list[dict]
         )
     ]
     options = {
-        "rounds": arguments.rounds, "start": arguments.start, "weights": str(weights), "pixel_epochs": 0,
-        "learning_rate": 0.02, "head_learning_rate": 0.02, "trunk": "ucnn", "front": "zscore", **values,
+        "rounds": arguments.rounds, "init": arguments.start, "weights": str(weights), "pixel_epochs": 0,
+        "learning_rate": 0.02, "head_learning_rate": 0.02, "backbone": "ucnn", "input_norm": "zscore", **values,
     }  # fmt: skip
     found += [in_process({**job, "do": "fit", "options": {**options, "variant": v}}) for v in VARIANTS]
     for run in found:
@@ -127,15 +127,17 @@ def start(job: dict) -> dict:
                    "baselines": False}  # fmt: skip
         result = fit(images, parse_options("ucnn", options), run_dir=name)
         network = torch.load(Path(name) / "model.pt", weights_only=True)["network"]
-    trunk = {key.removeprefix("trunk."): value for key, value in network.items() if key.startswith("trunk.")}
-    torch.save(trunk, job["weights"])
+    backbone = {
+        key.removeprefix("backbone."): value for key, value in network.items() if key.startswith("backbone.")
+    }
+    torch.save(backbone, job["weights"])
     return {"variant": "start", **figures(result, classes)}
 
 
 def taught(source: str, side: int, seed: int, path: str) -> None:
-    """The recipe's network, trained on the classes of other images at the same size."""
-    from fiftyone_deepcluster.backbones.base import TRUNKS
-    from fiftyone_deepcluster.backbones.input_norms import make_front
+    """The method's network, trained on the classes of other images at the same size."""
+    from fiftyone_deepcluster.backbones.base import BACKBONES
+    from fiftyone_deepcluster.backbones.input_norms import make_input_norm
     from fiftyone_deepcluster.backbones.network import Network
     from fiftyone_deepcluster.methods.trained import augmentation
 
@@ -143,21 +145,21 @@ def taught(source: str, side: int, seed: int, path: str) -> None:
     ((images, classes),) = datasets(arguments).values()
     side = max(16, -(-side // 4) * 4)
     torch.manual_seed(seed)
-    trunk = TRUNKS.parse("ucnn").build(1, side, None)
-    network = Network(make_front("zscore", 1), trunk, relu_before_head=True)
+    backbone = BACKBONES.parse("ucnn").build(1, side, None)
+    network = Network(make_input_norm("zscore", 1), backbone, relu_before_head=True)
     network.replace_head(int(classes.max()) + 1, seed)
     pixels, targets = torch.from_numpy(images)[:, None], torch.from_numpy(classes)
     pixels = torch.nn.functional.interpolate(pixels.float(), size=(side, side), mode="area").round().byte()
-    optimiser = torch.optim.SGD(network.parameters(), 0.1)
+    optimizer = torch.optim.SGD(network.parameters(), 0.1)
     change, generator = augmentation("affine"), torch.Generator().manual_seed(seed)
     for _ in range(SOURCE_STEPS):
         rows = torch.randint(len(pixels), (50,), generator=generator)
         logits = network(change.apply(pixels[rows], side, generator)).logits
         loss = torch.nn.functional.cross_entropy(logits, targets[rows])
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
-    torch.save(trunk.state_dict(), path)
+        optimizer.step()
+    torch.save(backbone.state_dict(), path)
 
 
 def one(job: dict) -> dict:
@@ -227,10 +229,10 @@ def grow(job: dict) -> dict:
                     (base[kinds] ^ rng.integers(0, 32, (len(kinds), 16, 16), dtype=np.uint8)).tobytes()
                 )
         images = np.memmap(path, dtype=np.uint8, mode="r", shape=(n, 16, 16))
-        trunk = {"name": "ucnn", "maps": 10, "dim": job["dim"], "width": 0.125, "adapted": 1 / 128}
+        backbone = {"name": "ucnn", "maps": 10, "dim": job["dim"], "width": 0.125, "adapted": 1 / 128}
         fit(
             images,
-            UCNN(n_clusters=10, rounds=1, pixel_epochs=0, batch_size=500, trunk=trunk, baselines=False),
+            UCNN(n_clusters=10, rounds=1, pixel_epochs=0, batch_size=500, backbone=backbone, baselines=False),
         )
     return {"n": n}
 

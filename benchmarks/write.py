@@ -121,12 +121,12 @@ def make_dataset(n: int) -> fo.Dataset:
 def write_ours(dataset: fo.Dataset, result: FitResult) -> None:
     """As ``fiftyone_deepcluster.cluster`` does."""
     from fiftyone_deepcluster.dataset.io.fields import FieldNames, declare
-    from fiftyone_deepcluster.dataset.io.read_images import collect
+    from fiftyone_deepcluster.dataset.io.read_images import collect_images
     from fiftyone_deepcluster.dataset.io.write import columns, write
     from fiftyone_deepcluster.metrics.matching import cluster_names
 
     names = FieldNames("dc")
-    source = collect(dataset)
+    source = collect_images(dataset)
     declare(dataset, names)
     write(source, names, columns(result, cluster_names(_CLUSTERS)))
 

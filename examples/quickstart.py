@@ -2,9 +2,9 @@
 
 Run it: ``python examples/quickstart.py`` (or ``make demo``, which installs everything first).
 
-1797 grey images of 8 x 8 pixels become the FiftyOne dataset ``deepcluster-digits``. Ten clusters are learnt
+1797 gray images of 8 x 8 pixels become the FiftyOne dataset ``deepcluster-digits``. Ten clusters are learned
 from the pixels alone; the true digits are only compared with the outcome. Two pictures are left in
-``examples/output``: the images nearest to the centre of each cluster, and how the rounds went. Running it
+``examples/output``: the images nearest to the center of each cluster, and how the rounds went. Running it
 again replaces the run.
 """
 
@@ -49,7 +49,7 @@ def make_dataset() -> fo.Dataset:
 
 
 def draw_clusters(run: Run, path: Path) -> None:
-    """One row a cluster: the images nearest to its centre, nearest first."""
+    """One row a cluster: the images nearest to its center, nearest first."""
     clusters = sorted(run.clusters(n_exemplars=EXEMPLARS), key=lambda cluster: cluster.name)
     figure = Figure(figsize=(EXEMPLARS * 0.62 + 1.8, len(clusters) * 0.64))
     axes = figure.subplots(len(clusters), EXEMPLARS, squeeze=False)
@@ -60,7 +60,7 @@ def draw_clusters(run: Run, path: Path) -> None:
             cell.imshow(Image.open(file), cmap="gray")
         label = f"{cluster.name}\n{cluster.size} images"
         row[0].text(-0.25, 0.5, label, transform=row[0].transAxes, ha="right", va="center", fontsize=9)
-    figure.suptitle("Images nearest to the centre of each cluster", fontsize=11)
+    figure.suptitle("Images nearest to the center of each cluster", fontsize=11)
     figure.subplots_adjust(left=0.17, right=0.99, top=0.92, bottom=0.02, wspace=0.05, hspace=0.08)
     figure.savefig(path, dpi=120)
 
@@ -85,7 +85,7 @@ def draw_rounds(run: Run, path: Path) -> None:
     agreement.set_ylim(0, 1.02)
     agreement.legend(fontsize=8, loc="lower right")
     sizes.plot(numbers, [entry.largest_share for entry in run.rounds], marker="o", label="largest cluster")
-    sizes.axhline(1 / run.n_clusters, linestyle=":", color="grey", label="all equal")
+    sizes.axhline(1 / run.n_clusters, linestyle=":", color="gray", label="all equal")
     sizes.set_title("share of the images in one cluster")
     sizes.set_ylim(0, 1.3 * max(entry.largest_share for entry in run.rounds))
     sizes.legend(fontsize=8)

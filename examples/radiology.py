@@ -65,7 +65,7 @@ def make_dataset() -> fo.Dataset:
 
 
 def draw_clusters(run: Run, words: dict[str, list[str]], path: Path) -> None:
-    """One row a cluster: its key words, and the images nearest to its centre."""
+    """One row a cluster: its key words, and the images nearest to its center."""
     clusters = sorted(run.clusters(n_exemplars=EXEMPLARS), key=lambda cluster: cluster.name)
     size = EXEMPLARS * 0.9 + 3.2, len(clusters) * 0.95
     figure = Figure(figsize=size, facecolor="#e4e7eb")  # some images are white
@@ -115,7 +115,7 @@ def main(**options: int) -> None:
     ldpo = fdc.LDPO(
         n_clusters=12,  # more than there are kinds: the tree puts together what is alike
         image_size=32,  # most files are not much larger
-        min_steps=20,  # with more, so few images are learnt by heart
+        min_steps=20,  # with more, so few images are learned by heart
         augmentation="none",
         text_field="report",
         group_field="dicom_patient",

@@ -192,7 +192,7 @@ def seeded() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def digits_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """scikit-learn's 1797 digits as grey PNG files of 8 x 8: ``0000-5.png`` shows a five."""
+    """scikit-learn's 1797 digits as gray PNG files of 8 x 8: ``0000-5.png`` shows a five."""
     from PIL import Image
     from sklearn.datasets import load_digits
 
@@ -268,8 +268,8 @@ def make_corpus(few_digits: NDArray[np.uint8]) -> Iterator[Callable[..., Corpus]
     """A corpus of 60 digits seen by a small network of random weights."""
     import torch
 
-    from fiftyone_deepcluster.backbones.base import TRUNKS
-    from fiftyone_deepcluster.backbones.input_norms import make_front
+    from fiftyone_deepcluster.backbones.base import BACKBONES
+    from fiftyone_deepcluster.backbones.input_norms import make_input_norm
     from fiftyone_deepcluster.backbones.network import Network
     from fiftyone_deepcluster.core.devices import Compute
     from fiftyone_deepcluster.core.process_state import seeded_torch
@@ -282,11 +282,11 @@ def make_corpus(few_digits: NDArray[np.uint8]) -> Iterator[Callable[..., Corpus]
     def make(
         batch_size: int = 16, images: NDArray[np.uint8] = few_digits, given: torch.Tensor | None = None
     ) -> Corpus:
-        store = open_images(images, Decode(size=24, color="grey"), observer=Silent())
+        store = open_images(images, Decode(size=24, color="gray"), observer=Silent())
         stores.append(store)
-        front = make_front("zscore", 1)
+        input_norm = make_input_norm("zscore", 1)
         with seeded_torch(1):
-            network = Network(front, TRUNKS.parse({"name": "small", "width": 8}).build(1, 24, None))
+            network = Network(input_norm, BACKBONES.parse({"name": "small", "width": 8}).build(1, 24, None))
         compute = Compute(torch.device("cpu"), torch.float32)
         return Corpus(store, network, compute, size=24, batch_size=batch_size, observer=Silent(), given=given)
 

@@ -43,7 +43,7 @@ def test_importing_the_package_imports_nothing_heavy():
     [
         "import fiftyone_deepcluster as fdc; fdc.list_methods()",
         "from fiftyone_deepcluster.clusterers.base import CLUSTERERS; CLUSTERERS.names()",
-        "from fiftyone_deepcluster.reducers.base import SPACES; SPACES.names()",
+        "from fiftyone_deepcluster.reducers.base import REDUCERS; REDUCERS.names()",
         "from fiftyone_deepcluster.features.base import ENCODERS; ENCODERS.names()",
         "from fiftyone_deepcluster.core.record import RunRecord",
         "from fiftyone_deepcluster.cli import app",

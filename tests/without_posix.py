@@ -82,7 +82,7 @@ def decode_in_processes(folder: Path) -> int:
     paths = [folder / f"{row}.png" for row in range(600)]
     for row, path in enumerate(paths):
         Image.new("L", (8, 8), row % 256).save(path)
-    decode = Decode(8, "grey")
+    decode = Decode(8, "gray")
     names = [str(path) for path in paths]
     with open_images(names, decode, observer=Silent(), workers=2, cache_dir=folder / "cache") as store:
         return int((store.read(np.arange(600))[:, 0, 0, 0] == np.arange(600) % 256).sum())

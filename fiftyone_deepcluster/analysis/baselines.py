@@ -13,8 +13,8 @@ from fiftyone_deepcluster.core.record import Baseline
 from fiftyone_deepcluster.core.seeds import derive, rng
 from fiftyone_deepcluster.metrics.agreement import agreement
 from fiftyone_deepcluster.metrics.silhouette import silhouette
-from fiftyone_deepcluster.reducers.base import SPACES
-from fiftyone_deepcluster.reducers.umap import LEAST_IMAGES
+from fiftyone_deepcluster.reducers.base import REDUCERS
+from fiftyone_deepcluster.reducers.umap import MIN_IMAGES_FOR_UMAP
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.clusterers.base import Clustering
     from fiftyone_deepcluster.core.record import RunRecord
 
-MOST_IMAGES = 10_000
+MAX_IMAGES = 10_000
 """Baselines are measured on a sample of at most this many images."""
 
 _LEVEL = 0.01
@@ -47,11 +47,11 @@ class Bench:
     truth: NDArray[np.int64] | None
 
 
-def sample_rows(n: int, seed: int) -> NDArray[np.int64]:
+def baseline_rows(n: int, seed: int) -> NDArray[np.int64]:
     """Rows of the images that baselines are measured on, in order."""
-    if n <= MOST_IMAGES:
+    if n <= MAX_IMAGES:
         return np.arange(n)
-    return np.sort(rng(seed, "baselines").choice(n, MOST_IMAGES, replace=False))
+    return np.sort(rng(seed, "baselines").choice(n, MAX_IMAGES, replace=False))
 
 
 def pixel_features(
@@ -77,7 +77,7 @@ def measure(vectors: torch.Tensor, features: str, bench: Bench) -> list[Baseline
         features: ``first`` or ``last``, for the record.
         bench: number of clusters, seed, truth.
     """
-    names = ["k-means", "UMAP + GMM"] if len(vectors) >= LEAST_IMAGES else ["k-means"]
+    names = ["k-means", "UMAP + GMM"] if len(vectors) >= MIN_IMAGES_FOR_UMAP else ["k-means"]
     return [_one(name, features, vectors, bench) for name in names]
 
 
@@ -88,7 +88,7 @@ def verdict(
 
     With a truth by NMI with it. Without one a baseline on the last features is better where its silhouette is
     higher *and* it is as stable over two seeds as the run was over its last two rounds: silhouette alone
-    favours k-means, whatever the clusters are.
+    favors k-means, whatever the clusters are.
 
     Args:
         record: with rounds and baselines.
@@ -102,7 +102,7 @@ def verdict(
     if final.truth is not None:
         best = max(record.baselines, key=lambda entry: entry.truth.nmi if entry.truth else 0.0)
         theirs, ours = best.truth.nmi if best.truth else 0.0, final.truth.nmi
-        return _say(best, "NMI with the truth", theirs, ours), theirs > ours + _LEVEL
+        return _verdict_text(best, "NMI with the truth", theirs, ours), theirs > ours + _LEVEL
     best = max(
         (entry for entry in record.baselines if entry.features == "last"), key=lambda entry: entry.silhouette
     )
@@ -113,10 +113,10 @@ def verdict(
             f"{best.name} on the last features has a higher silhouette ({theirs:.3f} against {ours:.3f}) but is "
             f"less stable (ARI {best.stability:.2f} between seeds, {settled:.2f} between the last rounds here)."
         ), False
-    return _say(best, "silhouette", theirs, ours), theirs > ours + _LEVEL
+    return _verdict_text(best, "silhouette", theirs, ours), theirs > ours + _LEVEL
 
 
-def _say(best: Baseline, what: str, theirs: float, ours: float) -> str:
+def _verdict_text(best: Baseline, what: str, theirs: float, ours: float) -> str:
     """The verdict in one sentence, or two."""
     how = f"{best.name} on the {best.features} features"
     if theirs > ours + _LEVEL:
@@ -151,5 +151,5 @@ def _cluster(name: str, vectors: torch.Tensor, bench: Bench, turn: int) -> Clust
         return CLUSTERERS.parse("kmeans").cluster(vectors, request)
     # The mixture's own seed does not matter much; UMAP's does, so each turn has its own map.
     return CLUSTERERS.parse("gmm").cluster(
-        SPACES.parse({"name": "umap", "epochs": 200}).embed(vectors, seed), request
+        REDUCERS.parse({"name": "umap", "epochs": 200}).embed(vectors, seed), request
     )

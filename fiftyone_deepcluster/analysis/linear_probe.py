@@ -4,7 +4,7 @@ The protocol of Caron et al. (2018), section 4.3 (Zhang et al., 2016): maps are 
 every layer gives at most some 9,600 numbers (AlexNet's five convolutions 9600, 9216, 9600, 9600 and 9216), and
 a multinomial logistic regression is trained on them; beside it a linear support vector machine. Here both are
 scikit-learn's, on a sample of the images, and accuracy is that on images held out by stratified
-cross-validation. The same network as it was before training stands beside, so that one sees what was learnt.
+cross-validation. The same network as it was before training stands beside, so that one sees what was learned.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.features.corpus import Corpus
 
-MOST_DIMS = 9_600
+MAX_FEATURES = 9_600
 """Numbers that a layer gives of an image, at most."""
 
-_MOST_BYTES = 2**30
+_MAX_BYTES = 2**30
 """Features of as many layers as fit here are read in one pass over the images."""
 
 _LOGISTIC_C, _SVM_C = 100.0, 10.0
@@ -52,7 +52,7 @@ class LayerScore(BaseModel):
     Attributes:
         layer: its name; ``embedding`` for the vectors that are clustered.
         network: ``trained``, or ``initial``: the same network before training.
-        dims: numbers a layer gives of an image, after pooling.
+        n_features: numbers a layer gives of an image, after pooling.
         logistic: held-out accuracy of the multinomial logistic regression, mean over the folds.
         logistic_spread: its standard deviation over the folds.
         svm: held-out accuracy of the linear support vector machine.
@@ -62,14 +62,14 @@ class LayerScore(BaseModel):
     model_config = ConfigDict(frozen=True)
     layer: str
     network: NetworkName
-    dims: int
+    n_features: int
     logistic: float
     logistic_spread: float
     svm: float
     svm_spread: float
 
 
-class Probe(BaseModel):
+class ProbeResult(BaseModel):
     """Linear probes of all layers of a network, trained and before training.
 
     Attributes:
@@ -90,7 +90,7 @@ class Probe(BaseModel):
     scores: tuple[LayerScore, ...]
 
     def to_dataframe(self) -> pd.DataFrame:
-        """One row a layer: dims, and each classifier's accuracy with its gain over the untrained network."""
+        """One row a layer: n_features, and each classifier's accuracy with its gain over the untrained network."""
         import pandas as pd
 
         trained = [score for score in self.scores if score.network == "trained"]
@@ -98,7 +98,7 @@ class Probe(BaseModel):
         rows = [
             {
                 "layer": score.layer,
-                "dims": score.dims,
+                "n_features": score.n_features,
                 "logistic": score.logistic,
                 "logistic_initial": initial[score.layer].logistic,
                 "logistic_gain": score.logistic - initial[score.layer].logistic,
@@ -150,13 +150,13 @@ Vectors = Callable[[], "torch.Tensor"]
 """Gives the vectors (M, D) float32 of all images when it is called."""
 
 
-def probe(
+def probe_networks(
     trained: Corpus,
     initial: Corpus,
     classes: NDArray[np.int64],
     request: ProbeRequest,
     vectors: tuple[Vectors, Vectors] | None = None,
-) -> Probe:
+) -> ProbeResult:
     """Probe every layer of the trained network and of the same network before training.
 
     Args:
@@ -165,7 +165,7 @@ def probe(
         classes: (M,) class of every image, -1 where unknown.
         request: layers, folds, sample.
         vectors: what the run clusters, by the trained and by the initial network, to be probed as ``embedding``
-            (LDPO's support vector machine on the learnt representation); None: layers only.
+            (LDPO's support vector machine on the learned representation); None: layers only.
 
     Raises:
         InputError: fewer than two classes with as many images as folds; a layer that is not there.
@@ -188,7 +188,7 @@ def probe(
                 scores.append(_summary(network, name, features.shape[1], found))
         finally:
             corpus.observer = observer
-    return Probe(
+    return ProbeResult(
         n_images=len(rows),
         n_classes=int(known.max()) + 1,
         folds=request.folds,
@@ -201,14 +201,14 @@ def _chosen(
     corpus: Corpus, rows: NDArray[np.int64], names: Sequence[str] | None, encoded: bool
 ) -> tuple[list[Layer], bool]:
     """The layers that are wanted, and whether the vectors that are clustered are; ``encoded``: there are any."""
-    from fiftyone_deepcluster.backbones.layers import choose, layers_of
+    from fiftyone_deepcluster.backbones.layers import choose_layers, layers_of
 
     layers = layers_of(corpus.network, next(corpus.plain_batches(rows[:1])).images)
     if names is None:
-        return choose(layers, None), encoded
+        return choose_layers(layers, None), encoded
     embedded = encoded and EMBEDDING in names
     rest = [name for name in names if not (embedded and name == EMBEDDING)]
-    return choose(layers, rest), embedded
+    return choose_layers(layers, rest), embedded
 
 
 def choose_rows(classes: NDArray[np.int64], request: ProbeRequest) -> NDArray[np.int64]:
@@ -231,9 +231,9 @@ def choose_rows(classes: NDArray[np.int64], request: ProbeRequest) -> NDArray[np
 
 
 def pool(output: torch.Tensor) -> torch.Tensor:
-    """(B, ...) output of a layer -> (B, D) float32 with D at most ``MOST_DIMS``, or its number of channels.
+    """(B, ...) output of a layer -> (B, D) float32 with D at most ``MAX_FEATURES``, or its number of channels.
 
-    Maps (B, C, H, W) are averaged over a grid of g x g cells, g the largest with C·g·g <= ``MOST_DIMS``; tokens
+    Maps (B, C, H, W) are averaged over a grid of g x g cells, g the largest with C·g·g <= ``MAX_FEATURES``; tokens
     (B, T, C) over all tokens.
     """
     from torch.nn import functional
@@ -242,7 +242,7 @@ def pool(output: torch.Tensor) -> torch.Tensor:
     if output.ndim == 3:
         return output.mean(1)
     if output.ndim == 4:
-        cells = max(1, min(*output.shape[2:], math.isqrt(MOST_DIMS // output.shape[1])))
+        cells = max(1, min(*output.shape[2:], math.isqrt(MAX_FEATURES // output.shape[1])))
         output = functional.adaptive_avg_pool2d(output, cells)
     return output.flatten(1)
 
@@ -294,24 +294,24 @@ def accuracies(
 
 
 def _inner_products(vectors: torch.Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The Gram matrix (N, N) of the centred vectors at mean length 1, and (N, min(D, N)) vectors that have it."""
+    """The Gram matrix (N, N) of the centered vectors at mean length 1, and (N, min(D, N)) vectors that have it."""
     import torch
 
-    centred = vectors.double()
-    centred = centred - centred.mean(0)
-    centred = centred / centred.square().sum(1).mean().sqrt().clamp_min(1e-12)
-    gram = centred @ centred.T
-    if centred.shape[1] <= len(centred):
-        return gram.numpy(), centred.numpy()
-    # centred vectors span one dimension less than their number: a trace of the identity keeps it positive
+    centered = vectors.double()
+    centered = centered - centered.mean(0)
+    centered = centered / centered.square().sum(1).mean().sqrt().clamp_min(1e-12)
+    gram = centered @ centered.T
+    if centered.shape[1] <= len(centered):
+        return gram.numpy(), centered.numpy()
+    # centered vectors span one dimension less than their number: a trace of the identity keeps it positive
     return gram.numpy(), torch.linalg.cholesky(gram + 1e-8 * torch.eye(len(gram), dtype=gram.dtype)).numpy()
 
 
-def _summary(network: NetworkName, layer: str, dims: int, found: dict[str, list[float]]) -> LayerScore:
+def _summary(network: NetworkName, layer: str, n_features: int, found: dict[str, list[float]]) -> LayerScore:
     return LayerScore(
         layer=layer,
         network=network,
-        dims=dims,
+        n_features=n_features,
         logistic=float(np.mean(found["logistic"])),
         logistic_spread=float(np.std(found["logistic"])),
         svm=float(np.mean(found["svm"])),
@@ -328,10 +328,10 @@ def _features(
     """
     import torch
 
-    from fiftyone_deepcluster.backbones.layers import listen
+    from fiftyone_deepcluster.backbones.layers import capture_outputs
 
-    each = MOST_DIMS * len(rows) * 4
-    together = max(1, _MOST_BYTES // each)
+    each = MAX_FEATURES * len(rows) * 4
+    together = max(1, _MAX_BYTES // each)
     for at in range(0, len(layers), together):
         part = layers[at : at + together]
         pieces: list[list[torch.Tensor]] = [[] for _ in part]
@@ -339,7 +339,7 @@ def _features(
         with torch.inference_mode(), corpus.compute.autocast():
             for batch in corpus.plain_batches(rows):
                 for piece, output in zip(
-                    pieces, listen(corpus.network, batch.images, part, pool), strict=True
+                    pieces, capture_outputs(corpus.network, batch.images, part, pool), strict=True
                 ):
                     piece.append(output.cpu())
         for layer, piece in zip(part, pieces, strict=True):

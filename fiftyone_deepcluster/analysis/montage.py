@@ -1,4 +1,4 @@
-"""Pictures of units, put together: the image that maximises a unit beside its top images."""
+"""Pictures of units, put together: the image that maximizes a unit beside its top images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-_LEAST_SIDE, _MOST_SIDE = 40, 96
+_MIN_SIDE, _MAX_SIDE = 40, 96
 """Sides in pixels of one small picture of a tile."""
 
 _GAP = 2
@@ -74,4 +74,4 @@ def picture(pixels: NDArray[np.uint8], side: int | None = None) -> Image:
 
 def _side(side: int) -> int:
     """Whole multiples of small images, so that their pixels stay squares of one size."""
-    return min(_MOST_SIDE, side * max(1, round(_LEAST_SIDE / side)))
+    return min(_MAX_SIDE, side * max(1, round(_MIN_SIDE / side)))

@@ -1,4 +1,4 @@
-"""Nearest neighbours of images, and how often they are of the same class."""
+"""Nearest neighbors of images, and how often they are of the same class."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-_MOST_NUMBERS = 2**25
-"""Distances, or numbers of neighbours' vectors, held at once."""
+_MAX_NUMBERS = 2**25
+"""Distances, or numbers of neighbors' vectors, held at once."""
 
 
 class RetrievalScore(BaseModel):
@@ -49,7 +49,7 @@ def nearest(
     Args:
         vectors: (N, D) float32.
         queries: (Q,) rows.
-        k: neighbours; N - 1 at most are given.
+        k: neighbors; N - 1 at most are given.
 
     Returns:
         Rows (Q, k) and distances (Q, k).
@@ -61,7 +61,7 @@ def nearest(
     for part in _parts(queries, max(len(vectors), k * vectors.shape[1])):
         chosen = torch.from_numpy(part).to(vectors.device)
         found = _squared(vectors, chosen).topk(k, dim=1, largest=False).indices
-        # near neighbours vanish in the rounding of |a|^2 + |b|^2 - 2ab: measured again, and sorted by it
+        # near neighbors vanish in the rounding of |a|^2 + |b|^2 - 2ab: measured again, and sorted by it
         exact = (vectors[found] - vectors[chosen][:, None]).norm(dim=2)
         exact, order = exact.sort(dim=1, stable=True)
         rows.append(found.gather(1, order).cpu())
@@ -145,7 +145,7 @@ def precision_at(relevant: torch.Tensor, k: int) -> torch.Tensor:
 
 def _parts(queries: NDArray[np.int64], each: int) -> list[NDArray[np.int64]]:
     """Queries in parts, so that ``each`` numbers a query stay within bounds."""
-    size = max(1, _MOST_NUMBERS // each)
+    size = max(1, _MAX_NUMBERS // each)
     return [queries[at : at + size] for at in range(0, len(queries), size)]
 
 

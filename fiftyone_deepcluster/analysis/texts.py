@@ -30,7 +30,7 @@ Rank = Literal["count", "distinct"]
 SIGNIFICANT = 10.83
 """Log-likelihood ratio of a word that one in a thousand chance words reaches (chi-squared, one degree of freedom)."""
 
-_LEAST_TEXTS = 2
+_MIN_TEXTS = 2
 """A word of one text stands for that text, not for its cluster."""
 
 
@@ -49,7 +49,7 @@ class KeyWord:
     share: float
 
 
-def key_words(
+def words_of_clusters(
     texts: Texts,
     labels: NDArray[np.int64],
     *,
@@ -116,12 +116,12 @@ def surprise(held: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.fl
     size = sizes[:, None]
     outside, rest = held.sum(axis=0) - held, sizes.sum() - size
     share = (held + outside) / (size + rest)
-    ratio = 2 * (_told(held, size, share) + _told(outside, rest, share))
+    ratio = 2 * (_log_likelihood(held, size, share) + _log_likelihood(outside, rest, share))
     more = held * rest > outside * size
-    return np.where(more & (held >= _LEAST_TEXTS) & (ratio >= SIGNIFICANT), ratio, 0.0)
+    return np.where(more & (held >= _MIN_TEXTS) & (ratio >= SIGNIFICANT), ratio, 0.0)
 
 
-def _told(
+def _log_likelihood(
     held: NDArray[np.int64], texts: NDArray[np.int64], share: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Log-likelihood of ``held`` of ``texts`` at their own share, less that at ``share``."""

@@ -1,7 +1,7 @@
-"""What the units of a layer look for: images that maximise a unit, and the images of the set that excite it most.
+"""What the units of a layer look for: images that maximize a unit, and the images of the set that excite it most.
 
-Regularised gradient ascent in the pixels, as Caron et al. (2018), section 4.2, after Yosinski et al. (2015):
-start from noise, follow the gradient at unit length, pull towards grey, and blur every few steps. The activation
+Regularized gradient ascent in the pixels, as Caron et al. (2018), section 4.2, after Yosinski et al. (2015):
+start from noise, follow the gradient at unit length, pull towards gray, and blur every few steps. The activation
 of a unit is its mean over the map, after the activation function; a unit that is silent on the noise gives no
 gradient there, and is followed before the activation function instead.
 """
@@ -36,7 +36,7 @@ _TOGETHER = 32
 
 
 class Ascent(BaseModel):
-    """How images are made that maximise a unit.
+    """How images are made that maximize a unit.
 
     The released code blurs by 0.3 pixels every 5 of many thousand steps, at 224 pixels. With some hundred steps,
     and on small images, more is needed before one sees more than noise.
@@ -44,7 +44,7 @@ class Ascent(BaseModel):
     Attributes:
         steps: of gradient ascent.
         rate: change of a pixel in the first step, root mean square, of the range 0..1; it falls to a tenth.
-        decay: pull towards grey, beside the gradient of the activation.
+        decay: pull towards gray, beside the gradient of the activation.
         blur: standard deviation in pixels of the Gaussian.
         blur_every: steps between blurs.
         seed: of the noise.
@@ -115,14 +115,14 @@ def check_units(layer: Layer, units: Sequence[int]) -> NDArray[np.int64]:
     return chosen
 
 
-def maximise(corpus: Corpus, layer: Layer, units: NDArray[np.int64], ascent: Ascent) -> UnitImages:
+def maximize(corpus: Corpus, layer: Layer, units: NDArray[np.int64], ascent: Ascent) -> UnitImages:
     """Make one image a unit, by gradient ascent from noise.
 
     Args:
         corpus: its network, its image size and channels, its observer; no image is read.
         layer: of the network.
         units: (U,) numbers.
-        ascent: steps, rate, regularisation.
+        ascent: steps, rate, regularization.
 
     Raises:
         CancelledError: the observer asked to stop.
@@ -152,7 +152,7 @@ def top_images(corpus: Corpus, layer: Layer, units: NDArray[np.int64], n: int = 
     """
     import torch
 
-    from fiftyone_deepcluster.backbones.layers import listen
+    from fiftyone_deepcluster.backbones.layers import capture_outputs
 
     corpus.network.eval()
     device = corpus.compute.device
@@ -162,7 +162,9 @@ def top_images(corpus: Corpus, layer: Layer, units: NDArray[np.int64], n: int = 
     corpus.observer.phase("top images", len(corpus))
     with torch.inference_mode():
         for batch in corpus.plain_batches(np.arange(len(corpus))):
-            (found,) = listen(corpus.network, batch.images, [layer], lambda output: _means(output)[:, chosen])
+            (found,) = capture_outputs(
+                corpus.network, batch.images, [layer], lambda output: _means(output)[:, chosen]
+            )
             best = torch.cat([best, found.T], 1)
             rows = torch.cat([rows, batch.rows.to(device).expand(len(units), -1)], 1)
             best, order = best.topk(min(n, best.shape[1]), dim=1)
@@ -182,9 +184,9 @@ def activations(
         units: (B,) int64.
         raw: before the activation function.
     """
-    from fiftyone_deepcluster.backbones.layers import listen
+    from fiftyone_deepcluster.backbones.layers import capture_outputs
 
-    (found,) = listen(
+    (found,) = capture_outputs(
         network, images, [layer], lambda output: _means(output).gather(1, units[:, None])[:, 0], raw=raw
     )
     return found
@@ -215,7 +217,7 @@ def _silent(network: Network, layer: Layer, noise: torch.Tensor, units: torch.Te
 
 
 def _noise(corpus: Corpus, n: int, seed: int) -> torch.Tensor:
-    """(n, C, size, size): grey 128 with a deviation of 20 of 255, another image for every unit."""
+    """(n, C, size, size): gray 128 with a deviation of 20 of 255, another image for every unit."""
     import torch
 
     generator = torch.Generator().manual_seed(seed)

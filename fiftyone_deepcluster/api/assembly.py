@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.images.cache.open_images import ImageStore
     from fiftyone_deepcluster.methods.base import Options, Parts
 
-Images = Any
+ImageInput = Any
 """A sequence of paths or ``ImageRef``, or a uint8 array (N, H, W) or (N, H, W, C)."""
 
 
 @contextmanager
-def open_store(images: Images, resolved: Options, observer: Observer) -> Iterator[ImageStore]:
+def open_store(images: ImageInput, resolved: Options, observer: Observer) -> Iterator[ImageStore]:
     """The decoded images, closed at the end.
 
     Raises:
@@ -35,7 +35,7 @@ def open_store(images: Images, resolved: Options, observer: Observer) -> Iterato
     from fiftyone_deepcluster.images.cache.open_images import Decode, open_images
 
     check_observer(observer)
-    decode = Decode(size=resolved.decoded_side, color="grey" if resolved.color == "grey" else "rgb")
+    decode = Decode(size=resolved.decoded_side, color="gray" if resolved.color == "gray" else "rgb")
     store = open_images(images, decode, observer=observer)
     try:
         yield store
@@ -46,21 +46,21 @@ def open_store(images: Images, resolved: Options, observer: Observer) -> Iterato
 def assemble(
     resolved: Options, store: ImageStore, observer: Observer, given: torch.Tensor | None
 ) -> tuple[Corpus, Parts]:
-    """Network and lesson for the images, as the run begins."""
-    from fiftyone_deepcluster.core.devices import choose
+    """Network and training spec for the images, as the run begins."""
+    from fiftyone_deepcluster.core.devices import choose_compute
     from fiftyone_deepcluster.features.corpus import Corpus
 
-    compute = choose(resolved.device, resolved.precision)
+    compute = choose_compute(resolved.device, resolved.precision)
     parts = build_parts(resolved)
     corpus = Corpus(
         store, parts.network, compute, size=resolved.image_size or store.shape[1],
-        batch_size=parts.batch_size, observer=observer, given=given, augment=parts.lesson.augment,
+        batch_size=parts.batch_size, observer=observer, given=given, augment=parts.training_spec.augment,
     )  # fmt: skip
     return corpus, parts
 
 
 def build_parts(resolved: Options) -> Parts:
-    """What the recipe hands over, with weights drawn from the run's seed."""
+    """What the method hands over, with weights drawn from the run's seed."""
     from fiftyone_deepcluster.core.process_state import seeded_torch
     from fiftyone_deepcluster.core.seeds import derive
 

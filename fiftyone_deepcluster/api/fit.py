@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from fiftyone_deepcluster.api.assembly import Images
+    from fiftyone_deepcluster.api.assembly import ImageInput
     from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.features.corpus import Corpus
     from fiftyone_deepcluster.images.cache.open_images import ImageStore
@@ -46,8 +46,8 @@ class FitResult:
     Attributes:
         labels: (N,) int64; -1 for an image that could not be read (or noise of a density method).
         confidence: (N,) float32 in 0..1, NaN for an image that could not be read.
-        distance: (N,) float32 to the cluster's centre in ``embeddings``; NaN likewise.
-        margin: (N,) float32, distance to the second nearest centre less ``distance``; NaN likewise.
+        distance: (N,) float32 to the cluster's center in ``embeddings``; NaN likewise.
+        margin: (N,) float32, distance to the second nearest center less ``distance``; NaN likewise.
         embeddings: (N, D) float32, the vectors that were clustered; zeros for unreadable images.
         round_labels: (N, R) int32, the cluster in every round; ids mean the same cluster throughout.
         round_losses: (N, R) float32, mean training loss in every round; NaN where it was not drawn.
@@ -94,7 +94,7 @@ class _Job:
 
 
 def fit(
-    images: Images,
+    images: ImageInput,
     options: Options | str = "deepcluster",
     *,
     truth: Sequence[object] | None = None,
@@ -122,7 +122,7 @@ def fit(
         CheckpointError: ``run_dir`` belongs to other options or images.
         CancelledError: cancelled before there was anything to return.
     """
-    from fiftyone_deepcluster.images.inspect import probe
+    from fiftyone_deepcluster.images.inspect import image_facts
 
     options = parse_options(options)
     check_observer(observer)
@@ -132,7 +132,7 @@ def fit(
     directory = None if run_dir is None else Path(run_dir)
     if features is not None:
         return _fit_features(options, (images, features), truth, observer, directory)
-    facts = probe(images)
+    facts = image_facts(images)
     resolved = options.resolve(facts)
     _check_early(resolved, directory)
     with open_store(images, resolved, observer) as store:
@@ -148,14 +148,14 @@ def fit(
 
 def _fit_features(
     options: Options,
-    given_for: tuple[Images, NDArray[np.float32]],
+    given_for: tuple[ImageInput, NDArray[np.float32]],
     truth: Sequence[object] | None,
     observer: Observer,
     run_dir: Path | None,
 ) -> FitResult:
     import torch
 
-    from fiftyone_deepcluster.images.inspect import Facts
+    from fiftyone_deepcluster.images.inspect import ImageFacts
 
     images, features = given_for[0], _as_features(given_for[1])
     if images is not None and len(images) != len(features):
@@ -166,7 +166,7 @@ def _fit_features(
     if not len(store.kept):
         raise ImagesError(f"none of the {len(features)} rows of features is finite; compute embeddings first")
     classes = None if truth is None else _numbers(truth, store, "truth")
-    facts = Facts(n=len(store.kept), side=8, grey=True, height=8, width=8)
+    facts = ImageFacts(n=len(store.kept), side=8, gray=True, height=8, width=8)
     resolved = options.resolve(facts)
     _check_early(resolved, run_dir)
     given = torch.from_numpy(features[store.kept])
@@ -195,14 +195,14 @@ def _as_features(given: Any) -> NDArray[np.float32]:
 
 
 def _run(job: _Job) -> FitResult:
-    from fiftyone_deepcluster.training.loop import Schedule, run
+    from fiftyone_deepcluster.training.loop import LoopSettings, run
 
     corpus, parts = assemble(job.resolved, job.store, job.observer, job.given)
     corpus.groups, corpus.initial = job.groups, job.initial
     first = _first_features(job, corpus)
     options = job.resolved
-    schedule = Schedule(options.rounds, options.seed, options.max_minutes, job.truth)
-    progress = run(parts.lesson, corpus, schedule, state=_load(job), keep=_keeper(job))
+    schedule = LoopSettings(options.rounds, options.seed, options.max_minutes, job.truth)
+    progress = run(parts.training_spec, corpus, schedule, state=_load(job), keep=_keeper(job))
     if progress.assignment is None or (not progress.rounds and progress.stop_reason == StopReason.CANCELLED):
         raise CancelledError("cancelled before the first round was done; nothing was written")
     record = _record(job, corpus, progress)
@@ -214,13 +214,13 @@ def _run(job: _Job) -> FitResult:
 
 def _check_early(options: Options, run_dir: Path | None) -> None:
     """What can be known to fail before an image is read."""
-    from fiftyone_deepcluster.core.devices import choose
+    from fiftyone_deepcluster.core.devices import choose_compute
 
     if run_dir is not None and run_dir.exists() and not run_dir.is_dir():
         raise OptionsError(
             f"run_dir={str(run_dir)!r} is a file; give a folder, which is made where it is missing"
         )
-    choose(options.device, options.precision)
+    choose_compute(options.device, options.precision)
 
 
 def _check_sizes(job: _Job) -> None:
@@ -261,11 +261,11 @@ def _first_features(job: _Job, corpus: Corpus) -> torch.Tensor | None:
     """What the baselines start from: pixels, or the features of the weights that were given."""
     import torch
 
-    from fiftyone_deepcluster.analysis.baselines import pixel_features, sample_rows
+    from fiftyone_deepcluster.analysis.baselines import baseline_rows, pixel_features
 
     if not job.resolved.baselines or job.resolved.name == "frozen":
         return None
-    rows = sample_rows(len(corpus), job.resolved.seed)
+    rows = baseline_rows(len(corpus), job.resolved.seed)
     if not job.resolved.starts_from_pixels:
         return torch.nn.functional.normalize(corpus.features()[torch.from_numpy(rows)]).cpu()
     return pixel_features(job.store.read, rows)
@@ -317,25 +317,25 @@ def _record(job: _Job, corpus: Corpus, progress: Progress) -> RunRecord:
 
 def _notes(job: _Job, progress: Progress) -> list[str]:
     """What a reader of the record should know."""
-    told = [*job.remarks, *notes.unread(job.store)]
+    messages = [*job.remarks, *notes.unread(job.store)]
     if progress.assignment is not None:
-        told += notes.in_no_cluster(progress.assignment.labels)
+        messages += notes.in_no_cluster(progress.assignment.labels)
     held_out = 1 - getattr(job.resolved, "training_share", 1) - getattr(job.resolved, "validation_share", 0)
     if job.groups is not None and held_out > 0:
-        told += notes.not_held_out(job.groups, progress.rounds)
-    return [*told, *progress.notes, *notes.doubts(progress.rounds, progress.stop_reason)]
+        messages += notes.not_held_out(job.groups, progress.rounds)
+    return [*messages, *progress.notes, *notes.doubts(progress.rounds, progress.stop_reason)]
 
 
 def _measure_baselines(job: _Job, record: RunRecord, progress: Progress, first: torch.Tensor | None) -> None:
     """k-means and UMAP + GMM on the first and the last features, and in words who is ahead."""
     import torch
 
-    from fiftyone_deepcluster.analysis.baselines import Bench, measure, sample_rows, verdict
+    from fiftyone_deepcluster.analysis.baselines import Bench, baseline_rows, measure, verdict
 
     assignment = progress.assignment
     if assignment is None:
         return
-    rows = sample_rows(len(assignment.labels), job.resolved.seed)
+    rows = baseline_rows(len(assignment.labels), job.resolved.seed)
     truth = None if job.truth is None else job.truth[rows]
     bench = Bench(max(2, record.n_clusters), job.resolved.seed, truth)
     last = assignment.embeddings[rows]
@@ -359,7 +359,7 @@ def _save_model(job: _Job, corpus: Corpus, parts: Parts, progress: Progress) -> 
     model = {
         "options": job.resolved.model_dump(mode="json"),
         "network": {name: value.cpu() for name, value in corpus.network.state_dict().items()},
-        "reduction": parts.lesson.task.state_dict().get("reduction"),
+        "reduction": parts.training_spec.task.state_dict().get("reduction"),
         "ids": torch.from_numpy(ids),
         "centers": torch.from_numpy(assignment.centers[ids]),
     }

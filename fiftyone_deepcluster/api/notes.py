@@ -27,8 +27,8 @@ def unread(store: ImageStore) -> list[str]:
     if not errors:
         return []
     n, first = len(errors) + len(store.kept), min(errors)
-    told = f"{len(errors)} of {n} images could not be read and have no cluster, such as number {first}"
-    return [f"{told}: {errors[first]}"]
+    reason = f"{len(errors)} of {n} images could not be read and have no cluster, such as number {first}"
+    return [f"{reason}: {errors[first]}"]
 
 
 def in_no_cluster(labels: NDArray[np.int64]) -> list[str]:
@@ -36,9 +36,9 @@ def in_no_cluster(labels: NDArray[np.int64]) -> list[str]:
     noise, n = int((labels < 0).sum()), len(labels)
     if 2 * noise < n or not n:
         return []
-    told = "all images are" if noise == n else f"{noise} of {n} images are"
-    way = "lower the clusterer's min_cluster_size, cluster after space='umap', or choose one that takes every image"
-    return [f"{told} noise and in no cluster; {way}, such as 'kmeans'"]
+    reason = "all images are" if noise == n else f"{noise} of {n} images are"
+    way = "lower the clusterer's min_cluster_size, cluster after reducer='umap', or choose one that takes every image"
+    return [f"{reason} noise and in no cluster; {way}, such as 'kmeans'"]
 
 
 def not_held_out(groups: NDArray[np.int64], rounds: Sequence[Round]) -> list[str]:
@@ -47,9 +47,9 @@ def not_held_out(groups: NDArray[np.int64], rounds: Sequence[Round]) -> list[str
     if not without:
         return []
     n_groups = len(np.unique(groups[groups >= 0]))
-    told = f"in {without} of {len(rounds)} rounds nothing was held out to test the network"
+    reason = f"in {without} of {len(rounds)} rounds nothing was held out to test the network"
     return [
-        f"{told}: its images are of {n_groups} groups, never parted, too few or too uneven for the shares asked for"
+        f"{reason}: its images are of {n_groups} groups, never parted, too few or too uneven for the shares asked for"
     ]
 
 

@@ -14,7 +14,7 @@ from fiftyone_deepcluster.api.trained_run import reopen
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fiftyone_deepcluster.api.assembly import Images
+    from fiftyone_deepcluster.api.assembly import ImageInput
     from fiftyone_deepcluster.core.progress import Observer
 
 
@@ -24,7 +24,7 @@ class Prediction:
 
     Attributes:
         labels: (N,) int64, cluster ids of the run; -1 for an image that could not be read.
-        confidence: (N,) float32, 1 - d1/d2 of the distances to the nearest two centres; NaN likewise.
+        confidence: (N,) float32, 1 - d1/d2 of the distances to the nearest two centers; NaN likewise.
         distance: (N,) float32; NaN likewise.
         margin: (N,) float32; NaN likewise.
         embeddings: (N, D) float32; zeros likewise.
@@ -39,8 +39,8 @@ class Prediction:
     errors: dict[int, str]
 
 
-def predict(run_dir: str | Path, images: Images, *, observer: Observer | None = None) -> Prediction:
-    """Apply a finished run to images it never saw: its network, its reduction, its nearest centre.
+def predict(run_dir: str | Path, images: ImageInput, *, observer: Observer | None = None) -> Prediction:
+    """Apply a finished run to images it never saw: its network, its reduction, its nearest center.
 
     Args:
         run_dir: of a ``fit`` that was given one.

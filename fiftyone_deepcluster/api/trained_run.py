@@ -21,7 +21,7 @@ from fiftyone_deepcluster.methods.base import parse_options
 if TYPE_CHECKING:
     import torch
 
-    from fiftyone_deepcluster.api.assembly import Images
+    from fiftyone_deepcluster.api.assembly import ImageInput
     from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.features.corpus import Corpus
     from fiftyone_deepcluster.images.cache.open_images import ImageStore
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Finished:
+class TrainedRun:
     """A finished run and the images it looks at.
 
     Attributes:
@@ -82,7 +82,7 @@ class Finished:
 
 
 @contextmanager
-def reopen(run_dir: str | Path, images: Images, observer: Observer | None = None) -> Iterator[Finished]:
+def reopen(run_dir: str | Path, images: ImageInput, observer: Observer | None = None) -> Iterator[TrainedRun]:
     """Load a finished run's network and decode the images it is to look at.
 
     Args:
@@ -97,7 +97,7 @@ def reopen(run_dir: str | Path, images: Images, observer: Observer | None = None
     path = Path(run_dir) / checkpoints.MODEL
     if not path.is_file():
         raise CheckpointError(
-            f"{path} cannot be read: no such file; give the run_dir of a fit that came to its end and learnt "
+            f"{path} cannot be read: no such file; give the run_dir of a fit that came to its end and learned "
             "its features from images"
         )
     model = checkpoints.load(path)
@@ -105,4 +105,4 @@ def reopen(run_dir: str | Path, images: Images, observer: Observer | None = None
     with open_store(images, options, observer or Silent()) as store:
         corpus, _ = assemble(options, store, observer or Silent(), None)
         corpus.network.load_with_head(model["network"])
-        yield Finished(options, corpus, model)
+        yield TrainedRun(options, corpus, model)

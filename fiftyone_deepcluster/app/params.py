@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.app.forms import parse_part
 from fiftyone_deepcluster.app.option_fields import OptionField
-from fiftyone_deepcluster.methods.base import RECIPES
+from fiftyone_deepcluster.methods.base import METHODS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.methods.base import Options
 
 FROZEN = "frozen"  # the method that clusters vectors which are there already
-SETTINGS = ("truth_field", "patches_field", "media_field", "embeddings_field", "model")
+CALL_SETTINGS = ("truth_field", "patches_field", "media_field", "embeddings_field", "model")
 
 
 @dataclass(frozen=True)
@@ -57,14 +57,14 @@ class ClusterCall:
 
 def method_field() -> OptionField:
     """The choice of a method, as a form sees it."""
-    names = RECIPES.names()
+    names = METHODS.names()
     default = "deepcluster" if "deepcluster" in names else next(iter(names), "")
     return OptionField(
         name="method",
         kind="part",
         label="Method",
         default=default,
-        parts=RECIPES,
+        parts=METHODS,
     )
 
 
@@ -80,7 +80,7 @@ def parse_call(params: dict[str, Any], dataset: fo.Dataset) -> ClusterCall:
     """
     field = method_field()
     options = parse_part(field.parts, params.get("method"), field.default)
-    settings = {name: params[name] for name in SETTINGS if params.get(name)}
+    settings = {name: params[name] for name in CALL_SETTINGS if params.get(name)}
     if "compute_brain" in params:
         settings["compute_brain"] = bool(params["compute_brain"])
     if options.name != FROZEN:

@@ -62,7 +62,7 @@ class Steps(StopFlag):
         return done / self._total, f"{self._name} · {done:,} of {self._total:,}"
 
 
-def follow(dataset: fo.Dataset, key: str, work: Callable[[Observer], Run]) -> Iterator[LiveState]:
+def follow_run(dataset: fo.Dataset, key: str, work: Callable[[Observer], Run]) -> Iterator[LiveState]:
     """Do ``work`` in a thread, and yield the state of the run whenever it has changed.
 
     Closing the iterator early (the browser's tab is gone) asks the run to stop; its finished rounds stay
@@ -75,7 +75,7 @@ def follow(dataset: fo.Dataset, key: str, work: Callable[[Observer], Run]) -> It
 
     shown = None
     for _ in _meanwhile(f"deepcluster {key}", work, StopFlag()):
-        state = status.read(dataset).get(key)
+        state = status.read_states(dataset).get(key)
         if state is not None and state.busy and (state.label, state.fraction) != shown:
             shown = (state.label, state.fraction)
             yield state

@@ -1,11 +1,11 @@
-"""Models of torchvision made trunks: other channels in, no classifier at the end."""
+"""Models of torchvision made backbones: other channels in, no classifier at the end."""
 
 from __future__ import annotations
 
 import torch
 from torch import nn
 
-from fiftyone_deepcluster.backbones.weights import initialise
+from fiftyone_deepcluster.backbones.weights import initialize
 from fiftyone_deepcluster.errors import OptionsError
 
 
@@ -24,7 +24,7 @@ class Cut(nn.Module):
 
 
 def adapt_first_conv(model: nn.Module, channels: int) -> None:
-    """A fresh first convolution where the front gives another number of channels."""
+    """A fresh first convolution where the input norm gives another number of channels."""
     for name, layer in model.named_modules():
         if isinstance(layer, nn.Conv2d):
             if layer.in_channels == channels:
@@ -37,7 +37,7 @@ def adapt_first_conv(model: nn.Module, channels: int) -> None:
                 layer.padding,  # type: ignore[arg-type]
                 bias=layer.bias is not None,
             )
-            initialise(fresh)
+            initialize(fresh)
             parent, _, attribute = name.rpartition(".")
             setattr(model.get_submodule(parent), attribute, fresh)
             return

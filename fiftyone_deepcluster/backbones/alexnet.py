@@ -5,38 +5,38 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Literal
 
-from fiftyone_deepcluster.backbones.base import TRUNKS, FrontName, Trunk, check_side
+from fiftyone_deepcluster.backbones.base import BACKBONES, Backbone, InputNormName, check_side
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-@TRUNKS.register
-class AlexNet(Trunk):
-    """DeepCluster's AlexNet: batch norm after every convolution, no local response normalisation."""
+@BACKBONES.register
+class AlexNet(Backbone):
+    """DeepCluster's AlexNet: batch norm after every convolution, no local response normalization."""
 
     name: Literal["alexnet"] = "alexnet"
 
     def build(self, channels: int, size: int, weights: str | None) -> nn.Module:
-        """See ``Trunk.build``."""
+        """See ``Backbone.build``."""
         from fiftyone_deepcluster.backbones.weights import load_file
 
         check_side(self.name, size, 63)
         return load_file(module_class()(channels, size), weights, "alexnet")
 
     @property
-    def front(self) -> FrontName:
+    def input_norm(self) -> InputNormName:
         """The Sobel filters of the paper."""
         return "sobel"
 
 
 @cache
 def module_class() -> type[nn.Module]:
-    """The class of the module, made when a network is first built: naming trunks needs no torch."""
+    """The class of the module, made when a network is first built: naming backbones needs no torch."""
     import torch
     from torch import nn
 
-    from fiftyone_deepcluster.backbones.weights import initialise
+    from fiftyone_deepcluster.backbones.weights import initialize
 
     class AlexNetBN(nn.Module):
         """AlexNet as DeepCluster trains it: fc7 before its ReLU, 4096 features.
@@ -67,7 +67,7 @@ def module_class() -> type[nn.Module]:
                 nn.Linear(4096, 4096),
             )
             self.dim = 4096
-            initialise(self)
+            initialize(self)
 
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             """(B, C, H, W) -> (B, 4096), signed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-_AUTHORS_LEAST = 28
+_AUTHORS_MIN = 28
 """Sides from here on get blocks as the authors' networks have."""
 
 _ROOM = 8
@@ -79,7 +79,7 @@ class AllConvNet(nn.Module):
         )  # fmt: skip
         self.restraint = Restraint()
         self.dim = n_clusters
-        self._initialise()
+        self._initialize()
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) -> label features (B, K) float32."""
@@ -88,7 +88,7 @@ class AllConvNet(nn.Module):
         with torch.autocast(maps.device.type, enabled=False):
             return self.restraint(self.full(maps))  # type: ignore[no-any-return]
 
-    def _initialise(self) -> None:
+    def _initialize(self) -> None:
         """He et al. by fan-in for convolutions, the identity for linear layers."""
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
@@ -99,7 +99,7 @@ class AllConvNet(nn.Module):
 
 def _blocks(channels: int, size: int, width: int, norm_pooled: bool) -> tuple[list[nn.Module], int, int]:
     """Layers of all blocks, the filters of the last, and the side of its maps."""
-    if size < _AUTHORS_LEAST:
+    if size < _AUTHORS_MIN:
         first, second = _block(channels, width, 2, padding=1), _block(width, 2 * width, 2, padding=1)
         return [*first, nn.MaxPool2d(2), *second], 2 * width, size // 2
     layers: list[nn.Module] = []

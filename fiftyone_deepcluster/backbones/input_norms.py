@@ -1,4 +1,4 @@
-"""Fixed first layers: what happens to pixels in 0..1 before the trunk sees them."""
+"""Fixed first layers: what happens to pixels in 0..1 before the backbone sees them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 if TYPE_CHECKING:
-    from fiftyone_deepcluster.backbones.base import FrontName
+    from fiftyone_deepcluster.backbones.base import InputNormName
 
 _MEAN = (0.485, 0.456, 0.406)
 _STD = (0.229, 0.224, 0.225)
@@ -36,13 +36,13 @@ class ZScore(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) -> the same shape; a constant image becomes 0."""
         mean = images.mean(dim=(1, 2, 3), keepdim=True)
-        centred = images - mean
-        deviation = centred.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
-        return centred / deviation.clamp_min(1e-4)
+        centered = images - mean
+        deviation = centered.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
+        return centered / deviation.clamp_min(1e-4)
 
 
 class ImageNet(nn.Module):
-    """The normalisation of torchvision's ImageNet weights; grey becomes three equal channels."""
+    """The normalization of torchvision's ImageNet weights; gray becomes three equal channels."""
 
     mean: torch.Tensor
     std: torch.Tensor
@@ -62,9 +62,9 @@ class ImageNet(nn.Module):
 
 
 class Sobel(nn.Module):
-    """Grey gradients instead of colour: the fixed input of DeepCluster (Caron et al., section 3.3).
+    """Gray gradients instead of color: the fixed input of DeepCluster (Caron et al., section 3.3).
 
-    ImageNet normalisation, the mean over the colours, then the two 3 x 3 Sobel filters: two channels.
+    ImageNet normalization, the mean over the colors, then the two 3 x 3 Sobel filters: two channels.
     """
 
     filters: torch.Tensor
@@ -72,19 +72,24 @@ class Sobel(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.out_channels = 2
-        self.normalise = ImageNet(channels)
+        self.normalize = ImageNet(channels)
         right = torch.tensor([[1.0, 0.0, -1.0], [2.0, 0.0, -2.0], [1.0, 0.0, -1.0]])
         self.register_buffer("filters", torch.stack([right, right.T]).unsqueeze(1), persistent=False)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(B, 1 or 3, H, W) -> (B, 2, H, W)."""
-        grey = self.normalise(images).mean(dim=1, keepdim=True)
-        return nn.functional.conv2d(grey, self.filters, padding=1)
+        gray = self.normalize(images).mean(dim=1, keepdim=True)
+        return nn.functional.conv2d(gray, self.filters, padding=1)
 
 
-_FRONTS: dict[str, type[nn.Module]] = {"plain": Plain, "zscore": ZScore, "imagenet": ImageNet, "sobel": Sobel}
+_INPUT_NORMS: dict[str, type[nn.Module]] = {
+    "plain": Plain,
+    "zscore": ZScore,
+    "imagenet": ImageNet,
+    "sobel": Sobel,
+}
 
 
-def make_front(name: FrontName, channels: int) -> nn.Module:
-    """The front called ``name`` for images of 1 or 3 channels; its ``out_channels`` says what it gives."""
-    return _FRONTS[name](channels)
+def make_input_norm(name: InputNormName, channels: int) -> nn.Module:
+    """The input norm called ``name`` for images of 1 or 3 channels; its ``out_channels`` says what it gives."""
+    return _INPUT_NORMS[name](channels)

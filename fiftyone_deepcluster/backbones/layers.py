@@ -1,7 +1,7 @@
-"""The layers of a trunk by name, and what each of them says: for probes and filters.
+"""The layers of a backbone by name, and what each of them says: for probes and filters.
 
 A layer is a convolution or linear layer with the norm and activation that follow it, or a whole block (a
-residual block, an inverted bottleneck) where the trunk is built of blocks. Names count along the network as
+residual block, an inverted bottleneck) where the backbone is built of blocks. Names count along the network as
 in the papers: ``conv1`` ... ``conv5``, ``fc6``, ``fc7``; blocks keep the name their module has.
 """
 
@@ -20,22 +20,22 @@ from fiftyone_deepcluster.errors import InputError
 if TYPE_CHECKING:
     from fiftyone_deepcluster.backbones.network import Network
 
-FEATURES = "features"
-"""Name of the trunk's own output, where it is more than the last layer's."""
+FEATURES_LAYER = "features"
+"""Name of the backbone's own output, where it is more than the last layer's."""
 
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
 _ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Hardswish, nn.Tanh, nn.Sigmoid)
 
-_WRAPPERS = re.compile(r"^((model|trunk)\.)+")  # modules that only hold another say nothing of a layer
+_WRAPPERS = re.compile(r"^((model|backbone)\.)+")  # modules that only hold another say nothing of a layer
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer of a trunk.
+    """One layer of a backbone.
 
     Attributes:
         name: as users say it.
-        path: module within the trunk whose output is the layer's; empty for the trunk itself.
+        path: module within the backbone whose output is the layer's; empty for the backbone itself.
         raw_path: the module before the activation; the same where none follows, or inside a block.
         units: channels of its maps, or numbers of its vector.
         shape: of its output for one image, without the batch.
@@ -48,21 +48,21 @@ class Layer:
     shape: tuple[int, ...]
 
 
-class _AllHeardError(Exception):
+class _AllCapturedError(Exception):
     """Every layer asked for has spoken: the rest of the forward pass is not needed."""
 
 
 def layers_of(network: Network, images: torch.Tensor) -> list[Layer]:
-    """All layers of the network's trunk, in order.
+    """All layers of the network's backbone, in order.
 
     Args:
         network: on the device of ``images``; it is put into evaluation mode.
         images: (B, C, H, W) float in 0..1, such as the network sees; one is enough.
     """
     network.eval()
-    drafts = list(_drafts(network.trunk))
+    drafts = list(_drafts(network.backbone))
     with torch.inference_mode():
-        shapes = _listen(network, images, [path for _, path, _ in drafts], lambda output: output[:1].clone())
+        shapes = _capture(network, images, [path for _, path, _ in drafts], lambda output: output[:1].clone())
     layers = [
         Layer(name, path, raw, as_maps(shapes[path]).shape[1], tuple(shapes[path].shape[1:]))
         for name, path, raw in drafts
@@ -71,7 +71,7 @@ def layers_of(network: Network, images: torch.Tensor) -> list[Layer]:
     return _with_features(network, images, layers)
 
 
-def choose(layers: Sequence[Layer], names: Sequence[str] | None, option: str = "layer") -> list[Layer]:
+def choose_layers(layers: Sequence[Layer], names: Sequence[str] | None, option: str = "layer") -> list[Layer]:
     """The layers of these names in the network's order; all of them for None; ``option`` asks.
 
     Raises:
@@ -86,7 +86,7 @@ def choose(layers: Sequence[Layer], names: Sequence[str] | None, option: str = "
     return [layer for layer in layers if names is None or layer.name in names]
 
 
-def listen(
+def capture_outputs(
     network: Network,
     images: torch.Tensor,
     layers: Sequence[Layer],
@@ -104,7 +104,7 @@ def listen(
         raw: the output before the activation.
     """
     paths = [layer.raw_path if raw else layer.path for layer in layers]
-    found = _listen(network, images, paths, how)
+    found = _capture(network, images, paths, how)
     return [found[path] for path in paths]
 
 
@@ -122,7 +122,7 @@ def as_maps(output: torch.Tensor) -> torch.Tensor:
     return output.flatten(2) if output.ndim > 2 else output.unsqueeze(2)
 
 
-def _listen(
+def _capture(
     network: Network, images: torch.Tensor, paths: Sequence[str], how: Callable[[torch.Tensor], torch.Tensor]
 ) -> dict[str, torch.Tensor]:
     found: dict[str, torch.Tensor] = {}
@@ -133,14 +133,14 @@ def _listen(
             if path not in found:  # a module that is used again is heard the first time
                 found[path] = how(channels_first(output))
                 if len(found) == len(wanted):
-                    raise _AllHeardError
+                    raise _AllCapturedError
 
         return hook
 
-    handles = [network.trunk.get_submodule(path).register_forward_hook(note(path)) for path in wanted]
+    handles = [network.backbone.get_submodule(path).register_forward_hook(note(path)) for path in wanted]
     try:
         network.features(images)
-    except _AllHeardError:
+    except _AllCapturedError:
         pass
     finally:
         for handle in handles:
@@ -149,19 +149,19 @@ def _listen(
 
 
 def _with_features(network: Network, images: torch.Tensor, layers: list[Layer]) -> list[Layer]:
-    """The layers, and the trunk's output where pooling or the like follows the last of them."""
+    """The layers, and the backbone's output where pooling or the like follows the last of them."""
     if layers and len(layers[-1].shape) == 1:
         return layers
     with torch.inference_mode():
         dim = network.features(images[:1]).shape[1]
-    return [*layers, Layer(FEATURES, "", "", dim, (dim,))]
+    return [*layers, Layer(FEATURES_LAYER, "", "", dim, (dim,))]
 
 
-def _drafts(trunk: nn.Module) -> Iterator[tuple[str, str, str]]:
+def _drafts(backbone: nn.Module) -> Iterator[tuple[str, str, str]]:
     """Name, path and raw path of every layer, by the order of the modules."""
     groups: list[tuple[str, str, str]] = []
     growing = False  # whether a norm or activation may still join the last layer
-    for path, module in _leaves_and_blocks(*_unwrapped(trunk, "")):
+    for path, module in _leaves_and_blocks(*_unwrapped(backbone, "")):
         if isinstance(module, nn.Conv2d | nn.Linear):
             kind = "conv" if isinstance(module, nn.Conv2d) else "fc"
             groups.append((f"{kind}{len(groups) + 1}", path, path))
@@ -180,7 +180,7 @@ def _drafts(trunk: nn.Module) -> Iterator[tuple[str, str, str]]:
 
 
 def _unwrapped(module: nn.Module, prefix: str) -> tuple[nn.Module, str]:
-    """The module that holds the layers, with what comes before their paths: a trunk may only wrap another model."""
+    """The module that holds the layers, with what comes before their paths: a backbone may only wrap another model."""
     children = list(module.named_children())
     while len(children) == 1 and any(True for _ in children[0][1].children()):
         prefix, module = f"{prefix}{children[0][0]}.", children[0][1]
@@ -189,7 +189,7 @@ def _unwrapped(module: nn.Module, prefix: str) -> tuple[nn.Module, str]:
 
 
 def _leaves_and_blocks(module: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]]:
-    """Modules in order, sequences unfolded, and trunks within trunks."""
+    """Modules in order, sequences unfolded, and backbones within backbones."""
     for name, child in module.named_children():
         if isinstance(child, nn.Sequential):
             yield from _leaves_and_blocks(child, f"{prefix}{name}.")

@@ -20,31 +20,31 @@ features, whose length is 36."""
 
 
 class Network(nn.Module):
-    """Front, trunk and head.
+    """Input norm, backbone and head.
 
-    ``features`` are what is clustered: the trunk's output *before* its last ReLU where the trunk ends in
+    ``features`` are what is clustered: the backbone's output *before* its last ReLU where the backbone ends in
     one (``relu_before_head``), as DeepCluster does; the head applies that ReLU itself.
 
     Args:
-        front: fixed first layer.
-        trunk: (B, C, H, W) -> (B, D), with an attribute ``dim`` = D.
+        input_norm: fixed first layer.
+        backbone: (B, C, H, W) -> (B, D), with an attribute ``dim`` = D.
         relu_before_head: the head sees relu(features).
         level_before_head: the head sees features (after that ReLU) of mean 0 and length ``LEVEL_LENGTH`` in every
-            image. Pre-trained trunks differ: SqueezeNet's features are ten times as long as MobileNetV2's, and a rate
+            image. Pre-trained backbones differ: SqueezeNet's features are ten times as long as MobileNetV2's, and a rate
             at which the head of one learns drives the other's to infinity.
     """
 
     def __init__(
         self,
-        front: nn.Module,
-        trunk: nn.Module,
+        input_norm: nn.Module,
+        backbone: nn.Module,
         *,
         relu_before_head: bool = False,
         level_before_head: bool = False,
     ) -> None:
         super().__init__()
-        self.front = front
-        self.trunk = replace_dropout(trunk)
+        self.input_norm = input_norm
+        self.backbone = replace_dropout(backbone)
         self.relu_before_head = relu_before_head
         self.level_before_head = level_before_head
         self.head: nn.Linear | None = None
@@ -52,7 +52,7 @@ class Network(nn.Module):
     @property
     def dim(self) -> int:
         """Dimensions of the features."""
-        return int(self.trunk.dim)  # type: ignore[arg-type]
+        return int(self.backbone.dim)  # type: ignore[arg-type]
 
     @property
     def n_outputs(self) -> int:
@@ -72,12 +72,12 @@ class Network(nn.Module):
         seen = features.relu() if self.relu_before_head else features
         if not self.level_before_head:
             return seen
-        levelled: torch.Tensor = nn.functional.layer_norm(seen, seen.shape[1:])
-        return levelled * (LEVEL_LENGTH / math.sqrt(seen.shape[1]))
+        leveled: torch.Tensor = nn.functional.layer_norm(seen, seen.shape[1:])
+        return leveled * (LEVEL_LENGTH / math.sqrt(seen.shape[1]))
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) float in 0..1 -> (B, D) features, without the head."""
-        return self.trunk(self.front(images))  # type: ignore[no-any-return]
+        return self.backbone(self.input_norm(images))  # type: ignore[no-any-return]
 
     def replace_head(self, n_outputs: int, seed: int) -> None:
         """A new linear head: weights N(0, 0.01), biases 0 (Caron et al.; their released code)."""

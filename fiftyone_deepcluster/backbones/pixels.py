@@ -5,34 +5,34 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Literal
 
-from fiftyone_deepcluster.backbones.base import TRUNKS, FrontName, Trunk
+from fiftyone_deepcluster.backbones.base import BACKBONES, Backbone, InputNormName
 from fiftyone_deepcluster.errors import OptionsError
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-@TRUNKS.register
-class Pixels(Trunk):
+@BACKBONES.register
+class Pixels(Backbone):
     """The pixels themselves as features; nothing to learn."""
 
     name: Literal["pixels"] = "pixels"
 
     def build(self, channels: int, size: int, weights: str | None) -> nn.Module:
-        """See ``Trunk.build``."""
+        """See ``Backbone.build``."""
         if weights is not None:
-            raise OptionsError(f"weights={weights!r}: the trunk 'pixels' has none; leave weights empty")
+            raise OptionsError(f"weights={weights!r}: the backbone 'pixels' has none; leave weights empty")
         return module_class()(channels, size)
 
     @property
-    def front(self) -> FrontName:
+    def input_norm(self) -> InputNormName:
         """Pixels in 0..1."""
         return "plain"
 
 
 @cache
 def module_class() -> type[nn.Module]:
-    """The class of the module, made when a network is first built: naming trunks needs no torch."""
+    """The class of the module, made when a network is first built: naming backbones needs no torch."""
     import torch
     from torch import nn
 

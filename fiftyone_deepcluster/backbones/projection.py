@@ -1,4 +1,4 @@
-"""A trunk with a projection behind it, for methods that compare directions."""
+"""A backbone with a projection behind it, for methods that compare directions."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
 
 
 class Projected(nn.Module):
-    """Trunk, linear layer, batch norm, ReLU, linear layer, length 1 (SwAV and DeepCluster-v2).
+    """Backbone, linear layer, batch norm, ReLU, linear layer, length 1 (SwAV and DeepCluster-v2).
 
     Args:
-        trunk: with ``dim`` and ``relu_before_head``.
+        backbone: with ``dim`` and ``relu_before_head``.
         hidden: width of the layer between.
         dim: of the result.
     """
 
     relu_before_head = False
 
-    def __init__(self, trunk: nn.Module, hidden: int, dim: int) -> None:
+    def __init__(self, backbone: nn.Module, hidden: int, dim: int) -> None:
         super().__init__()
-        self.trunk = trunk
+        self.backbone = backbone
         self.dim = dim
-        before = nn.ReLU() if trunk.relu_before_head else nn.Identity()
+        before = nn.ReLU() if backbone.relu_before_head else nn.Identity()
         self.projection = nn.Sequential(
             before,
-            nn.Linear(int(trunk.dim), hidden),  # type: ignore[arg-type]
+            nn.Linear(int(backbone.dim), hidden),  # type: ignore[arg-type]
             nn.BatchNorm1d(hidden),
             nn.ReLU(),
             nn.Linear(hidden, dim),
@@ -40,7 +40,7 @@ class Projected(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) -> (B, dim) float32 of length 1."""
-        return functional.normalize(self.projection(self.trunk(images)).float(), dim=1)
+        return functional.normalize(self.projection(self.backbone(images)).float(), dim=1)
 
 
 def check_sizes(network: Network, channels: int, sizes: tuple[int, ...]) -> None:
@@ -56,7 +56,7 @@ def check_sizes(network: Network, channels: int, sizes: tuple[int, ...]) -> None
                 network(torch.zeros(1, channels, size, size))
         except RuntimeError as error:
             raise OptionsError(
-                f"small_size={size}: the trunk takes images of {sizes[0]} pixels only; choose a trunk that averages "
+                f"small_size={size}: the backbone takes images of {sizes[0]} pixels only; choose a backbone that averages "
                 "over all positions, such as small or resnet18, or set small_crops=0"
             ) from error
     network.train()

@@ -4,31 +4,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from fiftyone_deepcluster.backbones.base import SMALL_SIDE, TRUNKS, Trunk
+from fiftyone_deepcluster.backbones.base import BACKBONES, SMALL_SIDE, Backbone
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-@TRUNKS.register
-class ResNet18(Trunk):
+@BACKBONES.register
+class ResNet18(Backbone):
     """torchvision's ResNet-18 to its pooled 512 features; a 3 x 3 stem up to 64 pixels."""
 
     name: Literal["resnet18"] = "resnet18"
 
     def build(self, channels: int, size: int, weights: str | None) -> nn.Module:
-        """See ``Trunk.build``."""
+        """See ``Backbone.build``."""
         return resnet("resnet18", channels, size, weights)
 
 
-@TRUNKS.register
-class ResNet50(Trunk):
+@BACKBONES.register
+class ResNet50(Backbone):
     """torchvision's ResNet-50 to its pooled 2048 features; a 3 x 3 stem up to 64 pixels."""
 
     name: Literal["resnet50"] = "resnet50"
 
     def build(self, channels: int, size: int, weights: str | None) -> nn.Module:
-        """See ``Trunk.build``."""
+        """See ``Backbone.build``."""
         return resnet("resnet50", channels, size, weights)
 
 

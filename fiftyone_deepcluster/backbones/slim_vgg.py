@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from fiftyone_deepcluster.backbones.base import TRUNKS, FrontName, Trunk
+from fiftyone_deepcluster.backbones.base import BACKBONES, Backbone, InputNormName
 
 if TYPE_CHECKING:
     from torch import nn
@@ -18,15 +18,15 @@ _CONVOLUTIONS = (2, 2, 3, 3, 3)
 _WIDTHS = (1, 2, 4, 8, 8)
 """Filters of each block, as multiples of the first's (64 there)."""
 
-_LEAST_SIDE = 4
+_MIN_SIDE = 4
 """Maps are not halved below this side: there is nothing to average then."""
 
 _WHOLE_SIDE = 32
 """Above this side the first convolution has a stride of 2: it costs a quarter, and edges are seen all the same."""
 
 
-@TRUNKS.register
-class SlimVGG(Trunk):
+@BACKBONES.register
+class SlimVGG(Backbone):
     """VGG-16 with batch norm and an eighth of the filters, pooled adaptively: for small images."""
 
     name: Literal["slim-vgg"] = "slim-vgg"
@@ -35,25 +35,25 @@ class SlimVGG(Trunk):
     dim: int = Field(256, ge=8, le=4096, description="Features of an image.")
 
     def build(self, channels: int, size: int, weights: str | None) -> nn.Module:
-        """See ``Trunk.build``."""
+        """See ``Backbone.build``."""
         from fiftyone_deepcluster.backbones.weights import load_file
 
         body = module_class()(channels, size, width=self.width, grid=self.grid, dim=self.dim)
         return load_file(body, weights, "slim-vgg")
 
     @property
-    def front(self) -> FrontName:
+    def input_norm(self) -> InputNormName:
         """Mean 0 and deviation 1 per image."""
         return "zscore"
 
 
 @cache
 def module_class() -> type[nn.Module]:
-    """The class of the module, made when a network is first built: naming trunks needs no torch."""
+    """The class of the module, made when a network is first built: naming backbones needs no torch."""
     import torch
     from torch import nn
 
-    from fiftyone_deepcluster.backbones.weights import initialise
+    from fiftyone_deepcluster.backbones.weights import initialize
 
     class SlimVGGNet(nn.Module):
         """VGG-16's layout with batch norm, adaptive average pooling, and one linear layer.
@@ -75,14 +75,14 @@ def module_class() -> type[nn.Module]:
                     convolution = nn.Conv2d(before, after, 3, padding=1, stride=stride)
                     layers += [convolution, nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
                     before, side, stride = after, side // stride, 1
-                if side // 2 >= _LEAST_SIDE:
+                if side // 2 >= _MIN_SIDE:
                     layers.append(nn.MaxPool2d(2))
                     side //= 2
             self.layers = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(grid))
             self.full = nn.Linear(before * grid * grid, dim, bias=False)
             self.norm = nn.BatchNorm1d(dim)
             self.dim = dim
-            initialise(self.layers)
+            initialize(self.layers)
 
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             """(B, C, H, W) -> (B, dim), signed."""

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from fiftyone_deepcluster.backbones.base import SMALL_SIDE, TRUNKS, FrontName, Trunk
+from fiftyone_deepcluster.backbones.base import BACKBONES, SMALL_SIDE, Backbone, InputNormName
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-@TRUNKS.register
-class Small(Trunk):
+@BACKBONES.register
+class Small(Backbone):
     """Five 3 x 3 convolutions with batch norm and a linear layer, for images of 64 pixels and less."""
 
     name: Literal["small"] = "small"
@@ -31,21 +31,21 @@ class Small(Trunk):
     )
 
     def build(self, channels: int, size: int, weights: str | None) -> nn.Module:
-        """See ``Trunk.build``."""
+        """See ``Backbone.build``."""
         from fiftyone_deepcluster.backbones.weights import load_file
 
         body = module_class()(channels, size, width=self.width, grid=self.grid, dim=self.dim)
         return load_file(body, weights, "small")
 
     @property
-    def front(self) -> FrontName:
+    def input_norm(self) -> InputNormName:
         """Mean 0 and deviation 1 per image."""
         return "zscore"
 
 
 @cache
 def module_class() -> type[nn.Module]:
-    """The class of the module, made when a network is first built: naming trunks needs no torch."""
+    """The class of the module, made when a network is first built: naming backbones needs no torch."""
     import torch
     from torch import nn
 

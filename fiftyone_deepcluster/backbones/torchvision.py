@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from fiftyone_deepcluster.backbones.base import TRUNKS, Trunk
+from fiftyone_deepcluster.backbones.base import BACKBONES, Backbone
 from fiftyone_deepcluster.core.option_errors import suggest
 from fiftyone_deepcluster.errors import OptionsError
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 _WITH_SIDE_CLASSIFIERS = ("googlenet", "inception_v3")
 
 
-@TRUNKS.register
-class Torchvision(Trunk):
+@BACKBONES.register
+class Torchvision(Backbone):
     """Any classification model of torchvision, to the features before its classifier."""
 
     name: Literal["torchvision"] = "torchvision"
     model: str = Field("mobilenet_v2", description="Name as torchvision spells it, e.g. squeezenet1_0.")
 
     def build(self, channels: int, size: int, weights: str | None) -> nn.Module:
-        """See ``Trunk.build``."""
-        return torchvision_trunk(self.model, channels, size, weights)
+        """See ``Backbone.build``."""
+        return torchvision_backbone(self.model, channels, size, weights)
 
 
-def torchvision_trunk(name: str, channels: int, size: int, weights: str | None) -> nn.Module:
+def torchvision_backbone(name: str, channels: int, size: int, weights: str | None) -> nn.Module:
     """Any torchvision classifier without its last layer.
 
     Features are AlexNet's and VGG's fc7 after its ReLU (4096), GoogLeNet's pool5 (1024), a ResNet's average.
@@ -69,18 +69,18 @@ def torchvision_trunk(name: str, channels: int, size: int, weights: str | None) 
 
 
 def _without_side_classifiers(name: str, channels: int, weights: str | None) -> nn.Module:
-    """GoogLeNet or Inception v3, which answer with several classifiers in training: only the trunk's way is kept.
+    """GoogLeNet or Inception v3, which answer with several classifiers in training: only the backbone's way is kept.
 
-    torchvision's weights of both were learnt on pixels in -1..1, which the model makes of the usual ones.
+    torchvision's weights of both were learned on pixels in -1..1, which the model makes of the usual ones.
     """
     from torchvision.models import get_model
 
-    from fiftyone_deepcluster.backbones.weights import initialise, load_torchvision
+    from fiftyone_deepcluster.backbones.weights import initialize, load_torchvision
 
     usual = weights is not None and channels == 3
     model = get_model(name, weights=None, init_weights=False, transform_input=usual)
     if weights is None:
-        initialise(model)
+        initialize(model)
     load_torchvision(model, name, weights)
     model.aux_logits = False
     for side in ("aux1", "aux2", "AuxLogits"):

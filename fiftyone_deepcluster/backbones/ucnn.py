@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from fiftyone_deepcluster.backbones.base import TRUNKS, FrontName, Trunk
+from fiftyone_deepcluster.backbones.base import BACKBONES, Backbone, InputNormName
 from fiftyone_deepcluster.errors import OptionsError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ CONVOLUTIONS = (64, 192, 384, 256, 256)
 ADAPTATION = (6144, 2048)
 """Channels of conv6 and conv7 (Hsu and Lin, section 2); conv8 has one a cluster."""
 
-_LEAST = 8
+_MIN = 8
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class Layout:
     norm: NormName = "none"
 
 
-@TRUNKS.register
-class UCNNTrunk(Trunk):
+@BACKBONES.register
+class UCNNBackbone(Backbone):
     """UCNN: AlexNet's convolutions, three more with a global maximum, and a linear layer (Hsu and Lin).
 
     The defaults are sizes for images up to 64 pixels with random weights. The paper's are ``width`` 1,
@@ -70,19 +70,19 @@ class UCNNTrunk(Trunk):
     )
 
     def build(self, channels: int, size: int, weights: str | None) -> nn.Module:
-        """See ``Trunk.build``."""
+        """See ``Backbone.build``."""
         layout = Layout(self.maps, self.dim, self.width, self.adapted, self.norm)
         return load_weights(module_class()(channels, size, layout), weights)
 
     @property
-    def front(self) -> FrontName:
+    def input_norm(self) -> InputNormName:
         """Mean 0 and deviation 1 per image."""
         return "zscore"
 
 
 @cache
 def module_class() -> type[nn.Module]:
-    """The class of the module, made when a network is first built: naming trunks needs no torch."""
+    """The class of the module, made when a network is first built: naming backbones needs no torch."""
     import torch
     from torch import nn
 
@@ -123,7 +123,7 @@ def module_class() -> type[nn.Module]:
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             """(B, C, H, W) -> (B, dim), signed."""
             maps = self.adaptation(self.convolutions(images))
-            # Features in float32: centres are made of their small differences.
+            # Features in float32: centers are made of their small differences.
             return self.norm(self.full(maps.amax(dim=(2, 3))).float())  # type: ignore[no-any-return]
 
     return UCNN
@@ -157,7 +157,7 @@ def load_weights(network: nn.Module, weights: str | None) -> nn.Module:
         if layer.weight.shape != other.weight.shape:
             raise OptionsError(
                 f"weights={weights!r}: AlexNet's {tuple(other.weight.shape)} does not fit conv1-5's "
-                f"{tuple(layer.weight.shape)}; take width=1, colour images above {SMALL_SIDE} pixels, or no weights"
+                f"{tuple(layer.weight.shape)}; take width=1, color images above {SMALL_SIDE} pixels, or no weights"
             )
         layer.load_state_dict(other.state_dict())
     return network
@@ -200,4 +200,4 @@ def _convolutions(module: nn.Module) -> list[nn.Conv2d]:
 
 
 def _scaled(channels: int, share: float) -> int:
-    return max(_LEAST, round(channels * share))
+    return max(_MIN, round(channels * share))

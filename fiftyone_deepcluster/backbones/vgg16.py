@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from fiftyone_deepcluster.backbones.base import TRUNKS, FrontName, Trunk, check_side
+from fiftyone_deepcluster.backbones.base import BACKBONES, Backbone, InputNormName, check_side
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-@TRUNKS.register
-class VGG16(Trunk):
+@BACKBONES.register
+class VGG16(Backbone):
     """VGG-16 with batch norm, to the second fully connected layer."""
 
     name: Literal["vgg16"] = "vgg16"
 
     def build(self, channels: int, size: int, weights: str | None) -> nn.Module:
-        """See ``Trunk.build``."""
+        """See ``Backbone.build``."""
         check_side(self.name, size, 32)
         return vgg16_bn(channels, weights)
 
     @property
-    def front(self) -> FrontName:
+    def input_norm(self) -> InputNormName:
         """The Sobel filters of the paper."""
         return "sobel"
 
@@ -32,12 +32,12 @@ def vgg16_bn(channels: int, weights: str | None) -> nn.Module:
     from torchvision.models import vgg16_bn as make
 
     from fiftyone_deepcluster.backbones.adapt import Cut, adapt_first_conv
-    from fiftyone_deepcluster.backbones.weights import initialise, load_torchvision
+    from fiftyone_deepcluster.backbones.weights import initialize, load_torchvision
 
     model = make(weights=None)
     load_torchvision(model, "vgg16_bn", weights)
     if weights is None:
-        initialise(model)
+        initialize(model)
     adapt_first_conv(model, channels)
     model.classifier = model.classifier[:4]
     return Cut(model, 4096, relu_before_head=True)

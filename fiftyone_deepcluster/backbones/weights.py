@@ -22,7 +22,7 @@ def read_state(path: str) -> dict[str, torch.Tensor]:
     """
     if not Path(path).is_file():
         raise OptionsError(
-            f"weights={path!r} is neither a file nor a name of torchvision weights for this trunk; "
+            f"weights={path!r} is neither a file nor a name of torchvision weights for this backbone; "
             "give a path to a state dict, a name such as 'IMAGENET1K_V1', or leave it empty"
         )
     try:
@@ -41,7 +41,7 @@ def read_state(path: str) -> dict[str, torch.Tensor]:
 
 
 def load_file(module: nn.Module, weights: str | None, what: str) -> nn.Module:
-    """Load a file made from the same architecture; the trunk of one of our checkpoints fits too.
+    """Load a file made from the same architecture; the backbone of one of our checkpoints fits too.
 
     Raises:
         OptionsError: the file does not fit.
@@ -49,11 +49,13 @@ def load_file(module: nn.Module, weights: str | None, what: str) -> nn.Module:
     if weights is None:
         return module
     state = read_state(weights)
-    trunk = {key.removeprefix("trunk."): value for key, value in state.items() if key.startswith("trunk.")}
+    backbone = {
+        key.removeprefix("backbone."): value for key, value in state.items() if key.startswith("backbone.")
+    }
     try:
-        module.load_state_dict(trunk or state)
+        module.load_state_dict(backbone or state)
     except RuntimeError as error:
-        raise OptionsError(f"weights={weights!r} does not fit the trunk {what!r}: {error}") from error
+        raise OptionsError(f"weights={weights!r} does not fit the backbone {what!r}: {error}") from error
     return module
 
 
@@ -85,7 +87,7 @@ def load_torchvision(model: nn.Module, name: str, weights: str | None) -> None:
         raise OptionsError(f"weights={weights!r} does not fit torchvision's {name}: {error}") from error
 
 
-def initialise(module: nn.Module) -> None:
+def initialize(module: nn.Module) -> None:
     """DeepCluster's random weights: He for convolutions by fan-out, N(0, 0.01) for linear layers."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):

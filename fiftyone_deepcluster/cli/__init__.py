@@ -134,7 +134,7 @@ def methods_command(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="A method or import-dicom: its options. trunk, encoder, clusterer, space: the choice."
+            help="A method or import-dicom: its options. backbone, encoder, clusterer, reducer: the choice."
         ),
     ] = None,
     part: Annotated[
@@ -161,7 +161,7 @@ def worker_command(
     from fiftyone_deepcluster.cli.worker import work
 
     typer.echo("waiting for scheduled operations; Ctrl-C stops" if not once else "working off the queue")
-    done = work(once=once, poll_seconds=poll, say=typer.echo)
+    done = work(once=once, poll_seconds=poll, echo=typer.echo)
     typer.echo(f"{done} operations carried out")
 
 

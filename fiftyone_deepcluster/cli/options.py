@@ -59,7 +59,7 @@ def methods_table(width: int | None = None) -> str:
     """
     from fiftyone_deepcluster.methods.base import list_methods
 
-    return _told("method", list_methods(), width)
+    return _overview("method", list_methods(), width)
 
 
 def options_table(name: str, part: str | None = None, width: int | None = None) -> str:
@@ -75,35 +75,35 @@ def options_table(name: str, part: str | None = None, width: int | None = None) 
         OptionsError: there is no such name, or no such part.
     """
     from fiftyone_deepcluster.dataset.dicom.import_files import DicomOptions
-    from fiftyone_deepcluster.methods.base import RECIPES
+    from fiftyone_deepcluster.methods.base import METHODS
 
     families = _families()
     if name in families:
         family = families[name]
         if part is None:
-            return _told(name, {known: family.get(known) for known in family.names()}, width)
+            return _overview(name, {known: family.get(known) for known in family.names()}, width)
         return _fields(family.get(part), width)
     if part is not None:
         raise OptionsError(f"{name!r} takes no part {part!r}; parts are listed for {', '.join(families)}")
-    methods = RECIPES.names()
+    methods = METHODS.names()
     if name != IMPORT and name not in methods:
         known = [*methods, *families, IMPORT]
         raise OptionsError(f"there is no {name!r} among methods, options that take a part, and {IMPORT}; "
                            f"{suggest(name, known)}")  # fmt: skip
-    return _fields(DicomOptions if name == IMPORT else RECIPES.get(name), width)
+    return _fields(DicomOptions if name == IMPORT else METHODS.get(name), width)
 
 
 def _families() -> dict[str, Registry[Any]]:
     """Options that take a part, and the parts."""
-    from fiftyone_deepcluster.backbones.base import TRUNKS
+    from fiftyone_deepcluster.backbones.base import BACKBONES
     from fiftyone_deepcluster.clusterers.base import CLUSTERERS
     from fiftyone_deepcluster.features.base import ENCODERS
-    from fiftyone_deepcluster.reducers.base import SPACES
+    from fiftyone_deepcluster.reducers.base import REDUCERS
 
-    return {"trunk": TRUNKS, "encoder": ENCODERS, "clusterer": CLUSTERERS, "space": SPACES}
+    return {"backbone": BACKBONES, "encoder": ENCODERS, "clusterer": CLUSTERERS, "reducer": REDUCERS}
 
 
-def _told(what: str, parts: dict[str, type[Any]], width: int | None) -> str:
+def _overview(what: str, parts: dict[str, type[Any]], width: int | None) -> str:
     rows = [(name, (part.__doc__ or "").splitlines()[0]) for name, part in parts.items()]
     return text_table((what, "what it does"), rows, width)
 

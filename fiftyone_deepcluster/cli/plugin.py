@@ -36,7 +36,7 @@ class PluginError(DeepClusterError):
 
 
 @dataclass(frozen=True)
-class Source:
+class PluginSource:
     """Where the plugin's own files are.
 
     Attributes:
@@ -74,7 +74,7 @@ def plugins_dir() -> Path:
     return Path(fo.config.plugins_dir)
 
 
-def find_source() -> Source:
+def find_source() -> PluginSource:
     """The plugin's files: the repository around the package, else what the wheel carried.
 
     Raises:
@@ -82,17 +82,17 @@ def find_source() -> Source:
     """
     repository = Path(fiftyone_deepcluster.__file__).resolve().parents[1]
     if (repository / "fiftyone.yml").is_file():
-        return Source(repository, is_checkout=True)
+        return PluginSource(repository, is_checkout=True)
     for folder in (*_recorded_folders(), repository / _SHARED):  # the latter: pip install --target
         if (folder / "fiftyone.yml").is_file():
-            return Source(folder, is_checkout=False)
+            return PluginSource(folder, is_checkout=False)
     raise PluginError(
         f"{DISTRIBUTION} is installed without its fiftyone.yml; reinstall it: pip install --force-reinstall "
         f"--no-deps {DISTRIBUTION}"
     )
 
 
-def install_plugin(folder: Path, source: Source | None = None) -> Path:
+def install_plugin(folder: Path, source: PluginSource | None = None) -> Path:
     """Make the plugin appear below ``folder``; doing it again changes nothing.
 
     Args:

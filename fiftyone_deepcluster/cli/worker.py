@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 _STOPPED = "the worker was stopped while it ran this; a clustering run can be resumed"
 
 
-def work(*, once: bool, poll_seconds: float, say: Callable[[str], None]) -> int:
+def work(*, once: bool, poll_seconds: float, echo: Callable[[str], None]) -> int:
     """Execute queued operations until Ctrl-C, or until the queue is empty.
 
     Args:
         once: end when nothing is queued instead of waiting for more.
         poll_seconds: pause between two looks at the queue.
-        say: told of every operation.
+        echo: told of every operation.
 
     Returns:
         Number of operations carried out.
@@ -31,18 +31,18 @@ def work(*, once: bool, poll_seconds: float, say: Callable[[str], None]) -> int:
     done = 0
     try:
         while True:
-            if _execute_next(service, say):
+            if _execute_next(service, echo):
                 done += 1
             elif once:
                 break
             else:
                 time.sleep(poll_seconds)
     except KeyboardInterrupt:
-        say("stopped")
+        echo("stopped")
     return done
 
 
-def _execute_next(service: Any, say: Callable[[str], None]) -> bool:
+def _execute_next(service: Any, echo: Callable[[str], None]) -> bool:
     """Execute the oldest queued operation; whether there was one.
 
     Raises:
@@ -57,17 +57,17 @@ def _execute_next(service: Any, say: Callable[[str], None]) -> bool:
     if not waiting:
         return False
     operation = waiting[0]
-    say(f"{operation.operator} {operation.id} ...")
+    echo(f"{operation.operator} {operation.id} ...")
     try:
         service.execute_operation(operation)
     except KeyboardInterrupt:
         service.set_failed(operation.id, result=ExecutionResult(error=_STOPPED))
-        say(f"{operation.operator} {operation.id} stopped")
+        echo(f"{operation.operator} {operation.id} stopped")
         raise
     after = service.get(operation.id)
     error = getattr(after.result, "error", None) if after.result else None
     reason = f": {error.strip().splitlines()[-1]}" if error else ""
-    say(f"{operation.operator} {operation.id} {after.run_state}{reason}")
+    echo(f"{operation.operator} {operation.id} {after.run_state}{reason}")
     return True
 
 

@@ -22,14 +22,14 @@ class ClusterRequest:
     Attributes:
         n_clusters: number of clusters, or None where the clusterer finds it by itself.
         seed: makes the result repeatable on one machine.
-        start: (K, D) centres of the last round for a warm start, or None. A clusterer may ignore it.
-        origin: (N, D') the vectors before a space changed their geometry; None: there was no space. A clusterer
+        init_centers: (K, D) centers of the last round for a warm start, or None. A clusterer may ignore it.
+        origin: (N, D') the vectors before a reducer changed their geometry; None: there was no reducer. A clusterer
             may ignore it.
     """
 
     n_clusters: int | None
     seed: int = 0
-    start: torch.Tensor | None = None
+    init_centers: torch.Tensor | None = None
     origin: torch.Tensor | None = None
 
 
@@ -42,8 +42,8 @@ class Clustering:
         centers: (K, D) float32, the mean of each cluster's vectors, on the vectors' device; scaled to length
             1 where the method keeps them there (spherical k-means).
         confidence: (N,) float32 on the CPU in 0..1: the posterior where the method has one,
-            else 1 - d1/d2 of the distances to the nearest and the second nearest centre.
-        objective: what the method minimises (inertia of k-means, minus log-likelihood of a mixture).
+            else 1 - d1/d2 of the distances to the nearest and the second nearest center.
+        objective: what the method minimizes (inertia of k-means, minus log-likelihood of a mixture).
         scores: further figures for the record: the same names in every round, for they become columns.
         details: lists of figures for the record, of any length.
     """

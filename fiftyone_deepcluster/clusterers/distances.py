@@ -1,4 +1,4 @@
-"""Distances between vectors and centres, in chunks: what all clusterers have in common."""
+"""Distances between vectors and centers, in chunks: what all clusterers have in common."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fiftyone_deepcluster.clusterers.base import Clustering
 from fiftyone_deepcluster.core.process_state import kept_threads, one_thread
 from fiftyone_deepcluster.errors import InputError
-from fiftyone_deepcluster.metrics.products import Field, check_finite, chunks, each_chunk
+from fiftyone_deepcluster.metrics.products import CenterField, check_finite, chunks, each_chunk
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -25,8 +25,8 @@ class Description:
 
     Attributes:
         centers: (K, D) float32 on the vectors' device, mean of each cluster; zeros for an empty one.
-        distance: (N,) float32 on the CPU, Euclidean distance to the own centre.
-        margin: (N,) float32 on the CPU, distance to the nearest other centre less ``distance``; negative
+        distance: (N,) float32 on the CPU, Euclidean distance to the own center.
+        margin: (N,) float32 on the CPU, distance to the nearest other center less ``distance``; negative
             where another is nearer, 0 where there is no other.
         confidence: (N,) float32 on the CPU in 0..1, 1 - own / nearest other; 1 where there is no other.
     """
@@ -37,16 +37,18 @@ class Description:
     confidence: torch.Tensor
 
 
-def describe(vectors: torch.Tensor, labels: torch.Tensor, n_clusters: int | None = None) -> Description:
-    """Centres of the clusters, and each vector's place among them.
+def describe_clusters(
+    vectors: torch.Tensor, labels: torch.Tensor, n_clusters: int | None = None
+) -> Description:
+    """Centers of the clusters, and each vector's place among them.
 
     Args:
         vectors: (N, D) float32.
-        labels: (N,) int64; rows of -1 (noise) belong to no mean and are measured from the nearest centre.
+        labels: (N,) int64; rows of -1 (noise) belong to no mean and are measured from the nearest center.
         n_clusters: K; by default the largest label and one.
 
     Returns:
-        Centres, distances, margins and confidences.
+        Centers, distances, margins and confidences.
     """
     import torch
 
@@ -82,7 +84,7 @@ def clustering_of(
     Returns:
         With the sum of squared distances of what is not noise as its objective.
     """
-    place = describe(vectors, labels)
+    place = describe_clusters(vectors, labels)
     return Clustering(
         labels=labels,
         centers=place.centers,
@@ -126,8 +128,8 @@ def sums(vectors: torch.Tensor, labels: torch.Tensor, n_clusters: int) -> torch.
     return total
 
 
-def assign_to(vectors: torch.Tensor, centers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The nearest centre of each vector and the Euclidean distance to it.
+def nearest_centers(vectors: torch.Tensor, centers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The nearest center of each vector and the Euclidean distance to it.
 
     Args:
         vectors: (N, D) float32, on any device.
@@ -144,7 +146,7 @@ def nearest(vectors: torch.Tensor, centers: torch.Tensor) -> torch.Tensor:
     """(N,) int64, the nearest of ``centers`` (K, D) to each of ``vectors`` (N, D)."""
     import torch
 
-    field = Field(centers)
+    field = CenterField(centers)
     width = max(len(centers), vectors.shape[1])
     parts = each_chunk(len(vectors), width, vectors.device, lambda rows: field.nearest(vectors[rows]))
     return torch.cat(parts)
@@ -156,21 +158,21 @@ def nearest_two(
     labels: torch.Tensor | None = None,
     skip: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Own centre and nearest other centre of every vector.
+    """Own center and nearest other center of every vector.
 
     Args:
         vectors: (N, D) float32.
         centers: (K, D) float32, K >= 1.
-        labels: (N,) int64, the own centres; -1, and no labels, mean the nearest.
-        skip: (K,) bool, centres that are not there.
+        labels: (N,) int64, the own centers; -1, and no labels, mean the nearest.
+        skip: (K,) bool, centers that are not there.
 
     Returns:
-        Own centre (N,) int64, squared distance to it and to the nearest other (N,) float32; infinite where
+        Own center (N,) int64, squared distance to it and to the nearest other (N,) float32; infinite where
         there is no other.
     """
     import torch
 
-    field = Field(centers, skip)
+    field = CenterField(centers, skip)
 
     def two(rows: slice) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         return field.two(vectors[rows], None if labels is None else labels[rows])
@@ -193,7 +195,7 @@ def threads_for(vectors: torch.Tensor) -> AbstractContextManager[None]:
     return one_thread() if small else kept_threads()
 
 
-def check(vectors: torch.Tensor, n_clusters: int | None, who: str) -> int:
+def check_vectors(vectors: torch.Tensor, n_clusters: int | None, who: str) -> int:
     """Whether ``vectors`` can be put into ``n_clusters`` clusters.
 
     Returns:

@@ -22,15 +22,15 @@ class GaussianMixture(Clusterer):
     covariance: Literal["full", "diag", "tied"] = Field(
         "full", description="Shape of clusters: any (full), along the axes (diag), or one for all (tied)."
     )
-    restarts: int | None = Field(
+    n_init: int | None = Field(
         None,
         ge=1,
         description="Runs from different starts, the best one kept; empty: 20 for few clusters, 1 for many.",
     )
-    regularisation: float = Field(
+    regularization: float = Field(
         1e-6, ge=0, description="Added to the variances, as a share of the vectors' mean variance."
     )
-    iterations: int = Field(200, ge=1, description="Iterations at most.")
+    max_iter: int = Field(200, ge=1, description="Iterations at most.")
 
     def cluster(self, vectors: torch.Tensor, request: ClusterRequest) -> Clustering:
         """Cluster ``vectors`` (N, D) float32 by their most probable component.
@@ -43,9 +43,9 @@ class GaussianMixture(Clusterer):
         """
         import torch
 
-        from fiftyone_deepcluster.clusterers.distances import check, means, threads_for
+        from fiftyone_deepcluster.clusterers.distances import check_vectors, means, threads_for
 
-        n_clusters = check(vectors, request.n_clusters, "a Gaussian mixture")
+        n_clusters = check_vectors(vectors, request.n_clusters, "a Gaussian mixture")
         if n_clusters == 1 and len(vectors) == 1:
             raise InputError("a Gaussian mixture needs two images or more; add images")
         points = vectors.cpu().double().numpy()
@@ -60,23 +60,23 @@ class GaussianMixture(Clusterer):
             centers=means(vectors, labels, len(used)),
             confidence=confidence.float().clamp(0.0, 1.0),
             objective=-likelihood,
-            scores={"converged": float(model.converged_), "iterations": float(model.n_iter_)},
+            scores={"converged": float(model.converged_), "n_iter": float(model.n_iter_)},
         )
 
     def _fit(self, points: Any, n_clusters: int, seed: int) -> Any:
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.mixture import GaussianMixture as Mixture
 
-        from fiftyone_deepcluster.clusterers.kmeans.clusterer import restarts_for
+        from fiftyone_deepcluster.clusterers.kmeans.clusterer import default_n_init
 
         # The floor is for vectors that are all the same.
         scale = float(points.var(axis=0).mean()) or 1.0
         model = Mixture(
             n_clusters,
             covariance_type=self.covariance,
-            n_init=restarts_for(n_clusters) if self.restarts is None else self.restarts,
-            reg_covar=self.regularisation * scale,
-            max_iter=self.iterations,
+            n_init=default_n_init(n_clusters) if self.n_init is None else self.n_init,
+            reg_covar=self.regularization * scale,
+            max_iter=self.max_iter,
             random_state=seed,
         )
         with ignored_warnings(ConvergenceWarning):  # told in scores["converged"]
@@ -84,6 +84,6 @@ class GaussianMixture(Clusterer):
                 return model.fit(points)
             except ValueError as error:
                 raise InputError(
-                    f"a component of the Gaussian mixture shrank to a point with regularisation="
-                    f'{self.regularisation}; raise it, lower n_clusters={n_clusters}, or use covariance="diag"'
+                    f"a component of the Gaussian mixture shrank to a point with regularization="
+                    f'{self.regularization}; raise it, lower n_clusters={n_clusters}, or use covariance="diag"'
                 ) from error

@@ -1,4 +1,4 @@
-"""Many small pieces, merged into clusters by how far each image's neighbours are told by its own cluster."""
+"""Many small pieces, merged into clusters by how far each image's neighbors are told by its own cluster."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-_LEAST_IMAGES = 20
-"""Images in a piece on average: fewer say too little of its neighbours."""
+_MIN_IMAGES = 20
+"""Images in a piece on average: fewer say too little of its neighbors."""
 
-_MOST_PIECES = 1000
+_MAX_PIECES = 1000
 """Merging takes memory with their square and time with their cube."""
 
-_MOST_ASKED = 20_000
-"""Images whose neighbours are sought: shares between pieces need no more."""
+_MAX_ASKED = 20_000
+"""Images whose neighbors are sought: shares between pieces need no more."""
 
-_MOST_SWEEPS = 50
+_MAX_SWEEPS = 50
 
 
 @CLUSTERERS.register
 class Merged(Clusterer):
-    """Merged pieces: a clusterer makes several times too many, then those that share neighbours merge.
+    """Merged pieces: a clusterer makes several times too many, then those that share neighbors merge.
 
-    Pieces are joined so that the cluster at one end of a short walk over the neighbour graph tells as much as
+    Pieces are joined so that the cluster at one end of a short walk over the neighbor graph tells as much as
     possible of the cluster at its other end: greedily, as in the agglomerative information bottleneck (Slonim and
     Tishby 1999; on random walks, Tishby and Slonim 2000, "Data clustering by Markovian relaxation and the
     information bottleneck method"), then by moving single pieces as long as that gains. A mixture with the
@@ -44,13 +44,13 @@ class Merged(Clusterer):
         default="gmm", validate_default=True, description="Makes the pieces."
     )
     factor: int = Field(6, ge=1, le=100, description="Pieces for each cluster; 1: nothing is merged.")
-    neighbours: int = Field(30, ge=1, le=500, description="Nearest images that each image is linked to.")
+    n_neighbors: int = Field(30, ge=1, le=500, description="Nearest images that each image is linked to.")
     steps: int = Field(
         2, ge=1, le=64, description="Length of the walk over links; longer ones join what is far apart."
     )
 
     def cluster(self, vectors: torch.Tensor, request: ClusterRequest) -> Clustering:
-        """Cluster ``vectors`` (N, D) float32; neighbours are those of ``request.origin`` where it is given.
+        """Cluster ``vectors`` (N, D) float32; neighbors are those of ``request.origin`` where it is given.
 
         ``objective`` is minus the mutual information in nats. Where the pieces are no more than the clusters, they
         are the clusters.
@@ -60,36 +60,36 @@ class Merged(Clusterer):
         """
         import torch
 
-        from fiftyone_deepcluster.clusterers.distances import check, describe
+        from fiftyone_deepcluster.clusterers.distances import check_vectors, describe_clusters
 
-        wanted = check(vectors, request.n_clusters, "merging pieces")
-        n_pieces = max(wanted, min(self.factor * wanted, len(vectors) // _LEAST_IMAGES, _MOST_PIECES))
+        wanted = check_vectors(vectors, request.n_clusters, "merging pieces")
+        n_pieces = max(wanted, min(self.factor * wanted, len(vectors) // _MIN_IMAGES, _MAX_PIECES))
         found = self.pieces.cluster(vectors, ClusterRequest(n_pieces, request.seed))
         if not found.n_clusters:  # all of them noise: there is nothing to merge
             return found
         origin = vectors if request.origin is None else request.origin
         links = self._links(origin, found.labels, request.seed)
-        joint, group = walk(links, self.steps), merge(links, wanted, self.steps)
+        joint, group = walk(links, self.steps), merge_pieces(links, wanted, self.steps)
         labels = torch.where(found.labels < 0, -1, torch.from_numpy(group)[found.labels])
-        place = describe(vectors, labels)
-        told = information(grouped(joint, group))
+        place = describe_clusters(vectors, labels)
+        kept = joint_information(grouped(joint, group))
         return Clustering(
             labels=labels,
             centers=place.centers,
             confidence=place.confidence,
-            objective=-told,
-            scores={"pieces": float(found.n_clusters), "information": told},
+            objective=-kept,
+            scores={"pieces": float(found.n_clusters), "information": kept},
         )
 
     def _links(self, vectors: torch.Tensor, labels: torch.Tensor, seed: int) -> NDArray[np.float64]:
-        """Links between pieces, (M, M) symmetric: how many images of one have one of the other as a neighbour."""
+        """Links between pieces, (M, M) symmetric: how many images of one have one of the other as a neighbor."""
         import torch
 
-        from fiftyone_deepcluster.metrics.knn import exact_neighbours
+        from fiftyone_deepcluster.metrics.knn import exact_neighbors
 
         n, n_pieces = len(vectors), int(labels.max()) + 1
-        asked = torch.randperm(n, generator=torch.Generator().manual_seed(seed))[:_MOST_ASKED].sort().values
-        near, _ = exact_neighbours(vectors, min(self.neighbours + 1, n), asked)
+        asked = torch.randperm(n, generator=torch.Generator().manual_seed(seed))[:_MAX_ASKED].sort().values
+        near, _ = exact_neighbors(vectors, min(self.n_neighbors + 1, n), asked)
         piece, rows = labels.numpy(), asked.numpy()
         ends = np.repeat(rows, near.shape[1]), near.ravel()
         real = (ends[0] != ends[1]) & (piece[ends[0]] >= 0) & (piece[ends[1]] >= 0)
@@ -107,7 +107,7 @@ def walk(links: NDArray[np.float64], steps: int) -> NDArray[np.float64]:
     return (joint + joint.T) / (2 * start.sum())  # type: ignore[no-any-return]
 
 
-def information(joint: NDArray[np.float64]) -> float:
+def joint_information(joint: NDArray[np.float64]) -> float:
     """Mutual information in nats of the two ends of a symmetric joint probability (M, M)."""
     return float(_xlogx(joint).sum() - 2 * _xlogx(joint.sum(axis=1)).sum())
 
@@ -118,7 +118,7 @@ def grouped(joint: NDArray[np.float64], group: NDArray[np.int64]) -> NDArray[np.
     return member.T @ joint @ member  # type: ignore[no-any-return]
 
 
-def merge(links: NDArray[np.float64], n_groups: int, steps: int) -> NDArray[np.int64]:
+def merge_pieces(links: NDArray[np.float64], n_groups: int, steps: int) -> NDArray[np.int64]:
     """Groups (M,) 0..K-1 of the M pieces that keep the most information between the ends of a walk.
 
     Merging once joined wrongly cannot go back, and moving single pieces ends at the nearest peak. So it starts
@@ -134,7 +134,7 @@ def merge(links: NDArray[np.float64], n_groups: int, steps: int) -> NDArray[np.i
     joint = walk(links, steps)
     lengths = sorted({max(1, steps // 2), steps, 2 * steps})
     ends = [_settle(joint, _greedy(walk(links, length), n_groups)) for length in lengths]
-    return max(ends, key=lambda group: information(grouped(joint, group)))
+    return max(ends, key=lambda group: joint_information(grouped(joint, group)))
 
 
 def _greedy(joint: NDArray[np.float64], n_groups: int) -> NDArray[np.int64]:
@@ -178,7 +178,7 @@ def _least_loss(joint: NDArray[np.float64], sums: NDArray[np.float64]) -> tuple[
 def _settle(joint: NDArray[np.float64], group: NDArray[np.int64]) -> NDArray[np.int64]:
     """Moves single pieces to other groups as long as that gains information; no group is emptied."""
     group, n_groups = group.copy(), int(group.max()) + 1
-    for _ in range(_MOST_SWEEPS):
+    for _ in range(_MAX_SWEEPS):
         moved = False
         for piece in range(len(joint)):
             if (group == group[piece]).sum() == 1:

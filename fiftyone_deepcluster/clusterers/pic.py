@@ -15,27 +15,27 @@ if TYPE_CHECKING:
 
 @CLUSTERERS.register
 class Pic(Clusterer):
-    """Power iteration on a neighbour graph: finds the number of clusters, many small ones.
+    """Power iteration on a neighbor graph: finds the number of clusters, many small ones.
 
     The variant that DeepCluster offers beside k-means (Caron et al., appendix; Douze et al. 2017, "Low-shot
-    learning with large-scale diffusion"): weight spreads over the graph of nearest neighbours, every image
-    points to the neighbour where it grows most, and each image that points to itself, a local maximum, is
+    learning with large-scale diffusion"): weight spreads over the graph of nearest neighbors, every image
+    points to the neighbor where it grows most, and each image that points to itself, a local maximum, is
     a cluster with all that lead to it. It ignores ``n_clusters``.
     """
 
     name: Literal["pic"] = "pic"
     finds_number: ClassVar[bool] = True
-    neighbours: int = Field(5, ge=1, le=500, description="Neighbours that each image is linked to.")
+    n_neighbors: int = Field(5, ge=1, le=500, description="Neighbors that each image is linked to.")
     sigma: float = Field(
         0.2, gt=0, description="Width of the links' weights, for vectors of length 1; others are scaled."
     )
     alpha: float = Field(
-        0.001, gt=0, lt=1, description="Share of its weight that an image gets from its neighbours."
+        0.001, gt=0, lt=1, description="Share of its weight that an image gets from its neighbors."
     )
-    iterations: int = Field(200, ge=1, description="Power iterations.")
+    max_iter: int = Field(200, ge=1, description="Power iterations.")
     join_singletons: bool = Field(
         True,
-        description="An image alone in its cluster joins that of its nearest neighbour that is not alone.",
+        description="An image alone in its cluster joins that of its nearest neighbor that is not alone.",
     )
 
     def cluster(self, vectors: torch.Tensor, request: ClusterRequest) -> Clustering:
@@ -44,13 +44,13 @@ class Pic(Clusterer):
         ``objective`` is the sum of squared distances to the clusters' means.
 
         Raises:
-            InputError: no more vectors than ``neighbours``, or values that are not finite.
+            InputError: no more vectors than ``n_neighbors``, or values that are not finite.
         """
         import torch
 
         from fiftyone_deepcluster.clusterers.distances import clustering_of
 
-        near, squared = _neighbours(vectors, self.neighbours)
+        near, squared = _neighbors(vectors, self.n_neighbors)
         scale = float(vectors.double().square().sum(dim=1).mean()) or 1.0
         graph = _graph(near, _gaussian(squared, self.sigma**2 * scale))
         labels = _climb(graph, self._spread(graph))
@@ -65,13 +65,13 @@ class Pic(Clusterer):
 
         n = graph.shape[0]
         weights = np.full(n, 1.0 / n)
-        for _ in range(self.iterations):
+        for _ in range(self.max_iter):
             weights = self.alpha * (graph @ weights) + (1.0 - self.alpha) / n
             weights /= weights.sum()
         return weights
 
 
-def _neighbours(vectors: torch.Tensor, k: int) -> tuple[Any, Any]:
+def _neighbors(vectors: torch.Tensor, k: int) -> tuple[Any, Any]:
     """The k nearest others of every vector, nearest first: (N, k) rows and squared distances.
 
     Raises:
@@ -79,17 +79,17 @@ def _neighbours(vectors: torch.Tensor, k: int) -> tuple[Any, Any]:
     """
     import numpy as np
 
-    from fiftyone_deepcluster.metrics.knn import exact_neighbours
+    from fiftyone_deepcluster.metrics.knn import exact_neighbors
     from fiftyone_deepcluster.metrics.products import check_finite
 
     check_finite(vectors, "PIC")
     n = len(vectors)
     if n <= k:
         raise InputError(
-            f"PIC with neighbours={k} needs {k + 1} images, not {n}; lower neighbours or add images"
+            f"PIC with n_neighbors={k} needs {k + 1} images, not {n}; lower n_neighbors or add images"
         )
-    near, distance = exact_neighbours(vectors.float(), k + 1)
-    # Among many equal vectors a vector need not come first among its own neighbours, or at all.
+    near, distance = exact_neighbors(vectors.float(), k + 1)
+    # Among many equal vectors a vector need not come first among its own neighbors, or at all.
     own = near == np.arange(n)[:, None]
     own[~own.any(axis=1), -1] = True
     others = ~own
@@ -104,12 +104,12 @@ def _gaussian(squared: Any, width: float) -> Any:
 
 
 def _graph(near: Any, weights: Any) -> Any:
-    """W = A + A^T, (N, N) sparse: links of mutual neighbours count twice."""
+    """W = A + A^T, (N, N) sparse: links of mutual neighbors count twice."""
     import numpy as np
     from scipy import sparse
 
     n, k = near.shape
-    # Copies: sorting works in place, and whose neighbour is the nearest is asked later.
+    # Copies: sorting works in place, and whose neighbor is the nearest is asked later.
     links = sparse.csr_array((weights.flatten(), near.flatten(), np.arange(0, n * k + 1, k)), shape=(n, n))
     graph = (links + links.T).tocsr()
     graph.sort_indices()
@@ -119,7 +119,7 @@ def _graph(near: Any, weights: Any) -> Any:
 def _climb(graph: Any, weights: Any) -> Any:
     """(N,) int64: the local maximum that every node leads to, numbered in order of the nodes.
 
-    A node points to the neighbour with the largest w_ij (v_j - v_i), the first of equals, or to itself
+    A node points to the neighbor with the largest w_ij (v_j - v_i), the first of equals, or to itself
     where none is above 0.
     """
     import numpy as np
@@ -142,7 +142,7 @@ def _climb(graph: Any, weights: Any) -> Any:
 
 
 def _join_singletons(labels: Any, near: Any) -> Any:
-    """Labels with every node alone in its cluster moved to that of its first neighbour that is not alone."""
+    """Labels with every node alone in its cluster moved to that of its first neighbor that is not alone."""
     import numpy as np
 
     alone = np.bincount(labels)[labels] == 1

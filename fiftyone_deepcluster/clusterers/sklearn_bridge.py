@@ -35,9 +35,9 @@ class Agglomerative(Clusterer):
         import torch
         from sklearn.cluster import AgglomerativeClustering
 
-        from fiftyone_deepcluster.clusterers.distances import check, clustering_of
+        from fiftyone_deepcluster.clusterers.distances import check_vectors, clustering_of
 
-        n_clusters = check(vectors, request.n_clusters, "agglomerative clustering")
+        n_clusters = check_vectors(vectors, request.n_clusters, "agglomerative clustering")
         n = len(vectors)
         if n > self.max_images:
             raise InputError(

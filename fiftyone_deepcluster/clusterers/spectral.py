@@ -32,7 +32,7 @@ class Lsc(Clusterer):
     )
     nearest: int = Field(5, ge=1, le=100, description="Landmarks that an image is written by.")
     placed: Literal["kmeans", "sample"] = Field(
-        "kmeans", description="Landmarks are k-means centres, or images by chance."
+        "kmeans", description="Landmarks are k-means centers, or images by chance."
     )
 
     def cluster(self, vectors: torch.Tensor, request: ClusterRequest) -> Clustering:
@@ -43,15 +43,15 @@ class Lsc(Clusterer):
         Raises:
             InputError: fewer vectors than clusters, values that are not finite, or no n_clusters.
         """
-        from fiftyone_deepcluster.clusterers.distances import check, means, threads_for
+        from fiftyone_deepcluster.clusterers.distances import check_vectors, means, threads_for
         from fiftyone_deepcluster.clusterers.kmeans.clusterer import KMeans
 
-        n_clusters = check(vectors, request.n_clusters, "spectral clustering")
+        n_clusters = check_vectors(vectors, request.n_clusters, "spectral clustering")
         with threads_for(vectors):
             landmarks = self._landmarks(vectors, n_clusters, request.seed)
             weights, near = landmark_weights(vectors, landmarks, self.nearest)
             embedded, singular = spectral_embedding(weights, near, len(landmarks), n_clusters)
-            found = KMeans(iterations=100, restarts=10).cluster(
+            found = KMeans(max_iter=100, n_init=10).cluster(
                 embedded, ClusterRequest(n_clusters, request.seed)
             )
         return Clustering(
@@ -70,7 +70,7 @@ class Lsc(Clusterer):
         wanted = min(len(vectors), max(n_clusters + 1, min(self.landmarks, len(vectors) // 4)))
         if self.placed == "sample":
             return first_centers(vectors, wanted, "sample", seed)
-        placing = KMeans(iterations=_LANDMARK_ITERATIONS, restarts=1, start="sample")
+        placing = KMeans(max_iter=_LANDMARK_ITERATIONS, n_init=1, init="sample")
         return placing.cluster(vectors, ClusterRequest(wanted, seed)).centers
 
 
@@ -91,11 +91,10 @@ def landmark_weights(
     """
     import torch
 
-    from fiftyone_deepcluster.metrics.products import Field as Centers
-    from fiftyone_deepcluster.metrics.products import chunks
+    from fiftyone_deepcluster.metrics.products import CenterField, chunks
 
     r = min(nearest, len(landmarks))
-    centers = Centers(landmarks)
+    centers = CenterField(landmarks)
     squares, near, total = [], [], 0.0
     for part in chunks(len(vectors), len(landmarks), vectors.device):
         shifted, scores = centers.scores(vectors[part])
@@ -111,7 +110,7 @@ def landmark_weights(
 
 
 def spectral_embedding(
-    weights: torch.Tensor, near: torch.Tensor, n_landmarks: int, dims: int
+    weights: torch.Tensor, near: torch.Tensor, n_landmarks: int, n_components: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Left singular vectors of the weights, each landmark's divided by the root of its sum.
 
@@ -122,10 +121,10 @@ def spectral_embedding(
         weights: (N, r), rows sum to 1.
         near: (N, r) int64 landmarks.
         n_landmarks: P.
-        dims: vectors wanted.
+        n_components: vectors wanted.
 
     Returns:
-        (N, dims) float32 rows of length 1, and the first dims + 1 singular values.
+        (N, n_components) float32 rows of length 1, and the first n_components + 1 singular values.
     """
     import torch
     from torch.nn import functional
@@ -138,10 +137,12 @@ def spectral_embedding(
     # Added up on the CPU, where the order and so the sum is the same in every run.
     gram = torch.bincount(pairs.flatten().cpu(), products.flatten().cpu(), n_landmarks**2)
     values, right = torch.linalg.eigh(gram.view(n_landmarks, n_landmarks).to(weights.device))
-    singular = values.flip(0)[: dims + 1].clamp_min(0).sqrt()
+    singular = values.flip(0)[: n_components + 1].clamp_min(0).sqrt()
     # In a connected graph only the first is 1, and its vector constant. Groups without a tie share the value 1,
     # and any mixture of their vectors may come first.
     begin = int(len(singular) > 1 and float(singular[1]) < 1 - _TIED)
-    right = (right.flip(1)[:, : dims + 1] / singular.clamp_min(1e-12))[:, begin : begin + dims]
+    right = (right.flip(1)[:, : n_components + 1] / singular.clamp_min(1e-12))[
+        :, begin : begin + n_components
+    ]
     left = (scaled[:, :, None] * right[near]).sum(dim=1)
     return functional.normalize(left.float()), singular

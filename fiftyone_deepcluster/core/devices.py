@@ -41,7 +41,7 @@ class Compute:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=self.precision)
 
-    def mine(self, n: int) -> slice:
+    def shard(self, n: int) -> slice:
         """The part of ``n`` rows in order that this process works on: every ``world``-th."""
         return slice(self.rank % max(n, 1), None, self.world)
 
@@ -55,7 +55,7 @@ class Compute:
             if parameter.grad is not None:
                 parameter.grad.copy_(reduce(parameter.grad, reduction="mean"))
 
-    def total(self, values: torch.Tensor) -> torch.Tensor:
+    def all_reduce_sum(self, values: torch.Tensor) -> torch.Tensor:
         """Sum of ``values`` over all processes."""
         if self.world == 1:
             return values
@@ -63,15 +63,15 @@ class Compute:
 
         return reduce(values, reduction="sum")  # type: ignore[no-any-return]
 
-    def anyone(self, wish: bool) -> bool:
+    def all_reduce_any(self, wish: bool) -> bool:
         """Whether any process wishes so: the same answer in all of them."""
         if self.world == 1:
             return wish
         import torch
 
-        return bool(self.total(torch.tensor([float(wish)], device=self.device)).item())
+        return bool(self.all_reduce_sum(torch.tensor([float(wish)], device=self.device)).item())
 
-    def least(self, count: int) -> int:
+    def all_reduce_min(self, count: int) -> int:
         """The smallest of all processes' counts."""
         if self.world == 1:
             return count
@@ -80,7 +80,7 @@ class Compute:
 
         return int(gather(torch.tensor([count], device=self.device)).min())
 
-    def same_everywhere(self, tensors: Iterable[torch.Tensor]) -> None:
+    def broadcast(self, tensors: Iterable[torch.Tensor]) -> None:
         """Give every process the first one's values, in place."""
         if self.world == 1:
             return
@@ -91,7 +91,7 @@ class Compute:
             values.copy_(broadcast(values.contiguous(), from_process=0))
 
 
-def choose(device: str, precision: str) -> Compute:
+def choose_compute(device: str, precision: str) -> Compute:
     """The device and precision asked for, or the best there is for ``auto``.
 
     Raises:

@@ -56,16 +56,16 @@ def complaints(error: ValidationError, what: str, model: type[BaseModel]) -> dic
     An option with a pattern has what it allows as its description.
     """
     needs: dict[str, list[str]] = {}
-    said: dict[str, str] = {}
+    problems: dict[str, str] = {}
     for item in error.errors():
         place, kind, bounds = _place(item), item["type"], item.get("ctx", {})
         if kind in _NEEDS:
             # of a union each member complains
             needs.setdefault(place, []).append(_NEEDS[kind].format(**_in_figures(bounds)))
-            said[place] = f"needs {' or '.join(dict.fromkeys(needs[place]))}"
+            problems[place] = f"needs {' or '.join(dict.fromkeys(needs[place]))}"
         else:
-            said[place] = _in_words(dict(item), place, (what, model))
-    return said
+            problems[place] = _in_words(dict(item), place, (what, model))
+    return problems
 
 
 def _in_words(item: dict[str, Any], place: str, of: tuple[str, type[BaseModel]]) -> str:

@@ -26,7 +26,7 @@ _ROUNDS_LOOKED_BACK = 3
 
 @runtime_checkable
 class Observer(Protocol):
-    """Told what happens while images are read, clustered and learnt from."""
+    """Told what happens while images are read, clustered and learned from."""
 
     def phase(self, name: str, total: int) -> None:
         """A phase begins (``decode``, ``embed``, ``cluster``, ``train`` ...) with ``total`` steps."""
@@ -118,12 +118,12 @@ class Tqdm:
             self._began = time.monotonic()
         self._preparing = name in PREPARING
         self._bar = tqdm(total=total, desc=self._title(name), leave=False, dynamic_ncols=True)
-        self._tell_rest()
+        self._report_rest()
 
     def advance(self, steps: int) -> None:
         """Move the bar."""
         if self._bar is not None:
-            self._tell_rest()
+            self._report_rest()
             self._bar.update(steps)
 
     def round_done(self, entry: Round, rounds: int) -> None:
@@ -163,13 +163,13 @@ class Tqdm:
         planned = "" if self._rounds is None else f" of {self._rounds}"
         return f"round {self._done + 1}{planned} · {name}"
 
-    def _tell_rest(self) -> None:
+    def _report_rest(self) -> None:
         left = self.seconds_left()
         if left and self._bar is not None:
-            self._bar.set_postfix_str(f"about {in_words(left)} to go", refresh=False)
+            self._bar.set_postfix_str(f"about {duration_text(left)} to go", refresh=False)
 
 
-def in_words(seconds: float) -> str:
+def duration_text(seconds: float) -> str:
     """A length of time as a person says it: ``40 s``, ``3 min``, ``2 h 5 min``."""
     if seconds < 100:
         return f"{max(1, round(seconds))} s"

@@ -44,11 +44,11 @@ _MESSAGES = {
 }
 
 
-class Agreement(BaseModel):
+class AgreementScores(BaseModel):
     """How far two labelings of the same images agree.
 
     Attributes:
-        nmi: normalised mutual information, arithmetic mean of the entropies.
+        nmi: normalized mutual information, arithmetic mean of the entropies.
         ari: adjusted Rand index.
         purity: share of images in the majority class of their cluster.
         acc: share of images on the best one-to-one match of clusters and classes (Hungarian).
@@ -81,11 +81,11 @@ class Round(BaseModel):
     model_config = ConfigDict(frozen=True)
     index: int
     loss: float | None = None
-    change: Agreement | None = None
+    change: AgreementScores | None = None
     clusters_in_use: int = 0
     largest_share: float = 0.0
     entropy: float = 0.0
-    truth: Agreement | None = None
+    truth: AgreementScores | None = None
     seconds: dict[str, float] = Field(default_factory=dict)
     images_per_second: float | None = None
     scores: dict[str, float] = Field(default_factory=dict)
@@ -124,7 +124,7 @@ class Baseline(BaseModel):
     n_images: int
     silhouette: float
     stability: float
-    truth: Agreement | None = None
+    truth: AgreementScores | None = None
     seconds: float
 
 
@@ -132,7 +132,7 @@ class RunRecord(BaseModel):
     """Everything about a run except the images' own values.
 
     Attributes:
-        method: name of the recipe.
+        method: name of the method.
         options: as given, by name; feed them back to repeat the run.
         resolved: the options after everything automatic was settled for these images.
         rounds: one entry a round.

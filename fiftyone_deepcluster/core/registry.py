@@ -156,7 +156,7 @@ class PartOf:
 
     Args:
         registry: where the part is looked up.
-        optional: None is allowed too, and means that the recipe chooses.
+        optional: None is allowed too, and means that the method chooses.
     """
 
     def __init__(self, registry: Registry[Any], *, optional: bool = False) -> None:
@@ -166,7 +166,7 @@ class PartOf:
     def __get_pydantic_core_schema__(
         self, source: object, handler: GetCoreSchemaHandler
     ) -> core_schema.CoreSchema:
-        """Validate through the registry; serialise as a dict with the name."""
+        """Validate through the registry; serialize as a dict with the name."""
         return core_schema.no_info_plain_validator_function(
             self._validate,
             serialization=core_schema.plain_serializer_function_ser_schema(

@@ -79,14 +79,14 @@ Targets = ClassTargets | PairTargets
 
 
 @dataclass(frozen=True)
-class Plan:
+class RoundPlan:
     """What one round trains on.
 
     Attributes:
         order: (M,) int64, the rows to draw, in order; repeats are allowed.
         n_outputs: outputs of the new head, or None to keep the head.
-        prototypes: (K, D) float32, a head that is given instead of learnt: its weights, which stay as they are.
-        augmented: images are changed at random as the lesson says; else they stay as they are.
+        prototypes: (K, D) float32, a head that is given instead of learned: its weights, which stay as they are.
+        augmented: images are changed at random as the training spec says; else they stay as they are.
         rate: share of constant learning rates that holds in this round.
     """
 
@@ -104,8 +104,8 @@ class Assignment:
     Attributes:
         labels: (N,) int64, the cluster of each image.
         confidence: (N,) float32 in 0..1.
-        distance: (N,) float32, Euclidean distance to the cluster's centre in ``embeddings``.
-        margin: (N,) float32, distance to the second nearest centre less ``distance``.
+        distance: (N,) float32, Euclidean distance to the cluster's center in ``embeddings``.
+        margin: (N,) float32, distance to the second nearest center less ``distance``.
         embeddings: (N, D) float32, the vectors that were clustered.
         centers: (K, D) float32, mean embedding of each cluster, row = cluster id; NaN where an id is not in use.
         scores: figures of the part that assigned, for the record.

@@ -12,7 +12,7 @@ from fiftyone_deepcluster.core.progress import Tqdm, check_observer
 from fiftyone_deepcluster.dataset.display.sidebar import add_group
 from fiftyone_deepcluster.dataset.io.fields import FieldNames, check_free, check_key
 from fiftyone_deepcluster.dataset.io.read_images import (
-    collect,
+    collect_images,
     flat,
     media_field_of,
     read_truth,
@@ -24,9 +24,9 @@ from fiftyone_deepcluster.dataset.io.vectors import check_given, model_name, sto
 from fiftyone_deepcluster.dataset.io.write import columns, write
 from fiftyone_deepcluster.dataset.review.edit_log import EditLog
 from fiftyone_deepcluster.dataset.runs import lock, storage
-from fiftyone_deepcluster.dataset.runs.interrupted import clear_remains, find_interrupted, opened
+from fiftyone_deepcluster.dataset.runs.interrupted import clear_remains, declared_fields, find_interrupted
 from fiftyone_deepcluster.dataset.runs.run import list_runs, load_run
-from fiftyone_deepcluster.dataset.runs.run_job import Plan, execute, names_of_clusters
+from fiftyone_deepcluster.dataset.runs.run_job import CheckedCall, execute, names_of_clusters
 from fiftyone_deepcluster.errors import (
     CheckpointError,
     OptionsError,
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from fiftyone_deepcluster.api.fit import FitResult
     from fiftyone_deepcluster.core.progress import Observer
-    from fiftyone_deepcluster.dataset.io.source import Source
+    from fiftyone_deepcluster.dataset.io.source import SampleSource
     from fiftyone_deepcluster.dataset.runs.run import Run
 
 logger = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ def cluster(
     check_key(key)
     arguments.yes_or_no(overwrite=overwrite, half_precision=half_precision)
     check_given(chosen.name, embeddings_field, model)
-    source = collect(samples, patches_field, media_field)
+    source = collect_images(samples, patches_field, media_field)
     if not overwrite and key in storage.keys(source.dataset):
         raise RunExistsError(
             f"{source.dataset.name!r} already has a run {key!r}; choose another key, or overwrite=True to "
@@ -117,7 +117,7 @@ def cluster(
         "model": model_name(model),
         "half_precision": half_precision,
     }
-    header = storage.Header(
+    header = storage.RunHeader(
         chosen.name, chosen.model_dump(mode="json"), settings, source.patches_field, len(source)
     )
     plan = replace(_plan(source, key, chosen, header), model=model, replaces=overwrite)
@@ -166,7 +166,7 @@ def resume(
     options = parse_options(header.method, {**header.options, **changes})
     header = replace(header, options=options.model_dump(mode="json"))
     plan = _plan(_select(dataset, job), key, options, header)
-    _tell_assigned(dataset, key, job)
+    _warn_of_assigned(dataset, key, job)
     plan = replace(plan, model=header.settings["model"], replaces=True, folder=folder)
     return _carry_out(plan, observer, progress, compute_brain)
 
@@ -201,17 +201,17 @@ def assign(
             f"run {key!r} clustered vectors that were given to it, so it has no network to apply to new "
             "images; cluster all images together"
         )
-    source = collect(new_samples, patches_field, media_field_of(run.settings))
-    return assign_to(source, run, observer)
+    source = collect_images(new_samples, patches_field, media_field_of(run.settings))
+    return assign_clusters(source, run, observer)
 
 
-def _plan(source: Source, key: str, options: Options, header: storage.Header) -> Plan:
+def _plan(source: SampleSource, key: str, options: Options, header: storage.RunHeader) -> CheckedCall:
     """The parts of a call that are read from the dataset, checked."""
     if options.n_clusters is not None and options.n_clusters > len(source):
         raise OptionsError(
             f"n_clusters={options.n_clusters} is more than the {len(source)} images; lower it or add images"
         )
-    plan = Plan(source, key, options, header, known=read_known(source, options))
+    plan = CheckedCall(source, key, options, header, known=read_known(source, options))
     truth_field, field = header.settings["truth_field"], header.settings["embeddings_field"]
     if truth_field is not None:
         plan = replace(plan, truth=read_truth(source, cast("str", truth_field)))
@@ -221,11 +221,11 @@ def _plan(source: Source, key: str, options: Options, header: storage.Header) ->
     return plan
 
 
-def _carry_out(plan: Plan, observer: Observer | None, progress: bool, compute_brain: bool) -> Run:
+def _carry_out(plan: CheckedCall, observer: Observer | None, progress: bool, compute_brain: bool) -> Run:
     arguments.yes_or_no(progress=progress, compute_brain=compute_brain)
     check_observer(observer)
     bar = Tqdm(plan.options.rounds) if observer is None and progress else None
-    observers = tuple(told for told in (observer, bar) if told is not None)
+    observers = tuple(entry for entry in (observer, bar) if entry is not None)
     try:
         return execute(replace(plan, observers=observers, compute_brain=compute_brain))
     finally:
@@ -233,7 +233,7 @@ def _carry_out(plan: Plan, observer: Observer | None, progress: bool, compute_br
             bar.close()
 
 
-def _find_job(dataset: fo.Dataset, key: str) -> tuple[Path, storage.Job]:
+def _find_job(dataset: fo.Dataset, key: str) -> tuple[Path, storage.ClusterJob]:
     """The folder to go on in, and what was being done there; a replacement under way comes first."""
     for folder in (storage.next_dir(dataset, key), storage.run_dir(dataset, key)):
         job = storage.load_job(folder)
@@ -255,7 +255,7 @@ def _find_job(dataset: fo.Dataset, key: str) -> tuple[Path, storage.Job]:
     raise RunNotFoundError(f"{dataset.name!r} has neither a run nor a checkpoint {key!r}; {there}")
 
 
-def _check_unedited(dataset: fo.Dataset, key: str, header: storage.Header) -> None:
+def _check_unedited(dataset: fo.Dataset, key: str, header: storage.RunHeader) -> None:
     entries = [entry for entry in EditLog(dataset, header.uid).entries() if not entry.undone]
     if entries and key in storage.keys(dataset):
         raise RunError(
@@ -264,7 +264,7 @@ def _check_unedited(dataset: fo.Dataset, key: str, header: storage.Header) -> No
         )
 
 
-def _tell_assigned(dataset: fo.Dataset, key: str, job: storage.Job) -> None:
+def _warn_of_assigned(dataset: fo.Dataset, key: str, job: storage.ClusterJob) -> None:
     """Warn of images that were given clusters by ``assign``: going on makes other clusters, without them."""
     if key not in storage.keys(dataset):
         return
@@ -280,13 +280,13 @@ def _tell_assigned(dataset: fo.Dataset, key: str, job: storage.Job) -> None:
         )  # fmt: skip
 
 
-def _select(dataset: fo.Dataset, job: storage.Job) -> Source:
+def _select(dataset: fo.Dataset, job: storage.ClusterJob) -> SampleSource:
     """The images of a job, in its order."""
     field = job.header.patches_field
     everything = flat(dataset) if field is None else flat(dataset).to_patches(field)
     if everything.values("id") == job.ids:
-        return collect(everything, media_field=media_field_of(job.header.settings))
-    source = collect(
+        return collect_images(everything, media_field=media_field_of(job.header.settings))
+    source = collect_images(
         everything.select(job.ids, ordered=True), media_field=media_field_of(job.header.settings)
     )
     if len(source) < len(job.ids):
@@ -297,7 +297,7 @@ def _select(dataset: fo.Dataset, job: storage.Job) -> Source:
     return source
 
 
-def assign_to(source: Source, run: Run, observer: Observer | None) -> int:
+def assign_clusters(source: SampleSource, run: Run, observer: Observer | None) -> int:
     """Write the clusters of ``run`` on the images of ``source`` that have none.
 
     On another dataset than the run's a run of the same key is registered, so that it can be reviewed
@@ -323,10 +323,10 @@ def assign_to(source: Source, run: Run, observer: Observer | None) -> int:
         if there:
             write(source, names, filled)
         else:
-            with opened(dataset, names):
+            with declared_fields(dataset, names):
                 write(source, names, filled)
                 add_group(dataset, names)
-                storage.register(source, run.key, _header(source, run), result.record)
+                storage.register_run(source, run.key, _header(source, run), result.record)
         return int((result.labels >= 0).sum())
 
 
@@ -340,7 +340,7 @@ def _check_room(dataset: fo.Dataset, names: FieldNames) -> None:
         ) from error
 
 
-def _predict(source: Source, run: Run, observer: Observer | None) -> FitResult:
+def _predict(source: SampleSource, run: Run, observer: Observer | None) -> FitResult:
     import numpy as np
 
     from fiftyone_deepcluster.api.fit import FitResult
@@ -372,7 +372,7 @@ def _names_now(run: Run, result: FitResult) -> list[str]:
     return names
 
 
-def _check_same_run(source: Source, run: Run) -> None:
+def _check_same_run(source: SampleSource, run: Run) -> None:
     header, _ = storage.header_of(source.dataset, run.key)
     if run.uid not in (header.uid, header.settings.get(_ORIGIN)):
         raise RunExistsError(
@@ -385,6 +385,8 @@ def _check_same_run(source: Source, run: Run) -> None:
         )
 
 
-def _header(source: Source, run: Run) -> storage.Header:
+def _header(source: SampleSource, run: Run) -> storage.RunHeader:
     settings = {**run.settings, "truth_field": None, _ORIGIN: run.uid}
-    return storage.Header(run.record.method, run.record.options, settings, source.patches_field, len(source))
+    return storage.RunHeader(
+        run.record.method, run.record.options, settings, source.patches_field, len(source)
+    )

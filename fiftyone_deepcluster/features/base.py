@@ -35,7 +35,7 @@ class Encoding:
 
     Attributes:
         vectors: (N, D) float32 on the corpus' device.
-        fitted: what was learnt from the images, as plain values for a checkpoint; ``Encoder.apply`` takes it.
+        fitted: what was learned from the images, as plain values for a checkpoint; ``Encoder.apply`` takes it.
         scores: figures for the record.
     """
 
@@ -53,7 +53,7 @@ class Encoder(Part):
 
     @abstractmethod
     def apply(self, corpus: Corpus, fitted: dict[str, Any]) -> torch.Tensor:
-        """(N, D) float32 vectors of the images of ``corpus`` by what ``encode`` learnt from others."""
+        """(N, D) float32 vectors of the images of ``corpus`` by what ``encode`` learned from others."""
 
 
 ENCODERS: Registry[Encoder] = Registry("encoders", Encoder, "features")  # type: ignore[type-abstract]

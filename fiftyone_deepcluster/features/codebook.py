@@ -1,6 +1,6 @@
 """Encodings of convolutional maps as bags of local descriptors: what VLAD and the Fisher vector share.
 
-Every cell of a map is a descriptor of C numbers. A codebook is learnt from the descriptors of a sample of
+Every cell of a map is a descriptor of C numbers. A codebook is learned from the descriptors of a sample of
 images, each image is described by how its own differ from it, and the long descriptions are reduced by PCA.
 """
 
@@ -31,19 +31,19 @@ class CodebookEncoder(Encoder):
 
     title: ClassVar[str]
 
-    tap: str | None = Field(
+    layer: str | None = Field(
         None, description="Layer whose maps are encoded, such as conv5; empty: the last one with maps."
     )
     words: int = Field(64, ge=1, le=4096, description="Entries of the codebook.")
     pca: int | None = Field(
         None, ge=0, description="PCA dimensions; 0: no PCA; empty: 4096, or as many as the sample allows."
     )
-    unit: bool = Field(True, description="Scale every vector to length 1 after the PCA.")
+    l2_normalize: bool = Field(True, description="Scale every vector to length 1 after the PCA.")
     sample: int = Field(
-        5000, ge=2, description="Images, drawn by chance, that codebook and PCA are learnt from."
+        5000, ge=2, description="Images, drawn by chance, that codebook and PCA are learned from."
     )
     descriptors: int = Field(
-        256_000, ge=1, description="Cells of these images that the codebook is learnt from, at most."
+        256_000, ge=1, description="Cells of these images that the codebook is learned from, at most."
     )
 
     @abstractmethod
@@ -56,13 +56,13 @@ class CodebookEncoder(Encoder):
 
     def encode(self, corpus: Corpus, request: EncodeRequest) -> Encoding:
         """See ``Encoder.encode``."""
-        from fiftyone_deepcluster.features.streaming import PAPER_DIMS, Shrink, reduce_streamed
+        from fiftyone_deepcluster.features.streaming import LDPO_COMPONENTS, Shrink, reduce_streamed
 
         codebook = self.learn(self._cells(corpus, request.seed), derive(request.seed, "codebook"))
-        corpus.compute.same_everywhere(codebook.values())
+        corpus.compute.broadcast(codebook.values())
         shrink = Shrink(
-            PAPER_DIMS if self.pca is None else self.pca,
-            self.unit,
+            LDPO_COMPONENTS if self.pca is None else self.pca,
+            self.l2_normalize,
             self.sample,
             derive(request.seed, "reduce"),
         )
@@ -86,14 +86,14 @@ class CodebookEncoder(Encoder):
         """(M, C) descriptors of a sample of the images, as many of each."""
         import torch
 
-        from fiftyone_deepcluster.features.streaming import collect, sample_rows
+        from fiftyone_deepcluster.features.streaming import collect_values, sample_rows
 
         rows = sample_rows(len(corpus), self.sample, derive(seed, "images"))
         each = max(1, self.descriptors // len(rows))
         generator = torch.Generator().manual_seed(derive(seed, "cells", corpus.compute.rank))
 
         def drawn(some: NDArray[np.int64]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-            for taken, maps in corpus.maps(some, self.tap):
+            for taken, maps in corpus.maps(some, self.layer):
                 cells = cells_of(maps)
                 chosen = torch.rand(cells.shape[:2], generator=generator).argsort(dim=1)[:, :each]
                 yield (
@@ -102,11 +102,11 @@ class CodebookEncoder(Encoder):
                 )
 
         corpus.observer.phase("codebook", len(rows))
-        return collect(corpus, rows, drawn).flatten(0, 1)
+        return collect_values(corpus, rows, drawn).flatten(0, 1)
 
     def _describer(self, corpus: Corpus, codebook: Codebook) -> Any:
         def describe(rows: NDArray[np.int64]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-            for taken, maps in corpus.maps(rows, self.tap):
+            for taken, maps in corpus.maps(rows, self.layer):
                 yield taken, self.describe(cells_of(maps), codebook)
 
         return describe
@@ -117,7 +117,7 @@ def cells_of(maps: torch.Tensor) -> torch.Tensor:
     return maps.flatten(2).transpose(1, 2) if maps.ndim > 2 else maps[:, None, :]
 
 
-def normalised(long: torch.Tensor) -> torch.Tensor:
+def normalized(long: torch.Tensor) -> torch.Tensor:
     """(B, L): sign(z)·sqrt|z| of every number, then length 1 (Perronnin et al. 2010, improved Fisher vector)."""
     from torch.nn import functional
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from fiftyone_deepcluster.backbones.layers import choose, layers_of, listen
+from fiftyone_deepcluster.backbones.layers import capture_outputs, choose_layers, layers_of
 from fiftyone_deepcluster.core.types import Batch
 from fiftyone_deepcluster.errors import CancelledError, ImagesError, OptionsError
 from fiftyone_deepcluster.images.augment import plain
@@ -104,23 +104,23 @@ class Corpus:
         self.network.eval()
         found = torch.zeros(len(self), self.network.dim, device=self.compute.device)
         self.observer.phase("embed", len(self))
-        rows = np.arange(len(self))[self.compute.mine(len(self))]
+        rows = np.arange(len(self))[self.compute.shard(len(self))]
         batches = self._changed_batches(rows, seed) if augmented else self.plain_batches(rows)
         with torch.inference_mode(), self.compute.autocast():
             for batch in batches:
                 found[batch.rows.to(found.device)] = self.network.features(batch.images).float()
-        return check_features(self.compute.total(found))
+        return check_features(self.compute.all_reduce_sum(found))
 
     def logits(self) -> torch.Tensor:
         """(N, K) float32 logits of all images, not augmented, on the device."""
         self.network.eval()
         found = torch.zeros(len(self), self.network.n_outputs, device=self.compute.device)
         self.observer.phase("predict", len(self))
-        rows = np.arange(len(self))[self.compute.mine(len(self))]
+        rows = np.arange(len(self))[self.compute.shard(len(self))]
         with torch.inference_mode(), self.compute.autocast():
             for batch in self.plain_batches(rows):
                 found[batch.rows.to(found.device)] = self.network(batch.images).logits.float()
-        return self.compute.total(found)
+        return self.compute.all_reduce_sum(found)
 
     def plain_batches(self, rows: NDArray[np.int64]) -> Iterator[Batch]:
         """Batches of ``rows`` in order, not augmented."""
@@ -138,13 +138,13 @@ class Corpus:
             yield Batch(images[: len(taken)], taken)  # of several crops the first
 
     def maps(
-        self, rows: NDArray[np.int64], tap: str | None = None
+        self, rows: NDArray[np.int64], layer: str | None = None
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """What one layer of the trunk gives for ``rows``, not augmented, batch by batch.
+        """What one layer of the backbone gives for ``rows``, not augmented, batch by batch.
 
         Args:
             rows: in the order wanted.
-            tap: the layer's name as in ``backbones.layers``; None: the last one with maps of several cells.
+            layer: the layer's name as in ``backbones.layers``; None: the last one with maps of several cells.
 
         Yields:
             (B,) int64 rows on the CPU, and (B, C, H, W) float32 on the device ((B, D) of a layer without maps).
@@ -152,17 +152,17 @@ class Corpus:
         Raises:
             InputError: no such layer, or features were given in place of images.
         """
-        for taken, (found,) in self.maps_of(rows, None if tap is None else [tap]):
+        for taken, (found,) in self.maps_of(rows, None if layer is None else [layer]):
             yield taken, found
 
     def maps_of(
-        self, rows: NDArray[np.int64], taps: Sequence[str] | None
+        self, rows: NDArray[np.int64], names: Sequence[str] | None
     ) -> Iterator[tuple[torch.Tensor, list[torch.Tensor]]]:
         """What several layers give for ``rows``, batch by batch.
 
         Args:
             rows: in the order wanted.
-            taps: names of the layers; None: the last one with maps.
+            names: of the layers; None: the last one with maps.
 
         Yields:
             (B,) int64 rows, and what each layer gives, in the network's order; as ``maps``.
@@ -173,12 +173,12 @@ class Corpus:
         network = self.network.eval()
         layers = layers_of(network, self._blank())
         maps = [layer for layer in layers if int(np.prod(layer.shape[1:])) > 1]
-        wanted = choose(layers, taps, "tap") if taps else maps[-1:]
+        wanted = choose_layers(layers, names, "layer") if names else maps[-1:]
         if not wanted:
-            raise OptionsError("this trunk has no layer with maps; choose a trunk of convolutions")
+            raise OptionsError("this backbone has no layer with maps; choose a backbone of convolutions")
         for batch in self.plain_batches(rows):
             with torch.no_grad(), self.compute.autocast():
-                found = listen(network, batch.images, wanted, torch.Tensor.clone)
+                found = capture_outputs(network, batch.images, wanted, torch.Tensor.clone)
             yield batch.rows, [maps.float() for maps in found]
 
     def pixel_batches(self, rows: NDArray[np.int64]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -198,9 +198,9 @@ class Corpus:
         """
         generator = torch.Generator().manual_seed(seed + self.compute.rank)
         share = self._share()
-        mine = order[self.compute.mine(len(order))][: self.steps(len(order)) * share]
+        share_of_rows = order[self.compute.shard(len(order))][: self.steps(len(order)) * share]
         self.observer.phase("train", len(order))
-        for pixels, rows in self._pixels(mine, share):
+        for pixels, rows in self._pixels(share_of_rows, share):
             images, small = augment.views(pixels, self.size, generator)
             yield Batch(images, rows, small)
 
@@ -214,7 +214,7 @@ class Corpus:
         if self._given is not None:
             raise OptionsError(
                 "features were given in place of images, so there are no layers or patches to look at; "
-                "use encoder='pooled' without tap and bands, or give images"
+                "use encoder='pooled' without layer and bands, or give images"
             )
         return torch.zeros(1, self.store.shape[3], self.size, self.size, device=self.compute.device)
 
@@ -224,7 +224,7 @@ class Corpus:
     def _pixels(self, rows: NDArray[np.int64], size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """uint8 (B, C, H, W) on the device, read one batch ahead."""
         chunks = [rows[at : at + size] for at in range(0, len(rows), size)]
-        shared = self.compute.least(len(chunks))
+        shared = self.compute.all_reduce_min(len(chunks))
         with ThreadPoolExecutor(1) as reader:
             ahead = reader.submit(self._read, chunks[0]) if chunks else None
             for i, chunk in enumerate(chunks):
@@ -245,7 +245,7 @@ class Corpus:
         if self.compute.world == 1:
             return self.observer.cancelled()
         asked = batch < shared and batch % _BATCHES_BETWEEN_VOTES == 0
-        return asked and self.compute.anyone(self.observer.cancelled())
+        return asked and self.compute.all_reduce_any(self.observer.cancelled())
 
     def _read(self, rows: NDArray[np.int64]) -> torch.Tensor:
         if self._resident is not None:

@@ -57,9 +57,9 @@ class EnsembleProjection(Encoder):
     pca: int | None = Field(
         None, ge=0, description="PCA dimensions; 0: no PCA; empty: 4096, or as many as the sample allows."
     )
-    unit: bool = Field(True, description="Scale every vector to length 1 after the PCA.")
+    l2_normalize: bool = Field(True, description="Scale every vector to length 1 after the PCA.")
     sample: int = Field(
-        5000, ge=2, description="Images, drawn by chance, that prototypes and PCA are learnt from."
+        5000, ge=2, description="Images, drawn by chance, that prototypes and PCA are learned from."
     )
 
     def encode(self, corpus: Corpus, request: EncodeRequest) -> Encoding:
@@ -68,7 +68,12 @@ class EnsembleProjection(Encoder):
         Raises:
             InputError: fewer images than surrogate classes.
         """
-        from fiftyone_deepcluster.features.streaming import PAPER_DIMS, Shrink, reduce_streamed, sample_rows
+        from fiftyone_deepcluster.features.streaming import (
+            LDPO_COMPONENTS,
+            Shrink,
+            reduce_streamed,
+            sample_rows,
+        )
 
         below = self.base.encode(corpus, request)
         seen = sample_rows(len(corpus), self.sample, derive(request.seed, "images"))
@@ -80,9 +85,9 @@ class EnsembleProjection(Encoder):
         corpus.observer.phase("ensemble", self.sets)
         matrix, bias = self._classifiers(below.vectors[seen.tolist()].cpu(), request.seed, corpus)
         matrix, bias = matrix.to(below.vectors.device), bias.to(below.vectors.device)
-        corpus.compute.same_everywhere([matrix, bias])
-        dims = PAPER_DIMS if self.pca is None else self.pca
-        shrink = Shrink(dims, self.unit, self.sample, derive(request.seed, "reduce"))
+        corpus.compute.broadcast([matrix, bias])
+        n_components = LDPO_COMPONENTS if self.pca is None else self.pca
+        shrink = Shrink(n_components, self.l2_normalize, self.sample, derive(request.seed, "reduce"))
         describe = self._describer(below.vectors, matrix, bias)
         vectors, reduction = reduce_streamed(corpus, describe, shrink, "ensemble projection")
         fitted = {

@@ -28,18 +28,18 @@ class Fisher(CodebookEncoder):
 
     name: Literal["fisher"] = "fisher"
     title: ClassVar[str] = "Fisher vector"
-    iterations: int = Field(50, ge=0, description="Steps of the mixture's expectation-maximisation at most.")
+    max_iter: int = Field(50, ge=0, description="Steps of the mixture's expectation-maximization at most.")
 
     def learn(self, descriptors: torch.Tensor, seed: int) -> Codebook:
         """Weights (words,), means (words, C) and variances (words, C) of a mixture."""
-        mixture = fit_mixture(descriptors, min(self.words, len(descriptors)), self.iterations, seed)
+        mixture = fit_mixture(descriptors, min(self.words, len(descriptors)), self.max_iter, seed)
         return {"weights": mixture.weights, "means": mixture.means, "variances": mixture.variances}
 
     def describe(self, cells: torch.Tensor, codebook: Codebook) -> torch.Tensor:
-        """(B, P, C) -> (B, 2·words·C), power- and length-normalised."""
-        from fiftyone_deepcluster.features.codebook import normalised
+        """(B, P, C) -> (B, 2·words·C), power- and length-normalized."""
+        from fiftyone_deepcluster.features.codebook import normalized
 
-        return normalised(fisher_vectors(cells, Mixture(**codebook)))
+        return normalized(fisher_vectors(cells, Mixture(**codebook)))
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def fisher_vectors(cells: torch.Tensor, mixture: Mixture) -> torch.Tensor:
         mixture: of K components.
 
     Returns:
-        (B, 2·K·C), the means' part first, not normalised.
+        (B, 2·K·C), the means' part first, not normalized.
     """
     import torch
 
@@ -97,13 +97,13 @@ def fisher_vectors(cells: torch.Tensor, mixture: Mixture) -> torch.Tensor:
     return torch.cat([by_mean.flatten(1), by_variance.flatten(1)], dim=1)
 
 
-def fit_mixture(points: torch.Tensor, n: int, iterations: int, seed: int) -> Mixture:
-    """Expectation-maximisation from k-means, until the mean log-likelihood gains less than 0.001.
+def fit_mixture(points: torch.Tensor, n: int, max_iter: int, seed: int) -> Mixture:
+    """Expectation-maximization from k-means, until the mean log-likelihood gains less than 0.001.
 
     Args:
         points: (M, C) float32, M >= n.
         n: components; fewer come where fewer points differ.
-        iterations: at most.
+        max_iter: at most.
         seed: of k-means.
     """
     import torch
@@ -112,23 +112,23 @@ def fit_mixture(points: torch.Tensor, n: int, iterations: int, seed: int) -> Mix
     from fiftyone_deepcluster.clusterers.base import ClusterRequest
     from fiftyone_deepcluster.clusterers.kmeans.clusterer import KMeans
 
-    start = KMeans(restarts=1).cluster(points, ClusterRequest(n, seed))
+    start = KMeans(n_init=1).cluster(points, ClusterRequest(n, seed))
     floor = (_FLOOR * points.var(dim=0, unbiased=False)).clamp_min(1e-10)
     labels = start.labels.to(points.device)
     member = [functional.one_hot(part, start.n_clusters).to(points.dtype) for part in labels.split(_CHUNK)]
-    mixture = _maximised(points, member, floor)
+    mixture = _maximized(points, member, floor)
     before = -torch.inf
-    for _ in range(iterations):
+    for _ in range(max_iter):
         joint = [mixture.log_joint(part) for part in points.split(_CHUNK)]
         likelihood = float(sum(part.logsumexp(dim=1).double().sum() for part in joint)) / len(points)
         if likelihood - before < 1e-3:  # scikit-learn's default
             break
         before = likelihood
-        mixture = _maximised(points, [part.softmax(dim=1) for part in joint], floor)
+        mixture = _maximized(points, [part.softmax(dim=1) for part in joint], floor)
     return mixture
 
 
-def _maximised(points: torch.Tensor, member: list[torch.Tensor], floor: torch.Tensor) -> Mixture:
+def _maximized(points: torch.Tensor, member: list[torch.Tensor], floor: torch.Tensor) -> Mixture:
     """The mixture that fits best where ``member`` (chunks of (M, K)) says how much of a point is whose."""
     import torch
 

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
     from fiftyone_deepcluster.features.corpus import Corpus
 
-PAPER_DIMS = 256
+DEEPCLUSTER_COMPONENTS = 256
 """PCA dimensions of DeepCluster (Caron et al., section 4)."""
 
 _FEW_IMAGES = 50_000
-_FEW_DIMS = 64
+_FEW_COMPONENTS = 64
 
 
 @ENCODERS.register
@@ -38,11 +38,11 @@ class Pooled(Encoder):
     whiten: bool | None = Field(
         None, description="Divide by the deviations; empty: only where PCA keeps 256 of a large set."
     )
-    unit: bool = Field(
+    l2_normalize: bool = Field(
         True,
         description="Scale every vector to length 1; not wanted before a clusterer that minds the scale.",
     )
-    tap: str | None = Field(
+    layer: str | None = Field(
         None,
         description="Layer whose output is averaged over its cells, or several with commas between, each scaled to "
         "length 1; empty: the network's features.",
@@ -51,26 +51,26 @@ class Pooled(Encoder):
         1,
         ge=1,
         le=64,
-        description="Horizontal bands that a layer is averaged over one by one; empty tap: the last layer with maps.",
+        description="Horizontal bands that a layer is averaged over one by one; layer left empty: the last one with maps.",
     )
     augmented: bool = Field(
         False,
-        description="Look at a random change of every image, as in training; not with tap or bands, or for new images.",
+        description="Look at a random change of every image, as in training; not with layer or bands, or for new images.",
     )
 
-    @field_validator("tap", mode="before")
+    @field_validator("layer", mode="before")
     @classmethod
-    def _names(cls, tap: object) -> object:
+    def _names(cls, layer: object) -> object:
         """Names without blanks around them, each once; nothing where none is given."""
-        if not isinstance(tap, str):
-            return tap
-        return ",".join(dict.fromkeys(name.strip() for name in tap.split(",") if name.strip())) or None
+        if not isinstance(layer, str):
+            return layer
+        return ",".join(dict.fromkeys(name.strip() for name in layer.split(",") if name.strip())) or None
 
     @model_validator(mode="after")
     def _one_look(self) -> Self:
         if self.augmented and not self._plain:
             raise ValueError(
-                "augmented=True looks at the network's own features only; leave tap and bands away"
+                "augmented=True looks at the network's own features only; leave layer and bands away"
             )
         return self
 
@@ -80,8 +80,12 @@ class Pooled(Encoder):
 
         looks = self.augmented
         features = corpus.features(augmented=True, seed=request.seed) if looks else self._features(corpus)
-        dims, whiten = self.settle(len(features), features.shape[1])
-        reduction = fit_pca(features, dims, whiten=whiten, unit=self.unit) if dims else no_pca(unit=self.unit)
+        n_components, whiten = self.settle(len(features), features.shape[1])
+        reduction = (
+            fit_pca(features, n_components, whiten=whiten, l2_normalize=self.l2_normalize)
+            if n_components
+            else no_pca(l2_normalize=self.l2_normalize)
+        )
         return Encoding(reduction.apply(features), reduction.state_dict())
 
     def apply(self, corpus: Corpus, fitted: dict[str, Any]) -> torch.Tensor:
@@ -96,30 +100,34 @@ class Pooled(Encoder):
         Whitening to 256 dimensions lifts noise to the height of the signal on small sets (MNIST test
         set: k-means NMI falls from .50 to .28), so without a wish it is left to large ones.
         """
-        large = n_images >= _FEW_IMAGES and n_features > PAPER_DIMS
+        large = n_images >= _FEW_IMAGES and n_features > DEEPCLUSTER_COMPONENTS
         if self.pca is None:
-            dims = PAPER_DIMS if large else (_FEW_DIMS if n_features > 2 * _FEW_DIMS else 0)
+            n_components = (
+                DEEPCLUSTER_COMPONENTS
+                if large
+                else (_FEW_COMPONENTS if n_features > 2 * _FEW_COMPONENTS else 0)
+            )
         else:
-            dims = self.pca
-        return dims, (large and self.pca is None) if self.whiten is None else self.whiten
+            n_components = self.pca
+        return n_components, (large and self.pca is None) if self.whiten is None else self.whiten
 
     @property
     def _plain(self) -> bool:
         """Whether the network's own features are wanted."""
-        return self.tap is None and self.bands == 1
+        return self.layer is None and self.bands == 1
 
     def _features(self, corpus: Corpus) -> torch.Tensor:
         from fiftyone_deepcluster.features.corpus import check_features
-        from fiftyone_deepcluster.features.streaming import all_rows, collect
+        from fiftyone_deepcluster.features.streaming import all_rows, collect_values
 
         if self._plain:
             return corpus.features()
         corpus.observer.phase("embed", len(corpus))
-        taps = None if self.tap is None else self.tap.split(",")
-        found = collect(
+        names = None if self.layer is None else self.layer.split(",")
+        found = collect_values(
             corpus,
             all_rows(corpus),
-            lambda rows: ((taken, self._joined(maps)) for taken, maps in corpus.maps_of(rows, taps)),
+            lambda rows: ((taken, self._joined(maps)) for taken, maps in corpus.maps_of(rows, names)),
         )
         return check_features(found)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-_CHUNK = 65_536  # rows at a time, so that a centred copy of everything is never made
+_CHUNK = 65_536  # rows at a time, so that a centered copy of everything is never made
 
 
 @dataclass(frozen=True)
@@ -18,12 +18,12 @@ class Reduction:
     Attributes:
         mean: (D,) or None for no PCA.
         matrix: (D, d), principal directions in columns, divided by the deviations where whitened.
-        unit: scale every vector to length 1.
+        l2_normalize: scale every vector to length 1.
     """
 
     mean: torch.Tensor | None
     matrix: torch.Tensor | None
-    unit: bool
+    l2_normalize: bool
 
     def apply(self, features: torch.Tensor) -> torch.Tensor:
         """(N, D) float32 -> (N, d) float32 on the same device."""
@@ -31,54 +31,58 @@ class Reduction:
         from torch.nn import functional
 
         if self.mean is None or self.matrix is None:
-            return functional.normalize(features) if self.unit else features
+            return functional.normalize(features) if self.l2_normalize else features
         mean, matrix = self.mean.to(features.device), self.matrix.to(features.device)
         found = torch.cat([(part - mean) @ matrix for part in features.split(_CHUNK)])
-        return functional.normalize(found) if self.unit else found
+        return functional.normalize(found) if self.l2_normalize else found
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values for a checkpoint."""
-        return {"mean": _to_cpu(self.mean), "matrix": _to_cpu(self.matrix), "unit": self.unit}
+        return {"mean": _to_cpu(self.mean), "matrix": _to_cpu(self.matrix), "l2_normalize": self.l2_normalize}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Reduction:
         """The reduction that ``state_dict`` came from."""
-        return cls(state["mean"], state["matrix"], bool(state["unit"]))
+        return cls(state["mean"], state["matrix"], bool(state["l2_normalize"]))
 
 
-def fit_pca(features: torch.Tensor, dims: int, *, whiten: bool, unit: bool) -> Reduction:
+def fit_pca(features: torch.Tensor, n_components: int, *, whiten: bool, l2_normalize: bool) -> Reduction:
     """PCA in float64 on the CPU, else float32, in chunks.
 
     With ``whiten`` each direction is divided by its deviation (DeepCluster: ``eigen_power`` -0.5).
-    ``dims`` is cut to what the data allow: min(dims, D, N - 1).
+    ``n_components`` is cut to what the data allow: min(n_components, D, N - 1).
     """
-    dims = max(1, min(dims, features.shape[1], len(features) - 1))
+    n_components = max(1, min(n_components, features.shape[1], len(features) - 1))
     wide = features.shape[1] > len(features)
-    mean, values, matrix = (_from_products if wide else _from_covariance)(features, dims)
+    mean, values, matrix = (_from_products if wide else _from_covariance)(features, n_components)
     # The sign of an eigenvector is arbitrary: fix it, so that equal data give equal vectors.
     largest = matrix.gather(0, matrix.abs().argmax(dim=0, keepdim=True))
     matrix = matrix * largest.sign()
     if whiten:
         floor = values[0].clamp_min(1e-12) * 1e-7
         matrix = matrix / values.clamp_min(floor).sqrt()
-    return Reduction(mean.float(), matrix.float(), unit)
+    return Reduction(mean.float(), matrix.float(), l2_normalize)
 
 
-def _from_covariance(features: torch.Tensor, dims: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Mean (D,), the largest eigenvalues of the covariance (dims,), and their directions (D, dims)."""
+def _from_covariance(
+    features: torch.Tensor, n_components: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Mean (D,), the largest eigenvalues of the covariance (n_components,), and their directions (D, n_components)."""
     import torch
 
     wide = _precise(features)
     mean = features.mean(dim=0, dtype=wide)
     covariance = torch.zeros(features.shape[1], features.shape[1], dtype=wide, device=features.device)
     for part in features.split(_CHUNK):
-        centred = part.to(wide) - mean
-        covariance.addmm_(centred.T, centred)
+        centered = part.to(wide) - mean
+        covariance.addmm_(centered.T, centered)
     values, vectors = torch.linalg.eigh(covariance / max(1, len(features) - 1))
-    return mean, values.flip(0)[:dims], vectors.flip(1)[:, :dims]
+    return mean, values.flip(0)[:n_components], vectors.flip(1)[:, :n_components]
 
 
-def _from_products(features: torch.Tensor, dims: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _from_products(
+    features: torch.Tensor, n_components: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """The same from the N x N products of the rows, where there are more dimensions than rows."""
     import torch
 
@@ -88,10 +92,10 @@ def _from_products(features: torch.Tensor, dims: int) -> tuple[torch.Tensor, tor
     parts = list(zip(features.split(step, dim=1), mean.split(step), strict=True))
     products = torch.zeros(len(features), len(features), dtype=wide, device=features.device)
     for part, middle in parts:
-        centred = part.to(wide) - middle
-        products.addmm_(centred, centred.T)
+        centered = part.to(wide) - middle
+        products.addmm_(centered, centered.T)
     squares, rows = torch.linalg.eigh(products)
-    squares, rows = squares.flip(0)[:dims].clamp_min(0), rows.flip(1)[:, :dims]
+    squares, rows = squares.flip(0)[:n_components].clamp_min(0), rows.flip(1)[:, :n_components]
     # Rows that lie in fewer dimensions leave directions of no extent: they stay zero.
     there = squares > squares[0] * 1e-10
     rows = torch.where(there, rows / squares.clamp_min(torch.finfo(wide).tiny).sqrt(), 0.0)
@@ -105,9 +109,9 @@ def _precise(features: torch.Tensor) -> torch.dtype:
     return torch.float64 if features.device.type == "cpu" else torch.float32
 
 
-def no_pca(*, unit: bool) -> Reduction:
+def no_pca(*, l2_normalize: bool) -> Reduction:
     """Only the scaling to length 1, or nothing at all."""
-    return Reduction(None, None, unit)
+    return Reduction(None, None, l2_normalize)
 
 
 def _to_cpu(tensor: torch.Tensor | None) -> torch.Tensor | None:

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 Describe = Callable[["NDArray[np.int64]"], "Iterable[tuple[torch.Tensor, torch.Tensor]]"]
 """Rows -> batches of (B,) int64 rows on the CPU and (B, ...) float32 values on the device."""
 
-PAPER_DIMS = 4096
+LDPO_COMPONENTS = 4096
 """What LDPO reduces every encoding to (Wang et al., table 1)."""
 
 
@@ -37,14 +37,14 @@ class Shrink:
     """How descriptions are reduced.
 
     Attributes:
-        dims: PCA dimensions; 0: none.
-        unit: scale the result to length 1.
+        n_components: PCA dimensions; 0: none.
+        l2_normalize: scale the result to length 1.
         sample: images that the PCA is fitted on.
         seed: of the sample.
     """
 
-    dims: int
-    unit: bool
+    n_components: int
+    l2_normalize: bool
     sample: int
     seed: int
 
@@ -61,18 +61,18 @@ def sample_rows(n: int, most: int, seed: int) -> NDArray[np.int64]:
     return np.sort(rng(seed, "sample").choice(n, most, replace=False))
 
 
-def collect(corpus: Corpus, rows: NDArray[np.int64], describe: Describe) -> torch.Tensor:
+def collect_values(corpus: Corpus, rows: NDArray[np.int64], describe: Describe) -> torch.Tensor:
     """(len(rows), ...) float32 values of ``rows`` in order, on the device; every process does its share."""
     import torch
 
     place = np.zeros(len(corpus), dtype=np.int64)
     place[rows] = np.arange(len(rows))
     found = torch.zeros(0)
-    for taken, values in describe(rows[corpus.compute.mine(len(rows))]):
+    for taken, values in describe(rows[corpus.compute.shard(len(rows))]):
         if not len(found):
             found = torch.zeros(len(rows), *values.shape[1:], device=values.device)
         found[torch.from_numpy(place[taken.numpy()]).to(found.device)] = values
-    return corpus.compute.total(found)
+    return corpus.compute.all_reduce_sum(found)
 
 
 def averaged(maps: torch.Tensor, bands: int = 1) -> torch.Tensor:
@@ -91,7 +91,7 @@ def averaged(maps: torch.Tensor, bands: int = 1) -> torch.Tensor:
     if n_rows < bands:
         raise OptionsError(
             f"bands={bands} need a layer of maps with as many rows, and one that is looked at has {n_rows}; leave "
-            "bands out, lower it, or name an earlier layer as tap"
+            "bands out, lower it, or name an earlier layer"
         )
     return functional.adaptive_avg_pool2d(maps, (bands, 1)).flatten(1)
 
@@ -108,19 +108,19 @@ def reduce_streamed(
         what: name of the encoding, for the log.
 
     Returns:
-        (N, d) vectors on the device and the fitted reduction; d is ``shrink.dims``, or what the sample allows,
+        (N, d) vectors on the device and the fitted reduction; d is ``shrink.n_components``, or what the sample allows,
         which the log says.
     """
     from fiftyone_deepcluster.features.reduce import fit_pca, no_pca
 
-    seen = sample_rows(len(corpus), shrink.sample if shrink.dims else len(corpus), shrink.seed)
+    seen = sample_rows(len(corpus), shrink.sample if shrink.n_components else len(corpus), shrink.seed)
     corpus.observer.phase("encode", len(corpus))
-    sample = collect(corpus, seen, describe)
-    if shrink.dims:
-        reduction = fit_pca(sample, shrink.dims, whiten=False, unit=shrink.unit)
-        _tell(what, sample, reduction, shrink.dims)
+    sample = collect_values(corpus, seen, describe)
+    if shrink.n_components:
+        reduction = fit_pca(sample, shrink.n_components, whiten=False, l2_normalize=shrink.l2_normalize)
+        _log_reduction(what, sample, reduction, shrink.n_components)
     else:
-        reduction = no_pca(unit=shrink.unit)
+        reduction = no_pca(l2_normalize=shrink.l2_normalize)
     known = reduction.apply(sample)
     del sample
     return _rest(corpus, seen, known, lambda rows: _reduced(describe(rows), reduction)), reduction
@@ -129,7 +129,7 @@ def reduce_streamed(
 def apply_streamed(corpus: Corpus, describe: Describe, reduction: Reduction) -> torch.Tensor:
     """(N, d) vectors of all images by a reduction that was fitted before."""
     corpus.observer.phase("encode", len(corpus))
-    return collect(corpus, all_rows(corpus), lambda rows: _reduced(describe(rows), reduction))
+    return collect_values(corpus, all_rows(corpus), lambda rows: _reduced(describe(rows), reduction))
 
 
 def _rest(corpus: Corpus, seen: NDArray[np.int64], known: torch.Tensor, describe: Describe) -> torch.Tensor:
@@ -141,7 +141,7 @@ def _rest(corpus: Corpus, seen: NDArray[np.int64], known: torch.Tensor, describe
     others = np.setdiff1d(all_rows(corpus), seen)
     vectors = torch.empty(len(corpus), known.shape[1], device=known.device)
     vectors[torch.from_numpy(seen).to(known.device)] = known
-    vectors[torch.from_numpy(others).to(known.device)] = collect(corpus, others, describe)
+    vectors[torch.from_numpy(others).to(known.device)] = collect_values(corpus, others, describe)
     return vectors
 
 
@@ -149,7 +149,7 @@ def _reduced(batches: Iterable[tuple[Any, torch.Tensor]], reduction: Reduction) 
     return ((taken, reduction.apply(values)) for taken, values in batches)
 
 
-def _tell(what: str, sample: torch.Tensor, reduction: Reduction, wanted: int) -> None:
+def _log_reduction(what: str, sample: torch.Tensor, reduction: Reduction, wanted: int) -> None:
     kept = sample.shape[1] if reduction.matrix is None else reduction.matrix.shape[1]
     why = "" if kept == wanted else f" and not {wanted}, which {len(sample)} images do not allow"
     if kept == sample.shape[1] < wanted:

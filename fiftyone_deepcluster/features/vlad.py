@@ -15,32 +15,32 @@ if TYPE_CHECKING:
 class Vlad(CodebookEncoder):
     """VLAD: differences of a layer's cells from the nearest of 64 words, summed by word, then PCA.
 
-    Jégou et al. 2010, as LDPO takes it (Wang et al., section 3.1): 64 k-means centres, 64 x 256 = 16,384 numbers
+    Jégou et al. 2010, as LDPO takes it (Wang et al., section 3.1): 64 k-means centers, 64 x 256 = 16,384 numbers
     from AlexNet's conv5 and 64 x 1024 = 65,536 from GoogLeNet's Inception5b, reduced to 4,096. The paper names no
-    normalisation: square root and length 1 are the usual defaults.
+    normalization: square root and length 1 are the usual defaults.
     """
 
     name: Literal["vlad"] = "vlad"
     title: ClassVar[str] = "VLAD"
 
     def learn(self, descriptors: torch.Tensor, seed: int) -> Codebook:
-        """K-means centres (words, C), fewer where fewer descriptors differ."""
+        """K-means centers (words, C), fewer where fewer descriptors differ."""
         from fiftyone_deepcluster.clusterers.base import ClusterRequest
         from fiftyone_deepcluster.clusterers.kmeans.clusterer import KMeans
 
         words = min(self.words, len(descriptors))
-        found = KMeans(restarts=1).cluster(descriptors, ClusterRequest(words, seed))
+        found = KMeans(n_init=1).cluster(descriptors, ClusterRequest(words, seed))
         return {"centers": found.centers}
 
     def describe(self, cells: torch.Tensor, codebook: Codebook) -> torch.Tensor:
         """(B, P, C) -> (B, words·C): for each word the sum of x - c over the cells it is nearest to."""
         from torch.nn import functional
 
-        from fiftyone_deepcluster.clusterers.distances import assign_to
-        from fiftyone_deepcluster.features.codebook import normalised
+        from fiftyone_deepcluster.clusterers.distances import nearest_centers
+        from fiftyone_deepcluster.features.codebook import normalized
 
         centers = codebook["centers"]
-        nearest = assign_to(cells.flatten(0, 1), centers)[0].view(cells.shape[:2])
+        nearest = nearest_centers(cells.flatten(0, 1), centers)[0].view(cells.shape[:2])
         member = functional.one_hot(nearest, len(centers)).to(cells.dtype)  # (B, P, K)
         sums = member.transpose(1, 2) @ cells - member.sum(dim=1)[:, :, None] * centers
-        return normalised(sums.flatten(1))
+        return normalized(sums.flatten(1))

@@ -116,7 +116,7 @@ class Augment(BaseModel):
     def _windows(
         self, height: int, width: int, size: int, draws: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Centre (less the image's own) and half sides of what is cut out, in pixels, each (B,)."""
+        """Center (less the image's own) and half sides of what is cut out, in pixels, each (B,)."""
         import torch
 
         if self.crop is None:
@@ -170,7 +170,7 @@ Augmentation = Augment | MultiCrop
 
 
 def plain(images: torch.Tensor, size: int) -> torch.Tensor:
-    """The centre of every image, nothing random.
+    """The center of every image, nothing random.
 
     Args:
         images: (B, C, H, W) uint8, or float in 0..1; smaller ones are enlarged.
@@ -189,7 +189,7 @@ def plain(images: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def _center(height: int, width: int, size: int) -> tuple[int, int, int]:
-    """Top, left and side of the centre cut: ``size``, or the shorter side of smaller images."""
+    """Top, left and side of the center cut: ``size``, or the shorter side of smaller images."""
     if size < 1:
         raise OptionsError(f"size={size} is no image side; give at least 1")
     side = min(size, height, width)

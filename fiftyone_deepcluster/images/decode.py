@@ -1,4 +1,4 @@
-"""A file to pixels: whatever the format and depth, out come upright 8-bit grey or RGB images.
+"""A file to pixels: whatever the format and depth, out come upright 8-bit gray or RGB images.
 
 Choices made here:
 
@@ -51,10 +51,10 @@ _UPRIGHT = {
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _DICOM_SUFFIXES = {".dcm", ".dicom", ".dic", ".ima"}
 _DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
-_GREY_MODES = ("1", "L", "LA", *_DEEP_MODES)
+_GRAY_MODES = ("1", "L", "LA", *_DEEP_MODES)
 # JPEG decodes at a fraction of its size; twice the wanted size is left for the antialiased resize.
 _DRAFT_GAP = 2
-# Side at which colour is looked for.
+# Side at which color is looked for.
 _GLANCE = 32
 # Characters of a reason: some decoders list all they tried.
 _LONGEST_REASON = 300
@@ -67,7 +67,7 @@ class Decode:
     Attributes:
         size: side in pixels of the square result.
         color: channels of the result.
-        crop: True resizes the shorter side to ``size`` and cuts the centre, as DeepCluster's
+        crop: True resizes the shorter side to ``size`` and cuts the center, as DeepCluster's
             evaluation does; False stretches both sides.
     """
 
@@ -85,7 +85,7 @@ def read_image(ref: ImageRef, color: Color) -> NDArray[np.uint8]:
     """All pixels of an image, upright, its box cut out.
 
     Returns:
-        (H, W, C) uint8 with C = 1 for grey and 3 for rgb.
+        (H, W, C) uint8 with C = 1 for gray and 3 for rgb.
 
     Raises:
         UnreadableImageError: the file is missing, damaged or no image, or the box or frame is not
@@ -96,7 +96,7 @@ def read_image(ref: ImageRef, color: Color) -> NDArray[np.uint8]:
 
 
 def decode_image(ref: ImageRef, decode: Decode) -> NDArray[np.uint8]:
-    """An image at the size and colour asked for; large JPEGs are decoded at a fraction.
+    """An image at the size and color asked for; large JPEGs are decoded at a fraction.
 
     Returns:
         (size, size, C) uint8.
@@ -116,7 +116,7 @@ def fit_to(image: NDArray[np.uint8], height: int, width: int, *, crop: bool = Tr
         image: (H, W, C) uint8, C of 1 or 3.
         height: wanted, in pixels.
         width: wanted, in pixels.
-        crop: cut the centre of the right aspect ratio; False stretches.
+        crop: cut the center of the right aspect ratio; False stretches.
 
     Returns:
         (height, width, C) uint8.
@@ -124,12 +124,12 @@ def fit_to(image: NDArray[np.uint8], height: int, width: int, *, crop: bool = Tr
     return _pixels(_fit(_picture(image), height, width, crop))
 
 
-def describe(ref: ImageRef, look: bool = True) -> tuple[int, int, bool]:
-    """Height, width (of the box) and whether there is no colour; from the header where it tells.
+def describe_image(ref: ImageRef, look: bool = True) -> tuple[int, int, bool]:
+    """Height, width (of the box) and whether there is no color; from the header where it tells.
 
     Args:
         ref: the image.
-        look: whether pixels are looked at where the header leaves open if there is colour; else
+        look: whether pixels are looked at where the header leaves open if there is color; else
             such an image counts as one without.
 
     Raises:
@@ -144,22 +144,22 @@ def describe(ref: ImageRef, look: bool = True) -> tuple[int, int, bool]:
         if kind == "dicom":
             from fiftyone_deepcluster.images.dicom.pixels import describe_dicom
 
-            height, width, grey = describe_dicom(ref.path, ref.frame)
+            height, width, gray = describe_dicom(ref.path, ref.frame)
         else:
-            height, width, grey = _describe_picture(ref)
-        if look and not grey:
-            grey = has_no_color(np.asarray(_load(ref, "rgb", at_least=_GLANCE)))
+            height, width, gray = _describe_picture(ref)
+        if look and not gray:
+            gray = has_no_color(np.asarray(_load(ref, "rgb", at_least=_GLANCE)))
         left, top, right, bottom = _edges(ref.box, height, width)
-        return bottom - top, right - left, grey or not look
+        return bottom - top, right - left, gray or not look
 
 
 def _describe_picture(ref: ImageRef) -> tuple[int, int, bool]:
-    """Height, width, and whether the header rules colour out."""
+    """Height, width, and whether the header rules color out."""
     with _opened(ref.path) as image:
         width, height = image.size
         if _orientation(image) >= 5:
             width, height = height, width
-        return height, width, image.mode in _GREY_MODES
+        return height, width, image.mode in _GRAY_MODES
 
 
 def _kind(path: str) -> str:
@@ -227,7 +227,7 @@ def _draft(image: Image.Image, box: Box | None, color: Color, at_least: int) -> 
     # The smaller part of the two serves both axes, so a rotated image needs no care.
     part = max(min(box_width, box_height), 1e-3)
     side = math.ceil(at_least * _DRAFT_GAP / part)
-    image.draft("L" if color == "grey" else image.mode, (side, side))
+    image.draft("L" if color == "gray" else image.mode, (side, side))
 
 
 def _flatten(image: Image.Image, color: Color) -> Image.Image:
@@ -238,7 +238,7 @@ def _flatten(image: Image.Image, color: Color) -> Image.Image:
         ground = Image.new("RGBA", image.size, "white")
         ground.alpha_composite(image.convert("RGBA"))
         image = ground.convert("RGB")
-    return image.convert("L" if color == "grey" else "RGB")
+    return image.convert("L" if color == "gray" else "RGB")
 
 
 def _orientation(image: Image.Image) -> int:

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 # How Pillow would unpack a pixel of such a file.
-_GREY_AND_OPACITY = "LA;16B"
-_DEEP = ("RGB;16B", "RGBA;16B", _GREY_AND_OPACITY)
+_GRAY_AND_OPACITY = "LA;16B"
+_DEEP = ("RGB;16B", "RGBA;16B", _GRAY_AND_OPACITY)
 
 
 def is_deep_color(image: Image.Image) -> bool:
@@ -23,21 +23,21 @@ def is_deep_color(image: Image.Image) -> bool:
 
 
 def read_deep_color(path: str, image: Image.Image) -> NDArray[np.uint8]:
-    """The pixels of such a PNG, windowed over all channels as 16-bit grey is; clear pixels are white.
+    """The pixels of such a PNG, windowed over all channels as 16-bit gray is; clear pixels are white.
 
     Args:
         path: of the file.
         image: it, opened by Pillow and not yet loaded.
 
     Returns:
-        (H, W, 1) uint8 for grey with opacity, (H, W, 3) for color.
+        (H, W, 1) uint8 for gray with opacity, (H, W, 3) for color.
 
     Raises:
         ValueError: it is cut short or damaged.
     """
     values = _values(path)
-    # OpenCV gives blue, green, red and opacity, and grey as three equal channels.
-    colors = values[..., :1] if _how(image) == _GREY_AND_OPACITY else values[..., 2::-1]
+    # OpenCV gives blue, green, red and opacity, and gray as three equal channels.
+    colors = values[..., :1] if _how(image) == _GRAY_AND_OPACITY else values[..., 2::-1]
     pixels = to_uint8(colors)
     key = image.info.get("transparency")
     if key is not None:  # one color stands for clear

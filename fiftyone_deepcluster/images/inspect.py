@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fiftyone_deepcluster.errors import UnreadableImageError
-from fiftyone_deepcluster.images.decode import describe
+from fiftyone_deepcluster.images.decode import describe_image
 from fiftyone_deepcluster.images.intensity import has_no_color
 from fiftyone_deepcluster.images.refs import ImageRef, Images, as_refs, check_array
 
@@ -20,25 +20,25 @@ _UNKNOWN_SIDE = 64
 
 
 @dataclass(frozen=True)
-class Facts:
+class ImageFacts:
     """What a set of images is like, judged by a sample.
 
     Attributes:
         n: number of images.
         side: median of the longer side in pixels, of the box where there is one.
-        grey: whether every sampled image has no colour.
+        gray: whether every sampled image has no color.
         height: median height in pixels.
         width: median width in pixels.
     """
 
     n: int
     side: int
-    grey: bool
+    gray: bool
     height: int
     width: int
 
 
-def probe(images: Images, sample: int = 64) -> Facts:
+def image_facts(images: Images, sample: int = 64) -> ImageFacts:
     """Look at an even sample of the images, at headers where these tell enough.
 
     Args:
@@ -50,32 +50,32 @@ def probe(images: Images, sample: int = 64) -> Facts:
             error here.
     """
     if isinstance(images, np.ndarray):
-        return _probe_array(images, sample)
+        return _array_facts(images, sample)
     refs = as_refs(images)
-    sizes, grey = [], True
+    sizes, gray = [], True
     for row in _even(len(refs), sample):
-        found = _describe(refs[row], look=grey)
-        # One image of colour settles it: pixels of the others need not be looked at.
+        found = _describe(refs[row], look=gray)
+        # One image of color settles it: pixels of the others need not be looked at.
         if found is not None:
             sizes.append(found[:2])
-            grey = grey and found[2]
+            gray = gray and found[2]
     if not sizes:
-        return Facts(len(refs), _UNKNOWN_SIDE, False, _UNKNOWN_SIDE, _UNKNOWN_SIDE)
+        return ImageFacts(len(refs), _UNKNOWN_SIDE, False, _UNKNOWN_SIDE, _UNKNOWN_SIDE)
     height, width = (int(value) for value in np.median(sizes, axis=0))
     side = int(np.median(np.max(sizes, axis=1)))
-    return Facts(n=len(refs), side=side, grey=grey, height=height, width=width)
+    return ImageFacts(n=len(refs), side=side, gray=gray, height=height, width=width)
 
 
-def _probe_array(images: NDArray[np.uint8], sample: int) -> Facts:
+def _array_facts(images: NDArray[np.uint8], sample: int) -> ImageFacts:
     pixels = check_array(images)
     n, height, width, _ = pixels.shape
-    grey = all(has_no_color(pixels[row]) for row in _even(n, sample))
-    return Facts(n=n, side=max(height, width), grey=grey, height=height, width=width)
+    gray = all(has_no_color(pixels[row]) for row in _even(n, sample))
+    return ImageFacts(n=n, side=max(height, width), gray=gray, height=height, width=width)
 
 
 def _describe(ref: ImageRef, look: bool) -> tuple[int, int, bool] | None:
     try:
-        return describe(ref, look)
+        return describe_image(ref, look)
     except UnreadableImageError:
         return None
 

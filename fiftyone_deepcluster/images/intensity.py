@@ -1,4 +1,4 @@
-"""Pixel values of any depth and channel count to 8-bit grey or RGB."""
+"""Pixel values of any depth and channel count to 8-bit gray or RGB."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Color = Literal["grey", "rgb"]
-CHANNELS: dict[str, int] = {"grey": 1, "rgb": 3}
+Color = Literal["gray", "rgb"]
+CHANNELS: dict[str, int] = {"gray": 1, "rgb": 3}
 
 # Percentiles of the values that become black and white: robust against a few hot pixels.
 _LOW, _HIGH = 0.5, 99.5
@@ -67,20 +67,20 @@ def stretch(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
 
 
 def recolor(pixels: NDArray[np.uint8], color: Color) -> NDArray[np.uint8]:
-    """Convert between grey and RGB.
+    """Convert between gray and RGB.
 
     Args:
-        pixels: (..., C) uint8; the channel is grey for C of 1 or 2 (grey and opacity), and red,
+        pixels: (..., C) uint8; the channel is gray for C of 1 or 2 (gray and opacity), and red,
             green, blue come first otherwise.
         color: what is wanted.
 
     Returns:
-        (..., 1) or (..., 3) uint8. Grey is ITU-R 601 luma in the fixed-point form that Pillow uses,
+        (..., 1) or (..., 3) uint8. Gray is ITU-R 601 luma in the fixed-point form that Pillow uses,
         so that both ways of reading agree.
     """
     if pixels.shape[-1] <= 2:
-        grey = pixels[..., :1]
-        return grey if color == "grey" else np.repeat(grey, 3, axis=-1)
+        gray = pixels[..., :1]
+        return gray if color == "gray" else np.repeat(gray, 3, axis=-1)
     if color == "rgb":
         return pixels[..., :3]
     wide = pixels[..., :3].astype(np.uint32)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fiftyone_deepcluster.images.cache.folder import Lock
+    from fiftyone_deepcluster.images.cache.folder import CacheLock
 
 
 class ImageStore(Protocol):
@@ -58,7 +58,7 @@ class ImageStore(Protocol):
 
 
 class ArrayStore:
-    """Serves an array of the right size as it is; colour is converted batch by batch."""
+    """Serves an array of the right size as it is; color is converted batch by batch."""
 
     def __init__(self, images: NDArray[np.uint8], color: Color) -> None:
         self._images = images
@@ -95,7 +95,12 @@ class FileStore:
     """
 
     def __init__(
-        self, path: Path, shape: tuple[int, int, int, int], offset: int, errors: dict[int, str], lock: Lock
+        self,
+        path: Path,
+        shape: tuple[int, int, int, int],
+        offset: int,
+        errors: dict[int, str],
+        lock: CacheLock,
     ) -> None:
         self._file = path.open("rb", buffering=0)
         self._turn = threading.Lock()
@@ -110,7 +115,7 @@ class FileStore:
         self.shape: tuple[int, int, int, int] = (len(self.kept), *shape[1:])
 
     def read(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """(B, H, W, C) uint8 of these rows; the file is read front to back, neighbours at once."""
+        """(B, H, W, C) uint8 of these rows; the file is read from first to last, neighbors at once."""
         rows = self.kept[rows]
         order = np.argsort(rows, kind="stable")
         # Where all rows are in order the images can be read to where they are wanted.
@@ -133,7 +138,7 @@ class FileStore:
             raise ImagesError("the images were closed; open them again")
         each = int(np.prod(self.shape[1:]))
         flat = memoryview(pixels.reshape(-1))  # type: ignore[arg-type]
-        # A row that does not follow its forerunner starts a new stretch of neighbours.
+        # A row that does not follow its forerunner starts a new stretch of neighbors.
         starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1).tolist()
         ends = [*starts[1:], len(rows)] if starts else []
         for start, end, row in zip(starts, ends, rows[starts].tolist(), strict=True):

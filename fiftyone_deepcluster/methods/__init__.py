@@ -1,1 +1,1 @@
-"""One file a system: an options model and ``build(options) -> Parts``. No recipe has a loop."""
+"""One file a system: an options model and ``build(options) -> Parts``. No method has a loop."""

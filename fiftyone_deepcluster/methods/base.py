@@ -1,6 +1,6 @@
 """What every method has in common: its options, and the parts it hands to the loop.
 
-An ``Options`` model is a recipe: ``resolve`` settles everything automatic for the images at hand,
+An ``Options`` model is a method: ``resolve`` settles everything automatic for the images at hand,
 ``build`` makes the parts. The same model feeds the SDK's keywords, the App's form, the run record and
 the documentation; a field's ``json_schema_extra`` says where the form shows it: ``{"advanced": True}``
 folds it away.
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from fiftyone_deepcluster.backbones.network import Network
-    from fiftyone_deepcluster.images.inspect import Facts
-    from fiftyone_deepcluster.training.loop import Lesson
+    from fiftyone_deepcluster.images.inspect import ImageFacts
+    from fiftyone_deepcluster.training.loop import TrainingSpec
 
 ADVANCED: dict[str, Any] = {"advanced": True}
 
@@ -45,16 +45,16 @@ def choose_side(side: int) -> int:
 
 @dataclass(frozen=True)
 class Parts:
-    """What a recipe hands to the loop, made for one set of images.
+    """What a method hands to the loop, made for one set of images.
 
     Attributes:
         network: on the CPU; the corpus moves it.
-        lesson: what a round does.
+        training_spec: what a round does.
         batch_size: images in a batch.
     """
 
     network: Network
-    lesson: Lesson
+    training_spec: TrainingSpec
     batch_size: int
 
 
@@ -69,9 +69,9 @@ class Options(Part):
     image_size: int | None = Field(
         None, ge=8, le=1024, description="Side in pixels that networks see; empty: chosen from the images."
     )
-    color: Literal["auto", "grey", "rgb"] = Field(
+    color: Literal["auto", "gray", "rgb"] = Field(
         "auto",
-        description="Channels that networks see; auto: grey where all sampled images are.",
+        description="Channels that networks see; auto: gray where all sampled images are.",
         json_schema_extra=ADVANCED,
     )
     device: str = Field(
@@ -98,10 +98,10 @@ class Options(Part):
     )
 
     @abstractmethod
-    def resolve(self, facts: Facts) -> Options:
+    def resolve(self, facts: ImageFacts) -> Options:
         """A copy with nothing automatic left, for images such as ``facts`` describes."""
 
-    def remarks(self, facts: Facts) -> list[str]:
+    def remarks(self, facts: ImageFacts) -> list[str]:
         """What the record should say of choices made for such images."""
         return []
 
@@ -128,22 +128,22 @@ class Options(Part):
 
     @property
     def channels(self) -> int:
-        """Channels of the decoded images: 1 for grey, 3 for colour."""
-        return 1 if self.color == "grey" else 3
+        """Channels of the decoded images: 1 for gray, 3 for color."""
+        return 1 if self.color == "gray" else 3
 
-    def settled(self, facts: Facts, **values: Any) -> Self:
-        """A copy with image size and colour settled, and ``values``; for a recipe's ``resolve``."""
+    def settled(self, facts: ImageFacts, **values: Any) -> Self:
+        """A copy with image size and color settled, and ``values``; for a method's ``resolve``."""
         side = self.image_size or choose_side(facts.side)
-        color = ("grey" if facts.grey else "rgb") if self.color == "auto" else self.color
+        color = ("gray" if facts.gray else "rgb") if self.color == "auto" else self.color
         return self.model_copy(update={"image_size": side, "color": color, **values})
 
 
-RECIPES: Registry[Options] = Registry("methods", Options, "methods")  # type: ignore[type-abstract]
+METHODS: Registry[Options] = Registry("methods", Options, "methods")  # type: ignore[type-abstract]
 
 
 def list_methods() -> dict[str, type[Options]]:
     """Names of all methods and their Options classes."""
-    return {name: RECIPES.get(name) for name in RECIPES.names()}
+    return {name: METHODS.get(name) for name in METHODS.names()}
 
 
 def parse_options(method: str | Options, values: dict[str, Any] | None = None) -> Options:
@@ -157,18 +157,18 @@ def parse_options(method: str | Options, values: dict[str, Any] | None = None) -
         if not values:
             return _with_number(method)
         values = {**method.model_dump(), **values}
-        recipe: type[Options] = type(method)
+        options_type: type[Options] = type(method)
     elif not isinstance(method, str):
         raise OptionsError(
-            f"method={method!r} is neither a name nor an Options object; give one of {', '.join(RECIPES.names())}"
+            f"method={method!r} is neither a name nor an Options object; give one of {', '.join(METHODS.names())}"
         )
     else:
-        recipe = RECIPES.get(method)
+        options_type = METHODS.get(method)
         values["name"] = method
     try:
-        return _with_number(recipe.model_validate(values))
+        return _with_number(options_type.model_validate(values))
     except ValidationError as error:
-        raise OptionsError(explain(error, str(values["name"]), recipe)) from None
+        raise OptionsError(explain(error, str(values["name"]), options_type)) from None
 
 
 def _with_number(options: Options) -> Options:

@@ -1,8 +1,8 @@
 """Cardiac-MR DeepCluster (Kart et al., "DeepMCAT: Large-Scale Deep Clustering for Medical Image Categorization", 2021).
 
-DeepCluster for grey medical images, changed in six places (their section 3): no Sobel filters but a z-score
+DeepCluster for gray medical images, changed in six places (their section 3): no Sobel filters but a z-score
 of every image, adaptive average pooling before the classifier of VGG-16-BN, no PCA, rotations and crops of the
-images that are clustered as well as of those that are learnt from, eight clusters for each class that is
+images that are clustered as well as of those that are learned from, eight clusters for each class that is
 expected, and no rule that stops.
 
 Open in the paper and settled here: rotations of 30 degrees and crops of 50 to 100 % of the area, pooling to
@@ -23,29 +23,29 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from fiftyone_deepcluster.backbones.base import TRUNKS, FrontName
+from fiftyone_deepcluster.backbones.base import BACKBONES, InputNormName
 from fiftyone_deepcluster.core.registry import PartOf
 from fiftyone_deepcluster.features.base import ENCODERS, Encoder
-from fiftyone_deepcluster.methods.base import ADVANCED, RECIPES, SMALL_SIDE
+from fiftyone_deepcluster.methods.base import ADVANCED, METHODS, SMALL_SIDE
 from fiftyone_deepcluster.methods.trained import LARGE_BATCH, AugmentName, Trained
 
 if TYPE_CHECKING:
-    from fiftyone_deepcluster.images.inspect import Facts
+    from fiftyone_deepcluster.images.inspect import ImageFacts
 
 CLUSTERS_A_CLASS = 8
 """Clusters for each class that is expected (their section 4, "Experiment settings")."""
 
 DEFAULT_CLASSES = 10
 
-LEAST_IMAGES = 10
+MIN_IMAGES_PER_CLUSTER = 10
 """Images a cluster has on average at least, where the number of clusters is left open."""
 
 BATCHES_A_ROUND = 93
 """Full batches of 256 images in a round over the 23,943 of imbalanced-small."""
 
-LEAST_BATCH = 64
+SMALLEST_BATCH = 64
 
-SMALL_TRUNK = {"name": "small", "width": 16}
+SMALL_BACKBONE = {"name": "small", "width": 16}
 """Network for images of 64 pixels and less; twice the filters take twice the time and gave the same purity."""
 
 SettingName = Literal["own", "balanced", "imbalanced-large", "imbalanced-small"]
@@ -81,7 +81,7 @@ class Setting:
         return CLUSTERS_A_CLASS * self.classes
 
 
-SETTINGS: dict[str, Setting] = {
+PAPER_SETTINGS: dict[str, Setting] = {
     "balanced": Setting(
         "long-axis views of 2, 3 and 4 chambers", 3, 47_637, 15_868, 15_889, 0.675, 0.519, 0.997
     ),
@@ -96,9 +96,9 @@ SETTINGS: dict[str, Setting] = {
 """The paper's experiments. They differ in their images and in the number of classes, and in nothing else."""
 
 
-@RECIPES.register
+@METHODS.register
 class CardiacMR(Trained):
-    """DeepCluster for medical images: many pure clusters of grey images, from random weights.
+    """DeepCluster for medical images: many pure clusters of gray images, from random weights.
 
     All clusters that the network is taught are written, eight a class, to be named and merged by a person:
     that is how the paper measures its purity. With ``n_clusters`` fewer are written than are taught.
@@ -142,7 +142,7 @@ class CardiacMR(Trained):
         "auto",
         description="How images change; auto: rotate-crop as in the paper, or affine up to 64 pixels.",
     )
-    front: FrontName = Field(
+    input_norm: InputNormName = Field(
         "zscore",
         description="Fixed first layer: mean 0 and deviation 1 per image.",
         json_schema_extra=ADVANCED,
@@ -159,11 +159,11 @@ class CardiacMR(Trained):
         """The classes give it."""
         return False
 
-    def resolve(self, facts: Facts) -> CardiacMR:
+    def resolve(self, facts: ImageFacts) -> CardiacMR:
         """See ``Options.resolve``."""
         small = (self.image_size or facts.side) <= SMALL_SIDE
         ours = small and self.setting == "own"
-        trunk = TRUNKS.parse(SMALL_TRUNK if ours else "slim-vgg" if small else "vgg16")
+        backbone = BACKBONES.parse(SMALL_BACKBONE if ours else "slim-vgg" if small else "vgg16")
         encoder = ENCODERS.parse({"name": "pooled", "pca": 0, "augmented": not ours})
         changes = "affine" if ours else "rotate-crop"
         pseudo = self.pseudo_clusters or max(self._clusters_for(facts.n), self.n_clusters or 0)
@@ -173,42 +173,42 @@ class CardiacMR(Trained):
         }
         return self.model_copy(update=settled).settle_training(
             facts,
-            trunk,
+            backbone,
             encoder=self.encoder or encoder,
             classes=self._expected,
             pseudo_clusters=pseudo,
             n_clusters=self.n_clusters or pseudo,
-            fine_rounds=self.rounds if self.fine_rounds is None else self.fine_rounds,
+            pseudo_class_rounds=self.rounds if self.pseudo_class_rounds is None else self.pseudo_class_rounds,
         )
 
-    def remarks(self, facts: Facts) -> list[str]:
+    def remarks(self, facts: ImageFacts) -> list[str]:
         """See ``Options.remarks``."""
         wanted = CLUSTERS_A_CLASS * self._expected
         found = self._clusters_for(facts.n)
         if self.pseudo_clusters or self.n_clusters or found >= wanted:
             return []
-        told = (
+        reason = (
             f"{facts.n} images are clustered into {found} and not into {wanted}, {CLUSTERS_A_CLASS} a class"
         )
         return [
-            f"{told}: fewer than {LEAST_IMAGES} images teach little of a cluster; pseudo_clusters says otherwise"
+            f"{reason}: fewer than {MIN_IMAGES_PER_CLUSTER} images teach little of a cluster; pseudo_clusters says otherwise"
         ]
 
     @property
     def _expected(self) -> int:
-        setting = SETTINGS.get(self.setting)
+        setting = PAPER_SETTINGS.get(self.setting)
         return self.classes or (setting.classes if setting else DEFAULT_CLASSES)
 
     def _clusters_for(self, n_images: int) -> int:
         """Eight a class; fewer where there are few images, as many as are written where only that is said."""
         if self.n_clusters and self.classes is None and self.setting == "own":
             return self.n_clusters
-        return max(self._expected, min(CLUSTERS_A_CLASS * self._expected, n_images // LEAST_IMAGES))
+        return max(self._expected, min(CLUSTERS_A_CLASS * self._expected, n_images // MIN_IMAGES_PER_CLUSTER))
 
 
 def batch_for(n_images: int) -> int:
     """Images in a batch: the paper's 256, halved while a round would have fewer batches than its smallest set."""
     batch = LARGE_BATCH
-    while batch > LEAST_BATCH and n_images < BATCHES_A_ROUND * batch:
+    while batch > SMALLEST_BATCH and n_images < BATCHES_A_ROUND * batch:
         batch //= 2
     return batch

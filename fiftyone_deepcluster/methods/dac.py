@@ -13,22 +13,22 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from fiftyone_deepcluster.backbones.base import FrontName  # noqa: TC001 - pydantic reads it
-from fiftyone_deepcluster.methods.base import ADVANCED, RECIPES, SMALL_SIDE, Options, Parts, choose_side
+from fiftyone_deepcluster.backbones.base import InputNormName  # noqa: TC001 - pydantic reads it
+from fiftyone_deepcluster.methods.base import ADVANCED, METHODS, SMALL_SIDE, Options, Parts, choose_side
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.images.augment import Augmentation
-    from fiftyone_deepcluster.images.inspect import Facts
-    from fiftyone_deepcluster.pseudo_labels.pairs import Frozen, Thresholds
+    from fiftyone_deepcluster.images.inspect import ImageFacts
+    from fiftyone_deepcluster.pseudo_labels.pairs import FrozenTargets, Thresholds
     from fiftyone_deepcluster.training.losses import PairLoss
 
 LARGE_SIDE = 96
 """Side in pixels at which images above 64 pixels are seen, as STL-10 and ImageNet-10 in the paper."""
 
-PAPER_BATCH, RELEASED_BATCH, RELEASED_GREY_BATCH = 1000, 32, 125
+PAPER_BATCH, RELEASED_BATCH, RELEASED_GRAY_BATCH = 1000, 32, 125
 """m of the paper; mini-batches of the authors' scripts (MNIST: 128 of 1000, here 8 x 125)."""
 
-BATCHES, LEAST_BATCH = 8, 250
+BATCHES, MIN_BATCH = 8, 250
 """Ours, not the paper's: fewer than 8,000 images would make less than eight batches of 1000 a round, too few for
 the network to follow the thresholds. Batches shrink, down to 250, and then images are passed over again."""
 
@@ -38,17 +38,17 @@ RELEASED_PAIR = -math.log(1e-7)
 WIDTH = 64
 """Filters of the authors' first block."""
 
-PAPER_LEAST = 28
+PAPER_MIN = 28
 """Side of the paper's smallest images; for smaller ones half the width will do."""
 
 FEW_IMAGES = 20_000
-"""Ours: below, small grey images start from clusters of their pixels. From random weights the pairs of the first
+"""Ours: below, small gray images start from clusters of their pixels. From random weights the pairs of the first
 rounds decide a run, and so few images settle them badly: ACC .84 on USPS, where UMAP + GMM on the pixels has .96."""
 
-LEAST_FOR_PIXELS = 50
+MIN_FOR_PIXELS = 50
 """A handful of images has no manifold to lay out."""
 
-SETTLED = 0.98
+PIXELS_STOP_NMI = 0.98
 """Ours: after a round on pixels DAC ends when the clusters of adjacent rounds agree to this, twice. Taught on until
 every pair counts, so few images drift: the doubtful ones of a wide cluster are pushed out of it (USPS: ACC .98 for
 fifteen rounds, .86 after all 46). DAC* teaches every pair from the start, and goes on."""
@@ -63,7 +63,7 @@ FALL = 1.1
 """-∂E/∂λ = l' - u' = 0.1 + 1 (equation 12): λ grows by 1.1 η a round."""
 
 
-@RECIPES.register
+@METHODS.register
 class DAC(Options):
     """DAC: the network's sure answers to "are these two alike?" teach it the others."""
 
@@ -77,14 +77,14 @@ class DAC(Options):
         description="paper: as published; released: as the authors' code, with targets frozen for inner epochs.",
     )
     star: bool = Field(False, description="DAC*: every pair is taught from the start; better on few images.")
-    start: Literal["auto", "random", "pixels"] = Field(
+    init: Literal["auto", "random", "pixels"] = Field(
         "auto",
         description="random: as the paper; pixels: one round more, before all others, on pairs of one cluster of the "
-        "pixels (UMAP and a Gaussian mixture); auto: pixels for fewer than 20,000 small grey images.",
+        "pixels (UMAP and a Gaussian mixture); auto: pixels for fewer than 20,000 small gray images.",
     )
     augmentation: Literal["auto", "none", "light", "light-flip", "affine", "affine-flip"] = Field(
         "auto",
-        description="How training images change; light: as the authors' code; auto: light, flipped where colour.",
+        description="How training images change; light: as the authors' code; auto: light, flipped where color.",
     )
     stop_nmi: float | None = Field(
         None,
@@ -118,7 +118,7 @@ class DAC(Options):
         json_schema_extra=ADVANCED,
     )
     inner_epochs: int | None = Field(
-        None, ge=1, description="released: passes on frozen targets; empty: 5 for DAC* on grey, else 10.",
+        None, ge=1, description="released: passes on frozen targets; empty: 5 for DAC* on gray, else 10.",
         json_schema_extra=ADVANCED,
     )  # fmt: skip
     macro_batch: int = Field(
@@ -132,7 +132,7 @@ class DAC(Options):
         2,
         ge=1,
         le=16,
-        description="released: augmentations that each mini-batch is taught; DAC* on grey compares two at most.",
+        description="released: augmentations that each mini-batch is taught; DAC* on gray compares two at most.",
         json_schema_extra=ADVANCED,
     )
     learning_rate: float = Field(0.001, gt=0, le=10, description="Of RMSprop.")
@@ -146,7 +146,7 @@ class DAC(Options):
         description="Filters of the first block, later ones 2 and 4 times; empty: 64, below 28 pixels 32.",
         json_schema_extra=ADVANCED,
     )
-    front: FrontName = Field("plain", description="Fixed first layer.", json_schema_extra=ADVANCED)
+    input_norm: InputNormName = Field("plain", description="Fixed first layer.", json_schema_extra=ADVANCED)
     norm: Literal["batch", "running"] = Field(
         "batch",
         description="What batch norm judges by where clusters are read: one random batch, or its running means.",
@@ -158,32 +158,32 @@ class DAC(Options):
         """The whole image: nothing is cropped."""
         return self.image_size or SMALL_SIDE
 
-    def resolve(self, facts: Facts) -> DAC:
+    def resolve(self, facts: ImageFacts) -> DAC:
         """See ``Options.resolve``."""
         side = self.image_size or min(choose_side(facts.side), LARGE_SIDE)
         settled = self.settled(facts, image_size=side)
-        grey = settled.color == "grey"
-        start = settled._start(facts.n, side, grey)
+        gray = settled.color == "gray"
+        start = settled._chosen_init(facts.n, side, gray)
         return settled.model_copy(update={
-            "augmentation": settled._augmentation(grey),
-            "start": start,
-            "stop_nmi": self.stop_nmi or (SETTLED if start == "pixels" and not self.star else None),
-            "batch_size": min(self.batch_size or settled._batch(facts.n, grey), facts.n),
-            "width": self.width or (WIDTH if side >= PAPER_LEAST else WIDTH // 2),
-            "inner_epochs": self.inner_epochs or (5 if grey and self.star else 10),
-            "star_rounds": self.star_rounds or settled._star_rounds(side, grey, few=start == "pixels"),
+            "augmentation": settled._augmentation(gray),
+            "init": start,
+            "stop_nmi": self.stop_nmi or (PIXELS_STOP_NMI if start == "pixels" and not self.star else None),
+            "batch_size": min(self.batch_size or settled._batch(facts.n, gray), facts.n),
+            "width": self.width or (WIDTH if side >= PAPER_MIN else WIDTH // 2),
+            "inner_epochs": self.inner_epochs or (5 if gray and self.star else 10),
+            "star_rounds": self.star_rounds or settled._star_rounds(side, gray, few=start == "pixels"),
         })  # fmt: skip
 
     def build(self) -> Parts:
         """See ``Options.build``."""
         from fiftyone_deepcluster.backbones.all_conv import AllConvNet
-        from fiftyone_deepcluster.backbones.input_norms import make_front
+        from fiftyone_deepcluster.backbones.input_norms import make_input_norm
         from fiftyone_deepcluster.backbones.network import Network
         from fiftyone_deepcluster.pseudo_labels.pairs import PairSelection, PairSelectionParts
-        from fiftyone_deepcluster.pseudo_labels.pixel_warmup import PixelLessons, PixelPairs
-        from fiftyone_deepcluster.training.loop import Lesson
-        from fiftyone_deepcluster.training.optimizers import Training
-        from fiftyone_deepcluster.training.stopping import Agreement
+        from fiftyone_deepcluster.pseudo_labels.pixel_warmup import PixelPairs, PixelWarmup
+        from fiftyone_deepcluster.training.loop import TrainingSpec
+        from fiftyone_deepcluster.training.optimizers import OptimizerSpec
+        from fiftyone_deepcluster.training.stopping import StopOnAgreement
 
         batch = self.batch_size or PAPER_BATCH
         selection = PairSelectionParts(
@@ -195,25 +195,25 @@ class DAC(Options):
             seed=self.seed,
         )
         pixels = PixelPairs(self.n_clusters, batch, PIXEL_PASSES, self.seed)
-        training = Training("rmsprop", self.learning_rate, weight_decay=self.weight_decay)
-        side, front = self.image_size or SMALL_SIDE, make_front(self.front, self.channels)
-        trunk = AllConvNet(
-            int(front.out_channels),  # type: ignore[arg-type]
+        training = OptimizerSpec("rmsprop", self.learning_rate, weight_decay=self.weight_decay)
+        side, input_norm = self.image_size or SMALL_SIDE, make_input_norm(self.input_norm, self.channels)
+        backbone = AllConvNet(
+            int(input_norm.out_channels),  # type: ignore[arg-type]
             side,
             self.n_clusters,
             width=self.width or WIDTH,
             norm_pooled=self._as_for_mnist,
-            last_relu=self.variant == "released" and (self.color == "grey" or side > SMALL_SIDE),
+            last_relu=self.variant == "released" and (self.color == "gray" or side > SMALL_SIDE),
         )
-        from_pixels = self.start == "pixels"
+        from_pixels = self.init == "pixels"
         task = (
-            PixelLessons(pixels, partial(PairSelection, selection))
+            PixelWarmup(pixels, partial(PairSelection, selection))
             if from_pixels
             else PairSelection(selection)
         )
-        stopping = () if self.stop_nmi is None else (Agreement(self.stop_nmi, patience=2),)
-        lesson = Lesson(task, self.objective(), self.make_augment(), training, stopping)
-        return Parts(Network(front, trunk), lesson, batch)
+        stopping = () if self.stop_nmi is None else (StopOnAgreement(self.stop_nmi, patience=2),)
+        training_spec = TrainingSpec(task, self.objective(), self.make_augment(), training, stopping)
+        return Parts(Network(input_norm, backbone), training_spec, batch)
 
     def thresholds(self) -> Thresholds:
         """u(λ) and l(λ) of the variant: section 5.4 of the paper, or ``cifar10_2.py`` and its DAC* sisters."""
@@ -229,16 +229,20 @@ class DAC(Options):
             return Thresholds((start, -1.0), (start, -1.0), (start - end) / rounds, rounds)
         return Thresholds((0.99, -1.0), (0.8, 1.0), 0.19 / 2 / 50, 50)
 
-    def frozen(self) -> Frozen | None:
+    def frozen(self) -> FrozenTargets | None:
         """Macro-batches of the authors' code; the paper has one batch, judged by its images as they are."""
-        from fiftyone_deepcluster.pseudo_labels.pairs import Frozen
+        from fiftyone_deepcluster.pseudo_labels.pairs import FrozenTargets
 
         if self.variant == "paper":
-            return None if self.augmentation == "none" else Frozen(self.batch_size or PAPER_BATCH, 1, 1)
-        return Frozen(self.macro_batch, self.inner_epochs or 10, 1 if self._as_for_mnist else self.views)
+            return (
+                None if self.augmentation == "none" else FrozenTargets(self.batch_size or PAPER_BATCH, 1, 1)
+            )
+        return FrozenTargets(
+            self.macro_batch, self.inner_epochs or 10, 1 if self._as_for_mnist else self.views
+        )
 
     def objective(self) -> PairLoss:
-        """The paper's, or the authors': squares for DAC* on grey, self-distillation else.
+        """The paper's, or the authors': squares for DAC* on gray, self-distillation else.
 
         ``cifar10_2.py`` has 16.1 |r - g| for a pair (see ``PairLoss.kind``), divides by the number of pairs and once
         more by its mini-batch of 32, and adds the self-distillation with weight 1: here, where pairs count as their
@@ -271,35 +275,35 @@ class DAC(Options):
     @property
     def _as_for_mnist(self) -> bool:
         """Whether the authors' MNIST script is followed: pairs are of one view of an image and another of the other."""
-        return self.variant == "released" and self.star and self.color == "grey"
+        return self.variant == "released" and self.star and self.color == "gray"
 
-    def _augmentation(self, grey: bool) -> str:
+    def _augmentation(self, gray: bool) -> str:
         if self.augmentation != "auto":
             return self.augmentation
-        return "light" if grey else "light-flip"
+        return "light" if gray else "light-flip"
 
-    def _start(self, n: int, side: int, grey: bool) -> str:
-        if self.start != "auto":
-            return self.start
-        enough = LEAST_FOR_PIXELS <= n < FEW_IMAGES
-        return "pixels" if grey and side <= SMALL_SIDE and enough else "random"
+    def _chosen_init(self, n: int, side: int, gray: bool) -> str:
+        if self.init != "auto":
+            return self.init
+        enough = MIN_FOR_PIXELS <= n < FEW_IMAGES
+        return "pixels" if gray and side <= SMALL_SIDE and enough else "random"
 
-    def _batch(self, n: int, grey: bool) -> int:
+    def _batch(self, n: int, gray: bool) -> int:
         if self.variant == "released":
-            return RELEASED_GREY_BATCH if grey and self.star else RELEASED_BATCH
+            return RELEASED_GRAY_BATCH if gray and self.star else RELEASED_BATCH
         side = self.image_size or SMALL_SIDE
         # What a batch keeps for its way back grows with the pixels: above 64 it is kept to what 64 take.
         most = PAPER_BATCH if side <= SMALL_SIDE else math.ceil(PAPER_BATCH * (SMALL_SIDE / side) ** 2)
-        return min(most, max(LEAST_BATCH, math.ceil(n / BATCHES)))
+        return min(most, max(MIN_BATCH, math.ceil(n / BATCHES)))
 
-    def _star_rounds(self, side: int, grey: bool, few: bool) -> int:
+    def _star_rounds(self, side: int, gray: bool, few: bool) -> int:
         if self.variant == "paper":
             return FEW_STAR_ROUNDS if few else 46
-        if grey:
+        if gray:
             return 20
         return 50 if side <= SMALL_SIDE else 75
 
     def _star_bounds(self) -> tuple[float, float]:
-        if self.color == "grey":
+        if self.color == "gray":
             return 0.9, 0.5
         return 0.99, 0.75 if (self.image_size or SMALL_SIDE) <= SMALL_SIDE else 0.5

@@ -10,35 +10,35 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from fiftyone_deepcluster.backbones.base import TRUNKS
-from fiftyone_deepcluster.methods.base import RECIPES, SMALL_SIDE
+from fiftyone_deepcluster.backbones.base import BACKBONES
+from fiftyone_deepcluster.methods.base import METHODS, SMALL_SIDE
 from fiftyone_deepcluster.methods.trained import Trained
 
 if TYPE_CHECKING:
-    from fiftyone_deepcluster.images.inspect import Facts
+    from fiftyone_deepcluster.images.inspect import ImageFacts
 
-PSEUDO_FACTOR = 8
+_PSEUDO_FACTOR = 8
 """Pseudo-classes for each cluster asked for: the paper finds about ten times the classes best, Kart et al. eight."""
 
 
-FINE_ROUNDS = 3
+_PSEUDO_CLASS_ROUNDS = 3
 """Rounds on pseudo-classes before small images are taught the clusters themselves. Ours, not the paper's: eighty
 pseudo-classes shape the features, but k-means with ten on them wanders. Ten merged from the eighty are taught next;
 on what the network makes of those, k-means settles."""
 
 
-LEAST_PIECE = 50
+MIN_PIECE = 50
 """Images in a pseudo-class on average from which on clusters are merged from pseudo-classes: links between smaller
 ones tell too little (digits, 22 images each: .907 and .950 merged, .95 to .97 by k-means; USPS, 116 each: .984
 merged, .792 by k-means)."""
 
 
-@RECIPES.register
+@METHODS.register
 class DeepCluster(Trained):
     """DeepCluster: k-means on the network's own features gives its next labels.
 
     Above 64 pixels the defaults are the paper's: AlexNet with batch norm behind Sobel filters, SGD 0.05 with
-    momentum 0.9, weight decay 1e-5, batch 256, crops and flips. Smaller images get a small trunk with a
+    momentum 0.9, weight decay 1e-5, batch 256, crops and flips. Smaller images get a small backbone with a
     z-score per image, affine changes, clusters merged from the pseudo-classes, and after three rounds these
     clusters in place of the pseudo-classes.
     """
@@ -48,15 +48,21 @@ class DeepCluster(Trained):
         10, ge=1, le=100_000, description="Rounds at most: one round clusters and trains once."
     )
 
-    def resolve(self, facts: Facts) -> DeepCluster:
+    def resolve(self, facts: ImageFacts) -> DeepCluster:
         """See ``Options.resolve``."""
         small = (self.image_size or facts.side) <= SMALL_SIDE
-        trunk = TRUNKS.parse("small" if small else "alexnet")
+        backbone = BACKBONES.parse("small" if small else "alexnet")
         pseudo = self.pseudo_clusters
         if pseudo is None and self.n_clusters is not None:
-            pseudo = max(self.n_clusters, min(PSEUDO_FACTOR * self.n_clusters, facts.n // 10))
-        fine = (FINE_ROUNDS if small else self.rounds) if self.fine_rounds is None else self.fine_rounds
+            pseudo = max(self.n_clusters, min(_PSEUDO_FACTOR * self.n_clusters, facts.n // 10))
+        class_rounds = (
+            (_PSEUDO_CLASS_ROUNDS if small else self.rounds)
+            if self.pseudo_class_rounds is None
+            else self.pseudo_class_rounds
+        )
         merge = self.merge
         if merge is None:
-            merge = small and facts.n >= LEAST_PIECE * (pseudo or 1)
-        return self.settle_training(facts, trunk, pseudo_clusters=pseudo, fine_rounds=fine, merge=merge)
+            merge = small and facts.n >= MIN_PIECE * (pseudo or 1)
+        return self.settle_training(
+            facts, backbone, pseudo_clusters=pseudo, pseudo_class_rounds=class_rounds, merge=merge
+        )

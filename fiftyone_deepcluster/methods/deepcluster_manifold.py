@@ -10,26 +10,26 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from fiftyone_deepcluster.backbones.base import TRUNKS
+from fiftyone_deepcluster.backbones.base import BACKBONES
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer
 from fiftyone_deepcluster.core.registry import PartOf
-from fiftyone_deepcluster.methods.base import ADVANCED, RECIPES, SMALL_SIDE, choose_side
+from fiftyone_deepcluster.methods.base import ADVANCED, METHODS, SMALL_SIDE, choose_side
 from fiftyone_deepcluster.methods.trained import Trained
-from fiftyone_deepcluster.reducers.base import SPACES, Space
+from fiftyone_deepcluster.reducers.base import REDUCERS, Reducer
 
 if TYPE_CHECKING:
-    from fiftyone_deepcluster.images.inspect import Facts
-    from fiftyone_deepcluster.training.optimizers import Training
+    from fiftyone_deepcluster.images.inspect import ImageFacts
+    from fiftyone_deepcluster.training.optimizers import OptimizerSpec
 
 
-PSEUDO_FACTOR = 6
+_PSEUDO_FACTOR = 6
 """Pseudo-classes for each cluster asked for, in the first rounds."""
 
 TINY_SIDE, TINY_SEEN_AT = 16, 28
 """Images below 16 pixels are seen at 28: blown up to 16 only, their last maps say too little (digits of 8 pixels:
 .96 at 28, .90 at 16). Images of 16 pixels are sharp enough as they are (USPS)."""
 
-FINE_ROUNDS = 2
+_PSEUDO_CLASS_ROUNDS = 2
 """Rounds on pseudo-classes. Taught its own ten clusters from the start, a network confirms their mistakes; taught
 sixty pieces first, the pieces of one thing move together, and the ten clusters merged from them are better ones."""
 
@@ -40,7 +40,7 @@ things are in the image tells clothes apart (Fashion-MNIST, NMI of the first rou
 and takes nothing from digits (USPS); 1,797 digits are too few (.914 on the grid, .94 averaged)."""
 
 
-@RECIPES.register
+@METHODS.register
 class DeepClusterManifold(Trained):
     """DeepCluster with UMAP and a Gaussian mixture in place of k-means: best for small images."""
 
@@ -60,7 +60,7 @@ class DeepClusterManifold(Trained):
     weight_decay: float = Field(
         1e-4, ge=0, le=1, description="Pull of the weights to 0.", json_schema_extra=ADVANCED
     )
-    smoothing: float = Field(
+    label_smoothing: float = Field(
         0.1, ge=0, lt=1, description="Label smoothing of the cross-entropy.", json_schema_extra=ADVANCED
     )
     stop_nmi: float | None = Field(
@@ -70,7 +70,7 @@ class DeepClusterManifold(Trained):
         description="Stop when NMI with the last round reaches this; empty: never.",
         json_schema_extra=ADVANCED,
     )
-    space: Annotated[Space, PartOf(SPACES)] = Field(
+    reducer: Annotated[Reducer, PartOf(REDUCERS)] = Field(
         default={"name": "umap", "epochs": 200},
         validate_default=True,
         description="Change of geometry before clustering.",
@@ -80,21 +80,21 @@ class DeepClusterManifold(Trained):
         default="gmm", validate_default=True, description="Groups the vectors.", json_schema_extra=ADVANCED
     )
 
-    def resolve(self, facts: Facts) -> DeepClusterManifold:
+    def resolve(self, facts: ImageFacts) -> DeepClusterManifold:
         """See ``Options.resolve``."""
         small = (self.image_size or facts.side) <= SMALL_SIDE
         grid = GRID if facts.n >= GRID_FROM else 1
-        trunk = TRUNKS.parse({"name": "small", "grid": grid} if small else "resnet18")
+        backbone = BACKBONES.parse({"name": "small", "grid": grid} if small else "resnet18")
         pseudo = self.pseudo_clusters
         if pseudo is None and self.n_clusters is not None:
-            pseudo = max(self.n_clusters, min(PSEUDO_FACTOR * self.n_clusters, facts.n // 20))
-        fine = FINE_ROUNDS if self.fine_rounds is None else self.fine_rounds
+            pseudo = max(self.n_clusters, min(_PSEUDO_FACTOR * self.n_clusters, facts.n // 20))
+        class_rounds = _PSEUDO_CLASS_ROUNDS if self.pseudo_class_rounds is None else self.pseudo_class_rounds
         side = self.image_size or (TINY_SEEN_AT if facts.side < TINY_SIDE else choose_side(facts.side))
         return self.settle_training(
             facts,
-            trunk,
+            backbone,
             pseudo_clusters=pseudo,
-            fine_rounds=fine,
+            pseudo_class_rounds=class_rounds,
             image_size=side,
             merge=True if self.merge is None else self.merge,
         )
@@ -107,11 +107,11 @@ class DeepClusterManifold(Trained):
         """
         return (*super().early_clusterers(), *((self.clusterer,) if self.merger() else ()))
 
-    def training(self) -> Training:
+    def optimizer_spec(self) -> OptimizerSpec:
         """AdamW, one cycle a round."""
-        from fiftyone_deepcluster.training.optimizers import Training
+        from fiftyone_deepcluster.training.optimizers import OptimizerSpec
 
-        return Training(
+        return OptimizerSpec(
             "adamw",
             self.learning_rate,
             self.head_learning_rate,

@@ -1,8 +1,8 @@
 """DeepCluster-v2 (Caron et al. 2020, "Unsupervised Learning of Visual Features by Contrasting Cluster Assignments").
 
 DeepCluster without its second pass: the embeddings of the training pass itself are kept in a memory bank,
-clustered by spherical k-means between the rounds, several times with different seeds, and the centres are
-the weights of as many heads, so that no head is learnt anew. Several crops of each image, large and small,
+clustered by spherical k-means between the rounds, several times with different seeds, and the centers are
+the weights of as many heads, so that no head is learned anew. Several crops of each image, large and small,
 are taught the same cluster.
 """
 
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from fiftyone_deepcluster.backbones.base import TRUNKS, FrontName, Trunk
+from fiftyone_deepcluster.backbones.base import BACKBONES, Backbone, InputNormName
 from fiftyone_deepcluster.core.registry import PartOf
-from fiftyone_deepcluster.methods.base import ADVANCED, RECIPES, SMALL_SIDE, Options, Parts
+from fiftyone_deepcluster.methods.base import ADVANCED, METHODS, SMALL_SIDE, Options, Parts
 from fiftyone_deepcluster.methods.trained import (
     LARGE_BATCH,
     SMALL_BATCH,
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
     from fiftyone_deepcluster.backbones.network import Network
     from fiftyone_deepcluster.images.augment import MultiCrop
-    from fiftyone_deepcluster.images.inspect import Facts
-    from fiftyone_deepcluster.training.optimizers import Training
+    from fiftyone_deepcluster.images.inspect import ImageFacts
+    from fiftyone_deepcluster.training.optimizers import OptimizerSpec
 
-PSEUDO_FACTOR = 8
+_PSEUDO_FACTOR = 8
 """Prototypes of a head for each cluster asked for, as DeepCluster's pseudo-classes here."""
 
 WARMUP = 0.1
@@ -48,7 +48,7 @@ _SMALL_SHARE = 96 / 224
 """Side of a small crop beside that of a large one."""
 
 
-@RECIPES.register
+@METHODS.register
 class DeepClusterV2(Options):
     """DeepCluster-v2: clusters the embeddings of the training pass, so a round needs no second pass.
 
@@ -60,7 +60,7 @@ class DeepClusterV2(Options):
     rounds: int = Field(
         10, ge=1, le=100_000, description="Rounds: the learning rate falls to its end over all of them."
     )
-    trunk: Annotated[Trunk | None, PartOf(TRUNKS, optional=True)] = Field(
+    backbone: Annotated[Backbone | None, PartOf(BACKBONES, optional=True)] = Field(
         None, description="Network without projection and heads; empty: small up to 64 pixels, else resnet18."
     )
     weights: str | None = Field(
@@ -94,7 +94,7 @@ class DeepClusterV2(Options):
         128, ge=2, le=4096, description="Dimensions that are clustered.", json_schema_extra=ADVANCED
     )
     hidden: int | None = Field(
-        None, ge=2, le=16_384, description="Width of the projection; empty: four times the trunk's, 2048 at most.",
+        None, ge=2, le=16_384, description="Width of the projection; empty: four times the backbone's, 2048 at most.",
         json_schema_extra=ADVANCED,
     )  # fmt: skip
     temperature: float = Field(
@@ -120,8 +120,8 @@ class DeepClusterV2(Options):
     augmentation: AugmentName = Field(
         "auto", description="How crops change besides; auto: affine up to 64 pixels, else flips."
     )
-    front: FrontName | None = Field(
-        None, description="Fixed first layer; empty: the trunk's own choice.", json_schema_extra=ADVANCED
+    input_norm: InputNormName | None = Field(
+        None, description="Fixed first layer; empty: the backbone's own choice.", json_schema_extra=ADVANCED
     )
 
     @model_validator(mode="after")
@@ -139,16 +139,16 @@ class DeepClusterV2(Options):
         """Random weights."""
         return self.weights is None
 
-    def resolve(self, facts: Facts) -> DeepClusterV2:
+    def resolve(self, facts: ImageFacts) -> DeepClusterV2:
         """See ``Options.resolve``."""
         small = (self.image_size or facts.side) <= SMALL_SIDE
-        trunk = self.trunk or TRUNKS.parse("small" if small else "resnet18")
-        settled = self.settled(facts, trunk=trunk)
+        backbone = self.backbone or BACKBONES.parse("small" if small else "resnet18")
+        settled = self.settled(facts, backbone=backbone)
         side, clusters = settled.image_size or SMALL_SIDE, self.n_clusters or 2
         batch = self.batch_size or (SMALL_BATCH if small else LARGE_BATCH)
-        pseudo = max(clusters, min(PSEUDO_FACTOR * clusters, facts.n // 10))
+        pseudo = max(clusters, min(_PSEUDO_FACTOR * clusters, facts.n // 10))
         values = {
-            "front": self.front or ("imagenet" if self.weights else trunk.front),
+            "input_norm": self.input_norm or ("imagenet" if self.weights else backbone.input_norm),
             "batch_size": batch,
             "epochs": max(self.epochs, math.ceil(self.min_steps * batch / facts.n)),
             "learning_rate": self.learning_rate or RATE * batch,
@@ -165,16 +165,16 @@ class DeepClusterV2(Options):
         """See ``Options.build``."""
         from fiftyone_deepcluster.clusterers.kmeans.clusterer import KMeans
         from fiftyone_deepcluster.pseudo_labels.memory_bank import BankLabels, BankLabelsParts
-        from fiftyone_deepcluster.training.loop import Lesson
+        from fiftyone_deepcluster.training.loop import TrainingSpec
         from fiftyone_deepcluster.training.losses import PrototypeCrossEntropy
 
         spherical = KMeans(
-            spherical=True, start="sample", iterations=10, restarts=1, tolerance=0.0, warm=False
+            spherical=True, init="sample", max_iter=10, n_init=1, tolerance=0.0, warm_start=False
         )
         task = BankLabels(
             BankLabelsParts(
                 heads=spherical,
-                result=KMeans(restarts=3),
+                result=KMeans(n_init=3),
                 final=KMeans(),
                 n_clusters=self.n_clusters or 2,
                 n_pseudo=self.pseudo_clusters or 2,
@@ -185,23 +185,27 @@ class DeepClusterV2(Options):
             )
         )
         objective = PrototypeCrossEntropy(self.temperature)
-        lesson = Lesson(task, objective, self._crops(), self._training(), finish=task.finish)
-        return Parts(self._network(), lesson, self.batch_size or LARGE_BATCH)
+        training_spec = TrainingSpec(
+            task, objective, self._crops(), self._optimizer_spec(), finish=task.finish
+        )
+        return Parts(self._network(), training_spec, self.batch_size or LARGE_BATCH)
 
-    def _training(self) -> Training:
-        from fiftyone_deepcluster.training.optimizers import Cosine, Training
+    def _optimizer_spec(self) -> OptimizerSpec:
+        from fiftyone_deepcluster.training.optimizers import Cosine, OptimizerSpec
 
         cosine = Cosine(self.rounds, warmup=WARMUP * self.rounds)
         rate = self.learning_rate or RATE * (self.batch_size or LARGE_BATCH)
-        return Training("sgd", rate, weight_decay=self.weight_decay, cosine=cosine)
+        return OptimizerSpec("sgd", rate, weight_decay=self.weight_decay, cosine=cosine)
 
     def _network(self) -> Network:
         from fiftyone_deepcluster.backbones.network import Network
         from fiftyone_deepcluster.backbones.projection import Projected, check_sizes
 
-        plain = make_network(self.trunk or TRUNKS.parse("small"), self.front or "plain", self, self.weights)
+        plain = make_network(
+            self.backbone or BACKBONES.parse("small"), self.input_norm or "plain", self, self.weights
+        )
         hidden = self.hidden or min(2048, 4 * plain.dim)
-        network = Network(plain.front, Projected(plain.trunk, hidden, self.dim))
+        network = Network(plain.input_norm, Projected(plain.backbone, hidden, self.dim))
         if self.small_crops:
             check_sizes(
                 network, self.channels, (self.image_size or SMALL_SIDE, self.small_size or SMALL_SIDE)

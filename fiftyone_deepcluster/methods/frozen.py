@@ -6,45 +6,45 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from fiftyone_deepcluster.backbones.base import TRUNKS, FrontName, Trunk
+from fiftyone_deepcluster.backbones.base import BACKBONES, Backbone, InputNormName
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer
 from fiftyone_deepcluster.core.registry import PartOf
 from fiftyone_deepcluster.features.base import ENCODERS, Encoder
-from fiftyone_deepcluster.methods.base import ADVANCED, RECIPES, Options, Parts
+from fiftyone_deepcluster.methods.base import ADVANCED, METHODS, Options, Parts
 from fiftyone_deepcluster.methods.trained import augmentation, make_network
-from fiftyone_deepcluster.reducers.base import SPACES, Space
+from fiftyone_deepcluster.reducers.base import REDUCERS, Reducer
 
 if TYPE_CHECKING:
-    from fiftyone_deepcluster.images.inspect import Facts
+    from fiftyone_deepcluster.images.inspect import ImageFacts
 
 
-@RECIPES.register
+@METHODS.register
 class Frozen(Options):
-    """Fixed features, clustered once: pixels, a trunk with weights, or embeddings you have."""
+    """Fixed features, clustered once: pixels, a backbone with weights, or embeddings you have."""
 
     name: Literal["frozen"] = "frozen"
-    rounds: int = Field(1, ge=1, le=1, description="One: nothing is learnt.", json_schema_extra=ADVANCED)
-    trunk: Annotated[Trunk, PartOf(TRUNKS)] = Field(
+    rounds: int = Field(1, ge=1, le=1, description="One: nothing is learned.", json_schema_extra=ADVANCED)
+    backbone: Annotated[Backbone, PartOf(BACKBONES)] = Field(
         default="pixels",
         validate_default=True,
         description="Where features come from, unless they are given.",
     )
     weights: str | None = Field(
-        None, description="Of the trunk: a torchvision name such as IMAGENET1K_V1, or a file."
+        None, description="Of the backbone: a torchvision name such as IMAGENET1K_V1, or a file."
     )
     clusterer: Annotated[Clusterer, PartOf(CLUSTERERS)] = Field(
         default="kmeans", validate_default=True, description="Groups the vectors."
     )
-    space: Annotated[Space, PartOf(SPACES)] = Field(
-        default="flat", validate_default=True, description="umap: cluster a UMAP of the features."
+    reducer: Annotated[Reducer, PartOf(REDUCERS)] = Field(
+        default="identity", validate_default=True, description="umap: cluster a UMAP of the features."
     )
     encoder: Annotated[Encoder | None, PartOf(ENCODERS, optional=True)] = Field(
         None,
         description="From features to vectors; empty: as they are, scaled to length 1 unless pixels.",
         json_schema_extra=ADVANCED,
     )
-    front: FrontName | None = Field(
-        None, description="Fixed first layer; empty: the trunk's own choice.", json_schema_extra=ADVANCED
+    input_norm: InputNormName | None = Field(
+        None, description="Fixed first layer; empty: the backbone's own choice.", json_schema_extra=ADVANCED
     )
     batch_size: int = Field(
         256, ge=1, le=65_536, description="Images in a batch.", json_schema_extra=ADVANCED
@@ -53,17 +53,17 @@ class Frozen(Options):
     @property
     def starts_from_pixels(self) -> bool:
         """Features are what they are."""
-        return self.trunk.name == "pixels"
+        return self.backbone.name == "pixels"
 
-    def resolve(self, facts: Facts) -> Frozen:
+    def resolve(self, facts: ImageFacts) -> Frozen:
         """See ``Options.resolve``."""
-        front = self.front or ("imagenet" if self.weights else self.trunk.front)
+        input_norm = self.input_norm or ("imagenet" if self.weights else self.backbone.input_norm)
         encoder = self.encoder or ENCODERS.parse(
-            {"name": "pooled", "pca": 0, "unit": self.trunk.name != "pixels"}
+            {"name": "pooled", "pca": 0, "l2_normalize": self.backbone.name != "pixels"}
         )
-        return self.settled(facts, front=front, encoder=encoder)
+        return self.settled(facts, input_norm=input_norm, encoder=encoder)
 
-    def remarks(self, facts: Facts) -> list[str]:
+    def remarks(self, facts: ImageFacts) -> list[str]:
         """See ``Options.remarks``."""
         if self.n_clusters is None or not self.clusterer.finds_number:
             return []
@@ -74,23 +74,23 @@ class Frozen(Options):
         """See ``Options.build``."""
         from fiftyone_deepcluster.pseudo_labels.round_labels import RoundLabels, RoundLabelsParts
         from fiftyone_deepcluster.pseudo_labels.samplers import Shuffled
-        from fiftyone_deepcluster.training.loop import Lesson
+        from fiftyone_deepcluster.training.loop import TrainingSpec
         from fiftyone_deepcluster.training.losses import CrossEntropy
-        from fiftyone_deepcluster.training.optimizers import Training
+        from fiftyone_deepcluster.training.optimizers import OptimizerSpec
 
         task = RoundLabels(
             RoundLabelsParts(
                 encoder=self.encoder or ENCODERS.parse("pooled"),
-                space=self.space,
+                reducer=self.reducer,
                 clusterer=self.clusterer,
                 sampler=Shuffled(),
                 n_clusters=self.n_clusters,
                 n_pseudo=None,
-                fine_rounds=None,
+                pseudo_class_rounds=None,
                 epochs=0,
                 seed=self.seed,
             )
         )
-        lesson = Lesson(task, CrossEntropy(), augmentation("none"), Training("sgd", 1.0))
-        network = make_network(self.trunk, self.front or "plain", self, self.weights)
-        return Parts(network, lesson, self.batch_size)
+        training_spec = TrainingSpec(task, CrossEntropy(), augmentation("none"), OptimizerSpec("sgd", 1.0))
+        network = make_network(self.backbone, self.input_norm or "plain", self, self.weights)
+        return Parts(network, training_spec, self.batch_size)

@@ -1,4 +1,4 @@
-"""LDPO: looped deep pseudo-task optimisation (Wang et al.: joint mining of deep features and image labels).
+"""LDPO: looped deep pseudo-task optimization (Wang et al.: joint mining of deep features and image labels).
 
 Every round: encode all images by a layer of the network (pooled, VLAD, Fisher vector, or mined patches), cluster,
 teach a new softmax layer and, more gently, the layers below, on 70 % of the images; stop when the clusters of
@@ -11,51 +11,51 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from fiftyone_deepcluster.backbones.base import TRUNKS
+from fiftyone_deepcluster.backbones.base import BACKBONES
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer
 from fiftyone_deepcluster.core.registry import PartOf
 from fiftyone_deepcluster.features.base import ENCODERS, Encoder
-from fiftyone_deepcluster.methods.base import ADVANCED, RECIPES, SMALL_SIDE
+from fiftyone_deepcluster.methods.base import ADVANCED, METHODS, SMALL_SIDE
 from fiftyone_deepcluster.methods.trained import AugmentName, Trained
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
     from fiftyone_deepcluster.backbones.network import Network
-    from fiftyone_deepcluster.images.inspect import Facts
+    from fiftyone_deepcluster.images.inspect import ImageFacts
     from fiftyone_deepcluster.pseudo_labels.round_labels import RoundLabelsParts
-    from fiftyone_deepcluster.training.optimizers import Training
+    from fiftyone_deepcluster.training.optimizers import OptimizerSpec
     from fiftyone_deepcluster.training.stopping import StopRule
 
 HEAD_FACTOR = 10
-"""The new softmax layer learns this much faster than the trunk. The paper says "higher"; this is a default."""
+"""The new softmax layer learns this much faster than the backbone. The paper says "higher"; this is a default."""
 
 TUNING_RATES, SCRATCH_RATES = {"sgd": 1e-3, "adamw": 1e-4}, {"sgd": 0.05, "adamw": 3e-3}
-"""Of a pre-trained trunk and of one with random weights, by the optimiser."""
+"""Of a pre-trained backbone and of one with random weights, by the optimizer."""
 
-CERTAIN = 0.8
+CONFIDENT_SHARE = 0.8
 """With pre-trained weights, share of each cluster that is taught: at its rim the clusters are wrong most often."""
 
 FINE_TUNING_BATCH = 64
 """Images in a batch with pre-trained weights: two passes over some thousand images are then a hundred steps."""
 
-SETTLED = 0.05
+SETTLED_SHARE = 0.05
 """The number of clusters has settled when it changes by at most this share. A default, not the paper's."""
 
 
-@RECIPES.register
+@METHODS.register
 class LDPO(Trained):
     """LDPO: clusters of a fine-tuned network's encodings, looped until adjacent rounds agree.
 
     The paper gives the split of 70/10/20 made anew every round, PCA to 4096, k-means with a known number or RIM
-    that finds it, and convergence by purity and NMI. It leaves open the thresholds, optimiser, rates, epochs and the
-    factor of the softmax layer: those here are defaults of ours. Without pre-trained weights the trunk learns from
+    that finds it, and convergence by purity and NMI. It leaves open the thresholds, optimizer, rates, epochs and the
+    factor of the softmax layer: those here are defaults of ours. Without pre-trained weights the backbone learns from
     scratch at the head's rate.
 
     With pre-trained weights AdamW takes small steps, on a cycle a round, and only the surest 80 % of each cluster are
     taught, in small batches and with gentle crops: learning from every image at rates for random weights unlearns more
-    than it teaches. Not the paper's, and worth more than either: ``space="umap"`` before the clusterer, and more
-    pseudo-classes than clusters (``pseudo_clusters`` of four times ``n_clusters``, ``certain=1``, ``epochs=6``,
+    than it teaches. Not the paper's, and worth more than either: ``reducer="umap"`` before the clusterer, and more
+    pseudo-classes than clusters (``pseudo_clusters`` of four times ``n_clusters``, ``confident_share=1``, ``epochs=6``,
     ``augmentation="crop-flip"``).
     """
 
@@ -88,7 +88,7 @@ class LDPO(Trained):
     validation_share: float = Field(
         0.1, ge=0, lt=1, description="Share to watch; the rest is the test part.", json_schema_extra=ADVANCED
     )
-    certain: float | None = Field(
+    confident_share: float | None = Field(
         None,
         gt=0,
         le=1,
@@ -112,7 +112,7 @@ class LDPO(Trained):
         None,
         gt=0,
         le=100,
-        description="Of the trunk; empty: 0.05 by sgd and 0.003 by adamw, with weights 0.001 and 0.0001.",
+        description="Of the backbone; empty: 0.05 by sgd and 0.003 by adamw, with weights 0.001 and 0.0001.",
     )
     weight_decay: float = Field(
         5e-4, ge=0, le=1, description="Pull of the weights to 0.", json_schema_extra=ADVANCED
@@ -160,13 +160,15 @@ class LDPO(Trained):
             )
         return self
 
-    def resolve(self, facts: Facts) -> LDPO:
+    def resolve(self, facts: ImageFacts) -> LDPO:
         """See ``Options.resolve``."""
         small = (self.image_size or facts.side) <= SMALL_SIDE
-        trunk = TRUNKS.parse("small" if small else {"name": "torchvision", "model": "alexnet"})
+        backbone = BACKBONES.parse("small" if small else {"name": "torchvision", "model": "alexnet"})
         clusterer = self.clusterer or CLUSTERERS.parse("rim" if self.n_clusters is None else "kmeans")
         pretrained = self.weights is not None
-        known: dict[str, Any] = {"certain": self.certain or (CERTAIN if pretrained else 1.0)}
+        known: dict[str, Any] = {
+            "confident_share": self.confident_share or (CONFIDENT_SHARE if pretrained else 1.0)
+        }
         if self.augmentation == "auto" and not small:
             known["augmentation"] = "gentle"
         if self.batch_size is None and pretrained:
@@ -176,7 +178,7 @@ class LDPO(Trained):
         rate = self.learning_rate or (TUNING_RATES if pretrained else SCRATCH_RATES)[optimizer]
         return options.settle_training(
             facts,
-            trunk,
+            backbone,
             clusterer=clusterer,
             encoder=self._encoder_for(clusterer),
             optimizer=optimizer,
@@ -186,12 +188,12 @@ class LDPO(Trained):
             pseudo_clusters=self.pseudo_clusters or self.n_clusters,
         )
 
-    def training(self) -> Training:
+    def optimizer_spec(self) -> OptimizerSpec:
         """SGD with momentum, or AdamW on a cycle a round; both rates are settled."""
-        from fiftyone_deepcluster.training.optimizers import Training
+        from fiftyone_deepcluster.training.optimizers import OptimizerSpec
 
         cycled = self.optimizer == "adamw"
-        return Training(
+        return OptimizerSpec(
             "adamw" if cycled else "sgd",
             self.learning_rate or 0.05,
             self.head_learning_rate,
@@ -200,7 +202,7 @@ class LDPO(Trained):
         )
 
     def task_parts(self) -> RoundLabelsParts:
-        """Those of every trained recipe, with images held out and a first round of its own."""
+        """Those of every trained method, with images held out and a first round of its own."""
         from dataclasses import replace
 
         from fiftyone_deepcluster.core.seeds import derive
@@ -208,19 +210,22 @@ class LDPO(Trained):
 
         holdout = Holdout(self.training_share, self.validation_share, derive(self.seed, "holdout"))
         return replace(
-            super().task_parts(), initial=self.initial, holdout=holdout, certain=self.certain or 1.0
+            super().task_parts(),
+            initial=self.initial,
+            holdout=holdout,
+            confident_share=self.confident_share or 1.0,
         )
 
     def stop_rules(self) -> tuple[StopRule, ...]:
         """Purity and NMI of two adjacent pairs of rounds, and a settled number of clusters."""
-        from fiftyone_deepcluster.training.stopping import Agreement
+        from fiftyone_deepcluster.training.stopping import StopOnAgreement
 
         if self.stop_nmi is None:
             return ()
-        return (Agreement(self.stop_nmi, patience=2, purity=self.stop_purity, settled=SETTLED),)
+        return (StopOnAgreement(self.stop_nmi, patience=2, purity=self.stop_purity, settled=SETTLED_SHARE),)
 
     def make_network(self) -> Network:
-        """Front and trunk, batch norm frozen where it came with the weights, and a head that minds no scale."""
+        """Input norm and backbone, batch norm frozen where it came with the weights, and a head that minds no scale."""
         from fiftyone_deepcluster.backbones.frozen_norms import freeze_norms
 
         network = super().make_network()
@@ -235,6 +240,6 @@ class LDPO(Trained):
         encoder = self.encoder
         if encoder.name != "pooled":
             return encoder
-        wanted: dict[str, object] = {"unit": False} if clusterer.name == "rim" else {"pca": 0}
+        wanted: dict[str, object] = {"l2_normalize": False} if clusterer.name == "rim" else {"pca": 0}
         left = {name: value for name, value in wanted.items() if name not in encoder.model_fields_set}
         return encoder.model_copy(update=left)

@@ -1,4 +1,4 @@
-"""Options of every recipe that trains a network on pseudo-labels of a round."""
+"""Options of every method that trains a network on pseudo-labels of a round."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from fiftyone_deepcluster.backbones.base import TRUNKS, FrontName, Trunk
+from fiftyone_deepcluster.backbones.base import BACKBONES, Backbone, InputNormName
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer
 from fiftyone_deepcluster.core.registry import PartOf
 from fiftyone_deepcluster.errors import OptionsError
 from fiftyone_deepcluster.features.base import ENCODERS, Encoder
 from fiftyone_deepcluster.methods.base import ADVANCED, SMALL_SIDE, Options, Parts
-from fiftyone_deepcluster.reducers.base import SPACES, Space
+from fiftyone_deepcluster.reducers.base import REDUCERS, Reducer
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
     from fiftyone_deepcluster.backbones.network import Network
     from fiftyone_deepcluster.images.augment import Augment
-    from fiftyone_deepcluster.images.inspect import Facts
+    from fiftyone_deepcluster.images.inspect import ImageFacts
     from fiftyone_deepcluster.pseudo_labels.round_labels import RoundLabelsParts
-    from fiftyone_deepcluster.training.optimizers import Training
+    from fiftyone_deepcluster.training.optimizers import OptimizerSpec
     from fiftyone_deepcluster.training.stopping import StopRule
 
 SMALL_BATCH, LARGE_BATCH = 128, 256
@@ -32,9 +32,9 @@ AugmentName = Literal["auto", "none", "affine", "affine-flip", "crop-flip", "gen
 
 
 class Trained(Options):
-    """A network, what it is taught, and how it learns. Not a recipe by itself."""
+    """A network, what it is taught, and how it learns. Not a method by itself."""
 
-    trunk: Annotated[Trunk | None, PartOf(TRUNKS, optional=True)] = Field(
+    backbone: Annotated[Backbone | None, PartOf(BACKBONES, optional=True)] = Field(
         None, description="Network without its head; empty: small up to 64 pixels, else the method's own."
     )
     weights: str | None = Field(
@@ -44,7 +44,7 @@ class Trained(Options):
     pseudo_clusters: int | None = Field(
         None, ge=2, description="Pseudo-classes that the network is taught; empty: a multiple of n_clusters."
     )
-    fine_rounds: int | None = Field(
+    pseudo_class_rounds: int | None = Field(
         None,
         ge=0,
         description="Rounds taught on pseudo_clusters; later ones on n_clusters. Empty: the method's own choice.",
@@ -60,21 +60,21 @@ class Trained(Options):
     batch_size: int | None = Field(
         None, ge=2, le=65_536, description="Images in a batch; empty: 128 up to 64 pixels, else 256."
     )
-    learning_rate: float = Field(0.05, gt=0, le=100, description="Of the trunk; the peak where it cycles.")
+    learning_rate: float = Field(0.05, gt=0, le=100, description="Of the backbone; the peak where it cycles.")
     head_learning_rate: float | None = Field(
-        None, gt=0, le=100, description="Of the head; empty: the trunk's.", json_schema_extra=ADVANCED
+        None, gt=0, le=100, description="Of the head; empty: the backbone's.", json_schema_extra=ADVANCED
     )
     weight_decay: float = Field(
         1e-5, ge=0, le=1, description="Pull of the weights to 0.", json_schema_extra=ADVANCED
     )
-    smoothing: float = Field(
+    label_smoothing: float = Field(
         0.0, ge=0, lt=1, description="Label smoothing of the cross-entropy.", json_schema_extra=ADVANCED
     )
     augmentation: AugmentName = Field(
         "auto", description="How training images change; auto: affine up to 64 pixels, else crops and flips."
     )
-    front: FrontName | None = Field(
-        None, description="Fixed first layer; empty: the trunk's own choice.", json_schema_extra=ADVANCED
+    input_norm: InputNormName | None = Field(
+        None, description="Fixed first layer; empty: the backbone's own choice.", json_schema_extra=ADVANCED
     )
     sampling: Literal["uniform", "shuffled"] = Field(
         "uniform",
@@ -94,8 +94,8 @@ class Trained(Options):
         description="From features to vectors.",
         json_schema_extra=ADVANCED,
     )
-    space: Annotated[Space, PartOf(SPACES)] = Field(
-        default="flat",
+    reducer: Annotated[Reducer, PartOf(REDUCERS)] = Field(
+        default="identity",
         validate_default=True,
         description="Change of geometry before clustering.",
         json_schema_extra=ADVANCED,
@@ -106,7 +106,7 @@ class Trained(Options):
     merge: bool | None = Field(
         None,
         description="Until the network is taught the clusters, merge them from pseudo_clusters pieces that share "
-        "neighbours, instead of looking for them at once; deepcluster-manifold does both and keeps what agrees more "
+        "neighbors, instead of looking for them at once; deepcluster-manifold does both and keeps what agrees more "
         "with the last round. Empty: the method's own choice.",
         json_schema_extra=ADVANCED,
     )
@@ -116,8 +116,8 @@ class Trained(Options):
         """Random weights."""
         return self.weights is None
 
-    def settle_training(self, facts: Facts, trunk: Trunk, **values: Any) -> Self:
-        """Trunk, front and augmentation settled, besides ``settled``.
+    def settle_training(self, facts: ImageFacts, backbone: Backbone, **values: Any) -> Self:
+        """Backbone, input norm and augmentation settled, besides ``settled``.
 
         Raises:
             OptionsError: fewer pseudo-classes than clusters.
@@ -127,19 +127,19 @@ class Trained(Options):
                 f"pseudo_clusters={self.pseudo_clusters} is less than n_clusters={self.n_clusters}; give as many or "
                 "more, or leave it empty"
             )
-        chosen = self.trunk or trunk
+        chosen = self.backbone or backbone
         small = (self.image_size or facts.side) <= SMALL_SIDE
         augmentation = (
             ("affine" if small else "crop-flip") if self.augmentation == "auto" else self.augmentation
         )
-        front = self.front or ("imagenet" if self.weights else chosen.front)
+        input_norm = self.input_norm or ("imagenet" if self.weights else chosen.input_norm)
         batch = self.batch_size or (SMALL_BATCH if small else LARGE_BATCH)
         epochs = max(self.epochs, math.ceil(self.min_steps * batch / facts.n))
         return self.settled(
             facts,
-            trunk=chosen,
+            backbone=chosen,
             augmentation=augmentation,
-            front=front,
+            input_norm=input_norm,
             epochs=epochs,
             batch_size=batch,
             **values,
@@ -148,13 +148,13 @@ class Trained(Options):
     def build(self) -> Parts:
         """See ``Options.build``."""
         from fiftyone_deepcluster.pseudo_labels.round_labels import RoundLabels
-        from fiftyone_deepcluster.training.loop import Lesson
+        from fiftyone_deepcluster.training.loop import TrainingSpec
         from fiftyone_deepcluster.training.losses import CrossEntropy
 
         task = RoundLabels(self.task_parts())
-        objective, rules = CrossEntropy(self.smoothing), self.stop_rules()
-        lesson = Lesson(task, objective, self.make_augment(), self.training(), rules)
-        return Parts(self.make_network(), lesson, self.batch_size or LARGE_BATCH)
+        objective, rules = CrossEntropy(self.label_smoothing), self.stop_rules()
+        training_spec = TrainingSpec(task, objective, self.make_augment(), self.optimizer_spec(), rules)
+        return Parts(self.make_network(), training_spec, self.batch_size or LARGE_BATCH)
 
     def task_parts(self) -> RoundLabelsParts:
         """The parts of a round."""
@@ -163,12 +163,12 @@ class Trained(Options):
 
         return RoundLabelsParts(
             encoder=self.encoder,
-            space=self.space,
+            reducer=self.reducer,
             clusterer=self.clusterer,
             sampler=UniformOverClusters() if self.sampling == "uniform" else Shuffled(),
             n_clusters=self.n_clusters,
             n_pseudo=self.pseudo_clusters,
-            fine_rounds=self.fine_rounds,
+            pseudo_class_rounds=self.pseudo_class_rounds,
             epochs=self.epochs,
             seed=self.seed,
             early=self.early_clusterers(),
@@ -188,34 +188,40 @@ class Trained(Options):
 
     def stop_rules(self) -> tuple[StopRule, ...]:
         """Agreement of adjacent rounds, if wanted."""
-        from fiftyone_deepcluster.training.stopping import Agreement
+        from fiftyone_deepcluster.training.stopping import StopOnAgreement
 
         # Two rounds on the clusters themselves: only then do adjacent rounds speak of the same thing.
-        least = 0 if self.fine_rounds is None else self.fine_rounds + 2
-        return () if self.stop_nmi is None else (Agreement(self.stop_nmi, not_before=least),)
+        least = 0 if self.pseudo_class_rounds is None else self.pseudo_class_rounds + 2
+        return () if self.stop_nmi is None else (StopOnAgreement(self.stop_nmi, not_before=least),)
 
-    def training(self) -> Training:
+    def optimizer_spec(self) -> OptimizerSpec:
         """SGD with momentum at a constant rate, for the whole run."""
-        from fiftyone_deepcluster.training.optimizers import Training
+        from fiftyone_deepcluster.training.optimizers import OptimizerSpec
 
-        return Training("sgd", self.learning_rate, self.head_learning_rate, weight_decay=self.weight_decay)
+        return OptimizerSpec(
+            "sgd", self.learning_rate, self.head_learning_rate, weight_decay=self.weight_decay
+        )
 
     def make_network(self) -> Network:
-        """Front and trunk; the head comes with the first round."""
-        return make_network(self.trunk or TRUNKS.parse("small"), self.front or "plain", self, self.weights)
+        """Input norm and backbone; the head comes with the first round."""
+        return make_network(
+            self.backbone or BACKBONES.parse("small"), self.input_norm or "plain", self, self.weights
+        )
 
     def make_augment(self) -> Augment:
         """The augmentation by its name."""
         return augmentation(self.augmentation)
 
 
-def make_network(trunk: Trunk, front: FrontName, options: Options, weights: str | None) -> Network:
-    """Front and trunk for the images that ``options`` were resolved for."""
-    from fiftyone_deepcluster.backbones.input_norms import make_front
+def make_network(
+    backbone: Backbone, input_norm: InputNormName, options: Options, weights: str | None
+) -> Network:
+    """Input norm and backbone for the images that ``options`` were resolved for."""
+    from fiftyone_deepcluster.backbones.input_norms import make_input_norm
     from fiftyone_deepcluster.backbones.network import Network
 
-    first = make_front(front, options.channels)
-    body = trunk.build(int(first.out_channels), options.image_size or SMALL_SIDE, weights)  # type: ignore[arg-type]
+    first = make_input_norm(input_norm, options.channels)
+    body = backbone.build(int(first.out_channels), options.image_size or SMALL_SIDE, weights)  # type: ignore[arg-type]
     return Network(first, body, relu_before_head=bool(body.relu_before_head))
 
 

@@ -1,7 +1,7 @@
 """UCNN (Hsu and Lin, "Unsupervised Convolutional Neural Networks for Large-Scale Image Clustering", 2017).
 
-Mini-batch k-means and learning in one stream: every batch is assigned to its nearest centres, taught to the
-network, and then moves the centres. No pass over all images is needed to learn.
+Mini-batch k-means and learning in one stream: every batch is assigned to its nearest centers, taught to the
+network, and then moves the centers. No pass over all images is needed to learn.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from fiftyone_deepcluster.backbones.base import TRUNKS, FrontName, Trunk
+from fiftyone_deepcluster.backbones.base import BACKBONES, Backbone, InputNormName
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS
 from fiftyone_deepcluster.core.registry import PartOf
 from fiftyone_deepcluster.features.base import ENCODERS
-from fiftyone_deepcluster.methods.base import ADVANCED, RECIPES, SMALL_SIDE, Options, Parts
+from fiftyone_deepcluster.methods.base import ADVANCED, METHODS, SMALL_SIDE, Options, Parts
 from fiftyone_deepcluster.methods.trained import AugmentName, augmentation, make_network
-from fiftyone_deepcluster.reducers.base import SPACES
+from fiftyone_deepcluster.reducers.base import REDUCERS
 
 if TYPE_CHECKING:
-    from fiftyone_deepcluster.images.inspect import Facts
+    from fiftyone_deepcluster.images.inspect import ImageFacts
     from fiftyone_deepcluster.pseudo_labels.round_labels import RoundLabels
     from fiftyone_deepcluster.pseudo_labels.streaming import StreamingCentroids
 
@@ -31,9 +31,9 @@ PIXEL_STEPS = 800
 """Batches of the first round at least."""
 
 
-@RECIPES.register
+@METHODS.register
 class UCNN(Options):
-    """UCNN: centres follow the batches while the network learns them; for very many images.
+    """UCNN: centers follow the batches while the network learns them; for very many images.
 
     The paper starts from ImageNet weights. Without ``weights`` the first round teaches the network small
     clusters of the pixels instead (ours): from random weights alone all images soon share one cluster.
@@ -41,7 +41,7 @@ class UCNN(Options):
 
     name: Literal["ucnn"] = "ucnn"
     n_clusters: int = Field(
-        10, ge=2, description="Number of clusters, and of centres that follow the batches."
+        10, ge=2, description="Number of clusters, and of centers that follow the batches."
     )
     rounds: int = Field(
         11,
@@ -54,7 +54,7 @@ class UCNN(Options):
         description="The paper's: drift compensated; not compensated (1); the starting network's features under "
         "mini-batch k-means (2) or k-means (3).",
     )
-    trunk: Annotated[Trunk | None, PartOf(TRUNKS, optional=True)] = Field(
+    backbone: Annotated[Backbone | None, PartOf(BACKBONES, optional=True)] = Field(
         None, description="Network without its head; empty: the paper's, smaller up to 64 pixels."
     )
     weights: str | None = Field(
@@ -92,9 +92,9 @@ class UCNN(Options):
         description="Clusters of the pixels; empty: 8 times n_clusters.",
         json_schema_extra=ADVANCED,
     )
-    start: Literal["auto", "sample", "kmeans"] = Field(
+    init: Literal["auto", "sample", "kmeans"] = Field(
         "auto",
-        description="First centres: images by chance, as the paper, or k-means on a sample; auto: the paper's where "
+        description="First centers: images by chance, as the paper, or k-means on a sample; auto: the paper's where "
         "weights are given.",
         json_schema_extra=ADVANCED,
     )
@@ -105,13 +105,13 @@ class UCNN(Options):
     )
     recount: bool = Field(
         False,
-        description="Count a centre's images anew in every round, so that centres stay quick.",
+        description="Count a center's images anew in every round, so that centers stay quick.",
         json_schema_extra=ADVANCED,
     )
     patience: int = Field(
         100,
         ge=1,
-        description="A centre that got none of so many images a cluster is dead, and put elsewhere.",
+        description="A center that got none of so many images a cluster is dead, and put elsewhere.",
         json_schema_extra=ADVANCED,
     )
     augmentation: AugmentName = Field(
@@ -122,8 +122,8 @@ class UCNN(Options):
         description="Change images in every round; else, as in the paper, only in the first one, for pixels.",
         json_schema_extra=ADVANCED,
     )
-    front: FrontName | None = Field(
-        None, description="Fixed first layer; empty: the trunk's own choice.", json_schema_extra=ADVANCED
+    input_norm: InputNormName | None = Field(
+        None, description="Fixed first layer; empty: the backbone's own choice.", json_schema_extra=ADVANCED
     )
 
     @property
@@ -131,10 +131,10 @@ class UCNN(Options):
         """Random weights."""
         return self.weights is None
 
-    def resolve(self, facts: Facts) -> UCNN:
+    def resolve(self, facts: ImageFacts) -> UCNN:
         """See ``Options.resolve``."""
         small = (self.image_size or facts.side) <= SMALL_SIDE
-        trunk = self.trunk or self._default_trunk(small)
+        backbone = self.backbone or self._default_backbone(small)
         trained = self.weights is not None
         rate = self.learning_rate or (0.001 if trained else 0.02)
         enough = max(2, math.ceil(PIXEL_STEPS * self.batch_size / facts.n))
@@ -142,44 +142,48 @@ class UCNN(Options):
         auto = "affine" if small else "crop-flip"
         return self.settled(
             facts,
-            trunk=trunk,
-            front=self.front or ("imagenet" if trained else trunk.front),
+            backbone=backbone,
+            input_norm=self.input_norm or ("imagenet" if trained else backbone.input_norm),
             learning_rate=rate,
             head_learning_rate=self.head_learning_rate or (10 * rate if trained else rate),
             pixel_epochs=(0 if trained else enough) if self.pixel_epochs is None else self.pixel_epochs,
             pixel_clusters=self.pixel_clusters or pixels,
-            start=("sample" if trained else "kmeans") if self.start == "auto" else self.start,
+            init=("sample" if trained else "kmeans") if self.init == "auto" else self.init,
             augmentation=auto if self.augmentation == "auto" else self.augmentation,
         )
 
     def build(self) -> Parts:
         """See ``Options.build``."""
-        from fiftyone_deepcluster.pseudo_labels.pixel_warmup import PixelClusters, PixelLessons
+        from fiftyone_deepcluster.pseudo_labels.pixel_warmup import PixelClusters, PixelWarmup
         from fiftyone_deepcluster.pseudo_labels.round_labels import RoundLabels
-        from fiftyone_deepcluster.training.loop import Lesson
+        from fiftyone_deepcluster.training.loop import TrainingSpec
         from fiftyone_deepcluster.training.losses import CrossEntropy
-        from fiftyone_deepcluster.training.optimizers import Training
+        from fiftyone_deepcluster.training.optimizers import OptimizerSpec
 
         frozen = self.variant in ("baseline-2", "baseline-3")
         make = self._frozen if frozen else self._streaming
         pixels = PixelClusters(self.pixel_clusters or 2, self.pixel_epochs or 0, self.seed, self.pixel_rate)
-        task = PixelLessons(pixels, make) if self.pixel_epochs else make()
+        task = PixelWarmup(pixels, make) if self.pixel_epochs else make()
         # No momentum: with plain SGD the weights before a step are those after it plus rate x gradient (eq. 4).
-        training = Training(
+        training = OptimizerSpec(
             "sgd", self.learning_rate or 0.02, self.head_learning_rate, momentum=0.0, weight_decay=0.0
         )
         finish = None if frozen or isinstance(task, RoundLabels) else task.finish
-        lesson = Lesson(task, CrossEntropy(), augmentation(self.augmentation), training, finish=finish)
-        network = make_network(self.trunk or TRUNKS.parse("ucnn"), self.front or "plain", self, self.weights)
-        return Parts(network, lesson, self.batch_size)
+        training_spec = TrainingSpec(
+            task, CrossEntropy(), augmentation(self.augmentation), training, finish=finish
+        )
+        network = make_network(
+            self.backbone or BACKBONES.parse("ucnn"), self.input_norm or "plain", self, self.weights
+        )
+        return Parts(network, training_spec, self.batch_size)
 
-    def _default_trunk(self, small: bool) -> Trunk:
+    def _default_backbone(self, small: bool) -> Backbone:
         """The paper's sizes above 64 pixels; batch norm wherever the weights are random."""
         if small:
-            return TRUNKS.parse("ucnn")
+            return BACKBONES.parse("ucnn")
         k = self.n_clusters
         norm = "batch" if self.weights is None else "none"
-        return TRUNKS.parse({"name": "ucnn", "maps": k, "dim": k, "width": 1, "adapted": 1, "norm": norm})
+        return BACKBONES.parse({"name": "ucnn", "maps": k, "dim": k, "width": 1, "adapted": 1, "norm": norm})
 
     def _streaming(self) -> StreamingCentroids:
         """The task of ``proposed`` and ``baseline-1``."""
@@ -190,7 +194,7 @@ class UCNN(Options):
                 n_clusters=self.n_clusters,
                 seed=self.seed,
                 drift=self.compensation if self.variant == "proposed" else "ignored",
-                start="sample" if self.start == "sample" else "kmeans",
+                init="sample" if self.init == "sample" else "kmeans",
                 recount=self.recount,
                 patience=self.patience,
                 augmented=self.augment_always,
@@ -204,17 +208,17 @@ class UCNN(Options):
 
         clusterer: object = "kmeans"
         if self.variant == "baseline-2":
-            clusterer = {"name": "minibatch-kmeans", "batch_size": self.batch_size, "start": "sample",
+            clusterer = {"name": "minibatch-kmeans", "batch_size": self.batch_size, "init": "sample",
                          "epochs": self.rounds, "patience": self.patience}  # fmt: skip
         return RoundLabels(
             RoundLabelsParts(
-                encoder=ENCODERS.parse({"name": "pooled", "pca": 0, "unit": False}),
-                space=SPACES.parse("flat"),
+                encoder=ENCODERS.parse({"name": "pooled", "pca": 0, "l2_normalize": False}),
+                reducer=REDUCERS.parse("identity"),
                 clusterer=CLUSTERERS.parse(clusterer),
                 sampler=Shuffled(),
                 n_clusters=self.n_clusters,
                 n_pseudo=None,
-                fine_rounds=None,
+                pseudo_class_rounds=None,
                 epochs=0,
                 seed=self.seed,
             )

@@ -1,7 +1,7 @@
 """How far two labelings agree.
 
 All comparisons come from one sparse contingency table, so a million images and ten thousand clusters fit.
-Images labelled -1 on either side (noise, unreadable, unknown truth) are left out.
+Images labeled -1 on either side (noise, unreadable, unknown truth) are left out.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from fiftyone_deepcluster.core.record import Agreement
+from fiftyone_deepcluster.core.record import AgreementScores
 from fiftyone_deepcluster.errors import InputError
 from fiftyone_deepcluster.metrics.matching import best_match, overlap
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Average = Literal["arithmetic", "geometric", "max", "min"]
 
 
-def agreement(labels: ArrayLike, reference: ArrayLike) -> Agreement:
+def agreement(labels: ArrayLike, reference: ArrayLike) -> AgreementScores:
     """NMI, ARI, purity and best-match accuracy of ``labels`` against ``reference``.
 
     Args:
@@ -36,9 +36,9 @@ def agreement(labels: ArrayLike, reference: ArrayLike) -> Agreement:
     counts = overlap(labels, reference)
     total = counts.sum()
     if total == 0:
-        return Agreement(nmi=0.0, ari=0.0, purity=0.0, acc=0.0)
+        return AgreementScores(nmi=0.0, ari=0.0, purity=0.0, acc=0.0)
     rows, columns = best_match(counts)
-    return Agreement(
+    return AgreementScores(
         nmi=_nmi(counts, "arithmetic"),
         ari=_ari(counts),
         purity=float(counts.max(axis=1).sum() / total),
@@ -47,7 +47,7 @@ def agreement(labels: ArrayLike, reference: ArrayLike) -> Agreement:
 
 
 def nmi(labels: ArrayLike, reference: ArrayLike, average: Average = "arithmetic") -> float:
-    """Normalised mutual information, I(U, V) / average(H(U), H(V)).
+    """Normalized mutual information, I(U, V) / average(H(U), H(V)).
 
     Papers differ in the average: arithmetic is today's habit, older versions of scikit-learn and with them
     many tables used geometric, and Xu, Liu and Gong (2003) max.

@@ -1,22 +1,22 @@
-"""The nearest neighbours of vectors, exactly."""
+"""The nearest neighbors of vectors, exactly."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fiftyone_deepcluster.metrics.products import Field, chunks
+from fiftyone_deepcluster.metrics.products import CenterField, chunks
 
 if TYPE_CHECKING:
     import torch
 
 
-def exact_neighbours(vectors: torch.Tensor, k: int, asked: torch.Tensor | None = None) -> tuple[Any, Any]:
+def exact_neighbors(vectors: torch.Tensor, k: int, asked: torch.Tensor | None = None) -> tuple[Any, Any]:
     """The k nearest of all vectors, each vector itself among them, in the form UMAP takes.
 
     Args:
         vectors: (N, D) float32.
         k: at most N.
-        asked: (M,) int64 rows whose neighbours are sought; None: all N.
+        asked: (M,) int64 rows whose neighbors are sought; None: all N.
 
     Returns:
         NumPy arrays (M, k) of rows, int64, and Euclidean distances, float32, ascending.
@@ -29,7 +29,7 @@ def exact_neighbours(vectors: torch.Tensor, k: int, asked: torch.Tensor | None =
 
         found, rows = faiss.knn(seekers.numpy(), vectors.numpy(), k)
         return rows.astype("int64"), found.clip(min=0) ** 0.5
-    others = Field(vectors)
+    others = CenterField(vectors)
     distance = torch.empty(len(seekers), k)
     near = torch.empty(len(seekers), k, dtype=torch.int64)
     for part in chunks(len(seekers), len(vectors), vectors.device):

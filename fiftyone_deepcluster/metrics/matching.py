@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _PADDING = 1e-6
 
 
-def compact(labels: ArrayLike) -> Labels:
+def compact_labels(labels: ArrayLike) -> Labels:
     """Labels renumbered 0..k-1 in order of first use; -1 stays."""
     labels = np.asarray(labels)
     kept = labels >= 0

@@ -1,7 +1,7 @@
 """Comparing many vectors with many points, in chunks: one matrix product each, within a bound of memory.
 
 Squared distances come from one matrix product, |x - c|² = |x|² + (|c|² - 2 x·c), with everything shifted to
-the centres' mean first, so that vectors far from the origin lose no digits. No N x K matrix is ever held.
+the centers' mean first, so that vectors far from the origin lose no digits. No N x K matrix is ever held.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ _CPU_CHUNK = 2**21
 _GPU_CHUNK = 2**24
 
 
-class Field:
-    """Centres made ready to be compared with chunk after chunk.
+class CenterField:
+    """Centers made ready to be compared with chunk after chunk.
 
     On a CPU the product goes through NumPy: its BLAS is faster than torch's on half of the machines and as
     fast on the others, and it finds the place of a row's least number ten times faster.
 
     Args:
         centers: (K, D) float32, K >= 1.
-        skip: (K,) bool, centres that are not there.
+        skip: (K,) bool, centers that are not there.
         shift: (D,) a point near all of them; by default their mean.
     """
 
@@ -75,7 +75,7 @@ class Field:
         return _place_of_least(self.scores(rows)[1])
 
     def two_nearest(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Nearest centre of each vector of a chunk (B, D), its score, and the second least score."""
+        """Nearest center of each vector of a chunk (B, D), its score, and the second least score."""
         _, scores = self.scores(rows)
         own = _place_of_least(scores)
         least = scores.gather(1, own[:, None])[:, 0]
@@ -92,7 +92,7 @@ class Field:
         own = _place_of_least(scores)
         if labels is not None:
             own = torch.where(labels < 0, own, labels)
-        # Exactly, not by the product: near its centre a vector's distance is a difference of large numbers.
+        # Exactly, not by the product: near its center a vector's distance is a difference of large numbers.
         first = (shifted - self.centers[own]).square_().sum(dim=1)
         scores.scatter_(1, own[:, None], float("inf"))
         second = (scores.amin(dim=1) + shifted.square().sum(dim=1)).clamp_min_(0.0)

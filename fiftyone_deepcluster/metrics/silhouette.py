@@ -1,6 +1,6 @@
 """How good clusters look without any labels: shape and sizes.
 
-Images labelled -1 (noise, unreadable) are left out.
+Images labeled -1 (noise, unreadable) are left out.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.backbones.network import Network
-    from fiftyone_deepcluster.core.types import Assignment, Batch, Outputs, Plan, Targets
+    from fiftyone_deepcluster.core.types import Assignment, Batch, Outputs, RoundPlan, Targets
     from fiftyone_deepcluster.features.corpus import Corpus
 
 
@@ -18,7 +18,7 @@ class PseudoTask(Protocol):
     while teaching a batch (DAC) or just after a step (UCNN).
     """
 
-    def begin_round(self, round_index: int, corpus: Corpus) -> Plan | None:
+    def begin_round(self, round_index: int, corpus: Corpus) -> RoundPlan | None:
         """What this round trains on; None: nothing is left to teach."""
         ...
 
@@ -27,7 +27,7 @@ class PseudoTask(Protocol):
         ...
 
     def after_step(self, batch: Batch, before: Outputs, network: Network) -> None:
-        """The network has learnt from ``batch``; ``before`` is what it said of it before the step."""
+        """The network has learned from ``batch``; ``before`` is what it said of it before the step."""
 
     def assign(self, corpus: Corpus) -> Assignment:
         """The cluster of every image, by the network as it is now."""

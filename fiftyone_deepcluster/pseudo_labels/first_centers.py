@@ -1,4 +1,4 @@
-"""Images that centres begin with, found without looking over the whole set."""
+"""Images that centers begin with, found without looking over the whole set."""
 
 from __future__ import annotations
 
@@ -20,38 +20,38 @@ if TYPE_CHECKING:
 
     from fiftyone_deepcluster.features.corpus import Corpus
 
-StartName = Literal["sample", "kmeans"]
-"""First centres: the features of images by chance (Hsu and Lin), or k-means on those of a larger sample."""
+InitName = Literal["sample", "kmeans"]
+"""First centers: the features of images by chance (Hsu and Lin), or k-means on those of a larger sample."""
 
 SAMPLE = 16_384
 """Images of a sample at most: what is computed from it takes the same memory for any number of images."""
 
 
-def first_features(corpus: Corpus, n_clusters: int, start: StartName, seed: int) -> torch.Tensor:
+def first_features(corpus: Corpus, n_clusters: int, init: InitName, seed: int) -> torch.Tensor:
     """(K, D) float32 features of K different images, by the network as it is.
 
     Raises:
         ImagesError: there are fewer than K different images.
     """
     rows = different_rows(corpus, n_clusters, seed)
-    if start == "kmeans":
-        rows = np.union1d(rows, sample_rows(len(corpus), seed))
+    if init == "kmeans":
+        rows = np.union1d(rows, draw_rows(len(corpus), seed))
     corpus.network.eval()
-    corpus.observer.phase("first centres", len(rows))
+    corpus.observer.phase("first centers", len(rows))
     with torch.inference_mode(), corpus.compute.autocast():
         features = torch.cat(
             [corpus.network.features(batch.images).float() for batch in corpus.plain_batches(rows)]
         )
-    if start == "sample":
+    if init == "sample":
         return features
     found = (
         KMeans().cluster(features.clone(), ClusterRequest(n_clusters, derive(seed, "first centres"))).centers
     )
-    corpus.compute.same_everywhere([found])
+    corpus.compute.broadcast([found])
     return found
 
 
-def sample_rows(n: int, seed: int) -> NDArray[np.int64]:
+def draw_rows(n: int, seed: int) -> NDArray[np.int64]:
     """At most ``SAMPLE`` of ``n`` rows by chance, in order."""
     return np.sort(rng(seed, "sample").permutation(n)[:SAMPLE])
 

@@ -13,9 +13,9 @@ import torch
 from torch.nn import functional
 
 from fiftyone_deepcluster.clusterers.base import Clusterer, Clustering, ClusterRequest
-from fiftyone_deepcluster.clusterers.distances import describe
+from fiftyone_deepcluster.clusterers.distances import describe_clusters
 from fiftyone_deepcluster.core.seeds import derive, rng
-from fiftyone_deepcluster.core.types import Assignment, Batch, ClassTargets, Outputs, Plan
+from fiftyone_deepcluster.core.types import Assignment, Batch, ClassTargets, Outputs, RoundPlan
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,7 +56,7 @@ class BankLabels:
     """Teaches every image, in every head, the cluster that its last seen embedding was in when the round began.
 
     The bank is filled once by a pass without training; from then on ``after_step`` overwrites the rows of
-    each batch with what the network said of them while it learnt. The network must give features of length 1.
+    each batch with what the network said of them while it learned. The network must give features of length 1.
     """
 
     def __init__(self, parts: BankLabelsParts) -> None:
@@ -67,8 +67,8 @@ class BankLabels:
         self._labels = torch.zeros(0, 0, dtype=torch.int64)
         self._start: torch.Tensor | None = None
 
-    def begin_round(self, round_index: int, corpus: Corpus) -> Plan | None:
-        """Every head's clusters of the bank; their centres are the head's weights for this round."""
+    def begin_round(self, round_index: int, corpus: Corpus) -> RoundPlan | None:
+        """Every head's clusters of the bank; their centers are the head's weights for this round."""
         self._bank = self._filled().to(corpus.compute.device)  # a resumed run brings it from a file
         bank, seen = self._bank, self._seen
         corpus.observer.phase("cluster", self.parts.n_heads)
@@ -84,7 +84,7 @@ class BankLabels:
             corpus.observer.advance(1)
         self._labels = self._labels.to(bank.device)
         self._seen = torch.zeros_like(seen)
-        return Plan(self._order(len(seen), round_index), prototypes=_stacked(prototypes))
+        return RoundPlan(self._order(len(seen), round_index), prototypes=_stacked(prototypes))
 
     def targets(self, batch: Batch, outputs: Outputs) -> ClassTargets:
         """Each image's cluster in every head: (B, H)."""
@@ -116,7 +116,7 @@ class BankLabels:
         return self._assignment(self.parts.final, corpus.features(), corpus)
 
     def state_dict(self) -> dict[str, Any]:
-        """The bank, what was seen last, centres for a warm start, and how often was assigned."""
+        """The bank, what was seen last, centers for a warm start, and how often was assigned."""
         return {"turn": self._turn, "bank": self._bank, "seen": self._seen, "start": self._start}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -145,14 +145,14 @@ class BankLabels:
             min(parts.n_pseudo, len(vectors)), derive(parts.seed, "head", head, round_index)
         )
         found = parts.heads.cluster(vectors, request)
-        corpus.compute.same_everywhere([found.labels, found.centers])
+        corpus.compute.broadcast([found.labels, found.centers])
         return found
 
     def _share(self, corpus: Corpus) -> None:
         """Give every process the rows that the others have seen."""
         bank, seen = self._filled(), self._seen.to(corpus.compute.device)
-        times = corpus.compute.total(seen.float())
-        total = corpus.compute.total(bank * seen[None, :, None])
+        times = corpus.compute.all_reduce_sum(seen.float())
+        total = corpus.compute.all_reduce_sum(bank * seen[None, :, None])
         known = times > 0
         bank[:, known] = functional.normalize(total[:, known], dim=2)
         self._seen = known.cpu()
@@ -164,9 +164,9 @@ class BankLabels:
             self.parts.n_clusters, derive(self.parts.seed, "clusters", self._turn), start
         )
         found = clusterer.cluster(vectors, request)
-        corpus.compute.same_everywhere([found.labels, found.centers])
+        corpus.compute.broadcast([found.labels, found.centers])
         corpus.observer.advance(1)
-        place = describe(vectors, found.labels)
+        place = describe_clusters(vectors, found.labels)
         return Assignment(
             labels=found.labels.numpy(),
             confidence=found.confidence.float().numpy(),

@@ -1,4 +1,4 @@
-"""Pairs of a batch as lessons: which images belong together is read from the network's own label features.
+"""Pairs of a batch as targets: which images belong together is read from the network's own label features.
 
 Deep adaptive clustering (Chang et al., "Deep Adaptive Image Clustering", 2017). Pairs that are surely alike
 or surely not are taught; from round to round the thresholds close in until every pair is taught.
@@ -16,7 +16,7 @@ from torch import nn
 
 from fiftyone_deepcluster.clusterers.distances import confidence_of
 from fiftyone_deepcluster.core.seeds import rng
-from fiftyone_deepcluster.core.types import Assignment, Batch, Outputs, PairTargets, Plan
+from fiftyone_deepcluster.core.types import Assignment, Batch, Outputs, PairTargets, RoundPlan
 from fiftyone_deepcluster.pseudo_labels.pixel_warmup import whole_batches
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Thresholds:
 
 
 @dataclass(frozen=True)
-class Frozen:
+class FrozenTargets:
     """Targets that hold for a while, as in the authors' code; the paper has none of this.
 
     Attributes:
@@ -93,7 +93,7 @@ class PairSelectionParts:
     thresholds: Thresholds
     batch_size: int
     min_steps: int = 0
-    frozen: Frozen | None = None
+    frozen: FrozenTargets | None = None
     batch_statistics: bool = True
     seed: int = 0
 
@@ -109,7 +109,7 @@ class PairSelection:
         self._selected: list[torch.Tensor] = []
         self._turn: _MacroBatches | None = None
 
-    def begin_round(self, round_index: int, corpus: Corpus) -> Plan | None:
+    def begin_round(self, round_index: int, corpus: Corpus) -> RoundPlan | None:
         """Whole batches in random order; None when l(λ) > u(λ)."""
         if self.parts.thresholds.over(self._lambda, round_index):
             return None
@@ -117,9 +117,9 @@ class PairSelection:
         self._round, self._selected = round_index, []
         draw = rng(self.parts.seed, "pairs", round_index)
         if self.parts.frozen is None:
-            return Plan(whole_batches(len(corpus), self.parts.batch_size, self.parts.min_steps, draw))
+            return RoundPlan(whole_batches(len(corpus), self.parts.batch_size, self.parts.min_steps, draw))
         self._turn = _MacroBatches(self.parts, self.parts.frozen, corpus, draw)
-        return Plan(self._turn.order())
+        return RoundPlan(self._turn.order())
 
     def targets(self, batch: Batch, outputs: Outputs) -> PairTargets:
         """The pairs that are similar or dissimilar enough (equations 6 and 8)."""
@@ -180,7 +180,7 @@ class PairSelection:
         found = {f"features_from_{low:g}": float(share) for low, share in zip(INTERVALS, shares, strict=True)}
         if self._selected:
             found |= {"lambda": self._lambda, "upper": upper, "lower": lower}
-            found["pairs_taught"] = float(torch.stack(self._selected).mean())
+            found["pairs_selected"] = float(torch.stack(self._selected).mean())
         return found
 
 
@@ -209,7 +209,7 @@ class _MacroBatches:
     """The rows of one round, macro-batch by macro-batch, and the targets of the present one."""
 
     def __init__(
-        self, parts: PairSelectionParts, frozen: Frozen, corpus: Corpus, draw: np.random.Generator
+        self, parts: PairSelectionParts, frozen: FrozenTargets, corpus: Corpus, draw: np.random.Generator
     ) -> None:
         self._frozen = frozen
         self._mini = min(parts.batch_size, len(corpus))
@@ -229,7 +229,7 @@ class _MacroBatches:
 
     def order(self) -> NDArray[np.int64]:
         """(M,) rows: every macro-batch shuffled ``epochs`` times, each of its mini-batches ``views`` times."""
-        return np.concatenate([self._lessons(macro) for macro in self._macros])
+        return np.concatenate([self._rows_of(macro) for macro in self._macros])
 
     def label_features(self, batch: Batch) -> torch.Tensor:
         """(B, K) of a mini-batch, as they were when its macro-batch began."""
@@ -242,7 +242,7 @@ class _MacroBatches:
         if rest == 0 and index < len(self._macros):
             self._freeze(index)
 
-    def _lessons(self, macro: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _rows_of(self, macro: NDArray[np.int64]) -> NDArray[np.int64]:
         shuffled = [self._draw.permutation(macro) for _ in range(self._frozen.epochs)]
         minis = np.concatenate(shuffled).reshape(-1, self._mini)
         return np.repeat(minis, self._frozen.views, axis=0).reshape(-1)
@@ -258,7 +258,7 @@ class _MacroBatches:
 
 
 def _assignment(features: torch.Tensor, scores: dict[str, float]) -> Assignment:
-    """Clusters by argmax: the centres are one-hot, so the nearest centre is the largest label feature."""
+    """Clusters by argmax: the centers are one-hot, so the nearest center is the largest label feature."""
     own, other = (2 - 2 * features.topk(2, dim=1).values.clamp(max=1)).sqrt().unbind(1)
     return Assignment(
         labels=features.argmax(1).numpy(),

@@ -15,13 +15,13 @@ import numpy as np
 import torch
 
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
-from fiftyone_deepcluster.clusterers.distances import assign_to
+from fiftyone_deepcluster.clusterers.distances import nearest_centers
 from fiftyone_deepcluster.clusterers.kmeans.clusterer import KMeans
 from fiftyone_deepcluster.core.seeds import derive, rng
-from fiftyone_deepcluster.core.types import Assignment, Batch, ClassTargets, Outputs, PairTargets, Plan
+from fiftyone_deepcluster.core.types import Assignment, Batch, ClassTargets, Outputs, PairTargets, RoundPlan
 from fiftyone_deepcluster.images.thumbnails import thumbnail_vectors
-from fiftyone_deepcluster.pseudo_labels.first_centers import sample_rows
-from fiftyone_deepcluster.reducers.base import SPACES
+from fiftyone_deepcluster.pseudo_labels.first_centers import draw_rows
+from fiftyone_deepcluster.reducers.base import REDUCERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +48,7 @@ class Finishing(Protocol):
 class FirstRound(Protocol):
     """What the first round teaches."""
 
-    def begin(self, corpus: Corpus) -> Plan:
+    def begin(self, corpus: Corpus) -> RoundPlan:
         """The images of the round, in order."""
         ...
 
@@ -57,7 +57,7 @@ class FirstRound(Protocol):
         ...
 
 
-class PixelLessons:
+class PixelWarmup:
     """Teaches pixel clusters in the first round, and leaves the others to a task made anew after it.
 
     Args:
@@ -71,7 +71,7 @@ class PixelLessons:
         self._task = make()
         self._rounds = 0
 
-    def begin_round(self, round_index: int, corpus: Corpus) -> Plan | None:
+    def begin_round(self, round_index: int, corpus: Corpus) -> RoundPlan | None:
         """Pixel clusters; later what the other task wants."""
         self._rounds = round_index + 1
         return (
@@ -126,21 +126,21 @@ class PixelClusters:
     seed: int
     rate: float = 1.0
 
-    def begin(self, corpus: Corpus) -> Plan:
+    def begin(self, corpus: Corpus) -> RoundPlan:
         """All images, ``epochs`` times."""
-        rows = sample_rows(len(corpus), self.seed)
+        rows = draw_rows(len(corpus), self.seed)
         request = ClusterRequest(self.n_clusters, derive(self.seed, "pixel clusters"))
         self._corpus = corpus
         self._centers = KMeans().cluster(_pixels(corpus, rows), request).centers
-        corpus.compute.same_everywhere([self._centers])
+        corpus.compute.broadcast([self._centers])
         order = [rng(self.seed, "pixels", epoch).permutation(len(corpus)) for epoch in range(self.epochs)]
-        return Plan(np.concatenate(order), n_outputs=len(self._centers), rate=self.rate)
+        return RoundPlan(np.concatenate(order), n_outputs=len(self._centers), rate=self.rate)
 
     def targets(self, batch: Batch, outputs: Outputs) -> ClassTargets:
         """The cluster of every image's own pixels: (B,) classes."""
         device = outputs.logits.device
         vectors = _vectors(self._corpus, batch.rows.numpy()).to(device)
-        return ClassTargets(assign_to(vectors, self._centers.to(device))[0])
+        return ClassTargets(nearest_centers(vectors, self._centers.to(device))[0])
 
 
 @dataclass
@@ -159,19 +159,19 @@ class PixelPairs:
     epochs: int
     seed: int
 
-    def begin(self, corpus: Corpus) -> Plan:
+    def begin(self, corpus: Corpus) -> RoundPlan:
         """The images of the sample, in whole batches."""
-        rows = sample_rows(len(corpus), self.seed)
+        rows = draw_rows(len(corpus), self.seed)
         corpus.observer.phase("cluster pixels", 1)
-        layout = SPACES.parse("umap").embed(_pixels(corpus, rows), derive(self.seed, "pixel layout"))
+        layout = REDUCERS.parse("umap").embed(_pixels(corpus, rows), derive(self.seed, "pixel layout"))
         request = ClusterRequest(self.n_clusters, derive(self.seed, "pixel clusters"))
         found = CLUSTERERS.parse("gmm").cluster(layout, request).labels.to(corpus.compute.device)
-        corpus.compute.same_everywhere([found])
+        corpus.compute.broadcast([found])
         self._labels = torch.full((len(corpus),), -1, device=found.device)
         self._labels[torch.from_numpy(rows)] = found
         draw = rng(self.seed, "pixel pairs")
         each = max(1, len(rows) // self.batch_size)
-        return Plan(rows[whole_batches(len(rows), self.batch_size, self.epochs * each, draw)])
+        return RoundPlan(rows[whole_batches(len(rows), self.batch_size, self.epochs * each, draw)])
 
     def targets(self, batch: Batch, outputs: Outputs) -> PairTargets:
         """All pairs (B, B): alike where both lie in one cluster."""

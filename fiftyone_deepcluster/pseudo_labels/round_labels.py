@@ -14,9 +14,9 @@ import numpy as np
 import torch
 
 from fiftyone_deepcluster.clusterers.base import Clusterer, Clustering, ClusterRequest
-from fiftyone_deepcluster.clusterers.distances import describe
+from fiftyone_deepcluster.clusterers.distances import describe_clusters
 from fiftyone_deepcluster.core.seeds import derive, rng
-from fiftyone_deepcluster.core.types import Assignment, Batch, ClassTargets, Outputs, Plan
+from fiftyone_deepcluster.core.types import Assignment, Batch, ClassTargets, Outputs, RoundPlan
 from fiftyone_deepcluster.features.base import EncodeRequest
 from fiftyone_deepcluster.metrics.agreement import nmi
 from fiftyone_deepcluster.pseudo_labels.initial import InitialName, initial_labels
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.features.corpus import Corpus
     from fiftyone_deepcluster.pseudo_labels.holdout import Holdout, Split
     from fiftyone_deepcluster.pseudo_labels.samplers import Sampler
-    from fiftyone_deepcluster.reducers.base import Space
+    from fiftyone_deepcluster.reducers.base import Reducer
 
 
 GROUPS = 100
@@ -40,33 +40,33 @@ class RoundLabelsParts:
 
     Attributes:
         encoder: features to vectors.
-        space: change of geometry before clustering.
+        reducer: change of geometry before clustering.
         clusterer: vectors to clusters.
         sampler: which images an epoch draws.
         n_clusters: clusters of the result; None where the clusterer finds the number.
         n_pseudo: pseudo-classes that the network is taught; None: the clusters themselves.
-        fine_rounds: rounds taught on the pseudo-classes; later ones on the clusters. None: all of them.
-        epochs: passes over the images a round; 0: nothing is learnt.
+        pseudo_class_rounds: rounds taught on the pseudo-classes; later ones on the clusters. None: all of them.
+        epochs: passes over the images a round; 0: nothing is learned.
         seed: of everything drawn here.
         initial: what the first round is taught; ``initial_labels`` has the names.
         holdout: images that a round does not teach and is judged by; None: all are taught.
-        certain: share of each cluster's images that are taught, the most confident ones.
+        confident_share: share of each cluster's images that are taught, the most confident ones.
         early: who makes the clusters as long as the features are those of the pseudo-classes; of several, those that
             agree most with the last round's clusters count, the first ones' in the first. Empty: ``clusterer``.
     """
 
     encoder: Encoder
-    space: Space
+    reducer: Reducer
     clusterer: Clusterer
     sampler: Sampler
     n_clusters: int | None
     n_pseudo: int | None
-    fine_rounds: int | None
+    pseudo_class_rounds: int | None
     epochs: int
     seed: int
     initial: InitialName = "features"
     holdout: Holdout | None = None
-    certain: float = 1.0
+    confident_share: float = 1.0
     early: tuple[Clusterer, ...] = ()
 
 
@@ -82,21 +82,21 @@ class RoundLabels:
         self._fitted: dict[str, Any] | None = None
         self._split: Split | None = None
 
-    def begin_round(self, round_index: int, corpus: Corpus) -> Plan | None:
-        """A new head over the pseudo-labels of the last ``assign``; None where nothing is to be learnt."""
+    def begin_round(self, round_index: int, corpus: Corpus) -> RoundPlan | None:
+        """A new head over the pseudo-labels of the last ``assign``; None where nothing is to be learned."""
         if self.parts.epochs == 0:
             return None
         labels = self._pseudo.numpy()
         if self.parts.holdout is not None:
             self._split = self.parts.holdout.split(len(corpus), round_index, corpus.groups)
-            taught = np.full_like(labels, -1)
-            taught[self._split.training] = labels[self._split.training]
-            labels = taught
+            kept = np.full_like(labels, -1)
+            kept[self._split.training] = labels[self._split.training]
+            labels = kept
         order = [
             self.parts.sampler.draw(labels, rng(self.parts.seed, "sample", round_index, epoch))
             for epoch in range(self.parts.epochs)
         ]
-        return Plan(np.concatenate(order), n_outputs=int(self._pseudo.max()) + 1)
+        return RoundPlan(np.concatenate(order), n_outputs=int(self._pseudo.max()) + 1)
 
     def targets(self, batch: Batch, outputs: Outputs) -> ClassTargets:
         """Each image's pseudo-label."""
@@ -118,13 +118,13 @@ class RoundLabels:
         encoding = parts.encoder.encode(corpus, EncodeRequest(seed, groups, parts.n_clusters))
         self._fitted = encoding.fitted
         corpus.observer.phase("cluster", 2)
-        vectors = parts.space.embed(encoding.vectors, derive(parts.seed, "space", self._turn))
+        vectors = parts.reducer.embed(encoding.vectors, derive(parts.seed, "space", self._turn))
         wanted = ClusterRequest(parts.n_clusters, origin=encoding.vectors)
-        learnt = parts.fine_rounds is not None and self._turn > parts.fine_rounds
-        makers = (parts.clusterer,) if learnt or not parts.early else parts.early
+        final = parts.pseudo_class_rounds is not None and self._turn > parts.pseudo_class_rounds
+        makers = (parts.clusterer,) if final or not parts.early else parts.early
         found = self._steadiest(makers, vectors, wanted, corpus)
         corpus.observer.advance(1)
-        over = parts.fine_rounds is not None and self._turn >= parts.fine_rounds
+        over = parts.pseudo_class_rounds is not None and self._turn >= parts.pseudo_class_rounds
         same = over or parts.clusterer.finds_number or parts.n_pseudo in (None, parts.n_clusters)
         if same:
             pseudo = found
@@ -133,12 +133,12 @@ class RoundLabels:
             pseudo = self._cluster("pseudo", parts.clusterer, vectors, finer, corpus)
         corpus.observer.advance(1)
         if self._turn > 0 or parts.initial == "features":
-            self._pseudo = self._certain(pseudo)
+            self._pseudo = self._confident(pseudo)
         self._turn += 1
         return self._assignment(found, pseudo, encoding, held_out)
 
     def state_dict(self) -> dict[str, Any]:
-        """Pseudo-labels, centres for a warm start, what the encoder learnt, and how often was drawn."""
+        """Pseudo-labels, centers for a warm start, what the encoder learned, and how often was drawn."""
         return {
             "turn": self._turn,
             "pseudo": self._pseudo,
@@ -168,13 +168,13 @@ class RoundLabels:
     def _cluster(
         self, what: str, clusterer: Clusterer, vectors: torch.Tensor, request: ClusterRequest, corpus: Corpus
     ) -> Clustering:
-        start = self._starts.get(what) if self.parts.space.steady else None
+        start = self._starts.get(what) if self.parts.reducer.steady else None
         if start is not None:
             fits = start.shape == (request.n_clusters, vectors.shape[1])
             start = start.to(vectors.device) if fits else None
         seed = derive(self.parts.seed, what, self._turn)
-        found = clusterer.cluster(vectors, replace(request, seed=seed, start=start))
-        corpus.compute.same_everywhere([found.labels, found.centers])
+        found = clusterer.cluster(vectors, replace(request, seed=seed, init_centers=start))
+        corpus.compute.broadcast([found.labels, found.centers])
         self._starts[what] = found.centers
         return found
 
@@ -185,14 +185,14 @@ class RoundLabels:
         split, self._split = self._split, None
         return self.parts.holdout.scores(corpus, self._pseudo.numpy(), split)
 
-    def _certain(self, pseudo: Clustering) -> torch.Tensor:
+    def _confident(self, pseudo: Clustering) -> torch.Tensor:
         """Pseudo-labels with -1 for the least confident of each cluster."""
-        if self.parts.certain >= 1:
+        if self.parts.confident_share >= 1:
             return pseudo.labels
         labels, confidence = pseudo.labels.clone(), pseudo.confidence
         for cluster in range(int(labels.max()) + 1):
             rows = (labels == cluster).nonzero()[:, 0]
-            kept = math.ceil(self.parts.certain * len(rows))
+            kept = math.ceil(self.parts.confident_share * len(rows))
             labels[rows[confidence[rows].argsort(descending=True, stable=True)[kept:]]] = -1
         return labels
 
@@ -200,7 +200,7 @@ class RoundLabels:
         self, found: Clustering, pseudo: Clustering, encoding: Encoding, held_out: dict[str, float]
     ) -> Assignment:
         vectors = encoding.vectors
-        geometry = describe(vectors, found.labels)
+        geometry = describe_clusters(vectors, found.labels)
         scores = {"objective": found.objective, **encoding.scores, **found.scores, **held_out}
         scores["pseudo_clusters"] = float(pseudo.n_clusters)
         return Assignment(

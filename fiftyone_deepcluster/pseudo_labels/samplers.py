@@ -44,7 +44,7 @@ class UniformOverClusters:
     most_repeats: int = 0
 
     def draw(self, labels: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-        """(M,) rows, shuffled; M equals the number of labelled images unless repeats are limited."""
+        """(M,) rows, shuffled; M equals the number of labeled images unless repeats are limited."""
         known = np.flatnonzero(labels >= 0)
         if len(known) == 0:
             return known

@@ -1,6 +1,6 @@
-"""Pseudo-labels from centres that follow the batches: UCNN (Hsu and Lin, section 2).
+"""Pseudo-labels from centers that follow the batches: UCNN (Hsu and Lin, section 2).
 
-Every batch goes to its nearest centres, the network learns these clusters in one step, and the centres move
+Every batch goes to its nearest centers, the network learns these clusters in one step, and the centers move
 towards the batch's features. Training never looks over the whole set: what it keeps of an image is what it
 last saw of it, for the report of the round.
 """
@@ -17,15 +17,15 @@ from torch.func import functional_call
 from fiftyone_deepcluster.clusterers.distances import confidence_of, nearest_two
 from fiftyone_deepcluster.clusterers.kmeans.streams import Centroids
 from fiftyone_deepcluster.core.seeds import rng
-from fiftyone_deepcluster.core.types import Assignment, Batch, ClassTargets, Outputs, Plan
-from fiftyone_deepcluster.pseudo_labels.first_centers import StartName, first_features
+from fiftyone_deepcluster.core.types import Assignment, Batch, ClassTargets, Outputs, RoundPlan
+from fiftyone_deepcluster.pseudo_labels.first_centers import InitName, first_features
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.backbones.network import Network
     from fiftyone_deepcluster.features.corpus import Corpus
 
 DriftName = Literal["compensated", "older", "ignored"]
-"""Which features move the centres after a step from weights W(t-1) to W(t).
+"""Which features move the centers after a step from weights W(t-1) to W(t).
 
 ``compensated``: f(W(t) + eta dW(t-1)) of equations 4 and 5, which is f(W(t-1)): the features before the step, known
 already. ``older``: the other reading, one step further back, f(W(t-2)). ``ignored``: f(W(t)), Baseline-I.
@@ -34,29 +34,29 @@ already. ``older``: the other reading, one step further back, f(W(t-2)). ``ignor
 
 @dataclass(frozen=True)
 class StreamingParts:
-    """How the centres follow.
+    """How the centers follow.
 
     Attributes:
         n_clusters: K.
-        seed: of first centres and order.
-        drift: which features move the centres.
-        start: first centres.
-        recount: count anew in every round, so that centres stay quick; else counts grow for the whole run.
-        patience: a centre that got none of so many images a cluster is put elsewhere.
-        augmented: images are changed as the lesson says; the paper's are not.
+        seed: of first centers and order.
+        drift: which features move the centers.
+        init: first centers.
+        recount: count anew in every round, so that centers stay quick; else counts grow for the whole run.
+        patience: a center that got none of so many images a cluster is put elsewhere.
+        augmented: images are changed as the training spec says; the paper's are not.
     """
 
     n_clusters: int
     seed: int
     drift: DriftName = "compensated"
-    start: StartName = "sample"
+    init: InitName = "sample"
     recount: bool = False
     patience: int = 100
     augmented: bool = False
 
 
 class StreamingCentroids:
-    """Teaches every batch the centres that its features are nearest to, then moves the centres."""
+    """Teaches every batch the centers that its features are nearest to, then moves the centers."""
 
     def __init__(self, parts: StreamingParts) -> None:
         self.parts = parts
@@ -69,8 +69,8 @@ class StreamingCentroids:
         self._revived = 0
         self._drift = torch.zeros(2)  # sum and number of what ``_note_drift`` measured
 
-    def begin_round(self, round_index: int, corpus: Corpus) -> Plan | None:
-        """Every image once; the head is made in the first round and stays, since centres keep their numbers."""
+    def begin_round(self, round_index: int, corpus: Corpus) -> RoundPlan | None:
+        """Every image once; the head is made in the first round and stays, since centers keep their numbers."""
         centroids = self._ready(corpus)
         self._revived = 0
         self._drift = torch.zeros(2, device=corpus.compute.device)
@@ -80,15 +80,15 @@ class StreamingCentroids:
             centroids.forget()
         order = rng(self.parts.seed, "order", round_index).permutation(len(corpus))
         new = len(centroids) if round_index == 0 else None
-        return Plan(order, n_outputs=new, augmented=self.parts.augmented)
+        return RoundPlan(order, n_outputs=new, augmented=self.parts.augmented)
 
     def targets(self, batch: Batch, outputs: Outputs) -> ClassTargets:
-        """The nearest centre of each image's features."""
+        """The nearest center of each image's features."""
         self._labels = self._known().nearest(outputs.features.detach().float())
         return ClassTargets(self._labels)
 
     def after_step(self, batch: Batch, before: Outputs, network: Network) -> None:
-        """Equations 2 and 5: centres move towards the features of ``drift``."""
+        """Equations 2 and 5: centers move towards the features of ``drift``."""
         seen = before.features.detach().float()
         features = self._tracked(seen, batch, network)
         centroids = self._known()
@@ -100,21 +100,21 @@ class StreamingCentroids:
         self._fresh[batch.rows] = True
 
     def assign(self, corpus: Corpus) -> Assignment:
-        """The nearest centre of what was last seen of every image; at the start, of the images themselves."""
+        """The nearest center of what was last seen of every image; at the start, of the images themselves."""
         parts = self.parts
         if self._centroids is None:
-            self._centroids = Centroids(first_features(corpus, parts.n_clusters, parts.start, parts.seed))
+            self._centroids = Centroids(first_features(corpus, parts.n_clusters, parts.init, parts.seed))
             self._seen = corpus.features().cpu().clone()
         else:
             self._gather(corpus)
         return self._assignment(self._seen.to(corpus.compute.device), corpus)
 
     def finish(self, corpus: Corpus) -> Assignment:
-        """The nearest centre of every image, by the last network; what the run would go on from stays."""
+        """The nearest center of every image, by the last network; what the run would go on from stays."""
         return self._assignment(corpus.features(), corpus)
 
     def state_dict(self) -> dict[str, Any]:
-        """Centres with their counts, and what was last seen of every image."""
+        """Centers with their counts, and what was last seen of every image."""
         centroids = None if self._centroids is None else self._centroids.state_dict()
         return {"centroids": centroids, "seen": self._seen}
 
@@ -126,7 +126,7 @@ class StreamingCentroids:
 
     def _known(self) -> Centroids:
         if self._centroids is None:
-            raise RuntimeError("assign comes first: it finds the centres")
+            raise RuntimeError("assign comes first: it finds the centers")
         return self._centroids
 
     def _ready(self, corpus: Corpus) -> Centroids:
@@ -134,7 +134,7 @@ class StreamingCentroids:
         return self._known().to(corpus.compute.device)
 
     def _tracked(self, seen: torch.Tensor, batch: Batch, network: Network) -> torch.Tensor:
-        """(B, D), the features that move the centres, out of those before the step."""
+        """(B, D), the features that move the centers, out of those before the step."""
         if self.parts.drift == "compensated":
             return seen
         if self.parts.drift == "ignored":
@@ -147,17 +147,19 @@ class StreamingCentroids:
         return features
 
     def _features(self, batch: Batch, network: Network, weights: dict[str, torch.Tensor]) -> torch.Tensor:
-        """What the trunk with other weights says of a batch, without a trace in its running statistics."""
-        statistics = {name: value.clone() for name, value in network.trunk.named_buffers()}
+        """What the backbone with other weights says of a batch, without a trace in its running statistics."""
+        statistics = {name: value.clone() for name, value in network.backbone.named_buffers()}
         corpus = self._corpus
         if corpus is None:
             raise RuntimeError("begin_round comes first")
         with torch.no_grad(), corpus.compute.autocast():
-            found = functional_call(network.trunk, {**weights, **statistics}, (network.front(batch.images),))
+            found = functional_call(
+                network.backbone, {**weights, **statistics}, (network.input_norm(batch.images),)
+            )
         return found.float()  # type: ignore[no-any-return]
 
     def _note_drift(self, seen: torch.Tensor, features: torch.Tensor) -> None:
-        """How far apart the two features are, in distances to the own centre."""
+        """How far apart the two features are, in distances to the own center."""
         own = (seen - self._known().centers[self._labels]).norm(dim=1).mean()
         share = (features - seen).norm(dim=1).mean() / own.clamp_min(1e-12)
         self._drift += torch.stack([share, torch.ones_like(share)])
@@ -169,8 +171,8 @@ class StreamingCentroids:
             return
         fresh = self._fresh.to(compute.device)[:, None]
         seen = self._seen.to(compute.device)
-        times = compute.total(fresh.float())
-        values = compute.total(torch.where(fresh, seen, 0.0)) / times.clamp_min(1.0)
+        times = compute.all_reduce_sum(fresh.float())
+        values = compute.all_reduce_sum(torch.where(fresh, seen, 0.0)) / times.clamp_min(1.0)
         self._seen = torch.where(times > 0, values, seen).cpu()
 
     def _assignment(self, vectors: torch.Tensor, corpus: Corpus) -> Assignment:
@@ -192,4 +194,4 @@ class StreamingCentroids:
 
 
 def _weights(network: Network) -> dict[str, torch.Tensor]:
-    return {name: value.detach() for name, value in network.trunk.named_parameters()}
+    return {name: value.detach() for name, value in network.backbone.named_parameters()}

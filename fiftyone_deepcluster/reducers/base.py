@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     import torch
 
 
-class Space(Part):
+class Reducer(Part):
     """A change of geometry before clustering.
 
     Attributes:
-        steady: equal vectors land in the same place in every round, so that last round's centres mean something.
+        steady: equal vectors land in the same place in every round, so that last round's centers mean something.
     """
 
     steady: ClassVar[bool] = False
@@ -28,4 +28,4 @@ class Space(Part):
         """(N, D) -> (N, d) float32 on the same device."""
 
 
-SPACES: Registry[Space] = Registry("spaces", Space, "reducers")  # type: ignore[type-abstract]
+REDUCERS: Registry[Reducer] = Registry("reducers", Reducer, "reducers")  # type: ignore[type-abstract]

@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from fiftyone_deepcluster.reducers.base import (
-    SPACES,
-    Space,
+    REDUCERS,
+    Reducer,
 )
 
 if TYPE_CHECKING:
     import torch
 
 
-@SPACES.register
-class Flat(Space):
+@REDUCERS.register
+class Identity(Reducer):
     """The vectors as they are."""
 
-    name: Literal["flat"] = "flat"
+    name: Literal["identity"] = "identity"
     steady: ClassVar[bool] = True
 
     def embed(self, vectors: torch.Tensor, seed: int) -> torch.Tensor:

@@ -9,8 +9,8 @@ from pydantic import Field
 from fiftyone_deepcluster.core.process_state import ignored_warnings, kept_threads
 from fiftyone_deepcluster.errors import InputError, MissingDependencyError
 from fiftyone_deepcluster.reducers.base import (
-    SPACES,
-    Space,
+    REDUCERS,
+    Reducer,
 )
 
 if TYPE_CHECKING:
@@ -18,24 +18,24 @@ if TYPE_CHECKING:
 
     import torch
 
-# Up to this many images exact neighbours by brute force take less time than UMAP's own approximate search.
-_EXACT_NEIGHBOURS = 50_000
+# Up to this many images exact neighbors by brute force take less time than UMAP's own approximate search.
+_EXACT_NEIGHBORS = 50_000
 
-LEAST_IMAGES = 4
+MIN_IMAGES_FOR_UMAP = 4
 """UMAP lays out no fewer."""
 
 
-@SPACES.register
-class Umap(Space):
-    """UMAP: few dimensions that keep the neighbours, so that clusters come apart.
+@REDUCERS.register
+class Umap(Reducer):
+    """UMAP: few dimensions that keep the neighbors, so that clusters come apart.
 
     McInnes, Healy and Melville 2018. The layout runs in one thread: with one seed it is repeatable.
     """
 
     name: Literal["umap"] = "umap"
-    dims: int = Field(10, ge=1, le=100, description="Dimensions of the space.")
-    neighbours: int = Field(
-        15, ge=2, le=500, description="Neighbours that each image keeps; more shows the large structure."
+    n_components: int = Field(10, ge=1, le=100, description="Dimensions of the space.")
+    n_neighbors: int = Field(
+        15, ge=2, le=500, description="Neighbors that each image keeps; more shows the large structure."
     )
     min_dist: float = Field(
         0.0, ge=0, lt=1, description="Distance at which images stop attracting each other."
@@ -46,7 +46,7 @@ class Umap(Space):
     )
 
     def embed(self, vectors: torch.Tensor, seed: int) -> torch.Tensor:
-        """(N, D) -> (N, dims) float32 on the same device.
+        """(N, D) -> (N, n_components) float32 on the same device.
 
         Raises:
             InputError: fewer than four vectors, or values that are not finite.
@@ -58,35 +58,35 @@ class Umap(Space):
 
         check_finite(vectors, "UMAP")
         n = len(vectors)
-        if n < LEAST_IMAGES:
+        if n < MIN_IMAGES_FOR_UMAP:
             raise InputError(
-                f'UMAP cannot lay out {n} images; give {LEAST_IMAGES} or more, or use space="flat"'
+                f'UMAP cannot lay out {n} images; give {MIN_IMAGES_FOR_UMAP} or more, or use reducer="identity"'
             )
         if self.metric == "cosine":
-            # Between vectors of length 1 Euclidean distance orders neighbours as cosine distance does.
+            # Between vectors of length 1 Euclidean distance orders neighbors as cosine distance does.
             vectors = torch.nn.functional.normalize(vectors, dim=1)
-        neighbours = min(self.neighbours, n - 1)
+        n_neighbors = min(self.n_neighbors, n - 1)
         with kept_threads(), _quiet_umap():
-            layout = self._reducer(vectors, neighbours, seed).fit_transform(vectors.cpu().numpy())
+            layout = self._reducer(vectors, n_neighbors, seed).fit_transform(vectors.cpu().numpy())
         return torch.from_numpy(layout).float().to(vectors.device)
 
-    def _reducer(self, vectors: torch.Tensor, neighbours: int, seed: int) -> Any:
+    def _reducer(self, vectors: torch.Tensor, n_neighbors: int, seed: int) -> Any:
         try:
             import umap
         except ImportError as error:
             raise MissingDependencyError('space="umap" needs umap-learn; pip install umap-learn') from error
         known: dict[str, Any] = {}
-        if len(vectors) <= _EXACT_NEIGHBOURS or vectors.device.type != "cpu":
-            from fiftyone_deepcluster.metrics.knn import exact_neighbours
+        if len(vectors) <= _EXACT_NEIGHBORS or vectors.device.type != "cpu":
+            from fiftyone_deepcluster.metrics.knn import exact_neighbors
 
-            known["precomputed_knn"] = exact_neighbours(vectors, neighbours)
+            known["precomputed_knn"] = exact_neighbors(vectors, n_neighbors)
         return umap.UMAP(
-            n_neighbors=neighbours,
-            n_components=self.dims,
+            n_neighbors=n_neighbors,
+            n_components=self.n_components,
             min_dist=self.min_dist,
             n_epochs=self.epochs,
             # The spectral start needs more images than dimensions.
-            init="spectral" if len(vectors) > self.dims + 2 else "random",
+            init="spectral" if len(vectors) > self.n_components + 2 else "random",
             random_state=seed,
             n_jobs=1,
             **known,
@@ -97,8 +97,8 @@ def _quiet_umap() -> AbstractContextManager[None]:
     """Without the warnings of UMAP that ask nothing of the user."""
     return ignored_warnings(
         ImportWarning,  # ParametricUMAP, which needs TensorFlow, is not used
-        "precomputed_knn",  # given neighbours rule out umap's own transform, which is not used
-        # groups that share no neighbour are what one hopes for; the spectral start then falls back by itself
+        "precomputed_knn",  # given neighbors rule out umap's own transform, which is not used
+        # groups that share no neighbor are what one hopes for; the spectral start then falls back by itself
         "Graph is not fully connected",
         ".*(ARPACK|LOBPCG|Exited)",
         "Spectral initiali[sz]ation failed",

@@ -7,7 +7,7 @@
         begin_round -> new head if the plan asks
         for every batch: forward, targets, objective, step, after_step
         assign -> match ids to last round's -> measure -> record -> stop?
-    finish, where the lesson asks for it: the last assignment once more
+    finish, where the training spec asks for it: the last assignment once more
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ import torch
 from fiftyone_deepcluster.core.progress import Stopwatch
 from fiftyone_deepcluster.core.record import Round, StopReason
 from fiftyone_deepcluster.core.seeds import derive
-from fiftyone_deepcluster.core.types import Assignment, Plan
+from fiftyone_deepcluster.core.types import Assignment, RoundPlan
 from fiftyone_deepcluster.errors import CancelledError, ImagesError
 from fiftyone_deepcluster.images.augment import Augment
 from fiftyone_deepcluster.metrics.agreement import agreement
 from fiftyone_deepcluster.metrics.matching import match_to, renumber
 from fiftyone_deepcluster.metrics.silhouette import share_and_entropy
-from fiftyone_deepcluster.training.optimizers import Optimiser
+from fiftyone_deepcluster.training.optimizers import Optimizer
 from fiftyone_deepcluster.training.stopping import StopRule, collapsed
 
 if TYPE_CHECKING:
@@ -39,21 +39,21 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.images.augment import Augmentation
     from fiftyone_deepcluster.pseudo_labels.base import PseudoTask
     from fiftyone_deepcluster.training.losses import Objective
-    from fiftyone_deepcluster.training.optimizers import Training
+    from fiftyone_deepcluster.training.optimizers import OptimizerSpec
 
 Keep = Callable[[dict[str, Any]], None]
 """Given the state after every sound round, to be stored."""
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingSpec:
     """What a round does with its batches.
 
     Attributes:
         task: decides what each batch is taught.
         objective: outputs and targets to losses.
         augment: changes training images.
-        training: optimiser and rates.
+        optimizer: optimizer and rates.
         stopping: rules asked after every round.
         finish: assigns once more when the run is over, where the rounds' own assignments leave something
             out; must change nothing that a resumed run would go on from.
@@ -62,13 +62,13 @@ class Lesson:
     task: PseudoTask
     objective: Objective
     augment: Augmentation
-    training: Training
+    optimizer: OptimizerSpec
     stopping: tuple[StopRule, ...] = ()
     finish: Callable[[Corpus], Assignment] | None = None
 
 
 @dataclass(frozen=True)
-class Schedule:
+class LoopSettings:
     """How long a run may go on.
 
     Attributes:
@@ -108,9 +108,9 @@ class Progress:
 
 
 def run(
-    lesson: Lesson,
+    training_spec: TrainingSpec,
     corpus: Corpus,
-    schedule: Schedule,
+    schedule: LoopSettings,
     *,
     state: dict[str, Any] | None = None,
     keep: Keep | None = None,
@@ -118,7 +118,7 @@ def run(
     """Cluster and learn until a rule says stop.
 
     Args:
-        lesson: what a round does.
+        training_spec: what a round does.
         corpus: images and network; the network is changed in place and ends in its last sound state.
         schedule: how long.
         state: of an earlier run, from ``keep``: go on from there.
@@ -130,97 +130,101 @@ def run(
     """
     watch = Stopwatch(corpus.observer)
     corpus.observer = watch
-    optimiser = Optimiser(corpus.network, lesson.training, corpus.compute)
+    optimizer = Optimizer(corpus.network, training_spec.optimizer, corpus.compute)
     progress = Progress()
     sound = state
     if state is not None:
-        _restore(state, lesson, corpus, optimiser, progress)
+        _restore(state, training_spec, corpus, optimizer, progress)
     started = time.perf_counter()
     try:
         if progress.assignment is None:
-            progress.assignment = lesson.task.assign(corpus)
+            progress.assignment = training_spec.task.assign(corpus)
             progress.first_seconds = watch.lap()
-            sound = _snapshot(lesson, corpus, optimiser, progress, keep)
+            sound = _snapshot(training_spec, corpus, optimizer, progress, keep)
         while progress.stop_reason is None:
             watch.lap()
-            progress.stop_reason = _round(lesson, corpus, schedule, optimiser, progress)
+            progress.stop_reason = _round(training_spec, corpus, schedule, optimizer, progress)
             if progress.stop_reason in (StopReason.COLLAPSED, StopReason.DIVERGED):
-                _restore(sound, lesson, corpus, optimiser, progress, only_network=True)
+                _restore(sound, training_spec, corpus, optimizer, progress, only_network=True)
                 break
-            if progress.stop_reason is None and corpus.compute.anyone(_late(started, schedule)):
+            if progress.stop_reason is None and corpus.compute.all_reduce_any(_late(started, schedule)):
                 progress.stop_reason = StopReason.OUT_OF_TIME
-            sound = _snapshot(lesson, corpus, optimiser, progress, keep)
-        if lesson.finish is not None and progress.rounds:
-            _replace_last(corpus, schedule, progress, lesson.finish(corpus))
+            sound = _snapshot(training_spec, corpus, optimizer, progress, keep)
+        if training_spec.finish is not None and progress.rounds:
+            _replace_last(corpus, schedule, progress, training_spec.finish(corpus))
     except CancelledError:
         progress.stop_reason = StopReason.CANCELLED
         if sound is not None:
-            _restore(sound, lesson, corpus, optimiser, progress, only_network=True)
+            _restore(sound, training_spec, corpus, optimizer, progress, only_network=True)
     corpus.observer = watch.listener
     return progress
 
 
 def _round(
-    lesson: Lesson, corpus: Corpus, schedule: Schedule, optimiser: Optimiser, progress: Progress
+    training_spec: TrainingSpec,
+    corpus: Corpus,
+    schedule: LoopSettings,
+    optimizer: Optimizer,
+    progress: Progress,
 ) -> StopReason | None:
     """One round, added to ``progress`` if it is sound."""
     index = len(progress.rounds)
-    if index > 0 and (over := _ask(lesson, schedule, progress)) is not None:
+    if index > 0 and (over := _ask(training_spec, schedule, progress)) is not None:
         return over  # a resumed run may be complete
-    plan = lesson.task.begin_round(index, corpus)
+    plan = training_spec.task.begin_round(index, corpus)
     if plan is None:
         if index == 0 and progress.assignment is not None:
             _record(corpus, schedule, progress, progress.assignment, None)
         return StopReason.TASK_FINISHED
-    losses = _train(lesson, corpus, plan, optimiser, derive(schedule.seed, "round", index))
+    losses = _train(training_spec, corpus, plan, optimizer, derive(schedule.seed, "round", index))
     seen = losses[~np.isnan(losses)]
     if not seen.size or not np.isfinite(seen.mean()):
         progress.notes.append(f"round {index + 1}: the loss is not a finite number; lower learning_rate")
         return StopReason.DIVERGED
     try:
-        assignment = lesson.task.assign(corpus)
+        assignment = training_spec.task.assign(corpus)
     except ImagesError as error:
         progress.notes.append(f"round {index + 1}: {error}")
         return StopReason.DIVERGED
-    return _record(corpus, schedule, progress, assignment, losses) or _ask(lesson, schedule, progress)
+    return _record(corpus, schedule, progress, assignment, losses) or _ask(training_spec, schedule, progress)
 
 
 def _train(
-    lesson: Lesson, corpus: Corpus, plan: Plan, optimiser: Optimiser, seed: int
+    training_spec: TrainingSpec, corpus: Corpus, plan: RoundPlan, optimizer: Optimizer, seed: int
 ) -> NDArray[np.float32]:
     """One pass over the plan; the mean loss of every image (N,), NaN where it was not drawn."""
     network, device = corpus.network, corpus.compute.device
     _renew_head(corpus, plan, derive(seed, "head"))
-    optimiser.begin_round(corpus.steps(len(plan.order)), plan.rate)
-    augment = lesson.augment if plan.augmented else Augment()
+    optimizer.begin_round(corpus.steps(len(plan.order)), plan.rate)
+    augment = training_spec.augment if plan.augmented else Augment()
     network.train()
     sums = torch.zeros(2, len(corpus), device=device)
     network.seed_dropout(derive(seed, "dropout", corpus.compute.rank))
     for batch in corpus.training_batches(plan.order, augment, derive(seed, "augment")):
         with corpus.compute.autocast():
             outputs = network(*batch.views)
-        losses = lesson.objective.losses(outputs, lesson.task.targets(batch, outputs))
-        optimiser.step(losses.mean())
-        lesson.task.after_step(batch, outputs, network)
+        losses = training_spec.objective.losses(outputs, training_spec.task.targets(batch, outputs))
+        optimizer.step(losses.mean())
+        training_spec.task.after_step(batch, outputs, network)
         rows = batch.rows.to(device)
         sums[0].index_add_(0, rows, losses.detach().float())
         sums[1].index_add_(0, rows, torch.ones_like(losses, dtype=torch.float32))
-    corpus.compute.same_everywhere(network.buffers())
-    totals = corpus.compute.total(sums)
+    corpus.compute.broadcast(network.buffers())
+    totals = corpus.compute.all_reduce_sum(sums)
     return (totals[0] / totals[1]).cpu().numpy()  # type: ignore[no-any-return]
 
 
-def _renew_head(corpus: Corpus, plan: Plan, seed: int) -> None:
+def _renew_head(corpus: Corpus, plan: RoundPlan, seed: int) -> None:
     if plan.prototypes is not None:
         corpus.network.set_prototypes(plan.prototypes)
     elif plan.n_outputs is not None:
         corpus.network.replace_head(plan.n_outputs, seed)
-        corpus.compute.same_everywhere(corpus.network.head.parameters())  # type: ignore[union-attr]
+        corpus.compute.broadcast(corpus.network.head.parameters())  # type: ignore[union-attr]
 
 
 def _record(
     corpus: Corpus,
-    schedule: Schedule,
+    schedule: LoopSettings,
     progress: Progress,
     found: Assignment,
     losses: NDArray[np.float32] | None,
@@ -255,7 +259,7 @@ def _record(
     return None
 
 
-def _figures(found: Assignment, before: Assignment | None, schedule: Schedule) -> dict[str, Any]:
+def _figures(found: Assignment, before: Assignment | None, schedule: LoopSettings) -> dict[str, Any]:
     """What a round's record says of its clusters."""
     in_use, largest, entropy = share_and_entropy(found.labels, found.n_clusters)
     return {
@@ -269,7 +273,7 @@ def _figures(found: Assignment, before: Assignment | None, schedule: Schedule) -
     }
 
 
-def _replace_last(corpus: Corpus, schedule: Schedule, progress: Progress, found: Assignment) -> None:
+def _replace_last(corpus: Corpus, schedule: LoopSettings, progress: Progress, found: Assignment) -> None:
     """The last round's clusters, assigned once more; they keep their ids and their change is the round's."""
     before = progress.assignment
     if before is None:
@@ -282,8 +286,8 @@ def _replace_last(corpus: Corpus, schedule: Schedule, progress: Progress, found:
     progress.labels[-1] = found.labels.astype(np.int32)
 
 
-def _ask(lesson: Lesson, schedule: Schedule, progress: Progress) -> StopReason | None:
-    for rule in lesson.stopping:
+def _ask(training_spec: TrainingSpec, schedule: LoopSettings, progress: Progress) -> StopReason | None:
+    for rule in training_spec.stopping:
         reason = rule.check(progress.rounds)
         if reason is not None:
             return reason
@@ -304,20 +308,20 @@ def _renumber(found: Assignment, before: Assignment) -> Assignment:
     return replace(found, labels=renumber(found.labels, ids), centers=centers)
 
 
-def _late(started: float, schedule: Schedule) -> bool:
+def _late(started: float, schedule: LoopSettings) -> bool:
     return schedule.max_minutes is not None and time.perf_counter() - started > 60 * schedule.max_minutes
 
 
 def _snapshot(
-    lesson: Lesson, corpus: Corpus, optimiser: Optimiser, progress: Progress, keep: Keep | None
+    training_spec: TrainingSpec, corpus: Corpus, optimizer: Optimizer, progress: Progress, keep: Keep | None
 ) -> dict[str, Any]:
     """Everything needed to go on from here, on the CPU, and given to ``keep``."""
     network = {name: value.detach().cpu().clone() for name, value in corpus.network.state_dict().items()}
     assignment = progress.assignment
     state: dict[str, Any] = {
         "network": network,
-        "optimiser": _copied(optimiser.state_dict()),
-        "task": _copied(lesson.task.state_dict()),
+        "optimizer": _copied(optimizer.state_dict()),
+        "task": _copied(training_spec.task.state_dict()),
         "rounds": [entry.model_dump(mode="json") for entry in progress.rounds],
         "labels": [torch.from_numpy(labels) for labels in progress.labels],
         "losses": [torch.from_numpy(losses) for losses in progress.losses],
@@ -331,9 +335,9 @@ def _snapshot(
 
 def _restore(
     state: dict[str, Any] | None,
-    lesson: Lesson,
+    training_spec: TrainingSpec,
     corpus: Corpus,
-    optimiser: Optimiser,
+    optimizer: Optimizer,
     progress: Progress,
     *,
     only_network: bool = False,
@@ -342,10 +346,10 @@ def _restore(
     if state is None:
         return
     corpus.network.load_with_head(state["network"])
-    lesson.task.load_state_dict(state["task"])
+    training_spec.task.load_state_dict(state["task"])
     if only_network:
         return
-    optimiser.load_state_dict(state["optimiser"])
+    optimizer.load_state_dict(state["optimizer"])
     progress.rounds = [Round.model_validate(entry) for entry in state["rounds"]]
     progress.labels = [labels.numpy() for labels in state["labels"]]
     progress.losses = [losses.numpy() for losses in state["losses"]]

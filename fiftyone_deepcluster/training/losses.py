@@ -24,10 +24,10 @@ class CrossEntropy:
     """Softmax cross-entropy with the pseudo-label (Caron et al., equation 1).
 
     Attributes:
-        smoothing: share of the target spread evenly over all classes.
+        label_smoothing: share of the target spread evenly over all classes.
     """
 
-    smoothing: float = 0.0
+    label_smoothing: float = 0.0
 
     def losses(self, outputs: Outputs, targets: Targets) -> torch.Tensor:
         """(B,) losses; images with label -1 give 0."""
@@ -37,7 +37,7 @@ class CrossEntropy:
             outputs.logits.float(),
             targets.labels,
             ignore_index=-1,
-            label_smoothing=self.smoothing,
+            label_smoothing=self.label_smoothing,
             reduction="none",
         )
 
@@ -73,7 +73,7 @@ class PrototypeCrossEntropy:
         return losses.view(labels.shape).mean(dim=(0, 2))
 
 
-_LEAST = 1e-7
+_MIN = 1e-7
 """Least probability whose logarithm is taken, as Keras has it."""
 
 
@@ -85,7 +85,7 @@ class PairLoss:
     one logarithm a pair, never of 0, and pairs that are not chosen cannot give 0 · infinity. Divided by the
     number of chosen pairs, so that the rate need not change as more are chosen. Of images that were changed twice,
     one half of a pair is taken from the first view and the other from the second, as the authors' MNIST script does:
-    an image and itself, changed otherwise, are a pair too, and a lesson.
+    an image and itself, changed otherwise, are a pair too, and a target.
 
     Attributes:
         kind: ``entropy``; or of the authors' scripts ``squares``, (r - g)² for MNIST, and ``distance``, |r - g|:
@@ -118,7 +118,7 @@ class PairLoss:
     def _costs(self, given: torch.Tensor) -> torch.Tensor:
         """What pairs cost whose truth the network gives so much."""
         if self.kind == "entropy":
-            return -given.clamp_min(_LEAST).log()
+            return -given.clamp_min(_MIN).log()
         return 1 - given if self.kind == "distance" else (1 - given).square()
 
 

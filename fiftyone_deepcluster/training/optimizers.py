@@ -1,4 +1,4 @@
-"""Optimisers of a round: the trunk's, which lasts, and the head's, which is as new as the head."""
+"""Optimizers of a round: the backbone's, which lasts, and the head's, which is as new as the head."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ class Cosine:
 
 
 @dataclass(frozen=True)
-class Training:
+class OptimizerSpec:
     """How the network learns.
 
     Attributes:
-        optimizer: ``sgd`` with momentum for the trunk and without for the head (the head's meaning
+        optimizer: ``sgd`` with momentum for the backbone and without for the head (the head's meaning
             changes every round, so momentum would carry over noise), ``adamw``, or ``rmsprop`` without
             momentum and with Keras' constants (decay 0.9, epsilon 1e-8), as DAC's authors used it.
-        learning_rate: of the trunk; at the top of the cycle with ``one_cycle``.
-        head_learning_rate: of the head; None: the trunk's.
+        learning_rate: of the backbone; at the top of the cycle with ``one_cycle``.
+        head_learning_rate: of the head; None: the backbone's.
         momentum: of SGD.
-        weight_decay: of trunk and head.
-        one_cycle: warm up and anneal within every round, with optimisers made anew; else the rate is
-            constant and the trunk's optimiser lasts for the whole run.
+        weight_decay: of backbone and head.
+        one_cycle: warm up and anneal within every round, with optimizers made anew; else the rate is
+            constant and the backbone's optimizer lasts for the whole run.
         cosine: the rates follow this over the whole run; not with ``one_cycle``.
     """
 
@@ -65,45 +65,45 @@ class Training:
     cosine: Cosine | None = None
 
 
-class Optimiser:
-    """Steps trunk and head together.
+class Optimizer:
+    """Steps backbone and head together.
 
     Args:
         network: its trainable parameters are stepped.
-        training: rates and rules.
+        spec: rates and rules.
         compute: averages gradients over processes.
     """
 
-    def __init__(self, network: Network, training: Training, compute: Compute) -> None:
+    def __init__(self, network: Network, spec: OptimizerSpec, compute: Compute) -> None:
         self._network = network
-        self._training = training
+        self._spec = spec
         self._compute = compute
-        self._trunk = self._make(network.trunk, training.learning_rate, training.momentum)
+        self._backbone = self._make(network.backbone, spec.learning_rate, spec.momentum)
         self._head: torch.optim.Optimizer | None = None
         self._schedules: list[torch.optim.lr_scheduler.LRScheduler] = []
         self._turn = 0
         self._scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.precision == torch.float16)
 
     def begin_round(self, steps: int, share: float = 1.0) -> None:
-        """A new optimiser for the head; with one_cycle also for the trunk.
+        """A new optimizer for the head; with one_cycle also for the backbone.
 
         Args:
             steps: batches of the round.
             share: of the learning rates, where they are constant.
         """
-        training, network = self._training, self._network
-        rate = training.head_learning_rate or training.learning_rate
+        spec, network = self._spec, self._network
+        rate = spec.head_learning_rate or spec.learning_rate
         self._head = None if network.head is None else self._make(network.head, rate, 0.0)
         self._schedules = []
         self._turn += 1
-        if training.cosine is not None:
-            self._follow(training.cosine, steps)
+        if spec.cosine is not None:
+            self._follow(spec.cosine, steps)
         else:
             self._scale(share)
-        if not training.one_cycle:
+        if not spec.one_cycle:
             return
-        self._trunk = self._make(network.trunk, training.learning_rate, training.momentum)
-        for optimizer, peak in ((self._trunk, training.learning_rate), (self._head, rate)):
+        self._backbone = self._make(network.backbone, spec.learning_rate, spec.momentum)
+        for optimizer, peak in ((self._backbone, spec.learning_rate), (self._head, rate)):
             if optimizer is not None:
                 self._schedules.append(
                     torch.optim.lr_scheduler.OneCycleLR(
@@ -112,15 +112,15 @@ class Optimiser:
                 )
 
     def _scale(self, share: float) -> None:
-        """Constant rates times ``share``; a resumed optimiser still has those of the round before."""
-        rate = self._training.learning_rate
-        for optimizer, base in ((self._trunk, rate), (self._head, self._training.head_learning_rate or rate)):
+        """Constant rates times ``share``; a resumed optimizer still has those of the round before."""
+        rate = self._spec.learning_rate
+        for optimizer, base in ((self._backbone, rate), (self._head, self._spec.head_learning_rate or rate)):
             for group in [] if optimizer is None else optimizer.param_groups:
                 group["lr"] = base * share
 
     def step(self, loss: torch.Tensor) -> None:
         """Backward, and one step of everything."""
-        parts = [optimizer for optimizer in (self._trunk, self._head) if optimizer is not None]
+        parts = [optimizer for optimizer in (self._backbone, self._head) if optimizer is not None]
         for optimizer in parts:
             optimizer.zero_grad(set_to_none=True)
         self._scaler.scale(loss).backward()
@@ -132,22 +132,22 @@ class Optimiser:
             schedule.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """The trunk's optimiser and the loss scale; the head's lasts one round only."""
+        """The backbone's optimizer and the loss scale; the head's lasts one round only."""
         state: dict[str, Any] = {"scaler": self._scaler.state_dict(), "turn": self._turn}
-        if self._trunk is not None and not self._training.one_cycle:
-            state["trunk"] = self._trunk.state_dict()
+        if self._backbone is not None and not self._spec.one_cycle:
+            state["backbone"] = self._backbone.state_dict()
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from ``state_dict``."""
         self._scaler.load_state_dict(state["scaler"])
         self._turn = int(state["turn"])
-        if self._trunk is not None and "trunk" in state:
-            self._trunk.load_state_dict(state["trunk"])
+        if self._backbone is not None and "backbone" in state:
+            self._backbone.load_state_dict(state["backbone"])
 
     def _follow(self, cosine: Cosine, steps: int) -> None:
         begun = self._turn - 1
-        for optimizer in (self._trunk, self._head):
+        for optimizer in (self._backbone, self._head):
             if optimizer is not None:
                 self._schedules.append(
                     torch.optim.lr_scheduler.LambdaLR(
@@ -159,9 +159,9 @@ class Optimiser:
         parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
         if not parameters:
             return None
-        decay = self._training.weight_decay
-        if self._training.optimizer == "adamw":
+        decay = self._spec.weight_decay
+        if self._spec.optimizer == "adamw":
             return torch.optim.AdamW(parameters, rate, weight_decay=decay)
-        if self._training.optimizer == "rmsprop":
+        if self._spec.optimizer == "rmsprop":
             return torch.optim.RMSprop(parameters, rate, alpha=0.9, eps=1e-8, weight_decay=decay)
         return torch.optim.SGD(parameters, rate, momentum=momentum, weight_decay=decay)

@@ -22,11 +22,11 @@ class StopRule(Protocol):
 
 
 @dataclass(frozen=True)
-class Agreement:
+class StopOnAgreement:
     """Stop when the clusters of adjacent rounds agree.
 
     Attributes:
-        nmi: least normalised mutual information with the round before.
+        nmi: least normalized mutual information with the round before.
         patience: rounds in a row that must reach it.
         not_before: rounds that must be done first.
         purity: least purity against the round before.

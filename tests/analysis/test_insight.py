@@ -1,4 +1,4 @@
-"""What a run learnt: layers by name, linear probes and filters, against slow loops and scikit-learn."""
+"""What a run learned: layers by name, linear probes and filters, against slow loops and scikit-learn."""
 
 from __future__ import annotations
 
@@ -11,15 +11,21 @@ import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.analysis import linear_probe, montage, unit_images
 from fiftyone_deepcluster.api.assembly import build_parts
 from fiftyone_deepcluster.api.trained_run import reopen
-from fiftyone_deepcluster.backbones.base import TRUNKS
-from fiftyone_deepcluster.backbones.input_norms import make_front
-from fiftyone_deepcluster.backbones.layers import FEATURES, as_maps, choose, layers_of, listen
+from fiftyone_deepcluster.backbones.base import BACKBONES
+from fiftyone_deepcluster.backbones.input_norms import make_input_norm
+from fiftyone_deepcluster.backbones.layers import (
+    FEATURES_LAYER,
+    as_maps,
+    capture_outputs,
+    choose_layers,
+    layers_of,
+)
 from fiftyone_deepcluster.backbones.network import Network
 from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.errors import CancelledError, CheckpointError, InputError
 
 N = 300
-SQUEEZENET = ["conv1", *(f"features.{i}" for i in (3, 4, 6, 7, 9, 10, 11, 12)), FEATURES]
+SQUEEZENET = ["conv1", *(f"features.{i}" for i in (3, 4, 6, 7, 9, 10, 11, 12)), FEATURES_LAYER]
 
 
 @pytest.fixture(scope="module")
@@ -32,28 +38,28 @@ def digits():
 def run_dir(digits, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     options = fdc.DeepCluster(
-        n_clusters=10, rounds=2, min_steps=10, trunk={"name": "small", "width": 8}, baselines=False
+        n_clusters=10, rounds=2, min_steps=10, backbone={"name": "small", "width": 8}, baselines=False
     )
     fdc.fit(digits[0], options, run_dir=folder)
     return folder
 
 
 @pytest.fixture
-def finished(run_dir, digits):
+def trained_run(run_dir, digits):
     with reopen(run_dir, digits[0]) as run:
         yield run
 
 
 @pytest.fixture
-def layers(finished):
-    return layers_of(finished.trained.network, batch(finished.trained, [0]))
+def layers(trained_run):
+    return layers_of(trained_run.trained.network, batch(trained_run.trained, [0]))
 
 
-def excitement(finished, layer, images, unit, raw=False):
+def excitement(trained_run, layer, images, unit, raw=False):
     """Mean activation of one unit for every image, as numbers."""
     units = torch.full((len(images),), int(unit))
     with torch.no_grad():
-        return unit_images.activations(finished.trained.network, layer, images, units, raw=raw).tolist()
+        return unit_images.activations(trained_run.trained.network, layer, images, units, raw=raw).tolist()
 
 
 def batch(corpus, rows):
@@ -64,20 +70,20 @@ def batch(corpus, rows):
 # ---------------------------------------------------------------- a finished run, and its layers
 
 
-def test_a_reopened_run_has_its_network_and_the_one_it_began_with(finished, run_dir, digits):
+def test_a_reopened_run_has_its_network_and_the_one_it_began_with(trained_run, run_dir, digits):
     again = fdc.predict(run_dir, digits[0])
-    np.testing.assert_allclose(finished.vectors().numpy(), again.embeddings, atol=1e-6)
+    np.testing.assert_allclose(trained_run.vectors().numpy(), again.embeddings, atol=1e-6)
     with torch.random.fork_rng():
         torch.manual_seed(7)  # whatever state torch is in
-        first = finished.initial.network.state_dict()
-    trained = finished.trained.network.state_dict()
+        first = trained_run.initial.network.state_dict()
+    trained = trained_run.trained.network.state_dict()
     same = [name for name in first if torch.equal(first[name], trained[name])]
     assert not [name for name in same if name.endswith("layers.0.weight")], "training changed the filters"
     with reopen(run_dir, digits[0]) as other:
         assert all(
             torch.equal(value, first[name]) for name, value in other.initial.network.state_dict().items()
         )
-    assert finished.initial_vectors().shape == finished.vectors().shape
+    assert trained_run.initial_vectors().shape == trained_run.vectors().shape
 
 
 def test_no_run_in_a_folder_is_an_error_that_says_so(tmp_path, digits):
@@ -87,83 +93,92 @@ def test_no_run_in_a_folder_is_an_error_that_says_so(tmp_path, digits):
 
 @pytest.mark.usefixtures("seeded")
 @pytest.mark.parametrize(
-    ("trunk", "size", "names", "last"),
+    ("backbone", "size", "names", "last"),
     [
         ("small", 16, ["conv1", "conv2", "conv3", "conv4", "conv5", "fc6"], 128),
-        ({"name": "small", "grid": 1}, 16, ["conv1", "conv2", "conv3", "conv4", "conv5", FEATURES], 128),
+        (
+            {"name": "small", "grid": 1},
+            16,
+            ["conv1", "conv2", "conv3", "conv4", "conv5", FEATURES_LAYER],
+            128,
+        ),
         ("alexnet", 67, ["conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7"], 4096),
         ("vgg16", 32, [f"conv{i}" for i in range(1, 14)] + ["fc14", "fc15"], 4096),
         (
             "resnet18",
             32,
-            ["conv1", *(f"layer{i}.{j}" for i in range(1, 5) for j in (0, 1)), FEATURES],
+            ["conv1", *(f"layer{i}.{j}" for i in range(1, 5) for j in (0, 1)), FEATURES_LAYER],
             512,
         ),
         ({"name": "torchvision", "model": "squeezenet1_1"}, 64, SQUEEZENET, 512),
         ({"name": "torchvision", "model": "mobilenet_v3_small"}, 64, None, 1024),
-        ("pixels", 16, [FEATURES], 256),
+        ("pixels", 16, [FEATURES_LAYER], 256),
     ],
 )
-def test_layers_have_the_papers_names_and_their_true_shapes(trunk, size, names, last):
-    part = TRUNKS.parse(trunk)
-    front = make_front("plain" if part.name == "pixels" else part.front, 1)
-    network = Network(front, part.build(front.out_channels, size, None))
+def test_layers_have_the_papers_names_and_their_true_shapes(backbone, size, names, last):
+    part = BACKBONES.parse(backbone)
+    input_norm = make_input_norm("plain" if part.name == "pixels" else part.input_norm, 1)
+    network = Network(input_norm, part.build(input_norm.out_channels, size, None))
     images = torch.rand(2, 1, size, size)
     found = layers_of(network, images)
     if names is not None:
         assert [layer.name for layer in found] == names
     assert found[-1].units == last
     assert len({layer.name for layer in found}) == len(found) > 0
-    outputs = listen(network, images, found, torch.clone)
+    outputs = capture_outputs(network, images, found, torch.clone)
     assert [tuple(output.shape[1:]) for output in outputs] == [layer.shape for layer in found]
     assert [as_maps(output).shape[1] for output in outputs] == [layer.units for layer in found]
     with torch.inference_mode():
         assert torch.allclose(outputs[-1].flatten(1), network.features(images), atol=1e-5) or (
-            found[-1].name != FEATURES
+            found[-1].name != FEATURES_LAYER
         )
 
 
 @pytest.mark.usefixtures("seeded")
 @pytest.mark.parametrize("name", sorted(fdc.list_methods()))
 def test_every_method_has_a_network_with_layers(name, digits):
-    from fiftyone_deepcluster.images.inspect import probe as facts_of
+    from fiftyone_deepcluster.images.inspect import image_facts
 
-    options = fdc.list_methods()[name]().resolve(facts_of(digits[0]))
+    options = fdc.list_methods()[name]().resolve(image_facts(digits[0]))
     network = build_parts(options).network
     images = torch.rand(2, 1, options.image_size, options.image_size)
     found = layers_of(network, images)
-    assert [layer.name for layer in found[:2]] == (["conv1", "conv2"] if name != "frozen" else [FEATURES])
+    assert [layer.name for layer in found[:2]] == (
+        ["conv1", "conv2"] if name != "frozen" else [FEATURES_LAYER]
+    )
     assert len({layer.name for layer in found}) == len(found)
     assert found[-1].units == network.dim
-    assert [len(output) for output in listen(network, images, found, linear_probe.pool)] == [2] * len(found)
+    assert [len(output) for output in capture_outputs(network, images, found, linear_probe.pool)] == [
+        2
+    ] * len(found)
 
 
-def test_a_layer_speaks_after_its_activation_and_raw_before(finished, layers):
-    network, images = finished.trained.network, batch(finished.trained, range(8))
-    chosen = choose(layers, ["conv2"])
-    (after,) = listen(network, images, chosen, torch.clone)
-    (before,) = listen(network, images, chosen, torch.clone, raw=True)
+def test_a_layer_speaks_after_its_activation_and_raw_before(trained_run, layers):
+    network, images = trained_run.trained.network, batch(trained_run.trained, range(8))
+    chosen = choose_layers(layers, ["conv2"])
+    (after,) = capture_outputs(network, images, chosen, torch.clone)
+    (before,) = capture_outputs(network, images, chosen, torch.clone, raw=True)
     assert (before < 0).any(), "else the comparison says nothing"
     assert torch.equal(after, before.relu())
 
 
-def test_listening_ends_the_pass_at_the_last_layer_asked_for(finished, layers):
-    network = finished.trained.network
+def test_listening_ends_the_pass_at_the_last_layer_asked_for(trained_run, layers):
+    network = trained_run.trained.network
     heard = []
-    handle = network.trunk.get_submodule(layers[-1].path).register_forward_hook(
+    handle = network.backbone.get_submodule(layers[-1].path).register_forward_hook(
         lambda *_: heard.append("norm")
     )
-    listen(network, batch(finished.trained, [0]), layers[:1], torch.clone)
+    capture_outputs(network, batch(trained_run.trained, [0]), layers[:1], torch.clone)
     assert heard == []
-    listen(network, batch(finished.trained, [0]), layers, torch.clone)
+    capture_outputs(network, batch(trained_run.trained, [0]), layers, torch.clone)
     handle.remove()
     assert heard == ["norm"]
-    assert not [module for module in network.trunk.modules() if module._forward_hooks]
+    assert not [module for module in network.backbone.modules() if module._forward_hooks]
 
 
 def test_an_unknown_layer_lists_those_there_are(layers):
     with pytest.raises(InputError, match=r"layer='conv9'.*conv1, conv2, conv3, conv4, conv5, fc6"):
-        choose(layers, ["conv9"])
+        choose_layers(layers, ["conv9"])
 
 
 # ---------------------------------------------------------------- probes
@@ -206,31 +221,31 @@ def test_the_gram_matrix_stands_for_the_vectors(digits, dims):
     vectors = digits[0][:150].reshape(150, -1).astype(np.float32) @ spread
     classes = digits[1][:150] % 3
     ours = linear_probe.accuracies(torch.from_numpy(vectors), classes, 3, 51)
-    centred = vectors.astype(np.float64) - vectors.mean(0)
-    centred /= np.sqrt(np.square(centred).sum(1).mean())
+    centered = vectors.astype(np.float64) - vectors.mean(0)
+    centered /= np.sqrt(np.square(centered).sum(1).mean())
     folds = StratifiedKFold(3, shuffle=True, random_state=linear_probe.derive(51, "folds")).split(
-        centred, classes
+        centered, classes
     )
     for fold, (train, test) in enumerate(folds):
-        slow = SVC(C=linear_probe._SVM_C, kernel="linear").fit(centred[train], classes[train])
-        assert ours["svm"][fold] == pytest.approx(slow.score(centred[test], classes[test]), abs=0.021)
+        slow = SVC(C=linear_probe._SVM_C, kernel="linear").fit(centered[train], classes[train])
+        assert ours["svm"][fold] == pytest.approx(slow.score(centered[test], classes[test]), abs=0.021)
         logistic = LogisticRegression(C=linear_probe._LOGISTIC_C, max_iter=2000).fit(
-            centred[train], classes[train]
+            centered[train], classes[train]
         )
         assert ours["logistic"][fold] == pytest.approx(
-            logistic.score(centred[test], classes[test]), abs=0.021
+            logistic.score(centered[test], classes[test]), abs=0.021
         )
 
 
-def test_every_layer_is_probed_trained_and_before(finished, layers, digits):
+def test_every_layer_is_probed_trained_and_before(trained_run, layers, digits):
     observer = Steps()
-    finished.trained.observer = observer
+    trained_run.trained.observer = observer
     request = linear_probe.ProbeRequest(layers=["conv1", "conv5", "fc6"], folds=2, max_images=200)
-    found = linear_probe.probe(finished.trained, finished.initial, digits[1], request)
-    assert finished.trained.observer is observer
+    found = linear_probe.probe_networks(trained_run.trained, trained_run.initial, digits[1], request)
+    assert trained_run.trained.observer is observer
     table = found.to_dataframe()
     assert list(table.layer) == ["conv1", "conv5", "fc6"]
-    assert list(table.dims) == [8 * 16 * 16, 32 * 4 * 4, 128]
+    assert list(table.n_features) == [8 * 16 * 16, 32 * 4 * 4, 128]
     assert (found.n_images, found.n_classes, found.folds) == (200, 10, 2)
     scores = [score for score in found.scores if score.network == "trained"]
     assert all(score.logistic > 0.75 and score.svm > 0.75 for score in scores)
@@ -238,13 +253,13 @@ def test_every_layer_is_probed_trained_and_before(finished, layers, digits):
     assert table.logistic_gain.abs().max() > 0, "two different networks"
     assert observer.phases == {"probe": 2 * 3 * 5}
     assert observer.steps == 2 * 3 * 5
-    assert linear_probe.Probe.model_validate_json(found.model_dump_json()) == found
+    assert linear_probe.ProbeResult.model_validate_json(found.model_dump_json()) == found
 
 
-def test_what_was_clustered_is_probed_beside_the_layers(finished, digits):
-    vectors = (finished.vectors, finished.initial_vectors)
+def test_what_was_clustered_is_probed_beside_the_layers(trained_run, digits):
+    vectors = (trained_run.vectors, trained_run.initial_vectors)
     request = linear_probe.ProbeRequest(layers=["embedding"], folds=2, max_images=200)
-    found = linear_probe.probe(finished.trained, finished.initial, digits[1], request, vectors)
+    found = linear_probe.probe_networks(trained_run.trained, trained_run.initial, digits[1], request, vectors)
     assert [(score.layer, score.network) for score in found.scores] == [
         ("embedding", "trained"),
         ("embedding", "initial"),
@@ -252,21 +267,23 @@ def test_what_was_clustered_is_probed_beside_the_layers(finished, digits):
     rows = linear_probe.choose_rows(digits[1], request)
     for score, given in zip(found.scores, vectors, strict=True):
         folds = linear_probe.accuracies(given()[rows], digits[1][rows], 2, request.seed)
-        assert (score.dims, score.svm) == (given().shape[1], np.mean(folds["svm"]))
+        assert (score.n_features, score.svm) == (given().shape[1], np.mean(folds["svm"]))
     assert found.scores[0] != found.scores[1].model_copy(update={"network": "trained"})
-    every = linear_probe.probe(
-        finished.trained, finished.initial, digits[1], linear_probe.ProbeRequest(folds=2), vectors
+    every = linear_probe.probe_networks(
+        trained_run.trained, trained_run.initial, digits[1], linear_probe.ProbeRequest(folds=2), vectors
     )
     assert [score.layer for score in every.scores].count("embedding") == 2
     with pytest.raises(InputError, match="'embedding' is none of this network's"):
-        linear_probe.probe(finished.trained, finished.initial, digits[1], request)
+        linear_probe.probe_networks(trained_run.trained, trained_run.initial, digits[1], request)
 
 
-def test_probes_of_the_same_layer_in_one_pass_or_several_are_equal(finished, digits, monkeypatch):
+def test_probes_of_the_same_layer_in_one_pass_or_several_are_equal(trained_run, digits, monkeypatch):
     request = linear_probe.ProbeRequest(layers=["conv4", "conv5"], folds=2, max_images=60)
-    together = linear_probe.probe(finished.trained, finished.initial, digits[1], request)
-    monkeypatch.setattr(linear_probe, "_MOST_BYTES", 1)
-    assert linear_probe.probe(finished.trained, finished.initial, digits[1], request) == together
+    together = linear_probe.probe_networks(trained_run.trained, trained_run.initial, digits[1], request)
+    monkeypatch.setattr(linear_probe, "_MAX_BYTES", 1)
+    assert (
+        linear_probe.probe_networks(trained_run.trained, trained_run.initial, digits[1], request) == together
+    )
 
 
 def test_rare_and_unknown_classes_are_left_out():
@@ -280,10 +297,12 @@ def test_rare_and_unknown_classes_are_left_out():
         linear_probe.choose_rows(np.array([0, 1, -1]), linear_probe.ProbeRequest(folds=3))
 
 
-def test_a_probe_can_be_cancelled(finished, digits):
-    finished.trained.observer = Steps(cancel_after=3)
+def test_a_probe_can_be_cancelled(trained_run, digits):
+    trained_run.trained.observer = Steps(cancel_after=3)
     with pytest.raises(CancelledError):
-        linear_probe.probe(finished.trained, finished.initial, digits[1], linear_probe.ProbeRequest(folds=2))
+        linear_probe.probe_networks(
+            trained_run.trained, trained_run.initial, digits[1], linear_probe.ProbeRequest(folds=2)
+        )
 
 
 class Steps(Silent):
@@ -309,40 +328,42 @@ QUICK = unit_images.Ascent(steps=25)
 
 
 @pytest.mark.parametrize("name", ["conv1", "conv3", "fc6"])
-def test_gradient_ascent_excites_the_unit_above_every_start_image(finished, layers, name):
-    (layer,) = choose(layers, [name])
+def test_gradient_ascent_excites_the_unit_above_every_start_image(trained_run, layers, name):
+    (layer,) = choose_layers(layers, [name])
     units = unit_images.spread_units(layer, 6)
-    made = unit_images.maximise(finished.trained, layer, units, QUICK)
+    made = unit_images.maximize(trained_run.trained, layer, units, QUICK)
     assert made.images.shape == (6, 16, 16, 1)
     assert made.images.dtype == np.float32
-    noise = unit_images._noise(finished.trained, 6, QUICK.seed)
+    noise = unit_images._noise(trained_run.trained, 6, QUICK.seed)
     for at, unit in enumerate(units.tolist()):
         raw = bool(made.silent[at])
-        start = excitement(finished, layer, noise, unit, raw)
+        start = excitement(trained_run, layer, noise, unit, raw)
         assert made.start[at] == pytest.approx(start[at], abs=1e-4)
         image = torch.from_numpy(made.images[at : at + 1]).permute(0, 3, 1, 2)
-        (reached,) = excitement(finished, layer, image, unit, raw)
+        (reached,) = excitement(trained_run, layer, image, unit, raw)
         assert reached > max(start), f"unit {unit} of {name}"
         assert made.activations[at] == pytest.approx(reached, abs=1e-4)
 
 
-def test_a_unit_that_is_silent_is_followed_before_its_activation(finished, layers):
-    (layer,) = choose(layers, ["conv3"])
-    norm = finished.trained.network.trunk.get_submodule(layer.raw_path)
+def test_a_unit_that_is_silent_is_followed_before_its_activation(trained_run, layers):
+    (layer,) = choose_layers(layers, ["conv3"])
+    norm = trained_run.trained.network.backbone.get_submodule(layer.raw_path)
     with torch.no_grad():
         norm.bias[5] = -50.0
-    made = unit_images.maximise(finished.trained, layer, np.array([4, 5]), QUICK)
+    made = unit_images.maximize(trained_run.trained, layer, np.array([4, 5]), QUICK)
     assert made.silent.tolist() == [False, True]
     assert made.start[1] < -40
     assert made.activations[1] > made.start[1]
 
 
-def test_blur_and_decay_regularise(finished, layers):
-    (layer,) = choose(layers, ["conv1"])
+def test_blur_and_decay_regularize(trained_run, layers):
+    (layer,) = choose_layers(layers, ["conv1"])
     units = unit_images.spread_units(layer, 4)
 
     def roughness(**changes):
-        images = unit_images.maximise(finished.trained, layer, units, QUICK.model_copy(update=changes)).images
+        images = unit_images.maximize(
+            trained_run.trained, layer, units, QUICK.model_copy(update=changes)
+        ).images
         return np.abs(np.diff(images, axis=1)).mean(), np.square(images - 0.5).mean()
 
     plain = roughness(blur=0.0, decay=0.0)
@@ -356,14 +377,14 @@ def test_blurring_keeps_the_mean_of_a_flat_image():
 
 
 @pytest.mark.parametrize("name", ["conv2", "fc6"])
-def test_top_images_are_those_of_a_slow_loop(finished, layers, name):
-    (layer,) = choose(layers, [name])
+def test_top_images_are_those_of_a_slow_loop(trained_run, layers, name):
+    (layer,) = choose_layers(layers, [name])
     units = np.array([1, 3])
-    found = unit_images.top_images(finished.trained, layer, units)
+    found = unit_images.top_images(trained_run.trained, layer, units)
     everything = []
     for row in range(N):
-        image = batch(finished.trained, [row])
-        everything.append([excitement(finished, layer, image, unit)[0] for unit in units])
+        image = batch(trained_run.trained, [row])
+        everything.append([excitement(trained_run, layer, image, unit)[0] for unit in units])
     scores = np.array(everything)
     for at in range(2):
         best = np.sort(scores[:, at])[::-1][:9]
@@ -372,10 +393,10 @@ def test_top_images_are_those_of_a_slow_loop(finished, layers, name):
         assert len(set(found.rows[at])) == 9
 
 
-def test_filters_can_be_cancelled_and_units_are_checked(finished, layers):
-    finished.trained.observer = Steps(cancel_after=1)
+def test_filters_can_be_cancelled_and_units_are_checked(trained_run, layers):
+    trained_run.trained.observer = Steps(cancel_after=1)
     with pytest.raises(CancelledError):
-        unit_images.maximise(finished.trained, layers[0], np.array([0]), QUICK)
+        unit_images.maximize(trained_run.trained, layers[0], np.array([0]), QUICK)
     with pytest.raises(InputError, match=r"units has 8; the layer 'conv1' has the units 0 to 7"):
         unit_images.check_units(layers[0], [0, 8])
     with pytest.raises(InputError, match="empty"):

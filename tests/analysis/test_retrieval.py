@@ -1,4 +1,4 @@
-"""Neighbours and retrieval figures, against slow loops and scikit-learn."""
+"""Neighbors and retrieval figures, against slow loops and scikit-learn."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def test_images_without_a_class_or_a_mate_take_no_part():
 
 
 @pytest.mark.parametrize("at_once", [2**25, 100])
-def test_neighbours_are_those_of_a_slow_loop(monkeypatch, at_once):
-    monkeypatch.setattr(retrieval, "_MOST_NUMBERS", at_once)
+def test_neighbors_are_those_of_a_slow_loop(monkeypatch, at_once):
+    monkeypatch.setattr(retrieval, "_MAX_NUMBERS", at_once)
     vectors, _ = vectors_and_classes()
     vectors = torch.cat([vectors, vectors[:1] + 1e-4])  # a near duplicate
     rows, distances = retrieval.nearest(vectors, np.array([0, 5, 80]), 7)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fiftyone_deepcluster.analysis.category_tree import affinity_of, by_cluster, category_tree
-from fiftyone_deepcluster.analysis.texts import key_words, surprise, topics
+from fiftyone_deepcluster.analysis.texts import surprise, topics, words_of_clusters
 from fiftyone_deepcluster.errors import InputError
 
 
@@ -100,39 +100,39 @@ CLUSTERS = np.array([0, 0, 1, 1, 0, 2, -1])
 
 
 def test_key_words_by_hand():
-    found = key_words(REPORTS, CLUSTERS)
+    found = words_of_clusters(REPORTS, CLUSTERS)
 
     assert [(w.word, w.count) for w in found[0][:2]] == [("opacity", 3), ("lung", 2)]
     assert [(w.word, w.count, w.share) for w in found[1][:2]] == [("lesion", 3, 1.0), ("liver", 2, 1.0)]
-    # chest is in both, "the" is a stop word, "cm" and "3" are no words; unlabelled reports do not count
+    # chest is in both, "the" is a stop word, "cm" and "3" are no words; unlabeled reports do not count
     words = {w.word for words in found.values() for w in words}
     assert words.isdisjoint({"chest", "the", "cm", "unremarkable"})
 
 
 def test_abbreviations_in_capitals_are_words():
     texts = ["T1 of the spine, L5 and CT at 3 cm", "AP view, t2 at 12.5.2001, 7T"]
-    found = key_words(texts, np.array([0, 1]))
+    found = words_of_clusters(texts, np.array([0, 1]))
     assert {word.word for word in found[0]} == {"t1", "spine", "l5", "ct"}
     assert {word.word for word in found[1]} == {"ap", "view"}
 
 
 def test_ultrasound_is_told_from_us_and_units_are_no_words():
     texts = ["US OF THE liver, tell us of 3 CM and 12MM: NO mass", "TELL US OF 12 CM IN THE MG, CC AND MM"]
-    found = key_words(texts, np.array([0, 1]))
+    found = words_of_clusters(texts, np.array([0, 1]))
     assert {word.word: word.count for word in found[0]} == {"us": 1, "liver": 1, "mass": 1}
     assert {word.word for word in found[1]} == {"mg", "cc", "mm"}
 
 
 def test_noise_has_no_key_words():
-    assert key_words(["chest", "liver"], np.array([-1, -1])) == {}
+    assert words_of_clusters(["chest", "liver"], np.array([-1, -1])) == {}
 
 
 def test_common_words_may_be_those_of_many_clusters():
     texts = ["scan heart", "scan liver", "scan", "brain"]
     labels = np.arange(4)
 
-    assert [w.word for w in key_words(texts, labels)[2]] == ["scan"]
-    assert key_words(texts, labels, common=0.75)[2] == []
+    assert [w.word for w in words_of_clusters(texts, labels)[2]] == ["scan"]
+    assert words_of_clusters(texts, labels, common=0.75)[2] == []
 
 
 def test_topics_part_what_uses_other_words():
@@ -149,14 +149,26 @@ def test_topics_part_what_uses_other_words():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: key_words(["a word"], np.zeros(2, int)), "1 texts for 2 images"),
-        (lambda: key_words([None, " "], np.zeros(2, int)), "none of the images has a text"),
-        (lambda: key_words(["the of", "and"], np.zeros(2, int)), "no words but stop words"),
-        (lambda: key_words(["lung"], np.zeros(1, int), common=0), "common=0"),
-        (lambda: key_words(["lung"], np.zeros(1, int), common="x"), "common='x' is no share of the clusters"),
-        (lambda: key_words(["lung"], np.zeros(1, int), n_words="ten"), "n_words='ten' is no whole number"),
-        (lambda: key_words(["lung"], np.zeros(1, int), n_words=2.5), "n_words=2.5 is no whole number"),
-        (lambda: key_words(["lung"], np.zeros(1, int), rank="nonsense"), "rank='nonsense'.*count, distinct"),
+        (lambda: words_of_clusters(["a word"], np.zeros(2, int)), "1 texts for 2 images"),
+        (lambda: words_of_clusters([None, " "], np.zeros(2, int)), "none of the images has a text"),
+        (lambda: words_of_clusters(["the of", "and"], np.zeros(2, int)), "no words but stop words"),
+        (lambda: words_of_clusters(["lung"], np.zeros(1, int), common=0), "common=0"),
+        (
+            lambda: words_of_clusters(["lung"], np.zeros(1, int), common="x"),
+            "common='x' is no share of the clusters",
+        ),
+        (
+            lambda: words_of_clusters(["lung"], np.zeros(1, int), n_words="ten"),
+            "n_words='ten' is no whole number",
+        ),
+        (
+            lambda: words_of_clusters(["lung"], np.zeros(1, int), n_words=2.5),
+            "n_words=2.5 is no whole number",
+        ),
+        (
+            lambda: words_of_clusters(["lung"], np.zeros(1, int), rank="nonsense"),
+            "rank='nonsense'.*count, distinct",
+        ),
         (lambda: topics(["lung opacity", "liver mass"], 4, 1), "4 topics"),
     ],
 )
@@ -175,7 +187,7 @@ def test_distinct_words_by_a_slow_loop_and_none_by_chance():
     ]
     texts[0] += " fracture"
 
-    found = key_words(texts, labels, rank="distinct")
+    found = words_of_clusters(texts, labels, rank="distinct")
 
     assert [(w.word, w.count) for w in found[1]] == [("fracture", 20)]
     assert [found[0], found[2]] == [[], []]

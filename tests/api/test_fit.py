@@ -12,7 +12,7 @@ import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.api.notes import doubts
 from fiftyone_deepcluster.core import checkpoints
 from fiftyone_deepcluster.core.progress import Fanout, Silent
-from fiftyone_deepcluster.core.record import Agreement
+from fiftyone_deepcluster.core.record import AgreementScores
 from fiftyone_deepcluster.errors import CancelledError, CheckpointError, ImagesError, InputError, OptionsError
 from fiftyone_deepcluster.methods.base import parse_options
 
@@ -215,7 +215,7 @@ def test_frozen_on_pixels_is_k_means_on_pixels(digits):
 
 @pytest.mark.parametrize(("nmi", "said"), [(0.9199, ["NMI 0.919 (settled runs reach 0.92)"]), (0.92, [])])
 def test_clusters_that_had_not_settled_are_said_to_fall_short(nmi, said):
-    change = Agreement(nmi=nmi, ari=0.9, purity=0.9, acc=0.9)
+    change = AgreementScores(nmi=nmi, ari=0.9, purity=0.9, acc=0.9)
     notes = doubts([fdc.Round(index=1, change=change)], fdc.StopReason.ROUNDS_DONE)
     assert len(notes) == len(said)
     assert all(text in note for text, note in zip(said, notes, strict=True))
@@ -312,17 +312,19 @@ def test_fanout_tells_all_and_cancels_for_any():
     assert both.cancelled()
 
 
-def test_every_recipe_resolves_to_itself_and_survives_json(digits):
-    from fiftyone_deepcluster.images.inspect import probe
+def test_every_method_resolves_to_itself_and_survives_json(digits):
+    from fiftyone_deepcluster.images.inspect import image_facts
 
-    facts = probe(digits[0])
-    for name, recipe in fdc.list_methods().items():
-        resolved = recipe().resolve(facts)
+    facts = image_facts(digits[0])
+    for name, options_type in fdc.list_methods().items():
+        resolved = options_type().resolve(facts)
         assert resolved.resolve(facts) == resolved, name
         # auto hands over to another method
         assert parse_options(resolved.name, resolved.model_dump(mode="json")) == resolved, name
-        assert recipe.__doc__
-        assert all(field.description for key, field in recipe.model_fields.items() if key != "name"), name
+        assert options_type.__doc__
+        assert all(field.description for key, field in options_type.model_fields.items() if key != "name"), (
+            name
+        )
 
 
 @pytest.mark.parametrize("n", [2, 3])

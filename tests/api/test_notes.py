@@ -9,7 +9,7 @@ import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.api import notes
 from fiftyone_deepcluster.core.types import Known
 from fiftyone_deepcluster.errors import CheckpointError
-from fiftyone_deepcluster.images.inspect import Facts
+from fiftyone_deepcluster.images.inspect import ImageFacts
 
 LDPO = {"n_clusters": 4, "rounds": 1, "min_steps": 4, "image_size": 16, "baselines": False}
 
@@ -67,7 +67,7 @@ def test_noise_is_told(digits):
 
 
 def test_clusters_cut_down_to_few_images_are_told():
-    few, many = (Facts(n=n, side=64, grey=True, height=64, width=64) for n in (100, 3000))
+    few, many = (ImageFacts(n=n, side=64, gray=True, height=64, width=64) for n in (100, 3000))
     balanced = fdc.CardiacMR(setting="balanced")
     (told,) = balanced.remarks(few)
     assert told.startswith("100 images are clustered into 10 and not into 24, 8 a class")

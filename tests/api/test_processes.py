@@ -101,10 +101,10 @@ def test_two_processes_share_one_run(tmp_path):
     assert agreement(first["labels"], data.target[:600]).nmi > 0.2
 
 
-def test_two_processes_move_the_same_centres(tmp_path):
+def test_two_processes_move_the_same_centers(tmp_path):
     options = (
         "fdc.UCNN(n_clusters=10, rounds=3, baselines=False, image_size=16, pixel_epochs=2, patience=2, "
-        "trunk={'name': 'ucnn', 'maps': 16, 'dim': 12, 'width': 0.125, 'adapted': 1 / 128})"
+        "backbone={'name': 'ucnn', 'maps': 16, 'dim': 12, 'width': 0.125, 'adapted': 1 / 128})"
     )
     given = SCRIPT[SCRIPT.index("fdc.DeepCluster(") : SCRIPT.index("\nfound = ")]
     launched(SCRIPT.replace(given, options), tmp_path)
@@ -112,4 +112,4 @@ def test_two_processes_move_the_same_centres(tmp_path):
     assert np.array_equal(first["labels"], second["labels"])
     np.testing.assert_allclose(first["embeddings"], second["embeddings"], atol=1e-5)
     again = fdc.predict(tmp_path, (load_digits().images[:600] * 15.9375).astype(np.uint8))
-    assert (again.labels == first["labels"]).mean() > 0.95, "the centres are those of the shared run"
+    assert (again.labels == first["labels"]).mean() > 0.95, "the centers are those of the shared run"

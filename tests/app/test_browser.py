@@ -237,7 +237,7 @@ def test_a_run_at_work_shows_in_the_panel_and_can_be_cancelled(open_app, make_di
         expect(hooked(page, "chart-loss")).to_be_visible()  # from the second round on
         hooked(page, "cancel").click()
         expect(hooked(page, "resume")).to_be_visible()
-        assert status.read(dataset)["far"].status == "cancelled"
+        assert status.read_states(dataset)["far"].status == "cancelled"
     finally:
         status.request_cancel(dataset, "far")
         thread.join(120)
@@ -247,7 +247,7 @@ def test_a_run_at_work_shows_in_the_panel_and_can_be_cancelled(open_app, make_di
 
 def test_a_click_on_the_tree_shows_the_images(open_app, make_digits):
     dataset = make_digits(60, persistent=True)
-    quick = {"trunk": {"name": "small", "width": 8}, "min_steps": 10, "compute_brain": False}
+    quick = {"backbone": {"name": "small", "width": 8}, "min_steps": 10, "compute_brain": False}
     cluster(dataset, "deepcluster", "dc", n_clusters=6, rounds=1, baselines=False, progress=False, **quick)
     nodes = build_tree(dataset, "dc")
     page = open_app(dataset)
@@ -316,7 +316,7 @@ def choose_method(page, form, method):
 
 
 def test_every_method_runs_from_the_form(open_app, make_digits):
-    """Each recipe once, with its own defaults for one round, and its clusters are in the dataset."""
+    """Each method once, with its own defaults for one round, and its clusters are in the dataset."""
     dataset = make_digits(60, persistent=True)
     page = open_app(dataset)
     for method in list_methods():

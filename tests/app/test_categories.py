@@ -28,7 +28,7 @@ def reported(plugin, digits_dir):
     samples = [fo.Sample(str(file), report=f"Scan of the {BONES[int(file.stem[-1])]}") for file in files]
     dataset.add_samples(samples, progress=False)
     cluster(
-        dataset, "deepcluster", "dc", n_clusters=6, rounds=1, trunk={"name": "small", "width": 8}, min_steps=20,
+        dataset, "deepcluster", "dc", n_clusters=6, rounds=1, backbone={"name": "small", "width": 8}, min_steps=20,
         baselines=False, progress=False, compute_brain=False,
     )  # fmt: skip
     foo.execute_operator(names.BUILD_CATEGORY_TREE, {"dataset": dataset}, params={"key": "dc"})

@@ -12,7 +12,7 @@ from fiftyone_deepcluster.app import forms
 from fiftyone_deepcluster.app.option_fields import OptionField, label_of, option_fields
 from fiftyone_deepcluster.core.registry import Part, PartOf, Registry
 from fiftyone_deepcluster.errors import OptionsError
-from fiftyone_deepcluster.methods.base import RECIPES
+from fiftyone_deepcluster.methods.base import METHODS
 
 
 class Engine(Part):
@@ -186,14 +186,14 @@ def test_unknown_part():
 
 
 def test_unknown_option():
-    with pytest.raises(OptionsError, match="colour"):
-        forms.parse_part(MACHINES, {"name": "machine", "colour": "red"})
+    with pytest.raises(OptionsError, match="color"):
+        forms.parse_part(MACHINES, {"name": "machine", "color": "red"})
 
 
 # ---------------------------------------------------------------- every method there is
 
 
-METHOD = OptionField(name="method", kind="part", label="Method", default="deepcluster", parts=RECIPES)
+METHOD = OptionField(name="method", kind="part", label="Method", default="deepcluster", parts=METHODS)
 
 
 def browser_values(inputs: types.Object) -> dict[str, object]:
@@ -208,19 +208,19 @@ def browser_values(inputs: types.Object) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("advanced", [False, True], ids=["folded", "advanced"])
-@pytest.mark.parametrize("method", RECIPES.names())
+@pytest.mark.parametrize("method", METHODS.names())
 def test_an_untouched_form_gives_the_methods_defaults(method, advanced):
     given = {"name": method, method: {forms.SHOW_ADVANCED: advanced}}
     inputs = types.Object()
     forms.add_part(inputs, METHOD, given)
     values = browser_values(inputs)["method"]
     values["name"] = method
-    assert forms.problems(RECIPES, METHOD, values) == {}
-    assert forms.parse_part(RECIPES, values) == RECIPES.get(method)()
+    assert forms.problems(METHODS, METHOD, values) == {}
+    assert forms.parse_part(METHODS, values) == METHODS.get(method)()
 
 
-@pytest.mark.parametrize("method", RECIPES.names())
+@pytest.mark.parametrize("method", METHODS.names())
 def test_every_option_of_a_method_is_explained(method):
-    for field in option_fields(RECIPES.get(method)):
+    for field in option_fields(METHODS.get(method)):
         assert field.help, f"{method}.{field.name} has no description"
         assert field.kind != "text", f"{method}.{field.name} has a type that the form cannot offer well"

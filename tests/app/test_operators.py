@@ -103,21 +103,21 @@ def test_closing_the_tab_stops_the_run(make_context, make_digits):
         make_context(dataset, {"method": many, "key": "long", "compute_brain": False})
     )
     for _ in steps:
-        state = status.read(dataset).get("long")
+        state = status.read_states(dataset).get("long")
         if state is not None and state.round >= 2:
             break
     steps.close()
     end = time.monotonic() + 60
-    while status.read(dataset)["long"].busy and time.monotonic() < end:
+    while status.read_states(dataset)["long"].busy and time.monotonic() < end:
         time.sleep(0.1)
-    assert status.read(dataset)["long"].status == "cancelled"
+    assert status.read_states(dataset)["long"].status == "cancelled"
 
 
 def test_a_delegated_run_is_done_by_a_worker(plugin, make_digits):
     dataset = make_digits(120, persistent=True)
     queued = ClusterImages()(dataset, FROZEN, "later", delegate=True, compute_brain=False)
     assert isinstance(queued, ExecutionResult)
-    assert status.read(dataset)["later"].status == "queued"
+    assert status.read_states(dataset)["later"].status == "queued"
     DelegatedOperationService().execute_queued_operations(
         operator=names.CLUSTER_IMAGES, dataset_name=dataset.name
     )
@@ -127,7 +127,7 @@ def test_a_delegated_run_is_done_by_a_worker(plugin, make_digits):
     assert operation.status.label == "done"
     dataset.reload()
     assert list_runs(dataset) == ["later"]
-    assert status.read(dataset)["later"].status == "done"
+    assert status.read_states(dataset)["later"].status == "done"
 
 
 # ---------------------------------------------------------------- runs

@@ -19,8 +19,8 @@ from fiftyone_deepcluster.dataset.api import cluster
 from fiftyone_deepcluster.dataset.runs import status
 from fiftyone_deepcluster.dataset.runs.run import load_run
 
-LEARNT = {"n_clusters": 4, "rounds": 2, "image_size": 16, "min_steps": 1}
-LEARNT |= {"progress": False, "compute_brain": False, "baselines": False}
+LEARNED = {"n_clusters": 4, "rounds": 2, "image_size": 16, "min_steps": 1}
+LEARNED |= {"progress": False, "compute_brain": False, "baselines": False}
 
 
 class Fails(Silent):
@@ -180,7 +180,7 @@ def test_few_clusters_need_no_search(screen):
 def test_what_an_interrupted_run_left_can_be_deleted_from_the_panel(make_digits, make_context):
     dataset = make_digits(40)
     with pytest.raises(OSError, match="disk is full"):
-        cluster(dataset, "deepcluster", "dc", observer=Fails(), **LEARNT)
+        cluster(dataset, "deepcluster", "dc", observer=Fails(), **LEARNED)
     screen = Screen(dataset, make_context).send("on_load")
     failure = screen.drawn["failure"]["type"]["properties"]
     assert {"why", "resume", "delete"} <= set(failure)

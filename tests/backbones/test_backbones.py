@@ -1,11 +1,11 @@
-"""Networks, fronts, sampling, reduction, stopping: each against a reference worked by hand or in a slow loop."""
+"""Networks, input norms, sampling, reduction, stopping: each against a reference worked by hand or in a slow loop."""
 
 import numpy as np
 import pytest
 import torch
 
-from fiftyone_deepcluster.backbones.base import TRUNKS
-from fiftyone_deepcluster.backbones.input_norms import make_front
+from fiftyone_deepcluster.backbones.base import BACKBONES
+from fiftyone_deepcluster.backbones.input_norms import make_input_norm
 from fiftyone_deepcluster.backbones.network import Network
 from fiftyone_deepcluster.errors import OptionsError
 
@@ -13,12 +13,12 @@ SIZES = {"alexnet": 64, "vgg16": 32}
 
 
 @pytest.mark.usefixtures("seeded")
-@pytest.mark.parametrize("name", TRUNKS.names())
+@pytest.mark.parametrize("name", BACKBONES.names())
 @pytest.mark.parametrize("channels", [1, 3])
-def test_every_trunk_gives_the_features_it_promises(name, channels):
-    trunk, size = TRUNKS.parse(name), SIZES.get(name, 28)
-    front = make_front(trunk.front, channels)
-    network = Network(front, trunk.build(front.out_channels, size, None)).eval()
+def test_every_backbone_gives_the_features_it_promises(name, channels):
+    backbone, size = BACKBONES.parse(name), SIZES.get(name, 28)
+    input_norm = make_input_norm(backbone.input_norm, channels)
+    network = Network(input_norm, backbone.build(input_norm.out_channels, size, None)).eval()
     outputs = network(torch.rand(2, channels, size, size))
     assert outputs.features.shape == (2, network.dim)
     assert outputs.logits.shape == (2, 0)
@@ -28,7 +28,7 @@ def test_every_trunk_gives_the_features_it_promises(name, channels):
 
 @pytest.mark.usefixtures("seeded")
 def test_alexnet_is_the_papers():
-    network = TRUNKS.parse("alexnet").build(2, 224, None)
+    network = BACKBONES.parse("alexnet").build(2, 224, None)
     convolutions = [layer for layer in network.modules() if isinstance(layer, torch.nn.Conv2d)]
     assert [layer.out_channels for layer in convolutions] == [96, 256, 384, 384, 256]
     linear = [layer for layer in network.modules() if isinstance(layer, torch.nn.Linear)]
@@ -40,9 +40,9 @@ def test_alexnet_is_the_papers():
 
 
 @pytest.mark.usefixtures("seeded")
-def test_head_sees_features_after_the_relu_where_the_trunk_ends_in_one():
-    body = TRUNKS.parse("pixels").build(1, 4, None)
-    network = Network(make_front("zscore", 1), body, relu_before_head=True)
+def test_head_sees_features_after_the_relu_where_the_backbone_ends_in_one():
+    body = BACKBONES.parse("pixels").build(1, 4, None)
+    network = Network(make_input_norm("zscore", 1), body, relu_before_head=True)
     network.replace_head(3, seed=0)
     outputs = network(torch.rand(5, 1, 4, 4))
     torch.testing.assert_close(outputs.logits, network.head(outputs.features.clamp_min(0)))
@@ -50,7 +50,7 @@ def test_head_sees_features_after_the_relu_where_the_trunk_ends_in_one():
 
 @pytest.mark.usefixtures("seeded")
 def test_new_head_has_small_weights_and_no_bias_and_its_own_seed():
-    network = Network(make_front("plain", 1), TRUNKS.parse("pixels").build(1, 28, None))
+    network = Network(make_input_norm("plain", 1), BACKBONES.parse("pixels").build(1, 28, None))
     network.replace_head(50, seed=1)
     first = network.head.weight.detach().clone()
     assert abs(float(first.std()) - 0.01) < 0.0005
@@ -62,12 +62,14 @@ def test_new_head_has_small_weights_and_no_bias_and_its_own_seed():
 
 
 def test_sobel_of_a_constant_is_zero_inside_and_of_a_step_is_four_times_it():
-    front = make_front("sobel", 1)
-    assert torch.allclose(front(torch.full((1, 1, 8, 8), 0.3))[:, :, 1:-1, 1:-1], torch.zeros(1), atol=1e-5)
+    input_norm = make_input_norm("sobel", 1)
+    assert torch.allclose(
+        input_norm(torch.full((1, 1, 8, 8), 0.3))[:, :, 1:-1, 1:-1], torch.zeros(1), atol=1e-5
+    )
     step = torch.zeros(1, 1, 8, 8)
     step[..., 4:] = 1.0
-    scale = float(np.mean(1 / np.array([0.229, 0.224, 0.225])))  # mean of the normalised colours
-    inside = front(step)[0, :, 2:-2, 3]
+    scale = float(np.mean(1 / np.array([0.229, 0.224, 0.225])))  # mean of the normalized colors
+    inside = input_norm(step)[0, :, 2:-2, 3]
     torch.testing.assert_close(inside[0], torch.full_like(inside[0], -4 * scale))
     torch.testing.assert_close(inside[1], torch.zeros_like(inside[1]))
 
@@ -75,57 +77,57 @@ def test_sobel_of_a_constant_is_zero_inside_and_of_a_step_is_four_times_it():
 @pytest.mark.usefixtures("seeded")
 def test_zscore_by_image():
     images = torch.rand(3, 1, 9, 9) * torch.tensor([1.0, 0.1, 5.0]).view(3, 1, 1, 1)
-    found = make_front("zscore", 1)(images)
+    found = make_input_norm("zscore", 1)(images)
     torch.testing.assert_close(found.mean(dim=(1, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
     torch.testing.assert_close(found.std(dim=(1, 2, 3), unbiased=False), torch.ones(3), atol=1e-4, rtol=0)
-    assert not make_front("zscore", 1)(torch.full((1, 1, 4, 4), 0.7)).abs().max() > 1e-3
+    assert not make_input_norm("zscore", 1)(torch.full((1, 1, 4, 4), 0.7)).abs().max() > 1e-3
 
 
-def test_grey_becomes_three_channels_for_imagenet_weights():
-    found = make_front("imagenet", 1)(torch.full((1, 1, 2, 2), 0.485))
+def test_gray_becomes_three_channels_for_imagenet_weights():
+    found = make_input_norm("imagenet", 1)(torch.full((1, 1, 2, 2), 0.485))
     assert found.shape == (1, 3, 2, 2)
     assert abs(float(found[0, 0, 0, 0])) < 1e-6
 
 
 @pytest.mark.usefixtures("seeded")
 def test_weights_from_a_local_file_and_clear_errors(tmp_path):
-    trunk = TRUNKS.parse("small")
-    made = trunk.build(1, 28, None)
+    backbone = BACKBONES.parse("small")
+    made = backbone.build(1, 28, None)
     path = tmp_path / "small.pt"
     torch.save({"state_dict": made.state_dict()}, path)
-    loaded = trunk.build(1, 28, str(path))
+    loaded = backbone.build(1, 28, str(path))
     assert all(torch.equal(a, b) for a, b in zip(made.parameters(), loaded.parameters(), strict=True))
-    with pytest.raises(OptionsError, match="does not fit the trunk 'small'"):
-        TRUNKS.parse({"name": "small", "width": 8}).build(1, 28, str(path))
+    with pytest.raises(OptionsError, match="does not fit the backbone 'small'"):
+        BACKBONES.parse({"name": "small", "width": 8}).build(1, 28, str(path))
     with pytest.raises(OptionsError, match="neither a file nor"):
-        trunk.build(1, 28, "IMAGENET1K_V1")
+        backbone.build(1, 28, "IMAGENET1K_V1")
     broken = tmp_path / "broken.pt"
     broken.write_bytes(b"no weights at all")
     with pytest.raises(
         OptionsError,
         match=r"cannot be read as a state dict \(\w+\); torch.save\(model.state_dict\(\), path\) writes",
     ):
-        trunk.build(1, 28, str(broken))
+        backbone.build(1, 28, str(broken))
     with pytest.raises(OptionsError, match="has none"):
-        TRUNKS.parse("pixels").build(1, 28, "DEFAULT")
-    with pytest.raises(OptionsError, match="too small for the trunk 'alexnet'"):
-        TRUNKS.parse("alexnet").build(2, 32, None)
+        BACKBONES.parse("pixels").build(1, 28, "DEFAULT")
+    with pytest.raises(OptionsError, match="too small for the backbone 'alexnet'"):
+        BACKBONES.parse("alexnet").build(2, 32, None)
     with pytest.raises(OptionsError, match="no classifier of images in torchvision; did you mean 'resnet1"):
-        TRUNKS.parse({"name": "torchvision", "model": "resnet19"}).build(3, 32, None)
+        BACKBONES.parse({"name": "torchvision", "model": "resnet19"}).build(3, 32, None)
 
 
 @pytest.mark.usefixtures("seeded")
 @pytest.mark.parametrize("model", ["fasterrcnn_resnet50_fpn", "deeplabv3_resnet50", "r3d_18", "raft_small"])
 def test_models_that_classify_no_images_are_refused_before_they_are_built(model):
     with pytest.raises(OptionsError, match=f"model='{model}' is no classifier of images"):
-        TRUNKS.parse({"name": "torchvision", "model": model}).build(3, 64, None)
+        BACKBONES.parse({"name": "torchvision", "model": model}).build(3, 64, None)
 
 
 @pytest.mark.usefixtures("seeded")
 @pytest.mark.parametrize("model", ["vit_b_16", "inception_v3"])
 def test_models_made_for_larger_images_say_so(model):
     with pytest.raises(OptionsError, match=rf"model='{model}' takes no images of 64 pixels .*image_size=224"):
-        TRUNKS.parse({"name": "torchvision", "model": model}).build(3, 64, None)
+        BACKBONES.parse({"name": "torchvision", "model": model}).build(3, 64, None)
 
 
 @pytest.mark.usefixtures("seeded")
@@ -135,10 +137,10 @@ def test_torchvision_weights_from_a_file_are_those_of_the_model(tmp_path):
     model = resnet18(weights=None)
     path = tmp_path / "resnet18.pth"
     torch.save(model.state_dict(), path)
-    trunk = TRUNKS.parse("resnet18").build(3, 64, str(path)).eval()
+    backbone = BACKBONES.parse("resnet18").build(3, 64, str(path)).eval()
     images = torch.rand(2, 3, 64, 64)
     pooled = {}
     model.eval().avgpool.register_forward_hook(lambda _m, _i, out: pooled.update(out=out.flatten(1)))
     with torch.no_grad():
         model(images)
-        torch.testing.assert_close(trunk(images), pooled["out"])
+        torch.testing.assert_close(backbone(images), pooled["out"])

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torchvision.ops import StochasticDepth
 
-from fiftyone_deepcluster.backbones.base import TRUNKS
+from fiftyone_deepcluster.backbones.base import BACKBONES
 from fiftyone_deepcluster.backbones.dropout import SeededDropout, replace_dropout, seed_dropout
-from fiftyone_deepcluster.backbones.input_norms import make_front
+from fiftyone_deepcluster.backbones.input_norms import make_input_norm
 from fiftyone_deepcluster.backbones.network import Network
 from fiftyone_deepcluster.core.process_state import seeded_torch
 
@@ -51,9 +51,9 @@ def test_units_are_those_of_the_layer_replaced(theirs, axes):
 
 def test_the_same_seed_drops_the_same_and_torchs_generator_is_left_alone():
     with seeded_torch(1):
-        trunk = nn.Sequential(nn.Linear(30, 30), nn.Dropout(0.5), nn.Sequential(nn.Dropout(0.5)))
-    trunk.dim = 30
-    network = Network(nn.Identity(), trunk)
+        backbone = nn.Sequential(nn.Linear(30, 30), nn.Dropout(0.5), nn.Sequential(nn.Dropout(0.5)))
+    backbone.dim = 30
+    network = Network(nn.Identity(), backbone)
     network.replace_head(4, seed=0)
     before, images, found = torch.get_rng_state(), torch.ones(8, 30), []
     for seed in (5, 5, 6):
@@ -65,8 +65,8 @@ def test_the_same_seed_drops_the_same_and_torchs_generator_is_left_alone():
 
 
 def test_all_dropout_of_a_known_network_is_replaced():
-    front = make_front("imagenet", 3)
+    input_norm = make_input_norm("imagenet", 3)
     with seeded_torch(0):
-        network = Network(front, TRUNKS.parse("alexnet").build(front.out_channels, 96, None))
+        network = Network(input_norm, BACKBONES.parse("alexnet").build(input_norm.out_channels, 96, None))
     kinds = [type(part).__name__ for part in network.modules() if "drop" in type(part).__name__.lower()]
     assert kinds == ["SeededDropout"] * 2

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import fiftyone_deepcluster as fdc
-from fiftyone_deepcluster.backbones.base import TRUNKS
+from fiftyone_deepcluster.backbones.base import BACKBONES
 from fiftyone_deepcluster.backbones.ucnn import Layout, module_class
 from fiftyone_deepcluster.errors import OptionsError
 from fiftyone_deepcluster.methods.base import parse_options
@@ -25,7 +25,7 @@ def test_the_papers_sizes():
 
 @pytest.mark.usefixtures("seeded")
 def test_the_maximum_is_over_all_positions():
-    network = TRUNKS.parse({**TINY, "norm": "none"}).build(1, 16, None).eval()
+    network = BACKBONES.parse({**TINY, "norm": "none"}).build(1, 16, None).eval()
     heard = {}
     network.adaptation.register_forward_hook(lambda _m, _i, out: heard.update(maps=out))
     network.full.register_forward_hook(lambda _m, inputs, _o: heard.update(pooled=inputs[0]))
@@ -42,30 +42,30 @@ def test_weights_of_torchvisions_alexnet_fill_the_first_layers(tmp_path):
     path = str(tmp_path / "alexnet.pth")
     torch.save(theirs.state_dict(), path)
     part = {**TINY, "width": 1, "norm": "none"}
-    ours = TRUNKS.parse(part).build(3, 96, path).eval()
+    ours = BACKBONES.parse(part).build(3, 96, path).eval()
     images = torch.rand(2, 3, 96, 96)
     with torch.no_grad():
         torch.testing.assert_close(ours.convolutions(images), theirs.features(images))
     with pytest.raises(OptionsError, match="does not fit conv1-5"):
-        TRUNKS.parse({**part, "width": 0.5}).build(3, 96, path)
+        BACKBONES.parse({**part, "width": 0.5}).build(3, 96, path)
     with pytest.raises(OptionsError, match="does not fit conv1-5"):
-        TRUNKS.parse(part).build(3, 28, path)
+        BACKBONES.parse(part).build(3, 28, path)
     saved = str(tmp_path / "ucnn.pth")
     torch.save(ours.state_dict(), saved)
-    again = TRUNKS.parse(part).build(3, 96, saved)
+    again = BACKBONES.parse(part).build(3, 96, saved)
     assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), again.parameters(), strict=True))
 
 
-def test_the_number_of_centres_is_needed():
+def test_the_number_of_centers_is_needed():
     with pytest.raises(OptionsError, match="n_clusters=None"):
         parse_options("ucnn", {"n_clusters": None})
 
 
 def test_sizes_settle_by_the_images_and_the_weights():
-    from fiftyone_deepcluster.images.inspect import Facts
+    from fiftyone_deepcluster.images.inspect import ImageFacts
 
-    small = fdc.UCNN(n_clusters=7).resolve(Facts(n=10_000, side=28, grey=True, height=28, width=28))
-    assert (small.trunk.width, small.trunk.norm, small.front, small.learning_rate) == (
+    small = fdc.UCNN(n_clusters=7).resolve(ImageFacts(n=10_000, side=28, gray=True, height=28, width=28))
+    assert (small.backbone.width, small.backbone.norm, small.input_norm, small.learning_rate) == (
         0.25,
         "batch",
         "zscore",
@@ -73,8 +73,14 @@ def test_sizes_settle_by_the_images_and_the_weights():
     )
     assert (small.pixel_clusters, small.pixel_epochs) == (56, 4)
     large = fdc.UCNN(n_clusters=7, weights="IMAGENET1K_V1")
-    large = large.resolve(Facts(n=10_000, side=300, grey=False, height=300, width=300))
-    trunk = large.trunk
-    assert (trunk.maps, trunk.dim, trunk.width, trunk.adapted, trunk.norm) == (7, 7, 1, 1, "none")
-    assert (large.front, large.learning_rate, large.head_learning_rate) == ("imagenet", 0.001, 0.01)
+    large = large.resolve(ImageFacts(n=10_000, side=300, gray=False, height=300, width=300))
+    backbone = large.backbone
+    assert (backbone.maps, backbone.dim, backbone.width, backbone.adapted, backbone.norm) == (
+        7,
+        7,
+        1,
+        1,
+        "none",
+    )
+    assert (large.input_norm, large.learning_rate, large.head_learning_rate) == ("imagenet", 0.001, 0.01)
     assert large.pixel_epochs == 0

@@ -4,7 +4,7 @@ from fiftyone_deepcluster.cli.options import methods_table, options_table, parse
 from fiftyone_deepcluster.errors import OptionsError
 from fiftyone_deepcluster.methods.base import list_methods, parse_options
 
-PARTS = {"trunk": "torchvision", "encoder": "pooled", "clusterer": "kmeans", "space": "umap"}
+PARTS = {"backbone": "torchvision", "encoder": "pooled", "clusterer": "kmeans", "reducer": "umap"}
 
 
 def test_values_are_json_where_they_can_be_and_text_elsewhere():
@@ -85,7 +85,7 @@ def test_parts_that_an_option_takes_are_listed_and_their_options(option, part):
 def test_options_of_an_encoder_are_told_with_defaults():
     lines = {line.split()[0]: line.split()[1] for line in options_table("encoder", "pooled").splitlines()[2:]}
 
-    assert lines["unit"] == "true"
+    assert lines["l2_normalize"] == "true"
     assert lines["bands"] == "1"
 
 

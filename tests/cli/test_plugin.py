@@ -9,7 +9,7 @@ import yaml
 from fiftyone_deepcluster.cli.plugin import (
     PLUGIN_NAME,
     PluginError,
-    Source,
+    PluginSource,
     find_source,
     install_plugin,
     uninstall_plugin,
@@ -25,7 +25,7 @@ def wheel_source(tmp_path):
     folder.mkdir()
     shutil.copy(REPOSITORY / "fiftyone.yml", folder)
     shutil.copytree(REPOSITORY / "skills", folder / "skills")
-    return Source(folder, is_checkout=False)
+    return PluginSource(folder, is_checkout=False)
 
 
 def test_the_name_is_the_one_in_fiftyone_yml():
@@ -33,7 +33,7 @@ def test_the_name_is_the_one_in_fiftyone_yml():
 
 
 def test_a_checkout_is_found_beside_the_package():
-    assert find_source() == Source(REPOSITORY, is_checkout=True)
+    assert find_source() == PluginSource(REPOSITORY, is_checkout=True)
 
 
 def test_a_checkout_is_linked_and_linking_again_changes_nothing(tmp_path):

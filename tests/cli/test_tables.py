@@ -1,9 +1,9 @@
 from fiftyone_deepcluster.cli.tables import clusters_table, rounds_table, text_table
-from fiftyone_deepcluster.core.record import Agreement, Round
+from fiftyone_deepcluster.core.record import AgreementScores, Round
 
 
 def _agreement(value):
-    return Agreement(nmi=value, ari=value, purity=value, acc=value)
+    return AgreementScores(nmi=value, ari=value, purity=value, acc=value)
 
 
 def test_numbers_stand_to_the_right_and_words_to_the_left():

@@ -103,15 +103,15 @@ def test_duplicates_only_give_a_sound_result(clusterer, value):
 
 def test_options_go_through_a_dict(clusterer):
     assert CLUSTERERS.parse(clusterer.model_dump()) == clusterer
-    with pytest.raises(OptionsError, match="has no option 'colour'"):
-        CLUSTERERS.parse({"name": clusterer.name, "colour": 3})
+    with pytest.raises(OptionsError, match="has no option 'color'"):
+        CLUSTERERS.parse({"name": clusterer.name, "color": 3})
 
 
 def test_parts_are_listed_without_heavy_imports():
     code = (
         "import sys; from fiftyone_deepcluster.clusterers.base import CLUSTERERS;"
-        "from fiftyone_deepcluster.reducers.base import SPACES;"
-        "[CLUSTERERS.get(n) for n in CLUSTERERS.names()]; SPACES.names();"
+        "from fiftyone_deepcluster.reducers.base import REDUCERS;"
+        "[CLUSTERERS.get(n) for n in CLUSTERERS.names()]; REDUCERS.names();"
         "heavy = {'torch', 'sklearn', 'faiss', 'umap', 'fiftyone'} & set(sys.modules);"
         "sys.exit(', '.join(sorted(heavy)) or 0)"
     )

@@ -1,4 +1,4 @@
-"""Centres, distances and margins against loops; chunked against whole."""
+"""Centers, distances and margins against loops; chunked against whole."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fiftyone_deepcluster.clusterers import distances
-from fiftyone_deepcluster.clusterers.kmeans.lloyd import Schedule, lloyd
+from fiftyone_deepcluster.clusterers.kmeans.lloyd import LloydSettings, lloyd
 from fiftyone_deepcluster.clusterers.kmeans.seeding import first_centers
 from fiftyone_deepcluster.metrics import products
 
@@ -14,7 +14,7 @@ from fiftyone_deepcluster.metrics import products
 def test_by_hand():
     vectors = torch.tensor([[0.0], [2.0], [10.0], [14.0], [7.0]])
     labels = torch.tensor([0, 0, 1, 1, -1])
-    place = distances.describe(vectors, labels)
+    place = distances.describe_clusters(vectors, labels)
     assert place.centers.tolist() == [[1.0], [12.0]]
     assert place.distance.tolist() == pytest.approx([1, 1, 2, 2, 5])
     assert place.margin.tolist() == pytest.approx([11, 9, 7, 11, 1])
@@ -26,7 +26,7 @@ def test_by_hand():
 def test_against_a_loop(digits):
     vectors = digits[:200]
     labels = torch.arange(200) % 7 - 1
-    place = distances.describe(vectors, labels, 7)
+    place = distances.describe_clusters(vectors, labels, 7)
     assert place.centers[6].eq(0).all()
     for row in range(200):
         away = (place.centers[:6] - vectors[row]).norm(dim=1)
@@ -37,10 +37,10 @@ def test_against_a_loop(digits):
 
 
 def test_one_cluster_and_none(blobs):
-    alone = distances.describe(blobs, torch.zeros(240, dtype=torch.int64))
+    alone = distances.describe_clusters(blobs, torch.zeros(240, dtype=torch.int64))
     assert alone.margin.unique().tolist() == [0.0]
     assert alone.confidence.unique().tolist() == [1.0]
-    noise = distances.describe(blobs, torch.full((240,), -1))
+    noise = distances.describe_clusters(blobs, torch.full((240,), -1))
     assert noise.centers.shape == (0, 6)
     assert len(noise.distance) == 240
 
@@ -60,7 +60,7 @@ def test_chunks_do_not_matter(digits, monkeypatch):
 
 
 def test_assign_to(digits):
-    labels, distance = distances.assign_to(digits, digits[:50])
+    labels, distance = distances.nearest_centers(digits, digits[:50])
     assert labels[:50].tolist() == list(range(50))
     assert distance[:50].tolist() == pytest.approx([0.0] * 50, abs=1e-3)
     torch.testing.assert_close(distance, torch.cdist(digits, digits[:50]).amin(dim=1), rtol=1e-3, atol=1e-2)
@@ -76,7 +76,7 @@ def test_chunks_side_by_side_give_the_same_to_the_bit(monkeypatch):
     try:
         for threads in (1, 3):
             torch.set_num_threads(threads)
-            found[threads] = lloyd(vectors, start, Schedule(10, 0.0, spherical=False, seed=7))[0]
+            found[threads] = lloyd(vectors, start, LloydSettings(10, 0.0, spherical=False, seed=7))[0]
             assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)

@@ -19,17 +19,17 @@ def test_mixture_confidence_is_the_posterior(blobs, covariance):
 
 
 def test_mixture_scales_with_the_vectors(digits):
-    part = GaussianMixture(covariance="diag", restarts=1)
+    part = GaussianMixture(covariance="diag", n_init=1)
     plain, small = (part.cluster(digits[:500] * scale, ClusterRequest(10)) for scale in (1.0, 2.0**-16))
     assert agreement(plain.labels, small.labels).ari > 0.95
 
 
 def test_mixture_that_shrinks_says_what_to_do():
     vectors = torch.eye(3).repeat(10, 1)
-    with pytest.raises(InputError, match="regularisation"):
-        GaussianMixture(regularisation=0).cluster(vectors, ClusterRequest(3))
+    with pytest.raises(InputError, match="regularization"):
+        GaussianMixture(regularization=0).cluster(vectors, ClusterRequest(3))
 
 
 def test_mixture_says_when_it_did_not_converge(digits):
-    found = GaussianMixture(covariance="diag", iterations=1).cluster(digits, ClusterRequest(10))
+    found = GaussianMixture(covariance="diag", max_iter=1).cluster(digits, ClusterRequest(10))
     assert found.scores["converged"] == 0

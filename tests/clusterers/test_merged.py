@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from fiftyone_deepcluster.clusterers.base import ClusterRequest
-from fiftyone_deepcluster.clusterers.merged import Merged, grouped, information, merge, walk
+from fiftyone_deepcluster.clusterers.merged import Merged, grouped, joint_information, merge_pieces, walk
 from fiftyone_deepcluster.errors import InputError
 from fiftyone_deepcluster.methods.base import parse_options
 from fiftyone_deepcluster.metrics.agreement import agreement
@@ -56,7 +56,9 @@ def test_information_is_that_of_the_slow_loop(seed):
     joint = walk(a_graph(6, seed), 2)
     group = np.array([0, 1, 1, 0, 2, 2])
     assert joint.sum() == pytest.approx(1)
-    assert information(grouped(joint, group)) == pytest.approx(by_loop(joint, group.tolist()), rel=1e-12)
+    assert joint_information(grouped(joint, group)) == pytest.approx(
+        by_loop(joint, group.tolist()), rel=1e-12
+    )
 
 
 def test_a_walk_of_two_steps_goes_through_every_piece():
@@ -69,21 +71,21 @@ def test_a_walk_of_two_steps_goes_through_every_piece():
 def test_one_merge_is_the_one_that_loses_least():
     links = a_graph(7, 4)
     best = max(partitions(7, 6), key=lambda group: by_loop(walk(links, 2), group))
-    assert agreement(merge(links, 6, 2), np.array(best)).ari == 1
+    assert agreement(merge_pieces(links, 6, 2), np.array(best)).ari == 1
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_merging_comes_near_to_trying_everything(seed):
     links = a_graph(8, seed)
     joint = walk(links, 2)
-    found = merge(links, 3, 2)
+    found = merge_pieces(links, 3, 2)
     everything = max(by_loop(joint, group) for group in partitions(8, 3))
     assert set(found) == {0, 1, 2}
-    assert information(grouped(joint, found)) > 0.98 * everything
+    assert joint_information(grouped(joint, found)) > 0.98 * everything
 
 
 def test_few_pieces_are_the_clusters():
-    assert merge(a_graph(3, 0), 5, 2).tolist() == [0, 1, 2]
+    assert merge_pieces(a_graph(3, 0), 5, 2).tolist() == [0, 1, 2]
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +112,7 @@ def test_groups_of_any_shape_where_their_maker_alone_fails(rings, pieces):
     assert found.objective == -found.scores["information"]
 
 
-def test_neighbours_are_those_of_the_origin(rings):
+def test_neighbors_are_those_of_the_origin(rings):
     points, truth = rings
     squashed = points * torch.tensor([1.0, 0.2])
     told = Merged().cluster(squashed, ClusterRequest(4, seed=1, origin=points))
@@ -142,9 +144,9 @@ def test_a_number_is_needed(blobs):
     ("method", "makers"), [("deepcluster", ["merged"]), ("deepcluster-manifold", ["merged", "gmm"])]
 )
 def test_small_images_are_taught_pieces_and_get_merged_clusters(method, makers):
-    from fiftyone_deepcluster.images.inspect import Facts
+    from fiftyone_deepcluster.images.inspect import ImageFacts
 
-    facts = Facts(n=5000, side=28, grey=True, height=28, width=28)
+    facts = ImageFacts(n=5000, side=28, gray=True, height=28, width=28)
     parts = parse_options(method).resolve(facts).task_parts()
     assert [maker.name for maker in parts.early] == makers
     assert parts.early[0].pieces == parts.clusterer
@@ -156,27 +158,27 @@ def test_small_images_are_taught_pieces_and_get_merged_clusters(method, makers):
 
 
 def test_few_images_are_clustered_by_kmeans_as_before():
-    from fiftyone_deepcluster.images.inspect import Facts
+    from fiftyone_deepcluster.images.inspect import ImageFacts
 
-    facts = Facts(n=1797, side=8, grey=True, height=8, width=8)
+    facts = ImageFacts(n=1797, side=8, gray=True, height=8, width=8)
     assert parse_options("deepcluster").resolve(facts).task_parts().early == ()
     (early,) = parse_options("deepcluster", {"merge": True}).resolve(facts).task_parts().early
     assert isinstance(early, Merged)
 
 
 def test_photographs_are_clustered_as_in_the_paper():
-    from fiftyone_deepcluster.images.inspect import Facts
+    from fiftyone_deepcluster.images.inspect import ImageFacts
 
-    facts = Facts(n=5000, side=300, grey=False, height=300, width=300)
+    facts = ImageFacts(n=5000, side=300, gray=False, height=300, width=300)
     parts = parse_options("deepcluster").resolve(facts).task_parts()
     assert parts.early == ()
     assert parts.clusterer.name == "kmeans"
 
 
-def test_a_sample_of_neighbours_is_enough(rings, monkeypatch):
+def test_a_sample_of_neighbors_is_enough(rings, monkeypatch):
     from fiftyone_deepcluster.clusterers import merged
 
     points, truth = rings
-    monkeypatch.setattr(merged, "_MOST_ASKED", 300)
+    monkeypatch.setattr(merged, "_MAX_ASKED", 300)
     found = Merged(pieces="kmeans").cluster(points, ClusterRequest(4, seed=1))
     assert agreement(found.labels, truth).acc > 0.99

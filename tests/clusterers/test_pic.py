@@ -22,7 +22,7 @@ def directions(n, dim=8, seed=0):
     return torch.nn.functional.normalize(points, dim=1)
 
 
-def neighbours(points, k):
+def neighbors(points, k):
     """For each point the k nearest others, nearest first, and their squared distances."""
     points = points.double().numpy()
     found = []
@@ -35,7 +35,7 @@ def neighbours(points, k):
 
 
 def links(near, weight):
-    """W = A + A^T, as one dict of neighbours a node."""
+    """W = A + A^T, as one dict of neighbors a node."""
     table = [{} for _ in near]
     for i, others in enumerate(near):
         for j, squared in others:
@@ -44,13 +44,13 @@ def links(near, weight):
     return table
 
 
-def slow_pic(points, k=5, sigma=0.2, alpha=0.001, iterations=200):
+def slow_pic(points, k=5, sigma=0.2, alpha=0.001, max_iter=200):
     """Labels, self-pointing nodes, and labels once singletons have joined."""
-    near = neighbours(points, k)
+    near = neighbors(points, k)
     table = links(near, lambda squared: math.exp(-squared / sigma**2))
     n = len(points)
     v = [1 / n] * n
-    for _ in range(iterations):
+    for _ in range(max_iter):
         v = [alpha * sum(w * v[j] for j, w in table[i].items()) + (1 - alpha) / n for i in range(n)]
         total = sum(v)
         v = [value / total for value in v]
@@ -87,7 +87,7 @@ def slow():
     return slow_pic(directions(500))
 
 
-def test_vectorised_is_the_slow_loop_on_500_points(slow):
+def test_vectorized_is_the_slow_loop_on_500_points(slow):
     labels, _, joined = slow
     points = directions(500)
     assert min(labels.count(root) for root in set(labels)) == 1, "there are singletons to join"
@@ -112,7 +112,7 @@ def test_unconnected_parts_never_share_a_cluster():
     middle[0] = 4.0
     parts = [directions(60, seed=seed) + shift for seed, shift in ((1, middle), (2, -middle))]
     points = torch.cat(parts)
-    pairs = [(i, j) for i, near in enumerate(neighbours(points, 10)) for j, _ in near]
+    pairs = [(i, j) for i, near in enumerate(neighbors(points, 10)) for j, _ in near]
     graph = coo_array((np.ones(len(pairs)), np.array(pairs).T), shape=(120, 120))
     part = connected_components(graph, directed=False)[1]
     assert len(set(part)) >= 2
@@ -131,7 +131,7 @@ def test_the_length_of_vectors_does_not_matter():
 
 def test_duplicates_are_linked_to_each_other_and_never_to_themselves():
     points = torch.cat([directions(10)] * 4)
-    found = CLUSTERERS.parse({"name": "pic", "neighbours": 3}).cluster(points, ClusterRequest(None))
+    found = CLUSTERERS.parse({"name": "pic", "n_neighbors": 3}).cluster(points, ClusterRequest(None))
     assert found.labels.shape == (40,)
     assert found.n_clusters >= 10
     for copy in range(10):
@@ -140,9 +140,9 @@ def test_duplicates_are_linked_to_each_other_and_never_to_themselves():
 
 def test_too_few_images_for_the_graph_are_refused():
     with pytest.raises(
-        InputError, match="neighbours=5 needs 6 images, not 5; lower neighbours or add images"
+        InputError, match="n_neighbors=5 needs 6 images, not 5; lower n_neighbors or add images"
     ):
-        CLUSTERERS.parse({"name": "pic", "neighbours": 5}).cluster(directions(5), ClusterRequest(2))
+        CLUSTERERS.parse({"name": "pic", "n_neighbors": 5}).cluster(directions(5), ClusterRequest(2))
 
 
 def test_the_number_may_be_left_open_in_deepcluster_and_frozen():

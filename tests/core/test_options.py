@@ -13,7 +13,7 @@ import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS
 from fiftyone_deepcluster.core.registry import Part
 from fiftyone_deepcluster.errors import OptionsError
-from fiftyone_deepcluster.methods.base import RECIPES, parse_options
+from fiftyone_deepcluster.methods.base import METHODS, parse_options
 
 
 class Sample(Part):
@@ -35,18 +35,18 @@ PLAIN = [
     ({"n_clusters": 2.5}, "n_clusters=2.5: needs a whole number"),
     ({"device": "tpu"}, "device='tpu': give auto, cpu, mps, cuda or cuda:1"),
     ({"max_minutes": 0}, "max_minutes=0: needs more than 0"),
-    ({"color": "red"}, "color='red': needs 'auto', 'grey' or 'rgb'"),
+    ({"color": "red"}, "color='red': needs 'auto', 'gray' or 'rgb'"),
     ({"baselines": "perhaps"}, "baselines='perhaps': needs True or False"),
     ({"image_size": 5000}, "image_size=5000: needs 1024 or less"),
     ({"rouds": 3}, "frozen has no option 'rouds'; did you mean 'rounds'?"),
     ({"n_clusters": 1, "seed": -1}, "n_clusters=1: needs 2 or more; seed=-1: needs 0 or more"),
-    ({"clusterer": {"name": "kmeans", "iterations": 0}}, "iterations=0: needs 1 or more"),
+    ({"clusterer": {"name": "kmeans", "max_iter": 0}}, "max_iter=0: needs 1 or more"),
     ({"clusterer": "k-mean"}, "there is no 'k-mean' among the clusterers; did you mean 'kmeans'?"),
 ]
 WAYS = {
     "constructor": lambda values: fdc.Frozen(**values),
     "by name": lambda values: parse_options("frozen", values),
-    "registry": lambda values: RECIPES.parse({"name": "frozen", **values}),
+    "registry": lambda values: METHODS.parse({"name": "frozen", **values}),
     "changed": lambda values: parse_options(fdc.Frozen(), values),
 }
 
@@ -95,17 +95,17 @@ def test_options_stay_as_they_were_made():
         options.rounds = 3
 
 
-@pytest.mark.parametrize("method", RECIPES.names())
+@pytest.mark.parametrize("method", METHODS.names())
 def test_options_travel(method):
-    options = RECIPES.get(method)(n_clusters=7, seed=3)
+    options = METHODS.get(method)(n_clusters=7, seed=3)
     assert pickle.loads(pickle.dumps(options)) == options
     assert copy.copy(options) == options == copy.deepcopy(options)
     assert options.model_copy(update={"seed": 4}).seed == 4
-    recipe = type(options)
-    assert recipe.model_validate(options.model_dump()) == options
-    assert recipe.model_validate_json(options.model_dump_json()) == options
+    options_type = type(options)
+    assert options_type.model_validate(options.model_dump()) == options
+    assert options_type.model_validate_json(options.model_dump_json()) == options
     assert parse_options(method, options.model_dump(mode="json")) == options
-    assert "n_clusters" in inspect.signature(recipe).parameters
+    assert "n_clusters" in inspect.signature(options_type).parameters
 
 
 def test_pydantics_own_ways_keep_its_errors_by_field():

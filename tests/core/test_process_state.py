@@ -108,7 +108,7 @@ def test_umap_leaves_threads_as_they_are(threads):
     from fiftyone_deepcluster.reducers.umap import Umap
 
     digits = torch.from_numpy(load_digits().data[:100]).float()
-    Umap(dims=2, epochs=5).embed(digits, seed=0)
+    Umap(n_components=2, epochs=5).embed(digits, seed=0)
     lay_out(digits.numpy())
     assert torch.get_num_threads() == threads
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from fiftyone_deepcluster.core.progress import CLOSING, PREPARING, Observer, Tqdm, in_words
+from fiftyone_deepcluster.core.progress import CLOSING, PREPARING, Observer, Tqdm, duration_text
 from fiftyone_deepcluster.core.record import Round
 
 
@@ -83,4 +83,4 @@ def test_nobody_said_how_many_rounds(capsys):
     ("seconds", "text"), [(0.2, "1 s"), (59.6, "60 s"), (120, "2 min"), (5900, "98 min"), (7500, "2 h 5 min")]
 )
 def test_times_in_words(seconds, text):
-    assert in_words(seconds) == text
+    assert duration_text(seconds) == text

@@ -12,7 +12,7 @@ from fiftyone_deepcluster.api.fit import FitResult
 from fiftyone_deepcluster.core.record import Round, RunRecord, StopReason
 from fiftyone_deepcluster.dataset.display.sidebar import add_group
 from fiftyone_deepcluster.dataset.io.fields import FieldNames, declare
-from fiftyone_deepcluster.dataset.io.read_images import collect
+from fiftyone_deepcluster.dataset.io.read_images import collect_images
 from fiftyone_deepcluster.dataset.io.write import columns, write
 from fiftyone_deepcluster.dataset.runs import storage
 from fiftyone_deepcluster.metrics.matching import cluster_names
@@ -65,16 +65,16 @@ def stored_run() -> Callable[..., FitResult]:
     """Write a k-means result to a collection as a run, without fitting; returns the result."""
 
     def make(samples: object, key: str = "dc", k: int = 4, **settings: object) -> FitResult:
-        source = collect(samples)
+        source = collect_images(samples)
         names = FieldNames(key, source.patches_field)
         result = kmeans_result(len(source), k)
         declare(source.dataset, names)
         write(source, names, columns(result, cluster_names(k)))
         add_group(source.dataset, names)
-        header = storage.Header(
+        header = storage.RunHeader(
             "frozen", result.record.options, {**SETTINGS, **settings}, source.patches_field, len(source)
         )
-        storage.register(source, key, header, result.record)
+        storage.register_run(source, key, header, result.record)
         return result
 
     return make

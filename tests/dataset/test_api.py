@@ -27,8 +27,8 @@ from fiftyone_deepcluster.errors import (
 from tests.dataset.runs.test_run import state
 
 FROZEN = {"method": "frozen", "n_clusters": 4, "progress": False, "compute_brain": False, "baselines": False}
-LEARNT = {"method": "deepcluster", "n_clusters": 4, "image_size": 16, "batch_size": 32, "device": "cpu"}
-LEARNT |= {"progress": False, "compute_brain": False, "baselines": False}
+LEARNED = {"method": "deepcluster", "n_clusters": 4, "image_size": 16, "batch_size": 32, "device": "cpu"}
+LEARNED |= {"progress": False, "compute_brain": False, "baselines": False}
 
 
 class StopAfter(Silent):
@@ -66,27 +66,27 @@ def test_whole_way_with_brain_runs(make_digits):
     assert sorted(dataset.list_brain_runs()) == ["dc_sim", "dc_viz"]
     assert "dc" in [group.name for group in dataset.app_config.sidebar_groups]
     assert "dc.label" in dataset.list_indexes()
-    assert status.read(dataset)["dc"].status == "done"
+    assert status.read_states(dataset)["dc"].status == "done"
     assert lock.holder(dataset, "dc") is None
     assert fdc.load_run(dataset, "dc").record == run.record
-    neighbours = dataset.sort_by_similarity(dataset.first().id, k=5, brain_key="dc_sim")
-    assert len(neighbours) == 5
+    neighbors = dataset.sort_by_similarity(dataset.first().id, k=5, brain_key="dc_sim")
+    assert len(neighbors) == 5
     fdc.delete_run(dataset, "dc")
     assert dataset.list_brain_runs() == []
 
 
-def test_learnt_features_and_resume(make_digits):
+def test_learned_features_and_resume(make_digits):
     dataset = make_digits(60)
-    run = fdc.cluster(dataset, key="dc", rounds=3, observer=StopAfter(1), **LEARNT)
+    run = fdc.cluster(dataset, key="dc", rounds=3, observer=StopAfter(1), **LEARNED)
     assert run.stop_reason == fdc.StopReason.CANCELLED
     assert len(run.rounds) == 1
-    assert status.read(dataset)["dc"].status == "cancelled"
+    assert status.read_states(dataset)["dc"].status == "cancelled"
     assert len(dataset.first().dc_round_labels) == 1
     run = fdc.resume(dataset.limit(2), "dc", progress=False, compute_brain=False)
     assert run.stop_reason == fdc.StopReason.ROUNDS_DONE
     assert len(run.rounds) == 3
     assert len(dataset.first().dc_round_labels) == 3
-    straight = fdc.cluster(dataset, key="straight", rounds=3, **LEARNT)
+    straight = fdc.cluster(dataset, key="straight", rounds=3, **LEARNED)
     assert straight.rounds[-1].loss == pytest.approx(run.rounds[-1].loss, rel=1e-4)
     assert dataset.values("straight.cluster") == dataset.values("dc.cluster")
     more = fdc.resume(dataset, "dc", rounds=4, progress=False, compute_brain=False)
@@ -98,7 +98,7 @@ def test_cancelled_before_the_first_round_leaves_the_dataset_alone(make_digits):
     dataset = make_digits(40)
     before = state(dataset)
     with pytest.raises(CancelledError):
-        fdc.cluster(dataset, key="dc", rounds=2, observer=StopAfter(0), **LEARNT)
+        fdc.cluster(dataset, key="dc", rounds=2, observer=StopAfter(0), **LEARNED)
     assert state(dataset) == before
     assert fdc.list_runs(dataset) == []
     assert lock.holder(dataset, "dc") is None
@@ -110,13 +110,13 @@ def test_failure_leaves_nothing(make_digits, phase):
     before = state(dataset)
     options = {**FROZEN, "compute_brain": True}
     if phase == "embed":
-        options = {**LEARNT, "rounds": 1}
+        options = {**LEARNED, "rounds": 1}
     with pytest.raises(OSError, match="disk is full"):
         fdc.cluster(dataset, key="dc", observer=Fails(phase), **options)
     assert state(dataset) == before
     assert lock.holder(dataset, "dc") is None
     assert not find(dataset, "^open:")
-    found = status.read(dataset)["dc"]
+    found = status.read_states(dataset)["dc"]
     assert found.status == "failed"
     assert "disk is full" in found.error
     # the way is free for another try
@@ -128,7 +128,7 @@ def test_failed_replacement_leaves_the_old_run(make_digits):
     fdc.cluster(dataset, key="dc", **FROZEN)
     before = state(dataset)
     with pytest.raises(OSError, match="disk is full"):
-        fdc.cluster(dataset, key="dc", overwrite=True, rounds=1, observer=Fails("embed"), **LEARNT)
+        fdc.cluster(dataset, key="dc", overwrite=True, rounds=1, observer=Fails("embed"), **LEARNED)
     assert state(dataset) == before
     assert fdc.load_run(dataset, "dc").record.method == "frozen"
 
@@ -254,7 +254,7 @@ def test_errors_before_any_work(make_digits, change, error, message):
     with pytest.raises(error, match=message):
         fdc.cluster(dataset, **{"key": "dc", **FROZEN, **change})
     assert state(dataset) == before
-    assert status.read(dataset) == {}
+    assert status.read_states(dataset) == {}
     assert not storage.dataset_dir(dataset).exists()
 
 
@@ -303,7 +303,7 @@ def test_cancel_from_elsewhere(make_digits):
             assert status.request_cancel(dataset, "dc")
             time.sleep(0.6)
 
-    run = fdc.cluster(dataset, key="dc", rounds=5, observer=Cancels(), **LEARNT)
+    run = fdc.cluster(dataset, key="dc", rounds=5, observer=Cancels(), **LEARNED)
     assert run.stop_reason == fdc.StopReason.CANCELLED
     assert len(run.rounds) == 1
 
@@ -323,9 +323,9 @@ fdc.cluster(fo.load_dataset(sys.argv[1]), key="dc", rounds=2, observer=Dies(), *
 def test_killed_process(make_digits):
     dataset = make_digits(40, persistent=True)
     before = state(dataset)
-    command = [sys.executable, "-W", "ignore", "-c", _KILLED, dataset.name, repr(LEARNT)]
+    command = [sys.executable, "-W", "ignore", "-c", _KILLED, dataset.name, repr(LEARNED)]
     assert subprocess.run(command, check=False).returncode == 9
-    assert status.read(dataset)["dc"].status == "failed"
+    assert status.read_states(dataset)["dc"].status == "failed"
     assert run_store(dataset).has("open:dc")
     run = fdc.resume(dataset, "dc", progress=False, compute_brain=False)
     assert len(run.rounds) == 2
@@ -338,7 +338,7 @@ def test_resume_what_is_not_there_or_was_edited(make_digits):
     dataset = make_digits(40)
     with pytest.raises(RunNotFoundError, match="neither a run nor a checkpoint"):
         fdc.resume(dataset, "dc")
-    fdc.cluster(dataset, key="dc", rounds=1, **LEARNT)
+    fdc.cluster(dataset, key="dc", rounds=1, **LEARNED)
     with pytest.raises(CheckpointError, match="n_clusters"):
         fdc.resume(dataset, "dc", n_clusters=5, progress=False)
     assert len(fdc.resume(dataset, "dc", rounds=2, progress=False, compute_brain=False).rounds) == 2

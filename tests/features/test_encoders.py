@@ -11,8 +11,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.mixture import GaussianMixture
 
 import fiftyone_deepcluster as fdc
-from fiftyone_deepcluster.backbones.base import TRUNKS
-from fiftyone_deepcluster.backbones.input_norms import make_front
+from fiftyone_deepcluster.backbones.base import BACKBONES
+from fiftyone_deepcluster.backbones.input_norms import make_input_norm
 from fiftyone_deepcluster.backbones.layers import layers_of
 from fiftyone_deepcluster.backbones.network import Network
 from fiftyone_deepcluster.core.seeds import rng
@@ -24,7 +24,7 @@ from fiftyone_deepcluster.features.fisher import Fisher, Mixture, fisher_vectors
 from fiftyone_deepcluster.features.pooled import Pooled
 from fiftyone_deepcluster.features.reduce import fit_pca
 from fiftyone_deepcluster.features.streaming import (
-    PAPER_DIMS,
+    LDPO_COMPONENTS,
     Shrink,
     apply_streamed,
     averaged,
@@ -35,7 +35,7 @@ from fiftyone_deepcluster.features.vlad import Vlad
 SMALL = {
     "pooled": {},
     "vlad": {"words": 8, "descriptors": 2000, "sample": 40, "pca": 12},
-    "fisher": {"words": 4, "descriptors": 2000, "sample": 40, "pca": 12, "iterations": 5},
+    "fisher": {"words": 4, "descriptors": 2000, "sample": 40, "pca": 12, "max_iter": 5},
     "patch-mining": {
         "patches": "maps",
         "mined_patches": 600,
@@ -54,8 +54,8 @@ def encoder(request):
 
 
 def test_a_changed_look_is_at_the_features_only():
-    for other in ({"tap": "features.3"}, {"bands": 2}):
-        with pytest.raises(OptionsError, match="leave tap and bands away"):
+    for other in ({"layer": "features.3"}, {"bands": 2}):
+        with pytest.raises(OptionsError, match="leave layer and bands away"):
             Pooled(augmented=True, **other)
 
 
@@ -68,7 +68,7 @@ def test_an_encoder_gives_one_finite_vector_an_image_and_the_same_again(encoder,
     assert all(isinstance(score, float) for score in first.scores.values())
 
 
-def test_what_was_learnt_applies_to_other_images_and_survives_a_file(
+def test_what_was_learned_applies_to_other_images_and_survives_a_file(
     encoder, corpus, make_corpus, few_digits, tmp_path
 ):
     encoding = encoder.encode(corpus, EncodeRequest(3, n_groups=4))
@@ -81,7 +81,7 @@ def test_what_was_learnt_applies_to_other_images_and_survives_a_file(
 
 def test_unit_length_is_an_option_of_every_encoder(encoder, corpus):
     unit, plain = (
-        encoder.model_copy(update={"unit": unit}).encode(corpus, EncodeRequest(3, n_groups=4)).vectors
+        encoder.model_copy(update={"l2_normalize": unit}).encode(corpus, EncodeRequest(3, n_groups=4)).vectors
         for unit in (True, False)
     )
     torch.testing.assert_close(unit.norm(dim=1), torch.ones(60), atol=1e-5, rtol=0)
@@ -109,7 +109,7 @@ def test_maps_are_the_last_ones_or_those_of_a_layer_by_name(corpus):
 
 
 def test_pooled_layer_is_the_mean_of_its_maps(corpus):
-    found = Pooled(tap="conv3", pca=0, unit=False).encode(corpus, EncodeRequest(0)).vectors
+    found = Pooled(layer="conv3", pca=0, l2_normalize=False).encode(corpus, EncodeRequest(0)).vectors
     maps = torch.cat([maps for _, maps in corpus.maps(np.arange(60), "conv3")])
     torch.testing.assert_close(found, maps.mean(dim=(2, 3)))
 
@@ -118,7 +118,7 @@ def test_bands_are_means_of_rows_from_top_to_bottom(corpus):
     maps = torch.cat([maps for _, maps in corpus.maps(np.arange(60), "conv3")])
     rows = maps.shape[2]
     expected = torch.stack([maps[:, :, : rows // 2], maps[:, :, rows // 2 :]], dim=2).mean(dim=(3, 4))
-    found = Pooled(tap="conv3", bands=2, pca=0, unit=False).encode(corpus, EncodeRequest(0)).vectors
+    found = Pooled(layer="conv3", bands=2, pca=0, l2_normalize=False).encode(corpus, EncodeRequest(0)).vectors
     torch.testing.assert_close(found, expected.flatten(1))
     last = Pooled(bands=2, pca=0).encode(corpus, EncodeRequest(0))
     assert last.vectors.shape == (60, 64), "of the last maps, where no layer is named"
@@ -126,15 +126,17 @@ def test_bands_are_means_of_rows_from_top_to_bottom(corpus):
 
 
 def test_several_layers_weigh_the_same(corpus):
-    encoder = Pooled(tap="conv5, conv3", pca=0, unit=False)
+    encoder = Pooled(layer="conv5, conv3", pca=0, l2_normalize=False)
     found = encoder.encode(corpus, EncodeRequest(0)).vectors
-    parts = [Pooled(tap=name, pca=0).encode(corpus, EncodeRequest(0)).vectors for name in ("conv3", "conv5")]
+    parts = [
+        Pooled(layer=name, pca=0).encode(corpus, EncodeRequest(0)).vectors for name in ("conv3", "conv5")
+    ]
     torch.testing.assert_close(found, torch.cat(parts, dim=1))
 
 
 def test_layers_that_are_not_there_and_bands_that_do_not_fit_are_told(corpus):
-    with pytest.raises(InputError, match="tap='conv9' is none of this network's"):
-        Pooled(tap="conv3,conv9").encode(corpus, EncodeRequest(0))
+    with pytest.raises(InputError, match="layer='conv9' is none of this network's"):
+        Pooled(layer="conv3,conv9").encode(corpus, EncodeRequest(0))
     with pytest.raises(
         OptionsError, match=r"bands=9 need a layer of maps with as many rows, and one .* has 6"
     ):
@@ -145,25 +147,25 @@ def test_layers_that_are_not_there_and_bands_that_do_not_fit_are_told(corpus):
         averaged(torch.zeros(2, 5, 7), bands=2)
 
 
-@pytest.mark.parametrize("tap", ["", " , ", None])
-def test_no_name_is_no_tap(tap):
-    assert Pooled(tap=tap).tap is None
-    assert Pooled(tap="conv3,, conv5 ,conv3").tap == "conv3,conv5"
+@pytest.mark.parametrize("layer", ["", " , ", None])
+def test_no_name_is_no_layer(layer):
+    assert Pooled(layer=layer).layer is None
+    assert Pooled(layer="conv3,, conv5 ,conv3").layer == "conv3,conv5"
 
 
 def test_features_that_are_no_numbers_are_told(make_corpus):
     corpus = make_corpus()
-    for weights in corpus.network.trunk.parameters():
+    for weights in corpus.network.backbone.parameters():
         torch.nn.init.constant_(weights, torch.nan)
-    for encoder in (Pooled(), Pooled(bands=2), Pooled(tap="conv3")):
+    for encoder in (Pooled(), Pooled(bands=2), Pooled(layer="conv3")):
         with pytest.raises(ImagesError, match="are not finite numbers"):
             encoder.encode(corpus, EncodeRequest(0))
 
 
 @pytest.mark.usefixtures("seeded")
 def test_maps_with_the_channels_last():
-    trunk = TRUNKS.parse({"name": "torchvision", "model": "swin_t"}).build(3, 64, None)
-    network = Network(make_front("imagenet", 3), trunk)
+    backbone = BACKBONES.parse({"name": "torchvision", "model": "swin_t"}).build(3, 64, None)
+    network = Network(make_input_norm("imagenet", 3), backbone)
     layers = {layer.name: layer for layer in layers_of(network, torch.zeros(1, 3, 64, 64))}
     assert layers["features.7.0"].units == 768
     assert layers["features.3.0"].shape == (192, 8, 8)
@@ -187,8 +189,10 @@ def test_tokens_are_averaged_over_places():
 )
 def test_layers_of_the_paper_are_there(model, layer, shape, dim):
     with torch.device("meta"):  # shapes only: no weights are drawn
-        front = make_front("imagenet", 3)
-        network = Network(front, TRUNKS.parse({"name": "torchvision", "model": model}).build(3, 224, None))
+        input_norm = make_input_norm("imagenet", 3)
+        network = Network(
+            input_norm, BACKBONES.parse({"name": "torchvision", "model": model}).build(3, 224, None)
+        )
         layers = {entry.name: entry.shape for entry in layers_of(network, torch.zeros(1, 3, 224, 224))}
     assert layers[layer] == shape
     assert network.dim == dim
@@ -196,13 +200,13 @@ def test_layers_of_the_paper_are_there(model, layer, shape, dim):
 
 @pytest.mark.usefixtures("seeded")
 @pytest.mark.parametrize(("encoder", "channels", "expected"), [
-    (Vlad(), 256, 16_384), (Vlad(), 1024, 65_536), (Fisher(iterations=0), 256, 32_768),
+    (Vlad(), 256, 16_384), (Vlad(), 1024, 65_536), (Fisher(max_iter=0), 256, 32_768),
 ])  # fmt: skip
 def test_descriptions_have_the_papers_lengths(encoder, channels, expected):
     cells = torch.rand(2, 40, channels)
     codebook = encoder.learn(cells.flatten(0, 1), seed=0)
     assert encoder.describe(cells, codebook).shape == (2, expected)
-    assert PAPER_DIMS == 4096
+    assert LDPO_COMPONENTS == 4096
 
 
 def test_dimensions_are_cut_to_what_the_images_allow_and_the_log_says_so(corpus, caplog):
@@ -264,13 +268,13 @@ def test_silent_channels_make_no_infinite_pulls():
 def test_pca_of_more_dimensions_than_rows_is_scikit_learns():
     rng = np.random.default_rng(2)
     features = (rng.normal(size=(30, 200)) + 5).astype(np.float32)
-    ours = fit_pca(torch.from_numpy(features), 100, whiten=False, unit=False)
+    ours = fit_pca(torch.from_numpy(features), 100, whiten=False, l2_normalize=False)
     found = ours.apply(torch.from_numpy(features)).numpy()
     theirs = PCA(29, svd_solver="full").fit_transform(features)
     assert found.shape == (30, 29)
     np.testing.assert_allclose(np.abs(found), np.abs(theirs), atol=1e-3)
     flat = torch.from_numpy(np.repeat(features[:2], 5, axis=0))  # ten rows on one line
-    line = fit_pca(flat, 9, whiten=False, unit=False).apply(flat)
+    line = fit_pca(flat, 9, whiten=False, l2_normalize=False).apply(flat)
     torch.testing.assert_close(line[:, 0].abs(), torch.full((10,), float((flat[0] - flat[5]).norm() / 2)))
     assert line[:, 1:].abs().max() < 1e-2
 
@@ -311,7 +315,7 @@ def test_prototypes_are_the_draw_whose_nearest_two_are_farthest_apart_and_their_
 @pytest.mark.parametrize("classes", [2, 5])
 def test_an_image_is_the_probabilities_of_all_sets(corpus, classes):
     encoder = EnsembleProjection(
-        sets=3, classes=classes, images=4, hypotheses=4, pca=0, unit=False, strictness=2
+        sets=3, classes=classes, images=4, hypotheses=4, pca=0, l2_normalize=False, strictness=2
     )
     encoding = encoder.encode(corpus, EncodeRequest(3))
     assert encoding.vectors.shape == (60, 3 * classes)
@@ -337,7 +341,7 @@ def test_more_surrogate_classes_than_images_are_refused(corpus):
 def test_a_finished_run_encodes_new_images_as_its_own(name, few_digits, tmp_path):
     encoder = {"name": name, **SMALL[name]}
     options = fdc.DeepCluster(
-        n_clusters=4, rounds=1, encoder=encoder, baselines=False, image_size=16, trunk={"name": "small", "width": 8},
+        n_clusters=4, rounds=1, encoder=encoder, baselines=False, image_size=16, backbone={"name": "small", "width": 8},
         min_steps=0, pseudo_clusters=4, precision="float32",
     )  # fmt: skip
     result = fdc.fit(few_digits, options, run_dir=tmp_path)

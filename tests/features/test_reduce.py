@@ -13,18 +13,22 @@ def test_pca_whitens_and_matches_scikit_learn():
 
     rng = np.random.default_rng(0)
     features = (rng.normal(size=(500, 12)) @ rng.normal(size=(12, 12)) + 3).astype(np.float32)
-    ours = fit_pca(torch.from_numpy(features), 5, whiten=True, unit=False).apply(torch.from_numpy(features))
+    ours = fit_pca(torch.from_numpy(features), 5, whiten=True, l2_normalize=False).apply(
+        torch.from_numpy(features)
+    )
     theirs = PCA(5, whiten=True, svd_solver="full").fit_transform(features)
     np.testing.assert_allclose(np.abs(ours.numpy()), np.abs(theirs), atol=2e-4)
     np.testing.assert_allclose(np.cov(ours.numpy().T), np.eye(5), atol=1e-4)
-    unit = fit_pca(torch.from_numpy(features), 5, whiten=False, unit=True).apply(torch.from_numpy(features))
+    unit = fit_pca(torch.from_numpy(features), 5, whiten=False, l2_normalize=True).apply(
+        torch.from_numpy(features)
+    )
     np.testing.assert_allclose(unit.norm(dim=1).numpy(), 1, atol=1e-5)
 
 
 @pytest.mark.usefixtures("seeded")
 def test_pca_is_cut_to_the_data_and_comes_back_from_a_checkpoint():
     features = torch.randn(6, 40)
-    reduction = fit_pca(features, 256, whiten=False, unit=True)
+    reduction = fit_pca(features, 256, whiten=False, l2_normalize=True)
     assert reduction.apply(features).shape == (6, 5)
     again = Reduction.from_state(reduction.state_dict())
     assert torch.equal(again.apply(features), reduction.apply(features))

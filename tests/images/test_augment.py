@@ -124,13 +124,13 @@ def test_identity_is_plain(batch, channels, height, width, size):
     images = pictures(batch, channels, height, width)
     assert torch.equal(Augment().apply(images, size, generator()), plain(images, size))
     if size > min(height, width) and height != width:
-        return  # enlarged: the warp sees what lies beside the centre, too
-    # The same centre through the warp: a shift too small to see.
+        return  # enlarged: the warp sees what lies beside the center, too
+    # The same center through the warp: a shift too small to see.
     warped = Augment(shift=1e-9).apply(images, size, generator())
     torch.testing.assert_close(warped, plain(images, size), atol=1e-4, rtol=0)
 
 
-def test_plain_cuts_the_centre():
+def test_plain_cuts_the_center():
     images = pictures(2, 3, 10, 14)
     torch.testing.assert_close(plain(images, 6), images[:, :, 2:8, 4:10].float() / 255)
     assert plain(images[:, :, :4, :4], 8).shape == (2, 3, 8, 8)

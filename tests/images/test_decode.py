@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from fiftyone_deepcluster.errors import ImagesError, UnreadableImageError
-from fiftyone_deepcluster.images.decode import Decode, decode_image, describe, fit_to, read_image
+from fiftyone_deepcluster.images.decode import Decode, decode_image, describe_image, fit_to, read_image
 from fiftyone_deepcluster.images.intensity import recolor, to_uint8
 from fiftyone_deepcluster.images.refs import ImageRef
 
 RNG = np.random.default_rng(51)
 RGB = RNG.integers(0, 256, (7, 9, 3), dtype=np.uint8)
-GREY = RNG.integers(0, 256, (7, 9), dtype=np.uint8)
+GRAY = RNG.integers(0, 256, (7, 9), dtype=np.uint8)
 DEEP = RNG.integers(0, 4096, (7, 9)).astype(np.uint16)
 EXACT = ["png", "bmp", "tiff", "ppm", "webp", "gif"]
 
@@ -48,21 +48,21 @@ class TestFormats:
         np.testing.assert_array_equal(pixels, RGB)
 
     @pytest.mark.parametrize("suffix", EXACT)
-    def test_lossless_grey_is_exact(self, tmp_path, suffix):
-        path = save(GREY, tmp_path / f"a.{suffix}")
-        np.testing.assert_array_equal(read_image(ImageRef(path), "grey"), GREY[..., None])
-        np.testing.assert_array_equal(read_image(ImageRef(path), "rgb"), np.stack([GREY] * 3, axis=-1))
+    def test_lossless_gray_is_exact(self, tmp_path, suffix):
+        path = save(GRAY, tmp_path / f"a.{suffix}")
+        np.testing.assert_array_equal(read_image(ImageRef(path), "gray"), GRAY[..., None])
+        np.testing.assert_array_equal(read_image(ImageRef(path), "rgb"), np.stack([GRAY] * 3, axis=-1))
 
     def test_jpeg_is_what_pillow_decodes(self, tmp_path):
         path = save(RGB, tmp_path / "a.jpg")
         with Image.open(path) as image:
             np.testing.assert_array_equal(read_image(ImageRef(path), "rgb"), np.asarray(image))
 
-    def test_color_to_grey_is_luma(self, tmp_path):
+    def test_color_to_gray_is_luma(self, tmp_path):
         path = save(RGB, tmp_path / "a.png")
         expected = np.asarray(Image.fromarray(RGB).convert("L"))
-        np.testing.assert_array_equal(read_image(ImageRef(path), "grey")[..., 0], expected)
-        np.testing.assert_array_equal(recolor(RGB, "grey")[..., 0], expected)
+        np.testing.assert_array_equal(read_image(ImageRef(path), "gray")[..., 0], expected)
+        np.testing.assert_array_equal(recolor(RGB, "gray")[..., 0], expected)
 
     def test_suffix_does_not_matter(self, tmp_path):
         path = Path(save(RGB, tmp_path / "a.png")).rename(tmp_path / "a.jpg")
@@ -70,8 +70,8 @@ class TestFormats:
 
     @pytest.mark.parametrize("suffix", ["png", "tif"])
     def test_one_bit(self, tmp_path, suffix):
-        path = save(GREY > 128, tmp_path / f"a.{suffix}")
-        np.testing.assert_array_equal(read_image(ImageRef(path), "grey")[..., 0], (GREY > 128) * 255)
+        path = save(GRAY > 128, tmp_path / f"a.{suffix}")
+        np.testing.assert_array_equal(read_image(ImageRef(path), "gray")[..., 0], (GRAY > 128) * 255)
 
     def test_palette(self, tmp_path):
         indexed = Image.fromarray(RGB).quantize(16)
@@ -87,11 +87,11 @@ class TestFormats:
         )
 
     def test_gif_frames(self, tmp_path):
-        first, second = Image.fromarray(GREY), Image.fromarray(255 - GREY)
+        first, second = Image.fromarray(GRAY), Image.fromarray(255 - GRAY)
         path = str(tmp_path / "a.gif")
         first.save(path, save_all=True, append_images=[second])
-        np.testing.assert_array_equal(read_image(ImageRef(path), "grey")[..., 0], GREY)
-        np.testing.assert_array_equal(read_image(ImageRef(path, frame=1), "grey")[..., 0], 255 - GREY)
+        np.testing.assert_array_equal(read_image(ImageRef(path), "gray")[..., 0], GRAY)
+        np.testing.assert_array_equal(read_image(ImageRef(path, frame=1), "gray")[..., 0], 255 - GRAY)
 
 
 class TestTransparency:
@@ -102,10 +102,10 @@ class TestTransparency:
         expected = np.where(alpha[..., None] == 255, RGB, 255)
         np.testing.assert_array_equal(read_image(ImageRef(path), "rgb"), expected)
 
-    def test_half_clear_grey_lies_between(self, tmp_path):
-        grey_and_alpha = Image.merge("LA", (Image.new("L", (4, 4), 100), Image.new("L", (4, 4), 128)))
-        grey_and_alpha.save(tmp_path / "a.png")
-        pixels = read_image(ImageRef(str(tmp_path / "a.png")), "grey")
+    def test_half_clear_gray_lies_between(self, tmp_path):
+        gray_and_alpha = Image.merge("LA", (Image.new("L", (4, 4), 100), Image.new("L", (4, 4), 128)))
+        gray_and_alpha.save(tmp_path / "a.png")
+        pixels = read_image(ImageRef(str(tmp_path / "a.png")), "gray")
         assert (abs(pixels.astype(int) - (100 * 128 + 255 * 127) / 255) <= 1).all()
 
     def test_clear_palette_entry(self, tmp_path):
@@ -121,42 +121,42 @@ class TestDepth:
     @pytest.mark.parametrize("suffix", ["png", "tif"])
     def test_sixteen_bits_are_windowed(self, tmp_path, suffix):
         path = save(DEEP, tmp_path / f"a.{suffix}")
-        np.testing.assert_array_equal(read_image(ImageRef(path), "grey")[..., 0], windowed(DEEP))
+        np.testing.assert_array_equal(read_image(ImageRef(path), "gray")[..., 0], windowed(DEEP))
 
     @pytest.mark.parametrize("kind", ["u2", "i2", "u4", "i4", "f2", "f4", "f8"])
-    @pytest.mark.parametrize("form", ["grey", "pixels", "planes"])
+    @pytest.mark.parametrize("form", ["gray", "pixels", "planes"])
     def test_deep_tiffs(self, tmp_path, kind, form):
-        shape = {"grey": (7, 9), "pixels": (7, 9, 3), "planes": (3, 7, 9)}[form]
+        shape = {"gray": (7, 9), "pixels": (7, 9, 3), "planes": (3, 7, 9)}[form]
         values = (RNG.integers(0, 2000, shape) - (500 if kind[0] in "if" else 0)).astype(kind)
-        options = {"photometric": "minisblack"} if form == "grey" else {"photometric": "rgb"}
+        options = {"photometric": "minisblack"} if form == "gray" else {"photometric": "rgb"}
         if form == "planes":
             options["planarconfig"] = "separate"
         tifffile.imwrite(tmp_path / "a.tif", values, **options)
         expected = windowed(np.moveaxis(values, 0, -1) if form == "planes" else values)
-        expected = expected[..., None].repeat(3, -1) if form == "grey" else expected
+        expected = expected[..., None].repeat(3, -1) if form == "gray" else expected
         np.testing.assert_array_equal(read_image(ImageRef(str(tmp_path / "a.tif")), "rgb"), expected)
 
-    @pytest.mark.parametrize("values", [GREY.astype(np.uint16), GREY.astype(np.float32)])
+    @pytest.mark.parametrize("values", [GRAY.astype(np.uint16), GRAY.astype(np.float32)])
     def test_values_that_fit_stay(self, tmp_path, values):
         tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack")
-        np.testing.assert_array_equal(read_image(ImageRef(str(tmp_path / "a.tif")), "grey")[..., 0], GREY)
+        np.testing.assert_array_equal(read_image(ImageRef(str(tmp_path / "a.tif")), "gray")[..., 0], GRAY)
 
     @pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_deflate"])
     def test_compressed(self, tmp_path, compression):
         path = save(DEEP, tmp_path / "a.tif", compression=compression)
-        np.testing.assert_array_equal(read_image(ImageRef(path), "grey")[..., 0], windowed(DEEP))
+        np.testing.assert_array_equal(read_image(ImageRef(path), "gray")[..., 0], windowed(DEEP))
 
     def test_white_is_zero(self, tmp_path):
         tifffile.imwrite(tmp_path / "a.tif", DEEP, photometric="miniswhite")
-        pixels = read_image(ImageRef(str(tmp_path / "a.tif")), "grey")[..., 0]
+        pixels = read_image(ImageRef(str(tmp_path / "a.tif")), "gray")[..., 0]
         np.testing.assert_array_equal(pixels, 255 - windowed(DEEP))
 
     def test_pages(self, tmp_path):
         tifffile.imwrite(tmp_path / "a.tif", np.stack([DEEP, DEEP[::-1]]), photometric="minisblack")
-        pixels = read_image(ImageRef(str(tmp_path / "a.tif"), frame=1), "grey")[..., 0]
+        pixels = read_image(ImageRef(str(tmp_path / "a.tif"), frame=1), "gray")[..., 0]
         np.testing.assert_array_equal(pixels, windowed(DEEP)[::-1])
         with pytest.raises(UnreadableImageError, match="has no frame 2, only 0 to 1"):
-            read_image(ImageRef(str(tmp_path / "a.tif"), frame=2), "grey")
+            read_image(ImageRef(str(tmp_path / "a.tif"), frame=2), "gray")
 
     def test_what_is_not_finite(self):
         values = np.array([[0.0, 1000.0], [np.nan, np.inf], [-np.inf, 500.0]])
@@ -187,7 +187,7 @@ class TestOrientation:
     @pytest.mark.parametrize("suffix", ["png", "tif", "webp", "jpg"])
     @pytest.mark.parametrize("orientation", range(1, 9))
     def test_upright(self, tmp_path, suffix, orientation):
-        # One flat colour a quarter, so that the lossy format keeps it.
+        # One flat color a quarter, so that the lossy format keeps it.
         quarters = np.kron(np.array([[0, 80], [160, 250]], np.uint8), np.ones((16, 32), np.uint8))
         exif = Image.Exif()
         exif[0x0112] = orientation
@@ -195,10 +195,10 @@ class TestOrientation:
         plain.getexif()[0x0112] = orientation
         expected = np.asarray(ImageOps.exif_transpose(plain))
         path = save(quarters, tmp_path / f"a.{suffix}", exif=exif)
-        pixels = read_image(ImageRef(path), "grey")[..., 0]
+        pixels = read_image(ImageRef(path), "gray")[..., 0]
         assert pixels.shape == expected.shape
         assert abs(pixels.astype(int) - expected).max() <= 3
-        assert describe(ImageRef(path)) == (*expected.shape, True)
+        assert describe_image(ImageRef(path)) == (*expected.shape, True)
 
     @pytest.mark.parametrize("orientation", range(1, 9))
     def test_deep_tiff(self, tmp_path, orientation):
@@ -207,14 +207,14 @@ class TestOrientation:
         plain = Image.fromarray(windowed(DEEP))
         plain.getexif()[0x0112] = orientation
         expected = np.asarray(ImageOps.exif_transpose(plain))
-        np.testing.assert_array_equal(read_image(ImageRef(path), "grey")[..., 0], expected)
+        np.testing.assert_array_equal(read_image(ImageRef(path), "gray")[..., 0], expected)
 
     def test_box_is_of_the_upright_image(self, tmp_path):
         exif = Image.Exif()
         exif[0x0112] = 6
-        path = save(GREY, tmp_path / "a.png", exif=exif)
-        upright = np.rot90(GREY, -1)
-        pixels = read_image(ImageRef(path, box=(0, 0, 3 / 7, 2 / 9)), "grey")[..., 0]
+        path = save(GRAY, tmp_path / "a.png", exif=exif)
+        upright = np.rot90(GRAY, -1)
+        pixels = read_image(ImageRef(path, box=(0, 0, 3 / 7, 2 / 9)), "gray")[..., 0]
         np.testing.assert_array_equal(pixels, upright[:2, :3])
 
     def test_damaged_metadata_does_not_cost_the_image(self, tmp_path):
@@ -231,7 +231,7 @@ class TestBox:
         pixels = np.arange(height * width, dtype=np.uint32).reshape(height, width).astype(np.uint8)
         path = save(pixels, tmp_path_factory.mktemp("box") / "a.bmp")
         box = (left / width, top / height, (right - left) / width, (bottom - top) / height)
-        cut = read_image(ImageRef(path, box), "grey")[..., 0]
+        cut = read_image(ImageRef(path, box), "gray")[..., 0]
         np.testing.assert_array_equal(cut, pixels[top:bottom, left:right])
 
     def test_clipped_to_the_image(self, tmp_path):
@@ -296,7 +296,7 @@ class TestDamage:
         path = save(DEEP, tmp_path / f"a.{suffix}")
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
         with pytest.raises(UnreadableImageError, match=r"63 pixels|7 x 9 pixels"):
-            read_image(ImageRef(path), "grey")
+            read_image(ImageRef(path), "gray")
 
     @given(
         st.binary(max_size=300),
@@ -313,7 +313,7 @@ class TestDamage:
 
 
 class TestSize:
-    def test_crop_keeps_the_centre(self):
+    def test_crop_keeps_the_center(self):
         image = np.zeros((10, 20, 1), np.uint8)
         image[:, 5:15] = 200
         np.testing.assert_array_equal(fit_to(image, 10, 10), np.full((10, 10, 1), 200))
@@ -333,7 +333,7 @@ class TestSize:
     def test_shape(self, shape):
         assert fit_to(np.zeros(shape, np.uint8), 16, 12).shape == (16, 12, shape[2])
 
-    @pytest.mark.parametrize("color", ["grey", "rgb"])
+    @pytest.mark.parametrize("color", ["gray", "rgb"])
     @pytest.mark.parametrize("box", [None, (0.25, 0.1, 0.5, 0.8)])
     @pytest.mark.parametrize("stored", ["RGB", "L"])
     def test_fast_jpeg_is_close_to_the_whole_one(self, tmp_path, color, box, stored):
@@ -343,5 +343,5 @@ class TestSize:
         ref = ImageRef(save(picture, tmp_path / "a.jpg", quality=95), box)
         fast = decode_image(ref, Decode(48, color))
         slow = fit_to(read_image(ref, color), 48, 48)
-        assert fast.shape == slow.shape == (48, 48, 1 if color == "grey" else 3)
+        assert fast.shape == slow.shape == (48, 48, 1 if color == "gray" else 3)
         assert abs(fast.astype(int) - slow).max() <= 4

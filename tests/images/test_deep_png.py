@@ -1,4 +1,4 @@
-"""PNG files of 16 bits a channel with colour or opacity: no bit of them is lost before the windowing."""
+"""PNG files of 16 bits a channel with color or opacity: no bit of them is lost before the windowing."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pytest
 from PIL import Image
 
 from fiftyone_deepcluster.errors import UnreadableImageError
-from fiftyone_deepcluster.images.decode import Decode, decode_image, describe, read_image
+from fiftyone_deepcluster.images.decode import Decode, decode_image, describe_image, read_image
 from fiftyone_deepcluster.images.intensity import recolor, to_uint8
 from fiftyone_deepcluster.images.refs import ImageRef
 
 RNG = np.random.default_rng(51)
-COLOR, GREY_OPACITY, COLOR_OPACITY = 2, 4, 6  # colour types of the PNG specification, 11.2.2
+COLOR, GRAY_OPACITY, COLOR_OPACITY = 2, 4, 6  # color types of the PNG specification, 11.2.2
 ADAM7 = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
 
 
@@ -45,13 +45,13 @@ def write(path, values, kind, clear=None, interlaced=False):
 
 @pytest.mark.parametrize("interlaced", [False, True])
 def test_low_bytes_count(tmp_path, interlaced):
-    """Values that differ in their low bytes only: Pillow alone sees one flat colour."""
+    """Values that differ in their low bytes only: Pillow alone sees one flat color."""
     values = (0x1200 + RNG.integers(0, 256, (11, 13, 3))).astype(np.uint16)
     ref = write(tmp_path / "a.png", values, COLOR, interlaced=interlaced)
     with Image.open(ref.path) as image:
         assert image.getextrema() == ((0x12, 0x12),) * 3
     np.testing.assert_array_equal(read_image(ref, "rgb"), to_uint8(values))
-    np.testing.assert_array_equal(read_image(ref, "grey"), recolor(to_uint8(values), "grey"))
+    np.testing.assert_array_equal(read_image(ref, "gray"), recolor(to_uint8(values), "gray"))
 
 
 def test_twelve_bits_fill_the_range(tmp_path):
@@ -67,7 +67,7 @@ def test_values_that_fit_eight_bits_stay(tmp_path):
     np.testing.assert_array_equal(read_image(write(tmp_path / "a.png", values, COLOR), "rgb"), values)
 
 
-@pytest.mark.parametrize(("kind", "channels"), [(COLOR_OPACITY, 3), (GREY_OPACITY, 1)])
+@pytest.mark.parametrize(("kind", "channels"), [(COLOR_OPACITY, 3), (GRAY_OPACITY, 1)])
 def test_clear_pixels_are_white_and_half_clear_ones_between(tmp_path, kind, channels):
     colors = RNG.integers(0, 65536, (6, 8, channels)).astype(np.uint16)
     opacity = np.full((6, 8, 1), 65535, np.uint16)
@@ -79,10 +79,10 @@ def test_clear_pixels_are_white_and_half_clear_ones_between(tmp_path, kind, chan
     assert (abs(pixels[3].astype(float) - (plain[3] / 2 + 127.5)) <= 1).all()
 
 
-def test_a_colour_that_stands_for_clear(tmp_path):
+def test_a_color_that_stands_for_clear(tmp_path):
     values = RNG.integers(256, 65536, (4, 5, 3)).astype(np.uint16)
     near = values.copy()
-    near[0, 0] = near[1, 1] ^ 1  # the same high bytes: another colour all the same
+    near[0, 0] = near[1, 1] ^ 1  # the same high bytes: another color all the same
     pixels = read_image(write(tmp_path / "a.png", near, COLOR, clear=tuple(near[1, 1])), "rgb")
     assert (pixels[1, 1] == 255).all()
     np.testing.assert_array_equal(pixels[0], to_uint8(near)[0])
@@ -91,7 +91,7 @@ def test_a_colour_that_stands_for_clear(tmp_path):
 def test_described_cut_and_resized_like_any_other(tmp_path):
     values = RNG.integers(0, 65536, (40, 30, 3)).astype(np.uint16)
     ref = write(tmp_path / "a.png", values, COLOR)
-    assert describe(ref) == (40, 30, False)
+    assert describe_image(ref) == (40, 30, False)
     assert decode_image(ref, Decode(16, "rgb")).shape == (16, 16, 3)
     part = read_image(ImageRef(ref.path, (0.5, 0.25, 0.5, 0.5)), "rgb")
     np.testing.assert_array_equal(part, to_uint8(values)[10:30, 15:])

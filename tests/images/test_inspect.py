@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from fiftyone_deepcluster.errors import ImagesError
-from fiftyone_deepcluster.images.inspect import Facts, probe
+from fiftyone_deepcluster.images.inspect import ImageFacts, image_facts
 from fiftyone_deepcluster.images.refs import ImageRef
 
 RNG = np.random.default_rng(51)
@@ -25,55 +25,55 @@ def files(folder: Path, sizes, mode="L", suffix="png") -> list[Path]:
 
 
 def test_medians(tmp_path):
-    facts = probe(files(tmp_path, [(10, 20), (30, 20), (50, 60)]))
-    assert facts == Facts(n=3, side=30, grey=True, height=30, width=20)
+    facts = image_facts(files(tmp_path, [(10, 20), (30, 20), (50, 60)]))
+    assert facts == ImageFacts(n=3, side=30, gray=True, height=30, width=20)
 
 
 def test_box_counts(tmp_path):
     (path,) = files(tmp_path, [(100, 200)])
-    facts = probe([ImageRef(str(path), (0, 0, 0.5, 0.2))])
+    facts = image_facts([ImageRef(str(path), (0, 0, 0.5, 0.2))])
     assert (facts.side, facts.height, facts.width) == (100, 20, 100)
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "webp"])
 def test_color_is_found(tmp_path, suffix):
-    assert not probe(files(tmp_path, [(64, 64)] * 3, "RGB", suffix)).grey
+    assert not image_facts(files(tmp_path, [(64, 64)] * 3, "RGB", suffix)).gray
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "tif"])
-def test_grey_stored_as_rgb(tmp_path, suffix):
+def test_gray_stored_as_rgb(tmp_path, suffix):
     pixels = RNG.integers(0, 256, (200, 200, 1), dtype=np.uint8).repeat(3, axis=-1)
     Image.fromarray(pixels).save(tmp_path / f"a.{suffix}")
-    assert probe([tmp_path / f"a.{suffix}"]).grey
+    assert image_facts([tmp_path / f"a.{suffix}"]).gray
 
 
 def test_one_of_color_is_enough(tmp_path):
-    (tmp_path / "grey").mkdir()
-    paths = files(tmp_path, [(20, 20)], "RGB") + files(tmp_path / "grey", [(20, 20)] * 5)
-    assert not probe(paths).grey
-    assert not probe(paths[::-1]).grey
+    (tmp_path / "gray").mkdir()
+    paths = files(tmp_path, [(20, 20)], "RGB") + files(tmp_path / "gray", [(20, 20)] * 5)
+    assert not image_facts(paths).gray
+    assert not image_facts(paths[::-1]).gray
 
 
 def test_sample_is_even_and_bounded(tmp_path):
     paths = files(tmp_path, [(8, 8)] * 5 + [(16, 16)] * 5)
-    assert probe(paths, sample=1).side == 8
-    assert probe(paths, sample=2).side == 12
+    assert image_facts(paths, sample=1).side == 8
+    assert image_facts(paths, sample=2).side == 12
 
 
 def test_unreadable_files_are_no_error(tmp_path):
     paths = [tmp_path / "none.png", *files(tmp_path, [(12, 12)])]
-    assert probe(paths).side == 12
-    facts = probe([tmp_path / "none.png"])
+    assert image_facts(paths).side == 12
+    facts = image_facts([tmp_path / "none.png"])
     assert facts.n == 1
     assert facts.side > 0
 
 
 def test_arrays():
-    grey = RNG.integers(0, 256, (5, 8, 12), dtype=np.uint8)
-    assert probe(grey) == Facts(n=5, side=12, grey=True, height=8, width=12)
-    assert probe(grey[..., None]).grey
-    assert probe(np.stack([grey] * 3, axis=-1)).grey
-    assert not probe(RNG.integers(0, 256, (5, 8, 12, 3), dtype=np.uint8)).grey
+    gray = RNG.integers(0, 256, (5, 8, 12), dtype=np.uint8)
+    assert image_facts(gray) == ImageFacts(n=5, side=12, gray=True, height=8, width=12)
+    assert image_facts(gray[..., None]).gray
+    assert image_facts(np.stack([gray] * 3, axis=-1)).gray
+    assert not image_facts(RNG.integers(0, 256, (5, 8, 12, 3), dtype=np.uint8)).gray
 
 
 @pytest.mark.parametrize(
@@ -91,4 +91,4 @@ def test_arrays():
 )
 def test_impossible_images(images, need):
     with pytest.raises(ImagesError, match=need):
-        probe(images)
+        image_facts(images)

@@ -8,13 +8,13 @@ from sklearn.datasets import load_digits
 
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.errors import OptionsError
-from fiftyone_deepcluster.images.inspect import Facts
+from fiftyone_deepcluster.images.inspect import ImageFacts
 
 MOBILENET = {"name": "torchvision", "model": "mobilenet_v2"}
 
 
 def _facts(side):
-    return Facts(n=500, side=side, grey=True, height=side, width=side)
+    return ImageFacts(n=500, side=side, gray=True, height=side, width=side)
 
 
 @pytest.mark.parametrize(
@@ -25,8 +25,8 @@ def _facts(side):
         (300, False, {}, "deepcluster", {"image_size": 64}),
         (300, False, {"n_clusters": None}, "ldpo", {"image_size": 64}),
         (300, True, {"n_clusters": 7}, "deepcluster", {"image_size": None, "n_clusters": 7}),
-        (300, False, {"weights": "w.pth", "trunk": MOBILENET}, "frozen", {"weights": "w.pth", "n_clusters": 10}),
-        (300, True, {"weights": "w.pth", "trunk": MOBILENET, "seed": 3}, "ldpo", {"seed": 3, "weights": "w.pth"}),
+        (300, False, {"weights": "w.pth", "backbone": MOBILENET}, "frozen", {"weights": "w.pth", "n_clusters": 10}),
+        (300, True, {"weights": "w.pth", "backbone": MOBILENET, "seed": 3}, "ldpo", {"seed": 3, "weights": "w.pth"}),
     ],
 )  # fmt: skip
 def test_the_rules(side, accelerated, said, method, settled):
@@ -38,27 +38,27 @@ def test_the_rules(side, accelerated, said, method, settled):
 
 
 def test_many_small_images_go_without_umap():
-    many = Facts(n=200_000, side=28, grey=True, height=28, width=28)
+    many = ImageFacts(n=200_000, side=28, gray=True, height=28, width=28)
 
     assert fdc.Auto().choose(many, accelerated=True)[0].name == "deepcluster"
 
 
 def test_unknown_number_with_weights_takes_a_clusterer_that_finds_it():
-    auto = fdc.Auto(n_clusters=None, weights="w.pth", trunk=MOBILENET)
+    auto = fdc.Auto(n_clusters=None, weights="w.pth", backbone=MOBILENET)
 
     assert auto.choose(_facts(300), accelerated=False)[0].clusterer.finds_number
 
 
 @pytest.mark.parametrize(("n", "pieces"), [(2_000, 40), (150, 15), (90, None)])
 def test_fine_tuning_takes_pseudo_classes_where_there_are_images_for_them(n, pieces):
-    facts = Facts(n=n, side=300, grey=True, height=300, width=300)
-    chosen, _ = fdc.Auto(weights="w.pth", trunk=MOBILENET, n_clusters=10).choose(facts, accelerated=True)
+    facts = ImageFacts(n=n, side=300, gray=True, height=300, width=300)
+    chosen, _ = fdc.Auto(weights="w.pth", backbone=MOBILENET, n_clusters=10).choose(facts, accelerated=True)
 
-    assert (chosen.pseudo_clusters, chosen.space.name) == (pieces, "umap")
+    assert (chosen.pseudo_clusters, chosen.reducer.name) == (pieces, "umap")
 
 
 def test_weights_without_their_network_are_refused():
-    with pytest.raises(OptionsError, match="name it as trunk"):
+    with pytest.raises(OptionsError, match="name it as backbone"):
         fdc.Auto(weights="w.pth").choose(_facts(300), accelerated=True)
 
 

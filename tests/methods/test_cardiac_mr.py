@@ -1,4 +1,4 @@
-"""The cardiac-MR recipe: the paper's settings, what is ours, and a run on digits."""
+"""The cardiac-MR method: the paper's settings, what is ours, and a run on digits."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from sklearn.datasets import load_digits
 
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.api.assembly import assemble
-from fiftyone_deepcluster.backbones.base import TRUNKS
+from fiftyone_deepcluster.backbones.base import BACKBONES
 from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.core.record import StopReason
 from fiftyone_deepcluster.errors import OptionsError
 from fiftyone_deepcluster.features.base import EncodeRequest
-from fiftyone_deepcluster.images.inspect import Facts
+from fiftyone_deepcluster.images.inspect import ImageFacts
 from fiftyone_deepcluster.images.store import ArrayStore
 from fiftyone_deepcluster.methods.base import parse_options
-from fiftyone_deepcluster.methods.cardiac_mr import SETTINGS, CardiacMR
+from fiftyone_deepcluster.methods.cardiac_mr import PAPER_SETTINGS, CardiacMR
 
-LARGE = Facts(n=47_637, side=200, grey=True, height=200, width=200)
-SMALL = Facts(n=9_000, side=64, grey=True, height=64, width=64)
+LARGE = ImageFacts(n=47_637, side=200, gray=True, height=200, width=200)
+SMALL = ImageFacts(n=9_000, side=64, gray=True, height=64, width=64)
 
 
 def resolved(facts, **values):
@@ -30,14 +30,22 @@ def resolved(facts, **values):
 class TestThePaper:
     def test_network_and_clustering(self):
         options = resolved(LARGE, classes=3)
-        assert (options.trunk.name, options.front, options.weights) == ("vgg16", "zscore", None)
-        assert (options.image_size, options.color) == (224, "grey")
-        assert (options.encoder.pca, options.encoder.unit, options.encoder.augmented) == (0, True, True)
-        assert (options.clusterer.name, options.space.name, options.sampling) == ("kmeans", "flat", "uniform")
+        assert (options.backbone.name, options.input_norm, options.weights) == ("vgg16", "zscore", None)
+        assert (options.image_size, options.color) == (224, "gray")
+        assert (options.encoder.pca, options.encoder.l2_normalize, options.encoder.augmented) == (
+            0,
+            True,
+            True,
+        )
+        assert (options.clusterer.name, options.reducer.name, options.sampling) == (
+            "kmeans",
+            "identity",
+            "uniform",
+        )
 
     def test_training(self):
         options = resolved(LARGE, classes=3)
-        training = options.training()
+        training = options.optimizer_spec()
         assert (training.optimizer, training.learning_rate, training.weight_decay) == ("sgd", 0.05, 1e-5)
         assert training.momentum == 0.9
         assert (options.batch_size, options.epochs, options.rounds) == (256, 1, 200)
@@ -48,15 +56,15 @@ class TestThePaper:
         options = resolved(SMALL, setting="balanced")
         assert options.encoder.augmented
         parts = options.build()
-        assert parts.lesson.augment.rotate > 0
-        assert parts.lesson.augment.crop[0] < 1
-        assert parts.lesson.stopping == ()
+        assert parts.training_spec.augment.rotate > 0
+        assert parts.training_spec.augment.crop[0] < 1
+        assert parts.training_spec.stopping == ()
 
     @pytest.mark.usefixtures("seeded")
     def test_vgg_pools_adaptively_before_its_classifier(self):
         with torch.device("meta"):  # its layers without their 130 million weights
-            trunk = TRUNKS.parse("vgg16").build(1, 224, None)
-        kinds = [type(part) for part in trunk.modules()]
+            backbone = BACKBONES.parse("vgg16").build(1, 224, None)
+        kinds = [type(part) for part in backbone.modules()]
         assert kinds.count(torch.nn.AdaptiveAvgPool2d) == 1
         assert kinds.index(torch.nn.AdaptiveAvgPool2d) < kinds.index(torch.nn.Linear)
         assert kinds.count(torch.nn.BatchNorm2d) == kinds.count(torch.nn.Conv2d) == 13
@@ -68,7 +76,7 @@ class TestThePaper:
     def test_its_three_experiments(self, setting, classes, clusters):
         options = resolved(LARGE, setting=setting)
         assert (options.classes, options.n_clusters, options.pseudo_clusters) == (classes, clusters, clusters)
-        known = SETTINGS[setting]
+        known = PAPER_SETTINGS[setting]
         assert (known.classes, known.clusters) == (classes, clusters)
         assert setting in CardiacMR.model_fields["setting"].description
         assert classes * known.smallest <= known.images <= classes * known.largest
@@ -81,7 +89,7 @@ class TestHowManyClusters:
 
     def test_fewer_may_be_written_than_are_taught(self):
         options = resolved(SMALL, classes=6, n_clusters=6)
-        assert (options.pseudo_clusters, options.n_clusters, options.fine_rounds) == (48, 6, 200)
+        assert (options.pseudo_clusters, options.n_clusters, options.pseudo_class_rounds) == (48, 6, 200)
 
     def test_written_alone_are_taught_too(self):
         options = resolved(SMALL, n_clusters=20)
@@ -91,7 +99,7 @@ class TestHowManyClusters:
         assert resolved(SMALL, setting="balanced", classes=5).n_clusters == 40
 
     def test_few_images_get_fewer_clusters_but_one_a_class(self):
-        few = Facts(n=100, side=64, grey=True, height=64, width=64)
+        few = ImageFacts(n=100, side=64, gray=True, height=64, width=64)
         assert resolved(few, classes=6).n_clusters == 10
         assert resolved(few, classes=13).n_clusters == 13
 
@@ -110,7 +118,7 @@ class TestHowManyClusters:
     ("n", "batch"), [(47_637, 256), (23_943, 256), (23_000, 128), (9_000, 64), (3_000, 64), (100, 64)]
 )
 def test_few_images_come_in_smaller_batches(n, batch):
-    facts = Facts(n=n, side=64, grey=True, height=64, width=64)
+    facts = ImageFacts(n=n, side=64, gray=True, height=64, width=64)
     assert resolved(facts, classes=3).batch_size == batch
     assert resolved(facts, classes=3, batch_size=17).batch_size == 17
 
@@ -118,41 +126,45 @@ def test_few_images_come_in_smaller_batches(n, batch):
 class TestSmallImages:
     def test_are_clustered_as_they_are_by_a_small_network(self):
         options = resolved(SMALL, classes=6)
-        assert (options.trunk.name, options.image_size, options.augmentation) == ("small", 64, "affine")
-        assert (options.encoder.augmented, options.encoder.pca, options.encoder.unit) == (False, 0, True)
+        assert (options.backbone.name, options.image_size, options.augmentation) == ("small", 64, "affine")
+        assert (options.encoder.augmented, options.encoder.pca, options.encoder.l2_normalize) == (
+            False,
+            0,
+            True,
+        )
 
     def test_what_is_asked_for_wins(self):
         options = resolved(
             SMALL,
             classes=6,
-            trunk="slim-vgg",
+            backbone="slim-vgg",
             augmentation="rotate-crop",
             encoder={"name": "pooled", "augmented": True},
         )
-        assert (options.trunk.name, options.augmentation) == ("slim-vgg", "rotate-crop")
+        assert (options.backbone.name, options.augmentation) == ("slim-vgg", "rotate-crop")
         assert options.encoder.augmented
 
     @pytest.mark.usefixtures("seeded")
     def test_get_vgg_with_an_eighth_of_its_filters_in_the_papers_settings(self):
         options = resolved(SMALL, setting="balanced")
-        assert (options.trunk.name, options.image_size) == ("slim-vgg", 64)
+        assert (options.backbone.name, options.image_size) == ("slim-vgg", 64)
         with torch.device("meta"):
-            trunk = options.trunk.build(1, 64, None)
-            vgg = TRUNKS.parse("vgg16").build(1, 64, None)
+            backbone = options.backbone.build(1, 64, None)
+            vgg = BACKBONES.parse("vgg16").build(1, 64, None)
         ours, theirs = (
             [layer.out_channels for layer in net.modules() if isinstance(layer, torch.nn.Conv2d)]
-            for net in (trunk, vgg)
+            for net in (backbone, vgg)
         )
         assert [8 * width for width in ours] == theirs
 
     @pytest.mark.usefixtures("seeded")
     @pytest.mark.parametrize(("size", "maps"), [(16, 4), (28, 7), (32, 4), (48, 6), (64, 4)])
     def test_maps_are_averaged_from_four_cells_or_more(self, size, maps):
-        trunk = TRUNKS.parse("slim-vgg").build(1, size, None)
-        pooled = next(layer for layer in trunk.modules() if isinstance(layer, torch.nn.AdaptiveAvgPool2d))
+        backbone = BACKBONES.parse("slim-vgg").build(1, size, None)
+        pooled = next(layer for layer in backbone.modules() if isinstance(layer, torch.nn.AdaptiveAvgPool2d))
         seen = []
         pooled.register_forward_hook(lambda _m, inputs, _o: seen.append(inputs[0].shape[-1]))
-        features = trunk(torch.randn(4, 1, size, size))
+        features = backbone(torch.randn(4, 1, size, size))
         assert seen == [maps]
         assert features.shape == (4, 256)
         assert (features < 0).any(), "features come before the ReLU"
@@ -173,8 +185,8 @@ class TestChangedImagesAreClustered:
     @pytest.fixture(scope="class")
     @staticmethod
     def corpus(digits):
-        store = ArrayStore(digits[0][..., None], "grey")
-        options = OPTIONS.resolve(Facts(n=600, side=16, grey=True, height=16, width=16))
+        store = ArrayStore(digits[0][..., None], "gray")
+        options = OPTIONS.resolve(ImageFacts(n=600, side=16, gray=True, height=16, width=16))
         corpus, _ = assemble(options, store, Silent(), None)
         return corpus, options.encoder
 

@@ -16,11 +16,11 @@ from fiftyone_deepcluster.backbones.all_conv import AllConvNet, Restraint
 from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.core.types import Batch, Outputs
 from fiftyone_deepcluster.images.augment import Augment
-from fiftyone_deepcluster.images.inspect import Facts, probe
+from fiftyone_deepcluster.images.inspect import ImageFacts, image_facts
 from fiftyone_deepcluster.pseudo_labels.pairs import select
 from fiftyone_deepcluster.training.losses import PairLoss
 
-TINY = {"baselines": False, "width": 4, "precision": "float32", "min_steps": 0, "start": "random"}
+TINY = {"baselines": False, "width": 4, "precision": "float32", "min_steps": 0, "init": "random"}
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def made(digits):
     stores = []
 
     def make(images=digits[0][:100], **values):
-        options = fdc.DAC(**{**TINY, **values}).resolve(probe(images))
+        options = fdc.DAC(**{**TINY, **values}).resolve(image_facts(images))
         store = open_store(images, options, Silent())
         stores.append(store)
         return assemble(options, store.__enter__(), Silent(), None)
@@ -62,8 +62,8 @@ def schedule(options):
     return found
 
 
-def resolved(side, grey, n=5000, **values):
-    return fdc.DAC(**values).resolve(Facts(n=n, side=side, grey=grey, height=side, width=side))
+def resolved(side, gray, n=5000, **values):
+    return fdc.DAC(**values).resolve(ImageFacts(n=n, side=side, gray=gray, height=side, width=side))
 
 
 def test_dac_stops_after_46_rounds():
@@ -85,13 +85,13 @@ def test_the_loop_ends_when_the_thresholds_meet(digits):
 
 
 def test_dac_star_falls_in_a_line_from_095_to_05():
-    found = schedule(resolved(28, True, star=True, start="random"))
+    found = schedule(resolved(28, True, star=True, init="random"))
     assert [upper for _, upper, _ in found] == pytest.approx(np.linspace(0.95, 0.5, 46).tolist())
     assert all(upper == lower for _, upper, lower in found)
 
 
 @pytest.mark.parametrize(
-    ("side", "grey", "star", "rounds", "first", "last"),
+    ("side", "gray", "star", "rounds", "first", "last"),
     [
         (28, True, True, 20, (0.9, 0.9), (0.52, 0.52)),  # MNIST/mnist.py
         (32, False, True, 50, (0.99, 0.99), (0.7548, 0.7548)),  # CIFAR10/cifar10_1.py
@@ -99,8 +99,8 @@ def test_dac_star_falls_in_a_line_from_095_to_05():
         (96, False, True, 75, (0.99, 0.99), (0.99 - 0.49 * 74 / 75,) * 2),  # STL10/stl.py
     ],
 )
-def test_released_thresholds_are_those_of_the_scripts(side, grey, star, rounds, first, last):
-    found = schedule(resolved(side, grey, star=star, variant="released"))
+def test_released_thresholds_are_those_of_the_scripts(side, gray, star, rounds, first, last):
+    found = schedule(resolved(side, gray, star=star, variant="released"))
     assert len(found) == rounds
     assert found[0][1:] == pytest.approx(first)
     assert found[-1][1:] == pytest.approx(last)
@@ -185,14 +185,14 @@ def test_network_is_the_authors(size, filters):
 
 def test_released_teaches_macro_batches_in_two_views_of_each_mini_batch(made):
     corpus, parts = made(variant="released", batch_size=10, inner_epochs=3)
-    plan = parts.lesson.task.begin_round(0, corpus)
+    plan = parts.training_spec.task.begin_round(0, corpus)
     minis = plan.order.reshape(-1, 10)
     assert len(minis) == 10 * 3 * 2
     assert (minis[0::2] == minis[1::2]).all(), "each mini-batch comes twice in a row"
     passes = minis[0::2].reshape(3, 100)
     assert all(len(set(rows)) == 100 for rows in passes.tolist()), "every inner epoch is a whole pass"
     assert not (passes[0] == passes[1]).all(), "shuffled anew"
-    batches = corpus.training_batches(plan.order, parts.lesson.augment, 1)
+    batches = corpus.training_batches(plan.order, parts.training_spec.augment, 1)
     first, second = next(batches), next(batches)
     assert torch.equal(first.rows, second.rows)
     assert not torch.equal(first.images, second.images), "augmented anew"
@@ -204,7 +204,7 @@ def test_released_targets_are_frozen_inside_a_macro_batch(made):
     corpus, parts = made(
         variant="released", star=True, batch_size=10, inner_epochs=2, macro_batch=50, norm="running"
     )
-    task, per_macro = parts.lesson.task, 5 * 2  # mini-batches, epochs; both views in one step
+    task, per_macro = parts.training_spec.task, 5 * 2  # mini-batches, epochs; both views in one step
     order = task.begin_round(0, corpus).order.reshape(-1, 10)
     assert len(order) == 2 * per_macro
     for step, rows in enumerate(order):
@@ -224,11 +224,11 @@ def test_released_targets_are_frozen_inside_a_macro_batch(made):
 
 def test_paper_teaches_a_batch_by_what_the_network_says_of_it(made):
     corpus, parts = made(batch_size=20, augmentation="none")
-    plan = parts.lesson.task.begin_round(0, corpus)
+    plan = parts.training_spec.task.begin_round(0, corpus)
     assert sorted(plan.order) == list(range(100))
     features = label_features(20, 10, seed=0)
     batch = Batch(torch.zeros(20, 1, 16, 16), torch.from_numpy(plan.order[:20]))
-    targets = parts.lesson.task.targets(batch, Outputs(features, torch.zeros(20, 0)))
+    targets = parts.training_spec.task.targets(batch, Outputs(features, torch.zeros(20, 0)))
     assert targets.before is None
     assert torch.equal(targets.chosen, select(features, 0.95, 0.455).chosen)
 
@@ -236,7 +236,7 @@ def test_paper_teaches_a_batch_by_what_the_network_says_of_it(made):
 @pytest.mark.usefixtures("seeded")
 def test_paper_judges_images_as_they_are_where_it_learns_from_changed_ones(made):
     corpus, parts = made(batch_size=20, norm="running")
-    task = parts.lesson.task
+    task = parts.training_spec.task
     order = task.begin_round(0, corpus).order.reshape(-1, 20)
     assert sorted(order.ravel()) == list(range(100))
     for rows in order:
@@ -253,9 +253,9 @@ def test_paper_judges_images_as_they_are_where_it_learns_from_changed_ones(made)
 # --- clusters ---------------------------------------------------------------------------------------------
 
 
-def test_clusters_are_the_largest_label_features_and_the_nearest_one_hot_centres(made):
+def test_clusters_are_the_largest_label_features_and_the_nearest_one_hot_centers(made):
     corpus, parts = made()
-    found = parts.lesson.task.assign(corpus)
+    found = parts.training_spec.task.assign(corpus)
     assert np.array_equal(found.labels, found.embeddings.argmax(1))
     assert np.array_equal(found.centers, np.eye(10))
     distances = np.sort(np.linalg.norm(found.embeddings[:, None] - found.centers[None], axis=2), axis=1)
@@ -271,12 +271,12 @@ def test_clusters_do_not_depend_on_the_order_of_files(made, digits):
     found = []
     for images in (digits[0][:100], digits[0][:100][by_class]):
         corpus, parts = made(images)
-        found.append(parts.lesson.task.assign(corpus).embeddings)
+        found.append(parts.training_spec.task.assign(corpus).embeddings)
     np.testing.assert_allclose(found[1], found[0][by_class], atol=1e-4)
 
 
 @pytest.mark.parametrize(
-    ("side", "grey", "n", "asked", "start"),
+    ("side", "gray", "n", "asked", "start"),
     [
         (28, True, 19_999, "auto", "pixels"),
         (28, True, 20_000, "auto", "random"),  # the paper's sets are larger
@@ -286,19 +286,17 @@ def test_clusters_do_not_depend_on_the_order_of_files(made, digits):
         (32, False, 50_000, "pixels", "pixels"),
     ],
 )
-def test_few_small_grey_images_start_from_their_pixels(side, grey, n, asked, start):
-    settled = resolved(side, grey, n, start=asked)
-    assert settled.start == start
+def test_few_small_gray_images_start_from_their_pixels(side, gray, n, asked, start):
+    settled = resolved(side, gray, n, init=asked)
+    assert settled.init == start
     assert settled.stop_nmi == (0.98 if start == "pixels" else None)
-    assert resolved(side, grey, n, start=asked, stop_nmi=0.9).stop_nmi == 0.9
-    star = resolved(side, grey, n, start=asked, star=True)
+    assert resolved(side, gray, n, init=asked, stop_nmi=0.9).stop_nmi == 0.9
+    star = resolved(side, gray, n, init=asked, star=True)
     assert (star.stop_nmi, star.star_rounds) == (None, 12 if start == "pixels" else 46)
 
 
 def test_a_run_from_pixels_ends_when_its_clusters_have_settled(digits):
-    result = fdc.fit(
-        digits[0][:100], fdc.DAC(**{**TINY, "start": "pixels", "stop_nmi": 0.8, "n_clusters": 4})
-    )
+    result = fdc.fit(digits[0][:100], fdc.DAC(**{**TINY, "init": "pixels", "stop_nmi": 0.8, "n_clusters": 4}))
     assert result.record.stop_reason is fdc.StopReason.CONVERGED
     assert all(entry.change.nmi >= 0.8 for entry in result.record.rounds[-2:])
     assert 3 <= len(result.record.rounds) < 46
@@ -306,8 +304,8 @@ def test_a_run_from_pixels_ends_when_its_clusters_have_settled(digits):
 
 @pytest.mark.usefixtures("seeded")
 def test_the_round_on_pixels_teaches_pairs_of_one_pixel_cluster(made, digits):
-    corpus, parts = made(digits[0][:400], start="pixels", batch_size=100)
-    task = parts.lesson.task
+    corpus, parts = made(digits[0][:400], init="pixels", batch_size=100)
+    task = parts.training_spec.task
     task.assign(corpus)
     plan = task.begin_round(0, corpus)
     assert plan.n_outputs is None
@@ -328,7 +326,7 @@ def test_the_round_on_pixels_teaches_pairs_of_one_pixel_cluster(made, digits):
 
 
 def test_the_round_on_pixels_comes_before_all_others(digits):
-    options = {**TINY, "start": "pixels", "n_clusters": 4, "eta": 0.45}
+    options = {**TINY, "init": "pixels", "n_clusters": 4, "eta": 0.45}
     result = fdc.fit(digits[0][:100], fdc.DAC(**options))
     scores = [entry.scores for entry in result.record.rounds]
     assert result.record.stop_reason is fdc.StopReason.TASK_FINISHED
@@ -340,7 +338,7 @@ def test_the_round_on_pixels_comes_before_all_others(digits):
     ("variant", "start"), [("paper", "random"), ("released", "random"), ("paper", "pixels")]
 )
 def test_a_run_goes_on_where_it_stopped(digits, tmp_path, variant, start):
-    options = {**TINY, "variant": variant, "start": start, "batch_size": 40, "inner_epochs": 1}
+    options = {**TINY, "variant": variant, "init": start, "batch_size": 40, "inner_epochs": 1}
     images = digits[0][:120]
     whole = fdc.fit(images, fdc.DAC(**options, rounds=4), run_dir=tmp_path / "whole")
     fdc.fit(images, fdc.DAC(**options, rounds=2), run_dir=tmp_path / "parts")

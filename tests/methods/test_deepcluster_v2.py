@@ -10,17 +10,17 @@ from sklearn.datasets import load_digits
 
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.api.assembly import assemble, open_store
-from fiftyone_deepcluster.core.devices import choose
+from fiftyone_deepcluster.core.devices import choose_compute
 from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.core.types import ClassTargets, Outputs, PairTargets
 from fiftyone_deepcluster.errors import OptionsError
 from fiftyone_deepcluster.images.augment import Augment, MultiCrop, plain
-from fiftyone_deepcluster.images.inspect import probe
+from fiftyone_deepcluster.images.inspect import image_facts
 from fiftyone_deepcluster.methods.base import parse_options
 from fiftyone_deepcluster.pseudo_labels.memory_bank import BankLabels
-from fiftyone_deepcluster.training.loop import Schedule, run
+from fiftyone_deepcluster.training.loop import LoopSettings, run
 from fiftyone_deepcluster.training.losses import PrototypeCrossEntropy
-from fiftyone_deepcluster.training.optimizers import Cosine, Optimiser, Training
+from fiftyone_deepcluster.training.optimizers import Cosine, Optimizer, OptimizerSpec
 
 FAST = {
     "n_clusters": 10,
@@ -31,7 +31,7 @@ FAST = {
     "min_steps": 6,
     "small_crops": 2,
     "precision": "float32",
-    "trunk": {"name": "small", "width": 8, "dim": 32},
+    "backbone": {"name": "small", "width": 8, "dim": 32},
     "dim": 32,
 }
 
@@ -98,11 +98,11 @@ def unbroken(digits, options, tmp_path_factory):
 @pytest.fixture
 def trained(digits, options):
     """A corpus of 300 digits and the noting task after two rounds."""
-    resolved = options.resolve(probe(digits[0]))
+    resolved = options.resolve(image_facts(digits[0]))
     with open_store(digits[0], resolved, Silent()) as store:
         corpus, parts = assemble(resolved, store, Silent(), None)
-        task = Noting(parts.lesson.task.parts)
-        run(replace(parts.lesson, task=task, finish=None), corpus, Schedule(2, 51))
+        task = Noting(parts.training_spec.task.parts)
+        run(replace(parts.training_spec, task=task, finish=None), corpus, LoopSettings(2, 51))
         yield corpus, task
 
 
@@ -204,24 +204,24 @@ def test_rate_rises_falls_and_goes_on_after_a_pause(digits, options):
     assert cosine.factor(6) == pytest.approx((1 + 0.001) / 2)
     assert cosine.factor(10) == cosine.factor(12) == pytest.approx(0.001)
 
-    network = options.resolve(probe(digits[0])).build().network
+    network = options.resolve(image_facts(digits[0])).build().network
     images = torch.rand(4, 1, 16, 16, generator=torch.Generator().manual_seed(0))
-    training, compute = Training("sgd", 0.2, cosine=cosine), choose("cpu", "float32")
+    training, compute = OptimizerSpec("sgd", 0.2, cosine=cosine), choose_compute("cpu", "float32")
 
-    def rates(optimiser, rounds):
+    def rates(optimizer, rounds):
         found = []
         for _ in range(rounds):
-            optimiser.begin_round(3)
+            optimizer.begin_round(3)
             for _ in range(3):
-                found.append(optimiser.state_dict()["trunk"]["param_groups"][0]["lr"])
-                optimiser.step(network(images).features.square().mean())
+                found.append(optimizer.state_dict()["backbone"]["param_groups"][0]["lr"])
+                optimizer.step(network(images).features.square().mean())
         return found
 
-    whole = rates(Optimiser(network, training, compute), 4)
+    whole = rates(Optimizer(network, training, compute), 4)
     assert whole == pytest.approx([0.2 * cosine.factor(step / 3) for step in range(12)])
-    first = Optimiser(network, training, compute)
+    first = Optimizer(network, training, compute)
     begun = rates(first, 1)
-    second = Optimiser(network, training, compute)
+    second = Optimizer(network, training, compute)
     second.load_state_dict(first.state_dict())
     assert begun + rates(second, 3) == whole
 
@@ -270,8 +270,8 @@ def test_errors_name_value_need_and_way_out(digits):
         parse_options("deepcluster-v2", {"n_clusters": None})
     with pytest.raises(OptionsError, match=r"least_area=0.6 is more than split_area=0.5"):
         parse_options("deepcluster-v2", {"least_area": 0.6, "split_area": 0.5})
-    large = {**FAST, "trunk": "alexnet", "image_size": 64}
+    large = {**FAST, "backbone": "alexnet", "image_size": 64}
     with pytest.raises(
-        OptionsError, match=r"small_size=28: the trunk takes images of 64 pixels only.*small_crops=0"
+        OptionsError, match=r"small_size=28: the backbone takes images of 64 pixels only.*small_crops=0"
     ):
         fdc.fit(digits[0], parse_options("deepcluster-v2", large))

@@ -15,13 +15,12 @@ import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.backbones.frozen_norms import freeze_norms
 from fiftyone_deepcluster.backbones.network import Network
 from fiftyone_deepcluster.clusterers.base import Clustering
-from fiftyone_deepcluster.core.record import Agreement as Figures
-from fiftyone_deepcluster.core.record import Round, StopReason
+from fiftyone_deepcluster.core.record import AgreementScores, Round, StopReason
 from fiftyone_deepcluster.errors import InputError, OptionsError
-from fiftyone_deepcluster.images.inspect import Facts, probe
+from fiftyone_deepcluster.images.inspect import ImageFacts, image_facts
 from fiftyone_deepcluster.pseudo_labels.holdout import Holdout
 from fiftyone_deepcluster.pseudo_labels.round_labels import RoundLabels
-from fiftyone_deepcluster.training.stopping import Agreement
+from fiftyone_deepcluster.training.stopping import StopOnAgreement
 
 
 @settings(max_examples=30, deadline=None)
@@ -104,18 +103,20 @@ def test_rim_finds_the_number_and_sees_features_of_their_own_length():
 
 def test_the_most_confident_of_each_cluster_are_taught():
     class Parts:
-        certain = 0.5
+        confident_share = 0.5
 
     labels = torch.tensor([0, 0, 0, 1, 1, 1, 1])
     confidence = torch.tensor([0.1, 0.9, 0.5, 0.4, 0.3, 0.2, 0.1])
     found = Clustering(labels, torch.zeros(2, 1), confidence, 0.0)
 
-    assert RoundLabels(Parts)._certain(found).tolist() == [-1, 0, 0, 1, 1, -1, -1]
+    assert RoundLabels(Parts)._confident(found).tolist() == [-1, 0, 0, 1, 1, -1, -1]
 
 
 def _round(index, nmi, purity, clusters):
     return Round(
-        index=index, change=Figures(nmi=nmi, ari=nmi, purity=purity, acc=purity), clusters_in_use=clusters
+        index=index,
+        change=AgreementScores(nmi=nmi, ari=nmi, purity=purity, acc=purity),
+        clusters_in_use=clusters,
     )
 
 
@@ -131,7 +132,7 @@ def _round(index, nmi, purity, clusters):
     ],
 )
 def test_convergence_needs_purity_nmi_and_a_settled_number(rounds, stops):
-    rule = Agreement(0.9, patience=2, purity=0.9, settled=0.05)
+    rule = StopOnAgreement(0.9, patience=2, purity=0.9, settled=0.05)
     entries = [_round(index, *figures) for index, figures in enumerate(rounds)]
 
     assert rule.check(entries) == (StopReason.CONVERGED if stops else None)
@@ -155,24 +156,24 @@ def test_frozen_norms_keep_their_statistics_and_their_outputs():
 
 
 def test_pretrained_weights_are_tuned_gently_and_seen_whole():
-    facts = probe(np.zeros((40, 90, 120), np.uint8))
+    facts = image_facts(np.zeros((40, 90, 120), np.uint8))
     tuned, scratch = (
         fdc.LDPO(n_clusters=4, weights=weights).resolve(facts) for weights in ("IMAGENET1K_V1", None)
     )
     assert (tuned.learning_rate, tuned.head_learning_rate) == (1e-4, pytest.approx(1e-3))
-    assert (tuned.training().optimizer, tuned.training().one_cycle) == ("adamw", True)
+    assert (tuned.optimizer_spec().optimizer, tuned.optimizer_spec().one_cycle) == ("adamw", True)
     momentum = fdc.LDPO(n_clusters=4, weights="IMAGENET1K_V1", optimizer="sgd").resolve(facts)
     assert (momentum.learning_rate, momentum.head_learning_rate) == (1e-3, 0.01)
-    assert (scratch.training().optimizer, scratch.training().one_cycle) == ("sgd", False)
+    assert (scratch.optimizer_spec().optimizer, scratch.optimizer_spec().one_cycle) == ("sgd", False)
     assert fdc.LDPO(n_clusters=4, optimizer="adamw").resolve(facts).learning_rate == 3e-3
-    assert (tuned.certain, tuned.batch_size, tuned.freeze_norm) == (0.8, 64, True)
+    assert (tuned.confident_share, tuned.batch_size, tuned.freeze_norm) == (0.8, 64, True)
     assert (scratch.learning_rate, scratch.head_learning_rate) == (0.05, 0.05)
-    assert (scratch.certain, scratch.batch_size, scratch.freeze_norm) == (1.0, 256, False)
+    assert (scratch.confident_share, scratch.batch_size, scratch.freeze_norm) == (1.0, 256, False)
     assert tuned.decoded_side == tuned.image_size == 224, "nothing is cut off"
     asked = fdc.LDPO(
-        n_clusters=4, weights="IMAGENET1K_V1", certain=1, batch_size=8, pseudo_clusters=9
+        n_clusters=4, weights="IMAGENET1K_V1", confident_share=1, batch_size=8, pseudo_clusters=9
     ).resolve(facts)
-    assert (asked.certain, asked.batch_size, asked.pseudo_clusters) == (1.0, 8, 9)
+    assert (asked.confident_share, asked.batch_size, asked.pseudo_clusters) == (1.0, 8, 9)
 
 
 @pytest.mark.usefixtures("seeded")
@@ -188,11 +189,11 @@ def test_a_level_head_learns_alike_whatever_the_length_of_the_features(scale):
     classes = (images.mean(dim=(1, 2)).argmax(dim=1)).long()
     network = Network(torch.nn.Identity(), Scaled(), level_before_head=True)
     network.replace_head(4, seed=1)
-    optimiser = torch.optim.SGD(network.head.parameters(), 0.5)
+    optimizer = torch.optim.SGD(network.head.parameters(), 0.5)
     for _ in range(300):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         torch.nn.functional.cross_entropy(network(images).logits, classes).backward()
-        optimiser.step()
+        optimizer.step()
     assert (network(images).logits.argmax(dim=1) == classes).float().mean() > 0.9
     torch.testing.assert_close(network(images).features, scale * images.flatten(1))
 
@@ -207,17 +208,19 @@ def test_a_level_head_does_not_overshoot_on_labels_that_images_do_not_bear_out()
     generator = torch.Generator().manual_seed(3)
     network = Network(torch.nn.Identity(), Plain(), level_before_head=True)
     network.replace_head(8, seed=1)
-    options = fdc.LDPO(n_clusters=8, weights="w.pt", optimizer="sgd").resolve(Facts(640, 128, True, 128, 128))
-    optimiser = torch.optim.SGD(network.head.parameters(), options.head_learning_rate)
+    options = fdc.LDPO(n_clusters=8, weights="w.pt", optimizer="sgd").resolve(
+        ImageFacts(640, 128, True, 128, 128)
+    )
+    optimizer = torch.optim.SGD(network.head.parameters(), options.head_learning_rate)
     alike = 40.0 * torch.rand(1, 1280, 1, 1, generator=generator)
     losses = []
-    for _ in range(100):  # no image comes twice: nothing can be learnt, and guessing costs log 8
+    for _ in range(100):  # no image comes twice: nothing can be learned, and guessing costs log 8
         images = alike + 5.0 * torch.randn(64, 1280, 1, 1, generator=generator)
         labels = torch.randint(8, (64,), generator=generator)
         loss = torch.nn.functional.cross_entropy(network(images).logits, labels)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         losses.append(loss.item())
     assert max(losses) < 1.2 * math.log(8)
 

@@ -6,11 +6,11 @@ import torch
 from sklearn.datasets import load_digits
 
 import fiftyone_deepcluster as fdc
-from fiftyone_deepcluster.backbones.base import TRUNKS
-from fiftyone_deepcluster.backbones.input_norms import make_front
+from fiftyone_deepcluster.backbones.base import BACKBONES
+from fiftyone_deepcluster.backbones.input_norms import make_input_norm
 from fiftyone_deepcluster.backbones.network import Network
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
-from fiftyone_deepcluster.core.devices import choose
+from fiftyone_deepcluster.core.devices import choose_compute
 from fiftyone_deepcluster.core.process_state import seeded_torch
 from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.core.types import Batch
@@ -19,14 +19,21 @@ from fiftyone_deepcluster.features.corpus import Corpus
 from fiftyone_deepcluster.images.cache.open_images import Decode, open_images
 from fiftyone_deepcluster.images.thumbnails import thumbnail_vectors
 from fiftyone_deepcluster.pseudo_labels.first_centers import different_rows, first_features
-from fiftyone_deepcluster.pseudo_labels.pixel_warmup import PixelClusters, PixelLessons
+from fiftyone_deepcluster.pseudo_labels.pixel_warmup import PixelClusters, PixelWarmup
 from fiftyone_deepcluster.pseudo_labels.streaming import StreamingCentroids, StreamingParts
 from fiftyone_deepcluster.training.losses import CrossEntropy
-from fiftyone_deepcluster.training.optimizers import Optimiser, Training
+from fiftyone_deepcluster.training.optimizers import Optimizer, OptimizerSpec
 from tests.pseudo_labels.test_streaming import slow_update
 
 TINY = {"name": "ucnn", "maps": 16, "dim": 12, "width": 0.125, "adapted": 1 / 128}
-FAST = {"n_clusters": 10, "rounds": 3, "baselines": False, "image_size": 16, "trunk": TINY, "pixel_epochs": 2}
+FAST = {
+    "n_clusters": 10,
+    "rounds": 3,
+    "baselines": False,
+    "image_size": 16,
+    "backbone": TINY,
+    "pixel_epochs": 2,
+}
 
 
 @pytest.fixture(scope="module")
@@ -61,15 +68,15 @@ class Ear(Silent):
 
 def corpus_of(images, norm="batch", observer=None):
     """A corpus in float32 with a tiny UCNN."""
-    store = open_images(images, Decode(size=16, color="grey"), observer=Silent())
+    store = open_images(images, Decode(size=16, color="gray"), observer=Silent())
     with seeded_torch(0):
-        trunk = TRUNKS.parse({**TINY, "norm": norm}).build(1, 16, None)
-    network = Network(make_front("zscore", 1), trunk, relu_before_head=True)
-    compute = choose("cpu", "float32")
+        backbone = BACKBONES.parse({**TINY, "norm": norm}).build(1, 16, None)
+    network = Network(make_input_norm("zscore", 1), backbone, relu_before_head=True)
+    compute = choose_compute("cpu", "float32")
     return Corpus(store, network, compute, size=16, batch_size=50, observer=observer or Silent())
 
 
-def test_first_centres_are_of_images_that_differ(digits):
+def test_first_centers_are_of_images_that_differ(digits):
     images = np.concatenate([np.repeat(digits[0][:1], 380, axis=0), digits[0][:20]])
     corpus = corpus_of(images)
     rows = different_rows(corpus, 20, seed=3)
@@ -101,44 +108,44 @@ class Steps:
         plan = self.task.begin_round(0, self.corpus)
         network.replace_head(plan.n_outputs, seed=1)
         network.train()
-        training = Training("sgd", self.rate, momentum=0.0, weight_decay=0.0)
-        optimiser = Optimiser(network, training, self.corpus.compute)
-        optimiser.begin_round(2)
-        self.trunks, self.batches, self.before, self.centers, self.labels = [], [], [], [], []
+        training = OptimizerSpec("sgd", self.rate, momentum=0.0, weight_decay=0.0)
+        optimizer = Optimizer(network, training, self.corpus.compute)
+        optimizer.begin_round(2)
+        self.backbones, self.batches, self.before, self.centers, self.labels = [], [], [], [], []
         for at in (0, 50, 100):
             rows = torch.arange(at, at + 50)
             pixels = torch.from_numpy(self.corpus.store.read(rows.numpy())).permute(0, 3, 1, 2)
             batch = Batch(pixels.float() / 255, rows)
-            self.trunks.append({k: v.detach().clone() for k, v in network.trunk.state_dict().items()})
+            self.backbones.append({k: v.detach().clone() for k, v in network.backbone.state_dict().items()})
             outputs = network(batch.images)
             targets = self.task.targets(batch, outputs)
             self.centers.append(self.task.state_dict()["centroids"]["centers"].clone())
-            optimiser.step(CrossEntropy().losses(outputs, targets).mean())
+            optimizer.step(CrossEntropy().losses(outputs, targets).mean())
             self.task.after_step(batch, outputs, network)
             self.batches.append(batch)
             self.before.append(outputs.features.detach())
             self.labels.append(targets.labels)
 
-    def features(self, trunk, batch):
+    def features(self, backbone, batch):
         """By the weights given, in training, without a trace."""
         with seeded_torch(0):
-            other = TRUNKS.parse({**TINY, "norm": self.norm()}).build(1, 16, None)
-        other.load_state_dict(trunk)
+            other = BACKBONES.parse({**TINY, "norm": self.norm()}).build(1, 16, None)
+        other.load_state_dict(backbone)
         with torch.no_grad():
-            return other(self.corpus.network.front(batch.images))
+            return other(self.corpus.network.input_norm(batch.images))
 
     def norm(self):
-        return "batch" if any("running" in name for name in self.trunks[0]) else "none"
+        return "batch" if any("running" in name for name in self.backbones[0]) else "none"
 
     def now(self):
-        return {k: v.detach().clone() for k, v in self.corpus.network.trunk.state_dict().items()}
+        return {k: v.detach().clone() for k, v in self.corpus.network.backbone.state_dict().items()}
 
     def after(self):
         return self.task.state_dict()["centroids"]["centers"]
 
 
-def expected_centres(steps, features):
-    """The third step's centres by equations 2 and 3; the counts before are those of the first labels."""
+def expected_centers(steps, features):
+    """The third step's centers by equations 2 and 3; the counts before are those of the first labels."""
     counts = torch.bincount(torch.cat(steps.labels[:2]), minlength=10).tolist()
     centers = steps.centers[2].double().clone()
     slow_update(centers, counts, features, steps.labels[2])
@@ -148,28 +155,28 @@ def expected_centres(steps, features):
 @pytest.mark.parametrize("norm", ["none", "batch"])
 def test_compensated_features_are_a_forward_pass_with_the_weights_before_the_step(digits, norm):
     steps = Steps(digits[0], "compensated", norm)
-    known = steps.features(steps.trunks[2], steps.batches[2])
+    known = steps.features(steps.backbones[2], steps.batches[2])
     # A few dozen additions a layer, over six layers, each rounded by half an ulp of the largest feature.
     rounding = 100 * torch.finfo(torch.float32).eps * float(steps.before[2].abs().max())
     assert float((known - steps.before[2]).abs().max()) < rounding
     # Equation 4: the weights after the step plus rate x gradient.
-    grads = {name: p.grad for name, p in steps.corpus.network.trunk.named_parameters()}
+    grads = {name: p.grad for name, p in steps.corpus.network.backbone.named_parameters()}
     tracked = {
-        k: v + steps.rate * grads[k] if k in grads else steps.trunks[2][k] for k, v in steps.now().items()
+        k: v + steps.rate * grads[k] if k in grads else steps.backbones[2][k] for k, v in steps.now().items()
     }
     assert float((steps.features(tracked, steps.batches[2]) - steps.before[2]).abs().max()) < rounding
     assert (
         float((steps.features(steps.now(), steps.batches[2]) - steps.before[2]).abs().max()) > 10 * rounding
     )
-    torch.testing.assert_close(steps.after(), expected_centres(steps, known), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(steps.after(), expected_centers(steps, known), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("norm", ["none", "batch"])
-def test_baseline_1_moves_centres_by_the_features_after_the_step(digits, norm):
+def test_baseline_1_moves_centers_by_the_features_after_the_step(digits, norm):
     steps = Steps(digits[0], "ignored", norm)
     features = steps.features(steps.now(), steps.batches[2])
-    torch.testing.assert_close(steps.after(), expected_centres(steps, features), rtol=1e-4, atol=1e-5)
-    compensated = expected_centres(steps, steps.before[2])
+    torch.testing.assert_close(steps.after(), expected_centers(steps, features), rtol=1e-4, atol=1e-5)
+    compensated = expected_centers(steps, steps.before[2])
     assert float((steps.after() - compensated).abs().max()) > 1e-3
     other = Steps(digits[0], "compensated", norm)
     for name, value in steps.now().items():
@@ -179,14 +186,14 @@ def test_baseline_1_moves_centres_by_the_features_after_the_step(digits, norm):
 
 def test_the_other_reading_takes_weights_one_step_older(digits):
     steps = Steps(digits[0], "older")
-    older = steps.features(steps.trunks[1], steps.batches[2])
+    older = steps.features(steps.backbones[1], steps.batches[2])
     assert float((older - steps.before[2]).abs().max()) > 1e-3
-    torch.testing.assert_close(steps.after(), expected_centres(steps, older), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(steps.after(), expected_centers(steps, older), rtol=1e-4, atol=1e-5)
 
 
 def test_rates_and_changes_of_the_first_round_are_its_own(digits):
     corpus = corpus_of(digits[0])
-    task = PixelLessons(PixelClusters(30, 1, 1, rate=5.0), lambda: StreamingCentroids(StreamingParts(10, 1)))
+    task = PixelWarmup(PixelClusters(30, 1, 1, rate=5.0), lambda: StreamingCentroids(StreamingParts(10, 1)))
     task.assign(corpus)
     plans = [task.begin_round(0, corpus)]
     task.assign(corpus)
@@ -196,30 +203,30 @@ def test_rates_and_changes_of_the_first_round_are_its_own(digits):
     ]  # fmt: skip
     network = corpus.network
     network.replace_head(30, 1)
-    optimiser = Optimiser(network, Training("sgd", 0.02, 0.04, momentum=0.0), corpus.compute)
+    optimizer = Optimizer(network, OptimizerSpec("sgd", 0.02, 0.04, momentum=0.0), corpus.compute)
     for plan, rates in zip(plans[:2], ([0.1, 0.2], [0.02, 0.04]), strict=True):
-        optimiser.begin_round(3, plan.rate)
-        found = [part.param_groups[0]["lr"] for part in (optimiser._trunk, optimiser._head)]
+        optimizer.begin_round(3, plan.rate)
+        found = [part.param_groups[0]["lr"] for part in (optimizer._backbone, optimizer._head)]
         assert found == pytest.approx(rates)
-        optimiser.load_state_dict(optimiser.state_dict())
+        optimizer.load_state_dict(optimizer.state_dict())
 
 
 @pytest.mark.usefixtures("seeded")
 def test_all_variants_learn_by_plain_sgd(digits):
-    from fiftyone_deepcluster.images.inspect import probe
+    from fiftyone_deepcluster.images.inspect import image_facts
 
     for variant in ("proposed", "baseline-1", "baseline-2", "baseline-3"):
-        training = fdc.UCNN(**FAST, variant=variant).resolve(probe(digits[0])).build().lesson.training
+        training = (
+            fdc.UCNN(**FAST, variant=variant).resolve(image_facts(digits[0])).build().training_spec.optimizer
+        )
         assert (training.optimizer, training.momentum, training.weight_decay) == ("sgd", 0.0, 0.0)
         assert not training.one_cycle
 
 
 @pytest.mark.usefixtures("seeded")
-def test_pixel_lessons_teach_the_cluster_of_the_unchanged_image(digits):
+def test_pixel_warmup_targets_the_cluster_of_the_unchanged_image(digits):
     corpus = corpus_of(digits[0])
-    task = PixelLessons(
-        PixelClusters(30, epochs=2, seed=1), lambda: StreamingCentroids(StreamingParts(10, 1))
-    )
+    task = PixelWarmup(PixelClusters(30, epochs=2, seed=1), lambda: StreamingCentroids(StreamingParts(10, 1)))
     task.assign(corpus)
     plan = task.begin_round(0, corpus)
     assert plan.n_outputs == 30
@@ -253,7 +260,9 @@ def test_training_never_looks_over_the_whole_set(digits):
     ear = Ear()
     fdc.fit(digits[0], fdc.UCNN(**{**FAST, "rounds": 4, "pixel_epochs": 0}), observer=ear)
     assert ear.phases.count("train") == 4
-    assert ear.phases.count("embed") == 2, "once before anything is learnt, once for the labels that are kept"
+    assert ear.phases.count("embed") == 2, (
+        "once before anything is learned, once for the labels that are kept"
+    )
 
 
 def test_variants_differ_where_they_should(digits, unbroken):
@@ -319,7 +328,7 @@ def test_a_new_look_at_the_same_images_gives_their_clusters(digits, unbroken):
 
 def test_collapse_is_said(digits):
     options = fdc.UCNN(**{**FAST, "rounds": 30, "pixel_epochs": 0, "learning_rate": 1.0, "augmentation": "none",
-                          "trunk": {**TINY, "norm": "none"}})  # fmt: skip
+                          "backbone": {**TINY, "norm": "none"}})  # fmt: skip
     found = fdc.fit(digits[0], options)
     assert found.record.stop_reason in (fdc.StopReason.COLLAPSED, fdc.StopReason.DIVERGED)
     assert np.isfinite(found.embeddings).all()

@@ -14,7 +14,7 @@ from fiftyone_deepcluster.metrics.matching import (
     best_match,
     changes,
     cluster_names,
-    compact,
+    compact_labels,
     match_to,
     numbered,
     renumber,
@@ -25,8 +25,8 @@ rounds = arrays(np.int64, st.tuples(st.integers(1, 25), st.integers(1, 6)), elem
 
 
 def test_compact_counts_by_first_use():
-    assert compact([5, 5, -1, 2, 9, 2]).tolist() == [0, 0, -1, 1, 2, 1]
-    assert compact([]).tolist() == []
+    assert compact_labels([5, 5, -1, 2, 9, 2]).tolist() == [0, 0, -1, 1, 2, 1]
+    assert compact_labels([]).tolist() == []
 
 
 def test_numbered():

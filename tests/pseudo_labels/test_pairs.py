@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.backbones.all_conv import Restraint
 from fiftyone_deepcluster.core.types import ClassTargets, Outputs, PairTargets
-from fiftyone_deepcluster.images.inspect import Facts
+from fiftyone_deepcluster.images.inspect import ImageFacts
 from fiftyone_deepcluster.pseudo_labels.pairs import select
 from fiftyone_deepcluster.pseudo_labels.pixel_warmup import whole_batches
 from fiftyone_deepcluster.training.losses import PairLoss
@@ -120,7 +120,7 @@ def test_released_dac_loss_is_that_of_its_script():
     """``cifar10_2.py`` term by term: Keras 1 takes (output, target), the script gives (target, output)."""
     now, before = label_features(32, 4, seed=7), label_features(32, 4, seed=8)
     targets = select(before, 0.9, 0.7)
-    facts = Facts(n=60_000, side=32, grey=False, height=32, width=32)
+    facts = ImageFacts(n=60_000, side=32, gray=False, height=32, width=32)
     ours = fdc.DAC(variant="released").resolve(facts).objective()
     found = ours.losses(Outputs(now, now), PairTargets(targets.same, targets.chosen, before)).mean()
     main, aux, pairs = 0.0, 0.0, float(targets.chosen.sum())

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
-from fiftyone_deepcluster.images.inspect import Facts
+from fiftyone_deepcluster.images.inspect import ImageFacts
 from fiftyone_deepcluster.methods.base import parse_options
 from fiftyone_deepcluster.metrics.agreement import nmi
 from fiftyone_deepcluster.pseudo_labels.round_labels import RoundLabels
@@ -26,7 +26,7 @@ def stripes():
 @pytest.fixture
 def task():
     options = parse_options("deepcluster-manifold", {"n_clusters": 2})
-    parts = options.resolve(Facts(n=400, side=24, grey=True, height=24, width=24)).task_parts()
+    parts = options.resolve(ImageFacts(n=400, side=24, gray=True, height=24, width=24)).task_parts()
     return RoundLabels(replace(parts, early=MAKERS))
 
 

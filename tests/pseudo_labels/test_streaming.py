@@ -1,4 +1,4 @@
-"""UCNN's centres: moved by one over their count, revived, kept small."""
+"""UCNN's centers: moved by one over their count, revived, kept small."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
 from fiftyone_deepcluster.clusterers.kmeans.streams import Centroids
 
 
-def test_centres_move_by_one_over_count():
+def test_centers_move_by_one_over_count():
     centroids = Centroids(torch.tensor([[0.0, 0.0], [10.0, 10.0]]))
     centroids.update(torch.tensor([[2.0, 0.0]]), torch.tensor([0]))
     assert centroids.centers.tolist() == [[2, 0], [10, 10]]  # 1/1: the first takes the start's place
@@ -61,7 +61,7 @@ def test_recount_lets_new_vectors_weigh_as_the_first():
     assert float(centroids.centers) == 1
 
 
-def test_a_dead_centre_goes_to_the_vector_farthest_from_its_own():
+def test_a_dead_center_goes_to_the_vector_farthest_from_its_own():
     centroids = Centroids(torch.tensor([[0.0], [1000.0], [-1000.0]]))
     vectors, labels = torch.tensor([[0.0], [5.0], [1.0]]), torch.tensor([0, 0, 0])
     for _ in range(3):
@@ -76,7 +76,7 @@ def test_a_dead_centre_goes_to_the_vector_farthest_from_its_own():
     for _ in range(4):
         centroids.update(alike, labels)
     centroids.revive(alike, labels, patience=10)
-    assert centroids.centers.flatten().tolist() == [2, 5, 0], "nothing is gained on a vector's own centre"
+    assert centroids.centers.flatten().tolist() == [2, 5, 0], "nothing is gained on a vector's own center"
 
 
 @pytest.mark.usefixtures("seeded")
@@ -97,7 +97,7 @@ def test_mini_batch_k_means_is_nearly_as_good_as_k_means():
     vectors = torch.from_numpy(load_digits().data).float()
     best = CLUSTERERS.parse("kmeans").cluster(vectors, ClusterRequest(10, seed=1)).objective
     for start in ("kmeans++", "sample"):
-        part = CLUSTERERS.parse({"name": "minibatch-kmeans", "batch_size": 50, "start": start})
+        part = CLUSTERERS.parse({"name": "minibatch-kmeans", "batch_size": 50, "init": start})
         found = part.cluster(vectors, ClusterRequest(10, seed=1))
         assert found.n_clusters == 10
         assert found.objective < 1.1 * best

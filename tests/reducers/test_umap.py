@@ -10,7 +10,7 @@ from fiftyone_deepcluster.clusterers.base import ClusterRequest
 from fiftyone_deepcluster.clusterers.gmm import GaussianMixture
 from fiftyone_deepcluster.errors import InputError
 from fiftyone_deepcluster.metrics.agreement import agreement
-from fiftyone_deepcluster.reducers.identity import Flat
+from fiftyone_deepcluster.reducers.identity import Identity
 from fiftyone_deepcluster.reducers.umap import Umap
 
 
@@ -28,20 +28,20 @@ def test_umap_and_mixture_beat_the_pixels(layout, digits):
     assert agreement(on_layout.labels, truth).nmi > agreement(on_pixels.labels, truth).nmi + 0.1
 
 
-def test_many_images_leave_the_neighbours_to_umap(monkeypatch):
+def test_many_images_leave_the_neighbors_to_umap(monkeypatch):
     from fiftyone_deepcluster.reducers import umap
 
-    part, truth = Umap(dims=5, epochs=200), load_digits(n_class=3).target
+    part, truth = Umap(n_components=5, epochs=200), load_digits(n_class=3).target
     vectors = torch.from_numpy(load_digits(n_class=3).data).float()
     spaces = [part.embed(vectors, seed=0)]
-    monkeypatch.setattr(umap, "_EXACT_NEIGHBOURS", 0)
+    monkeypatch.setattr(umap, "_EXACT_NEIGHBORS", 0)
     spaces.append(part.embed(vectors, seed=0))
     for space in spaces:
         assert agreement(GaussianMixture().cluster(space, ClusterRequest(3)).labels, truth).acc > 0.95
 
 
 def test_umap_options(digits):
-    assert Umap(dims=3, metric="cosine", epochs=20).embed(digits[:100], seed=1).shape == (100, 3)
+    assert Umap(n_components=3, metric="cosine", epochs=20).embed(digits[:100], seed=1).shape == (100, 3)
     with pytest.raises(InputError, match="UMAP cannot lay out 3 images"):
         Umap().embed(digits[:3], seed=1)
     with pytest.raises(InputError, match="NaN"):
@@ -49,14 +49,14 @@ def test_umap_options(digits):
 
 
 def test_flat_is_the_identity(digits):
-    assert Flat().embed(digits, seed=1) is digits
+    assert Identity().embed(digits, seed=1) is digits
 
 
 def test_umap_leaves_torch_its_threads(blobs):
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        Umap(dims=2, epochs=5).embed(blobs, seed=0)
+        Umap(n_components=2, epochs=5).embed(blobs, seed=0)
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)

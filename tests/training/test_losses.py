@@ -8,7 +8,7 @@ from fiftyone_deepcluster.core.types import ClassTargets, Outputs, PairTargets
 from fiftyone_deepcluster.training.losses import CrossEntropy
 
 
-def test_cross_entropy_of_each_image_and_nothing_for_unlabelled():
+def test_cross_entropy_of_each_image_and_nothing_for_unlabeled():
     logits = torch.tensor([[2.0, 0.0], [0.0, 1.0], [5.0, 5.0]])
     losses = CrossEntropy().losses(Outputs(logits, logits), ClassTargets(torch.tensor([0, 0, -1])))
     expected = [np.log(1 + np.exp(-2.0)), np.log(1 + np.exp(1.0)), 0.0]

@@ -1,17 +1,16 @@
 """Stopping: agreement, patience, collapse."""
 
-from fiftyone_deepcluster.core.record import Agreement as Figures
-from fiftyone_deepcluster.core.record import Round, StopReason
-from fiftyone_deepcluster.training.stopping import Agreement, collapsed
+from fiftyone_deepcluster.core.record import AgreementScores, Round, StopReason
+from fiftyone_deepcluster.training.stopping import StopOnAgreement, collapsed
 
 
 def _round(nmi, share=0.2, in_use=10):
-    change = None if nmi is None else Figures(nmi=nmi, ari=0, purity=0, acc=0)
+    change = None if nmi is None else AgreementScores(nmi=nmi, ari=0, purity=0, acc=0)
     return Round(index=0, change=change, clusters_in_use=in_use, largest_share=share)
 
 
 def test_agreement_needs_patience_and_a_round_before():
-    rule = Agreement(0.9, patience=2)
+    rule = StopOnAgreement(0.9, patience=2)
     assert rule.check([_round(None)]) is None
     assert rule.check([_round(0.95), _round(0.8), _round(0.95)]) is None
     assert rule.check([_round(0.8), _round(0.95), _round(0.9)]) is StopReason.CONVERGED

@@ -11,7 +11,7 @@ from fiftyone_deepcluster.app.operators.edit_clusters import (
     RenameCluster,
     UndoEdit,
 )
-from fiftyone_deepcluster.app.operators.find_neighbours import FindNeighbours
+from fiftyone_deepcluster.app.operators.find_neighbors import FindNeighbors
 from fiftyone_deepcluster.app.operators.import_dicom import ImportDicom
 from fiftyone_deepcluster.app.operators.list_clustering_runs import ListClusteringRuns
 from fiftyone_deepcluster.app.operators.probe_layers import ProbeLayers
@@ -33,7 +33,7 @@ OPERATORS = (
     UndoEdit,
     ProbeLayers,
     DrawFilters,
-    FindNeighbours,
+    FindNeighbors,
     FindKeyWords,
     BuildCategoryTree,
     ImportDicom,

@@ -7,7 +7,7 @@ from typing import Any
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-from fiftyone_deepcluster.app.operators import inputs as shared
+from fiftyone_deepcluster.app.operators import shared_inputs
 
 
 class CancelClustering(foo.Operator):
@@ -31,18 +31,18 @@ class CancelClustering(foo.Operator):
         from fiftyone_deepcluster.dataset.runs import status
 
         inputs = types.Object()
-        busy = [key for key, state in status.read(ctx.dataset).items() if state.busy]
+        busy = [key for key, state in status.read_states(ctx.dataset).items() if state.busy]
         if busy:
-            shared.add_run(inputs, ctx, busy)
+            shared_inputs.add_run(inputs, ctx, busy)
         else:
             inputs.view("nothing", types.Notice(label="No clustering is running on this dataset"))
-        return shared.form(inputs, "Cancel clustering", "Cancel the run")
+        return shared_inputs.form(inputs, "Cancel clustering", "Cancel the run")
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         """Ask it to stop."""
         from fiftyone_deepcluster.dataset.runs import status
 
-        key = shared.key_of(ctx)
+        key = shared_inputs.key_of(ctx)
         asked = status.request_cancel(ctx.dataset, key)
         ctx.ops.notify(
             f"{key} stops at its next batch" if asked else f"{key} is not running",

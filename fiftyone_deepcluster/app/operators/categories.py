@@ -8,8 +8,7 @@ import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from fiftyone_deepcluster.analysis.texts import Rank
-from fiftyone_deepcluster.app.operators import fields, findings
-from fiftyone_deepcluster.app.operators import inputs as shared
+from fiftyone_deepcluster.app.operators import fields, findings, shared_inputs
 from fiftyone_deepcluster.app.operators.progress import find_out_and_show
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ class FindKeyWords(foo.Operator):
     @property
     def config(self) -> foo.OperatorConfig:
         """Name, label, and how it may run."""
-        return shared.job_config(
+        return shared_inputs.job_config(
             "find_key_words",
             "Find key words",
             "Show for every cluster the most frequent words of its images' reports, without those common to all, "
@@ -37,12 +36,12 @@ class FindKeyWords(foo.Operator):
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
         """Which run, and where the reports are."""
         inputs = types.Object()
-        run = findings.add_run(inputs, ctx)
+        run = findings.add_finished_run(inputs, ctx)
         if run is not None:
             known = fields.text_fields(ctx.dataset)
             own = getattr(run.options, "text_field", None)
             default = own if own in known else (known[0] if known else None)
-            shared.add_choice(
+            shared_inputs.add_choice(
                 inputs,
                 "text_field",
                 known,
@@ -51,7 +50,7 @@ class FindKeyWords(foo.Operator):
                 description="Words are taken as they are: names must have been removed from the reports.",
             )
             inputs.int("n_words", default=_WORDS, min=1, max=100, label="Words a cluster")
-            shared.add_choice(
+            shared_inputs.add_choice(
                 inputs,
                 "rank",
                 list(get_args(Rank)),
@@ -60,7 +59,7 @@ class FindKeyWords(foo.Operator):
                 description="count: the most frequent ones. distinct: those that tell the cluster from the others; "
                 "better for few or small clusters.",
             )
-        return shared.form(inputs, "Find key words", "Find")
+        return shared_inputs.form(inputs, "Find key words", "Find")
 
     def execute(self, ctx: foo.ExecutionContext) -> Iterator[Any]:
         """Count.
@@ -70,7 +69,7 @@ class FindKeyWords(foo.Operator):
         """
         from fiftyone_deepcluster.dataset.results.categories import key_words
 
-        key, field = shared.key_of(ctx), ctx.params.get("text_field")
+        key, field = shared_inputs.key_of(ctx), ctx.params.get("text_field")
         n_words, rank = ctx.params.get("n_words") or _WORDS, ctx.params.get("rank") or get_args(Rank)[0]
 
         def work(observer: Observer) -> str:
@@ -88,7 +87,7 @@ class BuildCategoryTree(foo.Operator):
     @property
     def config(self) -> foo.OperatorConfig:
         """Name, label, and how it may run."""
-        return shared.job_config(
+        return shared_inputs.job_config(
             "build_category_tree",
             "Build category tree",
             "Group the clusters that a run's network confuses, level by level, and write each image's groups to "
@@ -99,8 +98,8 @@ class BuildCategoryTree(foo.Operator):
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
         """Which run."""
         inputs = types.Object()
-        findings.add_run(inputs, ctx)
-        return shared.form(inputs, "Build category tree", "Build")
+        findings.add_finished_run(inputs, ctx)
+        return shared_inputs.form(inputs, "Build category tree", "Build")
 
     def execute(self, ctx: foo.ExecutionContext) -> Iterator[Any]:
         """Build, telling progress.
@@ -110,7 +109,7 @@ class BuildCategoryTree(foo.Operator):
         """
         from fiftyone_deepcluster.dataset.results.categories import build_tree
 
-        key = shared.key_of(ctx)
+        key = shared_inputs.key_of(ctx)
 
         def work(observer: Observer) -> str:
             nodes = build_tree(ctx.dataset, key, observer=observer)

@@ -8,8 +8,7 @@ import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from fiftyone_deepcluster.app import forms, names
-from fiftyone_deepcluster.app.operators import fields
-from fiftyone_deepcluster.app.operators import inputs as shared
+from fiftyone_deepcluster.app.operators import fields, shared_inputs
 from fiftyone_deepcluster.app.operators.progress import run_and_show
 from fiftyone_deepcluster.app.params import FROZEN, free_key, method_field, parse_call
 from fiftyone_deepcluster.dataset.io.read_images import DICOM_PATH, image_slices
@@ -32,11 +31,11 @@ class ClusterImages(foo.Operator):
     @property
     def config(self) -> foo.OperatorConfig:
         """Name, label, and how it may run."""
-        return shared.job_config(
+        return shared_inputs.job_config(
             "cluster_images",
             "Cluster images",
-            "Learn features and clusters together from unlabelled images, and write the "
-            "clusters, their confidence and the learnt embeddings to the dataset.",
+            "Learn features and clusters together from unlabeled images, and write the "
+            "clusters, their confidence and the learned embeddings to the dataset.",
             "workspaces",
             writes=True,
         )
@@ -66,7 +65,7 @@ class ClusterImages(foo.Operator):
         )
         forms.mark(inputs, forms.problems(field.parts, field, given))
         inputs.view("schedule", types.Notice(label="Long runs", description=_HOW_TO_SCHEDULE))
-        return shared.form(inputs, "Cluster images")
+        return shared_inputs.form(inputs, "Cluster images")
 
     def resolve_delegation(self, ctx: foo.ExecutionContext) -> None:
         """Nothing is forced; but where a worker is asked for, note the run so that the panel shows it."""
@@ -145,7 +144,7 @@ def _add_key(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
         about = f"With the same images and options it goes on; else it is replaced. {left.message}."
         inputs.view("left", types.Notice(label=f"The run {key!r} was interrupted", description=about))
     else:
-        shared.check_new_key(
+        shared_inputs.check_new_key(
             inputs, "key", ctx.dataset, FieldNames(key, ctx.params.get("patches_field") or None)
         )
 
@@ -153,7 +152,7 @@ def _add_key(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
 def _add_overwrite(inputs: types.Object, ctx: foo.ExecutionContext, key: str) -> None:
     inputs.bool("overwrite", default=False, label=f"Replace the run {key!r}", view=types.SwitchView())
     if not ctx.params.get("overwrite"):
-        shared.complain(inputs, "key", f"there is a run {key!r}; choose another name, or replace it")
+        shared_inputs.complain(inputs, "key", f"there is a run {key!r}; choose another name, or replace it")
         return
     inputs.view(
         "overwritten",
@@ -170,7 +169,7 @@ def _add_fields(inputs: types.Object, ctx: foo.ExecutionContext, method: str) ->
     _add_sources(inputs, ctx)
     vectors = fields.vector_fields(ctx.dataset)
     if method == FROZEN and vectors:
-        shared.add_choice(
+        shared_inputs.add_choice(
             inputs,
             "embeddings_field",
             vectors,
@@ -180,7 +179,7 @@ def _add_fields(inputs: types.Object, ctx: foo.ExecutionContext, method: str) ->
         )
     classes = fields.class_fields(ctx.dataset, ctx.params.get("patches_field"))
     if classes:
-        shared.add_choice(
+        shared_inputs.add_choice(
             inputs,
             "truth_field",
             classes,
@@ -193,7 +192,7 @@ def _add_fields(inputs: types.Object, ctx: foo.ExecutionContext, method: str) ->
 def _add_sources(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
     """Which of the dataset's images are meant."""
     if ctx.dataset.media_type == "group":
-        shared.add_choice(
+        shared_inputs.add_choice(
             inputs,
             "group_slice",
             image_slices(ctx.dataset),
@@ -202,7 +201,7 @@ def _add_sources(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
             description="Its images are clustered; by default those that the grid shows.",
         )
     if ctx.dataset.has_field(DICOM_PATH):
-        shared.add_choice(
+        shared_inputs.add_choice(
             inputs,
             "media_field",
             ["filepath"],
@@ -212,7 +211,7 @@ def _add_sources(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
         )
     objects = fields.object_fields(ctx.dataset)
     if objects:
-        shared.add_choice(
+        shared_inputs.add_choice(
             inputs,
             "patches_field",
             objects,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-from fiftyone_deepcluster.app.operators import inputs as shared
+from fiftyone_deepcluster.app.operators import shared_inputs
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,14 +36,14 @@ class DeleteClusteringRun(foo.Operator):
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
         """Which run, what goes with it, and a switch to confirm."""
         inputs = types.Object()
-        key = shared.add_run(inputs, ctx, shared.known_keys(ctx.dataset, at_work=False))
+        key = shared_inputs.add_run(inputs, ctx, shared_inputs.known_keys(ctx.dataset, at_work=False))
         if key:
             what = _what(ctx.dataset, key)
             inputs.view("what", types.Warning(label="This will be removed", description=what))
             inputs.bool("confirm", default=False, label=f"Delete {key!r} for good", view=types.CheckboxView())
             if not ctx.params.get("confirm"):
                 inputs.get_property("confirm").invalid = True
-        return shared.form(inputs, "Delete clustering run", "Delete")
+        return shared_inputs.form(inputs, "Delete clustering run", "Delete")
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         """Delete it.
@@ -53,7 +53,7 @@ class DeleteClusteringRun(foo.Operator):
         """
         from fiftyone_deepcluster.dataset.runs.run import delete_run
 
-        key = shared.key_of(ctx)
+        key = shared_inputs.key_of(ctx)
         if not ctx.params.get("confirm"):
             raise InputError(f"deleting {key!r} was not confirmed; set confirm=True")
         delete_run(ctx.dataset, key)

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-from fiftyone_deepcluster.app.operators import findings
-from fiftyone_deepcluster.app.operators import inputs as shared
+from fiftyone_deepcluster.app.operators import findings, shared_inputs
 from fiftyone_deepcluster.app.operators.progress import find_out_and_show
 from fiftyone_deepcluster.errors import InputError
 
@@ -27,7 +26,7 @@ class DrawFilters(foo.Operator):
     @property
     def config(self) -> foo.OperatorConfig:
         """Name, label, and how it may run."""
-        return shared.job_config(
+        return shared_inputs.job_config(
             "draw_filters",
             "Draw filters",
             "Draw what units of a layer look for: an image made to excite each of them, and the images of "
@@ -38,7 +37,7 @@ class DrawFilters(foo.Operator):
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
         """Which run, layer and units."""
         inputs = types.Object()
-        run = findings.add_run(inputs, ctx)
+        run = findings.add_finished_run(inputs, ctx)
         if run is not None:
             _add_layer(inputs, run)
             inputs.str(
@@ -47,9 +46,9 @@ class DrawFilters(foo.Operator):
             try:
                 _units(ctx)
             except InputError as error:
-                shared.complain(inputs, "units", error)
+                shared_inputs.complain(inputs, "units", error)
             inputs.int("steps", default=_STEPS, min=1, max=10_000, label="Steps of gradient ascent")
-        return shared.form(inputs, "Draw filters", "Draw")
+        return shared_inputs.form(inputs, "Draw filters", "Draw")
 
     def execute(self, ctx: foo.ExecutionContext) -> Iterator[Any]:
         """Draw them, telling progress.
@@ -59,7 +58,11 @@ class DrawFilters(foo.Operator):
         """
         from fiftyone_deepcluster.dataset.results.filters import draw_filters
 
-        key, layer, units = shared.key_of(ctx), (ctx.params.get("layer") or "").strip() or None, _units(ctx)
+        key, layer, units = (
+            shared_inputs.key_of(ctx),
+            (ctx.params.get("layer") or "").strip() or None,
+            _units(ctx),
+        )
         ascent = {"steps": ctx.params.get("steps") or _STEPS}
 
         def work(observer: Observer) -> str:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-from fiftyone_deepcluster.app.operators import fields
-from fiftyone_deepcluster.app.operators import inputs as shared
+from fiftyone_deepcluster.app.operators import fields, shared_inputs
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ class RenameCluster(foo.Operator):
     @property
     def config(self) -> foo.OperatorConfig:
         """Name, label and risk."""
-        return shared.config(
+        return shared_inputs.config(
             "rename_cluster",
             "Rename cluster",
             "Give a cluster the name of what it shows.",
@@ -34,15 +33,15 @@ class RenameCluster(foo.Operator):
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
         """Run, cluster, new name."""
         inputs = types.Object()
-        edit = _start(inputs, ctx)
+        edit = _begin_form(inputs, ctx)
         if edit:
-            cluster = shared.add_cluster(inputs, ctx, edit.run)
+            cluster = shared_inputs.add_cluster(inputs, ctx, edit.run)
             inputs.str("new_name", label="New name")
             new_name = ctx.params.get("new_name")
             _preview(
                 inputs, "new_name", lambda: edit.rename(cluster, new_name, dry_run=True), cluster, new_name
             )
-        return shared.form(inputs, "Rename cluster", "Rename")
+        return shared_inputs.form(inputs, "Rename cluster", "Rename")
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         """Rename it."""
@@ -55,20 +54,20 @@ class MergeClusters(foo.Operator):
     @property
     def config(self) -> foo.OperatorConfig:
         """Name, label and risk."""
-        return shared.config(
+        return shared_inputs.config(
             "merge_clusters", "Merge clusters", "Join clusters that show the same.", "merge", writes=True
         )
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
         """Run, clusters, name of the joint one."""
         inputs = types.Object()
-        edit = _start(inputs, ctx)
+        edit = _begin_form(inputs, ctx)
         if edit:
             chosen = _add_clusters(inputs, ctx, edit)
             inputs.str("into", label="Name", description="Of the joint cluster: one of theirs, or a new one.")
             into = ctx.params.get("into")
             _preview(inputs, "into", lambda: edit.merge(chosen, into, dry_run=True), chosen, into)
-        return shared.form(inputs, "Merge clusters", "Merge")
+        return shared_inputs.form(inputs, "Merge clusters", "Merge")
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         """Join them."""
@@ -81,7 +80,7 @@ class LabelCluster(foo.Operator):
     @property
     def config(self) -> foo.OperatorConfig:
         """Name, label and risk."""
-        return shared.config(
+        return shared_inputs.config(
             "label_cluster",
             "Label cluster",
             "Give all images of a cluster a label in a field of your choice. Labels that are there are kept.",
@@ -92,10 +91,10 @@ class LabelCluster(foo.Operator):
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
         """Run, cluster, field, label; how many images would change."""
         inputs = types.Object()
-        edit = _start(inputs, ctx)
+        edit = _begin_form(inputs, ctx)
         if edit:
             given = ctx.params
-            cluster = shared.add_cluster(inputs, ctx, edit.run)
+            cluster = shared_inputs.add_cluster(inputs, ctx, edit.run)
             _add_field(inputs, ctx)
             inputs.str("label", label="Label")
             inputs.bool(
@@ -114,7 +113,7 @@ class LabelCluster(foo.Operator):
                 field,
                 label,
             )
-        return shared.form(inputs, "Label cluster", "Write labels")
+        return shared_inputs.form(inputs, "Label cluster", "Write labels")
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         """Write the labels."""
@@ -133,7 +132,7 @@ class UndoEdit(foo.Operator):
     @property
     def config(self) -> foo.OperatorConfig:
         """Name, label and risk."""
-        return shared.config(
+        return shared_inputs.config(
             "undo_edit",
             "Undo cluster edit",
             "Take the last edits of a run's clusters back.",
@@ -144,7 +143,7 @@ class UndoEdit(foo.Operator):
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
         """Run, and how many edits."""
         inputs = types.Object()
-        edit = _start(inputs, ctx)
+        edit = _begin_form(inputs, ctx)
         if edit:
             inputs.int("steps", default=1, min=1, label="Edits to take back")
             standing = [entry for entry in reversed(edit.log()) if not entry.undone]
@@ -153,7 +152,7 @@ class UndoEdit(foo.Operator):
             inputs.view("preview", types.Notice(label="Will be taken back", description=text))
             if not going:
                 inputs.get_property("steps").invalid = True
-        return shared.form(inputs, "Undo cluster edit", "Undo")
+        return shared_inputs.form(inputs, "Undo cluster edit", "Undo")
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         """Undo."""
@@ -165,19 +164,19 @@ class UndoEdit(foo.Operator):
         return {"undone": [entry.text for entry in undone]}
 
 
-def _start(inputs: types.Object, ctx: foo.ExecutionContext) -> Review | None:
+def _begin_form(inputs: types.Object, ctx: foo.ExecutionContext) -> Review | None:
     """The choice of a run, and its review once one is chosen."""
     from fiftyone_deepcluster.dataset.review.review import review
     from fiftyone_deepcluster.dataset.runs.run import finished_runs
 
-    key = shared.add_run(inputs, ctx, finished_runs(ctx.dataset))
+    key = shared_inputs.add_run(inputs, ctx, finished_runs(ctx.dataset))
     return review(ctx.dataset, key) if key else None
 
 
 def _review(ctx: foo.ExecutionContext) -> Review:
     from fiftyone_deepcluster.dataset.review.review import review
 
-    return review(ctx.dataset, shared.key_of(ctx))
+    return review(ctx.dataset, shared_inputs.key_of(ctx))
 
 
 def _add_clusters(inputs: types.Object, ctx: foo.ExecutionContext, edit: Review) -> list[str]:
@@ -210,12 +209,12 @@ def _preview(inputs: types.Object, at: str, count: Callable[[], Change], *needed
     try:
         change = count()
     except InputError as error:
-        shared.complain(inputs, at, error)
+        shared_inputs.complain(inputs, at, error)
         return
-    inputs.view("preview", types.Notice(label=change.text, description=in_words(change)))
+    inputs.view("preview", types.Notice(label=change.text, description=change_text(change)))
 
 
-def in_words(change: Change) -> str:
+def change_text(change: Change) -> str:
     """How many images change and how many stay as they are."""
     text = f"{change.n_changed:,} image{'' if change.n_changed == 1 else 's'} would change"
     return f"{text}; {change.n_kept:,} keep the label they have" if change.n_kept else text

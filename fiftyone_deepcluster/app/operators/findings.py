@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from fiftyone.operators import types
 
-from fiftyone_deepcluster.app.operators import fields
-from fiftyone_deepcluster.app.operators import inputs as shared
+from fiftyone_deepcluster.app.operators import fields, shared_inputs
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,11 +15,11 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.dataset.runs.run import Run
 
 
-def add_run(inputs: types.Object, ctx: foo.ExecutionContext) -> Run | None:
+def add_finished_run(inputs: types.Object, ctx: foo.ExecutionContext) -> Run | None:
     """A choice among finished runs. Returns the chosen one."""
     from fiftyone_deepcluster.dataset.runs.run import finished_runs, load_run
 
-    key = shared.add_run(inputs, ctx, finished_runs(ctx.dataset))
+    key = shared_inputs.add_run(inputs, ctx, finished_runs(ctx.dataset))
     return load_run(ctx.dataset, key) if key else None
 
 
@@ -34,18 +33,18 @@ def add_label_field(inputs: types.Object, ctx: foo.ExecutionContext, run: Run, n
         )
         inputs.view("no_classes", nothing)
         inputs.str("label_field", view=types.HiddenView())
-        shared.complain(inputs, "label_field", "this dataset has no field with classes; add one first")
+        shared_inputs.complain(inputs, "label_field", "this dataset has no field with classes; add one first")
         return
     truth = run.settings.get("truth_field")
     default = truth if truth in known else (known[0] if known and not none else None)
-    shared.add_choice(
+    shared_inputs.add_choice(
         inputs,
         "label_field",
         known,
         none=none,
         default=default,
         label="Known classes",
-        description="Measured against, never learnt from.",
+        description="Measured against, never learned from.",
     )
 
 

@@ -9,7 +9,7 @@ import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from fiftyone_deepcluster.app import names
-from fiftyone_deepcluster.app.operators import inputs as shared
+from fiftyone_deepcluster.app.operators import shared_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +34,7 @@ class ImportDicom(foo.Operator):
     @property
     def config(self) -> foo.OperatorConfig:
         """Name, label, and how it may run."""
-        return shared.job_config(
+        return shared_inputs.job_config(
             "import_dicom",
             "Import DICOM",
             "Add the images of DICOM files, found by content, with a picture to look at and no "
@@ -64,7 +64,7 @@ class ImportDicom(foo.Operator):
             "hold no identities; free text may hold names.",
         )
         _complain(inputs, ctx.params)
-        return shared.form(inputs, "Import DICOM", "Import")
+        return shared_inputs.form(inputs, "Import DICOM", "Import")
 
     def execute(self, ctx: foo.ExecutionContext) -> Iterator[Any]:
         """Import, telling progress; then show what was imported.
@@ -144,8 +144,8 @@ def _complain(inputs: types.Object, params: dict[str, Any]) -> None:
         if files := params.get("files"):
             check_one(*check_paths(files))
     except InputError as error:
-        shared.complain(inputs, "files", error)
+        shared_inputs.complain(inputs, "files", error)
     try:
         _options(params)
     except InputError as error:
-        shared.complain(inputs, "keywords", error)
+        shared_inputs.complain(inputs, "keywords", error)

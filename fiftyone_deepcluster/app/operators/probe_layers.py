@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-from fiftyone_deepcluster.app.operators import findings
-from fiftyone_deepcluster.app.operators import inputs as shared
+from fiftyone_deepcluster.app.operators import findings, shared_inputs
 from fiftyone_deepcluster.app.operators.progress import find_out_and_show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fiftyone_deepcluster.analysis.linear_probe import Probe
+    from fiftyone_deepcluster.analysis.linear_probe import ProbeResult
     from fiftyone_deepcluster.core.progress import Observer
 
 _FOLDS, _IMAGES = 3, 2_000
@@ -26,7 +25,7 @@ class ProbeLayers(foo.Operator):
     @property
     def config(self) -> foo.OperatorConfig:
         """Name, label, and how it may run."""
-        return shared.job_config(
+        return shared_inputs.job_config(
             "probe_layers",
             "Probe layers",
             "Measure how well linear classifiers read known classes off every layer of a run's network, "
@@ -37,7 +36,7 @@ class ProbeLayers(foo.Operator):
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
         """Which run, which classes, how many images."""
         inputs = types.Object()
-        run = findings.add_run(inputs, ctx)
+        run = findings.add_finished_run(inputs, ctx)
         if run is not None:
             findings.add_label_field(inputs, ctx, run)
             inputs.int("max_images", default=_IMAGES, min=20, max=10_000, label="Images at most")
@@ -49,7 +48,7 @@ class ProbeLayers(foo.Operator):
                 label="Folds",
                 description="Each image is held out once, from one of so many parts.",
             )
-        return shared.form(inputs, "Probe layers", "Probe")
+        return shared_inputs.form(inputs, "Probe layers", "Probe")
 
     def execute(self, ctx: foo.ExecutionContext) -> Iterator[Any]:
         """Probe, telling progress.
@@ -59,16 +58,18 @@ class ProbeLayers(foo.Operator):
         """
         from fiftyone_deepcluster.dataset.results.probes import probe
 
-        key, field = shared.key_of(ctx), findings.label_field_of(ctx)
+        key, field = shared_inputs.key_of(ctx), findings.label_field_of(ctx)
         folds, images = ctx.params.get("folds") or _FOLDS, ctx.params.get("max_images") or _IMAGES
 
         def work(observer: Observer) -> str:
-            return _say(probe(ctx.dataset, key, field, folds=folds, max_images=images, observer=observer))
+            return _result_text(
+                probe(ctx.dataset, key, field, folds=folds, max_images=images, observer=observer)
+            )
 
         yield from find_out_and_show(ctx, key, "probing", work)
 
 
-def _say(found: Probe) -> str:
+def _result_text(found: ProbeResult) -> str:
     best = max(
         (score for score in found.scores if score.network == "trained"), key=lambda score: score.logistic
     )

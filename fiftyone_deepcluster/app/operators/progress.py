@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.app import names
-from fiftyone_deepcluster.app.running import follow, watch
+from fiftyone_deepcluster.app.running import follow_run, watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -28,8 +28,8 @@ def run_and_show(ctx: foo.ExecutionContext, key: str, work: Callable[[Observer],
     Yields:
         Messages to the App.
     """
-    states = ((state.fraction, state.label) for state in follow(ctx.dataset, key, work))
-    done = yield from _tell(ctx, f"clustering {key}", states)
+    states = ((state.fraction, state.label) for state in follow_run(ctx.dataset, key, work))
+    done = yield from _report(ctx, f"clustering {key}", states)
     if done and not ctx.delegated:
         yield from show_result(ctx, key)
 
@@ -44,14 +44,14 @@ def find_out_and_show(
     """
     texts: list[str] = []
     states = watch(f"{what} {key}", lambda observer: texts.append(work(observer)))
-    done = yield from _tell(ctx, f"{what} {key}", states)
+    done = yield from _report(ctx, f"{what} {key}", states)
     if done and not ctx.delegated:
         if not ctx.params.get(FROM_PANEL):  # which shows it by itself
             yield from open_panel(ctx, key)
         yield ctx.ops.notify(texts[0], variant="success")
 
 
-def _tell(
+def _report(
     ctx: foo.ExecutionContext, what: str, states: Iterator[tuple[float, str]]
 ) -> Generator[Any, None, bool]:
     """Tell how far it has come; whether it came to its end."""
@@ -72,7 +72,7 @@ def _tell(
 
 
 def show_result(ctx: foo.ExecutionContext, key: str) -> Iterator[Any]:
-    """Reload the dataset, colour the grid by the clusters, open the panel, say how it went.
+    """Reload the dataset, color the grid by the clusters, open the panel, say how it went.
 
     Yields:
         Messages to the App.

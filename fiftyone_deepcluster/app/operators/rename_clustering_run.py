@@ -7,7 +7,7 @@ from typing import Any
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-from fiftyone_deepcluster.app.operators import inputs as shared
+from fiftyone_deepcluster.app.operators import shared_inputs
 
 
 class RenameClusteringRun(foo.Operator):
@@ -32,22 +32,24 @@ class RenameClusteringRun(foo.Operator):
         from fiftyone_deepcluster.dataset.runs.run import finished_runs, load_run
 
         inputs = types.Object()
-        key = shared.add_run(inputs, ctx, finished_runs(ctx.dataset))
+        key = shared_inputs.add_run(inputs, ctx, finished_runs(ctx.dataset))
         if key:
             inputs.str("new_key", label="New name", description="Also the name of its fields.")
             new_key = ctx.params.get("new_key")
             if new_key:
                 patches_field = load_run(ctx.dataset, key).patches_field
-                shared.check_new_key(inputs, "new_key", ctx.dataset, FieldNames(new_key, patches_field))
+                shared_inputs.check_new_key(
+                    inputs, "new_key", ctx.dataset, FieldNames(new_key, patches_field)
+                )
             else:
                 inputs.get_property("new_key").invalid = True
-        return shared.form(inputs, "Rename clustering run", "Rename")
+        return shared_inputs.form(inputs, "Rename clustering run", "Rename")
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         """Rename it."""
         from fiftyone_deepcluster.dataset.runs.run import rename_run
 
-        run = rename_run(ctx.dataset, shared.key_of(ctx), ctx.params.get("new_key") or "")
+        run = rename_run(ctx.dataset, shared_inputs.key_of(ctx), ctx.params.get("new_key") or "")
         ctx.ops.reload_dataset()
         ctx.ops.notify(f"The run is called {run.key} now", variant="success")
         return {"key": run.key}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-from fiftyone_deepcluster.app.operators import inputs as shared
+from fiftyone_deepcluster.app.operators import shared_inputs
 from fiftyone_deepcluster.app.operators.progress import run_and_show
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class ResumeClustering(foo.Operator):
     @property
     def config(self) -> foo.OperatorConfig:
         """Name, label, and how it may run."""
-        return shared.job_config(
+        return shared_inputs.job_config(
             "resume_clustering",
             "Resume clustering",
             "Go on with a run that was cancelled, ran out of time, or whose process died.",
@@ -36,11 +36,11 @@ class ResumeClustering(foo.Operator):
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
         """Which run, and how much further."""
         inputs = types.Object()
-        keys = shared.known_keys(ctx.dataset)
-        if shared.add_run(inputs, ctx, keys):
+        keys = shared_inputs.known_keys(ctx.dataset)
+        if shared_inputs.add_run(inputs, ctx, keys):
             inputs.int("rounds", min=1, label="Rounds in all", description="Empty: as many as it was given.")
             inputs.float("max_minutes", label="Minutes at most", description="Empty: as long as it takes.")
-        return shared.form(inputs, "Resume clustering", "Resume")
+        return shared_inputs.form(inputs, "Resume clustering", "Resume")
 
     def execute(self, ctx: foo.ExecutionContext) -> Iterator[Any]:
         """Resume, telling progress.
@@ -50,7 +50,7 @@ class ResumeClustering(foo.Operator):
         """
         from fiftyone_deepcluster.dataset.api import resume
 
-        key = shared.key_of(ctx)
+        key = shared_inputs.key_of(ctx)
         changes = {name: ctx.params[name] for name in _CHANGES if ctx.params.get(name)}
 
         def work(observer: Observer) -> Run:

@@ -7,12 +7,12 @@ from typing import Any
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-from fiftyone_deepcluster.app.operators import inputs as shared
+from fiftyone_deepcluster.app.operators import shared_inputs
 from fiftyone_deepcluster.app.operators.progress import open_panel, shown_field
 
 
 class ShowClusteringRun(foo.Operator):
-    """Grid on the run's images, coloured by cluster, with the Clusters panel beside it."""
+    """Grid on the run's images, colored by cluster, with the Clusters panel beside it."""
 
     @property
     def config(self) -> foo.OperatorConfig:
@@ -32,14 +32,14 @@ class ShowClusteringRun(foo.Operator):
         from fiftyone_deepcluster.dataset.runs.run import finished_runs
 
         inputs = types.Object()
-        shared.add_run(inputs, ctx, finished_runs(ctx.dataset))
-        return shared.form(inputs, "Show clustering run", "Show")
+        shared_inputs.add_run(inputs, ctx, finished_runs(ctx.dataset))
+        return shared_inputs.form(inputs, "Show clustering run", "Show")
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         """Set view, active field and panel."""
         from fiftyone_deepcluster.dataset.runs.run import load_run
 
-        run = load_run(ctx.dataset, shared.key_of(ctx))
+        run = load_run(ctx.dataset, shared_inputs.key_of(ctx))
         ctx.ops.set_view(run.view())
         ctx.ops.set_active_fields(fields=[shown_field(run)])
         for _ in open_panel(ctx, run.key):

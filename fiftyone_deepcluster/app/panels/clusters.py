@@ -21,10 +21,10 @@ from fiftyone_deepcluster.app.panels.sections import (
     charts,
     edits,
     filters,
-    learnt,
+    learned,
     live,
     montage,
-    neighbours,
+    neighbors,
     summary,
     table,
     tree,
@@ -219,7 +219,7 @@ class ClustersPanel(foo.Panel):
     def on_node(self, ctx: foo.ExecutionContext) -> None:
         """The images of a group or a cluster of the tree, in the grid."""
         model = read_model(ctx)
-        nodes = (model.learnt.tree if model.learnt is not None else None) or []
+        nodes = (model.learned.tree if model.learned is not None else None) or []
         known = set(model.run.names()) if model.run is not None else set()
         clicked = next((node for node in nodes if node.name == ctx.params.get("id")), None)
         there = [name for name in clicked.clusters if name in known] if clicked is not None else []
@@ -229,11 +229,11 @@ class ClustersPanel(foo.Panel):
         elif clicked is not None:
             ctx.ops.notify("These clusters were merged since. Build the tree again.", variant="warning")
 
-    # ------------------------------------------------------------ what was learnt
+    # ------------------------------------------------------------ what was learned
 
     @event
     def on_change_selected(self, ctx: foo.ExecutionContext) -> None:
-        """Nothing: ``render`` follows and shows the neighbours of the selected image."""
+        """Nothing: ``render`` follows and shows the neighbors of the selected image."""
 
     @event
     def on_probe(self, ctx: foo.ExecutionContext) -> None:
@@ -246,9 +246,9 @@ class ClustersPanel(foo.Panel):
         self._find_out(ctx, names.DRAW_FILTERS)
 
     @event
-    def on_find_neighbours(self, ctx: foo.ExecutionContext) -> None:
+    def on_find_neighbors(self, ctx: foo.ExecutionContext) -> None:
         """Open the form."""
-        self._find_out(ctx, names.FIND_NEIGHBOURS)
+        self._find_out(ctx, names.FIND_NEIGHBORS)
 
     def _find_out(self, ctx: foo.ExecutionContext, uri: str) -> None:
         ctx.prompt(uri, params={"key": read_model(ctx).key, FROM_PANEL: True}, on_success=self.on_tick)
@@ -257,7 +257,7 @@ class ClustersPanel(foo.Panel):
     def on_unit(self, ctx: foo.ExecutionContext) -> None:
         """The images that excite a unit most, in the grid."""
         model = read_model(ctx)
-        drawn = model.learnt.filters if model.learnt is not None else None
+        drawn = model.learned.filters if model.learned is not None else None
         for unit in drawn[1] if drawn is not None else []:
             if unit.unit == int(ctx.params["unit"]):
                 from fiftyone_deepcluster.dataset.io.read_images import flat
@@ -286,6 +286,6 @@ class ClustersPanel(foo.Panel):
         montage.draw(panel, model, self)
         edits.draw(panel, model, self)
         tree.draw(panel, model, self)
-        learnt.draw(panel, model, self)
+        learned.draw(panel, model, self)
         filters.draw(panel, model, self)
-        neighbours.draw(panel, model, self)
+        neighbors.draw(panel, model, self)

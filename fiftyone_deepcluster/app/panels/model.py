@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import fiftyone as fo
     import fiftyone.operators as foo
 
-    from fiftyone_deepcluster.app.panels.learnt import LearntModel
+    from fiftyone_deepcluster.app.panels.learned import LearnedModel
     from fiftyone_deepcluster.dataset.review.clusters import ClusterInfo
     from fiftyone_deepcluster.dataset.review.review import Review
     from fiftyone_deepcluster.dataset.runs.run import Run
@@ -79,11 +79,11 @@ class PanelModel:
         return load_run(self.dataset, self.key)
 
     @cached_property
-    def learnt(self) -> LearntModel | None:
-        """What was found out about what the shown run learnt."""
-        from fiftyone_deepcluster.app.panels.learnt import LearntModel
+    def learned(self) -> LearnedModel | None:
+        """What was found out about what the shown run learned."""
+        from fiftyone_deepcluster.app.panels.learned import LearnedModel
 
-        return None if self.run is None else LearntModel(self.run, self.selected, self.clusters)
+        return None if self.run is None else LearnedModel(self.run, self.selected, self.clusters)
 
     @cached_property
     def review(self) -> Review:
@@ -142,13 +142,13 @@ class PanelModel:
 
 def read_model(ctx: foo.ExecutionContext) -> PanelModel:
     """The model for one event."""
-    from fiftyone_deepcluster.app.operators.inputs import known_keys
+    from fiftyone_deepcluster.app.operators.shared_inputs import known_keys
     from fiftyone_deepcluster.dataset.runs import status
     from fiftyone_deepcluster.dataset.runs.run import finished_runs
 
     get = ctx.panel.get_state
     keys = known_keys(ctx.dataset)
-    states = status.read(ctx.dataset)
+    states = status.read_states(ctx.dataset)
     sort, find = get("sort"), get("find") or {}
     key = _shown_key(get("bar.run") or get("run"), keys, states, finished_runs(ctx.dataset))
     return PanelModel(

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fiftyone_deepcluster.metrics.products import Field, chunks, each_chunk
+from fiftyone_deepcluster.metrics.products import CenterField, chunks, each_chunk
 
 if TYPE_CHECKING:
     import torch
@@ -28,7 +28,7 @@ at k = 80, .8 at 400, .6 at 1,000; digits (1,797 x 64) 2.0 at 80, 1.0 at 400. Wi
 gains more: at k = 80 .22 s against .33 s, and for the digits .028 s against .071 s.
 """
 
-# Shares of the centres that may be measured for all vectors, to spare the others.
+# Shares of the centers that may be measured for all vectors, to spare the others.
 _FAST_SHARES = (0.0, 1 / 64, 1 / 16, 1 / 8, 1 / 4)
 # Above this share of vectors to measure anew, measure all: gathering rows costs too.
 _ALL = 0.9
@@ -37,11 +37,11 @@ _ROUNDING = 2e-6
 
 
 class Assigner:
-    """Follows the labels of N vectors while centres move.
+    """Follows the labels of N vectors while centers move.
 
     Args:
         vectors: (N, D) float32.
-        shift: (D,) a point near all centres, for the precision of products.
+        shift: (D,) a point near all centers, for the precision of products.
     """
 
     def __init__(self, vectors: torch.Tensor, shift: torch.Tensor) -> None:
@@ -59,7 +59,7 @@ class Assigner:
         self.measured = 0.0
 
     def assign(self, centers: torch.Tensor) -> torch.Tensor:
-        """(N,) int64, the nearest of ``centers`` (K, D); as many centres in every call.
+        """(N,) int64, the nearest of ``centers`` (K, D); as many centers in every call.
 
         ``measured`` then holds the share of the N x K distances that were computed.
         """
@@ -85,7 +85,7 @@ class Assigner:
         self.measured += cost
 
     def _fast(self, moved: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Which centres to measure for all, so that least is measured; and how far the others moved at most."""
+        """Which centers to measure for all, so that least is measured; and how far the others moved at most."""
         order = moved.argsort(descending=True)
         costs = []
         for share in _FAST_SHARES:
@@ -96,10 +96,10 @@ class Assigner:
         return order[:n_fast], moved[order[n_fast]]
 
     def _compare(self, centers: torch.Tensor, fast: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        """Whether one of the ``fast`` centres may be nearer than the own; lower bounds follow."""
+        """Whether one of the ``fast`` centers may be nearer than the own; lower bounds follow."""
         import torch
 
-        field = Field(centers[fast], shift=self._shift)
+        field = CenterField(centers[fast], shift=self._shift)
         slack = self._slack(field)
         place = torch.full((len(centers),), -1, device=fast.device)
         place[fast] = torch.arange(len(fast), device=fast.device)
@@ -119,10 +119,10 @@ class Assigner:
         return nearer
 
     def _measure(self, centers: torch.Tensor, rows: torch.Tensor | None) -> None:
-        """Measure all centres for ``rows``, or for all; bounds become distances."""
+        """Measure all centers for ``rows``, or for all; bounds become distances."""
         n = len(self._vectors) if rows is None else len(rows)
         self.measured = n / len(self._vectors)
-        field = Field(centers, shift=self._shift)
+        field = CenterField(centers, shift=self._shift)
         slack = self._slack(field)
 
         def measure(part: slice) -> None:
@@ -135,5 +135,5 @@ class Assigner:
 
         each_chunk(n, max(len(centers), self._vectors.shape[1]), centers.device, measure)
 
-    def _slack(self, field: Field) -> torch.Tensor:
+    def _slack(self, field: CenterField) -> torch.Tensor:
         return _ROUNDING * (self._largest + field.largest)

@@ -16,27 +16,27 @@ if TYPE_CHECKING:
 class KMeans(Clusterer):
     """K-means: round clusters of similar extent, fast for any number of images.
 
-    Labels are those of the nearest of the last iteration's centres; the centres returned are the means of
+    Labels are those of the nearest of the last iteration's centers; the centers returned are the means of
     exactly these labels (of length 1 where ``spherical``), objective and confidence those of the labels.
 
     Where the vectors have fewer different values than ``n_clusters``, the result has fewer clusters.
     """
 
     name: Literal["kmeans"] = "kmeans"
-    iterations: int = Field(20, ge=1, description="Iterations at most.")
-    restarts: int | None = Field(
+    max_iter: int = Field(20, ge=1, description="Iterations at most.")
+    n_init: int | None = Field(
         None,
         ge=1,
         description="Runs from different starts, the best one kept; empty: 20 for few clusters, 1 for many.",
     )
-    start: Literal["kmeans++", "sample"] = Field(
-        "kmeans++", description="First centres: spread out (kmeans++), or images by chance (sample)."
+    init: Literal["kmeans++", "sample"] = Field(
+        "kmeans++", description="First centers: spread out (kmeans++), or images by chance (sample)."
     )
     spherical: bool = Field(
-        False, description="Keep centres at length 1: clusters of directions, for vectors of length 1."
+        False, description="Keep centers at length 1: clusters of directions, for vectors of length 1."
     )
     sample_per_cluster: int | None = Field(
-        None, ge=1, description="Find the centres from at most this many images a cluster; empty: from all."
+        None, ge=1, description="Find the centers from at most this many images a cluster; empty: from all."
     )
     tolerance: float = Field(
         1e-3, ge=0, lt=1, description="Stop when at most this share of the images changes its cluster."
@@ -44,7 +44,7 @@ class KMeans(Clusterer):
     backend: Literal["auto", "torch", "faiss"] = Field(
         "auto", description="Who iterates; auto: torch, on the device that holds the vectors."
     )
-    warm: bool = Field(True, description="Start from the centres of the round before where they fit.")
+    warm_start: bool = Field(True, description="Start from the centers of the round before where they fit.")
 
     def cluster(self, vectors: torch.Tensor, request: ClusterRequest) -> Clustering:
         """Cluster ``vectors`` (N, D) float32 into ``request.n_clusters``.
@@ -53,13 +53,13 @@ class KMeans(Clusterer):
             InputError: fewer vectors than clusters, values that are not finite, or no n_clusters.
             MissingDependencyError: ``backend="faiss"`` without faiss.
         """
-        from fiftyone_deepcluster.clusterers.distances import check, threads_for
+        from fiftyone_deepcluster.clusterers.distances import check_vectors, threads_for
 
-        n_clusters = check(vectors, request.n_clusters, "k-means")
+        n_clusters = check_vectors(vectors, request.n_clusters, "k-means")
         seen = self._sample(vectors, n_clusters, request.seed)
         warm = self._warm_start(vectors, n_clusters, request)
-        runs = restarts_for(n_clusters) if self.restarts is None else self.restarts
-        # Last round's centres are one start among others: alone they would keep a poor optimum for ever.
+        runs = default_n_init(n_clusters) if self.n_init is None else self.n_init
+        # Last round's centers are one start among others: alone they would keep a poor optimum for ever.
         starts = [warm, *[None] * (runs - 1)]
         results = (
             self._run(vectors, seen, n_clusters, request.seed + turn, start)
@@ -81,7 +81,7 @@ class KMeans(Clusterer):
     ) -> torch.Tensor | None:
         import torch
 
-        start = request.start if self.warm else None
+        start = request.init_centers if self.warm_start else None
         if start is None or start.shape != (n_clusters, vectors.shape[1]) or not torch.isfinite(start).all():
             return None
         return start.to(vectors).clone()
@@ -90,21 +90,21 @@ class KMeans(Clusterer):
         self, vectors: torch.Tensor, seen: torch.Tensor, n_clusters: int, seed: int, warm: torch.Tensor | None
     ) -> Clustering:
         from fiftyone_deepcluster.clusterers.kmeans.faiss import faiss_lloyd
-        from fiftyone_deepcluster.clusterers.kmeans.lloyd import Schedule, lloyd
+        from fiftyone_deepcluster.clusterers.kmeans.lloyd import LloydSettings, lloyd
         from fiftyone_deepcluster.clusterers.kmeans.seeding import first_centers
 
         iterate = faiss_lloyd if self.backend == "faiss" else lloyd
-        schedule = Schedule(self.iterations, self.tolerance, self.spherical, seed)
-        start = first_centers(seen, n_clusters, self.start, seed) if warm is None else warm
-        centers, iterations = iterate(seen, self._directions(start), schedule)
-        return self._finish(vectors, centers, iterations)
+        schedule = LloydSettings(self.max_iter, self.tolerance, self.spherical, seed)
+        start = first_centers(seen, n_clusters, self.init, seed) if warm is None else warm
+        centers, n_iter = iterate(seen, self._directions(start), schedule)
+        return self._finish(vectors, centers, n_iter)
 
     def _directions(self, centers: torch.Tensor) -> torch.Tensor:
         import torch
 
         return torch.nn.functional.normalize(centers, dim=1) if self.spherical else centers
 
-    def _finish(self, vectors: torch.Tensor, centers: torch.Tensor, iterations: int) -> Clustering:
+    def _finish(self, vectors: torch.Tensor, centers: torch.Tensor, n_iter: int) -> Clustering:
         from fiftyone_deepcluster.clusterers.distances import confidence_of, means
         from fiftyone_deepcluster.clusterers.kmeans.lloyd import settle
 
@@ -115,10 +115,10 @@ class KMeans(Clusterer):
             centers=final,
             confidence=confidence_of(first.sqrt().cpu(), second.sqrt().cpu()),
             objective=float(first.cpu().double().sum()),
-            scores={"iterations": float(iterations)},
+            scores={"n_iter": float(n_iter)},
         )
 
 
-def restarts_for(n_clusters: int, most: int = 20) -> int:
+def default_n_init(n_clusters: int, most: int = 20) -> int:
     """Starts to try where nobody says: few clusters are cheap and fall into poor optima, many average it out."""
     return max(1, min(most, 200 // n_clusters))

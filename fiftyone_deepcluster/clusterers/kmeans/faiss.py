@@ -9,10 +9,12 @@ from fiftyone_deepcluster.errors import MissingDependencyError
 if TYPE_CHECKING:
     import torch
 
-    from fiftyone_deepcluster.clusterers.kmeans.lloyd import Schedule
+    from fiftyone_deepcluster.clusterers.kmeans.lloyd import LloydSettings
 
 
-def faiss_lloyd(vectors: torch.Tensor, centers: torch.Tensor, schedule: Schedule) -> tuple[torch.Tensor, int]:
+def faiss_lloyd(
+    vectors: torch.Tensor, centers: torch.Tensor, schedule: LloydSettings
+) -> tuple[torch.Tensor, int]:
     """As ``lloyd.lloyd``; faiss has no tolerance, so that all iterations are made.
 
     Raises:
@@ -31,7 +33,7 @@ def faiss_lloyd(vectors: torch.Tensor, centers: torch.Tensor, schedule: Schedule
     kmeans = faiss.Kmeans(
         dim,
         n_clusters,
-        niter=schedule.iterations,
+        niter=schedule.max_iter,
         spherical=schedule.spherical,
         seed=schedule.seed,
         gpu=1 if on_gpu else False,
@@ -40,4 +42,4 @@ def faiss_lloyd(vectors: torch.Tensor, centers: torch.Tensor, schedule: Schedule
         max_points_per_centroid=len(vectors) // n_clusters + 1,
     )
     kmeans.train(vectors.cpu().numpy(), init_centroids=centers.cpu().numpy())
-    return torch.from_numpy(kmeans.centroids).to(vectors), schedule.iterations
+    return torch.from_numpy(kmeans.centroids).to(vectors), schedule.max_iter

@@ -17,28 +17,28 @@ if TYPE_CHECKING:
 # Relative shift that parts the two halves of a split cluster, as in faiss.
 _SPLIT = 1 / 1024
 
-# Attempts to put every centre to use; the last two drop the rest and look at what is left.
+# Attempts to put every center to use; the last two drop the rest and look at what is left.
 _SETTLE = 5
 
 
 @dataclass(frozen=True)
-class Schedule:
+class LloydSettings:
     """How long Lloyd's iteration goes on.
 
     Attributes:
-        iterations: at most.
+        max_iter: at most.
         tolerance: stop when at most this share of the vectors changes its cluster.
-        spherical: centres are kept at length 1.
+        spherical: centers are kept at length 1.
         seed: of the clusters that are split to fill empty ones.
     """
 
-    iterations: int
+    max_iter: int
     tolerance: float
     spherical: bool
     seed: int
 
 
-def lloyd(vectors: torch.Tensor, centers: torch.Tensor, schedule: Schedule) -> tuple[torch.Tensor, int]:
+def lloyd(vectors: torch.Tensor, centers: torch.Tensor, schedule: LloydSettings) -> tuple[torch.Tensor, int]:
     """Move ``centers`` to a local minimum of the sum of squared distances (Lloyd 1982).
 
     Args:
@@ -47,14 +47,14 @@ def lloyd(vectors: torch.Tensor, centers: torch.Tensor, schedule: Schedule) -> t
         schedule: when to stop.
 
     Returns:
-        (K, D) centres and the iterations made.
+        (K, D) centers and the iterations made.
     """
     import torch
 
     generator = torch.Generator().manual_seed(schedule.seed)
     assign = _assign_to_nearest(vectors, centers)
     last = torch.full((len(vectors),), -1, device=vectors.device)
-    for iteration in range(schedule.iterations):
+    for iteration in range(schedule.max_iter):
         labels = assign(centers)
         counts = torch.bincount(labels, minlength=len(centers))
         centers = sums(vectors, labels, len(centers)) / counts.clamp_min(1)[:, None]
@@ -64,7 +64,7 @@ def lloyd(vectors: torch.Tensor, centers: torch.Tensor, schedule: Schedule) -> t
         if int((labels != last).sum()) <= schedule.tolerance * len(vectors):
             return centers, iteration + 1
         last = labels
-    return centers, schedule.iterations
+    return centers, schedule.max_iter
 
 
 def _assign_to_nearest(
@@ -77,9 +77,9 @@ def _assign_to_nearest(
 
 
 def settle(vectors: torch.Tensor, centers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Final labels, as ``nearest_two``, with every centre in use as far as there are vectors for it.
+    """Final labels, as ``nearest_two``, with every center in use as far as there are vectors for it.
 
-    A centre that is nearest to none moves to the vector that is farthest from its own, up to three times;
+    A center that is nearest to none moves to the vector that is farthest from its own, up to three times;
     then it is dropped, so that labels are 0..K'-1 with K' <= K.
     """
     import torch
@@ -100,7 +100,7 @@ def settle(vectors: torch.Tensor, centers: torch.Tensor) -> tuple[torch.Tensor, 
 def split_for_empty(centers: torch.Tensor, counts: torch.Tensor, generator: torch.Generator) -> int:
     """Give each empty cluster one half of a large one, in place.
 
-    The rule of faiss: the larger a cluster the likelier it is split; both halves get its centre, moved apart
+    The rule of faiss: the larger a cluster the likelier it is split; both halves get its center, moved apart
     by a tiny factor in alternating directions, and half of its count each.
 
     Args:

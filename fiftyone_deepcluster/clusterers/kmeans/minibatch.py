@@ -1,4 +1,4 @@
-"""Mini-batch k-means: centres that follow a few small batches, for more vectors than k-means has time for."""
+"""Mini-batch k-means: centers that follow a few small batches, for more vectors than k-means has time for."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 
 @CLUSTERERS.register
 class MiniBatchKMeans(Clusterer):
-    """Mini-batch k-means (Sculley 2010): centres follow small batches; quicker than k-means, and less exact.
+    """Mini-batch k-means (Sculley 2010): centers follow small batches; quicker than k-means, and less exact.
 
-    Labels are those of the last centres; the centres returned are the means of exactly these labels.
+    Labels are those of the last centers; the centers returned are the means of exactly these labels.
     """
 
     name: Literal["minibatch-kmeans"] = "minibatch-kmeans"
     batch_size: int = Field(256, ge=1, description="Vectors in a batch.")
     epochs: int = Field(10, ge=1, description="Passes over the vectors.")
-    start: Literal["kmeans++", "sample"] = Field(
-        "kmeans++", description="First centres: spread out (kmeans++), or images by chance (sample)."
+    init: Literal["kmeans++", "sample"] = Field(
+        "kmeans++", description="First centers: spread out (kmeans++), or images by chance (sample)."
     )
     patience: int = Field(
-        50, ge=1, description="Vectors a cluster that may come by before a centre nobody chose is moved."
+        50, ge=1, description="Vectors a cluster that may come by before a center nobody chose is moved."
     )
 
     def cluster(self, vectors: torch.Tensor, request: ClusterRequest) -> Clustering:
@@ -37,13 +37,13 @@ class MiniBatchKMeans(Clusterer):
         Raises:
             InputError: fewer vectors than clusters, values that are not finite, or no n_clusters.
         """
-        from fiftyone_deepcluster.clusterers.distances import check, confidence_of, means
+        from fiftyone_deepcluster.clusterers.distances import check_vectors, confidence_of, means
         from fiftyone_deepcluster.clusterers.kmeans.lloyd import settle
         from fiftyone_deepcluster.clusterers.kmeans.seeding import first_centers
         from fiftyone_deepcluster.clusterers.kmeans.streams import Centroids
 
-        n_clusters = check(vectors, request.n_clusters, "mini-batch k-means")
-        stream = Centroids(first_centers(vectors, n_clusters, self.start, request.seed))
+        n_clusters = check_vectors(vectors, request.n_clusters, "mini-batch k-means")
+        stream = Centroids(first_centers(vectors, n_clusters, self.init, request.seed))
         for batch in self._batches(vectors, request.seed):
             labels = stream.nearest(batch)
             stream.update(batch, labels)

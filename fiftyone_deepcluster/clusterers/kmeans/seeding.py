@@ -1,4 +1,4 @@
-"""First centres for k-means: k-means++ in batches, or a plain sample."""
+"""First centers for k-means: k-means++ in batches, or a plain sample."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import torch
 
-Start = Literal["kmeans++", "sample"]
+KMeansInit = Literal["kmeans++", "sample"]
 
 # k-means++ looks at this many vectors a cluster, and draws in this many rounds at most.
 _SEEN_PER_CLUSTER = 16
@@ -15,20 +15,20 @@ _SEEN = 16_384
 _DRAWS = 64
 
 
-def first_centers(vectors: torch.Tensor, n_clusters: int, start: Start, seed: int) -> torch.Tensor:
+def first_centers(vectors: torch.Tensor, n_clusters: int, init: KMeansInit, seed: int) -> torch.Tensor:
     """(K, D) vectors to begin with: rows of ``vectors`` (N, D), N >= K.
 
-    ``kmeans++`` (Arthur and Vassilvitskii 2007) draws each centre with probability proportional to the
+    ``kmeans++`` (Arthur and Vassilvitskii 2007) draws each center with probability proportional to the
     squared distance from those drawn before, among 16 vectors a cluster (16,384 at least). Up to 64 clusters
     it draws one by one; beyond, in 64 batches, as k-means|| does (Bahmani et al. 2012). It costs about as much
     as an iteration.
     """
     import torch
 
-    # Drawn on the CPU: the same seed gives the same centres on every device.
+    # Drawn on the CPU: the same seed gives the same centers on every device.
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(vectors), generator=generator)
-    if start == "sample":
+    if init == "sample":
         return vectors[order[:n_clusters].to(vectors.device)].clone()
     seen = vectors[order[: max(_SEEN_PER_CLUSTER * n_clusters, _SEEN)].to(vectors.device)]
     return _plus_plus(seen, n_clusters, generator)
@@ -37,14 +37,14 @@ def first_centers(vectors: torch.Tensor, n_clusters: int, start: Start, seed: in
 def _plus_plus(vectors: torch.Tensor, n_clusters: int, generator: torch.Generator) -> torch.Tensor:
     import torch
 
-    centred = vectors - vectors.mean(dim=0)
-    squares = centred.square().sum(dim=1)
+    centered = vectors - vectors.mean(dim=0)
+    squares = centered.square().sum(dim=1)
     batch = -(-n_clusters // _DRAWS)
     chosen = fresh = torch.randint(len(vectors), (1,), generator=generator)
     distance = torch.full((len(vectors),), float("inf"))
     while len(chosen) < n_clusters:
         there = fresh.to(vectors.device)
-        new = torch.addmm(squares[there], centred, centred[there].T, alpha=-2).amin(dim=1) + squares
+        new = torch.addmm(squares[there], centered, centered[there].T, alpha=-2).amin(dim=1) + squares
         distance = torch.minimum(distance, new.clamp_min_(0.0).cpu())
         distance[chosen] = 0.0
         fresh = _draw(distance, min(batch, n_clusters - len(chosen)), generator, chosen)

@@ -1,4 +1,4 @@
-"""Centres that follow a stream of vectors: the update of mini-batch k-means."""
+"""Centers that follow a stream of vectors: the update of mini-batch k-means."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 class Centroids:
-    """K centres, each the running mean of the vectors it was given (Sculley 2010; Hsu and Lin, eq. 2 and 3).
+    """K centers, each the running mean of the vectors it was given (Sculley 2010; Hsu and Lin, eq. 2 and 3).
 
-    Nothing but the centres and their counts is kept, so any number of vectors may come by.
+    Nothing but the centers and their counts is kept, so any number of vectors may come by.
 
     Args:
-        centers: (K, D) float32 to begin with. They weigh nothing: 1 / count is 1 for a centre's first
+        centers: (K, D) float32 to begin with. They weigh nothing: 1 / count is 1 for a center's first
             vector, which takes its place.
     """
 
@@ -33,18 +33,18 @@ class Centroids:
         return len(self.centers)
 
     def nearest(self, vectors: torch.Tensor) -> torch.Tensor:
-        """(B,) int64, the centre of each vector (B, D)."""
+        """(B,) int64, the center of each vector (B, D)."""
         return nearest_two(vectors, self.centers)[0]
 
     def update(self, vectors: torch.Tensor, labels: torch.Tensor, compute: Compute | None = None) -> None:
-        """Move every centre towards its vectors: c <- (1 - g) c + g h with g = 1 / count, one after the other.
+        """Move every center towards its vectors: c <- (1 - g) c + g h with g = 1 / count, one after the other.
 
         As g is 1 / count, a batch's m vectors in any order come to c <- c + (sum h - m c) / (count + m),
         which is done at once.
 
         Args:
             vectors: (B, D) float32.
-            labels: (B,) int64, the centre of each.
+            labels: (B,) int64, the center of each.
             compute: the processes that share the stream; None: this one alone.
         """
         import torch
@@ -52,7 +52,7 @@ class Centroids:
         given = torch.bincount(labels, minlength=len(self))[:, None]
         added = torch.cat([sums(vectors, labels, len(self)).double(), given.double()], dim=1)
         if compute is not None:
-            added = compute.total(added)
+            added = compute.all_reduce_sum(added)
         given = added[:, -1:]
         self.counts += given[:, 0]
         shift = added[:, :-1] - given * self.centers
@@ -62,12 +62,12 @@ class Centroids:
     def revive(
         self, vectors: torch.Tensor, labels: torch.Tensor, patience: int, compute: Compute | None = None
     ) -> int:
-        """Put every dead centre on the vector that is farthest from its own centre.
+        """Put every dead center on the vector that is farthest from its own center.
 
         Args:
             vectors: (B, D), the last batch.
-            labels: (B,) their centres.
-            patience: a centre that got none of the last ``patience`` vectors is dead.
+            labels: (B,) their centers.
+            patience: a center that got none of the last ``patience`` vectors is dead.
             compute: the processes that share the stream; None: this one alone.
 
         Returns:
@@ -83,11 +83,11 @@ class Centroids:
         self.centers[moved] = vectors[chosen].to(self.centers)
         self.forget(moved)
         if compute is not None:
-            compute.same_everywhere([self.centers, self.counts, self._idle])
+            compute.broadcast([self.centers, self.counts, self._idle])
         return len(moved)
 
     def forget(self, which: torch.Tensor | None = None) -> None:
-        """Count anew, so that the next vectors weigh as the first ones: all centres, or those of (M,) ids."""
+        """Count anew, so that the next vectors weigh as the first ones: all centers, or those of (M,) ids."""
         for values in (self.counts, self._idle):
             values[slice(None) if which is None else which] = 0.0
 
@@ -99,7 +99,7 @@ class Centroids:
         return self
 
     def state_dict(self) -> dict[str, Any]:
-        """Centres, counts, and for how many vectors each centre has been idle."""
+        """Centers, counts, and for how many vectors each center has been idle."""
         return {"centers": self.centers, "counts": self.counts, "idle": self._idle}
 
     @classmethod

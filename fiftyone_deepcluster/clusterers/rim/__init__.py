@@ -1,1 +1,1 @@
-"""Regularised information maximisation."""
+"""Regularized information maximization."""

@@ -1,4 +1,4 @@
-"""RIM: many k-means clusters, of which regularised information maximisation leaves as many as are needed."""
+"""RIM: many k-means clusters, of which regularized information maximization leaves as many as are needed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PAPER_START = 1000
 """Clusters that LDPO begins with (Wang et al., section 3.2)."""
 
 _IMAGES_A_CLUSTER = 20  # fewer images to a cluster than that are none to begin with
-_LEAST_IMAGES, _LEAST_START = 4, 10
+_MIN_IMAGES, _MIN_START = 4, 10
 _FINE, _COARSE = 20, 4  # steps in a decade of lambda, and those while hardly any cluster has died
 _FIRST = 1e-5  # lambda at length 1 that the path begins with
 _LAST = 10.0  # and the largest: the information, at most a few nats, is long outweighed
@@ -30,7 +30,7 @@ _FIT_PENALTY, _FIT_ITERATIONS = 1e-5, 50  # of the model that imitates k-means
 
 
 @dataclass(frozen=True)
-class Point:
+class PathPoint:
     """What RIM finds at one lambda.
 
     Attributes:
@@ -55,17 +55,17 @@ class Point:
 class Rim(Clusterer):
     """RIM: starts from too many k-means clusters and keeps as many as tell the images apart.
 
-    Regularised information maximisation (Gomes et al. 2010) as LDPO uses it (Wang et al., section 3.2, equations
+    Regularized information maximization (Gomes et al. 2010) as LDPO uses it (Wang et al., section 3.2, equations
     1 to 3). It finds the number of clusters and ignores ``n_clusters``. LDPO has lambda = 1 on features as the
     network gives them, whose lengths are 30 to 100: at length 1 nothing but one cluster is left at that lambda.
-    So leave the vectors un-normalised (``unit=False`` of the encoder) where a lambda is given; ``scale`` in the
+    So leave the vectors un-normalized (``l2_normalize=False`` of the encoder) where a lambda is given; ``scale`` in the
     scores is their mean length. Empty, lambda follows from a path of values, whatever the length: ``plateau`` is how
     many decades of it have the number of clusters that was taken, and the details hold the path.
     """
 
     name: Literal["rim"] = "rim"
     finds_number: ClassVar[bool] = True
-    start: int | None = Field(
+    n_init_clusters: int | None = Field(
         None, ge=2, description="K-means clusters to begin with; empty: one for 20 images, 1000 at most."
     )
     penalty: float | None = Field(
@@ -78,7 +78,7 @@ class Rim(Clusterer):
         ge=2,
         description="Clusters at least, where lambda is empty: the first cut through all images always lasts long.",
     )
-    iterations: int = Field(100, ge=1, description="L-BFGS iterations at each lambda at most.")
+    max_iter: int = Field(100, ge=1, description="L-BFGS iterations at each lambda at most.")
 
     def cluster(self, vectors: torch.Tensor, request: ClusterRequest) -> Clustering:
         """Cluster ``vectors`` (N, D) float32.
@@ -92,12 +92,10 @@ class Rim(Clusterer):
         from fiftyone_deepcluster.metrics.products import check_finite
 
         check_finite(vectors, "RIM")
-        if len(vectors) < _LEAST_IMAGES:
-            raise InputError(
-                f"RIM cannot cluster {len(vectors)} images; add images ({_LEAST_IMAGES} or more)"
-            )
+        if len(vectors) < _MIN_IMAGES:
+            raise InputError(f"RIM cannot cluster {len(vectors)} images; add images ({_MIN_IMAGES} or more)")
         with threads_for(vectors):
-            points, unit = standardised(vectors)
+            points, unit = standardized(vectors)
             model = self._imitated(points, request.seed)
             path = self._path(points, unit, model)
             chosen = (
@@ -124,11 +122,11 @@ class Rim(Clusterer):
             },
         )
 
-    def _path(self, points: torch.Tensor, unit: float, model: Multilogit) -> list[Point]:
+    def _path(self, points: torch.Tensor, unit: float, model: Multilogit) -> list[PathPoint]:
         """Solutions by rising lambda, or the one at the lambda given."""
         if self.penalty is None:
-            return follow(points, model, self.iterations)
-        return [solve(points, model, self.penalty / (unit**2 or 1.0), self.iterations)[0]]
+            return regularization_path(points, model, self.max_iter)
+        return [solve(points, model, self.penalty / (unit**2 or 1.0), self.max_iter)[0]]
 
     def _imitated(self, points: torch.Tensor, seed: int) -> Multilogit:
         """The multinomial logistic model of over-segmented k-means labels."""
@@ -137,19 +135,19 @@ class Rim(Clusterer):
 
         most = len(points)
         wanted = (
-            min(PAPER_START, max(_LEAST_START, most // _IMAGES_A_CLUSTER))
-            if self.start is None
-            else self.start
+            min(PAPER_START, max(_MIN_START, most // _IMAGES_A_CLUSTER))
+            if self.n_init_clusters is None
+            else self.n_init_clusters
         )
         request = ClusterRequest(min(wanted, most), seed)
-        labels = KMeans(restarts=1).cluster(points, request).labels.to(points.device)
+        labels = KMeans(n_init=1).cluster(points, request).labels.to(points.device)
         k = int(labels.max()) + 1
         blank = Multilogit(points.new_zeros(points.shape[1], k), points.new_zeros(k))
         model, _ = climb(lambda now: likelihood(now, points, labels), blank, _FIT_PENALTY, _FIT_ITERATIONS)
         return model
 
 
-def standardised(vectors: torch.Tensor) -> tuple[torch.Tensor, float]:
+def standardized(vectors: torch.Tensor) -> tuple[torch.Tensor, float]:
     """Vectors about their mean, of root mean square length 1, and the length they had.
 
     Biases are free, so a shift changes nothing, and a length only the measure of lambda; the climb then takes the
@@ -164,39 +162,39 @@ def standardised(vectors: torch.Tensor) -> tuple[torch.Tensor, float]:
 
 
 def solve(
-    points: torch.Tensor, model: Multilogit, penalty: float, iterations: int
-) -> tuple[Point, Multilogit]:
-    """Maximise equation 1 from ``model``; the solution, and its model without the clusters that died."""
+    points: torch.Tensor, model: Multilogit, penalty: float, max_iter: int
+) -> tuple[PathPoint, Multilogit]:
+    """Maximize equation 1 from ``model``; the solution, and its model without the clusters that died."""
     import torch
 
     from fiftyone_deepcluster.clusterers.rim.information import Multilogit, climb, information
 
-    model, objective = climb(lambda now: information(now, points), model, penalty, iterations)
+    model, objective = climb(lambda now: information(now, points), model, penalty, max_iter)
     labels, confidence = model.assign(points)
     used, labels = torch.unique(labels, return_inverse=True)
     alive = Multilogit(model.weights[:, used].contiguous(), model.biases[used])
-    return Point(penalty, labels, confidence, objective), alive
+    return PathPoint(penalty, labels, confidence, objective), alive
 
 
-def follow(points: torch.Tensor, model: Multilogit, iterations: int) -> list[Point]:
+def regularization_path(points: torch.Tensor, model: Multilogit, max_iter: int) -> list[PathPoint]:
     """Solutions for rising lambda, each begun at the one before, until one cluster is left."""
-    path: list[Point] = []
+    path: list[PathPoint] = []
     begun, penalty = len(model.biases), _FIRST
     while penalty < _LAST and (not path or path[-1].n_clusters > 1):
-        point, model = solve(points, model, penalty, iterations)
+        point, model = solve(points, model, penalty, max_iter)
         path.append(point)
         many = point.n_clusters > 0.8 * begun
         penalty *= 10 ** (1 / (_COARSE if many else _FINE))
     return path
 
 
-def plateau(path: list[Point], chosen: Point) -> float:
+def plateau(path: list[PathPoint], chosen: PathPoint) -> float:
     """Decades of lambda around the chosen solution along which the number of clusters is the same."""
     same = [point.penalty for point in path if point.n_clusters == chosen.n_clusters]
     return math.log10(max(same) / min(same)) if chosen.penalty > 0 else 0.0
 
 
-def longest_plateau(path: list[Point], between: tuple[int, int]) -> Point:
+def longest_plateau(path: list[PathPoint], between: tuple[int, int]) -> PathPoint:
     """The solution in the middle of the stretch of lambda along which the number of clusters holds best.
 
     Every number k lasts for a while as lambda grows, and the longer the smaller it is: from k + 1/2 to k - 1/2 is
@@ -214,7 +212,7 @@ def longest_plateau(path: list[Point], between: tuple[int, int]) -> Point:
         That solution; without a plateau, the one with the best objective.
     """
     settled = [point for point in path if between[0] <= point.n_clusters <= between[1]]
-    found: list[tuple[float, Point]] = []
+    found: list[tuple[float, PathPoint]] = []
     for i, first in enumerate(settled):
         for j in range(i + 1, len(settled)):
             length = math.log10(settled[j].penalty / first.penalty)

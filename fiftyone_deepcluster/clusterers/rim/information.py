@@ -1,10 +1,10 @@
-"""Regularised information maximisation: the objective, its gradient, and the climb.
+"""Regularized information maximization: the objective, its gradient, and the climb.
 
 Gomes, Krause and Perona 2010; LDPO's equations 1 to 3 (Wang et al., section 3.2). A multinomial logistic model
 
     p(c = k | f) ~ exp(w_k·f + b_k)                                            (2)
 
-is fitted without labels by maximising the mutual information of image and cluster, less a penalty
+is fitted without labels by maximizing the mutual information of image and cluster, less a penalty
 
     I = H(mean of p) - mean of H(p_i),      F = I - lambda·sum of |w_k|²       (1), (3)
 
@@ -103,14 +103,14 @@ def likelihood(
 Gain = Callable[[Multilogit], "tuple[float, torch.Tensor, torch.Tensor]"]
 
 
-def climb(gain: Gain, start: Multilogit, penalty: float, iterations: int) -> tuple[Multilogit, float]:
-    """Maximise gain - penalty·sum of |w_k|² by L-BFGS; biases are free.
+def climb(gain: Gain, start: Multilogit, penalty: float, max_iter: int) -> tuple[Multilogit, float]:
+    """Maximize gain - penalty·sum of |w_k|² by L-BFGS; biases are free.
 
     Args:
         gain: value and gradient by weights and biases.
         start: where to begin.
         penalty: lambda.
-        iterations: at most.
+        max_iter: at most.
 
     Returns:
         The model and its objective.
@@ -130,13 +130,13 @@ def climb(gain: Gain, start: Multilogit, penalty: float, iterations: int) -> tup
         flat.grad = -torch.cat([by_weights.flatten(), by_biases])
         return flat.new_tensor(penalty * float(now.weights.square().sum()) - value)
 
-    optimiser = torch.optim.LBFGS(
+    optimizer = torch.optim.LBFGS(
         [flat],
-        max_iter=iterations,
+        max_iter=max_iter,
         tolerance_grad=1e-7,
         tolerance_change=_GAIN,
         history_size=10,
         line_search_fn="strong_wolfe",
     )
-    optimiser.step(loss)  # type: ignore[arg-type]
+    optimizer.step(loss)  # type: ignore[arg-type]
     return model(), -float(loss())

@@ -126,12 +126,12 @@ def add_dicom(
 
     check_observer(observer)
     steps = import_steps(files, dataset, parse_dicom_options(options))
-    summary, done, told = DicomSummary(), 0, -1
+    summary, done, announced = DicomSummary(), 0, -1
     with tqdm(desc="import", unit="file", disable=observer is not None or not progress) as bar:
         for step in steps:
-            if observer is not None and step.total != told:
+            if observer is not None and step.total != announced:
                 observer.phase("import", step.total)
-                told = step.total
+                announced = step.total
             bar.total = step.total  # fewer once those that are not wanted are known
             bar.update(step.done - done)
             if observer is not None:
@@ -193,7 +193,7 @@ def import_steps(files: Files, dataset: fo.Dataset | str, options: DicomOptions)
                 target.delete()  # nobody asked for an empty one
 
 
-def _alone(target: fo.Dataset) -> lock.Lock:
+def _alone(target: fo.Dataset) -> lock.RunLock:
     """The lock of imports into a dataset."""
     try:
         return lock.acquire(target, _LOCK)
@@ -205,7 +205,7 @@ def _alone(target: fo.Dataset) -> lock.Lock:
 
 
 def _import(
-    found: Found, target: fo.Dataset, options: DicomOptions, summary: DicomSummary, held: lock.Lock
+    found: Found, target: fo.Dataset, options: DicomOptions, summary: DicomSummary, held: lock.RunLock
 ) -> Iterator[Step]:
     from fiftyone_deepcluster.images.cache.worker_pool import carry_out
 
@@ -298,9 +298,9 @@ def _check_secret(dataset: fo.Dataset, known: KnownImages, options: DicomOptions
             "into the dataset that it was made from, and clone that; or give key, if the first import had one"
         )
     if not hashed_by(dataset, _key(dataset, options), [*known.shown, *known.lost]):
-        said = "a key" if options.key is None else "none, or another key"
+        secret = "a key" if options.key is None else "none, or another key"
         raise InputError(
-            f"the images in {dataset.name!r} were hashed by another secret: their import had {said}. By two secrets "
+            f"the images in {dataset.name!r} were hashed by another secret: their import had {secret}. By two secrets "
             "one patient would seem to be two; give the key of the first import, or import into another dataset"
         )
 

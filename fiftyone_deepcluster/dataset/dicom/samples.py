@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 from fiftyone_deepcluster.dataset.io.fields import changing
 from fiftyone_deepcluster.dataset.io.read_images import DICOM_FRAME, DICOM_PATH
 from fiftyone_deepcluster.errors import ImagesError, InputError
-from fiftyone_deepcluster.images.dicom.header import Header, field_kind, read_header
+from fiftyone_deepcluster.images.dicom.header import DicomHeader, field_kind, read_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -77,8 +77,8 @@ class DicomSummary:
 
     def __str__(self) -> str:
         again = f" ({self.restored} with a new PNG in place of a lost one)" if self.restored else ""
-        told = f"{self.imported} images imported, {self.known} known already{again}"
-        lines = [f"{told}, {len(self.skipped)} skipped"]
+        imported = f"{self.imported} images imported, {self.known} known already{again}"
+        lines = [f"{imported}, {len(self.skipped)} skipped"]
         if self.looked_in:
             lines[0] = f"no DICOM file was found in {_some(self.looked_in)}; {lines[0]}"
         if self.lost:
@@ -242,7 +242,7 @@ def hashed_by(dataset: fo.Dataset, key: bytes, paths: Sequence[str]) -> bool:
     return not tried
 
 
-def _header(path: str, key: bytes) -> Header | None:
+def _header(path: str, key: bytes) -> DicomHeader | None:
     try:
         return read_header(path, (), key)
     except Exception:

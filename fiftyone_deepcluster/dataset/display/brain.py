@@ -13,18 +13,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fiftyone_deepcluster.dataset.io.fields import FieldNames
-    from fiftyone_deepcluster.dataset.io.source import Source
+    from fiftyone_deepcluster.dataset.io.source import SampleSource
 
-# UMAP takes about a second a thousand images; beyond this many the rest is placed among their neighbours
+# UMAP takes about a second a thousand images; beyond this many the rest is placed among their neighbors
 _LAID_OUT = 20_000
-_NEIGHBOURS = 15
+_NEIGHBORS = 15
 _MIN_DIST = 0.1  # room between images to look at; clusters are found with none
 # Fewer images have no manifold to speak of, and UMAP's spectral start fails on them
 _FEWEST = 20
 
 
 def add_brain_runs(
-    source: Source, names: FieldNames, rows: NDArray[np.int64], embeddings: NDArray[np.float32]
+    source: SampleSource, names: FieldNames, rows: NDArray[np.int64], embeddings: NDArray[np.float32]
 ) -> None:
     """Register ``<key>_viz`` and ``<key>_sim``.
 
@@ -76,7 +76,7 @@ def rename_brain_runs(dataset: fo.Dataset, old: FieldNames, new: FieldNames) -> 
 
 
 def refresh_map(dataset: fo.Dataset, names: FieldNames) -> None:
-    """Make the Embeddings panel read the labels again: it caches colours by the map's time stamp."""
+    """Make the Embeddings panel read the labels again: it caches colors by the map's time stamp."""
     document = dataset._doc.brain_methods.get(names.viz_key)
     if document is not None:
         document.timestamp = datetime.now(timezone.utc).replace(tzinfo=None)
@@ -84,7 +84,7 @@ def refresh_map(dataset: fo.Dataset, names: FieldNames) -> None:
 
 
 def lay_out(vectors: NDArray[np.float32], seed: int = 51) -> NDArray[np.float32]:
-    """(M, D) -> (M, 2): UMAP, of a sample and its neighbours where there are many; else two main axes."""
+    """(M, D) -> (M, 2): UMAP, of a sample and its neighbors where there are many; else two main axes."""
     import numpy as np
 
     n = len(vectors)
@@ -94,7 +94,7 @@ def lay_out(vectors: NDArray[np.float32], seed: int = 51) -> NDArray[np.float32]
         return _umap(vectors, seed)
     chosen = np.sort(np.random.default_rng(seed).choice(n, _LAID_OUT, replace=False))
     fixed = _umap(vectors[chosen], seed)
-    return _among_neighbours(vectors, vectors[chosen], fixed)
+    return _among_neighbors(vectors, vectors[chosen], fixed)
 
 
 def _umap(vectors: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
@@ -103,11 +103,11 @@ def _umap(vectors: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
 
     from fiftyone_deepcluster.reducers.umap import Umap
 
-    space = Umap(dims=2, neighbours=_NEIGHBOURS, min_dist=_MIN_DIST)
-    return space.embed(torch.from_numpy(np.ascontiguousarray(vectors, np.float32)), seed).numpy()
+    reducer = Umap(n_components=2, n_neighbors=_NEIGHBORS, min_dist=_MIN_DIST)
+    return reducer.embed(torch.from_numpy(np.ascontiguousarray(vectors, np.float32)), seed).numpy()
 
 
-def _among_neighbours(
+def _among_neighbors(
     vectors: NDArray[np.float32], known: NDArray[np.float32], places: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     import faiss
@@ -124,13 +124,13 @@ def _among_neighbours(
 def _main_axes(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     import numpy as np
 
-    centred = vectors - vectors.mean(axis=0)
-    axes = np.linalg.svd(centred, full_matrices=False)[2][:2]
-    points = centred @ axes.T
+    centered = vectors - vectors.mean(axis=0)
+    axes = np.linalg.svd(centered, full_matrices=False)[2][:2]
+    points = centered @ axes.T
     return np.asarray(np.pad(points, ((0, 0), (0, 2 - points.shape[1]))), np.float32)
 
 
-def _collection(source: Source) -> fo.core.collections.SampleCollection:
+def _collection(source: SampleSource) -> fo.core.collections.SampleCollection:
     """What the brain runs are computed on: the dataset, or a view that stays what it is."""
     if source.patches_field is None:
         return source.dataset if is_whole(source) else source.samples

@@ -6,7 +6,7 @@ For key ``dc`` on samples:
 field               type            meaning
 =================== =============== ====================================================================
 ``dc``              Classification  ``label``, ``confidence``; attributes ``cluster`` (int, as the run
-                                    numbered it; edits leave it), ``distance`` to the cluster's centre,
+                                    numbered it; edits leave it), ``distance`` to the cluster's center,
                                     ``margin`` to the second nearest
 ``dc_embedding``    VectorField     last features, float32 (float16 on request)
 ``dc_round_labels`` VectorField     its cluster in every round
@@ -44,8 +44,8 @@ _MEANINGS = {
     "label": "Cluster, or the name a person gave it",
     "confidence": "How surely the image belongs to its cluster, 0 to 1",
     "cluster": "Number of the cluster in the run; edits leave it",
-    "distance": "Distance of the embedding to the centre of its cluster",
-    "margin": "Distance to the second nearest centre, less distance",
+    "distance": "Distance of the embedding to the center of its cluster",
+    "margin": "Distance to the second nearest center, less distance",
     "embedding": "Features that were clustered",
     "round_labels": "Cluster in every round",
     "round_losses": "Training loss in every round, NaN where the image was not drawn",

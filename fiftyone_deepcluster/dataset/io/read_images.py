@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.dataset.io.fields import FieldNames, marked
-from fiftyone_deepcluster.dataset.io.source import Source
+from fiftyone_deepcluster.dataset.io.source import SampleSource
 from fiftyone_deepcluster.dataset.runs import storage
 from fiftyone_deepcluster.errors import ImagesError, InputError
 from fiftyone_deepcluster.images.refs import ImageRef
@@ -31,11 +31,11 @@ _DICOM_SUFFIXES = (".dcm", ".dicom")
 _PICTURES = "filepath"
 
 
-def collect(
+def collect_images(
     samples: fo.core.collections.SampleCollection,
     patches_field: str | None = None,
     media_field: str | None = None,
-) -> Source:
+) -> SampleSource:
     """The images of a dataset, a view, a patches view or a group slice.
 
     Args:
@@ -101,7 +101,7 @@ def check_patches_field(samples: fo.core.collections.SampleCollection, field: st
         raise InputError(f"patches_field={field!r} is no Detections field of {samples.name!r}; {choice}")
 
 
-def read_truth(source: Source, truth_field: str, option: str = "truth_field") -> list[object | None]:
+def read_truth(source: SampleSource, truth_field: str, option: str = "truth_field") -> list[object | None]:
     """The known class of every image, None where there is none.
 
     A Classification gives its label. For patches, the name of the patches field means the objects'
@@ -119,7 +119,7 @@ def read_truth(source: Source, truth_field: str, option: str = "truth_field") ->
     arguments.one_name(option, truth_field, "report" if option == "text_field" else "ground_truth")
     path = _truth_path(source, truth_field, option)
     if path is not None:
-        return read(source, path)
+        return read_values(source, path)
     # a field of the whole images: the patches view does not carry it
     field = source.dataset.get_field(truth_field)
     if field is None:
@@ -130,7 +130,7 @@ def read_truth(source: Source, truth_field: str, option: str = "truth_field") ->
     return [known.get(sample_id) for sample_id in source.sample_ids]
 
 
-def read_embeddings(source: Source, field: str) -> list[NDArray[np.float32] | None]:
+def read_embeddings(source: SampleSource, field: str) -> list[NDArray[np.float32] | None]:
     """The vector of every image in an existing field, None where there is none.
 
     Raises:
@@ -146,7 +146,9 @@ def read_embeddings(source: Source, field: str) -> list[NDArray[np.float32] | No
         raise InputError(_no_vector_field(field, source))
     if not isinstance(kind, fo.VectorField | fo.ArrayField | fo.ListField):
         raise InputError(f"embeddings_field={field!r} is a {type(kind).__name__}; a VectorField is needed")
-    vectors = [None if value is None else np.asarray(value, np.float32) for value in read(source, path)]
+    vectors = [
+        None if value is None else np.asarray(value, np.float32) for value in read_values(source, path)
+    ]
     shapes = {vector.shape for vector in vectors if vector is not None}
     if not shapes:
         raise InputError(
@@ -159,18 +161,18 @@ def read_embeddings(source: Source, field: str) -> list[NDArray[np.float32] | No
     return vectors
 
 
-def read(source: Source, path: str) -> list[object | None]:
+def read_values(source: SampleSource, path: str) -> list[object | None]:
     """The values of a path of the collection, in the order of ``source.ids``."""
     ids, values = source.samples.values(["id", path])
     known = dict(zip(ids, values, strict=True))
     return [known.get(name) for name in source.ids]
 
 
-def without_cluster(source: Source, names: FieldNames) -> Source:
+def without_cluster(source: SampleSource, names: FieldNames) -> SampleSource:
     """The images whose label and error under ``names`` are empty."""
     inner = (names.patches_field + ".") if names.patches_field is not None else ""
     paths = [inner + names.path(name)[len(names.prefix) :] for name in ("label", "error")]
-    labels, errors = (read(source, path) for path in paths)
+    labels, errors = (read_values(source, path) for path in paths)
     rows = [row for row in range(len(source)) if labels[row] is None and errors[row] is None]
     return replace(
         source,
@@ -207,7 +209,7 @@ def _media_field(dataset: fo.Dataset, asked: str | None) -> str:
     return asked
 
 
-def _with_originals(source: Source, field: str) -> Source:
+def _with_originals(source: SampleSource, field: str) -> SampleSource:
     """The same images, read from the files that a field names; as they are where it is empty."""
     dataset = source.dataset
     numbered = field == DICOM_PATH and dataset.has_field(DICOM_FRAME)
@@ -228,12 +230,12 @@ def _with_originals(source: Source, field: str) -> Source:
     return replace(source, images=images)
 
 
-def _collect_samples(samples: fo.core.collections.SampleCollection) -> Source:
+def _collect_samples(samples: fo.core.collections.SampleCollection) -> SampleSource:
     ids, paths = samples.values(["id", "filepath"])
-    return Source(samples._root_dataset, samples, ids, ids, [ImageRef(path) for path in paths])
+    return SampleSource(samples._root_dataset, samples, ids, ids, [ImageRef(path) for path in paths])
 
 
-def _collect_patches(dataset: fo.Dataset, samples: fo.core.collections.SampleCollection) -> Source:
+def _collect_patches(dataset: fo.Dataset, samples: fo.core.collections.SampleCollection) -> SampleSource:
     fields = samples._label_fields
     if len(fields) != 1:
         raise ImagesError("evaluation patches hold two labels each; use to_patches on the field to cluster")
@@ -243,7 +245,7 @@ def _collect_patches(dataset: fo.Dataset, samples: fo.core.collections.SampleCol
         ["id", "sample_id", "filepath", f"{field}.bounding_box"]
     )  # fmt: skip
     images = [ImageRef(path, tuple(box)) for path, box in zip(paths, boxes, strict=True)]
-    return Source(dataset, samples, ids, sample_ids, images, field)
+    return SampleSource(dataset, samples, ids, sample_ids, images, field)
 
 
 def _check_media(samples: fo.core.collections.SampleCollection) -> None:
@@ -266,7 +268,7 @@ def _check_media(samples: fo.core.collections.SampleCollection) -> None:
         raise ImagesError("videos cannot be clustered; sample their frames into an image dataset first")
 
 
-def _check_images(source: Source) -> None:
+def _check_images(source: SampleSource) -> None:
     if not source.ids:
         what = f"no objects in {source.patches_field!r}" if source.patches_field else "no samples"
         raise ImagesError(f"there are {what} to cluster; give a collection that is not empty")
@@ -292,7 +294,7 @@ def _check_images(source: Source) -> None:
         )
 
 
-def _truth_path(source: Source, truth_field: str, option: str) -> str | None:
+def _truth_path(source: SampleSource, truth_field: str, option: str) -> str | None:
     """The path of a truth field in the collection; None where it is a field of whole images."""
     samples, patches = source.samples, source.patches_field
     if patches is None:
@@ -320,7 +322,7 @@ def _label_path(path: str, field: fo.Field, option: str) -> str:
     raise InputError(f"{option}={path!r} is a {kind}; {need} is needed")
 
 
-def _no_class_field(option: str, name: str, source: Source) -> str:
+def _no_class_field(option: str, name: str, source: SampleSource) -> str:
     """What to say where a field of classes is asked for that is not there."""
     import fiftyone as fo
 
@@ -343,7 +345,7 @@ def _of_runs(dataset: fo.Dataset) -> set[str]:
     return {path for run in runs for path in run.roots()}
 
 
-def _no_vector_field(name: str, source: Source) -> str:
+def _no_vector_field(name: str, source: SampleSource) -> str:
     """What to say where a field of vectors is asked for that is not there."""
     import fiftyone as fo
 

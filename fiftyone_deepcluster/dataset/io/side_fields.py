@@ -9,14 +9,14 @@ from fiftyone_deepcluster.dataset.io.read_images import read_truth
 from fiftyone_deepcluster.errors import InputError, OptionsError
 
 if TYPE_CHECKING:
-    from fiftyone_deepcluster.dataset.io.source import Source
+    from fiftyone_deepcluster.dataset.io.source import SampleSource
     from fiftyone_deepcluster.methods.base import Options
 
-_LEAST = 2
+_MIN = 2
 """Classes, or groups, to tell apart."""
 
 
-def read_known(source: Source, options: Options) -> Known:
+def read_known(source: SampleSource, options: Options) -> Known:
     """The values of the fields that the options name: ``group_field``, ``initial_field``, ``text_field``.
 
     Raises:
@@ -29,7 +29,7 @@ def read_known(source: Source, options: Options) -> Known:
     return Known(groups=_groups(source, options), initial=_initial(source, options))
 
 
-def read_texts(source: Source, field: str, option: str = "text_field") -> list[str | None]:
+def read_texts(source: SampleSource, field: str, option: str = "text_field") -> list[str | None]:
     """The text of every image, None where there is none; for objects that of their image.
 
     Raises:
@@ -41,7 +41,7 @@ def read_texts(source: Source, field: str, option: str = "text_field") -> list[s
     return [None if text is None else str(text) for text in texts]
 
 
-def _groups(source: Source, options: Options) -> list[object | None] | None:
+def _groups(source: SampleSource, options: Options) -> list[object | None] | None:
     field = getattr(options, "group_field", None)
     if field is None:
         return None
@@ -51,7 +51,7 @@ def _groups(source: Source, options: Options) -> list[object | None] | None:
             f"group_field={field!r} says of none of the {len(groups)} images which group it is of; name a field that "
             "does (patient, series), or none"
         )
-    if None not in groups and len(set(groups)) < _LEAST:
+    if None not in groups and len(set(groups)) < _MIN:
         raise InputError(
             f"group_field={field!r} puts all {len(groups)} images into one group, so none can be held out; name a "
             "field with several groups (patient, series), or none"
@@ -59,7 +59,7 @@ def _groups(source: Source, options: Options) -> list[object | None] | None:
     return groups
 
 
-def _initial(source: Source, options: Options) -> list[object | None] | None:
+def _initial(source: SampleSource, options: Options) -> list[object | None] | None:
     from fiftyone_deepcluster.analysis.texts import topics
 
     initial = getattr(options, "initial", "features")
@@ -67,9 +67,9 @@ def _initial(source: Source, options: Options) -> list[object | None] | None:
         field = _named(options, "initial_field", initial)
         labels = read_truth(source, field, "initial_field")
         known = len({label for label in labels if label is not None})
-        if known < _LEAST:
+        if known < _MIN:
             raise InputError(
-                f"initial_field={field!r} holds {known} classes, and the first round must tell at least {_LEAST} "
+                f"initial_field={field!r} holds {known} classes, and the first round must tell at least {_MIN} "
                 "apart; name a field with more, or take initial='features'"
             )
         return labels

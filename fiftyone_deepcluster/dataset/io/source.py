@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Source:
+class SampleSource:
     """The N images of a collection, in its order.
 
     Attributes:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from fiftyone_deepcluster.dataset.io.source import Source
+    from fiftyone_deepcluster.dataset.io.source import SampleSource
 
 _METHOD = "frozen"
 
@@ -38,7 +38,7 @@ def check_given(method: str, embeddings_field: str | None, model: Any) -> None:
         )
 
 
-def stored_vectors(source: Source, field: str) -> tuple[NDArray[np.float32], dict[int, str]]:
+def stored_vectors(source: SampleSource, field: str) -> tuple[NDArray[np.float32], dict[int, str]]:
     """The vectors of a field.
 
     Returns:
@@ -50,7 +50,7 @@ def stored_vectors(source: Source, field: str) -> tuple[NDArray[np.float32], dic
     return _stack(read_embeddings(source, field), f"no vector in {field!r}")
 
 
-def model_vectors(source: Source, model: Any) -> tuple[NDArray[np.float32], dict[int, str]]:
+def model_vectors(source: SampleSource, model: Any) -> tuple[NDArray[np.float32], dict[int, str]]:
     """The embeddings that a FiftyOne model, or the one of that name in its zoo, gives.
 
     Returns:
@@ -67,7 +67,7 @@ def model_name(model: Any) -> str | None:
     return model if model is None or isinstance(model, str) else type(model).__name__
 
 
-def _from_model(source: Source, model: Any) -> list[NDArray[np.float32] | None]:
+def _from_model(source: SampleSource, model: Any) -> list[NDArray[np.float32] | None]:
     if source.patches_field is None:
         return list(source.samples.compute_embeddings(model, skip_failures=True, progress=False))
     whole, field = source.samples._source_collection, source.patches_field
@@ -84,8 +84,8 @@ def _stack(
 ) -> tuple[NDArray[np.float32], dict[int, str]]:
     import numpy as np
 
-    dims = next((len(vector) for vector in found if vector is not None), 1)
-    vectors = np.full((len(found), dims), np.nan, np.float32)
+    width = next((len(vector) for vector in found if vector is not None), 1)
+    vectors = np.full((len(found), width), np.nan, np.float32)
     missing = {}
     for row, vector in enumerate(found):
         if vector is None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fiftyone_deepcluster.api.fit import FitResult
-    from fiftyone_deepcluster.dataset.io.source import Source
+    from fiftyone_deepcluster.dataset.io.source import SampleSource
 
 _BATCH = 5_000
 # Floats hardly shrink: the fastest level gives the default's size to within a few percent
@@ -83,7 +83,7 @@ def columns(result: FitResult, names: Sequence[str], *, half_precision: bool = F
     return Columns(values)
 
 
-def write(source: Source, names: FieldNames, filled: Columns) -> None:
+def write(source: SampleSource, names: FieldNames, filled: Columns) -> None:
     """Write the values of every image, by id, in batches; declared fields only."""
     from bson import ObjectId
 

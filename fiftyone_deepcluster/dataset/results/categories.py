@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.analysis.texts import KeyWord
 from fiftyone_deepcluster.dataset.io.fields import changing
-from fiftyone_deepcluster.dataset.io.read_images import read
+from fiftyone_deepcluster.dataset.io.read_images import read_values
 from fiftyone_deepcluster.dataset.io.side_fields import read_texts
 from fiftyone_deepcluster.dataset.io.write import NOISE, set_values
-from fiftyone_deepcluster.dataset.results.open_run import images_of, opened, path_in
+from fiftyone_deepcluster.dataset.results.open_run import images_of, open_run, path_in
 from fiftyone_deepcluster.dataset.results.results_cache import Findings
 from fiftyone_deepcluster.dataset.runs.run import Run, load_run
 from fiftyone_deepcluster.errors import InputError, RunError
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     from fiftyone_deepcluster.analysis.category_tree import CategoryTree
     from fiftyone_deepcluster.analysis.texts import Rank
-    from fiftyone_deepcluster.api.trained_run import Finished
+    from fiftyone_deepcluster.api.trained_run import TrainedRun
     from fiftyone_deepcluster.core.progress import Observer
-    from fiftyone_deepcluster.dataset.io.source import Source
+    from fiftyone_deepcluster.dataset.io.source import SampleSource
     from fiftyone_deepcluster.dataset.review.clusters import ClusterInfo
 
     Clusters = Sequence[ClusterInfo]
@@ -87,15 +87,17 @@ def key_words(
     """
     import numpy as np
 
-    from fiftyone_deepcluster.analysis.texts import key_words as words_of
+    from fiftyone_deepcluster.analysis.texts import words_of_clusters
 
     run = load_run(samples, key)
     field = text_field or getattr(run.options, "text_field", None)
     if not field:
         raise InputError(f"run {key!r} names no text_field; give the field with the reports")
     source = images_of(run)
-    names, labels = _numbered(read(source, path_in(run, "label")))
-    found = words_of(read_texts(source, field), np.asarray(labels), n_words=n_words, common=common, rank=rank)
+    names, labels = _numbered(read_values(source, path_in(run, "label")))
+    found = words_of_clusters(
+        read_texts(source, field), np.asarray(labels), n_words=n_words, common=common, rank=rank
+    )
     words = {names[cluster]: entry for cluster, entry in found.items()}
     if not any(words.values()):
         logger.warning(
@@ -135,11 +137,11 @@ def build_tree(
 
     run = load_run(samples, key)
     source = images_of(run)
-    names, labels = _numbered(read(source, path_in(run, "label")))
+    names, labels = _numbered(read_values(source, path_in(run, "label")))
     if len(names) < 2:
         raise InputError(f"run {key!r} has {len(names)} cluster; a tree needs 2 or more")
-    with opened(run, source, observer) as finished:
-        tree = _merged(run, finished, np.asarray(labels))
+    with open_run(run, source, observer) as trained_run:
+        tree = _merged(run, trained_run, np.asarray(labels))
     nodes, paths = _nodes(tree, names)
     if all(node.leaf for node in nodes):
         logger.warning("run %r: no clusters are mixed up more than others, so its tree has no groups", key)
@@ -201,20 +203,20 @@ def _numbered(labels: list[object | None]) -> tuple[list[str], list[int]]:
     return names, [places.get(label, -1) for label in labels]
 
 
-def _merged(run: Run, finished: Finished, labels: NDArray[np.int64]) -> CategoryTree:
+def _merged(run: Run, trained_run: TrainedRun, labels: NDArray[np.int64]) -> CategoryTree:
     import numpy as np
 
     from fiftyone_deepcluster.analysis.category_tree import by_cluster, category_tree, class_mass
 
-    if not finished.trained.network.n_outputs:
+    if not trained_run.trained.network.n_outputs:
         raise RunError(
             f"the network of run {run.key!r} ({run.record.method}) has no softmax layer, so there is nothing that it "
             "confuses; choose a run of a method that teaches one, such as deepcluster or ldpo"
         )
-    known = labels[finished.store.kept]
+    known = labels[trained_run.store.kept]
     n_clusters = int(labels.max()) + 1
     sizes = np.bincount(known[known >= 0], minlength=n_clusters)
-    mass = class_mass(finished.trained, known, n_clusters)
+    mass = class_mass(trained_run.trained, known, n_clusters)
     return category_tree(by_cluster(mass, sizes), sizes, run.options.seed)
 
 
@@ -253,7 +255,7 @@ def _nodes(tree: CategoryTree, names: list[str]) -> tuple[list[Node], list[list[
     return [*nodes.values(), *leaves], paths
 
 
-def _write(run: Run, source: Source, paths: list[list[str] | None]) -> None:
+def _write(run: Run, source: SampleSource, paths: list[list[str] | None]) -> None:
     import fiftyone as fo
     from bson import ObjectId
 

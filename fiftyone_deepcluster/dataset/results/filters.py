@@ -1,4 +1,4 @@
-"""What a run learnt: ``draw_filters`` of its units."""
+"""What a run learned: ``draw_filters`` of its units."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.analysis.unit_images import Ascent
 from fiftyone_deepcluster.core import arguments
-from fiftyone_deepcluster.dataset.results.open_run import images_of, opened
+from fiftyone_deepcluster.dataset.results.open_run import images_of, open_run
 from fiftyone_deepcluster.dataset.results.probes import keep_layers, layers_of_run
 from fiftyone_deepcluster.dataset.results.results_cache import Findings
 from fiftyone_deepcluster.dataset.runs.run import Run, load_run
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fiftyone_deepcluster.analysis.unit_images import TopImages, UnitImages
-    from fiftyone_deepcluster.api.trained_run import Finished
+    from fiftyone_deepcluster.api.trained_run import TrainedRun
     from fiftyone_deepcluster.backbones.layers import Layer
     from fiftyone_deepcluster.core.progress import Observer
-    from fiftyone_deepcluster.dataset.io.source import Source
+    from fiftyone_deepcluster.dataset.io.source import SampleSource
 
 _FILTERS = "filters"
 N_UNITS = 16
@@ -106,7 +106,7 @@ def draw_filters(
         RunError: its network is not here.
         InputError: no such layer or unit; those there are follow. Or ``out_dir`` can be no folder.
     """
-    from fiftyone_deepcluster.analysis.unit_images import check_units, maximise, spread_units, top_images
+    from fiftyone_deepcluster.analysis.unit_images import check_units, maximize, spread_units, top_images
 
     run = load_run(samples, key)
     source = images_of(run)
@@ -114,14 +114,14 @@ def draw_filters(
         arguments.one_name("layer", layer, "conv1")
     folder = None if out_dir is None else _folder(out_dir)
     climb = ascent if isinstance(ascent, Ascent) else _ascent(ascent or {})
-    with opened(run, source, observer) as finished:
-        known = layers_of_run(finished)
+    with open_run(run, source, observer) as trained_run:
+        known = layers_of_run(trained_run)
         keep_layers(run, known)
         chosen = _choose(known, layer)
         wanted = spread_units(chosen, N_UNITS) if units is None else check_units(chosen, units)
-        made = maximise(finished.trained, chosen, wanted, climb)
-        top = top_images(finished.trained, chosen, wanted)
-        return _written(run, source, finished, (chosen, made, top), folder)
+        made = maximize(trained_run.trained, chosen, wanted, climb)
+        top = top_images(trained_run.trained, chosen, wanted)
+        return _written(run, source, trained_run, (chosen, made, top), folder)
 
 
 def stored_filters(run: Run) -> tuple[str, list[DrawnUnit]] | None:
@@ -138,31 +138,31 @@ def stored_filters(run: Run) -> tuple[str, list[DrawnUnit]] | None:
 
 
 def _choose(layers: Sequence[Layer], name: str | None) -> Layer:
-    from fiftyone_deepcluster.backbones.layers import choose
+    from fiftyone_deepcluster.backbones.layers import choose_layers
 
     if name is not None:
-        return choose(layers, [name])[0]
+        return choose_layers(layers, [name])[0]
     return next((layer for layer in reversed(layers) if len(layer.shape) == 3), layers[-1])
 
 
 def _written(
     run: Run,
-    source: Source,
-    finished: Finished,
+    source: SampleSource,
+    trained_run: TrainedRun,
     drawn: tuple[Layer, UnitImages, TopImages],
     out_dir: Path | None,
 ) -> Filters:
     """The PNG files, beside the run and where they were asked for."""
     layer, made, top = drawn
     findings = Findings(run)
-    kept = _write(findings.folder(_FILTERS), finished, drawn)
-    images = finished.store.kept[top.rows]
+    kept = _write(findings.folder(_FILTERS), trained_run, drawn)
+    images = trained_run.store.kept[top.rows]
     units = [
         {"unit": unit, "tile": tile.name, "top_samples": [source.sample_ids[row] for row in rows]}
         for unit, tile, rows in zip(made.units.tolist(), kept[1], images, strict=True)
     ]
     findings.save(_FILTERS, {"layer": layer.name, "units": units})
-    montage, tiles, files = kept if out_dir is None else _write(out_dir, finished, drawn)
+    montage, tiles, files = kept if out_dir is None else _write(out_dir, trained_run, drawn)
     return Filters(
         layer=layer.name,
         units=made.units,
@@ -178,7 +178,7 @@ def _written(
 
 
 def _write(
-    folder: Path, finished: Finished, drawn: tuple[Layer, UnitImages, TopImages]
+    folder: Path, trained_run: TrainedRun, drawn: tuple[Layer, UnitImages, TopImages]
 ) -> tuple[Path, list[Path], list[Path]]:
     """The montage, a tile a unit, and the bare image a unit."""
     from fiftyone_deepcluster.analysis.montage import picture, sheet, stretched, tile
@@ -186,7 +186,7 @@ def _write(
     layer, made, top = drawn
     folder.mkdir(parents=True, exist_ok=True)
     names = [f"{layer.name}-unit-{unit:03d}" for unit in made.units.tolist()]
-    tiles = [tile(made.images[at], _pixels(finished, top.rows[at])) for at in range(len(names))]
+    tiles = [tile(made.images[at], _pixels(trained_run, top.rows[at])) for at in range(len(names))]
     montage = folder / f"{layer.name}.png"
     sheet(tiles).save(montage)
     tile_files, files = (
@@ -199,14 +199,14 @@ def _write(
     return montage, tile_files, files
 
 
-def _pixels(finished: Finished, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+def _pixels(trained_run: TrainedRun, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
     """(n, size, size, C) uint8, the images as the network sees them."""
     import torch
 
     from fiftyone_deepcluster.images.augment import plain
 
-    pixels = torch.from_numpy(finished.store.read(rows)).permute(0, 3, 1, 2)
-    seen = plain(pixels, finished.trained.size)
+    pixels = torch.from_numpy(trained_run.store.read(rows)).permute(0, 3, 1, 2)
+    seen = plain(pixels, trained_run.trained.size)
     return (seen.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from fiftyone_deepcluster.core import checkpoints
-from fiftyone_deepcluster.dataset.io.read_images import collect, flat, media_field_of, read
+from fiftyone_deepcluster.dataset.io.read_images import collect_images, flat, media_field_of, read_values
 from fiftyone_deepcluster.dataset.review.clusters import check_there
 from fiftyone_deepcluster.dataset.runs import storage
 from fiftyone_deepcluster.errors import InputError, RunError
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from fiftyone_deepcluster.api.trained_run import Finished
+    from fiftyone_deepcluster.api.trained_run import TrainedRun
     from fiftyone_deepcluster.core.progress import Observer
-    from fiftyone_deepcluster.dataset.io.source import Source
+    from fiftyone_deepcluster.dataset.io.source import SampleSource
     from fiftyone_deepcluster.dataset.runs.run import Run
 
 
-def images_of(run: Run) -> Source:
+def images_of(run: Run) -> SampleSource:
     """The images of a run: those that it was fitted on, in their order, then those assigned to it later.
 
     In their order they are found in the cache of decoded images.
@@ -45,7 +45,7 @@ def images_of(run: Run) -> Source:
     later = [name for name, label in zip(ids, labels, strict=True) if label is not None and name not in known]
     if [*fitted, *later] != ids:
         everything = everything.select([*fitted, *later], ordered=True)
-    return collect(everything, media_field=media_field_of(run.settings))
+    return collect_images(everything, media_field=media_field_of(run.settings))
 
 
 def path_in(run: Run, name: str) -> str:
@@ -56,7 +56,7 @@ def path_in(run: Run, name: str) -> str:
     return f"{run.patches_field}.{path.removeprefix(run.fields.prefix)}"
 
 
-def chosen_rows(source: Source, samples: fo.core.collections.SampleCollection) -> NDArray[np.int64]:
+def chosen_rows(source: SampleSource, samples: fo.core.collections.SampleCollection) -> NDArray[np.int64]:
     """Rows of the images that are in ``samples``: patches by their own id or that of their sample.
 
     Raises:
@@ -84,7 +84,7 @@ def has_network(run: Run) -> bool:
 
 
 @contextmanager
-def opened(run: Run, source: Source, observer: Observer | None) -> Iterator[Finished]:
+def open_run(run: Run, source: SampleSource, observer: Observer | None) -> Iterator[TrainedRun]:
     """The run's network and the decoded images of ``source``.
 
     Raises:
@@ -96,22 +96,22 @@ def opened(run: Run, source: Source, observer: Observer | None) -> Iterator[Fini
     if run.settings.get("embeddings_field") or run.settings.get("model"):
         raise RunError(
             f"run {run.key!r} clustered vectors that were given to it, so it has no network; choose a run of a "
-            "method that learns, or of 'frozen' with a trunk"
+            "method that learns, or of 'frozen' with a backbone"
         )
     if not has_network(run):
         raise RunError(
             f"the network of run {run.key!r} is not in {folder}: the run was made on another machine, assigned from "
             "another dataset (ask for it there), or its files were deleted; cluster again with overwrite=True"
         )
-    with reopen(folder, source.images, observer) as finished:
-        yield finished
+    with reopen(folder, source.images, observer) as trained_run:
+        yield trained_run
 
 
-def embedded(run: Run, source: Source) -> list[object | None]:
+def embedded(run: Run, source: SampleSource) -> list[object | None]:
     """The stored embedding of every image, None where there is none.
 
     Raises:
         RunError: the field was deleted.
     """
     check_there(run, "embedding")
-    return read(source, path_in(run, "embedding"))
+    return read_values(source, path_in(run, "embedding"))

@@ -1,14 +1,14 @@
-"""What a run learnt: ``probe`` its layers, ``list_layers``."""
+"""What a run learned: ``probe`` its layers, ``list_layers``."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from fiftyone_deepcluster.analysis.linear_probe import Probe
+from fiftyone_deepcluster.analysis.linear_probe import ProbeResult
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.dataset.io.read_images import read_truth
-from fiftyone_deepcluster.dataset.results.open_run import chosen_rows, images_of, opened
+from fiftyone_deepcluster.dataset.results.open_run import chosen_rows, images_of, open_run
 from fiftyone_deepcluster.dataset.results.results_cache import Findings
 from fiftyone_deepcluster.dataset.runs.run import Run, load_run
 from fiftyone_deepcluster.errors import ImagesError, InputError
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from fiftyone_deepcluster.api.trained_run import Finished
+    from fiftyone_deepcluster.api.trained_run import TrainedRun
     from fiftyone_deepcluster.backbones.layers import Layer
     from fiftyone_deepcluster.core.progress import Observer
-    from fiftyone_deepcluster.dataset.io.source import Source
+    from fiftyone_deepcluster.dataset.io.source import SampleSource
 
 _PROBE = "probe"
 
@@ -39,7 +39,7 @@ def probe(
     folds: int = 3,
     max_images: int = 2_000,
     observer: Observer | None = None,
-) -> Probe:
+) -> ProbeResult:
     """Linear classifiers on every layer of a run's network, and of the same network before training.
 
     Multinomial logistic regression and a linear support vector machine on frozen features; accuracy on images
@@ -51,7 +51,7 @@ def probe(
         label_field: known classes; images without one are left out, and so are classes with fewer images than
             folds.
         layers: one name or several, see ``list_layers``; by default all of them and ``embedding``, the vectors that
-            the run clusters (LDPO's linear classification of the learnt representation).
+            the run clusters (LDPO's linear classification of the learned representation).
         folds: of the cross-validation, 2 to 10.
         max_images: images used at most, 20 to 10,000, drawn at random.
         observer: told of progress; may cancel.
@@ -62,8 +62,7 @@ def probe(
         InputError: no such field or layer, or too few images with a class.
         ImagesError: too few of those with a class can be read.
     """
-    from fiftyone_deepcluster.analysis.linear_probe import ProbeRequest, choose_rows
-    from fiftyone_deepcluster.analysis.linear_probe import probe as measure
+    from fiftyone_deepcluster.analysis.linear_probe import ProbeRequest, choose_rows, probe_networks
     from fiftyone_deepcluster.metrics.matching import numbered
 
     folds = arguments.whole_number("folds", folds, 2, 10)
@@ -75,20 +74,20 @@ def probe(
     _leave_out(classes, source, samples)
     request = ProbeRequest(wanted, folds, max_images, run.options.seed)
     choose_rows(classes, request)  # before images are decoded for labels that will not do
-    with opened(run, source, observer) as finished:
-        known = classes[finished.store.kept]
+    with open_run(run, source, observer) as trained_run:
+        known = classes[trained_run.store.kept]
         try:
             choose_rows(known, request)
         except InputError as error:
-            errors = finished.store.errors
+            errors = trained_run.store.errors
             first = min(errors)
             raise ImagesError(
                 f"{len(errors)} of {len(source)} images can no longer be read, such as {source.images[first].path!r} "
                 f"({errors[first]}); bring the files back. Of the others {error}"
             ) from error
-        clustered = (finished.vectors, finished.initial_vectors) if finished.encodes else None
-        found = measure(finished.trained, finished.initial, known, request, clustered)
-        keep_layers(run, layers_of_run(finished))
+        clustered = (trained_run.vectors, trained_run.initial_vectors) if trained_run.encodes else None
+        found = probe_networks(trained_run.trained, trained_run.initial, known, request, clustered)
+        keep_layers(run, layers_of_run(trained_run))
     found = found.model_copy(update={"label_field": label_field})
     Findings(run).save(_PROBE, found.model_dump(mode="json"))
     return found
@@ -106,14 +105,14 @@ def list_layers(samples: fo.core.collections.SampleCollection, key: str) -> dict
     if known is not None:
         return known
     source = images_of(run)
-    with opened(run, _first(source), None) as finished:
-        return keep_layers(run, layers_of_run(finished))
+    with open_run(run, _first(source), None) as trained_run:
+        return keep_layers(run, layers_of_run(trained_run))
 
 
-def stored_probe(run: Run) -> Probe | None:
+def stored_probe(run: Run) -> ProbeResult | None:
     """The last probe of a run, as it is now."""
     found = Findings(run).load(_PROBE)
-    return None if found is None else Probe.model_validate(found)
+    return None if found is None else ProbeResult.model_validate(found)
 
 
 def stored_layers(run: Run) -> dict[str, int] | None:
@@ -121,14 +120,14 @@ def stored_layers(run: Run) -> dict[str, int] | None:
     return Findings(run).load(_LAYERS)
 
 
-def layers_of_run(finished: Finished) -> list[Layer]:
+def layers_of_run(trained_run: TrainedRun) -> list[Layer]:
     """The layers of the run's network, in order."""
     import numpy as np
 
     from fiftyone_deepcluster.backbones.layers import layers_of
 
-    first = next(finished.trained.plain_batches(np.arange(1))).images
-    return layers_of(finished.trained.network, first)
+    first = next(trained_run.trained.plain_batches(np.arange(1))).images
+    return layers_of(trained_run.trained.network, first)
 
 
 def keep_layers(run: Run, layers: Sequence[Layer]) -> dict[str, int]:
@@ -139,7 +138,7 @@ def keep_layers(run: Run, layers: Sequence[Layer]) -> dict[str, int]:
 
 
 def _leave_out(
-    classes: NDArray[np.int64], source: Source, samples: fo.core.collections.SampleCollection
+    classes: NDArray[np.int64], source: SampleSource, samples: fo.core.collections.SampleCollection
 ) -> None:
     """Images outside the view have no class here."""
     import numpy as np
@@ -147,7 +146,7 @@ def _leave_out(
     classes[np.setdiff1d(np.arange(len(source)), chosen_rows(source, samples))] = -1
 
 
-def _first(source: Source) -> Source:
+def _first(source: SampleSource) -> SampleSource:
     """Some images, one of which can be read."""
     from dataclasses import replace
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from fiftyone_deepcluster.dataset.runs.run import Run
 
-_FOLDER = "learnt"
+_FOLDER = "learned"
 
 
 class Findings:

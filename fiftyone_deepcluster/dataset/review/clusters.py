@@ -52,10 +52,10 @@ class ClusterInfo:
         ids: cluster numbers of the run in it; several after a merge.
         size: number of images.
         share: of all clustered images of the run, 0..1.
-        cohesion: mean distance of its images to their centre; smaller is tighter. None for noise.
+        cohesion: mean distance of its images to their center; smaller is tighter. None for noise.
         stability: mean over its images of the share of cluster-mates kept in the last rounds; None in
             a run of one round.
-        exemplars: ids of some of its images (objects' ids for patches): nearest to the centre first, or as
+        exemplars: ids of some of its images (objects' ids for patches): nearest to the center first, or as
             they were drawn.
         exemplar_samples: ids of their samples; the same but for patches.
         exemplar_paths: their files.
@@ -101,8 +101,8 @@ def check_there(run: KeptRun, value: str = "label") -> None:
         )
 
 
-def summarise(run: KeptRun, n_exemplars: int) -> list[ClusterInfo]:
-    """All clusters, largest first, with the images nearest to their centres. One database query.
+def summarize(run: KeptRun, n_exemplars: int) -> list[ClusterInfo]:
+    """All clusters, largest first, with the images nearest to their centers. One database query.
 
     Raises:
         RunNotFoundError: the run was deleted since it was loaded.

@@ -127,13 +127,13 @@ class Review:
         self._check(cluster)
         path, missing = self._own_field(field)
         olds = _members(self.run, [cluster], path)
-        labelled = [old for old in olds if _label_of(old.value) is not None]
+        labeled = [old for old in olds if _label_of(old.value) is not None]
         changing = olds
         if not overwrite:
             changing = [old for old in olds if _label_of(old.value) is None]
         changing = [old for old in changing if _label_of(old.value) != label]
-        kept = len(labelled) - sum(_label_of(old.value) is not None for old in changing)
-        text = f"labelled {cluster!r} as {label!r} in {field!r}"
+        kept = len(labeled) - sum(_label_of(old.value) is not None for old in changing)
+        text = f"labeled {cluster!r} as {label!r} in {field!r}"
         change = Change(len(changing), kept, text)
         if dry_run or not changing:
             return change

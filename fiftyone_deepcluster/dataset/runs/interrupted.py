@@ -31,7 +31,7 @@ class Interrupted:
 
     Attributes:
         key: of the run.
-        method: name of the recipe; empty where nobody knows.
+        method: name of the method; empty where nobody knows.
         rounds: that were done.
         planned: rounds in all; 0 where nobody knows.
         resumable: whether there is a checkpoint, so that ``resume`` goes on from its last round.
@@ -118,7 +118,7 @@ def remove_interrupted(dataset: fo.Dataset, key: str) -> bool:
 
 
 @contextmanager
-def opened(dataset: fo.Dataset, names: FieldNames) -> Iterator[None]:
+def declared_fields(dataset: fo.Dataset, names: FieldNames) -> Iterator[None]:
     """Declare a run's fields, and withdraw them where the block fails.
 
     A note outlives the process, so that what a killed one left can be told from a person's fields.

@@ -64,7 +64,7 @@ class Holder:
         return f"process {self.pid} on {self.host}, since {since}"
 
 
-class Lock:
+class RunLock:
     """The right to work on one key of one dataset; a context manager. ``acquire`` makes it."""
 
     def __init__(self, dataset: fo.Dataset, key: str, me: Holder) -> None:
@@ -77,7 +77,7 @@ class Lock:
         self._thread = threading.Thread(target=self._beat, name=f"deepcluster lock {key}", daemon=True)
         self._thread.start()
 
-    def __enter__(self) -> Lock:
+    def __enter__(self) -> RunLock:
         return self
 
     def __exit__(
@@ -118,7 +118,7 @@ class Lock:
             self._me = now
 
 
-def acquire(dataset: fo.Dataset, key: str) -> Lock:
+def acquire(dataset: fo.Dataset, key: str) -> RunLock:
     """Take the lock of a key.
 
     Raises:
@@ -127,13 +127,13 @@ def acquire(dataset: fo.Dataset, key: str) -> Lock:
     locks, name, now = run_store(dataset), _lock_name(key), time.time()
     me = Holder(uuid.uuid4().hex, os.getpid(), _born(os.getpid()), socket.gethostname(), now, now)
     if locks.set_if_absent(name, asdict(me)):
-        return Lock(dataset, key, me)
+        return RunLock(dataset, key, me)
     other = holder(dataset, key)
     if other is None:  # given back this very moment
         return acquire(dataset, key)
     if not other.alive() and locks.compare_and_set(name, asdict(other), asdict(me)):
         logger.warning("key %r of %r was locked by a dead run (%s); taken over", key, dataset.name, other)
-        return Lock(dataset, key, me)
+        return RunLock(dataset, key, me)
     raise RunLockedError(
         f"key={key!r} of {dataset.name!r} is being worked on by {other}. Wait, cancel that run, or choose "
         "another key; if you are sure it is dead: "

@@ -18,7 +18,7 @@ from fiftyone_deepcluster.dataset.review.clusters import (
     ClusterInfo,
     Drawn,
     check_there,
-    summarise,
+    summarize,
     with_random,
 )
 from fiftyone_deepcluster.dataset.runs import lock, status, storage
@@ -109,7 +109,7 @@ class Run:
 
         Args:
             n_exemplars: images of each to name.
-            exemplars: which: those "nearest" to the centre, or some drawn at "random", which also shows what
+            exemplars: which: those "nearest" to the center, or some drawn at "random", which also shows what
                 lies at the cluster's edge.
             seed: of the draw; by default the run's own.
 
@@ -117,10 +117,10 @@ class Run:
             InputError: ``exemplars`` is neither.
         """
         if exemplars == "random":
-            return with_random(self, summarise(self, 0), n_exemplars, seed)
+            return with_random(self, summarize(self, 0), n_exemplars, seed)
         if exemplars != "nearest":
             raise InputError(f"exemplars={exemplars!r}: give 'nearest' or 'random'")
-        return summarise(self, n_exemplars)
+        return summarize(self, n_exemplars)
 
     def names(self) -> list[str]:
         """Names of the clusters as they are now, sorted.
@@ -138,7 +138,7 @@ class Run:
         return self.cluster_view(*self.names())
 
     def cluster_view(self, *names: str) -> fo.DatasetView:
-        """The images of one or more clusters, nearest to their centre first within each.
+        """The images of one or more clusters, nearest to their center first within each.
 
         Raises:
             InputError: no cluster of that name; near names are listed.
@@ -254,7 +254,7 @@ def delete_run(samples: fo.core.collections.SampleCollection, key: str) -> None:
         status.forget(dataset, key)
 
 
-def _header(dataset: fo.Dataset, key: str) -> tuple[storage.Header, datetime]:
+def _header(dataset: fo.Dataset, key: str) -> tuple[storage.RunHeader, datetime]:
     try:
         return storage.header_of(dataset, key)
     except RunNotFoundError:

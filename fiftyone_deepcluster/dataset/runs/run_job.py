@@ -17,7 +17,7 @@ from fiftyone_deepcluster.dataset.io.fields import FieldNames, check_free
 from fiftyone_deepcluster.dataset.io.vectors import model_vectors
 from fiftyone_deepcluster.dataset.io.write import columns, write
 from fiftyone_deepcluster.dataset.runs import lock, status, storage
-from fiftyone_deepcluster.dataset.runs.interrupted import clear_remains, erase, opened
+from fiftyone_deepcluster.dataset.runs.interrupted import clear_remains, declared_fields, erase
 from fiftyone_deepcluster.dataset.runs.processes import rank, wait_for_all
 from fiftyone_deepcluster.dataset.runs.run import Run, load_run
 from fiftyone_deepcluster.errors import CancelledError, InputError, RunExistsError
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.api.fit import FitResult
     from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.core.record import RunRecord
-    from fiftyone_deepcluster.dataset.io.source import Source
+    from fiftyone_deepcluster.dataset.io.source import SampleSource
     from fiftyone_deepcluster.methods.base import Options
 
 
 @dataclass(frozen=True)
-class Plan:
+class CheckedCall:
     """A checked call, ready to be carried out.
 
     Attributes:
@@ -57,10 +57,10 @@ class Plan:
         known: groups and first labels read from the dataset.
     """
 
-    source: Source
+    source: SampleSource
     key: str
     options: Options
-    header: storage.Header
+    header: storage.RunHeader
     truth: list[object | None] | None = None
     features: NDArray[np.float32] | None = None
     missing: dict[int, str] = field(default_factory=dict)
@@ -82,7 +82,7 @@ class Plan:
         return FieldNames(self.key, self.source.patches_field)
 
 
-def execute(plan: Plan) -> Run:
+def execute(plan: CheckedCall) -> Run:
     """Carry a plan out under the key's lock.
 
     Where several processes share the work, the first holds the lock and writes; the others only fit.
@@ -95,14 +95,14 @@ def execute(plan: Plan) -> Run:
         plan.dataset.reload()
         replacing = _check_key_free(plan)
         observer = status.LiveObserver(plan.dataset, plan.key, plan.options.name, plan.options.rounds)
-        with _told(observer):
+        with _end_recorded(observer):
             stop_reason = _fit_and_write(plan, held, observer, replacing)
             observer.finish("cancelled" if stop_reason == StopReason.CANCELLED else "done")
     wait_for_all()
     return load_run(plan.dataset, plan.key)
 
 
-def _follow(plan: Plan) -> Run:
+def _follow(plan: CheckedCall) -> Run:
     """What every process but the first does: its share of the fitting, once the folder is prepared."""
     wait_for_all()
     replacing = plan.key in storage.keys(plan.dataset)
@@ -112,7 +112,7 @@ def _follow(plan: Plan) -> Run:
     return load_run(plan.dataset, plan.key)
 
 
-def _keep_interrupted(plan: Plan) -> None:
+def _keep_interrupted(plan: CheckedCall) -> None:
     """Refuse to begin other work over rounds that broke off and could go on.
 
     Raises:
@@ -122,11 +122,11 @@ def _keep_interrupted(plan: Plan) -> None:
     if plan.replaces or plan.folder is not None or key in storage.keys(dataset):
         return
     folder = storage.run_dir(dataset, key)
-    left, state = storage.load_job(folder), status.read(dataset).get(key)
+    left, state = storage.load_job(folder), status.read_states(dataset).get(key)
     if left is None or left.same_work(_job(plan)) or not (folder / checkpoints.CHECKPOINT).exists():
         return
     if state is None or not state.round:
-        return  # nothing was learnt that could be lost
+        return  # nothing was learned that could be lost
     raise RunExistsError(
         f"{dataset.name!r} has a run {key!r} ({left.header.method}) that broke off after round {state.round} and "
         f"can go on: resume(samples, {key!r}). To give it up, delete_run(samples, {key!r}) or overwrite=True; or "
@@ -134,11 +134,11 @@ def _keep_interrupted(plan: Plan) -> None:
     )
 
 
-def _job(plan: Plan) -> storage.Job:
-    return storage.Job(plan.header, plan.source.ids)
+def _job(plan: CheckedCall) -> storage.ClusterJob:
+    return storage.ClusterJob(plan.header, plan.source.ids)
 
 
-def _check_key_free(plan: Plan) -> bool:
+def _check_key_free(plan: CheckedCall) -> bool:
     """Whether a run under the key is to be replaced.
 
     Raises:
@@ -157,7 +157,7 @@ def _check_key_free(plan: Plan) -> bool:
 
 
 @contextmanager
-def _told(observer: status.LiveObserver) -> Iterator[None]:
+def _end_recorded(observer: status.LiveObserver) -> Iterator[None]:
     """Let the live state say how it ended."""
     try:
         yield
@@ -170,7 +170,7 @@ def _told(observer: status.LiveObserver) -> Iterator[None]:
 
 
 def _fit_and_write(
-    plan: Plan, held: lock.Lock, observer: status.LiveObserver, replacing: bool
+    plan: CheckedCall, held: lock.RunLock, observer: status.LiveObserver, replacing: bool
 ) -> StopReason | None:
     """Fit, then write.
 
@@ -179,19 +179,19 @@ def _fit_and_write(
     """
     before = None if plan.folder is None else storage.load_job(plan.folder)
     folder = _prepare_folder(plan, replacing)
-    told = Fanout([observer, *plan.observers])
+    listeners = Fanout([observer, *plan.observers])
     try:
         if replacing:
-            result = _fit(plan, folder, told)
+            result = _fit(plan, folder, listeners)
             held.check()
             erase(plan.dataset, plan.key)
-            with opened(plan.dataset, plan.names):
-                _store(plan, result, told)
+            with declared_fields(plan.dataset, plan.names):
+                _store(plan, result, listeners)
         else:
-            with opened(plan.dataset, plan.names):
-                result = _fit(plan, folder, told)
+            with declared_fields(plan.dataset, plan.names):
+                result = _fit(plan, folder, listeners)
                 held.check()
-                _store(plan, result, told)
+                _store(plan, result, listeners)
     except BaseException as error:
         if not (folder / checkpoints.CHECKPOINT).exists():
             storage.clean_dir(folder)
@@ -202,7 +202,7 @@ def _fit_and_write(
     return result.record.stop_reason
 
 
-def _prepare_folder(plan: Plan, replacing: bool) -> Path:
+def _prepare_folder(plan: CheckedCall, replacing: bool) -> Path:
     """Where the checkpoint goes; one that another call left there is removed."""
     job = _job(plan)
     folder = plan.folder or _folder(plan, replacing)
@@ -215,11 +215,11 @@ def _prepare_folder(plan: Plan, replacing: bool) -> Path:
     return folder
 
 
-def _folder(plan: Plan, replacing: bool) -> Path:
+def _folder(plan: CheckedCall, replacing: bool) -> Path:
     return (storage.next_dir if replacing else storage.run_dir)(plan.dataset, plan.key)
 
 
-def _fit(plan: Plan, folder: Path, observer: Observer) -> FitResult:
+def _fit(plan: CheckedCall, folder: Path, observer: Observer) -> FitResult:
     from fiftyone_deepcluster.api.fit import fit
 
     features, missing = plan.features, plan.missing
@@ -239,7 +239,7 @@ def _fit(plan: Plan, folder: Path, observer: Observer) -> FitResult:
     return replace(result, errors={**result.errors, **missing})
 
 
-def _store(plan: Plan, result: FitResult, observer: Observer) -> None:
+def _store(plan: CheckedCall, result: FitResult, observer: Observer) -> None:
     """Fields, sidebar, brain runs, and last the run itself."""
     import numpy as np
 
@@ -255,7 +255,7 @@ def _store(plan: Plan, result: FitResult, observer: Observer) -> None:
         readable = np.setdiff1d(np.arange(len(plan.source)), list(result.errors))
         add_brain_runs(plan.source, plan.names, readable, result.embeddings)
         observer.advance(1)
-    storage.register(plan.source, plan.key, plan.header, result.record)
+    storage.register_run(plan.source, plan.key, plan.header, result.record)
 
 
 def names_of_clusters(record: RunRecord, labels: NDArray[np.int64]) -> list[str]:

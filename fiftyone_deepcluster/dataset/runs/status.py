@@ -35,7 +35,7 @@ class LiveState:
     Attributes:
         key: of the run.
         status: queued, running, done, failed or cancelled. A run whose process died reads as failed.
-        method: name of the recipe.
+        method: name of the method.
         phase: what it is doing (``decode``, ``embed``, ``cluster``, ``train``, ``write`` ...).
         fraction: 0..1 of the whole run; a rough guess, never falling.
         round: rounds done.
@@ -67,7 +67,7 @@ class LiveState:
         return self.status in ("queued", "running")
 
 
-def read(dataset: fo.Dataset) -> dict[str, LiveState]:
+def read_states(dataset: fo.Dataset) -> dict[str, LiveState]:
     """The state of every run known to be or to have been at work, by key. One database query."""
     values = find(dataset, "^(live|lock):")
     states = {}
@@ -102,7 +102,7 @@ def request_cancel(dataset: fo.Dataset, key: str) -> bool:
     Returns:
         Whether there is a run to cancel.
     """
-    state = read(dataset).get(key)
+    state = read_states(dataset).get(key)
     if state is None or not state.busy:
         return False
     place = run_store(dataset)
@@ -116,7 +116,7 @@ def request_cancel(dataset: fo.Dataset, key: str) -> bool:
 
 def cancelled_in_queue(dataset: fo.Dataset, key: str) -> bool:
     """Whether a queued run was cancelled before it began; a worker asks before it starts one."""
-    state = read(dataset).get(key)
+    state = read_states(dataset).get(key)
     return state is not None and state.status == "cancelled" and bool(run_store(dataset).has(f"cancel:{key}"))
 
 
@@ -126,7 +126,7 @@ class LiveObserver:
     Args:
         dataset: where the run's samples live.
         key: of the run.
-        method: name of the recipe.
+        method: name of the method.
         rounds: planned.
     """
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import fiftyone as fo
 
-    from fiftyone_deepcluster.dataset.io.source import Source
+    from fiftyone_deepcluster.dataset.io.source import SampleSource
 
 PACKAGE = "fiftyone_deepcluster"
 JOB_FILE = "job.json"
@@ -37,11 +37,11 @@ _READING = threading.Lock()
 
 
 @dataclass(frozen=True)
-class Header:
+class RunHeader:
     """What the config of a stored run says.
 
     Attributes:
-        method: name of the recipe.
+        method: name of the method.
         options: as given, by name.
         settings: how it was called: truth_field, embeddings_field, model, half_precision.
         patches_field: Detections field whose objects were clustered, or None.
@@ -60,7 +60,7 @@ class Header:
 
 
 @dataclass(frozen=True)
-class Job:
+class ClusterJob:
     """What a call of ``cluster`` was asked to do: enough to go on after the process died.
 
     Attributes:
@@ -68,16 +68,16 @@ class Job:
         ids: of the images, in their order.
     """
 
-    header: Header
+    header: RunHeader
     ids: list[str]
 
-    def same_work(self, other: Job) -> bool:
+    def same_work(self, other: ClusterJob) -> bool:
         """Whether a checkpoint of the other call may serve this one."""
         mine, theirs = self.header, other.header
         return (mine.options, mine.settings, self.ids) == (theirs.options, theirs.settings, other.ids)
 
 
-def register(source: Source, key: str, header: Header, record: RunRecord) -> None:
+def register_run(source: SampleSource, key: str, header: RunHeader, record: RunRecord) -> None:
     """Store a run; the caller has made sure that the key is free."""
     samples = source.dataset if source.patches_field is None and is_whole(source) else source.samples
     config = samples.init_run(package=PACKAGE, **asdict(header))
@@ -86,14 +86,14 @@ def register(source: Source, key: str, header: Header, record: RunRecord) -> Non
     samples.save_run_results(key, results)
 
 
-def is_whole(source: Source) -> bool:
+def is_whole(source: SampleSource) -> bool:
     """Whether the source is the plain dataset."""
     import fiftyone as fo
 
     return isinstance(source.samples, fo.Dataset)
 
 
-def header_of(dataset: fo.Dataset, key: str) -> tuple[Header, datetime]:
+def header_of(dataset: fo.Dataset, key: str) -> tuple[RunHeader, datetime]:
     """The config of a stored run, and when it was stored (UTC).
 
     Raises:
@@ -104,8 +104,8 @@ def header_of(dataset: fo.Dataset, key: str) -> tuple[Header, datetime]:
     if key not in keys(dataset):
         raise no_such_run(dataset, key)
     info = dataset.get_run_info(key)
-    names = Header.__dataclass_fields__
-    return Header(**{name: getattr(info.config, name) for name in names}), info.timestamp
+    names = RunHeader.__dataclass_fields__
+    return RunHeader(**{name: getattr(info.config, name) for name in names}), info.timestamp
 
 
 def no_such_run(dataset: fo.Dataset, key: str) -> RunNotFoundError:
@@ -170,7 +170,7 @@ def database_mark() -> str:
     return hashlib.sha256(f"{where}/{fo.config.database_name}".encode()).hexdigest()[:16]
 
 
-def save_job(folder: Path, job: Job) -> None:
+def save_job(folder: Path, job: ClusterJob) -> None:
     """Note what is being done in ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f"{JOB_FILE}.partial"
@@ -179,13 +179,13 @@ def save_job(folder: Path, job: Job) -> None:
     partial.replace(folder / JOB_FILE)
 
 
-def load_job(folder: Path) -> Job | None:
+def load_job(folder: Path) -> ClusterJob | None:
     """What was being done in ``folder``; None where nothing is noted."""
     try:
         value: dict[str, Any] = json.loads((folder / JOB_FILE).read_text())
     except FileNotFoundError:
         return None
-    return Job(Header(**value["header"]), value["ids"])
+    return ClusterJob(RunHeader(**value["header"]), value["ids"])
 
 
 def job_folders(dataset: fo.Dataset) -> dict[str, list[Path]]:

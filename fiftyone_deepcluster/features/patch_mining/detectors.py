@@ -41,8 +41,8 @@ class Background:
         mean = features.mean(dim=0, dtype=wide)
         spread = torch.zeros(features.shape[1], features.shape[1], dtype=wide, device=features.device)
         for part in features.split(_CHUNK):
-            centred = part.to(wide) - mean
-            spread.addmm_(centred.T, centred, alpha=1 / len(features))
+            centered = part.to(wide) - mean
+            spread.addmm_(centered.T, centered, alpha=1 / len(features))
         spread.diagonal().add_(shrinkage * spread.diagonal().mean().clamp_min(torch.finfo(wide).tiny))
         return cls(mean, spread)
 
@@ -57,7 +57,7 @@ class Background:
         found: torch.Tensor = torch.linalg.solve(self.spread, (means.to(self.mean) - self.mean).T)
         return found.T.float()
 
-    def levelled(self, detectors: torch.Tensor) -> torch.Tensor:
+    def leveled(self, detectors: torch.Tensor) -> torch.Tensor:
         """(V, D) detectors, scaled so that their scores over all patches have deviation 1 (by ``spread``).
 
         The length of an LDA detector grows with how far its element lies from the others: left so, the few
@@ -69,7 +69,7 @@ class Background:
         return (wide / deviation.clamp_min(tiny)).float()
 
 
-def merge(
+def merge_elements(
     features: torch.Tensor, patches: list[NDArray[np.int64]], background: Background, limit: Limit
 ) -> tuple[list[NDArray[np.int64]], torch.Tensor]:
     """Merge elements whose detectors find each other's patches (Algorithm 1 of LDPO).

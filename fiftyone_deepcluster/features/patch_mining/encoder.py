@@ -44,7 +44,7 @@ class PatchMining(Encoder):
         "crops",
         description="Crops, each through the network (the paper's), or windows of a layer's maps: much faster.",
     )
-    tap: str | None = Field(
+    layer: str | None = Field(
         None,
         description="Layer whose activations speak; empty: the features (crops), or the last one with maps.",
     )
@@ -88,8 +88,8 @@ class PatchMining(Encoder):
     pca: int | None = Field(
         None, ge=0, description="PCA dimensions; 0: no PCA; empty: 4096, or as many as the sample allows."
     )
-    unit: bool = Field(True, description="Scale every vector to length 1 after the PCA.")
-    sample: int = Field(5000, ge=2, description="Images, drawn by chance, that the PCA is learnt from.")
+    l2_normalize: bool = Field(True, description="Scale every vector to length 1 after the PCA.")
+    sample: int = Field(5000, ge=2, description="Images, drawn by chance, that the PCA is learned from.")
 
     @field_validator("scales")
     @classmethod
@@ -111,12 +111,12 @@ class PatchMining(Encoder):
 
     def encode(self, corpus: Corpus, request: EncodeRequest) -> Encoding:
         """See ``Encoder.encode``."""
-        from fiftyone_deepcluster.features.streaming import PAPER_DIMS, Shrink, reduce_streamed
+        from fiftyone_deepcluster.features.streaming import LDPO_COMPONENTS, Shrink, reduce_streamed
 
         detectors, scores = self._detectors(corpus, request)
         shrink = Shrink(
-            PAPER_DIMS if self.pca is None else self.pca,
-            self.unit,
+            LDPO_COMPONENTS if self.pca is None else self.pca,
+            self.l2_normalize,
             self.sample,
             derive(request.seed, "reduce"),
         )
@@ -136,16 +136,18 @@ class PatchMining(Encoder):
 
     def _detectors(self, corpus: Corpus, request: EncodeRequest) -> tuple[torch.Tensor, dict[str, float]]:
         """Detectors (V, D) of the merged elements, and figures."""
-        from fiftyone_deepcluster.features.patch_mining.detectors import Background, Limit, merge
+        from fiftyone_deepcluster.features.patch_mining.detectors import Background, Limit, merge_elements
 
         groups = self._groups(len(corpus), request)
         features, images = self._mined(corpus, groups, request.seed)
         found, rules = self._patterns(features, images, groups)
         background = Background.of(features, self.shrinkage)
         limit = Limit(self.merge_score, self.merge_share)
-        merged, detectors = merge(features, [pattern.patches for pattern in found], background, limit)
+        merged, detectors = merge_elements(
+            features, [pattern.patches for pattern in found], background, limit
+        )
         figures = {"patterns": len(found), "rules": rules, "elements": len(merged)}
-        detectors = background.levelled(detectors) if self.level else detectors
+        detectors = background.leveled(detectors) if self.level else detectors
         logger.info(
             "patch mining: %(patterns)d patterns, %(rules)d of them rules, %(elements)d elements", figures
         )
@@ -167,7 +169,7 @@ class PatchMining(Encoder):
         import numpy as np
 
         from fiftyone_deepcluster.features.patch_mining.patches import patches_an_image
-        from fiftyone_deepcluster.features.streaming import collect
+        from fiftyone_deepcluster.features.streaming import collect_values
 
         names = np.unique(groups[groups >= 0])
         each = patches_an_image(self.scales[0], self.stride)
@@ -176,7 +178,7 @@ class PatchMining(Encoder):
         rows = np.sort(np.concatenate([draw.permutation(np.flatnonzero(groups == g))[:quota] for g in names]))
         cut = self._cut(self.scales[:1])
         corpus.observer.phase("mine", len(rows))
-        found = collect(
+        found = collect_values(
             corpus, rows, lambda some: ((taken, found[0][0]) for taken, found in cut.of(corpus, some))
         )
         return found.flatten(0, 1), np.repeat(rows, found.shape[1])
@@ -187,7 +189,7 @@ class PatchMining(Encoder):
         """Patterns of all groups, with rows of ``features`` as their patches, and how many are rules."""
         import numpy as np
 
-        from fiftyone_deepcluster.features.patch_mining.itemsets import Pattern, Transactions, mine
+        from fiftyone_deepcluster.features.patch_mining.itemsets import Pattern, Transactions, mine_patterns
 
         count = min(self.activations, features.shape[1])
         items = np.concatenate([part.topk(count).indices.cpu().numpy() for part in features.split(16_384)])
@@ -196,7 +198,7 @@ class PatchMining(Encoder):
         for group in np.unique(groups[images]):
             rows = np.flatnonzero(groups[images] == group)
             own = Transactions(items[rows], features.shape[1])
-            patterns, confident = mine(own, everything, images[rows], self._limits())
+            patterns, confident = mine_patterns(own, everything, images[rows], self._limits())
             found += [Pattern(p.items, p.confidence, rows[p.patches]) for p in patterns]
             rules += confident
         if not found:
@@ -222,7 +224,7 @@ class PatchMining(Encoder):
     def _cut(self, scales: tuple[float, ...]) -> Patches:
         from fiftyone_deepcluster.features.patch_mining.patches import Patches
 
-        return Patches(self.patches, scales, self.stride, self.tap)
+        return Patches(self.patches, scales, self.stride, self.layer)
 
     def _describer(self, corpus: Corpus, detectors: torch.Tensor) -> Describe:
         import torch

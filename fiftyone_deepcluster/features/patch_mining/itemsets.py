@@ -125,7 +125,7 @@ def frequent(
     return found if len(found) <= most else None
 
 
-def mine(
+def mine_patterns(
     group: Transactions, everything: Transactions, images: NDArray[np.int64], limits: Limits
 ) -> tuple[list[Pattern], int]:
     """The patterns of a group that cover most of its patches.

@@ -31,13 +31,13 @@ class Patches:
             layer's maps, averaged, which takes one pass an image.
         scales: sides of the patches as shares of the image's.
         stride: step from patch to patch, as a share of the image's side.
-        tap: layer that speaks; None: the network's features, or the last layer with maps.
+        layer: layer that speaks; None: the network's features, or the last layer with maps.
     """
 
     source: Literal["crops", "maps"]
     scales: tuple[float, ...]
     stride: float
-    tap: str | None
+    layer: str | None
 
     def of(self, corpus: Corpus, rows: NDArray[np.int64]) -> Iterator[tuple[torch.Tensor, list[Scale]]]:
         """Batches: (B,) int64 rows on the CPU, and what there is at each scale."""
@@ -46,7 +46,7 @@ class Patches:
     def _windows(self, corpus: Corpus, rows: NDArray[np.int64]) -> Iterator[tuple[torch.Tensor, list[Scale]]]:
         from torch.nn import functional
 
-        for taken, maps in corpus.maps(rows, self.tap):
+        for taken, maps in corpus.maps(rows, self.layer):
             found = []
             for scale in self.scales:
                 grid = _Grid.of(maps.shape[2:], scale, self.stride)
@@ -57,7 +57,7 @@ class Patches:
     def _crops(self, corpus: Corpus, rows: NDArray[np.int64]) -> Iterator[tuple[torch.Tensor, list[Scale]]]:
         import torch
 
-        speak = _speaker(corpus, self.tap)
+        activations_of = _activations_of(corpus, self.layer)
         for taken, pixels in corpus.pixel_batches(rows):
             found = []
             for scale in self.scales:
@@ -66,7 +66,7 @@ class Patches:
                 cut = pixels.unfold(2, grid.window[0], grid.step[0]).unfold(3, grid.window[1], grid.step[1])
                 each = max(1, corpus.batch_size // len(middles))  # images at a time
                 parts = [
-                    speak(_resized(part, corpus.size)).unflatten(0, (-1, len(middles)))
+                    activations_of(_resized(part, corpus.size)).unflatten(0, (-1, len(middles)))
                     for part in cut.split(each)
                 ]
                 found.append((torch.cat(parts), middles))
@@ -126,25 +126,25 @@ def strongest(scores: torch.Tensor, middles: torch.Tensor) -> torch.Tensor:
     return torch.stack([scores[:, inside[:, cell]].amax(dim=1) for cell in range(CELLS)], dim=1)
 
 
-def _speaker(corpus: Corpus, tap: str | None) -> Callable[[torch.Tensor], torch.Tensor]:
+def _activations_of(corpus: Corpus, layer: str | None) -> Callable[[torch.Tensor], torch.Tensor]:
     """A function from images (B, C, size, size) in 0..1 to activations (B, D) float32."""
     import torch
 
-    from fiftyone_deepcluster.backbones.layers import choose, layers_of, listen
+    from fiftyone_deepcluster.backbones.layers import capture_outputs, choose_layers, layers_of
     from fiftyone_deepcluster.features.streaming import averaged
 
     network, device = corpus.network.eval(), corpus.compute.device
     blank = torch.zeros(1, corpus.store.shape[3], corpus.size, corpus.size, device=device)
-    layers = choose(layers_of(network, blank), [tap], "tap") if tap else []
+    layers = choose_layers(layers_of(network, blank), [layer], "layer") if layer else []
 
-    def speak(images: torch.Tensor) -> torch.Tensor:
+    def activations_of(images: torch.Tensor) -> torch.Tensor:
         with torch.no_grad(), corpus.compute.autocast():
             if not layers:
                 found: torch.Tensor = network.features(images)
                 return found.float()
-            return averaged(listen(network, images, layers, torch.Tensor.clone)[0].float())
+            return averaged(capture_outputs(network, images, layers, torch.Tensor.clone)[0].float())
 
-    return speak
+    return activations_of
 
 
 def _resized(cut: torch.Tensor, size: int) -> torch.Tensor:

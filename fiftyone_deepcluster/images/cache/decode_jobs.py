@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from fiftyone_deepcluster.errors import ImagesError, UnreadableImageError
-from fiftyone_deepcluster.images.cache.worker_pool import Job, carry_out
+from fiftyone_deepcluster.images.cache.worker_pool import PoolJob, carry_out
 from fiftyone_deepcluster.images.decode import Decode, decode_image
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ _FEW = 512
 
 
 @dataclass(frozen=True)
-class Block(Job):
-    """Neighbouring images to decode.
+class Block(PoolJob):
+    """Neighboring images to decode.
 
     Attributes:
         target: file to write to.

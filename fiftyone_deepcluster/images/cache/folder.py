@@ -45,7 +45,7 @@ _KEY = "[0-9a-f]" * 32
 _NO_LOCKS_HERE = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
-class Lock:
+class CacheLock:
     """A lock that is held until ``release`` or the end of the process.
 
     Args:
@@ -95,20 +95,20 @@ class Shelf:
         """File that an entry's pixels are built in."""
         return self.folder / f"{key}.part"
 
-    def lock(self, key: str, *, exclusive: bool) -> Lock | None:
+    def lock(self, key: str, *, exclusive: bool) -> CacheLock | None:
         """Lock an entry; None where others hold a lock that excludes this one."""
         entry = _try_lock(self.folder / f"{key}.lock")
         if entry is None:
             return None
         if exclusive and not self._in_use(key):
-            return Lock(entry)
+            return CacheLock(entry)
         try:
             # The entry's own lock is held meanwhile: nobody deletes the entry in between.
             return None if exclusive else self._new_use(key)
         finally:
             entry.release()
 
-    def wait(self, key: str, pause: Callable[[], None]) -> Lock:
+    def wait(self, key: str, pause: Callable[[], None]) -> CacheLock:
         """Lock an entry to read it, once nobody builds it; ``pause`` is called meanwhile, may raise."""
         while (lock := self.lock(key, exclusive=False)) is None:
             pause()
@@ -141,9 +141,9 @@ class Shelf:
                 need / 1e9, _bound() / 1e9, BOUND_VARIABLE,
             )  # fmt: skip
 
-    def _new_use(self, key: str) -> Lock | None:
+    def _new_use(self, key: str) -> CacheLock | None:
         use = _try_lock(self.folder / f"{key}.{uuid.uuid4().hex}.use")
-        return None if use is None else Lock(use, passing=True)
+        return None if use is None else CacheLock(use, passing=True)
 
     def _in_use(self, key: str) -> bool:
         """Whether anyone reads an entry; marks of readers that are dead are deleted."""
@@ -151,7 +151,7 @@ class Shelf:
             use = _try_lock(path)
             if use is None:
                 return True
-            Lock(use, passing=True).release()
+            CacheLock(use, passing=True).release()
         return False
 
     def _entries(self) -> list[tuple[float, int, str]]:

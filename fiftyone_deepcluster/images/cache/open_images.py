@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fiftyone_deepcluster.core.progress import Observer
-    from fiftyone_deepcluster.images.cache.folder import Lock
+    from fiftyone_deepcluster.images.cache.folder import CacheLock
     from fiftyone_deepcluster.images.refs import Images
 
 __all__ = ["Decode", "ImageStore", "open_images"]
@@ -55,12 +55,12 @@ def open_images(
     workers: int | None = None,
     cache_dir: str | Path | None = None,
 ) -> ImageStore:
-    """All readable images at one size and colour, decoded now or by an earlier call.
+    """All readable images at one size and color, decoded now or by an earlier call.
 
     Args:
         images: paths, refs, or a uint8 array (N, H, W) or (N, H, W, C) with C of 1 or 3. An array of
             the right size is served as it is.
-        decode: size and colour.
+        decode: size and color.
         observer: told of the phase ``decode``; may cancel.
         workers: processes that decode; by default one a core, 16 at most.
         cache_dir: folder of the cache; see ``folder.Shelf``.
@@ -121,7 +121,7 @@ class _Entry:
             finally:
                 exclusive.release()
 
-    def _opened(self, lock: Lock, again: bool) -> FileStore | None:
+    def _opened(self, lock: CacheLock, again: bool) -> FileStore | None:
         facts = self._facts(again)
         if facts is None:
             return None

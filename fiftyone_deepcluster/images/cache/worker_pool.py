@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_MOST_WORKERS = 16
+_MAX_WORKERS = 16
 # Seconds between looks at whether to stop.
 _GLANCE_SECONDS = 0.2
 _READY = "ready"
@@ -39,7 +39,7 @@ _SERVE = (
 )
 
 
-class Job(ABC):
+class PoolJob(ABC):
     """Some items to work on; what it holds and answers can be pickled."""
 
     @abstractmethod
@@ -63,7 +63,7 @@ class Job(ABC):
         """Of a job of one item that took its process down: what stands in place of its value."""
 
 
-J = TypeVar("J", bound=Job)
+J = TypeVar("J", bound=PoolJob)
 
 
 def carry_out(
@@ -111,7 +111,7 @@ def serve() -> None:
     _send(answers, _READY)
     while True:
         try:
-            job: Job = _receive(sys.stdin.buffer)
+            job: PoolJob = _receive(sys.stdin.buffer)
         except EOFError:
             return
         try:
@@ -135,7 +135,7 @@ class _Crew:
         self._guard = threading.Lock()
         self._stopped = False
 
-    def do(self, job: Job) -> list[Any]:
+    def do(self, job: PoolJob) -> list[Any]:
         """The answers of a job; none where everything was stopped."""
         if self._stopped:
             return []
@@ -154,7 +154,7 @@ class _Crew:
             for worker in self._all:
                 worker.stop()
 
-    def _after_crash(self, job: Job) -> list[Any]:
+    def _after_crash(self, job: PoolJob) -> list[Any]:
         """An item took its process down: find it by halving."""
         self._mine.worker = None
         if len(job) == 1:
@@ -188,7 +188,7 @@ class _Worker:
         """Whether it has started; waits until that is known."""
         return bool(self._answer() == _READY)
 
-    def do(self, job: Job) -> list[Any] | None:
+    def do(self, job: PoolJob) -> list[Any] | None:
         """Answers of a job; None where the process is gone."""
         try:
             _send(self._process.stdin, job)  # type: ignore[arg-type]
@@ -244,4 +244,4 @@ def _cores() -> int:
         count = len(os.sched_getaffinity(0))
     except AttributeError:
         count = os.cpu_count() or 1
-    return min(count, _MOST_WORKERS)
+    return min(count, _MAX_WORKERS)

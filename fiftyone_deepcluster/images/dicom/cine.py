@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from fiftyone_deepcluster.images.cache.worker_pool import Job
+from fiftyone_deepcluster.images.cache.worker_pool import PoolJob
 from fiftyone_deepcluster.images.dicom.header import raw_bytes, raw_texts
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _UNKNOWN = float("inf")
 
 
 @dataclass(frozen=True)
-class MomentJob(Job):
+class MomentJob(PoolJob):
     """Files of which place and time are to be read.
 
     Attributes:

@@ -29,7 +29,7 @@ from typing import Any, TypeAlias
 
 from fiftyone_deepcluster.core.arguments import short
 from fiftyone_deepcluster.errors import InputError, UnreadableImageError
-from fiftyone_deepcluster.images.dicom.terms import TERMS, compact
+from fiftyone_deepcluster.images.dicom.terms import TERMS, compact_text
 
 Value: TypeAlias = "str | int | float | list[float]"
 
@@ -62,7 +62,7 @@ _DIGITS = 20
 
 
 @dataclass(frozen=True)
-class Header:
+class DicomHeader:
     """What the header of an image says.
 
     Attributes:
@@ -71,7 +71,7 @@ class Header:
         study: keyed hash of the study's UID, or None.
         series: keyed hash of the series' UID, or None.
         frames: images in the file; 0 where it holds none.
-        grey: whether the image is monochrome.
+        gray: whether the image is monochrome.
     """
 
     values: dict[str, Value]
@@ -79,7 +79,7 @@ class Header:
     study: str | None
     series: str | None
     frames: int
-    grey: bool
+    gray: bool
 
 
 def check_keywords(keywords: tuple[str, ...]) -> None:
@@ -109,7 +109,7 @@ def field_kind(keyword: str) -> type:
     return int if kind in _WHOLE else float
 
 
-def read_header(path: str, keywords: tuple[str, ...], key: bytes) -> Header:
+def read_header(path: str, keywords: tuple[str, ...], key: bytes) -> DicomHeader:
     """Read the header of a DICOM file, and of it no more than was asked for.
 
     Args:
@@ -128,13 +128,13 @@ def read_header(path: str, keywords: tuple[str, ...], key: bytes) -> Header:
     values = {keyword: _value(found, keyword) for keyword in keywords if keyword in found}
     patient, issuer = raw_bytes(found, "PatientID"), raw_bytes(found, "IssuerOfPatientID")
     image = "Rows" in found and "Columns" in found
-    return Header(
+    return DicomHeader(
         values={keyword: value for keyword, value in values.items() if value is not None},
         patient=keyed_hash(key, "patient", issuer + b"\0" + patient) if patient else None,
         study=_hashed(found, "StudyInstanceUID", key),
         series=_hashed(found, "SeriesInstanceUID", key),
         frames=frame_count(found, path) if image else 0,
-        grey="".join(raw_texts(found, "PhotometricInterpretation")).startswith("MONOCHROME"),
+        gray="".join(raw_texts(found, "PhotometricInterpretation")).startswith("MONOCHROME"),
     )
 
 
@@ -217,5 +217,5 @@ def _is_coded(keyword: str, texts: list[str]) -> bool:
     """Whether all values of a coded string are terms that the keyword may have, or at least look like codes."""
     known = TERMS.get(keyword)
     if known is not None:
-        return all(compact(text) in known for text in texts)
-    return all(_CODED.fullmatch(text) and not _LONG_NUMBER.search(compact(text)) for text in texts)
+        return all(compact_text(text) in known for text in texts)
+    return all(_CODED.fullmatch(text) and not _LONG_NUMBER.search(compact_text(text)) for text in texts)

@@ -59,7 +59,7 @@ def read_dicom(path: str, frame: int = 0) -> NDArray[np.uint8]:
     """One frame of a DICOM file.
 
     Returns:
-        (H, W, C) uint8: C = 1 for monochrome and 3 for palette and colour images.
+        (H, W, C) uint8: C = 1 for monochrome and 3 for palette and color images.
 
     Raises:
         UnreadableImageError: not DICOM, no pixels, no such frame, or a package for its compression
@@ -136,7 +136,7 @@ def _has_object(path: str) -> bool:
 
 
 def _stored(header: Any, path: str, frame: int) -> NDArray[Any]:
-    """(H, W) or (H, W, 3) stored values, colour converted to RGB by the decoder."""
+    """(H, W) or (H, W, 3) stored values, color converted to RGB by the decoder."""
     from pydicom.pixels import pixel_array
 
     try:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from PIL import Image
 
 from fiftyone_deepcluster.errors import UnreadableImageError
-from fiftyone_deepcluster.images.cache.worker_pool import Job
+from fiftyone_deepcluster.images.cache.worker_pool import PoolJob
 from fiftyone_deepcluster.images.decode import explained, fit_to, read_image
-from fiftyone_deepcluster.images.dicom.header import Header, read_header
+from fiftyone_deepcluster.images.dicom.header import DicomHeader, read_header
 from fiftyone_deepcluster.images.refs import ImageRef
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ Frames = Literal["all", "first"]
 # zlib's: half the time of the usual 6, a few percent more bytes
 _COMPRESSION = 3
 # A header may say two thousand million frames; each takes milliseconds to fail.
-_MOST_FAILED = 20
+_MAX_FAILED = 20
 
 
 @dataclass(frozen=True)
@@ -80,14 +80,14 @@ class Rendered:
     """
 
     path: str
-    header: Header | None
+    header: DicomHeader | None
     images: tuple[Rendition, ...]
     known: int
     failed: dict[int, str]
 
 
 @dataclass(frozen=True)
-class RenderJob(Job):
+class RenderJob(PoolJob):
     """Some files to render.
 
     Attributes:
@@ -136,11 +136,11 @@ def _render(path: str, known: set[int], render: Render) -> Rendered:
             continue
         if _given_up(failed, frame):
             failed[frame] = (
-                f"the others, up to {wanted[-1]}, were not tried after {_MOST_FAILED} failures in a row"
+                f"the others, up to {wanted[-1]}, were not tried after {_MAX_FAILED} failures in a row"
             )
             break
         try:
-            pixels = read_image(ImageRef(path, frame=frame), "grey" if header.grey else "rgb")
+            pixels = read_image(ImageRef(path, frame=frame), "gray" if header.gray else "rgb")
         except UnreadableImageError as error:
             failed[frame if header.frames > 1 else -1] = error.reason
             continue
@@ -160,7 +160,7 @@ def _unreadable(path: str, reason: str) -> Rendered:
 
 def _given_up(failed: dict[int, str], frame: int) -> bool:
     """Whether so many frames before this one could not be read that a header's number of frames means nothing."""
-    return frame >= _MOST_FAILED and all(before in failed for before in range(frame - _MOST_FAILED, frame))
+    return frame >= _MAX_FAILED and all(before in failed for before in range(frame - _MAX_FAILED, frame))
 
 
 def _write(pixels: NDArray[Any], path: str, frame: int, render: Render) -> Rendition:

@@ -75,7 +75,7 @@ _NAMES: dict[str, str] = {
 }
 
 
-def compact(text: str) -> str:
+def compact_text(text: str) -> str:
     """The text in capitals, without what separates words."""
     return _SEPARATORS.sub("", text).upper()
 
@@ -87,4 +87,4 @@ TERMS: dict[str, frozenset[str]] = {
         "".join(way) for n in (1, 2, 3) for way in product(_DIRECTIONS, repeat=n)
     ),
 }
-"""Keyword -> its terms, as ``compact`` gives them."""
+"""Keyword -> its terms, as ``compact_text`` gives them."""

@@ -10,9 +10,9 @@ from fiftyone_deepcluster.clusterers import distances
 from fiftyone_deepcluster.clusterers.base import ClusterRequest
 from fiftyone_deepcluster.clusterers.kmeans import lloyd as lloyd_module
 from fiftyone_deepcluster.clusterers.kmeans.bounds import Assigner
-from fiftyone_deepcluster.clusterers.kmeans.clusterer import KMeans, restarts_for
+from fiftyone_deepcluster.clusterers.kmeans.clusterer import KMeans, default_n_init
 from fiftyone_deepcluster.clusterers.kmeans.faiss import faiss_lloyd
-from fiftyone_deepcluster.clusterers.kmeans.lloyd import Schedule, lloyd, settle, split_for_empty
+from fiftyone_deepcluster.clusterers.kmeans.lloyd import LloydSettings, lloyd, settle, split_for_empty
 from fiftyone_deepcluster.clusterers.kmeans.seeding import first_centers
 
 
@@ -23,9 +23,9 @@ def slow_nearest(vectors: np.ndarray, centers: np.ndarray) -> np.ndarray:
     return labels
 
 
-def slow_lloyd(vectors: np.ndarray, centers: np.ndarray, iterations: int) -> tuple[np.ndarray, np.ndarray]:
+def slow_lloyd(vectors: np.ndarray, centers: np.ndarray, max_iter: int) -> tuple[np.ndarray, np.ndarray]:
     centers = centers.astype(np.float64)
-    for _ in range(iterations):
+    for _ in range(max_iter):
         labels = slow_nearest(vectors, centers)
         centers = np.stack([vectors[labels == k].mean(axis=0) for k in range(len(centers))])
     return slow_nearest(vectors, centers), centers
@@ -38,12 +38,12 @@ def mixture(n: int, dim: int, parts: int, seed: int) -> torch.Tensor:
     return middles[which] + torch.randn(n, dim, generator=generator)
 
 
-@pytest.mark.parametrize("iterations", [1, 3, 15])
-def test_equals_a_slow_lloyd(digits, iterations):
+@pytest.mark.parametrize("max_iter", [1, 3, 15])
+def test_equals_a_slow_lloyd(digits, max_iter):
     start = digits[:10]
-    labels, centers = slow_lloyd(digits.numpy().astype(np.float64), start.numpy(), iterations)
-    part = KMeans(iterations=iterations, tolerance=0, restarts=1)
-    found = part.cluster(digits, ClusterRequest(10, start=start))
+    labels, centers = slow_lloyd(digits.numpy().astype(np.float64), start.numpy(), max_iter)
+    part = KMeans(max_iter=max_iter, tolerance=0, n_init=1)
+    found = part.cluster(digits, ClusterRequest(10, init_centers=start))
     assert np.array_equal(found.labels, labels)
     objective = np.sum((digits.numpy() - centers[labels]) ** 2)
     assert found.objective == pytest.approx(objective, rel=1e-5)
@@ -51,7 +51,7 @@ def test_equals_a_slow_lloyd(digits, iterations):
 
 def test_equals_faiss_from_the_same_start():
     vectors = mixture(4000, 32, 40, seed=0)
-    schedule = Schedule(12, 0.0, False, 0)
+    schedule = LloydSettings(12, 0.0, False, 0)
     start = vectors[:64].clone()
     ours, theirs = lloyd(vectors, start, schedule)[0], faiss_lloyd(vectors, start, schedule)[0]
     torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
@@ -62,7 +62,7 @@ def test_equals_faiss_from_the_same_start():
 def test_backends_reach_the_same_objective(digits, spherical):
     vectors = torch.nn.functional.normalize(digits, dim=1) if spherical else digits
     found = {
-        backend: KMeans(backend=backend, spherical=spherical, restarts=3).cluster(
+        backend: KMeans(backend=backend, spherical=spherical, n_init=3).cluster(
             vectors, ClusterRequest(10, 4)
         )
         for backend in ("torch", "faiss", "auto")
@@ -100,13 +100,13 @@ def test_bounds_never_change_a_label(parts):
 
 def test_the_plain_step_and_the_bounds_find_the_same(monkeypatch):
     vectors = mixture(3000, 16, 30, seed=4)
-    start, schedule = vectors[:50].clone(), Schedule(15, 0.0, spherical=False, seed=0)
+    start, schedule = vectors[:50].clone(), LloydSettings(15, 0.0, spherical=False, seed=0)
     plain = lloyd(vectors, start, schedule)
     monkeypatch.setattr(lloyd_module, "PAYS_FROM", 50)
     torch.testing.assert_close(lloyd(vectors, start, schedule), plain)
 
 
-def test_bounds_follow_a_centre_that_jumps():
+def test_bounds_follow_a_center_that_jumps():
     vectors = mixture(500, 4, 5, seed=3)
     centers = vectors[:8].clone()
     assigner = Assigner(vectors, centers.mean(dim=0))
@@ -121,42 +121,42 @@ def test_bounds_follow_a_centre_that_jumps():
 
 def test_far_from_the_origin_no_digit_is_lost(digits):
     start = digits[:10]
-    near = KMeans(restarts=1).cluster(digits, ClusterRequest(10, start=start))
-    far = KMeans(restarts=1).cluster(digits + 4096, ClusterRequest(10, start=start + 4096))
+    near = KMeans(n_init=1).cluster(digits, ClusterRequest(10, init_centers=start))
+    far = KMeans(n_init=1).cluster(digits + 4096, ClusterRequest(10, init_centers=start + 4096))
     assert torch.equal(near.labels, far.labels)
 
 
-def test_warm_start_takes_the_centres_given(blobs):
+def test_warm_start_takes_the_centers_given(blobs):
     start = torch.stack([blobs[group::4].mean(dim=0) for group in (2, 0, 3, 1)])
-    found = KMeans(restarts=1).cluster(blobs, ClusterRequest(4, seed=9, start=start))
+    found = KMeans(n_init=1).cluster(blobs, ClusterRequest(4, seed=9, init_centers=start))
     assert found.labels[:4].tolist() == [1, 3, 0, 2]
-    assert found.scores["iterations"] <= 2
+    assert found.scores["n_iter"] <= 2
 
 
 def test_a_start_that_does_not_fit_is_ignored(blobs):
     plain = KMeans().cluster(blobs, ClusterRequest(4, seed=9))
     for start in (blobs[:3], blobs[:4, :5], torch.full((4, 6), float("nan"))):
-        found = KMeans().cluster(blobs, ClusterRequest(4, seed=9, start=start))
+        found = KMeans().cluster(blobs, ClusterRequest(4, seed=9, init_centers=start))
         assert torch.equal(found.labels, plain.labels)
-    cold = KMeans(warm=False).cluster(blobs, ClusterRequest(4, seed=9, start=blobs[:4] * 0))
+    cold = KMeans(warm_start=False).cluster(blobs, ClusterRequest(4, seed=9, init_centers=blobs[:4] * 0))
     assert torch.equal(cold.labels, plain.labels)
 
 
 def test_a_poor_warm_start_is_one_among_others(blobs):
     poor = blobs[0] + torch.arange(24.0).reshape(4, 6)
-    found = KMeans().cluster(blobs, ClusterRequest(4, seed=9, start=poor))
+    found = KMeans().cluster(blobs, ClusterRequest(4, seed=9, init_centers=poor))
     assert found.objective == pytest.approx(
         KMeans().cluster(blobs, ClusterRequest(4, seed=9)).objective, rel=1e-4
     )
-    assert [restarts_for(k) for k in (2, 10, 64, 1000)] == [20, 20, 3, 1]
+    assert [default_n_init(k) for k in (2, 10, 64, 1000)] == [20, 20, 3, 1]
 
 
-def test_restarts_never_make_it_worse(digits):
-    once, often = (KMeans(restarts=n).cluster(digits, ClusterRequest(10)).objective for n in (1, 4))
+def test_more_runs_never_make_it_worse(digits):
+    once, often = (KMeans(n_init=n).cluster(digits, ClusterRequest(10)).objective for n in (1, 4))
     assert often <= once
 
 
-def test_spherical_centres_have_length_one(digits):
+def test_spherical_centers_have_length_one(digits):
     vectors = torch.nn.functional.normalize(digits, dim=1)
     centers = KMeans(spherical=True).cluster(vectors, ClusterRequest(10)).centers
     torch.testing.assert_close(centers.norm(dim=1), torch.ones(10))
@@ -196,7 +196,7 @@ def test_splitting_stops_where_nothing_is_left():
     assert counts.tolist() == [1, 0, 0]
 
 
-def test_a_centre_without_vectors_is_put_to_use(blobs):
+def test_a_center_without_vectors_is_put_to_use(blobs):
     centers = torch.cat([blobs[:3], torch.full((1, 6), 1e6)])
     labels, _, _ = settle(blobs, centers)
     assert labels.unique().tolist() == [0, 1, 2, 3]

@@ -9,7 +9,13 @@ from sklearn.linear_model import LogisticRegression
 
 from fiftyone_deepcluster.clusterers.base import ClusterRequest
 from fiftyone_deepcluster.clusterers.rim import information as module
-from fiftyone_deepcluster.clusterers.rim.clusterer import Point, Rim, follow, longest_plateau, standardised
+from fiftyone_deepcluster.clusterers.rim.clusterer import (
+    PathPoint,
+    Rim,
+    longest_plateau,
+    regularization_path,
+    standardized,
+)
 from fiftyone_deepcluster.clusterers.rim.information import Multilogit, climb, information, likelihood
 from fiftyone_deepcluster.errors import InputError
 from fiftyone_deepcluster.metrics.agreement import agreement
@@ -116,8 +122,8 @@ def test_without_a_penalty_no_information_is_lost(problem):
 def test_scale_of_features_is_a_scale_of_lambda(digits):
     """fit(F, lambda) from W is fit(a·F, a²·lambda) from W / a."""
     vectors = digits[:400]
-    one = Rim(start=20, penalty=2.0).cluster(vectors, ClusterRequest(None, seed=3))
-    other = Rim(start=20, penalty=2.0 * 8**2).cluster(8 * vectors, ClusterRequest(None, seed=3))
+    one = Rim(n_init_clusters=20, penalty=2.0).cluster(vectors, ClusterRequest(None, seed=3))
+    other = Rim(n_init_clusters=20, penalty=2.0 * 8**2).cluster(8 * vectors, ClusterRequest(None, seed=3))
     assert torch.equal(one.labels, other.labels)
     assert other.objective == pytest.approx(one.objective, rel=1e-5)
     assert other.scores["scale"] == pytest.approx(8 * one.scores["scale"])
@@ -126,15 +132,15 @@ def test_scale_of_features_is_a_scale_of_lambda(digits):
 
 
 def test_lambda_one_is_one_cluster_at_unit_length_and_several_at_the_networks(digits):
-    """What makes un-normalised features part of the method: with LDPO's lambda everything is one at length 1."""
+    """What makes un-normalized features part of the method: with LDPO's lambda everything is one at length 1."""
     unit = torch.nn.functional.normalize(digits[:600])
-    assert Rim(start=30, penalty=1.0).cluster(unit, ClusterRequest(None)).n_clusters == 1
-    assert Rim(start=30, penalty=1.0).cluster(60 * unit, ClusterRequest(None)).n_clusters > 5
+    assert Rim(n_init_clusters=30, penalty=1.0).cluster(unit, ClusterRequest(None)).n_clusters == 1
+    assert Rim(n_init_clusters=30, penalty=1.0).cluster(60 * unit, ClusterRequest(None)).n_clusters > 5
 
 
 def test_fewer_clusters_as_lambda_grows_down_to_one(digits):
-    points, _ = standardised(digits[:600])
-    path = follow(points, Rim(start=30)._imitated(points, 0), 60)
+    points, _ = standardized(digits[:600])
+    path = regularization_path(points, Rim(n_init_clusters=30)._imitated(points, 0), 60)
     counts = [point.n_clusters for point in path]
     assert counts == sorted(counts, reverse=True)
     assert counts[0] > 20
@@ -143,7 +149,7 @@ def test_fewer_clusters_as_lambda_grows_down_to_one(digits):
 
 
 def test_finds_groups_and_their_number_and_says_how(blobs):
-    found = Rim(start=20).cluster(blobs, ClusterRequest(None, seed=1))
+    found = Rim(n_init_clusters=20).cluster(blobs, ClusterRequest(None, seed=1))
     assert found.n_clusters == 4
     assert agreement(found.labels, np.arange(240) % 4).acc == 1.0
     lambdas, counts = found.details["path_lambda"], found.details["path_clusters"]
@@ -157,7 +163,8 @@ def test_finds_groups_and_their_number_and_says_how(blobs):
 
 def path_of(counts, fewest=3, most=20):
     points = [
-        Point(10 ** (-3 + i / 20), torch.arange(k), torch.ones(k), -float(i)) for i, k in enumerate(counts)
+        PathPoint(10 ** (-3 + i / 20), torch.arange(k), torch.ones(k), -float(i))
+        for i, k in enumerate(counts)
     ]
     return longest_plateau(points, (fewest, most)).n_clusters
 

@@ -16,7 +16,7 @@ import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.dataset.dicom.import_files import import_steps, parse_dicom_options
 from fiftyone_deepcluster.dataset.dicom.samples import field_name
-from fiftyone_deepcluster.dataset.io.read_images import collect
+from fiftyone_deepcluster.dataset.io.read_images import collect_images
 from fiftyone_deepcluster.errors import CancelledError, ImagesError, InputError, OptionsError, RunLockedError
 from fiftyone_deepcluster.images.decode import read_image
 from fiftyone_deepcluster.images.refs import ImageRef
@@ -189,7 +189,7 @@ def test_png_is_what_networks_see_of_the_original(folder, dataset):
         with Image.open(png) as shown:
             pixels = np.atleast_3d(np.asarray(shown))
         np.testing.assert_array_equal(
-            pixels, read_image(ImageRef(original), "grey" if pixels.shape[2] == 1 else "rgb")
+            pixels, read_image(ImageRef(original), "gray" if pixels.shape[2] == 1 else "rgb")
         )
 
 
@@ -426,16 +426,16 @@ def test_names_of_fields(keyword, name):
 class TestClustering:
     def test_originals_are_read_by_default_and_their_frame(self, folder, dataset):
         add(folder, dataset)
-        source = collect(dataset)
+        source = collect_images(dataset)
         expected = [
             ImageRef(path, frame=frame)
             for path, frame in zip(*dataset.values(["dicom_path", "dicom_frame"]), strict=True)
         ]
         assert source.images == expected
-        pictures = collect(dataset, media_field="filepath")
+        pictures = collect_images(dataset, media_field="filepath")
         assert pictures.images == [ImageRef(path) for path in dataset.values("filepath")]
         view = dataset.sort_by("filepath").limit(5)
-        assert [image.path for image in collect(view).images] == view.values("dicom_path")
+        assert [image.path for image in collect_images(view).images] == view.values("dicom_path")
 
     def test_mixed_with_plain_pictures(self, folder, dataset, digits_dir):
         import fiftyone as fo
@@ -443,7 +443,7 @@ class TestClustering:
         add(folder, dataset, frames="first")
         digit = str(next(iter(sorted(digits_dir.iterdir()))))
         dataset.add_sample(fo.Sample(filepath=digit))
-        assert collect(dataset).images[-1] == ImageRef(digit)
+        assert collect_images(dataset).images[-1] == ImageRef(digit)
 
     def test_patches_are_cut_from_the_originals(self, folder, dataset):
         import fiftyone as fo
@@ -453,7 +453,7 @@ class TestClustering:
             box = fo.Detection(label="left", bounding_box=[0, 0, 0.5, 1])
             sample["objects"] = fo.Detections(detections=[box])
             sample.save()
-        source = collect(dataset, "objects")
+        source = collect_images(dataset, "objects")
         assert [image.path for image in source.images] == dataset.values("dicom_path")
         assert {image.box for image in source.images} == {(0, 0, 0.5, 1)}
 
@@ -461,10 +461,10 @@ class TestClustering:
         add(folder, dataset, frames="first")
         shutil.rmtree(folder)
         with pytest.raises(ImagesError, match="media_field='filepath'"):
-            collect(dataset)
-        assert len(collect(dataset, media_field="filepath")) == 8
+            collect_images(dataset)
+        assert len(collect_images(dataset, media_field="filepath")) == 8
         with pytest.raises(InputError, match="media_field='tags' is no field"):
-            collect(dataset, media_field="tags")
+            collect_images(dataset, media_field="tags")
 
     def test_a_run_looks_at_the_originals(self, folder, dataset, monkeypatch):
         add(folder, dataset, frames="first")

@@ -7,7 +7,7 @@ import pytest
 
 from fiftyone_deepcluster.dataset.display.sidebar import add_group, remove_group
 from fiftyone_deepcluster.dataset.io.fields import FieldNames, check_free, check_key, declare, remove
-from fiftyone_deepcluster.dataset.io.read_images import collect
+from fiftyone_deepcluster.dataset.io.read_images import collect_images
 from fiftyone_deepcluster.dataset.io.write import columns, set_values, vectors, write
 from fiftyone_deepcluster.errors import InputError, RunExistsError
 from fiftyone_deepcluster.metrics.matching import changes, cluster_names, stability
@@ -17,7 +17,7 @@ NAMES = FieldNames("dc")
 
 
 def write_result(samples, result, names=NAMES, **options):
-    source = collect(samples)
+    source = collect_images(samples)
     declare(source.dataset, names)
     write(source, names, columns(result, cluster_names(4), **options))
     return source

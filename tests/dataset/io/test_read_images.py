@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from fiftyone_deepcluster.dataset.io.read_images import collect, read_embeddings, read_truth
+from fiftyone_deepcluster.dataset.io.read_images import collect_images, read_embeddings, read_truth
 from fiftyone_deepcluster.errors import ImagesError, InputError
 from fiftyone_deepcluster.images.refs import ImageRef
 
@@ -28,25 +28,25 @@ def boxed(make_digits):
 
 def test_dataset_and_view_in_their_order(make_digits):
     dataset = make_digits(12)
-    source = collect(dataset)
+    source = collect_images(dataset)
     assert source.ids == dataset.values("id") == source.sample_ids
     assert source.images == [ImageRef(path) for path in dataset.values("filepath")]
     assert source.patches_field is None
     view = dataset.sort_by("filepath", reverse=True).limit(5)
-    assert collect(view).ids == dataset.values("id")[::-1][:5]
-    assert collect(view).dataset is dataset
+    assert collect_images(view).ids == dataset.values("id")[::-1][:5]
+    assert collect_images(view).dataset is dataset
 
 
 def test_shuffled_view_joins_truth_by_id(make_digits):
     dataset = make_digits(50)
-    source = collect(dataset.shuffle(seed=3))
+    source = collect_images(dataset.shuffle(seed=3))
     truth = dict(zip(dataset.values("id"), dataset.values("ground_truth.label"), strict=True))
     assert read_truth(source, "ground_truth") == [truth[name] for name in source.ids]
 
 
 def test_patches_view_and_named_field_agree(boxed):
     view = boxed.to_patches("objects")
-    from_view, by_name = collect(view), collect(boxed, "objects")
+    from_view, by_name = collect_images(view), collect_images(boxed, "objects")
     assert from_view.ids == by_name.ids
     assert from_view.images == by_name.images
     assert from_view.patches_field == by_name.patches_field == "objects"
@@ -57,7 +57,7 @@ def test_patches_view_and_named_field_agree(boxed):
 
 
 def test_truth_of_patches_may_be_of_the_whole_image(boxed):
-    source = collect(boxed, "objects")
+    source = collect_images(boxed, "objects")
     truth = dict(zip(boxed.values("id"), boxed.values("ground_truth.label"), strict=True))
     assert read_truth(source, "ground_truth") == [truth[name] for name in source.sample_ids]
 
@@ -67,22 +67,22 @@ def test_fields_of_the_kind_that_is_needed_are_named_or_what_to_do_without(make_
 
     dataset = make_digits(3)
     with pytest.raises(InputError, match=r"those that can hold classes: ground_truth$"):
-        read_truth(collect(dataset), "absent")
+        read_truth(collect_images(dataset), "absent")
     with pytest.raises(InputError, match=r"it has none with vectors: compute_embeddings\(.*='absent'\)"):
-        read_embeddings(collect(dataset), "absent")
+        read_embeddings(collect_images(dataset), "absent")
     with pytest.raises(InputError, match="it has none, so leave patches_field empty"):
-        collect(dataset, "absent")
+        collect_images(dataset, "absent")
     dataset.delete_sample_field("ground_truth")
     with pytest.raises(InputError, match="none of its fields can hold classes, so leave truth_field empty"):
-        read_truth(collect(dataset), "absent")
+        read_truth(collect_images(dataset), "absent")
     dataset.set_values("vectors", [np.zeros(2, np.float32)] * 3)
     with pytest.raises(InputError, match=r"those that hold vectors: vectors$"):
-        read_embeddings(collect(dataset), "absent")
+        read_embeddings(collect_images(dataset), "absent")
     groups = fo.Dataset()
     groups.add_group_field("group", default="cloud")
     groups.add_samples([fo.Sample(filepath="a.pcd", group=fo.Group().element("cloud"))], progress=False)
     with pytest.raises(ImagesError, match=r"no slice of the grouped dataset .* holds images"):
-        collect(groups)
+        collect_images(groups)
     groups.delete()
 
 
@@ -91,16 +91,16 @@ def test_truth_of_plain_fields(make_digits, kind):
     dataset = make_digits(6)
     values = {"str": ["a", None, "b", "a", "b", "a"], "int": [1, 2, 3, 1, 2, None], "bool": [True, False] * 3}
     dataset.set_values("kind", values[kind])
-    assert read_truth(collect(dataset), "kind") == values[kind]
+    assert read_truth(collect_images(dataset), "kind") == values[kind]
 
 
 def test_truth_of_another_type_is_refused(make_digits):
     dataset = make_digits(3)
     dataset.set_values("score", [0.5, 0.25, 0.1])
     with pytest.raises(InputError, match=r"score.*FloatField.*Classification"):
-        read_truth(collect(dataset), "score")
+        read_truth(collect_images(dataset), "score")
     with pytest.raises(InputError, match=r"'nothing' is no field.*ground_truth"):
-        read_truth(collect(dataset), "nothing")
+        read_truth(collect_images(dataset), "nothing")
 
 
 def test_a_text_is_a_string_and_what_runs_wrote_is_not_on_offer(make_digits, stored_run):
@@ -108,7 +108,7 @@ def test_a_text_is_a_string_and_what_runs_wrote_is_not_on_offer(make_digits, sto
     dataset.set_values("report", ["a text"] * 20)
     dataset.set_values("number", list(range(20)))
     stored_run(dataset)
-    source = collect(dataset)
+    source = collect_images(dataset)
     with pytest.raises(InputError, match="text_field='number' is a IntField; a field of strings is needed"):
         read_truth(source, "number", "text_field")
     with pytest.raises(InputError, match=r"those that can hold texts: report$"):
@@ -127,7 +127,7 @@ def test_embeddings_by_id_with_gaps(make_digits):
     dataset = make_digits(5)
     vectors = [np.arange(3.0) + row for row in range(5)]
     dataset.set_values("emb", [*vectors[:4], None])
-    found = read_embeddings(collect(dataset.sort_by("filepath", reverse=True)), "emb")
+    found = read_embeddings(collect_images(dataset.sort_by("filepath", reverse=True)), "emb")
     assert found[0] is None
     np.testing.assert_array_equal(found[4], vectors[0])
     assert found[4].dtype == np.float32
@@ -137,21 +137,21 @@ def test_embeddings_that_cannot_work(make_digits):
     dataset = make_digits(3)
     dataset.set_values("ragged", [np.zeros(2), np.zeros(3), None])
     with pytest.raises(InputError, match="one length is needed"):
-        read_embeddings(collect(dataset), "ragged")
+        read_embeddings(collect_images(dataset), "ragged")
     with pytest.raises(InputError, match="is no field"):
-        read_embeddings(collect(dataset), "absent")
+        read_embeddings(collect_images(dataset), "absent")
     with pytest.raises(InputError, match="VectorField is needed"):
-        read_embeddings(collect(dataset), "ground_truth")
+        read_embeddings(collect_images(dataset), "ground_truth")
 
 
 def test_no_collection():
     with pytest.raises(ImagesError, match=r"samples is a list.*fit"):
-        collect(["a.png"])
+        collect_images(["a.png"])
 
 
 def test_empty_view(make_digits):
     with pytest.raises(ImagesError, match="no samples"):
-        collect(make_digits(3).limit(3).match({"filepath": "nowhere"}))
+        collect_images(make_digits(3).limit(3).match({"filepath": "nowhere"}))
 
 
 def test_field_without_objects(make_digits):
@@ -160,15 +160,15 @@ def test_field_without_objects(make_digits):
     dataset = make_digits(3)
     dataset.add_sample_field("objects", fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections)
     with pytest.raises(ImagesError, match="no objects in 'objects'"):
-        collect(dataset, "objects")
+        collect_images(dataset, "objects")
     with pytest.raises(InputError, match=r"'ground_truth' is no Detections field.*objects"):
-        collect(dataset, "ground_truth")
+        collect_images(dataset, "ground_truth")
 
 
 def test_doubled_samples(make_digits):
     dataset = make_digits(3)
     with pytest.raises(ImagesError, match="more than once"):
-        collect(dataset.concat(dataset.limit(1)))
+        collect_images(dataset.concat(dataset.limit(1)))
 
 
 def test_video_and_unknown_media(fiftyone_home):
@@ -177,12 +177,12 @@ def test_video_and_unknown_media(fiftyone_home):
     videos = fo.Dataset()
     videos.add_sample(fo.Sample(filepath="/nowhere/a.mp4"))
     with pytest.raises(ImagesError, match="videos cannot be clustered"):
-        collect(videos)
+        collect_images(videos)
     texts = fo.Dataset()
     texts.add_samples([fo.Sample(filepath="/nowhere/a.dcm"), fo.Sample(filepath="/nowhere/b.xyz")])
     with pytest.raises(ImagesError, match=r"1 of 2 files are no images.*b\.xyz"):
-        collect(texts)
-    assert len(collect(texts.match({"filepath": "/nowhere/a.dcm"}))) == 1
+        collect_images(texts)
+    assert len(collect_images(texts.match({"filepath": "/nowhere/a.dcm"}))) == 1
     videos.delete()
     texts.delete()
 
@@ -200,11 +200,11 @@ def test_group_needs_slices(fiftyone_home, digits_dir, tmp_path):
         samples.append(fo.Sample(filepath=str(right), group=group.element("right")))
     dataset.add_samples(samples, progress=False)
     with pytest.raises(ImagesError, match=r"select_group_slices\('left'\).*left, right"):
-        collect(dataset)
-    assert [image.path for image in collect(dataset.select_group_slices("right")).images] == [
+        collect_images(dataset)
+    assert [image.path for image in collect_images(dataset.select_group_slices("right")).images] == [
         str(file) for file in files[1::2]
     ]
-    assert len(collect(dataset.select_group_slices(["left", "right"]))) == 4
+    assert len(collect_images(dataset.select_group_slices(["left", "right"]))) == 4
     dataset.delete()
 
 
@@ -214,4 +214,4 @@ def test_files_that_are_gone_are_no_error_here(make_digits, tmp_path):
     shutil.copy(dataset.first().filepath, copy)
     dataset.add_sample(type(dataset.first())(filepath=str(copy)))
     copy.unlink()
-    assert len(collect(dataset)) == 4
+    assert len(collect_images(dataset)) == 4

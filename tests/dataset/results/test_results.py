@@ -1,4 +1,4 @@
-"""What a run on a dataset learnt: probes, retrieval and filters through FiftyOne, kept with the run."""
+"""What a run on a dataset learned: probes, retrieval and filters through FiftyOne, kept with the run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image
 
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.dataset.results.filters import stored_filters
-from fiftyone_deepcluster.dataset.results.neighbours import indexed_neighbours, stored_scores
+from fiftyone_deepcluster.dataset.results.neighbors import indexed_neighbors, stored_scores
 from fiftyone_deepcluster.dataset.results.probes import stored_layers, stored_probe
 from fiftyone_deepcluster.dataset.results.results_cache import Findings
 from fiftyone_deepcluster.dataset.runs import storage
@@ -20,7 +20,7 @@ from fiftyone_deepcluster.errors import ImagesError, InputError, RunError, RunNo
 
 N = 120
 QUIET = {"baselines": False, "progress": False, "compute_brain": False}
-NET = {"trunk": {"name": "small", "width": 8}, "min_steps": 5}
+NET = {"backbone": {"name": "small", "width": 8}, "min_steps": 5}
 CONVOLUTIONS = ["conv1", "conv2", "conv3", "conv4", "conv5"]
 
 
@@ -34,7 +34,7 @@ def digits_of(folder, n, **where):
 
 @pytest.fixture(scope="module")
 def dataset(fiftyone_home, digits_dir):
-    """120 digits, one of them unreadable, with the runs ``dc`` (learnt) and ``px`` (pixels)."""
+    """120 digits, one of them unreadable, with the runs ``dc`` (learned) and ``px`` (pixels)."""
     dataset = digits_of(digits_dir, N)
     broken = fiftyone_home.root / f"{dataset.name}.png"
     broken.write_bytes(b"no image")
@@ -69,7 +69,7 @@ def test_probe_of_what_was_clustered(dataset):
         ("conv5", "trained"), ("embedding", "trained"), ("conv5", "initial"), ("embedding", "initial"),
     ]  # fmt: skip
     stored = [vector for vector in dataset.values("dc_embedding") if vector is not None]
-    assert {score.dims for score in found.scores if score.layer == "embedding"} == {len(stored[0])}
+    assert {score.n_features for score in found.scores if score.layer == "embedding"} == {len(stored[0])}
 
 
 def test_probe_of_a_view_and_some_layers(dataset):
@@ -97,7 +97,7 @@ def test_errors_say_what_is_wrong_and_what_there_is(dataset, tmp_path):
         fdc.draw_filters(dataset, "dc", ascent={"stepps": 3})
     with pytest.raises(InputError, match="is no sample of run 'dc'"):
         fdc.retrieve(dataset, "dc", "0" * 24)
-    with pytest.raises(InputError, match="choose one of: learnt, initial, pixels"):
+    with pytest.raises(InputError, match="choose one of: learned, initial, pixels"):
         fdc.retrieve(dataset, "dc", dataset.first().id, features="raw")
     with pytest.raises(InputError, match="its image could not be read"):
         fdc.retrieve(dataset, "dc", dataset.last().id)
@@ -111,7 +111,7 @@ def test_errors_say_what_is_wrong_and_what_there_is(dataset, tmp_path):
         (lambda d, _: fdc.retrieval_score(d, "dc", "ground_truth", k="a"), "k='a' is no whole number"),
         (lambda d, _: fdc.retrieval_score(d, "dc", "ground_truth", max_queries=0), "max_queries=0: give 1"),
         (lambda d, _: fdc.retrieval_score(d, "dc", "ground_truth", max_queries=-1), "max_queries=-1: give 1"),
-        (lambda d, _: fdc.retrieval_score(d, "dc", "ground_truth", features=["learnt", "l"]), "features='l' is not"),
+        (lambda d, _: fdc.retrieval_score(d, "dc", "ground_truth", features=["learned", "l"]), "features='l' is not"),
         (lambda d, _: fdc.retrieval_score(d, "dc", "ground_truth", features=[]), r"features=\[\] is no list"),
         (lambda d, _: fdc.retrieval_score(d, "dc", 5), "label_field=5 is no name"),
         (lambda d, _: fdc.probe(d, "dc", "ground_truth", folds="2"), "folds='2' is no whole number; give 2 to 10"),
@@ -140,8 +140,8 @@ def test_arguments_that_cannot_work_are_told_and_nothing_is_kept(dataset, run, t
 
 
 def test_one_name_is_a_list_of_one_and_a_sample_stands_for_its_id(dataset):
-    found = fdc.retrieval_score(dataset, "dc", "ground_truth", features="learnt")
-    assert [score.features for score in found.scores] == ["learnt"]
+    found = fdc.retrieval_score(dataset, "dc", "ground_truth", features="learned")
+    assert [score.features for score in found.scores] == ["learned"]
     assert {s.layer for s in fdc.probe(dataset, "dc", "ground_truth", layers="conv5", folds=2).scores} == {
         "conv5"
     }
@@ -154,7 +154,7 @@ def test_a_run_without_a_network_says_why(dataset, digits_dir):
     with pytest.raises(RunError, match="clustered vectors that were given"):
         fdc.probe(dataset, "given", "ground_truth")
     assert [score.features for score in fdc.retrieval_score(dataset, "given", "ground_truth").scores] == [
-        "learnt",
+        "learned",
         "pixels",
     ]
     fdc.delete_run(dataset, "given")
@@ -169,8 +169,8 @@ def test_a_run_without_a_network_says_why(dataset, digits_dir):
 # ---------------------------------------------------------------- retrieval
 
 
-@pytest.mark.parametrize("features", ["learnt", "initial", "pixels"])
-def test_neighbours_are_the_nearest_by_a_slow_loop(dataset, features):
+@pytest.mark.parametrize("features", ["learned", "initial", "pixels"])
+def test_neighbors_are_the_nearest_by_a_slow_loop(dataset, features):
     query = dataset.skip(7).first()
     found = fdc.retrieve(dataset, "dc", query.id, 5, features=features)
     assert [near.sample_id for near in found] == [near.id for near in found]
@@ -179,7 +179,7 @@ def test_neighbours_are_the_nearest_by_a_slow_loop(dataset, features):
     assert distances == sorted(distances)
     if features == "initial":
         return
-    if features == "learnt":
+    if features == "learned":
         ids, vectors = dataset.exists("dc_embedding").values(["id", "dc_embedding"])
     else:
         ids, paths = dataset.limit(N).values(["id", "filepath"])
@@ -191,7 +191,7 @@ def test_neighbours_are_the_nearest_by_a_slow_loop(dataset, features):
     exact = np.array([np.linalg.norm(vector - vectors[at]) for vector in vectors])
     exact[at] = np.inf
     nearest = [ids[row] for row in np.argsort(exact)[:5]]
-    if features == "learnt":
+    if features == "learned":
         assert [near.id for near in found] == nearest
         np.testing.assert_allclose(distances, np.sort(exact)[:5], rtol=1e-3)
     else:
@@ -200,7 +200,7 @@ def test_neighbours_are_the_nearest_by_a_slow_loop(dataset, features):
         )
 
 
-def test_neighbours_within_a_view(dataset):
+def test_neighbors_within_a_view(dataset):
     query = dataset.first()
     view = dataset.match(ViewField("ground_truth.label") == "1")
     found = fdc.retrieve(view, "dc", query.id, 4)
@@ -209,10 +209,10 @@ def test_neighbours_within_a_view(dataset):
         fdc.retrieve(dataset.limit(0), "dc", query.id)
 
 
-def test_retrieval_score_of_what_was_learnt_and_before(dataset, run):
+def test_retrieval_score_of_what_was_learned_and_before(dataset, run):
     found = fdc.retrieval_score(dataset, "dc", "ground_truth", k=5)
     table = found.to_dataframe().set_index("features")
-    assert list(table.index) == ["learnt", "initial", "pixels"]
+    assert list(table.index) == ["learned", "initial", "pixels"]
     assert (table.n_images == N).all()
     assert ((table.mean_average_precision > table.chance) & (table.mean_average_precision < 1)).all()
     assert ((table.precision > table.chance) & (table.precision <= 1)).all()
@@ -220,15 +220,15 @@ def test_retrieval_score_of_what_was_learnt_and_before(dataset, run):
 
 
 def test_the_index_gives_what_retrieve_gives(dataset, run):
-    assert fdc.index_neighbours(dataset, "dc") == N
+    assert fdc.index_neighbors(dataset, "dc") == N
     query = dataset.skip(3).first().id
-    kept = indexed_neighbours(run, query)
-    assert list(kept) == ["learnt", "initial"]
+    kept = indexed_neighbors(run, query)
+    assert list(kept) == ["learned", "initial"]
     for features, found in kept.items():
         wanted = fdc.retrieve(dataset, "dc", query, 10, features=features)
         assert [near.id for near in found] == [near.id for near in wanted]
-    assert indexed_neighbours(run, dataset.last().id) == {"learnt": [], "initial": []}
-    assert indexed_neighbours(run, "0" * 24) == {}
+    assert indexed_neighbors(run, dataset.last().id) == {"learned": [], "initial": []}
+    assert indexed_neighbors(run, "0" * 24) == {}
 
 
 # ---------------------------------------------------------------- filters
@@ -280,14 +280,14 @@ def test_layers_are_listed_for_any_run_with_a_network(dataset):
 def test_findings_follow_the_run_and_go_with_it(digits_dir, fiftyone_home):
     dataset = digits_of(digits_dir, 40)
     fdc.cluster(dataset, "deepcluster", "a", n_clusters=3, rounds=1, **NET, **QUIET)
-    fdc.index_neighbours(dataset, "a")
+    fdc.index_neighbors(dataset, "a")
     fdc.draw_filters(dataset, "a", units=[0], ascent={"steps": 1})
     fdc.rename_run(dataset, "a", "b")
     run = fdc.load_run(dataset, "b")
     assert np.asarray(Image.open(stored_filters(run)[1][0].tile)).shape[1] > 100
-    assert len(indexed_neighbours(run, dataset.first().id)["learnt"]) == 10
+    assert len(indexed_neighbors(run, dataset.first().id)["learned"]) == 10
     fdc.resume(dataset, "b", rounds=2, progress=False, compute_brain=False)
-    assert indexed_neighbours(fdc.load_run(dataset, "b"), dataset.first().id) is None, "of an earlier state"
+    assert indexed_neighbors(fdc.load_run(dataset, "b"), dataset.first().id) is None, "of an earlier state"
     folder = storage.run_dir(dataset, "b")
     Findings(run).save("probe", {})
     fdc.delete_run(dataset, "b")

@@ -17,8 +17,8 @@ from fiftyone_deepcluster.dataset.runs.orphans import find_leftovers, remove_lef
 from fiftyone_deepcluster.errors import InputError, RunExistsError, RunLockedError, RunNotFoundError
 from tests.dataset.runs.test_run import state
 
-LEARNT = {"method": "deepcluster", "n_clusters": 4, "image_size": 16, "batch_size": 32, "device": "cpu"}
-LEARNT |= {"progress": False, "compute_brain": False, "baselines": False, "min_steps": 1}
+LEARNED = {"method": "deepcluster", "n_clusters": 4, "image_size": 16, "batch_size": 32, "device": "cpu"}
+LEARNED |= {"progress": False, "compute_brain": False, "baselines": False, "min_steps": 1}
 
 _KILLED = """
 import os, signal, sys
@@ -50,7 +50,7 @@ def fail():
 
 
 def killed(dataset, when):
-    command = [sys.executable, "-W", "ignore", "-c", _KILLED, dataset.name, when, repr(LEARNT)]
+    command = [sys.executable, "-W", "ignore", "-c", _KILLED, dataset.name, when, repr(LEARNED)]
     assert subprocess.run(command, check=False).returncode == -9
     dataset.reload()
 
@@ -93,7 +93,7 @@ def test_failed_or_cancelled_with_a_checkpoint(make_digits):
     dataset = make_digits(40)
     before = state(dataset)
     with pytest.raises(OSError, match="disk is full"):
-        fdc.cluster(dataset, key="dc", rounds=2, observer=At(fail), **LEARNT)
+        fdc.cluster(dataset, key="dc", rounds=2, observer=At(fail), **LEARNED)
     assert state(dataset) == before
     left = fdc.interrupted_runs(dataset)["dc"]
     assert (left.rounds, left.resumable, left.fields) == (1, True, ())
@@ -107,7 +107,7 @@ def test_failed_or_cancelled_with_a_checkpoint(make_digits):
 def test_rounds_that_could_go_on_are_not_replaced_unasked(make_digits):
     dataset = make_digits(40)
     with pytest.raises(OSError, match="disk is full"):
-        fdc.cluster(dataset, key="dc", rounds=3, observer=At(fail), **LEARNT)
+        fdc.cluster(dataset, key="dc", rounds=3, observer=At(fail), **LEARNED)
     with pytest.raises(
         RunExistsError, match=r"'dc' \(deepcluster\) that broke off after round 1.*overwrite=True"
     ):
@@ -116,7 +116,7 @@ def test_rounds_that_could_go_on_are_not_replaced_unasked(make_digits):
     assert (run.options.name, len(run.rounds)) == ("deepcluster", 3)
     fdc.delete_run(dataset, "dc")
     with pytest.raises(OSError, match="disk is full"):
-        fdc.cluster(dataset, key="dc", rounds=3, observer=At(fail), **LEARNT)
+        fdc.cluster(dataset, key="dc", rounds=3, observer=At(fail), **LEARNED)
     options = {"n_clusters": 3, "progress": False, "compute_brain": False, "overwrite": True}
     assert fdc.cluster(dataset, "frozen", key="dc", **options).options.name == "frozen"
 
@@ -124,7 +124,7 @@ def test_rounds_that_could_go_on_are_not_replaced_unasked(make_digits):
 def test_a_refused_change_is_not_kept(make_digits):
     dataset = make_digits(40)
     with pytest.raises(OSError, match="disk is full"):
-        fdc.cluster(dataset, key="dc", rounds=3, observer=At(fail), **LEARNT)
+        fdc.cluster(dataset, key="dc", rounds=3, observer=At(fail), **LEARNED)
     with pytest.raises(InputError, match="cuda"):
         fdc.resume(dataset, "dc", device="cuda:99", progress=False, compute_brain=False)
     assert len(fdc.resume(dataset, "dc", progress=False, compute_brain=False).rounds) == 3
@@ -135,7 +135,7 @@ def test_a_note_of_failure_is_forgotten(make_digits):
     status.LiveObserver(dataset, "dc", "deepcluster", 3).finish("failed", "why ever")
     assert fdc.list_runs(dataset) == []
     fdc.delete_run(dataset, "dc")
-    assert status.read(dataset) == {}
+    assert status.read_states(dataset) == {}
 
 
 def test_a_run_at_work_is_neither_shown_nor_deleted(make_digits):
@@ -149,7 +149,7 @@ def test_a_run_at_work_is_neither_shown_nor_deleted(make_digits):
         with pytest.raises(RunNotFoundError, match="still at work"):
             fdc.load_run(dataset, "dc")
 
-    run = fdc.cluster(dataset, key="dc", rounds=1, observer=At(look), **LEARNT)
+    run = fdc.cluster(dataset, key="dc", rounds=1, observer=At(look), **LEARNED)
     assert seen == [[]]
     assert dataset.count("dc.label") == 40
     assert fdc.list_runs(dataset) == [run.key]
@@ -161,16 +161,16 @@ def test_killed_after_all_was_stored(make_digits, stored_run):
     run_store(dataset).set("open:dc", {"patches_field": None})
     assert fdc.interrupted_runs(dataset) == {}
     with pytest.raises(RunExistsError, match="overwrite=True"):
-        fdc.cluster(dataset, key="dc", **LEARNT)
+        fdc.cluster(dataset, key="dc", **LEARNED)
     assert fdc.load_run(dataset, "dc").n_samples == 12
-    fdc.cluster(dataset, key="dc", rounds=1, overwrite=True, **LEARNT)
+    fdc.cluster(dataset, key="dc", rounds=1, overwrite=True, **LEARNED)
     assert find(dataset, "^open:") == {}
 
 
 def test_clone_during_a_run(make_digits):
     dataset = make_digits(40)
     clones = []
-    fdc.cluster(dataset, key="dc", rounds=1, observer=At(lambda: clones.append(dataset.clone())), **LEARNT)
+    fdc.cluster(dataset, key="dc", rounds=1, observer=At(lambda: clones.append(dataset.clone())), **LEARNED)
     clone = clones[0]
     try:
         assert clone.has_field("dc")
@@ -180,7 +180,7 @@ def test_clone_during_a_run(make_digits):
         with pytest.raises(
             RunExistsError, match=r"which a run left that is not here: delete_run\(samples, 'dc'\)"
         ):
-            fdc.cluster(clone, key="dc", **LEARNT)
+            fdc.cluster(clone, key="dc", **LEARNED)
         with pytest.raises(RunNotFoundError, match="no files here"):
             fdc.resume(clone, "dc")
         fdc.delete_run(clone, "dc")
@@ -216,7 +216,7 @@ def test_a_persons_label_never_goes_into_a_field_that_a_run_left(make_digits, st
 def test_files_of_datasets_that_are_gone(make_digits):
     kept, gone, foreign = make_digits(12), make_digits(12), make_digits(12)
     for dataset in (kept, gone, foreign):
-        fdc.cluster(dataset, key="dc", rounds=1, **LEARNT)
+        fdc.cluster(dataset, key="dc", rounds=1, **LEARNED)
     folders = {
         name: storage.dataset_dir(d) for name, d in (("kept", kept), ("gone", gone), ("foreign", foreign))
     }

@@ -10,14 +10,14 @@ import pytest
 from fiftyone_deepcluster import cluster, delete_run, list_runs, load_run, rename_run
 from fiftyone_deepcluster.dataset.display.brain import add_brain_runs, refresh_map
 from fiftyone_deepcluster.dataset.io.fields import FieldNames
-from fiftyone_deepcluster.dataset.io.read_images import collect
+from fiftyone_deepcluster.dataset.io.read_images import collect_images
 from fiftyone_deepcluster.dataset.runs import lock, storage
 from fiftyone_deepcluster.dataset.runs.kv import find
 from fiftyone_deepcluster.errors import InputError, RunExistsError, RunLockedError, RunNotFoundError
 
 
 def with_brain(dataset, key="dc"):
-    source = collect(dataset)
+    source = collect_images(dataset)
     vectors = np.stack(dataset.values(f"{key}_embedding"))
     add_brain_runs(source, FieldNames(key), np.arange(len(source)), vectors)
 

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from fiftyone_deepcluster.core.progress import Observer
-from fiftyone_deepcluster.core.record import Agreement, Round
+from fiftyone_deepcluster.core.record import AgreementScores, Round
 from fiftyone_deepcluster.dataset.runs import lock, status
 from fiftyone_deepcluster.dataset.runs.kv import find
 
@@ -24,11 +24,11 @@ def test_a_run_as_it_goes(dataset):
     with lock.acquire(dataset, "dc"):
         observer = status.LiveObserver(dataset, "dc", "deepcluster", 4)
         assert isinstance(observer, Observer)
-        assert status.read(dataset)["dc"].label == "starting"
+        assert status.read_states(dataset)["dc"].label == "starting"
         observer.phase("train", 10)
         observer.advance(5)
         observer.round_done(entry, 4)
-        state = status.read(dataset)["dc"]
+        state = status.read_states(dataset)["dc"]
         assert (state.status, state.round, state.rounds, state.method) == ("running", 1, 4, "deepcluster")
         assert state.label == "round 2 of 4 · train"
         assert 0.2 < state.fraction < 0.6
@@ -37,14 +37,14 @@ def test_a_run_as_it_goes(dataset):
         assert state.metrics[0]["nmi"] is None
         assert state.busy
         observer.finish("done")
-    state = status.read(dataset)["dc"]
+    state = status.read_states(dataset)["dc"]
     assert (state.status, state.fraction, state.busy) == ("done", 1.0, False)
     status.forget(dataset, "dc")
-    assert status.read(dataset) == {}
+    assert status.read_states(dataset) == {}
 
 
 def test_summary_holds_what_is_known():
-    agreement = Agreement(nmi=0.5, ari=0.25, purity=0.75, acc=0.625)
+    agreement = AgreementScores(nmi=0.5, ari=0.25, purity=0.75, acc=0.625)
     values = status.summary(Round(index=2, change=agreement, truth=agreement))
     assert (values["nmi"], values["acc"], values["truth_nmi"], values["loss"]) == (0.5, 0.625, 0.5, None)
     assert all(value is None or type(value) in (int, float) for value in values.values())
@@ -60,11 +60,11 @@ def test_fraction_never_falls(dataset):
                 for _ in range(2):
                     observer.advance(1)
                     observer._write(force=True)
-                    seen.append(status.read(dataset)["dc"].fraction)
+                    seen.append(status.read_states(dataset)["dc"].fraction)
             observer.round_done(Round(index=index), 3)
         observer.phase("write", 1)
         observer._write(force=True)
-        seen.append(status.read(dataset)["dc"].fraction)
+        seen.append(status.read_states(dataset)["dc"].fraction)
     assert seen == sorted(seen)
     assert 0 < seen[0] < seen[-1] < 1
 
@@ -99,11 +99,11 @@ def test_cancel(dataset):
 
 def test_queued_and_cancelled_before_it_began(dataset):
     status.queue(dataset, "dc", "deepcluster", 5)
-    state = status.read(dataset)["dc"]
+    state = status.read_states(dataset)["dc"]
     assert (state.status, state.rounds, state.busy) == ("queued", 5, True)
     assert not status.cancelled_in_queue(dataset, "dc")
     assert status.request_cancel(dataset, "dc")
-    assert status.read(dataset)["dc"].status == "cancelled"
+    assert status.read_states(dataset)["dc"].status == "cancelled"
     assert status.cancelled_in_queue(dataset, "dc")
     status.queue(dataset, "dc", "deepcluster", 5)
     assert not status.cancelled_in_queue(dataset, "dc")
@@ -112,8 +112,8 @@ def test_queued_and_cancelled_before_it_began(dataset):
 def test_running_without_a_process_reads_as_failed(dataset):
     held = lock.acquire(dataset, "dc")
     status.LiveObserver(dataset, "dc", "m", 1)
-    assert status.read(dataset)["dc"].status == "running"
+    assert status.read_states(dataset)["dc"].status == "running"
     held.release()
-    state = status.read(dataset)["dc"]
+    state = status.read_states(dataset)["dc"]
     assert state.status == "failed"
     assert "resume" in state.error

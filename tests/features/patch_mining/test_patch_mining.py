@@ -10,9 +10,9 @@ from mlxtend.frequent_patterns import fpgrowth
 
 from fiftyone_deepcluster.errors import InputError, OptionsError
 from fiftyone_deepcluster.features.base import EncodeRequest
-from fiftyone_deepcluster.features.patch_mining.detectors import Background, Limit, merge
+from fiftyone_deepcluster.features.patch_mining.detectors import Background, Limit, merge_elements
 from fiftyone_deepcluster.features.patch_mining.encoder import PatchMining
-from fiftyone_deepcluster.features.patch_mining.itemsets import Limits, Transactions, frequent, mine
+from fiftyone_deepcluster.features.patch_mining.itemsets import Limits, Transactions, frequent, mine_patterns
 from fiftyone_deepcluster.features.patch_mining.patches import Patches, cells, patches_an_image, strongest
 
 MINING = {"patches": "maps", "mined_patches": 600, "patterns": 10, "longest": 3, "sample": 40, "pca": 12}
@@ -53,7 +53,9 @@ def test_rules_are_those_of_brute_force():
     images = np.repeat(np.arange(20), 3)
     group = np.arange(60) % 2 == 0
     limits = Limits(0.05, 0.6, 2, 3, wanted=1000, overlap=1, searched=10_000)
-    found, n_rules = mine(Transactions(items[group], 9), Transactions(items, 9), images[group], limits)
+    found, n_rules = mine_patterns(
+        Transactions(items[group], 9), Transactions(items, 9), images[group], limits
+    )
     own, everything = _brute(items[group], 3, 3), _brute(items, 1, 3)
     expected = {}
     for pattern, n in own.items():
@@ -65,7 +67,7 @@ def test_rules_are_those_of_brute_force():
     assert rules == pytest.approx(expected)
     covered = [len(pattern.patches) for pattern in found[:n_rules]]
     assert covered == sorted(covered, reverse=True)
-    few, _ = mine(
+    few, _ = mine_patterns(
         Transactions(items[group], 9),
         Transactions(items, 9),
         images[group],
@@ -77,7 +79,7 @@ def test_rules_are_those_of_brute_force():
 def test_patterns_of_too_many_shared_patches_count_as_one():
     items = _table(n=200)
     everything, images = Transactions(items, 9), np.arange(200)
-    found, _ = mine(everything, everything, images, Limits(0.01, 0.5, 1, 3, 50, 0.5, 10_000))
+    found, _ = mine_patterns(everything, everything, images, Limits(0.01, 0.5, 1, 3, 50, 0.5, 10_000))
     sets = [set(pattern.patches) for pattern in found]
     assert len(sets) > 3
     assert max(len(a & b) / len(a | b) for a, b in itertools.combinations(sets, 2)) <= 0.5
@@ -85,7 +87,7 @@ def test_patterns_of_too_many_shared_patches_count_as_one():
 
 def test_the_search_ends_where_everything_fires_together():
     items = np.tile(np.arange(12), (50, 1))
-    found, _ = mine(
+    found, _ = mine_patterns(
         Transactions(items, 30), Transactions(items, 30), np.arange(50), Limits(1e-4, 0.3, 3, 6, 5, 1, 1000)
     )
     assert [len(pattern.patches) for pattern in found] == [50]
@@ -107,18 +109,18 @@ def test_detectors_solve_the_shrunken_covariance():
 
 
 @pytest.mark.usefixtures("seeded")
-def test_levelled_detectors_score_all_patches_with_deviation_1_and_keep_their_direction():
+def test_leveled_detectors_score_all_patches_with_deviation_1_and_keep_their_direction():
     features = torch.randn(400, 6) @ torch.randn(6, 6)
     background = Background.of(features, 1e-9)
     detectors = background.detectors(features[:40].view(4, 10, 6).mean(dim=1))
-    found = background.levelled(detectors)
+    found = background.leveled(detectors)
     torch.testing.assert_close(
         (features @ found.T).std(dim=0, correction=0), torch.ones(4), atol=1e-3, rtol=0
     )
     torch.testing.assert_close(
         torch.nn.functional.normalize(found), torch.nn.functional.normalize(detectors), atol=1e-5, rtol=1e-4
     )
-    assert torch.isfinite(background.levelled(torch.zeros(2, 6))).all()
+    assert torch.isfinite(background.leveled(torch.zeros(2, 6))).all()
 
 
 def _merged_slowly(features, patches, background, limit):
@@ -152,7 +154,7 @@ def test_merging_is_the_slow_loop_of_algorithm_1(limit):
     ).float()
     patches = [np.flatnonzero(np.arange(120) % 4 == i % 4)[i : i + 12] for i in range(8)]
     background = Background.of(features, 0.01)
-    found, detectors = merge(features, patches, background, Limit(limit, 0.5))
+    found, detectors = merge_elements(features, patches, background, Limit(limit, 0.5))
     expected = _merged_slowly(features, patches, background, limit)
     assert [rows.tolist() for rows in found] == [rows.tolist() for rows in expected]
     means = torch.stack([features[torch.from_numpy(rows)].mean(dim=0) for rows in found])
@@ -167,7 +169,7 @@ def test_like_elements_merge_by_share_whatever_the_scale_and_unlike_ones_stay():
     patches = [np.flatnonzero(np.arange(200) % 4 == i % 4)[i // 4 :: 2] for i in range(8)]
     for scale in (1.0, 30.0):
         background = Background.of(scale * features, 1e-6)
-        found, _ = merge(scale * features, patches, background, Limit(None, 0.5))
+        found, _ = merge_elements(scale * features, patches, background, Limit(None, 0.5))
         assert [rows.tolist() for rows in found] == [
             np.flatnonzero(np.arange(200) % 4 == i).tolist() for i in range(4)
         ]

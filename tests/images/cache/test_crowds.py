@@ -51,7 +51,7 @@ class TestStopping:
             "from fiftyone_deepcluster.core.progress import Silent\n"
             "class Killer(Silent):\n"
             "    def advance(self, steps): os.kill(os.getpid(), 9)\n"
-            "open_images(sys.argv[2:], Decode(16, 'grey'), observer=Killer(), cache_dir=sys.argv[1])\n"
+            "open_images(sys.argv[2:], Decode(16, 'gray'), observer=Killer(), cache_dir=sys.argv[1])\n"
         )
         done = subprocess.run([sys.executable, "-c", script, str(cache), *paths], check=False)
         assert done.returncode == -signal.SIGKILL
@@ -112,7 +112,7 @@ class TestWorkers:
             "from fiftyone_deepcluster.images.cache.open_images import Decode, open_images\n"
             "from fiftyone_deepcluster.core.progress import Silent\n"
             "paths = json.load(open(sys.argv[1]))\n"
-            "with open_images(paths, Decode(16, 'grey'), observer=Silent(), workers=2, cache_dir=sys.argv[2])"
+            "with open_images(paths, Decode(16, 'gray'), observer=Silent(), workers=2, cache_dir=sys.argv[2])"
             " as store:\n"
             "    print(store.shape)\n"
         )

@@ -23,7 +23,7 @@ from fiftyone_deepcluster.images.decode import fit_to
 from fiftyone_deepcluster.images.intensity import recolor
 from fiftyone_deepcluster.images.refs import ImageRef
 
-GREY = Decode(16, "grey")
+GRAY = Decode(16, "gray")
 
 
 class Listener(Silent):
@@ -53,7 +53,7 @@ def pixels_of(row: int, side: int = 16):
     return np.random.default_rng(row).integers(0, 256, (side, side), dtype=np.uint8)
 
 
-def opened(images, cache, decode=GREY, **options):
+def opened(images, cache, decode=GRAY, **options):
     return open_images(images, decode, observer=options.pop("observer", Silent()), cache_dir=cache, **options)
 
 
@@ -133,7 +133,7 @@ class TestArrays:
         assert not cache.exists()
 
     @pytest.mark.parametrize("channels", [1, 3])
-    @pytest.mark.parametrize("color", ["grey", "rgb"])
+    @pytest.mark.parametrize("color", ["gray", "rgb"])
     def test_color(self, cache, channels, color):
         images = np.random.default_rng(0).integers(0, 256, (4, 16, 16, channels), dtype=np.uint8)
         with opened(images, cache, Decode(16, color)) as store:
@@ -180,7 +180,7 @@ class TestReuse:
     def test_anything_else_is_decoded_anew(self, tmp_path, cache, change):
         paths = files(tmp_path / "in", 3)
         opened(paths, cache).close()
-        decode = GREY
+        decode = GRAY
         if change == "content":
             Image.fromarray(pixels_of(9, 20)).save(paths[1])
         elif change == "time":
@@ -191,7 +191,7 @@ class TestReuse:
             paths = paths[:2]
         else:
             decode = {
-                "size": Decode(8, "grey"), "color": Decode(16, "rgb"), "stretch": Decode(16, "grey", False)
+                "size": Decode(8, "gray"), "color": Decode(16, "rgb"), "stretch": Decode(16, "gray", False)
             }[change]  # fmt: skip
         listener = Listener()
         opened(paths, cache, decode, observer=listener).close()

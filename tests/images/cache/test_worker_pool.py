@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import pytest
 
-from fiftyone_deepcluster.images.cache.worker_pool import Job, carry_out
+from fiftyone_deepcluster.images.cache.worker_pool import PoolJob, carry_out
 
 
 @dataclass(frozen=True)
-class Nap(Job):
+class Nap(PoolJob):
     """Sleeps, and answers with its number."""
 
     number: int

@@ -49,7 +49,7 @@ class TestWhatIsDicom:
     def test_no_preamble_is_read_as_the_same_image(self, tmp_path):
         bare = without_preamble(tmp_path / "IM1")
         assert is_dicom(str(bare))
-        ours, theirs = (read_image(ImageRef(str(path)), "grey") for path in (bare, carried("CT_small.dcm")))
+        ours, theirs = (read_image(ImageRef(str(path)), "gray") for path in (bare, carried("CT_small.dcm")))
         assert (ours == theirs).all()
 
     @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ class TestHeader:
         assert header.values["Rows"] == 64
         assert header.values["ImageType"] == "DERIVED\\SECONDARY\\OTHER"
         assert header.values["PixelSpacing"] == [0.3125, 0.3125]
-        assert (header.frames, header.grey) == (1, True)
+        assert (header.frames, header.gray) == (1, True)
         for keyword, value in header.values.items():
             assert isinstance(value, field_kind(keyword))
 
@@ -179,9 +179,9 @@ class TestHeader:
             {header.patient, header.study, header.series}
         )
 
-    def test_frames_and_colour(self):
+    def test_frames_and_color(self):
         assert read_header(str(carried("SC_rgb_rle_2frame.dcm")), (), KEY).frames == 2
-        assert not read_header(str(carried("SC_rgb_rle_2frame.dcm")), (), KEY).grey
+        assert not read_header(str(carried("SC_rgb_rle_2frame.dcm")), (), KEY).gray
         assert read_header(str(carried("rtplan.dcm")), (), KEY).frames == 0
 
     def test_default_keywords_hold_no_identities(self):

@@ -15,12 +15,12 @@ from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, JPEGExtended12Bit
 
 from fiftyone_deepcluster.errors import UnreadableImageError
-from fiftyone_deepcluster.images.decode import Decode, decode_image, describe, read_image
+from fiftyone_deepcluster.images.decode import Decode, decode_image, describe_image, read_image
 from fiftyone_deepcluster.images.dicom.pixels import read_dicom
-from fiftyone_deepcluster.images.inspect import probe
+from fiftyone_deepcluster.images.inspect import image_facts
 from fiftyone_deepcluster.images.refs import ImageRef
 
-GREY = [
+GRAY = [
     "CT_small.dcm", "MR_small.dcm", "MR_small_RLE.dcm", "MR_small_bigendian.dcm", "MR_small_implicit.dcm",
     "MR_small_jp2klossless.dcm", "MR_small_jpeg_ls_lossless.dcm", "JPEG2000.dcm", "JPGExtended.dcm",
     "693_J2KI.dcm", "JPEGLSNearLossless_08.dcm", "JPEGLSNearLossless_16.dcm", "liver_1frame.dcm",
@@ -69,15 +69,15 @@ def made(path, values, **elements) -> str:
 RAMP = np.arange(0, 4096, 16, dtype=np.uint16).reshape(16, 16)
 
 
-@pytest.mark.parametrize("name", GREY)
-def test_grey(name):
+@pytest.mark.parametrize("name", GRAY)
+def test_gray(name):
     header = pydicom.dcmread(carried(name), stop_before_pixels=True)
     pixels = read_dicom(carried(name))
     assert pixels.shape == (header.Rows, header.Columns, 1)
     assert pixels.dtype == np.uint8
     # Something is to be seen.
     assert int(pixels.max()) - int(pixels.min()) > 150
-    assert describe(ImageRef(carried(name))) == (header.Rows, header.Columns, True)
+    assert describe_image(ImageRef(carried(name))) == (header.Rows, header.Columns, True)
 
 
 @pytest.mark.parametrize("name", COLOR)
@@ -86,7 +86,7 @@ def test_color(name):
     pixels = read_dicom(carried(name))
     assert pixels.shape == (header.Rows, header.Columns, 3)
     assert np.ptp(pixels.astype(int), axis=-1).max() > 50
-    assert describe(ImageRef(carried(name))) == (header.Rows, header.Columns, False)
+    assert describe_image(ImageRef(carried(name))) == (header.Rows, header.Columns, False)
 
 
 def test_compressed_equals_uncompressed():
@@ -179,7 +179,7 @@ def test_frames_and_their_own_windows(tmp_path):
     groups = Sequence([group(500), group(3000)])
     path = made(tmp_path / "a.dcm", frames, PerFrameFunctionalGroupsSequence=groups)
     for frame, center in enumerate((500, 3000)):
-        pixels = read_image(ImageRef(path, frame=frame), "grey")[..., 0]
+        pixels = read_image(ImageRef(path, frame=frame), "gray")[..., 0]
         np.testing.assert_array_equal(pixels > 127, center <= RAMP)
     with pytest.raises(UnreadableImageError, match="has no frame 2, only 0 to 1"):
         read_dicom(path, 2)
@@ -205,7 +205,7 @@ def test_by_content_not_by_name(tmp_path):
     nameless = tmp_path / "IM0001"
     nameless.write_bytes(Path(carried("CT_small.dcm")).read_bytes())
     assert decode_image(ImageRef(str(nameless), (0, 0, 0.5, 0.5)), Decode(32, "rgb")).shape == (32, 32, 3)
-    assert probe([nameless]).side == 128
+    assert image_facts([nameless]).side == 128
 
 
 # pydicom itself warns of what this file does wrong.
@@ -213,21 +213,21 @@ def test_by_content_not_by_name(tmp_path):
 @pytest.mark.parametrize("name", ["rtplan.dcm", "reportsi.dcm", "image_dfl.dcm", "waveform_ecg.dcm"])
 def test_no_image_in_it(name):
     with pytest.raises(UnreadableImageError, match="without an image"):
-        read_image(ImageRef(carried(name)), "grey")
+        read_image(ImageRef(carried(name)), "gray")
 
 
 def test_not_dicom_at_all(tmp_path):
     Image.new("L", (300, 300)).save(tmp_path / "a.png")
     path = (tmp_path / "a.png").rename(tmp_path / "a.dcm")
     with pytest.raises(UnreadableImageError):
-        read_image(ImageRef(str(path)), "grey")
+        read_image(ImageRef(str(path)), "gray")
 
 
 def test_truncated():
     with pytest.raises(
         UnreadableImageError, match=r"cut short: [\d,]+ bytes of pixels where 8,192 are needed"
     ):
-        read_image(ImageRef(carried("MR_truncated.dcm")), "grey")
+        read_image(ImageRef(carried("MR_truncated.dcm")), "gray")
 
 
 def test_missing_decoder_names_the_way_out(monkeypatch):
@@ -237,7 +237,7 @@ def test_missing_decoder_names_the_way_out(monkeypatch):
     monkeypatch.setattr(decoder, "_available", {})
     monkeypatch.setattr(decoder, "_unavailable", {"pylibjpeg": ("pylibjpeg>=2.0",)})
     with pytest.raises(UnreadableImageError, match=r'pip install "fiftyone-deepcluster\[dicom\]"') as caught:
-        read_image(ImageRef(carried("MR_small_jp2klossless.dcm")), "grey")
+        read_image(ImageRef(carried("MR_small_jp2klossless.dcm")), "gray")
     assert not caught.value.lasting
 
 
@@ -249,6 +249,6 @@ def test_a_file_that_only_the_extra_can_decode_is_not_called_damaged(monkeypatch
     monkeypatch.setattr(decoder, "_available", available)
     monkeypatch.setattr(decoder, "_unavailable", {"pylibjpeg": ("pylibjpeg>=2.0",)})
     with pytest.raises(UnreadableImageError, match=r'cannot read it.*pip install "fiftyone-deepcl') as caught:
-        read_image(ImageRef(carried("JPGExtended.dcm")), "grey")
+        read_image(ImageRef(carried("JPGExtended.dcm")), "gray")
     assert "damaged" not in caught.value.reason
     assert not caught.value.lasting

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
     from fiftyone_deepcluster.core.record import Round
 
-Point = dict[str, Any]
-ORANGE, BLUE, GREEN, YELLOW, GREY = "#ff6d04", "#4c9be8", "#5bb974", "#e8b34c", "#9aa0a6"
+ChartPoint = dict[str, Any]
+ORANGE, BLUE, GREEN, YELLOW, GRAY = "#ff6d04", "#4c9be8", "#5bb974", "#e8b34c", "#9aa0a6"
 
 
-def points(rounds: Sequence[Round]) -> list[Point]:
+def points(rounds: Sequence[Round]) -> list[ChartPoint]:
     """Rounds as the small dicts that the live state has too."""
     return [
         {
@@ -33,7 +33,7 @@ def points(rounds: Sequence[Round]) -> list[Point]:
     ]
 
 
-def draw(panel: types.Object, rounds: Sequence[Point]) -> None:
+def draw(panel: types.Object, rounds: Sequence[ChartPoint]) -> None:
     """Loss; agreement with the last round and the truth; sizes of clusters."""
     if len(rounds) < 2:
         return
@@ -45,16 +45,16 @@ def draw(panel: types.Object, rounds: Sequence[Point]) -> None:
         _line(rounds, "acc", "ACC to truth", YELLOW),
     ]
     _add(row, "agreement", agreement, {"range": [0, 1.02]})
-    share = [_line(rounds, "largest_share", "largest cluster's share", GREY)]
+    share = [_line(rounds, "largest_share", "largest cluster's share", GRAY)]
     _add(row, "sizes", share, {"rangemode": "tozero", "tickformat": ".0%"})
 
 
 def named(text: str, color: str) -> str:
-    """Text of a title in the colour of what it names."""
+    """Text of a title in the color of what it names."""
     return f'<span style="color:{color}">{text}</span>'
 
 
-def _line(rounds: Sequence[Point], key: str, name: str, color: str) -> Point:
+def _line(rounds: Sequence[ChartPoint], key: str, name: str, color: str) -> ChartPoint:
     known = [entry for entry in rounds if entry.get(key) is not None]
     return {
         "type": "scatter",
@@ -67,8 +67,8 @@ def _line(rounds: Sequence[Point], key: str, name: str, color: str) -> Point:
     }
 
 
-def _add(row: types.Object, name: str, lines: list[Point], y_axis: dict[str, Any] | None = None) -> None:
-    """One chart; its title names the lines in their colours, as a legend would take half the width."""
+def _add(row: types.Object, name: str, lines: list[ChartPoint], y_axis: dict[str, Any] | None = None) -> None:
+    """One chart; its title names the lines in their colors, as a legend would take half the width."""
     lines = [line for line in lines if line["x"]]
     if not lines:
         return
@@ -91,6 +91,6 @@ def _add(row: types.Object, name: str, lines: list[Point], y_axis: dict[str, Any
     )
 
 
-def _step(lines: list[Point]) -> int:
+def _step(lines: list[ChartPoint]) -> int:
     """Whole rounds on the axis, at most some six of them."""
     return max(1, max(line["x"][-1] for line in lines) // 6)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from fiftyone.operators import types
 
-from fiftyone_deepcluster.app.operators.edit_clusters import in_words
+from fiftyone_deepcluster.app.operators.edit_clusters import change_text
 from fiftyone_deepcluster.app.operators.fields import own_label_fields
 from fiftyone_deepcluster.app.panels.hooks import hook
 from fiftyone_deepcluster.errors import InputError
@@ -86,7 +86,7 @@ def label_preview(model: PanelModel) -> str:
         )
     except InputError as error:
         return f"⚠ {error}"
-    return f"{field} = **{text}**: {in_words(change)}."
+    return f"{field} = **{text}**: {change_text(change)}."
 
 
 def _add_merge(box: types.Object, model: PanelModel, events: foo.Panel) -> None:

@@ -19,9 +19,9 @@ _WIDTH, _HEIGHT = "148px", "73px"
 
 def draw(panel: types.Object, model: PanelModel, events: foo.Panel) -> None:
     """One tile a unit; a click on one shows its images in the grid."""
-    if model.learnt is None or model.learnt.filters is None:
+    if model.learned is None or model.learned.filters is None:
         return
-    layer, units = model.learnt.filters
+    layer, units = model.learned.filters
     panel.md(
         f"**{layer}**, {len(units)} units: left an image made to excite the unit, right the nine images that "
         "do so most; a click shows those in the grid",

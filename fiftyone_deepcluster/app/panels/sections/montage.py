@@ -1,4 +1,4 @@
-"""The chosen cluster: its key words, the images nearest to its centre, and some drawn at random."""
+"""The chosen cluster: its key words, the images nearest to its center, and some drawn at random."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def draw(panel: types.Object, model: PanelModel, events: foo.Panel) -> None:
     if info is None:
         return
     panel.md(f"**{info.name}** · {info.size:,} images", name="chosen", componentsProps=hook("chosen"))
-    words = ((model.learnt.words if model.learnt is not None else None) or {}).get(info.name)
+    words = ((model.learned.words if model.learned is not None else None) or {}).get(info.name)
     if words:
         panel.md(f"Key words: {', '.join(words)}", name="words", componentsProps=hook("words"))
     drawn = model.drawn
-    which = "Nearest to its centre" if drawn is not None else "All of them, nearest to the centre first"
+    which = "Nearest to its center" if drawn is not None else "All of them, nearest to the center first"
     panel.md(which, name="about_nearest")
     _add_gallery(panel, "gallery", info, "image", events)
     if drawn is not None:

@@ -24,8 +24,8 @@ _GROUP, _CLUSTER = "#2b6cb0", "#4a6076"  # white can be read on both, in the App
 
 def draw(panel: types.Object, model: PanelModel, events: foo.Panel) -> None:
     """The buttons, and the tree that was built last."""
-    learnt = model.learnt
-    if learnt is None:
+    learned = model.learned
+    if learned is None:
         return
     box = panel.v_stack("categories", gap=1, columns=1)
     box.md("**What belongs together**", name="title", componentsProps=hook("categories"))
@@ -36,14 +36,14 @@ def draw(panel: types.Object, model: PanelModel, events: foo.Panel) -> None:
             ("words", "Find key words", "abc", events.on_key_words),
         ),
     )
-    if learnt.tree:
+    if learned.tree:
         box.md(
             "Groups that the network confuses, from the widest down; the length is the number of images. "
             "Click one to see them.",
             name="about_tree",
             componentsProps=hook("tree-about"),
         )
-        _add_icicle(box, model, learnt.tree, events)
+        _add_icicle(box, model, learned.tree, events)
 
 
 def _add_icicle(box: types.Object, model: PanelModel, nodes: list[Node], events: foo.Panel) -> None:
@@ -71,7 +71,7 @@ def _add_icicle(box: types.Object, model: PanelModel, nodes: list[Node], events:
 
 def _cells(nodes: list[Node], places: list[tuple[int, int]], model: PanelModel) -> dict[str, object]:
     """One bar a node; the one that the grid shows has a thick edge."""
-    words = (model.learnt.words if model.learnt is not None else None) or {}
+    words = (model.learned.words if model.learned is not None else None) or {}
     shown = [node.name == model.node for node in nodes]
     total = _n_images(nodes)
     return {

@@ -1,4 +1,4 @@
-"""What was learnt: the buttons to find out, and linear probes as bars."""
+"""What was learned: the buttons to find out, and linear probes as bars."""
 
 from __future__ import annotations
 
@@ -8,44 +8,44 @@ from fiftyone.operators import types
 
 from fiftyone_deepcluster.app.panels.hooks import hook
 from fiftyone_deepcluster.app.panels.sections.buttons import add_row
-from fiftyone_deepcluster.app.panels.sections.charts import BLUE, GREY, named
+from fiftyone_deepcluster.app.panels.sections.charts import BLUE, GRAY, named
 
 if TYPE_CHECKING:
     import fiftyone.operators as foo
 
-    from fiftyone_deepcluster.analysis.linear_probe import LayerScore, Probe
+    from fiftyone_deepcluster.analysis.linear_probe import LayerScore, ProbeResult
     from fiftyone_deepcluster.app.panels.model import PanelModel
 
-_MOST_NUMBERED = 9  # bars with figures on them, beyond which they would run into each other
+_MAX_NUMBERED = 9  # bars with figures on them, beyond which they would run into each other
 _CLASSIFIERS = {"logistic": "logistic regression", "svm": "linear SVM"}
 
 
 def draw(panel: types.Object, model: PanelModel, events: foo.Panel) -> None:
     """Title, buttons, and the last probe."""
-    learnt = model.learnt
-    if learnt is None:
+    learned = model.learned
+    if learned is None:
         return
-    box = panel.v_stack("learnt", gap=1, columns=1)
-    box.md("**What was learnt**", name="title", componentsProps=hook("learnt"))
+    box = panel.v_stack("learned", gap=1, columns=1)
+    box.md("**What was learned**", name="title", componentsProps=hook("learned"))
     add_row(
         box,
         (
             ("probe", "Probe layers", "troubleshoot", events.on_probe),
             ("filters", "Draw filters", "texture", events.on_draw_filters),
-            ("neighbours", "Find neighbours", "join_inner", events.on_find_neighbours),
+            ("neighbors", "Find neighbors", "join_inner", events.on_find_neighbors),
         ),
     )
-    if learnt.probe is not None:
-        _add_probe(box, learnt.probe)
+    if learned.probe is not None:
+        _add_probe(box, learned.probe)
 
 
-def _add_probe(box: types.Object, probe: Probe) -> None:
+def _add_probe(box: types.Object, probe: ProbeResult) -> None:
     box.md(_facts(probe), name="probe_facts", componentsProps=hook("probe"))
     charts = box.v_stack("probe_charts", gap=1, columns=1)
     for name, title in _CLASSIFIERS.items():
         charts.plot(
             name,
-            data=[_bars(probe, name, "trained", BLUE), _bars(probe, name, "initial", GREY)],
+            data=[_bars(probe, name, "trained", BLUE), _bars(probe, name, "initial", GRAY)],
             layout={
                 "title": {"text": _title(title), "font": {"size": 13}},
                 "margin": {"t": 30, "l": 40, "r": 8, "b": 25},
@@ -60,7 +60,7 @@ def _add_probe(box: types.Object, probe: Probe) -> None:
         )
 
 
-def _facts(probe: Probe) -> str:
+def _facts(probe: ProbeResult) -> str:
     return (
         f"Accuracy of a linear classifier on held-out images, layer by layer: {probe.label_field}, "
         f"{probe.n_images:,} images in {probe.n_classes} classes, {probe.folds} folds. "
@@ -69,13 +69,13 @@ def _facts(probe: Probe) -> str:
 
 
 def _title(classifier: str) -> str:
-    return f"{classifier}: {named('trained', BLUE)} · {named('before training', GREY)}"
+    return f"{classifier}: {named('trained', BLUE)} · {named('before training', GRAY)}"
 
 
-def _bars(probe: Probe, classifier: str, network: str, color: str) -> dict[str, Any]:
+def _bars(probe: ProbeResult, classifier: str, network: str, color: str) -> dict[str, Any]:
     scores: list[LayerScore] = [score for score in probe.scores if score.network == network]
     values = [getattr(score, classifier) for score in scores]
-    numbered = len(scores) <= _MOST_NUMBERED
+    numbered = len(scores) <= _MAX_NUMBERED
     return {
         "type": "bar",
         "name": network,
@@ -97,5 +97,5 @@ def _bars(probe: Probe, classifier: str, network: str, color: str) -> dict[str, 
 
 
 def _level(chance: float) -> dict[str, Any]:
-    line = {"color": GREY, "width": 1, "dash": "dot"}
+    line = {"color": GRAY, "width": 1, "dash": "dot"}
     return {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": chance, "y1": chance, "line": line}

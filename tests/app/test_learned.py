@@ -1,4 +1,4 @@
-"""What was learnt, in the App: forms, operators at work, and the sections of the Clusters panel."""
+"""What was learned, in the App: forms, operators at work, and the sections of the Clusters panel."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pytest
 from fiftyone.operators.executor import ExecutionError
 
 from fiftyone_deepcluster.app import names
-from fiftyone_deepcluster.app.operators import DrawFilters, FindNeighbours, ProbeLayers
+from fiftyone_deepcluster.app.operators import DrawFilters, FindNeighbors, ProbeLayers
 from fiftyone_deepcluster.app.panels.clusters import ClustersPanel
 from fiftyone_deepcluster.app.running import watch
 from fiftyone_deepcluster.dataset.api import cluster
 from fiftyone_deepcluster.dataset.results.filters import stored_filters
-from fiftyone_deepcluster.dataset.results.neighbours import indexed_neighbours, stored_scores
+from fiftyone_deepcluster.dataset.results.neighbors import indexed_neighbors, stored_scores
 from fiftyone_deepcluster.dataset.results.probes import stored_probe
 from fiftyone_deepcluster.dataset.results.results_cache import Findings
 from fiftyone_deepcluster.dataset.runs.run import load_run
@@ -25,9 +25,9 @@ N = 80
 
 
 @pytest.fixture(scope="module")
-def learnt(plugin, digits_dir):
+def learned(plugin, digits_dir):
     """80 digits with the run ``dc``, which trained a small network for one round."""
-    dataset = fo.Dataset(f"learnt-{uuid.uuid4().hex[:8]}")
+    dataset = fo.Dataset(f"learned-{uuid.uuid4().hex[:8]}")
     files = sorted(digits_dir.iterdir())[:N]
     samples = [fo.Sample(str(file), ground_truth=fo.Classification(label=file.stem[-1])) for file in files]
     dataset.add_samples(samples, progress=False)
@@ -38,7 +38,7 @@ def learnt(plugin, digits_dir):
         "dc",
         n_clusters=4,
         rounds=1,
-        trunk={"name": "small", "width": 8},
+        backbone={"name": "small", "width": 8},
         min_steps=5,
         truth_field="ground_truth",
         baselines=False,
@@ -50,8 +50,8 @@ def learnt(plugin, digits_dir):
 
 
 @pytest.fixture
-def run(learnt):
-    return load_run(learnt, "dc")
+def run(learned):
+    return load_run(learned, "dc")
 
 
 def inputs_of(operator, ctx):
@@ -65,36 +65,36 @@ def called(ctx):
 # ---------------------------------------------------------------- forms
 
 
-def test_forms_offer_runs_classes_and_layers(make_context, learnt, run):
-    probe = inputs_of(ProbeLayers(), make_context(learnt))
+def test_forms_offer_runs_classes_and_layers(make_context, learned, run):
+    probe = inputs_of(ProbeLayers(), make_context(learned))
     assert probe.get_property("key").type.values == ["dc"]
     assert probe.get_property("label_field").default == "ground_truth"
     assert "dc" not in probe.get_property("label_field").type.values
-    near = inputs_of(FindNeighbours(), make_context(learnt)).get_property("label_field")
+    near = inputs_of(FindNeighbors(), make_context(learned)).get_property("label_field")
     assert near.default == "ground_truth"
     assert "" in near.type.values, "it also works without classes"
     Findings(run).folder("layers")  # forgets them
-    unknown = inputs_of(DrawFilters(), make_context(learnt))
+    unknown = inputs_of(DrawFilters(), make_context(learned))
     assert unknown.get_property("layer").view.values() == []
     foo.execute_operator(
         names.DRAW_FILTERS,
-        {"dataset": learnt},
+        {"dataset": learned},
         params={"key": "dc", "layer": "conv1", "units": "0", "steps": 2},
     )
-    known = inputs_of(DrawFilters(), make_context(learnt)).get_property("layer").view
+    known = inputs_of(DrawFilters(), make_context(learned)).get_property("layer").view
     assert known.values() == ["conv1", "conv2", "conv3", "conv4", "conv5", "fc6"]
 
 
-def test_units_are_checked_while_they_are_typed(make_context, learnt):
-    wrong = inputs_of(DrawFilters(), make_context(learnt, {"units": "1, two"})).get_property("units")
+def test_units_are_checked_while_they_are_typed(make_context, learned):
+    wrong = inputs_of(DrawFilters(), make_context(learned, {"units": "1, two"})).get_property("units")
     assert wrong.invalid
     assert "'two' is no number" in wrong.error_message
     assert (
-        not inputs_of(DrawFilters(), make_context(learnt, {"units": "1, 2 3"})).get_property("units").invalid
+        not inputs_of(DrawFilters(), make_context(learned, {"units": "1, 2 3"})).get_property("units").invalid
     )
 
 
-@pytest.mark.parametrize("operator", [ProbeLayers, DrawFilters, FindNeighbours])
+@pytest.mark.parametrize("operator", [ProbeLayers, DrawFilters, FindNeighbors])
 def test_forms_say_so_where_there_is_no_run(make_context, digits_dataset, operator):
     assert (
         "No clustering run"
@@ -122,8 +122,8 @@ def stored_pixels(plugin, make_digits):
 # ---------------------------------------------------------------- at work
 
 
-def test_probe_tells_its_progress_and_opens_the_panel(make_context, learnt, run):
-    ctx = make_context(learnt, {"key": "dc", "label_field": "ground_truth", "folds": 2})
+def test_probe_tells_its_progress_and_opens_the_panel(make_context, learned, run):
+    ctx = make_context(learned, {"key": "dc", "label_field": "ground_truth", "folds": 2})
     messages = [message.body for message in ProbeLayers().execute(ctx)]
     shown = [body.params for body in messages if body.operator_uri.endswith("set_progress")]
     assert shown[0] == {"label": "starting", "progress": 0.0}
@@ -135,22 +135,22 @@ def test_probe_tells_its_progress_and_opens_the_panel(make_context, learnt, run)
     assert stored_probe(run).label_field == "ground_truth"
 
 
-def test_from_the_panel_the_panel_stays_as_it_is(make_context, learnt, run):
-    ctx = make_context(learnt, {"key": "dc", "label_field": "ground_truth", "from_panel": True})
-    list(FindNeighbours().execute(ctx))
+def test_from_the_panel_the_panel_stays_as_it_is(make_context, learned, run):
+    ctx = make_context(learned, {"key": "dc", "label_field": "ground_truth", "from_panel": True})
+    list(FindNeighbors().execute(ctx))
     assert "open_panel" not in called(ctx)
     assert "80 images" in called(ctx)["notify"]["message"]
     assert stored_scores(run).label_field == "ground_truth"
-    assert len(indexed_neighbours(run, learnt.first().id)["learnt"]) == 10
+    assert len(indexed_neighbors(run, learned.first().id)["learned"]) == 10
 
 
-def test_what_fails_is_told_in_words(make_context, learnt):
-    ctx = make_context(learnt, {"key": "dc", "layer": "conv9"}, prompt_id="p")
+def test_what_fails_is_told_in_words(make_context, learned):
+    ctx = make_context(learned, {"key": "dc", "layer": "conv9"}, prompt_id="p")
     list(DrawFilters().execute(ctx))
     assert called(ctx)["notify"]["variant"] == "error"
     assert "conv1, conv2" in called(ctx)["notify"]["message"]
     with pytest.raises(ExecutionError, match="conv1, conv2"):
-        foo.execute_operator(names.DRAW_FILTERS, {"dataset": learnt}, params={"key": "dc", "layer": "conv9"})
+        foo.execute_operator(names.DRAW_FILTERS, {"dataset": learned}, params={"key": "dc", "layer": "conv9"})
 
 
 def test_closing_the_tab_stops_the_work():
@@ -193,8 +193,8 @@ def drawn(make_context, dataset, event="on_load", selected=(), **params):
 
 def test_a_run_of_which_nothing_was_found_out_has_buttons_only(make_context, stored_pixels):
     shown, _ = drawn(make_context, stored_pixels)
-    assert list(shown["learnt"]["type"]["properties"]) == ["title", "ask"]
-    assert not {"filters", "neighbours_hint", "retrieval"} & set(shown)
+    assert list(shown["learned"]["type"]["properties"]) == ["title", "ask"]
+    assert not {"filters", "neighbors_hint", "retrieval"} & set(shown)
 
 
 @pytest.mark.parametrize(
@@ -202,24 +202,24 @@ def test_a_run_of_which_nothing_was_found_out_has_buttons_only(make_context, sto
     [
         ("on_probe", names.PROBE_LAYERS),
         ("on_draw_filters", names.DRAW_FILTERS),
-        ("on_find_neighbours", names.FIND_NEIGHBOURS),
+        ("on_find_neighbors", names.FIND_NEIGHBORS),
     ],
 )
-def test_buttons_open_the_forms(make_context, learnt, event, uri):
-    _, requests = drawn(make_context, learnt, event)
+def test_buttons_open_the_forms(make_context, learned, event, uri):
+    _, requests = drawn(make_context, learned, event)
     prompt = requests["prompt_user_for_operation"]
     assert prompt["operator_uri"] == uri
     assert prompt["params"] == {"key": "dc", "from_panel": True}
 
 
-def test_bars_show_every_layer_trained_and_before(make_context, learnt, run):
+def test_bars_show_every_layer_trained_and_before(make_context, learned, run):
     foo.execute_operator(
         names.PROBE_LAYERS,
-        {"dataset": learnt},
+        {"dataset": learned},
         params={"key": "dc", "label_field": "ground_truth", "folds": 2},
     )
-    shown, _ = drawn(make_context, learnt)
-    charts = shown["learnt"]["type"]["properties"]["probe_charts"]["type"]["properties"]
+    shown, _ = drawn(make_context, learned)
+    charts = shown["learned"]["type"]["properties"]["probe_charts"]["type"]["properties"]
     assert list(charts) == ["logistic", "svm"]
     found = stored_probe(run)
     for name, chart in charts.items():
@@ -229,28 +229,28 @@ def test_bars_show_every_layer_trained_and_before(make_context, learnt, run):
             assert trace["y"] == [getattr(score, name) for score in scores]
 
 
-def test_a_click_on_a_unit_shows_its_images(make_context, learnt, run):
+def test_a_click_on_a_unit_shows_its_images(make_context, learned, run):
     params = {"key": "dc", "layer": "conv2", "units": "3 5", "steps": 2}
-    foo.execute_operator(names.DRAW_FILTERS, {"dataset": learnt}, params=params)
-    shown, _ = drawn(make_context, learnt)
+    foo.execute_operator(names.DRAW_FILTERS, {"dataset": learned}, params=params)
+    shown, _ = drawn(make_context, learned)
     assert len(shown["filters"]["type"]["properties"]) == 2
-    _, requests = drawn(make_context, learnt, "on_unit", unit=5)
+    _, requests = drawn(make_context, learned, "on_unit", unit=5)
     stages = requests["set_view"]["view"]
     assert list(stored_filters(run)[1][1].top_samples) == dict(stages[-1]["kwargs"])["sample_ids"]
 
 
-def test_neighbours_of_the_selected_image(make_context, learnt, run):
+def test_neighbors_of_the_selected_image(make_context, learned, run):
     foo.execute_operator(
-        names.FIND_NEIGHBOURS, {"dataset": learnt}, params={"key": "dc", "label_field": "ground_truth"}
+        names.FIND_NEIGHBORS, {"dataset": learned}, params={"key": "dc", "label_field": "ground_truth"}
     )
-    shown, _ = drawn(make_context, learnt)
-    assert "Select one image" in shown["neighbours_hint"]["default"]
+    shown, _ = drawn(make_context, learned)
+    assert "Select one image" in shown["neighbors_hint"]["default"]
     assert "mAP" in shown["retrieval"]["default"]
-    one, two = learnt.limit(2).values("id")
-    shown, _ = drawn(make_context, learnt, "on_change_selected", [one])
-    rows = [shown[f"{kind}_neighbours"]["type"]["properties"] for kind in ("learnt", "initial")]
+    one, two = learned.limit(2).values("id")
+    shown, _ = drawn(make_context, learned, "on_change_selected", [one])
+    rows = [shown[f"{kind}_neighbors"]["type"]["properties"] for kind in ("learned", "initial")]
     assert [len(row) for row in rows] == [10, 10]
-    wanted = [near.sample_id for near in indexed_neighbours(run, one)["learnt"]]
+    wanted = [near.sample_id for near in indexed_neighbors(run, one)["learned"]]
     assert [image["view"]["params"]["id"] for image in rows[0].values()] == wanted
-    shown, _ = drawn(make_context, learnt, "on_change_selected", [one, two])
-    assert "neighbours_hint" in shown
+    shown, _ = drawn(make_context, learned, "on_change_selected", [one, two])
+    assert "neighbors_hint" in shown

@@ -1,4 +1,4 @@
-"""What the Clusters panel shows of what a run learnt."""
+"""What the Clusters panel shows of what a run learned."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fiftyone_deepcluster.analysis.linear_probe import Probe
+    from fiftyone_deepcluster.analysis.linear_probe import ProbeResult
     from fiftyone_deepcluster.dataset.results.categories import Node
     from fiftyone_deepcluster.dataset.results.filters import DrawnUnit
-    from fiftyone_deepcluster.dataset.results.neighbours import Neighbour, Retrieval
+    from fiftyone_deepcluster.dataset.results.neighbors import Neighbor, Retrieval
     from fiftyone_deepcluster.dataset.review.clusters import ClusterInfo
     from fiftyone_deepcluster.dataset.runs.run import Run
 
 
 @dataclass
-class LearntModel:
+class LearnedModel:
     """Findings about a run, as far as they were made.
 
     Attributes:
@@ -32,7 +32,7 @@ class LearntModel:
     clusters: Sequence[ClusterInfo]
 
     @cached_property
-    def probe(self) -> Probe | None:
+    def probe(self) -> ProbeResult | None:
         """The last probe."""
         from fiftyone_deepcluster.dataset.results.probes import stored_probe
 
@@ -48,16 +48,16 @@ class LearntModel:
     @cached_property
     def scores(self) -> Retrieval | None:
         """Retrieval figures."""
-        from fiftyone_deepcluster.dataset.results.neighbours import stored_scores
+        from fiftyone_deepcluster.dataset.results.neighbors import stored_scores
 
         return stored_scores(self.run)
 
     @cached_property
-    def neighbours(self) -> dict[str, list[Neighbour]] | None:
+    def neighbors(self) -> dict[str, list[Neighbor]] | None:
         """Of the selected image, by kind of features; empty where none are known; None: none were sought."""
-        from fiftyone_deepcluster.dataset.results.neighbours import indexed_neighbours
+        from fiftyone_deepcluster.dataset.results.neighbors import indexed_neighbors
 
-        return indexed_neighbours(self.run, self.selected or "")
+        return indexed_neighbors(self.run, self.selected or "")
 
     @cached_property
     def tree(self) -> list[Node] | None:
@@ -76,9 +76,9 @@ class LearntModel:
 
     @cached_property
     def paths(self) -> dict[str, str]:
-        """Files of the samples among the neighbours, and of the selected one."""
+        """Files of the samples among the neighbors, and of the selected one."""
         from fiftyone_deepcluster.dataset.io.read_images import flat
 
-        ids = {near.sample_id for kind in (self.neighbours or {}).values() for near in kind}
+        ids = {near.sample_id for kind in (self.neighbors or {}).values() for near in kind}
         chosen = flat(self.run.dataset).select([*ids])
         return dict(zip(*chosen.values(["id", "filepath"]), strict=True))

@@ -144,6 +144,6 @@ def known_keys(dataset: fo.Dataset, at_work: bool = True) -> list[str]:
     from fiftyone_deepcluster.dataset.runs.run import list_runs
 
     kept = list_runs(dataset)
-    states = status.read(dataset)
+    states = status.read_states(dataset)
     keys = [*kept, *(key for key in states if key not in kept)]
     return keys if at_work else [key for key in keys if key not in states or not states[key].busy]

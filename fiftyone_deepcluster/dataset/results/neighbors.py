@@ -1,4 +1,4 @@
-"""Nearest neighbours of a run's images, in what it learnt and before: ``retrieve``, ``retrieval_score``."""
+"""Nearest neighbors of a run's images, in what it learned and before: ``retrieve``, ``retrieval_score``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fiftyone_deepcluster.dataset.results.open_run import (
     embedded,
     has_network,
     images_of,
-    opened,
+    open_run,
 )
 from fiftyone_deepcluster.dataset.results.results_cache import Findings
 from fiftyone_deepcluster.dataset.runs.run import Run, load_run
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fiftyone_deepcluster.core.progress import Observer
-    from fiftyone_deepcluster.dataset.io.source import Source
+    from fiftyone_deepcluster.dataset.io.source import SampleSource
 
-Features = Literal["learnt", "initial", "pixels"]
-"""``learnt``: the run's embeddings. ``initial``: those of its network before training. ``pixels``: 32 x 32."""
+FeatureKind = Literal["learned", "initial", "pixels"]
+"""``learned``: the run's embeddings. ``initial``: those of its network before training. ``pixels``: 32 x 32."""
 
-FEATURES: tuple[Features, ...] = ("learnt", "initial", "pixels")
-_INDEX, _SCORES, _INITIAL = "neighbours", "retrieval", "initial"
+FEATURE_KINDS: tuple[FeatureKind, ...] = ("learned", "initial", "pixels")
+_INDEX, _SCORES, _INITIAL = "neighbors", "retrieval", "initial"
 _N_KEPT = 10
 
 
 @dataclass(frozen=True)
-class Neighbour:
+class Neighbor:
     """An image near another.
 
     Attributes:
@@ -93,9 +93,9 @@ def retrieve(
     sample_id: str | fo.Sample | fo.Label,
     k: int = 10,
     *,
-    features: Features = "learnt",
+    features: FeatureKind = "learned",
     observer: Observer | None = None,
-) -> list[Neighbour]:
+) -> list[Neighbor]:
     """The images of a run that are nearest to one of them, nearest first.
 
     Args:
@@ -103,7 +103,7 @@ def retrieve(
         key: of the run.
         sample_id: the id of the image, or of the object where the run clustered objects; or itself.
         k: how many.
-        features: ``learnt`` for the run's embeddings, ``initial`` for those of its network before training, or
+        features: ``learned`` for the run's embeddings, ``initial`` for those of its network before training, or
             ``pixels``.
         observer: told of progress; may cancel.
 
@@ -117,7 +117,7 @@ def retrieve(
     from fiftyone_deepcluster.analysis.retrieval import nearest
 
     k = arguments.whole_number("k", k, 1)
-    arguments.one_of("features", features, FEATURES)
+    arguments.one_of("features", features, FEATURE_KINDS)
     run = load_run(samples, key)
     source = images_of(run)
     query = _row_of(run, source, sample_id)
@@ -131,7 +131,7 @@ def retrieve(
             f"{source.ids[query]!r} has no {features} vector: its image could not be read; choose another"
         )
     found, distances = nearest(values, at, k)
-    return [_neighbour(source, rows[row], far) for row, far in zip(found[0], distances[0], strict=True)]
+    return [_neighbor(source, rows[row], far) for row, far in zip(found[0], distances[0], strict=True)]
 
 
 def retrieval_score(
@@ -140,7 +140,7 @@ def retrieval_score(
     label_field: str,
     *,
     k: int = 10,
-    features: Features | Sequence[Features] | None = None,
+    features: FeatureKind | Sequence[FeatureKind] | None = None,
     max_queries: int = 2_000,
     observer: Observer | None = None,
 ) -> Retrieval:
@@ -185,13 +185,13 @@ def retrieval_score(
     return found
 
 
-def index_neighbours(
+def index_neighbors(
     samples: fo.core.collections.SampleCollection, key: str, *, observer: Observer | None = None
 ) -> int:
-    """Find the neighbours of every image, learnt and before, and keep them for the Clusters panel.
+    """Find the neighbors of every image, learned and before, and keep them for the Clusters panel.
 
     Returns:
-        Number of images that have neighbours now.
+        Number of images that have neighbors now.
 
     Raises:
         RunNotFoundError: no such run.
@@ -207,10 +207,10 @@ def index_neighbours(
         "sample_ids": np.array(source.sample_ids, "S24"),
     }
     counts = []
-    for name in ("learnt", _before(run)):
+    for name in ("learned", _before(run)):
         vectors = _vectors(run, source, name, observer)
         if observer is not None:
-            observer.phase(f"neighbours, {name}", 1)
+            observer.phase(f"neighbors, {name}", 1)
         found, distances = nearest(vectors.values, np.arange(len(vectors.rows)), _N_KEPT)
         rows = np.full((len(source), found.shape[1]), -1, np.int32)
         far = np.full(rows.shape, np.nan, np.float32)
@@ -221,8 +221,8 @@ def index_neighbours(
     return counts[0]
 
 
-def indexed_neighbours(run: Run, image_id: str) -> dict[str, list[Neighbour]] | None:
-    """Neighbours kept by ``index_neighbours``, by kind of features, nearest first; None where none are kept.
+def indexed_neighbors(run: Run, image_id: str) -> dict[str, list[Neighbor]] | None:
+    """Neighbors kept by ``index_neighbors``, by kind of features, nearest first; None where none are kept.
 
     An image that joined the run since then has no entries.
     """
@@ -244,38 +244,38 @@ def stored_scores(run: Run) -> Retrieval | None:
     return None if found is None else Retrieval.model_validate(found)
 
 
-def _kept(arrays: dict[str, NDArray[np.generic]], kind: str, row: int) -> list[Neighbour]:
+def _kept(arrays: dict[str, NDArray[np.generic]], kind: str, row: int) -> list[Neighbor]:
     pairs = zip(arrays[f"{kind}_rows"][row].tolist(), arrays[f"{kind}_distances"][row].tolist(), strict=True)
     ids, samples = arrays["ids"], arrays["sample_ids"]
-    return [Neighbour(ids[at].decode(), samples[at].decode(), far) for at, far in pairs if at >= 0]
+    return [Neighbor(ids[at].decode(), samples[at].decode(), far) for at, far in pairs if at >= 0]
 
 
-def _before(run: Run) -> Features:
+def _before(run: Run) -> FeatureKind:
     """What stands for the time before training."""
     return "initial" if has_network(run) else "pixels"
 
 
-def _available(run: Run) -> tuple[Features, ...]:
-    return FEATURES if has_network(run) else ("learnt", "pixels")
+def _available(run: Run) -> tuple[FeatureKind, ...]:
+    return FEATURE_KINDS if has_network(run) else ("learned", "pixels")
 
 
-def _kinds(features: str | Sequence[str]) -> tuple[Features, ...]:
+def _kinds(features: str | Sequence[str]) -> tuple[FeatureKind, ...]:
     """The kinds of features that are asked for, each once."""
-    asked = arguments.names("features", features, FEATURES[0])
+    asked = arguments.names("features", features, FEATURE_KINDS[0])
     for name in asked:
-        arguments.one_of("features", name, FEATURES)
-    return cast("tuple[Features, ...]", tuple(dict.fromkeys(asked)))
+        arguments.one_of("features", name, FEATURE_KINDS)
+    return cast("tuple[FeatureKind, ...]", tuple(dict.fromkeys(asked)))
 
 
-def _vectors(run: Run, source: Source, features: Features, observer: Observer | None) -> _Vectors:
-    if features == "learnt":
-        return _learnt(run, source)
+def _vectors(run: Run, source: SampleSource, features: FeatureKind, observer: Observer | None) -> _Vectors:
+    if features == "learned":
+        return _learned(run, source)
     if features == "initial":
         return _initial(run, source, observer)
     return _pixels(run, source, observer)
 
 
-def _learnt(run: Run, source: Source) -> _Vectors:
+def _learned(run: Run, source: SampleSource) -> _Vectors:
     import numpy as np
     import torch
 
@@ -287,7 +287,7 @@ def _learnt(run: Run, source: Source) -> _Vectors:
     return _Vectors(rows, torch.from_numpy(stack))
 
 
-def _initial(run: Run, source: Source, observer: Observer | None) -> _Vectors:
+def _initial(run: Run, source: SampleSource, observer: Observer | None) -> _Vectors:
     """Kept once they are computed: this is a pass of the network over all images."""
     import numpy as np
     import torch
@@ -295,14 +295,14 @@ def _initial(run: Run, source: Source, observer: Observer | None) -> _Vectors:
     findings, ids = Findings(run), np.array(source.ids, "S24")
     kept = findings.load_arrays(_INITIAL)
     if kept is None or not np.array_equal(kept["ids"], ids):
-        with opened(run, source, observer) as finished:
-            values = finished.initial_vectors().cpu().numpy()
-            kept = {"ids": ids, "rows": finished.store.kept, "vectors": values}
+        with open_run(run, source, observer) as trained_run:
+            values = trained_run.initial_vectors().cpu().numpy()
+            kept = {"ids": ids, "rows": trained_run.store.kept, "vectors": values}
         findings.save_arrays(_INITIAL, kept)
     return _Vectors(np.array(kept["rows"]), torch.from_numpy(np.array(kept["vectors"])))
 
 
-def _pixels(run: Run, source: Source, observer: Observer | None) -> _Vectors:
+def _pixels(run: Run, source: SampleSource, observer: Observer | None) -> _Vectors:
     import numpy as np
 
     from fiftyone_deepcluster.analysis.baselines import pixel_features
@@ -317,7 +317,7 @@ def _pixels(run: Run, source: Source, observer: Observer | None) -> _Vectors:
         return _Vectors(store.kept, pixel_features(store.read, np.arange(store.shape[0])))
 
 
-def _row_of(run: Run, source: Source, image: object) -> int:
+def _row_of(run: Run, source: SampleSource, image: object) -> int:
     """The row of an image that is given by its id, or itself."""
     image_id = image if isinstance(image, str) else str(getattr(image, "id", image))
     if image_id not in source.ids:
@@ -329,5 +329,5 @@ def _row_of(run: Run, source: Source, image: object) -> int:
     return source.ids.index(image_id)
 
 
-def _neighbour(source: Source, row: int, distance: float) -> Neighbour:
-    return Neighbour(source.ids[row], source.sample_ids[row], float(distance))
+def _neighbor(source: SampleSource, row: int, distance: float) -> Neighbor:
+    return Neighbor(source.ids[row], source.sample_ids[row], float(distance))

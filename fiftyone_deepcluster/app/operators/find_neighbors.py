@@ -1,0 +1,57 @@
+"""Neighbors of a run's images, learned and before training."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import fiftyone.operators as foo
+from fiftyone.operators import types
+
+from fiftyone_deepcluster.app.operators import findings, shared_inputs
+from fiftyone_deepcluster.app.operators.progress import find_out_and_show
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fiftyone_deepcluster.core.progress import Observer
+
+
+class FindNeighbors(foo.Operator):
+    """Finds the nearest images of every image, in what was learned and before."""
+
+    @property
+    def config(self) -> foo.OperatorConfig:
+        """Name, label, and how it may run."""
+        return shared_inputs.job_config(
+            "find_neighbors",
+            "Find neighbors",
+            "Find the nearest images of every image of a run, in what it learned and before training; the "
+            "Clusters panel shows those of the selected image.",
+            "join_inner",
+        )
+
+    def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
+        """Which run, and classes to score neighbors by."""
+        inputs = types.Object()
+        run = findings.add_finished_run(inputs, ctx)
+        if run is not None:
+            findings.add_label_field(inputs, ctx, run, none="do not score")
+        return shared_inputs.form(inputs, "Find neighbors", "Find")
+
+    def execute(self, ctx: foo.ExecutionContext) -> Iterator[Any]:
+        """Find them, telling progress.
+
+        Yields:
+            Messages to the App.
+        """
+        from fiftyone_deepcluster.dataset.results.neighbors import index_neighbors, retrieval_score
+
+        key, field = shared_inputs.key_of(ctx), ctx.params.get("label_field") or None
+
+        def work(observer: Observer) -> str:
+            n = index_neighbors(ctx.dataset, key, observer=observer)
+            if field is not None:
+                retrieval_score(ctx.dataset, key, field, observer=observer)
+            return f"Neighbors of {n:,} images are known: select one image, and the Clusters panel shows them"
+
+        yield from find_out_and_show(ctx, key, "finding neighbors of", work)
