@@ -83,14 +83,14 @@ $(BIN)/python:
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
 	@echo "Installing into $(VENV): torch, FiftyOne and the rest take about 8 GB and, quietly, 3 to 10 minutes."
 	$(PIP_INSTALL) -e '.[plots]'
-	$(BIN)/fiftyone-deepcluster doctor --fix-mongod
+	$(BIN)/python scripts/install_mongod.py
 	$(BIN)/fiftyone-deepcluster install
 	@touch $@
 
 $(VENV)/.installed-test: pyproject.toml | $(BIN)/python
 	@echo "Installing what tests need into $(VENV): several GB and some minutes the first time."
 	$(PIP_INSTALL) -e '.[test]'
-	$(BIN)/fiftyone-deepcluster doctor --fix-mongod
+	$(BIN)/python scripts/install_mongod.py
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python

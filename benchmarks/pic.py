@@ -4,8 +4,8 @@
     python -m benchmarks.pic --npz usps=usps.npz --zip scenes=scene15.zip --weights mobilenet_v2.pth
 
 A zip holds CLASS/name.jpg and is described by MobileNetV2, whose weights must be given; .npz images by their pixels.
-DeepCluster's variant has 5 neighbors, sigma 0.2, alpha 0.001 and 200 iterations and finds the number itself; the
-others are given the number of classes. Classes are measured against and never used.
+DeepCluster's variant has 5 neighbors, sigma 0.2, alpha 0.001 and 200 iterations and finds the number itself;
+k-means is given the number of classes. Classes are measured against and never used.
 """
 
 from __future__ import annotations
@@ -28,8 +28,6 @@ ENCODERS = {
 }
 CLUSTERERS: dict[str, Any] = {
     "pic": "pic",
-    "lin-cohen": "lin-cohen",
-    "lin-cohen, 10 starts": {"name": "lin-cohen", "n_starts": 10},
     "kmeans": "kmeans",
 }
 HEADER = ["images", "vectors", "clusterer", "k", "maxima", "largest", "ACC", "NMI", "purity", "seconds"]

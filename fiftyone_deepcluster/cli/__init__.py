@@ -48,21 +48,15 @@ def doctor_command(
     deep: Annotated[bool, typer.Option("--deep", help="Also connect; FiftyOne starts its database.")] = False,
     dev: Annotated[bool, typer.Option("--dev", help="Also look for what the tests need.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    fix_mongod: Annotated[
-        bool, typer.Option("--fix-mongod", help="Only mongod: install one if FiftyOne's own is missing.")
-    ] = False,
     clean: Annotated[
         bool, typer.Option("--clean", help="Only delete the files of runs whose dataset is gone.")
     ] = False,
 ) -> None:
     """Say what is installed, what is missing, and the command that mends it."""
     from fiftyone_deepcluster.cli import doctor
-    from fiftyone_deepcluster.cli.mongod import mend_mongod
 
     with _errors_in_one_line():
-        checks = [mend_mongod()] if fix_mongod else []
-        checks += [doctor.clean()] if clean else []
-        checks = checks or doctor.examine(deep=deep, dev=dev)
+        checks = [doctor.clean()] if clean else doctor.examine(deep=deep, dev=dev)
     if as_json:
         typer.echo(json.dumps([asdict(check) for check in checks], indent=2))
     else:

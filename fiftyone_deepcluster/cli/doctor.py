@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import fiftyone_deepcluster
 from fiftyone_deepcluster.cli.checks import Check, check_installed, pip_install, requirement_of, version_of
-from fiftyone_deepcluster.cli.mongod import check_mongod, database_uri
+from fiftyone_deepcluster.cli.database import check_mongod, database_uri
 from fiftyone_deepcluster.cli.plugin import PLUGIN_NAME
 from fiftyone_deepcluster.errors import ImagesError
 
@@ -198,7 +199,7 @@ def _check_torchvision() -> Check:
 
 
 def _check_faiss() -> Check:
-    package = "faiss-gpu" if sys.platform == "linux" and os.uname().machine == "x86_64" else "faiss-cpu"
+    package = "faiss-gpu" if sys.platform == "linux" and platform.machine() == "x86_64" else "faiss-cpu"
     try:
         import faiss
     except ImportError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from fiftyone_deepcluster.cli.tables import text_table
 from fiftyone_deepcluster.core.option_errors import suggest
 from fiftyone_deepcluster.core.registry import Part
 from fiftyone_deepcluster.errors import OptionsError
@@ -103,15 +104,11 @@ def _families() -> dict[str, Registry[Any]]:
 
 
 def _overview(what: str, parts: dict[str, type[Any]], width: int | None) -> str:
-    from fiftyone_deepcluster.cli.tables import text_table
-
     rows = [(name, (part.__doc__ or "").splitlines()[0]) for name, part in parts.items()]
     return text_table((what, "what it does"), rows, width)
 
 
 def _fields(model: type[BaseModel], width: int | None) -> str:
-    from fiftyone_deepcluster.cli.tables import text_table
-
     rows = [
         (name, _default(info.get_default(call_default_factory=True)), info.description or "")
         for name, info in model.model_fields.items()

@@ -1,8 +1,9 @@
 """Register the plugin with FiftyOne, which looks for a ``fiftyone.yml`` below its plugins folder.
 
-A checkout is linked: FiftyOne then sees every edit. An installed wheel gets a small folder whose
-entry imports the package, so that one copy of the code exists. The wheel carries ``fiftyone.yml`` and
-the skills as data files of the distribution, taken from the repository's top when it is built.
+A checkout is linked, where the system lets its user make links: FiftyOne then sees every edit. An installed
+wheel gets a small folder whose entry imports the package, so that one copy of the code exists. The wheel
+carries ``fiftyone.yml`` and the skills as data files of the distribution, taken from the repository's top
+when it is built.
 """
 
 from __future__ import annotations
@@ -112,9 +113,7 @@ def install_plugin(folder: Path, source: PluginSource | None = None) -> Path:
         return place
     uninstall_plugin(folder)
     place.parent.mkdir(parents=True, exist_ok=True)
-    if source.is_checkout:
-        place.symlink_to(source.folder, target_is_directory=True)
-    else:
+    if not source.is_checkout or not _link(place, source.folder):
         _write_stub(place, source.folder)
     return place
 
@@ -149,6 +148,15 @@ def is_ours(place: Path) -> bool:
     return entry.is_file() and entry.read_text() == _STUB
 
 
+def _link(place: Path, folder: Path) -> bool:
+    """Make a link; False where this user may not, as most on Windows."""
+    try:
+        place.symlink_to(folder, target_is_directory=True)
+    except OSError:
+        return False
+    return True
+
+
 def _recorded_folders() -> list[Path]:
     """Where the installer says that it put the wheel's data files."""
     files = metadata.files(DISTRIBUTION) or ()
@@ -159,10 +167,12 @@ def _recorded_folders() -> list[Path]:
 def _write_stub(place: Path, shared: Path) -> None:
     import yaml
 
-    description = yaml.safe_load((shared / "fiftyone.yml").read_text())
+    description = yaml.safe_load((shared / "fiftyone.yml").read_text(encoding="utf-8"))
     description["py_entry"] = "__init__.py"
     place.mkdir()
-    (place / "fiftyone.yml").write_text(yaml.safe_dump(description, sort_keys=False, allow_unicode=True))
+    (place / "fiftyone.yml").write_text(
+        yaml.safe_dump(description, sort_keys=False, allow_unicode=True), "utf-8"
+    )
     (place / "__init__.py").write_text(_STUB)
     if (shared / "skills").is_dir():
         shutil.copytree(shared / "skills", place / "skills")
@@ -177,5 +187,5 @@ def _name_in(path: Path) -> str | None:
 
     if not path.is_file():
         return None
-    name = yaml.safe_load(path.read_text()).get("name")
+    name = yaml.safe_load(path.read_text(encoding="utf-8")).get("name")
     return str(name) if name else None

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections import Counter
+from io import StringIO
 from typing import TYPE_CHECKING
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,6 +17,7 @@ if TYPE_CHECKING:
 
 _BAR_WIDTH = 24
 _NARROWEST = 20  # characters that a column keeps however narrow the terminal is
+_ANY_WIDTH = 10_000
 _NOTHING = "–"
 _TRUTH_NOTE = "\n* against the labels that exist: measured only, never used"
 
@@ -26,18 +31,19 @@ def text_table(columns: Sequence[str], rows: Sequence[Sequence[object]], width: 
         width: characters in a line at most; words of the last column go on in the next line.
     """
     cells = [[_text(value) for value in row] for row in rows]
-    if width is not None:
-        cells = _wrapped(cells, columns, width)
-    widths = [max(len(row[i]) for row in [list(columns), *cells]) for i in range(len(columns))]
-    right = [bool(cells) and all(_is_number(row[i]) for row in cells) for i in range(len(columns))]
-    lines = [list(columns), ["─" * width for width in widths], *cells]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if is_number else cell.ljust(width)
-            for cell, width, is_number in zip(line, widths, right, strict=True)
-        ).rstrip()
-        for line in lines
-    )
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for i, title in enumerate(columns):
+        right = bool(cells) and all(_is_number(row[i]) for row in cells)
+        widest = max(len(row[i]) for row in [list(columns), *cells])
+        table.add_column(
+            title,
+            justify="right" if right else "left",
+            overflow="fold",
+            min_width=widest if i < len(columns) - 1 else min(widest, _NARROWEST),
+        )
+    for row in cells:
+        table.add_row(*row)
+    return _plain(table, width)
 
 
 def rounds_table(rounds: Sequence[Round]) -> str:
@@ -90,15 +96,19 @@ def clusters_table(labels: Sequence[str | None], truth: Sequence[object] | None 
     return text_table(columns, rows) + (_TRUTH_NOTE if truth is not None else "")
 
 
-def _wrapped(cells: list[list[str]], columns: Sequence[str], width: int) -> list[list[str]]:
-    """The rows, with lines added below those whose last cell is too long."""
-    taken = sum(max(len(row[i]) for row in [list(columns), *cells]) + 2 for i in range(len(columns) - 1))
-    found = []
-    for *first, last in cells:
-        lines = textwrap.wrap(last, max(_NARROWEST, width - taken), break_on_hyphens=False) or [""]
-        found.append([*first, lines[0]])
-        found += [[*("" for _ in first), line] for line in lines[1:]]
-    return found
+def _plain(table: Table, width: int | None) -> str:
+    """The text of a table, without colors and without spaces at the ends of lines."""
+    text = StringIO()
+    console = Console(
+        file=text,
+        width=width or _ANY_WIDTH,
+        color_system=None,
+        legacy_windows=False,
+        markup=False,
+        emoji=False,
+    )
+    console.print(table, crop=False)
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
 def _is_number(cell: str) -> bool:

@@ -113,6 +113,16 @@ def nearest_centers(vectors: torch.Tensor, centers: torch.Tensor) -> tuple[torch
     return labels, own.sqrt()
 
 
+def nearest(vectors: torch.Tensor, centers: torch.Tensor) -> torch.Tensor:
+    """(N,) int64, the nearest of ``centers`` (K, D) to each of ``vectors`` (N, D)."""
+    import torch
+
+    field = CenterField(centers)
+    width = max(len(centers), vectors.shape[1])
+    parts = each_chunk(len(vectors), width, vectors.device, lambda rows: field.nearest(vectors[rows]))
+    return torch.cat(parts)
+
+
 def nearest_two(
     vectors: torch.Tensor,
     centers: torch.Tensor,

@@ -1,4 +1,4 @@
-"""Power iteration clustering, two methods of that name: DeepCluster's, and Lin and Cohen's."""
+"""Power iteration clustering, in DeepCluster's variant."""
 
 from __future__ import annotations
 
@@ -68,82 +68,6 @@ class Pic(Clusterer):
         return weights
 
 
-@CLUSTERERS.register
-class LinCohen(Clusterer):
-    """Power iteration clustering of Lin and Cohen: k-means on one number an image.
-
-    Lin and Cohen 2010, "Power Iteration Clustering": the row-normalized affinity is applied to a start vector
-    until it stops speeding up; by then images of one cluster hold nearly the same number, long before all do.
-    Affinities are those of nearest neighbors, so that memory grows with the number of images only.
-    """
-
-    name: Literal["lin-cohen"] = "lin-cohen"
-    title: ClassVar[str] = "power iteration clustering"
-    n_neighbors: int = Field(10, ge=1, le=500, description="Neighbors that each image is linked to.")
-    n_starts: int = Field(
-        1,
-        ge=1,
-        le=100,
-        description="Numbers an image, more for many clusters: the first starts from the links, others at random.",
-    )
-    max_iter: int = Field(1000, ge=1, description="Power iterations at most.")
-    tolerance: float = Field(
-        1e-5,
-        gt=0,
-        description="Stop when the change changes by at most this, divided by the number of images.",
-    )
-
-    def find(self, vectors: torch.Tensor, request: ClusterRequest) -> Found:
-        """Cluster ``vectors`` (N, D) float32 into ``request.n_clusters``.
-
-        A link's weight is a Gaussian of its length, as wide as links are on average. ``objective`` is the sum of
-        squared distances to the clusters' means.
-
-        Raises:
-            InputError: no more vectors than ``n_neighbors``.
-        """
-        import numpy as np
-        import torch
-
-        from fiftyone_deepcluster.clusterers.kmeans.clusterer import KMeans
-
-        near, squared = _neighbors(vectors, self.n_neighbors, self.title)
-        graph = _graph(near, _gaussian(squared, 2.0 * float(squared.mean()) or 1.0))
-        columns = [
-            self._converge(graph, self._start(graph, request.seed, turn)) for turn in range(self.n_starts)
-        ]
-        embedding = torch.from_numpy(np.stack([_standard(column) for column, _ in columns], axis=1)).float()
-        found = KMeans(max_iter=100).cluster(embedding, ClusterRequest(request.n_clusters, request.seed))
-        steps = float(np.mean([count for _, count in columns]))
-        return Found(found.labels, scores={"n_iter": steps})
-
-    def _start(self, graph: Any, seed: int, turn: int) -> Any:
-        """(N,) of sum 1: the degrees, which the paper starts from, or random numbers."""
-        import numpy as np
-
-        degrees = np.asarray(graph.sum(axis=1)).ravel()
-        start = degrees if turn == 0 else np.random.default_rng([seed, turn]).random(len(degrees))
-        return start / start.sum()
-
-    def _converge(self, graph: Any, vector: Any) -> tuple[Any, int]:
-        """Let v <- W v / |W v| until its acceleration is at most ``tolerance`` / N (the paper's algorithm 1)."""
-        import numpy as np
-        from scipy import sparse
-
-        n = len(vector)
-        degrees = np.asarray(graph.sum(axis=1)).ravel()
-        walk = sparse.diags_array(1.0 / degrees) @ graph
-        speed = np.full(n, np.inf)
-        for step in range(self.max_iter):
-            after = walk @ vector
-            after /= np.abs(after).sum()
-            last, speed = speed, np.abs(after - vector)
-            vector = after
-            if np.abs(speed - last).max() <= self.tolerance / n:
-                return vector, step + 1
-        return vector, self.max_iter
-
-
 def _neighbors(vectors: torch.Tensor, k: int, who: str) -> tuple[Any, Any]:
     """The k nearest others of every vector, nearest first: (N, k) rows and squared distances.
 
@@ -157,7 +81,7 @@ def _neighbors(vectors: torch.Tensor, k: int, who: str) -> tuple[Any, Any]:
     n = len(vectors)
     if n <= k:
         raise InputError(
-            f"{who} with n_neighbors={k} needs {k + 1} images, not {n}; lower n_neighbors or add images"
+            f"PIC with n_neighbors={k} needs {k + 1} images, not {n}; lower n_neighbors or add images"
         )
     near, distance = exact_neighbors(vectors.float(), k + 1)
     # Among many equal vectors a vector need not come first among its own neighbors, or at all.
@@ -222,9 +146,3 @@ def _join_singletons(labels: Any, near: Any) -> Any:
     joined = labels.copy()
     joined[nodes] = labels[near[nodes, company[nodes].argmax(axis=1)]]
     return np.unique(joined, return_inverse=True)[1].astype(np.int64)
-
-
-def _standard(column: Any) -> Any:
-    """Mean 0 and deviation 1; zeros where all are equal."""
-    centered = column - column.mean()
-    return centered / (centered.std() or 1.0)

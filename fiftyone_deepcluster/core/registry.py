@@ -24,7 +24,6 @@ import importlib
 import logging
 import pkgutil
 import re
-from contextvars import ContextVar
 from importlib.abc import SourceLoader
 from importlib.metadata import entry_points
 from importlib.util import find_spec
@@ -37,8 +36,7 @@ from fiftyone_deepcluster.core.option_errors import explain, suggest
 from fiftyone_deepcluster.errors import OptionsError
 
 if TYPE_CHECKING:
-    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
-    from pydantic.json_schema import JsonSchemaValue
+    from pydantic import GetCoreSchemaHandler
 
 logger = logging.getLogger(__name__)
 
@@ -46,9 +44,6 @@ _PACKAGE = "fiftyone_deepcluster"
 _GROUP = f"{_PACKAGE}.parts"
 _NOTEBOOK = "__main__"
 _REGISTERED = re.compile(r"^@\w+\.register\b", re.MULTILINE)
-
-# Registries whose parts a JSON schema is being written of, from the outside in: a clusterer may hold another one
-_DESCRIBED: ContextVar[tuple[object, ...]] = ContextVar("described", default=())
 
 
 class Part(BaseModel):
@@ -241,20 +236,6 @@ class PartOf:
                 lambda part: None if part is None else part.model_dump(mode="json")
             ),
         )
-
-    def __get_pydantic_json_schema__(
-        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        """One alternative for every registered part; a part within a part of its own kind by its name only."""
-        registry, outer = self.registry, _DESCRIBED.get()
-        if any(known is registry for known in outer):
-            return {"type": "object", "properties": {"name": {"enum": list(registry.names())}}}
-        nothing: list[JsonSchemaValue] = [{"type": "null"}] if self.optional else []
-        token = _DESCRIBED.set((*outer, registry))
-        try:
-            return {"anyOf": nothing + [registry.get(name).model_json_schema() for name in registry.names()]}
-        finally:
-            _DESCRIBED.reset(token)
 
     def _validate(self, value: object) -> Part | None:
         if value is None and self.optional:

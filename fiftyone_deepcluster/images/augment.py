@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import torch
 
 # Numbers drawn an image, always all of them: an option switched on leaves the other draws as they are.
+# The last one has no use: without it every run would draw other images from the same seed.
 _DRAWS = 12
 
 
@@ -36,7 +37,6 @@ class Augment(BaseModel):
     ratio: tuple[float, float] = Field((3 / 4, 4 / 3), description="Aspect ratio of the cut.")
     flip: bool = Field(False, description="Mirror left to right, every other time.")
     brightness: float = Field(0.0, ge=0, le=1, description="Fraction brighter or darker.")
-    contrast: float = Field(0.0, ge=0, le=1, description="Fraction more or less contrast.")
     padding: Literal["border", "zeros"] = Field(
         "border", description="What lies outside the image: its border pixels repeated, or black."
     )
@@ -84,7 +84,7 @@ class Augment(BaseModel):
         return bool(self.rotate or self.shift or self.shear or self.crop or self.scale != (1.0, 1.0))
 
     def _relights(self) -> bool:
-        return bool(self.brightness or self.contrast)
+        return self.brightness > 0
 
     def _warp(self, images: torch.Tensor, size: int, draws: torch.Tensor) -> torch.Tensor:
         from torch.nn import functional
@@ -139,9 +139,7 @@ class Augment(BaseModel):
 
     def _relight(self, images: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
         draws = draws.to(images.device).view(-1, _DRAWS, 1, 1)
-        bright = images * (1 + _spread(draws[:, 10:11], self.brightness))
-        mean = bright.mean(dim=(1, 2, 3), keepdim=True)
-        return ((bright - mean) * (1 + _spread(draws[:, 11:12], self.contrast)) + mean).clamp(0, 1)
+        return (images * (1 + _spread(draws[:, 10:11], self.brightness))).clamp(0, 1)
 
 
 class MultiCrop(BaseModel):

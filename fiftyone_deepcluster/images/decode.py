@@ -196,7 +196,7 @@ def _load_picture(ref: ImageRef, color: Color, at_least: int) -> Image.Image:
         if ref.frame:
             _seek(image, ref.frame)
         if not ref.frame and is_deep_color(image):
-            pixels = read_deep_color(ref.path)
+            pixels = read_deep_color(ref.path, image)
             return _upright(_picture(recolor(pixels, color)), _orientation(image))
         if at_least and image.format in ("JPEG", "MPO") and image.mode in ("L", "RGB"):
             _draft(image, ref.box, color, at_least)

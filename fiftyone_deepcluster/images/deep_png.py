@@ -1,71 +1,65 @@
-"""PNG files with 16 bits a channel and color or opacity, of which Pillow keeps the high bytes only.
-
-Pillow can be asked for the low bytes, too: it reads the same stream once more as if its numbers lay the
-other way round in memory. Both halves together are the numbers of the file.
-"""
+"""PNG files with 16 bits a channel and color or opacity: OpenCV reads them; Pillow keeps the high bytes only."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
 from fiftyone_deepcluster.images.intensity import to_uint8
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from PIL import Image
 
-# How Pillow is to unpack a pixel, by how it would: once for the high bytes, once for the low ones.
-_HALVES = {"RGB;16B": ("RGB;16B", "RGB;16L"), "RGBA;16B": ("RGBA;16B", "RGBA;16L"), "LA;16B": ("RGBA",)}
+# How Pillow would unpack a pixel of such a file.
+_GRAY_AND_OPACITY = "LA;16B"
+_DEEP = ("RGB;16B", "RGBA;16B", _GRAY_AND_OPACITY)
 
 
 def is_deep_color(image: Image.Image) -> bool:
     """Whether an image, opened and not yet loaded, is such a PNG."""
-    return image.format == "PNG" and _how(image) in _HALVES
+    return image.format == "PNG" and _how(image) in _DEEP
 
 
-def read_deep_color(path: str) -> NDArray[np.uint8]:
+def read_deep_color(path: str, image: Image.Image) -> NDArray[np.uint8]:
     """The pixels of such a PNG, windowed over all channels as 16-bit gray is; clear pixels are white.
+
+    Args:
+        path: of the file.
+        image: it, opened by Pillow and not yet loaded.
 
     Returns:
         (H, W, 1) uint8 for gray with opacity, (H, W, 3) for color.
+
+    Raises:
+        ValueError: it is cut short or damaged.
     """
-    values, key = _values(path)
-    has_opacity = values.shape[-1] in (2, 4)
-    colors = values[..., :-1] if has_opacity else values
+    values = _values(path)
+    # OpenCV gives blue, green, red and opacity, and gray as three equal channels.
+    colors = values[..., :1] if _how(image) == _GRAY_AND_OPACITY else values[..., 2::-1]
     pixels = to_uint8(colors)
-    if has_opacity:
-        opacity = values[..., -1:].astype(np.float32) / 65535
-    elif key is not None:  # one color stands for clear
+    key = image.info.get("transparency")
+    if key is not None:  # one color stands for clear
         opacity = (colors != np.array(key)).any(axis=-1, keepdims=True).astype(np.float32)
+    elif values.shape[-1] == 4:
+        opacity = values[..., 3:].astype(np.float32) / 65535
     else:
         return pixels
-    return np.rint(pixels * opacity + 255 * (1 - opacity)).astype(np.uint8)
+    blended: NDArray[np.float32] = pixels * opacity + 255 * (1 - opacity)
+    return np.rint(blended).astype(np.uint8)
 
 
-def _values(path: str) -> tuple[NDArray[np.uint16], tuple[int, ...] | None]:
-    """(H, W, C) as they are in the file, and the color that stands for clear, if there is one."""
-    with Path(path).open("rb") as file, Image.open(file) as image:
-        wanted, key = _HALVES[_how(image)], image.info.get("transparency")
-    halves = [_unpacked(path, how) for how in wanted]
-    if len(halves) == 1:  # gray and opacity: their four bytes came as one pixel of four channels
-        halves = [halves[0][..., ::2], halves[0][..., 1::2]]
-    high, low = (half.astype(np.uint16) for half in halves)
-    return (high * np.uint16(256) + low).astype(np.uint16), key
+def _values(path: str) -> NDArray[np.uint16]:
+    """(H, W, 3 or 4) as they are in the file."""
+    import cv2
+
+    # OpenCV's own reading of files knows no names outside the code page of Windows.
+    found: NDArray[np.uint16] | None = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    if found is None:
+        raise ValueError("it is cut short or damaged")
+    return found
 
 
 def _how(image: Any) -> str:
-    """How Pillow would unpack an image that is opened and not yet loaded."""
     return str(image.tile[0][3]) if image.tile else ""
-
-
-def _unpacked(path: str, how: str) -> NDArray[np.uint8]:
-    with Path(path).open("rb") as file, Image.open(file) as image:
-        opened: Any = image
-        tile = opened.tile[0]
-        # a plain tuple before Pillow 11
-        opened.tile = [tile._replace(args=how) if hasattr(tile, "_replace") else (*tile[:3], how)]
-        image.load()
-        return np.asarray(image)

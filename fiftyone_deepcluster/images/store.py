@@ -7,7 +7,7 @@ of it had been loaded.
 
 from __future__ import annotations
 
-import os
+import threading
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -102,7 +102,8 @@ class FileStore:
         errors: dict[int, str],
         lock: CacheLock,
     ) -> None:
-        self._file = os.open(path, os.O_RDONLY)
+        self._file = path.open("rb", buffering=0)
+        self._turn = threading.Lock()
         self._offset = offset
         self._lock = lock
         self.errors = errors
@@ -129,13 +130,11 @@ class FileStore:
 
     def close(self) -> None:
         """Close the file; the cache may delete it from now on."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
-            self._lock.release()
+        self._file.close()
+        self._lock.release()
 
     def _read_sorted(self, rows: NDArray[np.int64], pixels: NDArray[np.uint8]) -> None:
-        if self._file < 0:
+        if self._file.closed:
             raise ImagesError("the images were closed; open them again")
         each = int(np.prod(self.shape[1:]))
         flat = memoryview(pixels.reshape(-1))  # type: ignore[arg-type]
@@ -146,13 +145,15 @@ class FileStore:
             self._read_at(self._offset + row * each, flat[start * each : end * each])
 
     def _read_at(self, position: int, target: memoryview) -> None:
-        # One call reads 2 GiB at most.
-        while len(target):
-            done = os.preadv(self._file, [target], position)
-            if done == 0:
-                raise ImagesError("the cache file is shorter than it was; delete it and run again")
-            target = target[done:]
-            position += done
+        # Reading at a position is one call (preadv) on POSIX only.
+        with self._turn:
+            self._file.seek(position)
+            # One call reads 2 GiB at most.
+            while len(target):
+                done = self._file.readinto(target)
+                if not done:
+                    raise ImagesError("the cache file is shorter than it was; delete it and run again")
+                target = target[done:]
 
     def __enter__(self) -> FileStore:
         return self

@@ -71,6 +71,10 @@ class CenterField:
             torch.mm(padded, self._weights, out=scores)
         return padded[:, :-1], scores
 
+    def nearest(self, rows: torch.Tensor) -> torch.Tensor:
+        """(B,) int64, the nearest center of each vector of a chunk (B, D)."""
+        return _place_of_least(self.scores(rows)[1])
+
     def two_nearest(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Nearest center of each vector of a chunk (B, D), its score, and the second least score."""
         _, scores = self.scores(rows)

@@ -1,4 +1,4 @@
-"""How good clusters look without any labels: shape, sizes, neighbors.
+"""How good clusters look without any labels: shape and sizes.
 
 Images labeled -1 (noise, unreadable) are left out.
 """
@@ -35,24 +35,6 @@ def share_and_entropy(labels: ArrayLike, n_clusters: int) -> tuple[int, float, f
     return int(np.count_nonzero(sizes)), float(sizes.max() / total), float(min(entropy, 1.0))
 
 
-def cohesion(distance: ArrayLike, labels: ArrayLike, n_clusters: int) -> NDArray[np.float32]:
-    """Mean distance of each cluster's images to its center.
-
-    Args:
-        distance: (N,) float, each image's distance to its own center.
-        labels: (N,) int in 0..n_clusters-1; -1 is left out.
-        n_clusters: K.
-
-    Returns:
-        (K,) float32; NaN for an empty cluster.
-    """
-    labels, distance = np.asarray(labels, np.int64), np.asarray(distance, np.float64)
-    kept = labels >= 0
-    sizes = np.bincount(labels[kept], minlength=n_clusters)
-    sums = np.bincount(labels[kept], weights=distance[kept], minlength=n_clusters)
-    return np.where(sizes > 0, sums / np.maximum(sizes, 1), np.nan).astype(np.float32)
-
-
 def silhouette(vectors: NDArray[np.float32], labels: ArrayLike, seed: int, sample: int = 2000) -> float:
     """Mean silhouette (Rousseeuw 1987) of a random sample, Euclidean.
 
@@ -73,42 +55,6 @@ def silhouette(vectors: NDArray[np.float32], labels: ArrayLike, seed: int, sampl
     if not 2 <= n_found < len(rows):
         return 0.0
     return float(silhouette_score(vectors[rows], labels[rows]))
-
-
-def neighbor_agreement(
-    vectors: NDArray[np.float32], labels: ArrayLike, k: int = 10, sample: int = 2000, seed: int = 0
-) -> float:
-    """Share of the k nearest neighbors that have the image's own label, mean over a sample.
-
-    Args:
-        vectors: (N, D) float32.
-        labels: (N,) int; -1 is left out on both sides.
-        k: neighbors, the image itself not counted; fewer where there are not as many.
-        sample: images to ask for their neighbors among all; at most.
-        seed: of the sample.
-
-    Returns:
-        In 0..1; 0 where there are fewer than two images.
-    """
-    from sklearn.neighbors import NearestNeighbors
-
-    from fiftyone_deepcluster.core.process_state import kept_threads
-
-    labels = np.asarray(labels, np.int64)
-    kept = np.flatnonzero(labels >= 0)
-    k = min(k, len(kept) - 1)
-    if k < 1:
-        return 0.0
-    vectors, labels = vectors[kept], labels[kept]
-    rows = _sampled(labels, seed, sample)
-    search = NearestNeighbors(n_neighbors=k + 1, algorithm="brute").fit(vectors)
-    with kept_threads():
-        found = search.kneighbors(vectors[rows], return_distance=False)
-    # Among duplicates an image need not be its own first neighbor: drop it where it stands, else the last.
-    others = found != rows[:, None]
-    others[others.all(axis=1), -1] = False
-    same = (labels[found] == labels[rows][:, None]) & others
-    return float(same.sum() / (len(rows) * k))
 
 
 def _sampled(labels: NDArray[np.int64], seed: int, sample: int) -> NDArray[np.int64]:

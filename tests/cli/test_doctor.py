@@ -54,14 +54,6 @@ def test_a_database_that_does_not_answer_costs_two_lines_and_no_traceback(call):
     assert ["ok", "torch"] in lines
 
 
-def test_fix_mongod_looks_at_nothing_else(call):
-    found = call("doctor", "--fix-mongod")
-
-    assert found.returncode == 0
-    assert found.stdout.split()[:2] == ["ok", "mongod"]
-    assert len(found.stdout.splitlines()) == 1
-
-
 def test_a_package_that_is_not_installed_is_named_with_what_this_project_asks_of_it():
     check = checks.check_installed("no_such_module", "no-such-package")
 

@@ -109,3 +109,15 @@ def test_uninstalling_removes_the_stub(tmp_path, wheel_source):
 
     assert uninstall_plugin(tmp_path / "plugins")
     assert not place.exists()
+
+
+def test_a_checkout_gets_a_stub_where_its_user_may_make_no_links(tmp_path, monkeypatch):
+    def refuse(*_args, **_options):
+        raise OSError("A required privilege is not held by the client")
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    place = install_plugin(tmp_path)
+
+    assert yaml.safe_load((place / "fiftyone.yml").read_text())["py_entry"] == "__init__.py"
+    assert install_plugin(tmp_path) == place
+    assert uninstall_plugin(tmp_path)

@@ -9,7 +9,11 @@ def _agreement(value):
 def test_numbers_stand_to_the_right_and_words_to_the_left():
     table = text_table(("name", "count"), [("a", 5), ("bcdef", 1234)])
 
-    assert table.splitlines() == ["name   count", "─────  ─────", "a          5", "bcdef   1234"]
+    assert table.splitlines() == ["name    count", "─" * 13, "a           5", "bcdef    1234"]
+
+
+def test_brackets_and_colons_of_a_value_stay():
+    assert text_table(("a",), [("[bold] :smile: [/x]",)]).splitlines()[2] == "[bold] :smile: [/x]"
 
 
 def test_a_value_that_is_missing_is_a_dash():
@@ -17,7 +21,7 @@ def test_a_value_that_is_missing_is_a_dash():
 
 
 def test_a_table_without_rows_is_its_head():
-    assert text_table(("a", "b"), []) == "a  b\n─  ─"
+    assert text_table(("a", "b"), []) == "a   b\n─────"
 
 
 def test_rounds_show_truth_only_where_it_was_given():

@@ -40,7 +40,7 @@ def test_parts_are_listed_without_heavy_imports():
     code = (
         "import sys; from fiftyone_deepcluster.clusterers.base import CLUSTERERS;"
         "from fiftyone_deepcluster.reducers.base import REDUCERS;"
-        "[CLUSTERERS.get(n).model_json_schema() for n in CLUSTERERS.names()]; REDUCERS.names();"
+        "[CLUSTERERS.get(n) for n in CLUSTERERS.names()]; REDUCERS.names();"
         "heavy = {'torch', 'sklearn', 'faiss', 'umap', 'fiftyone'} & set(sys.modules);"
         "sys.exit(', '.join(sorted(heavy)) or 0)"
     )

@@ -15,7 +15,6 @@ import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
 from fiftyone_deepcluster.errors import InputError
 from fiftyone_deepcluster.methods.base import parse_options
-from fiftyone_deepcluster.metrics.agreement import agreement
 
 
 def directions(n, dim=8, seed=0):
@@ -108,8 +107,7 @@ def test_there_are_as_many_clusters_as_nodes_that_point_to_themselves(slow):
     assert found.n_clusters == len(set(joined)) < len(maxima)
 
 
-@pytest.mark.parametrize("name", ["pic", "lin-cohen"])
-def test_unconnected_parts_never_share_a_cluster(name):
+def test_unconnected_parts_never_share_a_cluster():
     middle = torch.zeros(8)
     middle[0] = 4.0
     parts = [directions(60, seed=seed) + shift for seed, shift in ((1, middle), (2, -middle))]
@@ -118,7 +116,7 @@ def test_unconnected_parts_never_share_a_cluster(name):
     graph = coo_array((np.ones(len(pairs)), np.array(pairs).T), shape=(120, 120))
     part = connected_components(graph, directed=False)[1]
     assert len(set(part)) >= 2
-    found = CLUSTERERS.parse(name).cluster(points, ClusterRequest(2, seed=0))
+    found = CLUSTERERS.parse("pic").cluster(points, ClusterRequest(2, seed=0))
     assert found.n_clusters >= 2
     assert len(set(zip(found.labels.tolist(), part, strict=True))) == found.n_clusters
 
@@ -140,48 +138,11 @@ def test_duplicates_are_linked_to_each_other_and_never_to_themselves():
         assert set(found.labels[copy::10].tolist()).isdisjoint(found.labels[(copy + 1) % 10 :: 10].tolist())
 
 
-def test_lin_cohen_is_the_papers_iteration():
-    points, k = directions(150, seed=4), 10
-    near = neighbors(points, k)
-    width = 2 * np.mean([[squared for _, squared in others] for others in near])
-    table = links(near, lambda squared: math.exp(-squared / width))
-    n = len(points)
-    degree = [sum(row.values()) for row in table]
-    v, speed, steps = [d / sum(degree) for d in degree], [math.inf] * n, 0
-    while True:
-        after = [sum(w * v[j] for j, w in table[i].items()) / degree[i] for i in range(n)]
-        total = sum(abs(value) for value in after)
-        after = [value / total for value in after]
-        last, speed = speed, [abs(a - b) for a, b in zip(after, v, strict=True)]
-        v, steps = after, steps + 1
-        if max(abs(a - b) for a, b in zip(speed, last, strict=True)) <= 1e-5 / n:
-            break
-    found = CLUSTERERS.parse("lin-cohen").cluster(points, ClusterRequest(4, seed=0))
-    assert found.scores["n_iter"] == steps > 2
-    inner = found.labels.numpy()[np.argsort(v)]
-    assert (inner[1:] != inner[:-1]).sum() == found.n_clusters - 1 == 3, (
-        "clusters are intervals of that number"
-    )
-
-
-def test_more_start_vectors_tell_more_clusters_apart():
-    digits = torch.from_numpy(load_digits().data[:600]).float()
-    classes = load_digits().target[:600]
-    one, four = (
-        CLUSTERERS.parse({"name": "lin-cohen", "n_starts": starts}).cluster(
-            digits, ClusterRequest(10, seed=0)
-        )
-        for starts in (1, 8)
-    )
-    assert agreement(four.labels.numpy(), classes).nmi > agreement(one.labels.numpy(), classes).nmi
-
-
-@pytest.mark.parametrize("name", ["pic", "lin-cohen"])
-def test_too_few_images_for_the_graph_are_refused(name):
+def test_too_few_images_for_the_graph_are_refused():
     with pytest.raises(
         InputError, match="n_neighbors=5 needs 6 images, not 5; lower n_neighbors or add images"
     ):
-        CLUSTERERS.parse({"name": name, "n_neighbors": 5}).cluster(directions(5), ClusterRequest(2))
+        CLUSTERERS.parse({"name": "pic", "n_neighbors": 5}).cluster(directions(5), ClusterRequest(2))
 
 
 def test_the_number_may_be_left_open_in_deepcluster_and_frozen():

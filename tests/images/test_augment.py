@@ -21,7 +21,6 @@ EVERYTHING = Augment(
     crop=(0.3, 0.9),
     flip=True,
     brightness=0.2,
-    contrast=0.3,
 )
 OPTIONS = [
     Augment(rotate=30),
@@ -31,7 +30,6 @@ OPTIONS = [
     Augment(crop=(0.2, 0.8), ratio=(0.5, 2.0)),
     Augment(flip=True),
     Augment(brightness=0.5),
-    Augment(contrast=0.5),
     EVERYTHING,
     EVERYTHING.model_copy(update={"padding": "zeros", "crop": None}),
 ]
@@ -63,7 +61,7 @@ def pixel(image, y, x, padding):
 
 def slowly(augment, image, size, draws):
     """(C, size, size) of one image, pixel by pixel, each step of the change on its own."""
-    flip, angle, shear, zoom, right, down, area, ratio, x, y, bright, contrast = draws
+    flip, angle, shear, zoom, right, down, area, ratio, x, y, bright, _ = draws
     channels, height, width = image.shape
     cut_h, cut_w = min(size, height, width), min(size, height, width)
     center_y, center_x = (height - cut_h) // 2 + cut_h / 2, (width - cut_w) // 2 + cut_w / 2
@@ -89,10 +87,8 @@ def slowly(augment, image, size, draws):
         source_x = center_x + u * math.cos(turn) - v * math.sin(turn)
         source_y = center_y + u * math.sin(turn) + v * math.cos(turn)
         result[channel, row, column] = pixel(image[channel], source_y, source_x, augment.padding)
-    result = result * (1 + (2 * bright - 1) * augment.brightness)
-    if augment.brightness or augment.contrast:
-        mean = result.mean()
-        result = np.clip((result - mean) * (1 + (2 * contrast - 1) * augment.contrast) + mean, 0, 1)
+    if augment.brightness:
+        result = np.clip(result * (1 + (2 * bright - 1) * augment.brightness), 0, 1)
     return result
 
 

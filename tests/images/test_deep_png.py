@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fiftyone_deepcluster.errors import UnreadableImageError
 from fiftyone_deepcluster.images.decode import Decode, decode_image, describe_image, read_image
 from fiftyone_deepcluster.images.intensity import recolor, to_uint8
 from fiftyone_deepcluster.images.refs import ImageRef
@@ -94,3 +95,11 @@ def test_described_cut_and_resized_like_any_other(tmp_path):
     assert decode_image(ref, Decode(16, "rgb")).shape == (16, 16, 3)
     part = read_image(ImageRef(ref.path, (0.5, 0.25, 0.5, 0.5)), "rgb")
     np.testing.assert_array_equal(part, to_uint8(values)[10:30, 15:])
+
+
+def test_a_file_that_is_cut_short_is_named(tmp_path):
+    ref = write(tmp_path / "a.png", RNG.integers(0, 65536, (40, 30, 3)).astype(np.uint16), COLOR)
+    whole = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "a.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UnreadableImageError, match="cut short or damaged"):
+        read_image(ref, "rgb")

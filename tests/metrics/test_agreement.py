@@ -15,8 +15,6 @@ from sklearn import metrics
 from fiftyone_deepcluster.errors import InputError
 from fiftyone_deepcluster.metrics.agreement import agreement, nmi
 from fiftyone_deepcluster.metrics.silhouette import (
-    cohesion,
-    neighbor_agreement,
     share_and_entropy,
     silhouette,
 )
@@ -135,11 +133,6 @@ def test_share_and_entropy():
     assert share_and_entropy([0], 1) == (1, 1.0, 0.0)
 
 
-def test_cohesion():
-    found = cohesion([1.0, 3.0, 5.0, 9.0], [0, 0, 2, -1], 3)
-    np.testing.assert_array_equal(found, np.float32([2, np.nan, 5]))
-
-
 def test_silhouette():
     vectors = np.float32([[0], [1], [10], [11]])
     # a = 1, b = 10.5 for the outer two and 9.5 for the inner two.
@@ -155,21 +148,3 @@ def test_silhouette_of_a_sample_is_near_the_whole(digits):
     for labels in (mixed, sorted_):
         whole = silhouette(digits.numpy(), labels, seed=0)
         assert silhouette(digits.numpy(), labels, seed=1, sample=900) == pytest.approx(whole, abs=0.03)
-
-
-def test_neighbor_agreement_against_a_loop(digits):
-    vectors = digits.numpy()[:200]
-    labels = np.arange(200) % 3
-    shares = []
-    for row in range(200):
-        distance = np.linalg.norm(vectors - vectors[row], axis=1)
-        distance[row] = np.inf
-        shares.append(np.mean(labels[np.argsort(distance)[:5]] == labels[row]))
-    assert neighbor_agreement(vectors, labels, k=5) == pytest.approx(np.mean(shares), abs=0.002)
-
-
-def test_neighbor_agreement_edges():
-    vectors = np.zeros((6, 2), np.float32)
-    assert neighbor_agreement(vectors, [0] * 6, k=3) == 1
-    assert neighbor_agreement(vectors, [0, -1, -1, -1, -1, -1]) == 0
-    assert neighbor_agreement(vectors, [0, 0, 1, 1, -1, -1], k=3) == pytest.approx(1 / 3)

@@ -1,10 +1,14 @@
 """The nearest centers, iteration after iteration, without measuring what cannot have changed.
 
-Every vector keeps an upper bound of the distance to its own center and a lower bound of that to all others
-(Hamerly 2010). When centers move, the bounds move by as much; while they do not cross, the vector keeps its
-cluster unseen. A few centers move far and would spoil the bounds of all: these are measured, and only the others'
-move counts (in the manner of Yinyang k-means, Ding et al. 2015, with two groups chosen anew each time). The
-labels are those of the plain iteration, but for ties within rounding.
+Every vector x in cluster a keeps an upper bound u >= d(x, c_a) and a lower bound l <= min over j != a of
+d(x, c_j) (Hamerly 2010). Where center c_j moves by dc_j, the triangle inequality keeps both true with
+
+    u += |dc_a|,    l -= max over j of |dc_j|,
+
+and only where u >= l can another center be nearer: these vectors are measured anew. A few centers move far
+and would spoil the bounds of all: these are measured for every vector, and only the others' move counts in l
+(in the manner of Yinyang k-means, Ding et al. 2015, with two groups chosen anew each time). The labels are
+those of the plain iteration, but for ties within rounding.
 """
 
 from __future__ import annotations
@@ -15,6 +19,14 @@ from fiftyone_deepcluster.metrics.products import CenterField, chunks, each_chun
 
 if TYPE_CHECKING:
     import torch
+
+PAYS_FROM = 400
+"""Clusters from which keeping the bounds takes less time than it saves.
+
+Time over that of the plain step, 20 iterations, best of three on one of 2 CPU cores: 10,000 x 256 vectors 1.1
+at k = 80, .8 at 400, .6 at 1,000; digits (1,797 x 64) 2.0 at 80, 1.0 at 400. With both cores the plain step
+gains more: at k = 80 .22 s against .33 s, and for the digits .028 s against .071 s.
+"""
 
 # Shares of the centers that may be measured for all vectors, to spare the others.
 _FAST_SHARES = (0.0, 1 / 64, 1 / 16, 1 / 8, 1 / 4)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
-from fiftyone_deepcluster.clusterers.distances import nearest_two, sums
-from fiftyone_deepcluster.clusterers.kmeans.bounds import Assigner
+from fiftyone_deepcluster.clusterers.distances import nearest, nearest_two, sums
+from fiftyone_deepcluster.clusterers.kmeans.bounds import PAYS_FROM, Assigner
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import torch
 
 # Relative shift that parts the two halves of a split cluster, as in faiss.
@@ -49,10 +52,10 @@ def lloyd(vectors: torch.Tensor, centers: torch.Tensor, schedule: LloydSettings)
     import torch
 
     generator = torch.Generator().manual_seed(schedule.seed)
-    assigner = Assigner(vectors, centers.mean(dim=0))
+    assign = _assign_to_nearest(vectors, centers)
     last = torch.full((len(vectors),), -1, device=vectors.device)
     for iteration in range(schedule.max_iter):
-        labels = assigner.assign(centers)
+        labels = assign(centers)
         counts = torch.bincount(labels, minlength=len(centers))
         centers = sums(vectors, labels, len(centers)) / counts.clamp_min(1)[:, None]
         split_for_empty(centers, counts, generator)
@@ -62,6 +65,15 @@ def lloyd(vectors: torch.Tensor, centers: torch.Tensor, schedule: LloydSettings)
             return centers, iteration + 1
         last = labels
     return centers, schedule.max_iter
+
+
+def _assign_to_nearest(
+    vectors: torch.Tensor, centers: torch.Tensor
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """From (K, D) centers to the nearest of each vector, (N,) int64; ``centers`` are the first."""
+    if len(centers) >= PAYS_FROM:
+        return Assigner(vectors, centers.mean(dim=0)).assign
+    return partial(nearest, vectors)
 
 
 def settle(vectors: torch.Tensor, centers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

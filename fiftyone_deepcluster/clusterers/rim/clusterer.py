@@ -79,9 +79,6 @@ class Rim(Clusterer):
         ge=2,
         description="Clusters at least, where lambda is empty: the first cut through all images always lasts long.",
     )
-    convention: Literal["mean", "sum"] = Field(
-        "mean", description="Lambda is set against the information of an image (mean) or of all (sum)."
-    )
     max_iter: int = Field(100, ge=1, description="L-BFGS iterations at each lambda at most.")
 
     def find(self, vectors: torch.Tensor, request: ClusterRequest) -> Found:
@@ -105,7 +102,7 @@ class Rim(Clusterer):
                 if self.penalty is not None
                 else longest_plateau(path, (self.fewest, len(model.biases) // 2))
             )
-        given = unit**2 * (len(vectors) if self.convention == "sum" else 1) or 1.0
+        given = unit**2 or 1.0
         return Found(
             labels=chosen.labels,
             confidence=chosen.confidence.float().clamp(0.0, 1.0),
@@ -126,8 +123,7 @@ class Rim(Clusterer):
         """Solutions by rising lambda, or the one at the lambda given."""
         if self.penalty is None:
             return regularization_path(points, model, self.max_iter)
-        share = self.penalty / (unit**2 or 1.0) / (len(points) if self.convention == "sum" else 1)
-        return [solve(points, model, share, self.max_iter)[0]]
+        return [solve(points, model, self.penalty / (unit**2 or 1.0), self.max_iter)[0]]
 
     def _imitated(self, points: torch.Tensor, seed: int) -> Multilogit:
         """The multinomial logistic model of over-segmented k-means labels."""

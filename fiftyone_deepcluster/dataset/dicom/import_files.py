@@ -220,7 +220,7 @@ def _import(
         for result in _written(results, jobs[0].render.folder):
             if result is not None:
                 held.check()
-                take_in(target, result[0].rendered(result[1]), known.lost, summary)
+                take_in(target, result[1], known.lost, summary)
                 done += len(result[0])
             yield Step(done, total, summary)
     finally:

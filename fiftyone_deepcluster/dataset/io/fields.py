@@ -88,11 +88,6 @@ class FieldNames:
         """What comes before every path: empty, or the list that holds the objects, with a dot."""
         return "" if self.patches_field is None else f"{self.patches_field}.detections."
 
-    @property
-    def id_path(self) -> str:
-        """The path of the images' ids: ``id``, or that of the objects."""
-        return self.prefix + "id"
-
     def roots(self) -> list[str]:
         """The fields (or attributes) to declare and to delete, the label first."""
         if self.patches_field is None:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 from fiftyone_deepcluster.errors import ImagesError, UnreadableImageError
 from fiftyone_deepcluster.images.cache.worker_pool import PoolJob, carry_out
 from fiftyone_deepcluster.images.decode import Decode, decode_image
-from fiftyone_deepcluster.images.refs import ImageRef
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-# Row -> why, and whether the file itself is at fault.
-Failures: TypeAlias = "dict[int, tuple[str, bool]]"
+    from fiftyone_deepcluster.images.refs import ImageRef
+
+# Why, and whether the file itself is at fault.
+_Failure: TypeAlias = "tuple[str, bool]"
+# By row.
+Failures: TypeAlias = "dict[int, _Failure]"
 
 # Below this many images starting processes takes longer than they save.
 _FEW = 512
@@ -50,39 +53,24 @@ class Block(PoolJob):
         )
         return replace(self, refs=self.refs[:half]), rest
 
-    def work(self) -> list[list[Any] | None]:
+    def work(self) -> list[_Failure | None]:
         """Decode and write every image that can be read; None, or the reason and whether it lasts."""
-        answers: list[list[Any] | None] = []
-        file = os.open(self.target, os.O_WRONLY)
-        try:
+        answers: list[_Failure | None] = []
+        with Path(self.target).open("r+b") as file:
             for row, ref in enumerate(self.refs):
                 try:
                     pixels = decode_image(ref, self.decode)
                 except UnreadableImageError as error:
-                    answers.append([error.reason, error.lasting])
+                    answers.append((error.reason, error.lasting))
                 else:
-                    os.pwrite(file, pixels.tobytes(), self.position + row * self._each)
+                    file.seek(self.position + row * self._each)
+                    file.write(pixels.tobytes())
                     answers.append(None)
-        finally:
-            os.close(file)
         return answers
 
-    def crashed(self) -> list[Any]:
+    def crashed(self) -> _Failure:
         """See ``Job.crashed``."""
-        return ["its decoder crashed", False]
-
-    def to_values(self) -> dict[str, Any]:
-        """See ``Job.to_values``."""
-        return asdict(self)
-
-    @classmethod
-    def from_values(cls, values: dict[str, Any]) -> Block:
-        """See ``Job.from_values``."""
-        refs = tuple(
-            ImageRef(ref["path"], None if ref["box"] is None else tuple(ref["box"]), ref["frame"])
-            for ref in values["refs"]
-        )
-        return cls(values["target"], values["position"], values["row"], refs, Decode(**values["decode"]))
+        return "its decoder crashed", False
 
     @property
     def _each(self) -> int:
@@ -108,7 +96,7 @@ def decode_blocks(blocks: Sequence[Block], workers: int | None) -> Iterator[tupl
                 block, answers = done
                 yield (
                     len(answers),
-                    {row: (why[0], why[1]) for row, why in enumerate(answers, block.row) if why},
+                    {row: why for row, why in enumerate(answers, block.row) if why},
                 )
     except OSError as error:
         raise ImagesError(f"decoded images cannot be written: {error.strerror}") from error

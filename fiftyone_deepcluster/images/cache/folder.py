@@ -1,9 +1,13 @@
 """The cache's folder: one entry a set of images, locks, and a bound on the disk space used.
 
-An entry ``key`` (32 hexadecimal digits) is three files: ``key.npy`` the pixels, ``key.json`` what is known
-of them (its time of change is the last use), ``key.lock`` locked by whoever uses the entry: shared to
-read, exclusive to build or to delete. Locks are ``flock``: they end with their process, however it ends.
-Pixels are built in ``key.part`` and renamed, so an entry with a ``key.json`` is complete.
+An entry ``key`` (32 hexadecimal digits) is ``key.npy`` the pixels, ``key.json`` what is known of them (its
+time of change is the last use), ``key.lock`` locked while the entry is built or deleted, and one
+``key.*.use`` for every reader, locked as long as it reads. Pixels are built in ``key.part`` and renamed, so
+an entry with a ``key.json`` is complete.
+
+Locks are ``filelock.FileLock``: they end with their process, however it ends, on every system. Its
+``ReadWriteLock`` does not serve here: the thread that took it must release it, while images may be closed
+by another thread; and its file, a database of SQLite, must never be deleted.
 
 The bound is on what is *kept*: an entry in use is never deleted, and one set of images larger than the
 bound is still decoded where the disk has room.
@@ -13,13 +17,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import logging
 import os
 import shutil
 import time
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from filelock import BaseFileLock, FileLock, Timeout
 
 from fiftyone_deepcluster.errors import ImagesError
 
@@ -40,16 +46,22 @@ _NO_LOCKS_HERE = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 class CacheLock:
-    """A lock that is held until ``release`` or the end of the process."""
+    """A lock that is held until ``release`` or the end of the process.
 
-    def __init__(self, file: int) -> None:
-        self._file = file
+    Args:
+        held: the lock of a file.
+        passing: the file has no use after this and is deleted.
+    """
+
+    def __init__(self, held: BaseFileLock, *, passing: bool = False) -> None:
+        self._held = held
+        self._passing = passing
 
     def release(self) -> None:
-        """Let go; doing so twice is fine."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+        """Let go, from any thread; doing so twice is fine."""
+        self._held.release()
+        if self._passing:
+            _remove(Path(self._held.lock_file))
 
 
 class Shelf:
@@ -85,16 +97,16 @@ class Shelf:
 
     def lock(self, key: str, *, exclusive: bool) -> CacheLock | None:
         """Lock an entry; None where others hold a lock that excludes this one."""
-        path = self.folder / f"{key}.lock"
-        while True:
-            file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-            if not _flock(file, exclusive):
-                os.close(file)
-                return None
-            # Whoever deletes an entry deletes its lock file: a lock on a deleted file is none.
-            if _is_still(file, path):
-                return CacheLock(file)
-            os.close(file)
+        entry = _try_lock(self.folder / f"{key}.lock")
+        if entry is None:
+            return None
+        if exclusive and not self._in_use(key):
+            return CacheLock(entry)
+        try:
+            # The entry's own lock is held meanwhile: nobody deletes the entry in between.
+            return None if exclusive else self._new_use(key)
+        finally:
+            entry.release()
 
     def wait(self, key: str, pause: Callable[[], None]) -> CacheLock:
         """Lock an entry to read it, once nobody builds it; ``pause`` is called meanwhile, may raise."""
@@ -129,6 +141,19 @@ class Shelf:
                 need / 1e9, _bound() / 1e9, BOUND_VARIABLE,
             )  # fmt: skip
 
+    def _new_use(self, key: str) -> CacheLock | None:
+        use = _try_lock(self.folder / f"{key}.{uuid.uuid4().hex}.use")
+        return None if use is None else CacheLock(use, passing=True)
+
+    def _in_use(self, key: str) -> bool:
+        """Whether anyone reads an entry; marks of readers that are dead are deleted."""
+        for path in self.folder.glob(f"{key}.*.use"):
+            use = _try_lock(path)
+            if use is None:
+                return True
+            CacheLock(use, passing=True).release()
+        return False
+
     def _entries(self) -> list[tuple[float, int, str]]:
         """Last use, bytes and key of every complete entry."""
         found = []
@@ -150,8 +175,9 @@ class Shelf:
         if lock is None:
             return False
         # Facts first and the lock last: at no time is there a complete entry without pixels.
-        for path in (self.facts(key), self.pixels(key), self.part(key), self.folder / f"{key}.lock"):
+        for path in (self.facts(key), self.pixels(key), self.part(key)):
             path.unlink(missing_ok=True)
+        _remove(self.folder / f"{key}.lock")
         lock.release()
         return True
 
@@ -168,21 +194,23 @@ def _bound() -> float:
         raise ImagesError(f"{BOUND_VARIABLE}={text!r} is no number; give gigabytes, such as 50") from None
 
 
-def _flock(file: int, exclusive: bool) -> bool:
+def _try_lock(path: Path) -> BaseFileLock | None:
+    """Lock a file, made if need be; None where another holds it."""
+    # Not bound to a thread: images may be closed by another one than opened them.
+    lock = FileLock(path, timeout=0, thread_local=False)
     try:
-        fcntl.flock(file, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
+        lock.acquire()
+    except Timeout:
+        return None
     except OSError as error:
         # Some network file systems know no locks. Entries are complete all the same, because of the
         # rename, and a deleted file that is open can still be read.
         if error.errno not in _NO_LOCKS_HERE:
             raise
-    return True
+    return lock
 
 
-def _is_still(file: int, path: Path) -> bool:
-    try:
-        return path.stat().st_ino == os.fstat(file).st_ino
-    except FileNotFoundError:
-        return False
+def _remove(path: Path) -> None:
+    """Delete a lock's file; on Windows that of a held lock stays, and goes with the lock."""
+    with contextlib.suppress(FileNotFoundError, PermissionError):
+        path.unlink()

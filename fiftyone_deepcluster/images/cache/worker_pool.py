@@ -1,25 +1,26 @@
 """Work on many files by many: worker processes that are told of jobs and answer, one value an item.
 
-Workers are plain subprocesses that speak JSON lines over their pipes, not ``multiprocessing`` ones:
-those run the caller's ``__main__`` again (a script without the usual guard would start over in each) and
-are refused to daemonic processes, as which delegated operations may run. A decoder that takes its
+Workers are plain subprocesses, not ``multiprocessing`` ones: those run the caller's ``__main__`` again (a
+script without the usual guard would start over in each) and are refused to daemonic processes, as which
+delegated operations may run. Jobs and answers are pickled over the pipes between this process and those
+that it started, never over anything that others can write to. A decoder that takes its
 process down with it costs one image, not the run. Where no process can be started, threads do the work.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import logging
 import os
+import pickle
 import subprocess
 import sys
 import threading
 from abc import ABC, abstractmethod
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor, wait
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,6 +32,7 @@ logger = logging.getLogger(__name__)
 _MAX_WORKERS = 16
 # Seconds between looks at whether to stop.
 _GLANCE_SECONDS = 0.2
+_READY = "ready"
 _SERVE = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from fiftyone_deepcluster.images.cache.worker_pool import serve; serve()"
@@ -38,7 +40,7 @@ _SERVE = (
 
 
 class PoolJob(ABC):
-    """Some items to work on, as plain values that a process can be told."""
+    """Some items to work on; what it holds and answers can be pickled."""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -50,7 +52,7 @@ class PoolJob(ABC):
 
     @abstractmethod
     def work(self) -> list[Any]:
-        """Do it; one JSON value for every item, in their order.
+        """Do it; one value for every item, in their order.
 
         Raises:
             OSError: results cannot be written, which ends everything.
@@ -58,16 +60,7 @@ class PoolJob(ABC):
 
     @abstractmethod
     def crashed(self) -> Any:
-        """What stands in place of the value of an item that took its process down."""
-
-    @abstractmethod
-    def to_values(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-
-    @classmethod
-    @abstractmethod
-    def from_values(cls, values: dict[str, Any]) -> Self:
-        """The job that ``to_values`` came from."""
+        """Of a job of one item that took its process down: what stands in place of its value."""
 
 
 J = TypeVar("J", bound=PoolJob)
@@ -111,17 +104,21 @@ def carry_out(
 
 
 def serve() -> None:
-    """Do jobs that come as lines on stdin until it ends; the body of a worker process."""
+    """Do jobs that come on stdin until it ends; the body of a worker process."""
     # Libraries that print would break into the answers.
-    answers = os.fdopen(os.dup(1), "w")
+    answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    print("ready", file=answers, flush=True)
-    for line in sys.stdin:
+    _send(answers, _READY)
+    while True:
         try:
-            answer: object = _parse(line).work()
+            job: PoolJob = _receive(sys.stdin.buffer)
+        except EOFError:
+            return
+        try:
+            answer: object = job.work()
         except OSError as error:
-            answer = {"errno": error.errno, "strerror": error.strerror or str(error)}
-        print(json.dumps(answer), file=answers, flush=True)
+            answer = OSError(error.errno, error.strerror or str(error))
+        _send(answers, answer)
 
 
 class _Crew:
@@ -184,28 +181,30 @@ class _Crew:
 class _Worker:
     """One worker process, used by one thread."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
 
     def ready(self) -> bool:
         """Whether it has started; waits until that is known."""
-        return self._process.stdout is not None and self._process.stdout.readline() == "ready\n"
+        return bool(self._answer() == _READY)
 
     def do(self, job: PoolJob) -> list[Any] | None:
         """Answers of a job; None where the process is gone."""
-        kind = [type(job).__module__, type(job).__qualname__]
         try:
-            self._process.stdin.write(json.dumps([*kind, job.to_values()]) + "\n")  # type: ignore[union-attr]
-            self._process.stdin.flush()  # type: ignore[union-attr]
-            line = self._process.stdout.readline()  # type: ignore[union-attr]
-        except (BrokenPipeError, ValueError):
+            _send(self._process.stdin, job)  # type: ignore[arg-type]
+        except (OSError, ValueError):
             return None
-        if not line.endswith("\n"):
-            return None
-        answer = json.loads(line)
-        if isinstance(answer, dict):
-            raise OSError(answer["errno"], answer["strerror"])
+        answer = self._answer()
+        if isinstance(answer, OSError):
+            raise answer
         return answer  # type: ignore[no-any-return]
+
+    def _answer(self) -> Any:
+        """The next thing the process says; None where it is gone, or goes while it says it."""
+        try:
+            return _receive(self._process.stdout)  # type: ignore[arg-type]
+        except (EOFError, pickle.UnpicklingError, OSError, ValueError):
+            return None
 
     def stop(self) -> None:
         """End the process and close its pipes."""
@@ -217,7 +216,7 @@ def _start() -> _Worker | None:
     try:
         process = subprocess.Popen(  # noqa: S603 - this very interpreter
             [sys.executable, "-c", _SERVE, json.dumps(sys.path)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8",
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         )  # fmt: skip
     except (OSError, ValueError, TypeError) as error:
         logger.info("No worker process can be started (%s): threads do the work", error)
@@ -230,10 +229,14 @@ def _start() -> _Worker | None:
     return worker
 
 
-def _parse(line: str) -> PoolJob:
-    module, name, values = json.loads(line)
-    kind: type[PoolJob] = getattr(importlib.import_module(module), name)
-    return kind.from_values(values)
+def _send(pipe: IO[bytes], value: object) -> None:
+    pickle.dump(value, pipe, pickle.HIGHEST_PROTOCOL)
+    pipe.flush()
+
+
+def _receive(pipe: IO[bytes]) -> Any:
+    """The next value; both ends of the pipe are this interpreter, one started by the other."""
+    return pickle.load(pipe)  # noqa: S301 - see above
 
 
 def _cores() -> int:

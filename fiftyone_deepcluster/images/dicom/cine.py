@@ -7,7 +7,7 @@ belong together, and the earliest is wanted.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.images.cache.worker_pool import PoolJob
@@ -46,15 +46,6 @@ class MomentJob(PoolJob):
 
     def crashed(self) -> None:
         """See ``Job.crashed``."""
-
-    def to_values(self) -> dict[str, Any]:
-        """See ``Job.to_values``."""
-        return asdict(self)
-
-    @classmethod
-    def from_values(cls, values: dict[str, Any]) -> MomentJob:
-        """See ``Job.from_values``."""
-        return cls(tuple(values["paths"]))
 
 
 def at_start(moments: Iterable[tuple[str, list[Any] | None]]) -> set[str]:

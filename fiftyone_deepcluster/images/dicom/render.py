@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -109,48 +109,25 @@ class RenderJob(PoolJob):
         rest = replace(self, paths=self.paths[half:], known=self.known[half:])
         return replace(self, paths=self.paths[:half], known=self.known[:half]), rest
 
-    def work(self) -> list[dict[str, Any]]:
-        """Render every file that can be read; for each the fields of a ``Rendered`` but its path."""
+    def work(self) -> list[Rendered]:
+        """Render every file that can be read."""
         return [
             _render(path, set(known), self.render) for path, known in zip(self.paths, self.known, strict=True)
         ]
 
-    def crashed(self) -> dict[str, Any]:
+    def crashed(self) -> Rendered:
         """See ``Job.crashed``."""
-        return _answer(None, failed={-1: "its decoder crashed"})
-
-    def to_values(self) -> dict[str, Any]:
-        """See ``Job.to_values``."""
-        return asdict(self)
-
-    @classmethod
-    def from_values(cls, values: dict[str, Any]) -> RenderJob:
-        """See ``Job.from_values``."""
-        render = {**values["render"], "keywords": tuple(values["render"]["keywords"])}
-        return cls(tuple(values["paths"]), tuple(map(tuple, values["known"])), Render(**render))
-
-    def rendered(self, answers: list[dict[str, Any]]) -> list[Rendered]:
-        """What ``work`` answered, file by file."""
-        return [
-            Rendered(
-                path=path,
-                header=None if answer["header"] is None else DicomHeader(**answer["header"]),
-                images=tuple(Rendition(**image) for image in answer["images"]),
-                known=answer["known"],
-                failed={int(frame): reason for frame, reason in answer["failed"]},
-            )
-            for path, answer in zip(self.paths, answers, strict=False)
-        ]
+        return _unreadable(self.paths[0], "its decoder crashed")
 
 
-def _render(path: str, known: set[int], render: Render) -> dict[str, Any]:
+def _render(path: str, known: set[int], render: Render) -> Rendered:
     try:
         with explained(path):
             header = read_header(path, render.keywords, bytes.fromhex(render.key))
         if not header.frames:
             raise UnreadableImageError(path, "it is a DICOM object without an image, or cut short before it")
     except UnreadableImageError as error:
-        return _answer(None, failed={-1: error.reason})
+        return _unreadable(path, error.reason)
     wanted = range(header.frames if render.frames == "all" else 1)
     images: list[Rendition] = []
     failed: dict[int, str] = {}
@@ -174,28 +151,16 @@ def _render(path: str, known: set[int], render: Render) -> dict[str, Any]:
             failed[frame if header.frames > 1 else -1] = (
                 f"its PNG cannot be written: {place} is in the way ({error.strerror}); remove it and import again"
             )
-    return _answer(header, images, known=sum(frame in wanted for frame in known), failed=failed)
+    return Rendered(path, header, tuple(images), sum(frame in wanted for frame in known), failed)
+
+
+def _unreadable(path: str, reason: str) -> Rendered:
+    return Rendered(path, None, (), 0, {-1: reason})
 
 
 def _given_up(failed: dict[int, str], frame: int) -> bool:
     """Whether so many frames before this one could not be read that a header's number of frames means nothing."""
     return frame >= _MAX_FAILED and all(before in failed for before in range(frame - _MAX_FAILED, frame))
-
-
-def _answer(
-    header: DicomHeader | None,
-    images: list[Rendition] | None = None,
-    *,
-    known: int = 0,
-    failed: dict[int, str] | None = None,
-) -> dict[str, Any]:
-    return {
-        "header": None if header is None else asdict(header),
-        "images": [asdict(image) for image in images or []],
-        "known": known,
-        # JSON has no numbers for names
-        "failed": list((failed or {}).items()),
-    }
 
 
 def _write(pixels: NDArray[Any], path: str, frame: int, render: Render) -> Rendition:

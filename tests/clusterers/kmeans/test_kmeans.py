@@ -8,6 +8,7 @@ import torch
 
 from fiftyone_deepcluster.clusterers import distances
 from fiftyone_deepcluster.clusterers.base import ClusterRequest
+from fiftyone_deepcluster.clusterers.kmeans import lloyd as lloyd_module
 from fiftyone_deepcluster.clusterers.kmeans.bounds import Assigner
 from fiftyone_deepcluster.clusterers.kmeans.clusterer import KMeans, default_n_init
 from fiftyone_deepcluster.clusterers.kmeans.faiss import faiss_lloyd
@@ -95,6 +96,14 @@ def test_bounds_never_change_a_label(parts):
         centers = distances.means(vectors, labels, 50)
     assert measured[0] == 1
     assert measured[-1] < 0.7
+
+
+def test_the_plain_step_and_the_bounds_find_the_same(monkeypatch):
+    vectors = mixture(3000, 16, 30, seed=4)
+    start, schedule = vectors[:50].clone(), LloydSettings(15, 0.0, spherical=False, seed=0)
+    plain = lloyd(vectors, start, schedule)
+    monkeypatch.setattr(lloyd_module, "PAYS_FROM", 50)
+    torch.testing.assert_close(lloyd(vectors, start, schedule), plain)
 
 
 def test_bounds_follow_a_center_that_jumps():

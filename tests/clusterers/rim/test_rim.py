@@ -131,17 +131,6 @@ def test_scale_of_features_is_a_scale_of_lambda(digits):
     assert 1 < one.n_clusters < 20
 
 
-def test_conventions_of_lambda_differ_by_the_number_of_images(digits):
-    vectors = digits[:400]
-    mean = Rim(n_init_clusters=20, penalty=2.0).cluster(vectors, ClusterRequest(None, seed=3))
-    total = Rim(n_init_clusters=20, penalty=800.0, convention="sum").cluster(
-        vectors, ClusterRequest(None, seed=3)
-    )
-    assert torch.equal(mean.labels, total.labels)
-    assert mean.scores["lambda"] == pytest.approx(2.0)
-    assert total.scores["lambda"] == pytest.approx(800.0)
-
-
 def test_lambda_one_is_one_cluster_at_unit_length_and_several_at_the_networks(digits):
     """What makes un-normalized features part of the method: with LDPO's lambda everything is one at length 1."""
     unit = torch.nn.functional.normalize(digits[:600])

