@@ -1,5 +1,7 @@
 """Files that must say the same thing as another file."""
 
+import ast
+import importlib.metadata
 import re
 import shutil
 import subprocess
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import fiftyone_deepcluster
 
@@ -33,6 +36,30 @@ def test_requirements_txt_asks_for_what_the_package_asks_for(project):
     lines = (REPOSITORY / "requirements.txt").read_text().splitlines()
 
     assert _requirements(lines) == _requirements(project["dependencies"])
+
+
+def _imported(tree):
+    """Names of the modules that running a program may import, those inside of functions included."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.module
+        else:
+            yield from _imported(node)
+
+
+def test_what_is_imported_is_declared(project):
+    declared = {canonicalize_name(Requirement(line).name) for line in project["dependencies"]}
+    declared |= {"fiftyone-deepcluster", "pydantic-core"}  # pydantic asks for exactly one pydantic-core
+    declared |= {"playwright"}  # of the tests, imported where it was found
+    brought_by = importlib.metadata.packages_distributions()
+    for file in (REPOSITORY / "fiftyone_deepcluster").rglob("*.py"):
+        for name in {module.split(".")[0] for module in _imported(ast.parse(file.read_text()))}:
+            if name not in sys.stdlib_module_names:
+                assert declared & {canonicalize_name(one) for one in brought_by[name]}, f"{name} in {file}"
 
 
 def test_one_version_everywhere(project):
@@ -71,7 +98,9 @@ def test_a_skill_names_only_what_exists():
         assert set(re.findall(r"\bfdc\.(\w+)", text)) <= set(fiftyone_deepcluster.__all__)
 
 
-@pytest.mark.parametrize("target", ["help", "demo", "test", "check", "bench NAME=loop", "clean"])
+@pytest.mark.parametrize(
+    "target", ["help", "demo", "test", "test-lowest", "check", "bench NAME=loop", "clean"]
+)
 def test_make_knows_its_targets(target, tmp_path):
     done = subprocess.run(
         ["make", "-n", *target.split(), f"VENV={tmp_path / 'venv'}", f"PYTHON={sys.executable}"],
