@@ -1,6 +1,7 @@
 # make demo          cluster scikit-learn's digits into FiftyOne; tables here, pictures in examples/output/
 # make demo OPEN=1   the same, then open the App on them
 # make test          all tests, the real App in a browser included; ARGS="tests/core -x" for some
+# make test-lowest   the same with the lowest versions that pyproject.toml allows, on Python 3.10
 # make check         ruff, mypy, import-linter, codespell
 # make bench NAME=loop
 # make clean         remove everything made here, the environment included
@@ -16,7 +17,7 @@ PYTHON ?= $(eval PYTHON := $(shell for name in python3 python3.12 python3.13 pyt
 	$$name -c '$(IN_RANGE)' 2>/dev/null && echo $$name && break; done))$(PYTHON)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench clean install browser
+.PHONY: help demo test test-lowest check bench clean install browser
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -29,6 +30,10 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-test browser
 	$(BIN)/python -m pytest $(ARGS)
+
+# an environment of its own, beside the usual one
+test-lowest:
+	$(MAKE) test VENV="$(VENV)-lowest" PYTHON=python3.10 LOWEST=1
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -44,7 +49,7 @@ bench: $(VENV)/.installed-dev
 install: $(VENV)/.installed
 
 clean:
-	rm -rf "$(VENV)" build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf "$(VENV)" "$(VENV)-lowest" build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find fiftyone_deepcluster tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
 	find examples/output -mindepth 1 ! -name .gitkeep -delete
 
@@ -69,7 +74,8 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 
 $(VENV)/.installed-test: pyproject.toml | $(BIN)/python
 	@echo "Installing what tests need into $(VENV): several GB and some minutes the first time."
-	$(PIP_INSTALL) -e '.[test]'
+	$(if $(LOWEST),$(PIP_INSTALL) uv && $(BIN)/uv pip install --quiet --upgrade --python $(BIN)/python --resolution lowest-direct, \
+	  $(PIP_INSTALL)) -e '.[test]'
 	$(BIN)/fiftyone-deepcluster doctor --fix-mongod
 	@touch $@
 
