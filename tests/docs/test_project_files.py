@@ -68,6 +68,12 @@ def test_one_version_everywhere(project):
     assert project["version"] == plugin["version"] == fiftyone_deepcluster.__version__
 
 
+def test_one_bound_of_fiftyone(project):
+    plugin = yaml.safe_load((REPOSITORY / "fiftyone.yml").read_text())
+
+    assert f"fiftyone{plugin['fiftyone']['version']}" in project["dependencies"]
+
+
 def test_the_licence_is_the_one_named(project):
     assert project["license"] == "Apache-2.0"
     assert "Apache License\n                           Version 2.0" in (REPOSITORY / "LICENSE").read_text()
