@@ -3,6 +3,7 @@
 # make test          all tests, the real App in a browser included; ARGS="tests/core -x" for some
 # make test-shuffled the same in random order; SEED=7 for that order again
 # make coverage      the tests once more, with the lines that none of them runs; slower
+# make test-lowest   the same with the lowest versions that pyproject.toml allows, on Python 3.10
 # make check         ruff, mypy, import-linter, codespell
 # make docs          the documentation, in site/; a broken link or a missing name fails
 # make bench NAME=loop
@@ -20,7 +21,7 @@ PYTHON ?= $(eval PYTHON := $(shell for name in python3 python3.12 python3.13 pyt
 	$$name -c '$(IN_RANGE)' 2>/dev/null && echo $$name && break; done))$(PYTHON)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-shuffled coverage check docs bench clean install browser
+.PHONY: help demo test test-shuffled test-lowest coverage check docs bench clean install browser
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -46,6 +47,10 @@ test-shuffled: $(VENV)/.installed-test browser
 coverage: $(VENV)/.installed-test browser
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --cov=fiftyone_deepcluster --cov-report=term:skip-covered $(ARGS)
 
+# an environment of its own, beside the usual one
+test-lowest:
+	$(MAKE) test VENV="$(VENV)-lowest" PYTHON=python3.10 LOWEST=1
+
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -64,7 +69,7 @@ bench: $(VENV)/.installed-dev
 install: $(VENV)/.installed
 
 clean:
-	rm -rf "$(VENV)" build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf "$(VENV)" "$(VENV)-lowest" build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find fiftyone_deepcluster tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
 	find examples/output -mindepth 1 ! -name .gitkeep -delete
 
@@ -89,7 +94,8 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 
 $(VENV)/.installed-test: pyproject.toml | $(BIN)/python
 	@echo "Installing what tests need into $(VENV): several GB and some minutes the first time."
-	$(PIP_INSTALL) -e '.[test]'
+	$(if $(LOWEST),$(PIP_INSTALL) uv && $(BIN)/uv pip install --quiet --upgrade --python $(BIN)/python --resolution lowest-direct, \
+	  $(PIP_INSTALL)) -e '.[test]'
 	$(BIN)/python scripts/install_mongod.py
 	@touch $@
 

@@ -83,6 +83,9 @@ _THIRD_PARTY = (
     r"ignore:datetime\.datetime\.utc:DeprecationWarning",
     # eta reads an author that its own package does not name; Python 3.12 and later deprecate that
     r"ignore:Implicit None on return values:DeprecationWarning",
+    # glob2, which eta imports, has an escape that Python warns about where it was not compiled before
+    r"ignore:invalid escape sequence '.Z':DeprecationWarning",
+    r"ignore:invalid escape sequence '.Z':SyntaxWarning",
     # FiftyOne connects through MongoEngine without naming a UUID format
     r"ignore:No uuidRepresentation is specified:DeprecationWarning",
     # FiftyOne's server declares its GraphQL scalars the old way
