@@ -1,7 +1,7 @@
 """Deep clustering for FiftyOne datasets, and for plain lists of images.
 
-The names below load what they need when first used: importing this package imports neither
-FiftyOne nor torch. Type checkers and editors read ``__init__.pyi``, which imports the same names.
+Public names are imported on first use: importing this package imports neither FiftyOne nor torch.
+Type checkers and editors read ``__init__.pyi``, which imports the same names.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What type checkers and editors see of the package; ``__init__.py`` loads the same names when first used."""
+"""Public names for type checkers and editors; ``__init__.py`` imports the same names on first use."""
 
 from fiftyone_deepcluster.analysis.unit_images import Ascent as Ascent
 from fiftyone_deepcluster.api.fit import FitResult as FitResult

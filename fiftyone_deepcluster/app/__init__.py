@@ -1,1 +1,1 @@
-"""The FiftyOne App: operators and panels, thin over ``dataset``."""
+"""The FiftyOne App: operators and panels as thin wrappers of ``dataset``."""

@@ -1,8 +1,7 @@
-"""Where FiftyOne enters the plugin.
+"""Entry point of the FiftyOne plugin.
 
-FiftyOne executes this file anew at every request, under a name of its own making: it does nothing at
-the top but find the package, and ``register`` imports by absolute names, so that one copy of every
-module exists.
+FiftyOne re-executes this file at every request under a generated module name. Top-level code therefore only
+locates the package, and ``register`` uses absolute imports, so that every module is loaded once.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from fiftyone.plugins.context import PluginContext
 
 if importlib.util.find_spec("fiftyone_deepcluster") is None:
-    # fetched by `fiftyone plugins download`, not installed: the plugin's own folder holds the package
+    # downloaded by `fiftyone plugins download`, not pip-installed: import the package from the plugin folder
     sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 

@@ -1,13 +1,13 @@
-"""A FiftyOne form out of a part's options, and back from the form's values to the part.
+"""Convert the options of a part (registered component) to a FiftyOne form, and form values to a part.
 
-A part in a form is a dropdown of the registered parts, then the chosen part's own fields. Each part
-keeps its fields under its own name, so that what was typed for one method never leaks into another::
+The form of a part is a dropdown of all registered parts, followed by the options of the selected one. Values are
+nested under the part's name, so that values entered for one method never leak into another::
 
     {"method": {"name": "deepcluster", "deepcluster": {"rounds": 5}}}
 
-Scripts may write the same thing shorter: ``{"method": "deepcluster"}`` or
-``{"method": {"name": "deepcluster", "rounds": 5}}``. All three go through :func:`part_values`.
-Defaults of a form live in the browser only, so they are applied here once more.
+Scripts may use the shorter forms ``{"method": "deepcluster"}`` and
+``{"method": {"name": "deepcluster", "rounds": 5}}``. :func:`part_values` accepts all three.
+A form's defaults exist only in the browser, so they are applied again here.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ SHOW_ADVANCED = "show_advanced"
 WHOLE_ROW = {"item": {"sx": {"gridColumn": "1 / -1"}}}
 
 
-# ---------------------------------------------------------------- drawing
+# ---------------------------------------------------------------- building forms
 
 
 def add_part(inputs: types.Object, field: OptionField, given: object) -> None:
-    """Draw the choice of a part and the fields of the chosen one.
+    """Add a dropdown of parts and the options of the selected part.
 
     Args:
-        inputs: form to draw into.
-        field: of kind ``part``.
-        given: what the form holds for it now.
+        inputs: form to add the inputs to.
+        field: option of kind ``part``.
+        given: current form value of this option.
     """
     name, _ = _split(field.parts, given, field.default)
     box = inputs.v_stack(field.name, gap=2, columns=1, componentsProps=WHOLE_ROW)
@@ -64,7 +64,7 @@ def add_part(inputs: types.Object, field: OptionField, given: object) -> None:
 
 
 def _with_defaults(fields: list[OptionField], name: str, default: object) -> list[OptionField]:
-    """The options of a part, with the defaults of whoever chose that part and some options of it."""
+    """Replace option defaults by those of ``default``, a dict with the part's name and some of its options."""
     if not isinstance(default, dict) or _default_name(default) != name:
         return fields
     return [replace(field, default=default.get(field.name, field.default)) for field in fields]
@@ -110,7 +110,7 @@ def _add_choice(inputs: types.Object, field: OptionField, about: dict[str, Any])
 
 
 def _shown(field: OptionField) -> object:
-    """A default as the input shows it."""
+    """The default in the type that the input expects."""
     if field.kind == "list" and field.default is not None:
         return ", ".join(str(item) for item in field.default)
     if field.kind in {"str", "text"} and field.default is not None:
@@ -125,16 +125,16 @@ def _chosen_help(field: OptionField, name: str) -> str:
     return f"{field.help} — {about}" if field.help else about
 
 
-# ---------------------------------------------------------------- reading
+# ---------------------------------------------------------------- parsing values
 
 
 def part_values(parts: Registry[Any], given: object, default: object = None) -> dict[str, Any]:
-    """Plain values of a part, as ``parts.parse`` takes them, from any of the three ways to write it.
+    """Normalize any of the three notations of a part to the dict that ``parts.parse`` accepts.
 
     Args:
-        parts: the family.
-        given: a name, a dict of options with the name, a form's values, or None.
-        default: dict (or name) used for whatever is not given.
+        parts: registry of the parts.
+        given: a name, a dict with name and options, form values, or None.
+        default: name, or dict with name and options; used for missing values.
     """
     name, values = _split(parts, given, default)
     if name not in parts.names():
@@ -150,16 +150,16 @@ def part_values(parts: Registry[Any], given: object, default: object = None) -> 
 
 
 def parse_part(parts: Registry[P], given: object, default: object = None) -> P:
-    """The part that a form or a script asks for.
+    """Create a part from the values of a form or script.
 
     Raises:
-        OptionsError: an unknown name or option, or a value out of range.
+        OptionsError: unknown name or option, or a value out of range.
     """
     return parts.parse(part_values(parts, given, default))
 
 
 def _split(parts: Registry[Any], given: object, default: object) -> tuple[str, dict[str, Any]]:
-    """Name of the chosen part, and its values without those a form keeps for other parts."""
+    """Name and values of the selected part, without the values that the form keeps for other parts."""
     if isinstance(given, str) and given:
         return given, {}
     if not isinstance(given, dict):
@@ -177,7 +177,7 @@ def _split(parts: Registry[Any], given: object, default: object) -> tuple[str, d
 
 
 def _form_values(parts: Registry[Any], given: object, name: str) -> dict[str, Any]:
-    """What a form holds for the fields of the part called ``name``."""
+    """Form values of the options of the part ``name``."""
     return _split(parts, given, name)[1]
 
 
@@ -200,7 +200,7 @@ def _value(field: OptionField, value: object) -> object:
 
 
 def _from_text(text: str, as_list: bool) -> object:
-    """``64, 128`` -> [64, 128]; ``0.5`` -> 0.5; anything that is no JSON stays text."""
+    """``64, 128`` -> [64, 128]; ``0.5`` -> 0.5; text that is not valid JSON is kept as a string."""
     body = text.strip()
     candidate = f"[{body}]" if as_list and not body.startswith("[") else body
     try:
@@ -210,11 +210,11 @@ def _from_text(text: str, as_list: bool) -> object:
     return [item.strip() for item in body.split(",") if item.strip()] if as_list else body
 
 
-# ---------------------------------------------------------------- complaining
+# ---------------------------------------------------------------- validation
 
 
 def problems(parts: Registry[Any], field: OptionField, given: object) -> dict[tuple[str, ...], str]:
-    """What does not fit, by the path of the input in the form."""
+    """Validation errors by the path of the input in the form."""
     values = part_values(parts, given, field.default)
     name = values["name"]
     if not name and field.optional:
@@ -237,7 +237,7 @@ def problems(parts: Registry[Any], field: OptionField, given: object) -> dict[tu
 
 
 def mark(inputs: types.Object, found: dict[tuple[str, ...], str]) -> None:
-    """Show each problem at its input; where that one is folded away, at what folds it."""
+    """Show each error at its input or, if that input is hidden, at the switch or dropdown that reveals it."""
     for path, text in found.items():
         place, folded = _find(inputs, path)
         if place is not None:

@@ -1,4 +1,4 @@
-"""Names that operators, panels and tests share: said once."""
+"""Names shared by operators, panels and tests."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What kind of input an option needs, read from its pydantic field.
+"""Describe the form input of an option, derived from its pydantic field.
 
-Knows nothing of FiftyOne: ``forms`` draws what this module finds.
+Independent of FiftyOne: ``forms`` builds the inputs from the descriptions.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ _ACRONYMS = {"pca", "umap", "gmm", "nmi", "ari", "id", "dac", "ucnn", "vlad", "s
 
 @dataclass(frozen=True)
 class OptionField:
-    """One option, as a form sees it.
+    """Description of the form input of one option.
 
     Attributes:
-        name: of the field.
-        kind: of input; ``list`` is written with commas, ``text`` is any other value, written as text.
-        label: for people.
+        name: field name.
+        kind: kind of input; ``list`` is entered comma-separated, ``text`` is any other value, entered as text.
+        label: display name.
         help: the field's description.
-        default: plain value; for a part its dict with the name.
+        default: plain value; for a part, a dict with name and options.
         optional: whether the input may be left empty.
-        choices: of a ``choice``.
+        choices: allowed values of a ``choice``.
         minimum: lower bound, inclusive, or None.
         maximum: upper bound, inclusive, or None.
-        advanced: folded away at first.
-        parts: registry, for a ``part``.
+        advanced: hidden until advanced options are shown.
+        parts: registry of a ``part``.
     """
 
     name: str
@@ -56,7 +56,7 @@ class OptionField:
 
 
 def option_fields(model: type[BaseModel]) -> list[OptionField]:
-    """The options of a part, in the order of its fields; ``name`` is none of them."""
+    """Options of a part in the order of its fields, without ``name`` and hidden fields."""
     return [
         _option_field(name, field)
         for name, field in model.model_fields.items()
@@ -65,7 +65,7 @@ def option_fields(model: type[BaseModel]) -> list[OptionField]:
 
 
 def first_line(model: type) -> str:
-    """First line of a part's docstring: its help text."""
+    """First line of a part's docstring, used as its help text."""
     return (model.__doc__ or "").strip().split("\n", maxsplit=1)[0].strip()
 
 
@@ -98,7 +98,7 @@ def _option_field(name: str, field: FieldInfo) -> OptionField:
 
 
 def _unwrap(annotation: Any, metadata: list[Any]) -> tuple[Any, bool, Any]:
-    """Peel ``Annotated`` and ``| None``: the inner type, whether None is allowed, the registry."""
+    """Unwrap ``Annotated`` and ``| None``; return the inner type, whether None is allowed, the registry."""
     registry = next((item.registry for item in metadata if isinstance(item, PartOf)), None)
     if get_origin(annotation) is Annotated:
         inner, *extra = get_args(annotation)
@@ -124,7 +124,7 @@ def _kind(annotation: Any, registry: Any) -> tuple[Kind, tuple[Any, ...]]:
 
 
 def _minimum(metadata: list[Any], kind: Kind) -> float | None:
-    """An exclusive bound is an inclusive one more for whole numbers; pydantic checks it for others."""
+    """Inclusive lower bound; for integers, ``gt=n`` becomes n + 1, for floats pydantic checks ``gt`` itself."""
     above = _bound(metadata, "gt")
     if kind == "int" and above is not None:
         return above + 1

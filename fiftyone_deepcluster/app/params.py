@@ -1,4 +1,4 @@
-"""What "Cluster images" is asked to do: one reader for the form, a script, and a delegated run."""
+"""Parameters of "Cluster images": one parser for forms, scripts and delegated runs."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ CALL_SETTINGS = ("truth_field", "patches_field", "media_field", "embeddings_fiel
 
 @dataclass(frozen=True)
 class ClusterCall:
-    """A complete order to cluster.
+    """Parsed parameters of a clustering call.
 
     Attributes:
         options: method and its options.
-        key: name of the run.
-        overwrite: replace the run under this key.
-        settings: further keywords of ``cluster``; only those that are set.
+        key: key of the run.
+        overwrite: replace an existing run with this key.
+        settings: further keyword arguments of ``cluster``; only those that are set.
     """
 
     options: Options
@@ -38,7 +38,7 @@ class ClusterCall:
     settings: dict[str, Any]
 
     def work(self, samples: fo.core.collections.SampleCollection) -> Callable[[Observer], Run]:
-        """The call itself, waiting for an observer."""
+        """The call as a function of an observer."""
         from fiftyone_deepcluster.dataset.api import cluster
 
         def run(observer: Observer) -> Run:
@@ -55,7 +55,7 @@ class ClusterCall:
 
 
 def method_field() -> OptionField:
-    """The choice of a method, as a form sees it."""
+    """Description of the method input."""
     names = METHODS.names()
     default = "deepcluster" if "deepcluster" in names else next(iter(names), "")
     return OptionField(
@@ -68,16 +68,16 @@ def method_field() -> OptionField:
 
 
 def accepts_features(method: str) -> bool:
-    """Whether a method of this name clusters vectors that are there already."""
+    """Whether the method accepts precomputed feature vectors."""
     return method in METHODS.names() and METHODS.get(method).accepts_features
 
 
 def parse_call(params: dict[str, Any], dataset: fo.Dataset) -> ClusterCall:
-    """Read the parameters of "Cluster images".
+    """Parse the parameters of "Cluster images".
 
     Args:
-        params: of the form or of ``execute_operator``; everything has a default.
-        dataset: for a free key where none is given.
+        params: parameters of the form or of ``execute_operator``; all are optional.
+        dataset: used to find a free key if none is given.
 
     Raises:
         OptionsError: an unknown method or option, or a value out of range.
@@ -88,7 +88,7 @@ def parse_call(params: dict[str, Any], dataset: fo.Dataset) -> ClusterCall:
     if "compute_brain" in params:
         settings["compute_brain"] = bool(params["compute_brain"])
     if not options.accepts_features:
-        # left over in the form from another method
+        # the form keeps values entered for another method
         settings.pop("embeddings_field", None)
         settings.pop("model", None)
     return ClusterCall(
@@ -100,7 +100,7 @@ def parse_call(params: dict[str, Any], dataset: fo.Dataset) -> ClusterCall:
 
 
 def free_key(dataset: fo.Dataset) -> str:
-    """``dc``, or the first of ``dc2``, ``dc3`` ... that no field or run has."""
+    """First of ``dc``, ``dc2``, ``dc3`` ... that is not in use by a field or run."""
     from fiftyone_deepcluster.dataset.runs.run import interrupted_runs
 
     taken = {*dataset.list_runs(), *dataset.get_field_schema(flat=False), *interrupted_runs(dataset)}

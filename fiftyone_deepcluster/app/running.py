@@ -1,7 +1,7 @@
-"""Work in a thread, and its progress as values that an operator passes on.
+"""Execute work in a thread and yield its progress for an operator to report.
 
-A run writes its state into the dataset's store; here that state is read back a few times a second. So
-the App's dialog, the panel and a worker's log all tell the same. Other work tells its steps directly.
+A run writes its live state to the dataset's store; it is polled here a few times per second, so that the App's
+dialog, the panel and the worker's log report the same. Other work reports its steps directly to an observer.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _SECONDS_BETWEEN_LOOKS = 0.4
 
 
 class StopFlag(Silent):
-    """An Observer that only carries the wish to stop into the run."""
+    """Observer that only requests cancellation."""
 
     def __init__(self) -> None:
         self._wanted = threading.Event()
 
     def stop(self) -> None:
-        """Stop the run at its next batch."""
+        """Request the run to stop before its next batch."""
         self._wanted.set()
 
     def cancelled(self) -> bool:
@@ -39,23 +39,23 @@ class StopFlag(Silent):
 
 
 class Steps(StopFlag):
-    """An Observer that remembers how far a phase has come."""
+    """Observer that tracks the progress of the current phase."""
 
     def __init__(self) -> None:
         super().__init__()
         self._name, self._done, self._total = "starting", 0, 0
 
     def phase(self, name: str, total: int) -> None:
-        """A phase begins."""
+        """Start a phase of ``total`` steps."""
         self._name, self._done, self._total = name, 0, total
 
     def advance(self, steps: int) -> None:
-        """Steps of it are done."""
+        """Count completed steps."""
         self._done += steps
 
     @property
     def state(self) -> tuple[float, str]:
-        """How far the phase has come, 0 to 1, and the same in words."""
+        """Progress of the phase: fraction in [0, 1], and a text."""
         if not self._total:
             return 0.0, self._name
         done = min(self._done, self._total)
@@ -63,13 +63,13 @@ class Steps(StopFlag):
 
 
 def follow_run(dataset: fo.Dataset, key: str, work: Callable[[Observer], Run]) -> Iterator[LiveState]:
-    """Do ``work`` in a thread, and yield the state of the run whenever it has changed.
+    """Execute ``work`` in a thread, and yield the state of the run whenever it has changed.
 
-    Closing the iterator early (the browser's tab is gone) asks the run to stop; its finished rounds stay
-    and it can be resumed.
+    Closing the iterator early (the browser tab was closed) requests the run to stop; its completed rounds are
+    kept, and it can be resumed.
 
     Raises:
-        Exception: whatever ``work`` raised.
+        Exception: any exception raised by ``work``.
     """
     from fiftyone_deepcluster.dataset.runs import status
 
@@ -82,12 +82,12 @@ def follow_run(dataset: fo.Dataset, key: str, work: Callable[[Observer], Run]) -
 
 
 def watch(name: str, work: Callable[[Observer], object]) -> Iterator[tuple[float, str]]:
-    """Do ``work`` that is no run in a thread, and yield how far it has come whenever that has changed.
+    """Execute ``work`` other than a run in a thread, and yield its progress whenever it has changed.
 
-    Closing the iterator early asks the work to stop.
+    Closing the iterator early requests the work to stop.
 
     Raises:
-        Exception: whatever ``work`` raised.
+        Exception: any exception raised by ``work``.
     """
     steps, shown = Steps(), None
     for _ in _meanwhile(name, work, steps):
@@ -97,13 +97,13 @@ def watch(name: str, work: Callable[[Observer], object]) -> Iterator[tuple[float
 
 
 def _meanwhile(name: str, work: Callable[[Observer], object], observer: StopFlag) -> Iterator[None]:
-    """Do ``work`` in a thread, and yield a few times a second until it is done."""
+    """Execute ``work`` in a thread, and yield a few times per second until it is done."""
     failure: list[BaseException] = []
 
     def body() -> None:
         try:
             work(observer)
-        except BaseException as error:  # handed to the caller below
+        except BaseException as error:  # raised in the caller's thread below
             failure.append(error)
 
     thread = threading.Thread(target=body, name=name, daemon=True)

@@ -1,1 +1,1 @@
-"""Backbones: options and module of one network in one file; see ``base`` for the contract."""
+"""Backbones: one file per network, with its options and module; see ``base`` for the interface."""

@@ -1,4 +1,4 @@
-"""Models of torchvision made backbones: other channels in, no classifier at the end."""
+"""Turns torchvision models into backbones: other input channels, no classifier."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fiftyone_deepcluster.errors import OptionsError
 
 
 class Cut(nn.Module):
-    """A model whose classifier was taken off."""
+    """A model without its classifier."""
 
     def __init__(self, model: nn.Module, dim: int, *, relu_before_head: bool) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class Cut(nn.Module):
 
 
 def adapt_first_conv(model: nn.Module, channels: int) -> None:
-    """A fresh first convolution where the input norm gives another number of channels."""
+    """Replace the first convolution where the number of input channels differs."""
     for name, layer in model.named_modules():
         if isinstance(layer, nn.Conv2d):
             if layer.in_channels == channels:
@@ -51,11 +51,11 @@ def cut_classifier(model: nn.Module, name: str) -> None:
             setattr(model, attribute, nn.Identity())
             return
         if isinstance(layer, nn.Sequential):
-            if any(isinstance(step, nn.Conv2d) for step in layer):  # SqueezeNet classifies by a convolution
+            if any(isinstance(step, nn.Conv2d) for step in layer):  # SqueezeNet has a convolutional classifier
                 setattr(model, attribute, nn.AdaptiveAvgPool2d(1))
                 return
             last = max((i for i, step in enumerate(layer) if isinstance(step, nn.Linear)), default=None)
             if last is not None:
                 setattr(model, attribute, layer[:last])
                 return
-    raise OptionsError(f"model={name!r}: its classifier is not where other models have it; choose another")
+    raise OptionsError(f"model={name!r}: its classifier was not found; choose another model")

@@ -28,17 +28,17 @@ class AlexNet(Backbone):
 
 @cache
 def module_class() -> type[nn.Module]:
-    """The class of the module, made when a network is first built: naming backbones needs no torch."""
+    """The module class, created at the first call so that importing this file does not import torch."""
     import torch
     from torch import nn
 
     from fiftyone_deepcluster.backbones.weights import initialize
 
     class AlexNetBN(nn.Module):
-        """AlexNet as DeepCluster trains it: fc7 before its ReLU, 4096 features.
+        """AlexNet as trained by DeepCluster; its features are the 4096 outputs of fc7 before the ReLU.
 
-        Caron et al., section 3.3, with the released code's sizes: 96-256-384-384-256 filters, batch norm,
-        two fully connected layers with dropout 0.5 before each.
+        Caron et al., section 3.3, with the sizes of the released code: 96-256-384-384-256 filters, batch norm,
+        two fully connected layers, each after dropout 0.5.
         """
 
         relu_before_head = True

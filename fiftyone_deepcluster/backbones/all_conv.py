@@ -1,4 +1,4 @@
-"""DAC's network: an All-ConvNet that ends in the restraint layer, so that its features are label features."""
+"""DAC's network: an All-ConvNet that ends in the restraint layer and outputs label features."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import torch
 from torch import nn
 
 _AUTHORS_MIN = 28
-"""Sides from here on get blocks as the authors' networks have."""
+"""Smallest side in pixels for which the blocks follow the authors' networks."""
 
 _ROOM = 8
-"""Maps of this side carry another block: three convolutions without padding leave 2 of 8 pixels."""
+"""Smallest side of maps for another block: three unpadded convolutions reduce 8 pixels to 2."""
 
 _WIDEST = 4
-"""Later blocks are 2 and 4 times as wide as the first, never more."""
+"""Largest width of a block, as a multiple of the first: the second has 2 times its width, later ones 4 times."""
 
 
 class Restraint(nn.Module):
-    """Scores to label features: not negative and of length 1 (Chang et al., equations 9a and 9b).
+    """Maps scores to label features: non-negative and of length 1 (Chang et al., equations 9a and 9b).
 
     exp(x - max x) divided by its Euclidean length, which is softmax(x) / |softmax(x)|.
     """
 
     def forward(self, scores: torch.Tensor) -> torch.Tensor:
-        """(B, K) -> (B, K) float32, or float64 as given."""
+        """(B, K) -> (B, K) float32, or float64 for float64 input."""
         scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
         positive = (scores - scores.amax(1, keepdim=True)).exp()
         length: torch.Tensor = torch.linalg.vector_norm(positive, dim=1, keepdim=True)
@@ -30,25 +30,25 @@ class Restraint(nn.Module):
 
 
 class AllConvNet(nn.Module):
-    """Convolutions only, sized by the image, then the restraint layer.
+    """All-convolutional network whose depth depends on the image size, with the restraint layer.
 
-    Blocks of three 3 x 3 convolutions without padding, each with batch norm and ReLU, and a maximum pooling;
-    a 1 x 1 convolution to one map a cluster; the mean over each map; two small linear layers that start as
-    the identity. 28 and 32 pixels give two blocks and 96 give three, as the authors' networks for MNIST,
-    CIFAR-10 (``cifar10_2.py``) and STL-10 have. Smaller images, which the paper has none of, get two blocks of
-    two convolutions with padding and no second pooling: a mean over 8 x 8 places says more of an image of 16
-    pixels than the single place that is left without padding.
-    Batch norm stands before the last scores, so that no score can win for all images of a batch alike.
+    Blocks of three unpadded 3 x 3 convolutions, each with batch norm and ReLU, and max pooling; a 1 x 1
+    convolution to one map per cluster; global average pooling; two small linear layers initialized to the
+    identity. 28 and 32 pixels give two blocks and 96 give three, as in the authors' networks for MNIST,
+    CIFAR-10 (``cifar10_2.py``) and STL-10. Smaller images, which the paper does not use, get two blocks of
+    two padded convolutions and no second pooling: for 16 pixels the average then covers 8 x 8 positions, where
+    unpadded convolutions would leave one.
+    Batch norm precedes the final scores, so that no score can be the largest for all images of a batch.
 
     Args:
-        channels: of the images.
-        size: their side in pixels.
-        n_clusters: label features of an image.
+        channels: channels of the images.
+        size: side of the images in pixels.
+        n_clusters: number of label features.
         width: filters of the first block.
-        norm_pooled: batch norm after every maximum pooling, too, as the authors' script for MNIST has; images of 28
-            pixels and more only.
-        last_relu: a ReLU before the restraint layer, as the authors' scripts of DAC* have and that of DAC has
-            not. Images without a positive score then all look alike.
+        norm_pooled: batch norm after every max pooling, too, as in the authors' script for MNIST; only for images
+            of 28 pixels and more.
+        last_relu: a ReLU before the restraint layer, as in the authors' scripts of DAC* (not in that of DAC).
+            All images without a positive score then get the same label features.
     """
 
     relu_before_head = False
@@ -84,12 +84,12 @@ class AllConvNet(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) -> label features (B, K) float32."""
         maps = self.layers(images).float()
-        # The last layers are tiny, and what differs by a thousandth there decides which pairs are taught.
+        # float32: differences of a thousandth in these small layers decide which pairs are selected.
         with torch.autocast(maps.device.type, enabled=False):
             return self.restraint(self.full(maps))  # type: ignore[no-any-return]
 
     def _initialize(self) -> None:
-        """He et al. by fan-in for convolutions, the identity for linear layers."""
+        """He initialization (fan-in) for convolutions, the identity for linear layers."""
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_in", nonlinearity="relu")
@@ -98,7 +98,7 @@ class AllConvNet(nn.Module):
 
 
 def _blocks(channels: int, size: int, width: int, norm_pooled: bool) -> tuple[list[nn.Module], int, int]:
-    """Layers of all blocks, the filters of the last, and the side of its maps."""
+    """Layers of all blocks, the filters of the last block, and the side of its maps."""
     if size < _AUTHORS_MIN:
         first, second = _block(channels, width, 2, padding=1), _block(width, 2 * width, 2, padding=1)
         return [*first, nn.MaxPool2d(2), *second], 2 * width, size // 2

@@ -1,9 +1,8 @@
-"""Backbones: from an image to one feature vector.
+"""The interface of a backbone: it maps an image to a feature vector.
 
-Each backbone is a part; ``make_module`` makes its module, and ``build`` sees that the module has what others need: an
-attribute ``dim`` with the size of its features, and ``relu_before_head``, whether its features come before a ReLU that
-the head applies. The files here import torch only while they build, so that forms and records can name backbones at no
-cost.
+``make_module`` creates the module; ``build`` completes its attributes: ``dim``, the number of features, and
+``relu_before_head``, whether the head applies a ReLU to the features. The files here import torch only when a module is
+built, so that forms and run records can use backbone names without it.
 """
 
 from __future__ import annotations
@@ -21,16 +20,16 @@ if TYPE_CHECKING:
     from torch import nn
 
 SMALL_SIDE = 64
-"""Up to this many pixels an image counts as small: nothing is blown up to 224."""
+"""Images up to this side in pixels count as small and are not upscaled to 224."""
 
 InputNormName = Literal["plain", "zscore", "imagenet", "sobel"]
 
 
 class Backbone(Part):
-    """A network without its head: others call ``build``, a backbone is written by ``make_module``.
+    """Base class of networks without a head: callers use ``build``, subclasses implement ``make_module``.
 
     Attributes:
-        input_norm: the input norm this backbone wants where the options leave it open.
+        input_norm: default input norm of this backbone.
     """
 
     input_norm: ClassVar[InputNormName] = "imagenet"
@@ -39,16 +38,16 @@ class Backbone(Part):
     def build(self, channels: int, size: int, weights: str | None) -> nn.Module:
         """The module for ``channels`` input channels and images of ``size`` pixels, with its attributes complete.
 
-        Where the module has no ``dim``, a black image is passed through it to find out.
+        Where the module has no ``dim``, a forward pass of a black image measures it.
 
         Args:
-            channels: of the input norm's output.
-            size: side of the images.
-            weights: None for random, a torchvision weights name, or the path of a state dict.
+            channels: channels of the input norm's output.
+            size: side of the images in pixels.
+            weights: None for random weights, a torchvision weights name, or the path of a state dict.
 
         Raises:
             OptionsError: this backbone has no such weights, or the file does not fit.
-            PartError: ``make_module`` failed, or made no module that gives one vector an image.
+            PartError: ``make_module`` failed, or its module does not return one vector per image.
         """
         from torch import nn
 
@@ -56,7 +55,7 @@ class Backbone(Part):
         with blamed(who):
             module = self.make_module(channels, size, weights)
         if not isinstance(module, nn.Module):
-            raise PartError(f"{who} made {described(module)}; return a torch.nn.Module")
+            raise PartError(f"{who} returned {described(module)} from make_module; return a torch.nn.Module")
         if not isinstance(getattr(module, "dim", None), int):
             module.dim = _features_of(module, (channels, size, size), who)  # type: ignore[assignment]
         if not hasattr(module, "relu_before_head"):
@@ -65,10 +64,10 @@ class Backbone(Part):
 
     @abstractmethod
     def make_module(self, channels: int, size: int, weights: str | None) -> nn.Module:
-        """A module (B, channels, size, size) -> (B, dim); the arguments are those of ``build``.
+        """Create a module (B, channels, size, size) -> (B, dim); arguments as for ``build``.
 
-        The module may have the attributes ``dim`` and ``relu_before_head``; random weights come from torch's generator.
-        ``backbones.weights.load_file`` fills a module from a file.
+        The module may have the attributes ``dim`` and ``relu_before_head``. Draw random weights from torch's global
+        generator; load a file with ``backbones.weights.load_file``.
         """
 
 
@@ -76,10 +75,10 @@ BACKBONES: Registry[Backbone] = Registry("backbones", Backbone, "backbones")  # 
 
 
 def _features_of(module: nn.Module, shape: tuple[int, int, int], who: str) -> int:
-    """Features of one image (C, H, W), by a forward pass in evaluation mode.
+    """Number of features of one image (C, H, W), by a forward pass in evaluation mode.
 
     Raises:
-        PartError: the module takes no such image, or gives something else than one vector.
+        PartError: the forward pass failed, or did not return one vector.
     """
     import torch
 
@@ -89,14 +88,14 @@ def _features_of(module: nn.Module, shape: tuple[int, int, int], who: str) -> in
     module.train(training)
     if not isinstance(found, torch.Tensor) or found.ndim != 2 or len(found) != 1:
         raise PartError(
-            f"the module of {who} gave {described(found)} for one image; end it with what makes one vector (1, D) of "
-            "that, such as nn.AdaptiveAvgPool2d(1) and nn.Flatten()"
+            f"the module of {who} returned {described(found)} for one image; end it with layers that give one vector "
+            "(1, D), such as nn.AdaptiveAvgPool2d(1) and nn.Flatten()"
         )
     return found.shape[1]
 
 
 def check_side(name: str, size: int, needed: int) -> None:
-    """Raise OptionsError where images of ``size`` pixels are too small for the backbone called ``name``."""
+    """Raise OptionsError if images of ``size`` pixels are too small for the backbone ``name``."""
     if size < needed:
         raise OptionsError(
             f"image_size={size} is too small for the backbone {name!r}, which needs {needed} pixels; "

@@ -1,4 +1,4 @@
-"""Dropout that draws from a generator of its own, so that training neither uses nor disturbs torch's."""
+"""Dropout with its own random generator, so that training does not use torch's global one."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import torch
 from torch import nn
 
 Unit = Literal["element", "channel", "row", "batch"]
-"""What is kept or dropped together: single values, whole channels, whole images, or the whole batch."""
+"""Unit that is dropped as a whole: an element, a channel, an image, or the batch."""
 
 
 class SeededDropout(nn.Module):
-    """Zero a share ``p`` at random while training, and scale the rest by 1 / (1 - p).
+    """Zeroes units with probability ``p`` in training mode, and scales the rest by 1 / (1 - p).
 
-    As ``nn.Dropout`` (elements), ``nn.Dropout2d`` (channels) and torchvision's ``StochasticDepth`` (images, batch),
-    which take their numbers from torch's global generator.
+    Equivalent to ``nn.Dropout`` (element), ``nn.Dropout2d`` (channel) and torchvision's ``StochasticDepth`` (row,
+    batch), which use torch's global generator.
 
     Args:
-        p: share to drop, in 0..1.
-        unit: what is dropped together.
+        p: dropout probability in 0..1.
+        unit: what is dropped as a whole.
     """
 
     def __init__(self, p: float, unit: Unit = "element") -> None:
@@ -40,12 +40,12 @@ class SeededDropout(nn.Module):
         return values * kept.div_(1 - self.p)
 
     def extra_repr(self) -> str:
-        """What ``print`` shows of it."""
+        """Arguments shown by ``repr``."""
         return f"p={self.p}, unit={self.unit!r}"
 
 
 def replace_dropout(module: nn.Module) -> nn.Module:
-    """Put ``SeededDropout`` in place of the dropout layers of ``module``, under their names."""
+    """Replace the dropout layers of ``module`` by ``SeededDropout``, under the same names."""
     own = _seeded(module)
     if own is not None:
         return own
@@ -55,7 +55,7 @@ def replace_dropout(module: nn.Module) -> nn.Module:
 
 
 def seed_dropout(module: nn.Module, seed: int, device: torch.device) -> None:
-    """Start the numbers of all dropout layers of ``module`` anew; they share one generator."""
+    """Reset the generator that all dropout layers of ``module`` share."""
     generator = torch.Generator(device).manual_seed(seed)
     for part in module.modules():
         if isinstance(part, SeededDropout):

@@ -1,4 +1,4 @@
-"""Fixed first layers: what happens to pixels in 0..1 before the backbone sees them."""
+"""Fixed first layers that normalize pixels in 0..1 before the backbone."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _STD = (0.229, 0.224, 0.225)
 
 
 class Plain(nn.Module):
-    """Pixels as they are, in 0..1."""
+    """No normalization: pixels in 0..1."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.out_channels = channels
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W) -> the same."""
+        """(B, C, H, W) -> (B, C, H, W), unchanged."""
         return images
 
 
 class ZScore(nn.Module):
-    """Mean 0 and deviation 1 within every image (Kart et al., section 2)."""
+    """Mean 0 and standard deviation 1 per image (Kart et al., section 2)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class ZScore(nn.Module):
 
 
 class ImageNet(nn.Module):
-    """The normalization of torchvision's ImageNet weights; gray becomes three equal channels."""
+    """The normalization of torchvision's ImageNet weights; gray images become three equal channels."""
 
     mean: torch.Tensor
     std: torch.Tensor
@@ -62,9 +62,9 @@ class ImageNet(nn.Module):
 
 
 class Sobel(nn.Module):
-    """Gray gradients instead of color: the fixed input of DeepCluster (Caron et al., section 3.3).
+    """Sobel gradients of the gray image, the fixed input of DeepCluster (Caron et al., section 3.3).
 
-    ImageNet normalization, the mean over the colors, then the two 3 x 3 Sobel filters: two channels.
+    ImageNet normalization, the mean over the color channels, then the two 3 x 3 Sobel filters: two channels.
     """
 
     filters: torch.Tensor
@@ -91,5 +91,5 @@ _INPUT_NORMS: dict[str, type[nn.Module]] = {
 
 
 def make_input_norm(name: InputNormName, channels: int) -> nn.Module:
-    """The input norm called ``name`` for images of 1 or 3 channels; its ``out_channels`` says what it gives."""
+    """The input norm ``name`` for images of 1 or 3 channels; its ``out_channels`` is the number of output channels."""
     return _INPUT_NORMS[name](channels)

@@ -1,8 +1,8 @@
-"""The layers of a backbone by name, and what each of them says: for probes and filters.
+"""The layers of a backbone by name, and their outputs, for encoders, probes and filters.
 
 A layer is a convolution or linear layer with the norm and activation that follow it, or a whole block (a
-residual block, an inverted bottleneck) where the backbone is built of blocks. Names count along the network as
-in the papers: ``conv1`` ... ``conv5``, ``fc6``, ``fc7``; blocks keep the name their module has.
+residual block, an inverted bottleneck) where the backbone consists of blocks. Layers are numbered in network order as
+in the papers: ``conv1`` ... ``conv5``, ``fc6``, ``fc7``; blocks keep their module names.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.backbones.network import Network
 
 FEATURES_LAYER = "features"
-"""Name of the backbone's own output, where it is more than the last layer's."""
+"""Name of the backbone's output, where it differs from the last layer's."""
 
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
 _ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Hardswish, nn.Tanh, nn.Sigmoid)
 
-_WRAPPERS = re.compile(r"^((model|backbone)\.)+")  # modules that only hold another say nothing of a layer
+_WRAPPERS = re.compile(r"^((model|backbone)\.)+")  # wrapper modules, left out of layer names
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,11 @@ class Layer:
     """One layer of a backbone.
 
     Attributes:
-        name: as users say it.
-        path: module within the backbone whose output is the layer's; empty for the backbone itself.
-        raw_path: the module before the activation; the same where none follows, or inside a block.
-        units: channels of its maps, or numbers of its vector.
-        shape: of its output for one image, without the batch.
+        name: name in options and messages.
+        path: path of the module whose output is the layer's; empty for the backbone itself.
+        raw_path: path of the module before the activation; equal to ``path`` without one, and for blocks.
+        units: number of channels of the maps, or of features.
+        shape: shape of the output for one image, without the batch dimension.
     """
 
     name: str
@@ -49,15 +49,15 @@ class Layer:
 
 
 class _AllCapturedError(Exception):
-    """Every layer asked for has spoken: the rest of the forward pass is not needed."""
+    """Stops the forward pass once all requested outputs are captured."""
 
 
 def layers_of(network: Network, images: torch.Tensor) -> list[Layer]:
     """All layers of the network's backbone, in order.
 
     Args:
-        network: on the device of ``images``; it is put into evaluation mode.
-        images: (B, C, H, W) float in 0..1, such as the network sees; one is enough.
+        network: on the device of ``images``; set to evaluation mode.
+        images: (B, C, H, W) float in 0..1, of the network's input size; one is enough.
     """
     network.eval()
     drafts = list(_drafts(network.backbone))
@@ -66,22 +66,22 @@ def layers_of(network: Network, images: torch.Tensor) -> list[Layer]:
     layers = [
         Layer(name, path, raw, as_maps(shapes[path]).shape[1], tuple(shapes[path].shape[1:]))
         for name, path, raw in drafts
-        if path in shapes  # auxiliary classifiers have layers that are not run
+        if path in shapes  # auxiliary classifiers have layers that do not run
     ]
     return _with_features(network, images, layers)
 
 
 def choose_layers(layers: Sequence[Layer], names: Sequence[str] | None, option: str = "layer") -> list[Layer]:
-    """The layers of these names in the network's order; all of them for None; ``option`` asks.
+    """The layers with these names, in network order; all layers for None.
 
     Raises:
-        InputError: there is no such layer; those there are follow.
+        InputError: there is no such layer; the message starts with ``option`` and lists the layers.
     """
     known = {layer.name: layer for layer in layers}
     for name in names or ():
         if name not in known:
             raise InputError(
-                f"{option}={name!r} is none of this network's; choose one of: {', '.join(known)}"
+                f"{option}={name!r} is not a layer of this network; choose one of: {', '.join(known)}"
             )
     return [layer for layer in layers if names is None or layer.name in names]
 
@@ -94,14 +94,14 @@ def capture_outputs(
     *,
     raw: bool = False,
 ) -> list[torch.Tensor]:
-    """What ``how`` makes of each layer's output; the forward pass ends with the last of them.
+    """Apply ``how`` to the output of each layer; the forward pass stops after the last of them.
 
     Args:
         network: in evaluation mode, on the device of ``images``.
         images: (B, C, H, W) float in 0..1.
-        layers: of this network.
-        how: called with the output at once, since a ReLU may write over it.
-        raw: the output before the activation.
+        layers: layers of this network.
+        how: called immediately with each output, since an in-place ReLU may overwrite it.
+        raw: take the output before the activation.
     """
     paths = [layer.raw_path if raw else layer.path for layer in layers]
     found = _capture(network, images, paths, how)
@@ -109,14 +109,14 @@ def capture_outputs(
 
 
 def channels_first(output: torch.Tensor) -> torch.Tensor:
-    """Maps (B, C, H, W), also of (B, H, W, C) as Swin has them: images are square, so what is not is the channels."""
+    """Maps as (B, C, H, W), also from Swin's (B, H, W, C): maps are square, so the odd axis holds the channels."""
     if output.ndim == 4 and output.shape[1] == output.shape[2] != output.shape[3]:
         return output.permute(0, 3, 1, 2)
     return output
 
 
 def as_maps(output: torch.Tensor) -> torch.Tensor:
-    """(B, C, H, W), (B, T, C) tokens or (B, C) -> (B, C, P): P places a unit."""
+    """(B, C, H, W), (B, T, C) tokens or (B, C) -> (B, C, P): P positions per unit."""
     if output.ndim == 3:
         return output.transpose(1, 2)
     return output.flatten(2) if output.ndim > 2 else output.unsqueeze(2)
@@ -130,7 +130,7 @@ def _capture(
 
     def note(path: str) -> Callable[[nn.Module, object, torch.Tensor], None]:
         def hook(module: nn.Module, given: object, output: torch.Tensor) -> None:
-            if path not in found:  # a module that is used again is heard the first time
+            if path not in found:  # of a module that runs several times, capture the first output
                 found[path] = how(channels_first(output))
                 if len(found) == len(wanted):
                     raise _AllCapturedError
@@ -149,7 +149,7 @@ def _capture(
 
 
 def _with_features(network: Network, images: torch.Tensor, layers: list[Layer]) -> list[Layer]:
-    """The layers, and the backbone's output where pooling or the like follows the last of them."""
+    """The layers, and the backbone's output where more, such as pooling, follows the last layer."""
     if layers and len(layers[-1].shape) == 1:
         return layers
     with torch.inference_mode():
@@ -158,9 +158,9 @@ def _with_features(network: Network, images: torch.Tensor, layers: list[Layer]) 
 
 
 def _drafts(backbone: nn.Module) -> Iterator[tuple[str, str, str]]:
-    """Name, path and raw path of every layer, by the order of the modules."""
+    """Name, path and raw path of every layer, in module order."""
     groups: list[tuple[str, str, str]] = []
-    growing = False  # whether a norm or activation may still join the last layer
+    growing = False  # whether a norm or activation may follow in the last layer
     for path, module in _leaves_and_blocks(*_unwrapped(backbone, "")):
         if isinstance(module, nn.Conv2d | nn.Linear):
             kind = "conv" if isinstance(module, nn.Conv2d) else "fc"
@@ -180,7 +180,7 @@ def _drafts(backbone: nn.Module) -> Iterator[tuple[str, str, str]]:
 
 
 def _unwrapped(module: nn.Module, prefix: str) -> tuple[nn.Module, str]:
-    """The module that holds the layers, with what comes before their paths: a backbone may only wrap another model."""
+    """The module that holds the layers, below modules that only wrap another, and its path prefix."""
     children = list(module.named_children())
     while len(children) == 1 and any(True for _ in children[0][1].children()):
         prefix, module = f"{prefix}{children[0][0]}.", children[0][1]
@@ -189,7 +189,7 @@ def _unwrapped(module: nn.Module, prefix: str) -> tuple[nn.Module, str]:
 
 
 def _leaves_and_blocks(module: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]]:
-    """Modules in order, sequences unfolded, and backbones within backbones."""
+    """Modules in order, with ``Sequential`` modules and nested backbones expanded."""
     for name, child in module.named_children():
         if isinstance(child, nn.Sequential):
             yield from _leaves_and_blocks(child, f"{prefix}{name}.")

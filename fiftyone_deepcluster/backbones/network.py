@@ -1,4 +1,4 @@
-"""A network as the loop sees it: images in, features and logits out, and a head that can be renewed."""
+"""The network that the loop trains: images in, features and logits out, with a replaceable head."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from fiftyone_deepcluster.backbones.dropout import replace_dropout, seed_dropout
 from fiftyone_deepcluster.core.types import Outputs
 
 LEVEL_LENGTH = 10.0
-"""Length to which features are brought before a head that minds no scale.
+"""Length to which features are scaled before the head with ``level_before_head``.
 
-The loss of a softmax layer on vectors of length r bends by at most r² / 2, so plain gradient steps diverge from a rate
-of 4 / r² on: 0.04 here, where 0.01 is usual for a new layer on pre-trained features, and 0.003 at deviation 1 in 1,280
-features, whose length is 36."""
+The curvature of a softmax layer's loss on vectors of length r is at most r² / 2, so gradient descent diverges from a
+learning rate of 4 / r² on: 0.04 here, where 0.01 is usual for a new layer on pre-trained features, and 0.003 for 1,280
+features of standard deviation 1, whose length is 36."""
 
 
 class Network(nn.Module):
     """Input norm, backbone and head.
 
-    ``features`` are what is clustered: the backbone's output *before* its last ReLU where the backbone ends in
-    one (``relu_before_head``), as DeepCluster does; the head applies that ReLU itself.
+    ``features`` are the vectors that are clustered: the backbone's output *before* its last ReLU where it ends in
+    one (``relu_before_head``), as in DeepCluster; that ReLU is then applied before the head.
 
     Args:
         input_norm: fixed first layer.
         backbone: (B, C, H, W) -> (B, D), with an attribute ``dim`` = D.
-        relu_before_head: the head sees relu(features).
-        level_before_head: the head sees features (after that ReLU) of mean 0 and length ``LEVEL_LENGTH`` in every
-            image. Pre-trained backbones differ: SqueezeNet's features are ten times as long as MobileNetV2's, and a
-            rate at which the head of one learns drives the other's to infinity.
+        relu_before_head: apply a ReLU to the features before the head.
+        level_before_head: normalize the features before the head (after that ReLU) to mean 0 and length
+            ``LEVEL_LENGTH`` per image. Pre-trained backbones differ in scale: SqueezeNet's features are ten times as
+            long as MobileNetV2's, and a learning rate that suits one makes the head of the other diverge.
     """
 
     def __init__(
@@ -51,17 +51,17 @@ class Network(nn.Module):
 
     @property
     def dim(self) -> int:
-        """Dimensions of the features."""
+        """Number of features."""
         return int(self.backbone.dim)  # type: ignore[arg-type]
 
     @property
     def n_outputs(self) -> int:
-        """Outputs of the head; 0 where there is none yet."""
+        """Number of outputs of the head; 0 without a head."""
         return 0 if self.head is None else self.head.out_features
 
     def forward(self, *views: torch.Tensor) -> Outputs:
-        """(B, C, H, W) float in 0..1, of one size or several in turn -> features (sum of B, D), logits (.., K)."""
-        # Further views first: the running means that batch norm keeps are mostly those of the last it saw.
+        """Views (B, C, H, W) float in 0..1, each of its own size -> features (sum of B, D), logits (sum of B, K)."""
+        # Further views first: the running statistics of batch norm are dominated by the last view.
         parts = [self.features(images) for images in reversed(views)]
         features = parts[0] if len(parts) == 1 else torch.cat(parts[::-1])
         if self.head is None:
@@ -80,9 +80,9 @@ class Network(nn.Module):
         return self.backbone(self.input_norm(images))  # type: ignore[no-any-return]
 
     def replace_head(self, n_outputs: int, seed: int) -> None:
-        """A new linear head: weights N(0, 0.01), biases 0 (Caron et al.; their released code)."""
+        """Set a new linear head: weights N(0, 0.01), biases 0 (Caron et al.; their released code)."""
         device = next(self.parameters(), torch.empty(0)).device
-        head = skip_init(nn.Linear, self.dim, n_outputs)  # draws nothing from torch's generator
+        head = skip_init(nn.Linear, self.dim, n_outputs)  # does not use torch's global generator
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
             head.weight.copy_(torch.randn(n_outputs, self.dim, generator=generator) * 0.01)
@@ -90,18 +90,18 @@ class Network(nn.Module):
         self.head = head.to(device)
 
     def set_prototypes(self, prototypes: torch.Tensor) -> None:
-        """A head whose weights are given and do not learn: the products of the features with (K, D)."""
+        """Set a frozen head without biases: logits are the dot products of the features with (K, D)."""
         head = skip_init(nn.Linear, self.dim, len(prototypes), bias=False)
         with torch.no_grad():
             head.weight.copy_(prototypes)
         self.head = head.requires_grad_(False).to(next(self.parameters(), torch.empty(0)).device)
 
     def seed_dropout(self, seed: int) -> None:
-        """Start the random numbers of the dropout layers anew."""
+        """Reset the random generator of the dropout layers."""
         seed_dropout(self, seed, next(self.parameters(), torch.empty(0)).device)
 
     def load_with_head(self, state: dict[str, torch.Tensor]) -> None:
-        """Load a state dict, with a head as the state has it: of its size, and with its biases or without."""
+        """Load a state dict, and set a head of the size it holds, with or without biases."""
         weight = state.get("head.weight")
         self.head = None
         if weight is not None and "head.bias" in state:

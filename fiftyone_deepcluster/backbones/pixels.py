@@ -1,4 +1,4 @@
-"""The pixels themselves: options and module."""
+"""Raw pixels as features: options and module."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @BACKBONES.register
 class Pixels(Backbone):
-    """The pixels themselves as features; nothing to learn."""
+    """Raw pixels as features; no weights."""
 
     name: Literal["pixels"] = "pixels"
     input_norm: ClassVar[InputNormName] = "plain"
@@ -22,18 +22,18 @@ class Pixels(Backbone):
     def make_module(self, channels: int, size: int, weights: str | None) -> nn.Module:
         """See ``Backbone.make_module``."""
         if weights is not None:
-            raise OptionsError(f"weights={weights!r}: the backbone 'pixels' has none; leave weights empty")
+            raise OptionsError(f"weights={weights!r}: the backbone 'pixels' has no weights; leave weights empty")
         return module_class()(channels, size)
 
 
 @cache
 def module_class() -> type[nn.Module]:
-    """The class of the module, made when a network is first built: naming backbones needs no torch."""
+    """The module class, created at the first call so that importing this file does not import torch."""
     import torch
     from torch import nn
 
     class FlatPixels(nn.Module):
-        """Pixels as features."""
+        """Flattens images."""
 
         relu_before_head = False
 

@@ -1,4 +1,4 @@
-"""A backbone with a projection behind it, for methods that compare directions."""
+"""A backbone with a projection head, for methods that compare features by cosine similarity."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 class Projected(nn.Module):
-    """Backbone, linear layer, batch norm, ReLU, linear layer, length 1 (SwAV and DeepCluster-v2).
+    """Backbone, linear layer, batch norm, ReLU, linear layer, L2 normalization (SwAV and DeepCluster-v2).
 
     Args:
-        backbone: with ``dim`` and ``relu_before_head``.
-        hidden: width of the layer between.
-        dim: of the result.
+        backbone: module with ``dim`` and ``relu_before_head``.
+        hidden: width of the hidden layer.
+        dim: number of outputs.
     """
 
     relu_before_head = False
@@ -44,10 +44,10 @@ class Projected(nn.Module):
 
 
 def check_sizes(network: Network, channels: int, sizes: tuple[int, ...]) -> None:
-    """Whether the network takes images of all ``sizes``.
+    """Check that the network accepts images of all ``sizes``.
 
     Raises:
-        OptionsError: it is made for one size only.
+        OptionsError: it accepts one size only.
     """
     network.eval()
     for size in sizes:
@@ -56,7 +56,7 @@ def check_sizes(network: Network, channels: int, sizes: tuple[int, ...]) -> None
                 network(torch.zeros(1, channels, size, size))
         except RuntimeError as error:
             raise OptionsError(
-                f"small_size={size}: the backbone takes images of {sizes[0]} pixels only; choose a backbone that "
-                "averages over all positions, such as small or resnet18, or set small_crops=0"
+                f"small_size={size}: the backbone accepts images of {sizes[0]} pixels only; choose a backbone with "
+                "global pooling, such as small or resnet18, or set small_crops=0"
             ) from error
     network.train()

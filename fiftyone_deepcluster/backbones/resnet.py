@@ -1,4 +1,4 @@
-"""ResNets of torchvision: options and module."""
+"""torchvision's ResNets: options and module."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @BACKBONES.register
 class ResNet18(Backbone):
-    """torchvision's ResNet-18 to its pooled 512 features; a 3 x 3 stem up to 64 pixels."""
+    """torchvision's ResNet-18 with 512 pooled features; a 3 x 3 stem up to 64 pixels."""
 
     name: Literal["resnet18"] = "resnet18"
 
@@ -23,7 +23,7 @@ class ResNet18(Backbone):
 
 @BACKBONES.register
 class ResNet50(Backbone):
-    """torchvision's ResNet-50 to its pooled 2048 features; a 3 x 3 stem up to 64 pixels."""
+    """torchvision's ResNet-50 with 2048 pooled features; a 3 x 3 stem up to 64 pixels."""
 
     name: Literal["resnet50"] = "resnet50"
 
@@ -33,10 +33,10 @@ class ResNet50(Backbone):
 
 
 def resnet(name: str, channels: int, size: int, weights: str | None) -> nn.Module:
-    """A torchvision ResNet to its pooled features.
+    """A torchvision ResNet without its classifier.
 
-    Up to 64 pixels, and only where the weights are random, the stem is 3 x 3 without stride or pooling:
-    the usual form for small images, where the 7 x 7 stem would throw away 15 of 16 positions.
+    Up to 64 pixels, and only with random weights, the stem is 3 x 3 without stride or pooling, as usual for
+    small images: the 7 x 7 stem would discard 15 of 16 positions.
     """
     from torch import nn
     from torchvision.models import get_model

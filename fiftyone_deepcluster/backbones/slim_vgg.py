@@ -1,4 +1,4 @@
-"""VGG-16 with fewer filters, for images of 64 pixels and less. Ours: no paper fixes a network for these."""
+"""VGG-16 with fewer filters, for images up to 64 pixels. Our design, not from a paper."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ _WIDTHS = (1, 2, 4, 8, 8)
 """Filters of each block, as multiples of the first's (64 there)."""
 
 _MIN_SIDE = 4
-"""Maps are not halved below this side: there is nothing to average then."""
+"""Smallest side of maps after max pooling."""
 
 _WHOLE_SIDE = 32
-"""Above this side the first convolution has a stride of 2: it costs a quarter, and edges are seen all the same."""
+"""Above this side the first convolution has stride 2, which takes a quarter of the computation."""
 
 
 @BACKBONES.register
 class SlimVGG(Backbone):
-    """VGG-16 with batch norm and an eighth of the filters, pooled adaptively: for small images."""
+    """VGG-16 with batch norm, an eighth of the filters and adaptive pooling, for small images."""
 
     name: Literal["slim-vgg"] = "slim-vgg"
     input_norm: ClassVar[InputNormName] = "zscore"
     width: int = Field(8, ge=4, le=64, description="Filters of the first block; VGG-16 has 64.")
     grid: int = Field(2, ge=1, le=7, description="Cells per side of the adaptive average pooling.")
-    dim: int = Field(256, ge=8, le=4096, description="Features of an image.")
+    dim: int = Field(256, ge=8, le=4096, description="Number of features.")
 
     def make_module(self, channels: int, size: int, weights: str | None) -> nn.Module:
         """See ``Backbone.make_module``."""
@@ -45,7 +45,7 @@ class SlimVGG(Backbone):
 
 @cache
 def module_class() -> type[nn.Module]:
-    """The class of the module, made when a network is first built: naming backbones needs no torch."""
+    """The module class, created at the first call so that importing this file does not import torch."""
     import torch
     from torch import nn
 
@@ -54,8 +54,8 @@ def module_class() -> type[nn.Module]:
     class SlimVGGNet(nn.Module):
         """VGG-16's layout with batch norm, adaptive average pooling, and one linear layer.
 
-        A block ends in max-pooling as long as the maps stay 4 x 4 or larger. The linear layer is followed by
-        batch norm and, as in DeepCluster, the features come before its ReLU.
+        A block ends in max pooling as long as the maps stay 4 x 4 or larger. The linear layer is followed by
+        batch norm; as in DeepCluster, the features are the values before its ReLU.
         """
 
         relu_before_head = True
@@ -82,7 +82,7 @@ def module_class() -> type[nn.Module]:
 
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             """(B, C, H, W) -> (B, dim), signed."""
-            # Batch norm in float32: its differences of near numbers are what the clusters are made of.
+            # Batch norm in float32: clusters depend on small differences of its outputs.
             return self.norm(self.full(self.layers(images).flatten(1)).float())  # type: ignore[no-any-return]
 
     return SlimVGGNet

@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 @BACKBONES.register
 class Small(Backbone):
-    """Five 3 x 3 convolutions with batch norm and a linear layer, for images of 64 pixels and less."""
+    """Five 3 x 3 convolutions with batch norm and a linear layer, for images up to 64 pixels."""
 
     name: Literal["small"] = "small"
     input_norm: ClassVar[InputNormName] = "zscore"
     width: int = Field(
-        32, ge=4, le=512, description="Channels of the first convolutions; later ones 2 and 4 times."
+        32, ge=4, le=512, description="Channels of the first convolutions; later ones have 2 and 4 times as many."
     )
     grid: int = Field(
-        3, ge=1, le=8, description="Cells per side that the last maps are averaged to; 1: no layer follows."
+        3, ge=1, le=8, description="Cells per side of the adaptive average pooling; 1: no linear layer follows."
     )
     dim: int = Field(
-        128, ge=8, le=4096, description="Features of an image, where the grid has several cells."
+        128, ge=8, le=4096, description="Number of features, if grid is above 1."
     )
 
     def make_module(self, channels: int, size: int, weights: str | None) -> nn.Module:
@@ -41,23 +41,23 @@ class Small(Backbone):
 
 @cache
 def module_class() -> type[nn.Module]:
-    """The class of the module, made when a network is first built: naming backbones needs no torch."""
+    """The module class, created at the first call so that importing this file does not import torch."""
     import torch
     from torch import nn
 
     class SmallNet(nn.Module):
-        """Convolutions of 3 x 3 with batch norm and ReLU, halved twice, then averaged over a grid.
+        """3 x 3 convolutions with batch norm and ReLU, two max poolings (three above 32 pixels), average pooling to a grid.
 
         With a grid of one cell the averages are the features. With more cells a linear layer with batch norm
-        follows: the grid keeps where things are, since random convolutions averaged over all of space say too
-        little of an image for its first clusters. As in DeepCluster the features then come before the last ReLU.
+        follows: the grid keeps positions, since globally averaged random convolutions are too uninformative for
+        the first clusters. As in DeepCluster the features are then the values before the last ReLU.
         """
 
         def __init__(self, channels: int, size: int, *, width: int, grid: int, dim: int) -> None:
             super().__init__()
             widths = [width, width, 2 * width, 2 * width, 4 * width]
             if size > SMALL_SIDE // 2:
-                widths.append(4 * width)  # a wider view for larger images
+                widths.append(4 * width)  # a larger receptive field for larger images
             layers: list[nn.Module] = []
             for i, (before, after) in enumerate(pairwise([channels, *widths])):
                 if i in (2, 4, 5):
@@ -75,7 +75,7 @@ def module_class() -> type[nn.Module]:
 
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             """(B, C, H, W) -> (B, dim), signed where the grid has more than one cell."""
-            # Batch norm in float32: its differences of near numbers are what the clusters are made of.
+            # Batch norm in float32: clusters depend on small differences of its outputs.
             return self.norm(self.full(self.layers(images).flatten(1)).float())  # type: ignore[no-any-return]
 
     return SmallNet

@@ -1,4 +1,4 @@
-"""Any classifier of torchvision: options and module."""
+"""Any torchvision classifier as a backbone: options and module."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _WITH_SIDE_CLASSIFIERS = ("googlenet", "inception_v3")
 
 @BACKBONES.register
 class Torchvision(Backbone):
-    """Any classification model of torchvision, to the features before its classifier."""
+    """Any torchvision classification model, without its classifier."""
 
     name: Literal["torchvision"] = "torchvision"
-    model: str = Field("mobilenet_v2", description="Name as torchvision spells it, e.g. squeezenet1_0.")
+    model: str = Field("mobilenet_v2", description="torchvision model name, e.g. squeezenet1_0.")
 
     def make_module(self, channels: int, size: int, weights: str | None) -> nn.Module:
         """See ``Backbone.make_module``."""
@@ -31,11 +31,11 @@ class Torchvision(Backbone):
 def torchvision_backbone(name: str, channels: int, size: int, weights: str | None) -> nn.Module:
     """Any torchvision classifier without its last layer.
 
-    Features are AlexNet's and VGG's fc7 after its ReLU (4096), GoogLeNet's pool5 (1024), a ResNet's average.
+    Features are fc7 after its ReLU for AlexNet and VGG (4096), pool5 for GoogLeNet (1024), the pooled maps of a ResNet.
 
     Raises:
-        OptionsError: torchvision has no such classifier, its last layer is not found, or it takes no images of
-            this size.
+        OptionsError: torchvision has no such classifier, its last layer is not found, or it does not accept images
+            of this size.
     """
     import torch
     import torchvision
@@ -44,10 +44,10 @@ def torchvision_backbone(name: str, channels: int, size: int, weights: str | Non
     from fiftyone_deepcluster.backbones.adapt import Cut, adapt_first_conv, cut_classifier
     from fiftyone_deepcluster.backbones.weights import load_torchvision
 
-    known = list_models(module=torchvision.models)  # others detect, segment or look at videos
+    known = list_models(module=torchvision.models)  # others are for detection, segmentation or video
     if name not in known:
         raise OptionsError(
-            f"model={name!r} is no classifier of images in torchvision; {suggest(name, known)}"
+            f"model={name!r} is not an image classifier of torchvision; {suggest(name, known)}"
         )
     if name in _WITH_SIDE_CLASSIFIERS:
         model: nn.Module = _without_side_classifiers(name, channels, weights)
@@ -62,16 +62,16 @@ def torchvision_backbone(name: str, channels: int, size: int, weights: str | Non
     except (RuntimeError, AssertionError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise OptionsError(
-            f"model={name!r} takes no images of {size} pixels ({reason}); give image_size=224, which most were made "
-            "for, or choose another model"
+            f"model={name!r} does not accept images of {size} pixels ({reason}); set image_size=224, which most models "
+            "expect, or choose another model"
         ) from error
     return Cut(model.train(), dim, relu_before_head=False)
 
 
 def _without_side_classifiers(name: str, channels: int, weights: str | None) -> nn.Module:
-    """GoogLeNet or Inception v3, which answer with several classifiers in training: only the backbone's way is kept.
+    """GoogLeNet or Inception v3 without their auxiliary classifiers.
 
-    torchvision's weights of both were learned on pixels in -1..1, which the model makes of the usual ones.
+    torchvision's weights of both expect pixels in -1..1, to which the model converts ImageNet-normalized ones.
     """
     from torchvision.models import get_model
 

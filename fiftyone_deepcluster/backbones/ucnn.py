@@ -1,4 +1,4 @@
-"""The network of UCNN (Hsu and Lin, section 2): AlexNet's convolutions, three more, a maximum, a linear layer."""
+"""The network of UCNN (Hsu and Lin, section 2): conv1-5 of AlexNet, conv6-8, global max pooling, a linear layer."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 NormName = Literal["none", "batch"]
 
 CONVOLUTIONS = (64, 192, 384, 256, 256)
-"""Channels of conv1-5: torchvision's AlexNet, the one that weights are to be had for."""
+"""Channels of conv1-5: those of torchvision's AlexNet, for which trained weights exist."""
 
 ADAPTATION = (6144, 2048)
-"""Channels of conv6 and conv7 (Hsu and Lin, section 2); conv8 has one a cluster."""
+"""Channels of conv6 and conv7 (Hsu and Lin, section 2); conv8 has one per cluster."""
 
 _MIN = 8
 
@@ -32,11 +32,11 @@ class Layout:
     """Sizes of a UCNN.
 
     Attributes:
-        maps: channels of conv8; the paper has one a cluster.
-        dim: outputs of FC9, which are clustered.
-        width: share of AlexNet's channels in conv1-5.
-        adapted: share of the paper's channels in conv6-7.
-        norm: after conv1-7 and FC9; the paper has none.
+        maps: channels of conv8; the paper has one per cluster.
+        dim: outputs of FC9, the features.
+        width: channels of conv1-5 as a fraction of AlexNet's.
+        adapted: channels of conv6-7 as a fraction of the paper's.
+        norm: normalization after conv1-7 and FC9; the paper has none.
     """
 
     maps: int
@@ -48,23 +48,23 @@ class Layout:
 
 @BACKBONES.register
 class UCNNBackbone(Backbone):
-    """UCNN: AlexNet's convolutions, three more with a global maximum, and a linear layer (Hsu and Lin).
+    """UCNN: AlexNet's convolutions, three more, global max pooling and a linear layer (Hsu and Lin).
 
-    The defaults are sizes for images up to 64 pixels with random weights. The paper's are ``width`` 1,
-    ``adapted`` 1, ``maps`` and ``dim`` as many as clusters, and no norm.
+    The defaults suit images up to 64 pixels with random weights. The paper has ``width`` 1, ``adapted`` 1,
+    ``maps`` and ``dim`` equal to the number of clusters, and no norm.
     """
 
     name: Literal["ucnn"] = "ucnn"
     input_norm: ClassVar[InputNormName] = "zscore"
-    maps: int = Field(64, ge=2, le=65_536, description="Channels of conv8; the paper: one a cluster.")
-    dim: int = Field(128, ge=2, le=65_536, description="Features of an image, the outputs of FC9.")
-    width: float = Field(0.25, gt=0, le=4, description="Share of AlexNet's channels in conv1-5.")
+    maps: int = Field(64, ge=2, le=65_536, description="Channels of conv8; the paper: one per cluster.")
+    dim: int = Field(128, ge=2, le=65_536, description="Number of features, the outputs of FC9.")
+    width: float = Field(0.25, gt=0, le=4, description="Channels of conv1-5 as a fraction of AlexNet's.")
     adapted: float = Field(
-        1 / 32, gt=0, le=4, description="Share of the paper's 6144 and 2048 channels in conv6 and conv7."
+        1 / 32, gt=0, le=4, description="Channels of conv6 and conv7 as a fraction of the paper's 6144 and 2048."
     )
     norm: Literal["none", "batch"] = Field(
         "batch",
-        description="After every layer but conv8; the paper has none and starts from trained weights.",
+        description="Normalization after every layer but conv8; the paper has none and starts from trained weights.",
     )
 
     def make_module(self, channels: int, size: int, weights: str | None) -> nn.Module:
@@ -75,19 +75,19 @@ class UCNNBackbone(Backbone):
 
 @cache
 def module_class() -> type[nn.Module]:
-    """The class of the module, made when a network is first built: naming backbones needs no torch."""
+    """The module class, created at the first call so that importing this file does not import torch."""
     import torch
     from torch import nn
 
     class UCNN(nn.Module):
-        """Conv1-5 of AlexNet, conv6-8 of 3 x 3, the maximum of every map over all positions, and FC9.
+        """Conv1-5 of AlexNet, 3 x 3 conv6-8, global max pooling, and FC9.
 
-        FC9's outputs come before their ReLU, which the head applies. Up to 64 pixels conv1-5 are 3 x 3 without
-        strides, and the maps are halved after conv1 and conv2 (above 32 pixels after conv5 too).
+        The features are FC9's outputs before its ReLU. Up to 64 pixels conv1-5 are 3 x 3 with stride 1, with max
+        pooling after conv1 and conv2 (above 32 pixels after conv5, too).
 
         Args:
-            channels: of the images.
-            size: their side in pixels.
+            channels: channels of the images.
+            size: side of the images in pixels.
             layout: sizes of the layers.
         """
 
@@ -116,22 +116,22 @@ def module_class() -> type[nn.Module]:
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             """(B, C, H, W) -> (B, dim), signed."""
             maps = self.adaptation(self.convolutions(images))
-            # Features in float32: centers are made of their small differences.
+            # Features in float32: centers depend on their small differences.
             return self.norm(self.full(maps.amax(dim=(2, 3))).float())  # type: ignore[no-any-return]
 
     return UCNN
 
 
 def load_weights(network: nn.Module, weights: str | None) -> nn.Module:
-    """Fill conv1-5 from torchvision's AlexNet, or everything from a file of a whole UCNN.
+    """Load conv1-5 from torchvision's AlexNet, or all layers from a file of a UCNN.
 
     Args:
-        network: changed in place.
-        weights: None for none, a torchvision name such as ``IMAGENET1K_V1``, or a state dict's file: of
-            torchvision's AlexNet, of a UCNN, or of one of our checkpoints.
+        network: modified in place.
+        weights: None to keep the random weights, a torchvision name such as ``IMAGENET1K_V1``, or the path of a
+            state dict of torchvision's AlexNet, of a UCNN, or of one of our checkpoints.
 
     Raises:
-        OptionsError: unknown weights, or some that do not fit.
+        OptionsError: unknown weights, or weights that do not fit.
     """
     if weights is None:
         return network
@@ -149,8 +149,8 @@ def load_weights(network: nn.Module, weights: str | None) -> nn.Module:
     for layer, other in zip(ours, source, strict=True):
         if layer.weight.shape != other.weight.shape:
             raise OptionsError(
-                f"weights={weights!r}: AlexNet's {tuple(other.weight.shape)} does not fit conv1-5's "
-                f"{tuple(layer.weight.shape)}; take width=1, color images above {SMALL_SIDE} pixels, or no weights"
+                f"weights={weights!r}: AlexNet's weight {tuple(other.weight.shape)} does not fit conv1-5's "
+                f"{tuple(layer.weight.shape)}; use width=1 and color images above {SMALL_SIDE} pixels, or no weights"
             )
         layer.load_state_dict(other.state_dict())
     return network

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @BACKBONES.register
 class VGG16(Backbone):
-    """VGG-16 with batch norm, to the second fully connected layer."""
+    """VGG-16 with batch norm, up to its second fully connected layer."""
 
     name: Literal["vgg16"] = "vgg16"
     input_norm: ClassVar[InputNormName] = "sobel"
@@ -24,7 +24,7 @@ class VGG16(Backbone):
 
 
 def build_vgg16_bn(channels: int, weights: str | None) -> nn.Module:
-    """Torchvision's VGG-16-BN to its second fully connected layer, before the ReLU."""
+    """torchvision's VGG-16-BN up to its second fully connected layer, before the ReLU."""
     from torchvision.models import vgg16_bn
 
     from fiftyone_deepcluster.backbones.adapt import Cut, adapt_first_conv

@@ -1,4 +1,4 @@
-"""Initial weights: random, torchvision's by name, or a file of one's own."""
+"""Initial weights: random, torchvision's by name, or from a file."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from fiftyone_deepcluster.errors import OptionsError
 
 
 def read_state(path: str) -> dict[str, torch.Tensor]:
-    """The state dict in a file: bare, or under ``state_dict`` / ``model`` / ``network``.
+    """The state dict in a file: at top level, or under ``state_dict`` / ``model`` / ``network``.
 
-    Loaded with ``weights_only=True``: a file cannot run code.
+    Loaded with ``weights_only=True``, so that a file cannot run code.
 
     Raises:
-        OptionsError: no such file, or no state dict in it.
+        OptionsError: no such file, or it holds no state dict.
     """
     if not Path(path).is_file():
         raise OptionsError(
             f"weights={path!r} is neither a file nor a name of torchvision weights for this backbone; "
-            "give a path to a state dict, a name such as 'IMAGENET1K_V1', or leave it empty"
+            "give the path of a state dict, a name such as 'IMAGENET1K_V1', or leave it empty"
         )
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever the unpickler meets
+    except Exception as error:  # the unpickler may raise any exception
         raise OptionsError(
-            f"weights={path!r} cannot be read as a state dict ({type(error).__name__}); torch.save(model.state_dict(), "
-            "path) writes one"
+            f"weights={path!r} cannot be read as a state dict ({type(error).__name__}); save one with "
+            "torch.save(model.state_dict(), path)"
         ) from error
     for key in ("state_dict", "model", "network"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
     if not isinstance(content, dict) or not all(isinstance(v, torch.Tensor) for v in content.values()):
-        raise OptionsError(f"weights={path!r} holds no state dict: save model.state_dict()")
+        raise OptionsError(f"weights={path!r} holds no state dict; save model.state_dict()")
     return {key.removeprefix("module."): value for key, value in content.items()}
 
 
 def load_file(module: nn.Module, weights: str | None, what: str) -> nn.Module:
-    """Load a file made from the same architecture; the backbone of one of our checkpoints fits too.
+    """Load a state dict of the same architecture, or the backbone of one of our checkpoints.
 
     Raises:
         OptionsError: the file does not fit.
@@ -60,10 +60,10 @@ def load_file(module: nn.Module, weights: str | None, what: str) -> nn.Module:
 
 
 def load_torchvision(model: nn.Module, name: str, weights: str | None) -> None:
-    """Fill a whole torchvision model from a weights name, or from a file of its state dict.
+    """Load a complete torchvision model from a weights name, or from a file with its state dict.
 
     Raises:
-        OptionsError: unknown weights, no download possible, or a file that does not fit.
+        OptionsError: unknown weights, failed download, or a file that does not fit.
     """
     if weights is None:
         return
@@ -88,7 +88,7 @@ def load_torchvision(model: nn.Module, name: str, weights: str | None) -> None:
 
 
 def initialize(module: nn.Module) -> None:
-    """DeepCluster's random weights: He for convolutions by fan-out, N(0, 0.01) for linear layers."""
+    """Initialize as DeepCluster does: He (fan-out) for convolutions, N(0, 0.01) for linear layers."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
             fan_out = layer.kernel_size[0] * layer.kernel_size[1] * layer.out_channels

@@ -1,4 +1,4 @@
-"""The command line: ``fiftyone-deepcluster doctor | install | cluster | import-dicom | methods | worker | open``."""
+"""Command line: ``fiftyone-deepcluster doctor | install | cluster | import-dicom | methods | worker | open``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-_INTERRUPTED = 130  # what shells give after Ctrl-C
+_INTERRUPTED = 130  # exit status of shells after Ctrl-C
 _COLORS = {"ok": typer.colors.GREEN, "missing": typer.colors.RED, "optional": typer.colors.YELLOW}
 
 
@@ -45,14 +45,16 @@ def main(
 
 @app.command(name="doctor")
 def doctor_command(
-    deep: Annotated[bool, typer.Option("--deep", help="Also connect; FiftyOne starts its database.")] = False,
-    dev: Annotated[bool, typer.Option("--dev", help="Also look for what the tests need.")] = False,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Also connect to the database; FiftyOne starts it.")
+    ] = False,
+    dev: Annotated[bool, typer.Option("--dev", help="Also check the requirements of the tests.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     clean: Annotated[
-        bool, typer.Option("--clean", help="Only delete the files of runs whose dataset is gone.")
+        bool, typer.Option("--clean", help="Only delete run files of deleted datasets.")
     ] = False,
 ) -> None:
-    """Say what is installed, what is missing, and the command that mends it."""
+    """Check the installation; for every problem, print the command that fixes it."""
     from fiftyone_deepcluster.cli import doctor
 
     with _errors_in_one_line():
@@ -67,9 +69,9 @@ def doctor_command(
 
 @app.command(name="install")
 def install_command(
-    uninstall: Annotated[bool, typer.Option("--uninstall", help="Take the plugin out again.")] = False,
+    uninstall: Annotated[bool, typer.Option("--uninstall", help="Remove the plugin from FiftyOne.")] = False,
 ) -> None:
-    """Register the plugin with FiftyOne: a link to a checkout, a small folder for a wheel."""
+    """Register the plugin with FiftyOne: link a checkout, or create a small folder for a wheel."""
     from fiftyone_deepcluster.cli.plugin import PLUGIN_NAME, install_plugin, plugins_dir, uninstall_plugin
 
     with _errors_in_one_line():
@@ -82,18 +84,24 @@ def install_command(
 
 
 @app.command(name="cluster")
-def cluster_command(  # noqa: PLR0917 - one parameter an option of the command line
-    samples: Annotated[str, typer.Argument(help="A FiftyOne dataset's name, or a folder of images.")],
-    method: Annotated[str | None, typer.Option(help="See `fiftyone-deepcluster methods`.")] = None,
+def cluster_command(  # noqa: PLR0917 - one parameter per command-line option
+    samples: Annotated[str, typer.Argument(help="Name of a FiftyOne dataset, or folder of images.")],
+    method: Annotated[
+        str | None, typer.Option(help="Clustering method; see `fiftyone-deepcluster methods`.")
+    ] = None,
     key: Annotated[str | None, typer.Option(help="Name of the run and of its fields.")] = None,
     n_clusters: Annotated[int | None, typer.Option(help="Number of clusters.")] = None,
-    option: Annotated[list[str] | None, typer.Option(help="name=value; may be repeated.")] = None,
-    truth_field: Annotated[str | None, typer.Option(help="Existing labels: measured, never used.")] = None,
-    view: Annotated[str | None, typer.Option(help="A saved view of the dataset.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run under this key.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run under this key.")] = False,
+    option: Annotated[list[str] | None, typer.Option(help="Option as name=value; may be repeated.")] = None,
+    truth_field: Annotated[
+        str | None, typer.Option(help="Field with known classes; used for evaluation only.")
+    ] = None,
+    view: Annotated[str | None, typer.Option(help="Name of a saved view of the dataset.")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an existing run with this key.")
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume the run with this key.")] = False,
 ) -> None:
-    """Cluster the images of a dataset or folder; print the rounds and the clusters."""
+    """Cluster the images of a dataset or folder; print rounds and clusters."""
     from fiftyone_deepcluster.cli.clustering import Request, report, run_request
     from fiftyone_deepcluster.cli.options import parse_pairs
 
@@ -109,15 +117,18 @@ def cluster_command(  # noqa: PLR0917 - one parameter an option of the command l
 
 @app.command(name="import-dicom")
 def import_dicom_command(
-    files: Annotated[str, typer.Argument(help="A folder, a file, or a DICOMDIR.")],
-    dataset: Annotated[str, typer.Argument(help="Name of the FiftyOne dataset, new or not.")],
+    files: Annotated[str, typer.Argument(help="Folder, file, or DICOMDIR.")],
+    dataset: Annotated[
+        str, typer.Argument(help="Name of the FiftyOne dataset; created if it does not exist.")
+    ],
     option: Annotated[
-        list[str] | None, typer.Option(help="name=value; may be repeated; `methods import-dicom` lists them.")
+        list[str] | None,
+        typer.Option(help="Option as name=value; may be repeated; see `methods import-dicom`."),
     ] = None,
 ) -> None:
-    """Add the images of DICOM files to a dataset; print what was imported and what was not.
+    """Add the images of DICOM files to a dataset; print what was imported and what was skipped.
 
-    Exits with 1 where none of the images is in the dataset afterwards.
+    Exits with status 1 if none of the images is in the dataset afterwards.
     """
     from fiftyone_deepcluster.cli.options import parse_pairs
     from fiftyone_deepcluster.dataset.dicom.import_files import add_dicom
@@ -134,14 +145,14 @@ def methods_command(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="A method or import-dicom: its options. backbone, encoder, clusterer, reducer: the choice."
+            help="Method or import-dicom: list its options. backbone, encoder, clusterer, reducer: list the choices."
         ),
     ] = None,
     part: Annotated[
-        str | None, typer.Argument(help="Of that choice: its options, as `encoder pooled`.")
+        str | None, typer.Argument(help="One of these choices: list its options, e.g. `encoder pooled`.")
     ] = None,
 ) -> None:
-    """List the methods, the options of one, or the parts that an option takes and theirs."""
+    """List all methods, the options of a method, or the choices of an option and their options."""
     from fiftyone_deepcluster.cli.options import methods_table, options_table
 
     width = shutil.get_terminal_size((100, 24)).columns
@@ -151,26 +162,28 @@ def methods_command(
 
 @app.command(name="worker")
 def worker_command(
-    once: Annotated[bool, typer.Option("--once", help="Stop when nothing is queued.")] = False,
-    poll: Annotated[float, typer.Option(help="Seconds between two looks at the queue.", min=0.1)] = 2.0,
+    once: Annotated[bool, typer.Option("--once", help="Exit when the queue is empty.")] = False,
+    poll: Annotated[float, typer.Option(help="Polling interval of the queue in seconds.", min=0.1)] = 2.0,
 ) -> None:
-    """Carry out what the App scheduled, until Ctrl-C.
+    """Execute operations scheduled in the App, until Ctrl-C.
 
-    The App offers "Schedule" only where its server runs with FIFTYONE_ALLOW_LEGACY_ORCHESTRATORS=true.
+    The App offers "Schedule" only if its server runs with FIFTYONE_ALLOW_LEGACY_ORCHESTRATORS=true.
     """
     from fiftyone_deepcluster.cli.worker import work
 
-    typer.echo("waiting for scheduled operations; Ctrl-C stops" if not once else "working off the queue")
+    typer.echo(
+        "waiting for scheduled operations; stop with Ctrl-C" if not once else "executing queued operations"
+    )
     done = work(once=once, poll_seconds=poll, echo=typer.echo)
-    typer.echo(f"{done} operations carried out")
+    typer.echo(f"{done} operations executed")
 
 
 @app.command(name="open")
 def open_command(
     dataset: Annotated[str, typer.Argument(help="Name of a FiftyOne dataset.")],
-    port: Annotated[int | None, typer.Option(help="Of the App's server; a free one by default.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port of the App's server; by default a free one.")] = None,
 ) -> None:
-    """Open the App on a dataset, until Ctrl-C."""
+    """Open a dataset in the App, until Ctrl-C."""
     from fiftyone_deepcluster.cli.launch import open_app
 
     with _errors_in_one_line():
@@ -183,16 +196,16 @@ def _show(checks: list[Check]) -> None:
         state = typer.style(check.state.ljust(8), fg=_COLORS[check.state])
         typer.echo(f"{state}  {check.name.ljust(width)}  {check.detail}")
         if check.mend:
-            typer.echo(f"{' ' * (12 + width)}mend it: {check.mend}")
+            typer.echo(f"{' ' * (12 + width)}fix: {check.mend}")
 
 
 @contextmanager
 def _errors_in_one_line() -> Iterator[None]:
-    """Errors raised on purpose carry their way out: a traceback would hide it."""
+    """Print expected errors without traceback, as their message names the fix."""
     try:
         yield
     except DeepClusterError as error:
-        # the way out as it is written here and not in Python
+        # translate the hint from Python to the command line
         text = str(error).replace("overwrite=True", "--overwrite")
         typer.secho(f"error: {text}", fg=typer.colors.RED, err=True)
         raise typer.Exit(1) from error

@@ -1,4 +1,4 @@
-"""One line of the doctor's report, and what every check needs to write it."""
+"""Result of one check of the ``doctor`` command, and helpers of the checks."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ DISTRIBUTION = "fiftyone-deepcluster"
 
 @dataclass(frozen=True)
 class Check:
-    """One thing the package needs, or can use.
+    """Result of the check of one required or optional component.
 
     Attributes:
-        name: of the thing.
-        state: ``ok``; ``missing``: needed and not there; ``optional``: not there, and all but one
-            feature works without it.
-        detail: version and place, or what is wrong.
-        mend: the command that mends it; empty where there is nothing to mend.
+        name: name of the component.
+        state: ``ok``; ``missing``: required, but missing; ``optional``: missing, but only one feature
+            depends on it.
+        detail: version and location, or the problem.
+        mend: command that fixes the problem; empty if there is none.
     """
 
     name: str
@@ -30,15 +30,15 @@ class Check:
 
 
 def pip_install(*requirements: str) -> str:
-    """The command that installs ``requirements`` into this very environment."""
+    """Command that installs ``requirements`` into the current environment."""
     quoted = " ".join(f"'{requirement}'" for requirement in requirements)
     return f"{sys.executable} -m pip install {quoted}"
 
 
 def requirement_of(package: str) -> str:
-    """What this project asks of ``package``, for instance ``umap-learn>=0.5.6``.
+    """Requirement of this project on ``package``, for instance ``umap-learn>=0.5.6``.
 
-    The answer comes from the installed metadata, so pyproject.toml stays the only place of versions.
+    Read from the installed metadata, so that versions are only defined in pyproject.toml.
     """
     from packaging.requirements import Requirement
 
@@ -50,7 +50,7 @@ def requirement_of(package: str) -> str:
 
 
 def version_of(package: str) -> str | None:
-    """Version of an installed distribution, or None."""
+    """Version of a distribution; None if it is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -58,7 +58,7 @@ def version_of(package: str) -> str | None:
 
 
 def check_installed(module: str, package: str) -> Check:
-    """Whether ``package`` is there and its ``module`` can be found; it is not imported."""
+    """Check whether ``package`` is installed and ``module`` can be found, without importing it."""
     version = version_of(package)
     if version is None or util.find_spec(module) is None:
         return Check(package, "missing", "not installed", pip_install(requirement_of(package)))

@@ -1,4 +1,4 @@
-"""The ``cluster`` command: a dataset's name or a folder of images in, tables out."""
+"""The ``cluster`` command: cluster a dataset or a folder of images, print tables."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _NEAR_NAMES = 3
 
 @dataclass(frozen=True)
 class Request:
-    """What the command line asked for.
+    """Parsed arguments of the command.
 
     Attributes:
         samples: name of a FiftyOne dataset, or a folder of images.
-        view: name of a saved view of that dataset, or None for all of it.
-        settings: keywords of ``cluster`` and options of the method, only those that were given.
-        resume: go on with the run under the key instead of starting one.
+        view: name of a saved view of the dataset; None: the whole dataset.
+        settings: keyword arguments of ``cluster`` and options of the method; only those given.
+        resume: resume the run with the key instead of starting a new one.
     """
 
     samples: str
@@ -38,7 +38,7 @@ def run_request(request: Request) -> Run:
     """Cluster, with a progress bar on stderr.
 
     Raises:
-        DeepClusterError: see ``fiftyone_deepcluster.cluster``; or no such dataset, folder or view.
+        DeepClusterError: see ``fiftyone_deepcluster.cluster``; also if dataset, folder or view does not exist.
     """
     from fiftyone_deepcluster.dataset.api import cluster, resume
 
@@ -50,7 +50,7 @@ def run_request(request: Request) -> Run:
 
 
 def report(run: Run) -> str:
-    """Rounds, clusters, why it stopped and what the baselines say, as text."""
+    """Text with rounds, clusters, stop reason and comparison with the baselines."""
     truth_field = run.settings.get("truth_field")
     sizes = [(info.name, info.size) for info in run.clusters(n_exemplars=0)]
     labels: list[str | None] = [name for name, size in sizes for _ in range(size)]
@@ -68,10 +68,10 @@ def report(run: Run) -> str:
 
 
 def find_samples(name: str, view: str | None = None) -> fo.Dataset | fo.DatasetView:
-    """The dataset called ``name``, or one made of the images in the folder ``name``.
+    """Load the dataset ``name``, or create one of the images in the folder ``name``.
 
     Raises:
-        InputError: neither is there, or the dataset has no saved view ``view``.
+        InputError: neither exists, or the dataset has no saved view ``view``.
     """
     import fiftyone as fo
 
@@ -85,13 +85,13 @@ def find_samples(name: str, view: str | None = None) -> fo.Dataset | fo.DatasetV
         return dataset
     if view not in dataset.list_saved_views():
         views = dataset.list_saved_views()
-        known = f"it has: {', '.join(views)}" if views else "none is saved yet: dataset.save_view(name, view)"
+        known = f"saved views: {', '.join(views)}" if views else "save one with dataset.save_view(name, view)"
         raise InputError(f"dataset {dataset.name!r} has no saved view {view!r}; {known}")
     return dataset.load_saved_view(view)
 
 
 def _from_folder(folder: Path) -> fo.Dataset:
-    """A lasting dataset named like the folder; the same one when called again."""
+    """Persistent dataset with the folder's name; created in the first call, loaded in later calls."""
     import fiftyone as fo
 
     if folder.name in fo.list_datasets():
@@ -99,15 +99,17 @@ def _from_folder(folder: Path) -> fo.Dataset:
         if dataset.info.get("folder") == str(folder):
             return dataset
         raise InputError(
-            f"there is a dataset {folder.name!r} of other images than {folder}; name the dataset itself, or "
-            f"delete it first: fiftyone datasets delete {folder.name}"
+            f"a dataset {folder.name!r} exists, but with other images than {folder}; give the dataset's name "
+            f"instead of a path, or delete it first: fiftyone datasets delete {folder.name}"
         )
     dataset = fo.Dataset.from_dir(
         dataset_dir=str(folder), dataset_type=fo.types.ImageDirectory, name=folder.name, progress=False
     )
     if len(dataset) == 0:
         dataset.delete()
-        raise InputError(f"{folder} holds no image that FiftyOne knows (JPEG, PNG, TIFF ...)")
+        raise InputError(
+            f"{folder} contains no image in a format that FiftyOne supports (JPEG, PNG, TIFF ...)"
+        )
     dataset.persistent = True
     dataset.info["folder"] = str(folder)
     dataset.save()
@@ -123,7 +125,7 @@ def _not_found(name: str, known: list[str]) -> str:
 
 
 def _labels_and_truth(run: Run, truth_field: str) -> tuple[list[str | None], list[object]]:
-    """Cluster and existing label of every image of the run's dataset that has a cluster."""
+    """Cluster and known class of every image of the dataset that has a cluster."""
     dataset = run.dataset
     path = truth_field
     schema = dataset.get_field(truth_field)

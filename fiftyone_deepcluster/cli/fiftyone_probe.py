@@ -1,7 +1,7 @@
-"""Asks FiftyOne about itself; the doctor runs this file as a program of its own.
+"""Report the state of FiftyOne; run in a subprocess by the ``doctor`` command.
 
-In another process a FiftyOne that cannot be imported, or a database that does not start, is one line
-of the report and not the end of it. Prints one JSON object on the last line.
+In a subprocess, a failing import of FiftyOne or start of its database is one line of the doctor's report and does
+not abort it. Prints one JSON object as the last line.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import sys
 
 
 def main(deep: bool, plugin: str) -> dict[str, object]:
-    """What FiftyOne knows of the plugin; with ``deep`` also what its database answers.
+    """State of the plugin in FiftyOne; with ``deep`` also of the database.
 
     Args:
-        deep: connect to the database; FiftyOne starts it where need be.
+        deep: connect to the database; FiftyOne starts it if necessary.
         plugin: name of the plugin to look for.
     """
     import fiftyone as fo

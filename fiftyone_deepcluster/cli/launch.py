@@ -1,8 +1,8 @@
-"""Open the App on a dataset and stay until Ctrl-C.
+"""Open a dataset in the App and block until Ctrl-C.
 
-``fo.launch_app`` alone starts its server and gives it ten seconds, less than two cold starts of the
-interpreter may take; the session is then not connected for a while. Here the server is started first and
-waited for; ``launch_app`` attaches to it at once.
+``fo.launch_app`` starts its server with a timeout of ten seconds, which two cold starts of the interpreter may
+exceed; the session is then not connected for a while. Here the server is started and waited for first, so that
+``launch_app`` connects to it immediately.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     import fiftyone as fo
 
-ADDRESS = "127.0.0.1"  # the server hands out any file this user may read: never to the network
+ADDRESS = "127.0.0.1"  # the server serves any file that the user can read: do not expose it to the network
 _START_SECONDS = 180
 _PORTS_TRIED = 20
 
@@ -34,30 +34,30 @@ class AppError(DeepClusterError):
 
 
 def open_app(name: str, port: int | None = None) -> None:
-    """Serve the dataset ``name`` in the App until Ctrl-C: with its clusters beside the grid, where it has any.
+    """Serve the dataset ``name`` in the App until Ctrl-C; show its clusters beside the grid, if it has any.
 
     Args:
-        name: of a FiftyOne dataset.
-        port: of the server; by default FiftyOne's own, or the next one that is free.
+        name: name of a FiftyOne dataset.
+        port: port of the server; by default FiftyOne's default port, or the next free one.
 
     Raises:
-        InputError: there is no such dataset.
+        InputError: the dataset does not exist.
         AppError: the server did not start.
     """
     import fiftyone as fo
 
     if name not in fo.list_datasets():
-        raise InputError(f"there is no dataset {name!r}; `fiftyone datasets list` shows them")
+        raise InputError(f"there is no dataset {name!r}; list existing ones with `fiftyone datasets list`")
     chosen = port or free_port(fo.config.default_app_port)
     with serving(chosen):
         dataset = fo.load_dataset(name)
         session = fo.launch_app(dataset, address=ADDRESS, port=chosen, spaces=_layout(dataset))
-        with suppress(KeyboardInterrupt):  # how a person ends it: no failure
+        with suppress(KeyboardInterrupt):  # the regular way to stop the App
             session.wait(-1)
 
 
 def _layout(dataset: fo.Dataset) -> fo.Space | None:
-    """The Clusters panel where it has something to show and FiftyOne knows it; else the App's own layout."""
+    """Layout with the Clusters panel if the dataset has runs and the plugin is registered; else None."""
     import fiftyone.plugins as fop
 
     from fiftyone_deepcluster.cli.plugin import PLUGIN_NAME
@@ -70,15 +70,15 @@ def _layout(dataset: fo.Dataset) -> fo.Space | None:
 
 @contextmanager
 def serving(port: int) -> Iterator[str]:
-    """The App's server as a process of its own; gives its address once it answers.
+    """Run the App's server in a subprocess; yield its URL once it responds.
 
     Raises:
-        AppError: it ended, or did not answer in time.
+        AppError: the server exited, or did not respond in time.
     """
-    # an operator may only be scheduled for `fiftyone-deepcluster worker` where this is set
+    # required to schedule operators for `fiftyone-deepcluster worker`
     environment = {**os.environ, "FIFTYONE_ALLOW_LEGACY_ORCHESTRATORS": "true"}
     words = [sys.executable, "-m", "fiftyone.server.main", "--port", str(port), "--address", ADDRESS]
-    server = subprocess.Popen(words, stdin=subprocess.DEVNULL, env=environment)  # noqa: S603 - fixed words
+    server = subprocess.Popen(words, stdin=subprocess.DEVNULL, env=environment)  # noqa: S603 - fixed arguments
     try:
         url = f"http://{ADDRESS}:{port}"
         _wait_until_it_answers(server, f"{url}/fiftyone")
@@ -89,25 +89,23 @@ def serving(port: int) -> Iterator[str]:
 
 
 def free_port(first: int) -> int:
-    """The first port from ``first`` on that nobody listens on.
+    """First free port from ``first`` on.
 
     Raises:
-        AppError: there is none near.
+        AppError: no free port in the range.
     """
     for port in range(first, first + _PORTS_TRIED):
         with socket.socket() as probe:
             if probe.connect_ex((ADDRESS, port)) != 0:
                 return port
-    raise AppError(f"ports {first} to {first + _PORTS_TRIED - 1} are taken; name another with --port")
+    raise AppError(f"ports {first} to {first + _PORTS_TRIED - 1} are in use; choose another with --port")
 
 
 def _wait_until_it_answers(server: subprocess.Popen[bytes], url: str) -> None:
     end = time.monotonic() + _START_SECONDS
     while time.monotonic() < end:
         if server.poll() is not None:
-            raise AppError(
-                f"the App's server ended with exit status {server.returncode}; its reason is above"
-            )
+            raise AppError(f"the App's server exited with status {server.returncode}; see its output above")
         try:
             with urllib.request.urlopen(url, timeout=5):  # noqa: S310 - our own server
                 return

@@ -1,4 +1,4 @@
-"""``--option name=value`` on the command line becomes the option's value."""
+"""Parse ``--option name=value``, and tables of methods and options."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.core.registry import Registry
 
 IMPORT = "import-dicom"
-"""Its options can be listed as a method's can."""
+"""Name under which the options of the DICOM import can be listed."""
 
 _SHOWN = 4
-"""Entries of a default, at most, that a table has room for."""
+"""Maximum length of a tuple default that is printed in full."""
 
 
 def parse_pairs(pairs: Sequence[str]) -> dict[str, Any]:
-    """Options from ``name=value`` words.
+    """Parse options from ``name=value`` pairs.
 
-    A value that is JSON is taken as such (``true``, ``0.1``, ``null``, ``{"name": "kmeans"}``), any
-    other is text. The method's Options model checks it.
+    Values are parsed as JSON (``true``, ``0.1``, ``null``, ``{"name": "kmeans"}``) if possible, and are strings
+    otherwise. They are validated later by the method's Options model.
 
     Raises:
-        OptionsError: a word without ``=``, or a name given twice.
+        OptionsError: a pair without ``=``, or a name given twice.
     """
     values: dict[str, Any] = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals or not name:
-            raise OptionsError(f"--option {pair!r} is not name=value; for instance --option rounds=20")
+            raise OptionsError(f"--option {pair!r} is not name=value; use, for instance, --option rounds=20")
         if name in values:
             raise OptionsError(f"--option {name} is given twice; give it once")
         values[name] = _value(text)
@@ -52,10 +52,10 @@ def _value(text: str) -> Any:
 
 
 def methods_table(width: int | None = None) -> str:
-    """The methods and the first line of their documentation.
+    """Table of the methods with the first line of their docstrings.
 
     Args:
-        width: characters in a line at most.
+        width: maximum line length in characters.
     """
     from fiftyone_deepcluster.methods.base import list_methods
 
@@ -63,16 +63,16 @@ def methods_table(width: int | None = None) -> str:
 
 
 def options_table(name: str, part: str | None = None, width: int | None = None) -> str:
-    """Options with default and meaning, or the parts that may be given for one.
+    """Table of options with default and meaning, or of the choices of an option that takes a part.
 
     Args:
-        name: a method's: its options; "import-dicom": those of the import; an option that takes a part, such as
-            "encoder": the parts to choose from.
-        part: one of these parts: its own options.
-        width: characters in a line at most.
+        name: a method or "import-dicom": list its options; an option that takes a part (component), such as
+            "encoder": list the available parts.
+        part: one of these parts: list its options.
+        width: maximum line length in characters.
 
     Raises:
-        OptionsError: there is no such name, or no such part.
+        OptionsError: unknown name or part.
     """
     from fiftyone_deepcluster.dataset.dicom.import_files import DicomOptions
     from fiftyone_deepcluster.methods.base import METHODS
@@ -84,7 +84,9 @@ def options_table(name: str, part: str | None = None, width: int | None = None) 
             return _overview(name, {known: family.get(known) for known in family.names()}, width)
         return _fields(family.get(part), width)
     if part is not None:
-        raise OptionsError(f"{name!r} takes no part {part!r}; parts are listed for {', '.join(families)}")
+        raise OptionsError(
+            f"{name!r} has no parts such as {part!r}; parts can be listed for {', '.join(families)}"
+        )
     methods = METHODS.names()
     if name != IMPORT and name not in methods:
         known = [*methods, *families, IMPORT]
@@ -94,7 +96,7 @@ def options_table(name: str, part: str | None = None, width: int | None = None) 
 
 
 def _families() -> dict[str, Registry[Any]]:
-    """Options that take a part, and the parts."""
+    """Registries of parts by the name of the option."""
     from fiftyone_deepcluster.backbones.base import BACKBONES
     from fiftyone_deepcluster.clusterers.base import CLUSTERERS
     from fiftyone_deepcluster.features.base import ENCODERS

@@ -1,9 +1,9 @@
-"""Register the plugin with FiftyOne, which looks for a ``fiftyone.yml`` below its plugins folder.
+"""Register the plugin with FiftyOne, which searches its plugins folder for ``fiftyone.yml`` files.
 
-A checkout is linked, where the system lets its user make links: FiftyOne then sees every edit. An installed
-wheel gets a small folder whose entry imports the package, so that one copy of the code exists. The wheel
-carries ``fiftyone.yml`` and the skills as data files of the distribution, taken from the repository's top
-when it is built.
+A checkout is linked, if the system allows it, so that FiftyOne sees every edit. For an installed wheel (or without
+permission to create links), a small stub folder is written whose entry point imports the package, so that only one
+copy of the code exists. The wheel contains ``fiftyone.yml`` and the skills as data files, copied from the root of
+the repository at build time.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from fiftyone_deepcluster.app.entry import register  # noqa: F401
 
 
 class PluginError(DeepClusterError):
-    """The plugin's place is taken by something that is not ours, or its files are not there."""
+    """The plugin's path is occupied by foreign files, or the plugin's own files are missing."""
 
 
 @dataclass(frozen=True)
 class PluginSource:
-    """Where the plugin's own files are.
+    """Location of the plugin's own files.
 
     Attributes:
-        folder: holds ``fiftyone.yml`` and ``skills``.
-        is_checkout: whether the folder is the repository, entry included.
+        folder: folder with ``fiftyone.yml`` and ``skills``.
+        is_checkout: whether the folder is the repository, including the entry point.
     """
 
     folder: Path
@@ -50,7 +50,7 @@ class PluginSource:
 
 @contextmanager
 def services_off() -> Iterator[None]:
-    """Let ``import fiftyone`` inside pass without starting a database."""
+    """Prevent ``import fiftyone`` from starting a database inside the block."""
     if "FIFTYONE_DISABLE_SERVICES" in os.environ:
         yield
         return
@@ -62,10 +62,10 @@ def services_off() -> Iterator[None]:
 
 
 def plugins_dir() -> Path:
-    """The folder in which FiftyOne looks for plugins.
+    """Folder in which FiftyOne searches for plugins.
 
     Raises:
-        PluginError: FiftyOne is told to use none.
+        PluginError: FiftyOne is configured without one.
     """
     with services_off():
         import fiftyone as fo
@@ -75,10 +75,10 @@ def plugins_dir() -> Path:
 
 
 def find_source() -> PluginSource:
-    """The plugin's files: the repository around the package, else what the wheel carried.
+    """Locate the plugin's files: the repository around the package, else the wheel's data files.
 
     Raises:
-        PluginError: neither is there.
+        PluginError: neither exists.
     """
     repository = Path(fiftyone_deepcluster.__file__).resolve().parents[1]
     if (repository / "fiftyone.yml").is_file():
@@ -93,22 +93,22 @@ def find_source() -> PluginSource:
 
 
 def install_plugin(folder: Path, source: PluginSource | None = None) -> Path:
-    """Make the plugin appear below ``folder``; doing it again changes nothing.
+    """Register the plugin below ``folder``; idempotent.
 
     Args:
         folder: FiftyOne's plugins folder.
-        source: the plugin's files, found by themselves unless given.
+        source: the plugin's files; by default those returned by ``find_source``.
 
     Returns:
-        The plugin's place.
+        Path of the registered plugin.
 
     Raises:
-        PluginError: the place is taken by something that is not ours.
+        PluginError: the path is occupied by foreign files.
     """
     source = source or find_source()
     place = folder / PLUGIN_NAME
     if source.is_checkout and _same(folder, source.folder):
-        return source.folder  # FiftyOne looks right into the repository
+        return source.folder  # the plugins folder is the repository itself
     if source.is_checkout and _same(place, source.folder):
         return place
     uninstall_plugin(folder)
@@ -119,17 +119,17 @@ def install_plugin(folder: Path, source: PluginSource | None = None) -> Path:
 
 
 def uninstall_plugin(folder: Path) -> bool:
-    """Remove what ``install_plugin`` made; whether there was anything.
+    """Remove what ``install_plugin`` created; return whether it existed.
 
     Raises:
-        PluginError: the place holds something else.
+        PluginError: the path is occupied by foreign files.
     """
     place = folder / PLUGIN_NAME
     if not place.exists() and not place.is_symlink():
         return False
     if not is_ours(place):
         raise PluginError(
-            f"{place} was not made by `fiftyone-deepcluster install`, so it stays as it is; move it away, or "
+            f"{place} was not created by `fiftyone-deepcluster install` and is not changed; move it, or "
             f"remove it with `fiftyone plugins delete {PLUGIN_NAME}`"
         )
     if place.is_symlink():
@@ -140,16 +140,16 @@ def uninstall_plugin(folder: Path) -> bool:
 
 
 def is_ours(place: Path) -> bool:
-    """Whether ``install_plugin`` made what lies at ``place``: a link to a checkout, or the stub."""
+    """Whether ``place`` was created by ``install_plugin``: a link to a checkout, or the stub."""
     if place.is_symlink():
-        # a link that leads nowhere holds nothing to lose: the checkout was moved
+        # a dangling link (the checkout was moved) can be replaced safely
         return not place.exists() or _name_in(place / "fiftyone.yml") == PLUGIN_NAME
     entry = place / "__init__.py"
     return entry.is_file() and entry.read_text() == _STUB
 
 
 def _link(place: Path, folder: Path) -> bool:
-    """Make a link; False where this user may not, as most on Windows."""
+    """Create a link; return False without permission, as for most users on Windows."""
     try:
         place.symlink_to(folder, target_is_directory=True)
     except OSError:
@@ -158,7 +158,7 @@ def _link(place: Path, folder: Path) -> bool:
 
 
 def _recorded_folders() -> list[Path]:
-    """Where the installer says that it put the wheel's data files."""
+    """Folders of the wheel's data files according to the installation record."""
     files = metadata.files(DISTRIBUTION) or ()
     wanted = (*_SHARED.parts, "fiftyone.yml")
     return [Path(str(file.locate())).resolve().parent for file in files if file.parts[-3:] == wanted]

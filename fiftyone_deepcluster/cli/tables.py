@@ -1,4 +1,4 @@
-"""Tables for a terminal, as plain text."""
+"""Plain-text tables for the terminal."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.core.record import Round
 
 _BAR_WIDTH = 24
-_NARROWEST = 20  # characters that a column keeps however narrow the terminal is
+_NARROWEST = 20  # minimum width of a column in characters
 _ANY_WIDTH = 10_000
 _NOTHING = "–"
-_TRUTH_NOTE = "\n* against the labels that exist: measured only, never used"
+_TRUTH_NOTE = "\n* compared with the known classes: for evaluation only, never used"
 
 
 def text_table(columns: Sequence[str], rows: Sequence[Sequence[object]], width: int | None = None) -> str:
-    """Columns as wide as their widest cell; numbers to the right, words to the left.
+    """Format a table; columns are as wide as their widest cell, numbers right-aligned, text left-aligned.
 
     Args:
-        columns: titles.
-        rows: values.
-        width: characters in a line at most; words of the last column go on in the next line.
+        columns: column titles.
+        rows: cell values.
+        width: maximum line length in characters; the last column is wrapped.
     """
     cells = [[_text(value) for value in row] for row in rows]
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
@@ -47,7 +47,7 @@ def text_table(columns: Sequence[str], rows: Sequence[Sequence[object]], width: 
 
 
 def rounds_table(rounds: Sequence[Round]) -> str:
-    """One line a round: loss, agreement with the round before, sizes, truth where it was given."""
+    """Table of rounds: loss, agreement with the last round, sizes; scores against ground truth, if given."""
     columns = ["round", "loss", "NMI to last", "clusters", "largest", "seconds"]
     with_truth = any(entry.truth is not None for entry in rounds)
     if with_truth:
@@ -70,11 +70,11 @@ def rounds_table(rounds: Sequence[Round]) -> str:
 
 
 def clusters_table(labels: Sequence[str | None], truth: Sequence[object] | None = None) -> str:
-    """One line a cluster: size, share, and the commonest of the existing labels where there are any.
+    """Table of clusters: size, share, and the most frequent known class, if classes are given.
 
     Args:
-        labels: the cluster's name of each image, None where it has none.
-        truth: an existing label of each image, None where it has none.
+        labels: cluster name per image, or None.
+        truth: known class per image, or None.
     """
     named = [label for label in labels if label is not None]
     counts = Counter(named)
@@ -97,7 +97,7 @@ def clusters_table(labels: Sequence[str | None], truth: Sequence[object] | None 
 
 
 def _plain(table: Table, width: int | None) -> str:
-    """The text of a table, without colors and without spaces at the ends of lines."""
+    """Text of a table without colors and trailing spaces."""
     text = StringIO()
     console = Console(
         file=text,

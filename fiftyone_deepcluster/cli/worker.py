@@ -1,4 +1,4 @@
-"""The ``worker`` command: carries out operations that the App or a script queued, one at a time."""
+"""The ``worker`` command: execute operations queued by the App or a script, one at a time."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
-_STOPPED = "the worker was stopped while it ran this; a clustering run can be resumed"
+_STOPPED = "the worker was stopped during this operation; a clustering run can be resumed"
 
 
 def work(*, once: bool, poll_seconds: float, echo: Callable[[str], None]) -> int:
     """Execute queued operations until Ctrl-C, or until the queue is empty.
 
     Args:
-        once: end when nothing is queued instead of waiting for more.
-        poll_seconds: pause between two looks at the queue.
-        echo: told of every operation.
+        once: return when the queue is empty instead of waiting.
+        poll_seconds: polling interval of the queue in seconds.
+        echo: called with a line of text per event.
 
     Returns:
-        Number of operations carried out.
+        Number of executed operations.
     """
     from fiftyone.operators.delegated import DelegatedOperationService
 
@@ -43,11 +43,11 @@ def work(*, once: bool, poll_seconds: float, echo: Callable[[str], None]) -> int
 
 
 def _execute_next(service: Any, echo: Callable[[str], None]) -> bool:
-    """Execute the oldest queued operation; whether there was one.
+    """Execute the oldest queued operation; return whether there was one.
 
     Raises:
-        KeyboardInterrupt: after the operation under way was marked as failed; it would show as running
-            for ever otherwise.
+        KeyboardInterrupt: after marking the current operation as failed; otherwise it would remain in the
+            running state.
     """
     from fiftyone.factory import DelegatedOperationPagingParams
     from fiftyone.operators.executor import ExecutionResult, ExecutionRunState
@@ -72,10 +72,10 @@ def _execute_next(service: Any, echo: Callable[[str], None]) -> bool:
 
 
 def _interrupt_at_once() -> None:
-    """Let Ctrl-C and SIGTERM break into a running operation.
+    """Let Ctrl-C and SIGTERM interrupt a running operation immediately.
 
-    FiftyOne runs operations under ``asyncio.run``, which since Python 3.11 turns the first Ctrl-C into
-    a cancellation that waits for the operation to end; it leaves a handler of ours alone.
+    FiftyOne runs operations with ``asyncio.run``, which since Python 3.11 converts the first Ctrl-C to a
+    cancellation that waits for the operation to end, but does not replace a custom signal handler.
     """
 
     def interrupt(_signal: int, _frame: FrameType | None) -> None:

@@ -1,1 +1,1 @@
-"""Vectors in, clusters out. One file a family of algorithms; see ``base`` for the contract."""
+"""Clusterers: one file per family of algorithms; see ``base`` for the interface."""

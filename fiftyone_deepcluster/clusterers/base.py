@@ -1,7 +1,4 @@
-"""The contract of a clusterer.
-
-It takes and gives tensors and keeps the device of what it was given.
-"""
+"""The interface of a clusterer: tensors in, tensors out, on the device of the input."""
 
 from __future__ import annotations
 
@@ -27,14 +24,13 @@ __all__ = ["CLUSTERERS", "ClusterRequest", "Clusterer", "Clustering", "Found"]
 
 @dataclass(frozen=True)
 class ClusterRequest:
-    """What is asked of a clusterer.
+    """Arguments of a clustering.
 
     Attributes:
-        n_clusters: number of clusters, or None where the clusterer finds it by itself.
-        seed: makes the result repeatable on one machine.
+        n_clusters: number of clusters; None where the clusterer determines it.
+        seed: random seed; the result is reproducible on one machine.
         init_centers: (K, D) centers of the last round for a warm start, or None. A clusterer may ignore it.
-        origin: (N, D') the vectors before a reducer changed their geometry; None: there was no reducer. A clusterer
-            may ignore it.
+        origin: (N, D') the vectors before the reducer; None without a reducer. A clusterer may ignore it.
     """
 
     n_clusters: int | None
@@ -44,10 +40,10 @@ class ClusterRequest:
 
     @property
     def number(self) -> int:
-        """``n_clusters``, for clusterers that need it: ``cluster`` has made sure that it is there.
+        """``n_clusters`` as an int, for clusterers that need it; ``cluster`` has checked it.
 
         Raises:
-            InputError: it is None.
+            InputError: ``n_clusters`` is None.
         """
         if self.n_clusters is None:
             raise InputError("n_clusters is None; give a number of clusters")
@@ -55,11 +51,11 @@ class ClusterRequest:
 
 
 class Clusterer(Part):
-    """Groups vectors: ``cluster`` is what others call, ``find`` is what a clusterer is written by.
+    """Base class of clusterers: callers use ``cluster``, subclasses implement ``find``.
 
     Attributes:
-        finds_number: it finds the number of clusters by itself.
-        title: what messages call it; empty: by its name.
+        finds_number: whether the clusterer determines the number of clusters.
+        title: name in messages; empty: made from ``name``.
     """
 
     finds_number: ClassVar[bool] = False
@@ -67,12 +63,12 @@ class Clusterer(Part):
 
     @final
     def cluster(self, vectors: torch.Tensor, request: ClusterRequest) -> Clustering:
-        """Cluster ``vectors`` (N, D) float32: check them, ``find``, complete and check what was found.
+        """Cluster ``vectors`` (N, D) float32: check them, call ``find``, complete and check its result.
 
         Raises:
             InputError: fewer vectors than clusters, NaN or infinite values, or n_clusters missing
-                where the method needs it. The message says which and what to do.
-            PartError: ``find`` failed, or gave something that cannot be clusters of these vectors.
+                where the method needs it.
+            PartError: ``find`` failed, or its result is not a valid clustering of these vectors.
         """
         from fiftyone_deepcluster.clusterers.complete import complete
         from fiftyone_deepcluster.metrics.products import check_finite
@@ -90,26 +86,26 @@ class Clusterer(Part):
     def find(
         self, vectors: torch.Tensor, request: ClusterRequest
     ) -> torch.Tensor | NDArray[Any] | Found | Clustering:
-        """Find the clusters of ``vectors`` (N, D) float32: finite, and not to be changed.
+        """Find the clusters of ``vectors`` (N, D) float32, which are finite and must not be modified.
 
-        Unless ``finds_number``, ``request.n_clusters`` is there, and in 1..N.
+        Unless ``finds_number``, ``request.n_clusters`` is an int in 1..N.
 
         Returns:
-            (N,) labels, whole numbers from 0 and -1 for noise, as a tensor or a NumPy array; or ``Found``, where
-            the method knows more: the rest is computed.
+            (N,) labels, integers from 0 and -1 for noise, as a tensor or a NumPy array; or ``Found`` where the
+            method computes more. Missing values are computed from the labels.
         """
 
 
 def _check_number(n_clusters: int | None, n: int, who: str) -> None:
-    """Whether ``n`` vectors can be put into ``n_clusters`` clusters.
+    """Check ``n_clusters`` against the number of vectors ``n``.
 
     Raises:
-        InputError: it is missing, or larger than the number of vectors.
+        InputError: ``n_clusters`` is missing, less than 1, or larger than ``n``.
     """
     if n_clusters is None:
-        raise InputError(f"{who} needs n_clusters; give a number, or take a clusterer that finds it itself")
+        raise InputError(f"{who} needs n_clusters; give a number, or use a clusterer that determines it, such as hdbscan")
     if n_clusters < 1:
-        raise InputError(f"n_clusters={n_clusters} is not a number of clusters; give 1 or more")
+        raise InputError(f"n_clusters={n_clusters} is not a valid number of clusters; give 1 or more")
     if n_clusters > n:
         raise InputError(f"n_clusters={n_clusters} is more than the {n} images; lower it or add images")
 

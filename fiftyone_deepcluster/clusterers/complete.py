@@ -1,4 +1,4 @@
-"""From what a clusterer found, labels at least, to complete and checked clusters."""
+"""Checks the result of a clusterer and computes its missing values."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
     import torch
 
 _ROUNDING = 1e-4
-"""Confidence beyond 0..1 by no more than this is rounding."""
+"""Tolerated excess of a confidence over 0..1, from rounding."""
 
 
 def complete(found: Any, vectors: torch.Tensor, who: str) -> Clustering:
-    """The clusters of N vectors with everything that belongs to them.
+    """The complete ``Clustering`` of N vectors.
 
     Args:
         found: ``Found``, ``Clustering``, or (N,) labels only.
-        vectors: (N, D) float32 that were clustered.
-        who: the clusterer, as messages name it.
+        vectors: (N, D) float32, the clustered vectors.
+        who: name of the clusterer in messages.
 
     Raises:
-        PartError: labels, centers, confidence or figures that cannot be those of these vectors.
+        PartError: labels, centers, confidence, objective or scores are not valid for these vectors.
     """
     known = found if isinstance(found, Found | Clustering) else Found(found)
     labels = _labels(known.labels, len(vectors), who, renumber=known.centers is None)
@@ -42,24 +42,24 @@ def complete(found: Any, vectors: torch.Tensor, who: str) -> Clustering:
 
 
 def _labels(labels: Any, n: int, who: str, *, renumber: bool) -> torch.Tensor:
-    """(N,) int64 on the CPU with every number in use; gaps are closed where no centers belong to the numbers."""
+    """(N,) int64 on the CPU with every number in use; with ``renumber``, gaps in the numbering are closed."""
     import torch
 
-    need = f"labels ({n},), whole numbers from 0, -1 for noise"
+    need = f"labels ({n},), integers from 0, -1 for noise"
     found = as_tensor(labels, who, need)
     whole = not (found.is_floating_point() or found.is_complex() or found.dtype == torch.bool)
     if found.shape != (n,) or not whole:
-        raise PartError(f"{who} gave {described(found)}; return {need}")
+        raise PartError(f"{who} returned {described(found)}; return {need}")
     found = found.long().cpu()
     if int(found.min()) < -1:
-        raise PartError(f"{who} gave the label {int(found.min())}; return {need}")
+        raise PartError(f"{who} returned the label {int(found.min())}; return {need}")
     used, numbers = torch.unique(found[found >= 0], return_inverse=True)
     if len(used) == int(found.max()) + 1:
         return found
     if not renumber:
         raise PartError(
-            f"{who} gave {len(used)} different labels up to {int(found.max())}, so some centers belong to no "
-            "vector; number the labels without gaps, or leave centers out"
+            f"{who} returned {len(used)} different labels up to {int(found.max())}, so some centers have no "
+            "vectors; number the labels without gaps, or leave centers out"
         )
     closed = found.clone()
     closed[found >= 0] = numbers
@@ -69,7 +69,7 @@ def _labels(labels: Any, n: int, who: str, *, renumber: bool) -> torch.Tensor:
 def _rest(
     known: Found | Clustering, vectors: torch.Tensor, labels: torch.Tensor, n_clusters: int
 ) -> tuple[Any, Any, Any]:
-    """Centers, confidence and objective: those that are known, else those of the distances."""
+    """Centers, confidence and objective: as found, else computed from distances."""
     from fiftyone_deepcluster.clusterers.distances import describe_clusters, means
 
     centers, confidence, objective = known.centers, known.confidence, known.objective
@@ -87,14 +87,14 @@ def _rest(
 def _centers(centers: Any, shape: tuple[int, int], who: str) -> torch.Tensor:
     import torch
 
-    need = f"centers {shape}, one finite row for every label in use"
+    need = f"centers {shape}, one finite row per label in use"
     found = as_tensor(centers, who, need).float()
     if found.shape != shape:
-        raise PartError(f"{who} gave centers of shape {tuple(found.shape)}; return {need}, or leave them out")
+        raise PartError(f"{who} returned centers of shape {tuple(found.shape)}; return {need}, or leave them out")
     if not bool(torch.isfinite(found).all()):
         broken = (~torch.isfinite(found)).any(dim=1).nonzero()[:, 0].tolist()
         raise PartError(
-            f"{who} gave centers with NaN or infinite values in rows {broken}; return {need}, or leave them out"
+            f"{who} returned centers with NaN or infinite values in rows {broken}; return {need}, or leave them out"
         )
     return found
 
@@ -104,17 +104,17 @@ def _confidence(confidence: Any, n: int, who: str) -> torch.Tensor:
     found = as_tensor(confidence, who, need).float().cpu()
     if found.shape != (n,):
         raise PartError(
-            f"{who} gave confidence of shape {tuple(found.shape)}; return {need}, or leave it out"
+            f"{who} returned confidence of shape {tuple(found.shape)}; return {need}, or leave it out"
         )
-    inside = (found >= -_ROUNDING) & (found <= 1 + _ROUNDING)  # nor NaN
+    inside = (found >= -_ROUNDING) & (found <= 1 + _ROUNDING)  # false for NaN, too
     if not bool(inside.all()):
         worst = float(found[~inside][0])
-        raise PartError(f"{who} gave confidence={worst:g}; return {need}, or leave it out")
+        raise PartError(f"{who} returned confidence={worst:g}; return {need}, or leave it out")
     return found.clamp(0.0, 1.0)
 
 
 def _objective(objective: Any, who: str) -> float:
     number = as_number(objective, who, "objective")
     if math.isnan(number):
-        raise PartError(f"{who} gave objective=nan; return what it minimizes, or leave it out")
+        raise PartError(f"{who} returned objective=nan; return the minimized quantity, or leave it out")
     return number

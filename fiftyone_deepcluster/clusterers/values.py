@@ -1,4 +1,4 @@
-"""What a clusterer gives: labels and what belongs to them."""
+"""Results of a clusterer: labels, centers, confidence, objective and scores."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Found:
-    """What ``Clusterer.find`` found, where it knows more than labels; what is left out is computed.
+    """Result of ``Clusterer.find``; values left as None are computed from labels and vectors.
 
     Attributes:
-        labels: (N,) whole numbers from 0, -1 for noise.
-        centers: (K, D), one row for every label in use; by default the mean of each cluster's vectors.
-        confidence: (N,) in 0..1; by default 1 - d1/d2 of the distances to the own and the nearest other center.
-        objective: what the method minimizes; by default the sum of squared distances to the own center.
-        scores: further figures for the record: the same names in every round, for they become columns.
-        details: lists of figures for the record, of any length.
+        labels: (N,) integers from 0, -1 for noise.
+        centers: (K, D), one row per label in use; by default the mean of each cluster's vectors.
+        confidence: (N,) in 0..1; by default 1 - d1/d2 with the distances d1 to the assigned and d2 to the nearest
+            other center.
+        objective: the minimized quantity; by default the sum of squared distances to the assigned center.
+        scores: further numbers for the run record; use the same names in every round, since they become columns.
+        details: lists of numbers for the run record, of any length.
     """
 
     labels: torch.Tensor | NDArray[Any]
@@ -33,17 +34,17 @@ class Found:
 
 @dataclass(frozen=True)
 class Clustering:
-    """Clusters of N vectors.
+    """A clustering of N vectors.
 
     Attributes:
         labels: (N,) int64 on the CPU in 0..K-1, every number in use; -1 marks noise (density methods).
         centers: (K, D) float32, the mean of each cluster's vectors, on the vectors' device; scaled to length
-            1 where the method keeps them there (spherical k-means).
+            1 by spherical k-means.
         confidence: (N,) float32 on the CPU in 0..1: the posterior where the method has one,
             else 1 - d1/d2 of the distances to the nearest and the second nearest center.
-        objective: what the method minimizes (inertia of k-means, minus log-likelihood of a mixture).
-        scores: further figures for the record: the same names in every round, for they become columns.
-        details: lists of figures for the record, of any length.
+        objective: the minimized quantity (inertia of k-means, negative log-likelihood of a mixture).
+        scores: further numbers for the run record; use the same names in every round, since they become columns.
+        details: lists of numbers for the run record, of any length.
     """
 
     labels: torch.Tensor

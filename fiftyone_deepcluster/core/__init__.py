@@ -1,1 +1,1 @@
-"""What every other part of the package rests on; it knows neither images nor networks."""
+"""Shared foundations, independent of images and networks: registry, types, records, progress, devices."""

@@ -1,4 +1,4 @@
-"""Checks of the arguments that people give: each returns the value, or says what was needed instead."""
+"""Validation of user-supplied arguments: each check returns the value or raises an InputError."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _LONGEST = 60
 
 
 def whole_number(name: str, value: Any, least: int, most: int | None = None) -> int:
-    """The value as an int, at least ``least`` and at most ``most``.
+    """The value as an int in ``least`` to ``most``, both inclusive; ``most`` of None is no upper bound.
 
     Raises:
-        InputError: no whole number, or out of range.
+        InputError: not a whole number, or out of range.
     """
     need = f"{least:,} or more" if most is None else f"{least:,} to {most:,}"
     try:
@@ -24,21 +24,21 @@ def whole_number(name: str, value: Any, least: int, most: int | None = None) -> 
     except TypeError:
         number = None
     if number is None:
-        raise InputError(f"{name}={short(value)} is no whole number; give {need}")
+        raise InputError(f"{name}={short(value)} is not a whole number; give {need}")
     if number < least or (most is not None and number > most):
         raise InputError(f"{name}={number}: give {need}")
     return number
 
 
 def share_of(name: str, value: Any, whole: str) -> float:
-    """The value as a part of a whole: more than 0, at most 1.
+    """The value as a fraction of ``whole``: 0 < value <= 1.
 
     Raises:
-        InputError: no number, or out of range; ``whole`` says of what it is a share.
+        InputError: not a number, or out of range; the message names ``whole``.
     """
     number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else 0.0
     if not 0 < number <= 1:
-        raise InputError(f"{name}={short(value)} is no share of {whole}; give more than 0 and at most 1")
+        raise InputError(f"{name}={short(value)} is not a fraction of {whole}; give more than 0 and at most 1")
     return number
 
 
@@ -49,40 +49,40 @@ def one_of(name: str, value: Any, choices: Sequence[str]) -> None:
 
 
 def yes_or_no(**values: Any) -> None:
-    """Raise InputError unless every value is True or False: the text "no" would count as yes."""
+    """Raise InputError unless every value is a bool: as a condition, the string "no" would be true."""
     for name, value in values.items():
         if not isinstance(value, bool):
             raise InputError(f"{name}={short(value)} is neither True nor False; give one of them")
 
 
 def one_name(name: str, value: Any, example: str) -> str:
-    """The value as a text that is not empty.
+    """The value, checked to be a non-blank string.
 
     Raises:
-        InputError: it is none; ``example`` shows one.
+        InputError: it is not; the message shows ``example``.
     """
     if not isinstance(value, str) or not value.strip():
-        raise InputError(f"{name}={short(value)} is no name; give one as a text, such as {example!r}")
+        raise InputError(f"{name}={short(value)} is not a name; give a string, such as {example!r}")
     return value
 
 
 def names(name: str, value: Any, example: str) -> list[str]:
-    """The value as a list of texts; one text is a list of one.
+    """The value as a list of strings; a single string becomes a list of one.
 
     Raises:
-        InputError: no list of texts, or an empty one; ``example`` shows one of them.
+        InputError: not a list of strings, or empty; the message shows ``example``.
     """
     if isinstance(value, str):
         value = [value]
     found = list(value) if isinstance(value, Iterable) else []
     if not found or not all(isinstance(entry, str) for entry in found):
         raise InputError(
-            f"{name}={short(value)} is no list of names; give one or more, such as [{example!r}]"
+            f"{name}={short(value)} is not a list of names; give one or more, such as [{example!r}]"
         )
     return found
 
 
 def short(value: object) -> str:
-    """The value as messages show it; what is long, such as a sample, by its type only."""
+    """The value's repr for messages; only its type where the repr is long or spans several lines."""
     text = repr(value)
     return text if len(text) <= _LONGEST and "\n" not in text else f"(a {type(value).__name__})"

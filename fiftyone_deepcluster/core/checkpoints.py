@@ -1,4 +1,4 @@
-"""Save and resume one run: one file, replaced as a whole after every round."""
+"""Checkpoint of a run: one file, replaced atomically after every round."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any
 from fiftyone_deepcluster.errors import CheckpointError
 
 FORMAT = 1
-"""Raised when a file of an older version can no longer be read."""
+"""Version of the file format; increment when older files can no longer be read."""
 
 CHECKPOINT = "checkpoint.pt"
 MODEL = "model.pt"
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    """Write ``state`` (tensors, numbers, strings, lists, dicts) to ``path`` in one step.
+    """Write ``state`` (tensors, numbers, strings, lists, dicts) to ``path`` atomically.
 
-    A reader sees the old file or the new one, never half of one, even when the process is killed.
+    Readers see the old file or the new one, never a partial one, even if the process is killed.
 
     Raises:
-        CheckpointError: the folder cannot be written.
+        CheckpointError: the file cannot be written.
     """
     import torch
 
@@ -41,17 +41,17 @@ def save(path: Path, state: dict[str, Any]) -> None:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Read a file written by ``save``; nothing in it can run code.
+    """Read a file written by ``save``, with ``weights_only=True`` so that it cannot run code.
 
     Raises:
-        CheckpointError: not a file of ours, cut short, or of a newer version.
+        CheckpointError: not a checkpoint of this package, truncated, or of another version.
     """
     import torch
 
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # the unpickler raises whatever a broken file makes it trip over
-        raise CheckpointError(f"{path} cannot be read: {error}; delete it to start anew") from error
+    except Exception as error:  # a damaged file can make the unpickler raise any exception
+        raise CheckpointError(f"{path} cannot be read: {error}; delete it to start over") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise CheckpointError(f"{path} is no checkpoint of this version; delete it to start anew")
+        raise CheckpointError(f"{path} is not a checkpoint of this version; delete it to start over")
     return state

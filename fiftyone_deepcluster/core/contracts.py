@@ -1,4 +1,4 @@
-"""What a part gives is checked before it is used: messages name the part, the value and what was needed."""
+"""Validation of the values that parts return: messages name the part, the value and what is needed."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ if TYPE_CHECKING:
 
 @contextmanager
 def blamed(who: str) -> Iterator[None]:
-    """Say which part failed; errors of this package say so themselves.
+    """Name the part that failed; exceptions of this package pass unchanged.
 
     Raises:
-        PartError: the code within raised something else, which is its cause.
+        PartError: the body raised any other exception, which is chained as the cause.
     """
     try:
         yield
     except DeepClusterError:
         raise
-    except Exception as error:  # whatever a part raises
+    except Exception as error:  # a part may raise anything
         raise PartError(f"{who} failed: {type(error).__name__}: {error}") from error
 
 
 def as_tensor(values: Any, who: str, need: str) -> torch.Tensor:
-    """A tensor as it is, or one of the NumPy array's numbers.
+    """A tensor, detached, or a numeric NumPy array as a tensor.
 
     Args:
-        values: what the part gave.
-        who: the part, as messages name it.
-        need: what it should have given, such as "labels (N,), whole numbers".
+        values: the value returned by the part.
+        who: name of the part in messages.
+        need: expected value in messages, such as "labels (N,), whole numbers".
 
     Raises:
-        PartError: anything else.
+        PartError: the value is neither.
     """
     import numpy as np
     import torch
@@ -47,24 +47,24 @@ def as_tensor(values: Any, who: str, need: str) -> torch.Tensor:
         return values.detach() if values.requires_grad else values
     if isinstance(values, np.ndarray) and values.dtype.kind in "biuf":
         return torch.from_numpy(np.ascontiguousarray(values))
-    raise PartError(f"{who} gave {described(values)}; return {need} as a tensor or a NumPy array")
+    raise PartError(f"{who} returned {described(values)}; return {need} as a tensor or a NumPy array")
 
 
 def as_vectors(values: Any, n: int, who: str) -> torch.Tensor:
-    """Vectors (n, D) float32, on their device, with D of 1 or more.
+    """Vectors (n, D) float32 on their own device, D >= 1.
 
     Raises:
-        PartError: another type, shape or number of rows.
+        PartError: wrong type, shape or number of rows.
     """
     need = f"vectors ({n}, D), one row for each of the {n} images"
     found = as_tensor(values, who, need)
     if found.ndim != 2 or len(found) != n or found.shape[1] == 0 or found.is_complex():
-        raise PartError(f"{who} gave {described(found)}; return {need}")
+        raise PartError(f"{who} returned {described(found)}; return {need}")
     return found.float()
 
 
 def count_broken(vectors: torch.Tensor) -> str:
-    """How many rows of (N, D) have NaN or infinite values, in words; empty where all are finite."""
+    """Message fragment: how many rows of (N, D) have NaN or infinite values; "" if all are finite."""
     import torch
 
     least, most = torch.aminmax(vectors)
@@ -77,31 +77,31 @@ def count_broken(vectors: torch.Tensor) -> str:
 
 
 def as_scores(scores: Any, who: str) -> dict[str, float]:
-    """Figures by name, as plain floats.
+    """Scores by name, as Python floats.
 
     Raises:
-        PartError: no dict of names and numbers.
+        PartError: not a dict from strings to numbers.
     """
     if not isinstance(scores, Mapping) or not all(isinstance(name, str) for name in scores):
-        raise PartError(f"{who} gave scores={short(scores)}; return a dict of numbers by name")
+        raise PartError(f"{who} returned scores={short(scores)}; return a dict of numbers by name")
     return {name: as_number(value, who, f"scores[{name!r}]") for name, value in scores.items()}
 
 
 def as_number(value: Any, who: str, what: str) -> float:
-    """One number as a float.
+    """A number, NumPy scalar or 0-d tensor as a Python float.
 
     Raises:
-        PartError: none.
+        PartError: any other value.
     """
     single = getattr(value, "ndim", None) == 0 and hasattr(value, "item")
     number = value.item() if single else value
     if not isinstance(number, Real):
-        raise PartError(f"{who} gave {what}={short(value)}; return one number")
+        raise PartError(f"{who} returned {what}={short(value)}; return one number")
     return float(number)
 
 
 def described(values: Any) -> str:
-    """What a part gave, for a message: None, or type, shape and kind of number."""
+    """Description of a returned value for messages: None, or its shape and type."""
     if values is None:
         return "None"
     shape = getattr(values, "shape", None)

@@ -1,7 +1,7 @@
-"""Where the numbers are crunched: device, precision, and the processes of one job.
+"""Device, precision and distributed processes.
 
-Hugging Face accelerate knows the processes (``accelerate launch``, torchrun) and how they talk;
-this module adds only what one loop needs of it, so the same code runs on a CPU, one GPU or several.
+Hugging Face accelerate sets up the processes (``accelerate launch``, torchrun) and their communication.
+This module wraps the few operations the loop needs, so the same code runs on a CPU, one GPU or several.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Compute:
-    """A device, a precision, and this process' place among the others.
+    """Device, precision, and rank of this process.
 
     Attributes:
-        device: where networks and features live.
-        precision: of the networks' forward pass: float32, bfloat16 or float16.
-        rank: number of this process, from 0.
-        world: number of processes that share the work.
+        device: device of networks and features.
+        precision: dtype of the forward pass: float32, bfloat16 or float16.
+        rank: rank of this process, from 0.
+        world: number of processes (world size).
     """
 
     device: torch.device
@@ -34,7 +34,7 @@ class Compute:
     world: int = 1
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
-        """Mixed precision for a forward pass; nothing in float32."""
+        """Autocast context for a forward pass; a null context for float32."""
         import torch
 
         if self.precision == torch.float32:
@@ -42,11 +42,11 @@ class Compute:
         return torch.autocast(self.device.type, dtype=self.precision)
 
     def shard(self, n: int) -> slice:
-        """The part of ``n`` rows in order that this process works on: every ``world``-th."""
+        """Rows of ``n`` that this process works on: every ``world``-th, from ``rank``."""
         return slice(self.rank % max(n, 1), None, self.world)
 
     def average_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
-        """Mean of the gradients over all processes, in place."""
+        """Average the gradients over all processes, in place."""
         if self.world == 1:
             return
         from accelerate.utils import reduce
@@ -64,7 +64,7 @@ class Compute:
         return reduce(values, reduction="sum")  # type: ignore[no-any-return]
 
     def all_reduce_any(self, wish: bool) -> bool:
-        """Whether any process wishes so: the same answer in all of them."""
+        """Logical OR of ``wish`` over all processes."""
         if self.world == 1:
             return wish
         import torch
@@ -72,7 +72,7 @@ class Compute:
         return bool(self.all_reduce_sum(torch.tensor([float(wish)], device=self.device)).item())
 
     def all_reduce_min(self, count: int) -> int:
-        """The smallest of all processes' counts."""
+        """Minimum of ``count`` over all processes."""
         if self.world == 1:
             return count
         import torch
@@ -81,26 +81,26 @@ class Compute:
         return int(gather(torch.tensor([count], device=self.device)).min())
 
     def broadcast(self, tensors: Iterable[torch.Tensor]) -> None:
-        """Give every process the first one's values, in place."""
+        """Copy the values of rank 0 to all processes, in place."""
         if self.world == 1:
             return
         from accelerate.utils import broadcast
 
         for tensor in tensors:
-            values = tensor.detach()  # parameters too may be written in place this way
+            values = tensor.detach()  # allows in-place writes to parameters, too
             values.copy_(broadcast(values.contiguous(), from_process=0))
 
 
 def choose_compute(device: str, precision: str) -> Compute:
-    """The device and precision asked for, or the best there is for ``auto``.
+    """Resolve device and precision; ``auto`` selects the best available.
 
     Raises:
-        OptionsError: the device does not exist on this machine.
+        OptionsError: the device is not available, or float16 on a CPU.
     """
     import torch
     from accelerate import PartialState
 
-    # Without a GPU accelerate has to be told that its processes are to talk over the CPU.
+    # Without a GPU, accelerate needs cpu=True to use a CPU backend for communication.
     state = PartialState(cpu=not torch.cuda.is_available())
     chosen = _device(device, state.local_process_index)
     best = torch.bfloat16 if _has_bfloat16(chosen) else torch.float32
@@ -119,18 +119,18 @@ def _device(name: str, local_rank: int) -> torch.device:
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise OptionsError(
-            f"device={name!r} is not there: torch sees {torch.cuda.device_count()} GPUs; "
+            f"device={name!r} is not available: torch finds {torch.cuda.device_count()} GPUs; "
             "use 'cpu' or 'auto', or install a CUDA build of torch"
         )
     return device
 
 
 def _has_bfloat16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 in hardware; emulated it would be slower than float32."""
+    """Whether the device supports bfloat16 in hardware; emulated, it is slower than float32."""
     import torch
 
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    ask = getattr(torch.cpu, "get_capabilities", dict)  # newer torch; older ones stay with float32
+    ask = getattr(torch.cpu, "get_capabilities", dict)  # not in older torch versions: float32 there
     able: dict[str, object] = ask()
     return bool(able.get("avx512_bf16") or able.get("amx_bf16"))

@@ -1,4 +1,4 @@
-"""What is wrong with options, in words: pydantic's complaints, and the nearest of the known names."""
+"""Readable messages for invalid options, from pydantic's validation errors, with spelling suggestions."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ _NEEDS = {
     "too_long": "{max_length} items or fewer",
     "path_type": "a path",
 }
-"""What a value needs, by pydantic's name of the complaint and with the bounds that come with it."""
+"""Pydantic error type -> required value, formatted with the bounds in the error's context."""
 
 _LONGEST_VALUE = 60
 
 
 def explain(error: ValidationError, what: str, model: type[BaseModel]) -> str:
-    """Pydantic's complaints in one sentence each: option, value, need, and what there is instead."""
+    """One sentence per validation error: option, value, what is needed, and suggestions."""
     values = {_place(item): item["input"] for item in error.errors()}
     lines = []
     for place, text in complaints(error, what, model).items():
@@ -51,16 +51,16 @@ def explain(error: ValidationError, what: str, model: type[BaseModel]) -> str:
 
 
 def complaints(error: ValidationError, what: str, model: type[BaseModel]) -> dict[str, str]:
-    """What is wrong with each option, in words; the empty name stands for all of them together.
+    """Option name -> message; the empty name is for errors of the whole model.
 
-    An option with a pattern has what it allows as its description.
+    For an option with a regex pattern, the message is its description, which states the allowed values.
     """
     needs: dict[str, list[str]] = {}
     problems: dict[str, str] = {}
     for item in error.errors():
         place, kind, bounds = _place(item), item["type"], item.get("ctx", {})
         if kind in _NEEDS:
-            # of a union each member complains
+            # a union yields one error per member
             needs.setdefault(place, []).append(_NEEDS[kind].format(**_in_figures(bounds)))
             problems[place] = f"needs {' or '.join(dict.fromkeys(needs[place]))}"
         else:
@@ -69,7 +69,7 @@ def complaints(error: ValidationError, what: str, model: type[BaseModel]) -> dic
 
 
 def _in_words(item: dict[str, Any], place: str, of: tuple[str, type[BaseModel]]) -> str:
-    """A complaint that is no plain need, ``of`` a model and what it is called."""
+    """Message for an error type not in ``_NEEDS``; ``of`` is the model's display name and the model."""
     name, model = of
     about = model.model_fields[place].description if place in model.model_fields else None
     if item["type"] == "extra_forbidden":
@@ -85,7 +85,7 @@ def _in_words(item: dict[str, Any], place: str, of: tuple[str, type[BaseModel]])
 
 
 def _place(item: Any) -> str:
-    """The option, and where in its list; the members of a union are no places."""
+    """Option name with list indices, such as ``widths.1``; names of union members are dropped."""
     first, *rest = item["loc"] or ("",)
     return ".".join([str(first), *(str(step) for step in rest if isinstance(step, int))])
 
@@ -100,7 +100,7 @@ def _short(value: object) -> str:
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """The end of an error message: the nearest of the known names, or all of them."""
+    """Last part of an error message: the closest known names, or else all of them."""
     names = sorted(set(known) - {"name"})
     if not names:
         return "there are none"

@@ -1,8 +1,8 @@
-"""Settings that belong to the process or thread, changed for a while and put back exactly.
+"""Context managers that change process-wide or thread-wide settings and restore them exactly.
 
-Numbers of threads, warning filters and torch's random generator are shared with the caller's own code and with
-other calls that run at the same time. Where several calls change the same setting, the last one to end restores
-it: restoring what each call found would leave the value that an overlapping call had set.
+Thread counts, warning filters and torch's random generator are shared with the caller's code and with
+concurrent calls. Where calls that change the same setting overlap, the last one to exit restores it:
+if each call restored the value it found, the value set by an overlapping call could remain.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _TORCH_RANDOM = threading.RLock()
 def set_torch_threads(n: int) -> None:
     """Set torch's number of threads for the calling thread only.
 
-    ``torch.set_num_threads`` also sets the default of threads that start later; that default is put back.
+    ``torch.set_num_threads`` also changes the default of threads started later; that default is restored.
     """
     import torch
 
@@ -36,7 +36,7 @@ def set_torch_threads(n: int) -> None:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Run torch, OpenMP and BLAS with one thread inside.
+    """Limit torch, OpenMP and BLAS to one thread within the context.
 
     torch and OpenMP are limited in the calling thread only, BLAS in the whole process.
     """
@@ -56,10 +56,10 @@ def one_thread() -> Iterator[None]:
 
 @contextmanager
 def kept_threads() -> Iterator[None]:
-    """Restore the numbers of threads that other libraries change inside.
+    """Restore on exit the thread counts that other libraries change within the context.
 
-    Numba's OpenMP layer, under UMAP, sets the calling thread's OpenMP threads to the number of cores and leaves them
-    so, which torch then takes over. scikit-learn limits BLAS for a while.
+    Numba's OpenMP layer, used by UMAP, sets the calling thread's OpenMP threads to the number of cores and
+    does not restore them; torch then uses that number. scikit-learn temporarily limits BLAS.
     """
     import torch
 
@@ -79,7 +79,7 @@ def _openmp() -> Any:
 
 
 class _Blas:
-    """BLAS' number of threads, which all threads of the process share."""
+    """BLAS' number of threads, which is shared by all threads of the process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -89,7 +89,7 @@ class _Blas:
 
     @contextmanager
     def held(self, *, one: bool) -> Iterator[None]:
-        """Put the number back after the last holder; with ``one``, use one thread until then."""
+        """Restore the number when the last holder exits; with ``one``, limit it to one thread within."""
         self._enter(one)
         try:
             yield
@@ -125,10 +125,10 @@ def blas_of_one_thread() -> AbstractContextManager[None]:
 
 
 class _Ignored:
-    """Filters that ignore warnings, each installed once and removed after its last user.
+    """Reference-counted warning filters: installed by the first user, removed by the last.
 
-    ``warnings.catch_warnings`` is not safe here: it puts back the whole list of filters that it found, so two threads
-    that overlap leave each other's filters behind, and undo those that the caller sets meanwhile.
+    ``warnings.catch_warnings`` is not thread-safe: it restores the whole list of filters, so overlapping
+    threads leave each other's filters behind and discard those that the caller sets meanwhile.
     """
 
     def __init__(self) -> None:
@@ -137,7 +137,7 @@ class _Ignored:
         self._lists: dict[tuple[Any, ...], list[Any]] = {}
 
     def add(self, item: tuple[Any, ...]) -> None:
-        """Ignore from now on."""
+        """Register a user of the filter; the first one installs it."""
         with self._lock:
             self._users[item] = self._users.get(item, 0) + 1
             if self._users[item] == 1:
@@ -145,13 +145,13 @@ class _Ignored:
                 self._lists[item].insert(0, item)
 
     def drop(self, item: tuple[Any, ...]) -> None:
-        """End one ``add``."""
+        """Undo one ``add``."""
         with self._lock:
             self._users[item] -= 1
             if self._users[item]:
                 return
             del self._users[item]
-            # The caller may have put another list in its place, by catch_warnings.
+            # catch_warnings in the caller's code may have replaced the list.
             lists = {id(known): known for known in (self._lists.pop(item), warnings.filters)}
             for known in lists.values():
                 if item in known:
@@ -163,7 +163,7 @@ _IGNORED = _Ignored()
 
 @contextmanager
 def ignored_warnings(*wanted: str | type[Warning]) -> Iterator[None]:
-    """Ignore warnings of these categories, and those whose messages match these regular expressions."""
+    """Ignore warnings by category, or by a regular expression that matches the message."""
     with ExitStack() as stack:
         for what in wanted:
             message = re.compile(what, re.IGNORECASE) if isinstance(what, str) else None
@@ -175,12 +175,12 @@ def ignored_warnings(*wanted: str | type[Warning]) -> Iterator[None]:
 
 @contextmanager
 def seeded_torch(seed: int) -> Iterator[None]:
-    """Seed torch's generator on the CPU inside, for what takes no generator of its own, and put it back.
+    """Seed torch's global CPU generator within the context, for functions that accept no generator.
 
-    One caller at a time: keep it short.
+    The state is restored on exit. A lock admits one caller at a time, so keep the body short.
     """
     import torch
 
     with _TORCH_RANDOM, torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed GPUs, too
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would also seed the GPUs
         yield

@@ -1,6 +1,6 @@
-"""Progress without printing: the loop tells an ``Observer``, and the observer decides.
+"""Progress reporting without printing: long-running code calls the methods of an ``Observer``.
 
-The same protocol carries cancellation back: the loop asks ``cancelled()`` between batches.
+The same protocol carries cancellation: ``cancelled()`` is polled between batches.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
 PREPARING = ("decode", "embeddings")
 """Phases before the first round."""
 CLOSING = ("baselines", "write", "brain")
-"""Phases after the last."""
+"""Phases after the last round."""
 
 _ROUNDS_LOOKED_BACK = 3
 
 
 @runtime_checkable
 class Observer(Protocol):
-    """Told what happens while images are read, clustered and learned from."""
+    """Callbacks for the progress of decoding, clustering and training."""
 
     def phase(self, name: str, total: int) -> None:
-        """A phase begins (``decode``, ``embed``, ``cluster``, ``train`` ...) with ``total`` steps."""
+        """Called when a phase (``decode``, ``embed``, ``cluster``, ``train``, ...) of ``total`` steps begins."""
 
     def advance(self, steps: int) -> None:
-        """``steps`` more steps of the current phase are done."""
+        """Called when ``steps`` more steps of the current phase are done."""
 
     def round_done(self, entry: Round, rounds: int) -> None:
-        """A round is complete; ``rounds`` are planned in all."""
+        """Called when a round is complete; ``rounds`` is the total number planned."""
 
     def cancelled(self) -> bool:
         """Whether the run should stop at the next batch."""
@@ -43,62 +43,62 @@ class Observer(Protocol):
 
 
 def check_observer(observer: Any) -> None:
-    """Raise InputError unless the value can be told of progress, or is None."""
+    """Raise InputError unless the value implements ``Observer`` or is None."""
     if isinstance(observer, type) or not isinstance(observer, Observer | None):
         raise InputError(
-            f"observer={short(observer)} cannot be told of progress; give an object with phase, advance, "
+            f"observer={short(observer)} is not an Observer; give an object with the methods phase, advance, "
             "round_done and cancelled, or None"
         )
 
 
 class Silent:
-    """Hears everything, says nothing, never cancels."""
+    """Observer that does nothing and never cancels."""
 
     def phase(self, name: str, total: int) -> None:
-        """Ignore."""
+        """Do nothing."""
 
     def advance(self, steps: int) -> None:
-        """Ignore."""
+        """Do nothing."""
 
     def round_done(self, entry: Round, rounds: int) -> None:
-        """Ignore."""
+        """Do nothing."""
 
     def cancelled(self) -> bool:
-        """Never."""
+        """Return False."""
         return False
 
 
 class Fanout:
-    """Tells several observers; cancels when any of them does."""
+    """Observer that forwards to several observers; cancels when any of them does."""
 
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._observers = tuple(observers)
 
     def phase(self, name: str, total: int) -> None:
-        """Pass on."""
+        """Forward to all observers."""
         for observer in self._observers:
             observer.phase(name, total)
 
     def advance(self, steps: int) -> None:
-        """Pass on."""
+        """Forward to all observers."""
         for observer in self._observers:
             observer.advance(steps)
 
     def round_done(self, entry: Round, rounds: int) -> None:
-        """Pass on."""
+        """Forward to all observers."""
         for observer in self._observers:
             observer.round_done(entry, rounds)
 
     def cancelled(self) -> bool:
-        """Whether any observer wants to stop."""
+        """Whether any observer cancels."""
         return any(observer.cancelled() for observer in self._observers)
 
 
 class Tqdm:
-    """A progress bar on stderr, one line a round, and how long the rest may take.
+    """Progress bar on stderr with one line per round and an estimate of the remaining time.
 
     Args:
-        rounds: planned; where it is not given, the first round's end tells.
+        rounds: number of planned rounds; None: known from the first ``round_done`` on.
     """
 
     def __init__(self, rounds: int | None = None) -> None:
@@ -110,24 +110,24 @@ class Tqdm:
         self._preparing = False
 
     def phase(self, name: str, total: int) -> None:
-        """Begin a new bar."""
+        """Start a new bar."""
         from tqdm.auto import tqdm
 
         self.close()
-        if self._preparing:  # what happens once says nothing of how long a round takes
+        if self._preparing:  # runs only once, so it must not count toward the duration of a round
             self._began = time.monotonic()
         self._preparing = name in PREPARING
         self._bar = tqdm(total=total, desc=self._title(name), leave=False, dynamic_ncols=True)
         self._report_rest()
 
     def advance(self, steps: int) -> None:
-        """Move the bar."""
+        """Advance the bar."""
         if self._bar is not None:
             self._report_rest()
             self._bar.update(steps)
 
     def round_done(self, entry: Round, rounds: int) -> None:
-        """Write the round's line above the bar."""
+        """Print the line of the round above the bar."""
         from tqdm.auto import tqdm
 
         self.close()
@@ -137,7 +137,7 @@ class Tqdm:
         tqdm.write(entry.line(rounds))
 
     def cancelled(self) -> bool:
-        """Never: Ctrl-C is an exception."""
+        """Return False: Ctrl-C raises KeyboardInterrupt."""
         return False
 
     def close(self) -> None:
@@ -147,9 +147,9 @@ class Tqdm:
             self._bar = None
 
     def seconds_left(self) -> float | None:
-        """Until the last planned round is done, if it takes as long as the last few; None: nobody knows.
+        """Estimated seconds until the last planned round ends, from the mean of recent rounds; None: unknown.
 
-        A run that settles ends sooner.
+        A run that converges ends sooner.
         """
         if not self._spent or self._rounds is None:
             return None
@@ -170,7 +170,7 @@ class Tqdm:
 
 
 def duration_text(seconds: float) -> str:
-    """A length of time as a person says it: ``40 s``, ``3 min``, ``2 h 5 min``."""
+    """A duration as text: ``40 s``, ``3 min``, ``2 h 5 min``."""
     if seconds < 100:
         return f"{max(1, round(seconds))} s"
     minutes = round(seconds / 60)
@@ -178,7 +178,7 @@ def duration_text(seconds: float) -> str:
 
 
 class Stopwatch:
-    """An observer that passes on what it hears, and adds up the seconds of every phase."""
+    """Observer that forwards to ``listener`` and sums the wall time of every phase."""
 
     def __init__(self, listener: Observer) -> None:
         self.listener = listener
@@ -187,24 +187,24 @@ class Stopwatch:
         self._since = time.perf_counter()
 
     def phase(self, name: str, total: int) -> None:
-        """A phase begins, so the last one is over."""
+        """Stop timing the previous phase and start this one."""
         self._turn(name)
         self.listener.phase(name, total)
 
     def advance(self, steps: int) -> None:
-        """Pass on."""
+        """Forward to the listener."""
         self.listener.advance(steps)
 
     def round_done(self, entry: Round, rounds: int) -> None:
-        """Pass on."""
+        """Forward to the listener."""
         self.listener.round_done(entry, rounds)
 
     def cancelled(self) -> bool:
-        """Pass on."""
+        """Whether the listener cancels."""
         return self.listener.cancelled()
 
     def lap(self) -> dict[str, float]:
-        """Seconds by phase since the last lap."""
+        """Seconds per phase since the last call."""
         self._turn(None)
         seconds, self._seconds = self._seconds, {}
         return seconds

@@ -1,7 +1,7 @@
-"""What a run did, as plain values that go to JSON and come back.
+"""Record of a run, as plain values that round-trip through JSON.
 
-A record is complete without this package: options, one entry a round, why it stopped, and what
-simple baselines give on the same images.
+A record can be read without this package: options, one entry per round, the stop reason, and the results
+of simple baselines on the same images.
 """
 
 from __future__ import annotations
@@ -24,34 +24,34 @@ class StopReason(str, Enum):
 
     @property
     def message(self) -> str:
-        """The reason in words, with the way out where something went wrong."""
+        """The reason as a sentence, with advice where training failed."""
         return _MESSAGES[self]
 
 
 _MESSAGES = {
-    StopReason.CONVERGED: "The clusters of adjacent rounds agree.",
+    StopReason.CONVERGED: "Converged: the clusters of adjacent rounds agree.",
     StopReason.ROUNDS_DONE: "All rounds are done.",
-    StopReason.TASK_FINISHED: "Nothing is left to learn.",
+    StopReason.TASK_FINISHED: "The method has no training targets left.",
     StopReason.COLLAPSED: (
-        "Nearly all images fell into one cluster; the last sound round was kept. "
+        "Collapsed: nearly all images fell into one cluster. The last valid round was kept. "
         "Lower learning_rate, or raise n_clusters or pseudo_clusters."
     ),
     StopReason.DIVERGED: (
-        "The loss stopped being a finite number; the last sound round was kept. Lower learning_rate."
+        "Diverged: the loss became NaN or infinite. The last valid round was kept. Lower learning_rate."
     ),
-    StopReason.CANCELLED: "Cancelled; finished rounds are kept. Resume to go on.",
-    StopReason.OUT_OF_TIME: "max_minutes is used up; finished rounds are kept. Resume to go on.",
+    StopReason.CANCELLED: "Cancelled; finished rounds are kept. Resume the run to continue.",
+    StopReason.OUT_OF_TIME: "max_minutes reached; finished rounds are kept. Resume the run to continue.",
 }
 
 
 class AgreementScores(BaseModel):
-    """How far two labelings of the same images agree.
+    """Agreement of two labelings of the same images.
 
     Attributes:
         nmi: normalized mutual information, arithmetic mean of the entropies.
         ari: adjusted Rand index.
         purity: share of images in the majority class of their cluster.
-        acc: share of images on the best one-to-one match of clusters and classes (Hungarian).
+        acc: accuracy under the best one-to-one matching of clusters and classes (Hungarian algorithm).
     """
 
     model_config = ConfigDict(frozen=True)
@@ -62,20 +62,20 @@ class AgreementScores(BaseModel):
 
 
 class Round(BaseModel):
-    """The figures of one round.
+    """Metrics of one round.
 
     Attributes:
-        index: from 0.
+        index: number of the round, from 0.
         loss: mean training loss; None in a round without training.
-        change: agreement with the clusters of the round before; None in the first.
-        clusters_in_use: clusters with at least one image.
+        change: agreement with the clusters of the previous round; None in the first.
+        clusters_in_use: number of non-empty clusters.
         largest_share: share of the images in the largest cluster.
-        entropy: of the cluster sizes, in 0..1 of its maximum.
-        truth: agreement with ``truth``, measured only.
-        seconds: by phase.
-        images_per_second: of training.
-        scores: figures of the parts (objective, number of pseudo-clusters ...).
-        details: lists of figures of the parts (clusters that RIM finds by rising lambda ...).
+        entropy: entropy of the cluster sizes, normalized to 0..1.
+        truth: agreement with ``truth``, which is used for evaluation only.
+        seconds: wall time per phase.
+        images_per_second: training throughput.
+        scores: numbers reported by the parts (objective, number of pseudo-clusters, ...).
+        details: lists of numbers reported by the parts (number of RIM clusters by rising lambda, ...).
     """
 
     model_config = ConfigDict(frozen=True)
@@ -92,7 +92,7 @@ class Round(BaseModel):
     details: dict[str, list[float]] = Field(default_factory=dict)
 
     def line(self, rounds: int) -> str:
-        """The round in one line of text, for a terminal."""
+        """The round as one line of text, for a terminal."""
         parts = [f"round {self.index + 1:>2} of {rounds}"]
         if self.loss is not None:
             parts.append(f"loss {self.loss:.3f}")
@@ -106,15 +106,15 @@ class Round(BaseModel):
 
 
 class Baseline(BaseModel):
-    """What a simple method gives on the run's features.
+    """Result of a simple clustering method on the features of the run.
 
     Attributes:
         name: ``k-means`` or ``UMAP + GMM``.
-        features: ``first`` (pixels, or the pre-trained network's) or ``last``.
-        n_images: images it was measured on.
-        silhouette: of its clusters on its own features.
-        stability: ARI between two seeds.
-        truth: agreement with the truth, where there is one.
+        features: ``first`` (pixels, or features of the pre-trained network) or ``last``.
+        n_images: number of images it was evaluated on.
+        silhouette: silhouette score of its clusters on its own features.
+        stability: ARI between the results of two seeds.
+        truth: agreement with the ground truth; None without ground truth.
         seconds: wall time.
     """
 
@@ -129,22 +129,22 @@ class Baseline(BaseModel):
 
 
 class RunRecord(BaseModel):
-    """Everything about a run except the images' own values.
+    """Record of a run: everything except the per-image values.
 
     Attributes:
         method: name of the method.
-        options: as given, by name; feed them back to repeat the run.
-        resolved: the options after everything automatic was settled for these images.
-        rounds: one entry a round.
-        stop_reason: None while it runs.
-        n_images: images clustered; unreadable ones are not counted.
-        n_failed: images that could not be read.
-        n_clusters: clusters in the result.
-        baselines: simple methods on the same features.
-        verdict: in words, whether the run beats its baselines.
-        beaten: whether a baseline is better.
-        environment: versions and device.
-        notes: what was decided automatically, or deserves a warning.
+        options: options as given, by name; pass them again to repeat the run.
+        resolved: options after automatic values were resolved for these images.
+        rounds: one entry per round.
+        stop_reason: why the run ended; None while it runs.
+        n_images: number of clustered images, without unreadable ones.
+        n_failed: number of images that could not be read.
+        n_clusters: number of clusters in the result.
+        baselines: results of simple methods on the same features.
+        verdict: a sentence on whether the run beats its baselines.
+        beaten: whether a baseline is better than the run.
+        environment: package versions and device.
+        notes: automatic decisions and warnings.
     """
 
     model_config = ConfigDict(validate_assignment=True)

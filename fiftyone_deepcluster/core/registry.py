@@ -1,8 +1,8 @@
-"""Names for parts: built-in files are found by themselves, those of other packages by entry points.
+"""Registries of parts by name: built-in modules are discovered, other packages register via entry points.
 
-A *part* is a small frozen pydantic model with one verb. Its fields are its options: they feed the
-SDK signature, the App's form, the run record and the documentation. To add one, write one file, in
-this package or in your own, and decorate the class::
+A *part* is a small frozen pydantic model with one public method. Its fields are its options, from which the
+SDK signature, the App's form, the run record and the documentation are generated. To add one, write a
+module in this package or in your own, and decorate the class::
 
     @CLUSTERERS.register
     class MyClusterer(Clusterer):
@@ -11,8 +11,8 @@ this package or in your own, and decorate the class::
 
         def find(self, vectors, request): ...
 
-The name can be used from then on. For processes that do not import the file by themselves, such as the
-App's server, an installed package names it in its ``pyproject.toml``::
+The name can be used once the module is imported. For processes that do not import it, such as the App's
+server, an installed package declares the module in its ``pyproject.toml``::
 
     [project.entry-points."fiftyone_deepcluster.parts"]
     mine = "my_package.my_clusterer"
@@ -47,9 +47,9 @@ _REGISTERED = re.compile(r"^@\w+\.register\b", re.MULTILINE)
 
 
 class Part(BaseModel):
-    """A small frozen model with one verb; ``name`` is how users ask for it.
+    """Base class of parts: a frozen model of options, which users select by ``name``.
 
-    The first line of a part's docstring is its help text in the App.
+    The first line of the docstring of a subclass is its help text in the App.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -61,7 +61,7 @@ class Part(BaseModel):
         except ValidationError as error:
             raise OptionsError(explain(error, _name_of(type(self)), type(self))) from None
 
-    # model_validate, copies and pickles go past __init__ as for any model, and name what is wrong by field
+    # Without this flag pydantic would call __init__ in model_validate, which must raise ValidationError by field.
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -70,7 +70,7 @@ class Part(BaseModel):
         except ValidationError:
             made = type(self).__name__
             raise OptionsError(
-                f"{name}={value!r}: a {made} stays as it was made; make another: "
+                f"{name}={value!r}: a {made} is immutable; create a new one: "
                 f"{made}(**{{**options.model_dump(), {name!r}: {value!r}}})"
             ) from None
 
@@ -79,13 +79,13 @@ P = TypeVar("P", bound=Part)
 
 
 class Registry(Generic[P]):
-    """The parts of one family by name.
+    """Registry of the parts of one family, by name.
 
     Args:
-        family: what the parts are called.
-        base: class that every part of the family derives from.
-        package: package below ``fiftyone_deepcluster`` whose modules, at any depth, hold the built-in parts;
-            the family's own by default.
+        family: plural name of the parts, such as ``clusterers``.
+        base: base class of all parts of the family.
+        package: subpackage of ``fiftyone_deepcluster`` that is searched recursively for built-in parts;
+            by default the one named like the family.
     """
 
     def __init__(self, family: str, base: type[P], package: str | None = None) -> None:
@@ -96,16 +96,16 @@ class Registry(Generic[P]):
         self._loaded = False
 
     def register(self, part: type[P]) -> type[P]:
-        """Class decorator: add ``part`` under the default of its ``name`` field.
+        """Class decorator: register ``part`` under the default of its ``name`` field.
 
-        A class that is defined again, as when a notebook's cell is run once more, takes its own place.
+        A class that is redefined, as when a notebook cell is run again, replaces its earlier definition.
 
         Raises:
-            TypeError: it is no complete part of this family, or the name belongs to another one.
+            TypeError: it is not a complete part of this family, or another part has this name.
         """
         self._check(part)
         if not _is_built_in(part):
-            self._load_built_in()  # so that their names are known to be taken
+            self._load_built_in()  # so that a clash with a built-in name is detected
         name = part.model_fields["name"].default
         known = self._parts.get(name)
         if known is not None and not _is_redefined(known, part):
@@ -117,12 +117,16 @@ class Registry(Generic[P]):
         return part
 
     def names(self) -> list[str]:
-        """All names, sorted."""
+        """All registered names, sorted."""
         self._load()
         return sorted(self._parts)
 
     def get(self, name: str) -> type[P]:
-        """The class registered under ``name``."""
+        """The class registered under ``name``.
+
+        Raises:
+            OptionsError: the name is unknown.
+        """
         self._load()
         if name not in self._parts:
             lost = "".join(f"; {reason}" for reason in _OTHERS.failed)
@@ -134,7 +138,7 @@ class Registry(Generic[P]):
         """A part from a part, a name, or a dict with ``name`` and options.
 
         Raises:
-            OptionsError: the name is unknown or an option does not fit.
+            OptionsError: the name is unknown or an option is invalid.
         """
         if isinstance(value, self.base):
             return value
@@ -146,8 +150,8 @@ class Registry(Generic[P]):
             except ValidationError as error:
                 raise OptionsError(explain(error, value["name"], self.get(value["name"]))) from None
         raise OptionsError(
-            f"{value!r} names no part of {self.family}; give one of {', '.join(self.names())}, "
-            'or {"name": ..., its options}'
+            f"{value!r} is not one of the {self.family}; give one of {', '.join(self.names())}, "
+            'or a dict {"name": ..., options}'
         )
 
     def _load(self) -> None:
@@ -164,27 +168,27 @@ class Registry(Generic[P]):
                 importlib.import_module(module.name)
 
     def _check(self, part: type[P]) -> None:
-        """Raise TypeError where a class cannot be a part of this family."""
+        """Raise TypeError unless ``part`` is a complete part of this family."""
         base = self.base.__name__
         if not (isinstance(part, type) and issubclass(part, self.base)):
-            raise TypeError(f"{part!r} is no {base}; write: class MyPart({base})")
+            raise TypeError(f"{part!r} is not a subclass of {base}; write: class MyPart({base})")
         if not isinstance(part.model_fields["name"].default, str):
             raise TypeError(f'{part.__name__} needs `name: Literal["..."] = "..."`')
         missing = sorted(getattr(part, "__abstractmethods__", ()))
         for verb in _overridden(part, self.base):
-            instead = f"write {', '.join(missing)} instead" if missing else "leave it out"
+            instead = f"implement {', '.join(missing)} instead" if missing else "remove it"
             raise TypeError(
-                f"{part.__name__}.{verb} takes the place of {base}.{verb}, which is final; {instead}"
+                f"{part.__name__}.{verb} overrides {base}.{verb}, which is final; {instead}"
             )
         if missing:
-            raise TypeError(f"{part.__name__} has no {', '.join(missing)}; every {base} needs it")
+            raise TypeError(f"{part.__name__} does not implement {', '.join(missing)}; every {base} needs it")
 
 
 class _OtherPackages:
-    """Parts of installed packages, which register themselves when they are imported.
+    """Parts of other installed packages, which are registered when their modules are imported.
 
     Attributes:
-        failed: what could not be loaded, and why.
+        failed: messages of the entry points that could not be loaded.
     """
 
     def __init__(self) -> None:
@@ -192,14 +196,14 @@ class _OtherPackages:
         self._loaded = False
 
     def load(self) -> None:
-        """Import what the installed packages name, once. A package that fails does not stop the others."""
+        """Load all entry points, once; an entry point that fails does not stop the others."""
         if self._loaded:
             return
         self._loaded = True
         for point in entry_points(group=_GROUP):
             try:
                 point.load()
-            except Exception as error:  # whatever the other package raises
+            except Exception as error:  # another package may raise anything
                 self.failed.append(f"the entry point {point.name} = {point.value!r} failed: {error!r}")
                 logger.warning("parts of another package were not loaded: %s", self.failed[-1])
 
@@ -208,7 +212,7 @@ _OTHERS = _OtherPackages()
 
 
 def _registers_parts(module: str) -> bool:
-    """Whether a file registers a part; the others, which may need torch, wait until they are used."""
+    """Whether a module registers a part; others, which may import torch, are imported only when used."""
     spec = find_spec(module)
     source = spec.loader.get_source(module) if spec and isinstance(spec.loader, SourceLoader) else None
     return source is None or _REGISTERED.search(source) is not None
@@ -218,8 +222,8 @@ class PartOf:
     """Annotation for an option that holds a part: ``Annotated[Clusterer, PartOf(CLUSTERERS)]``.
 
     Args:
-        registry: where the part is looked up.
-        optional: None is allowed too, and means that the method chooses.
+        registry: registry in which the part is looked up.
+        optional: allow None, for which the method chooses the part.
     """
 
     def __init__(self, registry: Registry[Any], *, optional: bool = False) -> None:
@@ -229,7 +233,7 @@ class PartOf:
     def __get_pydantic_core_schema__(
         self, source: object, handler: GetCoreSchemaHandler
     ) -> core_schema.CoreSchema:
-        """Validate through the registry; serialize as a dict with the name."""
+        """Schema that validates by ``Registry.parse`` and serializes to a dict that includes the name."""
         return core_schema.no_info_plain_validator_function(
             self._validate,
             serialization=core_schema.plain_serializer_function_ser_schema(
@@ -257,13 +261,13 @@ def _is_built_in(part: type[Part]) -> bool:
 
 
 def _is_redefined(known: type[Part], part: type[Part]) -> bool:
-    """Whether one class is the other, defined again; in a notebook the class may have got another name."""
+    """Whether ``part`` is a redefinition of ``known``; in a notebook the class may have been renamed."""
     if known.__module__ != part.__module__:
         return False
     return part.__module__ == _NOTEBOOK or known.__qualname__ == part.__qualname__
 
 
 def _overridden(part: type[Part], base: type[Part]) -> list[str]:
-    """Final methods of ``base`` that ``part`` has one of its own for."""
+    """Final methods of ``base`` that ``part`` overrides."""
     final = [name for name, value in vars(base).items() if getattr(value, "__final__", False)]
     return [name for name in final if getattr(part, name) is not getattr(base, name)]

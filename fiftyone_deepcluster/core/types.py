@@ -1,6 +1,6 @@
-"""The few values that travel through the loop.
+"""Data types of the training loop.
 
-Shapes use B for a batch, N for all readable images, D for feature dimensions, K for clusters.
+In shapes, B is the batch size, N the number of readable images, D the feature dimension, K the clusters.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Batch:
-    """A mini-batch, on the device.
+    """A mini-batch on the device.
 
     Attributes:
         images: (V·B, C, H, W) float32 in 0..1, augmented: V crops of B images, all first crops first. V is 1
-            but for multi-crop.
+            except for multi-crop.
         rows: (B,) int64 on the CPU, the row of each image in the corpus.
         small: (S·B, C, h, w), S further crops of the same images at another size, in the same order; None
-            where there are none.
+            without small crops.
     """
 
     images: torch.Tensor
@@ -34,19 +34,19 @@ class Batch:
 
     @property
     def views(self) -> tuple[torch.Tensor, ...]:
-        """What the network is called with: the crops of one size, or of both."""
+        """Arguments of the network's forward pass: the crops of one size, or of both."""
         return (self.images,) if self.small is None else (self.images, self.small)
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a network says of a batch.
+    """Outputs of a network for a batch.
 
-    With several crops an image the rows below are V·B + S·B, in the order of ``Batch``.
+    With multi-crop, the number of rows is V·B + S·B instead of B, in the order of ``Batch``.
 
     Attributes:
-        features: (B, D) the representation that is clustered.
-        logits: (B, K) scores of the head; a (B, 0) tensor where there is no head.
+        features: (B, D), the representation that is clustered.
+        logits: (B, K), outputs of the head; (B, 0) without a head.
     """
 
     features: torch.Tensor
@@ -55,19 +55,19 @@ class Outputs:
 
 @dataclass(frozen=True)
 class ClassTargets:
-    """One pseudo-class for each image of a batch: (B,) int64, or (B, H) for H heads; -1 is not taught."""
+    """Pseudo-labels of a batch: (B,) int64, or (B, H) for H heads; -1 is ignored by the loss."""
 
     labels: torch.Tensor
 
 
 @dataclass(frozen=True)
 class PairTargets:
-    """For each pair of a batch whether both belong together.
+    """Pairwise targets of a batch: whether two images belong to the same cluster.
 
     Attributes:
-        same: (B, B) float32, 1 for pairs taken as similar and 0 as dissimilar.
-        chosen: (B, B) float32, 1 for the pairs that are taught at all.
-        before: (B, K) float32 label features that the network is held to, or None.
+        same: (B, B) float32, 1 for similar pairs and 0 for dissimilar ones.
+        chosen: (B, B) float32, 1 for the pairs that contribute to the loss.
+        before: (B, K) float32, earlier label features that the loss keeps the network close to, or None.
     """
 
     same: torch.Tensor
@@ -80,14 +80,14 @@ Targets = ClassTargets | PairTargets
 
 @dataclass(frozen=True)
 class RoundPlan:
-    """What one round trains on.
+    """Training plan of one round.
 
     Attributes:
-        order: (M,) int64, the rows to draw, in order; repeats are allowed.
-        n_outputs: outputs of the new head, or None to keep the head.
-        prototypes: (K, D) float32, a head that is given instead of learned: its weights, which stay as they are.
-        augmented: images are changed at random as the training spec says; else they stay as they are.
-        rate: share of constant learning rates that holds in this round.
+        order: (M,) int64, rows to train on, in order; may contain repeats.
+        n_outputs: number of outputs of a new head, or None to keep the head.
+        prototypes: (K, D) float32, fixed weights of the head, which are not trained.
+        augmented: whether images are augmented as defined by the training spec.
+        rate: factor on constant learning rates in this round.
     """
 
     order: NDArray[np.int64]
@@ -99,19 +99,19 @@ class RoundPlan:
 
 @dataclass(frozen=True)
 class Assignment:
-    """The cluster of every image, at one moment.
+    """Cluster assignment of all images.
 
     Attributes:
-        labels: (N,) int64, the cluster of each image; -1 for noise of a density method.
+        labels: (N,) int64, cluster of each image; -1 for noise in density-based methods.
         confidence: (N,) float32 in 0..1.
         distance: (N,) float32, Euclidean distance to the cluster's center in ``embeddings``.
-        margin: (N,) float32, distance to the second nearest center less ``distance``.
+        margin: (N,) float32, distance to the second nearest center minus ``distance``.
         embeddings: (N, D) float32, the vectors that were clustered.
-        centers: (K, D) float32, mean embedding of each cluster, row = cluster id; NaN where an id is not in use.
-        scores: figures of the part that assigned, for the record.
-        details: lists of figures of that part, likewise.
-        errors: row -> why that image could not be read. Such images have label -1, NaN as figures, and
-            embeddings of zeros. Within the loop there are none.
+        centers: (K, D) float32, mean embedding of each cluster, row = cluster id; NaN for unused ids.
+        scores: numbers reported by the part that assigned the clusters, for the record.
+        details: lists of numbers reported by that part, for the record.
+        errors: row -> why that image could not be read. Such images have label -1, NaN as confidence, distance
+            and margin, and zero embeddings. Always empty within the loop.
     """
 
     labels: NDArray[np.int64]
@@ -126,17 +126,17 @@ class Assignment:
 
     @property
     def n_clusters(self) -> int:
-        """Number of cluster ids, those not in use included."""
+        """Number of cluster ids, including unused ones."""
         return len(self.centers)
 
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of N images besides their pixels, in their order; all of it may be missing.
+    """Optional side information on N images, in their order.
 
     Attributes:
-        groups: who belongs together and may not be parted by a split, e.g. the patient of each image; None unknown.
-        initial: labels that the first round is taught, where the method asks for them; None unknown.
+        groups: group of each image, e.g. its patient; a split never divides a group. None: unknown.
+        initial: labels used as targets of the first round, where the method supports it. None: unknown.
     """
 
     groups: Sequence[object] | None = None

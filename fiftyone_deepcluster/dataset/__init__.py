@@ -1,1 +1,1 @@
-"""FiftyOne in and out: datasets become images, results become fields, runs are kept and reviewed."""
+"""FiftyOne input and output: read images from datasets, write results to fields, store and review runs."""

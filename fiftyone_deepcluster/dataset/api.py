@@ -1,6 +1,6 @@
 """The public calls on FiftyOne collections: ``cluster``, ``resume``, ``assign``.
 
-``cluster`` and ``resume`` check everything, put it into one ``CheckedCall``, and have that carried out.
+``cluster`` and ``resume`` validate all arguments, store them in a ``CheckedCall``, and execute it.
 """
 
 from __future__ import annotations
@@ -63,37 +63,37 @@ def cluster(
     compute_brain: bool = True,
     **options: Any,
 ) -> Run:
-    """Cluster the images of a collection and write the clusters to it.
+    """Cluster the images of a collection and write the clusters to its dataset.
 
-    Fields written are listed in ``fiftyone_deepcluster.dataset.io.fields``. Where an earlier call with the
-    same images and options was killed, this one goes on from its last finished round.
+    The fields written are listed in ``fiftyone_deepcluster.dataset.io.fields``. If an earlier call with the
+    same images and options was interrupted, this call resumes from its last completed round.
 
     Args:
         samples: dataset, view, patches view (``to_patches``) or group slice of images.
-        method: a method's name (``list_methods()``) or an Options object.
-        key: name of the run and of its fields; a Python identifier.
-        overwrite: replace the run under this key; its fields and edits go. It stays as it was where
-            fitting the new run fails.
-        truth_field: known classes, measured in the record and never used.
+        method: name of a method (``list_methods()``) or an Options object.
+        key: name of the run and prefix of its fields; a Python identifier.
+        overwrite: replace the run stored under this key and delete its fields and edits. If fitting the new
+            run fails, the old run is unchanged.
+        truth_field: field with known classes; used for evaluation only, never for training.
         patches_field: a Detections field whose objects are the images.
-        media_field: a field with the files to read; by default the DICOM originals of samples that
-            ``add_dicom`` made, and ``filepath`` of all others. ``"filepath"``: the pictures that the App shows.
-        embeddings_field: vectors to cluster in place of a network's, for ``frozen``.
-        model: a FiftyOne model or the name of one in its zoo, for ``frozen``.
+        media_field: field with the paths of the files to read; by default the original DICOM files for samples
+            created by ``add_dicom``, and ``filepath`` for all others. ``"filepath"``: the images shown in the App.
+        embeddings_field: field with vectors to cluster instead of network features, for ``frozen``.
+        model: a FiftyOne model or the name of a model in its zoo, for ``frozen``.
         half_precision: store embeddings as float16.
-        observer: told of progress; may cancel.
-        progress: a progress bar on stderr where no observer is given.
-        compute_brain: also make the 2-D map and the similarity index.
-        **options: of the method.
+        observer: receives progress events; can cancel.
+        progress: show a progress bar on stderr if no observer is given.
+        compute_brain: also compute the 2-D map and the similarity index.
+        **options: options of the method.
 
     Returns:
-        The run, as ``load_run`` gives it.
+        The run, as returned by ``load_run``.
 
     Raises:
-        InputError: options, images or fields that cannot work, before anything is done.
+        InputError: invalid options, images or fields; raised before any work is done.
         RunExistsError: the key is taken and ``overwrite`` is not set.
-        RunLockedError: another process works on this key.
-        CancelledError: cancelled before the first round was done; ``resume`` goes on.
+        RunLockedError: another process is working on this key.
+        CancelledError: cancelled before the first round was completed; continue with ``resume``.
     """
     chosen = parse_options(method, options)
     check_key(key)
@@ -137,21 +137,21 @@ def resume(
     compute_brain: bool = True,
     **changes: Any,
 ) -> Run:
-    """Go on with a run that was cancelled, ran out of time, or whose process died.
+    """Continue a run that was cancelled, reached its time limit, or whose process died.
 
     Args:
-        samples: the dataset, or any view of it: the run remembers its images.
-        key: of the run.
-        observer: told of progress; may cancel.
-        progress: a progress bar on stderr where no observer is given.
-        compute_brain: also make the 2-D map and the similarity index.
+        samples: the dataset, or any view of it; the images of the run are stored with the run.
+        key: key of the run.
+        observer: receives progress events; can cancel.
+        progress: show a progress bar on stderr if no observer is given.
+        compute_brain: also compute the 2-D map and the similarity index.
         **changes: options that may differ from the first call: ``rounds``, ``max_minutes``, ``device``,
             ``precision``, ``baselines``.
 
     Raises:
-        RunNotFoundError: neither a run nor a checkpoint under this key.
-        RunError: the run was edited, which going on would lose; or images of it were deleted.
-        CheckpointError: other options than those that may change.
+        RunNotFoundError: neither a run nor a checkpoint exists under this key.
+        RunError: the run has edits, which resuming would discard; or images of the run were deleted.
+        CheckpointError: an option was given that cannot change.
     """
     dataset = root_dataset(samples)
     dataset.reload()
@@ -189,16 +189,16 @@ def assign(
     patches_field: str | None = None,
     observer: Observer | None = None,
 ) -> int:
-    """Give images that a finished run never saw the clusters of that run.
+    """Assign new images to the clusters of a finished run.
 
-    Images that have a cluster already are left alone.
+    Images that already have a cluster are unchanged.
 
     Args:
         new_samples: images of any dataset.
-        key: of the run; the same fields are written on the new samples.
-        from_dataset: where the run is kept; the new samples' own dataset by default.
+        key: key of the run; the same fields are written to the new samples.
+        from_dataset: dataset on which the run is stored; by default the dataset of the new samples.
         patches_field: a Detections field whose objects are the images.
-        observer: told of progress; may cancel.
+        observer: receives progress events; can cancel.
 
     Returns:
         Number of images that were given a cluster.
@@ -208,7 +208,7 @@ def assign(
     run = load_run(origin, key)
     if run.settings.get("embeddings_field") or run.settings.get("model"):
         raise RunError(
-            f"run {key!r} clustered vectors that were given to it, so it has no network to apply to new "
+            f"run {key!r} clustered precomputed vectors, so it has no network to apply to new "
             "images; cluster all images together"
         )
     source = collect_images(new_samples, patches_field, media_field_of(run.settings))
@@ -216,18 +216,18 @@ def assign(
 
 
 def _changed(key: str, header: storage.RunHeader, changes: dict[str, Any]) -> Options:
-    """The options of a run, with what is to differ from now on."""
+    """Options of a run, updated with ``changes``."""
     refused = [name for name in changes if name not in MAY_CHANGE]
     if refused:
         raise CheckpointError(
-            f"{', '.join(refused)} cannot change while run {key!r} goes on; only {', '.join(MAY_CHANGE)} can. For "
-            "other options cluster again with overwrite=True, or under another key"
+            f"{', '.join(refused)} cannot change when run {key!r} is resumed; only {', '.join(MAY_CHANGE)} can. To "
+            "change other options, cluster again with overwrite=True or under another key"
         )
     return parse_options(header.method, {**header.options, **changes})
 
 
 def _run(call: CheckedCall, observer: Observer | None, progress: bool) -> Run:
-    """Carry a call out, with a progress bar where nobody else is told of progress."""
+    """Execute a call, with a progress bar if no observer is given."""
     if observer is not None or not progress:
         return execute(call, observer or Silent())
     with closing(Tqdm(call.options.rounds)) as bar:
@@ -235,10 +235,10 @@ def _run(call: CheckedCall, observer: Observer | None, progress: bool) -> Run:
 
 
 def assign_clusters(source: SampleSource, run: Run, observer: Observer | None) -> int:
-    """Write the clusters of ``run`` on the images of ``source`` that have none.
+    """Write the clusters of ``run`` to the images of ``source`` that have none.
 
-    On another dataset than the run's a run of the same key is registered, so that it can be reviewed
-    and deleted there. The first call makes it, later calls add to it.
+    If ``source`` belongs to another dataset than the run, the first call registers a run with the same key
+    there, so that it can be reviewed and deleted there; later calls add to it.
 
     Returns:
         Number of images that were given a cluster.
@@ -268,12 +268,12 @@ def assign_clusters(source: SampleSource, run: Run, observer: Observer | None) -
 
 
 def _check_room(dataset: fo.Dataset, names: FieldNames) -> None:
-    """Raise RunExistsError where fields that are not the run's have the names it needs."""
+    """Raise RunExistsError if the field names of the run are taken by other fields."""
     try:
         check_free(dataset, names)
     except RunExistsError as error:
         raise RunExistsError(
-            f"{error}. The key is the run's: rename_run(samples, {names.key!r}, new_key) where it is kept changes it"
+            f"{error}. To change the key of the run, call rename_run(samples, {names.key!r}, new_key) on its dataset"
         ) from error
 
 
@@ -294,7 +294,7 @@ def _predict(source: SampleSource, run: Run, observer: Observer | None) -> FitRe
 
 
 def _names_now(run: Run, result: FitResult) -> list[str]:
-    """Names by cluster number as a person left them; that of most of its images where they differ."""
+    """Current name of each cluster number; if its images have several names, the most frequent."""
     names = names_of_clusters(run.record, result.labels)
     best = dict.fromkeys(range(len(names)), 0)
     for info in run.clusters(n_exemplars=0):
@@ -308,12 +308,12 @@ def _check_same_run(source: SampleSource, run: Run) -> None:
     header, _ = storage.header_of(source.dataset, run.key)
     if run.uid not in (header.uid, header.settings.get(_ORIGIN)):
         raise RunExistsError(
-            f"{source.dataset.name!r} has another run {run.key!r}; rename or delete that one first"
+            f"{source.dataset.name!r} has a different run with the key {run.key!r}; rename or delete that run first"
         )
     if header.patches_field != source.patches_field:
         raise RunExistsError(
             f"run {run.key!r} of {source.dataset.name!r} clusters "
-            f"{'objects of ' + header.patches_field if header.patches_field else 'whole images'}; give the same"
+            f"{'objects of ' + header.patches_field if header.patches_field else 'whole images'}; give the same kind"
         )
 
 

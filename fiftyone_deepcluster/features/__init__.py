@@ -1,1 +1,1 @@
-"""From the network's features to the vectors that are clustered."""
+"""Encoders: from the network's outputs to the vectors that are clustered."""

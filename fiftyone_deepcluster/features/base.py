@@ -1,4 +1,4 @@
-"""The contract of an encoder: a corpus in, one vector an image out."""
+"""The interface of an encoder: it computes one vector per image of a corpus."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EncodeRequest:
-    """What an encoder may need besides the images.
+    """Arguments of an encoding besides the images.
 
     Attributes:
-        seed: of everything drawn.
-        groups: (N,) int64, the clusters of the last round, -1 for none; None before there are any.
-        n_groups: clusters wanted; None where the clusterer finds their number.
+        seed: random seed.
+        groups: (N,) int64, the clusters of the last round, -1 for none; None in the first round.
+        n_groups: requested number of clusters; None where the clusterer determines it.
     """
 
     seed: int
@@ -37,12 +37,12 @@ class EncodeRequest:
 
 @dataclass(frozen=True)
 class Encoding:
-    """Vectors of all images, and how to make those of new ones.
+    """Vectors of all images, and the fitted parameters that encode new ones.
 
     Attributes:
         vectors: (N, D) float32 on the corpus' device.
-        fitted: what was learned from the images, as plain values for a checkpoint; ``Encoder.apply`` takes it.
-        scores: figures for the record.
+        fitted: fitted parameters for ``Encoder.apply``, as tensors and plain values for a checkpoint.
+        scores: numbers for the run record.
     """
 
     vectors: torch.Tensor
@@ -51,36 +51,36 @@ class Encoding:
 
 
 class Encoder(Part):
-    """Makes one vector an image.
+    """Base class of encoders, which compute one vector per image.
 
-    Others call ``encode``, and ``apply`` for new images; an encoder is written by ``fit_transform`` and ``transform``.
+    Callers use ``encode``, and ``apply`` for new images; subclasses implement ``fit_transform`` and ``transform``.
     """
 
     @final
     def encode(self, corpus: Corpus, request: EncodeRequest) -> Encoding:
-        """Learn from the images of ``corpus`` how to describe them; vectors of all, row by row.
+        """Fit the encoder to the images of ``corpus`` and encode them; row i is the vector of image i.
 
         Raises:
             InputError: images or options that do not fit.
             ImagesError: vectors with NaN or infinite values.
-            PartError: ``fit_transform`` failed, or gave something else than one vector an image.
+            PartError: ``fit_transform`` failed, or did not return one vector per image.
         """
         with blamed(self._who):
             found = self.fit_transform(corpus, request)
         encoding = found if isinstance(found, Encoding) else Encoding(found, {})  # type: ignore[arg-type]
         if not isinstance(encoding.fitted, dict):
             raise PartError(
-                f"{self._who} gave fitted={short(encoding.fitted)}; return a dict of plain values and tensors"
+                f"{self._who} returned fitted={short(encoding.fitted)}; return a dict of plain values and tensors"
             )
         scores = as_scores(encoding.scores, self._who)
         return Encoding(self._checked(encoding.vectors, corpus), encoding.fitted, scores)
 
     @final
     def apply(self, corpus: Corpus, fitted: dict[str, Any]) -> torch.Tensor:
-        """(N, D) float32 vectors of the images of ``corpus`` by what ``encode`` learned from others.
+        """(N, D) float32 vectors of the images of ``corpus``, by parameters that ``encode`` fitted to others.
 
         Raises:
-            InputError, ImagesError, PartError: as ``encode``.
+            InputError, ImagesError, PartError: as for ``encode``.
         """
         with blamed(self._who):
             found = self.transform(corpus, fitted)
@@ -88,16 +88,16 @@ class Encoder(Part):
 
     @abstractmethod
     def fit_transform(self, corpus: Corpus, request: EncodeRequest) -> Encoding | torch.Tensor | NDArray[Any]:
-        """Learn from the images of ``corpus`` how to describe them, and describe them.
+        """Fit the encoder to the images of ``corpus``, and encode them.
 
         Returns:
-            ``Encoding``: vectors (N, D), row by row, and what was learned, for ``transform``; or only the vectors
-            as a tensor or a NumPy array, where nothing is learned.
+            ``Encoding`` with vectors (N, D) in image order and the fitted parameters for ``transform``; or only the
+            vectors, as a tensor or a NumPy array, where nothing is fitted.
         """
 
     @abstractmethod
     def transform(self, corpus: Corpus, fitted: dict[str, Any]) -> torch.Tensor | NDArray[Any]:
-        """Vectors (N, D) of the images of ``corpus`` by what ``fit_transform`` learned from others."""
+        """Vectors (N, D) of the images of ``corpus``, by parameters that ``fit_transform`` fitted to others."""
 
     @property
     def _who(self) -> str:
@@ -108,7 +108,7 @@ class Encoder(Part):
         broken = count_broken(found)
         if broken:
             raise ImagesError(
-                f"{self._who} gave {broken}; the network's weights may be broken: lower learning_rate, or check "
+                f"{self._who} returned {broken}; the network's weights may be invalid: lower learning_rate, or check "
                 "the weights file"
             )
         return found

@@ -1,7 +1,7 @@
-"""Encodings of convolutional maps as bags of local descriptors: what VLAD and the Fisher vector share.
+"""Bag-of-descriptors encodings of convolutional feature maps: base class of VLAD and the Fisher vector.
 
-Every cell of a map is a descriptor of C numbers. A codebook is learned from the descriptors of a sample of
-images, each image is described by how its own differ from it, and the long descriptions are reduced by PCA.
+Every cell of a map is a local descriptor of C values. A codebook is fitted to the descriptors of a sample of images,
+each image is encoded by the differences of its descriptors from the codebook, and the long codes are reduced by PCA.
 """
 
 from __future__ import annotations
@@ -27,32 +27,32 @@ Codebook = dict[str, "torch.Tensor"]
 
 
 class CodebookEncoder(Encoder):
-    """Encodes the maps of a layer by a codebook. Not an encoder by itself."""
+    """Base class of encoders that encode the maps of a layer by a codebook."""
 
     title: ClassVar[str]
 
     layer: str | None = Field(
-        None, description="Layer whose maps are encoded, such as conv5; empty: the last one with maps."
+        None, description="Layer whose feature maps are encoded, such as conv5; empty: the last one with maps."
     )
-    words: int = Field(64, ge=1, le=4096, description="Entries of the codebook.")
+    words: int = Field(64, ge=1, le=4096, description="Codebook size (visual words).")
     pca: int | None = Field(
         None, ge=0, description="PCA dimensions; 0: no PCA; empty: 4096, or as many as the sample allows."
     )
     l2_normalize: bool = Field(True, description="Scale every vector to length 1 after the PCA.")
     sample: int = Field(
-        5000, ge=2, description="Images, drawn by chance, that codebook and PCA are learned from."
+        5000, ge=2, description="Randomly drawn images to which codebook and PCA are fitted."
     )
     descriptors: int = Field(
-        256_000, ge=1, description="Cells of these images that the codebook is learned from, at most."
+        256_000, ge=1, description="Most local descriptors of these images to which the codebook is fitted."
     )
 
     @abstractmethod
     def learn(self, descriptors: torch.Tensor, seed: int) -> Codebook:
-        """A codebook for descriptors (M, C): tensors by name."""
+        """Fit a codebook to descriptors (M, C); returns tensors by name."""
 
     @abstractmethod
     def describe(self, cells: torch.Tensor, codebook: Codebook) -> torch.Tensor:
-        """(B, P, C) descriptors of B images -> (B, L) descriptions of them."""
+        """(B, P, C) descriptors of B images -> (B, L) codes."""
 
     def fit_transform(self, corpus: Corpus, request: EncodeRequest) -> Encoding:
         """See ``Encoder.fit_transform``."""
@@ -83,7 +83,7 @@ class CodebookEncoder(Encoder):
         return apply_streamed(corpus, self._describer(corpus, codebook), reduction)
 
     def _cells(self, corpus: Corpus, seed: int) -> torch.Tensor:
-        """(M, C) descriptors of a sample of the images, as many of each."""
+        """(M, C) descriptors of a sample of the images, equally many per image."""
         import torch
 
         from fiftyone_deepcluster.features.streaming import collect_values, sample_rows
@@ -113,12 +113,12 @@ class CodebookEncoder(Encoder):
 
 
 def cells_of(maps: torch.Tensor) -> torch.Tensor:
-    """(B, C, H, W) maps -> (B, H·W, C) descriptors; a layer without maps has one cell."""
+    """(B, C, H, W) maps -> (B, H·W, C) descriptors; a layer without maps gives one per image."""
     return maps.flatten(2).transpose(1, 2) if maps.ndim > 2 else maps[:, None, :]
 
 
 def normalized(long: torch.Tensor) -> torch.Tensor:
-    """(B, L): sign(z)·sqrt|z| of every number, then length 1 (Perronnin et al. 2010, improved Fisher vector)."""
+    """(B, L): sign(z)·sqrt|z| elementwise, then length 1 (Perronnin et al. 2010, improved Fisher vector)."""
     from torch.nn import functional
 
     return functional.normalize(long.sign() * long.abs().sqrt(), dim=1)

@@ -1,6 +1,6 @@
-"""The network applied to all images, streamed: memory does not grow with the number of images.
+"""Applies the network to all images in batches, in memory that does not grow with the number of images.
 
-Images come from a store of decoded uint8 pixels; only what is asked for (one vector an image) is kept.
+Images are read from a store of decoded uint8 pixels; only the results (one vector per image) are kept.
 """
 
 from __future__ import annotations
@@ -26,40 +26,40 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.images.augment import Augmentation
     from fiftyone_deepcluster.images.cache.open_images import ImageStore
 
-_BATCHES_BETWEEN_VOTES = 4  # processes ask each other so often whether to stop
-_RESIDENT_SHARE = 0.25  # of the GPU's free memory, at most, for the images themselves
+_BATCHES_BETWEEN_VOTES = 4  # batches between the votes of all processes on stopping
+_RESIDENT_SHARE = 0.25  # largest share of the GPU's free memory for the decoded images
 
 
 def check_features(found: torch.Tensor) -> torch.Tensor:
-    """The same features (N, D).
+    """Return the features (N, D) unchanged if they are finite.
 
     Raises:
-        ImagesError: the network gave something that is not a finite number.
+        ImagesError: NaN or infinite features.
     """
     if not bool(torch.isfinite(found).all()):
         raise ImagesError(
-            "the network's features are not finite numbers; its weights are broken: "
+            "the network's features contain NaN or infinite values, so its weights are invalid; "
             "lower learning_rate, or check the weights file"
         )
     return found
 
 
 class Corpus:
-    """All readable images and the network that looks at them.
+    """All readable images, and the network applied to them.
 
     Args:
         store: decoded images.
         network: moved to the device.
         compute: device, precision, processes.
-        size: side in pixels that the network sees.
-        batch_size: images in a batch, over all processes.
-        observer: told of progress, asked about cancelling.
-        given: (N, D) float32 features that take the place of the network's.
-        augment: how training images change, for those who embed changed images too.
+        size: side of the network's input in pixels.
+        batch_size: images per batch, over all processes.
+        observer: receives progress and can cancel.
+        given: (N, D) float32 features used instead of the network's.
+        augment: augmentation of the training images, for ``features(augmented=True)``.
 
     Attributes:
-        groups: (N,) int64 who belongs together, e.g. the patient of each image, -1 unknown; None: nobody says.
-        initial: (N,) int64 labels for the first round, -1 unknown; None: nobody says.
+        groups: (N,) int64 group of each image, e.g. its patient, -1 unknown; None without groups.
+        initial: (N,) int64 labels for the first round, -1 unknown; None without labels.
     """
 
     def __init__(
@@ -93,11 +93,11 @@ class Corpus:
         """(N, D) float32 features of all images, on the device.
 
         Args:
-            augmented: look at a random change of every image, as in training; else at the image itself.
-            seed: of the changes.
+            augmented: embed one random augmentation of every image, as in training, instead of the image.
+            seed: random seed of the augmentation.
 
         Raises:
-            ImagesError: the network gave something that is not a finite number.
+            ImagesError: NaN or infinite features.
         """
         if self._given is not None:
             return self._given
@@ -128,29 +128,29 @@ class Corpus:
             yield Batch(plain(pixels, self.size), taken)
 
     def _changed_batches(self, rows: NDArray[np.int64], seed: int) -> Iterator[Batch]:
-        """Batches of ``rows`` in order, every image changed at random as in training, once."""
+        """Batches of ``rows`` in order, with one random augmentation per image, as in training."""
         if self.augment is None:
             yield from self.plain_batches(rows)
             return
         generator = torch.Generator().manual_seed(seed + self.compute.rank)
         for pixels, taken in self._pixels(rows, self.batch_size):
             images, _ = self.augment.views(pixels, self.size, generator)
-            yield Batch(images[: len(taken)], taken)  # of several crops the first
+            yield Batch(images[: len(taken)], taken)  # the first of several crops
 
     def maps(
         self, rows: NDArray[np.int64], layer: str | None = None
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """What one layer of the backbone gives for ``rows``, not augmented, batch by batch.
+        """Outputs of one layer of the backbone for ``rows``, not augmented, batch by batch.
 
         Args:
-            rows: in the order wanted.
-            layer: the layer's name as in ``backbones.layers``; None: the last one with maps of several cells.
+            rows: images, in the order of the output.
+            layer: name as in ``backbones.layers``; None: the last layer with maps of several cells.
 
         Yields:
-            (B,) int64 rows on the CPU, and (B, C, H, W) float32 on the device ((B, D) of a layer without maps).
+            (B,) int64 rows on the CPU, and (B, C, H, W) float32 on the device ((B, D) for a layer without maps).
 
         Raises:
-            InputError: no such layer, or features were given in place of images.
+            InputError: no such layer, or features were given instead of images.
         """
         for taken, (found,) in self.maps_of(rows, None if layer is None else [layer]):
             yield taken, found
@@ -158,43 +158,43 @@ class Corpus:
     def maps_of(
         self, rows: NDArray[np.int64], names: Sequence[str] | None
     ) -> Iterator[tuple[torch.Tensor, list[torch.Tensor]]]:
-        """What several layers give for ``rows``, batch by batch.
+        """Outputs of several layers for ``rows``, batch by batch.
 
         Args:
-            rows: in the order wanted.
-            names: of the layers; None: the last one with maps.
+            rows: images, in the order of the output.
+            names: layer names; None: the last layer with maps.
 
         Yields:
-            (B,) int64 rows, and what each layer gives, in the network's order; as ``maps``.
+            (B,) int64 rows, and the output of each layer in network order; as ``maps``.
 
         Raises:
-            InputError: as ``maps``.
+            InputError: as for ``maps``.
         """
         network = self.network.eval()
         layers = layers_of(network, self._blank())
         maps = [layer for layer in layers if int(np.prod(layer.shape[1:])) > 1]
         wanted = choose_layers(layers, names, "layer") if names else maps[-1:]
         if not wanted:
-            raise OptionsError("this backbone has no layer with maps; choose a backbone of convolutions")
+            raise OptionsError("this backbone has no layer with feature maps; choose a convolutional backbone")
         for batch in self.plain_batches(rows):
             with torch.no_grad(), self.compute.autocast():
                 found = capture_outputs(network, batch.images, wanted, torch.Tensor.clone)
             yield batch.rows, [maps.float() for maps in found]
 
     def pixel_batches(self, rows: NDArray[np.int64]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """``rows`` on the CPU and their whole decoded images (B, C, H, W) uint8 on the device, in order.
+        """Batches of ``rows`` on the CPU and their decoded images (B, C, H, W) uint8 on the device, in order.
 
         Raises:
-            OptionsError: features were given in place of images.
+            OptionsError: features were given instead of images.
         """
         self._blank()
         for pixels, taken in self._pixels(rows, self.batch_size):
             yield taken, pixels
 
     def training_batches(self, order: NDArray[np.int64], augment: Augmentation, seed: int) -> Iterator[Batch]:
-        """Augmented batches in ``order``; every process gets its own share of each.
+        """Augmented batches in ``order``; every process gets its share of each.
 
-        The last batch is dropped where it holds a single image: batch norm cannot learn from one.
+        A last batch of a single image is dropped: batch norm needs two or more.
         """
         generator = torch.Generator().manual_seed(seed + self.compute.rank)
         share = self._share()
@@ -205,15 +205,15 @@ class Corpus:
             yield Batch(images, rows, small)
 
     def steps(self, n_drawn: int) -> int:
-        """Batches that ``n_drawn`` images make: the same number in every process."""
+        """Number of batches for ``n_drawn`` images, equal in every process."""
         each, rest = divmod(n_drawn // self.compute.world, self._share())
         return max(1, each + (rest > 1))
 
     def _blank(self) -> torch.Tensor:
-        """A black image (1, C, size, size) as the network takes it, where there are images at all."""
+        """A black image (1, C, size, size); raises OptionsError where features were given instead of images."""
         if self._given is not None:
             raise OptionsError(
-                "features were given in place of images, so there are no layers or patches to look at; "
+                "features were given instead of images, so layers and patches are not available; "
                 "use encoder='pooled' without layer and bands, or give images"
             )
         return torch.zeros(1, self.store.shape[3], self.size, self.size, device=self.compute.device)
@@ -222,7 +222,7 @@ class Corpus:
         return max(1, self.batch_size // self.compute.world)
 
     def _pixels(self, rows: NDArray[np.int64], size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """uint8 (B, C, H, W) on the device, read one batch ahead."""
+        """Batches of uint8 (B, C, H, W) on the device with their rows, read one batch ahead."""
         chunks = [rows[at : at + size] for at in range(0, len(rows), size)]
         shared = self.compute.all_reduce_min(len(chunks))
         with ThreadPoolExecutor(1) as reader:
@@ -236,11 +236,11 @@ class Corpus:
                 self.observer.advance(len(chunk) * self.compute.world)
 
     def _cancelled(self, batch: int, shared: int) -> bool:
-        """Whether to stop. Processes that share the work stop together, or each would wait for the other.
+        """Whether to stop. All processes decide together, since one that stopped alone would block the others.
 
         Args:
-            batch: number of the batch to come.
-            shared: batches that every process has.
+            batch: index of the next batch.
+            shared: number of batches that every process has.
         """
         if self.compute.world == 1:
             return self.observer.cancelled()
@@ -254,7 +254,7 @@ class Corpus:
         return pixels.pin_memory() if self.compute.device.type == "cuda" else pixels
 
     def _load_resident(self) -> torch.Tensor | None:
-        """All images on the GPU where they are small beside its memory."""
+        """All images on the GPU, if they fit into a share of its free memory; else None."""
         device = self.compute.device
         if device.type != "cuda":
             return None

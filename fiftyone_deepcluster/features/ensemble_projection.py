@@ -1,4 +1,4 @@
-"""Ensemble projection: an image as what many small classifiers of made-up classes say of it."""
+"""Ensemble projection: the class probabilities of many classifiers trained on surrogate classes."""
 
 from __future__ import annotations
 
@@ -23,43 +23,42 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.features.streaming import Describe
 
 _CHUNK = 1024
-"""Images projected at a time: 300 sets of 30 classes make 9,000 numbers an image."""
+"""Images projected at a time: 300 sets of 30 classes give 9,000 values per image."""
 
 _ITERATIONS = 100
-"""Of each logistic regression at most: what counts is the ensemble, not the optimum of one."""
+"""Largest number of iterations of each logistic regression: the ensemble does not need exact optima."""
 
 
 @ENCODERS.register
 class EnsembleProjection(Encoder):
-    """Ensemble projection: scores of many small classifiers, each of made-up classes of near images.
+    """Ensemble projection: class probabilities of many classifiers of surrogate classes of nearby images.
 
-    Dai and Van Gool ("Unsupervised high-level feature learning by ensemble projection", 2016), which LDPO (Wang et
-    al., table 3) is compared with. For each of 300 sets of prototypes 50 draws of 30 images are made, and the draw
-    is kept whose two nearest images are farthest apart; each of its images and the five nearest to it are a
-    surrogate class; a logistic regression tells the 30 classes apart; an image is the classes' probabilities in
-    all sets, one after the other. The PCA after it is not the paper's: without one (``pca=0``) vectors have 9,000
-    numbers.
+    Dai and Van Gool ("Unsupervised high-level feature learning by ensemble projection", 2016), with which LDPO is
+    compared (Wang et al., table 3). For each of 300 prototype sets, 30 images are drawn 50 times, and the draw with
+    the largest minimum distance is kept; each of its images and its five nearest neighbors form a surrogate class; a
+    logistic regression is trained on the 30 classes. An image's vector concatenates the class probabilities of
+    all sets. The PCA after it is not in the paper: without it (``pca=0``) vectors have 9,000 values.
     """
 
     name: Literal["ensemble-projection"] = "ensemble-projection"
     base: Annotated[Encoder, PartOf(ENCODERS)] = Field(
-        default="pooled", validate_default=True, description="Makes the vectors that are projected."
+        default="pooled", validate_default=True, description="Encoder of the vectors that are projected."
     )
-    sets: int = Field(300, ge=1, le=10_000, description="Sets of prototypes, each with a classifier.")
-    classes: int = Field(30, ge=2, le=1000, description="Surrogate classes in a set.")
-    images: int = Field(6, ge=1, le=1000, description="Images of a surrogate class: a seed and its nearest.")
+    sets: int = Field(300, ge=1, le=10_000, description="Prototype sets, each with one classifier.")
+    classes: int = Field(30, ge=2, le=1000, description="Surrogate classes per set.")
+    images: int = Field(6, ge=1, le=1000, description="Images per surrogate class: a seed image and its nearest neighbors.")
     hypotheses: int = Field(
-        50, ge=1, le=10_000, description="Draws of seeds that the best one is taken from."
+        50, ge=1, le=10_000, description="Draws of seed images per set; the most spread-out one is kept."
     )
     strictness: float = Field(
-        15.0, gt=0, description="Weight of the surrogate classes against the L2 penalty (C)."
+        15.0, gt=0, description="Inverse L2 regularization of the logistic regressions (C)."
     )
     pca: int | None = Field(
         None, ge=0, description="PCA dimensions; 0: no PCA; empty: 4096, or as many as the sample allows."
     )
     l2_normalize: bool = Field(True, description="Scale every vector to length 1 after the PCA.")
     sample: int = Field(
-        5000, ge=2, description="Images, drawn by chance, that prototypes and PCA are learned from."
+        5000, ge=2, description="Randomly drawn images to which classifiers and PCA are fitted."
     )
 
     def fit_transform(self, corpus: Corpus, request: EncodeRequest) -> Encoding:
@@ -80,7 +79,7 @@ class EnsembleProjection(Encoder):
         if len(seen) < self.classes:
             raise InputError(
                 f"ensemble projection of {len(seen)} images cannot have classes={self.classes} surrogate classes; "
-                "lower classes or add images"
+                "lower classes, or raise sample or add images"
             )
         corpus.observer.phase("ensemble", self.sets)
         matrix, bias = self._classifiers(below.vectors[seen.tolist()].cpu(), request.seed, corpus)
@@ -122,9 +121,9 @@ class EnsembleProjection(Encoder):
         for turn in range(self.sets):
             rows, classes = prototypes(points, self, rng(seed, "prototypes", turn))
             model = LogisticRegression(C=self.strictness, max_iter=_ITERATIONS)
-            with ignored_warnings(ConvergenceWarning):  # as _ITERATIONS says
+            with ignored_warnings(ConvergenceWarning):  # see _ITERATIONS
                 model.fit(points[rows], classes)
-            # of two classes scikit-learn has one function only: half of it for, half of it against
+            # for two classes scikit-learn has one weight vector: split it, so that the softmax gives its sigmoid
             both = len(model.coef_) == 1
             weights.append(np.concatenate([-model.coef_, model.coef_]) / 2 if both else model.coef_)
             biases.append(
@@ -148,17 +147,17 @@ class EnsembleProjection(Encoder):
 def prototypes(
     points: NDArray[np.float64], how: EnsembleProjection, draw: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows of the images of one set of prototypes, and the surrogate class of each.
+    """Rows of the images of one prototype set, and the surrogate class of each.
 
-    An image near two seeds is in both their classes: the set is meant to be noisy.
+    An image near two seed images is in both their classes: the sets are meant to be noisy.
 
     Args:
-        points: (M, D), of the images to draw from.
+        points: (M, D), vectors of the images to draw from.
         how: numbers of classes, images and hypotheses.
-        draw: of the hypotheses.
+        draw: random generator of the hypotheses.
 
     Returns:
-        (classes·images,) rows, class by class with the seed first, and (classes·images,) numbers from 0.
+        (classes·images,) rows, class by class with the seed image first, and (classes·images,) classes from 0.
     """
     import numpy as np
 
@@ -170,13 +169,13 @@ def prototypes(
         if least > best:
             best, seeds = least, drawn
     away = _squared(points[seeds], points)
-    away[np.arange(how.classes), seeds] = -1.0  # a copy of the seed does not take its place
+    away[np.arange(how.classes), seeds] = -1.0  # the seed image comes first, even before its duplicates
     near = np.argsort(away, axis=1, kind="stable")[:, : how.images]
     return near.ravel(), np.repeat(np.arange(how.classes), near.shape[1])
 
 
 def _squared(some: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(M, K) squared distances, not below 0."""
+    """(M, K) squared distances, clipped at 0."""
     import numpy as np
 
     lengths = (some**2).sum(axis=1)[:, None] + (others**2).sum(axis=1)

@@ -1,4 +1,4 @@
-"""The Fisher vector of convolutional maps: how an image's cells would move a Gaussian mixture."""
+"""The Fisher vector of convolutional maps: gradients of a Gaussian mixture's log-likelihood."""
 
 from __future__ import annotations
 
@@ -13,30 +13,31 @@ from fiftyone_deepcluster.features.codebook import Codebook, CodebookEncoder
 if TYPE_CHECKING:
     import torch
 
-_FLOOR = 1e-2  # least variance of a component, as a share of the variance of all: silent channels have none
-_CHUNK = 65_536  # descriptors at a time
+_FLOOR = 1e-2  # least variance of a component, as a share of the variance of all
+_ADDED = 1e-3  # to the variances while they are fitted, likewise: without it components shrink to a point
+_LEAST_DEVIATION = 1e-5  # silent channels have none
 
 
 @ENCODERS.register
 class Fisher(CodebookEncoder):
-    """Fisher vector: pulls of a layer's cells on means and variances of 64 Gaussians, then PCA.
+    """Fisher vector: gradients by means and variances of 64 Gaussians at a layer's local descriptors, then PCA.
 
-    Perronnin et al. 2010 (the improved form: square root, length 1), as LDPO takes it (Wang et al., section
-    3.1): 64 Gaussians with diagonal covariance, 2 x 64 x 256 = 32,768 numbers from AlexNet's conv5, reduced to
-    4,096.
+    Perronnin et al. 2010 (the improved form: square root and L2 normalization), as used by LDPO (Wang et al.,
+    section 3.1): 64 Gaussians with diagonal covariance, 2 x 64 x 256 = 32,768 values from AlexNet's conv5, reduced
+    to 4,096.
     """
 
     name: Literal["fisher"] = "fisher"
     title: ClassVar[str] = "Fisher vector"
-    max_iter: int = Field(50, ge=0, description="Steps of the mixture's expectation-maximization at most.")
+    max_iter: int = Field(50, ge=1, description="Largest number of EM iterations of the mixture.")
 
     def learn(self, descriptors: torch.Tensor, seed: int) -> Codebook:
-        """Weights (words,), means (words, C) and variances (words, C) of a mixture."""
+        """Fit a mixture: weights (words,), means (words, C) and variances (words, C)."""
         mixture = fit_mixture(descriptors, min(self.words, len(descriptors)), self.max_iter, seed)
         return {"weights": mixture.weights, "means": mixture.means, "variances": mixture.variances}
 
     def describe(self, cells: torch.Tensor, codebook: Codebook) -> torch.Tensor:
-        """(B, P, C) -> (B, 2·words·C), power- and length-normalized."""
+        """(B, P, C) -> (B, 2·words·C), power- and L2-normalized."""
         from fiftyone_deepcluster.features.codebook import normalized
 
         return normalized(fisher_vectors(cells, Mixture(**codebook)))
@@ -44,10 +45,10 @@ class Fisher(CodebookEncoder):
 
 @dataclass(frozen=True)
 class Mixture:
-    """K Gaussians with diagonal covariance.
+    """A mixture of K Gaussians with diagonal covariance.
 
     Attributes:
-        weights: (K,) that sum to 1.
+        weights: (K,), of sum 1.
         means: (K, C).
         variances: (K, C).
     """
@@ -57,9 +58,9 @@ class Mixture:
     variances: torch.Tensor
 
     def log_joint(self, points: torch.Tensor) -> torch.Tensor:
-        """(M, C) -> (M, K), log of weight times density, less the constant C/2·log 2π."""
+        """(M, C) -> (M, K), log of weight times density, without the constant -C/2·log 2π."""
         precise = 1 / self.variances
-        shift = self.means.mean(dim=0)  # near the points, so that no digits are lost in the squares
+        shift = self.means.mean(dim=0)  # near the points, for precision of the squares
         points, means = points - shift, self.means - shift
         squares = points.square() @ precise.T - 2 * points @ (means * precise).T
         offset = (means.square() * precise + self.variances.log()).sum(dim=1)
@@ -67,7 +68,7 @@ class Mixture:
 
 
 def fisher_vectors(cells: torch.Tensor, mixture: Mixture) -> torch.Tensor:
-    """Gradients of the mean log-likelihood by means and deviations, by the diagonal Fisher information.
+    """Gradients of the mean log-likelihood by means and deviations, scaled by the diagonal Fisher information.
 
     Sánchez et al. 2013, equations 17 and 18: with posteriors g_k(x), for every component k
 
@@ -75,16 +76,16 @@ def fisher_vectors(cells: torch.Tensor, mixture: Mixture) -> torch.Tensor:
 
     Args:
         cells: (B, P, C).
-        mixture: of K components.
+        mixture: mixture of K components.
 
     Returns:
-        (B, 2·K·C), the means' part first, not normalized.
+        (B, 2·K·C), gradients by the means first, not normalized.
     """
     import torch
 
     n = cells.shape[1]
     posterior = mixture.log_joint(cells.flatten(0, 1)).softmax(dim=1).view(*cells.shape[:2], -1)
-    # Moments about a point near all: the variances come as differences of squares.
+    # Moments about a point near the data: the variances are differences of squares.
     shift = mixture.means.mean(dim=0)
     cells, means = cells - shift, mixture.means - shift
     mass = posterior.mean(dim=1)[:, :, None]  # (B, K, 1)
@@ -98,50 +99,34 @@ def fisher_vectors(cells: torch.Tensor, mixture: Mixture) -> torch.Tensor:
 
 
 def fit_mixture(points: torch.Tensor, n: int, max_iter: int, seed: int) -> Mixture:
-    """Expectation-maximization from k-means, until the mean log-likelihood gains less than 0.001.
+    """scikit-learn's mixture with diagonal covariances, from k-means, on the CPU.
+
+    Channels are scaled to deviation 1 for it, so that the floor of the variances follows each channel's own.
 
     Args:
         points: (M, C) float32, M >= n.
-        n: components; fewer come where fewer points differ.
-        max_iter: at most.
+        n: components.
+        max_iter: steps of expectation-maximization at most.
         seed: of k-means.
+
+    Returns:
+        The mixture of ``points``, on their device.
     """
     import torch
-    from torch.nn import functional
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
 
-    from fiftyone_deepcluster.clusterers.base import ClusterRequest
-    from fiftyone_deepcluster.clusterers.kmeans.clusterer import KMeans
+    from fiftyone_deepcluster.clusterers.distances import threads_for
+    from fiftyone_deepcluster.core.process_state import ignored_warnings
 
-    start = KMeans(n_init=1).cluster(points, ClusterRequest(n, seed))
-    floor = (_FLOOR * points.var(dim=0, unbiased=False)).clamp_min(1e-10)
-    labels = start.labels.to(points.device)
-    member = [functional.one_hot(part, start.n_clusters).to(points.dtype) for part in labels.split(_CHUNK)]
-    mixture = _maximized(points, member, floor)
-    before = -torch.inf
-    for _ in range(max_iter):
-        joint = [mixture.log_joint(part) for part in points.split(_CHUNK)]
-        likelihood = float(sum(part.logsumexp(dim=1).double().sum() for part in joint)) / len(points)
-        if likelihood - before < 1e-3:  # scikit-learn's default
-            break
-        before = likelihood
-        mixture = _maximized(points, [part.softmax(dim=1) for part in joint], floor)
-    return mixture
-
-
-def _maximized(points: torch.Tensor, member: list[torch.Tensor], floor: torch.Tensor) -> Mixture:
-    """The mixture that fits best where ``member`` (chunks of (M, K)) says how much of a point is whose."""
-    import torch
-
-    shift = points.mean(dim=0)
-    mass = torch.stack([part.double().sum(dim=0) for part in member]).sum(dim=0)
-    chunks = [part - shift for part in points.split(_CHUNK)]
-    first = torch.zeros_like(points[:1]).double()
-    second = torch.zeros_like(first)
-    for some, part in zip(member, chunks, strict=True):
-        first = first + (some.T @ part).double()
-        second = second + (some.T @ part.square()).double()
-    weights = (mass / len(points)).clamp_min(1e-10)
-    mass = mass.clamp_min(1e-10)[:, None]
-    means = first / mass
-    variances = (second / mass - means.square()).to(points.dtype)
-    return Mixture(weights.to(points.dtype), means.to(points.dtype) + shift, variances.maximum(floor))
+    scale = points.std(dim=0, unbiased=False).clamp_min(_LEAST_DEVIATION)
+    model = GaussianMixture(
+        n, covariance_type="diag", reg_covar=_ADDED, max_iter=max_iter, random_state=seed % 2**32
+    )
+    # Fewer different points than components, and too few iterations, are no error here.
+    with threads_for(points.cpu()), ignored_warnings(ConvergenceWarning):
+        model.fit((points / scale).cpu().numpy())
+    weights, means, variances = (
+        torch.from_numpy(values).to(points) for values in (model.weights_, model.means_, model.covariances_)
+    )
+    return Mixture(weights, means * scale, variances.clamp_min(_FLOOR) * scale.square())

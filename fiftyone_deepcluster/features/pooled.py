@@ -1,4 +1,4 @@
-"""The network's own features, reduced: what DeepCluster and most others cluster."""
+"""The network's features, reduced by PCA, as in DeepCluster and most other methods."""
 
 from __future__ import annotations
 
@@ -23,45 +23,45 @@ _FEW_COMPONENTS = 64
 
 @ENCODERS.register
 class Pooled(Encoder):
-    """The network's features, reduced by PCA where there are many, scaled to length 1.
+    """The network's features, with PCA if there are many, scaled to length 1.
 
-    With ``bands`` what is above is told from what is below, and left from right is not: of the spatial pyramids of
-    Lazebnik, Schmid and Ponce (2006) the part that a mirror image shares.
+    ``bands`` separates top from bottom but not left from right: the part of the spatial pyramids of Lazebnik, Schmid
+    and Ponce (2006) that is invariant to horizontal flips.
     """
 
     name: Literal["pooled"] = "pooled"
     pca: int | None = Field(
         None,
         ge=0,
-        description="PCA dimensions; 0: no PCA; empty: 256 for large sets, 64 or none for small ones.",
+        description="PCA dimensions; 0: no PCA; empty: 256 for large data sets, 64 or none for small ones.",
     )
     whiten: bool | None = Field(
-        None, description="Divide by the deviations; empty: only where PCA keeps 256 of a large set."
+        None, description="Whiten the PCA; empty: only for the default 256 dimensions of large data sets."
     )
     l2_normalize: bool = Field(
         True,
-        description="Scale every vector to length 1; not wanted before a clusterer that minds the scale.",
+        description="Scale every vector to length 1; turn off for clusterers that use the length, such as rim.",
     )
     layer: str | None = Field(
         None,
-        description="Layer whose output is averaged over its cells, or several with commas between, each scaled to "
-        "length 1; empty: the network's features.",
+        description="Layer whose maps are averaged, or several separated by commas, each scaled to length 1; empty: "
+        "the network's features.",
     )
     bands: int = Field(
         1,
         ge=1,
         le=64,
-        description="Horizontal bands that a layer is averaged over one by one; layer empty: the last one with maps.",
+        description="Horizontal bands that are averaged separately; with layer empty: of the last layer with maps.",
     )
     augmented: bool = Field(
         False,
-        description="Look at a random change of every image, as in training; not with layer, bands or new images.",
+        description="Embed a random augmentation of every image, as in training; not with layer, bands or new images.",
     )
 
     @field_validator("layer", mode="before")
     @classmethod
     def _names(cls, layer: object) -> object:
-        """Names without blanks around them, each once; nothing where none is given."""
+        """Strip and deduplicate layer names; None if there are none."""
         if not isinstance(layer, str):
             return layer
         return ",".join(dict.fromkeys(name.strip() for name in layer.split(",") if name.strip())) or None
@@ -70,7 +70,7 @@ class Pooled(Encoder):
     def _one_look(self) -> Self:
         if self.augmented and not self._plain:
             raise ValueError(
-                "augmented=True looks at the network's own features only; leave layer and bands away"
+                "augmented=True embeds by the network's features only; leave layer and bands out"
             )
         return self
 
@@ -95,10 +95,10 @@ class Pooled(Encoder):
         return Reduction.from_state(fitted).apply(self._features(corpus))
 
     def settle(self, n_images: int, n_features: int) -> tuple[int, bool]:
-        """PCA dimensions (0: none) and whether to whiten.
+        """PCA dimensions (0: no PCA) and whether to whiten.
 
-        Whitening to 256 dimensions lifts noise to the height of the signal on small sets (MNIST test
-        set: k-means NMI falls from .50 to .28), so without a wish it is left to large ones.
+        On small data sets, whitening to 256 dimensions amplifies noise to the level of the signal (MNIST test
+        set: k-means NMI falls from .50 to .28), so by default only large ones are whitened.
         """
         large = n_images >= _FEW_IMAGES and n_features > DEEPCLUSTER_COMPONENTS
         if self.pca is None:
@@ -113,7 +113,7 @@ class Pooled(Encoder):
 
     @property
     def _plain(self) -> bool:
-        """Whether the network's own features are wanted."""
+        """Whether the network's features are used instead of layer outputs."""
         return self.layer is None and self.bands == 1
 
     def _features(self, corpus: Corpus) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""PCA, whitening and length 1: from features to the vectors that are clustered."""
+"""PCA, whitening and L2 normalization of features."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-_CHUNK = 65_536  # rows at a time, so that a centered copy of everything is never made
+_CHUNK = 65_536  # rows at a time, to avoid a centered copy of all features
 
 
 @dataclass(frozen=True)
@@ -16,8 +16,8 @@ class Reduction:
     """A fitted map (N, D) -> (N, d): subtract ``mean``, multiply by ``matrix``, scale to length 1.
 
     Attributes:
-        mean: (D,) or None for no PCA.
-        matrix: (D, d), principal directions in columns, divided by the deviations where whitened.
+        mean: (D,), None without PCA.
+        matrix: (D, d) principal directions in columns, divided by the standard deviations where whitened.
         l2_normalize: scale every vector to length 1.
     """
 
@@ -42,15 +42,15 @@ class Reduction:
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Reduction:
-        """The reduction that ``state_dict`` came from."""
+        """Restore a reduction from its ``state_dict``."""
         return cls(state["mean"], state["matrix"], bool(state["l2_normalize"]))
 
 
 def fit_pca(features: torch.Tensor, n_components: int, *, whiten: bool, l2_normalize: bool) -> Reduction:
-    """PCA in float64 on the CPU, else float32, in chunks.
+    """Fit a PCA, in float64 on the CPU and float32 elsewhere, in chunks.
 
-    With ``whiten`` each direction is divided by its deviation (DeepCluster: ``eigen_power`` -0.5).
-    ``n_components`` is cut to what the data allow: min(n_components, D, N - 1).
+    With ``whiten`` each direction is divided by its standard deviation (DeepCluster: ``eigen_power`` -0.5).
+    ``n_components`` is limited to min(n_components, D, N - 1).
     """
     n_components = max(1, min(n_components, features.shape[1], len(features) - 1))
     wide = features.shape[1] > len(features)
@@ -67,7 +67,7 @@ def fit_pca(features: torch.Tensor, n_components: int, *, whiten: bool, l2_norma
 def _from_covariance(
     features: torch.Tensor, n_components: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Mean (D,), the largest eigenvalues of the covariance (n_components,), and their directions (D, n_components)."""
+    """Mean (D,), largest eigenvalues of the covariance (n_components,), their eigenvectors (D, n_components)."""
     import torch
 
     wide = _precise(features)
@@ -83,7 +83,7 @@ def _from_covariance(
 def _from_products(
     features: torch.Tensor, n_components: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The same from the N x N products of the rows, where there are more dimensions than rows."""
+    """The same from the N x N Gram matrix, for more dimensions than rows."""
     import torch
 
     wide = _precise(features)
@@ -96,7 +96,7 @@ def _from_products(
         products.addmm_(centered, centered.T)
     squares, rows = torch.linalg.eigh(products)
     squares, rows = squares.flip(0)[:n_components].clamp_min(0), rows.flip(1)[:, :n_components]
-    # Rows that lie in fewer dimensions leave directions of no extent: they stay zero.
+    # Directions without variance (rank-deficient data) stay zero.
     there = squares > squares[0] * 1e-10
     rows = torch.where(there, rows / squares.clamp_min(torch.finfo(wide).tiny).sqrt(), 0.0)
     matrix = torch.cat([(part.to(wide) - middle).T @ rows for part, middle in parts])
@@ -110,7 +110,7 @@ def _precise(features: torch.Tensor) -> torch.dtype:
 
 
 def no_pca(*, l2_normalize: bool) -> Reduction:
-    """Only the scaling to length 1, or nothing at all."""
+    """A reduction without PCA: L2 normalization only, or the identity."""
     return Reduction(None, None, l2_normalize)
 
 

@@ -1,7 +1,7 @@
-"""Long descriptions of images, reduced while they stream: only a sample of them is ever held at once.
+"""Long image codes, reduced batch by batch: only those of a sample are held at once.
 
-215,786 images with VLAD vectors of 65,536 numbers would be 57 GB. So the codebook and the PCA are fitted on a
-sample, and the other images' descriptions live no longer than their batch.
+VLAD vectors of 65,536 values for 215,786 images would take 57 GB. So the codebook and the PCA are fitted to a
+sample, and the codes of other images are discarded after their batch.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ Describe = Callable[["NDArray[np.int64]"], "Iterable[tuple[torch.Tensor, torch.T
 """Rows -> batches of (B,) int64 rows on the CPU and (B, ...) float32 values on the device."""
 
 LDPO_COMPONENTS = 4096
-"""What LDPO reduces every encoding to (Wang et al., table 1)."""
+"""PCA dimensions of every encoding in LDPO (Wang et al., table 1)."""
 
 
 @dataclass(frozen=True)
 class Shrink:
-    """How descriptions are reduced.
+    """Settings of the reduction of codes.
 
     Attributes:
-        n_components: PCA dimensions; 0: none.
+        n_components: PCA dimensions; 0: no PCA.
         l2_normalize: scale the result to length 1.
-        sample: images that the PCA is fitted on.
-        seed: of the sample.
+        sample: number of images to which the PCA is fitted.
+        seed: random seed of the sample.
     """
 
     n_components: int
@@ -55,14 +55,14 @@ def all_rows(corpus: Corpus) -> NDArray[np.int64]:
 
 
 def sample_rows(n: int, most: int, seed: int) -> NDArray[np.int64]:
-    """At most ``most`` of ``n`` rows, by chance, ascending."""
+    """At most ``most`` of ``n`` rows, drawn at random, ascending."""
     if n <= most:
         return np.arange(n)
     return np.sort(rng(seed, "sample").choice(n, most, replace=False))
 
 
 def collect_values(corpus: Corpus, rows: NDArray[np.int64], describe: Describe) -> torch.Tensor:
-    """(len(rows), ...) float32 values of ``rows`` in order, on the device; every process does its share."""
+    """(len(rows), ...) float32 values of ``rows`` in order, on the device; computed in shares by all processes."""
     import torch
 
     place = np.zeros(len(corpus), dtype=np.int64)
@@ -76,10 +76,10 @@ def collect_values(corpus: Corpus, rows: NDArray[np.int64], describe: Describe) 
 
 
 def averaged(maps: torch.Tensor, bands: int = 1) -> torch.Tensor:
-    """(B, C, H, W), (B, T, C) tokens or (B, C) -> (B, C · bands), the mean over all places of each horizontal band.
+    """(B, C, H, W), (B, T, C) tokens or (B, C) -> (B, C · bands), the mean over each horizontal band.
 
     Raises:
-        OptionsError: several bands of what has no rows, or fewer rows than bands.
+        OptionsError: several bands of an output without rows, or with fewer rows than bands.
     """
     from torch.nn import functional
 
@@ -90,7 +90,7 @@ def averaged(maps: torch.Tensor, bands: int = 1) -> torch.Tensor:
     n_rows = maps.shape[2] if maps.ndim == 4 else 0
     if n_rows < bands:
         raise OptionsError(
-            f"bands={bands} need a layer of maps with as many rows, and one that is looked at has {n_rows}; leave "
+            f"bands={bands} needs a layer whose maps have at least {bands} rows, but a selected layer has {n_rows}; leave "
             "bands out, lower it, or name an earlier layer"
         )
     return functional.adaptive_avg_pool2d(maps, (bands, 1)).flatten(1)
@@ -99,17 +99,17 @@ def averaged(maps: torch.Tensor, bands: int = 1) -> torch.Tensor:
 def reduce_streamed(
     corpus: Corpus, describe: Describe, shrink: Shrink, what: str
 ) -> tuple[torch.Tensor, Reduction]:
-    """Fit a PCA on the descriptions of a sample, and reduce those of all images batch by batch.
+    """Fit a PCA to the codes of a sample, and reduce those of all images batch by batch.
 
     Args:
         corpus: the images.
-        describe: rows to descriptions (B, L).
-        shrink: how far.
-        what: name of the encoding, for the log.
+        describe: computes codes (B, L) from rows.
+        shrink: settings of the reduction.
+        what: name of the encoding in the log.
 
     Returns:
-        (N, d) vectors on the device and the fitted reduction; d is ``shrink.n_components``, or what the sample allows,
-        which the log says.
+        (N, d) vectors on the device and the fitted reduction; d is ``shrink.n_components``, or less where the sample
+        does not allow it (logged).
     """
     from fiftyone_deepcluster.features.reduce import fit_pca, no_pca
 
@@ -127,13 +127,13 @@ def reduce_streamed(
 
 
 def apply_streamed(corpus: Corpus, describe: Describe, reduction: Reduction) -> torch.Tensor:
-    """(N, d) vectors of all images by a reduction that was fitted before."""
+    """(N, d) vectors of all images, by a fitted reduction."""
     corpus.observer.phase("encode", len(corpus))
     return collect_values(corpus, all_rows(corpus), lambda rows: _reduced(describe(rows), reduction))
 
 
 def _rest(corpus: Corpus, seen: NDArray[np.int64], known: torch.Tensor, describe: Describe) -> torch.Tensor:
-    """Vectors of all images, where those of ``seen`` are known."""
+    """Vectors of all images, given those of ``seen``."""
     import torch
 
     if len(seen) == len(corpus):
@@ -151,7 +151,7 @@ def _reduced(batches: Iterable[tuple[Any, torch.Tensor]], reduction: Reduction) 
 
 def _log_reduction(what: str, sample: torch.Tensor, reduction: Reduction, wanted: int) -> None:
     kept = sample.shape[1] if reduction.matrix is None else reduction.matrix.shape[1]
-    why = "" if kept == wanted else f" and not {wanted}, which {len(sample)} images do not allow"
+    why = "" if kept == wanted else f" instead of {wanted}, the most that {len(sample)} images allow"
     if kept == sample.shape[1] < wanted:
-        why = f" and not {wanted}, since there are no more"
+        why = f" instead of {wanted}, since there are no more"
     logger.info("%s: %d dimensions, reduced by PCA to %d%s", what, sample.shape[1], kept, why)

@@ -1,4 +1,4 @@
-"""VLAD of convolutional maps: how the cells of an image differ from the nearest words of a codebook."""
+"""VLAD of convolutional maps: residuals of an image's local descriptors to the nearest codebook words."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
 
 @ENCODERS.register
 class Vlad(CodebookEncoder):
-    """VLAD: differences of a layer's cells from the nearest of 64 words, summed by word, then PCA.
+    """VLAD: residuals of a layer's local descriptors to the nearest of 64 words, summed per word, then PCA.
 
-    Jégou et al. 2010, as LDPO takes it (Wang et al., section 3.1): 64 k-means centers, 64 x 256 = 16,384 numbers
-    from AlexNet's conv5 and 64 x 1024 = 65,536 from GoogLeNet's Inception5b, reduced to 4,096. The paper names no
-    normalization: square root and length 1 are the usual defaults.
+    Jégou et al. 2010, as used by LDPO (Wang et al., section 3.1): 64 k-means centers, 64 x 256 = 16,384 values from
+    AlexNet's conv5 and 64 x 1024 = 65,536 from GoogLeNet's Inception5b, reduced to 4,096. The paper gives no
+    normalization: square root and L2 normalization are the usual defaults.
     """
 
     name: Literal["vlad"] = "vlad"
     title: ClassVar[str] = "VLAD"
 
     def learn(self, descriptors: torch.Tensor, seed: int) -> Codebook:
-        """K-means centers (words, C), fewer where fewer descriptors differ."""
+        """K-means centers (words, C); fewer for fewer distinct descriptors."""
         from fiftyone_deepcluster.clusterers.base import ClusterRequest
         from fiftyone_deepcluster.clusterers.kmeans.clusterer import KMeans
 
@@ -33,7 +33,7 @@ class Vlad(CodebookEncoder):
         return {"centers": found.centers}
 
     def describe(self, cells: torch.Tensor, codebook: Codebook) -> torch.Tensor:
-        """(B, P, C) -> (B, words·C): for each word the sum of x - c over the cells it is nearest to."""
+        """(B, P, C) -> (B, words·C): for each word c the sum of x - c over its descriptors x, normalized."""
         from torch.nn import functional
 
         from fiftyone_deepcluster.clusterers.distances import nearest_centers

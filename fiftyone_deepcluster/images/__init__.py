@@ -1,1 +1,1 @@
-"""A list of files becomes batches of tensors: decode once, cache, augment on the device."""
+"""From image files to batches of tensors: decoding, the cache of decoded images, augmentation on the device."""

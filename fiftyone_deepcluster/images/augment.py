@@ -1,8 +1,8 @@
-"""Random changes of training images: one warp a batch, every image with its own draw.
+"""Data augmentation of batches on the device, with random parameters per image.
 
-Crop, resize, rotation, shear, zoom, shift and flip are composed into one affine map an image, so pixels
-are interpolated once. Draws are made on the CPU from the generator given: the same seed gives the same
-changes on every device.
+Crop, resize, rotation, shear, zoom, shift and flip are composed into one affine map per image, so pixels
+are interpolated once. Random numbers are drawn on the CPU from the given generator: a seed gives the same
+augmentation on every device.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from fiftyone_deepcluster.errors import OptionsError
 if TYPE_CHECKING:
     import torch
 
-# Numbers drawn an image, always all of them: an option switched on leaves the other draws as they are.
-# The last one has no use: without it every run would draw other images from the same seed.
+# Random numbers per image. All are always drawn, so enabling one option does not change the others.
+# The last one is unused; it is kept so that a seed continues to give the same augmentation.
 _DRAWS = 12
 
 
 class Augment(BaseModel):
-    """How training images are changed at random; by default not at all."""
+    """Random augmentation of training images; disabled by default."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rotate: float = Field(0.0, ge=0, le=180, description="Degrees to either side.")
-    shift: float = Field(0.0, ge=0, le=1, description="Fraction of the side, in both directions.")
-    scale: tuple[float, float] = Field((1.0, 1.0), description="Least and most zoom; above 1 enlarges.")
-    shear: float = Field(0.0, ge=0, le=1, description="Sideways fraction of the height, either way.")
+    rotate: float = Field(0.0, ge=0, le=180, description="Maximum rotation in degrees, in both directions.")
+    shift: float = Field(0.0, ge=0, le=1, description="Maximum shift as a fraction of the side, in both axes.")
+    scale: tuple[float, float] = Field((1.0, 1.0), description="Minimum and maximum zoom; above 1 enlarges.")
+    shear: float = Field(0.0, ge=0, le=1, description="Maximum horizontal shear, as a fraction of the height.")
     crop: tuple[float, float] | None = Field(
-        None, description="Least and most fraction of the area that is cut out and resized; none: no cut."
+        None, description="Minimum and maximum area fraction of a random resized crop; none: no random crop."
     )
-    ratio: tuple[float, float] = Field((3 / 4, 4 / 3), description="Aspect ratio of the cut.")
-    flip: bool = Field(False, description="Mirror left to right, every other time.")
-    brightness: float = Field(0.0, ge=0, le=1, description="Fraction brighter or darker.")
+    ratio: tuple[float, float] = Field((3 / 4, 4 / 3), description="Minimum and maximum aspect ratio of the crop.")
+    flip: bool = Field(False, description="Horizontal flip with probability 0.5.")
+    brightness: float = Field(0.0, ge=0, le=1, description="Maximum change of brightness, as a fraction.")
     padding: Literal["border", "zeros"] = Field(
-        "border", description="What lies outside the image: its border pixels repeated, or black."
+        "border", description="Padding outside the image: repeated border pixels, or black."
     )
 
     @model_validator(mode="after")
@@ -50,12 +50,12 @@ class Augment(BaseModel):
         return self
 
     def apply(self, images: torch.Tensor, size: int, generator: torch.Generator) -> torch.Tensor:
-        """Change every image by its own draw.
+        """Augment every image with its own random parameters.
 
         Args:
             images: (B, C, H, W) uint8, or float in 0..1.
             size: side of the result in pixels.
-            generator: of the CPU.
+            generator: random generator on the CPU.
 
         Returns:
             (B, C, size, size) float32 in 0..1, on the device of ``images``.
@@ -77,7 +77,7 @@ class Augment(BaseModel):
     def views(
         self, images: torch.Tensor, size: int, generator: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """One crop of every image, and none at another size."""
+        """One augmented view of every image, and None for small crops; same interface as ``MultiCrop``."""
         return self.apply(images, size, generator), None
 
     def _warps(self) -> bool:
@@ -96,7 +96,7 @@ class Augment(BaseModel):
         )
 
     def _maps(self, height: int, width: int, size: int, draws: torch.Tensor) -> torch.Tensor:
-        """(B, 2, 3): from -1..1 of the result to -1..1 of the image, both from edge to edge."""
+        """Affine maps (B, 2, 3) from result to image coordinates, both normalized to -1..1, edge to edge."""
         import torch
 
         center_x, center_y, half_w, half_h = self._windows(height, width, size, draws)
@@ -116,7 +116,7 @@ class Augment(BaseModel):
     def _windows(
         self, height: int, width: int, size: int, draws: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Center (less the image's own) and half sides of what is cut out, in pixels, each (B,)."""
+        """Crop center x, y (relative to the image center) and half width, half height, in pixels, each (B,)."""
         import torch
 
         if self.crop is None:
@@ -143,23 +143,23 @@ class Augment(BaseModel):
 
 
 class MultiCrop(BaseModel):
-    """Several crops of every image, large ones and small ones (Caron et al. 2020, "SwAV", section 3.3).
+    """Multi-crop augmentation: large and small crops of every image (Caron et al. 2020, "SwAV", section 3.3).
 
-    Small crops cost little and teach a part of an image to land where the whole does.
+    Small crops are cheap and train the network to assign a part of an image to the cluster of the whole.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    large: Augment = Field(description="How large crops are made.")
-    small: Augment = Field(description="How small crops are made.")
-    n_large: int = Field(2, ge=1, description="Large crops an image, as large as the network's images.")
-    n_small: int = Field(4, ge=0, description="Small crops an image.")
+    large: Augment = Field(description="Augmentation of large crops.")
+    small: Augment = Field(description="Augmentation of small crops.")
+    n_large: int = Field(2, ge=1, description="Large crops per image, at the network's input size.")
+    n_small: int = Field(4, ge=0, description="Small crops per image.")
     small_size: int = Field(ge=4, description="Side of the small crops in pixels.")
 
     def views(
         self, images: torch.Tensor, size: int, generator: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """(n_large·B, C, size, size) and (n_small·B, C, small_size, small_size), all first crops first."""
+        """Crops (n_large·B, C, size, size) and (n_small·B, C, small_size, small_size), all first crops first."""
         large = self.large.apply(images.repeat(self.n_large, 1, 1, 1), size, generator)
         if not self.n_small:
             return large, None
@@ -170,10 +170,10 @@ Augmentation = Augment | MultiCrop
 
 
 def plain(images: torch.Tensor, size: int) -> torch.Tensor:
-    """The center of every image, nothing random.
+    """Center crop of every image, without random augmentation.
 
     Args:
-        images: (B, C, H, W) uint8, or float in 0..1; smaller ones are enlarged.
+        images: (B, C, H, W) uint8, or float in 0..1; images smaller than ``size`` are enlarged.
         size: side of the result in pixels.
 
     Returns:
@@ -189,18 +189,18 @@ def plain(images: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def _center(height: int, width: int, size: int) -> tuple[int, int, int]:
-    """Top, left and side of the center cut: ``size``, or the shorter side of smaller images."""
+    """Top, left and side of the center crop; its side is ``size``, or the shorter side of smaller images."""
     if size < 1:
-        raise OptionsError(f"size={size} is no image side; give at least 1")
+        raise OptionsError(f"size={size} is not a valid image size; give at least 1")
     side = min(size, height, width)
     return (height - side) // 2, (width - side) // 2, side
 
 
 def _grid(maps: torch.Tensor, size: int) -> torch.Tensor:
-    """(B, size, size, 2): where each pixel of the result comes from.
+    """Sampling grid (B, size, size, 2): source coordinates of each pixel of the result.
 
-    An affine map is a term of the column plus one of the row: added up, they take a tenth of the time
-    that a matrix product for every pixel does.
+    An affine map is the sum of a term of the column and a term of the row: adding the two takes a tenth of
+    the time of a matrix product per pixel.
     """
     import torch
 
@@ -219,7 +219,7 @@ def _as_float(images: torch.Tensor) -> torch.Tensor:
 
 
 def _spread(draws: torch.Tensor, most: float) -> torch.Tensor:
-    """Uniform in -most..most."""
+    """Draws in 0..1 scaled to -most..most."""
     return (draws * 2 - 1) * most
 
 

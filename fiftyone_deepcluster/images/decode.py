@@ -1,12 +1,10 @@
-"""A file to pixels: whatever the format and depth, out come upright 8-bit gray or RGB images.
+"""Decoding of image files of any supported format and bit depth to upright 8-bit gray or RGB images.
 
-Choices made here:
-
-* Transparent pixels are composited on white: it is what browsers and image viewers show, so clusters
-  are made of what a person sees.
-* More than 8 bits are windowed by percentiles of the image (``intensity.to_uint8``); DICOM by its own
-  window (``dicom.pixels``).
-* EXIF orientation is applied before a box is cut, since boxes are drawn on upright images.
+* Transparent pixels are composited on white, as in browsers and image viewers, so that clusters are
+  based on what users see.
+* Images with more than 8 bits are windowed by percentiles (``intensity.to_uint8``), DICOM images by
+  their own window (``dicom.pixels``).
+* EXIF orientation is applied before a box is cropped, because boxes refer to upright images.
 """
 
 from __future__ import annotations
@@ -52,23 +50,23 @@ _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _DICOM_SUFFIXES = {".dcm", ".dicom", ".dic", ".ima"}
 _DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 _GRAY_MODES = ("1", "L", "LA", *_DEEP_MODES)
-# JPEG decodes at a fraction of its size; twice the wanted size is left for the antialiased resize.
+# JPEGs can be decoded at reduced size; twice the target size is kept for the antialiased resize.
 _DRAFT_GAP = 2
-# Side at which color is looked for.
+# Minimum side at which an image is decoded to check for color.
 _GLANCE = 32
-# Characters of a reason: some decoders list all they tried.
+# Maximum characters of a reason: some decoders list all their attempts.
 _LONGEST_REASON = 300
 
 
 @dataclass(frozen=True)
 class Decode:
-    """How images are brought to one shape.
+    """Settings of decoding to a fixed shape.
 
     Attributes:
-        size: side in pixels of the square result.
+        size: side of the square result in pixels.
         color: channels of the result.
-        crop: True resizes the shorter side to ``size`` and cuts the center, as DeepCluster's
-            evaluation does; False stretches both sides.
+        crop: True resizes the shorter side to ``size`` and crops the center, as in DeepCluster's
+            evaluation; False resizes both sides to ``size``, ignoring the aspect ratio.
     """
 
     size: int
@@ -82,27 +80,27 @@ class Decode:
 
 
 def read_image(ref: ImageRef, color: Color) -> NDArray[np.uint8]:
-    """All pixels of an image, upright, its box cut out.
+    """Decode an image at full resolution, upright and cropped to its box.
 
     Returns:
         (H, W, C) uint8 with C = 1 for gray and 3 for rgb.
 
     Raises:
-        UnreadableImageError: the file is missing, damaged or no image, or the box or frame is not
-            in it.
+        UnreadableImageError: the file is missing, damaged or not an image, or does not contain the box
+            or frame.
     """
     with explained(ref.path):
         return _pixels(_load(ref, color))
 
 
 def decode_image(ref: ImageRef, decode: Decode) -> NDArray[np.uint8]:
-    """An image at the size and color asked for; large JPEGs are decoded at a fraction.
+    """Decode an image to the requested size and color; large JPEGs are decoded at reduced size.
 
     Returns:
         (size, size, C) uint8.
 
     Raises:
-        UnreadableImageError: as ``read_image``.
+        UnreadableImageError: as in ``read_image``.
     """
     with explained(ref.path):
         image = _load(ref, decode.color, at_least=decode.size)
@@ -114,9 +112,9 @@ def fit_to(image: NDArray[np.uint8], height: int, width: int, *, crop: bool = Tr
 
     Args:
         image: (H, W, C) uint8, C of 1 or 3.
-        height: wanted, in pixels.
-        width: wanted, in pixels.
-        crop: cut the center of the right aspect ratio; False stretches.
+        height: of the result, in pixels.
+        width: of the result, in pixels.
+        crop: crop the center to the target's aspect ratio; False changes the aspect ratio instead.
 
     Returns:
         (height, width, C) uint8.
@@ -125,20 +123,19 @@ def fit_to(image: NDArray[np.uint8], height: int, width: int, *, crop: bool = Tr
 
 
 def describe_image(ref: ImageRef, look: bool = True) -> tuple[int, int, bool]:
-    """Height, width (of the box) and whether there is no color; from the header where it tells.
+    """Height and width (of the box), and whether the image is gray; from the header if possible.
 
     Args:
         ref: the image.
-        look: whether pixels are looked at where the header leaves open if there is color; else
-            such an image counts as one without.
+        look: decode pixels if the header does not rule out color; if False, such an image counts as gray.
 
     Raises:
-        UnreadableImageError: as ``read_image``.
+        UnreadableImageError: as in ``read_image``.
     """
     with explained(ref.path):
         kind = _kind(ref.path)
         if kind == "tiff":
-            # Pillow and tifffile share these files, and their headers take many forms.
+            # Either Pillow or tifffile reads the file, and headers vary too much to rely on.
             image = _load(ref, "rgb")
             return image.height, image.width, has_no_color(np.asarray(image))
         if kind == "dicom":
@@ -154,7 +151,7 @@ def describe_image(ref: ImageRef, look: bool = True) -> tuple[int, int, bool]:
 
 
 def _describe_picture(ref: ImageRef) -> tuple[int, int, bool]:
-    """Height, width, and whether the header rules color out."""
+    """Height, width, and whether the header rules out color."""
     with _opened(ref.path) as image:
         width, height = image.size
         if _orientation(image) >= 5:
@@ -175,7 +172,7 @@ def _kind(path: str) -> str:
 
 
 def _load(ref: ImageRef, color: Color, at_least: int = 0) -> Image.Image:
-    """An image in mode L or RGB; no side of the box ends below ``at_least`` because of speed."""
+    """An image in mode L or RGB; reduced decoding keeps both sides of the box at ``at_least`` or more."""
     kind = _kind(ref.path)
     image = None
     if kind == "dicom":
@@ -208,8 +205,8 @@ def _load_picture(ref: ImageRef, color: Color, at_least: int) -> Image.Image:
 
 @contextmanager
 def _opened(path: str) -> Iterator[Image.Image]:
-    # Given a path rather than a file, Pillow maps uncompressed TIFFs, and some versions then mix up
-    # the sides of those that lie on one.
+    # Given a path instead of a file, Pillow memory-maps uncompressed TIFFs, and some versions then swap
+    # the sides of rotated ones.
     with Path(path).open("rb") as file, Image.open(file) as image:
         yield image
 
@@ -224,14 +221,14 @@ def _seek(image: Image.Image, frame: int) -> None:
 
 def _draft(image: Image.Image, box: Box | None, color: Color, at_least: int) -> None:
     _, _, box_width, box_height = box or (0.0, 0.0, 1.0, 1.0)
-    # The smaller part of the two serves both axes, so a rotated image needs no care.
+    # The smaller fraction is used for both axes, so rotation need not be considered.
     part = max(min(box_width, box_height), 1e-3)
     side = math.ceil(at_least * _DRAFT_GAP / part)
     image.draft("L" if color == "gray" else image.mode, (side, side))
 
 
 def _flatten(image: Image.Image, color: Color) -> Image.Image:
-    """Any mode to L or RGB."""
+    """Convert an image of any mode to L or RGB."""
     if image.mode in _DEEP_MODES:
         return _picture(recolor(to_uint8(np.asarray(image))[..., None], color))
     if image.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in image.info:
@@ -245,7 +242,7 @@ def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(_ORIENTATION, 1))
     except Exception:
-        # Damaged metadata raises anything; viewers then show the image as it is stored.
+        # Damaged metadata may raise anything; viewers then show the image as stored.
         return 1
 
 
@@ -255,7 +252,7 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def _load_deep_tiff(ref: ImageRef, color: Color) -> Image.Image | None:
-    """An image of more than 8 bits from a TIFF; None where that is left to Pillow."""
+    """An image with more than 8 bits from a TIFF; None if Pillow should read the file."""
     import tifffile
 
     try:
@@ -272,7 +269,7 @@ def _load_deep_tiff(ref: ImageRef, color: Color) -> Image.Image | None:
     except tifffile.TiffFileError:
         return None
     except ValueError as error:
-        # Compressed in a way that tifffile knows only together with another package.
+        # A compression that tifffile supports only with the imagecodecs package.
         if "imagecodecs" in str(error):
             return None
         raise
@@ -284,14 +281,14 @@ def _load_deep_tiff(ref: ImageRef, color: Color) -> Image.Image | None:
 
 
 def _edges(box: Box | None, height: int, width: int) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom of a relative box in pixels; at least one pixel."""
+    """Left, top, right and bottom of a relative box in pixels; at least one pixel wide and high."""
     if box is None:
         return 0, 0, width, height
     x, y, box_width, box_height = box
     if not (all(map(math.isfinite, box)) and box_width > 0 and box_height > 0):
-        raise ValueError(f"the box {box} has no area")
+        raise ValueError(f"the box {box} has no area; give finite numbers, width and height above 0")
     if x >= 1 or y >= 1 or x + box_width <= 0 or y + box_height <= 0:
-        raise ValueError(f"the box {box} lies outside the image; x, y, width, height are relative, 0..1")
+        raise ValueError(f"the box {box} lies outside the image; give x, y, width, height relative to it, in 0..1")
     left, right = _span(x, box_width, width)
     top, bottom = _span(y, box_height, height)
     return left, top, right, bottom
@@ -326,25 +323,25 @@ def _pixels(image: Image.Image) -> NDArray[np.uint8]:
 
 @contextmanager
 def explained(path: str) -> Iterator[None]:
-    """Turn whatever a decoder raises into one ``UnreadableImageError`` with the file and the reason."""
+    """Convert any exception of a decoder to an ``UnreadableImageError`` with path and reason."""
     try:
         yield
     except UnreadableImageError:
         raise
     except Exception as error:
-        # Decoders of damaged files raise anything: struct.error, SyntaxError, KeyError, zlib.error ...
+        # On damaged files decoders may raise anything: struct.error, SyntaxError, KeyError, zlib.error, ...
         reason, lasting = _explain(error)
         raise UnreadableImageError(path, reason, lasting=lasting) from error
 
 
 def _explain(error: Exception) -> tuple[str, bool]:
-    """Why an image cannot be read, and whether the file itself is at fault."""
+    """Why an image cannot be read, and whether the failure is permanent."""
     if isinstance(error, FileNotFoundError):
         return "there is no such file", True
     if isinstance(error, UnidentifiedImageError):
-        return "it is not an image, or of a format that is not supported", True
+        return "it is not an image, or its format is not supported", True
     if isinstance(error, MemoryError):
-        return "it needs more memory than there is", False
+        return "there is not enough memory to decode it", False
     if isinstance(error, OSError) and error.errno is not None:
         return f"the file cannot be read: {error.strerror}", False
     text = " ".join(str(error).split())[:_LONGEST_REASON] or type(error).__name__

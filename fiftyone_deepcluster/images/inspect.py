@@ -1,4 +1,4 @@
-"""What images are like, judged by a sample of them."""
+"""Size and color of a set of images, estimated from a sample."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from fiftyone_deepcluster.images.refs import ImageRef, Images, as_refs, check_ar
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Guess for files none of which can be opened: decoding reports every one of them later.
+# Used if no sampled file can be opened; decoding reports the failures later.
 _UNKNOWN_SIDE = 64
 
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What a set of images is like, judged by a sample.
+    """Properties of a set of images, estimated from a sample.
 
     Attributes:
         n: number of images.
-        side: median of the longer side in pixels, of the box where there is one.
-        gray: whether every sampled image has no color.
+        side: median of the longer side in pixels; of the box, for images with a box.
+        gray: whether all sampled images are gray.
         height: median height in pixels.
         width: median width in pixels.
     """
@@ -39,15 +39,14 @@ class ImageFacts:
 
 
 def image_facts(images: Images, sample: int = 64) -> ImageFacts:
-    """Look at an even sample of the images, at headers where these tell enough.
+    """Inspect an evenly spaced sample of the images, reading only headers where these suffice.
 
     Args:
         images: paths, refs, or a uint8 array (N, H, W) or (N, H, W, C) with C of 1 or 3.
-        sample: images to look at, at most.
+        sample: maximum number of images to inspect.
 
     Raises:
-        ImagesError: no images, or an array of the wrong kind. Files that cannot be read are no
-            error here.
+        ImagesError: no images, or an array of the wrong dtype or shape. Unreadable files are skipped.
     """
     if isinstance(images, np.ndarray):
         return _array_facts(images, sample)
@@ -55,7 +54,7 @@ def image_facts(images: Images, sample: int = 64) -> ImageFacts:
     sizes, gray = [], True
     for row in _even(len(refs), sample):
         found = _describe(refs[row], look=gray)
-        # One image of color settles it: pixels of the others need not be looked at.
+        # Once one image has color, the pixels of the others need not be decoded.
         if found is not None:
             sizes.append(found[:2])
             gray = gray and found[2]

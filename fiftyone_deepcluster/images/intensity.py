@@ -1,4 +1,4 @@
-"""Pixel values of any depth and channel count to 8-bit gray or RGB."""
+"""Conversion of pixel values of any bit depth and channel count to 8-bit gray or RGB."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
 Color = Literal["gray", "rgb"]
 CHANNELS: dict[str, int] = {"gray": 1, "rgb": 3}
 
-# Percentiles of the values that become black and white: robust against a few hot pixels.
+# Percentiles of the values mapped to black and white: robust against outlier pixels.
 _LOW, _HIGH = 0.5, 99.5
-# Percentiles of larger images are taken over an even sample of about this many values.
+# For larger images, percentiles are computed on an evenly spaced sample of about this many values.
 _SAMPLE = 500_000
 
 
 def to_uint8(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Bring pixel values of any depth to 8 bits.
+    """Convert pixel values of any bit depth to 8 bits.
 
-    Whole numbers within 0..255 stay as they are. Everything else is windowed: the 0.5 and 99.5
-    percentiles of the finite values become 0 and 255. NaN becomes black.
+    Whole numbers in 0..255 are unchanged. All other images are windowed: the 0.5 and 99.5 percentiles of
+    the finite values are mapped to 0 and 255, NaN to 0.
 
     Args:
         values: pixel values of one image, of any shape and real dtype.
@@ -31,7 +31,7 @@ def to_uint8(values: NDArray[Any]) -> NDArray[np.uint8]:
         uint8 of the same shape; all zeros for a constant image that does not fit 8 bits.
 
     Raises:
-        ValueError: not one value is finite.
+        ValueError: no value is finite.
     """
     if values.dtype == np.bool_:
         values = values * 255
@@ -42,23 +42,23 @@ def to_uint8(values: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def by_percentiles(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """The 0.5 and 99.5 percentiles of the finite values become 0 and 255; NaN becomes black.
+    """Map the 0.5 and 99.5 percentiles of the finite values to 0 and 255, NaN to 0.
 
     Args:
         values: pixel values of one image, of any shape and real dtype.
 
     Raises:
-        ValueError: not one value is finite.
+        ValueError: no value is finite.
     """
     finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values.ravel()
     if finite.size == 0:
-        raise ValueError("not one pixel has a finite value")
+        raise ValueError("no pixel has a finite value")
     low, high = _window(finite)
     return stretch(values, low, high)
 
 
 def stretch(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
-    """Linearly map ``low``..``high`` to 0..255, clipped; NaN to 0."""
+    """Map ``low``..``high`` linearly to 0..255, clipped, and NaN to 0."""
     if not high > low:
         return np.zeros(values.shape, np.uint8)
     scaled = (values.astype(np.float64) - low) / (high - low) * 255.0  # 255 / (high - low) may overflow
@@ -70,13 +70,12 @@ def recolor(pixels: NDArray[np.uint8], color: Color) -> NDArray[np.uint8]:
     """Convert between gray and RGB.
 
     Args:
-        pixels: (..., C) uint8; the channel is gray for C of 1 or 2 (gray and opacity), and red,
-            green, blue come first otherwise.
-        color: what is wanted.
+        pixels: (..., C) uint8: gray for C = 1, gray and alpha for C = 2, otherwise red, green, blue first.
+        color: color of the result.
 
     Returns:
-        (..., 1) or (..., 3) uint8. Gray is ITU-R 601 luma in the fixed-point form that Pillow uses,
-        so that both ways of reading agree.
+        (..., 1) or (..., 3) uint8. Gray is ITU-R 601 luma in Pillow's fixed-point form, so that images
+        decoded with and without Pillow agree.
     """
     if pixels.shape[-1] <= 2:
         gray = pixels[..., :1]
@@ -89,7 +88,7 @@ def recolor(pixels: NDArray[np.uint8], color: Color) -> NDArray[np.uint8]:
 
 
 def refuse_bomb(height: int, width: int) -> None:
-    """Refuse an image too large to be honest, by the limit that Pillow has for its own formats.
+    """Reject decompression bombs, by the limit that Pillow applies to its own formats.
 
     Raises:
         ValueError: more pixels than twice ``PIL.Image.MAX_IMAGE_PIXELS``.
@@ -99,8 +98,8 @@ def refuse_bomb(height: int, width: int) -> None:
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and height * width > 2 * limit:
         raise ValueError(
-            f"declares {height} x {width} pixels, more than the {2 * limit} that are read; "
-            "raise PIL.Image.MAX_IMAGE_PIXELS if the file is to be trusted"
+            f"declares {height} x {width} pixels, more than the limit of {2 * limit} pixels; "
+            "raise PIL.Image.MAX_IMAGE_PIXELS if you trust the file"
         )
 
 
@@ -118,12 +117,12 @@ def _window(finite: NDArray[Any]) -> tuple[float, float]:
     low, high = np.percentile(sample, [_LOW, _HIGH])
     if high > low:
         return float(low), float(high)
-    # Nearly all values are one: the few others are what there is to see.
+    # Nearly all values are equal, so percentiles would hide the few others.
     return float(finite.min()), float(finite.max())
 
 
 def has_no_color(pixels: NDArray[np.uint8]) -> bool:
-    """Whether the channels of (..., C) uint8 pixels agree, but for rounding of a lossy format."""
+    """Whether the channels of (..., C) uint8 pixels are equal, up to rounding errors of lossy formats."""
     if pixels.shape[-1] == 1:
         return True
     spread = pixels.max(axis=-1).astype(np.int16) - pixels.min(axis=-1)

@@ -1,4 +1,4 @@
-"""What the images are: files, boxes within files, or an array."""
+"""References to input images: files, boxes or frames within files, or an array."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class ImageRef:
     """One image: a file, or a part of one.
 
     Attributes:
-        path: the file.
+        path: path of the file.
         box: x, y, width and height relative to the upright image, as FiftyOne's bounding boxes;
-            None for all of it.
-        frame: which image of a file that holds several.
+            None for the whole image.
+        frame: index of the frame in a multi-frame file, from 0.
     """
 
     path: str
@@ -40,19 +40,19 @@ def as_refs(images: Sequence[str | Path | ImageRef]) -> list[ImageRef]:
     """Every image of a sequence as an ``ImageRef``.
 
     Raises:
-        ImagesError: no images, one path in place of a list of them, or an item of another type.
+        ImagesError: no images, a single path instead of a list, or an item of another type.
     """
     if not hasattr(images, "__len__") and not isinstance(images, str | os.PathLike):
-        raise ImagesError(f"images={images!r} is no list of images; give paths, or a uint8 array (N, H, W)")
+        raise ImagesError(f"images={images!r} is not a list of images; give paths, or a uint8 array (N, H, W)")
     if isinstance(images, str | os.PathLike):
-        raise ImagesError(f"images={str(images)!r} is one path; give a list of paths")
+        raise ImagesError(f"images={str(images)!r} is a single path; give a list of paths")
     if len(images) == 0:
         raise ImagesError("there are no images; give at least one path")
     return [_as_ref(item, row) for row, item in enumerate(images)]
 
 
 def check_array(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A view (N, H, W, C) of an array of images.
+    """An array of images as a view (N, H, W, C).
 
     Raises:
         ImagesError: the array is empty, not uint8, or not of shape (N, H, W) or (N, H, W, 1 or 3).
@@ -60,13 +60,13 @@ def check_array(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     shape = images.shape
     if images.dtype != np.uint8:
         raise ImagesError(
-            f"images is an array of {images.dtype}; give uint8, values 0 to 255 "
+            f"images is an array of {images.dtype}; give uint8 values in 0..255 "
             "(for floats in 0..1: (images * 255).astype('uint8'))"
         )
     if images.ndim not in (3, 4) or (images.ndim == 4 and shape[3] not in (1, 3)):
         raise ImagesError(f"images has shape {shape}; give (N, H, W), (N, H, W, 1) or (N, H, W, 3)")
     if images.size == 0:
-        raise ImagesError(f"images has shape {shape}, which holds no pixel; give at least one image")
+        raise ImagesError(f"images has shape {shape}, which is empty; give at least one image")
     return images if images.ndim == 4 else images[..., None]
 
 

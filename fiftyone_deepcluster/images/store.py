@@ -1,8 +1,7 @@
-"""Where the corpus reads decoded images from: an array in memory, or a file of the cache.
+"""Storage of decoded images, read by the corpus: an array in memory, or a file of the cache.
 
-Both serve uint8 (B, H, W, C) by row. The file is read by position rather than mapped: pages of a map
-count as resident memory, so one pass over a large data set would look, to memory limits too, as if all
-of it had been loaded.
+Both return uint8 (B, H, W, C) by row. Files are read rather than memory-mapped: mapped pages count as
+resident memory, so after one pass over a large data set memory limits would see all of it as loaded.
 """
 
 from __future__ import annotations
@@ -29,8 +28,8 @@ class ImageStore(Protocol):
 
     Attributes:
         shape: (M, H, W, C) of the readable images.
-        kept: (M,) int64, the row of each in the list that was given.
-        errors: row in the list that was given -> why that image cannot be read.
+        kept: (M,) int64, the row of each readable image in the input list.
+        errors: row in the input list -> why that image cannot be read.
     """
 
     @property
@@ -41,11 +40,11 @@ class ImageStore(Protocol):
     def errors(self) -> dict[int, str]: ...  # noqa: D102
 
     def read(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """(B, H, W, C) uint8 of rows in 0..M-1, in the order asked, repeats allowed."""
+        """Images (B, H, W, C) uint8 of rows in 0..M-1, in the given order; repeats are allowed."""
         ...
 
     def close(self) -> None:
-        """Let go of the images; closing twice is fine."""
+        """Release the images; may be called repeatedly."""
         ...
 
     def __enter__(self) -> ImageStore: ...
@@ -58,7 +57,7 @@ class ImageStore(Protocol):
 
 
 class ArrayStore:
-    """Serves an array of the right size as it is; color is converted batch by batch."""
+    """Store of an array that already has the right size; color is converted when a batch is read."""
 
     def __init__(self, images: NDArray[np.uint8], color: Color) -> None:
         self._images = images
@@ -68,11 +67,11 @@ class ArrayStore:
         self.errors: dict[int, str] = {}
 
     def read(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """(B, H, W, C) uint8 of these rows."""
+        """Images (B, H, W, C) uint8 of these rows."""
         return recolor(self._images[rows], self._color)
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: there is nothing to release."""
 
     def __enter__(self) -> ArrayStore:
         return self
@@ -82,16 +81,14 @@ class ArrayStore:
 
 
 class FileStore:
-    """Serves images from a file of the cache; the file stays in the cache while this is open.
-
-    Reading is safe from several threads.
+    """Store of a file in the cache, which is not evicted while this is open. Reading is thread-safe.
 
     Args:
         path: file of N images, row after row.
         shape: (N, H, W, C) of the file.
-        offset: where the first image begins, in bytes.
-        errors: row -> why that image cannot be read; its pixels in the file mean nothing.
-        lock: kept until ``close``.
+        offset: byte offset of the first image.
+        errors: row -> why that image cannot be read; its pixels in the file are undefined.
+        lock: lock on the cache entry, held until ``close``.
     """
 
     def __init__(
@@ -115,10 +112,10 @@ class FileStore:
         self.shape: tuple[int, int, int, int] = (len(self.kept), *shape[1:])
 
     def read(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """(B, H, W, C) uint8 of these rows; the file is read from first to last, neighbors at once."""
+        """Images (B, H, W, C) uint8 of these rows; read in file order, adjacent rows in one call."""
         rows = self.kept[rows]
         order = np.argsort(rows, kind="stable")
-        # Where all rows are in order the images can be read to where they are wanted.
+        # If the rows are in order, images are read directly into the result.
         sorted_already = bool((order[1:] > order[:-1]).all())
         pixels = np.empty((len(rows), *self.shape[1:]), np.uint8)
         self._read_sorted(rows[order], pixels)
@@ -129,30 +126,30 @@ class FileStore:
         return result
 
     def close(self) -> None:
-        """Close the file; the cache may delete it from now on."""
+        """Close the file and release its lock; the cache may then delete it."""
         self._file.close()
         self._lock.release()
 
     def _read_sorted(self, rows: NDArray[np.int64], pixels: NDArray[np.uint8]) -> None:
         if self._file.closed:
-            raise ImagesError("the images were closed; open them again")
+            raise ImagesError("the image store is closed; call open_images again")
         each = int(np.prod(self.shape[1:]))
         flat = memoryview(pixels.reshape(-1))  # type: ignore[arg-type]
-        # A row that does not follow its forerunner starts a new stretch of neighbors.
+        # A row that is not its predecessor plus 1 starts a new run of adjacent rows.
         starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1).tolist()
         ends = [*starts[1:], len(rows)] if starts else []
         for start, end, row in zip(starts, ends, rows[starts].tolist(), strict=True):
             self._read_at(self._offset + row * each, flat[start * each : end * each])
 
     def _read_at(self, position: int, target: memoryview) -> None:
-        # Reading at a position is one call (preadv) on POSIX only.
+        # Seek and read under a lock: a positioned read (preadv) exists on POSIX only.
         with self._turn:
             self._file.seek(position)
-            # One call reads 2 GiB at most.
+            # A single call reads at most 2 GiB.
             while len(target):
                 done = self._file.readinto(target)
                 if not done:
-                    raise ImagesError("the cache file is shorter than it was; delete it and run again")
+                    raise ImagesError(f"the cache file {self._file.name} was truncated; delete it and run again")
                 target = target[done:]
 
     def __enter__(self) -> FileStore:

@@ -1,4 +1,4 @@
-"""Pixels as vectors: what clusters are made of where no network knows anything yet."""
+"""Pixel features for clustering before a network is trained."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ SIDE = 32
 
 
 def thumbnail_vectors(pixels: torch.Tensor) -> torch.Tensor:
-    """Images at 32 x 32 at most, mean 0 and deviation 1 within each.
+    """Flattened images, downscaled to at most 32 x 32 and standardized per image.
 
     Args:
         pixels: (B, C, H, W) uint8.

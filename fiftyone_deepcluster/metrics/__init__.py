@@ -1,1 +1,1 @@
-"""How far two labelings agree, and how good clusters look on their own."""
+"""Clustering metrics: agreement of two labelings, matching of clusters, and label-free scores."""

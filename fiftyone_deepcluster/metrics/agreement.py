@@ -1,7 +1,7 @@
-"""How far two labelings agree.
+"""Agreement of two labelings: NMI, ARI, purity and accuracy.
 
-All comparisons come from one sparse contingency table, so a million images and ten thousand clusters fit.
-Images labeled -1 on either side (noise, unreadable, unknown truth) are left out.
+All scores are computed from one sparse contingency table, so a million images and ten thousand clusters fit
+in memory. Images labeled -1 on either side (noise, unreadable, unknown truth) are ignored.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ def agreement(labels: ArrayLike, reference: ArrayLike) -> AgreementScores:
     """NMI, ARI, purity and best-match accuracy of ``labels`` against ``reference``.
 
     Args:
-        labels: (N,) int, the clusters.
-        reference: (N,) int, the classes or the clusters of another round.
+        labels: (N,) int, clusters.
+        reference: (N,) int, classes or the clusters of another round.
 
     Returns:
-        The figures; all 0 where no image has a label on both sides.
+        The four scores; all 0 if no image has a label on both sides.
 
     Raises:
-        InputError: the two are not of the same length.
+        InputError: the lengths differ.
     """
     counts = overlap(labels, reference)
     total = counts.sum()
@@ -49,11 +49,14 @@ def agreement(labels: ArrayLike, reference: ArrayLike) -> AgreementScores:
 def nmi(labels: ArrayLike, reference: ArrayLike, average: Average = "arithmetic") -> float:
     """Normalized mutual information, I(U, V) / average(H(U), H(V)).
 
-    Papers differ in the average: arithmetic is today's habit, older versions of scikit-learn and with them
-    many tables used geometric, and Xu, Liu and Gong (2003) max.
+    Papers differ in the average: arithmetic is common today, older versions of scikit-learn (and so many
+    published tables) used geometric, and Xu, Liu and Gong (2003) max.
 
     Returns:
-        In 0..1; 1 for two labelings of one cluster each; 0 where no image has a label on both sides.
+        In 0..1; 1 if both labelings have one cluster each; 0 if no image has a label on both sides.
+
+    Raises:
+        InputError: the lengths differ, or the average is unknown.
     """
     return _nmi(overlap(labels, reference), average)
 
@@ -78,24 +81,24 @@ def _nmi(counts: Any, average: Average) -> float:
     if average not in averages:
         raise InputError(f"average={average!r} is not known; choose one of {', '.join(averages)}")
     scale = averages[average]
-    # Of a labeling without information nothing is shared, whatever the average.
+    # scale is 0 for geometric and min if one labeling has a single cluster: no mutual information.
     return float(np.clip(shared / scale, 0.0, 1.0)) if scale > 0 else 0.0
 
 
 def entropy_of(shares: NDArray[np.float64]) -> float:
-    """Of shares that sum to 1, in nats."""
+    """Entropy of shares that sum to 1, in nats."""
     shares = shares[shares > 0]
     return 0.0 if len(shares) < 2 else float(-np.sum(shares * np.log(shares)))
 
 
 def _ari(counts: Any) -> float:
-    """Adjusted Rand index (Hubert and Arabie 1985, eq. 5): pairs together, corrected for chance."""
+    """Adjusted Rand index (Hubert and Arabie 1985, eq. 5): pair counts corrected for chance."""
     together = _pairs(counts.data)
     first, second = _pairs(counts.sum(axis=1)), _pairs(counts.sum(axis=0))
     everything = _pairs(np.asarray([counts.sum()]))
     expected = first * second / everything if everything else 0.0
     best = (first + second) / 2
-    # Both are all singletons or both one cluster: identical.
+    # Both labelings are all singletons, or both are one cluster: identical.
     return 1.0 if best == expected else float((together - expected) / (best - expected))
 
 

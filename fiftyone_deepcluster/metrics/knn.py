@@ -1,4 +1,4 @@
-"""The nearest neighbors of vectors, exactly."""
+"""Exact k nearest neighbors."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ if TYPE_CHECKING:
 
 
 def exact_neighbors(vectors: torch.Tensor, k: int, asked: torch.Tensor | None = None) -> tuple[Any, Any]:
-    """The k nearest of all vectors, each vector itself among them, in the form UMAP takes.
+    """The k nearest neighbors by Euclidean distance, including the vector itself, in the format UMAP accepts.
 
     Args:
         vectors: (N, D) float32.
-        k: at most N.
-        asked: (M,) int64 rows whose neighbors are sought; None: all N.
+        k: number of neighbors, at most N.
+        asked: (M,) int64, rows of the query vectors; None: all N.
 
     Returns:
-        NumPy arrays (M, k) of rows, int64, and Euclidean distances, float32, ascending.
+        Two NumPy arrays (M, k): rows of the neighbors, int64, and distances, float32, ascending.
     """
     import torch
 

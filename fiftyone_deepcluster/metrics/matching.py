@@ -1,4 +1,4 @@
-"""Cluster numbers: compact, the same from round to round, and what became of each image.
+"""Cluster ids: compact numbering, matching between rounds, and per-image stability.
 
 Labels are (N,) integers; -1 is an image without a cluster (noise, or unreadable) and stays -1.
 """
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
     Labels = NDArray[np.int64]
 
-# Far below the one image that an edge of the overlap is worth: padding is used only where nothing is left.
+# Far below 1, the least weight of a real edge (one image), so padding is matched only as a last resort.
 _PADDING = 1e-6
 
 
 def compact_labels(labels: ArrayLike) -> Labels:
-    """Labels renumbered 0..k-1 in order of first use; -1 stays."""
+    """Labels renumbered to 0..k-1 in order of first occurrence; -1 is kept."""
     labels = np.asarray(labels)
     kept = labels >= 0
     found, first, inverse = np.unique(labels[kept], return_index=True, return_inverse=True)
@@ -35,7 +35,7 @@ def compact_labels(labels: ArrayLike) -> Labels:
 
 
 def numbered(values: Sequence[object]) -> tuple[Labels, list[str]]:
-    """Class names or numbers as (N,) int64 and the classes' names, sorted; None and NaN become -1."""
+    """Encode class names or numbers as (N,) int64 and return the sorted names, too; None and NaN become -1."""
     known = [value is not None and value == value for value in values]  # noqa: PLR0124 - NaN differs from itself
     texts = [str(value) for value, here in zip(values, known, strict=True) if here]
     names = sorted(set(texts))
@@ -46,24 +46,24 @@ def numbered(values: Sequence[object]) -> tuple[Labels, list[str]]:
 
 
 def cluster_names(n_clusters: int) -> list[str]:
-    """``cluster-00``, ``cluster-01`` ...: padded so that sorting by name is sorting by number."""
+    """``cluster-00``, ``cluster-01``, ...: zero-padded so that names sort by number."""
     width = max(2, len(str(n_clusters - 1)))
     return [f"cluster-{index:0{width}d}" for index in range(n_clusters)]
 
 
 def overlap(labels: ArrayLike, reference: ArrayLike, shape: tuple[int, int] | None = None) -> Any:
-    """How many images each pair of clusters shares, as a sparse matrix.
+    """Sparse contingency matrix: number of images shared by each pair of clusters.
 
     Args:
         labels: (N,) int, rows of the result.
         reference: (N,) int, columns of the result.
-        shape: of the result; by default one row and one column for each label in use, ascending.
+        shape: shape of the result; by default one row and one column for each label in use, ascending.
 
     Returns:
-        scipy CSR matrix (K, C) int64. Images that are -1 on either side are left out.
+        scipy CSR array (K, C) int64, without the images that are -1 on either side.
 
     Raises:
-        InputError: the two are not of the same length.
+        InputError: the lengths differ.
     """
     from scipy import sparse
 
@@ -71,7 +71,7 @@ def overlap(labels: ArrayLike, reference: ArrayLike, shape: tuple[int, int] | No
     if labels.shape != reference.shape or labels.ndim != 1:
         raise InputError(
             f"labels of shape {labels.shape} and reference of shape {reference.shape} cannot be compared; "
-            "give one label an image on both sides, in the same order"
+            "give one label per image in both, in the same order"
         )
     kept = (labels >= 0) & (reference >= 0)
     rows, columns = labels[kept], reference[kept]
@@ -82,16 +82,16 @@ def overlap(labels: ArrayLike, reference: ArrayLike, shape: tuple[int, int] | No
 
 
 def best_match(counts: Any) -> tuple[Labels, Labels]:
-    """One-to-one match of rows and columns that shares the most images.
+    """One-to-one matching of rows and columns that maximizes the number of shared images.
 
-    The Hungarian problem, solved on the sparse overlap: 10,000 x 10,000 clusters take seconds and no
-    dense matrix. Each row gets a padding column of its own, so that a full match always exists.
+    This is the assignment problem (Hungarian algorithm), solved on the sparse matrix: 10,000 x 10,000 clusters
+    take seconds and no dense matrix. Each row has its own padding column, so that a full matching always exists.
 
     Args:
-        counts: (K, C) sparse matrix of ``overlap``.
+        counts: (K, C) sparse matrix from ``overlap``.
 
     Returns:
-        Matched rows and their columns, at most min(K, C); pairs without a shared image are left out.
+        Matched rows and their columns, at most min(K, C); pairs without a shared image are omitted.
     """
     from scipy import sparse
     from scipy.sparse.csgraph import min_weight_full_bipartite_matching
@@ -107,20 +107,20 @@ def best_match(counts: Any) -> tuple[Labels, Labels]:
 
 
 def match_to(labels: ArrayLike, n_clusters: int, previous: ArrayLike, n_previous: int) -> Labels:
-    """New numbers for the clusters of ``labels``, so that they keep those of ``previous``.
+    """New ids for the clusters of ``labels`` that agree best with those of ``previous``.
 
-    A cluster takes the number of the previous cluster that it is matched to; the match shares the most
-    images over all. The others take the lowest free numbers. With as many clusters as before the result is a
-    permutation; with fewer, numbers of vanished clusters stay empty; with more, new ones follow.
+    Clusters are matched by ``best_match`` and take the ids of their matches. Unmatched clusters take the lowest
+    free ids. With as many clusters as before the result is a permutation; with fewer, the ids of vanished
+    clusters are unused; with more, new ids are appended.
 
     Args:
         labels: (N,) int in 0..n_clusters-1, -1 for none.
-        n_clusters: clusters of ``labels``, empty ones included.
+        n_clusters: number of clusters of ``labels``, including empty ones.
         previous: (N,) int in 0..n_previous-1, -1 for none.
-        n_previous: clusters of ``previous``, empty ones included.
+        n_previous: number of clusters of ``previous``, including empty ones.
 
     Returns:
-        (n_clusters,) int64 below max(n_clusters, n_previous): the new number of each cluster.
+        (n_clusters,) int64 below max(n_clusters, n_previous): the new id of each cluster.
     """
     rows, columns = best_match(overlap(labels, previous, (n_clusters, n_previous)))
     numbers = np.full(n_clusters, -1, np.int64)
@@ -132,7 +132,7 @@ def match_to(labels: ArrayLike, n_clusters: int, previous: ArrayLike, n_previous
 
 
 def renumber(labels: ArrayLike, numbers: Labels) -> Labels:
-    """``numbers[labels]``, with -1 kept."""
+    """``numbers[labels]``; -1 is kept."""
     labels = np.asarray(labels, np.int64)
     if not len(numbers):
         return np.array(labels)
@@ -141,26 +141,26 @@ def renumber(labels: ArrayLike, numbers: Labels) -> Labels:
 
 
 def changes(round_labels: ArrayLike) -> NDArray[np.int32]:
-    """How often each image moved between adjacent rounds: (N, R) -> (N,) int32."""
+    """How often the label of each image changed between adjacent rounds: (N, R) -> (N,) int32."""
     round_labels = np.asarray(round_labels)
     moved: NDArray[np.int32] = np.sum(round_labels[:, 1:] != round_labels[:, :-1], axis=1, dtype=np.int32)
     return moved
 
 
 def stability(round_labels: ArrayLike, window: int = 3) -> NDArray[np.float32]:
-    """Share of each image's final cluster-mates that it already had in the last rounds.
+    """Share of the members of each image's final cluster that were already with it in recent rounds.
 
-    For image i and round r: (images that share i's final cluster and its cluster in r, less i) divided by
-    (images of i's final cluster, less i); the mean over the ``window`` rounds before the last. Counted from
-    one contingency table a round, never N x N.
+    For image i and round r: (images that share i's final cluster and its cluster in r, minus i) divided by
+    (images of i's final cluster, minus i); the mean over the ``window`` rounds before the last. Computed from
+    one contingency table per round, without an N x N matrix.
 
     Args:
-        round_labels: (N, R) int, whose ids need not mean the same from round to round.
-        window: rounds to look back on; fewer where there are not as many.
+        round_labels: (N, R) int; ids need not be matched between rounds.
+        window: number of earlier rounds to compare with, or all if there are fewer.
 
     Returns:
-        (N,) float32 in 0..1. An image alone in its cluster has lost nobody: 1. NaN for an image without a
-        final cluster, and for all where there is no earlier round.
+        (N,) float32 in 0..1; 1 for an image alone in its cluster. NaN for an image without a final cluster,
+        and for all images without an earlier round.
     """
     round_labels = np.asarray(round_labels, np.int64)
     final = round_labels[:, -1]
@@ -175,7 +175,7 @@ def stability(round_labels: ArrayLike, window: int = 3) -> NDArray[np.float32]:
 def _kept_mates(final: Labels, earlier: Labels) -> NDArray[np.float64]:
     here = final >= 0
     mates = np.bincount(final[here], minlength=1)[final] - 1
-    # Shifted by one, so that -1 shares no number with another pair.
+    # Shift by one, so that -1 does not collide with another pair.
     pairs = final * (int(earlier.max(initial=0)) + 2) + earlier + 1
     _, pair, count = np.unique(pairs, return_inverse=True, return_counts=True)
     kept = np.where(earlier >= 0, count[pair] - 1, 0)

@@ -1,7 +1,7 @@
-"""Comparing many vectors with many points, in chunks: one matrix product each, within a bound of memory.
+"""Distances between many vectors and many centers, in chunks of bounded memory.
 
-Squared distances come from one matrix product, |x - c|² = |x|² + (|c|² - 2 x·c), with everything shifted to
-the centers' mean first, so that vectors far from the origin lose no digits. No N x K matrix is ever held.
+Squared distances of a chunk come from one matrix product, |x - c|² = |x|² + (|c|² - 2 x·c), after the mean of
+the centers is subtracted, so that vectors far from the origin lose no precision. No N x K matrix is stored.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Floats in one chunk of distances: 8 MB stay in a CPU's cache, 64 MB are enough to fill a GPU.
+# Floats in one chunk of distances: 8 MB fit a CPU's cache, 64 MB are enough to keep a GPU busy.
 _CPU_CHUNK = 2**21
 _GPU_CHUNK = 2**24
 
 
 class CenterField:
-    """Centers made ready to be compared with chunk after chunk.
+    """Centers prepared for distances to one chunk of vectors after another.
 
-    On a CPU the product goes through NumPy: its BLAS is faster than torch's on half of the machines and as
-    fast on the others, and it finds the place of a row's least number ten times faster.
+    On a CPU the product runs in NumPy: its BLAS is faster than torch's on half of the machines and as fast on
+    the others, and its argmin over rows is ten times faster.
 
     Args:
         centers: (K, D) float32, K >= 1.
-        skip: (K,) bool, centers that are not there.
-        shift: (D,) a point near all of them; by default their mean.
+        skip: (K,) bool, centers to exclude.
+        shift: (D,), a point near all centers, which is subtracted; by default their mean.
     """
 
     def __init__(
@@ -49,12 +49,12 @@ class CenterField:
         self.largest = offset.max()
         if skip is not None:
             offset = offset.masked_fill(skip, float("inf"))
-        # A column of ones beside the vectors adds the offset within the product.
+        # A column of ones appended to the vectors adds the offset within the product.
         self._weights = torch.cat([-2 * self.centers, offset[:, None]], dim=1).T.contiguous()
         self._buffers = threading.local()
 
     def scores(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Shifted vectors (B, D) and |c|² - 2 x·c (B, K), both valid until the thread's next call."""
+        """Shifted vectors (B, D) and |c|² - 2 x·c (B, K); buffers, valid until the thread's next call."""
         import numpy as np
         import torch
 
@@ -72,11 +72,11 @@ class CenterField:
         return padded[:, :-1], scores
 
     def nearest(self, rows: torch.Tensor) -> torch.Tensor:
-        """(B,) int64, the nearest center of each vector of a chunk (B, D)."""
+        """Index of the nearest center (B,) int64 for a chunk of vectors (B, D)."""
         return _place_of_least(self.scores(rows)[1])
 
     def two_nearest(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Nearest center of each vector of a chunk (B, D), its score, and the second least score."""
+        """Index of the nearest center for a chunk (B, D), its score, and the second lowest score, each (B,)."""
         _, scores = self.scores(rows)
         own = _place_of_least(scores)
         least = scores.gather(1, own[:, None])[:, 0]
@@ -86,14 +86,19 @@ class CenterField:
     def two(
         self, rows: torch.Tensor, labels: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """As ``nearest_two``, for one chunk (B, D)."""
+        """Center, squared distance to it, and to the nearest other center, for a chunk (B, D); each (B,).
+
+        Args:
+            rows: (B, D) float32.
+            labels: (B,) int64, centers to use instead of the nearest ones; -1: the nearest.
+        """
         import torch
 
         shifted, scores = self.scores(rows)
         own = _place_of_least(scores)
         if labels is not None:
             own = torch.where(labels < 0, own, labels)
-        # Exactly, not by the product: near its center a vector's distance is a difference of large numbers.
+        # Not from the product: for small distances it is a difference of large numbers and loses precision.
         first = (shifted - self.centers[own]).square_().sum(dim=1)
         scores.scatter_(1, own[:, None], float("inf"))
         second = (scores.amin(dim=1) + shifted.square().sum(dim=1)).clamp_min_(0.0)
@@ -109,16 +114,16 @@ def _place_of_least(scores: torch.Tensor) -> torch.Tensor:
 
 
 def chunks(n: int, width: int, device: torch.device) -> Iterator[slice]:
-    """Slices of 0..n, so that a chunk of ``width`` floats a row keeps within the bound of memory."""
+    """Slices of 0..n such that a chunk with ``width`` floats per row stays within the memory bound."""
     budget = _CPU_CHUNK if device.type == "cpu" else _GPU_CHUNK
     step = max(1, budget // max(width, 1))
     return (slice(begin, min(begin + step, n)) for begin in range(0, n, step))
 
 
 def each_chunk(n: int, width: int, device: torch.device, work: Callable[[slice], T]) -> list[T]:
-    """``work`` for every one of ``chunks``, in order; on a CPU side by side, one chunk a thread.
+    """Results of ``work`` for every slice of ``chunks``, in order; on a CPU in parallel, one chunk per thread.
 
-    Threads inside of the single steps wait for each other after every step; whole chunks need not.
+    Threads within single operations would synchronize after each of them; whole chunks need not.
     """
     import torch
 
@@ -134,10 +139,10 @@ def each_chunk(n: int, width: int, device: torch.device, work: Callable[[slice],
 
 
 def check_finite(vectors: torch.Tensor, who: str) -> None:
-    """Whether ``vectors`` is a non-empty (N, D) tensor of finite numbers.
+    """Check that ``vectors`` is a non-empty (N, D) tensor of finite numbers.
 
     Raises:
-        InputError: it is not.
+        InputError: it is not; the message begins with ``who``.
     """
     import torch
 
@@ -151,5 +156,5 @@ def check_finite(vectors: torch.Tensor, who: str) -> None:
     broken = count_broken(vectors)
     if broken:
         raise InputError(
-            f"{who} got {broken}; look for images that make the network overflow, or lower learning_rate"
+            f"{who} got {broken}; check the images for values that overflow in the network, or lower learning_rate"
         )

@@ -1,6 +1,6 @@
-"""How good clusters look without any labels: shape and sizes.
+"""Label-free scores: silhouette, and the distribution of cluster sizes.
 
-Images labeled -1 (noise, unreadable) are left out.
+Images labeled -1 (noise, unreadable) are ignored.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 
 def share_and_entropy(labels: ArrayLike, n_clusters: int) -> tuple[int, float, float]:
-    """Signs of collapse in the cluster sizes.
+    """Statistics of the cluster sizes that reveal collapse.
 
     Args:
-        labels: (N,) int in 0..n_clusters-1; -1 is left out.
-        n_clusters: clusters that could be in use.
+        labels: (N,) int in 0..n_clusters-1; -1 is ignored.
+        n_clusters: number of cluster ids, including empty clusters.
 
     Returns:
-        Clusters in use, the largest one's share of the images, and the entropy of the sizes in 0..1 of
-        log(n_clusters); all 0 without any image.
+        Number of non-empty clusters, share of the images in the largest one, and entropy of the sizes divided
+        by log(n_clusters), in 0..1; all 0 without images.
     """
     labels = np.asarray(labels, np.int64)
     sizes = np.bincount(labels[labels >= 0], minlength=n_clusters)
@@ -36,16 +36,16 @@ def share_and_entropy(labels: ArrayLike, n_clusters: int) -> tuple[int, float, f
 
 
 def silhouette(vectors: NDArray[np.float32], labels: ArrayLike, seed: int, sample: int = 2000) -> float:
-    """Mean silhouette (Rousseeuw 1987) of a random sample, Euclidean.
+    """Mean silhouette coefficient (Rousseeuw 1987) of a random sample, Euclidean.
 
     Args:
         vectors: (N, D) float32.
-        labels: (N,) int; -1 is left out.
-        seed: of the sample.
-        sample: images to measure at most; time and memory grow with its square.
+        labels: (N,) int; -1 is ignored.
+        seed: seed of the sample.
+        sample: maximum sample size; time and memory grow with its square.
 
     Returns:
-        In -1..1; 0 where the sample holds fewer than two clusters, or only clusters of one image.
+        In -1..1; 0 if the sample has fewer than two clusters, or only clusters of one image.
     """
     from sklearn.metrics import silhouette_score
 

@@ -1,1 +1,1 @@
-"""Reducers: fewer dimensions, or another geometry, before clustering."""
+"""Reducers: dimensionality reduction before clustering."""

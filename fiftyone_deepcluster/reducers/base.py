@@ -1,7 +1,4 @@
-"""The contract of a reducer: it changes the geometry before clustering (identity, or UMAP).
-
-It takes and gives tensors and keeps the device of what it was given.
-"""
+"""The interface of a reducer: tensors in, tensors out, on the device of the input."""
 
 from __future__ import annotations
 
@@ -22,11 +19,11 @@ if TYPE_CHECKING:
 
 
 class Reducer(Part):
-    """A change of geometry before clustering: others call ``embed``, a reducer is written by ``fit_transform``.
+    """Base class of dimensionality reduction: callers use ``embed``, subclasses implement ``fit_transform``.
 
     Attributes:
-        steady: equal vectors land in the same place in every round, so that last round's centers mean something.
-        title: what messages call it; empty: by its name.
+        steady: equal vectors get equal coordinates in every round, so that last round's centers can be reused.
+        title: name in messages; empty: made from ``name``.
     """
 
     steady: ClassVar[bool] = False
@@ -34,11 +31,11 @@ class Reducer(Part):
 
     @final
     def embed(self, vectors: torch.Tensor, seed: int) -> torch.Tensor:
-        """(N, D) -> (N, d) float32 on the same device: check the vectors, ``fit_transform``, check the result.
+        """(N, D) -> (N, d) float32 on the same device: check the vectors, call ``fit_transform``, check its result.
 
         Raises:
             InputError: no vectors, NaN or infinite values, or fewer vectors than the method needs.
-            PartError: ``fit_transform`` failed, or gave something else than one finite vector an image.
+            PartError: ``fit_transform`` failed, or did not return one finite vector per image.
         """
         from fiftyone_deepcluster.metrics.products import check_finite
 
@@ -51,13 +48,13 @@ class Reducer(Part):
         broken = count_broken(embedded)
         if broken:
             raise PartError(
-                f"{who} gave {broken}; return finite vectors, or refuse such input by an InputError"
+                f"{who} returned {broken}; return finite vectors, or raise an InputError for such input"
             )
         return embedded.to(vectors.device)
 
     @abstractmethod
     def fit_transform(self, vectors: torch.Tensor, seed: int) -> torch.Tensor | NDArray[Any]:
-        """Vectors (N, D) float32, finite and not to be changed -> (N, d), as a tensor or a NumPy array."""
+        """Vectors (N, D) float32, finite, not to be modified -> (N, d), as a tensor or a NumPy array."""
 
 
 REDUCERS: Registry[Reducer] = Registry("reducers", Reducer, "reducers")  # type: ignore[type-abstract]

@@ -1,4 +1,4 @@
-"""The vectors as they are."""
+"""The identity: no dimensionality reduction."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 @REDUCERS.register
 class Identity(Reducer):
-    """The vectors as they are."""
+    """No reduction: the vectors are clustered as they are."""
 
     name: Literal["identity"] = "identity"
     steady: ClassVar[bool] = True
 
     def fit_transform(self, vectors: torch.Tensor, seed: int) -> torch.Tensor:
-        """(N, D) -> the same (N, D)."""
+        """(N, D) -> (N, D), unchanged."""
         return vectors

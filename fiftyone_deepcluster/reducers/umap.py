@@ -1,4 +1,4 @@
-"""UMAP: the manifold that the vectors lie on, in few dimensions."""
+"""UMAP: nonlinear dimensionality reduction."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ if TYPE_CHECKING:
 
     import torch
 
-# Up to this many images exact neighbors by brute force take less time than UMAP's own approximate search.
+# Up to this many images, brute-force exact neighbors are faster than UMAP's approximate search.
 _EXACT_NEIGHBORS = 50_000
 
 MIN_IMAGES_FOR_UMAP = 4
-"""UMAP lays out no fewer."""
+"""Smallest number of images that UMAP accepts."""
 
 
 @REDUCERS.register
 class Umap(Reducer):
-    """UMAP: few dimensions that keep the neighbors, so that clusters come apart.
+    """UMAP: few dimensions that preserve neighborhoods, which separates the clusters.
 
-    McInnes, Healy and Melville 2018. The layout runs in one thread: with one seed it is repeatable.
+    McInnes, Healy and Melville 2018. The optimization runs in one thread, so that a seed makes it reproducible.
     """
 
     name: Literal["umap"] = "umap"
     title: ClassVar[str] = "UMAP"
-    n_components: int = Field(10, ge=1, le=100, description="Dimensions of the space.")
+    n_components: int = Field(10, ge=1, le=100, description="Output dimensions.")
     n_neighbors: int = Field(
-        15, ge=2, le=500, description="Neighbors that each image keeps; more shows the large structure."
+        15, ge=2, le=500, description="Neighbors per image; more neighbors preserve more of the global structure."
     )
     min_dist: float = Field(
-        0.0, ge=0, lt=1, description="Distance at which images stop attracting each other."
+        0.0, ge=0, lt=1, description="Minimum distance between points in the output space."
     )
-    metric: Literal["euclidean", "cosine"] = Field("euclidean", description="Distance between vectors.")
+    metric: Literal["euclidean", "cosine"] = Field("euclidean", description="Distance metric of the input vectors.")
     epochs: int | None = Field(
-        None, ge=1, description="Passes of the layout; empty: 500, or 200 for many images."
+        None, ge=1, description="Optimization epochs; empty: 500, or 200 for many images."
     )
 
     def fit_transform(self, vectors: torch.Tensor, seed: int) -> torch.Tensor:
@@ -55,10 +55,10 @@ class Umap(Reducer):
         n = len(vectors)
         if n < MIN_IMAGES_FOR_UMAP:
             raise InputError(
-                f'UMAP cannot lay out {n} images; give {MIN_IMAGES_FOR_UMAP} or more, or use reducer="identity"'
+                f'UMAP cannot embed {n} images; give {MIN_IMAGES_FOR_UMAP} or more, or use reducer="identity"'
             )
         if self.metric == "cosine":
-            # Between vectors of length 1 Euclidean distance orders neighbors as cosine distance does.
+            # For unit vectors, Euclidean and cosine distance order neighbors alike.
             vectors = torch.nn.functional.normalize(vectors, dim=1)
         n_neighbors = min(self.n_neighbors, n - 1)
         with kept_threads(), _quiet_umap():
@@ -69,7 +69,7 @@ class Umap(Reducer):
         try:
             import umap
         except ImportError as error:
-            raise MissingDependencyError('space="umap" needs umap-learn; pip install umap-learn') from error
+            raise MissingDependencyError('reducer="umap" needs umap-learn; pip install umap-learn') from error
         known: dict[str, Any] = {}
         if len(vectors) <= _EXACT_NEIGHBORS or vectors.device.type != "cpu":
             from fiftyone_deepcluster.metrics.knn import exact_neighbors
@@ -80,7 +80,7 @@ class Umap(Reducer):
             n_components=self.n_components,
             min_dist=self.min_dist,
             n_epochs=self.epochs,
-            # The spectral start needs more images than dimensions.
+            # Spectral initialization needs more images than dimensions.
             init="spectral" if len(vectors) > self.n_components + 2 else "random",
             random_state=seed,
             n_jobs=1,
@@ -89,13 +89,13 @@ class Umap(Reducer):
 
 
 def _quiet_umap() -> AbstractContextManager[None]:
-    """Without the warnings of UMAP that ask nothing of the user."""
+    """Suppresses UMAP warnings that require no action by the user."""
     return ignored_warnings(
-        ImportWarning,  # ParametricUMAP, which needs TensorFlow, is not used
-        "precomputed_knn",  # given neighbors rule out umap's own transform, which is not used
-        # groups that share no neighbor are what one hopes for; the spectral start then falls back by itself
+        ImportWarning,  # from ParametricUMAP, which needs TensorFlow and is not used
+        "precomputed_knn",  # disables UMAP.transform, which is not used
+        # well separated groups are expected; spectral initialization then falls back automatically
         "Graph is not fully connected",
         ".*(ARPACK|LOBPCG|Exited)",
         "Spectral initiali[sz]ation failed",
-        ".*force_all_finite",  # umap-learn calls scikit-learn by an option's former name
+        ".*force_all_finite",  # umap-learn passes a deprecated option to scikit-learn
     )

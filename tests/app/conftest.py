@@ -1,4 +1,4 @@
-"""The plugin as FiftyOne sees it: linked into the plugins folder; a server and a browser for those who ask."""
+"""Fixtures: the plugin linked into the plugins folder, an App server, a browser, a clustered dataset."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def plugin(fiftyone_home: Any) -> Path:
 
 @pytest.fixture
 def make_context(plugin: Path) -> Callable[..., foo.ExecutionContext]:
-    """Call it with a dataset and params for a real execution context, as the App's requests make it."""
+    """Function of dataset and params that returns a real execution context, as created for App requests."""
     import fiftyone.operators as foo
     from fiftyone.operators.executor import ExecutionContext, Executor
 
@@ -66,7 +66,7 @@ def make_context(plugin: Path) -> Callable[..., foo.ExecutionContext]:
 
 @pytest.fixture(scope="session")
 def app_url(plugin: Path, fiftyone_home: Any) -> Iterator[str]:
-    """Address of FiftyOne's server, started as a process of its own."""
+    """Address of FiftyOne's server, started in a subprocess."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -85,7 +85,7 @@ def app_url(plugin: Path, fiftyone_home: Any) -> Iterator[str]:
         _wait_for_server(port, server, log)
         yield f"http://localhost:{port}"
     finally:
-        server.kill()  # it keeps nothing, and would wait for answers that are still being streamed
+        server.kill()  # terminate() would wait for responses that are still being streamed
         server.wait(30)
 
 
@@ -107,17 +107,17 @@ def _wait_for_server(port: int, server: subprocess.Popen[bytes], log: Path) -> N
 
 
 def find_chromium() -> str | None:
-    """A Chromium of the system, or None where Playwright's own is to be used."""
+    """Path of the system's Chromium; None to use Playwright's."""
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
     return next((path for name in names if (path := shutil.which(name))), None)
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Headless Chromium: the system's, else the one that Playwright brings.
+    """Headless Chromium: the system's, else Playwright's.
 
-    For one module only: as long as it is open Playwright keeps an event loop running in this thread,
-    and there FiftyOne's ``execute_operator`` gives a task instead of the result.
+    Module scope: while it is open, Playwright runs an event loop in this thread, where FiftyOne's
+    ``execute_operator`` returns a task instead of the result.
     """
     from playwright.sync_api import Error, sync_playwright
 
@@ -135,14 +135,14 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def open_app(browser: Browser, app_url: str) -> Iterator[Callable[..., Page]]:
-    """Call it with a dataset for a page that shows it; with another server's address, from there."""
+    """Function of a dataset (and optionally a server address) that returns a page showing the dataset."""
     contexts = []
 
     def open_page(dataset: fo.Dataset, url: str = app_url, query: str = "") -> Page:
         context = browser.new_context(viewport={"width": 1700, "height": 1300})
         contexts.append(context)
         context.set_default_timeout(LONG)
-        # the App asks Google for fonts; nothing outside is needed
+        # the App requests fonts from Google; block all external requests
         context.route(
             lambda url: url.startswith("http") and "localhost" not in url and "127.0.0.1" not in url,
             lambda route: route.abort(),
@@ -160,7 +160,7 @@ def open_app(browser: Browser, app_url: str) -> Iterator[Callable[..., Page]]:
 
 @pytest.fixture
 def unique() -> str:
-    """Text that no other test uses."""
+    """Random text, unique to the test."""
     return uuid.uuid4().hex[:8]
 
 

@@ -1,4 +1,4 @@
-"""How long tests of the App wait for a state that may never come."""
+"""Timeout of the App tests."""
 
 LONG = 300_000
-"""Milliseconds, enough on however busy a machine: no test passes by it, and only a broken one waits for it."""
+"""Milliseconds; long enough for a busy machine, as only a failing test waits that long."""

@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 def click_until_seen(button, expectation):
-    """Click until the answer is seen: typed text counts only after a pause of the App's that cannot be seen."""
+    """Click until the response appears: the App submits typed text only after an invisible delay."""
     for _ in range(20):
         button.click()
         try:
@@ -52,7 +52,7 @@ def samples(page):
 
 
 def open_form(page, label):
-    """Open an operator's form from the list of operators."""
+    """Open an operator's form from the operator browser."""
     page.keyboard.press("`")
     part(page, "operators-browser-search").fill(label)
     part(page, "operators-browser").get_by_text(label, exact=True).click()
@@ -67,7 +67,7 @@ def typed_in(form, label):
 
 
 def show_advanced(form):
-    """Tick the box; again where the answer to an earlier change came later and left the options away."""
+    """Check the box; retry if a late response to an earlier change removed the options."""
     box = form.get_by_label("Show advanced options")
     for _ in range(4):
         box.check()
@@ -96,7 +96,7 @@ def first_cell(page, row):
 
 
 def choose(page, row):
-    """Click a row; again where a panel that was just opened drew it anew under the mouse."""
+    """Click a row; retry if a newly opened panel rerendered it during the click."""
     for _ in range(3):
         try:
             return first_cell(page, row).click(timeout=20_000)
@@ -120,8 +120,8 @@ def test_from_the_form_to_the_clusters(open_app, make_digits):
     typed_in(form, "Rounds").fill("3")
     show_advanced(form)
     form.get_by_label(re.compile("^Baselines")).uncheck()
-    form.get_by_label(re.compile("^Also make a map")).uncheck()
-    typed_in(form, "Name of the run").fill("seen")
+    form.get_by_label(re.compile("^Also compute a 2-D map")).uncheck()
+    typed_in(form, "Run name").fill("seen")
     expect(execute).to_be_enabled()
     execute.click()
 
@@ -143,14 +143,14 @@ def test_from_the_form_to_the_clusters(open_app, make_digits):
 
 
 def close_progress(form):
-    """The progress stays until it is sent away."""
+    """Close the progress dialog, which stays open until it is dismissed."""
     done = form.get_by_role("button", name="Done", exact=True)
     done.click()
     expect(form).to_have_count(0)
 
 
 def test_edits_in_the_panel(open_app, clustered):
-    """Rename, label with the count before, merge, undo."""
+    """Rename, label with a preview of the count, merge, undo."""
     page = open_app(clustered)
     open_panel(page)
     expect(hooked(page, "row")).to_have_count(5)
@@ -210,7 +210,7 @@ def test_merge_sort_and_delete(open_app, clustered):
 
 
 def test_a_run_at_work_shows_in_the_panel_and_can_be_cancelled(open_app, make_digits):
-    """A run started by a script elsewhere: the panel shows its rounds, and stops it."""
+    """The panel shows the rounds of a run started by a script, and cancels it."""
     import threading
 
     dataset = make_digits(60, persistent=True)
@@ -260,7 +260,7 @@ def test_a_click_on_the_tree_shows_the_images(open_app, make_digits):
 
 
 def click_until(page, cell, text):
-    """Click a bar of the tree until the grid says so: the plot grows and moves while it is being drawn."""
+    """Click a bar of the tree until the grid shows its images: the plot moves while it is rendered."""
     for _ in range(4):
         cell.wait_for()
         hooked(page, "tree").scroll_into_view_if_needed()
@@ -315,7 +315,7 @@ def choose_method(page, form, method):
 
 
 def test_every_method_runs_from_the_form(open_app, make_digits):
-    """Each method once, with its own defaults for one round, and its clusters are in the dataset."""
+    """Run each method for one round with its defaults; its clusters are in the dataset."""
     dataset = make_digits(60, persistent=True)
     page = open_app(dataset)
     for method in list_methods():
@@ -326,8 +326,8 @@ def test_every_method_runs_from_the_form(open_app, make_digits):
         typed_in(form, "Rounds").fill("1")
         typed_in(form, "Number of clusters").fill("4")
         form.get_by_label(re.compile("^Baselines")).uncheck()
-        form.get_by_label(re.compile("^Also make a map")).uncheck()
-        typed_in(form, "Name of the run").fill(key)
+        form.get_by_label(re.compile("^Also compute a 2-D map")).uncheck()
+        typed_in(form, "Run name").fill(key)
         execute = form.get_by_role("button", name="Execute", exact=True)
         expect(execute).to_be_enabled()
         execute.click()

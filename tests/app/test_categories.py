@@ -1,4 +1,4 @@
-"""Key words and the category tree in the App: operators at work, the icicle, a click on it."""
+"""Key words and the category tree in the App: operators, icicle plot, click events."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BONES = ["ulna", "tibia", "femur", "skull", "spine", "wrist", "ankle", "elbow", 
 
 @pytest.fixture(scope="module")
 def reported(plugin, digits_dir):
-    """80 digits with a report each, and the run ``dc`` of one round, with a tree and key words."""
+    """80 digits with one report each, and a run ``dc`` of one round with category tree and key words."""
     dataset = fo.Dataset(f"reported-{uuid.uuid4().hex[:8]}")
     files = sorted(digits_dir.iterdir())[:N]
     samples = [fo.Sample(str(file), report=f"Scan of the {BONES[int(file.stem[-1])]}") for file in files]
@@ -40,7 +40,7 @@ def reported(plugin, digits_dir):
 
 
 def drawn(make_context, dataset, event="on_load", state=None, **params):
-    """What the panel shows after an event, and what it asked the App to do."""
+    """Content of the panel after an event, and the operations requested from the App."""
     dataset.reload()
     ctx = make_context(dataset, {"panel_id": "p", "panel_state": state or {}, "__method__": event, **params})
     ClustersPanel().execute(ctx)

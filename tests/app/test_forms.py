@@ -1,4 +1,4 @@
-"""Forms made from options: what is drawn, what comes back, what is complained about."""
+"""Forms created from options: inputs, parsed values, validation errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fiftyone_deepcluster.methods.base import METHODS
 
 
 class Engine(Part):
-    """Something that can be chosen."""
+    """Base class of the parts in this test."""
 
 
 ENGINES: Registry[Engine] = Registry("engines", Engine, "app")
@@ -119,7 +119,7 @@ def test_form_is_json():
             },
         },
     ],
-    ids=["script", "form", "form with what was typed for another part"],
+    ids=["script", "form", "form with values of another part"],
 )
 def test_three_ways_to_write_the_same(given):
     assert forms.parse_part(MACHINES, given) == Machine(n_parts=4, engine=Slow(speed=2))
@@ -190,14 +190,14 @@ def test_unknown_option():
         forms.parse_part(MACHINES, {"name": "machine", "color": "red"})
 
 
-# ---------------------------------------------------------------- every method there is
+# ---------------------------------------------------------------- all methods
 
 
 METHOD = OptionField(name="method", kind="part", label="Method", default="deepcluster", parts=METHODS)
 
 
 def browser_values(inputs: types.Object) -> dict[str, object]:
-    """What the browser sends for an untouched form: every input's default."""
+    """Values that the browser sends for an unchanged form: the default of every input."""
     values: dict[str, object] = {}
     for name, prop in inputs.properties.items():
         if isinstance(prop.type, types.Object):

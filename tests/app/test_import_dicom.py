@@ -1,4 +1,4 @@
-"""Import DICOM through real execution contexts and FiftyOne's executor."""
+"""Import DICOM files with real execution contexts and FiftyOne's executor."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def dataset(fiftyone_home):
     made.delete()
 
 
-def told(context):
-    """What the operator asks the App to do."""
+def messages_of(context):
+    """Messages that the operator sends to the App."""
     return [message.body for message in ImportDicom().execute(context)]
 
 
@@ -54,7 +54,7 @@ def test_form_says_what_is_wrong(make_context, dataset, folder):
 
 def test_imports_and_tells_progress(make_context, dataset, folder):
     context = make_context(dataset, {"files": str(folder), "keywords": "StudyID"})
-    messages = told(context)
+    messages = messages_of(context)
     assert [message.operator_uri.split("/")[-1] for message in messages[-2:]] == ["reload_dataset", "notify"]
     assert messages[-1].params["variant"] == "warning"
     assert messages[-1].params["message"].startswith("4 images imported, 0 known already, 1 skipped")
@@ -68,14 +68,14 @@ def test_imports_and_tells_progress(make_context, dataset, folder):
 
 
 def test_nothing_found_is_a_warning(make_context, dataset, tmp_path):
-    last = told(make_context(dataset, {"files": str(tmp_path)}))[-1]
+    last = messages_of(make_context(dataset, {"files": str(tmp_path)}))[-1]
     assert last.params["variant"] == "warning"
     assert "no DICOM file was found in" in last.params["message"]
 
 
 def test_errors_are_told_in_words(make_context, dataset, folder):
     context = make_context(dataset, {"files": str(folder / "no")}, prompt_id="a prompt")
-    messages = told(context)
+    messages = messages_of(context)
     assert messages[-1].params["variant"] == "error"
     assert "does not exist" in messages[-1].params["message"]
 
@@ -94,7 +94,7 @@ def test_from_a_script_and_by_a_worker(plugin, dataset, folder):
 def test_cluster_images_looks_at_the_originals_unless_told_otherwise(make_context, dataset, folder):
     before = ClusterImages().resolve_input(make_context(dataset)).type.properties
     assert "media_field" not in before
-    told(make_context(dataset, {"files": str(folder)}))
+    messages_of(make_context(dataset, {"files": str(folder)}))
     dataset.reload()
     assert "media_field" in ClusterImages().resolve_input(make_context(dataset)).type.properties
     assert parse_call({"media_field": "filepath"}, dataset).settings["media_field"] == "filepath"

@@ -1,4 +1,4 @@
-"""What was learned, in the App: forms, operators at work, and the sections of the Clusters panel."""
+"""Analyses of learned features in the App: forms, operators, sections of the Clusters panel."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ N = 80
 
 @pytest.fixture(scope="module")
 def learned(plugin, digits_dir):
-    """80 digits with the run ``dc``, which trained a small network for one round."""
+    """80 digits with a run ``dc`` of one round with a small network."""
     dataset = fo.Dataset(f"learned-{uuid.uuid4().hex[:8]}")
     files = sorted(digits_dir.iterdir())[:N]
     samples = [fo.Sample(str(file), ground_truth=fo.Classification(label=file.stem[-1])) for file in files]
@@ -73,7 +73,7 @@ def test_forms_offer_runs_classes_and_layers(make_context, learned, run):
     near = inputs_of(FindNeighbors(), make_context(learned)).get_property("label_field")
     assert near.default == "ground_truth"
     assert "" in near.type.values, "it also works without classes"
-    Findings(run).folder("layers")  # forgets them
+    Findings(run).folder("layers")  # removes the stored layers
     unknown = inputs_of(DrawFilters(), make_context(learned))
     assert unknown.get_property("layer").view.values() == []
     foo.execute_operator(
@@ -88,7 +88,7 @@ def test_forms_offer_runs_classes_and_layers(make_context, learned, run):
 def test_units_are_checked_while_they_are_typed(make_context, learned):
     wrong = inputs_of(DrawFilters(), make_context(learned, {"units": "1, two"})).get_property("units")
     assert wrong.invalid
-    assert "'two' is no number" in wrong.error_message
+    assert "'two' is not a unit index" in wrong.error_message
     assert (
         not inputs_of(DrawFilters(), make_context(learned, {"units": "1, 2 3"})).get_property("units").invalid
     )
@@ -112,14 +112,14 @@ def test_a_probe_needs_classes(make_context, stored_pixels):
 
 @pytest.fixture
 def stored_pixels(plugin, make_digits):
-    """Digits without a class, with a run on their pixels."""
+    """Digits without classes, with a run on pixels."""
     dataset = make_digits(20)
     dataset.delete_sample_field("ground_truth")
     cluster(dataset, "frozen", "dc", n_clusters=2, baselines=False, progress=False, compute_brain=False)
     return dataset
 
 
-# ---------------------------------------------------------------- at work
+# ---------------------------------------------------------------- execution
 
 
 def test_probe_tells_its_progress_and_opens_the_panel(make_context, learned, run):
@@ -154,31 +154,31 @@ def test_what_fails_is_told_in_words(make_context, learned):
 
 
 def test_closing_the_tab_stops_the_work():
-    heard = []
+    stopped = []
 
     def work(observer):
         observer.phase("counting", 100)
         while not observer.cancelled():
             observer.advance(1)
-        heard.append("stopped")
+        stopped.append("stopped")
 
     states = watch("a test", work)
     assert "counting · " in next(states)[1]
     states.close()
     for _ in range(200):
-        if heard:
+        if stopped:
             break
         import time
 
         time.sleep(0.05)
-    assert heard == ["stopped"]
+    assert stopped == ["stopped"]
 
 
 # ---------------------------------------------------------------- the panel
 
 
 def drawn(make_context, dataset, event="on_load", selected=(), **params):
-    """What the panel shows after an event, and what it asked the App to do."""
+    """Content of the panel after an event, and the operations requested from the App."""
     dataset.reload()
     given = {"panel_id": "p", "panel_state": {}, "__method__": event, **params}
     ctx = make_context(dataset, given, selected=list(selected))

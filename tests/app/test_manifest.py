@@ -1,4 +1,4 @@
-"""fiftyone.yml says what ``register`` does, and FiftyOne finds it all."""
+"""fiftyone.yml agrees with ``register``, and FiftyOne finds all operators and panels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MANIFEST = yaml.safe_load((ROOT / "fiftyone.yml").read_text())
 
 
 class Recorder:
-    """Stands where FiftyOne's plugin context stands, and remembers."""
+    """Replacement of FiftyOne's plugin context that records the registered parts."""
 
     def __init__(self):
         self.parts = []
@@ -74,7 +74,7 @@ def test_every_operator_says_what_it_does_and_how_risky_it_is(registered):
 
 
 def test_entry_does_nothing_heavy_at_the_top():
-    """FiftyOne executes it at every request."""
+    """FiftyOne executes the file at every request."""
     tree = ast.parse(Path(entry.__file__).read_text())
     imported = [
         name.name
@@ -82,7 +82,7 @@ def test_entry_does_nothing_heavy_at_the_top():
         if isinstance(node, (ast.Import, ast.ImportFrom))
         for name in node.names
     ]
-    assert imported == ["importlib.util", "sys", "Path"]
+    assert imported == ["annotations", "importlib.util", "sys", "Path", "TYPE_CHECKING"]
 
 
 def test_one_copy_of_every_module(plugin):

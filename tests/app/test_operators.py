@@ -1,4 +1,4 @@
-"""Operators through real execution contexts, FiftyOne's executor, and its App server's routes."""
+"""Operators with real execution contexts, FiftyOne's executor, and the routes of the App server."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_a_delegated_run_is_done_by_a_worker(plugin, make_digits):
 
 
 def test_patches_view_as_the_app_sends_it(make_context, make_digits):
-    """The grid shows patches: the target is the view, and every object gets its own cluster."""
+    """If the grid shows patches, the target is the view, and a cluster is assigned to every object."""
     import fiftyone as fo
 
     dataset = make_digits(30, persistent=True)
@@ -160,7 +160,7 @@ def test_patches_view_as_the_app_sends_it(make_context, make_digits):
 
 
 def test_a_group_slice_as_the_app_sends_it(make_context, digits_dir):
-    """A grouped dataset, of which the grid shows one slice."""
+    """Grouped dataset, of which the grid shows one slice."""
     import fiftyone as fo
 
     files = sorted(digits_dir.iterdir())[:40]
@@ -237,7 +237,7 @@ def test_run_over_the_wire(app_client, digits_dataset):
 
 
 def test_a_keystroke_loads_nothing_heavy(plugin, clustered):
-    """The form is drawn anew at every key; in a fresh process, so that no other test has loaded anything."""
+    """The form is rebuilt at every keystroke; tested in a new process without previously loaded modules."""
     script = f"""
 import sys
 import fiftyone as fo, fiftyone.operators as foo

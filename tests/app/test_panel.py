@@ -24,14 +24,14 @@ LEARNED |= {"progress": False, "compute_brain": False, "baselines": False}
 
 
 class Fails(Silent):
-    """Breaks a run off after its first round."""
+    """Raises an error after the first round of a run."""
 
     def round_done(self, entry, rounds):
         raise OSError("the disk is full")
 
 
 class Screen:
-    """The panel with its state, as a browser holds it."""
+    """The panel with its state as kept by a browser."""
 
     def __init__(self, dataset, make_context, state=None):
         self.dataset, self.make_context, self.state = dataset, make_context, dict(state or {})
@@ -95,7 +95,7 @@ def test_table_is_sorted_by_its_titles(screen):
 
 
 def test_a_late_event_does_not_undo_a_click(screen):
-    """A menu's own event is sent before the browser has the answer to the click on a title."""
+    """A dropdown sends its event before the browser has received the response to a click on a header."""
     screen.send("on_cell", row=-1, column=0)
     by_name = [row[0] for row in screen.rows]
     late = Screen(screen.dataset, screen.make_context)
@@ -110,7 +110,7 @@ def test_a_late_event_does_not_undo_a_click(screen):
 
 
 def test_a_row_is_the_one_that_was_seen(screen):
-    """A click on a row that is sent before the new order is on the screen means the old order."""
+    """A click on a row sent before the new order is rendered refers to the old order."""
     seen = [row[0] for row in screen.rows]
     before = dict(screen.state)
     assert [row[0] for row in screen.send("on_cell", row=-1, column=0).rows] != seen
@@ -121,7 +121,7 @@ def test_a_row_is_the_one_that_was_seen(screen):
 
 
 def test_of_events_that_wait_the_last_one_draws(screen, monkeypatch):
-    """Earlier answers would only be drawn over."""
+    """Earlier responses would be overwritten."""
     begun, go_on = threading.Event(), threading.Event()
 
     def slow(panel, ctx):
@@ -170,7 +170,7 @@ def test_many_clusters_come_in_pages_and_are_found_by_name(screen, monkeypatch):
     assert screen.state["cluster"] == "cluster-03"
     screen.state["find"] = {"name": "nothing of the kind"}
     assert screen.send("on_typed").rows == []
-    assert screen.drawn["extent"]["default"] == "No cluster of 5 has such a name"
+    assert screen.drawn["extent"]["default"] == "No match among 5 clusters"
 
 
 def test_few_clusters_need_no_search(screen):
@@ -211,12 +211,12 @@ def test_random_images_stand_beside_the_nearest(screen, clustered):
     assert set(first) <= inside
     assert first != nearest
 
-    assert ids_in(screen.send("on_tick"), "random") == first, "drawn by a seed"
+    assert ids_in(screen.send("on_tick"), "random") == first, "drawn with a fixed seed"
     others = ids_in(screen.send("on_draw_others"), "random")
     assert others != first
     assert set(others) <= inside
     screen.send("on_cell", row=0, column=0)
-    assert ids_in(screen, "random") == first, "a cluster is always met with the same images"
+    assert ids_in(screen, "random") == first, "a selected cluster first shows the same images"
 
 
 def test_of_a_small_cluster_all_images_are_the_nearest(screen, monkeypatch):

@@ -1,4 +1,4 @@
-"""The operators that deal with runs: list, show, rename, delete, and what an interrupted run left."""
+"""Operators for runs: list, show, rename, delete, and interrupted runs."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_rename(make_context, clustered):
 def test_delete_says_what_goes_and_wants_to_be_sure(make_context, clustered):
     inputs = inputs_of(DeleteClusteringRun(), make_context(clustered))
     text = inputs.get_property("what").view.description
-    assert all(word in text for word in ("dc_embedding", "dc_viz", "200 images", "stay"))
+    assert all(word in text for word in ("dc_embedding", "dc_viz", "200 images", "kept"))
     assert inputs.get_property("confirm").invalid
     with pytest.raises(DeepClusterError, match="confirm"):
         DeleteClusteringRun().execute(make_context(clustered, {"key": "dc"}))
@@ -80,7 +80,7 @@ def test_forms_say_so_where_there_is_no_run(make_context, digits_dataset, operat
 
 @pytest.fixture
 def broken(plugin, make_digits):
-    """40 digits with a run that failed after its first of two rounds."""
+    """40 digits with a run that failed after the first of two rounds."""
 
     class Fails(Silent):
         def round_done(self, entry, rounds):

@@ -1,4 +1,4 @@
-"""The command line as a person calls it: a process of its own."""
+"""Fixtures that call the command line, in a subprocess or in this process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Call = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture
 def invoke(fiftyone_home) -> Callable[..., Result]:
-    """The same in this process, where FiftyOne is imported already: seconds faster."""
+    """Call the command line in this process, where FiftyOne is already imported: seconds faster."""
     from fiftyone_deepcluster.cli import app
 
     return lambda *words: CliRunner().invoke(app, list(words))
@@ -27,7 +27,7 @@ def invoke(fiftyone_home) -> Callable[..., Result]:
 
 @pytest.fixture
 def call(fiftyone_home) -> Call:
-    """Call it with the words after ``fiftyone-deepcluster``, and environment variables by keyword."""
+    """Function of the arguments of ``fiftyone-deepcluster``; environment variables are keyword arguments."""
 
     def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -1,4 +1,4 @@
-"""The other commands, on real datasets."""
+"""Commands ``cluster``, ``install`` and ``open`` on real datasets."""
 
 import json
 import socket
@@ -9,7 +9,7 @@ import pytest
 import fiftyone_deepcluster
 from fiftyone_deepcluster.cli.launch import ADDRESS, free_port, serving
 
-# frozen pixels in one round, no map: what is tested here is the command, not the method
+# pixels without training, no map: these tests check the command, not the method
 _QUICK = (
     "--method",
     "frozen",

@@ -1,4 +1,4 @@
-"""The check of FiftyOne's database program, on programs written here."""
+"""Check of FiftyOne's database executable, with fake executables."""
 
 import json
 import os
@@ -17,7 +17,7 @@ def _program(path, script):
 
 @pytest.fixture
 def own_program(monkeypatch):
-    """No database by address: FiftyOne would start its own program."""
+    """Environment without a database URI, such that FiftyOne starts its own database."""
     monkeypatch.delenv("FIFTYONE_DATABASE_URI", raising=False)
 
 

@@ -1,4 +1,4 @@
-"""The doctor on this very installation, and on ones that lack something."""
+"""The ``doctor`` command on this installation, and on incomplete ones."""
 
 import json
 
@@ -75,10 +75,10 @@ _ANSWER = {
 @pytest.mark.parametrize(
     ("left", "says", "mend"),
     [
-        (None, "--deep finds those whose dataset is gone", ""),
-        ([], "all of datasets that are there", ""),
-        ([2_500_000], "2.50 MB of 1 dataset that is gone", "fiftyone-deepcluster doctor --clean"),
-        ([2e9, 1e9], "3.00 GB of 2 datasets that are gone", "fiftyone-deepcluster doctor --clean"),
+        (None, "--deep finds those of deleted datasets", ""),
+        ([], "all of existing datasets", ""),
+        ([2_500_000], "2.50 MB of 1 deleted dataset", "fiftyone-deepcluster doctor --clean"),
+        ([2e9, 1e9], "3.00 GB of 2 deleted datasets", "fiftyone-deepcluster doctor --clean"),
     ],
 )
 def test_files_of_runs_whose_dataset_is_gone_are_counted(left, says, mend):
@@ -100,7 +100,7 @@ def test_clean_removes_them_and_says_how_much(invoke, make_digits):
     done = invoke("doctor", "--clean")
 
     assert done.exit_code == 0, done.output
-    assert "that is gone" in done.output or "that are gone" in done.output
+    assert "deleted dataset" in done.output
     assert not folder.exists()
     assert "removed nothing" in invoke("doctor", "--clean").output
 

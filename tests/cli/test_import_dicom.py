@@ -39,6 +39,6 @@ def test_nothing_imported_is_no_success(invoke, fiftyone_home, tmp_path):
     assert f"no DICOM file was found in {str(tmp_path)!r}" in done.output
     assert not fo.dataset_exists(name)
     shutil.copy(get_testdata_file("CT_small.dcm", download=False), tmp_path)
-    for _ in range(2):  # imported, then known
+    for _ in range(2):  # first imported, then known
         assert invoke("import-dicom", str(tmp_path), name).exit_code == 0
     fo.delete_dataset(name)

@@ -1,4 +1,4 @@
-"""Registering with FiftyOne: as a link to a checkout, and as a stub as an installed wheel does it."""
+"""Registration with FiftyOne: link to a checkout, and stub of an installed wheel."""
 
 import shutil
 from pathlib import Path
@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def wheel_source(tmp_path):
-    """What a wheel carries: fiftyone.yml and the skills, without the package around them."""
+    """Data files of a wheel: fiftyone.yml and the skills, without the package around them."""
     folder = tmp_path / "share"
     folder.mkdir()
     shutil.copy(REPOSITORY / "fiftyone.yml", folder)
@@ -90,7 +90,7 @@ def test_what_somebody_else_put_there_stays(tmp_path):
     (place / "fiftyone.yml").write_text(f'name: "{PLUGIN_NAME}"')
 
     for action in (install_plugin, uninstall_plugin):
-        with pytest.raises(PluginError, match="stays as it is"):
+        with pytest.raises(PluginError, match="is not changed"):
             action(tmp_path)
     assert (place / "fiftyone.yml").is_file()
 

@@ -1,4 +1,4 @@
-"""The worker on a real queue: operations that succeed, fail, and are interrupted."""
+"""The worker with a real queue: operations that succeed, fail or are interrupted."""
 
 import os
 import signal
@@ -58,7 +58,7 @@ for name in sys.argv[2:]:
 
 @pytest.fixture
 def queue(make_digits, tmp_path, monkeypatch):
-    """Call it with names of jobs: a dataset, and a way to read the jobs' states."""
+    """Function that queues jobs by name; returns the dataset and a function that reads the jobs' states."""
     from fiftyone.operators.delegated import DelegatedOperationService
 
     folder = tmp_path / "jobs"
@@ -95,7 +95,7 @@ def test_queued_operations_are_carried_out_and_a_failure_stops_nothing(queue, ca
         "fail": "failed",
     }
     assert "no such cheese" in done.stdout
-    assert "2 operations carried out" in done.stdout
+    assert "2 operations executed" in done.stdout
     dataset.reload()
     assert dataset.info["worked"]
 
@@ -109,7 +109,7 @@ def test_ctrl_c_stops_at_once_and_leaves_nothing_running(queue):
     )  # fmt: skip
     try:
         _wait_until(lambda: states()["sleep"].run_state == "running", worker)
-        time.sleep(0.5)  # into the operation itself
+        time.sleep(0.5)  # until the operation itself runs
         worker.send_signal(signal.SIGINT)
         said, _ = worker.communicate(timeout=30)
     finally:

@@ -1,4 +1,4 @@
-"""Operators of the plugin: each is thin and calls one function of the SDK."""
+"""Operators of the plugin; each is a thin wrapper of one SDK function."""
 
 from fiftyone_deepcluster.app.operators.cancel_clustering import CancelClustering
 from fiftyone_deepcluster.app.operators.categories import BuildCategoryTree, FindKeyWords

@@ -1,4 +1,4 @@
-"""Stop a run that is queued or at work."""
+"""Operator: stop a run that is queued or running."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from fiftyone_deepcluster.app.operators import shared_inputs
 
 
 class CancelClustering(foo.Operator):
-    """Asks a run to stop at its next batch; finished rounds are kept."""
+    """Requests a run to stop before its next batch; completed rounds are kept."""
 
     @property
     def config(self) -> foo.OperatorConfig:
-        """Name, label and risk."""
+        """Operator name, label and risk level."""
         return foo.OperatorConfig(
             name="cancel_clustering",
             label="Cancel clustering",
-            description="Stop a run at its next batch. Finished rounds are kept; it can be resumed.",
+            description="Stop a run before its next batch. Completed rounds are kept; the run can be resumed.",
             icon="cancel",
             dynamic=True,
             risk_level=types.RiskLevel.MEDIUM,
@@ -27,7 +27,7 @@ class CancelClustering(foo.Operator):
         )
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
-        """Which run."""
+        """Form: select a run."""
         from fiftyone_deepcluster.dataset.runs import status
 
         inputs = types.Object()
@@ -39,13 +39,13 @@ class CancelClustering(foo.Operator):
         return shared_inputs.form(inputs, "Cancel clustering", "Cancel the run")
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
-        """Ask it to stop."""
+        """Request the run to stop."""
         from fiftyone_deepcluster.dataset.runs import status
 
         key = shared_inputs.key_of(ctx)
         asked = status.request_cancel(ctx.dataset, key)
         ctx.ops.notify(
-            f"{key} stops at its next batch" if asked else f"{key} is not running",
+            f"{key} stops before its next batch" if asked else f"{key} is not running",
             variant="info" if asked else "warning",
         )
         return {"cancelled": asked}

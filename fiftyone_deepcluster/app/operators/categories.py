@@ -1,4 +1,4 @@
-"""Key words of the clusters, and the tree that they hang together in."""
+"""Operators: key words of the clusters, and the category tree."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ _WORDS = 10
 
 
 class FindKeyWords(foo.Operator):
-    """Counts the words of each cluster's reports."""
+    """Finds the key words of each cluster in its images' reports."""
 
     @property
     def config(self) -> foo.OperatorConfig:
-        """Name, label, and how it may run."""
+        """Operator name, label and execution options."""
         return shared_inputs.job_config(
             "find_key_words",
             "Find key words",
-            "Show for every cluster the most frequent words of its images' reports, without those common to all, "
-            "or those that tell it from the others.",
+            "Show the key words of each cluster's reports: the most frequent words, without those common to all "
+            "clusters, or the words that distinguish the cluster from the others.",
             "abc",
         )
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
-        """Which run, and where the reports are."""
+        """Form: run, report field, number and ranking of words."""
         inputs = types.Object()
         run = findings.add_finished_run(inputs, ctx)
         if run is not None:
@@ -47,22 +47,22 @@ class FindKeyWords(foo.Operator):
                 known,
                 default=default,
                 label="Reports",
-                description="Words are taken as they are: names must have been removed from the reports.",
+                description="String field with the reports. Words are shown unfiltered: remove personal names first.",
             )
-            inputs.int("n_words", default=_WORDS, min=1, max=100, label="Words a cluster")
+            inputs.int("n_words", default=_WORDS, min=1, max=100, label="Words per cluster")
             shared_inputs.add_choice(
                 inputs,
                 "rank",
                 list(get_args(Rank)),
                 default=get_args(Rank)[0],
-                label="Which words",
-                description="count: the most frequent ones. distinct: those that tell the cluster from the others; "
+                label="Ranking",
+                description="count: most frequent words. distinct: words that distinguish the cluster from the others; "
                 "better for few or small clusters.",
             )
         return shared_inputs.form(inputs, "Find key words", "Find")
 
     def execute(self, ctx: foo.ExecutionContext) -> Iterator[Any]:
-        """Count.
+        """Count the words.
 
         Yields:
             Messages to the App.
@@ -82,27 +82,27 @@ class FindKeyWords(foo.Operator):
 
 
 class BuildCategoryTree(foo.Operator):
-    """Groups the clusters that the network confuses, level by level."""
+    """Merges the clusters that the network confuses into groups, level by level."""
 
     @property
     def config(self) -> foo.OperatorConfig:
-        """Name, label, and how it may run."""
+        """Operator name, label and execution options."""
         return shared_inputs.job_config(
             "build_category_tree",
             "Build category tree",
-            "Group the clusters that a run's network confuses, level by level, and write each image's groups to "
-            "its category field.",
+            "Merge the clusters that a run's network confuses into groups, level by level, and write each image's "
+            "groups to its category field.",
             "account_tree",
         )
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
-        """Which run."""
+        """Form: select a run."""
         inputs = types.Object()
         findings.add_finished_run(inputs, ctx)
         return shared_inputs.form(inputs, "Build category tree", "Build")
 
     def execute(self, ctx: foo.ExecutionContext) -> Iterator[Any]:
-        """Build, telling progress.
+        """Build the tree, reporting progress.
 
         Yields:
             Messages to the App.
@@ -115,7 +115,7 @@ class BuildCategoryTree(foo.Operator):
             nodes = build_tree(ctx.dataset, key, observer=observer)
             groups = sum(not node.leaf for node in nodes)
             if not groups:
-                return f"no clusters are mixed up more than others: the {len(nodes)} clusters form no groups"
+                return f"the network confuses no clusters more than others: the {len(nodes)} clusters form no groups"
             return (
                 f"{len(nodes) - groups} clusters in {groups} groups; filter by {key}_category in the sidebar"
             )

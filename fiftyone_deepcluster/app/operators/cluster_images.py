@@ -1,4 +1,4 @@
-"""Cluster images: the form, and the run behind it."""
+"""Operator: cluster images."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     import fiftyone as fo
 
 _HOW_TO_SCHEDULE = (
-    "Execute runs it now and shows its progress; keep this tab open. For a long run choose Schedule. It "
-    f"needs two commands, each in a terminal of its own: `{names.APP_COMMAND}` for the App, and "
-    f"`{names.WORKER_COMMAND}` for the work."
+    "Execute runs the clustering now and shows its progress; keep this tab open. For a long run, choose Schedule, "
+    f"which needs two commands in separate terminals: `{names.APP_COMMAND}` starts the App, and "
+    f"`{names.WORKER_COMMAND}` executes scheduled operations."
 )
 
 
 class ClusterImages(foo.Operator):
-    """Learns features and clusters of the target's images and writes them to the dataset."""
+    """Learns features and clusters of the target view's images and writes them to the dataset."""
 
     @property
     def config(self) -> foo.OperatorConfig:
-        """Name, label, and how it may run."""
+        """Operator name, label and execution options."""
         return shared_inputs.job_config(
             "cluster_images",
             "Cluster images",
@@ -41,14 +41,14 @@ class ClusterImages(foo.Operator):
         )
 
     def resolve_placement(self, ctx: foo.ExecutionContext) -> types.Placement:
-        """A button over the grid."""
+        """Button above the sample grid."""
         return types.Placement(
             types.Places.SAMPLES_GRID_SECONDARY_ACTIONS,
             types.Button(label="Cluster images", icon="workspaces", prompt=True),
         )
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
-        """The form; invalid inputs say why."""
+        """Form; invalid inputs show an error message."""
         inputs = types.Object()
         inputs.view_target(ctx, action_description="Cluster")
         _add_key(inputs, ctx)
@@ -59,7 +59,7 @@ class ClusterImages(foo.Operator):
         inputs.bool(
             "compute_brain",
             default=True,
-            label="Also make a map and a similarity index",
+            label="Also compute a 2-D map and a similarity index",
             description="For the Embeddings panel and for sorting by similarity.",
             view=types.SwitchView(),
         )
@@ -68,7 +68,7 @@ class ClusterImages(foo.Operator):
         return shared_inputs.form(inputs, "Cluster images")
 
     def resolve_delegation(self, ctx: foo.ExecutionContext) -> None:
-        """Nothing is forced; but where a worker is asked for, note the run so that the panel shows it."""
+        """Never force delegation; if it is requested, record the run as queued so that the panel shows it."""
         from fiftyone_deepcluster.dataset.runs import status
 
         if ctx.requesting_delegated_execution and not ctx.delegated:
@@ -76,7 +76,7 @@ class ClusterImages(foo.Operator):
             status.queue(ctx.dataset, call.key, call.options.name, call.options.rounds)
 
     def execute(self, ctx: foo.ExecutionContext) -> Iterator[Any]:
-        """Cluster, telling progress; then show the clusters.
+        """Cluster, reporting progress; then show the clusters.
 
         Yields:
             Messages to the App.
@@ -93,18 +93,18 @@ class ClusterImages(foo.Operator):
         delegate: bool = False,
         **settings: Any,
     ) -> object:
-        """Run from a script, now or by a worker.
+        """Run from a script, immediately or in a worker.
 
         Args:
             samples: dataset or view.
-            method: a method's name, or a dict with ``name`` and its options.
+            method: method name, or a dict with ``name`` and the method's options.
             key: name of the run.
-            delegate: queue it for a worker.
+            delegate: queue the operation for a worker.
             **settings: ``overwrite``, ``truth_field``, ``patches_field``, ``embeddings_field``,
                 ``compute_brain``.
 
         Returns:
-            FiftyOne's execution result.
+            Execution result of FiftyOne.
         """
         params = {"method": method, "key": key, **settings}
         return foo.execute_operator(
@@ -116,7 +116,7 @@ class ClusterImages(foo.Operator):
 
 
 def _target(ctx: foo.ExecutionContext) -> fo.core.collections.SampleCollection:
-    """What is to be clustered; of grouped samples the slice that was chosen, or that the grid shows."""
+    """Samples to cluster; of a grouped dataset, the selected slice or the slice shown in the grid."""
     samples = ctx.target_view()
     if samples.media_type != "group":
         return samples
@@ -125,7 +125,7 @@ def _target(ctx: foo.ExecutionContext) -> fo.core.collections.SampleCollection:
 
 
 def _add_key(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
-    """Name of the run, checked while it is typed."""
+    """Add the input of the run's name, validated while typing."""
     from fiftyone_deepcluster.dataset.io.fields import FieldNames
     from fiftyone_deepcluster.dataset.runs.run import finished_runs, interrupted_runs
 
@@ -134,14 +134,16 @@ def _add_key(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
     inputs.str(
         "key",
         default=default,
-        label="Name of the run",
-        description="Also the name of the field that gets the clusters.",
+        label="Run name",
+        description="Also the name of the field that the clusters are written to.",
     )
     left = interrupted_runs(ctx.dataset).get(key)
     if key in finished_runs(ctx.dataset):
         _add_overwrite(inputs, ctx, key)
     elif left is not None and not left.copied:
-        about = f"With the same images and options it goes on; else it is replaced. {left.message}."
+        about = (
+            f"The run is resumed if images and options are the same, and replaced otherwise. {left.message}."
+        )
         inputs.view("left", types.Notice(label=f"The run {key!r} was interrupted", description=about))
     else:
         shared_inputs.check_new_key(
@@ -152,20 +154,22 @@ def _add_key(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
 def _add_overwrite(inputs: types.Object, ctx: foo.ExecutionContext, key: str) -> None:
     inputs.bool("overwrite", default=False, label=f"Replace the run {key!r}", view=types.SwitchView())
     if not ctx.params.get("overwrite"):
-        shared_inputs.complain(inputs, "key", f"there is a run {key!r}; choose another name, or replace it")
+        shared_inputs.complain(
+            inputs, "key", f"the run {key!r} exists already; choose another name, or replace it"
+        )
         return
     inputs.view(
         "overwritten",
         types.Warning(
             label=f"The run {key!r} will be replaced",
-            description="Its clusters, the names you gave them and their log go once the new run is "
-            "done. Labels that you wrote to fields of your own stay.",
+            description="Its clusters, their names and the edit log are deleted when the new run "
+            "is finished. Labels written to other fields are kept.",
         ),
     )
 
 
 def _add_fields(inputs: types.Object, ctx: foo.ExecutionContext, method: str) -> None:
-    """Choices among the dataset's slices and fields; each only where there is something to choose."""
+    """Add the inputs for slices and fields; each only if the dataset has something to choose from."""
     _add_sources(inputs, ctx)
     vectors = fields.vector_fields(ctx.dataset)
     if vectors and accepts_features(method):
@@ -175,7 +179,7 @@ def _add_fields(inputs: types.Object, ctx: foo.ExecutionContext, method: str) ->
             vectors,
             none="computed by the method",
             label="Embeddings",
-            description="Vectors to cluster that are there already.",
+            description="Field with precomputed feature vectors to cluster.",
         )
     classes = fields.class_fields(ctx.dataset, ctx.params.get("patches_field"))
     if classes:
@@ -185,29 +189,29 @@ def _add_fields(inputs: types.Object, ctx: foo.ExecutionContext, method: str) ->
             classes,
             none="none",
             label="Known classes",
-            description="Measured against after every round, never used to choose anything.",
+            description="Used for evaluation after each round only, never for training or model selection.",
         )
 
 
 def _add_sources(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
-    """Which of the dataset's images are meant."""
+    """Add the inputs that select the images: group slice, image files, objects."""
     if ctx.dataset.media_type == "group":
         shared_inputs.add_choice(
             inputs,
             "group_slice",
             image_slices(ctx.dataset),
             default=ctx.group_slice or ctx.dataset.default_group_slice,
-            label="Slice of the groups",
-            description="Its images are clustered; by default those that the grid shows.",
+            label="Group slice",
+            description="Slice whose images are clustered; by default the slice shown in the grid.",
         )
     if ctx.dataset.has_field(DICOM_PATH):
         shared_inputs.add_choice(
             inputs,
             "media_field",
             ["filepath"],
-            none="the DICOM originals",
-            label="Look at",
-            description="filepath: the pictures that the App shows, which may be smaller.",
+            none="original DICOM files",
+            label="Image files",
+            description="filepath: the images shown in the App, which may be smaller than the originals.",
         )
     objects = fields.object_fields(ctx.dataset)
     if objects:
@@ -216,6 +220,6 @@ def _add_sources(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
             "patches_field",
             objects,
             none="whole images",
-            label="Cluster the objects of",
-            description="Each object of this field is then an image of its own.",
+            label="Objects to cluster",
+            description="Detections field; each object is clustered as a separate image.",
         )

@@ -1,4 +1,4 @@
-"""Remove a run and what it made."""
+"""Operator: delete a run and everything it created."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 
 class DeleteClusteringRun(foo.Operator):
-    """Deletes a run once that is confirmed."""
+    """Deletes a run after confirmation."""
 
     @property
     def config(self) -> foo.OperatorConfig:
-        """Name, label and risk."""
+        """Operator name, label and risk level."""
         return foo.OperatorConfig(
             name="delete_clustering_run",
             label="Delete clustering run",
-            description="Delete a run and exactly what it made: fields, brain runs, files, its log.",
+            description="Delete a run and exactly what it created: fields, brain runs, files, edit log.",
             icon="delete",
             dynamic=True,
             risk_level=types.RiskLevel.DANGEROUS,
@@ -34,22 +34,24 @@ class DeleteClusteringRun(foo.Operator):
         )
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
-        """Which run, what goes with it, and a switch to confirm."""
+        """Form: run, summary of what will be deleted, confirmation checkbox."""
         inputs = types.Object()
         key = shared_inputs.add_run(inputs, ctx, shared_inputs.known_keys(ctx.dataset, at_work=False))
         if key:
             what = _what(ctx.dataset, key)
-            inputs.view("what", types.Warning(label="This will be removed", description=what))
-            inputs.bool("confirm", default=False, label=f"Delete {key!r} for good", view=types.CheckboxView())
+            inputs.view("what", types.Warning(label="This will be deleted", description=what))
+            inputs.bool(
+                "confirm", default=False, label=f"Delete {key!r} permanently", view=types.CheckboxView()
+            )
             if not ctx.params.get("confirm"):
                 inputs.get_property("confirm").invalid = True
         return shared_inputs.form(inputs, "Delete clustering run", "Delete")
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
-        """Delete it.
+        """Delete the run.
 
         Raises:
-            InputError: it was not confirmed.
+            InputError: not confirmed.
         """
         from fiftyone_deepcluster.dataset.runs.run import delete_run
 
@@ -59,12 +61,12 @@ class DeleteClusteringRun(foo.Operator):
         delete_run(ctx.dataset, key)
         ctx.ops.clear_view()
         ctx.ops.reload_dataset()
-        ctx.ops.notify(f"The run {key} is gone", variant="success")
+        ctx.ops.notify(f"Run {key} deleted", variant="success")
         return {"deleted": key}
 
 
 def _what(dataset: fo.Dataset, key: str) -> str:
-    """What goes and what stays, in words."""
+    """Summary of what is deleted and what is kept."""
     from fiftyone_deepcluster.dataset.runs.run import finished_runs, interrupted_runs, load_run
 
     if key in finished_runs(dataset):
@@ -77,20 +79,20 @@ def _what_of(run: Run) -> str:
 
     fields = ", ".join(run.fields.roots())
     edits = len(review(run.dataset, run.key).log())
-    log = f", and the log of your {edits} edits" if edits else ""
+    log = f", and the log of {edits} edits" if edits else ""
     return (
         f"The fields {fields} of {run.n_samples:,} images; the brain runs {run.fields.viz_key} and "
         f"{run.fields.sim_key}; the record of {len(run.rounds)} rounds; its checkpoint and model{log}. "
-        "Images, and labels that you wrote to fields of your own, stay."
+        "Images, and labels written to other fields, are kept."
     )
 
 
 def _what_is_left(left: Interrupted | None) -> str:
-    """The same for a run that broke off; None where it left nothing."""
+    """Summary for an interrupted run; ``left`` is None if it left no data."""
     if left is None:
-        return "The note that it failed or was cancelled; it left nothing else."
+        return "The record that it failed or was cancelled; it left no other data."
     parts = [f"the fields {', '.join(left.fields)}"] if left.fields else []
     if left.resumable:
         parts.append(f"the checkpoint of {left.rounds} rounds, from which it could be resumed")
     what = ", and ".join(parts) or "its files"
-    return f"What the interrupted run left: {what}. Images, and your own labels, stay."
+    return f"Data of the interrupted run: {what}. Images, and labels in other fields, are kept."

@@ -1,4 +1,4 @@
-"""Pictures of what units of a run's network look for."""
+"""Operator: visualize the units of a run's network by activation maximization."""
 
 from __future__ import annotations
 
@@ -21,37 +21,39 @@ _STEPS = 300
 
 
 class DrawFilters(foo.Operator):
-    """Draws images that excite units, beside the images of the run that do so most."""
+    """Draws images that maximize the activation of units, beside the images with the highest activations."""
 
     @property
     def config(self) -> foo.OperatorConfig:
-        """Name, label, and how it may run."""
+        """Operator name, label and execution options."""
         return shared_inputs.job_config(
             "draw_filters",
             "Draw filters",
-            "Draw what units of a layer look for: an image made to excite each of them, and the images of "
-            "the run that do so most.",
+            "Visualize the units of a layer: an image optimized to maximize each unit's activation, and the images "
+            "of the run with the highest activations.",
             "texture",
         )
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
-        """Which run, layer and units."""
+        """Form: run, layer, units and number of steps."""
         inputs = types.Object()
         run = findings.add_finished_run(inputs, ctx)
         if run is not None:
             _add_layer(inputs, run)
             inputs.str(
-                "units", label="Units", description="Numbers such as 0, 5, 17; empty: 16 spread evenly."
+                "units",
+                label="Units",
+                description="Unit indices such as 0, 5, 17. Empty: 16 evenly spaced units.",
             )
             try:
                 _units(ctx)
             except InputError as error:
                 shared_inputs.complain(inputs, "units", error)
-            inputs.int("steps", default=_STEPS, min=1, max=10_000, label="Steps of gradient ascent")
+            inputs.int("steps", default=_STEPS, min=1, max=10_000, label="Gradient ascent steps")
         return shared_inputs.form(inputs, "Draw filters", "Draw")
 
     def execute(self, ctx: foo.ExecutionContext) -> Iterator[Any]:
-        """Draw them, telling progress.
+        """Draw the units, reporting progress.
 
         Yields:
             Messages to the App.
@@ -67,13 +69,13 @@ class DrawFilters(foo.Operator):
 
         def work(observer: Observer) -> str:
             drawn = draw_filters(ctx.dataset, key, layer, units=units, ascent=ascent, observer=observer)
-            return f"{len(drawn.units)} units of {drawn.layer} are drawn; files in {drawn.montage.parent}"
+            return f"{len(drawn.units)} units of {drawn.layer} drawn; files in {drawn.montage.parent}"
 
         yield from find_out_and_show(ctx, key, "drawing filters of", work)
 
 
 def _add_layer(inputs: types.Object, run: Run) -> None:
-    """Offers the layers where they are known; looking at the network would keep the form waiting."""
+    """Add the layer input, with stored layer names as choices: loading the network would block the form."""
     from fiftyone_deepcluster.dataset.results.probes import stored_layers
 
     known = types.AutocompleteView()
@@ -83,15 +85,15 @@ def _add_layer(inputs: types.Object, run: Run) -> None:
         "layer",
         view=known,
         label="Layer",
-        description="Such as conv3; empty: the last convolution. An unknown name is answered with those there are.",
+        description="Layer name such as conv3. Empty: the last convolution. An unknown name lists the existing layers.",
     )
 
 
 def _units(ctx: foo.ExecutionContext) -> list[int] | None:
-    """The numbers in the input; None where it is empty.
+    """Unit indices entered in the form; None if empty.
 
     Raises:
-        InputError: something in it is no number.
+        InputError: an entry is not a number.
     """
     given = ctx.params.get("units")
     if isinstance(given, list):
@@ -99,5 +101,5 @@ def _units(ctx: foo.ExecutionContext) -> list[int] | None:
     words = str(given or "").replace(",", " ").split()
     wrong = [word for word in words if not word.isdecimal()]
     if wrong:
-        raise InputError(f"{wrong[0]!r} is no number of a unit; give numbers such as 0, 5, 17")
+        raise InputError(f"{wrong[0]!r} is not a unit index; enter integers such as 0, 5, 17")
     return [int(word) for word in words] or None

@@ -1,4 +1,4 @@
-"""Edits of a run's clusters: rename, merge, label, undo. Each says what it will change before it does."""
+"""Operators to edit clusters: rename, merge, label, undo. Each form previews the changes."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 
 
 class RenameCluster(foo.Operator):
-    """Gives a cluster the name of what it shows."""
+    """Renames a cluster."""
 
     @property
     def config(self) -> foo.OperatorConfig:
-        """Name, label and risk."""
+        """Operator name, label and risk level."""
         return shared_inputs.config(
             "rename_cluster",
             "Rename cluster",
-            "Give a cluster the name of what it shows.",
+            "Give a cluster a descriptive name.",
             "edit",
             writes=True,
         )
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
-        """Run, cluster, new name."""
+        """Form: run, cluster, new name."""
         inputs = types.Object()
         edit = _begin_form(inputs, ctx)
         if edit:
@@ -43,51 +43,57 @@ class RenameCluster(foo.Operator):
         return shared_inputs.form(inputs, "Rename cluster", "Rename")
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
-        """Rename it."""
+        """Rename the cluster."""
         return _done(ctx, _review(ctx).rename(_need(ctx, "cluster"), _need(ctx, "new_name")))
 
 
 class MergeClusters(foo.Operator):
-    """Joins clusters that show the same."""
+    """Merges clusters of the same content."""
 
     @property
     def config(self) -> foo.OperatorConfig:
-        """Name, label and risk."""
+        """Operator name, label and risk level."""
         return shared_inputs.config(
-            "merge_clusters", "Merge clusters", "Join clusters that show the same.", "merge", writes=True
+            "merge_clusters",
+            "Merge clusters",
+            "Merge clusters that show the same content.",
+            "merge",
+            writes=True,
         )
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
-        """Run, clusters, name of the joint one."""
+        """Form: run, clusters, name of the merged cluster."""
         inputs = types.Object()
         edit = _begin_form(inputs, ctx)
         if edit:
             chosen = _add_clusters(inputs, ctx, edit)
-            inputs.str("into", label="Name", description="Of the joint cluster: one of theirs, or a new one.")
+            inputs.str(
+                "into", label="Name", description="Name of the merged cluster: an existing or a new name."
+            )
             _preview(inputs, "into", partial(edit.merge, dry_run=True), chosen, ctx.params.get("into"))
         return shared_inputs.form(inputs, "Merge clusters", "Merge")
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
-        """Join them."""
+        """Merge the clusters."""
         return _done(ctx, _review(ctx).merge(_need(ctx, "clusters"), _need(ctx, "into")))
 
 
 class LabelCluster(foo.Operator):
-    """Writes a label to all images of a cluster, in a field that the person owns."""
+    """Writes a label to all images of a cluster, in a field that belongs to the user."""
 
     @property
     def config(self) -> foo.OperatorConfig:
-        """Name, label and risk."""
+        """Operator name, label and risk level."""
         return shared_inputs.config(
             "label_cluster",
             "Label cluster",
-            "Give all images of a cluster a label in a field of your choice. Labels that are there are kept.",
+            "Write a label to all images of a cluster, in a field of your choice. Existing labels are kept.",
             "label",
             writes=True,
         )
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
-        """Run, cluster, field, label; how many images would change."""
+        """Form: run, cluster, field, label; preview of the number of images."""
         inputs = types.Object()
         edit = _begin_form(inputs, ctx)
         if edit:
@@ -98,7 +104,7 @@ class LabelCluster(foo.Operator):
             inputs.bool(
                 "overwrite",
                 default=False,
-                label="Also replace labels that are there",
+                label="Overwrite existing labels",
                 view=types.SwitchView(),
             )
             count = partial(edit.label_cluster, overwrite=bool(given.get("overwrite")), dry_run=True)
@@ -117,45 +123,43 @@ class LabelCluster(foo.Operator):
 
 
 class UndoEdit(foo.Operator):
-    """Takes the last edits back."""
+    """Undoes the last edits."""
 
     @property
     def config(self) -> foo.OperatorConfig:
-        """Name, label and risk."""
+        """Operator name, label and risk level."""
         return shared_inputs.config(
             "undo_edit",
             "Undo cluster edit",
-            "Take the last edits of a run's clusters back.",
+            "Undo the last edits of a run's clusters.",
             "undo",
             writes=True,
         )
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
-        """Run, and how many edits."""
+        """Form: run and number of edits."""
         inputs = types.Object()
         edit = _begin_form(inputs, ctx)
         if edit:
-            inputs.int("steps", default=1, min=1, label="Edits to take back")
+            inputs.int("steps", default=1, min=1, label="Number of edits to undo")
             standing = [entry for entry in reversed(edit.log()) if not entry.undone]
             going = standing[: int(ctx.params.get("steps") or 1)]
             text = "; ".join(entry.text for entry in going) or "There is nothing to undo"
-            inputs.view("preview", types.Notice(label="Will be taken back", description=text))
+            inputs.view("preview", types.Notice(label="Edits that will be undone", description=text))
             if not going:
                 inputs.get_property("steps").invalid = True
         return shared_inputs.form(inputs, "Undo cluster edit", "Undo")
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
-        """Undo."""
+        """Undo the edits."""
         undone = _review(ctx).undo(int(ctx.params.get("steps") or 1))
         ctx.ops.reload_dataset()
-        ctx.ops.notify(
-            "; ".join(f"Taken back: {entry.text}" for entry in undone) or "There is nothing to undo"
-        )
+        ctx.ops.notify("; ".join(f"Undone: {entry.text}" for entry in undone) or "There is nothing to undo")
         return {"undone": [entry.text for entry in undone]}
 
 
 def _begin_form(inputs: types.Object, ctx: foo.ExecutionContext) -> Review | None:
-    """The choice of a run, and its review once one is chosen."""
+    """Add the run selector; return the review of the selected run."""
     from fiftyone_deepcluster.dataset.review.review import review
     from fiftyone_deepcluster.dataset.runs.run import finished_runs
 
@@ -174,7 +178,7 @@ def _add_clusters(inputs: types.Object, ctx: foo.ExecutionContext, edit: Review)
     dropdown = types.DropdownView(multiple=True)
     for name in known:
         dropdown.add_choice(name, label=name)
-    inputs.list("clusters", types.String(), view=dropdown, label="Clusters to join")
+    inputs.list("clusters", types.String(), view=dropdown, label="Clusters to merge")
     return [name for name in ctx.params.get("clusters") or [] if name in known]
 
 
@@ -187,12 +191,12 @@ def _add_field(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
         default="ground_truth",
         view=known,
         label="Field",
-        description="A field of yours; made where it is missing. Runs never write to it.",
+        description="Classification field; created if missing. Runs never write to it.",
     )
 
 
 def _preview(inputs: types.Object, at: str, count: Callable[..., Change], *given: object) -> None:
-    """What ``count`` says would change, once all it is given is filled in; what is wrong, at the input ``at``."""
+    """Show the change computed by ``count`` once all arguments are given; show errors at the input ``at``."""
     if not all(given):
         inputs.get_property(at).invalid = True
         return
@@ -205,7 +209,7 @@ def _preview(inputs: types.Object, at: str, count: Callable[..., Change], *given
 
 
 def change_text(change: Change) -> str:
-    """How many images change and how many stay as they are."""
+    """Numbers of images that change and that keep their label."""
     text = f"{change.n_changed:,} image{'' if change.n_changed == 1 else 's'} would change"
     return f"{text}; {change.n_kept:,} keep the label they have" if change.n_kept else text
 
@@ -213,7 +217,7 @@ def change_text(change: Change) -> str:
 def _need(ctx: foo.ExecutionContext, name: str) -> Any:
     value = ctx.params.get(name)
     if not value:
-        raise InputError(f"{name} is missing")
+        raise InputError(f"parameter {name!r} is missing")
     return value
 
 

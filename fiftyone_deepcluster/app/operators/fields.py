@@ -1,4 +1,4 @@
-"""Which fields of a dataset an input may offer."""
+"""Dataset fields offered as choices in forms."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 def class_fields(dataset: fo.Dataset, patches_field: str | None = None) -> list[str]:
-    """Fields that hold one class an image: Classifications, strings, whole numbers, yes or no.
+    """Fields with one class per image: Classification, string, integer or boolean.
 
-    For patches those of the objects, as full paths.
+    For patches, the attributes of the objects as full paths.
     """
     import fiftyone as fo
 
@@ -27,35 +27,35 @@ def class_fields(dataset: fo.Dataset, patches_field: str | None = None) -> list[
 
 
 def text_fields(dataset: fo.Dataset) -> list[str]:
-    """String fields that no run wrote: reports among them."""
+    """String fields, such as reports, that were not written by a run."""
     import fiftyone as fo
 
     return _of_no_run(dataset, list(dataset.get_field_schema(ftype=fo.StringField)))
 
 
 def own_label_fields(dataset: fo.Dataset) -> list[str]:
-    """Classification fields that a person owns: no run's."""
+    """Classification fields that were not written by a run."""
     import fiftyone as fo
 
     return _of_no_run(dataset, list(dataset.get_field_schema(embedded_doc_type=fo.Classification)))
 
 
 def vector_fields(dataset: fo.Dataset) -> list[str]:
-    """Fields that hold a vector an image."""
+    """Fields with one vector per image."""
     import fiftyone as fo
 
     return list(dataset.get_field_schema(ftype=[fo.VectorField, fo.ArrayField]))
 
 
 def object_fields(dataset: fo.Dataset) -> list[str]:
-    """Detections fields, whose objects can be the images."""
+    """Detections fields, whose objects can be clustered as images."""
     import fiftyone as fo
 
     return list(dataset.get_field_schema(embedded_doc_type=fo.Detections))
 
 
 def _of_no_run(dataset: fo.Dataset, paths: list[str]) -> list[str]:
-    """Those that no run wrote and that can hold a class."""
+    """Paths that were not written by a run and that can hold a class."""
     from fiftyone_deepcluster.dataset.runs.run import list_runs
 
     keys = list_runs(dataset)

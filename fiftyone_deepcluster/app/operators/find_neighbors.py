@@ -1,4 +1,4 @@
-"""Neighbors of a run's images, learned and before training."""
+"""Operator: nearest neighbors of a run's images, before and after training."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ if TYPE_CHECKING:
 
 
 class FindNeighbors(foo.Operator):
-    """Finds the nearest images of every image, in what was learned and before."""
+    """Finds the nearest neighbors of every image in the learned and the initial features."""
 
     @property
     def config(self) -> foo.OperatorConfig:
-        """Name, label, and how it may run."""
+        """Operator name, label and execution options."""
         return shared_inputs.job_config(
             "find_neighbors",
             "Find neighbors",
-            "Find the nearest images of every image of a run, in what it learned and before training; the "
-            "Clusters panel shows those of the selected image.",
+            "Find the nearest neighbors of every image of a run, in the features before and after training; the "
+            "Clusters panel shows the neighbors of the selected image.",
             "join_inner",
         )
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
-        """Which run, and classes to score neighbors by."""
+        """Form: run, and class field for the retrieval score."""
         inputs = types.Object()
         run = findings.add_finished_run(inputs, ctx)
         if run is not None:
-            findings.add_label_field(inputs, ctx, run, none="do not score")
+            findings.add_label_field(inputs, ctx, run, none="no retrieval score")
         return shared_inputs.form(inputs, "Find neighbors", "Find")
 
     def execute(self, ctx: foo.ExecutionContext) -> Iterator[Any]:
-        """Find them, telling progress.
+        """Find the neighbors, reporting progress.
 
         Yields:
             Messages to the App.
@@ -52,6 +52,8 @@ class FindNeighbors(foo.Operator):
             n = index_neighbors(ctx.dataset, key, observer=observer)
             if field is not None:
                 retrieval_score(ctx.dataset, key, field, observer=observer)
-            return f"Neighbors of {n:,} images are known: select one image, and the Clusters panel shows them"
+            return (
+                f"Neighbors of {n:,} images found: select an image to see its neighbors in the Clusters panel"
+            )
 
         yield from find_out_and_show(ctx, key, "finding neighbors of", work)

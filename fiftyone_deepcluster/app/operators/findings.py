@@ -1,4 +1,4 @@
-"""What the operators share that find something out about a finished run."""
+"""Inputs shared by the operators that analyze a finished run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def add_finished_run(inputs: types.Object, ctx: foo.ExecutionContext) -> Run | None:
-    """A choice among finished runs. Returns the chosen one."""
+    """Add a selector of finished runs; return the selected run."""
     from fiftyone_deepcluster.dataset.runs.run import finished_runs, load_run
 
     key = shared_inputs.add_run(inputs, ctx, finished_runs(ctx.dataset))
@@ -24,11 +24,11 @@ def add_finished_run(inputs: types.Object, ctx: foo.ExecutionContext) -> Run | N
 
 
 def add_label_field(inputs: types.Object, ctx: foo.ExecutionContext, run: Run, none: str = "") -> None:
-    """A choice among fields with classes; ``none`` says what it means to choose none."""
+    """Add a selector of class fields; ``none`` is the label of the empty choice, if allowed."""
     known = fields.class_fields(ctx.dataset, run.patches_field)
     if not known and not none:
         nothing = types.Warning(
-            label="No field with classes here",
+            label="No field with classes in this dataset",
             description="Add a Classification field with the known class of some images first.",
         )
         inputs.view("no_classes", nothing)
@@ -44,18 +44,18 @@ def add_label_field(inputs: types.Object, ctx: foo.ExecutionContext, run: Run, n
         none=none,
         default=default,
         label="Known classes",
-        description="Measured against, never learned from.",
+        description="Used for evaluation only, never for training.",
     )
 
 
 def label_field_of(ctx: foo.ExecutionContext) -> str:
-    """The field with classes that an operator was called with.
+    """The class field that the operator was called with.
 
     Raises:
-        InputError: none was given.
+        InputError: no field was given.
     """
     field = ctx.params.get("label_field")
     if not field:
-        known = ", ".join(fields.class_fields(ctx.dataset)) or "there is none yet"
-        raise InputError(f"no field with classes was named; give label_field=, one of: {known}")
+        known = ", ".join(fields.class_fields(ctx.dataset)) or "this dataset has none yet"
+        raise InputError(f"no field with classes was given; set label_field to one of: {known}")
     return str(field)

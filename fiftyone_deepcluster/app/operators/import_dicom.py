@@ -1,4 +1,4 @@
-"""Import DICOM: the form, and the import behind it."""
+"""Operator: import DICOM files."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_SHOWN_LINES = 4  # of the summary; a note on the screen has no room for more
+_SHOWN_LINES = 4  # of the summary; a notification has no room for more
 _FRAMES = {
-    "all": "every image",
-    "first": "of a file with several images only the first",
-    "start": "of every slice only the image at the start of its recording",
+    "all": "all images",
+    "first": "only the first image of each file",
+    "start": "only the image at the start of each slice's recording",
 }
 
 
@@ -33,25 +33,25 @@ class ImportDicom(foo.Operator):
 
     @property
     def config(self) -> foo.OperatorConfig:
-        """Name, label, and how it may run."""
+        """Operator name, label and execution options."""
         return shared_inputs.job_config(
             "import_dicom",
             "Import DICOM",
-            "Add the images of DICOM files, found by content, with a picture to look at and no "
-            "names, dates or numbers of patients.",
+            "Add the images of DICOM files, detected by content, with a rendered image for the App and without "
+            "patient names, dates or numbers.",
             "upload_file",
             writes=True,
         )
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
-        """Where the files are, and what is read of them."""
+        """Form: path of the files, images to import, additional header keywords."""
         inputs = types.Object()
         inputs.str(
             "files",
             required=True,
             label="Folder or file",
-            description="On the machine that runs FiftyOne's server. A folder is walked, and what is DICOM is told by "
-            "content, not by name; a DICOMDIR stands for the files it lists.",
+            description="Path on the machine of FiftyOne's server. Folders are searched recursively; DICOM files "
+            "are detected by content, not by name. A DICOMDIR stands for the files it lists.",
         )
         choices = types.DropdownView()
         for value, label in _FRAMES.items():
@@ -59,15 +59,15 @@ class ImportDicom(foo.Operator):
         inputs.enum("frames", choices.values(), default="all", label="Import", view=choices)
         inputs.str(
             "keywords",
-            label="Further DICOM keywords",
-            description="With commas, such as SeriesDescription, ProtocolName. Those read without being asked for "
-            "hold no identities; free text may hold names.",
+            label="Additional DICOM keywords",
+            description="Comma-separated, such as SeriesDescription, ProtocolName. The default keywords hold no "
+            "identities; free text may hold names.",
         )
         _complain(inputs, ctx.params)
         return shared_inputs.form(inputs, "Import DICOM", "Import")
 
     def execute(self, ctx: foo.ExecutionContext) -> Iterator[Any]:
-        """Import, telling progress; then show what was imported.
+        """Import, reporting progress; then show what was imported.
 
         Yields:
             Messages to the App.
@@ -83,7 +83,7 @@ class ImportDicom(foo.Operator):
                 else:
                     yield ctx.ops.set_progress(progress=fraction, label=label)
         except Exception as error:
-            # the App shows an empty dialog for an error in the middle of a stream, so there it is told in words
+            # the App shows an empty dialog for an exception raised in a generator: send a notification instead
             logger.exception("importing DICOM failed")
             yield ctx.ops.notify(str(error), variant="error")
             if ctx.prompt_id is None:
@@ -97,16 +97,16 @@ class ImportDicom(foo.Operator):
             yield ctx.ops.notify("\n".join(lines), variant=variant)
 
     def __call__(self, files: str, dataset: fo.Dataset, *, delegate: bool = False, **settings: Any) -> object:
-        """Run from a script, now or by a worker.
+        """Run from a script, immediately or in a worker.
 
         Args:
-            files: folder, file or DICOMDIR.
-            dataset: to add to.
-            delegate: queue it for a worker.
-            **settings: ``frames``, ``keywords`` (besides the default ones, with commas).
+            files: path of a folder, file or DICOMDIR.
+            dataset: dataset to add the images to.
+            delegate: queue the operation for a worker.
+            **settings: ``frames``, ``keywords`` (comma-separated, in addition to the default ones).
 
         Returns:
-            FiftyOne's execution result.
+            Execution result of FiftyOne.
         """
         return foo.execute_operator(
             names.IMPORT_DICOM,
@@ -122,7 +122,7 @@ def _steps(ctx: foo.ExecutionContext) -> Iterator[Step]:
 
     files = ctx.params.get("files")
     if not files:
-        raise InputError("no folder was chosen; give files=, a folder with DICOM files")
+        raise InputError("no folder was given; set files to a folder with DICOM files")
     return import_steps(files, ctx.dataset, _options(ctx.params))
 
 
@@ -136,7 +136,7 @@ def _options(params: dict[str, Any]) -> Any:
 
 
 def _complain(inputs: types.Object, params: dict[str, Any]) -> None:
-    """Say while it is typed what cannot work."""
+    """Validate the inputs while typing."""
     from fiftyone_deepcluster.errors import InputError
     from fiftyone_deepcluster.images.dicom.find import check_one, check_paths
 

@@ -1,4 +1,4 @@
-"""A table of all runs of a dataset."""
+"""Operator: table of all runs of a dataset."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _COLUMNS = {
     "n_clusters": "Clusters",
     "rounds": "Rounds",
     "stopped": "Stopped",
-    "created": "Made (UTC)",
+    "created": "Created (UTC)",
 }
 
 
 class ListClusteringRuns(foo.Operator):
-    """Lists runs with what made them."""
+    """Lists runs with method, size and date."""
 
     @property
     def config(self) -> foo.OperatorConfig:
-        """Name, label and risk."""
+        """Operator name, label and risk level."""
         return foo.OperatorConfig(
             name="list_clustering_runs",
             label="List clustering runs",
@@ -38,14 +38,14 @@ class ListClusteringRuns(foo.Operator):
         )
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
-        """Runs as rows, oldest first; then those that broke off."""
+        """One row per run: finished runs, oldest first, then interrupted runs."""
         from fiftyone_deepcluster.dataset.runs.run import finished_runs, interrupted_runs, load_run
 
         rows = [_row(load_run(ctx.dataset, key)) for key in finished_runs(ctx.dataset)]
         return {"runs": rows + [_broken_row(left) for left in interrupted_runs(ctx.dataset).values()]}
 
     def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property:
-        """The table."""
+        """Table of runs."""
         outputs = types.Object()
         table = types.TableView()
         for key, label in _COLUMNS.items():

@@ -1,4 +1,4 @@
-"""Linear probes of a run's layers."""
+"""Operator: linear probes of a run's layers."""
 
 from __future__ import annotations
 
@@ -20,38 +20,38 @@ _FOLDS, _IMAGES = 3, 2_000
 
 
 class ProbeLayers(foo.Operator):
-    """Measures how well a linear classifier reads known classes off every layer."""
+    """Measures the accuracy of linear classifiers of known classes on the features of each layer."""
 
     @property
     def config(self) -> foo.OperatorConfig:
-        """Name, label, and how it may run."""
+        """Operator name, label and execution options."""
         return shared_inputs.job_config(
             "probe_layers",
             "Probe layers",
-            "Measure how well linear classifiers read known classes off every layer of a run's network, "
-            "trained and before training.",
+            "Measure the accuracy of linear classifiers of known classes on each layer of a run's network, "
+            "before and after training.",
             "troubleshoot",
         )
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
-        """Which run, which classes, how many images."""
+        """Form: run, class field, number of images and folds."""
         inputs = types.Object()
         run = findings.add_finished_run(inputs, ctx)
         if run is not None:
             findings.add_label_field(inputs, ctx, run)
-            inputs.int("max_images", default=_IMAGES, min=20, max=10_000, label="Images at most")
+            inputs.int("max_images", default=_IMAGES, min=20, max=10_000, label="Maximum number of images")
             inputs.int(
                 "folds",
                 default=_FOLDS,
                 min=2,
                 max=10,
                 label="Folds",
-                description="Each image is held out once, from one of so many parts.",
+                description="Number of cross-validation folds.",
             )
         return shared_inputs.form(inputs, "Probe layers", "Probe")
 
     def execute(self, ctx: foo.ExecutionContext) -> Iterator[Any]:
-        """Probe, telling progress.
+        """Probe the layers, reporting progress.
 
         Yields:
             Messages to the App.
@@ -75,6 +75,6 @@ def _result_text(found: ProbeResult) -> str:
     )
     before = next(score for score in found.scores if score.network == "initial" and score.layer == best.layer)
     return (
-        f"{best.layer} reads {found.label_field} best: {best.logistic:.1%} of held-out images, "
+        f"{best.layer} predicts {found.label_field} best: {best.logistic:.1%} of held-out images, "
         f"{before.logistic:.1%} before training"
     )

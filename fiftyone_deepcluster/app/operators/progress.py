@@ -1,4 +1,4 @@
-"""Long work from an operator: progress while it runs, the result on the screen at the end."""
+"""Long-running operators: report progress, then show the result in the App."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FROM_PANEL = "from_panel"
-"""Parameter that the panel sets where it opens a form itself."""
+"""Parameter set by the panel when it opens an operator's form."""
 
 
 def run_and_show(ctx: foo.ExecutionContext, key: str, work: Callable[[Observer], Run]) -> Iterator[Any]:
-    """Do the work; tell its progress to the App, or to the delegated run's document; show the result.
+    """Execute ``work``; report progress to the App or to the delegated operation; show the result.
 
     Yields:
         Messages to the App.
@@ -37,7 +37,7 @@ def run_and_show(ctx: foo.ExecutionContext, key: str, work: Callable[[Observer],
 def find_out_and_show(
     ctx: foo.ExecutionContext, key: str, what: str, work: Callable[[Observer], str]
 ) -> Iterator[Any]:
-    """Do work about a finished run; tell its progress; show the panel, and the text that the work gives.
+    """Execute an analysis of a finished run; report progress; show the panel and the text that ``work`` returns.
 
     Yields:
         Messages to the App.
@@ -46,7 +46,7 @@ def find_out_and_show(
     states = watch(f"{what} {key}", lambda observer: texts.append(work(observer)))
     done = yield from _report(ctx, f"{what} {key}", states)
     if done and not ctx.delegated:
-        if not ctx.params.get(FROM_PANEL):  # which shows it by itself
+        if not ctx.params.get(FROM_PANEL):  # the panel updates itself
             yield from open_panel(ctx, key)
         yield ctx.ops.notify(texts[0], variant="success")
 
@@ -54,13 +54,13 @@ def find_out_and_show(
 def _report(
     ctx: foo.ExecutionContext, what: str, states: Iterator[tuple[float, str]]
 ) -> Generator[Any, None, bool]:
-    """Tell how far it has come; whether it came to its end."""
+    """Report progress; return whether the work succeeded."""
     yield _progress(ctx, 0.0, "starting")
     try:
         for fraction, label in states:
             yield _progress(ctx, fraction, label)
     except Exception as error:
-        # the App shows an empty dialog for an error in the middle of a stream, so there it is told in words
+        # the App shows an empty dialog for an exception raised in a generator: send a notification instead
         logger.exception("%s failed", what)
         yield _progress(ctx, 0.0, f"failed: {error}")
         yield ctx.ops.notify(str(error), variant="error")
@@ -72,7 +72,7 @@ def _report(
 
 
 def show_result(ctx: foo.ExecutionContext, key: str) -> Iterator[Any]:
-    """Reload the dataset, color the grid by the clusters, open the panel, say how it went.
+    """Reload the dataset, color the grid by cluster, open the panel and send a summary.
 
     Yields:
         Messages to the App.
@@ -91,7 +91,7 @@ def show_result(ctx: foo.ExecutionContext, key: str) -> Iterator[Any]:
 
 
 def open_panel(ctx: foo.ExecutionContext, key: str) -> Iterator[Any]:
-    """Open the Clusters panel on a run; anew, as an open panel drops the state it is given.
+    """Open the Clusters panel on a run; close it first, as an open panel ignores the state passed to it.
 
     Yields:
         Messages to the App.
@@ -101,7 +101,7 @@ def open_panel(ctx: foo.ExecutionContext, key: str) -> Iterator[Any]:
 
 
 def shown_field(run: Run) -> str:
-    """The field that the grid shows for a run."""
+    """The field shown in the grid for a run."""
     return run.patches_field or run.key
 
 

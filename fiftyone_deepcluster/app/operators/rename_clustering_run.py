@@ -1,4 +1,4 @@
-"""Give a run another key."""
+"""Operator: rename a run."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from fiftyone_deepcluster.app.operators import shared_inputs
 
 
 class RenameClusteringRun(foo.Operator):
-    """Renames a run; its fields, brain runs and files follow."""
+    """Renames a run with its fields, brain runs and files."""
 
     @property
     def config(self) -> foo.OperatorConfig:
-        """Name, label and risk."""
+        """Operator name, label and risk level."""
         return foo.OperatorConfig(
             name="rename_clustering_run",
             label="Rename clustering run",
-            description="Give a clustering run another name; its fields, brain runs and files follow.",
+            description="Rename a clustering run with its fields, brain runs and files.",
             icon="edit",
             dynamic=True,
             risk_level=types.RiskLevel.MEDIUM,
@@ -27,14 +27,14 @@ class RenameClusteringRun(foo.Operator):
         )
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
-        """Which run, and its new name."""
+        """Form: run and new name."""
         from fiftyone_deepcluster.dataset.io.fields import FieldNames
         from fiftyone_deepcluster.dataset.runs.run import finished_runs, load_run
 
         inputs = types.Object()
         key = shared_inputs.add_run(inputs, ctx, finished_runs(ctx.dataset))
         if key:
-            inputs.str("new_key", label="New name", description="Also the name of its fields.")
+            inputs.str("new_key", label="New name", description="Also the name of the run's fields.")
             new_key = ctx.params.get("new_key")
             if new_key:
                 patches_field = load_run(ctx.dataset, key).patches_field
@@ -46,10 +46,10 @@ class RenameClusteringRun(foo.Operator):
         return shared_inputs.form(inputs, "Rename clustering run", "Rename")
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
-        """Rename it."""
+        """Rename the run."""
         from fiftyone_deepcluster.dataset.runs.run import rename_run
 
         run = rename_run(ctx.dataset, shared_inputs.key_of(ctx), ctx.params.get("new_key") or "")
         ctx.ops.reload_dataset()
-        ctx.ops.notify(f"The run is called {run.key} now", variant="success")
+        ctx.ops.notify(f"Run renamed to {run.key}", variant="success")
         return {"key": run.key}

@@ -1,4 +1,4 @@
-"""Go on with a run that stopped early."""
+"""Operator: resume a run that stopped early."""
 
 from __future__ import annotations
 
@@ -20,30 +20,32 @@ _CHANGES = ("rounds", "max_minutes")
 
 
 class ResumeClustering(foo.Operator):
-    """Goes on from the last finished round."""
+    """Resumes a run after its last completed round."""
 
     @property
     def config(self) -> foo.OperatorConfig:
-        """Name, label, and how it may run."""
+        """Operator name, label and execution options."""
         return shared_inputs.job_config(
             "resume_clustering",
             "Resume clustering",
-            "Go on with a run that was cancelled, ran out of time, or whose process died.",
+            "Resume a run that was cancelled, reached its time limit, or whose process died.",
             "play_arrow",
             writes=True,
         )
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
-        """Which run, and how much further."""
+        """Form: run, total number of rounds, time limit."""
         inputs = types.Object()
         keys = shared_inputs.known_keys(ctx.dataset)
         if shared_inputs.add_run(inputs, ctx, keys):
-            inputs.int("rounds", min=1, label="Rounds in all", description="Empty: as many as it was given.")
-            inputs.float("max_minutes", label="Minutes at most", description="Empty: as long as it takes.")
+            inputs.int(
+                "rounds", min=1, label="Total number of rounds", description="Empty: the run's own setting."
+            )
+            inputs.float("max_minutes", label="Time limit (minutes)", description="Empty: no limit.")
         return shared_inputs.form(inputs, "Resume clustering", "Resume")
 
     def execute(self, ctx: foo.ExecutionContext) -> Iterator[Any]:
-        """Resume, telling progress.
+        """Resume the run, reporting progress.
 
         Yields:
             Messages to the App.

@@ -1,4 +1,4 @@
-"""Inputs that several operators share: choosing a run, a field, a cluster."""
+"""Inputs shared by several operators: run, field and cluster selectors."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 def config(
     name: str, label: str, description: str, icon: str, *, writes: bool = False, **more: Any
 ) -> foo.OperatorConfig:
-    """Of an operator with a form that follows what is typed.
+    """Configuration of an operator with a dynamic form.
 
     Args:
-        name: its last part.
-        label: what the App calls it.
+        name: operator name without the plugin's name.
+        label: display name in the App.
         description: one sentence.
-        icon: of Material's.
-        writes: whether it changes fields or samples.
-        more: as ``OperatorConfig`` has it.
+        icon: name of a Material icon.
+        writes: whether the operator changes fields or samples.
+        more: further arguments of ``OperatorConfig``.
     """
     return foo.OperatorConfig(
         name=name,
@@ -42,7 +42,7 @@ def config(
 def job_config(
     name: str, label: str, description: str, icon: str, *, writes: bool = False
 ) -> foo.OperatorConfig:
-    """``config`` of an operator that may take minutes: run at once with progress, or scheduled."""
+    """``config`` of an operator that may take minutes: executed immediately with progress, or scheduled."""
     return config(
         name,
         label,
@@ -57,15 +57,15 @@ def job_config(
 
 
 def form(inputs: types.Object, label: str, button: str = "Execute") -> types.Property:
-    """A finished form with its title and the text of its button."""
+    """Form with a title and a submit button."""
     return types.Property(inputs, view=types.PromptView(label=label, submit_button_label=button))
 
 
 def add_run(inputs: types.Object, ctx: foo.ExecutionContext, keys: list[str]) -> str | None:
-    """A choice among runs; says so where there is none. Returns the chosen key."""
+    """Add a run selector, or a warning if there is no run; return the selected key."""
     if not keys:
         nothing = types.Warning(
-            label="No clustering run here", description='Start one with "Cluster images".'
+            label="No clustering run in this dataset", description='Start one with "Cluster images".'
         )
         inputs.view("nothing", nothing)
         inputs.str("key", view=types.HiddenView()).invalid = True
@@ -82,7 +82,7 @@ def add_run(inputs: types.Object, ctx: foo.ExecutionContext, keys: list[str]) ->
 def add_choice(
     inputs: types.Object, name: str, values: list[Any], *, none: str = "", **about: Any
 ) -> types.Property:
-    """A dropdown of plain values, and first of nothing where ``none`` says what that means."""
+    """Add a dropdown of plain values; ``none``, if given, is the label of an empty first choice."""
     dropdown = types.DropdownView()
     if none:
         dropdown.add_choice("", label=none)
@@ -92,7 +92,7 @@ def add_choice(
 
 
 def add_cluster(inputs: types.Object, ctx: foo.ExecutionContext, run: Run) -> str | None:
-    """A choice among the clusters of a run, with their sizes. Returns the chosen name."""
+    """Add a selector of a run's clusters, with their sizes; return the selected name."""
     dropdown = types.DropdownView()
     for info in run.clusters(n_exemplars=0):
         dropdown.add_choice(info.name, label=f"{info.name} · {info.size:,} images")
@@ -102,14 +102,14 @@ def add_cluster(inputs: types.Object, ctx: foo.ExecutionContext, run: Run) -> st
 
 
 def complain(inputs: types.Object, name: str, error: Exception | str) -> None:
-    """Show what is wrong at an input; the form cannot be sent until it is mended."""
+    """Show an error at an input; the form cannot be submitted until it is resolved."""
     place = inputs.get_property(name)
     place.invalid = True
     place.error_message = str(error)
 
 
 def check_new_key(inputs: types.Object, at: str, dataset: fo.Dataset, names: FieldNames) -> None:
-    """Complain at an input where a run cannot have the key that was typed."""
+    """Show an error at an input if the key is invalid or already in use."""
     from fiftyone_deepcluster.dataset.io.fields import check_free, check_key
     from fiftyone_deepcluster.errors import DeepClusterError
 
@@ -121,10 +121,10 @@ def check_new_key(inputs: types.Object, at: str, dataset: fo.Dataset, names: Fie
 
 
 def key_of(ctx: foo.ExecutionContext) -> str:
-    """The run that an operator was called for.
+    """Key of the run that the operator was called for; by default the dataset's only run.
 
     Raises:
-        InputError: none was given, and there is not exactly one.
+        InputError: no key was given, and the dataset does not have exactly one run.
     """
     from fiftyone_deepcluster.errors import InputError
 
@@ -135,12 +135,12 @@ def key_of(ctx: foo.ExecutionContext) -> str:
     if len(keys) == 1:
         return keys[0]
     if not keys:
-        raise InputError("no run was named, and this dataset has none yet; make one with cluster_images")
-    raise InputError(f"no run was named; give key=, one of: {', '.join(keys)}")
+        raise InputError("no run was given, and this dataset has none yet; create one with cluster_images")
+    raise InputError(f"no run was given; set key to one of: {', '.join(keys)}")
 
 
 def known_keys(dataset: fo.Dataset, at_work: bool = True) -> list[str]:
-    """Keys of finished runs, of those that broke off, and of those that were or, if wished, are at work."""
+    """Keys of all runs with a result or a state; ``at_work=False`` excludes those queued or running."""
     from fiftyone_deepcluster.dataset.runs import status
     from fiftyone_deepcluster.dataset.runs.run import list_runs
 

@@ -1,4 +1,4 @@
-"""Put a run on the screen."""
+"""Operator: show a run in the App."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from fiftyone_deepcluster.app.operators.progress import open_panel, shown_field
 
 
 class ShowClusteringRun(foo.Operator):
-    """Grid on the run's images, colored by cluster, with the Clusters panel beside it."""
+    """Shows the run's images in the grid, colored by cluster, and opens the Clusters panel."""
 
     @property
     def config(self) -> foo.OperatorConfig:
-        """Name, label and risk."""
+        """Operator name, label and risk level."""
         return foo.OperatorConfig(
             name="show_clustering_run",
             label="Show clustering run",
-            description="Show the images of a run in the order of their clusters, with the Clusters panel.",
+            description="Show the images of a run, sorted by cluster, with the Clusters panel.",
             icon="visibility",
             dynamic=True,
             risk_level=types.RiskLevel.LOW,
@@ -28,7 +28,7 @@ class ShowClusteringRun(foo.Operator):
         )
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
-        """Which run."""
+        """Form: select a run."""
         from fiftyone_deepcluster.dataset.runs.run import finished_runs
 
         inputs = types.Object()
@@ -43,5 +43,5 @@ class ShowClusteringRun(foo.Operator):
         ctx.ops.set_view(run.view())
         ctx.ops.set_active_fields(fields=[shown_field(run)])
         for _ in open_panel(ctx, run.key):
-            pass  # each message is queued as it is made
+            pass  # each message is queued when it is created
         return {"key": run.key, "n_images": run.record.n_images, "n_clusters": run.n_clusters}

@@ -1,8 +1,8 @@
-"""The Clusters panel: runs, their rounds, their clusters, and a person's edits.
+"""The Clusters panel: runs, their rounds and clusters, and edits by the user.
 
-State holds only the reader's choices. All content goes into the schema that ``render`` returns, which
-FiftyOne calls after every event: state and data of a panel travel with every request, and lists in them
-are merged index by index in the browser.
+The panel's state holds only the user's selections; all content is part of the schema returned by ``render``,
+which FiftyOne calls after every event. State and data of a panel are sent with every request, and the browser
+merges lists in them by index.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ if TYPE_CHECKING:
 
 
 class ClustersPanel(foo.Panel):
-    """Shows runs and their clusters, and takes edits."""
+    """Panel that shows runs and their clusters, and edits clusters."""
 
     @property
     def config(self) -> foo.PanelConfig:
-        """Name, icon, and where it can be opened."""
+        """Panel name, icon and where it can be opened."""
         return foo.PanelConfig(
             name=CLUSTERS_PANEL,
             label="Clusters",
@@ -50,11 +50,11 @@ class ClustersPanel(foo.Panel):
             category=foo.Categories.CURATE,
             surfaces="grid",
             allow_multiple=False,
-            help_markdown="Clusters of your images: look at them, name them, merge them, label your data.",
+            help_markdown="Inspect, rename and merge clusters, and label your data.",
         )
 
     def execute(self, ctx: foo.ExecutionContext) -> None:
-        """Answer one event: on the state that its sender saw; the drawing shows what is so by now."""
+        """Handle one event with the state its sender saw; render the panel with the current state."""
         name = ctx.params.get("__method__")
         if name is None or name == "on_startup":
             return
@@ -69,16 +69,16 @@ class ClustersPanel(foo.Panel):
 
     @event
     def on_run(self, ctx: foo.ExecutionContext) -> None:
-        """Nothing: ``render`` follows. It also fires when the chooser appears, so it may change nothing."""
+        """Only rerender. The event also fires when the run selector appears, so it must not change anything."""
 
     @event
     def on_new(self, ctx: foo.ExecutionContext) -> None:
-        """Open the form; at its end the operator opens this panel anew."""
+        """Open the form; the operator reopens this panel when it is done."""
         ctx.prompt(names.CLUSTER_IMAGES)
 
     @event
     def on_show(self, ctx: foo.ExecutionContext) -> None:
-        """All images of the run in the grid."""
+        """Show all images of the run in the grid."""
         run = read_model(ctx).run
         if run is not None:
             change_state(ctx, {"cluster": None, "node": None})
@@ -87,17 +87,17 @@ class ClustersPanel(foo.Panel):
 
     @event
     def on_rename_run(self, ctx: foo.ExecutionContext) -> None:
-        """Open the form."""
+        """Open the operator's form."""
         self._prompt(ctx, names.RENAME_CLUSTERING_RUN)
 
     @event
     def on_delete_run(self, ctx: foo.ExecutionContext) -> None:
-        """Open the form."""
+        """Open the operator's form."""
         self._prompt(ctx, names.DELETE_CLUSTERING_RUN)
 
     @event
     def on_resume(self, ctx: foo.ExecutionContext) -> None:
-        """Open the form."""
+        """Open the operator's form."""
         self._prompt(ctx, names.RESUME_CLUSTERING)
 
     def _prompt(self, ctx: foo.ExecutionContext, uri: str) -> None:
@@ -105,23 +105,23 @@ class ClustersPanel(foo.Panel):
 
     @event
     def on_run_changed(self, ctx: foo.ExecutionContext) -> None:
-        """The shown run was deleted, resumed or has another name: show what there is."""
+        """Select an existing run after the shown run was deleted, resumed or renamed."""
         self._write(ctx, "bar.run", read_model(ctx).key)
 
     @event
     def on_cancel(self, ctx: foo.ExecutionContext) -> None:
-        """Ask the run to stop."""
+        """Request the run to stop."""
         ctx.trigger(names.CANCEL_CLUSTERING, params={"key": read_model(ctx).key})
 
     @event
     def on_tick(self, ctx: foo.ExecutionContext) -> None:
-        """Nothing: ``render`` follows and reads everything anew."""
+        """Only rerender, which reads all data again."""
 
     # ------------------------------------------------------------ the clusters
 
     @event
     def on_cell(self, ctx: foo.ExecutionContext) -> None:
-        """A row was clicked: show that cluster. A title (row -1): sort by it."""
+        """Show the cluster of the clicked row; on a click on a column header (row -1), sort by that column."""
         row, column = int(ctx.params["row"]), int(ctx.params["column"])
         model = read_model(ctx)
         if row >= 0:
@@ -132,12 +132,12 @@ class ClustersPanel(foo.Panel):
 
     @event
     def on_image(self, ctx: foo.ExecutionContext) -> None:
-        """Open the sample."""
+        """Open the clicked sample."""
         ctx.ops.open_sample(id=ctx.params["id"])
 
     @event
     def on_draw_others(self, ctx: foo.ExecutionContext) -> None:
-        """Other random images of the chosen cluster."""
+        """Draw another random sample of images of the selected cluster."""
         change_state(ctx, {"draw": read_model(ctx).draw + 1})
 
     def _choose(self, ctx: foo.ExecutionContext, model: PanelModel, name: str) -> None:
@@ -149,11 +149,11 @@ class ClustersPanel(foo.Panel):
 
     @event
     def on_typed(self, ctx: foo.ExecutionContext) -> None:
-        """Nothing: ``render`` follows and shows what would change."""
+        """Only rerender, which shows a preview of the change."""
 
     @event
     def on_rename(self, ctx: foo.ExecutionContext) -> None:
-        """Rename the chosen cluster."""
+        """Rename the selected cluster."""
         model = read_model(ctx)
         new_name = ((model.typed.get("rename") or {}).get("name") or "").strip()
         change = model.review.rename(model.cluster or "", new_name)
@@ -162,7 +162,7 @@ class ClustersPanel(foo.Panel):
 
     @event
     def on_merge(self, ctx: foo.ExecutionContext) -> None:
-        """Merge the clusters in the list; the joint one has the name of the first."""
+        """Merge the selected clusters under the name of the first."""
         model = read_model(ctx)
         chosen = list((model.typed.get("merge") or {}).get("clusters") or [])
         change = model.review.merge(chosen, into=chosen[0] if chosen else "")
@@ -171,7 +171,7 @@ class ClustersPanel(foo.Panel):
 
     @event
     def on_label(self, ctx: foo.ExecutionContext) -> None:
-        """Write the label to the images of the chosen cluster."""
+        """Write the label to the images of the selected cluster."""
         model = read_model(ctx)
         typed = model.typed.get("label") or {}
         change = model.review.label_cluster(
@@ -185,41 +185,41 @@ class ClustersPanel(foo.Panel):
 
     @event
     def on_undo(self, ctx: foo.ExecutionContext) -> None:
-        """Take the last edit back."""
+        """Undo the last edit."""
         undone = read_model(ctx).review.undo()
         change_state(ctx, {"cluster": None, "node": None})
         ctx.ops.clear_view()
         ctx.ops.reload_dataset()
         for entry in undone:
-            ctx.ops.notify(f"Taken back: {entry.text}", variant="success")
+            ctx.ops.notify(f"Undone: {entry.text}", variant="success")
 
     def _write(self, ctx: foo.ExecutionContext, path: str, value: object) -> None:
-        """Change what stands in an input."""
+        """Set the value of an input."""
         change_state(ctx, {path: value})
         ctx.panel.state.apply(path)
 
     def _after(self, ctx: foo.ExecutionContext, change: Change, cluster: str | None) -> None:
-        """Show the cluster under its new name, and say what was done."""
+        """Show the cluster under its new name and notify the user of the change."""
         if cluster is not None:
             self._choose(ctx, read_model(ctx), cluster)
         ctx.ops.reload_dataset()
         ctx.ops.notify(f"{change.text}: {change.n_changed:,} images", variant="success")
 
-    # ------------------------------------------------------------ what belongs together
+    # ------------------------------------------------------------ categories
 
     @event
     def on_key_words(self, ctx: foo.ExecutionContext) -> None:
-        """Open the form."""
+        """Open the operator's form."""
         self._find_out(ctx, names.FIND_KEY_WORDS)
 
     @event
     def on_build_tree(self, ctx: foo.ExecutionContext) -> None:
-        """Open the form."""
+        """Open the operator's form."""
         self._find_out(ctx, names.BUILD_CATEGORY_TREE)
 
     @event
     def on_node(self, ctx: foo.ExecutionContext) -> None:
-        """The images of a group or a cluster of the tree, in the grid."""
+        """Show the images of a group or a cluster of the tree in the grid."""
         model = read_model(ctx)
         nodes = (model.learned.tree if model.learned is not None else None) or []
         known = set(model.run.names()) if model.run is not None else set()
@@ -231,27 +231,30 @@ class ClustersPanel(foo.Panel):
             change_state(ctx, {"node": clicked.name, "cluster": model.cluster, "cluster_of": model.key})
             ctx.ops.set_view(model.run.cluster_view(*there))
         else:
-            ctx.ops.notify("These clusters were merged since. Build the tree again.", variant="warning")
+            ctx.ops.notify(
+                "These clusters were merged after the tree was built. Build the tree again.",
+                variant="warning",
+            )
 
-    # ------------------------------------------------------------ what was learned
+    # ------------------------------------------------------------ learned features
 
     @event
     def on_change_selected(self, ctx: foo.ExecutionContext) -> None:
-        """Nothing: ``render`` follows and shows the neighbors of the selected image."""
+        """Only rerender, which shows the neighbors of the selected image."""
 
     @event
     def on_probe(self, ctx: foo.ExecutionContext) -> None:
-        """Open the form."""
+        """Open the operator's form."""
         self._find_out(ctx, names.PROBE_LAYERS)
 
     @event
     def on_draw_filters(self, ctx: foo.ExecutionContext) -> None:
-        """Open the form."""
+        """Open the operator's form."""
         self._find_out(ctx, names.DRAW_FILTERS)
 
     @event
     def on_find_neighbors(self, ctx: foo.ExecutionContext) -> None:
-        """Open the form."""
+        """Open the operator's form."""
         self._find_out(ctx, names.FIND_NEIGHBORS)
 
     def _find_out(self, ctx: foo.ExecutionContext, uri: str) -> None:
@@ -259,7 +262,7 @@ class ClustersPanel(foo.Panel):
 
     @event
     def on_unit(self, ctx: foo.ExecutionContext) -> None:
-        """The images that excite a unit most, in the grid."""
+        """Show the images with the highest activations of a unit in the grid."""
         model = read_model(ctx)
         drawn = model.learned.filters if model.learned is not None else None
         for unit in drawn[1] if drawn is not None else []:
@@ -268,10 +271,10 @@ class ClustersPanel(foo.Panel):
 
                 ctx.ops.set_view(flat(model.dataset).select(list(unit.top_samples), ordered=True))
 
-    # ------------------------------------------------------------ drawing
+    # ------------------------------------------------------------ rendering
 
     def render(self, ctx: foo.ExecutionContext) -> types.Property:
-        """The whole panel."""
+        """Render the whole panel."""
         panel = types.Object()
         model = read_model(ctx)
         if not model.keys:

@@ -1,4 +1,4 @@
-"""Small things every section needs: test hooks in the page, and events that never break the panel."""
+"""Helpers of all sections: test hooks in the page, and error handling of events."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ logger = logging.getLogger(__name__)
 
 
 def hook(name: str, part: str = "container", **more: Any) -> dict[str, dict[str, Any]]:
-    """Props that put ``data-cy`` on a part of a view, for tests to find it."""
+    """Component props that set ``data-cy`` on a part of a view, so that tests can find it."""
     return {part: {"data-cy": f"deepcluster-{name}", **more}}
 
 
 def event(
     method: Callable[[Panel, foo.ExecutionContext], None],
 ) -> Callable[[Panel, foo.ExecutionContext], None]:
-    """A panel's event whose errors become a notice; an uncaught one would replace the panel."""
+    """Decorate a panel event: show errors as notifications, as an uncaught one would replace the panel."""
 
     @functools.wraps(method)
     def safe(self: Panel, ctx: foo.ExecutionContext) -> None:
@@ -34,7 +34,7 @@ def event(
             method(self, ctx)
         except DeepClusterError as error:
             ctx.ops.notify(str(error), variant="error")
-        except Exception as error:  # whatever it is, the panel stays usable
+        except Exception as error:  # keep the panel usable after any error
             logger.exception("event %s of the Clusters panel failed", method.__name__)
             ctx.ops.notify(f"{type(error).__name__}: {error}", variant="error")
 

@@ -1,4 +1,4 @@
-"""What the Clusters panel shows of what a run learned."""
+"""Analyses of a run that the Clusters panel shows."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 @dataclass
 class LearnedModel:
-    """Findings about a run, as far as they were made.
+    """Stored analyses of a run; None where an analysis was not computed.
 
     Attributes:
-        run: that is shown.
-        selected: id of the one image that is selected in the grid, or None.
-        clusters: of the run, as they are now.
+        run: the run shown.
+        selected: id of the image selected in the grid; None unless exactly one is selected.
+        clusters: current clusters of the run.
     """
 
     run: Run
@@ -33,42 +33,42 @@ class LearnedModel:
 
     @cached_property
     def probe(self) -> ProbeResult | None:
-        """The last probe."""
+        """Last linear probe."""
         from fiftyone_deepcluster.dataset.results.probes import stored_probe
 
         return stored_probe(self.run)
 
     @cached_property
     def filters(self) -> tuple[str, list[DrawnUnit]] | None:
-        """The layer that was drawn last, and its units."""
+        """Layer drawn last, and its units."""
         from fiftyone_deepcluster.dataset.results.filters import stored_filters
 
         return stored_filters(self.run)
 
     @cached_property
     def scores(self) -> Retrieval | None:
-        """Retrieval figures."""
+        """Retrieval scores."""
         from fiftyone_deepcluster.dataset.results.neighbors import stored_scores
 
         return stored_scores(self.run)
 
     @cached_property
     def neighbors(self) -> dict[str, list[Neighbor]] | None:
-        """Of the selected image, by kind of features; empty where none are known; None: none were sought."""
+        """Neighbors of the selected image by kind of features; empty if it has none; None if not computed."""
         from fiftyone_deepcluster.dataset.results.neighbors import indexed_neighbors
 
         return indexed_neighbors(self.run, self.selected or "")
 
     @cached_property
     def tree(self) -> list[Node] | None:
-        """The category tree that was built last."""
+        """Category tree built last."""
         from fiftyone_deepcluster.dataset.results.categories import stored_tree
 
         return stored_tree(self.run, self.clusters)
 
     @cached_property
     def words(self) -> dict[str, list[str]] | None:
-        """Key words of the clusters by their names, most frequent first."""
+        """Key words by cluster name, most frequent first."""
         from fiftyone_deepcluster.dataset.results.categories import stored_key_words
 
         found = stored_key_words(self.run, self.clusters)
@@ -76,7 +76,7 @@ class LearnedModel:
 
     @cached_property
     def paths(self) -> dict[str, str]:
-        """Files of the samples among the neighbors, and of the selected one."""
+        """File paths of the neighbors by sample id."""
         from fiftyone_deepcluster.dataset.io.read_images import flat
 
         ids = {near.sample_id for kind in (self.neighbors or {}).values() for near in kind}

@@ -1,4 +1,4 @@
-"""What the Clusters panel shows, read once for every event."""
+"""Data of the Clusters panel, read once per event."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.dataset.runs.run import Run
     from fiftyone_deepcluster.dataset.runs.status import LiveState
 
-N_EXEMPLARS = 16  # nearest, and as many at random: two rows each beside the grid
+N_EXEMPLARS = 16  # nearest and random images each: two rows beside the grid
 ROWS_A_PAGE = 100
 SORT_KEYS = ("name", "size", "share", "cohesion", "stability")
 _SMALL_FIRST = {"name", "cohesion"}
@@ -27,22 +27,22 @@ _SMALL_FIRST = {"name", "cohesion"}
 
 @dataclass
 class PanelModel:
-    """The dataset's runs and the reader's choices.
+    """The dataset's runs and the user's selections.
 
     Attributes:
-        dataset: on screen.
-        keys: runs that are finished or at work, oldest first.
-        states: what runs are doing, by key.
-        key: the run that is shown, or None.
-        sort: column that the clusters are sorted by.
-        flipped: whether the order is the other way round.
-        cluster: name of the chosen cluster, or None.
-        node: name of the tree's cell that was clicked last, or None.
-        typed: what stands in the inputs of the edits.
-        selected: id of the one image that is selected in the grid, or None.
-        search: part of the names that the table shows; empty: all.
-        asked_page: of the table, from 0; it may be beyond the last.
-        draw: how often other random images of the chosen cluster were asked for.
+        dataset: dataset shown in the App.
+        keys: keys of finished, interrupted, queued and running runs, oldest first.
+        states: live states of runs by key.
+        key: key of the shown run, or None.
+        sort: column by which the clusters are sorted.
+        flipped: whether the column's default order is reversed.
+        cluster: name of the selected cluster, or None.
+        node: name of the tree node clicked last, or None.
+        typed: values of the edit inputs.
+        selected: id of the image selected in the grid; None unless exactly one is selected.
+        search: substring of the cluster names to show in the table; empty: all.
+        asked_page: requested page of the table, from 0; may exceed the last page.
+        draw: number of redraws of the selected cluster's random images; added to the seed.
     """
 
     dataset: fo.Dataset
@@ -61,17 +61,17 @@ class PanelModel:
 
     @property
     def state(self) -> LiveState | None:
-        """What the shown run is doing."""
+        """Live state of the shown run."""
         return self.states.get(self.key or "")
 
     @property
     def working(self) -> bool:
-        """Whether the shown run is queued or at work."""
+        """Whether the shown run is queued or running."""
         return self.state is not None and self.state.busy
 
     @cached_property
     def run(self) -> Run | None:
-        """The shown run, once it has a result."""
+        """The shown run; None until it has a result."""
         from fiftyone_deepcluster.dataset.runs.run import finished_runs, load_run
 
         if self.key is None or self.key not in finished_runs(self.dataset):
@@ -80,21 +80,21 @@ class PanelModel:
 
     @cached_property
     def learned(self) -> LearnedModel | None:
-        """What was found out about what the shown run learned."""
+        """Stored analyses of the shown run."""
         from fiftyone_deepcluster.app.panels.learned import LearnedModel
 
         return None if self.run is None else LearnedModel(self.run, self.selected, self.clusters)
 
     @cached_property
     def review(self) -> Review:
-        """Edits of the shown run."""
+        """Review (edits) of the shown run."""
         from fiftyone_deepcluster.dataset.review.review import review
 
         return review(self.dataset, self.key or "")
 
     @cached_property
     def clusters(self) -> list[ClusterInfo]:
-        """Clusters of the shown run, as sorted."""
+        """Clusters of the shown run, sorted."""
         if self.run is None:
             return []
         infos = self.run.clusters(n_exemplars=N_EXEMPLARS)
@@ -103,32 +103,32 @@ class PanelModel:
 
     @cached_property
     def found(self) -> list[ClusterInfo]:
-        """The clusters that are searched for, as sorted."""
+        """Clusters that match the search, sorted."""
         return [info for info in self.clusters if self.search.lower() in info.name.lower()]
 
     @property
     def n_pages(self) -> int:
-        """Pages of the table."""
+        """Number of pages of the table."""
         return max(1, math.ceil(len(self.found) / ROWS_A_PAGE))
 
     @property
     def page(self) -> int:
-        """The page that is shown, from 0."""
+        """Index of the shown page, from 0."""
         return min(self.asked_page, self.n_pages - 1)
 
     @property
     def shown(self) -> list[ClusterInfo]:
-        """The rows of the table, in their order."""
+        """Clusters on the shown page of the table, sorted."""
         return self.found[self.page * ROWS_A_PAGE : (self.page + 1) * ROWS_A_PAGE]
 
     @property
     def chosen(self) -> ClusterInfo | None:
-        """The chosen cluster, if it is still there."""
+        """The selected cluster; None if it no longer exists."""
         return next((info for info in self.clusters if info.name == self.cluster), None)
 
     @cached_property
     def drawn(self) -> ClusterInfo | None:
-        """The chosen cluster with random images; None where it has no others than the nearest."""
+        """The selected cluster with random images; None if all of its images are shown as the nearest."""
         from fiftyone_deepcluster.dataset.review.clusters import with_random
 
         if self.run is None or self.chosen is None or self.chosen.size <= N_EXEMPLARS:
@@ -141,7 +141,7 @@ class PanelModel:
 
 
 def read_model(ctx: foo.ExecutionContext) -> PanelModel:
-    """The model for one event."""
+    """Read the model for one event."""
     from fiftyone_deepcluster.app.operators.shared_inputs import known_keys
     from fiftyone_deepcluster.dataset.runs import status
     from fiftyone_deepcluster.dataset.runs.run import finished_runs
@@ -171,7 +171,7 @@ def read_model(ctx: foo.ExecutionContext) -> PanelModel:
 def _shown_key(
     asked: str | None, keys: list[str], states: dict[str, LiveState], finished: Sequence[str] = ()
 ) -> str | None:
-    """The run asked for; else one at work; else the newest that is finished, or that broke off."""
+    """Key of the run to show: the requested one, else a busy one, else the newest finished or other run."""
     if asked in keys:
         return asked
     busy = [key for key in keys if key in states and states[key].busy]

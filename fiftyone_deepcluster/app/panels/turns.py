@@ -1,10 +1,10 @@
-"""Order in the events of an open panel.
+"""Serialize the events of an open panel.
 
-The App sends events while answers to earlier ones are still on their way: a menu tells of its value as
-soon as it is drawn, a timer ticks, a person clicks. Each event carries the panel's state as the browser
-knew it, and each answer draws the whole panel, so a late answer to an early event would undo on the
-screen what a click has just changed. Here the events of a panel wait for each other, and every drawing
-knows the changes that the browser had not heard of when it asked.
+The App sends events while responses to earlier ones are pending: a dropdown sends its value as soon as it is
+rendered, a timer ticks, the user clicks. Each event carries the panel's state as known to the browser, and each
+response renders the whole panel, so a late response to an early event would revert what a click has just changed.
+Here the events of a panel are handled one after another, and each is rendered with the changes of the state that
+the browser had not received when it sent the event.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     import fiftyone.operators as foo
 
 TURN = "turn"
-_SECONDS_ON_THE_WAY = 60.0  # no answer takes longer; a change that was never heard of is let go
-_PANELS = 256  # so many open panels are remembered
+_SECONDS_ON_THE_WAY = 60.0  # maximum response time; older unconfirmed changes are dropped
+_PANELS = 256  # maximum number of open panels to track
 _MICROSECONDS = 1_000_000
 
 
 @dataclass
 class Turns:
-    """Events of one open panel, one after another.
+    """Event queue of one open panel.
 
     Attributes:
-        lock: held by the event that is being answered.
-        waiting: number of events that have not had their turn yet.
-        changes: of the state, by when they were made in microseconds, as far as a browser may not know them.
+        lock: held by the event being handled.
+        waiting: number of events that wait for the lock.
+        changes: state changes that the browser may not have received, by time in microseconds.
     """
 
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -43,11 +43,11 @@ class Turns:
 
     @property
     def last(self) -> bool:
-        """Whether no other event waits, so that the one whose turn it is has to draw."""
+        """Whether no other event is waiting, so that the current one has to render the panel."""
         return self.waiting == 0
 
     def catch_up(self, ctx: foo.ExecutionContext) -> None:
-        """Give the state the changes that the browser did not know of when it sent the event."""
+        """Apply the changes to the state that the browser had not received when it sent the event."""
         for change in self.changes.values():
             for path, value in change.items():
                 *parents, name = path.split(".")
@@ -57,7 +57,7 @@ class Turns:
                 place[name] = value
 
     def forget_what_is_known(self, known: int) -> None:
-        """Let go of changes that the browser has made, or will never make."""
+        """Drop changes that the browser has received (up to time ``known``) or will never receive."""
         oldest = max(known, int((time.time() - _SECONDS_ON_THE_WAY) * _MICROSECONDS))
         self.changes = {when: change for when, change in self.changes.items() if when > oldest}
 
@@ -78,25 +78,25 @@ def _turns(ctx: foo.ExecutionContext) -> Turns:
 
 @contextmanager
 def take_turn(ctx: foo.ExecutionContext) -> Iterator[Turns]:
-    """Wait until the panel's earlier events are answered; it is this event's turn inside the block."""
+    """Wait until earlier events of the panel are handled; hold the panel's lock inside the block."""
     turns = _turns(ctx)
     with _OPENING:
         turns.waiting += 1
     with turns.lock:
         with _OPENING:
             turns.waiting -= 1
-        if ctx.params.get("__method__") == "on_load":  # drawn anew, from what the browser has
+        if ctx.params.get("__method__") == "on_load":  # rendered from scratch with the browser's state
             turns.changes.clear()
         turns.forget_what_is_known(int(ctx.panel.get_state(TURN) or 0))
         yield turns
 
 
 def change_state(ctx: foo.ExecutionContext, change: dict[str, Any]) -> None:
-    """Change the panel's state in the browser, and remember it until the browser is known to have it.
+    """Change the panel's state in the browser, and keep the change until the browser has confirmed it.
 
     Args:
-        ctx: of an event whose turn it is.
-        change: new values by their paths, such as ``{"edits.rename.name": ""}``.
+        ctx: context of the event being handled.
+        change: new values by path, such as ``{"edits.rename.name": ""}``.
     """
     now = time.time_ns() * _MICROSECONDS // 1_000_000_000
     _turns(ctx).changes[now] = change

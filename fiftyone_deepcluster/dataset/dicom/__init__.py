@@ -1,1 +1,1 @@
-"""DICOM files become samples."""
+"""Import DICOM files as samples."""

@@ -1,4 +1,4 @@
-"""DICOM files become samples: a PNG to look at, the original for the networks, and nobody's name.
+"""Import DICOM files as samples: a PNG for display, the original file for training, no patient identities.
 
 ``samples`` lists the fields.
 """
@@ -39,53 +39,56 @@ if TYPE_CHECKING:
 _LOCK = "import-dicom"
 _KEY_NAME = "dicom:key"
 _KEY_BYTES = 32
-# Files told to a worker at once.
+# Files per job of a worker.
 _JOB_FILES = 8
-# Below this many files starting processes takes longer than they save.
+# With fewer files, starting processes takes longer than they save.
 _FEW = 64
 
 
 class DicomOptions(BaseModel):
-    """How DICOM files are imported."""
+    """Options of the DICOM import."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     frames: Literal["all", "first", "start"] = Field(
         "all",
-        description="all: every image is a sample; first: of a file with several only the first; start: also of "
-        "a recording in many files only the first image of every slice.",
+        description="all: every image becomes a sample; first: only the first image of a multi-frame file; start: "
+        "also only the first image of each slice of a recording stored in several files.",
     )
     keywords: tuple[str, ...] = Field(
         SAFE_KEYWORDS,
-        description="DICOM keywords to read into fields; the default ones hold no identities.",
+        description="DICOM keywords to read into fields; the default keywords contain no patient identities.",
     )
     folder: Path | None = Field(
-        None, description="Where the PNG files go; empty: a folder of the dataset's name in FiftyOne's own."
+        None,
+        description="Folder for the PNG files; empty: a folder named after the dataset in FiftyOne's default folder.",
     )
-    side: int = Field(1024, ge=16, le=16_384, description="Longer side of the PNG files in pixels, at most.")
+    side: int = Field(1024, ge=16, le=16_384, description="Maximum length of the longer PNG side, in pixels.")
     key: str | None = Field(
         None,
         min_length=16,
         repr=False,
-        description="Secret of the hashes; the same on two datasets gives the same ids. Empty: a random one.",
+        description="Secret key of the hashes; with the same key, two datasets have the same ids. Empty: random.",
     )
-    workers: int | None = Field(None, ge=1, description="Processes; empty: one a core, 16 at most.")
+    workers: int | None = Field(
+        None, ge=1, description="Number of worker processes; empty: one per core, at most 16."
+    )
 
     @field_validator("folder", mode="before")
     @classmethod
     def _none_is_not_here(cls, folder: object) -> object:
-        """An empty text would otherwise be the folder the process happens to be in."""
+        """Treat an empty string as None; otherwise it would mean the current working directory."""
         return None if isinstance(folder, str) and not folder.strip() else folder
 
 
 @dataclass(frozen=True)
 class Step:
-    """How far an import is.
+    """Progress of an import.
 
     Attributes:
-        done: files dealt with.
-        total: files there are.
-        summary: so far; the same object in every step.
+        done: number of files processed.
+        total: number of files in all.
+        summary: summary so far; the same object in every step.
     """
 
     done: int
@@ -103,24 +106,24 @@ def add_dicom(
 ) -> DicomSummary:
     """Add the images of DICOM files to a dataset.
 
-    What is DICOM is told by content. A file that cannot be read is reported and the rest goes on. Images
-    that the dataset has already (same file, same frame) are left alone, so the same call adds what is new; only where
-    the PNG of one is gone (or empty) it is made again, by the options of this call.
+    DICOM files are recognized by content. Unreadable files are reported and skipped. Images that the dataset
+    already has (same file, same frame) are unchanged, so repeating the call adds new images only; a missing or
+    empty PNG is created again, with the options of this call.
 
     Args:
-        files: a folder, which is walked; a file; a DICOMDIR; or a list of such.
-        dataset: a dataset of images, or the name of one, which is made where there is none.
-        observer: told of progress; may cancel, which keeps what was imported.
-        progress: a progress bar on stderr where no observer is given.
+        files: a folder, which is searched recursively; a file; a DICOMDIR; or a list of these.
+        dataset: a dataset of images, or the name of one, which is created if it does not exist.
+        observer: receives progress events; can cancel, which keeps the samples imported so far.
+        progress: show a progress bar on stderr if no observer is given.
         **options: see ``DicomOptions``: ``frames``, ``keywords``, ``folder``, ``side``, ``key``, ``workers``.
 
     Returns:
-        What was imported, and what was not, with reasons; print it.
+        What was imported, and what was skipped and why; can be printed.
 
     Raises:
-        InputError: options, a path or a dataset that cannot work.
-        RunLockedError: another process imports into the dataset.
-        CancelledError: the observer asked to stop.
+        InputError: invalid options, paths or dataset.
+        RunLockedError: another process is importing into the dataset.
+        CancelledError: the observer cancelled the import.
     """
     from tqdm.auto import tqdm
 
@@ -132,26 +135,26 @@ def add_dicom(
             if observer is not None and step.total != announced:
                 observer.phase("import", step.total)
                 announced = step.total
-            bar.total = step.total  # fewer once those that are not wanted are known
+            bar.total = step.total  # decreases once the files excluded by frames="start" are known
             bar.update(step.done - done)
             if observer is not None:
                 observer.advance(step.done - done)
                 if observer.cancelled():
                     steps.close()  # type: ignore[attr-defined]
                     raise CancelledError(
-                        f"cancelled; the {step.summary.imported} images imported so far stay, and the same "
-                        "call goes on"
+                        f"cancelled; the {step.summary.imported} images imported so far are kept; to continue, "
+                        "repeat the call"
                     )
             summary, done = step.summary, step.done
     return summary
 
 
 def parse_dicom_options(values: dict[str, Any]) -> DicomOptions:
-    """Checked options.
+    """Validate options.
 
     Raises:
         OptionsError: an unknown option, or a value out of range.
-        InputError: a keyword that is none.
+        InputError: an unknown DICOM keyword.
     """
     try:
         options = DicomOptions.model_validate(values)
@@ -162,11 +165,11 @@ def parse_dicom_options(values: dict[str, Any]) -> DicomOptions:
 
 
 def import_steps(files: Files, dataset: fo.Dataset | str, options: DicomOptions) -> Iterator[Step]:
-    """The import itself, step by step; closing the iterator stops it and keeps what was imported.
+    """Import step by step; closing the iterator stops the import and keeps the samples imported so far.
 
     Raises:
-        InputError: a path or a dataset that cannot work, before anything is written.
-        RunLockedError: another process imports into the dataset.
+        InputError: an invalid path or dataset; raised before anything is written.
+        RunLockedError: another process is importing into the dataset.
         ImagesError: PNG files cannot be written.
     """
     from fiftyone_deepcluster.images.dicom.find import check_paths, find_dicom
@@ -190,17 +193,17 @@ def import_steps(files: Files, dataset: fo.Dataset | str, options: DicomOptions)
             yield from _import(found, target, options, summary, held)
         finally:
             if made and not summary.imported and not len(target):
-                target.delete()  # nobody asked for an empty one
+                target.delete()  # leave no empty dataset behind
 
 
 def _alone(target: fo.Dataset) -> lock.RunLock:
-    """The lock of imports into a dataset."""
+    """Acquire the lock for imports into a dataset."""
     try:
         return lock.acquire(target, _LOCK)
     except RunLockedError as error:
         raise RunLockedError(
-            f"images are imported into {target.name!r} by {lock.holder(target, _LOCK) or 'another process'}; wait "
-            "until it is done, and the same call adds what is then missing"
+            f"{lock.holder(target, _LOCK) or 'another process'} is importing images into {target.name!r}; wait "
+            "until it has finished, then repeat the call to add the missing images"
         ) from error
 
 
@@ -230,7 +233,7 @@ def _import(
 
 
 def _written(results: Iterator[Any], folder: str) -> Iterator[Any]:
-    """The same results; that one cannot be written is said with the folder."""
+    """Pass results through; convert write errors into an ImagesError that names the folder."""
     try:
         yield from results
     except OSError as error:
@@ -238,7 +241,7 @@ def _written(results: Iterator[Any], folder: str) -> Iterator[Any]:
 
 
 def _keep_starts(found: Found, options: DicomOptions, summary: DicomSummary) -> Iterator[Step]:
-    """Leave only those files in ``found`` that show a slice at its start."""
+    """Keep only those files in ``found`` that show a slice at the start of its recording."""
     from fiftyone_deepcluster.images.cache.worker_pool import carry_out
     from fiftyone_deepcluster.images.dicom.cine import MomentJob, at_start
 
@@ -272,9 +275,9 @@ def _jobs(found: Found, dataset: fo.Dataset, known: KnownImages, options: DicomO
 
 
 def _key(dataset: fo.Dataset, options: DicomOptions) -> bytes:
-    """The secret of the dataset's hashes.
+    """Secret key of the dataset's hashes.
 
-    It lies in FiftyOne's store and not in the dataset, so that exporting the dataset does not give it away.
+    It is kept in FiftyOne's execution store, not in the dataset, so that an export does not contain it.
     """
     if options.key is not None:
         return options.key.encode()
@@ -284,24 +287,24 @@ def _key(dataset: fo.Dataset, options: DicomOptions) -> bytes:
 
 
 def _check_secret(dataset: fo.Dataset, known: KnownImages, options: DicomOptions) -> None:
-    """Raise InputError where images are there and were hashed by another secret, or by one that is not here.
+    """Raise InputError if existing images were hashed with a different secret, or with one that is not available.
 
-    By another secret the next images of a patient would be those of somebody else. A secret is tried on some of the
-    files that are known; where none of them can be read, it is believed.
+    With a different secret, new images of a known patient would get another patient id. The secret is checked on
+    some of the known files; if none of them can be read, it is accepted.
     """
     if not (known.shown or known.lost):
         return
     if options.key is None and run_store(dataset).get(_KEY_NAME) is None:
         raise InputError(
-            f"{dataset.name!r} holds images from DICOM without the secret that their patients were hashed by: it is a "
-            "clone, or came from elsewhere. With a new one the next images would seem to be of other patients. Import "
-            "into the dataset that it was made from, and clone that; or give key, if the first import had one"
+            f"{dataset.name!r} has DICOM images, but not the secret of their patient hashes: it was cloned or imported "
+            "from elsewhere. With a new secret, the same patients would get different ids. Import into the original "
+            "dataset and clone that; or, if the first import used a key, give that key"
         )
     if not hashed_by(dataset, _key(dataset, options), [*known.shown, *known.lost]):
-        secret = "a key" if options.key is None else "none, or another key"
+        secret = "a key" if options.key is None else "no key, or another one"
         raise InputError(
-            f"the images in {dataset.name!r} were hashed by another secret: their import had {secret}. By two secrets "
-            "one patient would seem to be two; give the key of the first import, or import into another dataset"
+            f"the images in {dataset.name!r} were hashed with another secret: their import used {secret}. One patient "
+            "would get two ids; give the key of the first import, or import into another dataset"
         )
 
 
@@ -312,14 +315,14 @@ def _folder(dataset: fo.Dataset, options: DicomOptions) -> Path:
 
 
 def _check_folder(folder: Path) -> None:
-    """Make the folder of the PNG files, so that what cannot be is said before there is a dataset."""
+    """Create the folder of the PNG files, so that errors are raised before a dataset is created."""
     try:
         _absolute(folder).mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError, ValueError) as error:  # also no such user, and no such name
+    except (OSError, RuntimeError, ValueError) as error:  # also an unknown user, or an invalid name
         reason = getattr(error, "strerror", None) or error
         raise ImagesError(
-            f"folder={str(folder)!r}: PNG files cannot be written there ({reason}); give a folder "
-            "that may be written to, or none for FiftyOne's own"
+            f"folder={str(folder)!r}: PNG files cannot be written there ({reason}); give a writable "
+            "folder, or none for FiftyOne's default folder"
         ) from error
 
 

@@ -1,19 +1,19 @@
-"""The samples that DICOM files become, and their fields.
+"""Samples created from DICOM files, and their fields.
 
 ===================== ======= ==============================================================================
 field                 type    meaning
 ===================== ======= ==============================================================================
-``filepath``                  PNG of the image as a viewer would first show it, for the App
-``dicom_path``        string  the DICOM file, which ``cluster`` reads instead of the PNG
-``dicom_frame``       int     number of the image in that file, from 0
-``dicom_patient``     string  keyed hash of the patient's number: for keeping a patient's images together
-``dicom_study``       string  keyed hash of the study's UID
-``dicom_series``      string  keyed hash of the series' UID
-``dicom_modality`` …          the elements on the list of keywords, each under its name
+``filepath``                  PNG with the default display settings of the image, for the App
+``dicom_path``        string  path of the DICOM file, which ``cluster`` reads instead of the PNG
+``dicom_frame``       int     index of the image in that file, from 0
+``dicom_patient``     string  keyed hash of the patient id, to keep the images of a patient together
+``dicom_study``       string  keyed hash of the study UID
+``dicom_series``      string  keyed hash of the series UID
+``dicom_modality`` …          the elements selected by ``keywords``, one field each
 ===================== ======= ==============================================================================
 
-The paths of the files are kept as they are: where folders or files are named after patients, so are they.
-What is burned into pixels stays there (``dicom_burned_in_annotation`` says YES in files that own up to it).
+File paths are stored unchanged, including patient names in folder or file names. Text burned into the pixels is
+not removed (``dicom_burned_in_annotation`` is YES in files that declare it).
 """
 
 from __future__ import annotations
@@ -37,28 +37,28 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.images.dicom.render import Rendered, Rendition
 
 GROUPING = ("dicom_patient", "dicom_study", "dicom_series")
-"""Fields that say which images belong together, from the widest to the narrowest."""
+"""Fields that group images, from the widest to the narrowest."""
 
 _SHOWN_REASONS = 10
-_LOOKED_AT = 200  # files, if all of them are gone
-_TRIED = 5  # files that a secret is tried on: one alone may have been replaced
+_LOOKED_AT = 200  # maximum number of files opened to check a secret
+_TRIED = 5  # files that a secret is checked on: a single file may have been replaced
 _SHOWN_PLACES = 3
 
 
 @dataclass
 class DicomSummary:
-    """What an import did.
+    """Result of an import.
 
     Attributes:
-        imported: samples that were added.
-        known: images that the dataset had already.
-        restored: of these, images whose PNG was gone and was made again.
-        lost: images whose PNG is gone still: their files, or with ``frames`` these images, were not asked for, or
-            cannot be read.
-        skipped: file (and frame) -> why it is not in the dataset.
-        others: files in the folders that are not DICOM.
-        later: files that show a slice later than at its start, where only that is wanted.
-        looked_in: the places, where none of them holds a DICOM file; otherwise empty.
+        imported: number of samples added.
+        known: number of images that the dataset already had.
+        restored: how many of the known images had no PNG and got a new one.
+        lost: number of images that still have no PNG: their files or frames were not part of this import, or cannot
+            be read.
+        skipped: file (and frame) -> reason why it is not in the dataset.
+        others: number of files in the folders that are not DICOM.
+        later: with ``frames="start"``, number of files that show a later moment of a recording.
+        looked_in: the paths searched, if they hold no DICOM file; otherwise empty.
     """
 
     imported: int = 0
@@ -72,23 +72,21 @@ class DicomSummary:
 
     @property
     def nothing(self) -> bool:
-        """Whether the dataset has none of the images, neither now nor from before."""
+        """Whether the dataset has none of the images."""
         return not self.imported and not self.known
 
     def __str__(self) -> str:
-        again = f" ({self.restored} with a new PNG in place of a lost one)" if self.restored else ""
-        imported = f"{self.imported} images imported, {self.known} known already{again}"
+        again = f" ({self.restored} with a new PNG for a missing one)" if self.restored else ""
+        imported = f"{self.imported} images imported, {self.known} already known{again}"
         lines = [f"{imported}, {len(self.skipped)} skipped"]
         if self.looked_in:
             lines[0] = f"no DICOM file was found in {_some(self.looked_in)}; {lines[0]}"
         if self.lost:
-            lines[0] += (
-                f", {self.lost} still without a PNG (import their files too, and frames='all' of them)"
-            )
+            lines[0] += f", {self.lost} still without a PNG (import their files as well, with frames='all')"
         if self.others:
             lines[0] += f", {self.others} files are not DICOM"
         if self.later:
-            lines[0] += f", {self.later} are later in their recordings"
+            lines[0] += f", {self.later} not at the start of a recording"
         shown = list(self.skipped.items())[:_SHOWN_REASONS]
         lines += [f"  {path}: {reason}" for path, reason in shown]
         if len(self.skipped) > len(shown):
@@ -108,43 +106,43 @@ def field_name(keyword: str) -> str:
 
 
 def find_target(dataset: fo.Dataset | str, keywords: tuple[str, ...]) -> fo.Dataset | None:
-    """The dataset to add to, checked; None where the name is new, see ``make_target``.
+    """Return the dataset to add to, validated; None if the name is new, see ``make_target``.
 
     Raises:
-        InputError: it is no dataset and no name, or one that images cannot be added to.
+        InputError: neither a dataset nor a name, or a dataset that images cannot be added to.
     """
     import fiftyone as fo
 
     if isinstance(dataset, str):
         if not dataset.strip():
-            raise InputError(f"dataset={dataset!r} is no name; give a FiftyOne dataset or a name for one")
+            raise InputError(f"dataset={dataset!r} is not a name; give a FiftyOne dataset or a dataset name")
         if not fo.dataset_exists(dataset):
             return None
         dataset = fo.load_dataset(dataset)
     if not isinstance(dataset, fo.Dataset):
-        raise InputError(f"dataset is a {type(dataset).__name__}; give a FiftyOne dataset or a name for one")
+        raise InputError(f"dataset is a {type(dataset).__name__}; give a FiftyOne dataset or a dataset name")
     if dataset.deleted:
-        raise InputError(f"the dataset {dataset.name!r} is deleted; give another, or a new name")
+        raise InputError(f"the dataset {dataset.name!r} was deleted; give another dataset, or a new name")
     if dataset.media_type not in (None, "image"):
         raise InputError(
-            f"{dataset.name!r} holds media of type {dataset.media_type!r}; give a dataset of images, or a new name"
+            f"{dataset.name!r} has media of type {dataset.media_type!r}; give a dataset of images, or a new name"
         )
     _check_fields(dataset, keywords)
     return dataset
 
 
 def make_target(name: str) -> fo.Dataset:
-    """A new dataset that lasts."""
+    """Create a persistent dataset."""
     import fiftyone as fo
 
     try:
         return fo.Dataset(name, persistent=True)
     except ValueError as error:
-        raise InputError(f"no dataset can be named {name!r} ({error}); give another name") from error
+        raise InputError(f"{name!r} is not a valid dataset name ({error}); give another name") from error
 
 
 def _check_fields(dataset: fo.Dataset, keywords: tuple[str, ...]) -> None:
-    """Raise InputError where a field that will be written is there already and of another kind."""
+    """Raise InputError if a field that will be written already exists with another type."""
     import fiftyone as fo
 
     for name, (kind, subfield) in _fields(keywords).items():
@@ -153,15 +151,15 @@ def _check_fields(dataset: fo.Dataset, keywords: tuple[str, ...]) -> None:
         if fits and subfield is not None and isinstance(there, fo.ListField):
             fits = there.field is None or isinstance(there.field, subfield)
         if not fits:
-            way = "rename it first" if name in _fields(()) else "rename it first, or leave its keyword out"
+            way = "rename it first" if name in _fields(()) else "rename it first, or omit its keyword"
             raise InputError(
-                f"{dataset.name!r} has a field {name!r} of another kind ({there}); "
+                f"{dataset.name!r} has a field {name!r} of another type ({there}); "
                 f"{kind.__name__} is needed; {way}"
             )
 
 
 def _fields(keywords: Iterable[str]) -> dict[str, tuple[type[fo.Field], type[fo.Field] | None]]:
-    """Name -> kind, and kind of what a list holds: of the fields that every image has and those of keywords."""
+    """Name -> (field type, element type of lists) of the fields of every image and of the keywords."""
     import fiftyone as fo
 
     kinds: dict[type, type[fo.Field]] = {
@@ -174,11 +172,11 @@ def _fields(keywords: Iterable[str]) -> dict[str, tuple[type[fo.Field], type[fo.
 
 @dataclass
 class KnownImages:
-    """The images of DICOM files that a dataset has: path of the file -> number of the image -> ids of its samples.
+    """Images of DICOM files in a dataset: path of the file -> frame index -> sample ids.
 
     Attributes:
-        shown: those with a PNG.
-        lost: those that have a sample whose PNG is gone.
+        shown: images with a PNG.
+        lost: images with a sample whose PNG is missing.
     """
 
     shown: dict[str, dict[int, list[str]]] = field(default_factory=dict)
@@ -186,12 +184,12 @@ class KnownImages:
 
     @property
     def n_lost(self) -> int:
-        """Samples whose PNG is gone."""
+        """Number of samples whose PNG is missing."""
         return sum(len(ids) for frames in self.lost.values() for ids in frames.values())
 
 
 def known_images(dataset: fo.Dataset) -> KnownImages:
-    """What the dataset has already."""
+    """Images of DICOM files that the dataset already has."""
     known = KnownImages()
     if not (dataset.has_field(DICOM_PATH) and dataset.has_field(DICOM_FRAME)):
         return known
@@ -202,12 +200,12 @@ def known_images(dataset: fo.Dataset) -> KnownImages:
             group.setdefault(path, {}).setdefault(number or 0, []).append(sample_id)
     for path, frames in known.lost.items():
         for number in frames:
-            known.shown.get(path, {}).pop(number, None)  # one of two samples of an image is reason enough
+            known.shown.get(path, {}).pop(number, None)  # an image is lost if any of its samples is
     return known
 
 
 def _is_gone(png: str) -> bool:
-    """Whether there is no such file, or an empty one. What cannot be looked at is not gone."""
+    """Whether the file is missing or empty. A file that cannot be accessed counts as present."""
     try:
         found = Path(png).stat()
     except FileNotFoundError:
@@ -218,12 +216,12 @@ def _is_gone(png: str) -> bool:
 
 
 def hashed_by(dataset: fo.Dataset, key: bytes, paths: Sequence[str]) -> bool:
-    """Whether a secret gives the hashes that the dataset has of its files; True where none of some can be read.
+    """Whether a secret reproduces the hashes in the dataset; True if none of the files tried can be read.
 
     Args:
-        dataset: with images from DICOM.
-        key: of the hashes.
-        paths: of files whose images it has; a few are tried.
+        dataset: dataset with images from DICOM.
+        key: secret key of the hashes.
+        paths: paths of files whose images are in the dataset; a few of them are tried.
     """
     from fiftyone import ViewField
 
@@ -246,7 +244,7 @@ def _header(path: str, key: bytes) -> DicomHeader | None:
     try:
         return read_header(path, (), key)
     except Exception:
-        # Gone or damaged: pydicom raises anything.
+        # Missing or damaged file: pydicom can raise any exception.
         return None
 
 
@@ -256,7 +254,7 @@ def take_in(
     lost: dict[str, dict[int, list[str]]],
     summary: DicomSummary,
 ) -> None:
-    """Add the samples of some files, give those with a lost PNG their new one, and count."""
+    """Add the samples of some files, replace missing PNGs, and update the summary."""
     samples = []
     for file in rendered:
         summary.known += file.known
@@ -273,7 +271,7 @@ def take_in(
 
 
 def _restore(dataset: fo.Dataset, images: dict[str, Rendition], summary: DicomSummary) -> None:
-    """Let samples show a new PNG; all else of them stays."""
+    """Set the new PNG of samples; their other values are kept."""
     if not images:
         return
     dataset.set_values("filepath", {name: image.png for name, image in images.items()}, key_field="id")
@@ -310,7 +308,7 @@ def _metadata(image: Rendition) -> fo.ImageMetadata:
 
 
 def _declare(dataset: fo.Dataset, rendered: list[Rendered]) -> None:
-    """Fields that these files are the first to need."""
+    """Declare the fields of these files that the dataset does not have yet."""
     seen = {keyword for file in rendered if file.header is not None for keyword in file.header.values}
     wanted = _fields(sorted(seen))
     if all(map(dataset.has_field, wanted)):

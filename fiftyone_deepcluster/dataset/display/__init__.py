@@ -1,1 +1,1 @@
-"""How runs show up in the App, besides the panel."""
+"""Display of runs in the App outside the panel."""

@@ -1,4 +1,4 @@
-"""The brain runs of a run: a 2-D map for the Embeddings panel, and sorting by similarity."""
+"""Brain runs of a run: a 2-D map for the Embeddings panel, and a similarity index."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.dataset.io.fields import FieldNames
     from fiftyone_deepcluster.dataset.io.source import SampleSource
 
-# UMAP takes about a second a thousand images; beyond this many the rest is placed among their neighbors
+# UMAP takes about a second per thousand images; the images beyond this number are placed at the weighted mean
+# position of their nearest neighbors
 _LAID_OUT = 20_000
 _NEIGHBORS = 15
-_MIN_DIST = 0.1  # room between images to look at; clusters are found with none
-# Fewer images have no manifold to speak of, and UMAP's spectral start fails on them
+_MIN_DIST = 0.1  # leaves space between points for display; UMAP for clustering uses 0
+# UMAP's spectral initialization fails on fewer images
 _FEWEST = 20
 
 
 def add_brain_runs(
     source: SampleSource, names: FieldNames, rows: NDArray[np.int64], embeddings: NDArray[np.float32]
 ) -> None:
-    """Register ``<key>_viz`` and ``<key>_sim``.
+    """Compute and register the brain runs ``<key>_viz`` and ``<key>_sim``.
 
     Args:
         source: the images.
-        names: of the run; its embeddings have been written.
+        names: field names of the run; its embeddings must have been written.
         rows: (M,) rows of the images that could be read.
-        embeddings: (N, D) of all images.
+        embeddings: (N, D) float32, embeddings of all images.
     """
     import fiftyone.brain as fob
 
@@ -42,7 +43,7 @@ def add_brain_runs(
     fob.compute_visualization(
         samples, patches_field=patches, points=places, brain_key=names.viz_key, progress=False
     )
-    # by name, never as an array: FiftyOne would store an array as JSON beside the field
+    # by field name, because FiftyOne would store an array again, as JSON
     fob.compute_similarity(
         samples,
         patches_field=patches,
@@ -54,14 +55,14 @@ def add_brain_runs(
 
 
 def remove_brain_runs(dataset: fo.Dataset, names: FieldNames) -> None:
-    """Delete the brain runs of a run, as far as they are there."""
+    """Delete the brain runs of a run, if they exist."""
     for key in (names.viz_key, names.sim_key):
         if dataset.has_brain_run(key):
             dataset.delete_brain_run(key)
 
 
 def rename_brain_runs(dataset: fo.Dataset, old: FieldNames, new: FieldNames) -> None:
-    """Give the brain runs of a run the names of another key; the embeddings have been renamed."""
+    """Rename the brain runs of a run; the embeddings field must have been renamed."""
     from fiftyone.core.brain import BrainMethod
 
     for before, after in ((old.viz_key, new.viz_key), (old.sim_key, new.sim_key)):
@@ -71,12 +72,12 @@ def rename_brain_runs(dataset: fo.Dataset, old: FieldNames, new: FieldNames) -> 
         config = dataset.get_brain_info(new.sim_key).config
         config.embeddings_field = new.path("embedding")[len(new.prefix) :]
         BrainMethod.update_run_config(dataset, new.sim_key, config)
-        # an index loaded before knows the old name
+        # a loaded index still refers to the old field name
         dataset._brain_cache.pop(new.sim_key, None)
 
 
 def refresh_map(dataset: fo.Dataset, names: FieldNames) -> None:
-    """Make the Embeddings panel read the labels again: it caches colors by the map's time stamp."""
+    """Make the Embeddings panel reload the labels: it caches colors by the timestamp of the map."""
     document = dataset._doc.brain_methods.get(names.viz_key)
     if document is not None:
         document.timestamp = datetime.now(timezone.utc).replace(tzinfo=None)
@@ -84,7 +85,7 @@ def refresh_map(dataset: fo.Dataset, names: FieldNames) -> None:
 
 
 def lay_out(vectors: NDArray[np.float32], seed: int = 51) -> NDArray[np.float32]:
-    """(M, D) -> (M, 2): UMAP, of a sample and its neighbors where there are many; else two main axes."""
+    """(M, D) -> (M, 2) by UMAP; of a random subset if M is large, by the first two principal components if M is small."""
     import numpy as np
 
     n = len(vectors)
@@ -131,7 +132,7 @@ def _main_axes(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _collection(source: SampleSource) -> fo.core.collections.SampleCollection:
-    """What the brain runs are computed on: the dataset, or a view that stays what it is."""
+    """Collection that the brain runs are computed on."""
     if source.patches_field is None:
         return source.dataset if is_whole(source) else source.samples
     return source.samples._source_collection

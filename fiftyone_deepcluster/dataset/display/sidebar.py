@@ -1,4 +1,4 @@
-"""A group in the App's sidebar for every run."""
+"""Sidebar groups of runs in the App."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from fiftyone_deepcluster.dataset.io.fields import BESIDE, FieldNames
 if TYPE_CHECKING:
     import fiftyone as fo
 
-# Vectors cannot be filtered: they stay where FiftyOne puts them
+# Vectors cannot be filtered, so they stay in FiftyOne's default group
 _SHOWN = tuple(name for name in BESIDE if name not in ("embedding", "round_labels", "round_losses"))
 
 
 def add_group(dataset: fo.Dataset, names: FieldNames) -> None:
-    """Put the filterable fields of a run into a sidebar group of its name, after the labels.
+    """Put the filterable fields of a run into a sidebar group named after its key, below the labels.
 
-    Objects' attributes have no place of their own in the sidebar: FiftyOne shows them below their
-    field, so a run on patches gets no group.
+    Runs on patches get no group, because FiftyOne shows attributes of objects below their label field.
     """
     import fiftyone as fo
 
@@ -35,7 +34,7 @@ def add_group(dataset: fo.Dataset, names: FieldNames) -> None:
 
 
 def remove_group(dataset: fo.Dataset, names: FieldNames) -> None:
-    """Remove the run's group. Where only FiftyOne's own groups remain, the default layout returns."""
+    """Remove the run's group. If only FiftyOne's default groups remain, the default layout is restored."""
     import fiftyone as fo
 
     groups = dataset.app_config.sidebar_groups
@@ -48,7 +47,7 @@ def remove_group(dataset: fo.Dataset, names: FieldNames) -> None:
 
 
 def show_label(dataset: fo.Dataset, path: str) -> None:
-    """Put a new label field among the labels, where the layout has been fixed before."""
+    """Add a new label field to the "labels" group, if the dataset has a custom sidebar layout."""
     groups = dataset.app_config.sidebar_groups
     for group in groups or []:
         if group.name == "labels" and path not in group.paths:

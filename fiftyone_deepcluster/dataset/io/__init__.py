@@ -1,1 +1,1 @@
-"""Collections of FiftyOne become images; results become fields."""
+"""Read images from FiftyOne collections; write results to fields."""

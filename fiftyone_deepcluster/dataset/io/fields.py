@@ -1,25 +1,25 @@
-"""The fields of a run: their names, declaring and removing them.
+"""The fields of a run: names, declaration, removal.
 
 For key ``dc`` on samples:
 
 =================== =============== ====================================================================
 field               type            meaning
 =================== =============== ====================================================================
-``dc``              Classification  ``label``, ``confidence``; attributes ``cluster`` (int, as the run
-                                    numbered it; edits leave it), ``distance`` to the cluster's center,
-                                    ``margin`` to the second nearest
+``dc``              Classification  ``label``, ``confidence``; attributes ``cluster`` (int, number in the
+                                    run, not changed by edits), ``distance`` to the cluster center,
+                                    ``margin`` to the second nearest center
 ``dc_embedding``    VectorField     last features, float32 (float16 on request)
-``dc_round_labels`` VectorField     its cluster in every round
-``dc_round_losses`` VectorField     its loss in every round, NaN where it was not drawn
-``dc_changes``      int             how often it moved between rounds
+``dc_round_labels`` VectorField     cluster in every round
+``dc_round_losses`` VectorField     loss in every round, NaN in rounds in which the image was not drawn
+``dc_changes``      int             number of cluster changes between rounds
 ``dc_stability``    float           share of its final cluster-mates kept over the last rounds
 ``dc_loss``         float           last loss
-``dc_error``        string          only on images that could not be read: why
-``dc_category``     list of strings groups of like clusters that it belongs to, widest first (``build_tree``)
+``dc_error``        string          reason why the image could not be read; only on such images
+``dc_category``     list of strings groups of similar clusters with the image, widest first (``build_tree``)
 =================== =============== ====================================================================
 
-For patches the same values lie on the objects, as plain attributes of each Detection: ``dc`` (the label,
-a string), ``dc_confidence``, ``dc_cluster``, ``dc_distance``, ``dc_margin``, and the others as above.
+For patches the same values are stored on the objects, as plain attributes of each Detection: ``dc`` (the
+label, a string), ``dc_confidence``, ``dc_cluster``, ``dc_distance``, ``dc_margin``, and the others as above.
 """
 
 from __future__ import annotations
@@ -36,33 +36,33 @@ from fiftyone_deepcluster.errors import InputError, RunExistsError
 if TYPE_CHECKING:
     import fiftyone as fo
 
-# What lies inside the Classification, and what beside it; in the order of the sidebar
+# Values inside the Classification, and values in fields of their own; in the order of the sidebar
 IN_LABEL = ("label", "confidence", "cluster", "distance", "margin")
 BESIDE = ("embedding", "round_labels", "round_losses", "changes", "stability", "loss", "error", "category")
 
 _MEANINGS = {
-    "label": "Cluster, or the name a person gave it",
-    "confidence": "How surely the image belongs to its cluster, 0 to 1",
-    "cluster": "Number of the cluster in the run; edits leave it",
+    "label": "Name of the cluster",
+    "confidence": "Confidence of the cluster assignment, 0 to 1",
+    "cluster": "Number of the cluster in the run; not changed by edits",
     "distance": "Distance of the embedding to the center of its cluster",
-    "margin": "Distance to the second nearest center, less distance",
+    "margin": "Distance to the second nearest center minus distance to the nearest",
     "embedding": "Features that were clustered",
     "round_labels": "Cluster in every round",
     "round_losses": "Training loss in every round, NaN where the image was not drawn",
-    "changes": "How often the image moved to another cluster between rounds",
+    "changes": "Number of cluster changes between rounds",
     "stability": "Share of its final cluster-mates kept over the last rounds",
     "loss": "Last training loss",
-    "error": "Why the image could not be read",
-    "category": "Groups of like clusters that the image belongs to, widest first",
+    "error": "Reason why the image could not be read",
+    "category": "Groups of similar clusters that contain the image, widest first",
 }
 
 
 @dataclass(frozen=True)
 class FieldNames:
-    """Where the values of a run lie: paths as ``values()`` and ``set_values()`` take them.
+    """Paths of the values of a run, as accepted by ``values()`` and ``set_values()``.
 
     Attributes:
-        key: of the run.
+        key: key of the run.
         patches_field: the Detections field, or None for whole images.
     """
 
@@ -70,10 +70,10 @@ class FieldNames:
     patches_field: str | None = None
 
     def path(self, name: str) -> str:
-        """The path of one value.
+        """Path of one value.
 
         Args:
-            name: one of ``IN_LABEL`` or ``BESIDE``.
+            name: name of a value in ``IN_LABEL`` or ``BESIDE``.
         """
         if name not in _MEANINGS:
             raise InputError(f"a run has no value {name!r}; it has: {', '.join(_MEANINGS)}")
@@ -85,50 +85,52 @@ class FieldNames:
 
     @property
     def prefix(self) -> str:
-        """What comes before every path: empty, or the list that holds the objects, with a dot."""
+        """Prefix of every path: empty, or the path of the list of objects and a dot."""
         return "" if self.patches_field is None else f"{self.patches_field}.detections."
 
     def roots(self) -> list[str]:
-        """The fields (or attributes) to declare and to delete, the label first."""
+        """Fields (or attributes) of the run, the label first."""
         if self.patches_field is None:
             return [self.key, *(self.path(name) for name in BESIDE)]
         return [self.path(name) for name in (*IN_LABEL, *BESIDE)]
 
     @property
     def viz_key(self) -> str:
-        """The brain key of the 2-D map."""
+        """Brain key of the 2-D map."""
         return f"{self.key}_viz"
 
     @property
     def sim_key(self) -> str:
-        """The brain key of the similarity index."""
+        """Brain key of the similarity index."""
         return f"{self.key}_sim"
 
 
 _LONGEST_KEY = 64
 _TURN = "fields of samples"
-_MARK = "deepcluster"  # in the info of every field of a run: which of its values it holds
+_MARK = "deepcluster"  # key in the info of every field of a run; its value is the name of the run's value
 
 
 def check_key(key: str, what: str = "key") -> None:
-    """Raise InputError unless ``key`` can name fields and runs; ``what`` is the argument that it came by."""
+    """Raise InputError unless ``key`` is a valid name of fields and runs; ``what`` is the name of the argument."""
     if not isinstance(key, str) or not key.isidentifier() or keyword.iskeyword(key):
-        raise InputError(f"{what}={key!r} is no Python identifier; use letters, digits and _, such as 'dc2'")
+        raise InputError(
+            f"{what}={key!r} is not a Python identifier; use letters, digits and _, such as 'dc2'"
+        )
     if len(key) > _LONGEST_KEY:
-        raise InputError(f"{what}={key[:20]!r}... has {len(key)} characters; {_LONGEST_KEY} at most")
+        raise InputError(f"{what}={key[:20]!r}... has {len(key)} characters; use at most {_LONGEST_KEY}")
     if key.startswith("_"):
         raise InputError(
-            f"{what}={key!r} starts with _, which FiftyOne keeps for itself; such as {key.strip('_')!r}"
+            f"{what}={key!r} starts with _, which FiftyOne reserves; use another name, such as {key.strip('_')!r}"
         )
 
 
 def check_free(dataset: fo.Dataset, names: FieldNames, but: FieldNames | None = None) -> None:
-    """Raise RunExistsError where a field, a run or a brain run already has one of the names.
+    """Raise RunExistsError if a field, a run or a brain run already has one of the names.
 
     Args:
-        dataset: to look at.
-        names: wanted.
-        but: names that may be there: those of the run to be replaced or renamed.
+        dataset: dataset to check.
+        names: names needed.
+        but: names that may exist: those of the run to be replaced or renamed.
     """
     own = set() if but is None else {*but.roots(), but.key, but.viz_key, but.sim_key}
     taken = [root for root in names.roots() if dataset.get_field(root) is not None]
@@ -143,18 +145,18 @@ def check_free(dataset: fo.Dataset, names: FieldNames, but: FieldNames | None = 
 
 
 def _way_out(dataset: fo.Dataset, names: FieldNames) -> str:
-    """What else can be done where the fields were left by a run that is not here."""
+    """Second way out, if the fields belong to a run that does not exist."""
     if dataset.has_run(names.key) or all(known != names for known in marked(dataset)):
         return ""
-    return f", or remove these, which a run left that is not here: delete_run(samples, {names.key!r})"
+    return f", or remove these fields of a run that no longer exists: delete_run(samples, {names.key!r})"
 
 
 @contextmanager
 def changing(dataset: fo.Dataset) -> Iterator[None]:
-    """The right to add, rename and delete fields, one process at a time; the fields that others made are read first.
+    """Lock for adding, renaming and deleting fields, held by one process at a time; reloads the schema first.
 
-    FiftyOne stores what changed in the list of fields by its place in the list as this process knows it: two who
-    add at once overwrite each other's, and values without a field make samples unloadable.
+    FiftyOne stores changes of the schema by position in the list of fields known to this process: two processes
+    that add fields at once overwrite each other's, and values without a field make samples unloadable.
     """
     with lock.turn(dataset, _TURN):
         dataset.reload()
@@ -164,11 +166,10 @@ def changing(dataset: fo.Dataset) -> Iterator[None]:
 def declare(dataset: fo.Dataset, names: FieldNames) -> None:
     """Add all fields of a run to the schema, with descriptions, before anything is written.
 
-    Undeclared values would make samples unloadable, so everything is declared here. On failure the
-    fields added so far are removed again.
+    Undeclared values would make samples unloadable. On failure the fields added so far are removed again.
 
     Raises:
-        RunExistsError: one of the fields is there already; nothing was added.
+        RunExistsError: one of the fields already exists; nothing was added.
     """
     with changing(dataset):
         check_absent(dataset, names)
@@ -199,14 +200,14 @@ def _declare(dataset: fo.Dataset, names: FieldNames) -> None:
 
 
 def check_absent(dataset: fo.Dataset, names: FieldNames) -> None:
-    """Raise RunExistsError where the dataset has a field of the names."""
+    """Raise RunExistsError if the dataset has one of the fields."""
     there = [root for root in names.roots() if dataset.get_field(root) is not None]
     if there:
         raise RunExistsError(f"{dataset.name!r} already has {', '.join(there)}; choose another key")
 
 
 def marked(dataset: fo.Dataset) -> list[FieldNames]:
-    """The runs whose label field is here, told by the mark that ``declare`` put on it."""
+    """Names of the runs with a label field on the dataset, found by the mark set in ``declare``."""
     found = []
     for path, field in dataset.get_field_schema(flat=True).items():
         if (getattr(field, "info", None) or {}).get(_MARK) == "label":
@@ -216,9 +217,9 @@ def marked(dataset: fo.Dataset) -> list[FieldNames]:
 
 
 def remove(dataset: fo.Dataset, names: FieldNames) -> None:
-    """Delete the fields of a run, its label index included, and values that have lost their field.
+    """Delete the fields of a run, the index of its label, and values whose field no longer exists.
 
-    Fields that are not there are passed over.
+    Missing fields are skipped.
     """
     with changing(dataset):
         _remove(dataset, names)
@@ -235,14 +236,14 @@ def _remove(dataset: fo.Dataset, names: FieldNames) -> None:
 
 
 def _unset(dataset: fo.Dataset, roots: Sequence[str]) -> None:
-    """Remove values of fields that the dataset does not have: no sample that holds one can be loaded."""
+    """Remove values of fields that are not in the schema: samples with such values cannot be loaded."""
     dataset._sample_collection.update_many(
         {"$or": [{root: {"$exists": True}} for root in roots]}, {"$unset": dict.fromkeys(roots, "")}
     )
 
 
 def rename(dataset: fo.Dataset, old: FieldNames, new: FieldNames) -> None:
-    """Move the fields of a run, its label index included, to the names of another key."""
+    """Rename the fields of a run, and recreate the index of its label."""
     with changing(dataset):
         if old.path("label") in dataset.list_indexes():
             dataset.drop_index(old.path("label"))

@@ -1,4 +1,4 @@
-"""What a run is given from the dataset besides its images."""
+"""Inputs of a run that are read from the dataset besides its images."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Inputs:
-    """Values of the N images of a source, in its order.
+    """Values of the N images of a source, in the same order.
 
     Attributes:
-        known: groups and first labels.
-        truth: N known classes, to measure only; None: not asked for.
-        features: (N, D) float32 vectors in place of a network's; None: there are none.
-        missing: row -> why that row of ``features`` has no vector.
+        known: groups and initial labels.
+        truth: N known classes, for evaluation only; None if not requested.
+        features: (N, D) float32 vectors that replace network features; None if not given.
+        missing: row -> reason why that row of ``features`` has no vector.
     """
 
     known: Known
@@ -37,11 +37,11 @@ class Inputs:
 
 
 def read_inputs(source: SampleSource, options: Options, settings: dict[str, object]) -> Inputs:
-    """The fields that options and settings name (``truth_field``, ``embeddings_field``), checked.
+    """Read and validate the fields named in options and settings (``truth_field``, ``embeddings_field``).
 
     Raises:
-        OptionsError: more clusters than images, or an option that needs a field that is not named.
-        InputError: no such field, or its values are of no use.
+        OptionsError: more clusters than images, or an option that needs a field that is not given.
+        InputError: no such field, or its values cannot be used.
     """
     if options.n_clusters is not None and options.n_clusters > len(source):
         raise OptionsError(

@@ -1,4 +1,4 @@
-"""A FiftyOne collection becomes a list of images: checked first, read in bulk, joined by id."""
+"""Read the images of a FiftyOne collection: validated first, read in bulk, joined by id."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DICOM_PATH, DICOM_FRAME = "dicom_path", "dicom_frame"
-"""Fields of the original that a sample's picture was made from: its file, and which image of it."""
+"""Fields with the original of a sample's image: path of the file, and index of the frame in it."""
 
 NO_CLASSES = ("id", "filepath", "mask_path", DICOM_PATH, DICOM_FRAME)
-"""Fields that hold text or numbers and no class."""
+"""Fields with text or numbers that are not classes."""
 
 _HELD = {"text_field": "texts", "group_field": "groups"}
-"""What the fields hold that options name; the others hold classes."""
+"""Content of the field by option; the fields of all other options contain classes."""
 
 _DICOM_SUFFIXES = (".dcm", ".dicom")
 _PICTURES = "filepath"
@@ -36,17 +36,17 @@ def collect_images(
     patches_field: str | None = None,
     media_field: str | None = None,
 ) -> SampleSource:
-    """The images of a dataset, a view, a patches view or a group slice.
+    """Collect the images of a dataset, a view, a patches view or a group slice.
 
     Args:
-        samples: the collection. A patches view (``to_patches``) gives one image an object.
+        samples: the collection. A patches view (``to_patches``) gives one image per object.
         patches_field: a Detections field whose objects are the images, for a collection of whole images.
-        media_field: a field with the paths of the files to read. None: ``dicom_path`` where there is one (of
-            samples without a value there, and of all others, ``filepath``); ``"filepath"``: always that.
+        media_field: field with the paths of the files to read. None: ``dicom_path`` for samples with a value
+            there, ``filepath`` for all others; ``"filepath"``: ``filepath`` for all samples.
 
     Raises:
-        ImagesError: no FiftyOne collection, nothing in it, media that are no images, or originals that are gone.
-        InputError: ``patches_field`` is no Detections field of the collection, or ``media_field`` holds no paths.
+        ImagesError: not a FiftyOne collection, an empty one, media that are not images, or missing original files.
+        InputError: ``patches_field`` is not a Detections field of the collection, or ``media_field`` has no paths.
     """
     from fiftyone.core.patches import PatchesView
 
@@ -64,16 +64,16 @@ def collect_images(
 
 
 def media_field_of(settings: dict[str, object]) -> str | None:
-    """The ``media_field`` among the settings of a run; older runs have none."""
+    """The ``media_field`` in the settings of a run; None for runs stored by older versions."""
     field = settings.get("media_field")
     return field if isinstance(field, str) else None
 
 
 def root_dataset(samples: fo.core.collections.SampleCollection) -> fo.Dataset:
-    """The dataset that a collection's samples live in.
+    """The dataset that contains the samples of a collection.
 
     Raises:
-        ImagesError: no FiftyOne collection, or one whose dataset was deleted.
+        ImagesError: not a FiftyOne collection, or its dataset was deleted.
     """
     import fiftyone as fo
     from fiftyone.core.collections import SampleCollection
@@ -81,46 +81,46 @@ def root_dataset(samples: fo.core.collections.SampleCollection) -> fo.Dataset:
     if not isinstance(samples, SampleCollection):
         raise ImagesError(
             f"samples is a {type(samples).__name__}; give a FiftyOne dataset or view "
-            "(for a list of paths or an array there is fiftyone_deepcluster.fit)"
+            "(for a list of paths or an array, use fiftyone_deepcluster.fit)"
         )
     root = samples if isinstance(samples, fo.Dataset) else samples._root_dataset
     if root.deleted:
-        raise ImagesError(f"dataset {root.name!r} was deleted; load or make another one")
+        raise ImagesError(f"dataset {root.name!r} was deleted; load or create another dataset")
     return root
 
 
 def check_patches_field(samples: fo.core.collections.SampleCollection, field: str) -> None:
-    """Raise InputError unless ``field`` holds Detections."""
+    """Raise InputError unless ``field`` is a Detections field."""
     import fiftyone as fo
 
     known = list(samples.get_field_schema(embedded_doc_type=fo.Detections))
     if field not in known:
         choice = f"choose one of: {', '.join(known)}" if known else (
-            "it has none, so leave patches_field empty to cluster whole images"
+            "it has none; leave patches_field empty to cluster whole images"
         )  # fmt: skip
-        raise InputError(f"patches_field={field!r} is no Detections field of {samples.name!r}; {choice}")
+        raise InputError(f"patches_field={field!r} is not a Detections field of {samples.name!r}; {choice}")
 
 
 def read_truth(source: SampleSource, truth_field: str, option: str = "truth_field") -> list[object | None]:
-    """The known class of every image, None where there is none.
+    """Known class of every image, None if there is none.
 
-    A Classification gives its label. For patches, the name of the patches field means the objects'
-    own class, another attribute of theirs is taken by its name, and a field of the whole image holds
-    for all its objects.
+    The class is the label of a Classification, or the value of another field. For patches, the name of the
+    patches field refers to the label of the objects, other names to their attributes or else to a field of the
+    whole image, whose value applies to all its objects.
 
     Args:
         source: the images.
         truth_field: name of the field.
-        option: what errors call it.
+        option: name of the option in error messages; the field of ``text_field`` must contain strings.
 
     Raises:
-        InputError: the field is missing, or neither Classification, string, integer nor boolean; a text is a string.
+        InputError: the field is missing, or is not a Classification, string, integer or boolean.
     """
     arguments.one_name(option, truth_field, "report" if option == "text_field" else "ground_truth")
     path = _truth_path(source, truth_field, option)
     if path is not None:
         return read_values(source, path)
-    # a field of the whole images: the patches view does not carry it
+    # the patches view does not contain fields of the whole images
     field = source.dataset.get_field(truth_field)
     if field is None:
         raise InputError(_no_class_field(option, truth_field, source))
@@ -131,10 +131,10 @@ def read_truth(source: SampleSource, truth_field: str, option: str = "truth_fiel
 
 
 def read_embeddings(source: SampleSource, field: str) -> list[NDArray[np.float32] | None]:
-    """The vector of every image in an existing field, None where there is none.
+    """Vector of every image from a field, None if there is none.
 
     Raises:
-        InputError: the field is missing, holds no vectors, or vectors of different lengths.
+        InputError: the field is missing, has no vectors, or has vectors of different lengths.
     """
     import fiftyone as fo
     import numpy as np
@@ -152,24 +152,24 @@ def read_embeddings(source: SampleSource, field: str) -> list[NDArray[np.float32
     shapes = {vector.shape for vector in vectors if vector is not None}
     if not shapes:
         raise InputError(
-            f"embeddings_field={field!r} is empty for all {len(source)} images; compute it first"
+            f"embeddings_field={field!r} is empty for all {len(source)} images; compute the embeddings first"
         )
     if len(shapes) > 1 or len(next(iter(shapes))) != 1:
         raise InputError(
-            f"embeddings_field={field!r} holds vectors of shapes {sorted(shapes)[:5]}; one length is needed"
+            f"embeddings_field={field!r} has vectors of shapes {sorted(shapes)[:5]}; all must have the same length"
         )
     return vectors
 
 
 def read_values(source: SampleSource, path: str) -> list[object | None]:
-    """The values of a path of the collection, in the order of ``source.ids``."""
+    """Values of a path of the collection, in the order of ``source.ids``."""
     ids, values = source.samples.values(["id", path])
     known = dict(zip(ids, values, strict=True))
     return [known.get(name) for name in source.ids]
 
 
 def without_cluster(source: SampleSource, names: FieldNames) -> SampleSource:
-    """The images whose label and error under ``names`` are empty."""
+    """The images without a label and without an error in the fields ``names``."""
     inner = (names.patches_field + ".") if names.patches_field is not None else ""
     paths = [inner + names.path(name)[len(names.prefix) :] for name in ("label", "error")]
     labels, errors = (read_values(source, path) for path in paths)
@@ -183,19 +183,19 @@ def without_cluster(source: SampleSource, names: FieldNames) -> SampleSource:
 
 
 def flat(dataset: fo.Dataset) -> fo.core.collections.SampleCollection:
-    """All samples of a dataset one by one, those of every group slice with images included."""
+    """All samples of a dataset; for a grouped dataset, the samples of all slices with images."""
     if dataset.media_type != "group":
         return dataset
     return dataset.select_group_slices(image_slices(dataset), _allow_mixed=True)
 
 
 def image_slices(dataset: fo.Dataset) -> list[str]:
-    """Slices of a grouped dataset that hold images or media of unknown kind."""
+    """Slices of a grouped dataset with images or media of unknown type."""
     return [name for name, kind in dataset.group_media_types.items() if kind in ("image", "unknown")]
 
 
 def _media_field(dataset: fo.Dataset, asked: str | None) -> str:
-    """The field that says which files to read."""
+    """Field with the paths of the files to read."""
     import fiftyone as fo
 
     if asked is None:
@@ -204,13 +204,13 @@ def _media_field(dataset: fo.Dataset, asked: str | None) -> str:
     if not isinstance(dataset.get_field(asked), fo.StringField):
         known = [name for name in dataset.get_field_schema(ftype=fo.StringField) if "path" in name]
         raise InputError(
-            f"media_field={asked!r} is no field of {dataset.name!r} with paths; choose one of: {', '.join(known)}"
+            f"media_field={asked!r} is not a field of {dataset.name!r} with paths; choose one of: {', '.join(known)}"
         )
     return asked
 
 
 def _with_originals(source: SampleSource, field: str) -> SampleSource:
-    """The same images, read from the files that a field names; as they are where it is empty."""
+    """Replace the image paths with those in a field; images without a value are unchanged."""
     dataset = source.dataset
     numbered = field == DICOM_PATH and dataset.has_field(DICOM_FRAME)
     paths = ["id", field, *([DICOM_FRAME] if numbered else [])]
@@ -224,8 +224,8 @@ def _with_originals(source: SampleSource, field: str) -> SampleSource:
     originals = {known[name][0] for name in source.sample_ids if name in known}
     if originals and not any(Path(path).exists() for path in originals):
         raise ImagesError(
-            f"none of the {len(originals)} files in {field!r} is there any more, such as {min(originals)}; bring "
-            "them back, or give media_field='filepath' to read the pictures that the App shows"
+            f"none of the {len(originals)} files in {field!r} exists, such as {min(originals)}; restore "
+            "them, or give media_field='filepath' to read the images shown in the App"
         )
     return replace(source, images=images)
 
@@ -238,7 +238,7 @@ def _collect_samples(samples: fo.core.collections.SampleCollection) -> SampleSou
 def _collect_patches(dataset: fo.Dataset, samples: fo.core.collections.SampleCollection) -> SampleSource:
     fields = samples._label_fields
     if len(fields) != 1:
-        raise ImagesError("evaluation patches hold two labels each; use to_patches on the field to cluster")
+        raise ImagesError("evaluation patches have two labels each; use to_patches on the field to cluster")
     field = fields[0]
     check_patches_field(samples._source_collection, field)
     ids, sample_ids, paths, boxes = samples.values(
@@ -251,18 +251,18 @@ def _collect_patches(dataset: fo.Dataset, samples: fo.core.collections.SampleCol
 def _check_media(samples: fo.core.collections.SampleCollection) -> None:
     kind = samples.media_type
     if samples._is_dynamic_groups:
-        raise ImagesError("the view is grouped by a field; give the view without group_by(...)")
+        raise ImagesError("the view is dynamically grouped by a field; give the view without group_by(...)")
     if kind == "group":
         slices = image_slices(samples._root_dataset)
         if not slices:
-            raise ImagesError(f"no slice of the grouped dataset {samples.name!r} holds images; add one")
+            raise ImagesError(f"no slice of the grouped dataset {samples.name!r} has images; add one")
         raise ImagesError(
-            f"{samples.name!r} is a grouped dataset; say which slices to cluster: "
+            f"{samples.name!r} is a grouped dataset; select the slices to cluster: "
             f"samples.select_group_slices({slices[0]!r}), with one or more of {', '.join(slices)}"
         )
     if samples._is_frames or samples._is_clips:
         raise ImagesError(
-            "views of frames and clips cannot be clustered; make an image dataset of the frames"
+            "views of frames and clips cannot be clustered; create an image dataset from the frames"
         )
     if kind == "video":
         raise ImagesError("videos cannot be clustered; sample their frames into an image dataset first")
@@ -271,12 +271,12 @@ def _check_media(samples: fo.core.collections.SampleCollection) -> None:
 def _check_images(source: SampleSource) -> None:
     if not source.ids:
         what = f"no objects in {source.patches_field!r}" if source.patches_field else "no samples"
-        raise ImagesError(f"there are {what} to cluster; give a collection that is not empty")
+        raise ImagesError(f"there are {what} to cluster; give a non-empty collection")
     if len(set(source.ids)) < len(source.ids):
-        raise ImagesError("the view holds a sample more than once; give each sample once")
+        raise ImagesError("the view contains a sample more than once; include each sample once")
     if source.samples.media_type in ("image", None):
         return
-    # DICOM files have no media type of their own in FiftyOne
+    # FiftyOne has no media type for DICOM files
     wrong = [
         image.path for image in source.images
         if PurePath(image.path).suffix.lower() not in _DICOM_SUFFIXES
@@ -289,13 +289,13 @@ def _check_images(source: SampleSource) -> None:
         ]  # fmt: skip
     if wrong:
         raise ImagesError(
-            f"{len(wrong)} of {len(source)} files are no images (media type "
+            f"{len(wrong)} of {len(source)} files are not images (media type "
             f"{source.samples.media_type!r}), such as {wrong[0]}; give a view of images, or of .dcm files"
         )
 
 
 def _truth_path(source: SampleSource, truth_field: str, option: str) -> str | None:
-    """The path of a truth field in the collection; None where it is a field of whole images."""
+    """Path of a truth field in the collection; None if it is a field of the whole images of patches."""
     samples, patches = source.samples, source.patches_field
     if patches is None:
         field = samples.get_field(truth_field)
@@ -323,7 +323,7 @@ def _label_path(path: str, field: fo.Field, option: str) -> str:
 
 
 def _no_class_field(option: str, name: str, source: SampleSource) -> str:
-    """What to say where a field of classes is asked for that is not there."""
+    """Error message for a missing class, group or text field."""
     import fiftyone as fo
 
     held = _HELD.get(option, "classes")
@@ -333,20 +333,20 @@ def _no_class_field(option: str, name: str, source: SampleSource) -> str:
     known = [field for field in (*known, *schema(ftype=kinds)) if field not in NO_CLASSES]
     own = _of_runs(source.dataset)
     known = [field for field in known if field not in own]
-    there = f"those that can hold {held}: {', '.join(known)}" if known else (
-        f"none of its fields can hold {held}, so leave {option} empty"
+    there = f"fields that can contain {held}: {', '.join(known)}" if known else (
+        f"none of its fields can contain {held}, so leave {option} empty"
     )  # fmt: skip
-    return f"{option}={name!r} is no field of {source.dataset.name!r}; {there}"
+    return f"{option}={name!r} is not a field of {source.dataset.name!r}; {there}"
 
 
 def _of_runs(dataset: fo.Dataset) -> set[str]:
-    """Fields that runs made: nothing that is known of the images."""
+    """Fields created by runs, which contain no known classes."""
     runs = [*marked(dataset), *(storage.fields_of(dataset, key) for key in storage.keys(dataset))]
     return {path for run in runs for path in run.roots()}
 
 
 def _no_vector_field(name: str, source: SampleSource) -> str:
-    """What to say where a field of vectors is asked for that is not there."""
+    """Error message for a missing field of vectors."""
     import fiftyone as fo
 
     prefix = "" if source.patches_field is None else f"{source.patches_field}.detections."
@@ -354,8 +354,8 @@ def _no_vector_field(name: str, source: SampleSource) -> str:
     embeddings = {run.path("embedding") for run in marked(source.dataset)}
     own = _of_runs(source.dataset) - embeddings
     known = [path.removeprefix(prefix) for path in paths if path.startswith(prefix) and path not in own]
-    known = [name for name in known if "." not in name]  # a label's own vectors are no embeddings
-    there = f"those that hold vectors: {', '.join(known)}" if known else (
-        f"it has none with vectors: compute_embeddings(..., embeddings_field={name!r}) of FiftyOne makes one"
+    known = [name for name in known if "." not in name]  # vectors inside labels are not embeddings
+    there = f"fields with vectors: {', '.join(known)}" if known else (
+        f"it has none with vectors; create one with FiftyOne's compute_embeddings(..., embeddings_field={name!r})"
     )  # fmt: skip
-    return f"embeddings_field={name!r} is no field of {source.dataset.name!r}; {there}"
+    return f"embeddings_field={name!r} is not a field of {source.dataset.name!r}; {there}"

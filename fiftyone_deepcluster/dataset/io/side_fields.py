@@ -1,4 +1,4 @@
-"""What the dataset knows of its images and a method asks for: reports, groups, labels to start from."""
+"""Read the additional fields that a method uses: reports, groups, initial labels."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.methods.base import KnownFields, Options
 
 _MIN = 2
-"""Classes, or groups, to tell apart."""
+"""Minimum number of classes or groups."""
 
 
 def read_known(source: SampleSource, options: Options) -> Known:
-    """The values of the fields that the options name: ``group_field``, ``initial_field``, ``text_field``.
+    """Values of the fields named in the options: ``group_field``, ``initial_field``, ``text_field``.
 
     Raises:
-        OptionsError: ``initial`` asks for a field that is not named.
-        InputError: no such field, one of another kind, or one whose values leave nothing to tell apart.
+        OptionsError: ``initial`` needs a field that is not given.
+        InputError: no such field, a field of another type, or one with fewer than two classes or groups.
     """
     fields = options.known_fields
     if fields.texts is not None:
-        read_texts(source, fields.texts)  # key words come last; a field without words is told of first
+        read_texts(source, fields.texts)  # key words are computed last; check their field first
     return Known(groups=_groups(source, fields.groups), initial=_initial(source, fields, options.seed))
 
 
 def read_texts(source: SampleSource, field: str, option: str = "text_field") -> list[str | None]:
-    """The text of every image, None where there is none; for objects that of their image.
+    """Text of every image, None if there is none; for objects, the text of their image.
 
     Raises:
-        InputError: no such field, or it holds no text.
+        InputError: no such field, or it contains no text.
     """
     texts = read_truth(source, field, option)
     if not any(isinstance(text, str) and text.strip() for text in texts):
-        raise InputError(f"{option}={field!r} holds no text; name the field with the reports")
+        raise InputError(f"{option}={field!r} contains no text; give the field with the reports")
     return [None if text is None else str(text) for text in texts]
 
 
@@ -47,12 +47,12 @@ def _groups(source: SampleSource, field: str | None) -> list[object | None] | No
     groups = read_truth(source, field, "group_field")
     if all(group is None for group in groups):
         raise InputError(
-            f"group_field={field!r} says of none of the {len(groups)} images which group it is of; name a field that "
-            "does (patient, series), or none"
+            f"group_field={field!r} is empty for all {len(groups)} images; give a field with groups (patient, "
+            "series), or none"
         )
     if None not in groups and len(set(groups)) < _MIN:
         raise InputError(
-            f"group_field={field!r} puts all {len(groups)} images into one group, so none can be held out; name a "
+            f"group_field={field!r} puts all {len(groups)} images into one group, so none can be held out; give a "
             "field with several groups (patient, series), or none"
         )
     return groups
@@ -67,8 +67,8 @@ def _initial(source: SampleSource, fields: KnownFields, seed: int) -> list[objec
         known = len({label for label in labels if label is not None})
         if known < _MIN:
             raise InputError(
-                f"initial_field={field!r} holds {known} classes, and the first round must tell at least {_MIN} "
-                "apart; name a field with more, or take initial='features'"
+                f"initial_field={field!r} has {known} classes, but the first round needs at least {_MIN}; "
+                "give a field with more classes, or use initial='features'"
             )
         return labels
     if fields.initial == "topics":
@@ -81,6 +81,6 @@ def _initial(source: SampleSource, fields: KnownFields, seed: int) -> list[objec
 def _named(option: str, field: str | None, initial: str) -> str:
     if not field:
         raise OptionsError(
-            f"initial={initial!r} needs {option}; name a field of the dataset, or take initial='features'"
+            f"initial={initial!r} needs {option}; give a field of the dataset, or use initial='features'"
         )
     return field

@@ -1,4 +1,4 @@
-"""The images of a collection, as the rest of the package is given them."""
+"""``SampleSource``: the images of a collection, as passed to the rest of the package."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class SampleSource:
     """The N images of a collection, in its order.
 
     Attributes:
-        dataset: the dataset that the samples live in, also for views and patches.
-        samples: the collection as it was given; a patches view where the images are patches.
-        ids: N ids: of samples, or of the objects where ``patches_field`` is set.
-        sample_ids: N ids of the samples that hold the images; the same as ``ids`` without patches.
-        images: N paths, with a box where the image is a patch.
+        dataset: dataset that contains the samples, also for views and patches.
+        samples: the collection as given; a patches view if the images are patches.
+        ids: N ids: of samples, or of objects if ``patches_field`` is set.
+        sample_ids: N ids of the samples that contain the images; equal to ``ids`` without patches.
+        images: N paths, with a box if the image is a patch.
         patches_field: the Detections field whose objects are the images, or None.
     """
 

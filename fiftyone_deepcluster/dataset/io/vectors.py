@@ -1,4 +1,4 @@
-"""Vectors that are there already, for the method that clusters fixed features."""
+"""Precomputed vectors, for methods that cluster fixed features."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 def check_given(options: Options, embeddings_field: str | None, model: Any) -> None:
-    """Raise OptionsError where vectors are given to a method that learns its own."""
+    """Raise OptionsError if vectors are given to a method that learns its own, or if both arguments are given."""
     if embeddings_field is not None and model is not None:
         raise OptionsError(f"embeddings_field={embeddings_field!r} and model={model!r}: give one of the two")
     for name, value in (("embeddings_field", embeddings_field), ("model", model)):
         if value is not None and not options.accepts_features:
             raise OptionsError(
-                f"{name}={value!r} goes with {methods_for_features()} only; {options.name!r} learns its own features"
+                f"{name}={value!r} works with {methods_for_features()} only; {options.name!r} learns its own features"
             )
     if isinstance(model, str):
         import fiftyone.zoo as foz
@@ -34,15 +34,15 @@ def check_given(options: Options, embeddings_field: str | None, model: Any) -> N
             )
     elif model is not None and not getattr(model, "has_embeddings", False):
         raise OptionsError(
-            f"model={model_name(model)} gives no embeddings; choose a FiftyOne model that does"
+            f"model={model_name(model)} has no embeddings; choose a FiftyOne model with embeddings"
         )
 
 
 def stored_vectors(source: SampleSource, field: str) -> tuple[NDArray[np.float32], dict[int, str]]:
-    """The vectors of a field.
+    """Vectors of a field.
 
     Returns:
-        (N, D) float32 with rows of NaN for images without one; and row -> reason of those rows.
+        (N, D) float32 with rows of NaN for images without a vector; and row -> reason for those rows.
 
     Raises:
         InputError: see ``read_images.read_embeddings``.
@@ -51,10 +51,10 @@ def stored_vectors(source: SampleSource, field: str) -> tuple[NDArray[np.float32
 
 
 def model_vectors(source: SampleSource, model: Any) -> tuple[NDArray[np.float32], dict[int, str]]:
-    """The embeddings that a FiftyOne model, or the one of that name in its zoo, gives.
+    """Embeddings computed by a FiftyOne model, or by the model of that name in its zoo.
 
     Returns:
-        As ``stored_vectors``.
+        As in ``stored_vectors``.
     """
     import fiftyone.zoo as foz
 
@@ -63,7 +63,7 @@ def model_vectors(source: SampleSource, model: Any) -> tuple[NDArray[np.float32]
 
 
 def model_name(model: Any) -> str | None:
-    """What to call a model in the record: its name in the zoo, or its class."""
+    """Name of a model for the record: its name in the zoo, or the name of its class."""
     return model if model is None or isinstance(model, str) else type(model).__name__
 
 

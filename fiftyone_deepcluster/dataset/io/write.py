@@ -1,8 +1,8 @@
-"""Results become field values: one database update an image, by id, in batches.
+"""Write results to fields: one database update per image, by id, in batches.
 
-``set_values`` makes one pass over the samples a field and builds a FiftyOne object a value. Here all
-values of an image travel in one update, made as FiftyOne itself stores them; the fields must have been
-declared (``fields.declare``), else samples could not be loaded any more.
+FiftyOne's ``set_values`` makes one pass over the samples per field and builds one FiftyOne object per value. Here
+one update has all values of an image, in FiftyOne's storage format. The fields must have been declared
+(``fields.declare``); otherwise the samples could not be loaded any more.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.dataset.io.source import SampleSource
 
 _BATCH = 5_000
-# Floats hardly shrink: the fastest level gives the default's size to within a few percent
+# Floats compress poorly: the fastest level is within a few percent of the size of the default level
 _ZLIB_LEVEL = 1
 NOISE = "noise"
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The values of N images, one list a field; None leaves the value empty.
+    """Values of N images, one list per field; None leaves the value empty.
 
     Attributes:
-        values: name of the value (``label``, ``embedding`` ...) -> N values as MongoDB stores them.
+        values: name of the value (``label``, ``embedding`` ...) -> N values in MongoDB format.
     """
 
     values: dict[str, Sequence[object]]
@@ -46,12 +46,12 @@ class Columns:
 
 
 def columns(result: FitResult, names: Sequence[str], *, half_precision: bool = False) -> Columns:
-    """The values of a result, ready to write.
+    """Values of a result, ready to be written.
 
     Args:
-        result: of N images.
-        names: (K) names of the clusters.
-        half_precision: embeddings as float16.
+        result: result for N images.
+        names: (K,) names of the clusters.
+        half_precision: store embeddings as float16.
     """
     import numpy as np
 
@@ -84,7 +84,7 @@ def columns(result: FitResult, names: Sequence[str], *, half_precision: bool = F
 
 
 def write(source: SampleSource, names: FieldNames, filled: Columns) -> None:
-    """Write the values of every image, by id, in batches; declared fields only."""
+    """Write the values of every image to declared fields, by id, in batches."""
     from bson import ObjectId
 
     now = datetime.now(timezone.utc).replace(tzinfo=None)
@@ -99,7 +99,7 @@ def write(source: SampleSource, names: FieldNames, filled: Columns) -> None:
 
 
 def numbers(column: NDArray[np.float32]) -> list[float | None]:
-    """Python floats, None for what is not finite."""
+    """Python floats, None for non-finite values."""
     import numpy as np
 
     finite = np.isfinite(column)
@@ -107,7 +107,7 @@ def numbers(column: NDArray[np.float32]) -> list[float | None]:
 
 
 def vectors(rows: NDArray[Any]) -> list[bytes]:
-    """(N, D) rows as FiftyOne stores a VectorField: compressed ``.npy`` files."""
+    """Rows of (N, D) in FiftyOne's storage format of a VectorField: compressed ``.npy`` files."""
     import numpy as np
 
     rows = np.ascontiguousarray(rows)
@@ -118,7 +118,7 @@ def vectors(rows: NDArray[Any]) -> list[bytes]:
 
 
 def last_finite(losses: NDArray[np.float32]) -> list[float | None]:
-    """The last finite value of each row of (N, R), None where there is none."""
+    """Last finite value of each row of (N, R), None if there is none."""
     import numpy as np
 
     if losses.shape[1] == 0:
@@ -168,14 +168,14 @@ def set_values(
     places: Sequence[tuple[ObjectId, ObjectId]],
     values: Sequence[Any],
 ) -> None:
-    """Set one declared path of some images, by id; images with equal text share an update.
+    """Set one declared path of some images, by id; images with the same string share an update.
 
     Args:
-        dataset: of the images.
-        path: to set.
-        names: of the run, which say where images lie.
-        places: ids of sample and image.
-        values: one an image, as MongoDB stores them.
+        dataset: dataset of the images.
+        path: path to set.
+        names: field names of the run, which say whether images are samples or objects.
+        places: (sample id, image id) of each image.
+        values: one value per image, in MongoDB format.
     """
     for start in range(0, len(places), _BATCH):
         batch = list(zip(places[start : start + _BATCH], values[start : start + _BATCH], strict=True))

@@ -1,1 +1,1 @@
-"""What is found out about a finished run: layers, units, neighbors, categories."""
+"""Analyses of a finished run: layers, units, neighbors, categories."""

@@ -1,4 +1,4 @@
-"""What the clusters of a run are about, and how they hang together: ``key_words`` and ``build_tree``."""
+"""Key words of the clusters of a run, and a tree of clusters: ``key_words`` and ``build_tree``."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ class Node:
     """A group of the category tree, or a cluster, which is a leaf.
 
     Attributes:
-        name: as ``dc_category`` and ``dc`` have it; groups are "group 1", "group 1.2" ...
-        parent: name of the wider group; empty at the top.
-        size: images.
-        clusters: names of the clusters in it.
-        leaf: whether it is a cluster.
+        name: value in ``dc_category`` or ``dc``; groups are named "group 1", "group 1.2" ...
+        parent: name of the parent group; empty at the top level.
+        size: number of images.
+        clusters: names of the clusters in the group.
+        leaf: whether the node is a cluster.
     """
 
     name: str
@@ -65,25 +65,26 @@ def key_words(
     common: float = 1.0,
     rank: Rank = "count",
 ) -> dict[str, list[KeyWord]]:
-    """The most frequent words of each cluster's reports (Wang et al., LDPO, section 3.2), kept with the run.
+    """The most frequent words of each cluster's reports (Wang et al., LDPO, section 3.2), stored with the run.
 
-    Words are taken from the reports as they are: what identifies a patient must have been removed from them.
+    Words are taken from the reports unchanged, so patient identities must have been removed beforehand.
 
     Args:
         samples: the dataset, or any view of it.
-        key: of the run.
+        key: key of the run.
         text_field: string field with the reports; by default the run's own ``text_field``.
-        n_words: at most so many a cluster.
-        common: words found in at least this share of the clusters are left out; 1: in all of them, as in the paper.
-        rank: ``count``, as in the paper; ``distinct``: by how much more often a word is found in the cluster than
-            elsewhere, without those that chance explains. Better where clusters are few or small.
+        n_words: maximum number of words per cluster.
+        common: words found in at least this share of the clusters are excluded; 1: words found in all clusters, as
+            in the paper.
+        rank: ``count``: by frequency, as in the paper; ``distinct``: by how much more often a word occurs in the
+            cluster than elsewhere, without words explained by chance. Better for few or small clusters.
 
     Returns:
-        Name of the cluster as it is now -> words, best first.
+        Current cluster name -> words, best first.
 
     Raises:
         RunNotFoundError: no such run.
-        InputError: no field is named, it is missing or holds no words, or another argument is out of range.
+        InputError: no field is given, it is missing or contains no words, or another argument is out of range.
     """
     import numpy as np
 
@@ -92,7 +93,7 @@ def key_words(
     run = load_run(samples, key)
     field = text_field or run.options.known_fields.texts
     if not field:
-        raise InputError(f"run {key!r} names no text_field; give the field with the reports")
+        raise InputError(f"run {key!r} has no text_field; give the field with the reports")
     source = images_of(run)
     names, labels = _numbered(read_values(source, path_in(run, "label")))
     found = words_of_clusters(
@@ -101,7 +102,9 @@ def key_words(
     words = {names[cluster]: entry for cluster, entry in found.items()}
     if not any(words.values()):
         logger.warning(
-            "run %r: no word of %r tells a cluster from the others, so none has key words", key, field
+            "run %r: no word of %r distinguishes a cluster from the others, so there are no key words",
+            key,
+            field,
         )
     kept = {name: [asdict(word) for word in entry] for name, entry in words.items()}
     Findings(run).save(_WORDS, {"text_field": field, "words": kept, "ids": _ids(run)})
@@ -111,26 +114,26 @@ def key_words(
 def build_tree(
     samples: fo.core.collections.SampleCollection, key: str, *, observer: Observer | None = None
 ) -> list[Node]:
-    """Merge the clusters of a run into a tree by what its network confuses, and write every image's path.
+    """Merge the clusters of a run into a tree by how often its network confuses them, and write every image's path.
 
-    Affinities are the network's mean softmax scores between clusters (Wang et al., LDPO, equations 4 to 7), grouped by
-    affinity propagation, again and again. The network's classes are those of its last round; each counts for the
-    cluster that it goes to most. Clusters are taken as they are named now, so merge and rename first.
+    Affinities are the network's mean softmax scores between clusters (Wang et al., LDPO, equations 4 to 7), grouped
+    repeatedly by affinity propagation. The network's classes are the pseudo-classes of its last round; each counts for
+    the cluster with the highest total score for it. Current clusters and names are used, so merge and rename first.
 
-    Written is ``dc_category`` (for the key ``dc``): the names of the groups from the widest down, for the sidebar to
-    filter. Building again replaces it.
+    Writes ``dc_category`` (for the key ``dc``): the names of the groups, widest first, for filtering in the sidebar.
+    Building the tree again replaces it.
 
     Args:
         samples: the dataset, or any view of it.
-        key: of the run.
-        observer: told of progress; may cancel, and then nothing is written.
+        key: key of the run.
+        observer: receives progress events; can cancel, and then nothing is written.
 
     Returns:
-        Groups and clusters, parents before children; clusters only where nothing groups, which is logged.
+        Groups and clusters, parents before children; only clusters if there are no groups, which logs a warning.
 
     Raises:
         RunNotFoundError: no such run.
-        RunError: the run's network is not here, or has no classes.
+        RunError: the run's network is not stored on this machine, or has no classes.
         InputError: fewer than two clusters.
     """
     import numpy as np
@@ -139,23 +142,23 @@ def build_tree(
     source = images_of(run)
     names, labels = _numbered(read_values(source, path_in(run, "label")))
     if len(names) < 2:
-        raise InputError(f"run {key!r} has {len(names)} cluster; a tree needs 2 or more")
+        raise InputError(f"run {key!r} has {len(names)} cluster(s); a tree needs 2 or more")
     with open_run(run, source, observer) as trained_run:
         tree = _merged(run, trained_run, np.asarray(labels))
     nodes, paths = _nodes(tree, names)
     if all(node.leaf for node in nodes):
-        logger.warning("run %r: no clusters are mixed up more than others, so its tree has no groups", key)
+        logger.warning("run %r: no clusters are confused more than others, so its tree has no groups", key)
     _write(run, source, [paths[label] if label >= 0 else None for label in labels])
     Findings(run).save(_TREE, {"nodes": [asdict(node) for node in nodes], "ids": _ids(run)})
     return nodes
 
 
 def stored_key_words(run: Run, clusters: Clusters | None = None) -> dict[str, list[KeyWord]] | None:
-    """The key words that were found last, by the clusters' names of now; None where nobody looked for them.
+    """Stored result of ``key_words``, by current cluster name; None if there is none.
 
     Args:
-        run: of the clusters.
-        clusters: as they are now, where they are at hand.
+        run: run of the clusters.
+        clusters: the current clusters; queried if None.
     """
     found = Findings(run).load(_WORDS)
     if found is None:
@@ -167,11 +170,11 @@ def stored_key_words(run: Run, clusters: Clusters | None = None) -> dict[str, li
 
 
 def stored_tree(run: Run, clusters: Clusters | None = None) -> list[Node] | None:
-    """The tree that was built last, its clusters by their names of now; None where there is none.
+    """Stored result of ``build_tree``, with current cluster names; None if there is none.
 
     Args:
-        run: of the clusters.
-        clusters: as they are now, where they are at hand.
+        run: run of the clusters.
+        clusters: the current clusters; queried if None.
     """
     found = Findings(run).load(_TREE)
     if found is None:
@@ -186,18 +189,18 @@ def stored_tree(run: Run, clusters: Clusters | None = None) -> list[Node] | None
 
 
 def _ids(run: Run) -> dict[str, list[int]]:
-    """The run's own numbers of each cluster: a person may rename it later."""
+    """The run's cluster numbers of each cluster, which identify it after a rename."""
     return {info.name: list(info.ids) for info in run.clusters(0)}
 
 
 def _names_now(run: Run, found: dict[str, Any], clusters: Clusters | None) -> dict[str, str]:
-    """Names that the clusters had when something was found out, and those that they have now."""
+    """Cluster name when a result was stored -> current name."""
     now = {info.ids: info.name for info in (run.clusters(0) if clusters is None else clusters)}
     return {name: now.get(tuple(ids), name) for name, ids in found.get("ids", {}).items()}
 
 
 def _numbered(labels: list[object | None]) -> tuple[list[str], list[int]]:
-    """Names of the clusters, and each image's place among them; -1 for noise and none."""
+    """Names of the clusters, and the index of each image's cluster; -1 for noise and no cluster."""
     names = sorted({str(label) for label in labels if label not in (None, NOISE)})
     places: dict[Any, int] = {name: place for place, name in enumerate(names)}
     return names, [places.get(label, -1) for label in labels]
@@ -210,8 +213,8 @@ def _merged(run: Run, trained_run: TrainedRun, labels: NDArray[np.int64]) -> Cat
 
     if not trained_run.trained.network.n_outputs:
         raise RunError(
-            f"the network of run {run.key!r} ({run.record.method}) has no softmax layer, so there is nothing that it "
-            "confuses; choose a run of a method that teaches one, such as deepcluster or ldpo"
+            f"the network of run {run.key!r} ({run.record.method}) has no softmax layer, so confusions of clusters "
+            "cannot be computed; choose a run of a method that trains one, such as deepcluster or ldpo"
         )
     known = labels[trained_run.store.kept]
     n_clusters = int(labels.max()) + 1
@@ -221,7 +224,7 @@ def _merged(run: Run, trained_run: TrainedRun, labels: NDArray[np.int64]) -> Cat
 
 
 def _nodes(tree: CategoryTree, names: list[str]) -> tuple[list[Node], list[list[str]]]:
-    """Nodes, and the path of each cluster; a root that holds everything is no group."""
+    """Nodes, and the path of each cluster; a root with all clusters is not a group."""
     levels = [level for level in tree.levels[::-1] if level.max() > 0]
     paths: list[list[str]] = [[] for _ in names]
     numbers: dict[tuple[str, int], str] = {}
@@ -234,7 +237,7 @@ def _nodes(tree: CategoryTree, names: list[str]) -> tuple[list[Node], list[list[
             parent = parents[cluster]
             place = (parent, group)
             if parent in alone:
-                continue  # the same clusters once more
+                continue  # this level does not split the parent
             if place not in numbers:
                 children = sum(1 for known, _ in numbers if known == parent)
                 numbers[place] = f"{parent or 'group '}{'.' if parent else ''}{children + 1}"

@@ -1,4 +1,4 @@
-"""What a run learned: ``draw_filters`` of its units."""
+"""Visualization of the units of a trained network: ``draw_filters``."""
 
 from __future__ import annotations
 
@@ -29,26 +29,27 @@ if TYPE_CHECKING:
 
 _FILTERS = "filters"
 N_UNITS = 16
-"""Units that are drawn where none are named."""
+"""Number of units that are drawn by default."""
 
 
 @dataclass(frozen=True)
 class Filters:
-    """Units of a layer, drawn.
+    """Visualized units of a layer.
 
     Attributes:
-        layer: name.
-        units: (U) their numbers.
-        images: (U, H, W, C) float32 in 0..1, made by gradient ascent to excite the unit.
-        activations: (U,) float32, of those images.
-        silent: (U,) bool, whether the unit did not answer to noise, so that its activation is from before the
-            activation function.
-        top_ids: for each unit the images of the run that excite it most, the first most: ids of samples, or of
-            objects.
-        top_activations: (U, n) float32, theirs.
+        layer: name of the layer.
+        units: (U,) unit indices.
+        images: (U, H, W, C) float32 in 0..1, images that maximize the activation of each unit (gradient ascent).
+        activations: (U,) float32, activations of those images.
+        silent: (U,) bool, whether the unit had no activation on noise, so that the activation before the
+            activation function is given.
+        top_ids: for each unit, the images of the run with the highest activation, highest first: ids of samples, or
+            of objects.
+        top_activations: (U, n) float32, activations of the top images.
         montage: PNG with all units.
-        tiles: a PNG a unit: the image made for it, and its top images.
-        files: a PNG a unit: only the image made for it, at its own size, from black to white.
+        tiles: one PNG per unit: the image by gradient ascent, and the top images.
+        files: one PNG per unit: only the image by gradient ascent, at its original size, with contrast stretched
+            from black to white.
     """
 
     layer: str
@@ -65,12 +66,12 @@ class Filters:
 
 @dataclass(frozen=True)
 class DrawnUnit:
-    """A unit that was drawn, as it is kept for the panel.
+    """A visualized unit, as stored for the panel.
 
     Attributes:
-        unit: its number.
-        tile: PNG.
-        top_samples: ids of the samples with the images that excite it most.
+        unit: index of the unit.
+        tile: path of the PNG.
+        top_samples: ids of the samples of its top images.
     """
 
     unit: int
@@ -88,23 +89,23 @@ def draw_filters(
     ascent: Ascent | dict[str, Any] | None = None,
     observer: Observer | None = None,
 ) -> Filters:
-    """Draw what units of a layer look for: an image made to excite the unit, and the run's images that do so most.
+    """Visualize units of a layer: an image that maximizes the activation, and the images of the run with the highest.
 
-    The pictures are kept with the run, for the Clusters panel, and written to ``out_dir`` where one is given.
+    The PNG files are stored with the run, for the Clusters panel, and also written to ``out_dir`` if it is given.
 
     Args:
         samples: the dataset, or any view of it.
-        key: of the run.
-        layer: its name, see ``list_layers``; the last convolution by default.
-        out_dir: folder for the PNG files; made where it is missing.
-        units: their numbers; 16 evenly spread ones by default.
+        key: key of the run.
+        layer: name of the layer, see ``list_layers``; by default the last convolutional layer.
+        out_dir: folder for the PNG files; created if missing.
+        units: unit indices; by default 16 evenly spaced units.
         ascent: steps, rate, decay, blur of the gradient ascent.
-        observer: told of progress; may cancel.
+        observer: receives progress events; can cancel.
 
     Raises:
         RunNotFoundError: no such run.
-        RunError: its network is not here.
-        InputError: no such layer or unit; those there are follow. Or ``out_dir`` can be no folder.
+        RunError: its network is not stored on this machine.
+        InputError: no such layer or unit (the existing ones are listed), or ``out_dir`` cannot be used as a folder.
     """
     from fiftyone_deepcluster.analysis.unit_images import check_units, maximize, spread_units, top_images
 
@@ -125,7 +126,7 @@ def draw_filters(
 
 
 def stored_filters(run: Run) -> tuple[str, list[DrawnUnit]] | None:
-    """The layer that was drawn last, and its units."""
+    """Stored result of ``draw_filters``: the layer and its units; None if there is none."""
     findings = Findings(run)
     found = findings.load(_FILTERS)
     if found is None:
@@ -152,7 +153,7 @@ def _written(
     drawn: tuple[Layer, UnitImages, TopImages],
     out_dir: Path | None,
 ) -> Filters:
-    """The PNG files, beside the run and where they were asked for."""
+    """Write the PNG files to the run's folder and to ``out_dir``."""
     layer, made, top = drawn
     findings = Findings(run)
     kept = _write(findings.folder(_FILTERS), trained_run, drawn)
@@ -180,7 +181,7 @@ def _written(
 def _write(
     folder: Path, trained_run: TrainedRun, drawn: tuple[Layer, UnitImages, TopImages]
 ) -> tuple[Path, list[Path], list[Path]]:
-    """The montage, a tile a unit, and the bare image a unit."""
+    """Write and return the montage, the tiles, and the images by gradient ascent."""
     from fiftyone_deepcluster.analysis.montage import picture, sheet, stretched, tile
 
     layer, made, top = drawn
@@ -200,7 +201,7 @@ def _write(
 
 
 def _pixels(trained_run: TrainedRun, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """(n, size, size, C) uint8, the images as the network sees them."""
+    """(n, size, size, C) uint8, the images at the network's input size."""
     import torch
 
     from fiftyone_deepcluster.images.augment import plain
@@ -211,17 +212,15 @@ def _pixels(trained_run: TrainedRun, rows: NDArray[np.int64]) -> NDArray[np.uint
 
 
 def _folder(out_dir: object) -> Path:
-    """The folder to write to, which need not be there yet: said before any work is done."""
+    """Validate the folder to write to, which need not exist, before any work is done."""
     if not isinstance(out_dir, str | Path):
-        raise InputError(f"out_dir={arguments.short(out_dir)} is no path; give that of a folder")
+        raise InputError(f"out_dir={arguments.short(out_dir)} is not a path; give the path of a folder")
     folder = Path(out_dir)
     there = next((place for place in (folder, *folder.parents) if place.exists()), folder)
     if not there.is_dir():
-        raise InputError(
-            f"out_dir={str(folder)!r}: {there} is no folder but a file; give the path of a folder"
-        )
+        raise InputError(f"out_dir={str(folder)!r}: {there} is a file; give the path of a folder")
     if not os.access(there, os.W_OK):
-        raise InputError(f"out_dir={str(folder)!r}: {there} cannot be written to; give another folder")
+        raise InputError(f"out_dir={str(folder)!r}: {there} is not writable; give another folder")
     return folder
 
 
@@ -232,7 +231,7 @@ def _ascent(values: dict[str, Any]) -> Ascent:
 
     if not isinstance(values, dict):
         raise InputError(
-            f"ascent={arguments.short(values)} is no dict of options; give one such as {{'steps': 300}}"
+            f"ascent={arguments.short(values)} is not a dict of options; give one such as {{'steps': 300}}"
         )
     try:
         return Ascent.model_validate(values)

@@ -1,4 +1,4 @@
-"""Nearest neighbors of a run's images, in what it learned and before: ``retrieve``, ``retrieval_score``."""
+"""Nearest neighbors of a run's images, before and after training: ``retrieve``, ``retrieval_score``."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.dataset.io.source import SampleSource
 
 FeatureKind = Literal["learned", "initial", "pixels"]
-"""``learned``: the run's embeddings. ``initial``: those of its network before training. ``pixels``: 32 x 32."""
+"""``learned``: the run's embeddings. ``initial``: embeddings before training. ``pixels``: 32 x 32 pixel values."""
 
 FEATURE_KINDS: tuple[FeatureKind, ...] = ("learned", "initial", "pixels")
 _INDEX, _SCORES, _INITIAL = "neighbors", "retrieval", "initial"
@@ -42,12 +42,12 @@ _N_KEPT = 10
 
 @dataclass(frozen=True)
 class Neighbor:
-    """An image near another.
+    """A neighbor of an image.
 
     Attributes:
-        id: of the sample, or of the object where the run clustered objects.
-        sample_id: of the sample that holds it.
-        distance: Euclidean, in the features asked for.
+        id: id of the sample, or of the object if the run clustered objects.
+        sample_id: id of the sample that contains the image.
+        distance: Euclidean distance in the requested features.
     """
 
     id: str
@@ -56,11 +56,11 @@ class Neighbor:
 
 
 class Retrieval(BaseModel):
-    """Retrieval figures of a run, in several features.
+    """Retrieval scores of a run, for several kinds of features.
 
     Attributes:
-        label_field: that says which images belong together.
-        scores: one entry for each kind of features.
+        label_field: field with the classes.
+        scores: one entry per kind of features.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -68,7 +68,7 @@ class Retrieval(BaseModel):
     scores: tuple[RetrievalScore, ...]
 
     def to_dataframe(self) -> pd.DataFrame:
-        """One row for each kind of features."""
+        """One row per kind of features."""
         import pandas as pd
 
         return pd.DataFrame([score.model_dump() for score in self.scores])
@@ -79,7 +79,7 @@ class _Vectors:
     """Vectors of some of a run's images.
 
     Attributes:
-        rows: (M,) rows of the images that have one.
+        rows: (M,) rows of the images that have a vector.
         values: (M, D) float32.
     """
 
@@ -96,21 +96,21 @@ def retrieve(
     features: FeatureKind = "learned",
     observer: Observer | None = None,
 ) -> list[Neighbor]:
-    """The images of a run that are nearest to one of them, nearest first.
+    """Nearest neighbors of an image among the images of a run, nearest first.
 
     Args:
-        samples: the dataset, or a view whose images may be found.
-        key: of the run.
-        sample_id: the id of the image, or of the object where the run clustered objects; or itself.
-        k: how many.
+        samples: the dataset, or a view to search in.
+        key: key of the run.
+        sample_id: id of the query image, or of the object if the run clustered objects; or the sample or label itself.
+        k: number of neighbors.
         features: ``learned`` for the run's embeddings, ``initial`` for those of its network before training, or
             ``pixels``.
-        observer: told of progress; may cancel.
+        observer: receives progress events; can cancel.
 
     Raises:
         RunNotFoundError: no such run.
         InputError: the image is not in the run, or has no embedding.
-        RunError: ``initial`` of a run that has no network here.
+        RunError: ``initial`` was requested and the run's network is not stored on this machine.
     """
     import numpy as np
 
@@ -128,7 +128,7 @@ def retrieve(
     at = np.flatnonzero(rows == query)
     if not len(at):
         raise InputError(
-            f"{source.ids[query]!r} has no {features} vector: its image could not be read; choose another"
+            f"{source.ids[query]!r} has no {features} vector: its image could not be read; choose another image"
         )
     found, distances = nearest(values, at, k)
     return [_neighbor(source, rows[row], far) for row, far in zip(found[0], distances[0], strict=True)]
@@ -144,23 +144,23 @@ def retrieval_score(
     max_queries: int = 2_000,
     observer: Observer | None = None,
 ) -> Retrieval:
-    """How well images of one class find each other: mean average precision, and precision at ``k``.
+    """Retrieval of images of the same class: mean average precision, and precision at ``k``.
 
-    The figures are kept with the run, for the Clusters panel.
+    The scores are stored with the run, for the Clusters panel.
 
     Args:
-        samples: the dataset, or a view whose images take part.
-        key: of the run.
-        label_field: known classes; images without one take no part.
-        k: of the precision.
-        features: one kind or several, see ``retrieve``; all that the run has by default.
-        max_queries: images asked at most, drawn at random.
-        observer: told of progress; may cancel.
+        samples: the dataset, or a view whose images are used.
+        key: key of the run.
+        label_field: field with known classes; images without one are excluded.
+        k: number of neighbors for the precision.
+        features: one or several kinds, see ``retrieve``; by default all that the run has.
+        max_queries: maximum number of query images, drawn at random.
+        observer: receives progress events; can cancel.
 
     Raises:
         RunNotFoundError: no such run.
         InputError: no such field, no class with two images, or an argument out of range.
-        RunError: ``initial`` of a run that has no network here.
+        RunError: ``initial`` was requested and the run's network is not stored on this machine.
     """
     import numpy as np
 
@@ -188,10 +188,10 @@ def retrieval_score(
 def index_neighbors(
     samples: fo.core.collections.SampleCollection, key: str, *, observer: Observer | None = None
 ) -> int:
-    """Find the neighbors of every image, learned and before, and keep them for the Clusters panel.
+    """Compute the neighbors of every image, before and after training, and store them for the Clusters panel.
 
     Returns:
-        Number of images that have neighbors now.
+        Number of images with neighbors.
 
     Raises:
         RunNotFoundError: no such run.
@@ -222,9 +222,9 @@ def index_neighbors(
 
 
 def indexed_neighbors(run: Run, image_id: str) -> dict[str, list[Neighbor]] | None:
-    """Neighbors kept by ``index_neighbors``, by kind of features, nearest first; None where none are kept.
+    """Neighbors stored by ``index_neighbors``, by kind of features, nearest first; None if none are stored.
 
-    An image that joined the run since then has no entries.
+    An image assigned to the run afterwards has no entries.
     """
     import numpy as np
 
@@ -239,7 +239,7 @@ def indexed_neighbors(run: Run, image_id: str) -> dict[str, list[Neighbor]] | No
 
 
 def stored_scores(run: Run) -> Retrieval | None:
-    """Figures kept by ``retrieval_score``."""
+    """Scores stored by ``retrieval_score``; None if there are none."""
     found = Findings(run).load(_SCORES)
     return None if found is None else Retrieval.model_validate(found)
 
@@ -251,7 +251,7 @@ def _kept(arrays: dict[str, NDArray[np.generic]], kind: str, row: int) -> list[N
 
 
 def _before(run: Run) -> FeatureKind:
-    """What stands for the time before training."""
+    """Kind of features that represents the state before training."""
     return "initial" if has_network(run) else "pixels"
 
 
@@ -260,7 +260,7 @@ def _available(run: Run) -> tuple[FeatureKind, ...]:
 
 
 def _kinds(features: str | Sequence[str]) -> tuple[FeatureKind, ...]:
-    """The kinds of features that are asked for, each once."""
+    """Validated kinds of features, without duplicates."""
     asked = arguments.names("features", features, FEATURE_KINDS[0])
     for name in asked:
         arguments.one_of("features", name, FEATURE_KINDS)
@@ -288,7 +288,7 @@ def _learned(run: Run, source: SampleSource) -> _Vectors:
 
 
 def _initial(run: Run, source: SampleSource, observer: Observer | None) -> _Vectors:
-    """Kept once they are computed: this is a pass of the network over all images."""
+    """Computed once and stored, because they need a forward pass over all images."""
     import numpy as np
     import torch
 
@@ -318,13 +318,13 @@ def _pixels(run: Run, source: SampleSource, observer: Observer | None) -> _Vecto
 
 
 def _row_of(run: Run, source: SampleSource, image: object) -> int:
-    """The row of an image that is given by its id, or itself."""
+    """Row of an image given by its id, or as a sample or label."""
     image_id = image if isinstance(image, str) else str(getattr(image, "id", image))
     if image_id not in source.ids:
         what = "object" if run.patches_field else "sample"
         shown = arguments.short(image if isinstance(image, str) or not hasattr(image, "id") else image_id)
         raise InputError(
-            f"sample_id={shown} is no {what} of run {run.key!r}; give the id of one of its {len(source)} {what}s"
+            f"sample_id={shown} is not the id of a {what} of run {run.key!r}; give one of its {len(source)} {what} ids"
         )
     return source.ids.index(image_id)
 

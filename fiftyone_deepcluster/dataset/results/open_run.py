@@ -1,4 +1,4 @@
-"""The images and the network of a run that is kept on a dataset."""
+"""Load the images and the network of a stored run."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 
 def images_of(run: Run) -> SampleSource:
-    """The images of a run: those that it was fitted on, in their order, then those assigned to it later.
+    """Images of a run: those that it was fitted on, in the same order, then those assigned to it later.
 
-    In their order they are found in the cache of decoded images.
+    The order is kept because the cache of decoded images depends on it.
 
     Raises:
         RunNotFoundError: the run was deleted since it was loaded.
-        RunError: its label field was.
+        RunError: its label field was deleted since it was loaded.
     """
     check_there(run)
     everything = flat(run.dataset)
@@ -49,7 +49,7 @@ def images_of(run: Run) -> SampleSource:
 
 
 def path_in(run: Run, name: str) -> str:
-    """Where a value of the run lies in ``images_of`` its samples: patches are documents of their own."""
+    """Path of a value of the run in the collection of ``images_of``, where patches are separate documents."""
     path = run.fields.path(name)
     if run.patches_field is None:
         return path
@@ -57,10 +57,10 @@ def path_in(run: Run, name: str) -> str:
 
 
 def chosen_rows(source: SampleSource, samples: fo.core.collections.SampleCollection) -> NDArray[np.int64]:
-    """Rows of the images that are in ``samples``: patches by their own id or that of their sample.
+    """Rows of the images that are in ``samples``: patches by their own id or the id of their sample.
 
     Raises:
-        InputError: none of them is.
+        InputError: none of the images is in ``samples``.
     """
     import fiftyone as fo
     import numpy as np
@@ -79,39 +79,39 @@ def chosen_rows(source: SampleSource, samples: fo.core.collections.SampleCollect
 
 
 def has_network(run: Run) -> bool:
-    """Whether the run's network lies on this machine."""
+    """Whether the run's network is stored on this machine."""
     return (storage.run_dir(run.dataset, run.key) / checkpoints.MODEL).is_file()
 
 
 @contextmanager
 def open_run(run: Run, source: SampleSource, observer: Observer | None) -> Iterator[TrainedRun]:
-    """The run's network and the decoded images of ``source``.
+    """Open the run's network and the decoded images of ``source``.
 
     Raises:
-        RunError: the run has no network here; says why.
+        RunError: the run has no network on this machine; the message says why.
     """
     from fiftyone_deepcluster.api.trained_run import reopen
 
     folder = storage.run_dir(run.dataset, run.key)
     if run.settings.get("embeddings_field") or run.settings.get("model"):
         raise RunError(
-            f"run {run.key!r} clustered vectors that were given to it, so it has no network; choose a run of a "
-            "method that learns, or of 'frozen' with a backbone"
+            f"run {run.key!r} clustered precomputed vectors, so it has no network; choose a run of a "
+            "method that trains a network, or of 'frozen' with a backbone"
         )
     if not has_network(run):
         raise RunError(
             f"the network of run {run.key!r} is not in {folder}: the run was made on another machine, assigned from "
-            "another dataset (ask for it there), or its files were deleted; cluster again with overwrite=True"
+            "another dataset (use the run there), or its files were deleted; cluster again with overwrite=True"
         )
     with reopen(folder, source.images, observer) as trained_run:
         yield trained_run
 
 
 def embedded(run: Run, source: SampleSource) -> list[object | None]:
-    """The stored embedding of every image, None where there is none.
+    """Stored embedding of every image, None if there is none.
 
     Raises:
-        RunError: the field was deleted.
+        RunError: the embedding field was deleted.
     """
     check_there(run, "embedding")
     return read_values(source, path_in(run, "embedding"))

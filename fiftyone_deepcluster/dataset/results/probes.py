@@ -1,4 +1,4 @@
-"""What a run learned: ``probe`` its layers, ``list_layers``."""
+"""Linear probes of the layers of a trained network: ``probe``, ``list_layers``."""
 
 from __future__ import annotations
 
@@ -40,27 +40,27 @@ def probe(
     max_images: int = 2_000,
     observer: Observer | None = None,
 ) -> ProbeResult:
-    """Linear classifiers on every layer of a run's network, and of the same network before training.
+    """Linear classifiers on every layer of a run's network, after and before training.
 
     Multinomial logistic regression and a linear support vector machine on frozen features; accuracy on images
-    held out by stratified cross-validation. The result is kept with the run, for the Clusters panel.
+    held out by stratified cross-validation. The result is stored with the run, for the Clusters panel.
 
     Args:
         samples: the dataset, or a view whose images are used.
-        key: of the run.
-        label_field: known classes; images without one are left out, and so are classes with fewer images than
-            folds.
-        layers: one name or several, see ``list_layers``; by default all of them and ``embedding``, the vectors that
+        key: key of the run.
+        label_field: field with known classes; images without one are excluded, and so are classes with fewer images
+            than folds.
+        layers: one or several names, see ``list_layers``; by default all layers and ``embedding``, the vectors that
             the run clusters (LDPO's linear classification of the learned representation).
-        folds: of the cross-validation, 2 to 10.
-        max_images: images used at most, 20 to 10,000, drawn at random.
-        observer: told of progress; may cancel.
+        folds: number of cross-validation folds, 2 to 10.
+        max_images: maximum number of images, 20 to 10,000, drawn at random.
+        observer: receives progress events; can cancel.
 
     Raises:
         RunNotFoundError: no such run.
-        RunError: its network is not here.
+        RunError: its network is not stored on this machine.
         InputError: no such field or layer, or too few images with a class.
-        ImagesError: too few of those with a class can be read.
+        ImagesError: too few images with a class can be read.
     """
     from fiftyone_deepcluster.analysis.linear_probe import ProbeRequest, choose_rows, probe_networks
     from fiftyone_deepcluster.metrics.matching import numbered
@@ -73,7 +73,7 @@ def probe(
     classes = numbered(read_truth(source, label_field, "label_field"))[0]
     _leave_out(classes, source, samples)
     request = ProbeRequest(wanted, folds, max_images, run.options.seed)
-    choose_rows(classes, request)  # before images are decoded for labels that will not do
+    choose_rows(classes, request)  # fail before images are decoded
     with open_run(run, source, observer) as trained_run:
         known = classes[trained_run.store.kept]
         try:
@@ -83,7 +83,7 @@ def probe(
             first = min(errors)
             raise ImagesError(
                 f"{len(errors)} of {len(source)} images can no longer be read, such as {source.images[first].path!r} "
-                f"({errors[first]}); bring the files back. Of the others {error}"
+                f"({errors[first]}); restore the files. For the remaining images: {error}"
             ) from error
         clustered = (trained_run.vectors, trained_run.initial_vectors) if trained_run.encodes else None
         found = probe_networks(trained_run.trained, trained_run.initial, known, request, clustered)
@@ -94,11 +94,11 @@ def probe(
 
 
 def list_layers(samples: fo.core.collections.SampleCollection, key: str) -> dict[str, int]:
-    """Names of the layers of a run's network, in order, and how many units each has.
+    """Names of the layers of a run's network, in order, and the number of units of each.
 
     Raises:
         RunNotFoundError: no such run.
-        RunError: its network is not here.
+        RunError: its network is not stored on this machine.
     """
     run = load_run(samples, key)
     known = stored_layers(run)
@@ -110,18 +110,18 @@ def list_layers(samples: fo.core.collections.SampleCollection, key: str) -> dict
 
 
 def stored_probe(run: Run) -> ProbeResult | None:
-    """The last probe of a run, as it is now."""
+    """Stored result of ``probe``; None if there is none."""
     found = Findings(run).load(_PROBE)
     return None if found is None else ProbeResult.model_validate(found)
 
 
 def stored_layers(run: Run) -> dict[str, int] | None:
-    """Layers of a run's network, where they have been looked at."""
+    """Stored layers of a run's network; None if there are none."""
     return Findings(run).load(_LAYERS)
 
 
 def layers_of_run(trained_run: TrainedRun) -> list[Layer]:
-    """The layers of the run's network, in order."""
+    """Layers of the run's network, in order."""
     import numpy as np
 
     from fiftyone_deepcluster.backbones.layers import layers_of
@@ -131,7 +131,7 @@ def layers_of_run(trained_run: TrainedRun) -> list[Layer]:
 
 
 def keep_layers(run: Run, layers: Sequence[Layer]) -> dict[str, int]:
-    """Units of each layer by its name, kept with the run for the App."""
+    """Store the number of units of each layer by name, for the App."""
     found = {layer.name: layer.units for layer in layers}
     Findings(run).save(_LAYERS, found)
     return found
@@ -140,14 +140,14 @@ def keep_layers(run: Run, layers: Sequence[Layer]) -> dict[str, int]:
 def _leave_out(
     classes: NDArray[np.int64], source: SampleSource, samples: fo.core.collections.SampleCollection
 ) -> None:
-    """Images outside the view have no class here."""
+    """Remove the classes of images outside the view, in place."""
     import numpy as np
 
     classes[np.setdiff1d(np.arange(len(source)), chosen_rows(source, samples))] = -1
 
 
 def _first(source: SampleSource) -> SampleSource:
-    """Some images, one of which can be read."""
+    """The first images: a few, in case some cannot be read."""
     from dataclasses import replace
 
     n = _FIRST_IMAGES

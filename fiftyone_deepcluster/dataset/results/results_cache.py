@@ -1,7 +1,7 @@
-"""What was found out about a run afterwards, kept beside its network for the App: figures, tables, pictures.
+"""Cache of analysis results of a run, stored beside its network for the App: scores, tables, images.
 
-Everything lies in the run's folder, so it goes and is renamed with the run; and it carries the state of the run
-that it was made of, so that nothing is shown of a run that went on since.
+Results are stored in the run's folder, so they are deleted and renamed with the run. Each is stored with the state of
+the run, so that outdated results of a run that was resumed are not shown.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _FOLDER = "learned"
 
 
 class Findings:
-    """The findings of one run.
+    """Stored analysis results of one run.
 
     Args:
-        run: that they are about.
+        run: the run.
     """
 
     def __init__(self, run: Run) -> None:
@@ -33,14 +33,14 @@ class Findings:
         self._state = f"{run.uid}:{len(run.rounds)}"
 
     def save(self, name: str, content: dict[str, Any]) -> None:
-        """Keep plain values under a name, in place of what was there."""
+        """Store JSON values under a name, replacing earlier ones."""
         self._place.mkdir(parents=True, exist_ok=True)
         partial = self._place / f"{name}.partial"
         partial.write_text(json.dumps({"state": self._state, "content": content}))
         partial.replace(self._place / f"{name}.json")
 
     def load(self, name: str) -> dict[str, Any] | None:
-        """What was kept under a name; None where there is nothing, or the run went on since."""
+        """Values stored under a name; None if there are none, or if the run was resumed since."""
         try:
             found: dict[str, Any] = json.loads((self._place / f"{name}.json").read_text())
         except FileNotFoundError:
@@ -48,7 +48,7 @@ class Findings:
         return found["content"] if found["state"] == self._state else None
 
     def save_arrays(self, name: str, arrays: dict[str, NDArray[Any]]) -> None:
-        """Keep arrays under a name."""
+        """Store arrays under a name."""
         import numpy as np
 
         folder = self.folder(name)
@@ -57,7 +57,7 @@ class Findings:
         self.save(name, {"parts": list(arrays)})
 
     def load_arrays(self, name: str) -> dict[str, NDArray[Any]] | None:
-        """The arrays kept under a name, read from the disk as they are looked at; None as in ``load``."""
+        """Arrays stored under a name, memory-mapped; None as in ``load``."""
         import numpy as np
 
         found = self.load(name)
@@ -67,11 +67,11 @@ class Findings:
         return {part: np.load(folder / f"{part}.npy", mmap_mode="r") for part in found["parts"]}
 
     def path(self, name: str, file: str) -> Path:
-        """A file that was written to the folder of a name; the run may have been renamed since."""
+        """Current path of a file in the folder of a name, which moves when the run is renamed."""
         return self._place / name / file
 
     def folder(self, name: str) -> Path:
-        """An empty folder for the files of a name; what was kept under it is forgotten."""
+        """Create an empty folder for the files of a name; earlier results under it are deleted."""
         (self._place / f"{name}.json").unlink(missing_ok=True)
         folder = self._place / name
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,1 +1,1 @@
-"""Clusters as people name, merge and correct them."""
+"""Review of clusters by users: naming, merging, labeling."""

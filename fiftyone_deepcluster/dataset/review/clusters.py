@@ -1,4 +1,4 @@
-"""The clusters of a run as they are named now: sizes, figures, and images to look at."""
+"""Clusters of a run under their current names: sizes, statistics, and exemplar images."""
 
 from __future__ import annotations
 
@@ -24,42 +24,42 @@ _IMAGE = ["$image", "$sample", "$filepath", "$box"]
 
 
 class KeptRun(Protocol):
-    """What is asked here of a run, such as ``runs.run.Run``."""
+    """Attributes of a run that this module needs; ``runs.run.Run`` has them."""
 
     @property
     def key(self) -> str:
-        """Under which it is kept."""
+        """Key of the run."""
 
     @property
     def dataset(self) -> fo.Dataset:
-        """That it is kept on."""
+        """Dataset that the run is stored on."""
 
     @property
     def fields(self) -> FieldNames:
-        """Where its values lie."""
+        """Names of its fields."""
 
     @property
     def options(self) -> Options:
-        """As given."""
+        """Options of the method, as given."""
 
 
 @dataclass(frozen=True)
 class ClusterInfo:
-    """One cluster as it is named now.
+    """One cluster under its current name.
 
     Attributes:
         name: label of its images.
-        ids: cluster numbers of the run in it; several after a merge.
+        ids: cluster numbers of the run; several after a merge.
         size: number of images.
-        share: of all clustered images of the run, 0..1.
-        cohesion: mean distance of its images to their center; smaller is tighter. None for noise.
-        stability: mean over its images of the share of cluster-mates kept in the last rounds; None in
-            a run of one round.
-        exemplars: ids of some of its images (objects' ids for patches): nearest to the center first, or as
-            they were drawn.
-        exemplar_samples: ids of their samples; the same but for patches.
-        exemplar_paths: their files.
-        exemplar_boxes: x, y, width and height of each in its file, relative; None for a whole image.
+        share: fraction of all clustered images of the run, 0..1.
+        cohesion: mean distance of its images to the cluster center; smaller is tighter. None for noise.
+        stability: mean over its images of the share of cluster-mates kept in the last rounds; None if
+            the run has one round.
+        exemplars: ids of some of its images (for patches, ids of the objects): nearest to the center first, or
+            in the order drawn.
+        exemplar_samples: ids of the samples of the exemplars; equal to ``exemplars`` except for patches.
+        exemplar_paths: file paths of the exemplars.
+        exemplar_boxes: relative x, y, width, height of each exemplar in its file; None for a whole image.
     """
 
     name: str
@@ -75,15 +75,15 @@ class ClusterInfo:
 
 
 def check_there(run: KeptRun, value: str = "label") -> None:
-    """Raise where a run is not what it was when it was loaded.
+    """Raise unless the run and the field of one of its values still exist.
 
     Args:
-        run: that is to be read.
-        value: of its images, one of those in ``fields``.
+        run: run to check.
+        value: name of a value, see ``io.fields``.
 
     Raises:
-        RunNotFoundError: it was deleted, or given another key.
-        RunError: the field that holds the value was deleted from the dataset.
+        RunNotFoundError: the run was deleted or renamed.
+        RunError: the field of the value was deleted from the dataset.
     """
     dataset, path = run.dataset, run.fields.path(value)
     if run.key not in storage.keys(dataset) or dataset.get_field(path) is None:
@@ -91,22 +91,22 @@ def check_there(run: KeptRun, value: str = "label") -> None:
     if run.key not in storage.keys(dataset):
         known = ", ".join(storage.keys(dataset)) or "none"
         raise RunNotFoundError(
-            f"run {run.key!r} of {dataset.name!r} was deleted or renamed since it was loaded; load one that is "
-            f"there with load_run: {known}"
+            f"run {run.key!r} of {dataset.name!r} was deleted or renamed since it was loaded; load an existing "
+            f"run with load_run: {known}"
         )
     if dataset.get_field(path) is None:
         raise RunError(
-            f"the field {path} of run {run.key!r} was deleted from {dataset.name!r}; make the run again (cluster with "
-            f"overwrite=True), or remove what is left of it with delete_run(samples, {run.key!r})"
+            f"the field {path} of run {run.key!r} was deleted from {dataset.name!r}; repeat the run (cluster with "
+            f"overwrite=True), or remove the rest of it with delete_run(samples, {run.key!r})"
         )
 
 
 def summarize(run: KeptRun, n_exemplars: int) -> list[ClusterInfo]:
-    """All clusters, largest first, with the images nearest to their centers. One database query.
+    """All clusters, largest first, with the images nearest to their centers. Takes one database query.
 
     Raises:
         RunNotFoundError: the run was deleted since it was loaded.
-        RunError: its label field was.
+        RunError: its label field was deleted since it was loaded.
     """
     nearest = {"n": max(1, n_exemplars), "sortBy": {"distance": 1}, "output": _IMAGE}
     group = {
@@ -128,22 +128,22 @@ def summarize(run: KeptRun, n_exemplars: int) -> list[ClusterInfo]:
 def with_random(
     run: KeptRun, infos: Sequence[ClusterInfo], n_exemplars: int, seed: int | None = None
 ) -> list[ClusterInfo]:
-    """The same clusters with images drawn without replacement, each image of a cluster as likely as the others.
+    """The same clusters with exemplars drawn uniformly without replacement from each cluster.
 
-    The same seed draws the same images as long as the cluster holds the same ones. Two database queries.
+    A seed draws the same images as long as the cluster's images are the same. Takes two database queries.
 
     Args:
-        run: of the clusters.
+        run: run of the clusters.
         infos: the clusters.
-        n_exemplars: images of each, or all where it has fewer.
-        seed: of the draw; by default the run's own.
+        n_exemplars: number of images per cluster; all images of a smaller cluster.
+        seed: random seed; by default the seed of the run.
     """
     drawn = _draw(run, [info.name for info in infos], n_exemplars, run.options.seed if seed is None else seed)
     return [_show(info, drawn.get(info.name, [])) for info in infos]
 
 
 def _draw(run: KeptRun, names: list[str], n_exemplars: int, seed: int) -> dict[str, list[list[Any]]]:
-    """Id, sample, file and box of each drawn image, by the name of its cluster."""
+    """Id, sample, file and box of each drawn image, by cluster name."""
     members: dict[str, list[Any]] = defaultdict(list)
     only = {"_id": 0, "label": 1, "image": 1, "sample": 1}
     for found in _ask(run, [*_images(run.fields, {"$in": names}), {"$project": only}]):
@@ -169,7 +169,7 @@ def _ask(run: KeptRun, stages: list[Stage]) -> list[Stage]:
 
 
 def _images(names: FieldNames, label: Stage) -> list[Stage]:
-    """One document an image whose label answers the query: image, sample, filepath, box, and its figures."""
+    """Stages that give one document per image whose label matches: image, sample, filepath, box, statistics."""
     unwind: list[Stage] = []
     image: object = "$_id"
     box: object = {"$literal": None}

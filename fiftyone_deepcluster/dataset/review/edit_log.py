@@ -1,6 +1,6 @@
-"""The log of a person's edits, with the old value of every image, so that each can be undone.
+"""The log of user edits, with the previous value of every changed image, so that each edit can be undone.
 
-An edit is one small entry and as many chunks as its old values need: a value of the execution store
+An edit is stored as one entry and several chunks of old values, because a value of the execution store
 must stay below 16 MB.
 """
 
@@ -29,13 +29,13 @@ class Edit:
     """One entry of the log.
 
     Attributes:
-        number: from 1.
+        number: number of the edit, from 1.
         verb: ``rename``, ``merge``, ``label`` ...
-        text: the edit in words.
+        text: description of the edit.
         who: user name.
-        when: UTC.
-        n_changed: images changed.
-        undone: whether it was taken back.
+        when: time of the edit, UTC.
+        n_changed: number of images changed.
+        undone: whether the edit was undone.
     """
 
     number: int
@@ -49,12 +49,12 @@ class Edit:
 
 @dataclass(frozen=True)
 class Old:
-    """What one image held before an edit.
+    """Value of one image before an edit.
 
     Attributes:
-        sample_id: of the sample.
-        image_id: the same, or of the object.
-        value: as MongoDB stores it; None where there was nothing.
+        sample_id: id of the sample.
+        image_id: id of the object; the sample id for whole images.
+        value: value as stored in MongoDB; None if there was none.
     """
 
     sample_id: ObjectId
@@ -64,20 +64,20 @@ class Old:
 
 @dataclass(frozen=True)
 class Entry:
-    """An edit as it is stored.
+    """An edit as stored.
 
     Attributes:
-        number: from 1.
-        verb: of the edit.
-        text: the edit in words.
+        number: number of the edit, from 1.
+        verb: ``rename``, ``merge``, ``label`` ...
+        text: description of the edit.
         who: user name.
-        when: seconds since the epoch.
-        n_changed: images changed.
-        undone: whether it was taken back.
-        chunks: of old values.
+        when: time of the edit, seconds since the epoch.
+        n_changed: number of images changed.
+        undone: whether the edit was undone.
+        chunks: number of chunks of old values.
         value: name of the run's value that was changed (``label``), or "".
-        field: the person's field that was changed, or "".
-        made_field: whether the edit made that field.
+        field: user field that was changed, or "".
+        made_field: whether the edit created that field.
     """
 
     number: int
@@ -93,7 +93,7 @@ class Entry:
     made_field: bool = False
 
     def shown(self) -> Edit:
-        """The entry as users see it."""
+        """The entry as shown to users."""
         when = datetime.fromtimestamp(self.when, timezone.utc)
         return Edit(self.number, self.verb, self.text, self.who, when, self.n_changed, self.undone)
 
@@ -102,9 +102,9 @@ class EditLog:
     """The edits of one run.
 
     Args:
-        dataset: of the run.
-        uid: of the run, which renaming keeps.
-        user: named in new entries; the system's user by default.
+        dataset: dataset of the run.
+        uid: unique id of the run; unchanged by renaming.
+        user: user name for new entries; the system user by default.
     """
 
     def __init__(self, dataset: fo.Dataset, uid: str, user: str | None = None) -> None:
@@ -118,11 +118,11 @@ class EditLog:
         return sorted((Entry(**value) for value in found), key=lambda entry: entry.number)
 
     def add(self, draft: Entry, olds: Sequence[Old]) -> Entry:
-        """Log an edit before it is made: were the process to die in between, undoing it is harmless.
+        """Log an edit before it is applied: if the process dies in between, undoing it is harmless.
 
         Args:
-            draft: the entry but for number, who, when, and chunks.
-            olds: what every image that changes holds now.
+            draft: the entry without number, who, when, and chunks.
+            olds: current values of all images that will change.
         """
         store = run_store(self._dataset)
         number = max((entry.number for entry in self.entries()), default=0) + 1
@@ -134,13 +134,13 @@ class EditLog:
         return entry
 
     def olds(self, entry: Entry) -> Iterator[list[Old]]:
-        """What the images held before, chunk by chunk."""
+        """Values of the images before the edit, one chunk at a time."""
         store = run_store(self._dataset)
         for chunk in range(entry.chunks):
             yield _unpack(store.get(f"{self._prefix}{entry.number}:{chunk}"))
 
     def mark_undone(self, entry: Entry) -> Entry:
-        """Note that an edit was taken back, and forget its old values."""
+        """Mark an edit as undone and delete its old values."""
         done = replace(entry, undone=True, chunks=0)
         run_store(self._dataset).set(f"{self._prefix}{entry.number}", asdict(done))
         drop(self._dataset, rf"^{self._prefix}{entry.number}:\d+$")
@@ -174,5 +174,5 @@ def _ids(packed: bytes) -> list[ObjectId]:
 def _system_user() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError, ImportError):  # a container's user need not have a name
+    except (KeyError, OSError, ImportError):  # in a container, the user may have no name
         return "unknown"

@@ -1,4 +1,4 @@
-"""A person's edits of a run's clusters: each is counted before, logged, and can be undone."""
+"""User edits of the clusters of a run: each can be counted in advance, is logged, and can be undone."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ __all__ = ["Change", "Edit", "Review", "review"]
 _CLASSIFICATION = "Classification"
 _LONGEST_NAME = 200
 _UNSHOWN = ("Cc", "Cs", "Zl", "Zp")
-"""Controls, halves of letters, ends of lines and paragraphs."""
+"""Unicode categories that names may not contain: control, surrogate, line and paragraph separator."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """What an edit changes, or would.
+    """Effect of an edit, or with ``dry_run`` the effect that it would have.
 
     Attributes:
-        n_changed: images whose value changes.
-        n_kept: images left alone because they have a label already.
-        text: the edit in words.
+        n_changed: number of images whose value changes.
+        n_kept: number of images left unchanged because they already have a label.
+        text: description of the edit.
     """
 
     n_changed: int
@@ -47,11 +47,11 @@ class Change:
 
 
 class Review:
-    """Edits of one run. ``review()`` makes it.
+    """Edits of one run; created by ``review()``.
 
     Args:
         run: the run.
-        user: named in the log; the system's user by default.
+        user: user name for the log; the system user by default.
     """
 
     def __init__(self, run: Run, user: str | None = None) -> None:
@@ -59,38 +59,38 @@ class Review:
         self._log = EditLog(run.dataset, run.uid, user)
 
     def names(self) -> list[str]:
-        """Names of the clusters as they are now, sorted.
+        """Current cluster names, sorted.
 
         Raises:
-            RunNotFoundError: the run was deleted or renamed since it was loaded; so in every edit.
+            RunNotFoundError: the run was deleted or renamed since it was loaded. Every edit raises it, too.
         """
         check_there(self.run)
         return self.run.names()
 
     def rename(self, cluster: str, new_name: str, *, dry_run: bool = False) -> Change:
-        """Give a cluster another name.
+        """Rename a cluster.
 
         Raises:
-            InputError: no such cluster (near names are listed), an empty name, or one that another
-                cluster has (``merge`` joins the two).
+            InputError: no such cluster (similar names are listed), an empty name, or the name of another
+                cluster (use ``merge`` to join the two).
         """
         arguments.yes_or_no(dry_run=dry_run)
         self._check(cluster)
         new_name = _cluster_name(new_name, "new_name")
         if new_name != cluster and new_name in self.names():
             raise InputError(
-                f"there is a cluster {new_name!r} already; choose another name, or join the two: "
+                f"there is already a cluster {new_name!r}; choose another name, or join the two: "
                 f"merge([{cluster!r}, {new_name!r}], into={new_name!r})"
             )
         draft = _draft("rename", f"renamed {cluster!r} to {new_name!r}")
         return self._relabel([cluster], new_name, draft, dry_run)
 
     def merge(self, clusters: Sequence[str], into: str, *, dry_run: bool = False) -> Change:
-        """Join clusters under one name: that of one of them, or a new one.
+        """Join clusters under one name: the name of one of them, or a new name.
 
         Raises:
-            InputError: no such cluster, fewer than two to join, no list of names, or ``into`` is another
-                cluster's name.
+            InputError: no such cluster, fewer than two clusters, not a list of names, or ``into`` is the
+                name of a cluster that is not in ``clusters``.
         """
         arguments.yes_or_no(dry_run=dry_run)
         chosen = _several(clusters)
@@ -98,26 +98,26 @@ class Review:
         self._check(*chosen)
         if len(chosen) < 2:
             raise InputError(
-                f"clusters={chosen}: give two or more clusters to join (rename changes one name)"
+                f"clusters={chosen}: give two or more clusters to join (to rename one, use rename)"
             )
         if into not in chosen and into in self.names():
-            raise InputError(f"into={into!r} is another cluster; add it to the clusters to join it, too")
+            raise InputError(f"into={into!r} is another cluster; to join it as well, add it to clusters")
         draft = _draft("merge", f"merged {', '.join(map(repr, chosen))} into {into!r}")
         return self._relabel(chosen, into, draft, dry_run)
 
     def label_cluster(
         self, cluster: str, field: str, label: str, *, overwrite: bool = False, dry_run: bool = False
     ) -> Change:
-        """Write ``label`` to a Classification field of the cluster's images; made where it is missing.
+        """Write ``label`` to a Classification field of the cluster's images; a missing field is created.
 
-        For patches, ``field`` is an attribute of the objects, and ``"label"`` their own class.
+        For patches, ``field`` is an attribute of the objects; ``"label"`` is their class.
 
         Args:
             cluster: name of the cluster.
-            field: the person's field; never one of a run.
-            label: to write.
-            overwrite: also replace labels that are there. They are kept otherwise.
-            dry_run: count only.
+            field: a field that belongs to no run.
+            label: label to write.
+            overwrite: replace existing labels; otherwise they are kept.
+            dry_run: only count the images that would change.
 
         Raises:
             InputError: no such cluster, an empty label, or a field of another type.
@@ -146,10 +146,10 @@ class Review:
         return change
 
     def undo(self, steps: int = 1) -> list[Edit]:
-        """Take the last edits back, newest first; every value returns to what it was.
+        """Undo the last edits, newest first; every value is restored.
 
         Returns:
-            The edits taken back; fewer than ``steps`` where the log is shorter.
+            The edits undone; fewer than ``steps`` if the log is shorter.
         """
         steps = arguments.whole_number("steps", steps, 1)
         check_there(self.run)
@@ -158,11 +158,11 @@ class Review:
             return [self._take_back(entry).shown() for entry in reversed(last)]
 
     def log(self) -> list[Edit]:
-        """All edits, oldest first, undone ones included."""
+        """All edits, oldest first, including undone edits."""
         return [entry.shown() for entry in self._log.entries()]
 
     def _check(self, *clusters: str) -> None:
-        """The run is there, and so are these clusters."""
+        """Raise unless the run and these clusters exist."""
         check_there(self.run)
         self.run.check_names(clusters)
 
@@ -194,14 +194,14 @@ class Review:
         refresh_map(self.run.dataset, self.run.fields)
 
     def _own_field(self, field: str) -> tuple[str, bool]:
-        """The path of a person's field, and whether it is missing."""
+        """Path of a user field, and whether the field is missing."""
         names, dataset = self.run.fields, self.run.dataset
         arguments.one_name("field", field, "ground_truth")
         path = names.prefix + field.removeprefix(names.prefix)
         runs = [*marked(dataset), *(storage.fields_of(dataset, key) for key in storage.keys(dataset))]
         if any(path in run.roots() for run in runs):
             raise InputError(
-                f"field={field!r} belongs to a run; choose a field of your own, such as 'ground_truth'"
+                f"field={field!r} belongs to a run; choose another field, such as 'ground_truth'"
             )
         known = dataset.get_field(path)
         if known is None:
@@ -209,7 +209,9 @@ class Review:
         elif not _fits(known, names):
             kind = getattr(known, "document_type", type(known)).__name__
             need = "a string attribute" if names.patches_field else "a Classification field"
-            raise InputError(f"field={field!r} is a {kind}; {need} is needed: choose one, or a new name")
+            raise InputError(
+                f"field={field!r} is a {kind}; {need} is needed: choose such a field, or a new name"
+            )
         return path, known is None
 
     def _add_field(self, path: str) -> None:
@@ -242,7 +244,7 @@ def review(samples: fo.core.collections.SampleCollection, key: str, *, user: str
 
 
 def _members(run: Run, clusters: Sequence[str], path: str) -> list[Old]:
-    """The images of some clusters with what they hold under ``path``."""
+    """Images of the given clusters with their current values of ``path``."""
     names = run.fields
     label = names.path("label")
     match = {"$match": {label: {"$in": list(clusters)}}}
@@ -276,7 +278,7 @@ def _fits(field: fo.Field, names: FieldNames) -> bool:
 
 
 def _several(clusters: Sequence[str]) -> list[str]:
-    """Names, each once. One text is refused: it would be taken letter by letter."""
+    """Distinct names. A plain string is rejected: it would be read as a list of characters."""
     if isinstance(clusters, str):
         raise InputError(
             f"clusters={clusters!r} is one name; give a list of two or more: [{clusters!r}, ...]"
@@ -285,24 +287,26 @@ def _several(clusters: Sequence[str]) -> list[str]:
 
 
 def _cluster_name(name: str, option: str) -> str:
-    """``_clean``, and not the name of what is in no cluster."""
+    """``_clean``, and reject the name reserved for noise."""
     text = _clean(name, option)
     if text == NOISE:
         raise InputError(
-            f"{option}={NOISE!r} is the name of images in no cluster; choose another, such as 'rest'"
+            f"{option}={NOISE!r} is reserved for images in no cluster; choose another name, such as 'rest'"
         )
     return text
 
 
 def _clean(name: str, option: str) -> str:
     if not isinstance(name, str):
-        raise InputError(f"{option}={arguments.short(name)} is no text; give a name such as 'ankle boot'")
+        raise InputError(
+            f"{option}={arguments.short(name)} is not a string; give a name such as 'ankle boot'"
+        )
     text = name.strip()
     if not text:
         raise InputError(f"{option} is empty; give a name")
     if len(text) > _LONGEST_NAME or any(unicodedata.category(letter) in _UNSHOWN for letter in text):
         raise InputError(
-            f"{option}={arguments.short(text)} is longer than {_LONGEST_NAME} characters, or holds some that cannot be "
-            "shown; give a name of one line"
+            f"{option}={arguments.short(text)} has more than {_LONGEST_NAME} characters, or contains unprintable ones; "
+            "give a single-line name"
         )
     return text

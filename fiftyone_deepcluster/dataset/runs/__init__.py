@@ -1,1 +1,1 @@
-"""Runs: made, kept on a dataset, gone on with, cleared away."""
+"""Runs: executed, stored on a dataset, resumed, removed."""

@@ -1,8 +1,8 @@
-"""What runs leave on a dataset: erased whole where a run is complete, found and removed where one broke off.
+"""Removal of runs: erase finished runs; find and remove the fields and files of interrupted runs.
 
-A process that is killed cannot clean up. What it left is told by its marks: a note in the execution store
-(set before the run's fields are declared, dropped once the run is stored), the folder with its checkpoint,
-and a mark on its fields, which a clone of the dataset carries, too.
+A process that is killed cannot clean up. Its fields and files are identified by a note in the execution store
+(set before the run's fields are declared, deleted once the run is stored), the folder with its checkpoint,
+and a mark on its fields, which clones of the dataset also have.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Interrupted:
-    """A run that broke off: its process was killed, it failed, or was cancelled before its first round.
+    """An interrupted run: its process was killed, it failed, or was cancelled before its first round was complete.
 
     Attributes:
-        key: of the run.
-        method: name of the method; empty where nobody knows.
-        rounds: that were done.
-        planned: rounds in all; 0 where nobody knows.
-        resumable: whether there is a checkpoint, so that ``resume`` goes on from its last round.
-        copied: whether only fields are here, as after cloning a dataset during a run.
-        fields: that it left on the dataset.
+        key: key of the run.
+        method: name of the method; empty if unknown.
+        rounds: number of completed rounds.
+        planned: number of planned rounds; 0 if unknown.
+        resumable: whether there is a checkpoint, so that ``resume`` continues from its last round.
+        copied: whether only the fields exist, as after cloning a dataset during a run.
+        fields: its fields on the dataset.
     """
 
     key: str
@@ -49,64 +49,64 @@ class Interrupted:
 
     @property
     def state(self) -> str:
-        """How it stands, in a few words."""
+        """Short description of the state."""
         if self.copied:
             return "fields without a run"
-        return f"interrupted, {'resume goes on' if self.resumable else 'nothing to go on from'}"
+        return f"interrupted, {'can be resumed' if self.resumable else 'no checkpoint'}"
 
     @property
     def message(self) -> str:
-        """What it is, and what can be done."""
-        remove = f"delete_run(samples, {self.key!r}) removes what it left"
+        """Description of the state, and the ways out."""
+        remove = f"delete_run(samples, {self.key!r}) removes its fields and files"
         if self.copied:
             return (
-                f"the fields of a run {self.key!r} are here without the run, as after cloning a dataset "
-                f"while it ran; {remove}"
+                f"the fields of a run {self.key!r} exist without the run, as after cloning a dataset "
+                f"during the run; {remove}"
             )
-        done = f"after {self.rounds} of {self.planned} rounds" if self.planned else "before it was done"
-        again = "goes on from there" if self.resumable else "starts it anew"
+        done = f"after {self.rounds} of {self.planned} rounds" if self.planned else "before it was complete"
+        again = "continues it" if self.resumable else "repeats it from the start"
         return f"run {self.key!r} was interrupted {done}; resume(samples, {self.key!r}) {again}, {remove}"
 
 
 def find_interrupted(dataset: fo.Dataset) -> dict[str, Interrupted]:
-    """Runs that broke off, by key; those at work are none."""
+    """Interrupted runs by key; running ones are excluded."""
     values = find(dataset, "^(open|live|lock):")
     found = _traces(dataset, values)
-    if found:  # another process may have completed one since this one last looked
+    if found:  # another process may have completed one since the last reload
         dataset.reload()
         found = _traces(dataset, values)
     return {key: left for key, left in found.items() if not _busy(values, key)}
 
 
 def not_there(dataset: fo.Dataset, key: str) -> RunNotFoundError:
-    """Why there is no run under ``key``: at work, interrupted, or never made."""
+    """Error for a missing run that says why: still running, interrupted, or never made."""
     values = find(dataset, "^(open|live|lock):")
     left = _traces(dataset, values).get(key)
     if left is None:
         return storage.no_such_run(dataset, key)
     if _busy(values, key):
         holder = lock.Holder(**values[f"lock:{key}"])
-        return RunNotFoundError(f"run {key!r} of {dataset.name!r} is still at work ({holder}); wait for it")
+        return RunNotFoundError(f"run {key!r} of {dataset.name!r} is still running ({holder}); wait for it")
     return RunNotFoundError(f"{dataset.name!r}: {left.message}")
 
 
 def clear_remains(dataset: fo.Dataset, key: str) -> None:
-    """Remove the fields that a process which died left under a key; the caller holds the lock."""
+    """Remove the fields of a run whose process died; the caller holds the lock."""
     noted = run_store(dataset).get(_note(key))
     if noted is None:
         return
     dataset.reload()
-    if storage.is_complete(dataset, key):  # it died just before it would have dropped the note
+    if storage.is_complete(dataset, key):  # it died just before deleting the note
         run_store(dataset).delete(_note(key))
     else:
         withdraw(dataset, FieldNames(key, noted["patches_field"]))
 
 
 def remove_interrupted(dataset: fo.Dataset, key: str) -> bool:
-    """Remove what a run that broke off left: fields, files, state. The caller holds the lock.
+    """Remove the fields of an interrupted run. The caller holds the lock.
 
     Returns:
-        Whether there was anything.
+        Whether there was such a run.
     """
     values = find(dataset, "^(open|live):")
     left = key in _traces(dataset, values) or f"live:{key}" in values
@@ -119,9 +119,10 @@ def remove_interrupted(dataset: fo.Dataset, key: str) -> bool:
 
 @contextmanager
 def declared_fields(dataset: fo.Dataset, names: FieldNames) -> Iterator[None]:
-    """Declare a run's fields, and withdraw them where the block fails.
+    """Declare a run's fields, and remove them if the block fails.
 
-    A note outlives the process, so that what a killed one left can be told from a person's fields.
+    A note in the execution store outlives the process, so that fields of a killed run can be distinguished from user
+    fields.
     """
     check_absent(dataset, names)
     run_store(dataset).set(_note(names.key), {"patches_field": names.patches_field})
@@ -135,7 +136,7 @@ def declared_fields(dataset: fo.Dataset, names: FieldNames) -> Iterator[None]:
 
 
 def withdraw(dataset: fo.Dataset, names: FieldNames) -> None:
-    """Remove what a run that is not complete has written so far, and its note last."""
+    """Remove the fields of an incomplete run, and then its note."""
     if dataset.has_run(names.key):
         erase(dataset, names.key)
     else:
@@ -146,9 +147,10 @@ def withdraw(dataset: fo.Dataset, names: FieldNames) -> None:
 
 
 def erase(dataset: fo.Dataset, key: str) -> None:
-    """Remove a run from the database; the caller holds its lock. The custom run goes last, so that an
-    interrupted erasing can be repeated.
-    """  # noqa: D205
+    """Remove a run from the database; the caller holds its lock.
+
+    The custom run is deleted last, so that an interrupted removal can be repeated.
+    """
     header, _ = storage.header_of(dataset, key)
     names = FieldNames(key, header.patches_field)
     remove_brain_runs(dataset, names)
@@ -159,7 +161,7 @@ def erase(dataset: fo.Dataset, key: str) -> None:
 
 
 def _traces(dataset: fo.Dataset, values: dict[str, Any]) -> dict[str, Interrupted]:
-    """Runs that left something and are not stored, at work or not."""
+    """Runs with a note, fields or files that are not stored, running or not."""
     noted = {
         name.removeprefix("open:"): FieldNames(name.removeprefix("open:"), value["patches_field"])
         for name, value in values.items()
@@ -185,7 +187,7 @@ def _traces(dataset: fo.Dataset, values: dict[str, Any]) -> dict[str, Interrupte
 
 
 def there(dataset: fo.Dataset, names: FieldNames) -> list[str]:
-    """The fields of a run that the dataset has."""
+    """Fields of a run that exist on the dataset."""
     return [root for root in names.roots() if dataset.get_field(root) is not None]
 
 

@@ -1,7 +1,7 @@
-"""Small facts about runs, kept beside the dataset in FiftyOne's execution store.
+"""Key-value store for small data about runs, in FiftyOne's execution store.
 
-They go when the dataset goes, and every process that sees the dataset sees them. A value must stay
-below MongoDB's 16 MB and hold plain Python values.
+Values are deleted with the dataset and visible to every process that can access it. A value must be smaller than
+16 MB (MongoDB's limit) and consist of plain Python values.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def run_store(dataset: fo.Dataset) -> fo.operators.ExecutionStore:
 
 
 def find(dataset: fo.Dataset, pattern: str) -> dict[str, Any]:
-    """Values of all names that match a regular expression, in one query."""
+    """Values of all keys that match a regular expression, in one query."""
     from fiftyone.core.odm import get_db_conn
 
     found = get_db_conn().execution_store.find(_query(dataset, pattern), {"key": 1, "value": 1})
@@ -30,7 +30,7 @@ def find(dataset: fo.Dataset, pattern: str) -> dict[str, Any]:
 
 
 def drop(dataset: fo.Dataset, pattern: str) -> None:
-    """Remove all values whose names match a regular expression."""
+    """Delete all values whose keys match a regular expression."""
     from fiftyone.core.odm import get_db_conn
 
     get_db_conn().execution_store.delete_many(_query(dataset, pattern))

@@ -1,7 +1,7 @@
 """One run per key and dataset at a time: a lock in FiftyOne's execution store.
 
-A thread says "alive" every few seconds. A lock is taken over where its process is gone (told on the
-same host) or its heartbeat has stopped for long (told anywhere), as after a power cut.
+A thread writes a heartbeat every few seconds. A lock is taken over if its process has ended (detected on the
+same host) or its heartbeat is too old (detected on any host), as after a power cut.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ class Holder:
     """The process that holds a lock.
 
     Attributes:
-        token: tells two runs of one process apart.
-        pid: of the process.
-        born: seconds since the epoch when the process began: a pid alone may be used again.
-        host: where it runs.
-        since: seconds since the epoch when the lock was taken.
-        heartbeat: seconds since the epoch of the last sign of life.
+        token: unique id, which distinguishes two locks of one process.
+        pid: id of the process.
+        born: start time of the process, seconds since the epoch, because a pid can be reused.
+        host: host name.
+        since: time when the lock was acquired, seconds since the epoch.
+        heartbeat: time of the last heartbeat, seconds since the epoch.
     """
 
     token: str
@@ -54,7 +54,7 @@ class Holder:
     heartbeat: float
 
     def alive(self) -> bool:
-        """Whether the process is known, or must be taken, to be at work."""
+        """Whether the process is alive, or must be assumed to be alive."""
         if time.time() - self.heartbeat > _DEAD_AFTER_SECONDS:
             return False
         return self.host != socket.gethostname() or _born(self.pid) == self.born
@@ -65,7 +65,7 @@ class Holder:
 
 
 class RunLock:
-    """The right to work on one key of one dataset; a context manager. ``acquire`` makes it."""
+    """Lock on one key of one dataset; a context manager, created by ``acquire``."""
 
     def __init__(self, dataset: fo.Dataset, key: str, me: Holder) -> None:
         self._store = run_store(dataset)
@@ -86,15 +86,15 @@ class RunLock:
         self.release()
 
     def check(self) -> None:
-        """Raise RunLockedError where another process has taken the lock over."""
+        """Raise RunLockedError if another process has taken over the lock."""
         if self._lost:
             raise RunLockedError(
-                f"the lock of key={self._key!r} was taken over or cleared while this run was at work; "
+                f"the lock of key={self._key!r} was taken over or cleared during this run; "
                 "nothing more is written"
             )
 
     def release(self) -> None:
-        """Give the lock back; twice is harmless."""
+        """Release the lock; can be called repeatedly."""
         if self._stop.is_set():
             return
         self._stop.set()
@@ -109,7 +109,7 @@ class RunLock:
             now = replace(self._me, heartbeat=time.time())
             try:
                 kept = self._store.compare_and_set(self._name, asdict(self._me), asdict(now))
-            except PyMongoError as error:  # the next beat may get through
+            except PyMongoError as error:  # the next heartbeat may succeed
                 logger.warning("no heartbeat for key %r: %s", self._key, error)
                 continue
             if not kept:
@@ -119,38 +119,38 @@ class RunLock:
 
 
 def acquire(dataset: fo.Dataset, key: str) -> RunLock:
-    """Take the lock of a key.
+    """Acquire the lock of a key.
 
     Raises:
-        RunLockedError: another run of this key is alive; says where, since when, and how to clear it.
+        RunLockedError: a living process holds it; the message says where, since when, and how to clear it.
     """
     locks, name, now = run_store(dataset), _lock_name(key), time.time()
     me = Holder(uuid.uuid4().hex, os.getpid(), _born(os.getpid()), socket.gethostname(), now, now)
     if locks.set_if_absent(name, asdict(me)):
         return RunLock(dataset, key, me)
     other = holder(dataset, key)
-    if other is None:  # given back this very moment
+    if other is None:  # released in the meantime
         return acquire(dataset, key)
     if not other.alive() and locks.compare_and_set(name, asdict(other), asdict(me)):
         logger.warning("key %r of %r was locked by a dead run (%s); taken over", key, dataset.name, other)
         return RunLock(dataset, key, me)
     raise RunLockedError(
-        f"key={key!r} of {dataset.name!r} is being worked on by {other}. Wait, cancel that run, or choose "
-        "another key; if you are sure it is dead: "
+        f"key={key!r} of {dataset.name!r} is locked by {other}. Wait, cancel that run, or choose "
+        "another key; if you are sure that the process is dead, call "
         f"fiftyone_deepcluster.dataset.runs.lock.clear(dataset, {key!r})"
     )
 
 
 @contextmanager
 def turn(dataset: fo.Dataset, what: str) -> Iterator[None]:
-    """Wait for a lock and hold it for the block: for short work that all processes do, one at a time.
+    """Wait for a lock and hold it during the block, for short operations that must not run concurrently.
 
     Args:
-        dataset: the work is on.
-        what: names the lock; no key, since keys are identifiers.
+        dataset: dataset that the operation changes.
+        what: name of the lock; not an identifier, so that it differs from all keys.
 
     Raises:
-        RunLockedError: it was not free for two minutes.
+        RunLockedError: the lock was not released within two minutes.
     """
     until = time.monotonic() + _TURN_SECONDS
     while True:
@@ -166,13 +166,13 @@ def turn(dataset: fo.Dataset, what: str) -> Iterator[None]:
 
 
 def holder(dataset: fo.Dataset, key: str) -> Holder | None:
-    """Who holds the lock of a key, None where it is free."""
+    """Holder of the lock of a key, None if it is free."""
     value = run_store(dataset).get(_lock_name(key))
     return None if value is None else Holder(**value)
 
 
 def clear(dataset: fo.Dataset, key: str) -> bool:
-    """Remove the lock of a key whoever holds it. Returns whether there was one."""
+    """Remove the lock of a key, regardless of its holder. Returns whether there was a lock."""
     return bool(run_store(dataset).delete(_lock_name(key)))
 
 
@@ -181,7 +181,7 @@ def _lock_name(key: str) -> str:
 
 
 def _born(pid: int) -> float:
-    """When a process of this host began; 0 where there is none."""
+    """Start time of a process of this host; 0 if it does not exist or is a zombie."""
     import psutil
 
     try:

@@ -1,4 +1,4 @@
-"""Files of runs whose dataset is gone: FiftyOne deletes a dataset without asking, its runs' files stay."""
+"""Files of runs whose dataset was deleted: FiftyOne does not delete them with the dataset."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunFiles:
-    """The files of all runs of one dataset.
+    """Files of all runs of one dataset.
 
     Attributes:
-        folder: that holds them.
-        n_bytes: they take.
+        folder: folder with the files.
+        n_bytes: their total size.
     """
 
     folder: Path
@@ -27,7 +27,7 @@ class RunFiles:
 
 
 def find_run_files() -> list[RunFiles]:
-    """The files of all runs, a dataset each; asks no database."""
+    """Files of all runs, one entry per dataset; does not query the database."""
     from bson import ObjectId
 
     base = runs_folder()
@@ -40,7 +40,7 @@ def find_run_files() -> list[RunFiles]:
 
 
 def find_leftovers() -> list[RunFiles]:
-    """Those whose dataset is not in the database any more; files of another database are none."""
+    """Run files whose dataset is no longer in the database; files of other databases are excluded."""
     from fiftyone.core.odm import get_db_conn
 
     known = {str(name) for name in get_db_conn().datasets.distinct("_id")}
@@ -52,7 +52,7 @@ def find_leftovers() -> list[RunFiles]:
 
 
 def remove_leftovers() -> list[RunFiles]:
-    """Delete the files that ``find_leftovers`` names, and return them."""
+    """Delete the files found by ``find_leftovers``, and return their entries."""
     found = find_leftovers()
     for files in found:
         shutil.rmtree(files.folder)
@@ -60,6 +60,6 @@ def remove_leftovers() -> list[RunFiles]:
 
 
 def _databases(folder: Path) -> set[str]:
-    """Marks of the databases that the runs of a folder belong to."""
+    """Ids of the databases that the runs in a folder belong to."""
     jobs = [json.loads(path.read_text()) for path in folder.glob(f"*/{JOB_FILE}")]
     return {job["database"] for job in jobs if "database" in job}

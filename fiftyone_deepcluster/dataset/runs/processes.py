@@ -1,4 +1,4 @@
-"""A run shared by several processes (``accelerate launch``, torchrun): only the first writes."""
+"""Runs with several processes (``accelerate launch``, torchrun): only the first process writes."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import os
 
 
 def rank() -> int:
-    """Number of this process among those of the job, from 0."""
+    """Rank of this process in the job, from 0."""
     return int(os.environ.get("RANK", "0")) if _world() > 1 else 0
 
 
 def wait_for_all() -> None:
-    """Wait until every process of the job has come here; at once where there is only one."""
+    """Barrier for all processes of the job; returns at once if there is only one."""
     if _world() > 1:
         import torch
         from accelerate import PartialState

@@ -1,4 +1,4 @@
-"""What ``resume`` goes on from: the folder of a run, its images, and whether going on would lose anything."""
+"""Preparation of ``resume``: find the folder and the images of a run, and check that no edits would be lost."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ logger = logging.getLogger(__name__)
 
 
 def find_job(dataset: fo.Dataset, key: str) -> tuple[Path, storage.ClusterJob]:
-    """The folder to go on in, and what was being done there; a replacement under way comes first.
+    """Folder and job to resume; an interrupted replacement of the run comes first.
 
     Raises:
-        RunNotFoundError: there is nothing to go on from; says why.
+        RunNotFoundError: there is nothing to resume; the message says why.
     """
     for folder in (storage.next_dir(dataset, key), storage.run_dir(dataset, key)):
         job = storage.load_job(folder)
@@ -35,32 +35,32 @@ def find_job(dataset: fo.Dataset, key: str) -> tuple[Path, storage.ClusterJob]:
             return folder, job
     if key in storage.keys(dataset):
         raise RunNotFoundError(
-            f"the files of run {key!r} are not in {storage.run_dir(dataset, key)}: it was made on another "
-            "machine, or assigned; cluster again with overwrite=True"
+            f"the files of run {key!r} are not in {storage.run_dir(dataset, key)}: the run was made on another "
+            "machine, or assigned from another dataset; cluster again with overwrite=True"
         )
     left = find_interrupted(dataset).get(key)
     if left is not None:
         raise RunNotFoundError(
-            f"run {key!r} of {dataset.name!r} left fields, but no files here to go on from; "
-            f"delete_run(samples, {key!r}) removes them"
+            f"run {key!r} of {dataset.name!r} has fields, but no files on this machine to resume from; "
+            f"delete_run(samples, {key!r}) removes the fields"
         )
     known = list_runs(dataset)
-    there = f"its runs: {', '.join(known)}" if known else "no run has been made on it yet"
+    there = f"its runs: {', '.join(known)}" if known else "it has no runs yet"
     raise RunNotFoundError(f"{dataset.name!r} has neither a run nor a checkpoint {key!r}; {there}")
 
 
 def check_unedited(dataset: fo.Dataset, key: str, job: storage.ClusterJob) -> None:
-    """Raise RunError where a run was edited, which going on would lose."""
+    """Raise RunError if the run has edits, because resuming would discard them."""
     entries = [entry for entry in EditLog(dataset, job.header.uid).entries() if not entry.undone]
     if entries and key in storage.keys(dataset):
         raise RunError(
-            f"run {key!r} has {len(entries)} edits, which going on would lose; undo them "
+            f"run {key!r} has {len(entries)} edits, which resuming would discard; undo them "
             f"(review(samples, {key!r}).undo({len(entries)})), or cluster under another key"
         )
 
 
 def warn_of_assigned(dataset: fo.Dataset, key: str, job: storage.ClusterJob) -> None:
-    """Warn of images that were given clusters by ``assign``: going on makes other clusters, without them."""
+    """Warn if images were assigned by ``assign``: resuming replaces the clusters, and they lose theirs."""
     if key not in storage.keys(dataset):
         return
     everything, field = flat(dataset), job.header.patches_field
@@ -69,14 +69,14 @@ def warn_of_assigned(dataset: fo.Dataset, key: str, job: storage.ClusterJob) -> 
     lost = everything.count(path) - own.count(path)
     if lost:
         logger.warning(
-            "%d images that were assigned to clusters of run %r are not among its own and lose theirs, since it goes "
-            "on to others: assign them again",
+            "%d images assigned to clusters of run %r later are not part of the run and lose their clusters when it is "
+            "resumed; assign them again",
             lost, key,
         )  # fmt: skip
 
 
 def select_images(dataset: fo.Dataset, job: storage.ClusterJob) -> SampleSource:
-    """The images of a job, in its order.
+    """Images of a job, in its order.
 
     Raises:
         RunError: some of them were deleted.
@@ -91,6 +91,6 @@ def select_images(dataset: fo.Dataset, job: storage.ClusterJob) -> SampleSource:
     if len(source) < len(job.ids):
         raise RunError(
             f"{len(job.ids) - len(source)} of the run's {len(job.ids)} images were deleted from "
-            f"{dataset.name!r}, so its checkpoint does not fit any more; cluster again with overwrite=True"
+            f"{dataset.name!r}, so its checkpoint cannot be used; cluster again with overwrite=True"
         )
     return source

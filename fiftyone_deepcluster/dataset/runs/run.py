@@ -1,6 +1,6 @@
-"""Runs kept on a dataset: load, list, rename, delete.
+"""Runs stored on a dataset: load, list, rename, delete.
 
-A run is a plain FiftyOne custom run (``dataset.list_runs()`` shows it, too).
+A run is a plain FiftyOne custom run; ``dataset.list_runs()`` lists it, too.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ class Run:
     """A run and its results.
 
     Attributes:
-        key: of the run.
-        dataset: that it is kept on.
-        record: figures of every round, baselines, why it stopped.
+        key: key of the run.
+        dataset: dataset that the run is stored on.
+        record: metrics of every round, baselines, and the stop reason.
         patches_field: Detections field whose objects were clustered, or None.
-        created: when it was registered, UTC.
-        n_samples: images the run was given, unreadable ones included.
-        settings: how it was called: truth_field, embeddings_field, model, half_precision.
-        uid: of the run; renaming keeps it.
+        created: time of registration, UTC.
+        n_samples: number of images, including unreadable ones.
+        settings: other arguments of the call: truth_field, embeddings_field, model, half_precision.
+        uid: unique id of the run; unchanged by renaming.
     """
 
     key: str
@@ -66,38 +66,38 @@ class Run:
     uid: str
 
     def __repr__(self) -> str:
-        """Short: a dataset's own repr is a page."""
+        """Short form; the repr of the dataset takes a page."""
         rounds = len(self.record.rounds)
         what = f"{self.record.method}, {self.n_clusters} clusters, {rounds} rounds"
         return f"Run({self.key!r} on {self.dataset.name!r}: {what})"
 
     @cached_property
     def options(self) -> Options:
-        """As given; ``cluster(samples, run.options, key)`` repeats the run."""
+        """Options as given; ``cluster(samples, run.options, key)`` repeats the run."""
         return parse_options(self.record.method, self.record.options)
 
     @property
     def rounds(self) -> list[Round]:
-        """One entry a round."""
+        """One entry per round."""
         return self.record.rounds
 
     @property
     def stop_reason(self) -> StopReason | None:
-        """Why it stopped."""
+        """Why the run stopped."""
         return self.record.stop_reason
 
     @property
     def n_clusters(self) -> int:
-        """Clusters that the run found; edits do not change it."""
+        """Number of clusters found by the run; not changed by edits."""
         return self.record.n_clusters
 
     @property
     def fields(self) -> FieldNames:
-        """Where its values lie."""
+        """Names of the fields of the run."""
         return FieldNames(self.key, self.patches_field)
 
     def to_dataframe(self) -> pd.DataFrame:
-        """One row a round: loss, agreement with the last round, sizes, truth where known, seconds."""
+        """One row per round: loss, agreement with the previous round and the truth (if given), sizes, seconds."""
         import pandas as pd
 
         return pd.DataFrame([_row(entry) for entry in self.rounds])
@@ -105,16 +105,16 @@ class Run:
     def clusters(
         self, n_exemplars: int = 12, exemplars: Drawn = "nearest", seed: int | None = None
     ) -> list[ClusterInfo]:
-        """The clusters as they are named now, largest first.
+        """The clusters under their current names, largest first.
 
         Args:
-            n_exemplars: images of each to name.
-            exemplars: which: those "nearest" to the center, or some drawn at "random", which also shows what
-                lies at the cluster's edge.
-            seed: of the draw; by default the run's own.
+            n_exemplars: number of exemplar images per cluster.
+            exemplars: "nearest": images nearest to the center; "random": images drawn at random, which also
+                shows the edge of the cluster.
+            seed: random seed of the draw; by default the seed of the run.
 
         Raises:
-            InputError: ``exemplars`` is neither.
+            InputError: ``exemplars`` has another value.
         """
         if exemplars == "random":
             return with_random(self, summarize(self, 0), n_exemplars, seed)
@@ -123,7 +123,7 @@ class Run:
         return summarize(self, n_exemplars)
 
     def names(self) -> list[str]:
-        """Names of the clusters as they are now, sorted.
+        """Current cluster names, sorted.
 
         Raises:
             RunError: the run, or its label field, was deleted since it was loaded.
@@ -141,7 +141,7 @@ class Run:
         """The images of one or more clusters, nearest to their center first within each.
 
         Raises:
-            InputError: no cluster of that name; near names are listed.
+            InputError: no cluster of that name; similar names are listed.
         """
         from fiftyone import ViewField
 
@@ -149,7 +149,7 @@ class Run:
         paths = self.fields
         samples = flat(self.dataset)
         if self.patches_field is None:
-            # a plain query uses the label's index, a ViewField expression would read every sample
+            # a plain query uses the index of the label; a ViewField expression would scan every sample
             chosen = samples.match({paths.path("label"): {"$in": list(names)}})
             return chosen.sort_by([(paths.path("label"), 1), (paths.path("distance"), 1)])
         chosen = samples.filter_labels(self.patches_field, ViewField(self.key).is_in(list(names)))
@@ -157,7 +157,7 @@ class Run:
         return chosen.to_patches(self.patches_field).sort_by([(patch, 1), (f"{patch}_distance", 1)])
 
     def check_names(self, names: tuple[str, ...] | list[str]) -> None:
-        """Raise InputError where a cluster is not there."""
+        """Raise InputError if a cluster does not exist."""
         known = self.names()
         for name in names:
             if name not in known:
@@ -170,9 +170,9 @@ class Run:
 
 
 def list_runs(samples: fo.core.collections.SampleCollection) -> list[str]:
-    """Keys of this package's runs on the dataset, oldest first; then those that broke off.
+    """Keys of this package's runs on the dataset: finished runs, oldest first, then interrupted runs.
 
-    ``interrupted_runs`` says of the latter how far they came; ``load_run`` gives the others only.
+    ``load_run`` loads finished runs only; ``interrupted_runs`` returns the progress of the others.
     """
     dataset = root_dataset(samples)
     left = find_interrupted(dataset)
@@ -180,23 +180,23 @@ def list_runs(samples: fo.core.collections.SampleCollection) -> list[str]:
 
 
 def finished_runs(samples: fo.core.collections.SampleCollection) -> list[str]:
-    """Keys of the runs that ``load_run`` gives, oldest first."""
+    """Keys of the finished runs, which ``load_run`` can load, oldest first."""
     return storage.keys(root_dataset(samples))
 
 
 def interrupted_runs(samples: fo.core.collections.SampleCollection) -> dict[str, Interrupted]:
-    """Runs that broke off, by key: how far they came, and whether ``resume`` can go on from there.
+    """Interrupted runs by key, with their progress and whether ``resume`` can continue them.
 
-    ``delete_run`` removes what they left.
+    ``delete_run`` removes their fields and files.
     """
     return find_interrupted(root_dataset(samples))
 
 
 def load_run(samples: fo.core.collections.SampleCollection, key: str) -> Run:
-    """The run under ``key``.
+    """Load the finished run stored under ``key``.
 
     Raises:
-        RunNotFoundError: no complete run of this package under this key; says what there is instead.
+        RunNotFoundError: no finished run of this package under this key; the message says what exists instead.
     """
     dataset = root_dataset(samples)
     header, created = _header(dataset, key)
@@ -207,18 +207,18 @@ def load_run(samples: fo.core.collections.SampleCollection, key: str) -> Run:
 
 
 def rename_run(samples: fo.core.collections.SampleCollection, key: str, new_key: str) -> Run:
-    """Give a run another key: its fields, index, brain runs, sidebar group and files follow.
+    """Change the key of a run, and with it its fields, index, brain runs, sidebar group and files.
 
     Raises:
         RunNotFoundError: no such run.
-        RunExistsError: a field or run has the new key.
-        RunLockedError: the run is being worked on.
+        RunExistsError: the new key is taken by a field or run.
+        RunLockedError: another process is working on the run.
     """
     dataset = root_dataset(samples)
     check_key(new_key)
     old = FieldNames(key, _header(dataset, key)[0].patches_field)
     if new_key == key:
-        raise RunExistsError(f"the run has the key {key!r} already; give another new_key")
+        raise RunExistsError(f"the run already has the key {key!r}; give a different new_key")
     new = replace(old, key=new_key)
     with lock.acquire(dataset, key), lock.acquire(dataset, new_key):
         dataset.reload()
@@ -234,13 +234,13 @@ def rename_run(samples: fo.core.collections.SampleCollection, key: str, new_key:
 
 
 def delete_run(samples: fo.core.collections.SampleCollection, key: str) -> None:
-    """Remove a run and exactly what it made: fields, index, brain runs, sidebar group, files, edits' log.
+    """Delete a run with everything it created: fields, index, brain runs, sidebar group, files, edit log.
 
-    Also a run that broke off, or was killed. Labels that a person wrote to a field of their own stay.
+    Interrupted runs can be deleted, too. Labels written to user fields (``label_cluster``) are kept.
 
     Raises:
         RunNotFoundError: no such run.
-        RunLockedError: the run is being worked on.
+        RunLockedError: another process is working on the run.
     """
     dataset = root_dataset(samples)
     with lock.acquire(dataset, key):

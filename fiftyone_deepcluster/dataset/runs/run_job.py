@@ -1,4 +1,4 @@
-"""One run from fitting to fields: everything is written, or nothing is left but the checkpoint."""
+"""Execution of a run, from fitting to writing fields: either all is written, or only the checkpoint remains."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CheckedCall:
-    """A checked call of ``cluster`` or ``resume``: all that a run needs, from fitting to fields.
+    """A validated call of ``cluster`` or ``resume``.
 
     Attributes:
         source: the images.
-        key: of the run.
-        options: of the method.
-        settings: how it was called: truth_field, media_field, embeddings_field, model, half_precision.
-        inputs: what was read from the dataset besides the images.
-        model: a FiftyOne model, or the name of one, that gives the vectors; or None.
-        replaces: whether a run under this key may be there, to be replaced.
-        compute_brain: whether to make the brain runs.
-        folder: with the checkpoint to go on from; None for a run from the start.
-        uid: of the run; one that is resumed keeps it.
+        key: key of the run.
+        options: options of the method.
+        settings: other arguments of the call: truth_field, media_field, embeddings_field, model, half_precision.
+        inputs: inputs read from the dataset besides the images.
+        model: a FiftyOne model, or the name of one, that computes the vectors; or None.
+        replaces: whether an existing run under this key may be replaced.
+        compute_brain: whether to compute the brain runs.
+        folder: folder with the checkpoint to resume from; None for a new run.
+        uid: unique id of the run; kept when it is resumed.
     """
 
     source: SampleSource
@@ -67,17 +67,17 @@ class CheckedCall:
 
     @property
     def dataset(self) -> fo.Dataset:
-        """That the run is kept on."""
+        """Dataset that the run is stored on."""
         return self.source.dataset
 
     @property
     def names(self) -> FieldNames:
-        """Where its values will lie."""
+        """Names of its fields."""
         return FieldNames(self.key, self.source.patches_field)
 
     @property
     def note(self) -> storage.ClusterJob:
-        """What to keep of it: in its folder while it runs, and the header with the run."""
+        """The job to store in the folder during the run; its header is stored with the run."""
         source, options = self.source, self.options.model_dump(mode="json")
         header = storage.RunHeader(
             self.options.name, options, self.settings, source.patches_field, len(source), self.uid
@@ -86,9 +86,9 @@ class CheckedCall:
 
 
 def execute(call: CheckedCall, observer: Observer) -> Run:
-    """Carry a call out under the key's lock; ``observer`` is told of progress, beside the live state.
+    """Execute a call while holding the lock of its key; progress goes to ``observer`` and to the live state.
 
-    Where several processes share the work, the first holds the lock and writes; the others only fit.
+    With several processes, the first one holds the lock and writes; the others only fit.
     """
     if rank():
         return _follow(call, observer)
@@ -106,7 +106,7 @@ def execute(call: CheckedCall, observer: Observer) -> Run:
 
 
 def _follow(call: CheckedCall, observer: Observer) -> Run:
-    """What every process but the first does: its share of the fitting, once the folder is prepared."""
+    """Execute the call in a process other than the first: only fit, once the folder is prepared."""
     wait_for_all()
     replacing = call.key in storage.keys(call.dataset)
     _fit(call, call.folder or _folder(call, replacing), observer)
@@ -116,10 +116,10 @@ def _follow(call: CheckedCall, observer: Observer) -> Run:
 
 
 def _keep_interrupted(call: CheckedCall) -> None:
-    """Refuse to begin other work over rounds that broke off and could go on.
+    """Refuse to replace an interrupted run that can be resumed by a different call.
 
     Raises:
-        RunExistsError: there are such rounds, and ``overwrite`` is not set.
+        RunExistsError: there is such a run, and ``overwrite`` is not set.
     """
     dataset, key = call.dataset, call.key
     if call.replaces or call.folder is not None or key in storage.keys(dataset):
@@ -129,19 +129,19 @@ def _keep_interrupted(call: CheckedCall) -> None:
     if left is None or left.same_work(call.note) or not (folder / checkpoints.CHECKPOINT).exists():
         return
     if state is None or not state.round:
-        return  # nothing was learned that could be lost
+        return  # no completed round would be lost
     raise RunExistsError(
-        f"{dataset.name!r} has a run {key!r} ({left.header.method}) that broke off after round {state.round} and "
-        f"can go on: resume(samples, {key!r}). To give it up, delete_run(samples, {key!r}) or overwrite=True; or "
-        "choose another key"
+        f"{dataset.name!r} has a run {key!r} ({left.header.method}) that was interrupted after round {state.round}; "
+        f"continue it with resume(samples, {key!r}), discard it with delete_run(samples, {key!r}) or overwrite=True, "
+        "or choose another key"
     )
 
 
 def _check_key_free(call: CheckedCall) -> bool:
-    """Whether a run under the key is to be replaced.
+    """Whether an existing run under the key will be replaced.
 
     Raises:
-        RunExistsError: the key is taken by something that may not be replaced.
+        RunExistsError: the key is taken by a run or field that may not be replaced.
     """
     dataset, key = call.dataset, call.key
     if key not in storage.keys(dataset):
@@ -157,7 +157,7 @@ def _check_key_free(call: CheckedCall) -> bool:
 
 @contextmanager
 def _end_recorded(observer: status.LiveObserver) -> Iterator[None]:
-    """Let the live state say how it ended."""
+    """Record in the live state that the block was cancelled or failed."""
     try:
         yield
     except (CancelledError, KeyboardInterrupt):
@@ -173,8 +173,8 @@ def _fit_and_write(
 ) -> StopReason | None:
     """Fit, then write.
 
-    The fields are declared before the fitting, which reserves their names. A run that is replaced stays
-    as it is until the new one has been fitted.
+    The fields are declared before fitting, to reserve their names. A run that is replaced is unchanged
+    until the new run has been fitted.
     """
     before = None if call.folder is None else storage.load_job(call.folder)
     folder = _prepare_folder(call, replacing)
@@ -194,14 +194,14 @@ def _fit_and_write(
         if not (folder / checkpoints.CHECKPOINT).exists():
             storage.clean_dir(folder)
         elif before is not None and isinstance(error, InputError):
-            storage.save_job(folder, before)  # a change that was refused is none
+            storage.save_job(folder, before)  # undo changed options that were rejected
         raise
     storage.move_dir(folder, storage.run_dir(call.dataset, call.key))
     return result.record.stop_reason
 
 
 def _prepare_folder(call: CheckedCall, replacing: bool) -> Path:
-    """Where the checkpoint goes; one that another call left there is removed."""
+    """Prepare the folder for the checkpoint; a checkpoint of a different call is removed."""
     note = call.note
     folder = call.folder or _folder(call, replacing)
     if call.folder is None:
@@ -240,7 +240,7 @@ def _fit(call: CheckedCall, folder: Path, observer: Observer) -> FitResult:
 
 
 def _store(call: CheckedCall, result: FitResult, observer: Observer) -> None:
-    """Fields, sidebar, brain runs, and last the run itself."""
+    """Write the fields, sidebar group and brain runs, and last the run itself."""
     import numpy as np
 
     names = names_of_clusters(result.record, result.labels)
@@ -249,7 +249,7 @@ def _store(call: CheckedCall, result: FitResult, observer: Observer) -> None:
     write(call.source, call.names, filled)
     observer.advance(1)
     add_group(call.dataset, call.names)
-    # Whoever cancels wants to be done; the maps come when the run is resumed.
+    # After a cancel, return quickly; the brain runs are computed when the run is resumed.
     if call.compute_brain and result.record.stop_reason is not StopReason.CANCELLED:
         observer.phase("brain", 1)
         readable = np.setdiff1d(np.arange(len(call.source)), list(result.errors))
@@ -259,7 +259,7 @@ def _store(call: CheckedCall, result: FitResult, observer: Observer) -> None:
 
 
 def names_of_clusters(record: RunRecord, labels: NDArray[np.int64]) -> list[str]:
-    """Names by cluster number: numbers of clusters that fell empty are kept free."""
+    """Names by cluster number; the numbers of empty clusters are not reused."""
     asked = record.resolved.get("n_clusters")
     most = max(int(labels.max(initial=0)) + 1, record.n_clusters, asked if isinstance(asked, int) else 0)
     return cluster_names(most)

@@ -1,6 +1,6 @@
-"""What a run is doing right now, for everyone who looks at the dataset: the App, another process.
+"""Live state of runs, visible to the App and to other processes.
 
-The state lies in FiftyOne's execution store, scoped to the dataset; so does the wish to cancel.
+State and cancel requests are kept in FiftyOne's execution store, scoped to the dataset.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ Status = Literal["queued", "running", "done", "failed", "cancelled"]
 
 _SECONDS_BETWEEN_WRITES = 0.5
 _SECONDS_BETWEEN_LOOKS = 0.5
-# Shares of a run before the first round and of the writing at its end, and where each phase of a round
-# lies within it: a bar that moves evenly enough, not a forecast.
+# Fractions of a run spent before the first round and on writing at the end, and span of each phase within a
+# round: rough values for an evenly moving progress bar, not time estimates.
 _BEFORE, _AFTER = 0.05, 0.05
 _SPANS = {"embed": (0.0, 0.3), "cluster": (0.3, 0.45), "train": (0.45, 0.95), "assign": (0.95, 1.0)}
 
 
 @dataclass(frozen=True)
 class LiveState:
-    """One run as it stands.
+    """Current state of one run.
 
     Attributes:
-        key: of the run.
-        status: queued, running, done, failed or cancelled. A run whose process died reads as failed.
+        key: key of the run.
+        status: queued, running, done, failed or cancelled. A run whose process died counts as failed.
         method: name of the method.
-        phase: what it is doing (``decode``, ``embed``, ``cluster``, ``train``, ``write`` ...).
-        fraction: 0..1 of the whole run; a rough guess, never falling.
-        round: rounds done.
-        rounds: planned in all.
+        phase: current phase (``decode``, ``embed``, ``cluster``, ``train``, ``write`` ...).
+        fraction: progress of the whole run, 0..1; a rough estimate that never decreases.
+        round: number of completed rounds.
+        rounds: number of planned rounds.
         label: one line of text: ``round 3 of 10 · train``.
-        metrics: one small dict a round: index, loss, nmi (to the last round), clusters, largest_share,
-            seconds, and acc, truth_nmi where there is a truth. Missing values are None.
-        started: seconds since the epoch.
-        heartbeat: seconds since the epoch of the last write.
-        error: why it failed, else "".
+        metrics: one dict per round: index, loss, nmi (to the previous round), clusters, largest_share,
+            seconds, and acc, truth_nmi if a truth is given. Missing values are None.
+        started: start time, seconds since the epoch.
+        heartbeat: time of the last write, seconds since the epoch.
+        error: error message if the run failed, else "".
     """
 
     key: str
@@ -68,7 +68,7 @@ class LiveState:
 
 
 def read_states(dataset: fo.Dataset) -> dict[str, LiveState]:
-    """The state of every run known to be or to have been at work, by key. One database query."""
+    """State of every queued, running or ended run, by key. Takes one database query."""
     values = find(dataset, "^(live|lock):")
     states = {}
     for name, value in values.items():
@@ -79,7 +79,7 @@ def read_states(dataset: fo.Dataset) -> dict[str, LiveState]:
 
 
 def queue(dataset: fo.Dataset, key: str, method: str, rounds: int = 0) -> None:
-    """Note that a run waits for a worker, so that it shows at once."""
+    """Mark a run as waiting for a worker, so that it is displayed at once."""
     now = time.time()
     state = LiveState(
         key, "queued", method, rounds=rounds, label="waiting for a worker", started=now, heartbeat=now
@@ -97,10 +97,10 @@ def forget(dataset: fo.Dataset, key: str) -> None:
 
 
 def request_cancel(dataset: fo.Dataset, key: str) -> bool:
-    """Ask the run of ``key`` to stop at its next batch; a queued run never starts.
+    """Request the run ``key`` to stop at its next batch; a queued run is not started.
 
     Returns:
-        Whether there is a run to cancel.
+        Whether there is a queued or running run.
     """
     state = read_states(dataset).get(key)
     if state is None or not state.busy:
@@ -109,25 +109,25 @@ def request_cancel(dataset: fo.Dataset, key: str) -> bool:
     place.set(f"cancel:{key}", True)
     if state.status == "queued":
         place.set(
-            f"live:{key}", asdict(replace(state, status="cancelled", label="cancelled before it began"))
+            f"live:{key}", asdict(replace(state, status="cancelled", label="cancelled before the start"))
         )
     return True
 
 
 def cancelled_in_queue(dataset: fo.Dataset, key: str) -> bool:
-    """Whether a queued run was cancelled before it began; a worker asks before it starts one."""
+    """Whether a queued run was cancelled before its start; checked by the worker that would start it."""
     state = read_states(dataset).get(key)
     return state is not None and state.status == "cancelled" and bool(run_store(dataset).has(f"cancel:{key}"))
 
 
 class LiveObserver:
-    """An Observer that writes the live state, twice a second at most, and hears the wish to cancel.
+    """Observer that writes the live state, at most twice a second, and reads cancel requests.
 
     Args:
-        dataset: where the run's samples live.
-        key: of the run.
+        dataset: dataset of the run's samples.
+        key: key of the run.
         method: name of the method.
-        rounds: planned.
+        rounds: number of planned rounds.
     """
 
     def __init__(self, dataset: fo.Dataset, key: str, method: str, rounds: int) -> None:
@@ -139,25 +139,25 @@ class LiveObserver:
         self._write(force=True)
 
     def phase(self, name: str, total: int) -> None:
-        """A phase begins."""
+        """Called at the start of a phase."""
         self._steps, self._total = 0, total
         self._state = replace(self._state, phase=name)
         self._write()
 
     def advance(self, steps: int) -> None:
-        """Steps of the phase are done."""
+        """Called after steps of the phase."""
         self._steps += steps
         self._write()
 
     def round_done(self, entry: Round, rounds: int) -> None:
-        """A round is complete."""
+        """Called after each round."""
         self._state = replace(
             self._state, round=entry.index + 1, rounds=rounds, metrics=[*self._state.metrics, summary(entry)]
         )
         self._write(force=True)
 
     def cancelled(self) -> bool:
-        """Whether someone asked to cancel."""
+        """Whether cancellation was requested."""
         now = time.monotonic()
         if not self._cancelled and now - self._looked > _SECONDS_BETWEEN_LOOKS:
             self._looked = now
@@ -165,7 +165,7 @@ class LiveObserver:
         return self._cancelled
 
     def finish(self, status: Status, error: str = "") -> None:
-        """Write the last state."""
+        """Write the final state."""
         self._state = replace(self._state, status=status, error=error, phase="")
         self._write(force=True)
         self._store.delete(f"cancel:{self._state.key}")
@@ -200,7 +200,7 @@ class LiveObserver:
 
 
 def summary(entry: Round) -> dict[str, float | int | None]:
-    """The figures of a round that a chart wants."""
+    """Metrics of a round for the charts."""
     return {
         "index": entry.index,
         "loss": entry.loss,
@@ -214,8 +214,8 @@ def summary(entry: Round) -> dict[str, float | int | None]:
 
 
 def _judge(state: LiveState, lock: dict[str, Any] | None) -> LiveState:
-    """A running state without a living process behind it has failed."""
+    """Set the status of a running state to failed if its process is dead."""
     if state.status != "running" or (lock is not None and Holder(**lock).alive()):
         return state
-    error = "the process of this run is gone; resume it to go on from its last finished round"
+    error = "the process of this run died; resume the run to continue from its last completed round"
     return replace(state, status="failed", error=error, label=f"failed: {error}")

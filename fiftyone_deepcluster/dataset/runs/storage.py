@@ -1,7 +1,7 @@
-"""How a run is stored on a dataset: a plain FiftyOne custom run, and a folder of files.
+"""Storage of a run on a dataset: a plain FiftyOne custom run, and a folder of files.
 
-The custom run's config says what the run is; its results hold the record. Both are JSON, and no class
-of this package is named in the user's database, so a dataset opens where the package is missing.
+The config of the custom run holds the header; its results hold the record. Both are JSON without references to
+classes of this package, so the dataset can be opened where the package is not installed.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _NEXT = ".next"
 
 
 _READING = threading.Lock()
-"""FiftyOne has one open file a run for all threads of a process: where two seek and read at once, one reads nothing."""
+"""FiftyOne shares one open file per run between threads: if two seek and read at once, one reads nothing."""
 
 
 def new_uid() -> str:
-    """A mark that no other run has."""
+    """A new unique id."""
     return uuid.uuid4().hex
 
 
@@ -66,24 +66,24 @@ class RunHeader:
 
 @dataclass(frozen=True)
 class ClusterJob:
-    """What a call of ``cluster`` was asked to do: enough to go on after the process died.
+    """A call of ``cluster``, stored so that it can be resumed after the process died.
 
     Attributes:
-        header: of the run to be.
-        ids: of the images, in their order.
+        header: header of the future run.
+        ids: ids of the images, in order.
     """
 
     header: RunHeader
     ids: list[str]
 
     def same_work(self, other: ClusterJob) -> bool:
-        """Whether a checkpoint of the other call may serve this one."""
+        """Whether a checkpoint of the other call can be used for this one."""
         mine, theirs = self.header, other.header
         return (mine.options, mine.settings, self.ids) == (theirs.options, theirs.settings, other.ids)
 
 
 def register_run(source: SampleSource, key: str, header: RunHeader, record: RunRecord) -> None:
-    """Store a run; the caller has made sure that the key is free."""
+    """Store a run; the caller must have checked that the key is free."""
     samples = source.dataset if source.patches_field is None and is_whole(source) else source.samples
     config = samples.init_run(package=PACKAGE, **asdict(header))
     samples.register_run(key, config)
@@ -92,17 +92,17 @@ def register_run(source: SampleSource, key: str, header: RunHeader, record: RunR
 
 
 def is_whole(source: SampleSource) -> bool:
-    """Whether the source is the plain dataset."""
+    """Whether the source is a whole dataset, not a view."""
     import fiftyone as fo
 
     return isinstance(source.samples, fo.Dataset)
 
 
 def header_of(dataset: fo.Dataset, key: str) -> tuple[RunHeader, datetime]:
-    """The config of a stored run, and when it was stored (UTC).
+    """Config of a stored run, and the time it was stored (UTC).
 
     Raises:
-        RunNotFoundError: no run of this package under this key; the known ones are listed.
+        RunNotFoundError: no run of this package under this key; the existing keys are listed.
     """
     if key not in keys(dataset):
         dataset.reload()  # another process may have stored it since
@@ -114,27 +114,27 @@ def header_of(dataset: fo.Dataset, key: str) -> tuple[RunHeader, datetime]:
 
 
 def no_such_run(dataset: fo.Dataset, key: str) -> RunNotFoundError:
-    """The error that names the runs there are."""
+    """Error for a missing run, which lists the existing runs."""
     known = keys(dataset)
-    there = f"choose one of: {', '.join(known)}" if known else "no run has been made on it yet"
+    there = f"choose one of: {', '.join(known)}" if known else "it has no runs yet"
     return RunNotFoundError(f"{dataset.name!r} has no deep-clustering run {key!r}; {there}")
 
 
 def record_of(dataset: fo.Dataset, key: str) -> RunRecord:
-    """The record of a stored run."""
+    """Record of a stored run."""
     results = _results(dataset, key)
     if results is None:
-        raise RunNotFoundError(f"run {key!r} of {dataset.name!r} was stored only in part; delete it")
+        raise RunNotFoundError(f"run {key!r} of {dataset.name!r} was stored incompletely; delete it")
     return RunRecord.model_validate(results.record)
 
 
 def is_complete(dataset: fo.Dataset, key: str) -> bool:
-    """Whether a run is stored with its record, which comes last."""
+    """Whether a run is stored with its record, which is written last."""
     return key in keys(dataset) and _results(dataset, key) is not None
 
 
 def _results(dataset: fo.Dataset, key: str) -> Any:
-    """What was stored with a run; None where nothing was."""
+    """Results stored with a run; None if there are none."""
     with _READING:
         return dataset.load_run_results(key, cache=False, load_view=False)
 
@@ -146,29 +146,29 @@ def keys(dataset: fo.Dataset) -> list[str]:
 
 
 def run_dir(dataset: fo.Dataset, key: str) -> Path:
-    """Where checkpoint and model of a run lie."""
+    """Folder with the checkpoint and model of a run."""
     return dataset_dir(dataset) / key
 
 
 def next_dir(dataset: fo.Dataset, key: str) -> Path:
-    """Where the files of a run lie that is to replace the one under ``key`` once it is done."""
+    """Folder of a run in progress that will replace the run under ``key``."""
     return dataset_dir(dataset) / f"{key}{_NEXT}"
 
 
 def dataset_dir(dataset: fo.Dataset) -> Path:
-    """Where the files of all runs of a dataset lie."""
+    """Folder with the files of all runs of a dataset."""
     return runs_folder() / str(dataset._doc.id)
 
 
 def runs_folder() -> Path:
-    """Where the files of all runs of all datasets lie."""
+    """Folder with the files of all runs of all datasets."""
     import fiftyone as fo
 
     return Path(fo.config.default_dataset_dir) / ".deepcluster"
 
 
 def database_mark() -> str:
-    """Tells FiftyOne's databases apart, which may share the folder; an address may hold a password."""
+    """Id of the FiftyOne database, since several may share the folder; hashed, as the URI may contain a password."""
     import fiftyone as fo
 
     where = fo.config.database_uri or fo.config.database_dir
@@ -176,7 +176,7 @@ def database_mark() -> str:
 
 
 def save_job(folder: Path, job: ClusterJob) -> None:
-    """Note what is being done in ``folder``."""
+    """Store the job whose files are in ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f"{JOB_FILE}.partial"
     value = {"database": database_mark(), "header": asdict(job.header), "ids": job.ids}
@@ -185,7 +185,7 @@ def save_job(folder: Path, job: ClusterJob) -> None:
 
 
 def load_job(folder: Path) -> ClusterJob | None:
-    """What was being done in ``folder``; None where nothing is noted."""
+    """Job stored in ``folder``; None if there is none."""
     try:
         value: dict[str, Any] = json.loads((folder / JOB_FILE).read_text())
     except FileNotFoundError:
@@ -194,7 +194,7 @@ def load_job(folder: Path) -> ClusterJob | None:
 
 
 def job_folders(dataset: fo.Dataset) -> dict[str, list[Path]]:
-    """The folders in which something was or is being done, by key."""
+    """Folders with a job, running or not, by key."""
     found: dict[str, list[Path]] = {}
     for job in sorted(dataset_dir(dataset).glob(f"*/{JOB_FILE}")):
         found.setdefault(job.parent.name.removesuffix(_NEXT), []).append(job.parent)
@@ -202,14 +202,14 @@ def job_folders(dataset: fo.Dataset) -> dict[str, list[Path]]:
 
 
 def clean_dir(folder: Path) -> None:
-    """Remove a folder of run files, and the dataset's folder with its last."""
+    """Delete a folder of run files, and the dataset's folder if it is then empty."""
     shutil.rmtree(folder, ignore_errors=True)
     if folder.parent.is_dir() and not any(folder.parent.iterdir()):
         folder.parent.rmdir()
 
 
 def move_dir(old: Path, new: Path) -> None:
-    """Put a folder of run files in the place of another."""
+    """Move a folder of run files, replacing ``new``."""
     if old == new:
         return
     shutil.rmtree(new, ignore_errors=True)
@@ -218,5 +218,5 @@ def move_dir(old: Path, new: Path) -> None:
 
 
 def fields_of(dataset: fo.Dataset, key: str) -> FieldNames:
-    """Where the values of a stored run lie."""
+    """Field names of a stored run."""
     return FieldNames(key, header_of(dataset, key)[0].patches_field)

@@ -1,1 +1,1 @@
-"""Mid-level patches that are frequent in some clusters and rare elsewhere, as features."""
+"""Patch mining: mid-level visual elements that are frequent in one cluster and rare in others, as features."""

@@ -1,4 +1,4 @@
-"""Visual elements: detectors of mined patterns, merged where two find the same (LDPO, Algorithm 1)."""
+"""Detectors of visual elements: one per mined pattern, redundant ones merged (LDPO, Algorithm 1)."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _CHUNK = 16_384  # patches at a time
 
 @dataclass(frozen=True)
 class Background:
-    """All patches together: what a detector has to tell an element from.
+    """Statistics of all patches, the negative class of the LDA detectors.
 
     Attributes:
         mean: (D,).
-        spread: (D, D), the covariance with the shrinkage added to its diagonal.
+        spread: (D, D), the covariance with shrinkage added to its diagonal.
     """
 
     mean: torch.Tensor
@@ -28,12 +28,12 @@ class Background:
 
     @classmethod
     def of(cls, features: torch.Tensor, shrinkage: float) -> Background:
-        """From the activations of patches (M, D).
+        """Compute the statistics from activations.
 
         Args:
-            features: (M, D).
-            shrinkage: added to each variance, as a share of the mean variance: activations of one network have
-                variances of a tenth, of another of hundreds.
+            features: (M, D), activations of the patches.
+            shrinkage: added to each variance, as a share of the mean variance: variances of activations range
+                from a tenth to hundreds between networks.
         """
         import torch
 
@@ -58,10 +58,10 @@ class Background:
         return found.T.float()
 
     def leveled(self, detectors: torch.Tensor) -> torch.Tensor:
-        """(V, D) detectors, scaled so that their scores over all patches have deviation 1 (by ``spread``).
+        """(V, D) detectors, scaled so that their scores over all patches have standard deviation 1 (by ``spread``).
 
-        The length of an LDA detector grows with how far its element lies from the others: left so, the few
-        strangest elements would decide how far images are from each other.
+        The length of an LDA detector grows with the distance of its element from the background: unscaled, a few
+        outlying elements would dominate the distances between images.
         """
         wide = detectors.to(self.spread)
         deviation = ((wide @ self.spread) * wide).sum(dim=1, keepdim=True).sqrt()
@@ -72,21 +72,21 @@ class Background:
 def merge_elements(
     features: torch.Tensor, patches: list[NDArray[np.int64]], background: Background, limit: Limit
 ) -> tuple[list[NDArray[np.int64]], torch.Tensor]:
-    """Merge elements whose detectors find each other's patches (Algorithm 1 of LDPO).
+    """Merge elements whose detectors respond to each other's patches (Algorithm 1 of LDPO).
 
-    S_ij is the mean score of detector i on the patches of j. Two are merged where both S_ij and S_ji are above
-    the limit, and a detector is trained on the union of their patches. The paper leaves open in which order: here
-    every element joins the one it fits best, where that is mutual, and the merged ones are tested anew, so that a
-    chain of likenesses does not join what is unlike.
+    S_ij is the mean score of detector i on the patches of j. Two elements are merged where both S_ij and S_ji are
+    above the limit, and a detector is fitted to the union of their patches. The paper does not give the order: here
+    mutual best matches are merged, then all scores are computed again, so that a chain of similar pairs does not
+    merge dissimilar elements.
 
     Args:
         features: (M, D) activations of all patches.
         patches: rows of each element's patches.
-        background: of all patches.
-        limit: when two are the same.
+        background: statistics of all patches.
+        limit: threshold for merging.
 
     Returns:
-        Patches of the merged elements, and their detectors (V', D) float32.
+        Rows of the merged elements' patches, and their detectors (V', D) float32.
     """
     import torch
 
@@ -109,19 +109,19 @@ def merge_elements(
 
 @dataclass(frozen=True)
 class Limit:
-    """When two elements are the same.
+    """Threshold for merging two elements.
 
     Attributes:
-        score: the paper's threshold: least S_ij and S_ji. It depends on the length of the activations (MDPM has
-            150 for AlexNet's raw fc6). None: ``share`` decides.
-        share: least score above the background's, as a share of what the other's own detector gives there.
+        score: the paper's threshold: smallest S_ij and S_ji. It depends on the scale of the activations (MDPM has
+            150 for AlexNet's raw fc6). None: ``share`` is used.
+        share: smallest score above the background's, relative to that of the other element's own detector.
     """
 
     score: float | None
     share: float
 
     def strength(self, scores: torch.Tensor, ground: torch.Tensor) -> torch.Tensor:
-        """(V, V), above 0 where two are the same, and the larger the more alike.
+        """(V, V), above 0 for pairs to merge; larger for more similar pairs.
 
         Args:
             scores: (V, V), S_ij.
@@ -133,12 +133,12 @@ class Limit:
             return torch.minimum(scores, scores.T) - self.score
         above = scores - ground[:, None]
         own = above.diagonal().clamp_min(torch.finfo(above.dtype).tiny)
-        relative = above / own[None, :]  # of detector i on the patches of j, over j's own
+        relative = above / own[None, :]  # score of detector i on the patches of j, relative to detector j's
         return torch.minimum(relative, relative.T) - self.share
 
 
 def _mutual(strength: torch.Tensor) -> list[tuple[int, int]]:
-    """Pairs (i, j), i < j, above 0 that are each other's best."""
+    """Pairs (i, j), i < j, above 0 that are mutual best matches."""
     strength = strength.clone().fill_diagonal_(-float("inf"))
     best = strength.argmax(dim=1).cpu()
     value = strength.amax(dim=1).cpu()

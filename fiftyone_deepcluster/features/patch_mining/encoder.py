@@ -1,4 +1,4 @@
-"""Patch mining: an image as the visual elements that are found in it."""
+"""Patch mining: encodes an image by the responses of mined visual element detectors."""
 
 from __future__ import annotations
 
@@ -29,75 +29,75 @@ logger = logging.getLogger(__name__)
 
 @ENCODERS.register
 class PatchMining(Encoder):
-    """Patch mining: elements that are typical of the last clusters are looked for in every image.
+    """Patch mining: responses of detectors of visual elements that are typical of the last clusters.
 
-    LDPO (Wang et al., section 3.1 and Algorithm 1) after MDPM (Li et al. 2015). The patches of some images of
-    every group (random groups in the first round, then the last clusters) become transactions of their largest
-    activations; rules are mined in each group; the 50 that cover most patches get an LDA detector each; detectors
-    that find each other's patches are merged over all groups; an image is the largest score of every detector in
-    the whole and in its quarters, over all scales, reduced by PCA. The paper gives the 50 patterns and the
-    merging; all other numbers are defaults, those of MDPM where it has them.
+    LDPO (Wang et al., section 3.1 and Algorithm 1) after MDPM (Li et al. 2015). Patches of some images of every
+    group (random groups in the first round, then the last clusters) become transactions of their largest
+    activations; association rules are mined per group; the 50 that cover most patches get an LDA detector each;
+    detectors that respond to each other's patches are merged over all groups. An image's code is the largest score of
+    every detector in the whole image and in each quarter, over all scales, reduced by PCA. The paper gives the 50
+    patterns and the merging; all other numbers are defaults, from MDPM where it gives them.
     """
 
     name: Literal["patch-mining"] = "patch-mining"
     patches: Literal["crops", "maps"] = Field(
         "crops",
-        description="Crops, each through the network (the paper's), or windows of a layer's maps: much faster.",
+        description="Crops, each passed through the network (as in the paper), or windows of a layer's maps (faster).",
     )
     layer: str | None = Field(
         None,
-        description="Layer whose activations speak; empty: the features (crops), or the last one with maps.",
+        description="Layer of the activations; empty: the features (crops), or the last layer with maps (maps).",
     )
     scales: tuple[float, ...] = Field(
         (0.5, 0.625, 0.75),
         min_length=1,
-        description="Sides of the patches as shares of the image's; rules are mined at the first.",
+        description="Sides of the patches as shares of the image side; rules are mined at the first.",
     )
-    stride: float = Field(0.125, ge=0.01, le=1, description="Step between patches, as a share of the side.")
-    activations: int = Field(20, ge=2, le=200, description="Largest activations that make a transaction.")
+    stride: float = Field(0.125, ge=0.01, le=1, description="Step between patches, as a share of the image side.")
+    activations: int = Field(20, ge=2, le=200, description="Largest activations per transaction.")
     support: float = Field(
-        1e-4, gt=0, lt=1, description="Least share of all patches that a pattern of a group covers."
+        1e-4, gt=0, lt=1, description="Smallest share of all patches that are of the group and show the pattern."
     )
     confidence: float = Field(
-        0.3, ge=0, le=1, description="Least share of a pattern's patches that are of its group."
+        0.3, ge=0, le=1, description="Smallest share of a pattern's patches that are of its group."
     )
-    shortest: int = Field(3, ge=1, le=10, description="Activations in a pattern at least.")
-    longest: int = Field(6, ge=1, le=10, description="Activations in a pattern at most.")
-    patterns: int = Field(50, ge=1, le=1000, description="Patterns of a group that are kept.")
+    shortest: int = Field(3, ge=1, le=10, description="Fewest activations per pattern.")
+    longest: int = Field(6, ge=1, le=10, description="Most activations per pattern.")
+    patterns: int = Field(50, ge=1, le=1000, description="Patterns kept per group.")
     overlap: float = Field(
-        0.5, gt=0, le=1, description="Share of patches from which on two patterns of a group count as one."
+        0.5, gt=0, le=1, description="Largest overlap (IoU) of the patches of two patterns of a group."
     )
     merge_share: float = Field(
-        0.8, gt=0, le=1, description="Two detectors are one where each scores this share of the other's own."
+        0.8, gt=0, le=1, description="Detectors are merged if each reaches this share of the other's score on its own patches."
     )
     merge_score: float | None = Field(
         None,
         allow_inf_nan=False,
-        description="The same by their plain scores, as the paper has it; empty: merge_share decides.",
+        description="Absolute score threshold for merging, as in the paper; empty: merge_share is used.",
     )
     shrinkage: float = Field(
         0.1,
         gt=0,
-        description="Added to the variances that detectors divide by, as a share of the mean variance.",
+        description="LDA shrinkage: added to each variance, as a share of the mean variance.",
     )
     level: bool = Field(
-        True, description="Scale detectors so that the scores of each spread equally over all patches."
+        True, description="Scale each detector so that its scores over all patches have standard deviation 1."
     )
-    mined_patches: int = Field(40_000, ge=100, description="Patches that are mined, of all groups together.")
-    searched: int = Field(20_000, ge=1000, description="Frequent sets looked at in a group at most.")
+    mined_patches: int = Field(40_000, ge=100, description="Patches to mine, over all groups.")
+    searched: int = Field(20_000, ge=1000, description="Most frequent itemsets examined per group.")
     pca: int | None = Field(
         None, ge=0, description="PCA dimensions; 0: no PCA; empty: 4096, or as many as the sample allows."
     )
     l2_normalize: bool = Field(True, description="Scale every vector to length 1 after the PCA.")
-    sample: int = Field(5000, ge=2, description="Images, drawn by chance, that the PCA is learned from.")
+    sample: int = Field(5000, ge=2, description="Randomly drawn images to which the PCA is fitted.")
 
     @field_validator("scales")
     @classmethod
     def _shares(cls, scales: tuple[float, ...]) -> tuple[float, ...]:
         for scale in scales:
-            if not 0 < scale <= 1:  # nor NaN
+            if not 0 < scale <= 1:  # false for NaN, too
                 raise ValueError(
-                    f"scales={scale}: give shares of the side, more than 0 and at most 1, such as 0.5"
+                    f"scales={scale}: give shares of the image side, above 0 and at most 1, such as 0.5"
                 )
         return scales
 
@@ -135,7 +135,7 @@ class PatchMining(Encoder):
         return apply_streamed(corpus, self._describer(corpus, detectors), reduction)
 
     def _detectors(self, corpus: Corpus, request: EncodeRequest) -> tuple[torch.Tensor, dict[str, float]]:
-        """Detectors (V, D) of the merged elements, and figures."""
+        """Detectors (V, D) of the merged elements, and scores for the record."""
         from fiftyone_deepcluster.features.patch_mining.detectors import Background, Limit, merge_elements
 
         groups = self._groups(len(corpus), request)
@@ -154,7 +154,7 @@ class PatchMining(Encoder):
         return detectors, {name: float(value) for name, value in figures.items()}
 
     def _groups(self, n: int, request: EncodeRequest) -> NDArray[np.int64]:
-        """(N,) groups to mine in, -1 for none: the last clusters, or groups by chance."""
+        """(N,) groups to mine in, -1 for none: the last clusters, or random groups."""
         import numpy as np
 
         if request.groups is not None and bool((request.groups >= 0).any()):
@@ -165,7 +165,7 @@ class PatchMining(Encoder):
     def _mined(
         self, corpus: Corpus, groups: NDArray[np.int64], seed: int
     ) -> tuple[torch.Tensor, NDArray[np.int64]]:
-        """Activations (M, D) of the patches of some images of each group, and the image (M,) of each."""
+        """Activations (M, D) of the patches of some images of each group, and the image (M,) of each patch."""
         import numpy as np
 
         from fiftyone_deepcluster.features.patch_mining.patches import patches_an_image
@@ -186,7 +186,7 @@ class PatchMining(Encoder):
     def _patterns(
         self, features: torch.Tensor, images: NDArray[np.int64], groups: NDArray[np.int64]
     ) -> tuple[list[Pattern], int]:
-        """Patterns of all groups, with rows of ``features`` as their patches, and how many are rules."""
+        """Patterns of all groups, with their patches as rows of ``features``, and how many are rules."""
         import numpy as np
 
         from fiftyone_deepcluster.features.patch_mining.itemsets import Pattern, Transactions, mine_patterns

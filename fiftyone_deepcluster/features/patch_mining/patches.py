@@ -1,4 +1,4 @@
-"""Activations of the patches of an image at several scales, and the cells of the image they lie in."""
+"""Activations of the patches of an image at several scales, and the spatial cells of the patches."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ CELLS = 5
 
 
 Scale = tuple["torch.Tensor", "torch.Tensor"]
-"""Activations (B, P, D) float32 of P patches an image, and their middles (P, 2), down and across, in 0..1."""
+"""Activations (B, P, D) float32 of P patches per image, and patch centers (P, 2), (y, x) in 0..1."""
 
 
 @dataclass(frozen=True)
 class Patches:
-    """How patches are cut.
+    """How patches are extracted.
 
     Attributes:
-        source: ``crops`` of the image go through the network one by one (the paper's); ``maps``: windows of a
-            layer's maps, averaged, which takes one pass an image.
-        scales: sides of the patches as shares of the image's.
-        stride: step from patch to patch, as a share of the image's side.
-        layer: layer that speaks; None: the network's features, or the last layer with maps.
+        source: ``crops``: each crop of the image is passed through the network (as in the paper); ``maps``: averaged
+            windows of a layer's maps, by one forward pass per image.
+        scales: sides of the patches as shares of the image side.
+        stride: step between patches, as a share of the image side.
+        layer: layer of the activations; None: the network's features (crops), or the last layer with maps (maps).
     """
 
     source: Literal["crops", "maps"]
@@ -40,7 +40,7 @@ class Patches:
     layer: str | None
 
     def of(self, corpus: Corpus, rows: NDArray[np.int64]) -> Iterator[tuple[torch.Tensor, list[Scale]]]:
-        """Batches: (B,) int64 rows on the CPU, and what there is at each scale."""
+        """Batches of (B,) int64 rows on the CPU, and the patches at each scale."""
         return self._windows(corpus, rows) if self.source == "maps" else self._crops(corpus, rows)
 
     def _windows(self, corpus: Corpus, rows: NDArray[np.int64]) -> Iterator[tuple[torch.Tensor, list[Scale]]]:
@@ -75,7 +75,7 @@ class Patches:
 
 @dataclass(frozen=True)
 class _Grid:
-    """Windows over an image or map: sides, window and step, down and across."""
+    """Sliding windows over an image or map: sides, window and step as (height, width)."""
 
     sides: tuple[int, int]
     window: tuple[int, int]
@@ -102,12 +102,12 @@ class _Grid:
 
 
 def patches_an_image(scale: float, stride: float) -> int:
-    """About how many patches of one scale an image has."""
+    """Approximate number of patches of one scale per image."""
     return max(1, int((1 - scale) / stride + 1)) ** 2
 
 
 def cells(middles: torch.Tensor) -> torch.Tensor:
-    """(P, 2) middles -> (P, 5) bool: which cells of 1 x 1 and 2 x 2 a patch lies in. An empty cell is the whole."""
+    """(P, 2) patch centers -> (P, 5) bool: membership in the image and its quarters. An empty quarter gets all patches."""
     import torch
 
     quarter = (middles[:, 0] >= 0.5).long() * 2 + (middles[:, 1] >= 0.5).long()
@@ -119,7 +119,7 @@ def cells(middles: torch.Tensor) -> torch.Tensor:
 
 
 def strongest(scores: torch.Tensor, middles: torch.Tensor) -> torch.Tensor:
-    """(B, P, V) scores -> (B, 5, V), the largest within each cell."""
+    """(B, P, V) scores -> (B, 5, V), the maximum within each cell."""
     import torch
 
     inside = cells(middles).to(scores.device)

@@ -1,1 +1,1 @@
-"""Decoded images, kept on disk: decoded once, by several processes."""
+"""Disk cache of decoded images, filled by parallel worker processes."""

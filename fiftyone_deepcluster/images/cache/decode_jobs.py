@@ -1,4 +1,4 @@
-"""Decoding by many: pixels go straight into the cache's file; ``worker_pool`` says who does it."""
+"""Parallel decoding: workers of ``worker_pool`` write pixels directly into the file of the cache entry."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ if TYPE_CHECKING:
 
     from fiftyone_deepcluster.images.refs import ImageRef
 
-# Why, and whether the file itself is at fault.
+# Reason, and whether the failure is permanent.
 _Failure: TypeAlias = "tuple[str, bool]"
-# By row.
+# Row -> failure.
 Failures: TypeAlias = "dict[int, _Failure]"
 
-# Below this many images starting processes takes longer than they save.
+# With fewer images, starting processes takes longer than it saves.
 _FEW = 512
 
 
 @dataclass(frozen=True)
 class Block(PoolJob):
-    """Neighboring images to decode.
+    """Job that decodes consecutive images.
 
     Attributes:
         target: file to write to.
-        position: byte at which the first image goes.
-        row: number of the first image.
-        refs: the images.
-        decode: how.
+        position: byte offset of the first image in it.
+        row: row of the first image.
+        refs: images to decode.
+        decode: size and color.
     """
 
     target: str
@@ -46,7 +46,7 @@ class Block(PoolJob):
         return len(self.refs)
 
     def halves(self) -> tuple[Block, Block]:
-        """See ``Job.halves``."""
+        """See ``PoolJob.halves``."""
         half = len(self.refs) // 2
         rest = replace(
             self, refs=self.refs[half:], row=self.row + half, position=self.position + half * self._each
@@ -54,7 +54,7 @@ class Block(PoolJob):
         return replace(self, refs=self.refs[:half]), rest
 
     def work(self) -> list[_Failure | None]:
-        """Decode and write every image that can be read; None, or the reason and whether it lasts."""
+        """Decode and write every readable image; None for each, or the reason and whether it is permanent."""
         answers: list[_Failure | None] = []
         with Path(self.target).open("r+b") as file:
             for row, ref in enumerate(self.refs):
@@ -69,20 +69,20 @@ class Block(PoolJob):
         return answers
 
     def crashed(self) -> _Failure:
-        """See ``Job.crashed``."""
-        return "its decoder crashed", False
+        """See ``PoolJob.crashed``."""
+        return "the decoder process crashed", False
 
     @property
     def _each(self) -> int:
-        """Bytes of an image."""
+        """Bytes per image."""
         return self.decode.size**2 * self.decode.shape[2]
 
 
 def decode_blocks(blocks: Sequence[Block], workers: int | None) -> Iterator[tuple[int, Failures]]:
-    """Decode all blocks; yields the images done and their failures, in their order.
+    """Decode all blocks; yield the number of images done and their failures, block by block in order.
 
-    Yields ``(0, {})`` now and then while nothing is ready, so that the caller can look whether to
-    stop: closing the iterator stops the workers.
+    Yields ``(0, {})`` periodically while no block is ready, so that the caller can check for cancellation.
+    Closing the iterator stops the workers.
 
     Raises:
         ImagesError: pixels cannot be written.

@@ -1,16 +1,16 @@
-"""The cache's folder: one entry a set of images, locks, and a bound on the disk space used.
+"""Folder of the image cache: one entry per set of images, file locks, and a size limit with LRU eviction.
 
-An entry ``key`` (32 hexadecimal digits) is ``key.npy`` the pixels, ``key.json`` what is known of them (its
-time of change is the last use), ``key.lock`` locked while the entry is built or deleted, and one
-``key.*.use`` for every reader, locked as long as it reads. Pixels are built in ``key.part`` and renamed, so
-an entry with a ``key.json`` is complete.
+The files of an entry ``key`` (32 hexadecimal digits) are ``key.npy``, the pixels; ``key.json``, their metadata
+(its mtime is the time of the last use); ``key.lock``, locked while the entry is built or deleted; and one
+``key.*.use`` per reader, locked while it reads. Pixels are written to ``key.part`` and renamed, so an entry
+with a ``key.json`` is complete.
 
-Locks are ``filelock.FileLock``: they end with their process, however it ends, on every system. Its
-``ReadWriteLock`` does not serve here: the thread that took it must release it, while images may be closed
-by another thread; and its file, a database of SQLite, must never be deleted.
+Locks are ``filelock.FileLock``, which on every system are released when their process ends, however it ends.
+filelock's ``ReadWriteLock`` is not suitable: it must be released by the thread that acquired it, while images
+may be closed by another thread, and its SQLite file must never be deleted.
 
-The bound is on what is *kept*: an entry in use is never deleted, and one set of images larger than the
-bound is still decoded where the disk has room.
+The limit applies to *kept* entries: an entry in use is never deleted, and a set of images larger than the
+limit is still decoded if the disk has room.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ logger = logging.getLogger(__name__)
 FOLDER_VARIABLE = "FIFTYONE_DEEPCLUSTER_CACHE"
 BOUND_VARIABLE = "FIFTYONE_DEEPCLUSTER_CACHE_GB"
 _DEFAULT_BOUND_GB = 20.0
-# Left free on the disk: the database and the person's own work need some.
+# Bytes left free on the disk for the database and other programs.
 _RESERVE = 2**29
 _POLL_SECONDS = 0.1
-# Only files named so are the cache's own: the folder may hold others, which it must not touch.
+# Only files named like this belong to the cache: other files in the folder must not be touched.
 _KEY = "[0-9a-f]" * 32
 _NO_LOCKS_HERE = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
@@ -49,8 +49,8 @@ class CacheLock:
     """A lock that is held until ``release`` or the end of the process.
 
     Args:
-        held: the lock of a file.
-        passing: the file has no use after this and is deleted.
+        held: acquired file lock.
+        passing: delete the lock file on release.
     """
 
     def __init__(self, held: BaseFileLock, *, passing: bool = False) -> None:
@@ -58,18 +58,21 @@ class CacheLock:
         self._passing = passing
 
     def release(self) -> None:
-        """Let go, from any thread; doing so twice is fine."""
+        """Release the lock, from any thread; may be called repeatedly."""
         self._held.release()
         if self._passing:
             _remove(Path(self._held.lock_file))
 
 
 class Shelf:
-    """The cache's folder.
+    """Folder of the image cache.
 
     Args:
-        folder: where; by default ``~/.cache/fiftyone-deepcluster/images`` or what
-            ``FIFTYONE_DEEPCLUSTER_CACHE`` says.
+        folder: path; by default the environment variable ``FIFTYONE_DEEPCLUSTER_CACHE`` or, if it is
+            not set, ``~/.cache/fiftyone-deepcluster/images``.
+
+    Raises:
+        ImagesError: the folder cannot be created.
     """
 
     def __init__(self, folder: str | Path | None = None) -> None:
@@ -79,47 +82,47 @@ class Shelf:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ImagesError(
-                f"the image cache {self.folder} cannot be made: {error.strerror}; "
-                f"set {FOLDER_VARIABLE} to a folder that can be written"
+                f"the image cache {self.folder} cannot be created: {error.strerror}; "
+                f"set {FOLDER_VARIABLE} to a writable folder"
             ) from error
 
     def pixels(self, key: str) -> Path:
-        """File of an entry's pixels."""
+        """File with the pixels of an entry."""
         return self.folder / f"{key}.npy"
 
     def facts(self, key: str) -> Path:
-        """File of what is known of an entry; it exists only where the entry is complete."""
+        """File with the metadata of an entry; exists only if the entry is complete."""
         return self.folder / f"{key}.json"
 
     def part(self, key: str) -> Path:
-        """File that an entry's pixels are built in."""
+        """Temporary file in which an entry is built."""
         return self.folder / f"{key}.part"
 
     def lock(self, key: str, *, exclusive: bool) -> CacheLock | None:
-        """Lock an entry; None where others hold a lock that excludes this one."""
+        """Lock an entry without waiting; None if a conflicting lock is held."""
         entry = _try_lock(self.folder / f"{key}.lock")
         if entry is None:
             return None
         if exclusive and not self._in_use(key):
             return CacheLock(entry)
         try:
-            # The entry's own lock is held meanwhile: nobody deletes the entry in between.
+            # key.lock is still held here, so the entry cannot be deleted in between.
             return None if exclusive else self._new_use(key)
         finally:
             entry.release()
 
     def wait(self, key: str, pause: Callable[[], None]) -> CacheLock:
-        """Lock an entry to read it, once nobody builds it; ``pause`` is called meanwhile, may raise."""
+        """Lock an entry for reading, after waiting for its build; polls ``pause``, which may raise to stop."""
         while (lock := self.lock(key, exclusive=False)) is None:
             pause()
             time.sleep(_POLL_SECONDS)
         return lock
 
     def make_room(self, need: int) -> None:
-        """Delete leftovers, then least recently used entries until ``need`` more bytes fit.
+        """Delete leftover files, then least recently used entries, until ``need`` more bytes fit.
 
         Raises:
-            ImagesError: the disk has no room, even so.
+            ImagesError: the disk does not have enough free space even then.
         """
         self._sweep()
         used = sorted(self._entries())
@@ -132,12 +135,12 @@ class Shelf:
         if self._free() < need + _RESERVE:
             raise ImagesError(
                 f"decoded images need {need / 1e9:.1f} GB and the disk of {self.folder} has "
-                f"{self._free() / 1e9:.1f} GB free; free some, set {FOLDER_VARIABLE} to a folder on a "
+                f"{self._free() / 1e9:.1f} GB free; free some space, set {FOLDER_VARIABLE} to a folder on a "
                 "larger disk, or lower image_size"
             )
         if need > _bound():
             logger.warning(
-                "Decoded images take %.1f GB, more than the %.1f GB that the cache keeps (%s)",
+                "Decoded images take %.1f GB, more than the cache limit of %.1f GB (%s)",
                 need / 1e9, _bound() / 1e9, BOUND_VARIABLE,
             )  # fmt: skip
 
@@ -146,7 +149,7 @@ class Shelf:
         return None if use is None else CacheLock(use, passing=True)
 
     def _in_use(self, key: str) -> bool:
-        """Whether anyone reads an entry; marks of readers that are dead are deleted."""
+        """Whether an entry has readers; ``.use`` files of ended processes are deleted."""
         for path in self.folder.glob(f"{key}.*.use"):
             use = _try_lock(path)
             if use is None:
@@ -155,16 +158,16 @@ class Shelf:
         return False
 
     def _entries(self) -> list[tuple[float, int, str]]:
-        """Last use, bytes and key of every complete entry."""
+        """Time of last use, bytes and key of every complete entry."""
         found = []
         for path in self.folder.glob(f"{_KEY}.json"):
-            # Another process may delete it meanwhile.
+            # Another process may delete the entry concurrently.
             with contextlib.suppress(FileNotFoundError):
                 found.append((path.stat().st_mtime, self.pixels(path.stem).stat().st_size, path.stem))
         return found
 
     def _sweep(self) -> None:
-        """Delete what processes left behind that ended while building or deleting."""
+        """Delete files left by processes that ended while building or deleting an entry."""
         for suffix in ("part", "npy", "lock"):
             for path in self.folder.glob(f"{_KEY}.{suffix}"):
                 if not self.facts(path.stem).exists():
@@ -174,7 +177,7 @@ class Shelf:
         lock = self.lock(key, exclusive=True)
         if lock is None:
             return False
-        # Facts first and the lock last: at no time is there a complete entry without pixels.
+        # Metadata first and the lock file last, so no entry ever looks complete without pixels.
         for path in (self.facts(key), self.pixels(key), self.part(key)):
             path.unlink(missing_ok=True)
         _remove(self.folder / f"{key}.lock")
@@ -186,24 +189,24 @@ class Shelf:
 
 
 def _bound() -> float:
-    """Bytes that the cache may keep."""
+    """Size limit of the cache in bytes."""
     text = os.environ.get(BOUND_VARIABLE)
     try:
         return float(text or _DEFAULT_BOUND_GB) * 1e9
     except ValueError:
-        raise ImagesError(f"{BOUND_VARIABLE}={text!r} is no number; give gigabytes, such as 50") from None
+        raise ImagesError(f"{BOUND_VARIABLE}={text!r} is not a number; give gigabytes, such as 50") from None
 
 
 def _try_lock(path: Path) -> BaseFileLock | None:
-    """Lock a file, made if need be; None where another holds it."""
-    # Not bound to a thread: images may be closed by another one than opened them.
+    """Lock a file, creating it if necessary; None if it is locked already."""
+    # Not thread-local: images may be closed by a different thread than the one that opened them.
     lock = FileLock(path, timeout=0, thread_local=False)
     try:
         lock.acquire()
     except Timeout:
         return None
     except OSError as error:
-        # Some network file systems know no locks. Entries are complete all the same, because of the
+        # Some network file systems do not support locks. Entries are still complete, because of the
         # rename, and a deleted file that is open can still be read.
         if error.errno not in _NO_LOCKS_HERE:
             raise
@@ -211,6 +214,6 @@ def _try_lock(path: Path) -> BaseFileLock | None:
 
 
 def _remove(path: Path) -> None:
-    """Delete a lock's file; on Windows that of a held lock stays, and goes with the lock."""
+    """Delete a lock file; on Windows that of a held lock remains until the lock is released."""
     with contextlib.suppress(FileNotFoundError, PermissionError):
         path.unlink()

@@ -1,8 +1,8 @@
-"""Decode every image once into one file, and use that file again: ``open_images``.
+"""``open_images``: decode every image once into a file of the cache, and reuse that file.
 
-An entry of the cache belongs to a list of images (path, size and time of change of every file, box,
-frame), the ``Decode`` settings and this module's format. A changed file is another key. Where images
-failed for a reason that may pass (a missing package, no permission), the next opening tries again.
+The key of a cache entry is a hash of the images (path, size and mtime of every file, box, frame), the
+``Decode`` settings and the format version, so a changed file gives a new key. Where images failed for a
+temporary reason (a missing package, no permission), the next call decodes again.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Decode", "ImageStore", "open_images"]
 
-# Raise when decoding changes what it makes of a file, or the files of the cache change.
+# Increment when decoding gives different pixels, or the format of the cache files changes.
 _FORMAT = 2
-# Images handed out at once: small enough to stop soon and to share evenly, large enough to be cheap.
+# Images per job: small enough to stop quickly and to balance the load, large enough for low overhead.
 _BLOCK_IMAGES = 64
 _HASH_BYTES = 2**26
 
-# Fills the file given and yields how many images are done, and which of them failed.
+# Fills the given file; yields the number of images done and their failures.
 _Fill = Callable[["Path", int], "Iterator[tuple[int, Failures]]"]
 
 
@@ -55,19 +55,19 @@ def open_images(
     workers: int | None = None,
     cache_dir: str | Path | None = None,
 ) -> ImageStore:
-    """All readable images at one size and color, decoded now or by an earlier call.
+    """All readable images at one size and color, decoded by this call or taken from the cache.
 
     Args:
-        images: paths, refs, or a uint8 array (N, H, W) or (N, H, W, C) with C of 1 or 3. An array of
-            the right size is served as it is.
+        images: paths, refs, or a uint8 array (N, H, W) or (N, H, W, C) with C of 1 or 3. An array that
+            already has the right size is not copied.
         decode: size and color.
-        observer: told of the phase ``decode``; may cancel.
-        workers: processes that decode; by default one a core, 16 at most.
+        observer: receives the phase ``decode``; may cancel.
+        workers: number of decoding processes; by default one per core, at most 16.
         cache_dir: folder of the cache; see ``folder.Shelf``.
 
     Raises:
-        ImagesError: no image can be read, an array of the wrong kind, or no room on the disk.
-        CancelledError: the observer asked to stop.
+        ImagesError: no image can be read, an array of the wrong dtype or shape, or not enough disk space.
+        CancelledError: the observer requested cancellation.
     """
     if isinstance(images, np.ndarray):
         pixels = check_array(images)
@@ -86,7 +86,7 @@ def open_images(
 
 
 class _Entry:
-    """One entry of the cache: opened if it is there, else built."""
+    """One entry of the cache: opened if it exists, otherwise built."""
 
     def __init__(self, shelf: Shelf, key: str, shape: tuple[int, int, int, int]) -> None:
         self._shelf = shelf
@@ -94,7 +94,7 @@ class _Entry:
         self._shape = shape
 
     def open(self, fill: _Fill, observer: Observer) -> FileStore:
-        """The entry's images."""
+        """Images of the entry, built first if necessary."""
 
         def pause() -> None:
             _stop_if_cancelled(observer)
@@ -108,13 +108,13 @@ class _Entry:
             shared.release()
             exclusive = self._shelf.lock(self._key, exclusive=True)
             if exclusive is None:
-                # Another builds it, which the next round waits for; or it is in use with failures
-                # that may pass: then it is used as it is, rather than waited for until that use ends.
+                # Either another process builds it, which the next iteration waits for; or it is in use and
+                # has temporary failures: then it is used as it is instead of waiting for those readers.
                 tried = self._facts(again=True) is not None
                 pause()
                 continue
             try:
-                # Another may have built it between the two locks.
+                # Another process may have built it between the two locks.
                 if self._facts(again=tried) is None:
                     self._build(fill, observer)
                     tried = True
@@ -130,10 +130,10 @@ class _Entry:
         return FileStore(self._shelf.pixels(self._key), self._shape, int(facts["offset"]), errors, lock)
 
     def _facts(self, again: bool) -> dict[str, Any] | None:
-        """What is known of a complete entry; None where there is none that serves.
+        """Metadata of a complete entry; None if there is no usable entry.
 
         Args:
-            again: this call has built it already, so failures that may pass are accepted.
+            again: accept temporary failures, because decoding was already retried.
         """
         try:
             facts = json.loads(self._shelf.facts(self._key).read_text())
@@ -141,7 +141,7 @@ class _Entry:
             whole = facts["shape"] == list(self._shape) and size == facts["offset"] + math.prod(self._shape)
             serves = whole and (again or facts["lasting"])
         except (OSError, ValueError, KeyError, TypeError):
-            # Not there, or damaged.
+            # Missing or damaged.
             return None
         return facts if serves else None
 
@@ -184,9 +184,9 @@ def _stop_if_cancelled(observer: Observer) -> None:
 
 
 def _allocate(path: Path, shape: tuple[int, int, int, int]) -> int:
-    """Make an .npy file of its full size; returns where its pixels begin.
+    """Create an .npy file of its full size; return the byte offset of its pixels.
 
-    Its blocks are reserved now, so that a disk that fills up later cannot leave holes.
+    Disk blocks are reserved now, so that a disk that fills up later cannot leave holes.
     """
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     with path.open("wb") as file:
@@ -200,7 +200,7 @@ def _allocate(path: Path, shape: tuple[int, int, int, int]) -> int:
         except OSError as error:
             raise ImagesError(
                 f"decoded images need {math.prod(shape) / 1e9:.1f} GB in {path.parent}, which cannot be "
-                f"had: {error.strerror}; free some space there or lower image_size"
+                f"allocated: {error.strerror}; free some space there or lower image_size"
             ) from error
     return offset
 
@@ -233,7 +233,7 @@ def _array_filler(pixels: NDArray[np.uint8], decode: Decode) -> _Fill:
 def _files_key(refs: Sequence[ImageRef], decode: Decode) -> str:
     digest = _digest(decode)
     for ref in refs:
-        path = os.path.abspath(ref.path)  # noqa: PTH100 - ten times faster than Path, for every image
+        path = os.path.abspath(ref.path)  # noqa: PTH100 - ten times faster than Path
         try:
             stat = os.stat(path)  # noqa: PTH116
             identity = (path, stat.st_size, stat.st_mtime_ns, ref.box, ref.frame)

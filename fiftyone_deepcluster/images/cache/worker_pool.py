@@ -1,10 +1,10 @@
-"""Work on many files by many: worker processes that are told of jobs and answer, one value an item.
+"""Pool of worker subprocesses; one result per item.
 
-Workers are plain subprocesses, not ``multiprocessing`` ones: those run the caller's ``__main__`` again (a
-script without the usual guard would start over in each) and are refused to daemonic processes, as which
-delegated operations may run. Jobs and answers are pickled over the pipes between this process and those
-that it started, never over anything that others can write to. A decoder that takes its
-process down with it costs one image, not the run. Where no process can be started, threads do the work.
+Workers are plain subprocesses, not ``multiprocessing`` ones: those import the caller's ``__main__`` again (a
+script without the usual guard would rerun in each) and cannot be started by daemonic processes, in which
+delegated operations may run. Jobs and results are pickled over the pipes to child processes, never over a
+channel that others can write to. A decoder that crashes its process costs one image, not the run. If no
+process can be started, threads do the work.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _MAX_WORKERS = 16
-# Seconds between looks at whether to stop.
+# Seconds between checks for cancellation.
 _GLANCE_SECONDS = 0.2
 _READY = "ready"
 _SERVE = (
@@ -40,7 +40,7 @@ _SERVE = (
 
 
 class PoolJob(ABC):
-    """Some items to work on; what it holds and answers can be pickled."""
+    """A picklable job of one or more items, with picklable results."""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -48,19 +48,19 @@ class PoolJob(ABC):
 
     @abstractmethod
     def halves(self) -> tuple[Self, Self]:
-        """The same items in two jobs."""
+        """The items split into two jobs."""
 
     @abstractmethod
     def work(self) -> list[Any]:
-        """Do it; one value for every item, in their order.
+        """Process the items; one result per item, in order.
 
         Raises:
-            OSError: results cannot be written, which ends everything.
+            OSError: results cannot be written; stops all jobs.
         """
 
     @abstractmethod
     def crashed(self) -> Any:
-        """Of a job of one item that took its process down: what stands in place of its value."""
+        """Result to use for a job of one item that crashed its process."""
 
 
 J = TypeVar("J", bound=PoolJob)
@@ -69,15 +69,16 @@ J = TypeVar("J", bound=PoolJob)
 def carry_out(
     jobs: Sequence[J], *, workers: int | None, processes_from: int
 ) -> Iterator[tuple[J, list[Any]] | None]:
-    """Do all jobs; yields each with its answers, in the order of the jobs: done ones wait for a slow one before them.
+    """Run all jobs; yield each with its results, in the order of ``jobs``, not of completion.
 
-    Yields None now and then while nothing is ready, so that the caller can look whether to stop:
-    closing the iterator stops the workers.
+    Yields None periodically while the next job is not done, so that the caller can check for cancellation.
+    Closing the iterator stops the workers.
 
     Args:
-        jobs: any number.
-        workers: at most so many; by default one a core, 16 at most.
-        processes_from: with fewer items than this, starting processes takes longer than they save.
+        jobs: jobs to run.
+        workers: maximum number of workers; by default one per core, at most 16.
+        processes_from: with fewer items than this, threads are used, since starting processes would take
+            longer than it saves.
 
     Raises:
         OSError: results cannot be written.
@@ -94,7 +95,7 @@ def carry_out(
             job, future = waiting[0]
             wait([future], _GLANCE_SECONDS)
             if future.done():
-                waiting.popleft()  # with its answers
+                waiting.popleft()  # drops the reference to its results
                 yield job, future.result()
             else:
                 yield None
@@ -104,8 +105,8 @@ def carry_out(
 
 
 def serve() -> None:
-    """Do jobs that come on stdin until it ends; the body of a worker process."""
-    # Libraries that print would break into the answers.
+    """Main function of a worker process: run jobs from stdin until it is closed."""
+    # stdout is redirected to stderr, since output printed by libraries would corrupt the results.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     _send(answers, _READY)
@@ -122,10 +123,10 @@ def serve() -> None:
 
 
 class _Crew:
-    """Does jobs for the threads of a pool, each through a process of its own.
+    """Runs jobs for the threads of a pool, with one worker process per thread.
 
     Args:
-        processes: False works in the threads themselves.
+        processes: False runs the jobs in the threads themselves.
     """
 
     def __init__(self, processes: bool) -> None:
@@ -136,7 +137,7 @@ class _Crew:
         self._stopped = False
 
     def do(self, job: PoolJob) -> list[Any]:
-        """The answers of a job; none where everything was stopped."""
+        """Results of a job; empty after ``stop``."""
         if self._stopped:
             return []
         worker = self._worker()
@@ -148,14 +149,14 @@ class _Crew:
         return answers or []
 
     def stop(self) -> None:
-        """End the processes, in the middle of their work if need be."""
+        """Kill the processes, even while they work."""
         with self._guard:
             self._stopped = True
             for worker in self._all:
                 worker.stop()
 
     def _after_crash(self, job: PoolJob) -> list[Any]:
-        """An item took its process down: find it by halving."""
+        """Find the item that crashed its process by bisection, and process the others."""
         self._mine.worker = None
         if len(job) == 1:
             return [job.crashed()]
@@ -185,11 +186,11 @@ class _Worker:
         self._process = process
 
     def ready(self) -> bool:
-        """Whether it has started; waits until that is known."""
+        """Wait for the process to start; False if it failed to."""
         return bool(self._answer() == _READY)
 
     def do(self, job: PoolJob) -> list[Any] | None:
-        """Answers of a job; None where the process is gone."""
+        """Results of a job; None if the process ended."""
         try:
             _send(self._process.stdin, job)  # type: ignore[arg-type]
         except (OSError, ValueError):
@@ -200,7 +201,7 @@ class _Worker:
         return answer  # type: ignore[no-any-return]
 
     def _answer(self) -> Any:
-        """The next thing the process says; None where it is gone, or goes while it says it."""
+        """Next message of the process; None if it ended before the message was complete."""
         try:
             return _receive(self._process.stdout)  # type: ignore[arg-type]
         except (EOFError, pickle.UnpicklingError, OSError, ValueError):
@@ -219,12 +220,12 @@ def _start() -> _Worker | None:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         )  # fmt: skip
     except (OSError, ValueError, TypeError) as error:
-        logger.info("No worker process can be started (%s): threads do the work", error)
+        logger.info("Cannot start worker processes (%s); using threads instead", error)
         return None
     worker = _Worker(process)
     if not worker.ready():
         worker.stop()
-        logger.info("Worker processes end at once: threads do the work")
+        logger.info("Worker processes exit on start; using threads instead")
         return None
     return worker
 
@@ -235,7 +236,7 @@ def _send(pipe: IO[bytes], value: object) -> None:
 
 
 def _receive(pipe: IO[bytes]) -> Any:
-    """The next value; both ends of the pipe are this interpreter, one started by the other."""
+    """Next value of the pipe, whose other end is a parent or child process of this program."""
     return pickle.load(pipe)  # noqa: S301 - see above
 
 

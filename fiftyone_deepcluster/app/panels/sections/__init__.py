@@ -1,1 +1,1 @@
-"""Sections of the Clusters panel: each draws one thing from the panel's model, and holds no state."""
+"""Sections of the Clusters panel: stateless functions that render parts of the panel from its model."""

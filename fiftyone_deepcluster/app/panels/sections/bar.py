@@ -1,4 +1,4 @@
-"""The top of the panel: which run, and what can be done with it."""
+"""Top of the panel: run selector and actions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def draw(panel: types.Object, model: PanelModel, events: foo.Panel) -> None:
-    """The run's chooser and the buttons beside it."""
+    """Add the run selector and the action buttons."""
     bar = panel.h_stack("bar", gap=2, align_y="center")
     runs = types.DropdownView(componentsProps=hook("run", "select"))
     for key in reversed(model.keys):
@@ -34,14 +34,14 @@ def draw(panel: types.Object, model: PanelModel, events: foo.Panel) -> None:
 
 
 def draw_empty(panel: types.Object, events: foo.Panel) -> None:
-    """What to do where there is no run yet."""
+    """Add instructions for a dataset without runs."""
     box = panel.v_stack("empty", gap=2, columns=1, pad=4)
     box.view(
         "title",
         types.HeaderView(
             label="No clustering on this dataset yet",
             description="Cluster its images without labels: the method learns features and clusters "
-            "together. Then look at the clusters here, name them, merge them, and label your data.",
+            "together. Then inspect, rename and merge the clusters here, and label your data.",
             componentsProps=hook("empty"),
         ),
     )

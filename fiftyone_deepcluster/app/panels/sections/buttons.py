@@ -1,4 +1,4 @@
-"""A row of buttons that each open an operator's form."""
+"""Row of buttons, each of which opens an operator's form."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from fiftyone.operators import types
 
 Button = tuple[str, str, str, Callable[..., Any]]
-"""Name, label, icon, and the panel's event."""
+"""Name, label, icon and event handler of the panel."""
 
 
 def add_row(box: types.Object, buttons: Iterable[Button]) -> None:

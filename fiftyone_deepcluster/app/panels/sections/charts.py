@@ -1,4 +1,4 @@
-"""Figures of every round as three small charts."""
+"""Charts of the metrics per round."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ORANGE, BLUE, GREEN, YELLOW, GRAY = "#ff6d04", "#4c9be8", "#5bb974", "#e8b34c", 
 
 
 def points(rounds: Sequence[Round]) -> list[ChartPoint]:
-    """Rounds as the small dicts that the live state has too."""
+    """Convert rounds to the dicts that the live state uses, too."""
     return [
         {
             "index": entry.index,
@@ -34,7 +34,7 @@ def points(rounds: Sequence[Round]) -> list[ChartPoint]:
 
 
 def draw(panel: types.Object, rounds: Sequence[ChartPoint]) -> None:
-    """Loss; agreement with the last round and the truth; sizes of clusters."""
+    """Add charts of the loss, of the agreement with last round and ground truth, and of the largest cluster."""
     if len(rounds) < 2:
         return
     row = panel.h_stack("charts", gap=1, columns=3)
@@ -50,7 +50,7 @@ def draw(panel: types.Object, rounds: Sequence[ChartPoint]) -> None:
 
 
 def named(text: str, color: str) -> str:
-    """Text of a title in the color of what it names."""
+    """HTML text in the color of the line that it names."""
     return f'<span style="color:{color}">{text}</span>'
 
 
@@ -68,7 +68,7 @@ def _line(rounds: Sequence[ChartPoint], key: str, name: str, color: str) -> Char
 
 
 def _add(row: types.Object, name: str, lines: list[ChartPoint], y_axis: dict[str, Any] | None = None) -> None:
-    """One chart; its title names the lines in their colors, as a legend would take half the width."""
+    """Add a chart; its colored title replaces the legend, which would take half the width."""
     lines = [line for line in lines if line["x"]]
     if not lines:
         return
@@ -92,6 +92,6 @@ def _add(row: types.Object, name: str, lines: list[ChartPoint], y_axis: dict[str
 
 
 def _step(lines: list[ChartPoint]) -> int:
-    """Whole rounds on the axis, at most some six of them."""
+    """Tick distance in rounds for about six ticks."""
     last: int = max(line["x"][-1] for line in lines)
     return max(1, last // 6)

@@ -1,4 +1,4 @@
-"""Edits of the chosen cluster: rename, label, merge; and what was done so far."""
+"""Edits of the selected cluster: rename, label, merge; and the edit log."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LOG_LENGTH = 8
 
 
 def draw(panel: types.Object, model: PanelModel, events: foo.Panel) -> None:
-    """Inputs and buttons; the log of edits with its undo."""
+    """Add the edit inputs and the edit log with its undo button."""
     if model.run is None:
         return
     box = panel.v_stack("edits", gap=2, columns=1)
@@ -49,9 +49,11 @@ def _add_label(box: types.Object, model: PanelModel, events: foo.Panel) -> None:
     known = types.AutocompleteView(componentsProps=hook("label-field", "autocomplete"))
     for name in own_label_fields(model.dataset):
         known.add_choice(name, label=name)
-    # no defaults: an input that has one sends its event when it appears
+    # no defaults: an input with a default sends its event when it is rendered
     row.str("field", label=f"Field (empty: {DEFAULT_FIELD})", view=known, on_change=events.on_typed)
-    row.str("text", label="Label", view=_text("label-text", "For all its images"), on_change=events.on_typed)
+    row.str(
+        "text", label="Label", view=_text("label-text", "Label of all its images"), on_change=events.on_typed
+    )
     row.btn(
         "do",
         label="Label",
@@ -64,14 +66,14 @@ def _add_label(box: types.Object, model: PanelModel, events: foo.Panel) -> None:
         box.md(preview, name="preview", componentsProps=hook("preview"))
         box.bool(
             "overwrite",
-            label="Also replace labels that are there",
+            label="Overwrite existing labels",
             view=types.SwitchView(componentsProps=hook("overwrite")),
             on_change=events.on_typed,
         )
 
 
 def label_preview(model: PanelModel) -> str:
-    """How many images the label in the inputs would change; empty while there is none."""
+    """Preview of the number of images to be labeled; empty if no label is entered."""
     typed = model.typed.get("label") or {}
     field, text = typed.get("field") or DEFAULT_FIELD, typed.get("text")
     if not text or model.chosen is None:
@@ -119,7 +121,7 @@ def _add_log(panel: types.Object, model: PanelModel, events: foo.Panel) -> None:
         f"· {entry.n_changed:,} images · {entry.who}, {entry.when:%Y-%m-%d %H:%M}"
         for entry in reversed(log[-_LOG_LENGTH:])
     ]
-    box.md("**What was edited**\n\n" + "\n".join(lines), name="log", componentsProps=hook("log"))
+    box.md("**Edit log**\n\n" + "\n".join(lines), name="log", componentsProps=hook("log"))
     if any(not entry.undone for entry in log):
         box.btn(
             "undo",
@@ -132,7 +134,7 @@ def _add_log(panel: types.Object, model: PanelModel, events: foo.Panel) -> None:
 
 
 def _row(box: types.Object, name: str, columns: str) -> types.Object:
-    """Inputs side by side that share the width, and a button."""
+    """Add a row whose inputs share the width left by the button."""
     grid = {"grid": {"sx": {"gridTemplateColumns": columns}}}
     return box.h_stack(name, gap=2, align_y="end", componentsProps=grid)
 

@@ -1,4 +1,4 @@
-"""Units of a layer: the image made to excite each, and the images of the run that do so most."""
+"""Units of a layer: the image that maximizes the activation, and the images with the highest activations."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _WIDTH, _HEIGHT = "148px", "73px"
 
 
 def draw(panel: types.Object, model: PanelModel, events: foo.Panel) -> None:
-    """One tile a unit; a click on one shows its images in the grid."""
+    """Add one tile per unit; a click shows the unit's top images in the grid."""
     if model.learned is None or model.learned.filters is None:
         return
     layer, units = model.learned.filters
     panel.md(
-        f"**{layer}**, {len(units)} units: left an image made to excite the unit, right the nine images that "
-        "do so most; a click shows those in the grid",
+        f"**{layer}**, {len(units)} units. Left: image optimized to maximize the activation; right: the nine "
+        "images with the highest activations. Click a unit to show them in the grid",
         name="filters_title",
         componentsProps=hook("filters"),
     )

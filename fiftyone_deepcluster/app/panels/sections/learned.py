@@ -1,4 +1,4 @@
-"""What was learned: the buttons to find out, and linear probes as bars."""
+"""Learned features: buttons of the analyses, and bar charts of the linear probes."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.analysis.linear_probe import LayerScore, ProbeResult
     from fiftyone_deepcluster.app.panels.model import PanelModel
 
-_MAX_NUMBERED = 9  # bars with figures on them, beyond which they would run into each other
+_MAX_NUMBERED = 9  # more bars with numbers on them would overlap
 _CLASSIFIERS = {"logistic": "logistic regression", "svm": "linear SVM"}
 
 
 def draw(panel: types.Object, model: PanelModel, events: foo.Panel) -> None:
-    """Title, buttons, and the last probe."""
+    """Add title, buttons and the last probe."""
     learned = model.learned
     if learned is None:
         return
     box = panel.v_stack("learned", gap=1, columns=1)
-    box.md("**What was learned**", name="title", componentsProps=hook("learned"))
+    box.md("**Learned features**", name="title", componentsProps=hook("learned"))
     add_row(
         box,
         (
@@ -64,7 +64,7 @@ def _facts(probe: ProbeResult) -> str:
     return (
         f"Accuracy of a linear classifier on held-out images, layer by layer: {probe.label_field}, "
         f"{probe.n_images:,} images in {probe.n_classes} classes, {probe.folds} folds. "
-        f"Dotted: always the largest class, {probe.chance:.0%}."
+        f"Dotted line: always predicting the largest class, {probe.chance:.0%}."
     )
 
 

@@ -1,4 +1,4 @@
-"""What a run is doing right now."""
+"""Live state of a run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MILLISECONDS_BETWEEN_LOOKS = 1500
 
 
 def draw(panel: types.Object, model: PanelModel, events: foo.Panel) -> None:
-    """Progress of the shown run, with a button to stop it; or why it failed."""
+    """Add the progress of the shown run and a cancel button, or the reason of its failure."""
     state = model.state
     if state is None:
         return
@@ -30,13 +30,13 @@ def draw(panel: types.Object, model: PanelModel, events: foo.Panel) -> None:
     box = panel.v_stack("live", gap=2, columns=1)
     if state.status == "queued":
         box.md(
-            f"**{state.key}** waits for a worker. Start one with `{names.WORKER_COMMAND}`.",
+            f"**{state.key}** is queued and waits for a worker. Start one with `{names.WORKER_COMMAND}`.",
             name="queued",
             componentsProps=hook("queued"),
         )
     else:
         box.md(
-            f"**{state.method}** is at work · {state.label or 'starting'}",
+            f"**{state.method}** is running · {state.label or 'starting'}",
             name="label",
             componentsProps=hook("live"),
         )
@@ -53,7 +53,7 @@ def draw(panel: types.Object, model: PanelModel, events: foo.Panel) -> None:
     )
     if state.metrics:
         charts.draw(box, state.metrics)
-    # only while something is at work: a timer's answer may overtake an edit's
+    # only while a run is busy: the response to a timer event may overtake the response to an edit
     panel.view("timer", types.TimerView(interval=_MILLISECONDS_BETWEEN_LOOKS, on_interval=events.on_tick))
 
 
@@ -79,7 +79,7 @@ def _add_failure(panel: types.Object, model: PanelModel, events: foo.Panel) -> N
     if model.run is None:
         box.btn(
             "delete",
-            label="Delete what it left",
+            label="Delete its data",
             icon="delete",
             variant="outlined",
             on_click=events.on_delete_run,

@@ -1,4 +1,4 @@
-"""The chosen cluster: its key words, the images nearest to its center, and some drawn at random."""
+"""The selected cluster: key words, the images nearest to its center, and random images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SIDE = "72px"
 
 
 def draw(panel: types.Object, model: PanelModel, events: foo.Panel) -> None:
-    """Title, words and thumbnails; a click on one opens the sample."""
+    """Add title, key words and thumbnails; a click on a thumbnail opens the sample."""
     info = model.chosen
     if info is None:
         return
@@ -28,7 +28,7 @@ def draw(panel: types.Object, model: PanelModel, events: foo.Panel) -> None:
     if words:
         panel.md(f"Key words: {', '.join(words)}", name="words", componentsProps=hook("words"))
     drawn = model.drawn
-    which = "Nearest to its center" if drawn is not None else "All of them, nearest to the center first"
+    which = "Nearest to the center" if drawn is not None else "All images, nearest to the center first"
     panel.md(which, name="about_nearest")
     _add_gallery(panel, "gallery", info, "image", events)
     if drawn is not None:
@@ -38,7 +38,7 @@ def draw(panel: types.Object, model: PanelModel, events: foo.Panel) -> None:
 
 def _add_title(panel: types.Object, info: ClusterInfo, events: foo.Panel) -> None:
     row = panel.h_stack("about_random", gap=1, align_y="center")
-    row.md("Drawn at random", name="text")
+    row.md("Random images", name="text")
     row.btn(
         "again",
         label="Draw others",
@@ -50,7 +50,7 @@ def _add_title(panel: types.Object, info: ClusterInfo, events: foo.Panel) -> Non
 
 
 def _add_gallery(panel: types.Object, name: str, info: ClusterInfo, image: str, events: foo.Panel) -> None:
-    gallery = panel.grid(name, gap=1, componentsProps=hook(name))  # no orientation: it wraps
+    gallery = panel.grid(name, gap=1, componentsProps=hook(name))  # a grid without orientation wraps
     shown = zip(info.exemplars, info.exemplar_paths, info.exemplar_boxes, strict=True)
     for number, (image_id, path, box) in enumerate(shown):
         gallery.str(
@@ -61,17 +61,17 @@ def _add_gallery(panel: types.Object, name: str, info: ClusterInfo, image: str, 
                 width=_SIDE,
                 alt=f"image {number + 1} of {info.name}",
                 operator=events.on_image,
-                params={"id": image_id},  # the grid shows the cluster: objects where objects were clustered
+                params={"id": image_id},  # sample id, or object id if objects were clustered
                 componentsProps=hook(f"{image}-{number}", "image", loading="lazy", style=_style(box)),
             ),
         )
 
 
 def _style(box: tuple[float, ...] | None) -> dict[str, str]:
-    """How an image fills its square; of an object only what lies in its box, where the browser can."""
+    """CSS that crops an image to a square, and to the object's box where the browser supports it."""
     style = {"objectFit": "cover"}
     if box is not None:
         x, y, width, height = box
-        sides = (y, 1 - x - width, 1 - y - height, x)  # cut off at the top, right, bottom and left
+        sides = (y, 1 - x - width, 1 - y - height, x)  # cropped from top, right, bottom, left
         style["objectViewBox"] = f"inset({' '.join(f'{max(0.0, side):.2%}' for side in sides)})"
     return style

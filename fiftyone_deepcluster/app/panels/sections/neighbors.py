@@ -1,4 +1,4 @@
-"""Neighbors of the selected image, after training and before, and figures of retrieval."""
+"""Nearest neighbors of the selected image, before and after training, and retrieval scores."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.dataset.results.neighbors import Neighbor, Retrieval
 
 _SIDE = "64px"
-_NAMES = {"learned": "after training", "initial": "before training", "pixels": "in the pixels"}
+_NAMES = {"learned": "after training", "initial": "before training", "pixels": "on pixels"}
 
 
 def draw(panel: types.Object, model: PanelModel, events: foo.Panel) -> None:
-    """Figures, and a row of thumbnails for each kind of features; a click on one opens the sample."""
+    """Add retrieval scores, and thumbnails per kind of features; a click on a thumbnail opens the sample."""
     learned = model.learned
     if learned is None:
         return
@@ -34,7 +34,7 @@ def draw(panel: types.Object, model: PanelModel, events: foo.Panel) -> None:
         return
     for kind, found in learned.neighbors.items():
         panel.md(
-            f"**Nearest to the selected image, {_NAMES[kind]}**",
+            f"**Nearest neighbors of the selected image, {_NAMES[kind]}**",
             name=f"{kind}_title",
             componentsProps=hook(f"neighbors-{kind}"),
         )
@@ -42,7 +42,7 @@ def draw(panel: types.Object, model: PanelModel, events: foo.Panel) -> None:
 
 
 def retrieval_text(scores: Retrieval) -> str:
-    """Figures of retrieval as one line."""
+    """Retrieval scores as one line of text."""
     parts = [
         f"{_NAMES[score.features]} mAP {score.mean_average_precision:.3f}, precision@{score.k} {score.precision:.3f}"
         for score in scores.scores
@@ -53,10 +53,8 @@ def retrieval_text(scores: Retrieval) -> str:
 
 def _hint(learned: LearnedModel) -> str:
     if learned.selected is None:
-        return "Select one image in the grid (the box in its corner) to see its neighbors here."
-    return (
-        "The selected image has no neighbors yet: it joined the run since they were sought, or was not read."
-    )
+        return "Select one image in the grid (checkbox in its corner) to see its neighbors here."
+    return "No neighbors are known for the selected image: it was added after they were computed, or not readable."
 
 
 def _add_row(
@@ -66,7 +64,7 @@ def _add_row(
     for number, near in enumerate(found):
         path = learned.paths.get(near.sample_id)
         if path is None:
-            continue  # deleted since
+            continue  # deleted after the neighbors were computed
         title = f"distance {near.distance:.3f}"
         gallery.str(
             f"image{number}",

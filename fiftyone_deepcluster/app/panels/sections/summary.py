@@ -1,4 +1,4 @@
-"""A run in a few lines: what, how many, why it stopped, and whether it was worth it."""
+"""Summary of a run: method, sizes, stop reason, comparison with the baselines."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _RESUMABLE = {StopReason.CANCELLED, StopReason.OUT_OF_TIME}
 
 
 def draw(panel: types.Object, model: PanelModel, events: foo.Panel) -> None:
-    """Facts, the verdict against the baselines, warnings."""
+    """Add facts, the comparison with the baselines, and warnings."""
     run = model.run
     if run is None:
         return
@@ -31,7 +31,7 @@ def draw(panel: types.Object, model: PanelModel, events: foo.Panel) -> None:
             "verdict",
             types.AlertView(
                 severity="warning" if run.record.beaten else "info",
-                label="Against simple baselines",
+                label="Comparison with simple baselines",
                 description=run.record.verdict,
                 componentsProps=hook("verdict"),
             ),
@@ -59,7 +59,7 @@ def _facts(run: Run) -> str:
     ]
     truth = record.rounds[-1].truth if record.rounds else None
     if truth is not None:
-        facts.append(f"ACC {truth.acc:.3f}, NMI {truth.nmi:.3f} to the truth (measured only)")
+        facts.append(f"ACC {truth.acc:.3f}, NMI {truth.nmi:.3f} to ground truth (evaluation only)")
     stopped = run.stop_reason.message if run.stop_reason else ""
     return " · ".join(facts) + f"\n\n{stopped}"
 
@@ -70,6 +70,7 @@ def _warnings(run: Run) -> list[str]:
         found.insert(0, run.stop_reason.message)
     if run.record.n_failed:
         found.insert(
-            0, f"{run.record.n_failed:,} images could not be read; the field {run.key}_error says why."
+            0,
+            f"{run.record.n_failed:,} images could not be read; see the field {run.key}_error for the reasons.",
         )
     return found

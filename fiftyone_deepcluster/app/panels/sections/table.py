@@ -1,6 +1,6 @@
-"""The clusters as a table: a click on a row shows the cluster, a click on a title sorts.
+"""Table of the clusters: a click on a row shows the cluster, a click on a column header sorts.
 
-Many clusters come in pages, and can be searched by name.
+Many clusters are split into pages and can be searched by name.
 """
 
 from __future__ import annotations
@@ -18,19 +18,21 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.app.panels.model import PanelModel
     from fiftyone_deepcluster.dataset.review.clusters import ClusterInfo
 
-_SEARCHED_FROM = 20  # so many clusters are seen at a glance
+_SEARCHED_FROM = 20  # fewer clusters need no search
 _TITLES = ("Cluster", "Images", "Share", "Cohesion", "Stability")
 
 
 def draw(panel: types.Object, model: PanelModel, events: foo.Panel) -> None:
-    """The table; the chosen cluster's row is marked."""
+    """Add the table; the row of the selected cluster is highlighted."""
     infos = model.shown
     if len(model.clusters) > _SEARCHED_FROM:
         _add_search(panel, model, events)
     view = types.TableView(
         on_click_cell=events.on_cell,
         componentsProps={
-            **hook("rows", "tableContainer", sx={"maxHeight": "60vh"}),  # what follows stays within reach
+            **hook(
+                "rows", "tableContainer", sx={"maxHeight": "60vh"}
+            ),  # keeps the sections below within reach
             **hook("table", "table", sx={"minWidth": 0}),
             **hook("row", "tableBodyRow", sx={"cursor": "pointer"}),
             **hook("cell", "tableBodyCell"),
@@ -45,11 +47,11 @@ def draw(panel: types.Object, model: PanelModel, events: foo.Panel) -> None:
 
 
 def _add_search(panel: types.Object, model: PanelModel, events: foo.Panel) -> None:
-    """Part of a name, the page where there are several, and which clusters are shown."""
+    """Add the search input, the page selector if there are several pages, and the shown range."""
     grid = {"grid": {"sx": {"gridTemplateColumns": "1fr 1fr"}}}
     row = panel.h_stack("find", gap=2, align_y="end", componentsProps=grid)
     text = types.TextFieldView(
-        placeholder="Find a cluster by its name",
+        placeholder="Search clusters by name",
         componentsProps={"field": {"inputProps": {"data-cy": "deepcluster-find"}}},
     )
     row.str("name", view=text, on_change=events.on_typed)
@@ -67,7 +69,7 @@ def _extent(model: PanelModel) -> str:
         of = f"of {len(model.found):,} found, {of}"
     first = model.page * ROWS_A_PAGE
     if not model.shown:
-        return f"No cluster of {len(model.clusters):,} has such a name"
+        return f"No match among {len(model.clusters):,} clusters"
     return f"{first + 1:,} to {first + len(model.shown):,} {of}"
 
 

@@ -1,4 +1,4 @@
-"""The category tree: groups above the clusters that they hold; a click on one shows its images."""
+"""Category tree: groups above their clusters; a click on a node shows its images."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.dataset.results.categories import Node
 
 _ROW, _MARGIN = 66, 8
-_LETTERS = 110  # of small print side by side over the width of a panel beside the grid
-_SMALLEST = 9  # print that can be read; a name that would be smaller is left to the hover text
-_GROUP, _CLUSTER = "#2b6cb0", "#4a6076"  # white can be read on both, in the App's dark and its light theme
+_LETTERS = 110  # characters of the small font that fit into the width of a panel beside the grid
+_SMALLEST = 9  # minimum legible font size; a name that does not fit is only in the hover text
+_GROUP, _CLUSTER = "#2b6cb0", "#4a6076"  # white text is legible on both, in the dark and the light theme
 
 
 def draw(panel: types.Object, model: PanelModel, events: foo.Panel) -> None:
-    """The buttons, and the tree that was built last."""
+    """Add the buttons and the tree built last."""
     learned = model.learned
     if learned is None:
         return
     box = panel.v_stack("categories", gap=1, columns=1)
-    box.md("**What belongs together**", name="title", componentsProps=hook("categories"))
+    box.md("**Categories**", name="title", componentsProps=hook("categories"))
     add_row(
         box,
         (
@@ -38,8 +38,8 @@ def draw(panel: types.Object, model: PanelModel, events: foo.Panel) -> None:
     )
     if learned.tree:
         box.md(
-            "Groups that the network confuses, from the widest down; the length is the number of images. "
-            "Click one to see them.",
+            "Groups of clusters that the network confuses, from the largest down; the width is the number of images. "
+            "Click a group or cluster to show its images.",
             name="about_tree",
             componentsProps=hook("tree-about"),
         )
@@ -47,7 +47,7 @@ def draw(panel: types.Object, model: PanelModel, events: foo.Panel) -> None:
 
 
 def _add_icicle(box: types.Object, model: PanelModel, nodes: list[Node], events: foo.Panel) -> None:
-    """Bars that lie where an icicle plot has its cells: only of bars does a click tell which one it was."""
+    """Add an icicle plot made of bars: only click events of bars identify the clicked node."""
     places = [_place(node, nodes) for node in nodes]
     depths = 1 + max(depth for depth, _ in places)
     box.plot(
@@ -70,7 +70,7 @@ def _add_icicle(box: types.Object, model: PanelModel, nodes: list[Node], events:
 
 
 def _cells(nodes: list[Node], places: list[tuple[int, int]], model: PanelModel) -> dict[str, object]:
-    """One bar a node; the one that the grid shows has a thick edge."""
+    """One bar per node; the node shown in the grid has a thick edge."""
     words = (model.learned.words if model.learned is not None else None) or {}
     shown = [node.name == model.node for node in nodes]
     total = _n_images(nodes)
@@ -85,7 +85,7 @@ def _cells(nodes: list[Node], places: list[tuple[int, int]], model: PanelModel) 
         "text": [_text(node, words, _LETTERS * node.size / total) for node in nodes],
         "textposition": "inside",
         "insidetextanchor": "middle",
-        "textangle": "auto",  # narrow cells have their name upright
+        "textangle": "auto",  # rotates the text in narrow cells
         "insidetextfont": {"color": "#ffffff", "size": 11},
         "hovertext": [_hover(node, words) for node in nodes],
         "hoverinfo": "text",
@@ -104,7 +104,7 @@ def _n_images(nodes: list[Node]) -> int:
 
 
 def _place(node: Node, nodes: list[Node]) -> tuple[int, int]:
-    """Depth, and the number of images to the left of it: siblings lie in their order within their parent."""
+    """Depth, and number of images to the left of the node; siblings keep their order within their parent."""
     siblings = [other for other in nodes if other.parent == node.parent]
     before = sum(other.size for other in siblings[: siblings.index(node)])
     parent = next((other for other in nodes if other.name == node.parent and not other.leaf), None)
@@ -115,7 +115,7 @@ def _place(node: Node, nodes: list[Node]) -> tuple[int, int]:
 
 
 def _text(node: Node, words: dict[str, list[str]], letters: float) -> str:
-    """The name; where a cell has room for so many letters beside each other, its size and first key words."""
+    """Name of a node; with size and first key words if a line of ``letters`` characters has room for them."""
     if letters < len(node.name):
         return node.name
     some = ""
