@@ -9,8 +9,8 @@
 # make bench NAME=loop  run a benchmark; see benchmarks/README.md
 # make clean         remove all generated files, including the environment
 #
-# VENV=path sets the virtual environment, PYTHON=python3.12 the interpreter that creates it. WORKERS=4 sets the number of
-# test processes, OMP_NUM_THREADS=1 the number of threads in each.
+# VENV=path sets the virtual environment, PYTHON=python3.12 the interpreter that creates it. WORKERS=4 sets the number
+# of test processes, OMP_NUM_THREADS=1 the number of threads in each.
 
 VENV ?= .venv
 BIN := $(VENV)/bin

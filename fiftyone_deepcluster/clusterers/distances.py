@@ -1,4 +1,4 @@
-"""Distances between vectors and centers, in chunks: what all clusterers have in common."""
+"""Distances between vectors and centers, computed in chunks; used by all clusterers."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 
     import torch
 
-# Floats in all vectors from which on threads pay.
+# Number of floats in the vectors from which multithreading is faster.
 _SHARED_WORK = 2**22
 
 
 @dataclass(frozen=True)
 class Description:
-    """Where N vectors stand among K clusters.
+    """Distances of N vectors to the centers of K clusters.
 
     Attributes:
         centers: (K, D) float32 on the vectors' device, mean of each cluster; zeros for an empty one.
-        distance: (N,) float32 on the CPU, Euclidean distance to the own center.
-        margin: (N,) float32 on the CPU, distance to the nearest other center less ``distance``; negative
-            where another is nearer, 0 where there is no other.
+        distance: (N,) float32 on the CPU, Euclidean distance to the assigned center.
+        margin: (N,) float32 on the CPU, distance to the nearest other center minus ``distance``; negative
+            where another center is nearer, 0 where there is no other.
         confidence: (N,) float32 on the CPU in 0..1, 1 - own / nearest other; 1 where there is no other.
     """
 
@@ -38,12 +38,12 @@ class Description:
 def describe_clusters(
     vectors: torch.Tensor, labels: torch.Tensor, n_clusters: int | None = None
 ) -> Description:
-    """Centers of the clusters, and each vector's place among them.
+    """Cluster centers, and the distances, margin and confidence of each vector.
 
     Args:
         vectors: (N, D) float32.
-        labels: (N,) int64; rows of -1 (noise) belong to no mean and are measured from the nearest center.
-        n_clusters: K; by default the largest label and one.
+        labels: (N,) int64; rows of -1 (noise) are left out of the means and measured to the nearest center.
+        n_clusters: K; by default the largest label + 1.
 
     Returns:
         Centers, distances, margins and confidences.
@@ -85,13 +85,13 @@ def means(vectors: torch.Tensor, labels: torch.Tensor, n_clusters: int) -> torch
 
 
 def sums(vectors: torch.Tensor, labels: torch.Tensor, n_clusters: int) -> torch.Tensor:
-    """(K, D) sum of each cluster's vectors, repeatable to the bit on every device."""
+    """(K, D) sum of each cluster's vectors, deterministic on every device."""
     import torch
 
     total = vectors.new_zeros(n_clusters, vectors.shape[1])
     if vectors.device.type != "cuda":
         return total.index_add_(0, labels, vectors)
-    # index_add_ on CUDA adds in any order; sorted segments are added in theirs.
+    # index_add_ on CUDA adds in arbitrary order; segment_reduce on sorted rows is deterministic.
     for rows in chunks(len(vectors), vectors.shape[1], vectors.device):
         order = labels[rows].argsort(stable=True)
         lengths = torch.bincount(labels[rows], minlength=n_clusters)
@@ -104,7 +104,7 @@ def nearest_centers(vectors: torch.Tensor, centers: torch.Tensor) -> tuple[torch
 
     Args:
         vectors: (N, D) float32, on any device.
-        centers: (K, D) float32, brought to that device.
+        centers: (K, D) float32, moved to that device.
 
     Returns:
         (N,) int64 and (N,) float32, both on the vectors' device.
@@ -134,11 +134,11 @@ def nearest_two(
     Args:
         vectors: (N, D) float32.
         centers: (K, D) float32, K >= 1.
-        labels: (N,) int64, the own centers; -1, and no labels, mean the nearest.
-        skip: (K,) bool, centers that are not there.
+        labels: (N,) int64, the own centers; -1 or None: the nearest center.
+        skip: (K,) bool, centers to ignore.
 
     Returns:
-        Own center (N,) int64, squared distance to it and to the nearest other (N,) float32; infinite where
+        Own center (N,) int64, squared distances to it and to the nearest other (N,) float32; infinite where
         there is no other.
     """
     import torch
@@ -157,9 +157,9 @@ def nearest_two(
 
 
 def threads_for(vectors: torch.Tensor) -> AbstractContextManager[None]:
-    """One thread for a small set on a CPU, all of them else.
+    """A context of one thread for few vectors on the CPU, of all threads otherwise.
 
-    In many short steps threads wait for each other longer than they work: several times longer where other
+    In many short steps, thread synchronization takes longer than the work: several times longer where other
     programs share the cores.
     """
     small = vectors.device.type == "cpu" and vectors.numel() <= _SHARED_WORK

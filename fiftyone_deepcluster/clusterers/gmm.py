@@ -1,4 +1,4 @@
-"""A Gaussian mixture, as after UMAP: clusters on the manifold that the vectors lie on."""
+"""Gaussian mixture, for example after UMAP."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ if TYPE_CHECKING:
 
 @CLUSTERERS.register
 class GaussianMixture(Clusterer):
-    """Gaussian mixture: clusters of any extent and direction, with a probability for each image."""
+    """Gaussian mixture: ellipsoidal clusters, with a membership probability for each image."""
 
     name: Literal["gmm"] = "gmm"
     title: ClassVar[str] = "a Gaussian mixture"
     covariance: Literal["full", "diag", "tied"] = Field(
-        "full", description="Shape of clusters: any (full), along the axes (diag), or one for all (tied)."
+        "full", description="Covariance: full, diagonal (diag), or one for all components (tied)."
     )
     n_init: int | None = Field(
         None,
         ge=1,
-        description="Runs from different starts, the best one kept; empty: 20 for few clusters, 1 for many.",
+        description="Random initializations, of which the best result is kept; empty: 20 for few clusters, 1 for many.",
     )
     regularization: float = Field(
-        1e-6, ge=0, description="Added to the variances, as a share of the vectors' mean variance."
+        1e-6, ge=0, description="Added to the variances, relative to the vectors' mean variance."
     )
-    max_iter: int = Field(200, ge=1, description="Iterations at most.")
+    max_iter: int = Field(200, ge=1, description="Largest number of EM iterations.")
 
     def find(self, vectors: torch.Tensor, request: ClusterRequest) -> Found:
         """Cluster ``vectors`` (N, D) float32 by their most probable component.
 
-        ``objective`` is minus the log-likelihood. A component that no image prefers is dropped.
+        ``objective`` is the negative log-likelihood. Components without vectors are dropped.
 
         Raises:
-            InputError: components that shrink to a point, or a single vector.
+            InputError: a component collapses to a point, or there is a single vector.
         """
         import torch
 
@@ -47,7 +47,7 @@ class GaussianMixture(Clusterer):
 
         n_clusters = request.number
         if n_clusters == 1 and len(vectors) == 1:
-            raise InputError("a Gaussian mixture needs two images or more; add images")
+            raise InputError("a Gaussian mixture needs at least two images; add images")
         points = vectors.cpu().double().numpy()
         with threads_for(vectors):
             model = self._fit(points, n_clusters, request.seed)
@@ -55,7 +55,7 @@ class GaussianMixture(Clusterer):
             likelihood = float(model.score_samples(points).sum())
         confidence, component = posterior.max(dim=1)
         return Found(
-            labels=component,  # those of no image are left out
+            labels=component,  # empty components are dropped by complete()
             confidence=confidence.float().clamp(0.0, 1.0),
             objective=-likelihood,
             scores={"converged": float(model.converged_), "n_iter": float(model.n_iter_)},
@@ -67,7 +67,7 @@ class GaussianMixture(Clusterer):
 
         from fiftyone_deepcluster.clusterers.kmeans.clusterer import default_n_init
 
-        # The floor is for vectors that are all the same.
+        # 1.0 for vectors that are all equal.
         scale = float(points.var(axis=0).mean()) or 1.0
         model = mixture.GaussianMixture(
             n_clusters,
@@ -77,11 +77,11 @@ class GaussianMixture(Clusterer):
             max_iter=self.max_iter,
             random_state=seed,
         )
-        with ignored_warnings(ConvergenceWarning):  # told in scores["converged"]
+        with ignored_warnings(ConvergenceWarning):  # reported as scores["converged"]
             try:
                 return model.fit(points)
             except ValueError as error:
                 raise InputError(
-                    f"a component of the Gaussian mixture shrank to a point with regularization="
+                    f"a component of the Gaussian mixture collapsed to a point with regularization="
                     f'{self.regularization}; raise it, lower n_clusters={n_clusters}, or use covariance="diag"'
                 ) from error

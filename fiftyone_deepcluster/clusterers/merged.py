@@ -1,4 +1,4 @@
-"""Many small pieces, merged into clusters by how far each image's neighbors are told by its own cluster."""
+"""Over-segmentation by another clusterer, then merging of the pieces that share neighbors."""
 
 from __future__ import annotations
 
@@ -15,53 +15,52 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MIN_IMAGES = 20
-"""Images in a piece on average: fewer say too little of its neighbors."""
+"""Smallest mean number of images per piece: fewer give unreliable links."""
 
 _MAX_PIECES = 1000
-"""Merging takes memory with their square and time with their cube."""
+"""Most pieces: merging takes O(M²) memory and O(M³) time for M pieces."""
 
 _MAX_ASKED = 20_000
-"""Images whose neighbors are sought: shares between pieces need no more."""
+"""Most images whose neighbors are computed: a sample suffices to estimate the links."""
 
 _MAX_SWEEPS = 50
 
 
 @CLUSTERERS.register
 class Merged(Clusterer):
-    """Merged pieces: a clusterer makes several times too many, then those that share neighbors merge.
+    """Merged pieces: over-segments by another clusterer, then merges pieces that share neighbors.
 
-    Pieces are joined so that the cluster at one end of a short walk over the neighbor graph tells as much as
-    possible of the cluster at its other end: greedily, as in the agglomerative information bottleneck (Slonim and
-    Tishby 1999; on random walks, Tishby and Slonim 2000, "Data clustering by Markovian relaxation and the
-    information bottleneck method"), then by moving single pieces as long as that gains. A mixture with the
-    wanted number of components spends two on one wide group and one on two close ones; links between pieces show
-    it. Clusters of like size tell more than others: where one is many times as large as another, and loosely linked
-    within, it may be split; a longer walk (``steps``) helps then.
+    Merging maximizes the mutual information of the clusters at both ends of a short random walk on the neighbor
+    graph: greedily, as in the agglomerative information bottleneck (Slonim and Tishby 1999; on random walks, Tishby
+    and Slonim 2000, "Data clustering by Markovian relaxation and the information bottleneck method"), then by moving
+    single pieces while that increases it. A mixture with the requested number of components may split a wide group
+    and join two close ones; the links between pieces correct this. The objective favors clusters of similar size: a
+    cluster many times as large as others, and loosely linked within, may be split; a longer walk (``steps``) helps.
     """
 
     name: Literal["merged"] = "merged"
     title: ClassVar[str] = "merging pieces"
     pieces: Annotated[Clusterer, PartOf(CLUSTERERS)] = Field(
-        default="gmm", validate_default=True, description="Makes the pieces."
+        default="gmm", validate_default=True, description="Clusterer that makes the pieces."
     )
-    factor: int = Field(6, ge=1, le=100, description="Pieces for each cluster; 1: nothing is merged.")
-    n_neighbors: int = Field(30, ge=1, le=500, description="Nearest images that each image is linked to.")
+    factor: int = Field(6, ge=1, le=100, description="Pieces per cluster; 1: no merging.")
+    n_neighbors: int = Field(30, ge=1, le=500, description="Nearest neighbors to which each image is linked.")
     steps: int = Field(
-        2, ge=1, le=64, description="Length of the walk over links; longer ones join what is far apart."
+        2, ge=1, le=64, description="Steps of the random walk; more steps join pieces that are farther apart."
     )
 
     def find(self, vectors: torch.Tensor, request: ClusterRequest) -> Found | Clustering:
-        """Cluster ``vectors`` (N, D) float32; neighbors are those of ``request.origin`` where it is given.
+        """Cluster ``vectors`` (N, D) float32; neighbors are computed from ``request.origin`` if given.
 
-        ``objective`` is minus the mutual information in nats. Where the pieces are no more than the clusters, they
-        are the clusters.
+        ``objective`` is the negative mutual information in nats. If there are no more pieces than clusters, the
+        pieces are returned as clusters.
         """
         import torch
 
         wanted = request.number
         n_pieces = max(wanted, min(self.factor * wanted, len(vectors) // _MIN_IMAGES, _MAX_PIECES))
         found = self.pieces.cluster(vectors, ClusterRequest(n_pieces, request.seed))
-        if not found.n_clusters:  # all of them noise: there is nothing to merge
+        if not found.n_clusters:  # only noise
             return found
         origin = vectors if request.origin is None else request.origin
         links = self._links(origin, found.labels, request.seed)
@@ -75,7 +74,7 @@ class Merged(Clusterer):
         )
 
     def _links(self, vectors: torch.Tensor, labels: torch.Tensor, seed: int) -> NDArray[np.float64]:
-        """Links between pieces, (M, M) symmetric: how many images of one have one of the other as a neighbor."""
+        """Links (M, M), symmetric: number of neighbor relations between the images of two pieces."""
         import torch
 
         from fiftyone_deepcluster.metrics.knn import exact_neighbors
@@ -88,12 +87,12 @@ class Merged(Clusterer):
         real = (ends[0] != ends[1]) & (piece[ends[0]] >= 0) & (piece[ends[1]] >= 0)
         counts = np.zeros((n_pieces, n_pieces))
         np.add.at(counts, (piece[ends[0][real]], piece[ends[1][real]]), 1.0)
-        # No piece is without a link: an image by itself is linked to itself.
+        # Self-links, so that no row is zero.
         return (counts + counts.T) / 2 + np.eye(n_pieces)
 
 
 def walk(links: NDArray[np.float64], steps: int) -> NDArray[np.float64]:
-    """Joint probability (M, M) of a walk's two ends after ``steps`` steps, started in proportion to the links."""
+    """Joint probability (M, M) of start and end of a stationary random walk of ``steps`` steps over the links."""
     start = links.sum(axis=1)
     ends = np.linalg.matrix_power(links / start[:, None], steps)
     joint = start[:, None] * ends
@@ -101,26 +100,26 @@ def walk(links: NDArray[np.float64], steps: int) -> NDArray[np.float64]:
 
 
 def joint_information(joint: NDArray[np.float64]) -> float:
-    """Mutual information in nats of the two ends of a symmetric joint probability (M, M)."""
+    """Mutual information in nats of a symmetric joint probability (M, M)."""
     return float(_xlogx(joint).sum() - 2 * _xlogx(joint.sum(axis=1)).sum())
 
 
 def grouped(joint: NDArray[np.float64], group: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(M, M) summed over the groups (M,) of both ends: (K, K)."""
+    """Joint probability (M, M) summed over the groups (M,) of its rows and columns: (K, K)."""
     member = np.eye(int(group.max()) + 1)[group]
     return member.T @ joint @ member  # type: ignore[no-any-return]
 
 
 def merge_pieces(links: NDArray[np.float64], n_groups: int, steps: int) -> NDArray[np.int64]:
-    """Groups (M,) 0..K-1 of the M pieces that keep the most information between the ends of a walk.
+    """Groups (M,) 0..K-1 of the M pieces that maximize the mutual information of a walk's ends.
 
-    Merging once joined wrongly cannot go back, and moving single pieces ends at the nearest peak. So it starts
-    from walks of half and of twice the length too: the best of the three is kept.
+    Greedy merging cannot undo a wrong merge, and moving single pieces finds a local optimum only. So merging also
+    starts from walks of half and of twice the length, and the best of the three results is kept.
 
     Args:
-        links: (M, M) symmetric, no row of zeros.
+        links: (M, M) symmetric, without zero rows.
         n_groups: K.
-        steps: length of the walk.
+        steps: number of steps of the walk.
     """
     if len(links) <= n_groups:
         return np.arange(len(links))
@@ -131,10 +130,10 @@ def merge_pieces(links: NDArray[np.float64], n_groups: int, steps: int) -> NDArr
 
 
 def _greedy(joint: NDArray[np.float64], n_groups: int) -> NDArray[np.int64]:
-    """Joins the two groups that lose the least information, until ``n_groups`` are left."""
+    """Merge the pair of groups that loses the least information, until ``n_groups`` are left."""
     joint = joint.copy()
     group = np.arange(len(joint))
-    # sums[i, j]: sum over k of f(p_ik + p_jk), f(x) = x log x; kept up to date from merge to merge.
+    # sums[i, j]: sum over k of f(p_ik + p_jk), f(x) = x log x; updated after every merge.
     sums = np.stack([_xlogx(row + joint).sum(axis=1) for row in joint])
     while len(joint) > n_groups:
         into, gone = _least_loss(joint, sums)
@@ -152,11 +151,11 @@ def _greedy(joint: NDArray[np.float64], n_groups: int) -> NDArray[np.int64]:
 
 
 def _least_loss(joint: NDArray[np.float64], sums: NDArray[np.float64]) -> tuple[int, int]:
-    """The two groups, first < second, whose merging loses the least information."""
+    """The pair of groups, first < second, whose merging loses the least information."""
     own, mass = np.diag(joint), joint.sum(axis=1)
     each, edge = _xlogx(joint), own[:, None] + joint
     total = each.sum(axis=1)
-    # Both ends change: twice the terms with other groups, and once the group with itself.
+    # Rows and columns change: twice the terms with other groups, once the group with itself.
     apart = sums - _xlogx(edge) - _xlogx(edge.T)
     before = total[:, None] + total - np.diag(each)[:, None] - np.diag(each) - 2 * each
     inner = _xlogx(edge + edge.T) - np.diag(each)[:, None] - np.diag(each) - 2 * each
@@ -169,7 +168,7 @@ def _least_loss(joint: NDArray[np.float64], sums: NDArray[np.float64]) -> tuple[
 
 
 def _settle(joint: NDArray[np.float64], group: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Moves single pieces to other groups as long as that gains information; no group is emptied."""
+    """Move single pieces to other groups while that increases the information; no group is emptied."""
     group, n_groups = group.copy(), int(group.max()) + 1
     for _ in range(_MAX_SWEEPS):
         moved = False
@@ -188,7 +187,7 @@ def _settle(joint: NDArray[np.float64], group: NDArray[np.int64]) -> NDArray[np.
 def _gains(
     joint: NDArray[np.float64], group: NDArray[np.int64], piece: int, n_groups: int
 ) -> NDArray[np.float64]:
-    """(K,) information that ``piece`` adds in each group, once it is taken out of its own."""
+    """(K,) information gained by putting ``piece`` into each group, after removing it from its own."""
     others = np.arange(len(joint)) != piece
     member = np.eye(n_groups)[group[others]]
     rest = member.T @ joint[others][:, others] @ member
@@ -197,12 +196,12 @@ def _gains(
     apart = 2 * (grown.sum(axis=1) - np.diag(grown))
     inner = _xlogx(np.diag(rest) + 2 * links + own) - _xlogx(np.diag(rest))
     mass = rest.sum(axis=1) + links
-    # Taken into a group, the piece's links to all others move from a row of its own to the group's.
+    # In a group, the mass of the piece's links to all others is added to the group's.
     outer = _xlogx(mass + links.sum() + own) - _xlogx(mass)
     return apart + inner - 2 * outer  # type: ignore[no-any-return]
 
 
 def _xlogx(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Entropy's terms: x log x, 0 at 0."""
+    """x log x, elementwise; 0 at 0."""
     safe = np.maximum(values, 1e-300)
     return safe * np.log(safe)

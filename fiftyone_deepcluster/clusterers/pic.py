@@ -1,4 +1,4 @@
-"""Power iteration clustering, in DeepCluster's variant."""
+"""Power iteration clustering, the variant used by DeepCluster."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ if TYPE_CHECKING:
 
 @CLUSTERERS.register
 class Pic(Clusterer):
-    """Power iteration on a neighbor graph: finds the number of clusters, many small ones.
+    """Power iteration clustering on a neighbor graph: determines the number of clusters; gives many small ones.
 
-    The variant that DeepCluster offers beside k-means (Caron et al., appendix; Douze et al. 2017, "Low-shot
-    learning with large-scale diffusion"): weight spreads over the graph of nearest neighbors, every image
-    points to the neighbor where it grows most, and each image that points to itself, a local maximum, is
-    a cluster with all that lead to it. It ignores ``n_clusters``.
+    The alternative to k-means in DeepCluster (Caron et al., appendix; Douze et al. 2017, "Low-shot
+    learning with large-scale diffusion"): weights diffuse over the graph of nearest neighbors, every image
+    points to the neighbor with the largest gain in weight, and each local maximum, which points to itself, forms
+    a cluster with all images that lead to it. It ignores ``n_clusters``.
     """
 
     name: Literal["pic"] = "pic"
     title: ClassVar[str] = "PIC"
     finds_number: ClassVar[bool] = True
-    n_neighbors: int = Field(5, ge=1, le=500, description="Neighbors that each image is linked to.")
+    n_neighbors: int = Field(5, ge=1, le=500, description="Nearest neighbors to which each image is linked.")
     sigma: float = Field(
-        0.2, gt=0, description="Width of the links' weights, for vectors of length 1; others are scaled."
+        0.2, gt=0, description="Width of the Gaussian link weights, relative to the vectors' root mean square length."
     )
     alpha: float = Field(
-        0.001, gt=0, lt=1, description="Share of its weight that an image gets from its neighbors."
+        0.001, gt=0, lt=1, description="Share of an image's weight that comes from its neighbors, per iteration."
     )
-    max_iter: int = Field(200, ge=1, description="Power iterations.")
+    max_iter: int = Field(200, ge=1, description="Number of power iterations.")
     join_singletons: bool = Field(
         True,
-        description="An image alone in its cluster joins that of its nearest neighbor that is not alone.",
+        description="Add an image alone in its cluster to that of its nearest neighbor that is not alone.",
     )
 
     def find(self, vectors: torch.Tensor, request: ClusterRequest) -> Found:
-        """Cluster ``vectors`` (N, D) float32; ``scores["maxima"]`` counts clusters before singletons join.
+        """Cluster ``vectors`` (N, D) float32; ``scores["maxima"]`` is the number of clusters before singletons join.
 
-        ``objective`` is the sum of squared distances to the clusters' means.
+        ``objective`` is the sum of squared distances to the cluster means.
 
         Raises:
-            InputError: no more vectors than ``n_neighbors``.
+            InputError: there are not more vectors than ``n_neighbors``.
         """
         near, squared = _neighbors(vectors, self.n_neighbors, self.title)
         scale = float(vectors.double().square().sum(dim=1).mean()) or 1.0
@@ -57,7 +57,7 @@ class Pic(Clusterer):
         return Found(labels, scores={"maxima": float(maxima)})
 
     def _spread(self, graph: Any) -> Any:
-        """(N,) float64 weights v <- alpha W v + (1 - alpha) / N, of sum 1, after all iterations."""
+        """(N,) float64 weights after all iterations of v <- alpha W v + (1 - alpha) / N, normalized to sum 1."""
         import numpy as np
 
         n = graph.shape[0]
@@ -69,10 +69,10 @@ class Pic(Clusterer):
 
 
 def _neighbors(vectors: torch.Tensor, k: int, who: str) -> tuple[Any, Any]:
-    """The k nearest others of every vector, nearest first: (N, k) rows and squared distances.
+    """The k nearest neighbors of every vector, nearest first: (N, k) rows and squared distances.
 
     Raises:
-        InputError: there are no k others.
+        InputError: there are not more than k vectors.
     """
     import numpy as np
 
@@ -84,7 +84,7 @@ def _neighbors(vectors: torch.Tensor, k: int, who: str) -> tuple[Any, Any]:
             f"PIC with n_neighbors={k} needs {k + 1} images, not {n}; lower n_neighbors or add images"
         )
     near, distance = exact_neighbors(vectors.float(), k + 1)
-    # Among many equal vectors a vector need not come first among its own neighbors, or at all.
+    # Among duplicates, a vector need not be its own first neighbor, or be found at all.
     own = near == np.arange(n)[:, None]
     own[~own.any(axis=1), -1] = True
     others = ~own
@@ -92,19 +92,19 @@ def _neighbors(vectors: torch.Tensor, k: int, who: str) -> tuple[Any, Any]:
 
 
 def _gaussian(squared: Any, width: float) -> Any:
-    """exp(-d / width), kept above 0: a link that counts for nothing would not be one."""
+    """exp(-d / width), kept above 0 so that no link is lost."""
     import numpy as np
 
     return np.exp(-squared / width).clip(np.finfo(np.float64).tiny)
 
 
 def _graph(near: Any, weights: Any) -> Any:
-    """W = A + A^T, (N, N) sparse: links of mutual neighbors count twice."""
+    """W = A + A^T, (N, N) sparse: links of mutual neighbors are counted twice."""
     import numpy as np
     from scipy import sparse
 
     n, k = near.shape
-    # Copies: sorting works in place, and whose neighbor is the nearest is asked later.
+    # Copies: sorting works in place, and the neighbors are used again later.
     links = sparse.csr_array((weights.flatten(), near.flatten(), np.arange(0, n * k + 1, k)), shape=(n, n))
     graph = (links + links.T).tocsr()
     graph.sort_indices()
@@ -112,10 +112,10 @@ def _graph(near: Any, weights: Any) -> Any:
 
 
 def _climb(graph: Any, weights: Any) -> Any:
-    """(N,) int64: the local maximum that every node leads to, numbered in order of the nodes.
+    """(N,) int64: the local maximum to which every node leads, numbered in node order.
 
-    A node points to the neighbor with the largest w_ij (v_j - v_i), the first of equals, or to itself
-    where none is above 0.
+    A node points to the neighbor with the largest w_ij (v_j - v_i), the first of ties, or to itself
+    if none is above 0.
     """
     import numpy as np
 
@@ -128,7 +128,7 @@ def _climb(graph: Any, weights: Any) -> Any:
     np.maximum.at(best, rows, gains)
     steepest = np.flatnonzero(gains == best[rows])[::-1]
     pointers = np.arange(n)
-    pointers[rows[steepest]] = columns[steepest]  # backwards: of equals the first is written last
+    pointers[rows[steepest]] = columns[steepest]  # reversed, so that the first of ties is written last
     while True:
         further = pointers[pointers]
         if np.array_equal(further, pointers):
@@ -137,7 +137,7 @@ def _climb(graph: Any, weights: Any) -> Any:
 
 
 def _join_singletons(labels: Any, near: Any) -> Any:
-    """Labels with every node alone in its cluster moved to that of its first neighbor that is not alone."""
+    """Labels after adding every node alone in its cluster to that of its first neighbor that is not alone."""
     import numpy as np
 
     alone = np.bincount(labels)[labels] == 1

@@ -1,4 +1,4 @@
-"""Clusterers of scikit-learn for small sets: a tree of merges, and density."""
+"""scikit-learn's agglomerative clustering and HDBSCAN, for small data sets."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 @CLUSTERERS.register
 class Agglomerative(Clusterer):
-    """Agglomerative: merges the closest clusters step by step, for up to some 20,000 images."""
+    """Agglomerative: merges the closest clusters step by step, for up to about 20,000 images."""
 
     name: Literal["agglomerative"] = "agglomerative"
     title: ClassVar[str] = "agglomerative clustering"
     linkage: Literal["ward", "average", "complete"] = Field(
-        "ward", description="Closest by growth of variance, by mean distance, or by largest distance."
+        "ward", description="Linkage: smallest increase of variance (ward), mean distance, or largest distance."
     )
     max_images: int = Field(
-        20_000, ge=2, description="Refuse more images: memory and time grow with their square."
+        20_000, ge=2, description="Limit on the images: memory and time are quadratic."
     )
 
     def find(self, vectors: torch.Tensor, request: ClusterRequest) -> torch.Tensor | NDArray[Any]:
@@ -39,8 +39,8 @@ class Agglomerative(Clusterer):
         n = len(vectors)
         if n > self.max_images:
             raise InputError(
-                f"agglomerative clustering of {n} images would hold {n * n * 4 / 1e9:.1f} GB of distances, "
-                f"max_images={self.max_images}; raise it, or take kmeans"
+                f"agglomerative clustering of {n} images needs {n * n * 4 / 1e9:.1f} GB for distances, but "
+                f"max_images={self.max_images}; raise it, or use kmeans"
             )
         if n == 1:
             return torch.zeros(1, dtype=torch.int64)
@@ -50,28 +50,28 @@ class Agglomerative(Clusterer):
 
 @CLUSTERERS.register
 class Hdbscan(Clusterer):
-    """HDBSCAN: dense groups of any shape and number; sparse images are noise.
+    """HDBSCAN: density-based clusters of any shape and number; images in sparse regions are noise.
 
-    Campello, Moulavi and Sander 2013. It finds the number of clusters and ignores ``n_clusters``; on vectors of
-    many dimensions nearly everything is noise, so put it after UMAP.
+    Campello, Moulavi and Sander 2013. It determines the number of clusters and ignores ``n_clusters``. In many
+    dimensions nearly all images are noise, so use it after UMAP.
     """
 
     name: Literal["hdbscan"] = "hdbscan"
     title: ClassVar[str] = "HDBSCAN"
     finds_number: ClassVar[bool] = True
-    min_cluster_size: int = Field(10, ge=2, description="Images that a group needs to be a cluster.")
+    min_cluster_size: int = Field(10, ge=2, description="Smallest number of images per cluster.")
     min_samples: int | None = Field(
-        None, ge=1, description="More calls more images noise; empty: as min_cluster_size."
+        None, ge=1, description="Neighbors of a core point; larger values give more noise; empty: min_cluster_size."
     )
     selection: Literal["eom", "leaf"] = Field(
-        "eom", description="Clusters that last longest (eom), or the finest ones (leaf)."
+        "eom", description="Cluster selection: most persistent clusters (excess of mass, eom), or the finest ones (leaf)."
     )
 
     def find(self, vectors: torch.Tensor, request: ClusterRequest) -> Found:
         """Cluster ``vectors`` (N, D) float32; noise is -1 with confidence 0.
 
-        ``confidence`` is the strength of membership; ``objective`` the sum of squared distances of the images
-        that are not noise.
+        ``confidence`` is the membership strength; ``objective`` the sum of squared distances to the centers over
+        all vectors that are not noise.
 
         Raises:
             InputError: fewer vectors than ``min_cluster_size`` or ``min_samples``.

@@ -1,4 +1,4 @@
-"""Landmark-based spectral clustering: groups of any shape, in time that grows with the images and not their square."""
+"""Landmark-based spectral clustering, in time linear in the number of images."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ if TYPE_CHECKING:
 
 _LANDMARK_ITERATIONS = 5  # of the k-means that places landmarks, as in the authors' code
 
-_TIED = 1e-6  # a singular value so near 1 is one
+_TIED = 1e-6  # singular values this near 1 count as 1
 
 
 @CLUSTERERS.register
 class Lsc(Clusterer):
-    """LSC: spectral clustering of a graph between the images and some landmarks.
+    """LSC: landmark-based spectral clustering, for clusters of any shape.
 
-    Chen and Cai 2011. Every image is written as a mixture of its nearest landmarks, by Gaussian weights that sum
-    to 1; the leading singular vectors of these weights, each landmark weighed down by how often it is used, are
-    clustered by k-means. Width of the Gaussian (mean distance of images and landmarks), five iterations of
-    k-means for the landmarks, and 10 starts of 100 iterations at the end are those of the authors' code.
+    Chen and Cai 2011. Every image is represented by Gaussian weights, of sum 1, on its nearest landmarks; the
+    leading singular vectors of these weights, each landmark's divided by the root of its sum, are clustered by
+    k-means. As in the authors' code, the width of the Gaussian is the mean distance of images and landmarks, the
+    landmarks are placed by five iterations of k-means, and the final k-means has 10 initializations of 100 iterations.
     """
 
     name: Literal["lsc"] = "lsc"
     title: ClassVar[str] = "spectral clustering"
     landmarks: int = Field(
-        1000, ge=2, description="Landmarks; fewer where there are not four times as many images."
+        1000, ge=2, description="Number of landmarks, at most a quarter of the images."
     )
-    nearest: int = Field(5, ge=1, le=100, description="Landmarks that an image is written by.")
+    nearest: int = Field(5, ge=1, le=100, description="Nearest landmarks that represent an image.")
     placed: Literal["kmeans", "sample"] = Field(
-        "kmeans", description="Landmarks are k-means centers, or images by chance."
+        "kmeans", description="Placement of landmarks: k-means centers, or randomly drawn images."
     )
 
     def find(self, vectors: torch.Tensor, request: ClusterRequest) -> Found:
         """Cluster ``vectors`` (N, D) float32 into ``request.n_clusters``.
 
-        ``objective`` is that of k-means in the spectral space, and so is ``confidence``.
+        ``objective`` and ``confidence`` are those of k-means in the spectral embedding.
         """
         from fiftyone_deepcluster.clusterers.distances import threads_for
         from fiftyone_deepcluster.clusterers.kmeans.clusterer import KMeans
@@ -63,7 +63,7 @@ class Lsc(Clusterer):
         from fiftyone_deepcluster.clusterers.kmeans.clusterer import KMeans
         from fiftyone_deepcluster.clusterers.kmeans.seeding import first_centers
 
-        # One more than clusters: the first singular vector says nothing.
+        # At least n_clusters + 1: the first singular vector is constant.
         wanted = min(len(vectors), max(n_clusters + 1, min(self.landmarks, len(vectors) // 4)))
         if self.placed == "sample":
             return first_centers(vectors, wanted, "sample", seed)
@@ -74,14 +74,14 @@ class Lsc(Clusterer):
 def landmark_weights(
     vectors: torch.Tensor, landmarks: torch.Tensor, nearest: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """How much of each landmark is in a vector: Gaussian weights of the nearest ones, summing to 1.
+    """Gaussian weights of each vector's nearest landmarks, of sum 1.
 
     Chen and Cai, equations 4 and 5, with exp(-|x - u|² / 2s²) and s the mean distance of vectors and landmarks.
 
     Args:
         vectors: (N, D) float32.
         landmarks: (P, D) float32.
-        nearest: landmarks a vector, cut to P.
+        nearest: landmarks per vector, at most P.
 
     Returns:
         (N, r) weights and (N, r) int64 landmarks, on the vectors' device.
@@ -101,7 +101,7 @@ def landmark_weights(
         squares.append(least.values)
         near.append(least.indices)
     width = total / (len(vectors) * len(landmarks)) or 1.0
-    # A softmax is the same quotient, and has none of zeros where all landmarks are far.
+    # A softmax normalizes the weights without a division of 0 by 0 where all landmarks are far.
     weights = (-torch.cat(squares) / (2 * width**2)).softmax(dim=1)
     return weights, torch.cat(near)
 
@@ -111,14 +111,14 @@ def spectral_embedding(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Left singular vectors of the weights, each landmark's divided by the root of its sum.
 
-    The first has the singular value 1 and tells nothing, so it is left out where it is alone. The right ones come
-    from the P x P products of landmarks: no N x P matrix is held.
+    The first has the singular value 1 and is constant, so it is left out unless others have the value 1, too. The
+    right ones are computed from the P x P Gram matrix of the landmarks, without an N x P matrix.
 
     Args:
-        weights: (N, r), rows sum to 1.
+        weights: (N, r), rows of sum 1.
         near: (N, r) int64 landmarks.
         n_landmarks: P.
-        n_components: vectors wanted.
+        n_components: number of vectors.
 
     Returns:
         (N, n_components) float32 rows of length 1, and the first n_components + 1 singular values.
@@ -131,12 +131,12 @@ def spectral_embedding(
     scaled = weights.double() / used[near].clamp_min(torch.finfo(torch.float64).tiny).sqrt()
     pairs = near[:, :, None] * n_landmarks + near[:, None, :]
     products = scaled[:, :, None] * scaled[:, None, :]
-    # Added up on the CPU, where the order and so the sum is the same in every run.
+    # Summed on the CPU, where the order of summation is deterministic.
     gram = torch.bincount(pairs.flatten().cpu(), products.flatten().cpu(), n_landmarks**2)
     values, right = torch.linalg.eigh(gram.view(n_landmarks, n_landmarks).to(weights.device))
     singular = values.flip(0)[: n_components + 1].clamp_min(0).sqrt()
-    # In a connected graph only the first is 1, and its vector constant. Groups without a tie share the value 1,
-    # and any mixture of their vectors may come first.
+    # In a connected graph only the first value is 1, and its vector is constant. Each further connected component
+    # adds a value 1, and the first vector may be any mixture of theirs.
     begin = int(len(singular) > 1 and float(singular[1]) < 1 - _TIED)
     right = (right.flip(1)[:, : n_components + 1] / singular.clamp_min(1e-12))[
         :, begin : begin + n_components

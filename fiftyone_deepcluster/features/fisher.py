@@ -13,9 +13,9 @@ from fiftyone_deepcluster.features.codebook import Codebook, CodebookEncoder
 if TYPE_CHECKING:
     import torch
 
-_FLOOR = 1e-2  # least variance of a component, as a share of the variance of all
-_ADDED = 1e-3  # to the variances while they are fitted, likewise: without it components shrink to a point
-_LEAST_DEVIATION = 1e-5  # silent channels have none
+_FLOOR = 1e-2  # smallest variance of a component, relative to the channel's total variance
+_ADDED = 1e-3  # reg_covar of the fit, relative likewise: without it components collapse to a point
+_LEAST_DEVIATION = 1e-5  # for constant channels
 
 
 @ENCODERS.register
@@ -99,15 +99,15 @@ def fisher_vectors(cells: torch.Tensor, mixture: Mixture) -> torch.Tensor:
 
 
 def fit_mixture(points: torch.Tensor, n: int, max_iter: int, seed: int) -> Mixture:
-    """scikit-learn's mixture with diagonal covariances, from k-means, on the CPU.
+    """Fit scikit-learn's Gaussian mixture with diagonal covariances, initialized by k-means, on the CPU.
 
-    Channels are scaled to deviation 1 for it, so that the floor of the variances follows each channel's own.
+    Channels are scaled to standard deviation 1 for the fit, so that variance floors are relative to each channel.
 
     Args:
         points: (M, C) float32, M >= n.
-        n: components.
-        max_iter: steps of expectation-maximization at most.
-        seed: of k-means.
+        n: number of components.
+        max_iter: largest number of EM iterations.
+        seed: random seed of k-means.
 
     Returns:
         The mixture of ``points``, on their device.
@@ -123,7 +123,7 @@ def fit_mixture(points: torch.Tensor, n: int, max_iter: int, seed: int) -> Mixtu
     model = GaussianMixture(
         n, covariance_type="diag", reg_covar=_ADDED, max_iter=max_iter, random_state=seed % 2**32
     )
-    # Fewer different points than components, and too few iterations, are no error here.
+    # Fewer distinct points than components, and too few iterations, are not errors here.
     with threads_for(points.cpu()), ignored_warnings(ConvergenceWarning):
         model.fit((points / scale).cpu().numpy())
     weights, means, variances = (

@@ -85,7 +85,7 @@ def refresh_map(dataset: fo.Dataset, names: FieldNames) -> None:
 
 
 def lay_out(vectors: NDArray[np.float32], seed: int = 51) -> NDArray[np.float32]:
-    """(M, D) -> (M, 2) by UMAP; of a random subset if M is large, by the first two principal components if M is small."""
+    """(M, D) -> (M, 2) by UMAP; for large M fitted on a random subset, for small M by PCA."""
     import numpy as np
 
     n = len(vectors)

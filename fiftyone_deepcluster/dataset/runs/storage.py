@@ -43,16 +43,16 @@ def new_uid() -> str:
 
 @dataclass(frozen=True)
 class RunHeader:
-    """What the config of a stored run says.
+    """Config of a stored run.
 
     Attributes:
         method: name of the method.
-        options: as given, by name.
-        settings: how it was called: truth_field, embeddings_field, model, half_precision.
+        options: options as given, by name.
+        settings: other arguments of the call: truth_field, embeddings_field, model, half_precision.
         patches_field: Detections field whose objects were clustered, or None.
-        n_samples: images the run was given, unreadable ones included.
-        uid: of this run; renaming keeps it.
-        version: of the package that wrote it.
+        n_samples: number of images, including unreadable ones.
+        uid: unique id of the run; unchanged by renaming.
+        version: version of the package that stored the run.
     """
 
     method: str

@@ -1,19 +1,19 @@
-"""Association rules of patches: which activations fire together in one group of images and hardly elsewhere.
+"""Association rules of patches: activations that occur together in one group of images and rarely elsewhere.
 
-A patch is a *transaction*: the indices of its largest activations. A *pattern* is a set of indices; it is a rule
-for a group where it is frequent there (support) and patches that show it mostly come from there (confidence).
-After MDPM (Li et al. 2015), which LDPO takes up (Wang et al., section 3.1).
+A patch is a *transaction*: the indices of its largest activations. A *pattern* is an itemset; it is a rule for a
+group if it is frequent there (support) and most patches that show it are of the group (confidence).
+As in MDPM (Li et al. 2015), used by LDPO (Wang et al., section 3.1).
 
-Frequent sets are our own search and not mlxtend's, which the tests compare it with: mlxtend cannot stop where
-there are more sets than are looked at, and is slower. Seconds for about 11,000 sets of at most 6 of the 20
-items of a patch (best of three, one of 2 CPU cores):
+Frequent itemsets are found by our own search, not by mlxtend (the tests compare the two): mlxtend cannot stop at a
+maximum number of itemsets, and is slower. Seconds for about 11,000 itemsets of at most 6 of the 20 items of a patch
+(best of three, one of 2 CPU cores):
 
     patches, items   here   apriori   fpgrowth
     2,000, 256        .08       .23        .65
     5,000, 256        .11       .38       1.44
     5,000, 1,024      .15      1.00       1.23
 
-Each group is searched at several supports, and the last search, of too many sets, is broken off here after
+Each group is searched at several supports, and the last search, with too many itemsets, is stopped here after
 .14 to .24 s; fpgrowth takes 1.6 to 3.0 s for it.
 """
 
