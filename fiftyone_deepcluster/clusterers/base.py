@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from typing_extensions import final
 
-from fiftyone_deepcluster.clusterers.values import Clustering, Found
+from fiftyone_deepcluster.clusterers.values import Clustering, FoundClusters
 from fiftyone_deepcluster.core.contracts import blamed
 from fiftyone_deepcluster.core.registry import Part, Registry
 from fiftyone_deepcluster.errors import InputError
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-__all__ = ["CLUSTERERS", "ClusterRequest", "Clusterer", "Clustering", "Found"]
+__all__ = ["CLUSTERERS", "ClusterRequest", "Clusterer", "Clustering", "FoundClusters"]
 
 
 @dataclass(frozen=True)
@@ -89,14 +89,14 @@ class Clusterer(Part):
     @abstractmethod
     def find(
         self, vectors: torch.Tensor, request: ClusterRequest
-    ) -> torch.Tensor | NDArray[Any] | Found | Clustering:
+    ) -> torch.Tensor | NDArray[Any] | FoundClusters | Clustering:
         """Find the clusters of ``vectors`` (N, D) float32: finite, and not to be changed.
 
         Unless ``finds_number``, ``request.n_clusters`` is there, and in 1..N.
 
         Returns:
-            (N,) labels, whole numbers from 0 and -1 for noise, as a tensor or a NumPy array; or ``Found``, where
-            the method knows more: the rest is computed.
+            (N,) labels, whole numbers from 0 and -1 for noise, as a tensor or a NumPy array; or ``FoundClusters``,
+            where the method knows more: the rest is computed.
         """
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from fiftyone_deepcluster.clusterers.values import Clustering, Found
+from fiftyone_deepcluster.clusterers.values import Clustering, FoundClusters
 from fiftyone_deepcluster.core.contracts import as_number, as_scores, as_tensor, described
 from fiftyone_deepcluster.errors import PartError
 
@@ -20,14 +20,14 @@ def complete(found: Any, vectors: torch.Tensor, who: str) -> Clustering:
     """The clusters of N vectors with everything that belongs to them.
 
     Args:
-        found: ``Found``, ``Clustering``, or (N,) labels only.
+        found: ``FoundClusters``, ``Clustering``, or (N,) labels only.
         vectors: (N, D) float32 that were clustered.
         who: the clusterer, as messages name it.
 
     Raises:
         PartError: labels, centers, confidence or figures that cannot be those of these vectors.
     """
-    known = found if isinstance(found, Found | Clustering) else Found(found)
+    known = found if isinstance(found, FoundClusters | Clustering) else FoundClusters(found)
     labels = _labels(known.labels, len(vectors), who, renumber=known.centers is None)
     n_clusters = int(labels.max()) + 1
     centers, confidence, objective = _rest(known, vectors, labels, n_clusters)
@@ -67,7 +67,7 @@ def _labels(labels: Any, n: int, who: str, *, renumber: bool) -> torch.Tensor:
 
 
 def _rest(
-    known: Found | Clustering, vectors: torch.Tensor, labels: torch.Tensor, n_clusters: int
+    known: FoundClusters | Clustering, vectors: torch.Tensor, labels: torch.Tensor, n_clusters: int
 ) -> tuple[Any, Any, Any]:
     """Centers, confidence and objective: those that are known, else those of the distances."""
     from fiftyone_deepcluster.clusterers.distances import describe_clusters, means

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundClusters:
     """What ``Clusterer.find`` found, where it knows more than labels; what is left out is computed.
 
     Attributes:
