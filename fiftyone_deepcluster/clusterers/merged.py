@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer, Clustering, ClusterRequest, Found
+from fiftyone_deepcluster.clusterers.base import (
+    CLUSTERERS,
+    Clusterer,
+    Clustering,
+    ClusterRequest,
+    FoundClusters,
+)
 from fiftyone_deepcluster.core.registry import PartOf
 
 if TYPE_CHECKING:
@@ -50,7 +56,7 @@ class Merged(Clusterer):
         2, ge=1, le=64, description="Length of the walk over links; longer ones join what is far apart."
     )
 
-    def find(self, vectors: torch.Tensor, request: ClusterRequest) -> Found | Clustering:
+    def find(self, vectors: torch.Tensor, request: ClusterRequest) -> FoundClusters | Clustering:
         """Cluster ``vectors`` (N, D) float32; neighbors are those of ``request.origin`` where it is given.
 
         ``objective`` is minus the mutual information in nats. Where the pieces are no more than the clusters, they
@@ -68,7 +74,7 @@ class Merged(Clusterer):
         joint, group = walk(links, self.steps), merge_pieces(links, wanted, self.steps)
         labels = torch.where(found.labels < 0, -1, torch.from_numpy(group)[found.labels])
         kept = joint_information(grouped(joint, group))
-        return Found(
+        return FoundClusters(
             labels=labels,
             objective=-kept,
             scores={"pieces": float(found.n_clusters), "information": kept},
