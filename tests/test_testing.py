@@ -10,7 +10,13 @@ import torch
 from pydantic import Field
 
 from fiftyone_deepcluster.backbones.base import BACKBONES, Backbone
-from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer, Clustering, ClusterRequest, Found
+from fiftyone_deepcluster.clusterers.base import (
+    CLUSTERERS,
+    Clusterer,
+    Clustering,
+    ClusterRequest,
+    FoundClusters,
+)
 from fiftyone_deepcluster.errors import InputError, OptionsError, PartError
 from fiftyone_deepcluster.features.base import ENCODERS, Encoder, EncodeRequest, Encoding
 from fiftyone_deepcluster.methods.base import METHODS
@@ -68,16 +74,16 @@ def _raise(vectors):
         (LABELS.astype(float), r"gave values of shape \(240,\) and type float64; return labels"),
         (LABELS > 1, r"type bool; return labels"),
         (LABELS - 3, r"gave the label -3; return labels"),
-        (Found(LABELS, centers=NAN_CENTERS), r"NaN or infinite values in rows \[0, 1, 2, 3\].*or leave them out"),
-        (Found(LABELS, centers=torch.zeros(3, 6)), r"centers of shape \(3, 6\); return centers \(4, 6\)"),
-        (Found(2 * LABELS, centers=torch.zeros(7, 6)), r"4 different labels up to 6.*number the labels without"),
-        (Found(LABELS, confidence=np.full(240, 2.0)), r"confidence=2; return confidence \(240,\) in 0..1, or leave"),
-        (Found(LABELS, confidence=np.full(240, np.nan)), r"confidence=nan"),
-        (Found(LABELS, confidence=np.ones(3)), r"confidence of shape \(3,\)"),
-        (Found(LABELS, objective=float("nan")), r"objective=nan; return what it minimizes, or leave it out"),
-        (Found(LABELS, objective="low"), r"objective='low'; return one number"),
-        (Found(LABELS, scores={"a": "b"}), r"scores\['a'\]='b'; return one number"),
-        (Found(LABELS, scores=[1.0]), r"scores=\[1.0\]; return a dict of numbers by name"),
+        (FoundClusters(LABELS, centers=NAN_CENTERS), r"NaN or infinite values in rows \[0, 1, 2, 3\].*or leave"),
+        (FoundClusters(LABELS, centers=torch.zeros(3, 6)), r"centers of shape \(3, 6\); return centers \(4, 6\)"),
+        (FoundClusters(2 * LABELS, centers=torch.zeros(7, 6)), r"4 different labels up to 6.*number the labels"),
+        (FoundClusters(LABELS, confidence=np.full(240, 2.0)), r"confidence=2; return confidence \(240,\) in 0"),
+        (FoundClusters(LABELS, confidence=np.full(240, np.nan)), r"confidence=nan"),
+        (FoundClusters(LABELS, confidence=np.ones(3)), r"confidence of shape \(3,\)"),
+        (FoundClusters(LABELS, objective=float("nan")), r"objective=nan; return what it minimizes, or leave it out"),
+        (FoundClusters(LABELS, objective="low"), r"objective='low'; return one number"),
+        (FoundClusters(LABELS, scores={"a": "b"}), r"scores\['a'\]='b'; return one number"),
+        (FoundClusters(LABELS, scores=[1.0]), r"scores=\[1.0\]; return a dict of numbers by name"),
         (_raise, r"the clusterer 'given' failed: KeyError: 'no key'"),
     ],
 )  # fmt: skip
@@ -108,7 +114,7 @@ def test_noise_and_nothing_but_noise(blobs):
 
 
 def test_what_is_known_stays(blobs):
-    known = Found(
+    known = FoundClusters(
         LABELS,
         centers=np.zeros((4, 6)),
         confidence=np.full(240, 0.25),
@@ -191,7 +197,7 @@ def test_a_reducer_that_breaks_its_contract():
         PartError, match=r"gave values of shape \(8, 3\) and type float32; return vectors \(9, D\)"
     ):
         Grown(how="rows").embed(vectors, 0)
-    with pytest.raises(AssertionError, match=r"fails same_seed_gives_same_vectors: vectors differ"):
+    with pytest.raises(AssertionError, match=r"fails same_seed_gives_same_reduction: vectors differ"):
         check_reducer(Grown(how="drawn"))
 
 

@@ -22,7 +22,9 @@ class Pixels(Backbone):
     def make_module(self, channels: int, size: int, weights: str | None) -> nn.Module:
         """See ``Backbone.make_module``."""
         if weights is not None:
-            raise OptionsError(f"weights={weights!r}: the backbone 'pixels' has no weights; leave weights empty")
+            raise OptionsError(
+                f"weights={weights!r}: the backbone 'pixels' has no weights; leave weights empty"
+            )
         return module_class()(channels, size)
 
 

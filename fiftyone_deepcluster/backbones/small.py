@@ -22,14 +22,18 @@ class Small(Backbone):
     name: Literal["small"] = "small"
     input_norm: ClassVar[InputNormName] = "zscore"
     width: int = Field(
-        32, ge=4, le=512, description="Channels of the first convolutions; later ones have 2 and 4 times as many."
+        32,
+        ge=4,
+        le=512,
+        description="Channels of the first convolutions; later ones have 2 and 4 times as many.",
     )
     grid: int = Field(
-        3, ge=1, le=8, description="Cells per side of the adaptive average pooling; 1: no linear layer follows."
+        3,
+        ge=1,
+        le=8,
+        description="Cells per side of the adaptive average pooling; 1: no linear layer follows.",
     )
-    dim: int = Field(
-        128, ge=8, le=4096, description="Number of features, if grid is above 1."
-    )
+    dim: int = Field(128, ge=8, le=4096, description="Number of features, if grid is above 1.")
 
     def make_module(self, channels: int, size: int, weights: str | None) -> nn.Module:
         """See ``Backbone.make_module``."""

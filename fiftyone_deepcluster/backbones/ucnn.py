@@ -60,7 +60,10 @@ class UCNNBackbone(Backbone):
     dim: int = Field(128, ge=2, le=65_536, description="Number of features, the outputs of FC9.")
     width: float = Field(0.25, gt=0, le=4, description="Channels of conv1-5 as a fraction of AlexNet's.")
     adapted: float = Field(
-        1 / 32, gt=0, le=4, description="Channels of conv6 and conv7 as a fraction of the paper's 6144 and 2048."
+        1 / 32,
+        gt=0,
+        le=4,
+        description="Channels of conv6 and conv7 as a fraction of the paper's 6144 and 2048.",
     )
     norm: Literal["none", "batch"] = Field(
         "batch",

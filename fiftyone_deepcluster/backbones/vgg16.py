@@ -24,7 +24,7 @@ class VGG16(Backbone):
 
 
 def build_vgg16_bn(channels: int, weights: str | None) -> nn.Module:
-    """torchvision's VGG-16-BN up to its second fully connected layer, before the ReLU."""
+    """Torchvision's VGG-16-BN up to its second fully connected layer, before the ReLU."""
     from torchvision.models import vgg16_bn
 
     from fiftyone_deepcluster.backbones.adapt import Cut, adapt_first_conv

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from typing_extensions import final
 
-from fiftyone_deepcluster.clusterers.values import Clustering, Found
+from fiftyone_deepcluster.clusterers.values import Clustering, FoundClusters
 from fiftyone_deepcluster.core.contracts import blamed
 from fiftyone_deepcluster.core.registry import Part, Registry
 from fiftyone_deepcluster.errors import InputError
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-__all__ = ["CLUSTERERS", "ClusterRequest", "Clusterer", "Clustering", "Found"]
+__all__ = ["CLUSTERERS", "ClusterRequest", "Clusterer", "Clustering", "FoundClusters"]
 
 
 @dataclass(frozen=True)
@@ -85,13 +85,13 @@ class Clusterer(Part):
     @abstractmethod
     def find(
         self, vectors: torch.Tensor, request: ClusterRequest
-    ) -> torch.Tensor | NDArray[Any] | Found | Clustering:
+    ) -> torch.Tensor | NDArray[Any] | FoundClusters | Clustering:
         """Find the clusters of ``vectors`` (N, D) float32, which are finite and must not be modified.
 
         Unless ``finds_number``, ``request.n_clusters`` is an int in 1..N.
 
         Returns:
-            (N,) labels, integers from 0 and -1 for noise, as a tensor or a NumPy array; or ``Found`` where the
+            (N,) labels, integers from 0 and -1 for noise, as a tensor or a NumPy array; or ``FoundClusters`` where the
             method computes more. Missing values are computed from the labels.
         """
 
@@ -103,7 +103,9 @@ def _check_number(n_clusters: int | None, n: int, who: str) -> None:
         InputError: ``n_clusters`` is missing, less than 1, or larger than ``n``.
     """
     if n_clusters is None:
-        raise InputError(f"{who} needs n_clusters; give a number, or use a clusterer that determines it, such as hdbscan")
+        raise InputError(
+            f"{who} needs n_clusters; give a number, or use a clusterer that determines it, such as hdbscan"
+        )
     if n_clusters < 1:
         raise InputError(f"n_clusters={n_clusters} is not a valid number of clusters; give 1 or more")
     if n_clusters > n:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from fiftyone_deepcluster.clusterers.values import Clustering, Found
+from fiftyone_deepcluster.clusterers.values import Clustering, FoundClusters
 from fiftyone_deepcluster.core.contracts import as_number, as_scores, as_tensor, described
 from fiftyone_deepcluster.errors import PartError
 
@@ -20,14 +20,14 @@ def complete(found: Any, vectors: torch.Tensor, who: str) -> Clustering:
     """The complete ``Clustering`` of N vectors.
 
     Args:
-        found: ``Found``, ``Clustering``, or (N,) labels only.
+        found: ``FoundClusters``, ``Clustering``, or (N,) labels only.
         vectors: (N, D) float32, the clustered vectors.
         who: name of the clusterer in messages.
 
     Raises:
         PartError: labels, centers, confidence, objective or scores are not valid for these vectors.
     """
-    known = found if isinstance(found, Found | Clustering) else Found(found)
+    known = found if isinstance(found, FoundClusters | Clustering) else FoundClusters(found)
     labels = _labels(known.labels, len(vectors), who, renumber=known.centers is None)
     n_clusters = int(labels.max()) + 1
     centers, confidence, objective = _rest(known, vectors, labels, n_clusters)
@@ -67,7 +67,7 @@ def _labels(labels: Any, n: int, who: str, *, renumber: bool) -> torch.Tensor:
 
 
 def _rest(
-    known: Found | Clustering, vectors: torch.Tensor, labels: torch.Tensor, n_clusters: int
+    known: FoundClusters | Clustering, vectors: torch.Tensor, labels: torch.Tensor, n_clusters: int
 ) -> tuple[Any, Any, Any]:
     """Centers, confidence and objective: as found, else computed from distances."""
     from fiftyone_deepcluster.clusterers.distances import describe_clusters, means
@@ -90,7 +90,9 @@ def _centers(centers: Any, shape: tuple[int, int], who: str) -> torch.Tensor:
     need = f"centers {shape}, one finite row per label in use"
     found = as_tensor(centers, who, need).float()
     if found.shape != shape:
-        raise PartError(f"{who} returned centers of shape {tuple(found.shape)}; return {need}, or leave them out")
+        raise PartError(
+            f"{who} returned centers of shape {tuple(found.shape)}; return {need}, or leave them out"
+        )
     if not bool(torch.isfinite(found).all()):
         broken = (~torch.isfinite(found)).any(dim=1).nonzero()[:, 0].tolist()
         raise PartError(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer, ClusterRequest, Found
+from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer, ClusterRequest, FoundClusters
 from fiftyone_deepcluster.core.process_state import ignored_warnings
 from fiftyone_deepcluster.errors import InputError
 
@@ -33,7 +33,7 @@ class GaussianMixture(Clusterer):
     )
     max_iter: int = Field(200, ge=1, description="Largest number of EM iterations.")
 
-    def find(self, vectors: torch.Tensor, request: ClusterRequest) -> Found:
+    def find(self, vectors: torch.Tensor, request: ClusterRequest) -> FoundClusters:
         """Cluster ``vectors`` (N, D) float32 by their most probable component.
 
         ``objective`` is the negative log-likelihood. Components without vectors are dropped.
@@ -54,7 +54,7 @@ class GaussianMixture(Clusterer):
             posterior = torch.from_numpy(model.predict_proba(points))
             likelihood = float(model.score_samples(points).sum())
         confidence, component = posterior.max(dim=1)
-        return Found(
+        return FoundClusters(
             labels=component,  # empty components are dropped by complete()
             confidence=confidence.float().clamp(0.0, 1.0),
             objective=-likelihood,

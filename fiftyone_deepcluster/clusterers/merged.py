@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer, Clustering, ClusterRequest, Found
+from fiftyone_deepcluster.clusterers.base import (
+    CLUSTERERS,
+    Clusterer,
+    Clustering,
+    ClusterRequest,
+    FoundClusters,
+)
 from fiftyone_deepcluster.core.registry import PartOf
 
 if TYPE_CHECKING:
@@ -49,7 +55,7 @@ class Merged(Clusterer):
         2, ge=1, le=64, description="Steps of the random walk; more steps join pieces that are farther apart."
     )
 
-    def find(self, vectors: torch.Tensor, request: ClusterRequest) -> Found | Clustering:
+    def find(self, vectors: torch.Tensor, request: ClusterRequest) -> FoundClusters | Clustering:
         """Cluster ``vectors`` (N, D) float32; neighbors are computed from ``request.origin`` if given.
 
         ``objective`` is the negative mutual information in nats. If there are no more pieces than clusters, the
@@ -67,7 +73,7 @@ class Merged(Clusterer):
         joint, group = walk(links, self.steps), merge_pieces(links, wanted, self.steps)
         labels = torch.where(found.labels < 0, -1, torch.from_numpy(group)[found.labels])
         kept = joint_information(grouped(joint, group))
-        return Found(
+        return FoundClusters(
             labels=labels,
             objective=-kept,
             scores={"pieces": float(found.n_clusters), "information": kept},
@@ -202,6 +208,6 @@ def _gains(
 
 
 def _xlogx(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """x log x, elementwise; 0 at 0."""
+    """X log x, elementwise; 0 at 0."""
     safe = np.maximum(values, 1e-300)
     return safe * np.log(safe)

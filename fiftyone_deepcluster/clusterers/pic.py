@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer, ClusterRequest, Found
+from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer, ClusterRequest, FoundClusters
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Pic(Clusterer):
         description="Add an image alone in its cluster to that of its nearest neighbor that is not alone.",
     )
 
-    def find(self, vectors: torch.Tensor, request: ClusterRequest) -> Found:
+    def find(self, vectors: torch.Tensor, request: ClusterRequest) -> FoundClusters:
         """Cluster ``vectors`` (N, D) float32; ``scores["maxima"]`` is the number of clusters before singletons join.
 
         ``objective`` is the sum of squared distances to the cluster means.
@@ -54,7 +54,7 @@ class Pic(Clusterer):
         maxima = int(labels.max()) + 1
         if self.join_singletons:
             labels = _join_singletons(labels, near)
-        return Found(labels, scores={"maxima": float(maxima)})
+        return FoundClusters(labels, scores={"maxima": float(maxima)})
 
     def _spread(self, graph: Any) -> Any:
         """(N,) float64 weights after all iterations of v <- alpha W v + (1 - alpha) / N, normalized to sum 1."""

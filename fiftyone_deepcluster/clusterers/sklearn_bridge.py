@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer, ClusterRequest, Found
+from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer, ClusterRequest, FoundClusters
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Hdbscan(Clusterer):
         "eom", description="Cluster selection: most persistent clusters (excess of mass, eom), or the finest ones (leaf)."
     )
 
-    def find(self, vectors: torch.Tensor, request: ClusterRequest) -> Found:
+    def find(self, vectors: torch.Tensor, request: ClusterRequest) -> FoundClusters:
         """Cluster ``vectors`` (N, D) float32; noise is -1 with confidence 0.
 
         ``confidence`` is the membership strength; ``objective`` the sum of squared distances to the centers over
@@ -93,4 +93,4 @@ class Hdbscan(Clusterer):
         ).fit(vectors.cpu().double().numpy())
         confidence = torch.from_numpy(model.probabilities_).float().nan_to_num(0.0).clamp(0.0, 1.0)
         noise = float((model.labels_ < 0).mean())
-        return Found(model.labels_, confidence=confidence, scores={"noise": noise})
+        return FoundClusters(model.labels_, confidence=confidence, scores={"noise": noise})

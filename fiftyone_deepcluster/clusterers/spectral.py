@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer, ClusterRequest, Found
+from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer, ClusterRequest, FoundClusters
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +36,7 @@ class Lsc(Clusterer):
         "kmeans", description="Placement of landmarks: k-means centers, or randomly drawn images."
     )
 
-    def find(self, vectors: torch.Tensor, request: ClusterRequest) -> Found:
+    def find(self, vectors: torch.Tensor, request: ClusterRequest) -> FoundClusters:
         """Cluster ``vectors`` (N, D) float32 into ``request.n_clusters``.
 
         ``objective`` and ``confidence`` are those of k-means in the spectral embedding.
@@ -52,7 +52,7 @@ class Lsc(Clusterer):
             found = KMeans(max_iter=100, n_init=10).cluster(
                 embedded, ClusterRequest(n_clusters, request.seed)
             )
-        return Found(
+        return FoundClusters(
             labels=found.labels,
             confidence=found.confidence,
             objective=found.objective,

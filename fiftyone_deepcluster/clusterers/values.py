@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundClusters:
     """Result of ``Clusterer.find``; values left as None are computed from labels and vectors.
 
     Attributes:

@@ -38,7 +38,9 @@ def share_of(name: str, value: Any, whole: str) -> float:
     """
     number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else 0.0
     if not 0 < number <= 1:
-        raise InputError(f"{name}={short(value)} is not a fraction of {whole}; give more than 0 and at most 1")
+        raise InputError(
+            f"{name}={short(value)} is not a fraction of {whole}; give more than 0 and at most 1"
+        )
     return number
 
 

@@ -177,9 +177,7 @@ class Registry(Generic[P]):
         missing = sorted(getattr(part, "__abstractmethods__", ()))
         for verb in _overridden(part, self.base):
             instead = f"implement {', '.join(missing)} instead" if missing else "remove it"
-            raise TypeError(
-                f"{part.__name__}.{verb} overrides {base}.{verb}, which is final; {instead}"
-            )
+            raise TypeError(f"{part.__name__}.{verb} overrides {base}.{verb}, which is final; {instead}")
         if missing:
             raise TypeError(f"{part.__name__} does not implement {', '.join(missing)}; every {base} needs it")
 

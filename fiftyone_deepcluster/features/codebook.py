@@ -32,16 +32,15 @@ class CodebookEncoder(Encoder):
     title: ClassVar[str]
 
     layer: str | None = Field(
-        None, description="Layer whose feature maps are encoded, such as conv5; empty: the last one with maps."
+        None,
+        description="Layer whose feature maps are encoded, such as conv5; empty: the last one with maps.",
     )
     words: int = Field(64, ge=1, le=4096, description="Codebook size (visual words).")
     pca: int | None = Field(
         None, ge=0, description="PCA dimensions; 0: no PCA; empty: 4096, or as many as the sample allows."
     )
     l2_normalize: bool = Field(True, description="Scale every vector to length 1 after the PCA.")
-    sample: int = Field(
-        5000, ge=2, description="Randomly drawn images to which codebook and PCA are fitted."
-    )
+    sample: int = Field(5000, ge=2, description="Randomly drawn images to which codebook and PCA are fitted.")
     descriptors: int = Field(
         256_000, ge=1, description="Most local descriptors of these images to which the codebook is fitted."
     )

@@ -175,7 +175,9 @@ class Corpus:
         maps = [layer for layer in layers if int(np.prod(layer.shape[1:])) > 1]
         wanted = choose_layers(layers, names, "layer") if names else maps[-1:]
         if not wanted:
-            raise OptionsError("this backbone has no layer with feature maps; choose a convolutional backbone")
+            raise OptionsError(
+                "this backbone has no layer with feature maps; choose a convolutional backbone"
+            )
         for batch in self.plain_batches(rows):
             with torch.no_grad(), self.compute.autocast():
                 found = capture_outputs(network, batch.images, wanted, torch.Tensor.clone)

@@ -46,7 +46,9 @@ class EnsembleProjection(Encoder):
     )
     sets: int = Field(300, ge=1, le=10_000, description="Prototype sets, each with one classifier.")
     classes: int = Field(30, ge=2, le=1000, description="Surrogate classes per set.")
-    images: int = Field(6, ge=1, le=1000, description="Images per surrogate class: a seed image and its nearest neighbors.")
+    images: int = Field(
+        6, ge=1, le=1000, description="Images per surrogate class: a seed image and its nearest neighbors."
+    )
     hypotheses: int = Field(
         50, ge=1, le=10_000, description="Draws of seed images per set; the most spread-out one is kept."
     )

@@ -28,13 +28,19 @@ class Augment(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     rotate: float = Field(0.0, ge=0, le=180, description="Maximum rotation in degrees, in both directions.")
-    shift: float = Field(0.0, ge=0, le=1, description="Maximum shift as a fraction of the side, in both axes.")
+    shift: float = Field(
+        0.0, ge=0, le=1, description="Maximum shift as a fraction of the side, in both axes."
+    )
     scale: tuple[float, float] = Field((1.0, 1.0), description="Minimum and maximum zoom; above 1 enlarges.")
-    shear: float = Field(0.0, ge=0, le=1, description="Maximum horizontal shear, as a fraction of the height.")
+    shear: float = Field(
+        0.0, ge=0, le=1, description="Maximum horizontal shear, as a fraction of the height."
+    )
     crop: tuple[float, float] | None = Field(
         None, description="Minimum and maximum area fraction of a random resized crop; none: no random crop."
     )
-    ratio: tuple[float, float] = Field((3 / 4, 4 / 3), description="Minimum and maximum aspect ratio of the crop.")
+    ratio: tuple[float, float] = Field(
+        (3 / 4, 4 / 3), description="Minimum and maximum aspect ratio of the crop."
+    )
     flip: bool = Field(False, description="Horizontal flip with probability 0.5.")
     brightness: float = Field(0.0, ge=0, le=1, description="Maximum change of brightness, as a fraction.")
     padding: Literal["border", "zeros"] = Field(

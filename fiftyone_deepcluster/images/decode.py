@@ -288,7 +288,9 @@ def _edges(box: Box | None, height: int, width: int) -> tuple[int, int, int, int
     if not (all(map(math.isfinite, box)) and box_width > 0 and box_height > 0):
         raise ValueError(f"the box {box} has no area; give finite numbers, width and height above 0")
     if x >= 1 or y >= 1 or x + box_width <= 0 or y + box_height <= 0:
-        raise ValueError(f"the box {box} lies outside the image; give x, y, width, height relative to it, in 0..1")
+        raise ValueError(
+            f"the box {box} lies outside the image; give x, y, width, height relative to it, in 0..1"
+        )
     left, right = _span(x, box_width, width)
     top, bottom = _span(y, box_height, height)
     return left, top, right, bottom

@@ -43,7 +43,9 @@ def as_refs(images: Sequence[str | Path | ImageRef]) -> list[ImageRef]:
         ImagesError: no images, a single path instead of a list, or an item of another type.
     """
     if not hasattr(images, "__len__") and not isinstance(images, str | os.PathLike):
-        raise ImagesError(f"images={images!r} is not a list of images; give paths, or a uint8 array (N, H, W)")
+        raise ImagesError(
+            f"images={images!r} is not a list of images; give paths, or a uint8 array (N, H, W)"
+        )
     if isinstance(images, str | os.PathLike):
         raise ImagesError(f"images={str(images)!r} is a single path; give a list of paths")
     if len(images) == 0:

@@ -149,7 +149,9 @@ class FileStore:
             while len(target):
                 done = self._file.readinto(target)
                 if not done:
-                    raise ImagesError(f"the cache file {self._file.name} was truncated; delete it and run again")
+                    raise ImagesError(
+                        f"the cache file {self._file.name} was truncated; delete it and run again"
+                    )
                 target = target[done:]
 
     def __enter__(self) -> FileStore:

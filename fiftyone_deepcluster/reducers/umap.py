@@ -33,12 +33,17 @@ class Umap(Reducer):
     title: ClassVar[str] = "UMAP"
     n_components: int = Field(10, ge=1, le=100, description="Output dimensions.")
     n_neighbors: int = Field(
-        15, ge=2, le=500, description="Neighbors per image; more neighbors preserve more of the global structure."
+        15,
+        ge=2,
+        le=500,
+        description="Neighbors per image; more neighbors preserve more of the global structure.",
     )
     min_dist: float = Field(
         0.0, ge=0, lt=1, description="Minimum distance between points in the output space."
     )
-    metric: Literal["euclidean", "cosine"] = Field("euclidean", description="Distance metric of the input vectors.")
+    metric: Literal["euclidean", "cosine"] = Field(
+        "euclidean", description="Distance metric of the input vectors."
+    )
     epochs: int | None = Field(
         None, ge=1, description="Optimization epochs; empty: 500, or 200 for many images."
     )

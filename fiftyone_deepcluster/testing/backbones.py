@@ -12,14 +12,14 @@ from fiftyone_deepcluster.backbones.layers import layers_of
 from fiftyone_deepcluster.backbones.network import Network
 from fiftyone_deepcluster.core.process_state import seeded_torch
 from fiftyone_deepcluster.errors import OptionsError
-from fiftyone_deepcluster.testing.checks import Check, option_checks, require, run_checks
+from fiftyone_deepcluster.testing.checks import PartCheck, option_checks, require, run_checks
 
 SIDES = (28, 64, 224)
 """Sides of images, in pixels, that are tried: a backbone refuses sides too small for it by an OptionsError."""
 
 
 def check_backbone(backbone: Backbone | type[Backbone] | str | dict[str, Any]) -> None:
-    """Check a backbone at the smallest of ``SIDES`` that it takes.
+    """PartCheck a backbone at the smallest of ``SIDES`` that it takes.
 
     Args:
         backbone: object, class, name, or dict with name and options.
@@ -114,7 +114,7 @@ def _images(n: int, channels: int, size: int) -> torch.Tensor:
     return torch.rand(n, channels, size, size, generator=torch.Generator().manual_seed(0))
 
 
-BACKBONE_CHECKS: tuple[Check[Backbone], ...] = (
+BACKBONE_CHECKS: tuple[PartCheck[Backbone], ...] = (
     *option_checks(BACKBONES),
     every_image_gets_features,
     an_image_does_not_depend_on_its_batch,

@@ -16,9 +16,9 @@ from sklearn.datasets import load_digits
 from fiftyone_deepcluster.core.registry import Part, Registry
 from fiftyone_deepcluster.errors import InputError, OptionsError, PartError
 
-P = TypeVar("P", bound=Part)
+AnyPart = TypeVar("AnyPart", bound=Part)
 
-Check = Callable[[P], None]
+PartCheck = Callable[[AnyPart], None]
 """Raises AssertionError where a part fails it."""
 
 
@@ -28,14 +28,14 @@ def require(held: object, message: str) -> None:
         raise AssertionError(message)
 
 
-def parse(registry: Registry[P], part: object) -> P:
+def parse(registry: Registry[AnyPart], part: object) -> AnyPart:
     """The part from an object, its class, its name, or a dict with name and options."""
     if isinstance(part, type) and issubclass(part, registry.base):
         return part()
     return registry.parse(part)
 
 
-def run_checks(registry: Registry[P], part: object, checks: Sequence[Check[P]]) -> None:
+def run_checks(registry: Registry[AnyPart], part: object, checks: Sequence[PartCheck[AnyPart]]) -> None:
     """Run checks in order.
 
     Raises:
@@ -52,16 +52,16 @@ def run_checks(registry: Registry[P], part: object, checks: Sequence[Check[P]]) 
             raise AssertionError(f"{failed}: it raised {type(error).__name__}: {error}") from error
 
 
-def option_checks(registry: Registry[P]) -> tuple[Check[P], ...]:
+def option_checks(registry: Registry[AnyPart]) -> tuple[PartCheck[AnyPart], ...]:
     """The checks of options, for one family."""
 
-    def is_registered(part: P) -> None:
+    def is_registered(part: AnyPart) -> None:
         require(
             registry.get(part.name) is type(part),
             f"the name {part.name!r} belongs to another class; decorate the class with @....register",
         )
 
-    def options_travel(part: P) -> None:
+    def options_travel(part: AnyPart) -> None:
         _options_travel(registry, part)
 
     return is_registered, options_travel, options_are_described, unknown_options_are_refused
@@ -86,12 +86,11 @@ def unknown_options_are_refused(part: Part) -> None:
     raise AssertionError("no_such_option=1 is taken; leave model_config as it is")
 
 
-def _options_travel(registry: Registry[P], part: P) -> None:
-    """Stored runs keep options as JSON, and forms are made of the schema."""
+def _options_travel(registry: Registry[AnyPart], part: AnyPart) -> None:
+    """Stored runs keep options as JSON."""
     stored = json.loads(json.dumps(part.model_dump(mode="json")))
     again = registry.parse(stored)
     require(again == part, f"options change on their way through JSON: {part!r} becomes {again!r}")
-    json.dumps(type(part).model_json_schema())
 
 
 @contextmanager

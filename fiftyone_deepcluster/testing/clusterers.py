@@ -13,7 +13,7 @@ from fiftyone_deepcluster.clusterers.distances import means
 from fiftyone_deepcluster.errors import InputError
 from fiftyone_deepcluster.metrics.agreement import agreement
 from fiftyone_deepcluster.testing.checks import (
-    Check,
+    PartCheck,
     blobs,
     digit_vectors,
     generators_left_alone,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def check_clusterer(clusterer: Clusterer | type[Clusterer] | str | dict[str, Any]) -> None:
-    """Check a clusterer; it takes seconds.
+    """PartCheck a clusterer; it takes seconds.
 
     Args:
         clusterer: object, class, name, or dict with name and options.
@@ -151,7 +151,7 @@ def _require_refused(clusterer: Clusterer, vectors: torch.Tensor, request: Clust
     raise AssertionError(f"{what} is taken; it should be an InputError")
 
 
-CLUSTERER_CHECKS: tuple[Check[Clusterer], ...] = (
+CLUSTERER_CHECKS: tuple[PartCheck[Clusterer], ...] = (
     *option_checks(CLUSTERERS),
     result_is_complete,
     groups_far_apart_are_found,

@@ -19,7 +19,7 @@ from fiftyone_deepcluster.features.base import ENCODERS, Encoder, EncodeRequest
 from fiftyone_deepcluster.features.corpus import Corpus
 from fiftyone_deepcluster.images.cache.open_images import Decode, open_images
 from fiftyone_deepcluster.testing.checks import (
-    Check,
+    PartCheck,
     digit_images,
     generators_left_alone,
     option_checks,
@@ -36,7 +36,7 @@ _OTHERS = (5, 41)
 
 
 def check_encoder(encoder: Encoder | type[Encoder] | str | dict[str, Any]) -> None:
-    """Check an encoder on 60 digits, seen by a small network of random weights.
+    """PartCheck an encoder on 60 digits, seen by a small network of random weights.
 
     Args:
         encoder: object, class, name, or dict with name and options; its options must suit 60 images.
@@ -112,7 +112,7 @@ def network_is_left_alone(encoder: Encoder) -> None:
     require(not changed, f"the network was changed: {', '.join(changed)}; put it into evaluation mode")
 
 
-def generators_are_left_alone(encoder: Encoder) -> None:
+def encoder_leaves_generators_alone(encoder: Encoder) -> None:
     """A run draws the same numbers, whoever encodes."""
     with small_corpus() as corpus:
         encoder.encode(corpus, _request())  # imports may draw
@@ -135,13 +135,13 @@ def _stored(fitted: dict[str, Any]) -> dict[str, Any]:
         raise AssertionError(f"fitted holds more than tensors and plain values: {error}") from error
 
 
-ENCODER_CHECKS: tuple[Check[Encoder], ...] = (
+ENCODER_CHECKS: tuple[PartCheck[Encoder], ...] = (
     *option_checks(ENCODERS),
     every_image_gets_a_vector,
     same_seed_gives_same_vectors,
     what_was_learned_fits_a_checkpoint,
     new_images_get_the_same_vectors,
     network_is_left_alone,
-    generators_are_left_alone,
+    encoder_leaves_generators_alone,
 )
 """In the order in which ``check_encoder`` runs them."""

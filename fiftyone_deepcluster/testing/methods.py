@@ -12,7 +12,7 @@ from fiftyone_deepcluster.api.fit import fit
 from fiftyone_deepcluster.api.predict import predict
 from fiftyone_deepcluster.images.inspect import image_facts
 from fiftyone_deepcluster.methods.base import METHODS, Options
-from fiftyone_deepcluster.testing.checks import Check, digit_images, option_checks, require, run_checks
+from fiftyone_deepcluster.testing.checks import PartCheck, digit_images, option_checks, require, run_checks
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.api.fit import FitResult
@@ -21,7 +21,7 @@ _N = 120
 
 
 def check_method(method: Options | type[Options] | str | dict[str, Any]) -> None:
-    """Check a method by fitting 120 digits a few times: give options that make it quick, such as ``rounds=2``.
+    """PartCheck a method by fitting 120 digits a few times: give options that make it quick, such as ``rounds=2``.
 
     Args:
         method: Options object, its class, name, or dict with name and options.
@@ -89,7 +89,7 @@ def _quick(method: Options) -> Options:
     return method.model_copy(update={"baselines": False, "device": "cpu"})
 
 
-METHOD_CHECKS: tuple[Check[Options], ...] = (
+METHOD_CHECKS: tuple[PartCheck[Options], ...] = (
     *option_checks(METHODS),
     nothing_stays_automatic,
     every_image_gets_a_cluster,

@@ -10,7 +10,7 @@ import torch
 from fiftyone_deepcluster.errors import InputError
 from fiftyone_deepcluster.reducers.base import REDUCERS, Reducer
 from fiftyone_deepcluster.testing.checks import (
-    Check,
+    PartCheck,
     digit_vectors,
     generators_left_alone,
     option_checks,
@@ -21,7 +21,7 @@ from fiftyone_deepcluster.testing.checks import (
 
 
 def check_reducer(reducer: Reducer | type[Reducer] | str | dict[str, Any]) -> None:
-    """Check a reducer; it takes seconds.
+    """PartCheck a reducer; it takes seconds.
 
     Args:
         reducer: object, class, name, or dict with name and options.
@@ -38,7 +38,7 @@ def every_vector_gets_one(reducer: Reducer) -> None:
     _require_sound(reducer.embed(digit_vectors(150), seed=2), 150)
 
 
-def same_seed_gives_same_vectors(reducer: Reducer) -> None:
+def same_seed_gives_same_reduction(reducer: Reducer) -> None:
     """Twice the same call; and with another seed, where the reducer says that it is steady."""
     one = reducer.embed(digit_vectors(150), seed=2)
     require(
@@ -50,14 +50,14 @@ def same_seed_gives_same_vectors(reducer: Reducer) -> None:
         require(torch.allclose(one, other, atol=1e-4), "steady = True, and another seed gives other vectors")
 
 
-def vectors_are_left_alone(reducer: Reducer) -> None:
+def reducer_leaves_vectors_alone(reducer: Reducer) -> None:
     """Nothing is written into what was given."""
     vectors = digit_vectors(60)
     reducer.embed(vectors, seed=2)
     require(torch.equal(vectors, digit_vectors(60)), "the vectors given were changed; work on a copy")
 
 
-def generators_are_left_alone(reducer: Reducer) -> None:
+def reducer_leaves_generators_alone(reducer: Reducer) -> None:
     """A run draws the same numbers, whoever reduces."""
     reducer.embed(digit_vectors(60), seed=2)  # imports may draw
     with generators_left_alone():
@@ -76,7 +76,7 @@ def equal_vectors_give_finite_ones(reducer: Reducer) -> None:
     _require_sound(reducer.embed(torch.ones(30, 5), seed=2), 30)
 
 
-def broken_vectors_are_refused(reducer: Reducer) -> None:
+def reducer_refuses_broken_vectors(reducer: Reducer) -> None:
     """NaN is an InputError."""
     vectors = digit_vectors(60)
     vectors[7, 2] = math.nan
@@ -93,14 +93,14 @@ def _require_sound(found: torch.Tensor, n: int) -> None:
     require(bool(torch.isfinite(found).all()), "vectors are not finite")
 
 
-REDUCER_CHECKS: tuple[Check[Reducer], ...] = (
+REDUCER_CHECKS: tuple[PartCheck[Reducer], ...] = (
     *option_checks(REDUCERS),
     every_vector_gets_one,
-    same_seed_gives_same_vectors,
-    vectors_are_left_alone,
-    generators_are_left_alone,
+    same_seed_gives_same_reduction,
+    reducer_leaves_vectors_alone,
+    reducer_leaves_generators_alone,
     few_vectors_are_reduced_or_refused,
     equal_vectors_give_finite_ones,
-    broken_vectors_are_refused,
+    reducer_refuses_broken_vectors,
 )
 """In the order in which ``check_reducer`` runs them."""

@@ -7,9 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from fiftyone.operators import types
 
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster import testing
+from fiftyone_deepcluster.app.forms import add_part, parse_part
+from fiftyone_deepcluster.app.option_fields import OptionField
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -97,11 +100,6 @@ def bisecting(folder):
 
 
 def test_a_part_works_on_a_dataset_and_in_the_form(bisecting, make_digits):
-    from fiftyone.operators import types
-
-    from fiftyone_deepcluster.app.forms import add_part, parse_part
-    from fiftyone_deepcluster.app.option_fields import OptionField
-
     inputs = types.Object()
     field = OptionField(name="clusterer", kind="part", label="Clusterer", default="kmeans", parts=CLUSTERERS)
     add_part(inputs, field, {"name": "bisecting"})

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer, ClusterRequest, Found
+from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer, ClusterRequest, FoundClusters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +32,7 @@ class MiniBatchKMeans(Clusterer):
         50, ge=1, description="Vectors a cluster that may come by before a center nobody chose is moved."
     )
 
-    def find(self, vectors: torch.Tensor, request: ClusterRequest) -> Found:
+    def find(self, vectors: torch.Tensor, request: ClusterRequest) -> FoundClusters:
         """Cluster ``vectors`` (N, D) float32 into ``request.n_clusters``."""
         from fiftyone_deepcluster.clusterers.distances import confidence_of
         from fiftyone_deepcluster.clusterers.kmeans.lloyd import settle
@@ -46,7 +46,7 @@ class MiniBatchKMeans(Clusterer):
             stream.update(batch, labels)
             stream.revive(batch, labels, self.patience * n_clusters)
         labels, first, second = settle(vectors, stream.centers)
-        return Found(
+        return FoundClusters(
             labels=labels,
             confidence=confidence_of(first.sqrt().cpu(), second.sqrt().cpu()),
             objective=float(first.cpu().double().sum()),

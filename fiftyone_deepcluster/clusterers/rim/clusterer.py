@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer, ClusterRequest, Found
+from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer, ClusterRequest, FoundClusters
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Rim(Clusterer):
     )
     max_iter: int = Field(100, ge=1, description="L-BFGS iterations at each lambda at most.")
 
-    def find(self, vectors: torch.Tensor, request: ClusterRequest) -> Found:
+    def find(self, vectors: torch.Tensor, request: ClusterRequest) -> FoundClusters:
         """Cluster ``vectors`` (N, D) float32.
 
         ``confidence`` is the probability of the own cluster, ``objective`` minus equation 1.
@@ -103,7 +103,7 @@ class Rim(Clusterer):
                 else longest_plateau(path, (self.fewest, len(model.biases) // 2))
             )
         given = unit**2 or 1.0
-        return Found(
+        return FoundClusters(
             labels=chosen.labels,
             confidence=chosen.confidence.float().clamp(0.0, 1.0),
             objective=-chosen.objective,

@@ -53,10 +53,15 @@ class PatchMining(Encoder):
         min_length=1,
         description="Sides of the patches as shares of the image side; rules are mined at the first.",
     )
-    stride: float = Field(0.125, ge=0.01, le=1, description="Step between patches, as a share of the image side.")
+    stride: float = Field(
+        0.125, ge=0.01, le=1, description="Step between patches, as a share of the image side."
+    )
     activations: int = Field(20, ge=2, le=200, description="Largest activations per transaction.")
     support: float = Field(
-        1e-4, gt=0, lt=1, description="Smallest share of all patches that are of the group and show the pattern."
+        1e-4,
+        gt=0,
+        lt=1,
+        description="Smallest share of all patches that are of the group and show the pattern.",
     )
     confidence: float = Field(
         0.3, ge=0, le=1, description="Smallest share of a pattern's patches that are of its group."
@@ -68,7 +73,10 @@ class PatchMining(Encoder):
         0.5, gt=0, le=1, description="Largest overlap (IoU) of the patches of two patterns of a group."
     )
     merge_share: float = Field(
-        0.8, gt=0, le=1, description="Detectors are merged if each reaches this share of the other's score on its own patches."
+        0.8,
+        gt=0,
+        le=1,
+        description="Detectors are merged if each reaches this share of the other's score on its own patches.",
     )
     merge_score: float | None = Field(
         None,
