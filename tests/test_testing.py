@@ -67,20 +67,20 @@ def _raise(vectors):
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
-        (None, r"'given' gave None; return labels \(240,\), whole numbers from 0, -1 for noise as a tensor or a"),
-        ([0] * 240, r"gave \(a list\) of type list; return labels \(240,\)"),
-        (LABELS[:10], r"gave values of shape \(10,\) and type int64; return labels \(240,\)"),
-        (LABELS[:, None], r"gave values of shape \(240, 1\)"),
-        (LABELS.astype(float), r"gave values of shape \(240,\) and type float64; return labels"),
+        (None, r"'given' returned None; return labels \(240,\), whole numbers from 0, -1 for noise as a tensor or a"),
+        ([0] * 240, r"returned \(a list\) of type list; return labels \(240,\)"),
+        (LABELS[:10], r"returned values of shape \(10,\) and type int64; return labels \(240,\)"),
+        (LABELS[:, None], r"returned values of shape \(240, 1\)"),
+        (LABELS.astype(float), r"returned values of shape \(240,\) and type float64; return labels"),
         (LABELS > 1, r"type bool; return labels"),
-        (LABELS - 3, r"gave the label -3; return labels"),
+        (LABELS - 3, r"returned the label -3; return labels"),
         (FoundClusters(LABELS, centers=NAN_CENTERS), r"NaN or infinite values in rows \[0, 1, 2, 3\].*or leave"),
         (FoundClusters(LABELS, centers=torch.zeros(3, 6)), r"centers of shape \(3, 6\); return centers \(4, 6\)"),
         (FoundClusters(2 * LABELS, centers=torch.zeros(7, 6)), r"4 different labels up to 6.*number the labels"),
         (FoundClusters(LABELS, confidence=np.full(240, 2.0)), r"confidence=2; return confidence \(240,\) in 0"),
         (FoundClusters(LABELS, confidence=np.full(240, np.nan)), r"confidence=nan"),
         (FoundClusters(LABELS, confidence=np.ones(3)), r"confidence of shape \(3,\)"),
-        (FoundClusters(LABELS, objective=float("nan")), r"objective=nan; return what it minimizes, or leave it out"),
+        (FoundClusters(LABELS, objective=float("nan")), r"objective=nan; return the minimized quantity, or leave it out"),
         (FoundClusters(LABELS, objective="low"), r"objective='low'; return one number"),
         (FoundClusters(LABELS, scores={"a": "b"}), r"scores\['a'\]='b'; return one number"),
         (FoundClusters(LABELS, scores=[1.0]), r"scores=\[1.0\]; return a dict of numbers by name"),
@@ -191,10 +191,10 @@ class Grown(Reducer):
 def test_a_reducer_that_breaks_its_contract():
     REDUCERS.register(Grown)
     vectors = torch.rand(9, 3)
-    with pytest.raises(PartError, match=r"the reducer 'grown' gave 9 of 9 vectors with NaN.*return finite"):
+    with pytest.raises(PartError, match=r"the reducer 'grown' returned 9 of 9 vectors with NaN.*return finite"):
         Grown().embed(vectors, 0)
     with pytest.raises(
-        PartError, match=r"gave values of shape \(8, 3\) and type float32; return vectors \(9, D\)"
+        PartError, match=r"returned values of shape \(8, 3\) and type float32; return vectors \(9, D\)"
     ):
         Grown(how="rows").embed(vectors, 0)
     with pytest.raises(AssertionError, match=r"fails same_seed_gives_same_reduction: vectors differ"):
@@ -219,10 +219,10 @@ class Odd(Encoder):
 
 def test_an_encoder_that_breaks_its_contract(corpus):
     ENCODERS.register(Odd)
-    with pytest.raises(PartError, match=r"the encoder 'odd' gave fitted=\[1\]; return a dict"):
+    with pytest.raises(PartError, match=r"the encoder 'odd' returned fitted=\[1\]; return a dict"):
         Odd().encode(corpus, EncodeRequest(0))
     with pytest.raises(
-        PartError, match=r"gave values of shape \(59, 128\).*return vectors \(60, D\), one row"
+        PartError, match=r"returned values of shape \(59, 128\).*return vectors \(60, D\), one row"
     ):
         Odd(how="rows").encode(corpus, EncodeRequest(0))
     with pytest.raises(
@@ -250,7 +250,7 @@ def test_a_backbone_that_breaks_its_contract():
     BACKBONES.register(Bare)
     with pytest.raises(PartError, match=r"'bare' made .* of type type; return a torch.nn.Module"):
         Bare().build(1, 28, None)
-    with pytest.raises(PartError, match=r"gave values of shape \(1, 4, 26, 26\).*for one image; end it with"):
+    with pytest.raises(PartError, match=r"returned values of shape \(1, 4, 26, 26\).*for one image; end it with"):
         Bare(how="maps").build(1, 28, None)
     with pytest.raises(PartError, match=r"'bare', given one image \(1, 28, 28\), failed: RuntimeError"):
         Bare(how="channels").build(1, 28, None)

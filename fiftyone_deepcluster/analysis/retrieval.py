@@ -41,7 +41,7 @@ class RetrievalScore(BaseModel):
     chance: float
 
 
-def nearest(
+def nearest_images(
     vectors: torch.Tensor, queries: NDArray[np.int64], k: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """The ``k`` images nearest to each query by Euclidean distance, nearest first, itself left out.

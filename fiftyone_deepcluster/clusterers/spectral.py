@@ -28,9 +28,7 @@ class Lsc(Clusterer):
 
     name: Literal["lsc"] = "lsc"
     title: ClassVar[str] = "spectral clustering"
-    landmarks: int = Field(
-        1000, ge=2, description="Number of landmarks, at most a quarter of the images."
-    )
+    landmarks: int = Field(1000, ge=2, description="Number of landmarks, at most a quarter of the images.")
     nearest: int = Field(5, ge=1, le=100, description="Nearest landmarks that represent an image.")
     placed: Literal["kmeans", "sample"] = Field(
         "kmeans", description="Placement of landmarks: k-means centers, or randomly drawn images."

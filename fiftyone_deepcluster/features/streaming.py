@@ -90,8 +90,8 @@ def averaged(maps: torch.Tensor, bands: int = 1) -> torch.Tensor:
     n_rows = maps.shape[2] if maps.ndim == 4 else 0
     if n_rows < bands:
         raise OptionsError(
-            f"bands={bands} needs a layer whose maps have at least {bands} rows, but a selected layer has {n_rows}; leave "
-            "bands out, lower it, or name an earlier layer"
+            f"bands={bands} needs a layer whose maps have at least {bands} rows, but a selected layer has {n_rows}; "
+            "leave bands out, lower it, or name an earlier layer"
         )
     return functional.adaptive_avg_pool2d(maps, (bands, 1)).flatten(1)
 

@@ -1,6 +1,6 @@
-"""The method that a person would choose from the measurements, chosen by what the images are.
+"""Chooses a method from the properties of the images, the weights and the device.
 
-The rules and the figures behind them are in the README, under "Choosing a method".
+The rules and the measurements behind them are in the README, under "Choosing a method".
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from fiftyone_deepcluster.methods.frozen import Frozen
 from fiftyone_deepcluster.methods.ldpo import LDPO
 
 MAX_FOR_UMAP = 100_000
-"""Images that UMAP lays out in minutes on a CPU, as it must in every round."""
+"""Maximum number of images for UMAP: it runs in every round, and up to here takes minutes on a CPU."""
 
 PIECES = 4
-"""Pseudo-classes for every cluster where LDPO fine-tunes."""
+"""Pseudo-classes per cluster when LDPO fine-tunes."""
 
 MIN_OF_A_PIECE = 10
-"""Images of a pseudo-class at least, in the mean."""
+"""Minimum mean number of images per pseudo-class."""
 
 FINE: dict[str, Any] = {"confident_share": 1.0, "epochs": 6, "augmentation": "crop-flip"}
-"""What LDPO takes with them: all images, more passes, wide crops. On scenes worth .03 purity over its own defaults."""
+"""LDPO's options with pseudo-classes: all images, more epochs, large crops. +.03 purity over its defaults on scenes."""
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.images.inspect import ImageFacts
@@ -36,16 +36,16 @@ if TYPE_CHECKING:
 
 @METHODS.register
 class Auto(Options):
-    """Chooses the method for the images, the weights and the machine at hand, and says why in the run's notes."""
+    """Chooses the method for the given images, weights and device; the run's notes give the reason."""
 
     name: Literal["auto"] = "auto"
-    n_clusters: int | None = Field(10, ge=2, description="Number of clusters; empty: to be found.")
+    n_clusters: int | None = Field(10, ge=2, description="Number of clusters; empty: found by the method.")
     backbone: Annotated[Backbone | None, PartOf(BACKBONES, optional=True)] = Field(
-        None, description="Network that the weights belong to; empty: the method's own."
+        None, description="Network architecture of the weights; empty: the method's default."
     )
     weights: str | None = Field(
         None,
-        description="Pre-trained weights, if you have them: a torchvision name such as IMAGENET1K_V1, or a file.",
+        description="Pre-trained weights, if any: a torchvision name such as IMAGENET1K_V1, or a file.",
     )
 
     def resolve(self, facts: ImageFacts) -> Options:
@@ -53,57 +53,59 @@ class Auto(Options):
         return self.choose(facts, accelerated=self._accelerated())[0].resolve(facts)
 
     def remarks(self, facts: ImageFacts) -> list[str]:
-        """Which method was chosen, and why."""
+        """The chosen method and the reason."""
         chosen, why = self.choose(facts, accelerated=self._accelerated())
-        return [f"method='auto' took {chosen.name!r}: {why}"]
+        return [f"method='auto' chose {chosen.name!r}: {why}"]
 
     def build(self) -> Parts:
-        """Never asked for: ``resolve`` hands over to another method."""
-        raise TypeError("'auto' builds nothing itself; build what resolve(facts) gives")
+        """Not supported: ``resolve`` returns the options of another method."""
+        raise TypeError("'auto' cannot be built; build the options that resolve(facts) returns")
 
     def choose(self, facts: ImageFacts, *, accelerated: bool) -> tuple[Options, str]:
-        """The rules, in order.
+        """Choose a method by fixed rules, in order.
 
         Args:
-            facts: about the images.
+            facts: properties of the images.
             accelerated: whether networks run on a GPU.
 
         Returns:
-            The chosen method's options, with what was said here, and the reason.
+            The chosen method's options, with the values set here, and the reason.
 
         Raises:
-            OptionsError: weights without the backbone that they belong to.
+            OptionsError: weights without a backbone.
         """
         side = self.image_size or facts.side
         if self.weights is not None:
             return self._pretrained(facts, accelerated=accelerated)
         if side > SMALL_SIDE and accelerated:
             method: type[Options] = LDPO if self.n_clusters is None else DeepCluster
-            return self._as(method), f"images of {side} pixels, no weights to start from, and a GPU"
+            return self._as(method), f"images of {side} pixels, no pre-trained weights, and a GPU"
         shrunk = {"image_size": SMALL_SIDE} if side > SMALL_SIDE else {}
-        seen = f", seen at {SMALL_SIDE} for want of a GPU and of pre-trained weights" if shrunk else ""
+        seen = f", resized to {SMALL_SIDE} without a GPU and pre-trained weights" if shrunk else ""
         if self.n_clusters is None:
-            return self._as(LDPO, **shrunk), f"no number of clusters is given, and its RIM finds one{seen}"
+            return self._as(LDPO, **shrunk), f"no number of clusters is given, and RIM finds one{seen}"
         if shrunk or facts.n > MAX_FOR_UMAP:
             why = f"a known number of clusters{seen}" if shrunk else f"{facts.n:,} images, too many for UMAP"
             return self._as(DeepCluster, **shrunk), why
-        return self._as(DeepClusterManifold), "small images and a known number of clusters, where it did best"
+        return self._as(
+            DeepClusterManifold
+        ), "small images and a known number of clusters, where it performed best"
 
     def _pretrained(self, facts: ImageFacts, *, accelerated: bool) -> tuple[Options, str]:
         if self.backbone is None:
             raise OptionsError(
-                f"weights={self.weights!r} belong to a network; name it as backbone, such as "
+                f"weights={self.weights!r} need a backbone; set backbone to their architecture, such as "
                 "{'name': 'torchvision', 'model': 'mobilenet_v2'}"
             )
         if accelerated:
-            return self._fine_tuned(facts), "pre-trained weights and a GPU: it fine-tunes them gently"
+            return self._fine_tuned(facts), "pre-trained weights and a GPU: it fine-tunes them"
         clusterer = "hdbscan" if self.n_clusters is None else "gmm"
         return self._as(Frozen, reducer="umap", clusterer=clusterer), (
-            "pre-trained weights and no GPU: their features as they are, after UMAP, take minutes"
+            "pre-trained weights and no GPU: clustering their features after UMAP, without training, takes minutes"
         )
 
     def _fine_tuned(self, facts: ImageFacts) -> Options:
-        """LDPO: with more pseudo-classes than clusters, where the number is known and there are images for them."""
+        """LDPO, with more pseudo-classes than clusters if n_clusters is given and there are enough images."""
         if self.n_clusters is None:
             return self._as(LDPO)
         reducer = "umap" if facts.n <= MAX_FOR_UMAP else "identity"
@@ -118,7 +120,7 @@ class Auto(Options):
         return choose_compute(self.device, self.precision).device.type != "cpu"
 
     def _as(self, options_type: type[Options], **values: Any) -> Options:
-        """The options of another method, with what was said here."""
+        """The options of another method, with the values set here."""
         given = self.model_fields_set & options_type.model_fields.keys() - {"name"}
         own_values = {name: value for name, value in self if name in given}
         return options_type.model_validate({**own_values, "n_clusters": self.n_clusters, **values})

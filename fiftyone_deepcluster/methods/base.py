@@ -1,9 +1,8 @@
-"""What every method has in common: its options, and the parts it hands to the loop.
+"""The base class of every method: its options, and the parts it gives to the training loop.
 
-An ``Options`` model is a method: ``resolve`` settles everything automatic for the images at hand,
-``build`` makes the parts. The same model feeds the SDK's keywords, the App's form, the run record and
-the documentation; a field's ``json_schema_extra`` says where the form shows it: ``{"advanced": True}``
-folds it away.
+An ``Options`` model defines a method: ``resolve`` replaces every automatic value for the given images,
+``build`` creates the parts. The same model defines the SDK's keyword arguments, the App's form, the run record and
+the documentation. A field with ``json_schema_extra={"advanced": True}`` is in the form's collapsed section.
 """
 
 from __future__ import annotations
@@ -34,9 +33,9 @@ ADVANCED: dict[str, Any] = {"advanced": True}
 
 
 def choose_side(side: int) -> int:
-    """The side in pixels at which networks see images of ``side`` pixels: 16..64 as they are, else 224.
+    """Side in pixels of the network input for images of ``side`` pixels: 224 above 64.
 
-    Tiny images grow to 16, so that a network can halve them twice; small ones go up to a multiple of 4.
+    At most 64: at least 16, so that a network can halve them twice, rounded up to a multiple of 4.
     """
     if side > SMALL_SIDE:
         return 224
@@ -45,12 +44,12 @@ def choose_side(side: int) -> int:
 
 @dataclass(frozen=True)
 class Parts:
-    """What a method hands to the loop, made for one set of images.
+    """The parts that a method gives to the training loop, built for one set of images.
 
     Attributes:
-        network: on the CPU; the corpus moves it.
-        training_spec: what a round does.
-        batch_size: images in a batch.
+        network: on the CPU; the corpus moves it to the device.
+        training_spec: pseudo-task, loss, augmentation, optimizer and stopping rules.
+        batch_size: images per batch.
     """
 
     network: Network
@@ -60,14 +59,14 @@ class Parts:
 
 @dataclass(frozen=True)
 class KnownFields:
-    """Fields of a dataset with what a method asks for besides pixels; None: it does not ask.
+    """Names of the dataset fields that a method reads besides the pixels; None: not used.
 
     Attributes:
-        texts: with the report of each image.
-        groups: that says which images belong together.
-        initial: what the first round trains on: ``labels`` and ``topics`` are read from the dataset.
-        labels: with the labels, for ``initial="labels"``.
-        n_topics: topics of the reports, for ``initial="topics"``.
+        texts: field with the report of each image.
+        groups: field with the group (patient, series) of each image.
+        initial: targets of the first round; ``labels`` and ``topics`` are read from the dataset.
+        labels: field with the labels, for ``initial="labels"``.
+        n_topics: number of topics of the reports, for ``initial="topics"``.
     """
 
     texts: str | None = None
@@ -78,14 +77,14 @@ class KnownFields:
 
 
 class Options(Part):
-    """Options that every method takes; a method's own come on top.
+    """Options common to all methods; each method adds its own.
 
-    What the rest of the package needs to know of a method is asked here, never of its name or its fields.
+    The rest of the package queries the properties below, never a method's name or its own fields.
 
     Attributes:
-        accepts_features: it clusters vectors that are given in place of a network's.
-        trains: it changes the network.
-        cluster_options: names of the options that say into how many clusters the images are divided.
+        accepts_features: whether the method can cluster given vectors instead of a network's features.
+        trains: whether the method trains the network.
+        cluster_options: names of the options that give a number of clusters of the images.
     """
 
     accepts_features: ClassVar[bool] = False
@@ -94,90 +93,92 @@ class Options(Part):
 
     n_clusters: int | None = Field(10, ge=2, description="Number of clusters to write to the dataset.")
     rounds: int = Field(
-        10, ge=1, le=100_000, description="Rounds at most: one round clusters and trains once."
+        10, ge=1, le=100_000, description="Maximum number of rounds; each round clusters and trains once."
     )
-    seed: int = Field(51, ge=0, lt=2**31, description="Same seed, machine and images: same clusters.")
+    seed: int = Field(
+        51, ge=0, lt=2**31, description="Random seed; same seed, machine and images: same clusters."
+    )
     image_size: int | None = Field(
-        None, ge=8, le=1024, description="Side in pixels that networks see; empty: chosen from the images."
+        None, ge=8, le=1024, description="Side of the network input in pixels; empty: chosen from the images."
     )
     color: Literal["auto", "gray", "rgb"] = Field(
         "auto",
-        description="Channels that networks see; auto: gray where all sampled images are.",
+        description="Channels of the network input; auto: gray if all sampled images are gray.",
         json_schema_extra=ADVANCED,
     )
     device: str = Field(
         "auto",
-        description="auto, cpu, mps, cuda or cuda:1.",
+        description="Compute device: auto, cpu, mps, cuda or cuda:1.",
         json_schema_extra=ADVANCED,
         pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
     )
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto",
-        description="Of the networks; auto: bfloat16 where GPU or CPU have it, else float32.",
+        description="Floating-point type of the networks; auto: bfloat16 if the GPU or CPU supports it, else float32.",
         json_schema_extra=ADVANCED,
     )
     max_minutes: float | None = Field(
         None,
         gt=0,
-        description="Stop after the round in which this many minutes are used up.",
+        description="Time limit in minutes; the run stops after the round in which it is reached.",
         json_schema_extra=ADVANCED,
     )
     baselines: bool = Field(
         True,
-        description="Also measure k-means and UMAP + GMM on the first and last features.",
+        description="Also evaluate k-means and UMAP + GMM on the first and last features.",
         json_schema_extra=ADVANCED,
     )
 
     @abstractmethod
     def resolve(self, facts: ImageFacts) -> Options:
-        """A copy with nothing automatic left, for images such as ``facts`` describes."""
+        """A copy with every automatic value replaced, for images with the properties ``facts``."""
 
     def remarks(self, facts: ImageFacts) -> list[str]:
-        """What the record should say of choices made for such images."""
+        """Notes for the run record about choices made for such images."""
         return []
 
     @abstractmethod
     def build(self) -> Parts:
-        """The parts of the loop, from resolved options; random weights come from torch's generator."""
+        """The parts of the training loop, from resolved options; random weights use torch's global generator."""
 
     @property
     def starts_from_pixels(self) -> bool:
-        """Whether the network knows nothing at the start, so that pixels are the features to beat."""
+        """Whether the network is not pre-trained, so that the baselines start from pixels."""
         return True
 
     @property
     def chosen_encoder(self) -> Encoder | None:
-        """What makes vectors of the features; None: they are clustered as they are, or none is chosen yet."""
+        """Converts features to vectors; None: features are clustered unchanged, or no encoder is chosen yet."""
         return None
 
     @property
     def chosen_clusterer(self) -> Clusterer | None:
-        """What groups the vectors; None: the method does it itself, or none is chosen yet."""
+        """Clusters the vectors; None: the method itself clusters, or no clusterer is chosen yet."""
         return None
 
     @property
     def known_fields(self) -> KnownFields:
-        """Fields of the dataset that the method asks for."""
+        """Dataset fields that the method reads."""
         return KnownFields()
 
     @property
     def held_out_share(self) -> float:
-        """Share of the images, 0..1, that a round neither trains on nor watches, to be measured on."""
+        """Share of the images, 0..1, in the test part: used neither for training nor for validation."""
         return 0.0
 
     @property
     def needs_number(self) -> bool:
-        """Whether nobody but ``n_clusters`` says how many clusters there are."""
+        """Whether ``n_clusters`` is required because the clusterer does not find the number of clusters."""
         return self.chosen_clusterer is not None and not self.chosen_clusterer.finds_number
 
     def cluster_counts(self) -> dict[str, int]:
-        """Numbers of clusters that were asked for, by option: none may be more than there are images."""
+        """The requested numbers of clusters by option name; none may exceed the number of images."""
         counts = self.model_dump(include=set(self.cluster_options))
         return {name: count for name, count in counts.items() if count is not None}
 
     @property
     def decoded_side(self) -> int:
-        """Side in pixels of the decoded images: above 64 a margin of 256/224 for crops."""
+        """Side in pixels of the decoded images: above 64, times 256/224 as a margin for crops."""
         side = self.image_size or SMALL_SIDE
         return side if side <= SMALL_SIDE else round(side * 256 / 224)
 
@@ -187,7 +188,7 @@ class Options(Part):
         return 1 if self.color == "gray" else 3
 
     def settled(self, facts: ImageFacts, **values: Any) -> Self:
-        """A copy with image size and color settled, and ``values``; for a method's ``resolve``."""
+        """A copy with resolved image size and color, and ``values``; for a method's ``resolve``."""
         side = self.image_size or choose_side(facts.side)
         color = ("gray" if facts.gray else "rgb") if self.color == "auto" else self.color
         return self.model_copy(update={"image_size": side, "color": color, **values})
@@ -202,7 +203,7 @@ def list_methods() -> dict[str, type[Options]]:
 
 
 def methods_for_features() -> str:
-    """What to write to cluster vectors that are given: ``method='frozen'``, and any other that takes them."""
+    """The methods that accept given features, for error messages: ``method='frozen'`` and others."""
     names = [name for name, options in list_methods().items() if options.accepts_features]
     return " or ".join(f"method={name!r}" for name in names)
 
@@ -211,7 +212,7 @@ def parse_options(method: str | Options, values: dict[str, Any] | None = None) -
     """Options from a method's name and keyword values, or an Options object and changes to it.
 
     Raises:
-        OptionsError: unknown method or option, or a value out of range.
+        OptionsError: unknown method or option, or invalid value.
     """
     values = dict(values or {})
     if isinstance(method, Options):
@@ -233,11 +234,11 @@ def parse_options(method: str | Options, values: dict[str, Any] | None = None) -
 
 
 def _with_number(options: Options) -> Options:
-    """The same options, if somebody says or finds how many clusters there are."""
+    """The same options, checked: ``n_clusters`` is given or found by the clusterer."""
     clusterer = options.chosen_clusterer
     if options.n_clusters is None and options.needs_number and clusterer is not None:
         raise OptionsError(
-            f"n_clusters=None: the clusterer {clusterer.name!r} needs a number; give one, or take a clusterer "
+            f"n_clusters=None: the clusterer {clusterer.name!r} needs a number; give one, or use a clusterer "
             f"that finds it: {', '.join(name for name in CLUSTERERS.names() if CLUSTERERS.get(name).finds_number)}"
         )
     return options

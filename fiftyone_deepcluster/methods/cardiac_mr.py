@@ -1,19 +1,18 @@
 """Cardiac-MR DeepCluster (Kart et al., "DeepMCAT: Large-Scale Deep Clustering for Medical Image Categorization", 2021).
 
-DeepCluster for gray medical images, changed in six places (their section 3): no Sobel filters but a z-score
-of every image, adaptive average pooling before the classifier of VGG-16-BN, no PCA, rotations and crops of the
-images that are clustered as well as of those that are learned from, eight clusters for each class that is
-expected, and no rule that stops.
+DeepCluster for gray medical images, with six changes (section 3): z-score normalization of every image instead of
+Sobel filters, adaptive average pooling before the classifier of VGG-16-BN, no PCA, rotations and crops of the images
+for clustering as well as for training, eight clusters per expected class, and no stopping rule.
 
-Open in the paper and settled here: rotations of 30 degrees and crops of 50 to 100 % of the area, pooling to
+Not given in the paper and chosen here: rotations of 30 degrees and crops of 50 to 100 % of the area, pooling to
 7 x 7, features before the last ReLU as in DeepCluster, 224 pixels.
 
-Ours, for what the paper does not have: a round over few images has smaller batches, so that it has as many as a
-round over the paper's smallest set. Images of 64 pixels and less are looked at as they are, by five convolutions in
-place of thirteen, they are clustered as they are, and changed less in training. From scratch on some thousand images
-that is what purity hangs on (Medical MNIST, 1,500 images, nine rounds: .98; with the paper's changes and VGG-16 with
-an eighth of its filters .85, and .97 after a hundred more). Its settings, by name, keep what is the paper's: such
-images then get the slim VGG-16.
+Ours, for cases not in the paper: with few images the batches are smaller, so that a round has as many as a
+round on the paper's smallest set. Images of at most 64 pixels keep their size; the network has five convolutions
+instead of thirteen, images are clustered without augmentation, and training augmentation is weaker. With some thousand
+images and random weights purity depends on that (Medical MNIST, 1,500 images, nine rounds: .98; with the paper's
+changes and VGG-16 with an eighth of its filters .85, and .97 after a hundred more). The paper's settings, selected by
+name, keep the paper's choices; such images then use the slim VGG-16.
 """
 
 from __future__ import annotations
@@ -33,20 +32,20 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.images.inspect import ImageFacts
 
 CLUSTERS_A_CLASS = 8
-"""Clusters for each class that is expected (their section 4, "Experiment settings")."""
+"""Clusters per expected class (section 4, "Experiment settings")."""
 
 DEFAULT_CLASSES = 10
 
 MIN_IMAGES_PER_CLUSTER = 10
-"""Images a cluster has on average at least, where the number of clusters is left open."""
+"""Minimum mean number of images per cluster, if the number of clusters is not given."""
 
 BATCHES_A_ROUND = 93
-"""Full batches of 256 images in a round over the 23,943 of imbalanced-small."""
+"""Full batches of 256 images in a round on the 23,943 images of imbalanced-small."""
 
 SMALLEST_BATCH = 64
 
 SMALL_BACKBONE = {"name": "small", "width": 16}
-"""Network for images of 64 pixels and less; twice the filters take twice the time and gave the same purity."""
+"""Network for images of at most 64 pixels; twice the filters doubled the time at the same purity."""
 
 SettingName = Literal["own", "balanced", "imbalanced-large", "imbalanced-small"]
 
@@ -56,12 +55,12 @@ class Setting:
     """One of the paper's three experiments (its tables 1 and 2, after 200 rounds).
 
     Attributes:
-        what: the images, in words.
-        classes: kinds of images.
+        what: description of the images.
+        classes: number of classes.
         images: number of images.
         smallest: images of the smallest class.
         largest: images of the largest class.
-        nmi_last: NMI with the clusters of the round before.
+        nmi_last: NMI with the clusters of the previous round.
         nmi_truth: NMI with the classes.
         purity: share of the images in the majority class of their cluster.
     """
@@ -93,70 +92,70 @@ PAPER_SETTINGS: dict[str, Setting] = {
         "an eighth of imbalanced-large, as imbalanced", 13, 23_943, 944, 10_339, 0.745, 0.609, 0.994
     ),
 }  # fmt: skip
-"""The paper's experiments. They differ in their images and in the number of classes, and in nothing else."""
+"""The paper's experiments. They differ only in the images and in the number of classes."""
 
 
 @METHODS.register
 class CardiacMR(Trained):
     """DeepCluster for medical images: many pure clusters of gray images, from random weights.
 
-    All clusters that the network is taught are written, eight a class, to be named and merged by a person:
-    that is how the paper measures its purity. With ``n_clusters`` fewer are written than are taught.
+    All pseudo-classes, eight per class, are written as clusters, for a person to name and merge: this is how the
+    paper measures purity. With ``n_clusters`` fewer clusters are written than there are pseudo-classes.
     """
 
     name: Literal["cardiac-mr"] = "cardiac-mr"
     setting: SettingName = Field(
         "own",
-        description="The paper's experiments: balanced is 3 classes, so 24 clusters; imbalanced-large and "
-        "imbalanced-small are 13 classes, so 104. own: what classes says, and small images in a way of our own.",
+        description="The paper's experiments: balanced has 3 classes and 24 clusters; imbalanced-large and "
+        "imbalanced-small have 13 classes and 104. own: classes as given, and our variant for small images.",
     )
     classes: int | None = Field(
-        None, ge=2, description="Kinds of images you expect; empty: what the setting says, or 10."
+        None, ge=2, description="Expected number of classes; empty: the setting's, or 10."
     )
     n_clusters: int | None = Field(
-        None, ge=2, description="Clusters to write to the dataset; empty: all that the network is taught."
+        None, ge=2, description="Number of clusters to write to the dataset; empty: all pseudo-classes."
     )
     pseudo_clusters: int | None = Field(
-        None, ge=2, description="Clusters that the network is taught; empty: 8 for each class."
+        None, ge=2, description="Pseudo-classes that the network is trained on; empty: 8 per class."
     )
     rounds: int = Field(
         200,
         ge=1,
         le=100_000,
-        description="Rounds: one round clusters and trains once. Nothing else stops it.",
+        description="Number of rounds; each round clusters and trains once. There is no stopping rule.",
     )
     min_steps: int = Field(
         0,
         ge=0,
         le=100_000,
-        description="Batches in a round at least; 0: one pass, as in the paper.",
+        description="Minimum number of batches per round; 0: one epoch, as in the paper.",
         json_schema_extra=ADVANCED,
     )
     batch_size: int | None = Field(
         None,
         ge=2,
         le=65_536,
-        description="Images in a batch; empty: 256, or down to 64 so that a round has 93 batches.",
+        description="Batch size; empty: 256, or down to 64 so that a round has 93 batches.",
     )
     augmentation: AugmentName = Field(
         "auto",
-        description="How images change; auto: rotate-crop as in the paper, or affine up to 64 pixels.",
+        description="Training augmentation; auto: rotate-crop as in the paper, or affine up to 64 pixels.",
     )
     input_norm: InputNormName = Field(
         "zscore",
-        description="Fixed first layer: mean 0 and deviation 1 per image.",
+        description="Fixed first layer; zscore: mean 0 and standard deviation 1 per image.",
         json_schema_extra=ADVANCED,
     )
     encoder: Annotated[Encoder | None, PartOf(ENCODERS, optional=True)] = Field(  # type: ignore[assignment]
         default=None,
-        description="From features to vectors; empty: no PCA, length 1, of changed images as in the paper, or of the "
-        "images as they are up to 64 pixels.",
+        description="Converts features to vectors; empty: L2-normalized without PCA, of augmented images as in the "
+        "paper, or of unchanged images up to 64 pixels.",
         json_schema_extra=ADVANCED,
     )
 
     @property
     def needs_number(self) -> bool:
-        """The classes give it."""
+        """False: derived from the classes."""
         return False
 
     def resolve(self, facts: ImageFacts) -> CardiacMR:
@@ -188,10 +187,10 @@ class CardiacMR(Trained):
         if self.pseudo_clusters or self.n_clusters or found >= wanted:
             return []
         reason = (
-            f"{facts.n} images are clustered into {found} and not into {wanted}, {CLUSTERS_A_CLASS} a class"
+            f"{facts.n} images are clustered into {found} and not into {wanted}, {CLUSTERS_A_CLASS} per class"
         )
-        few = f"fewer than {MIN_IMAGES_PER_CLUSTER} images teach little of a cluster"
-        return [f"{reason}: {few}; pseudo_clusters says otherwise"]
+        few = f"fewer than {MIN_IMAGES_PER_CLUSTER} images per cluster are too few to train on"
+        return [f"{reason}: {few}; set pseudo_clusters to change it"]
 
     @property
     def _expected(self) -> int:
@@ -199,14 +198,14 @@ class CardiacMR(Trained):
         return self.classes or (setting.classes if setting else DEFAULT_CLASSES)
 
     def _clusters_for(self, n_images: int) -> int:
-        """Eight a class; fewer where there are few images, as many as are written where only that is said."""
+        """Eight per class, fewer for few images; ``n_clusters`` if neither ``classes`` nor a setting is given."""
         if self.n_clusters and self.classes is None and self.setting == "own":
             return self.n_clusters
         return max(self._expected, min(CLUSTERS_A_CLASS * self._expected, n_images // MIN_IMAGES_PER_CLUSTER))
 
 
 def batch_for(n_images: int) -> int:
-    """Images in a batch: the paper's 256, halved while a round would have fewer batches than its smallest set."""
+    """Batch size: the paper's 256, halved while a round has fewer batches than one on the paper's smallest set."""
     batch = LARGE_BATCH
     while batch > SMALLEST_BATCH and n_images < BATCHES_A_ROUND * batch:
         batch //= 2

@@ -1,7 +1,7 @@
-"""DeepCluster in which a Gaussian mixture on a UMAP of the features gives the labels.
+"""DeepCluster with a Gaussian mixture on a UMAP embedding of the features as clusterer.
 
-The loop is DeepCluster's; only the clusterer of the round differs: UMAP follows the manifold that k-means
-cuts through, and training under augmentation straightens what UMAP got wrong.
+The loop is DeepCluster's; only the clusterer differs: UMAP follows the manifold that k-means cuts through, and
+training under augmentation corrects errors of UMAP.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
 
 
 _PSEUDO_FACTOR = 6
-"""Pseudo-classes for each cluster asked for, in the first rounds."""
+"""Pseudo-classes per cluster in the first rounds."""
 
 TINY_SIDE, TINY_SEEN_AT = 16, 28
-"""Images below 16 pixels are seen at 28: blown up to 16 only, their last maps say too little (digits of 8 pixels:
-.96 at 28, .90 at 16). Images of 16 pixels are sharp enough as they are (USPS)."""
+"""Images below 16 pixels are resized to 28: at 16 the last feature maps are too coarse (digits of 8 pixels:
+.96 at 28, .90 at 16). Images of 16 pixels keep their size (USPS)."""
 
 _PSEUDO_CLASS_ROUNDS = 2
-"""Rounds on pseudo-classes. Taught its own ten clusters from the start, a network confirms their mistakes; taught
-sixty pieces first, the pieces of one thing move together, and the ten clusters merged from them are better ones."""
+"""Rounds on pseudo-classes. Trained on its own ten clusters from the start, a network confirms their errors; trained
+first on sixty pseudo-classes, those of one class move together, and the ten clusters merged from them are better."""
 
 
 GRID, GRID_FROM = 3, 5000
-"""Cells per side of the last maps, and the images from which on there are enough to teach what lies on them: where
-things are in the image tells clothes apart (Fashion-MNIST, NMI of the first rounds .61 averaged and .69 on the grid)
-and takes nothing from digits (USPS); 1,797 digits are too few (.914 on the grid, .94 averaged)."""
+"""Cells per side of the pooled last feature maps, and the minimum number of images for such a grid: the position of
+features separates clothes (Fashion-MNIST, NMI of the first rounds .61 averaged and .69 on the grid) and does not harm
+digits (USPS); 1,797 digits are too few (.914 on the grid, .94 averaged)."""
 
 
 @METHODS.register
@@ -46,19 +46,21 @@ class DeepClusterManifold(Trained):
 
     name: Literal["deepcluster-manifold"] = "deepcluster-manifold"
     rounds: int = Field(
-        5, ge=1, le=100_000, description="Rounds at most: one round clusters and trains once."
+        5, ge=1, le=100_000, description="Maximum number of rounds; each round clusters and trains once."
     )
-    epochs: int = Field(3, ge=1, le=1000, description="Passes over the images in a round.")
+    epochs: int = Field(3, ge=1, le=1000, description="Epochs per round.")
     min_steps: int = Field(
         120,
         ge=0,
         le=100_000,
-        description="Batches in a round at least: few images are passed over more often than epochs says.",
+        description="Minimum number of batches per round; adds epochs when there are few images.",
         json_schema_extra=ADVANCED,
     )
-    learning_rate: float = Field(0.003, gt=0, le=100, description="Peak of the cycle in every round.")
+    learning_rate: float = Field(
+        0.003, gt=0, le=100, description="Peak learning rate of the one-cycle schedule of each round."
+    )
     weight_decay: float = Field(
-        1e-4, ge=0, le=1, description="Pull of the weights to 0.", json_schema_extra=ADVANCED
+        1e-4, ge=0, le=1, description="Weight decay (L2).", json_schema_extra=ADVANCED
     )
     label_smoothing: float = Field(
         0.1, ge=0, lt=1, description="Label smoothing of the cross-entropy.", json_schema_extra=ADVANCED
@@ -67,17 +69,17 @@ class DeepClusterManifold(Trained):
         0.98,
         gt=0,
         le=1,
-        description="Stop when NMI with the last round reaches this; empty: never.",
+        description="Stop when the NMI with the last round reaches this; empty: never.",
         json_schema_extra=ADVANCED,
     )
     reducer: Annotated[Reducer, PartOf(REDUCERS)] = Field(
         default={"name": "umap", "epochs": 200},
         validate_default=True,
-        description="Change of geometry before clustering.",
+        description="Dimensionality reduction before clustering.",
         json_schema_extra=ADVANCED,
     )
     clusterer: Annotated[Clusterer, PartOf(CLUSTERERS)] = Field(
-        default="gmm", validate_default=True, description="Groups the vectors.", json_schema_extra=ADVANCED
+        default="gmm", validate_default=True, description="Clustering algorithm.", json_schema_extra=ADVANCED
     )
 
     def resolve(self, facts: ImageFacts) -> DeepClusterManifold:
@@ -100,15 +102,14 @@ class DeepClusterManifold(Trained):
         )
 
     def early_clusterers(self) -> tuple[Clusterer, ...]:
-        """Merged pieces, and the mixture itself.
+        """Merged pseudo-classes, and the mixture itself.
 
-        While pieces are taught now this one goes wrong and now that one, and what goes wrong agrees less with the
-        round before.
+        While training on pseudo-classes either can fail; the one that fails has the lower NMI to the previous round.
         """
         return (*super().early_clusterers(), *((self.clusterer,) if self.merger() else ()))
 
     def optimizer_spec(self) -> OptimizerSpec:
-        """AdamW, one cycle a round."""
+        """AdamW with a one-cycle schedule per round."""
         from fiftyone_deepcluster.training.optimizers import OptimizerSpec
 
         return OptimizerSpec(

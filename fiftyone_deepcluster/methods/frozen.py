@@ -1,4 +1,4 @@
-"""Clusters of fixed features in one pass: the baselines that everything else is compared with."""
+"""Clusters of fixed features in one pass: the baselines for all other methods."""
 
 from __future__ import annotations
 
@@ -20,38 +20,40 @@ if TYPE_CHECKING:
 
 @METHODS.register
 class Frozen(Options):
-    """Fixed features, clustered once: pixels, a backbone with weights, or embeddings you have."""
+    """Fixed features, clustered once: pixels, features of a pre-trained backbone, or given embeddings."""
 
     accepts_features: ClassVar[bool] = True
     trains: ClassVar[bool] = False
 
     name: Literal["frozen"] = "frozen"
-    rounds: int = Field(1, ge=1, le=1, description="One: nothing is learned.", json_schema_extra=ADVANCED)
+    rounds: int = Field(
+        1, ge=1, le=1, description="Always 1: nothing is trained.", json_schema_extra=ADVANCED
+    )
     backbone: Annotated[Backbone, PartOf(BACKBONES)] = Field(
         default="pixels",
         validate_default=True,
-        description="Where features come from, unless they are given.",
+        description="Source of the features, unless features are given.",
     )
     weights: str | None = Field(
-        None, description="Of the backbone: a torchvision name such as IMAGENET1K_V1, or a file."
+        None, description="Weights of the backbone: a torchvision name such as IMAGENET1K_V1, or a file."
     )
     clusterer: Annotated[Clusterer, PartOf(CLUSTERERS)] = Field(
-        default="kmeans", validate_default=True, description="Groups the vectors."
+        default="kmeans", validate_default=True, description="Clustering algorithm."
     )
     reducer: Annotated[Reducer, PartOf(REDUCERS)] = Field(
-        default="identity", validate_default=True, description="umap: cluster a UMAP of the features."
+        default="identity",
+        validate_default=True,
+        description="Dimensionality reduction before clustering, such as umap.",
     )
     encoder: Annotated[Encoder | None, PartOf(ENCODERS, optional=True)] = Field(
         None,
-        description="From features to vectors; empty: as they are, scaled to length 1 unless pixels.",
+        description="Converts features to vectors; empty: unchanged, L2-normalized unless pixels.",
         json_schema_extra=ADVANCED,
     )
     input_norm: InputNormName | None = Field(
-        None, description="Fixed first layer; empty: the backbone's own choice.", json_schema_extra=ADVANCED
+        None, description="Fixed first layer; empty: the backbone's default.", json_schema_extra=ADVANCED
     )
-    batch_size: int = Field(
-        256, ge=1, le=65_536, description="Images in a batch.", json_schema_extra=ADVANCED
-    )
+    batch_size: int = Field(256, ge=1, le=65_536, description="Batch size.", json_schema_extra=ADVANCED)
 
     @property
     def chosen_encoder(self) -> Encoder | None:
@@ -65,7 +67,7 @@ class Frozen(Options):
 
     @property
     def starts_from_pixels(self) -> bool:
-        """Features are what they are."""
+        """Whether the features are pixels."""
         return self.backbone.name == "pixels"
 
     def resolve(self, facts: ImageFacts) -> Frozen:
@@ -80,7 +82,7 @@ class Frozen(Options):
         """See ``Options.remarks``."""
         if self.n_clusters is None or not self.clusterer.finds_number:
             return []
-        by_itself = f"the clusterer {self.clusterer.name!r} finds the number of clusters by itself"
+        by_itself = f"the clusterer {self.clusterer.name!r} determines the number of clusters"
         return [f"{by_itself}: n_clusters={self.n_clusters} was not used"]
 
     def build(self) -> Parts:

@@ -1,4 +1,4 @@
-"""Options of every method that trains a network on pseudo-labels of a round."""
+"""Options common to all methods that train a network on pseudo-labels computed once per round."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.training.stopping import StopRule
 
 SMALL_BATCH, LARGE_BATCH = 128, 256
-"""Images in a batch up to 64 pixels, and above (the papers')."""
+"""Batch sizes for images up to 64 pixels, and above (the papers')."""
 
 AugmentName = Literal["auto", "none", "affine", "affine-flip", "crop-flip", "gentle", "rotate-crop"]
 
 
 class Trained(Options):
-    """A network, what it is taught, and how it learns. Not a method by itself."""
+    """Network, pseudo-labels and training options. Abstract base, not a method."""
 
     cluster_options: ClassVar[tuple[str, ...]] = ("n_clusters", "pseudo_clusters")
 
@@ -44,72 +44,83 @@ class Trained(Options):
         description="Initial weights: empty for random, a torchvision name such as IMAGENET1K_V1, or a file.",
     )
     pseudo_clusters: int | None = Field(
-        None, ge=2, description="Pseudo-classes that the network is taught; empty: a multiple of n_clusters."
+        None,
+        ge=2,
+        description="Pseudo-classes that the network is trained on; empty: a multiple of n_clusters.",
     )
     pseudo_class_rounds: int | None = Field(
         None,
         ge=0,
-        description="Rounds taught on pseudo_clusters; later ones on n_clusters. Empty: the method's own choice.",
+        description="Rounds that train on pseudo_clusters; later ones use n_clusters. Empty: the method's default.",
     )
-    epochs: int = Field(1, ge=1, le=1000, description="Passes over the images in a round.")
+    epochs: int = Field(1, ge=1, le=1000, description="Epochs per round.")
     min_steps: int = Field(
         60,
         ge=0,
         le=100_000,
-        description="Batches in a round at least: few images are passed over more often than epochs says.",
+        description="Minimum number of batches per round; adds epochs when there are few images.",
         json_schema_extra=ADVANCED,
     )
     batch_size: int | None = Field(
-        None, ge=2, le=65_536, description="Images in a batch; empty: 128 up to 64 pixels, else 256."
+        None, ge=2, le=65_536, description="Batch size; empty: 128 up to 64 pixels, else 256."
     )
-    learning_rate: float = Field(0.05, gt=0, le=100, description="Of the backbone; the peak where it cycles.")
+    learning_rate: float = Field(
+        0.05, gt=0, le=100, description="Learning rate of the backbone; the peak of a one-cycle schedule."
+    )
     head_learning_rate: float | None = Field(
-        None, gt=0, le=100, description="Of the head; empty: the backbone's.", json_schema_extra=ADVANCED
+        None,
+        gt=0,
+        le=100,
+        description="Learning rate of the head; empty: the backbone's.",
+        json_schema_extra=ADVANCED,
     )
     weight_decay: float = Field(
-        1e-5, ge=0, le=1, description="Pull of the weights to 0.", json_schema_extra=ADVANCED
+        1e-5, ge=0, le=1, description="Weight decay (L2).", json_schema_extra=ADVANCED
     )
     label_smoothing: float = Field(
         0.0, ge=0, lt=1, description="Label smoothing of the cross-entropy.", json_schema_extra=ADVANCED
     )
     augmentation: AugmentName = Field(
-        "auto", description="How training images change; auto: affine up to 64 pixels, else crops and flips."
+        "auto", description="Training augmentation; auto: affine up to 64 pixels, else crops and flips."
     )
     input_norm: InputNormName | None = Field(
-        None, description="Fixed first layer; empty: the backbone's own choice.", json_schema_extra=ADVANCED
+        None, description="Fixed first layer; empty: the backbone's default.", json_schema_extra=ADVANCED
     )
     sampling: Literal["uniform", "shuffled"] = Field(
         "uniform",
-        description="Draw equally from all clusters, or every image once.",
+        description="Sampling of training images: equally from all clusters, or every image once.",
         json_schema_extra=ADVANCED,
     )
     stop_nmi: float | None = Field(
         None,
         gt=0,
         le=1,
-        description="Stop when NMI with the last round reaches this; empty: never.",
+        description="Stop when the NMI with the last round reaches this; empty: never.",
         json_schema_extra=ADVANCED,
     )
     encoder: Annotated[Encoder, PartOf(ENCODERS)] = Field(
         default="pooled",
         validate_default=True,
-        description="From features to vectors.",
+        description="Converts features to vectors.",
         json_schema_extra=ADVANCED,
     )
     reducer: Annotated[Reducer, PartOf(REDUCERS)] = Field(
         default="identity",
         validate_default=True,
-        description="Change of geometry before clustering.",
+        description="Dimensionality reduction before clustering.",
         json_schema_extra=ADVANCED,
     )
     clusterer: Annotated[Clusterer, PartOf(CLUSTERERS)] = Field(
-        default="kmeans", validate_default=True, description="Groups the vectors.", json_schema_extra=ADVANCED
+        default="kmeans",
+        validate_default=True,
+        description="Clustering algorithm.",
+        json_schema_extra=ADVANCED,
     )
     merge: bool | None = Field(
         None,
-        description="Until the network is taught the clusters, merge them from pseudo_clusters pieces that share "
-        "neighbors, instead of looking for them at once; deepcluster-manifold does both and keeps what agrees more "
-        "with the last round. Empty: the method's own choice.",
+        description="While training on pseudo_clusters, obtain the clusters by merging pseudo-classes that share "
+        "neighbors instead of clustering directly; deepcluster-manifold computes both and keeps the one with the "
+        "higher NMI to the last round. Empty: the method's default.",
         json_schema_extra=ADVANCED,
     )
 
@@ -125,11 +136,11 @@ class Trained(Options):
 
     @property
     def starts_from_pixels(self) -> bool:
-        """Random weights."""
+        """True for random weights."""
         return self.weights is None
 
     def settle_training(self, facts: ImageFacts, backbone: Backbone, **values: Any) -> Self:
-        """Backbone, input norm and augmentation settled, besides ``settled``.
+        """``settled``, with backbone, input norm and augmentation resolved as well.
 
         Raises:
             OptionsError: fewer pseudo-classes than clusters.
@@ -169,7 +180,7 @@ class Trained(Options):
         return Parts(self.make_network(), training_spec, self.batch_size or LARGE_BATCH)
 
     def task_parts(self) -> RoundLabelsParts:
-        """The parts of a round."""
+        """The parts of the pseudo-task."""
         from fiftyone_deepcluster.pseudo_labels.round_labels import RoundLabelsParts
         from fiftyone_deepcluster.pseudo_labels.samplers import Shuffled, UniformOverClusters
 
@@ -187,27 +198,27 @@ class Trained(Options):
         )
 
     def merger(self) -> Clusterer | None:
-        """Who makes the clusters out of pieces, until the network is taught the clusters; None: nobody."""
+        """Clusterer that merges pseudo-classes into clusters while training on pseudo-classes; None: not used."""
         if not self.merge or not self.n_clusters or not self.pseudo_clusters or self.clusterer.finds_number:
             return None
         factor = max(1, round(self.pseudo_clusters / self.n_clusters))
         return CLUSTERERS.parse({"name": "merged", "pieces": self.clusterer.model_dump(), "factor": factor})
 
     def early_clusterers(self) -> tuple[Clusterer, ...]:
-        """Who makes the clusters as long as the network is taught pieces."""
+        """Clusterers used while training on pseudo-classes."""
         merger = self.merger()
         return () if merger is None else (merger,)
 
     def stop_rules(self) -> tuple[StopRule, ...]:
-        """Agreement of adjacent rounds, if wanted."""
+        """Stop on agreement of adjacent rounds, if ``stop_nmi`` is set."""
         from fiftyone_deepcluster.training.stopping import StopOnAgreement
 
-        # Two rounds on the clusters themselves: only then do adjacent rounds speak of the same thing.
+        # Adjacent rounds are comparable only after two rounds on the clusters themselves.
         least = 0 if self.pseudo_class_rounds is None else self.pseudo_class_rounds + 2
         return () if self.stop_nmi is None else (StopOnAgreement(self.stop_nmi, not_before=least),)
 
     def optimizer_spec(self) -> OptimizerSpec:
-        """SGD with momentum at a constant rate, for the whole run."""
+        """SGD with momentum and a constant learning rate for the whole run."""
         from fiftyone_deepcluster.training.optimizers import OptimizerSpec
 
         return OptimizerSpec(
@@ -215,7 +226,7 @@ class Trained(Options):
         )
 
     def make_network(self) -> Network:
-        """Input norm and backbone; the head comes with the first round."""
+        """Input norm and backbone; the head is created in the first round."""
         return make_network(
             self.backbone or BACKBONES.parse("small"), self.input_norm or "plain", self, self.weights
         )
@@ -238,13 +249,13 @@ def make_network(
 
 
 def augmentation(name: AugmentName) -> Augment:
-    """What the names stand for.
+    """The augmentation of that name.
 
-    ``affine``: 15 degrees, 12 % shift, 15 % scale, shear 0.2, for digits and other things that may not be
+    ``affine``: rotation 15 degrees, shift 12 %, scale 15 %, shear 0.2, for digits and other objects that must not be
     flipped. ``crop-flip``: crops of 8 to 100 % of the area and horizontal flips, as DeepCluster.
-    ``gentle``: crops of 70 to 100 % and flips, for pre-trained networks that have not much to unlearn.
-    ``rotate-crop``: 30 degrees, crops of 50 to 100 % of the area and 3:4 to 4:3, as Kart et al., who give no
-    numbers.
+    ``gentle``: crops of 70 to 100 % and flips, for fine-tuning pre-trained networks.
+    ``rotate-crop``: 30 degrees, crops of 50 to 100 % of the area and aspect ratio 3:4 to 4:3, as Kart et al., who
+    give no numbers.
     """
     from fiftyone_deepcluster.images.augment import Augment
 

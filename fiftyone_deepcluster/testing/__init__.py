@@ -1,14 +1,14 @@
-"""Checks for parts of your own: what this package relies on, and what the App and stored runs need.
+"""Checks for custom parts: the requirements of this package, the App and stored runs.
 
-Each ``check_...`` takes a part (an object, its name, or a dict with name and options) and raises AssertionError at the
-first check that fails, with its name and the reason, as scikit-learn's ``check_estimator`` does::
+Each ``check_...`` takes a part (an object, its class, its name, or a dict with name and options) and raises
+AssertionError at the first failed check, with the reason, like scikit-learn's ``check_estimator``::
 
     from fiftyone_deepcluster.testing import check_clusterer
 
     def test_my_clusterer():
         check_clusterer("mine")
 
-For one test a check, ``CLUSTERER_CHECKS`` and the like list them, for ``pytest.mark.parametrize``.
+To run each check as its own test, pass ``CLUSTERER_CHECKS`` etc. to ``pytest.mark.parametrize``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How checks are run, and those that every kind of part keeps to: its options."""
+"""Runs checks, and the checks of options, which all kinds of parts share."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from fiftyone_deepcluster.errors import InputError, OptionsError, PartError
 AnyPart = TypeVar("AnyPart", bound=Part)
 
 PartCheck = Callable[[AnyPart], None]
-"""Raises AssertionError where a part fails it."""
+"""Raises AssertionError if the part fails the check."""
 
 
 def require(held: object, message: str) -> None:
-    """Raise AssertionError with the message unless it holds."""
+    """Raise AssertionError with ``message`` unless ``held`` is true."""
     if not held:
         raise AssertionError(message)
 
@@ -39,7 +39,7 @@ def run_checks(registry: Registry[AnyPart], part: object, checks: Sequence[PartC
     """Run checks in order.
 
     Raises:
-        AssertionError: the first that fails, with the names of part and check, and the reason.
+        AssertionError: a check failed; the message has the names of part and check, and the reason.
     """
     checked = parse(registry, part)
     for check in checks:
@@ -53,12 +53,12 @@ def run_checks(registry: Registry[AnyPart], part: object, checks: Sequence[PartC
 
 
 def option_checks(registry: Registry[AnyPart]) -> tuple[PartCheck[AnyPart], ...]:
-    """The checks of options, for one family."""
+    """The checks of options, for one registry."""
 
     def is_registered(part: AnyPart) -> None:
         require(
             registry.get(part.name) is type(part),
-            f"the name {part.name!r} belongs to another class; decorate the class with @....register",
+            f"the name {part.name!r} is registered for another class; decorate the class with @....register",
         )
 
     def options_travel(part: AnyPart) -> None:
@@ -68,68 +68,72 @@ def option_checks(registry: Registry[AnyPart]) -> tuple[PartCheck[AnyPart], ...]
 
 
 def options_are_described(part: Part) -> None:
-    """The App and the command line show the first line of the docstring, and every option's description."""
+    """The docstring's first line and every option's description are shown in the App and on the command line."""
     own = type(part).__doc__
-    require(own and own.strip(), "the class has no docstring; its first line is the help in the App")
+    require(own and own.strip(), "the class has no docstring; its first line is the help text in the App")
     for name, field in type(part).model_fields.items():
         if name != "name":
-            require(field.description, f"the option {name!r} has no description; Field(..., description=...)")
+            require(
+                field.description, f"the option {name!r} has no description; add Field(..., description=...)"
+            )
 
 
 def unknown_options_are_refused(part: Part) -> None:
-    """A typing error is not ignored."""
+    """Misspelled option names raise OptionsError."""
     try:
         type(part)(**{**dict(part), "no_such_option": 1})
     except OptionsError as error:
         require("no_such_option" in str(error), f"the error does not name the option: {error}")
         return
-    raise AssertionError("no_such_option=1 is taken; leave model_config as it is")
+    raise AssertionError("no_such_option=1 is accepted; do not change model_config")
 
 
 def _options_travel(registry: Registry[AnyPart], part: AnyPart) -> None:
-    """Stored runs keep options as JSON."""
+    """Options survive a JSON round trip, as in stored runs."""
     stored = json.loads(json.dumps(part.model_dump(mode="json")))
     again = registry.parse(stored)
-    require(again == part, f"options change on their way through JSON: {part!r} becomes {again!r}")
+    require(again == part, f"options change in a JSON round trip: {part!r} becomes {again!r}")
 
 
 @contextmanager
 def generators_left_alone() -> Iterator[None]:
-    """Raise AssertionError where the random generators that everybody shares are drawn from."""
+    """Raise AssertionError if a global random generator is used."""
     before = _states()
     yield
     drawn = [name for name, state in _states().items() if state != before[name]]
     require(
         not drawn,
-        f"it draws from the generator that everybody shares ({', '.join(drawn)}); make one from the seed given",
+        f"it uses a global random generator ({', '.join(drawn)}); create a generator from the given seed",
     )
 
 
 @contextmanager
 def refusing_is_fine(what: str) -> Iterator[None]:
-    """An InputError is an answer to ``what``, too; any other error is not."""
+    """Accept an InputError for the input ``what``, but no other error."""
     try:
         yield
     except InputError as error:
-        require(str(error), "an InputError without a message; say what was needed")
+        require(str(error), "InputError without a message; say what is needed")
     except PartError as error:
-        raise AssertionError(f"{what}: {error}; raise an InputError that says how many are needed") from error
+        raise AssertionError(
+            f"{what}: {error}; raise an InputError that states how many are needed"
+        ) from error
 
 
 def blobs(n: int = 240, seed: int = 3) -> torch.Tensor:
-    """(n, 6) float32: four groups far apart, row i in group i % 4, away from the origin."""
+    """(n, 6) float32: four well separated groups away from the origin; row i is in group i % 4."""
     generator = torch.Generator().manual_seed(seed)
     middles = 20 * torch.randn(4, 6, generator=generator)
     return 100 + middles[torch.arange(n) % 4] + torch.randn(n, 6, generator=generator)
 
 
 def digit_images(n: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """(n, 8, 8) uint8, the first of scikit-learn's digits."""
+    """(n, 8, 8) uint8, the first n of scikit-learn's digits."""
     return (load_digits().images[:n] * 15.9375).astype(np.uint8)  # type: ignore[no-any-return]
 
 
 def digit_vectors(n: int) -> torch.Tensor:
-    """(n, 64) float32, their pixels in 0..16."""
+    """(n, 64) float32, the pixels of the first n digits in 0..16."""
     return torch.from_numpy(load_digits().data[:n]).float()
 
 

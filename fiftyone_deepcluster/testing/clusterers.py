@@ -1,4 +1,4 @@
-"""What a clusterer keeps to."""
+"""Checks for clusterers."""
 
 from __future__ import annotations
 
@@ -28,46 +28,42 @@ if TYPE_CHECKING:
 
 
 def check_clusterer(clusterer: Clusterer | type[Clusterer] | str | dict[str, Any]) -> None:
-    """PartCheck a clusterer; it takes seconds.
+    """Check a clusterer; takes seconds.
 
     Args:
         clusterer: object, class, name, or dict with name and options.
 
     Raises:
-        AssertionError: the first check that fails, and why.
+        AssertionError: a check failed; the message has its name and the reason.
         OptionsError: there is no such clusterer.
     """
     run_checks(CLUSTERERS, clusterer, CLUSTERER_CHECKS)
 
 
 def result_is_complete(clusterer: Clusterer) -> None:
-    """Labels, centers, confidence and figures of 240 vectors."""
+    """Labels, centers, confidence and objective of 240 vectors are valid."""
     _require_sound(clusterer.cluster(blobs(), ClusterRequest(4, seed=1)), 240)
 
 
 def groups_far_apart_are_found(clusterer: Clusterer) -> None:
-    """Four clear groups: nearly every cluster has images of one only."""
+    """Four well separated groups are clustered with a purity above 0.95."""
     found = clusterer.cluster(blobs(), ClusterRequest(4, seed=1))
     purity = agreement(found.labels, np.arange(240) % 4).purity
-    require(
-        purity > 0.95, f"purity is {purity:.2f} on four groups that are far apart; it should be above 0.95"
-    )
+    require(purity > 0.95, f"purity is {purity:.2f} on four well separated groups; it should be above 0.95")
 
 
 def centers_are_means(clusterer: Clusterer) -> None:
-    """A center is the mean of its vectors, or that mean at length 1."""
+    """A center is the mean of its vectors, or that mean scaled to length 1."""
     vectors = blobs()
     found = clusterer.cluster(vectors, ClusterRequest(4, seed=1))
     expected = means(vectors, found.labels, found.n_clusters)
     unit = torch.nn.functional.normalize(expected)
     close = any(torch.allclose(found.centers, e, rtol=1e-4, atol=1e-3) for e in (expected, unit))
-    require(
-        close, "centers are not the means of the vectors of their labels; leave them out, or correct them"
-    )
+    require(close, "centers are not the means of the clusters; leave them out, or return the means")
 
 
 def same_seed_gives_same_result(clusterer: Clusterer) -> None:
-    """Twice the same call."""
+    """Two equal calls give equal results."""
     one, two = (clusterer.cluster(digit_vectors(400), ClusterRequest(10, seed=5)) for _ in range(2))
     for name in ("labels", "centers", "confidence"):
         require(
@@ -78,30 +74,30 @@ def same_seed_gives_same_result(clusterer: Clusterer) -> None:
 
 
 def order_of_rows_does_not_matter(clusterer: Clusterer) -> None:
-    """Clear groups are found in any order."""
+    """Well separated groups are found in any order of the rows."""
     order = torch.randperm(240, generator=torch.Generator().manual_seed(0))
     plain = clusterer.cluster(blobs(), ClusterRequest(4, seed=1))
     mixed = clusterer.cluster(blobs()[order], ClusterRequest(4, seed=1))
     ari = agreement(mixed.labels, plain.labels[order]).ari
-    require(ari > 0.95, f"ARI is {ari:.2f} between clear groups in two orders; labels belong to rows")
+    require(ari > 0.95, f"ARI is {ari:.2f} between two orders of the rows; return labels in row order")
 
 
 def vectors_are_left_alone(clusterer: Clusterer) -> None:
-    """Nothing is written into what was given."""
+    """The input vectors are not modified."""
     vectors = blobs()
     clusterer.cluster(vectors, ClusterRequest(4, seed=1))
-    require(torch.equal(vectors, blobs()), "the vectors given were changed; work on a copy")
+    require(torch.equal(vectors, blobs()), "the input vectors were modified; work on a copy")
 
 
 def generators_are_left_alone(clusterer: Clusterer) -> None:
-    """A run draws the same numbers, whoever clusters."""
-    clusterer.cluster(blobs(), ClusterRequest(4, seed=1))  # imports may draw
+    """The global random generators are not used."""
+    clusterer.cluster(blobs(), ClusterRequest(4, seed=1))  # imports may use the generators
     with generators_left_alone():
         clusterer.cluster(blobs(), ClusterRequest(4, seed=1))
 
 
 def broken_vectors_are_refused(clusterer: Clusterer) -> None:
-    """NaN and infinity are an InputError."""
+    """NaN and infinite values raise InputError."""
     for value in (math.nan, math.inf):
         vectors = blobs()
         vectors[7, 2] = value
@@ -109,7 +105,7 @@ def broken_vectors_are_refused(clusterer: Clusterer) -> None:
 
 
 def wrong_numbers_are_refused(clusterer: Clusterer) -> None:
-    """More clusters than vectors, none, or no number, where the clusterer needs it."""
+    """n_clusters above the number of vectors, 0 or None raises InputError, unless ``finds_number``."""
     if clusterer.finds_number:
         return
     for n_clusters in (241, 0, None):
@@ -119,27 +115,33 @@ def wrong_numbers_are_refused(clusterer: Clusterer) -> None:
 
 
 def few_vectors_are_clustered_or_refused(clusterer: Clusterer) -> None:
-    """Two to five vectors give clusters, or an InputError that says how many are needed."""
+    """Two to five vectors give clusters, or an InputError that states how many are needed."""
     for n in (2, 3, 5):
         with refusing_is_fine(f"{n} vectors"):
             _require_sound(clusterer.cluster(blobs(n), ClusterRequest(2, seed=1)), n)
 
 
 def equal_vectors_give_a_sound_result(clusterer: Clusterer) -> None:
-    """Vectors that are all the same, at the origin and elsewhere."""
+    """Identical vectors, at the origin and elsewhere, give a valid result."""
     for value in (0.0, 5.0):
         _require_sound(clusterer.cluster(torch.full((40, 3), value), ClusterRequest(4, seed=1)), 40)
 
 
 def _require_sound(found: Clustering, n: int) -> None:
-    require(found.labels.shape == (n,), f"labels have the shape {tuple(found.labels.shape)}, not ({n},)")
-    require(found.labels.dtype == torch.int64, f"labels are {found.labels.dtype}, not int64")
+    require(found.labels.shape == (n,), f"labels have shape {tuple(found.labels.shape)} instead of ({n},)")
+    require(found.labels.dtype == torch.int64, f"labels are {found.labels.dtype} instead of int64")
     used = sorted(set(found.labels.tolist()) - {-1})
-    require(used == list(range(found.n_clusters)), f"labels in use are {used}, not 0..{found.n_clusters - 1}")
-    require(found.confidence.shape == (n,), f"confidence has the shape {tuple(found.confidence.shape)}")
+    require(
+        used == list(range(found.n_clusters)),
+        f"labels in use are {used} instead of 0..{found.n_clusters - 1}",
+    )
+    require(
+        found.confidence.shape == (n,),
+        f"confidence has shape {tuple(found.confidence.shape)} instead of ({n},)",
+    )
     inside = (found.confidence >= 0) & (found.confidence <= 1)
-    require(bool(inside.all()), "confidence is not in 0..1")
-    require(bool(torch.isfinite(found.centers).all()), "centers are not finite")
+    require(bool(inside.all()), "confidence has values outside 0..1")
+    require(bool(torch.isfinite(found.centers).all()), "centers contain NaN or infinite values")
     require(not math.isnan(found.objective), "objective is NaN")
 
 
@@ -148,7 +150,7 @@ def _require_refused(clusterer: Clusterer, vectors: torch.Tensor, request: Clust
         clusterer.cluster(vectors, request)
     except InputError:
         return
-    raise AssertionError(f"{what} is taken; it should be an InputError")
+    raise AssertionError(f"{what} is accepted; raise an InputError")
 
 
 CLUSTERER_CHECKS: tuple[PartCheck[Clusterer], ...] = (
@@ -165,4 +167,4 @@ CLUSTERER_CHECKS: tuple[PartCheck[Clusterer], ...] = (
     few_vectors_are_clustered_or_refused,
     equal_vectors_give_a_sound_result,
 )
-"""In the order in which ``check_clusterer`` runs them."""
+"""All checks, in the order in which ``check_clusterer`` runs them."""

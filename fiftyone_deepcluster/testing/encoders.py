@@ -1,4 +1,4 @@
-"""What an encoder keeps to."""
+"""Checks for encoders."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ _OTHERS = (5, 41)
 
 
 def check_encoder(encoder: Encoder | type[Encoder] | str | dict[str, Any]) -> None:
-    """PartCheck an encoder on 60 digits, seen by a small network of random weights.
+    """Check an encoder on 60 digits, with a small network of random weights.
 
     Args:
         encoder: object, class, name, or dict with name and options; its options must suit 60 images.
 
     Raises:
-        AssertionError: the first check that fails, and why.
+        AssertionError: a check failed; the message has its name and the reason.
         OptionsError: there is no such encoder.
     """
     run_checks(ENCODERS, encoder, ENCODER_CHECKS)
@@ -50,7 +50,7 @@ def check_encoder(encoder: Encoder | type[Encoder] | str | dict[str, Any]) -> No
 
 @contextmanager
 def small_corpus(rows: Sequence[int] | None = None) -> Iterator[Corpus]:
-    """Digits (all 60, or some rows) seen by a small network of random weights, the same in every call."""
+    """A corpus of 60 digits, or of some rows, with a small network of random weights, equal in every call."""
     images = digit_images(_N)
     store = open_images(
         images if rows is None else images[list(rows)], Decode(size=_SIDE, color="gray"), observer=Silent()
@@ -66,56 +66,60 @@ def small_corpus(rows: Sequence[int] | None = None) -> Iterator[Corpus]:
 
 
 def every_image_gets_a_vector(encoder: Encoder) -> None:
-    """(N, D) float32, finite, and not all the same."""
+    """Vectors (N, D) are float32, finite, and not all equal."""
     with small_corpus() as corpus:
         found = encoder.encode(corpus, _request()).vectors
-    require(found.ndim == 2 and len(found) == _N, f"60 images give values of shape {tuple(found.shape)}")
-    require(found.dtype == torch.float32, f"vectors are {found.dtype}, not float32")
-    require(bool((found != found[0]).any()), "all images get the same vector")
+    require(
+        found.ndim == 2 and len(found) == _N,
+        f"60 images give shape {tuple(found.shape)} instead of (60, D)",
+    )
+    require(found.dtype == torch.float32, f"vectors are {found.dtype} instead of float32")
+    require(bool((found != found[0]).any()), "all images have the same vector")
 
 
 def same_seed_gives_same_vectors(encoder: Encoder) -> None:
-    """Twice the same call."""
+    """Two equal calls give equal vectors."""
     with small_corpus() as corpus:
         one, two = (encoder.encode(corpus, _request()).vectors for _ in range(2))
     require(torch.equal(one, two), "vectors differ between two calls with the same seed; use request.seed")
 
 
 def what_was_learned_fits_a_checkpoint(encoder: Encoder) -> None:
-    """It goes through a file, and gives the same vectors again."""
+    """Fitted parameters can be stored, and give the same vectors after loading."""
     with small_corpus() as corpus:
         encoding = encoder.encode(corpus, _request())
         found = encoder.apply(corpus, _stored(encoding.fitted))
     close = torch.allclose(found, encoding.vectors, rtol=1e-4, atol=1e-5)
-    require(close, "transform(fit_transform's images) differs from the vectors of fit_transform")
+    require(close, "transform gives other vectors than fit_transform for the same images")
 
 
 def new_images_get_the_same_vectors(encoder: Encoder) -> None:
-    """Images that come later, in a set of their own, get the vectors they would have got."""
+    """``transform`` gives an image the same vector, whatever other images are in the corpus."""
     with small_corpus() as corpus:
         encoding = encoder.encode(corpus, _request())
     with small_corpus(_OTHERS) as others:
         found = encoder.apply(others, _stored(encoding.fitted))
     close = torch.allclose(found, encoding.vectors[list(_OTHERS)], rtol=1e-4, atol=1e-5)
     require(
-        close, "transform of two images differs from their vectors among all; put what it needs into fitted"
+        close,
+        "transform of two images gives other vectors than for all images; put what it needs into fitted",
     )
 
 
 def network_is_left_alone(encoder: Encoder) -> None:
-    """Weights are what they were."""
+    """The network's weights and statistics are not modified."""
     with small_corpus() as corpus:
         before = {name: value.clone() for name, value in corpus.network.state_dict().items()}
         encoder.encode(corpus, _request())
         after = corpus.network.state_dict()
     changed = [name for name, value in before.items() if not torch.equal(value, after[name])]
-    require(not changed, f"the network was changed: {', '.join(changed)}; put it into evaluation mode")
+    require(not changed, f"the network was modified: {', '.join(changed)}; set it to evaluation mode")
 
 
 def encoder_leaves_generators_alone(encoder: Encoder) -> None:
-    """A run draws the same numbers, whoever encodes."""
+    """The global random generators are not used."""
     with small_corpus() as corpus:
-        encoder.encode(corpus, _request())  # imports may draw
+        encoder.encode(corpus, _request())  # imports may use the generators
         with generators_left_alone():
             encoder.encode(corpus, _request())
 
@@ -125,14 +129,14 @@ def _request() -> EncodeRequest:
 
 
 def _stored(fitted: dict[str, Any]) -> dict[str, Any]:
-    """The same from a file, which may hold tensors and plain values only."""
+    """``fitted`` after saving and loading with ``weights_only=True``."""
     file = io.BytesIO()
     torch.save(fitted, file)
     file.seek(0)
     try:
         return torch.load(file, weights_only=True)  # type: ignore[no-any-return]
-    except Exception as error:  # whatever the unpickler meets
-        raise AssertionError(f"fitted holds more than tensors and plain values: {error}") from error
+    except Exception as error:  # the unpickler may raise any exception
+        raise AssertionError(f"fitted must hold tensors and plain values only: {error}") from error
 
 
 ENCODER_CHECKS: tuple[PartCheck[Encoder], ...] = (
@@ -144,4 +148,4 @@ ENCODER_CHECKS: tuple[PartCheck[Encoder], ...] = (
     network_is_left_alone,
     encoder_leaves_generators_alone,
 )
-"""In the order in which ``check_encoder`` runs them."""
+"""All checks, in the order in which ``check_encoder`` runs them."""

@@ -1,4 +1,4 @@
-"""What a method keeps to."""
+"""Checks for methods."""
 
 from __future__ import annotations
 
@@ -21,64 +21,64 @@ _N = 120
 
 
 def check_method(method: Options | type[Options] | str | dict[str, Any]) -> None:
-    """PartCheck a method by fitting 120 digits a few times: give options that make it quick, such as ``rounds=2``.
+    """Check a method by fitting 120 digits a few times; give options that make it fast, such as ``rounds=2``.
 
     Args:
         method: Options object, its class, name, or dict with name and options.
 
     Raises:
-        AssertionError: the first check that fails, and why.
+        AssertionError: a check failed; the message has its name and the reason.
         OptionsError: there is no such method.
     """
     run_checks(METHODS, method, METHOD_CHECKS)
 
 
 def nothing_stays_automatic(method: Options) -> None:
-    """``resolve`` settles image size and color, changes nothing in place, and its result can be stored."""
+    """``resolve`` sets image size and color, modifies nothing in place, and its result can be stored."""
     before = method.model_dump()
     resolved = method.resolve(image_facts(digit_images(_N)))
-    require(method.model_dump() == before, "resolve changed the options in place; return a copy")
+    require(method.model_dump() == before, "resolve modified the options in place; return a copy")
     require(
         type(resolved) is type(method),
-        f"resolve gave a {type(resolved).__name__}; return options of its own kind",
+        f"resolve returned a {type(resolved).__name__}; return a {type(method).__name__}",
     )
     require(
         resolved.image_size is not None,
-        "image_size is None after resolve; end it with self.settled(facts, ...)",
+        "image_size is None after resolve; return self.settled(facts, ...)",
     )
-    require(resolved.color != "auto", "color is 'auto' after resolve; end it with self.settled(facts, ...)")
+    require(resolved.color != "auto", "color is 'auto' after resolve; return self.settled(facts, ...)")
     again = METHODS.parse(json.loads(json.dumps(resolved.model_dump(mode="json"))))
     require(
         again == resolved,
-        f"resolved options change on their way through JSON: {resolved!r} becomes {again!r}",
+        f"resolved options change in a JSON round trip: {resolved!r} becomes {again!r}",
     )
 
 
 def every_image_gets_a_cluster(method: Options) -> None:
-    """Labels, confidence and vectors of all images, and a record that says why it stopped."""
+    """Labels, confidence and embeddings of all images are valid, and the record has a stop reason."""
     found = _fitted(method)
-    require(found.labels.shape == (_N,), f"labels have the shape {found.labels.shape}, not ({_N},)")
+    require(found.labels.shape == (_N,), f"labels have shape {found.labels.shape} instead of ({_N},)")
     require(found.labels.max() >= 0, "no image is in a cluster")
     sound = (found.confidence >= 0) & (found.confidence <= 1)
-    require(bool(sound.all()), "confidence is not in 0..1")
-    require(np.isfinite(found.embeddings).all(), "the vectors that were clustered are not finite")
+    require(bool(sound.all()), "confidence has values outside 0..1")
+    require(np.isfinite(found.embeddings).all(), "embeddings contain NaN or infinite values")
     require(found.record.stop_reason is not None, "the record has no stop_reason")
 
 
 def same_seed_gives_same_clusters(method: Options) -> None:
-    """Twice the same call."""
+    """Two equal calls give equal labels."""
     one, two = _fitted(method), _fitted(method)
     require(np.array_equal(one.labels, two.labels), "labels differ between two runs with the same seed")
 
 
 def a_finished_run_can_be_used(method: Options) -> None:
-    """The stored model gives clusters for images, through a file."""
+    """``predict`` assigns clusters with the stored model."""
     with tempfile.TemporaryDirectory() as folder:
         fitted = fit(digit_images(_N), _quick(method), run_dir=folder)
         found = predict(folder, digit_images(_N)[:20])
-    require(len(found.labels) == 20, f"20 images got {len(found.labels)} labels by predict")
+    require(len(found.labels) == 20, f"predict returned {len(found.labels)} labels for 20 images")
     known = set(fitted.labels.tolist())
-    require(set(found.labels.tolist()) <= known, "predict gives clusters that the run does not have")
+    require(set(found.labels.tolist()) <= known, "predict returned clusters that the run does not have")
 
 
 def _fitted(method: Options) -> FitResult:
@@ -96,4 +96,4 @@ METHOD_CHECKS: tuple[PartCheck[Options], ...] = (
     same_seed_gives_same_clusters,
     a_finished_run_can_be_used,
 )
-"""In the order in which ``check_method`` runs them."""
+"""All checks, in the order in which ``check_method`` runs them."""

@@ -65,10 +65,10 @@ def test_neighbors_are_those_of_a_slow_loop(monkeypatch, at_once):
     monkeypatch.setattr(retrieval, "_MAX_NUMBERS", at_once)
     vectors, _ = vectors_and_classes()
     vectors = torch.cat([vectors, vectors[:1] + 1e-4])  # a near duplicate
-    rows, distances = retrieval.nearest(vectors, np.array([0, 5, 80]), 7)
+    rows, distances = retrieval.nearest_images(vectors, np.array([0, 5, 80]), 7)
     for query, found, far in zip((0, 5, 80), rows, distances, strict=True):
         exact = (vectors.double() - vectors[query].double()).norm(dim=1).numpy()
         exact[query] = np.inf
         assert found.tolist() == np.argsort(exact, kind="stable")[:7].tolist()
         np.testing.assert_allclose(far, exact[found], rtol=1e-3)
-    assert retrieval.nearest(vectors[:4], np.array([1]), 10)[0].shape == (1, 3)
+    assert retrieval.nearest_images(vectors[:4], np.array([1]), 10)[0].shape == (1, 3)

@@ -155,15 +155,15 @@ def test_topics_part_what_uses_other_words():
         (lambda: words_of_clusters(["lung"], np.zeros(1, int), common=0), "common=0"),
         (
             lambda: words_of_clusters(["lung"], np.zeros(1, int), common="x"),
-            "common='x' is no share of the clusters",
+            "common='x' is not a fraction of the clusters",
         ),
         (
             lambda: words_of_clusters(["lung"], np.zeros(1, int), n_words="ten"),
-            "n_words='ten' is no whole number",
+            "n_words='ten' is not a whole number",
         ),
         (
             lambda: words_of_clusters(["lung"], np.zeros(1, int), n_words=2.5),
-            "n_words=2.5 is no whole number",
+            "n_words=2.5 is not a whole number",
         ),
         (
             lambda: words_of_clusters(["lung"], np.zeros(1, int), rank="nonsense"),

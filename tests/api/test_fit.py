@@ -287,7 +287,7 @@ def test_errors_name_value_need_and_way_out(digits):
         fdc.fit(images, fdc.Frozen(n_clusters=3), truth=[1, 2])
     with pytest.raises(OptionsError, match="truth=7 is no list for 30 images"):
         fdc.fit(images, fdc.Frozen(n_clusters=3), truth=7)
-    with pytest.raises(InputError, match="observer=5 cannot be told of progress"):
+    with pytest.raises(InputError, match="observer=5 is not an Observer"):
         fdc.fit(images, fdc.Frozen(n_clusters=3), observer=5)
     with pytest.raises(OptionsError, match="pseudo_clusters=3 is less than n_clusters=5"):
         fdc.fit(images, fdc.DeepCluster(n_clusters=5, pseudo_clusters=3))

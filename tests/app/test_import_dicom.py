@@ -47,7 +47,7 @@ def test_form_says_what_is_wrong(make_context, dataset, folder):
     assert complaint("files", files=str(folder)) is None
     assert "does not exist" in complaint("files", files=str(folder / "no"))
     assert "File name too long" in complaint("files", files="n" * 300)
-    assert "names nothing" in complaint("files", files=" ")
+    assert "is not a valid path" in complaint("files", files=" ")
     assert "did you mean SeriesDescription" in complaint("keywords", keywords="StudyID, SeriesDescriptions")
     assert complaint("keywords", keywords="StudyID,SeriesDescription") is None
 

@@ -99,7 +99,7 @@ def test_an_interrupted_run_is_listed_and_can_be_deleted(make_context, broken):
     result = foo.execute_operator(names.LIST_CLUSTERING_RUNS, {"dataset": broken})
     row = result.result["runs"][0]
     assert (row["key"], row["method"], row["rounds"]) == ("dc", "deepcluster", "1 of 2")
-    assert row["stopped"] == "interrupted, resume goes on"
+    assert row["stopped"] == "interrupted, can be resumed"
     inputs = inputs_of(DeleteClusteringRun(), make_context(broken, {"key": "dc"}))
     assert "checkpoint of 1 rounds" in inputs.get_property("what").view.description
     assert "nothing" in inputs_of(ShowClusteringRun(), make_context(broken)).properties

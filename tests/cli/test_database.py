@@ -29,36 +29,36 @@ def test_the_program_that_fiftyone_brought_runs(own_program):
 
 
 def test_the_version_is_read_from_the_program_itself(tmp_path):
-    assert database.probe(_program(tmp_path / "mongod", "echo db version v7.0.28")).version == "v7.0.28"
+    assert database.mongod_version(_program(tmp_path / "mongod", "echo db version v7.0.28")).version == "v7.0.28"
 
 
 def test_a_failed_download_is_named(tmp_path):
     (tmp_path / "exception.txt").write_text("URLError")
 
-    assert "download failed" in database.probe(tmp_path / "mongod").problem
+    assert "download failed" in database.mongod_version(tmp_path / "mongod").problem
 
 
 def test_a_missing_program_is_named(tmp_path):
-    assert "no such file" in database.probe(tmp_path / "mongod").problem
+    assert "no such file" in database.mongod_version(tmp_path / "mongod").problem
 
 
 def test_a_missing_library_is_named_with_its_package(tmp_path):
     message = "mongod: error while loading shared libraries: libcurl.so.4: cannot open shared object file"
-    found = database.probe(_program(tmp_path / "mongod", f"echo '{message}' >&2; exit 127"))
+    found = database.mongod_version(_program(tmp_path / "mongod", f"echo '{message}' >&2; exit 127"))
 
     assert found.library == "libcurl.so.4"
     assert database._mend(found) == "sudo apt-get install libcurl4"
 
 
 def test_a_processor_without_avx_is_named(tmp_path):
-    assert "AVX" in database.probe(_program(tmp_path / "mongod", "kill -ILL $$")).problem
+    assert "AVX" in database.mongod_version(_program(tmp_path / "mongod", "kill -ILL $$")).problem
 
 
 def test_a_file_that_is_no_program_is_named(tmp_path):
     (tmp_path / "mongod").write_bytes(b"\x00\x01")
     (tmp_path / "mongod").chmod(0o755)
 
-    assert "does not run" in database.probe(tmp_path / "mongod").problem
+    assert "does not run" in database.mongod_version(tmp_path / "mongod").problem
 
 
 @pytest.mark.parametrize(

@@ -89,9 +89,7 @@ def test_what_is_missing_is_named_with_its_meaning():
 
 def test_options_stay_as_they_were_made():
     options = fdc.Frozen()
-    with pytest.raises(
-        OptionsError, match=r"rounds=3: a Frozen stays as it was made; make another: Frozen\("
-    ):
+    with pytest.raises(OptionsError, match=r"rounds=3: a Frozen is immutable; create a new one: Frozen\("):
         options.rounds = 3
 
 

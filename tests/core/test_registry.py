@@ -103,11 +103,11 @@ def test_what_cannot_be_a_part_says_what_is_missing():
         name: Literal["other"] = "other"
 
     for part, says in (
-        (Nothing, "Nothing has no find; every Clusterer needs it"),
-        (Old, "Old.cluster takes the place of Clusterer.cluster, which is final; write find instead"),
+        (Nothing, "Nothing does not implement find; every Clusterer needs it"),
+        (Old, "Old.cluster overrides Clusterer.cluster, which is final; implement find instead"),
         (Nameless, "Nameless needs `name: Literal"),
-        (Other, r"is no Clusterer; write: class MyPart\(Clusterer\)"),
-        (KMeans(), r"is no Clusterer; write: class MyPart\(Clusterer\)"),
+        (Other, r"is not a subclass of Clusterer; write: class MyPart\(Clusterer\)"),
+        (KMeans(), r"is not a subclass of Clusterer; write: class MyPart\(Clusterer\)"),
     ):
         with pytest.raises(TypeError, match=says):
             CLUSTERERS.register(part)

@@ -1,4 +1,4 @@
-"""Results to write, made by scikit-learn's k-means from real digits."""
+"""Results to write, computed by scikit-learn's k-means from real digits."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SETTINGS: dict[str, object] = {
 
 
 def kmeans_result(n: int, k: int = 4, rounds: int = 3, errors: dict[int, str] | None = None) -> FitResult:
-    """N digits clustered by k-means as a run of some rounds, each from another seed."""
+    """N digits clustered by k-means, as a run of several rounds with different seeds."""
     from sklearn.cluster import KMeans
     from sklearn.datasets import load_digits
 
@@ -85,7 +85,7 @@ def stored_run() -> Callable[..., FitResult]:
 
 @pytest.fixture
 def dataset(fiftyone_home: Any) -> Iterator[fo.Dataset]:
-    """An empty one; modules that need more have their own."""
+    """An empty dataset; modules that need more override the fixture."""
     import fiftyone as fo
 
     made = fo.Dataset(f"empty-{uuid.uuid4().hex[:8]}")

@@ -32,7 +32,7 @@ LEARNED |= {"progress": False, "compute_brain": False, "baselines": False}
 
 
 class StopAfter(Silent):
-    """Cancels once so many rounds are done."""
+    """Observer that cancels after a number of rounds."""
 
     def __init__(self, rounds):
         self.left = rounds
@@ -45,7 +45,7 @@ class StopAfter(Silent):
 
 
 class Fails(Silent):
-    """Breaks the run in a phase."""
+    """Observer that raises an error in a phase."""
 
     def __init__(self, phase):
         self.where = phase
@@ -197,7 +197,7 @@ def test_a_fiftyone_model(make_digits):
     import fiftyone as fo
 
     class Rows(fo.core.models.Model):
-        """Gives the mean of each row of pixels."""
+        """Model whose embedding is the mean of each row of pixels."""
 
         media_type = "image"
         has_embeddings = True
@@ -261,9 +261,9 @@ def test_errors_before_any_work(make_digits, change, error, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"truth_field": 5}, "truth_field=5 is no name; give one as a text, such as 'ground_truth'"),
-        ({"embeddings_field": 7}, "embeddings_field=7 is no name"),
-        ({"media_field": 7}, "media_field=7 is no name"),
+        ({"truth_field": 5}, "truth_field=5 is not a name; give a string, such as 'ground_truth'"),
+        ({"embeddings_field": 7}, "embeddings_field=7 is not a name"),
+        ({"media_field": 7}, "media_field=7 is not a name"),
         ({"overwrite": "no"}, "overwrite='no' is neither True nor False"),
         ({"compute_brain": "maybe"}, "compute_brain='maybe' is neither True nor False"),
     ],
@@ -273,7 +273,7 @@ def test_arguments_of_a_wrong_type_are_refused(make_digits, change, message):
     with pytest.raises(InputError, match=message):
         fdc.cluster(dataset, **{"key": "dc", **FROZEN, **change})
     assert fdc.list_runs(dataset) == []
-    with pytest.raises(InputError, match="key=None is no name"):
+    with pytest.raises(InputError, match="key=None is not a name"):
         fdc.resume(dataset, None)
 
 
@@ -282,7 +282,7 @@ def test_a_deleted_dataset_is_named(make_digits):
     view = dataset.limit(3)
     dataset.delete()
     for samples in (dataset, view):
-        with pytest.raises(ImagesError, match="was deleted; load or make another one"):
+        with pytest.raises(ImagesError, match="was deleted; load or create another dataset"):
             fdc.list_runs(samples)
         with pytest.raises(ImagesError, match="was deleted"):
             fdc.cluster(samples, key="dc", **FROZEN)

@@ -1,4 +1,4 @@
-"""Objects, slices of groups, and images that come later."""
+"""Objects, group slices, and images assigned later."""
 
 from __future__ import annotations
 

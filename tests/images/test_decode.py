@@ -164,7 +164,7 @@ class TestDepth:
         assert pixels[1].tolist() == [0, 255]
         assert pixels[2, 0] == 0
         assert 120 < pixels[2, 1] < 135
-        with pytest.raises(ValueError, match="not one pixel has a finite value"):
+        with pytest.raises(ValueError, match="no pixel has a finite value"):
             to_uint8(np.full((3, 3), np.nan))
 
     def test_rare_bright_pixels_are_seen(self):

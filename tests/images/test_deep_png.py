@@ -101,5 +101,5 @@ def test_a_file_that_is_cut_short_is_named(tmp_path):
     ref = write(tmp_path / "a.png", RNG.integers(0, 65536, (40, 30, 3)).astype(np.uint16), COLOR)
     whole = (tmp_path / "a.png").read_bytes()
     (tmp_path / "a.png").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(UnreadableImageError, match="cut short or damaged"):
+    with pytest.raises(UnreadableImageError, match="truncated or damaged"):
         read_image(ref, "rgb")

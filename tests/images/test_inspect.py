@@ -86,7 +86,7 @@ def test_arrays():
         (np.zeros((2, 8, 8)), "give uint8"),
         (np.zeros((8, 8), np.uint8), r"has shape \(8, 8\)"),
         (np.zeros((2, 8, 8, 5), np.uint8), r"has shape \(2, 8, 8, 5\)"),
-        (np.zeros((0, 8, 8), np.uint8), "holds no pixel"),
+        (np.zeros((0, 8, 8), np.uint8), "which is empty"),
     ],
 )
 def test_impossible_images(images, need):

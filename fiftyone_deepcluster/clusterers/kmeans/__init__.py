@@ -1,1 +1,1 @@
-"""k-means: exact, in mini-batches, and through faiss."""
+"""k-means: exact, mini-batch, and by faiss."""

@@ -1,14 +1,14 @@
-"""The nearest centers, iteration after iteration, without measuring what cannot have changed.
+"""Nearest centers in Lloyd's iteration, skipping distances that cannot change the labels (Hamerly 2010).
 
-Every vector x in cluster a keeps an upper bound u >= d(x, c_a) and a lower bound l <= min over j != a of
-d(x, c_j) (Hamerly 2010). Where center c_j moves by dc_j, the triangle inequality keeps both true with
+Every vector x in cluster a has an upper bound u >= d(x, c_a) and a lower bound l <= min over j != a of d(x, c_j).
+When center c_j moves by dc_j, the triangle inequality gives valid bounds
 
     u += |dc_a|,    l -= max over j of |dc_j|,
 
-and only where u >= l can another center be nearer: these vectors are measured anew. A few centers move far
-and would spoil the bounds of all: these are measured for every vector, and only the others' move counts in l
-(in the manner of Yinyang k-means, Ding et al. 2015, with two groups chosen anew each time). The labels are
-those of the plain iteration, but for ties within rounding.
+and distances are recomputed only where u >= l. A few centers that move far would loosen the bounds of all vectors:
+their distances are computed for every vector, and only the other centers count in the maximum (similar to Yinyang
+k-means, Ding et al. 2015, with two groups chosen in every iteration). The labels equal those of the plain
+iteration, except for ties within rounding.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ if TYPE_CHECKING:
     import torch
 
 PAYS_FROM = 400
-"""Clusters from which keeping the bounds takes less time than it saves.
+"""Number of clusters from which the bounds save time.
 
-Time over that of the plain step, 20 iterations, best of three on one of 2 CPU cores: 10,000 x 256 vectors 1.1
+Time relative to the plain step, 20 iterations, best of three on one of 2 CPU cores: 10,000 x 256 vectors 1.1
 at k = 80, .8 at 400, .6 at 1,000; digits (1,797 x 64) 2.0 at 80, 1.0 at 400. With both cores the plain step
-gains more: at k = 80 .22 s against .33 s, and for the digits .028 s against .071 s.
+gains more: at k = 80 .22 s versus .33 s, and for the digits .028 s versus .071 s.
 """
 
-# Shares of the centers that may be measured for all vectors, to spare the others.
+# Candidate shares of fast centers, whose distances are computed for all vectors.
 _FAST_SHARES = (0.0, 1 / 64, 1 / 16, 1 / 8, 1 / 4)
-# Above this share of vectors to measure anew, measure all: gathering rows costs too.
+# Above this share of vectors to recompute, recompute all: gathering rows costs time, too.
 _ALL = 0.9
-# Rounding of a squared distance by the product, relative to the squared lengths in it: float32 has 1.2e-7.
+# Rounding error of a squared distance, relative to the squared lengths in it (float32 epsilon: 1.2e-7).
 _ROUNDING = 2e-6
 
 
 class Assigner:
-    """Follows the labels of N vectors while centers move.
+    """Assigns N vectors to moving centers, with bounds kept between calls.
 
     Args:
         vectors: (N, D) float32.
-        shift: (D,) a point near all centers, for the precision of products.
+        shift: (D,) a point near all centers, subtracted for precision.
     """
 
     def __init__(self, vectors: torch.Tensor, shift: torch.Tensor) -> None:
@@ -59,9 +59,9 @@ class Assigner:
         self.measured = 0.0
 
     def assign(self, centers: torch.Tensor) -> torch.Tensor:
-        """(N,) int64, the nearest of ``centers`` (K, D); as many centers in every call.
+        """(N,) int64, the nearest of ``centers`` (K, D); K must not change between calls.
 
-        ``measured`` then holds the share of the N x K distances that were computed.
+        Sets ``measured`` to the share of the N x K distances that were computed.
         """
         if self._centers is None:
             self._measure(centers, None)
@@ -85,7 +85,7 @@ class Assigner:
         self.measured += cost
 
     def _fast(self, moved: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Which centers to measure for all, so that least is measured; and how far the others moved at most."""
+        """The fast centers that minimize the expected number of distances, and the largest move of the others."""
         order = moved.argsort(descending=True)
         costs = []
         for share in _FAST_SHARES:
@@ -96,7 +96,7 @@ class Assigner:
         return order[:n_fast], moved[order[n_fast]]
 
     def _compare(self, centers: torch.Tensor, fast: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        """Whether one of the ``fast`` centers may be nearer than the own; lower bounds follow."""
+        """Whether one of the ``fast`` centers may be nearer than the own; updates the lower bounds."""
         import torch
 
         field = CenterField(centers[fast], shift=self._shift)
@@ -119,7 +119,7 @@ class Assigner:
         return nearer
 
     def _measure(self, centers: torch.Tensor, rows: torch.Tensor | None) -> None:
-        """Measure all centers for ``rows``, or for all; bounds become distances."""
+        """Compute the distances of ``rows`` (None: all) to all centers, and reset their bounds."""
         n = len(self._vectors) if rows is None else len(rows)
         self.measured = n / len(self._vectors)
         field = CenterField(centers, shift=self._shift)

@@ -1,4 +1,4 @@
-"""K-means, with the iteration made by torch where the vectors are, or by faiss."""
+"""k-means, by torch on the vectors' device or by faiss."""
 
 from __future__ import annotations
 
@@ -14,38 +14,40 @@ if TYPE_CHECKING:
 
 @CLUSTERERS.register
 class KMeans(Clusterer):
-    """K-means: round clusters of similar extent, fast for any number of images.
+    """k-means: spherical clusters of similar size; fast for any number of images.
 
-    Labels are those of the nearest of the last iteration's centers; the centers returned are the means of
-    exactly these labels (of length 1 where ``spherical``), objective and confidence those of the labels.
+    Labels are the nearest centers of the last iteration; objective and confidence use the distances to these. The
+    centers returned are the means of the labels (scaled to length 1 where ``spherical``).
 
-    Where the vectors have fewer different values than ``n_clusters``, the result has fewer clusters.
+    The result has fewer clusters if the vectors have fewer distinct values than ``n_clusters``.
     """
 
     name: Literal["kmeans"] = "kmeans"
     title: ClassVar[str] = "k-means"
-    max_iter: int = Field(20, ge=1, description="Iterations at most.")
+    max_iter: int = Field(20, ge=1, description="Largest number of iterations.")
     n_init: int | None = Field(
         None,
         ge=1,
-        description="Runs from different starts, the best one kept; empty: 20 for few clusters, 1 for many.",
+        description="Random initializations, of which the best result is kept; empty: 20 for few clusters, 1 for many.",
     )
     init: Literal["kmeans++", "sample"] = Field(
-        "kmeans++", description="First centers: spread out (kmeans++), or images by chance (sample)."
+        "kmeans++", description="Initial centers: k-means++, or randomly drawn images (sample)."
     )
     spherical: bool = Field(
-        False, description="Keep centers at length 1: clusters of directions, for vectors of length 1."
+        False, description="Spherical k-means: centers are scaled to length 1; for vectors of length 1."
     )
     sample_per_cluster: int | None = Field(
-        None, ge=1, description="Find the centers from at most this many images a cluster; empty: from all."
+        None, ge=1, description="Fit the centers to at most this many images per cluster; empty: all images."
     )
     tolerance: float = Field(
-        1e-3, ge=0, lt=1, description="Stop when at most this share of the images changes its cluster."
+        1e-3, ge=0, lt=1, description="Stop when at most this share of the images changes cluster."
     )
     backend: Literal["auto", "torch", "faiss"] = Field(
-        "auto", description="Who iterates; auto: torch, on the device that holds the vectors."
+        "auto", description="Implementation; auto: torch, on the device of the vectors."
     )
-    warm_start: bool = Field(True, description="Start from the centers of the round before where they fit.")
+    warm_start: bool = Field(
+        True, description="Use the last round's centers as one initialization, if they fit."
+    )
 
     def find(self, vectors: torch.Tensor, request: ClusterRequest) -> Clustering:
         """Cluster ``vectors`` (N, D) float32 into ``request.n_clusters``.
@@ -59,7 +61,7 @@ class KMeans(Clusterer):
         seen = self._sample(vectors, n_clusters, request.seed)
         warm = self._warm_start(vectors, n_clusters, request)
         runs = default_n_init(n_clusters) if self.n_init is None else self.n_init
-        # Last round's centers are one start among others: alone they would keep a poor optimum for ever.
+        # Other initializations are tried besides last round's centers, which alone could keep a poor optimum forever.
         starts = [warm, *[None] * (runs - 1)]
         results = (
             self._run(vectors, seen, n_clusters, request.seed + turn, start)
@@ -120,5 +122,5 @@ class KMeans(Clusterer):
 
 
 def default_n_init(n_clusters: int, most: int = 20) -> int:
-    """Starts to try where nobody says: few clusters are cheap and fall into poor optima, many average it out."""
+    """Default number of initializations: few clusters are fast and prone to poor optima, many clusters less so."""
     return max(1, min(most, 200 // n_clusters))

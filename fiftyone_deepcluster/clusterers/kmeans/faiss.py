@@ -1,4 +1,4 @@
-"""Lloyd's iteration by faiss: on its GPU where it has one and the vectors are on it, else on the CPU."""
+"""Lloyd's iteration by faiss: on a GPU if faiss supports it and the vectors are on one, else on the CPU."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def faiss_lloyd(
     vectors: torch.Tensor, centers: torch.Tensor, schedule: LloydSettings
 ) -> tuple[torch.Tensor, int]:
-    """As ``lloyd.lloyd``; faiss has no tolerance, so that all iterations are made.
+    """As ``lloyd.lloyd``, but always ``max_iter`` iterations, since faiss has no tolerance.
 
     Raises:
         MissingDependencyError: faiss is not installed.
@@ -26,7 +26,7 @@ def faiss_lloyd(
         import faiss
     except ImportError as error:
         raise MissingDependencyError(
-            'backend="faiss" needs faiss; pip install faiss-cpu (or faiss-gpu), or take backend="torch"'
+            'backend="faiss" needs faiss; pip install faiss-cpu (or faiss-gpu), or use backend="torch"'
         ) from error
     n_clusters, dim = centers.shape
     on_gpu = vectors.device.type == "cuda" and getattr(faiss, "get_num_gpus", int)() > 0
@@ -37,7 +37,7 @@ def faiss_lloyd(
         spherical=schedule.spherical,
         seed=schedule.seed,
         gpu=1 if on_gpu else False,
-        # Sampling is the caller's; faiss' own bounds would drop vectors or print warnings.
+        # The caller samples; faiss' default limits would drop vectors or print warnings.
         min_points_per_centroid=1,
         max_points_per_centroid=len(vectors) // n_clusters + 1,
     )

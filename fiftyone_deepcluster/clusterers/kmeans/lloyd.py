@@ -1,4 +1,4 @@
-"""Lloyd's iteration on the device where the vectors are."""
+"""Lloyd's iteration on the vectors' device."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
 
     import torch
 
-# Relative shift that parts the two halves of a split cluster, as in faiss.
+# Relative shift of the two centers of a split cluster, as in faiss.
 _SPLIT = 1 / 1024
 
-# Attempts to put every center to use; the last two drop the rest and look at what is left.
+# Attempts to fill empty clusters; the last two drop those still empty.
 _SETTLE = 5
 
 
 @dataclass(frozen=True)
 class LloydSettings:
-    """How long Lloyd's iteration goes on.
+    """Settings of Lloyd's iteration.
 
     Attributes:
-        max_iter: at most.
-        tolerance: stop when at most this share of the vectors changes its cluster.
-        spherical: centers are kept at length 1.
-        seed: of the clusters that are split to fill empty ones.
+        max_iter: largest number of iterations.
+        tolerance: stop when at most this share of the vectors changes cluster.
+        spherical: scale centers to length 1.
+        seed: random seed for splitting clusters to fill empty ones.
     """
 
     max_iter: int
@@ -43,11 +43,11 @@ def lloyd(vectors: torch.Tensor, centers: torch.Tensor, schedule: LloydSettings)
 
     Args:
         vectors: (N, D) float32.
-        centers: (K, D) float32 to start from.
-        schedule: when to stop.
+        centers: (K, D) float32 initial centers.
+        schedule: settings.
 
     Returns:
-        (K, D) centers and the iterations made.
+        (K, D) centers and the number of iterations.
     """
     import torch
 
@@ -70,16 +70,16 @@ def lloyd(vectors: torch.Tensor, centers: torch.Tensor, schedule: LloydSettings)
 def _assign_to_nearest(
     vectors: torch.Tensor, centers: torch.Tensor
 ) -> Callable[[torch.Tensor], torch.Tensor]:
-    """From (K, D) centers to the nearest of each vector, (N,) int64; ``centers`` are the first."""
+    """A function from centers (K, D) to labels (N,) int64; ``centers`` are the initial ones."""
     if len(centers) >= PAYS_FROM:
         return Assigner(vectors, centers.mean(dim=0)).assign
     return partial(nearest, vectors)
 
 
 def settle(vectors: torch.Tensor, centers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Final labels, as ``nearest_two``, with every center in use as far as there are vectors for it.
+    """Final labels and squared distances as in ``nearest_two``, without empty clusters.
 
-    A center that is nearest to none moves to the vector that is farthest from its own, up to three times;
+    An empty center is moved to the vector farthest from its own center, up to three times;
     then it is dropped, so that labels are 0..K'-1 with K' <= K.
     """
     import torch
@@ -98,18 +98,18 @@ def settle(vectors: torch.Tensor, centers: torch.Tensor) -> tuple[torch.Tensor, 
 
 
 def split_for_empty(centers: torch.Tensor, counts: torch.Tensor, generator: torch.Generator) -> int:
-    """Give each empty cluster one half of a large one, in place.
+    """Fill each empty cluster by splitting a large one, in place.
 
-    The rule of faiss: the larger a cluster the likelier it is split; both halves get its center, moved apart
-    by a tiny factor in alternating directions, and half of its count each.
+    As in faiss: a cluster is drawn with a probability that grows with its size; both halves get its center,
+    perturbed by a small factor of alternating sign, and half of its count each.
 
     Args:
-        centers: (K, D), changed in place.
-        counts: (K,) int64, changed in place; their sum stays.
+        centers: (K, D), modified in place.
+        counts: (K,) int64, modified in place; their sum is preserved.
         generator: on the CPU.
 
     Returns:
-        How many clusters were empty.
+        Number of clusters that were empty.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""Mini-batch k-means: centers that follow a few small batches, for more vectors than k-means has time for."""
+"""Mini-batch k-means, for data sets too large for k-means."""
 
 from __future__ import annotations
 
@@ -16,20 +16,22 @@ if TYPE_CHECKING:
 
 @CLUSTERERS.register
 class MiniBatchKMeans(Clusterer):
-    """Mini-batch k-means (Sculley 2010): centers follow small batches; quicker than k-means, and less exact.
+    """Mini-batch k-means (Sculley 2010): faster and less exact than k-means.
 
-    Labels are those of the last centers; the centers returned are the means of exactly these labels.
+    Labels are the nearest of the final centers; the centers returned are the means of the labels.
     """
 
     name: Literal["minibatch-kmeans"] = "minibatch-kmeans"
     title: ClassVar[str] = "mini-batch k-means"
-    batch_size: int = Field(256, ge=1, description="Vectors in a batch.")
-    epochs: int = Field(10, ge=1, description="Passes over the vectors.")
+    batch_size: int = Field(256, ge=1, description="Images per batch.")
+    epochs: int = Field(10, ge=1, description="Passes over the images.")
     init: Literal["kmeans++", "sample"] = Field(
-        "kmeans++", description="First centers: spread out (kmeans++), or images by chance (sample)."
+        "kmeans++", description="Initial centers: k-means++, or randomly drawn images (sample)."
     )
     patience: int = Field(
-        50, ge=1, description="Vectors a cluster that may come by before a center nobody chose is moved."
+        50,
+        ge=1,
+        description="A center is moved after this many images times n_clusters without an assignment.",
     )
 
     def find(self, vectors: torch.Tensor, request: ClusterRequest) -> FoundClusters:

@@ -1,4 +1,4 @@
-"""First centers for k-means: k-means++ in batches, or a plain sample."""
+"""Initial centers for k-means: batched k-means++, or a random sample."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ if TYPE_CHECKING:
 
 KMeansInit = Literal["kmeans++", "sample"]
 
-# k-means++ looks at this many vectors a cluster, and draws in this many rounds at most.
+# k-means++ uses this many vectors per cluster (and at least so many), in at most this many draws.
 _SEEN_PER_CLUSTER = 16
 _SEEN = 16_384
 _DRAWS = 64
 
 
 def first_centers(vectors: torch.Tensor, n_clusters: int, init: KMeansInit, seed: int) -> torch.Tensor:
-    """(K, D) vectors to begin with: rows of ``vectors`` (N, D), N >= K.
+    """(K, D) initial centers: rows of ``vectors`` (N, D), N >= K.
 
     ``kmeans++`` (Arthur and Vassilvitskii 2007) draws each center with probability proportional to the
-    squared distance from those drawn before, among 16 vectors a cluster (16,384 at least). Up to 64 clusters
-    it draws one by one; beyond, in 64 batches, as k-means|| does (Bahmani et al. 2012). It costs about as much
-    as an iteration.
+    squared distance from those drawn before, among 16 vectors per cluster (at least 16,384). Up to 64 clusters
+    are drawn one by one; more are drawn in 64 batches, as in k-means|| (Bahmani et al. 2012). It takes about as
+    long as an iteration.
     """
     import torch
 
@@ -53,13 +53,13 @@ def _plus_plus(vectors: torch.Tensor, n_clusters: int, generator: torch.Generato
 
 
 def _draw(weights: torch.Tensor, count: int, generator: torch.Generator, taken: torch.Tensor) -> torch.Tensor:
-    """``count`` rows by weight without repetition; any others where fewer have weight (duplicates)."""
+    """``count`` distinct rows by weight; arbitrary rows if too few have a weight above 0 (duplicates)."""
     import torch
 
-    # Gumbel's trick: the largest of log w + Gumbel noise are a weighted sample, for any number of rows.
+    # Gumbel top-k trick: the largest log w + Gumbel noise are a weighted sample without replacement.
     noise = -torch.log(-torch.log(torch.rand(len(weights), generator=generator, dtype=torch.float64)))
     keys = torch.log(weights.double()) + noise
-    # Rows without weight come last, in an order of chance; those taken never.
+    # Rows of weight 0 come last, in random order; rows already taken are excluded.
     keys = torch.where(weights > 0, keys, noise - 1e6)
     keys[taken] = -torch.inf
     return keys.topk(count).indices

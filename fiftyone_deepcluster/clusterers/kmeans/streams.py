@@ -1,4 +1,4 @@
-"""Centers that follow a stream of vectors: the update of mini-batch k-means."""
+"""Online centers of a stream of vectors: the update of mini-batch k-means."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 class Centroids:
-    """K centers, each the running mean of the vectors it was given (Sculley 2010; Hsu and Lin, eq. 2 and 3).
+    """K centers, each the running mean of the vectors assigned to it (Sculley 2010; Hsu and Lin, eq. 2 and 3).
 
-    Nothing but the centers and their counts is kept, so any number of vectors may come by.
+    Only centers and counts are kept, so the stream may have any length.
 
     Args:
-        centers: (K, D) float32 to begin with. They weigh nothing: 1 / count is 1 for a center's first
-            vector, which takes its place.
+        centers: (K, D) float32 initial centers. They have no weight: a center's first vector replaces it, since
+            1 / count is then 1.
     """
 
     def __init__(self, centers: torch.Tensor) -> None:
@@ -33,19 +33,19 @@ class Centroids:
         return len(self.centers)
 
     def nearest(self, vectors: torch.Tensor) -> torch.Tensor:
-        """(B,) int64, the center of each vector (B, D)."""
+        """(B,) int64, the nearest center of each vector (B, D)."""
         return nearest_two(vectors, self.centers)[0]
 
     def update(self, vectors: torch.Tensor, labels: torch.Tensor, compute: Compute | None = None) -> None:
-        """Move every center towards its vectors: c <- (1 - g) c + g h with g = 1 / count, one after the other.
+        """Move every center toward its vectors: c <- (1 - g) c + g h with g = 1 / count, for each vector h.
 
-        As g is 1 / count, a batch's m vectors in any order come to c <- c + (sum h - m c) / (count + m),
-        which is done at once.
+        As g is 1 / count, the m vectors of a batch in any order amount to c <- c + (sum h - m c) / (count + m),
+        which is computed in one step.
 
         Args:
             vectors: (B, D) float32.
             labels: (B,) int64, the center of each.
-            compute: the processes that share the stream; None: this one alone.
+            compute: the processes that share the stream; None: a single process.
         """
         import torch
 
@@ -62,16 +62,16 @@ class Centroids:
     def revive(
         self, vectors: torch.Tensor, labels: torch.Tensor, patience: int, compute: Compute | None = None
     ) -> int:
-        """Put every dead center on the vector that is farthest from its own center.
+        """Move dead centers to the vectors that are farthest from their own centers.
 
         Args:
             vectors: (B, D), the last batch.
-            labels: (B,) their centers.
-            patience: a center that got none of the last ``patience`` vectors is dead.
-            compute: the processes that share the stream; None: this one alone.
+            labels: (B,), their centers.
+            patience: a center is dead if it got none of the last ``patience`` vectors.
+            compute: the processes that share the stream; None: a single process.
 
         Returns:
-            How many were moved.
+            Number of centers moved.
         """
         dead = (self._idle >= patience).nonzero()[:, 0]
         if not len(dead):
@@ -87,7 +87,7 @@ class Centroids:
         return len(moved)
 
     def forget(self, which: torch.Tensor | None = None) -> None:
-        """Count anew, so that the next vectors weigh as the first ones: all centers, or those of (M,) ids."""
+        """Reset the counts of all centers, or of those with indices (M,), so that their next vector replaces them."""
         for values in (self.counts, self._idle):
             values[slice(None) if which is None else which] = 0.0
 
@@ -99,12 +99,12 @@ class Centroids:
         return self
 
     def state_dict(self) -> dict[str, Any]:
-        """Centers, counts, and for how many vectors each center has been idle."""
+        """Centers, counts, and the number of vectors since each center was last assigned one."""
         return {"centers": self.centers, "counts": self.counts, "idle": self._idle}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Centroids:
-        """Go on from ``state_dict``."""
+        """Restore from ``state_dict``."""
         found = cls(state["centers"])
         found.counts, found._idle = state["counts"].clone(), state["idle"].clone()
         return found

@@ -1,4 +1,4 @@
-"""RIM: many k-means clusters, of which regularized information maximization leaves as many as are needed."""
+"""RIM: regularized information maximization, which reduces many k-means clusters to fewer."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.clusterers.rim.information import Multilogit
 
 PAPER_START = 1000
-"""Clusters that LDPO begins with (Wang et al., section 3.2)."""
+"""Initial number of clusters in LDPO (Wang et al., section 3.2)."""
 
-_IMAGES_A_CLUSTER = 20  # fewer images to a cluster than that are none to begin with
+_IMAGES_A_CLUSTER = 20  # images per initial cluster
 _MIN_IMAGES, _MIN_START = 4, 10
-_FINE, _COARSE = 20, 4  # steps in a decade of lambda, and those while hardly any cluster has died
-_FIRST = 1e-5  # lambda at length 1 that the path begins with
-_LAST = 10.0  # and the largest: the information, at most a few nats, is long outweighed
-_WITNESSES = 0.2  # decades of lambda that a plateau lasts at least
-_AS_SLOW = 1.2  # times as fast as the slowest counts as slow
-_FIT_PENALTY, _FIT_ITERATIONS = 1e-5, 50  # of the model that imitates k-means
+_FINE, _COARSE = 20, 4  # steps per decade of lambda; coarse while more than 80 % of the clusters remain
+_FIRST = 1e-5  # first lambda of the path, for root mean square length 1
+_LAST = 10.0  # upper bound of lambda, far above the information of a few nats
+_WITNESSES = 0.2  # shortest plateau, in decades of lambda
+_AS_SLOW = 1.2  # plateaus up to this factor faster than the slowest are candidates
+_FIT_PENALTY, _FIT_ITERATIONS = 1e-5, 50  # of the initial model, fitted to k-means labels
 
 
 @dataclass(frozen=True)
 class PathPoint:
-    """What RIM finds at one lambda.
+    """Solution of RIM at one lambda.
 
     Attributes:
-        penalty: lambda, at features of length 1.
+        penalty: lambda, for features of root mean square length 1.
         labels: (N,) int64, numbered from 0 without gaps.
-        confidence: (N,) probability of the own cluster.
-        objective: information less penalty.
+        confidence: (N,), probability of the assigned cluster.
+        objective: information minus penalty.
     """
 
     penalty: float
@@ -47,44 +47,44 @@ class PathPoint:
 
     @property
     def n_clusters(self) -> int:
-        """Clusters that somebody is in."""
+        """Number of non-empty clusters."""
         return int(self.labels.max()) + 1
 
 
 @CLUSTERERS.register
 class Rim(Clusterer):
-    """RIM: starts from too many k-means clusters and keeps as many as tell the images apart.
+    """RIM: starts from many k-means clusters, and reduces them by regularized information maximization.
 
-    Regularized information maximization (Gomes et al. 2010) as LDPO uses it (Wang et al., section 3.2, equations
-    1 to 3). It finds the number of clusters and ignores ``n_clusters``. LDPO has lambda = 1 on features as the
-    network gives them, whose lengths are 30 to 100: at length 1 nothing but one cluster is left at that lambda.
-    So leave the vectors un-normalized (``l2_normalize=False`` of the encoder) where a lambda is given; ``scale`` in the
-    scores is their mean length. Empty, lambda follows from a path of values, whatever the length: ``plateau`` is how
-    many decades of it have the number of clusters that was taken, and the details hold the path.
+    Regularized information maximization (Gomes et al. 2010) as used by LDPO (Wang et al., section 3.2, equations
+    1 to 3). It determines the number of clusters and ignores ``n_clusters``. LDPO has lambda = 1 on unnormalized
+    features, whose lengths are 30 to 100; at length 1, that lambda leaves a single cluster. So do not normalize the
+    vectors (``l2_normalize=False`` of the encoder) when lambda is given; ``scale`` in the scores is their mean length.
+    If empty, lambda is selected on a path of values, independent of the length: ``plateau`` is the number of decades of
+    lambda over which the number of clusters equals the selected one, and the details hold the path.
     """
 
     name: Literal["rim"] = "rim"
     title: ClassVar[str] = "RIM"
     finds_number: ClassVar[bool] = True
     n_init_clusters: int | None = Field(
-        None, ge=2, description="K-means clusters to begin with; empty: one for 20 images, 1000 at most."
+        None, ge=2, description="Initial number of k-means clusters; empty: one per 20 images, at most 1000."
     )
     penalty: float | None = Field(
         None,
         ge=0,
-        description="Lambda, the price of large weights; empty: the longest plateau of the number of clusters.",
+        description="Lambda, the L2 penalty of the weights; empty: where the number of clusters is most stable.",
     )
     fewest: int = Field(
         3,
         ge=2,
-        description="Clusters at least, where lambda is empty: the first cut through all images always lasts long.",
+        description="Smallest number of clusters if penalty is empty; the first split is stable for any images.",
     )
-    max_iter: int = Field(100, ge=1, description="L-BFGS iterations at each lambda at most.")
+    max_iter: int = Field(100, ge=1, description="Largest number of L-BFGS iterations per lambda.")
 
     def find(self, vectors: torch.Tensor, request: ClusterRequest) -> FoundClusters:
         """Cluster ``vectors`` (N, D) float32.
 
-        ``confidence`` is the probability of the own cluster, ``objective`` minus equation 1.
+        ``confidence`` is the probability of the assigned cluster, ``objective`` the negative of equation 1.
 
         Raises:
             InputError: fewer than four vectors.
@@ -120,13 +120,13 @@ class Rim(Clusterer):
         )
 
     def _path(self, points: torch.Tensor, unit: float, model: Multilogit) -> list[PathPoint]:
-        """Solutions by rising lambda, or the one at the lambda given."""
+        """Solutions for increasing lambda, or the one at the given lambda."""
         if self.penalty is None:
             return regularization_path(points, model, self.max_iter)
         return [solve(points, model, self.penalty / (unit**2 or 1.0), self.max_iter)[0]]
 
     def _imitated(self, points: torch.Tensor, seed: int) -> Multilogit:
-        """The multinomial logistic model of over-segmented k-means labels."""
+        """The initial model: multinomial logistic regression on over-segmented k-means labels."""
         from fiftyone_deepcluster.clusterers.kmeans.clusterer import KMeans
         from fiftyone_deepcluster.clusterers.rim.information import Multilogit, climb, likelihood
 
@@ -145,23 +145,23 @@ class Rim(Clusterer):
 
 
 def standardized(vectors: torch.Tensor) -> tuple[torch.Tensor, float]:
-    """Vectors about their mean, of root mean square length 1, and the length they had.
+    """Centered vectors of root mean square length 1, and the length before scaling.
 
-    Biases are free, so a shift changes nothing, and a length only the measure of lambda; the climb then takes the
-    same way whatever the length was.
+    Biases are not penalized, so a shift does not change the optima, and a scale only changes the scale of lambda;
+    after standardization the optimization does not depend on either.
     """
     import torch
 
     points = vectors - vectors.mean(dim=0)
     unit = float(points.square().sum(dim=1).mean().sqrt())
-    flat = unit <= 1e-7 * float(vectors.abs().max())  # nothing but rounding
+    flat = unit <= 1e-7 * float(vectors.abs().max())  # rounding error only
     return (torch.zeros_like(points), 0.0) if flat else (points / unit, unit)
 
 
 def solve(
     points: torch.Tensor, model: Multilogit, penalty: float, max_iter: int
 ) -> tuple[PathPoint, Multilogit]:
-    """Maximize equation 1 from ``model``; the solution, and its model without the clusters that died."""
+    """Maximize equation 1 starting from ``model``; returns the solution, and its model without empty clusters."""
     import torch
 
     from fiftyone_deepcluster.clusterers.rim.information import Multilogit, climb, information
@@ -174,7 +174,7 @@ def solve(
 
 
 def regularization_path(points: torch.Tensor, model: Multilogit, max_iter: int) -> list[PathPoint]:
-    """Solutions for rising lambda, each begun at the one before, until one cluster is left."""
+    """Solutions for increasing lambda, each initialized by the one before, until one cluster is left."""
     path: list[PathPoint] = []
     begun, penalty = len(model.biases), _FIRST
     while penalty < _LAST and (not path or path[-1].n_clusters > 1):
@@ -186,24 +186,24 @@ def regularization_path(points: torch.Tensor, model: Multilogit, max_iter: int) 
 
 
 def plateau(path: list[PathPoint], chosen: PathPoint) -> float:
-    """Decades of lambda around the chosen solution along which the number of clusters is the same."""
+    """Length, in decades of lambda, over which the number of clusters equals that of the chosen solution."""
     same = [point.penalty for point in path if point.n_clusters == chosen.n_clusters]
     return math.log10(max(same) / min(same)) if chosen.penalty > 0 else 0.0
 
 
 def longest_plateau(path: list[PathPoint], between: tuple[int, int]) -> PathPoint:
-    """The solution in the middle of the stretch of lambda along which the number of clusters holds best.
+    """The solution in the middle of the interval of lambda in which the number of clusters is most stable.
 
-    Every number k lasts for a while as lambda grows, and the longer the smaller it is: from k + 1/2 to k - 1/2 is
-    a larger step for 2 than for 20. So a stretch is judged by how fast the number falls along it, in decades of k
-    per decade of lambda, with the numbers at its ends half a cluster further apart than they are. Of those that
-    last long enough the slowest is taken, or the one of most clusters among those nearly as slow: too fine a cut
-    is mended by merging.
+    As lambda grows, small numbers of clusters k last longer than large ones: from k + 1/2 to k - 1/2 is a larger
+    relative step for 2 than for 20. So an interval is rated by the decrease of k, in decades of k per decade of
+    lambda, with half a cluster added at its start and subtracted at its end. Among the intervals that are long
+    enough and decrease nearly as slowly as the slowest, the one with the most clusters is chosen, since
+    over-segmentation can be corrected by merging.
 
     Args:
-        path: by rising lambda.
-        between: fewest and most clusters that may be the answer. While more than half of the first clusters are
-            there, they have only begun to die, and two are the first cut through everything.
+        path: solutions for increasing lambda.
+        between: smallest and largest number of clusters to choose from. More than half of the initial clusters are
+            a state in which clusters have only begun to vanish, and two are the first split of any data.
 
     Returns:
         That solution; without a plateau, the one with the best objective.

@@ -1,4 +1,4 @@
-"""Regularized information maximization: the objective, its gradient, and the climb.
+"""Regularized information maximization: the objective, its gradient, and the optimization.
 
 Gomes, Krause and Perona 2010; LDPO's equations 1 to 3 (Wang et al., section 3.2). A multinomial logistic model
 
@@ -8,8 +8,8 @@ is fitted without labels by maximizing the mutual information of image and clust
 
     I = H(mean of p) - mean of H(p_i),      F = I - lambda·sum of |w_k|²       (1), (3)
 
-A cluster nobody is in costs nothing, so clusters die out as lambda grows. Weights w and features f only meet as
-products: features a times as long have the same optima at a² times the lambda.
+An empty cluster has no penalty, so clusters vanish as lambda grows. Weights w and features f only occur in
+products: features scaled by a have the same optima at a² times the lambda.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     import torch
 
 _CHUNK = 2**22  # probabilities at a time
-_GAIN = 1e-6  # of the objective, at which the climb ends: less is lost in float32
-_KEPT = 2**27  # probabilities in all up to which they are not computed twice
+_GAIN = 1e-6  # smallest gain of the objective per iteration: less is within float32 rounding
+_KEPT = 2**27  # number of probabilities up to which they are kept instead of computed twice
 
 
 @dataclass(frozen=True)
 class Multilogit:
-    """The model's parameters.
+    """Parameters of a multinomial logistic model.
 
     Attributes:
         weights: (D, K).
@@ -58,7 +58,7 @@ class Multilogit:
 def information(model: Multilogit, points: torch.Tensor) -> tuple[float, torch.Tensor, torch.Tensor]:
     """Mutual information in nats and its gradient by the weights (D, K) and the biases (K,).
 
-    By the logit z of image i and cluster k, with p the mean of p_i over the N images:
+    For the logit z_ik of image i and cluster k, with p the mean of p_i over the N images:
 
         dI/dz_ik = p_ik·(log(p_ik / p_k) - sum over c of p_ic·log(p_ic / p_c)) / N.
     """
@@ -85,7 +85,7 @@ def information(model: Multilogit, points: torch.Tensor) -> tuple[float, torch.T
 def likelihood(
     model: Multilogit, points: torch.Tensor, labels: torch.Tensor
 ) -> tuple[float, torch.Tensor, torch.Tensor]:
-    """Mean log p of given labels (N,), and its gradient by weights and biases: plain logistic regression."""
+    """Mean log-likelihood of labels (N,) and its gradient by weights and biases (logistic regression)."""
     import torch
 
     n, found = len(points), 0.0
@@ -104,13 +104,13 @@ Gain = Callable[[Multilogit], "tuple[float, torch.Tensor, torch.Tensor]"]
 
 
 def climb(gain: Gain, start: Multilogit, penalty: float, max_iter: int) -> tuple[Multilogit, float]:
-    """Maximize gain - penalty·sum of |w_k|² by L-BFGS; biases are free.
+    """Maximize gain - penalty·sum of |w_k|² by L-BFGS; biases are not penalized.
 
     Args:
-        gain: value and gradient by weights and biases.
-        start: where to begin.
+        gain: returns value and gradient by weights and biases.
+        start: initial model.
         penalty: lambda.
-        max_iter: at most.
+        max_iter: largest number of iterations.
 
     Returns:
         The model and its objective.

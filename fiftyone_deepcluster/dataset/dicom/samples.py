@@ -77,7 +77,7 @@ class DicomSummary:
 
     def __str__(self) -> str:
         again = f" ({self.restored} with a new PNG for a missing one)" if self.restored else ""
-        imported = f"{self.imported} images imported, {self.known} already known{again}"
+        imported = f"{self.imported} images imported, {self.known} known already{again}"
         lines = [f"{imported}, {len(self.skipped)} skipped"]
         if self.looked_in:
             lines[0] = f"no DICOM file was found in {_some(self.looked_in)}; {lines[0]}"

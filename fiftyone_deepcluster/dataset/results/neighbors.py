@@ -114,7 +114,7 @@ def retrieve(
     """
     import numpy as np
 
-    from fiftyone_deepcluster.analysis.retrieval import nearest
+    from fiftyone_deepcluster.analysis.retrieval import nearest_images
 
     k = arguments.whole_number("k", k, 1)
     arguments.one_of("features", features, FEATURE_KINDS)
@@ -130,7 +130,7 @@ def retrieve(
         raise InputError(
             f"{source.ids[query]!r} has no {features} vector: its image could not be read; choose another image"
         )
-    found, distances = nearest(values, at, k)
+    found, distances = nearest_images(values, at, k)
     return [_neighbor(source, rows[row], far) for row, far in zip(found[0], distances[0], strict=True)]
 
 
@@ -198,7 +198,7 @@ def index_neighbors(
     """
     import numpy as np
 
-    from fiftyone_deepcluster.analysis.retrieval import nearest
+    from fiftyone_deepcluster.analysis.retrieval import nearest_images
 
     run = load_run(samples, key)
     source = images_of(run)
@@ -211,7 +211,7 @@ def index_neighbors(
         vectors = _vectors(run, source, name, observer)
         if observer is not None:
             observer.phase(f"neighbors, {name}", 1)
-        found, distances = nearest(vectors.values, np.arange(len(vectors.rows)), _N_KEPT)
+        found, distances = nearest_images(vectors.values, np.arange(len(vectors.rows)), _N_KEPT)
         rows = np.full((len(source), found.shape[1]), -1, np.int32)
         far = np.full(rows.shape, np.nan, np.float32)
         rows[vectors.rows], far[vectors.rows] = vectors.rows[found], distances

@@ -107,7 +107,7 @@ def patches_an_image(scale: float, stride: float) -> int:
 
 
 def cells(middles: torch.Tensor) -> torch.Tensor:
-    """(P, 2) patch centers -> (P, 5) bool: membership in the image and its quarters. An empty quarter gets all patches."""
+    """(P, 2) patch centers -> (P, 5) bool: in the image and in each quarter. Empty quarters get all patches."""
     import torch
 
     quarter = (middles[:, 0] >= 0.5).long() * 2 + (middles[:, 1] >= 0.5).long()

@@ -1,1 +1,1 @@
-"""DICOM: pixels, headers, and pictures made of them."""
+"""DICOM: file search, headers, pixels, and rendering to PNG."""

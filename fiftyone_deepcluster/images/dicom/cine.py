@@ -1,8 +1,8 @@
-"""Recordings over time that come as one file an image: which file shows a slice at its start.
+"""Cine series with one file per image: selection of the first time point of every slice.
 
-The cardiac-MR paper keeps every slice at t = 0 (Kart et al., section 3). Where a recording is one file with
-many frames, that is its first frame; where it is many files, those of one series at one place in the body
-belong together, and the earliest is wanted.
+The cardiac-MR paper keeps every slice at t = 0 (Kart et al., section 3). In a multi-frame file that is the
+first frame. In a series of single-frame files, those with the same position and orientation are one slice,
+of which the earliest file is kept.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _PLACE = ("ImagePositionPatient", "ImageOrientationPatient")
-# The first of these that tells two files apart decides.
+# Sort keys, by priority.
 _TIMES = ("TemporalPositionIdentifier", "TriggerTime", "InstanceNumber")
 _UNKNOWN = float("inf")
 
 
 @dataclass(frozen=True)
 class MomentJob(PoolJob):
-    """Files of which place and time are to be read.
+    """Job that reads slice position and time from headers.
 
     Attributes:
-        paths: of DICOM files.
+        paths: paths of DICOM files.
     """
 
     paths: tuple[str, ...]
@@ -36,23 +36,23 @@ class MomentJob(PoolJob):
         return len(self.paths)
 
     def halves(self) -> tuple[MomentJob, MomentJob]:
-        """See ``Job.halves``."""
+        """See ``PoolJob.halves``."""
         half = len(self.paths) // 2
         return replace(self, paths=self.paths[:half]), replace(self, paths=self.paths[half:])
 
     def work(self) -> list[list[Any] | None]:
-        """For each file its series and place, and its times; None where it says nothing of its place."""
+        """For each file, its series with slice position, and its times; None if it has no position."""
         return [_moment(path) for path in self.paths]
 
     def crashed(self) -> None:
-        """See ``Job.crashed``."""
+        """See ``PoolJob.crashed``."""
 
 
 def at_start(moments: Iterable[tuple[str, list[Any] | None]]) -> set[str]:
-    """The files to keep: of each series and place the earliest, and those that say nothing of their place.
+    """Files to keep: the earliest of each slice of a series, and all files without a position.
 
     Args:
-        moments: file and what ``MomentJob`` answered, in any order; of equal times the first path wins.
+        moments: path and result of ``MomentJob``, in any order; ties in time are broken by path.
     """
     kept: set[str] = set()
     earliest: dict[str, tuple[list[float], str]] = {}
@@ -75,7 +75,7 @@ def _moment(path: str) -> list[Any] | None:
         )
         series, *places = (raw_bytes(found, name).hex() for name in ("SeriesInstanceUID", *_PLACE))
     except Exception:
-        # Damaged files raise anything; they are reported when they are rendered.
+        # Damaged files may raise anything; they are reported by rendering.
         return None
     if not series or not all(places):
         return None

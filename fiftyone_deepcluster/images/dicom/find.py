@@ -1,4 +1,4 @@
-"""Which files are DICOM: folders, files and DICOMDIRs become a list, by content and not by name."""
+"""Search for DICOM files in folders, files and DICOMDIRs, by content instead of file name."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 
 Files: TypeAlias = Union[str, "os.PathLike[str]", "Sequence[str | os.PathLike[str]]"]
 
-# Media Storage Directory Storage: the class of a DICOMDIR (PS3.3, F)
+# Media Storage Directory Storage: the SOP class of a DICOMDIR (PS3.3, F)
 _DIRECTORY = b"1.2.840.10008.1.3.10"
-# The class stands in the file's meta information, which comes first.
+# The SOP class is in the file meta information, at the start of the file.
 _META_BYTES = 1024
 _GIVE = "give a folder, a DICOM file, or a list of them"
 
 
 @dataclass
 class Found:
-    """What there is.
+    """Result of a search.
 
     Attributes:
-        files: DICOM files, absolute and without symbolic links, each once, in the order of the walk.
-        skipped: file, folder or link to one -> why it cannot be read, or is not what it was given as.
-        others: files in folders that are not DICOM.
+        files: unique absolute paths of DICOM files, symbolic links resolved, in the order of the search.
+        skipped: file, folder or link to a folder -> why it was skipped.
+        others: number of files in folders that are not DICOM.
     """
 
     files: list[str] = field(default_factory=list)
@@ -41,31 +41,31 @@ class Found:
 
 
 def find_dicom(given: Files) -> Found:
-    """All DICOM files.
+    """Find all DICOM files.
 
     Args:
-        given: a folder, which is walked; a file; a DICOMDIR, which stands for the files it lists; or a
-            sequence of such.
+        given: a folder, which is searched recursively; a file; a DICOMDIR, which is replaced by the files it
+            lists; or a sequence of these.
 
     Raises:
-        ImagesError: nothing was given, something that is no path, or a single path that cannot be read.
+        ImagesError: no paths, an item that is not a path, or a single path that cannot be read.
     """
     paths = check_paths(given)
     if len(paths) == 1:
         check_one(paths[0])
     found, seen = Found(), set[str]()
     for path in paths:
-        folder = os.path.isdir(path)  # noqa: PTH112 - a Path's raises where a folder above it is closed
+        folder = os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises if a parent folder is not accessible
         for file in _walk(path, found) if folder else (Path(path),):
             _take(file, found, seen, named=not folder)
     return found
 
 
 def check_paths(given: object) -> list[str]:
-    """The paths given, as a list.
+    """The paths as a list of strings.
 
     Raises:
-        ImagesError: there are none, or one is empty or no path.
+        ImagesError: no paths, or an item that is blank or not a path.
     """
     if isinstance(given, str | os.PathLike):
         given = [given]
@@ -75,17 +75,19 @@ def check_paths(given: object) -> list[str]:
     for path in given:
         text = os.path.expanduser(path) if isinstance(path, str | os.PathLike) else path  # noqa: PTH111 - keeps text
         if not isinstance(text, str):
-            raise ImagesError(f"files holds {path!r}, a {type(path).__name__}, which is no path; {_GIVE}")
+            raise ImagesError(
+                f"files contains {path!r}, a {type(path).__name__}, which is not a path; {_GIVE}"
+            )
         if not text.strip() or "\0" in text:
-            raise ImagesError(f"files holds {text!r}, which names nothing; {_GIVE}")
+            raise ImagesError(f"files contains {text!r}, which is not a valid path; {_GIVE}")
         paths.append(text)
     if not paths:
-        raise ImagesError(f"there are no files; {_GIVE}")
+        raise ImagesError(f"files is empty; {_GIVE}")
     return paths
 
 
 def check_one(path: str) -> None:
-    """Raise ImagesError where a path given alone cannot be read, or only waited for."""
+    """Raise ImagesError if a single path cannot be read, or is a pipe, a socket or the like."""
     try:
         mode = Path(path).stat().st_mode
     except FileNotFoundError as error:
@@ -105,10 +107,10 @@ def _walk(top: str, found: Found) -> Iterator[Path]:
     for place, folders, names in os.walk(top, onerror=closed):
         folders.sort()
         for name in folders:
-            link = os.path.join(place, name)  # noqa: PTH118 - a Path's question fails where a name is too long
+            link = os.path.join(place, name)  # noqa: PTH118 - Path.is_symlink raises if the name is too long
             if os.path.islink(link) and not Path(link).resolve().is_relative_to(Path(top).resolve()):  # noqa: PTH114
                 found.skipped[_printable(link)] = (
-                    "it is a link to a folder, and those are not followed; give the folder it leads to"
+                    "it is a symbolic link to a folder, which is not followed; add the target folder to files"
                 )
         for name in sorted(names):
             yield Path(place) / name
@@ -123,9 +125,9 @@ def _take(file: Path, found: Found, seen: set[str], *, named: bool) -> None:
     shown = _printable(path)
     try:
         if not stat.S_ISREG(Path(path).stat().st_mode):
-            # a pipe or a socket could be waited for without end
+            # reading a pipe or a socket could block forever
             if named:
-                found.skipped[shown] = "it is neither a file nor a folder to walk"
+                found.skipped[shown] = "it is neither a file nor a folder"
             return
         with Path(path).open("rb") as opened:
             head = opened.read(_META_BYTES)
@@ -137,25 +139,23 @@ def _take(file: Path, found: Found, seen: set[str], *, named: bool) -> None:
             for listed in _listed(Path(path), found):
                 _take(listed, found, seen, named=True)
         elif shown != path:
-            found.skipped[shown] = (
-                "its name, or that of its folder, is no UTF-8 text, which a dataset needs; rename it"
-            )
+            found.skipped[shown] = "its path is not valid UTF-8, which FiftyOne datasets need; rename it"
         else:
             found.files.append(path)
     except FileNotFoundError:
-        if named:  # in a folder it is a link to nothing
+        if named:  # within a searched folder it is a broken link, which is ignored
             found.skipped[shown] = "there is no such file"
     except OSError as error:
         found.skipped[shown] = f"it cannot be read: {error.strerror}"
 
 
 def _printable(path: str) -> str:
-    """The path as it can be printed and stored: names of other systems may hold bytes that are no UTF-8."""
+    """The path as valid UTF-8 for printing and storing: file names may contain other bytes."""
     return os.fsencode(path).decode("utf-8", "replace")
 
 
 def _listed(directory: Path, found: Found) -> list[Path]:
-    """The files that a DICOMDIR lists; only those below its own folder."""
+    """The files listed by a DICOMDIR, if they are below its own folder; others are skipped."""
     import pydicom
 
     try:
@@ -164,7 +164,7 @@ def _listed(directory: Path, found: Found) -> list[Path]:
             raw_texts(record, "ReferencedFileID") for record in records.get("DirectoryRecordSequence") or ()
         ]
     except Exception as error:
-        # Damaged files raise anything.
+        # Damaged files may raise anything.
         found.skipped[_printable(str(directory))] = f"the DICOMDIR cannot be read ({type(error).__name__})"
         return []
     folder = directory.parent
@@ -172,7 +172,7 @@ def _listed(directory: Path, found: Found) -> list[Path]:
     for parts in filter(None, entries):
         file = folder.joinpath(*parts)
         if not file.exists():
-            # Disks copied by other systems have the names in small letters.
+            # Copies of discs made on other systems may have lower-case file names.
             file = folder.joinpath(*(part.lower() for part in parts))
         if file.resolve().is_relative_to(folder):
             files.append(file)

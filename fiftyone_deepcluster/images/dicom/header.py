@@ -1,20 +1,19 @@
-"""What may be known of a DICOM image besides its pixels: named elements, and ids that tell nobody's name.
+"""DICOM header fields without identities: an allow-list of elements, and pseudonymous ids.
 
-Only elements on a list of keywords are read. The default list is meant to hold no identities: it has
-coded strings and numbers of the acquisition only, all of which the Basic Application Level
-Confidentiality Profile (PS3.15, table E.1-1) leaves in a file. Free text is not on it, although it would
-be useful: series descriptions, protocol names and comments are typed by people, who type names too. Nor
-are dates, times, UIDs, age, sex, device numbers and places. Text ends up in coded strings as well: those that
-people choose are taken only if they are one of the terms that DICOM defines (``terms``), those that
-machines write only if they look like a code (as PS3.5, CS, has it: 16 capital letters, digits, spaces and
-underscores at most; dots and hyphens are let in) and hold no long number.
+Only elements on a list of keywords are read. The default list is meant to contain no identifying data: it
+has only coded strings and numbers of the acquisition, all of which the Basic Application Level
+Confidentiality Profile (PS3.15, table E.1-1) retains. It has no free text, although that would be useful:
+series descriptions, protocol names and comments are typed by people and may contain names. Nor has it dates,
+times, UIDs, age, sex, device numbers and places. Coded strings may contain free text, too. Those that people
+choose are accepted only if they are terms defined by DICOM (``terms``), those that machines write only if they
+look like a code (PS3.5, CS: at most 16 capital letters, digits, spaces and underscores; dots and hyphens are
+also accepted) without a long number.
 
-Ids and coded values are taken as the bytes that stand in the file: pydicom, asked for the value of an
-element that breaks a rule, writes that value into the log.
+Ids and coded values are read as the raw bytes of the file: for an element that violates the standard, pydicom
+would write the value into the log.
 
-Who is who is needed all the same, so that images of one patient can be kept together: patient, study
-and series are given as keyed hashes (HMAC-SHA256). Without the key, even a guessed patient number cannot
-be compared.
+To keep images of one patient together, patient, study and series are represented by keyed hashes
+(HMAC-SHA256). Without the key, not even a guessed patient id can be verified.
 """
 
 from __future__ import annotations
@@ -42,35 +41,35 @@ SAFE_KEYWORDS = (
     "SliceThickness", "SpacingBetweenSlices", "SliceLocation", "PixelSpacing", "ImageOrientationPatient",
     "InstanceNumber", "Rows", "Columns", "BitsStored", "NumberOfFrames",
 )  # fmt: skip
-"""Keywords that are read where none are named."""
+"""Keywords that are read by default."""
 
 _CODED = re.compile(r"[A-Z0-9_ .-]{1,16}")
-# Five digits and more, with what separates them left out, could be a date or a patient's number.
+# Five or more digits, ignoring separators, could be a date or a patient id.
 _LONG_NUMBER = re.compile(r"\d{5}")
 _LARGEST = 2**63
 _WHOLE = ("IS", "US", "SS", "UL", "SL", "UV", "SV")
 _DECIMAL = ("DS", "FL", "FD")
-# Kinds whose bytes are plain ASCII
+# Value representations stored as plain ASCII
 _PLAIN = ("CS", "DS", "IS")
 _TEXT = (
     "CS", "LO", "SH", "PN", "UI", "DA", "TM", "DT", "AS", "ST", "LT", "UT", "UC", "AE", "UR",
 )  # fmt: skip
 _GROUPING = ("PatientID", "IssuerOfPatientID", "StudyInstanceUID", "SeriesInstanceUID")
 _NEEDED = ("SOPClassUID", "Rows", "Columns", "NumberOfFrames", "PhotometricInterpretation")
-# Hexadecimal digits of a hash: enough to tell a million apart.
+# Hexadecimal digits kept of a hash: enough to distinguish a million values.
 _DIGITS = 20
 
 
 @dataclass(frozen=True)
 class DicomHeader:
-    """What the header of an image says.
+    """Header fields of a DICOM file.
 
     Attributes:
-        values: of the keywords that have one.
-        patient: keyed hash of the patient's number and its issuer; None where there is no number.
-        study: keyed hash of the study's UID, or None.
-        series: keyed hash of the series' UID, or None.
-        frames: images in the file; 0 where it holds none.
+        values: keyword -> value, for the requested keywords with a valid value.
+        patient: keyed hash of the patient id and its issuer, or None without an id.
+        study: keyed hash of the study UID, or None.
+        series: keyed hash of the series UID, or None.
+        frames: number of frames in the file; 0 if it has no image.
         gray: whether the image is monochrome.
     """
 
@@ -83,22 +82,22 @@ class DicomHeader:
 
 
 def check_keywords(keywords: tuple[str, ...]) -> None:
-    """Raise InputError unless every keyword names an element that holds plain values."""
+    """Raise InputError unless every keyword is a DICOM keyword of text or numbers."""
     from pydicom.datadict import dictionary_VR, keyword_dict
 
     for keyword in keywords:
         if keyword not in keyword_dict:
             near = difflib.get_close_matches(keyword, keyword_dict, n=2)
             hint = f"; did you mean {' or '.join(near)}?" if near else ", e.g. Modality"
-            raise InputError(f"keywords={keyword!r} is no DICOM keyword{hint}")
+            raise InputError(f"keywords={keyword!r} is not a DICOM keyword{hint}")
         if dictionary_VR(keyword) not in (*_WHOLE, *_DECIMAL, *_TEXT):
             raise InputError(
-                f"keywords={keyword!r} holds {dictionary_VR(keyword)}, no text or number; leave it out"
+                f"keywords={keyword!r} has the type {dictionary_VR(keyword)}, not text or number; remove it"
             )
 
 
 def field_kind(keyword: str) -> type:
-    """What the values of a keyword are: str, int, float, or list (of float)."""
+    """Python type of the values of a keyword: str, int, float, or list (of float)."""
     from pydicom.datadict import dictionary_VM, dictionary_VR
 
     kind = dictionary_VR(keyword)
@@ -110,15 +109,15 @@ def field_kind(keyword: str) -> type:
 
 
 def read_header(path: str, keywords: tuple[str, ...], key: bytes) -> DicomHeader:
-    """Read the header of a DICOM file, and of it no more than was asked for.
+    """Read the requested elements from the header of a DICOM file.
 
     Args:
-        path: the file.
-        keywords: see ``check_keywords``.
-        key: of the hashes.
+        path: path of the file.
+        keywords: keywords to read; see ``check_keywords``.
+        key: secret key of the hashes.
 
     Raises:
-        UnreadableImageError: its number of frames is none.
+        UnreadableImageError: the number of frames is invalid.
     """
     import pydicom
 
@@ -139,10 +138,10 @@ def read_header(path: str, keywords: tuple[str, ...], key: bytes) -> DicomHeader
 
 
 def frame_count(found: Any, path: str) -> int:
-    """Images that a header says are in its file; 1 where it says nothing, or 0 as some do of one image.
+    """Number of frames according to the header; 1 if it is missing, or 0 as in some single-frame files.
 
     Raises:
-        UnreadableImageError: what it says is no number, or below 0, which no decoder takes.
+        UnreadableImageError: the value is negative or not a number.
     """
     texts = raw_texts(found, "NumberOfFrames")
     if not texts:
@@ -152,17 +151,17 @@ def frame_count(found: Any, path: str) -> int:
     except (ValueError, OverflowError):
         count = -1
     if count < 0:
-        raise UnreadableImageError(path, f"its NumberOfFrames is {short(texts[0])}, no number from 0 on")
+        raise UnreadableImageError(path, f"its NumberOfFrames is {short(texts[0])}, not a number >= 0")
     return max(1, count)
 
 
 def keyed_hash(key: bytes, what: str, value: bytes) -> str:
-    """HMAC-SHA256 of a value, cut to 20 hexadecimal digits; ``what`` keeps kinds of values apart."""
+    """HMAC-SHA256 of a value, truncated to 20 hexadecimal digits; ``what`` separates kinds of values."""
     return hmac.new(key, what.encode() + b"\0" + value, hashlib.sha256).hexdigest()[:_DIGITS]
 
 
 def raw_bytes(found: Any, keyword: str) -> bytes:
-    """The value of a text element as it stands in the file, without padding; empty where there is none."""
+    """Raw value of a text element as stored in the file, without padding; empty if it is missing."""
     element = found.get_item(keyword) if keyword in found else None
     value = getattr(element, "value", None)
     if value is None:
@@ -172,7 +171,7 @@ def raw_bytes(found: Any, keyword: str) -> bytes:
 
 
 def raw_texts(found: Any, keyword: str) -> list[str]:
-    """The values of a text element as they stand in the file, without padding and empty ones."""
+    """Raw values of a multi-valued text element, without padding and without empty values."""
     parts = raw_bytes(found, keyword).decode("utf-8", "surrogateescape").split("\\")
     return [part.strip() for part in parts if part.strip()]
 
@@ -183,7 +182,7 @@ def _hashed(found: Any, keyword: str, key: bytes) -> str | None:
 
 
 def _value(found: Any, keyword: str) -> Value | None:
-    """The value of an element as its kind wants it; None where it is empty or does not conform."""
+    """Value of an element, converted to the type of its keyword; None if it is empty or invalid."""
     from pydicom.datadict import dictionary_VR
 
     representation, kind = dictionary_VR(keyword), field_kind(keyword)
@@ -197,15 +196,15 @@ def _value(found: Any, keyword: str) -> Value | None:
         if not all(map(math.isfinite, numbers)):
             return None
         if kind is int:
-            return int(numbers[0]) if abs(numbers[0]) < _LARGEST else None  # more, no database holds
+            return int(numbers[0]) if abs(numbers[0]) < _LARGEST else None  # MongoDB stores 64-bit integers
         return numbers if kind is list else numbers[0]
     except (ValueError, TypeError, OverflowError, NotImplementedError):
-        # Elements that break the rules of their own kind are common in the wild.
+        # Elements that violate their value representation are common in practice.
         return None
 
 
 def _decoded(found: Any, keyword: str) -> list[Any]:
-    """The values of an element as pydicom gives them."""
+    """Non-empty values of an element, as decoded by pydicom."""
     from pydicom.multival import MultiValue
 
     raw = found[keyword].value
@@ -214,7 +213,7 @@ def _decoded(found: Any, keyword: str) -> list[Any]:
 
 
 def _is_coded(keyword: str, texts: list[str]) -> bool:
-    """Whether all values of a coded string are terms that the keyword may have, or at least look like codes."""
+    """Whether all values of a coded string are known terms of the keyword; without a list, look like codes."""
     known = TERMS.get(keyword)
     if known is not None:
         return all(compact_text(text) in known for text in texts)

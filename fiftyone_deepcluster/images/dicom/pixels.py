@@ -1,9 +1,9 @@
-"""DICOM to 8-bit pixels as a viewer would first show them.
+"""Conversion of DICOM images to 8-bit pixels, as a viewer would first display them.
 
-Stored values -> modality LUT or rescale -> VOI LUT or the first window (percentiles where there is none
-that fits) -> inverted for MONOCHROME1. DICOM PS3.3 C.11.1, C.11.2 and C.7.6.3.1.2.
+Stored values -> modality LUT or rescale -> VOI LUT or the first window (percentiles if there is no suitable
+one) -> inverted for MONOCHROME1. DICOM PS3.3 C.11.1, C.11.2 and C.7.6.3.1.2.
 
-Of the header only what pixels need is read: no name, date or number of a patient.
+Only header elements needed for pixels are read: no name, date or id of a patient.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _INSTALL = 'pip install "fiftyone-deepcluster[dicom]"'
-# Where multi-frame objects keep what single-frame ones have at the top level: PS3.3 C.7.6.16.
+# Sequences of multi-frame objects for elements that single-frame ones have at the top level: PS3.3 C.7.6.16.
 _GROUPS = ("PixelValueTransformationSequence", "FrameVOILUTSequence", "PixelIntensityRelationshipLUTSequence")
 _NEEDED = (
     "SOPClassUID", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation",
@@ -36,18 +36,18 @@ _NEEDED = (
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
 )  # fmt: skip
 _KEPT_HEADERS = 4
-_NO_IMAGE = "it is a DICOM object without an image, or cut short before it"
+_NO_IMAGE = "it is a DICOM object without an image, or truncated before the image"
 
 
 def is_dicom(path: str, head: bytes | None = None) -> bool:
     """Whether a file is DICOM, by its content.
 
-    A file without the usual preamble counts where its first element is one that DICOM files begin with
-    and pydicom finds a kind of object or an image in it.
+    A file without the usual preamble is accepted if its first element is one that DICOM files begin with
+    and pydicom finds a SOP class or an image in it.
 
     Args:
-        path: the file.
-        head: its first 132 bytes, where they have been read already.
+        path: path of the file.
+        head: its first 132 bytes or more, if they were read already.
     """
     if head is None:
         with Path(path).open("rb") as file:
@@ -62,8 +62,8 @@ def read_dicom(path: str, frame: int = 0) -> NDArray[np.uint8]:
         (H, W, C) uint8: C = 1 for monochrome and 3 for palette and color images.
 
     Raises:
-        UnreadableImageError: not DICOM, no pixels, no such frame, or a package for its compression
-            is not installed.
+        UnreadableImageError: not DICOM, no pixels, no such frame, or the package that decodes its
+            compression is not installed.
     """
     header = _header(path, frame)
     stored = _stored(header, path, frame)
@@ -79,7 +79,7 @@ def read_dicom(path: str, frame: int = 0) -> NDArray[np.uint8]:
 
 
 def describe_dicom(path: str, frame: int = 0) -> tuple[int, int, bool]:
-    """Height, width and whether the image is monochrome, by the header alone.
+    """Height, width and whether the image is monochrome, from the header alone.
 
     Raises:
         UnreadableImageError: not DICOM, no image, no such frame.
@@ -89,7 +89,7 @@ def describe_dicom(path: str, frame: int = 0) -> tuple[int, int, bool]:
 
 
 def _header(path: str, frame: int) -> Any:
-    """The elements that pixels need, as a copy that may be changed."""
+    """Header elements needed for pixels, as a copy that may be modified."""
     import pydicom
 
     stat = Path(path).stat()
@@ -109,14 +109,14 @@ def _header(path: str, frame: int) -> Any:
 
 @lru_cache(maxsize=_KEPT_HEADERS)
 def _read_header(path: str, size: int, changed: int) -> Any:
-    """Once for all frames of a file, as long as its size and time of change stay what they are."""
+    """Header of a file, cached for its other frames while its size and mtime are unchanged."""
     import pydicom
 
     return pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=list(_NEEDED))
 
 
 def _begins_bare(head: bytes) -> bool:
-    """Whether the first element is of group 2 or 8, little or big endian, and early in it."""
+    """Whether the first element has a low number in group 2 or 8, in little or big endian."""
     return (head[:2] in (b"\2\0", b"\x08\0") and head[3:4] == b"\0") or (
         head[:2] in (b"\0\2", b"\0\x08") and head[2:3] == b"\0"
     )
@@ -130,17 +130,17 @@ def _has_object(path: str) -> bool:
             path, stop_before_pixels=True, force=True, specific_tags=["SOPClassUID", "Rows", "Columns"]
         )
     except Exception:
-        # Bytes that only look like DICOM raise anything.
+        # Bytes that only look like DICOM may raise anything.
         return False
     return "SOPClassUID" in found or ("Rows" in found and "Columns" in found)
 
 
 def _stored(header: Any, path: str, frame: int) -> NDArray[Any]:
-    """(H, W) or (H, W, 3) stored values, color converted to RGB by the decoder."""
+    """Stored values (H, W) or (H, W, 3); color is converted to RGB by the decoder."""
     from pydicom.pixels import pixel_array
 
     try:
-        # By path: of a long recording only this frame is read.
+        # Given a path, only this frame of a long recording is read.
         values: NDArray[Any] = pixel_array(path, index=frame)
     except AttributeError as error:
         if "no 'Pixel Data'" not in str(error):
@@ -159,24 +159,24 @@ def _stored(header: Any, path: str, frame: int) -> NDArray[Any]:
             ) from error
         if not syntax.is_compressed or not _lacks_codec(syntax):
             raise
-        # pillow is always there and takes some of the files of a syntax only
+        # Pillow is always installed, but supports only some files of a transfer syntax
         raise UnreadableImageError(
             path,
-            f"{syntax.name}: the decoders installed cannot read it, others may; {_INSTALL}",
+            f"{syntax.name}: the installed decoders cannot read it, others may; {_INSTALL}",
             lasting=False,
         ) from error
     return values
 
 
 def _lacks_codec(syntax: Any) -> bool:
-    """Whether the extra's decoder of a transfer syntax is not installed."""
+    """Whether the decoder of a transfer syntax that the ``dicom`` extra provides is not installed."""
     from pydicom.pixels import get_decoder
 
     return any("pylibjpeg" in missing for missing in get_decoder(syntax).missing_dependencies)
 
 
 def _cut_short(path: str) -> UnreadableImageError | None:
-    """The reason, where a file holds fewer bytes of pixels than its image needs."""
+    """The error to raise if a file has fewer bytes of pixels than its image needs; None otherwise."""
     import pydicom
     from pydicom.pixels.utils import get_expected_length
 
@@ -184,11 +184,11 @@ def _cut_short(path: str) -> UnreadableImageError | None:
     there, needed = len(whole.get("PixelData", b"")), get_expected_length(whole)
     if whole.file_meta.TransferSyntaxUID.is_compressed or there >= needed:
         return None
-    return UnreadableImageError(path, f"cut short: {there:,} bytes of pixels where {needed:,} are needed")
+    return UnreadableImageError(path, f"truncated: {there:,} bytes of pixels where {needed:,} are needed")
 
 
 def _settings(header: Any, frame: int) -> Any:
-    """The header with the frame's own rescale and window lifted to the top level."""
+    """The header with the frame's own rescale and window copied to the top level."""
     groups = [*header.get("SharedFunctionalGroupsSequence", ())]
     groups += [*header.get("PerFrameFunctionalGroupsSequence", ())][frame : frame + 1]
     for group in groups:
@@ -199,15 +199,15 @@ def _settings(header: Any, frame: int) -> Any:
 
 
 def _shown(stored: NDArray[Any], header: Any) -> NDArray[np.uint8]:
-    """(H, W) stored values to 8 bits by the header's own window, or by percentiles."""
+    """Convert stored values (H, W) to 8 bits by the window of the header, or by percentiles."""
     from pydicom.pixels import apply_modality_lut
 
     values = np.asarray(apply_modality_lut(stored, header))
     pixels = _windowed(values, header)
     if pixels is None or (pixels.min() == pixels.max() and values.min() < values.max()):
-        # No window, or one that shows nothing of this image.
+        # No window, or one that maps the whole image to a single value.
         inside = _without_padding(values, stored, header)
-        # 8 bits are what a viewer shows as they are; deeper values that happen to be small are not.
+        # Viewers show 8-bit images unchanged, but not deeper ones whose values happen to be small.
         return to_uint8(inside) if header.get("BitsAllocated", 16) <= 8 else by_percentiles(inside)
     return pixels
 
@@ -222,17 +222,17 @@ def _windowed(values: NDArray[Any], header: Any) -> NDArray[np.uint8] | None:
         if "WindowCenter" not in header or "WindowWidth" not in header:
             return None
         center, width = (np.ravel(header[name].value)[0] for name in ("WindowCenter", "WindowWidth"))
-        # What the window makes of values far below and above it: its output's black and white.
+        # Outputs of the window for values far below and above it are its black and white.
         ends = np.array([-1.0, 1.0]) * (abs(float(width)) + 1.0) * 100.0 + float(center)
         low, high = apply_windowing(ends, header)
         return stretch(apply_windowing(values, header), float(low), float(high))
     except (ValueError, TypeError, IndexError, AttributeError, NotImplementedError):
-        # Windows of no width, empty values and tables of the wrong length are common in the wild.
+        # Windows of width 0, empty values and tables of the wrong length are common in practice.
         return None
 
 
 def _without_padding(values: NDArray[Any], stored: NDArray[Any], header: Any) -> NDArray[Any]:
-    """Values with those marked as outside the scan set to NaN, so that no window includes them."""
+    """Values with padding outside the scan set to NaN, so that percentiles ignore it."""
     padding = header.get("PixelPaddingValue")
     if not isinstance(padding, int) or (stored == padding).all():
         return values

@@ -1,4 +1,4 @@
-"""DICOM files to PNG files that a browser can show, and what their headers say: a job for many."""
+"""Rendering of DICOM files to PNG files for the browser, with their headers, as jobs of a worker pool."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
 
 Frames = Literal["all", "first"]
 
-# zlib's: half the time of the usual 6, a few percent more bytes
+# zlib level: half the time of the default 6, a few percent more bytes
 _COMPRESSION = 3
-# A header may say two thousand million frames; each takes milliseconds to fail.
+# A damaged header may state two billion frames, each of which takes milliseconds to fail.
 _MAX_FAILED = 20
 
 
 @dataclass(frozen=True)
 class Render:
-    """How files are rendered.
+    """Settings of rendering.
 
     Attributes:
-        frames: of a file with several, all or only the first.
-        keywords: elements to read.
-        key: of the hashes, in hexadecimal.
-        folder: where the PNG files go.
-        side: the longer side of a PNG in pixels, at most.
+        frames: render all frames of a multi-frame file, or only the first.
+        keywords: header elements to read.
+        key: secret key of the hashes, in hexadecimal.
+        folder: folder of the PNG files.
+        side: maximum of the longer side of a PNG in pixels.
     """
 
     frames: Frames
@@ -48,15 +48,15 @@ class Render:
 
 @dataclass(frozen=True)
 class Rendition:
-    """One image of a DICOM file, shown by a PNG file.
+    """A PNG file rendered from one frame of a DICOM file.
 
     Attributes:
-        frame: number of the image in its file, from 0.
+        frame: index of the frame in its file, from 0.
         png: path of the PNG file.
-        width: of it in pixels.
-        height: of it in pixels.
+        width: width of the PNG in pixels.
+        height: height of the PNG in pixels.
         channels: 1 or 3.
-        size_bytes: of it.
+        size_bytes: size of the PNG file in bytes.
     """
 
     frame: int
@@ -69,14 +69,14 @@ class Rendition:
 
 @dataclass(frozen=True)
 class Rendered:
-    """What became of one file.
+    """Result of rendering one file.
 
     Attributes:
-        path: of the DICOM file.
-        header: what it says, or None where it could not be read.
-        images: those that were rendered.
-        known: images that were there already.
-        failed: what could not be read -> why: a frame's number, or -1 for all of the file.
+        path: path of the DICOM file.
+        header: its header, or None if it could not be read.
+        images: the rendered frames.
+        known: number of requested frames that were skipped because they are known already.
+        failed: frame that could not be rendered, or -1 for the whole file -> reason.
     """
 
     path: str
@@ -88,12 +88,12 @@ class Rendered:
 
 @dataclass(frozen=True)
 class RenderJob(PoolJob):
-    """Some files to render.
+    """Job that renders files.
 
     Attributes:
-        paths: of DICOM files.
-        known: for each the frames to leave out.
-        render: how.
+        paths: paths of DICOM files.
+        known: for each file, the frames to skip.
+        render: settings.
     """
 
     paths: tuple[str, ...]
@@ -104,20 +104,20 @@ class RenderJob(PoolJob):
         return len(self.paths)
 
     def halves(self) -> tuple[RenderJob, RenderJob]:
-        """See ``Job.halves``."""
+        """See ``PoolJob.halves``."""
         half = len(self.paths) // 2
         rest = replace(self, paths=self.paths[half:], known=self.known[half:])
         return replace(self, paths=self.paths[:half], known=self.known[:half]), rest
 
     def work(self) -> list[Rendered]:
-        """Render every file that can be read."""
+        """Render every readable file; one result per file."""
         return [
             _render(path, set(known), self.render) for path, known in zip(self.paths, self.known, strict=True)
         ]
 
     def crashed(self) -> Rendered:
-        """See ``Job.crashed``."""
-        return _unreadable(self.paths[0], "its decoder crashed")
+        """See ``PoolJob.crashed``."""
+        return _unreadable(self.paths[0], "the decoder process crashed")
 
 
 def _render(path: str, known: set[int], render: Render) -> Rendered:
@@ -125,7 +125,9 @@ def _render(path: str, known: set[int], render: Render) -> Rendered:
         with explained(path):
             header = read_header(path, render.keywords, bytes.fromhex(render.key))
         if not header.frames:
-            raise UnreadableImageError(path, "it is a DICOM object without an image, or cut short before it")
+            raise UnreadableImageError(
+                path, "it is a DICOM object without an image, or truncated before the image"
+            )
     except UnreadableImageError as error:
         return _unreadable(path, error.reason)
     wanted = range(header.frames if render.frames == "all" else 1)
@@ -136,7 +138,7 @@ def _render(path: str, known: set[int], render: Render) -> Rendered:
             continue
         if _given_up(failed, frame):
             failed[frame] = (
-                f"the others, up to {wanted[-1]}, were not tried after {_MAX_FAILED} failures in a row"
+                f"the remaining frames, up to {wanted[-1]}, were skipped after {_MAX_FAILED} failures in a row"
             )
             break
         try:
@@ -159,12 +161,12 @@ def _unreadable(path: str, reason: str) -> Rendered:
 
 
 def _given_up(failed: dict[int, str], frame: int) -> bool:
-    """Whether so many frames before this one could not be read that a header's number of frames means nothing."""
+    """Whether so many frames in a row failed that the frame count of the header cannot be trusted."""
     return frame >= _MAX_FAILED and all(before in failed for before in range(frame - _MAX_FAILED, frame))
 
 
 def _write(pixels: NDArray[Any], path: str, frame: int, render: Render) -> Rendition:
-    """Write the PNG under a name that says nothing of the file's own, which may hold a patient's."""
+    """Write the PNG under a hashed name, since the name of the DICOM file may contain a patient's name."""
     height, width, channels = pixels.shape
     zoom = render.side / max(height, width)
     if zoom < 1:

@@ -1,8 +1,8 @@
-"""Terms for coded strings which people choose: what else stands there is not read.
+"""Accepted terms of coded strings that people choose; other values are not read.
 
-From PS3.3 (C.7.3.1.1.1, C.7.3.1.1.2, C.7.6.1.1.1, C.7.6.3.1.2, C.8.3.1.1, C.8.11.5.1) and PS3.16, annex L, with the
-spellings that scanners and public collections are known for. Spaces, dots and underscores do not count:
-L SPINE is LSPINE.
+From PS3.3 (C.7.3.1.1.1, C.7.3.1.1.2, C.7.6.1.1.1, C.7.6.3.1.2, C.8.3.1.1, C.8.11.5.1) and PS3.16, annex L, with
+common spellings of scanners and public collections. Spaces, dots, underscores and hyphens are ignored: L SPINE is
+LSPINE.
 """
 
 from __future__ import annotations
@@ -76,15 +76,15 @@ _NAMES: dict[str, str] = {
 
 
 def compact_text(text: str) -> str:
-    """The text in capitals, without what separates words."""
+    """The text in upper case, without separators between words."""
     return _SEPARATORS.sub("", text).upper()
 
 
 TERMS: dict[str, frozenset[str]] = {
     **{keyword: frozenset(names.split()) for keyword, names in _NAMES.items()},
-    # up to three directions, the main one first
+    # up to three directions, dominant one first
     "PatientOrientation": frozenset(
         "".join(way) for n in (1, 2, 3) for way in product(_DIRECTIONS, repeat=n)
     ),
 }
-"""Keyword -> its terms, as ``compact_text`` gives them."""
+"""Keyword -> accepted terms, in the form of ``compact_text``."""

@@ -1,4 +1,4 @@
-"""DICOM files become samples: what is read, what is not, and what a run then looks at."""
+"""Import of DICOM files: which files are imported, which are skipped, and which files a run then reads."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def carried(name: str) -> Path:
 
 @pytest.fixture
 def folder(tmp_path):
-    """Eight DICOM files under names that say nothing, and two others that say DICOM and are not."""
+    """Eight DICOM files without extension, and two files that are not DICOM, one of them named .dcm."""
     place = tmp_path / "in" / "deep"
     place.mkdir(parents=True)
     for number, name in enumerate(FILES):
@@ -51,7 +51,7 @@ def add(files, dataset, **options):
 
 
 def row(dataset, name, field):
-    """The value of a field at the first image of a file."""
+    """Value of a field of the first image of a file."""
     paths = [str(Path(path).name) for path in dataset.values("dicom_path")]
     return dataset.values(field)[paths.index(name)]
 
@@ -91,7 +91,7 @@ def test_importing_again_makes_a_lost_png_again(folder, dataset):
         Path(png).unlink()
     again = add(folder, dataset)
     assert (again.imported, again.known, again.restored, len(dataset)) == (0, FRAMES, 3, FRAMES)
-    assert f"{FRAMES} known already (3 with a new PNG in place of a lost one)" in str(again)
+    assert f"{FRAMES} known already (3 with a new PNG for a missing one)" in str(again)
     assert {png: Path(png).read_bytes() for png in before} == before
     assert dataset.values("note") == [str(number) for number in range(FRAMES)]
     assert add(folder, dataset).restored == 0
@@ -117,7 +117,7 @@ def test_a_lost_png_that_cannot_be_made_again_is_told(folder, dataset):
     Path(blocked).mkdir()
     summary = add(folder, dataset, frames="first")
     assert (summary.imported, summary.restored, summary.lost) == (0, 1, 2)
-    assert "2 still without a PNG (import their files too, and frames='all' of them)" in str(summary)
+    assert "2 still without a PNG (import their files as well, with frames='all')" in str(summary)
     (reason,) = summary.skipped.values()
     assert f"{blocked} is in the way" in reason
     assert [file for file in Path(blocked).parent.iterdir() if file.suffix != ".png"] == []
@@ -140,10 +140,12 @@ def test_a_clone_does_not_make_two_of_a_patient(folder, dataset, tmp_path):
     clone = dataset.clone()
     before = clone.values("dicom_patient")
     with pytest.raises(
-        InputError, match="without the secret that their patients were hashed by: it is a clone"
+        InputError, match="has DICOM images, but not the secret of their patient hashes: it was cloned"
     ):
         add(folder, clone)
-    with pytest.raises(InputError, match=r"hashed by another secret: their import had none, or another key"):
+    with pytest.raises(
+        InputError, match=r"hashed with another secret: their import used no key, or another one"
+    ):
         add(folder, clone, key="a key that somebody made up")
     assert clone.values("dicom_patient") == before
     clone.delete()
@@ -152,9 +154,9 @@ def test_a_clone_does_not_make_two_of_a_patient(folder, dataset, tmp_path):
 def test_a_key_must_be_given_again(folder, dataset):
     secret = {"key": "sixteen letters and more", "frames": "first"}
     add(folder, dataset, **secret)
-    with pytest.raises(InputError, match="or give key, if the first import had one"):
+    with pytest.raises(InputError, match="if the first import used a key, give that key"):
         add(folder, dataset)
-    with pytest.raises(InputError, match=r"By two secrets one patient would seem to be two; give the key"):
+    with pytest.raises(InputError, match=r"One patient would get two ids; give the key"):
         add(folder, dataset, key="seventeen letters and more", frames="first")
     assert add(folder, dataset, **secret).known == 8
 
@@ -162,7 +164,7 @@ def test_a_key_must_be_given_again(folder, dataset):
 def test_a_key_is_refused_where_the_first_import_had_none(folder, dataset):
     add(folder, dataset, frames="first")
     before = dataset.values("dicom_patient")
-    with pytest.raises(InputError, match="their import had none, or another key"):
+    with pytest.raises(InputError, match="their import used no key, or another one"):
         add(folder, dataset, key="sixteen letters and more")
     assert dataset.values("dicom_patient") == before
     assert add(folder, dataset).known == 8
@@ -248,7 +250,7 @@ def test_dicomdir_stands_for_the_files_it_lists(dataset, tmp_path):
 
 
 def test_every_slice_at_its_start(dataset, tmp_path):
-    """Two slices at three times each, in files of their own; a third file says nothing of its place."""
+    """Two slices at three times each, one file per image, and one file without a slice position."""
     (tmp_path / "in").mkdir()
     data = pydicom.dcmread(carried("MR_small.dcm"))
     for place in (0, 10):
@@ -261,7 +263,7 @@ def test_every_slice_at_its_start(dataset, tmp_path):
     names = sorted(Path(path).name for path in dataset.values("dicom_path"))
     assert names == ["0-1", "10-1", "elsewhere"]
     assert (summary.imported, summary.later) == (3, 4)
-    assert "4 are later in their recordings" in str(summary)
+    assert "4 not at the start of a recording" in str(summary)
     assert add(tmp_path / "in", dataset, frames="start").known == 3
 
 
@@ -349,11 +351,9 @@ class TestRefusals:
 
         dataset.add_sample_field("dicom_modality", fo.IntField)
         dataset.add_sample_field("dicom_pixel_spacing", fo.ListField, subfield=fo.StringField)
-        with pytest.raises(InputError, match=r"'dicom_modality' of another kind .*StringField is needed"):
+        with pytest.raises(InputError, match=r"'dicom_modality' of another type .*StringField is needed"):
             add(folder, dataset)
-        with pytest.raises(
-            InputError, match=r"'dicom_pixel_spacing' of another kind .*leave its keyword out"
-        ):
+        with pytest.raises(InputError, match=r"'dicom_pixel_spacing' of another type .*omit its keyword"):
             add(folder, dataset, keywords=["PixelSpacing"])
         assert not dataset.has_field("dicom_path")
         assert add(folder, dataset, frames="first", keywords=["Rows"]).imported == 8
@@ -367,7 +367,7 @@ class TestRefusals:
             add(folder, videos)
         videos.delete()
         dataset.add_sample_field("dicom_frame", fo.StringField)
-        with pytest.raises(InputError, match="'dicom_frame' of another kind"):
+        with pytest.raises(InputError, match="'dicom_frame' of another type"):
             add(folder, dataset)
 
     def test_one_import_at_a_time(self, folder, dataset):
@@ -395,7 +395,7 @@ class TestRefusals:
         (tmp_path / "in").mkdir()
         for number in range(30):
             shutil.copy(carried("MR_small.dcm"), tmp_path / "in" / f"{number:03d}")
-        with pytest.raises(CancelledError, match="stay, and the same call goes on"):
+        with pytest.raises(CancelledError, match="are kept; to continue, repeat the call"):
             fdc.add_dicom(tmp_path / "in", dataset, observer=Impatient(), workers=1)
         assert 0 < len(dataset) < 30
         summary = add(tmp_path / "in", dataset)
@@ -463,7 +463,7 @@ class TestClustering:
         with pytest.raises(ImagesError, match="media_field='filepath'"):
             collect_images(dataset)
         assert len(collect_images(dataset, media_field="filepath")) == 8
-        with pytest.raises(InputError, match="media_field='tags' is no field"):
+        with pytest.raises(InputError, match="media_field='tags' is not a field"):
             collect_images(dataset, media_field="tags")
 
     def test_a_run_looks_at_the_originals(self, folder, dataset, monkeypatch):

@@ -1,4 +1,4 @@
-"""Odd DICOM files: one of them never keeps the others out, and is told."""
+"""Malformed DICOM files: reported, without affecting the import of other files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def folder(tmp_path):
 
 
 def written(path, elements=None, source="MR_small.dcm"):
-    """A DICOM file in which elements hold what stands there, whatever the rules of their kind say."""
+    """A DICOM file whose elements have the given values, even if they violate the value representation."""
     data = pydicom.dcmread(carried(source))
     fillers, kinds = {}, {}
     for number, (keyword, text) in enumerate((elements or {}).items()):
@@ -65,7 +65,7 @@ def test_a_file_name_that_is_no_text_is_told(folder, dataset):
     assert done.imported == 1
     ((path, reason),) = done.skipped.items()
     assert path.endswith("M\N{REPLACEMENT CHARACTER}ller")
-    assert "no UTF-8 text" in reason
+    assert "not valid UTF-8" in reason
     assert str(done).encode()
 
 
@@ -74,7 +74,7 @@ def test_more_frames_than_there_are(folder, dataset):
     done = add(folder, dataset)
     assert done.imported == 1
     assert len(done.skipped) == 21
-    assert "up to 1999999999, were not tried after 20 failures in a row" in [*done.skipped.values()][-1]
+    assert "up to 1999999999, were skipped after 20 failures in a row" in [*done.skipped.values()][-1]
 
 
 @pytest.mark.filterwarnings("ignore:A value of '0'")  # pydicom's
@@ -89,7 +89,7 @@ def test_a_number_of_frames_that_is_none(folder, dataset, frames):
     written(folder / "b")
     done = add(folder, dataset)
     assert done.imported == 1
-    assert [*done.skipped.values()] == [f"its NumberOfFrames is {frames!r}, no number from 0 on"]
+    assert [*done.skipped.values()] == [f"its NumberOfFrames is {frames!r}, not a number >= 0"]
 
 
 def test_samples_come_in_the_order_of_the_files(folder, dataset):
@@ -141,19 +141,19 @@ def test_a_link_to_a_folder_is_told(folder, dataset, tmp_path):
     (tmp_path / "outer" / "patient").symlink_to(folder)
     done = add(tmp_path / "outer", dataset)
     assert done.imported == 0
-    assert "those are not followed; give the folder it leads to" in str(done)
+    assert "which is not followed; add the target folder to files" in str(done)
 
 
 def test_an_observer_is_told_of_the_phase_once_and_must_be_one(folder, dataset):
-    heard = []
+    phases = []
 
     class Ear(Silent):
         def phase(self, name, total):
-            heard.append((name, total))
+            phases.append((name, total))
 
     for number in range(20):
         written(folder / str(number))
     add(folder, dataset, observer=Ear())
-    assert heard == [("import", 20)]
-    with pytest.raises(InputError, match="observer=5 cannot be told of progress"):
+    assert phases == [("import", 20)]
+    with pytest.raises(InputError, match="observer=5 is not an Observer"):
         add(folder, dataset, observer=5)

@@ -1,4 +1,4 @@
-"""What an import stores of a DICOM header, and what it never does."""
+"""Which elements of a DICOM header an import stores, and which it never stores."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.dataset.dicom.test_import_files import add, carried, row
 
 
 def everything_stored(dataset):
-    """All text that a dataset keeps of its samples, and the names and bytes of its PNG files."""
+    """All text in the samples of a dataset, and the names and bytes of its PNG files."""
     import fiftyone as fo
     from fiftyone.core.odm import get_db_conn
 

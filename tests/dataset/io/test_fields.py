@@ -1,4 +1,4 @@
-"""Fields are declared, written by id and removed, and nothing else is touched."""
+"""Fields are declared, written by id and removed; nothing else is changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several processes change the fields of one dataset, and none is lost."""
+"""Concurrent changes of one dataset's fields by several processes: no field is lost."""
 
 from __future__ import annotations
 

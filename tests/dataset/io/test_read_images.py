@@ -1,4 +1,4 @@
-"""Collections become images, or are refused before any work."""
+"""Collections are read as images, or rejected before any work."""
 
 from __future__ import annotations
 
@@ -66,17 +66,22 @@ def test_fields_of_the_kind_that_is_needed_are_named_or_what_to_do_without(make_
     import fiftyone as fo
 
     dataset = make_digits(3)
-    with pytest.raises(InputError, match=r"those that can hold classes: ground_truth$"):
+    with pytest.raises(InputError, match=r"fields that can contain classes: ground_truth$"):
         read_truth(collect_images(dataset), "absent")
-    with pytest.raises(InputError, match=r"it has none with vectors: compute_embeddings\(.*='absent'\)"):
+    with pytest.raises(
+        InputError,
+        match=r"none with vectors; create one with .*compute_embeddings\(.*='absent'\)",
+    ):
         read_embeddings(collect_images(dataset), "absent")
-    with pytest.raises(InputError, match="it has none, so leave patches_field empty"):
+    with pytest.raises(InputError, match="it has none; leave patches_field empty"):
         collect_images(dataset, "absent")
     dataset.delete_sample_field("ground_truth")
-    with pytest.raises(InputError, match="none of its fields can hold classes, so leave truth_field empty"):
+    with pytest.raises(
+        InputError, match="none of its fields can contain classes, so leave truth_field empty"
+    ):
         read_truth(collect_images(dataset), "absent")
     dataset.set_values("vectors", [np.zeros(2, np.float32)] * 3)
-    with pytest.raises(InputError, match=r"those that hold vectors: vectors$"):
+    with pytest.raises(InputError, match=r"fields with vectors: vectors$"):
         read_embeddings(collect_images(dataset), "absent")
     groups = fo.Dataset()
     groups.add_group_field("group", default="cloud")
@@ -99,7 +104,7 @@ def test_truth_of_another_type_is_refused(make_digits):
     dataset.set_values("score", [0.5, 0.25, 0.1])
     with pytest.raises(InputError, match=r"score.*FloatField.*Classification"):
         read_truth(collect_images(dataset), "score")
-    with pytest.raises(InputError, match=r"'nothing' is no field.*ground_truth"):
+    with pytest.raises(InputError, match=r"'nothing' is not a field.*ground_truth"):
         read_truth(collect_images(dataset), "nothing")
 
 
@@ -111,15 +116,15 @@ def test_a_text_is_a_string_and_what_runs_wrote_is_not_on_offer(make_digits, sto
     source = collect_images(dataset)
     with pytest.raises(InputError, match="text_field='number' is a IntField; a field of strings is needed"):
         read_truth(source, "number", "text_field")
-    with pytest.raises(InputError, match=r"those that can hold texts: report$"):
+    with pytest.raises(InputError, match=r"fields that can contain texts: report$"):
         read_truth(source, "absent", "text_field")
-    with pytest.raises(InputError, match=r"those that can hold groups: ground_truth, report, number$"):
+    with pytest.raises(InputError, match=r"fields that can contain groups: ground_truth, report, number$"):
         read_truth(source, "absent", "group_field")
-    with pytest.raises(InputError, match=r"those that can hold classes: ground_truth, report, number$"):
+    with pytest.raises(InputError, match=r"fields that can contain classes: ground_truth, report, number$"):
         read_truth(source, "absent")
-    with pytest.raises(InputError, match=r"those that hold vectors: dc_embedding$"):
+    with pytest.raises(InputError, match=r"fields with vectors: dc_embedding$"):
         read_embeddings(source, "absent")
-    with pytest.raises(InputError, match="truth_field=5 is no name"):
+    with pytest.raises(InputError, match="truth_field=5 is not a name"):
         read_truth(source, 5)
 
 
@@ -136,9 +141,9 @@ def test_embeddings_by_id_with_gaps(make_digits):
 def test_embeddings_that_cannot_work(make_digits):
     dataset = make_digits(3)
     dataset.set_values("ragged", [np.zeros(2), np.zeros(3), None])
-    with pytest.raises(InputError, match="one length is needed"):
+    with pytest.raises(InputError, match="all must have the same length"):
         read_embeddings(collect_images(dataset), "ragged")
-    with pytest.raises(InputError, match="is no field"):
+    with pytest.raises(InputError, match="is not a field"):
         read_embeddings(collect_images(dataset), "absent")
     with pytest.raises(InputError, match="VectorField is needed"):
         read_embeddings(collect_images(dataset), "ground_truth")
@@ -161,7 +166,7 @@ def test_field_without_objects(make_digits):
     dataset.add_sample_field("objects", fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections)
     with pytest.raises(ImagesError, match="no objects in 'objects'"):
         collect_images(dataset, "objects")
-    with pytest.raises(InputError, match=r"'ground_truth' is no Detections field.*objects"):
+    with pytest.raises(InputError, match=r"'ground_truth' is not a Detections field.*objects"):
         collect_images(dataset, "ground_truth")
 
 
@@ -180,7 +185,7 @@ def test_video_and_unknown_media(fiftyone_home):
         collect_images(videos)
     texts = fo.Dataset()
     texts.add_samples([fo.Sample(filepath="/nowhere/a.dcm"), fo.Sample(filepath="/nowhere/b.xyz")])
-    with pytest.raises(ImagesError, match=r"1 of 2 files are no images.*b\.xyz"):
+    with pytest.raises(ImagesError, match=r"1 of 2 files are not images.*b\.xyz"):
         collect_images(texts)
     assert len(collect_images(texts.match({"filepath": "/nowhere/a.dcm"}))) == 1
     videos.delete()

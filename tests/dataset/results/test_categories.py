@@ -1,4 +1,4 @@
-"""LDPO on a dataset with reports and patients: first labels, key words, the tree's paths on the samples."""
+"""LDPO on a dataset with reports and patients: initial labels, key words, tree paths on the samples."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_ldpo_starts_from_topics_and_leaves_words_and_a_tree(reports, caplog):
     assert [(node.name, node.parent, node.leaf) for node in flat] == [
         (name, "", True) for name in fdc.load_run(reports, "ld").names()
     ]
-    assert "run 'ld': no clusters are mixed up more than others, so its tree has no groups" in caplog.text
+    assert "run 'ld': no clusters are confused more than others, so its tree has no groups" in caplog.text
 
     fdc.delete_run(reports, "ld")
     assert not [field for field in reports.get_field_schema() if field.startswith("ld")]
@@ -88,12 +88,12 @@ def test_topics_and_labels_need_their_field_before_any_work(reports):
     ):
         with pytest.raises(OptionsError, match=message):
             fdc.cluster(reports, "ldpo", "ld", progress=False, **values)
-    with pytest.raises(InputError, match="group_field='nobody' is no field"):
+    with pytest.raises(InputError, match="group_field='nobody' is not a field"):
         fdc.cluster(reports, "ldpo", "ld", group_field="nobody", progress=False)
     import fiftyone as fo
 
     reports.add_sample_field("empty", fo.StringField)
-    with pytest.raises(InputError, match="holds no text"):
+    with pytest.raises(InputError, match="contains no text"):
         fdc.cluster(reports, "ldpo", "ld", initial="topics", text_field="empty", progress=False)
 
 
@@ -101,11 +101,11 @@ def test_topics_and_labels_need_their_field_before_any_work(reports):
     ("options", "message"),
     [
         ({"text_field": "number"}, "number"),
-        ({"text_field": "silent"}, "text_field='silent' holds no text"),
+        ({"text_field": "silent"}, "text_field='silent' contains no text"),
         ({"initial": "labels", "initial_field": "silent"}, "initial_field='silent' holds 0 classes"),
         ({"initial": "labels", "initial_field": "same"}, "initial_field='same' holds 1 classes"),
         ({"group_field": "same"}, "group_field='same' puts all"),
-        ({"group_field": "silent"}, "group_field='silent' says of none of the 200 images"),
+        ({"group_field": "silent"}, "group_field='silent' is empty for all 200 images"),
     ],
 )
 def test_fields_that_say_nothing_are_refused_before_any_work(reports, options, message):
@@ -128,12 +128,12 @@ def test_a_tree_needs_a_softmax_layer_and_words_a_field(reports):
 
     with pytest.raises(RunError, match="no softmax layer"):
         fdc.build_tree(reports, "fr")
-    with pytest.raises(InputError, match="names no text_field"):
+    with pytest.raises(InputError, match="has no text_field"):
         fdc.key_words(reports, "fr")
     assert len(fdc.key_words(reports, "fr", "report", n_words=2)) == 3
-    with pytest.raises(InputError, match="text_field=5 is no name; give one as a text, such as 'report'"):
+    with pytest.raises(InputError, match="text_field=5 is not a name; give a string, such as 'report'"):
         fdc.key_words(reports, "fr", 5)
-    with pytest.raises(InputError, match="n_words='ten' is no whole number"):
+    with pytest.raises(InputError, match="n_words='ten' is not a whole number"):
         fdc.key_words(reports, "fr", "report", n_words="ten")
 
 
@@ -141,4 +141,6 @@ def test_a_field_whose_words_tell_nothing_apart_is_told(reports, caplog):
     fdc.cluster(reports, fdc.Frozen(n_clusters=3, baselines=False), "fr", progress=False, compute_brain=False)
     reports.set_values("same", ["The same report of all."] * len(reports))
     assert fdc.key_words(reports, "fr", "same") == {name: [] for name in fdc.load_run(reports, "fr").names()}
-    assert "no word of 'same' tells a cluster from the others, so none has key words" in caplog.text
+    assert (
+        "no word of 'same' distinguishes a cluster from the others, so there are no key words" in caplog.text
+    )

@@ -1,4 +1,4 @@
-"""What a run on a dataset learned: probes, retrieval and filters through FiftyOne, kept with the run."""
+"""Analyses of a run on a dataset: probes, retrieval and filters, stored with the run."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_probe_of_a_view_and_some_layers(dataset):
 def test_errors_say_what_is_wrong_and_what_there_is(dataset, tmp_path):
     with pytest.raises(RunNotFoundError, match=r"'nothing'.*dc"):
         fdc.probe(dataset, "nothing", "ground_truth")
-    with pytest.raises(InputError, match=r"label_field='nothing' is no field.*ground_truth"):
+    with pytest.raises(InputError, match=r"label_field='nothing' is not a field.*ground_truth"):
         fdc.probe(dataset, "dc", "nothing")
     with pytest.raises(InputError, match=r"label_field='dc_embedding' is a VectorField"):
         fdc.retrieval_score(dataset, "dc", "dc_embedding")
@@ -108,27 +108,27 @@ def test_errors_say_what_is_wrong_and_what_there_is(dataset, tmp_path):
     ("call", "message"),
     [
         (lambda d, _: fdc.retrieval_score(d, "dc", "ground_truth", k=0), "k=0: give 1 or more"),
-        (lambda d, _: fdc.retrieval_score(d, "dc", "ground_truth", k="a"), "k='a' is no whole number"),
+        (lambda d, _: fdc.retrieval_score(d, "dc", "ground_truth", k="a"), "k='a' is not a whole number"),
         (lambda d, _: fdc.retrieval_score(d, "dc", "ground_truth", max_queries=0), "max_queries=0: give 1"),
         (lambda d, _: fdc.retrieval_score(d, "dc", "ground_truth", max_queries=-1), "max_queries=-1: give 1"),
         (lambda d, _: fdc.retrieval_score(d, "dc", "ground_truth", features=["learned", "l"]), "features='l' is not"),
         (lambda d, _: fdc.retrieval_score(d, "dc", "ground_truth", features=[]), r"features=\[\] is no list"),
-        (lambda d, _: fdc.retrieval_score(d, "dc", 5), "label_field=5 is no name"),
-        (lambda d, _: fdc.probe(d, "dc", "ground_truth", folds="2"), "folds='2' is no whole number; give 2 to 10"),
-        (lambda d, _: fdc.probe(d, "dc", "ground_truth", folds=2.5), "folds=2.5 is no whole number"),
+        (lambda d, _: fdc.retrieval_score(d, "dc", 5), "label_field=5 is not a name"),
+        (lambda d, _: fdc.probe(d, "dc", "ground_truth", folds="2"), "folds='2' is not a whole number; give 2 to 10"),
+        (lambda d, _: fdc.probe(d, "dc", "ground_truth", folds=2.5), "folds=2.5 is not a whole number"),
         (lambda d, _: fdc.probe(d, "dc", "ground_truth", layers=[]), r"layers=\[\] is no list.*such as \['conv1'\]"),
-        (lambda d, _: fdc.retrieve(d, "dc", d.first().id, "5"), "k='5' is no whole number"),
-        (lambda d, _: fdc.retrieve(d, "dc", d.first().id, 2.5), "k=2.5 is no whole number"),
+        (lambda d, _: fdc.retrieve(d, "dc", d.first().id, "5"), "k='5' is not a whole number"),
+        (lambda d, _: fdc.retrieve(d, "dc", d.first().id, 2.5), "k=2.5 is not a whole number"),
         (lambda d, _: fdc.retrieve(d, "dc", fo.Sample("a.png")), "^sample_id=.{1,40} is no sample of run 'dc'; give"),
         (lambda d, _: fdc.retrieve(d, "dc", 7), "sample_id=7 is no sample of run 'dc'"),
         (lambda d, _: fdc.draw_filters(d, "dc", units="ab"), r"units='ab' is no list.*\[0, 1\]"),
         (lambda d, _: fdc.draw_filters(d, "dc", units=3), "units=3 is no list"),
-        (lambda d, _: fdc.draw_filters(d, "dc", units=[1.5]), "units=1.5 is no whole number"),
-        (lambda d, _: fdc.draw_filters(d, "dc", ["conv1"]), r"layer=\['conv1'\] is no name"),
-        (lambda d, place: fdc.draw_filters(d, "dc", out_dir=place / "file"), "file is no folder but a file"),
-        (lambda d, place: fdc.draw_filters(d, "dc", out_dir=place / "file" / "x"), "file is no folder but a file"),
-        (lambda d, _: fdc.draw_filters(d, "dc", out_dir=5), "out_dir=5 is no path"),
-        (lambda d, _: fdc.draw_filters(d, "dc", ascent=5), r"ascent=5 is no dict of options; give.*\{'steps': 300\}"),
+        (lambda d, _: fdc.draw_filters(d, "dc", units=[1.5]), "units=1.5 is not a whole number"),
+        (lambda d, _: fdc.draw_filters(d, "dc", ["conv1"]), r"layer=\['conv1'\] is not a name"),
+        (lambda d, place: fdc.draw_filters(d, "dc", out_dir=place / "file"), "file is a file"),
+        (lambda d, place: fdc.draw_filters(d, "dc", out_dir=place / "file" / "x"), "file is a file"),
+        (lambda d, _: fdc.draw_filters(d, "dc", out_dir=5), "out_dir=5 is not a path"),
+        (lambda d, _: fdc.draw_filters(d, "dc", ascent=5), r"ascent=5 is not a dict of options;.*\{'steps': 300\}"),
     ],
 )  # fmt: skip
 def test_arguments_that_cannot_work_are_told_and_nothing_is_kept(dataset, run, tmp_path, call, message):
@@ -151,7 +151,7 @@ def test_one_name_is_a_list_of_one_and_a_sample_stands_for_its_id(dataset):
 
 def test_a_run_without_a_network_says_why(dataset, digits_dir):
     fdc.cluster(dataset, "frozen", "given", embeddings_field="dc_embedding", n_clusters=3, **QUIET)
-    with pytest.raises(RunError, match="clustered vectors that were given"):
+    with pytest.raises(RunError, match="clustered precomputed vectors"):
         fdc.probe(dataset, "given", "ground_truth")
     assert [score.features for score in fdc.retrieval_score(dataset, "given", "ground_truth").scores] == [
         "learned",
@@ -335,7 +335,7 @@ def test_a_probe_says_that_images_are_gone(digits_dir, fiftyone_home, tmp_path):
         file.unlink()
     with pytest.raises(
         ImagesError,
-        match=r"37 of 40 images can no longer be read, such as .*png.*bring the files back. Of",
+        match=r"37 of 40 images can no longer be read, such as .*png.*restore the files. For",
     ):
         fdc.probe(dataset, "dc", "ground_truth", folds=2)
     dataset.delete()

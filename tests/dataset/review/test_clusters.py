@@ -1,4 +1,4 @@
-"""The clusters of a run: figures against a plain count, exemplars nearest and at random."""
+"""Clusters of a run: statistics against a plain count, nearest and random exemplars."""
 
 from __future__ import annotations
 

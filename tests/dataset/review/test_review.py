@@ -1,4 +1,4 @@
-"""A person's edits: counted before, made by id, logged, undone exactly."""
+"""User edits: counted in advance, applied by id, logged, and undone exactly."""
 
 from __future__ import annotations
 
@@ -125,15 +125,18 @@ def test_new_field_is_made_once_and_grows(dataset):
         (lambda r: r.rename("cluster-01", "cluster-02"), r"already.*merge\("),
         (lambda r: r.rename("cluster-01", "  "), "new_name is empty"),
         (lambda r: r.merge(["cluster-01"], "x"), "two or more"),
-        (lambda r: r.merge(["cluster-01", "cluster-02"], "cluster-03"), "another cluster; add it"),
+        (
+            lambda r: r.merge(["cluster-01", "cluster-02"], "cluster-03"),
+            "another cluster; to join it as well, add it",
+        ),
         (lambda r: r.label_cluster("cluster-01", "dc", "x"), "belongs to a run"),
         (lambda r: r.label_cluster("cluster-01", "filepath", "x"), "StringField; a Classification"),
         (lambda r: r.label_cluster("cluster-01", "a b", "x"), "identifier"),
         (lambda r: r.label_cluster("cluster-01", "mine", ""), "label is empty"),
-        (lambda r: r.label_cluster("cluster-01", 5, "x"), "field=5 is no name"),
+        (lambda r: r.label_cluster("cluster-01", 5, "x"), "field=5 is not a name"),
         (lambda r: r.undo(0), "1 or more"),
-        (lambda r: r.undo("x"), "steps='x' is no whole number"),
-        (lambda r: r.merge(5, "x"), "clusters=5 is no list of names"),
+        (lambda r: r.undo("x"), "steps='x' is not a whole number"),
+        (lambda r: r.merge(5, "x"), "clusters=5 is not a list of names"),
         (lambda r: r.merge("cluster-01", "x"), "clusters='cluster-01' is one name; give a list"),
     ],
 )
@@ -219,9 +222,9 @@ def test_patches(make_digits, stored_run):
 
 def test_the_name_of_noise_and_words_for_switches_are_refused(dataset):
     edits, before = review(dataset, "dc"), values(dataset)
-    with pytest.raises(InputError, match="new_name='noise' is the name of images in no cluster"):
+    with pytest.raises(InputError, match="new_name='noise' is reserved for images in no cluster"):
         edits.rename("cluster-00", " noise ")
-    with pytest.raises(InputError, match="into='noise' is the name of images in no cluster"):
+    with pytest.raises(InputError, match="into='noise' is reserved for images in no cluster"):
         edits.merge(["cluster-00", "cluster-01"], into="noise")
     for call in (
         lambda: edits.label_cluster("cluster-00", "ground_truth", "x", overwrite="no"),
@@ -231,7 +234,7 @@ def test_the_name_of_noise_and_words_for_switches_are_refused(dataset):
     ):
         with pytest.raises(InputError, match="is neither True nor False"):
             call()
-    with pytest.raises(InputError, match=r"field='a\.b' is no Python identifier"):
+    with pytest.raises(InputError, match=r"field='a\.b' is not a Python identifier"):
         edits.label_cluster("cluster-00", "a.b", "x")
     assert values(dataset) == before
     assert edits.log() == []

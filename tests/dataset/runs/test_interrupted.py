@@ -1,4 +1,4 @@
-"""Runs that broke off: shown, resumed, removed to the last trace; and copies that a clone took along."""
+"""Interrupted runs: listed, resumed, removed completely; and fields copied by cloning a dataset."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ fdc.cluster(fo.load_dataset(sys.argv[1]), key="dc", rounds=3, observer=Dies(), *
 
 
 class At(Silent):
-    """Does something once, when a round is done."""
+    """Observer that calls a function once, after a round."""
 
     def __init__(self, act):
         self.act = act
@@ -81,7 +81,7 @@ def test_killed_before_there_was_a_checkpoint(make_digits):
     left = fdc.interrupted_runs(dataset)["dc"]
     assert (left.rounds, left.resumable) == (0, False)
     assert left.message.endswith(
-        "resume(samples, 'dc') starts it anew, delete_run(samples, 'dc') removes what it left"
+        "resume(samples, 'dc') repeats it from the start, delete_run(samples, 'dc') removes its fields and files"
     )
     run = fdc.resume(dataset, "dc", progress=False, compute_brain=False)
     assert len(run.rounds) == 3
@@ -100,7 +100,7 @@ def test_failed_or_cancelled_with_a_checkpoint(make_digits):
     fdc.delete_run(dataset, "dc")
     assert not storage.dataset_dir(dataset).exists()
     assert find(dataset, "") == {}
-    with pytest.raises(RunNotFoundError, match="no run has been made on it yet"):
+    with pytest.raises(RunNotFoundError, match="it has no runs yet"):
         fdc.delete_run(dataset, "dc")
 
 
@@ -109,7 +109,7 @@ def test_rounds_that_could_go_on_are_not_replaced_unasked(make_digits):
     with pytest.raises(OSError, match="disk is full"):
         fdc.cluster(dataset, key="dc", rounds=3, observer=At(fail), **LEARNED)
     with pytest.raises(
-        RunExistsError, match=r"'dc' \(deepcluster\) that broke off after round 1.*overwrite=True"
+        RunExistsError, match=r"'dc' \(deepcluster\) that was interrupted after round 1.*overwrite=True"
     ):
         fdc.cluster(dataset, "frozen", key="dc", n_clusters=3, progress=False, compute_brain=False)
     run = fdc.resume(dataset, "dc", progress=False, compute_brain=False)
@@ -144,9 +144,9 @@ def test_a_run_at_work_is_neither_shown_nor_deleted(make_digits):
 
     def look():
         seen.append(fdc.list_runs(dataset))
-        with pytest.raises(RunLockedError, match=r"key=.dc..*is being worked on by process"):
+        with pytest.raises(RunLockedError, match=r"key=.dc..*is locked by process"):
             fdc.delete_run(dataset, "dc")
-        with pytest.raises(RunNotFoundError, match="still at work"):
+        with pytest.raises(RunNotFoundError, match="still running"):
             fdc.load_run(dataset, "dc")
 
     run = fdc.cluster(dataset, key="dc", rounds=1, observer=At(look), **LEARNED)
@@ -178,10 +178,11 @@ def test_clone_during_a_run(make_digits):
         left = fdc.interrupted_runs(clone)["dc"]
         assert (left.copied, left.resumable) == (True, False)
         with pytest.raises(
-            RunExistsError, match=r"which a run left that is not here: delete_run\(samples, 'dc'\)"
+            RunExistsError,
+            match=r"remove these fields of a run that no longer exists: delete_run\(samples, 'dc'\)",
         ):
             fdc.cluster(clone, key="dc", **LEARNED)
-        with pytest.raises(RunNotFoundError, match="no files here"):
+        with pytest.raises(RunNotFoundError, match="no files on this machine"):
             fdc.resume(clone, "dc")
         fdc.delete_run(clone, "dc")
         assert "dc" not in clone.get_field_schema()

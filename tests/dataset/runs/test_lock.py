@@ -1,4 +1,4 @@
-"""One run per key: between processes, and after a process died."""
+"""One run per key: across processes, and after a process died."""
 
 from __future__ import annotations
 

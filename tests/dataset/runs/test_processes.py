@@ -1,4 +1,4 @@
-"""Two processes share one run; the first alone writes."""
+"""A run with two processes: only the first one writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs on a dataset: listed, loaded, summed up, renamed, deleted; exactly their own."""
+"""Runs on a dataset: listed, loaded, summarized, renamed, deleted, without side effects."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def with_brain(dataset, key="dc"):
 
 
 def state(dataset):
-    """Everything a person could notice: schema, values, runs, indexes, layout."""
+    """Everything visible to users: schema, values, runs, indexes, layout."""
     dataset.reload()
     documents = [
         {name: value for name, value in doc.items() if name != "last_modified_at"}
@@ -61,7 +61,7 @@ def test_unknown_and_foreign_runs(make_digits, stored_run):
     dataset = make_digits(4)
     dataset.register_run("theirs", dataset.init_run())
     assert list_runs(dataset) == []
-    with pytest.raises(RunNotFoundError, match=r"no deep-clustering run 'theirs'; no run has been made"):
+    with pytest.raises(RunNotFoundError, match=r"no deep-clustering run 'theirs'; it has no runs yet"):
         load_run(dataset, "theirs")
     stored_run(dataset)
     with pytest.raises(RunNotFoundError, match=r"'dd'.*dc"):
@@ -139,7 +139,7 @@ def test_rename_to_what_is_taken(make_digits, stored_run):
         rename_run(dataset, "dc", "ground_truth")
     with pytest.raises(InputError, match="identifier"):
         rename_run(dataset, "dc", "a b")
-    with pytest.raises(RunExistsError, match="has the key 'dc' already; give another new_key"):
+    with pytest.raises(RunExistsError, match="already has the key 'dc'; give a different new_key"):
         rename_run(dataset, "dc", "dc")
     assert state(dataset) == before
 
@@ -177,7 +177,7 @@ def test_map_and_similarity(make_digits, stored_run):
 
 
 def test_a_run_is_read_by_many_threads_at_once(make_digits):
-    """The App's panel answers each event in a thread of its own."""
+    """The App's panel handles each event in a separate thread."""
     from concurrent.futures import ThreadPoolExecutor
 
     dataset = make_digits(20)

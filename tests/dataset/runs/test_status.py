@@ -1,4 +1,4 @@
-"""The live state: written sparingly, readable by everyone, and it carries the wish to cancel."""
+"""The live state: rate-limited writes, readable from other processes, with cancel requests."""
 
 from __future__ import annotations
 

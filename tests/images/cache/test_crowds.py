@@ -145,7 +145,7 @@ class TestWorkers:
         monkeypatch.setattr(worker_pool, "_SERVE", crash)
         listener = Listener()
         with opened(files(tmp_path / "in", 600), cache, workers=2, observer=listener) as store:
-            assert store.errors == {333: "its decoder crashed"}
+            assert store.errors == {333: "the decoder process crashed"}
             assert listener.steps == 600
             np.testing.assert_array_equal(store.read(np.array([333]))[0, ..., 0], pixels_of(334))
 

@@ -112,7 +112,7 @@ class TestReading:
         store = opened(files(tmp_path / "in", 2), cache)
         store.close()
         store.close()
-        with pytest.raises(ImagesError, match="were closed"):
+        with pytest.raises(ImagesError, match="store is closed"):
             store.read(np.array([0]))
 
     def test_progress(self, tmp_path, cache):
@@ -315,7 +315,7 @@ class TestBound:
 
     def test_bound_that_is_no_number(self, tmp_path, cache, monkeypatch):
         monkeypatch.setenv(BOUND_VARIABLE, "lots")
-        with pytest.raises(ImagesError, match=f"{BOUND_VARIABLE}='lots' is no number"):
+        with pytest.raises(ImagesError, match=f"{BOUND_VARIABLE}='lots' is not a number"):
             self.fill(tmp_path, cache, "a")
 
     def test_disk_too_small(self, tmp_path, cache, monkeypatch):

@@ -83,7 +83,7 @@ class TestFinding:
         with pytest.raises(ImagesError, match="pipe' is neither a file nor a folder; give a folder"):
             find_dicom(tmp_path / "pipe")
         found = find_dicom([tmp_path / "pipe", carried("CT_small.dcm")])
-        assert found.skipped == {str(tmp_path / "pipe"): "it is neither a file nor a folder to walk"}
+        assert found.skipped == {str(tmp_path / "pipe"): "it is neither a file nor a folder"}
         assert len(found.files) == 1
 
     def test_nothing(self, tmp_path):

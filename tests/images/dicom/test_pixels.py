@@ -225,7 +225,7 @@ def test_not_dicom_at_all(tmp_path):
 
 def test_truncated():
     with pytest.raises(
-        UnreadableImageError, match=r"cut short: [\d,]+ bytes of pixels where 8,192 are needed"
+        UnreadableImageError, match=r"truncated: [\d,]+ bytes of pixels where 8,192 are needed"
     ):
         read_image(ImageRef(carried("MR_truncated.dcm")), "gray")
 
