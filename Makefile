@@ -34,6 +34,10 @@ demo: $(VENV)/.installed
 
 # loadfile: tests of a file run in one process, which creates their shared fixtures once
 WORKERS ?= 2
+CORES := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
+# threads of all workers together use every core once; threads beyond that must not wait by spinning
+test coverage: export OMP_NUM_THREADS ?= $(shell expr $(CORES) / $(WORKERS) \| 1)
+test test-shuffled coverage: export OMP_WAIT_POLICY ?= passive
 test: $(VENV)/.installed-test browser
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 

@@ -1,4 +1,4 @@
-"""Parts that break their contract are told apart: in use by a PartError, by the public checks by an AssertionError."""
+"""Parts that break their contract raise a PartError in use, and an AssertionError in the public checks."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _raise(vectors):
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
-        (None, r"'given' returned None; return labels \(240,\), whole numbers from 0, -1 for noise as a tensor or a"),
+        (None, r"'given' returned None; return labels \(240,\), integers from 0, -1 for noise as a tensor or a"),
         ([0] * 240, r"returned \(a list\) of type list; return labels \(240,\)"),
         (LABELS[:10], r"returned values of shape \(10,\) and type int64; return labels \(240,\)"),
         (LABELS[:, None], r"returned values of shape \(240, 1\)"),
@@ -80,7 +80,7 @@ def _raise(vectors):
         (FoundClusters(LABELS, confidence=np.full(240, 2.0)), r"confidence=2; return confidence \(240,\) in 0"),
         (FoundClusters(LABELS, confidence=np.full(240, np.nan)), r"confidence=nan"),
         (FoundClusters(LABELS, confidence=np.ones(3)), r"confidence of shape \(3,\)"),
-        (FoundClusters(LABELS, objective=float("nan")), r"objective=nan; return the minimized quantity, or leave it out"),
+        (FoundClusters(LABELS, objective=float("nan")), r"objective=nan; return the minimized quantity"),
         (FoundClusters(LABELS, objective="low"), r"objective='low'; return one number"),
         (FoundClusters(LABELS, scores={"a": "b"}), r"scores\['a'\]='b'; return one number"),
         (FoundClusters(LABELS, scores=[1.0]), r"scores=\[1.0\]; return a dict of numbers by name"),
@@ -191,7 +191,9 @@ class Grown(Reducer):
 def test_a_reducer_that_breaks_its_contract():
     REDUCERS.register(Grown)
     vectors = torch.rand(9, 3)
-    with pytest.raises(PartError, match=r"the reducer 'grown' returned 9 of 9 vectors with NaN.*return finite"):
+    with pytest.raises(
+        PartError, match=r"the reducer 'grown' returned 9 of 9 vectors with NaN.*return finite"
+    ):
         Grown().embed(vectors, 0)
     with pytest.raises(
         PartError, match=r"returned values of shape \(8, 3\) and type float32; return vectors \(9, D\)"
@@ -248,16 +250,18 @@ class Bare(Backbone):
 @pytest.mark.usefixtures("seeded")
 def test_a_backbone_that_breaks_its_contract():
     BACKBONES.register(Bare)
-    with pytest.raises(PartError, match=r"'bare' made .* of type type; return a torch.nn.Module"):
+    with pytest.raises(PartError, match=r"'bare' returned .* of type type from make_module; return"):
         Bare().build(1, 28, None)
-    with pytest.raises(PartError, match=r"returned values of shape \(1, 4, 26, 26\).*for one image; end it with"):
+    with pytest.raises(
+        PartError, match=r"returned values of shape \(1, 4, 26, 26\).*for one image; end it with"
+    ):
         Bare(how="maps").build(1, 28, None)
     with pytest.raises(PartError, match=r"'bare', given one image \(1, 28, 28\), failed: RuntimeError"):
         Bare(how="channels").build(1, 28, None)
     found = Bare(how="ignores").build(1, 28, None)
     assert (found.dim, found.relu_before_head, found.training) == (196, False, True)
     with pytest.raises(
-        AssertionError, match=r"fails missing_weights_are_refused: weights='/no/such/file.pt' is taken"
+        AssertionError, match=r"fails missing_weights_are_refused: weights='/no/such/file.pt' is accepted"
     ):
         check_backbone(Bare(how="ignores"))
 

@@ -1,4 +1,4 @@
-"""From options and images to a store, a network and a corpus: what fitting and prediction share."""
+"""Creates image store, network and corpus from options and images, for fitting and prediction."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ ImageInput = Any
 
 @contextmanager
 def open_store(images: ImageInput, resolved: Options, observer: Observer) -> Iterator[ImageStore]:
-    """The decoded images, closed at the end.
+    """The decoded images, closed on exit.
 
     Raises:
-        InputError: ``observer`` cannot be told of progress.
+        InputError: ``observer`` lacks the observer's methods.
     """
     from fiftyone_deepcluster.images.cache.open_images import Decode, open_images
 
@@ -48,7 +48,7 @@ def open_store(images: ImageInput, resolved: Options, observer: Observer) -> Ite
 def assemble(
     resolved: Options, store: ImageStore, observer: Observer, given: torch.Tensor | None
 ) -> tuple[Corpus, Parts]:
-    """Network and training spec for the images, as the run begins."""
+    """Corpus with the initial network, and the method's parts."""
     from fiftyone_deepcluster.core.devices import choose_compute
     from fiftyone_deepcluster.features.corpus import Corpus
 
@@ -62,7 +62,7 @@ def assemble(
 
 
 def build_parts(resolved: Options) -> Parts:
-    """What the method hands over, with weights drawn from the run's seed."""
+    """The method's parts, with random weights drawn from the run's seed."""
     from fiftyone_deepcluster.core.process_state import seeded_torch
     from fiftyone_deepcluster.core.seeds import derive
 
@@ -71,7 +71,7 @@ def build_parts(resolved: Options) -> Parts:
 
 
 class Spread:
-    """Values of the readable images at their places among all images."""
+    """Expands values of the M readable images to all N images."""
 
     def __init__(self, store: ImageStore) -> None:
         self._kept = store.kept
@@ -79,7 +79,7 @@ class Spread:
         self._n = len(store.kept) + len(store.errors)
 
     def __call__(self, values: NDArray[Any], missing: float) -> NDArray[Any]:
-        """(M, ...) -> (N, ...), ``missing`` elsewhere."""
+        """(M, ...) -> (N, ...), ``missing`` for unreadable images."""
         if len(self._kept) == self._n:
             return values
         found = np.full((self._n, *values.shape[1:]), missing, dtype=values.dtype)
@@ -87,7 +87,7 @@ class Spread:
         return found
 
     def assignment(self, found: Assignment) -> Assignment:
-        """The clusters of all images, of those of the readable ones."""
+        """The assignment of all images, from that of the readable ones."""
         return replace(
             found,
             labels=self(found.labels, -1),
@@ -100,7 +100,7 @@ class Spread:
 
 
 class NoPixels:
-    """A store for given features: rows, but no pixels."""
+    """A store for given features: rows without pixels."""
 
     def __init__(self, features: NDArray[np.float32]) -> None:
         finite = np.isfinite(features).all(axis=1)
@@ -111,11 +111,11 @@ class NoPixels:
         self.shape = (len(self.kept), 1, 1, 1)
 
     def read(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Black images of one pixel: nobody looks at them."""
+        """Black images of one pixel; their content is never used."""
         return np.zeros((len(rows), 1, 1, 1), np.uint8)
 
     def close(self) -> None:
-        """Nothing is open."""
+        """No resources to release."""
 
     def __enter__(self) -> NoPixels:
         return self

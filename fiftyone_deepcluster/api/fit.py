@@ -34,22 +34,22 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.training.loop import Keep, Progress
 
 LARGEST = 1e15
-"""Features beyond it have no distances in float32."""
+"""Largest absolute feature value; distances of larger ones overflow float32."""
 
 MAY_CHANGE = ("rounds", "max_minutes", "device", "precision", "baselines")
-"""Options that a resumed run may give anew."""
+"""Options that may be changed when a run is resumed."""
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """Clusters of N images, row by row as they were given.
+    """Clusters of N images, in the order of the input.
 
     Attributes:
-        assignment: the clusters of the last round, unreadable images included.
-        round_labels: (N, R) int32, the cluster in every round; ids mean the same cluster throughout.
-        round_losses: (N, R) float32, mean training loss in every round; NaN where it was not drawn.
-        record: figures, options, why it stopped.
-        run_dir: where checkpoint and model lie, if they were asked for.
+        assignment: the clusters of the last round, including unreadable images.
+        round_labels: (N, R) int32, the cluster in every round; an id is the same cluster in all rounds.
+        round_losses: (N, R) float32, mean training loss in every round; NaN for images not sampled.
+        record: metrics, options and stop reason.
+        run_dir: folder of checkpoint and model, if given.
     """
 
     assignment: Assignment
@@ -60,22 +60,22 @@ class FitResult:
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """(N,) int64; -1 for an image that could not be read, or noise of a density method."""
+        """(N,) int64; -1 for an unreadable image, or for noise of a density-based clusterer."""
         return self.assignment.labels
 
     @property
     def confidence(self) -> NDArray[np.float32]:
-        """(N,) float32 in 0..1, NaN for an image that could not be read."""
+        """(N,) float32 in 0..1; NaN for an unreadable image."""
         return self.assignment.confidence
 
     @property
     def distance(self) -> NDArray[np.float32]:
-        """(N,) float32 to the cluster's center in ``embeddings``; NaN likewise."""
+        """(N,) float32, distance to the cluster's center in ``embeddings``; NaN for an unreadable image."""
         return self.assignment.distance
 
     @property
     def margin(self) -> NDArray[np.float32]:
-        """(N,) float32, distance to the second nearest center less ``distance``; NaN likewise."""
+        """(N,) float32, distance to the second nearest center minus ``distance``; NaN for an unreadable image."""
         return self.assignment.margin
 
     @property
@@ -91,7 +91,7 @@ class FitResult:
 
 @dataclass(frozen=True)
 class _Job:
-    """A fit under way: what was asked for, and what it was settled to."""
+    """The inputs of a fit, checked and resolved."""
 
     options: Options
     resolved: Options
@@ -106,7 +106,7 @@ class _Job:
 
     @property
     def fingerprint(self) -> dict[str, Any]:
-        """What must be equal for a checkpoint to fit: options but for a few, and the images read."""
+        """Must equal a checkpoint's to resume it: options except ``MAY_CHANGE``, images, groups, initial labels."""
         options = {k: v for k, v in self.options.model_dump(mode="json").items() if k not in MAY_CHANGE}
         rows = hashlib.sha256(self.store.kept.tobytes())
         for known in (self.groups, self.initial):
@@ -129,19 +129,19 @@ def fit(
     Args:
         images: paths, ``ImageRef`` (a path and a box), or a uint8 array (N, H, W) or (N, H, W, C).
         options: an Options object, or a method's name for its defaults.
-        truth: N class names or numbers, None where unknown. Measured in the record, never used.
-        observer: told of progress; may cancel.
-        run_dir: keep a checkpoint after every round there and the model at the end; where it holds
-            a checkpoint of the same images and options, the run goes on from it.
-        features: (N, D) float32 in place of a network's, for methods that accept them (``frozen``); rows that are
+        truth: N class names or numbers, None where unknown. Only used for metrics in the record.
+        observer: receives progress; may cancel.
+        run_dir: folder for a checkpoint after every round and the model at the end. If it has a checkpoint of the
+            same images and options, the run is resumed from it.
+        features: (N, D) float32 instead of a network's, for methods that accept them (``frozen``); rows that are
             not finite count as unreadable.
-        known: who belongs together, and labels to start from, for the methods that ask for them.
+        known: groups of images and initial labels, for methods that use them.
 
     Raises:
-        OptionsError: options that do not fit each other or the images.
+        OptionsError: options that are incompatible with each other or with the images.
         ImagesError: no image can be read.
         CheckpointError: ``run_dir`` belongs to other options or images.
-        CancelledError: cancelled before there was anything to return.
+        CancelledError: cancelled before there was a result.
     """
     from fiftyone_deepcluster.images.inspect import image_facts
 
@@ -149,7 +149,7 @@ def fit(
     check_observer(observer)
     observer, known = observer or Silent(), Known() if known is None else known
     if not isinstance(known, Known):
-        raise OptionsError(f"known={short(known)} is no Known; give Known(groups=..., initial=...)")
+        raise OptionsError(f"known={short(known)} is not a Known object; give Known(groups=..., initial=...)")
     directory = None if run_dir is None else Path(run_dir)
     if features is not None:
         return _fit_features(options, (images, features), truth, observer, directory)
@@ -181,7 +181,7 @@ def _fit_features(
     images, features = given_for[0], _as_features(given_for[1])
     if images is not None and len(images) != len(features):
         raise OptionsError(
-            f"features has {len(features)} rows for {len(images)} images; give one row an image, NaN where unknown"
+            f"features has {len(features)} rows for {len(images)} images; give one row per image, NaN where unknown"
         )
     store = NoPixels(features)
     if not len(store.kept):
@@ -198,19 +198,19 @@ def _fit_features(
 
 
 def _as_features(given: Any) -> NDArray[np.float32]:
-    """The given numbers as float32; their shape and size are checked."""
+    """The given features as float32, with shape and range checked."""
     try:
         features = np.asarray(given, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise OptionsError(
-            f"features={short(given)} are no numbers; give an array (images, dimensions)"
+            f"features={short(given)} is not numeric; give an array of shape (images, dimensions)"
         ) from error
     if features.ndim != 2 or 0 in features.shape:
-        raise OptionsError(f"features has shape {features.shape}; give (images, dimensions), both 1 or more")
+        raise OptionsError(f"features has shape {features.shape}; give (images, dimensions), both at least 1")
     largest = np.abs(features, where=np.isfinite(features), out=np.zeros_like(features)).max()
     if largest > LARGEST:
         raise OptionsError(
-            f"features reach {largest:.1e}, beyond what distances can be measured in; scale them below {LARGEST:.0e}"
+            f"features has values up to {largest:.1e}, too large for float32 distances; scale them below {LARGEST:.0e}"
         )
     return features
 
@@ -225,7 +225,7 @@ def _run(job: _Job) -> FitResult:
     schedule = LoopSettings(options.rounds, options.seed, options.max_minutes, job.truth)
     progress = run(parts.training_spec, corpus, schedule, state=_load(job), keep=_keeper(job))
     if progress.assignment is None or (not progress.rounds and progress.stop_reason == StopReason.CANCELLED):
-        raise CancelledError("cancelled before the first round was done; nothing was written")
+        raise CancelledError("cancelled before the first round was complete; nothing was written")
     record = _record(job, corpus, progress)
     if options.baselines and progress.stop_reason != StopReason.CANCELLED:
         _measure_baselines(job, record, progress, first)
@@ -234,12 +234,12 @@ def _run(job: _Job) -> FitResult:
 
 
 def _check_early(options: Options, run_dir: Path | None) -> None:
-    """What can be known to fail before an image is read."""
+    """Checks that need no image: ``run_dir``, device and precision."""
     from fiftyone_deepcluster.core.devices import choose_compute
 
     if run_dir is not None and run_dir.exists() and not run_dir.is_dir():
         raise OptionsError(
-            f"run_dir={str(run_dir)!r} is a file; give a folder, which is made where it is missing"
+            f"run_dir={str(run_dir)!r} is a file; give a folder, which is created if it is missing"
         )
     choose_compute(options.device, options.precision)
 
@@ -258,27 +258,27 @@ def _check_sizes(job: _Job) -> None:
 
 
 def _numbers(values: Sequence[object], store: ImageStore, what: str) -> NDArray[np.int64]:
-    """(M,) numbers for the values of the readable images, -1 for None."""
+    """(M,) int64 codes of the values of the readable images, -1 for None."""
     n = len(store.kept) + len(store.errors)
-    need = "give one an image, None where unknown"
+    need = "give one per image, None where unknown"
     if (
         isinstance(values, str | dict | set)
         or not hasattr(values, "__len__")
         or not getattr(values, "ndim", 1)
     ):
-        raise OptionsError(f"{what}={short(values)} is no list for {n} images; {need}")
+        raise OptionsError(f"{what}={short(values)} is not a list for {n} images; {need}")
     if len(values) != n:
         raise OptionsError(f"{what} has {len(values)} entries for {n} images; {need}")
     numbers = numbered(values)[0][store.kept]
     if (numbers < 0).all():
         raise OptionsError(
-            f"{what} is known of none of the {len(numbers)} images that can be read; leave it out"
+            f"{what} is unknown for all of the {len(numbers)} images that can be read; leave it out"
         )
     return numbers
 
 
 def _first_features(job: _Job, corpus: Corpus) -> torch.Tensor | None:
-    """What the baselines start from: pixels, or the features of the weights that were given."""
+    """Initial features for the baselines: pixels, or features of the given weights."""
     import torch
 
     from fiftyone_deepcluster.analysis.baselines import baseline_rows, pixel_features
@@ -308,7 +308,7 @@ def _load(job: _Job) -> dict[str, Any] | None:
     what = f"other options ({', '.join(changed)})" if changed else "other images"
     way = "choose another run_dir, or delete it"
     if not changed and job.store.errors:
-        way = f"{notes.unread(job.store)[0]}. Bring them back if the run had them; else {way}"
+        way = f"{notes.unread(job.store)[0]}. Restore these files if the run read them; else {way}"
     raise CheckpointError(f"{job.run_dir} holds the checkpoint of a run with {what}; {way}")
 
 
@@ -336,7 +336,7 @@ def _record(job: _Job, corpus: Corpus, progress: Progress) -> RunRecord:
 
 
 def _notes(job: _Job, progress: Progress) -> list[str]:
-    """What a reader of the record should know."""
+    """Notes for the run record."""
     messages = [*job.remarks, *notes.unread(job.store)]
     if progress.assignment is not None:
         messages += notes.in_no_cluster(progress.assignment.labels)
@@ -346,7 +346,7 @@ def _notes(job: _Job, progress: Progress) -> list[str]:
 
 
 def _measure_baselines(job: _Job, record: RunRecord, progress: Progress, first: torch.Tensor | None) -> None:
-    """k-means and UMAP + GMM on the first and the last features, and in words who is ahead."""
+    """k-means and UMAP + GMM on the first and last features, and a comparison in words."""
     import torch
 
     from fiftyone_deepcluster.analysis.baselines import Bench, baseline_rows, measure, verdict
@@ -368,7 +368,7 @@ def _measure_baselines(job: _Job, record: RunRecord, progress: Progress, first: 
 
 
 def _save_model(job: _Job, corpus: Corpus, parts: Parts, progress: Progress) -> None:
-    """What ``predict`` needs."""
+    """Save what ``predict`` needs."""
     import torch
 
     assignment = progress.assignment
@@ -388,7 +388,7 @@ def _save_model(job: _Job, corpus: Corpus, parts: Parts, progress: Progress) -> 
 def _result(job: _Job, progress: Progress, record: RunRecord) -> FitResult:
     found, spread = progress.assignment, Spread(job.store)
     if found is None:
-        raise CancelledError("cancelled before there was anything to return")
+        raise CancelledError("cancelled before there was a result")
     columns = np.stack(progress.labels, 1) if progress.labels else np.zeros((len(found.labels), 0), np.int32)
     losses = np.stack(progress.losses, 1) if progress.losses else np.zeros((len(found.labels), 0), np.float32)
     return FitResult(

@@ -1,4 +1,4 @@
-"""What a reader of a run's record should know before trusting it, in sentences."""
+"""Notes of a run record that limit how far the result can be trusted, as sentences."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.images.store import ImageStore
 
 SETTLED_NMI = 0.92
-"""Agreement of the last two rounds from which on clusters count as settled: digits end at .98, clothes at .85."""
+"""Minimum NMI of the last two rounds for settled clusters: digits end at .98, clothes at .85."""
 
 
 def unread(store: ImageStore) -> list[str]:
-    """That some images could not be read, and why one of them."""
+    """How many images could not be read, and the reason for one of them."""
     errors = store.errors
     if not errors:
         return []
@@ -32,36 +32,38 @@ def unread(store: ImageStore) -> list[str]:
 
 
 def in_no_cluster(labels: NDArray[np.int64]) -> list[str]:
-    """That most images are noise, -1 in (N,), or all of them."""
+    """A warning if at least half of the labels (N,) are -1 (noise)."""
     noise, n = int((labels < 0).sum()), len(labels)
     if 2 * noise < n or not n:
         return []
     reason = "all images are" if noise == n else f"{noise} of {n} images are"
-    way = "lower the clusterer's min_cluster_size, cluster after reducer='umap', or choose one that takes every image"
+    way = (
+        "lower the clusterer's min_cluster_size, use reducer='umap', or a clusterer that assigns every image"
+    )
     return [f"{reason} noise and in no cluster; {way}, such as 'kmeans'"]
 
 
 def not_held_out(groups: NDArray[np.int64], rounds: Sequence[Round]) -> list[str]:
-    """That groups (M,), -1 unknown, left nothing to test the network on."""
+    """A warning if the groups (M,), -1 unknown, left no test images in some rounds."""
     without = sum("test_top1" not in entry.scores for entry in rounds)
     if not without:
         return []
     n_groups = len(np.unique(groups[groups >= 0]))
-    reason = f"in {without} of {len(rounds)} rounds nothing was held out to test the network"
+    reason = f"in {without} of {len(rounds)} rounds no images were held out for testing"
     return [
-        f"{reason}: its images are of {n_groups} groups, never parted, too few or too uneven for the shares asked for"
+        f"{reason}: its images form {n_groups} groups, never split, too few or too uneven for the requested shares"
     ]
 
 
 def doubts(rounds: Sequence[Round], stop_reason: StopReason | None) -> list[str]:
-    """That the clusters had not settled; judged without any truth."""
+    """A warning if the clusters had not settled; needs no ground truth."""
     change = rounds[-1].change if rounds else None
     if change is None or change.nmi >= SETTLED_NMI or stop_reason == StopReason.CANCELLED:
         return []
-    reached = math.floor(1000 * change.nmi) / 1000  # rounded up it could read like the bound it fell short of
+    reached = math.floor(1000 * change.nmi) / 1000  # rounding up could show the threshold that was missed
     doubt = (
         f"the clusters had not settled: those of the last two rounds agree to NMI {reached:.3f} "
-        f"(settled runs reach {SETTLED_NMI}); look at them as groups, not as classes, and try more rounds, "
-        "another n_clusters or other augmentation"
+        f"(settled runs reach {SETTLED_NMI}); treat them as groups, not as classes, and try more rounds, "
+        "another n_clusters or another augmentation"
     )
     return [doubt]

@@ -1,4 +1,4 @@
-"""A finished run applied to images it never saw."""
+"""Apply a finished run to new images."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 
 def predict(run_dir: str | Path, images: ImageInput, *, observer: Observer | None = None) -> Assignment:
-    """Apply a finished run to images it never saw: its network, its reduction, its nearest center.
+    """Apply a finished run's network and reduction to new images and assign each to its nearest center.
 
     Args:
-        run_dir: of a ``fit`` that was given one.
+        run_dir: the ``run_dir`` given to ``fit``.
         images: as for ``fit``.
-        observer: told of progress; may cancel.
+        observer: receives progress; may cancel.
 
     Returns:
-        Cluster ids of the run, row by row as the images were given; unreadable ones among the ``errors``.
+        Cluster ids of the run, in the order of the images; unreadable ones are in ``errors``.
 
     Raises:
-        CheckpointError: no finished run lies there.
+        CheckpointError: ``run_dir`` has no finished run.
         ImagesError: no image can be read.
     """
     from fiftyone_deepcluster.pseudo_labels.assignments import nearest_assignment
@@ -38,5 +38,5 @@ def predict(run_dir: str | Path, images: ImageInput, *, observer: Observer | Non
         vectors, ids = run.vectors(), run.model["ids"].numpy()
         found = nearest_assignment(vectors, run.model["centers"].to(vectors))
         centers = np.full((int(ids.max()) + 1, vectors.shape[1]), np.nan, np.float32)
-        centers[ids] = found.centers  # ids that fell empty have none
+        centers[ids] = found.centers  # empty clusters have no center
         return Spread(run.store).assignment(replace(found, labels=ids[found.labels], centers=centers))

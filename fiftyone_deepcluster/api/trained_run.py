@@ -1,4 +1,4 @@
-"""A finished run opened again: its network on any images, and that network as it was before training."""
+"""Loads a finished run: its trained network for any images, and the network before training."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A finished run and the images it looks at.
+    """A finished run and the images to apply it to.
 
     Attributes:
-        options: resolved, as the run had them.
-        trained: the images and the network as the run left it.
-        model: what ``fit`` saved beside the network: ``reduction``, ``ids``, ``centers``.
+        options: the run's resolved options.
+        trained: corpus of the images with the trained network.
+        model: what ``fit`` saved with the network: ``reduction``, ``ids``, ``centers``.
     """
 
     options: Options
@@ -44,10 +44,10 @@ class TrainedRun:
 
     @cached_property
     def initial(self) -> Corpus:
-        """The images and the network as the run began: random weights of its seed, or those it was given."""
+        """Corpus with the network before training: random weights of the run's seed, or the given ones."""
         import torch
 
-        corpus = copy.copy(self.trained)  # the images are the same, and on a GPU they are there once
+        corpus = copy.copy(self.trained)  # shares the images, so that a GPU holds them once
         network = build_parts(self.options).network
         corpus.network = network.to(corpus.compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return corpus
@@ -59,18 +59,18 @@ class TrainedRun:
 
     @property
     def encodes(self) -> bool:
-        """Whether an encoder makes vectors of the features, which are then something else."""
+        """Whether an encoder converts features to vectors, so that the two differ."""
         return self.options.chosen_encoder is not None and self.model["reduction"] is not None
 
     def vectors(self) -> torch.Tensor:
-        """(M, D) float32, the vectors of the readable images as the run clusters them."""
+        """(M, D) float32, the vectors of the readable images that the run clusters."""
         encoder, fitted = self.options.chosen_encoder, self.model["reduction"]
         if encoder is None or fitted is None:
             return self.trained.features()
         return encoder.apply(self.trained, fitted)
 
     def initial_vectors(self) -> torch.Tensor:
-        """(M, D) float32, what the run would have clustered before its first round, of these images."""
+        """(M, D) float32, the vectors that the run would have clustered before its first round."""
         from torch.nn import functional
 
         encoder = self.options.chosen_encoder
@@ -83,22 +83,22 @@ class TrainedRun:
 
 @contextmanager
 def reopen(run_dir: str | Path, images: ImageInput, observer: Observer | None = None) -> Iterator[TrainedRun]:
-    """Load a finished run's network and decode the images it is to look at.
+    """Load a finished run's network and decode the images to apply it to.
 
     Args:
-        run_dir: of a ``fit`` that was given one.
+        run_dir: the ``run_dir`` given to ``fit``.
         images: as for ``fit``.
-        observer: told of progress; may cancel.
+        observer: receives progress; may cancel.
 
     Raises:
-        CheckpointError: no finished run lies there.
+        CheckpointError: ``run_dir`` has no finished run.
         ImagesError: no image can be read.
     """
     path = Path(run_dir) / checkpoints.MODEL
     if not path.is_file():
         raise CheckpointError(
-            f"{path} cannot be read: no such file; give the run_dir of a fit that came to its end and learned "
-            "its features from images"
+            f"{path} cannot be read: no such file; give the run_dir of a fit that finished and trained a network "
+            "on images"
         )
     model = checkpoints.load(path)
     options = parse_options(str(model["options"]["name"]), model["options"])

@@ -14,18 +14,34 @@ if TYPE_CHECKING:
     import torch
 
 
+_WRONG_CODE = (
+    TypeError,
+    ValueError,
+    AttributeError,
+    NameError,
+    LookupError,
+    ArithmeticError,
+    AssertionError,
+    RuntimeError,
+)
+
+
 @contextmanager
 def blamed(who: str) -> Iterator[None]:
-    """Name the part that failed; exceptions of this package pass unchanged.
+    """Name the part whose code is wrong.
+
+    Exceptions of this package pass unchanged, and so do those of the machine: a full disk, memory, a GPU.
 
     Raises:
-        PartError: the body raised any other exception, which is chained as the cause.
+        PartError: the body raised an exception that wrong code or values cause, chained as the cause.
     """
     try:
         yield
     except DeepClusterError:
         raise
-    except Exception as error:  # a part may raise anything
+    except _WRONG_CODE as error:
+        if type(error).__name__ == "OutOfMemoryError":  # torch's, of a GPU
+            raise
         raise PartError(f"{who} failed: {type(error).__name__}: {error}") from error
 
 
@@ -35,7 +51,7 @@ def as_tensor(values: Any, who: str, need: str) -> torch.Tensor:
     Args:
         values: the value returned by the part.
         who: name of the part in messages.
-        need: expected value in messages, such as "labels (N,), whole numbers".
+        need: expected value in messages, such as "labels (N,), integers".
 
     Raises:
         PartError: the value is neither.

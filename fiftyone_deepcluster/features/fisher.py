@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
 
 _FLOOR = 1e-2  # smallest variance of a component, relative to the channel's total variance
-_ADDED = 1e-3  # reg_covar of the fit, relative likewise: without it components collapse to a point
+_ADDED = 1e-3  # reg_covar, relative to the same: without it, components collapse to a point
 _LEAST_DEVIATION = 1e-5  # for constant channels
 
 

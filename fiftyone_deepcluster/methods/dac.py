@@ -1,8 +1,8 @@
 """DAC and DAC* (Chang et al., "Deep Adaptive Image Clustering", 2017).
 
-Are two images of one cluster? The network answers with the product of their label features, and is taught
-those of its own answers that it is sure of; the thresholds close in until every pair is taught. Clusters are
-the largest label features. No pass that clusters, no head that is made anew.
+The network predicts whether two images share a cluster by the product of their label features, and is trained on its
+own confident predictions; the thresholds converge until every pair is used. An image's cluster is its largest label
+feature. There is no clustering pass and no new head.
 """
 
 from __future__ import annotations
@@ -26,139 +26,141 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.training.losses import PairLoss
 
 LARGE_SIDE = 96
-"""Side in pixels at which images above 64 pixels are seen, as STL-10 and ImageNet-10 in the paper."""
+"""Side in pixels to which images above 64 pixels are resized, as STL-10 and ImageNet-10 in the paper."""
 
 PAPER_BATCH, RELEASED_BATCH, RELEASED_GRAY_BATCH = 1000, 32, 125
 """m of the paper; mini-batches of the authors' scripts (MNIST: 128 of 1000, here 8 x 125)."""
 
 BATCHES, MIN_BATCH = 8, 250
-"""Ours, not the paper's: fewer than 8,000 images would make less than eight batches of 1000 a round, too few for
-the network to follow the thresholds. Batches shrink, down to 250, and then images are passed over again."""
+"""Ours, not the paper's: fewer than 8,000 images give fewer than eight batches of 1000 per round, too few for the
+network to follow the thresholds. The batch size is reduced, down to 250; below that, epochs are added."""
 
 RELEASED_PAIR = -math.log(1e-7)
-"""What a pair costs in ``cifar10_2.py`` for which the network gives the truth nothing."""
+"""Loss in ``cifar10_2.py`` of a pair whose true relation the network gives probability 0."""
 
 WIDTH = 64
 """Filters of the authors' first block."""
 
 PAPER_MIN = 28
-"""Side of the paper's smallest images; for smaller ones half the width will do."""
+"""Side of the paper's smallest images; half the width is sufficient for smaller ones."""
 
 FEW_IMAGES = 20_000
-"""Ours: below, small gray images start from clusters of their pixels. From random weights the pairs of the first
-rounds decide a run, and so few images settle them badly: ACC .84 on USPS, where UMAP + GMM on the pixels has .96."""
+"""Ours: for fewer images, small gray images start from clusters of their pixels. From random weights the pairs of the
+first rounds determine the result, unreliably with so few images: ACC .84 on USPS; UMAP + GMM on the pixels: .96."""
 
 MIN_FOR_PIXELS = 50
-"""A handful of images has no manifold to lay out."""
+"""Minimum number of images for UMAP on the pixels."""
 
 PIXELS_STOP_NMI = 0.98
-"""Ours: after a round on pixels DAC ends when the clusters of adjacent rounds agree to this, twice. Taught on until
-every pair counts, so few images drift: the doubtful ones of a wide cluster are pushed out of it (USPS: ACC .98 for
-fifteen rounds, .86 after all 46). DAC* teaches every pair from the start, and goes on."""
+"""Ours: after a round on pixels DAC stops when the NMI of adjacent rounds reaches this twice. Trained until every pair
+is used, small data sets degrade: uncertain images of a wide cluster are pushed out of it (USPS: ACC .98 for
+fifteen rounds, .86 after all 46). DAC* uses every pair from the start, and does not stop early."""
 
 FEW_STAR_ROUNDS = 12
-"""Ours: rounds of DAC* after one on pixels; the paper's 46 are for sets many times as large."""
+"""Ours: rounds of DAC* after a round on pixels; the paper's 46 are for much larger data sets."""
 
 PIXEL_PASSES = 35
-"""Passes over the images of a round on pixels."""
+"""Epochs in a round on pixels."""
 
 FALL = 1.1
-"""-∂E/∂λ = l' - u' = 0.1 + 1 (equation 12): λ grows by 1.1 η a round."""
+"""-∂E/∂λ = l' - u' = 0.1 + 1 (equation 12): λ grows by 1.1 η per round."""
 
 
 @METHODS.register
 class DAC(Options):
-    """DAC: the network's sure answers to "are these two alike?" teach it the others."""
+    """DAC: trains on the network's own confident predictions of whether two images share a cluster."""
 
     name: Literal["dac"] = "dac"
-    n_clusters: int = Field(10, ge=2, description="Number of clusters: label features of an image.")
+    n_clusters: int = Field(10, ge=2, description="Number of clusters, and of label features per image.")
     rounds: int = Field(
-        100, ge=1, le=100_000, description="Rounds at most; the thresholds meet after 46 with eta 0.009."
+        100,
+        ge=1,
+        le=100_000,
+        description="Maximum number of rounds; with eta 0.009 the thresholds meet after 46.",
     )
     variant: Literal["paper", "released"] = Field(
         "paper",
-        description="paper: as published; released: as the authors' code, with targets frozen for inner epochs.",
+        description="paper: as published; released: as the authors' code, with targets fixed for inner_epochs.",
     )
-    star: bool = Field(False, description="DAC*: every pair is taught from the start; better on few images.")
+    star: bool = Field(False, description="DAC*: train on every pair from the start; better on few images.")
     init: Literal["auto", "random", "pixels"] = Field(
         "auto",
-        description="random: as the paper; pixels: one round more, before all others, on pairs of one cluster of the "
-        "pixels (UMAP and a Gaussian mixture); auto: pixels for fewer than 20,000 small gray images.",
+        description="Initialization. random: as in the paper; pixels: an additional first round on pairs from clusters "
+        "of the pixels (UMAP and a Gaussian mixture); auto: pixels for fewer than 20,000 small gray images.",
     )
     augmentation: Literal["auto", "none", "light", "light-flip", "affine", "affine-flip"] = Field(
         "auto",
-        description="How training images change; light: as the authors' code; auto: light, flipped where color.",
+        description="Training augmentation; light: as the authors' code; auto: light, with flips for color images.",
     )
     stop_nmi: float | None = Field(
         None,
         gt=0,
         le=1,
-        description="Stop when NMI with the last round reaches this twice; empty: never, as the paper; DAC 0.98 "
-        "after a round on pixels.",
+        description="Stop when the NMI with the last round reaches this twice; empty: never, as in the paper; 0.98 for "
+        "DAC after a round on pixels.",
         json_schema_extra=ADVANCED,
     )
     eta: float = Field(
-        0.009, gt=0, le=1, description="How fast the thresholds close in.", json_schema_extra=ADVANCED
+        0.009, gt=0, le=1, description="Step size of the thresholds.", json_schema_extra=ADVANCED
     )
     star_rounds: int | None = Field(
         None,
         ge=1,
-        description="Rounds in which DAC*'s threshold falls; empty: 46, after a round on pixels 12, or as the authors' "
-        "script.",
+        description="Rounds in which DAC*'s threshold decreases; empty: 46, 12 after a round on pixels, or as in the "
+        "authors' script.",
         json_schema_extra=ADVANCED,
     )
     batch_size: int | None = Field(
         None,
         ge=2,
         le=65_536,
-        description="Images whose pairs are compared; empty: chosen by variant and size.",
+        description="Batch size; pairs are formed within a batch; empty: chosen by variant and number of images.",
     )
     min_steps: int = Field(
         BATCHES,
         ge=0,
         le=100_000,
-        description="Batches in a round at least: few images are passed over several times.",
+        description="Minimum number of batches per round; adds epochs when there are few images.",
         json_schema_extra=ADVANCED,
     )
     inner_epochs: int | None = Field(
-        None, ge=1, description="released: passes on frozen targets; empty: 5 for DAC* on gray, else 10.",
+        None, ge=1, description="released: epochs on fixed targets; empty: 5 for DAC* on gray images, else 10.",
         json_schema_extra=ADVANCED,
     )  # fmt: skip
     macro_batch: int = Field(
         1000,
         ge=2,
         le=1_000_000,
-        description="released: images whose targets are made at once.",
+        description="released: images whose targets are computed at once.",
         json_schema_extra=ADVANCED,
     )
     views: int = Field(
         2,
         ge=1,
         le=16,
-        description="released: augmentations that each mini-batch is taught; DAC* on gray compares two at most.",
+        description="released: augmented versions of each mini-batch; DAC* on gray images uses two at most.",
         json_schema_extra=ADVANCED,
     )
-    learning_rate: float = Field(0.001, gt=0, le=10, description="Of RMSprop.")
-    weight_decay: float = Field(
-        0.0, ge=0, le=1, description="Pull of the weights to 0.", json_schema_extra=ADVANCED
-    )
+    learning_rate: float = Field(0.001, gt=0, le=10, description="Learning rate of RMSprop.")
+    weight_decay: float = Field(0.0, ge=0, le=1, description="Weight decay (L2).", json_schema_extra=ADVANCED)
     width: int | None = Field(
         None,
         ge=4,
         le=512,
-        description="Filters of the first block, later ones 2 and 4 times; empty: 64, below 28 pixels 32.",
+        description="Filters of the first block; later blocks have 2 and 4 times as many; empty: 64, or 32 below 28 "
+        "pixels.",
         json_schema_extra=ADVANCED,
     )
     input_norm: InputNormName = Field("plain", description="Fixed first layer.", json_schema_extra=ADVANCED)
     norm: Literal["batch", "running"] = Field(
         "batch",
-        description="What batch norm judges by where clusters are read: one random batch, or its running means.",
+        description="Batch norm statistics at inference: of one random batch, or running means.",
         json_schema_extra=ADVANCED,
     )
 
     @property
     def decoded_side(self) -> int:
-        """The whole image: nothing is cropped."""
+        """The whole image: there are no crops."""
         return self.image_size or SMALL_SIDE
 
     def resolve(self, facts: ImageFacts) -> DAC:
@@ -219,7 +221,7 @@ class DAC(Options):
         return Parts(Network(input_norm, backbone), training_spec, batch)
 
     def thresholds(self) -> Thresholds:
-        """u(λ) and l(λ) of the variant: section 5.4 of the paper, or ``cifar10_2.py`` and its DAC* sisters."""
+        """u(λ) and l(λ) of the variant: section 5.4 of the paper, or ``cifar10_2.py`` and the DAC* scripts."""
         from fiftyone_deepcluster.pseudo_labels.pairs import Thresholds
 
         rounds = self.star_rounds or 46
@@ -233,7 +235,7 @@ class DAC(Options):
         return Thresholds((0.99, -1.0), (0.8, 1.0), 0.19 / 2 / 50, 50)
 
     def frozen(self) -> FrozenTargets | None:
-        """Macro-batches of the authors' code; the paper has one batch, judged by its images as they are."""
+        """Macro-batches of the authors' code; in the paper, one batch with targets from its unaugmented images."""
         from fiftyone_deepcluster.pseudo_labels.pairs import FrozenTargets
 
         if self.variant == "paper":
@@ -245,11 +247,11 @@ class DAC(Options):
         )
 
     def objective(self) -> PairLoss:
-        """The paper's, or the authors': squares for DAC* on gray, self-distillation else.
+        """The paper's loss, or the authors': squares for DAC* on gray images, else with self-distillation.
 
-        ``cifar10_2.py`` has 16.1 |r - g| for a pair (see ``PairLoss.kind``), divides by the number of pairs and once
-        more by its mini-batch of 32, and adds the self-distillation with weight 1: here, where pairs count as their
-        mean, that weight is 32 / 16.1. The DAC* scripts take plain means and weight 10.
+        ``cifar10_2.py`` has 16.1 |r - g| per pair (see ``PairLoss.kind``), divides by the number of pairs and again
+        by its mini-batch of 32, and adds the self-distillation with weight 1. Here the loss is the mean over pairs,
+        so that weight is 32 / 16.1. The DAC* scripts use plain means and weight 10.
         """
         from fiftyone_deepcluster.training.losses import PairLoss
 
@@ -260,9 +262,9 @@ class DAC(Options):
         return PairLoss("distance", hold=RELEASED_BATCH / RELEASED_PAIR)
 
     def make_augment(self) -> Augmentation:
-        """The augmentation by its name; two views of each image at once where pairs are taken across them.
+        """The augmentation of that name; two views of each image if pairs are formed across views.
 
-        ``light``: 10 degrees, 10 % shift, 5 % zoom, 5 % brightness, as the authors' code.
+        ``light``: rotation 10 degrees, shift 10 %, zoom 5 %, brightness 5 %, as the authors' code.
         """
         from fiftyone_deepcluster.images.augment import Augment, MultiCrop
 
@@ -277,7 +279,7 @@ class DAC(Options):
 
     @property
     def _as_for_mnist(self) -> bool:
-        """Whether the authors' MNIST script is followed: pairs are of one view of an image and another of the other."""
+        """Whether to follow the authors' MNIST script: pairs of a view of one image and another view of the other."""
         return self.variant == "released" and self.star and self.color == "gray"
 
     def _augmentation(self, gray: bool) -> str:
@@ -295,7 +297,7 @@ class DAC(Options):
         if self.variant == "released":
             return RELEASED_GRAY_BATCH if gray and self.star else RELEASED_BATCH
         side = self.image_size or SMALL_SIDE
-        # What a batch keeps for its way back grows with the pixels: above 64 it is kept to what 64 take.
+        # Activations kept for backward grow with the pixels: above 64 the batch shrinks to the memory needed at 64.
         most = PAPER_BATCH if side <= SMALL_SIDE else math.ceil(PAPER_BATCH * (SMALL_SIDE / side) ** 2)
         return min(most, max(MIN_BATCH, math.ceil(n / BATCHES)))
 

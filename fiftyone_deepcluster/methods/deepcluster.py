@@ -1,7 +1,7 @@
 """DeepCluster (Caron et al., "Deep Clustering for Unsupervised Learning of Visual Features", 2018).
 
-Every round: features of all images, PCA, length 1, k-means; a new linear head; one epoch of
-cross-entropy on the clusters, drawn evenly.
+Every round: features of all images, PCA, L2 normalization, k-means; a new linear head; one epoch of
+cross-entropy on the clusters, sampled uniformly.
 """
 
 from __future__ import annotations
@@ -18,34 +18,34 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.images.inspect import ImageFacts
 
 _PSEUDO_FACTOR = 8
-"""Pseudo-classes for each cluster asked for: the paper finds about ten times the classes best, Kart et al. eight."""
+"""Pseudo-classes per cluster: the paper finds about ten times the number of classes best, Kart et al. eight."""
 
 
 _PSEUDO_CLASS_ROUNDS = 3
-"""Rounds on pseudo-classes before small images are taught the clusters themselves. Ours, not the paper's: eighty
-pseudo-classes shape the features, but k-means with ten on them wanders. Ten merged from the eighty are taught next;
-on what the network makes of those, k-means settles."""
+"""Rounds on pseudo-classes before small images are trained on the clusters themselves. Ours, not the paper's: eighty
+pseudo-classes shape the features, but k-means with ten clusters is unstable on them. Training then uses ten clusters
+merged from the eighty, and on the resulting features k-means is stable."""
 
 
 MIN_PIECE = 50
-"""Images in a pseudo-class on average from which on clusters are merged from pseudo-classes: links between smaller
-ones tell too little (digits, 22 images each: .907 and .950 merged, .95 to .97 by k-means; USPS, 116 each: .984
+"""Minimum mean number of images per pseudo-class for merging clusters from pseudo-classes: links between smaller
+ones are unreliable (digits, 22 images each: .907 and .950 merged, .95 to .97 by k-means; USPS, 116 each: .984
 merged, .792 by k-means)."""
 
 
 @METHODS.register
 class DeepCluster(Trained):
-    """DeepCluster: k-means on the network's own features gives its next labels.
+    """DeepCluster: k-means on the network's features gives the labels of the next round.
 
-    Above 64 pixels the defaults are the paper's: AlexNet with batch norm behind Sobel filters, SGD 0.05 with
-    momentum 0.9, weight decay 1e-5, batch 256, crops and flips. Smaller images get a small backbone with a
-    z-score per image, affine changes, clusters merged from the pseudo-classes, and after three rounds these
-    clusters in place of the pseudo-classes.
+    Above 64 pixels the defaults are the paper's: AlexNet with batch norm and Sobel filters, SGD 0.05 with
+    momentum 0.9, weight decay 1e-5, batch 256, crops and flips. Smaller images use a small backbone with a
+    z-score per image, affine augmentation, clusters merged from the pseudo-classes, and after three rounds these
+    clusters instead of the pseudo-classes.
     """
 
     name: Literal["deepcluster"] = "deepcluster"
     rounds: int = Field(
-        10, ge=1, le=100_000, description="Rounds at most: one round clusters and trains once."
+        10, ge=1, le=100_000, description="Maximum number of rounds; each round clusters and trains once."
     )
 
     def resolve(self, facts: ImageFacts) -> DeepCluster:

@@ -1,9 +1,9 @@
 """DeepCluster-v2 (Caron et al. 2020, "Unsupervised Learning of Visual Features by Contrasting Cluster Assignments").
 
-DeepCluster without its second pass: the embeddings of the training pass itself are kept in a memory bank,
-clustered by spherical k-means between the rounds, several times with different seeds, and the centers are
-the weights of as many heads, so that no head is learned anew. Several crops of each image, large and small,
-are taught the same cluster.
+DeepCluster without a second pass: the embeddings of the training pass are kept in a memory bank and clustered
+by spherical k-means between the rounds, several times with different seeds. The centers are the weights of as
+many heads, so no head is trained from scratch. All crops of an image, large and small, have the same target
+cluster.
 """
 
 from __future__ import annotations
@@ -33,34 +33,34 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.training.optimizers import OptimizerSpec
 
 _PSEUDO_FACTOR = 8
-"""Prototypes of a head for each cluster asked for, as DeepCluster's pseudo-classes here."""
+"""Prototypes per head and cluster, as DeepCluster's pseudo-classes here."""
 
 WARMUP = 0.1
-"""Share of the rounds in which the rate rises. The released code takes 10 of 400 to 800; short runs need more."""
+"""Warm-up as a share of the rounds. The released code uses 10 of 400 to 800; short runs need a larger share."""
 
 RATE = 4.8 / 4096
-"""Learning rate for each image in a batch: the released code's 4.8 for batches of 4096."""
+"""Learning rate per image in a batch: the released code's 4.8 for batches of 4096."""
 
 SMALL_CROPS, LARGE_CROPS = 2, 4
-"""Small crops up to 64 pixels, where they cost half of a large one, and above (the paper's 2 x 160 + 4 x 96)."""
+"""Small crops up to 64 pixels, where one costs half of a large one, and above (the paper's 2 x 160 + 4 x 96)."""
 
 _SMALL_SHARE = 96 / 224
-"""Side of a small crop beside that of a large one."""
+"""Side of a small crop relative to that of a large one."""
 
 
 @METHODS.register
 class DeepClusterV2(Options):
     """DeepCluster-v2: clusters the embeddings of the training pass, so a round needs no second pass.
 
-    The paper's settings but for the sizes: 3 heads, 10 iterations of spherical k-means from random images,
-    temperature 0.1, SGD with a warm-up and a cosine. Its LARC, which batches of thousands need, is left out.
+    The paper's settings except for the sizes: 3 heads, 10 iterations of spherical k-means initialized with random
+    images, temperature 0.1, SGD with warm-up and cosine schedule. LARC, needed for batches of thousands, is left out.
     """
 
     cluster_options: ClassVar[tuple[str, ...]] = ("n_clusters", "pseudo_clusters")
 
     name: Literal["deepcluster-v2"] = "deepcluster-v2"
     rounds: int = Field(
-        10, ge=1, le=100_000, description="Rounds: the learning rate falls to its end over all of them."
+        10, ge=1, le=100_000, description="Number of rounds; the learning rate decays over all of them."
     )
     backbone: Annotated[Backbone | None, PartOf(BACKBONES, optional=True)] = Field(
         None, description="Network without projection and heads; empty: small up to 64 pixels, else resnet18."
@@ -72,58 +72,65 @@ class DeepClusterV2(Options):
     pseudo_clusters: int | None = Field(
         None, ge=2, description="Prototypes of each head; empty: a multiple of n_clusters."
     )
-    heads: int = Field(3, ge=1, le=100, description="Clusterings that are taught side by side.")
-    large_crops: int = Field(2, ge=1, le=8, description="Large crops of each image in a batch.")
+    heads: int = Field(3, ge=1, le=100, description="Number of heads, each with its own clustering.")
+    large_crops: int = Field(2, ge=1, le=8, description="Large crops per image in a batch.")
     small_crops: int | None = Field(
         None,
         ge=0,
         le=16,
-        description="Small crops of each image in a batch; empty: 2 up to 64 pixels, else 4.",
+        description="Small crops per image in a batch; empty: 2 up to 64 pixels, else 4.",
     )
     small_size: int | None = Field(
-        None, ge=4, le=512, description="Side of small crops in pixels; empty: 96/224 of the images'.",
+        None, ge=4, le=512, description="Side of small crops in pixels; empty: 96/224 of the image's side.",
         json_schema_extra=ADVANCED,
     )  # fmt: skip
     least_area: float | None = Field(
-        None, gt=0, lt=1, description="Least share of an image's area that a small crop shows.",
+        None, gt=0, lt=1, description="Minimum share of the image's area in a small crop.",
         json_schema_extra=ADVANCED,
     )  # fmt: skip
     split_area: float | None = Field(
-        None, gt=0, lt=1, description="Most that a small crop shows, and least that a large one does.",
+        None, gt=0, lt=1, description="Maximum area share of a small crop and minimum of a large one.",
         json_schema_extra=ADVANCED,
     )  # fmt: skip
     dim: int = Field(
-        128, ge=2, le=4096, description="Dimensions that are clustered.", json_schema_extra=ADVANCED
+        128, ge=2, le=4096, description="Dimension of the embeddings.", json_schema_extra=ADVANCED
     )
     hidden: int | None = Field(
-        None, ge=2, le=16_384, description="Width of the projection; empty: four times the backbone's, 2048 at most.",
+        None, ge=2, le=16_384, description="Width of the projection; empty: 4 times the backbone's, at most 2048.",
         json_schema_extra=ADVANCED,
     )  # fmt: skip
     temperature: float = Field(
-        0.1, gt=0, le=10, description="Divides the cosines with the prototypes.", json_schema_extra=ADVANCED
+        0.1,
+        gt=0,
+        le=10,
+        description="Divisor of the cosine similarities with the prototypes.",
+        json_schema_extra=ADVANCED,
     )
-    epochs: int = Field(1, ge=1, le=1000, description="Passes over the images in a round.")
+    epochs: int = Field(1, ge=1, le=1000, description="Epochs per round.")
     min_steps: int = Field(
         60,
         ge=0,
         le=100_000,
-        description="Batches in a round at least: few images are passed over more often than epochs says.",
+        description="Minimum number of batches per round; adds epochs when there are few images.",
         json_schema_extra=ADVANCED,
     )
     batch_size: int | None = Field(
-        None, ge=2, le=65_536, description="Images in a batch; empty: 128 up to 64 pixels, else 256."
+        None, ge=2, le=65_536, description="Batch size; empty: 128 up to 64 pixels, else 256."
     )
     learning_rate: float | None = Field(
-        None, gt=0, le=100, description="At its peak, after the warm-up; empty: in proportion to the batch."
+        None,
+        gt=0,
+        le=100,
+        description="Peak learning rate after warm-up; empty: in proportion to batch_size.",
     )
     weight_decay: float = Field(
-        1e-6, ge=0, le=1, description="Pull of the weights to 0.", json_schema_extra=ADVANCED
+        1e-6, ge=0, le=1, description="Weight decay (L2).", json_schema_extra=ADVANCED
     )
     augmentation: AugmentName = Field(
-        "auto", description="How crops change besides; auto: affine up to 64 pixels, else flips."
+        "auto", description="Augmentation of the crops; auto: affine up to 64 pixels, else flips."
     )
     input_norm: InputNormName | None = Field(
-        None, description="Fixed first layer; empty: the backbone's own choice.", json_schema_extra=ADVANCED
+        None, description="Fixed first layer; empty: the backbone's default.", json_schema_extra=ADVANCED
     )
 
     @model_validator(mode="after")
@@ -132,13 +139,13 @@ class DeepClusterV2(Options):
             raise ValueError("n_clusters=None: deepcluster-v2 needs a number of clusters; give one")
         if (self.least_area or 0.0) > (self.split_area or 1.0):
             raise ValueError(
-                f"least_area={self.least_area} is more than split_area={self.split_area}; lower it or raise that"
+                f"least_area={self.least_area} is more than split_area={self.split_area}; lower it or raise split_area"
             )
         return self
 
     @property
     def starts_from_pixels(self) -> bool:
-        """Random weights."""
+        """True for random weights."""
         return self.weights is None
 
     def resolve(self, facts: ImageFacts) -> DeepClusterV2:

@@ -1,8 +1,8 @@
 """LDPO: looped deep pseudo-task optimization (Wang et al.: joint mining of deep features and image labels).
 
 Every round: encode all images by a layer of the network (pooled, VLAD, Fisher vector, or mined patches), cluster,
-teach a new softmax layer and, more gently, the layers below, on 70 % of the images; stop when the clusters of
-adjacent rounds agree by purity and NMI.
+train a new softmax layer and, at a lower learning rate, the layers below, on 70 % of the images; stop when the
+clusters of adjacent rounds agree by purity and NMI.
 """
 
 from __future__ import annotations
@@ -28,122 +28,137 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.training.stopping import StopRule
 
 HEAD_FACTOR = 10
-"""The new softmax layer learns this much faster than the backbone. The paper says "higher"; this is a default."""
+"""Learning rate of the new softmax layer relative to the backbone. The paper says "higher"; this is our default."""
 
 TUNING_RATES, SCRATCH_RATES = {"sgd": 1e-3, "adamw": 1e-4}, {"sgd": 0.05, "adamw": 3e-3}
-"""Of a pre-trained backbone and of one with random weights, by the optimizer."""
+"""Learning rates of a pre-trained backbone and of one with random weights, by optimizer."""
 
 CONFIDENT_SHARE = 0.8
-"""With pre-trained weights, share of each cluster that is taught: at its rim the clusters are wrong most often."""
+"""Share of each cluster trained on with pre-trained weights: images far from the center are most often wrong."""
 
 FINE_TUNING_BATCH = 64
-"""Images in a batch with pre-trained weights: two passes over some thousand images are then a hundred steps."""
+"""Batch size with pre-trained weights: two epochs on some thousand images are then a hundred steps."""
 
 SETTLED_SHARE = 0.05
-"""The number of clusters has settled when it changes by at most this share. A default, not the paper's."""
+"""The number of clusters has converged when it changes by at most this share. Our default, not the paper's."""
 
 
 @METHODS.register
 class LDPO(Trained):
-    """LDPO: clusters of a fine-tuned network's encodings, looped until adjacent rounds agree.
+    """LDPO: clusters of a fine-tuned network's encodings, repeated until adjacent rounds agree.
 
-    The paper gives the split of 70/10/20 made anew every round, PCA to 4096, k-means with a known number or RIM
-    that finds it, and convergence by purity and NMI. It leaves open the thresholds, optimizer, rates, epochs and the
-    factor of the softmax layer: those here are defaults of ours. Without pre-trained weights the backbone learns from
-    scratch at the head's rate.
+    The paper specifies a split of 70/10/20 redrawn every round, PCA to 4096, k-means with a known number or RIM
+    that finds it, and convergence by purity and NMI. It leaves open the thresholds, optimizer, learning rates, epochs
+    and the factor of the softmax layer: those defaults are ours. Without pre-trained weights the backbone is trained
+    from scratch at the head's rate.
 
-    With pre-trained weights AdamW takes small steps, on a cycle a round, and only the surest 80 % of each cluster are
-    taught, in small batches and with gentle crops: learning from every image at rates for random weights unlearns more
-    than it teaches. Not the paper's, and worth more than either: ``reducer="umap"`` before the clusterer, and more
-    pseudo-classes than clusters (``pseudo_clusters`` of four times ``n_clusters``, ``confident_share=1``, ``epochs=6``,
-    ``augmentation="crop-flip"``).
+    With pre-trained weights the default is AdamW with low learning rates, a one-cycle schedule per round, small
+    batches, weak crops and only the most confident 80 % of each cluster: training on every image at the rates for
+    random weights destroys more of the features than it improves. Not the paper's, and more effective than either:
+    ``reducer="umap"`` before the clusterer, and more pseudo-classes than clusters (``pseudo_clusters`` of four times
+    ``n_clusters``, ``confident_share=1``, ``epochs=6``, ``augmentation="crop-flip"``).
     """
 
     name: Literal["ldpo"] = "ldpo"
     n_clusters: int | None = Field(
         None, ge=2, description="Number of clusters; empty: found by RIM from an over-segmentation."
     )
-    rounds: int = Field(10, ge=1, le=100_000, description="Rounds at most; the paper's runs take about ten.")
+    rounds: int = Field(
+        10, ge=1, le=100_000, description="Maximum number of rounds; the paper's runs take about ten."
+    )
     initial: Literal["features", "random", "kmeans", "labels", "topics"] = Field(
         "features",
-        description="What the first round is taught: clusters of the network's features, random groups, k-means, "
+        description="Pseudo-labels of the first round: clusters of the network's features, random groups, k-means, "
         "the labels in initial_field, or topics of the reports in text_field.",
     )
     initial_field: str | None = Field(
-        None, description="Label field with what the first round is taught, for initial = labels."
+        None, description="Label field with the pseudo-labels of the first round, for initial = labels."
     )
     text_field: str | None = Field(
         None,
-        description="Field with each image's report: key words of the clusters, and topics to start from.",
+        description="Field with the report of each image, for keywords of the clusters and initial = topics.",
     )
     group_field: str | None = Field(
-        None, description="Field that says who belongs together (patient, series): a split never parts them."
+        None, description="Field with the group (patient, series) of each image; a group is never split."
     )
     n_topics: int = Field(
-        80, ge=2, description="Topics of the reports, for initial = topics.", json_schema_extra=ADVANCED
+        80,
+        ge=2,
+        description="Number of topics of the reports, for initial = topics.",
+        json_schema_extra=ADVANCED,
     )
     training_share: float = Field(
-        0.7, gt=0, lt=1, description="Share of the images that a round teaches.", json_schema_extra=ADVANCED
+        0.7,
+        gt=0,
+        lt=1,
+        description="Share of the images for training in a round.",
+        json_schema_extra=ADVANCED,
     )
     validation_share: float = Field(
-        0.1, ge=0, lt=1, description="Share to watch; the rest is the test part.", json_schema_extra=ADVANCED
+        0.1,
+        ge=0,
+        lt=1,
+        description="Share of the images for validation; the rest is for testing.",
+        json_schema_extra=ADVANCED,
     )
     confident_share: float | None = Field(
         None,
         gt=0,
         le=1,
-        description="Share of each cluster's images that may be taught, the most confident ones; empty: 0.8 with "
+        description="Share of each cluster's images that are trained on, the most confident ones; empty: 0.8 with "
         "weights, else all.",
         json_schema_extra=ADVANCED,
     )
     freeze_norm: bool | None = Field(
         None,
-        description="Keep the batch norm of pre-trained weights as it is; empty: yes with weights.",
+        description="Freeze the batch norm of pre-trained weights; empty: yes with weights.",
         json_schema_extra=ADVANCED,
     )
-    epochs: int = Field(2, ge=1, le=1000, description="Passes over the taught images in a round.")
+    epochs: int = Field(2, ge=1, le=1000, description="Epochs over the training images per round.")
     optimizer: Literal["auto", "sgd", "adamw"] = Field(
         "auto",
-        description="sgd: with momentum, at a constant rate; adamw: warmed up and annealed in every round; auto: adamw "
-        "with weights, whose steps do not depend on how large a network's features are.",
+        description="sgd: with momentum and a constant learning rate; adamw: with warm-up and annealing per round; "
+        "auto: adamw with weights, because its steps do not depend on the scale of the features.",
         json_schema_extra=ADVANCED,
     )
     learning_rate: float | None = Field(  # type: ignore[assignment]
         None,
         gt=0,
         le=100,
-        description="Of the backbone; empty: 0.05 by sgd and 0.003 by adamw, with weights 0.001 and 0.0001.",
+        description="Learning rate of the backbone; empty: sgd 0.05 and adamw 0.003, with weights 0.001 and 0.0001.",
     )
     weight_decay: float = Field(
-        5e-4, ge=0, le=1, description="Pull of the weights to 0.", json_schema_extra=ADVANCED
+        5e-4, ge=0, le=1, description="Weight decay (L2).", json_schema_extra=ADVANCED
     )
     augmentation: AugmentName = Field(
         "auto",
-        description="How training images change; auto: affine up to 64 pixels, else gentle crops and flips.",
+        description="Training augmentation; auto: affine up to 64 pixels, else gentle crops and flips.",
     )
     sampling: Literal["uniform", "shuffled"] = Field(
-        "shuffled", description="Every image once, or equally from all clusters.", json_schema_extra=ADVANCED
+        "shuffled",
+        description="Sampling of training images: every image once, or equally from all clusters.",
+        json_schema_extra=ADVANCED,
     )
     stop_nmi: float | None = Field(
         0.9,
         gt=0,
         le=1,
-        description="Stop when NMI with the last round reaches this twice; empty: never.",
+        description="Stop when the NMI with the last round reaches this twice; empty: never.",
         json_schema_extra=ADVANCED,
     )
     stop_purity: float = Field(
         0.9,
         ge=0,
         le=1,
-        description="And purity this, in the same rounds; 0: whatever it is.",
+        description="Purity that the same rounds must also reach to stop; 0: no condition.",
         json_schema_extra=ADVANCED,
     )
     encoder: Annotated[Encoder, PartOf(ENCODERS)] = Field(
-        default="pooled", validate_default=True, description="From features or maps to vectors."
+        default="pooled", validate_default=True, description="Converts features or feature maps to vectors."
     )
     clusterer: Annotated[Clusterer | None, PartOf(CLUSTERERS, optional=True)] = Field(  # type: ignore[assignment]
         default=None,
-        description="Groups the vectors; empty: k-means with n_clusters, else RIM, which finds it.",
+        description="Clustering algorithm; empty: k-means with n_clusters, else RIM, which finds the number.",
     )
 
     @property
@@ -159,20 +174,20 @@ class LDPO(Trained):
 
     @property
     def held_out_share(self) -> float:
-        """The test part."""
+        """Share of the test part."""
         return round(1 - self.training_share - self.validation_share, 9)
 
     @property
     def decoded_side(self) -> int:
-        """Side in pixels of the decoded images: the paper resizes them to what the network sees, and cuts nothing."""
+        """Side in pixels of the decoded images: as in the paper, resized to the network input without a crop margin."""
         return self.image_size or SMALL_SIDE
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.training_share + self.validation_share > 1:
             raise ValueError(
-                f"training_share={self.training_share} and validation_share={self.validation_share} are more than all "
-                "images; lower one of them, so that their sum is 1 at most"
+                f"training_share={self.training_share} and validation_share={self.validation_share} exceed 1 in "
+                "total; lower one of them, so that their sum is 1 at most"
             )
         return self
 
@@ -205,7 +220,7 @@ class LDPO(Trained):
         )
 
     def optimizer_spec(self) -> OptimizerSpec:
-        """SGD with momentum, or AdamW on a cycle a round; both rates are settled."""
+        """SGD with momentum, or AdamW with a one-cycle schedule per round; both learning rates are resolved."""
         from fiftyone_deepcluster.training.optimizers import OptimizerSpec
 
         cycled = self.optimizer == "adamw"
@@ -218,7 +233,7 @@ class LDPO(Trained):
         )
 
     def task_parts(self) -> RoundLabelsParts:
-        """Those of every trained method, with images held out and a first round of its own."""
+        """The parts common to all trained methods, with hold-out and initial pseudo-labels."""
         from dataclasses import replace
 
         from fiftyone_deepcluster.core.seeds import derive
@@ -233,7 +248,7 @@ class LDPO(Trained):
         )
 
     def stop_rules(self) -> tuple[StopRule, ...]:
-        """Purity and NMI of two adjacent pairs of rounds, and a settled number of clusters."""
+        """Stop on purity and NMI of two consecutive rounds and a stable number of clusters."""
         from fiftyone_deepcluster.training.stopping import StopOnAgreement
 
         if self.stop_nmi is None:
@@ -241,7 +256,7 @@ class LDPO(Trained):
         return (StopOnAgreement(self.stop_nmi, patience=2, purity=self.stop_purity, settled=SETTLED_SHARE),)
 
     def make_network(self) -> Network:
-        """Input norm and backbone, batch norm frozen where it came with the weights, and a head that minds no scale."""
+        """Input norm, backbone (batch norm frozen with ``freeze_norm``) and a scale-invariant head with weights."""
         from fiftyone_deepcluster.backbones.frozen_norms import freeze_norms
 
         network = super().make_network()
@@ -249,9 +264,9 @@ class LDPO(Trained):
         return freeze_norms(network) if self.freeze_norm else network
 
     def _encoder_for(self, clusterer: Clusterer) -> Encoder:
-        """Pooled features as the paper has them: without a PCA (its table 1), and for RIM of their own length.
+        """The encoder; pooled features have no PCA, as in the paper (table 1), and are not L2-normalized for RIM.
 
-        RIM weighs its penalty by the scale of the vectors, and has a weight for each of their numbers and clusters.
+        RIM's penalty depends on the scale of the vectors, and it has one weight per dimension and cluster.
         """
         encoder = self.encoder
         if encoder.name != "pooled":

@@ -1,7 +1,7 @@
 """UCNN (Hsu and Lin, "Unsupervised Convolutional Neural Networks for Large-Scale Image Clustering", 2017).
 
-Mini-batch k-means and learning in one stream: every batch is assigned to its nearest centers, taught to the
-network, and then moves the centers. No pass over all images is needed to learn.
+Mini-batch k-means and training in one stream: every batch is assigned to its nearest centers, trains the
+network on these labels, and then updates the centers. Training needs no pass over all images.
 """
 
 from __future__ import annotations
@@ -25,61 +25,61 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.pseudo_labels.streaming import StreamingCentroids
 
 PIXEL_FACTOR = 8
-"""Pixel clusters of the first round for each cluster asked for."""
+"""Pixel clusters of the first round per cluster."""
 
 PIXEL_STEPS = 800
-"""Batches of the first round at least."""
+"""Minimum number of batches of the first round."""
 
 
 @METHODS.register
 class UCNN(Options):
-    """UCNN: centers follow the batches while the network learns them; for very many images.
+    """UCNN: centers are updated with every training batch; for very many images.
 
-    The paper starts from ImageNet weights. Without ``weights`` the first round teaches the network small
-    clusters of the pixels instead (ours): from random weights alone all images soon share one cluster.
+    The paper starts from ImageNet weights. Without ``weights`` the first round trains on small clusters of the
+    pixels instead (ours): from random weights alone all images soon fall into one cluster.
     """
 
     cluster_options: ClassVar[tuple[str, ...]] = ("n_clusters", "pixel_clusters")
 
     name: Literal["ucnn"] = "ucnn"
     n_clusters: int = Field(
-        10, ge=2, description="Number of clusters, and of centers that follow the batches."
+        10, ge=2, description="Number of clusters, and of the centers updated with every batch."
     )
     rounds: int = Field(
         11,
         ge=1,
         le=100_000,
-        description="Rounds at most: one pass over the images each; without weights the first one is for pixels.",
+        description="Maximum number of rounds, each one epoch; without weights the first one trains on pixel clusters.",
     )
     variant: Literal["proposed", "baseline-1", "baseline-2", "baseline-3"] = Field(
         "proposed",
-        description="The paper's: drift compensated; not compensated (1); the starting network's features under "
-        "mini-batch k-means (2) or k-means (3).",
+        description="The paper's variants: with drift compensation; without it (1); fixed features of the initial "
+        "network with mini-batch k-means (2) or k-means (3).",
     )
     backbone: Annotated[Backbone | None, PartOf(BACKBONES, optional=True)] = Field(
-        None, description="Network without its head; empty: the paper's, smaller up to 64 pixels."
+        None, description="Network without its head; empty: the paper's, or a smaller one up to 64 pixels."
     )
     weights: str | None = Field(
         None,
         description="Initial weights: empty for random, IMAGENET1K_V1 for AlexNet's layers, or a file.",
     )
-    batch_size: int = Field(50, ge=2, le=65_536, description="Images in a batch.")
+    batch_size: int = Field(50, ge=2, le=65_536, description="Batch size.")
     learning_rate: float | None = Field(
-        None, gt=0, le=100, description="Of plain SGD; empty: 0.02, or 0.001 from weights."
+        None, gt=0, le=100, description="Learning rate of plain SGD; empty: 0.02, or 0.001 with weights."
     )
     head_learning_rate: float | None = Field(
         None,
         gt=0,
         le=100,
-        description="Of the last layer; empty: the network's, or ten times that from weights.",
+        description="Learning rate of the last layer; empty: learning_rate, or ten times that with weights.",
         json_schema_extra=ADVANCED,
     )
     pixel_epochs: int | None = Field(
         None,
         ge=0,
         le=1000,
-        description="Passes over the images in the first round, which teaches clusters of the pixels; 0: no such "
-        "round; empty: 0 from weights, else 2 or enough for 800 batches.",
+        description="Epochs of the first round, which trains on clusters of the pixels; 0: no such round; empty: 0 "
+        "with weights, else 2 or enough for 800 batches.",
     )
     pixel_rate: float = Field(
         5.0,
@@ -96,41 +96,41 @@ class UCNN(Options):
     )
     init: Literal["auto", "sample", "kmeans"] = Field(
         "auto",
-        description="First centers: images by chance, as the paper, or k-means on a sample; auto: the paper's where "
-        "weights are given.",
+        description="Initial centers. sample: random images, as in the paper; kmeans: k-means on a sample; auto: "
+        "sample with weights, else kmeans.",
         json_schema_extra=ADVANCED,
     )
     compensation: Literal["compensated", "older"] = Field(
         "compensated",
-        description="How 'proposed' reads equation 5: features before the step, or one step older still.",
+        description="Reading of equation 5 in 'proposed': features before the step, or one step earlier.",
         json_schema_extra=ADVANCED,
     )
     recount: bool = Field(
         False,
-        description="Count a center's images anew in every round, so that centers stay quick.",
+        description="Reset the image counts of the centers in every round, so that their step sizes stay large.",
         json_schema_extra=ADVANCED,
     )
     patience: int = Field(
         100,
         ge=1,
-        description="A center that got none of so many images a cluster is dead, and put elsewhere.",
+        description="A center with no image among this many images per cluster is dead and re-initialized.",
         json_schema_extra=ADVANCED,
     )
     augmentation: AugmentName = Field(
-        "auto", description="How training images change; auto: affine up to 64 pixels, else crops and flips."
+        "auto", description="Training augmentation; auto: affine up to 64 pixels, else crops and flips."
     )
     augment_always: bool = Field(
         False,
-        description="Change images in every round; else, as in the paper, only in the first one, for pixels.",
+        description="Augment in every round; else, as in the paper, only in the first round on pixels.",
         json_schema_extra=ADVANCED,
     )
     input_norm: InputNormName | None = Field(
-        None, description="Fixed first layer; empty: the backbone's own choice.", json_schema_extra=ADVANCED
+        None, description="Fixed first layer; empty: the backbone's default.", json_schema_extra=ADVANCED
     )
 
     @property
     def starts_from_pixels(self) -> bool:
-        """Random weights."""
+        """True for random weights."""
         return self.weights is None
 
     def resolve(self, facts: ImageFacts) -> UCNN:
@@ -180,7 +180,7 @@ class UCNN(Options):
         return Parts(network, training_spec, self.batch_size)
 
     def _default_backbone(self, small: bool) -> Backbone:
-        """The paper's sizes above 64 pixels; batch norm wherever the weights are random."""
+        """The paper's layer sizes above 64 pixels; batch norm with random weights."""
         if small:
             return BACKBONES.parse("ucnn")
         k = self.n_clusters
@@ -188,7 +188,7 @@ class UCNN(Options):
         return BACKBONES.parse({"name": "ucnn", "maps": k, "dim": k, "width": 1, "adapted": 1, "norm": norm})
 
     def _streaming(self) -> StreamingCentroids:
-        """The task of ``proposed`` and ``baseline-1``."""
+        """The pseudo-task of ``proposed`` and ``baseline-1``."""
         from fiftyone_deepcluster.pseudo_labels.streaming import StreamingCentroids, StreamingParts
 
         return StreamingCentroids(
@@ -204,7 +204,7 @@ class UCNN(Options):
         )
 
     def _frozen(self) -> RoundLabels:
-        """The task of the other two: the features as they are, clustered once."""
+        """The pseudo-task of the other two: features of the initial network, clustered once."""
         from fiftyone_deepcluster.pseudo_labels.round_labels import RoundLabels, RoundLabelsParts
         from fiftyone_deepcluster.pseudo_labels.samplers import Shuffled
 

@@ -1,1 +1,1 @@
-"""Pseudo-tasks: what each batch is taught."""
+"""Pseudo-tasks: the targets of each training batch."""

@@ -1,4 +1,4 @@
-"""The cluster of every image as pseudo-tasks and predictions report it: of a clusterer, or of the nearest centers."""
+"""Assignments of pseudo-tasks and predictions, from a clusterer's result or from the nearest centers."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 def assignment_of(
     found: Clustering, vectors: torch.Tensor, scores: dict[str, float] | None = None
 ) -> Assignment:
-    """What a clusterer found, with where the vectors lie in it.
+    """Assignment from a clusterer's result, with the vectors' distances to the centers.
 
     Args:
         found: clusters of N images.
-        vectors: (N, D) float32, which distances are measured in; they may be others than those clustered.
-        scores: further figures, beside those of the clusterer.
+        vectors: (N, D) float32 for the distances; may differ from the clustered ones.
+        scores: additional metrics besides the clusterer's.
     """
     place = describe_clusters(vectors, found.labels)
     return Assignment(
@@ -39,12 +39,12 @@ def assignment_of(
 def nearest_assignment(
     vectors: torch.Tensor, centers: torch.Tensor, scores: dict[str, float] | None = None
 ) -> Assignment:
-    """Every image in the cluster whose center is nearest.
+    """Assign every image to the cluster with the nearest center.
 
     Args:
-        vectors: (N, D) float32, not changed afterwards: the result may share their memory.
+        vectors: (N, D) float32; must not be changed afterwards: the result may share their memory.
         centers: (K, D) float32, likewise, on the same device.
-        scores: figures for the record.
+        scores: metrics for the record.
     """
     labels, own, other = (part.cpu() for part in nearest_two(vectors, centers))
     own, other = own.sqrt(), other.sqrt()

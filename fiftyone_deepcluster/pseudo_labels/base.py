@@ -1,4 +1,4 @@
-"""The contract of a pseudo-task: it decides what each batch is taught."""
+"""The pseudo-task interface: defines the targets of each batch."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ if TYPE_CHECKING:
 
 
 class PseudoTask(Protocol):
-    """Decides what each batch is taught.
+    """Defines the targets of each batch.
 
-    The loop asks ``assign`` once at the start; then in every round ``begin_round``, per batch ``targets``
-    and ``after_step``, and ``assign``. A task may refresh itself before the round (DeepCluster, LDPO),
-    while teaching a batch (DAC) or just after a step (UCNN).
+    The loop calls ``assign`` once at the start; then in every round ``begin_round``, per batch ``targets``
+    and ``after_step``, and ``assign``. A task may update its targets before the round (DeepCluster, LDPO),
+    for each batch (DAC) or just after a step (UCNN).
     """
 
     def begin_round(self, round_index: int, corpus: Corpus) -> RoundPlan | None:
-        """What this round trains on; None: nothing is left to teach."""
+        """The images and head of this round; None: training is finished."""
         ...
 
     def targets(self, batch: Batch, outputs: Outputs) -> Targets:
-        """What this batch should have given."""
+        """The targets of this batch."""
         ...
 
     def after_step(self, batch: Batch, before: Outputs, network: Network) -> None:
-        """The network has learned from ``batch``; ``before`` is what it said of it before the step."""
+        """Called after each training step on ``batch``; ``before`` are its outputs before the step."""
 
     def assign(self, corpus: Corpus) -> Assignment:
-        """The cluster of every image, by the network as it is now."""
+        """The cluster of every image, with the current network."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything needed to go on: tensors, numbers, strings, lists and dicts."""
+        """The state needed to resume: tensors, numbers, strings, lists and dicts."""
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from ``state_dict``."""
+        """Resume from ``state_dict``."""

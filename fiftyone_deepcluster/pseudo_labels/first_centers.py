@@ -1,4 +1,4 @@
-"""Images that centers begin with, found without looking over the whole set."""
+"""Initial cluster centers, computed without a pass over all images."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.features.corpus import Corpus
 
 InitName = Literal["sample", "kmeans"]
-"""First centers: the features of images by chance (Hsu and Lin), or k-means on those of a larger sample."""
+"""Initial centers: the features of random images (Hsu and Lin), or k-means on those of a larger sample."""
 
 SAMPLE = 16_384
-"""Images of a sample at most: what is computed from it takes the same memory for any number of images."""
+"""Maximum sample size, so that memory does not grow with the number of images."""
 
 
 def first_features(corpus: Corpus, n_clusters: int, init: InitName, seed: int) -> torch.Tensor:
-    """(K, D) float32 features of K different images, by the network as it is.
+    """(K, D) float32 centers from features of the current network: of K distinct images, or by k-means.
 
     Raises:
-        ImagesError: there are fewer than K different images.
+        ImagesError: there are fewer than K distinct images.
     """
     rows = different_rows(corpus, n_clusters, seed)
     if init == "kmeans":
@@ -52,15 +52,15 @@ def first_features(corpus: Corpus, n_clusters: int, init: InitName, seed: int) -
 
 
 def draw_rows(n: int, seed: int) -> NDArray[np.int64]:
-    """At most ``SAMPLE`` of ``n`` rows by chance, in order."""
+    """At most ``SAMPLE`` of ``n`` rows, drawn at random, sorted."""
     return np.sort(rng(seed, "sample").permutation(n)[:SAMPLE])
 
 
 def different_rows(corpus: Corpus, n_wanted: int, seed: int) -> NDArray[np.int64]:
-    """Rows by chance whose pixels differ: a duplicate is drawn again.
+    """Random rows with distinct pixels: duplicates are skipped.
 
     Raises:
-        ImagesError: there are fewer different images.
+        ImagesError: there are too few distinct images.
     """
     known: set[bytes] = set()
     rows: list[int] = []
@@ -72,7 +72,7 @@ def different_rows(corpus: Corpus, n_wanted: int, seed: int) -> NDArray[np.int64
         if len(rows) == n_wanted:
             return np.array(rows)
     raise ImagesError(
-        f"{n_wanted} clusters begin with as many different images, and the {len(corpus)} images show only "
+        f"{n_wanted} clusters need as many different images as initial centers, and the {len(corpus)} images have only "
         f"{len(rows)} different ones; lower n_clusters or add images"
     )
 

@@ -1,4 +1,4 @@
-"""Images held out of a round, to see what the network makes of its pseudo-classes (Wang et al., LDPO, section 4)."""
+"""Images held out of a round to evaluate the network on its pseudo-classes (Wang et al., LDPO, section 4)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Split:
-    """Rows of one round: (T,), (V,) and (H,) int64, together all rows, each once."""
+    """Rows of one round: (T,), (V,) and (H,) int64, a partition of all rows."""
 
     training: NDArray[np.int64]
     validation: NDArray[np.int64]
@@ -26,11 +26,11 @@ class Split:
 
 @dataclass(frozen=True)
 class Holdout:
-    """Splits the images anew in every round, and scores the network on what it was not taught.
+    """Splits the images anew in every round, and evaluates the network on the held-out part.
 
     Attributes:
-        training: share of the images that the round teaches.
-        validation: share to watch; the rest is the test part.
+        training: share of the images for training.
+        validation: share for validation; the rest is for testing.
         seed: of the splits.
     """
 
@@ -43,9 +43,9 @@ class Holdout:
 
         Args:
             n: images.
-            turn: another number, another split.
-            groups: (n,) e.g. the patient of each image, -1 unknown: a group is never parted. Shares are then
-                met as nearly as whole groups allow.
+            turn: round index; each round has its own split.
+            groups: (n,) e.g. the patient of each image, -1 unknown; a group is never split, so the shares are
+                only approximated.
         """
         draw = rng(self.seed, "split", turn)
         owners = np.arange(n) if groups is None else _alone_where_unknown(groups)
@@ -54,14 +54,14 @@ class Holdout:
         parts = np.split(members, starts[1:])
         order = [parts[i] for i in draw.permutation(len(parts))]
         ends = np.cumsum([len(part) for part in order])
-        # the middle of a group decides where it goes, so that one large group is not always training
+        # assigned by the middle of each group, so that one large group is not always in training
         middles = (ends - [len(part) / 2 for part in order]) / n
         kind = (middles >= self.training).astype(int) + (middles >= self.training + self.validation)
         rows = [[part for part, k in zip(order, kind, strict=True) if k == wanted] for wanted in range(3)]
         return Split(*(np.sort(np.concatenate(some)) if some else np.zeros(0, np.int64) for some in rows))
 
     def scores(self, corpus: Corpus, labels: NDArray[np.int64], split: Split) -> dict[str, float]:
-        """Top-1 and top-5 of the network's head against the pseudo-labels (N,) it did not see; -1 is left out."""
+        """Top-1 and top-5 accuracy of the head on held-out pseudo-labels (N,); -1 is ignored."""
         found = {}
         for name, rows in (("validation", split.validation), ("test", split.test)):
             known = rows[labels[rows] >= 0]
@@ -74,7 +74,7 @@ class Holdout:
 
 
 def _alone_where_unknown(groups: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Group numbers in which every row without a group is one by itself."""
+    """Group numbers in which every row without a group is a group of its own."""
     unknown = groups < 0
     own = groups.max(initial=-1) + 1 + np.arange(unknown.sum())
     owners = groups.copy()
@@ -83,7 +83,7 @@ def _alone_where_unknown(groups: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _top(corpus: Corpus, rows: NDArray[np.int64], k: int) -> NDArray[np.int64]:
-    """(len(rows), min(k, K)) the head's best classes, best first."""
+    """(len(rows), min(k, K)) the classes with the highest logits, best first."""
     import torch
 
     corpus.network.eval()

@@ -1,4 +1,4 @@
-"""What the first round is taught, where it is not the clusters of the starting network's features."""
+"""Pseudo-labels of the first round other than clusters of the initial network's features."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.features.corpus import Corpus
 
 InitialName = Literal["features", "random", "kmeans", "labels", "topics"]
-"""Initial pseudo-labels: ``features``: the clusters of the round's own encoder and clusterer; ``random``; ``kmeans``:
-k-means on the network's plain features; ``labels``: classes known already; ``topics``: of a text field."""
+"""Initial pseudo-labels: ``features``: clusters from the round's encoder and clusterer; ``random``; ``kmeans``:
+k-means on the network's features; ``labels``: known classes; ``topics``: topics of a text field."""
 
 
 def initial_labels(name: InitialName, n_groups: int, corpus: Corpus, seed: int) -> torch.Tensor | None:
     """(N,) int64 pseudo-labels for the first round, -1 unknown; None: cluster the features.
 
     Args:
-        name: where they come from.
-        n_groups: how many, for ``random`` and ``kmeans``.
-        corpus: images and network; ``corpus.initial`` holds what was given for ``labels`` and ``topics``.
-        seed: of the draw.
+        name: source of the labels.
+        n_groups: number of classes, for ``random`` and ``kmeans``.
+        corpus: images and network; ``corpus.initial`` has the given labels for ``labels`` and ``topics``.
+        seed: random seed.
 
     Raises:
-        InputError: labels were wanted and none given.
+        InputError: ``corpus.initial`` is missing.
     """
     if name == "features":
         return None

@@ -1,4 +1,4 @@
-"""Pseudo-labels from a memory bank: the training pass fills it, so that clustering costs no pass of its own.
+"""Pseudo-labels from a memory bank filled by the training pass, so that clustering needs no extra pass.
 
 DeepCluster-v2 (Caron et al. 2020, "Unsupervised Learning of Visual Features by Contrasting Cluster
 Assignments", appendix on DeepCluster-v2).
@@ -30,15 +30,15 @@ class BankLabelsParts:
     """The parts of a round.
 
     Attributes:
-        heads: finds each head's prototypes among the bank's rows.
-        result: finds the clusters that are reported after every round.
-        final: finds those of the last look.
-        n_clusters: of the result.
-        n_pseudo: prototypes of every head.
-        n_heads: clusterings of the bank that are taught side by side.
-        n_banks: crops of an image whose embeddings are kept; head h is clustered on those of crop h mod n_banks.
-        epochs: passes over the images a round.
-        seed: of everything drawn here.
+        heads: clusters the bank for each head's prototypes.
+        result: clusterer of the result after every round.
+        final: clusterer of the final result.
+        n_clusters: clusters of the result.
+        n_pseudo: prototypes per head.
+        n_heads: number of heads, each with its own clustering of the bank.
+        n_banks: stored crops per image; head h clusters the embeddings of crop h mod n_banks.
+        epochs: epochs per round.
+        seed: random seed.
     """
 
     heads: Clusterer
@@ -53,23 +53,23 @@ class BankLabelsParts:
 
 
 class BankLabels:
-    """Teaches every image, in every head, the cluster that its last seen embedding was in when the round began.
+    """The target of an image in each head is the cluster of its latest embedding at the start of the round.
 
-    The bank is filled once by a pass without training; from then on ``after_step`` overwrites the rows of
-    each batch with what the network said of them while it learned. The network must give features of length 1.
+    The bank is initialized by a pass without training; from then on ``after_step`` overwrites the rows of
+    each batch with the outputs of the training pass. The network must return L2-normalized features.
     """
 
     def __init__(self, parts: BankLabelsParts) -> None:
         self.parts = parts
         self._turn = 0
         self._bank: torch.Tensor | None = None  # (n_banks, N, D) of length 1
-        self._seen = torch.zeros(0, dtype=torch.bool)  # rows that the last pass has seen
+        self._seen = torch.zeros(0, dtype=torch.bool)  # rows updated in the last pass
         self._labels = torch.zeros(0, 0, dtype=torch.int64)
         self._start: torch.Tensor | None = None
 
     def begin_round(self, round_index: int, corpus: Corpus) -> RoundPlan | None:
-        """Every head's clusters of the bank; their centers are the head's weights for this round."""
-        self._bank = self._filled().to(corpus.compute.device)  # a resumed run brings it from a file
+        """Cluster the bank for every head; the centers are the head's weights in this round."""
+        self._bank = self._filled().to(corpus.compute.device)  # after a resume it is on the CPU
         bank, seen = self._bank, self._seen
         corpus.observer.phase("cluster", self.parts.n_heads)
         known = seen.nonzero()[:, 0]
@@ -91,14 +91,14 @@ class BankLabels:
         return ClassTargets(self._labels[batch.rows.to(self._labels.device)])
 
     def after_step(self, batch: Batch, before: Outputs, network: Network) -> None:
-        """The first crops' embeddings take their rows of the bank."""
+        """Store the embeddings of the first crops in the bank."""
         bank = self._filled()
         crops = before.features.detach().float().view(-1, len(batch.rows), bank.shape[2])
         bank[:, batch.rows.to(bank.device)] = crops[: len(bank)]
         self._seen[batch.rows] = True
 
     def assign(self, corpus: Corpus) -> Assignment:
-        """Clusters of the bank's embeddings, the mean over its crops; the first time the bank is filled."""
+        """Cluster the bank's embeddings, averaged over the crops; the first call fills the bank."""
         if self._bank is None:
             vectors = corpus.features()
             self._bank = vectors.expand(self.parts.n_banks, -1, -1).contiguous()
@@ -112,15 +112,15 @@ class BankLabels:
         return assignment
 
     def finish(self, corpus: Corpus) -> Assignment:
-        """Clusters of all images as they are, by the network as it is now: what prediction compares with."""
+        """Cluster the embeddings of all unaugmented images by the final network, as prediction uses them."""
         return self._assignment(self.parts.final, corpus.features(), corpus)
 
     def state_dict(self) -> dict[str, Any]:
-        """The bank, what was seen last, centers for a warm start, and how often was assigned."""
+        """The bank, the rows last updated, centers for a warm start, and the number of calls of ``assign``."""
         return {"turn": self._turn, "bank": self._bank, "seen": self._seen, "start": self._start}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from ``state_dict``."""
+        """Resume from ``state_dict``."""
         self._turn = int(state["turn"])
         bank = state["bank"]
         # Copies: training writes into the bank, and the state may be needed again.
@@ -130,7 +130,7 @@ class BankLabels:
 
     def _filled(self) -> torch.Tensor:
         if self._bank is None:
-            raise RuntimeError("the bank is empty: assign comes before the first round")
+            raise RuntimeError("the bank is empty: call assign before the first round")
         return self._bank
 
     def _order(self, n: int, round_index: int) -> NDArray[np.int64]:
@@ -149,7 +149,7 @@ class BankLabels:
         return found
 
     def _share(self, corpus: Corpus) -> None:
-        """Give every process the rows that the others have seen."""
+        """Exchange the updated rows between all processes."""
         bank, seen = self._filled(), self._seen.to(corpus.compute.device)
         times = corpus.compute.all_reduce_sum(seen.float())
         total = corpus.compute.all_reduce_sum(bank * seen[None, :, None])
@@ -170,7 +170,7 @@ class BankLabels:
 
 
 def _stacked(prototypes: list[torch.Tensor]) -> torch.Tensor:
-    """(H·K, D) from H sets; a set with fewer than the largest is filled up with zeros, which nothing is taught."""
+    """(H·K, D) from H sets; smaller sets are padded with zero rows, which are never targets."""
     most = max(len(centers) for centers in prototypes)
     padded = [functional.pad(centers, (0, 0, 0, most - len(centers))) for centers in prototypes]
     return torch.cat(padded)

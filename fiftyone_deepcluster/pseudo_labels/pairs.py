@@ -1,7 +1,7 @@
-"""Pairs of a batch as targets: which images belong together is read from the network's own label features.
+"""Pairs of a batch as targets, selected by the network's own label features.
 
-Deep adaptive clustering (Chang et al., "Deep Adaptive Image Clustering", 2017). Pairs that are surely alike
-or surely not are taught; from round to round the thresholds close in until every pair is taught.
+Deep adaptive clustering (Chang et al., "Deep Adaptive Image Clustering", 2017). Pairs that are confidently similar
+or dissimilar are trained on; the thresholds converge from round to round until every pair is selected.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.features.corpus import Corpus
 
 INTERVALS = (0.0, 0.1, 0.5, 0.9)
-"""Lower ends of the intervals in which label features are counted (figure 4)."""
+"""Lower bounds of the intervals of the label features' histogram (figure 4)."""
 
 STATISTICS = 1000
-"""Images, about, from which batch norm takes its statistics before clusters are read."""
+"""Approximate number of images for the batch norm statistics used in ``assign``."""
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """u(λ) and l(λ): straight lines in the adaptive parameter λ, which grows by ``step`` a round.
+    """u(λ) and l(λ): linear functions of the adaptive parameter λ, which grows by ``step`` per round.
 
     Attributes:
-        upper: u at λ = 0, and its change as λ grows by 1; pairs at least this similar are taught as alike.
-        lower: l likewise; pairs less similar are taught as different.
+        upper: u at λ = 0, and its slope; pairs with similarity >= u are positive.
+        lower: l likewise; pairs with similarity < l are negative.
         step: added to λ after every round: -η ∂E/∂λ = η (l' - u') of equation 12.
-        rounds: the task is finished after so many; None: when l(λ) > u(λ), as algorithm 1 says.
+        rounds: number of rounds; None: until l(λ) > u(λ), as in algorithm 1.
     """
 
     upper: tuple[float, float]
@@ -55,7 +55,7 @@ class Thresholds:
         return self.upper[0] + self.upper[1] * lam, self.lower[0] + self.lower[1] * lam
 
     def over(self, lam: float, round_index: int) -> bool:
-        """Whether nothing is left to teach in this round (from 0)."""
+        """Whether training is finished before round ``round_index`` (from 0)."""
         if self.rounds is not None:
             return round_index >= self.rounds
         upper, lower = self.at(lam)
@@ -64,12 +64,12 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class FrozenTargets:
-    """Targets that hold for a while, as in the authors' code; the paper has none of this.
+    """Targets that are fixed for several epochs, as in the authors' code; not in the paper.
 
     Attributes:
-        images: of a macro-batch, whose label features are computed once, not augmented.
-        epochs: passes over a macro-batch on those targets.
-        views: times that a mini-batch is taught in a row, each time augmented anew.
+        images: size of a macro-batch, whose label features are computed once, without augmentation.
+        epochs: epochs over a macro-batch with these targets.
+        views: consecutive steps per mini-batch, each with new augmentation.
     """
 
     images: int = 1000
@@ -79,15 +79,15 @@ class FrozenTargets:
 
 @dataclass(frozen=True)
 class PairSelectionParts:
-    """What a round is made of.
+    """The parts of a round.
 
     Attributes:
-        thresholds: which pairs are taught.
-        batch_size: images whose pairs are compared: m of algorithm 1, or of a mini-batch with ``frozen``.
-        min_steps: batches in a round at least; few images are passed over several times.
-        frozen: None: a batch is taught by what the network says of that very batch.
-        batch_statistics: batch norm judges by the statistics of one batch also where clusters are read.
-        seed: of the draws.
+        thresholds: select the pairs.
+        batch_size: images per batch, m of algorithm 1, or per mini-batch with ``frozen``; all pairs are compared.
+        min_steps: minimum number of batches per round; adds epochs when there are few images.
+        frozen: None: targets come from the outputs for the same batch.
+        batch_statistics: use the batch norm statistics of one random batch in ``assign``, too.
+        seed: random seed.
     """
 
     thresholds: Thresholds
@@ -99,7 +99,7 @@ class PairSelectionParts:
 
 
 class PairSelection:
-    """Teaches which pairs of a batch belong together, as far as the network is sure of it."""
+    """Pseudo-task whose targets are the confident positive and negative pairs of a batch."""
 
     def __init__(self, parts: PairSelectionParts) -> None:
         self.parts = parts
@@ -110,7 +110,7 @@ class PairSelection:
         self._turn: _MacroBatches | None = None
 
     def begin_round(self, round_index: int, corpus: Corpus) -> RoundPlan | None:
-        """Whole batches in random order; None when l(λ) > u(λ)."""
+        """Whole batches in random order; None when training is finished."""
         if self.parts.thresholds.over(self._lambda, round_index):
             return None
         self._bounds = self.parts.thresholds.at(self._lambda)
@@ -129,12 +129,12 @@ class PairSelection:
         return PairTargets(found.same, found.chosen, frozen)
 
     def after_step(self, batch: Batch, before: Outputs, network: Network) -> None:
-        """A macro-batch may be over; the next one gets its targets from the network as it is now."""
+        """Count the step; the next macro-batch gets its targets from the current network."""
         if self._turn is not None:
             self._turn.step()
 
     def assign(self, corpus: Corpus) -> Assignment:
-        """The largest label feature of every image (equation 13); after a round, λ moves on (equation 12)."""
+        """The largest label feature of every image (equation 13); after a round λ is increased (equation 12)."""
         if self.parts.batch_statistics:
             self._settle_norms(corpus)
         features = corpus.features()
@@ -145,19 +145,19 @@ class PairSelection:
         return _assignment(features.cpu(), scores)
 
     def state_dict(self) -> dict[str, Any]:
-        """λ: everything else follows from it and from the round."""
+        """λ; the rest of the state follows from λ and the round."""
         return {"lambda": self._lambda}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from ``state_dict``."""
+        """Resume from ``state_dict``."""
         self._lambda = float(state["lambda"])
         self._round, self._turn = None, None
 
     def _settle_norms(self, corpus: Corpus) -> None:
-        """Batch norm gets the statistics of images drawn at random, not augmented.
+        """Compute batch norm statistics from random images without augmentation.
 
-        Taken batch by batch in the order of the files they would differ between folders; so every image,
-        also a new one, is judged by the same.
+        Statistics per batch in file order would differ between folders; with these, every image, also a new one,
+        is normalized in the same way.
         """
         turn = 0 if self._round is None else self._round + 1
         draw = rng(self.parts.seed, "statistics", turn)
@@ -185,7 +185,7 @@ class PairSelection:
 
 
 def features_of(corpus: Corpus, rows: NDArray[np.int64]) -> torch.Tensor:
-    """(R, K) float32 of some images, not augmented, by the network in the mode it is in."""
+    """(R, K) float32 features of some images without augmentation, in the network's current mode."""
     with torch.no_grad(), corpus.compute.autocast():
         return torch.cat(
             [corpus.network.features(batch.images).float() for batch in corpus.plain_batches(rows)]
@@ -193,12 +193,12 @@ def features_of(corpus: Corpus, rows: NDArray[np.int64]) -> torch.Tensor:
 
 
 def select(features: torch.Tensor, upper: float, lower: float) -> PairTargets:
-    """Pairs taught as alike (l_i · l_j >= u) and as different (l_i · l_j < l); equations 6 and 8.
+    """Positive pairs (l_i · l_j >= u) and negative pairs (l_i · l_j < l); equations 6 and 8.
 
     Args:
         features: (B, K) label features of length 1.
         upper: u(λ).
-        lower: l(λ), at most ``upper``; at l = u every pair is chosen.
+        lower: l(λ), at most ``upper``; at l = u every pair is selected.
     """
     similar = features @ features.T
     same = similar >= upper
@@ -206,7 +206,7 @@ def select(features: torch.Tensor, upper: float, lower: float) -> PairTargets:
 
 
 class _MacroBatches:
-    """The rows of one round, macro-batch by macro-batch, and the targets of the present one."""
+    """The rows of one round, macro-batch by macro-batch, and the targets of the current one."""
 
     def __init__(
         self, parts: PairSelectionParts, frozen: FrozenTargets, corpus: Corpus, draw: np.random.Generator
@@ -216,7 +216,7 @@ class _MacroBatches:
         self._statistics = parts.batch_statistics
         self._corpus = corpus
         self._draw = draw
-        # Whole mini-batches only: batch norm cannot judge a single image that is left over.
+        # Whole mini-batches only: batch norm cannot normalize a single remaining image.
         batches = max(1, min(frozen.images, len(corpus)) // self._mini)
         self._steps = batches * frozen.epochs * frozen.views
         rows = whole_batches(
@@ -232,11 +232,11 @@ class _MacroBatches:
         return np.concatenate([self._rows_of(macro) for macro in self._macros])
 
     def label_features(self, batch: Batch) -> torch.Tensor:
-        """(B, K) of a mini-batch, as they were when its macro-batch began."""
+        """(B, K) label features of a mini-batch, computed when its macro-batch started."""
         return self._targets[self._place[batch.rows].to(self._targets.device)]
 
     def step(self) -> None:
-        """One mini-batch is done."""
+        """Count one mini-batch."""
         self._step += 1
         index, rest = divmod(self._step, self._steps)
         if rest == 0 and index < len(self._macros):

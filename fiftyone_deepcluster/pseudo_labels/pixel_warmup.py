@@ -1,7 +1,7 @@
-"""A first round on clusters of the pixels: weights to start from, where nobody has trained any.
+"""A first round on clusters of the pixels: initial weights when no pre-trained ones are given.
 
-UCNN's authors begin with a network that was taught ImageNet's classes; DAC's with random weights and seventy thousand
-images. Without such weights, or so many images, a task can begin with a network that was taught, for some epochs,
+UCNN's authors start from a network pre-trained on ImageNet; DAC's from random weights and seventy thousand
+images. Without such weights, or so many images, the network can first be trained for some epochs on
 clusters of the images' own pixels. Ours.
 """
 
@@ -38,31 +38,31 @@ _CHUNK = 1024
 
 @runtime_checkable
 class Finishing(Protocol):
-    """A task that can assign once more at the end of a run."""
+    """A task that can compute a final assignment at the end of a run."""
 
     def finish(self, corpus: Corpus) -> Assignment:
-        """The clusters to be written; nothing that a resumed run would go on from changes."""
+        """The final clusters; must not change the state that a resumed run needs."""
         ...
 
 
 class FirstRound(Protocol):
-    """What the first round teaches."""
+    """The targets of the first round."""
 
     def begin(self, corpus: Corpus) -> RoundPlan:
         """The images of the round, in order."""
         ...
 
     def targets(self, batch: Batch, outputs: Outputs) -> Targets:
-        """What this batch should have given, whatever was changed in what the network saw."""
+        """The targets of this batch, independent of the augmentation."""
         ...
 
 
 class PixelWarmup:
-    """Teaches pixel clusters in the first round, and leaves the others to a task made anew after it.
+    """Trains on pixel clusters in the first round, and then hands over to a new task.
 
     Args:
         first: the first round.
-        make: the task that follows, made once for the untrained network and once for the trained one.
+        make: creates the task that follows; called for the untrained network and again for the trained one.
     """
 
     def __init__(self, first: FirstRound, make: Callable[[], PseudoTask]) -> None:
@@ -72,14 +72,14 @@ class PixelWarmup:
         self._rounds = 0
 
     def begin_round(self, round_index: int, corpus: Corpus) -> RoundPlan | None:
-        """Pixel clusters; later what the other task wants."""
+        """Pixel clusters; after the first round the plan of the other task."""
         self._rounds = round_index + 1
         return (
             self._task.begin_round(round_index - 1, corpus) if round_index > 0 else self._first.begin(corpus)
         )
 
     def targets(self, batch: Batch, outputs: Outputs) -> Targets:
-        """Of the first round, or of the other task."""
+        """Targets of the first round, or of the other task."""
         return (self._first if self._rounds == 1 else self._task).targets(batch, outputs)
 
     def after_step(self, batch: Batch, before: Outputs, network: Network) -> None:
@@ -88,37 +88,37 @@ class PixelWarmup:
             self._task.after_step(batch, before, network)
 
     def assign(self, corpus: Corpus) -> Assignment:
-        """What the other task finds; it begins anew with the network of the first round."""
+        """The other task's assignment; the task is created anew after the first round."""
         if self._rounds == 1:
             self._task = self._make()
         return self._task.assign(corpus)
 
     def finish(self, corpus: Corpus) -> Assignment:
-        """The other task's last word; its ``assign`` where it has none."""
+        """The other task's ``finish``, or its ``assign`` if it has none."""
         task = self._task
         return task.finish(corpus) if isinstance(task, Finishing) else task.assign(corpus)
 
     def state_dict(self) -> dict[str, Any]:
-        """Rounds that began, and the other task's state under its own names."""
+        """Number of rounds started, and the other task's state under its own names."""
         return {**self._task.state_dict(), "pixel_rounds": self._rounds}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from ``state_dict``."""
+        """Resume from ``state_dict``."""
         self._rounds = int(state["pixel_rounds"])
         self._task.load_state_dict({key: value for key, value in state.items() if key != "pixel_rounds"})
 
 
 @dataclass
 class PixelClusters:
-    """Many small clusters of the pixels, by k-means on a sample; every batch is assigned as it comes.
+    """Many small clusters of the pixels, by k-means on a sample; each batch is assigned when it is used.
 
-    Nothing is kept of the images.
+    No data of the images is stored.
 
     Attributes:
-        n_clusters: of the pixels; the head gets as many outputs.
-        epochs: passes over the images.
+        n_clusters: number of pixel clusters and of outputs of the head.
+        epochs: epochs over the images.
         seed: of the clusters and the order.
-        rate: share of the learning rates; weights that know nothing learn faster than they may later.
+        rate: factor of the learning rates; random weights tolerate higher ones.
     """
 
     n_clusters: int
@@ -137,7 +137,7 @@ class PixelClusters:
         return RoundPlan(np.concatenate(order), n_outputs=len(self._centers), rate=self.rate)
 
     def targets(self, batch: Batch, outputs: Outputs) -> ClassTargets:
-        """The cluster of every image's own pixels: (B,) classes."""
+        """The pixel cluster of every image: (B,) classes."""
         device = outputs.logits.device
         vectors = _vectors(self._corpus, batch.rows.numpy()).to(device)
         return ClassTargets(nearest_centers(vectors, self._centers.to(device))[0])
@@ -145,12 +145,12 @@ class PixelClusters:
 
 @dataclass
 class PixelPairs:
-    """Pairs of one cluster of the pixels belong together: those of a Gaussian mixture on a UMAP of a sample.
+    """Pairs within one cluster of the pixels are positive; clusters of a Gaussian mixture on a UMAP of a sample.
 
     Attributes:
-        n_clusters: as many as the network has label features.
-        batch_size: images whose pairs are compared.
-        epochs: passes over the images.
+        n_clusters: equal to the number of label features of the network.
+        batch_size: pairs are formed within batches of this size.
+        epochs: epochs over the images.
         seed: of the clusters and the order.
     """
 
@@ -174,14 +174,14 @@ class PixelPairs:
         return RoundPlan(rows[whole_batches(len(rows), self.batch_size, self.epochs * each, draw)])
 
     def targets(self, batch: Batch, outputs: Outputs) -> PairTargets:
-        """All pairs (B, B): alike where both lie in one cluster."""
+        """All pairs (B, B), positive if both images are in one cluster."""
         labels = self._labels[batch.rows.to(self._labels.device)]
         same = (labels[:, None] == labels[None, :]).float()
         return PairTargets(same, torch.ones_like(same))
 
 
 def whole_batches(n: int, batch_size: int, min_steps: int, draw: np.random.Generator) -> NDArray[np.int64]:
-    """Rows of ⌊n/m⌋ batches or of ``min_steps``, whichever is more, each batch without repeats."""
+    """Rows of max(⌊n/m⌋, ``min_steps``) batches or more in whole epochs, each batch without repeats."""
     each = max(1, n // batch_size)
     passes = math.ceil(max(min_steps, each) / each)
     cut = each * min(batch_size, n)

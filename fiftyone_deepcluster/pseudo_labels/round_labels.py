@@ -1,4 +1,4 @@
-"""Pseudo-labels once a round: embed all images, cluster them, teach the network its own clusters.
+"""Pseudo-labels once per round: embed all images, cluster them, train the network on the clusters.
 
 DeepCluster (Caron et al.), its manifold variant, cardiac-MR DeepCluster and LDPO differ only in the parts
 given here.
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 GROUPS = 100
-"""Random or k-means groups of the first round, where nobody says how many clusters there are."""
+"""Number of random or k-means groups in the first round, if no number of clusters is given."""
 
 
 @dataclass(frozen=True)
@@ -39,20 +39,20 @@ class RoundLabelsParts:
     """The parts of a round.
 
     Attributes:
-        encoder: features to vectors.
-        reducer: change of geometry before clustering.
-        clusterer: vectors to clusters.
-        sampler: which images an epoch draws.
-        n_clusters: clusters of the result; None where the clusterer finds the number.
-        n_pseudo: pseudo-classes that the network is taught; None: the clusters themselves.
-        pseudo_class_rounds: rounds taught on the pseudo-classes; later ones on the clusters. None: all of them.
-        epochs: passes over the images a round; 0: nothing is learned.
-        seed: of everything drawn here.
-        initial: what the first round is taught; ``initial_labels`` has the names.
-        holdout: images that a round does not teach and is judged by; None: all are taught.
-        confident_share: share of each cluster's images that are taught, the most confident ones.
-        early: who makes the clusters as long as the features are those of the pseudo-classes; of several, those that
-            agree most with the last round's clusters count, the first ones' in the first. Empty: ``clusterer``.
+        encoder: converts features to vectors.
+        reducer: dimensionality reduction before clustering.
+        clusterer: clusters the vectors.
+        sampler: draws the images of an epoch.
+        n_clusters: clusters of the result; None if the clusterer finds the number.
+        n_pseudo: pseudo-classes that the network is trained on; None: the clusters themselves.
+        pseudo_class_rounds: rounds on the pseudo-classes; later ones train on the clusters. None: all of them.
+        epochs: epochs per round; 0: no training.
+        seed: random seed.
+        initial: pseudo-labels of the first round, a name of ``initial_labels``.
+        holdout: split into training and held-out images in each round; None: train on all images.
+        confident_share: share of each cluster's images that are trained on, the most confident ones.
+        early: clusterers used while training on pseudo-classes. Of several, keep the result with the highest NMI to
+            the last round; in round 0 the first. Empty: ``clusterer``.
     """
 
     encoder: Encoder
@@ -71,7 +71,7 @@ class RoundLabelsParts:
 
 
 class RoundLabels:
-    """Teaches every image the cluster it was in when the round began."""
+    """Pseudo-task whose target is the cluster of each image at the start of the round."""
 
     def __init__(self, parts: RoundLabelsParts) -> None:
         self.parts = parts
@@ -83,7 +83,7 @@ class RoundLabels:
         self._split: Split | None = None
 
     def begin_round(self, round_index: int, corpus: Corpus) -> RoundPlan | None:
-        """A new head over the pseudo-labels of the last ``assign``; None where nothing is to be learned."""
+        """Plan with a new head for the pseudo-labels of the last ``assign``; None without training."""
         if self.parts.epochs == 0:
             return None
         labels = self._pseudo.numpy()
@@ -103,10 +103,10 @@ class RoundLabels:
         return ClassTargets(self._pseudo[batch.rows].to(outputs.logits.device))
 
     def after_step(self, batch: Batch, before: Outputs, network: Network) -> None:
-        """Nothing: pseudo-labels hold for the whole round."""
+        """Nothing: pseudo-labels are fixed for the whole round."""
 
     def assign(self, corpus: Corpus) -> Assignment:
-        """Embed and cluster all images; also draws up the pseudo-labels of the next round."""
+        """Embed and cluster all images, and compute the pseudo-labels of the next round."""
         parts = self.parts
         held_out = self._judge(corpus)
         if self._turn == 0:
@@ -138,7 +138,7 @@ class RoundLabels:
         return self._assignment(found, pseudo, encoding, held_out)
 
     def state_dict(self) -> dict[str, Any]:
-        """Pseudo-labels, centers for a warm start, what the encoder learned, and how often was drawn."""
+        """Pseudo-labels, centers for a warm start, the fitted encoder, and the number of calls of ``assign``."""
         return {
             "turn": self._turn,
             "pseudo": self._pseudo,
@@ -148,7 +148,7 @@ class RoundLabels:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from ``state_dict``."""
+        """Resume from ``state_dict``."""
         self._turn = int(state["turn"])
         self._pseudo = state["pseudo"]
         self._last = state["last"]
@@ -158,7 +158,7 @@ class RoundLabels:
     def _steadiest(
         self, makers: tuple[Clusterer, ...], vectors: torch.Tensor, request: ClusterRequest, corpus: Corpus
     ) -> Clustering:
-        """The clusters that agree most with the last round's, of those that the makers find."""
+        """The result of the clusterers ``makers`` with the highest NMI to the last round."""
         makers = makers if len(self._last) else makers[:1]
         found = [self._cluster("clusters", maker, vectors, request, corpus) for maker in makers]
         best = found[0] if len(found) == 1 else max(found, key=lambda one: nmi(one.labels, self._last))
@@ -179,7 +179,7 @@ class RoundLabels:
         return found
 
     def _judge(self, corpus: Corpus) -> dict[str, float]:
-        """How well the round just taught does on what it held out."""
+        """Held-out accuracy of the last training round."""
         if self.parts.holdout is None or self._split is None:
             return {}
         split, self._split = self._split, None

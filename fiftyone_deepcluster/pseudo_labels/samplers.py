@@ -1,4 +1,4 @@
-"""Which images an epoch draws."""
+"""Samplers: the images of an epoch."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class Shuffled:
 class UniformOverClusters:
     """As many draws as images, the same number from every cluster.
 
-    Keeps large clusters from ruling the gradient (Caron et al., section 3.2, "trivial
-    parametrization"). Clusters with fewer images than draws repeat them; a large one is drawn without
-    repeats.
+    Keeps large clusters from dominating the gradient (Caron et al., section 3.2, "trivial
+    parametrization"). Images of clusters smaller than the number of draws are repeated; larger clusters are
+    drawn without replacement.
 
     Attributes:
-        most_repeats: an image is drawn at most this often; 0 for no limit. Tiny clusters then get
+        most_repeats: maximum number of draws per image; 0: no limit. Tiny clusters then get
             fewer draws, so that two images cannot fill a tenth of the epoch.
     """
 
@@ -60,6 +60,6 @@ class UniformOverClusters:
             each = min(each, self.most_repeats * len(members))
         if len(members) >= each:
             return rng.choice(members, each, replace=False)
-        # Whole passes first, so that no image of a small cluster is left out by chance.
+        # Whole passes first, so that every image of a small cluster is drawn.
         passes, rest = divmod(each, len(members))
         return np.concatenate([np.tile(members, passes), rng.choice(members, rest, replace=False)])

@@ -42,21 +42,21 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.training.optimizers import OptimizerSpec
 
 Keep = Callable[[dict[str, Any]], None]
-"""Given the state after every sound round, to be stored."""
+"""Callback that stores the state after every valid round."""
 
 
 @dataclass(frozen=True)
 class TrainingSpec:
-    """What a round does with its batches.
+    """The components of a training round.
 
     Attributes:
-        task: decides what each batch is taught.
-        objective: outputs and targets to losses.
-        augment: changes training images.
-        optimizer: optimizer and rates.
-        stopping: rules asked after every round.
-        finish: assigns once more when the run is over, where the rounds' own assignments leave something
-            out; must change nothing that a resumed run would go on from.
+        task: gives the targets of each batch.
+        objective: loss from outputs and targets.
+        augment: training augmentation.
+        optimizer: optimizer and learning rates.
+        stopping: rules checked after every round.
+        finish: computes the final assignment when the run is over, if the rounds' assignments do not cover
+            everything; must not change any state that a resumed run needs.
     """
 
     task: PseudoTask
@@ -69,13 +69,13 @@ class TrainingSpec:
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """How long a run may go on.
+    """Limits, seed and ground truth of a run.
 
     Attributes:
-        rounds: at most.
-        seed: of augmentation, dropout and new heads.
-        max_minutes: no new round starts after so many; None: no limit.
-        truth: (N,) int64 classes, -1 unknown, to measure only; None: no measuring.
+        rounds: maximum number of rounds.
+        seed: for augmentation, dropout and new heads.
+        max_minutes: no new round starts after this time; None: no limit.
+        truth: (N,) int64 classes, -1 unknown, only for metrics; None: no ground truth.
     """
 
     rounds: int
@@ -86,16 +86,16 @@ class LoopSettings:
 
 @dataclass
 class Progress:
-    """Where a run stands: filled round by round, complete when ``stop_reason`` is set.
+    """The state of a run: extended in every round, complete when ``stop_reason`` is set.
 
     Attributes:
-        assignment: clusters after the last sound round; before the first, those of the untrained network.
-        rounds: figures of the sound rounds.
-        labels: (N,) clusters, one entry a round.
-        losses: (N,) mean loss of each image, NaN where it was not drawn, one entry a round.
+        assignment: clusters after the last valid round; before the first, those of the initial network.
+        rounds: metrics of the valid rounds.
+        labels: (N,) clusters, one entry per round.
+        losses: (N,) mean loss of each image, NaN if not sampled, one entry per round.
         stop_reason: None while it runs.
-        notes: what deserves a warning.
-        first_seconds: by phase, of the clusters before the first round.
+        notes: warnings.
+        first_seconds: seconds per phase of the clustering before the first round.
     """
 
     assignment: Assignment | None = None
@@ -115,17 +115,17 @@ def run(
     state: dict[str, Any] | None = None,
     keep: Keep | None = None,
 ) -> Progress:
-    """Cluster and learn until a rule says stop.
+    """Alternate clustering and training until a stopping rule applies.
 
     Args:
-        training_spec: what a round does.
-        corpus: images and network; the network is changed in place and ends in its last sound state.
-        schedule: how long.
-        state: of an earlier run, from ``keep``: go on from there.
-        keep: given the state after the first assignment and after every sound round.
+        training_spec: the components of a round.
+        corpus: images and network; the network is changed in place and ends in its last valid state.
+        schedule: limits of the run.
+        state: state of an earlier run, from ``keep``, to resume from.
+        keep: called with the state after the first assignment and after every valid round.
 
     Returns:
-        The last sound state of affairs and why it ended. Cancelled before the first assignment,
+        The last valid state and the stop reason. If cancelled before the first assignment,
         ``assignment`` is None.
     """
     watch = Stopwatch(corpus.observer)
@@ -167,7 +167,7 @@ def _round(
     optimizer: Optimizer,
     progress: Progress,
 ) -> StopReason | None:
-    """One round, added to ``progress`` if it is sound."""
+    """One round, added to ``progress`` if it is valid."""
     index = len(progress.rounds)
     if index > 0 and (over := _ask(training_spec, schedule, progress)) is not None:
         return over  # a resumed run may be complete
@@ -192,7 +192,7 @@ def _round(
 def _train(
     training_spec: TrainingSpec, corpus: Corpus, plan: RoundPlan, optimizer: Optimizer, seed: int
 ) -> NDArray[np.float32]:
-    """One pass over the plan; the mean loss of every image (N,), NaN where it was not drawn."""
+    """Train on the plan; the mean loss of every image (N,), NaN if not sampled."""
     network, device = corpus.network, corpus.compute.device
     _renew_head(corpus, plan, derive(seed, "head"))
     optimizer.begin_round(corpus.steps(len(plan.order)), plan.rate)
@@ -229,13 +229,13 @@ def _record(
     found: Assignment,
     losses: NDArray[np.float32] | None,
 ) -> StopReason | None:
-    """Measure a round and add it, unless the clusters collapsed."""
+    """Compute the metrics of a round and add it to ``progress``, unless the clusters collapsed."""
     before = progress.assignment
     index = len(progress.rounds)
     if before is not None and before is not found:
         found = _renumber(found, before)
     lap = corpus.observer.lap() if isinstance(corpus.observer, Stopwatch) else {}
-    # Where nothing was taught the first clusters are the round.
+    # Without training the initial clusters are the result of the round.
     seconds = progress.first_seconds if before is found else lap
     drawn = 0 if losses is None else int(np.isfinite(losses).sum())
     entry = Round(
@@ -260,7 +260,7 @@ def _record(
 
 
 def _figures(found: Assignment, before: Assignment | None, schedule: LoopSettings) -> dict[str, Any]:
-    """What a round's record says of its clusters."""
+    """The metrics of a round's clusters."""
     in_use, largest, entropy = share_and_entropy(found.labels, found.n_clusters)
     return {
         "change": None if before is None else agreement(found.labels, before.labels),
@@ -274,7 +274,7 @@ def _figures(found: Assignment, before: Assignment | None, schedule: LoopSetting
 
 
 def _replace_last(corpus: Corpus, schedule: LoopSettings, progress: Progress, found: Assignment) -> None:
-    """The last round's clusters, assigned once more; they keep their ids and their change is the round's."""
+    """Replace the last round's clusters by a new assignment; cluster ids and the round's change are kept."""
     before = progress.assignment
     if before is None:
         return
@@ -299,10 +299,10 @@ def _largest_share(assignment: Assignment) -> float:
 
 
 def _renumber(found: Assignment, before: Assignment) -> Assignment:
-    """The same clusters under the ids of the round before, so that a cluster keeps its name."""
+    """The same clusters with ids matched to the previous round, so that a cluster keeps its id."""
     ids = match_to(found.labels, found.n_clusters, before.labels, before.n_clusters)
     if not len(ids):
-        return found  # a density method may call everything noise
+        return found  # a density-based clusterer may label everything as noise
     centers = np.full((int(ids.max()) + 1, found.centers.shape[1]), np.nan, dtype=np.float32)
     centers[ids] = found.centers
     return replace(found, labels=renumber(found.labels, ids), centers=centers)
@@ -315,7 +315,7 @@ def _late(started: float, schedule: LoopSettings) -> bool:
 def _snapshot(
     training_spec: TrainingSpec, corpus: Corpus, optimizer: Optimizer, progress: Progress, keep: Keep | None
 ) -> dict[str, Any]:
-    """Everything needed to go on from here, on the CPU, and given to ``keep``."""
+    """The state needed to resume, on the CPU, also passed to ``keep``."""
     network = {name: value.detach().cpu().clone() for name, value in corpus.network.state_dict().items()}
     assignment = progress.assignment
     state: dict[str, Any] = {
@@ -342,7 +342,7 @@ def _restore(
     *,
     only_network: bool = False,
 ) -> None:
-    """Put a snapshot back; ``only_network`` where ``progress`` already holds the rest."""
+    """Restore a snapshot; with ``only_network`` only network and task, as ``progress`` already has the rest."""
     if state is None:
         return
     corpus.network.load_with_head(state["network"])

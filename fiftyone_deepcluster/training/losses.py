@@ -1,4 +1,4 @@
-"""Losses: what the network says against what the task wants, one value an image."""
+"""Losses between network outputs and the targets of a pseudo-task, one value per image."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from fiftyone_deepcluster.core.types import ClassTargets, Outputs, PairTargets, 
 
 
 class Objective(Protocol):
-    """Outputs and targets to (B,) losses."""
+    """Computes (B,) losses from outputs and targets."""
 
     def losses(self, outputs: Outputs, targets: Targets) -> torch.Tensor:
-        """(B,) float32, one loss an image; 0 for an image that is not taught."""
+        """(B,) float32, one loss per image; 0 for an image without a target."""
         ...
 
 
@@ -24,7 +24,7 @@ class CrossEntropy:
     """Softmax cross-entropy with the pseudo-label (Caron et al., equation 1).
 
     Attributes:
-        label_smoothing: share of the target spread evenly over all classes.
+        label_smoothing: share of the target distributed uniformly over all classes.
     """
 
     label_smoothing: float = 0.0
@@ -32,7 +32,7 @@ class CrossEntropy:
     def losses(self, outputs: Outputs, targets: Targets) -> torch.Tensor:
         """(B,) losses; images with label -1 give 0."""
         if not isinstance(targets, ClassTargets):
-            raise TypeError("CrossEntropy teaches classes; this task gives pairs")
+            raise TypeError("CrossEntropy needs class targets; this task gives pairs")
         return functional.cross_entropy(
             outputs.logits.float(),
             targets.labels,
@@ -47,10 +47,10 @@ class PrototypeCrossEntropy:
     """Cross-entropy with prototypes, the mean over heads and crops (DeepCluster-v2).
 
     Caron et al. 2020, "Unsupervised Learning of Visual Features by Contrasting Cluster Assignments",
-    appendix on DeepCluster-v2: every crop of an image, and every head, is taught the image's cluster.
+    appendix on DeepCluster-v2: the target of every crop of an image, in every head, is the image's cluster.
 
     Attributes:
-        temperature: divides the cosines.
+        temperature: divisor of the cosine similarities.
     """
 
     temperature: float = 0.1
@@ -58,11 +58,11 @@ class PrototypeCrossEntropy:
     def losses(self, outputs: Outputs, targets: Targets) -> torch.Tensor:
         """(B,) losses from logits (V·B, H·K), cosines of V crops with H heads' prototypes, and labels (B, H).
 
-        An image with label -1 is not taught by that head and gives 0 there.
+        An image with label -1 in a head has loss 0 there.
         """
         if not isinstance(targets, ClassTargets) or targets.labels.ndim != 2:
             raise TypeError(
-                "PrototypeCrossEntropy teaches classes, one a head; this task gives something else"
+                "PrototypeCrossEntropy needs one class target per head; this task gives other targets"
             )
         size, heads = targets.labels.shape
         logits = outputs.logits.float().view(-1, size, heads, outputs.logits.shape[1] // heads)
@@ -74,37 +74,37 @@ class PrototypeCrossEntropy:
 
 
 _MIN = 1e-7
-"""Least probability whose logarithm is taken, as Keras has it."""
+"""Lower bound of probabilities before the logarithm, as in Keras."""
 
 
 @dataclass(frozen=True)
 class PairLoss:
-    """Cross-entropy between "these two belong together" and their similarity (Chang et al., equation 10).
+    """Binary cross-entropy between "same cluster" targets and pair similarities (Chang et al., equation 10).
 
-    -r log g - (1 - r) log(1 - g) for g = l_i · l_j is -log of what the network gives to the truth, g or 1 - g:
-    one logarithm a pair, never of 0, and pairs that are not chosen cannot give 0 · infinity. Divided by the
-    number of chosen pairs, so that the rate need not change as more are chosen. Of images that were changed twice,
-    one half of a pair is taken from the first view and the other from the second, as the authors' MNIST script does:
-    an image and itself, changed otherwise, are a pair too, and a target.
+    -r log g - (1 - r) log(1 - g) for g = l_i · l_j is -log of the probability of the target, g or 1 - g:
+    one logarithm per pair, never of 0, and unselected pairs cannot give 0 · infinity. The sum is divided by the
+    number of selected pairs, so that the learning rate need not change as more are selected. With two augmented views
+    per image, each pair combines the first view of one image with the second view of the other, as in the authors'
+    MNIST script: an image and its other view are a pair as well.
 
     Attributes:
-        kind: ``entropy``; or of the authors' scripts ``squares``, (r - g)² for MNIST, and ``distance``, |r - g|:
-            ``cifar10_2.py`` gives Keras 1's cross-entropy its two arguments the other way round, which leaves
-            -log(1e-7) |r - g|. Its log agrees: .135 at the first step is a mean of |r - g| of .27.
-        hold: weight of the cross-entropy between the present softmax and that of ``PairTargets.before``,
-            mean over the clusters: self-distillation, in the authors' code and not in the paper.
+        kind: ``entropy``; or as in the authors' scripts ``squares``, (r - g)² for MNIST, and ``distance``, |r - g|:
+            ``cifar10_2.py`` swaps the two arguments of Keras 1's cross-entropy, which gives -log(1e-7) |r - g|.
+            Its log agrees: .135 at the first step is a mean of |r - g| of .27.
+        hold: weight of the cross-entropy between the current softmax and that of ``PairTargets.before``,
+            averaged over the clusters: self-distillation, in the authors' code and not in the paper.
     """
 
     kind: Literal["entropy", "squares", "distance"] = "entropy"
     hold: float = 0.0
 
     def losses(self, outputs: Outputs, targets: Targets) -> torch.Tensor:
-        """(B,) losses: B times an image's share of the batch's loss, so that their mean is that loss.
+        """(B,) losses: B times an image's share of the batch loss, so that their mean is that loss.
 
-        Features are (B, K), or (2·B, K) of two views of each image, all first ones first.
+        Features are (B, K), or (2·B, K) for two views of each image, all first views first.
         """
         if not isinstance(targets, PairTargets):
-            raise TypeError("PairLoss teaches pairs; this task gives classes")
+            raise TypeError("PairLoss needs pair targets; this task gives classes")
         features = outputs.features.float()
         halves = features.split(len(targets.same))
         similar = halves[0] @ halves[-1].T
@@ -116,17 +116,17 @@ class PairLoss:
         return losses
 
     def _costs(self, given: torch.Tensor) -> torch.Tensor:
-        """What pairs cost whose truth the network gives so much."""
+        """Losses of pairs from the predicted probabilities of their targets."""
         if self.kind == "entropy":
             return -given.clamp_min(_MIN).log()
         return 1 - given if self.kind == "distance" else (1 - given).square()
 
 
 def _softmax_of(label_features: torch.Tensor) -> torch.Tensor:
-    """The softmax p that l = p / |p| came from: l / Σ l."""
+    """The softmax p from which l = p / |p| was computed: l / Σ l."""
     return label_features / label_features.sum(1, keepdim=True)
 
 
 def _entropy(now: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
-    """(B,) binary cross-entropy of each cluster's probability, mean over the clusters."""
+    """(B,) binary cross-entropy of each cluster's probability, averaged over the clusters."""
     return functional.binary_cross_entropy(now, before, reduction="none").mean(1)

@@ -1,4 +1,4 @@
-"""Optimizers of a round: the backbone's, which lasts, and the head's, which is as new as the head."""
+"""Optimizers of backbone and head: the backbone's is kept between rounds, the head's is new with each new head."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ OptimizerName = Literal["sgd", "adamw", "rmsprop"]
 
 @dataclass(frozen=True)
 class Cosine:
-    """The rate rises once and falls once, over the whole run (Loshchilov and Hutter 2017, without restarts).
+    """Linear warm-up and one cosine decay over the whole run (SGDR without its resets, Loshchilov and Hutter 2017).
 
     Attributes:
-        rounds: of the run.
-        warmup: rounds in which the rate rises evenly.
-        first: share of the peak at the start of the rise.
-        last: share of the peak at the end of the run.
+        rounds: number of rounds of the run.
+        warmup: rounds of linear warm-up.
+        first: share of the peak learning rate at the start of the warm-up.
+        last: share of the peak learning rate at the end of the run.
     """
 
     rounds: int
@@ -32,7 +32,7 @@ class Cosine:
     last: float = 0.001
 
     def factor(self, at: float) -> float:
-        """Share of the peak after ``at`` rounds, which may be broken numbers."""
+        """Share of the peak learning rate after ``at`` rounds, a fractional number."""
         if at < self.warmup:
             return self.first + (1.0 - self.first) * at / self.warmup
         done = min(1.0, (at - self.warmup) / max(self.rounds - self.warmup, 1e-9))
@@ -41,19 +41,19 @@ class Cosine:
 
 @dataclass(frozen=True)
 class OptimizerSpec:
-    """How the network learns.
+    """Optimizer, learning rates and schedule.
 
     Attributes:
-        optimizer: ``sgd`` with momentum for the backbone and without for the head (the head's meaning
-            changes every round, so momentum would carry over noise), ``adamw``, or ``rmsprop`` without
+        optimizer: ``sgd`` with momentum for the backbone and without for the head (the classes of the head
+            change every round, which makes old momentum noise), ``adamw``, or ``rmsprop`` without
             momentum and with Keras' constants (decay 0.9, epsilon 1e-8), as DAC's authors used it.
-        learning_rate: of the backbone; at the top of the cycle with ``one_cycle``.
+        learning_rate: of the backbone; the peak with ``one_cycle``.
         head_learning_rate: of the head; None: the backbone's.
         momentum: of SGD.
         weight_decay: of backbone and head.
-        one_cycle: warm up and anneal within every round, with optimizers made anew; else the rate is
-            constant and the backbone's optimizer lasts for the whole run.
-        cosine: the rates follow this over the whole run; not with ``one_cycle``.
+        one_cycle: warm-up and annealing within every round, with new optimizers; else the learning rate is
+            constant and the backbone's optimizer is kept for the whole run.
+        cosine: schedule of the learning rates over the whole run; not with ``one_cycle``.
     """
 
     optimizer: OptimizerName
@@ -66,11 +66,11 @@ class OptimizerSpec:
 
 
 class Optimizer:
-    """Steps backbone and head together.
+    """Updates backbone and head together.
 
     Args:
-        network: its trainable parameters are stepped.
-        spec: rates and rules.
+        network: the network whose trainable parameters are updated.
+        spec: optimizer, learning rates and schedule.
         compute: averages gradients over processes.
     """
 
@@ -85,11 +85,11 @@ class Optimizer:
         self._scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.precision == torch.float16)
 
     def begin_round(self, steps: int, share: float = 1.0) -> None:
-        """A new optimizer for the head; with one_cycle also for the backbone.
+        """Create a new optimizer for the head; with one_cycle also for the backbone.
 
         Args:
             steps: batches of the round.
-            share: of the learning rates, where they are constant.
+            share: factor of constant learning rates.
         """
         spec, network = self._spec, self._network
         rate = spec.head_learning_rate or spec.learning_rate
@@ -112,14 +112,14 @@ class Optimizer:
                 )
 
     def _scale(self, share: float) -> None:
-        """Constant rates times ``share``; a resumed optimizer still has those of the round before."""
+        """Set constant rates times ``share``; a resumed optimizer still has those of the previous round."""
         rate = self._spec.learning_rate
         for optimizer, base in ((self._backbone, rate), (self._head, self._spec.head_learning_rate or rate)):
             for group in [] if optimizer is None else optimizer.param_groups:
                 group["lr"] = base * share
 
     def step(self, loss: torch.Tensor) -> None:
-        """Backward, and one step of everything."""
+        """Backpropagate and update all parameters."""
         parts = [optimizer for optimizer in (self._backbone, self._head) if optimizer is not None]
         for optimizer in parts:
             optimizer.zero_grad(set_to_none=True)
@@ -132,14 +132,14 @@ class Optimizer:
             schedule.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """The backbone's optimizer and the loss scale; the head's lasts one round only."""
+        """State of the backbone's optimizer and the loss scale; the head's optimizer is new in every round."""
         state: dict[str, Any] = {"scaler": self._scaler.state_dict(), "turn": self._turn}
         if self._backbone is not None and not self._spec.one_cycle:
             state["backbone"] = self._backbone.state_dict()
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from ``state_dict``."""
+        """Resume from ``state_dict``."""
         self._scaler.load_state_dict(state["scaler"])
         self._turn = int(state["turn"])
         if self._backbone is not None and "backbone" in state:

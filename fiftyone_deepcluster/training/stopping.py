@@ -1,4 +1,4 @@
-"""When a run is over: rules asked after every round, and collapse, asked before all of them."""
+"""Stopping rules, checked after every round, and collapse, checked before all of them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Protocol
 from fiftyone_deepcluster.core.record import Round, StopReason
 
 COLLAPSED_SHARE = 0.99
-"""A cluster with this share of all images holds "everything": the labels say nothing any more."""
+"""Collapsed if one cluster has this share of all images: its labels carry no information."""
 
 
 class StopRule(Protocol):
-    """Looks at the rounds so far."""
+    """Decides from the rounds so far whether to stop."""
 
     def check(self, rounds: Sequence[Round]) -> StopReason | None:
-        """A reason to stop, or None to go on."""
+        """A reason to stop, or None to continue."""
         ...
 
 
@@ -26,11 +26,11 @@ class StopOnAgreement:
     """Stop when the clusters of adjacent rounds agree.
 
     Attributes:
-        nmi: least normalized mutual information with the round before.
-        patience: rounds in a row that must reach it.
-        not_before: rounds that must be done first.
-        purity: least purity against the round before.
-        settled: the number of clusters in use may differ by this share of the round before; None: by any.
+        nmi: minimum normalized mutual information with the previous round.
+        patience: consecutive rounds that must reach it.
+        not_before: minimum number of rounds.
+        purity: minimum purity against the previous round.
+        settled: maximum change of the number of clusters in use, as a share of the previous round's; None: any.
     """
 
     nmi: float
@@ -62,9 +62,9 @@ class StopOnAgreement:
 def collapsed(entry: Round, share_before: float) -> bool:
     """Whether training drove (nearly) all images into one cluster.
 
-    Must be asked before any rule on agreement: two labelings with one cluster agree perfectly. A data set of
-    which 99 % are alike from the start (``share_before``, the largest cluster of the round before) is no
-    collapse, as long as there are two clusters.
+    Must be checked before any rule on agreement: two labelings with one cluster agree perfectly. If the largest
+    cluster of the previous round (``share_before``) already had 99 % of the images, this is no collapse as long
+    as there are two clusters.
     """
     if entry.clusters_in_use < 2:
         return True

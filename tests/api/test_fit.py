@@ -267,7 +267,7 @@ def test_errors_name_value_need_and_way_out(digits):
         fdc.fit(images, parse_options("frozen", {"n_clusters": None}))
     with pytest.raises(OptionsError, match="neither a name nor an Options object"):
         fdc.fit(images, {"n_clusters": 3})
-    with pytest.raises(ImagesError, match="no list of images"):
+    with pytest.raises(ImagesError, match="not a list of images"):
         fdc.fit(None, "frozen")
     with pytest.raises(OptionsError, match="features has 20 rows for 30 images"):
         fdc.fit(images, fdc.Frozen(n_clusters=3), features=np.zeros((20, 4), np.float32))

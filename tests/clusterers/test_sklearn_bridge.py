@@ -19,7 +19,7 @@ def test_agglomerative_linkages(blobs, linkage):
 
 
 def test_agglomerative_refuses_too_many_images(blobs):
-    with pytest.raises(InputError, match="max_images=100; raise it, or take kmeans"):
+    with pytest.raises(InputError, match="max_images=100; raise it, or use kmeans"):
         Agglomerative(max_images=100).cluster(blobs, ClusterRequest(4))
 
 

@@ -56,7 +56,7 @@ def encoder(request):
 
 def test_a_changed_look_is_at_the_features_only():
     for other in ({"layer": "features.3"}, {"bands": 2}):
-        with pytest.raises(OptionsError, match="leave layer and bands away"):
+        with pytest.raises(OptionsError, match="leave layer and bands out"):
             Pooled(augmented=True, **other)
 
 
@@ -79,7 +79,7 @@ def test_unit_length_is_an_option_of_every_encoder(encoder, corpus):
 @pytest.mark.parametrize("name", ["vlad", "fisher", "patch-mining"])
 def test_given_features_have_no_layers(name, make_corpus):
     given = make_corpus(given=torch.rand(60, 4))
-    with pytest.raises(OptionsError, match="features were given in place of images"):
+    with pytest.raises(OptionsError, match="features were given instead of images"):
         ENCODERS.parse(name).encode(given, EncodeRequest(0, n_groups=4))
 
 
@@ -121,14 +121,14 @@ def test_several_layers_weigh_the_same(corpus):
 
 
 def test_layers_that_are_not_there_and_bands_that_do_not_fit_are_told(corpus):
-    with pytest.raises(InputError, match="layer='conv9' is none of this network's"):
+    with pytest.raises(InputError, match="layer='conv9' is not a layer of this network"):
         Pooled(layer="conv3,conv9").encode(corpus, EncodeRequest(0))
     with pytest.raises(
-        OptionsError, match=r"bands=9 need a layer of maps with as many rows, and one .* has 6"
+        OptionsError, match=r"bands=9 needs a layer whose maps have at least 9 rows, but .* has 6"
     ):
         Pooled(bands=9).encode(corpus, EncodeRequest(0))
     with pytest.raises(
-        OptionsError, match=r"bands=2 need a layer of maps with as many rows, and one .* has 0"
+        OptionsError, match=r"bands=2 needs a layer whose maps have at least 2 rows, but .* has 0"
     ):
         averaged(torch.zeros(2, 5, 7), bands=2)
 
@@ -144,7 +144,7 @@ def test_features_that_are_no_numbers_are_told(make_corpus):
     for weights in corpus.network.backbone.parameters():
         torch.nn.init.constant_(weights, torch.nan)
     for encoder in (Pooled(), Pooled(bands=2), Pooled(layer="conv3")):
-        with pytest.raises(ImagesError, match="are not finite numbers"):
+        with pytest.raises(ImagesError, match="NaN or infinite values, so its weights are invalid"):
             encoder.encode(corpus, EncodeRequest(0))
 
 
@@ -199,7 +199,9 @@ def test_dimensions_are_cut_to_what_the_images_allow_and_the_log_says_so(corpus,
     with caplog.at_level("INFO"):
         vectors = Vlad(words=8, sample=30).encode(corpus, EncodeRequest(0)).vectors
     assert vectors.shape == (60, 29)
-    assert "256 dimensions, reduced by PCA to 29 and not 4096, which 30 images do not allow" in caplog.text
+    assert (
+        "256 dimensions, reduced by PCA to 29 instead of 4096, the most that 30 images allow" in caplog.text
+    )
 
 
 @pytest.mark.usefixtures("seeded")

@@ -272,6 +272,6 @@ def test_errors_name_value_need_and_way_out(digits):
         parse_options("deepcluster-v2", {"least_area": 0.6, "split_area": 0.5})
     large = {**FAST, "backbone": "alexnet", "image_size": 64}
     with pytest.raises(
-        OptionsError, match=r"small_size=28: the backbone takes images of 64 pixels only.*small_crops=0"
+        OptionsError, match=r"small_size=28: the backbone accepts images of 64 pixels only.*small_crops=0"
     ):
         fdc.fit(digits[0], parse_options("deepcluster-v2", large))

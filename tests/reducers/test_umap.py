@@ -43,7 +43,7 @@ def test_many_images_leave_the_neighbors_to_umap(monkeypatch):
 
 def test_umap_options(digits):
     assert Umap(n_components=3, metric="cosine", epochs=20).embed(digits[:100], seed=1).shape == (100, 3)
-    with pytest.raises(InputError, match="UMAP cannot lay out 3 images"):
+    with pytest.raises(InputError, match="UMAP cannot embed 3 images"):
         Umap().embed(digits[:3], seed=1)
     with pytest.raises(InputError, match="NaN"):
         Umap().embed(torch.full((10, 3), float("nan")), seed=1)

@@ -4,7 +4,7 @@ Gomes, Krause and Perona 2010; LDPO's equations 1 to 3 (Wang et al., section 3.2
 
     p(c = k | f) ~ exp(w_k·f + b_k)                                            (2)
 
-is fitted without labels by maximizing the mutual information of image and cluster, less a penalty
+is fitted without labels by maximizing the mutual information of image and cluster, minus a penalty
 
     I = H(mean of p) - mean of H(p_i),      F = I - lambda·sum of |w_k|²       (1), (3)
 

@@ -292,17 +292,17 @@ class TestRefusals:
     def test_what_cannot_work_is_said_before_anything_is_done(self, folder, dataset):
         with pytest.raises(ImagesError, match="does not exist"):
             add(folder / "nowhere", dataset)
-        with pytest.raises(ImagesError, match="there are no files"):
+        with pytest.raises(ImagesError, match="files is empty"):
             add([], dataset)
         with pytest.raises(InputError, match="did you mean PatientName"):
             add(folder, dataset, keywords=["PatientNames"])
-        with pytest.raises(InputError, match=r"holds (OB or OW|OW|OB)"):
+        with pytest.raises(InputError, match=r"has the type (OB or OW|OW|OB)"):
             add(folder, dataset, keywords=["PixelData"])
         with pytest.raises(OptionsError, match="frames"):
             add(folder, dataset, frames="some")
         with pytest.raises(OptionsError, match="did you mean 'frames'"):
             add(folder, dataset, frame="all")
-        with pytest.raises(InputError, match="give a FiftyOne dataset or a name"):
+        with pytest.raises(InputError, match="give a FiftyOne dataset or a dataset name"):
             add(folder, dataset.view())
         assert len(dataset) == 0
         assert not dataset.has_field("dicom_path")
@@ -317,7 +317,7 @@ class TestRefusals:
 
         gone = fo.Dataset()
         gone.delete()
-        with pytest.raises(InputError, match="is deleted"):
+        with pytest.raises(InputError, match="was deleted"):
             add(folder, gone)
 
     def test_an_error_leaves_no_new_dataset_behind(self, folder, tmp_path, fiftyone_home):

@@ -86,7 +86,7 @@ def test_fields_of_the_kind_that_is_needed_are_named_or_what_to_do_without(make_
     groups = fo.Dataset()
     groups.add_group_field("group", default="cloud")
     groups.add_samples([fo.Sample(filepath="a.pcd", group=fo.Group().element("cloud"))], progress=False)
-    with pytest.raises(ImagesError, match=r"no slice of the grouped dataset .* holds images"):
+    with pytest.raises(ImagesError, match=r"no slice of the grouped dataset .* has images"):
         collect_images(groups)
     groups.delete()
 

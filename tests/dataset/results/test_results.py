@@ -95,7 +95,7 @@ def test_errors_say_what_is_wrong_and_what_there_is(dataset, tmp_path):
         fdc.draw_filters(dataset, "dc", "conv4", tmp_path, units=[16])
     with pytest.raises(InputError, match=r"ascent has no option 'stepps'; did you mean 'steps'"):
         fdc.draw_filters(dataset, "dc", ascent={"stepps": 3})
-    with pytest.raises(InputError, match="is no sample of run 'dc'"):
+    with pytest.raises(InputError, match="is not the id of a sample of run 'dc'"):
         fdc.retrieve(dataset, "dc", "0" * 24)
     with pytest.raises(InputError, match="choose one of: learned, initial, pixels"):
         fdc.retrieve(dataset, "dc", dataset.first().id, features="raw")
@@ -112,15 +112,15 @@ def test_errors_say_what_is_wrong_and_what_there_is(dataset, tmp_path):
         (lambda d, _: fdc.retrieval_score(d, "dc", "ground_truth", max_queries=0), "max_queries=0: give 1"),
         (lambda d, _: fdc.retrieval_score(d, "dc", "ground_truth", max_queries=-1), "max_queries=-1: give 1"),
         (lambda d, _: fdc.retrieval_score(d, "dc", "ground_truth", features=["learned", "l"]), "features='l' is not"),
-        (lambda d, _: fdc.retrieval_score(d, "dc", "ground_truth", features=[]), r"features=\[\] is no list"),
+        (lambda d, _: fdc.retrieval_score(d, "dc", "ground_truth", features=[]), r"features=\[\] is not a list"),
         (lambda d, _: fdc.retrieval_score(d, "dc", 5), "label_field=5 is not a name"),
         (lambda d, _: fdc.probe(d, "dc", "ground_truth", folds="2"), "folds='2' is not a whole number; give 2 to 10"),
         (lambda d, _: fdc.probe(d, "dc", "ground_truth", folds=2.5), "folds=2.5 is not a whole number"),
-        (lambda d, _: fdc.probe(d, "dc", "ground_truth", layers=[]), r"layers=\[\] is no list.*such as \['conv1'\]"),
+        (lambda d, _: fdc.probe(d, "dc", "ground_truth", layers=[]), r"layers=\[\] is not a list.*such as \['conv1'\]"),
         (lambda d, _: fdc.retrieve(d, "dc", d.first().id, "5"), "k='5' is not a whole number"),
         (lambda d, _: fdc.retrieve(d, "dc", d.first().id, 2.5), "k=2.5 is not a whole number"),
-        (lambda d, _: fdc.retrieve(d, "dc", fo.Sample("a.png")), "^sample_id=.{1,40} is no sample of run 'dc'; give"),
-        (lambda d, _: fdc.retrieve(d, "dc", 7), "sample_id=7 is no sample of run 'dc'"),
+        (lambda d, _: fdc.retrieve(d, "dc", fo.Sample("a.png")), "^sample_id=.{1,40} is not the id of a sample of run"),
+        (lambda d, _: fdc.retrieve(d, "dc", 7), "sample_id=7 is not the id of a sample of run 'dc'"),
         (lambda d, _: fdc.draw_filters(d, "dc", units="ab"), r"units='ab' is no list.*\[0, 1\]"),
         (lambda d, _: fdc.draw_filters(d, "dc", units=3), "units=3 is no list"),
         (lambda d, _: fdc.draw_filters(d, "dc", units=[1.5]), "units=1.5 is not a whole number"),
