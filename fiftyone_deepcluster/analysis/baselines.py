@@ -1,4 +1,4 @@
-"""What simple methods give on the same features: every run is shown beside them."""
+"""Baselines: simple clustering of the same features, reported with every run."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.core.record import RunRecord
 
 MAX_IMAGES = 10_000
-"""Baselines are measured on a sample of at most this many images."""
+"""Maximum number of images that baselines are evaluated on."""
 
 _LEVEL = 0.01
-"""Figures nearer than this are level: other seeds move them as far."""
+"""Smaller differences count as equal: another seed changes the metrics by as much."""
 
 
 @dataclass(frozen=True)
 class Bench:
-    """What baselines are measured against.
+    """Settings to evaluate baselines with.
 
     Attributes:
-        n_clusters: clusters each of them makes.
+        n_clusters: number of clusters of each baseline.
         seed: of the clusterers.
-        truth: (M,) int64 classes of the sampled images, -1 unknown; None where there is none.
+        truth: (M,) int64 classes of the sampled images, -1 unknown; None: no ground truth.
     """
 
     n_clusters: int
@@ -48,7 +48,7 @@ class Bench:
 
 
 def baseline_rows(n: int, seed: int) -> NDArray[np.int64]:
-    """Rows of the images that baselines are measured on, in order."""
+    """Sorted rows of the images that baselines are evaluated on."""
     if n <= MAX_IMAGES:
         return np.arange(n)
     return np.sort(rng(seed, "baselines").choice(n, MAX_IMAGES, replace=False))
@@ -57,7 +57,7 @@ def baseline_rows(n: int, seed: int) -> NDArray[np.int64]:
 def pixel_features(
     read: Callable[[NDArray[np.int64]], NDArray[np.uint8]], rows: NDArray[np.int64]
 ) -> torch.Tensor:
-    """(M, D) float32 pixels at 32 x 32 at most, mean 0 and deviation 1 within every image."""
+    """(M, D) float32 pixels at 32 x 32 at most, mean 0 and standard deviation 1 per image."""
     import torch
 
     from fiftyone_deepcluster.images.thumbnails import thumbnail_vectors
@@ -70,12 +70,12 @@ def pixel_features(
 
 
 def measure(vectors: torch.Tensor, features: str, bench: Bench) -> list[Baseline]:
-    """k-means, and a Gaussian mixture on a UMAP where there are images enough for one, on (M, D) vectors.
+    """Evaluate k-means, and with enough images a Gaussian mixture on UMAP, on (M, D) vectors.
 
     Args:
         vectors: float32, of the sampled images.
         features: ``first`` or ``last``, for the record.
-        bench: number of clusters, seed, truth.
+        bench: number of clusters, seed, ground truth.
     """
     names = ["k-means", "UMAP + GMM"] if len(vectors) >= MIN_IMAGES_FOR_UMAP else ["k-means"]
     return [_one(name, features, vectors, bench) for name in names]
@@ -84,14 +84,14 @@ def measure(vectors: torch.Tensor, features: str, bench: Bench) -> list[Baseline
 def verdict(
     record: RunRecord, last: NDArray[np.float32], labels: NDArray[np.int64], seed: int
 ) -> tuple[str, bool]:
-    """How the run stands beside its baselines: in words, and whether one of them is better.
+    """Compare the run with its baselines: a sentence, and whether a baseline is better.
 
-    With a truth by NMI with it. Without one a baseline on the last features is better where its silhouette is
+    With ground truth by NMI with it. Without, a baseline on the last features is better if its silhouette is
     higher *and* it is as stable over two seeds as the run was over its last two rounds: silhouette alone
     favors k-means, whatever the clusters are.
 
     Args:
-        record: with rounds and baselines.
+        record: run record with rounds and baselines.
         last: (M, D) last features of the sampled images.
         labels: (M,) clusters of the run.
         seed: of the silhouette's sample.
@@ -149,7 +149,7 @@ def _cluster(name: str, vectors: torch.Tensor, bench: Bench, turn: int) -> Clust
     request = ClusterRequest(min(bench.n_clusters, len(vectors)), seed)
     if name == "k-means":
         return CLUSTERERS.parse("kmeans").cluster(vectors, request)
-    # The mixture's own seed does not matter much; UMAP's does, so each turn has its own map.
+    # UMAP's seed affects the result more than the mixture's, so each turn has its own UMAP.
     return CLUSTERERS.parse("gmm").cluster(
         REDUCERS.parse({"name": "umap", "epochs": 200}).embed(vectors, seed), request
     )

@@ -1,7 +1,7 @@
-"""A tree of categories from what a network confuses (Wang et al., LDPO, section 3.3).
+"""A tree of categories from the confusions of a network (Wang et al., LDPO, section 3.3).
 
-Clusters that the converged network mixes up are near each other. Affinity propagation groups them without being
-told a number, the groups are grouped again, and so on to the root.
+Clusters that the converged network confuses are close to each other. Affinity propagation groups them without a
+given number of groups, the groups are grouped again, and so on up to the root.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _LEVELS = 32
 
 @dataclass(frozen=True)
 class CategoryTree:
-    """Groups of clusters, level by level, from the clusters themselves up.
+    """Groups of clusters, level by level, from the clusters up.
 
     Attributes:
         levels: (L, K) int64; ``levels[l, c]`` is the group of cluster ``c`` at level l + 1. Groups of a level are
-            numbered from 0; each level merges groups of the one before. No levels where nothing merges.
+            numbered from 0; each level merges groups of the previous one. No levels if nothing merges.
         affinity: (K, K) float64, equation 5, between the clusters.
-        sizes: (K,) int64 images of each cluster.
+        sizes: (K,) int64 number of images of each cluster.
     """
 
     levels: NDArray[np.int64]
@@ -39,18 +39,18 @@ class CategoryTree:
     sizes: NDArray[np.int64]
 
     def paths(self) -> list[tuple[int, ...]]:
-        """For each cluster its groups from the root's side down: the coarsest level first."""
+        """For each cluster its groups from the root down: the coarsest level first."""
         return [
             tuple(int(group) for group in self.levels[::-1, cluster]) for cluster in range(len(self.sizes))
         ]
 
 
 def class_mass(corpus: Corpus, labels: NDArray[np.int64], n_clusters: int) -> NDArray[np.float64]:
-    """Softmax scores of the network's classes, summed over the images of each cluster: one streamed pass.
+    """Softmax scores of the network's classes, summed over the images of each cluster, in one streamed pass.
 
     Args:
         corpus: images, and a network with a head of J classes.
-        labels: (N,) cluster of each image, 0..K-1; -1 is left out.
+        labels: (N,) cluster of each image, 0..K-1; -1 is ignored.
         n_clusters: K.
 
     Returns:
@@ -70,15 +70,15 @@ def class_mass(corpus: Corpus, labels: NDArray[np.int64], n_clusters: int) -> ND
 
 
 def by_cluster(mass: NDArray[np.float64], sizes: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Mean softmax of each cluster's images for each cluster: the sums of equation 5, before they are averaged.
+    """Mean softmax of each cluster's images for each cluster: the terms of equation 5, before averaging.
 
-    The network was taught the classes of its last round, which at convergence are the clusters. Each class counts
-    for the cluster whose images give it most of its mass, so a network with more classes than clusters, or clusters
-    that a person merged, will do.
+    The network was trained on the classes of its last round, which at convergence are the clusters. Each class is
+    assigned to the cluster whose images give it most of its mass, so the network may have more classes than
+    clusters, and clusters may have been merged by a person.
 
     Args:
         mass: (K, J) from ``class_mass``.
-        sizes: (K,) images of each cluster.
+        sizes: (K,) number of images of each cluster.
 
     Returns:
         (K, K) float64; row i is the mean over the images of cluster i, zeros for an empty one.
@@ -90,11 +90,11 @@ def by_cluster(mass: NDArray[np.float64], sizes: NDArray[np.int64]) -> NDArray[n
 def affinity_of(
     confusion: NDArray[np.float64], sizes: NDArray[np.int64], groups: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Affinity between groups of clusters (equations 6 and 7); of the clusters for ``groups = arange(K)``.
+    """Affinity between groups of clusters (equations 6 and 7); between clusters for ``groups = arange(K)``.
 
     Args:
         confusion: (K, K) of the clusters.
-        sizes: (K,) images of each cluster.
+        sizes: (K,) number of images of each cluster.
         groups: (K,) group of each cluster, 0..G-1.
 
     Returns:
@@ -110,16 +110,16 @@ def affinity_of(
 def category_tree(confusion: NDArray[np.float64], sizes: NDArray[np.int64], seed: int = 0) -> CategoryTree:
     """Merge clusters by affinity propagation, recursively, until one group is left or nothing merges.
 
-    The paper leaves the preference open; here it is the median affinity, scikit-learn's default. Damping starts
-    at 0.5 and grows where the messages do not settle.
+    The paper does not specify the preference; here it is the median affinity, scikit-learn's default. Damping starts
+    at 0.5 and is increased if affinity propagation does not converge.
 
     Args:
         confusion: (K, K) mean softmax of each cluster's images, from ``by_cluster``; evaluated once.
-        sizes: (K,) images of each cluster.
+        sizes: (K,) number of images of each cluster.
         seed: of the tiny noise that breaks ties.
 
     Raises:
-        InputError: fewer than two clusters, or shapes that do not fit.
+        InputError: fewer than two clusters, or incompatible shapes.
     """
     n_clusters = len(sizes)
     if confusion.shape != (n_clusters, n_clusters) or n_clusters < 2:
@@ -140,7 +140,7 @@ def category_tree(confusion: NDArray[np.float64], sizes: NDArray[np.int64], seed
 
 
 def _merge(affinity: NDArray[np.float64], seed: int) -> NDArray[np.int64]:
-    """Groups 0..G-1 of what ``affinity`` (M, M) lies between; one group of two, and of what is all alike."""
+    """Groups 0..G-1 from ``affinity`` (M, M); a single group for M = 2 or equal affinities."""
     from sklearn.cluster import AffinityPropagation
     from sklearn.exceptions import ConvergenceWarning
 

@@ -1,10 +1,10 @@
-"""Linear probes: how well a linear classifier reads known classes off each layer of a frozen network.
+"""Linear probes: accuracy of a linear classifier of known classes on each layer of a frozen network.
 
-The protocol of Caron et al. (2018), section 4.3 (Zhang et al., 2016): maps are averaged over a grid, so that
-every layer gives at most some 9,600 numbers (AlexNet's five convolutions 9600, 9216, 9600, 9600 and 9216), and
-a multinomial logistic regression is trained on them; beside it a linear support vector machine. Here both are
-scikit-learn's, on a sample of the images, and accuracy is that on images held out by stratified
-cross-validation. The same network as it was before training stands beside, so that one sees what was learned.
+The protocol of Caron et al. (2018), section 4.3 (Zhang et al., 2016): feature maps are averaged over a grid, so that
+every layer has at most some 9,600 features (AlexNet's five convolutions 9600, 9216, 9600, 9600 and 9216), and
+a multinomial logistic regression and a linear support vector machine are trained on them. Here both are
+scikit-learn's, on a sample of the images, and accuracy is measured on held-out images by stratified
+cross-validation. The network before training is evaluated for comparison, to show what was learned.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.features.corpus import Corpus
 
 MAX_FEATURES = 9_600
-"""Numbers that a layer gives of an image, at most."""
+"""Maximum number of features per layer and image."""
 
 _MAX_BYTES = 2**30
-"""Features of as many layers as fit here are read in one pass over the images."""
+"""Memory limit for the features of the layers that are computed in one pass over the images."""
 
 _LOGISTIC_C, _SVM_C = 100.0, 10.0
 """Inverse strength of the L2 penalty, for vectors of mean length 1."""
 
 EMBEDDING = "embedding"
-"""Stands for the vectors that a run clusters, beside the layers of its network."""
+"""Layer name of the vectors that a run clusters."""
 
 NetworkName = Literal["trained", "initial"]
 
 
 class LayerScore(BaseModel):
-    """What linear classifiers read off one layer of one network.
+    """Accuracy of linear classifiers on one layer of one network.
 
     Attributes:
         layer: its name; ``embedding`` for the vectors that are clustered.
         network: ``trained``, or ``initial``: the same network before training.
-        n_features: numbers a layer gives of an image, after pooling.
+        n_features: features per image, after pooling.
         logistic: held-out accuracy of the multinomial logistic regression, mean over the folds.
         logistic_spread: its standard deviation over the folds.
         svm: held-out accuracy of the linear support vector machine.
@@ -73,11 +73,11 @@ class ProbeResult(BaseModel):
     """Linear probes of all layers of a network, trained and before training.
 
     Attributes:
-        label_field: where the classes come from, if they come from a field.
-        n_images: images used.
-        n_classes: classes used; those with fewer images than folds are left out.
+        label_field: field of the classes, if they come from a field.
+        n_images: number of images used.
+        n_classes: number of classes used; those with fewer images than folds are excluded.
         folds: of the cross-validation.
-        chance: accuracy of always saying the largest class.
+        chance: accuracy of always predicting the largest class.
         scores: layer by layer, the trained network first.
     """
 
@@ -90,7 +90,7 @@ class ProbeResult(BaseModel):
     scores: tuple[LayerScore, ...]
 
     def to_dataframe(self) -> pd.DataFrame:
-        """One row a layer: n_features, and each classifier's accuracy with its gain over the untrained network."""
+        """One row per layer: n_features, and each classifier's accuracy with its gain over the untrained network."""
         import pandas as pd
 
         trained = [score for score in self.scores if score.network == "trained"]
@@ -113,12 +113,12 @@ class ProbeResult(BaseModel):
 
 @dataclass(frozen=True)
 class ProbeRequest:
-    """How to probe.
+    """Options of a probe.
 
     Attributes:
-        layers: names, ``embedding`` among them for the vectors that the run clusters; None: all, and these.
+        layers: layer names, or ``embedding`` for the vectors that the run clusters; None: all, including ``embedding``.
         folds: of the cross-validation.
-        max_images: images used at most, drawn at random.
+        max_images: maximum number of images, drawn at random.
         seed: of the draw and the folds.
     """
 
@@ -129,25 +129,25 @@ class ProbeRequest:
 
 
 class _Counter(Silent):
-    """Counts classifiers rather than images, and passes on the wish to stop."""
+    """Reports progress in classifiers rather than images, and forwards cancellation."""
 
     def __init__(self, listener: Observer, total: int) -> None:
         self._listener = listener
         listener.phase("probe", total)
 
     def cancelled(self) -> bool:
-        """Whether the listener wants to stop."""
+        """Whether the observer requests cancellation."""
         return self._listener.cancelled()
 
     def done(self) -> None:
-        """One more step."""
+        """Report one step."""
         self._listener.advance(1)
         if self.cancelled():
-            raise CancelledError("cancelled; nothing was kept of the probe")
+            raise CancelledError("cancelled; no result of the probe was stored")
 
 
 Vectors = Callable[[], "torch.Tensor"]
-"""Gives the vectors (M, D) float32 of all images when it is called."""
+"""Returns the vectors (M, D) float32 of all images."""
 
 
 def probe_networks(
@@ -160,16 +160,16 @@ def probe_networks(
     """Probe every layer of the trained network and of the same network before training.
 
     Args:
-        trained: the images and the network.
-        initial: the same images, and the network as the run began.
+        trained: the images and the trained network.
+        initial: the same images, and the network before training.
         classes: (M,) class of every image, -1 where unknown.
         request: layers, folds, sample.
-        vectors: what the run clusters, by the trained and by the initial network, to be probed as ``embedding``
-            (LDPO's support vector machine on the learned representation); None: layers only.
+        vectors: the vectors that the run clusters, by the trained and by the initial network, probed as
+            ``embedding`` (LDPO's support vector machine on the learned representation); None: layers only.
 
     Raises:
-        InputError: fewer than two classes with as many images as folds; a layer that is not there.
-        CancelledError: the observer asked to stop.
+        InputError: fewer than two classes with as many images as folds, or an unknown layer.
+        CancelledError: the observer requested cancellation.
     """
     rows = choose_rows(classes, request)
     _, known = np.unique(classes[rows], return_inverse=True)
@@ -200,7 +200,7 @@ def probe_networks(
 def _chosen(
     corpus: Corpus, rows: NDArray[np.int64], names: Sequence[str] | None, encoded: bool
 ) -> tuple[list[Layer], bool]:
-    """The layers that are wanted, and whether the vectors that are clustered are; ``encoded``: there are any."""
+    """The requested layers, and whether ``embedding`` is requested; ``encoded``: there are such vectors."""
     from fiftyone_deepcluster.backbones.layers import choose_layers, layers_of
 
     layers = layers_of(corpus.network, next(corpus.plain_batches(rows[:1])).images)
@@ -212,7 +212,7 @@ def _chosen(
 
 
 def choose_rows(classes: NDArray[np.int64], request: ProbeRequest) -> NDArray[np.int64]:
-    """Rows to use, in order: a random part of those of a known class with as many images as folds.
+    """Sorted rows to use: a random sample of images with a known class that has as many images as folds.
 
     Raises:
         InputError: there are fewer than two such classes.
@@ -257,16 +257,16 @@ def accuracies(
 ) -> dict[str, list[float]]:
     """Held-out accuracy of ``logistic`` and ``svm`` in every fold.
 
-    Both depend on the vectors by their inner products only, since their L2 penalties do (representer theorem):
-    of N vectors with more than N dimensions the rows of the Gram matrix' Cholesky factor, of N dimensions,
-    stand for them.
+    Both depend on the vectors only through inner products, since their L2 penalties do (representer theorem):
+    N vectors with more than N dimensions are replaced by the rows of the Gram matrix' Cholesky factor, of
+    N dimensions.
 
     Args:
         vectors: (N, D) float32.
-        classes: (N,) from 0 without gaps, each with ``folds`` images or more.
+        classes: (N,) from 0 without gaps, each with at least ``folds`` images.
         folds: of the stratified cross-validation.
         seed: of the folds.
-        counter: told of every classifier.
+        counter: incremented after every classifier.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
@@ -278,9 +278,9 @@ def accuracies(
     splits = StratifiedKFold(folds, shuffle=True, random_state=derive(seed, "folds")).split(short, classes)
     for train, test in splits:
         logistic = LogisticRegression(C=_LOGISTIC_C, max_iter=300, random_state=0)
-        # without a state it draws from NumPy's own generator
+        # without random_state it uses NumPy's global generator
         svm = SVC(C=_SVM_C, kernel="precomputed", random_state=0)
-        # what is measured is held-out accuracy, which has settled long before the optimum to 1e-4
+        # held-out accuracy converges long before the loss reaches a tolerance of 1e-4
         with ignored_warnings(ConvergenceWarning):
             logistic.fit(short[train], classes[train])
         found["logistic"].append(float(logistic.score(short[test], classes[test])))
@@ -294,7 +294,7 @@ def accuracies(
 
 
 def _inner_products(vectors: torch.Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The Gram matrix (N, N) of the centered vectors at mean length 1, and (N, min(D, N)) vectors that have it."""
+    """The Gram matrix (N, N) of the centered vectors at mean length 1, and (N, min(D, N)) vectors with that matrix."""
     import torch
 
     centered = vectors.double()
@@ -303,7 +303,7 @@ def _inner_products(vectors: torch.Tensor) -> tuple[NDArray[np.float64], NDArray
     gram = centered @ centered.T
     if centered.shape[1] <= len(centered):
         return gram.numpy(), centered.numpy()
-    # centered vectors span one dimension less than their number: a trace of the identity keeps it positive
+    # centered vectors have rank N - 1 at most: a small multiple of the identity keeps the matrix positive definite
     return gram.numpy(), torch.linalg.cholesky(gram + 1e-8 * torch.eye(len(gram), dtype=gram.dtype)).numpy()
 
 
@@ -322,9 +322,9 @@ def _summary(network: NetworkName, layer: str, n_features: int, found: dict[str,
 def _features(
     corpus: Corpus, layers: Sequence[Layer], rows: NDArray[np.int64], vectors: Vectors | None
 ) -> Iterator[tuple[str, torch.Tensor]]:
-    """Every layer with its pooled output (N, D): as many layers in one pass as memory is meant to hold.
+    """Every layer with its pooled output (N, D): as many layers per pass as fit the memory limit.
 
-    Last come the vectors that the run clusters, where they are given.
+    The vectors that the run clusters come last, if given.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""Pictures of units, put together: the image that maximizes a unit beside its top images."""
+"""Picture tiles of units: the image that maximizes a unit next to its top images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _MIN_SIDE, _MAX_SIDE = 40, 96
-"""Sides in pixels of one small picture of a tile."""
+"""Sides in pixels of the pictures in a tile."""
 
 _GAP = 2
 _COLUMNS = 4
@@ -21,11 +21,11 @@ _PAPER = 255
 
 
 def tile(made: NDArray[np.float32], top: NDArray[np.uint8]) -> Image:
-    """One unit: the image made for it, and beside it in three rows the images that excite it most.
+    """The tile of one unit: its maximizing image, and next to it in three rows the images with the highest activation.
 
     Args:
-        made: (H, W, C) float32.
-        top: (n, H, W, C) uint8, n of 9 at most.
+        made: (H, W, C) float32 image from gradient ascent.
+        top: (n, H, W, C) uint8, n at most 9.
     """
     from PIL import Image
 
@@ -55,13 +55,13 @@ def sheet(tiles: Sequence[Image]) -> Image:
 
 
 def stretched(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """(H, W, C) from their darkest to their brightest value as 0 to 255: an image made by ascent may be faint."""
+    """(H, W, C) scaled from minimum and maximum to 0 and 255, since images from ascent may have low contrast."""
     low, high = float(pixels.min()), float(pixels.max())
     return ((pixels - low) * (255 / max(high - low, 1e-6))).round().astype(np.uint8)
 
 
 def picture(pixels: NDArray[np.uint8], side: int | None = None) -> Image:
-    """An RGB picture of (H, W, C) pixels, at ``side`` x ``side``: enlarged in squares, shrunk smoothly."""
+    """An RGB image of (H, W, C) pixels at ``side`` x ``side``: enlarged by nearest neighbor, shrunk smoothly."""
     from PIL import Image
 
     flat = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
@@ -73,5 +73,5 @@ def picture(pixels: NDArray[np.uint8], side: int | None = None) -> Image:
 
 
 def _side(side: int) -> int:
-    """Whole multiples of small images, so that their pixels stay squares of one size."""
+    """Integer factor to enlarge small images, so that all their pixels have the same size."""
     return min(_MAX_SIDE, side * max(1, round(_MIN_SIDE / side)))

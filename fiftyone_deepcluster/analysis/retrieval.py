@@ -1,4 +1,4 @@
-"""Nearest neighbors of images, and how often they are of the same class."""
+"""Nearest neighbors of images, and how often they have the same class."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MAX_NUMBERS = 2**25
-"""Distances, or numbers of neighbors' vectors, held at once."""
+"""Maximum number of distances, or of values of the neighbors' vectors, in memory at once."""
 
 
 class RetrievalScore(BaseModel):
-    """How well images find others of their class.
+    """Retrieval metrics with images of the same class as relevant.
 
     Attributes:
-        features: what distances were measured in.
+        features: name of the vectors whose distances were used.
         mean_average_precision: mean over the queries of the average precision of all other images by distance.
-        precision: mean share of the query's class among its ``k`` nearest.
+        precision: mean share of the query's class among its ``k`` nearest neighbors.
         k: of ``precision``.
-        n_images: images of a known class.
-        n_queries: of them, those that were queries; each has others of its class.
+        n_images: number of images with a known class.
+        n_queries: number of these used as queries; each has others of its class.
         chance: mean share of the query's class among all other images.
     """
 
@@ -44,12 +44,12 @@ class RetrievalScore(BaseModel):
 def nearest_images(
     vectors: torch.Tensor, queries: NDArray[np.int64], k: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The ``k`` images nearest to each query by Euclidean distance, nearest first, itself left out.
+    """The ``k`` nearest images of each query by Euclidean distance, nearest first, without the query itself.
 
     Args:
         vectors: (N, D) float32.
         queries: (Q,) rows.
-        k: neighbors; N - 1 at most are given.
+        k: number of neighbors; at most N - 1 are returned.
 
     Returns:
         Rows (Q, k) and distances (Q, k).
@@ -61,7 +61,7 @@ def nearest_images(
     for part in _parts(queries, max(len(vectors), k * vectors.shape[1])):
         chosen = torch.from_numpy(part).to(vectors.device)
         found = _squared(vectors, chosen).topk(k, dim=1, largest=False).indices
-        # near neighbors vanish in the rounding of |a|^2 + |b|^2 - 2ab: measured again, and sorted by it
+        # small distances are lost to rounding in |a|^2 + |b|^2 - 2ab: recomputed exactly, and sorted again
         exact = (vectors[found] - vectors[chosen][:, None]).norm(dim=2)
         exact, order = exact.sort(dim=1, stable=True)
         rows.append(found.gather(1, order).cpu())
@@ -83,9 +83,9 @@ def score(
     Args:
         features: name of the vectors, for the result.
         vectors: (N, D) float32.
-        classes: (N,) int64; images of class -1 take no part.
+        classes: (N,) int64; images of class -1 are ignored.
         k: of the precision.
-        max_queries: images asked at most, drawn at random.
+        max_queries: maximum number of queries, drawn at random.
         seed: of the draw.
 
     Raises:
@@ -99,7 +99,7 @@ def score(
     queries = np.flatnonzero(counts[classes] > 1)
     if not len(queries):
         raise InputError(
-            f"none of the {len(known)} images of a known class has another of its class; label more"
+            f"none of the {len(known)} images with a known class has another of its class; label more"
         )
     if len(queries) > max_queries:
         queries = np.sort(rng(seed, "queries").choice(queries, max_queries, replace=False))
@@ -107,7 +107,7 @@ def score(
     averages, precisions = [], []
     for part in _parts(queries, len(vectors)):
         chosen = torch.from_numpy(part).to(vectors.device)
-        order = _squared(vectors, chosen).argsort(dim=1, stable=True)[:, :-1]  # itself is last
+        order = _squared(vectors, chosen).argsort(dim=1, stable=True)[:, :-1]  # the query itself is last
         relevant = labels[order] == labels[chosen][:, None]
         averages.append(average_precision(relevant))
         precisions.append(precision_at(relevant, k))
@@ -126,7 +126,7 @@ def average_precision(relevant: torch.Tensor) -> torch.Tensor:
     """Average precision of ranked lists: the mean of the precision at the rank of every relevant image.
 
     Args:
-        relevant: (Q, M) bool, best first, one at least in every row.
+        relevant: (Q, M) bool, best first, at least one in every row.
 
     Returns:
         (Q,) float64.
@@ -144,13 +144,13 @@ def precision_at(relevant: torch.Tensor, k: int) -> torch.Tensor:
 
 
 def _parts(queries: NDArray[np.int64], each: int) -> list[NDArray[np.int64]]:
-    """Queries in parts, so that ``each`` numbers a query stay within bounds."""
+    """Queries in chunks, so that with ``each`` values per query the memory stays bounded."""
     size = max(1, _MAX_NUMBERS // each)
     return [queries[at : at + size] for at in range(0, len(queries), size)]
 
 
 def _squared(vectors: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
-    """(Q, N) squared distances, up to rounding; infinite to itself."""
+    """(Q, N) squared distances, up to rounding; infinite between a query and itself."""
     import torch
 
     lengths = vectors.square().sum(1)

@@ -1,4 +1,4 @@
-"""Words of the reports that belong to images: key words of clusters, and topics to start from."""
+"""Words in the reports of images: keywords of clusters, and topics as initial pseudo-labels."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ if TYPE_CHECKING:
 
 WORD = re.compile(r"\b(?:[^\W\d_]{3,}|[A-Z]{2}|[A-Z]{1,2}\d{1,2})\b")
 """A word: three letters or more, of any script, or an abbreviation in capitals such as CT, PA, T1 or L5; numbers and
-dates say nothing of a group."""
+dates do not characterize a group."""
 
 _UNIT = re.compile(r"(?<=\d)\s*(?:MM|CM|ML|MG|KG|CC)\b")
-"""By themselves they are words: MG is mammography, CC a view, MM myeloma."""
+"""Removed only after a number; otherwise they are words: MG is mammography, CC a view, MM myeloma."""
 
 Texts = Sequence[str | None]
 
 Rank = Literal["count", "distinct"]
 
 SIGNIFICANT = 10.83
-"""Log-likelihood ratio of a word that one in a thousand chance words reaches (chi-squared, one degree of freedom)."""
+"""Log-likelihood ratio exceeded by chance by one word in a thousand (chi-squared, one degree of freedom)."""
 
 _MIN_TEXTS = 2
-"""A word of one text stands for that text, not for its cluster."""
+"""Minimum number of texts with a word: a word of a single text does not characterize a cluster."""
 
 
 @dataclass(frozen=True)
 class KeyWord:
-    """A word that stands for a cluster.
+    """A keyword of a cluster.
 
     Attributes:
         word: in lower case.
-        count: how often it occurs in the cluster's texts.
-        share: part of the cluster's texts that hold it, 0..1.
+        count: number of occurrences in the cluster's texts.
+        share: share of the cluster's texts that contain it, 0..1.
     """
 
     word: str
@@ -59,25 +59,25 @@ def words_of_clusters(
 ) -> dict[int, list[KeyWord]]:
     """The most frequent words of each cluster's texts (Wang et al., LDPO, section 3.2).
 
-    English stop words and the words common to all clusters are removed first; the rest is ranked by count. Where
-    clusters are few or small, what all reports are made of ("history", "old", "seen") is missing from one of them by
-    chance and leads the lists of the others; ``rank="distinct"``, which is ours, asks instead how much more of a
-    cluster's texts hold a word than of all others (Dunning 1993's log-likelihood ratio), and leaves out what chance
-    explains: a cluster that no words tell from the rest has none.
+    English stop words and the words common to all clusters are removed first; the rest is ranked by count. With
+    few or small clusters, general words of reports ("history", "old", "seen") are missing from one cluster by
+    chance and lead the lists of the others. ``rank="distinct"``, which is ours, ranks instead by how much more
+    of a cluster's texts contain a word than of all others (Dunning 1993's log-likelihood ratio), and drops words
+    explained by chance: a cluster without distinctive words has an empty list.
 
     Args:
-        texts: N reports; None or empty where there is none.
-        labels: (N,) clusters; -1 is left out.
-        n_words: at most so many a cluster.
-        common: a word that occurs in at least this share of the clusters is common to them. The paper's 1.0 takes
-            out what occurs in every one; lower it where there are many small clusters.
+        texts: N reports; None or empty if there is none.
+        labels: (N,) clusters; -1 is ignored.
+        n_words: maximum number of words per cluster.
+        common: words in at least this share of the clusters are common and removed. The paper's 1.0 removes
+            only words in all of them; lower it for many small clusters.
         rank: ``count``, as in the paper, or ``distinct``.
 
     Returns:
-        Cluster id -> words, best first; clusters without text have an empty list. Empty where all images are noise.
+        Cluster id -> words, best first; clusters without text have an empty list. Empty if all images are noise.
 
     Raises:
-        InputError: not one text an image, no text at all, ``n_words`` or ``common`` out of range, or no such ``rank``.
+        InputError: not one text per image, no text at all, ``n_words`` or ``common`` out of range, or unknown ``rank``.
     """
     n_words = arguments.whole_number("n_words", n_words, 1)
     common = arguments.share_of("common", common, "the clusters")
@@ -94,7 +94,7 @@ def words_of_clusters(
         weight[:, (total > 0).mean(axis=0) >= common] = 0
     found: dict[int, list[KeyWord]] = {}
     for row, cluster in enumerate(clusters):
-        # words of equal weight by the alphabet, so that the list is the same every time
+        # ties are in alphabetical order, so that the list is reproducible
         best = [w for w in np.lexsort((words, -weight[row]))[:n_words] if weight[row, w] > 0]
         found[int(cluster)] = [
             KeyWord(str(words[w]), int(total[row, w]), float(held[row, w] / sizes[row])) for w in best
@@ -103,11 +103,11 @@ def words_of_clusters(
 
 
 def surprise(held: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.float64]:
-    """How little chance explains that a cluster's texts hold a word more often than all others.
+    """Significance of a word being more frequent in a cluster's texts than in all others.
 
     Args:
-        held: (K, V) texts of each cluster that hold each word.
-        sizes: (K,) texts of each cluster.
+        held: (K, V) number of texts of each cluster that contain each word.
+        sizes: (K,) number of texts of each cluster.
 
     Returns:
         (K, V) log-likelihood ratio (Dunning 1993, "Accurate methods for the statistics of surprise and coincidence"),
@@ -124,7 +124,7 @@ def surprise(held: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.fl
 def _log_likelihood(
     held: NDArray[np.int64], texts: NDArray[np.int64], share: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Log-likelihood of ``held`` of ``texts`` at their own share, less that at ``share``."""
+    """Log-likelihood of ``held`` of ``texts`` at their own share, minus that at ``share``."""
     from scipy.special import xlogy
 
     own = held / np.maximum(texts, 1)
@@ -139,14 +139,14 @@ def _summed(counts: csr_matrix, labels: NDArray[np.int64], clusters: NDArray[np.
 
 
 def topics(texts: Texts, n_topics: int, seed: int) -> NDArray[np.int64]:
-    """The main topic of each text by latent Dirichlet allocation, as first pseudo-labels.
+    """The main topic of each text by latent Dirichlet allocation, as initial pseudo-labels.
 
-    The paper starts from 80 topics of radiology reports (Shin et al. 2015); the vocabulary drops English stop words
+    The paper starts from 80 topics of radiology reports (Shin et al. 2015); the vocabulary excludes English stop words
     and words of a single text.
 
     Args:
         texts: N reports.
-        n_topics: topics.
+        n_topics: number of topics.
         seed: of the allocation.
 
     Returns:
@@ -173,9 +173,9 @@ def topics(texts: Texts, n_topics: int, seed: int) -> NDArray[np.int64]:
 
 
 def _words(text: str) -> list[str]:
-    """The words of a text in lower case, without English stop words and the units of numbers.
+    """The words of a text in lower case, without English stop words and units of numbers.
 
-    US is ultrasound where a text has small letters too; where all of it is in capitals nothing tells it from "us".
+    US means ultrasound in a text with lower case letters; in a text all in capitals it may be "us" and is removed.
     """
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
@@ -188,11 +188,11 @@ def _words(text: str) -> list[str]:
 
 
 def _counted(texts: Texts, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.str_]]:
-    """Rows that have a text, a sparse count of words for each, and the words."""
+    """Rows that have a text, their sparse word counts, and the words."""
     from sklearn.feature_extraction.text import CountVectorizer
 
     if len(texts) != n:
-        raise InputError(f"{len(texts)} texts for {n} images; give one an image, None where there is none")
+        raise InputError(f"{len(texts)} texts for {n} images; give one per image, None where there is none")
     rows = np.array([i for i, text in enumerate(texts) if text and text.strip()], np.int64)
     if not len(rows):
         raise InputError("none of the images has a text; name a field that holds the reports")
@@ -201,6 +201,6 @@ def _counted(texts: Texts, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]
         counts = vectorizer.fit_transform([str(texts[i]) for i in rows]).tocsr()
     except ValueError as error:
         raise InputError(
-            f"the {len(rows)} texts hold no words but stop words, numbers and units; name a field that holds reports"
+            f"the {len(rows)} texts contain only stop words, numbers and units; name a field that holds reports"
         ) from error
     return rows, counts, vectorizer.get_feature_names_out()

@@ -1,9 +1,9 @@
-"""What the units of a layer look for: images that maximize a unit, and the images of the set that excite it most.
+"""Visualization of a layer's units: images that maximize a unit, and images of the dataset with the highest activation.
 
 Regularized gradient ascent in the pixels, as Caron et al. (2018), section 4.2, after Yosinski et al. (2015):
-start from noise, follow the gradient at unit length, pull towards gray, and blur every few steps. The activation
-of a unit is its mean over the map, after the activation function; a unit that is silent on the noise gives no
-gradient there, and is followed before the activation function instead.
+start from noise, follow the normalized gradient, decay towards gray, and blur every few steps. The activation
+of a unit is its mean over the map, after the activation function. A unit with zero activation on the noise has no
+gradient there; its value before the activation function is maximized instead.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.features.corpus import Corpus
 
 N_TOP = 9
-"""Images of the set shown for a unit, as the paper does."""
+"""Top images per unit, as in the paper."""
 
 _TOGETHER = 32
-"""Units whose images are made in one batch."""
+"""Units per batch of gradient ascent."""
 
 
 class Ascent(BaseModel):
-    """How images are made that maximize a unit.
+    """Options of the gradient ascent.
 
     The released code blurs by 0.3 pixels every 5 of many thousand steps, at 224 pixels. With some hundred steps,
-    and on small images, more is needed before one sees more than noise.
+    and on small images, stronger blur is needed to obtain more than noise.
 
     Attributes:
-        steps: of gradient ascent.
-        rate: change of a pixel in the first step, root mean square, of the range 0..1; it falls to a tenth.
-        decay: pull towards gray, beside the gradient of the activation.
+        steps: number of gradient ascent steps.
+        rate: root mean square change of a pixel in the first step, in the range 0..1; it decays to a tenth.
+        decay: decay towards gray, in addition to the gradient of the activation.
         blur: standard deviation in pixels of the Gaussian.
         blur_every: steps between blurs.
         seed: of the noise.
@@ -61,15 +61,15 @@ class Ascent(BaseModel):
 
 @dataclass(frozen=True)
 class UnitImages:
-    """Images made for the units of a layer.
+    """Images that maximize the units of a layer.
 
     Attributes:
-        units: (U,) numbers of the units.
+        units: (U,) indices of the units.
         images: (U, H, W, C) float32 in 0..1.
         activations: (U,) float32, of the images.
-        start: (U,) float32, of the noise they began as.
-        silent: (U,) bool, units that did not answer to the noise: they were followed before the activation
-            function, and both figures are from there.
+        start: (U,) float32, of the initial noise.
+        silent: (U,) bool, units with zero activation on the noise: their values before the activation
+            function were maximized, and both activations are these values.
     """
 
     units: NDArray[np.int64]
@@ -81,10 +81,10 @@ class UnitImages:
 
 @dataclass(frozen=True)
 class TopImages:
-    """The images of the set that excite units most.
+    """The images of the dataset with the highest activation of each unit.
 
     Attributes:
-        rows: (U, n) rows in the corpus, the most exciting first.
+        rows: (U, n) rows in the corpus, highest activation first.
         activations: (U, n) float32, means over the map.
     """
 
@@ -93,7 +93,7 @@ class TopImages:
 
 
 def spread_units(layer: Layer, n: int) -> NDArray[np.int64]:
-    """At most ``n`` units of a layer, evenly spread."""
+    """At most ``n`` units of a layer, evenly spaced."""
     return np.unique(np.linspace(0, layer.units - 1, min(n, layer.units)).round().astype(np.int64))
 
 
@@ -101,11 +101,11 @@ def check_units(layer: Layer, units: Sequence[int]) -> NDArray[np.int64]:
     """The units as an array.
 
     Raises:
-        InputError: no list of whole numbers, none, or a number that the layer does not have.
+        InputError: not a list of integers, empty, or a unit that the layer does not have.
     """
     if isinstance(units, str) or not isinstance(units, Iterable):
         raise InputError(
-            f"units={arguments.short(units)} is no list; give the numbers of units, such as [0, 1]"
+            f"units={arguments.short(units)} is not a list; give indices of units, such as [0, 1]"
         )
     chosen = np.array([arguments.whole_number("units", unit, 0) for unit in units], np.int64)
     wrong = chosen[chosen >= layer.units]
@@ -116,16 +116,16 @@ def check_units(layer: Layer, units: Sequence[int]) -> NDArray[np.int64]:
 
 
 def maximize(corpus: Corpus, layer: Layer, units: NDArray[np.int64], ascent: Ascent) -> UnitImages:
-    """Make one image a unit, by gradient ascent from noise.
+    """Compute a maximizing image of each unit by gradient ascent from noise.
 
     Args:
-        corpus: its network, its image size and channels, its observer; no image is read.
-        layer: of the network.
-        units: (U,) numbers.
-        ascent: steps, rate, regularization.
+        corpus: its network, image size, channels and observer are used; no image is read.
+        layer: layer of the network.
+        units: (U,) indices.
+        ascent: steps, learning rate, regularization.
 
     Raises:
-        CancelledError: the observer asked to stop.
+        CancelledError: the observer requested cancellation.
     """
     import torch
 
@@ -148,7 +148,7 @@ def maximize(corpus: Corpus, layer: Layer, units: NDArray[np.int64], ascent: Asc
 def top_images(corpus: Corpus, layer: Layer, units: NDArray[np.int64], n: int = N_TOP) -> TopImages:
     """The ``n`` images of the corpus whose mean activation over the map of each unit is largest.
 
-    Streamed: only the best so far are kept.
+    Streamed: only the best images so far are kept.
     """
     import torch
 
@@ -179,10 +179,10 @@ def activations(
 
     Args:
         network: in evaluation mode.
-        layer: of it.
+        layer: layer of the network.
         images: (B, C, H, W) float in 0..1.
         units: (B,) int64.
-        raw: before the activation function.
+        raw: use the values before the activation function.
     """
     from fiftyone_deepcluster.backbones.layers import capture_outputs
 
@@ -193,7 +193,7 @@ def activations(
 
 
 def _means(output: torch.Tensor) -> torch.Tensor:
-    """(B, U) float32 mean over the places of every unit."""
+    """(B, U) float32 mean of every unit over the positions of the map."""
     from fiftyone_deepcluster.backbones.layers import as_maps
 
     return as_maps(output).float().mean(2)
@@ -206,7 +206,7 @@ def _excitement(
 
 
 def _silent(network: Network, layer: Layer, noise: torch.Tensor, units: torch.Tensor) -> torch.Tensor:
-    """(U,) bool on the CPU: an activation function follows, and nothing comes through it."""
+    """(U,) bool on the CPU: the layer has an activation function and the unit's output is zero."""
     import torch
 
     if layer.raw_path == layer.path:
@@ -217,7 +217,7 @@ def _silent(network: Network, layer: Layer, noise: torch.Tensor, units: torch.Te
 
 
 def _noise(corpus: Corpus, n: int, seed: int) -> torch.Tensor:
-    """(n, C, size, size): gray 128 with a deviation of 20 of 255, another image for every unit."""
+    """(n, C, size, size) noise: gray 128 with a standard deviation of 20 of 255, different for every unit."""
     import torch
 
     generator = torch.Generator().manual_seed(seed)
@@ -229,7 +229,7 @@ def _noise(corpus: Corpus, n: int, seed: int) -> torch.Tensor:
 def _climb(
     excite: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor, ascent: Ascent, observer: Observer
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Gradient ascent; the best image of the way, its activation, and that of the start."""
+    """Gradient ascent; the best image of all steps, its activation, and that of the initial noise."""
     import torch
 
     numbers = math.prod(images.shape[1:])
@@ -237,7 +237,7 @@ def _climb(
     start = reached = torch.full((len(images),), -math.inf, device=images.device)
     for step in range(ascent.steps + 1):
         if observer.cancelled():
-            raise CancelledError("cancelled; no filter was drawn")
+            raise CancelledError("cancelled; no unit image was stored")
         images = images.detach().requires_grad_(True)
         found = excite(images)
         with torch.no_grad():
@@ -259,7 +259,7 @@ def _climb(
 
 
 def _blurred(images: torch.Tensor, deviation: float) -> torch.Tensor:
-    """Every channel blurred by a Gaussian, cut off at three deviations."""
+    """Every channel blurred by a Gaussian, truncated at three standard deviations."""
     import torch
     from torch.nn import functional
 

@@ -1,8 +1,8 @@
-"""Pseudo-labels from centers that follow the batches: UCNN (Hsu and Lin, section 2).
+"""Pseudo-labels from centers updated with every batch: UCNN (Hsu and Lin, section 2).
 
-Every batch goes to its nearest centers, the network learns these clusters in one step, and the centers move
-towards the batch's features. Training never looks over the whole set: what it keeps of an image is what it
-last saw of it, for the report of the round.
+Every batch is assigned to its nearest centers, the network is trained on these clusters in one step, and the centers
+move towards the batch's features. Training needs no pass over all images: the last features of each image
+are stored for the assignment of the round.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.features.corpus import Corpus
 
 DriftName = Literal["compensated", "older", "ignored"]
-"""Which features move the centers after a step from weights W(t-1) to W(t).
+"""Which features update the centers after a step from weights W(t-1) to W(t).
 
-``compensated``: f(W(t) + eta dW(t-1)) of equations 4 and 5, which is f(W(t-1)): the features before the step, known
-already. ``older``: the other reading, one step further back, f(W(t-2)). ``ignored``: f(W(t)), Baseline-I.
+``compensated``: f(W(t) + eta dW(t-1)) of equations 4 and 5, which is f(W(t-1)): the features before the step, already
+computed. ``older``: the other reading, one step earlier, f(W(t-2)). ``ignored``: f(W(t)), Baseline-I.
 """
 
 
 @dataclass(frozen=True)
 class StreamingParts:
-    """How the centers follow.
+    """Options of the center updates.
 
     Attributes:
         n_clusters: K.
-        seed: of first centers and order.
-        drift: which features move the centers.
-        init: first centers.
-        recount: count anew in every round, so that centers stay quick; else counts grow for the whole run.
-        patience: a center that got none of so many images a cluster is put elsewhere.
-        augmented: images are changed as the training spec says; the paper's are not.
+        seed: of initial centers and order.
+        drift: which features update the centers.
+        init: initial centers.
+        recount: reset the counts in every round, so that step sizes stay large; else counts grow for the whole run.
+        patience: a center with no image among this many images per cluster is re-initialized.
+        augmented: apply the training spec's augmentation; the paper uses none.
     """
 
     n_clusters: int
@@ -56,7 +56,7 @@ class StreamingParts:
 
 
 class StreamingCentroids:
-    """Teaches every batch the centers that its features are nearest to, then moves the centers."""
+    """Pseudo-task whose targets are the nearest centers of each batch, which are then updated."""
 
     def __init__(self, parts: StreamingParts) -> None:
         self.parts = parts
@@ -67,15 +67,15 @@ class StreamingCentroids:
         self._weights: deque[dict[str, torch.Tensor]] = deque(maxlen=2)
         self._corpus: Corpus | None = None
         self._revived = 0
-        self._drift = torch.zeros(2)  # sum and number of what ``_note_drift`` measured
+        self._drift = torch.zeros(2)  # sum and count of the values of ``_note_drift``
 
     def begin_round(self, round_index: int, corpus: Corpus) -> RoundPlan | None:
-        """Every image once; the head is made in the first round and stays, since centers keep their numbers."""
+        """Every image once; the head is created in the first round and kept, since cluster ids do not change."""
         centroids = self._ready(corpus)
         self._revived = 0
         self._drift = torch.zeros(2, device=corpus.compute.device)
         self._fresh = torch.zeros(len(corpus), dtype=torch.bool)
-        self._weights.clear()  # so that a resumed run begins as the unbroken one
+        self._weights.clear()  # so that a resumed run equals an uninterrupted one
         if self.parts.recount:
             centroids.forget()
         order = rng(self.parts.seed, "order", round_index).permutation(len(corpus))
@@ -100,7 +100,7 @@ class StreamingCentroids:
         self._fresh[batch.rows] = True
 
     def assign(self, corpus: Corpus) -> Assignment:
-        """The nearest center of what was last seen of every image; at the start, of the images themselves."""
+        """Assign the last features of every image to the nearest center; the first call computes the features."""
         parts = self.parts
         if self._centroids is None:
             self._centroids = Centroids(first_features(corpus, parts.n_clusters, parts.init, parts.seed))
@@ -110,23 +110,23 @@ class StreamingCentroids:
         return self._assignment(self._seen.to(corpus.compute.device), corpus)
 
     def finish(self, corpus: Corpus) -> Assignment:
-        """The nearest center of every image, by the last network; what the run would go on from stays."""
+        """The nearest center of every image by the final network; state that a resumed run needs is unchanged."""
         return self._assignment(corpus.features(), corpus)
 
     def state_dict(self) -> dict[str, Any]:
-        """Centers with their counts, and what was last seen of every image."""
+        """Centers with their counts, and the last features of every image."""
         centroids = None if self._centroids is None else self._centroids.state_dict()
         return {"centroids": centroids, "seen": self._seen}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from ``state_dict``."""
+        """Resume from ``state_dict``."""
         known = state["centroids"]
         self._centroids = None if known is None else Centroids.from_state(known)
         self._seen = state["seen"].clone()
 
     def _known(self) -> Centroids:
         if self._centroids is None:
-            raise RuntimeError("assign comes first: it finds the centers")
+            raise RuntimeError("there are no centers yet: call assign first")
         return self._centroids
 
     def _ready(self, corpus: Corpus) -> Centroids:
@@ -134,7 +134,7 @@ class StreamingCentroids:
         return self._known().to(corpus.compute.device)
 
     def _tracked(self, seen: torch.Tensor, batch: Batch, network: Network) -> torch.Tensor:
-        """(B, D), the features that move the centers, out of those before the step."""
+        """(B, D) features that update the centers; ``seen`` are those before the step."""
         if self.parts.drift == "compensated":
             return seen
         if self.parts.drift == "ignored":
@@ -147,11 +147,11 @@ class StreamingCentroids:
         return features
 
     def _features(self, batch: Batch, network: Network, weights: dict[str, torch.Tensor]) -> torch.Tensor:
-        """What the backbone with other weights says of a batch, without a trace in its running statistics."""
+        """Features of a batch from the backbone with other weights; running statistics stay unchanged."""
         statistics = {name: value.clone() for name, value in network.backbone.named_buffers()}
         corpus = self._corpus
         if corpus is None:
-            raise RuntimeError("begin_round comes first")
+            raise RuntimeError("call begin_round first")
         with torch.no_grad(), corpus.compute.autocast():
             found = functional_call(
                 network.backbone, {**weights, **statistics}, (network.input_norm(batch.images),)
@@ -159,13 +159,13 @@ class StreamingCentroids:
         return found.float()  # type: ignore[no-any-return]
 
     def _note_drift(self, seen: torch.Tensor, features: torch.Tensor) -> None:
-        """How far apart the two features are, in distances to the own center."""
+        """Mean distance between the two features, relative to the mean distance to the own center."""
         own = (seen - self._known().centers[self._labels]).norm(dim=1).mean()
         share = (features - seen).norm(dim=1).mean() / own.clamp_min(1e-12)
         self._drift += torch.stack([share, torch.ones_like(share)])
 
     def _gather(self, corpus: Corpus) -> None:
-        """What the other processes saw, so that all go on from the same."""
+        """Exchange the features seen by each process, so that all have the same."""
         compute = corpus.compute
         if compute.world == 1:
             return

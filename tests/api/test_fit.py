@@ -271,13 +271,13 @@ def test_errors_name_value_need_and_way_out(digits):
         fdc.fit(None, "frozen")
     with pytest.raises(OptionsError, match="features has 20 rows for 30 images"):
         fdc.fit(images, fdc.Frozen(n_clusters=3), features=np.zeros((20, 4), np.float32))
-    with pytest.raises(OptionsError, match="features='x' are no numbers"):
+    with pytest.raises(OptionsError, match="features='x' is not numeric"):
         fdc.fit(images, fdc.Frozen(n_clusters=3), features="x")
-    with pytest.raises(OptionsError, match=r"features reach 1\.0e\+30"):
+    with pytest.raises(OptionsError, match=r"features has values up to 1\.0e\+30"):
         fdc.fit(images, fdc.Frozen(n_clusters=3), features=np.full((30, 4), 1e30, np.float32))
-    with pytest.raises(OptionsError, match=r"known=\{\} is no Known"):
+    with pytest.raises(OptionsError, match=r"known=\{\} is not a Known object"):
         fdc.fit(images, fdc.Frozen(n_clusters=3), known={})
-    with pytest.raises(OptionsError, match="truth is known of none of the 30 images"):
+    with pytest.raises(OptionsError, match="truth is unknown for all of the 30 images"):
         fdc.fit(images, fdc.Frozen(n_clusters=3), truth=[float("nan")] * 30)
     with pytest.raises(OptionsError, match="no option 'n_cluster'; did you mean 'n_clusters'"):
         parse_options("deepcluster", {"n_cluster": 3})
@@ -285,7 +285,7 @@ def test_errors_name_value_need_and_way_out(digits):
         parse_options("deepcluster", {"learning_rate": -1})
     with pytest.raises(OptionsError, match="truth has 2 entries for 30 images"):
         fdc.fit(images, fdc.Frozen(n_clusters=3), truth=[1, 2])
-    with pytest.raises(OptionsError, match="truth=7 is no list for 30 images"):
+    with pytest.raises(OptionsError, match="truth=7 is not a list for 30 images"):
         fdc.fit(images, fdc.Frozen(n_clusters=3), truth=7)
     with pytest.raises(InputError, match="observer=5 is not an Observer"):
         fdc.fit(images, fdc.Frozen(n_clusters=3), observer=5)

@@ -23,7 +23,7 @@ def test_groups_that_leave_nothing_to_test_are_told(digits):
     two = fdc.fit(digits, fdc.LDPO(**LDPO), known=Known(groups=["a"] * 55 + ["b"] * 5))
     assert "test_top1" not in two.record.rounds[0].scores
     assert any(
-        "in 1 of 1 rounds nothing was held out" in note and "2 groups" in note for note in two.record.notes
+        "in 1 of 1 rounds no images were held out" in note and "2 groups" in note for note in two.record.notes
     )
     elsewhere = fdc.fit(
         digits, fdc.Frozen(n_clusters=4, baselines=False), known=Known(groups=["a", "b"] * 30)
@@ -49,7 +49,7 @@ def test_images_that_cannot_be_read_are_told(digits, tmp_path):
     assert any("2 of 30 images could not be read and have no cluster, such as number 3: " in note
                for note in found.record.notes)  # fmt: skip
     with pytest.raises(
-        CheckpointError, match=r"with other images; 2 of 30 images could not be read .* Bring them back"
+        CheckpointError, match=r"with other images; 2 of 30 images could not be read .* Restore these files"
     ):
         fdc.fit(images, options, run_dir=kept)
 
@@ -70,7 +70,7 @@ def test_clusters_cut_down_to_few_images_are_told():
     few, many = (ImageFacts(n=n, side=64, gray=True, height=64, width=64) for n in (100, 3000))
     balanced = fdc.CardiacMR(setting="balanced")
     (told,) = balanced.remarks(few)
-    assert told.startswith("100 images are clustered into 10 and not into 24, 8 a class")
+    assert told.startswith("100 images are clustered into 10 and not into 24, 8 per class")
     assert balanced.resolve(few).pseudo_clusters == 10
     assert balanced.remarks(many) == []
     for given in ({"n_clusters": 24}, {"pseudo_clusters": 24}):

@@ -29,7 +29,7 @@ def test_what_is_taken_comes_back_in_its_plain_type():
         (lambda: arguments.whole_number("k", None, 1), r"^k=None is not a whole number"),
         (lambda: arguments.whole_number("k", 0, 1), r"^k=0: give 1 or more$"),
         (lambda: arguments.whole_number("n", 11_000, 20, 10_000), r"^n=11000: give 20 to 10,000$"),
-        (lambda: arguments.share_of("common", "x", "the clusters"), r"^common='x' is not a fraction of the clusters; give"),
+        (lambda: arguments.share_of("common", "x", "the labels"), r"^common='x' is not a fraction of the labels; give"),
         (lambda: arguments.share_of("common", float("nan"), "the clusters"), r"^common=nan is not a fraction"),
         (lambda: arguments.share_of("common", 1.5, "the clusters"), r"more than 0 and at most 1$"),
         (lambda: arguments.one_of("rank", "best", ("count", "distinct")), r"rank='best'.*: count, distinct$"),

@@ -93,5 +93,5 @@ def test_assign_to_another_dataset_and_to_new_samples(make_digits, digits_dir):
     assert "dc" not in fresh.get_field_schema()
     other = make_digits(10)
     fdc.cluster(other, key="dc", **FROZEN)
-    with pytest.raises(RunExistsError, match="another run 'dc'"):
+    with pytest.raises(RunExistsError, match="different run with the key 'dc'"):
         fdc.assign(other, "dc", from_dataset=dataset)

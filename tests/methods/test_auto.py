@@ -58,7 +58,7 @@ def test_fine_tuning_takes_pseudo_classes_where_there_are_images_for_them(n, pie
 
 
 def test_weights_without_their_network_are_refused():
-    with pytest.raises(OptionsError, match="name it as backbone"):
+    with pytest.raises(OptionsError, match="set backbone to their architecture"):
         fdc.Auto(weights="w.pth").choose(_facts(300), accelerated=True)
 
 
@@ -72,5 +72,5 @@ def test_a_run_says_what_was_taken_and_predicts_like_any_other(tmp_path):
 
     assert result.record.method == "auto"
     assert result.record.resolved["name"] == "deepcluster-manifold"
-    assert result.record.notes[0].startswith("method='auto' took 'deepcluster-manifold': small images")
+    assert result.record.notes[0].startswith("method='auto' chose 'deepcluster-manifold': small images")
     assert np.mean(fdc.predict(tmp_path, images).labels == result.labels) > 0.95

@@ -176,7 +176,7 @@ def test_loss_is_the_mean_over_heads_and_crops():
                 if labels[image, head] >= 0:
                     total += math.log(np.exp(row - row.max()).sum()) + row.max() - row[labels[image, head]]
         assert float(found[image]) == pytest.approx(total / (crops * heads), rel=1e-5)
-    with pytest.raises(TypeError, match="something else"):
+    with pytest.raises(TypeError, match="other targets"):
         PrototypeCrossEntropy().losses(Outputs(logits, logits), PairTargets(torch.eye(3), torch.eye(3)))
 
 

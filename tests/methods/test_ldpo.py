@@ -226,6 +226,6 @@ def test_a_level_head_does_not_overshoot_on_labels_that_images_do_not_bear_out()
 
 
 def test_shares_of_a_split_are_at_most_all_images():
-    with pytest.raises(OptionsError, match=r"training_share=0.9 and validation_share=0.5 are more than all"):
+    with pytest.raises(OptionsError, match=r"training_share=0.9 and validation_share=0.5 exceed 1"):
         fdc.LDPO(training_share=0.9, validation_share=0.5)
     fdc.LDPO(training_share=0.75, validation_share=0.25)

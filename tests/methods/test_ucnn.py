@@ -83,7 +83,7 @@ def test_first_centers_are_of_images_that_differ(digits):
     assert len(np.unique(corpus.store.read(rows), axis=0)) == 20
     assert not np.array_equal(rows, different_rows(corpus, 20, seed=4))
     with pytest.raises(
-        ImagesError, match=r"21 clusters begin with .* only 20 different ones; lower n_clusters"
+        ImagesError, match=r"21 clusters need .* only 20 different ones; lower n_clusters"
     ):
         different_rows(corpus, 21, seed=3)
     corpus.network.eval()
@@ -336,5 +336,5 @@ def test_collapse_is_said(digits):
 
 def test_more_clusters_than_different_images_are_refused(digits):
     alike = np.repeat(digits[0][:3], 20, axis=0)
-    with pytest.raises(ImagesError, match="show only 3 different ones"):
+    with pytest.raises(ImagesError, match="have only 3 different ones"):
         fdc.fit(alike, fdc.UCNN(**{**FAST, "n_clusters": 4, "pixel_epochs": 0}))
