@@ -108,7 +108,7 @@ class Options(Part):
     )
     device: str = Field(
         "auto",
-        description="Compute device: auto, cpu, mps, cuda or cuda:1.",
+        description="auto, cpu, mps, cuda or cuda:1.",
         json_schema_extra=ADVANCED,
         pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
     )

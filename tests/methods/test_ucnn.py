@@ -82,9 +82,7 @@ def test_first_centers_are_of_images_that_differ(digits):
     rows = different_rows(corpus, 20, seed=3)
     assert len(np.unique(corpus.store.read(rows), axis=0)) == 20
     assert not np.array_equal(rows, different_rows(corpus, 20, seed=4))
-    with pytest.raises(
-        ImagesError, match=r"21 clusters need .* only 20 different ones; lower n_clusters"
-    ):
+    with pytest.raises(ImagesError, match=r"21 clusters need .* only 20 different ones; lower n_clusters"):
         different_rows(corpus, 21, seed=3)
     corpus.network.eval()
     images = torch.from_numpy(corpus.store.read(rows)).permute(0, 3, 1, 2).float() / 255
