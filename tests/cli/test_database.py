@@ -29,7 +29,9 @@ def test_the_program_that_fiftyone_brought_runs(own_program):
 
 
 def test_the_version_is_read_from_the_program_itself(tmp_path):
-    assert database.mongod_version(_program(tmp_path / "mongod", "echo db version v7.0.28")).version == "v7.0.28"
+    assert (
+        database.mongod_version(_program(tmp_path / "mongod", "echo db version v7.0.28")).version == "v7.0.28"
+    )
 
 
 def test_a_failed_download_is_named(tmp_path):
