@@ -37,7 +37,7 @@ class Trained(Options):
     cluster_options: ClassVar[tuple[str, ...]] = ("n_clusters", "pseudo_clusters")
 
     backbone: Annotated[Backbone | None, PartOf(BACKBONES, optional=True)] = Field(
-        None, description="Network without its head; empty: small up to 64 pixels, else the method's own."
+        None, description="Network without its head; empty: small up to 64 pixels, else the method's default."
     )
     weights: str | None = Field(
         None,
@@ -232,7 +232,7 @@ class Trained(Options):
         )
 
     def make_augment(self) -> Augment:
-        """The augmentation by its name."""
+        """The augmentation that the options name."""
         return augmentation(self.augmentation)
 
 

@@ -293,7 +293,7 @@ def test_errors_name_value_need_and_way_out(digits):
         fdc.fit(images, fdc.DeepCluster(n_clusters=5, pseudo_clusters=3))
     with pytest.raises(OptionsError, match="pixel_clusters=90 is more than the 30 images"):
         fdc.fit(images, fdc.UCNN(n_clusters=3, pixel_clusters=90))
-    with pytest.raises(OptionsError, match="torch sees"):
+    with pytest.raises(OptionsError, match="torch finds"):
         fdc.fit(images, fdc.Frozen(n_clusters=3, device="cuda:99"))
     with pytest.raises(OptionsError, match="needs a GPU"):
         fdc.fit(images, fdc.Frozen(n_clusters=3, device="cpu", precision="float16"))

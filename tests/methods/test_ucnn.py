@@ -66,9 +66,21 @@ class Ear(Silent):
         return self.asked < 0
 
 
+OPENED = []
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    """Close the image stores of ``corpus_of`` after each test."""
+    yield
+    while OPENED:
+        OPENED.pop().close()
+
+
 def corpus_of(images, norm="batch", observer=None):
     """A corpus in float32 with a tiny UCNN."""
     store = open_images(images, Decode(size=16, color="gray"), observer=Silent())
+    OPENED.append(store)
     with seeded_torch(0):
         backbone = BACKBONES.parse({**TINY, "norm": norm}).build(1, 16, None)
     network = Network(make_input_norm("zscore", 1), backbone, relu_before_head=True)
