@@ -189,7 +189,7 @@ _BY_MODULE = {
 
 
 def process_facts() -> dict[str, Any]:
-    """What is set now, by name; of libraries that are loaded."""
+    """Current settings by name, of Python and of the loaded libraries."""
     facts = _of_python() | _of_loggers()
     for name, ask in _BY_MODULE.items():
         module = sys.modules.get(name)
@@ -207,9 +207,8 @@ _SET_BY_IMPORTS = ("warning filters", "sys.excepthook", "threading.excepthook")
 def changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     """One line for every setting that differs.
 
-    Libraries add warning filters, hooks for exceptions and environment variables of their own when they are first
-    imported: where something was imported meanwhile, these are not compared, and settings of what was not loaded before
-    never are.
+    If a module was imported in between, warning filters, exception hooks and new environment variables are ignored:
+    libraries add their own on import. Settings of libraries that were not loaded before are always ignored.
     """
     imported = after[_MODULES] - before[_MODULES]
     found = []

@@ -131,7 +131,7 @@ def fit(
         options: an Options object, or a method's name for its defaults.
         truth: N class names or numbers, None where unknown. Only used for metrics in the record.
         observer: receives progress; may cancel.
-        run_dir: folder for a checkpoint after every round and the model at the end. If it has a checkpoint of the
+        run_dir: folder for a checkpoint after the first clustering and every round, and the model at the end. If it has a checkpoint of the
             same images and options, the run is resumed from it.
         features: (N, D) float32 instead of a network's, for methods that accept them (``frozen``); rows that are
             not finite count as unreadable.
@@ -225,7 +225,7 @@ def _run(job: _Job) -> FitResult:
     schedule = LoopSettings(options.rounds, options.seed, options.max_minutes, job.truth)
     progress = run(parts.training_spec, corpus, schedule, state=_load(job), keep=_keeper(job))
     if progress.assignment is None or (not progress.rounds and progress.stop_reason == StopReason.CANCELLED):
-        raise CancelledError("cancelled before the first round was complete; nothing was written")
+        raise CancelledError("cancelled before the first round was complete; there is no result")
     record = _record(job, corpus, progress)
     if options.baselines and progress.stop_reason != StopReason.CANCELLED:
         _measure_baselines(job, record, progress, first)

@@ -30,7 +30,7 @@ _WRONG_CODE = (
 def blamed(who: str) -> Iterator[None]:
     """Name the part whose code is wrong.
 
-    Exceptions of this package pass unchanged, and so do those of the machine: a full disk, memory, a GPU.
+    Exceptions of this package, ``OSError``, ``MemoryError`` and torch's ``OutOfMemoryError`` pass unchanged.
 
     Raises:
         PartError: the body raised an exception that wrong code or values cause, chained as the cause.

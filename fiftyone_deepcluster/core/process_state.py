@@ -1,4 +1,4 @@
-"""Context managers that change process-wide or thread-wide settings and restore them exactly.
+"""Change process-wide or thread-wide settings; the context managers restore them on exit.
 
 Thread counts, warning filters and torch's random generator are shared with the caller's code and with
 concurrent calls. Where calls that change the same setting overlap, the last one to exit restores it:

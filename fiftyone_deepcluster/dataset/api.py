@@ -90,10 +90,11 @@ def cluster(
         The run, as returned by ``load_run``.
 
     Raises:
-        InputError: invalid options, images or fields; raised before any work is done.
+        InputError: invalid options, images or fields; raised before training, and no field remains.
         RunExistsError: the key is taken and ``overwrite`` is not set.
         RunLockedError: another process is working on this key.
-        CancelledError: cancelled before the first round was completed; continue with ``resume``.
+        CancelledError: cancelled before the first round was completed. ``resume`` continues it if the first
+            clustering was completed; else call ``cluster`` again.
     """
     chosen = parse_options(method, options)
     check_key(key)

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.training.optimizers import OptimizerSpec
 
 Keep = Callable[[dict[str, Any]], None]
-"""Callback that stores the state after every valid round."""
+"""Callback that stores the state after the first assignment and after every valid round."""
 
 
 @dataclass(frozen=True)
