@@ -131,8 +131,8 @@ def fit(
         options: an Options object, or a method's name for its defaults.
         truth: N class names or numbers, None where unknown. Only used for metrics in the record.
         observer: receives progress; may cancel.
-        run_dir: folder for a checkpoint after the first clustering and every round, and the model at the end. If it has a checkpoint of the
-            same images and options, the run is resumed from it.
+        run_dir: folder for a checkpoint after the first clustering and every round, and for the final model. A
+            checkpoint of the same images and options is resumed.
         features: (N, D) float32 instead of a network's, for methods that accept them (``frozen``); rows that are
             not finite count as unreadable.
         known: groups of images and initial labels, for methods that use them.
