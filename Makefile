@@ -39,17 +39,17 @@ CORES := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
 test coverage: export OMP_NUM_THREADS ?= $(shell expr $(CORES) / $(WORKERS) \| 1)
 test test-shuffled coverage: export OMP_WAIT_POLICY ?= passive
 test: $(VENV)/.installed-test browser
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # randomly-dont-reset-seed: tests must neither depend on a reset of the seed nor on their order
 SEED ?= $(shell date +%s)
 test-shuffled: $(VENV)/.installed-test browser
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -p randomly --randomly-dont-reset-seed \
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -p randomly --randomly-dont-reset-seed \
 	  --randomly-seed=$(SEED) $(ARGS)
 
 # not part of `make test`, as measuring coverage is slow
 coverage: $(VENV)/.installed-test browser
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --cov=fiftyone_deepcluster --cov-report=term:skip-covered $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --cov=fiftyone_deepcluster --cov-report=term:skip-covered $(ARGS)
 
 # uses a separate environment
 test-lowest:
