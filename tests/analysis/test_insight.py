@@ -275,7 +275,7 @@ def test_what_was_clustered_is_probed_beside_the_layers(trained_run, digits):
         trained_run.trained, trained_run.initial, digits[1], linear_probe.ProbeRequest(folds=2), vectors
     )
     assert [score.layer for score in every.scores].count("embedding") == 2
-    with pytest.raises(InputError, match="'embedding' is none of this network's"):
+    with pytest.raises(InputError, match="layer='embedding' is not a layer of this network"):
         linear_probe.probe_networks(trained_run.trained, trained_run.initial, digits[1], request)
 
 

@@ -38,12 +38,14 @@ equal = all(
 print("threads", torch.get_num_threads(), "equal", equal)
 np.save(sys.argv[2], first.labels)
 """
-AGREEMENT = 0.9
-"""NMI of the labels between two numbers of threads, on digits; README says so."""
+AGREEMENT = {"deepcluster": 0.9, "deepcluster-manifold": 0.9, "ucnn": 0.4}
+"""NMI of the labels between one thread and two, at least; docs/guide/reproducibility.md says so.
+
+UCNN makes its targets batch by batch, from centers that the batch before has moved: rounding decides more there."""
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["deepcluster", "deepcluster-manifold", "ucnn"])
+@pytest.mark.parametrize("method", AGREEMENT)
 def test_one_seed_gives_the_same_clusters(tmp_path, method):
     labels = {}
     for threads in ("1", "2"):  # more than cores would take minutes
@@ -56,7 +58,7 @@ def test_one_seed_gives_the_same_clusters(tmp_path, method):
         assert done.stdout.strip() == f"threads {threads} equal True", done.stderr[-3000:]
         labels[threads] = np.load(path)
     for one, other in combinations(labels.values(), 2):
-        assert agreement(one, other).nmi >= AGREEMENT
+        assert agreement(one, other).nmi >= AGREEMENT[method]
 
 
 # ---------------------------------------------------------------- calls at the same time
