@@ -153,6 +153,7 @@ def resume(
         RunNotFoundError: neither a run nor a checkpoint exists under this key.
         RunError: the run has edits, which resuming would discard; or images of the run were deleted.
         CheckpointError: an option was given that cannot change.
+        RunLockedError: another process works on this key.
     """
     dataset = root_dataset(samples)
     dataset.reload()
@@ -203,6 +204,12 @@ def assign(
 
     Returns:
         Number of images that were given a cluster.
+
+    Raises:
+        RunNotFoundError: the run does not exist.
+        RunError: the run clustered precomputed vectors, so it has no network to apply.
+        RunExistsError: the key or its fields are used otherwise on the new samples' dataset.
+        RunLockedError: another process works on this key.
     """
     target = root_dataset(new_samples)
     origin = target if from_dataset is None else root_dataset(from_dataset)
