@@ -31,7 +31,7 @@ class StopReason(str, Enum):
 _MESSAGES = {
     StopReason.CONVERGED: "Converged: the clusters of adjacent rounds agree.",
     StopReason.ROUNDS_DONE: "All rounds are done.",
-    StopReason.TASK_FINISHED: "The method has no training targets left.",
+    StopReason.TASK_FINISHED: "The method is complete: nothing is left to train.",
     StopReason.COLLAPSED: (
         "Collapsed: nearly all images fell into one cluster. The last valid round was kept. "
         "Lower learning_rate, or raise n_clusters or pseudo_clusters."
