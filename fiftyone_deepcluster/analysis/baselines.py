@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 MAX_IMAGES = 10_000
 """Maximum number of images that baselines are evaluated on."""
 
-_LEVEL = 0.01
+_EQUAL_WITHIN = 0.01
 """Smaller differences count as equal: another seed changes the metrics by as much."""
 
 
 @dataclass(frozen=True)
-class Bench:
+class BaselineSettings:
     """Settings to evaluate baselines with.
 
     Attributes:
@@ -69,16 +69,16 @@ def pixel_features(
     return torch.cat(parts)
 
 
-def measure(vectors: torch.Tensor, features: str, bench: Bench) -> list[Baseline]:
+def measure(vectors: torch.Tensor, features: str, settings: BaselineSettings) -> list[Baseline]:
     """Evaluate k-means, and with enough images a Gaussian mixture on UMAP, on (M, D) vectors.
 
     Args:
         vectors: float32, of the sampled images.
         features: ``first`` or ``last``, for the record.
-        bench: number of clusters, seed, ground truth.
+        settings: number of clusters, seed, ground truth.
     """
     names = ["k-means", "UMAP + GMM"] if len(vectors) >= MIN_IMAGES_FOR_UMAP else ["k-means"]
-    return [_one(name, features, vectors, bench) for name in names]
+    return [_evaluate(name, features, vectors, settings) for name in names]
 
 
 def verdict(
@@ -101,55 +101,55 @@ def verdict(
         return "", False
     if final.truth is not None:
         best = max(record.baselines, key=lambda entry: entry.truth.nmi if entry.truth else 0.0)
-        theirs, ours = best.truth.nmi if best.truth else 0.0, final.truth.nmi
-        return _verdict_text(best, "NMI with the truth", theirs, ours), theirs > ours + _LEVEL
+        baseline, own = best.truth.nmi if best.truth else 0.0, final.truth.nmi
+        return _verdict_text(best, "NMI with the truth", baseline, own), baseline > own + _EQUAL_WITHIN
     best = max(
         (entry for entry in record.baselines if entry.features == "last"), key=lambda entry: entry.silhouette
     )
-    ours, theirs = silhouette(last, labels, seed), best.silhouette
-    settled = 1.0 if final.change is None else final.change.ari
-    if theirs > ours + _LEVEL and best.stability < settled - _LEVEL:
+    own, baseline = silhouette(last, labels, seed), best.silhouette
+    own_stability = 1.0 if final.change is None else final.change.ari
+    if baseline > own + _EQUAL_WITHIN and best.stability < own_stability - _EQUAL_WITHIN:
         return (
-            f"{best.name} on the last features has a higher silhouette ({theirs:.3f} against {ours:.3f}) but is "
-            f"less stable (ARI {best.stability:.2f} between seeds, {settled:.2f} between the last rounds here)."
+            f"{best.name} on the last features has a higher silhouette ({baseline:.3f} against {own:.3f}) but is "
+            f"less stable (ARI {best.stability:.2f} between seeds, {own_stability:.2f} between the last rounds here)."
         ), False
-    return _verdict_text(best, "silhouette", theirs, ours), theirs > ours + _LEVEL
+    return _verdict_text(best, "silhouette", baseline, own), baseline > own + _EQUAL_WITHIN
 
 
-def _verdict_text(best: Baseline, what: str, theirs: float, ours: float) -> str:
+def _verdict_text(best: Baseline, what: str, baseline: float, own: float) -> str:
     """The verdict in one sentence, or two."""
     how = f"{best.name} on the {best.features} features"
-    if theirs > ours + _LEVEL:
+    if baseline > own + _EQUAL_WITHIN:
         return (
-            f"A simple baseline is BETTER than this run: {how} has {what} {theirs:.3f} against {ours:.3f}. "
+            f"A simple baseline is BETTER than this run: {how} has {what} {baseline:.3f} against {own:.3f}. "
             "Consider the method 'frozen' with these settings."
         )
-    if theirs > ours - _LEVEL:
-        return f"This run is level with its best baseline, {how}: {what} {ours:.3f} against {theirs:.3f}."
-    return f"This run is ahead of its best baseline, {how}: {what} {ours:.3f} against {theirs:.3f}."
+    if baseline > own - _EQUAL_WITHIN:
+        return f"This run is level with its best baseline, {how}: {what} {own:.3f} against {baseline:.3f}."
+    return f"This run is ahead of its best baseline, {how}: {what} {own:.3f} against {baseline:.3f}."
 
 
-def _one(name: str, features: str, vectors: torch.Tensor, bench: Bench) -> Baseline:
+def _evaluate(name: str, features: str, vectors: torch.Tensor, settings: BaselineSettings) -> Baseline:
     started = time.perf_counter()
-    first, second = (_cluster(name, vectors, bench, turn) for turn in (0, 1))
+    first, second = (_cluster(name, vectors, settings, repetition) for repetition in (0, 1))
     labels = first.labels.numpy()
     return Baseline(
         name=name,
         features=features,
         n_images=len(vectors),
-        silhouette=silhouette(vectors.cpu().numpy(), labels, bench.seed),
+        silhouette=silhouette(vectors.cpu().numpy(), labels, settings.seed),
         stability=agreement(labels, second.labels.numpy()).ari,
-        truth=None if bench.truth is None else agreement(labels, bench.truth),
+        truth=None if settings.truth is None else agreement(labels, settings.truth),
         seconds=time.perf_counter() - started,
     )
 
 
-def _cluster(name: str, vectors: torch.Tensor, bench: Bench, turn: int) -> Clustering:
-    seed = derive(bench.seed, "baseline", name, turn)
-    request = ClusterRequest(min(bench.n_clusters, len(vectors)), seed)
+def _cluster(name: str, vectors: torch.Tensor, settings: BaselineSettings, repetition: int) -> Clustering:
+    seed = derive(settings.seed, "baseline", name, repetition)
+    request = ClusterRequest(min(settings.n_clusters, len(vectors)), seed)
     if name == "k-means":
         return CLUSTERERS.parse("kmeans").cluster(vectors, request)
-    # UMAP's seed affects the result more than the mixture's, so each turn has its own UMAP.
+    # UMAP's seed affects the result more than the mixture's, so each repetition has its own UMAP.
     return CLUSTERERS.parse("gmm").cluster(
         REDUCERS.parse({"name": "umap", "epochs": 200}).embed(vectors, seed), request
     )

@@ -17,7 +17,7 @@ _MIN_SIDE, _MAX_SIDE = 40, 96
 
 _GAP = 2
 _COLUMNS = 4
-_PAPER = 255
+_BACKGROUND = 255
 
 
 def tile(made: NDArray[np.float32], top: NDArray[np.uint8]) -> Image:
@@ -31,12 +31,12 @@ def tile(made: NDArray[np.float32], top: NDArray[np.uint8]) -> Image:
 
     side = _side(made.shape[0])
     large = 3 * side + 2 * _GAP
-    paper = Image.new("RGB", (2 * large + 3 * _GAP, large), (_PAPER,) * 3)
-    paper.paste(picture(stretched(made), large), (0, 0))
+    image = Image.new("RGB", (2 * large + 3 * _GAP, large), (_BACKGROUND,) * 3)
+    image.paste(picture(stretched(made), large), (0, 0))
     for number, pixels in enumerate(top[:9]):
         row, column = divmod(number, 3)
-        paper.paste(picture(pixels, side), (large + 3 * _GAP + column * (side + _GAP), row * (side + _GAP)))
-    return paper
+        image.paste(picture(pixels, side), (large + 3 * _GAP + column * (side + _GAP), row * (side + _GAP)))
+    return image
 
 
 def sheet(tiles: Sequence[Image]) -> Image:
@@ -47,11 +47,11 @@ def sheet(tiles: Sequence[Image]) -> Image:
     columns, margin = min(_COLUMNS, len(tiles)), 5 * _GAP
     rows = math.ceil(len(tiles) / columns)
     size = (columns * (width + margin) + margin, rows * (height + margin) + margin)
-    paper = Image.new("RGB", size, (_PAPER,) * 3)
+    image = Image.new("RGB", size, (_BACKGROUND,) * 3)
     for number, entry in enumerate(tiles):
         row, column = divmod(number, columns)
-        paper.paste(entry, (margin + column * (width + margin), margin + row * (height + margin)))
-    return paper
+        image.paste(entry, (margin + column * (width + margin), margin + row * (height + margin)))
+    return image
 
 
 def stretched(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -89,7 +89,7 @@ def words_of_clusters(
         return {}
     total, held = (_summed(part, labels, clusters) for part in (counts, counts > 0))
     sizes = np.array([(labels == c).sum() for c in clusters])
-    weight = total.astype(float) if rank == "count" else surprise(held, sizes)
+    weight = total.astype(float) if rank == "count" else significance(held, sizes)
     if len(clusters) > 1:
         weight[:, (total > 0).mean(axis=0) >= common] = 0
     found: dict[int, list[KeyWord]] = {}
@@ -102,7 +102,7 @@ def words_of_clusters(
     return found
 
 
-def surprise(held: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.float64]:
+def significance(held: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.float64]:
     """Significance of a word being more frequent in a cluster's texts than in all others.
 
     Args:

@@ -140,7 +140,9 @@ def maximize(corpus: Corpus, layer: Layer, units: NDArray[np.int64], ascent: Asc
             if len(rows):
                 at = rows.to(noise.device)
                 excite = _excitement(corpus.network, layer, chosen[at], raw)
-                images[at], reached[rows], start[rows] = _climb(excite, noise[at], ascent, corpus.observer)
+                images[at], reached[rows], start[rows] = _gradient_ascent(
+                    excite, noise[at], ascent, corpus.observer
+                )
     pixels = images.permute(0, 2, 3, 1).cpu().numpy()
     return UnitImages(units, pixels, reached.numpy(), start.numpy(), silent.numpy())
 
@@ -226,7 +228,7 @@ def _noise(corpus: Corpus, n: int, seed: int) -> torch.Tensor:
     return noise.clamp(0, 1).to(corpus.compute.device)
 
 
-def _climb(
+def _gradient_ascent(
     excite: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor, ascent: Ascent, observer: Observer
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Gradient ascent; the best image of all steps, its activation, and that of the initial noise."""

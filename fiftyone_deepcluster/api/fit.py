@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.features.corpus import Corpus
     from fiftyone_deepcluster.images.cache.open_images import ImageStore
     from fiftyone_deepcluster.methods.base import Parts
-    from fiftyone_deepcluster.training.loop import Keep, Progress
+    from fiftyone_deepcluster.training.loop import Keep, RunState
 
 LARGEST = 1e15
 """Largest absolute feature value; distances of larger ones overflow float32."""
@@ -222,15 +222,17 @@ def _run(job: _Job) -> FitResult:
     corpus.groups, corpus.initial = job.groups, job.initial
     first = _first_features(job, corpus)
     options = job.resolved
-    schedule = LoopSettings(options.rounds, options.seed, options.max_minutes, job.truth)
-    progress = run(parts.training_spec, corpus, schedule, state=_load(job), keep=_keeper(job))
-    if progress.assignment is None or (not progress.rounds and progress.stop_reason == StopReason.CANCELLED):
+    settings = LoopSettings(options.rounds, options.seed, options.max_minutes, job.truth)
+    run_state = run(parts.training_spec, corpus, settings, state=_load(job), keep=_checkpoint_writer(job))
+    if run_state.assignment is None or (
+        not run_state.rounds and run_state.stop_reason == StopReason.CANCELLED
+    ):
         raise CancelledError("cancelled before the first round was complete; there is no result")
-    record = _record(job, corpus, progress)
-    if options.baselines and progress.stop_reason != StopReason.CANCELLED:
-        _measure_baselines(job, record, progress, first)
-    _save_model(job, corpus, parts, progress)
-    return _result(job, progress, record)
+    record = _record(job, corpus, run_state)
+    if options.baselines and run_state.stop_reason != StopReason.CANCELLED:
+        _measure_baselines(job, record, run_state, first)
+    _save_model(job, corpus, parts, run_state)
+    return _result(job, run_state, record)
 
 
 def _check_early(options: Options, run_dir: Path | None) -> None:
@@ -300,78 +302,78 @@ def _load(job: _Job) -> dict[str, Any] | None:
     if job.run_dir is None or not (job.run_dir / checkpoints.CHECKPOINT).exists():
         return None
     state = checkpoints.load(job.run_dir / checkpoints.CHECKPOINT)
-    theirs, ours = state["fingerprint"], job.fingerprint
-    if theirs == ours:
+    stored, current = state["fingerprint"], job.fingerprint
+    if stored == current:
         return state
-    options = {**theirs["options"], **ours["options"]}
-    changed = [name for name in options if theirs["options"].get(name) != ours["options"].get(name)]
+    options = {**stored["options"], **current["options"]}
+    changed = [name for name in options if stored["options"].get(name) != current["options"].get(name)]
     what = f"other options ({', '.join(changed)})" if changed else "other images"
-    way = "choose another run_dir, or delete it"
+    remedy = "choose another run_dir, or delete it"
     if not changed and job.store.errors:
-        way = f"{notes.unread(job.store)[0]}. Restore these files if the run read them; else {way}"
-    raise CheckpointError(f"{job.run_dir} holds the checkpoint of a run with {what}; {way}")
+        remedy = f"{notes.unread(job.store)[0]}. Restore these files if the run read them; else {remedy}"
+    raise CheckpointError(f"{job.run_dir} holds the checkpoint of a run with {what}; {remedy}")
 
 
-def _keeper(job: _Job) -> Keep | None:
+def _checkpoint_writer(job: _Job) -> Keep | None:
     if job.run_dir is None:
         return None
     path, fingerprint = job.run_dir / checkpoints.CHECKPOINT, job.fingerprint
     return lambda state: checkpoints.save(path, {**state, "fingerprint": fingerprint})
 
 
-def _record(job: _Job, corpus: Corpus, progress: Progress) -> RunRecord:
-    labels = progress.assignment.labels if progress.assignment is not None else np.zeros(0)
+def _record(job: _Job, corpus: Corpus, run_state: RunState) -> RunRecord:
+    labels = run_state.assignment.labels if run_state.assignment is not None else np.zeros(0)
     return RunRecord(
         method=job.options.name,
         options=job.options.model_dump(mode="json"),
         resolved=job.resolved.model_dump(mode="json"),
-        rounds=progress.rounds,
-        stop_reason=progress.stop_reason,
+        rounds=run_state.rounds,
+        stop_reason=run_state.stop_reason,
         n_images=len(corpus),
         n_failed=len(job.store.errors),
         n_clusters=len(np.unique(labels[labels >= 0])),
         environment=environment(corpus),
-        notes=_notes(job, progress),
+        notes=_notes(job, run_state),
     )
 
 
-def _notes(job: _Job, progress: Progress) -> list[str]:
+def _notes(job: _Job, run_state: RunState) -> list[str]:
     """Notes for the run record."""
     messages = [*job.remarks, *notes.unread(job.store)]
-    if progress.assignment is not None:
-        messages += notes.in_no_cluster(progress.assignment.labels)
+    if run_state.assignment is not None:
+        messages += notes.in_no_cluster(run_state.assignment.labels)
     if job.groups is not None and job.resolved.held_out_share > 0:
-        messages += notes.not_held_out(job.groups, progress.rounds)
-    return [*messages, *progress.notes, *notes.doubts(progress.rounds, progress.stop_reason)]
+        messages += notes.not_held_out(job.groups, run_state.rounds)
+    return [*messages, *run_state.notes, *notes.not_settled(run_state.rounds, run_state.stop_reason)]
 
 
-def _measure_baselines(job: _Job, record: RunRecord, progress: Progress, first: torch.Tensor | None) -> None:
+def _measure_baselines(job: _Job, record: RunRecord, run_state: RunState, first: torch.Tensor | None) -> None:
     """k-means and UMAP + GMM on the first and last features, and a comparison in words."""
     import torch
 
-    from fiftyone_deepcluster.analysis.baselines import Bench, baseline_rows, measure, verdict
+    from fiftyone_deepcluster.analysis.baselines import BaselineSettings, baseline_rows, measure, verdict
 
-    assignment = progress.assignment
+    assignment = run_state.assignment
     if assignment is None:
         return
     rows = baseline_rows(len(assignment.labels), job.resolved.seed)
     truth = None if job.truth is None else job.truth[rows]
-    bench = Bench(max(2, record.n_clusters), job.resolved.seed, truth)
+    settings = BaselineSettings(max(2, record.n_clusters), job.resolved.seed, truth)
     last = assignment.embeddings[rows]
     job.observer.phase("baselines", 1 if first is None else 2)
     if first is not None:
-        record.baselines += measure(first, "first", bench)
+        record.baselines += measure(first, "first", settings)
         job.observer.advance(1)
-    record.baselines += measure(torch.from_numpy(last), "last", bench)
+    record.baselines += measure(torch.from_numpy(last), "last", settings)
     job.observer.advance(1)
     record.verdict, record.beaten = verdict(record, last, assignment.labels[rows], job.resolved.seed)
 
 
-def _save_model(job: _Job, corpus: Corpus, parts: Parts, progress: Progress) -> None:
+def _save_model(job: _Job, corpus: Corpus, parts: Parts, run_state: RunState) -> None:
     """Save what ``predict`` needs."""
     import torch
 
-    assignment = progress.assignment
+    assignment = run_state.assignment
     if job.run_dir is None or assignment is None or job.given is not None or corpus.compute.rank:
         return
     ids = np.flatnonzero(np.isfinite(assignment.centers).all(axis=1))
@@ -385,12 +387,16 @@ def _save_model(job: _Job, corpus: Corpus, parts: Parts, progress: Progress) -> 
     checkpoints.save(job.run_dir / checkpoints.MODEL, model)
 
 
-def _result(job: _Job, progress: Progress, record: RunRecord) -> FitResult:
-    found, spread = progress.assignment, Spread(job.store)
+def _result(job: _Job, run_state: RunState, record: RunRecord) -> FitResult:
+    found, spread = run_state.assignment, Spread(job.store)
     if found is None:
         raise CancelledError("cancelled before there was a result")
-    columns = np.stack(progress.labels, 1) if progress.labels else np.zeros((len(found.labels), 0), np.int32)
-    losses = np.stack(progress.losses, 1) if progress.losses else np.zeros((len(found.labels), 0), np.float32)
+    columns = (
+        np.stack(run_state.labels, 1) if run_state.labels else np.zeros((len(found.labels), 0), np.int32)
+    )
+    losses = (
+        np.stack(run_state.losses, 1) if run_state.losses else np.zeros((len(found.labels), 0), np.float32)
+    )
     return FitResult(
         spread.assignment(found),
         round_labels=spread(columns, -1),

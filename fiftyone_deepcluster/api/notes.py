@@ -37,10 +37,10 @@ def in_no_cluster(labels: NDArray[np.int64]) -> list[str]:
     if 2 * noise < n or not n:
         return []
     reason = "all images are" if noise == n else f"{noise} of {n} images are"
-    way = (
+    remedy = (
         "lower the clusterer's min_cluster_size, use reducer='umap', or a clusterer that assigns every image"
     )
-    return [f"{reason} noise and in no cluster; {way}, such as 'kmeans'"]
+    return [f"{reason} noise and in no cluster; {remedy}, such as 'kmeans'"]
 
 
 def not_held_out(groups: NDArray[np.int64], rounds: Sequence[Round]) -> list[str]:
@@ -55,15 +55,15 @@ def not_held_out(groups: NDArray[np.int64], rounds: Sequence[Round]) -> list[str
     ]
 
 
-def doubts(rounds: Sequence[Round], stop_reason: StopReason | None) -> list[str]:
+def not_settled(rounds: Sequence[Round], stop_reason: StopReason | None) -> list[str]:
     """A warning if the clusters had not settled; needs no ground truth."""
     change = rounds[-1].change if rounds else None
     if change is None or change.nmi >= SETTLED_NMI or stop_reason == StopReason.CANCELLED:
         return []
     reached = math.floor(1000 * change.nmi) / 1000  # rounding up could show the threshold that was missed
-    doubt = (
+    warning = (
         f"the clusters had not settled: those of the last two rounds agree to NMI {reached:.3f} "
         f"(settled runs reach {SETTLED_NMI}); treat them as groups, not as classes, and try more rounds, "
         "another n_clusters or another augmentation"
     )
-    return [doubt]
+    return [warning]

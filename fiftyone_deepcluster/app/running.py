@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.dataset.runs.run import Run
     from fiftyone_deepcluster.dataset.runs.status import LiveState
 
-_SECONDS_BETWEEN_LOOKS = 0.4
+_POLL_SECONDS = 0.4
 
 
 class StopFlag(Silent):
@@ -110,7 +110,7 @@ def _meanwhile(name: str, work: Callable[[Observer], object], observer: StopFlag
     thread.start()
     try:
         while thread.is_alive():
-            thread.join(_SECONDS_BETWEEN_LOOKS)
+            thread.join(_POLL_SECONDS)
             yield
     finally:
         if thread.is_alive():

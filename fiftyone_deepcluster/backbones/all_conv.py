@@ -8,10 +8,10 @@ from torch import nn
 _AUTHORS_MIN = 28
 """Smallest side in pixels for which the blocks follow the authors' networks."""
 
-_ROOM = 8
+_MIN_SIDE = 8
 """Smallest side of maps for another block: three unpadded convolutions reduce 8 pixels to 2."""
 
-_WIDEST = 4
+_MAX_WIDTH_FACTOR = 4
 """Largest width of a block, as a multiple of the first: the second has 2 times its width, later ones 4 times."""
 
 
@@ -104,10 +104,10 @@ def _blocks(channels: int, size: int, width: int, norm_pooled: bool) -> tuple[li
         return [*first, nn.MaxPool2d(2), *second], 2 * width, size // 2
     layers: list[nn.Module] = []
     filters, side, wide = channels, size, width
-    while side >= _ROOM:
+    while side >= _MIN_SIDE:
         layers += [*_block(filters, wide, 3, padding=0), nn.MaxPool2d(2)]
         layers += [nn.BatchNorm2d(wide)] if norm_pooled else []
-        filters, side, wide = wide, (side - 6) // 2, min(2 * wide, _WIDEST * width)
+        filters, side, wide = wide, (side - 6) // 2, min(2 * wide, _MAX_WIDTH_FACTOR * width)
     return layers, filters, side
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from typing_extensions import final
 
-from fiftyone_deepcluster.core.contracts import blamed, described
+from fiftyone_deepcluster.core.contracts import attributed_to, described
 from fiftyone_deepcluster.core.registry import Part, Registry
 from fiftyone_deepcluster.errors import OptionsError, PartError
 
@@ -52,7 +52,7 @@ class Backbone(Part):
         from torch import nn
 
         who = f"the backbone {self.name!r}"
-        with blamed(who):
+        with attributed_to(who):
             module = self.make_module(channels, size, weights)
         if not isinstance(module, nn.Module):
             raise PartError(f"{who} returned {described(module)} from make_module; return a torch.nn.Module")
@@ -83,7 +83,7 @@ def _features_of(module: nn.Module, shape: tuple[int, int, int], who: str) -> in
     import torch
 
     training = module.training
-    with blamed(f"the module of {who}, given one image {shape},"), torch.no_grad():
+    with attributed_to(f"the module of {who}, given one image {shape},"), torch.no_grad():
         found = module.eval()(torch.zeros(1, *shape))
     module.train(training)
     if not isinstance(found, torch.Tensor) or found.ndim != 2 or len(found) != 1:

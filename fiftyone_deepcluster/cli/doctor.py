@@ -140,7 +140,7 @@ def _check_run_files(answer: dict[str, Any]) -> Check:
     if left is None:
         return Check(name, "ok", f"{detail}; --deep finds those of deleted datasets")
     if left:
-        return Check(name, "optional", f"{detail}; {_gone(left)}", CLEAN_COMMAND)
+        return Check(name, "optional", f"{detail}; {_of_deleted_datasets(left)}", CLEAN_COMMAND)
     return Check(name, "ok", f"{detail}, all of existing datasets")
 
 
@@ -150,11 +150,13 @@ def clean() -> Check:
 
     removed = [files.n_bytes for files in remove_leftovers()]
     return Check(
-        "run files", "ok", f"removed {_gone(removed) if removed else 'nothing: no files of deleted datasets'}"
+        "run files",
+        "ok",
+        f"removed {_of_deleted_datasets(removed) if removed else 'nothing: no files of deleted datasets'}",
     )
 
 
-def _gone(sizes: list[int]) -> str:
+def _of_deleted_datasets(sizes: list[int]) -> str:
     whose = "1 deleted dataset" if len(sizes) == 1 else f"{len(sizes)} deleted datasets"
     return f"{in_units(sum(sizes))} of {whose}"
 
@@ -226,10 +228,10 @@ def _check_dicom() -> Check:
 
 
 def _check_disk() -> Check:
-    from fiftyone_deepcluster.images.cache.folder import FOLDER_VARIABLE, Shelf
+    from fiftyone_deepcluster.images.cache.folder import FOLDER_VARIABLE, CacheFolder
 
     try:
-        folder = Shelf().folder
+        folder = CacheFolder().folder
     except ImagesError as error:
         return Check("image cache", "missing", str(error), f"export {FOLDER_VARIABLE}=FOLDER")
     used = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from typing_extensions import final
 
 from fiftyone_deepcluster.clusterers.values import Clustering, FoundClusters
-from fiftyone_deepcluster.core.contracts import blamed
+from fiftyone_deepcluster.core.contracts import attributed_to
 from fiftyone_deepcluster.core.registry import Part, Registry
 from fiftyone_deepcluster.errors import InputError
 
@@ -78,7 +78,7 @@ class Clusterer(Part):
         if not self.finds_number:
             _check_number(request.n_clusters, len(vectors), who)
         vectors = vectors.float()
-        with blamed(who):
+        with attributed_to(who):
             found = self.find(vectors, request)
         return complete(found, vectors, who)
 

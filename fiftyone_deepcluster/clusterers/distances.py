@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     import torch
 
 # Number of floats in the vectors from which multithreading is faster.
-_SHARED_WORK = 2**22
+_MULTITHREADED_FROM = 2**22
 
 
 @dataclass(frozen=True)
-class Description:
+class ClusterDistances:
     """Distances of N vectors to the centers of K clusters.
 
     Attributes:
@@ -37,7 +37,7 @@ class Description:
 
 def describe_clusters(
     vectors: torch.Tensor, labels: torch.Tensor, n_clusters: int | None = None
-) -> Description:
+) -> ClusterDistances:
     """Cluster centers, and the distances, margin and confidence of each vector.
 
     Args:
@@ -56,13 +56,13 @@ def describe_clusters(
     centers = means(vectors, labels, n_clusters)
     if n_clusters == 0:
         nothing = torch.zeros(len(vectors))
-        return Description(centers, nothing, nothing, nothing)
+        return ClusterDistances(centers, nothing, nothing, nothing)
     empty = torch.bincount(labels[labels >= 0], minlength=n_clusters) == 0
     _, own, other = nearest_two(vectors, centers, labels, skip=empty)
     own, other = own.sqrt().cpu(), other.sqrt().cpu()
     alone = other.isinf()
     margin = torch.where(alone, 0.0, other - own)
-    return Description(centers, own, margin, confidence_of(own, other))
+    return ClusterDistances(centers, own, margin, confidence_of(own, other))
 
 
 def confidence_of(own: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
@@ -162,5 +162,5 @@ def threads_for(vectors: torch.Tensor) -> AbstractContextManager[None]:
     In many short steps, thread synchronization takes longer than the work: several times longer where other
     programs share the cores.
     """
-    small = vectors.device.type == "cpu" and vectors.numel() <= _SHARED_WORK
+    small = vectors.device.type == "cpu" and vectors.numel() <= _MULTITHREADED_FROM
     return one_thread() if small else kept_threads()

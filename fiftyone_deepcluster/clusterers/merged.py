@@ -70,7 +70,7 @@ class Merged(Clusterer):
             return found
         origin = vectors if request.origin is None else request.origin
         links = self._links(origin, found.labels, request.seed)
-        joint, group = walk(links, self.steps), merge_pieces(links, wanted, self.steps)
+        joint, group = random_walk(links, self.steps), merge_pieces(links, wanted, self.steps)
         labels = torch.where(found.labels < 0, -1, torch.from_numpy(group)[found.labels])
         kept = joint_information(grouped(joint, group))
         return FoundClusters(
@@ -97,7 +97,7 @@ class Merged(Clusterer):
         return (counts + counts.T) / 2 + np.eye(n_pieces)
 
 
-def walk(links: NDArray[np.float64], steps: int) -> NDArray[np.float64]:
+def random_walk(links: NDArray[np.float64], steps: int) -> NDArray[np.float64]:
     """Joint probability (M, M) of start and end of a stationary random walk of ``steps`` steps over the links."""
     start = links.sum(axis=1)
     ends = np.linalg.matrix_power(links / start[:, None], steps)
@@ -129,9 +129,9 @@ def merge_pieces(links: NDArray[np.float64], n_groups: int, steps: int) -> NDArr
     """
     if len(links) <= n_groups:
         return np.arange(len(links))
-    joint = walk(links, steps)
+    joint = random_walk(links, steps)
     lengths = sorted({max(1, steps // 2), steps, 2 * steps})
-    ends = [_settle(joint, _greedy(walk(links, length), n_groups)) for length in lengths]
+    ends = [_move_pieces(joint, _greedy(random_walk(links, length), n_groups)) for length in lengths]
     return max(ends, key=lambda group: joint_information(grouped(joint, group)))
 
 
@@ -173,7 +173,7 @@ def _least_loss(joint: NDArray[np.float64], sums: NDArray[np.float64]) -> tuple[
     return int(first), int(second)
 
 
-def _settle(joint: NDArray[np.float64], group: NDArray[np.int64]) -> NDArray[np.int64]:
+def _move_pieces(joint: NDArray[np.float64], group: NDArray[np.int64]) -> NDArray[np.int64]:
     """Move single pieces to other groups while that increases the information; no group is emptied."""
     group, n_groups = group.copy(), int(group.max()) + 1
     for _ in range(_MAX_SWEEPS):

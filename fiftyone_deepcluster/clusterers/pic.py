@@ -55,7 +55,7 @@ class Pic(Clusterer):
         near, squared = _neighbors(vectors, self.n_neighbors, self.title)
         scale = float(vectors.double().square().sum(dim=1).mean()) or 1.0
         graph = _graph(near, _gaussian(squared, self.sigma**2 * scale))
-        labels = _climb(graph, self._spread(graph))
+        labels = _local_maxima(graph, self._spread(graph))
         maxima = int(labels.max()) + 1
         if self.join_singletons:
             labels = _join_singletons(labels, near)
@@ -116,7 +116,7 @@ def _graph(near: Any, weights: Any) -> Any:
     return graph
 
 
-def _climb(graph: Any, weights: Any) -> Any:
+def _local_maxima(graph: Any, weights: Any) -> Any:
     """(N,) int64: the local maximum to which every node leads, numbered in node order.
 
     A node points to the neighbor with the largest w_ij (v_j - v_i), the first of ties, or to itself
@@ -146,8 +146,8 @@ def _join_singletons(labels: Any, near: Any) -> Any:
     import numpy as np
 
     alone = np.bincount(labels)[labels] == 1
-    company = ~alone[near]
-    nodes = np.flatnonzero(alone & company.any(axis=1))
+    near_cluster = ~alone[near]
+    nodes = np.flatnonzero(alone & near_cluster.any(axis=1))
     joined = labels.copy()
-    joined[nodes] = labels[near[nodes, company[nodes].argmax(axis=1)]]
+    joined[nodes] = labels[near[nodes, near_cluster[nodes].argmax(axis=1)]]
     return np.unique(joined, return_inverse=True)[1].astype(np.int64)

@@ -27,13 +27,13 @@ _WRONG_CODE = (
 
 
 @contextmanager
-def blamed(who: str) -> Iterator[None]:
-    """Name the part whose code is wrong.
+def attributed_to(who: str) -> Iterator[None]:
+    """Attribute an exception of the block to the part ``who``, by raising it as PartError.
 
     Exceptions of this package, ``OSError``, ``MemoryError`` and torch's ``OutOfMemoryError`` pass unchanged.
 
     Raises:
-        PartError: the body raised an exception that wrong code or values cause, chained as the cause.
+        PartError: the block raised an exception that wrong code or values cause; it is chained.
     """
     try:
         yield
@@ -79,8 +79,8 @@ def as_vectors(values: Any, n: int, who: str) -> torch.Tensor:
     return found.float()
 
 
-def count_broken(vectors: torch.Tensor) -> str:
-    """Message fragment: how many rows of (N, D) have NaN or infinite values; "" if all are finite."""
+def describe_non_finite(vectors: torch.Tensor) -> str:
+    """How many rows of (N, D) have NaN or infinite values, as text for a message; "" if all are finite."""
     import torch
 
     least, most = torch.aminmax(vectors)

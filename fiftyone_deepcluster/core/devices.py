@@ -63,13 +63,13 @@ class Compute:
 
         return reduce(values, reduction="sum")  # type: ignore[no-any-return]
 
-    def all_reduce_any(self, wish: bool) -> bool:
-        """Logical OR of ``wish`` over all processes."""
+    def all_reduce_any(self, flag: bool) -> bool:
+        """Logical OR of ``flag`` over all processes."""
         if self.world == 1:
-            return wish
+            return flag
         import torch
 
-        return bool(self.all_reduce_sum(torch.tensor([float(wish)], device=self.device)).item())
+        return bool(self.all_reduce_sum(torch.tensor([float(flag)], device=self.device)).item())
 
     def all_reduce_min(self, count: int) -> int:
         """Minimum of ``count`` over all processes."""

@@ -188,7 +188,7 @@ class Stopwatch:
 
     def phase(self, name: str, total: int) -> None:
         """Stop timing the previous phase and start this one."""
-        self._turn(name)
+        self._switch_phase(name)
         self.listener.phase(name, total)
 
     def advance(self, steps: int) -> None:
@@ -205,11 +205,11 @@ class Stopwatch:
 
     def lap(self) -> dict[str, float]:
         """Seconds per phase since the last call."""
-        self._turn(None)
+        self._switch_phase(None)
         seconds, self._seconds = self._seconds, {}
         return seconds
 
-    def _turn(self, name: str | None) -> None:
+    def _switch_phase(self, name: str | None) -> None:
         now = time.perf_counter()
         if self._phase is not None:
             self._seconds[self._phase] = self._seconds.get(self._phase, 0.0) + now - self._since

@@ -129,9 +129,9 @@ class Registry(Generic[P]):
         """
         self._load()
         if name not in self._parts:
-            lost = "".join(f"; {reason}" for reason in _OTHERS.failed)
+            not_loaded = "".join(f"; {reason}" for reason in _OTHERS.failed)
             known = suggest(name, self._parts)
-            raise OptionsError(f"there is no {name!r} among the {self.family}; {known}{lost}")
+            raise OptionsError(f"there is no {name!r} among the {self.family}; {known}{not_loaded}")
         return self._parts[name]
 
     def parse(self, value: object) -> P:
@@ -175,9 +175,9 @@ class Registry(Generic[P]):
         if not isinstance(part.model_fields["name"].default, str):
             raise TypeError(f'{part.__name__} needs `name: Literal["..."] = "..."`')
         missing = sorted(getattr(part, "__abstractmethods__", ()))
-        for verb in _overridden(part, self.base):
+        for method in _overridden(part, self.base):
             instead = f"implement {', '.join(missing)} instead" if missing else "remove it"
-            raise TypeError(f"{part.__name__}.{verb} overrides {base}.{verb}, which is final; {instead}")
+            raise TypeError(f"{part.__name__}.{method} overrides {base}.{method}, which is final; {instead}")
         if missing:
             raise TypeError(f"{part.__name__} does not implement {', '.join(missing)}; every {base} needs it")
 

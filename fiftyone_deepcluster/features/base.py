@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import final
 
 from fiftyone_deepcluster.core.arguments import short
-from fiftyone_deepcluster.core.contracts import as_scores, as_vectors, blamed, count_broken
+from fiftyone_deepcluster.core.contracts import as_scores, as_vectors, attributed_to, describe_non_finite
 from fiftyone_deepcluster.core.registry import Part, Registry
 from fiftyone_deepcluster.errors import ImagesError, PartError
 
@@ -65,7 +65,7 @@ class Encoder(Part):
             ImagesError: vectors with NaN or infinite values.
             PartError: ``fit_transform`` failed, or did not return one vector per image.
         """
-        with blamed(self._who):
+        with attributed_to(self._who):
             found = self.fit_transform(corpus, request)
         encoding = found if isinstance(found, Encoding) else Encoding(found, {})  # type: ignore[arg-type]
         if not isinstance(encoding.fitted, dict):
@@ -82,7 +82,7 @@ class Encoder(Part):
         Raises:
             InputError, ImagesError, PartError: as for ``encode``.
         """
-        with blamed(self._who):
+        with attributed_to(self._who):
             found = self.transform(corpus, fitted)
         return self._checked(found, corpus)
 
@@ -105,11 +105,11 @@ class Encoder(Part):
 
     def _checked(self, vectors: Any, corpus: Corpus) -> torch.Tensor:
         found = as_vectors(vectors, len(corpus), self._who).to(corpus.compute.device)
-        broken = count_broken(found)
-        if broken:
+        non_finite = describe_non_finite(found)
+        if non_finite:
             raise ImagesError(
-                f"{self._who} returned {broken}; the network's weights may be invalid: lower learning_rate, or check "
-                "the weights file"
+                f"{self._who} returned {non_finite}; the network's weights may be invalid: lower learning_rate, "
+                "or check the weights file"
             )
         return found
 

@@ -120,8 +120,8 @@ class EnsembleProjection(Encoder):
 
         points = vectors.double().numpy()
         weights, biases = [], []
-        for turn in range(self.sets):
-            rows, classes = prototypes(points, self, rng(seed, "prototypes", turn))
+        for index in range(self.sets):
+            rows, classes = prototypes(points, self, rng(seed, "prototypes", index))
             model = LogisticRegression(C=self.strictness, max_iter=_ITERATIONS)
             with ignored_warnings(ConvergenceWarning):  # see _ITERATIONS
                 model.fit(points[rows], classes)

@@ -67,7 +67,7 @@ class Pooled(Encoder):
         return ",".join(dict.fromkeys(name.strip() for name in layer.split(",") if name.strip())) or None
 
     @model_validator(mode="after")
-    def _one_look(self) -> Self:
+    def _augmented_excludes_layers(self) -> Self:
         if self.augmented and not self._plain:
             raise ValueError(
                 "augmented=True embeds by the network's features only; leave layer and bands out"
@@ -78,8 +78,8 @@ class Pooled(Encoder):
         """See ``Encoder.fit_transform``."""
         from fiftyone_deepcluster.features.reduce import fit_pca, no_pca
 
-        looks = self.augmented
-        features = corpus.features(augmented=True, seed=request.seed) if looks else self._features(corpus)
+        augmented = self.augmented
+        features = corpus.features(augmented=True, seed=request.seed) if augmented else self._features(corpus)
         n_components, whiten = self.settle(len(features), features.shape[1])
         reduction = (
             fit_pca(features, n_components, whiten=whiten, l2_normalize=self.l2_normalize)

@@ -68,7 +68,7 @@ class Augment(BaseModel):
         """
         import torch
 
-        if not (self._warps() or self.flip or self._relights()):
+        if not (self._warps() or self.flip or self._changes_brightness()):
             return plain(images, size)
         draws = torch.rand(len(images), _DRAWS, generator=generator)
         if self._warps():
@@ -78,7 +78,7 @@ class Augment(BaseModel):
             if self.flip:
                 mirrored = (draws[:, 0] < 0.5).to(images.device).view(-1, 1, 1, 1)
                 result = torch.where(mirrored, result.flip(-1), result)
-        return self._relight(result, draws) if self._relights() else result
+        return self._change_brightness(result, draws) if self._changes_brightness() else result
 
     def views(
         self, images: torch.Tensor, size: int, generator: torch.Generator
@@ -89,7 +89,7 @@ class Augment(BaseModel):
     def _warps(self) -> bool:
         return bool(self.rotate or self.shift or self.shear or self.crop or self.scale != (1.0, 1.0))
 
-    def _relights(self) -> bool:
+    def _changes_brightness(self) -> bool:
         return self.brightness > 0
 
     def _warp(self, images: torch.Tensor, size: int, draws: torch.Tensor) -> torch.Tensor:
@@ -143,7 +143,7 @@ class Augment(BaseModel):
         y = y + _spread(draws[:, 5], self.shift) * 2 * half_h
         return x, y, half_w, half_h
 
-    def _relight(self, images: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
+    def _change_brightness(self, images: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
         draws = draws.to(images.device).view(-1, _DRAWS, 1, 1)
         return (images * (1 + _spread(draws[:, 10:11], self.brightness))).clamp(0, 1)
 

@@ -53,7 +53,7 @@ _GRAY_MODES = ("1", "L", "LA", *_DEEP_MODES)
 # JPEGs can be decoded at reduced size; twice the target size is kept for the antialiased resize.
 _DRAFT_GAP = 2
 # Minimum side at which an image is decoded to check for color.
-_GLANCE = 32
+_PREVIEW_SIDE = 32
 # Maximum characters of a reason: some decoders list all their attempts.
 _LONGEST_REASON = 300
 
@@ -145,7 +145,7 @@ def describe_image(ref: ImageRef, look: bool = True) -> tuple[int, int, bool]:
         else:
             height, width, gray = _describe_picture(ref)
         if look and not gray:
-            gray = has_no_color(np.asarray(_load(ref, "rgb", at_least=_GLANCE)))
+            gray = has_no_color(np.asarray(_load(ref, "rgb", at_least=_PREVIEW_SIDE)))
         left, top, right, bottom = _edges(ref.box, height, width)
         return bottom - top, right - left, gray or not look
 
@@ -232,9 +232,9 @@ def _flatten(image: Image.Image, color: Color) -> Image.Image:
     if image.mode in _DEEP_MODES:
         return _picture(recolor(to_uint8(np.asarray(image))[..., None], color))
     if image.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in image.info:
-        ground = Image.new("RGBA", image.size, "white")
-        ground.alpha_composite(image.convert("RGBA"))
-        image = ground.convert("RGB")
+        background = Image.new("RGBA", image.size, "white")
+        background.alpha_composite(image.convert("RGBA"))
+        image = background.convert("RGB")
     return image.convert("L" if color == "gray" else "RGB")
 
 

@@ -100,7 +100,7 @@ class FileStore:
         lock: CacheLock,
     ) -> None:
         self._file = path.open("rb", buffering=0)
-        self._turn = threading.Lock()
+        self._file_lock = threading.Lock()
         self._offset = offset
         self._lock = lock
         self.errors = errors
@@ -143,7 +143,7 @@ class FileStore:
 
     def _read_at(self, position: int, target: memoryview) -> None:
         # Seek and read under a lock: a positioned read (preadv) exists on POSIX only.
-        with self._turn:
+        with self._file_lock:
             self._file.seek(position)
             # A single call reads at most 2 GiB.
             while len(target):

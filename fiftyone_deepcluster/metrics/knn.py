@@ -23,17 +23,17 @@ def exact_neighbors(vectors: torch.Tensor, k: int, asked: torch.Tensor | None = 
     """
     import torch
 
-    seekers = vectors if asked is None else vectors[asked.to(vectors.device)]
+    queries = vectors if asked is None else vectors[asked.to(vectors.device)]
     if vectors.device.type == "cpu":
         import faiss
 
-        found, rows = faiss.knn(seekers.numpy(), vectors.numpy(), k)
+        found, rows = faiss.knn(queries.numpy(), vectors.numpy(), k)
         return rows.astype("int64"), found.clip(min=0) ** 0.5
     others = CenterField(vectors)
-    distance = torch.empty(len(seekers), k)
-    near = torch.empty(len(seekers), k, dtype=torch.int64)
-    for part in chunks(len(seekers), len(vectors), vectors.device):
-        shifted, scores = others.scores(seekers[part])
+    distance = torch.empty(len(queries), k)
+    near = torch.empty(len(queries), k, dtype=torch.int64)
+    for part in chunks(len(queries), len(vectors), vectors.device):
+        shifted, scores = others.scores(queries[part])
         least = scores.topk(k, dim=1, largest=False)
         squared = least.values + shifted.square().sum(dim=1, keepdim=True)
         distance[part], near[part] = squared.clamp_min(0).sqrt().cpu(), least.indices.cpu()

@@ -10,7 +10,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
-from fiftyone_deepcluster.core.contracts import count_broken
+from fiftyone_deepcluster.core.contracts import describe_non_finite
 from fiftyone_deepcluster.core.process_state import blas_of_one_thread, set_torch_threads
 from fiftyone_deepcluster.errors import InputError
 
@@ -73,12 +73,12 @@ class CenterField:
 
     def nearest(self, rows: torch.Tensor) -> torch.Tensor:
         """Index of the nearest center (B,) int64 for a chunk of vectors (B, D)."""
-        return _place_of_least(self.scores(rows)[1])
+        return _argmin_of_rows(self.scores(rows)[1])
 
     def two_nearest(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Index of the nearest center for a chunk (B, D), its score, and the second lowest score, each (B,)."""
         _, scores = self.scores(rows)
-        own = _place_of_least(scores)
+        own = _argmin_of_rows(scores)
         least = scores.gather(1, own[:, None])[:, 0]
         scores.scatter_(1, own[:, None], float("inf"))
         return own, least, scores.amin(dim=1)
@@ -95,7 +95,7 @@ class CenterField:
         import torch
 
         shifted, scores = self.scores(rows)
-        own = _place_of_least(scores)
+        own = _argmin_of_rows(scores)
         if labels is not None:
             own = torch.where(labels < 0, own, labels)
         # Not from the product: for small distances it is a difference of large numbers and loses precision.
@@ -105,7 +105,7 @@ class CenterField:
         return own, first, torch.maximum(second, first) if labels is None else second
 
 
-def _place_of_least(scores: torch.Tensor) -> torch.Tensor:
+def _argmin_of_rows(scores: torch.Tensor) -> torch.Tensor:
     import torch
 
     if scores.device.type == "cpu":
@@ -153,8 +153,8 @@ def check_finite(vectors: torch.Tensor, who: str) -> None:
     if vectors.ndim != 2 or 0 in vectors.shape:
         shape = tuple(vectors.shape)
         raise InputError(f"{who} got vectors of shape {shape}; give (images, dimensions), both 1 or more")
-    broken = count_broken(vectors)
-    if broken:
+    non_finite = describe_non_finite(vectors)
+    if non_finite:
         raise InputError(
-            f"{who} got {broken}; check the images for values that overflow in the network, or lower learning_rate"
+            f"{who} got {non_finite}; check the images for values that overflow in the network, or lower learning_rate"
         )

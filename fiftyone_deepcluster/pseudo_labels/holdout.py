@@ -38,16 +38,16 @@ class Holdout:
     validation: float = 0.1
     seed: int = 0
 
-    def split(self, n: int, turn: int, groups: NDArray[np.int64] | None = None) -> Split:
-        """The split of round ``turn``.
+    def split(self, n: int, round_index: int, groups: NDArray[np.int64] | None = None) -> Split:
+        """The split of round ``round_index``.
 
         Args:
             n: images.
-            turn: round index; each round has its own split.
+            round_index: each round has its own split.
             groups: (n,) e.g. the patient of each image, -1 unknown; a group is never split, so the shares are
                 only approximated.
         """
-        draw = rng(self.seed, "split", turn)
+        draw = rng(self.seed, "split", round_index)
         owners = np.arange(n) if groups is None else _alone_where_unknown(groups)
         members = np.argsort(owners, kind="stable")
         starts = np.unique(owners[members], return_index=True)[1]

@@ -61,7 +61,7 @@ class BankLabels:
 
     def __init__(self, parts: BankLabelsParts) -> None:
         self.parts = parts
-        self._turn = 0
+        self._clusterings = 0
         self._bank: torch.Tensor | None = None  # (n_banks, N, D) of length 1
         self._seen = torch.zeros(0, dtype=torch.bool)  # rows updated in the last pass
         self._labels = torch.zeros(0, 0, dtype=torch.int64)
@@ -104,11 +104,11 @@ class BankLabels:
             self._bank = vectors.expand(self.parts.n_banks, -1, -1).contiguous()
             self._seen = torch.ones(len(vectors), dtype=torch.bool)
         elif corpus.compute.world > 1:
-            self._share(corpus)
+            self._synchronize(corpus)
         vectors = functional.normalize(self._filled().mean(dim=0))
         assignment = self._assignment(self.parts.result, vectors, corpus)
         self._start = torch.from_numpy(assignment.centers)
-        self._turn += 1
+        self._clusterings += 1
         return assignment
 
     def finish(self, corpus: Corpus) -> Assignment:
@@ -117,11 +117,11 @@ class BankLabels:
 
     def state_dict(self) -> dict[str, Any]:
         """The bank, the rows last updated, centers for a warm start, and the number of calls of ``assign``."""
-        return {"turn": self._turn, "bank": self._bank, "seen": self._seen, "start": self._start}
+        return {"turn": self._clusterings, "bank": self._bank, "seen": self._seen, "start": self._start}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Resume from ``state_dict``."""
-        self._turn = int(state["turn"])
+        self._clusterings = int(state["turn"])
         bank = state["bank"]
         # Copies: training writes into the bank, and the state may be needed again.
         self._bank = None if bank is None else bank.clone()
@@ -148,7 +148,7 @@ class BankLabels:
         corpus.compute.broadcast([found.labels, found.centers])
         return found
 
-    def _share(self, corpus: Corpus) -> None:
+    def _synchronize(self, corpus: Corpus) -> None:
         """Exchange the updated rows between all processes."""
         bank, seen = self._filled(), self._seen.to(corpus.compute.device)
         times = corpus.compute.all_reduce_sum(seen.float())
@@ -161,7 +161,7 @@ class BankLabels:
         corpus.observer.phase("cluster", 1)
         start = None if self._start is None else self._start.to(vectors.device)
         request = ClusterRequest(
-            self.parts.n_clusters, derive(self.parts.seed, "clusters", self._turn), start
+            self.parts.n_clusters, derive(self.parts.seed, "clusters", self._clusterings), start
         )
         found = clusterer.cluster(vectors, request)
         corpus.compute.broadcast([found.labels, found.centers])

@@ -107,7 +107,7 @@ class PairSelection:
         self._bounds = parts.thresholds.at(0.0)
         self._round: int | None = None
         self._selected: list[torch.Tensor] = []
-        self._turn: _MacroBatches | None = None
+        self._macro_batches: _MacroBatches | None = None
 
     def begin_round(self, round_index: int, corpus: Corpus) -> RoundPlan | None:
         """Whole batches in random order; None when training is finished."""
@@ -118,20 +118,20 @@ class PairSelection:
         draw = rng(self.parts.seed, "pairs", round_index)
         if self.parts.frozen is None:
             return RoundPlan(whole_batches(len(corpus), self.parts.batch_size, self.parts.min_steps, draw))
-        self._turn = _MacroBatches(self.parts, self.parts.frozen, corpus, draw)
-        return RoundPlan(self._turn.order())
+        self._macro_batches = _MacroBatches(self.parts, self.parts.frozen, corpus, draw)
+        return RoundPlan(self._macro_batches.order())
 
     def targets(self, batch: Batch, outputs: Outputs) -> PairTargets:
         """The pairs that are similar or dissimilar enough (equations 6 and 8)."""
-        frozen = None if self._turn is None else self._turn.label_features(batch)
+        frozen = None if self._macro_batches is None else self._macro_batches.label_features(batch)
         found = select(outputs.features.detach() if frozen is None else frozen, *self._bounds)
         self._selected.append(found.chosen.mean())
         return PairTargets(found.same, found.chosen, frozen)
 
     def after_step(self, batch: Batch, before: Outputs, network: Network) -> None:
         """Count the step; the next macro-batch gets its targets from the current network."""
-        if self._turn is not None:
-            self._turn.step()
+        if self._macro_batches is not None:
+            self._macro_batches.step()
 
     def assign(self, corpus: Corpus) -> Assignment:
         """The largest label feature of every image (equation 13); after a round λ is increased (equation 12)."""
@@ -141,7 +141,7 @@ class PairSelection:
         scores = self._scores(features)
         if self._round is not None:
             self._lambda += self.parts.thresholds.step
-            self._round, self._turn = None, None
+            self._round, self._macro_batches = None, None
         return _assignment(features.cpu(), scores)
 
     def state_dict(self) -> dict[str, Any]:
@@ -151,7 +151,7 @@ class PairSelection:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Resume from ``state_dict``."""
         self._lambda = float(state["lambda"])
-        self._round, self._turn = None, None
+        self._round, self._macro_batches = None, None
 
     def _settle_norms(self, corpus: Corpus) -> None:
         """Compute batch norm statistics from random images without augmentation.
@@ -159,8 +159,8 @@ class PairSelection:
         Statistics per batch in file order would differ between folders; with these, every image, also a new one,
         is normalized in the same way.
         """
-        turn = 0 if self._round is None else self._round + 1
-        draw = rng(self.parts.seed, "statistics", turn)
+        round_index = 0 if self._round is None else self._round + 1
+        draw = rng(self.parts.seed, "statistics", round_index)
         norms = [layer for layer in corpus.network.modules() if isinstance(layer, _NORMS)]
         momenta = [layer.momentum for layer in norms]
         for layer in norms:

@@ -75,7 +75,7 @@ class RoundLabels:
 
     def __init__(self, parts: RoundLabelsParts) -> None:
         self.parts = parts
-        self._turn = 0
+        self._clusterings = 0
         self._pseudo = torch.zeros(0, dtype=torch.int64)
         self._last = torch.zeros(0, dtype=torch.int64)
         self._starts: dict[str, torch.Tensor] = {}
@@ -108,23 +108,23 @@ class RoundLabels:
     def assign(self, corpus: Corpus) -> Assignment:
         """Embed and cluster all images, and compute the pseudo-labels of the next round."""
         parts = self.parts
-        held_out = self._judge(corpus)
-        if self._turn == 0:
+        held_out = self._held_out_scores(corpus)
+        if self._clusterings == 0:
             n_groups = parts.n_pseudo or parts.n_clusters or GROUPS
             given = initial_labels(parts.initial, n_groups, corpus, parts.seed)
             self._pseudo = self._pseudo if given is None else given
         groups = self._pseudo if len(self._pseudo) else None
-        seed = derive(parts.seed, "encode", self._turn)
+        seed = derive(parts.seed, "encode", self._clusterings)
         encoding = parts.encoder.encode(corpus, EncodeRequest(seed, groups, parts.n_clusters))
         self._fitted = encoding.fitted
         corpus.observer.phase("cluster", 2)
-        vectors = parts.reducer.embed(encoding.vectors, derive(parts.seed, "space", self._turn))
+        vectors = parts.reducer.embed(encoding.vectors, derive(parts.seed, "space", self._clusterings))
         wanted = ClusterRequest(parts.n_clusters, origin=encoding.vectors)
-        final = parts.pseudo_class_rounds is not None and self._turn > parts.pseudo_class_rounds
-        makers = (parts.clusterer,) if final or not parts.early else parts.early
-        found = self._steadiest(makers, vectors, wanted, corpus)
+        final = parts.pseudo_class_rounds is not None and self._clusterings > parts.pseudo_class_rounds
+        clusterers = (parts.clusterer,) if final or not parts.early else parts.early
+        found = self._most_stable(clusterers, vectors, wanted, corpus)
         corpus.observer.advance(1)
-        over = parts.pseudo_class_rounds is not None and self._turn >= parts.pseudo_class_rounds
+        over = parts.pseudo_class_rounds is not None and self._clusterings >= parts.pseudo_class_rounds
         same = over or parts.clusterer.finds_number or parts.n_pseudo in (None, parts.n_clusters)
         if same:
             pseudo = found
@@ -132,15 +132,15 @@ class RoundLabels:
             finer = replace(wanted, n_clusters=parts.n_pseudo)
             pseudo = self._cluster("pseudo", parts.clusterer, vectors, finer, corpus)
         corpus.observer.advance(1)
-        if self._turn > 0 or parts.initial == "features":
+        if self._clusterings > 0 or parts.initial == "features":
             self._pseudo = self._confident(pseudo)
-        self._turn += 1
+        self._clusterings += 1
         return self._assignment(found, pseudo, encoding, held_out)
 
     def state_dict(self) -> dict[str, Any]:
         """Pseudo-labels, centers for a warm start, the fitted encoder, and the number of calls of ``assign``."""
         return {
-            "turn": self._turn,
+            "turn": self._clusterings,
             "pseudo": self._pseudo,
             "last": self._last,
             "starts": {name: centers.cpu() for name, centers in self._starts.items()},
@@ -149,18 +149,22 @@ class RoundLabels:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Resume from ``state_dict``."""
-        self._turn = int(state["turn"])
+        self._clusterings = int(state["turn"])
         self._pseudo = state["pseudo"]
         self._last = state["last"]
         self._starts = dict(state["starts"])
         self._fitted = state["reduction"]
 
-    def _steadiest(
-        self, makers: tuple[Clusterer, ...], vectors: torch.Tensor, request: ClusterRequest, corpus: Corpus
+    def _most_stable(
+        self,
+        clusterers: tuple[Clusterer, ...],
+        vectors: torch.Tensor,
+        request: ClusterRequest,
+        corpus: Corpus,
     ) -> Clustering:
-        """The result of the clusterers ``makers`` with the highest NMI to the last round."""
-        makers = makers if len(self._last) else makers[:1]
-        found = [self._cluster("clusters", maker, vectors, request, corpus) for maker in makers]
+        """The result of the ``clusterers`` with the highest NMI to the last round."""
+        clusterers = clusterers if len(self._last) else clusterers[:1]
+        found = [self._cluster("clusters", clusterer, vectors, request, corpus) for clusterer in clusterers]
         best = found[0] if len(found) == 1 else max(found, key=lambda one: nmi(one.labels, self._last))
         self._last, self._starts["clusters"] = best.labels, best.centers
         return best
@@ -172,13 +176,13 @@ class RoundLabels:
         if start is not None:
             fits = start.shape == (request.n_clusters, vectors.shape[1])
             start = start.to(vectors.device) if fits else None
-        seed = derive(self.parts.seed, what, self._turn)
+        seed = derive(self.parts.seed, what, self._clusterings)
         found = clusterer.cluster(vectors, replace(request, seed=seed, init_centers=start))
         corpus.compute.broadcast([found.labels, found.centers])
         self._starts[what] = found.centers
         return found
 
-    def _judge(self, corpus: Corpus) -> dict[str, float]:
+    def _held_out_scores(self, corpus: Corpus) -> dict[str, float]:
         """Held-out accuracy of the last training round."""
         if self.parts.holdout is None or self._split is None:
             return {}

@@ -62,7 +62,7 @@ class StreamingCentroids:
         self.parts = parts
         self._centroids: Centroids | None = None
         self._seen = torch.zeros(0)
-        self._fresh = torch.zeros(0, dtype=torch.bool)
+        self._updated = torch.zeros(0, dtype=torch.bool)
         self._labels = torch.zeros(0, dtype=torch.int64)
         self._weights: deque[dict[str, torch.Tensor]] = deque(maxlen=2)
         self._corpus: Corpus | None = None
@@ -71,10 +71,10 @@ class StreamingCentroids:
 
     def begin_round(self, round_index: int, corpus: Corpus) -> RoundPlan | None:
         """Every image once; the head is created in the first round and kept, since cluster ids do not change."""
-        centroids = self._ready(corpus)
+        centroids = self._on_device(corpus)
         self._revived = 0
         self._drift = torch.zeros(2, device=corpus.compute.device)
-        self._fresh = torch.zeros(len(corpus), dtype=torch.bool)
+        self._updated = torch.zeros(len(corpus), dtype=torch.bool)
         self._weights.clear()  # so that a resumed run equals an uninterrupted one
         if self.parts.recount:
             centroids.forget()
@@ -84,20 +84,20 @@ class StreamingCentroids:
 
     def targets(self, batch: Batch, outputs: Outputs) -> ClassTargets:
         """The nearest center of each image's features."""
-        self._labels = self._known().nearest(outputs.features.detach().float())
+        self._labels = self._initialized().nearest(outputs.features.detach().float())
         return ClassTargets(self._labels)
 
     def after_step(self, batch: Batch, before: Outputs, network: Network) -> None:
         """Equations 2 and 5: centers move towards the features of ``drift``."""
         seen = before.features.detach().float()
         features = self._tracked(seen, batch, network)
-        centroids = self._known()
+        centroids = self._initialized()
         compute = None if self._corpus is None else self._corpus.compute
         centroids.update(features, self._labels, compute)
         patience = self.parts.patience * len(centroids)
         self._revived += centroids.revive(features, self._labels, patience, compute)
         self._seen[batch.rows] = seen.cpu()
-        self._fresh[batch.rows] = True
+        self._updated[batch.rows] = True
 
     def assign(self, corpus: Corpus) -> Assignment:
         """Assign the last features of every image to the nearest center; the first call computes the features."""
@@ -124,14 +124,14 @@ class StreamingCentroids:
         self._centroids = None if known is None else Centroids.from_state(known)
         self._seen = state["seen"].clone()
 
-    def _known(self) -> Centroids:
+    def _initialized(self) -> Centroids:
         if self._centroids is None:
             raise RuntimeError("there are no centers yet: call assign first")
         return self._centroids
 
-    def _ready(self, corpus: Corpus) -> Centroids:
+    def _on_device(self, corpus: Corpus) -> Centroids:
         self._corpus = corpus
-        return self._known().to(corpus.compute.device)
+        return self._initialized().to(corpus.compute.device)
 
     def _tracked(self, seen: torch.Tensor, batch: Batch, network: Network) -> torch.Tensor:
         """(B, D) features that update the centers; ``seen`` are those before the step."""
@@ -160,7 +160,7 @@ class StreamingCentroids:
 
     def _note_drift(self, seen: torch.Tensor, features: torch.Tensor) -> None:
         """Mean distance between the two features, relative to the mean distance to the own center."""
-        own = (seen - self._known().centers[self._labels]).norm(dim=1).mean()
+        own = (seen - self._initialized().centers[self._labels]).norm(dim=1).mean()
         share = (features - seen).norm(dim=1).mean() / own.clamp_min(1e-12)
         self._drift += torch.stack([share, torch.ones_like(share)])
 
@@ -169,14 +169,14 @@ class StreamingCentroids:
         compute = corpus.compute
         if compute.world == 1:
             return
-        fresh = self._fresh.to(compute.device)[:, None]
+        updated = self._updated.to(compute.device)[:, None]
         seen = self._seen.to(compute.device)
-        times = compute.all_reduce_sum(fresh.float())
-        values = compute.all_reduce_sum(torch.where(fresh, seen, 0.0)) / times.clamp_min(1.0)
+        times = compute.all_reduce_sum(updated.float())
+        values = compute.all_reduce_sum(torch.where(updated, seen, 0.0)) / times.clamp_min(1.0)
         self._seen = torch.where(times > 0, values, seen).cpu()
 
     def _assignment(self, vectors: torch.Tensor, corpus: Corpus) -> Assignment:
-        centers = self._known().to(corpus.compute.device).centers
+        centers = self._initialized().to(corpus.compute.device).centers
         scores = {"revived": float(self._revived)}
         if self._drift[1] > 0:
             scores["drift"] = float(self._drift[0] / self._drift[1])

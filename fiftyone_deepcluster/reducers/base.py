@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from typing_extensions import final
 
-from fiftyone_deepcluster.core.contracts import as_vectors, blamed, count_broken
+from fiftyone_deepcluster.core.contracts import as_vectors, attributed_to, describe_non_finite
 from fiftyone_deepcluster.core.registry import Part, Registry
 from fiftyone_deepcluster.errors import PartError
 
@@ -42,13 +42,13 @@ class Reducer(Part):
         who = self.title or f"the reducer {self.name!r}"
         check_finite(vectors, who)
         vectors = vectors.float()
-        with blamed(who):
+        with attributed_to(who):
             found = self.fit_transform(vectors, seed)
         embedded = as_vectors(found, len(vectors), who)
-        broken = count_broken(embedded)
-        if broken:
+        non_finite = describe_non_finite(embedded)
+        if non_finite:
             raise PartError(
-                f"{who} returned {broken}; return finite vectors, or raise an InputError for such input"
+                f"{who} returned {non_finite}; return finite vectors, or raise an InputError for such input"
             )
         return embedded.to(vectors.device)
 

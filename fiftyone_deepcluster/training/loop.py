@@ -85,7 +85,7 @@ class LoopSettings:
 
 
 @dataclass
-class Progress:
+class RunState:
     """The state of a run: extended in every round, complete when ``stop_reason`` is set.
 
     Attributes:
@@ -110,17 +110,17 @@ class Progress:
 def run(
     training_spec: TrainingSpec,
     corpus: Corpus,
-    schedule: LoopSettings,
+    settings: LoopSettings,
     *,
     state: dict[str, Any] | None = None,
     keep: Keep | None = None,
-) -> Progress:
+) -> RunState:
     """Alternate clustering and training until a stopping rule applies.
 
     Args:
         training_spec: the components of a round.
         corpus: images and network; the network is changed in place and ends in its last valid state.
-        schedule: limits of the run.
+        settings: limits, seed and ground truth.
         state: state of an earlier run, from ``keep``, to resume from.
         keep: called with the state after the first assignment and after every valid round.
 
@@ -131,62 +131,66 @@ def run(
     watch = Stopwatch(corpus.observer)
     corpus.observer = watch
     optimizer = Optimizer(corpus.network, training_spec.optimizer, corpus.compute)
-    progress = Progress()
-    sound = state
+    run_state = RunState()
+    last_valid = state
     if state is not None:
-        _restore(state, training_spec, corpus, optimizer, progress)
+        _restore(state, training_spec, corpus, optimizer, run_state)
     started = time.perf_counter()
     try:
-        if progress.assignment is None:
-            progress.assignment = training_spec.task.assign(corpus)
-            progress.first_seconds = watch.lap()
-            sound = _snapshot(training_spec, corpus, optimizer, progress, keep)
-        while progress.stop_reason is None:
+        if run_state.assignment is None:
+            run_state.assignment = training_spec.task.assign(corpus)
+            run_state.first_seconds = watch.lap()
+            last_valid = _snapshot(training_spec, corpus, optimizer, run_state, keep)
+        while run_state.stop_reason is None:
             watch.lap()
-            progress.stop_reason = _round(training_spec, corpus, schedule, optimizer, progress)
-            if progress.stop_reason in (StopReason.COLLAPSED, StopReason.DIVERGED):
-                _restore(sound, training_spec, corpus, optimizer, progress, only_network=True)
+            run_state.stop_reason = _round(training_spec, corpus, settings, optimizer, run_state)
+            if run_state.stop_reason in (StopReason.COLLAPSED, StopReason.DIVERGED):
+                _restore(last_valid, training_spec, corpus, optimizer, run_state, only_network=True)
                 break
-            if progress.stop_reason is None and corpus.compute.all_reduce_any(_late(started, schedule)):
-                progress.stop_reason = StopReason.OUT_OF_TIME
-            sound = _snapshot(training_spec, corpus, optimizer, progress, keep)
-        if training_spec.finish is not None and progress.rounds:
-            _replace_last(corpus, schedule, progress, training_spec.finish(corpus))
+            if run_state.stop_reason is None and corpus.compute.all_reduce_any(
+                _out_of_time(started, settings)
+            ):
+                run_state.stop_reason = StopReason.OUT_OF_TIME
+            last_valid = _snapshot(training_spec, corpus, optimizer, run_state, keep)
+        if training_spec.finish is not None and run_state.rounds:
+            _replace_last(corpus, settings, run_state, training_spec.finish(corpus))
     except CancelledError:
-        progress.stop_reason = StopReason.CANCELLED
-        if sound is not None:
-            _restore(sound, training_spec, corpus, optimizer, progress, only_network=True)
+        run_state.stop_reason = StopReason.CANCELLED
+        if last_valid is not None:
+            _restore(last_valid, training_spec, corpus, optimizer, run_state, only_network=True)
     corpus.observer = watch.listener
-    return progress
+    return run_state
 
 
 def _round(
     training_spec: TrainingSpec,
     corpus: Corpus,
-    schedule: LoopSettings,
+    settings: LoopSettings,
     optimizer: Optimizer,
-    progress: Progress,
+    run_state: RunState,
 ) -> StopReason | None:
-    """One round, added to ``progress`` if it is valid."""
-    index = len(progress.rounds)
-    if index > 0 and (over := _ask(training_spec, schedule, progress)) is not None:
-        return over  # a resumed run may be complete
+    """One round, added to ``run_state`` if it is valid."""
+    index = len(run_state.rounds)
+    if index > 0 and (reason := _stop_reason(training_spec, settings, run_state)) is not None:
+        return reason  # a resumed run may be complete
     plan = training_spec.task.begin_round(index, corpus)
     if plan is None:
-        if index == 0 and progress.assignment is not None:
-            _record(corpus, schedule, progress, progress.assignment, None)
+        if index == 0 and run_state.assignment is not None:
+            _record(corpus, settings, run_state, run_state.assignment, None)
         return StopReason.TASK_FINISHED
-    losses = _train(training_spec, corpus, plan, optimizer, derive(schedule.seed, "round", index))
+    losses = _train(training_spec, corpus, plan, optimizer, derive(settings.seed, "round", index))
     seen = losses[~np.isnan(losses)]
     if not seen.size or not np.isfinite(seen.mean()):
-        progress.notes.append(f"round {index + 1}: the loss is not a finite number; lower learning_rate")
+        run_state.notes.append(f"round {index + 1}: the loss is not a finite number; lower learning_rate")
         return StopReason.DIVERGED
     try:
         assignment = training_spec.task.assign(corpus)
     except ImagesError as error:
-        progress.notes.append(f"round {index + 1}: {error}")
+        run_state.notes.append(f"round {index + 1}: {error}")
         return StopReason.DIVERGED
-    return _record(corpus, schedule, progress, assignment, losses) or _ask(training_spec, schedule, progress)
+    return _record(corpus, settings, run_state, assignment, losses) or _stop_reason(
+        training_spec, settings, run_state
+    )
 
 
 def _train(
@@ -224,42 +228,42 @@ def _renew_head(corpus: Corpus, plan: RoundPlan, seed: int) -> None:
 
 def _record(
     corpus: Corpus,
-    schedule: LoopSettings,
-    progress: Progress,
+    settings: LoopSettings,
+    run_state: RunState,
     found: Assignment,
     losses: NDArray[np.float32] | None,
 ) -> StopReason | None:
-    """Compute the metrics of a round and add it to ``progress``, unless the clusters collapsed."""
-    before = progress.assignment
-    index = len(progress.rounds)
+    """Compute the metrics of a round and add it to ``run_state``, unless the clusters collapsed."""
+    before = run_state.assignment
+    index = len(run_state.rounds)
     if before is not None and before is not found:
         found = _renumber(found, before)
     lap = corpus.observer.lap() if isinstance(corpus.observer, Stopwatch) else {}
     # Without training the initial clusters are the result of the round.
-    seconds = progress.first_seconds if before is found else lap
+    seconds = run_state.first_seconds if before is found else lap
     drawn = 0 if losses is None else int(np.isfinite(losses).sum())
     entry = Round(
         index=index,
         loss=None if losses is None else float(np.nanmean(losses)),
         seconds=seconds,
         images_per_second=drawn / seconds["train"] if seconds.get("train") else None,
-        **_figures(found, None if before is found else before, schedule),
+        **_metrics(found, None if before is found else before, settings),
     )
     if losses is not None and before is not None and collapsed(entry, _largest_share(before)):
-        progress.notes.append(
+        run_state.notes.append(
             f"round {index + 1}: {entry.largest_share:.0%} of the images fell into one cluster"
         )
         return StopReason.COLLAPSED
-    progress.assignment = found
-    progress.rounds.append(entry)
-    progress.labels.append(found.labels.astype(np.int32))
+    run_state.assignment = found
+    run_state.rounds.append(entry)
+    run_state.labels.append(found.labels.astype(np.int32))
     missing = np.full(len(found.labels), np.nan, dtype=np.float32)
-    progress.losses.append(missing if losses is None else losses.astype(np.float32))
-    corpus.observer.round_done(entry, schedule.rounds)
+    run_state.losses.append(missing if losses is None else losses.astype(np.float32))
+    corpus.observer.round_done(entry, settings.rounds)
     return None
 
 
-def _figures(found: Assignment, before: Assignment | None, schedule: LoopSettings) -> dict[str, Any]:
+def _metrics(found: Assignment, before: Assignment | None, settings: LoopSettings) -> dict[str, Any]:
     """The metrics of a round's clusters."""
     in_use, largest, entropy = share_and_entropy(found.labels, found.n_clusters)
     return {
@@ -267,31 +271,33 @@ def _figures(found: Assignment, before: Assignment | None, schedule: LoopSetting
         "clusters_in_use": in_use,
         "largest_share": largest,
         "entropy": entropy,
-        "truth": None if schedule.truth is None else agreement(found.labels, schedule.truth),
+        "truth": None if settings.truth is None else agreement(found.labels, settings.truth),
         "scores": found.scores,
         "details": found.details,
     }
 
 
-def _replace_last(corpus: Corpus, schedule: LoopSettings, progress: Progress, found: Assignment) -> None:
+def _replace_last(corpus: Corpus, settings: LoopSettings, run_state: RunState, found: Assignment) -> None:
     """Replace the last round's clusters by a new assignment; cluster ids and the round's change are kept."""
-    before = progress.assignment
+    before = run_state.assignment
     if before is None:
         return
     found = _renumber(found, before)
-    figures = _figures(found, None, schedule)
-    figures.pop("change")
-    progress.assignment = found
-    progress.rounds[-1] = progress.rounds[-1].model_copy(update=figures)
-    progress.labels[-1] = found.labels.astype(np.int32)
+    metrics = _metrics(found, None, settings)
+    metrics.pop("change")
+    run_state.assignment = found
+    run_state.rounds[-1] = run_state.rounds[-1].model_copy(update=metrics)
+    run_state.labels[-1] = found.labels.astype(np.int32)
 
 
-def _ask(training_spec: TrainingSpec, schedule: LoopSettings, progress: Progress) -> StopReason | None:
+def _stop_reason(
+    training_spec: TrainingSpec, settings: LoopSettings, run_state: RunState
+) -> StopReason | None:
     for rule in training_spec.stopping:
-        reason = rule.check(progress.rounds)
+        reason = rule.check(run_state.rounds)
         if reason is not None:
             return reason
-    return StopReason.ROUNDS_DONE if len(progress.rounds) >= schedule.rounds else None
+    return StopReason.ROUNDS_DONE if len(run_state.rounds) >= settings.rounds else None
 
 
 def _largest_share(assignment: Assignment) -> float:
@@ -308,24 +314,24 @@ def _renumber(found: Assignment, before: Assignment) -> Assignment:
     return replace(found, labels=renumber(found.labels, ids), centers=centers)
 
 
-def _late(started: float, schedule: LoopSettings) -> bool:
-    return schedule.max_minutes is not None and time.perf_counter() - started > 60 * schedule.max_minutes
+def _out_of_time(started: float, settings: LoopSettings) -> bool:
+    return settings.max_minutes is not None and time.perf_counter() - started > 60 * settings.max_minutes
 
 
 def _snapshot(
-    training_spec: TrainingSpec, corpus: Corpus, optimizer: Optimizer, progress: Progress, keep: Keep | None
+    training_spec: TrainingSpec, corpus: Corpus, optimizer: Optimizer, run_state: RunState, keep: Keep | None
 ) -> dict[str, Any]:
     """The state needed to resume, on the CPU, also passed to ``keep``."""
     network = {name: value.detach().cpu().clone() for name, value in corpus.network.state_dict().items()}
-    assignment = progress.assignment
+    assignment = run_state.assignment
     state: dict[str, Any] = {
         "network": network,
         "optimizer": _copied(optimizer.state_dict()),
         "task": _copied(training_spec.task.state_dict()),
-        "rounds": [entry.model_dump(mode="json") for entry in progress.rounds],
-        "labels": [torch.from_numpy(labels) for labels in progress.labels],
-        "losses": [torch.from_numpy(losses) for losses in progress.losses],
-        "notes": list(progress.notes),
+        "rounds": [entry.model_dump(mode="json") for entry in run_state.rounds],
+        "labels": [torch.from_numpy(labels) for labels in run_state.labels],
+        "losses": [torch.from_numpy(losses) for losses in run_state.losses],
+        "notes": list(run_state.notes),
         "assignment": None if assignment is None else _pack(assignment),
     }
     if keep is not None and corpus.compute.rank == 0:
@@ -338,11 +344,11 @@ def _restore(
     training_spec: TrainingSpec,
     corpus: Corpus,
     optimizer: Optimizer,
-    progress: Progress,
+    run_state: RunState,
     *,
     only_network: bool = False,
 ) -> None:
-    """Restore a snapshot; with ``only_network`` only network and task, as ``progress`` already has the rest."""
+    """Restore a snapshot; with ``only_network`` only network and task, as ``run_state`` already has the rest."""
     if state is None:
         return
     corpus.network.load_with_head(state["network"])
@@ -350,12 +356,12 @@ def _restore(
     if only_network:
         return
     optimizer.load_state_dict(state["optimizer"])
-    progress.rounds = [Round.model_validate(entry) for entry in state["rounds"]]
-    progress.labels = [labels.numpy() for labels in state["labels"]]
-    progress.losses = [losses.numpy() for losses in state["losses"]]
-    progress.notes = list(state["notes"])
+    run_state.rounds = [Round.model_validate(entry) for entry in state["rounds"]]
+    run_state.labels = [labels.numpy() for labels in state["labels"]]
+    run_state.losses = [losses.numpy() for losses in state["losses"]]
+    run_state.notes = list(state["notes"])
     if state["assignment"] is not None:
-        progress.assignment = _unpack(state["assignment"])
+        run_state.assignment = _unpack(state["assignment"])
 
 
 def _pack(assignment: Assignment) -> dict[str, Any]:

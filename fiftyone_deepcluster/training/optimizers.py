@@ -81,7 +81,7 @@ class Optimizer:
         self._backbone = self._make(network.backbone, spec.learning_rate, spec.momentum)
         self._head: torch.optim.Optimizer | None = None
         self._schedules: list[torch.optim.lr_scheduler.LRScheduler] = []
-        self._turn = 0
+        self._rounds_begun = 0
         self._scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.precision == torch.float16)
 
     def begin_round(self, steps: int, share: float = 1.0) -> None:
@@ -95,7 +95,7 @@ class Optimizer:
         rate = spec.head_learning_rate or spec.learning_rate
         self._head = None if network.head is None else self._make(network.head, rate, 0.0)
         self._schedules = []
-        self._turn += 1
+        self._rounds_begun += 1
         if spec.cosine is not None:
             self._follow(spec.cosine, steps)
         else:
@@ -133,7 +133,7 @@ class Optimizer:
 
     def state_dict(self) -> dict[str, Any]:
         """State of the backbone's optimizer and the loss scale; the head's optimizer is new in every round."""
-        state: dict[str, Any] = {"scaler": self._scaler.state_dict(), "turn": self._turn}
+        state: dict[str, Any] = {"scaler": self._scaler.state_dict(), "turn": self._rounds_begun}
         if self._backbone is not None and not self._spec.one_cycle:
             state["backbone"] = self._backbone.state_dict()
         return state
@@ -141,17 +141,17 @@ class Optimizer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Resume from ``state_dict``."""
         self._scaler.load_state_dict(state["scaler"])
-        self._turn = int(state["turn"])
+        self._rounds_begun = int(state["turn"])
         if self._backbone is not None and "backbone" in state:
             self._backbone.load_state_dict(state["backbone"])
 
     def _follow(self, cosine: Cosine, steps: int) -> None:
-        begun = self._turn - 1
+        index = self._rounds_begun - 1
         for optimizer in (self._backbone, self._head):
             if optimizer is not None:
                 self._schedules.append(
                     torch.optim.lr_scheduler.LambdaLR(
-                        optimizer, lambda step: cosine.factor(begun + step / steps)
+                        optimizer, lambda step: cosine.factor(index + step / steps)
                     )
                 )
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fiftyone_deepcluster.analysis.category_tree import affinity_of, by_cluster, category_tree
-from fiftyone_deepcluster.analysis.texts import surprise, topics, words_of_clusters
+from fiftyone_deepcluster.analysis.texts import significance, topics, words_of_clusters
 from fiftyone_deepcluster.errors import InputError
 
 
@@ -193,5 +193,5 @@ def test_distinct_words_by_a_slow_loop_and_none_by_chance():
     assert [found[0], found[2]] == [[], []]
     both, parts = 21 / 90, ((20, 30), (1, 60))
     ratio = sum(n * np.log(n / m / both) + (m - n) * np.log((1 - n / m) / (1 - both)) for n, m in parts)
-    weight = surprise(np.array([[20], [1]]), np.array([30, 60]))
+    weight = significance(np.array([[20], [1]]), np.array([30, 60]))
     assert weight[:, 0] == pytest.approx([2 * ratio, 0.0])

@@ -9,7 +9,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import fiftyone_deepcluster as fdc
-from fiftyone_deepcluster.api.notes import doubts
+from fiftyone_deepcluster.api.notes import not_settled
 from fiftyone_deepcluster.core import checkpoints
 from fiftyone_deepcluster.core.progress import Fanout, Silent
 from fiftyone_deepcluster.core.record import AgreementScores
@@ -216,7 +216,7 @@ def test_frozen_on_pixels_is_k_means_on_pixels(digits):
 @pytest.mark.parametrize(("nmi", "said"), [(0.9199, ["NMI 0.919 (settled runs reach 0.92)"]), (0.92, [])])
 def test_clusters_that_had_not_settled_are_said_to_fall_short(nmi, said):
     change = AgreementScores(nmi=nmi, ari=0.9, purity=0.9, acc=0.9)
-    notes = doubts([fdc.Round(index=1, change=change)], fdc.StopReason.ROUNDS_DONE)
+    notes = not_settled([fdc.Round(index=1, change=change)], fdc.StopReason.ROUNDS_DONE)
     assert len(notes) == len(said)
     assert all(text in note for text, note in zip(said, notes, strict=True))
 

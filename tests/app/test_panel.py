@@ -10,7 +10,7 @@ import uuid
 import pytest
 
 from fiftyone_deepcluster.app import names
-from fiftyone_deepcluster.app.panels import model, turns
+from fiftyone_deepcluster.app.panels import event_order, model
 from fiftyone_deepcluster.app.panels.clusters import ClustersPanel
 from fiftyone_deepcluster.app.panels.model import N_EXEMPLARS, _shown_key
 from fiftyone_deepcluster.app.panels.sections import table
@@ -136,7 +136,7 @@ def test_of_events_that_wait_the_last_one_draws(screen, monkeypatch):
     earlier.start()
     assert begun.wait(30)
     later.start()
-    while not turns._turns(first.context("on_run")).waiting:
+    while not event_order._events(first.context("on_run")).waiting:
         time.sleep(0.01)
     go_on.set()
     earlier.join(30)

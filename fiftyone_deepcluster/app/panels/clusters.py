@@ -14,6 +14,7 @@ from fiftyone.operators import types
 
 from fiftyone_deepcluster.app import names
 from fiftyone_deepcluster.app.operators.progress import FROM_PANEL, shown_field
+from fiftyone_deepcluster.app.panels.event_order import change_state, wait_for_earlier
 from fiftyone_deepcluster.app.panels.hooks import event
 from fiftyone_deepcluster.app.panels.model import SORT_KEYS, PanelModel, read_model
 from fiftyone_deepcluster.app.panels.sections import (
@@ -29,7 +30,6 @@ from fiftyone_deepcluster.app.panels.sections import (
     table,
     tree,
 )
-from fiftyone_deepcluster.app.panels.turns import change_state, take_turn
 from fiftyone_deepcluster.dataset.display.workspace import CLUSTERS_PANEL
 
 if TYPE_CHECKING:
@@ -58,11 +58,11 @@ class ClustersPanel(foo.Panel):
         name = ctx.params.get("__method__")
         if name is None or name == "on_startup":
             return
-        with take_turn(ctx) as turns:
+        with wait_for_earlier(ctx) as queue:
             if (method := getattr(self, name, None)) is not None:
                 method(ctx)
-            if turns.last:
-                turns.catch_up(ctx)
+            if queue.last:
+                queue.catch_up(ctx)
                 ctx.ops.show_panel_output(self.render(ctx))
 
     # ------------------------------------------------------------ the run

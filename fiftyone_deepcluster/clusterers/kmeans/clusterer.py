@@ -64,8 +64,8 @@ class KMeans(Clusterer):
         # Other initializations are tried besides last round's centers, which alone could keep a poor optimum forever.
         starts = [warm, *[None] * (runs - 1)]
         results = (
-            self._run(vectors, seen, n_clusters, request.seed + turn, start)
-            for turn, start in enumerate(starts)
+            self._run(vectors, seen, n_clusters, request.seed + index, start)
+            for index, start in enumerate(starts)
         )
         with threads_for(vectors):
             return min(results, key=lambda result: result.objective)
@@ -96,9 +96,9 @@ class KMeans(Clusterer):
         from fiftyone_deepcluster.clusterers.kmeans.seeding import first_centers
 
         iterate = faiss_lloyd if self.backend == "faiss" else lloyd
-        schedule = LloydSettings(self.max_iter, self.tolerance, self.spherical, seed)
+        settings = LloydSettings(self.max_iter, self.tolerance, self.spherical, seed)
         start = first_centers(seen, n_clusters, self.init, seed) if warm is None else warm
-        centers, n_iter = iterate(seen, self._directions(start), schedule)
+        centers, n_iter = iterate(seen, self._directions(start), settings)
         return self._finish(vectors, centers, n_iter)
 
     def _directions(self, centers: torch.Tensor) -> torch.Tensor:
@@ -108,9 +108,9 @@ class KMeans(Clusterer):
 
     def _finish(self, vectors: torch.Tensor, centers: torch.Tensor, n_iter: int) -> Clustering:
         from fiftyone_deepcluster.clusterers.distances import confidence_of, means
-        from fiftyone_deepcluster.clusterers.kmeans.lloyd import settle
+        from fiftyone_deepcluster.clusterers.kmeans.lloyd import final_assignment
 
-        labels, first, second = settle(vectors, centers)
+        labels, first, second = final_assignment(vectors, centers)
         final = self._directions(means(vectors, labels, int(labels.max()) + 1))
         return Clustering(
             labels=labels.cpu(),

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def faiss_lloyd(
-    vectors: torch.Tensor, centers: torch.Tensor, schedule: LloydSettings
+    vectors: torch.Tensor, centers: torch.Tensor, settings: LloydSettings
 ) -> tuple[torch.Tensor, int]:
     """As ``lloyd.lloyd``, but always ``max_iter`` iterations, since faiss has no tolerance.
 
@@ -33,13 +33,13 @@ def faiss_lloyd(
     kmeans = faiss.Kmeans(
         dim,
         n_clusters,
-        niter=schedule.max_iter,
-        spherical=schedule.spherical,
-        seed=schedule.seed,
+        niter=settings.max_iter,
+        spherical=settings.spherical,
+        seed=settings.seed,
         gpu=1 if on_gpu else False,
         # The caller samples; faiss' default limits would drop vectors or print warnings.
         min_points_per_centroid=1,
         max_points_per_centroid=len(vectors) // n_clusters + 1,
     )
     kmeans.train(vectors.cpu().numpy(), init_centroids=centers.cpu().numpy())
-    return torch.from_numpy(kmeans.centroids).to(vectors), schedule.max_iter
+    return torch.from_numpy(kmeans.centroids).to(vectors), settings.max_iter

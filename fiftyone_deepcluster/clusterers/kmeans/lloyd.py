@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _SPLIT = 1 / 1024
 
 # Attempts to fill empty clusters; the last two drop those still empty.
-_SETTLE = 5
+_MAX_ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
@@ -38,33 +38,33 @@ class LloydSettings:
     seed: int
 
 
-def lloyd(vectors: torch.Tensor, centers: torch.Tensor, schedule: LloydSettings) -> tuple[torch.Tensor, int]:
+def lloyd(vectors: torch.Tensor, centers: torch.Tensor, settings: LloydSettings) -> tuple[torch.Tensor, int]:
     """Move ``centers`` to a local minimum of the sum of squared distances (Lloyd 1982).
 
     Args:
         vectors: (N, D) float32.
         centers: (K, D) float32 initial centers.
-        schedule: settings.
+        settings: number of iterations, tolerance, normalization.
 
     Returns:
         (K, D) centers and the number of iterations.
     """
     import torch
 
-    generator = torch.Generator().manual_seed(schedule.seed)
+    generator = torch.Generator().manual_seed(settings.seed)
     assign = _assign_to_nearest(vectors, centers)
     last = torch.full((len(vectors),), -1, device=vectors.device)
-    for iteration in range(schedule.max_iter):
+    for iteration in range(settings.max_iter):
         labels = assign(centers)
         counts = torch.bincount(labels, minlength=len(centers))
         centers = sums(vectors, labels, len(centers)) / counts.clamp_min(1)[:, None]
         split_for_empty(centers, counts, generator)
-        if schedule.spherical:
+        if settings.spherical:
             centers = torch.nn.functional.normalize(centers, dim=1)
-        if int((labels != last).sum()) <= schedule.tolerance * len(vectors):
+        if int((labels != last).sum()) <= settings.tolerance * len(vectors):
             return centers, iteration + 1
         last = labels
-    return centers, schedule.max_iter
+    return centers, settings.max_iter
 
 
 def _assign_to_nearest(
@@ -76,7 +76,9 @@ def _assign_to_nearest(
     return partial(nearest, vectors)
 
 
-def settle(vectors: torch.Tensor, centers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def final_assignment(
+    vectors: torch.Tensor, centers: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Final labels and squared distances as in ``nearest_two``, without empty clusters.
 
     An empty center is moved to the vector farthest from its own center, up to three times;
@@ -84,13 +86,13 @@ def settle(vectors: torch.Tensor, centers: torch.Tensor) -> tuple[torch.Tensor, 
     """
     import torch
 
-    for attempt in range(_SETTLE):
+    for attempt in range(_MAX_ATTEMPTS):
         labels, first, second = nearest_two(vectors, centers)
         counts = torch.bincount(labels, minlength=len(centers))
         empty = (counts == 0).nonzero()[:, 0]
         if not len(empty):
             break
-        if attempt < _SETTLE - 2 and bool((first > 0).any()):
+        if attempt < _MAX_ATTEMPTS - 2 and bool((first > 0).any()):
             centers = centers.index_copy(0, empty, vectors[first.topk(len(empty)).indices])
         else:
             centers = centers[counts > 0]

@@ -37,7 +37,7 @@ class MiniBatchKMeans(Clusterer):
     def find(self, vectors: torch.Tensor, request: ClusterRequest) -> FoundClusters:
         """Cluster ``vectors`` (N, D) float32 into ``request.n_clusters``."""
         from fiftyone_deepcluster.clusterers.distances import confidence_of
-        from fiftyone_deepcluster.clusterers.kmeans.lloyd import settle
+        from fiftyone_deepcluster.clusterers.kmeans.lloyd import final_assignment
         from fiftyone_deepcluster.clusterers.kmeans.seeding import first_centers
         from fiftyone_deepcluster.clusterers.kmeans.streams import Centroids
 
@@ -47,7 +47,7 @@ class MiniBatchKMeans(Clusterer):
             labels = stream.nearest(batch)
             stream.update(batch, labels)
             stream.revive(batch, labels, self.patience * n_clusters)
-        labels, first, second = settle(vectors, stream.centers)
+        labels, first, second = final_assignment(vectors, stream.centers)
         return FoundClusters(
             labels=labels,
             confidence=confidence_of(first.sqrt().cpu(), second.sqrt().cpu()),

@@ -24,8 +24,8 @@ _MIN_IMAGES, _MIN_START = 4, 10
 _FINE, _COARSE = 20, 4  # steps per decade of lambda; coarse while more than 80 % of the clusters remain
 _FIRST = 1e-5  # first lambda of the path, for root mean square length 1
 _LAST = 10.0  # upper bound of lambda, far above the information of a few nats
-_WITNESSES = 0.2  # shortest plateau, in decades of lambda
-_AS_SLOW = 1.2  # plateaus up to this factor faster than the slowest are candidates
+_MIN_PLATEAU = 0.2  # shortest plateau, in decades of lambda
+_SLOWNESS_TOLERANCE = 1.2  # plateaus up to this factor faster than the slowest are candidates
 _FIT_PENALTY, _FIT_ITERATIONS = 1e-5, 50  # of the initial model, fitted to k-means labels
 
 
@@ -95,7 +95,7 @@ class Rim(Clusterer):
             raise InputError(f"RIM cannot cluster {len(vectors)} images; add images ({_MIN_IMAGES} or more)")
         with threads_for(vectors):
             points, unit = standardized(vectors)
-            model = self._imitated(points, request.seed)
+            model = self._initial_model(points, request.seed)
             path = self._path(points, unit, model)
             chosen = (
                 path[0]
@@ -125,10 +125,10 @@ class Rim(Clusterer):
             return regularization_path(points, model, self.max_iter)
         return [solve(points, model, self.penalty / (unit**2 or 1.0), self.max_iter)[0]]
 
-    def _imitated(self, points: torch.Tensor, seed: int) -> Multilogit:
+    def _initial_model(self, points: torch.Tensor, seed: int) -> Multilogit:
         """The initial model: multinomial logistic regression on over-segmented k-means labels."""
         from fiftyone_deepcluster.clusterers.kmeans.clusterer import KMeans
-        from fiftyone_deepcluster.clusterers.rim.information import Multilogit, climb, likelihood
+        from fiftyone_deepcluster.clusterers.rim.information import Multilogit, ascend, likelihood
 
         most = len(points)
         wanted = (
@@ -139,8 +139,8 @@ class Rim(Clusterer):
         request = ClusterRequest(min(wanted, most), seed)
         labels = KMeans(n_init=1).cluster(points, request).labels.to(points.device)
         k = int(labels.max()) + 1
-        blank = Multilogit(points.new_zeros(points.shape[1], k), points.new_zeros(k))
-        model, _ = climb(lambda now: likelihood(now, points, labels), blank, _FIT_PENALTY, _FIT_ITERATIONS)
+        zeros = Multilogit(points.new_zeros(points.shape[1], k), points.new_zeros(k))
+        model, _ = ascend(lambda now: likelihood(now, points, labels), zeros, _FIT_PENALTY, _FIT_ITERATIONS)
         return model
 
 
@@ -164,23 +164,23 @@ def solve(
     """Maximize equation 1 starting from ``model``; returns the solution, and its model without empty clusters."""
     import torch
 
-    from fiftyone_deepcluster.clusterers.rim.information import Multilogit, climb, information
+    from fiftyone_deepcluster.clusterers.rim.information import Multilogit, ascend, information
 
-    model, objective = climb(lambda now: information(now, points), model, penalty, max_iter)
+    model, objective = ascend(lambda now: information(now, points), model, penalty, max_iter)
     labels, confidence = model.assign(points)
     used, labels = torch.unique(labels, return_inverse=True)
-    alive = Multilogit(model.weights[:, used].contiguous(), model.biases[used])
-    return PathPoint(penalty, labels, confidence, objective), alive
+    used_model = Multilogit(model.weights[:, used].contiguous(), model.biases[used])
+    return PathPoint(penalty, labels, confidence, objective), used_model
 
 
 def regularization_path(points: torch.Tensor, model: Multilogit, max_iter: int) -> list[PathPoint]:
     """Solutions for increasing lambda, each initialized by the one before, until one cluster is left."""
     path: list[PathPoint] = []
-    begun, penalty = len(model.biases), _FIRST
+    n_initial, penalty = len(model.biases), _FIRST
     while penalty < _LAST and (not path or path[-1].n_clusters > 1):
         point, model = solve(points, model, penalty, max_iter)
         path.append(point)
-        many = point.n_clusters > 0.8 * begun
+        many = point.n_clusters > 0.8 * n_initial
         penalty *= 10 ** (1 / (_COARSE if many else _FINE))
     return path
 
@@ -208,15 +208,18 @@ def longest_plateau(path: list[PathPoint], between: tuple[int, int]) -> PathPoin
     Returns:
         That solution; without a plateau, the one with the best objective.
     """
-    settled = [point for point in path if between[0] <= point.n_clusters <= between[1]]
+    candidates = [point for point in path if between[0] <= point.n_clusters <= between[1]]
     found: list[tuple[float, PathPoint]] = []
-    for i, first in enumerate(settled):
-        for j in range(i + 1, len(settled)):
-            length = math.log10(settled[j].penalty / first.penalty)
-            if length > 0.99 * _WITNESSES:
-                fall = math.log10((first.n_clusters + 0.5) / (settled[j].n_clusters - 0.5)) / length
-                found.append((fall, settled[(i + j) // 2]))
+    for i, first in enumerate(candidates):
+        for j in range(i + 1, len(candidates)):
+            length = math.log10(candidates[j].penalty / first.penalty)
+            if length > 0.99 * _MIN_PLATEAU:
+                decrease = math.log10((first.n_clusters + 0.5) / (candidates[j].n_clusters - 0.5)) / length
+                found.append((decrease, candidates[(i + j) // 2]))
     if not found:
         return max(path, key=lambda point: point.objective)
-    slowest = min(fall for fall, _ in found)
-    return max((p for fall, p in found if fall <= _AS_SLOW * slowest), key=lambda point: point.n_clusters)
+    slowest = min(decrease for decrease, _ in found)
+    return max(
+        (p for decrease, p in found if decrease <= _SLOWNESS_TOLERANCE * slowest),
+        key=lambda point: point.n_clusters,
+    )

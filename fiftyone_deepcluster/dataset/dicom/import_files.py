@@ -76,7 +76,7 @@ class DicomOptions(BaseModel):
 
     @field_validator("folder", mode="before")
     @classmethod
-    def _none_is_not_here(cls, folder: object) -> object:
+    def _blank_is_none(cls, folder: object) -> object:
         """Treat an empty string as None; otherwise it would mean the current working directory."""
         return None if isinstance(folder, str) and not folder.strip() else folder
 
@@ -187,7 +187,7 @@ def import_steps(files: Files, dataset: fo.Dataset | str, options: DicomOptions)
     made = target is None
     if target is None:
         target = make_target(str(dataset))
-    with _alone(target) as held:
+    with _import_lock(target) as held:
         try:
             target.reload()
             yield from _import(found, target, options, summary, held)
@@ -196,7 +196,7 @@ def import_steps(files: Files, dataset: fo.Dataset | str, options: DicomOptions)
                 target.delete()  # leave no empty dataset behind
 
 
-def _alone(target: fo.Dataset) -> lock.RunLock:
+def _import_lock(target: fo.Dataset) -> lock.RunLock:
     """Acquire the lock for imports into a dataset."""
     try:
         return lock.acquire(target, _LOCK)
@@ -210,7 +210,7 @@ def _alone(target: fo.Dataset) -> lock.RunLock:
 def _import(
     found: Found, target: fo.Dataset, options: DicomOptions, summary: DicomSummary, held: lock.RunLock
 ) -> Iterator[Step]:
-    from fiftyone_deepcluster.images.cache.worker_pool import carry_out
+    from fiftyone_deepcluster.images.cache.worker_pool import run_jobs
 
     if options.frames == "start":
         yield from _keep_starts(found, options, summary)
@@ -218,7 +218,7 @@ def _import(
     _check_secret(target, known, options)
     jobs = _jobs(found, target, known, options)
     done, total = 0, len(found.files)
-    results = carry_out(jobs, workers=options.workers, processes_from=_FEW)
+    results = run_jobs(jobs, workers=options.workers, processes_from=_FEW)
     try:
         for result in _written(results, jobs[0].render.folder):
             if result is not None:
@@ -242,13 +242,13 @@ def _written(results: Iterator[Any], folder: str) -> Iterator[Any]:
 
 def _keep_starts(found: Found, options: DicomOptions, summary: DicomSummary) -> Iterator[Step]:
     """Keep only those files in ``found`` that show a slice at the start of its recording."""
-    from fiftyone_deepcluster.images.cache.worker_pool import carry_out
+    from fiftyone_deepcluster.images.cache.worker_pool import run_jobs
     from fiftyone_deepcluster.images.dicom.cine import MomentJob, at_start
 
     files = found.files
     jobs = [MomentJob(tuple(files[at : at + _JOB_FILES])) for at in range(0, len(files), _JOB_FILES)]
     moments: list[tuple[str, Any]] = []
-    for result in carry_out(jobs, workers=options.workers, processes_from=_FEW):
+    for result in run_jobs(jobs, workers=options.workers, processes_from=_FEW):
         if result is not None:
             moments += zip(result[0].paths, result[1], strict=False)
         yield Step(0, len(files), summary)

@@ -106,8 +106,8 @@ class FieldNames:
 
 
 _LONGEST_KEY = 64
-_TURN = "fields of samples"
-_MARK = "deepcluster"  # key in the info of every field of a run; its value is the name of the run's value
+_SCHEMA_LOCK = "fields of samples"
+_INFO_KEY = "deepcluster"  # key in the info of every field of a run; its value is the name of the run's value
 
 
 def check_key(key: str, what: str = "key") -> None:
@@ -158,7 +158,7 @@ def changing(dataset: fo.Dataset) -> Iterator[None]:
     FiftyOne stores changes of the schema by position in the list of fields known to this process: two processes
     that add fields at once overwrite each other's, and values without a field make samples unloadable.
     """
-    with lock.turn(dataset, _TURN):
+    with lock.wait_for(dataset, _SCHEMA_LOCK):
         dataset.reload()
         yield
 
@@ -189,13 +189,15 @@ def _declare(dataset: fo.Dataset, names: FieldNames) -> None:
             fo.EmbeddedDocumentField,
             embedded_doc_type=fo.Classification,
             description=_MEANINGS["label"],
-            info={_MARK: "label"},
+            info={_INFO_KEY: "label"},
         )
     for name, meaning in _MEANINGS.items():
         if names.patches_field is not None or name not in ("label", "confidence"):
             kind = _kind(name)
             inner = {"subfield": fo.StringField} if kind is fo.ListField else {}
-            dataset.add_sample_field(names.path(name), kind, description=meaning, info={_MARK: name}, **inner)
+            dataset.add_sample_field(
+                names.path(name), kind, description=meaning, info={_INFO_KEY: name}, **inner
+            )
     dataset.create_index(names.path("label"))
 
 
@@ -210,7 +212,7 @@ def marked(dataset: fo.Dataset) -> list[FieldNames]:
     """Names of the runs with a label field on the dataset, found by the mark set in ``declare``."""
     found = []
     for path, field in dataset.get_field_schema(flat=True).items():
-        if (getattr(field, "info", None) or {}).get(_MARK) == "label":
+        if (getattr(field, "info", None) or {}).get(_INFO_KEY) == "label":
             holder, _, key = path.rpartition(".")
             found.append(FieldNames(key, holder.removesuffix(".detections") or None))
     return found

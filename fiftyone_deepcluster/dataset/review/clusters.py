@@ -117,7 +117,7 @@ def summarize(run: KeptRun, n_exemplars: int) -> list[ClusterInfo]:
         "stability": {"$avg": "$stability"},
         "exemplars": {"$topN": nearest},
     }
-    groups = _ask(run, [*_images(run.fields, {"$ne": None}), {"$group": group}])
+    groups = _aggregate(run, [*_images(run.fields, {"$ne": None}), {"$group": group}])
     if not groups:
         check_there(run)
     total = sum(group["size"] for group in groups)
@@ -146,7 +146,7 @@ def _draw(run: KeptRun, names: list[str], n_exemplars: int, seed: int) -> dict[s
     """Id, sample, file and box of each drawn image, by cluster name."""
     members: dict[str, list[Any]] = defaultdict(list)
     only = {"_id": 0, "label": 1, "image": 1, "sample": 1}
-    for found in _ask(run, [*_images(run.fields, {"$in": names}), {"$project": only}]):
+    for found in _aggregate(run, [*_images(run.fields, {"$in": names}), {"$project": only}]):
         members[found["label"]].append((found["image"], found["sample"]))
     drawn: dict[str, list[Any]] = {}
     for name, pairs in members.items():
@@ -160,11 +160,11 @@ def _draw(run: KeptRun, names: list[str], n_exemplars: int, seed: int) -> dict[s
         {"$match": {"image": {"$in": [image for image, _ in chosen]}}},
         {"$project": {"image": 1, "as_output": _IMAGE}},
     ]
-    rows_by_image = {found["image"]: found["as_output"] for found in _ask(run, stages)}
+    rows_by_image = {found["image"]: found["as_output"] for found in _aggregate(run, stages)}
     return {name: [rows_by_image[image] for image, _ in pairs] for name, pairs in drawn.items()}
 
 
-def _ask(run: KeptRun, stages: list[Stage]) -> list[Stage]:
+def _aggregate(run: KeptRun, stages: list[Stage]) -> list[Stage]:
     return list(run.dataset._sample_collection.aggregate(stages))
 
 

@@ -155,7 +155,7 @@ class Review:
         check_there(self.run)
         with lock.acquire(self.run.dataset, self.run.key):
             last = [entry for entry in self._log.entries() if not entry.undone][-steps:]
-            return [self._take_back(entry).shown() for entry in reversed(last)]
+            return [self._restore(entry).shown() for entry in reversed(last)]
 
     def log(self) -> list[Edit]:
         """All edits, oldest first, including undone edits."""
@@ -177,7 +177,7 @@ class Review:
             self._set(path, olds, [name] * len(olds))
         return change
 
-    def _take_back(self, entry: Entry) -> Entry:
+    def _restore(self, entry: Entry) -> Entry:
         path = self.run.fields.path(entry.value) if entry.value else entry.field
         dataset = self.run.dataset
         if dataset.get_field(path) is not None:

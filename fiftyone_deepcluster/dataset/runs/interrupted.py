@@ -181,12 +181,12 @@ def _traces(dataset: fo.Dataset, values: dict[str, Any]) -> dict[str, Interrupte
             planned=state.get("rounds", 0),
             resumable=any((folder / checkpoints.CHECKPOINT).exists() for folder in folders.get(key, ())),
             copied=key not in noted and key not in folders,
-            fields=() if names is None else tuple(there(dataset, names)),
+            fields=() if names is None else tuple(existing_fields(dataset, names)),
         )
     return found
 
 
-def there(dataset: fo.Dataset, names: FieldNames) -> list[str]:
+def existing_fields(dataset: fo.Dataset, names: FieldNames) -> list[str]:
     """Fields of a run that exist on the dataset."""
     return [root for root in names.roots() if dataset.get_field(root) is not None]
 

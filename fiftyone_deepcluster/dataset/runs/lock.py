@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_BEAT_SECONDS = 10.0
+_HEARTBEAT_SECONDS = 10.0
 _DEAD_AFTER_SECONDS = 180.0
-_TURN_SECONDS = 120.0
-_LOOK_SECONDS = 0.05
+_WAIT_SECONDS = 120.0
+_POLL_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Holder:
         """Whether the process is alive, or must be assumed to be alive."""
         if time.time() - self.heartbeat > _DEAD_AFTER_SECONDS:
             return False
-        return self.host != socket.gethostname() or _born(self.pid) == self.born
+        return self.host != socket.gethostname() or _start_time(self.pid) == self.born
 
     def __str__(self) -> str:
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.since))
@@ -67,14 +67,16 @@ class Holder:
 class RunLock:
     """Lock on one key of one dataset; a context manager, created by ``acquire``."""
 
-    def __init__(self, dataset: fo.Dataset, key: str, me: Holder) -> None:
+    def __init__(self, dataset: fo.Dataset, key: str, own: Holder) -> None:
         self._store = run_store(dataset)
         self._name = _lock_name(key)
         self._key = key
-        self._me = me
+        self._holder = own
         self._lost = False
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name=f"deepcluster lock {key}", daemon=True)
+        self._thread = threading.Thread(
+            target=self._send_heartbeats, name=f"deepcluster lock {key}", daemon=True
+        )
         self._thread.start()
 
     def __enter__(self) -> RunLock:
@@ -102,20 +104,20 @@ class RunLock:
         if not self._lost:
             self._store.delete(self._name)
 
-    def _beat(self) -> None:
+    def _send_heartbeats(self) -> None:
         from pymongo.errors import PyMongoError
 
-        while not self._stop.wait(_BEAT_SECONDS):
-            now = replace(self._me, heartbeat=time.time())
+        while not self._stop.wait(_HEARTBEAT_SECONDS):
+            now = replace(self._holder, heartbeat=time.time())
             try:
-                kept = self._store.compare_and_set(self._name, asdict(self._me), asdict(now))
+                kept = self._store.compare_and_set(self._name, asdict(self._holder), asdict(now))
             except PyMongoError as error:  # the next heartbeat may succeed
                 logger.warning("no heartbeat for key %r: %s", self._key, error)
                 continue
             if not kept:
                 self._lost = True
                 return
-            self._me = now
+            self._holder = now
 
 
 def acquire(dataset: fo.Dataset, key: str) -> RunLock:
@@ -125,15 +127,15 @@ def acquire(dataset: fo.Dataset, key: str) -> RunLock:
         RunLockedError: a living process holds it; the message says where, since when, and how to clear it.
     """
     locks, name, now = run_store(dataset), _lock_name(key), time.time()
-    me = Holder(uuid.uuid4().hex, os.getpid(), _born(os.getpid()), socket.gethostname(), now, now)
-    if locks.set_if_absent(name, asdict(me)):
-        return RunLock(dataset, key, me)
+    own = Holder(uuid.uuid4().hex, os.getpid(), _start_time(os.getpid()), socket.gethostname(), now, now)
+    if locks.set_if_absent(name, asdict(own)):
+        return RunLock(dataset, key, own)
     other = holder(dataset, key)
     if other is None:  # released in the meantime
         return acquire(dataset, key)
-    if not other.alive() and locks.compare_and_set(name, asdict(other), asdict(me)):
+    if not other.alive() and locks.compare_and_set(name, asdict(other), asdict(own)):
         logger.warning("key %r of %r was locked by a dead run (%s); taken over", key, dataset.name, other)
-        return RunLock(dataset, key, me)
+        return RunLock(dataset, key, own)
     raise RunLockedError(
         f"key={key!r} of {dataset.name!r} is locked by {other}. Wait, cancel that run, or choose "
         "another key; if you are sure that the process is dead, call "
@@ -142,7 +144,7 @@ def acquire(dataset: fo.Dataset, key: str) -> RunLock:
 
 
 @contextmanager
-def turn(dataset: fo.Dataset, what: str) -> Iterator[None]:
+def wait_for(dataset: fo.Dataset, what: str) -> Iterator[None]:
     """Wait for a lock and hold it during the block, for short operations that must not run concurrently.
 
     Args:
@@ -152,7 +154,7 @@ def turn(dataset: fo.Dataset, what: str) -> Iterator[None]:
     Raises:
         RunLockedError: the lock was not released within two minutes.
     """
-    until = time.monotonic() + _TURN_SECONDS
+    until = time.monotonic() + _WAIT_SECONDS
     while True:
         try:
             held = acquire(dataset, what)
@@ -160,7 +162,7 @@ def turn(dataset: fo.Dataset, what: str) -> Iterator[None]:
         except RunLockedError:
             if time.monotonic() > until:
                 raise
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_POLL_SECONDS)
     with held:
         yield
 
@@ -180,7 +182,7 @@ def _lock_name(key: str) -> str:
     return f"lock:{key}"
 
 
-def _born(pid: int) -> float:
+def _start_time(pid: int) -> float:
     """Start time of a process of this host; 0 if it does not exist or is a zombie."""
     import psutil
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Status = Literal["queued", "running", "done", "failed", "cancelled"]
 
 _SECONDS_BETWEEN_WRITES = 0.5
-_SECONDS_BETWEEN_LOOKS = 0.5
+_CANCEL_POLL_SECONDS = 0.5
 # Fractions of a run spent before the first round and on writing at the end, and span of each phase within a
 # round: rough values for an evenly moving progress bar, not time estimates.
 _BEFORE, _AFTER = 0.05, 0.05
@@ -74,7 +74,7 @@ def read_states(dataset: fo.Dataset) -> dict[str, LiveState]:
     for name, value in values.items():
         if name.startswith("live:"):
             state = LiveState(**value)
-            states[state.key] = _judge(state, values.get(f"lock:{state.key}"))
+            states[state.key] = _failed_if_dead(state, values.get(f"lock:{state.key}"))
     return states
 
 
@@ -159,7 +159,7 @@ class LiveObserver:
     def cancelled(self) -> bool:
         """Whether cancellation was requested."""
         now = time.monotonic()
-        if not self._cancelled and now - self._looked > _SECONDS_BETWEEN_LOOKS:
+        if not self._cancelled and now - self._looked > _CANCEL_POLL_SECONDS:
             self._looked = now
             self._cancelled = bool(self._store.has(f"cancel:{self._state.key}"))
         return self._cancelled
@@ -213,7 +213,7 @@ def summary(entry: Round) -> dict[str, float | int | None]:
     }
 
 
-def _judge(state: LiveState, lock: dict[str, Any] | None) -> LiveState:
+def _failed_if_dead(state: LiveState, lock: dict[str, Any] | None) -> LiveState:
     """Set the status of a running state to failed if its process is dead."""
     if state.status != "running" or (lock is not None and Holder(**lock).alive()):
         return state

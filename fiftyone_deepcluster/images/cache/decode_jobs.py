@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from fiftyone_deepcluster.errors import ImagesError, UnreadableImageError
-from fiftyone_deepcluster.images.cache.worker_pool import PoolJob, carry_out
+from fiftyone_deepcluster.images.cache.worker_pool import PoolJob, run_jobs
 from fiftyone_deepcluster.images.decode import Decode, decode_image
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def decode_blocks(blocks: Sequence[Block], workers: int | None) -> Iterator[tupl
     Raises:
         ImagesError: pixels cannot be written.
     """
-    results = carry_out(blocks, workers=workers, processes_from=_FEW)
+    results = run_jobs(blocks, workers=workers, processes_from=_FEW)
     try:
         for done in results:
             if done is None:

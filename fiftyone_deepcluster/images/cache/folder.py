@@ -49,22 +49,22 @@ class CacheLock:
     """A lock that is held until ``release`` or the end of the process.
 
     Args:
-        held: acquired file lock.
-        passing: delete the lock file on release.
+        lock: acquired file lock.
+        delete_on_release: delete the lock file on release.
     """
 
-    def __init__(self, held: BaseFileLock, *, passing: bool = False) -> None:
-        self._held = held
-        self._passing = passing
+    def __init__(self, lock: BaseFileLock, *, delete_on_release: bool = False) -> None:
+        self._lock = lock
+        self._delete_on_release = delete_on_release
 
     def release(self) -> None:
         """Release the lock, from any thread; may be called repeatedly."""
-        self._held.release()
-        if self._passing:
-            _remove(Path(self._held.lock_file))
+        self._lock.release()
+        if self._delete_on_release:
+            _remove(Path(self._lock.lock_file))
 
 
-class Shelf:
+class CacheFolder:
     """Folder of the image cache.
 
     Args:
@@ -124,7 +124,7 @@ class Shelf:
         Raises:
             ImagesError: the disk does not have enough free space even then.
         """
-        self._sweep()
+        self._delete_leftovers()
         used = sorted(self._entries())
         kept = sum(size for _, size, _ in used)
         for _, size, key in used:
@@ -146,7 +146,7 @@ class Shelf:
 
     def _new_use(self, key: str) -> CacheLock | None:
         use = _try_lock(self.folder / f"{key}.{uuid.uuid4().hex}.use")
-        return None if use is None else CacheLock(use, passing=True)
+        return None if use is None else CacheLock(use, delete_on_release=True)
 
     def _in_use(self, key: str) -> bool:
         """Whether an entry has readers; ``.use`` files of ended processes are deleted."""
@@ -154,7 +154,7 @@ class Shelf:
             use = _try_lock(path)
             if use is None:
                 return True
-            CacheLock(use, passing=True).release()
+            CacheLock(use, delete_on_release=True).release()
         return False
 
     def _entries(self) -> list[tuple[float, int, str]]:
@@ -166,7 +166,7 @@ class Shelf:
                 found.append((path.stat().st_mtime, self.pixels(path.stem).stat().st_size, path.stem))
         return found
 
-    def _sweep(self) -> None:
+    def _delete_leftovers(self) -> None:
         """Delete files left by processes that ended while building or deleting an entry."""
         for suffix in ("part", "npy", "lock"):
             for path in self.folder.glob(f"{_KEY}.{suffix}"):

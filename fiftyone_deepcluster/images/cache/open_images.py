@@ -20,7 +20,7 @@ import numpy as np
 
 from fiftyone_deepcluster.errors import CancelledError, ImagesError
 from fiftyone_deepcluster.images.cache.decode_jobs import Block, Failures, decode_blocks
-from fiftyone_deepcluster.images.cache.folder import Shelf
+from fiftyone_deepcluster.images.cache.folder import CacheFolder
 from fiftyone_deepcluster.images.decode import Decode, fit_to
 from fiftyone_deepcluster.images.intensity import recolor
 from fiftyone_deepcluster.images.refs import ImageRef, as_refs, check_array
@@ -63,7 +63,7 @@ def open_images(
         decode: size and color.
         observer: receives the phase ``decode``; may cancel.
         workers: number of decoding processes; by default one per core, at most 16.
-        cache_dir: folder of the cache; see ``folder.Shelf``.
+        cache_dir: folder of the cache; see ``folder.CacheFolder``.
 
     Raises:
         ImagesError: no image can be read, an array of the wrong dtype or shape, or not enough disk space.
@@ -78,7 +78,7 @@ def open_images(
     else:
         refs = as_refs(images)
         n, key, fill = len(refs), _files_key(refs, decode), _files_filler(refs, decode, workers)
-    store = _Entry(Shelf(cache_dir), key, (n, *decode.shape)).open(fill, observer)
+    store = _Entry(CacheFolder(cache_dir), key, (n, *decode.shape)).open(fill, observer)
     if len(store.kept) == 0:
         store.close()
         raise ImagesError(_none_readable(images, store.errors))
@@ -88,8 +88,8 @@ def open_images(
 class _Entry:
     """One entry of the cache: opened if it exists, otherwise built."""
 
-    def __init__(self, shelf: Shelf, key: str, shape: tuple[int, int, int, int]) -> None:
-        self._shelf = shelf
+    def __init__(self, cache: CacheFolder, key: str, shape: tuple[int, int, int, int]) -> None:
+        self._cache = cache
         self._key = key
         self._shape = shape
 
@@ -101,12 +101,12 @@ class _Entry:
 
         tried = False
         while True:
-            shared = self._shelf.wait(self._key, pause)
+            shared = self._cache.wait(self._key, pause)
             store = self._opened(shared, again=tried)
             if store is not None:
                 return store
             shared.release()
-            exclusive = self._shelf.lock(self._key, exclusive=True)
+            exclusive = self._cache.lock(self._key, exclusive=True)
             if exclusive is None:
                 # Either another process builds it, which the next iteration waits for; or it is in use and
                 # has temporary failures: then it is used as it is instead of waiting for those readers.
@@ -125,9 +125,9 @@ class _Entry:
         facts = self._facts(again)
         if facts is None:
             return None
-        os.utime(self._shelf.facts(self._key))
+        os.utime(self._cache.facts(self._key))
         errors = {int(row): str(reason) for row, reason in facts["errors"].items()}
-        return FileStore(self._shelf.pixels(self._key), self._shape, int(facts["offset"]), errors, lock)
+        return FileStore(self._cache.pixels(self._key), self._shape, int(facts["offset"]), errors, lock)
 
     def _facts(self, again: bool) -> dict[str, Any] | None:
         """Metadata of a complete entry; None if there is no usable entry.
@@ -136,8 +136,8 @@ class _Entry:
             again: accept temporary failures, because decoding was already retried.
         """
         try:
-            facts = json.loads(self._shelf.facts(self._key).read_text())
-            size = self._shelf.pixels(self._key).stat().st_size
+            facts = json.loads(self._cache.facts(self._key).read_text())
+            size = self._cache.pixels(self._key).stat().st_size
             whole = facts["shape"] == list(self._shape) and size == facts["offset"] + math.prod(self._shape)
             serves = whole and (again or facts["lasting"])
         except (OSError, ValueError, KeyError, TypeError):
@@ -146,13 +146,13 @@ class _Entry:
         return facts if serves else None
 
     def _build(self, fill: _Fill, observer: Observer) -> None:
-        part = self._shelf.part(self._key)
-        self._shelf.make_room(math.prod(self._shape))
+        part = self._cache.part(self._key)
+        self._cache.make_room(math.prod(self._shape))
         try:
             offset = _allocate(part, self._shape)
             failures = _filled(fill(part, offset), self._shape[0], observer)
-            self._shelf.facts(self._key).unlink(missing_ok=True)
-            part.replace(self._shelf.pixels(self._key))
+            self._cache.facts(self._key).unlink(missing_ok=True)
+            part.replace(self._cache.pixels(self._key))
         finally:
             part.unlink(missing_ok=True)
         facts = {
@@ -162,7 +162,7 @@ class _Entry:
             "errors": {row: reason for row, (reason, _) in sorted(failures.items())},
         }
         part.write_text(json.dumps(facts))
-        part.replace(self._shelf.facts(self._key))
+        part.replace(self._cache.facts(self._key))
 
 
 def _filled(progress: Iterator[tuple[int, Failures]], n: int, observer: Observer) -> Failures:

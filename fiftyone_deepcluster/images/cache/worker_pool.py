@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 _MAX_WORKERS = 16
 # Seconds between checks for cancellation.
-_GLANCE_SECONDS = 0.2
+_POLL_SECONDS = 0.2
 _READY = "ready"
 _SERVE = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
@@ -66,7 +66,7 @@ class PoolJob(ABC):
 J = TypeVar("J", bound=PoolJob)
 
 
-def carry_out(
+def run_jobs(
     jobs: Sequence[J], *, workers: int | None, processes_from: int
 ) -> Iterator[tuple[J, list[Any]] | None]:
     """Run all jobs; yield each with its results, in the order of ``jobs``, not of completion.
@@ -87,20 +87,20 @@ def carry_out(
         return
     total = sum(len(job) for job in jobs)
     count = min(workers or _cores(), len(jobs))
-    crew: _Crew = _Crew(processes=total >= processes_from and count > 1)
-    pool = ThreadPoolExecutor(count, thread_name_prefix="crew")
+    runner = _JobRunner(processes=total >= processes_from and count > 1)
+    pool = ThreadPoolExecutor(count, thread_name_prefix="image-jobs")
     try:
-        waiting = deque((job, pool.submit(crew.do, job)) for job in jobs)
+        waiting = deque((job, pool.submit(runner.do, job)) for job in jobs)
         while waiting:
             job, future = waiting[0]
-            wait([future], _GLANCE_SECONDS)
+            wait([future], _POLL_SECONDS)
             if future.done():
                 waiting.popleft()  # drops the reference to its results
                 yield job, future.result()
             else:
                 yield None
     finally:
-        crew.stop()
+        runner.stop()
         pool.shutdown(cancel_futures=True)
 
 
@@ -122,7 +122,7 @@ def serve() -> None:
         _send(answers, answer)
 
 
-class _Crew:
+class _JobRunner:
     """Runs jobs for the threads of a pool, with one worker process per thread.
 
     Args:
@@ -131,9 +131,9 @@ class _Crew:
 
     def __init__(self, processes: bool) -> None:
         self._processes = processes
-        self._mine = threading.local()
-        self._all: list[_Worker] = []
-        self._guard = threading.Lock()
+        self._thread_local = threading.local()
+        self._workers: list[_Worker] = []
+        self._lock = threading.Lock()
         self._stopped = False
 
     def do(self, job: PoolJob) -> list[Any]:
@@ -150,14 +150,14 @@ class _Crew:
 
     def stop(self) -> None:
         """Kill the processes, even while they work."""
-        with self._guard:
+        with self._lock:
             self._stopped = True
-            for worker in self._all:
+            for worker in self._workers:
                 worker.stop()
 
     def _after_crash(self, job: PoolJob) -> list[Any]:
         """Find the item that crashed its process by bisection, and process the others."""
-        self._mine.worker = None
+        self._thread_local.worker = None
         if len(job) == 1:
             return [job.crashed()]
         return [answer for half in job.halves() for answer in self.do(half)]
@@ -165,17 +165,17 @@ class _Crew:
     def _worker(self) -> _Worker | None:
         if not self._processes:
             return None
-        worker: _Worker | None = getattr(self._mine, "worker", None)
+        worker: _Worker | None = getattr(self._thread_local, "worker", None)
         if worker is None:
             worker = _start()
             if worker is None:
                 self._processes = False
                 return None
-            with self._guard:
-                self._all.append(worker)
+            with self._lock:
+                self._workers.append(worker)
                 if self._stopped:
                     worker.stop()
-            self._mine.worker = worker
+            self._thread_local.worker = worker
         return worker
 
 

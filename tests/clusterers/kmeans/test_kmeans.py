@@ -12,7 +12,12 @@ from fiftyone_deepcluster.clusterers.kmeans import lloyd as lloyd_module
 from fiftyone_deepcluster.clusterers.kmeans.bounds import Assigner
 from fiftyone_deepcluster.clusterers.kmeans.clusterer import KMeans, default_n_init
 from fiftyone_deepcluster.clusterers.kmeans.faiss import faiss_lloyd
-from fiftyone_deepcluster.clusterers.kmeans.lloyd import LloydSettings, lloyd, settle, split_for_empty
+from fiftyone_deepcluster.clusterers.kmeans.lloyd import (
+    LloydSettings,
+    final_assignment,
+    lloyd,
+    split_for_empty,
+)
 from fiftyone_deepcluster.clusterers.kmeans.seeding import first_centers
 
 
@@ -198,7 +203,7 @@ def test_splitting_stops_where_nothing_is_left():
 
 def test_a_center_without_vectors_is_put_to_use(blobs):
     centers = torch.cat([blobs[:3], torch.full((1, 6), 1e6)])
-    labels, _, _ = settle(blobs, centers)
+    labels, _, _ = final_assignment(blobs, centers)
     assert labels.unique().tolist() == [0, 1, 2, 3]
 
 

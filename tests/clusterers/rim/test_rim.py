@@ -16,7 +16,7 @@ from fiftyone_deepcluster.clusterers.rim.clusterer import (
     regularization_path,
     standardized,
 )
-from fiftyone_deepcluster.clusterers.rim.information import Multilogit, climb, information, likelihood
+from fiftyone_deepcluster.clusterers.rim.information import Multilogit, ascend, information, likelihood
 from fiftyone_deepcluster.errors import InputError
 from fiftyone_deepcluster.metrics.agreement import agreement
 
@@ -93,7 +93,7 @@ def test_chunks_change_nothing(problem, monkeypatch, kept):
 def test_imitation_is_logistic_regression(problem):
     points, _, _, labels = problem
     blank = Multilogit(points.new_zeros(4, 5), points.new_zeros(5))
-    model, _ = climb(lambda now: likelihood(now, points, labels), blank, 0.05, 500)
+    model, _ = ascend(lambda now: likelihood(now, points, labels), blank, 0.05, 500)
     # scikit-learn's penalty is |w|² / 2C beside the sum over the images.
     theirs = LogisticRegression(C=1 / (2 * 0.05 * 60), max_iter=1000, tol=1e-8).fit(
         points.numpy(), labels.numpy()
@@ -104,7 +104,7 @@ def test_imitation_is_logistic_regression(problem):
 
 def test_climbing_ends_where_the_gradient_is_nothing(problem):
     points, weights, biases, _ = problem
-    model, objective = climb(lambda now: information(now, points), Multilogit(weights, biases), 0.01, 500)
+    model, objective = ascend(lambda now: information(now, points), Multilogit(weights, biases), 0.01, 500)
     value, by_weights, by_biases = information(model, points)
     assert objective == pytest.approx(value - 0.01 * float(model.weights.square().sum()), abs=1e-12)
     assert float((by_weights - 0.02 * model.weights).abs().max()) < 2e-3
@@ -115,7 +115,7 @@ def test_climbing_ends_where_the_gradient_is_nothing(problem):
 
 def test_without_a_penalty_no_information_is_lost(problem):
     points, weights, biases, _ = problem
-    _, after = climb(lambda now: information(now, points), Multilogit(weights, biases), 0.0, 100)
+    _, after = ascend(lambda now: information(now, points), Multilogit(weights, biases), 0.0, 100)
     assert after >= information(Multilogit(weights, biases), points)[0]
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from fiftyone_deepcluster.errors import CancelledError
 from fiftyone_deepcluster.images.cache import worker_pool
-from fiftyone_deepcluster.images.cache.folder import Shelf
+from fiftyone_deepcluster.images.cache.folder import CacheFolder
 from fiftyone_deepcluster.images.cache.open_images import Decode
 from fiftyone_deepcluster.images.refs import ImageRef
 from tests.images.cache.test_open_images import Listener, files, names, opened, pixels_of
@@ -32,13 +32,13 @@ class TestStopping:
             opened(paths, cache, observer=listener, workers=2)
         assert listener.steps < n
         assert names(cache, "part") == names(cache, "npy") == names(cache, "json") == []
-        assert not [t for t in threading.enumerate() if t.name.startswith("crew")]
+        assert not [t for t in threading.enumerate() if t.name.startswith("image-jobs")]
 
     def test_cancelled_while_another_builds(self, tmp_path, cache):
         paths = files(tmp_path / "in", 3)
         opened(paths, cache).close()
         (facts,) = cache.glob("*.json")
-        lock = Shelf(cache).lock(facts.stem, exclusive=True)
+        lock = CacheFolder(cache).lock(facts.stem, exclusive=True)
         with pytest.raises(CancelledError):
             opened(paths, cache, observer=Listener(0))
         lock.release()

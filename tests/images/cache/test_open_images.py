@@ -17,7 +17,7 @@ from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.errors import ImagesError
 from fiftyone_deepcluster.images.cache import decode_jobs
 from fiftyone_deepcluster.images.cache import folder as shelf_module
-from fiftyone_deepcluster.images.cache.folder import BOUND_VARIABLE, FOLDER_VARIABLE, Shelf
+from fiftyone_deepcluster.images.cache.folder import BOUND_VARIABLE, FOLDER_VARIABLE, CacheFolder
 from fiftyone_deepcluster.images.cache.open_images import Decode, open_images
 from fiftyone_deepcluster.images.decode import fit_to
 from fiftyone_deepcluster.images.intensity import recolor
@@ -285,8 +285,8 @@ class TestBound:
         self.fill(tmp_path, cache, "a")
         (key,) = names(cache, "json")
         script = (
-            "import os, sys; from fiftyone_deepcluster.images.cache.folder import Shelf\n"
-            "held = Shelf(sys.argv[1]).lock(sys.argv[2], exclusive=False); os.kill(os.getpid(), 9)"
+            "import os, sys; from fiftyone_deepcluster.images.cache.folder import CacheFolder\n"
+            "held = CacheFolder(sys.argv[1]).lock(sys.argv[2], exclusive=False); os.kill(os.getpid(), 9)"
         )
         subprocess.run([sys.executable, "-c", script, str(cache), Path(key).stem], check=False)
         assert len(names(cache, "use")) == 1
@@ -296,15 +296,15 @@ class TestBound:
         assert names(cache, "use") == []
 
     def test_readers_exclude_builders_in_every_thread(self, cache):
-        shelf, key = Shelf(cache), "b" * 32
-        first, second = (shelf.lock(key, exclusive=False) for _ in range(2))
-        assert shelf.lock(key, exclusive=True) is None
+        folder, key = CacheFolder(cache), "b" * 32
+        first, second = (folder.lock(key, exclusive=False) for _ in range(2))
+        assert folder.lock(key, exclusive=True) is None
         in_thread(first.release)
-        assert shelf.lock(key, exclusive=True) is None
+        assert folder.lock(key, exclusive=True) is None
         in_thread(second.release)
-        builder = shelf.lock(key, exclusive=True)
-        assert shelf.lock(key, exclusive=True) is None
-        assert shelf.lock(key, exclusive=False) is None
+        builder = folder.lock(key, exclusive=True)
+        assert folder.lock(key, exclusive=True) is None
+        assert folder.lock(key, exclusive=False) is None
         in_thread(builder.release)
         assert names(cache, "use") == []
 
@@ -352,8 +352,8 @@ class TestBound:
     def test_what_others_build_is_not_swept(self, tmp_path, cache):
         cache.mkdir()
         key = "b" * 32
-        lock = Shelf(cache).lock(key, exclusive=True)
-        part = Shelf(cache).part(key)
+        lock = CacheFolder(cache).lock(key, exclusive=True)
+        part = CacheFolder(cache).part(key)
         part.write_text("x")
         self.fill(tmp_path, cache, "a")
         assert part.exists()

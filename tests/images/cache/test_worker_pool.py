@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from fiftyone_deepcluster.images.cache.worker_pool import PoolJob, carry_out
+from fiftyone_deepcluster.images.cache.worker_pool import PoolJob, run_jobs
 
 
 @dataclass(frozen=True)
@@ -37,15 +37,15 @@ class Nap(PoolJob):
 @pytest.mark.parametrize("processes_from", [1, 100], ids=["processes", "threads"])
 def test_answers_come_in_the_order_of_the_jobs(processes_from):
     jobs = [Nap(number, 0.4 if number % 3 == 0 else 0.0) for number in range(9)]
-    told = list(carry_out(jobs, workers=3, processes_from=processes_from))
-    done = [entry for entry in told if entry is not None]
+    answers = list(run_jobs(jobs, workers=3, processes_from=processes_from))
+    done = [entry for entry in answers if entry is not None]
     assert [job for job, _ in done] == jobs
     assert [answers for _, answers in done] == [[number] for number in range(9)]
-    assert None in told, "while a slow job is waited for, the caller may look whether to stop"
+    assert None in answers, "while a slow job is waited for, the caller may look whether to stop"
 
 
 def test_closing_stops_what_is_not_done():
-    results = carry_out([Nap(number, 0.05) for number in range(200)], workers=2, processes_from=1000)
+    results = run_jobs([Nap(number, 0.05) for number in range(200)], workers=2, processes_from=1000)
     assert next(entry for entry in results if entry is not None)[1] == [0]
     begun = time.monotonic()
     results.close()
@@ -56,4 +56,4 @@ def test_closing_stops_what_is_not_done():
 def test_what_cannot_be_written_is_an_error(processes_from):
     jobs = [Nap(0, 0.0), Nap(1, 0.0, "No space left"), Nap(2, 0.0)]
     with pytest.raises(OSError, match="No space left"):
-        list(carry_out(jobs, workers=2, processes_from=processes_from))
+        list(run_jobs(jobs, workers=2, processes_from=processes_from))

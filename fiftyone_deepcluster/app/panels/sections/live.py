@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from fiftyone_deepcluster.app.panels.model import PanelModel
 
-_MILLISECONDS_BETWEEN_LOOKS = 1500
+_POLL_MILLISECONDS = 1500
 
 
 def draw(panel: types.Object, model: PanelModel, events: foo.Panel) -> None:
@@ -54,7 +54,7 @@ def draw(panel: types.Object, model: PanelModel, events: foo.Panel) -> None:
     if state.metrics:
         charts.draw(box, state.metrics)
     # only while a run is busy: the response to a timer event may overtake the response to an edit
-    panel.view("timer", types.TimerView(interval=_MILLISECONDS_BETWEEN_LOOKS, on_interval=events.on_tick))
+    panel.view("timer", types.TimerView(interval=_POLL_MILLISECONDS, on_interval=events.on_tick))
 
 
 def _add_failure(panel: types.Object, model: PanelModel, events: foo.Panel) -> None:

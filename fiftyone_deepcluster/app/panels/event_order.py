@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
     import fiftyone.operators as foo
 
-TURN = "turn"
-_SECONDS_ON_THE_WAY = 60.0  # maximum response time; older unconfirmed changes are dropped
+STATE_TIME = "state_time"
+_MAX_RESPONSE_SECONDS = 60.0  # maximum response time; older unconfirmed changes are dropped
 _PANELS = 256  # maximum number of open panels to track
 _MICROSECONDS = 1_000_000
 
 
 @dataclass
-class Turns:
+class PanelEvents:
     """Event queue of one open panel.
 
     Attributes:
@@ -56,39 +56,39 @@ class Turns:
                     place = place.setdefault(parent, {})
                 place[name] = value
 
-    def forget_what_is_known(self, known: int) -> None:
+    def forget_received(self, known: int) -> None:
         """Drop changes that the browser has received (up to time ``known``) or will never receive."""
-        oldest = max(known, int((time.time() - _SECONDS_ON_THE_WAY) * _MICROSECONDS))
+        oldest = max(known, int((time.time() - _MAX_RESPONSE_SECONDS) * _MICROSECONDS))
         self.changes = {when: change for when, change in self.changes.items() if when > oldest}
 
 
-_OPEN: OrderedDict[tuple[str, str], Turns] = OrderedDict()
+_OPEN: OrderedDict[tuple[str, str], PanelEvents] = OrderedDict()
 _OPENING = threading.Lock()
 
 
-def _turns(ctx: foo.ExecutionContext) -> Turns:
+def _events(ctx: foo.ExecutionContext) -> PanelEvents:
     panel = (str(ctx.dataset_name), str(ctx.panel_id))
     with _OPENING:
-        turns = _OPEN.setdefault(panel, Turns())
+        events = _OPEN.setdefault(panel, PanelEvents())
         _OPEN.move_to_end(panel)
         while len(_OPEN) > _PANELS:
             _OPEN.popitem(last=False)
-        return turns
+        return events
 
 
 @contextmanager
-def take_turn(ctx: foo.ExecutionContext) -> Iterator[Turns]:
+def wait_for_earlier(ctx: foo.ExecutionContext) -> Iterator[PanelEvents]:
     """Wait until earlier events of the panel are handled; hold the panel's lock inside the block."""
-    turns = _turns(ctx)
+    events = _events(ctx)
     with _OPENING:
-        turns.waiting += 1
-    with turns.lock:
+        events.waiting += 1
+    with events.lock:
         with _OPENING:
-            turns.waiting -= 1
+            events.waiting -= 1
         if ctx.params.get("__method__") == "on_load":  # rendered from scratch with the browser's state
-            turns.changes.clear()
-        turns.forget_what_is_known(int(ctx.panel.get_state(TURN) or 0))
-        yield turns
+            events.changes.clear()
+        events.forget_received(int(ctx.panel.get_state(STATE_TIME) or 0))
+        yield events
 
 
 def change_state(ctx: foo.ExecutionContext, change: dict[str, Any]) -> None:
@@ -99,5 +99,5 @@ def change_state(ctx: foo.ExecutionContext, change: dict[str, Any]) -> None:
         change: new values by path, such as ``{"edits.rename.name": ""}``.
     """
     now = time.time_ns() * _MICROSECONDS // 1_000_000_000
-    _turns(ctx).changes[now] = change
-    ctx.panel.set_state({**change, TURN: now})
+    _events(ctx).changes[now] = change
+    ctx.panel.set_state({**change, STATE_TIME: now})
