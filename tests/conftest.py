@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -98,9 +99,12 @@ _THIRD_PARTY = (
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let warnings pass that only third parties can mend."""
+    """Let warnings pass that only third parties can mend, and let subprocesses receive Ctrl-C."""
     for line in _THIRD_PARTY:
         config.addinivalue_line("filterwarnings", line)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # a shell starts background jobs with SIGINT ignored, and every subprocess would inherit this
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 _FACTS = pytest.StashKey[dict[str, object]]()

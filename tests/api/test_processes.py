@@ -72,7 +72,6 @@ def launched(text, tmp_path):
         [*launch, str(script), str(tmp_path)],
         capture_output=True,
         text=True,
-        timeout=500,
         check=False,
         env=environment,
     )

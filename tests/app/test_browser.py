@@ -305,7 +305,7 @@ def test_the_open_command_shows_the_clusters_at_once(open_app, clustered):
         page.context.close()
     finally:
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=LONG / 1000)
+        process.communicate()
 
 
 def choose_method(page, form, method):

@@ -32,7 +32,7 @@ def call(fiftyone_home) -> Call:
     def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "fiftyone_deepcluster.cli", *words],
-            capture_output=True, text=True, timeout=300, check=False,
+            capture_output=True, text=True, check=False,
             env={**os.environ, "NO_COLOR": "1", "COLUMNS": "200", **environment},
         )  # fmt: skip
 

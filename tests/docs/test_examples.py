@@ -39,7 +39,7 @@ def run(fiftyone_home, tmp_path):
         copy.write_text(_program(EXAMPLES / name))
         done = subprocess.run(
             [sys.executable, "-W", "ignore", str(copy), *_ARGUMENTS.get(name, ())],
-            capture_output=True, text=True, timeout=550, check=False, cwd=tmp_path, env=os.environ.copy(),
+            capture_output=True, text=True, check=False, cwd=tmp_path, env=os.environ.copy(),
         )  # fmt: skip
         assert done.returncode == 0, done.stderr[-3000:]
         return done.stdout, tmp_path / "output"
