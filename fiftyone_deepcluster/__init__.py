@@ -35,6 +35,7 @@ _WHERE = {
     "Ascent": "fiftyone_deepcluster.analysis.unit_images",
     "fit": "fiftyone_deepcluster.api.fit",
     "Known": "fiftyone_deepcluster.core.types",
+    "ImageRef": "fiftyone_deepcluster.images.refs",
     "FitResult": "fiftyone_deepcluster.api.fit",
     "predict": "fiftyone_deepcluster.api.predict",
     "Assignment": "fiftyone_deepcluster.core.types",

@@ -31,6 +31,7 @@ from fiftyone_deepcluster.dataset.runs.run import list_runs as list_runs
 from fiftyone_deepcluster.dataset.runs.run import load_run as load_run
 from fiftyone_deepcluster.dataset.runs.run import rename_run as rename_run
 from fiftyone_deepcluster.errors import DeepClusterError as DeepClusterError
+from fiftyone_deepcluster.images.refs import ImageRef as ImageRef
 from fiftyone_deepcluster.methods.auto import Auto as Auto
 from fiftyone_deepcluster.methods.base import Options as Options
 from fiftyone_deepcluster.methods.base import list_methods as list_methods

@@ -127,7 +127,7 @@ def fit(
     """Cluster images by deep clustering.
 
     Args:
-        images: paths, ``ImageRef`` (a path and a box), or a uint8 array (N, H, W) or (N, H, W, C).
+        images: paths, ``ImageRef`` (a path with a box or a frame), or a uint8 array (N, H, W) or (N, H, W, C).
         options: an Options object, or a method's name for its defaults.
         truth: N class names or numbers, None where unknown. Only used for metrics in the record.
         observer: receives progress; may cancel.

@@ -22,7 +22,7 @@ Images: TypeAlias = Union["Sequence[str | Path | ImageRef]", "NDArray[np.uint8]"
 
 @dataclass(frozen=True)
 class ImageRef:
-    """One image: a file, or a part of one.
+    """One image: a file, or a box or a frame of it.
 
     Attributes:
         path: path of the file.
@@ -77,4 +77,4 @@ def _as_ref(item: object, row: int) -> ImageRef:
         return item
     if isinstance(item, str | os.PathLike):
         return ImageRef(os.fsdecode(item))
-    raise ImagesError(f"image {row} is of type {type(item).__name__}; give a path or an ImageRef")
+    raise ImagesError(f"image {row} is of type {type(item).__name__}; give a path or an fdc.ImageRef")

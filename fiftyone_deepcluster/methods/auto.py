@@ -1,6 +1,6 @@
 """Chooses a method from the properties of the images, the weights and the device.
 
-The rules and the measurements behind them are in the README, under "Choosing a method".
+The rules, and the measurements behind them, are in ``docs/guide/methods.md`` under "Which one".
 """
 
 from __future__ import annotations

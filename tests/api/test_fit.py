@@ -204,6 +204,15 @@ def test_unreadable_files_get_no_cluster(digits, tmp_path, options):
         fdc.fit([tmp_path / "missing.png"] * 5, small)
 
 
+def test_boxes_of_one_file_are_clustered_like_separate_images(digits, tmp_path):
+    images = digits[0][:40]
+    Image.fromarray(np.hstack(list(images))).save(tmp_path / "sheet.png")
+    boxes = [(row / 40, 0.0, 1 / 40, 1.0) for row in range(40)]
+    refs = [fdc.ImageRef(str(tmp_path / "sheet.png"), box) for box in boxes]
+    options = fdc.Frozen(n_clusters=5, baselines=False)
+    assert same(fdc.fit(refs, options), fdc.fit(images, options))
+
+
 def test_frozen_on_pixels_is_k_means_on_pixels(digits):
     found = fdc.fit(digits[0], fdc.Frozen(n_clusters=10, baselines=False), truth=digits[1])
     assert found.record.stop_reason is fdc.StopReason.TASK_FINISHED
