@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from fiftyone_deepcluster.analysis.baselines import Bench, measure
+from fiftyone_deepcluster.analysis.baselines import BaselineSettings, measure
 from fiftyone_deepcluster.metrics.agreement import agreement
 
 Labels = np.ndarray
@@ -103,6 +103,6 @@ def figures(cluster: Cluster, vectors: np.ndarray, classes: np.ndarray, seed: in
 def umap_gmm(vectors: np.ndarray, classes: np.ndarray, seed: int) -> dict[str, float]:
     """UMAP + GMM as every run's record has it, on the first 10,000."""
     rows = min(len(vectors), 10_000)
-    bench = Bench(len(np.unique(classes)), seed, classes[:rows])
+    bench = BaselineSettings(len(np.unique(classes)), seed, classes[:rows])
     found = measure(torch.from_numpy(vectors[:rows]), "first", bench)[-1]
     return {**found.truth.model_dump(), "seconds": found.seconds}

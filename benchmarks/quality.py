@@ -23,7 +23,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from benchmarks.report import table
-from fiftyone_deepcluster.analysis.baselines import MAX_IMAGES, Bench, measure, pixel_features
+from fiftyone_deepcluster.analysis.baselines import MAX_IMAGES, BaselineSettings, measure, pixel_features
 from fiftyone_deepcluster.api.fit import fit
 from fiftyone_deepcluster.core.progress import Tqdm
 from fiftyone_deepcluster.core.record import AgreementScores
@@ -140,7 +140,7 @@ def baselines(name: str, images: np.ndarray, classes: np.ndarray, k: int, seeds:
         yield {**row, "method": "k-means on raw pixels", "stop": ""}
     vectors = pixel_features(lambda rows: images[rows], np.arange(min(len(images), MAX_IMAGES)))
     for seed in seeds:
-        for entry in measure(vectors, "first", Bench(k, seed, classes[: len(vectors)])):
+        for entry in measure(vectors, "first", BaselineSettings(k, seed, classes[: len(vectors)])):
             figures = entry.truth or AgreementScores(nmi=0, ari=0, purity=0, acc=0)
             yield {"data": name, "n": len(vectors), "method": f"{entry.name} on pixels", "options": {"seed": seed},
                    "seconds": entry.seconds / 2, "stop": "", "rounds": 1, **figures.model_dump()}  # fmt: skip

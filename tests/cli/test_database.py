@@ -49,7 +49,7 @@ def test_a_missing_library_is_named_with_its_package(tmp_path):
     found = database.mongod_version(_program(tmp_path / "mongod", f"echo '{message}' >&2; exit 127"))
 
     assert found.library == "libcurl.so.4"
-    assert database._mend(found) == "sudo apt-get install libcurl4"
+    assert database._fix(found) == "sudo apt-get install libcurl4"
 
 
 def test_a_processor_without_avx_is_named(tmp_path):

@@ -34,17 +34,17 @@ def task():
 @pytest.mark.parametrize("order", [MAKERS, MAKERS[::-1]])
 def test_clusters_that_agree_with_the_round_before_count(task, stripes, corpus, before, order):
     request = ClusterRequest(2)
-    first = task._steadiest((MAKERS[before],), stripes, request, corpus)
+    first = task._most_stable((MAKERS[before],), stripes, request, corpus)
     other = MAKERS[1 - before].cluster(stripes, request)
     assert nmi(first.labels, other.labels) < 0.5
 
     resumed = RoundLabels(task.parts)
     resumed.load_state_dict(task.state_dict())
     for one in (task, resumed):
-        found = one._steadiest(order, stripes, request, corpus)
+        found = one._most_stable(order, stripes, request, corpus)
         assert nmi(found.labels, first.labels) == pytest.approx(1)
 
 
 def test_in_the_first_round_the_first_one_counts(task, stripes, corpus):
-    found = task._steadiest(MAKERS, stripes, ClusterRequest(2), corpus)
+    found = task._most_stable(MAKERS, stripes, ClusterRequest(2), corpus)
     assert nmi(found.labels, MAKERS[0].cluster(stripes, ClusterRequest(2)).labels) == pytest.approx(1)

@@ -140,7 +140,7 @@ def test_lambda_one_is_one_cluster_at_unit_length_and_several_at_the_networks(di
 
 def test_fewer_clusters_as_lambda_grows_down_to_one(digits):
     points, _ = standardized(digits[:600])
-    path = regularization_path(points, Rim(n_init_clusters=30)._imitated(points, 0), 60)
+    path = regularization_path(points, Rim(n_init_clusters=30)._initial_model(points, 0), 60)
     counts = [point.n_clusters for point in path]
     assert counts == sorted(counts, reverse=True)
     assert counts[0] > 20

@@ -83,7 +83,7 @@ def test_silence_for_long_is_death(make_digits):
 
 def test_clear_and_the_heartbeat_notices(make_digits, monkeypatch):
     dataset = make_digits(2)
-    monkeypatch.setattr(lock, "_BEAT_SECONDS", 0.05)
+    monkeypatch.setattr(lock, "_HEARTBEAT_SECONDS", 0.05)
     held = lock.acquire(dataset, "dc")
     first = lock.holder(dataset, "dc").heartbeat
     time.sleep(0.3)

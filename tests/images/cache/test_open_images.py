@@ -16,7 +16,7 @@ from PIL import Image
 from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.errors import ImagesError
 from fiftyone_deepcluster.images.cache import decode_jobs
-from fiftyone_deepcluster.images.cache import folder as shelf_module
+from fiftyone_deepcluster.images.cache import folder as folder_module
 from fiftyone_deepcluster.images.cache.folder import BOUND_VARIABLE, FOLDER_VARIABLE, CacheFolder
 from fiftyone_deepcluster.images.cache.open_images import Decode, open_images
 from fiftyone_deepcluster.images.decode import fit_to
@@ -319,7 +319,7 @@ class TestBound:
             self.fill(tmp_path, cache, "a")
 
     def test_disk_too_small(self, tmp_path, cache, monkeypatch):
-        monkeypatch.setattr(shelf_module, "_RESERVE", 2**60)
+        monkeypatch.setattr(folder_module, "_RESERVE", 2**60)
         with pytest.raises(ImagesError, match="free some"):
             self.fill(tmp_path, cache, "a")
         assert names(cache, "part") == names(cache, "npy") == []
