@@ -3,17 +3,20 @@
 Workers are plain subprocesses, not ``multiprocessing`` ones: those import the caller's ``__main__`` again (a
 script without the usual guard would rerun in each) and cannot be started by daemonic processes, in which
 delegated operations may run. Jobs and results are pickled over the pipes to child processes, never over a
-channel that others can write to. A decoder that crashes its process costs one image, not the run. If no
-process can be started, threads do the work.
+channel that others can write to. A decoder that crashes its process costs one image, not the run. A worker ends
+when its parent does, however that ends. If no process can be started, threads do the work.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import logging
 import os
 import pickle
+import select
+import signal
 import subprocess
 import sys
 import threading
@@ -33,6 +36,7 @@ _MAX_WORKERS = 16
 # Seconds between checks for cancellation.
 _POLL_SECONDS = 0.2
 _READY = "ready"
+_PR_SET_PDEATHSIG = 1
 _SERVE = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from fiftyone_deepcluster.images.cache.worker_pool import serve; serve()"
@@ -106,6 +110,7 @@ def run_jobs(
 
 def serve() -> None:
     """Main function of a worker process: run jobs from stdin until it is closed."""
+    _end_with_parent()
     # stdout is redirected to stderr, since output printed by libraries would corrupt the results.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
@@ -120,6 +125,24 @@ def serve() -> None:
         except OSError as error:
             answer = OSError(error.errno, error.strerror or str(error))
         _send(answers, answer)
+
+
+def _end_with_parent() -> None:
+    """End this process as soon as its parent has ended, even while it imports or works on a job."""
+    if sys.platform == "linux":
+        # Also reaches a process that holds Python's lock for long. The kernel sends the signal when the thread that
+        # started this process ends; threads of the pool end after their processes
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if not hasattr(select, "poll"):  # Windows: the process ends when it asks for the next job
+        return
+    jobs = select.poll()
+    jobs.register(sys.stdin.fileno(), 0)  # reports nothing but that the parent's end of the pipe was closed
+
+    def wait_for_end() -> None:
+        jobs.poll()
+        os._exit(1)
+
+    threading.Thread(target=wait_for_end, name="parent", daemon=True).start()
 
 
 class _JobRunner:

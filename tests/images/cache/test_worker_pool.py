@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
+import psutil
 import pytest
 
 from fiftyone_deepcluster.images.cache.worker_pool import PoolJob, run_jobs
@@ -57,3 +62,40 @@ def test_what_cannot_be_written_is_an_error(processes_from):
     jobs = [Nap(0, 0.0), Nap(1, 0.0, "No space left"), Nap(2, 0.0)]
     with pytest.raises(OSError, match="No space left"):
         list(run_jobs(jobs, workers=2, processes_from=processes_from))
+
+
+@dataclass(frozen=True)
+class Endless(Nap):
+    """Says that it works, by a file named after its process, and goes on for ever."""
+
+    folder: str = ""
+
+    def work(self):
+        Path(self.folder, str(os.getpid())).touch()
+        return super().work()
+
+
+_PARENT = """
+import os, sys, threading
+from fiftyone_deepcluster.images.cache.worker_pool import run_jobs
+from tests.images.cache.test_worker_pool import Endless
+jobs = [Endless(number, 1e6, folder=sys.argv[1]) for number in range(2)]
+results = run_jobs(jobs, workers=2, processes_from=1)
+threading.Thread(target=lambda: next(entry for entry in results if entry), daemon=True).start()
+sys.stdin.readline()
+os._exit(9)
+"""
+
+
+@pytest.mark.parametrize("working", [True, False], ids=["at work", "at the start"])
+def test_workers_end_when_their_parent_is_killed(tmp_path, working):
+    command = [sys.executable, "-c", _PARENT, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, env={**os.environ, "PYTHONPATH": "."}) as parent:
+        found = []
+        while parent.poll() is None and (len(found) < 2 or (working and len(list(tmp_path.iterdir())) < 2)):
+            time.sleep(0.05)
+            found = psutil.Process(parent.pid).children()
+        parent.stdin.write(b"\n")
+    assert parent.returncode == 9
+    assert len(found) == 2
+    assert not psutil.wait_procs(found, timeout=60)[1]
