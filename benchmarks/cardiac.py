@@ -1,4 +1,4 @@
-"""How pure the clusters of the cardiac-MR method are, from random weights, balanced and not.
+"""Purity of the clusters of the cardiac-MR method, from random weights, with balanced and imbalanced classes.
 
     python -m benchmarks.cardiac                                     # scikit-learn's digits
     python -m benchmarks.cardiac --zip medical=medical_mnist.zip --rounds 40 --seeds 3

@@ -78,7 +78,7 @@ class Images:
 
     @property
     def paper(self) -> str:
-        """The set of the paper that stands beside this one."""
+        """The paper's set to compare with."""
         return "MNIST" if self.pixels.ndim == 3 or self.pixels.shape[-1] == 1 else "CIFAR-10"
 
     @property
@@ -92,8 +92,8 @@ class Images:
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What a part is run with."""
+class Settings:
+    """Seeds, options and methods of a part of the benchmark."""
 
     seeds: list[int]
     options: dict[str, object]
@@ -109,11 +109,11 @@ def main() -> None:
         sets = sets[1:]  # digits are for those who give nothing
     values = parsed(dict(item.split("=", 1) for item in arguments.option))
     seeds = list(range(arguments.first_seed, arguments.first_seed + arguments.seeds))
-    wish = Wish(seeds, values, arguments.methods.split(","), arguments.out)
+    settings = Settings(seeds, values, arguments.methods.split(","), arguments.out)
     print(
         f"{arguments.part}: seeds {seeds}, options {values or 'default'}, {torch.get_num_threads()} threads"
     )
-    header, rows = PARTS[arguments.part](sets, wish)
+    header, rows = PARTS[arguments.part](sets, settings)
     print(table(header, rows))
 
 
@@ -135,7 +135,7 @@ def parse() -> argparse.Namespace:
 
 
 def from_zip(name: str, path: str, most: int) -> Images:
-    """CLASS/name.jpg in a zip; the same draw for everybody where there are more than ``most``."""
+    """Images ``CLASS/name.jpg`` of a zip; above ``most`` a fixed random sample."""
     with zipfile.ZipFile(path) as file:
         names = sorted(item for item in file.namelist() if item.lower().endswith((".jpg", ".png")))
         if most and most < len(names):
@@ -145,30 +145,30 @@ def from_zip(name: str, path: str, most: int) -> Images:
     return Images(name, pixels, classes.astype(np.int64))
 
 
-def run(images: Images, seed: int, wish: Wish, **more: object) -> tuple[FitResult, dict[str, float]]:
+def run(images: Images, seed: int, settings: Settings, **more: object) -> tuple[FitResult, dict[str, float]]:
     """One run of DAC: its result and figures."""
     k = len(np.unique(images.classes))
-    options = {"n_clusters": k, "seed": seed, "baselines": False, **wish.options, **more}
+    options = {"n_clusters": k, "seed": seed, "baselines": False, **settings.options, **more}
     started = time.perf_counter()
     result = fit(images.pixels, DAC.model_validate(options), truth=images.classes, observer=Tqdm())
     last = result.record.rounds[-1].truth.model_dump()
     return result, {**last, "seconds": time.perf_counter() - started, "stop": result.record.stop_reason.value}
 
 
-def measured(images: Images, method: str, wish: Wish) -> list[dict[str, float]]:
-    """ACC, NMI, ARI and seconds of every seed, and a line each in ``wish.out``."""
+def measured(images: Images, method: str, settings: Settings) -> list[dict[str, float]]:
+    """ACC, NMI, ARI and seconds of every seed; also appended to ``settings.out``, one line each."""
     found = []
-    for seed in wish.seeds:
+    for seed in settings.seeds:
         if method in ("DAC", "DAC*"):
-            found.append(run(images, seed, wish, star=method == "DAC*")[1])
+            found.append(run(images, seed, settings, star=method == "DAC*")[1])
         elif method == "UMAP + GMM":
             found.append(peers.umap_gmm(images.vectors, images.classes, seed))
         else:
             found.append(peers.figures(peers.PIXELS[method], images.vectors, images.classes, seed))
         line = {"data": images.name, "n": len(images.pixels), "method": method, "seed": seed, **found[-1]}
         print(json.dumps(line), file=sys.stderr, flush=True)
-        if wish.out:
-            with wish.out.open("a") as file:
+        if settings.out:
+            with settings.out.open("a") as file:
                 file.write(json.dumps(line) + "\n")
     return found
 
@@ -186,11 +186,11 @@ def known(table_of: dict[str, dict[str, tuple[float, float, float]]], paper: str
 Rows = tuple[list[str], list[list[str]]]
 
 
-def table_2(sets: list[Images], wish: Wish) -> Rows:
+def table_2(sets: list[Images], settings: Settings) -> Rows:
     rows = []
     for images in sets:
-        for method in wish.methods:
-            runs = measured(images, method, wish)
+        for method in settings.methods:
+            runs = measured(images, method, settings)
             seconds = f"{np.mean([r['seconds'] for r in runs]):.0f}"
             stops = ", ".join(sorted({str(r.get("stop", "")) for r in runs}))
             paper = known(PAPER, images.paper, method)
@@ -198,12 +198,12 @@ def table_2(sets: list[Images], wish: Wish) -> Rows:
     return ["images", "method", "ACC", "NMI", "ARI", "seconds", "stopped", "paper (MNIST or CIFAR-10)"], rows
 
 
-def features(sets: list[Images], wish: Wish) -> Rows:
+def features(sets: list[Images], settings: Settings) -> Rows:
     rows = []
     for images in sets:
         found: dict[str, list[dict[str, float]]] = {}
-        for seed in wish.seeds:
-            result, last = run(images, seed, wish)
+        for seed in settings.seeds:
+            result, last = run(images, seed, settings)
             found.setdefault("largest", []).append(last)
             for name in peers.ON_FEATURES:
                 figures = peers.figures(peers.PIXELS[name], result.embeddings, images.classes, seed)
@@ -215,17 +215,17 @@ def features(sets: list[Images], wish: Wish) -> Rows:
     return ["images", "label features by", "ACC", "NMI", "ARI", "paper (MNIST or CIFAR-10)"], rows
 
 
-def histogram(sets: list[Images], wish: Wish) -> Rows:
-    """The paper counts in [0, .1), [.1, .5), [.5, .9) and [.9, 1]."""
+def histogram(sets: list[Images], settings: Settings) -> Rows:
+    """Shares of the label features in the paper's intervals [0, .1), [.1, .5), [.5, .9) and [.9, 1]."""
     rows = []
     for images in sets:
-        result, _ = run(images, wish.seeds[0], wish)
+        result, _ = run(images, settings.seeds[0], settings)
         rounds = result.record.rounds
         for index in sorted({0, len(rounds) // 4, len(rounds) // 2, 3 * len(rounds) // 4, len(rounds) - 1}):
             scores = rounds[index].scores
             shares = [f"{scores[f'features_from_{low:g}']:.3f}" for low in INTERVALS]
-            taught = [f"{scores[name]:.3f}" for name in ("upper", "lower", "pairs_selected")]
-            rows.append([images.name, str(index + 1), *shares, *taught, f"{rounds[index].truth.acc:.3f}"])
+            bounds = [f"{scores[name]:.3f}" for name in ("upper", "lower", "pairs_selected")]
+            rows.append([images.name, str(index + 1), *shares, *bounds, f"{rounds[index].truth.acc:.3f}"])
     return [
         "images",
         "round",
@@ -235,12 +235,12 @@ def histogram(sets: list[Images], wish: Wish) -> Rows:
         "[.9, 1]",
         "u",
         "l",
-        "pairs taught",
+        "pairs selected",
         "ACC",
     ], rows
 
 
-def imbalance(sets: list[Images], wish: Wish) -> Rows:
+def imbalance(sets: list[Images], settings: Settings) -> Rows:
     def parts(images: Images) -> list[tuple[str, np.ndarray]]:
         k = len(np.unique(images.classes))
         draws = np.random.default_rng(0).random(len(images.classes))
@@ -250,43 +250,47 @@ def imbalance(sets: list[Images], wish: Wish) -> Rows:
             found.append((f"r = {r}", np.flatnonzero(draws < kept)))
         return found
 
-    return curve(sets, wish, parts)
+    return curve(sets, settings, parts)
 
 
-def clusters(sets: list[Images], wish: Wish) -> Rows:
+def clusters(sets: list[Images], settings: Settings) -> Rows:
     def parts(images: Images) -> list[tuple[str, np.ndarray]]:
         k = len(np.unique(images.classes))
         counts = sorted({max(2, round(k * share)) for share in (0.2, 0.4, 0.6, 0.8, 1.0)})
         return [(f"{c} classes", np.flatnonzero(images.classes < c)) for c in counts]
 
-    return curve(sets, wish, parts)
+    return curve(sets, settings, parts)
 
 
-def samples(sets: list[Images], wish: Wish) -> Rows:
+def samples(sets: list[Images], settings: Settings) -> Rows:
     def parts(images: Images) -> list[tuple[str, np.ndarray]]:
         drawn = np.random.default_rng(0).permutation(len(images.classes))
         counts = [round(len(drawn) * sixth / 6) for sixth in range(1, 7)]
         return [(f"{n} images", np.sort(drawn[:n])) for n in counts]
 
-    return curve(sets, wish, parts)
+    return curve(sets, settings, parts)
 
 
-def curve(sets: list[Images], wish: Wish, parts: Callable[[Images], list[tuple[str, np.ndarray]]]) -> Rows:
+def curve(
+    sets: list[Images], settings: Settings, parts: Callable[[Images], list[tuple[str, np.ndarray]]]
+) -> Rows:
     """ACC of every method on every part."""
     rows = []
     for images in sets:
         for what, chosen in parts(images):
             part = images.of(chosen, what)
-            runs = {method: measured(part, method, wish) for method in wish.methods}
+            runs = {method: measured(part, method, settings) for method in settings.methods}
             rows.append([part.name, str(len(chosen)), *(cells(found)[0] for found in runs.values())])
-    return ["images", "n", *wish.methods], rows
+    return ["images", "n", *settings.methods], rows
 
 
-def cost(sets: list[Images], wish: Wish) -> Rows:
-    """Selection and loss of the pairs beside a whole step, medians of 5."""
+def cost(sets: list[Images], settings: Settings) -> Rows:
+    """Time of selection and loss of the pairs, compared with a whole step; medians of 5."""
     rows = []
     for images in sets:
-        options = DAC.model_validate({"n_clusters": 10, **wish.options}).resolve(image_facts(images.pixels))
+        options = DAC.model_validate({"n_clusters": 10, **settings.options}).resolve(
+            image_facts(images.pixels)
+        )
         with open_store(images.pixels, options, Silent()) as store:
             corpus, parts = assemble(options, store, Silent(), None)
             corpus.network.train()
@@ -300,7 +304,7 @@ def cost(sets: list[Images], wish: Wish) -> Rows:
 
 
 def one_step(corpus, parts, batch) -> tuple[float, float]:
-    """Seconds of a whole step and of what its pairs take: selection, loss, and the loss' gradient."""
+    """Seconds of a whole step, and of its pairs: selection, loss and the gradient of the loss."""
     started = now(corpus)
     with corpus.compute.autocast():
         outputs = corpus.network(batch.images)
@@ -314,14 +318,14 @@ def one_step(corpus, parts, batch) -> tuple[float, float]:
 
 
 def now(corpus) -> float:
-    """Seconds: of the processor, which other work on the machine does not lengthen, or of the GPU's clock."""
+    """Processor seconds, which other jobs do not affect, or wall seconds with a GPU."""
     if corpus.compute.device.type != "cuda":
         return time.process_time()
     torch.cuda.synchronize()
     return time.perf_counter()
 
 
-PARTS: dict[str, Callable[[list[Images], Wish], Rows]] = {
+PARTS: dict[str, Callable[[list[Images], Settings], Rows]] = {
     "table": table_2,
     "features": features,
     "histogram": histogram,

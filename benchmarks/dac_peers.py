@@ -1,4 +1,4 @@
-"""What DAC is compared with: the rows of its Table 2 that maintained libraries offer, and UMAP + GMM."""
+"""Methods to compare DAC with: rows of its Table 2 from maintained libraries, and UMAP + GMM."""
 
 from __future__ import annotations
 
@@ -103,6 +103,6 @@ def figures(cluster: Cluster, vectors: np.ndarray, classes: np.ndarray, seed: in
 def umap_gmm(vectors: np.ndarray, classes: np.ndarray, seed: int) -> dict[str, float]:
     """UMAP + GMM as every run's record has it, on the first 10,000."""
     rows = min(len(vectors), 10_000)
-    bench = BaselineSettings(len(np.unique(classes)), seed, classes[:rows])
-    found = measure(torch.from_numpy(vectors[:rows]), "first", bench)[-1]
+    settings = BaselineSettings(len(np.unique(classes)), seed, classes[:rows])
+    found = measure(torch.from_numpy(vectors[:rows]), "first", settings)[-1]
     return {**found.truth.model_dump(), "seconds": found.seconds}

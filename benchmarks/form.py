@@ -1,4 +1,4 @@
-"""What a keystroke in the App's form costs: our part of it, drawing the form of every method anew.
+"""Our share of the time of a keystroke in the App's form: drawing the form of every method again.
 
     python -m benchmarks.form
 

@@ -1,12 +1,12 @@
-"""How rounds and the number of clusters shape DeepCluster: the preliminary studies of its authors.
+"""DeepCluster over rounds and numbers of clusters: the preliminary studies of its authors.
 
     python -m benchmarks.k_study --clusters 10 20 40 80 160                   # scikit-learn's digits
     python -m benchmarks.k_study --npz usps=usps.npz --clusters 10 80 --sampling uniform shuffled
 
 Caron et al. (section 4.1, figure 2) draw (a) NMI between clusters and true classes over training, (b) NMI between the
-clusters of adjacent rounds, and (c) the quality of the features against k. So does this, in one picture: for
-(c) a logistic regression on the frozen features, and k-means on them with as many clusters as there are
-classes. The loop teaches k clusters from first to last; the classes are measured and never used.
+clusters of adjacent rounds, and (c) the quality of the features against k. This benchmark draws the same in one
+picture. For (c) it uses a logistic regression on the frozen features, and k-means on them with one cluster per class.
+The loop trains on k clusters in all rounds. The classes are measured and never used.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def main() -> None:
 def study(
     images: np.ndarray, classes: np.ndarray, chosen: dict[str, Any], arguments: argparse.Namespace
 ) -> dict[str, Any]:
-    """One run, its curves, and what its features are worth."""
+    """One run, its curves, and the quality of its features."""
     k = chosen["n_clusters"]
     options = parse_options(
         "deepcluster",

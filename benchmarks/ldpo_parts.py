@@ -1,4 +1,4 @@
-"""The parts of LDPO by themselves: RIM against its lambda, LSC against k-means, and encodings against each other.
+"""Single parts of LDPO: RIM by its lambda, LSC compared with k-means, and several encodings.
 
     python -m benchmarks.ldpo_parts rim lsc                                     # scikit-learn's digits
     python -m benchmarks.ldpo_parts rim lsc --npz usps=usps.npz

@@ -1,4 +1,4 @@
-"""LDPO's table 3 on scenes: what it is compared with, and LDPO with pooled features and with patch mining.
+"""LDPO's table 3 on scenes: the compared methods, and LDPO with pooled features and with patch mining.
 
     python -m benchmarks.ldpo_scenes --zip scene15.zip --weights squeezenet1_0.pth
     python -m benchmarks.ldpo_scenes --zip scene15.zip --model mobilenet_v2 --weights mobilenet_v2.pth --only LDPO-FC
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def arguments_given() -> argparse.Namespace:
-    """What the command line says."""
+    """The arguments of the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -105,7 +105,7 @@ def scenes_of(arguments: argparse.Namespace) -> Scenes:
 
 
 def say(done: dict) -> None:
-    """One run in a line."""
+    """Print one run as a line."""
     print(f"{done['row']}, seed {done['seed']}: purity {done['purity']:.3f}, ACC {done['acc']:.3f},",
           f"NMI {done['nmi']:.3f}, SVM {done['svm']:.3f}, {done['seconds']:.0f} s", flush=True)  # fmt: skip
 

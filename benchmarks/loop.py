@@ -1,4 +1,4 @@
-"""What the loop costs beyond the network's own work.
+"""Time of the loop beyond the network's own forward and backward passes.
 
     python -m benchmarks.loop [--backbone small --size 64 --images 10000] [--backbone resnet18 --size 224 --images 2000]
 

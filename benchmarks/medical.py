@@ -1,14 +1,14 @@
-"""Medical images: how much of the way from k-means to the classes the loop makes, and what it tells of reports.
+"""Medical images: the loop compared with k-means and the classes, and the key words of reports.
 
     python -m benchmarks.medical brain --zip brain_mr.zip --weights mobilenet_v2.pth --seeds 3 --out runs.jsonl
     python -m benchmarks.medical tree --zip brain_mr.zip --weights mobilenet_v2.pth --seeds 1
     python -m benchmarks.medical cxr --zip cxr.zip --weights mobilenet_v2.pth
     python -m benchmarks.medical summary runs.jsonl
 
-``brain`` reads DICOM slices in folders named by their class, without FiftyOne. The others go the way of a user,
-with a MongoDB of their own in a temporary folder. ``tree``: ``add_dicom`` on the same folders, two clusters a class,
-``build_tree``; what is in each cluster and the tree are printed. ``cxr``: samples that hold the clinical notes
-and the patient, ``cluster``, ``key_words`` and ``build_tree``; words and tree are printed. Its zip holds ``images/``
+``brain`` reads DICOM slices in folders named by their class, without FiftyOne. The others use
+FiftyOne as a user does, with a MongoDB in a temporary folder. ``tree``: ``add_dicom`` on the same folders, two
+clusters per class, ``build_tree``; prints the classes of each cluster, and the tree. ``cxr``: samples with clinical
+notes and patient, ``cluster``, ``key_words`` and ``build_tree``; prints words and tree. Its zip contains ``images/``
 and ``metadata.csv`` with the columns filename, patientid, view and clinical_notes.
 
 Beside every method k-means, and UMAP + k-means, on the features of the same weights. Classes are measured
@@ -45,16 +45,16 @@ if TYPE_CHECKING:
 BACKBONE = {"name": "torchvision", "model": "mobilenet_v2"}
 
 MIDDLE = {"name": "pooled", "pca": 0, "layer": "features.10", "bands": 2}
-"""The layer in the middle of the network, as the paper's Conv5: contrast and outline rather than kinds of things."""
+"""A middle layer of the network, as the paper's Conv5: contrast and outline rather than kinds of objects."""
 
 NEIGHBORS = 10
-"""Links of an image where pieces are merged: half of a piece of 20 images, the least there are."""
+"""Neighbors for merging pieces: half of a piece of 20 images, the smallest mean size."""
 
 FEW = {
     "batch_size": 32, "min_steps": 0, "epochs": 2, "rounds": 3, "confident_share": 0.8, "learning_rate": 3e-5,
     "head_learning_rate": 1e-3,
 }  # fmt: skip
-"""The loop over some hundred images: small batches, two passes a round, the surest images, small steps."""
+"""The loop on some hundred images: small batches, two epochs per round, the most confident images, low rates."""
 
 HEADER = ("images", "method", "ACC", "NMI", "ARI", "PURITY", "seconds", "seeds", "stopped")
 
@@ -78,7 +78,7 @@ def main() -> None:
 
 
 def arguments_given() -> argparse.Namespace:
-    """What the command line says."""
+    """The arguments of the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -120,7 +120,7 @@ def methods(arguments: argparse.Namespace, seed: int) -> dict[str, dict[str, Any
 
 
 def wanted(arguments: argparse.Namespace, known: dict[str, Any]) -> dict[str, Options]:
-    """Those that ``--only`` leaves, the loop's with ``--option``."""
+    """The rows that ``--only`` selects; the loop's with ``--option``."""
     from fiftyone_deepcluster.methods.base import parse_options
 
     changes = parsed(dict(item.split("=", 1) for item in arguments.option))
@@ -148,7 +148,7 @@ def figures(data: str, name: str, record: RunRecord, seconds: float) -> dict[str
 
 
 def brain(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Slices of brain MR, straight from DICOM."""
+    """Slices of brain MR, read from DICOM without FiftyOne."""
     from fiftyone_deepcluster.api.fit import fit
     from fiftyone_deepcluster.core.progress import Tqdm
 
@@ -164,7 +164,7 @@ def brain(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def tree(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """The same slices by way of FiftyOne: what is in each cluster, and the tree of the clusters."""
+    """The same slices through FiftyOne: the classes in each cluster, and the category tree."""
     folder = unpacked(arguments.zip)
     server = start_database(folder)
     try:
@@ -208,7 +208,7 @@ def branches(dataset: fo.Dataset) -> None:
 
 
 def cxr(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Chest x-rays with clinical notes, by way of FiftyOne."""
+    """Chest x-rays with clinical notes, through FiftyOne."""
     folder = unpacked(arguments.zip)
     server = start_database(folder)
     try:
@@ -224,7 +224,7 @@ def cxr(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 run = fdc.cluster(dataset, options, key="dc", truth_field="view", overwrite=True)
                 yield figures("chest x-rays", name, run.record, time.perf_counter() - started)
                 if options.name == "ldpo":
-                    tell(dataset)
+                    print_reports(dataset)
     finally:
         server.terminate()
         server.wait(30)
@@ -232,7 +232,7 @@ def cxr(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def reported(folder: Path) -> fo.Dataset:
-    """A dataset of the images, with what is known of them."""
+    """A dataset of the images with view, notes and patient."""
     import fiftyone as fo
 
     dataset = fo.Dataset()
@@ -245,8 +245,8 @@ def reported(folder: Path) -> fo.Dataset:
     return dataset
 
 
-def tell(dataset: fo.Dataset) -> None:
-    """Print the key words of every cluster, both ways, and the tree."""
+def print_reports(dataset: fo.Dataset) -> None:
+    """Print the key words of every cluster with both ranks, and the tree."""
     import fiftyone_deepcluster as fdc
 
     sizes = dataset.count_values("dc.label")
@@ -258,7 +258,7 @@ def tell(dataset: fo.Dataset) -> None:
 
 
 def unpacked(path: Path) -> Path:
-    """A new folder with the zip's files."""
+    """A new folder with the files of the zip."""
     folder = Path(tempfile.mkdtemp(prefix="deepcluster-bench-"))
     with zipfile.ZipFile(path) as archive:
         archive.extractall(folder)

@@ -1,4 +1,4 @@
-"""How good the clusters are: ACC, NMI, ARI and purity of every method beside baselines on the same pixels.
+"""ACC, NMI, ARI and purity of every method, compared with baselines on the same pixels.
 
     python -m benchmarks.quality                                    # scikit-learn's digits
     python -m benchmarks.quality --npz usps=usps.npz --npz fashion=fashion_mnist.npz --images 10000
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def arguments_given() -> argparse.Namespace:
-    """What the command line says."""
+    """The arguments of the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -128,7 +128,7 @@ def one(
 
 
 def baselines(name: str, images: np.ndarray, classes: np.ndarray, k: int, seeds: list[int]) -> Iterator[dict]:
-    """k-means on the pixels as they are, and on pixels of mean 0 and deviation 1 in each image; UMAP + GMM on those.
+    """k-means on the raw pixels, and on pixels of mean 0 and deviation 1 in each image; UMAP + GMM on those.
 
     Of 10,000 images at most; the first of their two runs each.
     """

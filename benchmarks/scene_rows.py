@@ -1,4 +1,4 @@
-"""The rows of LDPO's table 3: what is clustered, by what, and how good it is."""
+"""The rows of LDPO's table 3: features, clusterer and scores."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.features.corpus import Corpus
 
 FOLDS = 5
-"""Of the support vector machine that reads the classes off the vectors (LDPO, section 4.2)."""
+"""Of the support vector machine that predicts the classes from the vectors (LDPO, section 4.2)."""
 
 PAPER: dict[str, tuple[str, str]] = {
     "KM": ("65.0", ".659"),
@@ -40,12 +40,12 @@ PAPER: dict[str, tuple[str, str]] = {
     "LDPO-FC": ("73.1", ".705"),
     "LDPO-PM": ("90.2", ".861"),
 }
-"""Purity in percent and NMI that the paper has for S-15 with AlexNet."""
+"""The paper's purity in percent and NMI for S-15 with AlexNet."""
 
 
 @dataclass(frozen=True)
 class Scenes:
-    """Images and the network that looks at them.
+    """Images and the network for their features.
 
     Attributes:
         images: (N, H, W) uint8.
@@ -100,7 +100,7 @@ class Scenes:
 
 @dataclass(frozen=True)
 class Found:
-    """Clusters, and the vectors they were found among.
+    """Clusters, and the vectors that were clustered.
 
     Attributes:
         labels: (N,) int64.
@@ -113,18 +113,18 @@ class Found:
     history: list[dict[str, float]] = field(default_factory=list)
 
 
-class Telling(Silent):
-    """Prints a line a round."""
+class RoundPrinter(Silent):
+    """Prints a line per round."""
 
     def round_done(self, entry: Round, rounds: int) -> None:
         """Figures against the classes, the round before and the held-out part, and seconds."""
         truth, change = entry.truth, entry.change
-        said = [f"   round {entry.index + 1}: k {entry.clusters_in_use}"]
-        said += [f"purity {truth.purity:.3f}, NMI {truth.nmi:.3f}"] if truth else []
-        said += [f"NMI with the round before {change.nmi:.3f}"] if change else []
-        said += [f"test top-1 {entry.scores['test_top1']:.3f}"] if "test_top1" in entry.scores else []
+        parts = [f"   round {entry.index + 1}: k {entry.clusters_in_use}"]
+        parts += [f"purity {truth.purity:.3f}, NMI {truth.nmi:.3f}"] if truth else []
+        parts += [f"NMI with the round before {change.nmi:.3f}"] if change else []
+        parts += [f"test top-1 {entry.scores['test_top1']:.3f}"] if "test_top1" in entry.scores else []
         seconds = ", ".join(f"{name} {value:.0f}" for name, value in entry.seconds.items())
-        print(", ".join(said) + f" ({seconds} s)", flush=True)
+        print(", ".join(parts) + f" ({seconds} s)", flush=True)
 
 
 Row = Callable[[Scenes, int], Found]
@@ -152,7 +152,7 @@ def fixed(clusterer: str = "kmeans", reducer: str = "identity", **encoder: Any) 
 
 
 def mined(groups: str) -> Row:
-    """MDPM: patches of the fixed network mined once, in groups by chance or by k-means, nothing merged; k-means."""
+    """MDPM: patches of the fixed network mined once, in random groups or groups of k-means, not merged; k-means."""
 
     def row(scenes: Scenes, seed: int) -> Found:
         encoder = ENCODERS.parse({"name": "patch-mining", "merge_share": 1.0, **scenes.mining})
@@ -167,7 +167,7 @@ def mined(groups: str) -> Row:
 
 
 def looped(mining: bool = False, pieces: int = 1, **values: Any) -> Row:
-    """LDPO; taught ``pieces`` pseudo-classes for every cluster."""
+    """LDPO, trained on ``pieces`` pseudo-classes per cluster."""
 
     def row(scenes: Scenes, seed: int) -> Found:
         fine = {"pseudo_clusters": pieces * scenes.k} if pieces > 1 else {}
@@ -176,7 +176,7 @@ def looped(mining: bool = False, pieces: int = 1, **values: Any) -> Row:
             scenes.images,
             scenes.ldpo(seed, **encoder, **values, **fine),
             truth=list(scenes.classes),
-            observer=Telling(),
+            observer=RoundPrinter(),
         )
         history = [
             {"k": float(entry.clusters_in_use), "loss": float(entry.loss or 0.0), **entry.scores}
@@ -190,7 +190,7 @@ def looped(mining: bool = False, pieces: int = 1, **values: Any) -> Row:
 
 
 UMAP = {"name": "umap", "epochs": 200}
-"""What LDPO's clusters are found in where the row says so; the paper has k-means on the vectors themselves."""
+"""Reducer of LDPO's rows that name it; the paper uses k-means on the vectors themselves."""
 
 ROWS: dict[str, Row] = {
     "KM": fixed(),
@@ -207,7 +207,7 @@ ROWS: dict[str, Row] = {
     "LDPO-PM, UMAP": looped(mining=True, reducer=UMAP),
     "LDPO-FC, RIM": looped(n_clusters=None),
 }
-"""What can be measured, by name."""
+"""The rows by name."""
 
 
 def run(name: str, scenes: Scenes, seed: int) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def compare(place: Path, seed: int, arguments: argparse.Namespace) -> list[dict]:
-    """The starting network, then every variant from it."""
+    """Results of the starting network, then of every variant."""
     weights, job = place / f"start-{seed}.pt", {"place": str(place), "seed": seed}
     values = parsed(dict(item.split("=", 1) for item in arguments.option))
     found = [
@@ -99,14 +99,14 @@ def compare(place: Path, seed: int, arguments: argparse.Namespace) -> list[dict]
 
 
 def in_process(job: dict) -> dict:
-    """One job in a fresh process, with its peak."""
+    """Run one job in a new process; adds its peak memory."""
     command = [sys.executable, "-W", "ignore", "-m", "benchmarks.ucnn", "--child", json.dumps(job)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def child(job: dict) -> dict:
-    """What ``in_process`` asked for; seconds without imports."""
+    """Run the job of ``in_process``; seconds do not include imports."""
     started = time.perf_counter()
     found = {"start": start, "fit": one, "grow": grow}[job["do"]](job)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
@@ -114,12 +114,12 @@ def child(job: dict) -> dict:
 
 
 def start(job: dict) -> dict:
-    """Weights that all variants begin with: k-means on their features is Baseline-III."""
+    """Save the weights that all variants start from; k-means on their features is Baseline-III."""
     with np.load(Path(job["place"]) / "images.npz") as file:
         images, classes = file["x"], file["y"]
     k = len(np.unique(classes))
     if job["source"]:
-        taught(job["source"], images.shape[1], job["seed"], job["weights"])
+        train_on_source(job["source"], images.shape[1], job["seed"], job["weights"])
         return {"variant": "start", "nmi": np.nan, "nmi_max": np.nan, "acc": np.nan, "drift": np.nan}
     with tempfile.TemporaryDirectory() as name:
         # Baseline-III stops after the round on the pixels' clusters.
@@ -134,8 +134,8 @@ def start(job: dict) -> dict:
     return {"variant": "start", **figures(result, classes)}
 
 
-def taught(source: str, side: int, seed: int, path: str) -> None:
-    """The method's network, trained on the classes of other images at the same size."""
+def train_on_source(source: str, side: int, seed: int, path: str) -> None:
+    """Train the method's network on the classes of other images of the same size, and save its weights."""
     from fiftyone_deepcluster.backbones.base import BACKBONES
     from fiftyone_deepcluster.backbones.input_norms import make_input_norm
     from fiftyone_deepcluster.backbones.network import Network
@@ -172,7 +172,7 @@ def one(job: dict) -> dict:
 
 
 def figures(result, classes: np.ndarray) -> dict:
-    """NMI by the mean entropy and, as the paper, by the larger one; ACC; how far a step moves features."""
+    """NMI with the mean and, as in the paper, with the larger entropy; ACC; how far a step moves features."""
     last = result.record.rounds[-1]
     found = agreement(result.labels, classes)
     return {"nmi": found.nmi, "nmi_max": nmi(result.labels, classes, "max"), "acc": found.acc,
@@ -193,7 +193,7 @@ def summary(data: str, variant: str, runs: list[dict]) -> list[str]:
 
 
 def memory(arguments: argparse.Namespace) -> None:
-    """Peak of one epoch at two numbers of images, for two sizes of features."""
+    """Peak memory of one epoch for two numbers of images and two feature sizes."""
     rows = []
     for dim in (10, 128):
         found = [in_process({"do": "grow", "n": n, "dim": dim}) for n in (arguments.few, arguments.many)]

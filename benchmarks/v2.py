@@ -1,4 +1,4 @@
-"""What DeepCluster-v2 gains: seconds of a round without a second pass, and NMI beside DeepCluster at equal time.
+"""DeepCluster-v2: seconds of a round without embedding pass, and NMI compared with DeepCluster at equal time.
 
     python -m benchmarks.v2                                          # scikit-learn's digits
     python -m benchmarks.v2 --npz usps=usps.npz --seeds 3
@@ -33,7 +33,7 @@ HEADER = ["images", "method", "rounds", "ACC", "NMI", "ARI", "processor s"]
 
 
 class Clock(Silent):
-    """Notes the processor's seconds of every round."""
+    """Records the processor seconds of every round."""
 
     def __init__(self) -> None:
         self.rounds: list[float] = []
@@ -80,7 +80,7 @@ def main() -> None:
 
 
 def rounds(name: str, images: np.ndarray, k: int) -> list[list[str]]:
-    """A table of what a round takes, and how that splits up."""
+    """A table of the seconds of a round and its phases."""
     rows = []
     runs = [
         ("deepcluster", {}),
@@ -103,7 +103,7 @@ def rounds(name: str, images: np.ndarray, k: int) -> list[list[str]]:
 def equal_time(
     name: str, images: np.ndarray, classes: np.ndarray, seeds: list[int], options: dict[str, object]
 ) -> list[list[str]]:
-    """k-means and UMAP + GMM on pixels, DeepCluster as it comes, and v2 with the rounds that fit into its time."""
+    """k-means and UMAP + GMM on pixels, DeepCluster by default, and v2 with the rounds that fit into its time."""
     k = len(np.unique(classes))
     rows = [[name, row[1], "", *row[2:5], ""] for row in baselines(name, images, classes, k, seeds)]
     runs = [one("deepcluster", images, {"n_clusters": k, "seed": seed}, classes) for seed in seeds]

@@ -1,4 +1,4 @@
-"""Seconds to write a run's results into FiftyOne, over the bare ``set_values`` calls for the same values.
+"""Seconds to write a run's results into FiftyOne, divided by those of bare ``set_values`` calls for the same values.
 
 ``python -m benchmarks.write [--n 100000] [--dims 256]`` starts a MongoDB of its own in a temporary folder,
 writes N clusters with confidence, distance, margin, a D-dimensional embedding, two 10-round histories and
@@ -135,7 +135,7 @@ def write_ours(dataset: fo.Dataset, result: FitResult) -> None:
 
 
 def write_bare(dataset: fo.Dataset, result: FitResult) -> None:
-    """The plain way: one ``set_values`` a field."""
+    """The bare calls: one ``set_values`` per field."""
     import fiftyone as fo
 
     from fiftyone_deepcluster.dataset.io.fields import FieldNames, declare
@@ -165,7 +165,7 @@ def write_bare(dataset: fo.Dataset, result: FitResult) -> None:
 
 
 def check(ours: fo.Dataset, bare: fo.Dataset, result: FitResult) -> None:
-    """Stop where the two datasets do not hold the same."""
+    """Exit with an error if the two datasets differ."""
     import numpy as np
 
     for path in ("dc.label", "dc.cluster", "dc.distance", "dc_changes", "dc_stability"):

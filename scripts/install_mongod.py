@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.cli.checks import Check
 
 
-def mend() -> Check:
+def fix() -> Check:
     """Install ``mongod`` and a system library that it needs, if missing.
 
     Returns:
@@ -63,7 +63,7 @@ def _apt_install(package: str) -> None:
 
 def main() -> int:
     """Install, and print the check's result."""
-    check = mend()
+    check = fix()
     line = f"{check.state:9} {check.name}  {check.detail}" + (f"\n{'':9} {check.mend}" if check.mend else "")
     sys.stdout.write(line + "\n")
     return int(check.state != "ok")

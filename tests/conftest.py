@@ -1,7 +1,7 @@
-"""Real things only: a MongoDB of our own for the tests that need FiftyOne, and scikit-learn's digits.
+"""Fixtures: a temporary MongoDB for the tests that need FiftyOne, and scikit-learn's digits.
 
 The environment is set when this file is read, before anything can import FiftyOne; the database starts
-when the first test asks for it, so that the core's tests never pay for it.
+when the first test asks for it, so that tests without FiftyOne do not wait for it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _SERVERS: list[subprocess.Popen[bytes]] = []
 def _tidy_up() -> None:
     database = sys.modules.get("fiftyone.core.odm.database")
     if database is not None and database._client is not None:
-        # FiftyOne leaves its connections open, which the database's driver would complain about at exit
+        # FiftyOne leaves its connections open, of which the database driver would warn at exit
         database._client.close()
         sys.modules["mongoengine"].disconnect_all()
     for server in _SERVERS:
@@ -52,7 +52,7 @@ def _tidy_up() -> None:
     shutil.rmtree(_ROOT, ignore_errors=True)
 
 
-# Registered before FiftyOne can be imported, so it runs after FiftyOne has said good-bye to the database
+# Registered before FiftyOne can be imported, so that it runs after FiftyOne has disconnected from the database
 atexit.register(_tidy_up)
 
 
@@ -99,7 +99,7 @@ _THIRD_PARTY = (
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let warnings pass that only third parties can mend, and let subprocesses receive Ctrl-C."""
+    """Let warnings pass that only third parties can fix, and let subprocesses receive Ctrl-C."""
     for line in _THIRD_PARTY:
         config.addinivalue_line("filterwarnings", line)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -1,4 +1,4 @@
-"""The public face: every name resolves, and the package itself costs nothing to import."""
+"""The public names: each can be imported, and importing the package imports nothing heavy."""
 
 import subprocess
 import sys

@@ -87,13 +87,13 @@ def _raise(vectors):
         (_raise, r"the clusterer 'given' failed: KeyError: 'no key'"),
     ],
 )  # fmt: skip
-def test_a_clusterer_that_gives_nonsense_is_named_with_what_it_gave_and_what_was_needed(blobs, answer, says):
+def test_an_invalid_result_of_a_clusterer_is_refused_with_value_and_need(blobs, answer, says):
     with pytest.raises(PartError, match=says):
         _cluster(blobs, answer)
 
 
 @pytest.mark.parametrize("labels", [LABELS, LABELS.astype(np.int32), torch.arange(240) % 4, 3 * LABELS + 1])
-def test_labels_are_enough(blobs, labels):
+def test_a_clusterer_may_return_labels_only(blobs, labels):
     found = _cluster(blobs, labels)
     reference = torch.arange(240) % 4
     assert torch.equal(found.labels, reference)
@@ -113,7 +113,7 @@ def test_noise_and_nothing_but_noise(blobs):
     assert none.objective == 0
 
 
-def test_what_is_known_stays(blobs):
+def test_given_values_are_kept(blobs):
     known = FoundClusters(
         LABELS,
         centers=np.zeros((4, 6)),

@@ -1,4 +1,4 @@
-"""What a type checker sees of the package: the same names as a program, each with its type."""
+"""Types that a type checker sees in the package: the same names as at run time."""
 
 import ast
 import subprocess
@@ -50,7 +50,7 @@ def test_the_package_says_that_it_is_typed():
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory) -> str:
-    """What mypy says of a user's script, line by line."""
+    """mypy's messages for a user's script, by line."""
     script = tmp_path_factory.mktemp("user") / "script.py"
     script.write_text(SCRIPT.lstrip())
     command = [sys.executable, "-m", "mypy", "--config-file", "pyproject.toml", str(script)]

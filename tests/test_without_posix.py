@@ -1,4 +1,4 @@
-"""FiftyOne runs on Windows, so this package must do without what only POSIX systems have."""
+"""The package works without modules that only POSIX systems have, as on Windows."""
 
 import os
 import subprocess

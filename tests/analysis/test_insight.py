@@ -70,7 +70,7 @@ def batch(corpus, rows):
 # ---------------------------------------------------------------- a finished run, and its layers
 
 
-def test_a_reopened_run_has_its_network_and_the_one_it_began_with(trained_run, run_dir, digits):
+def test_a_reopened_run_has_its_trained_and_its_initial_network(trained_run, run_dir, digits):
     again = fdc.predict(run_dir, digits[0])
     np.testing.assert_allclose(trained_run.vectors().numpy(), again.embeddings, atol=1e-6)
     with torch.random.fork_rng():
@@ -86,7 +86,7 @@ def test_a_reopened_run_has_its_network_and_the_one_it_began_with(trained_run, r
     assert trained_run.initial_vectors().shape == trained_run.vectors().shape
 
 
-def test_no_run_in_a_folder_is_an_error_that_says_so(tmp_path, digits):
+def test_a_folder_without_a_run_is_an_error(tmp_path, digits):
     with pytest.raises(CheckpointError, match=r"model\.pt cannot be read"), reopen(tmp_path, digits[0]):
         pass
 
@@ -153,7 +153,7 @@ def test_every_method_has_a_network_with_layers(name, digits):
     ] * len(found)
 
 
-def test_a_layer_speaks_after_its_activation_and_raw_before(trained_run, layers):
+def test_layers_are_captured_after_the_activation_and_raw_before_it(trained_run, layers):
     network, images = trained_run.trained.network, batch(trained_run.trained, range(8))
     chosen = choose_layers(layers, ["conv2"])
     (after,) = capture_outputs(network, images, chosen, torch.clone)
@@ -162,21 +162,21 @@ def test_a_layer_speaks_after_its_activation_and_raw_before(trained_run, layers)
     assert torch.equal(after, before.relu())
 
 
-def test_listening_ends_the_pass_at_the_last_layer_asked_for(trained_run, layers):
+def test_the_forward_pass_ends_at_the_last_captured_layer(trained_run, layers):
     network = trained_run.trained.network
-    heard = []
+    called = []
     handle = network.backbone.get_submodule(layers[-1].path).register_forward_hook(
-        lambda *_: heard.append("norm")
+        lambda *_: called.append("norm")
     )
     capture_outputs(network, batch(trained_run.trained, [0]), layers[:1], torch.clone)
-    assert heard == []
+    assert called == []
     capture_outputs(network, batch(trained_run.trained, [0]), layers, torch.clone)
     handle.remove()
-    assert heard == ["norm"]
+    assert called == ["norm"]
     assert not [module for module in network.backbone.modules() if module._forward_hooks]
 
 
-def test_an_unknown_layer_lists_those_there_are(layers):
+def test_an_unknown_layer_is_refused_with_the_known_names(layers):
     with pytest.raises(InputError, match=r"layer='conv9'.*conv1, conv2, conv3, conv4, conv5, fc6"):
         choose_layers(layers, ["conv9"])
 
@@ -197,7 +197,7 @@ def test_pooling_gives_the_papers_dimensions():
     assert torch.allclose(linear_probe.pool(torch.ones(2, 5, 7)), torch.ones(2, 7))
 
 
-def test_separable_features_are_read_perfectly_and_shuffled_labels_at_chance():
+def test_separable_classes_have_accuracy_1_and_shuffled_ones_chance():
     rng = np.random.default_rng(0)
     classes = np.repeat(np.arange(4), 60)
     centers = rng.normal(size=(4, 20)) * 20
@@ -210,7 +210,7 @@ def test_separable_features_are_read_perfectly_and_shuffled_labels_at_chance():
 
 
 @pytest.mark.parametrize("dims", [30, 400])
-def test_the_gram_matrix_stands_for_the_vectors(digits, dims):
+def test_accuracies_from_inner_products_equal_scikit_learns(digits, dims):
     """The same accuracies as scikit-learn gives on the vectors themselves, wide ones too."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold
@@ -239,7 +239,7 @@ def test_the_gram_matrix_stands_for_the_vectors(digits, dims):
         )
 
 
-def test_every_layer_is_probed_trained_and_before(trained_run, layers, digits):
+def test_every_layer_is_probed_before_and_after_training(trained_run, layers, digits):
     observer = Steps()
     trained_run.trained.observer = observer
     request = linear_probe.ProbeRequest(layers=["conv1", "conv5", "fc6"], folds=2, max_images=200)
@@ -258,7 +258,7 @@ def test_every_layer_is_probed_trained_and_before(trained_run, layers, digits):
     assert linear_probe.ProbeResult.model_validate_json(found.model_dump_json()) == found
 
 
-def test_what_was_clustered_is_probed_beside_the_layers(trained_run, digits):
+def test_the_embedding_is_probed_like_a_layer(trained_run, digits):
     vectors = (trained_run.vectors, trained_run.initial_vectors)
     request = linear_probe.ProbeRequest(layers=["embedding"], folds=2, max_images=200)
     found = linear_probe.probe_networks(trained_run.trained, trained_run.initial, digits[1], request, vectors)
@@ -330,7 +330,7 @@ QUICK = unit_images.Ascent(steps=25)
 
 
 @pytest.mark.parametrize("name", ["conv1", "conv3", "fc6"])
-def test_gradient_ascent_excites_the_unit_above_every_start_image(trained_run, layers, name):
+def test_gradient_ascent_exceeds_the_activation_of_every_start_image(trained_run, layers, name):
     (layer,) = choose_layers(layers, [name])
     units = unit_images.spread_units(layer, 6)
     made = unit_images.maximize(trained_run.trained, layer, units, QUICK)
@@ -347,7 +347,7 @@ def test_gradient_ascent_excites_the_unit_above_every_start_image(trained_run, l
         assert made.activations[at] == pytest.approx(reached, abs=1e-4)
 
 
-def test_a_unit_that_is_silent_is_followed_before_its_activation(trained_run, layers):
+def test_a_unit_with_zero_output_is_maximized_before_its_activation(trained_run, layers):
     (layer,) = choose_layers(layers, ["conv3"])
     norm = trained_run.trained.network.backbone.get_submodule(layer.raw_path)
     with torch.no_grad():
@@ -379,7 +379,7 @@ def test_blurring_keeps_the_mean_of_a_flat_image():
 
 
 @pytest.mark.parametrize("name", ["conv2", "fc6"])
-def test_top_images_are_those_of_a_slow_loop(trained_run, layers, name):
+def test_top_images_equal_a_slow_loop(trained_run, layers, name):
     (layer,) = choose_layers(layers, [name])
     units = np.array([1, 3])
     found = unit_images.top_images(trained_run.trained, layer, units)
@@ -407,7 +407,7 @@ def test_filters_can_be_cancelled_and_units_are_checked(trained_run, layers):
 
 
 @pytest.mark.parametrize("side", [8, 28, 224])
-def test_montage_holds_every_picture(side):
+def test_montage_contains_every_image(side):
     made = np.full((side, side, 1), 0.5, np.float32)
     made[0, 0], made[:, side // 2 :] = 0.0, 1.0
     top = np.stack([np.full((side, side, 3), 20 * number, np.uint8) for number in range(9)])

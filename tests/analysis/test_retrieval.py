@@ -1,4 +1,4 @@
-"""Neighbors and retrieval figures, against slow loops and scikit-learn."""
+"""Neighbors and retrieval scores against slow loops and scikit-learn."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def vectors_and_classes(n=80, dims=6):
     return torch.from_numpy((rng.normal(size=(n, dims)) + classes[:, None]).astype(np.float32)), classes
 
 
-def test_average_precision_is_scikit_learns():
+def test_average_precision_equals_scikit_learns():
     vectors, classes = vectors_and_classes()
     found = retrieval.score("x", vectors, classes, k=5)
     values, hits = [], []
@@ -50,7 +50,7 @@ def test_perfect_and_random_retrieval():
     assert worst.precision == pytest.approx(worst.chance, abs=0.05)
 
 
-def test_images_without_a_class_or_a_mate_take_no_part():
+def test_images_without_class_or_second_image_of_it_are_left_out():
     vectors, classes = vectors_and_classes()
     classes = classes.copy()
     classes[:10], classes[10] = -1, 77
@@ -61,7 +61,7 @@ def test_images_without_a_class_or_a_mate_take_no_part():
 
 
 @pytest.mark.parametrize("at_once", [2**25, 100])
-def test_neighbors_are_those_of_a_slow_loop(monkeypatch, at_once):
+def test_neighbors_equal_a_slow_loop(monkeypatch, at_once):
     monkeypatch.setattr(retrieval, "_MAX_NUMBERS", at_once)
     vectors, _ = vectors_and_classes()
     vectors = torch.cat([vectors, vectors[:1] + 1e-4])  # a near duplicate

@@ -1,4 +1,4 @@
-"""The category tree against slow sums, and words against counting by hand."""
+"""The category tree against slow sums, and key words against counts by hand."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_affinity_is_equation_5_by_a_slow_loop(scores):
     assert np.array_equal(found, found.T)
 
 
-def test_a_class_counts_for_the_cluster_that_it_goes_to_most():
+def test_a_class_is_assigned_to_the_cluster_with_most_of_its_mass():
     mass = np.array([[8.0, 1.0, 3.0], [0.0, 5.0, 1.0]])
 
     assert by_cluster(mass, np.array([12, 6])).tolist() == [[11 / 12, 1 / 12], [1 / 6, 5 / 6]]
@@ -81,7 +81,7 @@ def test_the_tree_finds_what_is_confused_and_every_level_partitions_the_one_befo
     assert tree.paths()[0][-1] == first[0]
 
 
-def test_a_tree_of_two_and_of_clusters_all_alike_is_one_group():
+def test_two_or_equally_confused_clusters_form_one_group():
     assert category_tree(np.eye(2), np.array([3, 4])).levels.tolist() == [[0, 0]]
     assert category_tree(np.full((5, 5), 0.2), np.full(5, 7)).levels.tolist() == [[0] * 5]
 
@@ -116,7 +116,7 @@ def test_abbreviations_in_capitals_are_words():
     assert {word.word for word in found[1]} == {"ap", "view"}
 
 
-def test_ultrasound_is_told_from_us_and_units_are_no_words():
+def test_us_counts_as_ultrasound_only_in_capitals_and_units_are_no_words():
     texts = ["US OF THE liver, tell us of 3 CM and 12MM: NO mass", "TELL US OF 12 CM IN THE MG, CC AND MM"]
     found = words_of_clusters(texts, np.array([0, 1]))
     assert {word.word: word.count for word in found[0]} == {"us": 1, "liver": 1, "mass": 1}
@@ -135,7 +135,7 @@ def test_common_words_may_be_those_of_many_clusters():
     assert words_of_clusters(texts, labels, common=0.75)[2] == []
 
 
-def test_topics_part_what_uses_other_words():
+def test_topics_separate_texts_with_different_words():
     lung, liver = "lung opacity lobe pneumonia", "liver lesion hepatic mass"
     texts = [lung, liver] * 20 + [None, "unheard"]
     found = topics(texts, 2, seed=1)
@@ -172,12 +172,12 @@ def test_topics_part_what_uses_other_words():
         (lambda: topics(["lung opacity", "liver mass"], 4, 1), "4 topics"),
     ],
 )
-def test_texts_that_cannot_work(call, message):
+def test_invalid_texts_and_arguments_are_refused(call, message):
     with pytest.raises(InputError, match=message):
         call()
 
 
-def test_distinct_words_by_a_slow_loop_and_none_by_chance():
+def test_distinct_words_equal_a_slow_loop_and_random_texts_have_none():
     rng = np.random.default_rng(3)
     texts = [" ".join(rng.choice(["lung", "history", "seen", "old", "film"], 4)) for _ in range(90)]
     labels = np.repeat([0, 1, 2], 30)

@@ -1,4 +1,4 @@
-"""The whole loop on real digits: repeatable, resumable, cancellable, and honest about how it ended."""
+"""``fit`` on real digits: reproducible, resumable, cancellable, with the right stop reason."""
 
 import warnings
 
@@ -43,7 +43,7 @@ def unbroken(digits, options, tmp_path_factory):
 
 
 class CancelAfter(Silent):
-    """Cancels at the first question after ``rounds`` rounds and ``asked`` batches."""
+    """Cancels after ``rounds`` rounds and ``asked`` further checks."""
 
     def __init__(self, rounds, asked=0):
         self.rounds, self.asked, self.done = rounds, asked, 0
@@ -103,7 +103,7 @@ def test_truth_is_measured_and_never_used(unbroken, digits, options):
 
 
 @pytest.mark.parametrize("asked", [0, 5])
-def test_cancelled_and_resumed_is_the_unbroken_run(unbroken, digits, options, tmp_path, asked):
+def test_a_cancelled_and_resumed_run_equals_an_uninterrupted_one(unbroken, digits, options, tmp_path, asked):
     cut = fdc.fit(digits[0], options, truth=digits[1], run_dir=tmp_path, observer=CancelAfter(2, asked))
     assert cut.record.stop_reason is fdc.StopReason.CANCELLED
     assert len(cut.record.rounds) == 2
@@ -113,13 +113,13 @@ def test_cancelled_and_resumed_is_the_unbroken_run(unbroken, digits, options, tm
     assert whole.record.stop_reason is fdc.StopReason.ROUNDS_DONE
 
 
-def test_a_run_goes_on_with_more_rounds(unbroken, digits, options, tmp_path):
+def test_a_finished_run_can_be_continued_with_more_rounds(unbroken, digits, options, tmp_path):
     two = options.model_copy(update={"rounds": 2})
     fdc.fit(digits[0], two, run_dir=tmp_path)
     assert same(fdc.fit(digits[0], options, run_dir=tmp_path), unbroken)
 
 
-def test_cancelled_before_anything_raises_and_leaves_no_model(digits, options, tmp_path):
+def test_cancelling_before_the_first_round_raises_and_leaves_no_model(digits, options, tmp_path):
     with pytest.raises(CancelledError):
         fdc.fit(digits[0], options, run_dir=tmp_path, observer=CancelAfter(0))
     assert not (tmp_path / checkpoints.MODEL).exists()
@@ -160,7 +160,7 @@ def test_predict_gives_the_images_of_the_run_their_nearest_cluster(unbroken, dig
         fdc.predict(unbroken.run_dir / "nowhere", digits[0])
 
 
-def test_divergence_is_a_reason_and_the_last_sound_state_is_kept(digits, options):
+def test_divergence_is_a_stop_reason_and_the_last_valid_state_is_kept(digits, options):
     wild = options.model_copy(update={"learning_rate": 1e30, "rounds": 6})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # NumPy on the way to infinity
@@ -171,7 +171,7 @@ def test_divergence_is_a_reason_and_the_last_sound_state_is_kept(digits, options
     assert len(np.unique(found.labels)) > 1
 
 
-def test_identical_images_collapse_and_say_so():
+def test_identical_images_end_as_collapsed():
     images = np.full((60, 16, 16), 77, np.uint8)
     found = fdc.fit(images, fdc.DeepCluster(**{**FAST, "n_clusters": 3, "pseudo_clusters": 3}))
     assert found.record.stop_reason is fdc.StopReason.COLLAPSED
@@ -213,21 +213,21 @@ def test_boxes_of_one_file_are_clustered_like_separate_images(digits, tmp_path):
     assert same(fdc.fit(refs, options), fdc.fit(images, options))
 
 
-def test_frozen_on_pixels_is_k_means_on_pixels(digits):
+def test_frozen_on_pixels_equals_kmeans_on_pixels(digits):
     found = fdc.fit(digits[0], fdc.Frozen(n_clusters=10, baselines=False), truth=digits[1])
     assert found.record.stop_reason is fdc.StopReason.TASK_FINISHED
     assert len(found.record.rounds) == 1
     assert found.record.rounds[0].truth.nmi > 0.6
     assert found.record.rounds[0].loss is None
-    assert sum(found.record.rounds[0].seconds.values()) > 0, "nothing is taught; clustering is what took time"
+    assert sum(found.record.rounds[0].seconds.values()) > 0, "nothing is trained; only clustering took time"
 
 
-@pytest.mark.parametrize(("nmi", "said"), [(0.9199, ["NMI 0.919 (settled runs reach 0.92)"]), (0.92, [])])
-def test_clusters_that_had_not_settled_are_said_to_fall_short(nmi, said):
+@pytest.mark.parametrize(("nmi", "texts"), [(0.9199, ["NMI 0.919 (settled runs reach 0.92)"]), (0.92, [])])
+def test_a_low_nmi_of_the_last_rounds_gives_a_note(nmi, texts):
     change = AgreementScores(nmi=nmi, ari=0.9, purity=0.9, acc=0.9)
     notes = not_settled([fdc.Round(index=1, change=change)], fdc.StopReason.ROUNDS_DONE)
-    assert len(notes) == len(said)
-    assert all(text in note for text, note in zip(said, notes, strict=True))
+    assert len(notes) == len(texts)
+    assert all(text in note for text, note in zip(texts, notes, strict=True))
 
 
 def test_frozen_on_given_features_leaves_out_rows_without_one(digits):
@@ -240,7 +240,7 @@ def test_frozen_on_given_features_leaves_out_rows_without_one(digits):
         fdc.fit(digits[0], fdc.DeepCluster(**FAST), features=features)
 
 
-def test_baselines_stand_beside_every_run(digits):
+def test_baselines_are_recorded_with_every_run(digits):
     found = fdc.fit(digits[0], fdc.Frozen(n_clusters=10), truth=digits[1])
     assert [(entry.name, entry.features) for entry in found.record.baselines] == [
         ("k-means", "last"),
@@ -252,13 +252,13 @@ def test_baselines_stand_beside_every_run(digits):
     assert ("BETTER than this run" in found.record.verdict) == found.record.beaten
 
 
-def test_without_truth_silhouette_and_stability_judge(digits):
+def test_verdict_without_truth_uses_silhouette_and_stability(digits):
     found = fdc.fit(digits[0], fdc.Frozen(n_clusters=10))
     assert "silhouette" in found.record.verdict
     assert not found.record.beaten, "k-means cannot be beaten by itself"
 
 
-def test_a_number_that_was_not_used_is_said(digits):
+def test_an_unused_n_clusters_gives_a_note(digits):
     options = fdc.Frozen(n_clusters=3, clusterer={"name": "hdbscan", "min_cluster_size": 5}, baselines=False)
     features = digits[0][:100].reshape(100, -1).astype(np.float32)
     for given in (None, features):
@@ -308,16 +308,16 @@ def test_errors_name_value_need_and_way_out(digits):
         fdc.fit(images, fdc.Frozen(n_clusters=3, device="cpu", precision="float16"))
 
 
-def test_fanout_tells_all_and_cancels_for_any():
-    heard = []
+def test_fanout_forwards_to_all_and_cancels_if_any_does():
+    phases = []
 
-    class Ear(Silent):
+    class Listener(Silent):
         def phase(self, name, total):
-            heard.append(name)
+            phases.append(name)
 
-    both = Fanout([Ear(), CancelAfter(0)])
+    both = Fanout([Listener(), CancelAfter(0)])
     both.phase("embed", 1)
-    assert heard == ["embed"]
+    assert phases == ["embed"]
     assert both.cancelled()
 
 
@@ -345,6 +345,6 @@ def test_images_too_few_for_umap_have_no_such_baseline(digits, n):
 @pytest.mark.parametrize(
     "method", ["deepcluster", "deepcluster-manifold", "deepcluster-v2", "ldpo", "dac", "cardiac-mr"]
 )
-def test_a_round_has_an_end(method):
+def test_too_large_min_steps_are_refused(method):
     with pytest.raises(OptionsError, match="min_steps"):
         parse_options(method, {"n_clusters": 3, "min_steps": 10**12})

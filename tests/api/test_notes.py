@@ -1,4 +1,4 @@
-"""What a run's record tells its reader."""
+"""Notes and warnings of a run's record."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def digits():
     return (load_digits().images[:60] * 15.9375).astype(np.uint8)
 
 
-def test_groups_that_leave_nothing_to_test_are_told(digits):
+def test_groups_that_leave_no_test_images_give_a_note(digits):
     two = fdc.fit(digits, fdc.LDPO(**LDPO), known=Known(groups=["a"] * 55 + ["b"] * 5))
     assert "test_top1" not in two.record.rounds[0].scores
     assert any(
@@ -34,7 +34,7 @@ def test_groups_that_leave_nothing_to_test_are_told(digits):
     assert not any("held out" in note for note in many.record.notes)
 
 
-def test_images_that_cannot_be_read_are_told(digits, tmp_path):
+def test_unreadable_images_give_a_note(digits, tmp_path):
     paths = []
     for number, pixels in enumerate(digits[:30]):
         paths.append(tmp_path / f"{number}.png")
@@ -54,7 +54,7 @@ def test_images_that_cannot_be_read_are_told(digits, tmp_path):
         fdc.fit(images, options, run_dir=kept)
 
 
-def test_noise_is_told(digits):
+def test_much_noise_gives_a_note(digits):
     vectors = np.random.default_rng(0).random((40, 6)).astype(np.float32)
     options = fdc.Frozen(clusterer="hdbscan", n_clusters=4)
     record = fdc.fit(None, options, features=vectors).record
@@ -66,11 +66,11 @@ def test_noise_is_told(digits):
     assert notes.in_no_cluster(np.array([-1, -1, 0]))[0].startswith("2 of 3 images are noise")
 
 
-def test_clusters_cut_down_to_few_images_are_told():
+def test_fewer_clusters_because_of_few_images_give_a_note():
     few, many = (ImageFacts(n=n, side=64, gray=True, height=64, width=64) for n in (100, 3000))
     balanced = fdc.CardiacMR(setting="balanced")
-    (told,) = balanced.remarks(few)
-    assert told.startswith("100 images are clustered into 10 and not into 24, 8 per class")
+    (note,) = balanced.remarks(few)
+    assert note.startswith("100 images are clustered into 10 and not into 24, 8 per class")
     assert balanced.resolve(few).pseudo_clusters == 10
     assert balanced.remarks(many) == []
     for given in ({"n_clusters": 24}, {"pseudo_clusters": 24}):

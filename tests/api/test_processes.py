@@ -1,4 +1,4 @@
-"""One job in two processes, as torchrun starts them: same clusters in both, and as good as one."""
+"""One run in two processes, as torchrun starts them: the same clusters in both."""
 
 import os
 import subprocess
@@ -41,7 +41,7 @@ from fiftyone_deepcluster.core.progress import Silent
 state = PartialState()
 
 class Hears(Silent):
-    # what a person says reaches the first process only, here in the middle of the second round's training
+    # the request to cancel reaches the first process only, here in the middle of the second round's training
     phases = rounds = 0
     def phase(self, name, total):
         self.phases += name == "train"
@@ -80,21 +80,21 @@ def launched(text, tmp_path):
 
 
 @pytest.mark.slow
-def test_all_processes_stop_when_one_is_told_to(tmp_path):
-    said = launched(STOPPED, tmp_path).splitlines()
+def test_all_processes_stop_when_one_is_cancelled(tmp_path):
+    lines = launched(STOPPED, tmp_path).splitlines()
 
-    assert said.count("stopped cancelled 1 1") == 2
-    assert said.count("stopped out_of_time 1") == 2
+    assert lines.count("stopped cancelled 1 1") == 2
+    assert lines.count("stopped out_of_time 1") == 2
 
 
 @pytest.mark.slow
-def test_two_processes_share_one_run(tmp_path):
+def test_two_processes_train_one_model_on_both_halves(tmp_path):
     launched(SCRIPT, tmp_path)
     first, second = (np.load(tmp_path / f"rank{rank}.npz") for rank in (0, 1))
     assert np.array_equal(first["labels"], second["labels"])
     assert np.array_equal(first["losses"], second["losses"], equal_nan=True)
     np.testing.assert_allclose(first["embeddings"], second["embeddings"], atol=1e-5)
-    assert np.isfinite(first["losses"]).any(axis=1).mean() > 0.5, "both shares of the images were taught"
+    assert np.isfinite(first["losses"]).any(axis=1).mean() > 0.5, "both shares of the images were trained on"
 
     data = load_digits()
     images = (data.images[:600] * 15.9375).astype(np.uint8)
@@ -104,7 +104,7 @@ def test_two_processes_share_one_run(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_move_the_same_centers(tmp_path):
+def test_centers_are_equal_in_two_processes(tmp_path):
     options = (
         "fdc.UCNN(n_clusters=10, rounds=3, baselines=False, image_size=16, pixel_epochs=2, patience=2, "
         "backbone={'name': 'ucnn', 'maps': 16, 'dim': 12, 'width': 0.125, 'adapted': 1 / 128})"

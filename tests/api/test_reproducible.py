@@ -1,4 +1,4 @@
-"""What one seed promises: equal to the bit with as many threads, the same clusters but for a few images with others."""
+"""One seed: bitwise equal results with the same number of threads, and nearly the same clusters with another."""
 
 from __future__ import annotations
 

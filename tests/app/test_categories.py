@@ -58,7 +58,7 @@ def test_forms_offer_the_texts_and_not_what_runs_wrote(make_context, reported):
     assert BuildCategoryTree().resolve_input(make_context(reported)).type.get_property("key").default == "dc"
 
 
-def test_words_that_tell_a_cluster_from_the_others(reported):
+def test_key_words_operator_finds_distinct_words(reported):
     run = load_run(reported, "dc")
     before = stored_key_words(run)
     params = {"key": "dc", "text_field": "report", "n_words": 3, "rank": "distinct"}

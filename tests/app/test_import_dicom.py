@@ -52,7 +52,7 @@ def test_form_says_what_is_wrong(make_context, dataset, folder):
     assert complaint("keywords", keywords="StudyID,SeriesDescription") is None
 
 
-def test_imports_and_tells_progress(make_context, dataset, folder):
+def test_imports_and_reports_progress(make_context, dataset, folder):
     context = make_context(dataset, {"files": str(folder), "keywords": "StudyID"})
     messages = messages_of(context)
     assert [message.operator_uri.split("/")[-1] for message in messages[-2:]] == ["reload_dataset", "notify"]
@@ -73,7 +73,7 @@ def test_nothing_found_is_a_warning(make_context, dataset, tmp_path):
     assert "no DICOM file was found in" in last.params["message"]
 
 
-def test_errors_are_told_in_words(make_context, dataset, folder):
+def test_errors_are_shown_in_words(make_context, dataset, folder):
     context = make_context(dataset, {"files": str(folder / "no")}, prompt_id="a prompt")
     messages = messages_of(context)
     assert messages[-1].params["variant"] == "error"
@@ -91,7 +91,7 @@ def test_from_a_script_and_by_a_worker(plugin, dataset, folder):
     assert len(dataset) == 4
 
 
-def test_cluster_images_looks_at_the_originals_unless_told_otherwise(make_context, dataset, folder):
+def test_cluster_images_reads_the_originals_by_default(make_context, dataset, folder):
     before = ClusterImages().resolve_input(make_context(dataset)).type.properties
     assert "media_field" not in before
     messages_of(make_context(dataset, {"files": str(folder)}))

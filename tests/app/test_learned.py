@@ -122,7 +122,7 @@ def stored_pixels(plugin, make_digits):
 # ---------------------------------------------------------------- execution
 
 
-def test_probe_tells_its_progress_and_opens_the_panel(make_context, learned, run):
+def test_probe_reports_its_progress_and_opens_the_panel(make_context, learned, run):
     ctx = make_context(learned, {"key": "dc", "label_field": "ground_truth", "folds": 2})
     messages = [message.body for message in ProbeLayers().execute(ctx)]
     shown = [body.params for body in messages if body.operator_uri.endswith("set_progress")]
@@ -144,7 +144,7 @@ def test_from_the_panel_the_panel_stays_as_it_is(make_context, learned, run):
     assert len(indexed_neighbors(run, learned.first().id)["learned"]) == 10
 
 
-def test_what_fails_is_told_in_words(make_context, learned):
+def test_failures_are_shown_in_words(make_context, learned):
     ctx = make_context(learned, {"key": "dc", "layer": "conv9"}, prompt_id="p")
     list(DrawFilters().execute(ctx))
     assert called(ctx)["notify"]["variant"] == "error"

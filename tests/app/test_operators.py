@@ -59,7 +59,7 @@ def test_form_warns_before_it_replaces_a_run(make_context, clustered):
     assert "replaced" in inputs.get_property("overwritten").view.label
 
 
-def test_form_tells_how_to_run_a_worker(make_context, digits_dataset):
+def test_form_shows_how_to_run_a_worker(make_context, digits_dataset):
     notice = inputs_of(ClusterImages(), make_context(digits_dataset)).get_property("schedule").view
     assert names.APP_COMMAND in notice.description
     assert names.WORKER_COMMAND in notice.description
@@ -79,7 +79,7 @@ def test_run_on_a_view_touches_only_the_view(plugin, digits_dataset):
     assert digits_dataset.count("part.label") == 60
 
 
-def test_errors_are_told_before_any_work(plugin, digits_dataset):
+def test_errors_are_shown_before_any_work(plugin, digits_dataset):
     with pytest.raises(ExecutionError, match="201"):
         ClusterImages()(digits_dataset, {**FROZEN, "n_clusters": 201}, "dc")
     assert not digits_dataset.has_field("dc")

@@ -1,4 +1,4 @@
-"""Networks, input norms, sampling, reduction, stopping: each against a reference worked by hand or in a slow loop."""
+"""Networks and input norms against references by hand or by slow loops."""
 
 import numpy as np
 import pytest

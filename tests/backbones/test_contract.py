@@ -1,4 +1,4 @@
-"""What every registered backbone keeps to."""
+"""The contract of every registered backbone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dropout with a generator of its own: the shares, the units, and nothing taken from torch's generator."""
+"""Dropout with its own generator: shares, units, and torch's generator unchanged."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_the_same_seed_drops_the_same_and_torchs_generator_is_left_alone():
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_all_dropout_of_a_known_network_is_replaced():
+def test_every_dropout_layer_of_alexnet_is_replaced():
     input_norm = make_input_norm("imagenet", 3)
     with seeded_torch(0):
         network = Network(input_norm, BACKBONES.parse("alexnet").build(input_norm.out_channels, 96, None))

@@ -1,4 +1,4 @@
-"""UCNN's network: the paper's sizes, the maximum over positions, weights, sizes that settle."""
+"""UCNN's network: the paper's sizes, the maximum over positions, weights, default sizes."""
 
 import pytest
 import torch
@@ -26,12 +26,12 @@ def test_the_papers_sizes():
 @pytest.mark.usefixtures("seeded")
 def test_the_maximum_is_over_all_positions():
     network = BACKBONES.parse({**TINY, "norm": "none"}).build(1, 16, None).eval()
-    heard = {}
-    network.adaptation.register_forward_hook(lambda _m, _i, out: heard.update(maps=out))
-    network.full.register_forward_hook(lambda _m, inputs, _o: heard.update(pooled=inputs[0]))
+    outputs = {}
+    network.adaptation.register_forward_hook(lambda _m, _i, out: outputs.update(maps=out))
+    network.full.register_forward_hook(lambda _m, inputs, _o: outputs.update(pooled=inputs[0]))
     network(torch.rand(2, 1, 16, 16))
-    assert heard["maps"].shape == (2, 16, 4, 4)
-    assert torch.equal(heard["pooled"], heard["maps"].flatten(2).max(dim=2).values)
+    assert outputs["maps"].shape == (2, 16, 4, 4)
+    assert torch.equal(outputs["pooled"], outputs["maps"].flatten(2).max(dim=2).values)
 
 
 @pytest.mark.usefixtures("seeded")
@@ -61,7 +61,7 @@ def test_the_number_of_centers_is_needed():
         parse_options("ucnn", {"n_clusters": None})
 
 
-def test_sizes_settle_by_the_images_and_the_weights():
+def test_default_sizes_depend_on_the_images_and_the_weights():
     from fiftyone_deepcluster.images.inspect import ImageFacts
 
     small = fdc.UCNN(n_clusters=7).resolve(ImageFacts(n=10_000, side=28, gray=True, height=28, width=28))

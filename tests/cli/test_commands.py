@@ -87,7 +87,7 @@ def test_a_folder_becomes_a_lasting_dataset_of_its_name(invoke, fiftyone_home, d
         (["DATASET", "--resume", "--key", "never"], "never"),
     ],
 )
-def test_what_cannot_work_is_said_in_one_line(words, says, invoke, make_digits):
+def test_errors_are_printed_in_one_line(words, says, invoke, make_digits):
     dataset = make_digits(20, persistent=True)
 
     done = invoke("cluster", *[dataset.name if word == "DATASET" else word for word in words])

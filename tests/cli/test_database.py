@@ -76,7 +76,7 @@ def test_the_package_fits_the_c_library(libc, package):
     assert database.mongod_package(libc) == package
 
 
-def test_a_program_that_is_missing_is_mended_by_one_command(own_program, monkeypatch, tmp_path):
+def test_a_missing_program_is_fixed_by_one_command(own_program, monkeypatch, tmp_path):
     monkeypatch.setattr(database, "mongod_path", lambda: tmp_path / "mongod")
 
     check = database.check_mongod()

@@ -16,7 +16,7 @@ _ALWAYS = {
 
 
 @pytest.mark.slow
-def test_a_missing_plugin_is_named_with_its_command_and_mended_by_it(call, tmp_path):
+def test_a_missing_plugin_is_named_with_the_command_that_fixes_it(call, tmp_path):
     before = call("doctor", "--json", FIFTYONE_PLUGINS_DIR=str(tmp_path))
     found = {check["name"]: check for check in json.loads(before.stdout)}
 
@@ -114,7 +114,7 @@ def test_clean_removes_them_and_says_how_much(invoke, make_digits):
         ({"plugin_errors": ["Traceback ...\nImportError: x"]}, "missing", "fiftyone-deepcluster install"),
     ],
 )
-def test_the_plugins_line_follows_what_fiftyone_says_of_it(change, state, mend):
+def test_the_plugins_line_shows_fiftyones_state_of_it(change, state, mend):
     check = doctor._check_plugin({**_ANSWER, **change})
 
     assert (check.state, check.mend) == (state, mend)

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydicom.data import get_testdata_file
 
 
-def test_images_are_imported_and_the_rest_is_told(invoke, fiftyone_home, tmp_path):
+def test_images_are_imported_and_skipped_files_reported(invoke, fiftyone_home, tmp_path):
     import fiftyone as fo
 
     for name in ("CT_small.dcm", "SC_rgb_rle_2frame.dcm", "rtplan.dcm"):

@@ -82,7 +82,7 @@ def test_parts_that_an_option_takes_are_listed_and_their_options(option, part):
     assert len(options_table(option, part).splitlines()) > 2
 
 
-def test_options_of_an_encoder_are_told_with_defaults():
+def test_options_of_an_encoder_are_listed_with_defaults():
     lines = {line.split()[0]: line.split()[1] for line in options_table("encoder", "pooled").splitlines()[2:]}
 
     assert lines["l2_normalize"] == "true"
@@ -96,6 +96,6 @@ def test_options_of_an_encoder_are_told_with_defaults():
         ("import-dicom", "pooled", "encoder"),
     ],
 )  # fmt: skip
-def test_what_is_not_there_is_refused_with_what_is(name, part, way):
+def test_unknown_names_are_refused_with_the_known_ones(name, part, way):
     with pytest.raises(OptionsError, match=way):
         options_table(name, part)

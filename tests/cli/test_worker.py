@@ -111,14 +111,14 @@ def test_ctrl_c_stops_at_once_and_leaves_nothing_running(queue):
         _wait_until(lambda: states()["sleep"].run_state == "running", worker)
         time.sleep(0.5)  # until the operation itself runs
         worker.send_signal(signal.SIGINT)
-        said, _ = worker.communicate()
+        output, _ = worker.communicate()
     finally:
         worker.kill()
 
     assert worker.returncode == 0
     assert states()["sleep"].run_state == "failed"
-    assert "stopped" in said
-    assert "Traceback" not in said
+    assert "stopped" in output
+    assert "Traceback" not in output
 
 
 def _wait_until(true, process, seconds=60):

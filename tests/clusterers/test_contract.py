@@ -1,4 +1,4 @@
-"""What every registered clusterer keeps to."""
+"""The contract of every registered clusterer."""
 
 from __future__ import annotations
 

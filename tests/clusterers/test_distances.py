@@ -1,4 +1,4 @@
-"""Centers, distances and margins against loops; chunked against whole."""
+"""Centers, distances and margins against loops, and computed in chunks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fiftyone_deepcluster.clusterers.kmeans.seeding import first_centers
 from fiftyone_deepcluster.metrics import products
 
 
-def test_by_hand():
+def test_distances_and_confidence_equal_values_by_hand():
     vectors = torch.tensor([[0.0], [2.0], [10.0], [14.0], [7.0]])
     labels = torch.tensor([0, 0, 1, 1, -1])
     place = distances.describe_clusters(vectors, labels)
@@ -23,7 +23,7 @@ def test_by_hand():
     )
 
 
-def test_against_a_loop(digits):
+def test_distances_equal_a_loop(digits):
     vectors = digits[:200]
     labels = torch.arange(200) % 7 - 1
     place = distances.describe_clusters(vectors, labels, 7)
@@ -45,7 +45,7 @@ def test_one_cluster_and_none(blobs):
     assert len(noise.distance) == 240
 
 
-def test_chunks_do_not_matter(digits, monkeypatch):
+def test_result_does_not_depend_on_the_chunk_size(digits, monkeypatch):
     centers = digits[:30]
     whole = distances.nearest_two(digits, centers)
     sums = distances.sums(digits, whole[0], 30)
@@ -59,14 +59,14 @@ def test_chunks_do_not_matter(digits, monkeypatch):
     torch.testing.assert_close(distances.sums(digits, whole[0], 30), sums)
 
 
-def test_assign_to(digits):
+def test_nearest_centers_gives_labels_and_distances(digits):
     labels, distance = distances.nearest_centers(digits, digits[:50])
     assert labels[:50].tolist() == list(range(50))
     assert distance[:50].tolist() == pytest.approx([0.0] * 50, abs=1e-3)
     torch.testing.assert_close(distance, torch.cdist(digits, digits[:50]).amin(dim=1), rtol=1e-3, atol=1e-2)
 
 
-def test_chunks_side_by_side_give_the_same_to_the_bit(monkeypatch):
+def test_parallel_chunks_give_the_same_bits(monkeypatch):
     """Threads work on whole chunks, and each writes only its own rows."""
     monkeypatch.setattr(products, "_CPU_CHUNK", 4096)
     vectors = torch.randn(3000, 12, generator=torch.Generator().manual_seed(3))

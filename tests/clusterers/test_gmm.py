@@ -1,4 +1,4 @@
-"""Gaussian mixtures: probabilities, scale, and what they say where they fail."""
+"""Gaussian mixtures: posteriors, scale, and errors where they fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pieces merged by their links: against slow loops, and on groups that a mixture cannot tell apart."""
+"""Merged pieces: against slow loops, and on groups that a mixture cannot separate."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def partitions(n: int, n_groups: int):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_information_is_that_of_the_slow_loop(seed):
+def test_information_equals_a_slow_loop(seed):
     joint = random_walk(a_graph(6, seed), 2)
     group = np.array([0, 1, 1, 0, 2, 2])
     assert joint.sum() == pytest.approx(1)
@@ -67,21 +67,21 @@ def test_information_is_that_of_the_slow_loop(seed):
     )
 
 
-def test_a_walk_of_two_steps_goes_through_every_piece():
+def test_two_steps_equal_the_sum_over_all_middle_pieces():
     links = a_graph(4, 0)
     mass = links.sum(axis=1)
     slow = [[sum(links[i, k] / mass[k] * links[k, j] for k in range(4)) for j in range(4)] for i in range(4)]
     np.testing.assert_allclose(random_walk(links, 2), np.array(slow) / links.sum(), rtol=1e-12)
 
 
-def test_one_merge_is_the_one_that_loses_least():
+def test_a_single_merge_loses_the_least_information():
     links = a_graph(7, 4)
     best = max(partitions(7, 6), key=lambda group: by_loop(random_walk(links, 2), group))
     assert agreement(merge_pieces(links, 6, 2), np.array(best)).ari == 1
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_merging_comes_near_to_trying_everything(seed):
+def test_merging_is_close_to_the_best_of_all_partitions(seed):
     links = a_graph(8, seed)
     joint = random_walk(links, 2)
     found = merge_pieces(links, 3, 2)
@@ -107,7 +107,7 @@ def rings() -> tuple[torch.Tensor, np.ndarray]:
 
 
 @pytest.mark.parametrize("pieces", ["gmm", "kmeans"])
-def test_groups_of_any_shape_where_their_maker_alone_fails(rings, pieces):
+def test_groups_that_the_piece_clusterer_alone_cannot_find_are_found(rings, pieces):
     points, truth = rings
     part = Merged(pieces=pieces)
     alone = part.pieces.cluster(points, ClusterRequest(4, seed=1))
@@ -121,10 +121,10 @@ def test_groups_of_any_shape_where_their_maker_alone_fails(rings, pieces):
 def test_neighbors_are_those_of_the_origin(rings):
     points, truth = rings
     squashed = points * torch.tensor([1.0, 0.2])
-    told = Merged().cluster(squashed, ClusterRequest(4, seed=1, origin=points))
+    found = Merged().cluster(squashed, ClusterRequest(4, seed=1, origin=points))
     same = Merged(factor=1).cluster(squashed, ClusterRequest(4, seed=1, origin=points))
-    assert agreement(told.labels, truth).nmi > agreement(same.labels, truth).nmi + 0.1
-    assert told.centers.shape == (4, 2)
+    assert agreement(found.labels, truth).nmi > agreement(same.labels, truth).nmi + 0.1
+    assert found.centers.shape == (4, 2)
 
 
 def test_noise_of_the_pieces_stays_noise(blobs):
@@ -134,7 +134,7 @@ def test_noise_of_the_pieces_stays_noise(blobs):
     assert sorted(set(found.labels[:240].tolist())) == [0, 1]
 
 
-def test_nothing_but_noise_is_no_cluster():
+def test_only_noise_gives_no_cluster():
     points = torch.rand(30, 6, generator=torch.Generator().manual_seed(0))
     found = Merged(pieces={"name": "hdbscan", "min_cluster_size": 25}).cluster(points, ClusterRequest(2))
     assert found.n_clusters == 0
@@ -149,7 +149,7 @@ def test_a_number_is_needed(blobs):
 @pytest.mark.parametrize(
     ("method", "makers"), [("deepcluster", ["merged"]), ("deepcluster-manifold", ["merged", "gmm"])]
 )
-def test_small_images_are_taught_pieces_and_get_merged_clusters(method, makers):
+def test_small_images_train_on_pieces_and_get_merged_clusters(method, makers):
     from fiftyone_deepcluster.images.inspect import ImageFacts
 
     facts = ImageFacts(n=5000, side=28, gray=True, height=28, width=28)
@@ -163,7 +163,7 @@ def test_small_images_are_taught_pieces_and_get_merged_clusters(method, makers):
     assert plain.clusterer == parts.clusterer
 
 
-def test_few_images_are_clustered_by_kmeans_as_before():
+def test_few_images_are_not_merged_unless_asked():
     from fiftyone_deepcluster.images.inspect import ImageFacts
 
     facts = ImageFacts(n=1797, side=8, gray=True, height=8, width=8)
@@ -172,7 +172,7 @@ def test_few_images_are_clustered_by_kmeans_as_before():
     assert isinstance(early, Merged)
 
 
-def test_photographs_are_clustered_as_in_the_paper():
+def test_large_images_are_clustered_without_merging_as_in_the_paper():
     from fiftyone_deepcluster.images.inspect import ImageFacts
 
     facts = ImageFacts(n=5000, side=300, gray=False, height=300, width=300)
@@ -181,7 +181,7 @@ def test_photographs_are_clustered_as_in_the_paper():
     assert parts.clusterer.name == "kmeans"
 
 
-def test_a_sample_of_neighbors_is_enough(rings, monkeypatch):
+def test_links_from_a_sample_of_images_give_the_same_groups(rings, monkeypatch):
     from fiftyone_deepcluster.clusterers import merged
 
     points, truth = rings

@@ -1,4 +1,4 @@
-"""Power iteration clustering does what a slow loop written from its description does."""
+"""Power iteration clustering against a slow loop written from its description."""
 
 from __future__ import annotations
 

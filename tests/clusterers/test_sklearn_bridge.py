@@ -1,4 +1,4 @@
-"""The clusterers that scikit-learn lends."""
+"""The clusterers from scikit-learn."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_agglomerative_of_one_image(blobs):
     assert Agglomerative().cluster(blobs[:1], ClusterRequest(1)).labels.tolist() == [0]
 
 
-def test_hdbscan_tells_noise(blobs):
+def test_hdbscan_labels_noise_as_minus_one(blobs):
     vectors = torch.cat([blobs, torch.full((1, 6), 1e4)])
     found = Hdbscan().cluster(vectors, ClusterRequest(None))
     assert found.labels[-1] == -1

@@ -1,4 +1,4 @@
-"""LSC against dense spectral algebra, and on groups that k-means cannot part."""
+"""LSC against dense spectral algebra, and on groups that k-means cannot separate."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def dense(weights: torch.Tensor, near: torch.Tensor, n_landmarks: int) -> np.nda
     return found
 
 
-def test_rows_sum_to_one_with_r_landmarks(digits):
+def test_weights_of_the_r_nearest_landmarks_sum_to_one(digits):
     landmarks = digits[::30]
     weights, near = landmark_weights(digits[:300], landmarks, 5)
     table = dense(weights, near, len(landmarks))
@@ -40,7 +40,7 @@ def test_weights_are_gaussians_of_the_nearest_landmarks(digits):
         np.testing.assert_allclose(weights[row].numpy(), kernel / kernel.sum(), rtol=1e-4)
 
 
-def test_embedding_is_the_singular_vectors_of_the_scaled_table(digits):
+def test_embedding_equals_the_singular_vectors_of_the_scaled_weights(digits):
     weights, near = landmark_weights(digits[:300], digits[300:340], 4)
     found, singular = spectral_embedding(weights, near, 40, 6)
     table = dense(weights, near, 40)
@@ -61,7 +61,7 @@ def test_digits_are_better_than_by_kmeans(digits, placed):
     assert ours.scores["landmarks"] == 449
 
 
-def test_more_clusters_than_landmarks_would_give_are_found(blobs):
+def test_more_clusters_than_landmarks_add_landmarks(blobs):
     found = Lsc(landmarks=2).cluster(blobs, ClusterRequest(4, seed=1))
     assert found.n_clusters == 4
     assert found.scores["landmarks"] == 5

@@ -1,4 +1,4 @@
-"""Checks of arguments: what is taken, and what is said of the rest."""
+"""Checks of arguments: accepted values, and errors for the others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.errors import InputError
 
 
-def test_what_is_taken_comes_back_in_its_plain_type():
+def test_valid_values_are_returned_as_plain_types():
     assert arguments.whole_number("k", np.int64(3), 1) == 3
     assert arguments.whole_number("folds", 10, 2, 10) == 10
     assert arguments.share_of("common", 1, "the clusters") == 1.0
@@ -41,11 +41,11 @@ def test_what_is_taken_comes_back_in_its_plain_type():
         (lambda: arguments.names("layers", 5, "conv1"), r"^layers=5 is not a list of names"),
     ],
 )  # fmt: skip
-def test_the_rest_is_refused_with_the_value_and_the_need(call, message):
+def test_invalid_values_are_refused_with_the_value_and_the_need(call, message):
     with pytest.raises(InputError, match=message):
         call()
 
 
-def test_what_is_long_is_shown_by_its_type():
+def test_long_values_are_shown_by_their_type():
     assert arguments.short(np.zeros(100)) == "(a ndarray)"
     assert arguments.short("short") == "'short'"

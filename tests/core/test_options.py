@@ -1,4 +1,4 @@
-"""Options say in plain words what does not fit, however they are made; and travel as any value does."""
+"""Errors of invalid options, however they are created; copies and JSON of valid ones."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ WAYS = {
 
 @pytest.mark.parametrize("way", list(WAYS))
 @pytest.mark.parametrize(("values", "says"), PLAIN)
-def test_what_does_not_fit_is_said_in_plain_words(way, values, says):
+def test_invalid_options_give_one_plain_sentence(way, values, says):
     with pytest.raises(OptionsError) as caught:
         WAYS[way](values)
     assert str(caught.value) == says
@@ -76,25 +76,25 @@ def test_what_does_not_fit_is_said_in_plain_words(way, values, says):
         ({"title": "x" * 500}, f"title='{'x' * 59}...: needs 3 characters or fewer"),
     ],
 )
-def test_every_kind_of_bound(values, says):
+def test_every_kind_of_bound_has_its_message(values, says):
     with pytest.raises(OptionsError) as caught:
         Sample(need=1, **values)
     assert str(caught.value) == says
 
 
-def test_what_is_missing_is_named_with_its_meaning():
+def test_a_missing_option_is_named_with_its_description():
     with pytest.raises(OptionsError, match=r"^sample needs the option 'need': How many there are\.$"):
         Sample()
 
 
-def test_options_stay_as_they_were_made():
+def test_options_are_immutable():
     options = fdc.Frozen()
     with pytest.raises(OptionsError, match=r"rounds=3: a Frozen is immutable; create a new one: Frozen\("):
         options.rounds = 3
 
 
 @pytest.mark.parametrize("method", METHODS.names())
-def test_options_travel(method):
+def test_options_survive_pickle_copy_and_json(method):
     options = METHODS.get(method)(n_clusters=7, seed=3)
     assert pickle.loads(pickle.dumps(options)) == options
     assert copy.copy(options) == options == copy.deepcopy(options)
@@ -106,13 +106,13 @@ def test_options_travel(method):
     assert "n_clusters" in inspect.signature(options_type).parameters
 
 
-def test_pydantics_own_ways_keep_its_errors_by_field():
+def test_model_validate_raises_pydantics_errors_by_field():
     with pytest.raises(ValidationError) as caught:
         fdc.Frozen.model_validate({"n_clusters": 1, "rounds": 9})
     assert [item["loc"] for item in caught.value.errors()] == [("n_clusters",), ("rounds",)]
 
 
 @pytest.mark.parametrize("name", CLUSTERERS.names())
-def test_every_part_complains_in_plain_words(name):
+def test_unknown_options_of_every_part_are_refused(name):
     with pytest.raises(OptionsError, match=f"^{name} has no option 'no_such_option'; "):
         CLUSTERERS.get(name)(no_such_option=1)

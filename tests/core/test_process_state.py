@@ -1,4 +1,4 @@
-"""Settings of the process and its threads come back as they were, also where calls overlap."""
+"""Settings of the process and its threads are restored, also after overlapping calls."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_threads_are_set_for_the_calling_thread_alone(threads):
 
 
 @pytest.mark.parametrize("context", [one_thread, kept_threads, blas_of_one_thread])
-def test_numbers_of_threads_come_back(threads, context):
+def test_numbers_of_threads_are_restored(threads, context):
     before = process_facts()
     assert set(blas_threads()) == {threads + 1}
     with context(), context():
@@ -82,13 +82,13 @@ def test_numbers_of_threads_come_back(threads, context):
 
 
 @pytest.mark.parametrize("context", [one_thread, kept_threads, blas_of_one_thread])
-def test_numbers_of_threads_come_back_after_calls_that_overlap(threads, context):
+def test_numbers_of_threads_are_restored_after_overlapping_calls(threads, context):
     before = process_facts()
     overlapping(context)
     assert changes(before, process_facts()) == []
 
 
-def test_what_others_set_inside_comes_back(threads):
+def test_changes_by_others_inside_the_context_are_undone(threads):
     before = process_facts()
     with kept_threads():
         threadpool_limits(threads + 5)  # as numba's OpenMP layer: never restored
@@ -96,14 +96,14 @@ def test_what_others_set_inside_comes_back(threads):
     assert changes(before, process_facts()) == []
 
 
-def test_one_thread_comes_back_after_an_error(threads):
+def test_numbers_of_threads_are_restored_after_an_error(threads):
     before = process_facts()
     with pytest.raises(ZeroDivisionError), one_thread():
         raise ZeroDivisionError
     assert changes(before, process_facts()) == []
 
 
-def test_umap_leaves_threads_as_they_are(threads):
+def test_umap_does_not_change_the_number_of_threads(threads):
     from fiftyone_deepcluster.dataset.display.brain import lay_out
     from fiftyone_deepcluster.reducers.umap import Umap
 
@@ -125,14 +125,14 @@ def test_warnings_are_ignored_inside_only():
         warnings.warn("no end", ConvergenceWarning, stacklevel=1)
 
 
-def test_filters_come_back_after_calls_that_overlap():
+def test_warning_filters_are_restored_after_overlapping_calls():
     before = list(warnings.filters)
     overlapping(lambda: ignored_warnings(ConvergenceWarning))
     assert warnings.filters == before
 
 
 @pytest.mark.parametrize("callers_ends_first", [True, False])
-def test_filters_come_back_around_the_callers_own(callers_ends_first):
+def test_warning_filters_are_restored_inside_the_callers_catch_warnings(callers_ends_first):
     before, ours, callers = list(warnings.filters), ExitStack(), ExitStack()
     ours.enter_context(ignored_warnings(ConvergenceWarning))
     callers.enter_context(warnings.catch_warnings())

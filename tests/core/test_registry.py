@@ -1,4 +1,4 @@
-"""Names of parts: who may take one, and who may not."""
+"""Registration of parts: which names and classes are accepted."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_built_in_name_is_refused_before_anything_was_looked_up():
     assert "TypeError: the name 'kmeans' in clusterers is taken by fiftyone_deepcluster." in done.stderr
 
 
-def test_what_cannot_be_a_part_says_what_is_missing():
+def test_an_invalid_part_is_refused_with_what_is_missing():
     class Nothing(Clusterer):
         name: Literal["nothing"] = "nothing"
 
@@ -113,6 +113,6 @@ def test_what_cannot_be_a_part_says_what_is_missing():
             CLUSTERERS.register(part)
 
 
-def test_an_unknown_name_is_told_with_those_there_are():
+def test_an_unknown_name_is_refused_with_the_known_ones():
     with pytest.raises(OptionsError, match="there is no 'xyz' among the clusterers; choose one of: agglom"):
         CLUSTERERS.get("xyz")

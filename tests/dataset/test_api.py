@@ -1,4 +1,4 @@
-"""A run from samples to fields and back, on real digits in a real database."""
+"""``cluster``, ``resume`` and ``assign`` on real digits in a real database."""
 
 from __future__ import annotations
 

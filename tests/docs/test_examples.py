@@ -1,4 +1,4 @@
-"""Every example runs, and leaves what it promises."""
+"""Every example runs and writes its output."""
 
 import json
 import os
@@ -56,9 +56,9 @@ def run(fiftyone_home, tmp_path):
     "name", sorted(path.name for path in EXAMPLES.iterdir() if path.suffix in (".py", ".ipynb"))
 )
 def test_example_runs_and_leaves_its_pictures(name, run):
-    said, output = run(name)
+    printed, output = run(name)
 
-    assert "cluster-00" in said
+    assert "cluster-00" in printed
     for picture in _PICTURES.get(name, ()):
         with Image.open(output / picture) as image:
             low, high = image.convert("L").getextrema()

@@ -1,4 +1,4 @@
-"""docs/extending.md does what it says: every example is a file that registers a part, is checked and is used."""
+"""Every example of docs/extending.md registers a part, is checked and is used."""
 
 import re
 import runpy

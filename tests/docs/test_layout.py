@@ -1,11 +1,11 @@
-"""The layout of the package: no module is imported by one that it imports itself, type hints included."""
+"""No modules of the package import each other in a circle, type hints included."""
 
 from graphlib import TopologicalSorter
 
 import grimp
 
 
-def test_imports_go_round_in_no_circle():
+def test_no_modules_import_each_other_in_a_circle():
     graph = grimp.build_graph("fiftyone_deepcluster", cache_dir=None)
     needs = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
 

@@ -1,4 +1,4 @@
-"""One public name has one meaning, and the words are those of the field."""
+"""One public name has one meaning, and names use the terms of the field."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that must say the same thing as another file."""
+"""Project files that must agree with each other."""
 
 import ast
 import collections

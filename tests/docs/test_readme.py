@@ -1,4 +1,4 @@
-"""The README and the documentation do what they say: their Python runs, their commands and files exist."""
+"""README and documentation: their Python code runs, and their commands and files exist."""
 
 import re
 import shlex

@@ -54,7 +54,7 @@ def encoder(request):
     return ENCODERS.parse({"name": request.param, **SMALL.get(request.param, {})})
 
 
-def test_a_changed_look_is_at_the_features_only():
+def test_augmented_excludes_layer_and_bands():
     for other in ({"layer": "features.3"}, {"bands": 2}):
         with pytest.raises(OptionsError, match="leave layer and bands out"):
             Pooled(augmented=True, **other)
@@ -111,7 +111,7 @@ def test_bands_are_means_of_rows_from_top_to_bottom(corpus):
     torch.testing.assert_close(Pooled(bands=2, pca=0).apply(corpus, last.fitted), last.vectors)
 
 
-def test_several_layers_weigh_the_same(corpus):
+def test_several_layers_have_equal_weight(corpus):
     encoder = Pooled(layer="conv5, conv3", pca=0, l2_normalize=False)
     found = encoder.encode(corpus, EncodeRequest(0)).vectors
     parts = [
@@ -120,7 +120,7 @@ def test_several_layers_weigh_the_same(corpus):
     torch.testing.assert_close(found, torch.cat(parts, dim=1))
 
 
-def test_layers_that_are_not_there_and_bands_that_do_not_fit_are_told(corpus):
+def test_unknown_layers_and_too_many_bands_are_refused(corpus):
     with pytest.raises(InputError, match="layer='conv9' is not a layer of this network"):
         Pooled(layer="conv3,conv9").encode(corpus, EncodeRequest(0))
     with pytest.raises(
@@ -134,12 +134,12 @@ def test_layers_that_are_not_there_and_bands_that_do_not_fit_are_told(corpus):
 
 
 @pytest.mark.parametrize("layer", ["", " , ", None])
-def test_no_name_is_no_layer(layer):
+def test_empty_layer_names_are_ignored(layer):
     assert Pooled(layer=layer).layer is None
     assert Pooled(layer="conv3,, conv5 ,conv3").layer == "conv3,conv5"
 
 
-def test_features_that_are_no_numbers_are_told(make_corpus):
+def test_features_with_nan_are_refused(make_corpus):
     corpus = make_corpus()
     for weights in corpus.network.backbone.parameters():
         torch.nn.init.constant_(weights, torch.nan)
@@ -188,14 +188,14 @@ def test_layers_of_the_paper_are_there(model, layer, shape, dim):
 @pytest.mark.parametrize(("encoder", "channels", "expected"), [
     (Vlad(), 256, 16_384), (Vlad(), 1024, 65_536), (Fisher(max_iter=1), 256, 32_768),
 ])  # fmt: skip
-def test_descriptions_have_the_papers_lengths(encoder, channels, expected):
+def test_encodings_have_the_papers_dimensions(encoder, channels, expected):
     cells = torch.rand(2, 40, channels)
     codebook = encoder.learn(cells.flatten(0, 1), seed=0)
     assert encoder.describe(cells, codebook).shape == (2, expected)
     assert LDPO_COMPONENTS == 4096
 
 
-def test_dimensions_are_cut_to_what_the_images_allow_and_the_log_says_so(corpus, caplog):
+def test_pca_dimensions_are_limited_by_the_images_and_logged(corpus, caplog):
     with caplog.at_level("INFO"):
         vectors = Vlad(words=8, sample=30).encode(corpus, EncodeRequest(0)).vectors
     assert vectors.shape == (60, 29)
@@ -246,7 +246,7 @@ def test_mixture_is_as_likely_as_scikit_learns():
 
 
 @pytest.mark.usefixtures("seeded")
-def test_silent_channels_make_no_infinite_pulls():
+def test_constant_channels_give_finite_fisher_vectors():
     cells = torch.rand(4, 30, 5)
     cells[:, :, 2] = 0
     encoder = Fisher(words=3)
@@ -268,7 +268,7 @@ def test_pca_of_more_dimensions_than_rows_is_scikit_learns():
 
 
 @pytest.mark.parametrize("sample", [60, 25])
-def test_streamed_is_whole(make_corpus, sample):
+def test_streamed_encoding_equals_the_encoding_at_once(make_corpus, sample):
     vectors = []
     for batch_size in (7, 100):
         corpus = make_corpus(batch_size)
@@ -283,7 +283,7 @@ def test_streamed_is_whole(make_corpus, sample):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_prototypes_are_the_draw_whose_nearest_two_are_farthest_apart_and_their_nearest(seed):
+def test_prototypes_are_the_seeds_with_the_largest_minimum_distance_and_their_neighbors(seed):
     points = np.random.default_rng(seed).standard_normal((40, 3))
     how = EnsembleProjection(classes=4, images=3, hypotheses=7)
     rows, classes = prototypes(points, how, np.random.default_rng(9))
@@ -301,7 +301,7 @@ def test_prototypes_are_the_draw_whose_nearest_two_are_farthest_apart_and_their_
 
 
 @pytest.mark.parametrize("classes", [2, 5])
-def test_an_image_is_the_probabilities_of_all_sets(corpus, classes):
+def test_encoding_holds_the_class_probabilities_of_all_sets(corpus, classes):
     encoder = EnsembleProjection(
         sets=3, classes=classes, images=4, hypotheses=4, pca=0, l2_normalize=False, strictness=2
     )
@@ -326,7 +326,7 @@ def test_more_surrogate_classes_than_images_are_refused(corpus):
 
 
 @pytest.mark.parametrize("name", ["vlad", "patch-mining"])
-def test_a_finished_run_encodes_new_images_as_its_own(name, few_digits, tmp_path):
+def test_predict_encodes_images_as_the_run_did(name, few_digits, tmp_path):
     encoder = {"name": name, **SMALL[name]}
     options = fdc.DeepCluster(
         n_clusters=4, rounds=1, encoder=encoder, baselines=False, image_size=16, backbone={"name": "small", "width": 8},

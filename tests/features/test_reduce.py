@@ -1,4 +1,4 @@
-"""Reduction: against scikit-learn, and sizes that settle."""
+"""PCA against scikit-learn, and its default sizes."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def test_pca_whitens_and_matches_scikit_learn():
 
 
 @pytest.mark.usefixtures("seeded")
-def test_pca_is_cut_to_the_data_and_comes_back_from_a_checkpoint():
+def test_pca_is_limited_by_the_data_and_restored_from_a_checkpoint():
     features = torch.randn(6, 40)
     reduction = fit_pca(features, 256, whiten=False, l2_normalize=True)
     assert reduction.apply(features).shape == (6, 5)
@@ -43,10 +43,10 @@ def test_pca_is_cut_to_the_data_and_comes_back_from_a_checkpoint():
         (200_000, 128, (0, False)),
     ],
 )
-def test_pca_sizes_itself(n, d, expected):
+def test_pca_dimensions_are_chosen_by_the_data(n, d, expected):
     assert Pooled().settle(n, d) == expected
 
 
-def test_pca_as_wished():
+def test_pca_options_override_the_defaults():
     assert Pooled(pca=256, whiten=True).settle(100, 4096) == (256, True)
     assert Pooled(pca=0).settle(200_000, 4096) == (0, False)

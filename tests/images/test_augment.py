@@ -1,4 +1,4 @@
-"""One warp a batch does what a loop over images and pixels does."""
+"""Augmentation of a batch against a loop over images and pixels."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_batch_equals_a_loop_over_pixels(augment, height, width, size):
 
 
 @pytest.mark.parametrize("augment", OPTIONS)
-def test_contract(augment):
+def test_apply_keeps_its_contract(augment):
     images = pictures(5, 3, 20, 20)
     before = images.clone()
     result = augment.apply(images, 16, generator())
@@ -120,7 +120,7 @@ def test_contract(augment):
 
 
 @given(st.integers(1, 3), st.sampled_from([1, 3]), st.integers(1, 40), st.integers(1, 40), st.integers(1, 40))
-def test_identity_is_plain(batch, channels, height, width, size):
+def test_no_augmentation_equals_plain(batch, channels, height, width, size):
     images = pictures(batch, channels, height, width)
     assert torch.equal(Augment().apply(images, size, generator()), plain(images, size))
     if size > min(height, width) and height != width:
@@ -136,13 +136,13 @@ def test_plain_cuts_the_center():
     assert plain(images[:, :, :4, :4], 8).shape == (2, 3, 8, 8)
 
 
-def test_every_image_has_its_own_draw():
+def test_every_image_is_augmented_differently():
     images = pictures(1, 1, 16, 16).repeat(8, 1, 1, 1)
     for augment in (Augment(rotate=30), Augment(brightness=0.4), Augment(crop=(0.2, 1))):
         assert len({result.numpy().tobytes() for result in augment.apply(images, 16, generator())}) == 8
 
 
-def test_flip_is_exact_and_every_other_time():
+def test_flip_mirrors_exactly_half_of_the_time():
     images = pictures(400, 1, 8, 8)
     result = Augment(flip=True).apply(images, 8, generator())
     straight = images.float() / 255
@@ -152,7 +152,7 @@ def test_flip_is_exact_and_every_other_time():
 
 
 @pytest.mark.parametrize("quarter_turns", [1, -1])
-def test_a_quarter_turn_is_rot90(quarter_turns):
+def test_rotation_by_90_degrees_equals_rot90(quarter_turns):
     images = pictures(1, 1, 9, 9)
     # A draw of 1 is +90 degrees, of 0 is -90.
     draws = torch.full((1, 12), 0.5)
@@ -170,7 +170,7 @@ def test_padding():
 
 @settings(deadline=None)
 @given(st.floats(0.05, 1), st.floats(0.05, 1))
-def test_cuts_lie_within_the_image(low, high):
+def test_crops_lie_within_the_image(low, high):
     augment = Augment(crop=(min(low, high), max(low, high)), padding="zeros")
     white = torch.full((16, 1, 24, 17), 255, dtype=torch.uint8)
     # Away from the very border, where a pixel is mixed with the black outside, nothing is black.
@@ -184,7 +184,7 @@ def test_cuts_lie_within_the_image(low, high):
         {"rotate": 200}, {"padding": "mirror"}, {"unknown": 1},
     ],
 )  # fmt: skip
-def test_impossible_options(values):
+def test_invalid_options_are_refused(values):
     with pytest.raises(ValidationError):
         Augment(**values)
 

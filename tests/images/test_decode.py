@@ -1,4 +1,4 @@
-"""Every kind of file becomes the pixels that a viewer shows."""
+"""Every kind of file is decoded to the pixels that a viewer shows."""
 
 from __future__ import annotations
 
@@ -69,24 +69,24 @@ class TestFormats:
         np.testing.assert_array_equal(read_image(ImageRef(str(path)), "rgb"), RGB)
 
     @pytest.mark.parametrize("suffix", ["png", "tif"])
-    def test_one_bit(self, tmp_path, suffix):
+    def test_one_bit_images_become_0_and_255(self, tmp_path, suffix):
         path = save(GRAY > 128, tmp_path / f"a.{suffix}")
         np.testing.assert_array_equal(read_image(ImageRef(path), "gray")[..., 0], (GRAY > 128) * 255)
 
-    def test_palette(self, tmp_path):
+    def test_palette_images_get_their_colors(self, tmp_path):
         indexed = Image.fromarray(RGB).quantize(16)
         indexed.save(tmp_path / "a.png")
         expected = np.asarray(indexed.convert("RGB"))
         np.testing.assert_array_equal(read_image(ImageRef(str(tmp_path / "a.png")), "rgb"), expected)
 
-    def test_cmyk(self, tmp_path):
+    def test_cmyk_images_are_converted_to_rgb(self, tmp_path):
         ink = Image.fromarray(RGB).convert("CMYK")
         ink.save(tmp_path / "a.tif")
         np.testing.assert_array_equal(
             read_image(ImageRef(str(tmp_path / "a.tif")), "rgb"), np.asarray(ink.convert("RGB"))
         )
 
-    def test_gif_frames(self, tmp_path):
+    def test_frames_of_a_gif_are_read_by_index(self, tmp_path):
         first, second = Image.fromarray(GRAY), Image.fromarray(255 - GRAY)
         path = str(tmp_path / "a.gif")
         first.save(path, save_all=True, append_images=[second])
@@ -95,20 +95,20 @@ class TestFormats:
 
 
 class TestTransparency:
-    def test_clear_pixels_are_white(self, tmp_path):
+    def test_transparent_pixels_are_white(self, tmp_path):
         alpha = np.zeros((7, 9), np.uint8)
         alpha[2:4] = 255
         path = save(np.dstack([RGB, alpha]), tmp_path / "a.png")
         expected = np.where(alpha[..., None] == 255, RGB, 255)
         np.testing.assert_array_equal(read_image(ImageRef(path), "rgb"), expected)
 
-    def test_half_clear_gray_lies_between(self, tmp_path):
+    def test_half_transparent_gray_is_blended_with_white(self, tmp_path):
         gray_and_alpha = Image.merge("LA", (Image.new("L", (4, 4), 100), Image.new("L", (4, 4), 128)))
         gray_and_alpha.save(tmp_path / "a.png")
         pixels = read_image(ImageRef(str(tmp_path / "a.png")), "gray")
         assert (abs(pixels.astype(int) - (100 * 128 + 255 * 127) / 255) <= 1).all()
 
-    def test_clear_palette_entry(self, tmp_path):
+    def test_a_transparent_palette_entry_is_white(self, tmp_path):
         image = Image.new("P", (2, 1))
         image.putpalette([10, 20, 30, 40, 50, 60])
         image.putpixel((1, 0), 1)
@@ -137,28 +137,28 @@ class TestDepth:
         np.testing.assert_array_equal(read_image(ImageRef(str(tmp_path / "a.tif")), "rgb"), expected)
 
     @pytest.mark.parametrize("values", [GRAY.astype(np.uint16), GRAY.astype(np.float32)])
-    def test_values_that_fit_stay(self, tmp_path, values):
+    def test_sixteen_bit_values_up_to_255_are_unchanged(self, tmp_path, values):
         tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack")
         np.testing.assert_array_equal(read_image(ImageRef(str(tmp_path / "a.tif")), "gray")[..., 0], GRAY)
 
     @pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_deflate"])
-    def test_compressed(self, tmp_path, compression):
+    def test_compressed_deep_tiffs_are_read(self, tmp_path, compression):
         path = save(DEEP, tmp_path / "a.tif", compression=compression)
         np.testing.assert_array_equal(read_image(ImageRef(path), "gray")[..., 0], windowed(DEEP))
 
-    def test_white_is_zero(self, tmp_path):
+    def test_white_is_zero_tiffs_are_inverted(self, tmp_path):
         tifffile.imwrite(tmp_path / "a.tif", DEEP, photometric="miniswhite")
         pixels = read_image(ImageRef(str(tmp_path / "a.tif")), "gray")[..., 0]
         np.testing.assert_array_equal(pixels, 255 - windowed(DEEP))
 
-    def test_pages(self, tmp_path):
+    def test_pages_of_a_tiff_are_read_by_index(self, tmp_path):
         tifffile.imwrite(tmp_path / "a.tif", np.stack([DEEP, DEEP[::-1]]), photometric="minisblack")
         pixels = read_image(ImageRef(str(tmp_path / "a.tif"), frame=1), "gray")[..., 0]
         np.testing.assert_array_equal(pixels, windowed(DEEP)[::-1])
         with pytest.raises(UnreadableImageError, match="has no frame 2, only 0 to 1"):
             read_image(ImageRef(str(tmp_path / "a.tif"), frame=2), "gray")
 
-    def test_what_is_not_finite(self):
+    def test_nan_and_infinite_values_are_clipped(self):
         values = np.array([[0.0, 1000.0], [np.nan, np.inf], [-np.inf, 500.0]])
         pixels = to_uint8(values)
         assert pixels[1].tolist() == [0, 255]
@@ -167,16 +167,16 @@ class TestDepth:
         with pytest.raises(ValueError, match="no pixel has a finite value"):
             to_uint8(np.full((3, 3), np.nan))
 
-    def test_rare_bright_pixels_are_seen(self):
+    def test_a_single_bright_pixel_is_white(self):
         values = np.zeros((100, 100), np.float32)
         values[5, 5] = 1e6
         assert to_uint8(values)[5, 5] == 255
 
-    def test_constant(self):
+    def test_constant_images_are_black(self):
         assert (to_uint8(np.full((4, 4), 5000, np.int32)) == 0).all()
 
     @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=50))
-    def test_order_is_kept(self, numbers):
+    def test_brighter_values_never_become_darker(self, numbers):
         values = np.array(numbers)
         pixels = to_uint8(values)
         order = np.argsort(values, kind="stable")
@@ -186,7 +186,7 @@ class TestDepth:
 class TestOrientation:
     @pytest.mark.parametrize("suffix", ["png", "tif", "webp", "jpg"])
     @pytest.mark.parametrize("orientation", range(1, 9))
-    def test_upright(self, tmp_path, suffix, orientation):
+    def test_exif_orientation_is_applied(self, tmp_path, suffix, orientation):
         # One flat color a quarter, so that the lossy format keeps it.
         quarters = np.kron(np.array([[0, 80], [160, 250]], np.uint8), np.ones((16, 32), np.uint8))
         exif = Image.Exif()
@@ -201,7 +201,7 @@ class TestOrientation:
         assert describe_image(ImageRef(path)) == (*expected.shape, True)
 
     @pytest.mark.parametrize("orientation", range(1, 9))
-    def test_deep_tiff(self, tmp_path, orientation):
+    def test_orientation_of_a_deep_tiff_is_applied(self, tmp_path, orientation):
         path = str(tmp_path / "a.tif")
         tifffile.imwrite(path, DEEP, photometric="minisblack", extratags=[(274, "H", 1, orientation, True)])
         plain = Image.fromarray(windowed(DEEP))
@@ -209,7 +209,7 @@ class TestOrientation:
         expected = np.asarray(ImageOps.exif_transpose(plain))
         np.testing.assert_array_equal(read_image(ImageRef(path), "gray")[..., 0], expected)
 
-    def test_box_is_of_the_upright_image(self, tmp_path):
+    def test_boxes_refer_to_the_upright_image(self, tmp_path):
         exif = Image.Exif()
         exif[0x0112] = 6
         path = save(GRAY, tmp_path / "a.png", exif=exif)
@@ -217,14 +217,14 @@ class TestOrientation:
         pixels = read_image(ImageRef(path, box=(0, 0, 3 / 7, 2 / 9)), "gray")[..., 0]
         np.testing.assert_array_equal(pixels, upright[:2, :3])
 
-    def test_damaged_metadata_does_not_cost_the_image(self, tmp_path):
+    def test_images_with_damaged_metadata_are_read(self, tmp_path):
         path = save(RGB, tmp_path / "a.png", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff")
         np.testing.assert_array_equal(read_image(ImageRef(path), "rgb"), RGB)
 
 
 class TestBox:
     @given(st.data())
-    def test_pixel_edges_come_back(self, tmp_path_factory, data):
+    def test_boxes_at_pixel_edges_give_these_pixels(self, tmp_path_factory, data):
         height, width = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 40))
         left, top = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
         right, bottom = data.draw(st.integers(left + 1, width)), data.draw(st.integers(top + 1, height))
@@ -234,11 +234,11 @@ class TestBox:
         cut = read_image(ImageRef(path, box), "gray")[..., 0]
         np.testing.assert_array_equal(cut, pixels[top:bottom, left:right])
 
-    def test_clipped_to_the_image(self, tmp_path):
+    def test_boxes_are_clipped_to_the_image(self, tmp_path):
         path = save(RGB, tmp_path / "a.png")
         np.testing.assert_array_equal(read_image(ImageRef(path, (-0.5, -0.5, 9, 9)), "rgb"), RGB)
 
-    def test_thin_box_has_a_pixel(self, tmp_path):
+    def test_a_very_thin_box_has_one_pixel(self, tmp_path):
         path = save(RGB, tmp_path / "a.png")
         assert read_image(ImageRef(path, (0.999, 0.999, 1e-6, 1e-6)), "rgb").shape == (1, 1, 3)
 
@@ -246,14 +246,14 @@ class TestBox:
         ("box", "reason"),
         [((0, 0, 0, 1), "no area"), ((0, 0, float("nan"), 1), "no area"), ((1.5, 0, 1, 1), "outside")],
     )
-    def test_impossible(self, tmp_path, box, reason):
+    def test_boxes_without_area_or_outside_are_refused(self, tmp_path, box, reason):
         path = save(RGB, tmp_path / "a.png")
         with pytest.raises(UnreadableImageError, match=reason):
             read_image(ImageRef(path, box), "rgb")
 
 
 class TestDamage:
-    def test_missing(self, tmp_path):
+    def test_missing_files_are_refused(self, tmp_path):
         with pytest.raises(UnreadableImageError, match="there is no such file") as caught:
             read_image(ImageRef(str(tmp_path / "no.png")), "rgb")
         assert caught.value.lasting
@@ -264,19 +264,19 @@ class TestDamage:
         ("content", "reason"), [(b"", "the file is empty"), (b"hello" * 100, "it is not an image")]
     )
     @pytest.mark.parametrize("suffix", ["png", "jpg"])
-    def test_no_image(self, tmp_path, content, reason, suffix):
+    def test_files_without_an_image_are_refused(self, tmp_path, content, reason, suffix):
         path = tmp_path / f"a.{suffix}"
         path.write_bytes(content)
         with pytest.raises(UnreadableImageError, match=reason):
             read_image(ImageRef(str(path)), "rgb")
 
-    def test_folder(self, tmp_path):
+    def test_a_folder_is_refused(self, tmp_path):
         with pytest.raises(UnreadableImageError, match="Is a directory") as caught:
             read_image(ImageRef(str(tmp_path)), "rgb")
         assert not caught.value.lasting
 
     @pytest.mark.parametrize("suffix", ["jpeg", "png", "tiff", "webp", "gif", "bmp"])
-    def test_truncated(self, tmp_path, suffix):
+    def test_truncated_files_are_refused(self, tmp_path, suffix):
         buffer = io.BytesIO()
         Image.fromarray(RNG.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(buffer, suffix)
         path = tmp_path / f"a.{suffix}"
@@ -292,7 +292,7 @@ class TestDamage:
             read_image(ImageRef(str(tmp_path / "a.tif")), "rgb")
 
     @pytest.mark.parametrize("suffix", ["png", "tif"])
-    def test_bomb(self, tmp_path, monkeypatch, suffix):
+    def test_too_many_pixels_are_refused(self, tmp_path, monkeypatch, suffix):
         path = save(DEEP, tmp_path / f"a.{suffix}")
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
         with pytest.raises(UnreadableImageError, match=r"63 pixels|7 x 9 pixels"):
@@ -302,7 +302,7 @@ class TestDamage:
         st.binary(max_size=300),
         st.sampled_from([b"", b"II*\0", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"GIF89a"]),
     )
-    def test_any_bytes_give_pixels_or_the_one_error(self, tmp_path_factory, content, magic):
+    def test_any_bytes_give_pixels_or_unreadable_image_error(self, tmp_path_factory, content, magic):
         path = tmp_path_factory.mktemp("bytes") / "a"
         path.write_bytes(magic + content)
         try:
@@ -318,7 +318,7 @@ class TestSize:
         image[:, 5:15] = 200
         np.testing.assert_array_equal(fit_to(image, 10, 10), np.full((10, 10, 1), 200))
 
-    def test_stretch_keeps_all(self):
+    def test_without_crop_the_whole_image_is_stretched(self):
         image = np.zeros((10, 20, 1), np.uint8)
         image[:, 10:] = 200
         stretched = fit_to(image, 10, 10, crop=False)[..., 0]
@@ -330,13 +330,13 @@ class TestSize:
         assert abs(small.astype(int) - 127).max() <= 2
 
     @pytest.mark.parametrize("shape", [(5, 40, 3), (40, 5, 1), (1, 1, 3)])
-    def test_shape(self, shape):
+    def test_resized_images_have_the_requested_shape(self, shape):
         assert fit_to(np.zeros(shape, np.uint8), 16, 12).shape == (16, 12, shape[2])
 
     @pytest.mark.parametrize("color", ["gray", "rgb"])
     @pytest.mark.parametrize("box", [None, (0.25, 0.1, 0.5, 0.8)])
     @pytest.mark.parametrize("stored", ["RGB", "L"])
-    def test_fast_jpeg_is_close_to_the_whole_one(self, tmp_path, color, box, stored):
+    def test_reduced_jpeg_decoding_is_close_to_full_decoding(self, tmp_path, color, box, stored):
         ramp = np.linspace(0, 255, 1200).astype(np.uint8)
         picture = np.stack(np.broadcast_arrays(ramp[:, None], ramp[None, :], 255 - ramp[:, None]), axis=-1)
         picture = np.asarray(Image.fromarray(picture).convert(stored))

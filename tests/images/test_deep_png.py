@@ -1,4 +1,4 @@
-"""PNG files of 16 bits a channel with color or opacity: no bit of them is lost before the windowing."""
+"""PNG files of 16 bits per channel with color or opacity: no bit is lost before windowing."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def write(path, values, kind, clear=None, interlaced=False):
 
 
 @pytest.mark.parametrize("interlaced", [False, True])
-def test_low_bytes_count(tmp_path, interlaced):
+def test_low_bytes_of_16_bit_colors_are_used(tmp_path, interlaced):
     """Values that differ in their low bytes only: Pillow alone sees one flat color."""
     values = (0x1200 + RNG.integers(0, 256, (11, 13, 3))).astype(np.uint16)
     ref = write(tmp_path / "a.png", values, COLOR, interlaced=interlaced)

@@ -1,4 +1,4 @@
-"""What a set of images is like."""
+"""Size and color of a set of images."""
 
 from __future__ import annotations
 
@@ -24,43 +24,43 @@ def files(folder: Path, sizes, mode="L", suffix="png") -> list[Path]:
     return paths
 
 
-def test_medians(tmp_path):
+def test_facts_are_medians_over_the_images(tmp_path):
     facts = image_facts(files(tmp_path, [(10, 20), (30, 20), (50, 60)]))
     assert facts == ImageFacts(n=3, side=30, gray=True, height=30, width=20)
 
 
-def test_box_counts(tmp_path):
+def test_size_of_a_box_counts_and_not_that_of_its_file(tmp_path):
     (path,) = files(tmp_path, [(100, 200)])
     facts = image_facts([ImageRef(str(path), (0, 0, 0.5, 0.2))])
     assert (facts.side, facts.height, facts.width) == (100, 20, 100)
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "webp"])
-def test_color_is_found(tmp_path, suffix):
+def test_color_images_are_not_gray(tmp_path, suffix):
     assert not image_facts(files(tmp_path, [(64, 64)] * 3, "RGB", suffix)).gray
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "tif"])
-def test_gray_stored_as_rgb(tmp_path, suffix):
+def test_gray_images_stored_as_rgb_are_gray(tmp_path, suffix):
     pixels = RNG.integers(0, 256, (200, 200, 1), dtype=np.uint8).repeat(3, axis=-1)
     Image.fromarray(pixels).save(tmp_path / f"a.{suffix}")
     assert image_facts([tmp_path / f"a.{suffix}"]).gray
 
 
-def test_one_of_color_is_enough(tmp_path):
+def test_one_color_image_makes_the_set_color(tmp_path):
     (tmp_path / "gray").mkdir()
     paths = files(tmp_path, [(20, 20)], "RGB") + files(tmp_path / "gray", [(20, 20)] * 5)
     assert not image_facts(paths).gray
     assert not image_facts(paths[::-1]).gray
 
 
-def test_sample_is_even_and_bounded(tmp_path):
+def test_sample_is_spread_evenly_over_the_images(tmp_path):
     paths = files(tmp_path, [(8, 8)] * 5 + [(16, 16)] * 5)
     assert image_facts(paths, sample=1).side == 8
     assert image_facts(paths, sample=2).side == 12
 
 
-def test_unreadable_files_are_no_error(tmp_path):
+def test_unreadable_files_are_ignored(tmp_path):
     paths = [tmp_path / "none.png", *files(tmp_path, [(12, 12)])]
     assert image_facts(paths).side == 12
     facts = image_facts([tmp_path / "none.png"])
@@ -68,7 +68,7 @@ def test_unreadable_files_are_no_error(tmp_path):
     assert facts.side > 0
 
 
-def test_arrays():
+def test_arrays_give_size_and_color():
     gray = RNG.integers(0, 256, (5, 8, 12), dtype=np.uint8)
     assert image_facts(gray) == ImageFacts(n=5, side=12, gray=True, height=8, width=12)
     assert image_facts(gray[..., None]).gray
@@ -89,6 +89,6 @@ def test_arrays():
         (np.zeros((0, 8, 8), np.uint8), "which is empty"),
     ],
 )
-def test_impossible_images(images, need):
+def test_invalid_images_are_refused(images, need):
     with pytest.raises(ImagesError, match=need):
         image_facts(images)

@@ -1,4 +1,4 @@
-"""What the package asks options about a method: every method answers by what its own options say."""
+"""Options of every method against what the method declares about them."""
 
 import pytest
 
@@ -18,7 +18,7 @@ def test_every_option_that_counts_clusters_is_declared(options):
 
 
 @methods
-def test_the_parts_asked_for_are_those_chosen(options):
+def test_declared_parts_are_the_chosen_ones(options):
     made = options()
 
     assert made.chosen_encoder is dict(made).get("encoder")
@@ -26,7 +26,7 @@ def test_the_parts_asked_for_are_those_chosen(options):
 
 
 @methods
-def test_the_fields_asked_for_are_those_named(options):
+def test_declared_fields_are_the_named_ones(options):
     named = {
         name: name for name in ("text_field", "group_field", "initial_field") if name in options.model_fields
     }
@@ -42,13 +42,13 @@ def test_a_method_that_does_not_train_runs_one_round(options):
     assert options.trains or options().rounds == 1
 
 
-def test_counts_are_those_that_were_given():
+def test_cluster_counts_are_the_given_ones():
     assert fdc.UCNN(n_clusters=4).cluster_counts() == {"n_clusters": 4}
     assert fdc.DeepCluster(pseudo_clusters=50).cluster_counts() == {"n_clusters": 10, "pseudo_clusters": 50}
     assert fdc.LDPO().cluster_counts() == {}
 
 
-def test_ldpo_says_what_it_needs_besides_pixels():
+def test_ldpo_declares_its_fields_and_held_out_share():
     options = fdc.LDPO(initial="topics", text_field="report", n_topics=7, training_share=0.6)
 
     assert options.known_fields == KnownFields(texts="report", initial="topics", n_topics=7)

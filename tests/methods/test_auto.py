@@ -1,4 +1,4 @@
-"""``method="auto"``: what it takes for which images, and that it says why."""
+"""``method="auto"``: the method chosen for the images, and the reason in the notes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _facts(side):
 
 
 @pytest.mark.parametrize(
-    ("side", "accelerated", "said", "method", "settled"),
+    ("side", "accelerated", "given", "method", "settled"),
     [
         (28, False, {}, "deepcluster-manifold", {"image_size": None}),
         (28, True, {"n_clusters": None}, "ldpo", {"n_clusters": None}),
@@ -29,8 +29,8 @@ def _facts(side):
         (300, True, {"weights": "w.pth", "backbone": MOBILENET, "seed": 3}, "ldpo", {"seed": 3, "weights": "w.pth"}),
     ],
 )  # fmt: skip
-def test_the_rules(side, accelerated, said, method, settled):
-    chosen, why = fdc.Auto(**said).choose(_facts(side), accelerated=accelerated)
+def test_the_method_is_chosen_by_size_number_weights_and_device(side, accelerated, given, method, settled):
+    chosen, why = fdc.Auto(**given).choose(_facts(side), accelerated=accelerated)
 
     assert chosen.name == method
     assert {name: getattr(chosen, name) for name in settled} == settled

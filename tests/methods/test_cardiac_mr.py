@@ -1,4 +1,4 @@
-"""The cardiac-MR method: the paper's settings, what is ours, and a run on digits."""
+"""The cardiac-MR method: the paper's settings, our settings, and a run on digits."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def resolved(facts, **values):
 
 
 class TestThePaper:
-    def test_network_and_clustering(self):
+    def test_large_images_get_the_papers_network_and_clustering(self):
         options = resolved(LARGE, classes=3)
         assert (options.backbone.name, options.input_norm, options.weights) == ("vgg16", "zscore", None)
         assert (options.image_size, options.color) == (224, "gray")
@@ -43,7 +43,7 @@ class TestThePaper:
             "uniform",
         )
 
-    def test_training(self):
+    def test_large_images_get_the_papers_training(self):
         options = resolved(LARGE, classes=3)
         training = options.optimizer_spec()
         assert (training.optimizer, training.learning_rate, training.weight_decay) == ("sgd", 0.05, 1e-5)
@@ -52,7 +52,7 @@ class TestThePaper:
         assert options.stop_nmi is None
 
     @pytest.mark.usefixtures("seeded")
-    def test_same_heavy_changes_in_training_and_clustering(self):
+    def test_paper_settings_augment_in_training_and_in_clustering(self):
         options = resolved(SMALL, setting="balanced")
         assert options.encoder.augmented
         parts = options.build()
@@ -73,7 +73,7 @@ class TestThePaper:
         ("setting", "classes", "clusters"),
         [("balanced", 3, 24), ("imbalanced-large", 13, 104), ("imbalanced-small", 13, 104)],
     )
-    def test_its_three_experiments(self, setting, classes, clusters):
+    def test_settings_match_the_papers_three_experiments(self, setting, classes, clusters):
         options = resolved(LARGE, setting=setting)
         assert (options.classes, options.n_clusters, options.pseudo_clusters) == (classes, clusters, clusters)
         known = PAPER_SETTINGS[setting]
@@ -83,27 +83,27 @@ class TestThePaper:
 
 
 class TestHowManyClusters:
-    def test_eight_a_class_are_taught_and_written(self):
+    def test_eight_clusters_per_class_are_trained_on_and_written(self):
         options = resolved(SMALL, classes=6)
         assert (options.pseudo_clusters, options.n_clusters) == (48, 48)
 
-    def test_fewer_may_be_written_than_are_taught(self):
+    def test_fewer_clusters_may_be_written_than_trained_on(self):
         options = resolved(SMALL, classes=6, n_clusters=6)
         assert (options.pseudo_clusters, options.n_clusters, options.pseudo_class_rounds) == (48, 6, 200)
 
-    def test_written_alone_are_taught_too(self):
+    def test_n_clusters_without_classes_sets_both_numbers(self):
         options = resolved(SMALL, n_clusters=20)
         assert (options.pseudo_clusters, options.n_clusters) == (20, 20)
 
-    def test_classes_win_over_a_setting(self):
+    def test_classes_override_the_setting(self):
         assert resolved(SMALL, setting="balanced", classes=5).n_clusters == 40
 
-    def test_few_images_get_fewer_clusters_but_one_a_class(self):
+    def test_few_images_get_fewer_clusters_but_at_least_one_per_class(self):
         few = ImageFacts(n=100, side=64, gray=True, height=64, width=64)
         assert resolved(few, classes=6).n_clusters == 10
         assert resolved(few, classes=13).n_clusters == 13
 
-    def test_nothing_said_is_ten_classes(self):
+    def test_the_default_is_ten_classes(self):
         assert resolved(SMALL).n_clusters == 80
 
     def test_changing_classes_changes_clusters(self):
@@ -117,14 +117,14 @@ class TestHowManyClusters:
 @pytest.mark.parametrize(
     ("n", "batch"), [(47_637, 256), (23_943, 256), (23_000, 128), (9_000, 64), (3_000, 64), (100, 64)]
 )
-def test_few_images_come_in_smaller_batches(n, batch):
+def test_few_images_get_smaller_batches(n, batch):
     facts = ImageFacts(n=n, side=64, gray=True, height=64, width=64)
     assert resolved(facts, classes=3).batch_size == batch
     assert resolved(facts, classes=3, batch_size=17).batch_size == 17
 
 
 class TestSmallImages:
-    def test_are_clustered_as_they_are_by_a_small_network(self):
+    def test_small_images_are_clustered_unchanged_by_a_small_network(self):
         options = resolved(SMALL, classes=6)
         assert (options.backbone.name, options.image_size, options.augmentation) == ("small", 64, "affine")
         assert (options.encoder.augmented, options.encoder.pca, options.encoder.l2_normalize) == (
@@ -133,7 +133,7 @@ class TestSmallImages:
             True,
         )
 
-    def test_what_is_asked_for_wins(self):
+    def test_given_options_override_the_defaults(self):
         options = resolved(
             SMALL,
             classes=6,
@@ -145,7 +145,7 @@ class TestSmallImages:
         assert options.encoder.augmented
 
     @pytest.mark.usefixtures("seeded")
-    def test_get_vgg_with_an_eighth_of_its_filters_in_the_papers_settings(self):
+    def test_small_images_with_a_paper_setting_get_vgg_with_an_eighth_of_the_filters(self):
         options = resolved(SMALL, setting="balanced")
         assert (options.backbone.name, options.image_size) == ("slim-vgg", 64)
         with torch.device("meta"):
@@ -190,14 +190,14 @@ class TestChangedImagesAreClustered:
         corpus, _ = assemble(options, store, Silent(), None)
         return corpus, options.encoder
 
-    def test_features_of_changed_images_repeat_by_their_seed(self, corpus):
+    def test_augmented_features_repeat_with_the_seed(self, corpus):
         network, _ = corpus
         changed = network.features(augmented=True, seed=4)
         assert torch.equal(changed, network.features(augmented=True, seed=4))
         assert not torch.equal(changed, network.features(augmented=True, seed=5))
         assert not torch.equal(changed, network.features())
 
-    def test_encoder_looks_at_changed_images_and_at_new_ones_as_they_are(self, corpus):
+    def test_encoder_augments_the_runs_images_and_not_new_ones(self, corpus):
         network, encoder = corpus
         encoding = encoder.encode(network, EncodeRequest(seed=4))
         expected = torch.nn.functional.normalize(network.features(augmented=True, seed=4))

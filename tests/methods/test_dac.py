@@ -1,4 +1,4 @@
-"""DAC: its numbers from the paper, its formulas against slow loops, its two variants, and that it learns."""
+"""DAC: the paper's numbers, formulas against slow loops, both variants, and training."""
 
 import math
 
@@ -84,7 +84,7 @@ def test_the_loop_ends_when_the_thresholds_meet(digits):
     assert lambdas == pytest.approx([0.0099 * i for i in range(46)])
 
 
-def test_dac_star_falls_in_a_line_from_095_to_05():
+def test_dac_star_threshold_decreases_linearly_from_095_to_05():
     found = schedule(resolved(28, True, star=True, init="random"))
     assert [upper for _, upper, _ in found] == pytest.approx(np.linspace(0.95, 0.5, 46).tolist())
     assert all(upper == lower for _, upper, lower in found)
@@ -145,7 +145,7 @@ def test_more_pairs_are_chosen_as_lambda_grows_and_all_where_the_thresholds_meet
 
 
 @pytest.mark.usefixtures("seeded")
-def test_restraint_is_the_softmax_at_length_one():
+def test_restraint_equals_the_softmax_divided_by_its_length():
     scores = torch.randn(200, 10, dtype=torch.float64) * 10
     softmax = scores.softmax(1)
     found = Restraint()(scores)
@@ -183,7 +183,7 @@ def test_network_is_the_authors(size, filters):
 # --- variants ---------------------------------------------------------------------------------------------
 
 
-def test_released_teaches_macro_batches_in_two_views_of_each_mini_batch(made):
+def test_released_trains_on_macro_batches_in_two_views_of_each_mini_batch(made):
     corpus, parts = made(variant="released", batch_size=10, inner_epochs=3)
     plan = parts.training_spec.task.begin_round(0, corpus)
     minis = plan.order.reshape(-1, 10)
@@ -222,7 +222,7 @@ def test_released_targets_are_frozen_inside_a_macro_batch(made):
         task.after_step(batch, Outputs(own, own), corpus.network)
 
 
-def test_paper_teaches_a_batch_by_what_the_network_says_of_it(made):
+def test_paper_without_augmentation_selects_pairs_of_the_networks_output(made):
     corpus, parts = made(batch_size=20, augmentation="none")
     plan = parts.training_spec.task.begin_round(0, corpus)
     assert sorted(plan.order) == list(range(100))
@@ -234,7 +234,7 @@ def test_paper_teaches_a_batch_by_what_the_network_says_of_it(made):
 
 
 @pytest.mark.usefixtures("seeded")
-def test_paper_judges_images_as_they_are_where_it_learns_from_changed_ones(made):
+def test_paper_selects_pairs_on_unchanged_images_and_trains_on_augmented_ones(made):
     corpus, parts = made(batch_size=20, norm="running")
     task = parts.training_spec.task
     order = task.begin_round(0, corpus).order.reshape(-1, 20)
@@ -303,7 +303,7 @@ def test_a_run_from_pixels_ends_when_its_clusters_have_settled(digits):
 
 
 @pytest.mark.usefixtures("seeded")
-def test_the_round_on_pixels_teaches_pairs_of_one_pixel_cluster(made, digits):
+def test_the_round_on_pixels_trains_on_pairs_of_pixel_clusters(made, digits):
     corpus, parts = made(digits[0][:400], init="pixels", batch_size=100)
     task = parts.training_spec.task
     task.assign(corpus)
@@ -337,7 +337,7 @@ def test_the_round_on_pixels_comes_before_all_others(digits):
 @pytest.mark.parametrize(
     ("variant", "start"), [("paper", "random"), ("released", "random"), ("paper", "pixels")]
 )
-def test_a_run_goes_on_where_it_stopped(digits, tmp_path, variant, start):
+def test_a_resumed_run_equals_an_uninterrupted_one(digits, tmp_path, variant, start):
     options = {**TINY, "variant": variant, "init": start, "batch_size": 40, "inner_epochs": 1}
     images = digits[0][:120]
     whole = fdc.fit(images, fdc.DAC(**options, rounds=4), run_dir=tmp_path / "whole")

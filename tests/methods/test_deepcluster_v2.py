@@ -1,4 +1,4 @@
-"""DeepCluster-v2: the bank holds what training saw, its clusters are the heads, and one pass a round is enough."""
+"""DeepCluster-v2: bank, heads, crops, and no embedding pass in a round."""
 
 import math
 from dataclasses import replace
@@ -36,12 +36,12 @@ FAST = {
 }
 
 
-class Noting(BankLabels):
-    """A task that also notes what the network said of every image before each step."""
+class RecordingLabels(BankLabels):
+    """A task that also records the features of every image before each step."""
 
     def __init__(self, parts):
         super().__init__(parts)
-        self.said = {}
+        self.features_before = {}
         self.plans = []
 
     def begin_round(self, round_index, corpus):
@@ -53,11 +53,11 @@ class Noting(BankLabels):
         super().after_step(batch, before, network)
         crops = before.features.detach().view(-1, len(batch.rows), before.features.shape[1])
         for place, row in enumerate(batch.rows.tolist()):
-            self.said[row] = crops[:, place].clone()
+            self.features_before[row] = crops[:, place].clone()
 
 
 class CancelAfter(Silent):
-    """Cancels at the first question after ``rounds`` rounds."""
+    """Cancels at the first check after ``rounds`` rounds."""
 
     def __init__(self, rounds):
         self.rounds, self.done = rounds, 0
@@ -70,7 +70,7 @@ class CancelAfter(Silent):
 
 
 class Phases(Silent):
-    """Notes the phases."""
+    """Records the phases."""
 
     def __init__(self):
         self.names = []
@@ -97,11 +97,11 @@ def unbroken(digits, options, tmp_path_factory):
 
 @pytest.fixture
 def trained(digits, options):
-    """A corpus of 300 digits and the noting task after two rounds."""
+    """A corpus of 300 digits and the recording task after two rounds."""
     resolved = options.resolve(image_facts(digits[0]))
     with open_store(digits[0], resolved, Silent()) as store:
         corpus, parts = assemble(resolved, store, Silent(), None)
-        task = Noting(parts.training_spec.task.parts)
+        task = RecordingLabels(parts.training_spec.task.parts)
         run(replace(parts.training_spec, task=task, finish=None), corpus, LoopSettings(2, 51))
         yield corpus, task
 
@@ -115,18 +115,18 @@ def same(a, b):
     )
 
 
-def test_bank_holds_what_the_last_training_pass_said_of_each_image(trained):
+def test_bank_holds_the_features_of_the_last_training_pass(trained):
     corpus, task = trained
     bank = task.state_dict()["bank"]
     assert bank.shape == (2, len(corpus), corpus.network.dim)
-    assert len(task.said) == len(corpus)
-    for row, crops in task.said.items():
+    assert len(task.features_before) == len(corpus)
+    for row, crops in task.features_before.items():
         torch.testing.assert_close(bank[:, row], crops[:2])
         assert not torch.equal(crops[0], crops[1])
     torch.testing.assert_close(bank.norm(dim=2), torch.ones(bank.shape[:2]))
 
 
-def test_heads_are_the_clusters_means_of_their_bank_and_do_not_learn(trained):
+def test_heads_equal_the_cluster_means_of_their_bank_and_are_not_trained(trained):
     corpus, task = trained
     plan, labels, bank = task.plans[-1]
     prototypes = plan.prototypes.view(3, -1, bank.shape[2])
@@ -141,7 +141,7 @@ def test_heads_are_the_clusters_means_of_their_bank_and_do_not_learn(trained):
     assert not corpus.network.head.weight.requires_grad
 
 
-def test_images_that_the_last_pass_left_out_are_not_taught(trained):
+def test_images_missing_in_the_last_pass_have_no_label(trained):
     corpus, task = trained
     features = corpus.features()
     task.begin_round(2, corpus)
@@ -181,7 +181,7 @@ def test_loss_is_the_mean_over_heads_and_crops():
 
 
 @pytest.mark.usefixtures("seeded")
-def test_crops_come_first_crops_first_and_at_two_sizes():
+def test_crops_are_ordered_by_crop_and_have_two_sizes():
     images = torch.randint(
         0, 256, (5, 1, 20, 20), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
     )
@@ -198,7 +198,7 @@ def test_crops_come_first_crops_first_and_at_two_sizes():
 
 
 @pytest.mark.usefixtures("seeded")
-def test_rate_rises_falls_and_goes_on_after_a_pause(digits, options):
+def test_learning_rate_warms_up_decays_and_continues_after_resume(digits, options):
     cosine = Cosine(rounds=10, warmup=2, first=0.1, last=0.001)
     assert [round(cosine.factor(at), 6) for at in (0, 1, 2)] == [0.1, 0.55, 1.0]
     assert cosine.factor(6) == pytest.approx((1 + 0.001) / 2)
@@ -226,15 +226,15 @@ def test_rate_rises_falls_and_goes_on_after_a_pause(digits, options):
     assert begun + rates(second, 3) == whole
 
 
-def test_a_round_needs_no_second_pass(digits, options):
-    heard = Phases()
-    fdc.fit(digits[0], options, observer=heard)
-    assert heard.names.count("train") == 3
-    assert heard.names.count("embed") == 2, "to fill the bank, and once at the very end"
-    assert heard.names[-2:] == ["embed", "cluster"]
+def test_a_round_has_no_embedding_pass(digits, options):
+    phases = Phases()
+    fdc.fit(digits[0], options, observer=phases)
+    assert phases.names.count("train") == 3
+    assert phases.names.count("embed") == 2, "to fill the bank, and once at the very end"
+    assert phases.names[-2:] == ["embed", "cluster"]
 
 
-def test_last_look_is_what_prediction_finds(unbroken, digits):
+def test_final_labels_equal_those_of_predict(unbroken, digits):
     assert unbroken.record.stop_reason is fdc.StopReason.ROUNDS_DONE
     assert np.array_equal(unbroken.round_labels[:, -1], unbroken.labels)
     found = fdc.predict(unbroken.run_dir, digits[0])
@@ -248,7 +248,7 @@ def test_last_look_is_what_prediction_finds(unbroken, digits):
     assert "embed" not in last.seconds
 
 
-def test_cancelled_and_resumed_is_the_unbroken_run(unbroken, digits, options, tmp_path):
+def test_a_cancelled_and_resumed_run_equals_an_uninterrupted_one(unbroken, digits, options, tmp_path):
     cut = fdc.fit(digits[0], options, truth=digits[1], run_dir=tmp_path, observer=CancelAfter(2))
     assert cut.record.stop_reason is fdc.StopReason.CANCELLED
     assert len(cut.record.rounds) == 2
@@ -256,7 +256,7 @@ def test_cancelled_and_resumed_is_the_unbroken_run(unbroken, digits, options, tm
     whole = fdc.fit(digits[0], options, truth=digits[1], run_dir=tmp_path)
     assert same(whole, unbroken)
     again = fdc.fit(digits[0], options, truth=digits[1], run_dir=tmp_path)
-    assert same(again, unbroken), "a finished run takes its last look again and finds the same"
+    assert same(again, unbroken), "a finished run computes its final labels again, with the same result"
 
 
 def test_same_seed_same_clusters_other_seed_others(unbroken, digits, options):

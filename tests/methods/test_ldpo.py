@@ -1,4 +1,4 @@
-"""LDPO's own parts: the held-out split, first labels, certain images, convergence, frozen batch norm."""
+"""LDPO: held-out split, initial labels, confident images, convergence, frozen batch norm."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from fiftyone_deepcluster.training.stopping import StopOnAgreement
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 300), st.integers(0, 5), st.booleans())
-def test_a_split_holds_every_row_once_and_parts_no_group(n, turn, grouped):
+def test_a_split_holds_every_row_once_and_splits_no_group(n, turn, grouped):
     groups = np.random.default_rng(n).integers(-1, 12, n) if grouped else None
     split = Holdout(seed=4).split(n, turn, groups)
     parts = (split.training, split.validation, split.test)
@@ -36,7 +36,7 @@ def test_a_split_holds_every_row_once_and_parts_no_group(n, turn, grouped):
             assert sum(bool(np.isin(np.flatnonzero(groups == group), part).any()) for part in parts) == 1
 
 
-def test_shares_are_the_papers_and_every_round_draws_anew():
+def test_default_shares_are_the_papers_and_every_round_has_its_own_split():
     holdout = Holdout(seed=4)
     first, second = holdout.split(1000, 0), holdout.split(1000, 1)
 
@@ -45,22 +45,22 @@ def test_shares_are_the_papers_and_every_round_draws_anew():
     assert np.array_equal(first.test, holdout.split(1000, 0).test)
 
 
-def test_only_the_training_part_is_taught_and_the_rest_is_scored():
+def test_only_the_training_part_is_trained_on_and_the_rest_is_scored():
     images = (load_digits().images[:300] * 15.9).astype(np.uint8)
     result = fdc.fit(
         images, fdc.LDPO(n_clusters=10, rounds=2, min_steps=10, baselines=False, training_share=0.5),
         known=fdc.Known(groups=[None] * 100 + [f"p{i // 2}" for i in range(200)]),
     )  # fmt: skip
 
-    taught = np.isfinite(result.round_losses)
-    assert taught.sum(axis=0).tolist() == [150, 150]
-    assert np.array_equal(taught[100::2], taught[101::2]), "the two images of a patient go together"
+    trained = np.isfinite(result.round_losses)
+    assert trained.sum(axis=0).tolist() == [150, 150]
+    assert np.array_equal(trained[100::2], trained[101::2]), "the two images of a patient go together"
     for entry in result.record.rounds:
         assert 0 <= entry.scores["test_top1"] <= entry.scores["test_top5"] <= 1
         assert "validation_top1" in entry.scores
 
 
-def test_resumed_is_unbroken(tmp_path):
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
     images = (load_digits().images[:200] * 15.9).astype(np.uint8)
     options = fdc.LDPO(n_clusters=5, rounds=3, min_steps=6, baselines=False, initial="random", stop_nmi=None)
     whole = fdc.fit(images, options)
@@ -72,27 +72,27 @@ def test_resumed_is_unbroken(tmp_path):
     assert np.array_equal(whole.round_losses, resumed.round_losses, equal_nan=True)
 
 
-def test_first_labels_are_what_the_first_round_is_taught():
+def test_the_first_round_trains_on_the_initial_labels():
     digits = load_digits()
     images, classes = (digits.images[:300] * 15.9).astype(np.uint8), digits.target[:300]
     options = fdc.LDPO(
         n_clusters=10, initial="labels", rounds=1, min_steps=80, baselines=False, training_share=0.9
     )
-    taught = fdc.fit(images, options, truth=classes, known=fdc.Known(initial=classes.tolist()))
+    labeled = fdc.fit(images, options, truth=classes, known=fdc.Known(initial=classes.tolist()))
     random = fdc.fit(images, options.model_copy(update={"initial": "random"}), truth=classes)
 
-    assert taught.record.rounds[0].truth.acc > 0.9
-    assert random.record.rounds[0].truth.acc < taught.record.rounds[0].truth.acc - 0.1
+    assert labeled.record.rounds[0].truth.acc > 0.9
+    assert random.record.rounds[0].truth.acc < labeled.record.rounds[0].truth.acc - 0.1
 
 
-def test_first_labels_that_nobody_gave():
+def test_missing_initial_labels_are_an_error():
     images = (load_digits().images[:100] * 15.9).astype(np.uint8)
 
     with pytest.raises(InputError, match="give known=Known"):
         fdc.fit(images, fdc.LDPO(n_clusters=5, initial="labels", baselines=False))
 
 
-def test_rim_finds_the_number_and_sees_features_of_their_own_length():
+def test_without_n_clusters_rim_clusters_unnormalized_features():
     images = (load_digits().images[:400] * 15.9).astype(np.uint8)
     result = fdc.fit(images, fdc.LDPO(rounds=1, min_steps=10, baselines=False))
 
@@ -101,7 +101,7 @@ def test_rim_finds_the_number_and_sees_features_of_their_own_length():
     assert result.record.rounds[0].scores["scale"] > 1.5
 
 
-def test_the_most_confident_of_each_cluster_are_taught():
+def test_only_the_most_confident_of_each_cluster_keep_their_label():
     class Parts:
         confident_share = 0.5
 
@@ -131,7 +131,7 @@ def _round(index, nmi, purity, clusters):
         ([(0.95, 0.95, 100), (0.95, 0.95, 97), (0.95, 0.95, 101)], True),
     ],
 )
-def test_convergence_needs_purity_nmi_and_a_settled_number(rounds, stops):
+def test_convergence_needs_purity_nmi_and_a_stable_number(rounds, stops):
     rule = StopOnAgreement(0.9, patience=2, purity=0.9, settled=0.05)
     entries = [_round(index, *figures) for index, figures in enumerate(rounds)]
 
@@ -155,7 +155,7 @@ def test_frozen_norms_keep_their_statistics_and_their_outputs():
         assert frozen(images.bfloat16()).dtype == torch.bfloat16, "maps stay as narrow as they came"
 
 
-def test_pretrained_weights_are_tuned_gently_and_seen_whole():
+def test_pretrained_weights_get_low_learning_rates_and_whole_images():
     facts = image_facts(np.zeros((40, 90, 120), np.uint8))
     tuned, scratch = (
         fdc.LDPO(n_clusters=4, weights=weights).resolve(facts) for weights in ("IMAGENET1K_V1", None)
@@ -178,7 +178,7 @@ def test_pretrained_weights_are_tuned_gently_and_seen_whole():
 
 @pytest.mark.usefixtures("seeded")
 @pytest.mark.parametrize("scale", [1.0, 300.0])
-def test_a_level_head_learns_alike_whatever_the_length_of_the_features(scale):
+def test_a_leveled_head_trains_independently_of_the_length_of_the_features(scale):
     class Scaled(torch.nn.Module):
         dim = 12
 
@@ -198,7 +198,7 @@ def test_a_level_head_learns_alike_whatever_the_length_of_the_features(scale):
     torch.testing.assert_close(network(images).features, scale * images.flatten(1))
 
 
-def test_a_level_head_does_not_overshoot_on_labels_that_images_do_not_bear_out():
+def test_a_leveled_head_does_not_diverge_on_random_labels():
     class Plain(torch.nn.Module):
         dim = 1280
 

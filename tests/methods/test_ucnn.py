@@ -47,7 +47,7 @@ def unbroken(digits, tmp_path_factory):
     return fdc.fit(digits[0], fdc.UCNN(**FAST), truth=digits[1], run_dir=tmp_path_factory.mktemp("unbroken"))
 
 
-class Ear(Silent):
+class Listener(Silent):
     """Hears the phases, and cancels at a question after so many rounds."""
 
     def __init__(self, rounds=10**9, asked=0):
@@ -88,7 +88,7 @@ def corpus_of(images, norm="batch", observer=None):
     return Corpus(store, network, compute, size=16, batch_size=50, observer=observer or Silent())
 
 
-def test_first_centers_are_of_images_that_differ(digits):
+def test_first_centers_are_features_of_different_images(digits):
     images = np.concatenate([np.repeat(digits[0][:1], 380, axis=0), digits[0][:20]])
     corpus = corpus_of(images)
     rows = different_rows(corpus, 20, seed=3)
@@ -191,17 +191,17 @@ def test_baseline_1_moves_centers_by_the_features_after_the_step(digits, norm):
     other = Steps(digits[0], "compensated", norm)
     for name, value in steps.now().items():
         if "running" in name:
-            torch.testing.assert_close(value, other.now()[name], msg="a look aside leaves no trace")
+            torch.testing.assert_close(value, other.now()[name], msg="running statistics are unchanged")
 
 
-def test_the_other_reading_takes_weights_one_step_older(digits):
+def test_compensation_older_uses_weights_one_step_older(digits):
     steps = Steps(digits[0], "older")
     older = steps.features(steps.backbones[1], steps.batches[2])
     assert float((older - steps.before[2]).abs().max()) > 1e-3
     torch.testing.assert_close(steps.after(), expected_centers(steps, older), rtol=1e-4, atol=1e-5)
 
 
-def test_rates_and_changes_of_the_first_round_are_its_own(digits):
+def test_the_pixel_round_has_its_own_learning_rate_and_augmentation(digits):
     corpus = corpus_of(digits[0])
     task = PixelWarmup(PixelClusters(30, 1, 1, rate=5.0), lambda: StreamingCentroids(StreamingParts(10, 1)))
     task.assign(corpus)
@@ -222,7 +222,7 @@ def test_rates_and_changes_of_the_first_round_are_its_own(digits):
 
 
 @pytest.mark.usefixtures("seeded")
-def test_all_variants_learn_by_plain_sgd(digits):
+def test_all_variants_use_sgd_without_momentum(digits):
     from fiftyone_deepcluster.images.inspect import image_facts
 
     for variant in ("proposed", "baseline-1", "baseline-2", "baseline-3"):
@@ -266,16 +266,16 @@ def test_thumbnails_are_small_and_have_mean_0():
     assert not thumbnail_vectors(torch.full((1, 1, 4, 4), 9, dtype=torch.uint8)).any()
 
 
-def test_training_never_looks_over_the_whole_set(digits):
-    ear = Ear()
-    fdc.fit(digits[0], fdc.UCNN(**{**FAST, "rounds": 4, "pixel_epochs": 0}), observer=ear)
-    assert ear.phases.count("train") == 4
-    assert ear.phases.count("embed") == 2, (
+def test_training_embeds_all_images_only_at_start_and_end(digits):
+    listener = Listener()
+    fdc.fit(digits[0], fdc.UCNN(**{**FAST, "rounds": 4, "pixel_epochs": 0}), observer=listener)
+    assert listener.phases.count("train") == 4
+    assert listener.phases.count("embed") == 2, (
         "once before anything is learned, once for the labels that are kept"
     )
 
 
-def test_variants_differ_where_they_should(digits, unbroken):
+def test_variants_give_different_centers(digits, unbroken):
     found = {"proposed": unbroken}
     for variant in ("baseline-1", "baseline-2", "baseline-3"):
         found[variant] = fdc.fit(digits[0], fdc.UCNN(**FAST, variant=variant), truth=digits[1])
@@ -308,35 +308,35 @@ def same(a, b):
 
 
 @pytest.mark.parametrize(("rounds", "asked"), [(1, 0), (2, 3)])
-def test_cancelled_and_resumed_is_the_unbroken_run(digits, unbroken, tmp_path, rounds, asked):
-    cut = fdc.fit(digits[0], fdc.UCNN(**FAST), run_dir=tmp_path, observer=Ear(rounds, asked))
+def test_a_cancelled_and_resumed_run_equals_an_uninterrupted_one(digits, unbroken, tmp_path, rounds, asked):
+    cut = fdc.fit(digits[0], fdc.UCNN(**FAST), run_dir=tmp_path, observer=Listener(rounds, asked))
     assert cut.record.stop_reason is fdc.StopReason.CANCELLED
     assert len(cut.record.rounds) == rounds
     whole = fdc.fit(digits[0], fdc.UCNN(**FAST), run_dir=tmp_path)
     assert same(whole, unbroken)
 
 
-def test_the_other_reading_resumes_too(digits, tmp_path):
+def test_compensation_older_can_be_resumed(digits, tmp_path):
     options = fdc.UCNN(**{**FAST, "pixel_epochs": 0, "compensation": "older", "recount": True})
     whole = fdc.fit(digits[0], options)
-    fdc.fit(digits[0], options, run_dir=tmp_path, observer=Ear(1))
+    fdc.fit(digits[0], options, run_dir=tmp_path, observer=Listener(1))
     assert same(fdc.fit(digits[0], options, run_dir=tmp_path), whole)
 
 
-def test_a_run_goes_on_with_more_rounds(digits, unbroken, tmp_path):
+def test_a_finished_run_can_be_continued_with_more_rounds(digits, unbroken, tmp_path):
     fdc.fit(digits[0], fdc.UCNN(**{**FAST, "rounds": 2}), run_dir=tmp_path)
     whole = fdc.fit(digits[0], fdc.UCNN(**FAST), run_dir=tmp_path)
     assert np.array_equal(whole.labels, unbroken.labels)
     assert np.array_equal(whole.embeddings, unbroken.embeddings)
 
 
-def test_a_new_look_at_the_same_images_gives_their_clusters(digits, unbroken):
+def test_predict_gives_the_clusters_of_the_run(digits, unbroken):
     found = fdc.predict(unbroken.run_dir, digits[0])
     np.testing.assert_array_equal(found.labels, unbroken.labels)
     np.testing.assert_allclose(found.distance, unbroken.distance, rtol=1e-3, atol=1e-3)
 
 
-def test_collapse_is_said(digits):
+def test_too_high_a_learning_rate_ends_as_collapsed_or_diverged(digits):
     options = fdc.UCNN(**{**FAST, "rounds": 30, "pixel_epochs": 0, "learning_rate": 1.0, "augmentation": "none",
                           "backbone": {**TINY, "norm": "none"}})  # fmt: skip
     found = fdc.fit(digits[0], options)

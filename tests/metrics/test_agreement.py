@@ -1,4 +1,4 @@
-"""Measures against numbers worked by hand, scikit-learn, slow loops, and laws."""
+"""Agreement scores against values by hand, scikit-learn and slow loops."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ labelings = st.integers(1, 60).flatmap(
 )
 
 
-def test_by_hand():
+def test_scores_equal_values_by_hand():
     # Clusters {a, a, b} and {b, b, a}: majorities 2 + 2 of 6, and so is the best match.
     found = agreement([0, 0, 0, 1, 1, 1], [0, 0, 1, 1, 1, 0])
     assert found.purity == pytest.approx(4 / 6)
@@ -44,11 +44,11 @@ def test_purity_rewards_splitting_and_accuracy_does_not():
     assert found.acc == pytest.approx(0.5)
 
 
-def test_minus_one_is_left_out_on_either_side():
+def test_minus_one_in_either_labeling_is_left_out():
     assert agreement([0, 0, 1, -1, 1], [5, 5, 7, 7, -1]) == agreement([0, 0, 1], [5, 5, 7])
 
 
-def test_nothing_to_compare():
+def test_no_common_labels_give_zero_scores():
     assert agreement([-1, -1], [0, 1]).model_dump() == {"nmi": 0, "ari": 0, "purity": 0, "acc": 0}
     assert nmi([], []) == 0
 
@@ -58,7 +58,7 @@ def test_one_cluster_on_both_sides_agrees():
     assert nmi([0, 0, 0], [0, 1, 2], "min") == 0
 
 
-def test_errors():
+def test_invalid_labels_are_refused():
     with pytest.raises(InputError, match=r"\(2,\) and reference of shape \(3,\)"):
         agreement([0, 1], [0, 1, 2])
     with pytest.raises(InputError, match="average='mean'"):
@@ -72,7 +72,7 @@ def best_by_trying(labels: np.ndarray, reference: np.ndarray) -> float:
 
 @settings(max_examples=60, deadline=None)
 @given(labelings)
-def test_against_scikit_learn(pair):
+def test_scores_equal_those_of_scikit_learn(pair):
     labels, reference = pair
     found = agreement(labels, reference)
     assert found.ari == pytest.approx(metrics.adjusted_rand_score(reference, labels), abs=1e-9)
@@ -93,13 +93,13 @@ def test_against_scikit_learn(pair):
         )
     )
 )
-def test_accuracy_against_trying_every_match(pair):
+def test_accuracy_equals_the_best_of_all_matchings(pair):
     assert agreement(*pair).acc == pytest.approx(best_by_trying(*pair))
 
 
 @settings(max_examples=60, deadline=None)
 @given(labelings, st.randoms(use_true_random=False))
-def test_laws(pair, chance):
+def test_scores_are_bounded_and_do_not_depend_on_order_or_names(pair, chance):
     labels, reference = pair
     found = agreement(labels, reference)
     names = list(range(7))

@@ -1,4 +1,4 @@
-"""The nearest neighbors against a slow search."""
+"""Nearest neighbors against a slow search."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cluster numbers that last, and what became of each image."""
+"""Matching of cluster numbers between rounds, and statistics of each image."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from fiftyone_deepcluster.metrics.matching import (
 rounds = arrays(np.int64, st.tuples(st.integers(1, 25), st.integers(1, 6)), elements=st.integers(-1, 4))
 
 
-def test_compact_counts_by_first_use():
+def test_compact_labels_are_numbered_by_first_use():
     assert compact_labels([5, 5, -1, 2, 9, 2]).tolist() == [0, 0, -1, 1, 2, 1]
     assert compact_labels([]).tolist() == []
 
@@ -42,23 +42,23 @@ def test_cluster_names_sort_as_numbers():
     assert cluster_names(0) == []
 
 
-def test_match_keeps_numbers():
+def test_matched_clusters_keep_their_numbers():
     # 0 was 1, 1 was 0; 2 is new and gets the free number.
     assert match_to([0, 0, 1, 1, 2], 3, [1, 1, 0, 0, 0], 2).tolist() == [1, 0, 2]
 
 
-def test_match_with_fewer_clusters_leaves_numbers_empty():
+def test_matching_fewer_clusters_leaves_numbers_unused():
     assert match_to([0, 0, 1], 2, [4, 4, 2], 5).tolist() == [4, 2]
 
 
-def test_match_without_any_overlap():
+def test_clusters_without_overlap_get_free_numbers():
     assert match_to([-1, 0], 2, [0, -1], 2).tolist() == [0, 1]
     assert match_to([], 2, [], 2).tolist() == [0, 1]
 
 
 @settings(max_examples=60, deadline=None)
 @given(arrays(np.int64, array_shapes(min_dims=2, max_dims=2, max_side=8), elements=st.integers(0, 9)))
-def test_match_is_the_hungarian_one(table):
+def test_best_match_has_the_total_of_scipys_assignment(table):
     rows, columns = best_match(csr_array(table))
     best = linear_sum_assignment(table, maximize=True)
     assert table[rows, columns].sum() == table[best].sum()

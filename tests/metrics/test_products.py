@@ -1,4 +1,4 @@
-"""Chunks: all rows once, within a bound of memory."""
+"""Chunks: all rows once, within a memory limit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cluster of every image: what is measured from vectors, and that a checkpoint keeps all of it."""
+"""Assignments: values computed from vectors, and their snapshots."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def test_a_single_center_has_no_margin(vectors):
     assert not found.margin.any()
 
 
-def test_clusters_of_other_vectors_are_measured_in_those_given(vectors):
+def test_distances_are_measured_in_the_given_vectors(vectors):
     found = KMeans().cluster(vectors, ClusterRequest(3, seed=1))
     wide = torch.cat([vectors, vectors], dim=1)
     assignment = assignment_of(found, wide, {"noted": 1.0})

@@ -49,7 +49,7 @@ def slow_loss(features, same, chosen):
 
 
 @pytest.mark.parametrize(("upper", "lower"), [(0.95, 0.455), (0.7, 0.48), (0.5, 0.5)])
-def test_pairs_are_those_of_a_slow_loop(upper, lower):
+def test_selected_pairs_equal_a_slow_loop(upper, lower):
     features = label_features(30, 5, seed=3)
     found = select(features, upper, lower)
     same, chosen = slow_pairs(features, upper, lower)
@@ -58,7 +58,7 @@ def test_pairs_are_those_of_a_slow_loop(upper, lower):
 
 
 @pytest.mark.parametrize(("upper", "lower"), [(0.95, 0.455), (0.6, 0.5)])
-def test_loss_and_its_gradient_are_those_of_a_slow_loop(upper, lower):
+def test_loss_and_gradient_equal_a_slow_loop(upper, lower):
     scores = torch.randn(20, 5, generator=torch.Generator().manual_seed(1)) * 2
     ours, theirs = (scores.double().clone().requires_grad_() for _ in range(2))
     features = Restraint()(ours)
@@ -83,7 +83,7 @@ def test_loss_is_finite_where_logarithms_are_not():
     assert torch.isfinite(features.grad).all()
 
 
-def test_self_distillation_is_the_entropy_of_the_softmax_that_was():
+def test_self_distillation_equals_the_cross_entropy_with_the_frozen_softmax():
     now, before = label_features(6, 4, seed=1), label_features(6, 4, seed=2)
     targets = PairTargets(torch.zeros(6, 6), torch.zeros(6, 6), before)
     found = PairLoss(hold=3.0).losses(Outputs(now, now), targets)
@@ -96,14 +96,14 @@ def test_self_distillation_is_the_entropy_of_the_softmax_that_was():
         assert float(found[i]) == pytest.approx(3 * sum(terms) / 4, rel=1e-5)
 
 
-def test_squares_are_those_of_the_mnist_script():
+def test_squared_loss_equals_the_mnist_script():
     features = label_features(9, 4, seed=5)
     targets = select(label_features(9, 4, seed=6), 0.6, 0.6)
     found = PairLoss("squares").losses(Outputs(features, features), targets)
     assert float(found.mean()) == pytest.approx(float((features @ features.T - targets.same).square().mean()))
 
 
-def test_pairs_across_two_views_are_those_of_the_mnist_script():
+def test_pairs_across_two_views_equal_the_mnist_script():
     """An image and itself, changed otherwise, are a pair too: its similarity is no longer 1 by itself."""
     first, second, frozen = (label_features(9, 4, seed=seed) for seed in (5, 6, 7))
     targets = select(frozen, 0.6, 0.6)
@@ -116,7 +116,7 @@ def test_pairs_across_two_views_are_those_of_the_mnist_script():
     assert not torch.allclose(found, PairLoss("squares").losses(Outputs(first, first), targets), atol=1e-3)
 
 
-def test_released_dac_loss_is_that_of_its_script():
+def test_released_loss_equals_the_authors_script():
     """``cifar10_2.py`` term by term: Keras 1 takes (output, target), the script gives (target, output)."""
     now, before = label_features(32, 4, seed=7), label_features(32, 4, seed=8)
     targets = select(before, 0.9, 0.7)
@@ -137,7 +137,7 @@ def test_released_dac_loss_is_that_of_its_script():
     assert float(found) == pytest.approx((main + aux) * 32 / -math.log(1e-7), rel=1e-5)
 
 
-def test_pair_loss_wants_pairs():
+def test_pair_loss_refuses_other_targets():
     with pytest.raises(TypeError, match="gives classes"):
         PairLoss().losses(Outputs(torch.eye(2), torch.eye(2)), ClassTargets(torch.zeros(2)))
 

@@ -1,4 +1,4 @@
-"""Who makes the clusters of a round where there are several."""
+"""The choice between several clusterings of a round."""
 
 from dataclasses import replace
 
@@ -32,7 +32,7 @@ def task():
 
 @pytest.mark.parametrize("before", [0, 1])
 @pytest.mark.parametrize("order", [MAKERS, MAKERS[::-1]])
-def test_clusters_that_agree_with_the_round_before_count(task, stripes, corpus, before, order):
+def test_the_clustering_that_agrees_most_with_the_last_round_is_taken(task, stripes, corpus, before, order):
     request = ClusterRequest(2)
     first = task._most_stable((MAKERS[before],), stripes, request, corpus)
     other = MAKERS[1 - before].cluster(stripes, request)
@@ -45,6 +45,6 @@ def test_clusters_that_agree_with_the_round_before_count(task, stripes, corpus, 
         assert nmi(found.labels, first.labels) == pytest.approx(1)
 
 
-def test_in_the_first_round_the_first_one_counts(task, stripes, corpus):
+def test_the_first_round_uses_the_first_clusterer(task, stripes, corpus):
     found = task._most_stable(MAKERS, stripes, ClusterRequest(2), corpus)
     assert nmi(found.labels, MAKERS[0].cluster(stripes, ClusterRequest(2)).labels) == pytest.approx(1)

@@ -1,4 +1,4 @@
-"""Sampling: each image as often as it should be drawn."""
+"""Samplers: how often each image is drawn."""
 
 import numpy as np
 from hypothesis import given, settings

@@ -1,4 +1,4 @@
-"""UCNN's centers: moved by one over their count, revived, kept small."""
+"""UCNN's centers: updated by the running mean, revived, of constant size."""
 
 import pytest
 import torch
@@ -28,7 +28,7 @@ def slow_update(centers, counts, vectors, labels):
         centers[label] = (1 - rate) * centers[label] + rate * vector
 
 
-def test_a_batch_at_once_is_one_after_the_other_and_the_running_mean():
+def test_a_batch_update_equals_single_updates_and_the_running_mean():
     generator = torch.Generator().manual_seed(1)
     start = torch.randn(7, 5, generator=generator)
     centroids, centers, counts = Centroids(start), start.double().clone(), [0] * 7
@@ -50,7 +50,7 @@ def test_a_batch_at_once_is_one_after_the_other_and_the_running_mean():
         torch.testing.assert_close(centroids.centers[cluster], mean, rtol=1e-4, atol=1e-5)
 
 
-def test_recount_lets_new_vectors_weigh_as_the_first():
+def test_after_forget_new_vectors_weigh_like_the_first():
     centroids = Centroids(torch.zeros(1, 1))
     for _ in range(9):
         centroids.update(torch.zeros(1, 1), torch.tensor([0]))
@@ -61,7 +61,7 @@ def test_recount_lets_new_vectors_weigh_as_the_first():
     assert float(centroids.centers) == 1
 
 
-def test_a_dead_center_goes_to_the_vector_farthest_from_its_own():
+def test_a_dead_center_moves_to_the_vector_farthest_from_its_center():
     centroids = Centroids(torch.tensor([[0.0], [1000.0], [-1000.0]]))
     vectors, labels = torch.tensor([[0.0], [5.0], [1.0]]), torch.tensor([0, 0, 0])
     for _ in range(3):
@@ -80,7 +80,7 @@ def test_a_dead_center_goes_to_the_vector_farthest_from_its_own():
 
 
 @pytest.mark.usefixtures("seeded")
-def test_state_of_centroids_does_not_grow_and_comes_back():
+def test_state_of_centroids_has_constant_size_and_can_be_restored():
     centroids = Centroids(torch.randn(4, 3))
     for _ in range(20):
         vectors = torch.randn(1000, 3)

@@ -1,4 +1,4 @@
-"""What every registered reducer keeps to."""
+"""The contract of every registered reducer."""
 
 from __future__ import annotations
 

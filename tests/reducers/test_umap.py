@@ -1,4 +1,4 @@
-"""UMAP's space: it beats the pixels, and leaves torch alone."""
+"""UMAP: clusters are better than on the pixels, and torch's threads are unchanged."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def test_umap_options(digits):
         Umap().embed(torch.full((10, 3), float("nan")), seed=1)
 
 
-def test_flat_is_the_identity(digits):
+def test_identity_reducer_returns_the_vectors(digits):
     assert Identity().embed(digits, seed=1) is digits
 
 
-def test_umap_leaves_torch_its_threads(blobs):
+def test_umap_does_not_change_torchs_threads(blobs):
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

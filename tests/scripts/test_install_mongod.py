@@ -1,4 +1,4 @@
-"""The script that gives a checkout its database program, run as `make` runs it."""
+"""The script that installs a database executable for a checkout, run as ``make`` runs it."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Losses, worked by hand."""
+"""Losses against values by hand."""
 
 import numpy as np
 import pytest

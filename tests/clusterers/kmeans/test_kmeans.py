@@ -1,4 +1,4 @@
-"""K-means against a slow Lloyd, faiss, and its own promises."""
+"""K-means against a plain Lloyd iteration, faiss and its own properties."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def mixture(n: int, dim: int, parts: int, seed: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("max_iter", [1, 3, 15])
-def test_equals_a_slow_lloyd(digits, max_iter):
+def test_lloyd_equals_a_plain_loop(digits, max_iter):
     start = digits[:10]
     labels, centers = slow_lloyd(digits.numpy().astype(np.float64), start.numpy(), max_iter)
     part = KMeans(max_iter=max_iter, tolerance=0, n_init=1)
@@ -54,7 +54,7 @@ def test_equals_a_slow_lloyd(digits, max_iter):
     assert found.objective == pytest.approx(objective, rel=1e-5)
 
 
-def test_equals_faiss_from_the_same_start():
+def test_lloyd_equals_faiss_from_the_same_centers():
     vectors = mixture(4000, 32, 40, seed=0)
     schedule = LloydSettings(12, 0.0, False, 0)
     start = vectors[:64].clone()
@@ -87,7 +87,7 @@ def test_objective_as_good_as_faiss_from_its_own_start():
 
 
 @pytest.mark.parametrize("parts", [1, 30])
-def test_bounds_never_change_a_label(parts):
+def test_bounds_give_the_labels_of_the_plain_assignment(parts):
     vectors = mixture(3000, 16, parts, seed=2)
     centers = vectors[:50].clone()
     assigner = Assigner(vectors, centers.mean(dim=0))
@@ -103,7 +103,7 @@ def test_bounds_never_change_a_label(parts):
     assert measured[-1] < 0.7
 
 
-def test_the_plain_step_and_the_bounds_find_the_same(monkeypatch):
+def test_lloyd_with_and_without_bounds_gives_the_same_result(monkeypatch):
     vectors = mixture(3000, 16, 30, seed=4)
     start, schedule = vectors[:50].clone(), LloydSettings(15, 0.0, spherical=False, seed=0)
     plain = lloyd(vectors, start, schedule)
@@ -111,7 +111,7 @@ def test_the_plain_step_and_the_bounds_find_the_same(monkeypatch):
     torch.testing.assert_close(lloyd(vectors, start, schedule), plain)
 
 
-def test_bounds_follow_a_center_that_jumps():
+def test_bounds_hold_after_centers_move_far():
     vectors = mixture(500, 4, 5, seed=3)
     centers = vectors[:8].clone()
     assigner = Assigner(vectors, centers.mean(dim=0))
@@ -124,21 +124,21 @@ def test_bounds_follow_a_center_that_jumps():
         ]
 
 
-def test_far_from_the_origin_no_digit_is_lost(digits):
+def test_distances_stay_exact_far_from_the_origin(digits):
     start = digits[:10]
     near = KMeans(n_init=1).cluster(digits, ClusterRequest(10, init_centers=start))
     far = KMeans(n_init=1).cluster(digits + 4096, ClusterRequest(10, init_centers=start + 4096))
     assert torch.equal(near.labels, far.labels)
 
 
-def test_warm_start_takes_the_centers_given(blobs):
+def test_warm_start_begins_from_the_given_centers(blobs):
     start = torch.stack([blobs[group::4].mean(dim=0) for group in (2, 0, 3, 1)])
     found = KMeans(n_init=1).cluster(blobs, ClusterRequest(4, seed=9, init_centers=start))
     assert found.labels[:4].tolist() == [1, 3, 0, 2]
     assert found.scores["n_iter"] <= 2
 
 
-def test_a_start_that_does_not_fit_is_ignored(blobs):
+def test_init_centers_of_another_shape_are_ignored(blobs):
     plain = KMeans().cluster(blobs, ClusterRequest(4, seed=9))
     for start in (blobs[:3], blobs[:4, :5], torch.full((4, 6), float("nan"))):
         found = KMeans().cluster(blobs, ClusterRequest(4, seed=9, init_centers=start))
@@ -147,7 +147,7 @@ def test_a_start_that_does_not_fit_is_ignored(blobs):
     assert torch.equal(cold.labels, plain.labels)
 
 
-def test_a_poor_warm_start_is_one_among_others(blobs):
+def test_a_poor_warm_start_does_not_worsen_the_result(blobs):
     poor = blobs[0] + torch.arange(24.0).reshape(4, 6)
     found = KMeans().cluster(blobs, ClusterRequest(4, seed=9, init_centers=poor))
     assert found.objective == pytest.approx(
@@ -156,7 +156,7 @@ def test_a_poor_warm_start_is_one_among_others(blobs):
     assert [default_n_init(k) for k in (2, 10, 64, 1000)] == [20, 20, 3, 1]
 
 
-def test_more_runs_never_make_it_worse(digits):
+def test_more_n_init_never_increase_the_objective(digits):
     once, often = (KMeans(n_init=n).cluster(digits, ClusterRequest(10)).objective for n in (1, 4))
     assert often <= once
 
@@ -168,7 +168,7 @@ def test_spherical_centers_have_length_one(digits):
 
 
 @pytest.mark.parametrize("start", ["kmeans++", "sample"])
-def test_start_draws_different_rows(digits, start):
+def test_initial_centers_are_different_rows(digits, start):
     centers = first_centers(digits, 200, start, seed=1)
     assert len(centers.unique(dim=0)) == 200
     assert ((centers[:, None] == digits[None]).all(dim=2).sum(dim=1) == 1).all()
@@ -185,7 +185,7 @@ def test_sampled_training_still_labels_all(digits):
     assert found.objective < 1.1 * KMeans().cluster(digits, ClusterRequest(10)).objective
 
 
-def test_splitting_keeps_the_count():
+def test_split_for_empty_preserves_the_total_count():
     centers = torch.arange(12.0).reshape(4, 3)
     counts = torch.tensor([0, 9, 0, 2])
     assert split_for_empty(centers, counts, torch.Generator().manual_seed(0)) == 2
@@ -195,25 +195,25 @@ def test_splitting_keeps_the_count():
     assert len(centers.unique(dim=0)) == 4
 
 
-def test_splitting_stops_where_nothing_is_left():
+def test_split_for_empty_stops_at_clusters_of_one_vector():
     centers, counts = torch.ones(3, 2), torch.tensor([1, 0, 0])
     assert split_for_empty(centers, counts, torch.Generator().manual_seed(0)) == 2
     assert counts.tolist() == [1, 0, 0]
 
 
-def test_a_center_without_vectors_is_put_to_use(blobs):
+def test_an_empty_center_is_moved_to_a_far_vector(blobs):
     centers = torch.cat([blobs[:3], torch.full((1, 6), 1e6)])
     labels, _, _ = final_assignment(blobs, centers)
     assert labels.unique().tolist() == [0, 1, 2, 3]
 
 
-def test_every_vector_can_be_its_own_cluster(blobs):
+def test_as_many_clusters_as_vectors(blobs):
     found = KMeans().cluster(blobs[:20], ClusterRequest(20))
     assert found.n_clusters == 20
     assert found.objective == pytest.approx(0, abs=1e-6)
 
 
-def test_fewer_different_vectors_than_clusters():
+def test_fewer_distinct_vectors_than_clusters():
     vectors = torch.tensor([[0.0, 0.0], [3.0, 4.0]]).repeat(10, 1)
     found = KMeans().cluster(vectors, ClusterRequest(5))
     assert found.n_clusters == 2

@@ -1,4 +1,4 @@
-"""RIM against the plain formulas, finite differences, and its own law of scale."""
+"""RIM against plain formulas, finite differences and its scale law."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def information_slowly(points, weights, biases):
     return -sum(x * np.log(x) for x in mean) - sum(entropy) / n
 
 
-def test_objective_is_the_plain_formula(problem):
+def test_objective_equals_the_formula_by_loops(problem):
     points, weights, biases, _ = problem
     found, _, _ = information(Multilogit(weights, biases), points)
     assert found == pytest.approx(
@@ -54,7 +54,7 @@ def test_objective_is_the_plain_formula(problem):
 
 
 @pytest.mark.parametrize("gain", ["information", "likelihood"])
-def test_gradient_is_the_finite_difference(problem, gain):
+def test_gradient_equals_finite_differences(problem, gain):
     points, weights, biases, labels = problem
 
     def value(model):
@@ -77,7 +77,7 @@ def test_gradient_is_the_finite_difference(problem, gain):
 
 
 @pytest.mark.parametrize("kept", [2**27, 0])
-def test_chunks_change_nothing(problem, monkeypatch, kept):
+def test_result_does_not_depend_on_the_chunk_size(problem, monkeypatch, kept):
     points, weights, biases, labels = problem
     model = Multilogit(weights, biases)
     whole = information(model, points), likelihood(model, points, labels)
@@ -90,7 +90,7 @@ def test_chunks_change_nothing(problem, monkeypatch, kept):
     assert torch.equal(model.assign(points)[0], (points @ weights + biases).argmax(dim=1))
 
 
-def test_imitation_is_logistic_regression(problem):
+def test_initial_model_equals_scikit_learns_logistic_regression(problem):
     points, _, _, labels = problem
     blank = Multilogit(points.new_zeros(4, 5), points.new_zeros(5))
     model, _ = ascend(lambda now: likelihood(now, points, labels), blank, 0.05, 500)
@@ -102,7 +102,7 @@ def test_imitation_is_logistic_regression(problem):
     np.testing.assert_allclose(ours.numpy(), theirs.predict_proba(points.numpy()), atol=2e-3)
 
 
-def test_climbing_ends_where_the_gradient_is_nothing(problem):
+def test_ascend_ends_at_a_zero_gradient(problem):
     points, weights, biases, _ = problem
     model, objective = ascend(lambda now: information(now, points), Multilogit(weights, biases), 0.01, 500)
     value, by_weights, by_biases = information(model, points)
@@ -113,13 +113,13 @@ def test_climbing_ends_where_the_gradient_is_nothing(problem):
     assert objective > start
 
 
-def test_without_a_penalty_no_information_is_lost(problem):
+def test_ascend_without_penalty_never_loses_information(problem):
     points, weights, biases, _ = problem
     _, after = ascend(lambda now: information(now, points), Multilogit(weights, biases), 0.0, 100)
     assert after >= information(Multilogit(weights, biases), points)[0]
 
 
-def test_scale_of_features_is_a_scale_of_lambda(digits):
+def test_scaling_the_features_scales_lambda(digits):
     """fit(F, lambda) from W is fit(a·F, a²·lambda) from W / a."""
     vectors = digits[:400]
     one = Rim(n_init_clusters=20, penalty=2.0).cluster(vectors, ClusterRequest(None, seed=3))
@@ -131,7 +131,7 @@ def test_scale_of_features_is_a_scale_of_lambda(digits):
     assert 1 < one.n_clusters < 20
 
 
-def test_lambda_one_is_one_cluster_at_unit_length_and_several_at_the_networks(digits):
+def test_lambda_1_gives_one_cluster_at_length_1_and_several_at_the_networks_length(digits):
     """What makes un-normalized features part of the method: with LDPO's lambda everything is one at length 1."""
     unit = torch.nn.functional.normalize(digits[:600])
     assert Rim(n_init_clusters=30, penalty=1.0).cluster(unit, ClusterRequest(None)).n_clusters == 1
@@ -175,7 +175,7 @@ def test_plateau_is_where_the_number_holds_for_its_size():
     assert path_of([*falling, 12, 11, 9, 8, 7, 6, 5, 5, 4, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 2, 2, 2, 1]) == 3
 
 
-def test_the_first_cut_is_no_answer_unless_wanted():
+def test_two_clusters_are_selected_only_if_fewest_is_2():
     counts = [40, 30, 18, 18, 16, 16, 13, 9, 6, 4, *[2] * 20, 1]
     assert path_of(counts) in (16, 18)
     assert path_of(counts, fewest=2) == 2

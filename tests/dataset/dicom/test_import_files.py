@@ -106,7 +106,7 @@ def test_a_lost_png_may_be_made_in_another_folder(folder, dataset, tmp_path):
     assert sample.metadata.size_bytes == Path(sample.filepath).stat().st_size
 
 
-def test_a_lost_png_that_cannot_be_made_again_is_told(folder, dataset):
+def test_a_lost_png_that_cannot_be_written_again_is_reported(folder, dataset):
     add(folder, dataset)
     numbers, pngs = dataset.values(["dicom_frame", "filepath"])
     later = pngs[numbers.index(1)]
@@ -457,7 +457,7 @@ class TestClustering:
         assert [image.path for image in source.images] == dataset.values("dicom_path")
         assert {image.box for image in source.images} == {(0, 0, 0.5, 1)}
 
-    def test_originals_that_are_gone_are_said_with_the_way_out(self, folder, dataset):
+    def test_missing_originals_are_an_error_with_the_way_out(self, folder, dataset):
         add(folder, dataset, frames="first")
         shutil.rmtree(folder)
         with pytest.raises(ImagesError, match="media_field='filepath'"):

@@ -57,7 +57,7 @@ def test_numbers_that_no_database_holds_are_left_out(folder, dataset):
     assert [row(dataset, "b", name) for name in names] == [1, 240.0, 0.0]
 
 
-def test_a_file_name_that_is_no_text_is_told(folder, dataset):
+def test_a_file_name_that_is_not_utf8_is_reported(folder, dataset):
     written(folder / "a")
     os.rename(folder / "a", os.fsencode(folder) + b"/M\xfcller")  # noqa: PTH104 - bytes
     written(folder / "b")
@@ -135,7 +135,7 @@ def test_coded_fields_hold_codes_only(folder, dataset):
     assert [row(dataset, "meant", f"dicom_{name}") for name in fields] == list(meant.values())
 
 
-def test_a_link_to_a_folder_is_told(folder, dataset, tmp_path):
+def test_a_link_to_a_folder_is_reported(folder, dataset, tmp_path):
     written(folder / "a")
     (tmp_path / "outer").mkdir()
     (tmp_path / "outer" / "patient").symlink_to(folder)
@@ -144,16 +144,16 @@ def test_a_link_to_a_folder_is_told(folder, dataset, tmp_path):
     assert "which is not followed; add the target folder to files" in str(done)
 
 
-def test_an_observer_is_told_of_the_phase_once_and_must_be_one(folder, dataset):
+def test_an_invalid_observer_is_refused_and_a_valid_one_gets_the_phase_once(folder, dataset):
     phases = []
 
-    class Ear(Silent):
+    class Listener(Silent):
         def phase(self, name, total):
             phases.append((name, total))
 
     for number in range(20):
         written(folder / str(number))
-    add(folder, dataset, observer=Ear())
+    add(folder, dataset, observer=Listener())
     assert phases == [("import", 20)]
     with pytest.raises(InputError, match="observer=5 is not an Observer"):
         add(folder, dataset, observer=5)

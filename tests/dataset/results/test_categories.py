@@ -71,7 +71,7 @@ def test_ldpo_starts_from_topics_and_leaves_words_and_a_tree(reports, caplog):
     assert not [field for field in reports.get_field_schema() if field.startswith("ld")]
 
 
-def test_first_labels_come_from_a_field_and_a_patient_is_never_parted(reports):
+def test_initial_labels_come_from_a_field_and_patients_are_never_split(reports):
     run = fdc.cluster(
         reports, "ldpo", "ld", initial="labels", initial_field="ground_truth", group_field="patient", n_clusters=10,
         progress=False, compute_brain=False, **QUICK,
@@ -108,7 +108,7 @@ def test_topics_and_labels_need_their_field_before_any_work(reports):
         ({"group_field": "silent"}, "group_field='silent' is empty for all 200 images"),
     ],
 )
-def test_fields_that_say_nothing_are_refused_before_any_work(reports, options, message):
+def test_fields_without_information_are_refused_before_any_work(reports, options, message):
     import fiftyone as fo
 
     reports.set_values("number", [0.5] * len(reports))
@@ -137,7 +137,7 @@ def test_a_tree_needs_a_softmax_layer_and_words_a_field(reports):
         fdc.key_words(reports, "fr", "report", n_words="ten")
 
 
-def test_a_field_whose_words_tell_nothing_apart_is_told(reports, caplog):
+def test_a_field_without_distinct_words_gives_a_warning(reports, caplog):
     fdc.cluster(reports, fdc.Frozen(n_clusters=3, baselines=False), "fr", progress=False, compute_brain=False)
     reports.set_values("same", ["The same report of all."] * len(reports))
     assert fdc.key_words(reports, "fr", "same") == {name: [] for name in fdc.load_run(reports, "fr").names()}

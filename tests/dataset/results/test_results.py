@@ -80,7 +80,7 @@ def test_probe_of_a_view_and_some_layers(dataset):
     assert [score.layer for score in found.scores] == ["conv5", "conv5"]
 
 
-def test_errors_say_what_is_wrong_and_what_there_is(dataset, tmp_path):
+def test_invalid_values_are_refused_with_the_valid_ones(dataset, tmp_path):
     with pytest.raises(RunNotFoundError, match=r"'nothing'.*dc"):
         fdc.probe(dataset, "nothing", "ground_truth")
     with pytest.raises(InputError, match=r"label_field='nothing' is not a field.*ground_truth"):
@@ -131,7 +131,7 @@ def test_errors_say_what_is_wrong_and_what_there_is(dataset, tmp_path):
         (lambda d, _: fdc.draw_filters(d, "dc", ascent=5), r"ascent=5 is not a dict of options;.*\{'steps': 300\}"),
     ],
 )  # fmt: skip
-def test_arguments_that_cannot_work_are_told_and_nothing_is_kept(dataset, run, tmp_path, call, message):
+def test_invalid_types_are_refused_and_nothing_is_stored(dataset, run, tmp_path, call, message):
     (tmp_path / "file").write_text("no folder")
     before = stored_scores(run), stored_probe(run), stored_filters(run)
     with pytest.raises(InputError, match=message):
@@ -170,7 +170,7 @@ def test_a_run_without_a_network_says_why(dataset, digits_dir):
 
 
 @pytest.mark.parametrize("features", ["learned", "initial", "pixels"])
-def test_neighbors_are_the_nearest_by_a_slow_loop(dataset, features):
+def test_neighbors_equal_a_slow_loop(dataset, features):
     query = dataset.skip(7).first()
     found = fdc.retrieve(dataset, "dc", query.id, 5, features=features)
     assert [near.sample_id for near in found] == [near.id for near in found]
@@ -277,7 +277,7 @@ def test_layers_are_listed_for_any_run_with_a_network(dataset):
     fdc.delete_run(dataset, "px")
 
 
-def test_findings_follow_the_run_and_go_with_it(digits_dir, fiftyone_home):
+def test_results_are_renamed_and_deleted_with_the_run(digits_dir, fiftyone_home):
     dataset = digits_of(digits_dir, 40)
     fdc.cluster(dataset, "deepcluster", "a", n_clusters=3, rounds=1, **NET, **QUIET)
     fdc.index_neighbors(dataset, "a")
@@ -324,7 +324,7 @@ def test_patches_and_a_dataset_that_grew(digits_dir, fiftyone_home):
     dataset.delete()
 
 
-def test_a_probe_says_that_images_are_gone(digits_dir, fiftyone_home, tmp_path):
+def test_a_probe_of_missing_images_is_an_error(digits_dir, fiftyone_home, tmp_path):
     folder = tmp_path / "digits"
     folder.mkdir()
     for file in sorted(digits_dir.iterdir())[:40]:

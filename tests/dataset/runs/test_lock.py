@@ -41,7 +41,7 @@ def other_process(make_digits):
     process.stdout.close()
 
 
-def test_two_processes_and_a_dead_one(other_process):
+def test_a_lock_excludes_other_processes_and_is_taken_over_from_a_dead_one(other_process):
     dataset, process = other_process
     with pytest.raises(RunLockedError, match=rf"process {process.pid} on .*since.*lock\.clear"):
         lock.acquire(dataset, "dc")
@@ -55,7 +55,7 @@ def test_two_processes_and_a_dead_one(other_process):
     assert lock.holder(dataset, "dc") is None
 
 
-def test_given_back_also_after_an_error(make_digits):
+def test_a_lock_is_released_after_an_error(make_digits):
     dataset = make_digits(2)
     with pytest.raises(KeyError), lock.acquire(dataset, "dc"):
         raise KeyError
@@ -67,7 +67,7 @@ def test_given_back_also_after_an_error(make_digits):
     assert lock.holder(dataset, "dc") is None
 
 
-def test_silence_for_long_is_death(make_digits):
+def test_a_lock_without_heartbeat_for_long_is_taken_over(make_digits):
     dataset = make_digits(2)
     now = time.time()
     far = lock.Holder("x", 1, 0.0, "elsewhere", now, now)
@@ -81,7 +81,7 @@ def test_silence_for_long_is_death(make_digits):
     lock.acquire(dataset, "dc").release()
 
 
-def test_clear_and_the_heartbeat_notices(make_digits, monkeypatch):
+def test_after_clear_the_heartbeat_reports_the_loss(make_digits, monkeypatch):
     dataset = make_digits(2)
     monkeypatch.setattr(lock, "_HEARTBEAT_SECONDS", 0.05)
     held = lock.acquire(dataset, "dc")

@@ -17,7 +17,7 @@ def dataset(make_digits):
     return make_digits(2)
 
 
-def test_a_run_as_it_goes(dataset):
+def test_the_state_follows_the_phases_of_a_run(dataset):
     entry = Round(
         index=0, loss=1.5, clusters_in_use=9, largest_share=0.25, seconds={"train": 2.0, "embed": 1.0}
     )
@@ -43,14 +43,14 @@ def test_a_run_as_it_goes(dataset):
     assert status.read_states(dataset) == {}
 
 
-def test_summary_holds_what_is_known():
+def test_summary_has_known_metrics_and_none_for_the_others():
     agreement = AgreementScores(nmi=0.5, ari=0.25, purity=0.75, acc=0.625)
     values = status.summary(Round(index=2, change=agreement, truth=agreement))
     assert (values["nmi"], values["acc"], values["truth_nmi"], values["loss"]) == (0.5, 0.625, 0.5, None)
     assert all(value is None or type(value) in (int, float) for value in values.values())
 
 
-def test_fraction_never_falls(dataset):
+def test_fraction_never_decreases(dataset):
     with lock.acquire(dataset, "dc"):
         observer = status.LiveObserver(dataset, "dc", "m", 3)
         seen = []

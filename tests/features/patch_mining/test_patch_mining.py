@@ -36,7 +36,7 @@ def _brute(items, least, longest):
 
 @pytest.mark.parametrize("least", [1, 5, 12])
 @pytest.mark.parametrize("longest", [2, 4])
-def test_frequent_sets_are_those_of_brute_force_and_of_mlxtend(least, longest):
+def test_frequent_sets_equal_brute_force_and_mlxtend(least, longest):
     items = _table()
     found = frequent(Transactions(items, 9), least, longest, 10_000)
     assert len(found) == len(dict(found))
@@ -48,7 +48,7 @@ def test_frequent_sets_are_those_of_brute_force_and_of_mlxtend(least, longest):
     assert frequent(Transactions(items, 9), least, longest, len(found) - 1) is None
 
 
-def test_rules_are_those_of_brute_force():
+def test_rules_equal_brute_force():
     items = _table()
     images = np.repeat(np.arange(20), 3)
     group = np.arange(60) % 2 == 0
@@ -85,7 +85,7 @@ def test_patterns_of_too_many_shared_patches_count_as_one():
     assert max(len(a & b) / len(a | b) for a, b in itertools.combinations(sets, 2)) <= 0.5
 
 
-def test_the_search_ends_where_everything_fires_together():
+def test_the_search_ends_if_all_indices_occur_together():
     items = np.tile(np.arange(12), (50, 1))
     found, _ = mine_patterns(
         Transactions(items, 30), Transactions(items, 30), np.arange(50), Limits(1e-4, 0.3, 3, 6, 5, 1, 1000)
@@ -94,7 +94,7 @@ def test_the_search_ends_where_everything_fires_together():
 
 
 @pytest.mark.usefixtures("seeded")
-def test_detectors_solve_the_shrunken_covariance():
+def test_detectors_solve_the_system_with_shrinkage():
     features = torch.randn(300, 7) @ torch.randn(7, 7)
     background = Background.of(features, 0.01)
     means = features[:40].view(2, 20, 7).mean(dim=1)
@@ -109,7 +109,7 @@ def test_detectors_solve_the_shrunken_covariance():
 
 
 @pytest.mark.usefixtures("seeded")
-def test_leveled_detectors_score_all_patches_with_deviation_1_and_keep_their_direction():
+def test_leveled_detectors_have_score_deviation_1_and_the_same_direction():
     features = torch.randn(400, 6) @ torch.randn(6, 6)
     background = Background.of(features, 1e-9)
     detectors = background.detectors(features[:40].view(4, 10, 6).mean(dim=1))
@@ -147,7 +147,7 @@ def _merged_slowly(features, patches, background, limit):
 
 @pytest.mark.usefixtures("seeded")
 @pytest.mark.parametrize("limit", [0.5, 2.0, 6.0])
-def test_merging_is_the_slow_loop_of_algorithm_1(limit):
+def test_merging_equals_a_loop_of_algorithm_1(limit):
     rng = np.random.default_rng(3)
     features = torch.from_numpy(
         rng.normal(size=(120, 5)) + 3 * rng.normal(size=(4, 5))[np.arange(120) % 4]
@@ -162,7 +162,7 @@ def test_merging_is_the_slow_loop_of_algorithm_1(limit):
     assert len(found) < 8 or limit > 2
 
 
-def test_like_elements_merge_by_share_whatever_the_scale_and_unlike_ones_stay():
+def test_merging_by_share_does_not_depend_on_the_scale():
     rng = np.random.default_rng(4)
     middles = 6 * np.eye(4)
     features = torch.from_numpy(rng.normal(size=(200, 4)) + middles[np.arange(200) % 4]).float()
@@ -191,35 +191,35 @@ def test_an_image_is_five_numbers_a_detector_and_patches_of_a_cell_may_change_pl
     assert not torch.equal(strongest(scores[:, order], middles), found)
 
 
-def test_a_quarter_without_patches_is_the_whole():
+def test_cells_without_patches_use_all_patches():
     inside = cells(torch.tensor([[0.1, 0.1], [0.2, 0.3]]))
     assert inside.all(dim=0).tolist() == [True, True, True, True, True]
 
 
-def test_crops_are_the_images_parts_through_the_network(corpus):
+def test_crop_features_equal_those_of_the_cut_images(corpus):
     rows = np.array([3, 9])
     ((taken, (scale,)),) = Patches("crops", (0.5,), 0.25, None).of(corpus, rows)
-    said, middles = scale
+    scores, middles = scale
     assert taken.tolist() == [3, 9]
-    assert said.shape == (2, patches_an_image(0.5, 0.25), corpus.network.dim)
+    assert scores.shape == (2, patches_an_image(0.5, 0.25), corpus.network.dim)
     pixels = torch.from_numpy(corpus.store.read(rows)).permute(0, 3, 1, 2).float() / 255
     cut = torch.nn.functional.interpolate(pixels[:, :, 6:18, 12:24], (24, 24), mode="bilinear")
     with torch.no_grad():
-        torch.testing.assert_close(said[:, 5], corpus.network.features(cut), atol=1e-4, rtol=1e-3)
+        torch.testing.assert_close(scores[:, 5], corpus.network.features(cut), atol=1e-4, rtol=1e-3)
     torch.testing.assert_close(middles[5], torch.tensor([0.5, 0.75]))
 
 
-def test_windows_are_means_of_the_maps(corpus):
+def test_window_features_equal_means_of_the_maps(corpus):
     rows = np.arange(4)
     ((_, (scale,)),) = Patches("maps", (0.5,), 0.3, "conv5").of(corpus, rows)
     ((_, maps),) = corpus.maps(rows, "conv5")
-    said, middles = scale
-    assert said.shape == (4, 4, 32)  # 6 x 6 maps, windows of 3, steps of 2
-    torch.testing.assert_close(said[:, 1], maps[:, :, 0:3, 2:5].mean(dim=(2, 3)))
+    scores, middles = scale
+    assert scores.shape == (4, 4, 32)  # 6 x 6 maps, windows of 3, steps of 2
+    torch.testing.assert_close(scores[:, 1], maps[:, :, 0:3, 2:5].mean(dim=(2, 3)))
     torch.testing.assert_close(middles[1], torch.tensor([1.5 / 6, 3.5 / 6]))
 
 
-def test_patch_mining_follows_the_groups_it_is_told(corpus):
+def test_patch_mining_uses_the_given_groups(corpus):
     encoder = PatchMining(**MINING)
     groups = torch.arange(60) % 3
     one, again = (encoder.encode(corpus, EncodeRequest(1, groups)) for _ in range(2))
@@ -237,7 +237,7 @@ def test_patch_mining_follows_the_groups_it_is_told(corpus):
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"scales": [2.0]}, r"scales=2\.0: give shares"),
         ({"scales": [float("nan")]}, "scales=nan: give shares"),
@@ -248,12 +248,12 @@ def test_patch_mining_follows_the_groups_it_is_told(corpus):
         ({"stride": 1e-9}, "stride"),
     ],
 )
-def test_shares_and_lengths_that_cannot_be_are_refused(options, said):
-    with pytest.raises(OptionsError, match=said):
+def test_invalid_shares_and_lengths_are_refused(options, message):
+    with pytest.raises(OptionsError, match=message):
         PatchMining(**options)
 
 
-def test_no_pattern_at_all_is_said(corpus):
+def test_no_pattern_is_an_error(corpus):
     encoder = PatchMining(patches="maps", mined_patches=600, activations=2, shortest=3, longest=3)
     with pytest.raises(InputError, match=r"found no pattern in 384 patches of 24 images; lower"):
         encoder.encode(corpus, EncodeRequest(1, n_groups=3))

@@ -1,4 +1,4 @@
-"""The cache among many: cancelled, in several processes at once, by workers, in little memory."""
+"""The image cache with cancellation, several processes, worker processes and little memory."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.images.cache.test_open_images import Listener, files, names, opened, 
 
 class TestStopping:
     @pytest.mark.parametrize(("n", "patience"), [(200, 0), (200, 64), (1000, 64)])
-    def test_cancelled(self, tmp_path, cache, n, patience):
+    def test_cancelling_stops_decoding_and_leaves_no_file(self, tmp_path, cache, n, patience):
         paths = files(tmp_path / "in", n)
         listener = Listener(patience)
         with pytest.raises(CancelledError):
@@ -34,7 +34,7 @@ class TestStopping:
         assert names(cache, "part") == names(cache, "npy") == names(cache, "json") == []
         assert not [t for t in threading.enumerate() if t.name.startswith("image-jobs")]
 
-    def test_cancelled_while_another_builds(self, tmp_path, cache):
+    def test_waiting_for_another_process_can_be_cancelled(self, tmp_path, cache):
         paths = files(tmp_path / "in", 3)
         opened(paths, cache).close()
         (facts,) = cache.glob("*.json")
@@ -43,7 +43,7 @@ class TestStopping:
             opened(paths, cache, observer=Listener(0))
         lock.release()
 
-    def test_killed_while_building(self, tmp_path, cache):
+    def test_an_entry_of_a_killed_process_is_built_again(self, tmp_path, cache):
         paths = files(tmp_path / "in", 30)
         script = (
             "import os, sys\n"
@@ -68,7 +68,7 @@ def open_in_process(paths, cache, queue):
 
 
 class TestManyAtOnce:
-    def test_threads_decode_once(self, tmp_path, cache):
+    def test_threads_that_open_at_once_decode_once(self, tmp_path, cache):
         paths = files(tmp_path / "in", 300)
         listeners = [Listener() for _ in range(4)]
         sums = []
@@ -85,7 +85,7 @@ class TestManyAtOnce:
         assert sorted(listener.steps for listener in listeners) == [0, 0, 0, 300]
         assert len(set(sums)) == 1
 
-    def test_daemonic_processes_decode_once(self, tmp_path, cache):
+    def test_daemonic_processes_that_open_at_once_decode_once(self, tmp_path, cache):
         paths = files(tmp_path / "in", 700)
         context = multiprocessing.get_context("spawn")
         queue = context.Queue()
@@ -102,7 +102,7 @@ class TestManyAtOnce:
 
 
 class TestWorkers:
-    def test_script_without_a_guard(self, tmp_path, cache):
+    def test_a_script_without_main_guard_runs_once(self, tmp_path, cache):
         paths = files(tmp_path / "in", 700)
         (tmp_path / "list.json").write_text(json.dumps(paths))
         script = tmp_path / "script.py"
@@ -120,17 +120,17 @@ class TestWorkers:
         output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         assert output.split("\n")[:2] == ["started", "(700, 16, 16, 1)"]
 
-    def test_threads_where_no_process_starts(self, tmp_path, cache, monkeypatch):
+    def test_threads_decode_if_no_process_can_be_started(self, tmp_path, cache, monkeypatch):
         monkeypatch.setattr(sys, "executable", str(tmp_path / "no-python"))
         with opened(files(tmp_path / "in", 600), cache, workers=2) as store:
             np.testing.assert_array_equal(store.read(np.array([599]))[0, ..., 0], pixels_of(599))
 
-    def test_threads_where_processes_end_at_once(self, tmp_path, cache, monkeypatch):
+    def test_threads_decode_if_processes_exit_at_once(self, tmp_path, cache, monkeypatch):
         monkeypatch.setattr(worker_pool, "_SERVE", "raise SystemExit(3)")
         with opened(files(tmp_path / "in", 600), cache, workers=2) as store:
             assert len(store.kept) == 600
 
-    def test_decoder_that_crashes_costs_one_image(self, tmp_path, cache, monkeypatch):
+    def test_a_crash_of_the_decoder_loses_one_image_only(self, tmp_path, cache, monkeypatch):
         # A worker that dies of one image as a decoder written in C would.
         crash = (
             "import os, json, sys; sys.path[:] = json.loads(sys.argv[1])\n"
@@ -149,7 +149,7 @@ class TestWorkers:
             assert listener.steps == 600
             np.testing.assert_array_equal(store.read(np.array([333]))[0, ..., 0], pixels_of(334))
 
-    def test_strange_names(self, tmp_path, cache):
+    def test_file_names_that_are_not_utf8_reach_the_workers(self, tmp_path, cache):
         paths = files(tmp_path / "in", 600)
         odd = os.fsdecode(os.fsencode(str(tmp_path)) + b'/\xff\xfe \n"x.bmp')
         Path(paths[10]).rename(odd)
@@ -159,7 +159,7 @@ class TestWorkers:
             np.testing.assert_array_equal(store.read(np.array([10]))[0, ..., 0], pixels_of(10))
 
 
-def test_memory_does_not_grow_with_the_images(tmp_path, cache):
+def test_memory_does_not_grow_with_the_number_of_images(tmp_path, cache):
     (path,) = files(tmp_path / "in", 1)
     process = psutil.Process()
     before = process.memory_info().rss

@@ -1,4 +1,4 @@
-"""Images are decoded once, found again, bounded on disk, and never half there."""
+"""The image cache: images are decoded once, reused, limited on disk, and never stored incompletely."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ GRAY = Decode(16, "gray")
 
 
 class Listener(Silent):
-    """Counts what it is told; cancels after so many steps."""
+    """Counts steps and cancels after ``patience`` of them."""
 
     def __init__(self, patience=None):
         self.phases, self.steps, self.patience = [], 0, patience
@@ -63,7 +63,7 @@ def names(cache: Path, suffix: str) -> list[str]:
 
 class TestReading:
     @pytest.mark.parametrize("n", [3, 600])
-    def test_rows_in_any_order(self, tmp_path, cache, n):
+    def test_rows_are_read_in_any_order(self, tmp_path, cache, n):
         with opened(files(tmp_path / "in", n), cache, workers=2) as store:
             assert store.shape == (n, 16, 16, 1)
             assert store.kept.tolist() == list(range(n))
@@ -75,7 +75,7 @@ class TestReading:
             np.testing.assert_array_equal(store.read(np.arange(n))[..., 0], [pixels_of(r) for r in range(n)])
             assert store.read(np.array([], np.int64)).shape == (0, 16, 16, 1)
 
-    def test_unreadable_ones_are_left_out(self, tmp_path, cache):
+    def test_unreadable_images_are_left_out(self, tmp_path, cache):
         paths = files(tmp_path / "in", 6)
         Path(paths[1]).write_bytes(b"")
         Path(paths[4]).unlink()
@@ -85,7 +85,7 @@ class TestReading:
             assert store.errors == {1: "the file is empty", 4: "there is no such file"}
             np.testing.assert_array_equal(store.read(np.array([3, 1]))[..., 0], [pixels_of(5), pixels_of(2)])
 
-    def test_none_readable(self, tmp_path, cache):
+    def test_no_readable_image_is_an_error(self, tmp_path, cache):
         missing = [tmp_path / f"{name}.png" for name in "abcd"]
         with pytest.raises(
             ImagesError, match=r"none of the 4 images can be read; .*c\.png: there is no"
@@ -93,7 +93,7 @@ class TestReading:
             opened(missing, cache)
         assert "d.png" not in str(e.value)
 
-    def test_boxes_of_one_file(self, tmp_path, cache):
+    def test_boxes_of_one_file_are_separate_images(self, tmp_path, cache):
         (path,) = files(tmp_path / "in", 1, side=32)
         refs = [ImageRef(path, (x, 0, 0.5, 0.5)) for x in (0, 0.5)]
         with opened(refs, cache) as store:
@@ -102,20 +102,20 @@ class TestReading:
                 store.read(np.arange(2))[..., 0], [expected[:16, :16], expected[:16, 16:]]
             )
 
-    def test_size_and_color(self, tmp_path, cache):
+    def test_images_are_decoded_to_size_and_color(self, tmp_path, cache):
         with opened(files(tmp_path / "in", 2, side=40), cache, Decode(24, "rgb")) as store:
             assert store.shape == (2, 24, 24, 3)
             expected = fit_to(recolor(pixels_of(1, 40)[..., None], "rgb"), 24, 24)
             np.testing.assert_array_equal(store.read(np.array([1]))[0], expected)
 
-    def test_closed(self, tmp_path, cache):
+    def test_reading_a_closed_store_is_an_error(self, tmp_path, cache):
         store = opened(files(tmp_path / "in", 2), cache)
         store.close()
         store.close()
         with pytest.raises(ImagesError, match="store is closed"):
             store.read(np.array([0]))
 
-    def test_progress(self, tmp_path, cache):
+    def test_progress_counts_every_image(self, tmp_path, cache):
         listener = Listener()
         opened(files(tmp_path / "in", 200), cache, observer=listener).close()
         assert listener.phases == [("decode", 200)]
@@ -134,12 +134,12 @@ class TestArrays:
 
     @pytest.mark.parametrize("channels", [1, 3])
     @pytest.mark.parametrize("color", ["gray", "rgb"])
-    def test_color(self, cache, channels, color):
+    def test_arrays_are_converted_to_the_requested_color(self, cache, channels, color):
         images = np.random.default_rng(0).integers(0, 256, (4, 16, 16, channels), dtype=np.uint8)
         with opened(images, cache, Decode(16, color)) as store:
             np.testing.assert_array_equal(store.read(np.arange(4)), recolor(images, color))
 
-    def test_other_size_is_resized_once(self, cache):
+    def test_arrays_of_another_size_are_resized_once(self, cache):
         images = np.random.default_rng(0).integers(0, 256, (150, 20, 30), dtype=np.uint8)
         for expected in (150, 0):
             listener = Listener()
@@ -168,7 +168,7 @@ class TestReuse:
             np.testing.assert_array_equal(store.read(np.array([3]))[0, ..., 0], pixels_of(3))
         assert listener.phases == []
 
-    def test_errors_come_back(self, tmp_path, cache):
+    def test_errors_are_cached(self, tmp_path, cache):
         paths = [*files(tmp_path / "in", 3), str(tmp_path / "none.png")]
         opened(paths, cache).close()
         listener = Listener()
@@ -177,7 +177,7 @@ class TestReuse:
         assert listener.phases == []
 
     @pytest.mark.parametrize("change", ["content", "time", "order", "fewer", "size", "color", "stretch"])
-    def test_anything_else_is_decoded_anew(self, tmp_path, cache, change):
+    def test_any_change_of_images_or_settings_decodes_again(self, tmp_path, cache, change):
         paths = files(tmp_path / "in", 3)
         opened(paths, cache).close()
         decode = GRAY
@@ -197,7 +197,7 @@ class TestReuse:
         opened(paths, cache, decode, observer=listener).close()
         assert listener.steps == len(paths)
 
-    def test_file_that_appears_is_read(self, tmp_path, cache):
+    def test_a_file_that_was_missing_is_read_once_it_exists(self, tmp_path, cache):
         paths = files(tmp_path / "in", 3)
         Path(paths[2]).rename(tmp_path / "away.bmp")
         with opened(paths, cache) as store:
@@ -206,7 +206,7 @@ class TestReuse:
         with opened(paths, cache) as store:
             assert len(store.kept) == 3
 
-    def test_failures_that_may_pass_are_tried_again(self, tmp_path, cache):
+    def test_temporary_failures_are_tried_again(self, tmp_path, cache):
         paths = files(tmp_path / "in", 3)
         Path(paths[2]).unlink()
         Path(paths[2]).mkdir()
@@ -220,7 +220,7 @@ class TestReuse:
         assert listener.steps == 3
 
     @pytest.mark.parametrize("damage", ["shorter", "no pixels", "no facts", "not json", "empty facts"])
-    def test_damaged_entry_is_made_anew(self, tmp_path, cache, damage):
+    def test_a_damaged_entry_is_built_again(self, tmp_path, cache, damage):
         paths = files(tmp_path / "in", 3)
         opened(paths, cache).close()
         (pixels,), (facts,) = cache.glob("*.npy"), cache.glob("*.json")
@@ -240,12 +240,12 @@ class TestReuse:
         (path,) = cache.glob("*.npy")
         np.testing.assert_array_equal(np.load(path)[..., 0], [pixels_of(row) for row in range(3)])
 
-    def test_folder_by_environment(self, tmp_path, monkeypatch):
+    def test_folder_is_set_by_the_environment_variable(self, tmp_path, monkeypatch):
         monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "elsewhere"))
         opened(files(tmp_path / "in", 2), None).close()
         assert len(names(tmp_path / "elsewhere", "npy")) == 1
 
-    def test_folder_that_cannot_be(self, tmp_path):
+    def test_a_folder_that_cannot_be_created_is_an_error(self, tmp_path):
         (tmp_path / "file").write_text("")
         with pytest.raises(ImagesError, match=f"set {FOLDER_VARIABLE}"):
             opened(files(tmp_path / "in", 2), tmp_path / "file" / "cache")
@@ -258,7 +258,7 @@ class TestBound:
             opened(files(tmp_path / letter, 10), cache).close()
             time.sleep(0.02)
 
-    def test_least_recently_used_goes_first(self, tmp_path, cache, monkeypatch):
+    def test_least_recently_used_entry_is_deleted_first(self, tmp_path, cache, monkeypatch):
         self.fill(tmp_path, cache, "abc")
         first, *_ = files_by_age(cache)
         opened(sorted(str(p) for p in (tmp_path / "a").iterdir()), cache).close()
@@ -272,7 +272,7 @@ class TestBound:
         assert second not in left
         assert len(names(cache, "json")) == 3 >= len(names(cache, "lock"))
 
-    def test_what_is_in_use_stays(self, tmp_path, cache, monkeypatch):
+    def test_entries_in_use_are_kept(self, tmp_path, cache, monkeypatch):
         monkeypatch.setenv(BOUND_VARIABLE, str(3000 / 1e9))
         with opened(files(tmp_path / "a", 10), cache) as store:
             self.fill(tmp_path, cache, "bc")
@@ -281,7 +281,7 @@ class TestBound:
         self.fill(tmp_path, cache, "d")
         assert len(names(cache, "npy")) == 1
 
-    def test_what_a_killed_reader_used_may_go(self, tmp_path, cache, monkeypatch):
+    def test_entries_of_a_killed_reader_can_be_deleted(self, tmp_path, cache, monkeypatch):
         self.fill(tmp_path, cache, "a")
         (key,) = names(cache, "json")
         script = (
@@ -308,29 +308,29 @@ class TestBound:
         in_thread(builder.release)
         assert names(cache, "use") == []
 
-    def test_larger_than_the_bound_is_told(self, tmp_path, cache, monkeypatch, caplog):
+    def test_a_set_larger_than_the_limit_gives_a_warning(self, tmp_path, cache, monkeypatch, caplog):
         monkeypatch.setenv(BOUND_VARIABLE, "0.000001")
         self.fill(tmp_path, cache, "a")
         assert BOUND_VARIABLE in caplog.text
 
-    def test_bound_that_is_no_number(self, tmp_path, cache, monkeypatch):
+    def test_a_limit_that_is_not_a_number_is_an_error(self, tmp_path, cache, monkeypatch):
         monkeypatch.setenv(BOUND_VARIABLE, "lots")
         with pytest.raises(ImagesError, match=f"{BOUND_VARIABLE}='lots' is not a number"):
             self.fill(tmp_path, cache, "a")
 
-    def test_disk_too_small(self, tmp_path, cache, monkeypatch):
+    def test_too_little_disk_space_is_an_error(self, tmp_path, cache, monkeypatch):
         monkeypatch.setattr(folder_module, "_RESERVE", 2**60)
         with pytest.raises(ImagesError, match="free some"):
             self.fill(tmp_path, cache, "a")
         assert names(cache, "part") == names(cache, "npy") == []
 
-    def test_disk_that_fills_up(self, tmp_path, cache, monkeypatch):
+    def test_a_full_disk_is_an_error_and_leaves_no_file(self, tmp_path, cache, monkeypatch):
         monkeypatch.setattr(decode_jobs, "Path", lambda _: Path("/dev/full"))
         with pytest.raises(ImagesError, match="No space left"):
             self.fill(tmp_path, cache, "a")
         assert names(cache, "part") == names(cache, "npy") == []
 
-    def test_leftovers_of_the_dead_are_swept(self, tmp_path, cache):
+    def test_files_of_ended_processes_are_deleted(self, tmp_path, cache):
         cache.mkdir()
         dead, half = "d" * 32, "0123456789abcdef" * 2
         leftovers = [cache / name for name in (f"{dead}.part", f"{dead}.lock", f"{half}.npy")]
@@ -339,7 +339,7 @@ class TestBound:
         self.fill(tmp_path, cache, "a")
         assert not any(path.exists() for path in leftovers)
 
-    def test_files_of_others_are_not_touched(self, tmp_path, cache, monkeypatch):
+    def test_files_that_are_not_of_the_cache_are_kept(self, tmp_path, cache, monkeypatch):
         monkeypatch.setenv(BOUND_VARIABLE, "0.000001")
         cache.mkdir()
         others = [cache / name for name in ("features.npy", "list.json", "film.part", "a.lock", "list.npy")]
@@ -349,7 +349,7 @@ class TestBound:
         assert all(path.exists() for path in others)
         assert len(names(cache, "npy")) == 3
 
-    def test_what_others_build_is_not_swept(self, tmp_path, cache):
+    def test_entries_that_another_process_builds_are_kept(self, tmp_path, cache):
         cache.mkdir()
         key = "b" * 32
         lock = CacheFolder(cache).lock(key, exclusive=True)

@@ -1,4 +1,4 @@
-"""Work for many: answers in the order of the jobs, and an end in the middle."""
+"""The pool of workers: order of results, cancellation, errors."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Nap(PoolJob):
 
 
 @pytest.mark.parametrize("processes_from", [1, 100], ids=["processes", "threads"])
-def test_answers_come_in_the_order_of_the_jobs(processes_from):
+def test_results_come_in_the_order_of_the_jobs(processes_from):
     jobs = [Nap(number, 0.4 if number % 3 == 0 else 0.0) for number in range(9)]
     answers = list(run_jobs(jobs, workers=3, processes_from=processes_from))
     done = [entry for entry in answers if entry is not None]
@@ -49,7 +49,7 @@ def test_answers_come_in_the_order_of_the_jobs(processes_from):
     assert None in answers, "while a slow job is waited for, the caller may look whether to stop"
 
 
-def test_closing_stops_what_is_not_done():
+def test_closing_the_iterator_stops_the_remaining_jobs():
     results = run_jobs([Nap(number, 0.05) for number in range(200)], workers=2, processes_from=1000)
     assert next(entry for entry in results if entry is not None)[1] == [0]
     begun = time.monotonic()
@@ -58,7 +58,7 @@ def test_closing_stops_what_is_not_done():
 
 
 @pytest.mark.parametrize("processes_from", [1, 100], ids=["processes", "threads"])
-def test_what_cannot_be_written_is_an_error(processes_from):
+def test_oserror_of_a_job_is_raised(processes_from):
     jobs = [Nap(0, 0.0), Nap(1, 0.0, "No space left"), Nap(2, 0.0)]
     with pytest.raises(OSError, match="No space left"):
         list(run_jobs(jobs, workers=2, processes_from=processes_from))

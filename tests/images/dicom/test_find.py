@@ -198,7 +198,7 @@ class TestHeader:
         with pytest.raises(InputError, match=keyword):
             check_keywords((keyword,))
 
-    def test_values_that_break_rules_are_neither_taken_nor_told(self, tmp_path, caplog):
+    def test_values_that_break_rules_are_not_read_and_not_reported(self, tmp_path, caplog):
         """pydicom would log them, and this test's warnings are errors."""
         data = carried("MR_small.dcm").read_bytes()
         known = pydicom.dcmread(carried("MR_small.dcm"))
