@@ -97,6 +97,7 @@ def random_result(n: int, dims: int) -> FitResult:
     import numpy as np
 
     from fiftyone_deepcluster.api.fit import FitResult
+    from fiftyone_deepcluster.core.history import RoundHistory
     from fiftyone_deepcluster.core.record import RunRecord
     from fiftyone_deepcluster.core.types import Assignment
 
@@ -109,7 +110,10 @@ def random_result(n: int, dims: int) -> FitResult:
     record = RunRecord(method="random", n_images=n, n_clusters=_CLUSTERS)
     centers = draw.standard_normal((_CLUSTERS, dims), np.float32)
     found = Assignment(labels, figures[0], figures[1], figures[2], embeddings, centers)
-    return FitResult(found, history, losses, record)
+    rounds = RoundHistory(n)
+    for round_labels, round_losses in zip(history.T, losses.T, strict=True):
+        rounds.append(round_labels, round_losses)
+    return FitResult(found, rounds, record)
 
 
 def make_dataset(n: int) -> fo.Dataset:
@@ -125,13 +129,13 @@ def write_ours(dataset: fo.Dataset, result: FitResult) -> None:
     """As ``fiftyone_deepcluster.cluster`` does."""
     from fiftyone_deepcluster.dataset.io.fields import FieldNames, declare
     from fiftyone_deepcluster.dataset.io.read_images import collect_images
-    from fiftyone_deepcluster.dataset.io.write import columns, write
+    from fiftyone_deepcluster.dataset.io.write import Columns, write
     from fiftyone_deepcluster.metrics.matching import cluster_names
 
     names = FieldNames("dc")
     source = collect_images(dataset)
     declare(dataset, names)
-    write(source, names, columns(result, cluster_names(_CLUSTERS)))
+    write(source, names, Columns(result, cluster_names(_CLUSTERS)))
 
 
 def write_bare(dataset: fo.Dataset, result: FitResult) -> None:

@@ -14,6 +14,7 @@ from fiftyone_deepcluster.api import notes
 from fiftyone_deepcluster.api.assembly import NoPixels, Spread, assemble, environment, open_store
 from fiftyone_deepcluster.core import checkpoints
 from fiftyone_deepcluster.core.arguments import short
+from fiftyone_deepcluster.core.history import RoundHistory
 from fiftyone_deepcluster.core.progress import Silent, check_observer
 from fiftyone_deepcluster.core.record import RunRecord, StopReason
 from fiftyone_deepcluster.core.types import Known
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fiftyone_deepcluster.api.assembly import ImageInput
+    from fiftyone_deepcluster.core.devices import Compute
     from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.core.types import Assignment
     from fiftyone_deepcluster.features.corpus import Corpus
@@ -46,17 +48,25 @@ class FitResult:
 
     Attributes:
         assignment: the clusters of the last round, including unreadable images.
-        round_labels: (N, R) int32, the cluster in every round; an id is the same cluster in all rounds.
-        round_losses: (N, R) float32, mean training loss in every round; NaN for images not sampled.
+        history: cluster and loss in every round, read from ``run_dir`` when they are asked for.
         record: metrics, options and stop reason.
         run_dir: folder of checkpoint and model, if given.
     """
 
     assignment: Assignment
-    round_labels: NDArray[np.int32]
-    round_losses: NDArray[np.float32]
+    history: RoundHistory
     record: RunRecord
     run_dir: Path | None = None
+
+    @property
+    def round_labels(self) -> NDArray[Any]:
+        """(N, R) cluster in every round, as the smallest signed integers; an id is the same cluster in all rounds."""
+        return self.history.labels()
+
+    @property
+    def round_losses(self) -> NDArray[np.float32]:
+        """(N, R) float32, mean training loss in every round; NaN for images not sampled."""
+        return self.history.losses()
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -223,7 +233,14 @@ def _run(job: _Job) -> FitResult:
     first = _first_features(job, corpus)
     options = job.resolved
     settings = LoopSettings(options.rounds, options.seed, options.max_minutes, job.truth)
-    run_state = run(parts.training_spec, corpus, settings, state=_load(job), keep=_checkpoint_writer(job))
+    n, kept = len(job.store.kept) + len(job.store.errors), job.store.kept
+    history = RoundHistory(n, job.run_dir, kept=kept, writes=corpus.compute.rank == 0)
+    state = _load(job)
+    _check_shared(state, job, corpus.compute)
+    run_state = run(
+        parts.training_spec, corpus, settings, history=history, state=state, keep=_checkpoint_writer(job)
+    )
+    corpus.compute.wait_for_all()  # the first process has written the last round, which the others may read
     if run_state.assignment is None or (
         not run_state.rounds and run_state.stop_reason == StopReason.CANCELLED
     ):
@@ -314,6 +331,17 @@ def _load(job: _Job) -> dict[str, Any] | None:
     raise CheckpointError(f"{job.run_dir} holds the checkpoint of a run with {what}; {remedy}")
 
 
+def _check_shared(state: dict[str, Any] | None, job: _Job, compute: Compute) -> None:
+    """Raise CheckpointError in all processes unless they loaded the same checkpoint."""
+    rounds = -1 if state is None else len(state["rounds"])
+    least, most = compute.all_reduce_min(rounds), -compute.all_reduce_min(-rounds)
+    if least != most:
+        raise CheckpointError(
+            f"process {compute.rank} found {'no checkpoint' if rounds < 0 else f'{rounds} rounds'} in {job.run_dir}, "
+            "and another process something else; give a run_dir on a file system that all hosts share"
+        )
+
+
 def _checkpoint_writer(job: _Job) -> Keep | None:
     if job.run_dir is None:
         return None
@@ -391,16 +419,4 @@ def _result(job: _Job, run_state: RunState, record: RunRecord) -> FitResult:
     found, spread = run_state.assignment, Spread(job.store)
     if found is None:
         raise CancelledError("cancelled before there was a result")
-    columns = (
-        np.stack(run_state.labels, 1) if run_state.labels else np.zeros((len(found.labels), 0), np.int32)
-    )
-    losses = (
-        np.stack(run_state.losses, 1) if run_state.losses else np.zeros((len(found.labels), 0), np.float32)
-    )
-    return FitResult(
-        spread.assignment(found),
-        round_labels=spread(columns, -1),
-        round_losses=spread(losses, np.nan),
-        record=record,
-        run_dir=job.run_dir,
-    )
+    return FitResult(spread.assignment(found), run_state.history, record, job.run_dir)

@@ -8,7 +8,7 @@ from typing import Any
 
 from fiftyone_deepcluster.errors import CheckpointError
 
-FORMAT = 1
+FORMAT = 2
 """Version of the file format; increment when older files can no longer be read."""
 
 CHECKPOINT = "checkpoint.pt"

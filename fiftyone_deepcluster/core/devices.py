@@ -80,6 +80,13 @@ class Compute:
 
         return int(gather(torch.tensor([count], device=self.device)).min())
 
+    def wait_for_all(self) -> None:
+        """Barrier of all processes."""
+        if self.world > 1:
+            from accelerate.utils import wait_for_everyone
+
+            wait_for_everyone()
+
     def broadcast(self, tensors: Iterable[torch.Tensor]) -> None:
         """Copy the values of rank 0 to all processes, in place."""
         if self.world == 1:

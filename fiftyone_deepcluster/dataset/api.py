@@ -21,7 +21,7 @@ from fiftyone_deepcluster.dataset.io.read_images import (
     without_cluster,
 )
 from fiftyone_deepcluster.dataset.io.vectors import check_given, model_name
-from fiftyone_deepcluster.dataset.io.write import columns, write
+from fiftyone_deepcluster.dataset.io.write import Columns, write
 from fiftyone_deepcluster.dataset.runs import lock, storage
 from fiftyone_deepcluster.dataset.runs.interrupted import clear_remains, declared_fields
 from fiftyone_deepcluster.dataset.runs.resume_job import (
@@ -264,7 +264,7 @@ def assign_clusters(source: SampleSource, run: Run, observer: Observer | None) -
         if not len(source):
             return 0
         result = _predict(source, run, observer)
-        filled = columns(result, _names_now(run, result), half_precision=bool(run.settings["half_precision"]))
+        filled = Columns(result, _names_now(run, result), half_precision=bool(run.settings["half_precision"]))
         if there:
             write(source, names, filled)
         else:
@@ -286,17 +286,15 @@ def _check_room(dataset: fo.Dataset, names: FieldNames) -> None:
 
 
 def _predict(source: SampleSource, run: Run, observer: Observer | None) -> FitResult:
-    import numpy as np
-
     from fiftyone_deepcluster.api.fit import FitResult
     from fiftyone_deepcluster.api.predict import predict
+    from fiftyone_deepcluster.core.history import RoundHistory
 
     found = predict(storage.run_dir(run.dataset, run.key), source.images, observer=observer)
     n, failed = len(source), len(found.errors)
     return FitResult(
         found,
-        round_labels=np.zeros((n, 0), np.int32),
-        round_losses=np.zeros((n, 0), np.float32),
+        RoundHistory(n),
         record=run.record.model_copy(update={"n_images": n - failed, "n_failed": failed}),
     )
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     Labels = NDArray[np.int64]
 
+STABILITY_WINDOW = 3
+"""Number of rounds before the last that ``stability`` looks at."""
+
 # Far below 1, the least weight of a real edge (one image), so padding is matched only as a last resort.
 _PADDING = 1e-6
 
@@ -147,7 +150,7 @@ def changes(round_labels: ArrayLike) -> NDArray[np.int32]:
     return moved
 
 
-def stability(round_labels: ArrayLike, window: int = 3) -> NDArray[np.float32]:
+def stability(round_labels: ArrayLike, window: int = STABILITY_WINDOW) -> NDArray[np.float32]:
     """Share of the members of each image's final cluster that were already with it in recent rounds.
 
     For image i and round r: (images that share i's final cluster and its cluster in r, minus i) divided by
@@ -162,10 +165,9 @@ def stability(round_labels: ArrayLike, window: int = 3) -> NDArray[np.float32]:
         (N,) float32 in 0..1; 1 for an image alone in its cluster. NaN for an image without a final cluster,
         and for all images without an earlier round.
     """
-    round_labels = np.asarray(round_labels, np.int64)
-    final = round_labels[:, -1]
-    earlier = [round_labels[:, index] for index in range(round_labels.shape[1] - 1)][-window:]
-    if not earlier:
+    recent = np.asarray(round_labels)[:, -window - 1 :].astype(np.int64)
+    final, earlier = recent[:, -1], recent[:, :-1].T
+    if not len(earlier):
         return np.full(len(final), np.nan, np.float32)
     share: NDArray[np.float64] = np.mean([_kept_mates(final, labels) for labels in earlier], axis=0)
     share[final < 0] = np.nan

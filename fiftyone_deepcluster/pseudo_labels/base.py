@@ -34,7 +34,11 @@ class PseudoTask(Protocol):
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """The state needed to resume: tensors, numbers, strings, lists and dicts."""
+        """The state needed to resume: tensors, numbers, strings, lists and dicts.
+
+        Later training must not change them: copy a tensor that a later step writes into. The loop copies none, since
+        there may be a row for each image.
+        """
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -117,7 +117,8 @@ class BankLabels:
 
     def state_dict(self) -> dict[str, Any]:
         """The bank, the rows last updated, centers for a warm start, and the number of calls of ``assign``."""
-        return {"turn": self._clusterings, "bank": self._bank, "seen": self._seen, "start": self._start}
+        bank = None if self._bank is None else self._bank.cpu().clone()
+        return {"turn": self._clusterings, "bank": bank, "seen": self._seen.clone(), "start": self._start}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Resume from ``state_dict``."""

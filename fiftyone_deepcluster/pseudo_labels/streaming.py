@@ -74,6 +74,7 @@ class StreamingCentroids:
         centroids = self._on_device(corpus)
         self._revived = 0
         self._drift = torch.zeros(2, device=corpus.compute.device)
+        self._seen = self._seen.clone()  # the last assignment and the saved state keep the old values
         self._updated = torch.zeros(len(corpus), dtype=torch.bool)
         self._weights.clear()  # so that a resumed run equals an uninterrupted one
         if self.parts.recount:
@@ -104,7 +105,7 @@ class StreamingCentroids:
         parts = self.parts
         if self._centroids is None:
             self._centroids = Centroids(first_features(corpus, parts.n_clusters, parts.init, parts.seed))
-            self._seen = corpus.features().cpu().clone()
+            self._seen = corpus.features().cpu()
         else:
             self._gather(corpus)
         return self._assignment(self._seen.to(corpus.compute.device), corpus)
@@ -122,7 +123,7 @@ class StreamingCentroids:
         """Resume from ``state_dict``."""
         known = state["centroids"]
         self._centroids = None if known is None else Centroids.from_state(known)
-        self._seen = state["seen"].clone()
+        self._seen = state["seen"]
 
     def _initialized(self) -> Centroids:
         if self._centroids is None:
@@ -180,7 +181,7 @@ class StreamingCentroids:
         scores = {"revived": float(self._revived)}
         if self._drift[1] > 0:
             scores["drift"] = float(self._drift[0] / self._drift[1])
-        return nearest_assignment(vectors.clone(), centers.clone(), scores)  # both change in training
+        return nearest_assignment(vectors, centers.clone(), scores)  # the centers change in training
 
 
 def _weights(network: Network) -> dict[str, torch.Tensor]:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from fiftyone_deepcluster.core.history import RoundHistory
 from fiftyone_deepcluster.core.progress import Stopwatch
 from fiftyone_deepcluster.core.record import Round, StopReason
 from fiftyone_deepcluster.core.seeds import derive
@@ -89,19 +90,17 @@ class RunState:
     """The state of a run: extended in every round, complete when ``stop_reason`` is set.
 
     Attributes:
+        history: cluster and loss of every image in every valid round.
         assignment: clusters after the last valid round; before the first, those of the initial network.
         rounds: metrics of the valid rounds.
-        labels: (N,) clusters, one entry per round.
-        losses: (N,) mean loss of each image, NaN if not sampled, one entry per round.
         stop_reason: None while it runs.
         notes: warnings.
         first_seconds: seconds per phase of the clustering before the first round.
     """
 
+    history: RoundHistory
     assignment: Assignment | None = None
     rounds: list[Round] = field(default_factory=list)
-    labels: list[NDArray[np.int32]] = field(default_factory=list)
-    losses: list[NDArray[np.float32]] = field(default_factory=list)
     stop_reason: StopReason | None = None
     notes: list[str] = field(default_factory=list)
     first_seconds: dict[str, float] = field(default_factory=dict)
@@ -112,6 +111,7 @@ def run(
     corpus: Corpus,
     settings: LoopSettings,
     *,
+    history: RoundHistory | None = None,
     state: dict[str, Any] | None = None,
     keep: Keep | None = None,
 ) -> RunState:
@@ -121,6 +121,7 @@ def run(
         training_spec: the components of a round.
         corpus: images and network; the network is changed in place and ends in its last valid state.
         settings: limits, seed and ground truth.
+        history: receives the labels and losses of every round; None: kept in memory.
         state: state of an earlier run, from ``keep``, to resume from.
         keep: called with the state after the first assignment and after every valid round.
 
@@ -131,7 +132,7 @@ def run(
     watch = Stopwatch(corpus.observer)
     corpus.observer = watch
     optimizer = Optimizer(corpus.network, training_spec.optimizer, corpus.compute)
-    run_state = RunState()
+    run_state = RunState(RoundHistory(len(corpus)) if history is None else history)
     last_valid = state
     if state is not None:
         _restore(state, training_spec, corpus, optimizer, run_state)
@@ -256,9 +257,7 @@ def _record(
         return StopReason.COLLAPSED
     run_state.assignment = found
     run_state.rounds.append(entry)
-    run_state.labels.append(found.labels.astype(np.int32))
-    missing = np.full(len(found.labels), np.nan, dtype=np.float32)
-    run_state.losses.append(missing if losses is None else losses.astype(np.float32))
+    run_state.history.append(found.labels, losses)
     corpus.observer.round_done(entry, settings.rounds)
     return None
 
@@ -287,7 +286,7 @@ def _replace_last(corpus: Corpus, settings: LoopSettings, run_state: RunState, f
     metrics.pop("change")
     run_state.assignment = found
     run_state.rounds[-1] = run_state.rounds[-1].model_copy(update=metrics)
-    run_state.labels[-1] = found.labels.astype(np.int32)
+    run_state.history.replace_last(found.labels)
 
 
 def _stop_reason(
@@ -322,15 +321,13 @@ def _snapshot(
     training_spec: TrainingSpec, corpus: Corpus, optimizer: Optimizer, run_state: RunState, keep: Keep | None
 ) -> dict[str, Any]:
     """The state needed to resume, on the CPU, also passed to ``keep``."""
-    network = {name: value.detach().cpu().clone() for name, value in corpus.network.state_dict().items()}
     assignment = run_state.assignment
     state: dict[str, Any] = {
-        "network": network,
-        "optimizer": _copied(optimizer.state_dict()),
-        "task": _copied(training_spec.task.state_dict()),
+        "network": _tensors(_copied, dict(corpus.network.state_dict())),
+        "optimizer": _tensors(_copied, optimizer.state_dict()),
+        "task": _tensors(_on_cpu, training_spec.task.state_dict()),
         "rounds": [entry.model_dump(mode="json") for entry in run_state.rounds],
-        "labels": [torch.from_numpy(labels) for labels in run_state.labels],
-        "losses": [torch.from_numpy(losses) for losses in run_state.losses],
+        "history": run_state.history.state_dict(),
         "notes": list(run_state.notes),
         "assignment": None if assignment is None else _pack(assignment),
     }
@@ -357,8 +354,7 @@ def _restore(
         return
     optimizer.load_state_dict(state["optimizer"])
     run_state.rounds = [Round.model_validate(entry) for entry in state["rounds"]]
-    run_state.labels = [labels.numpy() for labels in state["labels"]]
-    run_state.losses = [losses.numpy() for losses in state["losses"]]
+    run_state.history.load_state_dict(state["history"])
     run_state.notes = list(state["notes"])
     if state["assignment"] is not None:
         run_state.assignment = _unpack(state["assignment"])
@@ -375,12 +371,21 @@ def _unpack(state: dict[str, Any]) -> Assignment:
     return Assignment(**values)
 
 
-def _copied(value: Any) -> Any:
-    """A copy that later training does not change; tensors on the CPU."""
+def _copied(value: torch.Tensor) -> torch.Tensor:
+    """A copy on the CPU that later training does not change."""
+    return value.detach().cpu().clone()
+
+
+def _on_cpu(value: torch.Tensor) -> torch.Tensor:
+    return value.detach().cpu()
+
+
+def _tensors(change: Callable[[torch.Tensor], torch.Tensor], value: Any) -> Any:
+    """The value with every tensor in it changed."""
     if isinstance(value, torch.Tensor):
-        return value.detach().cpu().clone()
+        return change(value)
     if isinstance(value, dict):
-        return {key: _copied(item) for key, item in value.items()}
+        return {key: _tensors(change, item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(_copied(item) for item in value)
+        return type(value)(_tensors(change, item) for item in value)
     return value

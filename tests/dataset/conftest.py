@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from fiftyone_deepcluster.api.fit import FitResult
+from fiftyone_deepcluster.core.history import RoundHistory
 from fiftyone_deepcluster.core.record import Round, RunRecord, StopReason
 from fiftyone_deepcluster.core.types import Assignment
 from fiftyone_deepcluster.dataset.display.sidebar import add_group
 from fiftyone_deepcluster.dataset.io.fields import FieldNames, declare
 from fiftyone_deepcluster.dataset.io.read_images import collect_images
-from fiftyone_deepcluster.dataset.io.write import columns, write
+from fiftyone_deepcluster.dataset.io.write import Columns, write
 from fiftyone_deepcluster.dataset.runs import storage
 from fiftyone_deepcluster.metrics.matching import cluster_names
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import fiftyone as fo
+    from numpy.typing import NDArray
 
 SETTINGS: dict[str, object] = {
     "truth_field": None,
@@ -60,7 +62,15 @@ def kmeans_result(n: int, k: int = 4, rounds: int = 3, errors: dict[int, str] | 
     )
     centers = fits[-1].cluster_centers_.astype(np.float32)
     found = Assignment(labels, confidence, distance, margin, vectors, centers, errors=errors or {})
-    return FitResult(found, history, losses, record)
+    return FitResult(found, history_of(history, losses), record)
+
+
+def history_of(labels: NDArray[np.int64], losses: NDArray[np.float32]) -> RoundHistory:
+    """History of (N, R) values."""
+    history = RoundHistory(len(labels))
+    for round_labels, round_losses in zip(labels.T, losses.T, strict=True):
+        history.append(round_labels, round_losses)
+    return history
 
 
 @pytest.fixture
@@ -72,7 +82,7 @@ def stored_run() -> Callable[..., FitResult]:
         names = FieldNames(key, source.patches_field)
         result = kmeans_result(len(source), k)
         declare(source.dataset, names)
-        write(source, names, columns(result, cluster_names(k)))
+        write(source, names, Columns(result, cluster_names(k)))
         add_group(source.dataset, names)
         header = storage.RunHeader(
             "frozen", result.record.options, {**SETTINGS, **settings}, source.patches_field, len(source)

@@ -100,7 +100,8 @@ class Centroids:
 
     def state_dict(self) -> dict[str, Any]:
         """Centers, counts, and the number of vectors since each center was last assigned one."""
-        return {"centers": self.centers, "counts": self.counts, "idle": self._idle}
+        live = {"centers": self.centers, "counts": self.counts, "idle": self._idle}
+        return {name: values.cpu().clone() for name, values in live.items()}  # the originals change in place
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Centroids:

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.dataset.io.fields import BESIDE, IN_LABEL, FieldNames
@@ -33,54 +34,59 @@ NOISE = "noise"
 
 @dataclass(frozen=True)
 class Columns:
-    """Values of N images, one list per field; None leaves the value empty.
+    """Values of N images, made for one batch of images after another, so that few are in memory.
 
     Attributes:
-        values: name of the value (``label``, ``embedding`` ...) -> N values in MongoDB format.
-    """
-
-    values: dict[str, Sequence[object]]
-
-    def __len__(self) -> int:
-        return len(self.values["label"])
-
-
-def columns(result: FitResult, names: Sequence[str], *, half_precision: bool = False) -> Columns:
-    """Values of a result, ready to be written.
-
-    Args:
         result: result for N images.
         names: (K,) names of the clusters.
         half_precision: store embeddings as float16.
     """
-    import numpy as np
 
-    from fiftyone_deepcluster.metrics.matching import changes, stability
+    result: FitResult
+    names: Sequence[str]
+    half_precision: bool = False
 
-    failed = set(result.errors)
-    read = [row not in failed for row in range(len(result.labels))]
-    rounds = result.round_labels.shape[1]
-    losses = result.round_losses
-    moved = changes(result.round_labels).tolist() if rounds else [None] * len(read)
-    steady = numbers(stability(result.round_labels)) if rounds else [None] * len(read)
-    embeddings = result.embeddings.astype(np.float16 if half_precision else np.float32, copy=False)
-    values: dict[str, Sequence[object]] = {
-        "label": [names[i] if i >= 0 else NOISE for i in result.labels.tolist()],
-        "confidence": numbers(result.confidence),
-        "cluster": result.labels.tolist(),
-        "distance": numbers(result.distance),
-        "margin": numbers(result.margin),
-        "embedding": vectors(embeddings),
-        "round_labels": vectors(result.round_labels) if rounds else [None] * len(read),
-        "round_losses": vectors(losses) if losses.shape[1] else [None] * len(read),
-        "changes": moved,
-        "stability": steady,
-        "loss": last_finite(losses),
-    }
-    for name, column in values.items():
-        values[name] = [value if ok else None for value, ok in zip(column, read, strict=True)]
-    values["error"] = [result.errors.get(row) for row in range(len(read))]
-    return Columns(values)
+    def __len__(self) -> int:
+        return len(self.result.labels)
+
+    def values(self, rows: slice) -> dict[str, list[Any]]:
+        """Values of the images ``rows`` in MongoDB format by name (``label``, ``embedding`` ...); None: leave it empty.
+
+        Args:
+            rows: consecutive images.
+        """
+        import numpy as np
+
+        from fiftyone_deepcluster.metrics.matching import changes
+
+        result, found = self.result, self.result.assignment
+        history, losses = result.history.labels(rows), result.history.losses(rows)
+        labels, n = found.labels[rows].tolist(), len(history)
+        stored = np.float16 if self.half_precision else np.float32
+        nothing = [None] * n
+        values: dict[str, list[Any]] = {
+            "label": [self.names[i] if i >= 0 else NOISE for i in labels],
+            "confidence": numbers(found.confidence[rows]),
+            "cluster": labels,
+            "distance": numbers(found.distance[rows]),
+            "margin": numbers(found.margin[rows]),
+            "embedding": vectors(found.embeddings[rows].astype(stored, copy=False)),
+            "round_labels": vectors(history) if history.shape[1] else nothing,
+            "round_losses": vectors(losses) if losses.shape[1] else nothing,
+            "changes": changes(history).tolist() if history.shape[1] else nothing,
+            "stability": numbers(self._stability[rows]) if history.shape[1] else nothing,
+            "loss": last_finite(losses),
+        }
+        failed = [found.errors.get(row) for row in range(*rows.indices(len(self)))]
+        for name, column in values.items():
+            values[name] = [value if why is None else None for value, why in zip(column, failed, strict=True)]
+        return {**values, "error": failed}
+
+    @cached_property
+    def _stability(self) -> NDArray[np.float32]:
+        from fiftyone_deepcluster.metrics.matching import STABILITY_WINDOW, stability
+
+        return stability(self.result.history.labels(last=STABILITY_WINDOW + 1))
 
 
 def write(source: SampleSource, names: FieldNames, filled: Columns) -> None:
@@ -90,10 +96,10 @@ def write(source: SampleSource, names: FieldNames, filled: Columns) -> None:
     now = datetime.now(timezone.utc).replace(tzinfo=None)
     make = _sample_updates if names.patches_field is None else _patch_updates
     for start in range(0, len(filled), _BATCH):
-        rows = range(start, min(start + _BATCH, len(filled)))
-        places = [(ObjectId(source.sample_ids[row]), ObjectId(source.ids[row])) for row in rows]
-        updates = list(make(places, names, filled, rows, now))
-        source.dataset._bulk_write(updates, ids=[source.sample_ids[row] for row in rows])
+        rows = slice(start, start + _BATCH)
+        samples, images = source.sample_ids[rows], source.ids[rows]
+        places = [(ObjectId(sample), ObjectId(image)) for sample, image in zip(samples, images, strict=True)]
+        source.dataset._bulk_write(list(make(places, names, filled.values(rows), now)), ids=samples)
     if names.patches_field is not None:
         source.samples.reload()
 
@@ -129,14 +135,14 @@ def last_finite(losses: NDArray[np.float32]) -> list[float | None]:
 
 
 def _sample_updates(
-    places: list[tuple[ObjectId, ObjectId]], names: FieldNames, filled: Columns, rows: range, now: datetime
+    places: list[tuple[ObjectId, ObjectId]], names: FieldNames, values: dict[str, list[Any]], now: datetime
 ) -> Iterator[object]:
     from bson import ObjectId
     from pymongo import UpdateOne
 
-    inside = [(name, filled.values[name]) for name in IN_LABEL if name in filled.values]
-    beside = [(names.path(name), filled.values[name]) for name in BESIDE if name in filled.values]
-    for (sample_id, _), row in zip(places, rows, strict=True):
+    inside = [(name, values[name]) for name in IN_LABEL if name in values]
+    beside = [(names.path(name), values[name]) for name in BESIDE if name in values]
+    for row, (sample_id, _) in enumerate(places):
         change: dict[str, object] = {path: column[row] for path, column in beside}
         label = {name: column[row] for name, column in inside}
         if label["label"] is None:
@@ -148,14 +154,14 @@ def _sample_updates(
 
 
 def _patch_updates(
-    places: list[tuple[ObjectId, ObjectId]], names: FieldNames, filled: Columns, rows: range, now: datetime
+    places: list[tuple[ObjectId, ObjectId]], names: FieldNames, values: dict[str, list[Any]], now: datetime
 ) -> Iterator[object]:
     from pymongo import UpdateOne
 
     start = len(names.prefix)
     object_path = names.prefix + "$[patch]."
-    paths = [(object_path + names.path(name)[start:], column) for name, column in filled.values.items()]
-    for (sample_id, label_id), row in zip(places, rows, strict=True):
+    paths = [(object_path + names.path(name)[start:], column) for name, column in values.items()]
+    for row, (sample_id, label_id) in enumerate(places):
         change: dict[str, object] = {path: column[row] for path, column in paths}
         change["last_modified_at"] = now
         yield UpdateOne({"_id": sample_id}, {"$set": change}, array_filters=[{"patch._id": label_id}])

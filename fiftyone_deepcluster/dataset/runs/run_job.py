@@ -14,7 +14,7 @@ from fiftyone_deepcluster.dataset.display.brain import add_brain_runs
 from fiftyone_deepcluster.dataset.display.sidebar import add_group
 from fiftyone_deepcluster.dataset.io.fields import FieldNames, check_free
 from fiftyone_deepcluster.dataset.io.vectors import model_vectors
-from fiftyone_deepcluster.dataset.io.write import columns, write
+from fiftyone_deepcluster.dataset.io.write import Columns, write
 from fiftyone_deepcluster.dataset.runs import lock, status, storage
 from fiftyone_deepcluster.dataset.runs.interrupted import clear_remains, declared_fields, erase
 from fiftyone_deepcluster.dataset.runs.processes import rank, wait_for_all
@@ -245,7 +245,7 @@ def _store(call: CheckedCall, result: FitResult, observer: Observer) -> None:
 
     names = names_of_clusters(result.record, result.labels)
     observer.phase("write", 1)
-    filled = columns(result, names, half_precision=bool(call.settings["half_precision"]))
+    filled = Columns(result, names, half_precision=bool(call.settings["half_precision"]))
     write(call.source, call.names, filled)
     observer.advance(1)
     add_group(call.dataset, call.names)

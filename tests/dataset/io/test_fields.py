@@ -8,7 +8,7 @@ import pytest
 from fiftyone_deepcluster.dataset.display.sidebar import add_group, remove_group
 from fiftyone_deepcluster.dataset.io.fields import FieldNames, check_free, check_key, declare, remove
 from fiftyone_deepcluster.dataset.io.read_images import collect_images
-from fiftyone_deepcluster.dataset.io.write import columns, set_values, vectors, write
+from fiftyone_deepcluster.dataset.io.write import Columns, set_values, vectors, write
 from fiftyone_deepcluster.errors import InputError, RunExistsError
 from fiftyone_deepcluster.metrics.matching import changes, cluster_names, stability
 from tests.dataset.conftest import kmeans_result
@@ -19,7 +19,7 @@ NAMES = FieldNames("dc")
 def write_result(samples, result, names=NAMES, **options):
     source = collect_images(samples)
     declare(source.dataset, names)
-    write(source, names, columns(result, cluster_names(4), **options))
+    write(source, names, Columns(result, cluster_names(4), **options))
     return source
 
 
