@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 class Pic(Clusterer):
     """Power iteration clustering on a neighbor graph: determines the number of clusters; gives many small ones.
 
-    The alternative to k-means in DeepCluster (Caron et al., appendix; Douze et al. 2017, "Low-shot
-    learning with large-scale diffusion"): weights diffuse over the graph of nearest neighbors, every image
-    points to the neighbor with the largest gain in weight, and each local maximum, which points to itself, forms
-    a cluster with all images that lead to it. It ignores ``n_clusters``.
+    The alternative to k-means in DeepCluster (Caron et al., appendix; Douze et al. 2017, "Low-shot learning with
+    large-scale diffusion"). Weights diffuse over the graph of nearest neighbors. Then every image points to the
+    neighbor with the largest gain in weight, or to itself if it is a local maximum. A cluster is a local maximum with
+    all images that lead to it. ``n_clusters`` is ignored.
     """
 
     name: Literal["pic"] = "pic"
@@ -41,7 +41,7 @@ class Pic(Clusterer):
     max_iter: int = Field(200, ge=1, description="Number of power iterations.")
     join_singletons: bool = Field(
         True,
-        description="Add an image alone in its cluster to that of its nearest neighbor that is not alone.",
+        description="Add an image that is alone in its cluster to the cluster of its nearest neighbor that is not.",
     )
 
     def find(self, vectors: torch.Tensor, request: ClusterRequest) -> FoundClusters:
@@ -142,7 +142,7 @@ def _local_maxima(graph: Any, weights: Any) -> Any:
 
 
 def _join_singletons(labels: Any, near: Any) -> Any:
-    """Labels after adding every node alone in its cluster to that of its first neighbor that is not alone."""
+    """Labels after adding single nodes to the cluster of their nearest neighbor that is not single."""
     import numpy as np
 
     alone = np.bincount(labels)[labels] == 1

@@ -61,14 +61,14 @@ def complaints(error: ValidationError, what: str, model: type[BaseModel]) -> dic
         place, kind, bounds = _place(item), item["type"], item.get("ctx", {})
         if kind in _NEEDS:
             # a union yields one error per member
-            needs.setdefault(place, []).append(_NEEDS[kind].format(**_in_figures(bounds)))
+            needs.setdefault(place, []).append(_NEEDS[kind].format(**_format_bounds(bounds)))
             problems[place] = f"needs {' or '.join(dict.fromkeys(needs[place]))}"
         else:
-            problems[place] = _in_words(dict(item), place, (what, model))
+            problems[place] = _other_message(dict(item), place, (what, model))
     return problems
 
 
-def _in_words(item: dict[str, Any], place: str, of: tuple[str, type[BaseModel]]) -> str:
+def _other_message(item: dict[str, Any], place: str, of: tuple[str, type[BaseModel]]) -> str:
     """Message for an error type not in ``_NEEDS``; ``of`` is the model's display name and the model."""
     name, model = of
     about = model.model_fields[place].description if place in model.model_fields else None
@@ -90,7 +90,7 @@ def _place(item: Any) -> str:
     return ".".join([str(first), *(str(step) for step in rest if isinstance(step, int))])
 
 
-def _in_figures(bounds: dict[str, Any]) -> dict[str, Any]:
+def _format_bounds(bounds: dict[str, Any]) -> dict[str, Any]:
     return {name: f"{value:g}" if isinstance(value, float) else value for name, value in bounds.items()}
 
 

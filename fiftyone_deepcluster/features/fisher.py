@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
 
 _FLOOR = 1e-2  # smallest variance of a component, relative to the channel's total variance
-_ADDED = 1e-3  # reg_covar, relative to the same: without it, components collapse to a point
+_ADDED = 1e-3  # reg_covar of the fit, relative to the same; without it, components collapse to a point
 _LEAST_DEVIATION = 1e-5  # for constant channels
 
 
@@ -59,11 +59,11 @@ class Mixture:
 
     def log_joint(self, points: torch.Tensor) -> torch.Tensor:
         """(M, C) -> (M, K), log of weight times density, without the constant -C/2·log 2π."""
-        precise = 1 / self.variances
+        inverse = 1 / self.variances
         shift = self.means.mean(dim=0)  # near the points, for precision of the squares
         points, means = points - shift, self.means - shift
-        squares = points.square() @ precise.T - 2 * points @ (means * precise).T
-        offset = (means.square() * precise + self.variances.log()).sum(dim=1)
+        squares = points.square() @ inverse.T - 2 * points @ (means * inverse).T
+        offset = (means.square() * inverse + self.variances.log()).sum(dim=1)
         return self.weights.log() - 0.5 * (squares + offset)
 
 

@@ -87,25 +87,13 @@ class Frozen(Options):
 
     def build(self) -> Parts:
         """See ``Options.build``."""
-        from fiftyone_deepcluster.pseudo_labels.round_labels import RoundLabels, RoundLabelsParts
-        from fiftyone_deepcluster.pseudo_labels.samplers import Shuffled
+        from fiftyone_deepcluster.pseudo_labels.one_clustering import cluster_once
         from fiftyone_deepcluster.training.loop import TrainingSpec
         from fiftyone_deepcluster.training.losses import CrossEntropy
         from fiftyone_deepcluster.training.optimizers import OptimizerSpec
 
-        task = RoundLabels(
-            RoundLabelsParts(
-                encoder=self.encoder or ENCODERS.parse("pooled"),
-                reducer=self.reducer,
-                clusterer=self.clusterer,
-                sampler=Shuffled(),
-                n_clusters=self.n_clusters,
-                n_pseudo=None,
-                pseudo_class_rounds=None,
-                epochs=0,
-                seed=self.seed,
-            )
-        )
+        encoder = self.encoder or ENCODERS.parse("pooled")
+        task = cluster_once(encoder, self.reducer, self.clusterer, n_clusters=self.n_clusters, seed=self.seed)
         training_spec = TrainingSpec(task, CrossEntropy(), augmentation("none"), OptimizerSpec("sgd", 1.0))
         network = make_network(self.backbone, self.input_norm or "plain", self, self.weights)
         return Parts(network, training_spec, self.batch_size)

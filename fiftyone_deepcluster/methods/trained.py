@@ -118,9 +118,9 @@ class Trained(Options):
     )
     merge: bool | None = Field(
         None,
-        description="While training on pseudo_clusters, obtain the clusters by merging pseudo-classes that share "
-        "neighbors instead of clustering directly; deepcluster-manifold computes both and keeps the one with the "
-        "higher NMI to the last round. Empty: the method's default.",
+        description="While training on pseudo_clusters: merge pseudo-classes that share neighbors into the clusters, "
+        "instead of clustering directly. deepcluster-manifold does both and keeps the result with the higher NMI to "
+        "the last round. Empty: the method's default.",
         json_schema_extra=ADVANCED,
     )
 

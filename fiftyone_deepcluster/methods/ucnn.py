@@ -205,23 +205,16 @@ class UCNN(Options):
 
     def _frozen(self) -> RoundLabels:
         """The pseudo-task of the other two: features of the initial network, clustered once."""
-        from fiftyone_deepcluster.pseudo_labels.round_labels import RoundLabels, RoundLabelsParts
-        from fiftyone_deepcluster.pseudo_labels.samplers import Shuffled
+        from fiftyone_deepcluster.pseudo_labels.one_clustering import cluster_once
 
         clusterer: object = "kmeans"
         if self.variant == "baseline-2":
             clusterer = {"name": "minibatch-kmeans", "batch_size": self.batch_size, "init": "sample",
                          "epochs": self.rounds, "patience": self.patience}  # fmt: skip
-        return RoundLabels(
-            RoundLabelsParts(
-                encoder=ENCODERS.parse({"name": "pooled", "pca": 0, "l2_normalize": False}),
-                reducer=REDUCERS.parse("identity"),
-                clusterer=CLUSTERERS.parse(clusterer),
-                sampler=Shuffled(),
-                n_clusters=self.n_clusters,
-                n_pseudo=None,
-                pseudo_class_rounds=None,
-                epochs=0,
-                seed=self.seed,
-            )
+        return cluster_once(
+            ENCODERS.parse({"name": "pooled", "pca": 0, "l2_normalize": False}),
+            REDUCERS.parse("identity"),
+            CLUSTERERS.parse(clusterer),
+            n_clusters=self.n_clusters,
+            seed=self.seed,
         )

@@ -63,7 +63,7 @@ class Umap(Reducer):
                 f'UMAP cannot embed {n} images; give {MIN_IMAGES_FOR_UMAP} or more, or use reducer="identity"'
             )
         if self.metric == "cosine":
-            # For unit vectors, Euclidean and cosine distance order neighbors alike.
+            # For unit vectors, Euclidean and cosine distance give the same order of neighbors.
             vectors = torch.nn.functional.normalize(vectors, dim=1)
         n_neighbors = min(self.n_neighbors, n - 1)
         with kept_threads(), _quiet_umap():
@@ -94,7 +94,7 @@ class Umap(Reducer):
 
 
 def _quiet_umap() -> AbstractContextManager[None]:
-    """Suppresses UMAP warnings that require no action by the user."""
+    """Suppress warnings of UMAP that need no action by the user."""
     return ignored_warnings(
         ImportWarning,  # from ParametricUMAP, which needs TensorFlow and is not used
         "precomputed_knn",  # disables UMAP.transform, which is not used

@@ -54,7 +54,7 @@ def an_image_does_not_depend_on_its_batch(backbone: Backbone) -> None:
         together = network.eval().features(images)
         alone = network.features(images[1:2])
     close = torch.allclose(together[1:2], alone, rtol=1e-3, atol=1e-4)
-    require(close, "in evaluation mode, an image's features differ between alone and in a batch")
+    require(close, "in evaluation mode, an image has other features alone than in a batch")
 
 
 def it_can_be_trained(backbone: Backbone) -> None:
@@ -69,10 +69,10 @@ def it_can_be_trained(backbone: Backbone) -> None:
 def weights_come_from_the_generator(backbone: Backbone) -> None:
     """The same torch seed gives the same weights, and a state dict fits the same backbone."""
     (one, _), (two, _) = _network(backbone, 1), _network(backbone, 1)
-    ours, theirs = one.state_dict(), two.state_dict()
-    same = ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+    first, second = one.state_dict(), two.state_dict()
+    same = first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
     require(same, "two backbones with the same torch seed differ; draw weights from torch's generator")
-    two.load_state_dict(ours)
+    two.load_state_dict(first)
 
 
 def missing_weights_are_refused(backbone: Backbone) -> None:

@@ -59,8 +59,8 @@ def every_image_gets_a_cluster(method: Options) -> None:
     found = _fitted(method)
     require(found.labels.shape == (_N,), f"labels have shape {found.labels.shape} instead of ({_N},)")
     require(found.labels.max() >= 0, "no image is in a cluster")
-    sound = (found.confidence >= 0) & (found.confidence <= 1)
-    require(bool(sound.all()), "confidence has values outside 0..1")
+    valid = (found.confidence >= 0) & (found.confidence <= 1)
+    require(bool(valid.all()), "confidence has values outside 0..1")
     require(np.isfinite(found.embeddings).all(), "embeddings contain NaN or infinite values")
     require(found.record.stop_reason is not None, "the record has no stop_reason")
 

@@ -44,15 +44,15 @@ class OptimizerSpec:
     """Optimizer, learning rates and schedule.
 
     Attributes:
-        optimizer: ``sgd`` with momentum for the backbone and without for the head (the classes of the head
-            change every round, which makes old momentum noise), ``adamw``, or ``rmsprop`` without
-            momentum and with Keras' constants (decay 0.9, epsilon 1e-8), as DAC's authors used it.
+        optimizer: ``sgd``, ``adamw`` or ``rmsprop``. SGD has momentum in the backbone only: the head's classes
+            change every round, so its old momentum would be noise. RMSprop has no momentum and Keras' constants
+            (decay 0.9, epsilon 1e-8), as in the code of DAC's authors.
         learning_rate: of the backbone; the peak with ``one_cycle``.
         head_learning_rate: of the head; None: the backbone's.
         momentum: of SGD.
         weight_decay: of backbone and head.
-        one_cycle: warm-up and annealing within every round, with new optimizers; else the learning rate is
-            constant and the backbone's optimizer is kept for the whole run.
+        one_cycle: new optimizers with a one-cycle schedule in every round; otherwise the learning rate is
+            constant, and the backbone's optimizer is kept for the whole run.
         cosine: schedule of the learning rates over the whole run; not with ``one_cycle``.
     """
 
@@ -89,7 +89,7 @@ class Optimizer:
 
         Args:
             steps: batches of the round.
-            share: factor of constant learning rates.
+            share: factor of the learning rates where no schedule sets them.
         """
         spec, network = self._spec, self._network
         rate = spec.head_learning_rate or spec.learning_rate
@@ -97,7 +97,7 @@ class Optimizer:
         self._schedules = []
         self._rounds_begun += 1
         if spec.cosine is not None:
-            self._follow(spec.cosine, steps)
+            self._add_cosine(spec.cosine, steps)
         else:
             self._scale(share)
         if not spec.one_cycle:
@@ -112,7 +112,7 @@ class Optimizer:
                 )
 
     def _scale(self, share: float) -> None:
-        """Set constant rates times ``share``; a resumed optimizer still has those of the previous round."""
+        """Set all learning rates to the spec's times ``share``; a resumed optimizer has those of the last round."""
         rate = self._spec.learning_rate
         for optimizer, base in ((self._backbone, rate), (self._head, self._spec.head_learning_rate or rate)):
             for group in [] if optimizer is None else optimizer.param_groups:
@@ -145,7 +145,7 @@ class Optimizer:
         if self._backbone is not None and "backbone" in state:
             self._backbone.load_state_dict(state["backbone"])
 
-    def _follow(self, cosine: Cosine, steps: int) -> None:
+    def _add_cosine(self, cosine: Cosine, steps: int) -> None:
         index = self._rounds_begun - 1
         for optimizer in (self._backbone, self._head):
             if optimizer is not None:

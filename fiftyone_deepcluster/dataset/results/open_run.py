@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 
 def images_of(run: Run) -> SampleSource:
-    """Images of a run: those that it was fitted on, in the same order, then those assigned to it later.
+    """Images of a run: first those of the fit in their order, then those assigned to it later.
 
-    The order is kept because the cache of decoded images depends on it.
+    The order matters because the cache of decoded images depends on it.
 
     Raises:
         RunNotFoundError: the run was deleted since it was loaded.
@@ -37,9 +37,9 @@ def images_of(run: Run) -> SampleSource:
     if run.patches_field is not None:
         everything = everything.to_patches(run.patches_field)
     ids = everything.values("id")
-    there = set(ids)
+    existing = set(ids)
     job = storage.load_job(storage.run_dir(run.dataset, run.key))
-    fitted = [name for name in (job.ids if job else []) if name in there]
+    fitted = [name for name in (job.ids if job else []) if name in existing]
     known = set(fitted)
     labels = everything.values(path_in(run, "label"))
     later = [name for name, label in zip(ids, labels, strict=True) if label is not None and name not in known]
@@ -49,7 +49,7 @@ def images_of(run: Run) -> SampleSource:
 
 
 def path_in(run: Run, name: str) -> str:
-    """Path of a value of the run in the collection of ``images_of``, where patches are separate documents."""
+    """Path of a value of the run in the collection that ``images_of`` reads; patches have no list in the path."""
     path = run.fields.path(name)
     if run.patches_field is None:
         return path
@@ -57,7 +57,7 @@ def path_in(run: Run, name: str) -> str:
 
 
 def chosen_rows(source: SampleSource, samples: fo.core.collections.SampleCollection) -> NDArray[np.int64]:
-    """Rows of the images that are in ``samples``: patches by their own id or the id of their sample.
+    """Rows of the images in ``samples``: a patches view selects by patch id, other collections by sample id.
 
     Raises:
         InputError: none of the images is in ``samples``.

@@ -1,0 +1,62 @@
+"""A trained run on digits, for tests of what it learned."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+import fiftyone_deepcluster as fdc
+from fiftyone_deepcluster.api.trained_run import reopen
+from fiftyone_deepcluster.backbones.layers import layers_of
+from fiftyone_deepcluster.core.progress import Silent
+
+N = 300
+
+
+class Steps(Silent):
+    """Counts phases and steps, and cancels after ``cancel_after`` steps."""
+
+    def __init__(self, cancel_after=None):
+        self.phases, self.steps, self.cancel_after = {}, 0, cancel_after
+
+    def phase(self, name, total):
+        self.phases[name] = total
+
+    def advance(self, steps):
+        self.steps += steps
+
+    def cancelled(self):
+        return self.cancel_after is not None and self.steps >= self.cancel_after
+
+
+def batch(corpus, rows):
+    """Images of some rows, as the network sees them."""
+    return next(corpus.plain_batches(np.asarray(rows))).images
+
+
+@pytest.fixture(scope="package")
+def digits():
+    found = load_digits()
+    return (found.images[:N] * 15.9375).astype(np.uint8), found.target[:N].astype(np.int64)
+
+
+@pytest.fixture(scope="package")
+def run_dir(digits, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    options = fdc.DeepCluster(
+        n_clusters=10, rounds=2, min_steps=10, backbone={"name": "small", "width": 8}, baselines=False
+    )
+    fdc.fit(digits[0], options, run_dir=folder)
+    return folder
+
+
+@pytest.fixture
+def trained_run(run_dir, digits):
+    with reopen(run_dir, digits[0]) as run:
+        yield run
+
+
+@pytest.fixture
+def layers(trained_run):
+    return layers_of(trained_run.trained.network, batch(trained_run.trained, [0]))
