@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from fiftyone_deepcluster.dataset.runs.storage import is_whole
+from fiftyone_deepcluster.dataset.runs.storage import storable
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -133,6 +133,4 @@ def _main_axes(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _collection(source: SampleSource) -> fo.core.collections.SampleCollection:
     """Collection that the brain runs are computed on."""
-    if source.patches_field is None:
-        return source.dataset if is_whole(source) else source.samples
-    return source.samples._source_collection
+    return storable(source.samples if source.patches_field is None else source.samples._source_collection)

@@ -14,6 +14,8 @@ from fiftyone_deepcluster.errors import ImagesError, InputError
 from fiftyone_deepcluster.images.refs import ImageRef
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import fiftyone as fo
     import numpy as np
     from numpy.typing import NDArray
@@ -35,6 +37,7 @@ def collect_images(
     samples: fo.core.collections.SampleCollection,
     patches_field: str | None = None,
     media_field: str | None = None,
+    ids: Sequence[str] | None = None,
 ) -> SampleSource:
     """Collect the images of a dataset, a view, a patches view or a group slice.
 
@@ -43,6 +46,7 @@ def collect_images(
         patches_field: a Detections field whose objects are the images, for a collection of whole images.
         media_field: field with the paths of the files to read. None: ``dicom_path`` for samples with a value
             there, ``filepath`` for all others; ``"filepath"``: ``filepath`` for all samples.
+        ids: only the images with these ids, in this order; those that do not exist are left out. None: all.
 
     Raises:
         ImagesError: not a FiftyOne collection, an empty one, media that are not images, or missing original files.
@@ -58,6 +62,7 @@ def collect_images(
     source = (
         _collect_patches(dataset, samples) if isinstance(samples, PatchesView) else _collect_samples(samples)
     )
+    source = source if ids is None else source.choose(ids)
     _check_images(source)
     field = _media_field(dataset, media_field)
     return source if field == _PICTURES else _with_originals(source, field)
@@ -174,12 +179,7 @@ def without_cluster(source: SampleSource, names: FieldNames) -> SampleSource:
     paths = [inner + names.path(name)[len(names.prefix) :] for name in ("label", "error")]
     labels, errors = (read_values(source, path) for path in paths)
     rows = [row for row in range(len(source)) if labels[row] is None and errors[row] is None]
-    return replace(
-        source,
-        ids=[source.ids[row] for row in rows],
-        sample_ids=[source.sample_ids[row] for row in rows],
-        images=[source.images[row] for row in rows],
-    )
+    return source.rows(rows)
 
 
 def flat(dataset: fo.Dataset) -> fo.core.collections.SampleCollection:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import fiftyone as fo
 
     from fiftyone_deepcluster.images.refs import ImageRef
@@ -33,3 +35,23 @@ class SampleSource:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def rows(self, rows: Sequence[int]) -> SampleSource:
+        """The images ``rows``, in that order; ``samples`` stays the same."""
+        return replace(
+            self,
+            ids=[self.ids[row] for row in rows],
+            sample_ids=[self.sample_ids[row] for row in rows],
+            images=[self.images[row] for row in rows],
+        )
+
+    def choose(self, ids: Sequence[str]) -> SampleSource:
+        """The images with the given ids, in that order, without those that do not exist; a view of these samples.
+
+        No query contains the ids: one of more than 800,000 would be too long for MongoDB.
+        """
+        if list(ids) == self.ids:
+            return self
+        places = {name: row for row, name in enumerate(self.ids)}
+        chosen = self.rows([places[name] for name in ids if name in places])
+        return replace(chosen, samples=self.samples.select(chosen.ids, ordered=True))

@@ -43,9 +43,7 @@ def images_of(run: Run) -> SampleSource:
     known = set(fitted)
     labels = everything.values(path_in(run, "label"))
     later = [name for name, label in zip(ids, labels, strict=True) if label is not None and name not in known]
-    if [*fitted, *later] != ids:
-        everything = everything.select([*fitted, *later], ordered=True)
-    return collect_images(everything, media_field=media_field_of(run.settings))
+    return collect_images(everything, media_field=media_field_of(run.settings), ids=[*fitted, *later])
 
 
 def path_in(run: Run, name: str) -> str:

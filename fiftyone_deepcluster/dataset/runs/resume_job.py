@@ -63,10 +63,14 @@ def warn_of_assigned(dataset: fo.Dataset, key: str, job: storage.ClusterJob) -> 
     """Warn if images were assigned by ``assign``: resuming replaces the clusters, and they lose theirs."""
     if key not in storage.keys(dataset):
         return
-    everything, field = flat(dataset), job.header.patches_field
-    own = everything.select(job.ids) if field is None else everything.select_labels(ids=job.ids, fields=field)
-    path = FieldNames(key, field).path("label")
-    lost = everything.count(path) - own.count(path)
+    names = FieldNames(key, job.header.patches_field)
+    everything, label = flat(dataset), names.path("label")
+    if names.patches_field is not None:
+        everything = everything.to_patches(names.patches_field)
+        label = f"{names.patches_field}.{label.removeprefix(names.prefix)}"
+    own = set(job.ids)
+    pairs = zip(*everything.values(["id", label]), strict=True)
+    lost = sum(value is not None and name not in own for name, value in pairs)
     if lost:
         logger.warning(
             "%d images assigned to clusters of run %r later are not part of the run and lose their clusters when it is "
@@ -83,11 +87,7 @@ def select_images(dataset: fo.Dataset, job: storage.ClusterJob) -> SampleSource:
     """
     field = job.header.patches_field
     everything = flat(dataset) if field is None else flat(dataset).to_patches(field)
-    if everything.values("id") == job.ids:
-        return collect_images(everything, media_field=media_field_of(job.header.settings))
-    source = collect_images(
-        everything.select(job.ids, ordered=True), media_field=media_field_of(job.header.settings)
-    )
+    source = collect_images(everything, media_field=media_field_of(job.header.settings), ids=job.ids)
     if len(source) < len(job.ids):
         raise RunError(
             f"{len(job.ids) - len(source)} of the run's {len(job.ids)} images were deleted from "

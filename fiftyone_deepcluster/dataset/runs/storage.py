@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 PACKAGE = "fiftyone_deepcluster"
 JOB_FILE = "job.json"
 _NEXT = ".next"
+_LONGEST_VIEW = 15_000_000  # bytes
 
 
 _READING = threading.Lock()
@@ -84,18 +85,25 @@ class ClusterJob:
 
 def register_run(source: SampleSource, key: str, header: RunHeader, record: RunRecord) -> None:
     """Store a run; the caller must have checked that the key is free."""
-    samples = source.dataset if source.patches_field is None and is_whole(source) else source.samples
+    samples = storable(source.samples)
     config = samples.init_run(package=PACKAGE, **asdict(header))
     samples.register_run(key, config)
     results = samples.init_run_results(key, record=record.model_dump(mode="json"))
     samples.save_run_results(key, results)
 
 
-def is_whole(source: SampleSource) -> bool:
-    """Whether the source is a whole dataset, not a view."""
-    import fiftyone as fo
+def storable(samples: fo.core.collections.SampleCollection) -> fo.core.collections.SampleCollection:
+    """The collection, or its dataset where FiftyOne cannot store the view with a run.
 
-    return isinstance(source.samples, fo.Dataset)
+    FiftyOne stores the stages of a view in one document of MongoDB, 16 MB at most: about 600,000 selected ids.
+    """
+    import fiftyone as fo
+    from bson import json_util
+
+    if isinstance(samples, fo.Dataset):
+        return samples
+    fits = sum(len(json_util.dumps(stage)) for stage in samples._serialize()) < _LONGEST_VIEW
+    return samples if fits else samples._root_dataset
 
 
 def header_of(dataset: fo.Dataset, key: str) -> tuple[RunHeader, datetime]:

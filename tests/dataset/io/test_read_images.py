@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+from bson import ObjectId
 
 from fiftyone_deepcluster.dataset.io.read_images import collect_images, read_embeddings, read_truth
 from fiftyone_deepcluster.errors import ImagesError, InputError
@@ -35,6 +36,16 @@ def test_dataset_and_view_in_their_order(make_digits):
     view = dataset.sort_by("filepath", reverse=True).limit(5)
     assert collect_images(view).ids == dataset.values("id")[::-1][:5]
     assert collect_images(view).dataset is dataset
+
+
+def test_chosen_images_in_the_order_of_their_ids(make_digits):
+    dataset = make_digits(12)
+    everything = collect_images(dataset)
+    ids = [everything.ids[row] for row in (7, 2, 9)]
+    source = collect_images(dataset, ids=[*ids[:2], str(ObjectId()), ids[2]])
+    assert source.ids == source.sample_ids == source.samples.values("id") == ids
+    assert source.images == [everything.images[row] for row in (7, 2, 9)]
+    assert collect_images(dataset, ids=everything.ids).samples == dataset
 
 
 def test_shuffled_view_joins_truth_by_id(make_digits):

@@ -6,14 +6,17 @@ import json
 
 import numpy as np
 import pytest
+from bson import ObjectId
 
 from fiftyone_deepcluster import cluster, delete_run, list_runs, load_run, rename_run
 from fiftyone_deepcluster.dataset.display.brain import add_brain_runs, refresh_map
 from fiftyone_deepcluster.dataset.io.fields import FieldNames
 from fiftyone_deepcluster.dataset.io.read_images import collect_images
+from fiftyone_deepcluster.dataset.io.source import SampleSource
 from fiftyone_deepcluster.dataset.runs import lock, storage
 from fiftyone_deepcluster.dataset.runs.kv import find
 from fiftyone_deepcluster.errors import InputError, RunExistsError, RunLockedError, RunNotFoundError
+from tests.dataset.conftest import SETTINGS, kmeans_result
 
 
 def with_brain(dataset, key="dc"):
@@ -185,3 +188,15 @@ def test_a_run_is_read_by_many_threads_at_once(make_digits):
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda _: len(load_run(dataset, "dc").rounds), range(200)))
     assert found == [1] * 200
+
+
+def test_a_view_that_is_too_long_for_a_document_is_stored_as_the_dataset(make_digits):
+    dataset = make_digits(3)
+    ids = dataset.values("id")
+    view = dataset.select([*ids, *(str(ObjectId()) for _ in range(650_000))])
+    result = kmeans_result(3, k=2)
+    header = storage.RunHeader("frozen", result.record.options, {**SETTINGS}, None, 3)
+    images = collect_images(dataset).images
+    storage.register_run(SampleSource(dataset, view, ids, ids, images), "dc", header, result.record)
+    assert load_run(dataset, "dc").n_samples == 3
+    assert storage.storable(dataset.limit(2)) == dataset.limit(2)
