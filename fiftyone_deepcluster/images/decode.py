@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from fiftyone_deepcluster.errors import UnreadableImageError
-from fiftyone_deepcluster.images.deep_png import is_deep_color, read_deep_color
+from fiftyone_deepcluster.images.deep_png import is_deep, read_deep
 from fiftyone_deepcluster.images.intensity import (
     CHANNELS,
     Color,
@@ -28,6 +28,7 @@ from fiftyone_deepcluster.images.intensity import (
     refuse_bomb,
     to_uint8,
 )
+from fiftyone_deepcluster.images.refs import address_of, not_a_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -192,8 +193,8 @@ def _load_picture(ref: ImageRef, color: Color, at_least: int) -> Image.Image:
     with _opened(ref.path) as image:
         if ref.frame:
             _seek(image, ref.frame)
-        if not ref.frame and is_deep_color(image):
-            pixels = read_deep_color(ref.path, image)
+        if not ref.frame and is_deep(image):
+            pixels = read_deep(ref.path, image)
             return _upright(_picture(recolor(pixels, color)), _orientation(image))
         if at_least and image.format in ("JPEG", "MPO") and image.mode in ("L", "RGB"):
             _draft(image, ref.box, color, at_least)
@@ -332,14 +333,15 @@ def explained(path: str) -> Iterator[None]:
         raise
     except Exception as error:
         # On damaged files decoders may raise anything: struct.error, SyntaxError, KeyError, zlib.error, ...
-        reason, lasting = _explain(error)
+        reason, lasting = _explain(error, path)
         raise UnreadableImageError(path, reason, lasting=lasting) from error
 
 
-def _explain(error: Exception) -> tuple[str, bool]:
+def _explain(error: Exception, path: str) -> tuple[str, bool]:
     """Why an image cannot be read, and whether the failure is permanent."""
     if isinstance(error, FileNotFoundError):
-        return "there is no such file", True
+        address = address_of(path)
+        return "there is no such file" if address is None else not_a_file(address), True
     if isinstance(error, UnidentifiedImageError):
         return "it is not an image, or its format is not supported", True
     if isinstance(error, MemoryError):

@@ -1,4 +1,7 @@
-"""PNG files with 16 bits per channel and color or alpha, read by OpenCV: Pillow keeps only the high bytes."""
+"""PNG files with 16 bits per channel and color, alpha or a transparent value, which Pillow reads in part.
+
+It keeps only the high bytes of color and of gray with alpha; OpenCV keeps all. It drops the transparent value of gray.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +16,19 @@ if TYPE_CHECKING:
     from PIL import Image
 
 # Pillow's raw modes of such files.
-_GRAY_AND_OPACITY = "LA;16B"
+_GRAY, _GRAY_AND_OPACITY = "I;16B", "LA;16B"
 _DEEP = ("RGB;16B", "RGBA;16B", _GRAY_AND_OPACITY)
+_CLEAR = "transparency"
 
 
-def is_deep_color(image: Image.Image) -> bool:
-    """Whether an image, opened by Pillow and not yet loaded, is a 16-bit PNG with color or alpha."""
-    return image.format == "PNG" and _how(image) in _DEEP
+def is_deep(image: Image.Image) -> bool:
+    """Whether an image, opened by Pillow and not yet loaded, is a 16-bit PNG of one of these kinds."""
+    if image.format != "PNG":
+        return False
+    return _how(image) in _DEEP or (_how(image) == _GRAY and _CLEAR in image.info)
 
 
-def read_deep_color(path: str, image: Image.Image) -> NDArray[np.uint8]:
+def read_deep(path: str, image: Image.Image) -> NDArray[np.uint8]:
     """Pixels of such a PNG, windowed over all channels like 16-bit gray and composited on white.
 
     Args:
@@ -30,17 +36,18 @@ def read_deep_color(path: str, image: Image.Image) -> NDArray[np.uint8]:
         image: the same file, opened by Pillow and not yet loaded.
 
     Returns:
-        (H, W, 1) uint8 for gray with alpha, (H, W, 3) for color.
+        (H, W, 1) uint8 for gray, (H, W, 3) for color.
 
     Raises:
         ValueError: the file is truncated or damaged.
     """
-    values = _values(path)
+    how = _how(image)
+    values = np.asarray(image)[..., None] if how == _GRAY else _values(path)
     # OpenCV returns BGR or BGRA, and gray as three equal channels.
-    colors = values[..., :1] if _how(image) == _GRAY_AND_OPACITY else values[..., 2::-1]
+    colors = values[..., :1] if how in (_GRAY, _GRAY_AND_OPACITY) else values[..., 2::-1]
     pixels = to_uint8(colors)
-    key = image.info.get("transparency")
-    if key is not None:  # tRNS chunk: one color is transparent
+    key = image.info.get(_CLEAR)
+    if key is not None:  # tRNS chunk: one color, or one gray, is transparent
         opacity = (colors != np.array(key)).any(axis=-1, keepdims=True).astype(np.float32)
     elif values.shape[-1] == 4:
         opacity = values[..., 3:].astype(np.float32) / 65535

@@ -13,6 +13,8 @@ from fiftyone_deepcluster.images.intensity import has_no_color
 from fiftyone_deepcluster.images.refs import ImageRef, Images, as_refs, check_array
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 # Used if no sampled file can be opened; decoding reports the failures later.
@@ -63,6 +65,19 @@ def image_facts(images: Images, sample: int = 64) -> ImageFacts:
     height, width = (int(value) for value in np.median(sizes, axis=0))
     side = int(np.median(np.max(sizes, axis=1)))
     return ImageFacts(n=len(refs), side=side, gray=gray, height=height, width=width)
+
+
+def why_no_images(paths: Sequence[str], sample: int = 16) -> str | None:
+    """Why none of an evenly spaced sample of files is an image; None if one of them is, or there are no paths."""
+    reason = None
+    for row in _even(len(paths), sample) if paths else ():
+        try:
+            describe_image(ImageRef(paths[row]), look=False)
+        except UnreadableImageError as error:
+            reason = reason or error.reason
+        else:
+            return None
+    return reason
 
 
 def _array_facts(images: NDArray[np.uint8], sample: int) -> ImageFacts:

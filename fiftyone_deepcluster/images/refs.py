@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, Union
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
 Box: TypeAlias = "tuple[float, float, float, float]"
 Images: TypeAlias = Union["Sequence[str | Path | ImageRef]", "NDArray[np.uint8]"]
+
+
+# FiftyOne makes paths absolute, which turns s3://bucket/a.png into /current/folder/s3:/bucket/a.png.
+_ADDRESS = re.compile(r"(?:^|.*[/\\])([A-Za-z][A-Za-z0-9+.-]+):[/\\]+(.*)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,17 @@ def as_refs(images: Sequence[str | Path | ImageRef]) -> list[ImageRef]:
     if len(images) == 0:
         raise ImagesError("there are no images; give at least one path")
     return [_as_ref(item, row) for row, item in enumerate(images)]
+
+
+def address_of(path: str) -> str | None:
+    """The address that a path is or was, such as ``s3://bucket/a.png``; None for a path of a file."""
+    found = _ADDRESS.fullmatch(path)
+    return None if found is None else f"{found[1]}://{found[2]}"
+
+
+def not_a_file(address: str) -> str:
+    """Reason why an address cannot be read, with the way out."""
+    return f"{address} is an address, and only files are read; download it, and give the path of the copy"
 
 
 def check_array(images: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -261,6 +261,24 @@ class TestDamage:
         assert isinstance(caught.value, ImagesError)
 
     @pytest.mark.parametrize(
+        ("path", "address"),
+        [
+            ("s3://bucket/a.png", "s3://bucket/a.png"), ("https://example.org/a.png", "https://example.org/a.png"),
+            ("/home/anna/s3:/bucket/a.png", "s3://bucket/a.png"), ("file:///a.png", "file://a.png"),
+        ],
+    )  # fmt: skip
+    def test_addresses_are_named_as_such(self, path, address):
+        with pytest.raises(
+            UnreadableImageError, match="is an address, and only files are read; download"
+        ) as caught:
+            read_image(ImageRef(path), "rgb")
+        assert caught.value.reason.startswith(address)
+
+    def test_a_folder_with_a_colon_is_no_address(self, tmp_path):
+        (tmp_path / "s3:").mkdir()
+        assert read_image(ImageRef(save(RGB, tmp_path / "s3:" / "a.png")), "rgb").shape == RGB.shape
+
+    @pytest.mark.parametrize(
         ("content", "reason"), [(b"", "the file is empty"), (b"hello" * 100, "it is not an image")]
     )
     @pytest.mark.parametrize("suffix", ["png", "jpg"])

@@ -15,7 +15,7 @@ from fiftyone_deepcluster.images.intensity import recolor, to_uint8
 from fiftyone_deepcluster.images.refs import ImageRef
 
 RNG = np.random.default_rng(51)
-COLOR, GRAY_OPACITY, COLOR_OPACITY = 2, 4, 6  # color types of the PNG specification, 11.2.2
+GRAY, COLOR, GRAY_OPACITY, COLOR_OPACITY = 0, 2, 4, 6  # color types of the PNG specification, 11.2.2
 ADAM7 = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
 
 
@@ -37,7 +37,7 @@ def write(path, values, kind, clear=None, interlaced=False):
     height, width = values.shape[:2]
     parts = [values[top::down, left::right] for top, left, down, right in ADAM7] if interlaced else [values]
     head = struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, interlaced)
-    body = chunk(b"tRNS", struct.pack(">HHH", *clear)) if clear is not None else b""
+    body = chunk(b"tRNS", struct.pack(f">{len(clear)}H", *clear)) if clear is not None else b""
     body += chunk(b"IDAT", zlib.compress(b"".join(rows(part) for part in parts if part.size)))
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + body + chunk(b"IEND", b""))
     return ImageRef(str(path))
@@ -86,6 +86,19 @@ def test_a_color_that_stands_for_clear(tmp_path):
     pixels = read_image(write(tmp_path / "a.png", near, COLOR, clear=tuple(near[1, 1])), "rgb")
     assert (pixels[1, 1] == 255).all()
     np.testing.assert_array_equal(pixels[0], to_uint8(near)[0])
+
+
+@pytest.mark.parametrize("color", ["gray", "rgb"])
+def test_a_gray_that_stands_for_clear(tmp_path, color):
+    values = RNG.integers(256, 65536, (4, 5, 1)).astype(np.uint16)
+    values[0, 0] = values[1, 1] ^ 1
+    ref = write(tmp_path / "a.png", values, GRAY, clear=(int(values[1, 1, 0]),))
+    expected = to_uint8(values)
+    expected[1, 1] = 255
+    np.testing.assert_array_equal(read_image(ref, color), recolor(expected, color))
+    assert describe_image(ref) == (4, 5, True)
+    plain = write(tmp_path / "b.png", values, GRAY)
+    np.testing.assert_array_equal(read_image(plain, "gray"), to_uint8(values))
 
 
 def test_described_cut_and_resized_like_any_other(tmp_path):

@@ -11,6 +11,7 @@ from fiftyone_deepcluster.dataset.io.fields import FieldNames, marked
 from fiftyone_deepcluster.dataset.io.source import SampleSource
 from fiftyone_deepcluster.dataset.runs import storage
 from fiftyone_deepcluster.errors import ImagesError, InputError
+from fiftyone_deepcluster.images.inspect import why_no_images
 from fiftyone_deepcluster.images.refs import ImageRef
 
 if TYPE_CHECKING:
@@ -29,7 +30,11 @@ NO_CLASSES = ("id", "filepath", "mask_path", DICOM_PATH, DICOM_FRAME)
 _HELD = {"text_field": "texts", "group_field": "groups"}
 """Content of the field by option; the fields of all other options contain classes."""
 
-_DICOM_SUFFIXES = (".dcm", ".dicom")
+_DICOM_SUFFIXES = (".dcm", ".dicom", ".dic", ".ima")
+_UNKNOWN = "unknown"
+_IMAGES = ("image", _UNKNOWN, None)
+"""Media types of files that can be images."""
+
 _PICTURES = "filepath"
 
 
@@ -65,7 +70,9 @@ def collect_images(
     source = source if ids is None else source.choose(ids)
     _check_images(source)
     field = _media_field(dataset, media_field)
-    return source if field == _PICTURES else _with_originals(source, field)
+    source = source if field == _PICTURES else _with_originals(source, field)
+    _check_contents(source)
+    return source
 
 
 def media_field_of(settings: dict[str, object]) -> str | None:
@@ -191,7 +198,7 @@ def flat(dataset: fo.Dataset) -> fo.core.collections.SampleCollection:
 
 def image_slices(dataset: fo.Dataset) -> list[str]:
     """Slices of a grouped dataset with images or media of unknown type."""
-    return [name for name, kind in dataset.group_media_types.items() if kind in ("image", "unknown")]
+    return [name for name, kind in dataset.group_media_types.items() if kind in _IMAGES]
 
 
 def _media_field(dataset: fo.Dataset, asked: str | None) -> str:
@@ -274,24 +281,39 @@ def _check_images(source: SampleSource) -> None:
         raise ImagesError(f"there are {what} to cluster; give a non-empty collection")
     if len(set(source.ids)) < len(source.ids):
         raise ImagesError("the view contains a sample more than once; include each sample once")
-    if source.samples.media_type in ("image", None):
-        return
-    # FiftyOne has no media type for DICOM files
-    wrong = [
-        image.path for image in source.images
-        if PurePath(image.path).suffix.lower() not in _DICOM_SUFFIXES
-    ]  # fmt: skip
-    if source.samples.media_type == "mixed":
-        kinds = source.samples.values("_media_type")
-        wrong = [
-            image.path for image, kind in zip(source.images, kinds, strict=True)
-            if kind != "image" and PurePath(image.path).suffix.lower() not in _DICOM_SUFFIXES
-        ]  # fmt: skip
+    kinds = _media_types(source)
+    wrong = [image.path for image, kind in zip(source.images, kinds, strict=True) if kind not in _IMAGES]
     if wrong:
+        raise ImagesError(f"{_not_images(source, wrong)}; give a view of images")
+
+
+def _check_contents(source: SampleSource) -> None:
+    """Raise ImagesError if files whose media type FiftyOne does not know are no images by their content, either.
+
+    FiftyOne knows media by the suffix of the file name. Files with a suffix of DICOM are not looked at here.
+    """
+    unknown = [
+        image.path
+        for image, kind in zip(source.images, _media_types(source), strict=True)
+        if kind == _UNKNOWN and PurePath(image.path).suffix.lower() not in _DICOM_SUFFIXES
+    ]
+    reason = why_no_images(unknown)
+    if reason is not None:
         raise ImagesError(
-            f"{len(wrong)} of {len(source)} files are not images (media type "
-            f"{source.samples.media_type!r}), such as {wrong[0]}; give a view of images, or of .dcm files"
+            f"{_not_images(source, unknown)}: {reason}; give a view of images. Add DICOM files with add_dicom, and "
+            "images with a suffix that FiftyOne does not know as Sample(filepath=..., media_type='image')"
         )
+
+
+def _not_images(source: SampleSource, paths: list[str]) -> str:
+    kind = source.samples.media_type
+    return f"{len(paths)} of {len(source)} files are not images (media type {kind!r}), such as {paths[0]}"
+
+
+def _media_types(source: SampleSource) -> list[str | None]:
+    """Media type of the sample of every image."""
+    kind = source.samples.media_type
+    return source.samples.values("_media_type") if kind == "mixed" else [kind] * len(source)
 
 
 def _truth_path(source: SampleSource, truth_field: str, option: str) -> str | None:

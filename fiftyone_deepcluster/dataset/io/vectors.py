@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.dataset.io.read_images import read_embeddings
-from fiftyone_deepcluster.errors import OptionsError
+from fiftyone_deepcluster.errors import InputError, OptionsError
 from fiftyone_deepcluster.methods.base import methods_for_features
 
 if TYPE_CHECKING:
@@ -42,12 +42,13 @@ def stored_vectors(source: SampleSource, field: str) -> tuple[NDArray[np.float32
     """Vectors of a field.
 
     Returns:
-        (N, D) float32 with rows of NaN for images without a vector; and row -> reason for those rows.
+        (N, D) float32 with rows of NaN for images without a vector, or with one of zeros; and row -> reason for
+        those rows.
 
     Raises:
-        InputError: see ``read_images.read_embeddings``.
+        InputError: see ``read_images.read_embeddings``; or all vectors are zeros.
     """
-    return _stack(read_embeddings(source, field), f"no vector in {field!r}")
+    return _stack(read_embeddings(source, field), f"no vector in {field!r}", f"embeddings_field={field!r}")
 
 
 def model_vectors(source: SampleSource, model: Any) -> tuple[NDArray[np.float32], dict[int, str]]:
@@ -59,7 +60,8 @@ def model_vectors(source: SampleSource, model: Any) -> tuple[NDArray[np.float32]
     import fiftyone.zoo as foz
 
     loaded = foz.load_zoo_model(model) if isinstance(model, str) else model
-    return _stack(_from_model(source, loaded), f"{model_name(model)} gave no vector")
+    name = model_name(model)
+    return _stack(_from_model(source, loaded), f"{name} gave no vector", f"model={name!r}")
 
 
 def model_name(model: Any) -> str | None:
@@ -80,8 +82,9 @@ def _from_model(source: SampleSource, model: Any) -> list[NDArray[np.float32] | 
 
 
 def _stack(
-    found: list[NDArray[np.float32] | None], reason: str
+    found: list[NDArray[np.float32] | None], reason: str, name: str
 ) -> tuple[NDArray[np.float32], dict[int, str]]:
+    """Vectors as an array; a vector of zeros, as failed computations leave them, counts as none."""
     import numpy as np
 
     width = next((len(vector) for vector in found if vector is not None), 1)
@@ -90,6 +93,10 @@ def _stack(
     for row, vector in enumerate(found):
         if vector is None:
             missing[row] = reason
+        elif not vector.any():
+            missing[row] = f"{name} has a vector of zeros"
         else:
             vectors[row] = vector
+    if len(missing) == len(found) and any(vector is not None for vector in found):
+        raise InputError(f"{name} has vectors of zeros only, for all images; compute the embeddings again")
     return vectors, missing

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["Decode", "ImageStore", "open_images"]
 
 # Increment when decoding gives different pixels, or the format of the cache files changes.
-_FORMAT = 2
+_FORMAT = 3
 # Images per job: small enough to stop quickly and to balance the load, large enough for low overhead.
 _BLOCK_IMAGES = 64
 _HASH_BYTES = 2**26

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.images.cache.worker_pool import PoolJob
-from fiftyone_deepcluster.images.dicom.header import raw_bytes, raw_texts
+from fiftyone_deepcluster.images.dicom.elements import raw_bytes, raw_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, Union
 
 from fiftyone_deepcluster.errors import ImagesError
-from fiftyone_deepcluster.images.dicom.header import raw_texts
+from fiftyone_deepcluster.images.dicom.elements import raw_texts
 from fiftyone_deepcluster.images.dicom.pixels import is_dicom
+from fiftyone_deepcluster.images.refs import address_of, not_a_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -91,7 +92,9 @@ def check_one(path: str) -> None:
     try:
         mode = Path(path).stat().st_mode
     except FileNotFoundError as error:
-        raise ImagesError(f"{path!r} does not exist; {_GIVE}") from error
+        address = address_of(path)
+        reason = f"{path!r} does not exist; {_GIVE}" if address is None else not_a_file(address)
+        raise ImagesError(reason) from error
     except OSError as error:
         raise ImagesError(f"{path!r} cannot be read ({error.strerror}); {_GIVE}") from error
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
@@ -144,7 +147,8 @@ def _take(file: Path, found: Found, seen: set[str], *, named: bool) -> None:
             found.files.append(path)
     except FileNotFoundError:
         if named:  # within a searched folder it is a broken link, which is ignored
-            found.skipped[shown] = "there is no such file"
+            address = address_of(path)
+            found.skipped[shown] = "there is no such file" if address is None else not_a_file(address)
     except OSError as error:
         found.skipped[shown] = f"it cannot be read: {error.strerror}"
 

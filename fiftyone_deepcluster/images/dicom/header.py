@@ -9,8 +9,8 @@ choose are accepted only if they are terms defined by DICOM (``terms``), those t
 look like a code (PS3.5, CS: at most 16 capital letters, digits, spaces and underscores; dots and hyphens are
 also accepted) without a long number.
 
-Ids and coded values are read as the raw bytes of the file: for an element that violates the standard, pydicom
-would write the value into the log.
+Ids and coded values are read from the raw bytes of the file (``elements``): for an element that violates the
+standard, pydicom would write the value into the log.
 
 To keep images of one patient together, patient, study and series are represented by keyed hashes
 (HMAC-SHA256). Without the key, not even a guessed patient id can be verified.
@@ -28,6 +28,7 @@ from typing import Any, TypeAlias
 
 from fiftyone_deepcluster.core.arguments import short
 from fiftyone_deepcluster.errors import InputError, UnreadableImageError
+from fiftyone_deepcluster.images.dicom.elements import decoded_text, raw_bytes, raw_texts, whole
 from fiftyone_deepcluster.images.dicom.terms import TERMS, compact_text
 
 Value: TypeAlias = "str | int | float | list[float]"
@@ -55,7 +56,9 @@ _TEXT = (
     "CS", "LO", "SH", "PN", "UI", "DA", "TM", "DT", "AS", "ST", "LT", "UT", "UC", "AE", "UR",
 )  # fmt: skip
 _GROUPING = ("PatientID", "IssuerOfPatientID", "StudyInstanceUID", "SeriesInstanceUID")
-_NEEDED = ("SOPClassUID", "Rows", "Columns", "NumberOfFrames", "PhotometricInterpretation")
+_NEEDED = (
+    "SOPClassUID", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation",
+)  # fmt: skip
 # Hexadecimal digits kept of a hash: enough to distinguish a million values.
 _DIGITS = 20
 
@@ -125,7 +128,7 @@ def read_header(path: str, keywords: tuple[str, ...], key: bytes) -> DicomHeader
         path, stop_before_pixels=True, force=True, specific_tags=[*keywords, *_GROUPING, *_NEEDED]
     )
     values = {keyword: _value(found, keyword) for keyword in keywords if keyword in found}
-    patient, issuer = raw_bytes(found, "PatientID"), raw_bytes(found, "IssuerOfPatientID")
+    patient, issuer = (decoded_text(found, name).encode() for name in ("PatientID", "IssuerOfPatientID"))
     image = "Rows" in found and "Columns" in found
     return DicomHeader(
         values={keyword: value for keyword, value in values.items() if value is not None},
@@ -133,7 +136,7 @@ def read_header(path: str, keywords: tuple[str, ...], key: bytes) -> DicomHeader
         study=_hashed(found, "StudyInstanceUID", key),
         series=_hashed(found, "SeriesInstanceUID", key),
         frames=frame_count(found, path) if image else 0,
-        gray="".join(raw_texts(found, "PhotometricInterpretation")).startswith("MONOCHROME"),
+        gray=photometric_interpretation(found).startswith("MONOCHROME"),
     )
 
 
@@ -155,25 +158,15 @@ def frame_count(found: Any, path: str) -> int:
     return max(1, count)
 
 
+def photometric_interpretation(found: Any) -> str:
+    """Photometric interpretation; if it is missing, the usual one of an image with that many samples."""
+    usual = "MONOCHROME2" if whole(found, "SamplesPerPixel", 1) == 1 else "RGB"
+    return next(iter(raw_texts(found, "PhotometricInterpretation")), usual)
+
+
 def keyed_hash(key: bytes, what: str, value: bytes) -> str:
     """HMAC-SHA256 of a value, truncated to 20 hexadecimal digits; ``what`` separates kinds of values."""
     return hmac.new(key, what.encode() + b"\0" + value, hashlib.sha256).hexdigest()[:_DIGITS]
-
-
-def raw_bytes(found: Any, keyword: str) -> bytes:
-    """Raw value of a text element as stored in the file, without padding; empty if it is missing."""
-    element = found.get_item(keyword) if keyword in found else None
-    value = getattr(element, "value", None)
-    if value is None:
-        return b""
-    raw = value if isinstance(value, bytes) else str(value).encode()
-    return raw.strip(b" \0")
-
-
-def raw_texts(found: Any, keyword: str) -> list[str]:
-    """Raw values of a multi-valued text element, without padding and without empty values."""
-    parts = raw_bytes(found, keyword).decode("utf-8", "surrogateescape").split("\\")
-    return [part.strip() for part in parts if part.strip()]
 
 
 def _hashed(found: Any, keyword: str, key: bytes) -> str | None:

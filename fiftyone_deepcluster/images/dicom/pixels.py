@@ -1,42 +1,29 @@
-"""Conversion of DICOM images to 8-bit pixels, as a viewer would first display them.
-
-Stored values -> modality LUT or rescale -> VOI LUT or the first window (percentiles if there is no suitable
-one) -> inverted for MONOCHROME1. DICOM PS3.3 C.11.1, C.11.2 and C.7.6.3.1.2.
-
-Only header elements needed for pixels are read: no name, date or id of a patient.
-"""
+"""DICOM images as 8-bit pixels: gray as a viewer would first display it (``grayscale``), color and palettes as RGB."""
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fiftyone_deepcluster.errors import UnreadableImageError
-from fiftyone_deepcluster.images.dicom.header import frame_count
-from fiftyone_deepcluster.images.intensity import by_percentiles, refuse_bomb, stretch, to_uint8
+from fiftyone_deepcluster.images.dicom.elements import items
+from fiftyone_deepcluster.images.dicom.frame import read_frame
+from fiftyone_deepcluster.images.dicom.grayscale import to_gray
+from fiftyone_deepcluster.images.dicom.header import photometric_interpretation
+from fiftyone_deepcluster.images.dicom.open_file import open_file
+from fiftyone_deepcluster.images.dicom.table import read_table
+from fiftyone_deepcluster.images.intensity import stretch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_INSTALL = 'pip install "fiftyone-deepcluster[dicom]"'
+    from fiftyone_deepcluster.images.dicom.frame import Frame
+
 # Sequences of multi-frame objects for elements that single-frame ones have at the top level: PS3.3 C.7.6.16.
-_GROUPS = ("PixelValueTransformationSequence", "FrameVOILUTSequence", "PixelIntensityRelationshipLUTSequence")
-_NEEDED = (
-    "SOPClassUID", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation",
-    "PlanarConfiguration", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
-    "PixelPaddingValue", "SmallestImagePixelValue", "LargestImagePixelValue",
-    "RescaleSlope", "RescaleIntercept", "RescaleType", "ModalityLUTSequence", "VOILUTSequence",
-    "WindowCenter", "WindowWidth", "VOILUTFunction", "PaletteColorLookupTableUID",
-    *(f"{color}PaletteColorLookupTable{part}" for color in ("Red", "Green", "Blue", "Alpha")
-      for part in ("Descriptor", "Data")),
-    *(f"Segmented{color}PaletteColorLookupTableData" for color in ("Red", "Green", "Blue", "Alpha")),
-    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
-)  # fmt: skip
-_KEPT_HEADERS = 4
-_NO_IMAGE = "it is a DICOM object without an image, or truncated before the image"
+_GROUPS = ("PixelValueTransformationSequence", "FrameVOILUTSequence")
+_COLORS = ("Red", "Green", "Blue")
 
 
 def is_dicom(path: str, head: bytes | None = None) -> bool:
@@ -62,20 +49,17 @@ def read_dicom(path: str, frame: int = 0) -> NDArray[np.uint8]:
         (H, W, C) uint8: C = 1 for monochrome and 3 for palette and color images.
 
     Raises:
-        UnreadableImageError: not DICOM, no pixels, no such frame, or the package that decodes its
-            compression is not installed.
+        UnreadableImageError: not DICOM, no pixels, no such frame, damaged, or a transfer syntax that is not
+            supported, or only by a package that is not installed.
     """
-    header = _header(path, frame)
-    stored = _stored(header, path, frame)
-    kind = header.PhotometricInterpretation
+    file = open_file(path, frame)
+    found = read_frame(file, frame)
+    kind = photometric_interpretation(file.header)
+    if found.values.ndim == 3:
+        return _color(found)
     if kind == "PALETTE COLOR":
-        return _palette(stored, header)
-    if stored.ndim == 3:
-        return _eight_bits(stored[..., :3], int(header.BitsStored))
-    if header.get("BitsStored") == 1:
-        return stretch(stored, 0.0, 1.0)[..., None]
-    pixels = _shown(stored, _settings(header, frame))
-    return (255 - pixels if kind == "MONOCHROME1" else pixels)[..., None]
+        return _palette(found, file.header, path)
+    return to_gray(found, _of_frame(file.header, frame), inverted=kind == "MONOCHROME1")[..., None]
 
 
 def describe_dicom(path: str, frame: int = 0) -> tuple[int, int, bool]:
@@ -84,35 +68,8 @@ def describe_dicom(path: str, frame: int = 0) -> tuple[int, int, bool]:
     Raises:
         UnreadableImageError: not DICOM, no image, no such frame.
     """
-    header = _header(path, frame)
-    return header.Rows, header.Columns, str(header.PhotometricInterpretation).startswith("MONOCHROME")
-
-
-def _header(path: str, frame: int) -> Any:
-    """Header elements needed for pixels, as a copy that may be modified."""
-    import pydicom
-
-    stat = Path(path).stat()
-    read = _read_header(path, stat.st_size, stat.st_mtime_ns)
-    if "Rows" not in read or "Columns" not in read:
-        reason = _NO_IMAGE if "SOPClassUID" in read else "it is not DICOM"
-        raise UnreadableImageError(path, reason)
-    count = frame_count(read, path)
-    if not 0 <= frame < count:
-        raise UnreadableImageError(path, f"has no frame {frame}, only 0 to {count - 1}")
-    refuse_bomb(read.Rows, read.Columns)
-    header = pydicom.Dataset()
-    header.update(read)
-    header.file_meta = read.file_meta
-    return header
-
-
-@lru_cache(maxsize=_KEPT_HEADERS)
-def _read_header(path: str, size: int, changed: int) -> Any:
-    """Header of a file, cached for its other frames while its size and mtime are unchanged."""
-    import pydicom
-
-    return pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=list(_NEEDED))
+    file = open_file(path, frame)
+    return file.rows, file.columns, photometric_interpretation(file.header).startswith("MONOCHROME")
 
 
 def _begins_bare(head: bytes) -> bool:
@@ -135,118 +92,47 @@ def _has_object(path: str) -> bool:
     return "SOPClassUID" in found or ("Rows" in found and "Columns" in found)
 
 
-def _stored(header: Any, path: str, frame: int) -> NDArray[Any]:
-    """Stored values (H, W) or (H, W, 3); color is converted to RGB by the decoder."""
-    from pydicom.pixels import pixel_array
-
-    try:
-        # Given a path, only this frame of a long recording is read.
-        values: NDArray[Any] = pixel_array(path, index=frame)
-    except AttributeError as error:
-        if "no 'Pixel Data'" not in str(error):
-            raise
-        raise UnreadableImageError(path, _NO_IMAGE) from error
-    except ValueError as error:
-        cut = _cut_short(path)
-        if cut is None:
-            raise
-        raise cut from error
-    except RuntimeError as error:
-        syntax = header.file_meta.TransferSyntaxUID
-        if "missing dependencies" in str(error):
-            raise UnreadableImageError(
-                path, f"{syntax.name} needs a decoder that is not installed; {_INSTALL}", lasting=False
-            ) from error
-        if not syntax.is_compressed or not _lacks_codec(syntax):
-            raise
-        # Pillow is always installed, but supports only some files of a transfer syntax
-        raise UnreadableImageError(
-            path,
-            f"{syntax.name}: the installed decoders cannot read it, others may; {_INSTALL}",
-            lasting=False,
-        ) from error
-    return values
-
-
-def _lacks_codec(syntax: Any) -> bool:
-    """Whether the decoder of a transfer syntax that the ``dicom`` extra provides is not installed."""
-    from pydicom.pixels import get_decoder
-
-    return any("pylibjpeg" in missing for missing in get_decoder(syntax).missing_dependencies)
-
-
-def _cut_short(path: str) -> UnreadableImageError | None:
-    """The error to raise if a file has fewer bytes of pixels than its image needs; None otherwise."""
+def _of_frame(header: Any, frame: int) -> Any:
+    """A copy of the header with the frame's own rescale and window at the top level."""
     import pydicom
-    from pydicom.pixels.utils import get_expected_length
 
-    whole = pydicom.dcmread(path, force=True)
-    there, needed = len(whole.get("PixelData", b"")), get_expected_length(whole)
-    if whole.file_meta.TransferSyntaxUID.is_compressed or there >= needed:
-        return None
-    return UnreadableImageError(path, f"truncated: {there:,} bytes of pixels where {needed:,} are needed")
-
-
-def _settings(header: Any, frame: int) -> Any:
-    """The header with the frame's own rescale and window copied to the top level."""
-    groups = [*header.get("SharedFunctionalGroupsSequence", ())]
-    groups += [*header.get("PerFrameFunctionalGroupsSequence", ())][frame : frame + 1]
-    for group in groups:
+    settings = pydicom.Dataset()
+    settings.update(header)
+    shared = items(header, "SharedFunctionalGroupsSequence")
+    own = items(header, "PerFrameFunctionalGroupsSequence")[frame : frame + 1]
+    for group in shared + own:
         for name in _GROUPS:
-            for item in group.get(name, ()):
-                header.update(item)
-    return header
+            for item in items(group, name):
+                settings.update(item)
+    return settings
 
 
-def _shown(stored: NDArray[Any], header: Any) -> NDArray[np.uint8]:
-    """Convert stored values (H, W) to 8 bits by the window of the header, or by percentiles."""
-    from pydicom.pixels import apply_modality_lut
-
-    values = np.asarray(apply_modality_lut(stored, header))
-    pixels = _windowed(values, header)
-    if pixels is None or (pixels.min() == pixels.max() and values.min() < values.max()):
-        # No window, or one that maps the whole image to a single value.
-        inside = _without_padding(values, stored, header)
-        # Viewers show 8-bit images unchanged, but not deeper ones whose values happen to be small.
-        return to_uint8(inside) if header.get("BitsAllocated", 16) <= 8 else by_percentiles(inside)
-    return pixels
+def _color(frame: Frame) -> NDArray[np.uint8]:
+    values = frame.values[..., :3]
+    bits = frame.bits or 0
+    # 8-bit values in more bits are common.
+    if bits <= 8 or (values.max() <= 255 and values.min() >= 0):
+        return values.astype(np.uint8)
+    return stretch(values, 0.0, 2.0**bits - 1)
 
 
-def _windowed(values: NDArray[Any], header: Any) -> NDArray[np.uint8] | None:
-    from pydicom.pixels import apply_voi, apply_windowing
+def _palette(frame: Frame, header: Any, path: str) -> NDArray[np.uint8]:
+    """Colors of a palette image (PS3.3, C.7.6.3.1.5 and C.7.9.2)."""
+    if "SegmentedRedPaletteColorLookupTableData" in header:
+        from pydicom.pixels import apply_color_lut
 
-    try:
-        if header.get("VOILUTSequence"):
-            bits = int(header.VOILUTSequence[0].LUTDescriptor[2])
-            return stretch(apply_voi(values, header), 0.0, 2.0**bits - 1)
-        if "WindowCenter" not in header or "WindowWidth" not in header:
-            return None
-        center, width = (np.ravel(header[name].value)[0] for name in ("WindowCenter", "WindowWidth"))
-        # Outputs of the window for values far below and above it are its black and white.
-        ends = np.array([-1.0, 1.0]) * (abs(float(width)) + 1.0) * 100.0 + float(center)
-        low, high = apply_windowing(ends, header)
-        return stretch(apply_windowing(values, header), float(low), float(high))
-    except (ValueError, TypeError, IndexError, AttributeError, NotImplementedError):
-        # Windows of width 0, empty values and tables of the wrong length are common in practice.
-        return None
-
-
-def _without_padding(values: NDArray[Any], stored: NDArray[Any], header: Any) -> NDArray[Any]:
-    """Values with padding outside the scan set to NaN, so that percentiles ignore it."""
-    padding = header.get("PixelPaddingValue")
-    if not isinstance(padding, int) or (stored == padding).all():
-        return values
-    return np.where(stored == padding, np.nan, values)
-
-
-def _palette(stored: NDArray[Any], header: Any) -> NDArray[np.uint8]:
-    from pydicom.pixels import apply_color_lut
-
-    colors = np.asarray(apply_color_lut(stored, header))
-    return _eight_bits(colors[..., :3], colors.dtype.itemsize * 8)
-
-
-def _eight_bits(colors: NDArray[Any], bits: int) -> NDArray[np.uint8]:
-    if bits <= 8:
-        return colors.astype(np.uint8)
-    return stretch(colors, 0.0, 2.0**bits - 1)
+        colors = np.asarray(apply_color_lut(frame.values, header))
+        return stretch(colors[..., :3], 0.0, np.iinfo(colors.dtype).max)
+    tables = [
+        table
+        for color in _COLORS
+        if (table := read_table(header, f"{color}PaletteColorLookupTable")) is not None
+    ]
+    everything = np.ones(frame.values.shape, bool)
+    channels = [found for table in tables if (found := table.look_up(frame.values, everything)) is not None]
+    if len(channels) < len(_COLORS):
+        raise UnreadableImageError(path, "its palette is missing or incomplete")
+    largest = max(int(table.entries.max()) for table in tables)
+    # 8-bit colors whose palette claims 16 bits are common, too.
+    white = 255 if largest <= 255 else max(2 ** max(table.bits for table in tables) - 1, largest)
+    return stretch(np.stack(channels, axis=-1), 0.0, white)

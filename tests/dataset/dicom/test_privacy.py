@@ -102,3 +102,19 @@ def test_hashes_keep_patients_together_and_tell_nothing(tmp_path, dataset):
     assert hashes[1] == hashes[2]
     for other in others:
         other.delete()
+
+
+def test_a_patient_is_one_in_whatever_character_set(tmp_path, dataset):
+    (tmp_path / "in").mkdir()
+    for number, character_set in enumerate(("ISO_IR 100", "ISO_IR 192", "ISO_IR 109")):
+        marked(
+            tmp_path / "in" / str(number),
+            "MR_small.dcm",
+            SpecificCharacterSet=character_set,
+            PatientID="Müller-7",
+            IssuerOfPatientID="Köln",
+        )
+    marked(tmp_path / "in" / "3", "MR_small.dcm", SpecificCharacterSet="ISO_IR 192", PatientID="Möller-7")
+    add(tmp_path / "in", dataset)
+    groups = [row(dataset, str(number), "dicom_patient") for number in range(4)]
+    assert groups[0] == groups[1] == groups[2] != groups[3]

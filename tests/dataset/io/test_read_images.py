@@ -203,6 +203,31 @@ def test_video_and_unknown_media(fiftyone_home):
     texts.delete()
 
 
+def test_media_are_known_by_content(fiftyone_home, digits_dir, tmp_path):
+    import fiftyone as fo
+    from pydicom.data import get_testdata_file
+
+    pictures = [tmp_path / f"{number:04x}abcdef" for number in range(20)]
+    for source, target in zip(sorted(digits_dir.iterdir()), pictures, strict=False):
+        shutil.copy(source, target)
+    scan = shutil.copy(get_testdata_file("CT_small.dcm", download=False), tmp_path / "IM-0001")
+    (tmp_path / "notes").write_text("no picture")
+    dataset = fo.Dataset()
+    dataset.add_samples(
+        [fo.Sample(filepath=str(path)) for path in [*pictures, tmp_path / "notes"]], progress=False
+    )
+    assert dataset.media_type == "unknown"
+    assert len(collect_images(dataset)) == 21
+    dataset.clear()
+    dataset.add_sample(fo.Sample(filepath=str(scan)))
+    assert len(collect_images(dataset)) == 1
+    dataset.clear()
+    dataset.add_sample(fo.Sample(filepath=str(tmp_path / "notes")))
+    with pytest.raises(ImagesError, match=r"notes: it is not an image.*add_dicom.*media_type='image'"):
+        collect_images(dataset)
+    dataset.delete()
+
+
 def test_group_needs_slices(fiftyone_home, digits_dir, tmp_path):
     import fiftyone as fo
 

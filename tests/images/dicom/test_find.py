@@ -94,6 +94,14 @@ class TestFinding:
         found = find_dicom([tmp_path / "no", tmp_path / "neither"])
         assert found.skipped == {str(tmp_path / name): "there is no such file" for name in ("no", "neither")}
 
+    def test_addresses(self, tmp_path):
+        with pytest.raises(ImagesError, match=r"^s3://scans/a is an address.*download it"):
+            find_dicom("s3://scans/a")
+        found = find_dicom(["https://example.org/a.dcm", tmp_path])
+        ((path, reason),) = found.skipped.items()
+        assert path.endswith("/https:/example.org/a.dcm")
+        assert reason.startswith("https://example.org/a.dcm is an address")
+
     @pytest.mark.parametrize("given", ["", " ", [""], "a\0b", None, 5, [None], ["a", 5], b"/tmp", []])
     def test_what_is_no_path_is_refused(self, given, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)

@@ -8,17 +8,17 @@ import numpy as np
 import pydicom
 import pytest
 from PIL import Image
-from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.pixels import pixel_array
 from pydicom.sequence import Sequence
-from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, JPEGExtended12Bit
+from pydicom.uid import JPEG2000Lossless, JPEGExtended12Bit
 
 from fiftyone_deepcluster.errors import UnreadableImageError
 from fiftyone_deepcluster.images.decode import Decode, decode_image, describe_image, read_image
 from fiftyone_deepcluster.images.dicom.pixels import read_dicom
 from fiftyone_deepcluster.images.inspect import image_facts
 from fiftyone_deepcluster.images.refs import ImageRef
+from tests.images.dicom.files import RAMP, carried, made
 
 GRAY = [
     "CT_small.dcm", "MR_small.dcm", "MR_small_RLE.dcm", "MR_small_bigendian.dcm", "MR_small_implicit.dcm",
@@ -32,41 +32,6 @@ COLOR = [
     "SC_ybr_full_422_uncompressed.dcm", "SC_rgb_gdcm_KY.dcm", "SC_rgb_jls_lossy_line.dcm",
     "examples_palette.dcm", "examples_rgb_color.dcm", "examples_ybr_color.dcm",
 ]  # fmt: skip
-
-
-def carried(name: str) -> str:
-    path = get_testdata_file(name, download=False)
-    assert path is not None
-    return str(path)
-
-
-def made(path, values, **elements) -> str:
-    """Write a one-frame monochrome DICOM file."""
-    file_meta = pydicom.dataset.FileMetaDataset()
-    file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.7"
-    file_meta.MediaStorageSOPInstanceUID = "1.2.3"
-    data = Dataset()
-    data.file_meta = file_meta
-    data.SOPClassUID = file_meta.MediaStorageSOPClassUID
-    data.SOPInstanceUID = "1.2.3"
-    data.Rows, data.Columns = values.shape[-2:]
-    if values.ndim == 3:
-        data.NumberOfFrames = len(values)
-    data.SamplesPerPixel = 1
-    data.PhotometricInterpretation = "MONOCHROME2"
-    data.BitsAllocated = data.BitsStored = values.dtype.itemsize * 8
-    data.HighBit = data.BitsStored - 1
-    data.PixelRepresentation = int(values.dtype.kind == "i")
-    data.PixelData = values.tobytes() + b"\0" * (values.nbytes % 2)
-    data["PixelData"].VR = "OW"
-    for name, value in elements.items():
-        setattr(data, name, value)
-    data.save_as(path, enforce_file_format=True)
-    return str(path)
-
-
-RAMP = np.arange(0, 4096, 16, dtype=np.uint16).reshape(16, 16)
 
 
 @pytest.mark.parametrize("name", GRAY)
@@ -210,7 +175,7 @@ def test_by_content_not_by_name(tmp_path):
 
 # pydicom itself warns of what this file does wrong.
 @pytest.mark.filterwarnings("ignore:Expected explicit VR:UserWarning")
-@pytest.mark.parametrize("name", ["rtplan.dcm", "reportsi.dcm", "image_dfl.dcm", "waveform_ecg.dcm"])
+@pytest.mark.parametrize("name", ["rtplan.dcm", "reportsi.dcm", "waveform_ecg.dcm"])
 def test_no_image_in_it(name):
     with pytest.raises(UnreadableImageError, match="without an image"):
         read_image(ImageRef(carried(name)), "gray")

@@ -1,0 +1,115 @@
+"""Facts about compressed frames that header elements do not state, or state wrongly.
+
+JPEG and JPEG-LS: ITU-T T.81, annex B, and T.87, annex C. JPEG 2000: ITU-T T.800, annex A. RLE: DICOM PS3.5,
+annex G.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydicom.uid import UID
+
+_JPEG, _JPEG_2000, _JP2 = b"\xff\xd8", b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  "
+_BOX = b"jp2c"
+_END, _SCAN = b"\xff\xd9", b"\xff\xda"
+_TILE_PART, _CODING = 0x90, 0x52
+_JPEG_LS = 0xF7
+# Start-of-frame markers; 0xC4, 0xC8 and 0xCC are others
+_FRAMES = {*range(0xC0, 0xD0), _JPEG_LS} - {0xC4, 0xC8, 0xCC}
+_RLE_HEADER = 64
+
+
+def syntax_of(data: bytes) -> UID | None:
+    """Transfer syntax of a compressed frame, by its content; None if it is not recognized."""
+    from pydicom import uid
+
+    if data.startswith((_JPEG_2000, _JP2)):
+        return uid.JPEG2000
+    if data.startswith(_JPEG):
+        kinds = {0xC0: uid.JPEGBaseline8Bit, 0xC1: uid.JPEGExtended12Bit, 0xC2: uid.JPEGBaseline8Bit,
+                 0xC3: uid.JPEGLossless, _JPEG_LS: uid.JPEGLSLossless}  # fmt: skip
+        return kinds.get(_jpeg_frame(data)[0])
+    first = [int.from_bytes(data[at : at + 4], "little") for at in (0, 4)]
+    return uid.RLELossless if 1 <= first[0] <= 15 and first[1] == _RLE_HEADER else None
+
+
+def is_cut(data: bytes) -> bool:
+    """Whether a JPEG, JPEG-LS or JPEG 2000 frame ends before its image does; False for other data.
+
+    Decoders differ: some fail, others fill the rest with gray or with a coarse image.
+    """
+    if data.startswith(_JPEG):
+        # Neither marker can occur within compressed data.
+        return data.rfind(_END) < data.rfind(_SCAN) or _SCAN not in data
+    start = _main_header(data)
+    return start is not None and _tiles_cut(data, start)
+
+
+def precision(data: bytes) -> int | None:
+    """Bits per sample of a JPEG, JPEG-LS or JPEG 2000 frame; None for other data."""
+    start = _main_header(data)
+    if start is not None and len(data) > start + 42:
+        return (data[start + 42] & 0x7F) + 1
+    return _jpeg_frame(data)[1] if data.startswith(_JPEG) else None
+
+
+def is_irreversible(data: bytes) -> bool:
+    """Whether a JPEG 2000 frame was compressed with losses, by its wavelet."""
+    start = _main_header(data)
+    if start is None:
+        return False
+    return any(
+        marker == _CODING and data[at + 13 : at + 14] == b"\0" for marker, at in _segments(data, start)
+    )
+
+
+def _main_header(data: bytes) -> int | None:
+    """Position of a JPEG 2000 codestream, which may be in a JP2 file."""
+    start = data.find(_BOX) + len(_BOX) if data.startswith(_JP2) else 0
+    return start if data[start : start + 4] == _JPEG_2000 else None
+
+
+def _segments(data: bytes, start: int) -> Iterator[tuple[int, int]]:
+    """Marker and position of each segment after the first marker, up to the first that has no length."""
+    at = start + 2
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        if data[at + 1] == 0xFF:  # fill byte
+            at += 1
+            continue
+        yield data[at + 1], at
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+
+
+def _jpeg_frame(data: bytes) -> tuple[int, int | None]:
+    """Start-of-frame marker and bits per sample; (0, None) if there is none."""
+    for marker, at in _segments(data, 0):
+        if marker in _FRAMES and at + 4 < len(data):
+            return marker, data[at + 4]
+        if marker == _SCAN[1]:
+            break
+    return 0, None
+
+
+def _tiles_cut(data: bytes, start: int) -> bool:
+    """Whether the tile-parts of a JPEG 2000 codestream extend beyond its end, or some tiles have none."""
+    at = next((at for marker, at in _segments(data, start) if marker == _TILE_PART), len(data))
+    seen = set()
+    while data[at : at + 2] == bytes([0xFF, _TILE_PART]):
+        tile, length = (int.from_bytes(data[at + low : at + high], "big") for low, high in ((4, 6), (6, 10)))
+        if not length:  # up to the end marker
+            return _END not in data[at:]
+        seen.add(tile)
+        at += length
+    # Some encoders omit the end marker, so it is not required.
+    return at > len(data) or len(seen) < _n_tiles(data[start:])
+
+
+def _n_tiles(data: bytes) -> int:
+    right, bottom, _, _, width, height, left, top = (
+        int.from_bytes(data[at : at + 4], "big") for at in range(8, 40, 4)
+    )
+    return math.ceil((right - left) / max(1, width)) * math.ceil((bottom - top) / max(1, height))

@@ -1,0 +1,196 @@
+"""One frame of the pixel data of a DICOM file, decoded to its stored values."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from fiftyone_deepcluster.errors import UnreadableImageError
+from fiftyone_deepcluster.images.dicom import codestream
+from fiftyone_deepcluster.images.dicom.elements import data_bytes, whole
+from fiftyone_deepcluster.images.dicom.header import photometric_interpretation
+from fiftyone_deepcluster.images.dicom.open_file import NO_IMAGE
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+    from numpy.typing import NDArray
+    from pydicom.uid import UID
+
+    from fiftyone_deepcluster.images.dicom.open_file import DicomFile, PixelElement
+
+# How values may leave the range of BitsStored: by bits above it that belong to something else; or, after
+# compression with losses, by a small excess of the unsigned codes (JPEG) or of the values (others).
+_Excess = Literal["other bits", "codes", "values"]
+
+_INSTALL = 'pip install "fiftyone-deepcluster[dicom]"'
+# Retired color spaces, which the decoders do not convert (PS3.3, C.7.6.3.1.2)
+_NO_RGB = ("HSV", "ARGB", "CMYK", "YBR_PARTIAL_422", "YBR_PARTIAL_420")
+_FLOATS = {"FloatPixelData": 32, "DoubleFloatPixelData": 64}
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Stored values of one frame.
+
+    Attributes:
+        values: (H, W) or (H, W, 3): integers of BitsStored bits, signed if the header says so, or floats; color
+            is RGB.
+        raw: the same as decoded, with all bits.
+        bits: BitsStored; None for floats.
+    """
+
+    values: NDArray[Any]
+    raw: NDArray[Any]
+    bits: int | None
+
+
+def read_frame(file: DicomFile, index: int) -> Frame:
+    """Decode one frame.
+
+    Raises:
+        UnreadableImageError: no pixels, fewer than the header declares, a color space or compression that is not
+            supported, or the package that decodes it is not installed.
+    """
+    pixels = file.pixels
+    if pixels is None:
+        raise UnreadableImageError(file.path, NO_IMAGE)
+    options = _options(file, pixels)
+    excess: _Excess = "other bits"
+    with file.open() as source:
+        source.seek(pixels.start)
+        if pixels.syntax.is_encapsulated:
+            excess = _check_compressed(source, file, index, options, pixels.syntax)
+        else:
+            _check_length(file, pixels, index, options)
+        raw = _decoded(source, file.path, index, options, pixels.syntax)
+    if pixels.keyword in _FLOATS:
+        return Frame(raw, raw, None)
+    bits = options["bits_stored"]
+    return Frame(_in_range(raw, bits, whole(file.header, "HighBit", bits - 1), excess), raw, bits)
+
+
+def _options(file: DicomFile, pixels: PixelElement) -> dict[str, Any]:
+    """Options of pydicom's decoders, with the usual value of elements that are missing."""
+    header = file.header
+    allocated = _FLOATS.get(pixels.keyword) or whole(header, "BitsAllocated", 8)
+    stored = whole(header, "BitsStored")
+    options = {
+        "rows": file.rows,
+        "columns": file.columns,
+        "number_of_frames": file.n_frames,
+        "samples_per_pixel": whole(header, "SamplesPerPixel", 1),
+        "planar_configuration": whole(header, "PlanarConfiguration"),
+        "photometric_interpretation": photometric_interpretation(header),
+        "bits_allocated": allocated,
+        "bits_stored": stored if 0 < stored <= allocated else allocated,
+        "pixel_representation": whole(header, "PixelRepresentation"),
+        "pixel_keyword": pixels.keyword,
+        "pixel_vr": pixels.representation,
+        "correct_unused_bits": False,  # see _in_range, for all compressions alike
+    }
+    offsets = tuple(data_bytes(header, f"ExtendedOffsetTable{part}")[0] for part in ("", "Lengths"))
+    return options | ({"extended_offsets": offsets} if all(offsets) else {})
+
+
+def _check_length(file: DicomFile, pixels: PixelElement, index: int, options: dict[str, Any]) -> None:
+    """Raise UnreadableImageError if an uncompressed frame ends beyond the end of the file."""
+    size = file.rows * file.columns * options["samples_per_pixel"] * options["bits_allocated"] / 8
+    if options["photometric_interpretation"] == "YBR_FULL_422":
+        if pixels.length >= size * file.n_frames:  # in spite of its name not subsampled
+            options["photometric_interpretation"] = "YBR_FULL"
+        else:
+            size = size // 3 * 2
+    if pixels.length < math.ceil(size * (index + 1)):
+        needed = math.ceil(size * file.n_frames)
+        raise UnreadableImageError(
+            file.path, f"truncated: {pixels.length:,} bytes of pixels where {needed:,} are needed"
+        )
+
+
+def _check_compressed(
+    source: BinaryIO, file: DicomFile, index: int, options: dict[str, Any], syntax: UID
+) -> _Excess:
+    """Raise UnreadableImageError if a compressed frame is cut; return how its values may leave their range."""
+    from pydicom import uid
+    from pydicom.encaps import get_frame
+
+    start = source.tell()
+    offsets = options.get("extended_offsets")
+    data = get_frame(source, index, number_of_frames=file.n_frames, extended_offsets=offsets)
+    source.seek(start)
+    if codestream.is_cut(data):
+        raise UnreadableImageError(
+            file.path, f"truncated: its compressed image is incomplete, with {len(data):,} bytes"
+        )
+    bits = codestream.precision(data)
+    if bits is not None and bits > options["bits_allocated"]:
+        options["bits_allocated"], options["bits_stored"] = math.ceil(bits / 8) * 8, bits
+    if syntax in (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit):
+        return "codes"
+    if syntax == uid.JPEGLSNearLossless or codestream.is_irreversible(data):
+        return "values"
+    return "other bits"
+
+
+def _decoded(source: BinaryIO, path: str, index: int, options: dict[str, Any], syntax: UID) -> NDArray[Any]:
+    """Values as decoded by pydicom, in native byte order; color is converted to RGB."""
+    from pydicom.pixels import get_decoder
+
+    try:
+        decoder = get_decoder(syntax)
+    except NotImplementedError as error:
+        raise UnreadableImageError(path, f"its transfer syntax, {syntax.name}, is not supported") from error
+    try:
+        values, facts = decoder.as_array(source, index=index, **options)
+    except RuntimeError as error:
+        if "missing dependencies" in str(error):
+            raise UnreadableImageError(
+                path, f"{syntax.name} needs a decoder that is not installed; {_INSTALL}", lasting=False
+            ) from error
+        if not any("pylibjpeg" in missing for missing in decoder.missing_dependencies):
+            raise
+        # Pillow is always installed, but supports only some files of a transfer syntax.
+        raise UnreadableImageError(
+            path,
+            f"{syntax.name}: the installed decoders cannot read it, others may; {_INSTALL}",
+            lasting=False,
+        ) from error
+    space = facts["photometric_interpretation"]
+    if values.ndim == 3 and space in _NO_RGB:
+        raise UnreadableImageError(path, f"its color space, {space}, is not supported")
+    return np.ascontiguousarray(values, values.dtype.newbyteorder("="))
+
+
+def _in_range(raw: NDArray[Any], bits: int, high_bit: int, excess: _Excess) -> NDArray[Any]:
+    """Values of ``bits`` bits, from values that may have others above, which in old files are overlays.
+
+    Args:
+        raw: values as decoded, signed or unsigned.
+        bits: BitsStored.
+        high_bit: HighBit: above ``bits - 1`` in old files whose values are in the upper bits.
+        excess: see ``_Excess``.
+    """
+    size = raw.dtype.itemsize * 8
+    if bits >= size or (_extended(raw, bits) == raw).all():
+        return raw
+    if excess == "values":
+        low = -(2 ** (bits - 1)) if raw.dtype.kind == "i" else 0
+        clipped: NDArray[Any] = np.clip(raw, low, low + 2**bits - 1)
+        return clipped
+    codes = raw.view(f"u{raw.dtype.itemsize}")
+    if excess == "codes":
+        codes = np.minimum(codes, 2**bits - 1)
+    elif bits <= high_bit < size:
+        codes = codes >> (high_bit + 1 - bits)
+    return _extended(codes.view(raw.dtype), bits)
+
+
+def _extended(values: NDArray[Any], bits: int) -> NDArray[Any]:
+    """The lower ``bits`` bits; for a signed type, with the highest of them as sign."""
+    shift = values.dtype.itemsize * 8 - bits
+    found: NDArray[Any] = np.right_shift(np.left_shift(values, shift), shift)
+    return found

@@ -1,0 +1,39 @@
+"""Vectors that are given instead of learned ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import fiftyone_deepcluster as fdc
+from fiftyone_deepcluster.dataset.io.read_images import collect_images
+from fiftyone_deepcluster.dataset.io.vectors import stored_vectors
+from fiftyone_deepcluster.errors import InputError
+
+
+def test_a_vector_of_zeros_is_reported_as_none_is(make_digits):
+    dataset = make_digits(4)
+    dataset.set_values("emb", [np.ones(3), np.zeros(3), None, np.array([0.0, 0.0, -1e-9])])
+    vectors, missing = stored_vectors(collect_images(dataset), "emb")
+    assert missing == {1: "embeddings_field='emb' has a vector of zeros", 2: "no vector in 'emb'"}
+    np.testing.assert_array_equal(np.isnan(vectors).all(1), [False, True, True, False])
+
+
+def test_zeros_only_are_refused(make_digits):
+    dataset = make_digits(3)
+    dataset.set_values("emb", [np.zeros(3), np.zeros(3), None])
+    with pytest.raises(InputError, match=r"'emb' has vectors of zeros only.*compute the embeddings again"):
+        fdc.cluster(dataset, "frozen", "dc", embeddings_field="emb", n_clusters=2, progress=False)
+    assert not dataset.has_field("dc")
+
+
+def test_the_image_says_why_it_has_no_cluster(make_digits):
+    dataset = make_digits(12)
+    vectors = np.random.default_rng(51).normal(size=(12, 4))
+    vectors[5] = 0
+    dataset.set_values("emb", list(vectors))
+    fdc.cluster(
+        dataset, "frozen", "dc", embeddings_field="emb", n_clusters=2, progress=False, compute_brain=False
+    )
+    assert dataset.count("dc.label") == 11
+    assert dataset.values("dc_error")[5] == "embeddings_field='emb' has a vector of zeros"

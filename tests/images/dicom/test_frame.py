@@ -1,0 +1,251 @@
+"""Frames of every encoding: read alike, and nothing missing is silent."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom import uid
+from pydicom.pixels import get_decoder
+
+from fiftyone_deepcluster.errors import UnreadableImageError
+from fiftyone_deepcluster.images.decode import describe_image, read_image
+from fiftyone_deepcluster.images.dicom.pixels import is_dicom, read_dicom
+from fiftyone_deepcluster.images.refs import ImageRef
+from tests.images.dicom.files import RAMP, bare, carried, image, jpeg, jpeg_2000, made, save
+
+RNG = np.random.default_rng(51)
+SMOOTH = (np.hypot(*np.mgrid[:64, :48]) * 3 % 200 + RNG.integers(0, 40, (64, 48))).astype(np.uint8)
+TWELVE = {"BitsStored": 12, "HighBit": 11}
+
+
+def gray(path) -> np.ndarray:
+    return read_image(ImageRef(str(path)), "gray")[..., 0]
+
+
+class TestSyntax:
+    @pytest.mark.parametrize(
+        "syntax",
+        [
+            uid.ImplicitVRLittleEndian, uid.ExplicitVRBigEndian, uid.DeflatedExplicitVRLittleEndian,
+        ],
+    )  # fmt: skip
+    @pytest.mark.parametrize("values", [RAMP, SMOOTH, np.stack([RAMP, RAMP // 2, RAMP[::-1]])])
+    def test_all_read_alike(self, tmp_path, syntax, values):
+        elements = {"WindowCenter": "2000", "WindowWidth": "3000", "PixelPaddingValue": 16}
+        plain = made(tmp_path / "a.dcm", values, **elements)
+        other = save(tmp_path / "b.dcm", image(values, **elements), syntax)
+        for frame in range(len(values) if values.ndim == 3 else 1):
+            np.testing.assert_array_equal(read_dicom(other, frame), read_dicom(plain, frame))
+
+    def test_deflated_file_of_pydicom(self):
+        path = carried("image_dfl.dcm")
+        assert describe_image(ImageRef(path)) == (512, 512, True)
+        np.testing.assert_array_equal(gray(path), pydicom.dcmread(path).pixel_array)
+
+    @pytest.mark.parametrize(
+        ("implicit", "little"),
+        [(True, True), (False, True), (False, False)],
+        ids=["implicit", "explicit", "big"],
+    )
+    def test_bare_data_sets(self, tmp_path, implicit, little):
+        source = save(
+            tmp_path / "a.dcm", image(RAMP), uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
+        )
+        path = bare(source, tmp_path / "IM1", implicit, little)
+        assert is_dicom(path)
+        np.testing.assert_array_equal(gray(path), gray(source))
+
+    @pytest.mark.parametrize(
+        "syntax", [uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian, uid.ExplicitVRBigEndian]
+    )
+    def test_meta_information_without_the_syntax(self, tmp_path, syntax):
+        path = Path(save(tmp_path / "a.dcm", image(RAMP), syntax))
+        expected = gray(path)
+        without_syntax(path)
+        np.testing.assert_array_equal(gray(path), expected)
+
+    def test_compressed_pixels_without_the_syntax(self, tmp_path):
+        data = image(SMOOTH)
+        for frame, syntax in (
+            (jpeg(SMOOTH), uid.JPEGBaseline8Bit),
+            (jpeg_2000(SMOOTH), uid.JPEG2000Lossless),
+        ):
+            path = Path(save(tmp_path / "a.dcm", data, syntax, [frame]))
+            expected = gray(path)
+            without_syntax(path)
+            np.testing.assert_array_equal(gray(path), expected)
+
+    def test_a_syntax_that_the_pixels_contradict(self, tmp_path):
+        path = Path(save(tmp_path / "a.dcm", image(SMOOTH), uid.ExplicitVRLittleEndian))
+        wrong = path.read_bytes().replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.5\0")
+        (tmp_path / "b.dcm").write_bytes(wrong)
+        np.testing.assert_array_equal(gray(tmp_path / "b.dcm"), SMOOTH)
+        packed = Path(save(tmp_path / "c.dcm", image(SMOOTH), uid.RLELossless, [b"".join(rle(SMOOTH))]))
+        assert (gray(packed) == SMOOTH).all()
+        packed.write_bytes(packed.read_bytes().replace(b"1.2.840.10008.1.2.5\0", b"1.2.840.10008.1.2.1\0"))
+        np.testing.assert_array_equal(gray(packed), SMOOTH)
+
+    @pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.4.110", "1.2.840.10008.1.2.4.100", "1.2.3.4.5"])
+    def test_one_that_nobody_decodes(self, tmp_path, syntax):
+        path = save(tmp_path / "a.dcm", image(SMOOTH), uid.JPEG2000, [jpeg_2000(SMOOTH)])
+        data, old = Path(path).read_bytes(), b"1.2.840.10008.1.2.4.91"
+        new = syntax.encode() + b"\0" * (len(syntax) % 2)
+        stated = b"UI" + struct.pack("<H", len(old)) + old
+        assert data.count(stated) == 1
+        Path(path).write_bytes(data.replace(stated, b"UI" + struct.pack("<H", len(new)) + new))
+        with pytest.raises(UnreadableImageError, match="transfer syntax") as caught:
+            gray(path)
+        assert "damaged" not in str(caught.value)
+
+
+def rle(values: np.ndarray) -> list[bytes]:
+    """One segment of literal runs (PS3.5, annex G)."""
+    runs = [bytes([len(row) - 1]) + row.tobytes() for row in values]
+    return [struct.pack("<16L", 1, 64, *[0] * 14), *runs]
+
+
+def without_syntax(path: Path) -> None:
+    """Remove the transfer syntax from the file meta information."""
+    data = path.read_bytes()
+    at = data.index(b"\x02\0\x10\0UI")
+    size = struct.unpack("<H", data[at + 6 : at + 8])[0] + 8
+    (length,) = struct.unpack("<L", data[140:144])
+    path.write_bytes(data[:140] + struct.pack("<L", length - size) + data[144:at] + data[at + size :])
+
+
+COMPRESSED = {
+    "jpeg": (uid.JPEGBaseline8Bit, jpeg(SMOOTH)),
+    "jpeg 2000": (uid.JPEG2000Lossless, jpeg_2000(SMOOTH)),
+    "jpeg 2000 with losses": (uid.JPEG2000, jpeg_2000(SMOOTH, irreversible=True)),
+    "rle": (uid.RLELossless, b"".join(rle(SMOOTH))),
+}
+
+
+class TestTruncated:
+    @pytest.mark.parametrize("plugin", [None, "pillow"])
+    @pytest.mark.parametrize("name", COMPRESSED)
+    @pytest.mark.parametrize("share", [0.5, 0.9])
+    def test_half_a_compressed_image(self, tmp_path, monkeypatch, name, plugin, share):
+        syntax, frame = COMPRESSED[name]
+        if plugin is not None:
+            decoder = get_decoder(syntax)
+            only = {key: value for key, value in decoder._available.items() if key in (plugin, "pydicom")}
+            monkeypatch.setattr(decoder, "_available", only)
+        whole = save(tmp_path / "a.dcm", image(SMOOTH), syntax, [frame])
+        assert abs(gray(whole).astype(int) - SMOOTH).mean() < 10
+        half = frame[: int(len(frame) * share) // 2 * 2]
+        with pytest.raises(UnreadableImageError):
+            gray(save(tmp_path / "b.dcm", image(SMOOTH), syntax, [half]))
+        data = Path(whole).read_bytes()
+        (tmp_path / "c.dcm").write_bytes(data[: int(len(data) - len(frame) * (1 - share))])
+        with pytest.raises(UnreadableImageError):
+            gray(tmp_path / "c.dcm")
+
+    def test_frames_before_the_end_are_read(self, tmp_path):
+        frames = np.stack([RAMP, RAMP, RAMP])
+        path = made(tmp_path / "a.dcm", frames)
+        expected = read_dicom(path, 1)
+        data = Path(path).read_bytes()
+        (tmp_path / "b.dcm").write_bytes(data[:-100])
+        np.testing.assert_array_equal(read_dicom(str(tmp_path / "b.dcm"), 1), expected)
+        with pytest.raises(
+            UnreadableImageError, match=r"truncated: 1,436 bytes of pixels where 1,536 are needed"
+        ):
+            read_dicom(str(tmp_path / "b.dcm"), 2)
+
+    def test_a_deflated_file(self, tmp_path):
+        path = Path(save(tmp_path / "a.dcm", image(RAMP), uid.DeflatedExplicitVRLittleEndian))
+        path.write_bytes(path.read_bytes()[:-50])
+        with pytest.raises(UnreadableImageError, match="truncated or damaged: it cannot be inflated"):
+            gray(path)
+
+    @pytest.mark.parametrize("syntax", [uid.ExplicitVRLittleEndian, uid.DeflatedExplicitVRLittleEndian])
+    def test_no_pixels(self, tmp_path, syntax):
+        path = save(tmp_path / "a.dcm", image(RAMP, PixelData=...), syntax)
+        with pytest.raises(UnreadableImageError, match="without an image"):
+            gray(path)
+
+
+class TestBits:
+    @pytest.mark.parametrize("syntax", [uid.ExplicitVRLittleEndian, uid.JPEG2000Lossless, uid.JPEG2000])
+    def test_overlays_in_unused_bits(self, tmp_path, syntax):
+        values = np.tile(np.linspace(0, 4000, 64).astype(np.uint16), (64, 1))
+        overlaid = values.copy()
+        overlaid[20:30, 20:40] |= 1 << 12
+        frames = None if syntax == uid.ExplicitVRLittleEndian else [jpeg_2000(overlaid)]
+        clean = made(tmp_path / "a.dcm", values, **TWELVE)
+        path = save(tmp_path / "b.dcm", image(overlaid, **TWELVE), syntax, frames)
+        np.testing.assert_array_equal(gray(path), gray(clean))
+
+    def test_overshoot_of_lossy_compression_is_no_overlay(self, tmp_path):
+        """Edges at white exceed 12 bits a little; they must not become black."""
+        values = np.full((64, 64), 4095, np.uint16)
+        values[::7], values[:, ::5] = 0, 1500
+        frame = jpeg(values, "JPEG2000", no_jp2=True, irreversible=True, quality_layers=[20])
+        path = save(tmp_path / "a.dcm", image(values, **TWELVE), uid.JPEG2000, [frame])
+        raw = pydicom.dcmread(path).pixel_array
+        assert raw.max() > 4095
+        pixels = gray(path)
+        assert (pixels[raw > 4095] == 255).all()
+
+    def test_more_bits_than_allocated(self, tmp_path):
+        data = image(SMOOTH)
+        deep = (SMOOTH.astype(np.uint16) * 16).clip(0, 4095)
+        path = save(tmp_path / "a.dcm", data, uid.JPEG2000Lossless, [jpeg_2000(deep)])
+        expected = gray(made(tmp_path / "b.dcm", deep))
+        np.testing.assert_array_equal(gray(path), expected)
+
+
+class TestColor:
+    def test_eight_bits_in_sixteen(self, tmp_path):
+        colors = RNG.integers(0, 256, (12, 10, 3)).astype(np.uint16)
+        pixels = read_image(ImageRef(made(tmp_path / "a.dcm", colors)), "rgb")
+        np.testing.assert_array_equal(pixels, colors)
+
+    @pytest.mark.parametrize("space", ["HSV", "YBR_PARTIAL_422"])
+    def test_color_spaces_that_are_not_converted(self, tmp_path, space):
+        path = made(
+            tmp_path / "a.dcm",
+            RNG.integers(0, 256, (12, 10, 3)).astype(np.uint8),
+            PhotometricInterpretation=space,
+        )
+        with pytest.raises(UnreadableImageError, match=f"its color space, {space}, is not supported"):
+            read_image(ImageRef(path), "rgb")
+
+    def test_subsampled_in_name_only(self, tmp_path):
+        values = RNG.integers(0, 256, (12, 10, 3)).astype(np.uint8)
+        full = made(tmp_path / "a.dcm", values, PhotometricInterpretation="YBR_FULL")
+        named = made(tmp_path / "b.dcm", values, PhotometricInterpretation="YBR_FULL_422")
+        np.testing.assert_array_equal(*(read_image(ImageRef(path), "rgb") for path in (full, named)))
+
+    @pytest.mark.parametrize(("bits", "wide"), [(8, False), (8, True), (16, True)])
+    def test_palettes(self, tmp_path, bits, wide):
+        """Entries of 8 bits, in bytes or words, even where 16 bits are claimed."""
+        index = RNG.integers(0, 256, (12, 10)).astype(np.uint8)
+        palette = RNG.integers(0, 256, (256, 3))
+        palette[0] = 255
+        data = image(index, PhotometricInterpretation="PALETTE COLOR")
+        for channel, color in enumerate(("Red", "Green", "Blue")):
+            setattr(data, f"{color}PaletteColorLookupTableDescriptor", [256, 0, bits])
+            entries = palette[:, channel].astype("<u2" if wide else "u1").tobytes()
+            setattr(data, f"{color}PaletteColorLookupTableData", entries)
+        pixels = read_image(ImageRef(save(tmp_path / "a.dcm", data)), "rgb")
+        np.testing.assert_array_equal(pixels, palette[index])
+
+    def test_a_palette_that_is_missing(self, tmp_path):
+        path = made(tmp_path / "a.dcm", SMOOTH, PhotometricInterpretation="PALETTE COLOR")
+        with pytest.raises(UnreadableImageError, match="palette is missing or incomplete"):
+            read_image(ImageRef(path), "rgb")
+
+
+def test_a_header_is_parsed_once_for_all_frames(tmp_path, monkeypatch):
+    path, count = made(tmp_path / "a.dcm", np.stack([RAMP] * 5)), []
+    real = pydicom.dcmread
+    monkeypatch.setattr(pydicom, "dcmread", lambda *args, **kwargs: count.append(1) or real(*args, **kwargs))
+    for frame in range(5):
+        read_dicom(path, frame)
+    assert len(count) == 1
