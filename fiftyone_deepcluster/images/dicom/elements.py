@@ -48,7 +48,7 @@ def decoded_text(found: Any, keyword: str) -> str:
     return unicodedata.normalize("NFC", _decode(raw, [re.sub(r"\W|_", "", name).upper() for name in names]))
 
 
-def numbers(found: Any, keyword: str) -> list[float]:
+def raw_numbers(found: Any, keyword: str) -> list[float]:
     """Values of an element with numbers, as text or binary; NaN in place of one that is not a finite number."""
     kind = _kind(found, keyword)
     if kind in _FORMATS:
@@ -57,15 +57,15 @@ def numbers(found: Any, keyword: str) -> list[float]:
     return [] if texts == [""] else [_number(text) for text in texts]
 
 
-def number(found: Any, keyword: str) -> float | None:
+def first_number(found: Any, keyword: str) -> float | None:
     """First value of an element with numbers; None if it is missing, empty or not a finite number."""
-    value = next(iter(numbers(found, keyword)), math.nan)
+    value = next(iter(raw_numbers(found, keyword)), math.nan)
     return None if math.isnan(value) else value
 
 
-def whole(found: Any, keyword: str, default: int = 0) -> int:
+def first_integer(found: Any, keyword: str, default: int = 0) -> int:
     """First value of an element with whole numbers; ``default`` if it is missing or invalid."""
-    value = number(found, keyword)
+    value = first_number(found, keyword)
     return default if value is None else int(value)
 
 

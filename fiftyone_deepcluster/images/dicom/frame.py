@@ -10,7 +10,7 @@ import numpy as np
 
 from fiftyone_deepcluster.errors import UnreadableImageError
 from fiftyone_deepcluster.images.dicom import codestream
-from fiftyone_deepcluster.images.dicom.elements import data_bytes, whole
+from fiftyone_deepcluster.images.dicom.elements import data_bytes, first_integer
 from fiftyone_deepcluster.images.dicom.header import photometric_interpretation
 from fiftyone_deepcluster.images.dicom.open_file import NO_IMAGE
 
@@ -70,24 +70,24 @@ def read_frame(file: DicomFile, index: int) -> Frame:
     if pixels.keyword in _FLOATS:
         return Frame(raw, raw, None)
     bits = options["bits_stored"]
-    return Frame(_in_range(raw, bits, whole(file.header, "HighBit", bits - 1), excess), raw, bits)
+    return Frame(_in_range(raw, bits, first_integer(file.header, "HighBit", bits - 1), excess), raw, bits)
 
 
 def _options(file: DicomFile, pixels: PixelElement) -> dict[str, Any]:
     """Options of pydicom's decoders, with the usual value of elements that are missing."""
     header = file.header
-    allocated = _FLOATS.get(pixels.keyword) or whole(header, "BitsAllocated", 8)
-    stored = whole(header, "BitsStored")
+    allocated = _FLOATS.get(pixels.keyword) or first_integer(header, "BitsAllocated", 8)
+    stored = first_integer(header, "BitsStored")
     options = {
         "rows": file.rows,
         "columns": file.columns,
         "number_of_frames": file.n_frames,
-        "samples_per_pixel": whole(header, "SamplesPerPixel", 1),
-        "planar_configuration": whole(header, "PlanarConfiguration"),
+        "samples_per_pixel": first_integer(header, "SamplesPerPixel", 1),
+        "planar_configuration": first_integer(header, "PlanarConfiguration"),
         "photometric_interpretation": photometric_interpretation(header),
         "bits_allocated": allocated,
         "bits_stored": stored if 0 < stored <= allocated else allocated,
-        "pixel_representation": whole(header, "PixelRepresentation"),
+        "pixel_representation": first_integer(header, "PixelRepresentation"),
         "pixel_keyword": pixels.keyword,
         "pixel_vr": pixels.representation,
         "correct_unused_bits": False,  # see _in_range, for all compressions alike

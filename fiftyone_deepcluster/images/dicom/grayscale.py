@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fiftyone_deepcluster.images.dicom.elements import items, number, numbers, raw_texts
+from fiftyone_deepcluster.images.dicom.elements import first_number, items, raw_numbers, raw_texts
 from fiftyone_deepcluster.images.dicom.table import Table, read_table
 from fiftyone_deepcluster.images.intensity import by_percentiles, stretch
 
@@ -67,7 +67,7 @@ def _padding(frame: Frame, header: Any) -> NDArray[np.bool_]:
     """Pixels outside the image: of the padding value, or between it and the range limit (PS3.3, C.7.5.1.1.2)."""
     found = np.zeros(frame.values.shape, bool)
     for name in _PADDINGS:
-        first, last = (number(header, name + part) for part in ("Value", "RangeLimit"))
+        first, last = (first_number(header, name + part) for part in ("Value", "RangeLimit"))
         if first is None:
             continue
         low, high = sorted(_as_stored(end, frame) for end in (first, first if last is None else last))
@@ -92,7 +92,10 @@ def _as_stored(end: float, frame: Frame) -> float:
 
 def _rescaled(stored: NDArray[Any], header: Any) -> NDArray[Any]:
     """Values in the units of the window: slope * stored + intercept; a missing, empty or zero slope is 1."""
-    slope, intercept = number(header, "RescaleSlope") or 1.0, number(header, "RescaleIntercept") or 0.0
+    slope, intercept = (
+        first_number(header, "RescaleSlope") or 1.0,
+        first_number(header, "RescaleIntercept") or 0.0,
+    )
     if (slope, intercept) == (1.0, 0.0):
         return stored
     with np.errstate(over="ignore", invalid="ignore"):
@@ -123,7 +126,9 @@ def _displays(values: NDArray[Any], header: Any, inside: NDArray[np.bool_]) -> I
             if _shows(shown, values, inside):
                 yield shown
     function = "".join(raw_texts(header, "VOILUTFunction")).upper()
-    for center, width in zip(numbers(header, "WindowCenter"), numbers(header, "WindowWidth"), strict=False):
+    for center, width in zip(
+        raw_numbers(header, "WindowCenter"), raw_numbers(header, "WindowWidth"), strict=False
+    ):
         if np.isfinite(center) and width > 0:
             shown = _windowed(values, center, width, function)
             if _shows(shown, values, inside):

@@ -28,7 +28,7 @@ from typing import Any, TypeAlias
 
 from fiftyone_deepcluster.core.arguments import short
 from fiftyone_deepcluster.errors import InputError, UnreadableImageError
-from fiftyone_deepcluster.images.dicom.elements import decoded_text, raw_bytes, raw_texts, whole
+from fiftyone_deepcluster.images.dicom.elements import decoded_text, first_integer, raw_bytes, raw_texts
 from fiftyone_deepcluster.images.dicom.terms import TERMS, compact_text
 
 Value: TypeAlias = "str | int | float | list[float]"
@@ -160,7 +160,7 @@ def frame_count(found: Any, path: str) -> int:
 
 def photometric_interpretation(found: Any) -> str:
     """Photometric interpretation; if it is missing, the usual one of an image with that many samples."""
-    usual = "MONOCHROME2" if whole(found, "SamplesPerPixel", 1) == 1 else "RGB"
+    usual = "MONOCHROME2" if first_integer(found, "SamplesPerPixel", 1) == 1 else "RGB"
     return next(iter(raw_texts(found, "PhotometricInterpretation")), usual)
 
 

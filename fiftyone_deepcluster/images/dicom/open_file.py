@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from fiftyone_deepcluster.core.arguments import short
 from fiftyone_deepcluster.errors import UnreadableImageError
 from fiftyone_deepcluster.images.dicom.codestream import syntax_of
-from fiftyone_deepcluster.images.dicom.elements import whole
+from fiftyone_deepcluster.images.dicom.elements import first_integer
 from fiftyone_deepcluster.images.dicom.header import frame_count
 from fiftyone_deepcluster.images.intensity import refuse_bomb
 
@@ -129,7 +129,7 @@ def _open(path: str, size: int, changed: int) -> DicomFile:
             raise UnreadableImageError(
                 path, f"truncated or damaged: it cannot be inflated ({error})"
             ) from error
-        rows, columns = whole(header, "Rows"), whole(header, "Columns")
+        rows, columns = first_integer(header, "Rows"), first_integer(header, "Columns")
         if rows < 1 or columns < 1:
             raise UnreadableImageError(path, NO_IMAGE if "SOPClassUID" in header else "it is not DICOM")
         refuse_bomb(rows, columns)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fiftyone_deepcluster.images.dicom.elements import data_bytes, numbers
+from fiftyone_deepcluster.images.dicom.elements import data_bytes, raw_numbers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,7 +70,7 @@ def read_table(found: Any, prefix: str = "LUT") -> Table | None:
         found: item, or data set.
         prefix: keyword without Descriptor and Data.
     """
-    descriptor = numbers(found, f"{prefix}Descriptor")
+    descriptor = raw_numbers(found, f"{prefix}Descriptor")
     data, order = data_bytes(found, f"{prefix}Data")
     if len(descriptor) < 3 or len(data) < 2:
         return None

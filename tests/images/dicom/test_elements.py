@@ -10,7 +10,14 @@ import pytest
 from pydicom.dataelem import DataElement
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
-from fiftyone_deepcluster.images.dicom.elements import decoded_text, items, number, numbers, raw_texts, whole
+from fiftyone_deepcluster.images.dicom.elements import (
+    decoded_text,
+    first_integer,
+    first_number,
+    items,
+    raw_numbers,
+    raw_texts,
+)
 from tests.images.dicom.files import RAMP, image, lookup, save
 
 
@@ -39,11 +46,11 @@ def test_decimal_text(tmp_path, text, value):
     assert data.count(b"DS\x06\x00123456") == 1
     padded = text.encode() + b" " * (len(text) % 2)
     path.write_bytes(data.replace(b"DS\x06\x00123456", b"DS" + struct.pack("<H", len(padded)) + padded))
-    assert number(pydicom.dcmread(path), "WindowCenter") == value
+    assert first_number(pydicom.dcmread(path), "WindowCenter") == value
 
 
 def test_numbers_keep_their_places(tmp_path):
-    found = numbers(read(tmp_path / "a.dcm", WindowCenter=["40", "", "600"]), "WindowCenter")
+    found = raw_numbers(read(tmp_path / "a.dcm", WindowCenter=["40", "", "600"]), "WindowCenter")
     np.testing.assert_array_equal(found, [40, np.nan, 600])
 
 
@@ -53,15 +60,15 @@ def test_binary_numbers_in_any_byte_order(tmp_path):
             tmp_path / "a.dcm", image(RAMP, RescaleSlope=DataElement("RescaleSlope", "DS", "2")), syntax
         )
         found = pydicom.dcmread(path)
-        assert (whole(found, "Rows"), number(found, "RescaleSlope")) == (16, 2.0)
-        assert whole(found, "PlanarConfiguration", 5) == 5
+        assert (first_integer(found, "Rows"), first_number(found, "RescaleSlope")) == (16, 2.0)
+        assert first_integer(found, "PlanarConfiguration", 5) == 5
 
 
 def test_a_number_in_a_representation_of_its_own(tmp_path):
     found = read(tmp_path / "a.dcm", WindowWidth=DataElement("WindowWidth", "FD", 400.5))
-    assert numbers(found, "WindowWidth") == [400.5]
+    assert raw_numbers(found, "WindowWidth") == [400.5]
     signed = read(tmp_path / "a.dcm", PixelPaddingValue=DataElement("PixelPaddingValue", "SS", -2000))
-    assert number(signed, "PixelPaddingValue") == -2000
+    assert first_number(signed, "PixelPaddingValue") == -2000
 
 
 def test_sequences(tmp_path):
