@@ -14,7 +14,8 @@
     └── RunError                         a problem with a run stored on a dataset
         ├── RunExistsError               the key is already in use
         ├── RunNotFoundError             no run has this key
-        └── RunLockedError               another process is writing this run
+        ├── RunLockedError               another process is writing this run
+        └── DatabaseAwayError            FiftyOne's database was stopped, or cannot be reached
 
 Messages state what is wrong with the value, what is needed, and how to fix it.
 """
@@ -85,3 +86,7 @@ class RunNotFoundError(RunError):
 
 class RunLockedError(RunError):
     """Another process is writing the run with this key."""
+
+
+class DatabaseAwayError(RunError):
+    """FiftyOne's database was stopped, or cannot be reached."""

@@ -51,14 +51,18 @@ def doctor_command(
     dev: Annotated[bool, typer.Option("--dev", help="Also check the requirements of the tests.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     clean: Annotated[
-        bool, typer.Option("--clean", help="Only delete run files of deleted datasets.")
+        bool,
+        typer.Option(
+            "--clean",
+            help="Only tidy up: complete interrupted changes of runs, delete run files of deleted datasets.",
+        ),
     ] = False,
 ) -> None:
     """Check the installation; for every problem, print the command that fixes it."""
     from fiftyone_deepcluster.cli import doctor
 
     with _errors_in_one_line():
-        checks = [doctor.clean()] if clean else doctor.examine(deep=deep, dev=dev)
+        checks = doctor.clean() if clean else doctor.examine(deep=deep, dev=dev)
     if as_json:
         typer.echo(json.dumps([asdict(check) for check in checks], indent=2))
     else:

@@ -94,6 +94,7 @@ def _check_fiftyone(mongod: Check, *, deep: bool) -> list[Check]:
         Check(name, "ok", f"{answer['version']}, {how}"),
         _check_plugin(answer),
         _check_run_files(answer),
+        _check_changes(answer),
     ]
 
 
@@ -144,16 +145,39 @@ def _check_run_files(answer: dict[str, Any]) -> Check:
     return Check(name, "ok", f"{detail}, all of existing datasets")
 
 
-def clean() -> Check:
-    """Delete the run files of deleted datasets."""
+def _check_changes(answer: dict[str, Any]) -> Check:
+    """Check for changes of runs that were interrupted: a process was killed while it deleted or renamed one."""
+    unfinished = answer.get("unfinished")
+    if unfinished is None:
+        return Check("changes of runs", "ok", "--deep finds those that were interrupted")
+    if unfinished:
+        detail = (
+            f"interrupted on {', '.join(map(repr, unfinished))}; listing the runs there also completes them"
+        )
+        return Check("changes of runs", "optional", detail, CLEAN_COMMAND)
+    return Check("changes of runs", "ok", "none was interrupted")
+
+
+def clean() -> list[Check]:
+    """Complete interrupted changes of runs, and delete the run files of deleted datasets."""
+    import fiftyone as fo
+
+    from fiftyone_deepcluster.dataset.runs.intents import complete_unfinished, find_datasets
     from fiftyone_deepcluster.dataset.runs.orphans import remove_leftovers
 
+    unfinished = find_datasets()
+    for name in unfinished:
+        complete_unfinished(fo.load_dataset(name))
+    names = ", ".join(map(repr, unfinished))
     removed = [files.n_bytes for files in remove_leftovers()]
-    return Check(
-        "run files",
-        "ok",
-        f"removed {_of_deleted_datasets(removed) if removed else 'nothing: no files of deleted datasets'}",
-    )
+    return [
+        Check("changes of runs", "ok", f"completed on {names}" if unfinished else "none was interrupted"),
+        Check(
+            "run files",
+            "ok",
+            f"removed {_of_deleted_datasets(removed) if removed else 'nothing: no files of deleted datasets'}",
+        ),
+    ]
 
 
 def _of_deleted_datasets(sizes: list[int]) -> str:

@@ -21,6 +21,7 @@ def main(deep: bool, plugin: str) -> dict[str, object]:
     import fiftyone.plugins as fop
     from fiftyone.operators.registry import OperatorRegistry
 
+    from fiftyone_deepcluster.dataset.runs.intents import find_datasets
     from fiftyone_deepcluster.dataset.runs.orphans import find_leftovers, find_run_files
     from fiftyone_deepcluster.dataset.runs.storage import runs_folder
 
@@ -36,6 +37,7 @@ def main(deep: bool, plugin: str) -> dict[str, object]:
     report["run_files"] = [str(runs_folder()), sum(files.n_bytes for files in find_run_files())]
     if deep:
         report["datasets"] = len(fo.list_datasets())
+        report["unfinished"] = find_datasets()
         report["leftovers"] = [files.n_bytes for files in find_leftovers()]
     return report
 

@@ -22,8 +22,9 @@ from fiftyone_deepcluster.dataset.io.read_images import (
 )
 from fiftyone_deepcluster.dataset.io.vectors import check_given, model_name
 from fiftyone_deepcluster.dataset.io.write import Columns, write
-from fiftyone_deepcluster.dataset.runs import lock, storage
-from fiftyone_deepcluster.dataset.runs.interrupted import clear_remains, declared_fields
+from fiftyone_deepcluster.dataset.runs import intents, lock, storage
+from fiftyone_deepcluster.dataset.runs.completeness import check_kept, count_clustered
+from fiftyone_deepcluster.dataset.runs.database import DatabaseWatch, database_needed
 from fiftyone_deepcluster.dataset.runs.resume_job import (
     check_unedited,
     find_job,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 _ORIGIN = "assigned_from"
 
 
+@database_needed("continue with resume(samples, key), or repeat the call if nothing was stored yet")
 def cluster(
     samples: fo.core.collections.SampleCollection,
     method: str | Options = "deepcluster",
@@ -93,6 +95,7 @@ def cluster(
         InputError: invalid options, images or fields; raised before training, and no field remains.
         RunExistsError: the key is taken and ``overwrite`` is not set.
         RunLockedError: another process is working on this key.
+        DatabaseAwayError: FiftyOne's database was stopped, or is away.
         CancelledError: cancelled before the first round was completed. ``resume`` continues it if the first
             clustering was completed; else call ``cluster`` again.
     """
@@ -104,6 +107,7 @@ def cluster(
     )
     check_given(chosen, embeddings_field, model)
     source = collect_images(samples, patches_field, media_field)
+    intents.complete_unfinished(source.dataset)
     if not overwrite and key in storage.keys(source.dataset):
         raise RunExistsError(
             f"{source.dataset.name!r} already has a run {key!r}; choose another key, or overwrite=True to "
@@ -129,6 +133,7 @@ def cluster(
     return _run(call, observer, progress)
 
 
+@database_needed("repeat the call, which goes on from the last completed round")
 def resume(
     samples: fo.core.collections.SampleCollection,
     key: str = "dc",
@@ -154,10 +159,12 @@ def resume(
         RunError: the run has edits, which resuming would discard; or images of the run were deleted.
         CheckpointError: an option was given that cannot change.
         RunLockedError: another process works on this key.
+        DatabaseAwayError: FiftyOne's database was stopped, or is away.
     """
     dataset = root_dataset(samples)
     dataset.reload()
     arguments.one_name("key", key, "dc")
+    intents.complete_unfinished(dataset)
     check_observer(observer)
     arguments.yes_or_no(progress=progress, compute_brain=compute_brain)
     folder, noted = find_job(dataset, key)
@@ -183,6 +190,7 @@ def resume(
     return _run(call, observer, progress)
 
 
+@database_needed("repeat the call; images that have a cluster keep it")
 def assign(
     new_samples: fo.core.collections.SampleCollection,
     key: str,
@@ -210,6 +218,7 @@ def assign(
         RunError: the run clustered precomputed vectors, so it has no network to apply.
         RunExistsError: the key or its fields are used otherwise on the new samples' dataset.
         RunLockedError: another process works on this key.
+        DatabaseAwayError: FiftyOne's database was stopped, or is away.
     """
     target = root_dataset(new_samples)
     origin = target if from_dataset is None else root_dataset(from_dataset)
@@ -253,7 +262,7 @@ def assign_clusters(source: SampleSource, run: Run, observer: Observer | None) -
     """
     dataset, names = source.dataset, FieldNames(run.key, source.patches_field)
     with lock.acquire(dataset, run.key):
-        clear_remains(dataset, run.key)
+        intents.clear_remains(dataset, run.key)
         dataset.reload()
         there = run.key in storage.keys(dataset)
         if there:
@@ -265,13 +274,19 @@ def assign_clusters(source: SampleSource, run: Run, observer: Observer | None) -
             return 0
         result = _predict(source, run, observer)
         filled = Columns(result, _names_now(run, result), half_precision=bool(run.settings["half_precision"]))
+        n_clustered = len(source) - len(result.errors)
+        watch, way_out = DatabaseWatch(), "repeat assign, which skips images that have a cluster"
         if there:
+            n_clustered += count_clustered(dataset, names)
             write(source, names, filled)
+            check_kept(dataset, names, watch, n_clustered, way_out)
         else:
-            with declared_fields(dataset, names):
+            header = _header(source, run)
+            with intents.writing(dataset, intents.Intent("assign", run.key, header.uid, names.patches_field)):
                 write(source, names, filled)
                 add_group(dataset, names)
-                storage.register_run(source, run.key, _header(source, run), result.record)
+                storage.register_run(source, run.key, header, result.record)
+                check_kept(dataset, names, watch, n_clustered, way_out)
         return int((result.labels >= 0).sum())
 
 

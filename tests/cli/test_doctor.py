@@ -12,6 +12,7 @@ from fiftyone_deepcluster.dataset.runs import storage
 _ALWAYS = {
     "Python", "fiftyone-deepcluster", "mongod", "FiftyOne", "plugin @deepcluster/clustering", "torch", "device",
     "torchvision", "faiss", "umap-learn", "accelerate", "DICOM codecs", "image cache", "run files",
+    "changes of runs",
 }  # fmt: skip
 
 
@@ -86,6 +87,21 @@ def test_files_of_runs_whose_dataset_is_gone_are_counted(left, says, mend):
     check = doctor._check_run_files(answer)
 
     assert check.detail.startswith("5.00 GB at /runs; ") or check.detail == f"5.00 GB at /runs, {says}"
+    assert says in check.detail
+    assert (check.state, check.mend) == ("optional" if mend else "ok", mend)
+
+
+@pytest.mark.parametrize(
+    ("answer", "says", "mend"),
+    [
+        ({}, "--deep finds", ""),
+        ({"unfinished": []}, "none was interrupted", ""),
+        ({"unfinished": ["a", "b"]}, "interrupted on 'a', 'b'", "fiftyone-deepcluster doctor --clean"),
+    ],
+)
+def test_interrupted_changes_of_runs_are_named(answer, says, mend):
+    check = doctor._check_changes(answer)
+
     assert says in check.detail
     assert (check.state, check.mend) == ("optional" if mend else "ok", mend)
 

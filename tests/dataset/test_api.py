@@ -115,7 +115,7 @@ def test_failure_leaves_nothing(make_digits, phase):
         fdc.cluster(dataset, key="dc", observer=Fails(phase), **options)
     assert state(dataset) == before
     assert lock.holder(dataset, "dc") is None
-    assert not find(dataset, "^open:")
+    assert not find(dataset, "^change:")
     found = status.read_states(dataset)["dc"]
     assert found.status == "failed"
     assert "disk is full" in found.error
@@ -327,7 +327,7 @@ def test_killed_process(make_digits):
     command = [sys.executable, "-W", "ignore", "-c", _KILLED, dataset.name, repr(LEARNED)]
     assert subprocess.run(command, check=False).returncode == 9
     assert status.read_states(dataset)["dc"].status == "failed"
-    assert run_store(dataset).has("open:dc")
+    assert run_store(dataset).has("change:dc")
     run = fdc.resume(dataset, "dc", progress=False, compute_brain=False)
     assert len(run.rounds) == 2
     assert dataset.count("dc.label") == 40

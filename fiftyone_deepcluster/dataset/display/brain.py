@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from fiftyone_deepcluster.dataset.runs.storage import storable
+from fiftyone_deepcluster.dataset.runs.storage import drop_dangling, storable
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -59,6 +59,7 @@ def remove_brain_runs(dataset: fo.Dataset, names: FieldNames) -> None:
     for key in (names.viz_key, names.sim_key):
         if dataset.has_brain_run(key):
             dataset.delete_brain_run(key)
+        drop_dangling(dataset, dataset._doc.brain_methods, key)
 
 
 def rename_brain_runs(dataset: fo.Dataset, old: FieldNames, new: FieldNames) -> None:

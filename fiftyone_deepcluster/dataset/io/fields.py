@@ -244,18 +244,6 @@ def _unset(dataset: fo.Dataset, roots: Sequence[str]) -> None:
     )
 
 
-def rename(dataset: fo.Dataset, old: FieldNames, new: FieldNames) -> None:
-    """Rename the fields of a run, and recreate the index of its label."""
-    with changing(dataset):
-        if old.path("label") in dataset.list_indexes():
-            dataset.drop_index(old.path("label"))
-        pairs = dict(zip(old.roots(), new.roots(), strict=True))
-        dataset.rename_sample_fields(
-            {before: after for before, after in pairs.items() if dataset.get_field(before) is not None}
-        )
-        dataset.create_index(new.path("label"))
-
-
 def _kind(name: str) -> type[fo.Field]:
     import fiftyone as fo
 

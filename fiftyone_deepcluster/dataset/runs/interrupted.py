@@ -1,28 +1,25 @@
-"""Removal of runs: erase finished runs; find and remove the fields and files of interrupted runs.
+"""Interrupted runs: what a process that was killed left of a run that it had not stored yet.
 
-A process that is killed cannot clean up. Its fields and files are identified by a note in the execution store
-(set before the run's fields are declared, deleted once the run is stored), the folder with its checkpoint,
-and a mark on its fields, which clones of the dataset also have.
+Its fields and files are identified by its intent (see ``intents``), the folder with its checkpoint, and a mark on its
+fields, which clones of the dataset also have.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.core import checkpoints
-from fiftyone_deepcluster.dataset.display.brain import remove_brain_runs
-from fiftyone_deepcluster.dataset.display.sidebar import remove_group
-from fiftyone_deepcluster.dataset.io.fields import FieldNames, check_absent, declare, marked, remove
-from fiftyone_deepcluster.dataset.review.edit_log import forget_edits
+from fiftyone_deepcluster.dataset.io.fields import FieldNames, marked
 from fiftyone_deepcluster.dataset.runs import lock, storage
-from fiftyone_deepcluster.dataset.runs.kv import find, run_store
+from fiftyone_deepcluster.dataset.runs.intents import read_intents
+from fiftyone_deepcluster.dataset.runs.kv import find
 from fiftyone_deepcluster.errors import RunNotFoundError
 
 if TYPE_CHECKING:
     import fiftyone as fo
+
+_PATTERN = "^(change|live|lock):"
 
 
 @dataclass(frozen=True)
@@ -70,7 +67,7 @@ class Interrupted:
 
 def find_interrupted(dataset: fo.Dataset) -> dict[str, Interrupted]:
     """Interrupted runs by key; running ones are excluded."""
-    values = find(dataset, "^(open|live|lock):")
+    values = find(dataset, _PATTERN)
     found = _traces(dataset, values)
     if found:  # another process may have completed one since the last reload
         dataset.reload()
@@ -80,7 +77,7 @@ def find_interrupted(dataset: fo.Dataset) -> dict[str, Interrupted]:
 
 def not_there(dataset: fo.Dataset, key: str) -> RunNotFoundError:
     """Error for a missing run that says why: still running, interrupted, or never made."""
-    values = find(dataset, "^(open|live|lock):")
+    values = find(dataset, _PATTERN)
     left = _traces(dataset, values).get(key)
     if left is None:
         return storage.no_such_run(dataset, key)
@@ -90,83 +87,19 @@ def not_there(dataset: fo.Dataset, key: str) -> RunNotFoundError:
     return RunNotFoundError(f"{dataset.name!r}: {left.message}")
 
 
-def clear_remains(dataset: fo.Dataset, key: str) -> None:
-    """Remove the fields of a run whose process died; the caller holds the lock."""
-    noted = run_store(dataset).get(_note(key))
-    if noted is None:
-        return
-    dataset.reload()
-    if storage.is_complete(dataset, key):  # it died just before deleting the note
-        run_store(dataset).delete(_note(key))
-    else:
-        withdraw(dataset, FieldNames(key, noted["patches_field"]))
-
-
-def remove_interrupted(dataset: fo.Dataset, key: str) -> bool:
-    """Remove the fields of an interrupted run. The caller holds the lock.
-
-    Returns:
-        Whether there was such a run.
-    """
-    values = find(dataset, "^(open|live):")
-    left = key in _traces(dataset, values) or f"live:{key}" in values
-    clear_remains(dataset, key)
-    for names in marked(dataset):
-        if names.key == key:
-            withdraw(dataset, names)
-    return left
-
-
-@contextmanager
-def declared_fields(dataset: fo.Dataset, names: FieldNames) -> Iterator[None]:
-    """Declare a run's fields, and remove them if the block fails.
-
-    A note in the execution store outlives the process, so that fields of a killed run can be distinguished from user
-    fields.
-    """
-    check_absent(dataset, names)
-    run_store(dataset).set(_note(names.key), {"patches_field": names.patches_field})
-    try:
-        declare(dataset, names)
-        yield
-    except BaseException:
-        withdraw(dataset, names)
-        raise
-    run_store(dataset).delete(_note(names.key))
-
-
-def withdraw(dataset: fo.Dataset, names: FieldNames) -> None:
-    """Remove the fields of an incomplete run, and then its note."""
-    if dataset.has_run(names.key):
-        erase(dataset, names.key)
-    else:
-        remove_brain_runs(dataset, names)
-        remove(dataset, names)
-        remove_group(dataset, names)
-    run_store(dataset).delete(_note(names.key))
-
-
-def erase(dataset: fo.Dataset, key: str) -> None:
-    """Remove a run from the database; the caller holds its lock.
-
-    The custom run is deleted last, so that an interrupted removal can be repeated.
-    """
-    header, _ = storage.header_of(dataset, key)
-    names = FieldNames(key, header.patches_field)
-    remove_brain_runs(dataset, names)
-    remove(dataset, names)
-    remove_group(dataset, names)
-    forget_edits(dataset, header.uid)
-    dataset.delete_run(key)
+def find_remains(dataset: fo.Dataset, key: str) -> FieldNames | None:
+    """Names of the fields of an interrupted run, or a run of which a live state is left; None if there is none."""
+    values = find(dataset, _PATTERN)
+    if key not in _traces(dataset, values) and f"live:{key}" not in values:
+        return None
+    known = {names.key: names for names in marked(dataset)}
+    known |= {name: intent.names for name, intent in read_intents(values).items()}
+    return known.get(key, FieldNames(key))
 
 
 def _traces(dataset: fo.Dataset, values: dict[str, Any]) -> dict[str, Interrupted]:
     """Runs with a note, fields or files that are not stored, running or not."""
-    noted = {
-        name.removeprefix("open:"): FieldNames(name.removeprefix("open:"), value["patches_field"])
-        for name, value in values.items()
-        if name.startswith("open:")
-    }
+    noted = {key: intent.names for key, intent in read_intents(values).items()}
     fields = {names.key: names for names in marked(dataset)}
     folders = storage.job_folders(dataset)
     complete = set(storage.keys(dataset))
@@ -194,7 +127,3 @@ def existing_fields(dataset: fo.Dataset, names: FieldNames) -> list[str]:
 def _busy(values: dict[str, Any], key: str) -> bool:
     held = values.get(f"lock:{key}")
     return held is not None and lock.Holder(**held).alive()
-
-
-def _note(key: str) -> str:
-    return f"open:{key}"

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
-from fiftyone_deepcluster.dataset.runs.kv import run_store
+from fiftyone_deepcluster.dataset.runs.kv import delete_lock, run_store
 from fiftyone_deepcluster.errors import RunLockedError
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ class RunLock:
     """Lock on one key of one dataset; a context manager, created by ``acquire``."""
 
     def __init__(self, dataset: fo.Dataset, key: str, own: Holder) -> None:
+        self._dataset = dataset
         self._store = run_store(dataset)
         self._name = _lock_name(key)
         self._key = key
@@ -96,13 +97,30 @@ class RunLock:
             )
 
     def release(self) -> None:
-        """Release the lock; can be called repeatedly."""
+        """Release the lock; can be called repeatedly. If the database is away, it is released once it is back."""
+        from pymongo.errors import PyMongoError
+
         if self._stop.is_set():
             return
         self._stop.set()
         self._thread.join()
-        if not self._lost:
-            self._store.delete(self._name)
+        try:
+            delete_lock(self._dataset, self._name, self._holder.token)
+        except PyMongoError as error:
+            logger.warning("the lock of key %r is released later: %s", self._key, error)
+            threading.Thread(
+                target=self._release_later, name=f"deepcluster lock {self._key}, late", daemon=True
+            ).start()
+
+    def _release_later(self) -> None:
+        from pymongo.errors import PyMongoError
+
+        while True:
+            try:  # the driver waits until the database is back
+                delete_lock(self._dataset, self._name, self._holder.token)
+                return
+            except PyMongoError:
+                time.sleep(_POLL_SECONDS)
 
     def _send_heartbeats(self) -> None:
         from pymongo.errors import PyMongoError

@@ -6,13 +6,12 @@ A run is a plain FiftyOne custom run; ``dataset.list_runs()`` lists it, too.
 from __future__ import annotations
 
 import difflib
+import logging
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from fiftyone_deepcluster.dataset.display.brain import rename_brain_runs
-from fiftyone_deepcluster.dataset.display.sidebar import add_group, remove_group
-from fiftyone_deepcluster.dataset.io.fields import FieldNames, check_free, check_key, rename
+from fiftyone_deepcluster.dataset.io.fields import FieldNames, check_free, check_key
 from fiftyone_deepcluster.dataset.io.read_images import flat, root_dataset
 from fiftyone_deepcluster.dataset.review.clusters import (
     ClusterInfo,
@@ -21,13 +20,14 @@ from fiftyone_deepcluster.dataset.review.clusters import (
     summarize,
     with_random,
 )
-from fiftyone_deepcluster.dataset.runs import lock, status, storage
+from fiftyone_deepcluster.dataset.runs import intents, lock, storage
+from fiftyone_deepcluster.dataset.runs.completeness import count_lost
+from fiftyone_deepcluster.dataset.runs.database import database_needed
 from fiftyone_deepcluster.dataset.runs.interrupted import (
     Interrupted,
-    erase,
     find_interrupted,
+    find_remains,
     not_there,
-    remove_interrupted,
 )
 from fiftyone_deepcluster.errors import InputError, RunExistsError, RunNotFoundError
 from fiftyone_deepcluster.methods.base import Options, parse_options
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from fiftyone_deepcluster.core.record import Round, RunRecord, StopReason
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -169,29 +171,37 @@ class Run:
                 )
 
 
+@database_needed("repeat the call")
 def list_runs(samples: fo.core.collections.SampleCollection) -> list[str]:
     """Keys of this package's runs on the dataset: finished runs, oldest first, then interrupted runs.
 
     ``load_run`` loads finished runs only; ``interrupted_runs`` returns the progress of the others.
     """
     dataset = root_dataset(samples)
-    left = find_interrupted(dataset)
-    return [*finished_runs(dataset), *left]
+    finished = finished_runs(dataset)
+    return [*finished, *find_interrupted(dataset)]
 
 
+@database_needed("repeat the call")
 def finished_runs(samples: fo.core.collections.SampleCollection) -> list[str]:
     """Keys of the finished runs, which ``load_run`` can load, oldest first."""
-    return storage.keys(root_dataset(samples))
+    dataset = root_dataset(samples)
+    intents.complete_unfinished(dataset)
+    return storage.keys(dataset)
 
 
+@database_needed("repeat the call")
 def interrupted_runs(samples: fo.core.collections.SampleCollection) -> dict[str, Interrupted]:
     """Interrupted runs by key, with their progress and whether ``resume`` can continue them.
 
     ``delete_run`` removes their fields and files.
     """
-    return find_interrupted(root_dataset(samples))
+    dataset = root_dataset(samples)
+    intents.complete_unfinished(dataset)
+    return find_interrupted(dataset)
 
 
+@database_needed("repeat the call")
 def load_run(samples: fo.core.collections.SampleCollection, key: str) -> Run:
     """Load the finished run stored under ``key``.
 
@@ -199,13 +209,21 @@ def load_run(samples: fo.core.collections.SampleCollection, key: str) -> Run:
         RunNotFoundError: no finished run of this package under this key; the message says what exists instead.
     """
     dataset = root_dataset(samples)
+    intents.complete_unfinished(dataset)
     header, created = _header(dataset, key)
     record = storage.record_of(dataset, key)
+    lost = count_lost(dataset, FieldNames(key, header.patches_field), record.n_images)
+    if lost:
+        logger.warning(
+            "the database lost the clusters of %d of the %d images of run %r; resume(samples, %r) writes them again",
+            lost, record.n_images, key, key,
+        )  # fmt: skip
     return Run(
         key, dataset, record, header.patches_field, created, header.n_samples, header.settings, header.uid
     )
 
 
+@database_needed("repeat the call, which goes on where it stopped")
 def rename_run(samples: fo.core.collections.SampleCollection, key: str, new_key: str) -> Run:
     """Change the key of a run, and with it its fields, index, brain runs, sidebar group and files.
 
@@ -215,24 +233,23 @@ def rename_run(samples: fo.core.collections.SampleCollection, key: str, new_key:
         RunLockedError: another process is working on the run.
     """
     dataset = root_dataset(samples)
+    intents.complete_unfinished(dataset)
     check_key(new_key)
-    old = FieldNames(key, _header(dataset, key)[0].patches_field)
+    header, _ = _header(dataset, key)
     if new_key == key:
         raise RunExistsError(f"the run already has the key {key!r}; give a different new_key")
-    new = replace(old, key=new_key)
+    intent = intents.Intent("rename", key, header.uid, header.patches_field, new_key)
+    left = find_interrupted(dataset).get(new_key)
+    if left is not None:
+        raise RunExistsError(f"{dataset.name!r}: {left.message}")
     with lock.acquire(dataset, key), lock.acquire(dataset, new_key):
         dataset.reload()
-        check_free(dataset, new)
-        remove_group(dataset, old)
-        rename(dataset, old, new)
-        rename_brain_runs(dataset, old, new)
-        dataset.rename_run(key, new_key)
-        add_group(dataset, new)
-        storage.move_dir(storage.run_dir(dataset, key), storage.run_dir(dataset, new_key))
-        status.forget(dataset, key)
+        check_free(dataset, replace(intent.names, key=new_key))
+        intents.carry_out(dataset, intent)
     return load_run(dataset, new_key)
 
 
+@database_needed("repeat the call, which goes on where it stopped")
 def delete_run(samples: fo.core.collections.SampleCollection, key: str) -> None:
     """Delete a run with everything it created: fields, index, brain runs, sidebar group, files, edit log.
 
@@ -246,12 +263,14 @@ def delete_run(samples: fo.core.collections.SampleCollection, key: str) -> None:
     with lock.acquire(dataset, key):
         dataset.reload()
         if key in storage.keys(dataset):
-            erase(dataset, key)
-        elif not remove_interrupted(dataset, key):
-            raise storage.no_such_run(dataset, key)
-        storage.clean_dir(storage.next_dir(dataset, key))
-        storage.clean_dir(storage.run_dir(dataset, key))
-        status.forget(dataset, key)
+            header, _ = storage.header_of(dataset, key)
+            intent = intents.Intent("delete", key, header.uid, header.patches_field)
+        else:
+            names = find_remains(dataset, key)
+            if names is None:
+                raise storage.no_such_run(dataset, key)
+            intent = intents.Intent("delete", key, "", names.patches_field)
+        intents.carry_out(dataset, intent)
 
 
 def _header(dataset: fo.Dataset, key: str) -> tuple[storage.RunHeader, datetime]:

@@ -15,8 +15,9 @@ from fiftyone_deepcluster.dataset.display.sidebar import add_group
 from fiftyone_deepcluster.dataset.io.fields import FieldNames, check_free
 from fiftyone_deepcluster.dataset.io.vectors import model_vectors
 from fiftyone_deepcluster.dataset.io.write import Columns, write
-from fiftyone_deepcluster.dataset.runs import lock, status, storage
-from fiftyone_deepcluster.dataset.runs.interrupted import clear_remains, declared_fields, erase
+from fiftyone_deepcluster.dataset.runs import intents, lock, status, storage
+from fiftyone_deepcluster.dataset.runs.completeness import check_kept
+from fiftyone_deepcluster.dataset.runs.database import DatabaseWatch
 from fiftyone_deepcluster.dataset.runs.processes import rank, wait_for_all
 from fiftyone_deepcluster.dataset.runs.run import Run, load_run
 from fiftyone_deepcluster.errors import CancelledError, InputError, RunExistsError
@@ -76,6 +77,11 @@ class CheckedCall:
         return FieldNames(self.key, self.source.patches_field)
 
     @property
+    def intent(self) -> intents.Intent:
+        """What is noted while the results are written."""
+        return intents.Intent("write", self.key, self.uid, self.source.patches_field)
+
+    @property
     def note(self) -> storage.ClusterJob:
         """The job to store in the folder during the run; its header is stored with the run."""
         source, options = self.source, self.options.model_dump(mode="json")
@@ -94,7 +100,7 @@ def execute(call: CheckedCall, observer: Observer) -> Run:
         return _follow(call, observer)
     with lock.acquire(call.dataset, call.key) as held:
         _keep_interrupted(call)
-        clear_remains(call.dataset, call.key)
+        intents.clear_remains(call.dataset, call.key)
         call.dataset.reload()
         replacing = _check_key_free(call)
         live = status.LiveObserver(call.dataset, call.key, call.options.name, call.options.rounds)
@@ -182,11 +188,11 @@ def _fit_and_write(
         if replacing:
             result = _fit(call, folder, observer)
             held.check()
-            erase(call.dataset, call.key)
-            with declared_fields(call.dataset, call.names):
+            _replace_run(call)
+            with intents.writing(call.dataset, call.intent):
                 _store(call, result, observer)
         else:
-            with declared_fields(call.dataset, call.names):
+            with intents.writing(call.dataset, call.intent):
                 result = _fit(call, folder, observer)
                 held.check()
                 _store(call, result, observer)
@@ -196,8 +202,13 @@ def _fit_and_write(
         elif before is not None and isinstance(error, InputError):
             storage.save_job(folder, before)  # undo changed options that were rejected
         raise
-    storage.move_dir(folder, storage.run_dir(call.dataset, call.key))
     return result.record.stop_reason
+
+
+def _replace_run(call: CheckedCall) -> None:
+    """Remove the run that is replaced; from now on, ``resume`` writes the new one."""
+    header, _ = storage.header_of(call.dataset, call.key)
+    intents.carry_out(call.dataset, intents.Intent("replace", call.key, header.uid, header.patches_field))
 
 
 def _prepare_folder(call: CheckedCall, replacing: bool) -> Path:
@@ -208,6 +219,8 @@ def _prepare_folder(call: CheckedCall, replacing: bool) -> Path:
         left = storage.load_job(folder)
         if left is None or not left.same_work(note):
             storage.clean_dir(folder)
+    for unfinished in folder.glob("*.partial"):  # by a process that was killed
+        unfinished.unlink()
     storage.save_job(folder, note)
     wait_for_all()
     return folder
@@ -240,9 +253,14 @@ def _fit(call: CheckedCall, folder: Path, observer: Observer) -> FitResult:
 
 
 def _store(call: CheckedCall, result: FitResult, observer: Observer) -> None:
-    """Write the fields, sidebar group and brain runs, and last the run itself."""
+    """Write the fields, sidebar group and brain runs, then the run itself, and move its files to their place.
+
+    Raises:
+        RunError: the database was restarted meanwhile, and may have lost some of it.
+    """
     import numpy as np
 
+    watch = DatabaseWatch()
     names = names_of_clusters(result.record, result.labels)
     observer.phase("write", 1)
     filled = Columns(result, names, half_precision=bool(call.settings["half_precision"]))
@@ -255,7 +273,12 @@ def _store(call: CheckedCall, result: FitResult, observer: Observer) -> None:
         readable = np.setdiff1d(np.arange(len(call.source)), list(result.errors))
         add_brain_runs(call.source, call.names, readable, result.embeddings)
         observer.advance(1)
+    n_clustered = len(call.source) - len(result.errors)
+    way_out = f"resume(samples, {call.key!r}) writes them again, without training"
+    check_kept(call.dataset, call.names, watch, n_clustered, way_out)
     storage.register_run(call.source, call.key, call.note.header, result.record)
+    check_kept(call.dataset, call.names, watch, n_clustered, way_out)
+    storage.adopt_files(call.dataset, call.key, call.uid)
 
 
 def names_of_clusters(record: RunRecord, labels: NDArray[np.int64]) -> list[str]:

@@ -5,6 +5,7 @@ State and cancel requests are kept in FiftyOne's execution store, scoped to the 
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,14 +15,20 @@ from fiftyone_deepcluster.dataset.runs.kv import find, run_store
 from fiftyone_deepcluster.dataset.runs.lock import Holder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import fiftyone as fo
 
     from fiftyone_deepcluster.core.record import Round
+
+logger = logging.getLogger(__name__)
 
 Status = Literal["queued", "running", "done", "failed", "cancelled"]
 
 _SECONDS_BETWEEN_WRITES = 0.5
 _CANCEL_POLL_SECONDS = 0.5
+# Pause after the driver has waited for a database that is away, usually for 30 seconds
+_SECONDS_WITHOUT_DATABASE = 60.0
 # Fractions of a run spent before the first round and on writing at the end, and span of each phase within a
 # round: rough values for an evenly moving progress bar, not time estimates.
 _BEFORE, _AFTER = 0.05, 0.05
@@ -136,6 +143,7 @@ class LiveObserver:
         self._state = LiveState(key, "running", method, rounds=rounds, started=time.time())
         self._steps, self._total = 0, 0
         self._wrote, self._looked, self._cancelled = 0.0, 0.0, False
+        self._away_until = 0.0
         self._write(force=True)
 
     def phase(self, name: str, total: int) -> None:
@@ -161,14 +169,14 @@ class LiveObserver:
         now = time.monotonic()
         if not self._cancelled and now - self._looked > _CANCEL_POLL_SECONDS:
             self._looked = now
-            self._cancelled = bool(self._store.has(f"cancel:{self._state.key}"))
+            self._cancelled = bool(self._ask(lambda: self._store.has(f"cancel:{self._state.key}")))
         return self._cancelled
 
     def finish(self, status: Status, error: str = "") -> None:
         """Write the final state."""
         self._state = replace(self._state, status=status, error=error, phase="")
         self._write(force=True)
-        self._store.delete(f"cancel:{self._state.key}")
+        self._ask(lambda: self._store.delete(f"cancel:{self._state.key}"))
 
     def _write(self, force: bool = False) -> None:
         now = time.monotonic()
@@ -178,7 +186,20 @@ class LiveObserver:
         state = self._state
         fraction = 1.0 if state.status == "done" else max(state.fraction, self._fraction())
         self._state = replace(state, fraction=fraction, label=self._label(), heartbeat=time.time())
-        self._store.set(f"live:{state.key}", asdict(self._state))
+        self._ask(lambda: self._store.set(f"live:{state.key}", asdict(self._state)))
+
+    def _ask(self, ask: Callable[[], Any]) -> Any:
+        """Answer of the store. None while the database is away: training goes on, and asks again after a while."""
+        from pymongo.errors import ConnectionFailure
+
+        if time.monotonic() < self._away_until:
+            return None
+        try:
+            return ask()
+        except ConnectionFailure as error:
+            logger.warning("run %r goes on, although the database is away: %s", self._state.key, error)
+            self._away_until = time.monotonic() + _SECONDS_WITHOUT_DATABASE
+            return None
 
     def _fraction(self) -> float:
         state, within = self._state, self._steps / self._total if self._total else 0.0

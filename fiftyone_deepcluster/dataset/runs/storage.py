@@ -130,27 +130,53 @@ def no_such_run(dataset: fo.Dataset, key: str) -> RunNotFoundError:
 
 def record_of(dataset: fo.Dataset, key: str) -> RunRecord:
     """Record of a stored run."""
-    results = _results(dataset, key)
-    if results is None:
-        raise RunNotFoundError(f"run {key!r} of {dataset.name!r} was stored incompletely; delete it")
+    with _READING:
+        results = dataset.load_run_results(key, cache=False, load_view=False)
     return RunRecord.model_validate(results.record)
 
 
-def is_complete(dataset: fo.Dataset, key: str) -> bool:
-    """Whether a run is stored with its record, which is written last."""
-    return key in keys(dataset) and _results(dataset, key) is not None
-
-
-def _results(dataset: fo.Dataset, key: str) -> Any:
-    """Results stored with a run; None if there are none."""
-    with _READING:
-        return dataset.load_run_results(key, cache=False, load_view=False)
-
-
 def keys(dataset: fo.Dataset) -> list[str]:
-    """Keys of this package's runs, oldest first."""
-    documents = {key: dataset.get_run_info(key) for key in dataset.list_runs(package=PACKAGE)}
-    return sorted(documents, key=lambda key: documents[key].timestamp)
+    """Keys of this package's runs, oldest first; without those whose record, which is written last, is missing."""
+    found = {
+        key: document
+        for key, document in _documents(dataset).items()
+        if document.config.get("package") == PACKAGE and document.results
+    }
+    return sorted(found, key=lambda key: found[key].timestamp)
+
+
+def is_stored(dataset: fo.Dataset, key: str, uid: str | None = None) -> bool:
+    """Whether a run, or the run with this id, is stored with its record."""
+    return key in keys(dataset) and uid in (None, header_of(dataset, key)[0].uid)
+
+
+def rename_record(dataset: fo.Dataset, key: str, new_key: str) -> None:
+    """Give the record of a run another key; nothing if that is done."""
+    if dataset.has_run(key):
+        dataset.rename_run(key, new_key)
+
+
+def unregister(dataset: fo.Dataset, key: str) -> None:
+    """Delete the record of a run, if there is one."""
+    if dataset.has_run(key):
+        dataset.delete_run(key)
+    drop_dangling(dataset, dataset._doc.runs, key)
+
+
+def drop_dangling(dataset: fo.Dataset, documents: Any, key: str) -> None:
+    """Remove a reference to a document that was deleted: FiftyOne deletes documents before their references."""
+    from bson import DBRef
+
+    if isinstance(documents.get(key), DBRef):
+        del documents[key]
+        dataset.save()
+
+
+def _documents(dataset: fo.Dataset) -> dict[str, Any]:
+    """Documents of all custom runs by key."""
+    from bson import DBRef
+
+    return {key: found for key, found in dataset._doc.runs.items() if not isinstance(found, DBRef)}
 
 
 def run_dir(dataset: fo.Dataset, key: str) -> Path:
@@ -217,12 +243,18 @@ def clean_dir(folder: Path) -> None:
 
 
 def move_dir(old: Path, new: Path) -> None:
-    """Move a folder of run files, replacing ``new``."""
-    if old == new:
+    """Move a folder of run files, replacing ``new``; nothing if ``old`` is missing, as after an earlier call."""
+    if old == new or not old.is_dir():
         return
     shutil.rmtree(new, ignore_errors=True)
-    if old.is_dir():
-        old.replace(new)
+    old.replace(new)
+
+
+def adopt_files(dataset: fo.Dataset, key: str, uid: str) -> None:
+    """Move the files of a run that replaced another, once it is stored; nothing if that is done or not needed."""
+    job = load_job(next_dir(dataset, key))
+    if job is not None and job.header.uid == uid:
+        move_dir(next_dir(dataset, key), run_dir(dataset, key))
 
 
 def fields_of(dataset: fo.Dataset, key: str) -> FieldNames:

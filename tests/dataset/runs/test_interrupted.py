@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 
 import pytest
 
@@ -12,6 +13,7 @@ import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.dataset.io.fields import FieldNames, declare, marked
 from fiftyone_deepcluster.dataset.runs import lock, status, storage
+from fiftyone_deepcluster.dataset.runs.intents import Intent
 from fiftyone_deepcluster.dataset.runs.kv import find, run_store
 from fiftyone_deepcluster.dataset.runs.orphans import find_leftovers, remove_leftovers
 from fiftyone_deepcluster.errors import InputError, RunExistsError, RunLockedError, RunNotFoundError
@@ -158,13 +160,14 @@ def test_a_run_at_work_is_neither_shown_nor_deleted(make_digits):
 def test_killed_after_all_was_stored(make_digits, stored_run):
     dataset = make_digits(12)
     stored_run(dataset)
-    run_store(dataset).set("open:dc", {"patches_field": None})
+    header, _ = storage.header_of(dataset, "dc")
+    run_store(dataset).set("change:dc", asdict(Intent("write", "dc", header.uid, None)))
     assert fdc.interrupted_runs(dataset) == {}
     with pytest.raises(RunExistsError, match="overwrite=True"):
         fdc.cluster(dataset, key="dc", **LEARNED)
     assert fdc.load_run(dataset, "dc").n_samples == 12
     fdc.cluster(dataset, key="dc", rounds=1, overwrite=True, **LEARNED)
-    assert find(dataset, "^open:") == {}
+    assert find(dataset, "^change:") == {}
 
 
 def test_clone_during_a_run(make_digits):

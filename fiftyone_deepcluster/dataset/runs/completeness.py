@@ -1,0 +1,78 @@
+"""Whether the clusters of a run are all in the database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fiftyone_deepcluster.dataset.runs import storage
+from fiftyone_deepcluster.errors import RunError
+
+if TYPE_CHECKING:
+    import fiftyone as fo
+
+    from fiftyone_deepcluster.dataset.io.fields import FieldNames
+    from fiftyone_deepcluster.dataset.runs.database import DatabaseWatch
+
+_BATCH = 100_000
+"""Images asked for in one query, which must be smaller than 16 MB."""
+
+
+def count_clustered(dataset: fo.Dataset, names: FieldNames) -> int:
+    """Number of images with a label of the run; about 0.1 s for 100,000 images, from the index of the label."""
+    clustered = {names.path("label"): {"$gte": ""}}  # every string
+    if names.patches_field is None:
+        return int(dataset._sample_collection.count_documents(clustered))
+    return _count_objects(dataset, names, clustered)
+
+
+def check_kept(
+    dataset: fo.Dataset, names: FieldNames, watch: DatabaseWatch, n_clustered: int, way_out: str
+) -> None:
+    """Raise RunError unless all that was written since ``watch`` was made is on the database's disk.
+
+    Args:
+        dataset: dataset of the run.
+        names: names of the fields of the run.
+        watch: made before the first write.
+        n_clustered: number of images that must have a label of the run.
+        way_out: what writes it again.
+    """
+    if watch.all_kept() and count_clustered(dataset, names) >= n_clustered:
+        return
+    raise RunError(
+        f"the database was restarted while the clusters of run {names.key!r} were written, and has lost some of "
+        f"them; {way_out}"
+    )
+
+
+def count_lost(dataset: fo.Dataset, names: FieldNames, n_images: int) -> int:
+    """Number of images of a run that have neither a cluster nor an error, as after a crash of the database.
+
+    Args:
+        dataset: dataset of the run.
+        names: names of the fields of the run.
+        n_images: number of images that were clustered. If as many have a label, 0 is returned at once.
+    """
+    if count_clustered(dataset, names) >= n_images:
+        return 0
+    job = storage.load_job(storage.run_dir(dataset, names.key))
+    if job is None:  # assigned, or made elsewhere: whether images were deleted since is unknown
+        return 0
+    from bson import ObjectId
+
+    empty = {names.path("label"): None, names.path("error"): None}
+    lost = 0
+    for start in range(0, len(job.ids), _BATCH):
+        ids = [ObjectId(name) for name in job.ids[start : start + _BATCH]]
+        match = {f"{names.prefix}_id": {"$in": ids}, **empty}
+        if names.patches_field is None:
+            lost += int(dataset._sample_collection.count_documents(match))
+        else:
+            lost += _count_objects(dataset, names, match)
+    return lost
+
+
+def _count_objects(dataset: fo.Dataset, names: FieldNames, match: dict[str, Any]) -> int:
+    steps = [{"$match": match}, {"$unwind": f"${names.prefix[:-1]}"}, {"$match": match}, {"$count": "n"}]
+    found = list(dataset._sample_collection.aggregate(steps))
+    return int(found[0]["n"]) if found else 0

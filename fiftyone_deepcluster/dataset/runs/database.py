@@ -1,0 +1,79 @@
+"""FiftyOne's database: whether it answers, and whether what it acknowledged is on its disk.
+
+MongoDB acknowledges a write before it is in the journal on disk. A ``mongod`` that is killed loses the writes of
+the last 100 ms, always a suffix of them: if the process that wrote them ended, too, the database looks as if that
+process had been killed a little earlier. A process that goes on after the database was restarted must check.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from fiftyone_deepcluster.errors import DatabaseAwayError
+
+_NOTHING = "deepcluster: no such key"
+
+
+class DatabaseWatch:
+    """Notices whether the database was restarted since the last look, and so may have lost writes."""
+
+    def __init__(self) -> None:
+        self._process = _server_process()
+
+    def all_kept(self) -> bool:
+        """Wait until every write so far is on disk; False if some may have been lost since the last look."""
+        flush()
+        before, self._process = self._process, _server_process()
+        return bool(before == self._process)
+
+
+def flush() -> None:
+    """Wait until every write that the database acknowledged is in its journal on disk; about 10 ms."""
+    from fiftyone.core.odm import get_db_conn
+    from pymongo import WriteConcern
+
+    # The journal is one sequence, so a journaled write that changes nothing waits for all before it
+    store = get_db_conn().execution_store.with_options(write_concern=WriteConcern(w="majority", j=True))
+    store.delete_one({"store_name": _NOTHING, "key": _NOTHING})
+
+
+@contextmanager
+def database_needed(way_out: str) -> Iterator[None]:
+    """Turn the driver's errors about a database that is away into one sentence; also a decorator.
+
+    Args:
+        way_out: what to do once the database is back.
+
+    Raises:
+        DatabaseAwayError: the database was stopped, or cannot be reached.
+    """
+    from pymongo.errors import ConnectionFailure
+
+    try:
+        yield
+    except ConnectionFailure as error:
+        raise DatabaseAwayError(
+            f"FiftyOne's database does not answer ({_reason(error)}). Start it (if FiftyOne started it, restart "
+            f"Python; fiftyone-deepcluster doctor --deep checks it), then {way_out}"
+        ) from error
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether an error means that the database is away, so that nothing can be cleaned up in it now."""
+    from pymongo.errors import ConnectionFailure
+
+    return isinstance(error, ConnectionFailure)
+
+
+def _reason(error: Exception) -> str:
+    """First sentence of the driver's message, without the description of its topology."""
+    return str(error).split(" (configured", 1)[0].split(", Timeout:", 1)[0].strip().rstrip(".")
+
+
+def _server_process() -> Any:
+    """Id of the database's process, which differs after a restart; None for servers that do not tell."""
+    from fiftyone.core.odm import get_db_conn
+
+    return get_db_conn().command("hello").get("topologyVersion", {}).get("processId")

@@ -1,0 +1,206 @@
+"""Changes of a run that survive a crash: each is noted first, and completed or undone by whoever comes next.
+
+A change of a run takes many writes to the database and the file system. Before the first, an ``Intent`` is stored;
+after the last, it is removed. Every step can be repeated. If the process dies in between, the next call that lists,
+loads or changes runs of the dataset finds the intent and, once it has the lock of the run, repeats the steps:
+
+======= ======================================== =======================================================
+verb    change                                   after a crash
+======= ======================================== =======================================================
+write   the results of a run are written         finished if the record was stored; else ``resume`` goes on
+assign  clusters are written to another dataset  finished if the record was stored; else undone
+delete  a run is deleted                         completed
+replace a run gives way to its replacement       completed; ``resume`` then writes the replacement
+rename  a run gets another key                   completed
+======= ======================================== =======================================================
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from fiftyone_deepcluster.dataset.io.fields import FieldNames, check_absent, declare
+from fiftyone_deepcluster.dataset.runs import lock, removal, renaming, storage
+from fiftyone_deepcluster.dataset.runs.database import DatabaseWatch, flush, is_away
+from fiftyone_deepcluster.dataset.runs.kv import find, find_everywhere, run_store
+from fiftyone_deepcluster.errors import RunLockedError
+
+if TYPE_CHECKING:
+    import fiftyone as fo
+
+logger = logging.getLogger(__name__)
+
+Verb = Literal["write", "assign", "delete", "replace", "rename"]
+_NOTE = "change:"
+
+
+@dataclass(frozen=True)
+class Intent:
+    """An unfinished change of a run.
+
+    Attributes:
+        verb: what is done, see above.
+        key: key of the run.
+        uid: unique id of the run; empty if it was never stored.
+        patches_field: Detections field whose objects were clustered, or None.
+        new_key: key after a rename.
+    """
+
+    verb: Verb
+    key: str
+    uid: str
+    patches_field: str | None
+    new_key: str = ""
+
+    @property
+    def names(self) -> FieldNames:
+        """Names of the fields of the run."""
+        return FieldNames(self.key, self.patches_field)
+
+    @property
+    def keys(self) -> list[str]:
+        """Keys whose locks the change needs."""
+        return [self.key, *([self.new_key] if self.new_key else [])]
+
+
+def carry_out(dataset: fo.Dataset, intent: Intent) -> None:
+    """Delete, replace or rename a run; the caller holds the locks of ``intent.keys``.
+
+    If the database is restarted meanwhile, it may have lost some of the writes, and the steps are repeated.
+    """
+    watch = DatabaseWatch()
+    _store(dataset, intent)
+    while True:
+        _take_steps(dataset, intent)
+        if watch.all_kept():
+            break
+    _remove(dataset, intent)
+
+
+@contextmanager
+def writing(dataset: fo.Dataset, intent: Intent) -> Iterator[None]:
+    """Declare the fields of a run, and remove them if the block, which must store the run, fails.
+
+    Raises:
+        RunExistsError: the dataset has such fields.
+    """
+    check_absent(dataset, intent.names)
+    _store(dataset, intent)
+    try:
+        declare(dataset, intent.names)
+        flush()
+        yield
+    except BaseException as error:
+        if not is_away(error):  # else the next call cleans up
+            _withdraw(dataset, intent)
+        raise
+    _remove(dataset, intent)
+
+
+def complete_unfinished(dataset: fo.Dataset) -> list[Intent]:
+    """Complete or undo the changes that ended processes left on a dataset. One query if there are none.
+
+    Returns:
+        The changes that are still unfinished: those at work, and interrupted runs.
+    """
+    left = []
+    for intent in unfinished(dataset):
+        if intent.verb == "write" and not storage.is_stored(dataset, intent.key, intent.uid):
+            left.append(intent)  # at work, or kept for resume: nothing to do, so its lock is left alone
+            continue
+        try:
+            with ExitStack() as locks:
+                for key in intent.keys:
+                    locks.enter_context(lock.acquire(dataset, key))
+                if not settle(dataset, intent.key):
+                    left.append(intent)
+        except RunLockedError:
+            left.append(intent)
+    return left
+
+
+def settle(dataset: fo.Dataset, key: str) -> bool:
+    """Complete or undo the change of one run; the caller holds its lock.
+
+    Returns:
+        False if the run is interrupted, so that its fields are kept for ``resume``.
+    """
+    value = run_store(dataset).get(_NOTE + key)
+    if value is None:  # another process was faster
+        return True
+    intent = Intent(**value)
+    dataset.reload()
+    if intent.verb in ("delete", "replace", "rename"):
+        logger.warning("run %r of %r: an interrupted %s is completed", key, dataset.name, intent.verb)
+        carry_out(dataset, intent)
+    elif storage.is_stored(dataset, key, intent.uid):  # it died just before the intent was removed
+        storage.adopt_files(dataset, key, intent.uid)
+        _remove(dataset, intent)
+    elif intent.verb == "assign":
+        logger.warning("run %r of %r: an interrupted assign is undone; repeat it", key, dataset.name)
+        _withdraw(dataset, intent)
+    else:
+        return False
+    return True
+
+
+def clear_remains(dataset: fo.Dataset, key: str) -> None:
+    """Remove whatever an ended process left of a run under this key; the caller holds its lock."""
+    if not settle(dataset, key):
+        _withdraw(dataset, Intent(**run_store(dataset).get(_NOTE + key)))
+
+
+def unfinished(dataset: fo.Dataset) -> list[Intent]:
+    """Unfinished changes, including those at work. One query."""
+    return list(read_intents(find(dataset, f"^{_NOTE}")).values())
+
+
+def read_intents(values: dict[str, Any]) -> dict[str, Intent]:
+    """Intents by key, among values of the execution store."""
+    found = [Intent(**value) for name, value in values.items() if name.startswith(_NOTE)]
+    return {intent.key: intent for intent in found}
+
+
+def _take_steps(dataset: fo.Dataset, intent: Intent) -> None:
+    if intent.verb == "rename":
+        renaming.rename(dataset, intent.names, replace(intent.names, key=intent.new_key))
+    elif intent.verb == "replace":
+        removal.give_way(dataset, intent.names, intent.uid)
+    else:
+        removal.delete(dataset, intent.names, intent.uid)
+
+
+def find_datasets() -> list[str]:
+    """Names of the datasets with a change to complete or undo; runs that wait for ``resume`` are none."""
+    from fiftyone.core.odm import get_db_conn
+
+    ids = [
+        dataset_id
+        for dataset_id, values in find_everywhere(f"^({_NOTE}|lock:)").items()
+        if any(_left(intent, values) for intent in read_intents(values).values())
+    ]
+    return sorted(get_db_conn().datasets.distinct("name", {"_id": {"$in": ids}}))
+
+
+def _left(intent: Intent, values: dict[str, Any]) -> bool:
+    """Whether nobody works on a change that must be completed or undone."""
+    holders = [values.get(f"lock:{key}") for key in intent.keys]
+    return intent.verb != "write" and not any(held and lock.Holder(**held).alive() for held in holders)
+
+
+def _withdraw(dataset: fo.Dataset, intent: Intent) -> None:
+    removal.erase(dataset, intent.names, intent.uid)
+    _remove(dataset, intent)
+
+
+def _store(dataset: fo.Dataset, intent: Intent) -> None:
+    run_store(dataset).set(_NOTE + intent.key, asdict(intent))
+    flush()
+
+
+def _remove(dataset: fo.Dataset, intent: Intent) -> None:
+    run_store(dataset).delete(_NOTE + intent.key)
