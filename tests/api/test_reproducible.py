@@ -49,7 +49,9 @@ UCNN makes its targets batch by batch, from centers that the batch before has mo
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", AGREEMENT)
-def test_one_seed_gives_the_same_clusters(tmp_path, method):
+def test_one_seed_gives_the_same_clusters_with_the_same_and_nearly_with_another_number_of_threads(
+    tmp_path, method
+):
     more, least = AGREEMENT[method]
     labels = {}
     for threads in ("1", "2"):  # more than cores would take minutes

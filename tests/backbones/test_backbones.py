@@ -15,7 +15,7 @@ SIZES = {"alexnet": 64, "vgg16": 32}
 @pytest.mark.usefixtures("seeded")
 @pytest.mark.parametrize("name", BACKBONES.names())
 @pytest.mark.parametrize("channels", [1, 3])
-def test_every_backbone_gives_the_features_it_promises(name, channels):
+def test_every_backbone_gives_features_of_its_dim(name, channels):
     backbone, size = BACKBONES.parse(name), SIZES.get(name, 28)
     input_norm = make_input_norm(backbone.input_norm, channels)
     network = Network(input_norm, backbone.build(input_norm.out_channels, size, None)).eval()
@@ -27,7 +27,7 @@ def test_every_backbone_gives_the_features_it_promises(name, channels):
 
 
 @pytest.mark.usefixtures("seeded")
-def test_alexnet_is_the_papers():
+def test_alexnet_has_the_papers_layers():
     network = BACKBONES.parse("alexnet").build(2, 224, None)
     convolutions = [layer for layer in network.modules() if isinstance(layer, torch.nn.Conv2d)]
     assert [layer.out_channels for layer in convolutions] == [96, 256, 384, 384, 256]
@@ -40,7 +40,7 @@ def test_alexnet_is_the_papers():
 
 
 @pytest.mark.usefixtures("seeded")
-def test_head_sees_features_after_the_relu_where_the_backbone_ends_in_one():
+def test_the_head_gets_features_after_relu_if_relu_before_head():
     body = BACKBONES.parse("pixels").build(1, 4, None)
     network = Network(make_input_norm("zscore", 1), body, relu_before_head=True)
     network.replace_head(3, seed=0)
@@ -125,7 +125,7 @@ def test_models_that_classify_no_images_are_refused_before_they_are_built(model)
 
 @pytest.mark.usefixtures("seeded")
 @pytest.mark.parametrize("model", ["vit_b_16", "inception_v3"])
-def test_models_made_for_larger_images_say_so(model):
+def test_models_for_larger_images_are_refused_with_the_size_they_need(model):
     with pytest.raises(
         OptionsError, match=rf"model='{model}' does not accept images of 64 pixels .*image_size=224"
     ):

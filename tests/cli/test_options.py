@@ -18,7 +18,7 @@ def test_values_are_json_where_they_can_be_and_text_elsewhere():
 
 
 @pytest.mark.parametrize("word", ["rounds", "=3"])
-def test_a_word_that_is_no_pair_is_refused_with_an_example(word):
+def test_an_argument_without_equals_sign_is_refused_with_an_example(word):
     with pytest.raises(OptionsError, match="rounds=20"):
         parse_pairs([word])
 
@@ -35,7 +35,7 @@ def test_pairs_reach_the_methods_own_options():
 
 
 @pytest.mark.parametrize("width", [40, 80, 100])
-def test_tables_fit_the_terminal_and_lose_no_word(width):
+def test_tables_fit_the_terminal_without_losing_words(width):
     for narrow, wide in [
         (methods_table(width), methods_table()),
         *((options_table(name, width=width), options_table(name)) for name in list_methods()),

@@ -6,7 +6,7 @@ def _agreement(value):
     return AgreementScores(nmi=value, ari=value, purity=value, acc=value)
 
 
-def test_numbers_stand_to_the_right_and_words_to_the_left():
+def test_numbers_are_right_aligned_and_words_left_aligned():
     table = text_table(("name", "count"), [("a", 5), ("bcdef", 1234)])
 
     assert table.splitlines() == ["name    count", "─" * 13, "a           5", "bcdef    1234"]
@@ -20,11 +20,11 @@ def test_a_value_that_is_missing_is_a_dash():
     assert text_table(("loss",), [(None,), (0.12345,)]).splitlines()[2:] == ["    –", "0.123"]
 
 
-def test_a_table_without_rows_is_its_head():
+def test_a_table_without_rows_has_a_header_only():
     assert text_table(("a", "b"), []) == "a   b\n─────"
 
 
-def test_rounds_show_truth_only_where_it_was_given():
+def test_rounds_show_truth_only_if_it_was_given():
     blind = Round(
         index=0, loss=1.5, clusters_in_use=10, largest_share=0.125, seconds={"train": 1.0, "embed": 0.5}
     )
@@ -37,7 +37,7 @@ def test_rounds_show_truth_only_where_it_was_given():
     assert "never used" in lines[4]
 
 
-def test_clusters_show_size_share_and_the_commonest_label():
+def test_clusters_show_size_share_and_most_frequent_label():
     labels = ["b", "a", "a", "a", None]
     truth = ["x", "y", "y", None, "x"]
 

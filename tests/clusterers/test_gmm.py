@@ -24,12 +24,12 @@ def test_mixture_scales_with_the_vectors(digits):
     assert agreement(plain.labels, small.labels).ari > 0.95
 
 
-def test_mixture_that_shrinks_says_what_to_do():
+def test_a_collapsing_mixture_raises_an_error_that_names_regularization():
     vectors = torch.eye(3).repeat(10, 1)
     with pytest.raises(InputError, match="regularization"):
         GaussianMixture(regularization=0).cluster(vectors, ClusterRequest(3))
 
 
-def test_mixture_says_when_it_did_not_converge(digits):
+def test_a_mixture_that_did_not_converge_has_converged_0_in_its_scores(digits):
     found = GaussianMixture(covariance="diag", max_iter=1).cluster(digits, ClusterRequest(10))
     assert found.scores["converged"] == 0

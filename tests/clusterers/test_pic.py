@@ -87,7 +87,7 @@ def slow():
     return slow_pic(directions(500))
 
 
-def test_vectorized_is_the_slow_loop_on_500_points(slow):
+def test_labels_equal_a_slow_loop_on_500_points(slow):
     labels, _, joined = slow
     points = directions(500)
     assert min(labels.count(root) for root in set(labels)) == 1, "there are singletons to join"
@@ -145,7 +145,7 @@ def test_too_few_images_for_the_graph_are_refused():
         CLUSTERERS.parse({"name": "pic", "n_neighbors": 5}).cluster(directions(5), ClusterRequest(2))
 
 
-def test_the_number_may_be_left_open_in_deepcluster_and_frozen():
+def test_deepcluster_and_frozen_accept_pic_without_n_clusters():
     data = load_digits()
     images, classes = (data.images[:300] * 15.9375).astype(np.uint8), data.target[:300]
     common = {"clusterer": "pic", "n_clusters": None, "baselines": False}

@@ -65,7 +65,7 @@ def test_encoder_keeps_its_contract(encoder, check):
     check(encoder)
 
 
-def test_unit_length_is_an_option_of_every_encoder(encoder, corpus):
+def test_l2_normalize_scales_vectors_of_every_encoder_to_length_1(encoder, corpus):
     unit, plain = (
         encoder.model_copy(update={"l2_normalize": unit}).encode(corpus, EncodeRequest(3, n_groups=4)).vectors
         for unit in (True, False)
@@ -77,7 +77,7 @@ def test_unit_length_is_an_option_of_every_encoder(encoder, corpus):
 
 @pytest.mark.usefixtures("seeded")
 @pytest.mark.parametrize("name", ["vlad", "fisher", "patch-mining"])
-def test_given_features_have_no_layers(name, make_corpus):
+def test_encoders_of_layers_refuse_given_features(name, make_corpus):
     given = make_corpus(given=torch.rand(60, 4))
     with pytest.raises(OptionsError, match="features were given instead of images"):
         ENCODERS.parse(name).encode(given, EncodeRequest(0, n_groups=4))
@@ -149,7 +149,7 @@ def test_features_with_nan_are_refused(make_corpus):
 
 
 @pytest.mark.usefixtures("seeded")
-def test_maps_with_the_channels_last():
+def test_maps_with_channels_last_are_transposed():
     backbone = BACKBONES.parse({"name": "torchvision", "model": "swin_t"}).build(3, 64, None)
     network = Network(make_input_norm("imagenet", 3), backbone)
     layers = {layer.name: layer for layer in layers_of(network, torch.zeros(1, 3, 64, 64))}
@@ -158,7 +158,7 @@ def test_maps_with_the_channels_last():
 
 
 @pytest.mark.usefixtures("seeded")
-def test_tokens_are_averaged_over_places():
+def test_tokens_are_averaged_over_positions():
     tokens = torch.rand(2, 5, 7)
     torch.testing.assert_close(averaged(tokens), tokens.mean(dim=1))
 
@@ -173,7 +173,7 @@ def test_tokens_are_averaged_over_places():
         ("vgg19", "conv16", (512, 14, 14), 4096),
     ],
 )
-def test_layers_of_the_paper_are_there(model, layer, shape, dim):
+def test_layers_of_the_paper_exist_with_their_shapes(model, layer, shape, dim):
     with torch.device("meta"):  # shapes only: no weights are drawn
         input_norm = make_input_norm("imagenet", 3)
         network = Network(
@@ -205,7 +205,7 @@ def test_pca_dimensions_are_limited_by_the_images_and_logged(corpus, caplog):
 
 
 @pytest.mark.usefixtures("seeded")
-def test_vlad_is_the_sum_of_differences_from_the_nearest_word():
+def test_vlad_equals_the_sum_of_residuals_to_the_nearest_word():
     maps, centers = torch.rand(3, 4, 2, 3), torch.rand(5, 4)
     found = Vlad(words=5).describe(cells_of(maps), {"centers": centers})
     for b in range(3):
@@ -218,7 +218,7 @@ def test_vlad_is_the_sum_of_differences_from_the_nearest_word():
         np.testing.assert_allclose(found[b].numpy(), powered / np.linalg.norm(powered), atol=1e-5)
 
 
-def test_fisher_vector_is_scikit_images():
+def test_fisher_vector_equals_scikit_images():
     rng = np.random.default_rng(0)
     points = rng.normal(size=(400, 6)) * rng.uniform(0.5, 3, 6) + rng.integers(0, 3, (400, 1)) * 4
     gmm = GaussianMixture(3, covariance_type="diag", random_state=0).fit(points)
@@ -235,7 +235,7 @@ def test_fisher_vector_is_scikit_images():
     np.testing.assert_allclose(described.norm(dim=1).numpy(), 1, rtol=1e-9)
 
 
-def test_mixture_is_as_likely_as_scikit_learns():
+def test_mixture_has_the_likelihood_of_scikit_learns():
     rng = np.random.default_rng(1)
     points = np.concatenate([rng.normal(m, s, (300, 4)) for m, s in ((0, 1), (6, 0.5), (-5, 2))])
     ours = fit_mixture(torch.from_numpy(points).float(), 3, 100, seed=0)

@@ -37,32 +37,32 @@ def test_the_method_is_chosen_by_size_number_weights_and_device(side, accelerate
     assert why
 
 
-def test_many_small_images_go_without_umap():
+def test_many_small_images_get_deepcluster_without_umap():
     many = ImageFacts(n=200_000, side=28, gray=True, height=28, width=28)
 
     assert fdc.Auto().choose(many, accelerated=True)[0].name == "deepcluster"
 
 
-def test_unknown_number_with_weights_takes_a_clusterer_that_finds_it():
+def test_without_n_clusters_weights_get_a_clusterer_that_finds_the_number():
     auto = fdc.Auto(n_clusters=None, weights="w.pth", backbone=MOBILENET)
 
     assert auto.choose(_facts(300), accelerated=False)[0].clusterer.finds_number
 
 
 @pytest.mark.parametrize(("n", "pieces"), [(2_000, 40), (150, 15), (90, None)])
-def test_fine_tuning_takes_pseudo_classes_where_there_are_images_for_them(n, pieces):
+def test_fine_tuning_uses_pseudo_classes_if_there_are_enough_images(n, pieces):
     facts = ImageFacts(n=n, side=300, gray=True, height=300, width=300)
     chosen, _ = fdc.Auto(weights="w.pth", backbone=MOBILENET, n_clusters=10).choose(facts, accelerated=True)
 
     assert (chosen.pseudo_clusters, chosen.reducer.name) == (pieces, "umap")
 
 
-def test_weights_without_their_network_are_refused():
+def test_weights_without_a_backbone_are_refused():
     with pytest.raises(OptionsError, match="set backbone to their architecture"):
         fdc.Auto(weights="w.pth").choose(_facts(300), accelerated=True)
 
 
-def test_a_run_says_what_was_taken_and_predicts_like_any_other(tmp_path):
+def test_a_run_has_a_note_with_the_chosen_method_and_can_predict(tmp_path):
     images = (load_digits().images[:300] * 15.9).astype(np.uint8)
     result = fdc.fit(
         images,

@@ -125,7 +125,7 @@ def test_released_settings_are_those_of_the_scripts():
     assert resolved(32, False, star=True, variant="released").objective() == PairLoss(hold=10.0)
 
 
-def test_batches_are_the_papers_where_there_are_images_enough():
+def test_batches_have_the_papers_size_if_there_are_enough_images():
     assert resolved(28, True, n=70_000).batch_size == 1000
     assert resolved(28, True, n=1797).batch_size == 250
     assert resolved(28, True, n=100).batch_size == 100
@@ -134,7 +134,7 @@ def test_batches_are_the_papers_where_there_are_images_enough():
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**31 - 1), st.integers(2, 12))
-def test_more_pairs_are_chosen_as_lambda_grows_and_all_where_the_thresholds_meet(seed, k):
+def test_more_pairs_are_selected_as_lambda_grows_and_all_when_the_thresholds_meet(seed, k):
     features = label_features(25, k, seed)
     counts = [float(select(features, upper, lower).chosen.sum()) for _, upper, lower in schedule(fdc.DAC())]
     assert counts == sorted(counts)
@@ -169,7 +169,7 @@ def test_network_is_sized_by_the_image(size):
     ("size", "filters"),
     [(28, [64] * 3 + [128] * 3), (32, [64] * 3 + [128] * 3), (96, [64] * 3 + [128] * 3 + [256] * 3)],
 )
-def test_network_is_the_authors(size, filters):
+def test_network_has_the_authors_layers(size, filters):
     network = AllConvNet(1, size, 10)
     convolutions = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
     assert [layer.out_channels for layer in convolutions] == [*filters, 10]

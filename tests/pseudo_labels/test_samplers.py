@@ -19,7 +19,7 @@ def test_uniform_sampler_draws_equally_and_as_many_as_images():
     assert len(np.unique(drawn[labels[drawn] == 5])) == 10, "no image of a small cluster is left out"
 
 
-def test_sampler_caps_repeats_and_skips_unlabeled():
+def test_sampler_limits_repeats_and_skips_unlabeled_images():
     labels = np.repeat([0, 1, -1], [98, 2, 5])
     drawn = UniformOverClusters(most_repeats=3).draw(labels, np.random.default_rng(0))
     assert np.bincount(drawn).max() <= 3

@@ -16,7 +16,7 @@ def test_agreement_needs_patience_and_a_round_before():
     assert rule.check([_round(0.8), _round(0.95), _round(0.9)]) is StopReason.CONVERGED
 
 
-def test_one_cluster_is_collapse_although_it_agrees_perfectly():
+def test_one_cluster_is_a_collapse_although_rounds_agree():
     assert collapsed(_round(1.0, share=1.0, in_use=1), share_before=0.2)
     assert collapsed(_round(1.0, share=1.0, in_use=1), share_before=1.0)
     assert collapsed(_round(0.99, share=0.995), share_before=0.2)

@@ -148,7 +148,7 @@ def test_fewer_clusters_as_lambda_grows_down_to_one(digits):
     assert len(set(counts)) > 5
 
 
-def test_finds_groups_and_their_number_and_says_how(blobs):
+def test_groups_and_their_number_are_found_and_the_path_is_in_the_details(blobs):
     found = Rim(n_init_clusters=20).cluster(blobs, ClusterRequest(None, seed=1))
     assert found.n_clusters == 4
     assert agreement(found.labels, np.arange(240) % 4).acc == 1.0
@@ -169,7 +169,7 @@ def path_of(counts, fewest=3, most=20):
     return longest_plateau(points, (fewest, most)).n_clusters
 
 
-def test_plateau_is_where_the_number_holds_for_its_size():
+def test_the_longest_plateau_relative_to_the_number_of_clusters_is_taken():
     falling = [40, 40, 40, 40, 40, 40, 36, 30, 25, 19, 16, 14]
     assert path_of([*falling, 11, 11, 11, 11, 11, 9, 7, 5, 4, 4, 3, 3, 3, 2, 2, 2, 2, 2, 2, 1]) == 11
     assert path_of([*falling, 12, 11, 9, 8, 7, 6, 5, 5, 4, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 2, 2, 2, 1]) == 3
@@ -181,7 +181,7 @@ def test_two_clusters_are_selected_only_if_fewest_is_2():
     assert path_of(counts, fewest=2) == 2
 
 
-def test_without_a_plateau_the_best_objective_is_taken():
+def test_without_a_plateau_the_solution_with_the_best_objective_is_taken():
     assert path_of([40, 1]) == 40
     assert path_of([1]) == 1
 
