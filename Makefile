@@ -4,7 +4,8 @@
 # make test-shuffled the same in random order; SEED=7 reproduces an order
 # make coverage      the tests with a report of uncovered lines; slower
 # make test-lowest   the tests with the lowest versions that pyproject.toml allows, on Python 3.10
-# make check         ruff, mypy, import-linter, codespell
+# make check         ruff, mypy, import-linter, codespell, bandit
+# make audit         known vulnerabilities of the installed packages; needs PyPI's advisories
 # make docs          build the documentation in site/; fails for broken links and missing names
 # make bench NAME=loop  run a benchmark; see benchmarks/README.md
 # make clean         remove all generated files, including the environment
@@ -15,13 +16,16 @@
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP_AUDIT = $(BIN)/pip-audit --progress-spinner off
+# packages of Debian and Ubuntu are installed for root only; everyone else is told what is missing
+APT_INSTALL = { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq $(1); }
 IN_RANGE := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
 # first interpreter in the range; searched only once, and only if needed
 PYTHON ?= $(eval PYTHON := $(shell for name in python3 python3.12 python3.13 python3.11 python3.10; do \
 	$$name -c '$(IN_RANGE)' 2>/dev/null && echo $$name && break; done))$(PYTHON)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-shuffled test-lowest coverage check docs bench clean install browser
+.PHONY: help demo test test-shuffled test-lowest coverage check audit docs bench clean install browser
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -61,6 +65,15 @@ check: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/codespell
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive fiftyone_deepcluster scripts
+
+# without an answer, pip-audit would report that there is no vulnerability: it is asked first for a known one.
+# OFFLINE=ok turns the failure without advisories into a line
+audit: $(VENV)/.installed-dev
+	@echo 'pip==23.0' > "$(VENV)/vulnerable.txt"
+	@if $(PIP_AUDIT) --no-deps --disable-pip --requirement "$(VENV)/vulnerable.txt" 2>&1 | grep -q PYSEC-2023-228; \
+	then $(PIP_AUDIT) --local --skip-editable; \
+	else echo "NOT AUDITED: PyPI's advisories do not answer from here" >&2; [ "$(OFFLINE)" = ok ]; fi
 
 docs: export NO_MKDOCS_2_WARNING = 1
 docs: $(VENV)/.installed-docs
@@ -88,11 +101,18 @@ $(BIN)/python:
 	  "Debian, Ubuntu: sudo apt-get install python3-venv (or python3.X-venv for another python3.X)" >&2; exit 1; }
 	$(PYTHON) -m venv "$(VENV)"
 
-# keeps a working mongod of FiftyOne; installs another one only if its download failed
+# keeps a working mongod of FiftyOne; installs another one only if its download failed, and a library that it lacks
+define MONGOD
+@package=$$($(BIN)/python scripts/missing_mongod.py pip); [ -z "$$package" ] || \
+  $(PIP_INSTALL) --no-deps --force-reinstall --no-cache-dir $$package || true
+@package=$$($(BIN)/python scripts/missing_mongod.py apt); [ -z "$$package" ] || $(call APT_INSTALL,$$package) || true
+@$(BIN)/python scripts/missing_mongod.py
+endef
+
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
 	@echo "Installing torch, FiftyOne and other packages into $(VENV): about 8 GB, 3 to 10 minutes without output."
 	$(PIP_INSTALL) -e '.[plots]'
-	$(BIN)/python scripts/install_mongod.py
+	$(MONGOD)
 	$(BIN)/fiftyone-deepcluster install
 	@touch $@
 
@@ -100,7 +120,7 @@ $(VENV)/.installed-test: pyproject.toml | $(BIN)/python
 	@echo "Installing test requirements into $(VENV): several GB and a few minutes the first time."
 	$(if $(LOWEST),$(PIP_INSTALL) uv && $(BIN)/uv pip install --quiet --upgrade --python $(BIN)/python --resolution lowest-direct, \
 	  $(PIP_INSTALL)) -e '.[test]'
-	$(BIN)/python scripts/install_mongod.py
+	$(MONGOD)
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
@@ -119,11 +139,9 @@ browser: $(VENV)/.installed-test
 	  'import os, sys; from playwright.sync_api import sync_playwright as p; \
 	  sys.exit(not os.path.exists(p().start().chromium.executable_path))'; } >/dev/null 2>&1; \
 	if has_browser; then exit 0; fi; \
-	if [ "$$(id -u)" = 0 ]; then as_root=; else as_root="sudo -n"; fi; \
-	if command -v apt-get >/dev/null && $$as_root true 2>/dev/null; then \
-	  $$as_root apt-get update -qq && $$as_root apt-get install -y -qq chromium; fi; \
+	$(call APT_INSTALL,chromium) || true; \
 	if has_browser; then exit 0; fi; \
-	$(BIN)/playwright install --with-deps chromium || $(BIN)/playwright install chromium || true; \
+	$(BIN)/playwright install $$([ "$$(id -u)" = 0 ] && echo --with-deps) chromium || true; \
 	if has_browser; then exit 0; fi; \
 	echo "NO BROWSER: the App tests need Chromium. Install it with: sudo apt-get install chromium," \
 	  "or: $(BIN)/playwright install --with-deps chromium. Without it: make test ARGS='--ignore=tests/app'" >&2; \

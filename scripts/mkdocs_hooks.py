@@ -1,8 +1,9 @@
 """Hooks of mkdocs: generate the API reference from the source, and convert formulas to MathML.
 
 Pages of ``docs/api`` contain comments such as ``<!-- public: dataset.api dataset.runs -->``, replaced by the public
-names defined in these modules, or ``<!-- parts: clusterers -->``, replaced by the registered parts of a package. New
-functions, options and parts thus appear without a change of the documentation. The package is not imported.
+names defined in these modules, or ``<!-- parts: clusterers -->``, replaced by the registered parts of a package. The
+comment ``<!-- environment -->`` becomes the table of the environment variables that subprocesses receive. New
+functions, options, parts and variables thus appear without a change of the documentation. The package is not imported.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ PACKAGE = "fiftyone_deepcluster"
 ROOT = Path(__file__).resolve().parents[1] / PACKAGE
 _PUBLIC = re.compile(r"^<!-- public: (?P<modules>.+?) -->$", re.MULTILINE)
 _PARTS = re.compile(r"^<!-- parts: (?P<package>\w+) -->$", re.MULTILINE)
+_ENVIRONMENT = "<!-- environment -->"
 _FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.+?)\\[)\]]</\1>', re.DOTALL)
 _NUMBER = re.compile(r"\\tag\{(.+?)\}")
 _HIDDEN = ("members", "show_bases", "show_signature", "separate_signature")
@@ -29,7 +31,8 @@ _OPTIONS_ONLY = "\n    options:" + "".join(f"\n      {name}: false" for name in 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Replace the comments by lists of names."""
     markdown = _PUBLIC.sub(lambda found: _entries(public_names(found["modules"].split())), markdown)
-    return _PARTS.sub(lambda found: _entries(parts_of(found["package"]), level=3), markdown)
+    markdown = _PARTS.sub(lambda found: _entries(parts_of(found["package"]), level=3), markdown)
+    return markdown.replace(_ENVIRONMENT, variables()) if _ENVIRONMENT in markdown else markdown
 
 
 def on_page_content(content: str, **_: Any) -> str:
@@ -78,6 +81,19 @@ def parts_of(package: str) -> list[str]:
     if not found:
         raise ValueError(f"no part is registered in {package!r}; correct the comment in docs/api")
     return found
+
+
+def variables() -> str:
+    """Table of the environment variables of subprocesses, parsed from ``core/environment.py``."""
+    tree = ast.parse((ROOT / "core" / "environment.py").read_text())
+    needs = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Need")
+    lines = ["| need | why | variables |", "|---|---|---|"]
+    for member in needs.body:
+        if isinstance(member, ast.Assign):
+            reason, listed = ast.literal_eval(member.value)
+            called = ast.unparse(member.targets[0]).lower()
+            lines.append(f"| {called} | to {reason} | {' '.join(f'`{name}`' for name in listed.split())} |")
+    return "\n".join(lines)
 
 
 @dataclass(frozen=True)

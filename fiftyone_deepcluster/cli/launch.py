@@ -7,16 +7,14 @@ exceed; the session is then not connected for a while. Here the server is starte
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from fiftyone_deepcluster.core.environment import Need, child_environment
 from fiftyone_deepcluster.errors import DeepClusterError, InputError
 
 if TYPE_CHECKING:
@@ -70,45 +68,54 @@ def _layout(dataset: fo.Dataset) -> fo.Space | None:
 
 @contextmanager
 def serving(port: int) -> Iterator[str]:
-    """Run the App's server in a subprocess; yield its URL once it responds.
+    """Run the App's server in a subprocess; yield its URL once it listens.
 
     Raises:
-        AppError: the server exited, or did not respond in time.
+        AppError: the server exited, or did not start in time.
     """
-    # required to schedule operators for `fiftyone-deepcluster worker`
-    environment = {**os.environ, "FIFTYONE_ALLOW_LEGACY_ORCHESTRATORS": "true"}
+    # required to schedule operators for `fiftyone-deepcluster worker`; operators run and train in the server
+    environment = child_environment(*Need) | {"FIFTYONE_ALLOW_LEGACY_ORCHESTRATORS": "true"}
     words = [sys.executable, "-m", "fiftyone.server.main", "--port", str(port), "--address", ADDRESS]
     server = subprocess.Popen(words, stdin=subprocess.DEVNULL, env=environment)  # noqa: S603 - fixed arguments
     try:
-        url = f"http://{ADDRESS}:{port}"
-        _wait_until_it_answers(server, f"{url}/fiftyone")
-        yield url
+        _wait_until_it_listens(server, port)
+        yield f"http://{ADDRESS}:{port}"
     finally:
         server.terminate()
         server.wait()
 
 
 def free_port(first: int) -> int:
-    """First free port from ``first`` on.
+    """First free port of this machine from ``first`` on.
 
     Raises:
         AppError: no free port in the range.
     """
     for port in range(first, first + _PORTS_TRIED):
-        with socket.socket() as probe:
-            if probe.connect_ex((ADDRESS, port)) != 0:
-                return port
+        with suppress(OSError), socket.create_server((ADDRESS, port)):
+            return port
     raise AppError(f"ports {first} to {first + _PORTS_TRIED - 1} are in use; choose another with --port")
 
 
-def _wait_until_it_answers(server: subprocess.Popen[bytes], url: str) -> None:
+def _wait_until_it_listens(server: subprocess.Popen[bytes], port: int) -> None:
     end = time.monotonic() + _START_SECONDS
     while time.monotonic() < end:
         if server.poll() is not None:
             raise AppError(f"the App's server exited with status {server.returncode}; see its output above")
-        try:
-            with urllib.request.urlopen(url, timeout=5):  # noqa: S310 - our own server
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.2)
-    raise AppError(f"the App's server did not answer at {url} within {_START_SECONDS} s")
+        if port in _listened_ports(server.pid):
+            return
+        time.sleep(0.2)
+    raise AppError(f"the App's server did not listen on port {port} within {_START_SECONDS} s")
+
+
+def _listened_ports(pid: int) -> set[int]:
+    """TCP ports that a process listens on, or its children: on Windows, Python in a virtual environment is one."""
+    import psutil
+
+    ports: set[int] = set()
+    with suppress(psutil.Error):  # a process that has just ended
+        process = psutil.Process(pid)
+        for one in (process, *process.children()):
+            connections = one.net_connections(kind="tcp")
+            ports |= {each.laddr.port for each in connections if each.status == psutil.CONN_LISTEN}
+    return ports

@@ -4,6 +4,7 @@ import json
 import socket
 import urllib.request
 
+import psutil
 import pytest
 
 import fiftyone_deepcluster
@@ -107,10 +108,14 @@ def test_install_and_uninstall_say_where(call, tmp_path):
         assert str(tmp_path) in done.stdout
 
 
-def test_the_apps_server_is_waited_for(fiftyone_home):
+def test_the_apps_server_is_waited_for_and_gets_no_secret(fiftyone_home, monkeypatch):
+    monkeypatch.setenv("MY_SECRET", "secret")
     port = free_port(20_000)
     with serving(port) as url, urllib.request.urlopen(f"{url}/fiftyone") as answer:
         assert json.loads(answer.read())["version"]
+        (server,) = [child for child in psutil.Process().children() if str(port) in child.cmdline()]
+        assert server.environ()["FIFTYONE_DATABASE_URI"] == fiftyone_home.uri
+        assert "MY_SECRET" not in server.environ()
     assert free_port(port) == port
 
 

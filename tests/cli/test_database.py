@@ -52,6 +52,12 @@ def test_a_missing_library_is_named_with_its_package(tmp_path):
     assert database._fix(found) == "sudo apt-get install libcurl4"
 
 
+def test_the_program_gets_no_secret(tmp_path, monkeypatch):
+    monkeypatch.setenv("FIFTYONE_DATABASE_URI", "mongodb://user:password@host")
+    script = 'echo "db version ${FIFTYONE_DATABASE_URI:-none}"'
+    assert database.mongod_version(_program(tmp_path / "mongod", script)).version == "none"
+
+
 def test_a_processor_without_avx_is_named(tmp_path):
     assert "AVX" in database.mongod_version(_program(tmp_path / "mongod", "kill -ILL $$")).problem
 

@@ -116,7 +116,7 @@ def test_a_skill_names_only_what_exists():
 
 
 @pytest.mark.parametrize(
-    "target", ["help", "demo", "test", "test-lowest", "check", "bench NAME=loop", "clean"]
+    "target", ["help", "demo", "test", "test-lowest", "check", "bench NAME=loop", "clean", "audit"]
 )
 def test_make_knows_its_targets(target, tmp_path):
     done = subprocess.run(

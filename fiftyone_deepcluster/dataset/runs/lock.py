@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
+import platform
 import threading
 import time
 import uuid
@@ -57,7 +57,7 @@ class Holder:
         """Whether the process is alive, or must be assumed to be alive."""
         if time.time() - self.heartbeat > _DEAD_AFTER_SECONDS:
             return False
-        return self.host != socket.gethostname() or _start_time(self.pid) == self.born
+        return self.host != platform.node() or _start_time(self.pid) == self.born
 
     def __str__(self) -> str:
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.since))
@@ -145,7 +145,7 @@ def acquire(dataset: fo.Dataset, key: str) -> RunLock:
         RunLockedError: a living process holds it; the message says where, since when, and how to clear it.
     """
     locks, name, now = run_store(dataset), _lock_name(key), time.time()
-    own = Holder(uuid.uuid4().hex, os.getpid(), _start_time(os.getpid()), socket.gethostname(), now, now)
+    own = Holder(uuid.uuid4().hex, os.getpid(), _start_time(os.getpid()), platform.node(), now, now)
     if locks.set_if_absent(name, asdict(own)):
         return RunLock(dataset, key, own)
     other = holder(dataset, key)

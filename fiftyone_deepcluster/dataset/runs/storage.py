@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster import __version__
+from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.record import RunRecord
 from fiftyone_deepcluster.dataset.io.fields import FieldNames
 from fiftyone_deepcluster.errors import RunNotFoundError
@@ -125,7 +126,7 @@ def no_such_run(dataset: fo.Dataset, key: str) -> RunNotFoundError:
     """Error for a missing run, which lists the existing runs."""
     known = keys(dataset)
     there = f"choose one of: {', '.join(known)}" if known else "it has no runs yet"
-    return RunNotFoundError(f"{dataset.name!r} has no deep-clustering run {key!r}; {there}")
+    return RunNotFoundError(f"{dataset.name!r} has no deep-clustering run {arguments.short(key)}; {there}")
 
 
 def record_of(dataset: fo.Dataset, key: str) -> RunRecord:
@@ -180,13 +181,19 @@ def _documents(dataset: fo.Dataset) -> dict[str, Any]:
 
 
 def run_dir(dataset: fo.Dataset, key: str) -> Path:
-    """Folder with the checkpoint and model of a run."""
+    """Folder with the checkpoint and model of a run.
+
+    Raises:
+        RunNotFoundError: no run can have this key; with ``../`` it would be the folder of another dataset.
+    """
+    if not isinstance(key, str) or not key.isidentifier():
+        raise no_such_run(dataset, key)
     return dataset_dir(dataset) / key
 
 
 def next_dir(dataset: fo.Dataset, key: str) -> Path:
-    """Folder of a run in progress that will replace the run under ``key``."""
-    return dataset_dir(dataset) / f"{key}{_NEXT}"
+    """Folder of a run in progress that will replace the run under ``key``; raises as ``run_dir``."""
+    return run_dir(dataset, key).with_name(f"{key}{_NEXT}")
 
 
 def dataset_dir(dataset: fo.Dataset) -> Path:

@@ -25,6 +25,8 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
+from fiftyone_deepcluster.core.environment import Need, child_environment
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -241,6 +243,7 @@ def _start() -> _Worker | None:
         process = subprocess.Popen(  # noqa: S603 - this very interpreter
             [sys.executable, "-c", _SERVE, json.dumps(sys.path)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            env=child_environment(Need.SYSTEM, Need.PYTHON, Need.THREADS, Need.CACHE),
         )  # fmt: skip
     except (OSError, ValueError, TypeError) as error:
         logger.info("Cannot start worker processes (%s); using threads instead", error)
@@ -260,7 +263,7 @@ def _send(pipe: IO[bytes], value: object) -> None:
 
 def _receive(pipe: IO[bytes]) -> Any:
     """Next value of the pipe, whose other end is a parent or child process of this program."""
-    return pickle.load(pipe)  # noqa: S301 - see above
+    return pickle.load(pipe)  # noqa: S301  # nosec B301
 
 
 def _cores() -> int:

@@ -99,3 +99,30 @@ def test_workers_end_when_their_parent_is_killed(tmp_path, working):
     assert parent.returncode == 9
     assert len(found) == 2
     assert not psutil.wait_procs(found, timeout=60)[1]
+
+
+@dataclass(frozen=True)
+class ReadEnvironment(PoolJob):
+    """Returns a variable of the process that runs it."""
+
+    name: str
+
+    def __len__(self) -> int:
+        return 1
+
+    def halves(self):
+        raise AssertionError("one item has no halves")
+
+    def work(self):
+        return [os.environ.get(self.name)]
+
+    def crashed(self):
+        return "crashed"
+
+
+def test_a_worker_gets_no_secret(monkeypatch):
+    monkeypatch.setenv("FIFTYONE_DATABASE_URI", "mongodb://user:password@host")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
+    jobs = [ReadEnvironment("FIFTYONE_DATABASE_URI"), ReadEnvironment("OMP_WAIT_POLICY")]
+    done = [entry[1] for entry in run_jobs(jobs, workers=2, processes_from=1) if entry is not None]
+    assert done == [[None], ["passive"]]
