@@ -20,6 +20,7 @@ from fiftyone.operators import types
 from pydantic import ValidationError
 
 from fiftyone_deepcluster.app.option_fields import OptionField, first_line, option_fields
+from fiftyone_deepcluster.core.arguments import short
 from fiftyone_deepcluster.core.option_errors import complaints
 from fiftyone_deepcluster.errors import OptionsError
 
@@ -160,13 +161,23 @@ def parse_part(parts: Registry[P], given: object, default: object = None) -> P:
 
 def _split(parts: Registry[Any], given: object, default: object) -> tuple[str, dict[str, Any]]:
     """Name and values of the selected part, without the values that the form keeps for other parts."""
-    if isinstance(given, str) and given:
+    if given is None or given == "":
+        return _default_name(default), {}
+    if isinstance(given, str):
         return given, {}
     if not isinstance(given, dict):
-        return _default_name(default), {}
+        known = ", ".join(parts.names())
+        raise OptionsError(f"{short(given)} is not one of the {parts.family}; give one of {known}, or a dict")
     name = given.get("name", _default_name(default)) or ""
-    if isinstance(given.get(name), dict):
-        return name, dict(given[name])
+    if not isinstance(name, str):
+        raise OptionsError(
+            f"name={short(name)} is not the name of a part; give one of {', '.join(parts.names())}"
+        )
+    inner = given.get(name)
+    if isinstance(inner, dict):
+        return name, dict(inner)
+    if inner is not None:
+        raise OptionsError(f"{name}={short(inner)} is not a dict of the options of {name!r}; give one")
     own = parts.get(name).model_fields if name in parts.names() else {}
     kept = {
         key: value
@@ -208,6 +219,31 @@ def _from_text(text: str, as_list: bool) -> object:
     except json.JSONDecodeError:
         pass
     return [item.strip() for item in body.split(",") if item.strip()] if as_list else body
+
+
+def as_form_values(inputs: types.Object, given: object, at: str) -> dict[str, Any]:
+    """The values as a form sends them: a part is a dict, also where a script gave its name only.
+
+    FiftyOne compares parameters with the form before it executes an operator, and needs a dict for every group.
+
+    Args:
+        inputs: inputs of the part.
+        given: name of the part, or dict.
+        at: path of the part, for messages.
+
+    Raises:
+        OptionsError: neither a name nor a dict.
+    """
+    if isinstance(given, str):
+        return {"name": given}
+    if not isinstance(given, dict):
+        raise OptionsError(f"{at}={short(given)} is neither a name nor a dict of options; give one of them")
+    groups = {
+        name: inner.type
+        for name, inner in inputs.properties.items()
+        if isinstance(inner.type, types.Object) and given.get(name) is not None
+    }
+    return {**given, **{name: as_form_values(box, given[name], name) for name, box in groups.items()}}
 
 
 # ---------------------------------------------------------------- validation

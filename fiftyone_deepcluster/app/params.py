@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.app.forms import parse_part
+from fiftyone_deepcluster.app.operators import values
 from fiftyone_deepcluster.app.option_fields import OptionField
 from fiftyone_deepcluster.methods.base import METHODS
 
@@ -81,20 +82,26 @@ def parse_call(params: dict[str, Any], dataset: fo.Dataset) -> ClusterCall:
 
     Raises:
         OptionsError: an unknown method or option, or a value out of range.
+        InputError: a parameter of another type, or a key that no run can have.
     """
+    from fiftyone_deepcluster.dataset.io.fields import check_key
+
+    key = values.text(params, "key") or free_key(dataset)
+    check_key(key)
     field = method_field()
-    options = parse_part(METHODS, params.get("method"), field.default)
-    settings = {name: params[name] for name in CALL_SETTINGS if params.get(name)}
-    if "compute_brain" in params:
-        settings["compute_brain"] = bool(params["compute_brain"])
+    options = parse_part(METHODS, values.nested(params, "method"), field.default)
+    settings: dict[str, Any] = {
+        name: value for name in CALL_SETTINGS if (value := values.text(params, name)) is not None
+    }
+    settings["compute_brain"] = values.switch(params, "compute_brain", default=True)
     if not options.accepts_features:
         # the form keeps values entered for another method
         settings.pop("embeddings_field", None)
         settings.pop("model", None)
     return ClusterCall(
         options=options,
-        key=(params.get("key") or "").strip() or free_key(dataset),
-        overwrite=bool(params.get("overwrite")),
+        key=key,
+        overwrite=values.switch(params, "overwrite"),
         settings=settings,
     )
 

@@ -70,7 +70,7 @@ def test_every_operator_says_what_it_does_and_how_risky_it_is(registered):
             assert part.config.icon
             assert part.config.label[0].isupper()
     risky = {part.name for part in registered if part.risk_level.value == "dangerous"}
-    assert risky - {"clusters"} == {"delete_clustering_run"}
+    assert risky == {"delete_clustering_run"}
 
 
 def test_entry_does_nothing_heavy_at_the_top():

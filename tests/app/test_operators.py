@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 import time
@@ -9,15 +10,17 @@ import time
 import fiftyone.operators as foo
 import pytest
 from fiftyone.operators.delegated import DelegatedOperationService
-from fiftyone.operators.executor import ExecutionError, ExecutionResult
+from fiftyone.operators.executor import ExecutionError, ExecutionResult, prepare_operator_executor
 
 from fiftyone_deepcluster.app import names
 from fiftyone_deepcluster.app.operators import (
     ClusterImages,
     ShowClusteringRun,
 )
+from fiftyone_deepcluster.app.params import parse_call
 from fiftyone_deepcluster.dataset.runs import status
 from fiftyone_deepcluster.dataset.runs.run import list_runs, load_run
+from fiftyone_deepcluster.methods.base import parse_options
 
 FROZEN = {"name": "frozen", "n_clusters": 4, "baselines": False}
 
@@ -72,6 +75,14 @@ def test_run_from_a_script_with_nothing_but_a_method(plugin, digits_dataset):
     run = load_run(digits_dataset, "dc")
     assert run.record.method == "frozen"
     assert len(digits_dataset.distinct("dc.label")) == 4
+
+
+@pytest.mark.parametrize("method", ["frozen", {"name": "frozen", "frozen": {"reducer": "identity"}}])
+def test_a_part_may_be_given_by_its_name(plugin, digits_dataset, method):
+    """FiftyOne compares parameters with the form, which has a group for each part."""
+    request = {"dataset_name": digits_dataset.name, "view": [], "params": {"method": method}}
+    *_, ctx, _ = asyncio.run(prepare_operator_executor(names.CLUSTER_IMAGES, request))
+    assert parse_call(ctx.params, digits_dataset).options == parse_options("frozen", {})
 
 
 def test_run_on_a_view_touches_only_the_view(plugin, digits_dataset):

@@ -12,6 +12,7 @@ import pytest
 from fiftyone_deepcluster.app import names
 from fiftyone_deepcluster.app.panels import event_order, model
 from fiftyone_deepcluster.app.panels.clusters import ClustersPanel
+from fiftyone_deepcluster.app.panels.hooks import event
 from fiftyone_deepcluster.app.panels.model import N_EXEMPLARS, _shown_key
 from fiftyone_deepcluster.app.panels.sections import table
 from fiftyone_deepcluster.core.progress import Silent
@@ -128,7 +129,7 @@ def test_of_events_that_wait_the_last_one_draws(screen, monkeypatch):
         begun.set()
         assert go_on.wait(30)
 
-    monkeypatch.setattr(ClustersPanel, "on_run", slow)
+    monkeypatch.setattr(ClustersPanel, "on_run", event(slow))
     first, second = (Screen(screen.dataset, screen.make_context) for _ in range(2))
     first.panel_id = second.panel_id = screen.panel_id
     earlier = threading.Thread(target=first.send, args=("on_run",))

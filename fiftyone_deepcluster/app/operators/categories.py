@@ -8,15 +8,16 @@ import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from fiftyone_deepcluster.analysis.texts import Rank
-from fiftyone_deepcluster.app.operators import fields, findings, shared_inputs
+from fiftyone_deepcluster.app.operators import fields, findings, shared_inputs, values
 from fiftyone_deepcluster.app.operators.progress import find_out_and_show
+from fiftyone_deepcluster.core import arguments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fiftyone_deepcluster.core.progress import Observer
 
-_WORDS = 10
+_WORDS, _MOST_WORDS = 10, 100
 
 
 class FindKeyWords(foo.Operator):
@@ -29,8 +30,9 @@ class FindKeyWords(foo.Operator):
             "find_key_words",
             "Find key words",
             "Show the key words of each cluster's reports: the most frequent words, without those common to all "
-            "clusters, or the words that distinguish the cluster from the others.",
+            "clusters, or the words that distinguish the cluster from the others. Stored with the run.",
             "abc",
+            "medium",
         )
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
@@ -49,7 +51,7 @@ class FindKeyWords(foo.Operator):
                 label="Reports",
                 description="String field with the reports. Words are shown unfiltered: remove personal names first.",
             )
-            inputs.int("n_words", default=_WORDS, min=1, max=100, label="Words per cluster")
+            inputs.int("n_words", default=_WORDS, min=1, max=_MOST_WORDS, label="Words per cluster")
             shared_inputs.add_choice(
                 inputs,
                 "rank",
@@ -69,8 +71,10 @@ class FindKeyWords(foo.Operator):
         """
         from fiftyone_deepcluster.dataset.results.categories import key_words
 
-        key, field = shared_inputs.key_of(ctx), ctx.params.get("text_field")
-        n_words, rank = ctx.params.get("n_words") or _WORDS, ctx.params.get("rank") or get_args(Rank)[0]
+        key, field = shared_inputs.key_of(ctx), values.text(ctx.params, "text_field")
+        n_words = values.number(ctx.params, "n_words", _WORDS, least=1, most=_MOST_WORDS)
+        rank: Any = values.text(ctx.params, "rank") or get_args(Rank)[0]
+        arguments.one_of("rank", rank, get_args(Rank))
 
         def work(observer: Observer) -> str:
             observer.phase("words", 1)
@@ -93,6 +97,7 @@ class BuildCategoryTree(foo.Operator):
             "Merge the clusters that a run's network confuses into groups, level by level, and write each image's "
             "groups to its category field.",
             "account_tree",
+            "medium",
         )
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:

@@ -8,7 +8,7 @@ import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from fiftyone_deepcluster.app import forms, names
-from fiftyone_deepcluster.app.operators import fields, shared_inputs
+from fiftyone_deepcluster.app.operators import fields, shared_inputs, values
 from fiftyone_deepcluster.app.operators.progress import run_and_show
 from fiftyone_deepcluster.app.params import accepts_features, free_key, method_field, parse_call
 from fiftyone_deepcluster.dataset.io.read_images import DICOM_PATH, image_slices
@@ -35,9 +35,10 @@ class ClusterImages(foo.Operator):
             "cluster_images",
             "Cluster images",
             "Learn features and clusters together from unlabeled images, and write the "
-            "clusters, their confidence and the learned embeddings to the dataset.",
+            "clusters, their confidence and the learned embeddings to the dataset. An existing run is replaced only "
+            "if asked to.",
             "workspaces",
-            writes=True,
+            "high",
         )
 
     def resolve_placement(self, ctx: foo.ExecutionContext) -> types.Placement:
@@ -53,9 +54,13 @@ class ClusterImages(foo.Operator):
         inputs.view_target(ctx, action_description="Cluster")
         _add_key(inputs, ctx)
         field = method_field()
-        given = ctx.params.get("method")
+        given = values.nested(ctx.params, "method")
         _add_fields(inputs, ctx, forms.part_values(field.parts, given, field.default)["name"])
         forms.add_part(inputs, field, given)
+        if given is not None:
+            ctx.params[field.name] = forms.as_form_values(
+                inputs.get_property(field.name).type, given, field.name
+            )
         inputs.bool(
             "compute_brain",
             default=True,
@@ -120,7 +125,7 @@ def _target(ctx: foo.ExecutionContext) -> fo.core.collections.SampleCollection:
     samples = ctx.target_view()
     if samples.media_type != "group":
         return samples
-    shown = ctx.params.get("group_slice") or ctx.group_slice or ctx.dataset.default_group_slice
+    shown = values.text(ctx.params, "group_slice") or ctx.group_slice or ctx.dataset.default_group_slice
     return samples.select_group_slices(shown)
 
 
@@ -130,7 +135,7 @@ def _add_key(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
     from fiftyone_deepcluster.dataset.runs.run import finished_runs, interrupted_runs
 
     default = free_key(ctx.dataset)
-    key = ctx.params.get("key", default)
+    key = values.text(ctx.params, "key") or default
     inputs.str(
         "key",
         default=default,
@@ -147,13 +152,13 @@ def _add_key(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
         inputs.view("left", types.Notice(label=f"The run {key!r} was interrupted", description=about))
     else:
         shared_inputs.check_new_key(
-            inputs, "key", ctx.dataset, FieldNames(key, ctx.params.get("patches_field") or None)
+            inputs, "key", ctx.dataset, FieldNames(key, values.text(ctx.params, "patches_field"))
         )
 
 
 def _add_overwrite(inputs: types.Object, ctx: foo.ExecutionContext, key: str) -> None:
     inputs.bool("overwrite", default=False, label=f"Replace the run {key!r}", view=types.SwitchView())
-    if not ctx.params.get("overwrite"):
+    if not values.switch(ctx.params, "overwrite"):
         shared_inputs.complain(
             inputs, "key", f"the run {key!r} exists already; choose another name, or replace it"
         )
@@ -181,7 +186,7 @@ def _add_fields(inputs: types.Object, ctx: foo.ExecutionContext, method: str) ->
             label="Embeddings",
             description="Field with precomputed feature vectors to cluster.",
         )
-    classes = fields.class_fields(ctx.dataset, ctx.params.get("patches_field"))
+    classes = fields.class_fields(ctx.dataset, values.text(ctx.params, "patches_field"))
     if classes:
         shared_inputs.add_choice(
             inputs,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-from fiftyone_deepcluster.app.operators import shared_inputs
+from fiftyone_deepcluster.app.operators import shared_inputs, values
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,14 +23,12 @@ class DeleteClusteringRun(foo.Operator):
     @property
     def config(self) -> foo.OperatorConfig:
         """Operator name, label and risk level."""
-        return foo.OperatorConfig(
-            name="delete_clustering_run",
-            label="Delete clustering run",
-            description="Delete a run and exactly what it created: fields, brain runs, files, edit log.",
-            icon="delete",
-            dynamic=True,
-            risk_level=types.RiskLevel.DANGEROUS,
-            category=foo.Categories.CURATE,
+        return shared_inputs.config(
+            "delete_clustering_run",
+            "Delete clustering run",
+            "Delete a run and exactly what it created: fields, brain runs, files, edit log. Cannot be undone.",
+            "delete",
+            "dangerous",
         )
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
@@ -43,7 +41,7 @@ class DeleteClusteringRun(foo.Operator):
             inputs.bool(
                 "confirm", default=False, label=f"Delete {key!r} permanently", view=types.CheckboxView()
             )
-            if not ctx.params.get("confirm"):
+            if not values.switch(ctx.params, "confirm"):
                 inputs.get_property("confirm").invalid = True
         return shared_inputs.form(inputs, "Delete clustering run", "Delete")
 
@@ -56,13 +54,17 @@ class DeleteClusteringRun(foo.Operator):
         from fiftyone_deepcluster.dataset.runs.run import delete_run
 
         key = shared_inputs.key_of(ctx)
-        if not ctx.params.get("confirm"):
+        if not values.switch(ctx.params, "confirm"):
             raise InputError(f"deleting {key!r} was not confirmed; set confirm=True")
         delete_run(ctx.dataset, key)
         ctx.ops.clear_view()
         ctx.ops.reload_dataset()
         ctx.ops.notify(f"Run {key} deleted", variant="success")
         return {"deleted": key}
+
+    def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property | None:
+        """The deleted run."""
+        return shared_inputs.result(ctx, "Run deleted", deleted=types.String())
 
 
 def _what(dataset: fo.Dataset, key: str) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-from fiftyone_deepcluster.app.operators import findings, shared_inputs
+from fiftyone_deepcluster.app.operators import findings, shared_inputs, values
 from fiftyone_deepcluster.app.operators.progress import find_out_and_show
+from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.dataset.runs.run import Run
 
-_STEPS = 300
+_INDEX = re.compile("[0-9]{1,9}")
+_STEPS, _MOST_STEPS = 300, 10_000
 
 
 class DrawFilters(foo.Operator):
@@ -30,8 +33,9 @@ class DrawFilters(foo.Operator):
             "draw_filters",
             "Draw filters",
             "Visualize the units of a layer: an image optimized to maximize each unit's activation, and the images "
-            "of the run with the highest activations.",
+            "of the run with the highest activations. Stored with the run.",
             "texture",
+            "medium",
         )
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
@@ -49,7 +53,7 @@ class DrawFilters(foo.Operator):
                 _units(ctx)
             except InputError as error:
                 shared_inputs.complain(inputs, "units", error)
-            inputs.int("steps", default=_STEPS, min=1, max=10_000, label="Gradient ascent steps")
+            inputs.int("steps", default=_STEPS, min=1, max=_MOST_STEPS, label="Gradient ascent steps")
         return shared_inputs.form(inputs, "Draw filters", "Draw")
 
     def execute(self, ctx: foo.ExecutionContext) -> Iterator[Any]:
@@ -60,12 +64,8 @@ class DrawFilters(foo.Operator):
         """
         from fiftyone_deepcluster.dataset.results.filters import draw_filters
 
-        key, layer, units = (
-            shared_inputs.key_of(ctx),
-            (ctx.params.get("layer") or "").strip() or None,
-            _units(ctx),
-        )
-        ascent = {"steps": ctx.params.get("steps") or _STEPS}
+        key, layer, units = shared_inputs.key_of(ctx), values.text(ctx.params, "layer"), _units(ctx)
+        ascent = {"steps": values.number(ctx.params, "steps", _STEPS, least=1, most=_MOST_STEPS)}
 
         def work(observer: Observer) -> str:
             drawn = draw_filters(ctx.dataset, key, layer, units=units, ascent=ascent, observer=observer)
@@ -95,11 +95,11 @@ def _units(ctx: foo.ExecutionContext) -> list[int] | None:
     Raises:
         InputError: an entry is not a number.
     """
-    given = ctx.params.get("units")
+    given = values.nested(ctx.params, "units")
     if isinstance(given, list):
-        return [int(unit) for unit in given] or None
-    words = str(given or "").replace(",", " ").split()
-    wrong = [word for word in words if not word.isdecimal()]
+        return [arguments.whole_number("units", unit, 0) for unit in given] or None
+    words = (values.long_text(ctx.params, "units") or "").replace(",", " ").split()
+    wrong = [word for word in words if not _INDEX.fullmatch(word)]
     if wrong:
-        raise InputError(f"{wrong[0]!r} is not a unit index; enter integers such as 0, 5, 17")
+        raise InputError(f"{arguments.short(wrong[0])} is not a unit index; enter integers such as 0, 5, 17")
     return [int(word) for word in words] or None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-from fiftyone_deepcluster.app.operators import fields, shared_inputs
+from fiftyone_deepcluster.app.operators import fields, shared_inputs, values
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ class RenameCluster(foo.Operator):
         return shared_inputs.config(
             "rename_cluster",
             "Rename cluster",
-            "Give a cluster a descriptive name.",
+            "Give a cluster a descriptive name. Can be undone.",
             "edit",
-            writes=True,
+            "medium",
         )
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
@@ -37,14 +37,19 @@ class RenameCluster(foo.Operator):
         edit = _begin_form(inputs, ctx)
         if edit:
             cluster = shared_inputs.add_cluster(inputs, ctx, edit.run)
-            inputs.str("new_name", label="New name")
+            inputs.str("new_name", label="New name", required=True)
             count = partial(edit.rename, dry_run=True)
-            _preview(inputs, "new_name", count, cluster, ctx.params.get("new_name"))
+            _preview(inputs, "new_name", count, cluster, values.text(ctx.params, "new_name"))
         return shared_inputs.form(inputs, "Rename cluster", "Rename")
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         """Rename the cluster."""
-        return _done(ctx, _review(ctx).rename(_need(ctx, "cluster"), _need(ctx, "new_name")))
+        names = [values.needed_text(ctx.params, name) for name in ("cluster", "new_name")]
+        return _done(ctx, _review(ctx).rename(*names))
+
+    def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property | None:
+        """See ``_output``."""
+        return _output(ctx)
 
 
 class MergeClusters(foo.Operator):
@@ -56,9 +61,9 @@ class MergeClusters(foo.Operator):
         return shared_inputs.config(
             "merge_clusters",
             "Merge clusters",
-            "Merge clusters that show the same content.",
+            "Merge clusters that show the same content. Can be undone.",
             "merge",
-            writes=True,
+            "medium",
         )
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
@@ -68,14 +73,23 @@ class MergeClusters(foo.Operator):
         if edit:
             chosen = _add_clusters(inputs, ctx, edit)
             inputs.str(
-                "into", label="Name", description="Name of the merged cluster: an existing or a new name."
+                "into",
+                label="Name",
+                description="Name of the merged cluster: an existing or a new name.",
+                required=True,
             )
-            _preview(inputs, "into", partial(edit.merge, dry_run=True), chosen, ctx.params.get("into"))
+            into = values.text(ctx.params, "into")
+            _preview(inputs, "into", partial(edit.merge, dry_run=True), chosen, into)
         return shared_inputs.form(inputs, "Merge clusters", "Merge")
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         """Merge the clusters."""
-        return _done(ctx, _review(ctx).merge(_need(ctx, "clusters"), _need(ctx, "into")))
+        clusters = values.texts(ctx.params, "clusters")
+        return _done(ctx, _review(ctx).merge(clusters, values.needed_text(ctx.params, "into")))
+
+    def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property | None:
+        """See ``_output``."""
+        return _output(ctx)
 
 
 class LabelCluster(foo.Operator):
@@ -87,9 +101,10 @@ class LabelCluster(foo.Operator):
         return shared_inputs.config(
             "label_cluster",
             "Label cluster",
-            "Write a label to all images of a cluster, in a field of your choice. Existing labels are kept.",
+            "Write a label to all images of a cluster, in a field of your choice. Existing labels are kept unless "
+            "overwriting is asked for. Can be undone.",
             "label",
-            writes=True,
+            "medium",
         )
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
@@ -97,29 +112,30 @@ class LabelCluster(foo.Operator):
         inputs = types.Object()
         edit = _begin_form(inputs, ctx)
         if edit:
-            given = ctx.params
+            overwrite = values.switch(ctx.params, "overwrite")
             cluster = shared_inputs.add_cluster(inputs, ctx, edit.run)
             _add_field(inputs, ctx)
-            inputs.str("label", label="Label")
+            inputs.str("label", label="Label", required=True)
             inputs.bool(
                 "overwrite",
                 default=False,
                 label="Overwrite existing labels",
                 view=types.SwitchView(),
             )
-            count = partial(edit.label_cluster, overwrite=bool(given.get("overwrite")), dry_run=True)
-            _preview(inputs, "label", count, cluster, given.get("field"), given.get("label"))
+            count = partial(edit.label_cluster, overwrite=overwrite, dry_run=True)
+            field, label = (values.text(ctx.params, name) for name in ("field", "label"))
+            _preview(inputs, "label", count, cluster, field, label)
         return shared_inputs.form(inputs, "Label cluster", "Write labels")
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         """Write the labels."""
-        change = _review(ctx).label_cluster(
-            _need(ctx, "cluster"),
-            _need(ctx, "field"),
-            _need(ctx, "label"),
-            overwrite=bool(ctx.params.get("overwrite")),
-        )
-        return _done(ctx, change)
+        names = [values.needed_text(ctx.params, name) for name in ("cluster", "field", "label")]
+        overwrite = values.switch(ctx.params, "overwrite")
+        return _done(ctx, _review(ctx).label_cluster(*names, overwrite=overwrite))
+
+    def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property | None:
+        """See ``_output``."""
+        return _output(ctx)
 
 
 class UndoEdit(foo.Operator):
@@ -131,9 +147,9 @@ class UndoEdit(foo.Operator):
         return shared_inputs.config(
             "undo_edit",
             "Undo cluster edit",
-            "Undo the last edits of a run's clusters.",
+            "Undo the last edits of a run's clusters: names, merges, labels.",
             "undo",
-            writes=True,
+            "medium",
         )
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
@@ -143,7 +159,7 @@ class UndoEdit(foo.Operator):
         if edit:
             inputs.int("steps", default=1, min=1, label="Number of edits to undo")
             standing = [entry for entry in reversed(edit.log()) if not entry.undone]
-            going = standing[: int(ctx.params.get("steps") or 1)]
+            going = standing[: values.number(ctx.params, "steps", 1, least=1)]
             text = "; ".join(entry.text for entry in going) or "There is nothing to undo"
             inputs.view("preview", types.Notice(label="Edits that will be undone", description=text))
             if not going:
@@ -152,10 +168,14 @@ class UndoEdit(foo.Operator):
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         """Undo the edits."""
-        undone = _review(ctx).undo(int(ctx.params.get("steps") or 1))
+        undone = _review(ctx).undo(values.number(ctx.params, "steps", 1, least=1))
         ctx.ops.reload_dataset()
         ctx.ops.notify("; ".join(f"Undone: {entry.text}" for entry in undone) or "There is nothing to undo")
         return {"undone": [entry.text for entry in undone]}
+
+    def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property | None:
+        """Descriptions of the undone edits."""
+        return shared_inputs.result(ctx, "Edits undone", undone=types.List(types.String()))
 
 
 def _begin_form(inputs: types.Object, ctx: foo.ExecutionContext) -> Review | None:
@@ -178,8 +198,8 @@ def _add_clusters(inputs: types.Object, ctx: foo.ExecutionContext, edit: Review)
     dropdown = types.DropdownView(multiple=True)
     for name in known:
         dropdown.add_choice(name, label=name)
-    inputs.list("clusters", types.String(), view=dropdown, label="Clusters to merge")
-    return [name for name in ctx.params.get("clusters") or [] if name in known]
+    inputs.list("clusters", types.String(), view=dropdown, label="Clusters to merge", required=True)
+    return [name for name in values.texts(ctx.params, "clusters") if name in known]
 
 
 def _add_field(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
@@ -214,14 +234,13 @@ def change_text(change: Change) -> str:
     return f"{text}; {change.n_kept:,} keep the label they have" if change.n_kept else text
 
 
-def _need(ctx: foo.ExecutionContext, name: str) -> Any:
-    value = ctx.params.get(name)
-    if not value:
-        raise InputError(f"parameter {name!r} is missing")
-    return value
-
-
 def _done(ctx: foo.ExecutionContext, change: Change) -> dict[str, Any]:
     ctx.ops.reload_dataset()
     ctx.ops.notify(f"{change.text}: {change.n_changed:,} images", variant="success")
     return {"text": change.text, "n_changed": change.n_changed, "n_kept": change.n_kept}
+
+
+def _output(ctx: foo.ExecutionContext) -> types.Property | None:
+    """What was changed, and the numbers of images that changed and that kept their label."""
+    number = types.Number(int=True)
+    return shared_inputs.result(ctx, "Change", text=types.String(), n_changed=number, n_kept=number)

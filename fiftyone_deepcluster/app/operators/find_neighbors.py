@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-from fiftyone_deepcluster.app.operators import findings, shared_inputs
+from fiftyone_deepcluster.app.operators import findings, shared_inputs, values
 from fiftyone_deepcluster.app.operators.progress import find_out_and_show
 
 if TYPE_CHECKING:
@@ -26,8 +26,9 @@ class FindNeighbors(foo.Operator):
             "find_neighbors",
             "Find neighbors",
             "Find the nearest neighbors of every image of a run, in the features before and after training; the "
-            "Clusters panel shows the neighbors of the selected image.",
+            "Clusters panel shows the neighbors of the selected image. Stored with the run.",
             "join_inner",
+            "medium",
         )
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
@@ -46,7 +47,7 @@ class FindNeighbors(foo.Operator):
         """
         from fiftyone_deepcluster.dataset.results.neighbors import index_neighbors, retrieval_score
 
-        key, field = shared_inputs.key_of(ctx), ctx.params.get("label_field") or None
+        key, field = shared_inputs.key_of(ctx), values.text(ctx.params, "label_field")
 
         def work(observer: Observer) -> str:
             n = index_neighbors(ctx.dataset, key, observer=observer)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from fiftyone.operators import types
 
-from fiftyone_deepcluster.app.operators import fields, shared_inputs
+from fiftyone_deepcluster.app.operators import fields, shared_inputs, values
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ def label_field_of(ctx: foo.ExecutionContext) -> str:
     Raises:
         InputError: no field was given.
     """
-    field = ctx.params.get("label_field")
-    if not field:
+    field = values.text(ctx.params, "label_field")
+    if field is None:
         known = ", ".join(fields.class_fields(ctx.dataset)) or "this dataset has none yet"
         raise InputError(f"no field with classes was given; set label_field to one of: {known}")
-    return str(field)
+    return field

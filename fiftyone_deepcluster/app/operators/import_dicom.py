@@ -9,7 +9,7 @@ import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from fiftyone_deepcluster.app import names
-from fiftyone_deepcluster.app.operators import shared_inputs
+from fiftyone_deepcluster.app.operators import shared_inputs, values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +40,7 @@ class ImportDicom(foo.Operator):
             "Add the images of DICOM files, detected by content, with a rendered image for the App and without "
             "patient names, dates or numbers.",
             "upload_file",
-            writes=True,
+            "high",
         )
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
@@ -120,8 +120,8 @@ def _steps(ctx: foo.ExecutionContext) -> Iterator[Step]:
     from fiftyone_deepcluster.dataset.dicom.import_files import import_steps
     from fiftyone_deepcluster.errors import InputError
 
-    files = ctx.params.get("files")
-    if not files:
+    files = values.long_text(ctx.params, "files")
+    if files is None:
         raise InputError("no folder was given; set files to a folder with DICOM files")
     return import_steps(files, ctx.dataset, _options(ctx.params))
 
@@ -130,9 +130,10 @@ def _options(params: dict[str, Any]) -> Any:
     from fiftyone_deepcluster.dataset.dicom.import_files import parse_dicom_options
     from fiftyone_deepcluster.images.dicom.header import SAFE_KEYWORDS
 
-    named = [word.strip() for word in (params.get("keywords") or "").split(",") if word.strip()]
+    named = [word.strip() for word in (values.long_text(params, "keywords") or "").split(",") if word.strip()]
     keywords = (*SAFE_KEYWORDS, *(word for word in named if word not in SAFE_KEYWORDS))
-    return parse_dicom_options({"frames": params.get("frames") or "all", "keywords": keywords})
+    frames = values.text(params, "frames") or "all"
+    return parse_dicom_options({"frames": frames, "keywords": keywords})
 
 
 def _complain(inputs: types.Object, params: dict[str, Any]) -> None:
@@ -141,7 +142,7 @@ def _complain(inputs: types.Object, params: dict[str, Any]) -> None:
     from fiftyone_deepcluster.images.dicom.find import check_one, check_paths
 
     try:
-        if files := params.get("files"):
+        if files := values.long_text(params, "files"):
             check_one(*check_paths(files))
     except InputError as error:
         shared_inputs.complain(inputs, "files", error)

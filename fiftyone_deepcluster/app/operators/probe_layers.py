@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-from fiftyone_deepcluster.app.operators import findings, shared_inputs
+from fiftyone_deepcluster.app.operators import findings, shared_inputs, values
 from fiftyone_deepcluster.app.operators.progress import find_out_and_show
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.core.progress import Observer
 
 _FOLDS, _IMAGES = 3, 2_000
+_FOLDS_RANGE, _IMAGES_RANGE = (2, 10), (20, 10_000)
 
 
 class ProbeLayers(foo.Operator):
@@ -29,8 +30,9 @@ class ProbeLayers(foo.Operator):
             "probe_layers",
             "Probe layers",
             "Measure the accuracy of linear classifiers of known classes on each layer of a run's network, "
-            "before and after training.",
+            "before and after training. Stored with the run.",
             "troubleshoot",
+            "medium",
         )
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
@@ -39,12 +41,13 @@ class ProbeLayers(foo.Operator):
         run = findings.add_finished_run(inputs, ctx)
         if run is not None:
             findings.add_label_field(inputs, ctx, run)
-            inputs.int("max_images", default=_IMAGES, min=20, max=10_000, label="Maximum number of images")
+            fewest, most = _IMAGES_RANGE
+            inputs.int("max_images", default=_IMAGES, min=fewest, max=most, label="Maximum number of images")
             inputs.int(
                 "folds",
                 default=_FOLDS,
-                min=2,
-                max=10,
+                min=_FOLDS_RANGE[0],
+                max=_FOLDS_RANGE[1],
                 label="Folds",
                 description="Number of cross-validation folds.",
             )
@@ -59,7 +62,9 @@ class ProbeLayers(foo.Operator):
         from fiftyone_deepcluster.dataset.results.probes import probe
 
         key, field = shared_inputs.key_of(ctx), findings.label_field_of(ctx)
-        folds, images = ctx.params.get("folds") or _FOLDS, ctx.params.get("max_images") or _IMAGES
+        (few, many), (least, most) = _FOLDS_RANGE, _IMAGES_RANGE
+        folds = values.number(ctx.params, "folds", _FOLDS, least=few, most=many)
+        images = values.number(ctx.params, "max_images", _IMAGES, least=least, most=most)
 
         def work(observer: Observer) -> str:
             return _result_text(

@@ -7,7 +7,7 @@ from typing import Any
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-from fiftyone_deepcluster.app.operators import shared_inputs
+from fiftyone_deepcluster.app.operators import shared_inputs, values
 
 
 class RenameClusteringRun(foo.Operator):
@@ -16,14 +16,12 @@ class RenameClusteringRun(foo.Operator):
     @property
     def config(self) -> foo.OperatorConfig:
         """Operator name, label and risk level."""
-        return foo.OperatorConfig(
-            name="rename_clustering_run",
-            label="Rename clustering run",
-            description="Rename a clustering run with its fields, brain runs and files.",
-            icon="edit",
-            dynamic=True,
-            risk_level=types.RiskLevel.MEDIUM,
-            category=foo.Categories.CURATE,
+        return shared_inputs.config(
+            "rename_clustering_run",
+            "Rename clustering run",
+            "Rename a clustering run with its fields, brain runs and files.",
+            "edit",
+            "medium",
         )
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
@@ -34,8 +32,10 @@ class RenameClusteringRun(foo.Operator):
         inputs = types.Object()
         key = shared_inputs.add_run(inputs, ctx, finished_runs(ctx.dataset))
         if key:
-            inputs.str("new_key", label="New name", description="Also the name of the run's fields.")
-            new_key = ctx.params.get("new_key")
+            inputs.str(
+                "new_key", label="New name", description="Also the name of the run's fields.", required=True
+            )
+            new_key = values.text(ctx.params, "new_key")
             if new_key:
                 patches_field = load_run(ctx.dataset, key).patches_field
                 shared_inputs.check_new_key(
@@ -49,7 +49,12 @@ class RenameClusteringRun(foo.Operator):
         """Rename the run."""
         from fiftyone_deepcluster.dataset.runs.run import rename_run
 
-        run = rename_run(ctx.dataset, shared_inputs.key_of(ctx), ctx.params.get("new_key") or "")
+        new_key = values.needed_text(ctx.params, "new_key")
+        run = rename_run(ctx.dataset, shared_inputs.key_of(ctx), new_key)
         ctx.ops.reload_dataset()
         ctx.ops.notify(f"Run renamed to {run.key}", variant="success")
         return {"key": run.key}
+
+    def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property | None:
+        """The run's new name."""
+        return shared_inputs.result(ctx, "Run renamed", key=types.String())

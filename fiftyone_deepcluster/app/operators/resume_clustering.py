@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-from fiftyone_deepcluster.app.operators import shared_inputs
+from fiftyone_deepcluster.app.operators import shared_inputs, values
 from fiftyone_deepcluster.app.operators.progress import run_and_show
 
 if TYPE_CHECKING:
@@ -28,9 +28,10 @@ class ResumeClustering(foo.Operator):
         return shared_inputs.job_config(
             "resume_clustering",
             "Resume clustering",
-            "Resume a run that was cancelled, reached its time limit, or whose process died.",
+            "Resume a run that was cancelled, reached its time limit, or whose process died. Its clusters are replaced "
+            "by the new ones.",
             "play_arrow",
-            writes=True,
+            "high",
         )
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
@@ -53,7 +54,7 @@ class ResumeClustering(foo.Operator):
         from fiftyone_deepcluster.dataset.api import resume
 
         key = shared_inputs.key_of(ctx)
-        changes = {name: ctx.params[name] for name in _CHANGES if ctx.params.get(name)}
+        changes = {name: value for name in _CHANGES if (value := values.nested(ctx.params, name))}
 
         def work(observer: Observer) -> Run:
             return resume(ctx.dataset, key, observer=observer, **changes)

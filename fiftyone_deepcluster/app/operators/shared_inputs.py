@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import fiftyone.operators as foo
 from fiftyone.operators import types
+
+from fiftyone_deepcluster.app.operators import values
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -14,9 +16,10 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.dataset.runs.run import Run
 
 
-def config(
-    name: str, label: str, description: str, icon: str, *, writes: bool = False, **more: Any
-) -> foo.OperatorConfig:
+Risk: TypeAlias = Literal["low", "medium", "high", "dangerous"]
+
+
+def config(name: str, label: str, description: str, icon: str, risk: Risk, **more: Any) -> foo.OperatorConfig:
     """Configuration of an operator with a dynamic form.
 
     Args:
@@ -24,7 +27,9 @@ def config(
         label: display name in the App.
         description: one sentence.
         icon: name of a Material icon.
-        writes: whether the operator changes fields or samples.
+        risk: what it may do. ``low``: reads only. ``medium``: adds files, fields or samples, or changes what can be
+            changed back. ``high``: replaces results if asked to, or reads files outside of the dataset.
+            ``dangerous``: deletes for good.
         more: further arguments of ``OperatorConfig``.
     """
     return foo.OperatorConfig(
@@ -33,22 +38,20 @@ def config(
         description=description,
         icon=icon,
         dynamic=True,
-        risk_level=types.RiskLevel.MEDIUM if writes else types.RiskLevel.LOW,
+        risk_level=risk,
         category=foo.Categories.CURATE,
         **more,
     )
 
 
-def job_config(
-    name: str, label: str, description: str, icon: str, *, writes: bool = False
-) -> foo.OperatorConfig:
+def job_config(name: str, label: str, description: str, icon: str, risk: Risk) -> foo.OperatorConfig:
     """``config`` of an operator that may take minutes: executed immediately with progress, or scheduled."""
     return config(
         name,
         label,
         description,
         icon,
-        writes=writes,
+        risk,
         execute_as_generator=True,
         allow_immediate_execution=True,
         allow_delegated_execution=True,
@@ -61,6 +64,24 @@ def form(inputs: types.Object, label: str, button: str = "Execute") -> types.Pro
     return types.Property(inputs, view=types.PromptView(label=label, submit_button_label=button))
 
 
+def result(ctx: foo.ExecutionContext, label: str, **fields: types.BaseType) -> types.Property | None:
+    """Schema of an operator's result, for scripts and agents.
+
+    None in the App's dialog, where a notification shows the result: a schema would add a page to the dialog.
+
+    Args:
+        ctx: context of the operator.
+        label: what the result is.
+        fields: type of each value, by its name.
+    """
+    if ctx.prompt_id is not None:
+        return None
+    outputs = types.Object()
+    for name, kind in fields.items():
+        outputs.define_property(name, kind, label=name.replace("_", " ").capitalize())
+    return types.Property(outputs, view=types.View(label=label))
+
+
 def add_run(inputs: types.Object, ctx: foo.ExecutionContext, keys: list[str]) -> str | None:
     """Add a run selector, or a warning if there is no run; return the selected key."""
     if not keys:
@@ -70,7 +91,7 @@ def add_run(inputs: types.Object, ctx: foo.ExecutionContext, keys: list[str]) ->
         inputs.view("nothing", nothing)
         inputs.str("key", view=types.HiddenView()).invalid = True
         return None
-    chosen = ctx.params.get("key") or keys[-1]
+    chosen = values.text(ctx.params, "key") or keys[-1]
     add_choice(inputs, "key", keys, default=keys[-1], label="Run")
     if chosen not in keys:
         inputs.get_property("key").invalid = True
@@ -80,13 +101,13 @@ def add_run(inputs: types.Object, ctx: foo.ExecutionContext, keys: list[str]) ->
 
 
 def add_choice(
-    inputs: types.Object, name: str, values: list[Any], *, none: str = "", **about: Any
+    inputs: types.Object, name: str, choices: list[Any], *, none: str = "", **about: Any
 ) -> types.Property:
     """Add a dropdown of plain values; ``none``, if given, is the label of an empty first choice."""
     dropdown = types.DropdownView()
     if none:
         dropdown.add_choice("", label=none)
-    for value in values:
+    for value in choices:
         dropdown.add_choice(value, label=str(value))
     return inputs.enum(name, dropdown.values(), view=dropdown, **about)
 
@@ -96,9 +117,8 @@ def add_cluster(inputs: types.Object, ctx: foo.ExecutionContext, run: Run) -> st
     dropdown = types.DropdownView()
     for info in run.clusters(n_exemplars=0):
         dropdown.add_choice(info.name, label=f"{info.name} · {info.size:,} images")
-    inputs.enum("cluster", dropdown.values(), view=dropdown, label="Cluster")
-    chosen: str | None = ctx.params.get("cluster")
-    return chosen
+    inputs.enum("cluster", dropdown.values(), view=dropdown, label="Cluster", required=True)
+    return values.text(ctx.params, "cluster")
 
 
 def complain(inputs: types.Object, name: str, error: Exception | str) -> None:
@@ -128,9 +148,9 @@ def key_of(ctx: foo.ExecutionContext) -> str:
     """
     from fiftyone_deepcluster.errors import InputError
 
-    key = ctx.params.get("key")
+    key = values.text(ctx.params, "key")
     if key:
-        return str(key)
+        return key
     keys = known_keys(ctx.dataset)
     if len(keys) == 1:
         return keys[0]

@@ -17,14 +17,12 @@ class ShowClusteringRun(foo.Operator):
     @property
     def config(self) -> foo.OperatorConfig:
         """Operator name, label and risk level."""
-        return foo.OperatorConfig(
-            name="show_clustering_run",
-            label="Show clustering run",
-            description="Show the images of a run, sorted by cluster, with the Clusters panel.",
-            icon="visibility",
-            dynamic=True,
-            risk_level=types.RiskLevel.LOW,
-            category=foo.Categories.CURATE,
+        return shared_inputs.config(
+            "show_clustering_run",
+            "Show clustering run",
+            "Show the images of a run, sorted by cluster, with the Clusters panel.",
+            "visibility",
+            "low",
         )
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
@@ -45,3 +43,10 @@ class ShowClusteringRun(foo.Operator):
         for _ in open_panel(ctx, run.key):
             pass  # each message is queued when it is created
         return {"key": run.key, "n_images": run.record.n_images, "n_clusters": run.n_clusters}
+
+    def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property | None:
+        """The run, and its numbers of images and clusters."""
+        number = types.Number(int=True)
+        return shared_inputs.result(
+            ctx, "Clustering run", key=types.String(), n_images=number, n_clusters=number
+        )

@@ -15,7 +15,7 @@ from fiftyone.operators import types
 from fiftyone_deepcluster.app import names
 from fiftyone_deepcluster.app.operators.progress import FROM_PANEL, shown_field
 from fiftyone_deepcluster.app.panels.event_order import change_state, wait_for_earlier
-from fiftyone_deepcluster.app.panels.hooks import event
+from fiftyone_deepcluster.app.panels.hooks import event, is_event
 from fiftyone_deepcluster.app.panels.model import SORT_KEYS, PanelModel, read_model
 from fiftyone_deepcluster.app.panels.sections import (
     bar,
@@ -53,13 +53,19 @@ class ClustersPanel(foo.Panel):
             help_markdown="Inspect, rename and merge clusters, and label your data.",
         )
 
+    @property
+    def risk_level(self) -> types.RiskLevel:
+        """Its edits can be undone; ``PanelConfig`` does not take the level."""
+        return types.RiskLevel.MEDIUM
+
     def execute(self, ctx: foo.ExecutionContext) -> None:
         """Handle one event with the state its sender saw; render the panel with the current state."""
         name = ctx.params.get("__method__")
         if name is None or name == "on_startup":
             return
         with wait_for_earlier(ctx) as queue:
-            if (method := getattr(self, name, None)) is not None:
+            method = getattr(self, name, None) if isinstance(name, str) else None
+            if method is not None and is_event(method):
                 method(ctx)
             if queue.last:
                 queue.catch_up(ctx)

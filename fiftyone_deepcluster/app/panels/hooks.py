@@ -26,7 +26,10 @@ def hook(name: str, part: str = "container", **more: Any) -> dict[str, dict[str,
 def event(
     method: Callable[[Panel, foo.ExecutionContext], None],
 ) -> Callable[[Panel, foo.ExecutionContext], None]:
-    """Decorate a panel event: show errors as notifications, as an uncaught one would replace the panel."""
+    """Decorate a panel event: show errors as notifications, as an uncaught one would replace the panel.
+
+    The App's server passes on whatever method a client names: ``is_event`` is true for decorated ones only.
+    """
 
     @functools.wraps(method)
     def safe(self: Panel, ctx: foo.ExecutionContext) -> None:
@@ -38,4 +41,10 @@ def event(
             logger.exception("event %s of the Clusters panel failed", method.__name__)
             ctx.ops.notify(f"{type(error).__name__}: {error}", variant="error")
 
+    safe.is_event = True  # type: ignore[attr-defined]
     return safe
+
+
+def is_event(method: object) -> bool:
+    """Whether ``event`` decorated the method."""
+    return getattr(method, "is_event", False) is True

@@ -9,6 +9,7 @@ from fiftyone.operators import types
 from fiftyone_deepcluster.app.operators.edit_clusters import change_text
 from fiftyone_deepcluster.app.operators.fields import own_label_fields
 from fiftyone_deepcluster.app.panels.hooks import hook
+from fiftyone_deepcluster.app.panels.plain_text import in_markdown
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
@@ -87,8 +88,8 @@ def label_preview(model: PanelModel) -> str:
             dry_run=True,
         )
     except InputError as error:
-        return f"⚠ {error}"
-    return f"{field} = **{text}**: {change_text(change)}."
+        return f"⚠ {in_markdown(str(error))}"
+    return f"{in_markdown(field)} = **{in_markdown(text)}**: {change_text(change)}."
 
 
 def _add_merge(box: types.Object, model: PanelModel, events: foo.Panel) -> None:
@@ -117,8 +118,8 @@ def _add_log(panel: types.Object, model: PanelModel, events: foo.Panel) -> None:
         return
     box = panel.v_stack("history", gap=1)
     lines = [
-        f"- {'~~' if entry.undone else ''}{entry.text}{'~~' if entry.undone else ''} "
-        f"· {entry.n_changed:,} images · {entry.who}, {entry.when:%Y-%m-%d %H:%M}"
+        f"- {'~~' if entry.undone else ''}{in_markdown(entry.text)}{'~~' if entry.undone else ''} "
+        f"· {entry.n_changed:,} images · {in_markdown(entry.who)}, {entry.when:%Y-%m-%d %H:%M}"
         for entry in reversed(log[-_LOG_LENGTH:])
     ]
     box.md("**Edit log**\n\n" + "\n".join(lines), name="log", componentsProps=hook("log"))

@@ -8,6 +8,7 @@ from urllib.parse import quote
 from fiftyone.operators import types
 
 from fiftyone_deepcluster.app.panels.hooks import hook
+from fiftyone_deepcluster.app.panels.plain_text import in_markdown
 
 if TYPE_CHECKING:
     import fiftyone.operators as foo
@@ -23,8 +24,8 @@ def draw(panel: types.Object, model: PanelModel, events: foo.Panel) -> None:
         return
     layer, units = model.learned.filters
     panel.md(
-        f"**{layer}**, {len(units)} units. Left: image optimized to maximize the activation; right: the nine "
-        "images with the highest activations. Click a unit to show them in the grid",
+        f"**{in_markdown(layer)}**, {len(units)} units. Left: image optimized to maximize the activation; right: the "
+        "nine images with the highest activations. Click a unit to show them in the grid",
         name="filters_title",
         componentsProps=hook("filters"),
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from fiftyone.operators import types
 
 from fiftyone_deepcluster.app.panels.hooks import hook
+from fiftyone_deepcluster.app.panels.plain_text import in_markdown
 from fiftyone_deepcluster.app.panels.sections.buttons import add_row
 from fiftyone_deepcluster.app.panels.sections.charts import BLUE, GRAY, named
 
@@ -62,7 +63,7 @@ def _add_probe(box: types.Object, probe: ProbeResult) -> None:
 
 def _facts(probe: ProbeResult) -> str:
     return (
-        f"Accuracy of a linear classifier on held-out images, layer by layer: {probe.label_field}, "
+        f"Accuracy of a linear classifier on held-out images, layer by layer: {in_markdown(probe.label_field)}, "
         f"{probe.n_images:,} images in {probe.n_classes} classes, {probe.folds} folds. "
         f"Dotted line: always predicting the largest class, {probe.chance:.0%}."
     )

@@ -8,6 +8,7 @@ from fiftyone.operators import types
 
 from fiftyone_deepcluster.app import names
 from fiftyone_deepcluster.app.panels.hooks import hook
+from fiftyone_deepcluster.app.panels.plain_text import in_markdown
 from fiftyone_deepcluster.app.panels.sections import charts
 
 if TYPE_CHECKING:
@@ -30,13 +31,13 @@ def draw(panel: types.Object, model: PanelModel, events: foo.Panel) -> None:
     box = panel.v_stack("live", gap=2, columns=1)
     if state.status == "queued":
         box.md(
-            f"**{state.key}** is queued and waits for a worker. Start one with `{names.WORKER_COMMAND}`.",
+            f"**{in_markdown(state.key)}** is queued and waits for a worker. Start one with `{names.WORKER_COMMAND}`.",
             name="queued",
             componentsProps=hook("queued"),
         )
     else:
         box.md(
-            f"**{state.method}** is running · {state.label or 'starting'}",
+            f"**{in_markdown(state.method)}** is running · {in_markdown(state.label or 'starting')}",
             name="label",
             componentsProps=hook("live"),
         )

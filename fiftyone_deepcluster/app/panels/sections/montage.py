@@ -8,6 +8,7 @@ from urllib.parse import quote
 from fiftyone.operators import types
 
 from fiftyone_deepcluster.app.panels.hooks import hook
+from fiftyone_deepcluster.app.panels.plain_text import in_markdown
 
 if TYPE_CHECKING:
     import fiftyone.operators as foo
@@ -23,10 +24,12 @@ def draw(panel: types.Object, model: PanelModel, events: foo.Panel) -> None:
     info = model.chosen
     if info is None:
         return
-    panel.md(f"**{info.name}** · {info.size:,} images", name="chosen", componentsProps=hook("chosen"))
+    panel.md(
+        f"**{in_markdown(info.name)}** · {info.size:,} images", name="chosen", componentsProps=hook("chosen")
+    )
     words = ((model.learned.words if model.learned is not None else None) or {}).get(info.name)
     if words:
-        panel.md(f"Key words: {', '.join(words)}", name="words", componentsProps=hook("words"))
+        panel.md(f"Key words: {in_markdown(', '.join(words))}", name="words", componentsProps=hook("words"))
     drawn = model.drawn
     which = "Nearest to the center" if drawn is not None else "All images, nearest to the center first"
     panel.md(which, name="about_nearest")

@@ -8,6 +8,7 @@ from urllib.parse import quote
 from fiftyone.operators import types
 
 from fiftyone_deepcluster.app.panels.hooks import hook
+from fiftyone_deepcluster.app.panels.plain_text import in_markdown
 
 if TYPE_CHECKING:
     import fiftyone.operators as foo
@@ -48,7 +49,10 @@ def retrieval_text(scores: Retrieval) -> str:
         for score in scores.scores
     ]
     chance = scores.scores[0].chance
-    return f"**Neighbors of the same {scores.label_field}** (by chance {chance:.3f}): " + " · ".join(parts)
+    return (
+        f"**Neighbors of the same {in_markdown(scores.label_field)}** (by chance {chance:.3f}): "
+        + " · ".join(parts)
+    )
 
 
 def _hint(learned: LearnedModel) -> str:

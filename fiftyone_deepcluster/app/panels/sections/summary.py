@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from fiftyone.operators import types
 
 from fiftyone_deepcluster.app.panels.hooks import hook
+from fiftyone_deepcluster.app.panels.plain_text import in_markdown
 from fiftyone_deepcluster.core.record import StopReason
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def draw(panel: types.Object, model: PanelModel, events: foo.Panel) -> None:
 def _facts(run: Run) -> str:
     record = run.record
     facts = [
-        f"**{record.method}**",
+        f"**{in_markdown(record.method)}**",
         f"{record.n_images:,} images",
         f"{record.n_clusters} clusters",
         f"{len(record.rounds)} round{'' if len(record.rounds) == 1 else 's'}",

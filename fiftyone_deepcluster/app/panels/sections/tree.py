@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from fiftyone.operators import types
 
 from fiftyone_deepcluster.app.panels.hooks import hook
+from fiftyone_deepcluster.app.panels.plain_text import in_plot
 from fiftyone_deepcluster.app.panels.sections.buttons import add_row
 from fiftyone_deepcluster.app.panels.sections.charts import ORANGE
 
@@ -117,16 +118,16 @@ def _place(node: Node, nodes: list[Node]) -> tuple[int, int]:
 def _text(node: Node, words: dict[str, list[str]], letters: float) -> str:
     """Name of a node; with size and first key words if a line of ``letters`` characters has room for them."""
     if letters < len(node.name):
-        return node.name
+        return in_plot(node.name)
     some = ""
     for word in words.get(node.name, []):
         longer = f"{some}, {word}" if some else word
         if len(longer) > letters:
             break
         some = longer
-    return "<br>".join(filter(None, [node.name, f"{node.size:,}", some]))
+    return "<br>".join(filter(None, [in_plot(node.name), f"{node.size:,}", in_plot(some)]))
 
 
 def _hover(node: Node, words: dict[str, list[str]]) -> str:
     about = ", ".join(words.get(node.name, [])) if node.leaf else ", ".join(node.clusters)
-    return f"{node.name}: {node.size:,} images<br>{about}"
+    return f"{in_plot(node.name)}: {node.size:,} images<br>{in_plot(about)}"
