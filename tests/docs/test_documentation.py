@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 import fiftyone_deepcluster as fdc
+from fiftyone_deepcluster.core.environment import Need
 from fiftyone_deepcluster.core.registry import Part
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -37,6 +38,14 @@ def reference(hooks):
     """All entries of the API reference, as full paths."""
     pages = [hooks.on_page_markdown(path.read_text()) for path in (REPOSITORY / "docs" / "api").glob("*.md")]
     return re.findall(r"^::: (\S+)", "\n".join(pages), re.MULTILINE)
+
+
+def test_the_page_on_security_lists_every_variable_of_subprocesses(hooks):
+    page = hooks.on_page_markdown((REPOSITORY / "docs" / "guide" / "security.md").read_text())
+    for need in Need:
+        row = next(line for line in page.splitlines() if line.startswith(f"| {need.name.lower()} | "))
+        assert need.reason in row
+        assert re.findall("`([^`]+)`", row) == list(need.names)
 
 
 def _found(path):
