@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -349,5 +350,7 @@ def _explain(error: Exception, path: str) -> tuple[str, bool]:
     if isinstance(error, OSError) and error.errno is not None:
         return f"the file cannot be read: {error.strerror}", False
     text = " ".join(str(error).split())[:_LONGEST_REASON] or type(error).__name__
+    if isinstance(error, zlib.error):
+        return f"truncated or damaged: it cannot be inflated ({text})", True
     known = isinstance(error, ValueError | OSError | Image.DecompressionBombError)
     return (text if known else f"damaged ({type(error).__name__}: {text})"), True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -49,12 +50,27 @@ def is_cut(data: bytes) -> bool:
     return start is not None and _tiles_cut(data, start)
 
 
-def precision(data: bytes) -> int | None:
-    """Bits per sample of a JPEG, JPEG-LS or JPEG 2000 frame; None for other data."""
+@dataclass(frozen=True)
+class CodedShape:
+    """Shape of a compressed frame, as its own header states it."""
+
+    bits: int
+    height: int
+    width: int
+    channels: int
+
+
+def coded_shape(data: bytes) -> CodedShape | None:
+    """Shape of a JPEG, JPEG-LS or JPEG 2000 frame; None for other data."""
     start = _main_header(data)
     if start is not None and len(data) > start + 42:
-        return (data[start + 42] & 0x7F) + 1
-    return _jpeg_frame(data)[1] if data.startswith(_JPEG) else None
+        right, bottom, left, top = (_number(data, start + at, 4) for at in (8, 12, 16, 20))
+        bits = (data[start + 42] & 0x7F) + 1
+        return CodedShape(bits, bottom - top, right - left, _number(data, start + 40, 2))
+    at = _jpeg_frame(data)[1] if data.startswith(_JPEG) else None
+    if at is None or len(data) < at + 10:
+        return None
+    return CodedShape(data[at + 4], _number(data, at + 5, 2), _number(data, at + 7, 2), data[at + 9])
 
 
 def is_irreversible(data: bytes) -> bool:
@@ -81,17 +97,21 @@ def _segments(data: bytes, start: int) -> Iterator[tuple[int, int]]:
             at += 1
             continue
         yield data[at + 1], at
-        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        at += 2 + _number(data, at + 2, 2)
 
 
 def _jpeg_frame(data: bytes) -> tuple[int, int | None]:
-    """Start-of-frame marker and bits per sample; (0, None) if there is none."""
+    """Start-of-frame marker of a JPEG and its position; (0, None) if there is none."""
     for marker, at in _segments(data, 0):
-        if marker in _FRAMES and at + 4 < len(data):
-            return marker, data[at + 4]
+        if marker in _FRAMES:
+            return marker, at
         if marker == _SCAN[1]:
             break
     return 0, None
+
+
+def _number(data: bytes, at: int, size: int) -> int:
+    return int.from_bytes(data[at : at + size], "big")
 
 
 def _tiles_cut(data: bytes, start: int) -> bool:
@@ -99,7 +119,7 @@ def _tiles_cut(data: bytes, start: int) -> bool:
     at = next((at for marker, at in _segments(data, start) if marker == _TILE_PART), len(data))
     seen = set()
     while data[at : at + 2] == bytes([0xFF, _TILE_PART]):
-        tile, length = (int.from_bytes(data[at + low : at + high], "big") for low, high in ((4, 6), (6, 10)))
+        tile, length = _number(data, at + 4, 2), _number(data, at + 6, 4)
         if not length:  # up to the end marker
             return _END not in data[at:]
         seen.add(tile)
@@ -109,7 +129,5 @@ def _tiles_cut(data: bytes, start: int) -> bool:
 
 
 def _n_tiles(data: bytes) -> int:
-    right, bottom, _, _, width, height, left, top = (
-        int.from_bytes(data[at : at + 4], "big") for at in range(8, 40, 4)
-    )
+    right, bottom, _, _, width, height, left, top = (_number(data, at, 4) for at in range(8, 40, 4))
     return math.ceil((right - left) / max(1, width)) * math.ceil((bottom - top) / max(1, height))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pydicom.uid import UID
 
+    from fiftyone_deepcluster.images.dicom.codestream import CodedShape
     from fiftyone_deepcluster.images.dicom.open_file import DicomFile, PixelElement
 
 # How values may leave the range of BitsStored: by bits above it that belong to something else; or, after
@@ -120,15 +122,18 @@ def _check_compressed(
 
     start = source.tell()
     offsets = options.get("extended_offsets")
-    data = get_frame(source, index, number_of_frames=file.n_frames, extended_offsets=offsets)
+    try:
+        data = get_frame(source, index, number_of_frames=file.n_frames, extended_offsets=offsets)
+    except (ValueError, struct.error) as error:
+        raise UnreadableImageError(
+            file.path, f"truncated or damaged: frame {index} is not found in its compressed pixels ({error})"
+        ) from error
     source.seek(start)
     if codestream.is_cut(data):
         raise UnreadableImageError(
             file.path, f"truncated: its compressed image is incomplete, with {len(data):,} bytes"
         )
-    bits = codestream.precision(data)
-    if bits is not None and bits > options["bits_allocated"]:
-        options["bits_allocated"], options["bits_stored"] = math.ceil(bits / 8) * 8, bits
+    _fit_to(codestream.coded_shape(data), file, options)
     if syntax in (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit):
         return "codes"
     if syntax == uid.JPEGLSNearLossless or codestream.is_irreversible(data):
@@ -136,9 +141,33 @@ def _check_compressed(
     return "other bits"
 
 
+def _fit_to(shape: CodedShape | None, file: DicomFile, options: dict[str, Any]) -> None:
+    """Allocate the bits of a compressed frame.
+
+    Raises:
+        UnreadableImageError: its size or channels are not those of the header.
+    """
+    if shape is None:
+        return
+    coded = (
+        shape.height or file.rows,
+        shape.width,
+        shape.channels,
+    )  # a height of 0 is stated after the image
+    stated = (file.rows, file.columns, options["samples_per_pixel"])
+    if coded != stated:
+        raise UnreadableImageError(
+            file.path,
+            f"its compressed image has (rows, columns, channels) {coded} where the header states {stated}",
+        )
+    if shape.bits > options["bits_allocated"]:
+        options["bits_allocated"], options["bits_stored"] = math.ceil(shape.bits / 8) * 8, shape.bits
+
+
 def _decoded(source: BinaryIO, path: str, index: int, options: dict[str, Any], syntax: UID) -> NDArray[Any]:
     """Values as decoded by pydicom, in native byte order; color is converted to RGB."""
     from pydicom.pixels import get_decoder
+    from pydicom.uid import RLELossless
 
     try:
         decoder = get_decoder(syntax)
@@ -151,7 +180,9 @@ def _decoded(source: BinaryIO, path: str, index: int, options: dict[str, Any], s
             raise UnreadableImageError(
                 path, f"{syntax.name} needs a decoder that is not installed; {_INSTALL}", lasting=False
             ) from error
-        if not any("pylibjpeg" in missing for missing in decoder.missing_dependencies):
+        # The extra has no decoder of RLE, which pydicom's own decodes completely.
+        missing = [] if syntax == RLELossless else decoder.missing_dependencies
+        if not any("pylibjpeg" in name for name in missing):
             raise
         # Pillow is always installed, but supports only some files of a transfer syntax.
         raise UnreadableImageError(

@@ -161,7 +161,7 @@ def frame_count(found: Any, path: str) -> int:
 def photometric_interpretation(found: Any) -> str:
     """Photometric interpretation; if it is missing, the usual one of an image with that many samples."""
     usual = "MONOCHROME2" if first_integer(found, "SamplesPerPixel", 1) == 1 else "RGB"
-    return next(iter(raw_texts(found, "PhotometricInterpretation")), usual)
+    return next(iter(raw_texts(found, "PhotometricInterpretation")), usual).upper()
 
 
 def keyed_hash(key: bytes, what: str, value: bytes) -> str:

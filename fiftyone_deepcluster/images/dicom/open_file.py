@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import struct
-import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -32,7 +31,7 @@ _COLORS = ("Red", "Green", "Blue", "Alpha")
 _NEEDED = (
     "SOPClassUID", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation",
     "PlanarConfiguration", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
-    "PixelPaddingValue", "PixelPaddingRangeLimit",
+    *(f"{kind}PixelPadding{part}" for kind in ("", "Float", "DoubleFloat") for part in ("Value", "RangeLimit")),
     "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "VOILUTSequence",
     "WindowCenter", "WindowWidth", "VOILUTFunction",
     *(f"{color}PaletteColorLookupTable{part}" for color in _COLORS for part in ("Descriptor", "Data")),
@@ -123,12 +122,7 @@ def _open(path: str, size: int, changed: int) -> DicomFile:
     import pydicom
 
     with Path(path).open("rb") as file:
-        try:
-            header = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(_NEEDED))
-        except zlib.error as error:
-            raise UnreadableImageError(
-                path, f"truncated or damaged: it cannot be inflated ({error})"
-            ) from error
+        header = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(_NEEDED))
         rows, columns = first_integer(header, "Rows"), first_integer(header, "Columns")
         if rows < 1 or columns < 1:
             raise UnreadableImageError(path, NO_IMAGE if "SOPClassUID" in header else "it is not DICOM")
@@ -147,6 +141,8 @@ def _pixels_at(source: BinaryIO, header: Any, path: str) -> PixelElement | None:
         return None
     explicit = head[4:6] in _REPRESENTATIONS and len(head) == 12
     (length,) = struct.unpack(order + "L", head[8:] if explicit else head[4:8])
+    if not length:
+        return None
     start = source.tell() - len(head) + (12 if explicit else 8)
     there = source.seek(0, io.SEEK_END) - start
     source.seek(start)

@@ -53,7 +53,7 @@ def image(values: np.ndarray, **elements: Any) -> Dataset:
 
 
 def save(path: Path, data: Dataset, syntax: UID = ExplicitVRLittleEndian, frames: Any = None) -> str:
-    """Write a data set; with compressed ``frames``, these instead of its pixels."""
+    """Write a data set; with compressed ``frames``, or their encapsulated form, these instead of its pixels."""
     if syntax == ExplicitVRBigEndian and data.BitsAllocated == 16:
         data.PixelData = np.frombuffer(data.PixelData, "<u2").astype(">u2").tobytes()
     data.file_meta = FileMetaDataset()
@@ -61,7 +61,7 @@ def save(path: Path, data: Dataset, syntax: UID = ExplicitVRLittleEndian, frames
     data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID
     data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
     if frames is not None:
-        data.PixelData = encapsulate(list(frames))
+        data.PixelData = frames if isinstance(frames, bytes) else encapsulate(list(frames))
         data["PixelData"].VR = "OB"
     data.save_as(path, enforce_file_format=True)
     return str(path)

@@ -32,7 +32,9 @@ def test_kind_and_bits(name):
     syntax, bits = CARRIED[name]
     data = first_frame(name)
     assert codestream.syntax_of(data) == syntax
-    assert codestream.precision(data) == bits
+    header = pydicom.dcmread(carried(name), stop_before_pixels=True)
+    shape = codestream.coded_shape(data)
+    assert shape == codestream.CodedShape(bits, header.Rows, header.Columns, header.SamplesPerPixel)
     assert not codestream.is_cut(data)
 
 
@@ -40,7 +42,7 @@ def test_other_data():
     assert codestream.syntax_of(first_frame("MR_small_RLE.dcm")) == uid.RLELossless
     for data in (b"", b"\0" * 100, b"\xff\xd8", b"\xff\x4f\xff\x51"):
         assert codestream.syntax_of(data) in (None, uid.JPEG2000)
-        assert codestream.precision(data) is None
+        assert codestream.coded_shape(data) is None
     assert not codestream.is_cut(first_frame("MR_small_RLE.dcm"))
 
 

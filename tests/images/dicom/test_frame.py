@@ -9,6 +9,7 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom import uid
+from pydicom.encaps import encapsulate_extended
 from pydicom.pixels import get_decoder
 
 from fiftyone_deepcluster.errors import UnreadableImageError
@@ -145,6 +146,23 @@ class TestTruncated:
         with pytest.raises(UnreadableImageError):
             gray(tmp_path / "c.dcm")
 
+    def test_a_damaged_run_length_is_not_blamed_on_a_missing_decoder(self, tmp_path):
+        syntax, frame = COMPRESSED["rle"]
+        path = save(tmp_path / "a.dcm", image(SMOOTH), syntax, [frame[: len(frame) // 4 * 2]])
+        with pytest.raises(UnreadableImageError) as caught:
+            gray(path)
+        assert "pip install" not in caught.value.reason
+        assert caught.value.lasting
+
+    @pytest.mark.parametrize("compress", [jpeg, jpeg_2000])
+    @pytest.mark.parametrize("other", [SMOOTH[:30], SMOOTH.T.copy(), np.stack([SMOOTH] * 3, -1)])
+    def test_a_compressed_image_of_another_shape(self, tmp_path, compress, other):
+        """Rows and columns swapped have as many pixels."""
+        syntax = uid.JPEGBaseline8Bit if compress is jpeg else uid.JPEG2000Lossless
+        path = save(tmp_path / "a.dcm", image(SMOOTH), syntax, [compress(other)])
+        with pytest.raises(UnreadableImageError, match=r"where the header states \(64, 48, 1\)"):
+            gray(path)
+
     def test_frames_before_the_end_are_read(self, tmp_path):
         frames = np.stack([RAMP, RAMP, RAMP])
         path = made(tmp_path / "a.dcm", frames)
@@ -164,8 +182,9 @@ class TestTruncated:
             gray(path)
 
     @pytest.mark.parametrize("syntax", [uid.ExplicitVRLittleEndian, uid.DeflatedExplicitVRLittleEndian])
-    def test_no_pixels(self, tmp_path, syntax):
-        path = save(tmp_path / "a.dcm", image(RAMP, PixelData=...), syntax)
+    @pytest.mark.parametrize("content", [..., b""])
+    def test_no_pixels(self, tmp_path, syntax, content):
+        path = save(tmp_path / "a.dcm", image(RAMP, PixelData=content), syntax)
         with pytest.raises(UnreadableImageError, match="without an image"):
             gray(path)
 
@@ -240,6 +259,29 @@ class TestColor:
         path = made(tmp_path / "a.dcm", SMOOTH, PhotometricInterpretation="PALETTE COLOR")
         with pytest.raises(UnreadableImageError, match="palette is missing or incomplete"):
             read_image(ImageRef(path), "rgb")
+
+
+def test_floats(tmp_path):
+    """Parametric maps: floats, which may be missing (NaN), with a padding value of their own."""
+    values = np.linspace(-1.0, 1.0, 256, dtype=np.float32).reshape(16, 16)
+    values[0, :4], values[1, :4] = np.nan, -1e30
+    data = image(RAMP, PixelData=..., BitsStored=..., HighBit=..., PixelRepresentation=..., BitsAllocated=32)
+    data.FloatPixelData, data.FloatPixelPaddingValue = values.tobytes(), float(np.float32(-1e30))
+    pixels = gray(save(tmp_path / "a.dcm", data))
+    assert (pixels[:2, :4] == 0).all()
+    assert pixels[2, 0] < 60
+    assert pixels[15, 15] == 255
+
+
+def test_frames_by_an_extended_offset_table(tmp_path):
+    frames = [SMOOTH, 255 - SMOOTH, SMOOTH[::-1]]
+    data = image(np.stack(frames))
+    packed, data.ExtendedOffsetTable, data.ExtendedOffsetTableLengths = encapsulate_extended(
+        [jpeg_2000(frame) for frame in frames]
+    )
+    path = save(tmp_path / "a.dcm", data, uid.JPEG2000Lossless, packed)
+    for number, frame in enumerate(frames):
+        np.testing.assert_array_equal(read_dicom(path, number)[..., 0], frame)
 
 
 def test_a_header_is_parsed_once_for_all_frames(tmp_path, monkeypatch):
