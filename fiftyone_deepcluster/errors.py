@@ -11,6 +11,7 @@
     ├── MissingDependencyError (ImportError)   an optional package is needed
     ├── PartError                        a part (clusterer, encoder, ...) violates its contract
     ├── CheckpointError                  a checkpoint cannot be read or does not match
+    ├── DiskError (OSError)              a disk is full, read-only, or gone
     └── RunError                         a problem with a run stored on a dataset
         ├── RunExistsError               the key is already in use
         ├── RunNotFoundError             no run has this key
@@ -70,6 +71,28 @@ class PartError(DeepClusterError):
 
 class CheckpointError(DeepClusterError):
     """A checkpoint cannot be read, or was written with other options or images."""
+
+
+class DiskError(DeepClusterError, OSError):
+    """A file or folder cannot be written, or read back: its disk is full, read-only, or gone.
+
+    Nothing half-written is left, and earlier files are unchanged.
+
+    Attributes:
+        path: file or folder.
+        problem: what is wrong, and how to mend it there.
+        way: how to go on then, and how to choose another place.
+    """
+
+    def __init__(self, path: str, problem: str, way: str) -> None:
+        super().__init__(f"{problem} and {way}")
+        self.path = path
+        self.problem = problem
+        self.way = way
+
+    def __reduce__(self) -> tuple[type[DiskError], tuple[str, str, str]]:
+        """Pickled by its three parts."""
+        return type(self), (self.path, self.problem, self.way)
 
 
 class RunError(DeepClusterError):

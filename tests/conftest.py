@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.disks import SmallDisk
 from tests.process_facts import changes, open_files, process_facts
 
 if TYPE_CHECKING:
@@ -192,6 +193,20 @@ def fiftyone_home() -> FiftyOneHome:
     _SERVERS.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL))
     wait_for(lambda: socket.create_connection(("127.0.0.1", _PORT), 1).close(), 60, "mongod")
     return FiftyOneHome(_ROOT, _ROOT / "plugins", _ROOT / "datasets", os.environ["FIFTYONE_DATABASE_URI"])
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[int], SmallDisk]]:
+    """Call it with a number of bytes for a disk of that size; the test is skipped where none can be mounted."""
+    made: list[SmallDisk] = []
+
+    def make(n_bytes: int) -> SmallDisk:
+        made.append(SmallDisk(tmp_path / f"disk-{len(made)}", n_bytes))
+        return made[-1]
+
+    yield make
+    for disk in made:
+        disk.close()
 
 
 @pytest.fixture

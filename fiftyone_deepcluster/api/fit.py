@@ -12,15 +12,14 @@ import numpy as np
 
 from fiftyone_deepcluster.api import notes
 from fiftyone_deepcluster.api.assembly import NoPixels, Spread, assemble, environment, open_store
-from fiftyone_deepcluster.core import checkpoints
-from fiftyone_deepcluster.core.arguments import short
+from fiftyone_deepcluster.api.fit_arguments import as_features, check_early, numbers_of
+from fiftyone_deepcluster.core import arguments, checkpoints
 from fiftyone_deepcluster.core.history import RoundHistory
 from fiftyone_deepcluster.core.progress import Silent, check_observer
 from fiftyone_deepcluster.core.record import RunRecord, StopReason
 from fiftyone_deepcluster.core.types import Known
 from fiftyone_deepcluster.errors import CancelledError, CheckpointError, ImagesError, OptionsError
 from fiftyone_deepcluster.methods.base import Options, methods_for_features, parse_options
-from fiftyone_deepcluster.metrics.matching import numbered
 
 if TYPE_CHECKING:
     import torch
@@ -34,9 +33,6 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.images.cache.open_images import ImageStore
     from fiftyone_deepcluster.methods.base import Parts
     from fiftyone_deepcluster.training.loop import Keep, RunState
-
-LARGEST = 1e15
-"""Largest absolute feature value; distances of larger ones overflow float32."""
 
 MAY_CHANGE = ("rounds", "max_minutes", "device", "precision", "baselines")
 """Options that may be changed when a run is resumed."""
@@ -159,16 +155,18 @@ def fit(
     check_observer(observer)
     observer, known = observer or Silent(), Known() if known is None else known
     if not isinstance(known, Known):
-        raise OptionsError(f"known={short(known)} is not a Known object; give Known(groups=..., initial=...)")
-    directory = None if run_dir is None else Path(run_dir)
+        raise OptionsError(
+            f"known={arguments.short(known)} is not a Known object; give Known(groups=..., initial=...)"
+        )
+    directory = None if run_dir is None else arguments.path_of("run_dir", run_dir)
     if features is not None:
         return _fit_features(options, (images, features), truth, observer, directory)
     facts = image_facts(images)
     resolved = options.resolve(facts)
-    _check_early(resolved, directory)
+    check_early(resolved, directory)
     with open_store(images, resolved, observer) as store:
         numbers = {
-            name: None if values is None else _numbers(values, store, name)
+            name: None if values is None else numbers_of(values, store, name)
             for name, values in (("truth", truth), ("groups", known.groups), ("initial", known.initial))
         }
         remarks = tuple(options.remarks(facts))
@@ -188,7 +186,7 @@ def _fit_features(
 
     from fiftyone_deepcluster.images.inspect import ImageFacts
 
-    images, features = given_for[0], _as_features(given_for[1])
+    images, features = given_for[0], as_features(given_for[1])
     if images is not None and len(images) != len(features):
         raise OptionsError(
             f"features has {len(features)} rows for {len(images)} images; give one row per image, NaN where unknown"
@@ -196,33 +194,15 @@ def _fit_features(
     store = NoPixels(features)
     if not len(store.kept):
         raise ImagesError(f"none of the {len(features)} rows of features is finite; compute embeddings first")
-    classes = None if truth is None else _numbers(truth, store, "truth")
+    classes = None if truth is None else numbers_of(truth, store, "truth")
     facts = ImageFacts(n=len(store.kept), side=8, gray=True, height=8, width=8)
     resolved = options.resolve(facts)
-    _check_early(resolved, run_dir)
+    check_early(resolved, run_dir)
     given = torch.from_numpy(features[store.kept])
     remarks = tuple(options.remarks(facts))
     job = _Job(options, resolved, store, observer, run_dir, classes, given, remarks=remarks)
     _check_sizes(job)
     return _run(job)
-
-
-def _as_features(given: Any) -> NDArray[np.float32]:
-    """The given features as float32, with shape and range checked."""
-    try:
-        features = np.asarray(given, dtype=np.float32)
-    except (TypeError, ValueError) as error:
-        raise OptionsError(
-            f"features={short(given)} is not numeric; give an array of shape (images, dimensions)"
-        ) from error
-    if features.ndim != 2 or 0 in features.shape:
-        raise OptionsError(f"features has shape {features.shape}; give (images, dimensions), both at least 1")
-    largest = np.abs(features, where=np.isfinite(features), out=np.zeros_like(features)).max()
-    if largest > LARGEST:
-        raise OptionsError(
-            f"features has values up to {largest:.1e}, too large for float32 distances; scale them below {LARGEST:.0e}"
-        )
-    return features
 
 
 def _run(job: _Job) -> FitResult:
@@ -252,17 +232,6 @@ def _run(job: _Job) -> FitResult:
     return _result(job, run_state, record)
 
 
-def _check_early(options: Options, run_dir: Path | None) -> None:
-    """Checks that need no image: ``run_dir``, device and precision."""
-    from fiftyone_deepcluster.core.devices import choose_compute
-
-    if run_dir is not None and run_dir.exists() and not run_dir.is_dir():
-        raise OptionsError(
-            f"run_dir={str(run_dir)!r} is a file; give a folder, which is created if it is missing"
-        )
-    choose_compute(options.device, options.precision)
-
-
 def _check_sizes(job: _Job) -> None:
     n, options = job.store.shape[0], job.resolved
     for name, wanted in options.cluster_counts().items():
@@ -274,26 +243,6 @@ def _check_sizes(job: _Job) -> None:
         raise OptionsError(
             f"features were given, but the method {options.name!r} learns its own; use {methods_for_features()}"
         )
-
-
-def _numbers(values: Sequence[object], store: ImageStore, what: str) -> NDArray[np.int64]:
-    """(M,) int64 codes of the values of the readable images, -1 for None."""
-    n = len(store.kept) + len(store.errors)
-    need = "give one per image, None where unknown"
-    if (
-        isinstance(values, str | dict | set)
-        or not hasattr(values, "__len__")
-        or not getattr(values, "ndim", 1)
-    ):
-        raise OptionsError(f"{what}={short(values)} is not a list for {n} images; {need}")
-    if len(values) != n:
-        raise OptionsError(f"{what} has {len(values)} entries for {n} images; {need}")
-    numbers = numbered(values)[0][store.kept]
-    if (numbers < 0).all():
-        raise OptionsError(
-            f"{what} is unknown for all of the {len(numbers)} images that can be read; leave it out"
-        )
-    return numbers
 
 
 def _first_features(job: _Job, corpus: Corpus) -> torch.Tensor | None:

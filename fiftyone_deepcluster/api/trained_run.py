@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.api.assembly import assemble, build_parts, open_store
-from fiftyone_deepcluster.core import checkpoints
+from fiftyone_deepcluster.core import arguments, checkpoints
 from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.core.seeds import derive
 from fiftyone_deepcluster.errors import CheckpointError
@@ -94,7 +94,7 @@ def reopen(run_dir: str | Path, images: ImageInput, observer: Observer | None = 
         CheckpointError: ``run_dir`` has no finished run.
         ImagesError: no image can be read.
     """
-    path = Path(run_dir) / checkpoints.MODEL
+    path = arguments.path_of("run_dir", run_dir) / checkpoints.MODEL
     if not path.is_file():
         raise CheckpointError(
             f"{path} cannot be read: no such file; give the run_dir of a fit that finished and trained a network "

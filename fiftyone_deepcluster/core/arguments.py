@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import operator
+import os
 from collections.abc import Iterable, Sequence
 from numbers import Real
+from pathlib import Path
 from typing import Any
 
 from fiftyone_deepcluster.errors import InputError
@@ -66,6 +69,24 @@ def one_name(name: str, value: Any, example: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise InputError(f"{name}={short(value)} is not a name; give a string, such as {example!r}")
     return value
+
+
+def path_of(name: str, value: Any) -> Path:
+    """The value as a path, which need not exist.
+
+    Raises:
+        InputError: not a string or path, or one that no file system accepts.
+    """
+    if not isinstance(value, str | Path) or not str(value):
+        raise InputError(f"{name}={short(value)} is not a path; give a string or a Path")
+    try:
+        os.stat(value)  # noqa: PTH116 - unlike Path.exists, which hides NUL characters
+    except ValueError as error:
+        raise InputError(f"{name}={short(value)} is not a path: {error}; give another one") from None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise InputError(f"{name}={short(value)}: {error.strerror}; give a shorter path") from None
+    return Path(value)
 
 
 def names(name: str, value: Any, example: str) -> list[str]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
+from fiftyone_deepcluster.core.disk import new_file
 from fiftyone_deepcluster.errors import CheckpointError
 
 FORMAT = 2
@@ -14,6 +14,8 @@ FORMAT = 2
 CHECKPOINT = "checkpoint.pt"
 MODEL = "model.pt"
 
+_NAMES = {CHECKPOINT: "the checkpoint", MODEL: "the model"}
+
 
 def save(path: Path, state: dict[str, Any]) -> None:
     """Write ``state`` (tensors, numbers, strings, lists, dicts) to ``path`` atomically.
@@ -21,23 +23,26 @@ def save(path: Path, state: dict[str, Any]) -> None:
     Readers see the old file or the new one, never a partial one, even if the process is killed.
 
     Raises:
-        CheckpointError: the file cannot be written.
+        DiskError: the file cannot be written.
     """
     import torch
 
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
+    what = _NAMES.get(path.name, "the file")
+    with new_file(path, what, **way_to_go_on(path.parent), need=lambda: _size(state)) as file:
+        try:
             torch.save({"format": FORMAT, **state}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise CheckpointError(
-            f"{path} cannot be written: {error}; free space or choose another run_dir"
-        ) from error
+        except RuntimeError as error:
+            cause = _disk_cause(error)
+            if cause is None:
+                raise
+            raise cause from error
+
+
+def way_to_go_on(folder: Path) -> dict[str, str]:
+    """``after`` and ``elsewhere`` of errors of a disk, for files of a run in ``folder``."""
+    earlier = (folder / CHECKPOINT).exists()
+    after = "call fit again" + (", which goes on from the last checkpoint" if earlier else "")
+    return {"after": after, "elsewhere": "give another run_dir"}
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -55,3 +60,23 @@ def load(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not a checkpoint of this version; delete it to start over")
     return state
+
+
+def _disk_cause(error: BaseException | None) -> OSError | None:
+    """The OSError that made torch's writer fail: it raises a RuntimeError of its own while it handles it."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__context__
+    return error
+
+
+def _size(value: Any) -> int:
+    """Bytes of all tensors in a state."""
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        return value.numel() * value.element_size()
+    if isinstance(value, dict):
+        return sum(_size(item) for item in value.values())
+    if isinstance(value, list | tuple):
+        return sum(_size(item) for item in value)
+    return 0

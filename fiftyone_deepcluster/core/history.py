@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from fiftyone_deepcluster.core.checkpoints import way_to_go_on
+from fiftyone_deepcluster.core.disk import disk_errors
 from fiftyone_deepcluster.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -65,7 +67,8 @@ class RoundHistory:
             losses: (M,) mean loss of each image, NaN if not sampled; None: a round without training.
 
         Raises:
-            CheckpointError: a file cannot be written; earlier rounds are unchanged.
+            DiskError: a file cannot be written; earlier rounds are unchanged.
+            CheckpointError: the file was deleted or shortened meanwhile.
         """
         values = np.full(len(labels), np.nan) if losses is None else losses
         self._losses.append(values.astype(_LOSS_TYPE))
@@ -143,12 +146,8 @@ class _Column:
 
     def append(self, values: NDArray[Any]) -> None:
         if self._writes:
-            try:
+            with self._disk_errors(values.nbytes):
                 self._write(values)
-            except OSError as error:
-                raise CheckpointError(
-                    f"{self._path} cannot be written: {error}; free space or choose another run_dir"
-                ) from error
         self.types.append(values.dtype)
 
     def read(self, low: int, high: int, first: int = 0) -> NDArray[Any]:
@@ -184,6 +183,10 @@ class _Column:
     def _write(self, values: NDArray[Any]) -> None:
         end = self._start(len(self.types))
         with self._opened("r+b") as file:
+            if file.seek(0, os.SEEK_END) < end:
+                raise CheckpointError(
+                    f"{self._path} was deleted or shortened during the run, so its rounds are lost; cluster again"
+                )
             file.truncate(end)
             try:
                 file.seek(end)
@@ -194,6 +197,11 @@ class _Column:
             except OSError:
                 file.truncate(end)
                 raise
+
+    def _disk_errors(self, need: int) -> contextlib.AbstractContextManager[None]:
+        if self._path is None:
+            return contextlib.nullcontext()
+        return disk_errors(self._path, "the file of the rounds", **way_to_go_on(self._path.parent), need=need)
 
     @contextlib.contextmanager
     def _opened(self, mode: str) -> Iterator[BinaryIO]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from fiftyone_deepcluster.errors import ImagesError
+from fiftyone_deepcluster.errors import DiskError, ImagesError
 from fiftyone_deepcluster.images.intensity import CHANNELS, Color, recolor
 
 if TYPE_CHECKING:
@@ -144,15 +144,23 @@ class FileStore:
     def _read_at(self, position: int, target: memoryview) -> None:
         # Seek and read under a lock: a positioned read (preadv) exists on POSIX only.
         with self._file_lock:
-            self._file.seek(position)
-            # A single call reads at most 2 GiB.
-            while len(target):
-                done = self._file.readinto(target)
-                if not done:
-                    raise ImagesError(
-                        f"the cache file {self._file.name} was truncated; delete it and run again"
-                    )
-                target = target[done:]
+            try:
+                self._file.seek(position)
+                # A single call reads at most 2 GiB.
+                while len(target):
+                    done = self._file.readinto(target)
+                    if not done:
+                        raise self._unreadable("it was truncated; delete it")
+                    target = target[done:]
+            except DiskError:
+                raise
+            except OSError as error:
+                raise self._unreadable(f"{error.strerror}; check its disk") from error
+
+    def _unreadable(self, why: str) -> DiskError:
+        # no ImagesError, which the training loop takes for embeddings that diverged
+        path = self._file.name
+        return DiskError(path, f"the cache file {path} cannot be read: {why}", "call again")
 
     def __enter__(self) -> FileStore:
         return self

@@ -13,7 +13,14 @@ from fiftyone_deepcluster.api.notes import not_settled
 from fiftyone_deepcluster.core import checkpoints
 from fiftyone_deepcluster.core.progress import Fanout, Silent
 from fiftyone_deepcluster.core.record import AgreementScores
-from fiftyone_deepcluster.errors import CancelledError, CheckpointError, ImagesError, InputError, OptionsError
+from fiftyone_deepcluster.errors import (
+    CancelledError,
+    CheckpointError,
+    DiskError,
+    ImagesError,
+    InputError,
+    OptionsError,
+)
 from fiftyone_deepcluster.methods.base import parse_options
 
 FAST = {
@@ -146,7 +153,7 @@ def test_a_save_that_fails_keeps_the_old_checkpoint(tmp_path):
         def __reduce__(self):
             raise OSError("disk full")
 
-    with pytest.raises(CheckpointError, match="free space"):
+    with pytest.raises(DiskError, match="disk full"):
         checkpoints.save(path, {"value": Unpicklable()})
     assert torch.equal(checkpoints.load(path)["value"], torch.arange(3))
     assert list(tmp_path.iterdir()) == [path]

@@ -30,6 +30,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.dataset.runs import lock
 from fiftyone_deepcluster.errors import InputError, RunExistsError
 
@@ -110,11 +111,20 @@ _SCHEMA_LOCK = "fields of samples"
 _INFO_KEY = "deepcluster"  # key in the info of every field of a run; its value is the name of the run's value
 
 
-def check_key(key: str, what: str = "key") -> None:
+def is_key(key: object) -> bool:
+    """Whether a value can be the key of a run."""
+    try:
+        check_key(key)
+    except InputError:
+        return False
+    return True
+
+
+def check_key(key: object, what: str = "key") -> None:
     """Raise InputError unless ``key`` is a valid name of fields and runs; ``what`` is the name of the argument."""
     if not isinstance(key, str) or not key.isidentifier() or keyword.iskeyword(key):
         raise InputError(
-            f"{what}={key!r} is not a Python identifier; use letters, digits and _, such as 'dc2'"
+            f"{what}={arguments.short(key)} is not a Python identifier; use letters, digits and _, such as 'dc2'"
         )
     if len(key) > _LONGEST_KEY:
         raise InputError(f"{what}={key[:20]!r}... has {len(key)} characters; use at most {_LONGEST_KEY}")

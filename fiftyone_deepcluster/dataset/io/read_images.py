@@ -96,7 +96,7 @@ def root_dataset(samples: fo.core.collections.SampleCollection) -> fo.Dataset:
             "(for a list of paths or an array, use fiftyone_deepcluster.fit)"
         )
     root = samples if isinstance(samples, fo.Dataset) else samples._root_dataset
-    if root.deleted:
+    if not storage.in_database(root):
         raise ImagesError(f"dataset {root.name!r} was deleted; load or create another dataset")
     return root
 
@@ -149,7 +149,6 @@ def read_embeddings(source: SampleSource, field: str) -> list[NDArray[np.float32
         InputError: the field is missing, has no vectors, or has vectors of different lengths.
     """
     import fiftyone as fo
-    import numpy as np
 
     arguments.one_name("embeddings_field", field, "embedding")
     path = field if source.patches_field is None else f"{source.patches_field}.{field}"
@@ -158,9 +157,7 @@ def read_embeddings(source: SampleSource, field: str) -> list[NDArray[np.float32
         raise InputError(_no_vector_field(field, source))
     if not isinstance(kind, fo.VectorField | fo.ArrayField | fo.ListField):
         raise InputError(f"embeddings_field={field!r} is a {type(kind).__name__}; a VectorField is needed")
-    vectors = [
-        None if value is None else np.asarray(value, np.float32) for value in read_values(source, path)
-    ]
+    vectors = [None if value is None else _vector(field, value) for value in read_values(source, path)]
     shapes = {vector.shape for vector in vectors if vector is not None}
     if not shapes:
         raise InputError(
@@ -171,6 +168,18 @@ def read_embeddings(source: SampleSource, field: str) -> list[NDArray[np.float32
             f"embeddings_field={field!r} has vectors of shapes {sorted(shapes)[:5]}; all must have the same length"
         )
     return vectors
+
+
+def _vector(field: str, value: object) -> NDArray[np.float32]:
+    import numpy as np
+
+    try:
+        return np.asarray(value, np.float32)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"embeddings_field={field!r} holds {arguments.short(value)}, which is no vector of numbers; give a field "
+            "with vectors, such as that of FiftyOne's compute_embeddings"
+        ) from None
 
 
 def read_values(source: SampleSource, path: str) -> list[object | None]:

@@ -148,8 +148,9 @@ def build_tree(
     nodes, paths = _nodes(tree, names)
     if all(node.leaf for node in nodes):
         logger.warning("run %r: no clusters are confused more than others, so its tree has no groups", key)
-    _write(run, source, [paths[label] if label >= 0 else None for label in labels])
+    # the file first: a full disk must not leave the field without it
     Findings(run).save(_TREE, {"nodes": [asdict(node) for node in nodes], "ids": _ids(run)})
+    _write(run, source, [paths[label] if label >= 0 else None for label in labels])
     return nodes
 
 

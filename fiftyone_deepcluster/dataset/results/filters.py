@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.analysis.unit_images import Ascent
 from fiftyone_deepcluster.core import arguments
+from fiftyone_deepcluster.core.disk import disk_errors, folder_problem
 from fiftyone_deepcluster.dataset.results.open_run import images_of, open_run
 from fiftyone_deepcluster.dataset.results.probes import keep_layers, layers_of_run
 from fiftyone_deepcluster.dataset.results.results_cache import Findings
@@ -156,14 +156,18 @@ def _written(
     """Write the PNG files to the run's folder and to ``out_dir``."""
     layer, made, top = drawn
     findings = Findings(run)
-    kept = _write(findings.folder(_FILTERS), trained_run, drawn)
     images = trained_run.store.kept[top.rows]
-    units = [
-        {"unit": unit, "tile": tile.name, "top_samples": [source.sample_ids[row] for row in rows]}
-        for unit, tile, rows in zip(made.units.tolist(), kept[1], images, strict=True)
-    ]
-    findings.save(_FILTERS, {"layer": layer.name, "units": units})
-    montage, tiles, files = kept if out_dir is None else _write(out_dir, trained_run, drawn)
+    with findings.new_folder(_FILTERS) as folder:
+        kept = _write(folder, trained_run, drawn)
+        units = [
+            {"unit": unit, "tile": tile.name, "top_samples": [source.sample_ids[row] for row in rows]}
+            for unit, tile, rows in zip(made.units.tolist(), kept[1], images, strict=True)
+        ]
+        findings.save(_FILTERS, {"layer": layer.name, "units": units})
+    montage, tiles, files = kept
+    if out_dir is not None:
+        with disk_errors(out_dir, "the PNG files", after="call again", elsewhere="give another out_dir"):
+            montage, tiles, files = _write(out_dir, trained_run, drawn)
     return Filters(
         layer=layer.name,
         units=made.units,
@@ -216,11 +220,11 @@ def _folder(out_dir: object) -> Path:
     if not isinstance(out_dir, str | Path):
         raise InputError(f"out_dir={arguments.short(out_dir)} is not a path; give the path of a folder")
     folder = Path(out_dir)
-    there = next((place for place in (folder, *folder.parents) if place.exists()), folder)
-    if not there.is_dir():
-        raise InputError(f"out_dir={str(folder)!r}: {there} is a file; give the path of a folder")
-    if not os.access(there, os.W_OK):
-        raise InputError(f"out_dir={str(folder)!r}: {there} is not writable; give another folder")
+    problem = folder_problem(folder)
+    if problem is not None:
+        raise InputError(
+            f"out_dir={arguments.short(str(folder))}: {problem}; give the path of a writable folder"
+        )
     return folder
 
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fiftyone_deepcluster.core.disk import disk_errors, new_file
 from fiftyone_deepcluster.dataset.runs import storage
 
 if TYPE_CHECKING:
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.dataset.runs.run import Run
 
 _FOLDER = "learned"
+_WHAT = "the result"
 
 
 class Findings:
@@ -33,11 +37,15 @@ class Findings:
         self._state = f"{run.uid}:{len(run.rounds)}"
 
     def save(self, name: str, content: dict[str, Any]) -> None:
-        """Store JSON values under a name, replacing earlier ones."""
-        self._place.mkdir(parents=True, exist_ok=True)
-        partial = self._place / f"{name}.partial"
-        partial.write_text(json.dumps({"state": self._state, "content": content}))
-        partial.replace(self._place / f"{name}.json")
+        """Store JSON values under a name, replacing earlier ones.
+
+        Raises:
+            DiskError: the run's folder cannot be written; earlier values are kept.
+        """
+        text = json.dumps({"state": self._state, "content": content}).encode()
+        path = self._place / f"{name}.json"
+        with new_file(path, _WHAT, after="call again", elsewhere=storage.ELSEWHERE, need=len(text)) as file:
+            file.write(text)
 
     def load(self, name: str) -> dict[str, Any] | None:
         """Values stored under a name; None if there are none, or if the run was resumed since."""
@@ -48,13 +56,13 @@ class Findings:
         return found["content"] if found["state"] == self._state else None
 
     def save_arrays(self, name: str, arrays: dict[str, NDArray[Any]]) -> None:
-        """Store arrays under a name."""
+        """Store arrays under a name; none if the folder cannot be written."""
         import numpy as np
 
-        folder = self.folder(name)
-        for part, values in arrays.items():
-            np.save(folder / f"{part}.npy", values, allow_pickle=False)
-        self.save(name, {"parts": list(arrays)})
+        with self.new_folder(name, sum(values.nbytes for values in arrays.values())) as folder:
+            for part, values in arrays.items():
+                np.save(folder / f"{part}.npy", values, allow_pickle=False)
+            self.save(name, {"parts": list(arrays)})
 
     def load_arrays(self, name: str) -> dict[str, NDArray[Any]] | None:
         """Arrays stored under a name, memory-mapped; None as in ``load``."""
@@ -70,10 +78,28 @@ class Findings:
         """Current path of a file in the folder of a name, which moves when the run is renamed."""
         return self._place / name / file
 
-    def folder(self, name: str) -> Path:
-        """Create an empty folder for the files of a name; earlier results under it are deleted."""
-        (self._place / f"{name}.json").unlink(missing_ok=True)
+    @contextmanager
+    def new_folder(self, name: str, need: int | None = None) -> Iterator[Path]:
+        """An empty folder for the files of a name, which are removed if the block fails.
+
+        Earlier results under the name are deleted.
+
+        Args:
+            name: name of the results.
+            need: bytes needed, if known.
+
+        Raises:
+            DiskError: the run's folder cannot be written.
+        """
         folder = self._place / name
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        return folder
+        with disk_errors(folder, _WHAT, after="call again", elsewhere=storage.ELSEWHERE, need=need):
+            try:
+                (self._place / f"{name}.json").unlink(missing_ok=True)
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir(parents=True)
+                yield folder
+            except BaseException:
+                shutil.rmtree(folder, ignore_errors=True)
+                with suppress(OSError):  # it holds other results
+                    self._place.rmdir()
+                raise

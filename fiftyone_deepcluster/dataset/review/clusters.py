@@ -86,6 +86,10 @@ def check_there(run: KeptRun, value: str = "label") -> None:
         RunError: the field of the value was deleted from the dataset.
     """
     dataset, path = run.dataset, run.fields.path(value)
+    if not storage.in_database(dataset):
+        raise RunNotFoundError(
+            f"dataset {dataset.name!r} was deleted since run {run.key!r} was loaded; load a run of an existing dataset"
+        )
     if run.key not in storage.keys(dataset) or dataset.get_field(path) is None:
         dataset.reload()  # another process may have stored it since
     if run.key not in storage.keys(dataset):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from fiftyone_deepcluster.dataset.io.fields import FieldNames
+from fiftyone_deepcluster.core import arguments
+from fiftyone_deepcluster.dataset.io.fields import FieldNames, is_key
 from fiftyone_deepcluster.dataset.io.read_images import collect_images, flat, media_field_of
 from fiftyone_deepcluster.dataset.review.edit_log import EditLog
 from fiftyone_deepcluster.dataset.runs import storage
@@ -29,7 +30,8 @@ def find_job(dataset: fo.Dataset, key: str) -> tuple[Path, storage.ClusterJob]:
     Raises:
         RunNotFoundError: there is nothing to resume; the message says why.
     """
-    for folder in (storage.next_dir(dataset, key), storage.run_dir(dataset, key)):
+    folders = (storage.next_dir(dataset, key), storage.run_dir(dataset, key)) if is_key(key) else ()
+    for folder in folders:
         job = storage.load_job(folder)
         if job is not None:
             return folder, job
@@ -46,7 +48,9 @@ def find_job(dataset: fo.Dataset, key: str) -> tuple[Path, storage.ClusterJob]:
         )
     known = list_runs(dataset)
     there = f"its runs: {', '.join(known)}" if known else "it has no runs yet"
-    raise RunNotFoundError(f"{dataset.name!r} has neither a run nor a checkpoint {key!r}; {there}")
+    raise RunNotFoundError(
+        f"{dataset.name!r} has neither a run nor a checkpoint {arguments.short(key)}; {there}"
+    )
 
 
 def check_unedited(dataset: fo.Dataset, key: str, job: storage.ClusterJob) -> None:

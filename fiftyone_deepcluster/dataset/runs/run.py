@@ -9,9 +9,10 @@ import difflib
 import logging
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
-from fiftyone_deepcluster.dataset.io.fields import FieldNames, check_free, check_key
+from fiftyone_deepcluster.core import arguments
+from fiftyone_deepcluster.dataset.io.fields import FieldNames, check_free, check_key, is_key
 from fiftyone_deepcluster.dataset.io.read_images import flat, root_dataset
 from fiftyone_deepcluster.dataset.review.clusters import (
     ClusterInfo,
@@ -116,12 +117,15 @@ class Run:
             seed: random seed of the draw; by default the seed of the run.
 
         Raises:
-            InputError: ``exemplars`` has another value.
+            InputError: an argument has another value.
+            RunNotFoundError: the run, or its dataset, was deleted since it was loaded.
         """
+        n_exemplars = arguments.whole_number("n_exemplars", n_exemplars, 0)
+        arguments.one_of("exemplars", exemplars, get_args(Drawn))
+        seed = None if seed is None else arguments.whole_number("seed", seed, 0)
+        check_there(self)
         if exemplars == "random":
             return with_random(self, summarize(self, 0), n_exemplars, seed)
-        if exemplars != "nearest":
-            raise InputError(f"exemplars={exemplars!r}: give 'nearest' or 'random'")
         return summarize(self, n_exemplars)
 
     def names(self) -> list[str]:
@@ -130,9 +134,8 @@ class Run:
         Raises:
             RunError: the run, or its label field, was deleted since it was loaded.
         """
+        check_there(self)
         label = self.fields.path("label")
-        if self.dataset.get_field(label) is None:
-            check_there(self)
         return sorted(name for name in flat(self.dataset).distinct(label) if name is not None)
 
     def view(self) -> fo.DatasetView:
@@ -206,9 +209,11 @@ def load_run(samples: fo.core.collections.SampleCollection, key: str) -> Run:
     """Load the finished run stored under ``key``.
 
     Raises:
+        InputError: the key is not a string.
         RunNotFoundError: no finished run of this package under this key; the message says what exists instead.
     """
     dataset = root_dataset(samples)
+    arguments.one_name("key", key, "dc")
     intents.complete_unfinished(dataset)
     header, created = _header(dataset, key)
     record = storage.record_of(dataset, key)
@@ -233,8 +238,9 @@ def rename_run(samples: fo.core.collections.SampleCollection, key: str, new_key:
         RunLockedError: another process is working on the run.
     """
     dataset = root_dataset(samples)
+    arguments.one_name("key", key, "dc")
+    check_key(new_key, "new_key")
     intents.complete_unfinished(dataset)
-    check_key(new_key)
     header, _ = _header(dataset, key)
     if new_key == key:
         raise RunExistsError(f"the run already has the key {key!r}; give a different new_key")
@@ -245,6 +251,7 @@ def rename_run(samples: fo.core.collections.SampleCollection, key: str, new_key:
     with lock.acquire(dataset, key), lock.acquire(dataset, new_key):
         dataset.reload()
         check_free(dataset, replace(intent.names, key=new_key))
+        storage.check_files(dataset, key)
         intents.carry_out(dataset, intent)
     return load_run(dataset, new_key)
 
@@ -260,6 +267,9 @@ def delete_run(samples: fo.core.collections.SampleCollection, key: str) -> None:
         RunLockedError: another process is working on the run.
     """
     dataset = root_dataset(samples)
+    arguments.one_name("key", key, "dc")
+    if not is_key(key):
+        raise storage.no_such_run(dataset, key)
     with lock.acquire(dataset, key):
         dataset.reload()
         if key in storage.keys(dataset):
@@ -270,6 +280,7 @@ def delete_run(samples: fo.core.collections.SampleCollection, key: str) -> None:
             if names is None:
                 raise storage.no_such_run(dataset, key)
             intent = intents.Intent("delete", key, "", names.patches_field)
+        storage.check_files(dataset, key)
         intents.carry_out(dataset, intent)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.core import checkpoints
@@ -20,12 +21,10 @@ from fiftyone_deepcluster.dataset.runs.completeness import check_kept
 from fiftyone_deepcluster.dataset.runs.database import DatabaseWatch
 from fiftyone_deepcluster.dataset.runs.processes import rank, wait_for_all
 from fiftyone_deepcluster.dataset.runs.run import Run, load_run
-from fiftyone_deepcluster.errors import CancelledError, InputError, RunExistsError
+from fiftyone_deepcluster.errors import CancelledError, DiskError, InputError, RunExistsError
 from fiftyone_deepcluster.metrics.matching import cluster_names
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import fiftyone as fo
     import numpy as np
     from numpy.typing import NDArray
@@ -219,8 +218,9 @@ def _prepare_folder(call: CheckedCall, replacing: bool) -> Path:
         left = storage.load_job(folder)
         if left is None or not left.same_work(note):
             storage.clean_dir(folder)
-    for unfinished in folder.glob("*.partial"):  # by a process that was killed
-        unfinished.unlink()
+    with suppress(OSError):  # of a disk that cannot be written, which save_job explains
+        for unfinished in folder.glob("*.partial"):  # by a process that was killed
+            unfinished.unlink()
     storage.save_job(folder, note)
     wait_for_all()
     return folder
@@ -239,17 +239,31 @@ def _fit(call: CheckedCall, folder: Path, observer: Observer) -> FitResult:
         observer.phase("embeddings", 1)
         features, missing = model_vectors(call.source, call.model)
         observer.advance(1)
-    result = fit(
-        call.source.images,
-        call.options,
-        truth=inputs.truth,
-        observer=observer,
-        run_dir=folder,
-        features=features,
-        known=inputs.known,
-    )
+    with _way_to_go_on(call, folder):
+        result = fit(
+            call.source.images,
+            call.options,
+            truth=inputs.truth,
+            observer=observer,
+            run_dir=folder,
+            features=features,
+            known=inputs.known,
+        )
     assignment = replace(result.assignment, errors={**result.errors, **missing})
     return replace(result, assignment=assignment)
+
+
+@contextmanager
+def _way_to_go_on(call: CheckedCall, folder: Path) -> Iterator[None]:
+    """Where files of the run cannot be written: say how a call of this layer goes on, which has no ``run_dir``."""
+    try:
+        yield
+    except DiskError as error:
+        if Path(error.path).parent != folder:
+            raise
+        goes_on = f"call resume(samples, {call.key!r}), which goes on from the last checkpoint"
+        after = goes_on if (folder / checkpoints.CHECKPOINT).exists() else "call cluster again"
+        raise DiskError(error.path, error.problem, f"{after}, or {storage.ELSEWHERE}") from error.__cause__
 
 
 def _store(call: CheckedCall, result: FitResult, observer: Observer) -> None:

@@ -11,15 +11,17 @@ import json
 import shutil
 import threading
 import uuid
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster import __version__
 from fiftyone_deepcluster.core import arguments
+from fiftyone_deepcluster.core.disk import disk_errors, folder_problem, new_file
 from fiftyone_deepcluster.core.record import RunRecord
 from fiftyone_deepcluster.dataset.io.fields import FieldNames
-from fiftyone_deepcluster.errors import RunNotFoundError
+from fiftyone_deepcluster.errors import DiskError, RunError, RunNotFoundError
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 PACKAGE = "fiftyone_deepcluster"
 JOB_FILE = "job.json"
+ELSEWHERE = "set FIFTYONE_DEFAULT_DATASET_DIR to a folder on another disk"
+"""How to choose another folder for the files of runs; for errors."""
 _NEXT = ".next"
 _LONGEST_VIEW = 15_000_000  # bytes
 
@@ -129,6 +133,15 @@ def no_such_run(dataset: fo.Dataset, key: str) -> RunNotFoundError:
     return RunNotFoundError(f"{dataset.name!r} has no deep-clustering run {arguments.short(key)}; {there}")
 
 
+def in_database(dataset: fo.Dataset) -> bool:
+    """Whether a dataset still exists: another process may have deleted it, or deleted it and made it anew."""
+    from fiftyone.core.odm import get_db_conn
+
+    if dataset.deleted:
+        return False
+    return get_db_conn().datasets.find_one({"_id": dataset._doc.id}, {"_id": 1}) is not None
+
+
 def record_of(dataset: fo.Dataset, key: str) -> RunRecord:
     """Record of a stored run."""
     with _READING:
@@ -217,21 +230,35 @@ def database_mark() -> str:
 
 
 def save_job(folder: Path, job: ClusterJob) -> None:
-    """Store the job whose files are in ``folder``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f"{JOB_FILE}.partial"
+    """Store the job whose files are in ``folder``.
+
+    Raises:
+        DiskError: the folder cannot be written.
+    """
     value = {"database": database_mark(), "header": asdict(job.header), "ids": job.ids}
-    partial.write_text(json.dumps(value))
-    partial.replace(folder / JOB_FILE)
+    content = json.dumps(value).encode()
+    with new_file(
+        folder / JOB_FILE, "the file of the run", after="call again", elsewhere=ELSEWHERE, need=len(content)
+    ) as file:
+        file.write(content)
 
 
 def load_job(folder: Path) -> ClusterJob | None:
-    """Job stored in ``folder``; None if there is none."""
+    """Job stored in ``folder``; None if there is none.
+
+    Raises:
+        RunError: its file is damaged or cannot be read.
+    """
+    path = folder / JOB_FILE
     try:
-        value: dict[str, Any] = json.loads((folder / JOB_FILE).read_text())
-    except FileNotFoundError:
+        value: dict[str, Any] = json.loads(path.read_text())
+        return ClusterJob(RunHeader(**value["header"]), value["ids"])
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    return ClusterJob(RunHeader(**value["header"]), value["ids"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(
+            f"{path} cannot be read ({error}), so the run cannot be resumed; restore the file, or delete the folder"
+        ) from error
 
 
 def job_folders(dataset: fo.Dataset) -> dict[str, list[Path]]:
@@ -243,18 +270,39 @@ def job_folders(dataset: fo.Dataset) -> dict[str, list[Path]]:
 
 
 def clean_dir(folder: Path) -> None:
-    """Delete a folder of run files, and the dataset's folder if it is then empty."""
+    """Delete a folder of run files, and the dataset's folder if it is then empty; what cannot be deleted stays."""
     shutil.rmtree(folder, ignore_errors=True)
-    if folder.parent.is_dir() and not any(folder.parent.iterdir()):
+    with suppress(OSError):  # not empty, or read-only
         folder.parent.rmdir()
 
 
+def check_files(dataset: fo.Dataset, key: str) -> None:
+    """Check, before a run is renamed or deleted, that its files can be.
+
+    Raises:
+        DiskError: they are on a disk that cannot be written.
+    """
+    for folder in (run_dir(dataset, key), next_dir(dataset, key)):
+        problem = folder_problem(folder) if folder.exists() else None
+        if problem is not None:
+            raise DiskError(
+                str(folder),
+                f"the files of run {key!r} cannot be changed: {problem}; make it writable",
+                "call again",
+            )
+
+
 def move_dir(old: Path, new: Path) -> None:
-    """Move a folder of run files, replacing ``new``; nothing if ``old`` is missing, as after an earlier call."""
+    """Move a folder of run files, replacing ``new``; nothing if ``old`` is missing, as after an earlier call.
+
+    Raises:
+        DiskError: it cannot be moved; it stays where it was.
+    """
     if old == new or not old.is_dir():
         return
-    shutil.rmtree(new, ignore_errors=True)
-    old.replace(new)
+    with disk_errors(new, "the folder of the run", after="call again", elsewhere=ELSEWHERE):
+        shutil.rmtree(new, ignore_errors=True)
+        old.replace(new)
 
 
 def adopt_files(dataset: fo.Dataset, key: str, uid: str) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from fiftyone_deepcluster.errors import ImagesError, UnreadableImageError
+from fiftyone_deepcluster.errors import UnreadableImageError
 from fiftyone_deepcluster.images.cache.worker_pool import PoolJob, run_jobs
 from fiftyone_deepcluster.images.decode import Decode, decode_image
 
@@ -85,7 +85,7 @@ def decode_blocks(blocks: Sequence[Block], workers: int | None) -> Iterator[tupl
     Closing the iterator stops the workers.
 
     Raises:
-        ImagesError: pixels cannot be written.
+        OSError: pixels cannot be written.
     """
     results = run_jobs(blocks, workers=workers, processes_from=_FEW)
     try:
@@ -98,7 +98,5 @@ def decode_blocks(blocks: Sequence[Block], workers: int | None) -> Iterator[tupl
                     len(answers),
                     {row: why for row, why in enumerate(answers, block.row) if why},
                 )
-    except OSError as error:
-        raise ImagesError(f"decoded images cannot be written: {error.strerror}") from error
     finally:
         results.close()  # type: ignore[attr-defined]

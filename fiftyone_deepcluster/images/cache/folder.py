@@ -27,15 +27,18 @@ from typing import TYPE_CHECKING
 
 from filelock import BaseFileLock, FileLock, Timeout
 
-from fiftyone_deepcluster.errors import ImagesError
+from fiftyone_deepcluster.core.disk import disk_errors, size_text
+from fiftyone_deepcluster.errors import DiskError, ImagesError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
 logger = logging.getLogger(__name__)
 
 FOLDER_VARIABLE = "FIFTYONE_DEEPCLUSTER_CACHE"
 BOUND_VARIABLE = "FIFTYONE_DEEPCLUSTER_CACHE_GB"
+_ELSEWHERE = f"set {FOLDER_VARIABLE} to a folder on another disk"
 _DEFAULT_BOUND_GB = 20.0
 # Bytes left free on the disk for the database and other programs.
 _RESERVE = 2**29
@@ -72,19 +75,20 @@ class CacheFolder:
             not set, ``~/.cache/fiftyone-deepcluster/images``.
 
     Raises:
-        ImagesError: the folder cannot be created.
+        DiskError: the folder cannot be created.
     """
 
     def __init__(self, folder: str | Path | None = None) -> None:
         chosen = folder or os.environ.get(FOLDER_VARIABLE) or "~/.cache/fiftyone-deepcluster/images"
         self.folder = Path(chosen).expanduser()
-        try:
+        with self.disk_errors():
             self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ImagesError(
-                f"the image cache {self.folder} cannot be created: {error.strerror}; "
-                f"set {FOLDER_VARIABLE} to a writable folder"
-            ) from error
+
+    def disk_errors(self, need: int | None = None) -> AbstractContextManager[None]:
+        """Context that raises DiskError where the folder cannot be written; ``need`` is in bytes."""
+        return disk_errors(
+            self.folder, "the image cache", after="call again", elsewhere=_ELSEWHERE, need=need
+        )
 
     def pixels(self, key: str) -> Path:
         """File with the pixels of an entry."""
@@ -99,17 +103,22 @@ class CacheFolder:
         return self.folder / f"{key}.part"
 
     def lock(self, key: str, *, exclusive: bool) -> CacheLock | None:
-        """Lock an entry without waiting; None if a conflicting lock is held."""
-        entry = _try_lock(self.folder / f"{key}.lock")
-        if entry is None:
-            return None
-        if exclusive and not self._in_use(key):
-            return CacheLock(entry)
-        try:
-            # key.lock is still held here, so the entry cannot be deleted in between.
-            return None if exclusive else self._new_use(key)
-        finally:
-            entry.release()
+        """Lock an entry without waiting; None if a conflicting lock is held.
+
+        Raises:
+            DiskError: the lock file cannot be written.
+        """
+        with self.disk_errors():
+            entry = _try_lock(self.folder / f"{key}.lock")
+            if entry is None:
+                return None
+            if exclusive and not self._in_use(key):
+                return CacheLock(entry)
+            try:
+                # key.lock is still held here, so the entry cannot be deleted in between.
+                return None if exclusive else self._new_use(key)
+            finally:
+                entry.release()
 
     def wait(self, key: str, pause: Callable[[], None]) -> CacheLock:
         """Lock an entry for reading, after waiting for its build; polls ``pause``, which may raise to stop."""
@@ -122,8 +131,24 @@ class CacheFolder:
         """Delete leftover files, then least recently used entries, until ``need`` more bytes fit.
 
         Raises:
-            ImagesError: the disk does not have enough free space even then.
+            DiskError: the disk does not have enough free space even then, or is read-only.
         """
+        with self.disk_errors(need):
+            self._make_room(need)
+        if need > _bound():
+            logger.warning(
+                "Decoded images take %.1f GB, more than the cache limit of %.1f GB (%s)",
+                need / 1e9, _bound() / 1e9, BOUND_VARIABLE,
+            )  # fmt: skip
+
+    def discard(self, key: str) -> None:
+        """Remove the files of an entry that could not be completed; a complete older one is kept."""
+        with contextlib.suppress(OSError):
+            self.part(key).unlink(missing_ok=True)
+            if not self.facts(key).exists():
+                self.pixels(key).unlink(missing_ok=True)
+
+    def _make_room(self, need: int) -> None:
         self._delete_leftovers()
         used = sorted(self._entries())
         kept = sum(size for _, size, _ in used)
@@ -132,17 +157,15 @@ class CacheFolder:
                 break
             if self._delete(key):
                 kept -= size
-        if self._free() < need + _RESERVE:
-            raise ImagesError(
-                f"decoded images need {need / 1e9:.1f} GB and the disk of {self.folder} has "
-                f"{self._free() / 1e9:.1f} GB free; free some space, set {FOLDER_VARIABLE} to a folder on a "
-                "larger disk, or lower image_size"
+        free = self._free()
+        if free < need + _RESERVE:
+            raise DiskError(
+                str(self.folder),
+                f"the image cache {self.folder} cannot be written: decoded images need {size_text(need)}, and its "
+                f"disk has {size_text(free)} free, of which {size_text(_RESERVE)} are left to other programs; "
+                "free some space there",
+                f"call again, {_ELSEWHERE}, or lower image_size",
             )
-        if need > _bound():
-            logger.warning(
-                "Decoded images take %.1f GB, more than the cache limit of %.1f GB (%s)",
-                need / 1e9, _bound() / 1e9, BOUND_VARIABLE,
-            )  # fmt: skip
 
     def _new_use(self, key: str) -> CacheLock | None:
         use = _try_lock(self.folder / f"{key}.{uuid.uuid4().hex}.use")
@@ -214,6 +237,9 @@ def _try_lock(path: Path) -> BaseFileLock | None:
 
 
 def _remove(path: Path) -> None:
-    """Delete a lock file; on Windows that of a held lock remains until the lock is released."""
-    with contextlib.suppress(FileNotFoundError, PermissionError):
+    """Delete a lock file; on Windows that of a held lock remains until the lock is released.
+
+    One that cannot be deleted, as on a disk that became read-only, does no harm: its lock is free.
+    """
+    with contextlib.suppress(OSError):
         path.unlink()

@@ -66,7 +66,8 @@ def open_images(
         cache_dir: folder of the cache; see ``folder.CacheFolder``.
 
     Raises:
-        ImagesError: no image can be read, an array of the wrong dtype or shape, or not enough disk space.
+        ImagesError: no image can be read, or an array of the wrong dtype or shape.
+        DiskError: the cache cannot be written.
         CancelledError: the observer requested cancellation.
     """
     if isinstance(images, np.ndarray):
@@ -125,9 +126,10 @@ class _Entry:
         facts = self._facts(again)
         if facts is None:
             return None
-        os.utime(self._cache.facts(self._key))
         errors = {int(row): str(reason) for row, reason in facts["errors"].items()}
-        return FileStore(self._cache.pixels(self._key), self._shape, int(facts["offset"]), errors, lock)
+        with self._cache.disk_errors():
+            os.utime(self._cache.facts(self._key))
+            return FileStore(self._cache.pixels(self._key), self._shape, int(facts["offset"]), errors, lock)
 
     def _facts(self, again: bool) -> dict[str, Any] | None:
         """Metadata of a complete entry; None if there is no usable entry.
@@ -146,23 +148,30 @@ class _Entry:
         return facts if serves else None
 
     def _build(self, fill: _Fill, observer: Observer) -> None:
-        part = self._cache.part(self._key)
-        self._cache.make_room(math.prod(self._shape))
+        part, need = self._cache.part(self._key), math.prod(self._shape)
+        self._cache.make_room(need)
         try:
-            offset = _allocate(part, self._shape)
-            failures = _filled(fill(part, offset), self._shape[0], observer)
-            self._cache.facts(self._key).unlink(missing_ok=True)
-            part.replace(self._cache.pixels(self._key))
+            with self._cache.disk_errors(need):
+                offset = _allocate(part, self._shape)
+            failures = _filled(self._watched(fill(part, offset)), self._shape[0], observer)
+            facts = {
+                "shape": self._shape,
+                "offset": offset,
+                "lasting": all(lasting for _, lasting in failures.values()),
+                "errors": {row: reason for row, (reason, _) in sorted(failures.items())},
+            }
+            with self._cache.disk_errors(need):
+                self._cache.facts(self._key).unlink(missing_ok=True)
+                part.replace(self._cache.pixels(self._key))
+                part.write_text(json.dumps(facts))
+                part.replace(self._cache.facts(self._key))
         finally:
-            part.unlink(missing_ok=True)
-        facts = {
-            "shape": self._shape,
-            "offset": offset,
-            "lasting": all(lasting for _, lasting in failures.values()),
-            "errors": {row: reason for row, (reason, _) in sorted(failures.items())},
-        }
-        part.write_text(json.dumps(facts))
-        part.replace(self._cache.facts(self._key))
+            self._cache.discard(self._key)
+
+    def _watched(self, progress: Iterator[tuple[int, Failures]]) -> Iterator[tuple[int, Failures]]:
+        """The same progress, with DiskError where pixels cannot be written; errors of the observer pass."""
+        with closing(progress), self._cache.disk_errors(math.prod(self._shape)):  # type: ignore[type-var]
+            yield from progress
 
 
 def _filled(progress: Iterator[tuple[int, Failures]], n: int, observer: Observer) -> Failures:
@@ -187,6 +196,9 @@ def _allocate(path: Path, shape: tuple[int, int, int, int]) -> int:
     """Create an .npy file of its full size; return the byte offset of its pixels.
 
     Disk blocks are reserved now, so that a disk that fills up later cannot leave holes.
+
+    Raises:
+        OSError: there is not enough room.
     """
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     with path.open("wb") as file:
@@ -197,11 +209,6 @@ def _allocate(path: Path, shape: tuple[int, int, int, int]) -> int:
             os.posix_fallocate(file.fileno(), 0, offset + math.prod(shape))
         except AttributeError:
             file.truncate(offset + math.prod(shape))
-        except OSError as error:
-            raise ImagesError(
-                f"decoded images need {math.prod(shape) / 1e9:.1f} GB in {path.parent}, which cannot be "
-                f"allocated: {error.strerror}; free some space there or lower image_size"
-            ) from error
     return offset
 
 

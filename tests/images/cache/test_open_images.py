@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from fiftyone_deepcluster.core.progress import Silent
-from fiftyone_deepcluster.errors import ImagesError
+from fiftyone_deepcluster.errors import DiskError, ImagesError
 from fiftyone_deepcluster.images.cache import decode_jobs
 from fiftyone_deepcluster.images.cache import folder as folder_module
 from fiftyone_deepcluster.images.cache.folder import BOUND_VARIABLE, FOLDER_VARIABLE, CacheFolder
@@ -247,7 +247,7 @@ class TestReuse:
 
     def test_a_folder_that_cannot_be_created_is_an_error(self, tmp_path):
         (tmp_path / "file").write_text("")
-        with pytest.raises(ImagesError, match=f"set {FOLDER_VARIABLE}"):
+        with pytest.raises(DiskError, match=f"set {FOLDER_VARIABLE}"):
             opened(files(tmp_path / "in", 2), tmp_path / "file" / "cache")
 
 
@@ -320,13 +320,13 @@ class TestBound:
 
     def test_too_little_disk_space_is_an_error(self, tmp_path, cache, monkeypatch):
         monkeypatch.setattr(folder_module, "_RESERVE", 2**60)
-        with pytest.raises(ImagesError, match="free some"):
+        with pytest.raises(DiskError, match="free some"):
             self.fill(tmp_path, cache, "a")
         assert names(cache, "part") == names(cache, "npy") == []
 
     def test_a_full_disk_is_an_error_and_leaves_no_file(self, tmp_path, cache, monkeypatch):
         monkeypatch.setattr(decode_jobs, "Path", lambda _: Path("/dev/full"))
-        with pytest.raises(ImagesError, match="No space left"):
+        with pytest.raises(DiskError, match="No space left"):
             self.fill(tmp_path, cache, "a")
         assert names(cache, "part") == names(cache, "npy") == []
 
