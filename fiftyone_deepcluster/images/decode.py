@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from fiftyone_deepcluster.errors import UnreadableImageError
-from fiftyone_deepcluster.images.deep_png import is_deep, read_deep
+from fiftyone_deepcluster.images.deep_png import is_deep, read_deep, scale_clear_gray
 from fiftyone_deepcluster.images.intensity import (
     CHANNELS,
     Color,
@@ -199,6 +199,7 @@ def _load_picture(ref: ImageRef, color: Color, at_least: int) -> Image.Image:
             return _upright(_picture(recolor(pixels, color)), _orientation(image))
         if at_least and image.format in ("JPEG", "MPO") and image.mode in ("L", "RGB"):
             _draft(image, ref.box, color, at_least)
+        scale_clear_gray(image)
         image.load()
         flat = _flatten(image, color)
         turned = _orientation(image)

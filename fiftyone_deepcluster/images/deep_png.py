@@ -1,6 +1,7 @@
-"""PNG files with 16 bits per channel and color, alpha or a transparent value, which Pillow reads in part.
+"""PNG files whose depth or transparent value Pillow reads in part.
 
-It keeps only the high bytes of color and of gray with alpha; OpenCV keeps all. It drops the transparent value of gray.
+Of 16 bits per channel it keeps only the high bytes of color and of gray with alpha; OpenCV keeps all. It drops the
+transparent value of 16-bit gray, and does not scale that of gray with 2 or 4 bits as it scales the values.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 _GRAY, _GRAY_AND_OPACITY = "I;16B", "LA;16B"
 _DEEP = ("RGB;16B", "RGBA;16B", _GRAY_AND_OPACITY)
 _CLEAR = "transparency"
+# Raw modes of gray with fewer than 8 bits, and the factor by which Pillow scales the values.
+_SHALLOW = {"L;2": 85, "L;4": 17}
 
 
 def is_deep(image: Image.Image) -> bool:
@@ -26,6 +29,13 @@ def is_deep(image: Image.Image) -> bool:
     if image.format != "PNG":
         return False
     return _how(image) in _DEEP or (_how(image) == _GRAY and _CLEAR in image.info)
+
+
+def scale_clear_gray(image: Image.Image) -> None:
+    """Scale the transparent value of an image, opened by Pillow and not yet loaded, as its values will be scaled."""
+    clear, factor = image.info.get(_CLEAR), _SHALLOW.get(_how(image))
+    if isinstance(clear, int) and factor is not None:
+        image.info[_CLEAR] = clear * factor
 
 
 def read_deep(path: str, image: Image.Image) -> NDArray[np.uint8]:

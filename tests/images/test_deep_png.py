@@ -19,11 +19,12 @@ GRAY, COLOR, GRAY_OPACITY, COLOR_OPACITY = 0, 2, 4, 6  # color types of the PNG 
 ADAM7 = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
 
 
+def chunk(name, data):
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
 def write(path, values, kind, clear=None, interlaced=False):
     """A PNG written from its specification: Pillow cannot write these."""
-
-    def chunk(name, data):
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
     def rows(part):
         # filter 1 of every second row: differences to the pixel on the left, byte by byte
@@ -99,6 +100,18 @@ def test_a_gray_that_stands_for_clear(tmp_path, color):
     assert describe_image(ref) == (4, 5, True)
     plain = write(tmp_path / "b.png", values, GRAY)
     np.testing.assert_array_equal(read_image(plain, "gray"), to_uint8(values))
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_a_clear_gray_of_few_bits(tmp_path, bits):
+    values = np.arange(16).reshape(2, 8) % 2**bits
+    lines = [np.unpackbits(row.astype(np.uint8)[:, None], axis=1)[:, 8 - bits :].ravel() for row in values]
+    rows = b"".join(b"\0" + np.packbits(line).tobytes() for line in lines)
+    head = struct.pack(">IIBBBBB", 8, 2, bits, GRAY, 0, 0, 0)
+    body = chunk(b"IHDR", head) + chunk(b"tRNS", struct.pack(">H", 1)) + chunk(b"IDAT", zlib.compress(rows))
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + body + chunk(b"IEND", b""))
+    expected = np.where(values == 1, 255, values * (255 // (2**bits - 1)))
+    np.testing.assert_array_equal(read_image(ImageRef(str(tmp_path / "a.png")), "gray")[..., 0], expected)
 
 
 def test_described_cut_and_resized_like_any_other(tmp_path):
