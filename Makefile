@@ -8,6 +8,7 @@
 # make audit         known vulnerabilities of the installed packages; needs PyPI's advisories
 # make docs          build the documentation in site/; fails for broken links and missing names
 # make bench NAME=loop  run a benchmark; see benchmarks/README.md
+# make gpu           check one CUDA GPU: tests and a table of speeds; needs no FiftyOne
 # make clean         remove all generated files, including the environment
 #
 # VENV=path sets the virtual environment, PYTHON=python3.12 the interpreter that creates it. WORKERS=4 sets the number
@@ -25,7 +26,7 @@ PYTHON ?= $(eval PYTHON := $(shell for name in python3 python3.12 python3.13 pyt
 	$$name -c '$(IN_RANGE)' 2>/dev/null && echo $$name && break; done))$(PYTHON)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-shuffled test-lowest coverage check audit docs bench clean install browser
+.PHONY: gpu help demo test test-shuffled test-lowest coverage check audit docs bench clean install browser
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -82,6 +83,10 @@ docs: $(VENV)/.installed-docs
 bench: $(VENV)/.installed-dev
 	@test -n "$(NAME)" || { echo "NAME is missing: make bench NAME=loop (see benchmarks/README.md)" >&2; exit 2; }
 	$(BIN)/python -m benchmarks.$(NAME) $(ARGS)
+
+# no environment is made: the script uses the one that is there
+gpu:
+	PYTHON=$${PYTHON:-$$([ -x $(BIN)/python ] && echo $(BIN)/python || echo python3)} scripts/gpu_check.sh $(ARGS)
 
 install: $(VENV)/.installed
 

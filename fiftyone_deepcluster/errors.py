@@ -10,6 +10,7 @@
     ├── CancelledError                   the observer requested cancellation
     ├── MissingDependencyError (ImportError)   an optional package is needed
     ├── PartError                        a part (clusterer, encoder, ...) violates its contract
+    ├── ProcessError                     another process of a job with several ended
     ├── CheckpointError                  a checkpoint cannot be read or does not match
     ├── DiskError (OSError)              a disk is full, read-only, or gone
     └── RunError                         a problem with a run stored on a dataset
@@ -67,6 +68,10 @@ class MissingDependencyError(DeepClusterError, ImportError):
 
 class PartError(DeepClusterError):
     """A part failed or returned a value that violates its contract: a bug in the part's own code."""
+
+
+class ProcessError(DeepClusterError):
+    """Another process of a job with several processes ended, or cannot be reached."""
 
 
 class CheckpointError(DeepClusterError):

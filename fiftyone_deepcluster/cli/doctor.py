@@ -196,12 +196,15 @@ def _check_torch() -> list[Check]:
         return [installed]
     import torch
 
+    from fiftyone_deepcluster.core.devices import has_bfloat16
+
     if torch.cuda.is_available():
-        precision = "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
-        names = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
-        device = Check("device", "ok", f"cuda: {names}; {precision}")
-    elif torch.backends.mps.is_available():
-        device = Check("device", "ok", "mps (Apple)")
+        gpus = [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
+        names = [
+            f"{torch.cuda.get_device_name(gpu)} ({'bfloat16' if has_bfloat16(gpu) else 'float32'})"
+            for gpu in gpus
+        ]
+        device = Check("device", "ok", f"cuda: {', '.join(names)}")
     elif shutil.which("nvidia-smi"):
         detail = f"cpu: torch {torch.__version__} cannot use the NVIDIA GPU; its driver may be too old"
         device = Check(

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 # Number of floats in the vectors from which multithreading is faster.
 _MULTITHREADED_FROM = 2**22
 
+# Up to this many clusters a GPU sums vectors by a product with the (K, N) memberships.
+_FEW_CLUSTERS = 512
+
 
 @dataclass(frozen=True)
 class ClusterDistances:
@@ -57,7 +60,7 @@ def describe_clusters(
     if n_clusters == 0:
         nothing = torch.zeros(len(vectors))
         return ClusterDistances(centers, nothing, nothing, nothing)
-    empty = torch.bincount(labels[labels >= 0], minlength=n_clusters) == 0
+    empty = sizes_of(labels[labels >= 0], n_clusters) == 0
     _, own, other = nearest_two(vectors, centers, labels, skip=empty)
     own, other = own.sqrt().cpu(), other.sqrt().cpu()
     alone = other.isinf()
@@ -75,13 +78,21 @@ def confidence_of(own: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
 
 def means(vectors: torch.Tensor, labels: torch.Tensor, n_clusters: int) -> torch.Tensor:
     """(K, D) float32 mean of each cluster's vectors; zeros for an empty one. Rows of -1 are left out."""
-    import torch
-
     labels = labels.to(vectors.device)
     if bool((labels < 0).any()):
         vectors, labels = vectors[labels >= 0], labels[labels >= 0]
-    counts = torch.bincount(labels, minlength=n_clusters).clamp_min(1)
+    counts = sizes_of(labels, n_clusters).clamp_min(1)
     return sums(vectors, labels, n_clusters) / counts[:, None]
+
+
+def sizes_of(labels: torch.Tensor, n_clusters: int) -> torch.Tensor:
+    """(K,) int64, the number of vectors of each cluster, from labels (N,) in 0..K-1."""
+    import torch
+
+    if labels.device.type != "cuda":
+        return torch.bincount(labels, minlength=n_clusters)
+    # bincount on CUDA reads the largest label, and so waits for the device; integers add up in any order
+    return labels.new_zeros(n_clusters).index_add_(0, labels, torch.ones_like(labels))
 
 
 def sums(vectors: torch.Tensor, labels: torch.Tensor, n_clusters: int) -> torch.Tensor:
@@ -91,11 +102,16 @@ def sums(vectors: torch.Tensor, labels: torch.Tensor, n_clusters: int) -> torch.
     total = vectors.new_zeros(n_clusters, vectors.shape[1])
     if vectors.device.type != "cuda":
         return total.index_add_(0, labels, vectors)
-    # index_add_ on CUDA adds in arbitrary order; segment_reduce on sorted rows is deterministic.
-    for rows in chunks(len(vectors), vectors.shape[1], vectors.device):
-        order = labels[rows].argsort(stable=True)
-        lengths = torch.bincount(labels[rows], minlength=n_clusters)
-        total += torch.segment_reduce(vectors[rows][order], "sum", lengths=lengths, axis=0)
+    # index_add_ on CUDA adds in arbitrary order; a product, and segment_reduce on sorted rows, do not.
+    few = n_clusters <= _FEW_CLUSTERS
+    numbers = torch.arange(n_clusters, device=labels.device)[:, None]
+    for rows in chunks(len(vectors), max(vectors.shape[1], n_clusters if few else 1), vectors.device):
+        part, own = vectors[rows], labels[rows]
+        if few:
+            total.addmm_((numbers == own).to(part), part)
+        else:
+            order, lengths = own.argsort(stable=True), sizes_of(own, n_clusters)
+            total += torch.segment_reduce(part[order], "sum", lengths=lengths, axis=0, unsafe=True)
     return total
 
 

@@ -7,14 +7,21 @@ This module wraps the few operations the loop needs, so the same code runs on a 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fiftyone_deepcluster.errors import OptionsError
+from fiftyone_deepcluster.errors import OptionsError, ProcessError
 
 if TYPE_CHECKING:
     import torch
+
+_MESSAGE = 2**26
+"""Numbers that are sent between processes at a time."""
+
+_RESULT_SHARE = 0.3
+"""Largest share of the GPU's free memory for one result: a reduction or a clustering of it needs room as well."""
 
 
 @dataclass(frozen=True)
@@ -41,27 +48,50 @@ class Compute:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=self.precision)
 
+    def device_for(self, n_numbers: int) -> torch.device:
+        """Where to keep a result of ``n_numbers`` float32: the device, or the CPU if it would fill the GPU."""
+        import torch
+
+        if self.device.type != "cuda":
+            return self.device
+        free = torch.cuda.mem_get_info(self.device)[0]
+        free += torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
+        return torch.device("cpu") if 4 * n_numbers > _RESULT_SHARE * free else self.device
+
     def shard(self, n: int) -> slice:
-        """Rows of ``n`` that this process works on: every ``world``-th, from ``rank``."""
+        """Rows of ``n`` that this process works on: every ``world``-th, from ``rank``; never none, unless n is 0."""
         return slice(self.rank % max(n, 1), None, self.world)
 
     def average_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
-        """Average the gradients over all processes, in place."""
+        """Average the gradients over all processes, in place; all gradients in one message."""
         if self.world == 1:
             return
-        from accelerate.utils import reduce
+        import torch
 
-        for parameter in parameters:
-            if parameter.grad is not None:
-                parameter.grad.copy_(reduce(parameter.grad, reduction="mean"))
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        if not gradients:
+            return
+        averaged = self._reduced(torch.cat([gradient.flatten() for gradient in gradients])) / self.world
+        for gradient, part in zip(gradients, averaged.split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(part.view_as(gradient))
 
     def all_reduce_sum(self, values: torch.Tensor) -> torch.Tensor:
-        """Sum of ``values`` over all processes."""
-        if self.world == 1:
-            return values
-        from accelerate.utils import reduce
+        """Sum of ``values`` over all processes, on the device of ``values``."""
+        return values if self.world == 1 else self._reduced(values)
 
-        return reduce(values, reduction="sum")  # type: ignore[no-any-return]
+    def sum_shards(self, rows: torch.Tensor) -> torch.Tensor:
+        """Complete (N, ...) ``rows``, of which every process has computed its ``shard``; in place.
+
+        Rows not computed must be 0. They are sent in parts, so that memory is needed for one part only.
+        """
+        if self.world == 1:
+            return rows
+        if self.rank >= len(rows):
+            rows.zero_()  # with fewer rows than processes, another process has computed the same row
+        each = max(1, _MESSAGE // max(1, rows[:1].numel()))
+        for part in rows.split(each):
+            part.copy_(self._reduced(part))
+        return rows
 
     def all_reduce_any(self, flag: bool) -> bool:
         """Logical OR of ``flag`` over all processes."""
@@ -69,7 +99,7 @@ class Compute:
             return flag
         import torch
 
-        return bool(self.all_reduce_sum(torch.tensor([float(flag)], device=self.device)).item())
+        return bool(self._reduced(torch.tensor([float(flag)])).item())
 
     def all_reduce_min(self, count: int) -> int:
         """Minimum of ``count`` over all processes."""
@@ -78,7 +108,8 @@ class Compute:
         import torch
         from accelerate.utils import gather
 
-        return int(gather(torch.tensor([count], device=self.device)).min())
+        with _other_processes():
+            return int(gather(torch.tensor([count], device=self.device)).min())
 
     def wait_for_all(self) -> None:
         """Barrier of all processes."""
@@ -88,29 +119,78 @@ class Compute:
             wait_for_everyone()
 
     def broadcast(self, tensors: Iterable[torch.Tensor]) -> None:
-        """Copy the values of rank 0 to all processes, in place."""
+        """Copy the values of rank 0 to all processes, in place; the tensors may be on any device."""
         if self.world == 1:
             return
         from accelerate.utils import broadcast
 
         for tensor in tensors:
             values = tensor.detach()  # allows in-place writes to parameters, too
-            values.copy_(broadcast(values.contiguous(), from_process=0))
+            with _other_processes():
+                sent = broadcast(values.to(self.device).contiguous(), from_process=0)
+            values.copy_(sent)
+
+    def _reduced(self, values: torch.Tensor) -> torch.Tensor:
+        """Sum over all processes, on the device of ``values``; NCCL sends tensors of the GPU only."""
+        from accelerate.utils import reduce
+
+        with _other_processes():
+            found = reduce(values.to(self.device).contiguous(), reduction="sum")
+        return found.to(values.device)  # type: ignore[no-any-return]
+
+
+@contextlib.contextmanager
+def _other_processes() -> Iterator[None]:
+    """Say in plain words that communication failed.
+
+    Raises:
+        ProcessError: another process ended, or cannot be reached.
+    """
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        raise ProcessError(
+            "another process of this job ended or cannot be reached, so this one stops, too; its own error says why. "
+            "Finished rounds are kept: start again with the same run_dir, or resume the run"
+        ) from error
+
+
+def send(values: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Copy ``values`` from the CPU to ``device``; a GPU copies from pinned memory while the CPU goes on."""
+    if device.type == "cuda" and values.device.type == "cpu":
+        return values.pin_memory().to(device, non_blocking=True)
+    return values.to(device)
 
 
 def choose_compute(device: str, precision: str) -> Compute:
     """Resolve device and precision; ``auto`` selects the best available.
 
     Raises:
-        OptionsError: the device is not available, or float16 on a CPU.
+        OptionsError: the device is not available, does not suit the number of processes, or float16 on a CPU.
     """
     import torch
     from accelerate import PartialState
 
     # Without a GPU, accelerate needs cpu=True to use a CPU backend for communication.
-    state = PartialState(cpu=not torch.cuda.is_available())
-    chosen = _device(device, state.local_process_index)
-    best = torch.bfloat16 if _has_bfloat16(chosen) else torch.float32
+    state = PartialState(cpu=device == "cpu" or not torch.cuda.is_available())
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if started > 1 and state.num_processes == 1 and "LOCAL_RANK" in os.environ:
+        # each process would do the whole work, and write the same files
+        raise OptionsError(
+            f"this job has {started} processes, but accelerate was set up for one; on a CPU create no PartialState or "
+            "Accelerator before, or one with cpu=True"
+        )
+    chosen = _device(device, state.local_process_index, state.num_processes)
+    if chosen.type == "cpu" and state.backend == "nccl":
+        raise OptionsError(
+            f"device={device!r} does not suit processes that already communicate by NCCL, for GPUs; set "
+            "ACCELERATE_USE_CPU=true for the job, or leave device out"
+        )
+    best = torch.bfloat16 if has_bfloat16(chosen) else torch.float32
     dtypes = {"auto": best, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
     dtype = dtypes[precision]
     if dtype == torch.float16 and chosen.type == "cpu":
@@ -118,26 +198,40 @@ def choose_compute(device: str, precision: str) -> Compute:
     return Compute(chosen, dtype, state.process_index, state.num_processes)
 
 
-def _device(name: str, local_rank: int) -> torch.device:
+def _device(name: str, local_rank: int, world: int) -> torch.device:
+    """The device of this process: with several processes, each has the GPU of its number."""
     import torch
 
     if name == "auto":
-        return torch.device("cuda", local_rank) if torch.cuda.is_available() else torch.device("cpu")
-    device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    device, n_gpus = torch.device(name), torch.cuda.device_count()
+    if device.type != "cuda":
+        return device
+    if world > 1 and device.index is not None:
         raise OptionsError(
-            f"device={name!r} is not available: torch finds {torch.cuda.device_count()} GPUs; "
-            "use 'cpu' or 'auto', or install a CUDA build of torch"
+            f"device={name!r} would put all {world} processes on one GPU; use 'cuda' or 'auto', which give each "
+            "process its own, and choose GPUs by CUDA_VISIBLE_DEVICES"
         )
-    return device
+    index = local_rank if device.index is None else device.index
+    if index < n_gpus:
+        return torch.device("cuda", index)
+    if world > 1 and n_gpus:
+        raise OptionsError(
+            f"process {index + 1} on this machine has no GPU: torch finds {n_gpus}; start as many processes as GPUs"
+        )
+    raise OptionsError(
+        f"device={name!r} is not available: torch finds {n_gpus} GPUs; "
+        "use 'cpu' or 'auto', or install a CUDA build of torch"
+    )
 
 
-def _has_bfloat16(device: torch.device) -> bool:
+def has_bfloat16(device: torch.device) -> bool:
     """Whether the device supports bfloat16 in hardware; emulated, it is slower than float32."""
     import torch
 
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+        # not torch.cuda.is_bf16_supported, which asks the current device; AMD's GPUs all have it
+        return torch.version.hip is not None or torch.cuda.get_device_capability(device) >= (8, 0)
     ask = getattr(torch.cpu, "get_capabilities", dict)  # not in older torch versions: float32 there
     able: dict[str, object] = ask()
     return bool(able.get("avx512_bf16") or able.get("amx_bf16"))

@@ -124,6 +124,50 @@ def blas_of_one_thread() -> AbstractContextManager[None]:
     return _BLAS.held(one=True)
 
 
+class _Cudnn:
+    """cuDNN's choice of algorithms, which is shared by all threads of the process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._holders = 0
+        self._found = False, False
+
+    def enter(self) -> None:
+        """Choose deterministic algorithms; the first holder notes what was set."""
+        from torch.backends import cudnn
+
+        with self._lock:
+            if not self._holders:
+                self._found = cudnn.deterministic, cudnn.benchmark
+            self._holders += 1
+            cudnn.deterministic, cudnn.benchmark = True, False
+
+    def leave(self) -> None:
+        """Undo one ``enter``; the last holder restores what was set."""
+        from torch.backends import cudnn
+
+        with self._lock:
+            self._holders -= 1
+            if not self._holders:
+                cudnn.deterministic, cudnn.benchmark = self._found
+
+
+_CUDNN = _Cudnn()
+
+
+@contextmanager
+def deterministic_cudnn() -> Iterator[None]:
+    """Convolutions on a GPU sum their gradients in the same order in every run, within the context.
+
+    Trying which algorithm is fastest is off, too: the fastest differs between runs.
+    """
+    _CUDNN.enter()
+    try:
+        yield
+    finally:
+        _CUDNN.leave()
+
+
 class _Ignored:
     """Reference-counted warning filters: installed by the first user, removed by the last.
 

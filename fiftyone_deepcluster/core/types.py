@@ -6,6 +6,7 @@ In shapes, B is the batch size, N the number of readable images, D the feature d
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -36,6 +37,11 @@ class Batch:
     def views(self) -> tuple[torch.Tensor, ...]:
         """Arguments of the network's forward pass: the crops of one size, or of both."""
         return (self.images,) if self.small is None else (self.images, self.small)
+
+    @cached_property
+    def device_rows(self) -> torch.Tensor:
+        """``rows`` on the device of the images; from pinned memory, so that nothing waits for a GPU."""
+        return self.rows.to(self.images.device, non_blocking=True)
 
 
 @dataclass(frozen=True)

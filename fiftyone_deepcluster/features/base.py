@@ -40,7 +40,7 @@ class Encoding:
     """Vectors of all images, and the fitted parameters that encode new ones.
 
     Attributes:
-        vectors: (N, D) float32 on the corpus' device.
+        vectors: (N, D) float32 on the corpus' device, or on the CPU where the GPU has no room for them.
         fitted: fitted parameters for ``Encoder.apply``, as tensors and plain values for a checkpoint.
         scores: numbers for the run record.
     """
@@ -104,7 +104,8 @@ class Encoder(Part):
         return f"the encoder {self.name!r}"
 
     def _checked(self, vectors: Any, corpus: Corpus) -> torch.Tensor:
-        found = as_vectors(vectors, len(corpus), self._who).to(corpus.compute.device)
+        found = as_vectors(vectors, len(corpus), self._who)
+        found = found.to(corpus.compute.device_for(found.numel()))
         non_finite = describe_non_finite(found)
         if non_finite:
             raise ImagesError(

@@ -85,6 +85,7 @@ class CodebookEncoder(Encoder):
         """(M, C) descriptors of a sample of the images, equally many per image."""
         import torch
 
+        from fiftyone_deepcluster.core.devices import send
         from fiftyone_deepcluster.features.streaming import collect_values, sample_rows
 
         rows = sample_rows(len(corpus), self.sample, derive(seed, "images"))
@@ -95,10 +96,8 @@ class CodebookEncoder(Encoder):
             for taken, maps in corpus.maps(some, self.layer):
                 cells = cells_of(maps)
                 chosen = torch.rand(cells.shape[:2], generator=generator).argsort(dim=1)[:, :each]
-                yield (
-                    taken,
-                    cells.gather(1, chosen.to(cells.device)[:, :, None].expand(-1, -1, cells.shape[2])),
-                )
+                places = send(chosen, cells.device)[:, :, None].expand(-1, -1, cells.shape[2])
+                yield taken, cells.gather(1, places)
 
         corpus.observer.phase("codebook", len(rows))
         return collect_values(corpus, rows, drawn).flatten(0, 1)

@@ -5,6 +5,7 @@ Images are read from a store of decoded uint8 pixels; only the results (one vect
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 
 from fiftyone_deepcluster.backbones.layers import capture_outputs, choose_layers, layers_of
+from fiftyone_deepcluster.core.devices import send
 from fiftyone_deepcluster.core.types import Batch
 from fiftyone_deepcluster.errors import CancelledError, ImagesError, OptionsError
 from fiftyone_deepcluster.images.augment import plain
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 _BATCHES_BETWEEN_VOTES = 4  # batches between the votes of all processes on stopping
 _RESIDENT_SHARE = 0.25  # largest share of the GPU's free memory for the decoded images
+_GPU_READERS = 4  # threads that read batches for a GPU; on a CPU one, since more would slow down the network
 
 
 def check_features(found: torch.Tensor) -> torch.Tensor:
@@ -90,7 +93,7 @@ class Corpus:
         return int(self.store.shape[0])
 
     def features(self, *, augmented: bool = False, seed: int = 0) -> torch.Tensor:
-        """(N, D) float32 features of all images, on the device.
+        """(N, D) float32 features of all images, on the device, or on the CPU where the GPU has no room for them.
 
         Args:
             augmented: embed one random augmentation of every image, as in training, instead of the image.
@@ -102,25 +105,25 @@ class Corpus:
         if self._given is not None:
             return self._given
         self.network.eval()
-        found = torch.zeros(len(self), self.network.dim, device=self.compute.device)
+        found = self._zeros(self.network.dim)
         self.observer.phase("embed", len(self))
         rows = np.arange(len(self))[self.compute.shard(len(self))]
         batches = self._changed_batches(rows, seed) if augmented else self.plain_batches(rows)
         with torch.inference_mode(), self.compute.autocast():
             for batch in batches:
-                found[batch.rows.to(found.device)] = self.network.features(batch.images).float()
-        return check_features(self.compute.all_reduce_sum(found))
+                put_rows(found, batch, self.network.features(batch.images).float())
+        return check_features(self.compute.sum_shards(found))
 
     def logits(self) -> torch.Tensor:
-        """(N, K) float32 logits of all images, not augmented, on the device."""
+        """(N, K) float32 logits of all images, not augmented; where ``features`` are."""
         self.network.eval()
-        found = torch.zeros(len(self), self.network.n_outputs, device=self.compute.device)
+        found = self._zeros(self.network.n_outputs)
         self.observer.phase("predict", len(self))
         rows = np.arange(len(self))[self.compute.shard(len(self))]
         with torch.inference_mode(), self.compute.autocast():
             for batch in self.plain_batches(rows):
-                found[batch.rows.to(found.device)] = self.network(batch.images).logits.float()
-        return self.compute.all_reduce_sum(found)
+                put_rows(found, batch, self.network(batch.images).logits.float())
+        return self.compute.sum_shards(found)
 
     def plain_batches(self, rows: NDArray[np.int64]) -> Iterator[Batch]:
         """Batches of ``rows`` in order, not augmented."""
@@ -224,17 +227,19 @@ class Corpus:
         return max(1, self.batch_size // self.compute.world)
 
     def _pixels(self, rows: NDArray[np.int64], size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Batches of uint8 (B, C, H, W) on the device with their rows, read one batch ahead."""
+        """Batches of uint8 (B, C, H, W) on the device with their rows on the CPU, read ahead by threads."""
         chunks = [rows[at : at + size] for at in range(0, len(rows), size)]
         shared = self.compute.all_reduce_min(len(chunks))
-        with ThreadPoolExecutor(1) as reader:
-            ahead = reader.submit(self._read, chunks[0]) if chunks else None
+        readers = _GPU_READERS if self._on_gpu else 1
+        with ThreadPoolExecutor(readers, initializer=self._enter_reader) as pool:
+            ahead = deque(pool.submit(self._read, chunk) for chunk in chunks[:readers])
             for i, chunk in enumerate(chunks):
                 if self._cancelled(i, shared):
                     raise CancelledError("cancelled")
-                pixels = ahead.result()  # type: ignore[union-attr]
-                ahead = reader.submit(self._read, chunks[i + 1]) if i + 1 < len(chunks) else None
-                yield pixels.to(self.compute.device, non_blocking=True), torch.from_numpy(chunk)
+                pixels, taken = ahead.popleft().result()
+                if i + readers < len(chunks):
+                    ahead.append(pool.submit(self._read, chunks[i + readers]))
+                yield pixels.to(self.compute.device, non_blocking=True), taken
                 self.observer.advance(len(chunk) * self.compute.world)
 
     def _cancelled(self, batch: int, shared: int) -> bool:
@@ -249,16 +254,33 @@ class Corpus:
         asked = batch < shared and batch % _BATCHES_BETWEEN_VOTES == 0
         return asked and self.compute.all_reduce_any(self.observer.cancelled())
 
-    def _read(self, rows: NDArray[np.int64]) -> torch.Tensor:
+    def _read(self, rows: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Pixels of ``rows`` and the rows; in pinned memory for a GPU, which copies from there on its own."""
+        taken = torch.from_numpy(rows)
+        if self._on_gpu:
+            taken = taken.pin_memory()
         if self._resident is not None:
-            return self._resident[torch.from_numpy(rows).to(self._resident.device)]
+            return self._resident[send(taken, self._resident.device)], taken
         pixels = torch.from_numpy(self.store.read(rows)).permute(0, 3, 1, 2)
-        return pixels.pin_memory() if self.compute.device.type == "cuda" else pixels
+        return pixels.pin_memory() if self._on_gpu else pixels, taken
+
+    def _enter_reader(self) -> None:
+        """Pin memory for the GPU of this process, in a thread that reads; by default it would be the first GPU."""
+        if self._on_gpu:
+            torch.cuda.set_device(self.compute.device)
+
+    @property
+    def _on_gpu(self) -> bool:
+        return self.compute.device.type == "cuda"
+
+    def _zeros(self, width: int) -> torch.Tensor:
+        """(N, width) float32 zeros, on the device if it has room for them."""
+        return torch.zeros(len(self), width, device=self.compute.device_for(len(self) * width))
 
     def _load_resident(self) -> torch.Tensor | None:
         """All images on the GPU, if they fit into a share of its free memory; else None."""
         device = self.compute.device
-        if device.type != "cuda":
+        if not self._on_gpu:
             return None
         free, _ = torch.cuda.mem_get_info(device)
         if int(np.prod(self.store.shape, dtype=np.int64)) > _RESIDENT_SHARE * free:
@@ -271,3 +293,11 @@ class Corpus:
                 torch.from_numpy(self.store.read(rows)).permute(0, 3, 1, 2).to(device)
             )
         return pixels
+
+
+def put_rows(found: torch.Tensor, batch: Batch, values: torch.Tensor) -> None:
+    """Store the values (B, ...) of a batch in ``found`` (N, ...), which is on the device or on the CPU."""
+    if found.device.type == "cpu":
+        found[batch.rows] = values.cpu()
+    else:
+        found[batch.device_rows] = values

@@ -78,21 +78,21 @@ class Pooled(Encoder):
         """See ``Encoder.fit_transform``."""
         from fiftyone_deepcluster.features.reduce import fit_pca, no_pca
 
-        augmented = self.augmented
+        augmented, device = self.augmented, corpus.compute.device
         features = corpus.features(augmented=True, seed=request.seed) if augmented else self._features(corpus)
         n_components, whiten = self.settle(len(features), features.shape[1])
         reduction = (
-            fit_pca(features, n_components, whiten=whiten, l2_normalize=self.l2_normalize)
+            fit_pca(features, n_components, whiten=whiten, l2_normalize=self.l2_normalize, device=device)
             if n_components
             else no_pca(l2_normalize=self.l2_normalize)
         )
-        return Encoding(reduction.apply(features), reduction.state_dict())
+        return Encoding(reduction.apply(features, device), reduction.state_dict())
 
     def transform(self, corpus: Corpus, fitted: dict[str, Any]) -> torch.Tensor:
         """See ``Encoder.transform``."""
         from fiftyone_deepcluster.features.reduce import Reduction
 
-        return Reduction.from_state(fitted).apply(self._features(corpus))
+        return Reduction.from_state(fitted).apply(self._features(corpus), corpus.compute.device)
 
     def settle(self, n_images: int, n_features: int) -> tuple[int, bool]:
         """PCA dimensions (0: no PCA) and whether to whiten.

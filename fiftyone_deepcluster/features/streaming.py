@@ -62,17 +62,23 @@ def sample_rows(n: int, most: int, seed: int) -> NDArray[np.int64]:
 
 
 def collect_values(corpus: Corpus, rows: NDArray[np.int64], describe: Describe) -> torch.Tensor:
-    """(len(rows), ...) float32 values of ``rows`` in order, on the device; computed in shares by all processes."""
+    """(len(rows), ...) float32 values of ``rows`` in order; computed in shares by all processes.
+
+    They are on the device, or on the CPU where the GPU has no room for them.
+    """
     import torch
+
+    from fiftyone_deepcluster.core.devices import send
 
     place = np.zeros(len(corpus), dtype=np.int64)
     place[rows] = np.arange(len(rows))
     found = torch.zeros(0)
     for taken, values in describe(rows[corpus.compute.shard(len(rows))]):
         if not len(found):
-            found = torch.zeros(len(rows), *values.shape[1:], device=values.device)
-        found[torch.from_numpy(place[taken.numpy()]).to(found.device)] = values
-    return corpus.compute.all_reduce_sum(found)
+            where = corpus.compute.device_for(len(rows) * values[0].numel())
+            found = torch.zeros(len(rows), *values.shape[1:], device=where)
+        found[send(torch.from_numpy(place[taken.numpy()]), found.device)] = values.to(found.device)
+    return corpus.compute.sum_shards(found)
 
 
 def averaged(maps: torch.Tensor, bands: int = 1) -> torch.Tensor:
@@ -108,7 +114,7 @@ def reduce_streamed(
         what: name of the encoding in the log.
 
     Returns:
-        (N, d) vectors on the device and the fitted reduction; d is ``shrink.n_components``, or less where the sample
+        (N, d) vectors and the fitted reduction; d is ``shrink.n_components``, or less where the sample
         does not allow it (logged).
     """
     from fiftyone_deepcluster.features.reduce import fit_pca, no_pca
@@ -117,7 +123,13 @@ def reduce_streamed(
     corpus.observer.phase("encode", len(corpus))
     sample = collect_values(corpus, seen, describe)
     if shrink.n_components:
-        reduction = fit_pca(sample, shrink.n_components, whiten=False, l2_normalize=shrink.l2_normalize)
+        reduction = fit_pca(
+            sample,
+            shrink.n_components,
+            whiten=False,
+            l2_normalize=shrink.l2_normalize,
+            device=corpus.compute.device,
+        )
         _log_reduction(what, sample, reduction, shrink.n_components)
     else:
         reduction = no_pca(l2_normalize=shrink.l2_normalize)
@@ -139,9 +151,10 @@ def _rest(corpus: Corpus, seen: NDArray[np.int64], known: torch.Tensor, describe
     if len(seen) == len(corpus):
         return known
     others = np.setdiff1d(all_rows(corpus), seen)
-    vectors = torch.empty(len(corpus), known.shape[1], device=known.device)
-    vectors[torch.from_numpy(seen).to(known.device)] = known
-    vectors[torch.from_numpy(others).to(known.device)] = collect_values(corpus, others, describe)
+    computed = collect_values(corpus, others, describe)
+    vectors = torch.empty(len(corpus), known.shape[1], device=computed.device)
+    vectors[torch.from_numpy(seen).to(vectors.device)] = known.to(vectors.device)
+    vectors[torch.from_numpy(others).to(vectors.device)] = computed
     return vectors
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from fiftyone_deepcluster.core.devices import send
 from fiftyone_deepcluster.errors import OptionsError
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class Augment(BaseModel):
         else:
             result = plain(images, size)
             if self.flip:
-                mirrored = (draws[:, 0] < 0.5).to(images.device).view(-1, 1, 1, 1)
+                mirrored = send(draws[:, 0] < 0.5, images.device).view(-1, 1, 1, 1)
                 result = torch.where(mirrored, result.flip(-1), result)
         return self._change_brightness(result, draws) if self._changes_brightness() else result
 
@@ -96,7 +97,7 @@ class Augment(BaseModel):
         from torch.nn import functional
 
         height, width = images.shape[2:]
-        maps = self._maps(height, width, size, draws).to(images.device)
+        maps = send(self._maps(height, width, size, draws), images.device)
         return functional.grid_sample(
             images, _grid(maps, size), mode="bilinear", padding_mode=self.padding, align_corners=False
         )
@@ -144,8 +145,8 @@ class Augment(BaseModel):
         return x, y, half_w, half_h
 
     def _change_brightness(self, images: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
-        draws = draws.to(images.device).view(-1, _DRAWS, 1, 1)
-        return (images * (1 + _spread(draws[:, 10:11], self.brightness))).clamp(0, 1)
+        factors = send(1 + _spread(draws[:, 10], self.brightness), images.device)
+        return (images * factors.view(-1, 1, 1, 1)).clamp(0, 1)
 
 
 class MultiCrop(BaseModel):

@@ -114,32 +114,30 @@ class FileStore:
     def read(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Images (B, H, W, C) uint8 of these rows; read in file order, adjacent rows in one call."""
         rows = self.kept[rows]
-        order = np.argsort(rows, kind="stable")
-        # If the rows are in order, images are read directly into the result.
-        sorted_already = bool((order[1:] > order[:-1]).all())
         pixels = np.empty((len(rows), *self.shape[1:]), np.uint8)
-        self._read_sorted(rows[order], pixels)
-        if sorted_already:
-            return pixels
-        result = np.empty_like(pixels)
-        result[order] = pixels
-        return result
+        self._read_sorted(rows, np.argsort(rows, kind="stable"), pixels)
+        return pixels
 
     def close(self) -> None:
         """Close the file and release its lock; the cache may then delete it."""
         self._file.close()
         self._lock.release()
 
-    def _read_sorted(self, rows: NDArray[np.int64], pixels: NDArray[np.uint8]) -> None:
+    def _read_sorted(
+        self, rows: NDArray[np.int64], order: NDArray[np.int64], pixels: NDArray[np.uint8]
+    ) -> None:
+        """Read every image to its place in ``pixels``, in the order of the file."""
         if self._file.closed:
             raise ImagesError("the image store is closed; call open_images again")
         each = int(np.prod(self.shape[1:]))
         flat = memoryview(pixels.reshape(-1))  # type: ignore[arg-type]
-        # A row that is not its predecessor plus 1 starts a new run of adjacent rows.
-        starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1).tolist()
-        ends = [*starts[1:], len(rows)] if starts else []
-        for start, end, row in zip(starts, ends, rows[starts].tolist(), strict=True):
-            self._read_at(self._offset + row * each, flat[start * each : end * each])
+        # A run ends where the next image is not adjacent in the file, or not in the result.
+        apart = (np.diff(rows[order], prepend=-2) != 1) | (np.diff(order, prepend=-2) != 1)
+        starts = np.flatnonzero(apart)
+        lengths = np.diff(starts, append=len(rows)).tolist()
+        places = order[starts]
+        for place, row, length in zip(places.tolist(), rows[places].tolist(), lengths, strict=True):
+            self._read_at(self._offset + row * each, flat[place * each : (place + length) * each])
 
     def _read_at(self, position: int, target: memoryview) -> None:
         # Seek and read under a lock: a positioned read (preadv) exists on POSIX only.

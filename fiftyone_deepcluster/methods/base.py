@@ -96,7 +96,10 @@ class Options(Part):
         10, ge=1, le=100_000, description="Maximum number of rounds; each round clusters and trains once."
     )
     seed: int = Field(
-        51, ge=0, lt=2**31, description="Random seed; same seed, machine and images: same clusters."
+        51,
+        ge=0,
+        lt=2**31,
+        description="Random seed; same seed, machine and images: same clusters, on a GPU nearly so.",
     )
     image_size: int | None = Field(
         None, ge=8, le=1024, description="Side of the network input in pixels; empty: chosen from the images."
@@ -108,9 +111,9 @@ class Options(Part):
     )
     device: str = Field(
         "auto",
-        description="auto, cpu, mps, cuda or cuda:1.",
+        description="auto, cpu, cuda or cuda:1; with several processes auto or cuda, one GPU for each.",
         json_schema_extra=ADVANCED,
-        pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
+        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
     )
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto",

@@ -30,11 +30,11 @@ def exact_neighbors(vectors: torch.Tensor, k: int, asked: torch.Tensor | None = 
         found, rows = faiss.knn(queries.numpy(), vectors.numpy(), k)
         return rows.astype("int64"), found.clip(min=0) ** 0.5
     others = CenterField(vectors)
-    distance = torch.empty(len(queries), k)
-    near = torch.empty(len(queries), k, dtype=torch.int64)
+    distance = vectors.new_empty(len(queries), k)
+    near = torch.empty(len(queries), k, dtype=torch.int64, device=vectors.device)
     for part in chunks(len(queries), len(vectors), vectors.device):
         shifted, scores = others.scores(queries[part])
         least = scores.topk(k, dim=1, largest=False)
         squared = least.values + shifted.square().sum(dim=1, keepdim=True)
-        distance[part], near[part] = squared.clamp_min(0).sqrt().cpu(), least.indices.cpu()
-    return near.numpy(), distance.numpy()
+        distance[part], near[part] = squared.clamp_min(0).sqrt(), least.indices
+    return near.cpu().numpy(), distance.cpu().numpy()

@@ -21,9 +21,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Floats in one chunk of distances: 8 MB fit a CPU's cache, 64 MB are enough to keep a GPU busy.
+# Floats in one chunk of distances: 8 MB fit a CPU's cache. On a GPU few large chunks keep it busy: with a million
+# centers, each chunk has only some hundred vectors. A fixed share of the memory, whatever is free of it, since the
+# sizes of chunks decide on the last bits.
 _CPU_CHUNK = 2**21
-_GPU_CHUNK = 2**24
+_GPU_CHUNKS = 2**24, 2**28
+_GPU_SHARE = 1 / 80
 
 
 class CenterField:
@@ -115,9 +118,17 @@ def _argmin_of_rows(scores: torch.Tensor) -> torch.Tensor:
 
 def chunks(n: int, width: int, device: torch.device) -> Iterator[slice]:
     """Slices of 0..n such that a chunk with ``width`` floats per row stays within the memory bound."""
-    budget = _CPU_CHUNK if device.type == "cpu" else _GPU_CHUNK
-    step = max(1, budget // max(width, 1))
+    step = max(1, _chunk_size(device) // max(width, 1))
     return (slice(begin, min(begin + step, n)) for begin in range(0, n, step))
+
+
+def _chunk_size(device: torch.device) -> int:
+    import torch
+
+    if device.type != "cuda":
+        return _CPU_CHUNK
+    floats = torch.cuda.get_device_properties(device).total_memory // 4
+    return int(min(max(_GPU_SHARE * floats, _GPU_CHUNKS[0]), _GPU_CHUNKS[1]))
 
 
 def each_chunk(n: int, width: int, device: torch.device, work: Callable[[slice], T]) -> list[T]:

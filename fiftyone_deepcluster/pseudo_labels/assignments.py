@@ -43,10 +43,10 @@ def nearest_assignment(
 
     Args:
         vectors: (N, D) float32; must not be changed afterwards: the result may share their memory.
-        centers: (K, D) float32, likewise, on the same device.
+        centers: (K, D) float32, likewise.
         scores: metrics for the record.
     """
-    labels, own, other = (part.cpu() for part in nearest_two(vectors, centers))
+    labels, own, other = (part.cpu() for part in nearest_two(vectors, centers.to(vectors.device)))
     own, other = own.sqrt(), other.sqrt()
     return Assignment(
         labels=labels.numpy(),

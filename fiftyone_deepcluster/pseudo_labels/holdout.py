@@ -92,5 +92,5 @@ def _top(corpus: Corpus, rows: NDArray[np.int64], k: int) -> NDArray[np.int64]:
     with torch.inference_mode(), corpus.compute.autocast():
         for batch in corpus.plain_batches(rows):
             logits = corpus.network(batch.images).logits.float()
-            found.append(logits.topk(min(k, logits.shape[1]), dim=1).indices.cpu())
-    return torch.cat(found).numpy()  # type: ignore[no-any-return]
+            found.append(logits.topk(min(k, logits.shape[1]), dim=1).indices)
+    return torch.cat(found).cpu().numpy()  # type: ignore[no-any-return]

@@ -88,13 +88,13 @@ class BankLabels:
 
     def targets(self, batch: Batch, outputs: Outputs) -> ClassTargets:
         """Each image's cluster in every head: (B, H)."""
-        return ClassTargets(self._labels[batch.rows.to(self._labels.device)])
+        return ClassTargets(self._labels[batch.device_rows])
 
     def after_step(self, batch: Batch, before: Outputs, network: Network) -> None:
         """Store the embeddings of the first crops in the bank."""
         bank = self._filled()
         crops = before.features.detach().float().view(-1, len(batch.rows), bank.shape[2])
-        bank[:, batch.rows.to(bank.device)] = crops[: len(bank)]
+        bank[:, batch.device_rows] = crops[: len(bank)]
         self._seen[batch.rows] = True
 
     def assign(self, corpus: Corpus) -> Assignment:

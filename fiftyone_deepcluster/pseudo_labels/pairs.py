@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from fiftyone_deepcluster.clusterers.distances import confidence_of
+from fiftyone_deepcluster.core.devices import send
 from fiftyone_deepcluster.core.seeds import rng
 from fiftyone_deepcluster.core.types import Assignment, Batch, Outputs, PairTargets, RoundPlan
 from fiftyone_deepcluster.pseudo_labels.pixel_warmup import whole_batches
@@ -168,7 +169,9 @@ class PairSelection:
             layer.momentum = None  # the plain mean over the batches of this pass
         corpus.network.train()
         rows = whole_batches(len(corpus), self.parts.batch_size, 1, draw)
-        features_of(corpus, rows[: max(1, STATISTICS // self.parts.batch_size) * self.parts.batch_size])
+        rows = rows[: max(1, STATISTICS // self.parts.batch_size) * self.parts.batch_size]
+        corpus.observer.phase("batch norm", len(rows))
+        features_of(corpus, rows)
         for layer, momentum in zip(norms, momenta, strict=True):
             layer.momentum = momentum
 
@@ -233,7 +236,7 @@ class _MacroBatches:
 
     def label_features(self, batch: Batch) -> torch.Tensor:
         """(B, K) label features of a mini-batch, computed when its macro-batch started."""
-        return self._targets[self._place[batch.rows].to(self._targets.device)]
+        return self._targets[send(self._place[batch.rows], self._targets.device)]
 
     def step(self) -> None:
         """Count one mini-batch."""

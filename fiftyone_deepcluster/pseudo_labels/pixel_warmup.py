@@ -17,6 +17,7 @@ import torch
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
 from fiftyone_deepcluster.clusterers.distances import nearest_centers
 from fiftyone_deepcluster.clusterers.kmeans.clusterer import KMeans
+from fiftyone_deepcluster.core.devices import send
 from fiftyone_deepcluster.core.seeds import derive, rng
 from fiftyone_deepcluster.core.types import Assignment, Batch, ClassTargets, Outputs, PairTargets, RoundPlan
 from fiftyone_deepcluster.images.thumbnails import thumbnail_vectors
@@ -139,7 +140,7 @@ class PixelClusters:
     def targets(self, batch: Batch, outputs: Outputs) -> ClassTargets:
         """The pixel cluster of every image: (B,) classes."""
         device = outputs.logits.device
-        vectors = _vectors(self._corpus, batch.rows.numpy()).to(device)
+        vectors = send(_vectors(self._corpus, batch.rows.numpy()), device)
         return ClassTargets(nearest_centers(vectors, self._centers.to(device))[0])
 
 
@@ -175,7 +176,7 @@ class PixelPairs:
 
     def targets(self, batch: Batch, outputs: Outputs) -> PairTargets:
         """All pairs (B, B), positive if both images are in one cluster."""
-        labels = self._labels[batch.rows.to(self._labels.device)]
+        labels = self._labels[batch.device_rows]
         same = (labels[:, None] == labels[None, :]).float()
         return PairTargets(same, torch.ones_like(same))
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from fiftyone_deepcluster.clusterers.base import Clusterer, Clustering, ClusterRequest
+from fiftyone_deepcluster.core.devices import send
 from fiftyone_deepcluster.core.seeds import derive, rng
 from fiftyone_deepcluster.core.types import Assignment, Batch, ClassTargets, Outputs, RoundPlan
 from fiftyone_deepcluster.features.base import EncodeRequest
@@ -100,7 +101,7 @@ class RoundLabels:
 
     def targets(self, batch: Batch, outputs: Outputs) -> ClassTargets:
         """Each image's pseudo-label."""
-        return ClassTargets(self._pseudo[batch.rows].to(outputs.logits.device))
+        return ClassTargets(send(self._pseudo[batch.rows], outputs.logits.device))
 
     def after_step(self, batch: Batch, before: Outputs, network: Network) -> None:
         """Nothing: pseudo-labels are fixed for the whole round."""

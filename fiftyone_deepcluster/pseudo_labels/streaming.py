@@ -108,7 +108,8 @@ class StreamingCentroids:
             self._seen = corpus.features().cpu()
         else:
             self._gather(corpus)
-        return self._assignment(self._seen.to(corpus.compute.device), corpus)
+        where = corpus.compute.device_for(self._seen.numel())
+        return self._assignment(self._seen.to(where), corpus)
 
     def finish(self, corpus: Corpus) -> Assignment:
         """The nearest center of every image by the final network; state that a resumed run needs is unchanged."""

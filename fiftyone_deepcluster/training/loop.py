@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from fiftyone_deepcluster.core.history import RoundHistory
+from fiftyone_deepcluster.core.process_state import deterministic_cudnn
 from fiftyone_deepcluster.core.progress import Stopwatch
 from fiftyone_deepcluster.core.record import Round, StopReason
 from fiftyone_deepcluster.core.seeds import derive
@@ -106,6 +107,7 @@ class RunState:
     first_seconds: dict[str, float] = field(default_factory=dict)
 
 
+@deterministic_cudnn()
 def run(
     training_spec: TrainingSpec,
     corpus: Corpus,
@@ -198,12 +200,12 @@ def _train(
     training_spec: TrainingSpec, corpus: Corpus, plan: RoundPlan, optimizer: Optimizer, seed: int
 ) -> NDArray[np.float32]:
     """Train on the plan; the mean loss of every image (N,), NaN if not sampled."""
-    network, device = corpus.network, corpus.compute.device
+    network = corpus.network
     _renew_head(corpus, plan, derive(seed, "head"))
     optimizer.begin_round(corpus.steps(len(plan.order)), plan.rate)
     augment = training_spec.augment if plan.augmented else Augment()
     network.train()
-    sums = torch.zeros(2, len(corpus), device=device)
+    rows, found = [], []
     network.seed_dropout(derive(seed, "dropout", corpus.compute.rank))
     for batch in corpus.training_batches(plan.order, augment, derive(seed, "augment")):
         with corpus.compute.autocast():
@@ -211,12 +213,17 @@ def _train(
         losses = training_spec.objective.losses(outputs, training_spec.task.targets(batch, outputs))
         optimizer.step(losses.mean())
         training_spec.task.after_step(batch, outputs, network)
-        rows = batch.rows.to(device)
-        sums[0].index_add_(0, rows, losses.detach().float())
-        sums[1].index_add_(0, rows, torch.ones_like(losses, dtype=torch.float32))
+        rows.append(batch.rows)
+        found.append(losses.detach().float())
     corpus.compute.broadcast(network.buffers())
+    # Summed on the CPU, and after the last step: a GPU adds in arbitrary order, and nothing waits for it before.
+    sums = torch.zeros(2, len(corpus))
+    if rows:
+        drawn, values = torch.cat(rows), torch.cat(found).cpu()
+        sums[0].index_add_(0, drawn, values)
+        sums[1].index_add_(0, drawn, torch.ones_like(values))
     totals = corpus.compute.all_reduce_sum(sums)
-    return (totals[0] / totals[1]).cpu().numpy()  # type: ignore[no-any-return]
+    return (totals[0] / totals[1]).numpy()  # type: ignore[no-any-return]
 
 
 def _renew_head(corpus: Corpus, plan: RoundPlan, seed: int) -> None:

@@ -3,14 +3,18 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from sklearn.datasets import load_digits
 
 import fiftyone_deepcluster as fdc
+from fiftyone_deepcluster.methods.base import METHODS
 from fiftyone_deepcluster.metrics.agreement import agreement
 
+ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """
 import sys
 import numpy as np
@@ -38,7 +42,7 @@ from sklearn.datasets import load_digits
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.core.progress import Silent
 
-state = PartialState()
+state = PartialState(cpu=True)
 
 class Hears(Silent):
     # the request to cancel reaches the first process only, here in the middle of the second round's training
@@ -54,27 +58,47 @@ images = (load_digits().images[:301] * 15.9375).astype(np.uint8)
 options = {"n_clusters": 10, "rounds": 6, "baselines": False, "image_size": 16, "batch_size": 16, "min_steps": 1}
 hears = Hears()
 cancelled = fdc.fit(images, fdc.DeepCluster(**options), observer=hears)
-print("stopped", cancelled.record.stop_reason.value, len(cancelled.record.rounds), hears.rounds, flush=True)
+record = cancelled.record
+print(f"stopped {record.stop_reason.value} {len(record.rounds)} {hears.rounds}\\n", end="", flush=True)
 minutes = 1e-6 if state.process_index == 0 else None  # as if the clock of one were ahead
 late = fdc.fit(images, fdc.DeepCluster(**options, max_minutes=minutes))
-print("stopped", late.record.stop_reason.value, len(late.record.rounds), flush=True)
+print(f"stopped {late.record.stop_reason.value} {len(late.record.rounds)}\\n", end="", flush=True)
 state.destroy_process_group()
 """
 
 
-def launched(text, tmp_path):
-    """Run a script in two processes; what it printed."""
+TORCHRUN = ["torch.distributed.run", "--standalone", "--nproc_per_node"]
+ACCELERATE = [
+    "accelerate.commands.launch", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
+    "--num_processes",
+]  # fmt: skip
+
+
+def run(text, tmp_path, *arguments, processes=2, by="torchrun"):
+    """Run a script in several processes; with the folder and ``arguments``."""
     script = tmp_path / "job.py"
     script.write_text(text)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*launch, str(script), str(tmp_path)],
+    # --cpu would start one process, whatever their number
+    launch = [*ACCELERATE[:1], "--multi_gpu" if processes > 1 else "--cpu", *ACCELERATE[1:]]
+    launch = TORCHRUN if by == "torchrun" else launch
+    environment = {
+        **os.environ,
+        "ACCELERATE_USE_CPU": "true",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(ROOT),
+    }
+    return subprocess.run(
+        [sys.executable, "-m", *launch, str(processes), str(script), str(tmp_path), *arguments],
         capture_output=True,
         text=True,
         check=False,
         env=environment,
     )
+
+
+def launched(text, tmp_path, processes=2, by="torchrun"):
+    """Run a script in several processes that must succeed; what it printed."""
+    done = run(text, tmp_path, processes=processes, by=by)
     assert done.returncode == 0, done.stderr[-4000:]
     return done.stdout
 
@@ -116,3 +140,121 @@ def test_centers_are_equal_in_two_processes(tmp_path):
     np.testing.assert_allclose(first["embeddings"], second["embeddings"], atol=1e-5)
     again = fdc.predict(tmp_path, (load_digits().images[:600] * 15.9375).astype(np.uint8))
     assert (again.labels == first["labels"]).mean() > 0.95, "the centers are those of the shared run"
+
+
+SAME = """
+import sys
+import numpy as np
+from accelerate import PartialState
+from sklearn.datasets import load_digits
+import fiftyone_deepcluster as fdc
+
+images = (load_digits().images[:301] * 15.9375).astype(np.uint8)
+encoders = {
+    "pooled": {"name": "pooled"},
+    # 300 of 301 images are in the sample of the PCA, so that one row is left for two processes
+    "ensemble-projection": {"name": "ensemble-projection", "sets": 3, "classes": 5, "sample": 300},
+}
+found = {}
+for name, encoder in encoders.items():
+    options = {"n_clusters": 10, "baselines": False, "image_size": 16, "encoder": encoder, "device": "cpu"}
+    result = fdc.fit(images, fdc.Frozen(backbone={"name": "small", "width": 8}, **options))
+    found |= {name: result.labels, f"{name} vectors": result.embeddings}
+state = PartialState()
+print(f"processes {state.num_processes}\\n", end="", flush=True)
+np.savez(f"{sys.argv[1]}/labels{state.process_index}.npz", **found)
+state.destroy_process_group()
+"""
+
+
+def test_two_processes_find_the_clusters_of_one(tmp_path):
+    results = {}
+    for processes in (1, 2):
+        folder = tmp_path / str(processes)
+        folder.mkdir()
+        said = launched(SAME, folder, processes, by="accelerate")
+        assert said.count(f"processes {processes}") == processes
+        results[processes] = [dict(np.load(folder / f"labels{rank}.npz")) for rank in range(processes)]
+    for encoder in ("pooled", "ensemble-projection"):
+        one, first, second = results[1][0], *results[2]
+        assert np.array_equal(first[encoder], second[encoder])
+        # other shares are other batches, whose products round otherwise
+        np.testing.assert_allclose(first[f"{encoder} vectors"], one[f"{encoder} vectors"], atol=1e-3)
+        assert agreement(first[encoder], one[encoder]).nmi > 0.98
+
+
+ON_GPUS = """
+import numpy as np
+from accelerate import PartialState
+from sklearn.datasets import load_digits
+import fiftyone_deepcluster as fdc
+from fiftyone_deepcluster.methods.base import parse_options
+from tests.pretend_cuda import pretended_gpu
+
+state = PartialState(cpu=True)
+images = (load_digits().images[:80] * 15.9375).astype(np.uint8)
+base = {"n_clusters": 4, "rounds": 1, "baselines": False, "image_size": 16, "batch_size": 32, "device": "cuda"}
+small = {"backbone": {"name": "small", "width": 4}, "min_steps": 2}
+methods = {
+    "deepcluster": small, "deepcluster-manifold": {**small, "reducer": "identity"}, "cardiac-mr": small, "ldpo": small,
+    "deepcluster-v2": small, "frozen": {}, "dac": {"width": 4, "init": "random"},
+    "ucnn": {"pixel_epochs": 1, "patience": 1,
+             "backbone": {"name": "ucnn", "maps": 16, "dim": 12, "width": 0.125, "adapted": 1 / 128}},
+}
+for method, options in methods.items():
+    with pretended_gpu(free=2**33, n_gpus=2):
+        found = fdc.fit(images, parse_options(method, {**base, **options}))
+    assert found.record.environment["device"] == f"cuda:{state.process_index}"
+    print(f"clustered by {method}\\n", end="", flush=True)  # in one write, as two processes print
+state.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+def test_processes_send_what_is_on_their_gpus_only(tmp_path):
+    said = launched(ON_GPUS, tmp_path)
+
+    for method in METHODS.names():
+        assert method == "auto" or said.count(f"clustered by {method}\n") == 2, method
+
+
+DIES = """
+import os, sys
+import numpy as np
+from accelerate import PartialState
+from sklearn.datasets import load_digits
+import fiftyone_deepcluster as fdc
+from fiftyone_deepcluster.core.progress import Silent
+
+state = PartialState(cpu=True)
+
+class Dies(Silent):
+    def phase(self, name, total):
+        self.passes = getattr(self, "passes", 0) + (name == "train")
+        if self.passes == 3 and state.process_index == 1:
+            os._exit(7)  # as a process that the system ends
+
+images = (load_digits().images[:200] * 15.9375).astype(np.uint8)
+options = {"n_clusters": 10, "rounds": 4, "baselines": False, "image_size": 16, "batch_size": 32, "min_steps": 1}
+options |= {"backbone": {"name": "small", "width": 4}}
+observer = Dies() if len(sys.argv) > 2 else None
+found = fdc.fit(images, fdc.DeepCluster(**options), observer=observer, run_dir=f"{sys.argv[1]}/run")
+print(f"complete {len(found.record.rounds)} {found.record.stop_reason.value}\\n", end="", flush=True)
+state.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_job_that_lost_a_process_ends_in_words_and_goes_on(tmp_path, processes):
+    done = run(DIES, tmp_path, "dies")
+    assert done.returncode != 0
+    assert "complete" not in done.stdout
+    assert "another process of this job ended or cannot be reached" in done.stderr
+    kept = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
+    assert len(kept["rounds"]) == 2
+
+    said = launched(DIES, tmp_path, processes)
+    assert said.count("complete 4 rounds_done") == processes
+    again = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
+    assert again["rounds"][:2] == kept["rounds"]

@@ -33,7 +33,10 @@ PLAIN = [
     ({"n_clusters": "ten"}, "n_clusters='ten': needs a whole number"),
     ({"n_clusters": 1}, "n_clusters=1: needs 2 or more"),
     ({"n_clusters": 2.5}, "n_clusters=2.5: needs a whole number"),
-    ({"device": "tpu"}, "device='tpu': give auto, cpu, mps, cuda or cuda:1"),
+    (
+        {"device": "tpu"},
+        "device='tpu': give auto, cpu, cuda or cuda:1; with several processes auto or cuda, one GPU for each",
+    ),
     ({"max_minutes": 0}, "max_minutes=0: needs more than 0"),
     ({"color": "red"}, "color='red': needs 'auto', 'gray' or 'rgb'"),
     ({"baselines": "perhaps"}, "baselines='perhaps': needs True or False"),

@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from fiftyone_deepcluster.core.process_state import (
     blas_of_one_thread,
+    deterministic_cudnn,
     ignored_warnings,
     kept_threads,
     one_thread,
@@ -150,3 +151,13 @@ def test_seeded_torch_gives_the_same_numbers_and_puts_the_state_back():
             drawn.append(torch.rand(4))
     assert torch.equal(*drawn)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_cudnn_is_deterministic_as_long_as_anyone_needs_it():
+    from torch.backends import cudnn
+
+    before = cudnn.deterministic, cudnn.benchmark
+    with deterministic_cudnn():
+        assert (cudnn.deterministic, cudnn.benchmark) == (True, False)
+    overlapping(deterministic_cudnn)
+    assert (cudnn.deterministic, cudnn.benchmark) == before

@@ -6,6 +6,7 @@ import torch
 
 from fiftyone_deepcluster.features.pooled import Pooled
 from fiftyone_deepcluster.features.reduce import Reduction, fit_pca
+from tests.pretend_cuda import CUDA, pretended_gpu
 
 
 def test_pca_whitens_and_matches_scikit_learn():
@@ -50,3 +51,20 @@ def test_pca_dimensions_are_chosen_by_the_data(n, d, expected):
 def test_pca_options_override_the_defaults():
     assert Pooled(pca=256, whiten=True).settle(100, 4096) == (256, True)
     assert Pooled(pca=0).settle(200_000, 4096) == (0, False)
+
+
+@pytest.mark.usefixtures("seeded")
+@pytest.mark.parametrize("shape", [(20, 50), (50, 20)], ids=["few images", "few dimensions"])
+def test_pca_on_a_gpu_knows_noise_from_directions(shape):
+    features = torch.randn(shape[0], 3) @ torch.randn(3, shape[1])  # no variance in other directions
+    here = fit_pca(features, 10, whiten=False, l2_normalize=False)
+    with pretended_gpu():
+        there = fit_pca(features.to("cuda"), 10, whiten=False, l2_normalize=False)
+        apart = fit_pca(features, 10, whiten=False, l2_normalize=False, device=CUDA)
+        reduced = apart.apply(features, CUDA)
+        assert reduced.device.type == "cpu"
+        matrices = [one.matrix.cpu() for one in (there, apart)]
+
+    for matrix in matrices:
+        assert torch.equal(matrix, here.matrix)
+    assert torch.equal(reduced, here.apply(features))

@@ -72,28 +72,37 @@ class Assigner:
 
     def _update(self, centers: torch.Tensor, moved: torch.Tensor) -> None:
         self._upper += moved[self._labels]
-        fast, slowest = self._fast(moved)
+        fast, slowest, n_doubtful = self._fast(moved)
         self._lower -= slowest
         doubtful = self._upper >= self._lower
-        cost = 0.0
-        if len(fast) and float(doubtful.float().mean()) < _ALL:
-            sure = (~doubtful).nonzero()[:, 0]
+        n, cost = len(doubtful), 0.0
+        if len(fast) and n_doubtful < _ALL * n:
+            sure = _rows_where(~doubtful, n - n_doubtful)
             doubtful[sure] = self._compare(centers, fast, sure)
-            cost = len(sure) / len(doubtful) * len(fast) / len(centers)
+            cost = len(sure) / n * len(fast) / len(centers)
         rows = doubtful.nonzero()[:, 0]
-        self._measure(centers, rows if len(rows) < _ALL * len(doubtful) else None)
+        self._measure(centers, rows if len(rows) < _ALL * n else None)
         self.measured += cost
 
-    def _fast(self, moved: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The fast centers that minimize the expected number of distances, and the largest move of the others."""
-        order = moved.argsort(descending=True)
-        costs = []
-        for share in _FAST_SHARES:
-            n_fast = int(share * len(moved))
-            open_share = float((self._upper >= self._lower - moved[order[n_fast]]).float().mean())
-            costs.append((open_share + (1 - open_share) * share, n_fast))
-        n_fast = min(costs)[1]
-        return order[:n_fast], moved[order[n_fast]]
+    def _fast(self, moved: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, int]:
+        """The fast centers, the largest move of the others, and the number of vectors whose center may change then.
+
+        The fast centers are chosen such that the expected number of distances is smallest.
+        """
+        import torch
+
+        moves, order = moved.sort(descending=True)
+        sizes = [int(share * len(moved)) for share in _FAST_SHARES]
+        counts = [torch.count_nonzero(self._upper >= self._lower - moves[size]) for size in sizes]
+        # read together: every read waits for the device
+        doubtful = torch.stack(counts).tolist()
+        n = len(self._upper)
+        costs = [
+            (count / n + (1 - count / n) * share, size, count)
+            for share, size, count in zip(_FAST_SHARES, sizes, doubtful, strict=True)
+        ]
+        _, n_fast, n_doubtful = min(costs)
+        return order[:n_fast], moves[n_fast], n_doubtful
 
     def _compare(self, centers: torch.Tensor, fast: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """Whether one of the ``fast`` centers may be nearer than the own; updates the lower bounds."""
@@ -108,9 +117,9 @@ class Assigner:
         def compare(part: slice) -> None:
             chunk = rows[part]
             scores = field.scores(self._vectors[chunk])[1]
-            own = place[self._labels[chunk]]
-            member = (own >= 0).nonzero()[:, 0]
-            scores[member, own[member]] = float("inf")
+            own = place[self._labels[chunk]][:, None]
+            column = own.clamp_min(0)
+            scores.scatter_(1, column, torch.where(own >= 0, float("inf"), scores.gather(1, column)))
             least = (scores.amin(dim=1) + self._squares[chunk] - slack).clamp_min_(0.0).sqrt_()
             self._lower[chunk] = torch.minimum(self._lower[chunk], least)
             nearer[part] = self._lower[chunk] <= self._upper[chunk]
@@ -137,3 +146,10 @@ class Assigner:
 
     def _slack(self, field: CenterField) -> torch.Tensor:
         return _ROUNDING * (self._largest + field.largest)
+
+
+def _rows_where(mask: torch.Tensor, count: int) -> torch.Tensor:
+    """(count,) int64, the rows where ``mask`` is true; as their number is known, nothing waits for the device."""
+    if mask.device.type == "cpu":
+        return mask.nonzero()[:, 0]
+    return mask.nonzero_static(size=count)[:, 0]

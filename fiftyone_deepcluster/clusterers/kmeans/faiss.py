@@ -1,4 +1,4 @@
-"""Lloyd's iteration by faiss: on a GPU if faiss supports it and the vectors are on one, else on the CPU."""
+"""Lloyd's iteration by faiss: on the vectors' GPU if they are on one and faiss supports it, else on the CPU."""
 
 from __future__ import annotations
 
@@ -29,17 +29,19 @@ def faiss_lloyd(
             'backend="faiss" needs faiss; pip install faiss-cpu (or faiss-gpu), or use backend="torch"'
         ) from error
     n_clusters, dim = centers.shape
-    on_gpu = vectors.device.type == "cuda" and getattr(faiss, "get_num_gpus", int)() > 0
     kmeans = faiss.Kmeans(
         dim,
         n_clusters,
         niter=settings.max_iter,
         spherical=settings.spherical,
         seed=settings.seed,
-        gpu=1 if on_gpu else False,
         # The caller samples; faiss' default limits would drop vectors or print warnings.
         min_points_per_centroid=1,
         max_points_per_centroid=len(vectors) // n_clusters + 1,
     )
+    if vectors.device.type == "cuda" and getattr(faiss, "get_num_gpus", int)():
+        # Its option ``gpu`` takes the first GPUs; the index decides where the work is done.
+        resources = faiss.StandardGpuResources()
+        kmeans.index = faiss.index_cpu_to_gpu(resources, vectors.device.index or 0, kmeans.index)
     kmeans.train(vectors.cpu().numpy(), init_centroids=centers.cpu().numpy())
     return torch.from_numpy(kmeans.centroids).to(vectors), settings.max_iter

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from fiftyone_deepcluster.clusterers.distances import nearest, nearest_two, sums
+from fiftyone_deepcluster.clusterers.distances import nearest, nearest_two, sizes_of, sums
 from fiftyone_deepcluster.clusterers.kmeans.bounds import PAYS_FROM, Assigner
 
 if TYPE_CHECKING:
@@ -56,12 +56,16 @@ def lloyd(vectors: torch.Tensor, centers: torch.Tensor, settings: LloydSettings)
     last = torch.full((len(vectors),), -1, device=vectors.device)
     for iteration in range(settings.max_iter):
         labels = assign(centers)
-        counts = torch.bincount(labels, minlength=len(centers))
+        counts = sizes_of(labels, len(centers))
         centers = sums(vectors, labels, len(centers)) / counts.clamp_min(1)[:, None]
-        split_for_empty(centers, counts, generator)
+        # read together: every read waits for the device
+        found = torch.stack([torch.count_nonzero(counts == 0), torch.count_nonzero(labels != last)])
+        n_empty, n_changed = found.tolist()
+        if n_empty:
+            split_for_empty(centers, counts, generator)
         if settings.spherical:
             centers = torch.nn.functional.normalize(centers, dim=1)
-        if int((labels != last).sum()) <= settings.tolerance * len(vectors):
+        if n_changed <= settings.tolerance * len(vectors):
             return centers, iteration + 1
         last = labels
     return centers, settings.max_iter
@@ -84,11 +88,9 @@ def final_assignment(
     An empty center is moved to the vector farthest from its own center, up to three times;
     then it is dropped, so that labels are 0..K'-1 with K' <= K.
     """
-    import torch
-
     for attempt in range(_MAX_ATTEMPTS):
         labels, first, second = nearest_two(vectors, centers)
-        counts = torch.bincount(labels, minlength=len(centers))
+        counts = sizes_of(labels, len(centers))
         empty = (counts == 0).nonzero()[:, 0]
         if not len(empty):
             break

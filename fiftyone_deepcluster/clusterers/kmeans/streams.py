@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fiftyone_deepcluster.clusterers.distances import nearest_two, sums
+from fiftyone_deepcluster.clusterers.distances import nearest_two, sizes_of, sums
 
 if TYPE_CHECKING:
     import torch
@@ -49,7 +49,7 @@ class Centroids:
         """
         import torch
 
-        given = torch.bincount(labels, minlength=len(self))[:, None]
+        given = sizes_of(labels, len(self))[:, None]
         added = torch.cat([sums(vectors, labels, len(self)).double(), given.double()], dim=1)
         if compute is not None:
             added = compute.all_reduce_sum(added)

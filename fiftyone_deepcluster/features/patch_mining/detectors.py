@@ -37,13 +37,12 @@ class Background:
         """
         import torch
 
-        wide = torch.float64 if features.device.type == "cpu" else torch.float32
-        mean = features.mean(dim=0, dtype=wide)
-        spread = torch.zeros(features.shape[1], features.shape[1], dtype=wide, device=features.device)
+        mean = features.mean(dim=0, dtype=torch.float64)
+        spread = mean.new_zeros(features.shape[1], features.shape[1])
         for part in features.split(_CHUNK):
-            centered = part.to(wide) - mean
+            centered = part.double() - mean
             spread.addmm_(centered.T, centered, alpha=1 / len(features))
-        spread.diagonal().add_(shrinkage * spread.diagonal().mean().clamp_min(torch.finfo(wide).tiny))
+        spread.diagonal().add_(shrinkage * spread.diagonal().mean().clamp_min(torch.finfo(spread.dtype).tiny))
         return cls(mean, spread)
 
     def detectors(self, means: torch.Tensor) -> torch.Tensor:

@@ -19,6 +19,7 @@ from fiftyone_deepcluster.clusterers.kmeans.lloyd import (
     split_for_empty,
 )
 from fiftyone_deepcluster.clusterers.kmeans.seeding import first_centers
+from tests.pretend_cuda import PretendedTensor, pretended_gpu
 
 
 def slow_nearest(vectors: np.ndarray, centers: np.ndarray) -> np.ndarray:
@@ -225,3 +226,39 @@ def test_one_cluster(blobs):
     assert found.n_clusters == 1
     torch.testing.assert_close(found.centers[0], blobs.mean(dim=0))
     assert found.confidence.unique().tolist() == [1.0]
+
+
+class OnSecondGpu(PretendedTensor):
+    device = property(lambda _: torch.device("cuda", 1))
+
+
+def test_faiss_computes_on_the_gpu_of_the_vectors(monkeypatch, blobs):
+    import faiss
+
+    asked = []
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 2)
+    monkeypatch.setattr(faiss, "StandardGpuResources", lambda: None, raising=False)
+    monkeypatch.setattr(
+        faiss, "index_cpu_to_gpu", lambda _, gpu, index: asked.append(gpu) or index, raising=False
+    )
+    with pretended_gpu(n_gpus=2):
+        vectors = OnSecondGpu(blobs)
+        centers, _ = faiss_lloyd(vectors, OnSecondGpu(blobs[:4]), LloydSettings(3, 0.0, False, 0))
+        assert centers.device.type == "cuda"
+
+    assert asked == [1]
+
+
+@pytest.mark.parametrize("n_clusters", [5, 600], ids=["product", "sorted rows"])
+def test_sums_on_a_gpu_are_those_of_the_cpu(n_clusters):
+    generator = torch.Generator().manual_seed(2)
+    vectors = torch.randn(2000, 7, generator=generator)
+    labels = torch.randint(n_clusters, (2000,), generator=generator)
+    with pretended_gpu() as gpu:
+        there = distances.sums(vectors.to("cuda"), labels.to("cuda"), n_clusters)
+        sizes = distances.sizes_of(labels.to("cuda"), n_clusters)
+        assert gpu.waits.total() == 3, "the copies"
+        there, sizes = there.cpu(), sizes.cpu()
+
+    torch.testing.assert_close(there, distances.sums(vectors, labels, n_clusters))
+    assert torch.equal(sizes, torch.bincount(labels, minlength=n_clusters))
