@@ -6,6 +6,7 @@
 # make test-lowest   the tests with the lowest versions that pyproject.toml allows, on Python 3.10
 # make check         ruff, mypy, import-linter, codespell, bandit
 # make audit         known vulnerabilities of the installed packages; needs PyPI's advisories
+# make frontend      check, test and build the panel in frontend/; its bundle is dist/index.umd.js; needs node
 # make docs          build the documentation in site/; fails for broken links and missing names
 # make bench NAME=loop  run a benchmark; see benchmarks/README.md
 # make gpu           check one CUDA GPU: tests and a table of speeds; needs no FiftyOne
@@ -26,7 +27,7 @@ PYTHON ?= $(eval PYTHON := $(shell for name in python3 python3.12 python3.13 pyt
 	$$name -c '$(IN_RANGE)' 2>/dev/null && echo $$name && break; done))$(PYTHON)
 
 .DEFAULT_GOAL := help
-.PHONY: gpu help demo test test-shuffled test-lowest coverage check audit docs bench clean install browser
+.PHONY: frontend gpu help demo test test-shuffled test-lowest coverage check audit docs bench clean install browser
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -76,6 +77,15 @@ audit: $(VENV)/.installed-dev
 	then $(PIP_AUDIT) --local --skip-editable; \
 	else echo "NOT AUDITED: PyPI's advisories do not answer from here" >&2; [ "$(OFFLINE)" = ok ]; fi
 
+# the bundle is committed, so that installing the plugin needs no node; a change of the sources must change it, too
+frontend: frontend/node_modules/.installed
+	cd frontend && npm run --silent check && npm run --silent test && npm run --silent build
+	git diff --exit-code --stat -- dist || { echo "dist/index.umd.js is not what frontend/ builds; commit it" >&2; exit 1; }
+
+frontend/node_modules/.installed: frontend/package-lock.json
+	cd frontend && npm ci --no-audit --no-fund
+	touch $@
+
 docs: export NO_MKDOCS_2_WARNING = 1
 docs: $(VENV)/.installed-docs
 	$(BIN)/mkdocs build --strict
@@ -91,7 +101,8 @@ gpu:
 install: $(VENV)/.installed
 
 clean:
-	rm -rf "$(VENV)" "$(VENV)-lowest" build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf "$(VENV)" "$(VENV)-lowest" build site frontend/node_modules *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find dist -type f ! -name index.umd.js -delete
 	find fiftyone_deepcluster tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
 	find examples/output -mindepth 1 ! -name .gitkeep -delete
 

@@ -26,6 +26,8 @@ _WHERE = {
     "key_words": "fiftyone_deepcluster.dataset.results.categories",
     "build_tree": "fiftyone_deepcluster.dataset.results.categories",
     "review": "fiftyone_deepcluster.dataset.review.review",
+    "compare_runs": "fiftyone_deepcluster.dataset.results.compare",
+    "Comparison": "fiftyone_deepcluster.analysis.compare",
     "probe": "fiftyone_deepcluster.dataset.results.probes",
     "list_layers": "fiftyone_deepcluster.dataset.results.probes",
     "draw_filters": "fiftyone_deepcluster.dataset.results.filters",

@@ -1,5 +1,6 @@
 """Public names for type checkers and editors; ``__init__.py`` imports the same names on first use."""
 
+from fiftyone_deepcluster.analysis.compare import Comparison as Comparison
 from fiftyone_deepcluster.analysis.unit_images import Ascent as Ascent
 from fiftyone_deepcluster.api.fit import FitResult as FitResult
 from fiftyone_deepcluster.api.fit import fit as fit
@@ -17,6 +18,7 @@ from fiftyone_deepcluster.dataset.dicom.import_files import add_dicom as add_dic
 from fiftyone_deepcluster.dataset.dicom.samples import DicomSummary as DicomSummary
 from fiftyone_deepcluster.dataset.results.categories import build_tree as build_tree
 from fiftyone_deepcluster.dataset.results.categories import key_words as key_words
+from fiftyone_deepcluster.dataset.results.compare import compare_runs as compare_runs
 from fiftyone_deepcluster.dataset.results.filters import draw_filters as draw_filters
 from fiftyone_deepcluster.dataset.results.neighbors import index_neighbors as index_neighbors
 from fiftyone_deepcluster.dataset.results.neighbors import retrieval_score as retrieval_score

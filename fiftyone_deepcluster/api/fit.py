@@ -12,6 +12,7 @@ import numpy as np
 
 from fiftyone_deepcluster.api import notes
 from fiftyone_deepcluster.api.assembly import NoPixels, Spread, assemble, environment, open_store
+from fiftyone_deepcluster.api.baselines import add_baselines
 from fiftyone_deepcluster.api.fit_arguments import as_features, check_early, numbers_of
 from fiftyone_deepcluster.core import arguments, checkpoints
 from fiftyone_deepcluster.core.history import RoundHistory
@@ -227,7 +228,7 @@ def _run(job: _Job) -> FitResult:
         raise CancelledError("cancelled before the first round was complete; there is no result")
     record = _record(job, corpus, run_state)
     if options.baselines and run_state.stop_reason != StopReason.CANCELLED:
-        _measure_baselines(job, record, run_state, first)
+        add_baselines(record, run_state.assignment, first, job.truth, job.observer)
     _save_model(job, corpus, parts, run_state)
     return _result(job, run_state, record)
 
@@ -322,28 +323,6 @@ def _notes(job: _Job, run_state: RunState) -> list[str]:
     if job.groups is not None and job.resolved.held_out_share > 0:
         messages += notes.not_held_out(job.groups, run_state.rounds)
     return [*messages, *run_state.notes, *notes.not_settled(run_state.rounds, run_state.stop_reason)]
-
-
-def _measure_baselines(job: _Job, record: RunRecord, run_state: RunState, first: torch.Tensor | None) -> None:
-    """k-means and UMAP + GMM on the first and last features, and a comparison in words."""
-    import torch
-
-    from fiftyone_deepcluster.analysis.baselines import BaselineSettings, baseline_rows, measure, verdict
-
-    assignment = run_state.assignment
-    if assignment is None:
-        return
-    rows = baseline_rows(len(assignment.labels), job.resolved.seed)
-    truth = None if job.truth is None else job.truth[rows]
-    settings = BaselineSettings(max(2, record.n_clusters), job.resolved.seed, truth)
-    last = assignment.embeddings[rows]
-    job.observer.phase("baselines", 1 if first is None else 2)
-    if first is not None:
-        record.baselines += measure(first, "first", settings)
-        job.observer.advance(1)
-    record.baselines += measure(torch.from_numpy(last), "last", settings)
-    job.observer.advance(1)
-    record.verdict, record.beaten = verdict(record, last, assignment.labels[rows], job.resolved.seed)
 
 
 def _save_model(job: _Job, corpus: Corpus, parts: Parts, run_state: RunState) -> None:

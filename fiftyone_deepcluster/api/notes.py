@@ -43,6 +43,11 @@ def in_no_cluster(labels: NDArray[np.int64]) -> list[str]:
     return [f"{reason} noise and in no cluster; {remedy}, such as 'kmeans'"]
 
 
+def not_computed(what: str, error: Exception) -> str:
+    """An addition to the run that failed."""
+    return f"{what} could not be computed ({type(error).__name__}: {error}); the run is complete without"
+
+
 def not_held_out(groups: NDArray[np.int64], rounds: Sequence[Round]) -> list[str]:
     """A warning if the groups (M,), -1 unknown, left no test images in some rounds."""
     without = sum("test_top1" not in entry.scores for entry in rounds)

@@ -7,14 +7,17 @@ dialog, the panel and the worker's log report the same. Other work reports its s
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from fiftyone_deepcluster.core.progress import Silent
+from fiftyone_deepcluster.errors import CancelledError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import fiftyone as fo
+    import fiftyone.operators as foo
 
     from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.dataset.runs.run import Run
@@ -62,23 +65,111 @@ class Steps(StopFlag):
         return done / self._total, f"{self._name} · {done:,} of {self._total:,}"
 
 
-def follow_run(dataset: fo.Dataset, key: str, work: Callable[[Observer], Run]) -> Iterator[LiveState]:
+class QueuedRun(StopFlag):
+    """Observer of a run that was queued: also requests cancellation if it was cancelled before it started.
+
+    Args:
+        dataset: dataset of the run.
+        ticket: ticket of the run in the queue.
+    """
+
+    def __init__(self, dataset: fo.Dataset, ticket: str) -> None:
+        super().__init__()
+        self._dataset, self._ticket = dataset, ticket
+        self._asked = 0.0
+
+    def cancelled(self) -> bool:
+        """Whether ``stop`` was called, or the run was cancelled while it was queued."""
+        from fiftyone_deepcluster.dataset.runs import status
+
+        now = time.monotonic()
+        if not super().cancelled() and now - self._asked > _POLL_SECONDS:
+            self._asked = now
+            if status.is_withdrawn(self._dataset, self._ticket):
+                self.stop()
+        return super().cancelled()
+
+
+def enqueue(ctx: foo.ExecutionContext, key: str, method: str, rounds: int) -> None:
+    """Note that the run of an operator is queued; the operator's parameters get its key and its ticket."""
+    from fiftyone_deepcluster.dataset.runs import status
+
+    ctx.params["key"] = key
+    ctx.params[status.TICKET] = status.queue(ctx.dataset, key, method, rounds)
+
+
+def ticket_of(ctx: foo.ExecutionContext) -> str:
+    """Ticket of the run of an operator that was queued; otherwise empty."""
+    from fiftyone_deepcluster.dataset.runs.status import TICKET
+
+    return str(ctx.params.get(TICKET, "")) if ctx.delegated else ""
+
+
+def follow_run(
+    dataset: fo.Dataset, key: str, work: Callable[[Observer], Run], ticket: str = ""
+) -> Iterator[LiveState]:
     """Execute ``work`` in a thread, and yield the state of the run whenever it has changed.
 
     Closing the iterator early (the browser tab was closed) requests the run to stop; its completed rounds are
     kept, and it can be resumed.
 
+    Args:
+        dataset: dataset of the run.
+        key: key of the run.
+        work: the run.
+        ticket: ticket of a run that was queued.
+
     Raises:
+        CancelledError: the run was cancelled while it was queued; it is not started.
         Exception: any exception raised by ``work``.
     """
     from fiftyone_deepcluster.dataset.runs import status
 
+    observer = QueuedRun(dataset, ticket) if ticket else StopFlag()
     shown = None
-    for _ in _meanwhile(f"deepcluster {key}", work, StopFlag()):
-        state = status.read_states(dataset).get(key)
-        if state is not None and state.busy and (state.label, state.fraction) != shown:
-            shown = (state.label, state.fraction)
-            yield state
+    try:
+        if observer.cancelled():
+            raise CancelledError(f"run {key!r} was cancelled while it was queued, so it was not started")
+        for _ in _meanwhile(f"deepcluster {key}", work, observer):
+            state = status.read_states(dataset).get(key)
+            if state is not None and state.busy and (state.label, state.fraction) != shown:
+                shown = (state.label, state.fraction)
+                yield state
+    except Exception as error:
+        status.leave_queue(dataset, key, ticket, error)
+        raise
+    status.leave_queue(dataset, key, ticket)
+
+
+def cancel_run(dataset: fo.Dataset, key: str) -> bool:
+    """Request a run to stop before its next batch; a run that is queued is taken out of FiftyOne's queue.
+
+    Returns:
+        Whether there is a queued or running run.
+    """
+    from fiftyone_deepcluster.dataset.runs import status
+
+    state = status.read_states(dataset).get(key)
+    asked = status.request_cancel(dataset, key)
+    if asked and state is not None and state.ticket:
+        _take_out_of_queue(dataset, key, state.ticket)
+    return asked
+
+
+def _take_out_of_queue(dataset: fo.Dataset, key: str, ticket: str) -> None:
+    from fiftyone.operators.delegated import DelegatedOperationService
+    from fiftyone.operators.executor import ExecutionResult, ExecutionRunState
+
+    from fiftyone_deepcluster.dataset.runs import status
+
+    service, queued = DelegatedOperationService(), ExecutionRunState.QUEUED
+    for operation in service.list_operations(dataset_id=dataset._doc.id, run_state=queued):
+        if operation.context.params.get(status.TICKET) != ticket:
+            continue
+        reason = CancelledError(f"run {key!r} was cancelled while it was queued")
+        result = ExecutionResult(error=str(reason))
+        if service.set_failed(operation.id, result=result, required_state=queued):
+            status.leave_queue(dataset, key, ticket, reason)
 
 
 def watch(name: str, work: Callable[[Observer], object]) -> Iterator[tuple[float, str]]:

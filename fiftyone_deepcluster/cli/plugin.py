@@ -40,7 +40,7 @@ class PluginSource:
     """Location of the plugin's own files.
 
     Attributes:
-        folder: folder with ``fiftyone.yml`` and ``skills``.
+        folder: folder with ``fiftyone.yml``, ``skills`` and ``dist``.
         is_checkout: whether the folder is the repository, including the entry point.
     """
 
@@ -174,8 +174,9 @@ def _write_stub(place: Path, shared: Path) -> None:
         yaml.safe_dump(description, sort_keys=False, allow_unicode=True), "utf-8"
     )
     (place / "__init__.py").write_text(_STUB)
-    if (shared / "skills").is_dir():
-        shutil.copytree(shared / "skills", place / "skills")
+    for folder in ("skills", "dist"):  # dist: the bundle of the panel
+        if (shared / folder).is_dir():
+            shutil.copytree(shared / folder, place / folder)
 
 
 def _same(left: Path, right: Path) -> bool:

@@ -45,8 +45,12 @@ def way_to_go_on(folder: Path) -> dict[str, str]:
     return {"after": after, "elsewhere": "give another run_dir"}
 
 
-def load(path: Path) -> dict[str, Any]:
+def load(path: Path, *, mmap: bool = False) -> dict[str, Any]:
     """Read a file written by ``save``, with ``weights_only=True`` so that it cannot run code.
+
+    Args:
+        path: the file.
+        mmap: map the tensors to the file, so that only those used are read.
 
     Raises:
         CheckpointError: not a checkpoint of this package, truncated, or of another version.
@@ -54,7 +58,7 @@ def load(path: Path) -> dict[str, Any]:
     import torch
 
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except Exception as error:  # a damaged file can make the unpickler raise any exception
         raise CheckpointError(f"{path} cannot be read: {error}; delete it to start over") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:

@@ -24,6 +24,8 @@ import importlib
 import logging
 import pkgutil
 import re
+import threading
+from dataclasses import dataclass
 from importlib.abc import SourceLoader
 from importlib.metadata import entry_points
 from importlib.util import find_spec
@@ -36,6 +38,8 @@ from fiftyone_deepcluster.core.option_errors import explain, suggest
 from fiftyone_deepcluster.errors import OptionsError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pydantic import GetCoreSchemaHandler
 
 logger = logging.getLogger(__name__)
@@ -44,6 +48,11 @@ _PACKAGE = "fiftyone_deepcluster"
 _GROUP = f"{_PACKAGE}.parts"
 _NOTEBOOK = "__main__"
 _REGISTERED = re.compile(r"^@\w+\.register\b", re.MULTILINE)
+
+# Two locks: a thread that imports an outside module holds Python's lock of that module and may need the built-in
+# names (``register``), while another thread loads the same module as an entry point.
+_BUILT_IN_LOCK = threading.RLock()
+_OUTSIDE_LOCK = threading.RLock()
 
 
 class Part(BaseModel):
@@ -93,7 +102,7 @@ class Registry(Generic[P]):
         self.base = base
         self._package = package or family
         self._parts: dict[str, type[P]] = {}
-        self._loaded = False
+        self._built_in = _LoadOnce(_BUILT_IN_LOCK)
 
     def register(self, part: type[P]) -> type[P]:
         """Class decorator: register ``part`` under the default of its ``name`` field.
@@ -105,7 +114,7 @@ class Registry(Generic[P]):
         """
         self._check(part)
         if not _is_built_in(part):
-            self._load_built_in()  # so that a clash with a built-in name is detected
+            self._built_in.load(self._import_built_in)  # so that a clash with a built-in name is detected
         name = part.model_fields["name"].default
         known = self._parts.get(name)
         if known is not None and not _is_redefined(known, part):
@@ -125,13 +134,16 @@ class Registry(Generic[P]):
         """The class registered under ``name``.
 
         Raises:
-            OptionsError: the name is unknown.
+            OptionsError: the name is unknown, or the entry point of this name failed; its error is the cause.
         """
         self._load()
         if name not in self._parts:
-            not_loaded = "".join(f"; {reason}" for reason in _OTHERS.failed)
+            not_loaded = "".join(f"; {failure}" for failure in _OUTSIDE.failed)
             known = suggest(name, self._parts)
-            raise OptionsError(f"there is no {name!r} among the {self.family}; {known}{not_loaded}")
+            cause = next((failure.error for failure in _OUTSIDE.failed if failure.name == name), None)
+            raise OptionsError(
+                f"there is no {name!r} among the {self.family}; {known}{not_loaded}"
+            ) from cause
         return self._parts[name]
 
     def parse(self, value: object) -> P:
@@ -155,13 +167,10 @@ class Registry(Generic[P]):
         )
 
     def _load(self) -> None:
-        self._load_built_in()
-        _OTHERS.load()
+        self._built_in.load(self._import_built_in)
+        _OUTSIDE.load()
 
-    def _load_built_in(self) -> None:
-        if self._loaded:
-            return
-        self._loaded = True
+    def _import_built_in(self) -> None:
         package = importlib.import_module(f"{_PACKAGE}.{self._package}")
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if _registers_parts(module.name):
@@ -182,31 +191,76 @@ class Registry(Generic[P]):
             raise TypeError(f"{part.__name__} does not implement {', '.join(missing)}; every {base} needs it")
 
 
-class _OtherPackages:
+class _LoadOnce:
+    """Work that is done once, however many threads ask for it; the others wait until it is done.
+
+    Args:
+        lock: reentrant lock that is held during the work.
+    """
+
+    def __init__(self, lock: threading.RLock) -> None:
+        self._lock = lock
+        self._running = False
+        self._done = False
+
+    def load(self, work: Callable[[], None]) -> None:
+        """Do ``work``, unless it is done. If it fails, the next call tries again.
+
+        A call from within the work returns at once.
+        """
+        if self._done:
+            return
+        with self._lock:
+            if self._done or self._running:
+                return
+            self._running = True
+            try:
+                work()
+                self._done = True
+            finally:
+                self._running = False
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """An entry point that could not be loaded."""
+
+    name: str
+    value: str
+    error: BaseException
+
+    def __str__(self) -> str:
+        return f"the entry point {self.name} = {self.value!r} failed: {self.error!r}"
+
+
+class _OutsideParts:
     """Parts of other installed packages, which are registered when their modules are imported.
 
     Attributes:
-        failed: messages of the entry points that could not be loaded.
+        failed: entry points that could not be loaded.
     """
 
     def __init__(self) -> None:
-        self.failed: list[str] = []
-        self._loaded = False
+        self.failed: list[_Failure] = []
+        self._once = _LoadOnce(_OUTSIDE_LOCK)
 
     def load(self) -> None:
-        """Load all entry points, once; an entry point that fails does not stop the others."""
-        if self._loaded:
-            return
-        self._loaded = True
+        """Load all entry points, once; an entry point that fails is a warning and does not stop the others."""
+        self._once.load(self._import_all)
+
+    def _import_all(self) -> None:
+        self.failed.clear()
         for point in entry_points(group=_GROUP):
             try:
                 point.load()
-            except Exception as error:  # another package may raise anything
-                self.failed.append(f"the entry point {point.name} = {point.value!r} failed: {error!r}")
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # another package may raise anything, and may exit
+                self.failed.append(_Failure(point.name, point.value, error))
                 logger.warning("parts of another package were not loaded: %s", self.failed[-1])
 
 
-_OTHERS = _OtherPackages()
+_OUTSIDE = _OutsideParts()
 
 
 def _registers_parts(module: str) -> bool:

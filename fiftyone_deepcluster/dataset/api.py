@@ -14,6 +14,7 @@ from fiftyone_deepcluster.core.progress import Silent, Tqdm, check_observer
 from fiftyone_deepcluster.dataset.display.sidebar import add_group
 from fiftyone_deepcluster.dataset.io.fields import FieldNames, check_free, check_key
 from fiftyone_deepcluster.dataset.io.inputs import read_inputs
+from fiftyone_deepcluster.dataset.io.lost_fields import declare_lost
 from fiftyone_deepcluster.dataset.io.read_images import (
     collect_images,
     media_field_of,
@@ -22,6 +23,8 @@ from fiftyone_deepcluster.dataset.io.read_images import (
 )
 from fiftyone_deepcluster.dataset.io.vectors import check_given, model_name
 from fiftyone_deepcluster.dataset.io.write import Columns, write
+from fiftyone_deepcluster.dataset.review.clusters import names_by_number
+from fiftyone_deepcluster.dataset.review.review import join_edits
 from fiftyone_deepcluster.dataset.runs import intents, lock, storage
 from fiftyone_deepcluster.dataset.runs.completeness import check_kept, count_clustered
 from fiftyone_deepcluster.dataset.runs.database import DatabaseWatch, database_needed
@@ -37,6 +40,8 @@ from fiftyone_deepcluster.errors import CheckpointError, RunError, RunExistsErro
 from fiftyone_deepcluster.methods.base import Options, parse_options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import fiftyone as fo
 
     from fiftyone_deepcluster.api.fit import FitResult
@@ -264,26 +269,32 @@ def assign_clusters(source: SampleSource, run: Run, observer: Observer | None) -
     with lock.acquire(dataset, run.key):
         intents.clear_remains(dataset, run.key)
         dataset.reload()
-        there = run.key in storage.keys(dataset)
-        if there:
+        own = None
+        if run.key in storage.keys(dataset):
             _check_same_run(source, run)
             source = without_cluster(source, names)
+            own = load_run(dataset, run.key)
         else:
             _check_room(dataset, names)
         if not len(source):
             return 0
         result = _predict(source, run, observer)
-        filled = Columns(result, _names_now(run, result), half_precision=bool(run.settings["half_precision"]))
+        if own is not None:
+            join_edits(own, source, result.labels)
+        now = _names_now([run, *([own] if own else [])], result)
+        filled = Columns(result, now, half_precision=bool(run.settings["half_precision"]))
         n_clustered = len(source) - len(result.errors)
         watch, way_out = DatabaseWatch(), "repeat assign, which skips images that have a cluster"
-        if there:
+        if own is not None:
             n_clustered += count_clustered(dataset, names)
             write(source, names, filled)
+            declare_lost(dataset, names)
             check_kept(dataset, names, watch, n_clustered, way_out)
         else:
             header = _header(source, run)
             with intents.writing(dataset, intents.Intent("assign", run.key, header.uid, names.patches_field)):
                 write(source, names, filled)
+                declare_lost(dataset, names)
                 add_group(dataset, names)
                 storage.register_run(source, run.key, header, result.record)
                 check_kept(dataset, names, watch, n_clustered, way_out)
@@ -314,14 +325,13 @@ def _predict(source: SampleSource, run: Run, observer: Observer | None) -> FitRe
     )
 
 
-def _names_now(run: Run, result: FitResult) -> list[str]:
-    """Current name of each cluster number; if its images have several names, the most frequent."""
-    names = names_of_clusters(run.record, result.labels)
-    best = dict.fromkeys(range(len(names)), 0)
-    for info in run.clusters(n_exemplars=0):
-        for number in info.ids:
-            if number in best and info.size > best[number]:
-                names[number], best[number] = info.name, info.size
+def _names_now(runs: Sequence[Run], result: FitResult) -> list[str]:
+    """Current name of each cluster number; where several runs have one, that of the last."""
+    names = names_of_clusters(runs[0].record, result.labels)
+    for run in runs:
+        for number, name in names_by_number(run).items():
+            if number < len(names):
+                names[number] = name
     return names
 
 

@@ -1,6 +1,7 @@
 """``fit`` on real digits: reproducible, resumable, cancellable, with the right stop reason."""
 
 import warnings
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from sklearn.datasets import load_digits
 
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.api.notes import not_settled
+from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer
 from fiftyone_deepcluster.core import checkpoints
 from fiftyone_deepcluster.core.progress import Fanout, Silent
 from fiftyone_deepcluster.core.record import AgreementScores
@@ -341,6 +343,26 @@ def test_every_method_resolves_to_itself_and_survives_json(digits):
         assert all(field.description for key, field in options_type.model_fields.items() if key != "name"), (
             name
         )
+
+
+def test_baselines_that_fail_do_not_cost_the_run(few_digits, monkeypatch, caplog):
+    class Fails(Clusterer):
+        name: Literal["kmeans"] = "kmeans"
+
+        def find(self, vectors, request):
+            raise MemoryError("no room for centers")
+
+    assert "kmeans" in CLUSTERERS.names()
+    monkeypatch.setitem(CLUSTERERS._parts, "kmeans", Fails)
+    result = fdc.fit(few_digits, fdc.Frozen(n_clusters=3, clusterer="gmm", image_size=16))
+    assert len(np.unique(result.labels)) == 3
+    assert result.record.baselines == []
+    notes = [note for note in result.record.notes if "baselines" in note]
+    assert [note.split(" (")[0] for note in notes] == [
+        "the baselines on the last features could not be computed"
+    ]
+    assert "no room for centers" in notes[0]
+    assert notes[0] in caplog.text
 
 
 @pytest.mark.parametrize("n", [2, 3])

@@ -61,6 +61,40 @@ def make_context(plugin: Path) -> Callable[..., foo.ExecutionContext]:
     return make
 
 
+class Asker:
+    """Sends events to the Clusters panel as its React component does."""
+
+    def __init__(self, make_context: Callable[..., foo.ExecutionContext], dataset: fo.Dataset) -> None:
+        self.make_context, self.dataset = make_context, dataset
+        self.calls: dict[str, dict[str, Any]] = {}
+
+    def send(self, event: str, **params: Any) -> dict[str, Any] | None:
+        """The whole answer: ``{"value": ...}`` or ``{"message": ...}``; notes what the App is asked to do."""
+        from fiftyone_deepcluster.app.panels.clusters import ClustersPanel
+
+        self.dataset.reload()
+        given = {"panel_id": "p", "panel_state": {}, "__method__": event, **params}
+        ctx = self.make_context(self.dataset, given)
+        answer = ClustersPanel().execute(ctx)
+        requests = ctx.executor.to_json()["requests"]
+        json.dumps([requests, answer], allow_nan=False)
+        self.calls = {item["operator_uri"]: item["params"] for item in requests}
+        return answer
+
+    def __call__(self, event: str, **params: Any) -> Any:
+        """The value of the answer."""
+        answer = self.send(event, **params)
+        assert answer is not None
+        assert "value" in answer, answer
+        return answer["value"]
+
+
+@pytest.fixture
+def asker(make_context: Callable[..., foo.ExecutionContext]) -> Callable[[fo.Dataset], Asker]:
+    """Function of a dataset that returns its ``Asker``."""
+    return lambda dataset: Asker(make_context, dataset)
+
+
 # ---------------------------------------------------------------- server and browser
 
 

@@ -6,13 +6,11 @@ import re
 import signal
 import subprocess
 import sys
-from functools import partial
 
 import pytest
 from playwright.sync_api import TimeoutError as BrowserTimeout
 from playwright.sync_api import expect
 
-from fiftyone_deepcluster.app.panels.model import N_EXEMPLARS
 from fiftyone_deepcluster.cli.launch import free_port
 from fiftyone_deepcluster.core.record import StopReason
 from fiftyone_deepcluster.dataset.api import cluster
@@ -26,21 +24,6 @@ from tests.app.limits import LONG
 expect.set_options(timeout=LONG)
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(1800)]
-
-
-def click_until_seen(button, expectation):
-    """Click until the response appears: the App submits typed text only after an invisible delay."""
-    for _ in range(20):
-        button.click()
-        try:
-            return expectation(timeout=5_000)
-        except AssertionError:
-            continue
-    return expectation()
-
-
-def hooked(page, name):
-    return page.locator(f'[data-cy="deepcluster-{name}"]')
 
 
 def part(page, name):
@@ -91,18 +74,13 @@ def open_panel(page, name=CLUSTERS_PANEL):
     part(page, f"panel-content-{name}").wait_for()
 
 
-def first_cell(page, row):
-    return hooked(page, "row").nth(row).locator('[data-cy="deepcluster-cell"]').first
+def row(page, name):
+    """A cluster in the overview of the panel."""
+    return part(page, f"dc-cluster-{name}")
 
 
-def choose(page, row):
-    """Click a row; retry if a newly opened panel rerendered it during the click."""
-    for _ in range(3):
-        try:
-            return first_cell(page, row).click(timeout=20_000)
-        except BrowserTimeout:
-            continue
-    return first_cell(page, row).click()
+def rows(page):
+    return part(page, "dc-overview").locator('[data-cy^="dc-cluster-"]')
 
 
 def test_from_the_form_to_the_clusters(open_app, make_digits):
@@ -128,17 +106,17 @@ def test_from_the_form_to_the_clusters(open_app, make_digits):
     expect(form.get_by_text(re.compile(r"round \d of 3"))).to_be_visible()
     expect(part(page, "sidebar-field-container-seen")).to_be_visible()
     close_progress(form)
-    expect(hooked(page, "facts")).to_contain_text("60 images")
-    expect(hooked(page, "row")).to_have_count(6)
+    expect(part(page, "dc-progress")).to_contain_text("0 of 60 images reviewed")
+    expect(rows(page)).to_have_count(6)
 
     dataset.reload()
     run = load_run(dataset, "seen")
     assert len(run.rounds) == 3
     info = run.clusters()[1]
-    expect(first_cell(page, 1)).to_have_text(info.name)
-    choose(page, 1)
+    row(page, info.name).click()
+    expect(part(page, "dc-cluster-facts")).to_contain_text(f"{info.size} images")
+    part(page, "dc-do-show_in_grid").click()
     expect(samples(page)).to_have_text(f"{info.size} samples")
-    expect(hooked(page, "image-0")).to_be_visible()
     assert dataset.count_values("seen.label")[info.name] == info.size
 
 
@@ -149,53 +127,12 @@ def close_progress(form):
     expect(form).to_have_count(0)
 
 
-def test_edits_in_the_panel(open_app, clustered):
-    """Rename, label with a preview of the count, merge, undo."""
+def test_a_run_is_deleted_from_the_panel(open_app, clustered):
     page = open_app(clustered)
     open_panel(page)
-    expect(hooked(page, "row")).to_have_count(5)
-    biggest = load_run(clustered, "dc").clusters()[0]
-    choose(page, 0)
-    expect(samples(page)).to_have_text(f"{biggest.size} samples")
-
-    hooked(page, "new-name").fill("a zero")
-    expect(hooked(page, "new-name")).to_have_value("a zero")
-    click_until_seen(hooked(page, "rename"), partial(expect(first_cell(page, 0)).to_have_text, "a zero"))
-    assert clustered.count_values("dc.label")["a zero"] == biggest.size
-
-    hooked(page, "label-text").fill("zero")
-    expect(hooked(page, "preview")).to_contain_text("keep the label they have")
-    assert "zero" not in clustered.count_values("ground_truth.label")
-    hooked(page, "overwrite").locator("input").check()
-    expect(hooked(page, "preview")).to_contain_text(f"{biggest.size} images would change")
-    hooked(page, "label").click()
-    expect(hooked(page, "log")).to_contain_text("ground_truth")
-    assert clustered.count_values("ground_truth.label")["zero"] == biggest.size
-
-    hooked(page, "undo").click()
-    expect(hooked(page, "log").locator("del")).to_have_count(1)
-    hooked(page, "undo").click()
-    expect(first_cell(page, 0)).to_have_text(biggest.name)
-    assert "zero" not in clustered.count_values("ground_truth.label")
-    assert clustered.count_values("dc.label")[biggest.name] == biggest.size
-
-
-def test_merge_sort_and_delete(open_app, clustered):
-    page = open_app(clustered)
-    open_panel(page)
-    expect(hooked(page, "row")).to_have_count(5)
-    hooked(page, "head").first.click()
-    expect(first_cell(page, 0)).to_have_text("cluster-00")
-
-    choice = hooked(page, "merge-choice").locator("input")
-    for name in ("cluster-00", "cluster-01"):
-        choice.click()
-        page.get_by_role("option", name=name).click()
-    page.keyboard.press("Escape")
-    click_until_seen(hooked(page, "merge"), partial(expect(hooked(page, "row")).to_have_count, 4))
-    assert "cluster-01" not in clustered.count_values("dc.label")
-
-    hooked(page, "delete-run").click()
+    expect(rows(page)).to_have_count(5)
+    part(page, "dc-tab-runs").click()
+    part(page, "dc-run-dc").get_by_role("button", name="Delete", exact=True).click()
     form = page.get_by_role("dialog")
     expect(form.get_by_text("dc_embedding")).to_be_visible()
     delete = form.get_by_role("button", name="Delete", exact=True)
@@ -204,7 +141,7 @@ def test_merge_sort_and_delete(open_app, clustered):
     expect(delete).to_be_enabled()
     delete.click()
     expect(part(page, "sidebar-field-container-dc")).to_have_count(0)
-    expect(hooked(page, "empty")).to_be_visible()
+    expect(part(page, "dc-empty")).to_be_visible()
     clustered.reload()
     assert list_runs(clustered) == []
 
@@ -232,10 +169,12 @@ def test_a_run_at_work_shows_in_the_panel_and_can_be_cancelled(open_app, make_di
     try:
         page = open_app(dataset)
         open_panel(page)
-        expect(hooked(page, "live")).to_contain_text(re.compile(r"round \d+ of 2000"))
-        expect(hooked(page, "chart-loss")).to_be_visible()  # from the second round on
-        hooked(page, "cancel").click()
-        expect(hooked(page, "resume")).to_be_visible()
+        expect(part(page, "dc-run-far")).to_contain_text(re.compile(r"round \d+ of 2000"))
+        expect(part(page, "dc-live-far")).to_contain_text("Loss")  # from the second round on
+        part(page, "dc-cancel-far").click()
+        expect(rows(page)).to_have_count(5)  # of the completed rounds
+        part(page, "dc-tab-rounds").click()
+        expect(part(page, "dc-resume")).to_be_visible()
         assert status.read_states(dataset)["far"].status == "cancelled"
     finally:
         status.request_cancel(dataset, "far")
@@ -251,43 +190,18 @@ def test_a_click_on_the_tree_shows_the_images(open_app, make_digits):
     nodes = build_tree(dataset, "dc")
     page = open_app(dataset)
     open_panel(page)
-    cells = hooked(page, "tree").locator(".point path")
-    expect(cells).to_have_count(len(nodes))
-    leaves = [number for number, node in enumerate(nodes) if node.leaf]
-    for number in sorted(leaves, key=lambda number: nodes[number].size)[:: len(leaves) - 1]:
-        size = nodes[number].size
-        click_until(page, cells.nth(number), f"{size} sample{'' if size == 1 else 's'}")
-
-
-def click_until(page, cell, text):
-    """Click a bar of the tree until the grid shows its images: the plot moves while it is rendered."""
-    for _ in range(4):
-        cell.wait_for()
-        hooked(page, "tree").scroll_into_view_if_needed()
-        box = cell.bounding_box()
-        page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-        try:
-            return expect(samples(page)).to_have_text(text, timeout=15_000)
-        except AssertionError:
-            continue
-    return expect(samples(page)).to_have_text(text)
-
-
-def test_random_images_of_a_cluster(open_app, clustered):
-    page = open_app(clustered)
-    open_panel(page)
-    expect(hooked(page, "row")).to_have_count(5)
-    choose(page, 0)
-    expect(hooked(page, "random").locator("img")).to_have_count(N_EXEMPLARS)
-    first = hooked(page, "random-0").get_attribute("src")
-    hooked(page, "draw-others").click()
-    expect(hooked(page, "random-0")).not_to_have_attribute("src", first)
+    part(page, "dc-tab-analyses").click()
+    expect(part(page, "dc-tree").locator('[data-cy^="dc-node-"]')).to_have_count(len(nodes))
+    leaves = sorted((node for node in nodes if node.leaf), key=lambda node: node.size)
+    for node in (leaves[0], leaves[-1]):
+        part(page, f"dc-node-{node.name}").click()
+        expect(samples(page)).to_have_text(f"{node.size} sample{'' if node.size == 1 else 's'}")
 
 
 def test_a_workspace_draws_the_grid_and_the_panel(open_app, clustered):
     clustered.save_workspace("clusters", clusters_beside_the_grid())
     page = open_app(clustered, query="?workspace=clusters")
-    expect(hooked(page, "facts")).to_contain_text("200 images")
+    expect(rows(page)).to_have_count(5)
     expect(part(page, "looker").first).to_be_visible()
 
 
@@ -300,7 +214,7 @@ def test_the_open_command_shows_the_clusters_at_once(open_app, clustered):
     try:
         assert any("App launched" in line for line in process.stdout)
         page = open_app(clustered, f"http://127.0.0.1:{port}")
-        expect(hooked(page, "facts")).to_contain_text("200 images")
+        expect(rows(page)).to_have_count(5)
         expect(part(page, "looker").first).to_be_visible()
         page.context.close()
     finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 
 import fiftyone as fo
@@ -11,7 +10,6 @@ import pytest
 
 from fiftyone_deepcluster.app import names
 from fiftyone_deepcluster.app.operators import BuildCategoryTree, FindKeyWords
-from fiftyone_deepcluster.app.panels.clusters import ClustersPanel
 from fiftyone_deepcluster.dataset.api import cluster
 from fiftyone_deepcluster.dataset.results.categories import key_words, stored_key_words, stored_tree
 from fiftyone_deepcluster.dataset.runs.run import load_run
@@ -37,17 +35,6 @@ def reported(plugin, digits_dir):
     )
     yield dataset
     dataset.delete()
-
-
-def drawn(make_context, dataset, event="on_load", state=None, **params):
-    """Content of the panel after an event, and the operations requested from the App."""
-    dataset.reload()
-    ctx = make_context(dataset, {"panel_id": "p", "panel_state": state or {}, "__method__": event, **params})
-    ClustersPanel().execute(ctx)
-    requests = ctx.executor.to_json()["requests"]
-    json.dumps(requests)
-    output = next(r["params"] for r in reversed(requests) if r["operator_uri"] == "show_panel_output")
-    return output["output"]["type"]["properties"], {r["operator_uri"]: r["params"] for r in requests}
 
 
 def test_forms_offer_the_texts_and_not_what_runs_wrote(make_context, reported):
@@ -80,45 +67,36 @@ def test_the_operators_leave_a_tree_and_words(reported):
     assert {node.name for node in stored_tree(run) if node.leaf} == set(run.names())
 
 
-def test_cells_lie_within_their_group_and_side_by_side(make_context, reported):
-    shown, _ = drawn(make_context, reported)
-    plot = shown["categories"]["type"]["properties"]["tree"]["view"]["data"][0]
-    cells = {name: (base, base + size, y) for name, base, size, y in zip(
-        plot["ids"], plot["base"], plot["x"], plot["y"], strict=True)}  # fmt: skip
-    nodes = {node.name: node for node in stored_tree(load_run(reported, "dc"))}
-
-    assert set(cells) == set(nodes)
-    for name, (left, right, y) in cells.items():
-        if nodes[name].parent:
-            outer = cells[nodes[name].parent]
-            assert outer[0] <= left < right <= outer[1]
-            assert y == outer[2] - 1
-        for other, (start, _, level) in cells.items():
-            if other != name and level == y:
-                assert not left <= start < right
+def test_the_tree_is_sent_with_all_nodes(asker, reported):
+    shown = asker(reported)("analyses", key="dc")["tree"]
+    nodes = stored_tree(load_run(reported, "dc"))
+    assert [(node["name"], node["parent"], node["size"]) for node in shown] == [
+        (node.name, node.parent, node.size) for node in nodes
+    ]
 
 
-def test_a_click_on_a_cell_shows_its_images(make_context, reported):
+def test_a_click_on_a_node_shows_its_images(asker, reported):
+    ask = asker(reported)
     node = next(node for node in stored_tree(load_run(reported, "dc")) if node.leaf)
-    _, requests = drawn(make_context, reported, "on_node", id=node.name)
-
-    view = fo.DatasetView._build(reported, requests["set_view"]["view"])
-    assert view.distinct("dc.label") == [node.name]
+    ask("show_node", key="dc", clusters=list(node.clusters))
+    view = fo.DatasetView._build(reported, ask.calls["set_view"]["view"])
+    assert sorted(view.distinct("dc.label")) == sorted(node.clusters)
     assert len(view) == node.size
-    assert "set_view" not in drawn(make_context, reported, "on_node", id="nobody")[1]
+    assert "Build the tree again" in ask.send("show_node", key="dc", clusters=["gone"])["message"]
 
 
-def test_words_stand_above_the_montage_of_the_chosen_cluster(make_context, reported):
-    name, words = next((n, w) for n, w in stored_key_words(load_run(reported, "dc")).items() if w)
-    shown, _ = drawn(make_context, reported, state={"cluster": name, "cluster_of": "dc"})
+def test_key_words_stand_beside_the_clusters_and_are_suggested_as_names(asker, reported):
+    words = stored_key_words(load_run(reported, "dc"))
+    ask = asker(reported)
+    shown = {row["name"]: row["key_words"] for row in ask("load", key="dc")["clusters"]}
+    assert shown == {name: [word.word for word in some] for name, some in words.items()}
+    name = next(name for name in words if words[name])
+    assert ask("names", key="dc", cluster=name)["names"][0] == words[name][0].word
 
-    assert shown["words"]["default"] == f"Key words: {', '.join(word.word for word in words)}"
 
-
-@pytest.mark.parametrize(
-    ("event", "uri"), [("on_key_words", names.FIND_KEY_WORDS), ("on_build_tree", names.BUILD_CATEGORY_TREE)]
-)
-def test_buttons_open_the_forms(make_context, reported, event, uri):
-    prompt = drawn(make_context, reported, event)[1]["prompt_user_for_operation"]
-
+@pytest.mark.parametrize("uri", [names.FIND_KEY_WORDS, names.BUILD_CATEGORY_TREE])
+def test_buttons_open_the_forms(asker, reported, uri):
+    ask = asker(reported)
+    ask("start", operator=uri.rpartition("/")[2], key="dc")
+    prompt = ask.calls["prompt_user_for_operation"]
     assert (prompt["operator_uri"], prompt["params"]) == (uri, {"key": "dc", "from_panel": True})

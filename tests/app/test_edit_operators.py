@@ -14,7 +14,7 @@ from fiftyone_deepcluster.app.operators import (
 )
 from fiftyone_deepcluster.dataset.review.review import review
 from fiftyone_deepcluster.dataset.runs.run import load_run
-from tests.app.test_operators import inputs_of
+from tests.app.test_operators import inputs_of, requests_of
 
 
 @pytest.fixture
@@ -75,6 +75,20 @@ def test_label_cluster_keeps_what_a_person_wrote(make_context, clustered, first)
     foo.execute_operator(names.UNDO_EDIT, {"dataset": clustered}, params={"key": "dc"})
     assert "mine" not in clustered.count_values("ground_truth.label")
     assert review(clustered, "dc").log()[0].undone
+
+
+def test_undo_says_what_it_left_alone(make_context, clustered, first):
+    name, size = first
+    review(clustered, "dc").rename(name, "zero")
+    moved = clustered.match({"dc.label": "zero"}).first()
+    moved.dc.label = "by hand"
+    moved.save()
+    ctx = make_context(clustered, {"key": "dc"})
+    assert UndoEdit().execute(ctx)["n_kept"] == 1
+    assert requests_of(ctx)["notify"]["message"] == (
+        f"Undone: renamed {name!r} to 'zero'; 1 image that was changed after the edit keeps its value"
+    )
+    assert clustered.count_values("dc.label")[name] == size - 1
 
 
 # ---------------------------------------------------------------- the App's routes

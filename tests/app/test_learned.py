@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 
 import fiftyone as fo
@@ -12,7 +11,6 @@ from fiftyone.operators.executor import ExecutionError
 
 from fiftyone_deepcluster.app import names
 from fiftyone_deepcluster.app.operators import DrawFilters, FindNeighbors, ProbeLayers
-from fiftyone_deepcluster.app.panels.clusters import ClustersPanel
 from fiftyone_deepcluster.app.running import watch
 from fiftyone_deepcluster.dataset.api import cluster
 from fiftyone_deepcluster.dataset.results.filters import stored_filters
@@ -177,80 +175,56 @@ def test_closing_the_tab_stops_the_work():
 # ---------------------------------------------------------------- the panel
 
 
-def drawn(make_context, dataset, event="on_load", selected=(), **params):
-    """Content of the panel after an event, and the operations requested from the App."""
-    dataset.reload()
-    given = {"panel_id": "p", "panel_state": {}, "__method__": event, **params}
-    ctx = make_context(dataset, given, selected=list(selected))
-    ClustersPanel().execute(ctx)
-    requests = ctx.executor.to_json()["requests"]
-    json.dumps(requests)
-    output = next(
-        item["params"] for item in reversed(requests) if item["operator_uri"] == "show_panel_output"
-    )
-    return output["output"]["type"]["properties"], called(ctx)
+def test_a_run_without_analyses_has_none(asker, stored_pixels):
+    found = asker(stored_pixels)("analyses", key="dc")
+    assert found == {"probe": None, "layer": None, "units": [], "retrieval": None, "tree": []}
 
 
-def test_a_run_of_which_nothing_was_found_out_has_buttons_only(make_context, stored_pixels):
-    shown, _ = drawn(make_context, stored_pixels)
-    assert list(shown["learned"]["type"]["properties"]) == ["title", "ask"]
-    assert not {"filters", "neighbors_hint", "retrieval"} & set(shown)
-
-
-@pytest.mark.parametrize(
-    ("event", "uri"),
-    [
-        ("on_probe", names.PROBE_LAYERS),
-        ("on_draw_filters", names.DRAW_FILTERS),
-        ("on_find_neighbors", names.FIND_NEIGHBORS),
-    ],
-)
-def test_buttons_open_the_forms(make_context, learned, event, uri):
-    _, requests = drawn(make_context, learned, event)
-    prompt = requests["prompt_user_for_operation"]
+@pytest.mark.parametrize("uri", [names.PROBE_LAYERS, names.DRAW_FILTERS, names.FIND_NEIGHBORS])
+def test_buttons_open_the_forms(asker, learned, uri):
+    ask = asker(learned)
+    ask("start", operator=uri.rpartition("/")[2], key="dc")
+    prompt = ask.calls["prompt_user_for_operation"]
     assert prompt["operator_uri"] == uri
     assert prompt["params"] == {"key": "dc", "from_panel": True}
 
 
-def test_bars_show_every_layer_trained_and_before(make_context, learned, run):
+def test_probes_have_every_layer_trained_and_before(asker, learned, run):
     foo.execute_operator(
         names.PROBE_LAYERS,
         {"dataset": learned},
         params={"key": "dc", "label_field": "ground_truth", "folds": 2},
     )
-    shown, _ = drawn(make_context, learned)
-    charts = shown["learned"]["type"]["properties"]["probe_charts"]["type"]["properties"]
-    assert list(charts) == ["logistic", "svm"]
+    shown = asker(learned)("analyses", key="dc")["probe"]
     found = stored_probe(run)
-    for name, chart in charts.items():
-        for trace, network in zip(chart["view"]["data"], ("trained", "initial"), strict=True):
-            scores = [score for score in found.scores if score.network == network]
-            assert trace["x"] == [score.layer for score in scores]
-            assert trace["y"] == [getattr(score, name) for score in scores]
+    assert (shown["n_images"], shown["chance"]) == (found.n_images, found.chance)
+    assert [(score["layer"], score["network"], score["svm"]) for score in shown["scores"]] == [
+        (score.layer, score.network, score.svm) for score in found.scores
+    ]
+    assert {score["network"] for score in shown["scores"]} == {"trained", "initial"}
 
 
-def test_a_click_on_a_unit_shows_its_images(make_context, learned, run):
+def test_a_click_on_a_unit_shows_its_images(asker, learned, run):
     params = {"key": "dc", "layer": "conv2", "units": "3 5", "steps": 2}
     foo.execute_operator(names.DRAW_FILTERS, {"dataset": learned}, params=params)
-    shown, _ = drawn(make_context, learned)
-    assert len(shown["filters"]["type"]["properties"]) == 2
-    _, requests = drawn(make_context, learned, "on_unit", unit=5)
-    stages = requests["set_view"]["view"]
+    ask = asker(learned)
+    assert [unit["unit"] for unit in ask("analyses", key="dc")["units"]] == [3, 5]
+    ask("show_unit", key="dc", unit=5)
+    stages = ask.calls["set_view"]["view"]
     assert list(stored_filters(run)[1][1].top_samples) == dict(stages[-1]["kwargs"])["sample_ids"]
+    assert "was not drawn" in ask.send("show_unit", key="dc", unit=4)["message"]
 
 
-def test_neighbors_of_the_selected_image(make_context, learned, run):
+def test_neighbors_of_the_selected_image(asker, learned, run):
+    ask = asker(learned)
     foo.execute_operator(
         names.FIND_NEIGHBORS, {"dataset": learned}, params={"key": "dc", "label_field": "ground_truth"}
     )
-    shown, _ = drawn(make_context, learned)
-    assert "Select one image" in shown["neighbors_hint"]["default"]
-    assert "mAP" in shown["retrieval"]["default"]
-    one, two = learned.limit(2).values("id")
-    shown, _ = drawn(make_context, learned, "on_change_selected", [one])
-    rows = [shown[f"{kind}_neighbors"]["type"]["properties"] for kind in ("learned", "initial")]
-    assert [len(row) for row in rows] == [10, 10]
-    wanted = [near.sample_id for near in indexed_neighbors(run, one)["learned"]]
-    assert [image["view"]["params"]["id"] for image in rows[0].values()] == wanted
-    shown, _ = drawn(make_context, learned, "on_change_selected", [one, two])
-    assert "neighbors_hint" in shown
+    assert ask("analyses", key="dc")["retrieval"]["label_field"] == "ground_truth"
+    image = learned.first().id
+    shown = ask("neighbors", key="dc", image=image)["neighbors"]
+    assert [len(shown[kind]) for kind in ("learned", "initial")] == [10, 10]
+    wanted = indexed_neighbors(run, image)["learned"]
+    assert [near["sample"] for near in shown["learned"]] == [near.sample_id for near in wanted]
+    assert shown["learned"][0]["path"] == learned[wanted[0].sample_id].filepath
+    assert ask("neighbors", key="dc", image="")["neighbors"] == {}

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
+from pathlib import Path
 
 import fiftyone.operators as foo
 import pytest
 
 from fiftyone_deepcluster.app import names
-from fiftyone_deepcluster.app.panels.clusters import ClustersPanel
-from fiftyone_deepcluster.app.panels.plain_text import in_markdown, in_plot
 from fiftyone_deepcluster.dataset.api import cluster
 from fiftyone_deepcluster.dataset.results.categories import key_words
 from fiftyone_deepcluster.dataset.review.review import review
 from fiftyone_deepcluster.dataset.runs.run import load_run
 
+FRONTEND = Path(__file__).parents[2] / "frontend" / "src"
 ODD = (
     "<img src=x onerror=alert(1)>",
     "$where",
@@ -58,36 +57,21 @@ def test_names_of_clusters_and_labels_are_stored_as_they_are(dataset):
     assert not set(ODD) & set(load_run(dataset, "dc").names())
 
 
-def test_the_panel_shows_them_as_text(dataset, make_context):
+def test_the_panel_sends_them_as_they_are(dataset, asker):
+    """React writes them into the page as text."""
     edit = review(dataset, "dc")
-    for cluster_name, odd in zip(load_run(dataset, "dc").names(), (ODD[0], ODD[3], ODD[4]), strict=True):
-        edit.rename(cluster_name, odd)
+    odd = (ODD[0], ODD[3], ODD[4])
+    for cluster_name, name in zip(load_run(dataset, "dc").names(), odd, strict=True):
+        edit.rename(cluster_name, name)
     key_words(dataset, "dc", "report")
-    for odd in (ODD[0], ODD[3], ODD[4]):
-        state = {"cluster": odd, "cluster_of": "dc", "edits": {"label": {"text": odd}}}
-        params = {"panel_id": "p", "panel_state": state, "__method__": "on_tick"}
-        panel = ClustersPanel().render(make_context(dataset, params))
-        shown = [text for view, text in texts(panel.to_json()) if view == "MarkdownView"]
-        assert any(in_markdown(odd) in text for text in shown)
-        assert not any(odd in text for text in shown)
+    ask = asker(dataset)
+    assert {row["name"] for row in ask("load", key="dc")["clusters"]} == set(odd)
+    for name in odd:
+        asked = {"key": "dc", "cluster": name, "order": "nearest", "offset": 0, "limit": 3}
+        assert len(ask("images", **asked)["images"]) == 3
 
 
-def texts(value: object):
-    """Name of the view, and text, of everything that a panel shows."""
-    if isinstance(value, dict):
-        view = value.get("view")
-        if isinstance(view, dict) and isinstance(value.get("default"), str):
-            yield view.get("name"), value["default"]
-        for inner in value.values():
-            yield from texts(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from texts(inner)
-
-
-def test_markdown_of_a_name_is_the_name():
-    for name in ODD:
-        assert not any(mark in in_markdown(name).replace(f"\\{mark}", "") for mark in "<*_`[~")
-        assert in_markdown(name).replace("\\", "") == name
-    assert in_markdown("a\n# b") == r"a \# b"
-    assert json.loads(json.dumps(in_plot("<b>&"))) == "&lt;b&gt;&amp;"
+def test_nothing_in_the_frontend_writes_html():
+    sources = [path.read_text(encoding="utf-8") for path in FRONTEND.rglob("*.ts*")]
+    assert len(sources) > 20
+    assert not [source for source in sources if "dangerouslySetInnerHTML" in source or "innerHTML" in source]

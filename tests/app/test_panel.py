@@ -1,27 +1,28 @@
-"""Events of the Clusters panel, as the App sends them."""
+"""Events of the Clusters panel, as its React component sends them."""
 
 from __future__ import annotations
 
-import json
-import threading
-import time
-import uuid
+import re
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fiftyone_deepcluster.app import names
-from fiftyone_deepcluster.app.panels import event_order, model
-from fiftyone_deepcluster.app.panels.clusters import ClustersPanel
-from fiftyone_deepcluster.app.panels.hooks import event
-from fiftyone_deepcluster.app.panels.model import N_EXEMPLARS, _shown_key
-from fiftyone_deepcluster.app.panels.sections import table
+from fiftyone_deepcluster.app.panels import clusters
+from fiftyone_deepcluster.app.panels.answers.clusters import shown_key
+from fiftyone_deepcluster.app.panels.answers.rounds import alarms
+from fiftyone_deepcluster.app.panels.clusters import COMPONENT, EVENTS, ClustersPanel
 from fiftyone_deepcluster.core.progress import Silent
+from fiftyone_deepcluster.core.record import AgreementScores, Round
 from fiftyone_deepcluster.dataset.api import cluster
+from fiftyone_deepcluster.dataset.review.review import review
 from fiftyone_deepcluster.dataset.runs import status
 from fiftyone_deepcluster.dataset.runs.run import load_run
 
 LEARNED = {"n_clusters": 4, "rounds": 2, "image_size": 16, "min_steps": 1}
 LEARNED |= {"progress": False, "compute_brain": False, "baselines": False}
+FRONTEND = Path(clusters.__file__).parents[3] / "frontend" / "src"
 
 
 class Fails(Silent):
@@ -31,279 +32,273 @@ class Fails(Silent):
         raise OSError("the disk is full")
 
 
-class Screen:
-    """The panel with its state as kept by a browser."""
-
-    def __init__(self, dataset, make_context, state=None):
-        self.dataset, self.make_context, self.state = dataset, make_context, dict(state or {})
-        self.panel_id = uuid.uuid4().hex
-        self.calls: list[tuple[str, dict]] = []
-
-    def context(self, event, **params):
-        given = {"panel_id": self.panel_id, "panel_state": self.state, "__method__": event, **params}
-        return self.make_context(self.dataset, given)
-
-    def send(self, event, **params):
-        self.dataset.reload()
-        ctx = self.context(event, **params)
-        ClustersPanel().execute(ctx)
-        sent = ctx.executor.to_json()["requests"]
-        json.dumps(sent)
-        self.calls = [(item["operator_uri"], item["params"]) for item in sent]
-        self.state = ctx.panel_state
-        return self
-
-    @property
-    def drawn(self):
-        return next(params for uri, params in reversed(self.calls) if uri == "show_panel_output")["output"][
-            "type"
-        ]["properties"]
-
-    def called(self, uri):
-        return [params for known, params in self.calls if known == uri]
-
-    @property
-    def rows(self):
-        return self.drawn["table"]["default"]["rows"]
-
-
 @pytest.fixture
-def screen(clustered, make_context):
-    return Screen(clustered, make_context).send("on_load")
+def ask(asker, clustered):
+    return asker(clustered)
 
 
-def test_without_a_run_it_says_what_to_do(digits_dataset, make_context):
-    screen = Screen(digits_dataset, make_context).send("on_load")
-    assert list(screen.drawn) == ["empty"]
-    screen.send("on_new")
-    assert screen.called("prompt_user_for_operation")[0]["operator_uri"] == names.CLUSTER_IMAGES
+def edit(ask, **asked):
+    return ask("edit", key="dc", edit=asked, dry_run=False, label_field=None)
 
 
-def test_it_opens_on_the_newest_run(screen, clustered):
-    assert screen.drawn["bar"]["type"]["properties"]["run"]["default"] == "dc"
-    assert "frozen" in screen.drawn["summary"]["type"]["properties"]["facts"]["default"]
-    assert len(screen.rows) == 5
-    assert screen.called("patch_panel_state") == []
-    assert "timer" not in screen.drawn
+# ---------------------------------------------------------------- the component
 
 
-def test_table_is_sorted_by_its_titles(screen):
-    sizes = [int(row[1]) for row in screen.rows]
-    assert sizes == sorted(sizes, reverse=True)
-    names_ = [row[0] for row in screen.send("on_cell", row=-1, column=0).rows]
-    assert names_ == sorted(names_)
-    assert [row[0] for row in screen.send("on_cell", row=-1, column=0).rows] == names_[::-1]
+def test_only_loading_draws_the_component_with_the_address_of_every_event(ask):
+    ask.send("on_load")
+    view = ask.calls["show_panel_output"]["output"]["view"]
+    assert (view["component"], view["composite_view"]) == (COMPONENT, True)
+    assert {name: view[name] for name in EVENTS} == {name: f"{ClustersPanel().uri}#{name}" for name in EVENTS}
+    ask("load", key=None)
+    assert ask.calls == {}
 
 
-def test_a_late_event_does_not_undo_a_click(screen):
-    """A dropdown sends its event before the browser has received the response to a click on a header."""
-    screen.send("on_cell", row=-1, column=0)
-    by_name = [row[0] for row in screen.rows]
-    late = Screen(screen.dataset, screen.make_context)
-    late.panel_id = screen.panel_id
-    assert [row[0] for row in late.send("on_run").rows] == by_name
-    assert late.state["sort"] == "name"
-    assert [row[0] for row in screen.send("on_cell", row=-1, column=0).rows] == by_name[::-1]
-
-    opened_anew = Screen(screen.dataset, screen.make_context)
-    opened_anew.panel_id = screen.panel_id
-    assert [row[0] for row in opened_anew.send("on_load").rows] not in (by_name, by_name[::-1])
+def test_both_sides_know_the_same_events_and_the_same_name():
+    api = (FRONTEND / "model" / "api.ts").read_text(encoding="utf-8")
+    body = api[api.index("export interface Events") :]
+    assert set(re.findall(r"^  (\w+): \{", body, re.MULTILINE)) == set(EVENTS)
+    assert f'name: "{COMPONENT}"' in (FRONTEND / "index.tsx").read_text(encoding="utf-8")
 
 
-def test_a_row_is_the_one_that_was_seen(screen):
-    """A click on a row sent before the new order is rendered refers to the old order."""
-    seen = [row[0] for row in screen.rows]
-    before = dict(screen.state)
-    assert [row[0] for row in screen.send("on_cell", row=-1, column=0).rows] != seen
-    screen.state = before
-    screen.send("on_cell", row=0, column=0)
-    assert screen.state["cluster"] == seen[0]
-    assert screen.state["sort"] == "name"
+# ---------------------------------------------------------------- what is shown
 
 
-def test_of_events_that_wait_the_last_one_draws(screen, monkeypatch):
-    """Earlier responses would be overwritten."""
-    begun, go_on = threading.Event(), threading.Event()
-
-    def slow(panel, ctx):
-        begun.set()
-        assert go_on.wait(30)
-
-    monkeypatch.setattr(ClustersPanel, "on_run", event(slow))
-    first, second = (Screen(screen.dataset, screen.make_context) for _ in range(2))
-    first.panel_id = second.panel_id = screen.panel_id
-    earlier = threading.Thread(target=first.send, args=("on_run",))
-    later = threading.Thread(target=second.send, args=("on_cell",), kwargs={"row": -1, "column": 0})
-    earlier.start()
-    assert begun.wait(30)
-    later.start()
-    while not event_order._events(first.context("on_run")).waiting:
-        time.sleep(0.01)
-    go_on.set()
-    earlier.join(30)
-    later.join(30)
-    assert first.called("show_panel_output") == []
-    assert [row[0] for row in second.rows] == sorted(row[0] for row in second.rows)
+def test_without_a_run_there_is_nothing(asker, digits_dataset):
+    shown = asker(digits_dataset)("load", key=None)
+    assert (shown["runs"], shown["run"], shown["clusters"]) == ([], None, [])
 
 
-def test_many_clusters_come_in_pages_and_are_found_by_name(screen, monkeypatch):
-    monkeypatch.setattr(model, "ROWS_A_PAGE", 2)
-    monkeypatch.setattr(table, "ROWS_A_PAGE", 2)
-    monkeypatch.setattr(table, "_SEARCHED_FROM", 4)
-    everything = [row[0] for row in screen.rows]
-    seen = []
-    for page in range(3):
-        screen.state["find"] = {"page": str(page)}
-        seen += [row[0] for row in screen.send("on_typed").rows]
-    assert seen == everything
-    assert screen.drawn["extent"]["default"] == "5 to 5 of 5 clusters"
-    pages = screen.drawn["find"]["type"]["properties"]["page"]
-    assert pages["type"]["values"] == ["0", "1", "2"]
-    screen.send("on_cell", row=0, column=0)
-    assert screen.state["cluster"] == everything[4]
-    assert screen.drawn["table"]["default"]["selectedRows"] == [0]
-
-    screen.state["find"] = {"name": " R-03", "page": "2"}
-    assert [row[0] for row in screen.send("on_typed").rows] == ["cluster-03"]
-    assert screen.drawn["extent"]["default"] == "1 to 1 of 1 found, of 5 clusters"
-    assert "page" not in screen.drawn["find"]["type"]["properties"]
-    screen.send("on_cell", row=0, column=0)
-    assert screen.state["cluster"] == "cluster-03"
-    screen.state["find"] = {"name": "nothing of the kind"}
-    assert screen.send("on_typed").rows == []
-    assert screen.drawn["extent"]["default"] == "No match among 5 clusters"
-
-
-def test_few_clusters_need_no_search(screen):
-    assert "find" not in screen.drawn
-
-
-def test_what_an_interrupted_run_left_can_be_deleted_from_the_panel(make_digits, make_context):
-    dataset = make_digits(40)
-    with pytest.raises(OSError, match="disk is full"):
-        cluster(dataset, "deepcluster", "dc", observer=Fails(), **LEARNED)
-    screen = Screen(dataset, make_context).send("on_load")
-    failure = screen.drawn["failure"]["type"]["properties"]
-    assert {"why", "resume", "delete"} <= set(failure)
-    screen.send("on_delete_run")
-    prompt = screen.called("prompt_user_for_operation")[0]
-    assert (prompt["operator_uri"], prompt["params"]) == (names.DELETE_CLUSTERING_RUN, {"key": "dc"})
-
-
-def test_a_click_shows_the_cluster(screen, clustered):
-    name, size, *_ = screen.rows[2]
-    screen.send("on_cell", row=2, column=0)
-    assert screen.drawn["table"]["default"]["selectedRows"] == [2]
-    assert len(screen.called("set_view")) == 1
-    assert len(load_run(clustered, "dc").cluster_view(name)) == int(size)
-    pictures = screen.drawn["gallery"]["type"]["properties"]
-    assert len(pictures) == min(N_EXEMPLARS, int(size))
-    screen.send("on_image", id="abc")
-    assert screen.called("open_sample")[0]["id"] == "abc"
-
-
-def test_random_images_stand_beside_the_nearest(screen, clustered):
-    name, size, *_ = screen.rows[0]
-    assert int(size) > N_EXEMPLARS
-    screen.send("on_cell", row=0, column=0)
-    inside = set(load_run(clustered, "dc").cluster_view(name).values("id"))
-    nearest, first = ids_in(screen, "gallery"), ids_in(screen, "random")
-    assert len(set(first)) == N_EXEMPLARS
-    assert set(first) <= inside
-    assert first != nearest
-
-    assert ids_in(screen.send("on_tick"), "random") == first, "drawn with a fixed seed"
-    others = ids_in(screen.send("on_draw_others"), "random")
-    assert others != first
-    assert set(others) <= inside
-    screen.send("on_cell", row=0, column=0)
-    assert ids_in(screen, "random") == first, "a selected cluster first shows the same images"
-
-
-def test_of_a_small_cluster_all_images_are_the_nearest(screen, monkeypatch):
-    monkeypatch.setattr(model, "N_EXEMPLARS", 200)
-    screen.send("on_cell", row=0, column=0)
-    assert len(ids_in(screen, "gallery")) == int(screen.rows[0][1])
-    assert "random" not in screen.drawn
-
-
-def ids_in(screen, gallery):
-    pictures = screen.drawn[gallery]["type"]["properties"].values()
-    return [picture["view"]["params"]["id"] for picture in pictures]
-
-
-def test_objects_are_shown_by_what_lies_in_their_boxes(make_digits, make_context):
-    import fiftyone as fo
-
-    dataset = make_digits(8)
-    for sample in dataset.iter_samples(autosave=True):
-        halves = [fo.Detection(label="half", bounding_box=[x, 0, 0.5, 1]) for x in (0, 0.5)]
-        sample["objects"] = fo.Detections(detections=halves)
-    cluster(
-        dataset.to_patches("objects"), "frozen", "dc", n_clusters=2, baselines=False, compute_brain=False,
-        progress=False,
-    )  # fmt: skip
-    screen = Screen(dataset, make_context).send("on_load").send("on_cell", row=0, column=0)
-    pictures = screen.drawn["gallery"]["type"]["properties"].values()
-    cuts = {item["view"]["componentsProps"]["image"]["style"]["objectViewBox"] for item in pictures}
-    assert cuts <= {"inset(0.00% 50.00% 0.00% 0.00%)", "inset(0.00% 0.00% 0.00% 50.00%)"}
-    ids = {item["view"]["params"]["id"] for item in pictures}
-    assert ids <= set(dataset.values("objects.detections.id", unwind=True))
-
-
-def test_rename(screen, clustered):
-    screen.send("on_cell", row=0, column=0)
-    screen.state["edits"] = {"rename": {"name": "zero"}}
-    screen.send("on_rename")
-    assert screen.rows[0][0] == "zero"
-    assert screen.state["cluster"] == "zero"
-    assert screen.state["edits"]["rename"]["name"] == ""
-    assert "zero" in screen.drawn["history"]["type"]["properties"]["log"]["default"]
-
-
-def test_merge_then_undo(screen, clustered):
-    before = clustered.count_values("dc.label")
-    one, two = screen.rows[0][0], screen.rows[1][0]
-    screen.state["edits"] = {"merge": {"clusters": [one, two]}}
-    screen.send("on_merge")
-    assert len(screen.rows) == 4
-    screen.send("on_undo")
-    assert len(screen.rows) == 5
-    assert clustered.count_values("dc.label") == before
-
-
-def test_label_shows_the_count_first(screen, clustered):
-    _name, size, *_ = screen.send("on_cell", row=0, column=0).rows[0]
-    screen.state["edits"] = {"label": {"field": "person", "text": "zero"}}
-    preview = screen.send("on_typed").drawn["edits"]["type"]["properties"]["preview"]["default"]
-    assert f"{size} images would change" in preview
-    assert not clustered.has_field("person")
-    screen.send("on_label")
-    clustered.reload()
-    assert clustered.count_values("person.label")["zero"] == int(size)
-
-
-def test_errors_become_notices(screen):
-    screen.state["edits"] = {"merge": {"clusters": []}}
-    screen.send("on_merge")
-    assert screen.called("notify")[0]["variant"] == "error"
-    assert len(screen.rows) == 5
-
-
-def test_a_waiting_run_shows_and_can_be_cancelled(digits_dataset, make_context):
-    status.queue(digits_dataset, "later", "deepcluster", 10)
-    screen = Screen(digits_dataset, make_context).send("on_load")
-    shown = screen.drawn["live"]["type"]["properties"]
-    assert names.WORKER_COMMAND in shown["queued"]["default"]
-    assert "timer" in screen.drawn
-    screen.send("on_cancel")
-    assert screen.called(names.CANCEL_CLUSTERING)[0] == {"key": "later"}
+def test_it_opens_on_the_newest_finished_run(ask, clustered):
+    cluster(clustered, "frozen", "later", n_clusters=3, baselines=False, progress=False, compute_brain=False)
+    shown = ask("load", key=None)
+    assert shown["run"]["key"] == "later"
+    assert [row["key"] for row in shown["runs"]] == ["dc", "later"]
+    assert ask("load", key="dc")["run"]["key"] == "dc"
 
 
 def test_which_run_is_shown():
-    busy = status.LiveState("b", "running")
-    assert _shown_key("a", ["a", "b"], {}) == "a"
-    assert _shown_key("gone", ["a", "b", "c"], {"b": busy}) == "b"
-    assert _shown_key(None, ["a", "b"], {}) == "b"
-    assert _shown_key(None, ["a", "broken"], {}, ["a"]) == "a"
-    assert _shown_key(None, [], {}) is None
+    rows = [{"key": "a", "status": "finished"}, {"key": "b", "status": "running"}]
+    assert shown_key("a", rows) == "a"
+    assert shown_key("b", rows) == "a"
+    assert shown_key("gone", rows) == "a"
+    assert shown_key(None, rows[1:]) is None
+
+
+def test_clusters_have_names_sizes_and_the_majority_of_a_label_field(ask, clustered):
+    shown = ask("load", key="dc", label_field="ground_truth")
+    assert {row["name"]: row["size"] for row in shown["clusters"]} == clustered.count_values("dc.label")
+    for row in shown["clusters"]:
+        labels = clustered.match({"dc.label": row["name"]}).count_values("ground_truth.label")
+        assert labels[row["majority"]] == max(labels.values())
+    assert shown["run"]["label_fields"][0] == "ground_truth"
+
+
+def test_nearest_clusters_are_those_of_the_stored_centers(ask, clustered):
+    nearest = ask("load", key="dc")["nearest"]
+    vectors, numbers = np.stack(clustered.values("dc_embedding")), np.array(clustered.values("dc.cluster"))
+    centers = np.stack([vectors[numbers == number].mean(axis=0) for number in range(5)])
+    for number in range(5):
+        distances = np.linalg.norm(centers - centers[number], axis=1)
+        assert nearest[str(number)] == np.argsort(distances)[1:].tolist()
+
+
+def test_images_come_in_pages_of_bounded_size(ask, clustered):
+    name = ask("load", key="dc")["clusters"][0]["name"]
+    asked = {"key": "dc", "cluster": name, "order": "nearest", "offset": 5, "limit": 10**6}
+    shown = ask("images", **asked, label_field="ground_truth")
+    size = clustered.count_values("dc.label")[name]
+    assert (shown["total"], len(shown["images"])) == (size, size - 5)
+    image = shown["images"][0]
+    sample = clustered[image["id"]]
+    assert (image["path"], image["box"]) == (sample.filepath, None)
+    assert (image["label"], image["distance"]) == (sample.ground_truth.label, sample.dc.distance)
+    distances = [image["distance"] for image in shown["images"]]
+    assert distances == sorted(distances)
+
+
+def test_strips_show_the_images_nearest_to_the_center(ask, clustered):
+    run = load_run(clustered, "dc")
+    shown = ask("strips", key="dc", clusters=run.names(), n=4)["strips"]
+    for info in run.clusters(n_exemplars=4):
+        assert [picture["id"] for picture in shown[info.name]] == list(info.exemplars)
+
+
+def test_objects_are_shown_by_what_lies_in_their_boxes(asker, make_digits):
+    import fiftyone as fo
+
+    dataset = make_digits(20)
+    for sample in dataset.iter_samples(autosave=True):
+        boxes = [[0.0, 0.0, 0.5, 1.0], [0.5, 0.0, 0.5, 1.0]]
+        sample["objects"] = fo.Detections(
+            detections=[fo.Detection(label="x", bounding_box=box) for box in boxes]
+        )
+    patches = dataset.to_patches("objects")
+    cluster(patches, "frozen", "dc", n_clusters=3, baselines=False, progress=False, compute_brain=False)
+    ask = asker(dataset)
+    shown = ask("load", key="dc")
+    assert shown["run"]["unit"] == "object"
+    assert sum(row["size"] for row in shown["clusters"]) == 40
+    name = shown["clusters"][0]["name"]
+    images = ask("images", key="dc", cluster=name, order="nearest", offset=0, limit=3)["images"]
+    assert all(image["box"][2:] == (0.5, 1.0) for image in images)
+    ids = [image["id"] for image in images]
+    other = shown["clusters"][1]["name"]
+    moved = edit(ask, verb="move", images={"ids": ids}, to=other)
+    assert moved["change"]["n_changed"] == len(ids)
+    assert set(dataset.to_patches("objects").select(ids).values("objects.dc")) == {other}
+    edit(ask, verb="undo")
+    assert set(dataset.to_patches("objects").select(ids).values("objects.dc")) == {name}
+
+
+def test_the_view_is_counted(asker, make_context, clustered):
+    view = clustered.match({"ground_truth.label": "3"})
+    params = {"__method__": "in_view", "panel_id": "p", "key": "dc"}
+    ctx = make_context(clustered, params, view=view._serialize())
+    assert ClustersPanel().execute(ctx)["value"]["counts"] == view.count_values("dc.label")
+    assert asker(clustered)("in_view", key="dc")["counts"] is None
+
+
+# ---------------------------------------------------------------- edits
+
+
+def test_an_edit_answers_with_the_clusters_that_changed(ask, clustered):
+    first, second, *_ = (row["name"] for row in ask("load", key="dc")["clusters"])
+    sizes = clustered.count_values("dc.label")
+    done = edit(ask, verb="merge", clusters=[first, second], into="both")
+    assert "reload_samples" in ask.calls
+    assert [(row["name"], row["size"]) for row in done["clusters"]] == [
+        ("both", sizes[first] + sizes[second])
+    ]
+    assert sorted(done["gone"]) == sorted([first, second])
+    assert done["history"]["undo"].startswith("merged")
+    undone = edit(ask, verb="undo")
+    assert {row["name"] for row in undone["clusters"]} == {first, second}
+    assert undone["gone"] == ["both"]
+    assert undone["history"]["redo"].startswith("merged")
+    assert edit(ask, verb="redo")["gone"] == sorted([first, second])
+
+
+def test_a_dry_run_counts_and_changes_nothing(ask, clustered):
+    name = ask("load", key="dc")["clusters"][0]["name"]
+    sizes = clustered.count_values("dc.label")
+    asked = {"verb": "reject", "images": {"cluster": name, "except": []}}
+    shown = ask("edit", key="dc", edit=asked, dry_run=True)
+    assert shown["change"]["n_changed"] == sizes[name]
+    assert clustered.count_values("dc.label") == sizes
+    assert ask.calls == {}
+
+
+def test_a_commit_is_shown_before_it_is_made(ask, clustered):
+    name = ask("load", key="dc")["clusters"][0]["name"]
+    edit(ask, verb="rename", cluster=name, new_name="eight")
+    size = clustered.count_values("dc.label")["eight"]
+    asked = {"field": "mine", "overwrite": False, "only_reviewed": False}
+    rows = ask("preview_commit", key="dc", **asked)["rows"]
+    assert rows == [{"cluster": "eight", "label": "eight", "changes": size, "keeps": 0}]
+    edit(ask, verb="commit", **asked)
+    clustered.reload()
+    assert clustered.count_values("mine.label")["eight"] == size
+
+
+@pytest.mark.parametrize(
+    ("event", "params", "message"),
+    [
+        ("edit", {"key": "dc", "edit": {"verb": "drop"}}, "give a verb"),
+        ("edit", {"key": "dc", "edit": None}, "give a verb"),
+        (
+            "edit",
+            {"key": "dc", "edit": {"verb": "rename", "cluster": "x", "new_name": "y"}},
+            "no cluster 'x'",
+        ),
+        (
+            "edit",
+            {"key": "dc", "edit": {"verb": "merge", "clusters": [], "into": "y"}},
+            "not a list of names",
+        ),
+        ("load", {"key": {"$ne": None}}, "not a text"),
+        ("images", {"key": "gone", "cluster": "x", "order": "nearest", "offset": 0, "limit": 1}, "'gone'"),
+        ("images", {"key": "dc", "cluster": "x", "order": "up", "offset": 0, "limit": 1}, "order='up'"),
+        (
+            "images",
+            {"key": "dc", "cluster": "x", "order": "nearest", "offset": -1, "limit": 1},
+            "whole number",
+        ),
+        ("strips", {"key": "dc", "clusters": "x", "n": 1}, "list of texts"),
+        ("compare", {"key": "dc", "other": "nothing"}, "neither a run nor a label field"),
+        ("start", {"operator": "rm -rf", "key": None}, "give one of"),
+        ("load", {"key": "dc", "label_field": "filepath.x"}, "not a field of labels"),
+    ],
+)
+def test_what_cannot_be_done_is_said_and_the_panel_stays(ask, event, params, message):
+    answer = ask.send(event, **params)
+    assert set(answer) == {"message"}
+    assert message in answer["message"]
+
+
+# ---------------------------------------------------------------- rounds, comparison, runs
+
+
+def test_charts_have_a_value_for_every_round(asker, make_digits):
+    dataset = make_digits(40)
+    cluster(dataset, "deepcluster", "dc", truth_field="ground_truth", **LEARNED)
+    shown = {chart["title"]: chart for chart in asker(dataset)("rounds", key="dc")["charts"]}
+    rounds = load_run(dataset, "dc").rounds
+    assert shown["Loss"]["lines"][0]["values"] == [entry.loss for entry in rounds]
+    truth = {line["name"]: line["values"] for line in shown["Agreement with the truth"]["lines"]}
+    assert truth["ACC"] == [entry.truth.acc for entry in rounds]
+    assert {line["name"] for line in shown["Seconds by phase"]["lines"]} == set(rounds[0].seconds)
+
+
+def test_a_drop_of_the_agreement_and_a_jump_of_the_loss_are_said():
+    def entry(index, nmi, loss):
+        return Round(index=index, loss=loss, change=AgreementScores(nmi=nmi, ari=0, purity=0, acc=0))
+
+    assert alarms([entry(0, 0.5, 1.0), entry(1, 0.6, 0.9), entry(2, 0.55, 1.1)]) == []
+    found = alarms([entry(0, 0.9, 1.0), entry(1, 0.5, 2.0)])
+    assert ["the clusters changed more" in found[0], "the loss jumped" in found[1]] == [True, True]
+    assert all(text.startswith("Round 2") for text in found)
+
+
+def test_two_runs_are_compared_and_a_cell_shows_its_images(ask, clustered):
+    import fiftyone as fo
+
+    shown = ask("compare", key="dc", other="ground_truth")
+    table = np.array(shown["counts"])
+    assert table.sum() == 200
+    row, column = np.unravel_index(table.argmax(), table.shape)
+    pair = {"cluster": shown["rows"][row], "value": shown["columns"][column]}
+    ask("show_pair", key="dc", other="ground_truth", **pair)
+    view = fo.DatasetView._build(clustered, ask.calls["set_view"]["view"])
+    assert len(view) == table[row, column]
+    assert set(view.values("dc.label")) == {pair["cluster"]}
+    assert set(view.values("ground_truth.label")) == {pair["value"]}
+
+
+def test_edits_of_others_are_noticed(ask, clustered):
+    version = ask("load", key="dc")["history"]["version"]
+    assert not ask("poll", key="dc", version=version)["stale"]
+    review(clustered, "dc").rename(load_run(clustered, "dc").names()[0], "by another")
+    assert ask("poll", key="dc", version=version)["stale"]
+
+
+def test_what_an_interrupted_run_left_can_be_resumed_or_deleted(asker, make_digits):
+    dataset = make_digits(40)
+    with pytest.raises(OSError, match="disk is full"):
+        cluster(dataset, "deepcluster", "dc", observer=Fails(), **LEARNED)
+    ask = asker(dataset)
+    (row,) = ask("poll", key=None, version=0)["runs"]
+    assert row["status"] == "interrupted"
+    assert "the disk is full" in row["text"]
+    ask("start", operator="delete_clustering_run", key="dc")
+    prompt = ask.calls["prompt_user_for_operation"]
+    assert prompt["operator_uri"] == names.DELETE_CLUSTERING_RUN
+    assert prompt["params"]["key"] == "dc"
+
+
+def test_a_waiting_run_shows_and_can_be_cancelled(asker, digits_dataset):
+    status.queue(digits_dataset, "later", "deepcluster", 10)
+    ask = asker(digits_dataset)
+    (row,) = ask("load", key=None)["runs"]
+    assert (row["key"], row["status"], row["fraction"]) == ("later", "queued", None)
+    ask("start", operator="cancel_clustering", key="later")
+    assert ask.calls[names.CANCEL_CLUSTERING] == {"key": "later"}

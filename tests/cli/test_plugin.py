@@ -24,7 +24,8 @@ def wheel_source(tmp_path):
     folder = tmp_path / "share"
     folder.mkdir()
     shutil.copy(REPOSITORY / "fiftyone.yml", folder)
-    shutil.copytree(REPOSITORY / "skills", folder / "skills")
+    for name in ("skills", "dist"):
+        shutil.copytree(REPOSITORY / name, folder / name)
     return PluginSource(folder, is_checkout=False)
 
 
@@ -58,6 +59,7 @@ def test_a_wheel_gets_a_stub_that_says_the_same_as_fiftyone_yml(tmp_path, wheel_
     original.pop("py_entry")
     assert stub == original
     assert (place / "skills" / "deep-clustering" / "SKILL.md").is_file()
+    assert (place / "dist" / "index.umd.js").is_file()
     assert "fiftyone_deepcluster.app.entry import register" in (place / "__init__.py").read_text()
 
 
@@ -70,7 +72,7 @@ def test_a_stub_is_replaced_by_a_newer_one(tmp_path, wheel_source):
     assert yaml.safe_load((place / "fiftyone.yml").read_text())["name"] == PLUGIN_NAME
 
 
-def test_a_checkout_replaces_a_stub(tmp_path, wheel_source):
+def test_a_checkout_takes_the_place_of_a_stub(tmp_path, wheel_source):
     install_plugin(tmp_path / "plugins", wheel_source)
 
     assert install_plugin(tmp_path / "plugins").is_symlink()
@@ -84,7 +86,7 @@ def test_a_link_to_a_checkout_that_is_gone_is_replaced(tmp_path):
     assert install_plugin(tmp_path).resolve() == REPOSITORY
 
 
-def test_files_of_others_are_kept(tmp_path):
+def test_what_somebody_else_put_there_stays(tmp_path):
     place = tmp_path / PLUGIN_NAME
     place.mkdir(parents=True)
     (place / "fiftyone.yml").write_text(f'name: "{PLUGIN_NAME}"')
@@ -111,7 +113,7 @@ def test_uninstalling_removes_the_stub(tmp_path, wheel_source):
     assert not place.exists()
 
 
-def test_a_checkout_gets_a_stub_if_links_are_not_permitted(tmp_path, monkeypatch):
+def test_a_checkout_gets_a_stub_where_its_user_may_make_no_links(tmp_path, monkeypatch):
     def refuse(*_args, **_options):
         raise OSError("A required privilege is not held by the client")
 

@@ -23,7 +23,6 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # the same concept in every module that has it
 SHARED = {
-    "draw": "one section of the panel",
     "logger": "the module's logger",
     "main": "what a program does",
     "module_class": "the class of a backbone's module, made when it is first built",

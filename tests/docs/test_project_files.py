@@ -116,7 +116,8 @@ def test_a_skill_names_only_what_exists():
 
 
 @pytest.mark.parametrize(
-    "target", ["help", "demo", "test", "test-lowest", "check", "bench NAME=loop", "clean", "audit"]
+    "target",
+    ["help", "demo", "test", "test-lowest", "check", "bench NAME=loop", "clean", "audit", "frontend"],
 )
 def test_make_knows_its_targets(target, tmp_path):
     done = subprocess.run(
@@ -130,7 +131,7 @@ def test_make_knows_its_targets(target, tmp_path):
 def test_a_wheel_carries_what_registering_needs(tmp_path):
     """Built from a copy, put somewhere else, and found by the code that runs from there."""
     source = tmp_path / "source"
-    for folder in ("fiftyone_deepcluster", "skills"):
+    for folder in ("fiftyone_deepcluster", "skills", "dist"):
         shutil.copytree(REPOSITORY / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "fiftyone.yml", "README.md", "LICENSE"):
         shutil.copy(REPOSITORY / name, source)
@@ -150,4 +151,5 @@ def test_a_wheel_carries_what_registering_needs(tmp_path):
     place = Path(done.stdout.strip())
     assert yaml.safe_load((place / "fiftyone.yml").read_text())["py_entry"] == "__init__.py"
     assert (place / "skills" / "deep-clustering" / "SKILL.md").is_file()
+    assert (place / "dist" / "index.umd.js").is_file()
     assert {"py.typed", "__init__.pyi"} <= {path.name for path in (site / "fiftyone_deepcluster").iterdir()}

@@ -40,12 +40,16 @@ class CancelClustering(foo.Operator):
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         """Request the run to stop."""
+        from fiftyone_deepcluster.app.running import cancel_run
         from fiftyone_deepcluster.dataset.runs import status
 
         key = shared_inputs.key_of(ctx)
-        asked = status.request_cancel(ctx.dataset, key)
-        ctx.ops.notify(
-            f"{key} stops before its next batch" if asked else f"{key} is not running",
-            variant="info" if asked else "warning",
-        )
+        state = status.read_states(ctx.dataset).get(key)
+        asked = cancel_run(ctx.dataset, key)
+        if not asked:
+            ctx.ops.notify(f"{key} is not running", variant="warning")
+        elif state is not None and state.status == "queued":
+            ctx.ops.notify(f"{key} is cancelled and will not start", variant="info")
+        else:
+            ctx.ops.notify(f"{key} stops before its next batch", variant="info")
         return {"cancelled": asked}

@@ -11,6 +11,7 @@ from fiftyone_deepcluster.app import forms, names
 from fiftyone_deepcluster.app.operators import fields, shared_inputs, values
 from fiftyone_deepcluster.app.operators.progress import run_and_show
 from fiftyone_deepcluster.app.params import accepts_features, free_key, method_field, parse_call
+from fiftyone_deepcluster.app.running import enqueue
 from fiftyone_deepcluster.dataset.io.read_images import DICOM_PATH, image_slices
 
 if TYPE_CHECKING:
@@ -74,11 +75,9 @@ class ClusterImages(foo.Operator):
 
     def resolve_delegation(self, ctx: foo.ExecutionContext) -> None:
         """Never force delegation; if it is requested, record the run as queued so that the panel shows it."""
-        from fiftyone_deepcluster.dataset.runs import status
-
         if ctx.requesting_delegated_execution and not ctx.delegated:
             call = parse_call(ctx.params, ctx.dataset)
-            status.queue(ctx.dataset, call.key, call.options.name, call.options.rounds)
+            enqueue(ctx, call.key, call.options.name, call.options.rounds)
 
     def execute(self, ctx: foo.ExecutionContext) -> Iterator[Any]:
         """Cluster, reporting progress; then show the clusters.

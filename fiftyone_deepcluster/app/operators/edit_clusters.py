@@ -14,7 +14,7 @@ from fiftyone_deepcluster.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fiftyone_deepcluster.dataset.review.review import Change, Review
+    from fiftyone_deepcluster.dataset.review.review import Change, Edit, Review
 
 
 class RenameCluster(foo.Operator):
@@ -170,12 +170,14 @@ class UndoEdit(foo.Operator):
         """Undo the edits."""
         undone = _review(ctx).undo(values.number(ctx.params, "steps", 1, least=1))
         ctx.ops.reload_dataset()
-        ctx.ops.notify("; ".join(f"Undone: {entry.text}" for entry in undone) or "There is nothing to undo")
-        return {"undone": [entry.text for entry in undone]}
+        ctx.ops.notify("; ".join(undone_text(entry) for entry in undone) or "There is nothing to undo")
+        return {"undone": [entry.text for entry in undone], "n_kept": sum(entry.n_kept for entry in undone)}
 
     def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property | None:
         """Descriptions of the undone edits."""
-        return shared_inputs.result(ctx, "Edits undone", undone=types.List(types.String()))
+        return shared_inputs.result(
+            ctx, "Edits undone", undone=types.List(types.String()), n_kept=types.Number(int=True)
+        )
 
 
 def _begin_form(inputs: types.Object, ctx: foo.ExecutionContext) -> Review | None:
@@ -232,6 +234,21 @@ def change_text(change: Change) -> str:
     """Numbers of images that change and that keep their label."""
     text = f"{change.n_changed:,} image{'' if change.n_changed == 1 else 's'} would change"
     return f"{text}; {change.n_kept:,} keep the label they have" if change.n_kept else text
+
+
+def undone_text(entry: Edit) -> str:
+    """What was undone, and the number of images that keep a value which was changed since."""
+    text = f"Undone: {entry.text}"
+    if not entry.n_kept:
+        return text
+    return f"{text}; {kept_text(entry.n_kept)}"
+
+
+def kept_text(n_kept: int) -> str:
+    """Number of images whose value an undo left alone."""
+    if n_kept == 1:
+        return "1 image that was changed after the edit keeps its value"
+    return f"{n_kept:,} images that were changed after the edit keep their values"
 
 
 def _done(ctx: foo.ExecutionContext, change: Change) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from fiftyone_deepcluster.app.running import follow_run, watch
+from fiftyone_deepcluster.app.running import follow_run, ticket_of, watch
 from fiftyone_deepcluster.dataset.display.workspace import CLUSTERS_PANEL
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def run_and_show(ctx: foo.ExecutionContext, key: str, work: Callable[[Observer],
     Yields:
         Messages to the App.
     """
-    states = ((state.fraction, state.label) for state in follow_run(ctx.dataset, key, work))
+    states = ((state.fraction, state.label) for state in follow_run(ctx.dataset, key, work, ticket_of(ctx)))
     done = yield from _report(ctx, f"clustering {key}", states)
     if done and not ctx.delegated:
         yield from show_result(ctx, key)

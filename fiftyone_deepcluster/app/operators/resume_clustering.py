@@ -9,6 +9,7 @@ from fiftyone.operators import types
 
 from fiftyone_deepcluster.app.operators import shared_inputs, values
 from fiftyone_deepcluster.app.operators.progress import run_and_show
+from fiftyone_deepcluster.app.running import enqueue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +45,16 @@ class ResumeClustering(foo.Operator):
             )
             inputs.float("max_minutes", label="Time limit (minutes)", description="Empty: no limit.")
         return shared_inputs.form(inputs, "Resume clustering", "Resume")
+
+    def resolve_delegation(self, ctx: foo.ExecutionContext) -> None:
+        """Never force delegation; if it is requested, record the run as queued so that the panel shows it."""
+        from fiftyone_deepcluster.dataset.runs import status
+
+        if ctx.requesting_delegated_execution and not ctx.delegated:
+            key = shared_inputs.key_of(ctx)
+            state = status.read_states(ctx.dataset).get(key)
+            rounds = values.number(ctx.params, "rounds", state.rounds if state else 0, least=1)
+            enqueue(ctx, key, state.method if state else "", rounds)
 
     def execute(self, ctx: foo.ExecutionContext) -> Iterator[Any]:
         """Resume the run, reporting progress.

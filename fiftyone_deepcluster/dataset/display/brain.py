@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime, timezone
+from functools import partial
 from typing import TYPE_CHECKING
 
+from fiftyone_deepcluster.api.notes import not_computed
 from fiftyone_deepcluster.dataset.runs.storage import drop_dangling, storable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import fiftyone as fo
     import numpy as np
     from numpy.typing import NDArray
 
     from fiftyone_deepcluster.dataset.io.fields import FieldNames
     from fiftyone_deepcluster.dataset.io.source import SampleSource
+
+logger = logging.getLogger(__name__)
 
 # UMAP takes about a second per thousand images; the images beyond this number are placed at the weighted mean
 # position of their nearest neighbors
@@ -26,27 +33,70 @@ _FEWEST = 20
 
 def add_brain_runs(
     source: SampleSource, names: FieldNames, rows: NDArray[np.int64], embeddings: NDArray[np.float32]
-) -> None:
+) -> list[str]:
     """Compute and register the brain runs ``<key>_viz`` and ``<key>_sim``.
+
+    They are additions to a run: what fails is left out and said, and does not stop the run.
 
     Args:
         source: the images.
         names: field names of the run; its embeddings must have been written.
         rows: (M,) rows of the images that could be read.
         embeddings: (N, D) float32, embeddings of all images.
+
+    Returns:
+        A note for each brain run that could not be computed.
     """
+    add_map = partial(_add_map, source, names, rows, embeddings)
+    add_index = partial(_add_index, source, names)
+    notes = [
+        _add(source.dataset, names.viz_key, "the 2-D map", add_map),
+        _add(source.dataset, names.sim_key, "the similarity index", add_index),
+    ]
+    return [note for note in notes if note]
+
+
+def _add(dataset: fo.Dataset, brain_key: str, what: str, add: Callable[[], None]) -> str:
+    """Add a brain run; return a note if that failed, or an empty string."""
+    try:
+        add()
+    except Exception as error:  # FiftyOne's brain, its backends and UMAP may raise anything
+        if dataset.has_brain_run(brain_key):
+            dataset.delete_brain_run(brain_key)
+        note = not_computed(f"{what} {brain_key}", error)
+        logger.warning(note, exc_info=True)
+        return note
+    return ""
+
+
+def _add_map(
+    source: SampleSource, names: FieldNames, rows: NDArray[np.int64], embeddings: NDArray[np.float32]
+) -> None:
     import fiftyone.brain as fob
+    import numpy as np
 
     samples, patches = _collection(source), source.patches_field
-    points = lay_out(embeddings[rows])
-    places = {source.ids[row]: point for row, point in zip(rows.tolist(), points, strict=True)}
+    found = lay_out(embeddings[rows])
+    places = {source.ids[row]: point for row, point in zip(rows.tolist(), found, strict=True)}
+    points: object = places
+    if patches is not None and source.dataset.media_type == "group":
+        # by id, FiftyOne finds objects only in the slice that is shown; by position, it finds all
+        path = f"{names.prefix}id"
+        if set(samples.values(path, unwind=True)) != set(places):
+            samples = samples.select_labels(ids=list(places), fields=patches)
+        points = np.stack([places[name] for name in samples.values(path, unwind=True)])
     fob.compute_visualization(
-        samples, patches_field=patches, points=places, brain_key=names.viz_key, progress=False
+        samples, patches_field=patches, points=points, brain_key=names.viz_key, progress=False
     )
+
+
+def _add_index(source: SampleSource, names: FieldNames) -> None:
+    import fiftyone.brain as fob
+
     # by field name, because FiftyOne would store an array again, as JSON
     fob.compute_similarity(
-        samples,
-        patches_field=patches,
+        _collection(source),
+        patches_field=source.patches_field,
         embeddings=names.path("embedding")[len(names.prefix) :],
         brain_key=names.sim_key,
         backend="sklearn",

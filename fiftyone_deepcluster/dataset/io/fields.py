@@ -184,16 +184,23 @@ def declare(dataset: fo.Dataset, names: FieldNames) -> None:
     with changing(dataset):
         check_absent(dataset, names)
         try:
-            _declare(dataset, names)
+            declare_missing(dataset, names)
         except BaseException:
             _remove(dataset, names)
             raise
 
 
-def _declare(dataset: fo.Dataset, names: FieldNames) -> None:
+def declare_missing(dataset: fo.Dataset, names: FieldNames) -> list[str]:
+    """Add the fields of a run that are not in the schema, and the index of its label; within ``changing``.
+
+    Returns:
+        Paths of the fields that were added.
+    """
     import fiftyone as fo
 
-    if names.patches_field is None:
+    added = []
+    if names.patches_field is None and dataset.get_field(names.key) is None:
+        added.append(names.key)
         dataset.add_sample_field(
             names.key,
             fo.EmbeddedDocumentField,
@@ -202,13 +209,15 @@ def _declare(dataset: fo.Dataset, names: FieldNames) -> None:
             info={_INFO_KEY: "label"},
         )
     for name, meaning in _MEANINGS.items():
-        if names.patches_field is not None or name not in ("label", "confidence"):
-            kind = _kind(name)
-            inner = {"subfield": fo.StringField} if kind is fo.ListField else {}
-            dataset.add_sample_field(
-                names.path(name), kind, description=meaning, info={_INFO_KEY: name}, **inner
-            )
+        path = names.path(name)
+        if dataset.get_field(path) is not None:
+            continue
+        added.append(path)
+        kind = _kind(name)
+        inner = {"subfield": fo.StringField} if kind is fo.ListField else {}
+        dataset.add_sample_field(path, kind, description=meaning, info={_INFO_KEY: name}, **inner)
     dataset.create_index(names.path("label"))
+    return added
 
 
 def check_absent(dataset: fo.Dataset, names: FieldNames) -> None:
@@ -252,6 +261,20 @@ def _unset(dataset: fo.Dataset, roots: Sequence[str]) -> None:
     dataset._sample_collection.update_many(
         {"$or": [{root: {"$exists": True}} for root in roots]}, {"$unset": dict.fromkeys(roots, "")}
     )
+
+
+def has_values(dataset: fo.Dataset, names: FieldNames, path: str) -> bool:
+    """Whether any image of the dataset has a value at a path, in any slice of a group, declared or not.
+
+    Args:
+        dataset: dataset to look at.
+        names: field names of a run, which say whether images are samples or objects.
+        path: path of the value.
+    """
+    query: dict[str, object] = {path: {"$ne": None}}
+    if names.patches_field is not None:
+        query = {names.prefix[:-1]: {"$elemMatch": {path.removeprefix(names.prefix): {"$ne": None}}}}
+    return dataset._sample_collection.find_one(query, {"_id": 1}) is not None
 
 
 def _kind(name: str) -> type[fo.Field]:

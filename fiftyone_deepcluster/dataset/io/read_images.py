@@ -257,11 +257,25 @@ def _collect_patches(dataset: fo.Dataset, samples: fo.core.collections.SampleCol
         raise ImagesError("evaluation patches have two labels each; use to_patches on the field to cluster")
     field = fields[0]
     check_patches_field(samples._source_collection, field)
+    samples = _one_label_each(samples, field)
     ids, sample_ids, paths, boxes = samples.values(
         ["id", "sample_id", "filepath", f"{field}.bounding_box"]
     )  # fmt: skip
     images = [ImageRef(path, tuple(box)) for path, box in zip(paths, boxes, strict=True)]
     return SampleSource(dataset, samples, ids, sample_ids, images, field)
+
+
+def _one_label_each(
+    samples: fo.core.collections.SampleCollection, field: str
+) -> fo.core.collections.SampleCollection:
+    """The patches with their label itself; ``to_patches(keep_label_lists=True)`` wraps it in a list."""
+    import fiftyone as fo
+
+    if samples._get_label_field_type(field) is not fo.Detections:
+        return samples
+    single = samples._source_collection.to_patches(field)
+    ids = samples.values("id")
+    return single if single.values("id") == ids else single.select(ids, ordered=True)
 
 
 def _check_media(samples: fo.core.collections.SampleCollection) -> None:

@@ -173,6 +173,8 @@ def set_values(
     names: FieldNames,
     places: Sequence[tuple[ObjectId, ObjectId]],
     values: Sequence[Any],
+    *,
+    only: str | None = None,
 ) -> None:
     """Set one declared path of some images, by id; images with the same string share an update.
 
@@ -182,6 +184,7 @@ def set_values(
         names: field names of the run, which say whether images are samples or objects.
         places: (sample id, image id) of each image.
         values: one value per image, in MongoDB format.
+        only: change an image only if its value, or the label of a Classification, is still this string.
     """
     for start in range(0, len(places), _BATCH):
         batch = list(zip(places[start : start + _BATCH], values[start : start + _BATCH], strict=True))
@@ -189,21 +192,26 @@ def set_values(
         for row, (place, value) in enumerate(batch):
             groups.setdefault(value if isinstance(value, str | None) else row, []).append(place)
         updates = [
-            _update_many(path, names, group, batch[key][1] if isinstance(key, int) else key)
+            _update_many(path, names, group, batch[key][1] if isinstance(key, int) else key, only)
             for key, group in groups.items()
         ]
         dataset._bulk_write(updates, ids=[str(sample) for (sample, _), _ in batch])
 
 
 def _update_many(
-    path: str, names: FieldNames, places: list[tuple[ObjectId, ObjectId]], value: object
+    path: str, names: FieldNames, places: list[tuple[ObjectId, ObjectId]], value: object, only: str | None
 ) -> object:
     from pymongo import UpdateMany
 
-    who = {"_id": {"$in": [sample for sample, _ in places]}}
+    who: dict[str, object] = {"_id": {"$in": [sample for sample, _ in places]}}
     now = datetime.now(timezone.utc).replace(tzinfo=None)
     if names.patches_field is None:
+        if only is not None:
+            who["$or"] = [{path: only}, {f"{path}.label": only}]
         return UpdateMany(who, {"$set": {path: value, "last_modified_at": now}})
-    inner = names.prefix + "$[patch]." + path.removeprefix(names.prefix)
-    images = {"patch._id": {"$in": [image for _, image in places]}}
-    return UpdateMany(who, {"$set": {inner: value, "last_modified_at": now}}, array_filters=[images])
+    attribute = path.removeprefix(names.prefix)
+    images: dict[str, object] = {"patch._id": {"$in": [image for _, image in places]}}
+    if only is not None:
+        images[f"patch.{attribute}"] = only
+    change = {f"{names.prefix}$[patch].{attribute}": value, "last_modified_at": now}
+    return UpdateMany(who, {"$set": change}, array_filters=[images])

@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from fiftyone_deepcluster.core.seeds import rng
+from fiftyone_deepcluster.dataset.io.fields import has_values
+from fiftyone_deepcluster.dataset.io.lost_fields import declare_lost
 from fiftyone_deepcluster.dataset.runs import storage
 from fiftyone_deepcluster.errors import RunError, RunNotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import fiftyone as fo
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 Drawn = Literal["nearest", "random"]
 Stage = dict[str, Any]
+VALUES = ("label", "cluster", "distance", "stability")
 _IMAGE = ["$image", "$sample", "$filepath", "$box"]
 
 
@@ -41,6 +44,10 @@ class KeptRun(Protocol):
     @property
     def options(self) -> Options:
         """Options of the method, as given."""
+
+    @property
+    def uid(self) -> str:
+        """Unique id; unchanged by renaming and cloning."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +105,10 @@ def check_there(run: KeptRun, value: str = "label") -> None:
             f"run {run.key!r} of {dataset.name!r} was deleted or renamed since it was loaded; load an existing "
             f"run with load_run: {known}"
         )
+    if dataset.get_field(path) is None and has_values(dataset, run.fields, path):
+        declare_lost(
+            dataset, run.fields
+        )  # not deleted: another program removed it from the schema by accident
     if dataset.get_field(path) is None:
         raise RunError(
             f"the field {path} of run {run.key!r} was deleted from {dataset.name!r}; repeat the run (cluster with "
@@ -121,12 +132,21 @@ def summarize(run: KeptRun, n_exemplars: int) -> list[ClusterInfo]:
         "stability": {"$avg": "$stability"},
         "exemplars": {"$topN": nearest},
     }
-    groups = _aggregate(run, [*_images(run.fields, {"$ne": None}), {"$group": group}])
+    groups = aggregate(run, [*image_stages(run.fields, {"$ne": None}), {"$group": group}])
     if not groups:
         check_there(run)
     total = sum(group["size"] for group in groups)
     infos = [_info(group, total, n_exemplars) for group in groups]
     return sorted(infos, key=lambda info: (-info.size, info.name))
+
+
+def names_by_number(run: KeptRun) -> dict[int, str]:
+    """Cluster number of the run -> current name; if its images have several names, the most frequent."""
+    group = {"_id": {"number": "$cluster", "name": "$label"}, "size": {"$sum": 1}}
+    clustered: Stage = {"$match": {"cluster": {"$gte": 0}}}
+    found = aggregate(run, [*image_stages(run.fields, {"$ne": None}), clustered, {"$group": group}])
+    found.sort(key=lambda group: (group["size"], group["_id"]["name"]))
+    return {group["_id"]["number"]: group["_id"]["name"] for group in found}
 
 
 def with_random(
@@ -150,7 +170,7 @@ def _draw(run: KeptRun, names: list[str], n_exemplars: int, seed: int) -> dict[s
     """Id, sample, file and box of each drawn image, by cluster name."""
     members: dict[str, list[Any]] = defaultdict(list)
     only = {"_id": 0, "label": 1, "image": 1, "sample": 1}
-    for found in _aggregate(run, [*_images(run.fields, {"$in": names}), {"$project": only}]):
+    for found in aggregate(run, [*image_stages(run.fields, {"$in": names}), {"$project": only}]):
         members[found["label"]].append((found["image"], found["sample"]))
     drawn: dict[str, list[Any]] = {}
     for name, pairs in members.items():
@@ -160,31 +180,46 @@ def _draw(run: KeptRun, names: list[str], n_exemplars: int, seed: int) -> dict[s
     chosen = [pair for pairs in drawn.values() for pair in pairs]
     stages = [
         {"$match": {"_id": {"$in": [sample for _, sample in chosen]}}},
-        *_images(run.fields, {"$in": names}),
+        *image_stages(run.fields, {"$in": names}),
         {"$match": {"image": {"$in": [image for image, _ in chosen]}}},
         {"$project": {"image": 1, "as_output": _IMAGE}},
     ]
-    rows_by_image = {found["image"]: found["as_output"] for found in _aggregate(run, stages)}
+    rows_by_image = {found["image"]: found["as_output"] for found in aggregate(run, stages)}
     return {name: [rows_by_image[image] for image, _ in pairs] for name, pairs in drawn.items()}
 
 
-def _aggregate(run: KeptRun, stages: list[Stage]) -> list[Stage]:
-    return list(run.dataset._sample_collection.aggregate(stages))
+def aggregate(run: KeptRun, stages: list[Stage]) -> list[Stage]:
+    """Results of an aggregation over the samples of the run's dataset."""
+    return list(run.dataset._sample_collection.aggregate(stages, allowDiskUse=True))
 
 
-def _images(names: FieldNames, label: Stage) -> list[Stage]:
-    """Stages that give one document per image whose label matches: image, sample, filepath, box, statistics."""
+def image_stages(
+    names: FieldNames, label: Stage, values: Sequence[str] = VALUES, extra: Mapping[str, object] | None = None
+) -> list[Stage]:
+    """Stages that give one document per image whose label matches.
+
+    Args:
+        names: fields of the run.
+        label: condition on the label, such as ``{"$in": [...]}``.
+        values: values of the run that each document has, beside image, sample, filepath and box.
+        extra: further values of each document: name -> expression.
+    """
+    holders: Stage = {names.path("label"): label}
     unwind: list[Stage] = []
     image: object = "$_id"
     box: object = {"$literal": None}
     if names.patches_field is not None:
-        unwind = [{"$unwind": f"${names.prefix[:-1]}"}]
+        # a condition on the path of a list would have to hold for every object of a sample
+        objects = names.prefix[:-1]
+        holders = {objects: {"$elemMatch": {names.path("label").removeprefix(names.prefix): label}}}
+        unwind = [{"$unwind": f"${objects}"}]
         image, box = f"${names.prefix}_id", f"${names.prefix}bounding_box"
-    values = {name: f"${names.path(name)}" for name in ("label", "cluster", "distance", "stability")}
+    paths = {name: f"${names.path(name)}" for name in values}
+    shown = {"_id": 0, "image": image, "sample": "$_id", "filepath": 1, "box": box, **paths, **(extra or {})}
     return [
-        {"$match": {names.path("label"): label}},
+        {"$match": holders},
         *unwind,
-        {"$project": {"_id": 0, "image": image, "sample": "$_id", "filepath": 1, "box": box, **values}},
+        {"$project": shown},
         {"$match": {"label": label}},
     ]
 

@@ -1,18 +1,25 @@
 """The log of user edits, with the previous value of every changed image, so that each edit can be undone.
 
-An edit is stored as one entry and several chunks of old values, because a value of the execution store
-must stay below 16 MB.
+An edit is one entry and several chunks of old values, as text: FiftyOne sends the values of its execution store to
+browsers as JSON, and stores at most 16 MB under one key.
+
+The entry is stored before anything is changed, and says how far the edit came: whoever comes after a process that
+died can complete the edit, or take it back. The run itself lists the edits that stand, because a clone of the dataset
+has the run, but not the execution store: there, the log is copied from the dataset that has it.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import getpass
 import time
+import uuid
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
-from fiftyone_deepcluster.dataset.runs.kv import drop, find, run_store
+from fiftyone_deepcluster.dataset.review.old_values import Old, pack, unpack
+from fiftyone_deepcluster.dataset.runs.kv import drop, find, find_everywhere, run_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,8 +27,11 @@ if TYPE_CHECKING:
     import fiftyone as fo
     from bson import ObjectId
 
-_CHUNK = 20_000
-_ID_BYTES = 12
+EditState = Literal["begun", "made", "undoing", "undone", "dropped"]
+"""``begun`` and ``undoing`` are states of an edit or undo in progress, or of one whose process died. An undone edit can
+be redone until the next edit is made, which drops it."""
+
+_STANDING = "edits"  # in the config of the run: the edits that are not undone, as "number:token"
 
 
 @dataclass(frozen=True)
@@ -36,6 +46,8 @@ class Edit:
         when: time of the edit, UTC.
         n_changed: number of images changed.
         undone: whether the edit was undone.
+        n_kept: number of images that undoing left alone, because their value was changed after the edit.
+        clusters: names of the clusters that it changed, made or removed.
     """
 
     number: int
@@ -45,21 +57,8 @@ class Edit:
     when: datetime
     n_changed: int
     undone: bool
-
-
-@dataclass(frozen=True)
-class Old:
-    """Value of one image before an edit.
-
-    Attributes:
-        sample_id: id of the sample.
-        image_id: id of the object; the sample id for whole images.
-        value: value as stored in MongoDB; None if there was none.
-    """
-
-    sample_id: ObjectId
-    image_id: ObjectId
-    value: Any
+    n_kept: int = 0
+    clusters: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,35 +66,64 @@ class Entry:
     """An edit as stored.
 
     Attributes:
-        number: number of the edit, from 1.
         verb: ``rename``, ``merge``, ``label`` ...
         text: description of the edit.
+        written: the names or labels that the edit writes; ``Old.which`` says which of them an image gets.
+        value: name of the run's value that is changed (``label``), or "".
+        field: user field that is changed, or "".
+        made_field: whether the edit creates that field.
+        names: for an edit of the run's labels: number of each cluster -> its name before.
+        marked: names of clusters that the edit marks as reviewed.
+        unmarked: names of clusters that it marks as not reviewed.
+        clusters: names of the clusters that it changes, makes or removes.
+        number: number of the edit, from 1.
+        token: unique id of the edit, which a clone of the dataset shares.
         who: user name.
         when: time of the edit, seconds since the epoch.
         n_changed: number of images changed.
-        undone: whether the edit was undone.
         chunks: number of chunks of old values.
-        value: name of the run's value that was changed (``label``), or "".
-        field: user field that was changed, or "".
-        made_field: whether the edit created that field.
+        state: how far the edit came.
+        n_kept: number of images that undoing left alone.
     """
 
-    number: int
     verb: str
     text: str
-    who: str
-    when: float
-    n_changed: int
-    undone: bool
-    chunks: int
+    written: list[str] = dataclasses.field(default_factory=list)
     value: str = ""
     field: str = ""
     made_field: bool = False
+    names: dict[str, str] = dataclasses.field(default_factory=dict)
+    marked: list[str] = dataclasses.field(default_factory=list)
+    unmarked: list[str] = dataclasses.field(default_factory=list)
+    clusters: list[str] = dataclasses.field(default_factory=list)
+    number: int = 0
+    token: str = ""
+    who: str = ""
+    when: float = 0.0
+    n_changed: int = 0
+    chunks: int = 0
+    state: EditState = "begun"
+    n_kept: int = 0
+
+    @property
+    def undone(self) -> bool:
+        """Whether the edit was undone."""
+        return self.state in ("undone", "dropped")
 
     def shown(self) -> Edit:
         """The entry as shown to users."""
         when = datetime.fromtimestamp(self.when, timezone.utc)
-        return Edit(self.number, self.verb, self.text, self.who, when, self.n_changed, self.undone)
+        return Edit(
+            self.number,
+            self.verb,
+            self.text,
+            self.who,
+            when,
+            self.n_changed,
+            self.undone,
+            self.n_kept,
+            tuple(self.clusters),
+        )
 
 
 class EditLog:
@@ -103,72 +131,139 @@ class EditLog:
 
     Args:
         dataset: dataset of the run.
-        uid: unique id of the run; unchanged by renaming.
+        uid: unique id of the run; unchanged by renaming and cloning.
         user: user name for new entries; the system user by default.
     """
 
     def __init__(self, dataset: fo.Dataset, uid: str, user: str | None = None) -> None:
         self._dataset = dataset
+        self._uid = uid
         self._prefix = f"edit:{uid}:"
         self._user = user or _system_user()
 
     def entries(self) -> list[Entry]:
-        """All entries, oldest first."""
-        found = find(self._dataset, rf"^{self._prefix}\d+$").values()
-        return sorted((Entry(**value) for value in found), key=lambda entry: entry.number)
+        """All entries, oldest first. In a clone, entries that are missing are copied from the other dataset."""
+        found = self._found()
+        missing = [(number, token) for number, token in self._standing() if number not in found]
+        copied = [self._copy_from_original(number, token) for number, token in missing]
+        if any(copied):
+            found = self._found()
+        return [found[number] for number in sorted(found)]
 
-    def add(self, draft: Entry, olds: Sequence[Old]) -> Entry:
-        """Log an edit before it is applied: if the process dies in between, undoing it is harmless.
+    def lost(self) -> list[int]:
+        """Numbers of edits that stand, but whose log could not be copied to this clone of the dataset."""
+        known = {(entry.number, entry.token) for entry in self.entries()}
+        return sorted(number for number, token in self._standing() if (number, token) not in known)
+
+    def begin(self, draft: Entry, olds: Sequence[Old]) -> Entry:
+        """Log an edit before it is carried out.
 
         Args:
-            draft: the entry without number, who, when, and chunks.
+            draft: the entry without number, token, who, when, and chunks.
             olds: current values of all images that will change.
         """
-        store = run_store(self._dataset)
-        number = max((entry.number for entry in self.entries()), default=0) + 1
-        starts = range(0, len(olds), _CHUNK)
-        for chunk, start in enumerate(starts):
-            store.set(f"{self._prefix}{number}:{chunk}", _pack(olds[start : start + _CHUNK]))
-        entry = replace(draft, number=number, who=self._user, when=time.time(), chunks=len(starts))
-        store.set(f"{self._prefix}{number}", asdict(entry))
+        entries = self.entries()
+        for undone in entries:
+            if undone.state == "undone":
+                self.note(replace(undone, state="dropped"))
+        numbers = [*(entry.number for entry in entries), *(number for number, _ in self._standing())]
+        entry = replace(
+            draft,
+            number=max(numbers, default=0) + 1,
+            token=uuid.uuid4().hex,
+            who=self._user,
+            when=time.time(),
+            n_changed=len(olds),
+        )
+        drop(self._dataset, rf"^{self._prefix}{entry.number}:\d+$")  # of a process that died here
+        return self._add_olds(entry, olds)
+
+    def join(self, images: Sequence[tuple[ObjectId, ObjectId]], clusters: Sequence[int]) -> None:
+        """Add images that are assigned after edits, so that undoing the edits gives them the names before.
+
+        Args:
+            images: sample id and image id of each image.
+            clusters: number of the cluster of each image.
+        """
+        rows = [(image, str(number)) for image, number in zip(images, clusters, strict=True)]
+        for entry in self.entries():
+            if not entry.undone:
+                olds = [Old(*image, entry.names[number]) for image, number in rows if number in entry.names]
+                self._add_olds(entry, olds)
+
+    def note(self, entry: Entry) -> Entry:
+        """Store an entry; old values of an edit that cannot be redone are deleted."""
+        if entry.state == "dropped":
+            entry = replace(entry, chunks=0)
+        run_store(self._dataset).set(f"{self._prefix}{entry.number}", asdict(entry))
+        self._list(entry)
+        if entry.state == "dropped":
+            drop(self._dataset, rf"^{self._prefix}{entry.number}:\d+$")
         return entry
 
     def olds(self, entry: Entry) -> Iterator[list[Old]]:
         """Values of the images before the edit, one chunk at a time."""
         store = run_store(self._dataset)
         for chunk in range(entry.chunks):
-            yield _unpack(store.get(f"{self._prefix}{entry.number}:{chunk}"))
+            yield unpack(store.get(f"{self._prefix}{entry.number}:{chunk}"))
 
-    def mark_undone(self, entry: Entry) -> Entry:
-        """Mark an edit as undone and delete its old values."""
-        done = replace(entry, undone=True, chunks=0)
-        run_store(self._dataset).set(f"{self._prefix}{entry.number}", asdict(done))
-        drop(self._dataset, rf"^{self._prefix}{entry.number}:\d+$")
-        return done
+    def _add_olds(self, entry: Entry, olds: Sequence[Old]) -> Entry:
+        """Add chunks of old values to an entry, and store it."""
+        store, chunks = run_store(self._dataset), entry.chunks
+        for text in pack(olds):
+            store.set(f"{self._prefix}{entry.number}:{chunks}", text)
+            chunks += 1
+        return self.note(replace(entry, chunks=chunks))
+
+    def _found(self) -> dict[int, Entry]:
+        values = find(self._dataset, rf"^{self._prefix}\d+$").values()
+        entries = [Entry(**value) for value in values]
+        return {entry.number: entry for entry in entries}
+
+    def _copy_from_original(self, number: int, token: str) -> bool:
+        """Copy an edit from another dataset that has this run, of which this one is a clone, or the other way round.
+
+        Returns:
+            Whether its entry and all its old values were found.
+        """
+        name = f"{self._prefix}{number}"
+        for dataset_id, values in find_everywhere(rf"^{name}(:\d+)?$").items():
+            value = values.get(name)
+            if dataset_id == self._dataset._doc.id or value is None or value["token"] != token:
+                continue
+            chunks = [f"{name}:{chunk}" for chunk in range(value["chunks"])]
+            if value["state"] in ("undone", "dropped") or not values.keys() >= set(chunks):
+                continue
+            if value["state"] == "undoing":  # there; here it stands
+                value["state"] = "made"
+            for key in [*chunks, name]:
+                run_store(self._dataset).set(key, values[key])
+            return True
+        return False
+
+    def _standing(self) -> list[tuple[int, str]]:
+        """Number and token of each edit that stands, according to the run."""
+        from fiftyone.core.odm import get_db_conn
+
+        document = get_db_conn().runs.find_one(self._run(), {f"config.{_STANDING}": 1}) or {}
+        pairs = (text.split(":") for text in document.get("config", {}).get(_STANDING, []))
+        return [(int(number), token) for number, token in pairs]
+
+    def _list(self, entry: Entry) -> None:
+        """List an edit in the run, or remove it from the list if it is undone."""
+        from fiftyone.core.odm import get_db_conn
+
+        change = "$pull" if entry.undone else "$addToSet"
+        text = f"{entry.number}:{entry.token}"
+        get_db_conn().runs.update_one(self._run(), {change: {f"config.{_STANDING}": text}})
+
+    def _run(self) -> dict[str, object]:
+        return {"_dataset_id": self._dataset._doc.id, "config.uid": self._uid}
 
 
 def forget_edits(dataset: fo.Dataset, uid: str) -> None:
     """Remove the log of a run."""
     drop(dataset, rf"^edit:{uid}:")
-
-
-def _pack(olds: Sequence[Old]) -> dict[str, Any]:
-    return {
-        "samples": b"".join(old.sample_id.binary for old in olds),
-        "images": b"".join(old.image_id.binary for old in olds),
-        "values": [old.value for old in olds],
-    }
-
-
-def _unpack(chunk: dict[str, Any]) -> list[Old]:
-    pairs = zip(_ids(chunk["samples"]), _ids(chunk["images"]), chunk["values"], strict=True)
-    return [Old(sample, image, value) for sample, image, value in pairs]
-
-
-def _ids(packed: bytes) -> list[ObjectId]:
-    from bson import ObjectId
-
-    return [ObjectId(packed[start : start + _ID_BYTES]) for start in range(0, len(packed), _ID_BYTES)]
 
 
 def _system_user() -> str:

@@ -1,49 +1,39 @@
-"""User edits of the clusters of a run: each can be counted in advance, is logged, and can be undone."""
+"""User edits of the clusters of a run: each can be counted in advance, is logged, and can be undone and redone."""
 
 from __future__ import annotations
 
-import unicodedata
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+import zlib
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeAlias
 
 from fiftyone_deepcluster.core import arguments
-from fiftyone_deepcluster.dataset.display.brain import refresh_map
-from fiftyone_deepcluster.dataset.display.sidebar import show_label
-from fiftyone_deepcluster.dataset.io.fields import FieldNames, changing, check_key, marked
-from fiftyone_deepcluster.dataset.io.read_images import flat
-from fiftyone_deepcluster.dataset.io.write import NOISE, set_values
-from fiftyone_deepcluster.dataset.review.clusters import check_there
-from fiftyone_deepcluster.dataset.review.edit_log import Edit, EditLog, Entry, Old
-from fiftyone_deepcluster.dataset.runs import lock, storage
+from fiftyone_deepcluster.dataset.review import drafts
+from fiftyone_deepcluster.dataset.review.apply import apply_edit, complete_edits, restore
+from fiftyone_deepcluster.dataset.review.changes import Change, CommitRow, Progress, SplitPart
+from fiftyone_deepcluster.dataset.review.clusters import check_there, names_by_number
+from fiftyone_deepcluster.dataset.review.edit_log import Edit, EditLog
+from fiftyone_deepcluster.dataset.review.export import export_review
+from fiftyone_deepcluster.dataset.review.overview import cluster_rows, pictures
+from fiftyone_deepcluster.dataset.review.reviewed import reviewed
+from fiftyone_deepcluster.dataset.review.split import SplitBy, divide
+from fiftyone_deepcluster.dataset.runs import lock
 from fiftyone_deepcluster.dataset.runs.run import Run, load_run
-from fiftyone_deepcluster.errors import InputError
+from fiftyone_deepcluster.errors import RunError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     import fiftyone as fo
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from fiftyone_deepcluster.dataset.io.source import SampleSource
+
+    Images: TypeAlias = fo.core.collections.SampleCollection | Sequence[str]
 
 __all__ = ["Change", "Edit", "Review", "review"]
-
-_CLASSIFICATION = "Classification"
-_LONGEST_NAME = 200
-_UNSHOWN = ("Cc", "Cs", "Zl", "Zp")
-"""Unicode categories that names may not contain: control, surrogate, line and paragraph separator."""
-
-
-@dataclass(frozen=True)
-class Change:
-    """Effect of an edit, or with ``dry_run`` the effect that it would have.
-
-    Attributes:
-        n_changed: number of images whose value changes.
-        n_kept: number of images left unchanged because they already have a label.
-        text: description of the edit.
-    """
-
-    n_changed: int
-    n_kept: int
-    text: str
 
 
 class Review:
@@ -67,6 +57,8 @@ class Review:
         check_there(self.run)
         return self.run.names()
 
+    # ---------------------------------------------------------------- clusters
+
     def rename(self, cluster: str, new_name: str, *, dry_run: bool = False) -> Change:
         """Rename a cluster.
 
@@ -74,16 +66,8 @@ class Review:
             InputError: no such cluster (similar names are listed), an empty name, or the name of another
                 cluster (use ``merge`` to join the two).
         """
-        arguments.yes_or_no(dry_run=dry_run)
-        self._check(cluster)
-        new_name = _cluster_name(new_name, "new_name")
-        if new_name != cluster and new_name in self.names():
-            raise InputError(
-                f"there is already a cluster {new_name!r}; choose another name, or join the two: "
-                f"merge([{cluster!r}, {new_name!r}], into={new_name!r})"
-            )
-        draft = _draft("rename", f"renamed {cluster!r} to {new_name!r}")
-        return self._relabel([cluster], new_name, draft, dry_run)
+        with self._editing(dry_run):
+            return self._make(drafts.draft_rename(self.run, cluster, new_name), dry_run)
 
     def merge(self, clusters: Sequence[str], into: str, *, dry_run: bool = False) -> Change:
         """Join clusters under one name: the name of one of them, or a new name.
@@ -92,18 +76,116 @@ class Review:
             InputError: no such cluster, fewer than two clusters, not a list of names, or ``into`` is the
                 name of a cluster that is not in ``clusters``.
         """
-        arguments.yes_or_no(dry_run=dry_run)
-        chosen = _several(clusters)
-        into = _cluster_name(into, "into")
-        self._check(*chosen)
-        if len(chosen) < 2:
-            raise InputError(
-                f"clusters={chosen}: give two or more clusters to join (to rename one, use rename)"
+        with self._editing(dry_run):
+            return self._make(drafts.draft_merge(self.run, clusters, into), dry_run)
+
+    def split(
+        self, cluster: str, n_clusters: int | None = None, *, by: SplitBy = "kmeans", dry_run: bool = False
+    ) -> Change:
+        """Divide a cluster into parts by clustering its own vectors; the largest part keeps the name.
+
+        The other parts get new names with the next free numbers. The same arguments give the same parts.
+
+        Args:
+            cluster: name of the cluster.
+            n_clusters: number of parts, 2 to 10; None: the number with the highest silhouette.
+            by: "kmeans", or "gmm" for a Gaussian mixture with spherical components.
+            dry_run: only count the images that would leave the cluster.
+
+        Raises:
+            InputError: no such cluster, a number out of range, or too few images.
+            RunError: the run's vectors were deleted.
+        """
+        with self._editing(dry_run):
+            return self._make(drafts.draft_split(self.run, cluster, n_clusters, by), dry_run)
+
+    def preview_split(
+        self, cluster: str, n_clusters: int | None = None, *, by: SplitBy = "kmeans", n_pictures: int = 8
+    ) -> list[SplitPart]:
+        """The parts that ``split`` would make, largest first, with the images nearest to the mean of each."""
+        self.run.check_names([cluster])
+        parts = divide(self.run, cluster, n_clusters, by)
+        found = []
+        for part in range(parts.n_parts):
+            rows = (parts.labels == part).nonzero()[0]
+            nearest = rows[parts.distances[rows].argsort(kind="stable")[:n_pictures]]
+            found.append(
+                SplitPart(len(rows), pictures(self.run, [parts.images[row] for row in nearest.tolist()]))
             )
-        if into not in chosen and into in self.names():
-            raise InputError(f"into={into!r} is another cluster; to join it as well, add it to clusters")
-        draft = _draft("merge", f"merged {', '.join(map(repr, chosen))} into {into!r}")
-        return self._relabel(chosen, into, draft, dry_run)
+        return found
+
+    # ---------------------------------------------------------------- images
+
+    def move(
+        self,
+        samples: Images | None = None,
+        *,
+        to: str,
+        cluster: str | None = None,
+        besides: Sequence[str] = (),
+        dry_run: bool = False,
+    ) -> Change:
+        """Move images to another cluster, or to a new one.
+
+        Args:
+            samples: a view, or ids of images (for patches, of objects). Images that the run did not cluster are
+                ignored.
+            to: name of the cluster; a name that does not exist makes a new cluster.
+            cluster: instead of ``samples``, all images of this cluster ...
+            besides: ... except those with these ids.
+            dry_run: only count the images that would change.
+
+        Raises:
+            InputError: no such images, or an invalid name.
+        """
+        with self._editing(dry_run):
+            chosen = drafts.Chosen(samples, cluster, besides)
+            return self._make(drafts.draft_send(self.run, "move", chosen, to), dry_run)
+
+    def reject(
+        self,
+        samples: Images | None = None,
+        *,
+        cluster: str | None = None,
+        besides: Sequence[str] = (),
+        dry_run: bool = False,
+    ) -> Change:
+        """Take images out of their clusters: they get the label "noise". ``move`` puts them back.
+
+        Arguments and errors as in ``move``.
+        """
+        with self._editing(dry_run):
+            chosen = drafts.Chosen(samples, cluster, besides)
+            return self._make(drafts.draft_send(self.run, "reject", chosen, ""), dry_run)
+
+    # ---------------------------------------------------------------- progress
+
+    def mark_reviewed(
+        self, clusters: Sequence[str], *, reviewed: bool = True, dry_run: bool = False
+    ) -> Change:
+        """Mark clusters as reviewed, or with ``reviewed=False`` as not reviewed.
+
+        A renamed cluster stays reviewed; a merged one is reviewed if all its clusters were; a split one is not.
+
+        Raises:
+            InputError: no such cluster.
+        """
+        arguments.yes_or_no(reviewed=reviewed)
+        with self._editing(dry_run):
+            return self._make(drafts.draft_mark_reviewed(self.run, clusters, reviewed), dry_run)
+
+    def reviewed(self) -> list[str]:
+        """Names of the reviewed clusters that exist, sorted."""
+        return sorted(set(reviewed(self.run)) & set(self.run.names()))
+
+    def progress(self) -> Progress:
+        """How much of the run was reviewed."""
+        rows = [row for row in cluster_rows(self.run) if not row.is_noise]
+        marked = set(reviewed(self.run))
+        done = [row for row in rows if row.name in marked]
+        return Progress(len(rows), len(done), sum(row.size for row in rows), sum(row.size for row in done))
+
+    # ---------------------------------------------------------------- labels
 
     def label_cluster(
         self, cluster: str, field: str, label: str, *, overwrite: bool = False, dry_run: bool = False
@@ -122,116 +204,142 @@ class Review:
         Raises:
             InputError: no such cluster, an empty label, or a field of another type.
         """
-        arguments.yes_or_no(overwrite=overwrite, dry_run=dry_run)
-        label = _clean(label, "label")
-        self._check(cluster)
-        path, missing = self._own_field(field)
-        olds = _members(self.run, [cluster], path)
-        labeled = [old for old in olds if _label_of(old.value) is not None]
-        changing = olds
-        if not overwrite:
-            changing = [old for old in olds if _label_of(old.value) is None]
-        changing = [old for old in changing if _label_of(old.value) != label]
-        kept = len(labeled) - sum(_label_of(old.value) is not None for old in changing)
-        text = f"labeled {cluster!r} as {label!r} in {field!r}"
-        change = Change(len(changing), kept, text)
-        if dry_run or not changing:
-            return change
-        draft = _draft("label", text, field=path, made_field=missing)
-        with lock.acquire(self.run.dataset, self.run.key):
-            if missing:
-                self._add_field(path)
-            self._log.add(_sized(draft, changing), changing)
-            self._set(path, changing, [self._new_value(label) for _ in changing])
-        return change
+        arguments.yes_or_no(overwrite=overwrite)
+        with self._editing(dry_run):
+            return self._make(drafts.draft_label_cluster(self.run, cluster, field, label, overwrite), dry_run)
+
+    def commit(
+        self,
+        field: str,
+        *,
+        overwrite: bool = False,
+        only_reviewed: bool = False,
+        only_named: bool = True,
+        dry_run: bool = False,
+    ) -> Change:
+        """Write the name of every cluster to a field of its images, as one edit. Images in no cluster get no label.
+
+        Args:
+            field: a field that belongs to no run; a missing field is created. For patches, an attribute.
+            overwrite: replace existing labels; otherwise they are kept.
+            only_reviewed: only clusters marked as reviewed.
+            only_named: only clusters that a person named; otherwise ``cluster-03`` becomes a label, too.
+            dry_run: only count the images that would change.
+
+        Raises:
+            InputError: a field of another type, or no cluster to write.
+        """
+        arguments.yes_or_no(overwrite=overwrite, only_reviewed=only_reviewed, only_named=only_named)
+        with self._editing(dry_run):
+            names = drafts.to_commit(self.run, only_reviewed, only_named)
+            return self._make(drafts.draft_commit(self.run, field, names, overwrite), dry_run)
+
+    def preview_commit(
+        self, field: str, *, overwrite: bool = False, only_reviewed: bool = False, only_named: bool = True
+    ) -> list[CommitRow]:
+        """What ``commit`` would do, cluster by cluster; arguments and errors as there."""
+        rows = []
+        for name in drafts.to_commit(self.run, only_reviewed, only_named):
+            draft = drafts.draft_commit(self.run, field, [name], overwrite)
+            rows.append(CommitRow(name, len(draft.images), draft.n_kept))
+        return rows
+
+    def export(self, path: str | Path) -> Path:
+        """Write one row per image to a ``.csv`` or ``.json`` file: file, cluster, statistics, whether reviewed.
+
+        Raises:
+            InputError: another ending, or a folder that does not exist.
+        """
+        check_there(self.run)
+        return export_review(self.run, self.reviewed(), path)
+
+    # ---------------------------------------------------------------- history
 
     def undo(self, steps: int = 1) -> list[Edit]:
-        """Undo the last edits, newest first; every value is restored.
+        """Undo the last edits, newest first.
+
+        Every value that an edit wrote is restored. A value that was changed since, by hand or by other programs,
+        stays, and is counted in ``n_kept``.
 
         Returns:
             The edits undone; fewer than ``steps`` if the log is shorter.
+
+        Raises:
+            RunError: the dataset is a clone, and the log of the last edit could not be copied from its original.
         """
         steps = arguments.whole_number("steps", steps, 1)
         check_there(self.run)
         with lock.acquire(self.run.dataset, self.run.key):
-            last = [entry for entry in self._log.entries() if not entry.undone][-steps:]
-            return [self._restore(entry).shown() for entry in reversed(last)]
+            standing = {
+                entry.number: entry for entry in complete_edits(self.run, self._log) if not entry.undone
+            }
+            lost = self._log.lost()
+            undone: list[Edit] = []
+            for number in sorted({*standing, *lost}, reverse=True)[:steps]:
+                if number in lost:
+                    if not undone:
+                        raise _not_in_clone(self.run, len(lost))
+                    break
+                undone.append(restore(self.run, self._log, standing[number]).shown())
+            return undone
+
+    def redo(self, steps: int = 1) -> list[Edit]:
+        """Redo the edits undone last, in their order; a new edit ends this possibility.
+
+        Returns:
+            The edits redone; fewer than ``steps`` if fewer were undone.
+        """
+        steps = arguments.whole_number("steps", steps, 1)
+        check_there(self.run)
+        with lock.acquire(self.run.dataset, self.run.key):
+            entries = [entry for entry in complete_edits(self.run, self._log) if entry.state == "undone"]
+            return [apply_edit(self.run, self._log, entry).shown() for entry in entries[:steps]]
+
+    def next_undo(self) -> Edit | None:
+        """The edit that ``undo`` would undo."""
+        standing = [entry for entry in self._log.entries() if not entry.undone]
+        return standing[-1].shown() if standing else None
+
+    def next_redo(self) -> Edit | None:
+        """The edit that ``redo`` would redo."""
+        return next((entry.shown() for entry in self._log.entries() if entry.state == "undone"), None)
+
+    def version(self) -> int:
+        """A number that changes with every edit, undo and redo, also by others."""
+        states = [(entry.number, entry.token, entry.state) for entry in self._log.entries()]
+        return zlib.crc32(repr(states).encode())
 
     def log(self) -> list[Edit]:
         """All edits, oldest first, including undone edits."""
         return [entry.shown() for entry in self._log.entries()]
 
-    def _check(self, *clusters: str) -> None:
-        """Raise unless the run and these clusters exist."""
+    def n_lost(self) -> int:
+        """Number of edits that cannot be undone, because the dataset is a clone and their log could not be copied."""
+        return len(self._log.lost())
+
+    # ---------------------------------------------------------------- how an edit is made
+
+    @contextmanager
+    def _editing(self, dry_run: bool) -> Iterator[None]:
+        """Hold the lock of the run, with all earlier edits complete; ``dry_run`` only checks that the run exists."""
+        arguments.yes_or_no(dry_run=dry_run)
         check_there(self.run)
-        self.run.check_names(clusters)
-
-    def _relabel(self, clusters: list[str], name: str, draft: Entry, dry_run: bool) -> Change:
-        path = self.run.fields.path("label")
-        olds = [old for old in _members(self.run, clusters, path) if old.value != name]
-        change = Change(len(olds), 0, draft.text)
-        if dry_run or not olds:
-            return change
+        if dry_run:
+            yield
+            return
         with lock.acquire(self.run.dataset, self.run.key):
-            self._log.add(_sized(draft, olds), olds)
-            self._set(path, olds, [name] * len(olds))
-        return change
+            complete_edits(self.run, self._log)
+            yield
 
-    def _restore(self, entry: Entry) -> Entry:
-        path = self.run.fields.path(entry.value) if entry.value else entry.field
-        dataset = self.run.dataset
-        if dataset.get_field(path) is not None:
-            for olds in self._log.olds(entry):
-                self._set(path, olds, [old.value for old in olds])
-            if entry.made_field and not flat(dataset).count(path):
-                with changing(dataset):
-                    dataset.delete_sample_field(path)
-        return self._log.mark_undone(entry)
-
-    def _set(self, path: str, olds: Sequence[Old], values: Sequence[object]) -> None:
-        places = [(old.sample_id, old.image_id) for old in olds]
-        set_values(self.run.dataset, path, self.run.fields, places, values)
-        refresh_map(self.run.dataset, self.run.fields)
-
-    def _own_field(self, field: str) -> tuple[str, bool]:
-        """Path of a user field, and whether the field is missing."""
-        names, dataset = self.run.fields, self.run.dataset
-        arguments.one_name("field", field, "ground_truth")
-        path = names.prefix + field.removeprefix(names.prefix)
-        runs = [*marked(dataset), *(storage.fields_of(dataset, key) for key in storage.keys(dataset))]
-        if any(path in run.roots() for run in runs):
-            raise InputError(
-                f"field={field!r} belongs to a run; choose another field, such as 'ground_truth'"
-            )
-        known = dataset.get_field(path)
-        if known is None:
-            check_key(path.removeprefix(names.prefix), "field")
-        elif not _fits(known, names):
-            kind = getattr(known, "document_type", type(known)).__name__
-            need = "a string attribute" if names.patches_field else "a Classification field"
-            raise InputError(
-                f"field={field!r} is a {kind}; {need} is needed: choose such a field, or a new name"
-            )
-        return path, known is None
-
-    def _add_field(self, path: str) -> None:
-        import fiftyone as fo
-
-        dataset, whole = self.run.dataset, self.run.patches_field is None
-        with changing(dataset):
-            if whole:
-                dataset.add_sample_field(path, fo.EmbeddedDocumentField, embedded_doc_type=fo.Classification)
-            else:
-                dataset.add_sample_field(path, fo.StringField)
-        if whole:
-            show_label(dataset, path)
-
-    def _new_value(self, label: str) -> object:
-        from bson import ObjectId
-
-        if self.run.patches_field is not None:
-            return label
-        return {"_id": ObjectId(), "_cls": _CLASSIFICATION, "tags": [], "label": label}
+    def _make(self, draft: drafts.Draft, dry_run: bool) -> Change:
+        """Log an edit and carry it out, unless it changes nothing or is only to be counted."""
+        entry = replace(draft.entry, clusters=list(draft.clusters))
+        if not draft.is_empty and not dry_run:
+            if draft.whole:
+                numbers = names_by_number(self.run).items()
+                entry = replace(entry, names={str(key): name for key, name in numbers if name in draft.whole})
+            apply_edit(self.run, self._log, self._log.begin(entry, draft.images))
+        return Change(len(draft.images), draft.n_kept, entry.text, draft.clusters)
 
 
 def review(samples: fo.core.collections.SampleCollection, key: str, *, user: str | None = None) -> Review:
@@ -243,70 +351,24 @@ def review(samples: fo.core.collections.SampleCollection, key: str, *, user: str
     return Review(load_run(samples, key), user)
 
 
-def _members(run: Run, clusters: Sequence[str], path: str) -> list[Old]:
-    """Images of the given clusters with their current values of ``path``."""
-    names = run.fields
-    label = names.path("label")
-    match = {"$match": {label: {"$in": list(clusters)}}}
-    steps: list[dict[str, Any]] = [match]
-    if names.patches_field is not None:
-        steps += [{"$unwind": f"${names.prefix[:-1]}"}, match]
-    steps.append({"$project": {"image": f"${names.prefix}_id", "value": f"${path}"}})
-    found = run.dataset._sample_collection.aggregate(steps)
-    return [Old(item["_id"], item["image"], item.get("value")) for item in found]
+def join_edits(run: Run, source: SampleSource, labels: NDArray[np.int64]) -> None:
+    """Let images that are about to be assigned take part in the edits that stand. The caller holds the lock.
+
+    Args:
+        run: run on the dataset of the images.
+        source: the N images.
+        labels: (N,) their cluster numbers.
+    """
+    from bson import ObjectId
+
+    log = EditLog(run.dataset, run.uid)
+    complete_edits(run, log)
+    images = [(ObjectId(s), ObjectId(i)) for s, i in zip(source.sample_ids, source.ids, strict=True)]
+    log.join(images, labels.tolist())
 
 
-def _draft(verb: str, text: str, field: str = "", made_field: bool = False) -> Entry:
-    value = "" if field else "label"
-    return Entry(0, verb, text, "", 0.0, 0, False, 0, value=value, field=field, made_field=made_field)
-
-
-def _sized(draft: Entry, olds: Sequence[Old]) -> Entry:
-    return replace(draft, n_changed=len(olds))
-
-
-def _label_of(value: Any) -> str | None:
-    return value.get("label") if isinstance(value, dict) else value
-
-
-def _fits(field: fo.Field, names: FieldNames) -> bool:
-    import fiftyone as fo
-
-    if names.patches_field is not None:
-        return isinstance(field, fo.StringField)
-    return isinstance(field, fo.EmbeddedDocumentField) and issubclass(field.document_type, fo.Classification)
-
-
-def _several(clusters: Sequence[str]) -> list[str]:
-    """Distinct names. A plain string is rejected: it would be read as a list of characters."""
-    if isinstance(clusters, str):
-        raise InputError(
-            f"clusters={clusters!r} is one name; give a list of two or more: [{clusters!r}, ...]"
-        )
-    return list(dict.fromkeys(arguments.names("clusters", clusters, "cluster-00")))
-
-
-def _cluster_name(name: str, option: str) -> str:
-    """``_clean``, and reject the name reserved for noise."""
-    text = _clean(name, option)
-    if text == NOISE:
-        raise InputError(
-            f"{option}={NOISE!r} is reserved for images in no cluster; choose another name, such as 'rest'"
-        )
-    return text
-
-
-def _clean(name: str, option: str) -> str:
-    if not isinstance(name, str):
-        raise InputError(
-            f"{option}={arguments.short(name)} is not a string; give a name such as 'ankle boot'"
-        )
-    text = name.strip()
-    if not text:
-        raise InputError(f"{option} is empty; give a name")
-    if len(text) > _LONGEST_NAME or any(unicodedata.category(letter) in _UNSHOWN for letter in text):
-        raise InputError(
-            f"{option}={arguments.short(text)} has more than {_LONGEST_NAME} characters, or contains unprintable ones; "
-            "give a single-line name"
-        )
-    return text
+def _not_in_clone(run: Run, n_edits: int) -> RunError:
+    return RunError(
+        f"{n_edits} edits of run {run.key!r} were made before {run.dataset.name!r} was cloned, and their log is not "
+        "here: the dataset that it was cloned from was deleted, or has undone them since; they cannot be undone"
+    )

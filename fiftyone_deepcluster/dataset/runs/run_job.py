@@ -14,6 +14,7 @@ from fiftyone_deepcluster.core.record import StopReason
 from fiftyone_deepcluster.dataset.display.brain import add_brain_runs
 from fiftyone_deepcluster.dataset.display.sidebar import add_group
 from fiftyone_deepcluster.dataset.io.fields import FieldNames, check_free
+from fiftyone_deepcluster.dataset.io.lost_fields import declare_lost
 from fiftyone_deepcluster.dataset.io.vectors import model_vectors
 from fiftyone_deepcluster.dataset.io.write import Columns, write
 from fiftyone_deepcluster.dataset.runs import intents, lock, status, storage
@@ -272,27 +273,38 @@ def _store(call: CheckedCall, result: FitResult, observer: Observer) -> None:
     Raises:
         RunError: the database was restarted meanwhile, and may have lost some of it.
     """
-    import numpy as np
-
     watch = DatabaseWatch()
     names = names_of_clusters(result.record, result.labels)
     observer.phase("write", 1)
     filled = Columns(result, names, half_precision=bool(call.settings["half_precision"]))
     write(call.source, call.names, filled)
+    declare_lost(call.dataset, call.names)
     observer.advance(1)
     add_group(call.dataset, call.names)
-    # After a cancel, return quickly; the brain runs are computed when the run is resumed.
-    if call.compute_brain and result.record.stop_reason is not StopReason.CANCELLED:
-        observer.phase("brain", 1)
-        readable = np.setdiff1d(np.arange(len(call.source)), list(result.errors))
-        add_brain_runs(call.source, call.names, readable, result.embeddings)
-        observer.advance(1)
+    notes = _add_brain_runs(call, result, observer)
+    record = result.record.model_copy(update={"notes": [*result.record.notes, *notes]})
     n_clustered = len(call.source) - len(result.errors)
     way_out = f"resume(samples, {call.key!r}) writes them again, without training"
     check_kept(call.dataset, call.names, watch, n_clustered, way_out)
-    storage.register_run(call.source, call.key, call.note.header, result.record)
+    storage.register_run(call.source, call.key, call.note.header, record)
     check_kept(call.dataset, call.names, watch, n_clustered, way_out)
     storage.adopt_files(call.dataset, call.key, call.uid)
+
+
+def _add_brain_runs(call: CheckedCall, result: FitResult, observer: Observer) -> list[str]:
+    """Compute the brain runs; return notes on those that failed.
+
+    Not after a cancel, to return quickly: they are computed when the run is resumed.
+    """
+    import numpy as np
+
+    if not call.compute_brain or result.record.stop_reason is StopReason.CANCELLED:
+        return []
+    observer.phase("brain", 1)
+    readable = np.setdiff1d(np.arange(len(call.source)), list(result.errors))
+    notes = add_brain_runs(call.source, call.names, readable, result.embeddings)
+    observer.advance(1)
+    return notes
 
 
 def names_of_clusters(record: RunRecord, labels: NDArray[np.int64]) -> list[str]:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import logging
 import time
+import uuid
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from fiftyone_deepcluster.core.progress import CLOSING, PREPARING
 from fiftyone_deepcluster.dataset.runs.kv import find, run_store
 from fiftyone_deepcluster.dataset.runs.lock import Holder
+from fiftyone_deepcluster.errors import CancelledError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,12 +25,16 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+TICKET = "queue_ticket"
+"""Parameter of an operator that is queued: the ticket of its run."""
+
 Status = Literal["queued", "running", "done", "failed", "cancelled"]
 
 _SECONDS_BETWEEN_WRITES = 0.5
 _CANCEL_POLL_SECONDS = 0.5
 # Pause after the driver has waited for a database that is away, usually for 30 seconds
 _SECONDS_WITHOUT_DATABASE = 60.0
+_QUEUED_WITHIN_SECONDS = 60.0  # FiftyOne stores the operation after the state
 # Fractions of a run spent before the first round and on writing at the end, and span of each phase within a
 # round: rough values for an evenly moving progress bar, not time estimates.
 _BEFORE, _AFTER = 0.05, 0.05
@@ -53,6 +59,7 @@ class LiveState:
         started: start time, seconds since the epoch.
         heartbeat: time of the last write, seconds since the epoch.
         error: error message if the run failed, else "".
+        ticket: id of the place in the queue, while the run is queued; else "".
     """
 
     key: str
@@ -67,6 +74,7 @@ class LiveState:
     started: float = 0.0
     heartbeat: float = 0.0
     error: str = ""
+    ticket: str = ""
 
     @property
     def busy(self) -> bool:
@@ -85,15 +93,45 @@ def read_states(dataset: fo.Dataset) -> dict[str, LiveState]:
     return states
 
 
-def queue(dataset: fo.Dataset, key: str, method: str, rounds: int = 0) -> None:
-    """Mark a run as waiting for a worker, so that it is displayed at once."""
-    now = time.time()
+def queue(dataset: fo.Dataset, key: str, method: str, rounds: int = 0) -> str:
+    """Mark a run as waiting for a worker, so that it is displayed at once.
+
+    What is known of an earlier part of the run, which it may continue, is kept.
+
+    Returns:
+        Ticket of the run: whether it was cancelled is asked by the ticket, as its key may be used again.
+    """
+    now, ticket = time.time(), uuid.uuid4().hex
+    before = read_states(dataset).get(key, LiveState(key, "queued"))
     state = LiveState(
-        key, "queued", method, rounds=rounds, label="waiting for a worker", started=now, heartbeat=now
-    )
-    place = run_store(dataset)
-    place.delete(f"cancel:{key}")
-    place.set(f"live:{key}", asdict(state))
+        key, "queued", method, round=before.round, rounds=rounds, label="waiting for a worker",
+        metrics=before.metrics, started=now, heartbeat=now, ticket=ticket,
+    )  # fmt: skip
+    store = run_store(dataset)
+    store.delete(f"cancel:{key}")
+    store.set(f"live:{key}", asdict(state))
+    return ticket
+
+
+def leave_queue(dataset: fo.Dataset, key: str, ticket: str, error: Exception | None = None) -> None:
+    """Note that a queued run is over; if it was cancelled or refused before it started, its state says why.
+
+    Args:
+        dataset: dataset of the run.
+        key: key of the run.
+        ticket: its ticket; empty for a run that was not queued.
+        error: why it ended, if it failed.
+    """
+    if not ticket:
+        return
+    run_store(dataset).delete(_withdrawn(ticket))
+    state = read_states(dataset).get(key)
+    if error is None or state is None or state.ticket != ticket or state.status == "cancelled":
+        return
+    ended: Status = "cancelled" if isinstance(error, CancelledError) else "failed"
+    text = f"{type(error).__name__}: {error}"
+    over = replace(state, status=ended, error=text, label=f"{ended}: {text}")
+    run_store(dataset).set(f"live:{key}", asdict(over))
 
 
 def forget(dataset: fo.Dataset, key: str) -> None:
@@ -112,19 +150,19 @@ def request_cancel(dataset: fo.Dataset, key: str) -> bool:
     state = read_states(dataset).get(key)
     if state is None or not state.busy:
         return False
-    place = run_store(dataset)
-    place.set(f"cancel:{key}", True)
-    if state.status == "queued":
-        place.set(
-            f"live:{key}", asdict(replace(state, status="cancelled", label="cancelled before the start"))
-        )
+    store = run_store(dataset)
+    if state.status == "running":
+        store.set(f"cancel:{key}", True)
+        return True
+    store.set(_withdrawn(state.ticket), True)
+    cancelled = replace(state, status="cancelled", label="cancelled before the start")
+    store.set(f"live:{key}", asdict(cancelled))
     return True
 
 
-def cancelled_in_queue(dataset: fo.Dataset, key: str) -> bool:
-    """Whether a queued run was cancelled before its start; checked by the worker that would start it."""
-    state = read_states(dataset).get(key)
-    return state is not None and state.status == "cancelled" and bool(run_store(dataset).has(f"cancel:{key}"))
+def is_withdrawn(dataset: fo.Dataset, ticket: str) -> bool:
+    """Whether a queued run was cancelled; asked by the worker that would start it."""
+    return bool(run_store(dataset).has(_withdrawn(ticket)))
 
 
 class LiveObserver:
@@ -220,6 +258,10 @@ class LiveObserver:
         return f"round {min(state.round + 1, state.rounds)} of {state.rounds} · {state.phase}"
 
 
+def _withdrawn(ticket: str) -> str:
+    return f"withdrawn:{ticket}"
+
+
 def summary(entry: Round) -> dict[str, float | int | None]:
     """Metrics of a round for the charts."""
     return {
@@ -235,8 +277,25 @@ def summary(entry: Round) -> dict[str, float | int | None]:
 
 
 def _failed_if_dead(state: LiveState, lock: dict[str, Any] | None) -> LiveState:
-    """Set the status of a running state to failed if its process is dead."""
-    if state.status != "running" or (lock is not None and Holder(**lock).alive()):
-        return state
-    error = "the process of this run died; resume the run to continue from its last completed round"
-    return replace(state, status="failed", error=error, label=f"failed: {error}")
+    """Set the status to failed if a running state has no living process, or a queued state no operation."""
+    error = ""
+    if state.status == "queued":
+        error = _why_not_queued(state)
+    elif state.status == "running" and (lock is None or not Holder(**lock).alive()):
+        error = "the process of this run died; resume the run to continue from its last completed round"
+    return replace(state, status="failed", error=error, label=f"failed: {error}") if error else state
+
+
+def _why_not_queued(state: LiveState) -> str:
+    """Why FiftyOne will not execute a queued run any more; empty if it will."""
+    from fiftyone.core.odm import get_db_conn
+
+    query = {f"context.request_params.params.{TICKET}": state.ticket}
+    operation = get_db_conn().delegated_ops.find_one(query, {"run_state": 1, "result": 1})
+    if operation is None:
+        waited = time.time() - state.started > _QUEUED_WITHIN_SECONDS
+        return "its operation is no longer in FiftyOne's queue" if waited else ""
+    if operation["run_state"] not in ("failed", "completed"):
+        return ""
+    lines = ((operation.get("result") or {}).get("error") or "").strip().splitlines()
+    return lines[-1] if lines else "its operation ended before the run started"

@@ -67,6 +67,16 @@ def test_patches_view_and_named_field_agree(boxed):
     assert set(read_truth(from_view, "objects")) == {"half0", "half1"}
 
 
+def test_patches_that_keep_their_lists_are_the_same_images(boxed):
+    plain, lists = boxed.to_patches("objects"), boxed.to_patches("objects", keep_label_lists=True)
+    assert collect_images(lists).images == collect_images(plain).images
+    chosen = collect_images(lists.limit(5).sort_by("id", reverse=True))
+    known = dict(zip(collect_images(plain).ids, collect_images(plain).images, strict=True))
+    assert chosen.ids == sorted(plain.values("id")[:5], reverse=True)
+    assert chosen.images == [known[name] for name in chosen.ids]
+    assert set(read_truth(chosen, "objects")) == {"half0", "half1"}
+
+
 def test_truth_of_patches_may_be_of_the_whole_image(boxed):
     source = collect_images(boxed, "objects")
     truth = dict(zip(boxed.values("id"), boxed.values("ground_truth.label"), strict=True))

@@ -87,3 +87,30 @@ def test_random_exemplars_of_objects(make_digits):
         ):
             assert known[image] == (sample, box)
             assert labels[image] == info.name
+
+
+def test_objects_are_counted_where_others_of_their_sample_have_no_cluster(make_digits):
+    import fiftyone as fo
+
+    dataset = make_digits(12)
+    for row, sample in enumerate(dataset.iter_samples(autosave=True)):
+        halves = [fo.Detection(label="half", confidence=x, bounding_box=[x, 0, 0.5, 1]) for x in (0, 0.5)]
+        if row == 3:  # an object without area cannot be read
+            halves.append(fo.Detection(label="dot", confidence=1, bounding_box=[0.5, 0.5, 0, 0]))
+        if row:
+            sample["objects"] = fo.Detections(detections=halves)
+    options = {"n_clusters": 2, "baselines": False, "compute_brain": False, "progress": False}
+    everything = cluster(dataset.to_patches("objects"), "frozen", "every", **options)
+    assert everything.record.n_failed == 1
+    assert sum(info.size for info in everything.clusters()) == 22
+    right = dataset.filter_labels("objects", fo.ViewField("confidence") > 0.2)
+    some = cluster(right.to_patches("objects"), "frozen", "some", **options)
+    for run in (everything, some):
+        counts = dataset.count_values(f"objects.detections.{run.key}")
+        infos = run.clusters(2)
+        assert {info.name: info.size for info in infos} == {name: counts[name] for name in run.names()}
+        assert sum(info.share for info in infos) == pytest.approx(1)
+        drawn = run.clusters(2, "random")
+        assert [(info.name, info.size, len(info.exemplars)) for info in drawn] == [
+            (info.name, info.size, min(2, info.size)) for info in infos
+        ]

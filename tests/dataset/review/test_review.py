@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fiftyone_deepcluster import delete_run, rename_run, review
-from fiftyone_deepcluster.dataset.review import edit_log
+from fiftyone_deepcluster.dataset.review import old_values
 from fiftyone_deepcluster.dataset.runs.kv import find
 from fiftyone_deepcluster.errors import InputError, RunNotFoundError
 
@@ -72,11 +72,13 @@ def test_undo_any_number_of_steps_exactly(dataset):
     assert values(dataset) == states[0]
     assert edits.undo() == []
     assert [edit.undone for edit in edits.log()] == [True] * 4
-    assert not find(dataset, r"^edit:\w+:\d+:\d+$")
+    edits.rename("cluster-00", "z")
+    kept = find(dataset, r"^edit:\w+:\d+:\d+$")
+    assert [name.split(":")[2] for name in kept] == ["5"]  # undone edits can be redone until the next edit
 
 
 def test_undo_in_many_chunks(dataset, monkeypatch):
-    monkeypatch.setattr(edit_log, "_CHUNK", 3)
+    monkeypatch.setattr(old_values, "_CHUNK_BYTES", 100)
     edits = review(dataset, "dc")
     before = values(dataset)
     edits.merge(edits.names(), into="all")

@@ -98,15 +98,40 @@ def test_cancel(dataset):
 
 
 def test_queued_and_cancelled_before_it_began(dataset):
-    status.queue(dataset, "dc", "deepcluster", 5)
+    ticket = status.queue(dataset, "dc", "deepcluster", 5)
     state = status.read_states(dataset)["dc"]
-    assert (state.status, state.rounds, state.busy) == ("queued", 5, True)
-    assert not status.cancelled_in_queue(dataset, "dc")
+    assert (state.status, state.rounds, state.busy, state.ticket) == ("queued", 5, True, ticket)
+    assert not status.is_withdrawn(dataset, ticket)
     assert status.request_cancel(dataset, "dc")
     assert status.read_states(dataset)["dc"].status == "cancelled"
-    assert status.cancelled_in_queue(dataset, "dc")
-    status.queue(dataset, "dc", "deepcluster", 5)
-    assert not status.cancelled_in_queue(dataset, "dc")
+    assert status.is_withdrawn(dataset, ticket)
+    # the key is free: the next run of this key has a ticket of its own
+    again = status.queue(dataset, "dc", "deepcluster", 5)
+    assert status.is_withdrawn(dataset, ticket)
+    assert not status.is_withdrawn(dataset, again)
+    status.leave_queue(dataset, "dc", ticket)
+    assert not status.is_withdrawn(dataset, ticket)
+    assert status.read_states(dataset)["dc"].status == "queued"
+    with lock.acquire(dataset, "dc"):
+        assert not status.LiveObserver(dataset, "dc", "m", 1).cancelled()
+
+
+def test_a_queued_run_that_is_refused_leaves_the_queue(dataset):
+    ticket = status.queue(dataset, "dc", "deepcluster", 5)
+    status.leave_queue(dataset, "dc", ticket, ValueError("no such field"))
+    state = status.read_states(dataset)["dc"]
+    assert (state.status, state.error, state.busy) == ("failed", "ValueError: no such field", False)
+
+
+def test_what_is_known_of_a_run_is_kept_while_it_is_queued_again(dataset):
+    with lock.acquire(dataset, "dc"):
+        observer = status.LiveObserver(dataset, "dc", "m", 4)
+        observer.round_done(Round(index=0, loss=1.5), 4)
+        observer.finish("failed", "no memory")
+    status.queue(dataset, "dc", "m", 4)
+    state = status.read_states(dataset)["dc"]
+    assert (state.status, state.round, state.error) == ("queued", 1, "")
+    assert state.metrics[0]["loss"] == 1.5
 
 
 def test_running_without_a_process_reads_as_failed(dataset):

@@ -1,0 +1,176 @@
+"""Seconds of the Clusters panel's events on a large dataset, beside the bare database calls.
+
+    python -m benchmarks.panel [--n 100000] [--clusters 1000]
+
+A MongoDB of its own is started in a temporary folder. N samples with random vectors are clustered once; then each event
+is sent to the panel as its React component sends it. The bare call reads or writes the same values of the same samples
+through pymongo. FiftyOne's server, the request and the browser come on top of both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.report import table
+from benchmarks.write import start_database
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import fiftyone as fo
+
+DIMS, REPEATS = 16, 5
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--n", type=int, default=100_000, help="samples")
+    parser.add_argument("--clusters", type=int, default=1_000)
+    args = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="deepcluster-bench-"))
+    server = start_database(folder)
+    try:
+        rows = measured(make_dataset(args.n, args.clusters))
+        header = ["event", "median, s", "slowest, s", "bare call, s", "ratio of medians"]
+        print(table(header, rows))
+    finally:
+        server.terminate()
+        server.wait(30)
+        shutil.rmtree(folder, ignore_errors=True)
+    sys.stdout.flush()
+    os._exit(0)  # FiftyOne would wait at exit for the database that was just stopped
+
+
+def make_dataset(n: int, n_clusters: int) -> fo.Dataset:
+    """N samples in one run ``dc``; its first clusters are merged into one of about 10,000 images."""
+    import fiftyone as fo
+    import numpy as np
+
+    import fiftyone_deepcluster as fdc
+
+    dataset = fo.Dataset("panel")
+    dataset.add_samples([fo.Sample(f"/none/{at}.png") for at in range(n)], progress=False)
+    rng = np.random.default_rng(0)
+    dataset.add_sample_field("vector", fo.VectorField)
+    vectors = rng.normal(size=(n_clusters, DIMS))[rng.integers(n_clusters, size=n)]
+    vectors = (vectors + 0.1 * rng.normal(size=(n, DIMS))).astype(np.float32)
+    dataset.set_values("vector", list(vectors), progress=False)
+    options = {"n_clusters": n_clusters, "embeddings_field": "vector", "compute_brain": False}
+    fdc.cluster(dataset, "frozen", "dc", baselines=False, progress=False, **options)
+    review = fdc.review(dataset, "dc")
+    large = [info.name for info in fdc.load_run(dataset, "dc").clusters(n_exemplars=0)]
+    review.merge(large[: max(2, n_clusters // 10)], into="large")
+    return dataset
+
+
+def measured(dataset: fo.Dataset) -> list[list[str]]:
+    """One row for each event."""
+    ask = asker(dataset)
+    samples, label = dataset._sample_collection, "dc.label"
+    names = [row["name"] for row in ask("load", key="dc")["clusters"]]
+    asked = {"key": "dc", "order": "nearest", "offset": 0, "limit": 200}
+    one, other = names[1], names[2]
+    ids = [document["_id"] for document in samples.find({label: "large"}, {"_id": 1}).limit(500)]
+    chosen = {"ids": [str(name) for name in ids]}
+
+    def edit(**verb: Any) -> Any:
+        return ask("edit", key="dc", edit=verb, dry_run=False)
+
+    def write(match: dict[str, Any]) -> None:
+        now = datetime.now(timezone.utc)
+        samples.update_many(match, {"$set": {label: "other", "last_modified_at": now}})
+        samples.update_many({label: "other"}, {"$set": {label: "large", "last_modified_at": now}})
+
+    group = [{"$match": {label: {"$ne": None}}}, {"$group": {"_id": f"${label}", "n": {"$sum": 1}}}]
+    sort = [{"$match": {label: one}}, {"$sort": {"dc.distance": 1}}, {"$limit": 200}]
+    size = dataset.count_values(label)["large"]
+    events: list[tuple[str, Callable[[], Any], Callable[[], Any], float]] = [
+        ("open: all clusters", lambda: ask("load", key="dc"), lambda: list(samples.aggregate(group)), 1),
+        (
+            "strips of 60 clusters",
+            lambda: ask("strips", key="dc", clusters=names[1:61], n=16),
+            lambda: [list(samples.find({label: name}).limit(16)) for name in names[1:61]],
+            1,
+        ),
+        (
+            "next cluster",
+            lambda: ask("images", cluster=one, **asked),
+            lambda: list(samples.aggregate(sort)),
+            1,
+        ),
+        (
+            f"page of a cluster of {size:,}",
+            lambda: ask("images", cluster="large", **asked),
+            lambda: list(samples.aggregate([{"$match": {label: "large"}}, *sort[1:]])),
+            1,
+        ),
+        (
+            "move 500 images, and undo",
+            lambda: (edit(verb="move", images=chosen, to=other), edit(verb="undo")),
+            lambda: write({"_id": {"$in": ids}}),
+            2,
+        ),
+        (
+            f"rename {size:,} images, and undo",
+            lambda: (edit(verb="rename", cluster="large", new_name="larger"), edit(verb="undo")),
+            lambda: write({label: "large"}),
+            2,
+        ),
+        (
+            "poll",
+            lambda: ask("poll", key="dc", version=0),
+            lambda: dataset._sample_collection.database.command("ping"),
+            1,
+        ),
+    ]
+    return [row_of(name, ours, bare, parts) for name, ours, bare, parts in events]
+
+
+def row_of(name: str, ours: Callable[[], Any], bare: Callable[[], Any], parts: float) -> list[str]:
+    """Times of an event that consists of ``parts`` equal parts."""
+    mine = [seconds(ours) / parts for _ in range(REPEATS)]
+    theirs = statistics.median(seconds(bare) / parts for _ in range(REPEATS))
+    middle = statistics.median(mine)
+    return [name, f"{middle:.3f}", f"{max(mine):.3f}", f"{theirs:.3f}", f"{middle / max(theirs, 1e-4):.1f}"]
+
+
+def seconds(call: Callable[[], Any]) -> float:
+    """Wall time of a call."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def asker(dataset: fo.Dataset) -> Callable[..., Any]:
+    """Function that sends an event to the panel and returns the value of its answer."""
+    from fiftyone.operators.executor import ExecutionContext, Executor
+
+    from fiftyone_deepcluster.app.panels.clusters import ClustersPanel
+
+    panel = ClustersPanel()
+
+    def ask(event: str, **params: Any) -> Any:
+        given = {"panel_id": "p", "panel_state": {}, "__method__": event, **params}
+        request = {"dataset_name": dataset.name, "params": given}
+        answer = panel.execute(ExecutionContext(request_params=request, executor=Executor()))
+        if answer is None or "message" in answer:
+            raise SystemExit(f"{event}: {answer}")
+        return answer["value"]
+
+    return ask
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""Comparison of two labelings: contingency table, agreement, and which clusters agree, split or merge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fiftyone_deepcluster.metrics.agreement import agreement
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+AGREES, PART = 0.8, 0.2
+"""Two clusters agree if each has this share of the other; a part of a split has at least the second share."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How two labelings of the same images relate.
+
+    Attributes:
+        rows: names of the R clusters of the first labeling, largest first.
+        columns: names of the C clusters of the second, in the order of the rows that they overlap most.
+        counts: (R, C) number of images in both.
+        ari: adjusted Rand index.
+        nmi: normalized mutual information, arithmetic mean.
+        agreeing: pairs of clusters with the same images, but for a fifth.
+        split: cluster of the first labeling -> clusters of the second that it is divided into.
+        merged: cluster of the second labeling -> clusters of the first that it joins.
+    """
+
+    rows: list[str]
+    columns: list[str]
+    counts: NDArray[np.int64]
+    ari: float
+    nmi: float
+    agreeing: list[tuple[str, str]]
+    split: dict[str, list[str]]
+    merged: dict[str, list[str]]
+
+    @property
+    def n_images(self) -> int:
+        """Number of images that have a label in both."""
+        return int(self.counts.sum())
+
+    def sentences(self) -> list[str]:
+        """The relation in words: which clusters agree, are split, or are merged."""
+        found = [
+            f"{len(self.agreeing)} of {len(self.rows)} clusters agree in at least {AGREES:.0%} of their images."
+        ]
+        found += [f"{row} is split into {', '.join(parts)}." for row, parts in self.split.items()]
+        found += [f"{column} joins {', '.join(parts)}." for column, parts in self.merged.items()]
+        return found
+
+
+def compare_labelings(first: Sequence[str | None], second: Sequence[str | None]) -> Comparison:
+    """Compare two labelings of the same N images.
+
+    Args:
+        first: (N,) names; None where an image has none.
+        second: (N,) names.
+    """
+    both = [
+        (one, other)
+        for one, other in zip(first, second, strict=True)
+        if one is not None and other is not None
+    ]
+    rows, row_of = np.unique([one for one, _ in both] or np.empty(0, str), return_inverse=True)
+    columns, column_of = np.unique([other for _, other in both] or np.empty(0, str), return_inverse=True)
+    counts = np.zeros((len(rows), len(columns)), np.int64)
+    np.add.at(counts, (row_of, column_of), 1)
+    scores = agreement(row_of, column_of)
+    by_size = np.argsort(-counts.sum(axis=1), kind="stable")
+    counts, rows = counts[by_size], rows[by_size]
+    by_row = np.lexsort((-counts.max(axis=0), counts.argmax(axis=0))) if counts.size else np.arange(0)
+    counts, columns = counts[:, by_row], columns[by_row]
+    row_names, column_names = [str(name) for name in rows], [str(name) for name in columns]
+    return Comparison(
+        row_names,
+        column_names,
+        counts,
+        scores.ari,
+        scores.nmi,
+        _agreeing(counts, row_names, column_names),
+        _parts(counts, row_names, column_names),
+        _parts(counts.T, column_names, row_names),
+    )
+
+
+def _agreeing(counts: NDArray[np.int64], rows: list[str], columns: list[str]) -> list[tuple[str, str]]:
+    of_row = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    of_column = counts / np.maximum(counts.sum(axis=0, keepdims=True), 1)
+    found = np.argwhere((of_row >= AGREES) & (of_column >= AGREES))
+    return [(rows[row], columns[column]) for row, column in found.tolist()]
+
+
+def _parts(counts: NDArray[np.int64], rows: list[str], columns: list[str]) -> dict[str, list[str]]:
+    """Rows divided into columns that lie mostly within the row."""
+    of_row = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    of_column = counts / np.maximum(counts.sum(axis=0, keepdims=True), 1)
+    found = {}
+    for at, row in enumerate(rows):
+        parts = np.flatnonzero((of_row[at] >= PART) & (of_column[at] > 0.5))
+        if len(parts) > 1:
+            found[row] = [columns[part] for part in parts.tolist()]
+    return found

@@ -1,0 +1,68 @@
+"""Baselines beside a run: measured after it, and never at its cost."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from fiftyone_deepcluster.api.notes import not_computed
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+    from fiftyone_deepcluster.core.progress import Observer
+    from fiftyone_deepcluster.core.record import RunRecord
+    from fiftyone_deepcluster.core.types import Assignment
+
+logger = logging.getLogger(__name__)
+
+
+def add_baselines(
+    record: RunRecord,
+    assignment: Assignment,
+    first: torch.Tensor | None,
+    truth: NDArray[np.int64] | None,
+    observer: Observer,
+) -> None:
+    """Add k-means and UMAP + GMM on the first and last features to a record, and a comparison in words.
+
+    What fails becomes a note of the record.
+
+    Args:
+        record: record of the run, which is changed.
+        assignment: its N images.
+        first: (M, D) float32, initial features of the sampled images; None if the run trained nothing.
+        truth: (N,) known classes, -1 unknown; None without.
+        observer: receives progress events.
+    """
+    import torch
+
+    from fiftyone_deepcluster.analysis.baselines import BaselineSettings, baseline_rows, measure, verdict
+
+    seed = int(str(record.resolved["seed"]))
+    rows = baseline_rows(len(assignment.labels), seed)
+    settings = BaselineSettings(max(2, record.n_clusters), seed, None if truth is None else truth[rows])
+    last = assignment.embeddings[rows]
+    kinds = {"first": first, "last": torch.from_numpy(last)}
+    observer.phase("baselines", 1 if first is None else 2)
+    for name, vectors in kinds.items():
+        if vectors is not None:
+            with _noted(record, f"the baselines on the {name} features"):
+                record.baselines += measure(vectors, name, settings)
+            observer.advance(1)
+    with _noted(record, "the comparison with the baselines"):
+        record.verdict, record.beaten = verdict(record, last, assignment.labels[rows], seed)
+
+
+@contextmanager
+def _noted(record: RunRecord, what: str) -> Iterator[None]:
+    """Turn an error of the block into a note of the record: the result is there, and must not be lost."""
+    try:
+        yield
+    except Exception as error:  # clusterers, UMAP and the memory of the machine may raise anything
+        record.notes.append(not_computed(what, error))
+        logger.warning(record.notes[-1], exc_info=True)

@@ -1,0 +1,1 @@
+"""Answers of the Clusters panel to the events of its React component, as JSON of bounded size."""

@@ -1,0 +1,230 @@
+"""Clusters of a run, pages of their images, and how many of them the App's view shows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from fiftyone_deepcluster.app.panels.answers.common import (
+    Json,
+    count_param,
+    optional_text_param,
+    run_of,
+    text_param,
+    texts_param,
+)
+from fiftyone_deepcluster.app.panels.answers.runs import run_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    import fiftyone.operators as foo
+
+    from fiftyone_deepcluster.dataset.review.overview import ClusterRow, ImageOrder, Picture
+    from fiftyone_deepcluster.dataset.review.review import Review
+    from fiftyone_deepcluster.dataset.runs.run import Run
+
+MOST_STRIPS, MOST_PICTURES, MOST_IMAGES = 60, 32, 500
+
+
+def load_board(ctx: foo.ExecutionContext) -> Json:
+    """Runs of the dataset, and everything about the clusters of one of them."""
+    from fiftyone_deepcluster.dataset.review.nearest import nearest_numbers
+    from fiftyone_deepcluster.dataset.review.overview import cluster_rows
+    from fiftyone_deepcluster.dataset.review.review import Review
+    from fiftyone_deepcluster.dataset.review.reviewed import reviewed
+    from fiftyone_deepcluster.dataset.runs.run import load_run
+
+    rows = run_rows(ctx.dataset)
+    key = shown_key(optional_text_param(ctx, "key"), rows)
+    if key is None:
+        return {"runs": rows, "run": None, "clusters": [], "nearest": {}, "history": NO_HISTORY}
+    run = load_run(ctx.dataset, key)
+    review = Review(run)
+    clusters = cluster_rows(run, optional_text_param(ctx, "label_field"))
+    marked = set(reviewed(run))
+    return {
+        "runs": rows,
+        "run": facts(run),
+        "clusters": clusters_json(run, clusters, marked),
+        "nearest": {str(number): others for number, others in nearest_numbers(run).items()},
+        "history": history_json(review),
+    }
+
+
+NO_HISTORY: Json = {"undo": None, "redo": None, "version": 0}
+
+
+def shown_key(asked: str | None, rows: list[Json]) -> str | None:
+    """Key of the run to show: the one asked for, else the newest finished one."""
+    finished = [row["key"] for row in rows if row["status"] == "finished"]
+    if asked in finished:
+        return asked
+    return finished[-1] if finished else None
+
+
+def facts(run: Run) -> Json:
+    """The run in general."""
+    from fiftyone_deepcluster.core.record import StopReason
+    from fiftyone_deepcluster.dataset.review.overview import label_fields
+
+    return {
+        "key": run.key,
+        "method": run.record.method,
+        "unit": "image" if run.patches_field is None else "object",
+        "label_fields": label_fields(run),
+        "default_field": "label" if run.patches_field is not None else "ground_truth",
+        "rounds": len(run.rounds),
+        "verdict": run.record.verdict,
+        "facts": _sentence(run),
+        "warnings": _warnings(run),
+        "resumable": run.stop_reason in (StopReason.CANCELLED, StopReason.OUT_OF_TIME),
+    }
+
+
+def _sentence(run: Run) -> str:
+    record = run.record
+    found = [
+        record.method,
+        f"{record.n_images:,} {'images' if run.patches_field is None else 'objects'}",
+        f"{record.n_clusters} clusters",
+        f"{len(record.rounds)} round{'' if len(record.rounds) == 1 else 's'}",
+    ]
+    truth = record.rounds[-1].truth if record.rounds else None
+    if truth is not None:
+        found.append(f"ACC {truth.acc:.3f}, NMI {truth.nmi:.3f} to ground truth (evaluation only)")
+    stopped = f". {run.stop_reason.message}" if run.stop_reason else ""
+    return " · ".join(found) + stopped
+
+
+def _warnings(run: Run) -> list[str]:
+    from fiftyone_deepcluster.core.record import StopReason
+
+    found = list(run.record.notes)
+    if run.stop_reason in (StopReason.COLLAPSED, StopReason.DIVERGED):
+        found.insert(0, run.stop_reason.message)
+    if run.record.n_failed:
+        found.insert(
+            0,
+            f"{run.record.n_failed:,} images could not be read; see the field {run.key}_error for the reasons.",
+        )
+    return found
+
+
+def clusters_json(run: Run, rows: Iterable[ClusterRow], reviewed: set[str]) -> list[Json]:
+    """Clusters as the browser needs them."""
+    words = _key_words(run)
+    return [
+        {
+            "name": row.name,
+            "size": row.size,
+            "reviewed": row.name in reviewed,
+            "noise": row.is_noise,
+            "distance": row.distance,
+            "confidence": row.confidence,
+            "uncertain": row.uncertain,
+            "changes": row.changes,
+            "numbers": sorted(row.numbers, key=lambda number: -row.numbers[number]),
+            "majority": row.majority,
+            "majority_share": row.majority_share,
+            "key_words": words.get(row.name, []),
+        }
+        for row in rows
+    ]
+
+
+def _key_words(run: Run) -> Mapping[str, list[str]]:
+    from fiftyone_deepcluster.dataset.results.categories import stored_key_words
+
+    found = stored_key_words(run, run.clusters(n_exemplars=0)) if has_key_words(run) else None
+    return {name: [word.word for word in words] for name, words in (found or {}).items()}
+
+
+def has_key_words(run: Run) -> bool:
+    """Whether key words were computed; checked first, as they need all clusters."""
+    from fiftyone_deepcluster.dataset.results.results_cache import Findings
+
+    return Findings(run).load("key_words") is not None
+
+
+def history_json(review: Review) -> Json:
+    """What Undo and Redo would do, and a number that changes with every edit."""
+    undo, redo = review.next_undo(), review.next_redo()
+    return {
+        "undo": undo.text if undo else None,
+        "redo": redo.text if redo else None,
+        "version": review.version(),
+    }
+
+
+def load_strips(ctx: foo.ExecutionContext) -> Json:
+    """The images nearest to the center of some clusters."""
+    from fiftyone_deepcluster.dataset.review.overview import strips
+
+    names = texts_param(ctx, "clusters", MOST_STRIPS)
+    found = strips(run_of(ctx), names, count_param(ctx, "n", MOST_PICTURES))
+    return {"strips": {name: [picture_json(picture) for picture in some] for name, some in found.items()}}
+
+
+def load_images(ctx: foo.ExecutionContext) -> Json:
+    """A page of the images of a cluster."""
+    from fiftyone_deepcluster.dataset.review.overview import page
+
+    found, total = page(
+        run_of(ctx),
+        text_param(ctx, "cluster"),
+        cast("ImageOrder", text_param(ctx, "order")),
+        offset=count_param(ctx, "offset", 10**9),
+        limit=count_param(ctx, "limit", MOST_IMAGES),
+        label_field=optional_text_param(ctx, "label_field"),
+    )
+    return {"images": [{**picture_json(picture), **picture.values} for picture in found], "total": total}
+
+
+def picture_json(picture: Picture) -> Json:
+    """One image."""
+    return {
+        "id": picture.image_id,
+        "sample": picture.sample_id,
+        "path": picture.path,
+        "box": picture.box,
+    }
+
+
+def in_view(ctx: foo.ExecutionContext) -> Json:
+    """Number of images of each cluster in the App's view; None if the view shows the whole dataset."""
+    from fiftyone_deepcluster.dataset.review.overview import counts_in
+
+    run = run_of(ctx)
+    view = ctx.view
+    counts = counts_in(run, view) if view is not None and view._stages else None
+    return {"counts": counts}
+
+
+def show(ctx: foo.ExecutionContext) -> None:
+    """Show a cluster, or some images, in the grid."""
+    from fiftyone_deepcluster.dataset.io.read_images import flat
+
+    run = run_of(ctx)
+    ids = ctx.params.get("ids")
+    if ids:
+        everything = flat(run.dataset)
+        if run.patches_field is not None:
+            everything = everything.to_patches(run.patches_field)
+        ctx.ops.set_view(everything.select(texts_param(ctx, "ids", 10_000), ordered=True))
+    else:
+        ctx.ops.set_view(run.cluster_view(text_param(ctx, "cluster")))
+    ctx.ops.set_active_fields(fields=[run.patches_field or run.key])
+
+
+def suggest_names(ctx: foo.ExecutionContext) -> Json:
+    """Names to suggest for a cluster: its majority class, key words, names used before, classes of the label field."""
+    from fiftyone_deepcluster.dataset.review.overview import cluster_rows
+
+    run = run_of(ctx)
+    cluster = text_param(ctx, "cluster")
+    row = next(iter(cluster_rows(run, optional_text_param(ctx, "label_field"), [cluster])), None)
+    majority = [row.majority] if row is not None and row.majority is not None else []
+    used = [name for name in run.names() if not name.startswith("cluster-") and name != "noise"]
+    classes = [*run.dataset.default_classes, *run.dataset.classes.get("ground_truth", [])]
+    found = [*majority, *_key_words(run).get(cluster, [])[:5], *used, *classes]
+    return {"names": [name for name in dict.fromkeys(found) if name != cluster][:50]}

@@ -1,0 +1,79 @@
+"""Parameters of events, and error messages instead of exceptions."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from fiftyone_deepcluster.errors import DeepClusterError, InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import fiftyone.operators as foo
+
+    from fiftyone_deepcluster.dataset.runs.run import Run
+
+Json: TypeAlias = dict[str, Any]
+"""An answer of the panel, or a part of it."""
+
+logger = logging.getLogger(__name__)
+
+
+def answered(event: Callable[[foo.ExecutionContext], Any], ctx: foo.ExecutionContext) -> Json:
+    """Carry out an event: ``{"value": ...}``, or ``{"message": ...}`` for the user if it fails.
+
+    FiftyOne replaces the whole panel by an error page if an event raises.
+    """
+    try:
+        return {"value": event(ctx)}
+    except DeepClusterError as error:
+        return {"message": str(error)}
+    except Exception as error:  # keep the panel usable after any error
+        logger.exception("event %s of the Clusters panel failed", event.__name__)
+        return {"message": f"{type(error).__name__}: {error}"}
+
+
+def text_param(ctx: foo.ExecutionContext, name: str) -> str:
+    """A parameter that must be a string.
+
+    Raises:
+        InputError: it is missing, or something else.
+    """
+    value = ctx.params.get(name)
+    if not isinstance(value, str):
+        raise InputError(f"{name}={value!r} is not a text; the Clusters panel sent an invalid event")
+    return value
+
+
+def optional_text_param(ctx: foo.ExecutionContext, name: str) -> str | None:
+    """A parameter that is a string or None."""
+    return None if ctx.params.get(name) is None else text_param(ctx, name)
+
+
+def texts_param(ctx: foo.ExecutionContext, name: str, most: int) -> list[str]:
+    """A parameter that is a list of at most ``most`` strings."""
+    values = ctx.params.get(name)
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise InputError(f"{name} is not a list of texts; the Clusters panel sent an invalid event")
+    return values[:most]
+
+
+def count_param(ctx: foo.ExecutionContext, name: str, most: int) -> int:
+    """A parameter that is a whole number from 0; larger numbers are cut to ``most``."""
+    value = ctx.params.get(name)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise InputError(f"{name}={value!r} is not a whole number; the Clusters panel sent an invalid event")
+    return min(value, most)
+
+
+def flag_param(ctx: foo.ExecutionContext, name: str) -> bool:
+    """A parameter that is true or false."""
+    return ctx.params.get(name) is True
+
+
+def run_of(ctx: foo.ExecutionContext) -> Run:
+    """The run that the event is about."""
+    from fiftyone_deepcluster.dataset.runs.run import load_run
+
+    return load_run(ctx.dataset, text_param(ctx, "key"))

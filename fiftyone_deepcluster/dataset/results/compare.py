@@ -1,0 +1,85 @@
+"""Compare the clusters of a run with another run or with a label field of the same dataset."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fiftyone_deepcluster.analysis.compare import Comparison, compare_labelings
+from fiftyone_deepcluster.core import arguments
+from fiftyone_deepcluster.dataset.io.read_images import flat, root_dataset
+from fiftyone_deepcluster.dataset.review.clusters import check_there
+from fiftyone_deepcluster.dataset.review.overview import label_fields, label_path
+from fiftyone_deepcluster.dataset.runs import storage
+from fiftyone_deepcluster.dataset.runs.run import Run, load_run
+from fiftyone_deepcluster.errors import InputError
+
+if TYPE_CHECKING:
+    import fiftyone as fo
+
+
+def compare_runs(samples: fo.core.collections.SampleCollection, key: str, other: str) -> Comparison:
+    """Contingency table and agreement of two runs, or of a run and a label field, under their current names.
+
+    Args:
+        samples: the dataset, or a view of it, to which the comparison is limited.
+        key: key of a run.
+        other: key of another run of the same images, or the name of a label field.
+
+    Raises:
+        RunNotFoundError: no run ``key``.
+        InputError: ``other`` is neither a run nor a label field, or a run of other objects.
+    """
+    run = load_run(samples, key)
+    check_there(run)
+    first, second = _path(run, "label"), _other_path(run, other)
+    return compare_labelings(*_images(samples, run).values([first, second]))
+
+
+def pair_view(
+    samples: fo.core.collections.SampleCollection, key: str, other: str, cluster: str, value: str
+) -> fo.DatasetView:
+    """The images of a cluster that have a value in another run or label field: those of one cell of the table."""
+    from fiftyone import ViewField
+
+    run = load_run(samples, key)
+    images = _images(run.dataset, run)
+    first, second = _path(run, "label"), _other_path(run, other)
+    return images.match((ViewField(first) == cluster) & (ViewField(second) == value))
+
+
+def _images(samples: fo.core.collections.SampleCollection, run: Run) -> fo.core.collections.SampleCollection:
+    from fiftyone.core.patches import PatchesView
+
+    everything = flat(samples)
+    if run.patches_field is None or isinstance(samples, PatchesView):
+        return everything
+    return everything.to_patches(run.patches_field)
+
+
+def _path(run: Run, name: str) -> str:
+    path = run.fields.path(name)
+    return (
+        path if run.patches_field is None else f"{run.patches_field}.{path.removeprefix(run.fields.prefix)}"
+    )
+
+
+def _other_path(run: Run, other: str) -> str:
+    dataset = root_dataset(run.dataset)
+    arguments.one_name("other", other, "dc2")
+    if other in storage.keys(dataset):
+        second = load_run(dataset, other)
+        if second.patches_field != run.patches_field:
+            raise InputError(
+                f"run {run.key!r} clustered {run.patches_field or 'whole images'}, run {other!r} "
+                f"{second.patches_field or 'whole images'}; compare runs of the same objects"
+            )
+        return _path(second, "label")
+    if other not in label_fields(run):
+        known = [key for key in storage.keys(dataset) if key != run.key] + label_fields(run)
+        raise InputError(
+            f"other={other!r} is neither a run nor a label field; choose one of: {', '.join(known) or 'none'}"
+        )
+    path = label_path(run, other)
+    return (
+        path if run.patches_field is None else f"{run.patches_field}.{path.removeprefix(run.fields.prefix)}"
+    )

@@ -1,0 +1,207 @@
+"""What each edit would do: the images that change, and the entry for the log. Nothing is written here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from fiftyone_deepcluster.dataset.io.write import NOISE
+from fiftyone_deepcluster.dataset.review.apply import stored_label
+from fiftyone_deepcluster.dataset.review.edit_log import Entry
+from fiftyone_deepcluster.dataset.review.members import members, members_of, members_without
+from fiftyone_deepcluster.dataset.review.names import (
+    clean_name,
+    cluster_name,
+    free_names,
+    is_automatic,
+    several,
+)
+from fiftyone_deepcluster.dataset.review.own_field import own_field
+from fiftyone_deepcluster.dataset.review.reviewed import reviewed
+from fiftyone_deepcluster.dataset.review.split import SplitBy, divide
+from fiftyone_deepcluster.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import fiftyone as fo
+
+    from fiftyone_deepcluster.dataset.review.old_values import Old
+    from fiftyone_deepcluster.dataset.runs.run import Run
+
+
+@dataclass(frozen=True)
+class Draft:
+    """An edit before it is made.
+
+    Attributes:
+        entry: the edit as it will be logged.
+        images: images that change, with their current values.
+        n_kept: number of images that keep an existing label.
+        clusters: names of the clusters that change, appear or disappear.
+        whole: names of clusters that change as a whole: images assigned to them later follow the edit and its undo.
+    """
+
+    entry: Entry
+    images: list[Old]
+    n_kept: int = 0
+    clusters: tuple[str, ...] = ()
+    whole: tuple[str, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the edit changes nothing."""
+        return not (self.images or self.entry.marked or self.entry.unmarked)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Images chosen for an edit: either ``samples``, or all images of ``cluster`` but those with ids ``besides``."""
+
+    samples: fo.core.collections.SampleCollection | Sequence[str] | None
+    cluster: str | None = None
+    besides: Sequence[str] = ()
+
+
+def draft_rename(run: Run, cluster: str, new_name: str) -> Draft:
+    """Give a cluster another name."""
+    new_name = cluster_name(new_name, "new_name")
+    run.check_names([cluster])
+    if new_name != cluster and new_name in run.names():
+        raise InputError(
+            f"there is already a cluster {new_name!r}; choose another name, or join the two: "
+            f"merge([{cluster!r}, {new_name!r}], into={new_name!r})"
+        )
+    return _relabel(run, "rename", [cluster], new_name, f"renamed {cluster!r} to {new_name!r}")
+
+
+def draft_merge(run: Run, clusters: Sequence[str], into: str) -> Draft:
+    """Give several clusters one name."""
+    chosen = several(clusters)
+    into = cluster_name(into, "into")
+    run.check_names(chosen)
+    if len(chosen) < 2:
+        raise InputError(f"clusters={chosen}: give two or more clusters to join (to rename one, use rename)")
+    if into not in chosen and into in run.names():
+        raise InputError(f"into={into!r} is another cluster; to join it as well, add it to clusters")
+    return _relabel(run, "merge", chosen, into, f"merged {', '.join(map(repr, chosen))} into {into!r}")
+
+
+def _relabel(run: Run, verb: str, clusters: list[str], name: str, text: str) -> Draft:
+    """Give all images of some clusters one name; the result is reviewed if all of them were."""
+    olds = [old for old in members(run, clusters, run.fields.path("label")) if old.value != name]
+    marked = _marked(run, clusters)
+    all_marked = len(marked) == len(clusters)
+    entry = Entry(
+        verb,
+        text,
+        [name],
+        value="label",
+        marked=[name] if olds and all_marked and name not in marked else [],
+        unmarked=[other for other in marked if olds and (other != name or not all_marked)],
+    )
+    return Draft(entry, olds, clusters=_distinct(*clusters, name), whole=tuple(clusters))
+
+
+def draft_split(run: Run, cluster: str, n_clusters: int | None, by: SplitBy) -> Draft:
+    """Give the parts of a cluster names of their own, except the largest."""
+    run.check_names([cluster])
+    parts = divide(run, cluster, n_clusters, by)
+    new = free_names(run.names(), run.n_clusters, parts.n_parts - 1)
+    pairs = zip(parts.images, parts.labels.tolist(), strict=True)
+    olds = [replace(old, which=part - 1) for old, part in pairs if part > 0]
+    text = f"split {cluster!r} into {', '.join(map(repr, [cluster, *new]))}"
+    entry = Entry("split", text, new, value="label", unmarked=_marked(run, [cluster]) if olds else [])
+    return Draft(entry, olds, clusters=(cluster, *new))
+
+
+def draft_send(run: Run, verb: Literal["move", "reject"], chosen: Chosen, to: str) -> Draft:
+    """Give chosen images the name of a cluster, or "noise"."""
+    name = NOISE if verb == "reject" else cluster_name(to, "to")
+    if (chosen.samples is None) == (chosen.cluster is None):
+        raise InputError(f"{verb} needs either samples or cluster; give one of them")
+    if chosen.cluster is not None:
+        run.check_names([chosen.cluster])
+        found = members_without(run, chosen.cluster, chosen.besides)
+    else:
+        found = members_of(run, chosen.samples if chosen.samples is not None else [])
+    olds = [old for old in found if old.value != name]
+    count = f"{len(olds):,} image{'' if len(olds) == 1 else 's'}"
+    text = f"moved {count} to {name!r}" if verb == "move" else f"rejected {count}"
+    touched = _distinct(*sorted({str(old.value) for old in olds}), name)
+    return Draft(Entry(verb, text, [name], value="label"), olds, clusters=touched)
+
+
+def draft_mark_reviewed(run: Run, clusters: Sequence[str], is_reviewed: bool) -> Draft:
+    """Mark clusters as reviewed, or as not reviewed."""
+    chosen = several(clusters)
+    run.check_names(chosen)
+    marked = _marked(run, chosen)
+    missing = [name for name in chosen if name not in marked and name != NOISE]
+    text = f"marked {', '.join(map(repr, chosen))} as {'reviewed' if is_reviewed else 'not reviewed'}"
+    entry = Entry("mark_reviewed", text)
+    if is_reviewed:
+        return Draft(replace(entry, marked=missing), [], clusters=tuple(missing))
+    return Draft(replace(entry, unmarked=marked), [], clusters=tuple(marked))
+
+
+def draft_label_cluster(run: Run, cluster: str, field: str, label: str, overwrite: bool) -> Draft:
+    """Write a label to the images of a cluster."""
+    label = clean_name(label, "label")
+    run.check_names([cluster])
+    path, missing = own_field(run, field)
+    olds, kept = to_label(members(run, [cluster], path), label, overwrite)
+    text = f"labeled {cluster!r} as {label!r} in {field!r}"
+    return Draft(Entry("label", text, [label], field=path, made_field=missing), olds, kept)
+
+
+def draft_commit(run: Run, field: str, names: Sequence[str], overwrite: bool) -> Draft:
+    """Write the names of clusters to their images."""
+    path, missing = own_field(run, field)
+    olds: list[Old] = []
+    kept = 0
+    for which, name in enumerate(names):
+        some, others = to_label(members(run, [name], path), name, overwrite)
+        olds += [replace(old, which=which) for old in some]
+        kept += others
+    text = f"wrote the names of {len(names)} clusters to {field!r}"
+    return Draft(Entry("commit", text, list(names), field=path, made_field=missing), olds, kept)
+
+
+def to_commit(run: Run, only_reviewed: bool, only_named: bool) -> list[str]:
+    """Names of the clusters that ``commit`` writes.
+
+    Raises:
+        InputError: there are none.
+    """
+    marked = set(reviewed(run))
+    chosen = [
+        name
+        for name in run.names()
+        if name != NOISE and (not only_reviewed or name in marked) and not (only_named and is_automatic(name))
+    ]
+    if not chosen:
+        which = " that is reviewed" if only_reviewed else ""
+        raise InputError(
+            f"there is no cluster{which} with a name of its own to write; rename clusters first"
+            f"{', mark them as reviewed' if only_reviewed else ''}, or give only_named=False"
+        )
+    return chosen
+
+
+def to_label(olds: list[Old], label: str, overwrite: bool) -> tuple[list[Old], int]:
+    """Images whose label changes to ``label``, and the number of images that keep theirs."""
+    labeled = [old for old in olds if stored_label(old.value) is not None]
+    chosen = olds if overwrite else [old for old in olds if stored_label(old.value) is None]
+    chosen = [old for old in chosen if stored_label(old.value) != label]
+    return chosen, len(labeled) - sum(stored_label(old.value) is not None for old in chosen)
+
+
+def _marked(run: Run, clusters: Sequence[str]) -> list[str]:
+    """Those of the clusters that are reviewed."""
+    marked = set(reviewed(run))
+    return [name for name in clusters if name in marked]
+
+
+def _distinct(*names: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))

@@ -1,0 +1,62 @@
+"""Write the state of a review to a CSV or JSON file."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fiftyone_deepcluster.dataset.review.clusters import aggregate, image_stages
+from fiftyone_deepcluster.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from fiftyone_deepcluster.dataset.review.clusters import KeptRun
+
+_COLUMNS = ("id", "sample_id", "filepath", "cluster", "number", "confidence", "distance", "reviewed")
+
+
+def export_review(run: KeptRun, reviewed: Collection[str], path: str | Path) -> Path:
+    """One row per image: id, file, current cluster, its number in the run, statistics, and whether it was reviewed.
+
+    Args:
+        run: the run.
+        reviewed: names of the reviewed clusters.
+        path: file to write, ending in ``.csv`` or ``.json``.
+
+    Raises:
+        InputError: another ending, or the folder does not exist.
+    """
+    target = Path(path)
+    if target.suffix not in (".csv", ".json"):
+        raise InputError(f"path={str(path)!r} must end in .csv or .json")
+    if not target.parent.is_dir():
+        raise InputError(f"path={str(path)!r}: there is no folder {str(target.parent)!r}; create it first")
+    stages = image_stages(run.fields, {"$ne": None}, ("label", "cluster", "confidence", "distance"))
+    rows = [_row(found, reviewed) for found in aggregate(run, [*stages, {"$sort": {"label": 1, "image": 1}}])]
+    partial = target.with_name(f"{target.name}.partial")
+    with partial.open("w", encoding="utf-8", newline="") as file:
+        if target.suffix == ".json":
+            json.dump(rows, file, indent=1, ensure_ascii=False)
+        else:
+            writer = csv.DictWriter(file, _COLUMNS)
+            writer.writeheader()
+            writer.writerows(rows)
+    partial.replace(target)
+    return target
+
+
+def _row(found: dict[str, Any], reviewed: Collection[str]) -> dict[str, Any]:
+    values = (
+        str(found["image"]),
+        str(found["sample"]),
+        found["filepath"],
+        found["label"],
+        found.get("cluster"),
+        found.get("confidence"),
+        found.get("distance"),
+        found["label"] in reviewed,
+    )
+    return dict(zip(_COLUMNS, values, strict=True))

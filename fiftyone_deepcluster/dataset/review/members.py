@@ -1,0 +1,98 @@
+"""The images that an edit is about: whole clusters, single images, or a cluster without some images."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fiftyone_deepcluster.dataset.review.clusters import aggregate
+from fiftyone_deepcluster.dataset.review.old_values import Old
+from fiftyone_deepcluster.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    import fiftyone as fo
+    from bson import ObjectId
+
+    from fiftyone_deepcluster.dataset.review.clusters import KeptRun
+
+
+def members(run: KeptRun, clusters: Sequence[str], path: str) -> list[Old]:
+    """Images of the given clusters with their current values of ``path``."""
+    condition = {"$in": list(clusters)}
+    names = run.fields
+    label = names.path("label")
+    match: dict[str, Any] = {label: condition}
+    steps: list[dict[str, Any]] = [{"$match": match}]
+    if names.patches_field is not None:
+        steps += [{"$unwind": f"${names.prefix[:-1]}"}, {"$match": match}]
+    return _olds(run, steps, path)
+
+
+def members_without(run: KeptRun, cluster: str, besides: Sequence[str]) -> list[Old]:
+    """Images of a cluster except those with the given ids, with their current label."""
+    left_out = set(object_ids(besides))
+    return [old for old in members(run, [cluster], run.fields.path("label")) if old.image_id not in left_out]
+
+
+def members_of(run: KeptRun, samples: fo.core.collections.SampleCollection | Sequence[str]) -> list[Old]:
+    """The run's images in a view, or with the given ids, with their current label.
+
+    Args:
+        run: the run.
+        samples: a view, or ids of samples; for patches a patches view or ids of objects. A view of samples stands
+            for all their objects.
+
+    Raises:
+        InputError: none of them is an image of the run.
+    """
+    from fiftyone.core.collections import SampleCollection
+    from fiftyone.core.patches import PatchesView
+
+    names = run.fields
+    label = names.path("label")
+    by_sample = names.patches_field is None
+    if isinstance(samples, SampleCollection):
+        by_sample = by_sample or not isinstance(samples, PatchesView)
+        ids = object_ids(samples.values("id"))
+    else:
+        ids = object_ids(samples)
+    steps: list[dict[str, Any]] = []
+    if by_sample:
+        steps.append({"$match": {"_id": {"$in": ids}}})
+    else:
+        steps.append({"$match": {f"{names.prefix}_id": {"$in": ids}}})
+    if names.patches_field is not None:
+        steps.append({"$unwind": f"${names.prefix[:-1]}"})
+        if not by_sample:
+            steps.append({"$match": {f"{names.prefix}_id": {"$in": ids}}})
+    steps.append({"$match": {label: {"$ne": None}}})
+    found = _olds(run, steps, label)
+    if not found:
+        raise InputError(
+            f"none of the {len(ids)} images belongs to run {run.key!r}; choose images that the run has clustered"
+        )
+    return found
+
+
+def object_ids(ids: Collection[str]) -> list[ObjectId]:
+    """Ids as MongoDB stores them.
+
+    Raises:
+        InputError: a value that is not an id.
+    """
+    from bson import ObjectId
+    from bson.errors import InvalidId
+
+    if isinstance(ids, str):
+        raise InputError(f"samples={ids!r} is one id; give a list of ids, or a view")
+    try:
+        return [ObjectId(name) for name in ids]
+    except (InvalidId, TypeError) as error:
+        raise InputError(f"{error}; give ids such as those of view.values('id')") from error
+
+
+def _olds(run: KeptRun, steps: list[dict[str, Any]], path: str) -> list[Old]:
+    image = f"${run.fields.prefix}_id"
+    found = aggregate(run, [*steps, {"$project": {"image": image, "value": f"${path}"}}])
+    return [Old(item["_id"], item["image"], item.get("value")) for item in found]

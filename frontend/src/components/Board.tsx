@@ -1,0 +1,236 @@
+import { Alert, Box, CircularProgress, Snackbar, Tab, Tabs, Typography } from "@mui/material";
+import React from "react";
+
+import { HelpDialog } from "../dialogs/HelpDialog";
+import { EditDialog, type Asked } from "../dialogs/EditDialog";
+import { arrange, nextUnreviewed, type ClusterOrder, type Filter } from "../model/clusters";
+import { commandOf, type Command } from "../model/keys";
+import { NOTHING, chosen, countSelected, type Selection } from "../model/selection";
+import { useAsk } from "../model/useAsk";
+import { useBoard, type Board as BoardState } from "../model/useBoard";
+import { AnalysesPage } from "./AnalysesPage";
+import { ClusterPage } from "./ClusterPage";
+import { ComparePage } from "./ComparePage";
+import { EmptyPage } from "./EmptyPage";
+import { Header } from "./Header";
+import { Overview } from "./Overview";
+import { RoundsPage } from "./RoundsPage";
+import { RunsPage } from "./RunsPage";
+import { useInView } from "./useInView";
+import { usePolling } from "./usePolling";
+
+const TABS = { clusters: "Clusters", rounds: "Rounds", compare: "Compare", analyses: "Analyses", runs: "Runs" } as const;
+type TabName = keyof typeof TABS;
+
+/** The "Clusters" panel: overview, one cluster, rounds, comparison and runs. */
+export function Board({ schema }: { schema?: { view?: Record<string, unknown> } }) {
+  const ask = useAsk(schema?.view ?? {});
+  const board = useBoard(ask);
+  const { load } = board;
+  const asked = typeof schema?.view?.["run"] === "string" ? schema.view["run"] : null;
+  React.useEffect(() => void load(asked), [load, asked]);
+  usePolling(board);
+
+  if (!board.loaded) {
+    return (
+      <Box sx={{ p: 4, textAlign: "center" }}>
+        {board.message ? <Alert severity="error">{board.message.text}</Alert> : <CircularProgress />}
+      </Box>
+    );
+  }
+  return (
+    <Box sx={{ height: "100%", display: "flex", flexDirection: "column", overflow: "hidden" }} data-cy="dc-board">
+      <Pages board={board} />
+      <Snackbar
+        open={board.message !== null}
+        autoHideDuration={board.message?.kind === "error" ? 12000 : 4000}
+        onClose={(_, reason) => reason !== "clickaway" && board.say(null)}
+        anchorOrigin={{ vertical: "bottom", horizontal: "center" }}
+        sx={{ position: "absolute" }}
+      >
+        <Alert severity={board.message?.kind ?? "info"} onClose={() => board.say(null)} data-cy="dc-message">
+          {board.message?.text}
+        </Alert>
+      </Snackbar>
+    </Box>
+  );
+}
+
+function Pages({ board }: { board: BoardState }) {
+  const [tab, setTab] = React.useState<TabName>("clusters");
+  if (board.runs.length === 0) return <EmptyPage board={board} />;
+  return (
+    <>
+      <Header board={board} />
+      <Tabs
+        value={tab}
+        onChange={(_, value: TabName) => setTab(value)}
+        variant="scrollable"
+        sx={{ minHeight: 36, flexShrink: 0, "& .MuiTab-root": { minHeight: 36, py: 0 } }}
+      >
+        {Object.entries(TABS).map(([name, label]) => (
+          <Tab key={name} value={name} label={label} data-cy={`dc-tab-${name}`} />
+        ))}
+      </Tabs>
+      {tab === "clusters" && board.run !== null && <ClustersTab key={board.run.key} board={board} />}
+      {tab === "rounds" && board.run !== null && <RoundsPage board={board} />}
+      {tab === "analyses" && board.run !== null && <AnalysesPage board={board} />}
+      {tab === "compare" && board.run !== null && <ComparePage board={board} />}
+      {(tab === "runs" || board.run === null) && <RunsPage board={board} />}
+    </>
+  );
+}
+
+/** Overview and one cluster, with the keyboard. */
+function ClustersTab({ board }: { board: BoardState }) {
+  const [order, setOrder] = React.useState<ClusterOrder>("size");
+  const [filter, setFilter] = React.useState<Filter>({ search: "", only: "all" });
+  const [focused, setFocused] = React.useState<string | null>(null);
+  const [opened, setOpened] = React.useState<string | null>(null);
+  const [selection, setSelection] = React.useState<Selection>(NOTHING);
+  const [total, setTotal] = React.useState(0);
+  const [asked, setAsked] = React.useState<Asked | null>(null);
+  const [help, setHelp] = React.useState(false);
+  const root = React.useRef<HTMLDivElement>(null);
+  const search = React.useRef<HTMLInputElement>(null);
+  const inView = useInView(board);
+
+  const shown = React.useMemo(() => arrange(board.clusters, order, filter), [board.clusters, order, filter]);
+  const open = board.clusters.find((cluster) => cluster.name === opened) ?? null;
+  const target = open ?? shown.find((cluster) => cluster.name === focused) ?? shown[0] ?? null;
+  const takeFocus = React.useCallback(() => root.current?.focus({ preventScroll: true }), []);
+  const go = React.useCallback((name: string | null) => {
+    setOpened(name);
+    if (name !== null) setFocused(name);
+    setSelection(NOTHING);
+  }, []);
+  React.useEffect(takeFocus, [takeFocus, opened, asked, help]);
+
+  const images = open ? chosen(selection, open.name) : null;
+  const nSelected = countSelected(selection, total);
+  const edit = async (asked: Parameters<BoardState["edit"]>[0], then?: (name: string | null) => void): Promise<void> => {
+    const answer = await board.edit(asked);
+    if (answer) then?.(answer.clusters[0]?.name ?? null);
+  };
+  const undoOrRedo = (verb: "undo" | "redo"): void => {
+    if (board.history[verb] === null) board.say({ text: `Nothing to ${verb}.`, kind: "info" });
+    else void edit({ verb }, () => setSelection(NOTHING));
+  };
+  const reviewAndGo = (): void => {
+    if (!open) return;
+    const next = nextUnreviewed(board.clusters, open.name);
+    const then = (): void => {
+      go(next);
+      if (next === null) board.say({ text: "All clusters are reviewed. Press L to apply their names to a field.", kind: "success" });
+    };
+    if (open.reviewed || open.noise) then();
+    else void edit({ verb: "mark_reviewed", clusters: [open.name], reviewed: true }, then);
+  };
+
+  const run: Record<Command, () => void> = {
+    open: () => target && go(target.name),
+    back: () => (nSelected > 0 ? setSelection({ ...selection, ids: new Set(), all: false }) : go(null)),
+    move: () => (nSelected > 0 ? setAsked({ dialog: "move" }) : board.say({ text: "Select images first (Space).", kind: "info" })),
+    reject: () => {
+      if (nSelected === 0 || !images) board.say({ text: "Select images first (Space).", kind: "info" });
+      else void edit({ verb: "reject", images }, () => setSelection(NOTHING));
+    },
+    name: () => target && !target.noise && setAsked({ dialog: "name", cluster: target }),
+    split: () => target && !target.noise && setAsked({ dialog: "split", cluster: target }),
+    join: () => target && !target.noise && setAsked({ dialog: "join", cluster: target }),
+    reviewed: reviewAndGo,
+    unreviewed: () =>
+      target && !target.noise && void edit({ verb: "mark_reviewed", clusters: [target.name], reviewed: !target.reviewed }),
+    undo: () => undoOrRedo("undo"),
+    redo: () => undoOrRedo("redo"),
+    toggle: () => undefined, // the grid of images knows the image
+    select_all: () => setSelection({ ...selection, ids: new Set(), all: true }),
+    clear: () => setSelection(NOTHING),
+    show_in_grid: () => {
+      const ids = nSelected > 0 && !selection.all ? [...selection.ids] : null;
+      board.ask("show", { key: board.run?.key ?? "", cluster: target?.name ?? null, ids }).catch(board.fail);
+    },
+    next: () => go(neighbor(shown, opened, 1)),
+    previous: () => go(neighbor(shown, opened, -1)),
+    commit: () => setAsked({ dialog: "commit" }),
+    search: () => search.current?.focus(),
+    help: () => setHelp(true),
+  };
+  const onKeyDown = (event: React.KeyboardEvent): void => {
+    if (asked !== null || help || isTyping(event.target)) return;
+    const command = commandOf(event, open ? "cluster" : "overview");
+    if (command === null || command === "toggle") return;
+    event.preventDefault();
+    event.stopPropagation();
+    run[command]();
+  };
+
+  return (
+    <Box
+      ref={root}
+      tabIndex={0}
+      onKeyDown={onKeyDown}
+      data-cy="dc-clusters"
+      sx={{ flex: 1, minHeight: 0, display: "flex", flexDirection: "column", outline: "none", position: "relative" }}
+    >
+      {open ? (
+        <ClusterPage
+          board={board}
+          cluster={open}
+          selection={selection}
+          onSelect={setSelection}
+          onTotal={setTotal}
+          onCommand={(command) => run[command]()}
+          onGo={go}
+          inView={inView?.[open.name] ?? null}
+        />
+      ) : (
+        <Overview
+          board={board}
+          shown={shown}
+          order={order}
+          onOrder={setOrder}
+          filter={filter}
+          onFilter={setFilter}
+          search={search}
+          focused={target?.name ?? null}
+          onFocus={setFocused}
+          onOpen={go}
+          onCommand={(command) => run[command]()}
+          onLeaveSearch={takeFocus}
+          inView={inView}
+        />
+      )}
+      {asked && (
+        <EditDialog
+          asked={asked}
+          board={board}
+          images={images}
+          nImages={nSelected}
+          onClose={() => setAsked(null)}
+          onEdit={(edited) => {
+            setAsked(null);
+            void edit(edited, (name) => {
+              setSelection(NOTHING);
+              if (open && (edited.verb === "rename" || edited.verb === "merge")) go(edited.verb === "rename" ? edited.new_name : edited.into);
+              else if (open && edited.verb === "split") go(name);
+            });
+          }}
+        />
+      )}
+      {help && <HelpDialog onClose={() => setHelp(false)} />}
+      <Typography variant="caption" color="text.secondary" sx={{ px: 1, py: 0.5, flexShrink: 0 }} noWrap>
+        {nSelected > 0 ? `${nSelected.toLocaleString("en")} selected` : "? shows the keys"}
+      </Typography>
+    </Box>
+  );
+}
+
+function neighbor(shown: readonly { name: string }[], opened: string | null, by: number): string | null {
+  const at = shown.findIndex((cluster) => cluster.name === opened);
+  return shown[at + by]?.name ?? opened;
+}
+
+function isTyping(target: EventTarget): boolean {
+  return target instanceof HTMLElement && (target.closest("input, textarea, [role=combobox], [role=listbox]") !== null);
+}

@@ -1,0 +1,152 @@
+import { Box, Button, MenuItem, Select, Slider, ToggleButton, Tooltip, Typography } from "@mui/material";
+import React from "react";
+
+import type { Cluster, Image, ImageOrder } from "../model/api";
+import { nearestTo } from "../model/clusters";
+import type { Command } from "../model/keys";
+import { countSelected, extendTo, isArrow, step, toggle, type Selection } from "../model/selection";
+import type { Board } from "../model/useBoard";
+import { useImages } from "../model/useImages";
+import { ImageGrid } from "./ImageGrid";
+import { number } from "./Header";
+import { percent, useKeysOfParent } from "./Overview";
+
+const ORDERS: Record<ImageOrder, string> = {
+  nearest: "Nearest to the center",
+  farthest: "Farthest from the center",
+  uncertain: "Least confident",
+  moved: "Most changes",
+  random: "Random",
+};
+
+const BUTTONS: readonly { command: Command; text: string; title: string; needsImages?: boolean }[] = [
+  { command: "move", text: "Move", title: "Move the selected images to another cluster (M)", needsImages: true },
+  { command: "reject", text: "Reject", title: "Put the selected images into no cluster (X)", needsImages: true },
+  { command: "name", text: "Name", title: "Name the cluster (N)" },
+  { command: "split", text: "Split", title: "Split the cluster (S)" },
+  { command: "join", text: "Join", title: "Join with the nearest cluster (J)" },
+  { command: "show_in_grid", text: "Grid", title: "Show in the grid (G)" },
+  { command: "reviewed", text: "Reviewed, next", title: "Mark as reviewed and open the next (Enter)" },
+];
+
+interface Props {
+  board: Board;
+  cluster: Cluster;
+  selection: Selection;
+  onSelect(selection: Selection): void;
+  onTotal(total: number): void;
+  onCommand(command: Command): void;
+  onGo(name: string | null): void;
+  inView: number | null;
+}
+
+/** The images of one cluster. */
+export function ClusterPage({ board, cluster, selection, onSelect, onTotal, onCommand, onGo, inView }: Props) {
+  const [order, setOrder] = React.useState<ImageOrder>("nearest");
+  const [cell, setCell] = React.useState(96);
+  const [captions, setCaptions] = React.useState(false);
+  const [grid, setGrid] = React.useState({ columns: 1, rowsAPage: 1 });
+  const frame = React.useRef<HTMLDivElement>(null);
+  const seed = useVersionOf(board, cluster.name);
+  const images = useImages(
+    board.ask,
+    { key: board.run?.key ?? "", cluster: cluster.name, order, label_field: board.labelField, seed },
+    board.fail,
+  );
+  React.useEffect(() => onTotal(images.total), [onTotal, images.total]);
+
+  useKeysOfParent(frame, (event) => {
+    const focused = images.at(selection.focus);
+    if (event.key === " " && focused) onSelect(toggle(selection, focused.id, selection.focus));
+    else if (isArrow(event.key) && images.total > 0) {
+      const next = step(selection.focus, event.key, grid.columns, grid.rowsAPage, images.total);
+      if (event.shiftKey) onSelect(extendTo(selection, next, (at) => images.at(at)?.id));
+      else onSelect({ ...selection, focus: next, anchor: next });
+    } else return;
+    event.preventDefault();
+    event.stopPropagation();
+  });
+
+  const nearest = nearestTo(cluster, board.clusters, board.nearest);
+  const nSelected = countSelected(selection, images.total);
+  const open = (image: Image): void => {
+    board.ask("show", { key: board.run?.key ?? "", cluster: null, ids: [image.id] }).catch(board.fail);
+  };
+  const onColumns = React.useCallback((columns: number, rowsAPage: number) => setGrid({ columns, rowsAPage }), []);
+  return (
+    <Box ref={frame} sx={{ display: "flex", flexDirection: "column", flex: 1, minHeight: 0, px: 1 }} data-cy="dc-cluster-page">
+      <Box sx={{ display: "flex", gap: 1, alignItems: "baseline", flexWrap: "wrap", py: 0.5 }}>
+        <Button size="small" onClick={() => onGo(null)} data-cy="dc-back">
+          ← All clusters
+        </Button>
+        <Typography variant="h6" component="h2" noWrap data-cy="dc-cluster-name" title={cluster.name}>
+          {cluster.reviewed ? "✓ " : ""}
+          {cluster.name}
+        </Typography>
+        <Typography variant="body2" color="text.secondary" data-cy="dc-cluster-facts">
+          {number(cluster.size)} {board.run?.unit === "object" ? "objects" : "images"}
+          {inView === null ? "" : `, ${number(inView)} in view`}
+          {cluster.majority === null ? "" : ` · mostly ${cluster.majority}: ${percent(cluster.majority_share)}`}
+          {nearest === null ? "" : ` · nearest: ${nearest}`}
+        </Typography>
+      </Box>
+      <Box sx={{ display: "flex", gap: 0.5, flexWrap: "wrap", alignItems: "center", pb: 0.5 }}>
+        {BUTTONS.filter(({ command }) => !cluster.noise || ["move", "show_in_grid"].includes(command)).map((button) => (
+          <Tooltip key={button.command} title={button.title}>
+            <span>
+              <Button
+                size="small"
+                variant="outlined"
+                disabled={button.needsImages === true && nSelected === 0}
+                onClick={() => onCommand(button.command)}
+                data-cy={`dc-do-${button.command}`}
+              >
+                {button.text}
+              </Button>
+            </span>
+          </Tooltip>
+        ))}
+        <Select size="small" value={order} onChange={(event) => setOrder(event.target.value as ImageOrder)} data-cy="dc-image-order">
+          {Object.entries(ORDERS).map(([value, text]) => (
+            <MenuItem key={value} value={value}>
+              {text}
+            </MenuItem>
+          ))}
+        </Select>
+        <ToggleButton size="small" value="captions" selected={captions} onChange={() => setCaptions(!captions)} data-cy="dc-captions">
+          Captions
+        </ToggleButton>
+        <Slider
+          size="small"
+          min={48}
+          max={256}
+          step={8}
+          value={cell}
+          onChange={(_, value) => setCell(value as number)}
+          aria-label="Size of the images"
+          sx={{ width: 80, mx: 1 }}
+        />
+      </Box>
+      <ImageGrid
+        images={images}
+        cell={cell}
+        captions={captions}
+        selection={selection}
+        onSelect={onSelect}
+        onColumns={onColumns}
+        onOpen={open}
+      />
+    </Box>
+  );
+}
+
+/** Text that changes when the images of the cluster may have changed. */
+function useVersionOf(board: Board, cluster: string): string {
+  const [version, setVersion] = React.useState(board.version);
+  const seen = React.useRef(board.version);
+  if (seen.current !== board.version) {
+    seen.current = board.version;
+    if (board.touched === null || board.touched.has(cluster)) setVersion(board.version);
+  }
+  return String(version);
+}

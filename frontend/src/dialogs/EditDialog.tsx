@@ -1,0 +1,326 @@
+import { Autocomplete, Box, Button, Checkbox, Dialog, DialogActions, DialogContent, DialogTitle, FormControlLabel, TextField, Typography } from "@mui/material";
+import React from "react";
+
+import { number } from "../components/Header";
+import { Thumb } from "../components/Thumb";
+import type { Chosen, Cluster, CommitRow, Edit, Picture, SplitPreview } from "../model/api";
+import { nearestTo } from "../model/clusters";
+import type { Board } from "../model/useBoard";
+
+export type Asked =
+  | { dialog: "move" }
+  | { dialog: "name" | "split" | "join"; cluster: Cluster }
+  | { dialog: "commit" };
+
+interface Props {
+  asked: Asked;
+  board: Board;
+  images: Chosen | null;
+  nImages: number;
+  onClose(): void;
+  onEdit(edit: Edit): void;
+}
+
+/** Asks for what an edit needs. Enter carries it out, Escape closes. */
+export function EditDialog(props: Props) {
+  const { asked } = props;
+  switch (asked.dialog) {
+    case "move":
+      return <MoveDialog {...props} />;
+    case "name":
+      return <NameDialog {...props} cluster={asked.cluster} />;
+    case "split":
+      return <SplitDialog {...props} cluster={asked.cluster} />;
+    case "join":
+      return <JoinDialog {...props} cluster={asked.cluster} />;
+    case "commit":
+      return <CommitDialog {...props} />;
+  }
+}
+
+function Frame(props: {
+  title: string;
+  action: string;
+  ready: boolean;
+  name: string;
+  onClose(): void;
+  onDo(): void;
+  children: React.ReactNode;
+}) {
+  return (
+    <Dialog open onClose={props.onClose} fullWidth maxWidth="sm" data-cy={`dc-form-${props.name}`}>
+      <form
+        onSubmit={(event) => {
+          event.preventDefault();
+          event.stopPropagation();
+          if (props.ready) props.onDo();
+        }}
+      >
+        <DialogTitle>{props.title}</DialogTitle>
+        <DialogContent sx={{ "&&": { pt: 1 } }}>{props.children}</DialogContent>
+        <DialogActions>
+          <Button onClick={props.onClose}>Cancel</Button>
+          <Button type="submit" variant="contained" disabled={!props.ready} data-cy="dc-dialog-ok">
+            {props.action}
+          </Button>
+        </DialogActions>
+      </form>
+    </Dialog>
+  );
+}
+
+/** A name, chosen from suggestions or new. */
+function NameField(props: { label: string; value: string; options: readonly string[]; onChange(value: string): void }) {
+  return (
+    <Autocomplete
+      freeSolo
+      openOnFocus
+      autoHighlight={false}
+      options={[...props.options]}
+      filterOptions={suggestions}
+      inputValue={props.value}
+      onInputChange={(_, value) => props.onChange(value)}
+      renderInput={(params) => (
+        <TextField {...params} label={props.label} autoFocus inputProps={{ ...params.inputProps, "data-cy": "dc-dialog-name" }} />
+      )}
+    />
+  );
+}
+
+/** Names that contain what is typed; none once a name is complete, as the list would cover the buttons. */
+function suggestions(options: string[], { inputValue }: { inputValue: string }): string[] {
+  const typed = inputValue.trim().toLowerCase();
+  if (options.includes(inputValue.trim())) return [];
+  return options.filter((name) => name.toLowerCase().includes(typed)).slice(0, 100);
+}
+
+function MoveDialog({ board, images, nImages, onClose, onEdit }: Props) {
+  const [typed, setTyped] = React.useState("");
+  const names = board.clusters.filter((cluster) => !cluster.noise).map((cluster) => cluster.name);
+  const to = complete(typed, names);
+  return (
+    <Frame
+      name="move"
+      title={`Move ${number(nImages)} ${nImages === 1 ? "image" : "images"}`}
+      action={to === null || names.includes(to) ? "Move" : "Move to a new cluster"}
+      ready={to !== null && images !== null}
+      onClose={onClose}
+      onDo={() => to !== null && images !== null && onEdit({ verb: "move", images, to })}
+    >
+      <NameField label="To cluster" value={typed} options={names} onChange={setTyped} />
+      <Typography variant="caption">{to !== null && to !== typed ? `Enter: ${to}` : " "}</Typography>
+    </Frame>
+  );
+}
+
+/** The name that typed letters mean: a known name, the only one that contains them, or a new name. */
+export function complete(typed: string, names: readonly string[]): string | null {
+  const text = typed.trim();
+  if (text === "") return null;
+  if (names.includes(text)) return text;
+  const lower = text.toLowerCase();
+  const starts = names.filter((name) => name.toLowerCase().startsWith(lower));
+  const found = starts.length > 0 ? starts : names.filter((name) => name.toLowerCase().includes(lower));
+  return found.length === 1 ? (found[0] ?? null) : text;
+}
+
+function NameDialog({ board, cluster, onClose, onEdit }: Props & { cluster: Cluster }) {
+  const [typed, setTyped] = React.useState("");
+  const [options, setOptions] = React.useState<readonly string[]>([]);
+  const { ask, fail, labelField, run } = board;
+  const key = run?.key ?? "";
+  React.useEffect(() => {
+    ask("names", { key, cluster: cluster.name, label_field: labelField }).then((answer) => setOptions(answer.names), fail);
+  }, [ask, cluster.name, fail, key, labelField]);
+  const name = typed.trim();
+  const exists = name !== cluster.name && board.clusters.some((other) => other.name === name);
+  return (
+    <Frame
+      name="name"
+      title={`Name ${cluster.name}`}
+      action={exists ? "Join the two clusters" : "Name"}
+      ready={name !== "" && name !== cluster.name}
+      onClose={onClose}
+      onDo={() =>
+        onEdit(
+          exists
+            ? { verb: "merge", clusters: [cluster.name, name], into: name }
+            : { verb: "rename", cluster: cluster.name, new_name: name },
+        )
+      }
+    >
+      <NameField label="Name" value={typed} options={options} onChange={setTyped} />
+      <Typography variant="caption">{exists ? `There is a cluster ${name}; Enter joins the two.` : " "}</Typography>
+    </Frame>
+  );
+}
+
+function SplitDialog({ board, cluster, onClose, onEdit }: Props & { cluster: Cluster }) {
+  const [typed, setTyped] = React.useState("2");
+  const [preview, setPreview] = React.useState<SplitPreview | null>(null);
+  const { ask, fail, run } = board;
+  const key = run?.key ?? "";
+  const n = typed.trim() === "" ? null : Number(typed);
+  const valid = n === null || (Number.isInteger(n) && n >= 2 && n <= 10);
+  React.useEffect(() => {
+    setPreview(null);
+    if (!valid) return;
+    let current = true;
+    ask("preview_split", { key, cluster: cluster.name, n_clusters: n }).then(
+      (answer) => current && setPreview(answer),
+      (error) => current && fail(error),
+    );
+    return () => {
+      current = false;
+    };
+  }, [ask, cluster.name, fail, key, n, valid]);
+  return (
+    <Frame
+      name="split"
+      title={`Split ${cluster.name}`}
+      action="Split"
+      ready={valid && preview !== null}
+      onClose={onClose}
+      onDo={() => onEdit({ verb: "split", cluster: cluster.name, n_clusters: n })}
+    >
+      <TextField
+        autoFocus
+        label="Number of parts, 2 to 10"
+        helperText="Empty: the number is found"
+        error={!valid}
+        value={typed}
+        onChange={(event) => setTyped(event.target.value)}
+        onFocus={(event) => event.target.select()}
+        inputProps={{ inputMode: "numeric", "data-cy": "dc-dialog-number" }}
+      />
+      {preview?.parts.map((part, at) => (
+        <Strip key={at} title={`${number(part.size)} images`} pictures={part.pictures} />
+      ))}
+    </Frame>
+  );
+}
+
+function JoinDialog({ board, cluster, onClose, onEdit }: Props & { cluster: Cluster }) {
+  const names = board.clusters.filter((other) => !other.noise && other.name !== cluster.name).map((other) => other.name);
+  const [typed, setTyped] = React.useState(nearestTo(cluster, board.clusters, board.nearest) ?? "");
+  const other = complete(typed, names);
+  const known = other !== null && names.includes(other);
+  const [strips, setStrips] = React.useState<Record<string, Picture[]>>({});
+  const { ask, fail, run } = board;
+  const key = run?.key ?? "";
+  React.useEffect(() => {
+    if (!known) return;
+    let current = true;
+    ask("strips", { key, clusters: [cluster.name, other], n: 8 }).then((answer) => current && setStrips(answer.strips), fail);
+    return () => {
+      current = false;
+    };
+  }, [ask, cluster.name, fail, key, known, other]);
+  const sizeOf = (name: string): number => board.clusters.find((one) => one.name === name)?.size ?? 0;
+  const into = other !== null && sizeOf(other) > cluster.size ? other : cluster.name;
+  return (
+    <Frame
+      name="join"
+      title={`Join ${cluster.name} with another cluster`}
+      action={`Join as ${into}`}
+      ready={known}
+      onClose={onClose}
+      onDo={() => other !== null && onEdit({ verb: "merge", clusters: [cluster.name, other], into })}
+    >
+      <NameField label="Cluster" value={typed} options={names} onChange={setTyped} />
+      {known &&
+        [cluster.name, other].map((name) => (
+          <Strip key={name} title={`${name} · ${number(sizeOf(name))}`} pictures={strips[name] ?? []} />
+        ))}
+    </Frame>
+  );
+}
+
+function Strip({ title, pictures }: { title: string; pictures: readonly Picture[] }) {
+  return (
+    <Box sx={{ mt: 1 }}>
+      <Typography variant="caption">{title}</Typography>
+      <Box sx={{ display: "flex", gap: "2px", overflow: "hidden", minHeight: 56 }}>
+        {pictures.slice(0, 8).map((picture) => (
+          <Thumb key={picture.id} picture={picture} size={56} />
+        ))}
+      </Box>
+    </Box>
+  );
+}
+
+function CommitDialog({ board, onClose, onEdit }: Props) {
+  const { ask, fail, run } = board;
+  const key = run?.key ?? "";
+  const [field, setField] = React.useState(run?.default_field ?? "");
+  const [overwrite, setOverwrite] = React.useState(false);
+  const [onlyReviewed, setOnlyReviewed] = React.useState(board.progress.clustersReviewed > 0);
+  const [rows, setRows] = React.useState<readonly CommitRow[] | null>(null);
+  const [problem, setProblem] = React.useState("");
+  React.useEffect(() => {
+    let current = true;
+    const timer = window.setTimeout(() => {
+      ask("preview_commit", { key, field: field.trim(), overwrite, only_reviewed: onlyReviewed }).then(
+        (answer) => {
+          if (!current) return;
+          setRows(answer.rows);
+          setProblem("");
+        },
+        (error) => {
+          if (!current) return;
+          setRows(null);
+          setProblem(error instanceof Error ? error.message : String(error));
+        },
+      );
+    }, 300);
+    return () => {
+      current = false;
+      window.clearTimeout(timer);
+    };
+  }, [ask, fail, key, field, overwrite, onlyReviewed]);
+  const total = (rows ?? []).reduce((sum, row) => sum + row.changes, 0);
+  return (
+    <Frame
+      name="commit"
+      title="Apply the names of the clusters to a field"
+      action={`Write ${number(total)} labels`}
+      ready={rows !== null && total > 0}
+      onClose={onClose}
+      onDo={() => onEdit({ verb: "commit", field: field.trim(), overwrite, only_reviewed: onlyReviewed })}
+    >
+      <NameField label="Field" value={field} options={run?.label_fields ?? []} onChange={setField} />
+      <FormControlLabel
+        control={<Checkbox checked={overwrite} onChange={(_, checked) => setOverwrite(checked)} />}
+        label="Replace labels that are there"
+      />
+      <FormControlLabel
+        control={<Checkbox checked={onlyReviewed} onChange={(_, checked) => setOnlyReviewed(checked)} />}
+        label="Only reviewed clusters"
+      />
+      {problem !== "" && <Typography color="error">{problem}</Typography>}
+      {rows && (
+        <Box component="table" sx={{ width: "100%", fontSize: 13 }} data-cy="dc-commit-table">
+          <thead>
+            <tr>
+              {["Cluster", "Label", "Images that change", "Keep their label"].map((title) => (
+                <th key={title} style={{ textAlign: "left" }}>
+                  {title}
+                </th>
+              ))}
+            </tr>
+          </thead>
+          <tbody>
+            {rows.map((row) => (
+              <tr key={row.cluster}>
+                <td>{row.cluster}</td>
+                <td>{row.label}</td>
+                <td>{number(row.changes)}</td>
+                <td>{number(row.keeps)}</td>
+              </tr>
+            ))}
+          </tbody>
+        </Box>
+      )}
+    </Frame>
+  );
+}

@@ -1,0 +1,213 @@
+// What the Python panel answers. Field names are those of the JSON, so they are written with underscores.
+
+/** Relative x, y, width, height of an object in its image. */
+export type Box = readonly [number, number, number, number];
+
+export interface Picture {
+  id: string;
+  sample: string;
+  path: string;
+  box: Box | null;
+}
+
+export interface Image extends Picture {
+  confidence: number | null;
+  distance: number | null;
+  margin: number | null;
+  changes: number | null;
+  label: string | null;
+}
+
+export interface Cluster {
+  name: string;
+  size: number;
+  reviewed: boolean;
+  noise: boolean;
+  distance: number | null;
+  confidence: number | null;
+  uncertain: number;
+  changes: number | null;
+  /** Numbers of the run that its images have, most frequent first. */
+  numbers: readonly number[];
+  majority: string | null;
+  majority_share: number | null;
+  key_words: readonly string[];
+}
+
+export interface Chart {
+  title: string;
+  unit: string;
+  lines: readonly { name: string; values: readonly (number | null)[] }[];
+}
+
+export interface RunRow {
+  key: string;
+  method: string;
+  status: "finished" | "running" | "queued" | "interrupted" | "failed";
+  text: string;
+  fraction: number | null;
+  started: number | null;
+  charts: readonly Chart[];
+}
+
+export interface RunFacts {
+  key: string;
+  method: string;
+  unit: "image" | "object";
+  label_fields: readonly string[];
+  default_field: string;
+  rounds: number;
+  verdict: string;
+  facts: string;
+  warnings: readonly string[];
+  resumable: boolean;
+}
+
+export interface History {
+  undo: string | null;
+  redo: string | null;
+  version: number;
+}
+
+export interface LoadAnswer {
+  runs: readonly RunRow[];
+  run: RunFacts | null;
+  clusters: readonly Cluster[];
+  /** Number of a cluster in the run -> numbers of the nearest ones. */
+  nearest: Readonly<Record<string, readonly number[]>>;
+  history: History;
+}
+
+export interface ImagesAnswer {
+  images: readonly Image[];
+  total: number;
+}
+
+export interface Change {
+  n_changed: number;
+  n_kept: number;
+  text: string;
+}
+
+export interface EditAnswer {
+  change: Change;
+  /** Clusters that changed, and names that are gone. */
+  clusters: readonly Cluster[];
+  gone: readonly string[];
+  history: History;
+}
+
+export type ImageOrder = "nearest" | "farthest" | "uncertain" | "random" | "moved";
+
+/** Chosen images: single ids, or a whole cluster without some. */
+export type Chosen = { ids: string[] } | { cluster: string; except: string[] };
+
+export type Edit =
+  | { verb: "rename"; cluster: string; new_name: string }
+  | { verb: "merge"; clusters: string[]; into: string }
+  | { verb: "split"; cluster: string; n_clusters: number | null }
+  | { verb: "move"; images: Chosen; to: string }
+  | { verb: "reject"; images: Chosen }
+  | { verb: "mark_reviewed"; clusters: string[]; reviewed: boolean }
+  | { verb: "label_cluster"; cluster: string; field: string; label: string; overwrite: boolean }
+  | { verb: "commit"; field: string; overwrite: boolean; only_reviewed: boolean }
+  | { verb: "undo" }
+  | { verb: "redo" };
+
+export interface SplitPreview {
+  parts: readonly { size: number; pictures: readonly Picture[] }[];
+}
+
+export interface CommitRow {
+  cluster: string;
+  label: string;
+  changes: number;
+  keeps: number;
+}
+
+export interface RoundsAnswer {
+  charts: readonly Chart[];
+  alarms: readonly string[];
+}
+
+export interface CompareAnswer {
+  rows: readonly string[];
+  columns: readonly string[];
+  counts: readonly (readonly number[])[];
+  ari: number;
+  nmi: number;
+  text: readonly string[];
+}
+
+export interface LayerScore {
+  layer: string;
+  network: "trained" | "initial";
+  logistic: number;
+  svm: number;
+}
+
+export interface TreeNode {
+  name: string;
+  parent: string;
+  size: number;
+  clusters: readonly string[];
+  leaf: boolean;
+}
+
+export interface AnalysesAnswer {
+  probe: {
+    label_field: string;
+    n_images: number;
+    n_classes: number;
+    folds: number;
+    chance: number;
+    scores: readonly LayerScore[];
+  } | null;
+  layer: string | null;
+  units: readonly { unit: number; path: string }[];
+  retrieval: {
+    label_field: string;
+    scores: readonly { features: string; k: number; mean_average_precision: number; precision: number; chance: number }[];
+  } | null;
+  tree: readonly TreeNode[];
+}
+
+export type NeighborsAnswer = { neighbors: Record<string, (Picture & { distance: number })[]> | null };
+
+/** Every event with its parameters and its answer. */
+export interface Events {
+  load: { params: { key: string | null; label_field: string | null }; answer: LoadAnswer };
+  strips: { params: { key: string; clusters: string[]; n: number }; answer: { strips: Record<string, Picture[]> } };
+  images: {
+    params: {
+      key: string;
+      cluster: string;
+      order: ImageOrder;
+      offset: number;
+      limit: number;
+      label_field: string | null;
+    };
+    answer: ImagesAnswer;
+  };
+  edit: { params: { key: string; edit: Edit; dry_run: boolean; label_field: string | null }; answer: EditAnswer };
+  preview_split: { params: { key: string; cluster: string; n_clusters: number | null }; answer: SplitPreview };
+  preview_commit: {
+    params: { key: string; field: string; overwrite: boolean; only_reviewed: boolean };
+    answer: { rows: CommitRow[] };
+  };
+  names: { params: { key: string; cluster: string; label_field: string | null }; answer: { names: string[] } };
+  in_view: { params: { key: string }; answer: { counts: Record<string, number> | null } };
+  show: { params: { key: string; cluster: string | null; ids: string[] | null }; answer: null };
+  rounds: { params: { key: string }; answer: RoundsAnswer };
+  compare: { params: { key: string; other: string }; answer: CompareAnswer };
+  show_pair: { params: { key: string; other: string; cluster: string; value: string }; answer: null };
+  analyses: { params: { key: string }; answer: AnalysesAnswer };
+  neighbors: { params: { key: string; image: string }; answer: NeighborsAnswer };
+  show_unit: { params: { key: string; unit: number }; answer: null };
+  show_node: { params: { key: string; clusters: readonly string[] }; answer: null };
+  poll: { params: { key: string | null; version: number }; answer: { runs: RunRow[]; stale: boolean } };
+  start: { params: { operator: string; key: string | null }; answer: null };
+}
+
+export type EventName = keyof Events;
+export type Ask = <E extends EventName>(event: E, params: Events[E]["params"]) => Promise<Events[E]["answer"]>;

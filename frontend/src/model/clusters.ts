@@ -1,0 +1,130 @@
+// Order, search and steps through the clusters; all in the browser, as all clusters are loaded.
+import type { Cluster } from "./api";
+
+export type ClusterOrder =
+  | "size"
+  | "name"
+  | "worst"
+  | "uncertain"
+  | "confidence"
+  | "distance"
+  | "changes"
+  | "majority_share";
+
+export const CLUSTER_ORDERS: Record<ClusterOrder, string> = {
+  size: "Largest first",
+  name: "Name",
+  worst: "Most mixed first",
+  uncertain: "Most uncertain images",
+  confidence: "Lowest confidence",
+  distance: "Largest mean distance",
+  changes: "Most changes in the last rounds",
+  majority_share: "Smallest share of the majority class",
+};
+
+/** Value that sorts ascending; null values go last. */
+function rank(cluster: Cluster, order: ClusterOrder): number | string | null {
+  switch (order) {
+    case "size":
+      return -cluster.size;
+    case "name":
+      return cluster.name;
+    case "uncertain":
+      return -cluster.uncertain;
+    case "confidence":
+      return cluster.confidence;
+    case "distance":
+      return cluster.distance === null ? null : -cluster.distance;
+    case "changes":
+      return cluster.changes === null ? null : -cluster.changes;
+    case "majority_share":
+      return cluster.majority_share;
+    case "worst":
+      return cluster.majority_share ?? cluster.confidence ?? (cluster.distance === null ? null : -cluster.distance);
+  }
+}
+
+const byName = new Intl.Collator("en", { numeric: true });
+
+function compare(left: number | string | null, right: number | string | null): number {
+  if (left === null || right === null) return Number(left === null) - Number(right === null);
+  if (typeof left === "number" && typeof right === "number") return left - right;
+  return byName.compare(String(left), String(right));
+}
+
+export interface Filter {
+  readonly search: string;
+  readonly only: "all" | "unreviewed" | "reviewed";
+}
+
+/** Clusters that match, in order; the images without cluster come last. */
+export function arrange(clusters: readonly Cluster[], order: ClusterOrder, filter: Filter): Cluster[] {
+  const words = filter.search.trim().toLowerCase();
+  const matches = (cluster: Cluster): boolean =>
+    (filter.only === "all" || cluster.reviewed === (filter.only === "reviewed")) &&
+    (words === "" ||
+      cluster.name.toLowerCase().includes(words) ||
+      cluster.key_words.some((word) => word.toLowerCase().includes(words)));
+  return clusters
+    .filter(matches)
+    .sort(
+      (a, b) =>
+        Number(a.noise) - Number(b.noise) || compare(rank(a, order), rank(b, order)) || byName.compare(a.name, b.name),
+    );
+}
+
+/** The largest cluster that is not reviewed, other than `besides`; null if all are. */
+export function nextUnreviewed(clusters: readonly Cluster[], besides: string | null): string | null {
+  const left = clusters.filter((cluster) => !cluster.reviewed && !cluster.noise && cluster.name !== besides);
+  return arrange(left, "size", { search: "", only: "all" })[0]?.name ?? null;
+}
+
+export interface Progress {
+  readonly clusters: number;
+  readonly clustersReviewed: number;
+  readonly images: number;
+  readonly imagesReviewed: number;
+}
+
+/** How much was reviewed; images in no cluster do not count. */
+export function progressOf(clusters: readonly Cluster[]): Progress {
+  const counted = clusters.filter((cluster) => !cluster.noise);
+  const reviewed = counted.filter((cluster) => cluster.reviewed);
+  const sum = (some: readonly Cluster[]): number => some.reduce((total, cluster) => total + cluster.size, 0);
+  return {
+    clusters: counted.length,
+    clustersReviewed: reviewed.length,
+    images: sum(counted),
+    imagesReviewed: sum(reviewed),
+  };
+}
+
+/** Name of the cluster nearest to another, as the run placed them; parts of one cluster of the run come first. */
+export function nearestTo(
+  cluster: Cluster,
+  clusters: readonly Cluster[],
+  nearest: Readonly<Record<string, readonly number[]>>,
+): string | null {
+  const owners = new Map<number, Cluster[]>();
+  for (const other of clusters) {
+    if (other.noise || other.name === cluster.name) continue;
+    for (const number of other.numbers.slice(0, 1)) owners.set(number, [...(owners.get(number) ?? []), other]);
+  }
+  const main = cluster.numbers[0];
+  if (main === undefined) return null;
+  for (const number of [main, ...(nearest[String(main)] ?? [])]) {
+    const found = arrange(owners.get(number) ?? [], "size", { search: "", only: "all" })[0];
+    if (found) return found.name;
+  }
+  return null;
+}
+
+/** The clusters after an edit: changed ones replaced or added, others removed. */
+export function withChanges(
+  clusters: readonly Cluster[],
+  changed: readonly Cluster[],
+  gone: readonly string[],
+): Cluster[] {
+  const names = new Set([...changed.map((cluster) => cluster.name), ...gone]);
+  return [...clusters.filter((cluster) => !names.has(cluster.name)), ...changed];
+}

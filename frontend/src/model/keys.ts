@@ -1,0 +1,81 @@
+// Keyboard commands of the board. A key has a command in the overview, in a cluster, or in both.
+
+export type Command =
+  | "open"
+  | "back"
+  | "move"
+  | "reject"
+  | "name"
+  | "split"
+  | "join"
+  | "reviewed"
+  | "unreviewed"
+  | "undo"
+  | "redo"
+  | "toggle"
+  | "select_all"
+  | "clear"
+  | "show_in_grid"
+  | "next"
+  | "previous"
+  | "commit"
+  | "search"
+  | "help";
+
+export type Page = "overview" | "cluster";
+
+interface Binding {
+  readonly key: string;
+  readonly shown: string;
+  readonly command: Command;
+  readonly pages: readonly Page[];
+  readonly text: string;
+  readonly ctrl?: boolean;
+  readonly shift?: boolean;
+}
+
+const both = ["overview", "cluster"] as const;
+
+export const BINDINGS: readonly Binding[] = [
+  { key: "Enter", shown: "Enter", command: "open", pages: ["overview"], text: "Open the cluster" },
+  { key: "Enter", shown: "Enter", command: "reviewed", pages: ["cluster"], text: "Mark as reviewed and open the next" },
+  { key: "Escape", shown: "Esc", command: "back", pages: ["cluster"], text: "Clear the selection, or back to the overview" },
+  { key: " ", shown: "Space", command: "toggle", pages: ["cluster"], text: "Select the image, or remove it from the selection" },
+  { key: "a", shown: "Ctrl+A", command: "select_all", pages: ["cluster"], ctrl: true, text: "Select all images of the cluster" },
+  { key: "m", shown: "M", command: "move", pages: ["cluster"], text: "Move the selected images to another cluster" },
+  { key: "x", shown: "X", command: "reject", pages: ["cluster"], text: "Reject the selected images: they belong to no cluster" },
+  { key: "n", shown: "N", command: "name", pages: both, text: "Name the cluster" },
+  { key: "s", shown: "S", command: "split", pages: both, text: "Split the cluster" },
+  { key: "j", shown: "J", command: "join", pages: both, text: "Join with the nearest cluster" },
+  { key: "r", shown: "R", command: "unreviewed", pages: both, text: "Mark as reviewed, or not reviewed" },
+  { key: "]", shown: "]", command: "next", pages: ["cluster"], text: "Next cluster" },
+  { key: "[", shown: "[", command: "previous", pages: ["cluster"], text: "Previous cluster" },
+  { key: "g", shown: "G", command: "show_in_grid", pages: both, text: "Show the cluster, or the selected images, in the grid" },
+  { key: "l", shown: "L", command: "commit", pages: both, text: "Apply the names to a label field" },
+  { key: "/", shown: "/", command: "search", pages: ["overview"], text: "Search clusters" },
+  { key: "z", shown: "Ctrl+Z", command: "undo", pages: both, ctrl: true, text: "Undo" },
+  { key: "z", shown: "Ctrl+Shift+Z", command: "redo", pages: both, ctrl: true, shift: true, text: "Redo" },
+  { key: "y", shown: "Ctrl+Y", command: "redo", pages: both, ctrl: true, text: "Redo" },
+  { key: "?", shown: "?", command: "help", pages: both, text: "Show these keys" },
+];
+
+export interface Pressed {
+  readonly key: string;
+  readonly ctrlKey: boolean;
+  readonly metaKey: boolean;
+  readonly shiftKey: boolean;
+}
+
+/** Command of a pressed key on a page; null if it has none. */
+export function commandOf(pressed: Pressed, page: Page): Command | null {
+  const ctrl = pressed.ctrlKey || pressed.metaKey;
+  const key = pressed.key.length === 1 ? pressed.key.toLowerCase() : pressed.key;
+  const binding = BINDINGS.find(
+    (binding) =>
+      binding.pages.includes(page) &&
+      binding.key === key &&
+      (binding.ctrl ?? false) === ctrl &&
+      (!ctrl || (binding.shift ?? false) === pressed.shiftKey),
+  );
+  return binding?.command ?? null;
+}

@@ -1,0 +1,117 @@
+import { describe, expect, it } from "vitest";
+
+import type { Cluster } from "../src/model/api";
+import { arrange, nearestTo, nextUnreviewed, progressOf, withChanges } from "../src/model/clusters";
+import { commandOf } from "../src/model/keys";
+import { cellsInside, pagesOf, scrollToShow, visibleCells } from "../src/model/layout";
+import { add, chosen, clearSelection, countSelected, extendTo, isSelected, NOTHING, selectAll, step, toggle } from "../src/model/selection";
+
+const ids = Array.from({ length: 10 }, (_, index) => `id${index}`);
+const idAt = (index: number): string | undefined => ids[index];
+
+function cluster(name: string, size: number, more: Partial<Cluster> = {}): Cluster {
+  return {
+    name, size, reviewed: false, noise: false, distance: null, confidence: null, uncertain: 0, changes: null,
+    numbers: [], majority: null, majority_share: null, key_words: [], ...more,
+  };
+}
+
+describe("selection", () => {
+  it("toggles single images", () => {
+    const one = toggle(NOTHING, "id3", 3);
+    expect(isSelected(one, "id3")).toBe(true);
+    expect(countSelected(toggle(one, "id3", 3), 10)).toBe(0);
+  });
+  it("extends from the anchor, forwards and backwards", () => {
+    const from = toggle(NOTHING, "id4", 4);
+    expect([...extendTo(from, 6, idAt).ids]).toEqual(["id4", "id5", "id6"]);
+    expect([...extendTo(extendTo(from, 6, idAt), 3, idAt).ids]).toEqual(["id3", "id4"]);
+  });
+  it("selects all images but some, also those that are not loaded", () => {
+    const all = toggle(selectAll(NOTHING), "id2", 2);
+    expect(countSelected(all, 500)).toBe(499);
+    expect(chosen(all, "cat")).toEqual({ cluster: "cat", except: ["id2"] });
+    expect(countSelected(add(all, ["id2"]), 500)).toBe(500);
+    expect(countSelected(clearSelection(all), 500)).toBe(0);
+  });
+  it("steps within the images", () => {
+    expect(step(0, "ArrowLeft", 4, 3, 10)).toBe(0);
+    expect(step(1, "ArrowUp", 4, 3, 10)).toBe(1);
+    expect(step(5, "ArrowDown", 4, 3, 10)).toBe(9);
+    expect(step(7, "ArrowDown", 4, 3, 10)).toBe(9);
+    expect(step(9, "ArrowDown", 4, 3, 10)).toBe(9);
+    expect(step(5, "End", 4, 3, 10)).toBe(9);
+    expect(step(5, "PageUp", 4, 3, 10)).toBe(0);
+  });
+});
+
+describe("layout", () => {
+  it("draws one screen before and after the visible one", () => {
+    expect(visibleCells(1000, 100, 450, 300, 3000)).toEqual({ columns: 4, rows: 250, height: 25000, first: 108, last: 144 });
+  });
+  it("has one column in a panel narrower than a cell", () => {
+    expect(visibleCells(3, 100, 60, 300, 0).columns).toBe(1);
+  });
+  it("needs the pages of the visible cells", () => {
+    expect(pagesOf(190, 401, 200)).toEqual([0, 200, 400]);
+    expect(pagesOf(0, 0, 200)).toEqual([]);
+  });
+  it("scrolls only to hidden rows", () => {
+    expect(scrollToShow(5, 4, 100, 300, 0)).toBe(0);
+    expect(scrollToShow(16, 4, 100, 300, 0)).toBe(200);
+    expect(scrollToShow(0, 4, 100, 300, 200)).toBe(0);
+  });
+  it("finds the cells in a rectangle", () => {
+    expect(cellsInside({ left: 50, top: 50, right: 150, bottom: 150 }, 4, 100, 6)).toEqual([0, 1, 4, 5]);
+    expect(cellsInside({ left: 350, top: 150, right: 900, bottom: 250 }, 4, 100, 6)).toEqual([]);
+  });
+});
+
+describe("clusters", () => {
+  const clusters = [cluster("cluster-2", 5), cluster("cluster-10", 9, { reviewed: true }), cluster("no cluster", 90, { noise: true })];
+  it("sorts names by number and the images without cluster last", () => {
+    expect(arrange(clusters, "name", { search: "", only: "all" }).map((c) => c.name)).toEqual(["cluster-2", "cluster-10", "no cluster"]);
+  });
+  it("puts missing values last", () => {
+    const mixed = [cluster("a", 1), cluster("b", 1, { confidence: 0.9 }), cluster("c", 1, { confidence: 0.1 })];
+    expect(arrange(mixed, "confidence", { search: "", only: "all" }).map((c) => c.name)).toEqual(["c", "b", "a"]);
+  });
+  it("searches names and key words", () => {
+    const named = [cluster("a", 1, { key_words: ["Beach"] }), cluster("b", 1)];
+    expect(arrange(named, "size", { search: "bea", only: "all" }).map((c) => c.name)).toEqual(["a"]);
+  });
+  it("goes to the largest unreviewed cluster", () => {
+    expect(nextUnreviewed(clusters, null)).toBe("cluster-2");
+    expect(nextUnreviewed(clusters, "cluster-2")).toBe(null);
+  });
+  it("finds the nearest cluster under its present name", () => {
+    const [a, b, c] = [cluster("cat", 5, { numbers: [0, 2] }), cluster("dog", 9, { numbers: [1] }), cluster("cow", 9, { numbers: [3] })];
+    expect(nearestTo(c, [a, b, c], { "3": [2, 1, 0] })).toBe("dog"); // number 2 is a minor part of cat
+    expect(nearestTo(a, [a, b, c, cluster("kitten", 1, { numbers: [0] })], { "0": [1] })).toBe("kitten");
+    expect(nearestTo(a, [a], { "0": [1] })).toBe(null);
+  });
+  it("counts what is reviewed without the images in no cluster", () => {
+    expect(progressOf(clusters)).toEqual({ clusters: 2, clustersReviewed: 1, images: 14, imagesReviewed: 9 });
+  });
+  it("replaces changed clusters and removes others", () => {
+    const after = withChanges(clusters, [cluster("cat", 14)], ["cluster-2", "cluster-10"]);
+    expect(after.map((c) => c.name).sort()).toEqual(["cat", "no cluster"]);
+  });
+});
+
+describe("keys", () => {
+  const press = (key: string, more = {}) => ({ key, ctrlKey: false, metaKey: false, shiftKey: false, ...more });
+  it("has one meaning for a key on a page", () => {
+    expect(commandOf(press("Enter"), "overview")).toBe("open");
+    expect(commandOf(press("Enter"), "cluster")).toBe("reviewed");
+    expect(commandOf(press("m"), "overview")).toBe(null);
+  });
+  it("tells undo from redo", () => {
+    expect(commandOf(press("z", { ctrlKey: true }), "cluster")).toBe("undo");
+    expect(commandOf(press("Z", { ctrlKey: true, shiftKey: true }), "cluster")).toBe("redo");
+    expect(commandOf(press("z"), "cluster")).toBe(null);
+  });
+  it("reads ? with Shift", () => {
+    expect(commandOf(press("?", { shiftKey: true }), "overview")).toBe("help");
+  });
+});

@@ -1,0 +1,274 @@
+"""The Clusters panel in the real App: each verb by keyboard and by mouse, checked in the database."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from fiftyone_deepcluster.dataset.display.workspace import CLUSTERS_PANEL
+from fiftyone_deepcluster.dataset.review.review import review
+from fiftyone_deepcluster.dataset.runs.run import load_run
+from tests.app.limits import LONG
+
+expect.set_options(timeout=LONG)
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(1800)]
+
+
+def part(page, name):
+    return page.locator(f'[data-cy="{name}"]')
+
+
+@pytest.fixture
+def board(open_app, clustered):
+    """A page with the panel open, and the dataset of 200 digits in 5 clusters."""
+    page = open_app(clustered)
+    errors = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    open_board(page)
+    yield page, clustered
+    assert [error for error in errors if "entry is loading" not in error] == []
+
+
+def open_board(page):
+    part(page, "new-panel-btn").first.click()
+    part(page, f"new-panel-option-{CLUSTERS_PANEL}").click()
+    expect(part(page, "dc-overview")).to_be_visible()
+    expect(part(page, "dc-clusters")).to_be_focused()
+
+
+def said(page, text):
+    expect(part(page, "dc-message")).to_contain_text(text)
+
+
+def open_cluster(page, name):
+    part(page, f"dc-cluster-{name}").click()
+    expect(part(page, "dc-cluster-name")).to_have_text(name)
+    expect(images(page).first).to_be_visible()
+
+
+def images(page):
+    """Cells whose image is known; cells that are still loading have no id."""
+    return page.locator('[data-cy^="dc-image-"][data-selected]:not([data-cy="dc-image-loading"])')
+
+
+def sizes(dataset):
+    return dataset.count_values("dc.label")
+
+
+def largest(dataset):
+    return [info.name for info in load_run(dataset, "dc").clusters(n_exemplars=0)]
+
+
+def choose(page, control, option):
+    part(page, control).click()
+    page.get_by_role("option", name=option, exact=True).click()
+
+
+def test_a_cluster_is_named_by_keyboard_and_it_is_undone_and_redone(board):
+    page, dataset = board
+    first, second, *_ = largest(dataset)
+    page.keyboard.press("ArrowDown")
+    expect(part(page, f"dc-cluster-{second}")).to_have_attribute("data-focused", "true")
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Enter")
+    expect(part(page, "dc-cluster-name")).to_have_text(first)
+    page.keyboard.press("n")
+    expect(part(page, "dc-dialog-name")).to_be_focused()
+    page.keyboard.type("an eight")
+    page.keyboard.press("Enter")
+    expect(part(page, "dc-cluster-name")).to_have_text("an eight")
+    said(page, f"renamed '{first}' to 'an eight'")
+    assert "an eight" in sizes(dataset)
+    page.keyboard.press("Control+z")
+    said(page, "Undone")
+    assert first in sizes(dataset)
+    page.keyboard.press("Control+Shift+Z")
+    said(page, "Redone")
+    assert "an eight" in sizes(dataset)
+
+
+def test_images_are_selected_and_moved_by_keyboard(board):
+    page, dataset = board
+    first, second, *_ = largest(dataset)
+    before = sizes(dataset)
+    open_cluster(page, first)
+    page.keyboard.press("Space")
+    page.keyboard.press("Shift+ArrowRight")
+    page.keyboard.press("Shift+ArrowRight")
+    expect(page.locator('[data-selected="true"]')).to_have_count(3)
+    page.keyboard.press("m")
+    expect(part(page, "dc-dialog-name")).to_be_focused()
+    page.keyboard.type(second[-2:])  # enough letters to tell it from the others
+    page.keyboard.press("Enter")
+    said(page, f"moved 3 images to '{second}'")
+    assert sizes(dataset) == before | {first: before[first] - 3, second: before[second] + 3}
+    expect(part(page, "dc-cluster-facts")).to_contain_text(f"{before[first] - 3} images")
+
+
+def test_images_are_rejected_by_mouse_and_come_back(board):
+    page, dataset = board
+    first, *_ = largest(dataset)
+    before = sizes(dataset)
+    open_cluster(page, first)
+    images(page).nth(0).click()
+    images(page).nth(4).click(modifiers=["Shift"])
+    expect(page.locator('[data-selected="true"]')).to_have_count(5)
+    part(page, "dc-do-reject").click()
+    said(page, "rejected 5 images")
+    assert sizes(dataset) == before | {first: before[first] - 5, "noise": 5}
+    part(page, "dc-back").click()
+    open_cluster(page, "noise")
+    page.keyboard.press("Control+a")
+    part(page, "dc-do-move").click()
+    part(page, "dc-dialog-name").fill(first)
+    part(page, "dc-dialog-ok").click()
+    said(page, f"moved 5 images to '{first}'")
+    assert sizes(dataset) == before
+
+
+def test_a_rectangle_drawn_with_the_mouse_selects(board):
+    page, dataset = board
+    open_cluster(page, largest(dataset)[0])
+    box = images(page).nth(0).bounding_box()
+    page.mouse.move(box["x"] + 10, box["y"] + 10)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 1.5 * box["width"], box["y"] + 1.5 * box["height"], steps=5)
+    page.mouse.up()
+    expect(page.locator('[data-selected="true"]')).to_have_count(4)
+
+
+def test_a_cluster_is_split_after_a_preview(board):
+    page, dataset = board
+    first, *_ = largest(dataset)
+    parts = review(dataset, "dc").preview_split(first, 3)
+    open_cluster(page, first)
+    page.keyboard.press("s")
+    expect(part(page, "dc-dialog-number")).to_be_focused()
+    page.keyboard.type("3")
+    expect(part(page, "dc-form-split").get_by_text(f"{parts[2].size} images")).to_be_visible()
+    page.keyboard.press("Enter")
+    said(page, f"split '{first}' into")
+    after = sizes(dataset)
+    assert [after[name] for name in (first, "cluster-05", "cluster-06")] == [part.size for part in parts]
+
+
+def test_a_cluster_is_joined_with_the_nearest(board):
+    page, dataset = board
+    first, *_ = largest(dataset)
+    before = sizes(dataset)
+    open_cluster(page, first)
+    nearest = re.search(r"nearest: (\S+)", part(page, "dc-cluster-facts").inner_text()).group(1)
+    page.keyboard.press("j")
+    expect(part(page, "dc-dialog-name")).to_have_value(nearest)
+    expect(part(page, "dc-dialog-ok")).to_be_enabled()
+    page.keyboard.press("Enter")
+    said(page, "merged")
+    assert sizes(dataset)[first] == before[first] + before[nearest]
+    assert nearest not in sizes(dataset)
+
+
+def test_from_the_first_cluster_to_labels_by_keyboard_alone(board):
+    """Name and review every cluster, largest first; then write the names to a field."""
+    page, dataset = board
+    names = ["eight", "one", "three", "six", "zero"]
+    page.keyboard.press("Enter")
+    for number, name in enumerate(names):
+        old = part(page, "dc-cluster-name").inner_text()
+        page.keyboard.press("n")
+        expect(part(page, "dc-dialog-name")).to_be_focused()
+        page.keyboard.type(name)
+        page.keyboard.press("Enter")
+        expect(part(page, "dc-cluster-name")).to_have_text(name)
+        assert old not in sizes(dataset)
+        page.keyboard.press("Enter")
+        expect(part(page, "dc-progress")).to_contain_text(f"{number + 1} of 5 clusters")
+    expect(part(page, "dc-progress")).to_contain_text("200 of 200 images reviewed")
+    expect(part(page, "dc-overview")).to_be_visible()
+    page.keyboard.press("l")
+    field = part(page, "dc-dialog-name")
+    expect(field).to_be_focused()
+    field.fill("digit")
+    expect(part(page, "dc-dialog-ok")).to_have_text("Write 200 labels")
+    page.keyboard.press("Enter")
+    said(page, "wrote the names of 5 clusters to 'digit'")
+    dataset.reload()
+    assert dataset.count_values("digit.label") == sizes(dataset)
+    assert sorted(sizes(dataset)) == sorted(names)
+
+
+def test_labels_that_are_there_are_kept_and_counted_first(board):
+    page, dataset = board
+    labels = dataset.values("ground_truth.label")
+    review(dataset, "dc").rename(largest(dataset)[0], "my eight")
+    page.reload()
+    expect(part(page, "dc-cluster-my eight")).to_be_visible()
+    part(page, "dc-commit").click()
+    row = part(page, "dc-commit-table").locator("tbody tr")
+    expect(row).to_have_count(1)
+    expect(row).to_have_text(re.compile(r"my eightmy eight0\d+"))
+    expect(part(page, "dc-dialog-ok")).to_be_disabled()
+    assert dataset.values("ground_truth.label") == labels
+
+
+def test_what_another_person_does_is_seen_within_seconds(board, open_app):
+    page, dataset = board
+    _, second, *_ = largest(dataset)
+    review(dataset, "dc", user="another").rename(second, "by another")
+    expect(part(page, "dc-cluster-by another")).to_be_visible()
+    page.keyboard.press("n")
+    page.keyboard.type("by me")
+    page.keyboard.press("Enter")
+    expect(part(page, "dc-cluster-by me")).to_be_visible()
+    assert {"by me", "by another"} <= set(sizes(dataset))
+    assert [edit.who == "another" for edit in review(dataset, "dc").log()] == [True, False]
+
+
+def test_the_view_of_the_app_is_counted_and_kept(open_app, clustered):
+    first, *_ = largest(clustered)
+    sevens = clustered.match({"ground_truth.label": "7"})
+    clustered.save_view("sevens", sevens)
+    page = open_app(clustered, query="?view=sevens")
+    open_board(page)
+    expected = sevens.count_values("dc.label").get(first, 0)
+    text = f"in view: {expected} of {sizes(clustered)[first]}"
+    expect(part(page, f"dc-cluster-{first}")).to_contain_text(text)
+    expect(part(page, "entry-counts")).to_have_text(f"{len(sevens)} samples")
+
+
+def test_a_label_field_shows_which_clusters_are_mixed(board):
+    page, dataset = board
+    choose(page, "dc-label-field", "ground_truth")
+    first, *_ = largest(dataset)
+    counts = dataset.match({"dc.label": first}).count_values("ground_truth.label")
+    share = max(counts.values()) / sum(counts.values())
+    expect(part(page, f"dc-cluster-{first}")).to_contain_text(f"{round(100 * share)} %")
+    choose(page, "dc-order", "Most mixed first")
+    rows = page.locator('[data-cy^="dc-cluster-cluster"]')
+    tops = [int(re.search(r"(\d+) %", text).group(1)) for text in rows.all_inner_texts()]
+    assert tops == sorted(tops)
+
+
+def test_rounds_and_comparison(board):
+    page, dataset = board
+    part(page, "dc-tab-rounds").click()
+    expect(part(page, "dc-facts")).to_contain_text("200 images · 5 clusters")
+    part(page, "dc-tab-compare").click()
+    choose(page, "dc-compare-with", "ground_truth")
+    expect(part(page, "dc-agreement")).to_contain_text("ARI")
+    first, *_ = largest(dataset)
+    counts = dataset.match({"dc.label": first}).count_values("ground_truth.label")
+    label, count = max(counts.items(), key=lambda item: item[1])
+    cell = part(page, f"dc-cell-{first}-{label}")
+    expect(cell).to_have_text(str(count))
+    cell.click()
+    expect(part(page, "entry-counts")).to_have_text(f"{count} samples")
+
+
+def test_a_cluster_in_the_grid(board):
+    page, dataset = board
+    first, *_ = largest(dataset)
+    page.keyboard.press("g")
+    expect(part(page, "entry-counts")).to_have_text(f"{sizes(dataset)[first]} samples")
