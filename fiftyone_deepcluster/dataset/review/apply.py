@@ -49,7 +49,7 @@ def apply_edit(run: KeptRun, log: EditLog, entry: Entry) -> Entry:
     """Write the values of a logged edit, where the old ones are unchanged."""
     if entry.state != "begun":
         entry = log.note(replace(entry, state="begun"))
-    path = path_of(run, entry)
+    path = edited_path(run, entry)
     if entry.made_field:
         _add_field(run, path)
     for olds in log.olds(entry):
@@ -70,7 +70,7 @@ def restore(run: KeptRun, log: EditLog, entry: Entry) -> Entry:
     A field that the edit created is removed, unless it has values.
     """
     entry = log.note(replace(entry, state="undoing", n_kept=0))
-    dataset, path = run.dataset, path_of(run, entry)
+    dataset, path = run.dataset, edited_path(run, entry)
     n_kept = 0
     set_reviewed(run, add=entry.unmarked, remove=entry.marked)
     if entry.chunks and dataset.get_field(path) is None:
@@ -90,7 +90,7 @@ def restore(run: KeptRun, log: EditLog, entry: Entry) -> Entry:
     return log.note(replace(entry, state="undone", n_kept=n_kept))
 
 
-def path_of(run: KeptRun, entry: Entry) -> str:
+def edited_path(run: KeptRun, entry: Entry) -> str:
     """Path of the values that an edit changes."""
     return run.fields.path(entry.value) if entry.value else entry.field
 
