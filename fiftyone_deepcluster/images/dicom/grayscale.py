@@ -59,7 +59,8 @@ def to_gray(frame: Frame, header: Any, inverted: bool) -> NDArray[np.uint8]:
         shown = stretch(values, *sorted(_rescaled(np.array([0, 2**bits - 1]), header)))
     if shown is None:
         # An image of one value besides the padding, such as a mask, has its contrast to the padding only.
-        shown = by_percentiles(np.where(inside, values, np.nan) if np.ptp(values[inside]) else values)
+        apart = not inside.all() and np.ptp(values[inside]) != 0
+        shown = by_percentiles(np.where(inside, values, np.nan) if apart else values)
     return np.where(inside, 255 - shown if inverted else shown, np.uint8(0))
 
 
