@@ -134,9 +134,13 @@ def nearest(vectors: torch.Tensor, centers: torch.Tensor) -> torch.Tensor:
     import torch
 
     field = CenterField(centers)
-    width = max(len(centers), vectors.shape[1])
-    parts = each_chunk(len(vectors), width, vectors.device, lambda rows: field.nearest(vectors[rows]))
-    return torch.cat(parts)
+    labels = torch.empty(len(vectors), dtype=torch.int64, device=vectors.device)
+
+    def find(rows: slice) -> None:
+        labels[rows] = field.nearest(vectors[rows])
+
+    each_chunk(len(vectors), max(len(centers), vectors.shape[1]), vectors.device, find)
+    return labels
 
 
 def nearest_two(
@@ -160,15 +164,15 @@ def nearest_two(
     import torch
 
     field = CenterField(centers, skip)
+    own = torch.empty(len(vectors), dtype=torch.int64, device=vectors.device)
+    first, second = torch.empty_like(own, dtype=vectors.dtype), torch.empty_like(own, dtype=vectors.dtype)
 
-    def two(rows: slice) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        return field.two(vectors[rows], None if labels is None else labels[rows])
+    def two(rows: slice) -> None:
+        found = field.two(vectors[rows], None if labels is None else labels[rows])
+        # Small results kept between the large buffers of the chunks would keep their memory from being used again.
+        own[rows], first[rows], second[rows] = found
 
-    parts = each_chunk(len(vectors), len(centers), vectors.device, two)
-    if not parts:
-        none = vectors.new_zeros(0)
-        return none.long(), none, none
-    own, first, second = (torch.cat(column) for column in zip(*parts, strict=True))
+    each_chunk(len(vectors), max(len(centers), vectors.shape[1]), vectors.device, two)
     return own, first, second
 
 

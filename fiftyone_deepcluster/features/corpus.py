@@ -1,6 +1,6 @@
-"""Applies the network to all images in batches, in memory that does not grow with the number of images.
+"""Applies the network to all images in batches: of each image, memory holds its vector and not its pixels.
 
-Images are read from a store of decoded uint8 pixels; only the results (one vector per image) are kept.
+Images are read from a store of decoded uint8 pixels, a file that need not fit into memory.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.images.cache.open_images import ImageStore
 
 _BATCHES_BETWEEN_VOTES = 4  # batches between the votes of all processes on stopping
+_CHECKED_AT_ONCE = 2**16  # rows of features
 _RESIDENT_SHARE = 0.25  # largest share of the GPU's free memory for the decoded images
 _GPU_READERS = 4  # threads that read batches for a GPU; on a CPU one, since more would slow down the network
 
@@ -39,7 +40,8 @@ def check_features(found: torch.Tensor) -> torch.Tensor:
     Raises:
         ImagesError: NaN or infinite features.
     """
-    if not bool(torch.isfinite(found).all()):
+    # In parts, since the comparison makes copies.
+    if not all(bool(torch.isfinite(part).all()) for part in found.split(_CHECKED_AT_ONCE)):
         raise ImagesError(
             "the network's features contain NaN or infinite values, so its weights are invalid; "
             "lower learning_rate, or check the weights file"

@@ -1,8 +1,10 @@
 """A round writes what it found and not the rounds before it; a run that ended at any point goes on as if it had not."""
 
+import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -168,3 +170,36 @@ def test_a_run_whose_rounds_are_lost_is_not_continued(tmp_path):
     (tmp_path / LABELS_FILE).unlink()
     with pytest.raises(CheckpointError, match=r"bytes.*delete the folder to start over"):
         fdc.fit(images, options, run_dir=tmp_path)
+
+
+APART = """
+import sys
+from accelerate import PartialState
+import fiftyone_deepcluster as fdc
+from fiftyone_deepcluster.errors import CheckpointError
+from tests.api.test_interrupted_rounds import MADE, digits
+state = PartialState(cpu=True)
+try:
+    fdc.fit(digits(), MADE["deepcluster"](), run_dir=f"{sys.argv[1]}/{state.process_index}")
+except CheckpointError as error:
+    print(f"refused: {error}\\n", end="", flush=True)
+state.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+def test_processes_that_see_different_checkpoints_are_all_refused(tmp_path):
+    with pytest.raises(Ended):
+        fdc.fit(digits(), MADE["deepcluster"](), run_dir=tmp_path / "0", observer=EndsAt(30))
+    script = tmp_path / "job.py"
+    script.write_text(APART)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    environment["PYTHONPATH"] = str(Path(__file__).resolve().parents[2])
+    done = subprocess.run(
+        [*launch, script, tmp_path], capture_output=True, text=True, check=False, env=environment
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert done.stdout.count("refused: ") == 2
+    assert "process 1 found no checkpoint in" in done.stdout
+    assert "that all hosts share" in done.stdout

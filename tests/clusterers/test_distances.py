@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -82,3 +85,28 @@ def test_parallel_chunks_give_the_same_bits(monkeypatch):
         torch.set_num_threads(before)
 
     assert torch.equal(found[1], found[3])
+
+
+GROWTH = """
+import resource
+import torch
+from fiftyone_deepcluster.clusterers.distances import nearest_two
+from fiftyone_deepcluster.features.corpus import check_features
+
+torch.set_num_threads(1)
+vectors = torch.rand(70_000, 1024)
+nearest_two(vectors[:100], vectors[:4])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+{}
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="kilobytes only on Linux")
+@pytest.mark.parametrize(
+    "call", ["nearest_two(vectors, vectors[:4])", "check_features(vectors.view(-1, 64))"]
+)
+def test_long_vectors_and_few_centers_need_no_copy_of_all_vectors(call):
+    command = [sys.executable, "-W", "ignore", "-c", GROWTH.format(call)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 150_000, "kB; the vectors have 287,000"

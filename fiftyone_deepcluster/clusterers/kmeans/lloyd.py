@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING
 
 from fiftyone_deepcluster.clusterers.distances import nearest, nearest_two, sizes_of, sums
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 # Relative shift of the two centers of a split cluster, as in faiss.
 _SPLIT = 1 / 1024
 
-# Attempts to fill empty clusters; the last two drop those still empty.
-_MAX_ATTEMPTS = 5
+# Attempts to fill empty clusters; those still empty are dropped.
+_MAX_ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
@@ -88,15 +89,15 @@ def final_assignment(
     An empty center is moved to the vector farthest from its own center, up to three times;
     then it is dropped, so that labels are 0..K'-1 with K' <= K.
     """
-    for attempt in range(_MAX_ATTEMPTS):
+    for attempt in count():
         labels, first, second = nearest_two(vectors, centers)
         counts = sizes_of(labels, len(centers))
         empty = (counts == 0).nonzero()[:, 0]
         if not len(empty):
             break
-        if attempt < _MAX_ATTEMPTS - 2 and bool((first > 0).any()):
+        if attempt < _MAX_ATTEMPTS and bool((first > 0).any()):
             centers = centers.index_copy(0, empty, vectors[first.topk(len(empty)).indices])
-        else:
+        else:  # may empty another one, if vectors are equal: the distances are then rounded in another way
             centers = centers[counts > 0]
     return labels, first, second
 

@@ -214,6 +214,14 @@ def test_as_many_clusters_as_vectors(blobs):
     assert found.objective == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.parametrize("n", [100, 200])
+def test_copies_of_fewer_vectors_than_clusters(digits, n):
+    vectors = torch.nn.functional.normalize(digits[:n]).repeat(10, 1)
+    found = KMeans().cluster(vectors, ClusterRequest(5 * n))
+    assert torch.equal(found.labels.unique(), torch.arange(n))
+    assert len(found.centers) == n
+
+
 def test_fewer_distinct_vectors_than_clusters():
     vectors = torch.tensor([[0.0, 0.0], [3.0, 4.0]]).repeat(10, 1)
     found = KMeans().cluster(vectors, ClusterRequest(5))
