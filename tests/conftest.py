@@ -183,9 +183,8 @@ def wait_for(ready: Callable[[], object], seconds: float, what: str) -> None:
             return
 
 
-@pytest.fixture(scope="session")
-def fiftyone_home() -> FiftyOneHome:
-    """FiftyOne with a database of its own, started once."""
+def start_database() -> FiftyOneHome:
+    """Start FiftyOne's database; it ends with this process."""
     command = [
         str(find_mongod()), "--dbpath", str(_ROOT / "mongo"), "--bind_ip", "127.0.0.1", "--port", str(_PORT),
         "--nounixsocket", "--wiredTigerCacheSizeGB", "0.5", "--logpath", str(_ROOT / "mongod.log"),
@@ -193,6 +192,19 @@ def fiftyone_home() -> FiftyOneHome:
     _SERVERS.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL))
     wait_for(lambda: socket.create_connection(("127.0.0.1", _PORT), 1).close(), 60, "mongod")
     return FiftyOneHome(_ROOT, _ROOT / "plugins", _ROOT / "datasets", os.environ["FIFTYONE_DATABASE_URI"])
+
+
+def kill_database() -> None:
+    """Kill FiftyOne's database; ``start_database`` starts it again with its data."""
+    server = _SERVERS.pop()
+    server.kill()
+    server.wait()
+
+
+@pytest.fixture(scope="session")
+def fiftyone_home() -> FiftyOneHome:
+    """FiftyOne with a database of its own, started once."""
+    return start_database()
 
 
 @pytest.fixture

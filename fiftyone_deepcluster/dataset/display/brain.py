@@ -107,9 +107,9 @@ def _add_index(source: SampleSource, names: FieldNames) -> None:
 def remove_brain_runs(dataset: fo.Dataset, names: FieldNames) -> None:
     """Delete the brain runs of a run, if they exist."""
     for key in (names.viz_key, names.sim_key):
+        drop_dangling(dataset, dataset._doc.brain_methods, key)
         if dataset.has_brain_run(key):
             dataset.delete_brain_run(key)
-        drop_dangling(dataset, dataset._doc.brain_methods, key)
 
 
 def rename_brain_runs(dataset: fo.Dataset, old: FieldNames, new: FieldNames) -> None:

@@ -172,9 +172,9 @@ def rename_record(dataset: fo.Dataset, key: str, new_key: str) -> None:
 
 def unregister(dataset: fo.Dataset, key: str) -> None:
     """Delete the record of a run, if there is one."""
+    drop_dangling(dataset, dataset._doc.runs, key)
     if dataset.has_run(key):
         dataset.delete_run(key)
-    drop_dangling(dataset, dataset._doc.runs, key)
 
 
 def drop_dangling(dataset: fo.Dataset, documents: Any, key: str) -> None:

@@ -1,0 +1,1 @@
+"""Real processes that are killed before every single change of the database and of the file system."""

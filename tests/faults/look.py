@@ -1,0 +1,177 @@
+"""What is found after a process was killed: every sample loads, every run is whole, gone, or can be resumed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tests.faults.operations import OPERATIONS
+
+if TYPE_CHECKING:
+    import fiftyone as fo
+
+    from tests.faults.operations import Operation
+
+_KEYS = ("dc", "new")
+_EDITED = ("merge", "undo of a merge", "label", "undo of labels")
+_WITHOUT_MAPS = ("assign", "tree")
+
+
+class LostError(Exception):
+    """Something is lost or half-written."""
+
+
+def need(holds: object, what: str) -> None:
+    """Raise LostError unless it holds."""
+    if not holds:
+        raise LostError(what)
+
+
+def facts_of(dataset: fo.Dataset) -> dict[str, Any]:
+    """Values that a person or a run wrote, by field, and the ids of the runs."""
+    from fiftyone_deepcluster.dataset.runs import storage
+
+    dataset.reload()
+    fields = ("ground_truth.label", "person.label", "dc.label", "new.label", "dc_category")
+    order = {path: row for row, path in enumerate(sorted(dataset.values("filepath")))}
+    values = {}
+    for field in fields:
+        if dataset.get_field(field) is not None:
+            rows = zip(*dataset.values(["filepath", field]), strict=True)
+            found = [value for _, value in sorted((order[path], value) for path, value in rows)]
+            values[field] = found if any(found) else None
+    runs = {key: storage.header_of(dataset, key)[0].uid for key in storage.keys(dataset)}
+    return {"values": {name: found for name, found in values.items() if found}, "runs": runs}
+
+
+def look(name: str, group: str, before: dict[str, Any]) -> dict[str, Any]:
+    """Check a dataset after the process that changed it died, bring the operation to its end, and check again.
+
+    Returns:
+        ``found``: the states of the runs; ``end``: the values in the end.
+
+    Raises:
+        LostError: something is lost.
+    """
+    import fiftyone as fo
+
+    operation = OPERATIONS[group]
+    dataset = fo.load_dataset(name)
+    _load_samples(dataset, "before anything was completed")
+    _check_people(dataset, before, group)
+    states = _states(dataset)
+    need(states in operation.expected, f"the runs are {states}")
+    _check_runs(dataset, operation, states)
+    _check_people(dataset, before, group)
+    if group not in _EDITED:
+        _check_old_runs(dataset, before)
+    operation.finish(dataset, states)
+    ends = _states(dataset)
+    need(ends == operation.ends, f"in the end the runs are {ends}")
+    _check_runs(dataset, operation, ends)
+    _check_tidy(dataset)
+    if group == "assign":
+        _check_runs(fo.load_dataset(f"{name}-origin"), operation, "finished absent")
+    return {"found": states, "end": facts_of(dataset)["values"]}
+
+
+def _load_samples(dataset: fo.Dataset, when: str) -> None:
+    try:
+        dataset.reload()
+        for sample in dataset.iter_samples():
+            sample.to_dict()
+    except Exception as error:
+        raise LostError(f"{when}: {type(error).__name__}: {error}") from error
+
+
+def _check_people(dataset: fo.Dataset, before: dict[str, Any], group: str) -> None:
+    now = facts_of(dataset)["values"]
+    if group == "import of DICOM files":
+        return  # more samples; theirs are compared in the end
+    for field in ("ground_truth.label", "person.label"):
+        if field == "ground_truth.label" or group not in _EDITED:
+            need(now.get(field) == before["values"].get(field), f"{field} changed")
+
+
+def _check_old_runs(dataset: fo.Dataset, before: dict[str, Any]) -> None:
+    """A run that was there has its values, under whatever key."""
+    now = facts_of(dataset)
+    for key, uid in now["runs"].items():
+        for old, old_uid in before["runs"].items():
+            if uid == old_uid:
+                same = now["values"].get(f"{key}.label") == before["values"].get(f"{old}.label")
+                need(same, f"the values of run {key} changed")
+
+
+def _states(dataset: fo.Dataset) -> str:
+    import fiftyone_deepcluster as fdc
+    from fiftyone_deepcluster.dataset.runs.run import finished_runs
+
+    listed = fdc.list_runs(dataset)
+    _load_samples(dataset, "after the runs were listed")
+    finished, interrupted = finished_runs(dataset), fdc.interrupted_runs(dataset)
+    need(sorted(listed) == sorted([*finished, *interrupted]), f"listed {listed}")
+    states = [
+        "finished" if key in finished else "interrupted" if key in interrupted else "absent" for key in _KEYS
+    ]
+    return " ".join(states)
+
+
+def _check_runs(dataset: fo.Dataset, operation: Operation, states: str) -> None:
+    for key, state in zip(_KEYS, states.split(), strict=True):
+        if state == "absent":
+            _check_absent(dataset, key)
+        elif state == "finished":
+            _check_finished(dataset, key, operation)
+
+
+def _check_absent(dataset: fo.Dataset, key: str) -> None:
+    from fiftyone_deepcluster.dataset.io.fields import FieldNames
+    from fiftyone_deepcluster.dataset.runs import storage
+    from fiftyone_deepcluster.dataset.runs.kv import find
+
+    names = FieldNames(key)
+    for root in names.roots():
+        need(dataset.get_field(root) is None, f"{root} without a run")
+        need(not dataset._sample_collection.count_documents({root: {"$exists": True}}), f"values of {root}")
+    need(not dataset.has_run(key), f"a record of {key}")
+    need(not {names.viz_key, names.sim_key} & set(dataset.list_brain_runs()), f"brain runs of {key}")
+    need(key not in [group.name for group in dataset.app_config.sidebar_groups or []], f"a group of {key}")
+    folders = (storage.run_dir(dataset, key), storage.next_dir(dataset, key))
+    need(not any(folder.exists() for folder in folders), f"files of {key}")
+    need(not find(dataset, f"^change:{key}$"), f"an intent for {key}")
+
+
+def _check_finished(dataset: fo.Dataset, key: str, operation: Operation) -> None:
+    import fiftyone_deepcluster as fdc
+    from fiftyone_deepcluster.core import checkpoints
+    from fiftyone_deepcluster.dataset.runs import storage
+
+    run = fdc.load_run(dataset, key)
+    n_images = run.record.n_images
+    need(dataset.count(f"{key}.label") == n_images, f"{dataset.count(f'{key}.label')} of {n_images} labels")
+    need(dataset.count(f"{key}_embedding") == n_images, "embeddings are missing")
+    need(sum(info.size for info in run.clusters()) == n_images, "clusters")
+    need(f"{key}.label" in dataset.list_indexes(), "the index is missing")
+    brain = {run.fields.viz_key, run.fields.sim_key} & set(dataset.list_brain_runs())
+    need(
+        len(brain) == (0 if operation.group in _WITHOUT_MAPS and len(brain) == 0 else 2),
+        f"brain runs: {brain}",
+    )
+    for brain_key in brain:
+        need(dataset.load_brain_results(brain_key) is not None, f"the results of {brain_key} are missing")
+    job = storage.load_job(storage.run_dir(dataset, key))
+    if operation.group != "assign":
+        need(job is not None and job.header.uid == run.uid, "the files are those of another run")
+        checkpoints.load(storage.run_dir(dataset, key) / checkpoints.MODEL)
+
+
+def _check_tidy(dataset: fo.Dataset) -> None:
+    """Nothing is left of what was interrupted."""
+    from fiftyone_deepcluster.dataset.runs import storage
+    from fiftyone_deepcluster.dataset.runs.kv import find
+
+    _load_samples(dataset, "in the end")
+    left = [path.name for path in storage.dataset_dir(dataset).rglob("*") if ".partial" in path.name]
+    left += [path.name for path in storage.dataset_dir(dataset).glob("*.next")]
+    need(not left, f"left: {left}")
+    need(not find(dataset, "^change:"), "an intent is left")

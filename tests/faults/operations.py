@@ -1,0 +1,206 @@
+"""The operations that are killed: what is there before, what may be found after, and how they are brought to an end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import fiftyone as fo
+
+# Fewer than 20 images, so that the map is made without UMAP
+N_IMAGES = 18
+QUIET: dict[str, Any] = {"progress": False}
+FROZEN = {"method": "frozen", "n_clusters": 3, "image_size": 16, "baselines": False, "device": "cpu"} | QUIET
+LEARNED = FROZEN | {"method": "deepcluster", "rounds": 2, "batch_size": 8, "min_steps": 1}
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation.
+
+    Attributes:
+        group: name in the table.
+        prepare: makes what must be there before.
+        act: the operation that is killed.
+        expected: the states in which the runs ``dc`` and ``new`` may be found, as ``absent finished``.
+        finish: brings the operation to its end, given the states.
+        ends: the states after that.
+    """
+
+    group: str
+    prepare: Callable[[fo.Dataset], object]
+    act: Callable[[fo.Dataset], object]
+    expected: tuple[str, ...]
+    finish: Callable[[fo.Dataset, str], object]
+    ends: str
+
+
+def _frozen(dataset: fo.Dataset) -> None:
+    import fiftyone_deepcluster as fdc
+
+    fdc.cluster(dataset, key="dc", **FROZEN)
+
+
+def _reviewed(dataset: fo.Dataset) -> None:
+    import fiftyone_deepcluster as fdc
+
+    _frozen(dataset)
+    review = fdc.review(dataset, "dc")
+    review.rename("cluster-00", "first")
+    review.label_cluster("first", "person", "one")
+
+
+def _merged(dataset: fo.Dataset) -> None:
+    _frozen(dataset)
+    _merge(dataset)
+
+
+def _labeled(dataset: fo.Dataset) -> None:
+    _frozen(dataset)
+    _label(dataset)
+
+
+def _nothing(dataset: fo.Dataset) -> None:
+    """Images and human labels alone."""
+
+
+def _learned(dataset: fo.Dataset) -> None:
+    import fiftyone_deepcluster as fdc
+
+    fdc.cluster(dataset, key="dc", compute_brain=False, **LEARNED)
+
+
+def _cluster(dataset: fo.Dataset, **more: Any) -> None:
+    import fiftyone_deepcluster as fdc
+
+    fdc.cluster(dataset, key="dc", **LEARNED, **more)
+
+
+def _overwrite(dataset: fo.Dataset) -> None:
+    _cluster(dataset, overwrite=True)
+
+
+def _resume_or(again: Callable[[fo.Dataset], object]) -> Callable[[fo.Dataset, str], object]:
+    def finish(dataset: fo.Dataset, states: str) -> None:
+        import fiftyone_deepcluster as fdc
+
+        if states.startswith("interrupted"):
+            fdc.resume(dataset, "dc", progress=False)
+        elif states.startswith("absent") or fdc.load_run(dataset, "dc").options.name == "frozen":
+            again(dataset)
+
+    return finish
+
+
+def _delete(dataset: fo.Dataset) -> None:
+    import fiftyone_deepcluster as fdc
+
+    fdc.delete_run(dataset, "dc")
+
+
+def _rename(dataset: fo.Dataset) -> None:
+    import fiftyone_deepcluster as fdc
+
+    fdc.rename_run(dataset, "dc", "new")
+
+
+def _if_finished(act: Callable[[fo.Dataset], object]) -> Callable[[fo.Dataset, str], object]:
+    def finish(dataset: fo.Dataset, states: str) -> None:
+        if states.startswith("finished"):
+            act(dataset)
+
+    return finish
+
+
+def _merge(dataset: fo.Dataset) -> None:
+    import fiftyone_deepcluster as fdc
+
+    fdc.review(dataset, "dc").merge(["cluster-00", "cluster-01"], into="both")
+
+
+def _label(dataset: fo.Dataset) -> None:
+    import fiftyone_deepcluster as fdc
+
+    review = fdc.review(dataset, "dc")
+    review.label_cluster("cluster-00", "person", "zero")
+
+
+def _undo(dataset: fo.Dataset) -> None:
+    import fiftyone_deepcluster as fdc
+
+    fdc.review(dataset, "dc").undo()
+
+
+def _undo_all(dataset: fo.Dataset, _: str) -> None:
+    import fiftyone_deepcluster as fdc
+
+    review = fdc.review(dataset, "dc")
+    if any(not edit.undone for edit in review.log()):
+        review.undo()
+
+
+def _tree(dataset: fo.Dataset) -> None:
+    import fiftyone_deepcluster as fdc
+
+    fdc.build_tree(dataset, "dc")
+
+
+def origin_of(dataset: fo.Dataset) -> fo.Dataset:
+    """The dataset with the run that is assigned."""
+    import fiftyone as fo
+
+    return fo.load_dataset(f"{dataset.name}-origin")
+
+
+def _make_origin(dataset: fo.Dataset) -> None:
+    _frozen(dataset.clone(f"{dataset.name}-origin", persistent=True))
+
+
+def _assign(dataset: fo.Dataset) -> None:
+    import fiftyone_deepcluster as fdc
+
+    fdc.assign(dataset, "dc", from_dataset=origin_of(dataset))
+
+
+def _dicom_files() -> list[str]:
+    from pydicom.data import get_testdata_file
+
+    return [str(Path(str(get_testdata_file(name)))) for name in ("CT_small.dcm", "MR_small.dcm")]
+
+
+def _add_dicom(dataset: fo.Dataset) -> None:
+    import fiftyone_deepcluster as fdc
+
+    fdc.add_dicom(_dicom_files(), dataset, side=32, workers=1, progress=False)
+
+
+OPERATIONS = {
+    operation.group: operation
+    for operation in (
+        Operation(
+            "cluster", _nothing, _cluster,
+            ("absent absent", "interrupted absent", "finished absent"), _resume_or(_cluster), "finished absent",
+        ),
+        Operation(
+            "overwrite", _reviewed, _overwrite,
+            ("interrupted absent", "finished absent"), _resume_or(_overwrite), "finished absent",
+        ),
+        Operation("delete", _reviewed, _delete,
+            ("absent absent", "finished absent"), _if_finished(_delete), "absent absent"),
+        Operation("rename", _reviewed, _rename,
+            ("absent finished", "finished absent"), _if_finished(_rename), "absent finished"),
+        Operation("merge", _frozen, _merge, ("finished absent",), _undo_all, "finished absent"),
+        Operation("undo of a merge", _merged, _undo, ("finished absent",), _undo_all, "finished absent"),
+        Operation("label", _frozen, _label, ("finished absent",), _undo_all, "finished absent"),
+        Operation("undo of labels", _labeled, _undo, ("finished absent",), _undo_all, "finished absent"),
+        Operation("tree", _learned, _tree, ("finished absent",), _if_finished(_tree), "finished absent"),
+        Operation("assign", _make_origin, _assign,
+            ("absent absent", "finished absent"), lambda dataset, _: _assign(dataset), "finished absent"),
+        Operation("import of DICOM files", _nothing, _add_dicom,
+            ("absent absent",), lambda dataset, _: _add_dicom(dataset), "absent absent"),
+    )
+}  # fmt: skip
