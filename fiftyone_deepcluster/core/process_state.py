@@ -7,6 +7,7 @@ if each call restored the value it found, the value set by an overlapping call c
 
 from __future__ import annotations
 
+import random
 import re
 import threading
 import warnings
@@ -16,6 +17,17 @@ from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+def _import_rich() -> None:
+    """Import ``rich``, which scikit-learn would import later, and which draws from Python's generator when imported."""
+    state = random.getstate()
+    import rich.style  # noqa: F401
+
+    random.setstate(state)
+
+
+_import_rich()
 
 _TORCH_THREADS = threading.Lock()
 _TORCH_RANDOM = threading.RLock()

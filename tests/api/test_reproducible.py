@@ -67,6 +67,26 @@ def test_one_seed_gives_the_same_clusters_with_the_same_and_nearly_with_another_
         assert agreement(one, other).nmi >= least
 
 
+FIRST_CALL = """
+import random
+random.seed(3)
+before = random.getstate()
+import numpy as np
+import fiftyone_deepcluster as fdc
+images = np.random.default_rng(0).integers(0, 255, (40, 8, 8)).astype(np.uint8)
+fdc.fit(images, fdc.Frozen(n_clusters=3, baselines=False))
+print(random.getstate() == before)
+"""
+
+
+def test_the_first_call_of_a_process_draws_from_no_generator_of_the_caller():
+    """Libraries that are imported by the first call may draw random numbers, as ``rich`` does."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FIRST_CALL], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == "True", done.stderr[-3000:]
+
+
 # ---------------------------------------------------------------- calls at the same time
 
 METHODS = {
