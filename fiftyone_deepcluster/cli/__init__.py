@@ -187,7 +187,10 @@ def open_command(
     dataset: Annotated[str, typer.Argument(help="Name of a FiftyOne dataset.")],
     port: Annotated[int | None, typer.Option(help="Port of the App's server; by default a free one.")] = None,
 ) -> None:
-    """Open a dataset in the App, until Ctrl-C."""
+    """Open a dataset in the App, until Ctrl-C.
+
+    The App gets no secrets of your shell. If another plugin needs one, name it: FIFTYONE_DEEPCLUSTER_PASS_ENV=NAME,...
+    """
     from fiftyone_deepcluster.cli.launch import open_app
 
     with _errors_in_one_line():

@@ -46,6 +46,12 @@ def test_show(make_context, clustered):
     assert called["set_view"]["view"]
 
 
+def test_a_result_is_described_to_scripts_and_adds_no_page_to_the_dialog(make_context, clustered):
+    outputs = ShowClusteringRun().resolve_output(make_context(clustered)).type
+    assert list(outputs.properties) == ["key", "n_images", "n_clusters"]
+    assert ShowClusteringRun().resolve_output(make_context(clustered, prompt_id="a prompt")) is None
+
+
 def test_rename(make_context, clustered):
     place = inputs_of(RenameClusteringRun(), make_context(clustered, {"new_key": "ground_truth"}))
     assert place.get_property("new_key").invalid
