@@ -72,7 +72,8 @@ class Entry:
         value: name of the run's value that is changed (``label``), or "".
         field: user field that is changed, or "".
         made_field: whether the edit creates that field.
-        names: for an edit of the run's labels: number of each cluster -> its name before.
+        names: for an edit of the run's labels: number of each cluster that gets another name -> its name before.
+        joins: number of such a cluster -> index of its new name in ``written``; 0 if missing.
         marked: names of clusters that the edit marks as reviewed.
         unmarked: names of clusters that it marks as not reviewed.
         clusters: names of the clusters that it changes, makes or removes.
@@ -93,6 +94,7 @@ class Entry:
     field: str = ""
     made_field: bool = False
     names: dict[str, str] = dataclasses.field(default_factory=dict)
+    joins: dict[str, int] = dataclasses.field(default_factory=dict)
     marked: list[str] = dataclasses.field(default_factory=list)
     unmarked: list[str] = dataclasses.field(default_factory=list)
     clusters: list[str] = dataclasses.field(default_factory=list)
@@ -179,7 +181,7 @@ class EditLog:
         return self._add_olds(entry, olds)
 
     def join(self, images: Sequence[tuple[ObjectId, ObjectId]], clusters: Sequence[int]) -> None:
-        """Add images that are assigned after edits, so that undoing the edits gives them the names before.
+        """Add images that are assigned after edits, so that undoing and redoing the edits takes them along.
 
         Args:
             images: sample id and image id of each image.
@@ -187,9 +189,14 @@ class EditLog:
         """
         rows = [(image, str(number)) for image, number in zip(images, clusters, strict=True)]
         for entry in self.entries():
-            if not entry.undone:
-                olds = [Old(*image, entry.names[number]) for image, number in rows if number in entry.names]
-                self._add_olds(entry, olds)
+            if entry.state == "dropped":
+                continue
+            olds = [
+                Old(*image, entry.names[number], entry.joins.get(number, 0))
+                for image, number in rows
+                if number in entry.names
+            ]
+            self._add_olds(entry, olds)
 
     def note(self, entry: Entry) -> Entry:
         """Store an entry; old values of an edit that cannot be redone are deleted."""

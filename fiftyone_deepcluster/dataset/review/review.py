@@ -12,7 +12,7 @@ from fiftyone_deepcluster.dataset.review import drafts
 from fiftyone_deepcluster.dataset.review.apply import apply_edit, complete_edits, restore
 from fiftyone_deepcluster.dataset.review.changes import Change, CommitRow, Progress, SplitPart
 from fiftyone_deepcluster.dataset.review.clusters import check_there, names_by_number
-from fiftyone_deepcluster.dataset.review.edit_log import Edit, EditLog
+from fiftyone_deepcluster.dataset.review.edit_log import Edit, EditLog, Entry
 from fiftyone_deepcluster.dataset.review.export import export_review
 from fiftyone_deepcluster.dataset.review.overview import cluster_rows, pictures
 from fiftyone_deepcluster.dataset.review.reviewed import reviewed
@@ -270,9 +270,8 @@ class Review:
         steps = arguments.whole_number("steps", steps, 1)
         check_there(self.run)
         with lock.acquire(self.run.dataset, self.run.key):
-            standing = {
-                entry.number: entry for entry in complete_edits(self.run, self._log) if not entry.undone
-            }
+            # an undo whose process died is the first of the steps
+            standing = {entry.number: entry for entry in self._log.entries() if not entry.undone}
             lost = self._log.lost()
             undone: list[Edit] = []
             for number in sorted({*standing, *lost}, reverse=True)[:steps]:
@@ -335,11 +334,25 @@ class Review:
         """Log an edit and carry it out, unless it changes nothing or is only to be counted."""
         entry = replace(draft.entry, clusters=list(draft.clusters))
         if not draft.is_empty and not dry_run:
-            if draft.whole:
-                numbers = names_by_number(self.run).items()
-                entry = replace(entry, names={str(key): name for key, name in numbers if name in draft.whole})
-            apply_edit(self.run, self._log, self._log.begin(entry, draft.images))
+            before = names_by_number(self.run) if entry.value else {}
+            whole = {str(number): name for number, name in before.items() if name in draft.whole}
+            begun = self._log.begin(replace(entry, names=whole), draft.images)
+            made = apply_edit(self.run, self._log, begun)
+            if entry.value and not draft.whole:
+                self._note_names(made, before)
         return Change(len(draft.images), draft.n_kept, entry.text, draft.clusters)
+
+    def _note_names(self, entry: Entry, before: dict[int, str]) -> None:
+        """Note which cluster numbers changed their most frequent name, for images that are assigned later."""
+        now = names_by_number(self.run)
+        changed = {
+            str(number): name
+            for number, name in now.items()
+            if name != before[number] and name in entry.written
+        }
+        names = {number: before[int(number)] for number in changed}
+        joins = {number: entry.written.index(name) for number, name in changed.items()}
+        self._log.note(replace(entry, names=names, joins=joins))
 
 
 def review(samples: fo.core.collections.SampleCollection, key: str, *, user: str | None = None) -> Review:

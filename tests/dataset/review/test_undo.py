@@ -135,6 +135,56 @@ def test_images_assigned_after_edits_go_back_with_them(make_digits, digits_dir):
     assert dict(zip(*plain.skip(40).values(["filepath", "dc.label"]), strict=True)) == expected
 
 
+def test_images_assigned_after_moves_and_splits_go_back_with_them(make_digits):
+    dataset = make_digits(60)
+    fdc.cluster(dataset.limit(40), key="dc", **FROZEN)
+    edits = fdc.review(dataset, "dc")
+    new = dataset.skip(40)
+    assert fdc.assign(new, "dc") == 20
+    expected = new.values("dc.label")
+    number = max(range(4), key=lambda i: expected.count(f"cluster-0{i}"))
+    name = f"cluster-0{number}"
+
+    def forget_and_assign():
+        for field in ("dc", "dc_error"):
+            new.set_values(field, [None] * 20)
+        assert fdc.assign(new, "dc") == 20
+        return new.values("dc.label")
+
+    edits.move(cluster=name, to="moved")
+    moved = ["moved" if label == name else label for label in expected]
+    assert forget_and_assign() == moved
+    edits.undo()
+    assert new.values("dc.label") == expected
+    assert forget_and_assign() == expected  # while the edit is undone
+    edits.redo()
+    assert new.values("dc.label") == moved
+    assert "moved" in moved
+    edits.undo()
+
+    edits.merge([name, f"cluster-0{(number + 1) % 4}"], into="both")
+    edits.split("both", 2)
+    both = forget_and_assign()
+    assert set(both) - set(expected) <= {"both", "cluster-04"}
+    edits.undo(2)
+    assert new.values("dc.label") == expected
+    assert [edit.n_kept for edit in edits.log()] == [0] * len(edits.log())
+
+
+def test_an_undo_that_died_is_the_first_step_of_the_next(dataset, die_at):
+    edits = fdc.review(dataset, "dc")
+    edits.rename("cluster-00", "a")
+    edits.rename("cluster-01", "b")
+    die_at(4)
+    with pytest.raises(Died):
+        edits.undo()
+    die_at(0)
+    drop(dataset, "^lock:")
+    edits.undo()
+    assert "a" in edits.names()
+    assert "b" not in edits.names()
+
+
 def test_a_clone_has_the_log_of_its_original(dataset):
     before = values(dataset)
     edits = fdc.review(dataset, "dc")
