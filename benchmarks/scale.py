@@ -181,7 +181,7 @@ def database_bytes() -> int:
 
 
 def open_run(name: str, database: int) -> dict[str, dict[str, float]]:
-    """Wall seconds, and CPU seconds with MongoDB's, to load the run, list its clusters, and draw the panel."""
+    """Wall seconds, and CPU seconds with MongoDB's, to load the run, list its clusters, and answer the panel."""
     import fiftyone as fo
     from fiftyone.operators.executor import ExecutionContext, Executor
 
@@ -196,12 +196,15 @@ def open_run(name: str, database: int) -> dict[str, dict[str, float]]:
     infos = run.clusters()
     watch.phase("images of a cluster", 0)
     run.cluster_view(infos[0].name).limit(50).values("filepath")
-    params = {"panel_id": "scale", "panel_state": {}, "__method__": "on_load"}
-    for turn in ("panel", "panel again"):
-        watch.phase(turn, 0)
+    page = {"cluster": infos[0].name, "order": "nearest", "offset": 0, "limit": 200}
+    for what, event in (
+        ("panel", {"__method__": "load"}),
+        ("next cluster", {"__method__": "images", **page}),
+    ):
+        watch.phase(what, 0)
+        params = {"panel_id": "scale", "panel_state": {}, "key": "dc", **event}
         ctx = ExecutionContext(request_params={"dataset_name": name, "params": params}, executor=Executor())
-        ClustersPanel().execute(ctx)
-        json.dumps(ctx.executor.to_json()["requests"])
+        json.dumps(ClustersPanel().execute(ctx))
     watch.phase("", 0)
     found = watch.table()
     cpu = {what: round(took + found["cpu_database"][what], 1) for what, took in found["cpu"].items()}
