@@ -30,7 +30,6 @@ NO_GPU = (
     "torch finds no CUDA GPU, and this measures one. Run it on a machine with a GPU and a CUDA build of torch, or add "
     "--pretend, which runs every line on the CPU with tiny sizes."
 )
-BACKBONES = ("alexnet", "vgg16", "resnet50")
 Row = tuple[str, str, str, str]
 
 
@@ -41,6 +40,7 @@ class Sizes:
     Attributes:
         device: of torch.
         precision: of the networks.
+        backbones: networks that are measured.
         images: number of images, of ``side`` pixels, in batches of ``batch``.
         steps: bare passes that are timed.
         vectors: number of vectors of k-means, of ``dim`` dimensions, in ``clusters``, by ``iterations``.
@@ -49,6 +49,7 @@ class Sizes:
 
     device: str
     precision: str
+    backbones: tuple[str, ...]
     images: int
     side: int
     batch: int
@@ -60,8 +61,34 @@ class Sizes:
     dac_images: int
 
 
-ON_GPU = Sizes("cuda", "bfloat16", 6144, 224, 256, 20, 1_000_000, 256, 20_000, 20, 20_000)
-PRETENDED = Sizes("cpu", "float32", 16, 64, 8, 1, 2000, 16, 450, 3, 300)
+ON_GPU = Sizes(
+    device="cuda",
+    precision="bfloat16",
+    backbones=("alexnet", "vgg16", "resnet50"),
+    images=6144,
+    side=224,
+    batch=256,
+    steps=20,
+    vectors=1_000_000,
+    dim=256,
+    clusters=20_000,
+    iterations=20,
+    dac_images=20_000,
+)
+PRETENDED = Sizes(
+    device="cpu",
+    precision="float32",
+    backbones=("alexnet",),
+    images=8,
+    side=64,
+    batch=4,
+    steps=1,
+    vectors=2000,
+    dim=16,
+    clusters=450,
+    iterations=3,
+    dac_images=100,
+)
 
 
 def main() -> None:
@@ -91,7 +118,7 @@ def main() -> None:
 
 def networks(sizes: Sizes) -> Iterator[tuple[str, Callable[[], list[Row]]]]:
     """Every backbone, with images that lie on the GPU and with images that are read by the CPU."""
-    for backbone in BACKBONES:
+    for backbone in sizes.backbones:
         yield backbone, partial(measure_network, backbone, sizes)
 
 

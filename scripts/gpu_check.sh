@@ -41,7 +41,8 @@ if [[ " ${missing[*]-} " =~ \ (pytest|pydantic|accelerate|sklearn|torchvision)\ 
   echo "skipped: the tests on the GPU"
 else
   # not the project's settings of pytest: they need plugins
-  timeout 240 "$PYTHON" -W ignore -m pytest -c /dev/null --rootdir . --import-mode importlib -p no:cacheprovider -q "$tests" \
+  timeout 240 "$PYTHON" -W ignore -m pytest -c /dev/null --rootdir . --import-mode importlib -p no:cacheprovider \
+    -p no:randomly -q -rs "$tests" \
     || failed=1
 fi
 timeout 230 "$PYTHON" -W ignore -m benchmarks.gpu "${mode[@]+"${mode[@]}"}" || failed=1

@@ -12,6 +12,7 @@ from sklearn.datasets import load_digits
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS
 from fiftyone_deepcluster.clusterers.kmeans.lloyd import LloydSettings, lloyd
+from fiftyone_deepcluster.errors import PartError
 from fiftyone_deepcluster.features.base import ENCODERS
 from fiftyone_deepcluster.methods.base import METHODS, parse_options
 from tests.pretend_cuda import CUDA, REAL, Gpu, Watching, pretended_gpu
@@ -71,7 +72,13 @@ def images() -> np.ndarray:
 
 def fitted(gpu: Gpu, images: np.ndarray, method: str, values: dict[str, Any]) -> fdc.FitResult:
     options = parse_options(method, {**values, "device": "cuda", "precision": "float32"})
-    found = fdc.fit(images, options, observer=Watching(gpu))
+    try:
+        found = fdc.fit(images, options, observer=Watching(gpu))
+    except (ImportError, PartError) as error:
+        missing = isinstance(error, ImportError) or isinstance(error.__cause__, ImportError)
+        if REAL and missing:  # a machine with a GPU need not have everything
+            pytest.skip(str(error))
+        raise
     assert found.record.environment["device"] == str(CUDA)
     assert (found.labels >= -1).all()
     assert np.isfinite(found.embeddings).all()

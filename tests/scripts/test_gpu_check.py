@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -35,10 +36,10 @@ def test_every_line_runs_with_tiny_sizes() -> None:
     done = check("--pretend")
 
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    for backbone in ("alexnet", "vgg16", "resnet50"):
-        for what in ("training, images on the GPU", "embedding, images read by the CPU"):
-            assert f"| {backbone} {what}" in done.stdout
+    for what in ("training, images on the GPU", "embedding, images read by the CPU"):
+        assert f"| alexnet {what}" in done.stdout
     assert "| k-means, 2,000 x 16, k = 450" in done.stdout
     assert "s, faiss; mean squared distance" in done.stdout
-    assert "| DAC, a round of 300 images" in done.stdout
-    assert "skipped: flash-kmeans: No module named 'flash_kmeans'" in done.stdout
+    assert "| DAC, a round of 100 images" in done.stdout
+    if find_spec("flash_kmeans") is None:
+        assert "skipped: flash-kmeans: No module named 'flash_kmeans'" in done.stdout
