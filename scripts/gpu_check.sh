@@ -15,9 +15,9 @@ if ! "$PYTHON" -c 'import torch'; then
   echo "torch is missing: $PYTHON -m pip install torch torchvision" >&2
   exit 1
 fi
-mode=(); tests=tests/test_on_gpu.py
+mode=(); tests=tests/test_on_gpu.py; limit=230
 if [ "${1:-}" = --pretend ]; then
-  mode=(--pretend); tests=tests/test_pretend_cuda.py
+  mode=(--pretend); tests=tests/test_pretend_cuda.py; limit=1200
 elif ! "$PYTHON" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
   "$PYTHON" -c 'from benchmarks.gpu import NO_GPU; print(NO_GPU)' >&2
   exit 1
@@ -41,9 +41,9 @@ if [[ " ${missing[*]-} " =~ \ (pytest|pydantic|accelerate|sklearn|torchvision)\ 
   echo "skipped: the tests on the GPU"
 else
   # not the project's settings of pytest: they need plugins
-  timeout 240 "$PYTHON" -W ignore -m pytest -c /dev/null --rootdir . --import-mode importlib -p no:cacheprovider \
+  timeout "$limit" "$PYTHON" -W ignore -m pytest -c /dev/null --rootdir . --import-mode importlib -p no:cacheprovider \
     -p no:randomly -q -rs "$tests" \
     || failed=1
 fi
-timeout 230 "$PYTHON" -W ignore -m benchmarks.gpu "${mode[@]+"${mode[@]}"}" || failed=1
+timeout "$limit" "$PYTHON" -W ignore -m benchmarks.gpu "${mode[@]+"${mode[@]}"}" || failed=1
 exit $failed

@@ -18,7 +18,7 @@ def check(*arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHON": sys.executable, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     return subprocess.run(
         ["bash", "scripts/gpu_check.sh", *arguments],
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=500, check=False,
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1500, check=False,
     )  # fmt: skip
 
 
