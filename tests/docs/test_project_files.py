@@ -29,6 +29,28 @@ def project():
     return tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
 
 
+def test_no_file_has_marks_of_a_merge_conflict():
+    marks = re.compile("^(<{7}|>{7}) ", re.MULTILINE)
+    folders = (
+        "fiftyone_deepcluster",
+        "tests",
+        "docs",
+        "examples",
+        "benchmarks",
+        "scripts",
+        "skills",
+        ".github",
+    )
+    found = [path for folder in folders for path in (REPOSITORY / folder).rglob("*")]
+    texts = {".py", ".md", ".yml", ".toml", ".sh", ".ipynb", ".css"}
+
+    assert [
+        str(path)
+        for path in [*found, *REPOSITORY.glob("*")]
+        if path.suffix in texts and marks.search(path.read_text())
+    ] == []
+
+
 def _requirements(lines):
     return {str(Requirement(line)) for line in lines if line.strip() and not line.startswith("#")}
 
