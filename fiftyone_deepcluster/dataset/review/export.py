@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fiftyone_deepcluster.core import arguments
+from fiftyone_deepcluster.core.disk import new_file
 from fiftyone_deepcluster.dataset.review.clusters import aggregate, image_stages
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from pathlib import Path
 
     from fiftyone_deepcluster.dataset.review.clusters import KeptRun
 
@@ -27,25 +30,29 @@ def export_review(run: KeptRun, reviewed: Collection[str], path: str | Path) -> 
         path: file to write, ending in ``.csv`` or ``.json``.
 
     Raises:
-        InputError: another ending, or the folder does not exist.
+        InputError: not a path, another ending, or the folder does not exist.
+        DiskError: the file cannot be written; an older file is unchanged.
     """
-    target = Path(path)
+    target = arguments.path_of("path", path)
     if target.suffix not in (".csv", ".json"):
         raise InputError(f"path={str(path)!r} must end in .csv or .json")
     if not target.parent.is_dir():
         raise InputError(f"path={str(path)!r}: there is no folder {str(target.parent)!r}; create it first")
     stages = image_stages(run.fields, {"$ne": None}, ("label", "cluster", "confidence", "distance"))
     rows = [_row(found, reviewed) for found in aggregate(run, [*stages, {"$sort": {"label": 1, "image": 1}}])]
-    partial = target.with_name(f"{target.name}.partial")
-    with partial.open("w", encoding="utf-8", newline="") as file:
-        if target.suffix == ".json":
-            json.dump(rows, file, indent=1, ensure_ascii=False)
-        else:
-            writer = csv.DictWriter(file, _COLUMNS)
-            writer.writeheader()
-            writer.writerows(rows)
-    partial.replace(target)
+    with new_file(target, "the table", after="call export again", elsewhere="give another path") as file:
+        file.write(_text(rows, target.suffix).encode("utf-8"))
     return target
+
+
+def _text(rows: list[dict[str, Any]], suffix: str) -> str:
+    if suffix == ".json":
+        return json.dumps(rows, indent=1, ensure_ascii=False)
+    table = io.StringIO(newline="")
+    writer = csv.DictWriter(table, _COLUMNS)
+    writer.writeheader()
+    writer.writerows(rows)
+    return table.getvalue()
 
 
 def _row(found: dict[str, Any], reviewed: Collection[str]) -> dict[str, Any]:

@@ -248,7 +248,8 @@ class Review:
         """Write one row per image to a ``.csv`` or ``.json`` file: file, cluster, statistics, whether reviewed.
 
         Raises:
-            InputError: another ending, or a folder that does not exist.
+            InputError: not a path, another ending, or a folder that does not exist.
+            DiskError: the file cannot be written; an older file is unchanged.
         """
         check_there(self.run)
         return export_review(self.run, self.reviewed(), path)
@@ -360,7 +361,10 @@ def review(samples: fo.core.collections.SampleCollection, key: str, *, user: str
 
     Raises:
         RunNotFoundError: no such run.
+        InputError: ``user`` is not a name.
     """
+    if user is not None:
+        arguments.one_name("user", user, "ada")
     return Review(load_run(samples, key), user)
 
 

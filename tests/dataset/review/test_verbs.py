@@ -14,7 +14,7 @@ from sklearn.cluster import KMeans
 
 from fiftyone_deepcluster import load_run, review
 from fiftyone_deepcluster.dataset.review.overview import cluster_rows, page
-from fiftyone_deepcluster.errors import InputError
+from fiftyone_deepcluster.errors import DiskError, InputError
 
 
 @pytest.fixture
@@ -80,6 +80,8 @@ def test_rejected_images_are_noise_and_come_back(dataset):
         (lambda edits: edits.move([], cluster="cluster-00", to="a"), "either samples or cluster"),
         (lambda edits: edits.move(["x"], to="a"), "give ids such as"),
         (lambda edits: edits.move("5" * 24, to="a"), "give a list of ids"),
+        (lambda edits: edits.move(edits.run.dataset.first(), to="a"), "give ids such as"),
+        (lambda edits: review(edits.run.dataset, "dc", user=3), "user=3 is not a name"),
         (lambda edits: edits.move(["5" * 24], to="a"), "none of the 1 images belongs to run 'dc'"),
         (lambda edits: edits.move(cluster="cluster-00", to="noise"), "reserved"),
         (lambda edits: edits.reject(cluster="cluster-77"), "no cluster 'cluster-77'"),
@@ -90,6 +92,7 @@ def test_rejected_images_are_noise_and_come_back(dataset):
         (lambda edits: edits.commit("dc"), "with a name of its own"),
         (lambda edits: edits.export("x.txt"), "must end in .csv or .json"),
         (lambda edits: edits.export("/no/such/folder/x.csv"), "there is no folder"),
+        (lambda edits: edits.export(None), "path=None is not a path"),
     ],
 )
 def test_bad_calls_change_nothing(dataset, call, message):
@@ -164,6 +167,13 @@ def test_images_in_no_cluster_do_not_count(dataset):
     assert edits.progress().n_clusters == 3
     assert edits.progress().n_images == 40 - counts(dataset)["noise"]
     assert edits.mark_reviewed(["noise"]).clusters == ()
+
+
+def test_a_review_that_cannot_be_written_leaves_nothing(dataset, tmp_path):
+    (tmp_path / "review.csv").mkdir()
+    with pytest.raises(DiskError, match=r"cannot be written.*move that folder away.*another path"):
+        review(dataset, "dc").export(tmp_path / "review.csv")
+    assert [path.name for path in tmp_path.iterdir()] == ["review.csv"]
 
 
 def test_a_review_is_exported(dataset, tmp_path):
