@@ -52,7 +52,9 @@ def as_refs(images: Sequence[str | Path | ImageRef]) -> list[ImageRef]:
             f"images={images!r} is not a list of images; give paths, or a uint8 array (N, H, W)"
         )
     if isinstance(images, str | os.PathLike):
-        raise ImagesError(f"images={str(images)!r} is a single path; give a list of paths")
+        raise ImagesError(
+            f"images={str(images)!r} is a single path; give a list of paths, such as sorted(Path(folder).glob('*.png'))"
+        )
     if len(images) == 0:
         raise ImagesError("there are no images; give at least one path")
     return [_as_ref(item, row) for row, item in enumerate(images)]
@@ -93,4 +95,7 @@ def _as_ref(item: object, row: int) -> ImageRef:
         return item
     if isinstance(item, str | os.PathLike):
         return ImageRef(os.fsdecode(item))
-    raise ImagesError(f"image {row} is of type {type(item).__name__}; give a path or an fdc.ImageRef")
+    stacked = "one array for all images (numpy.stack), " if isinstance(item, np.ndarray) else ""
+    raise ImagesError(
+        f"image {row} is of type {type(item).__name__}; give {stacked}a path or an fdc.ImageRef"
+    )

@@ -82,12 +82,13 @@ def object_ids(ids: Collection[str]) -> list[ObjectId]:
         InputError: a value that is not an id.
     """
     from bson import ObjectId
+    from bson.errors import InvalidId
 
     if isinstance(ids, str):
         raise InputError(f"samples={ids!r} is one id; give a list of ids, or a view")
     try:
         return [ObjectId(name) for name in ids]
-    except (TypeError, ValueError) as error:  # ValueError: an invalid id, or FiftyOne's for a single Sample
+    except (InvalidId, TypeError, ValueError) as error:  # ValueError: FiftyOne's, for a single Sample
         raise InputError(f"{error}; give ids such as those of view.values('id')") from error
 
 
