@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 
 import type { Cluster } from "../src/model/api";
-import { arrange, nearestTo, nextUnreviewed, progressOf, withChanges } from "../src/model/clusters";
+import { arrange, follow, nearestTo, nextUnreviewed, progressOf, withChanges } from "../src/model/clusters";
 import { commandOf } from "../src/model/keys";
 import { cellsInside, pagesOf, scrollToShow, visibleCells } from "../src/model/layout";
 import { add, chosen, clearSelection, countSelected, extendTo, isSelected, NOTHING, selectAll, step, toggle } from "../src/model/selection";
@@ -99,8 +99,22 @@ describe("clusters", () => {
   });
 });
 
+describe("the open cluster", () => {
+  const clusters = [cluster("cat", 5), cluster("dog", 7), cluster("noise", 9, { noise: true })];
+  const touched = (...names: string[]) => new Set(names);
+  it("stays", () => expect(follow(clusters, "cat", touched("cat", "dog"))?.name).toBe("cat"));
+  it("is followed to its new name", () => expect(follow(clusters, "cluster-00", touched("cluster-00", "cat"))?.name).toBe("cat"));
+  it("is closed if its images are in no cluster", () =>
+    expect(follow(clusters, "cluster-00", touched("cluster-00", "noise"))).toBe(null));
+  it("is closed if another run or another person removed it", () => {
+    expect(follow(clusters, "cluster-00", null)).toBe(null);
+    expect(follow(clusters, "cluster-00", touched("cat"))).toBe(null);
+  });
+  it("is none in the overview", () => expect(follow(clusters, null, touched("cat"))).toBe(null));
+});
+
 describe("keys", () => {
-  const press = (key: string, more = {}) => ({ key, ctrlKey: false, metaKey: false, shiftKey: false, ...more });
+  const press = (key: string, more = {}) => ({ key, ctrlKey: false, metaKey: false, shiftKey: false, altKey: false, ...more });
   it("has one meaning for a key on a page", () => {
     expect(commandOf(press("Enter"), "overview")).toBe("open");
     expect(commandOf(press("Enter"), "cluster")).toBe("reviewed");
@@ -110,6 +124,12 @@ describe("keys", () => {
     expect(commandOf(press("z", { ctrlKey: true }), "cluster")).toBe("undo");
     expect(commandOf(press("Z", { ctrlKey: true, shiftKey: true }), "cluster")).toBe("redo");
     expect(commandOf(press("z"), "cluster")).toBe(null);
+  });
+  it("reads brackets typed with AltGr, and leaves letters with Alt to the browser", () => {
+    expect(commandOf(press("[", { ctrlKey: true, altKey: true }), "cluster")).toBe("previous");
+    expect(commandOf(press("]", { altKey: true }), "cluster")).toBe("next");
+    expect(commandOf(press("n", { altKey: true }), "cluster")).toBe(null);
+    expect(commandOf(press("z", { ctrlKey: true, altKey: true }), "cluster")).toBe(null);
   });
   it("reads ? with Shift", () => {
     expect(commandOf(press("?", { shiftKey: true }), "overview")).toBe("help");

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import fiftyone as fo
 import numpy as np
 import pytest
 
@@ -124,8 +125,6 @@ def test_strips_show_the_images_nearest_to_the_center(ask, clustered):
 
 
 def test_objects_are_shown_by_what_lies_in_their_boxes(asker, make_digits):
-    import fiftyone as fo
-
     dataset = make_digits(20)
     for sample in dataset.iter_samples(autosave=True):
         boxes = [[0.0, 0.0, 0.5, 1.0], [0.5, 0.0, 0.5, 1.0]]
@@ -156,6 +155,31 @@ def test_the_view_is_counted(asker, make_context, clustered):
     ctx = make_context(clustered, params, view=view._serialize())
     assert ClustersPanel().execute(ctx)["value"]["counts"] == view.count_values("dc.label")
     assert asker(clustered)("in_view", key="dc")["counts"] is None
+
+
+def test_a_view_without_images_of_the_run_is_not_counted(make_context, clustered):
+    clustered.add_sample_field("objects", fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections)
+    sample = clustered.first()
+    sample["objects"] = fo.Detections(detections=[fo.Detection(label="a", bounding_box=[0, 0, 1, 1])])
+    sample.save()
+    params = {"__method__": "in_view", "panel_id": "p", "key": "dc"}
+    ctx = make_context(clustered, params, view=clustered.to_patches("objects")._serialize())
+    assert ClustersPanel().execute(ctx) == {"value": {"counts": None}}
+
+
+def test_a_label_field_that_the_run_does_not_have_is_left_out(ask, clustered):
+    asked = {"key": "dc", "label_field": "mine"}
+    clustered.add_sample_field("mine", fo.EmbeddedDocumentField, embedded_doc_type=fo.Classification)
+    assert ask("load", **asked)["label_field"] == "mine"
+    clustered.delete_sample_field("mine")
+    shown = ask("load", **asked)
+    assert shown["label_field"] is None
+    name = shown["clusters"][0]["name"]
+    renamed = {"verb": "rename", "cluster": name, "new_name": "one"}
+    changed = ask("edit", **asked, edit=renamed, dry_run=False)["clusters"]
+    assert [row["name"] for row in changed] == ["one"]
+    page = ask("images", **asked, cluster="one", order="nearest", offset=0, limit=3)["images"]
+    assert [image["label"] for image in page] == [None] * 3
 
 
 # ---------------------------------------------------------------- edits
@@ -226,7 +250,6 @@ def test_a_commit_is_shown_before_it_is_made(ask, clustered):
         ("strips", {"key": "dc", "clusters": "x", "n": 1}, "list of texts"),
         ("compare", {"key": "dc", "other": "nothing"}, "neither a run nor a label field"),
         ("start", {"operator": "rm -rf", "key": None}, "give one of"),
-        ("load", {"key": "dc", "label_field": "filepath.x"}, "not a field of labels"),
     ],
 )
 def test_what_cannot_be_done_is_said_and_the_panel_stays(ask, event, params, message):
@@ -260,8 +283,6 @@ def test_a_drop_of_the_agreement_and_a_jump_of_the_loss_are_said():
 
 
 def test_two_runs_are_compared_and_a_cell_shows_its_images(ask, clustered):
-    import fiftyone as fo
-
     shown = ask("compare", key="dc", other="ground_truth")
     table = np.array(shown["counts"])
     assert table.sum() == 200

@@ -308,9 +308,12 @@ def _count(run: KeptRun, name: str) -> int:
     return int(found[0]["n"]) if found else 0
 
 
-def counts_in(run: KeptRun, samples: fo.core.collections.SampleCollection) -> dict[str, int]:
-    """Number of images of each cluster in a view."""
-    counted: dict[str, int] = samples.count_values(_path_in(run, samples))
+def counts_in(run: KeptRun, samples: fo.core.collections.SampleCollection) -> dict[str, int] | None:
+    """Number of images of each cluster in a view; None if the view has no images of the run, such as patches."""
+    path = _path_in(run, samples)
+    if samples.get_field(path) is None:
+        return None
+    counted: dict[str, int] = samples.count_values(path)
     return {name: count for name, count in counted.items() if name is not None}
 
 

@@ -3,13 +3,14 @@ import React from "react";
 
 import { HelpDialog } from "../dialogs/HelpDialog";
 import { EditDialog, type Asked } from "../dialogs/EditDialog";
-import { arrange, nextUnreviewed, type ClusterOrder, type Filter } from "../model/clusters";
+import { arrange, follow, nextUnreviewed, type ClusterOrder, type Filter } from "../model/clusters";
+import type { Edit } from "../model/api";
 import { commandOf, type Command } from "../model/keys";
-import { NOTHING, chosen, countSelected, type Selection } from "../model/selection";
+import { NOTHING, chosen, clearSelection, countSelected, selectAll, type Selection } from "../model/selection";
 import { useAsk } from "../model/useAsk";
 import { useBoard, type Board as BoardState } from "../model/useBoard";
 import { AnalysesPage } from "./AnalysesPage";
-import { ClusterPage } from "./ClusterPage";
+import { ClusterPage, LOOK, type Look } from "./ClusterPage";
 import { ComparePage } from "./ComparePage";
 import { EmptyPage } from "./EmptyPage";
 import { Header } from "./Header";
@@ -39,7 +40,11 @@ export function Board({ schema }: { schema?: { view?: Record<string, unknown> } 
     );
   }
   return (
-    <Box sx={{ height: "100%", display: "flex", flexDirection: "column", overflow: "hidden" }} data-cy="dc-board">
+    <Box
+      sx={{ height: "100%", display: "flex", flexDirection: "column", overflow: "hidden", position: "relative" }}
+      onMouseDown={keepFocus}
+      data-cy="dc-board"
+    >
       <Pages board={board} />
       <Snackbar
         open={board.message !== null}
@@ -54,6 +59,11 @@ export function Board({ schema }: { schema?: { view?: Record<string, unknown> } 
       </Snackbar>
     </Box>
   );
+}
+
+/** A click on a button leaves the keyboard where it was. */
+function keepFocus(event: React.MouseEvent): void {
+  if (event.target instanceof Element && event.target.closest("button") !== null) event.preventDefault();
 }
 
 function Pages({ board }: { board: BoardState }) {
@@ -89,6 +99,7 @@ function ClustersTab({ board }: { board: BoardState }) {
   const [opened, setOpened] = React.useState<string | null>(null);
   const [selection, setSelection] = React.useState<Selection>(NOTHING);
   const [total, setTotal] = React.useState(0);
+  const [look, setLook] = React.useState<Look>(LOOK);
   const [asked, setAsked] = React.useState<Asked | null>(null);
   const [help, setHelp] = React.useState(false);
   const root = React.useRef<HTMLDivElement>(null);
@@ -96,56 +107,67 @@ function ClustersTab({ board }: { board: BoardState }) {
   const inView = useInView(board);
 
   const shown = React.useMemo(() => arrange(board.clusters, order, filter), [board.clusters, order, filter]);
-  const open = board.clusters.find((cluster) => cluster.name === opened) ?? null;
+  const open = follow(board.clusters, opened, board.touched);
   const target = open ?? shown.find((cluster) => cluster.name === focused) ?? shown[0] ?? null;
   const takeFocus = React.useCallback(() => root.current?.focus({ preventScroll: true }), []);
+  const changed = React.useRef(0); // time at which the page changed last
   const go = React.useCallback((name: string | null) => {
+    changed.current = performance.now();
     setOpened(name);
     if (name !== null) setFocused(name);
     setSelection(NOTHING);
   }, []);
-  React.useEffect(takeFocus, [takeFocus, opened, asked, help]);
+  // an open dialog has the keyboard
+  React.useEffect(() => {
+    if (asked === null && !help) takeFocus();
+  }, [takeFocus, opened, asked, help]);
+  const openName = open?.name ?? null;
+  React.useEffect(() => {
+    if (openName === opened) return;
+    setOpened(openName);
+    if (openName !== null) setFocused(openName);
+  }, [openName, opened]);
 
   const images = open ? chosen(selection, open.name) : null;
   const nSelected = countSelected(selection, total);
-  const edit = async (asked: Parameters<BoardState["edit"]>[0], then?: (name: string | null) => void): Promise<void> => {
-    const answer = await board.edit(asked);
-    if (answer) then?.(answer.clusters[0]?.name ?? null);
+  const edit = async (asked: Edit, then: () => void): Promise<void> => {
+    if (await board.edit(asked)) then();
   };
+  const unselect = (): void => setSelection(clearSelection);
+  const needImages = (): void => board.say({ text: "Select images first (Space).", kind: "info" });
   const undoOrRedo = (verb: "undo" | "redo"): void => {
     if (board.history[verb] === null) board.say({ text: `Nothing to ${verb}.`, kind: "info" });
-    else void edit({ verb }, () => setSelection(NOTHING));
+    else void edit({ verb }, unselect);
   };
   const reviewAndGo = (): void => {
     if (!open) return;
     const next = nextUnreviewed(board.clusters, open.name);
     const then = (): void => {
-      go(next);
       if (next === null) board.say({ text: "All clusters are reviewed. Press L to apply their names to a field.", kind: "success" });
     };
     if (open.reviewed || open.noise) then();
     else void edit({ verb: "mark_reviewed", clusters: [open.name], reviewed: true }, then);
+    go(next);
   };
 
   const run: Record<Command, () => void> = {
     open: () => target && go(target.name),
-    back: () => (nSelected > 0 ? setSelection({ ...selection, ids: new Set(), all: false }) : go(null)),
-    move: () => (nSelected > 0 ? setAsked({ dialog: "move" }) : board.say({ text: "Select images first (Space).", kind: "info" })),
+    back: () => (nSelected > 0 ? unselect() : go(null)),
+    move: () => (nSelected > 0 ? setAsked({ dialog: "move" }) : needImages()),
     reject: () => {
-      if (nSelected === 0 || !images) board.say({ text: "Select images first (Space).", kind: "info" });
-      else void edit({ verb: "reject", images }, () => setSelection(NOTHING));
+      if (nSelected === 0 || !images) needImages();
+      else void edit({ verb: "reject", images }, unselect);
     },
     name: () => target && !target.noise && setAsked({ dialog: "name", cluster: target }),
     split: () => target && !target.noise && setAsked({ dialog: "split", cluster: target }),
     join: () => target && !target.noise && setAsked({ dialog: "join", cluster: target }),
     reviewed: reviewAndGo,
     unreviewed: () =>
-      target && !target.noise && void edit({ verb: "mark_reviewed", clusters: [target.name], reviewed: !target.reviewed }),
+      target && !target.noise && void board.edit({ verb: "mark_reviewed", clusters: [target.name], reviewed: !target.reviewed }),
     undo: () => undoOrRedo("undo"),
     redo: () => undoOrRedo("redo"),
     toggle: () => undefined, // the grid of images knows the image
-    select_all: () => setSelection({ ...selection, ids: new Set(), all: true }),
-    clear: () => setSelection(NOTHING),
+    select_all: () => setSelection(selectAll),
     show_in_grid: () => {
       const ids = nSelected > 0 && !selection.all ? [...selection.ids] : null;
       board.ask("show", { key: board.run?.key ?? "", cluster: target?.name ?? null, ids }).catch(board.fail);
@@ -156,13 +178,17 @@ function ClustersTab({ board }: { board: BoardState }) {
     search: () => search.current?.focus(),
     help: () => setHelp(true),
   };
+  const carryOut = (command: Command): void => {
+    const tooSoon = board.busy || performance.now() - changed.current < DOUBLE_PRESS;
+    if (!(tooSoon && ONCE.includes(command))) run[command]();
+  };
   const onKeyDown = (event: React.KeyboardEvent): void => {
-    if (asked !== null || help || isTyping(event.target)) return;
+    if (asked !== null || help || isTyping(event.target) || pressesControl(event)) return;
     const command = commandOf(event, open ? "cluster" : "overview");
     if (command === null || command === "toggle") return;
     event.preventDefault();
     event.stopPropagation();
-    run[command]();
+    if (!event.repeat || REPEATS.includes(command)) carryOut(command);
   };
 
   return (
@@ -180,8 +206,10 @@ function ClustersTab({ board }: { board: BoardState }) {
           selection={selection}
           onSelect={setSelection}
           onTotal={setTotal}
-          onCommand={(command) => run[command]()}
+          onCommand={carryOut}
           onGo={go}
+          look={look}
+          onLook={setLook}
           inView={inView?.[open.name] ?? null}
         />
       ) : (
@@ -196,7 +224,7 @@ function ClustersTab({ board }: { board: BoardState }) {
           focused={target?.name ?? null}
           onFocus={setFocused}
           onOpen={go}
-          onCommand={(command) => run[command]()}
+          onCommand={carryOut}
           onLeaveSearch={takeFocus}
           inView={inView}
         />
@@ -210,11 +238,7 @@ function ClustersTab({ board }: { board: BoardState }) {
           onClose={() => setAsked(null)}
           onEdit={(edited) => {
             setAsked(null);
-            void edit(edited, (name) => {
-              setSelection(NOTHING);
-              if (open && (edited.verb === "rename" || edited.verb === "merge")) go(edited.verb === "rename" ? edited.new_name : edited.into);
-              else if (open && edited.verb === "split") go(name);
-            });
+            void edit(edited, unselect);
           }}
         />
       )}
@@ -229,6 +253,17 @@ function ClustersTab({ board }: { board: BoardState }) {
 function neighbor(shown: readonly { name: string }[], opened: string | null, by: number): string | null {
   const at = shown.findIndex((cluster) => cluster.name === opened);
   return shown[at + by]?.name ?? opened;
+}
+
+/** Edits by one key: the second of two quick presses must not change the cluster that the first press led to. */
+const ONCE: readonly Command[] = ["reviewed", "unreviewed", "reject"];
+const DOUBLE_PRESS = 300; // milliseconds
+/** Commands that a key held down repeats. */
+const REPEATS: readonly Command[] = ["next", "previous", "undo", "redo"];
+
+/** Whether Enter or Space belongs to the button that has the focus. */
+function pressesControl(event: React.KeyboardEvent): boolean {
+  return (event.key === "Enter" || event.key === " ") && event.target instanceof Element && event.target.closest("button") !== null;
 }
 
 function isTyping(target: EventTarget): boolean {

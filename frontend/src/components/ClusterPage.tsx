@@ -38,13 +38,22 @@ interface Props {
   onCommand(command: Command): void;
   onGo(name: string | null): void;
   inView: number | null;
+  look: Look;
+  onLook(look: Look): void;
 }
 
+/** How images are shown; the same for all clusters. */
+export interface Look {
+  readonly order: ImageOrder;
+  readonly cell: number;
+  readonly captions: boolean;
+}
+
+export const LOOK: Look = { order: "nearest", cell: 96, captions: false };
+
 /** The images of one cluster. */
-export function ClusterPage({ board, cluster, selection, onSelect, onTotal, onCommand, onGo, inView }: Props) {
-  const [order, setOrder] = React.useState<ImageOrder>("nearest");
-  const [cell, setCell] = React.useState(96);
-  const [captions, setCaptions] = React.useState(false);
+export function ClusterPage({ board, cluster, selection, onSelect, onTotal, onCommand, onGo, inView, look, onLook }: Props) {
+  const { order, cell, captions } = look;
   const [grid, setGrid] = React.useState({ columns: 1, rowsAPage: 1 });
   const frame = React.useRef<HTMLDivElement>(null);
   const seed = useVersionOf(board, cluster.name);
@@ -54,6 +63,10 @@ export function ClusterPage({ board, cluster, selection, onSelect, onTotal, onCo
     board.fail,
   );
   React.useEffect(() => onTotal(images.total), [onTotal, images.total]);
+  React.useEffect(() => {
+    const last = Math.max(0, images.total - 1);
+    if (selection.focus > last) onSelect({ ...selection, focus: last, anchor: last });
+  }, [images.total, onSelect, selection]);
 
   useKeysOfParent(frame, (event) => {
     const focused = images.at(selection.focus);
@@ -106,14 +119,14 @@ export function ClusterPage({ board, cluster, selection, onSelect, onTotal, onCo
             </span>
           </Tooltip>
         ))}
-        <Select size="small" value={order} onChange={(event) => setOrder(event.target.value as ImageOrder)} data-cy="dc-image-order">
+        <Select size="small" value={order} onChange={(event) => onLook({ ...look, order: event.target.value as ImageOrder })} data-cy="dc-image-order">
           {Object.entries(ORDERS).map(([value, text]) => (
             <MenuItem key={value} value={value}>
               {text}
             </MenuItem>
           ))}
         </Select>
-        <ToggleButton size="small" value="captions" selected={captions} onChange={() => setCaptions(!captions)} data-cy="dc-captions">
+        <ToggleButton size="small" value="captions" selected={captions} onChange={() => onLook({ ...look, captions: !captions })} data-cy="dc-captions">
           Captions
         </ToggleButton>
         <Slider
@@ -122,7 +135,7 @@ export function ClusterPage({ board, cluster, selection, onSelect, onTotal, onCo
           max={256}
           step={8}
           value={cell}
-          onChange={(_, value) => setCell(value as number)}
+          onChange={(_, value) => onLook({ ...look, cell: value as number })}
           aria-label="Size of the images"
           sx={{ width: 80, mx: 1 }}
         />

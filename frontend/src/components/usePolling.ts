@@ -13,14 +13,21 @@ export function usePolling(board: Board): void {
     let timer = 0;
     let stopped = false;
     const tick = async (): Promise<void> => {
-      const { ask, run, runs, history, load, setRuns, loaded } = latest.current;
-      if (loaded && document.visibilityState === "visible") {
+      const { ask, run, runs, history, load, setRuns, say, loaded, busy: editing } = latest.current;
+      if (loaded && !editing && document.visibilityState === "visible") {
         try {
           const answer = await ask("poll", { key: run?.key ?? null, version: history.version });
+          const now = latest.current;
+          const same = !now.busy && now.run?.key === run?.key && now.history.version === history.version;
           const finished = answer.runs.filter((row) => row.status === "finished").map((row) => row.key);
           const isNew = finished.some((key) => runs.find((row) => row.key === key)?.status !== "finished");
           const isGone = run !== null && !finished.includes(run.key);
-          if (answer.stale || isGone || (isNew && run === null)) await load(isGone ? null : (run?.key ?? null));
+          if (!same) {
+            // the user edited, or opened another run, in the meantime
+          } else if (isGone) {
+            await load(null);
+            say({ text: `The run ${run.key} was deleted or renamed.`, kind: "info" });
+          } else if (answer.stale || (isNew && run === null)) await load(run?.key ?? null);
           else if (JSON.stringify(answer.runs) !== JSON.stringify(runs)) setRuns(answer.runs);
         } catch {
           // the server restarts, or is busy: the next event of the user says so

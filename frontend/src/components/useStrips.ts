@@ -4,6 +4,7 @@ import type { Cluster, Picture } from "../model/api";
 import type { Board } from "../model/useBoard";
 
 const PICTURES = 16;
+const CLUSTERS = 30; // in one question; the server answers at most 60
 
 /** Images nearest to the center of the visible clusters; loaded once for each version of a cluster. */
 export function useStrips(board: Board, visible: readonly Cluster[]): ReadonlyMap<string, readonly Picture[]> {
@@ -21,18 +22,21 @@ export function useStrips(board: Board, visible: readonly Cluster[]): ReadonlyMa
     setStrips(new Map());
   }, [key]);
 
-  const names = visible.map((cluster) => cluster.name).join("\n");
+  const names = JSON.stringify(visible.map((cluster) => cluster.name));
   React.useEffect(() => {
-    const missing = names.split("\n").filter((name) => name !== "" && !requested.current.has(name));
-    if (key === null || missing.length === 0) return;
-    missing.forEach((name) => requested.current.add(name));
-    ask("strips", { key, clusters: missing, n: PICTURES }).then(
-      (answer) => setStrips((strips) => new Map([...strips, ...Object.entries(answer.strips)])),
-      (error) => {
-        missing.forEach((name) => requested.current.delete(name));
-        fail(error);
-      },
-    );
+    const missing = (JSON.parse(names) as string[]).filter((name) => !requested.current.has(name));
+    if (key === null) return;
+    for (let at = 0; at < missing.length; at += CLUSTERS) {
+      const some = missing.slice(at, at + CLUSTERS);
+      some.forEach((name) => requested.current.add(name));
+      ask("strips", { key, clusters: some, n: PICTURES }).then(
+        (answer) => setStrips((strips) => new Map([...strips, ...Object.entries(answer.strips)])),
+        (error) => {
+          some.forEach((name) => requested.current.delete(name));
+          fail(error);
+        },
+      );
+    }
   }, [ask, fail, key, names, version]);
   return strips;
 }

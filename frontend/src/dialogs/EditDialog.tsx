@@ -56,7 +56,9 @@ function Frame(props: {
           if (props.ready) props.onDo();
         }}
       >
-        <DialogTitle>{props.title}</DialogTitle>
+        <DialogTitle noWrap title={props.title}>
+          {props.title}
+        </DialogTitle>
         <DialogContent sx={{ "&&": { pt: 1 } }}>{props.children}</DialogContent>
         <DialogActions>
           <Button onClick={props.onClose}>Cancel</Button>
@@ -101,7 +103,7 @@ function MoveDialog({ board, images, nImages, onClose, onEdit }: Props) {
   return (
     <Frame
       name="move"
-      title={`Move ${number(nImages)} ${nImages === 1 ? "image" : "images"}`}
+      title={`Move ${count(nImages, board)}`}
       action={to === null || names.includes(to) ? "Move" : "Move to a new cluster"}
       ready={to !== null && images !== null}
       onClose={onClose}
@@ -158,22 +160,24 @@ function NameDialog({ board, cluster, onClose, onEdit }: Props & { cluster: Clus
 function SplitDialog({ board, cluster, onClose, onEdit }: Props & { cluster: Cluster }) {
   const [typed, setTyped] = React.useState("2");
   const [preview, setPreview] = React.useState<SplitPreview | null>(null);
-  const { ask, fail, run } = board;
+  const [problem, setProblem] = React.useState("");
+  const { ask, run } = board;
   const key = run?.key ?? "";
   const n = typed.trim() === "" ? null : Number(typed);
   const valid = n === null || (Number.isInteger(n) && n >= 2 && n <= 10);
   React.useEffect(() => {
     setPreview(null);
+    setProblem("");
     if (!valid) return;
     let current = true;
     ask("preview_split", { key, cluster: cluster.name, n_clusters: n }).then(
       (answer) => current && setPreview(answer),
-      (error) => current && fail(error),
+      (error) => current && setProblem(textOf(error)),
     );
     return () => {
       current = false;
     };
-  }, [ask, cluster.name, fail, key, n, valid]);
+  }, [ask, cluster.name, key, n, valid]);
   return (
     <Frame
       name="split"
@@ -193,8 +197,9 @@ function SplitDialog({ board, cluster, onClose, onEdit }: Props & { cluster: Clu
         onFocus={(event) => event.target.select()}
         inputProps={{ inputMode: "numeric", "data-cy": "dc-dialog-number" }}
       />
+      <Problem text={problem} />
       {preview?.parts.map((part, at) => (
-        <Strip key={at} title={`${number(part.size)} images`} pictures={part.pictures} />
+        <Strip key={at} title={count(part.size, board)} pictures={part.pictures} />
       ))}
     </Frame>
   );
@@ -236,6 +241,25 @@ function JoinDialog({ board, cluster, onClose, onEdit }: Props & { cluster: Clus
   );
 }
 
+/** What is wrong with the form. */
+function Problem({ text }: { text: string }) {
+  return text === "" ? null : (
+    <Typography color="error" role="alert" sx={{ overflowWrap: "anywhere" }} data-cy="dc-dialog-problem">
+      {text}
+    </Typography>
+  );
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** A number of images, or of objects. */
+function count(n: number, board: Board): string {
+  const unit = board.run?.unit ?? "image";
+  return `${number(n)} ${unit}${n === 1 ? "" : "s"}`;
+}
+
 function Strip({ title, pictures }: { title: string; pictures: readonly Picture[] }) {
   return (
     <Box sx={{ mt: 1 }}>
@@ -250,7 +274,7 @@ function Strip({ title, pictures }: { title: string; pictures: readonly Picture[
 }
 
 function CommitDialog({ board, onClose, onEdit }: Props) {
-  const { ask, fail, run } = board;
+  const { ask, run } = board;
   const key = run?.key ?? "";
   const [field, setField] = React.useState(run?.default_field ?? "");
   const [overwrite, setOverwrite] = React.useState(false);
@@ -259,6 +283,7 @@ function CommitDialog({ board, onClose, onEdit }: Props) {
   const [problem, setProblem] = React.useState("");
   React.useEffect(() => {
     let current = true;
+    setRows(null); // what is written was counted before
     const timer = window.setTimeout(() => {
       ask("preview_commit", { key, field: field.trim(), overwrite, only_reviewed: onlyReviewed }).then(
         (answer) => {
@@ -268,8 +293,7 @@ function CommitDialog({ board, onClose, onEdit }: Props) {
         },
         (error) => {
           if (!current) return;
-          setRows(null);
-          setProblem(error instanceof Error ? error.message : String(error));
+          setProblem(textOf(error));
         },
       );
     }, 300);
@@ -277,13 +301,13 @@ function CommitDialog({ board, onClose, onEdit }: Props) {
       current = false;
       window.clearTimeout(timer);
     };
-  }, [ask, fail, key, field, overwrite, onlyReviewed]);
+  }, [ask, key, field, overwrite, onlyReviewed]);
   const total = (rows ?? []).reduce((sum, row) => sum + row.changes, 0);
   return (
     <Frame
       name="commit"
       title="Apply the names of the clusters to a field"
-      action={`Write ${number(total)} labels`}
+      action={`Write ${number(total)} ${total === 1 ? "label" : "labels"}`}
       ready={rows !== null && total > 0}
       onClose={onClose}
       onDo={() => onEdit({ verb: "commit", field: field.trim(), overwrite, only_reviewed: onlyReviewed })}
@@ -297,12 +321,12 @@ function CommitDialog({ board, onClose, onEdit }: Props) {
         control={<Checkbox checked={onlyReviewed} onChange={(_, checked) => setOnlyReviewed(checked)} />}
         label="Only reviewed clusters"
       />
-      {problem !== "" && <Typography color="error">{problem}</Typography>}
+      <Problem text={problem} />
       {rows && (
         <Box component="table" sx={{ width: "100%", fontSize: 13 }} data-cy="dc-commit-table">
           <thead>
             <tr>
-              {["Cluster", "Label", "Images that change", "Keep their label"].map((title) => (
+              {["Cluster", "Label", run?.unit === "object" ? "Objects that change" : "Images that change", "Keep their label"].map((title) => (
                 <th key={title} style={{ textAlign: "left" }}>
                   {title}
                 </th>

@@ -76,6 +76,8 @@ export interface LoadAnswer {
   /** Number of a cluster in the run -> numbers of the nearest ones. */
   nearest: Readonly<Record<string, readonly number[]>>;
   history: History;
+  /** The label field asked for; null if the run has no such field. */
+  label_field: string | null;
 }
 
 export interface ImagesAnswer {

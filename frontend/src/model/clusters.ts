@@ -128,3 +128,20 @@ export function withChanges(
   const names = new Set([...changed.map((cluster) => cluster.name), ...gone]);
   return [...clusters.filter((cluster) => !names.has(cluster.name)), ...changed];
 }
+
+/**
+ * The open cluster; if it is gone after an edit, the largest of the clusters that the edit changed: its new name, the
+ * cluster it was joined with, or the one that it was split from. Null if there is none.
+ */
+export function follow(
+  clusters: readonly Cluster[],
+  opened: string | null,
+  touched: ReadonlySet<string> | null,
+): Cluster | null {
+  if (opened === null) return null;
+  const there = clusters.find((cluster) => cluster.name === opened);
+  if (there) return there;
+  if (touched === null || !touched.has(opened)) return null;
+  const changed = clusters.filter((cluster) => touched.has(cluster.name) && !cluster.noise);
+  return arrange(changed, "size", { search: "", only: "all" })[0] ?? null;
+}

@@ -14,7 +14,6 @@ export type Command =
   | "redo"
   | "toggle"
   | "select_all"
-  | "clear"
   | "show_in_grid"
   | "next"
   | "previous"
@@ -64,11 +63,14 @@ export interface Pressed {
   readonly ctrlKey: boolean;
   readonly metaKey: boolean;
   readonly shiftKey: boolean;
+  readonly altKey: boolean;
 }
 
 /** Command of a pressed key on a page; null if it has none. */
 export function commandOf(pressed: Pressed, page: Page): Command | null {
-  const ctrl = pressed.ctrlKey || pressed.metaKey;
+  // Ctrl with Alt is AltGr, which some keyboards need for [ and ]; letters with Alt belong to the browser
+  const ctrl = pressed.metaKey || (pressed.ctrlKey && !pressed.altKey);
+  if (pressed.altKey && !["[", "]", "/", "?"].includes(pressed.key)) return null;
   const key = pressed.key.length === 1 ? pressed.key.toLowerCase() : pressed.key;
   const binding = BINDINGS.find(
     (binding) =>

@@ -24,6 +24,8 @@ export interface Board {
   readonly version: number;
   /** Clusters whose images changed last; null: all. */
   readonly touched: ReadonlySet<string> | null;
+  /** Whether the answer to an edit is still missing. */
+  readonly busy: boolean;
   load(key: string | null): Promise<void>;
   edit(edit: Edit): Promise<EditAnswer | null>;
   setLabelField(field: string | null): void;
@@ -33,7 +35,7 @@ export interface Board {
 }
 
 const NO_HISTORY: History = { undo: null, redo: null, version: 0 };
-const EMPTY: LoadAnswer = { runs: [], run: null, clusters: [], nearest: {}, history: NO_HISTORY };
+const EMPTY: LoadAnswer = { runs: [], run: null, clusters: [], nearest: {}, history: NO_HISTORY, label_field: null };
 
 export function useBoard(ask: Ask): Board {
   const [state, setState] = React.useState<LoadAnswer>(EMPTY);
@@ -41,22 +43,32 @@ export function useBoard(ask: Ask): Board {
   const [version, setVersion] = React.useState(0);
   const [touched, setTouched] = React.useState<ReadonlySet<string> | null>(null);
   const [message, say] = React.useState<Message | null>(null);
-  const [labelField, changeLabelField] = React.useState<string | null>(null);
   const key = state.run?.key ?? null;
+  const labelField = state.label_field;
   const fail = React.useCallback((error: unknown) => {
     say({ text: error instanceof Error ? error.message : String(error), kind: "error" });
   }, []);
 
+  // answers to earlier questions than the last are ignored, and so are those of before an edit
+  const reads = React.useRef(0);
+  const edits = React.useRef(0);
   const read = React.useCallback(
     async (key: string | null, field: string | null): Promise<void> => {
+      const number = ++reads.current;
       try {
-        const answer = await ask("load", { key, label_field: field });
+        let seen: number;
+        let answer: LoadAnswer;
+        do {
+          seen = edits.current;
+          answer = await ask("load", { key, label_field: field });
+          if (number !== reads.current) return;
+        } while (seen !== edits.current);
         setState(answer);
         setTouched(null);
         setVersion((version) => version + 1);
         setLoaded(true);
       } catch (error) {
-        fail(error);
+        if (number === reads.current) fail(error);
       }
     },
     [ask, fail],
@@ -64,29 +76,34 @@ export function useBoard(ask: Ask): Board {
 
   // edits wait for each other: each is sent when the answer to the last is there
   const queue = React.useRef<Promise<unknown>>(Promise.resolve());
+  const [waiting, setWaiting] = React.useState(0);
   const edit = React.useCallback(
     (edit: Edit): Promise<EditAnswer | null> => {
       const run = async (): Promise<EditAnswer | null> => {
         if (key === null) return null;
         try {
           const answer = await ask("edit", { key, edit, dry_run: false, label_field: labelField });
-          apply(answer, answer.clusters);
+          apply(answer);
           say({ text: answer.change.text, kind: "success" });
           return answer;
         } catch (error) {
           fail(error);
           return null;
+        } finally {
+          edits.current += 1;
+          setWaiting((waiting) => waiting - 1);
         }
       };
-      const apply = (answer: EditAnswer, changed: readonly Cluster[]): void => {
-        setState((state) => ({
-          ...state,
-          clusters: withChanges(state.clusters, changed, answer.gone),
-          history: answer.history,
-        }));
-        setTouched(new Set([...changed.map((cluster) => cluster.name), ...answer.gone]));
+      const apply = (answer: EditAnswer): void => {
+        setState((state) =>
+          state.run?.key === key // another run may have been opened in between
+            ? { ...state, clusters: withChanges(state.clusters, answer.clusters, answer.gone), history: answer.history }
+            : state,
+        );
+        setTouched(new Set([...answer.clusters.map((cluster) => cluster.name), ...answer.gone]));
         setVersion((version) => version + 1);
       };
+      setWaiting((waiting) => waiting + 1);
       const next = queue.current.then(run);
       queue.current = next;
       return next;
@@ -94,17 +111,27 @@ export function useBoard(ask: Ask): Board {
     [ask, fail, key, labelField],
   );
 
-  const setLabelField = React.useCallback(
-    (field: string | null) => {
-      changeLabelField(field);
-      void read(key, field);
-    },
-    [key, read],
-  );
+  const setLabelField = React.useCallback((field: string | null) => void read(key, field), [key, read]);
   const load = React.useCallback((key: string | null) => read(key, labelField), [labelField, read]);
   const setRuns = React.useCallback((runs: readonly RunRow[]) => setState((state) => ({ ...state, runs })), []);
 
   const progress = React.useMemo(() => progressOf(state.clusters), [state.clusters]);
 
-  return { ask, loaded, ...state, progress, labelField, message, version, touched, load, edit, setLabelField, setRuns, say, fail };
+  return {
+    ask,
+    loaded,
+    ...state,
+    progress,
+    labelField,
+    message,
+    version,
+    touched,
+    busy: waiting > 0,
+    load,
+    edit,
+    setLabelField,
+    setRuns,
+    say,
+    fail,
+  };
 }

@@ -37,10 +37,18 @@ def load_board(ctx: foo.ExecutionContext) -> Json:
     rows = run_rows(ctx.dataset)
     key = shown_key(optional_text_param(ctx, "key"), rows)
     if key is None:
-        return {"runs": rows, "run": None, "clusters": [], "nearest": {}, "history": NO_HISTORY}
+        nothing: Json = {
+            "run": None,
+            "clusters": [],
+            "nearest": {},
+            "history": NO_HISTORY,
+            "label_field": None,
+        }
+        return {"runs": rows, **nothing}
     run = load_run(ctx.dataset, key)
     review = Review(run)
-    clusters = cluster_rows(run, optional_text_param(ctx, "label_field"))
+    label_field = label_field_of(ctx, run)
+    clusters = cluster_rows(run, label_field)
     marked = set(reviewed(run))
     return {
         "runs": rows,
@@ -48,7 +56,16 @@ def load_board(ctx: foo.ExecutionContext) -> Json:
         "clusters": clusters_json(run, clusters, marked),
         "nearest": {str(number): others for number, others in nearest_numbers(run).items()},
         "history": history_json(review),
+        "label_field": label_field,
     }
+
+
+def label_field_of(ctx: foo.ExecutionContext, run: Run) -> str | None:
+    """The label field that the browser compares with; None where it was deleted, or the run has no such field."""
+    from fiftyone_deepcluster.dataset.review.overview import label_fields
+
+    field = optional_text_param(ctx, "label_field")
+    return field if field in label_fields(run) else None
 
 
 NO_HISTORY: Json = {"undo": None, "redo": None, "version": 0}
@@ -169,13 +186,14 @@ def load_images(ctx: foo.ExecutionContext) -> Json:
     """A page of the images of a cluster."""
     from fiftyone_deepcluster.dataset.review.overview import page
 
+    run = run_of(ctx)
     found, total = page(
-        run_of(ctx),
+        run,
         text_param(ctx, "cluster"),
         cast("ImageOrder", text_param(ctx, "order")),
         offset=count_param(ctx, "offset", 10**9),
         limit=count_param(ctx, "limit", MOST_IMAGES),
-        label_field=optional_text_param(ctx, "label_field"),
+        label_field=label_field_of(ctx, run),
     )
     return {"images": [{**picture_json(picture), **picture.values} for picture in found], "total": total}
 
@@ -191,7 +209,7 @@ def picture_json(picture: Picture) -> Json:
 
 
 def in_view(ctx: foo.ExecutionContext) -> Json:
-    """Number of images of each cluster in the App's view; None if the view shows the whole dataset."""
+    """Number of images of each cluster in the App's view; None if it shows the whole dataset, or other things."""
     from fiftyone_deepcluster.dataset.review.overview import counts_in
 
     run = run_of(ctx)
@@ -222,7 +240,7 @@ def suggest_names(ctx: foo.ExecutionContext) -> Json:
 
     run = run_of(ctx)
     cluster = text_param(ctx, "cluster")
-    row = next(iter(cluster_rows(run, optional_text_param(ctx, "label_field"), [cluster])), None)
+    row = next(iter(cluster_rows(run, label_field_of(ctx, run), [cluster])), None)
     majority = [row.majority] if row is not None and row.majority is not None else []
     used = [name for name in run.names() if not name.startswith("cluster-") and name != "noise"]
     classes = [*run.dataset.default_classes, *run.dataset.classes.get("ground_truth", [])]

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from fiftyone_deepcluster.app.panels.answers.clusters import (
     clusters_json,
     history_json,
+    label_field_of,
     picture_json,
 )
 from fiftyone_deepcluster.app.panels.answers.common import (
     Json,
     flag_param,
-    optional_text_param,
     run_of,
     text_param,
 )
@@ -52,7 +52,7 @@ def _changed(ctx: foo.ExecutionContext, review: Review, names: tuple[str, ...]) 
 
     if not names:
         return {"clusters": [], "gone": []}
-    rows = cluster_rows(review.run, optional_text_param(ctx, "label_field"), names)
+    rows = cluster_rows(review.run, label_field_of(ctx, review.run), names)
     found = {row.name for row in rows}
     return {
         "clusters": clusters_json(review.run, rows, set(reviewed(review.run))),

@@ -1,0 +1,240 @@
+// The board with a server of a few clusters: what keys and answers do, also when they come in another order.
+import { act, cleanup, fireEvent, render, screen } from "@testing-library/react";
+import React from "react";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+
+import { Board } from "../src/components/Board";
+import type { Cluster, Edit, LoadAnswer } from "../src/model/api";
+import { server, state } from "./app";
+
+const EVENTS = ["load", "strips", "images", "edit", "names", "poll", "in_view", "preview_commit", "preview_split"];
+const schema = { view: Object.fromEntries(EVENTS.map((name) => [name, name])) };
+
+function cluster(name: string, size: number): Cluster {
+  return {
+    name, size, reviewed: false, noise: false, distance: null, confidence: null, uncertain: 0, changes: null,
+    numbers: [], majority: null, majority_share: null, key_words: [],
+  };
+}
+
+function loaded(key: string, clusters: Cluster[]): LoadAnswer {
+  const runs = ["dc", "other"].map((name) => ({
+    key: name, method: "frozen", status: "finished" as const, text: "", fraction: null, started: null, charts: [],
+  }));
+  const run = {
+    key, method: "frozen", unit: "image" as const, label_fields: [], default_field: "label", rounds: 1, verdict: "",
+    facts: "", warnings: [], resumable: false,
+  };
+  return { runs, run, clusters, nearest: {}, history: { undo: null, redo: null, version: 1 }, label_field: null };
+}
+
+let clusters: Cluster[] = [];
+let edits: Edit[] = [];
+let hold: Promise<void> = Promise.resolve();
+let release: () => void = () => undefined;
+
+/** Edits are answered after `release()`. */
+function holdEdits(): void {
+  hold = new Promise((resolve) => (release = resolve));
+}
+
+async function answer(event: string, params: Record<string, unknown>): Promise<{ value: unknown } | { message: string }> {
+  if (event === "load") return { value: loaded((params["key"] as string | null) ?? "dc", clusters) };
+  if (event === "strips") return { value: { strips: {} } };
+  if (event === "names") return { value: { names: [] } };
+  if (event === "images") {
+    const image = { path: "x.png", box: null, confidence: null, distance: null, margin: null, changes: null, label: null };
+    const images = ["a", "b", "c"].map((id) => ({ ...image, id, sample: id }));
+    return { value: { images, total: 3 } };
+  }
+  if (event === "edit") {
+    const edit = params["edit"] as Edit;
+    edits.push(edit);
+    await hold;
+    const history = { undo: "it", redo: null, version: edits.length + 1 };
+    const change = { n_changed: 1, n_kept: 0, text: edit.verb };
+    if (edit.verb === "rename") {
+      const changed = [{ ...cluster(edit.new_name, 5) }];
+      return { value: { change, clusters: changed, gone: [edit.cluster], history } };
+    }
+    if (edit.verb === "mark_reviewed") {
+      const changed = clusters.filter((one) => edit.clusters.includes(one.name)).map((one) => ({ ...one, reviewed: true }));
+      return { value: { change, clusters: changed, gone: [], history } };
+    }
+    return { value: { change, clusters: [], gone: [], history } };
+  }
+  if (event === "preview_split") return { message: "cluster 'one' has 1 images with vectors" };
+  return { message: `no answer to ${event}` };
+}
+
+const part = (name: string): HTMLElement | null => document.querySelector(`[data-cy="${name}"]`);
+const wait = async (milliseconds: number): Promise<void> => {
+  await act(() => vi.advanceTimersByTimeAsync(milliseconds));
+};
+const settle = (): Promise<void> => wait(400);
+const press = (key: string, more = {}): void => {
+  fireEvent.keyDown(document.activeElement ?? document.body, { key, ...more });
+};
+
+async function openBoard(): Promise<void> {
+  render(<Board schema={schema} />);
+  await settle();
+}
+
+async function openCluster(name: string): Promise<void> {
+  fireEvent.click(part(`dc-cluster-${name}`) as HTMLElement);
+  await settle();
+}
+
+const shown = (): string | undefined => part("dc-cluster-name")?.textContent ?? undefined;
+
+beforeEach(() => {
+  vi.useFakeTimers({ shouldAdvanceTime: true, toFake: ["setTimeout", "clearTimeout", "performance"] });
+  vi.stubGlobal("ResizeObserver", class {
+    observe(): void {}
+    disconnect(): void {}
+  });
+  vi.spyOn(HTMLElement.prototype, "clientHeight", "get").mockReturnValue(600);
+  vi.spyOn(HTMLElement.prototype, "clientWidth", "get").mockReturnValue(600);
+  clusters = [cluster("one", 5), cluster("two", 4), cluster("three", 3)];
+  edits = [];
+  hold = Promise.resolve();
+  server.answer = answer;
+  state["selectedSamples"] = new Map();
+});
+afterEach(() => {
+  cleanup();
+  vi.restoreAllMocks();
+  vi.unstubAllGlobals();
+  vi.useRealTimers();
+});
+
+describe("keys of the board", () => {
+  it("marks one cluster when Enter is pressed twice at once", async () => {
+    await openBoard();
+    await openCluster("one");
+    press("Enter");
+    press("Enter");
+    await settle();
+    expect(edits).toEqual([{ verb: "mark_reviewed", clusters: ["one"], reviewed: true }]);
+    expect(shown()).toBe("two");
+  });
+  it("opens, and does not mark, when Enter is pressed twice in the overview, or held", async () => {
+    await openBoard();
+    press("Enter");
+    press("Enter");
+    await settle();
+    press("Enter", { repeat: true });
+    await settle();
+    expect(shown()).toBe("one");
+    expect(edits).toEqual([]);
+  });
+  it("rejects once when X is pressed twice before the answer", async () => {
+    await openBoard();
+    await openCluster("one");
+    press(" ");
+    holdEdits();
+    press("x");
+    press("x");
+    release();
+    await settle();
+    expect(edits).toEqual([{ verb: "reject", images: { ids: ["a"] } }]);
+  });
+  it("leaves Enter to the button that has the focus", async () => {
+    await openBoard();
+    await openCluster("one");
+    (part("dc-do-split") as HTMLElement).focus();
+    press("Enter");
+    expect(edits).toEqual([]);
+    press("n");
+    expect(part("dc-form-name")).not.toBe(null);
+  });
+  it("returns to the board after every dialog", async () => {
+    await openBoard();
+    await openCluster("one");
+    for (const [key, dialog] of [["n", "name"], ["s", "split"], ["j", "join"], ["l", "commit"]] as const) {
+      press(key);
+      await settle();
+      expect(part(`dc-form-${dialog}`)).not.toBe(null);
+      expect(document.activeElement?.tagName).toBe("INPUT");
+      press("Escape");
+      if (part(`dc-form-${dialog}`)) press("Escape"); // the first closed the suggestions
+      await settle();
+      expect(part(`dc-form-${dialog}`)).toBe(null);
+      expect(document.activeElement).toBe(part("dc-clusters"));
+    }
+  });
+});
+
+describe("the open cluster", () => {
+  it("is followed to its new name, with the look of the images", async () => {
+    await openBoard();
+    await openCluster("one");
+    fireEvent.click(part("dc-captions") as HTMLElement);
+    press("n");
+    fireEvent.change(part("dc-dialog-name") as HTMLElement, { target: { value: "cat" } });
+    fireEvent.submit(document.querySelector("form") as HTMLFormElement);
+    await settle();
+    expect(shown()).toBe("cat");
+    expect(part("dc-captions")?.getAttribute("aria-pressed")).toBe("true");
+  });
+  it("keeps the place in the images after an edit", async () => {
+    await openBoard();
+    await openCluster("one");
+    press("ArrowRight");
+    press(" ");
+    press("x");
+    await settle();
+    expect(document.querySelectorAll('[data-selected="true"]').length).toBe(0);
+    expect(part("dc-image-b")?.getAttribute("data-focused")).toBe("true");
+  });
+});
+
+describe("answers", () => {
+  it("of a run that was left are ignored", async () => {
+    await openBoard();
+    let late: () => void = () => undefined;
+    server.answer = async (event, params) => {
+      const value = await answer(event, params);
+      if (event === "load" && params["key"] === "dc") await new Promise<void>((resolve) => (late = resolve));
+      return value;
+    };
+    fireEvent.click(part("dc-tab-runs") as HTMLElement);
+    const [first, second] = screen.getAllByText("Open");
+    fireEvent.click(first as HTMLElement);
+    fireEvent.click(second as HTMLElement);
+    await settle();
+    late();
+    await settle();
+    expect(part("dc-run")?.textContent).toContain("other");
+  });
+  it("that were on their way during an edit are asked for again", async () => {
+    await openBoard();
+    let late: () => void = () => undefined;
+    let loads = 0;
+    server.answer = async (event, params) => {
+      const value = await answer(event, params);
+      if (event === "poll") return { value: { runs: loaded("dc", []).runs, stale: loads === 0 } };
+      if (event === "load" && ++loads === 1) await new Promise<void>((resolve) => (late = resolve));
+      return value;
+    };
+    await wait(5000);
+    expect(loads).toBe(1);
+    await openCluster("one");
+    press("Enter");
+    await settle();
+    clusters = clusters.map((one) => ({ ...one, reviewed: one.name === "one" }));
+    late();
+    await settle();
+    expect(loads).toBe(2);
+    expect(part("dc-progress")?.textContent).toContain("1 of 3 clusters");
+  });
+  it("of a split that cannot be made stand in the dialog", async () => {
+    await openBoard();
+    await openCluster("one");
+    press("s");
+    await settle();
+    expect(part("dc-dialog-problem")?.textContent).toContain("has 1 images");
+    expect((part("dc-dialog-ok") as HTMLButtonElement).disabled).toBe(true);
+  });
+});
