@@ -140,6 +140,17 @@ describe("keys of the board", () => {
     await settle();
     expect(edits).toEqual([{ verb: "reject", images: { ids: ["a"] } }]);
   });
+  it("moves the images that are selected in the App's grid", async () => {
+    state["selectedSamples"] = new Map([["a", {}], ["z", {}]]);
+    await openBoard();
+    press("m");
+    await settle();
+    expect(part("dc-form-move")?.textContent).toContain("Move 2 images selected in the grid");
+    fireEvent.change(part("dc-dialog-name") as HTMLElement, { target: { value: "two" } });
+    fireEvent.submit(document.querySelector("form") as HTMLFormElement);
+    await settle();
+    expect(edits).toEqual([{ verb: "move", images: { ids: ["a", "z"] }, to: "two" }]);
+  });
   it("leaves Enter to the button that has the focus", async () => {
     await openBoard();
     await openCluster("one");

@@ -118,7 +118,7 @@ describe("keys", () => {
   it("has one meaning for a key on a page", () => {
     expect(commandOf(press("Enter"), "overview")).toBe("open");
     expect(commandOf(press("Enter"), "cluster")).toBe("reviewed");
-    expect(commandOf(press("m"), "overview")).toBe(null);
+    expect(commandOf(press("x"), "overview")).toBe(null);
   });
   it("tells undo from redo", () => {
     expect(commandOf(press("z", { ctrlKey: true }), "cluster")).toBe("undo");

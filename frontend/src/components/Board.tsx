@@ -1,5 +1,7 @@
 import { Alert, Box, CircularProgress, Snackbar, Tab, Tabs, Typography } from "@mui/material";
+import { selectedSamples } from "@fiftyone/state";
 import React from "react";
+import { useRecoilValue } from "recoil";
 
 import { HelpDialog } from "../dialogs/HelpDialog";
 import { EditDialog, type Asked } from "../dialogs/EditDialog";
@@ -105,6 +107,7 @@ function ClustersTab({ board }: { board: BoardState }) {
   const root = React.useRef<HTMLDivElement>(null);
   const search = React.useRef<HTMLInputElement>(null);
   const inView = useInView(board);
+  const inGrid = [...useRecoilValue(selectedSamples).keys()];
 
   const shown = React.useMemo(() => arrange(board.clusters, order, filter), [board.clusters, order, filter]);
   const open = follow(board.clusters, opened, board.touched);
@@ -129,7 +132,8 @@ function ClustersTab({ board }: { board: BoardState }) {
   }, [openName, opened]);
 
   const images = open ? chosen(selection, open.name) : null;
-  const nSelected = countSelected(selection, total);
+  const nSelected = open ? countSelected(selection, total) : 0;
+  const fromGrid = nSelected === 0 && inGrid.length > 0;
   const edit = async (asked: Edit, then: () => void): Promise<void> => {
     if (await board.edit(asked)) then();
   };
@@ -153,7 +157,7 @@ function ClustersTab({ board }: { board: BoardState }) {
   const run: Record<Command, () => void> = {
     open: () => target && go(target.name),
     back: () => (nSelected > 0 ? unselect() : go(null)),
-    move: () => (nSelected > 0 ? setAsked({ dialog: "move" }) : needImages()),
+    move: () => (nSelected > 0 || fromGrid ? setAsked({ dialog: "move" }) : needImages()),
     reject: () => {
       if (nSelected === 0 || !images) needImages();
       else void edit({ verb: "reject", images }, unselect);
@@ -233,8 +237,9 @@ function ClustersTab({ board }: { board: BoardState }) {
         <EditDialog
           asked={asked}
           board={board}
-          images={images}
-          nImages={nSelected}
+          images={fromGrid ? { ids: inGrid } : images}
+          nImages={fromGrid ? inGrid.length : nSelected}
+          where={fromGrid ? " selected in the grid" : ""}
           onClose={() => setAsked(null)}
           onEdit={(edited) => {
             setAsked(null);

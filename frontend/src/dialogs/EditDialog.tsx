@@ -17,6 +17,8 @@ interface Props {
   board: Board;
   images: Chosen | null;
   nImages: number;
+  /** Where the images are selected, as an end of the title. */
+  where: string;
   onClose(): void;
   onEdit(edit: Edit): void;
 }
@@ -96,14 +98,14 @@ function suggestions(options: string[], { inputValue }: { inputValue: string }):
   return options.filter((name) => name.toLowerCase().includes(typed)).slice(0, 100);
 }
 
-function MoveDialog({ board, images, nImages, onClose, onEdit }: Props) {
+function MoveDialog({ board, images, nImages, where, onClose, onEdit }: Props) {
   const [typed, setTyped] = React.useState("");
   const names = board.clusters.filter((cluster) => !cluster.noise).map((cluster) => cluster.name);
   const to = complete(typed, names);
   return (
     <Frame
       name="move"
-      title={`Move ${count(nImages, board)}`}
+      title={`Move ${count(nImages, board)}${where}`}
       action={to === null || names.includes(to) ? "Move" : "Move to a new cluster"}
       ready={to !== null && images !== null}
       onClose={onClose}

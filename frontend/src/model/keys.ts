@@ -41,7 +41,7 @@ export const BINDINGS: readonly Binding[] = [
   { key: "Escape", shown: "Esc", command: "back", pages: ["cluster"], text: "Clear the selection, or back to the overview" },
   { key: " ", shown: "Space", command: "toggle", pages: ["cluster"], text: "Select the image, or remove it from the selection" },
   { key: "a", shown: "Ctrl+A", command: "select_all", pages: ["cluster"], ctrl: true, text: "Select all images of the cluster" },
-  { key: "m", shown: "M", command: "move", pages: ["cluster"], text: "Move the selected images to another cluster" },
+  { key: "m", shown: "M", command: "move", pages: both, text: "Move the selected images, here or in the App's grid, to another cluster" },
   { key: "x", shown: "X", command: "reject", pages: ["cluster"], text: "Reject the selected images: they belong to no cluster" },
   { key: "n", shown: "N", command: "name", pages: both, text: "Name the cluster" },
   { key: "s", shown: "S", command: "split", pages: both, text: "Split the cluster" },

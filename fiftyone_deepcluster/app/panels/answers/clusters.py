@@ -47,7 +47,7 @@ def load_board(ctx: foo.ExecutionContext) -> Json:
         return {"runs": rows, **nothing}
     run = load_run(ctx.dataset, key)
     review = Review(run)
-    label_field = label_field_of(ctx, run)
+    label_field = shown_label_field(ctx, run)
     clusters = cluster_rows(run, label_field)
     marked = set(reviewed(run))
     return {
@@ -60,7 +60,7 @@ def load_board(ctx: foo.ExecutionContext) -> Json:
     }
 
 
-def label_field_of(ctx: foo.ExecutionContext, run: Run) -> str | None:
+def shown_label_field(ctx: foo.ExecutionContext, run: Run) -> str | None:
     """The label field that the browser compares with; None where it was deleted, or the run has no such field."""
     from fiftyone_deepcluster.dataset.review.overview import label_fields
 
@@ -193,7 +193,7 @@ def load_images(ctx: foo.ExecutionContext) -> Json:
         cast("ImageOrder", text_param(ctx, "order")),
         offset=count_param(ctx, "offset", 10**9),
         limit=count_param(ctx, "limit", MOST_IMAGES),
-        label_field=label_field_of(ctx, run),
+        label_field=shown_label_field(ctx, run),
     )
     return {"images": [{**picture_json(picture), **picture.values} for picture in found], "total": total}
 
@@ -240,7 +240,7 @@ def suggest_names(ctx: foo.ExecutionContext) -> Json:
 
     run = run_of(ctx)
     cluster = text_param(ctx, "cluster")
-    row = next(iter(cluster_rows(run, label_field_of(ctx, run), [cluster])), None)
+    row = next(iter(cluster_rows(run, shown_label_field(ctx, run), [cluster])), None)
     majority = [row.majority] if row is not None and row.majority is not None else []
     used = [name for name in run.names() if not name.startswith("cluster-") and name != "noise"]
     classes = [*run.dataset.default_classes, *run.dataset.classes.get("ground_truth", [])]

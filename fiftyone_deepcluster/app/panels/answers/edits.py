@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from fiftyone_deepcluster.app.panels.answers.clusters import (
     clusters_json,
     history_json,
-    label_field_of,
     picture_json,
+    shown_label_field,
 )
 from fiftyone_deepcluster.app.panels.answers.common import (
     Json,
@@ -52,7 +52,7 @@ def _changed(ctx: foo.ExecutionContext, review: Review, names: tuple[str, ...]) 
 
     if not names:
         return {"clusters": [], "gone": []}
-    rows = cluster_rows(review.run, label_field_of(ctx, review.run), names)
+    rows = cluster_rows(review.run, shown_label_field(ctx, review.run), names)
     found = {row.name for row in rows}
     return {
         "clusters": clusters_json(review.run, rows, set(reviewed(review.run))),
