@@ -153,10 +153,11 @@ def topics(texts: Texts, n_topics: int, seed: int) -> NDArray[np.int64]:
         (N,) int64 topics, compact from 0; -1 for an image without a usable text.
 
     Raises:
-        InputError: fewer usable texts than topics.
+        InputError: ``n_topics`` is not a whole number, or there are fewer usable texts than topics.
     """
     from sklearn.decomposition import LatentDirichletAllocation
 
+    n_topics = arguments.whole_number("n_topics", n_topics, 1)
     rows, counts, _ = _counted(texts, len(texts))
     counts = counts[:, np.asarray((counts > 0).sum(axis=0)).ravel() > 1]
     usable = np.asarray(counts.sum(axis=1)).ravel() > 0

@@ -16,7 +16,7 @@ from fiftyone_deepcluster.api.baselines import add_baselines
 from fiftyone_deepcluster.api.fit_arguments import as_features, check_early, numbers_of
 from fiftyone_deepcluster.core import arguments, checkpoints
 from fiftyone_deepcluster.core.history import RoundHistory
-from fiftyone_deepcluster.core.progress import Silent, check_observer
+from fiftyone_deepcluster.core.progress import observer_or_silent
 from fiftyone_deepcluster.core.record import RunRecord, StopReason
 from fiftyone_deepcluster.core.types import Known
 from fiftyone_deepcluster.errors import CancelledError, CheckpointError, ImagesError, OptionsError
@@ -153,8 +153,7 @@ def fit(
     from fiftyone_deepcluster.images.inspect import image_facts
 
     options = parse_options(options)
-    check_observer(observer)
-    observer, known = observer or Silent(), Known() if known is None else known
+    observer, known = observer_or_silent(observer), Known() if known is None else known
     if not isinstance(known, Known):
         raise OptionsError(
             f"known={arguments.short(known)} is not a Known object; give Known(groups=..., initial=...)"
@@ -188,6 +187,8 @@ def _fit_features(
     from fiftyone_deepcluster.images.inspect import ImageFacts
 
     images, features = given_for[0], as_features(given_for[1])
+    if isinstance(images, type) or (images is not None and not hasattr(images, "__len__")):
+        raise ImagesError(f"images={arguments.short(images)} is not a list of images; give a list, or None")
     if images is not None and len(images) != len(features):
         raise OptionsError(
             f"features has {len(features)} rows for {len(images)} images; give one row per image, NaN where unknown"

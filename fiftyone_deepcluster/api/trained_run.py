@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.api.assembly import assemble, build_parts, open_store
 from fiftyone_deepcluster.core import arguments, checkpoints
-from fiftyone_deepcluster.core.progress import Silent
+from fiftyone_deepcluster.core.progress import observer_or_silent
 from fiftyone_deepcluster.core.seeds import derive
 from fiftyone_deepcluster.errors import CheckpointError
 from fiftyone_deepcluster.features.base import EncodeRequest
@@ -94,6 +94,7 @@ def reopen(run_dir: str | Path, images: ImageInput, observer: Observer | None = 
         CheckpointError: ``run_dir`` has no finished run.
         ImagesError: no image can be read.
     """
+    observer = observer_or_silent(observer)
     path = arguments.path_of("run_dir", run_dir) / checkpoints.MODEL
     if not path.is_file():
         raise CheckpointError(
@@ -102,7 +103,7 @@ def reopen(run_dir: str | Path, images: ImageInput, observer: Observer | None = 
         )
     model = checkpoints.load(path)
     options = parse_options(str(model["options"]["name"]), model["options"])
-    with open_store(images, options, observer or Silent()) as store:
-        corpus, _ = assemble(options, store, observer or Silent(), None)
+    with open_store(images, options, observer) as store:
+        corpus, _ = assemble(options, store, observer, None)
         corpus.network.load_with_head(model["network"])
         yield TrainedRun(options, corpus, model)

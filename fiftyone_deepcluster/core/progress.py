@@ -51,6 +51,16 @@ def check_observer(observer: Any) -> None:
         )
 
 
+def observer_or_silent(observer: Any) -> Observer:
+    """The observer, checked; for None one that does nothing.
+
+    Raises:
+        InputError: see ``check_observer``.
+    """
+    check_observer(observer)
+    return Silent() if observer is None else observer  # type: ignore[no-any-return]
+
+
 class Silent:
     """Observer that does nothing and never cancels."""
 

@@ -225,6 +225,7 @@ def assign(
         RunLockedError: another process works on this key.
         DatabaseAwayError: FiftyOne's database was stopped, or is away.
     """
+    check_observer(observer)
     target = root_dataset(new_samples)
     origin = target if from_dataset is None else root_dataset(from_dataset)
     run = load_run(origin, key)

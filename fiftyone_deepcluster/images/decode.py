@@ -223,7 +223,7 @@ def _seek(image: Image.Image, frame: int) -> None:
 
 
 def _draft(image: Image.Image, box: Box | None, color: Color, at_least: int) -> None:
-    _, _, box_width, box_height = box or (0.0, 0.0, 1.0, 1.0)
+    box_width, box_height = box[2:] if box is not None and len(box) == 4 else (1.0, 1.0)
     # The smaller fraction is used for both axes, so rotation need not be considered.
     part = max(min(box_width, box_height), 1e-3)
     side = math.ceil(at_least * _DRAFT_GAP / part)
@@ -287,6 +287,8 @@ def _edges(box: Box | None, height: int, width: int) -> tuple[int, int, int, int
     """Left, top, right and bottom of a relative box in pixels; at least one pixel wide and high."""
     if box is None:
         return 0, 0, width, height
+    if len(box) != 4:
+        raise ValueError(f"the box {box} has {len(box)} numbers; give x, y, width, height")
     x, y, box_width, box_height = box
     if not (all(map(math.isfinite, box)) and box_width > 0 and box_height > 0):
         raise ValueError(f"the box {box} has no area; give finite numbers, width and height above 0")

@@ -47,7 +47,8 @@ def as_refs(images: Sequence[str | Path | ImageRef]) -> list[ImageRef]:
     Raises:
         ImagesError: no images, a single path instead of a list, or an item of another type.
     """
-    if not hasattr(images, "__len__") and not isinstance(images, str | os.PathLike):
+    sized = hasattr(images, "__len__") and not isinstance(images, type)
+    if not sized and not isinstance(images, str | os.PathLike):
         raise ImagesError(
             f"images={images!r} is not a list of images; give paths, or a uint8 array (N, H, W)"
         )

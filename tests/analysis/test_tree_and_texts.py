@@ -195,3 +195,14 @@ def test_distinct_words_equal_a_slow_loop_and_random_texts_have_none():
     ratio = sum(n * np.log(n / m / both) + (m - n) * np.log((1 - n / m) / (1 - both)) for n, m in parts)
     weight = significance(np.array([[20], [1]]), np.array([30, 60]))
     assert weight[:, 0] == pytest.approx([2 * ratio, 0.0])
+
+
+@pytest.mark.parametrize("n_topics", [0, -1, 2.0, None, "2", True])
+def test_a_number_of_topics_that_is_no_whole_number_is_an_error(n_topics):
+    with pytest.raises(InputError, match="n_topics="):
+        topics(["lung opacity", "lung opacity"], n_topics, seed=1)
+
+
+def test_a_number_of_topics_may_be_of_numpy():
+    texts = ["lung opacity lobe", "liver lesion mass"] * 5
+    assert np.array_equal(topics(texts, np.uint8(2), seed=1), topics(texts, 2, seed=1))

@@ -261,7 +261,7 @@ def _collect_patches(dataset: fo.Dataset, samples: fo.core.collections.SampleCol
     ids, sample_ids, paths, boxes = samples.values(
         ["id", "sample_id", "filepath", f"{field}.bounding_box"]
     )  # fmt: skip
-    images = [ImageRef(path, tuple(box)) for path, box in zip(paths, boxes, strict=True)]
+    images = [ImageRef(path, tuple(box or ())) for path, box in zip(paths, boxes, strict=True)]
     return SampleSource(dataset, samples, ids, sample_ids, images, field)
 
 
@@ -287,7 +287,7 @@ def _check_media(samples: fo.core.collections.SampleCollection) -> None:
         if not slices:
             raise ImagesError(f"no slice of the grouped dataset {samples.name!r} has images; add one")
         raise ImagesError(
-            f"{samples.name!r} is a grouped dataset; select the slices to cluster: "
+            f"{samples._root_dataset.name!r} is a grouped dataset; select the slices to cluster: "
             f"samples.select_group_slices({slices[0]!r}), with one or more of {', '.join(slices)}"
         )
     if samples._is_frames or samples._is_clips:
@@ -336,7 +336,12 @@ def _not_images(source: SampleSource, paths: list[str]) -> str:
 def _media_types(source: SampleSource) -> list[str | None]:
     """Media type of the sample of every image."""
     kind = source.samples.media_type
-    return source.samples.values("_media_type") if kind == "mixed" else [kind] * len(source)
+    if kind != "mixed":
+        return [kind] * len(source)
+    # A view of group slices has them in the documents, but not among its fields
+    found = source.dataset._sample_collection.find({}, {"_media_type": 1})
+    known = {str(document["_id"]): document.get("_media_type") for document in found}
+    return [known.get(sample_id) for sample_id in source.sample_ids]
 
 
 def _truth_path(source: SampleSource, truth_field: str, option: str) -> str | None:

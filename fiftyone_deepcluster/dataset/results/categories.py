@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.analysis.texts import KeyWord
+from fiftyone_deepcluster.core.progress import check_observer
 from fiftyone_deepcluster.dataset.io.fields import changing
 from fiftyone_deepcluster.dataset.io.read_images import read_values
 from fiftyone_deepcluster.dataset.io.side_fields import read_texts
@@ -138,6 +139,7 @@ def build_tree(
     """
     import numpy as np
 
+    check_observer(observer)
     run = load_run(samples, key)
     source = images_of(run)
     names, labels = _numbered(read_values(source, path_in(run, "label")))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fiftyone_deepcluster.analysis.unit_images import Ascent
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.disk import disk_errors, folder_problem
+from fiftyone_deepcluster.core.progress import check_observer
 from fiftyone_deepcluster.dataset.results.open_run import images_of, open_run
 from fiftyone_deepcluster.dataset.results.probes import keep_layers, layers_of_run
 from fiftyone_deepcluster.dataset.results.results_cache import Findings
@@ -109,6 +110,7 @@ def draw_filters(
     """
     from fiftyone_deepcluster.analysis.unit_images import check_units, maximize, spread_units, top_images
 
+    check_observer(observer)
     run = load_run(samples, key)
     source = images_of(run)
     if layer is not None:

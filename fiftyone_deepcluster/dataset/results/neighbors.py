@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from fiftyone_deepcluster.analysis.retrieval import RetrievalScore
 from fiftyone_deepcluster.core import arguments
+from fiftyone_deepcluster.core.progress import check_observer, observer_or_silent
 from fiftyone_deepcluster.dataset.io.read_images import read_truth
 from fiftyone_deepcluster.dataset.results.open_run import (
     chosen_rows,
@@ -116,6 +117,7 @@ def retrieve(
 
     from fiftyone_deepcluster.analysis.retrieval import nearest_images
 
+    check_observer(observer)
     k = arguments.whole_number("k", k, 1)
     arguments.one_of("features", features, FEATURE_KINDS)
     run = load_run(samples, key)
@@ -167,6 +169,7 @@ def retrieval_score(
     from fiftyone_deepcluster.analysis.retrieval import score
     from fiftyone_deepcluster.metrics.matching import numbered
 
+    check_observer(observer)
     k = arguments.whole_number("k", k, 1)
     max_queries = arguments.whole_number("max_queries", max_queries, 1)
     asked = None if features is None else _kinds(features)
@@ -200,6 +203,7 @@ def index_neighbors(
 
     from fiftyone_deepcluster.analysis.retrieval import nearest_images
 
+    check_observer(observer)
     run = load_run(samples, key)
     source = images_of(run)
     arrays: dict[str, NDArray[np.generic]] = {
@@ -307,13 +311,12 @@ def _pixels(run: Run, source: SampleSource, observer: Observer | None) -> _Vecto
 
     from fiftyone_deepcluster.analysis.baselines import pixel_features
     from fiftyone_deepcluster.api.assembly import open_store
-    from fiftyone_deepcluster.core.progress import Silent
     from fiftyone_deepcluster.methods.base import parse_options
 
     values = dict(run.record.resolved)
     settled = str(values.get("name", run.record.method))  # "auto" settles on another method
     resolved = parse_options(settled, values)
-    with open_store(source.images, resolved, observer or Silent()) as store:
+    with open_store(source.images, resolved, observer_or_silent(observer)) as store:
         return _Vectors(store.kept, pixel_features(store.read, np.arange(store.shape[0])))
 
 

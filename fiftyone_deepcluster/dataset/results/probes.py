@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from fiftyone_deepcluster.analysis.linear_probe import ProbeResult
 from fiftyone_deepcluster.core import arguments
+from fiftyone_deepcluster.core.progress import check_observer
 from fiftyone_deepcluster.dataset.io.read_images import read_truth
 from fiftyone_deepcluster.dataset.results.open_run import chosen_rows, images_of, open_run
 from fiftyone_deepcluster.dataset.results.results_cache import Findings
@@ -68,6 +69,7 @@ def probe(
     folds = arguments.whole_number("folds", folds, 2, 10)
     max_images = arguments.whole_number("max_images", max_images, 20, 10_000)
     wanted = None if layers is None else arguments.names("layers", layers, "conv1")
+    check_observer(observer)
     run = load_run(samples, key)
     source = images_of(run)
     classes = numbered(read_truth(source, label_field, "label_field"))[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.dataset.io.write import NOISE
 from fiftyone_deepcluster.dataset.review.apply import stored_label
 from fiftyone_deepcluster.dataset.review.edit_log import Entry
@@ -119,7 +120,10 @@ def draft_send(run: Run, verb: Literal["move", "reject"], chosen: Chosen, to: st
     """Give chosen images the name of a cluster, or "noise"."""
     name = NOISE if verb == "reject" else cluster_name(to, "to")
     if (chosen.samples is None) == (chosen.cluster is None):
-        raise InputError(f"{verb} needs either samples or cluster; give one of them")
+        raise InputError(
+            f"{verb} needs either samples or cluster; give one of them (besides={arguments.short(chosen.besides)} leaves out "
+            "images of the cluster)"
+        )
     if chosen.cluster is not None:
         run.check_names([chosen.cluster])
         found = members_without(run, chosen.cluster, chosen.besides)

@@ -15,6 +15,7 @@ from fiftyone_deepcluster.dataset.review.clusters import check_there, names_by_n
 from fiftyone_deepcluster.dataset.review.edit_log import Edit, EditLog, Entry
 from fiftyone_deepcluster.dataset.review.export import export_review
 from fiftyone_deepcluster.dataset.review.overview import cluster_rows, pictures
+from fiftyone_deepcluster.dataset.review.own_field import own_field
 from fiftyone_deepcluster.dataset.review.reviewed import reviewed
 from fiftyone_deepcluster.dataset.review.split import SplitBy, divide
 from fiftyone_deepcluster.dataset.runs import lock
@@ -103,6 +104,7 @@ class Review:
         self, cluster: str, n_clusters: int | None = None, *, by: SplitBy = "kmeans", n_pictures: int = 8
     ) -> list[SplitPart]:
         """The parts that ``split`` would make, largest first, with the images nearest to the mean of each."""
+        n_pictures = arguments.whole_number("n_pictures", n_pictures, 0)
         self.run.check_names([cluster])
         parts = divide(self.run, cluster, n_clusters, by)
         found = []
@@ -231,6 +233,7 @@ class Review:
         """
         arguments.yes_or_no(overwrite=overwrite, only_reviewed=only_reviewed, only_named=only_named)
         with self._editing(dry_run):
+            own_field(self.run, field)
             names = drafts.to_commit(self.run, only_reviewed, only_named)
             return self._make(drafts.draft_commit(self.run, field, names, overwrite), dry_run)
 
@@ -238,6 +241,8 @@ class Review:
         self, field: str, *, overwrite: bool = False, only_reviewed: bool = False, only_named: bool = True
     ) -> list[CommitRow]:
         """What ``commit`` would do, cluster by cluster; arguments and errors as there."""
+        arguments.yes_or_no(overwrite=overwrite, only_reviewed=only_reviewed, only_named=only_named)
+        own_field(self.run, field)
         rows = []
         for name in drafts.to_commit(self.run, only_reviewed, only_named):
             draft = drafts.draft_commit(self.run, field, [name], overwrite)

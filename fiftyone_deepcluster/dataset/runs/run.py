@@ -163,6 +163,12 @@ class Run:
 
     def check_names(self, names: tuple[str, ...] | list[str]) -> None:
         """Raise InputError if a cluster does not exist."""
+        if not isinstance(names, list | tuple):
+            raise InputError(
+                f"names={arguments.short(names)} is not a list of names; give one, such as ['cluster-00']"
+            )
+        for name in names:
+            arguments.one_name("names", name, "cluster-00")
         known = self.names()
         for name in names:
             if name not in known:
