@@ -76,15 +76,18 @@ class QueuedRun(StopFlag):
     def __init__(self, dataset: fo.Dataset, ticket: str) -> None:
         super().__init__()
         self._dataset, self._ticket = dataset, ticket
-        self._asked = 0.0
+        self._asked = float("-inf")
+        self._first = (
+            2  # the check before the run starts, and the first within it: a short run has no later one
+        )
 
     def cancelled(self) -> bool:
         """Whether ``stop`` was called, or the run was cancelled while it was queued."""
         from fiftyone_deepcluster.dataset.runs import status
 
         now = time.monotonic()
-        if not super().cancelled() and now - self._asked > _POLL_SECONDS:
-            self._asked = now
+        if not super().cancelled() and (self._first > 0 or now - self._asked > _POLL_SECONDS):
+            self._first, self._asked = self._first - 1, now
             if status.is_withdrawn(self._dataset, self._ticket):
                 self.stop()
         return super().cancelled()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -73,6 +74,7 @@ def new_file(
         try:
             made = [folder for folder in path.parents if not folder.exists()]
             path.parent.mkdir(parents=True, exist_ok=True)
+            _remove_unfinished(path)
             with partial.open("wb") as file:
                 yield file
                 file.flush()
@@ -84,6 +86,16 @@ def new_file(
                 for folder in made:
                     folder.rmdir()
             raise
+
+
+def _remove_unfinished(path: Path) -> None:
+    """Remove temporary files of ``path`` that processes left that were killed."""
+    import psutil
+
+    for left in path.parent.glob(f"{glob.escape(path.name)}.*.partial"):
+        number = left.name.split(".")[-2]
+        if number.isdigit() and not psutil.pid_exists(int(number)):
+            left.unlink(missing_ok=True)
 
 
 def folder_problem(folder: Path) -> str | None:

@@ -20,6 +20,16 @@ def write(path: Path, content: bytes = b"new") -> None:
         file.write(content)
 
 
+def test_what_a_killed_process_left_goes_with_the_next_file(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    left, at_work = tmp_path / f"file.{dead.pid}.partial", tmp_path / "file.1.partial"
+    for path in (left, at_work):
+        path.write_bytes(b"half")
+    write(tmp_path / "file")
+    assert {path.name for path in tmp_path.iterdir()} == {"file", at_work.name}
+
+
 def test_a_file_is_replaced_and_its_folder_made(tmp_path):
     path = tmp_path / "a" / "b" / "file"
     write(path, b"old")

@@ -107,6 +107,7 @@ class FieldNames:
 
 
 _LONGEST_KEY = 64
+_ATTEMPTS = 8
 _SCHEMA_LOCK = "fields of samples"
 _INFO_KEY = "deepcluster"  # key in the info of every field of a run; its value is the name of the run's value
 
@@ -193,9 +194,30 @@ def declare(dataset: fo.Dataset, names: FieldNames) -> None:
 def declare_missing(dataset: fo.Dataset, names: FieldNames) -> list[str]:
     """Add the fields of a run that are not in the schema, and the index of its label; within ``changing``.
 
+    Another thread that reloads the dataset in between, as FiftyOne's server does at every request, takes fields back
+    that are not stored yet: what is missing then is added again.
+
     Returns:
         Paths of the fields that were added.
     """
+    added: list[str] = []
+    for attempt in range(_ATTEMPTS):
+        try:
+            new = _add_missing(dataset, names)
+        except ValueError:  # the parent of a field was taken back
+            if attempt == _ATTEMPTS - 1:
+                raise
+            new = None
+        added += [path for path in new or [] if path not in added]
+        dataset.reload()
+        if new is not None and all(dataset.get_field(names.path(name)) is not None for name in _MEANINGS):
+            break
+    dataset.create_index(names.path("label"))
+    return added
+
+
+def _add_missing(dataset: fo.Dataset, names: FieldNames) -> list[str]:
+    """Add the fields that the dataset does not have; return their paths."""
     import fiftyone as fo
 
     added = []
@@ -216,7 +238,6 @@ def declare_missing(dataset: fo.Dataset, names: FieldNames) -> list[str]:
         kind = _kind(name)
         inner = {"subfield": fo.StringField} if kind is fo.ListField else {}
         dataset.add_sample_field(path, kind, description=meaning, info={_INFO_KEY: name}, **inner)
-    dataset.create_index(names.path("label"))
     return added
 
 

@@ -121,8 +121,8 @@ def draft_send(run: Run, verb: Literal["move", "reject"], chosen: Chosen, to: st
     name = NOISE if verb == "reject" else cluster_name(to, "to")
     if (chosen.samples is None) == (chosen.cluster is None):
         raise InputError(
-            f"{verb} needs either samples or cluster; give one of them (besides={arguments.short(chosen.besides)} leaves out "
-            "images of the cluster)"
+            f"{verb} needs either samples or cluster; give one of them (besides={arguments.short(chosen.besides)} "
+            "leaves out images of the cluster)"
         )
     if chosen.cluster is not None:
         run.check_names([chosen.cluster])
