@@ -17,15 +17,15 @@ function cluster(name: string, size: number): Cluster {
   };
 }
 
-function loaded(key: string, clusters: Cluster[]): LoadAnswer {
+function loaded(key: string, clusters: Cluster[], field: string | null = null): LoadAnswer {
   const runs = ["dc", "other"].map((name) => ({
     key: name, method: "frozen", status: "finished" as const, text: "", fraction: null, started: null, charts: [],
   }));
   const run = {
-    key, method: "frozen", unit: "image" as const, label_fields: [], default_field: "label", rounds: 1, verdict: "",
+    key, method: "frozen", unit: "image" as const, label_fields: ["truth"], default_field: "label", rounds: 1, verdict: "",
     facts: "", warnings: [], resumable: false,
   };
-  return { runs, run, clusters, nearest: {}, history: { undo: null, redo: null, version: 1 }, label_field: null };
+  return { runs, run, clusters, nearest: {}, history: { undo: null, redo: null, version: 1 }, label_field: field };
 }
 
 let clusters: Cluster[] = [];
@@ -39,7 +39,9 @@ function holdEdits(): void {
 }
 
 async function answer(event: string, params: Record<string, unknown>): Promise<{ value: unknown } | { message: string }> {
-  if (event === "load") return { value: loaded((params["key"] as string | null) ?? "dc", clusters) };
+  if (event === "load") {
+    return { value: loaded((params["key"] as string | null) ?? "dc", clusters, params["label_field"] as string | null) };
+  }
   if (event === "strips") return { value: { strips: {} } };
   if (event === "names") return { value: { names: [] } };
   if (event === "images") {
@@ -177,6 +179,21 @@ describe("keys of the board", () => {
   });
 });
 
+describe("a dialog", () => {
+  it("keeps the key that opens the App's operators", async () => {
+    await openBoard();
+    await openCluster("one");
+    press("n");
+    const heard: string[] = [];
+    const listen = (event: KeyboardEvent): void => void heard.push(event.key);
+    document.addEventListener("keydown", listen);
+    press("`");
+    press("a");
+    document.removeEventListener("keydown", listen);
+    expect(heard).toEqual(["a"]);
+  });
+});
+
 describe("the open cluster", () => {
   it("is followed to its new name, with the look of the images", async () => {
     await openBoard();
@@ -239,6 +256,18 @@ describe("answers", () => {
     await settle();
     expect(loads).toBe(2);
     expect(part("dc-progress")?.textContent).toContain("1 of 3 clusters");
+  });
+  it("for a label field are about the run that is open", async () => {
+    await openBoard();
+    fireEvent.click(part("dc-tab-runs") as HTMLElement);
+    fireEvent.click(screen.getAllByText("Open")[1] as HTMLElement);
+    await settle();
+    fireEvent.click(part("dc-tab-clusters") as HTMLElement);
+    fireEvent.mouseDown(part("dc-label-field")?.querySelector("[role=combobox]") as HTMLElement);
+    fireEvent.click(screen.getByRole("option", { name: "truth" }));
+    await settle();
+    expect(part("dc-label-field")?.textContent).toContain("truth");
+    expect(part("dc-run")?.textContent).toContain("other");
   });
   it("of a split that cannot be made stand in the dialog", async () => {
     await openBoard();

@@ -33,6 +33,9 @@ export function Board({ schema }: { schema?: { view?: Record<string, unknown> } 
   const asked = typeof schema?.view?.["run"] === "string" ? schema.view["run"] : null;
   React.useEffect(() => void load(asked), [load, asked]);
   usePolling(board);
+  const last = React.useRef(board.message);
+  if (board.message !== null) last.current = board.message;
+  const said = last.current; // also shown while it fades out
 
   if (!board.loaded) {
     return (
@@ -55,8 +58,13 @@ export function Board({ schema }: { schema?: { view?: Record<string, unknown> } 
         anchorOrigin={{ vertical: "bottom", horizontal: "center" }}
         sx={{ position: "absolute" }}
       >
-        <Alert severity={board.message?.kind ?? "info"} onClose={() => board.say(null)} data-cy="dc-message">
-          {board.message?.text}
+        <Alert
+          severity={said?.kind ?? "info"}
+          onClose={() => board.say(null)}
+          data-cy="dc-message"
+          sx={{ maxWidth: 480, maxHeight: 160, overflowY: "auto", overflowWrap: "anywhere", "& .MuiAlert-message": { minWidth: 0 } }}
+        >
+          {said?.text}
         </Alert>
       </Snackbar>
     </Box>

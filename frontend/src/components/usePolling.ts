@@ -13,12 +13,12 @@ export function usePolling(board: Board): void {
     let timer = 0;
     let stopped = false;
     const tick = async (): Promise<void> => {
-      const { ask, run, runs, history, load, setRuns, say, loaded, busy: editing } = latest.current;
-      if (loaded && !editing && document.visibilityState === "visible") {
+      const { ask, run, runs, history, load, setRuns, say, loaded, loading, busy: editing } = latest.current;
+      if (loaded && !loading && !editing && document.visibilityState === "visible") {
         try {
           const answer = await ask("poll", { key: run?.key ?? null, version: history.version });
           const now = latest.current;
-          const same = !now.busy && now.run?.key === run?.key && now.history.version === history.version;
+          const same = !now.busy && !now.loading && now.run?.key === run?.key && now.history.version === history.version;
           const finished = answer.runs.filter((row) => row.status === "finished").map((row) => row.key);
           const isNew = finished.some((key) => runs.find((row) => row.key === key)?.status !== "finished");
           const isGone = run !== null && !finished.includes(run.key);

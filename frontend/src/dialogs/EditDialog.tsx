@@ -52,6 +52,10 @@ function Frame(props: {
   return (
     <Dialog open onClose={props.onClose} fullWidth maxWidth="sm" data-cy={`dc-form-${props.name}`}>
       <form
+        onKeyDown={(event) => {
+          // the App listens to keys on the document: ` would open its list of operators while a name is typed
+          if (event.key === "`") event.stopPropagation();
+        }}
         onSubmit={(event) => {
           event.preventDefault();
           event.stopPropagation();
@@ -286,6 +290,7 @@ function CommitDialog({ board, onClose, onEdit }: Props) {
   React.useEffect(() => {
     let current = true;
     setRows(null); // what is written was counted before
+    setProblem("");
     const timer = window.setTimeout(() => {
       ask("preview_commit", { key, field: field.trim(), overwrite, only_reviewed: onlyReviewed }).then(
         (answer) => {
@@ -309,7 +314,7 @@ function CommitDialog({ board, onClose, onEdit }: Props) {
     <Frame
       name="commit"
       title="Apply the names of the clusters to a field"
-      action={`Write ${number(total)} ${total === 1 ? "label" : "labels"}`}
+      action={rows === null && problem === "" ? "Counting…" : `Write ${number(total)} ${total === 1 ? "label" : "labels"}`}
       ready={rows !== null && total > 0}
       onClose={onClose}
       onDo={() => onEdit({ verb: "commit", field: field.trim(), overwrite, only_reviewed: onlyReviewed })}

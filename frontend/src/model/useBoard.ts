@@ -26,6 +26,8 @@ export interface Board {
   readonly touched: ReadonlySet<string> | null;
   /** Whether the answer to an edit is still missing. */
   readonly busy: boolean;
+  /** Whether the answer to the last `load` is still missing. */
+  readonly loading: boolean;
   load(key: string | null): Promise<void>;
   edit(edit: Edit): Promise<EditAnswer | null>;
   setLabelField(field: string | null): void;
@@ -52,9 +54,11 @@ export function useBoard(ask: Ask): Board {
   // answers to earlier questions than the last are ignored, and so are those of before an edit
   const reads = React.useRef(0);
   const edits = React.useRef(0);
+  const [loading, setLoading] = React.useState(false);
   const read = React.useCallback(
     async (key: string | null, field: string | null): Promise<void> => {
       const number = ++reads.current;
+      setLoading(true);
       try {
         let seen: number;
         let answer: LoadAnswer;
@@ -69,6 +73,8 @@ export function useBoard(ask: Ask): Board {
         setLoaded(true);
       } catch (error) {
         if (number === reads.current) fail(error);
+      } finally {
+        if (number === reads.current) setLoading(false);
       }
     },
     [ask, fail],
@@ -112,7 +118,10 @@ export function useBoard(ask: Ask): Board {
   );
 
   const setLabelField = React.useCallback((field: string | null) => void read(key, field), [key, read]);
-  const load = React.useCallback((key: string | null) => read(key, labelField), [labelField, read]);
+  // the same function all the time: the panel loads its first run when it changes
+  const field = React.useRef(labelField);
+  field.current = labelField;
+  const load = React.useCallback((key: string | null) => read(key, field.current), [read]);
   const setRuns = React.useCallback((runs: readonly RunRow[]) => setState((state) => ({ ...state, runs })), []);
 
   const progress = React.useMemo(() => progressOf(state.clusters), [state.clusters]);
@@ -127,6 +136,7 @@ export function useBoard(ask: Ask): Board {
     version,
     touched,
     busy: waiting > 0,
+    loading,
     load,
     edit,
     setLabelField,
