@@ -9,7 +9,8 @@ import type { Board } from "../model/useBoard";
 import { useImages } from "../model/useImages";
 import { ImageGrid } from "./ImageGrid";
 import { number } from "./Header";
-import { percent, useKeysOfParent } from "./Overview";
+import { percent } from "./Overview";
+import { useKeysOfParent } from "./useKeysOfParent";
 
 const ORDERS: Record<ImageOrder, string> = {
   nearest: "Nearest to the center",

@@ -9,6 +9,7 @@ import { isArrow, step } from "../model/selection";
 import type { Board } from "../model/useBoard";
 import { number } from "./Header";
 import { Thumb } from "./Thumb";
+import { useKeysOfParent } from "./useKeysOfParent";
 import { useSize } from "./useSize";
 import { useStrips } from "./useStrips";
 
@@ -88,22 +89,6 @@ export function Overview(props: Props) {
     </>
   );
 }
-
-/** Keys that bubble to the focused element of the tab, which surrounds this page. */
-function useKeysOfParent(frame: React.RefObject<HTMLElement>, handle: (event: React.KeyboardEvent) => void): void {
-  const latest = React.useRef(handle);
-  latest.current = handle;
-  React.useEffect(() => {
-    const parent = frame.current?.closest<HTMLElement>('[data-cy="dc-clusters"]');
-    const listen = (event: KeyboardEvent): void => {
-      if (event.target === parent) latest.current(event as unknown as React.KeyboardEvent);
-    };
-    parent?.addEventListener("keydown", listen);
-    return () => parent?.removeEventListener("keydown", listen);
-  }, [frame]);
-}
-
-export { useKeysOfParent };
 
 function Controls(props: Props & { look: "cards" | "table"; onLook(look: "cards" | "table"): void }) {
   const { board, order, onOrder, filter, onFilter, search, look, onLook } = props;
