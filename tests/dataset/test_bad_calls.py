@@ -144,10 +144,11 @@ class Calls:
 
     def restore(self) -> None:
         """Undo what a call that worked has done."""
-        for key in set(fdc.list_runs(self.dataset)) - {"dc"}:
-            if key == "other":
+        keys = set(fdc.list_runs(self.dataset))
+        for key in keys - {"dc"}:
+            if "dc" in keys:
                 fdc.delete_run(self.dataset, key)
-            else:
+            else:  # the only run was renamed
                 fdc.rename_run(self.dataset, key, "dc")
 
 
