@@ -15,12 +15,8 @@ from fiftyone_deepcluster.dataset.display.sidebar import add_group
 from fiftyone_deepcluster.dataset.io.fields import FieldNames, check_free, check_key
 from fiftyone_deepcluster.dataset.io.inputs import read_inputs
 from fiftyone_deepcluster.dataset.io.lost_fields import declare_lost
-from fiftyone_deepcluster.dataset.io.read_images import (
-    collect_images,
-    media_field_of,
-    root_dataset,
-    without_cluster,
-)
+from fiftyone_deepcluster.dataset.io.read_fields import without_cluster
+from fiftyone_deepcluster.dataset.io.read_images import collect_images, media_field_of, root_dataset
 from fiftyone_deepcluster.dataset.io.vectors import check_given, model_name
 from fiftyone_deepcluster.dataset.io.write import Columns, write
 from fiftyone_deepcluster.dataset.review.clusters import names_by_number

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fiftyone_deepcluster.dataset.io.read_images import NO_CLASSES
+from fiftyone_deepcluster.dataset.io.read_fields import NO_CLASSES
 
 if TYPE_CHECKING:
     import fiftyone as fo

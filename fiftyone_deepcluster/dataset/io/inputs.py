@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
-from fiftyone_deepcluster.dataset.io.read_images import read_truth
+from fiftyone_deepcluster.dataset.io.read_fields import read_truth
 from fiftyone_deepcluster.dataset.io.side_fields import read_known
 from fiftyone_deepcluster.dataset.io.vectors import stored_vectors
 from fiftyone_deepcluster.errors import OptionsError

@@ -7,7 +7,6 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from fiftyone_deepcluster.core import arguments
-from fiftyone_deepcluster.dataset.io.fields import FieldNames, marked
 from fiftyone_deepcluster.dataset.io.source import SampleSource
 from fiftyone_deepcluster.dataset.runs import storage
 from fiftyone_deepcluster.errors import ImagesError, InputError
@@ -18,17 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import fiftyone as fo
-    import numpy as np
-    from numpy.typing import NDArray
 
 DICOM_PATH, DICOM_FRAME = "dicom_path", "dicom_frame"
 """Fields with the original of a sample's image: path of the file, and index of the frame in it."""
-
-NO_CLASSES = ("id", "filepath", "mask_path", DICOM_PATH, DICOM_FRAME)
-"""Fields with text or numbers that are not classes."""
-
-_HELD = {"text_field": "texts", "group_field": "groups"}
-"""Content of the field by option; the fields of all other options contain classes."""
 
 _DICOM_SUFFIXES = (".dcm", ".dicom", ".dic", ".ima")
 _UNKNOWN = "unknown"
@@ -111,91 +102,6 @@ def check_patches_field(samples: fo.core.collections.SampleCollection, field: st
             "it has none; leave patches_field empty to cluster whole images"
         )  # fmt: skip
         raise InputError(f"patches_field={field!r} is not a Detections field of {samples.name!r}; {choice}")
-
-
-def read_truth(source: SampleSource, truth_field: str, option: str = "truth_field") -> list[object | None]:
-    """Known class of every image, None if there is none.
-
-    The class is the label of a Classification, or the value of another field. For patches, the name of the
-    patches field refers to the label of the objects, other names to their attributes or else to a field of the
-    whole image, whose value applies to all its objects.
-
-    Args:
-        source: the images.
-        truth_field: name of the field.
-        option: name of the option in error messages; the field of ``text_field`` must contain strings.
-
-    Raises:
-        InputError: the field is missing, or is not a Classification, string, integer or boolean.
-    """
-    arguments.one_name(option, truth_field, "report" if option == "text_field" else "ground_truth")
-    path = _truth_path(source, truth_field, option)
-    if path is not None:
-        return read_values(source, path)
-    # the patches view does not contain fields of the whole images
-    field = source.dataset.get_field(truth_field)
-    if field is None:
-        raise InputError(_no_class_field(option, truth_field, source))
-    path = _label_path(truth_field, field, option)
-    ids, values = flat(source.dataset).values(["id", path])
-    known = dict(zip(ids, values, strict=True))
-    return [known.get(sample_id) for sample_id in source.sample_ids]
-
-
-def read_embeddings(source: SampleSource, field: str) -> list[NDArray[np.float32] | None]:
-    """Vector of every image from a field, None if there is none.
-
-    Raises:
-        InputError: the field is missing, has no vectors, or has vectors of different lengths.
-    """
-    import fiftyone as fo
-
-    arguments.one_name("embeddings_field", field, "embedding")
-    path = field if source.patches_field is None else f"{source.patches_field}.{field}"
-    kind = source.samples.get_field(path)
-    if kind is None:
-        raise InputError(_no_vector_field(field, source))
-    if not isinstance(kind, fo.VectorField | fo.ArrayField | fo.ListField):
-        raise InputError(f"embeddings_field={field!r} is a {type(kind).__name__}; a VectorField is needed")
-    vectors = [None if value is None else _vector(field, value) for value in read_values(source, path)]
-    shapes = {vector.shape for vector in vectors if vector is not None}
-    if not shapes:
-        raise InputError(
-            f"embeddings_field={field!r} is empty for all {len(source)} images; compute the embeddings first"
-        )
-    if len(shapes) > 1 or len(next(iter(shapes))) != 1:
-        raise InputError(
-            f"embeddings_field={field!r} has vectors of shapes {sorted(shapes)[:5]}; all must have the same length"
-        )
-    return vectors
-
-
-def _vector(field: str, value: object) -> NDArray[np.float32]:
-    import numpy as np
-
-    try:
-        return np.asarray(value, np.float32)
-    except (TypeError, ValueError):
-        raise InputError(
-            f"embeddings_field={field!r} holds {arguments.short(value)}, which is no vector of numbers; give a field "
-            "with vectors, such as that of FiftyOne's compute_embeddings"
-        ) from None
-
-
-def read_values(source: SampleSource, path: str) -> list[object | None]:
-    """Values of a path of the collection, in the order of ``source.ids``."""
-    ids, values = source.samples.values(["id", path])
-    known = dict(zip(ids, values, strict=True))
-    return [known.get(name) for name in source.ids]
-
-
-def without_cluster(source: SampleSource, names: FieldNames) -> SampleSource:
-    """The images without a label and without an error in the fields ``names``."""
-    inner = (names.patches_field + ".") if names.patches_field is not None else ""
-    paths = [inner + names.path(name)[len(names.prefix) :] for name in ("label", "error")]
-    labels, errors = (read_values(source, path) for path in paths)
-    rows = [row for row in range(len(source)) if labels[row] is None and errors[row] is None]
-    return source.rows(rows)
 
 
 def flat(dataset: fo.Dataset) -> fo.core.collections.SampleCollection:
@@ -342,70 +248,3 @@ def _media_types(source: SampleSource) -> list[str | None]:
     found = source.dataset._sample_collection.find({}, {"_media_type": 1})
     known = {str(document["_id"]): document.get("_media_type") for document in found}
     return [known.get(sample_id) for sample_id in source.sample_ids]
-
-
-def _truth_path(source: SampleSource, truth_field: str, option: str) -> str | None:
-    """Path of a truth field in the collection; None if it is a field of the whole images of patches."""
-    samples, patches = source.samples, source.patches_field
-    if patches is None:
-        field = samples.get_field(truth_field)
-        if field is None:
-            raise InputError(_no_class_field(option, truth_field, source))
-        return _label_path(truth_field, field, option)
-    if truth_field in (patches, f"{patches}.detections"):
-        return f"{patches}.label"
-    attribute = truth_field.removeprefix(f"{patches}.detections.").removeprefix(f"{patches}.")
-    field = samples.get_field(f"{patches}.{attribute}")
-    return None if field is None else _label_path(f"{patches}.{attribute}", field, option)
-
-
-def _label_path(path: str, field: fo.Field, option: str) -> str:
-    import fiftyone as fo
-
-    if isinstance(field, fo.EmbeddedDocumentField) and issubclass(field.document_type, fo.Classification):
-        return f"{path}.label"
-    texts = option == "text_field"
-    if isinstance(field, fo.StringField if texts else fo.StringField | fo.IntField | fo.BooleanField):
-        return path
-    kind = getattr(field, "document_type", type(field)).__name__
-    need = "a field of strings" if texts else "a Classification, string, integer or boolean"
-    raise InputError(f"{option}={path!r} is a {kind}; {need} is needed")
-
-
-def _no_class_field(option: str, name: str, source: SampleSource) -> str:
-    """Error message for a missing class, group or text field."""
-    import fiftyone as fo
-
-    held = _HELD.get(option, "classes")
-    kinds = [fo.StringField] if held == "texts" else [fo.StringField, fo.IntField, fo.BooleanField]
-    schema = source.dataset.get_field_schema
-    known = [] if held == "texts" else list(schema(embedded_doc_type=fo.Classification))
-    known = [field for field in (*known, *schema(ftype=kinds)) if field not in NO_CLASSES]
-    own = _of_runs(source.dataset)
-    known = [field for field in known if field not in own]
-    there = f"fields that can contain {held}: {', '.join(known)}" if known else (
-        f"none of its fields can contain {held}, so leave {option} empty"
-    )  # fmt: skip
-    return f"{option}={name!r} is not a field of {source.dataset.name!r}; {there}"
-
-
-def _of_runs(dataset: fo.Dataset) -> set[str]:
-    """Fields created by runs, which contain no known classes."""
-    runs = [*marked(dataset), *(storage.fields_of(dataset, key) for key in storage.keys(dataset))]
-    return {path for run in runs for path in run.roots()}
-
-
-def _no_vector_field(name: str, source: SampleSource) -> str:
-    """Error message for a missing field of vectors."""
-    import fiftyone as fo
-
-    prefix = "" if source.patches_field is None else f"{source.patches_field}.detections."
-    paths = source.dataset.get_field_schema(ftype=[fo.VectorField, fo.ArrayField], flat=True)
-    embeddings = {run.path("embedding") for run in marked(source.dataset)}
-    own = _of_runs(source.dataset) - embeddings
-    known = [path.removeprefix(prefix) for path in paths if path.startswith(prefix) and path not in own]
-    known = [name for name in known if "." not in name]  # vectors inside labels are not embeddings
-    there = f"fields with vectors: {', '.join(known)}" if known else (
-        f"it has none with vectors; create one with FiftyOne's compute_embeddings(..., embeddings_field={name!r})"
-    )  # fmt: skip
-    return f"embeddings_field={name!r} is not a field of {source.dataset.name!r}; {there}"

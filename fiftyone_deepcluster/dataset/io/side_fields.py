@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fiftyone_deepcluster.core.types import Known
-from fiftyone_deepcluster.dataset.io.read_images import read_truth
+from fiftyone_deepcluster.dataset.io.read_fields import read_truth
 from fiftyone_deepcluster.errors import InputError, OptionsError
 
 if TYPE_CHECKING:

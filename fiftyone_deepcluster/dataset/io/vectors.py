@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fiftyone_deepcluster.dataset.io.read_images import read_embeddings
+from fiftyone_deepcluster.dataset.io.read_fields import read_embeddings
 from fiftyone_deepcluster.errors import InputError, OptionsError
 from fiftyone_deepcluster.methods.base import methods_for_features
 
@@ -46,7 +46,7 @@ def stored_vectors(source: SampleSource, field: str) -> tuple[NDArray[np.float32
         those rows.
 
     Raises:
-        InputError: see ``read_images.read_embeddings``; or all vectors are zeros.
+        InputError: see ``read_fields.read_embeddings``; or all vectors are zeros.
     """
     return _stack(read_embeddings(source, field), f"no vector in {field!r}", f"embeddings_field={field!r}")
 

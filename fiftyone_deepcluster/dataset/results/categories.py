@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fiftyone_deepcluster.analysis.texts import KeyWord
 from fiftyone_deepcluster.core.progress import check_observer
 from fiftyone_deepcluster.dataset.io.fields import changing
-from fiftyone_deepcluster.dataset.io.read_images import read_values
+from fiftyone_deepcluster.dataset.io.read_fields import read_values
 from fiftyone_deepcluster.dataset.io.side_fields import read_texts
 from fiftyone_deepcluster.dataset.io.write import NOISE, set_values
 from fiftyone_deepcluster.dataset.results.open_run import images_of, open_run, path_in

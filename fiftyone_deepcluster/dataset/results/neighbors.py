@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from fiftyone_deepcluster.analysis.retrieval import RetrievalScore
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.progress import check_observer, observer_or_silent
-from fiftyone_deepcluster.dataset.io.read_images import read_truth
+from fiftyone_deepcluster.dataset.io.read_fields import read_truth
 from fiftyone_deepcluster.dataset.results.open_run import (
     chosen_rows,
     embedded,

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from fiftyone_deepcluster.core import checkpoints
-from fiftyone_deepcluster.dataset.io.read_images import collect_images, flat, media_field_of, read_values
+from fiftyone_deepcluster.dataset.io.read_fields import read_values
+from fiftyone_deepcluster.dataset.io.read_images import collect_images, flat, media_field_of
 from fiftyone_deepcluster.dataset.review.clusters import check_there
 from fiftyone_deepcluster.dataset.runs import storage
 from fiftyone_deepcluster.errors import InputError, RunError

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fiftyone_deepcluster.analysis.linear_probe import ProbeResult
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.progress import check_observer
-from fiftyone_deepcluster.dataset.io.read_images import read_truth
+from fiftyone_deepcluster.dataset.io.read_fields import read_truth
 from fiftyone_deepcluster.dataset.results.open_run import chosen_rows, images_of, open_run
 from fiftyone_deepcluster.dataset.results.results_cache import Findings
 from fiftyone_deepcluster.dataset.runs.run import Run, load_run

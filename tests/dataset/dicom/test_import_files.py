@@ -13,37 +13,13 @@ from PIL import Image
 from pydicom.data import get_testdata_file
 
 import fiftyone_deepcluster as fdc
-from fiftyone_deepcluster.core.progress import Silent
-from fiftyone_deepcluster.dataset.dicom.import_files import import_steps, parse_dicom_options
 from fiftyone_deepcluster.dataset.dicom.samples import field_name
-from fiftyone_deepcluster.dataset.io.read_images import collect_images
-from fiftyone_deepcluster.errors import CancelledError, ImagesError, InputError, OptionsError, RunLockedError
+from fiftyone_deepcluster.errors import InputError
 from fiftyone_deepcluster.images.decode import read_image
 from fiftyone_deepcluster.images.refs import ImageRef
+from tests.dataset.dicom.conftest import carried
 
-FILES = [
-    "CT_small.dcm", "MR_small.dcm", "MR_small_RLE.dcm", "MR_small_jp2klossless.dcm",
-    "MR_small_jpeg_ls_lossless.dcm", "examples_palette.dcm", "examples_ybr_color.dcm", "SC_rgb_rle_2frame.dcm",
-]  # fmt: skip
-FRAMES = 9 + 29  # the last holds two, the last but one 30
-
-
-def carried(name: str) -> Path:
-    path = get_testdata_file(name, download=False)
-    assert path is not None
-    return Path(path)
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """Eight DICOM files without extension, and two files that are not DICOM, one of them named .dcm."""
-    place = tmp_path / "in" / "deep"
-    place.mkdir(parents=True)
-    for number, name in enumerate(FILES):
-        shutil.copy(carried(name), place / f"IM{number:04d}")
-    (place / "notes.dcm").write_text("not DICOM at all, whatever its name is" * 10)
-    Image.new("L", (40, 40)).save(place / "picture.png")
-    return tmp_path / "in"
+FRAMES = 9 + 29  # of the files in `folder`: the last holds two, the last but one 30
 
 
 def add(files, dataset, **options):
@@ -277,131 +253,6 @@ def test_many_files_go_to_processes(dataset, tmp_path):
     assert [Path(path).name for path in summary.skipped] == ["040"]
 
 
-class TestRefusals:
-    def test_no_dicom_makes_no_dataset(self, tmp_path, fiftyone_home):
-        import fiftyone as fo
-
-        (tmp_path / "notes.txt").write_text("notes")
-        summary = add(tmp_path, "a name that is new")
-        assert (summary.imported, summary.others) == (0, 1)
-        assert summary.nothing
-        assert str(summary).startswith(f"no DICOM file was found in {str(tmp_path)!r}; 0 images imported")
-        assert "and 2 more; 0 images" in str(add([tmp_path] * 5, "a name that is new"))
-        assert not fo.dataset_exists("a name that is new")
-
-    def test_what_cannot_work_is_said_before_anything_is_done(self, folder, dataset):
-        with pytest.raises(ImagesError, match="does not exist"):
-            add(folder / "nowhere", dataset)
-        with pytest.raises(ImagesError, match="files is empty"):
-            add([], dataset)
-        with pytest.raises(InputError, match="did you mean PatientName"):
-            add(folder, dataset, keywords=["PatientNames"])
-        with pytest.raises(InputError, match=r"has the type (OB or OW|OW|OB)"):
-            add(folder, dataset, keywords=["PixelData"])
-        with pytest.raises(OptionsError, match="frames"):
-            add(folder, dataset, frames="some")
-        with pytest.raises(OptionsError, match="did you mean 'frames'"):
-            add(folder, dataset, frame="all")
-        with pytest.raises(InputError, match="give a FiftyOne dataset or a dataset name"):
-            add(folder, dataset.view())
-        assert len(dataset) == 0
-        assert not dataset.has_field("dicom_path")
-
-    @pytest.mark.parametrize("name", ["", "  ", "!", None, 5])
-    def test_names_that_cannot_be(self, folder, fiftyone_home, name):
-        with pytest.raises(InputError, match="give a"):
-            add(folder, name, frames="first")
-
-    def test_a_dataset_that_is_deleted(self, folder, fiftyone_home):
-        import fiftyone as fo
-
-        gone = fo.Dataset()
-        gone.delete()
-        with pytest.raises(InputError, match="was deleted"):
-            add(folder, gone)
-
-    def test_an_error_leaves_no_new_dataset_behind(self, folder, tmp_path, fiftyone_home):
-        import fiftyone as fo
-
-        (tmp_path / "file").write_text("no folder")
-        name = f"dicom-{uuid.uuid4().hex[:8]}"
-        for place in (tmp_path / "file", tmp_path / "file" / "below", "~no-such-user/x", "a\0b"):
-            with pytest.raises(ImagesError, match="PNG files cannot be written there"):
-                add(folder, name, folder=place)
-            assert not fo.dataset_exists(name)
-        for number in range(256):  # a folder may be written to, and what is to be made in it is in the way
-            (tmp_path / f"{number:02x}").write_text("in the way")
-        with pytest.raises(ImagesError, match="PNG files cannot be written to"):
-            add(folder, name, folder=tmp_path)
-        assert not fo.dataset_exists(name)
-
-    def test_a_new_dataset_without_an_image_is_not_kept_one_given_is(self, dataset):
-        import fiftyone as fo
-
-        name = f"dicom-{uuid.uuid4().hex[:8]}"
-        summary = add(carried("rtplan.dcm"), name)
-        assert summary.nothing
-        assert "no DICOM file" not in str(summary)
-        assert not fo.dataset_exists(name)
-        assert add(carried("rtplan.dcm"), dataset).nothing
-        assert fo.dataset_exists(dataset.name)
-
-    def test_fields_of_keywords_that_are_of_another_kind(self, folder, dataset):
-        import fiftyone as fo
-
-        dataset.add_sample_field("dicom_modality", fo.IntField)
-        dataset.add_sample_field("dicom_pixel_spacing", fo.ListField, subfield=fo.StringField)
-        with pytest.raises(InputError, match=r"'dicom_modality' of another type .*StringField is needed"):
-            add(folder, dataset)
-        with pytest.raises(InputError, match=r"'dicom_pixel_spacing' of another type .*omit its keyword"):
-            add(folder, dataset, keywords=["PixelSpacing"])
-        assert not dataset.has_field("dicom_path")
-        assert add(folder, dataset, frames="first", keywords=["Rows"]).imported == 8
-
-    def test_other_media_and_fields_of_another_kind(self, folder, dataset):
-        import fiftyone as fo
-
-        videos = fo.Dataset()
-        videos.add_sample(fo.Sample(filepath="a.mp4"))
-        with pytest.raises(InputError, match="media of type 'video'"):
-            add(folder, videos)
-        videos.delete()
-        dataset.add_sample_field("dicom_frame", fo.StringField)
-        with pytest.raises(InputError, match="'dicom_frame' of another type"):
-            add(folder, dataset)
-
-    def test_one_import_at_a_time(self, folder, dataset):
-        steps = import_steps(folder, dataset, parse_dicom_options({"frames": "first"}))
-        next(steps)
-        next(steps)
-        with pytest.raises(RunLockedError):
-            add(folder, dataset)
-        steps.close()
-        after = add(folder, dataset, frames="first")
-        assert after.imported + after.known == 8, "the second call adds what the first left, once"
-        assert len(dataset) == 8
-
-    def test_cancelled_keeps_what_there_is_and_goes_on(self, dataset, tmp_path):
-        class Impatient(Silent):
-            def __init__(self):
-                self.done = 0
-
-            def advance(self, steps):
-                self.done += steps
-
-            def cancelled(self):
-                return self.done > 0
-
-        (tmp_path / "in").mkdir()
-        for number in range(30):
-            shutil.copy(carried("MR_small.dcm"), tmp_path / "in" / f"{number:03d}")
-        with pytest.raises(CancelledError, match="are kept; to continue, repeat the call"):
-            fdc.add_dicom(tmp_path / "in", dataset, observer=Impatient(), workers=1)
-        assert 0 < len(dataset) < 30
-        summary = add(tmp_path / "in", dataset)
-        assert summary.imported + summary.known == 30 == len(dataset)
-
-
 def test_a_name_makes_a_dataset_that_lasts(folder, fiftyone_home):
     import fiftyone as fo
 
@@ -421,60 +272,3 @@ def test_a_name_makes_a_dataset_that_lasts(folder, fiftyone_home):
 )  # fmt: skip
 def test_names_of_fields(keyword, name):
     assert field_name(keyword) == name
-
-
-class TestClustering:
-    def test_originals_are_read_by_default_and_their_frame(self, folder, dataset):
-        add(folder, dataset)
-        source = collect_images(dataset)
-        expected = [
-            ImageRef(path, frame=frame)
-            for path, frame in zip(*dataset.values(["dicom_path", "dicom_frame"]), strict=True)
-        ]
-        assert source.images == expected
-        pictures = collect_images(dataset, media_field="filepath")
-        assert pictures.images == [ImageRef(path) for path in dataset.values("filepath")]
-        view = dataset.sort_by("filepath").limit(5)
-        assert [image.path for image in collect_images(view).images] == view.values("dicom_path")
-
-    def test_mixed_with_plain_pictures(self, folder, dataset, digits_dir):
-        import fiftyone as fo
-
-        add(folder, dataset, frames="first")
-        digit = str(next(iter(sorted(digits_dir.iterdir()))))
-        dataset.add_sample(fo.Sample(filepath=digit))
-        assert collect_images(dataset).images[-1] == ImageRef(digit)
-
-    def test_patches_are_cut_from_the_originals(self, folder, dataset):
-        import fiftyone as fo
-
-        add(folder, dataset, frames="first")
-        for sample in dataset:
-            box = fo.Detection(label="left", bounding_box=[0, 0, 0.5, 1])
-            sample["objects"] = fo.Detections(detections=[box])
-            sample.save()
-        source = collect_images(dataset, "objects")
-        assert [image.path for image in source.images] == dataset.values("dicom_path")
-        assert {image.box for image in source.images} == {(0, 0, 0.5, 1)}
-
-    def test_missing_originals_are_an_error_with_the_way_out(self, folder, dataset):
-        add(folder, dataset, frames="first")
-        shutil.rmtree(folder)
-        with pytest.raises(ImagesError, match="media_field='filepath'"):
-            collect_images(dataset)
-        assert len(collect_images(dataset, media_field="filepath")) == 8
-        with pytest.raises(InputError, match="media_field='tags' is not a field"):
-            collect_images(dataset, media_field="tags")
-
-    def test_a_run_looks_at_the_originals(self, folder, dataset, monkeypatch):
-        add(folder, dataset, frames="first")
-        # were the PNG files looked at, nothing could be read
-        for path in dataset.values("filepath"):
-            Path(path).unlink()
-        options = {"n_clusters": 2, "baselines": False, "progress": False, "compute_brain": False}
-        run = fdc.cluster(dataset, "frozen", "dc", **options)
-        assert (run.record.n_images, run.record.n_failed) == (8, 0)
-        assert run.settings["media_field"] is None
-        with pytest.raises(ImagesError):
-            fdc.cluster(dataset, "frozen", "pictures", media_field="filepath", **options)
-        assert fdc.assign(dataset, "dc") == 0
