@@ -1,0 +1,206 @@
+"""What the classifiers and the neighbors say about every given label, in two rounds.
+
+In the first round all labels count alike. In the second, each counts as much as the first round believes it, so that
+classes whose labels are mixed up do not vouch for each other's errors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fiftyone_deepcluster.analysis.label_audit.logistic import LogisticModels, fit_logistic
+from fiftyone_deepcluster.core.seeds import rng
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from fiftyone_deepcluster.analysis.label_audit.logistic import FeatureRows
+    from fiftyone_deepcluster.analysis.label_audit.neighbors import NeighborGraph
+
+N_FOLDS = 5
+_PENALTY, _MAX_ITER = 1e-3, 40
+_VOTES = 20
+_PRIOR = 0.3
+"""Votes that every image has in advance, divided among the classes."""
+
+_LEAST_WEIGHT = 0.02
+_MISTAKEN = 2.0
+"""Mistakes that the images of every class have in advance, divided among the other classes."""
+
+_MOST = 15.0
+"""Largest margin: beyond, a classifier's certainty says no more."""
+
+
+@dataclass(frozen=True)
+class LabeledSet:
+    """N images with a class, prepared for an audit.
+
+    Attributes:
+        features: their vectors.
+        graph: their neighbors.
+        classes: (N,) int64 class of each, 0 to K - 1.
+        n_classes: K.
+        weights: (N,) float32; 0 for images whose label must not be believed.
+        folds: (N,) int64 fold of the cross-validation, 0 to ``N_FOLDS`` - 1.
+        groups: (N,) int64 group of each, or None.
+        apart: (N,) int64 group of each, among which images do not vote for each other; or None.
+        seed: of the labels that are drawn.
+        certain: (N,) bool, labels that a person has confirmed: they are believed fully in every round.
+    """
+
+    features: FeatureRows
+    graph: NeighborGraph
+    classes: NDArray[np.int64]
+    n_classes: int
+    weights: NDArray[np.float32]
+    folds: NDArray[np.int64]
+    groups: NDArray[np.int64] | None
+    apart: NDArray[np.int64] | None
+    seed: int
+    certain: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Of one round, for each of N images; margins are log odds of the given class against the best other one.
+
+    Attributes:
+        in_sample: (N,) float32, margin by the classifier that has seen the image.
+        held_out: (N,) float32, margin by the classifier that has not.
+        neighbors: (N,) float32, margin by the neighbors' votes.
+        both: (N,) float32, margin by held-out classifier and neighbors together.
+        drawn: (N,) float32, as ``both`` if the image had the drawn class instead.
+        own: (N,) float32, probability of the given class by held-out classifier and neighbors.
+        best: (N,) int64, most probable class.
+        best_share: (N,) float32, its probability.
+        other: (N,) int64, most probable class other than the given one.
+        own_votes: (N,) float32, share of the votes for the given class.
+    """
+
+    in_sample: NDArray[np.float32]
+    held_out: NDArray[np.float32]
+    neighbors: NDArray[np.float32]
+    both: NDArray[np.float32]
+    drawn: NDArray[np.float32]
+    own: NDArray[np.float32]
+    best: NDArray[np.int64]
+    best_share: NDArray[np.float32]
+    other: NDArray[np.int64]
+    own_votes: NDArray[np.float32]
+
+
+def gather_evidence(labeled: LabeledSet) -> tuple[Evidence, Evidence]:
+    """Both rounds.
+
+    Args:
+        labeled: images of two classes or more.
+    """
+    balance = _balance(labeled)
+    first = _round(labeled, balance * labeled.weights, labeled.classes)
+    belief = np.minimum(first.own / first.best_share, 1.0) + np.float32(_LEAST_WEIGHT)
+    belief = np.where(labeled.certain, np.float32(1), belief)
+    drawn = _draw(labeled, first.best)
+    return first, _round(labeled, balance * labeled.weights * belief, drawn)
+
+
+def _balance(labeled: LabeledSet) -> NDArray[np.float32]:
+    """Weight of every image by its class: half of the way to equal classes, so that small ones are not outvoted."""
+    counts = np.bincount(labeled.classes, labeled.weights, labeled.n_classes)
+    each = 1 / np.sqrt(np.maximum(counts, 1))
+    return np.asarray((each / (each * counts).sum() * counts.sum())[labeled.classes], np.float32)
+
+
+def _draw(labeled: LabeledSet, best: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(N,) a wrong class for every image: one that images of its class are mistaken for, as often as they are."""
+    k, draw = labeled.n_classes, rng(labeled.seed, "drawn classes")
+    mistaken = np.bincount(best * k + labeled.classes, minlength=k * k).reshape(k, k) + _MISTAKEN / k
+    np.fill_diagonal(mistaken, 0)
+    drawn = np.empty(len(best), np.int64)
+    for number in range(k):
+        rows = np.flatnonzero(best == number)
+        drawn[rows] = draw.choice(k, len(rows), p=mistaken[number] / mistaken[number].sum())
+    return drawn
+
+
+def _round(labeled: LabeledSet, weights: NDArray[np.float32], drawn: NDArray[np.int64]) -> Evidence:
+    models = _fit(labeled, weights)
+    found = [_look(labeled, weights, rows, logs, drawn[rows]) for rows, logs in _log_odds(labeled, models)]
+    return Evidence(*(np.concatenate(column) for column in zip(*found, strict=True)))
+
+
+def _fit(labeled: LabeledSet, weights: NDArray[np.float32]) -> LogisticModels:
+    """A model without each fold, and one of all images, which is last."""
+    used = np.arange(N_FOLDS + 1)[:, None] != labeled.folds
+    return fit_logistic(
+        labeled.features,
+        labeled.classes,
+        (used * weights).astype(np.float32),
+        penalty=_PENALTY,
+        max_iter=_MAX_ITER,
+        n_classes=labeled.n_classes,
+    )
+
+
+def _log_odds(
+    labeled: LabeledSet, models: LogisticModels
+) -> Iterator[tuple[slice, tuple[NDArray[np.float32], NDArray[np.float32]]]]:
+    """Log probabilities (B, K) in-sample and held out, chunk by chunk."""
+    for rows, products in models.each_chunk(labeled.features):
+        fold = labeled.folds[rows]
+        yield rows, (_log_softmax(products[:, -1]), _log_softmax(products[np.arange(len(fold)), fold]))
+
+
+def _look(
+    labeled: LabeledSet,
+    weights: NDArray[np.float32],
+    rows: slice,
+    logs: tuple[NDArray[np.float32], NDArray[np.float32]],
+    drawn: NDArray[np.int64],
+) -> tuple[NDArray[np.generic], ...]:
+    """The values of ``Evidence`` for some rows."""
+    k, classes = labeled.n_classes, labeled.classes[rows]
+    in_sample, held_out = logs
+    voters = labeled.graph.voters(rows, _VOTES, labeled.apart)
+    votes = labeled.graph.votes(rows, voters, labeled.classes, weights, k)
+    votes *= voters.sum(axis=1, keepdims=True) / np.maximum(votes.sum(axis=1, keepdims=True), 1e-12)
+    shares = (votes + _PRIOR / k) / (votes.sum(axis=1, keepdims=True) + _PRIOR)
+    near = np.log(shares)
+    both = _log_softmax(0.75 * (held_out + near))
+    probable = np.exp(both)
+    at = np.arange(len(classes))
+    best = both.argmax(axis=1)
+    without = both.copy()
+    without[at, classes] = -np.inf
+    return (
+        _margin(in_sample, classes),
+        _margin(held_out, classes),
+        _margin(near, classes),
+        _margin(both, classes),
+        _margin(both, drawn),
+        probable[at, classes],
+        best,
+        probable[at, best],
+        without.argmax(axis=1),
+        shares[at, classes],
+    )
+
+
+def _margin(logs: NDArray[np.float32], classes: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Log odds of one class against the best of the others, (B,)."""
+    at = np.arange(len(classes))
+    rest = logs.copy()
+    rest[at, classes] = -np.inf
+    return np.asarray(np.clip(logs[at, classes] - rest.max(axis=1), -_MOST, _MOST), np.float32)
+
+
+def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)), np.float32)
