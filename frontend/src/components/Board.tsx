@@ -133,7 +133,8 @@ function ClustersTab({ board }: { board: BoardState }) {
     if (asked === null && !help) takeFocus();
   }, [takeFocus, opened, asked, help]);
   const openName = open?.name ?? null;
-  React.useEffect(() => {
+  // before the page is painted: a key that is pressed as soon as the new name shows must not be undone by this
+  React.useLayoutEffect(() => {
     if (openName === opened) return;
     setOpened(openName);
     if (openName !== null) setFocused(openName);
