@@ -20,19 +20,18 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import os
 import shutil
-import sys
 import tempfile
 import time
 import zipfile
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.own_database import own_database
 from benchmarks.quality import parsed, summaries
 from benchmarks.report import table
-from benchmarks.write import start_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,7 +62,9 @@ def main() -> None:
     arguments = arguments_given()
     if arguments.what == "summary":
         runs = [json.loads(line) for path in arguments.runs for line in path.open()]
-    else:
+        print(table(HEADER, summaries(runs)))
+        return
+    with own_database() if arguments.what in ("tree", "cxr") else nullcontext():
         runs = []
         for run in {"brain": brain, "tree": tree, "cxr": cxr}[arguments.what](arguments):
             runs.append(run)
@@ -71,10 +72,7 @@ def main() -> None:
             if arguments.out:
                 with arguments.out.open("a") as file:
                     file.write(json.dumps(run) + "\n")
-    print(table(HEADER, summaries(runs)))
-    sys.stdout.flush()
-    if arguments.what in ("tree", "cxr"):
-        os._exit(0)  # FiftyOne would wait at exit for the database that was just stopped
+        print(table(HEADER, summaries(runs)))
 
 
 def arguments_given() -> argparse.Namespace:
@@ -166,7 +164,6 @@ def brain(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
 def tree(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """The same slices through FiftyOne: the classes in each cluster, and the category tree."""
     folder = unpacked(arguments.zip)
-    server = start_database(folder)
     try:
         import fiftyone as fo
 
@@ -185,8 +182,6 @@ def tree(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 contents(dataset)
                 branches(dataset)
     finally:
-        server.terminate()
-        server.wait(30)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -210,7 +205,6 @@ def branches(dataset: fo.Dataset) -> None:
 def cxr(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Chest x-rays with clinical notes, through FiftyOne."""
     folder = unpacked(arguments.zip)
-    server = start_database(folder)
     try:
         import fiftyone_deepcluster as fdc
 
@@ -226,8 +220,6 @@ def cxr(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 if options.name == "ldpo":
                     print_reports(dataset)
     finally:
-        server.terminate()
-        server.wait(30)
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -10,18 +10,13 @@ through pymongo. FiftyOne's server, the request and the browser come on top of b
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
 import statistics
-import sys
-import tempfile
 import time
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.own_database import own_database
 from benchmarks.report import table
-from benchmarks.write import start_database
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,18 +34,10 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=100_000, help="samples")
     parser.add_argument("--clusters", type=int, default=1_000)
     args = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="deepcluster-bench-"))
-    server = start_database(folder)
-    try:
+    with own_database():
         rows = measured(make_dataset(args.n, args.clusters))
         header = ["event", "median, s", "slowest, s", "bare call, s", "ratio of medians"]
         print(table(header, rows))
-    finally:
-        server.terminate()
-        server.wait(30)
-        shutil.rmtree(folder, ignore_errors=True)
-    sys.stdout.flush()
-    os._exit(0)  # FiftyOne would wait at exit for the database that was just stopped
 
 
 def make_dataset(n: int, n_clusters: int) -> fo.Dataset:

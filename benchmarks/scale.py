@@ -26,7 +26,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.write import start_database
+from benchmarks.own_database import own_database
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -67,14 +67,11 @@ def _arguments() -> argparse.Namespace:
 def _child(arguments: argparse.Namespace) -> None:
     os.environ["OMP_NUM_THREADS"] = str(arguments.threads)
     os.environ["FIFTYONE_DEEPCLUSTER_CACHE"] = str(arguments.folder / "cache")
-    server = start_database(arguments.folder)
-    try:
-        print(json.dumps(measure(arguments, server.pid)), flush=True)
-    finally:
-        server.terminate()
-        server.wait(60)
-        shutil.rmtree(arguments.folder / "cache", ignore_errors=True)
-    os._exit(0)  # FiftyOne would wait at exit for the database that was just stopped
+    with own_database(arguments.folder) as database:
+        try:
+            print(json.dumps(measure(arguments, database.pid)), flush=True)
+        finally:
+            shutil.rmtree(arguments.folder / "cache", ignore_errors=True)
 
 
 def measure(arguments: argparse.Namespace, database: int) -> dict[str, Any]:

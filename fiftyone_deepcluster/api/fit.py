@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +13,21 @@ import numpy as np
 from fiftyone_deepcluster.api import notes
 from fiftyone_deepcluster.api.assembly import NoPixels, Spread, assemble, environment, open_store
 from fiftyone_deepcluster.api.baselines import add_baselines
-from fiftyone_deepcluster.api.fit_arguments import as_features, check_early, numbers_of
+from fiftyone_deepcluster.api.fit_arguments import (
+    KnownNumbers,
+    as_features,
+    check_early,
+    known_numbers,
+    numbers_of,
+)
+from fiftyone_deepcluster.api.trained_run import load_network
 from fiftyone_deepcluster.core import arguments, checkpoints
 from fiftyone_deepcluster.core.history import RoundHistory
 from fiftyone_deepcluster.core.progress import observer_or_silent
 from fiftyone_deepcluster.core.record import RunRecord, StopReason
 from fiftyone_deepcluster.core.types import Known
 from fiftyone_deepcluster.errors import CancelledError, CheckpointError, ImagesError, OptionsError
-from fiftyone_deepcluster.methods.base import Options, methods_for_features, parse_options
+from fiftyone_deepcluster.methods.base import Options, methods_that, parse_options
 
 if TYPE_CHECKING:
     import torch
@@ -107,17 +114,17 @@ class _Job:
     run_dir: Path | None
     truth: NDArray[np.int64] | None
     given: torch.Tensor | None
-    groups: NDArray[np.int64] | None = None
-    initial: NDArray[np.int64] | None = None
+    known: KnownNumbers = field(default_factory=KnownNumbers)
+    network: Path | None = None
     remarks: tuple[str, ...] = ()
 
     @property
     def fingerprint(self) -> dict[str, Any]:
-        """Must equal a checkpoint's to resume it: options except ``MAY_CHANGE``, images, groups, initial labels."""
+        """Must equal a checkpoint's to resume it: options but ``MAY_CHANGE``, images, what is known of them."""
         options = {k: v for k, v in self.options.model_dump(mode="json").items() if k not in MAY_CHANGE}
         rows = hashlib.sha256(self.store.kept.tobytes())
-        for known in (self.groups, self.initial):
-            rows.update(b"" if known is None else known.tobytes())
+        for known in self.known.bytes():
+            rows.update(known)
         return {"options": options, "images": rows.hexdigest(), "shape": list(self.store.shape)}
 
 
@@ -142,7 +149,7 @@ def fit(
             checkpoint of the same images and options is resumed.
         features: (N, D) float32 instead of a network's, for methods that accept them (``frozen``); rows that are
             not finite count as unreadable.
-        known: groups of images and initial labels, for methods that use them.
+        known: groups of images, initial labels, labels to keep, and a trained network, for methods that use them.
 
     Raises:
         OptionsError: options that are incompatible with each other or with the images.
@@ -160,17 +167,18 @@ def fit(
         )
     directory = None if run_dir is None else arguments.path_of("run_dir", run_dir)
     if features is not None:
-        return _fit_features(options, (images, features), truth, observer, directory)
+        return _fit_features(options, (images, features), truth, observer, run_dir=directory, known=known)
     facts = image_facts(images)
     resolved = options.resolve(facts)
     check_early(resolved, directory)
     with open_store(images, resolved, observer) as store:
-        numbers = {
-            name: None if values is None else numbers_of(values, store, name)
-            for name, values in (("truth", truth), ("groups", known.groups), ("initial", known.initial))
-        }
+        classes = None if truth is None else numbers_of(truth, store, "truth")
         remarks = tuple(options.remarks(facts))
-        job = _Job(options, resolved, store, observer, directory, given=None, remarks=remarks, **numbers)
+        numbers = known_numbers(known, store, resolved)
+        network = None if known.network is None else arguments.path_of("network", known.network)
+        job = _Job(
+            options, resolved, store, observer, directory, classes, None, numbers, network, remarks
+        )  # fmt: skip
         _check_sizes(job)
         return _run(job)
 
@@ -180,7 +188,9 @@ def _fit_features(
     given_for: tuple[ImageInput, NDArray[np.float32]],
     truth: Sequence[object] | None,
     observer: Observer,
+    *,
     run_dir: Path | None,
+    known: Known,
 ) -> FitResult:
     import torch
 
@@ -202,7 +212,8 @@ def _fit_features(
     check_early(resolved, run_dir)
     given = torch.from_numpy(features[store.kept])
     remarks = tuple(options.remarks(facts))
-    job = _Job(options, resolved, store, observer, run_dir, classes, given, remarks=remarks)
+    numbers = known_numbers(known, store, resolved)
+    job = _Job(options, resolved, store, observer, run_dir, classes, given, numbers, remarks=remarks)
     _check_sizes(job)
     return _run(job)
 
@@ -211,13 +222,15 @@ def _run(job: _Job) -> FitResult:
     from fiftyone_deepcluster.training.loop import LoopSettings, run
 
     corpus, parts = assemble(job.resolved, job.store, job.observer, job.given)
-    corpus.groups, corpus.initial = job.groups, job.initial
+    corpus.groups, corpus.initial, corpus.fixed = job.known.groups, job.known.initial, job.known.fixed
     first = _first_features(job, corpus)
     options = job.resolved
     settings = LoopSettings(options.rounds, options.seed, options.max_minutes, job.truth)
     n, kept = len(job.store.kept) + len(job.store.errors), job.store.kept
     history = RoundHistory(n, job.run_dir, kept=kept, writes=corpus.compute.rank == 0)
     state = _load(job)
+    if state is None and job.network is not None:
+        load_network(corpus.network, job.network)
     _check_shared(state, job, corpus.compute)
     run_state = run(
         parts.training_spec, corpus, settings, history=history, state=state, keep=_checkpoint_writer(job)
@@ -243,7 +256,8 @@ def _check_sizes(job: _Job) -> None:
             )
     if job.given is not None and not options.accepts_features:
         raise OptionsError(
-            f"features were given, but the method {options.name!r} learns its own; use {methods_for_features()}"
+            f"features were given, but the method {options.name!r} learns its own; use "
+            f"{methods_that('accepts_features')}"
         )
 
 
@@ -321,8 +335,11 @@ def _notes(job: _Job, run_state: RunState) -> list[str]:
     messages = [*job.remarks, *notes.unread(job.store)]
     if run_state.assignment is not None:
         messages += notes.in_no_cluster(run_state.assignment.labels)
-    if job.groups is not None and job.resolved.held_out_share > 0:
-        messages += notes.not_held_out(job.groups, run_state.rounds)
+    groups, initial, fixed = vars(job.known).values()
+    if groups is not None and job.resolved.held_out_share > 0:
+        messages += notes.not_held_out(groups, run_state.rounds)
+    if fixed is not None and run_state.assignment is not None:
+        messages += notes.kept(initial, fixed, run_state.assignment.labels)
     return [*messages, *run_state.notes, *notes.not_settled(run_state.rounds, run_state.stop_reason)]
 
 

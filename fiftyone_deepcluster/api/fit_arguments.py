@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fiftyone_deepcluster.clusterers.base import clusterers_that_keep_labels
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.disk import folder_problem
 from fiftyone_deepcluster.errors import OptionsError
@@ -16,6 +18,7 @@ from fiftyone_deepcluster.metrics.matching import numbered
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from fiftyone_deepcluster.core.types import Known
     from fiftyone_deepcluster.images.cache.open_images import ImageStore
     from fiftyone_deepcluster.methods.base import Options
 
@@ -83,3 +86,63 @@ def numbers_of(values: Sequence[object], store: ImageStore, what: str) -> NDArra
             f"{what} is unknown for all of the {len(numbers)} images that can be read; leave it out"
         )
     return numbers
+
+
+@dataclass(frozen=True)
+class KnownNumbers:
+    """What is known about the M readable images, as numbers.
+
+    Attributes:
+        groups: (M,) int64 group of each image, -1 unknown; None: unknown.
+        initial: (M,) int64 labels of the first round, -1 unknown; None: unknown.
+        fixed: (M,) bool, the images that keep their label; None: no image does.
+    """
+
+    groups: NDArray[np.int64] | None = None
+    initial: NDArray[np.int64] | None = None
+    fixed: NDArray[np.bool_] | None = None
+
+    def bytes(self) -> list[bytes]:
+        """All of them, to see whether two runs know the same."""
+        return [b"" if known is None else known.tobytes() for known in vars(self).values()]
+
+
+def known_numbers(known: Known, store: ImageStore, options: Options) -> KnownNumbers:
+    """Checked side information of a fit.
+
+    Raises:
+        OptionsError: not one value per image, or labels to keep that the method or its clusterer cannot keep.
+    """
+    groups = None if known.groups is None else numbers_of(known.groups, store, "groups")
+    initial = None if known.initial is None else numbers_of(known.initial, store, "initial")
+    if known.fixed is None:
+        return KnownNumbers(groups, initial)
+    if initial is None or known.initial is None:
+        raise OptionsError(
+            "known=Known(fixed=...) needs the labels to keep; give known=Known(initial=..., fixed=...)"
+        )
+    n = len(store.kept) + len(store.errors)
+    fixed = np.asarray(known.fixed)
+    if fixed.shape != (n,) or fixed.dtype != bool:
+        raise OptionsError(
+            f"fixed={arguments.short(known.fixed)} is not a list of {n} times True or False; give one per image"
+        )
+    check_keeps_labels(options)
+    used, labels = len(np.unique(initial[initial >= 0])), len(numbered(known.initial)[1])
+    if not used == labels == options.n_clusters:
+        raise OptionsError(
+            f"initial has {labels} labels, {used} of them on images that can be read, and n_clusters is "
+            f"{options.n_clusters}; with fixed labels give as many clusters as labels, each with an image"
+        )
+    return KnownNumbers(groups, initial, fixed[store.kept])
+
+
+def check_keeps_labels(options: Options) -> None:
+    """Raise OptionsError unless a run with these options can keep labels."""
+    if not options.keeps_labels:
+        options.going_on(2)
+    clusterer = options.chosen_clusterer
+    if clusterer is not None and not clusterer.keeps_labels:
+        raise OptionsError(
+            f"the clusterer {clusterer.name!r} cannot keep reviewed labels; give {clusterers_that_keep_labels()}"
+        )

@@ -43,6 +43,17 @@ def in_no_cluster(labels: NDArray[np.int64]) -> list[str]:
     return [f"{reason} noise and in no cluster; {remedy}, such as 'kmeans'"]
 
 
+def kept(initial: NDArray[np.int64] | None, fixed: NDArray[np.bool_], labels: NDArray[np.int64]) -> list[str]:
+    """How many images kept their label as asked, and how many of the others changed theirs; all (M,)."""
+    if initial is None:
+        return []
+    out, free = fixed & (initial < 0), ~fixed
+    changed = int((labels != initial)[free].sum())
+    no_cluster = f", {int(out.sum())} are in no cluster" if out.any() else ""
+    stayed = f"{int((fixed & ~out).sum())} reviewed images kept their cluster{no_cluster}"
+    return [f"{stayed}; {changed} of the other {int(free.sum())} are in another cluster than before"]
+
+
 def not_computed(what: str, error: Exception) -> str:
     """An addition to the run that failed."""
     return f"{what} could not be computed ({type(error).__name__}: {error}); the run is complete without"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import torch
 
     from fiftyone_deepcluster.api.assembly import ImageInput
+    from fiftyone_deepcluster.backbones.network import Network
     from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.features.corpus import Corpus
     from fiftyone_deepcluster.images.cache.open_images import ImageStore
@@ -95,15 +96,35 @@ def reopen(run_dir: str | Path, images: ImageInput, observer: Observer | None = 
         ImagesError: no image can be read.
     """
     observer = observer_or_silent(observer)
-    path = arguments.path_of("run_dir", run_dir) / checkpoints.MODEL
-    if not path.is_file():
-        raise CheckpointError(
-            f"{path} cannot be read: no such file; give the run_dir of a fit that finished and trained a network "
-            "on images"
-        )
-    model = checkpoints.load(path)
+    model = _load_model(arguments.path_of("run_dir", run_dir))
     options = parse_options(str(model["options"]["name"]), model["options"])
     with open_store(images, options, observer) as store:
         corpus, _ = assemble(options, store, observer, None)
         corpus.network.load_with_head(model["network"])
         yield TrainedRun(options, corpus, model)
+
+
+def load_network(network: Network, run_dir: Path) -> None:
+    """Load the trained network of a finished run, without its head.
+
+    Raises:
+        CheckpointError: ``run_dir`` has no finished run, or one with another network.
+    """
+    state = _load_model(run_dir)["network"]
+    try:
+        network.load_with_head({name: value for name, value in state.items() if not name.startswith("head.")})
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{run_dir} has a run with another network, which cannot be trained on with these options; leave backbone, "
+            "input_norm, image_size and color as they were"
+        ) from error
+
+
+def _load_model(run_dir: Path) -> dict[str, Any]:
+    path = run_dir / checkpoints.MODEL
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path} cannot be read: no such file; give the run_dir of a fit that finished and trained a network "
+            "on images"
+        )
+    return checkpoints.load(path)

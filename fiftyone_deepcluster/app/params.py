@@ -85,6 +85,7 @@ def parse_call(params: dict[str, Any], dataset: fo.Dataset) -> ClusterCall:
         InputError: a parameter of another type, or a key that no run can have.
     """
     from fiftyone_deepcluster.dataset.io.fields import check_key
+    from fiftyone_deepcluster.dataset.runs.run import free_key
 
     key = values.text(params, "key") or free_key(dataset)
     check_key(key)
@@ -104,14 +105,3 @@ def parse_call(params: dict[str, Any], dataset: fo.Dataset) -> ClusterCall:
         overwrite=values.switch(params, "overwrite"),
         settings=settings,
     )
-
-
-def free_key(dataset: fo.Dataset) -> str:
-    """First of ``dc``, ``dc2``, ``dc3`` ... that is not in use by a field or run."""
-    from fiftyone_deepcluster.dataset.runs.run import interrupted_runs
-
-    taken = {*dataset.list_runs(), *dataset.get_field_schema(flat=False), *interrupted_runs(dataset)}
-    number = 1
-    while (key := f"dc{number}" if number > 1 else "dc") in taken:
-        number += 1
-    return key

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from typing_extensions import final
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from fiftyone_deepcluster.clusterers.anchors import Anchors
+
 __all__ = ["CLUSTERERS", "ClusterRequest", "Clusterer", "Clustering", "FoundClusters"]
 
 
@@ -31,12 +33,15 @@ class ClusterRequest:
         seed: random seed; the result is reproducible on one machine.
         init_centers: (K, D) centers of the last round for a warm start, or None. A clusterer may ignore it.
         origin: (N, D') the vectors before the reducer; None without a reducer. A clusterer may ignore it.
+        anchors: known labels, some of which stay; for clusterers that have ``keeps_labels``. The numbers of the
+            clusters are theirs. None: nothing is known.
     """
 
     n_clusters: int | None
     seed: int = 0
     init_centers: torch.Tensor | None = None
     origin: torch.Tensor | None = None
+    anchors: Anchors | None = None
 
     @property
     def number(self) -> int:
@@ -55,10 +60,12 @@ class Clusterer(Part):
 
     Attributes:
         finds_number: whether the clusterer determines the number of clusters.
+        keeps_labels: whether it can cluster around known labels, ``ClusterRequest.anchors``.
         title: name in messages; empty: made from ``name``.
     """
 
     finds_number: ClassVar[bool] = False
+    keeps_labels: ClassVar[bool] = False
     title: ClassVar[str] = ""
 
     @final
@@ -66,8 +73,8 @@ class Clusterer(Part):
         """Cluster ``vectors`` (N, D) float32: check them, call ``find``, complete and check its result.
 
         Raises:
-            InputError: fewer vectors than clusters, NaN or infinite values, or n_clusters missing
-                where the method needs it.
+            InputError: fewer vectors than clusters, NaN or infinite values, n_clusters missing
+                where the method needs it, or known labels that it cannot keep.
             PartError: ``find`` failed, or its result is not a valid clustering of these vectors.
         """
         from fiftyone_deepcluster.clusterers.complete import complete
@@ -78,9 +85,30 @@ class Clusterer(Part):
         if not self.finds_number:
             _check_number(request.n_clusters, len(vectors), who)
         vectors = vectors.float()
+        if request.anchors is not None:
+            return self._around(request.anchors, vectors, request, who)
         with attributed_to(who):
             found = self.find(vectors, request)
         return complete(found, vectors, who)
+
+    def _around(
+        self, anchors: Anchors, vectors: torch.Tensor, request: ClusterRequest, who: str
+    ) -> Clustering:
+        """Cluster around known labels; images that are in no cluster are left out."""
+        from fiftyone_deepcluster.clusterers.anchors import check_anchors, spread_over
+        from fiftyone_deepcluster.clusterers.complete import complete
+
+        if not self.keeps_labels:
+            raise InputError(f"{who} cannot keep known labels; use {clusterers_that_keep_labels()}")
+        check_anchors(anchors, len(vectors), request.n_clusters, who)
+        rows = anchors.in_clusters
+        there = rows.to(vectors.device)
+        vectors = vectors[there]
+        held = anchors.choose(rows).with_one_each(vectors)
+        origin = None if request.origin is None else request.origin[there]
+        with attributed_to(who):
+            found = self.find(vectors, replace(request, anchors=held, origin=origin))
+        return spread_over(complete(found, vectors, who), anchors, who)
 
     @abstractmethod
     def find(
@@ -88,7 +116,8 @@ class Clusterer(Part):
     ) -> torch.Tensor | NDArray[Any] | FoundClusters | Clustering:
         """Find the clusters of ``vectors`` (N, D) float32, which are finite and must not be modified.
 
-        Unless ``finds_number``, ``request.n_clusters`` is an int in 1..N.
+        Unless ``finds_number``, ``request.n_clusters`` is an int in 1..N. With ``request.anchors`` every cluster has
+        a fixed image, and the labels of all fixed images must be returned as they are.
 
         Returns:
             (N,) labels, integers from 0 and -1 for noise, as a tensor or a NumPy array; or ``FoundClusters`` where the
@@ -113,3 +142,9 @@ def _check_number(n_clusters: int | None, n: int, who: str) -> None:
 
 
 CLUSTERERS: Registry[Clusterer] = Registry("clusterers", Clusterer)  # type: ignore[type-abstract]
+
+
+def clusterers_that_keep_labels() -> str:
+    """The clusterers that can cluster around known labels, for error messages: ``clusterer='kmeans'`` and others."""
+    names = [name for name in CLUSTERERS.names() if CLUSTERERS.get(name).keeps_labels]
+    return " or ".join(f"clusterer={name!r}" for name in names)

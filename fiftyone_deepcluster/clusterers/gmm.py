@@ -13,6 +13,8 @@ from fiftyone_deepcluster.errors import InputError
 if TYPE_CHECKING:
     import torch
 
+    from fiftyone_deepcluster.clusterers.anchors import Anchors
+
 
 @CLUSTERERS.register
 class GaussianMixture(Clusterer):
@@ -20,6 +22,7 @@ class GaussianMixture(Clusterer):
 
     name: Literal["gmm"] = "gmm"
     title: ClassVar[str] = "a Gaussian mixture"
+    keeps_labels: ClassVar[bool] = True
     covariance: Literal["full", "diag", "tied"] = Field(
         "full", description="Covariance: full, diagonal (diag), or one for all components (tied)."
     )
@@ -48,6 +51,9 @@ class GaussianMixture(Clusterer):
         n_clusters = request.number
         if n_clusters == 1 and len(vectors) == 1:
             raise InputError("a Gaussian mixture needs at least two images; add images")
+        if request.anchors is not None:
+            with threads_for(vectors):
+                return self._find_around(vectors, request.anchors)
         points = vectors.cpu().double().numpy()
         with threads_for(vectors):
             model = self._fit(points, n_clusters, request.seed)
@@ -60,6 +66,16 @@ class GaussianMixture(Clusterer):
             objective=-likelihood,
             scores={"converged": float(model.converged_), "n_iter": float(model.n_iter_)},
         )
+
+    def _find_around(self, vectors: torch.Tensor, anchors: Anchors) -> FoundClusters:
+        """Components that start from the known labels; fixed images belong to theirs with probability 1."""
+        from fiftyone_deepcluster.clusterers.anchored_mixture import MixtureSettings, anchored_mixture
+
+        settings = MixtureSettings(self.covariance, self.regularization, self.max_iter)
+        posterior, likelihood, n_iter = anchored_mixture(vectors.cpu().double(), anchors, settings)
+        confidence, component = posterior.max(dim=1)
+        scores = {"converged": float(n_iter < self.max_iter), "n_iter": float(n_iter)}
+        return FoundClusters(component, None, confidence.float().clamp(0.0, 1.0), -likelihood, scores)
 
     def _fit(self, points: Any, n_clusters: int, seed: int) -> Any:
         from sklearn import mixture

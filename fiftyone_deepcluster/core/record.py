@@ -140,6 +140,7 @@ class RunRecord(BaseModel):
         n_images: number of clustered images, without unreadable ones.
         n_failed: number of images that could not be read.
         n_clusters: number of clusters in the result.
+        names: name of each cluster, of a run that goes on from a review; empty: they have none yet.
         baselines: results of simple methods on the same features.
         verdict: a sentence on whether the run beats its baselines.
         beaten: whether a baseline is better than the run.
@@ -156,6 +157,7 @@ class RunRecord(BaseModel):
     n_images: int = 0
     n_failed: int = 0
     n_clusters: int = 0
+    names: list[str] = Field(default_factory=list)
     baselines: list[Baseline] = Field(default_factory=list)
     verdict: str = ""
     beaten: bool = False

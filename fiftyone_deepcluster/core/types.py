@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     import numpy as np
     import torch
@@ -116,6 +117,7 @@ class Assignment:
         centers: (K, D) float32, mean embedding of each cluster, row = cluster id; NaN for unused ids.
         scores: numbers reported by the part that assigned the clusters, for the record.
         details: lists of numbers reported by that part, for the record.
+        numbers_kept: whether a number means the same cluster as in the last assignment, so that none need be matched.
         errors: row -> why that image could not be read. Such images have label -1, NaN as confidence, distance
             and margin, and zero embeddings. Always empty within the loop.
     """
@@ -128,6 +130,7 @@ class Assignment:
     centers: NDArray[np.float32]
     scores: dict[str, float] = field(default_factory=dict)
     details: dict[str, list[float]] = field(default_factory=dict)
+    numbers_kept: bool = False
     errors: dict[int, str] = field(default_factory=dict)
 
     @property
@@ -143,7 +146,14 @@ class Known:
     Attributes:
         groups: group of each image, e.g. its patient; a split never divides a group. None: unknown.
         initial: labels used as targets of the first round, where the method supports it. None: unknown.
+        fixed: whether each image keeps its label of ``initial`` in every round, for methods that support it; an image
+            that keeps None is in no cluster. The clusters of the result are these labels, numbered in sorted order.
+            None: no image does.
+        network: ``run_dir`` of a finished run of the same backbone, whose network training starts from. None: the
+            weights that the options name.
     """
 
     groups: Sequence[object] | None = None
     initial: Sequence[object] | None = None
+    fixed: Sequence[bool] | None = None
+    network: str | Path | None = None

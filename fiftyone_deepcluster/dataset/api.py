@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.api.fit import MAY_CHANGE
 from fiftyone_deepcluster.core import arguments
-from fiftyone_deepcluster.core.progress import Silent, Tqdm, check_observer
+from fiftyone_deepcluster.core.progress import check_observer
 from fiftyone_deepcluster.dataset.display.sidebar import add_group
 from fiftyone_deepcluster.dataset.io.fields import FieldNames, check_free, check_key
 from fiftyone_deepcluster.dataset.io.inputs import read_inputs
@@ -31,7 +30,7 @@ from fiftyone_deepcluster.dataset.runs.resume_job import (
     warn_of_assigned,
 )
 from fiftyone_deepcluster.dataset.runs.run import load_run
-from fiftyone_deepcluster.dataset.runs.run_job import CheckedCall, execute, names_of_clusters
+from fiftyone_deepcluster.dataset.runs.run_job import CheckedCall, names_of_clusters, run_call
 from fiftyone_deepcluster.errors import CheckpointError, RunError, RunExistsError
 from fiftyone_deepcluster.methods.base import Options, parse_options
 
@@ -131,7 +130,7 @@ def cluster(
         replaces=overwrite,
         compute_brain=compute_brain,
     )
-    return _run(call, observer, progress)
+    return run_call(call, observer, progress)
 
 
 @database_needed("repeat the call, which goes on from the last completed round")
@@ -186,9 +185,10 @@ def resume(
         compute_brain=compute_brain,
         folder=folder,
         uid=noted.header.uid,
+        decided=noted.decided,
     )
     warn_of_assigned(dataset, key, noted)
-    return _run(call, observer, progress)
+    return run_call(call, observer, progress)
 
 
 @database_needed("repeat the call; images that have a cluster keep it")
@@ -243,14 +243,6 @@ def _changed(key: str, header: storage.RunHeader, changes: dict[str, Any]) -> Op
             "change other options, cluster again with overwrite=True or under another key"
         )
     return parse_options(header.method, {**header.options, **changes})
-
-
-def _run(call: CheckedCall, observer: Observer | None, progress: bool) -> Run:
-    """Execute a call, with a progress bar if no observer is given."""
-    if observer is not None or not progress:
-        return execute(call, observer or Silent())
-    with closing(Tqdm(call.options.rounds)) as bar:
-        return execute(call, bar)
 
 
 def assign_clusters(source: SampleSource, run: Run, observer: Observer | None) -> int:

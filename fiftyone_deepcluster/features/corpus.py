@@ -65,6 +65,7 @@ class Corpus:
     Attributes:
         groups: (N,) int64 group of each image, e.g. its patient, -1 unknown; None without groups.
         initial: (N,) int64 labels for the first round, -1 unknown; None without labels.
+        fixed: (N,) bool, the images that keep their label of ``initial``; None if no image does.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Corpus:
         self.augment = augment
         self.groups: NDArray[np.int64] | None = None
         self.initial: NDArray[np.int64] | None = None
+        self.fixed: NDArray[np.bool_] | None = None
         self._resident = self._load_resident()
 
     def __len__(self) -> int:

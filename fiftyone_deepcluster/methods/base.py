@@ -83,11 +83,13 @@ class Options(Part):
 
     Attributes:
         accepts_features: whether the method can cluster given vectors instead of a network's features.
+        keeps_labels: whether a run can go on with labels that stay fixed, see ``going_on``.
         trains: whether the method trains the network.
         cluster_options: names of the options that give a number of clusters of the images.
     """
 
     accepts_features: ClassVar[bool] = False
+    keeps_labels: ClassVar[bool] = False
     trains: ClassVar[bool] = True
     cluster_options: ClassVar[tuple[str, ...]] = ("n_clusters",)
 
@@ -144,6 +146,17 @@ class Options(Part):
     def build(self) -> Parts:
         """The parts of the training loop, from resolved options; random weights use torch's global generator."""
 
+    def going_on(self, n_clusters: int) -> Self:
+        """These resolved options for a run that goes on from ``n_clusters`` clusters which a person has reviewed.
+
+        Raises:
+            OptionsError: the method has no clusters between its rounds that could be kept.
+        """
+        raise OptionsError(
+            f"the method {self.name!r} finds its clusters image by image while it trains, so reviewed labels cannot be "
+            f"kept; refine a run of {methods_that('keeps_labels')}"
+        )
+
     @property
     def starts_from_pixels(self) -> bool:
         """Whether the network is not pre-trained, so that the baselines start from pixels."""
@@ -197,6 +210,9 @@ class Options(Part):
         return self.model_copy(update={"image_size": side, "color": color, **values})
 
 
+GOING_ON_ROUNDS = 5
+"""Largest number of rounds of a run that goes on from a review: its network is trained already."""
+
 METHODS: Registry[Options] = Registry("methods", Options, "methods")  # type: ignore[type-abstract]
 
 
@@ -205,9 +221,9 @@ def list_methods() -> dict[str, type[Options]]:
     return {name: METHODS.get(name) for name in METHODS.names()}
 
 
-def methods_for_features() -> str:
-    """The methods that accept given features, for error messages: ``method='frozen'`` and others."""
-    names = [name for name, options in list_methods().items() if options.accepts_features]
+def methods_that(can: Literal["accepts_features", "keeps_labels"]) -> str:
+    """The methods with a property, for error messages: ``method='frozen' or method=...``."""
+    names = [name for name, options in list_methods().items() if getattr(options, can)]
     return " or ".join(f"method={name!r}" for name in names)
 
 

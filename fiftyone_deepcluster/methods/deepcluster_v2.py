@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from fiftyone_deepcluster.backbones.base import BACKBONES, SMALL_SIDE, Backbone, InputNormName
 from fiftyone_deepcluster.core.registry import PartOf
-from fiftyone_deepcluster.methods.base import ADVANCED, METHODS, Options, Parts
+from fiftyone_deepcluster.methods.base import ADVANCED, GOING_ON_ROUNDS, METHODS, Options, Parts
 from fiftyone_deepcluster.methods.trained import (
     LARGE_BATCH,
     SMALL_BATCH,
@@ -56,6 +56,7 @@ class DeepClusterV2(Options):
     images, temperature 0.1, SGD with warm-up and cosine schedule. LARC, needed for batches of thousands, is left out.
     """
 
+    keeps_labels: ClassVar[bool] = True
     cluster_options: ClassVar[tuple[str, ...]] = ("n_clusters", "pseudo_clusters")
 
     name: Literal["deepcluster-v2"] = "deepcluster-v2"
@@ -169,6 +170,11 @@ class DeepClusterV2(Options):
             "augmentation": ("affine" if small else "crop-flip") if self.augmentation == "auto" else self.augmentation,
         }  # fmt: skip
         return settled.model_copy(update=values)
+
+    def going_on(self, n_clusters: int) -> DeepClusterV2:
+        """See ``Options.going_on``: the prototypes of every head are the clusters."""
+        known = {"n_clusters": n_clusters, "pseudo_clusters": n_clusters}
+        return self.model_copy(update={**known, "rounds": min(self.rounds, GOING_ON_ROUNDS)})
 
     def build(self) -> Parts:
         """See ``Options.build``."""

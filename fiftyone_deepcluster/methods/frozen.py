@@ -23,6 +23,7 @@ class Frozen(Options):
     """Fixed features, clustered once: pixels, features of a pre-trained backbone, or given embeddings."""
 
     accepts_features: ClassVar[bool] = True
+    keeps_labels: ClassVar[bool] = True
     trains: ClassVar[bool] = False
 
     name: Literal["frozen"] = "frozen"
@@ -77,6 +78,10 @@ class Frozen(Options):
             {"name": "pooled", "pca": 0, "l2_normalize": self.backbone.name != "pixels"}
         )
         return self.settled(facts, input_norm=input_norm, encoder=encoder)
+
+    def going_on(self, n_clusters: int) -> Frozen:
+        """See ``Options.going_on``."""
+        return self.model_copy(update={"n_clusters": n_clusters})
 
     def remarks(self, facts: ImageFacts) -> list[str]:
         """See ``Options.remarks``."""

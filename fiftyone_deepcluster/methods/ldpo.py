@@ -219,6 +219,12 @@ class LDPO(Trained):
             pseudo_clusters=self.pseudo_clusters or self.n_clusters,
         )
 
+    def going_on(self, n_clusters: int) -> Self:
+        """See ``Options.going_on``; as the number of clusters is known, k-means takes the place of RIM."""
+        found = self.clusterer is not None and self.clusterer.finds_number
+        known = {"clusterer": CLUSTERERS.parse("kmeans")} if found else {}
+        return super().going_on(n_clusters).model_copy(update={**known, "initial": "features"})
+
     def optimizer_spec(self) -> OptimizerSpec:
         """SGD with momentum, or AdamW with a one-cycle schedule per round; both learning rates are resolved."""
         from fiftyone_deepcluster.training.optimizers import OptimizerSpec

@@ -12,7 +12,7 @@ from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer
 from fiftyone_deepcluster.core.registry import PartOf
 from fiftyone_deepcluster.errors import OptionsError
 from fiftyone_deepcluster.features.base import ENCODERS, Encoder
-from fiftyone_deepcluster.methods.base import ADVANCED, Options, Parts
+from fiftyone_deepcluster.methods.base import ADVANCED, GOING_ON_ROUNDS, Options, Parts
 from fiftyone_deepcluster.reducers.base import REDUCERS, Reducer
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ AugmentName = Literal["auto", "none", "affine", "affine-flip", "crop-flip", "gen
 class Trained(Options):
     """Network, pseudo-labels and training options. Abstract base, not a method."""
 
+    keeps_labels: ClassVar[bool] = True
     cluster_options: ClassVar[tuple[str, ...]] = ("n_clusters", "pseudo_clusters")
 
     backbone: Annotated[Backbone | None, PartOf(BACKBONES, optional=True)] = Field(
@@ -167,6 +168,11 @@ class Trained(Options):
             batch_size=batch,
             **values,
         )
+
+    def going_on(self, n_clusters: int) -> Self:
+        """See ``Options.going_on``: trained on the clusters themselves, without pseudo-classes."""
+        known = {"n_clusters": n_clusters, "pseudo_clusters": n_clusters, "pseudo_class_rounds": 0}
+        return self.model_copy(update={**known, "merge": False, "rounds": min(self.rounds, GOING_ON_ROUNDS)})
 
     def build(self) -> Parts:
         """See ``Options.build``."""

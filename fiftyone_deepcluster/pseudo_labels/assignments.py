@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 
 def assignment_of(
-    found: Clustering, vectors: torch.Tensor, scores: dict[str, float] | None = None
+    found: Clustering,
+    vectors: torch.Tensor,
+    scores: dict[str, float] | None = None,
+    *,
+    numbers_kept: bool = False,
 ) -> Assignment:
     """Assignment from a clusterer's result, with the vectors' distances to the centers.
 
@@ -22,6 +26,7 @@ def assignment_of(
         found: clusters of N images.
         vectors: (N, D) float32 for the distances; may differ from the clustered ones.
         scores: additional metrics besides the clusterer's.
+        numbers_kept: see ``Assignment``.
     """
     place = describe_clusters(vectors, found.labels)
     return Assignment(
@@ -33,6 +38,7 @@ def assignment_of(
         centers=place.centers.float().cpu().numpy(),
         scores={"objective": found.objective, **found.scores, **(scores or {})},
         details=found.details,
+        numbers_kept=numbers_kept,
     )
 
 

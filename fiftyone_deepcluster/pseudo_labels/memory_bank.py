@@ -15,6 +15,7 @@ from torch.nn import functional
 from fiftyone_deepcluster.clusterers.base import Clusterer, Clustering, ClusterRequest
 from fiftyone_deepcluster.core.seeds import derive, rng
 from fiftyone_deepcluster.core.types import Assignment, Batch, ClassTargets, Outputs, RoundPlan
+from fiftyone_deepcluster.pseudo_labels.anchored import anchors_of
 from fiftyone_deepcluster.pseudo_labels.assignments import assignment_of
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fiftyone_deepcluster.backbones.network import Network
+    from fiftyone_deepcluster.clusterers.anchors import Anchors
     from fiftyone_deepcluster.features.corpus import Corpus
 
 
@@ -66,18 +68,22 @@ class BankLabels:
         self._seen = torch.zeros(0, dtype=torch.bool)  # rows updated in the last pass
         self._labels = torch.zeros(0, 0, dtype=torch.int64)
         self._start: torch.Tensor | None = None
+        self._last = torch.zeros(0, dtype=torch.int64)  # (N,) clusters of the last round
 
     def begin_round(self, round_index: int, corpus: Corpus) -> RoundPlan | None:
         """Cluster the bank for every head; the centers are the head's weights in this round."""
         self._bank = self._filled().to(corpus.compute.device)  # after a resume it is on the CPU
         bank, seen = self._bank, self._seen
         corpus.observer.phase("cluster", self.parts.n_heads)
-        known = seen.nonzero()[:, 0]
+        anchors = self._anchors(corpus)
+        known = seen.nonzero()[:, 0] if anchors is None else torch.arange(len(seen))
         self._labels = torch.full((len(seen), self.parts.n_heads), -1)
         prototypes = []
         for head in range(self.parts.n_heads):
-            found = self._cluster_head(
-                bank[head % len(bank)][known.to(bank.device)], head, round_index, corpus
+            seed = derive(self.parts.seed, "head", head, round_index)
+            request = ClusterRequest(min(self.parts.n_pseudo, len(known)), seed, anchors=anchors)
+            found = self._cluster(
+                self.parts.heads, bank[head % len(bank)][known.to(bank.device)], request, corpus
             )
             self._labels[known, head] = found.labels
             prototypes.append(found.centers)
@@ -107,7 +113,7 @@ class BankLabels:
             self._synchronize(corpus)
         vectors = functional.normalize(self._filled().mean(dim=0))
         assignment = self._assignment(self.parts.result, vectors, corpus)
-        self._start = torch.from_numpy(assignment.centers)
+        self._start, self._last = torch.from_numpy(assignment.centers), torch.from_numpy(assignment.labels)
         self._clusterings += 1
         return assignment
 
@@ -116,9 +122,10 @@ class BankLabels:
         return self._assignment(self.parts.final, corpus.features(), corpus)
 
     def state_dict(self) -> dict[str, Any]:
-        """The bank, the rows last updated, centers for a warm start, and the number of calls of ``assign``."""
+        """The bank, the rows last updated, the last clusters and their centers, the number of calls of ``assign``."""
         bank = None if self._bank is None else self._bank.cpu().clone()
-        return {"turn": self._clusterings, "bank": bank, "seen": self._seen.clone(), "start": self._start}
+        last = {"start": self._start, "last": self._last}
+        return {"turn": self._clusterings, "bank": bank, "seen": self._seen.clone(), **last}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Resume from ``state_dict``."""
@@ -127,7 +134,7 @@ class BankLabels:
         # Copies: training writes into the bank, and the state may be needed again.
         self._bank = None if bank is None else bank.clone()
         self._seen = state["seen"].clone()
-        self._start = state["start"]
+        self._start, self._last = state["start"], state["last"]
 
     def _filled(self) -> torch.Tensor:
         if self._bank is None:
@@ -140,12 +147,13 @@ class BankLabels:
         draw = rng(self.parts.seed, "sample", round_index)
         return np.concatenate([draw.permutation(n) for _ in range(self.parts.epochs)])
 
-    def _cluster_head(self, vectors: torch.Tensor, head: int, round_index: int, corpus: Corpus) -> Clustering:
-        parts = self.parts
-        request = ClusterRequest(
-            min(parts.n_pseudo, len(vectors)), derive(parts.seed, "head", head, round_index)
-        )
-        found = parts.heads.cluster(vectors, request)
+    def _anchors(self, corpus: Corpus) -> Anchors | None:
+        return anchors_of(corpus, self._last, moves=self._clusterings > 0)
+
+    def _cluster(
+        self, clusterer: Clusterer, vectors: torch.Tensor, request: ClusterRequest, corpus: Corpus
+    ) -> Clustering:
+        found = clusterer.cluster(vectors, request)
         corpus.compute.broadcast([found.labels, found.centers])
         return found
 
@@ -161,13 +169,11 @@ class BankLabels:
     def _assignment(self, clusterer: Clusterer, vectors: torch.Tensor, corpus: Corpus) -> Assignment:
         corpus.observer.phase("cluster", 1)
         start = None if self._start is None else self._start.to(vectors.device)
-        request = ClusterRequest(
-            self.parts.n_clusters, derive(self.parts.seed, "clusters", self._clusterings), start
-        )
-        found = clusterer.cluster(vectors, request)
-        corpus.compute.broadcast([found.labels, found.centers])
+        anchors, seed = self._anchors(corpus), derive(self.parts.seed, "clusters", self._clusterings)
+        request = ClusterRequest(self.parts.n_clusters, seed, start, anchors=anchors)
+        found = self._cluster(clusterer, vectors, request, corpus)
         corpus.observer.advance(1)
-        return assignment_of(found, vectors)
+        return assignment_of(found, vectors, numbers_kept=anchors is not None)
 
 
 def _stacked(prototypes: list[torch.Tensor]) -> torch.Tensor:

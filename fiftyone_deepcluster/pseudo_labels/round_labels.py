@@ -19,12 +19,14 @@ from fiftyone_deepcluster.core.seeds import derive, rng
 from fiftyone_deepcluster.core.types import Assignment, Batch, ClassTargets, Outputs, RoundPlan
 from fiftyone_deepcluster.features.base import EncodeRequest
 from fiftyone_deepcluster.metrics.agreement import nmi
+from fiftyone_deepcluster.pseudo_labels.anchored import anchors_of
 from fiftyone_deepcluster.pseudo_labels.assignments import assignment_of
 from fiftyone_deepcluster.pseudo_labels.initial import InitialName, initial_labels
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.backbones.network import Network
-    from fiftyone_deepcluster.features.base import Encoder, Encoding
+    from fiftyone_deepcluster.clusterers.anchors import Anchors
+    from fiftyone_deepcluster.features.base import Encoder
     from fiftyone_deepcluster.features.corpus import Corpus
     from fiftyone_deepcluster.pseudo_labels.holdout import Holdout, Split
     from fiftyone_deepcluster.pseudo_labels.samplers import Sampler
@@ -110,7 +112,8 @@ class RoundLabels:
         """Embed and cluster all images, and compute the pseudo-labels of the next round."""
         parts = self.parts
         held_out = self._held_out_scores(corpus)
-        if self._clusterings == 0:
+        anchors = anchors_of(corpus, self._last, moves=self._clusterings > 0 or parts.epochs == 0)
+        if self._clusterings == 0 and anchors is None:
             n_groups = parts.n_pseudo or parts.n_clusters or GROUPS
             given = initial_labels(parts.initial, n_groups, corpus, parts.seed)
             self._pseudo = self._pseudo if given is None else given
@@ -120,23 +123,16 @@ class RoundLabels:
         self._fitted = encoding.fitted
         corpus.observer.phase("cluster", 2)
         vectors = parts.reducer.embed(encoding.vectors, derive(parts.seed, "space", self._clusterings))
-        wanted = ClusterRequest(parts.n_clusters, origin=encoding.vectors)
-        final = parts.pseudo_class_rounds is not None and self._clusterings > parts.pseudo_class_rounds
-        clusterers = (parts.clusterer,) if final or not parts.early else parts.early
-        found = self._most_stable(clusterers, vectors, wanted, corpus)
+        wanted = ClusterRequest(parts.n_clusters, origin=encoding.vectors, anchors=anchors)
+        found = self._most_stable(self._clusterers(), vectors, wanted, corpus)
         corpus.observer.advance(1)
-        over = parts.pseudo_class_rounds is not None and self._clusterings >= parts.pseudo_class_rounds
-        same = over or parts.clusterer.finds_number or parts.n_pseudo in (None, parts.n_clusters)
-        if same:
-            pseudo = found
-        else:
-            finer = replace(wanted, n_clusters=parts.n_pseudo)
-            pseudo = self._cluster("pseudo", parts.clusterer, vectors, finer, corpus)
+        pseudo = self._pseudo_classes(found, vectors, wanted, corpus)
         corpus.observer.advance(1)
-        if self._clusterings > 0 or parts.initial == "features":
-            self._pseudo = self._confident(pseudo)
+        if self._clusterings > 0 or anchors is not None or parts.initial == "features":
+            self._pseudo = self._confident(pseudo, anchors)
         self._clusterings += 1
-        return self._assignment(found, pseudo, encoding, held_out)
+        scores = {**encoding.scores, **held_out, "pseudo_clusters": float(pseudo.n_clusters)}
+        return assignment_of(found, encoding.vectors, scores, numbers_kept=anchors is not None)
 
     def state_dict(self) -> dict[str, Any]:
         """Pseudo-labels, centers for a warm start, the fitted encoder, and the number of calls of ``assign``."""
@@ -156,6 +152,12 @@ class RoundLabels:
         self._starts = dict(state["starts"])
         self._fitted = state["reduction"]
 
+    def _clusterers(self) -> tuple[Clusterer, ...]:
+        """The clusterers of this round."""
+        parts = self.parts
+        final = parts.pseudo_class_rounds is not None and self._clusterings > parts.pseudo_class_rounds
+        return (parts.clusterer,) if final or not parts.early else parts.early
+
     def _most_stable(
         self,
         clusterers: tuple[Clusterer, ...],
@@ -169,6 +171,19 @@ class RoundLabels:
         best = found[0] if len(found) == 1 else max(found, key=lambda one: nmi(one.labels, self._last))
         self._last, self._starts["clusters"] = best.labels, best.centers
         return best
+
+    def _pseudo_classes(
+        self, found: Clustering, vectors: torch.Tensor, request: ClusterRequest, corpus: Corpus
+    ) -> Clustering:
+        """The classes that the network is trained on: the clusters found, or more of them in the first rounds."""
+        parts = self.parts
+        over = parts.pseudo_class_rounds is not None and self._clusterings >= parts.pseudo_class_rounds
+        known = request.anchors is not None or parts.clusterer.finds_number
+        if over or known or parts.n_pseudo in (None, parts.n_clusters):
+            return found
+        return self._cluster(
+            "pseudo", parts.clusterer, vectors, replace(request, n_clusters=parts.n_pseudo), corpus
+        )
 
     def _cluster(
         self, what: str, clusterer: Clusterer, vectors: torch.Tensor, request: ClusterRequest, corpus: Corpus
@@ -190,8 +205,8 @@ class RoundLabels:
         split, self._split = self._split, None
         return self.parts.holdout.scores(corpus, self._pseudo.numpy(), split)
 
-    def _confident(self, pseudo: Clustering) -> torch.Tensor:
-        """Pseudo-labels with -1 for the least confident of each cluster."""
+    def _confident(self, pseudo: Clustering, anchors: Anchors | None) -> torch.Tensor:
+        """Pseudo-labels with -1 for the least confident of each cluster, but for labels that are fixed."""
         if self.parts.confident_share >= 1:
             return pseudo.labels
         labels, confidence = pseudo.labels.clone(), pseudo.confidence
@@ -199,10 +214,4 @@ class RoundLabels:
             rows = (labels == cluster).nonzero()[:, 0]
             kept = math.ceil(self.parts.confident_share * len(rows))
             labels[rows[confidence[rows].argsort(descending=True, stable=True)[kept:]]] = -1
-        return labels
-
-    def _assignment(
-        self, found: Clustering, pseudo: Clustering, encoding: Encoding, held_out: dict[str, float]
-    ) -> Assignment:
-        scores = {**encoding.scores, **held_out, "pseudo_clusters": float(pseudo.n_clusters)}
-        return assignment_of(found, encoding.vectors, scores)
+        return labels if anchors is None else torch.where(anchors.fixed, pseudo.labels, labels)

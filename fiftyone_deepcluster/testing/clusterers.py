@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from fiftyone_deepcluster.clusterers.anchors import Anchors
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer, ClusterRequest
 from fiftyone_deepcluster.clusterers.distances import means
 from fiftyone_deepcluster.errors import InputError
@@ -127,6 +128,24 @@ def equal_vectors_give_a_sound_result(clusterer: Clusterer) -> None:
         _require_sound(clusterer.cluster(torch.full((40, 3), value), ClusterRequest(4, seed=1)), 40)
 
 
+def known_labels_are_kept(clusterer: Clusterer) -> None:
+    """With ``keeps_labels``, fixed labels stay, wrong ones too, and free vectors join them; others raise InputError."""
+    vectors, truth = blobs(), torch.arange(240) % 4
+    labels = torch.where(torch.arange(240) < 80, truth, 0)
+    labels[:4] = torch.tensor([1, 2, 3, 0])  # decided against the vectors
+    labels[4:8] = -1
+    fixed = torch.arange(240) < 80
+    request = ClusterRequest(4, seed=1, anchors=Anchors(labels, fixed))
+    if not clusterer.keeps_labels:
+        _require_refused(clusterer, vectors, request, "a request with known labels")
+        return
+    found = clusterer.cluster(vectors, request)
+    require(torch.equal(found.labels[fixed], labels[fixed]), "labels that are fixed changed")
+    require(bool((found.confidence[:4] == 1).all()), "a fixed label has not confidence 1")
+    ari = agreement(found.labels[80:], truth[80:]).ari
+    require(ari > 0.95, f"ARI is {ari:.2f} on vectors without a fixed label; start from request.anchors")
+
+
 def _require_sound(found: Clustering, n: int) -> None:
     require(found.labels.shape == (n,), f"labels have shape {tuple(found.labels.shape)} instead of ({n},)")
     require(found.labels.dtype == torch.int64, f"labels are {found.labels.dtype} instead of int64")
@@ -166,5 +185,6 @@ CLUSTERER_CHECKS: tuple[PartCheck[Clusterer], ...] = (
     wrong_numbers_are_refused,
     few_vectors_are_clustered_or_refused,
     equal_vectors_give_a_sound_result,
+    known_labels_are_kept,
 )
 """All checks, in the order in which ``check_clusterer`` runs them."""

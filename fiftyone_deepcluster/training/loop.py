@@ -312,6 +312,8 @@ def _largest_share(assignment: Assignment) -> float:
 
 def _renumber(found: Assignment, before: Assignment) -> Assignment:
     """The same clusters with ids matched to the previous round, so that a cluster keeps its id."""
+    if found.numbers_kept:
+        return found
     ids = match_to(found.labels, found.n_clusters, before.labels, before.n_clusters)
     if not len(ids):
         return found  # a density-based clusterer may label everything as noise

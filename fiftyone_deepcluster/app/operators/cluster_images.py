@@ -10,7 +10,7 @@ from fiftyone.operators import types
 from fiftyone_deepcluster.app import forms, names
 from fiftyone_deepcluster.app.operators import fields, shared_inputs, values
 from fiftyone_deepcluster.app.operators.progress import run_and_show
-from fiftyone_deepcluster.app.params import accepts_features, free_key, method_field, parse_call
+from fiftyone_deepcluster.app.params import accepts_features, method_field, parse_call
 from fiftyone_deepcluster.app.running import enqueue
 from fiftyone_deepcluster.dataset.io.read_images import DICOM_PATH, image_slices
 
@@ -131,7 +131,7 @@ def _target(ctx: foo.ExecutionContext) -> fo.core.collections.SampleCollection:
 def _add_key(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
     """Add the input of the run's name, validated while typing."""
     from fiftyone_deepcluster.dataset.io.fields import FieldNames
-    from fiftyone_deepcluster.dataset.runs.run import finished_runs, interrupted_runs
+    from fiftyone_deepcluster.dataset.runs.run import finished_runs, free_key, interrupted_runs
 
     default = free_key(ctx.dataset)
     key = values.text(ctx.params, "key") or default

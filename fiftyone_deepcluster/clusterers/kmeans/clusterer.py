@@ -11,6 +11,8 @@ from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer, Clusteri
 if TYPE_CHECKING:
     import torch
 
+    from fiftyone_deepcluster.clusterers.anchors import Anchors
+
 
 @CLUSTERERS.register
 class KMeans(Clusterer):
@@ -24,6 +26,7 @@ class KMeans(Clusterer):
 
     name: Literal["kmeans"] = "kmeans"
     title: ClassVar[str] = "k-means"
+    keeps_labels: ClassVar[bool] = True
     max_iter: int = Field(20, ge=1, description="Largest number of iterations.")
     n_init: int | None = Field(
         None,
@@ -58,6 +61,9 @@ class KMeans(Clusterer):
         from fiftyone_deepcluster.clusterers.distances import threads_for
 
         n_clusters = request.number
+        if request.anchors is not None:
+            with threads_for(vectors):
+                return self._find_around(vectors, request.anchors, request.seed)
         seen = self._sample(vectors, n_clusters, request.seed)
         warm = self._warm_start(vectors, n_clusters, request)
         runs = default_n_init(n_clusters) if self.n_init is None else self.n_init
@@ -69,6 +75,22 @@ class KMeans(Clusterer):
         )
         with threads_for(vectors):
             return min(results, key=lambda result: result.objective)
+
+    def _find_around(self, vectors: torch.Tensor, anchors: Anchors, seed: int) -> Clustering:
+        """Constrained k-means: starts from the means of the known labels; fixed images keep theirs."""
+        from fiftyone_deepcluster.clusterers.distances import confidence_of, means, nearest_two
+        from fiftyone_deepcluster.clusterers.kmeans.lloyd import LloydSettings, constrained_lloyd
+
+        settings = LloydSettings(self.max_iter, self.tolerance, self.spherical, seed)
+        centers, n_iter = constrained_lloyd(vectors, anchors, settings)
+        labels, first, second = nearest_two(vectors, centers, anchors.own.to(vectors.device))
+        return Clustering(
+            labels=labels.cpu(),
+            centers=self._directions(means(vectors, labels, len(centers))),
+            confidence=confidence_of(first.sqrt().cpu(), second.sqrt().cpu()),
+            objective=float(first.cpu().double().sum()),
+            scores={"n_iter": float(n_iter)},
+        )
 
     def _sample(self, vectors: torch.Tensor, n_clusters: int, seed: int) -> torch.Tensor:
         import torch

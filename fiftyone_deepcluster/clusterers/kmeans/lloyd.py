@@ -7,13 +7,15 @@ from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING
 
-from fiftyone_deepcluster.clusterers.distances import nearest, nearest_two, sizes_of, sums
+from fiftyone_deepcluster.clusterers.distances import means, nearest, nearest_two, sizes_of, sums
 from fiftyone_deepcluster.clusterers.kmeans.bounds import PAYS_FROM, Assigner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import torch
+
+    from fiftyone_deepcluster.clusterers.anchors import Anchors
 
 # Relative shift of the two centers of a split cluster, as in faiss.
 _SPLIT = 1 / 1024
@@ -70,6 +72,35 @@ def lloyd(vectors: torch.Tensor, centers: torch.Tensor, settings: LloydSettings)
             return centers, iteration + 1
         last = labels
     return centers, settings.max_iter
+
+
+def constrained_lloyd(
+    vectors: torch.Tensor, anchors: Anchors, settings: LloydSettings
+) -> tuple[torch.Tensor, int]:
+    """Lloyd's iteration from known labels, in which fixed images keep theirs (Basu et al. 2002, figure 2).
+
+    Args:
+        vectors: (N, D) float32.
+        anchors: labels of the N vectors; each cluster has at least one that is fixed.
+        settings: number of iterations, tolerance, normalization.
+
+    Returns:
+        (K, D) centers and the number of iterations.
+    """
+    import torch
+
+    labels, fixed = anchors.labels.to(vectors.device), anchors.fixed.to(vectors.device)
+    own, n, n_iter = labels, anchors.n_clusters, 0
+    while True:
+        n_iter += 1
+        centers = means(vectors, labels, n)
+        if settings.spherical:
+            centers = torch.nn.functional.normalize(centers, dim=1)
+        found = torch.where(fixed, own, nearest(vectors, centers))
+        n_changed = int(torch.count_nonzero(found != labels))
+        labels = found
+        if n_changed <= settings.tolerance * len(vectors) or n_iter == settings.max_iter:
+            return centers, n_iter
 
 
 def _assign_to_nearest(

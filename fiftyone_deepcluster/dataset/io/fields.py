@@ -84,6 +84,12 @@ class FieldNames:
             return f"{self.key}.{name}"
         return self.prefix + (self.key if name == "label" else f"{self.key}_{name}")
 
+    def view_path(self, name: str) -> str:
+        """Path of one value in a view of the images: of the samples, or of the patches, which hold one object each."""
+        if self.patches_field is None:
+            return self.path(name)
+        return f"{self.patches_field}.{self.path(name).removeprefix(self.prefix)}"
+
     @property
     def prefix(self) -> str:
         """Prefix of every path: empty, or the path of the list of objects and a dot."""

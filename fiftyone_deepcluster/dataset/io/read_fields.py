@@ -103,9 +103,7 @@ def read_values(source: SampleSource, path: str) -> list[object | None]:
 
 def without_cluster(source: SampleSource, names: FieldNames) -> SampleSource:
     """The images without a label and without an error in the fields ``names``."""
-    inner = (names.patches_field + ".") if names.patches_field is not None else ""
-    paths = [inner + names.path(name)[len(names.prefix) :] for name in ("label", "error")]
-    labels, errors = (read_values(source, path) for path in paths)
+    labels, errors = (read_values(source, names.view_path(name)) for name in ("label", "error"))
     rows = [row for row in range(len(source)) if labels[row] is None and errors[row] is None]
     return source.rows(rows)
 

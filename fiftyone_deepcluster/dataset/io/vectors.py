@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.dataset.io.read_fields import read_embeddings
 from fiftyone_deepcluster.errors import InputError, OptionsError
-from fiftyone_deepcluster.methods.base import methods_for_features
+from fiftyone_deepcluster.methods.base import methods_that
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +23,8 @@ def check_given(options: Options, embeddings_field: str | None, model: Any) -> N
     for name, value in (("embeddings_field", embeddings_field), ("model", model)):
         if value is not None and not options.accepts_features:
             raise OptionsError(
-                f"{name}={value!r} works with {methods_for_features()} only; {options.name!r} learns its own features"
+                f"{name}={value!r} works with {methods_that('accepts_features')} only; {options.name!r} learns its "
+                "own features"
             )
     if isinstance(model, str):
         import fiftyone.zoo as foz

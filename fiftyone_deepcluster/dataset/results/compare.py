@@ -31,7 +31,7 @@ def compare_runs(samples: fo.core.collections.SampleCollection, key: str, other:
     """
     run = load_run(samples, key)
     check_there(run)
-    first, second = _path(run, "label"), _other_path(run, other)
+    first, second = run.fields.view_path("label"), _other_path(run, other)
     return compare_labelings(*_images(samples, run).values([first, second]))
 
 
@@ -43,7 +43,7 @@ def pair_view(
 
     run = load_run(samples, key)
     images = _images(run.dataset, run)
-    first, second = _path(run, "label"), _other_path(run, other)
+    first, second = run.fields.view_path("label"), _other_path(run, other)
     return images.match((ViewField(first) == cluster) & (ViewField(second) == value))
 
 
@@ -56,13 +56,6 @@ def _images(samples: fo.core.collections.SampleCollection, run: Run) -> fo.core.
     return everything.to_patches(run.patches_field)
 
 
-def _path(run: Run, name: str) -> str:
-    path = run.fields.path(name)
-    return (
-        path if run.patches_field is None else f"{run.patches_field}.{path.removeprefix(run.fields.prefix)}"
-    )
-
-
 def _other_path(run: Run, other: str) -> str:
     dataset = root_dataset(run.dataset)
     arguments.one_name("other", other, "dc2")
@@ -73,7 +66,7 @@ def _other_path(run: Run, other: str) -> str:
                 f"run {run.key!r} clustered {run.patches_field or 'whole images'}, run {other!r} "
                 f"{second.patches_field or 'whole images'}; compare runs of the same objects"
             )
-        return _path(second, "label")
+        return second.fields.view_path("label")
     if other not in label_fields(run):
         known = [key for key in storage.keys(dataset) if key != run.key] + label_fields(run)
         raise InputError(

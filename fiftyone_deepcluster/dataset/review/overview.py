@@ -320,7 +320,4 @@ def counts_in(run: KeptRun, samples: fo.core.collections.SampleCollection) -> di
 def _path_in(run: KeptRun, samples: fo.core.collections.SampleCollection) -> str:
     from fiftyone.core.patches import PatchesView
 
-    path = run.fields.path("label")
-    if run.fields.patches_field is not None and isinstance(samples, PatchesView):
-        return f"{run.fields.patches_field}.{path.removeprefix(run.fields.prefix)}"
-    return path
+    return run.fields.view_path("label") if isinstance(samples, PatchesView) else run.fields.path("label")

@@ -68,12 +68,11 @@ def warn_of_assigned(dataset: fo.Dataset, key: str, job: storage.ClusterJob) -> 
     if key not in storage.keys(dataset):
         return
     names = FieldNames(key, job.header.patches_field)
-    everything, label = flat(dataset), names.path("label")
+    everything = flat(dataset)
     if names.patches_field is not None:
         everything = everything.to_patches(names.patches_field)
-        label = f"{names.patches_field}.{label.removeprefix(names.prefix)}"
     own = set(job.ids)
-    pairs = zip(*everything.values(["id", label]), strict=True)
+    pairs = zip(*everything.values(["id", names.view_path("label")]), strict=True)
     lost = sum(value is not None and name not in own for name, value in pairs)
     if lost:
         logger.warning(

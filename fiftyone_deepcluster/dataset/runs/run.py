@@ -9,6 +9,7 @@ import difflib
 import logging
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any, get_args
 
 from fiftyone_deepcluster.core import arguments
@@ -232,6 +233,19 @@ def load_run(samples: fo.core.collections.SampleCollection, key: str) -> Run:
     return Run(
         key, dataset, record, header.patches_field, created, header.n_samples, header.settings, header.uid
     )
+
+
+def free_key(dataset: fo.Dataset, like: str = "dc") -> str:
+    """First of ``dc``, ``dc2``, ``dc3`` ... that is not in use by a field or run.
+
+    Args:
+        dataset: dataset of the new run.
+        like: the first of them; digits at its end are counted on.
+    """
+    taken = {*dataset.list_runs(), *dataset.get_field_schema(flat=False), *interrupted_runs(dataset)}
+    stem = like.rstrip("0123456789")
+    later = (f"{stem}{number}" for number in count(int(like[len(stem) :] or 1) + 1))
+    return next(key for key in chain([like], later) if key not in taken)
 
 
 @database_needed("repeat the call, which goes on where it stopped")

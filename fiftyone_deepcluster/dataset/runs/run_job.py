@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.core import checkpoints
-from fiftyone_deepcluster.core.progress import Fanout
+from fiftyone_deepcluster.core.progress import Fanout, Silent, Tqdm
 from fiftyone_deepcluster.core.record import StopReason
 from fiftyone_deepcluster.dataset.display.brain import add_brain_runs
 from fiftyone_deepcluster.dataset.display.sidebar import add_group
@@ -21,6 +21,7 @@ from fiftyone_deepcluster.dataset.runs import intents, lock, status, storage
 from fiftyone_deepcluster.dataset.runs.completeness import check_kept
 from fiftyone_deepcluster.dataset.runs.database import DatabaseWatch
 from fiftyone_deepcluster.dataset.runs.processes import rank, wait_for_all
+from fiftyone_deepcluster.dataset.runs.refine_job import known_with, network_of
 from fiftyone_deepcluster.dataset.runs.run import Run, load_run
 from fiftyone_deepcluster.errors import CancelledError, DiskError, InputError, RunExistsError
 from fiftyone_deepcluster.metrics.matching import cluster_names
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.api.fit import FitResult
     from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.core.record import RunRecord
+    from fiftyone_deepcluster.core.types import Known
     from fiftyone_deepcluster.dataset.io.inputs import Inputs
     from fiftyone_deepcluster.dataset.io.source import SampleSource
     from fiftyone_deepcluster.methods.base import Options
@@ -53,6 +55,7 @@ class CheckedCall:
         compute_brain: whether to compute the brain runs.
         folder: folder with the checkpoint to resume from; None for a new run.
         uid: unique id of the run; kept when it is resumed.
+        decided: for a run that goes on from a review, what the review says about the images.
     """
 
     source: SampleSource
@@ -65,6 +68,7 @@ class CheckedCall:
     compute_brain: bool = True
     folder: Path | None = None
     uid: str = field(default_factory=storage.new_uid)
+    decided: storage.Decided | None = None
 
     @property
     def dataset(self) -> fo.Dataset:
@@ -88,7 +92,15 @@ class CheckedCall:
         header = storage.RunHeader(
             self.options.name, options, self.settings, source.patches_field, len(source), self.uid
         )
-        return storage.ClusterJob(header, source.ids)
+        return storage.ClusterJob(header, source.ids, self.decided)
+
+
+def run_call(call: CheckedCall, observer: Observer | None, progress: bool) -> Run:
+    """Execute a call, with a progress bar if no observer is given."""
+    if observer is not None or not progress:
+        return execute(call, observer or Silent())
+    with closing(Tqdm(call.options.rounds)) as bar:
+        return execute(call, bar)
 
 
 def execute(call: CheckedCall, observer: Observer) -> Run:
@@ -248,10 +260,23 @@ def _fit(call: CheckedCall, folder: Path, observer: Observer) -> FitResult:
             observer=observer,
             run_dir=folder,
             features=features,
-            known=inputs.known,
+            known=_known(call),
         )
     assignment = replace(result.assignment, errors={**result.errors, **missing})
-    return replace(result, assignment=assignment)
+    if call.decided is None:
+        return replace(result, assignment=assignment)
+    record = result.record.model_copy(update={"names": call.decided.names})
+    return replace(result, assignment=assignment, record=record)
+
+
+def _known(call: CheckedCall) -> Known:
+    """Side information of the fit; for a run that goes on from a review, its labels and the network, too."""
+    if call.decided is None:
+        return call.inputs.known
+    started = call.folder is not None and (call.folder / checkpoints.CHECKPOINT).exists()
+    loads = call.options.trains and not started
+    network = network_of(call.dataset, call.settings) if loads else None
+    return known_with(call.decided, call.inputs.known, network)
 
 
 @contextmanager
@@ -309,6 +334,8 @@ def _add_brain_runs(call: CheckedCall, result: FitResult, observer: Observer) ->
 
 def names_of_clusters(record: RunRecord, labels: NDArray[np.int64]) -> list[str]:
     """Names by cluster number; the numbers of empty clusters are not reused."""
+    if record.names:
+        return record.names
     asked = record.resolved.get("n_clusters")
     most = max(int(labels.max(initial=0)) + 1, record.n_clusters, asked if isinstance(asked, int) else 0)
     return cluster_names(most)

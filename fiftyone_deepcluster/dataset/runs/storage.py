@@ -71,21 +71,41 @@ class RunHeader:
 
 
 @dataclass(frozen=True)
+class Decided:
+    """What the review of a run says about N images, for a run that goes on from it.
+
+    Attributes:
+        names: (K,) name of each cluster; after a merge several may have the same.
+        labels: (N,) cluster of each image, None for those in no cluster.
+        fixed: (N,) whether a person has decided this.
+    """
+
+    names: list[str]
+    labels: list[int | None]
+    fixed: list[bool]
+
+
+@dataclass(frozen=True)
 class ClusterJob:
-    """A call of ``cluster``, stored so that it can be resumed after the process died.
+    """A call of ``cluster`` or ``refine``, stored so that it can be resumed after the process died.
 
     Attributes:
         header: header of the future run.
         ids: ids of the images, in order.
+        decided: for ``refine``, what the review says about these images.
     """
 
     header: RunHeader
     ids: list[str]
+    decided: Decided | None = None
 
     def same_work(self, other: ClusterJob) -> bool:
         """Whether a checkpoint of the other call can be used for this one."""
-        mine, theirs = self.header, other.header
-        return (mine.options, mine.settings, self.ids) == (theirs.options, theirs.settings, other.ids)
+        return self._work == other._work
+
+    @property
+    def _work(self) -> tuple[object, ...]:
+        return self.header.options, self.header.settings, self.ids, self.decided
 
 
 def register_run(source: SampleSource, key: str, header: RunHeader, record: RunRecord) -> None:
@@ -235,7 +255,13 @@ def save_job(folder: Path, job: ClusterJob) -> None:
     Raises:
         DiskError: the folder cannot be written.
     """
-    value = {"database": database_mark(), "header": asdict(job.header), "ids": job.ids}
+    decided = None if job.decided is None else vars(job.decided)
+    value = {
+        "database": database_mark(),
+        "header": asdict(job.header),
+        "ids": job.ids,
+        "decided": decided,
+    }
     content = json.dumps(value).encode()
     with new_file(
         folder / JOB_FILE, "the file of the run", after="call again", elsewhere=ELSEWHERE, need=len(content)
@@ -252,7 +278,10 @@ def load_job(folder: Path) -> ClusterJob | None:
     path = folder / JOB_FILE
     try:
         value: dict[str, Any] = json.loads(path.read_text())
-        return ClusterJob(RunHeader(**value["header"]), value["ids"])
+        decided = value.get("decided")
+        return ClusterJob(
+            RunHeader(**value["header"]), value["ids"], None if decided is None else Decided(**decided)
+        )
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:

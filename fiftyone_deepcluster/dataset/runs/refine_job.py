@@ -1,0 +1,153 @@
+"""Preparation of ``refine``: the images of a run, and what its review says about each of them."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from fiftyone_deepcluster.core import checkpoints
+from fiftyone_deepcluster.dataset.io.read_fields import read_values
+from fiftyone_deepcluster.dataset.io.read_images import collect_images, flat, media_field_of
+from fiftyone_deepcluster.dataset.io.write import NOISE
+from fiftyone_deepcluster.dataset.review.apply import complete_edits
+from fiftyone_deepcluster.dataset.review.edit_log import EditLog
+from fiftyone_deepcluster.dataset.review.reviewed import reviewed
+from fiftyone_deepcluster.dataset.runs import lock, storage
+from fiftyone_deepcluster.errors import InputError, RunError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import fiftyone as fo
+
+    from fiftyone_deepcluster.core.types import Known
+    from fiftyone_deepcluster.dataset.io.source import SampleSource
+    from fiftyone_deepcluster.dataset.runs.run import Run
+
+REFINES = "refines"
+"""In the settings of a run: id of the run that it goes on from."""
+
+_LEAST_CLUSTERS = 2
+
+
+def clustered_images(run: Run) -> SampleSource:
+    """The images of a run that have a label, also those that were assigned to it later.
+
+    Raises:
+        RunError: there are none.
+    """
+    names, everything = run.fields, flat(run.dataset)
+    if names.patches_field is not None:
+        everything = everything.to_patches(names.patches_field)
+    source = collect_images(everything, media_field=media_field_of(run.settings))
+    labels = read_values(source, names.view_path("label"))
+    rows = [row for row, label in enumerate(labels) if label is not None]
+    if not rows:
+        raise RunError(f"run {run.key!r} has no images with a cluster; repeat it with overwrite=True")
+    return source.choose([source.ids[row] for row in rows])
+
+
+def read_decided(run: Run, source: SampleSource, *, by_number: bool) -> storage.Decided:
+    """What the review of a run says about N of its images.
+
+    A person has decided about the images of reviewed clusters, and about those that were moved or rejected, unless a
+    split has changed them since; also about images that the run itself kept from an earlier review.
+
+    Args:
+        run: the run.
+        source: the N images.
+        by_number: keep the run's own clusters apart that were merged under one name, as far as each lies mostly in
+            that name: without training, the mean of all of them would be the center of none.
+
+    Raises:
+        InputError: fewer than two clusters, or nothing was reviewed.
+    """
+    with lock.acquire(run.dataset, run.key):
+        log = EditLog(run.dataset, run.uid)
+        complete_edits(run, log)
+        placed, marked = _placed(run, log), set(reviewed(run))
+        labels, numbers = (read_values(source, run.fields.view_path(name)) for name in ("label", "cluster"))
+    names = [str(label) for label in labels]
+    fixed = [
+        image in placed or name in marked or (name == NOISE and isinstance(number, int) and number >= 0)
+        for image, name, number in zip(source.ids, names, numbers, strict=True)
+    ]
+    if len({*names} - {NOISE}) < _LEAST_CLUSTERS:
+        raise InputError(f"run {run.key!r} has fewer than two clusters; there is nothing to tell apart")
+    if not any(fixed):
+        raise InputError(
+            f"nothing of run {run.key!r} was reviewed; mark clusters as reviewed: "
+            f"review(samples, {run.key!r}).mark_reviewed([...]), or move and reject images"
+        )
+    found, own = _own_numbers(names, numbers if by_number else [None] * len(names))
+    return storage.Decided(found, own, fixed)
+
+
+def known_with(decided: storage.Decided, known: Known, network: Path | None) -> Known:
+    """The side information of a fit, with the labels that the review gives and those that it fixes."""
+    width = len(str(len(decided.names)))  # labels are numbered in the order of their names
+    initial = [None if label is None else f"{label:0{width}d}" for label in decided.labels]
+    return replace(known, initial=initial, fixed=decided.fixed, network=network)
+
+
+def network_of(dataset: fo.Dataset, settings: dict[str, object]) -> Path:
+    """Folder with the network of the run that a run goes on from.
+
+    Raises:
+        RunError: the run was deleted, or its files are not on this machine.
+    """
+    uid = settings[REFINES]
+    for key in storage.keys(dataset):
+        if storage.header_of(dataset, key)[0].uid == uid:
+            folder = storage.run_dir(dataset, key)
+            if (folder / checkpoints.MODEL).is_file():
+                return folder
+            raise RunError(
+                f"the network of run {key!r} is not in {folder}: the run was made on another machine, or assigned from "
+                "another dataset; refine it there"
+            )
+    raise RunError("the run that this one goes on from was deleted; refine another run")
+
+
+def _placed(run: Run, log: EditLog) -> set[str]:
+    """Ids of images about which a person has decided one by one."""
+    job = storage.load_job(storage.run_dir(run.dataset, run.key))
+    placed: set[str] = set()
+    if job is not None and job.header.uid == run.uid and job.decided is not None:
+        pairs = zip(job.ids, job.decided.fixed, strict=True)
+        placed = {image for image, fixed in pairs if fixed}
+    for entry in log.entries():
+        if entry.undone or entry.verb not in ("move", "reject", "split"):
+            continue
+        images = {str(old.image_id) for olds in log.olds(entry) for old in olds}
+        placed = placed - images if entry.verb == "split" else placed | images
+    return placed
+
+
+def _own_numbers(names: Sequence[str], numbers: Sequence[object]) -> tuple[list[str], list[int | None]]:
+    """Clusters numbered anew by (name, number of the run): the name of each, and the cluster of every image.
+
+    A number counts for the name that most of its images have; its other images join the largest part of their name.
+    """
+    pairs = [pair for pair in zip(names, numbers, strict=True) if pair[0] != NOISE]
+    largest_first = [pair for pair, _ in Counter(pairs).most_common()]
+    home: dict[object, str] = {}
+    parts: dict[str, list[tuple[str, object]]] = defaultdict(list)
+    for name, number in largest_first:
+        if number is not None and home.setdefault(number, name) == name:
+            parts[name].append((name, number))
+    for pair in largest_first:  # names that are home to no number
+        parts[pair[0]] = parts[pair[0]] or [pair]
+    kept = sorted((part for some in parts.values() for part in some), key=_order)
+    place = {part: at for at, part in enumerate(kept)}
+    own = [
+        None if name == NOISE else place.get((name, number), place[parts[name][0]])
+        for name, number in zip(names, numbers, strict=True)
+    ]
+    return [name for name, _ in kept], own
+
+
+def _order(part: tuple[str, object]) -> tuple[str, int]:
+    return part[0], part[1] if isinstance(part[1], int) else -1
