@@ -1,9 +1,9 @@
-"""Baselines: simple clustering of the same features, reported with every run."""
+"""Baselines: what a user would do instead of training, k-means and UMAP + GMM, reported with every run."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,6 +28,18 @@ if TYPE_CHECKING:
 MAX_IMAGES = 10_000
 """Maximum number of images that baselines are evaluated on."""
 
+LIMIT_SECONDS = 60.0
+"""Time for one baseline: it is tried on more images while the time of fewer says that they fit."""
+
+FIRST_IMAGES, STEP = 1_000, 3
+"""Number of images that a baseline begins with, and the factor to the next number."""
+
+_PER_CLUSTER = 10
+"""Images per cluster to begin with: of few images, any clustering agrees with any other."""
+
+_FEW_CLUSTERS, _QUICK = 100, {"n_init": 1, "max_iter": 20}
+"""With more clusters than these, the mixture is fitted once and briefly."""
+
 _EQUAL_WITHIN = 0.01
 """Smaller differences count as equal: another seed changes the metrics by as much."""
 
@@ -40,11 +52,15 @@ class BaselineSettings:
         n_clusters: number of clusters of each baseline.
         seed: of the clusterers.
         truth: (M,) int64 classes of the sampled images, -1 unknown; None: no ground truth.
+        labels: (M,) int64 clusters of the run; None: there is no run to compare with.
+        skip: names of baselines that the run itself is.
     """
 
     n_clusters: int
     seed: int
     truth: NDArray[np.int64] | None
+    labels: NDArray[np.int64] | None = None
+    skip: tuple[str, ...] = ()
 
 
 def baseline_rows(n: int, seed: int) -> NDArray[np.int64]:
@@ -74,82 +90,112 @@ def measure(vectors: torch.Tensor, features: str, settings: BaselineSettings) ->
 
     Args:
         vectors: float32, of the sampled images.
-        features: ``first`` or ``last``, for the record.
-        settings: number of clusters, seed, ground truth.
+        features: what the vectors are, in words.
+        settings: number of clusters, seed, ground truth, clusters of the run.
     """
     names = ["k-means", "UMAP + GMM"] if len(vectors) >= MIN_IMAGES_FOR_UMAP else ["k-means"]
-    return [_evaluate(name, features, vectors, settings) for name in names]
+    return [_in_time(name, features, vectors, settings) for name in names if name not in settings.skip]
 
 
-def verdict(
-    record: RunRecord, last: NDArray[np.float32], labels: NDArray[np.int64], seed: int
-) -> tuple[str, bool]:
-    """Compare the run with its baselines: a sentence, and whether a baseline is better.
+def same_baseline(resolved: dict[str, object]) -> tuple[str, ...]:
+    """Name of the baseline that a run without training is itself, given its resolved options; empty if none."""
+    names = [resolved[part].get("name") for part in ("reducer", "clusterer")]  # type: ignore[attr-defined]
+    known = {("identity", "kmeans"): ("k-means",), ("umap", "gmm"): ("UMAP + GMM",)}
+    return known.get(tuple(names), ())
 
-    With ground truth by NMI with it. Without, a baseline on the last features is better if its silhouette is
-    higher *and* it is as stable over two seeds as the run was over its last two rounds: silhouette alone
-    favors k-means, whatever the clusters are.
 
-    Args:
-        record: run record with rounds and baselines.
-        last: (M, D) last features of the sampled images.
-        labels: (M,) clusters of the run.
-        seed: of the silhouette's sample.
+def verdict(record: RunRecord) -> tuple[str, bool]:
+    """Compare the run with its baselines: what a user would do otherwise. Text, and whether a baseline is better.
+
+    With ground truth by the NMI with it, on the images that the baseline was evaluated on. Without, nothing says which
+    of two clusterings is better: silhouette and stability favor k-means, whatever the clusters are. Then the text only
+    says how far they agree.
     """
-    final = record.rounds[-1] if record.rounds else None
-    if not record.baselines or final is None:
-        return "", False
-    if final.truth is not None:
-        best = max(record.baselines, key=lambda entry: entry.truth.nmi if entry.truth else 0.0)
-        baseline, own = best.truth.nmi if best.truth else 0.0, final.truth.nmi
-        return _verdict_text(best, "NMI with the truth", baseline, own), baseline > own + _EQUAL_WITHIN
-    best = max(
-        (entry for entry in record.baselines if entry.features == "last"), key=lambda entry: entry.silhouette
-    )
-    own, baseline = silhouette(last, labels, seed), best.silhouette
-    own_stability = 1.0 if final.change is None else final.change.ari
-    if baseline > own + _EQUAL_WITHIN and best.stability < own_stability - _EQUAL_WITHIN:
-        return (
-            f"{best.name} on the last features has a higher silhouette ({baseline:.3f} against {own:.3f}) but is "
-            f"less stable (ARI {best.stability:.2f} between seeds, {own_stability:.2f} between the last rounds here)."
-        ), False
-    return _verdict_text(best, "silhouette", baseline, own), baseline > own + _EQUAL_WITHIN
-
-
-def _verdict_text(best: Baseline, what: str, baseline: float, own: float) -> str:
-    """The verdict in one sentence, or two."""
-    how = f"{best.name} on the {best.features} features"
-    if baseline > own + _EQUAL_WITHIN:
-        return (
-            f"A simple baseline is BETTER than this run: {how} has {what} {baseline:.3f} against {own:.3f}. "
-            "Consider the method 'frozen' with these settings."
+    compared = [entry for entry in record.baselines if entry.truth and entry.run_truth]
+    if compared:
+        best = max(compared, key=_lead)
+        return _verdict_text(best, [entry for entry in compared if entry is not best], record), (
+            _lead(best) > _EQUAL_WITHIN
         )
-    if baseline > own - _EQUAL_WITHIN:
-        return f"This run is level with its best baseline, {how}: {what} {own:.3f} against {baseline:.3f}."
-    return f"This run is ahead of its best baseline, {how}: {what} {own:.3f} against {baseline:.3f}."
+    agreeing = [entry for entry in record.baselines if entry.agreement is not None]
+    if not agreeing:
+        return "", False
+    parts = [f"{_title(entry, record)} to NMI {entry.agreement:.3f}" for entry in agreeing]
+    return (
+        f"Without known classes nothing can tell whether this run is better than simple methods. It agrees with "
+        f"{' and with '.join(parts)}. Give truth_field, where some images have a class, to compare them."
+    ), False
+
+
+def _lead(entry: Baseline) -> float:
+    """By how much a baseline is better than the run, in NMI with the truth."""
+    return entry.truth.nmi - entry.run_truth.nmi if entry.truth and entry.run_truth else 0.0
+
+
+def _verdict_text(best: Baseline, others: list[Baseline], record: RunRecord) -> str:
+    own, found = (0.0 if known is None else known.nmi for known in (best.run_truth, best.truth))
+    rest = "".join(
+        f", {_title(entry, record)} {entry.truth.nmi:.3f}" for entry in others if entry.truth is not None
+    )
+    figures = f"NMI with the truth {own:.3f}, {_title(best, record)} {found:.3f}{rest}."
+    if _lead(best) > _EQUAL_WITHIN:
+        advice = "Consider the method 'frozen', which can do the same."
+        return f"{best.name} on {best.features} is BETTER than this run: {figures} {advice}"
+    if _lead(best) > -_EQUAL_WITHIN:
+        return f"This run is level with {best.name} on {best.features}: {figures}"
+    return f"This run is ahead of simple methods: {figures}"
+
+
+def _title(entry: Baseline, record: RunRecord) -> str:
+    part = "" if entry.n_images == record.n_images else f" ({entry.n_images:,} images)"
+    return f"{entry.name} on {entry.features}{part}"
+
+
+def _in_time(name: str, features: str, vectors: torch.Tensor, settings: BaselineSettings) -> Baseline:
+    """The result on as many images as fit into the time."""
+    n, size = len(vectors), max(FIRST_IMAGES, _PER_CLUSTER * settings.n_clusters)
+    order = rng(settings.seed, "baseline rows").permutation(n)
+    spent = 0.0
+    while True:
+        rows = np.sort(order[:size])
+        found = _evaluate(name, features, vectors[rows], _chosen(settings, rows))
+        spent += found.seconds
+        if size >= n or spent + STEP * found.seconds > LIMIT_SECONDS:
+            return found
+        size *= STEP
+
+
+def _chosen(settings: BaselineSettings, rows: NDArray[np.int64]) -> BaselineSettings:
+    """The settings for some of the images."""
+    truth, labels = settings.truth, settings.labels
+    return replace(
+        settings,
+        truth=None if truth is None else truth[rows],
+        labels=None if labels is None else labels[rows],
+    )
 
 
 def _evaluate(name: str, features: str, vectors: torch.Tensor, settings: BaselineSettings) -> Baseline:
     started = time.perf_counter()
-    first, second = (_cluster(name, vectors, settings, repetition) for repetition in (0, 1))
-    labels = first.labels.numpy()
+    labels = _cluster(name, vectors, settings).labels.numpy()
+    truth, own = settings.truth, settings.labels
     return Baseline(
         name=name,
         features=features,
         n_images=len(vectors),
         silhouette=silhouette(vectors.cpu().numpy(), labels, settings.seed),
-        stability=agreement(labels, second.labels.numpy()).ari,
-        truth=None if settings.truth is None else agreement(labels, settings.truth),
+        truth=None if truth is None else agreement(labels, truth),
+        run_truth=None if truth is None or own is None else agreement(own, truth),
+        agreement=None if own is None else agreement(labels, own).nmi,
         seconds=time.perf_counter() - started,
     )
 
 
-def _cluster(name: str, vectors: torch.Tensor, settings: BaselineSettings, repetition: int) -> Clustering:
-    seed = derive(settings.seed, "baseline", name, repetition)
+def _cluster(name: str, vectors: torch.Tensor, settings: BaselineSettings) -> Clustering:
+    seed = derive(settings.seed, "baseline", name, 0)
     request = ClusterRequest(min(settings.n_clusters, len(vectors)), seed)
     if name == "k-means":
         return CLUSTERERS.parse("kmeans").cluster(vectors, request)
-    # UMAP's seed affects the result more than the mixture's, so each repetition has its own UMAP.
-    return CLUSTERERS.parse("gmm").cluster(
-        REDUCERS.parse({"name": "umap", "epochs": 200}).embed(vectors, seed), request
-    )
+    mixture = {"name": "gmm", **(_QUICK if settings.n_clusters > _FEW_CLUSTERS else {})}
+    layout = REDUCERS.parse({"name": "umap", "epochs": 200}).embed(vectors, seed)
+    return CLUSTERERS.parse(mixture).cluster(layout, request)

@@ -24,38 +24,48 @@ logger = logging.getLogger(__name__)
 def add_baselines(
     record: RunRecord,
     assignment: Assignment,
-    first: torch.Tensor | None,
+    first: tuple[str, torch.Tensor] | None,
     truth: NDArray[np.int64] | None,
     observer: Observer,
 ) -> None:
-    """Add k-means and UMAP + GMM on the first and last features to a record, and a comparison in words.
+    """Add k-means and UMAP + GMM on what the run started from to a record, and a comparison in words.
 
     What fails becomes a note of the record.
 
     Args:
         record: record of the run, which is changed.
         assignment: its N images.
-        first: (M, D) float32, initial features of the sampled images; None if the run trained nothing.
+        first: what the run started from in words, and (M, D) float32 of the sampled images; None if the run trained
+            nothing: then the vectors that it clustered.
         truth: (N,) known classes, -1 unknown; None without.
         observer: receives progress events.
     """
     import torch
 
-    from fiftyone_deepcluster.analysis.baselines import BaselineSettings, baseline_rows, measure, verdict
+    from fiftyone_deepcluster.analysis.baselines import (
+        BaselineSettings,
+        baseline_rows,
+        measure,
+        same_baseline,
+        verdict,
+    )
 
     seed = int(str(record.resolved["seed"]))
     rows = baseline_rows(len(assignment.labels), seed)
-    settings = BaselineSettings(max(2, record.n_clusters), seed, None if truth is None else truth[rows])
-    last = assignment.embeddings[rows]
-    kinds = {"first": first, "last": torch.from_numpy(last)}
-    observer.phase("baselines", 1 if first is None else 2)
-    for name, vectors in kinds.items():
-        if vectors is not None:
-            with _noted(record, f"the baselines on the {name} features"):
-                record.baselines += measure(vectors, name, settings)
-            observer.advance(1)
+    settings = BaselineSettings(
+        max(2, record.n_clusters),
+        seed,
+        None if truth is None else truth[rows],
+        assignment.labels[rows],
+        skip=same_baseline(record.resolved) if first is None else (),
+    )
+    features, vectors = first or ("the same vectors", torch.from_numpy(assignment.embeddings[rows]))
+    observer.phase("baselines", 1)
+    with _noted(record, f"the baselines on {features}"):
+        record.baselines += measure(vectors, features, settings)
+    observer.advance(1)
     with _noted(record, "the comparison with the baselines"):
-        record.verdict, record.beaten = verdict(record, last, assignment.labels[rows], seed)
+        record.verdict, record.beaten = verdict(record)
 
 
 @contextmanager

@@ -261,8 +261,8 @@ def _check_sizes(job: _Job) -> None:
         )
 
 
-def _first_features(job: _Job, corpus: Corpus) -> torch.Tensor | None:
-    """Initial features for the baselines: pixels, or features of the given weights."""
+def _first_features(job: _Job, corpus: Corpus) -> tuple[str, torch.Tensor] | None:
+    """What the baselines cluster, in words and as vectors: pixels, or features of the given weights."""
     import torch
 
     from fiftyone_deepcluster.analysis.baselines import baseline_rows, pixel_features
@@ -271,8 +271,9 @@ def _first_features(job: _Job, corpus: Corpus) -> torch.Tensor | None:
         return None
     rows = baseline_rows(len(corpus), job.resolved.seed)
     if not job.resolved.starts_from_pixels:
-        return torch.nn.functional.normalize(corpus.features()[torch.from_numpy(rows)]).cpu()
-    return pixel_features(job.store.read, rows)
+        features = corpus.features()[torch.from_numpy(rows)]
+        return "features of the given weights", torch.nn.functional.normalize(features).cpu()
+    return "pixels", pixel_features(job.store.read, rows)
 
 
 def _load(job: _Job) -> dict[str, Any] | None:

@@ -106,15 +106,16 @@ class Round(BaseModel):
 
 
 class Baseline(BaseModel):
-    """Result of a simple clustering method on the features of the run.
+    """Result of a simple clustering method on the images of the run.
 
     Attributes:
         name: ``k-means`` or ``UMAP + GMM``.
-        features: ``first`` (pixels, or features of the pre-trained network) or ``last``.
+        features: what was clustered: pixels, features of the given weights, or the given vectors.
         n_images: number of images it was evaluated on.
         silhouette: silhouette score of its clusters on its own features.
-        stability: ARI between the results of two seeds.
         truth: agreement with the ground truth; None without ground truth.
+        run_truth: agreement of the run with the ground truth on the same images; None without ground truth.
+        agreement: NMI with the clusters of the run; None where it was not compared.
         seconds: wall time.
     """
 
@@ -123,8 +124,9 @@ class Baseline(BaseModel):
     features: str
     n_images: int
     silhouette: float
-    stability: float
     truth: AgreementScores | None = None
+    run_truth: AgreementScores | None = None
+    agreement: float | None = None
     seconds: float
 
 
@@ -141,8 +143,8 @@ class RunRecord(BaseModel):
         n_failed: number of images that could not be read.
         n_clusters: number of clusters in the result.
         names: name of each cluster, of a run that goes on from a review; empty: they have none yet.
-        baselines: results of simple methods on the same features.
-        verdict: a sentence on whether the run beats its baselines.
+        baselines: results of simple methods on the same images.
+        verdict: whether the run beats its baselines, in words.
         beaten: whether a baseline is better than the run.
         environment: package versions and device.
         notes: automatic decisions and warnings.

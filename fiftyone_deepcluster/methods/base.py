@@ -130,7 +130,7 @@ class Options(Part):
     )
     baselines: bool = Field(
         True,
-        description="Also evaluate k-means and UMAP + GMM on the first and last features.",
+        description="Also evaluate k-means and UMAP + GMM on pixels, or on features of the given weights.",
         json_schema_extra=ADVANCED,
     )
 
