@@ -1,4 +1,4 @@
-"""Command line: ``fiftyone-deepcluster doctor | install | cluster | import-dicom | methods | worker | open``."""
+"""Command line: ``fiftyone-deepcluster`` with the commands of this module."""
 
 from __future__ import annotations
 
@@ -117,6 +117,25 @@ def cluster_command(  # noqa: PLR0917 - one parameter per command-line option
         settings |= parse_pairs(option or [])
         run = run_request(Request(samples, view, settings, resume))
         typer.echo(report(run))
+
+
+@app.command(name="refine")
+def refine_command(
+    dataset: Annotated[str, typer.Argument(help="Name of a FiftyOne dataset.")],
+    key: Annotated[str, typer.Option(help="Name of the reviewed run.")] = "dc",
+    new_key: Annotated[
+        str | None, typer.Option(help="Name of the new run; by default the next free one.")
+    ] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(help="Option of the method as name=value; may be repeated.")
+    ] = None,
+) -> None:
+    """Make a new run that goes on from the review of another; print rounds, clusters, and a comparison of the two."""
+    from fiftyone_deepcluster.cli.clustering import refine_request
+    from fiftyone_deepcluster.cli.options import parse_pairs
+
+    with _errors_in_one_line():
+        typer.echo(refine_request(dataset, key, new_key, parse_pairs(option or [])))
 
 
 @app.command(name="import-dicom")

@@ -49,6 +49,22 @@ def run_request(request: Request) -> Run:
     return cluster(samples, **request.settings)
 
 
+def refine_request(samples: str, key: str, new_key: str | None, changes: dict[str, Any]) -> str:
+    """Refine a run, with a progress bar on stderr; text with rounds, clusters, and the comparison of the two runs.
+
+    Raises:
+        DeepClusterError: see ``fiftyone_deepcluster.refine``; also if the dataset does not exist.
+    """
+    from fiftyone_deepcluster.dataset.refining import refine
+    from fiftyone_deepcluster.dataset.results.compare import compare_runs
+
+    dataset = find_samples(samples)
+    run = refine(dataset, key, new_key=new_key, **changes)
+    found = compare_runs(dataset, key, run.key)
+    compared = f"{key} and {run.key} agree to NMI {found.nmi:.3f}, ARI {found.ari:.3f}."
+    return "\n".join([report(run), "", compared, *found.sentences()])
+
+
 def report(run: Run) -> str:
     """Text with rounds, clusters, stop reason and comparison with the baselines."""
     truth_field = run.settings.get("truth_field")

@@ -66,6 +66,9 @@ HOSTILE = {
         "key": NO_KEYS,
         "rounds": ("many", [1], {"$gt": 0}, -1, 1.5, 10**30), "max_minutes": ("long", [1], {"$gt": 0}, -1),
     },
+    names.REFINE_CLUSTERING: {
+        "key": NO_KEYS, "new_key": NO_KEYS, "rounds": ("many", [1], {"$gt": 0}, -1, 1.5, 10**30),
+    },
     names.SHOW_CLUSTERING_RUN: {"key": NO_TEXTS + NO_NAMES},
     names.RENAME_CLUSTERING_RUN: {"key": NO_KEYS, "new_key": NO_TEXTS + NO_NAMES},
     names.DELETE_CLUSTERING_RUN: {"key": NO_KEYS, "confirm": NO_SWITCHES},

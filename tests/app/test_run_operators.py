@@ -10,6 +10,7 @@ from fiftyone_deepcluster.app.operators import (
     ClusterImages,
     DeleteClusteringRun,
     ListClusteringRuns,
+    RefineClustering,
     RenameCluster,
     RenameClusteringRun,
     ResumeClustering,
@@ -18,6 +19,7 @@ from fiftyone_deepcluster.app.operators import (
 )
 from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.dataset.api import cluster
+from fiftyone_deepcluster.dataset.review.review import review
 from fiftyone_deepcluster.dataset.runs import storage
 from fiftyone_deepcluster.dataset.runs.run import list_runs, load_run
 from fiftyone_deepcluster.errors import DeepClusterError
@@ -127,3 +129,20 @@ def test_the_form_knows_an_interrupted_run(make_context, broken):
     steps = ResumeClustering().execute(make_context(broken, {"key": "dc"}))
     assert [step.body.params["progress"] for step in steps if "progress" in step.body.params][-1] == 1.0
     assert len(load_run(broken, "dc").rounds) == 2
+
+
+def test_a_reviewed_run_is_refined_from_its_form(make_context, plugin, make_digits):
+    dataset = make_digits(40)
+    cluster(dataset, "frozen", "dc", n_clusters=4, progress=False, compute_brain=False, baselines=False)
+    edits = review(dataset, "dc")
+    edits.mark_reviewed(["cluster-00"])
+    inputs = inputs_of(RefineClustering(), make_context(dataset))
+    assert inputs.get_property("new_key").default == "dc2"
+    assert "1 of 4 clusters are reviewed" in inputs.get_property("reviewed").view.label
+    taken = inputs_of(RefineClustering(), make_context(dataset, {"new_key": "dc"}))
+    assert taken.get_property("new_key").invalid
+    kept = dataset.match({"dc.label": "cluster-00"}).values("id")
+    steps = list(RefineClustering().execute(make_context(dataset, {"key": "dc"})))
+    assert [step.body.params["progress"] for step in steps if "progress" in step.body.params][-1] == 1.0
+    assert {*kept} <= {*dataset.match({"dc2.label": "cluster-00"}).values("id")}
+    assert "nothing" in inputs_of(RefineClustering(), make_context(make_digits(5))).properties

@@ -46,6 +46,26 @@ def test_a_dataset_is_clustered_and_the_tables_are_printed(invoke, make_digits):
     assert invoke("cluster", dataset.name, "--key", "quick", "--overwrite", *_QUICK).exit_code == 0
 
 
+def test_a_reviewed_run_is_refined_and_both_are_compared(invoke, make_digits):
+    dataset = make_digits(60, persistent=True)
+    assert invoke("cluster", dataset.name, *_QUICK).exit_code == 0
+    nothing = invoke("refine", dataset.name)
+    assert nothing.exit_code == 1
+    assert "nothing of run 'dc' was reviewed" in " ".join(nothing.output.split())
+    dataset.reload()
+    edits = fiftyone_deepcluster.review(dataset, "dc")
+    edits.rename("cluster-00", "first")
+    edits.mark_reviewed(["first"])
+    done = invoke("refine", dataset.name, "--new-key", "better", "--option", "compute_brain=false")
+    assert done.exit_code == 0, done.output
+    text = " ".join(done.output.split())
+    assert "reviewed images kept their cluster" in text
+    assert "dc and better agree to NMI" in text
+    assert "clusters agree in at least 80% of their images" in text
+    dataset.reload()
+    assert "first" in dataset.distinct("better.label")
+
+
 def test_a_saved_view_is_clustered_alone(invoke, make_digits):
     dataset = make_digits(60, persistent=True)
     dataset.save_view("first", dataset.limit(30))

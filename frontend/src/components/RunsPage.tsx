@@ -48,6 +48,11 @@ function Row({ row, onStart, onLoad }: { row: RunRow; onStart(operator: string, 
           </Button>
         )}
         {row.status === "finished" && (
+          <Button size="small" onClick={() => onStart("refine_clustering", row.key)} data-cy={`dc-refine-${row.key}`}>
+            Refine
+          </Button>
+        )}
+        {row.status === "finished" && (
           <Button size="small" onClick={() => onStart("rename_clustering_run", row.key)}>
             Rename
           </Button>

@@ -19,6 +19,7 @@ _FORMS = {
     for uri in (
         names.CLUSTER_IMAGES,
         names.RESUME_CLUSTERING,
+        names.REFINE_CLUSTERING,
         names.RENAME_CLUSTERING_RUN,
         names.DELETE_CLUSTERING_RUN,
         names.PROBE_LAYERS,

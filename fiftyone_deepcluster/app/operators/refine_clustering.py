@@ -1,0 +1,102 @@
+"""Operator: go on from the review of a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import fiftyone.operators as foo
+from fiftyone.operators import types
+
+from fiftyone_deepcluster.app.operators import shared_inputs, values
+from fiftyone_deepcluster.app.operators.progress import run_and_show
+from fiftyone_deepcluster.app.running import enqueue
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fiftyone_deepcluster.core.progress import Observer
+    from fiftyone_deepcluster.dataset.runs.run import Run
+
+
+class RefineClustering(foo.Operator):
+    """Makes a new run that goes on from the review of another."""
+
+    @property
+    def config(self) -> foo.OperatorConfig:
+        """Operator name, label and execution options."""
+        return shared_inputs.job_config(
+            "refine_clustering",
+            "Refine clustering",
+            "Go on from the review of a run: reviewed and moved images keep their clusters, rejected ones are in none, "
+            "and the rest is clustered around them. The result is a new run.",
+            "auto_fix_high",
+            "medium",
+        )
+
+    def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
+        """Form: run, what is reviewed, name of the new run, number of rounds."""
+        from fiftyone_deepcluster.dataset.runs.run import finished_runs
+
+        inputs = types.Object()
+        key = shared_inputs.add_run(inputs, ctx, finished_runs(ctx.dataset))
+        if key is not None:
+            _add_progress(inputs, ctx, key)
+            _add_new_key(inputs, ctx, key)
+            inputs.int("rounds", min=1, label="Number of rounds", description="Empty: up to 5.")
+        return shared_inputs.form(inputs, "Refine clustering", "Refine")
+
+    def resolve_delegation(self, ctx: foo.ExecutionContext) -> None:
+        """Never force delegation; if it is requested, record the run as queued so that the panel shows it."""
+        from fiftyone_deepcluster.dataset.runs import storage
+
+        if ctx.requesting_delegated_execution and not ctx.delegated:
+            key = shared_inputs.key_of(ctx)
+            method = storage.header_of(ctx.dataset, key)[0].method
+            enqueue(ctx, _new_key(ctx, key), method, values.number(ctx.params, "rounds", 0, least=0))
+
+    def execute(self, ctx: foo.ExecutionContext) -> Iterator[Any]:
+        """Refine the run, reporting progress.
+
+        Yields:
+            Messages to the App.
+        """
+        from fiftyone_deepcluster.dataset.refining import refine
+
+        key = shared_inputs.key_of(ctx)
+        new_key, rounds = _new_key(ctx, key), values.nested(ctx.params, "rounds")
+        changes = {} if rounds is None else {"rounds": rounds}
+
+        def work(observer: Observer) -> Run:
+            return refine(ctx.dataset, key, new_key=new_key, observer=observer, **changes)
+
+        yield from run_and_show(ctx, new_key, work)
+
+
+def _new_key(ctx: foo.ExecutionContext, key: str) -> str:
+    from fiftyone_deepcluster.dataset.runs.run import free_key
+
+    return values.text(ctx.params, "new_key") or free_key(ctx.dataset, key)
+
+
+def _add_new_key(inputs: types.Object, ctx: foo.ExecutionContext, key: str) -> None:
+    """Add the input of the new run's name, validated while typing."""
+    from fiftyone_deepcluster.dataset.runs import storage
+    from fiftyone_deepcluster.dataset.runs.run import free_key
+
+    inputs.str("new_key", default=free_key(ctx.dataset, key), label="Name of the new run")
+    names = storage.fields_of(ctx.dataset, key)
+    new_names = type(names)(_new_key(ctx, key), names.patches_field)
+    shared_inputs.check_new_key(inputs, "new_key", ctx.dataset, new_names)
+
+
+def _add_progress(inputs: types.Object, ctx: foo.ExecutionContext, key: str) -> None:
+    """Add a line that says how much was reviewed."""
+    from fiftyone_deepcluster.dataset.review.review import review
+
+    done = review(ctx.dataset, key).progress()
+    images = f"{done.n_images_reviewed:,} of {done.n_images:,} images"
+    text = (
+        f"{done.n_reviewed} of {done.n_clusters} clusters are reviewed, {images}. They keep their cluster, and so do "
+        "images that were moved."
+    )
+    inputs.view("reviewed", types.Notice(label=text))
