@@ -150,6 +150,7 @@ $(VENV)/.installed-docs: pyproject.toml | $(BIN)/python
 	@touch $@
 
 # the App tests need a browser: Debian's, or the one that Playwright downloads (Ubuntu's is a snap)
+browser: export ARGS := $(ARGS)
 browser: $(VENV)/.installed-test
 	@has_browser() { chromium --version || google-chrome --version || $(BIN)/python -c \
 	  'import os, sys; from playwright.sync_api import sync_playwright as p; \
@@ -161,4 +162,4 @@ browser: $(VENV)/.installed-test
 	if has_browser; then exit 0; fi; \
 	echo "NO BROWSER: the App tests need Chromium. Install it with: sudo apt-get install chromium," \
 	  "or: $(BIN)/playwright install --with-deps chromium. Without it: make test ARGS='--ignore=tests/app'" >&2; \
-	case "$(ARGS)" in *--ignore=tests/app*) exit 0;; *) exit 1;; esac
+	case "$$ARGS" in *--ignore=tests/app*) exit 0;; *) exit 1;; esac
