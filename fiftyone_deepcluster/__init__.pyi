@@ -5,6 +5,8 @@ from fiftyone_deepcluster.analysis.unit_images import Ascent as Ascent
 from fiftyone_deepcluster.api.fit import FitResult as FitResult
 from fiftyone_deepcluster.api.fit import fit as fit
 from fiftyone_deepcluster.api.predict import predict as predict
+from fiftyone_deepcluster.clusterers.candidates import try_clusterings as try_clusterings
+from fiftyone_deepcluster.clusterers.number import sweep_numbers as sweep_numbers
 from fiftyone_deepcluster.core.progress import Observer as Observer
 from fiftyone_deepcluster.core.record import Round as Round
 from fiftyone_deepcluster.core.record import RunRecord as RunRecord
@@ -45,6 +47,7 @@ from fiftyone_deepcluster.methods.deepcluster_manifold import DeepClusterManifol
 from fiftyone_deepcluster.methods.deepcluster_v2 import DeepClusterV2 as DeepClusterV2
 from fiftyone_deepcluster.methods.frozen import Frozen as Frozen
 from fiftyone_deepcluster.methods.ldpo import LDPO as LDPO
+from fiftyone_deepcluster.methods.self_training import SelfTraining as SelfTraining
 from fiftyone_deepcluster.methods.ucnn import UCNN as UCNN
 
 __version__: str

@@ -40,6 +40,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "ucnn older": {**BASE, **TINY_UCNN, "pixel_epochs": 0, "compensation": "older"},
     "ucnn baseline-1": {**BASE, **TINY_UCNN, "pixel_epochs": 0, "variant": "baseline-1"},
     "ucnn baseline-2": {**BASE, **TINY_UCNN, "pixel_epochs": 0, "variant": "baseline-2"},
+    "self-training": {**BASE, **SMALL, "clusterer": {"name": "consensus", "reducer": "identity", "runs": 2}},
     "frozen": {"n_clusters": 10, "baselines": False, "reducer": "umap"},
     "auto": {"n_clusters": 10, "rounds": 2, "baselines": False},
 }  # fmt: skip

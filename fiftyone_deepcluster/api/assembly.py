@@ -37,7 +37,11 @@ def open_store(images: ImageInput, resolved: Options, observer: Observer) -> Ite
     from fiftyone_deepcluster.images.cache.open_images import Decode, open_images
 
     check_observer(observer)
-    decode = Decode(size=resolved.decoded_side, color="gray" if resolved.color == "gray" else "rgb")
+    decode = Decode(
+        size=resolved.decoded_side,
+        color="gray" if resolved.color == "gray" else "rgb",
+        crop=resolved.image_fit == "crop",
+    )
     store = open_images(images, decode, observer=observer)
     try:
         yield store
@@ -103,7 +107,7 @@ class NoPixels:
     """A store for given features: rows without pixels."""
 
     def __init__(self, features: NDArray[np.float32]) -> None:
-        finite = np.isfinite(features).all(axis=1)
+        finite = np.isfinite(features.reshape(len(features), -1)).all(axis=1)
         self.kept = np.flatnonzero(finite)
         self.errors = {
             int(row): "it has no embedding, or one that is not finite" for row in np.flatnonzero(~finite)

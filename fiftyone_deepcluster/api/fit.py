@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -135,7 +135,7 @@ def fit(
     truth: Sequence[object] | None = None,
     observer: Observer | None = None,
     run_dir: str | Path | None = None,
-    features: NDArray[np.float32] | None = None,
+    features: NDArray[np.float32] | Mapping[str, NDArray[np.float32]] | None = None,
     known: Known | None = None,
 ) -> FitResult:
     """Cluster images by deep clustering.
@@ -147,8 +147,9 @@ def fit(
         observer: receives progress; may cancel.
         run_dir: folder for a checkpoint after the first clustering and every round, and for the final model. A
             checkpoint of the same images and options is resumed.
-        features: (N, D) float32 instead of a network's, for methods that accept them (``frozen``); rows that are
-            not finite count as unreadable.
+        features: (N, D) float32 instead of a network's, for methods that accept them (``frozen``); (N, V, D) of V
+            views of every image, for the encoder ``view-whitened``; or several (N, D) by name, which get the same
+            weight. Rows that are not finite count as unreadable.
         known: groups of images, initial labels, labels to keep, and a trained network, for methods that use them.
 
     Raises:
@@ -185,7 +186,7 @@ def fit(
 
 def _fit_features(
     options: Options,
-    given_for: tuple[ImageInput, NDArray[np.float32]],
+    given_for: tuple[ImageInput, NDArray[np.float32] | Mapping[str, NDArray[np.float32]]],
     truth: Sequence[object] | None,
     observer: Observer,
     *,
@@ -341,6 +342,7 @@ def _notes(job: _Job, run_state: RunState) -> list[str]:
         messages += notes.not_held_out(groups, run_state.rounds)
     if fixed is not None and run_state.assignment is not None:
         messages += notes.kept(initial, fixed, run_state.assignment.labels)
+    messages += notes.votes(run_state.rounds)
     return [*messages, *run_state.notes, *notes.not_settled(run_state.rounds, run_state.stop_reason)]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,23 +45,55 @@ def check_early(options: Options, run_dir: Path | None) -> None:
 def as_features(given: Any) -> NDArray[np.float32]:
     """The given features as float32, with shape and range checked.
 
+    Args:
+        given: (N, D); (N, V, D) of V views of every image; or several (N, D) by name, which are joined.
+
     Raises:
         OptionsError: not numbers, of another shape, or too large.
     """
+    if isinstance(given, Mapping):
+        return joined([as_features(part) for part in given.values()], list(given))
     try:
         features = np.asarray(given, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise OptionsError(
             f"features={arguments.short(given)} is not numeric; give an array of shape (images, dimensions)"
         ) from error
-    if features.ndim != 2 or 0 in features.shape:
-        raise OptionsError(f"features has shape {features.shape}; give (images, dimensions), both at least 1")
+    if features.ndim not in (2, 3) or 0 in features.shape:
+        raise OptionsError(
+            f"features has shape {features.shape}; give (images, dimensions), both at least 1, or (images, views, "
+            "dimensions)"
+        )
     largest = np.abs(features, where=np.isfinite(features), out=np.zeros_like(features)).max()
     if largest > LARGEST:
         raise OptionsError(
             f"features has values up to {largest:.1e}, too large for float32 distances; scale them below {LARGEST:.0e}"
         )
     return features
+
+
+def joined(parts: Sequence[NDArray[np.float32]], names: Sequence[str]) -> NDArray[np.float32]:
+    """(N, sum of D) features of several sources, each scaled to the same length, so that all have the same weight.
+
+    Args:
+        parts: (N, D) of each source; rows that are not finite, or zero, become NaN in all of them.
+        names: of the sources, for messages.
+
+    Raises:
+        OptionsError: none, not the same images, or several vectors for each image.
+    """
+    shapes = ", ".join(f"{name}: {part.shape}" for name, part in zip(names, parts, strict=True))
+    if not parts or any(part.ndim != 2 or len(part) != len(parts[0]) for part in parts):
+        raise OptionsError(
+            f"features of several sources must have one vector for each image; they are ({shapes}); give arrays of "
+            "shape (images, dimensions) with the same number of images"
+        )
+    lengths = [np.linalg.norm(part, axis=1, keepdims=True) for part in parts]
+    known = np.all([np.isfinite(length) & (length > 0) for length in lengths], axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        units = [part / length for part, length in zip(parts, lengths, strict=True)]
+    both = np.concatenate(units, axis=1) / np.sqrt(len(parts))
+    return np.where(known, both, np.nan).astype(np.float32)
 
 
 def numbers_of(values: Sequence[object], store: ImageStore, what: str) -> NDArray[np.int64]:

@@ -59,6 +59,18 @@ def not_computed(what: str, error: Exception) -> str:
     return f"{what} could not be computed ({type(error).__name__}: {error}); the run is complete without"
 
 
+def votes(rounds: Sequence[Round]) -> list[str]:
+    """How many clusterings a consensus kept, and where the others ended."""
+    scores = rounds[-1].scores if rounds else {}
+    if not {"runs", "kept", "modes"} <= scores.keys() or scores["modes"] < 2:
+        return []
+    kept, runs, others = int(scores["kept"]), int(scores["runs"]), int(scores["modes"]) - 1
+    rest = f"the rest lead to {others} other{'s' if others > 1 else ''}"
+    return [
+        f"{kept} of {runs} clusterings lead to the one with the lowest objective, and were combined; {rest}"
+    ]
+
+
 def not_held_out(groups: NDArray[np.int64], rounds: Sequence[Round]) -> list[str]:
     """A warning if the groups (M,), -1 unknown, left no test images in some rounds."""
     without = sum("test_top1" not in entry.scores for entry in rounds)

@@ -62,7 +62,12 @@ def layers_of(network: Network, images: torch.Tensor) -> list[Layer]:
     network.eval()
     drafts = list(_drafts(network.backbone))
     with torch.inference_mode():
-        shapes = _capture(network, images, [path for _, path, _ in drafts], lambda output: output[:1].clone())
+        shapes = _capture(
+            network.backbone,
+            lambda: network.features(images),
+            [path for _, path, _ in drafts],
+            lambda output: output[:1].clone(),
+        )
     layers = [
         Layer(name, path, raw, as_maps(shapes[path]).shape[1], tuple(shapes[path].shape[1:]))
         for name, path, raw in drafts
@@ -93,6 +98,7 @@ def capture_outputs(
     how: Callable[[torch.Tensor], torch.Tensor],
     *,
     raw: bool = False,
+    upper: nn.Module | None = None,
 ) -> list[torch.Tensor]:
     """Apply ``how`` to the output of each layer; the forward pass stops after the last of them.
 
@@ -102,10 +108,20 @@ def capture_outputs(
         layers: layers of this network.
         how: called immediately with each output, since an in-place ReLU may overwrite it.
         raw: take the output before the activation.
+        upper: part of the backbone from ``cut.upper_part``; ``images`` are maps of its cut, and ``layers`` above it.
     """
     paths = [layer.raw_path if raw else layer.path for layer in layers]
-    found = _capture(network, images, paths, how)
+    if upper is None:
+        found = _capture(network.backbone, lambda: network.features(images), paths, how)
+    else:
+        found = _capture(upper, lambda: upper(images), paths, how)
     return [found[path] for path in paths]
+
+
+def modules_until(backbone: nn.Module, path: str) -> list[str]:
+    """Paths of the modules in order, up to the one at ``path``; as the layers, with blocks as a whole."""
+    paths = [found for found, _ in _leaves_and_blocks(*_unwrapped(backbone, ""))]
+    return paths[: paths.index(path) + 1]
 
 
 def channels_first(output: torch.Tensor) -> torch.Tensor:
@@ -123,7 +139,10 @@ def as_maps(output: torch.Tensor) -> torch.Tensor:
 
 
 def _capture(
-    network: Network, images: torch.Tensor, paths: Sequence[str], how: Callable[[torch.Tensor], torch.Tensor]
+    root: nn.Module,
+    forward: Callable[[], torch.Tensor],
+    paths: Sequence[str],
+    how: Callable[[torch.Tensor], torch.Tensor],
 ) -> dict[str, torch.Tensor]:
     found: dict[str, torch.Tensor] = {}
     wanted = set(paths)
@@ -137,9 +156,9 @@ def _capture(
 
         return hook
 
-    handles = [network.backbone.get_submodule(path).register_forward_hook(note(path)) for path in wanted]
+    handles = [root.get_submodule(path).register_forward_hook(note(path)) for path in wanted]
     try:
-        network.features(images)
+        forward()
     except _AllCapturedError:
         pass
     finally:

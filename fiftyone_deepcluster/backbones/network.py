@@ -63,7 +63,10 @@ class Network(nn.Module):
         """Views (B, C, H, W) float in 0..1, each of its own size -> features (sum of B, D), logits (sum of B, K)."""
         # Further views first: the running statistics of batch norm are dominated by the last view.
         parts = [self.features(images) for images in reversed(views)]
-        features = parts[0] if len(parts) == 1 else torch.cat(parts[::-1])
+        return self.outputs_of(parts[0] if len(parts) == 1 else torch.cat(parts[::-1]))
+
+    def outputs_of(self, features: torch.Tensor) -> Outputs:
+        """Features (B, D) -> the same and logits (B, K)."""
         if self.head is None:
             return Outputs(features, features.new_zeros(len(features), 0))
         return Outputs(features, self.head(self._for_head(features)))

@@ -35,6 +35,8 @@ class ClusterRequest:
         origin: (N, D') the vectors before the reducer; None without a reducer. A clusterer may ignore it.
         anchors: known labels, some of which stay; for clusterers that have ``keeps_labels``. The numbers of the
             clusters are theirs. None: nothing is known.
+        widths: dimensions of the parts (layers) that were put together as one vector, the most important first; empty:
+            a single part. A clusterer may ignore it.
     """
 
     n_clusters: int | None
@@ -42,6 +44,7 @@ class ClusterRequest:
     init_centers: torch.Tensor | None = None
     origin: torch.Tensor | None = None
     anchors: Anchors | None = None
+    widths: tuple[int, ...] = ()
 
     @property
     def number(self) -> int:

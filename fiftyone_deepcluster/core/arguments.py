@@ -71,6 +71,20 @@ def one_name(name: str, value: Any, example: str) -> str:
     return value
 
 
+def names_of(name: str, value: Any, example: str) -> list[str]:
+    """The value, checked to be a list of different names.
+
+    Raises:
+        InputError: it is not, or it is empty; the message shows ``example``.
+    """
+    if not isinstance(value, list | tuple) or not value:
+        raise InputError(f"{name}={short(value)} is neither a name nor a list of names; give {example!r}")
+    names = [one_name(name, one, example) for one in value]
+    if len(set(names)) < len(names):
+        raise InputError(f"{name}={short(value)} has a name twice; give every name once")
+    return names
+
+
 def path_of(name: str, value: Any) -> Path:
     """The value as a path, which need not exist.
 

@@ -57,7 +57,7 @@ def cluster(
     truth_field: str | None = None,
     patches_field: str | None = None,
     media_field: str | None = None,
-    embeddings_field: str | None = None,
+    embeddings_field: str | list[str] | None = None,
     model: Any = None,
     half_precision: bool = False,
     observer: Observer | None = None,
@@ -80,7 +80,8 @@ def cluster(
         patches_field: a Detections field whose objects are the images.
         media_field: field with the paths of the files to read; by default the original DICOM files for samples
             created by ``add_dicom``, and ``filepath`` for all others. ``"filepath"``: the images shown in the App.
-        embeddings_field: field with vectors to cluster instead of network features, for ``frozen``.
+        embeddings_field: field with vectors to cluster instead of network features, for ``frozen``; or several fields,
+            which get the same weight. A field with several vectors for each image suits the encoder ``view-whitened``.
         model: a FiftyOne model or the name of a model in its zoo, for ``frozen``.
         half_precision: store embeddings as float16.
         observer: receives progress events; can cancel.

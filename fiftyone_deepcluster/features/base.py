@@ -43,11 +43,14 @@ class Encoding:
         vectors: (N, D) float32 on the corpus' device, or on the CPU where the GPU has no room for them.
         fitted: fitted parameters for ``Encoder.apply``, as tensors and plain values for a checkpoint.
         scores: numbers for the run record.
+        widths: dimensions of the parts that were put together as one vector (layers), the most important first.
+            Empty: a single part.
     """
 
     vectors: torch.Tensor
     fitted: dict[str, Any]
     scores: dict[str, float] = field(default_factory=dict)
+    widths: tuple[int, ...] = ()
 
 
 class Encoder(Part):
@@ -73,7 +76,13 @@ class Encoder(Part):
                 f"{self._who} returned fitted={short(encoding.fitted)}; return a dict of plain values and tensors"
             )
         scores = as_scores(encoding.scores, self._who)
-        return Encoding(self._checked(encoding.vectors, corpus), encoding.fitted, scores)
+        vectors = self._checked(encoding.vectors, corpus)
+        if encoding.widths and sum(encoding.widths) != vectors.shape[1]:
+            raise PartError(
+                f"{self._who} returned widths={encoding.widths} for vectors of {vectors.shape[1]} dimensions; return "
+                "the dimensions of the parts, which add up to those of the vectors"
+            )
+        return Encoding(vectors, encoding.fitted, scores, encoding.widths)
 
     @final
     def apply(self, corpus: Corpus, fitted: dict[str, Any]) -> torch.Tensor:

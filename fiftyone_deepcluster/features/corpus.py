@@ -22,9 +22,12 @@ from fiftyone_deepcluster.images.augment import plain
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from fiftyone_deepcluster.backbones.layers import Layer
     from fiftyone_deepcluster.backbones.network import Network
     from fiftyone_deepcluster.core.devices import Compute
     from fiftyone_deepcluster.core.progress import Observer
+    from fiftyone_deepcluster.core.types import Outputs
+    from fiftyone_deepcluster.features.cached_maps import CachedMaps
     from fiftyone_deepcluster.images.augment import Augmentation
     from fiftyone_deepcluster.images.cache.open_images import ImageStore
 
@@ -59,13 +62,14 @@ class Corpus:
         size: side of the network's input in pixels.
         batch_size: images per batch, over all processes.
         observer: receives progress and can cancel.
-        given: (N, D) float32 features used instead of the network's.
+        given: (N, D) float32 features used instead of the network's, or (N, V, D) of V views of every image.
         augment: augmentation of the training images, for ``features(augmented=True)``.
 
     Attributes:
         groups: (N,) int64 group of each image, e.g. its patient, -1 unknown; None without groups.
         initial: (N,) int64 labels for the first round, -1 unknown; None without labels.
         fixed: (N,) bool, the images that keep their label of ``initial``; None if no image does.
+        cached: maps of a layer whose lower layers are frozen; if set, the network is trained on them. None: on images.
     """
 
     def __init__(
@@ -91,28 +95,30 @@ class Corpus:
         self.groups: NDArray[np.int64] | None = None
         self.initial: NDArray[np.int64] | None = None
         self.fixed: NDArray[np.bool_] | None = None
+        self.cached: CachedMaps | None = None
         self._resident = self._load_resident()
 
     def __len__(self) -> int:
         return int(self.store.shape[0])
 
-    def features(self, *, augmented: bool = False, seed: int = 0) -> torch.Tensor:
+    def features(self, *, augmented: bool = False, seed: int = 0, mirror: bool = False) -> torch.Tensor:
         """(N, D) float32 features of all images, on the device, or on the CPU where the GPU has no room for them.
 
         Args:
             augmented: embed one random augmentation of every image, as in training, instead of the image.
             seed: random seed of the augmentation.
+            mirror: embed the mirror image of every image instead of the image; given features stay as they are.
 
         Raises:
             ImagesError: NaN or infinite features.
         """
         if self._given is not None:
-            return self._given
+            return self._given if self._given.ndim == 2 else self._given.mean(dim=1)
         self.network.eval()
         found = self._zeros(self.network.dim)
         self.observer.phase("embed", len(self))
         rows = np.arange(len(self))[self.compute.shard(len(self))]
-        batches = self._changed_batches(rows, seed) if augmented else self.plain_batches(rows)
+        batches = self._changed_batches(rows, seed) if augmented else self.plain_batches(rows, mirror=mirror)
         with torch.inference_mode(), self.compute.autocast():
             for batch in batches:
                 put_rows(found, batch, self.network.features(batch.images).float())
@@ -129,10 +135,11 @@ class Corpus:
                 put_rows(found, batch, self.network(batch.images).logits.float())
         return self.compute.sum_shards(found)
 
-    def plain_batches(self, rows: NDArray[np.int64]) -> Iterator[Batch]:
-        """Batches of ``rows`` in order, not augmented."""
+    def plain_batches(self, rows: NDArray[np.int64], *, mirror: bool = False) -> Iterator[Batch]:
+        """Batches of ``rows`` in order, not augmented; with ``mirror`` mirrored from left to right."""
         for pixels, taken in self._pixels(rows, self.batch_size):
-            yield Batch(plain(pixels, self.size), taken)
+            images = plain(pixels, self.size)
+            yield Batch(images.flip(-1) if mirror else images, taken)
 
     def _changed_batches(self, rows: NDArray[np.int64], seed: int) -> Iterator[Batch]:
         """Batches of ``rows`` in order, with one random augmentation per image, as in training."""
@@ -163,13 +170,14 @@ class Corpus:
             yield taken, found
 
     def maps_of(
-        self, rows: NDArray[np.int64], names: Sequence[str] | None
+        self, rows: NDArray[np.int64], names: Sequence[str] | None, *, mirror: bool = False
     ) -> Iterator[tuple[torch.Tensor, list[torch.Tensor]]]:
         """Outputs of several layers for ``rows``, batch by batch.
 
         Args:
             rows: images, in the order of the output.
             names: layer names; None: the last layer with maps.
+            mirror: of the mirror images.
 
         Yields:
             (B,) int64 rows, and the output of each layer in network order; as ``maps``.
@@ -177,18 +185,45 @@ class Corpus:
         Raises:
             InputError: as for ``maps``.
         """
-        network = self.network.eval()
-        layers = layers_of(network, self._blank())
+        network, layers = self.network.eval(), self.layers()
         maps = [layer for layer in layers if int(np.prod(layer.shape[1:])) > 1]
         wanted = choose_layers(layers, names, "layer") if names else maps[-1:]
         if not wanted:
             raise OptionsError(
                 "this backbone has no layer with feature maps; choose a convolutional backbone"
             )
-        for batch in self.plain_batches(rows):
+        for batch in self.plain_batches(rows, mirror=mirror):
             with torch.no_grad(), self.compute.autocast():
                 found = capture_outputs(network, batch.images, wanted, torch.Tensor.clone)
             yield batch.rows, [maps.float() for maps in found]
+
+    def layers(self) -> list[Layer]:
+        """The layers of the network.
+
+        Raises:
+            OptionsError: features were given instead of images.
+        """
+        return layers_of(self.network, self._blank())
+
+    def given_views(self) -> torch.Tensor | None:
+        """(N, V, D) given features of V views of every image; None where images were given.
+
+        Raises:
+            OptionsError: features with one vector for each image were given.
+        """
+        if self._given is not None and self._given.ndim != 3:
+            raise OptionsError(
+                "features with one vector for each image were given, but views of every image are needed; give "
+                "features of shape (images, views, dimensions), or images"
+            )
+        return self._given
+
+    def outputs(self, batch: Batch) -> Outputs:
+        """The network's outputs for a batch of ``training_batches``."""
+        if self.cached is None:
+            return self.network(*batch.views)  # type: ignore[no-any-return]
+        upper = self.cached.upper.train(self.network.training)
+        return self.network.outputs_of(upper(batch.images))  # type: ignore[no-any-return]
 
     def pixel_batches(self, rows: NDArray[np.int64]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Batches of ``rows`` on the CPU and their decoded images (B, C, H, W) uint8 on the device, in order.
@@ -201,7 +236,7 @@ class Corpus:
             yield taken, pixels
 
     def training_batches(self, order: NDArray[np.int64], augment: Augmentation, seed: int) -> Iterator[Batch]:
-        """Augmented batches in ``order``; every process gets its share of each.
+        """Augmented batches in ``order``; every process gets its share of each. Of ``cached`` maps, a random view each.
 
         A last batch of a single image is dropped: batch norm needs two or more.
         """
@@ -209,6 +244,10 @@ class Corpus:
         share = self._share()
         share_of_rows = order[self.compute.shard(len(order))][: self.steps(len(order)) * share]
         self.observer.phase("train", len(order))
+        if self.cached is not None:
+            for rows in self.row_batches(share_of_rows, share):
+                yield Batch(self.on_device(self.cached.random_views(rows, generator)), rows)
+            return
         for pixels, rows in self._pixels(share_of_rows, share):
             images, small = augment.views(pixels, self.size, generator)
             yield Batch(images, rows, small)
@@ -218,12 +257,30 @@ class Corpus:
         each, rest = divmod(n_drawn // self.compute.world, self._share())
         return max(1, each + (rest > 1))
 
+    def row_batches(self, rows: NDArray[np.int64], size: int) -> Iterator[torch.Tensor]:
+        """``rows`` in batches, with progress; for a pass that needs no images.
+
+        Raises:
+            CancelledError: the observer asked for it.
+        """
+        chunks = torch.from_numpy(rows).split(size)
+        shared = self.compute.all_reduce_min(len(chunks))
+        for i, taken in enumerate(chunks):
+            if self._cancelled(i, shared):
+                raise CancelledError("cancelled")
+            yield taken
+            self.observer.advance(len(taken) * self.compute.world)
+
+    def on_device(self, maps: torch.Tensor) -> torch.Tensor:
+        """Maps (B, C, H, W) on the device, channels last as the network."""
+        return maps.to(self.compute.device, memory_format=torch.channels_last)
+
     def _blank(self) -> torch.Tensor:
         """A black image (1, C, size, size); raises OptionsError where features were given instead of images."""
         if self._given is not None:
             raise OptionsError(
                 "features were given instead of images, so layers and patches are not available; "
-                "use encoder='pooled' without layer and bands, or give images"
+                "use encoder='pooled' without layer, bands and columns, or give images"
             )
         return torch.zeros(1, self.store.shape[3], self.size, self.size, device=self.compute.device)
 

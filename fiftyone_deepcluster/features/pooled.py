@@ -26,7 +26,7 @@ class Pooled(Encoder):
     """The network's features, with PCA if there are many, scaled to length 1.
 
     ``bands`` separates top from bottom but not left from right: the part of the spatial pyramids of Lazebnik, Schmid
-    and Ponce (2006) that is invariant to horizontal flips.
+    and Ponce (2006) that is invariant to horizontal flips; so is a grid of ``bands`` and ``columns`` with ``mirror``.
     """
 
     name: Literal["pooled"] = "pooled"
@@ -53,9 +53,16 @@ class Pooled(Encoder):
         le=64,
         description="Horizontal bands that are averaged separately; with layer empty: of the last layer with maps.",
     )
+    columns: int = Field(
+        1, ge=1, le=64, description="Columns that are averaged separately; bands=2 and columns=2: four cells."
+    )
+    mirror: bool = Field(
+        False, description="Average the features of every image and of its mirror image; takes twice as long."
+    )
     augmented: bool = Field(
         False,
-        description="Embed a random augmentation of every image, as in training; not with layer, bands or new images.",
+        description="Embed a random augmentation of every image, as in training, without layer, bands, columns and "
+        "mirror; not for new images.",
     )
 
     @field_validator("layer", mode="before")
@@ -68,9 +75,9 @@ class Pooled(Encoder):
 
     @model_validator(mode="after")
     def _augmented_excludes_layers(self) -> Self:
-        if self.augmented and not self._plain:
+        if self.augmented and (self.mirror or not self._plain):
             raise ValueError(
-                "augmented=True embeds by the network's features only; leave layer and bands out"
+                "augmented=True embeds by the network's features only; leave layer, bands, columns and mirror out"
             )
         return self
 
@@ -114,20 +121,27 @@ class Pooled(Encoder):
     @property
     def _plain(self) -> bool:
         """Whether the network's features are used instead of layer outputs."""
-        return self.layer is None and self.bands == 1
+        return self.layer is None and self.bands == self.columns == 1
 
     def _features(self, corpus: Corpus) -> torch.Tensor:
+        found = self._pass(corpus, mirror=False)
+        return (found + self._pass(corpus, mirror=True)) / 2 if self.mirror else found
+
+    def _pass(self, corpus: Corpus, *, mirror: bool) -> torch.Tensor:
+        """(N, D) features of the images, or of their mirror images."""
         from fiftyone_deepcluster.features.corpus import check_features
         from fiftyone_deepcluster.features.streaming import all_rows, collect_values
 
         if self._plain:
-            return corpus.features()
+            return corpus.features(mirror=mirror)
         corpus.observer.phase("embed", len(corpus))
         names = None if self.layer is None else self.layer.split(",")
         found = collect_values(
             corpus,
             all_rows(corpus),
-            lambda rows: ((taken, self._joined(maps)) for taken, maps in corpus.maps_of(rows, names)),
+            lambda rows: (
+                (taken, self._joined(maps)) for taken, maps in corpus.maps_of(rows, names, mirror=mirror)
+            ),
         )
         return check_features(found)
 
@@ -138,7 +152,7 @@ class Pooled(Encoder):
 
         from fiftyone_deepcluster.features.streaming import averaged
 
-        parts = [averaged(maps, self.bands) for maps in layers]
+        parts = [averaged(maps, self.bands, self.columns) for maps in layers]
         return (
             parts[0] if len(parts) == 1 else torch.cat([functional.normalize(part) for part in parts], dim=1)
         )

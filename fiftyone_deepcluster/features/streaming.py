@@ -81,25 +81,28 @@ def collect_values(corpus: Corpus, rows: NDArray[np.int64], describe: Describe) 
     return corpus.compute.sum_shards(found)
 
 
-def averaged(maps: torch.Tensor, bands: int = 1) -> torch.Tensor:
-    """(B, C, H, W), (B, T, C) tokens or (B, C) -> (B, C · bands), the mean over each horizontal band.
+def averaged(maps: torch.Tensor, bands: int = 1, columns: int = 1) -> torch.Tensor:
+    """(B, C, H, W), (B, T, C) tokens or (B, C) -> (B, C · bands · columns), the mean over each cell of a grid.
 
     Raises:
-        OptionsError: several bands of an output without rows, or with fewer rows than bands.
+        OptionsError: several cells of an output without rows and columns, or with fewer than asked for.
     """
     from torch.nn import functional
 
     from fiftyone_deepcluster.backbones.layers import as_maps
 
-    if bands == 1:
+    if bands == columns == 1:
         return as_maps(maps).mean(dim=2)
-    n_rows = maps.shape[2] if maps.ndim == 4 else 0
-    if n_rows < bands:
-        raise OptionsError(
-            f"bands={bands} needs a layer whose maps have at least {bands} rows, but a selected layer has {n_rows}; "
-            "leave bands out, lower it, or name an earlier layer"
-        )
-    return functional.adaptive_avg_pool2d(maps, (bands, 1)).flatten(1)
+    there = tuple(maps.shape[2:]) if maps.ndim == 4 else (0, 0)
+    for name, wanted, axis, have in zip(
+        ("bands", "columns"), (bands, columns), ("rows", "columns"), there, strict=True
+    ):
+        if have < wanted:
+            raise OptionsError(
+                f"{name}={wanted} needs a layer whose maps have at least {wanted} {axis}, but a selected layer has "
+                f"{have}; leave {name} out, lower it, or name an earlier layer"
+            )
+    return functional.adaptive_avg_pool2d(maps, (bands, columns)).flatten(1)
 
 
 def reduce_streamed(

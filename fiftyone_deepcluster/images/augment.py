@@ -18,9 +18,8 @@ from fiftyone_deepcluster.errors import OptionsError
 if TYPE_CHECKING:
     import torch
 
-# Random numbers per image. All are always drawn, so enabling one option does not change the others.
-# The last one is unused; it is kept so that a seed continues to give the same augmentation.
-_DRAWS = 12
+N_DRAWS = 12
+"""Random numbers per image. All are always drawn, so enabling one option does not change the others."""
 
 
 class Augment(BaseModel):
@@ -44,6 +43,7 @@ class Augment(BaseModel):
     )
     flip: bool = Field(False, description="Horizontal flip with probability 0.5.")
     brightness: float = Field(0.0, ge=0, le=1, description="Maximum change of brightness, as a fraction.")
+    contrast: float = Field(0.0, ge=0, le=1, description="Maximum change of contrast, as a fraction.")
     padding: Literal["border", "zeros"] = Field(
         "border", description="Padding outside the image: repeated border pixels, or black."
     )
@@ -69,9 +69,23 @@ class Augment(BaseModel):
         """
         import torch
 
-        if not (self._warps() or self.flip or self._changes_brightness()):
+        if not (self._warps() or self.flip or self._changes_light()):
             return plain(images, size)
-        draws = torch.rand(len(images), _DRAWS, generator=generator)
+        return self.change(images, size, torch.rand(len(images), N_DRAWS, generator=generator))
+
+    def change(self, images: torch.Tensor, size: int, draws: torch.Tensor) -> torch.Tensor:
+        """Augment every image by given random numbers.
+
+        Args:
+            images: (B, C, H, W) uint8, or float in 0..1.
+            size: side of the result in pixels.
+            draws: (B, ``N_DRAWS``) float32 in 0..1 on the CPU.
+
+        Returns:
+            (B, C, size, size) float32 in 0..1, on the device of ``images``.
+        """
+        import torch
+
         if self._warps():
             result = self._warp(_as_float(images), size, draws)
         else:
@@ -79,7 +93,7 @@ class Augment(BaseModel):
             if self.flip:
                 mirrored = send(draws[:, 0] < 0.5, images.device).view(-1, 1, 1, 1)
                 result = torch.where(mirrored, result.flip(-1), result)
-        return self._change_brightness(result, draws) if self._changes_brightness() else result
+        return self._change_light(result, draws) if self._changes_light() else result
 
     def views(
         self, images: torch.Tensor, size: int, generator: torch.Generator
@@ -90,8 +104,8 @@ class Augment(BaseModel):
     def _warps(self) -> bool:
         return bool(self.rotate or self.shift or self.shear or self.crop or self.scale != (1.0, 1.0))
 
-    def _changes_brightness(self) -> bool:
-        return self.brightness > 0
+    def _changes_light(self) -> bool:
+        return self.brightness > 0 or self.contrast > 0
 
     def _warp(self, images: torch.Tensor, size: int, draws: torch.Tensor) -> torch.Tensor:
         from torch.nn import functional
@@ -144,9 +158,14 @@ class Augment(BaseModel):
         y = y + _spread(draws[:, 5], self.shift) * 2 * half_h
         return x, y, half_w, half_h
 
-    def _change_brightness(self, images: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
+    def _change_light(self, images: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
         factors = send(1 + _spread(draws[:, 10], self.brightness), images.device)
-        return (images * factors.view(-1, 1, 1, 1)).clamp(0, 1)
+        images = (images * factors.view(-1, 1, 1, 1)).clamp(0, 1)
+        if self.contrast == 0:
+            return images
+        factors = send(1 + _spread(draws[:, 11], self.contrast), images.device)
+        gray = images.mean(dim=(1, 2, 3), keepdim=True)
+        return (gray + (images - gray) * factors.view(-1, 1, 1, 1)).clamp(0, 1)
 
 
 class MultiCrop(BaseModel):

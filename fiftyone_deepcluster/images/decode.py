@@ -68,12 +68,12 @@ class Decode:
         size: side of the square result in pixels.
         color: channels of the result.
         crop: True resizes the shorter side to ``size`` and crops the center, as in DeepCluster's
-            evaluation; False resizes both sides to ``size``, ignoring the aspect ratio.
+            evaluation; False resizes both sides to ``size``, ignoring the aspect ratio: nothing is cut off.
     """
 
     size: int
     color: Color
-    crop: bool = True
+    crop: bool = False
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -109,7 +109,7 @@ def decode_image(ref: ImageRef, decode: Decode) -> NDArray[np.uint8]:
         return _pixels(_fit(image, decode.size, decode.size, decode.crop))
 
 
-def fit_to(image: NDArray[np.uint8], height: int, width: int, *, crop: bool = True) -> NDArray[np.uint8]:
+def fit_to(image: NDArray[np.uint8], height: int, width: int, *, crop: bool = False) -> NDArray[np.uint8]:
     """Resize with antialiasing.
 
     Args:

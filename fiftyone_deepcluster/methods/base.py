@@ -111,6 +111,12 @@ class Options(Part):
         description="Channels of the network input; auto: gray if all sampled images are gray.",
         json_schema_extra=ADVANCED,
     )
+    image_fit: Literal["stretch", "crop"] = Field(
+        "stretch",
+        description="stretch: resize both sides to image_size, so that nothing is cut off; crop: keep the aspect ratio "
+        "and cut out the center, above 64 pixels after enlarging by 256/224, as ImageNet models are evaluated.",
+        json_schema_extra=ADVANCED,
+    )
     device: str = Field(
         "auto",
         description="auto, cpu, cuda or cuda:1; with several processes auto or cuda, one GPU for each.",
@@ -194,9 +200,9 @@ class Options(Part):
 
     @property
     def decoded_side(self) -> int:
-        """Side in pixels of the decoded images: above 64, times 256/224 as a margin for crops."""
+        """Side in pixels of the decoded images: ``image_size``, with a margin around a center that is cut out."""
         side = self.image_size or SMALL_SIDE
-        return side if side <= SMALL_SIDE else round(side * 256 / 224)
+        return round(side * 256 / 224) if self.image_fit == "crop" and side > SMALL_SIDE else side
 
     @property
     def channels(self) -> int:

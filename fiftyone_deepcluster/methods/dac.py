@@ -158,11 +158,6 @@ class DAC(Options):
         json_schema_extra=ADVANCED,
     )
 
-    @property
-    def decoded_side(self) -> int:
-        """The whole image: there are no crops."""
-        return self.image_size or SMALL_SIDE
-
     def resolve(self, facts: ImageFacts) -> DAC:
         """See ``Options.resolve``."""
         side = self.image_size or min(choose_side(facts.side), LARGE_SIDE)

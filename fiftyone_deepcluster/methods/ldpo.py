@@ -177,11 +177,6 @@ class LDPO(Trained):
         """Share of the test part."""
         return round(1 - self.training_share - self.validation_share, 9)
 
-    @property
-    def decoded_side(self) -> int:
-        """Side in pixels of the decoded images: as in the paper, resized to the network input without a crop margin."""
-        return self.image_size or SMALL_SIDE
-
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.training_share + self.validation_share > 1:

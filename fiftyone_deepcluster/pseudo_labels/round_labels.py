@@ -123,7 +123,8 @@ class RoundLabels:
         self._fitted = encoding.fitted
         corpus.observer.phase("cluster", 2)
         vectors = parts.reducer.embed(encoding.vectors, derive(parts.seed, "space", self._clusterings))
-        wanted = ClusterRequest(parts.n_clusters, origin=encoding.vectors, anchors=anchors)
+        widths = encoding.widths if vectors is encoding.vectors else ()
+        wanted = ClusterRequest(parts.n_clusters, origin=encoding.vectors, anchors=anchors, widths=widths)
         found = self._most_stable(self._clusterers(), vectors, wanted, corpus)
         corpus.observer.advance(1)
         pseudo = self._pseudo_classes(found, vectors, wanted, corpus)
@@ -207,11 +208,20 @@ class RoundLabels:
 
     def _confident(self, pseudo: Clustering, anchors: Anchors | None) -> torch.Tensor:
         """Pseudo-labels with -1 for the least confident of each cluster, but for labels that are fixed."""
-        if self.parts.confident_share >= 1:
-            return pseudo.labels
-        labels, confidence = pseudo.labels.clone(), pseudo.confidence
-        for cluster in range(int(labels.max()) + 1):
-            rows = (labels == cluster).nonzero()[:, 0]
-            kept = math.ceil(self.parts.confident_share * len(rows))
-            labels[rows[confidence[rows].argsort(descending=True, stable=True)[kept:]]] = -1
+        labels = most_confident(pseudo.labels, pseudo.confidence, self.parts.confident_share)
         return labels if anchors is None else torch.where(anchors.fixed, pseudo.labels, labels)
+
+
+def most_confident(labels: torch.Tensor, confidence: torch.Tensor, share: float) -> torch.Tensor:
+    """Labels (N,) with -1 for all but the most confident ``share`` of each cluster.
+
+    Of each cluster: of all images together, a whole cluster may have none.
+    """
+    if share >= 1:
+        return labels
+    kept = labels.clone()
+    for cluster in range(int(labels.max()) + 1):
+        rows = (labels == cluster).nonzero()[:, 0]
+        n_kept = math.ceil(share * len(rows))
+        kept[rows[confidence[rows].argsort(descending=True, stable=True)[n_kept:]]] = -1
+    return kept

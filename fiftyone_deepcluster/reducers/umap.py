@@ -63,7 +63,7 @@ class Umap(Reducer):
                 f'UMAP cannot embed {n} images; give {MIN_IMAGES_FOR_UMAP} or more, or use reducer="identity"'
             )
         if self.metric == "cosine":
-            # For unit vectors, Euclidean and cosine distance give the same order of neighbors.
+            # For unit vectors the cosine distance is half the squared Euclidean distance.
             vectors = torch.nn.functional.normalize(vectors, dim=1)
         n_neighbors = min(self.n_neighbors, n - 1)
         with kept_threads(), _quiet_umap():
@@ -79,11 +79,13 @@ class Umap(Reducer):
         if len(vectors) <= _EXACT_NEIGHBORS or vectors.device.type != "cpu":
             from fiftyone_deepcluster.metrics.knn import exact_neighbors
 
-            known["precomputed_knn"] = exact_neighbors(vectors, n_neighbors)
+            rows, distances = exact_neighbors(vectors, n_neighbors)
+            known["precomputed_knn"] = rows, distances**2 / 2 if self.metric == "cosine" else distances
         return umap.UMAP(
             n_neighbors=n_neighbors,
             n_components=self.n_components,
             min_dist=self.min_dist,
+            metric=self.metric,
             n_epochs=self.epochs,
             # Spectral initialization needs more images than dimensions.
             init="spectral" if len(vectors) > self.n_components + 2 else "random",

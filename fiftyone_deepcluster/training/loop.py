@@ -209,12 +209,13 @@ def _train(
     network.seed_dropout(derive(seed, "dropout", corpus.compute.rank))
     for batch in corpus.training_batches(plan.order, augment, derive(seed, "augment")):
         with corpus.compute.autocast():
-            outputs = network(*batch.views)
+            outputs = corpus.outputs(batch)
         losses = training_spec.objective.losses(outputs, training_spec.task.targets(batch, outputs))
         optimizer.step(losses.mean())
         training_spec.task.after_step(batch, outputs, network)
         rows.append(batch.rows)
         found.append(losses.detach().float())
+    optimizer.end_round()
     corpus.compute.broadcast(network.buffers())
     # Summed on the CPU, and after the last step: a GPU adds in arbitrary order, and nothing waits for it before.
     sums = torch.zeros(2, len(corpus))

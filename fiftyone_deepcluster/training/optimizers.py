@@ -44,16 +44,19 @@ class OptimizerSpec:
     """Optimizer, learning rates and schedule.
 
     Attributes:
-        optimizer: ``sgd``, ``adamw`` or ``rmsprop``. SGD has momentum in the backbone only: the head's classes
-            change every round, so its old momentum would be noise. RMSprop has no momentum and Keras' constants
+        optimizer: ``sgd``, ``adamw`` or ``rmsprop``. The head's is new in every round: its classes change, so its old
+            momentum would be noise. RMSprop has no momentum and Keras' constants
             (decay 0.9, epsilon 1e-8), as in the code of DAC's authors.
         learning_rate: of the backbone; the peak with ``one_cycle``.
         head_learning_rate: of the head; None: the backbone's.
-        momentum: of SGD.
+        momentum: of SGD, in the backbone.
+        head_momentum: of SGD, in the head.
         weight_decay: of backbone and head.
         one_cycle: new optimizers with a one-cycle schedule in every round; otherwise the learning rate is
             constant, and the backbone's optimizer is kept for the whole run.
         cosine: schedule of the learning rates over the whole run; not with ``one_cycle``.
+        average: decay of the exponential moving average of the backbone's weights in a round, which replaces them at
+            its end; 0: no average.
     """
 
     optimizer: OptimizerName
@@ -63,6 +66,8 @@ class OptimizerSpec:
     weight_decay: float = 1e-5
     one_cycle: bool = False
     cosine: Cosine | None = None
+    head_momentum: float = 0.0
+    average: float = 0.0
 
 
 class Optimizer:
@@ -82,6 +87,7 @@ class Optimizer:
         self._head: torch.optim.Optimizer | None = None
         self._schedules: list[torch.optim.lr_scheduler.LRScheduler] = []
         self._rounds_begun = 0
+        self._averages: list[torch.Tensor] = []
         self._scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.precision == torch.float16)
 
     def begin_round(self, steps: int, share: float = 1.0) -> None:
@@ -93,8 +99,9 @@ class Optimizer:
         """
         spec, network = self._spec, self._network
         rate = spec.head_learning_rate or spec.learning_rate
-        self._head = None if network.head is None else self._make(network.head, rate, 0.0)
+        self._head = None if network.head is None else self._make(network.head, rate, spec.head_momentum)
         self._schedules = []
+        self._averages = [weights.detach().clone() for weights in self._trained()] if spec.average else []
         self._rounds_begun += 1
         if spec.cosine is not None:
             self._add_cosine(spec.cosine, steps)
@@ -130,6 +137,15 @@ class Optimizer:
         self._scaler.update()
         for schedule in self._schedules:
             schedule.step()
+        with torch.no_grad():
+            for average, weights in zip(self._averages, self._trained(), strict=False):
+                average.lerp_(weights, 1 - self._spec.average)
+
+    def end_round(self) -> None:
+        """Replace the backbone's weights by their moving average, if the spec asks for it."""
+        with torch.no_grad():
+            for average, weights in zip(self._averages, self._trained(), strict=False):
+                weights.copy_(average)
 
     def state_dict(self) -> dict[str, Any]:
         """State of the backbone's optimizer and the loss scale; the head's optimizer is new in every round."""
@@ -154,6 +170,10 @@ class Optimizer:
                         optimizer, lambda step: cosine.factor(index + step / steps)
                     )
                 )
+
+    def _trained(self) -> list[torch.nn.Parameter]:
+        """The backbone's parameters that are trained."""
+        return [weights for weights in self._network.backbone.parameters() if weights.requires_grad]
 
     def _make(self, module: torch.nn.Module, rate: float, momentum: float) -> torch.optim.Optimizer | None:
         parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]

@@ -197,7 +197,8 @@ base = {"n_clusters": 4, "rounds": 1, "baselines": False, "image_size": 16, "bat
 small = {"backbone": {"name": "small", "width": 4}, "min_steps": 2}
 methods = {
     "deepcluster": small, "deepcluster-manifold": {**small, "reducer": "identity"}, "cardiac-mr": small, "ldpo": small,
-    "deepcluster-v2": small, "frozen": {}, "dac": {"width": 4, "init": "random"},
+    "deepcluster-v2": small, "frozen": {}, "self-training": {**small, "clusterer": "kmeans"},
+    "dac": {"width": 4, "init": "random"},
     "ucnn": {"pixel_epochs": 1, "patience": 1,
              "backbone": {"name": "ucnn", "maps": 16, "dim": 12, "width": 0.125, "adapted": 1 / 128}},
 }

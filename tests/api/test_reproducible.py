@@ -42,7 +42,11 @@ print("threads", torch.get_num_threads(), "equal", equal)
 np.save(sys.argv[2], first.labels)
 """
 SHORT = {"image_size": 16, "min_steps": 30}
-AGREEMENT = {"deepcluster": (SHORT, 0.85), "deepcluster-manifold": (SHORT, 0.85), "ucnn": ({"pixel_epochs": 5}, 0.4)}
+AGREEMENT = {
+    "deepcluster": (SHORT, 0.85),
+    "deepcluster-manifold": (SHORT, 0.85),
+    "ucnn": ({"pixel_epochs": 5}, 0.4),
+}
 """Further options, and the least NMI of the labels between one thread and two; see docs/guide/reproducibility.md.
 
 UCNN makes its targets batch by batch, from centers that the batch before has moved: rounding decides more there."""

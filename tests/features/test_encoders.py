@@ -54,9 +54,9 @@ def encoder(request):
     return ENCODERS.parse({"name": request.param, **SMALL.get(request.param, {})})
 
 
-def test_augmented_excludes_layer_and_bands():
-    for other in ({"layer": "features.3"}, {"bands": 2}):
-        with pytest.raises(OptionsError, match="leave layer and bands out"):
+def test_augmented_excludes_layer_cells_and_mirror():
+    for other in ({"layer": "features.3"}, {"bands": 2}, {"columns": 2}, {"mirror": True}):
+        with pytest.raises(OptionsError, match="leave layer, bands, columns and mirror out"):
             Pooled(augmented=True, **other)
 
 
@@ -118,6 +118,24 @@ def test_several_layers_have_equal_weight(corpus):
         Pooled(layer=name, pca=0).encode(corpus, EncodeRequest(0)).vectors for name in ("conv3", "conv5")
     ]
     torch.testing.assert_close(found, torch.cat(parts, dim=1))
+
+
+def test_columns_and_mirror_give_means_of_cells_of_the_image_and_its_mirror_image(corpus):
+    rows = np.arange(len(corpus))
+    maps = torch.cat([maps for _, maps in corpus.maps(rows, "conv3")])  # (60, C, 12, 12)
+    flipped = torch.cat([maps for _, (maps,) in corpus.maps_of(rows, ["conv3"], mirror=True)])
+    assert maps.shape[2:] == (12, 12)
+    cells = [
+        (maps[:, :, y : y + 6, x : x + 6] + flipped[:, :, y : y + 6, x : x + 6]).mean((2, 3)) / 2
+        for y in (0, 6)
+        for x in (0, 6)
+    ]
+    encoder = Pooled(layer="conv3", bands=2, columns=2, mirror=True, pca=0, l2_normalize=False)
+    found = encoder.encode(corpus, EncodeRequest(0)).vectors
+    torch.testing.assert_close(found, torch.stack(cells, dim=2).flatten(1))
+    both = Pooled(mirror=True, pca=0, l2_normalize=False).encode(corpus, EncodeRequest(0)).vectors
+    torch.testing.assert_close(both, (corpus.features() + corpus.features(mirror=True)) / 2)
+    assert not torch.allclose(both, corpus.features())
 
 
 def test_unknown_layers_and_too_many_bands_are_refused(corpus):

@@ -334,12 +334,12 @@ class TestSize:
     def test_crop_keeps_the_center(self):
         image = np.zeros((10, 20, 1), np.uint8)
         image[:, 5:15] = 200
-        np.testing.assert_array_equal(fit_to(image, 10, 10), np.full((10, 10, 1), 200))
+        np.testing.assert_array_equal(fit_to(image, 10, 10, crop=True), np.full((10, 10, 1), 200))
 
     def test_without_crop_the_whole_image_is_stretched(self):
         image = np.zeros((10, 20, 1), np.uint8)
         image[:, 10:] = 200
-        stretched = fit_to(image, 10, 10, crop=False)[..., 0]
+        stretched = fit_to(image, 10, 10)[..., 0]
         np.testing.assert_array_equal(stretched[:, [0, 1, 2, 3, 6, 7, 8, 9]], [[0] * 4 + [200] * 4] * 10)
 
     def test_shrinking_averages(self):

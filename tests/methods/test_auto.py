@@ -11,6 +11,7 @@ from fiftyone_deepcluster.errors import OptionsError
 from fiftyone_deepcluster.images.inspect import ImageFacts
 
 MOBILENET = {"name": "torchvision", "model": "mobilenet_v2"}
+WEIGHTS = {"weights": "w.pth", "backbone": MOBILENET}
 
 
 def _facts(side):
@@ -25,8 +26,11 @@ def _facts(side):
         (300, False, {}, "deepcluster", {"image_size": 64}),
         (300, False, {"n_clusters": None}, "ldpo", {"image_size": 64}),
         (300, True, {"n_clusters": 7}, "deepcluster", {"image_size": None, "n_clusters": 7}),
-        (300, False, {"weights": "w.pth", "backbone": MOBILENET}, "frozen", {"weights": "w.pth", "n_clusters": 10}),
-        (300, True, {"weights": "w.pth", "backbone": MOBILENET, "seed": 3}, "ldpo", {"seed": 3, "weights": "w.pth"}),
+        (300, False, WEIGHTS, "self-training", {"weights": "w.pth", "n_clusters": 10}),
+        (300, True, {**WEIGHTS, "seed": 3, "rounds": 4}, "self-training", {"seed": 3, "weights": "w.pth", "rounds": 4}),
+        (300, False, {**WEIGHTS, "n_clusters": 26}, "frozen", {"weights": "w.pth", "n_clusters": 26}),
+        (64, False, WEIGHTS, "frozen", {"n_clusters": 10}),
+        (64, True, {**WEIGHTS, "seed": 3}, "ldpo", {"seed": 3, "weights": "w.pth"}),
     ],
 )  # fmt: skip
 def test_the_method_is_chosen_by_size_number_weights_and_device(side, accelerated, given, method, settled):
@@ -51,7 +55,7 @@ def test_without_n_clusters_weights_get_a_clusterer_that_finds_the_number():
 
 @pytest.mark.parametrize(("n", "pieces"), [(2_000, 40), (150, 15), (90, None)])
 def test_fine_tuning_uses_pseudo_classes_if_there_are_enough_images(n, pieces):
-    facts = ImageFacts(n=n, side=300, gray=True, height=300, width=300)
+    facts = ImageFacts(n=n, side=64, gray=True, height=64, width=64)
     chosen, _ = fdc.Auto(weights="w.pth", backbone=MOBILENET, n_clusters=10).choose(facts, accelerated=True)
 
     assert (chosen.pseudo_clusters, chosen.reducer.name) == (pieces, "umap")

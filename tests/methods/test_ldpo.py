@@ -14,12 +14,11 @@ from sklearn.datasets import load_digits
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.backbones.frozen_norms import freeze_norms
 from fiftyone_deepcluster.backbones.network import Network
-from fiftyone_deepcluster.clusterers.base import Clustering
 from fiftyone_deepcluster.core.record import AgreementScores, Round, StopReason
 from fiftyone_deepcluster.errors import InputError, OptionsError
 from fiftyone_deepcluster.images.inspect import ImageFacts, image_facts
 from fiftyone_deepcluster.pseudo_labels.holdout import Holdout
-from fiftyone_deepcluster.pseudo_labels.round_labels import RoundLabels
+from fiftyone_deepcluster.pseudo_labels.round_labels import most_confident
 from fiftyone_deepcluster.training.stopping import StopOnAgreement
 
 
@@ -102,14 +101,10 @@ def test_without_n_clusters_rim_clusters_unnormalized_features():
 
 
 def test_only_the_most_confident_of_each_cluster_keep_their_label():
-    class Parts:
-        confident_share = 0.5
-
     labels = torch.tensor([0, 0, 0, 1, 1, 1, 1])
     confidence = torch.tensor([0.1, 0.9, 0.5, 0.4, 0.3, 0.2, 0.1])
-    found = Clustering(labels, torch.zeros(2, 1), confidence, 0.0)
-
-    assert RoundLabels(Parts)._confident(found).tolist() == [-1, 0, 0, 1, 1, -1, -1]
+    assert most_confident(labels, confidence, 0.5).tolist() == [-1, 0, 0, 1, 1, -1, -1]
+    assert most_confident(labels, confidence, 1.0).tolist() == labels.tolist()
 
 
 def _round(index, nmi, purity, clusters):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ def first_centers(vectors: torch.Tensor, n_clusters: int, init: KMeansInit, seed
 
     ``kmeans++`` (Arthur and Vassilvitskii 2007) draws each center with probability proportional to the
     squared distance from those drawn before, among 16 vectors per cluster (at least 16,384). Up to 64 clusters
-    are drawn one by one; more are drawn in 64 batches, as in k-means|| (Bahmani et al. 2012). It takes about as
-    long as an iteration.
+    are drawn one by one, each as the best of 2 + log K draws (greedy k-means++); more are drawn in 64 batches, as
+    in k-means|| (Bahmani et al. 2012). It takes about as long as a few iterations.
     """
     import torch
 
@@ -39,15 +40,27 @@ def _plus_plus(vectors: torch.Tensor, n_clusters: int, generator: torch.Generato
 
     centered = vectors - vectors.mean(dim=0)
     squares = centered.square().sum(dim=1)
+
+    def squared_distances(rows: torch.Tensor) -> torch.Tensor:
+        """(N, len(rows)) on the CPU."""
+        there = rows.to(vectors.device)
+        products = torch.addmm(squares[there], centered, centered[there].T, alpha=-2)
+        return (products + squares[:, None]).clamp_min_(0.0).cpu()
+
     batch = -(-n_clusters // _DRAWS)
-    chosen = fresh = torch.randint(len(vectors), (1,), generator=generator)
-    distance = torch.full((len(vectors),), float("inf"))
+    trials = 2 + int(math.log(n_clusters)) if batch == 1 else 1
+    chosen = torch.randint(len(vectors), (1,), generator=generator)
+    distance = squared_distances(chosen)[:, 0]
     while len(chosen) < n_clusters:
-        there = fresh.to(vectors.device)
-        new = torch.addmm(squares[there], centered, centered[there].T, alpha=-2).amin(dim=1) + squares
-        distance = torch.minimum(distance, new.clamp_min_(0.0).cpu())
         distance[chosen] = 0.0
-        fresh = _draw(distance, min(batch, n_clusters - len(chosen)), generator, chosen)
+        if trials > 1:
+            drawn = _draw(distance, min(trials, len(vectors) - len(chosen)), generator, chosen)
+            after = torch.minimum(distance[:, None], squared_distances(drawn))
+            best = int(after.sum(dim=0).argmin())
+            fresh, distance = drawn[best : best + 1], after[:, best].contiguous()
+        else:
+            fresh = _draw(distance, min(batch, n_clusters - len(chosen)), generator, chosen)
+            distance = torch.minimum(distance, squared_distances(fresh).amin(dim=1))
         chosen = torch.cat([chosen, fresh])
     return vectors[chosen.to(vectors.device)].clone()
 

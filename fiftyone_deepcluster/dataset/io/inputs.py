@@ -26,7 +26,7 @@ class Inputs:
     Attributes:
         known: groups and initial labels.
         truth: N known classes, for evaluation only; None if not requested.
-        features: (N, D) float32 vectors that replace network features; None if not given.
+        features: (N, D) or (N, V, D) float32 vectors that replace network features; None if not given.
         missing: row -> reason why that row of ``features`` has no vector.
     """
 
@@ -52,5 +52,5 @@ def read_inputs(source: SampleSource, options: Options, settings: dict[str, obje
     truth = None if truth_field is None else read_truth(source, cast("str", truth_field))
     if vectors_field is None:
         return Inputs(known, truth)
-    features, missing = stored_vectors(source, cast("str", vectors_field))
+    features, missing = stored_vectors(source, cast("str | list[str]", vectors_field))
     return Inputs(known, truth, features, missing)

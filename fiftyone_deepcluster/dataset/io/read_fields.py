@@ -55,7 +55,7 @@ def read_truth(source: SampleSource, truth_field: str, option: str = "truth_fiel
 
 
 def read_embeddings(source: SampleSource, field: str) -> list[NDArray[np.float32] | None]:
-    """Vector of every image from a field, None if there is none.
+    """Vector (D,), or vectors (V, D), of every image from a field, None if there is none.
 
     Raises:
         InputError: the field is missing, has no vectors, or has vectors of different lengths.
@@ -75,7 +75,7 @@ def read_embeddings(source: SampleSource, field: str) -> list[NDArray[np.float32
         raise InputError(
             f"embeddings_field={field!r} is empty for all {len(source)} images; compute the embeddings first"
         )
-    if len(shapes) > 1 or len(next(iter(shapes))) != 1:
+    if len(shapes) > 1 or len(next(iter(shapes))) not in (1, 2):
         raise InputError(
             f"embeddings_field={field!r} has vectors of shapes {sorted(shapes)[:5]}; all must have the same length"
         )

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from fiftyone_deepcluster.api.fit_arguments import joined
+from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.dataset.io.read_fields import read_embeddings
 from fiftyone_deepcluster.errors import InputError, OptionsError
 from fiftyone_deepcluster.methods.base import methods_that
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -16,7 +20,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.methods.base import Options
 
 
-def check_given(options: Options, embeddings_field: str | None, model: Any) -> None:
+def check_given(options: Options, embeddings_field: str | Sequence[str] | None, model: Any) -> None:
     """Raise OptionsError if vectors are given to a method that learns its own, or if both arguments are given."""
     if embeddings_field is not None and model is not None:
         raise OptionsError(f"embeddings_field={embeddings_field!r} and model={model!r}: give one of the two")
@@ -39,16 +43,25 @@ def check_given(options: Options, embeddings_field: str | None, model: Any) -> N
         )
 
 
-def stored_vectors(source: SampleSource, field: str) -> tuple[NDArray[np.float32], dict[int, str]]:
-    """Vectors of a field.
+def stored_vectors(
+    source: SampleSource, field: str | Sequence[str]
+) -> tuple[NDArray[np.float32], dict[int, str]]:
+    """Vectors of a field, or of several fields, which get the same weight.
 
     Returns:
-        (N, D) float32 with rows of NaN for images without a vector, or with one of zeros; and row -> reason for
-        those rows.
+        (N, D) float32, or (N, V, D) of a field with V vectors for each image, with rows of NaN for images without a
+        vector, or with one of zeros; and row -> reason for those rows.
 
     Raises:
-        InputError: see ``read_fields.read_embeddings``; or all vectors are zeros.
+        InputError: see ``read_fields.read_embeddings``; all vectors are zeros; or several fields, of which one has
+        several vectors for each image.
     """
+    if not isinstance(field, str):
+        names = arguments.names_of("embeddings_field", field, "embedding")
+        found = [stored_vectors(source, name) for name in names]
+        return joined([vectors for vectors, _ in found], names), {
+            row: reason for _, missing in reversed(found) for row, reason in missing.items()
+        }
     return _stack(read_embeddings(source, field), f"no vector in {field!r}", f"embeddings_field={field!r}")
 
 
@@ -88,8 +101,8 @@ def _stack(
     """Vectors as an array; a vector of zeros, as failed computations leave them, counts as none."""
     import numpy as np
 
-    width = next((len(vector) for vector in found if vector is not None), 1)
-    vectors = np.full((len(found), width), np.nan, np.float32)
+    shape = next((vector.shape for vector in found if vector is not None), (1,))
+    vectors = np.full((len(found), *shape), np.nan, np.float32)
     missing = {}
     for row, vector in enumerate(found):
         if vector is None:

@@ -37,3 +37,43 @@ def test_the_image_says_why_it_has_no_cluster(make_digits):
     )
     assert dataset.count("dc.label") == 11
     assert dataset.values("dc_error")[5] == "embeddings_field='emb' has a vector of zeros"
+
+
+def test_several_fields_have_the_same_weight_and_need_a_vector_in_each(make_digits):
+    dataset = make_digits(6)
+    random = np.random.default_rng(0)
+    one, two = 100 * random.normal(size=(6, 3)), random.normal(size=(6, 5))
+    two[4] = 0
+    dataset.set_values("one", list(one))
+    dataset.set_values("two", list(two))
+    vectors, missing = stored_vectors(collect_images(dataset), ["one", "two"])
+    np.testing.assert_allclose(np.linalg.norm(vectors[:4, :3], axis=1), 0.5**0.5, rtol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(vectors[:4, 3:], axis=1), 0.5**0.5, rtol=1e-5)
+    assert missing == {4: "embeddings_field='two' has a vector of zeros"}
+    run = fdc.cluster(
+        dataset,
+        "frozen",
+        "dc",
+        embeddings_field=["one", "two"],
+        n_clusters=2,
+        progress=False,
+        compute_brain=False,
+    )
+    assert dataset.count("dc.label") == 5
+    assert run.settings["embeddings_field"] == ["one", "two"]
+    for wrong, text in (
+        (["one", "one"], "has a name twice"),
+        ([], "neither a name nor a list"),
+        (["one", "x"], "'x'"),
+    ):
+        with pytest.raises(InputError, match=text):
+            fdc.cluster(dataset, "frozen", "dc2", embeddings_field=wrong, n_clusters=2, progress=False)
+
+
+def test_a_field_with_several_vectors_for_each_image_is_view_whitened(make_digits):
+    dataset = make_digits(12)
+    dataset.set_values("views", list(np.random.default_rng(0).normal(size=(12, 4, 6))))
+    encoder = "view-whitened"
+    options = {"embeddings_field": "views", "encoder": encoder, "n_clusters": 2, "progress": False}
+    fdc.cluster(dataset, "frozen", "dc", compute_brain=False, **options)
+    assert len(dataset.first()["dc_embedding"]) == 6

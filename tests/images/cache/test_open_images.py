@@ -176,7 +176,7 @@ class TestReuse:
             assert store.errors == {3: "there is no such file"}
         assert listener.phases == []
 
-    @pytest.mark.parametrize("change", ["content", "time", "order", "fewer", "size", "color", "stretch"])
+    @pytest.mark.parametrize("change", ["content", "time", "order", "fewer", "size", "color", "crop"])
     def test_any_change_of_images_or_settings_decodes_again(self, tmp_path, cache, change):
         paths = files(tmp_path / "in", 3)
         opened(paths, cache).close()
@@ -191,7 +191,7 @@ class TestReuse:
             paths = paths[:2]
         else:
             decode = {
-                "size": Decode(8, "gray"), "color": Decode(16, "rgb"), "stretch": Decode(16, "gray", False)
+                "size": Decode(8, "gray"), "color": Decode(16, "rgb"), "crop": Decode(16, "gray", True)
             }[change]  # fmt: skip
         listener = Listener()
         opened(paths, cache, decode, observer=listener).close()

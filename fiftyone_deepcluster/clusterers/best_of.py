@@ -1,0 +1,83 @@
+"""The best of several clusterings, chosen without labels."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field, field_validator
+
+from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer, Clustering, ClusterRequest
+from fiftyone_deepcluster.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+logger = logging.getLogger(__name__)
+
+MEASURES = ("objective", "accuracy", "silhouette", "seeds", "others", "balance")
+"""Columns of the table."""
+
+
+MIN_IMAGES = 40
+"""Smallest number of images."""
+
+
+@CLUSTERERS.register
+class BestOf(Clusterer):
+    """Best of several: k-means, mixtures, UMAP, merged pieces and LSC; takes one without labels.
+
+    The table of all candidates and the reason are logged, and the columns are in ``details`` of the record.
+    """
+
+    name: Literal["best-of"] = "best-of"
+    title: ClassVar[str] = "the best of several clusterings"
+    only: str = Field(
+        "",
+        description="Candidates, separated by commas: pca-kmeans, spherical-kmeans, pca-gmm, umap-kmeans, umap-gmm, "
+        "umap-hdbscan, umap-merged, pca-lsc; empty: all.",
+    )
+
+    @field_validator("only")
+    @classmethod
+    def _known(cls, only: str) -> str:
+        """Check the names."""
+        from fiftyone_deepcluster.clusterers.candidates import CANDIDATES
+
+        for name in _names(only):
+            if name not in CANDIDATES:
+                raise ValueError(
+                    f"only={only!r}: {name!r} is no candidate; choose from {', '.join(CANDIDATES)}"
+                )
+        return only
+
+    def find(self, vectors: torch.Tensor, request: ClusterRequest) -> Clustering:
+        """Cluster ``vectors`` (N, D) float32 into ``request.n_clusters``.
+
+        Raises:
+            InputError: fewer than 40 vectors.
+        """
+        from fiftyone_deepcluster.clusterers.candidates import CANDIDATES, try_clusterings
+        from fiftyone_deepcluster.clusterers.complete import complete
+        from fiftyone_deepcluster.clusterers.values import FoundClusters
+
+        if len(vectors) < MIN_IMAGES:
+            raise InputError(
+                f"{len(vectors)} images are too few to compare clusterings; give {MIN_IMAGES} or more, or use kmeans"
+            )
+        chosen = {name: way for name, way in CANDIDATES.items() if not self.only or name in _names(self.only)}
+        trial = try_clusterings(vectors, request.number, seed=request.seed, candidates=chosen)
+        logger.info("%s", trial)
+        found = complete(
+            FoundClusters(trial.chosen.clustering.labels, confidence=trial.chosen.clustering.confidence),
+            vectors,
+            self.title,
+        )
+        columns = {name: [float(getattr(one, name)) for one in trial.candidates] for name in MEASURES}
+        number = float(trial.candidates.index(trial.chosen))
+        return replace(found, scores={"chosen": number}, details=columns)
+
+
+def _names(only: str) -> list[str]:
+    return [name.strip() for name in only.split(",") if name.strip()]

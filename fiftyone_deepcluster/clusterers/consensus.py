@@ -1,0 +1,171 @@
+"""Consensus of many clusterings, of which only those count that lead to the best one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field, field_validator
+
+from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer, ClusterRequest, FoundClusters
+from fiftyone_deepcluster.core.registry import PartOf
+from fiftyone_deepcluster.core.seeds import derive
+from fiftyone_deepcluster.reducers.base import REDUCERS, Reducer
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+    from fiftyone_deepcluster.clusterers.base import Clustering
+
+MIN_NEIGHBORS = 2
+"""Smallest ``n_neighbors`` of a reducer."""
+
+
+@CLUSTERERS.register
+class Consensus(Clusterer):
+    """Consensus: many clusterings, of which those that lead to the best one vote.
+
+    A reducer and a clusterer run with several seeds and numbers of neighbors, and k-means without a reducer. Their
+    results differ by more than their own objectives tell. So each is refined by one k-means in a common space, the
+    vectors before the reducer, where objectives can be compared. The runs that end where the best ends (NMI above
+    ``same``) are combined by how often two images share a cluster (``coassociation``).
+
+    Where the vectors consist of several parts (layers), the common space is the first part, and every other run sees
+    that part alone.
+    """
+
+    name: Literal["consensus"] = "consensus"
+    title: ClassVar[str] = "a consensus"
+    reducer: Annotated[Reducer, PartOf(REDUCERS)] = Field(
+        default={"name": "umap", "metric": "cosine"},
+        validate_default=True,
+        description="Dimensionality reduction of the runs.",
+    )
+    clusterer: Annotated[Clusterer, PartOf(CLUSTERERS)] = Field(
+        default="kmeans", validate_default=True, description="Clusterer of the runs."
+    )
+    runs: int = Field(12, ge=1, le=200, description="Runs of reducer and clusterer.")
+    n_neighbors: str = Field(
+        "10, 15, 25",
+        description="Neighbors of the reducer in turn, separated by commas; empty: the reducer's own number.",
+    )
+    direct_runs: int = Field(30, ge=0, le=1000, description="Further runs of k-means without a reducer.")
+    same: float = Field(
+        0.95, gt=0, le=1, description="Runs with at least this NMI after refinement count as the same."
+    )
+
+    @field_validator("n_neighbors")
+    @classmethod
+    def _numbers(cls, n_neighbors: str) -> str:
+        """Check that these are whole numbers."""
+        for part in n_neighbors.split(",") if n_neighbors.strip() else ():
+            if not part.strip().isdigit() or int(part) < MIN_NEIGHBORS:
+                raise ValueError(
+                    f"n_neighbors={n_neighbors!r}: give whole numbers from {MIN_NEIGHBORS}, separated by commas, such "
+                    "as '10, 15, 25', or nothing"
+                )
+        return n_neighbors
+
+    def find(self, vectors: torch.Tensor, request: ClusterRequest) -> FoundClusters | Clustering:
+        """Cluster ``vectors`` (N, D) float32 into ``request.n_clusters``.
+
+        ``objective`` is that of the best run after refinement. ``confidence`` is how often, over all runs with the
+        reducer, an image shares a cluster with the images of its cluster. ``scores`` has the number of runs, of those
+        kept, and of the modes: the different places where the runs end; ``details`` the objectives of all runs.
+        """
+        common = _first_part(vectors, request.widths)
+        found = [self._run(i, (common, vectors)[i % 2], request) for i in range(self.runs)]
+        plain = [
+            _kmeans(common, request.number, derive(request.seed, "direct", i))
+            for i in range(self.direct_runs)
+        ]
+        ends = [refined(common, run.labels) for run in (*found, *plain)]
+        best = min(ends, key=lambda end: end.objective)
+        kept = [
+            run.labels if bool((run.labels >= 0).all()) else end.labels
+            for run, end in zip((*found, *plain), ends, strict=True)
+            if self._agree(best.labels, end.labels)
+        ]
+        labels = _combined(kept, best, request.number)
+        return FoundClusters(
+            labels=labels,
+            confidence=_certainty(common, [run.labels for run in found], labels),
+            objective=best.objective,
+            scores={
+                "runs": float(len(ends)),
+                "kept": float(len(kept)),
+                "modes": float(self._count_modes(ends)),
+            },
+            details={"objectives": [end.objective for end in ends]},
+        )
+
+    def _run(self, index: int, vectors: torch.Tensor, request: ClusterRequest) -> Clustering:
+        from dataclasses import replace
+
+        seed = derive(request.seed, "run", index)
+        numbers = [int(part) for part in self.n_neighbors.split(",") if part.strip()]
+        reducer = self.reducer
+        if numbers and "n_neighbors" in type(reducer).model_fields:
+            reducer = reducer.model_copy(update={"n_neighbors": numbers[index // 2 % len(numbers)]})
+        wanted = replace(request, seed=seed, init_centers=None, origin=vectors, widths=())
+        return self.clusterer.cluster(reducer.embed(vectors, seed), wanted)
+
+    def _agree(self, labels: torch.Tensor, others: torch.Tensor) -> bool:
+        from fiftyone_deepcluster.metrics.agreement import nmi
+
+        return bool((labels == others).all()) or nmi(labels, others) >= self.same
+
+    def _count_modes(self, ends: list[Clustering]) -> int:
+        """Number of different clusterings among the refined ones, each compared with the best of its mode."""
+        modes: list[Clustering] = []
+        for end in sorted(ends, key=lambda one: one.objective):
+            if not any(self._agree(mode.labels, end.labels) for mode in modes):
+                modes.append(end)
+        return len(modes)
+
+
+def _first_part(vectors: torch.Tensor, widths: tuple[int, ...]) -> torch.Tensor:
+    """The most important part of the vectors, of length 1; the vectors themselves where there is only one."""
+    import torch
+
+    return torch.nn.functional.normalize(vectors[:, : widths[0]]) if len(widths) > 1 else vectors
+
+
+def _kmeans(
+    vectors: torch.Tensor, n_clusters: int, seed: int, init: torch.Tensor | None = None
+) -> Clustering:
+    """One run of k-means until nothing changes, from ``init`` or from random centers."""
+    from fiftyone_deepcluster.clusterers.kmeans.clusterer import KMeans
+
+    return KMeans(n_init=1, max_iter=300, tolerance=0.0).cluster(
+        vectors, ClusterRequest(n_clusters, seed, init_centers=init)
+    )
+
+
+def refined(vectors: torch.Tensor, labels: torch.Tensor) -> Clustering:
+    """k-means from the centers of a clustering: labels and objectives that can be compared over clusterings."""
+    from fiftyone_deepcluster.clusterers.distances import means
+
+    n_clusters = max(1, int(labels.max()) + 1)
+    return _kmeans(vectors, n_clusters, 0, means(vectors, labels, n_clusters))
+
+
+def _combined(kept: list[torch.Tensor], best: Clustering, n_clusters: int) -> torch.Tensor:
+    """Labels (N,) of the kept runs together; those of the best run where they have fewer clusters."""
+    import torch
+
+    from fiftyone_deepcluster.clusterers.coassociation import combine
+
+    found = combine(np.stack([labels.numpy() for labels in kept]), n_clusters)
+    return best.labels if found is None else torch.from_numpy(found)
+
+
+def _certainty(vectors: torch.Tensor, runs: list[torch.Tensor], labels: torch.Tensor) -> NDArray[np.float32]:
+    """(N,) in 0..1: agreement of the runs on an image and its cluster; ties by the place of the image in it."""
+    from fiftyone_deepcluster.clusterers.coassociation import certainty
+    from fiftyone_deepcluster.clusterers.distances import describe_clusters
+
+    agreed = certainty(np.stack([run.numpy() for run in runs]), labels.numpy())
+    place = describe_clusters(vectors, labels).confidence.numpy()
+    return np.asarray(0.999 * agreed + 0.001 * place, np.float32)

@@ -1,0 +1,128 @@
+"""The number of clusters: label-free scores over a range of numbers, and a recommended one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
+from fiftyone_deepcluster.clusterers.candidates import UMAP, linear_accuracy
+from fiftyone_deepcluster.core.seeds import derive
+from fiftyone_deepcluster.errors import InputError
+from fiftyone_deepcluster.reducers.base import REDUCERS
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+WITHIN = 0.05
+"""Numbers whose score is at most this much below the best one belong to the interval."""
+
+
+@dataclass(frozen=True)
+class NumberSweep:
+    """Scores of several numbers of clusters; as text a table.
+
+    Attributes:
+        numbers: the numbers of clusters, ascending.
+        stability: mean ARI between the clusters of several seeds.
+        silhouette: mean silhouette of the reduced vectors.
+        accuracy: cross-validated accuracy of a linear classifier on the clusters, in the vectors.
+        objective: mean squared distance of the reduced vectors to their center.
+        recommended: the number with the highest mean of stability and silhouette.
+        interval: the smallest and largest number around it that score nearly as well.
+    """
+
+    numbers: tuple[int, ...]
+    stability: tuple[float, ...]
+    silhouette: tuple[float, ...]
+    accuracy: tuple[float, ...]
+    objective: tuple[float, ...]
+    recommended: int
+    interval: tuple[int, int]
+
+    def __str__(self) -> str:
+        head = f"{'':2}{'clusters':>8}{'stability':>11}{'silhouette':>12}{'linear':>8}{'objective':>11}"
+        rows = zip(self.numbers, self.stability, self.silhouette, self.accuracy, self.objective, strict=True)
+        lines = [
+            f"{'>' if k == self.recommended else ' '} {k:8}{stable:11.3f}{apart:12.3f}{linear:8.3f}{squares:11.3f}"
+            for k, stable, apart, linear, squares in rows
+        ]
+        low, high = self.interval
+        return "\n".join(
+            [head, *lines, f"recommended: {self.recommended} clusters, {low} to {high} score nearly as well"]
+        )
+
+
+def sweep_numbers(
+    vectors: torch.Tensor | NDArray[Any],
+    numbers: Sequence[int],
+    *,
+    seed: int = 51,
+    repetitions: int = 3,
+    reducer: Any = UMAP,
+    clusterer: Any = "kmeans",
+) -> NumberSweep:
+    """Cluster the vectors into each of several numbers of clusters, and recommend one without labels.
+
+    Args:
+        vectors: (N, D) float32.
+        numbers: numbers of clusters, at least two different ones.
+        seed: random seed.
+        repetitions: seeds; each has its own reduction.
+        reducer: name or dictionary of a reducer.
+        clusterer: name or dictionary of a clusterer that needs a number.
+
+    Raises:
+        InputError: fewer than two numbers, one below 2 or above the number of vectors, or fewer than two repetitions.
+    """
+    import torch
+
+    wanted = sorted(set(numbers))
+    if len(wanted) < 2 or wanted[0] < 2:
+        raise InputError(
+            f"numbers={list(numbers)}: give two or more different numbers of clusters, each at least 2"
+        )
+    if repetitions < 2:
+        raise InputError(f"repetitions={repetitions}: give 2 or more, since stability compares them")
+    vectors = torch.as_tensor(vectors).float()
+    seeds = [derive(seed, "sweep", i) for i in range(repetitions)]
+    layouts = [REDUCERS.parse(reducer).embed(vectors, own) for own in seeds]
+    found = [_scores(vectors, layouts, seeds, k, CLUSTERERS.parse(clusterer)) for k in wanted]
+    stability, silhouettes, accuracy, objective = (tuple(column) for column in zip(*found, strict=True))
+    total = (np.asarray(stability) + np.asarray(silhouettes)) / 2
+    best = int(total.argmax())
+    good = total >= total[best] - WITHIN
+    low = best - int(np.argmin(good[: best + 1][::-1])) + 1 if not good[: best + 1].all() else 0
+    high = best + int(np.argmin(good[best:])) - 1 if not good[best:].all() else len(wanted) - 1
+    return NumberSweep(
+        tuple(wanted), stability, silhouettes, accuracy, objective, wanted[best], (wanted[low], wanted[high])
+    )
+
+
+def _scores(
+    vectors: torch.Tensor, layouts: list[torch.Tensor], seeds: list[int], k: int, clusterer: Any
+) -> tuple[float, float, float, float]:
+    """Stability, silhouette, linear accuracy and objective for one number of clusters."""
+    from fiftyone_deepcluster.metrics.agreement import agreement
+    from fiftyone_deepcluster.metrics.silhouette import silhouette
+
+    runs = [
+        clusterer.cluster(layout, ClusterRequest(k, own, origin=vectors))
+        for layout, own in zip(layouts, seeds, strict=True)
+    ]
+    labels = [run.labels.numpy() for run in runs]
+    apart = [
+        silhouette(layout.cpu().numpy(), one, own)
+        for layout, one, own in zip(layouts, labels, seeds, strict=True)
+    ]
+    return (
+        float(np.mean([agreement(one, other).ari for one, other in combinations(labels, 2)])),
+        float(np.mean(apart)),
+        linear_accuracy(vectors, labels[0], seeds[0]),
+        float(np.mean([run.objective for run in runs])) / len(vectors),
+    )

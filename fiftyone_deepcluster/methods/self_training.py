@@ -1,0 +1,217 @@
+"""Self-training of the upper layers of a pre-trained network on the surest images of a consensus clustering.
+
+Ours. Before training, the features of several views are whitened by how the views of one image differ
+(``features.view_whitening``), and a consensus of many clusterings is taken (``clusterers.consensus``).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from fiftyone_deepcluster.backbones.base import BACKBONES, Backbone
+from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer
+from fiftyone_deepcluster.core.registry import PartOf
+from fiftyone_deepcluster.errors import OptionsError
+from fiftyone_deepcluster.features.base import ENCODERS, Encoder
+from fiftyone_deepcluster.methods.base import ADVANCED, METHODS, Options, Parts
+from fiftyone_deepcluster.methods.trained import make_network
+
+if TYPE_CHECKING:
+    from fiftyone_deepcluster.backbones.network import Network
+    from fiftyone_deepcluster.images.inspect import ImageFacts
+
+FAST: dict[str, Any] = {"views": 4, "runs": 6}
+"""Views and runs with ``fast``."""
+
+
+@METHODS.register
+class SelfTraining(Options):
+    """Self-training: fine-tunes a pre-trained network on the surest images of a consensus clustering.
+
+    Each round trains the upper layers and a new head on the surest images of each cluster; the head then labels all
+    images. The layers below are frozen and their maps are kept, so that a round takes a fraction of the first pass.
+    """
+
+    name: Literal["self-training"] = "self-training"
+    n_clusters: int | None = Field(10, ge=2, description="Number of clusters.")
+    rounds: int = Field(2, ge=1, le=1000, description="Maximum number of rounds of training.")
+    backbone: Annotated[Backbone, PartOf(BACKBONES)] = Field(
+        default={"name": "torchvision", "model": "mobilenet_v2"},
+        validate_default=True,
+        description="Network architecture of the weights.",
+    )
+    weights: str | None = Field(
+        None,
+        description="Pre-trained weights: a torchvision name such as IMAGENET1K_V1, or a file; empty: random, which "
+        "gives poor clusters.",
+    )
+    fast: bool = Field(
+        False, description="Half the time: 4 views of every image and 6 runs of the consensus."
+    )
+    layer: str | None = Field(
+        None,
+        description="Layer up to which the network is frozen; empty: the last one before the last reduction of the "
+        "maps.",
+        json_schema_extra=ADVANCED,
+    )
+    confident_share: float = Field(
+        0.8, gt=0, le=1, description="Share of each cluster's images that are trained on, the surest ones."
+    )
+    epochs: int = Field(8, ge=1, le=1000, description="Epochs per round.")
+    min_steps: int = Field(
+        120,
+        ge=0,
+        le=100_000,
+        description="Minimum number of batches per round; adds epochs when there are few images.",
+        json_schema_extra=ADVANCED,
+    )
+    batch_size: int = Field(96, ge=2, le=65_536, description="Batch size.", json_schema_extra=ADVANCED)
+    learning_rate: float = Field(
+        0.003,
+        gt=0,
+        le=100,
+        description="Peak learning rate of the backbone in the one-cycle schedule of a round.",
+    )
+    head_learning_rate: float = Field(
+        0.1, gt=0, le=100, description="Peak learning rate of the head.", json_schema_extra=ADVANCED
+    )
+    weight_decay: float = Field(
+        1e-4, ge=0, le=1, description="Weight decay (L2).", json_schema_extra=ADVANCED
+    )
+    label_smoothing: float = Field(
+        0.1, ge=0, lt=1, description="Label smoothing of the cross-entropy.", json_schema_extra=ADVANCED
+    )
+    average: float = Field(
+        0.99,
+        ge=0,
+        lt=1,
+        description="Decay of the moving average of the weights, which is kept at the end of a round; 0: none.",
+        json_schema_extra=ADVANCED,
+    )
+    recluster: bool = Field(
+        True,
+        description="Cluster the learned vectors anew before every round; off: train on the labels of the head.",
+        json_schema_extra=ADVANCED,
+    )
+    stop_nmi: float | None = Field(
+        0.97,
+        gt=0,
+        le=1,
+        description="Stop when the NMI with the last round reaches this; empty: never.",
+        json_schema_extra=ADVANCED,
+    )
+    input_norm: Literal["plain", "zscore", "imagenet", "sobel"] = Field(
+        "imagenet", description="Fixed first layer.", json_schema_extra=ADVANCED
+    )
+    encoder: Annotated[Encoder, PartOf(ENCODERS)] = Field(
+        default={"name": "view-whitened", "layer": "auto"},
+        validate_default=True,
+        description="view-whitened, with its options.",
+        json_schema_extra=ADVANCED,
+    )
+    clusterer: Annotated[Clusterer, PartOf(CLUSTERERS)] = Field(
+        default="consensus",
+        validate_default=True,
+        description="Clustering algorithm; its confidence says which images are sure.",
+        json_schema_extra=ADVANCED,
+    )
+
+    @property
+    def chosen_encoder(self) -> Encoder | None:
+        """See ``Options.chosen_encoder``."""
+        return self.encoder
+
+    @property
+    def chosen_clusterer(self) -> Clusterer | None:
+        """See ``Options.chosen_clusterer``."""
+        return self.clusterer
+
+    @property
+    def starts_from_pixels(self) -> bool:
+        """True for random weights."""
+        return self.weights is None
+
+    def resolve(self, facts: ImageFacts) -> SelfTraining:
+        """See ``Options.resolve``.
+
+        Raises:
+            OptionsError: an encoder without views.
+        """
+        if self.encoder.name != "view-whitened":
+            raise OptionsError(
+                f"encoder={self.encoder.name!r} has no views of the images, by which the head labels them; use "
+                "'view-whitened'"
+            )
+        epochs = max(
+            self.epochs, math.ceil(self.min_steps * self.batch_size / (self.confident_share * facts.n))
+        )
+        parts = {
+            name: part.model_copy(
+                update={
+                    key: value for key, value in FAST.items() if self.fast and key in type(part).model_fields
+                }
+            )
+            for name, part in (("encoder", self.encoder), ("clusterer", self.clusterer))
+        }
+        return self.settled(facts, epochs=epochs, **parts)
+
+    def remarks(self, facts: ImageFacts) -> list[str]:
+        """See ``Options.remarks``."""
+        if self.weights is not None:
+            return []
+        why = "the network has random weights, but self-training improves pre-trained features"
+        return [f"{why}; set weights, or use another method"]
+
+    def build(self) -> Parts:
+        """See ``Options.build``."""
+        from fiftyone_deepcluster.images.augment import Augment
+        from fiftyone_deepcluster.pseudo_labels.self_training import SelfTrainingParts, SelfTrainingTask
+        from fiftyone_deepcluster.training.loop import TrainingSpec
+        from fiftyone_deepcluster.training.losses import CrossEntropy
+        from fiftyone_deepcluster.training.optimizers import OptimizerSpec
+        from fiftyone_deepcluster.training.stopping import StopOnAgreement
+
+        encoder: Any = self.encoder
+        task = SelfTrainingTask(
+            SelfTrainingParts(
+                encoder=encoder,
+                clusterer=self.clusterer,
+                n_clusters=self.n_clusters or 2,
+                confident_share=self.confident_share,
+                epochs=self.epochs,
+                layer=self.layer,
+                recluster=self.recluster,
+                seed=self.seed,
+            )
+        )
+        # Used only where the maps of the frozen layers cannot be kept.
+        augment = Augment(
+            crop=(encoder.crop, 1.0), flip=True, brightness=encoder.jitter, contrast=encoder.jitter
+        )
+        optimizer = OptimizerSpec(
+            "sgd",
+            self.learning_rate,
+            self.head_learning_rate,
+            weight_decay=self.weight_decay,
+            one_cycle=True,
+            head_momentum=0.9,
+            average=self.average,
+        )
+        rules = () if self.stop_nmi is None else (StopOnAgreement(self.stop_nmi, not_before=2),)
+        training_spec = TrainingSpec(task, CrossEntropy(self.label_smoothing), augment, optimizer, rules)
+        return Parts(self._frozen_network(), training_spec, self.batch_size)
+
+    def _frozen_network(self) -> Network:
+        """The network with fixed batch norm; only the layers above the cut are trained."""
+        import torch
+
+        from fiftyone_deepcluster.backbones.cut import cut_layer, freeze_until
+        from fiftyone_deepcluster.backbones.frozen_norms import freeze_norms
+
+        network = freeze_norms(make_network(self.backbone, self.input_norm, self, self.weights))
+        side = self.image_size or 0
+        freeze_until(network, cut_layer(network, torch.zeros(1, self.channels, side, side), self.layer))
+        return network

@@ -1,0 +1,149 @@
+"""Self-training: the network is trained on the clusters of its surest images, and its head then labels all images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from fiftyone_deepcluster.backbones.cut import cut_layer
+from fiftyone_deepcluster.clusterers.base import Clusterer, Clustering, ClusterRequest, FoundClusters
+from fiftyone_deepcluster.clusterers.complete import complete
+from fiftyone_deepcluster.core.devices import send
+from fiftyone_deepcluster.core.seeds import derive, rng
+from fiftyone_deepcluster.core.types import Assignment, Batch, ClassTargets, Outputs, RoundPlan
+from fiftyone_deepcluster.features.base import EncodeRequest
+from fiftyone_deepcluster.features.view_outputs import FEATURES, cache_maps, view_outputs
+from fiftyone_deepcluster.pseudo_labels.assignments import assignment_of
+from fiftyone_deepcluster.pseudo_labels.round_labels import most_confident
+from fiftyone_deepcluster.pseudo_labels.samplers import Shuffled
+
+if TYPE_CHECKING:
+    from fiftyone_deepcluster.backbones.network import Network
+    from fiftyone_deepcluster.features.base import Encoding
+    from fiftyone_deepcluster.features.corpus import Corpus
+    from fiftyone_deepcluster.features.view_whitening import ViewWhitened
+
+
+@dataclass(frozen=True)
+class SelfTrainingParts:
+    """The parts of a round.
+
+    Attributes:
+        encoder: converts the views of every image to a vector.
+        clusterer: clusters the vectors; its confidence says which images are trained on.
+        n_clusters: number of clusters.
+        confident_share: share of each cluster's images that are trained on, the surest ones.
+        epochs: epochs per round.
+        layer: layer below which the network is frozen; None: see ``cut_layer``.
+        recluster: cluster the learned vectors anew before every round; False: train on the labels of the head.
+        seed: random seed.
+    """
+
+    encoder: ViewWhitened
+    clusterer: Clusterer
+    n_clusters: int
+    confident_share: float
+    epochs: int
+    layer: str | None
+    recluster: bool
+    seed: int
+
+
+class SelfTrainingTask:
+    """Pseudo-task whose first clusters are a clusterer's, and all later ones those of the trained head.
+
+    The head sees all views of an image, and its probabilities are averaged over them.
+    """
+
+    def __init__(self, parts: SelfTrainingParts) -> None:
+        self.parts = parts
+        self._pseudo = torch.zeros(0, dtype=torch.int64)
+        self._fitted: dict[str, Any] | None = None
+        self._encoding: Encoding | None = None
+        self._votes: dict[str, float] = {}
+
+    def begin_round(self, round_index: int, corpus: Corpus) -> RoundPlan:
+        """Plan with a new head for the surest images of each cluster."""
+        parts = self.parts
+        self._cache(corpus)  # a resumed run has none
+        if round_index and parts.recluster:
+            encoding = self._encoding or self._encode(corpus)
+            found = self._cluster(encoding, round_index, corpus)
+            self._pseudo = most_confident(found.labels, found.confidence, parts.confident_share)
+        labels, sampler = self._pseudo.numpy(), Shuffled()
+        order = [sampler.draw(labels, rng(parts.seed, "sample", round_index, i)) for i in range(parts.epochs)]
+        return RoundPlan(np.concatenate(order), n_outputs=int(self._pseudo.max()) + 1)
+
+    def targets(self, batch: Batch, outputs: Outputs) -> ClassTargets:
+        """Each image's pseudo-label."""
+        return ClassTargets(send(self._pseudo[batch.rows], outputs.logits.device))
+
+    def after_step(self, batch: Batch, before: Outputs, network: Network) -> None:
+        """Nothing: pseudo-labels are fixed for the whole round."""
+
+    def assign(self, corpus: Corpus) -> Assignment:
+        """Clusters of the vectors before the first round, then the classes of the head."""
+        cached = self._cache(corpus)
+        self._encoding = encoding = self._encode(corpus)
+        found = (
+            self._by_head(corpus, encoding.vectors)
+            if len(self._pseudo)
+            else self._cluster(encoding, 0, corpus)
+        )
+        if not len(self._pseudo) or not self.parts.recluster:
+            self._pseudo = most_confident(found.labels, found.confidence, self.parts.confident_share)
+        return assignment_of(
+            found, encoding.vectors, {**encoding.scores, **self._votes, "cached_maps": float(cached)}
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Pseudo-labels, the clusterer's scores, and the fitted encoder."""
+        return {"pseudo": self._pseudo, "votes": self._votes, "reduction": self._fitted}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Resume from ``state_dict``."""
+        self._pseudo = state["pseudo"]
+        self._votes = dict(state["votes"])
+        self._fitted = state["reduction"]
+        self._encoding = None
+
+    def _cache(self, corpus: Corpus) -> bool:
+        """Keep the maps of the frozen layers, unless they are kept; whether there is room for them."""
+        if corpus.cached is not None:
+            return True
+        blank = torch.zeros(1, corpus.store.shape[3], corpus.size, corpus.size, device=corpus.compute.device)
+        layer = cut_layer(corpus.network, blank, self.parts.layer)
+        return cache_maps(corpus, self.parts.encoder.view_settings, layer)
+
+    def _encode(self, corpus: Corpus) -> Encoding:
+        encoding = self.parts.encoder.encode(
+            corpus, EncodeRequest(self.parts.seed, None, self.parts.n_clusters)
+        )
+        self._fitted = encoding.fitted
+        return encoding
+
+    def _cluster(self, encoding: Encoding, round_index: int, corpus: Corpus) -> Clustering:
+        corpus.observer.phase("cluster", 1)
+        seed = derive(self.parts.seed, "clusters", round_index)
+        request = ClusterRequest(self.parts.n_clusters, seed, origin=encoding.vectors, widths=encoding.widths)
+        found = self.parts.clusterer.cluster(encoding.vectors, request)
+        corpus.compute.broadcast([found.labels, found.confidence])
+        corpus.observer.advance(1)
+        self._votes = found.scores
+        return found
+
+    def _by_head(self, corpus: Corpus, vectors: torch.Tensor) -> Clustering:
+        """Clusters by the mean probability over all views; it is the confidence."""
+        network = corpus.network.eval()
+        probabilities = torch.zeros(len(corpus), network.n_outputs)
+        corpus.observer.phase("predict", len(corpus))
+        for rows, (features,) in view_outputs(corpus, self.parts.encoder.view_settings, [FEATURES]):
+            with torch.inference_mode():
+                logits = network.outputs_of(features.flatten(0, 1)).logits.float()
+            mean = logits.softmax(dim=1).view(*features.shape[:2], -1).mean(dim=0)
+            probabilities[rows] = mean.cpu()
+        confidence, labels = corpus.compute.sum_shards(probabilities).max(dim=1)
+        return complete(FoundClusters(labels, confidence=confidence.clone()), vectors, "the head")

@@ -1,0 +1,82 @@
+"""Several clusterings and a choice without labels: digits, and planted cases for the rule."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+import fiftyone_deepcluster as fdc
+from fiftyone_deepcluster.clusterers.best_of import BestOf
+from fiftyone_deepcluster.clusterers.candidates import linear_accuracy, try_clusterings
+from fiftyone_deepcluster.errors import InputError, OptionsError
+from fiftyone_deepcluster.metrics.agreement import agreement
+
+UMAP = {"name": "umap", "epochs": 50, "n_components": 4}
+
+
+@pytest.fixture(scope="module")
+def some(digits):
+    return digits[:400]
+
+
+@pytest.fixture(scope="module")
+def trial(some):
+    ways = {
+        "k-means": ("pca", "kmeans"),
+        "UMAP + k-means": (UMAP, "kmeans"),
+        "UMAP + mixture": (UMAP, {"name": "gmm", "covariance": "diag", "n_init": 2}),
+        "density": (UMAP, "hdbscan"),
+        "one start": ("identity", {"name": "kmeans", "n_init": 1, "max_iter": 1, "init": "sample"}),
+    }
+    return try_clusterings(some, 10, candidates=ways)
+
+
+def test_the_choice_is_near_the_best_candidate(trial):
+    truth = load_digits().target[:400]
+    found = {one.name: agreement(one.clustering.labels, truth).acc for one in trial.candidates}
+    assert found[trial.chosen.name] > max(found.values()) - 0.1
+    assert trial.chosen.name != "one start"
+    np.testing.assert_array_equal(trial.labels, trial.chosen.clustering.labels)
+
+
+def test_the_table_names_every_candidate_and_the_reason(trial):
+    lines = str(trial).splitlines()
+    assert len(lines) == 7
+    assert [line[:1] == ">" for line in lines[1:6]].count(True) == 1
+    assert lines[-1].startswith(f"{trial.chosen.name}: ")
+    assert "lead to the lowest objective" in lines[-1]
+
+
+def test_objectives_are_those_after_refinement_in_the_common_space(trial, some):
+    common = torch.nn.functional.normalize(some)
+    for one in trial.candidates:
+        squares = sum(
+            float((common[one.end.labels == k] - common[one.end.labels == k].mean(0)).square().sum())
+            for k in range(one.end.n_clusters)
+        )
+        assert one.objective == pytest.approx(squares / 400, rel=1e-3)
+
+
+def test_a_cluster_that_a_line_separates_has_a_high_accuracy_and_noise_a_low_one(some):
+    truth = load_digits().target[:400]
+    noise = np.random.default_rng(0).integers(0, 10, 400)
+    assert linear_accuracy(some, truth, 0) > 0.85
+    assert linear_accuracy(some, noise, 0) < 0.3
+    assert linear_accuracy(some, np.zeros(400, np.int64), 0) == 0.0
+
+
+def test_one_call_clusters_given_embeddings(some):
+    options = fdc.Frozen(n_clusters=10, clusterer={"name": "best-of", "only": "pca-kmeans, spherical-kmeans"})
+    found = fdc.fit(None, options, features=some.numpy())
+    details = found.record.rounds[0].details
+    assert len(details["objective"]) == len(details["silhouette"]) == 2
+    assert found.record.rounds[0].scores["chosen"] in (0.0, 1.0)
+
+
+def test_unknown_names_few_images_and_no_candidates_are_refused(some):
+    with pytest.raises(OptionsError, match="'kmean' is no candidate"):
+        BestOf(only="kmean")
+    with pytest.raises(InputError, match="candidates is empty"):
+        try_clusterings(some, 10, candidates={})

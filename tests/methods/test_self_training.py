@@ -1,0 +1,114 @@
+"""Self-training on digits: what is trained, on which images, and by what the clusters are found."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+import fiftyone_deepcluster as fdc
+from fiftyone_deepcluster.api.trained_run import reopen
+from fiftyone_deepcluster.errors import OptionsError
+from fiftyone_deepcluster.features import cached_maps
+from fiftyone_deepcluster.features.view_outputs import FEATURES, view_outputs
+from fiftyone_deepcluster.images.inspect import image_facts
+
+CONSENSUS = {"name": "consensus", "reducer": "identity", "runs": 3, "direct_runs": 3}
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """(120, 8, 8) uint8 of five classes."""
+    return (load_digits(n_class=5).images[:120] * 15.9375).astype(np.uint8)
+
+
+def options(**values):
+    values = {
+        "n_clusters": 5, "rounds": 2, "backbone": {"name": "small", "width": 8}, "input_norm": "zscore",
+        "image_size": 24, "encoder": {"name": "view-whitened", "views": 3, "layer": "auto"}, "clusterer": CONSENSUS,
+        "epochs": 1, "min_steps": 8, "batch_size": 32, "baselines": False, "precision": "float32",
+        "stop_nmi": None, "device": "cpu", **values,
+    }  # fmt: skip
+    return fdc.SelfTraining(**values)
+
+
+@pytest.fixture(scope="module")
+def run(digits, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    return fdc.fit(digits, options(), run_dir=folder), folder
+
+
+def test_clusters_are_those_of_the_head_over_all_views(run, digits):
+    result, folder = run
+    with reopen(folder, digits) as reopened:
+        corpus, network = reopened.trained, reopened.trained.network
+        views = reopened.options.encoder.view_settings
+        with torch.no_grad():
+            parts = [
+                network.outputs_of(features).logits.softmax(2).mean(0)
+                for _, (features,) in view_outputs(corpus, views, [FEATURES])
+            ]
+    probabilities = torch.cat(parts)
+    np.testing.assert_allclose(result.confidence, probabilities.max(dim=1).values, atol=1e-4)
+    by_head = probabilities.argmax(dim=1).numpy()
+    pairs = set(zip(by_head.tolist(), result.labels.tolist(), strict=True))
+    assert len(pairs) == len(set(by_head.tolist())) == result.record.n_clusters, "the same clusters"
+    scores = result.record.rounds[-1].scores
+    assert scores["cached_maps"] == 1.0
+    said = [note for note in result.record.notes if "lowest objective" in note]
+    assert len(said) == (scores["modes"] > 1)
+    assert all(f"{scores['kept']:.0f} of 6 clusterings" in note for note in said)
+
+
+def test_only_the_layers_above_the_cut_are_trained(run, digits):
+    _, folder = run
+    with reopen(folder, digits) as reopened:
+        before = dict(reopened.initial.network.named_parameters())
+        after = dict(reopened.trained.network.named_parameters())
+    same = {name for name, weights in before.items() if torch.equal(weights, after[name])}
+    convolutions = [f"backbone.layers.{i}.weight" for i in (0, 3, 7, 10, 14)]
+    assert {name for name in convolutions if name in same} == set(convolutions[:4]), (
+        "all but conv5 are frozen"
+    )
+    norms = {f"backbone.layers.{i}.weight" for i in (1, 4, 8, 11, 15)}
+    assert norms <= same, "batch norm is frozen everywhere"
+
+
+def test_a_resumed_run_ends_as_one_without_a_break(run, digits, tmp_path):
+    fdc.fit(digits, options(rounds=1), run_dir=tmp_path)
+    resumed = fdc.fit(digits, options(rounds=2), run_dir=tmp_path)
+    np.testing.assert_array_equal(resumed.labels, run[0].labels)
+    np.testing.assert_allclose(resumed.embeddings, run[0].embeddings, atol=1e-5)
+
+
+def test_images_are_trained_on_where_there_is_no_room_for_maps(digits, monkeypatch):
+    monkeypatch.setattr(cached_maps, "_MEMORY_SHARE", 0.0)
+    monkeypatch.setattr(cached_maps, "_DISK_SHARE", 0.0)
+    result = fdc.fit(digits, options(rounds=1))
+    assert result.record.rounds[-1].scores["cached_maps"] == 0.0
+    assert (result.labels >= 0).all()
+
+
+def test_maps_are_kept_in_a_file_where_memory_is_short(run, digits, monkeypatch):
+    monkeypatch.setattr(cached_maps, "_MEMORY_SHARE", 0.0)
+    np.testing.assert_array_equal(fdc.fit(digits, options()).labels, run[0].labels)
+
+
+def test_training_on_the_heads_labels_needs_no_second_clustering(digits):
+    result = fdc.fit(digits, options(recluster=False))
+    assert len(result.record.rounds) == 2
+    assert "cluster" not in result.record.rounds[1].seconds
+
+
+def test_fast_takes_fewer_views_and_runs(digits):
+    resolved = options(fast=True, encoder="view-whitened", clusterer="consensus").resolve(image_facts(digits))
+    assert (resolved.encoder.views, resolved.clusterer.runs) == (4, 6)
+
+
+def test_an_encoder_without_views_is_refused_and_random_weights_are_noted(digits):
+    with pytest.raises(OptionsError, match="use 'view-whitened'"):
+        options(encoder="pooled").resolve(image_facts(digits))
+    (remark,) = options().remarks(image_facts(digits))
+    assert "random weights" in remark
+    assert not options(weights="w.pth").remarks(image_facts(digits))
