@@ -50,6 +50,9 @@ def add_baselines(
         verdict,
     )
 
+    if observer.cancelled():
+        record.notes.append("the baselines were left out, since the run was cancelled after its last round")
+        return
     seed = int(str(record.resolved["seed"]))
     rows = baseline_rows(len(assignment.labels), seed)
     settings = BaselineSettings(
@@ -66,6 +69,13 @@ def add_baselines(
     observer.advance(1)
     with _noted(record, "the comparison with the baselines"):
         record.verdict, record.beaten = verdict(record)
+
+
+def expected_seconds(n: int) -> float:
+    """Rough time of the baselines of ``n`` images on two cores."""
+    from fiftyone_deepcluster.analysis.baselines import LIMIT_SECONDS, MAX_IMAGES
+
+    return min(2 * LIMIT_SECONDS, 5.0 + min(n, MAX_IMAGES) * 0.006)
 
 
 @contextmanager

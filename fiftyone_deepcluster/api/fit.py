@@ -23,8 +23,8 @@ from fiftyone_deepcluster.api.fit_arguments import (
 from fiftyone_deepcluster.api.trained_run import load_network
 from fiftyone_deepcluster.core import arguments, checkpoints
 from fiftyone_deepcluster.core.history import RoundHistory
-from fiftyone_deepcluster.core.progress import observer_or_silent
-from fiftyone_deepcluster.core.record import RunRecord, StopReason
+from fiftyone_deepcluster.core.progress import observer_or_silent, report_resumed
+from fiftyone_deepcluster.core.record import Round, RunRecord, StopReason
 from fiftyone_deepcluster.core.types import Known
 from fiftyone_deepcluster.errors import CancelledError, CheckpointError, ImagesError, OptionsError
 from fiftyone_deepcluster.methods.base import Options, methods_that, parse_options
@@ -224,12 +224,13 @@ def _run(job: _Job) -> FitResult:
 
     corpus, parts = assemble(job.resolved, job.store, job.observer, job.given)
     corpus.groups, corpus.initial, corpus.fixed = job.known.groups, job.known.initial, job.known.fixed
+    state = _load(job)
+    _announce(state, job)
     first = _first_features(job, corpus)
     options = job.resolved
     settings = LoopSettings(options.rounds, options.seed, options.max_minutes, job.truth)
     n, kept = len(job.store.kept) + len(job.store.errors), job.store.kept
     history = RoundHistory(n, job.run_dir, kept=kept, writes=corpus.compute.rank == 0)
-    state = _load(job)
     if state is None and job.network is not None:
         load_network(corpus.network, job.network)
     _check_shared(state, job, corpus.compute)
@@ -296,6 +297,12 @@ def _load(job: _Job) -> dict[str, Any] | None:
     if not changed and job.store.errors:
         remedy = f"{notes.unread(job.store)[0]}. Restore these files if the run read them; else {remedy}"
     raise CheckpointError(f"{job.run_dir} holds the checkpoint of a run with {what}; {remedy}")
+
+
+def _announce(state: dict[str, Any] | None, job: _Job) -> None:
+    """Report the last round of the run that goes on here, so that progress starts at the next one."""
+    if state is not None and state["rounds"]:
+        report_resumed(job.observer, Round.model_validate(state["rounds"][-1]), job.resolved.rounds)
 
 
 def _check_shared(state: dict[str, Any] | None, job: _Job, compute: Compute) -> None:

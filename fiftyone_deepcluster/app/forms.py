@@ -25,9 +25,12 @@ from fiftyone_deepcluster.core.option_errors import complaints
 from fiftyone_deepcluster.errors import OptionsError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from fiftyone_deepcluster.core.registry import P, Part, Registry
 
 SHOW_ADVANCED = "show_advanced"
+_YES_NO = ("yes", "no")
 WHOLE_ROW = {"item": {"sx": {"gridColumn": "1 / -1"}}}
 
 
@@ -47,7 +50,7 @@ def add_part(inputs: types.Object, field: OptionField, given: object) -> None:
     dropdown = types.DropdownView()
     if field.optional:
         dropdown.add_choice("", label="none")
-    for known in field.parts.names():
+    for known in sorted(field.parts.names(), key=lambda known: known != "auto"):
         part = field.parts.get(known)
         dropdown.add_choice(known, label=known, description=first_line(part))
     box.enum(
@@ -61,7 +64,8 @@ def add_part(inputs: types.Object, field: OptionField, given: object) -> None:
     if name in field.parts.names():
         fields = _with_defaults(option_fields(field.parts.get(name)), name, field.default)
         if fields:
-            _add_fields(box.v_stack(name, gap=2, columns=2), fields, _form_values(field.parts, given, name))
+            values = _form_values(field.parts, given, name)
+            _add_fields(box.v_stack(name, gap=2, columns=2), fields, values, field.groups or {})
 
 
 def _with_defaults(fields: list[OptionField], name: str, default: object) -> list[OptionField]:
@@ -71,10 +75,20 @@ def _with_defaults(fields: list[OptionField], name: str, default: object) -> lis
     return [replace(field, default=default.get(field.name, field.default)) for field in fields]
 
 
-def _add_fields(inputs: types.Object, fields: list[OptionField], given: dict[str, Any]) -> None:
-    plain = [field for field in fields if not field.advanced]
-    folded = [field for field in fields if field.advanced]
+def _add_fields(
+    inputs: types.Object, fields: list[OptionField], given: dict[str, Any], groups: Mapping[str, str]
+) -> None:
+    """Add options: those of ``groups`` under their headings, if there are groups; the rest is folded."""
+    order = list(groups)
+    plain = [field for field in fields if (field.name in groups if groups else not field.advanced)]
+    folded = [field for field in fields if field not in plain]
+    if groups:
+        plain.sort(key=lambda field: order.index(field.name))
+    heading = ""
     for field in plain:
+        if groups and groups[field.name] != heading:
+            heading = groups[field.name]
+            add_heading(inputs, heading)
         _add_field(inputs, field, given.get(field.name))
     if not folded:
         return
@@ -85,10 +99,18 @@ def _add_fields(inputs: types.Object, fields: list[OptionField], given: dict[str
             _add_field(inputs, field, given.get(field.name))
 
 
+def add_heading(inputs: types.Object, label: str) -> None:
+    """Add a heading over the inputs that follow."""
+    name = f"heading_{label.lower().replace(' ', '_')}"
+    inputs.view(name, types.Header(label=label, divider=True, componentsProps=WHOLE_ROW))
+
+
 def _add_field(inputs: types.Object, field: OptionField, given: object) -> None:
     about = {"label": field.label, "description": field.help, "default": _shown(field)}
     if field.kind == "part":
         add_part(inputs, field, given)
+    elif field.kind == "bool" and field.optional:
+        _add_choice(inputs, replace(field, choices=_YES_NO), about)
     elif field.kind == "bool":
         inputs.bool(field.name, view=types.SwitchView(), **about)
     elif field.kind == "int":
@@ -112,6 +134,8 @@ def _add_choice(inputs: types.Object, field: OptionField, about: dict[str, Any])
 
 def _shown(field: OptionField) -> object:
     """The default in the type that the input expects."""
+    if field.kind == "bool" and field.optional and field.default is not None:
+        return _YES_NO[0 if field.default else 1]
     if field.kind == "list" and field.default is not None:
         return ", ".join(str(item) for item in field.default)
     if field.kind in {"str", "text"} and field.default is not None:
@@ -143,10 +167,14 @@ def part_values(parts: Registry[Any], given: object, default: object = None) -> 
     clean: dict[str, Any] = {"name": name}
     if isinstance(default, dict) and _default_name(default) == name:
         clean = {**default, **clean}
-    known = {field.name: field for field in option_fields(parts.get(name))}
+    known = {field.name: field for field in _with_defaults(option_fields(parts.get(name)), name, default)}
     for key, value in values.items():
-        if key != SHOW_ADVANCED:
-            clean[key] = _value(known[key], value) if key in known else value
+        if key in known:
+            given_value = _value(known[key], value)
+            if given_value != known[key].default:  # a form sends every default, which nobody has chosen
+                clean[key] = given_value
+        elif key != SHOW_ADVANCED:
+            clean[key] = value
     return clean
 
 

@@ -6,7 +6,7 @@ Independent of FiftyOne: ``forms`` builds the inputs from the descriptions.
 from __future__ import annotations
 
 import types as builtin_types
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -15,6 +15,8 @@ from pydantic_core import PydanticUndefined
 from fiftyone_deepcluster.core.registry import Part, PartOf
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pydantic import BaseModel
     from pydantic.fields import FieldInfo
 
@@ -40,6 +42,7 @@ class OptionField:
         maximum: upper bound, inclusive, or None.
         advanced: hidden until advanced options are shown.
         parts: registry of a ``part``.
+        groups: heading of options of a ``part``, by option, in order of the form; the others are folded.
     """
 
     name: str
@@ -53,14 +56,22 @@ class OptionField:
     maximum: float | None = None
     advanced: bool = False
     parts: Any = None
+    groups: Mapping[str, str] | None = None
 
 
 def option_fields(model: type[BaseModel]) -> list[OptionField]:
     """Options of a part in the order of its fields, without ``name`` and hidden fields."""
-    return [
+    later = getattr(model, "default_of_chosen", ())
+    fields = [
         _option_field(name, field)
         for name, field in model.model_fields.items()
         if name != "name" and not _extra(field).get("hidden")
+    ]
+    return [
+        replace(field, default=None, optional=True, help=f"{field.help} Empty: the chosen method's default.")
+        if field.name in later
+        else field
+        for field in fields
     ]
 
 

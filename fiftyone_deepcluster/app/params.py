@@ -5,21 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fiftyone_deepcluster.app.forms import parse_part
+from fiftyone_deepcluster.app.forms import part_values
 from fiftyone_deepcluster.app.operators import values
 from fiftyone_deepcluster.app.option_fields import OptionField
 from fiftyone_deepcluster.methods.base import METHODS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import fiftyone as fo
 
-    from fiftyone_deepcluster.core.progress import Observer
-    from fiftyone_deepcluster.dataset.runs.run import Run
+    from fiftyone_deepcluster.dataset.background import RunCall
     from fiftyone_deepcluster.methods.base import Options
 
 CALL_SETTINGS = ("truth_field", "patches_field", "media_field", "embeddings_field", "model")
+
+HEADINGS = {
+    "n_clusters": "How many",
+    "weights": "How good",
+    "backbone": "How good",
+    "rounds": "How long",
+    "max_minutes": "How long",
+}
+"""Options that the form shows under a heading; it folds the others."""
 
 
 @dataclass(frozen=True)
@@ -28,43 +34,42 @@ class ClusterCall:
 
     Attributes:
         options: method and its options.
+        given: name of the method and the options that were given, as JSON has them.
         key: key of the run.
         overwrite: replace an existing run with this key.
         settings: further keyword arguments of ``cluster``; only those that are set.
     """
 
     options: Options
+    given: dict[str, Any]
     key: str
     overwrite: bool
     settings: dict[str, Any]
 
-    def work(self, samples: fo.core.collections.SampleCollection) -> Callable[[Observer], Run]:
-        """The call as a function of an observer."""
-        from fiftyone_deepcluster.dataset.api import cluster
+    def on(self, samples: fo.core.collections.SampleCollection) -> RunCall:
+        """The call of ``cluster`` on samples."""
+        from fiftyone_deepcluster.dataset.background import RunCall
 
-        def run(observer: Observer) -> Run:
-            return cluster(
-                samples,
-                self.options,
-                self.key,
-                overwrite=self.overwrite,
-                observer=observer,
-                **self.settings,
-            )
-
-        return run
+        options = {name: value for name, value in self.given.items() if name != "name"}
+        arguments = {
+            "method": self.options.name,
+            "key": self.key,
+            "overwrite": self.overwrite,
+            **self.settings,
+            **options,
+        }
+        return RunCall("cluster", samples, self.key, arguments)
 
 
 def method_field() -> OptionField:
     """Description of the method input."""
-    names = METHODS.names()
-    default = "deepcluster" if "deepcluster" in names else next(iter(names), "")
     return OptionField(
         name="method",
         kind="part",
         label="Method",
-        default=default,
+        default="auto",
         parts=METHODS,
+        groups=HEADINGS,
     )
 
 
@@ -90,7 +95,8 @@ def parse_call(params: dict[str, Any], dataset: fo.Dataset) -> ClusterCall:
     key = values.text(params, "key") or free_key(dataset)
     check_key(key)
     field = method_field()
-    options = parse_part(METHODS, values.nested(params, "method"), field.default)
+    given = part_values(METHODS, values.nested(params, "method"), field.default)
+    options = METHODS.parse(given)
     settings: dict[str, Any] = {
         name: value for name in CALL_SETTINGS if (value := values.text(params, name)) is not None
     }
@@ -101,6 +107,7 @@ def parse_call(params: dict[str, Any], dataset: fo.Dataset) -> ClusterCall:
         settings.pop("model", None)
     return ClusterCall(
         options=options,
+        given=given,
         key=key,
         overwrite=values.switch(params, "overwrite"),
         settings=settings,

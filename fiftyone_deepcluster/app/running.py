@@ -1,16 +1,15 @@
 """Execute work in a thread and yield its progress for an operator to report.
 
-A run writes its live state to the dataset's store; it is polled here a few times per second, so that the App's
-dialog, the panel and the worker's log report the same. Other work reports its steps directly to an observer.
+A run writes its live state to the dataset's store; it is polled here a few times per second, so that FiftyOne's queue
+and the panel report the same. Other work reports its steps directly to an observer.
 """
 
 from __future__ import annotations
 
 import threading
-import time
 from typing import TYPE_CHECKING
 
-from fiftyone_deepcluster.core.progress import Silent
+from fiftyone_deepcluster.core.progress import StopFlag
 from fiftyone_deepcluster.errors import CancelledError
 
 if TYPE_CHECKING:
@@ -24,21 +23,6 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.dataset.runs.status import LiveState
 
 _POLL_SECONDS = 0.4
-
-
-class StopFlag(Silent):
-    """Observer that only requests cancellation."""
-
-    def __init__(self) -> None:
-        self._wanted = threading.Event()
-
-    def stop(self) -> None:
-        """Request the run to stop before its next batch."""
-        self._wanted.set()
-
-    def cancelled(self) -> bool:
-        """Whether ``stop`` was called."""
-        return self._wanted.is_set()
 
 
 class Steps(StopFlag):
@@ -65,40 +49,12 @@ class Steps(StopFlag):
         return done / self._total, f"{self._name} · {done:,} of {self._total:,}"
 
 
-class QueuedRun(StopFlag):
-    """Observer of a run that was queued: also requests cancellation if it was cancelled before it started.
-
-    Args:
-        dataset: dataset of the run.
-        ticket: ticket of the run in the queue.
-    """
-
-    def __init__(self, dataset: fo.Dataset, ticket: str) -> None:
-        super().__init__()
-        self._dataset, self._ticket = dataset, ticket
-        self._asked = float("-inf")
-        self._first = (
-            2  # the check before the run starts, and the first within it: a short run has no later one
-        )
-
-    def cancelled(self) -> bool:
-        """Whether ``stop`` was called, or the run was cancelled while it was queued."""
-        from fiftyone_deepcluster.dataset.runs import status
-
-        now = time.monotonic()
-        if not super().cancelled() and (self._first > 0 or now - self._asked > _POLL_SECONDS):
-            self._first, self._asked = self._first - 1, now
-            if status.is_withdrawn(self._dataset, self._ticket):
-                self.stop()
-        return super().cancelled()
-
-
 def enqueue(ctx: foo.ExecutionContext, key: str, method: str, rounds: int) -> None:
     """Note that the run of an operator is queued; the operator's parameters get its key and its ticket."""
-    from fiftyone_deepcluster.dataset.runs import status
+    from fiftyone_deepcluster.dataset.runs import queue, status
 
     ctx.params["key"] = key
-    ctx.params[status.TICKET] = status.queue(ctx.dataset, key, method, rounds)
+    ctx.params[status.TICKET] = queue.enter(ctx.dataset, key, method, rounds)
 
 
 def ticket_of(ctx: foo.ExecutionContext) -> str:
@@ -113,8 +69,8 @@ def follow_run(
 ) -> Iterator[LiveState]:
     """Execute ``work`` in a thread, and yield the state of the run whenever it has changed.
 
-    Closing the iterator early (the browser tab was closed) requests the run to stop; its completed rounds are
-    kept, and it can be resumed.
+    Closing the iterator early (the worker was stopped) requests the run to stop; its completed rounds are kept, and
+    it can be resumed.
 
     Args:
         dataset: dataset of the run.
@@ -126,9 +82,9 @@ def follow_run(
         CancelledError: the run was cancelled while it was queued; it is not started.
         Exception: any exception raised by ``work``.
     """
-    from fiftyone_deepcluster.dataset.runs import status
+    from fiftyone_deepcluster.dataset.runs import queue, status
 
-    observer = QueuedRun(dataset, ticket) if ticket else StopFlag()
+    observer = queue.QueuedRun(dataset, ticket) if ticket else StopFlag()
     shown = None
     try:
         if observer.cancelled():
@@ -139,9 +95,9 @@ def follow_run(
                 shown = (state.label, state.fraction)
                 yield state
     except Exception as error:
-        status.leave_queue(dataset, key, ticket, error)
+        queue.leave(dataset, key, ticket, error)
         raise
-    status.leave_queue(dataset, key, ticket)
+    queue.leave(dataset, key, ticket)
 
 
 def cancel_run(dataset: fo.Dataset, key: str) -> bool:
@@ -150,11 +106,11 @@ def cancel_run(dataset: fo.Dataset, key: str) -> bool:
     Returns:
         Whether there is a queued or running run.
     """
-    from fiftyone_deepcluster.dataset.runs import status
+    from fiftyone_deepcluster.dataset.runs import queue, status
 
     state = status.read_states(dataset).get(key)
-    asked = status.request_cancel(dataset, key)
-    if asked and state is not None and state.ticket:
+    asked = queue.request_cancel(dataset, key)
+    if asked and state is not None and state.ticket and not state.background:
         _take_out_of_queue(dataset, key, state.ticket)
     return asked
 
@@ -163,7 +119,7 @@ def _take_out_of_queue(dataset: fo.Dataset, key: str, ticket: str) -> None:
     from fiftyone.operators.delegated import DelegatedOperationService
     from fiftyone.operators.executor import ExecutionResult, ExecutionRunState
 
-    from fiftyone_deepcluster.dataset.runs import status
+    from fiftyone_deepcluster.dataset.runs import queue, status
 
     service, queued = DelegatedOperationService(), ExecutionRunState.QUEUED
     for operation in service.list_operations(dataset_id=dataset._doc.id, run_state=queued):
@@ -172,7 +128,7 @@ def _take_out_of_queue(dataset: fo.Dataset, key: str, ticket: str) -> None:
         reason = CancelledError(f"run {key!r} was cancelled while it was queued")
         result = ExecutionResult(error=str(reason))
         if service.set_failed(operation.id, result=result, required_state=queued):
-            status.leave_queue(dataset, key, ticket, reason)
+            queue.leave(dataset, key, ticket, reason)
 
 
 def watch(name: str, work: Callable[[Observer], object]) -> Iterator[tuple[float, str]]:

@@ -5,6 +5,7 @@ The same protocol carries cancellation: ``cancelled()`` is polled between batche
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -40,6 +41,13 @@ class Observer(Protocol):
     def cancelled(self) -> bool:
         """Whether the run should stop at the next batch."""
         ...
+
+
+def report_resumed(observer: Observer, entry: Round, rounds: int) -> None:
+    """Call ``observer.resumed(entry, rounds)``, if there is one: a run goes on after the round ``entry``."""
+    resumed = getattr(observer, "resumed", None)
+    if resumed is not None:
+        resumed(entry, rounds)
 
 
 def check_observer(observer: Any) -> None:
@@ -78,6 +86,21 @@ class Silent:
         return False
 
 
+class StopFlag(Silent):
+    """Observer that only requests cancellation."""
+
+    def __init__(self) -> None:
+        self._wanted = threading.Event()
+
+    def stop(self) -> None:
+        """Request the run to stop before its next batch."""
+        self._wanted.set()
+
+    def cancelled(self) -> bool:
+        """Whether ``stop`` was called."""
+        return self._wanted.is_set()
+
+
 class Fanout:
     """Observer that forwards to several observers; cancels when any of them does."""
 
@@ -98,6 +121,11 @@ class Fanout:
         """Forward to all observers."""
         for observer in self._observers:
             observer.round_done(entry, rounds)
+
+    def resumed(self, entry: Round, rounds: int) -> None:
+        """Forward to all observers that have the method."""
+        for observer in self._observers:
+            report_resumed(observer, entry, rounds)
 
     def cancelled(self) -> bool:
         """Whether any observer cancels."""
@@ -145,6 +173,10 @@ class Tqdm:
         self._spent.append(now - self._began)
         self._began, self._done, self._rounds = now, entry.index + 1, rounds
         tqdm.write(entry.line(rounds))
+
+    def resumed(self, entry: Round, rounds: int) -> None:
+        """Go on after a round of an earlier call."""
+        self._began, self._done, self._rounds = time.monotonic(), entry.index + 1, rounds
 
     def cancelled(self) -> bool:
         """Return False: Ctrl-C raises KeyboardInterrupt."""

@@ -5,7 +5,7 @@ The rules, and the measurements behind them, are in ``docs/guide/methods.md`` un
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 class Auto(Options):
     """Chooses the method for the given images, weights and device; the run's notes give the reason."""
 
+    default_of_chosen: ClassVar[tuple[str, ...]] = ("rounds",)
+
     name: Literal["auto"] = "auto"
     n_clusters: int | None = Field(10, ge=2, description="Number of clusters; empty: found by the method.")
     backbone: Annotated[Backbone | None, PartOf(BACKBONES, optional=True)] = Field(
@@ -52,6 +54,11 @@ class Auto(Options):
         description="Pre-trained weights, if any: a torchvision name such as IMAGENET1K_V1, or a file. With them, "
         "images above 64 pixels are clustered by self-training, if n_clusters is given.",
     )
+
+    @property
+    def planned_rounds(self) -> int | None:
+        """The chosen method has its own default."""
+        return self.rounds if "rounds" in self.model_fields_set else None
 
     def resolve(self, facts: ImageFacts) -> Options:
         """The chosen method's options, resolved."""

@@ -86,12 +86,14 @@ class Options(Part):
         keeps_labels: whether a run can go on with labels that stay fixed, see ``going_on``.
         trains: whether the method trains the network.
         cluster_options: names of the options that give a number of clusters of the images.
+        default_of_chosen: names of the options whose default is that of another method, which this one chooses.
     """
 
     accepts_features: ClassVar[bool] = False
     keeps_labels: ClassVar[bool] = False
     trains: ClassVar[bool] = True
     cluster_options: ClassVar[tuple[str, ...]] = ("n_clusters",)
+    default_of_chosen: ClassVar[tuple[str, ...]] = ()
 
     n_clusters: int | None = Field(10, ge=2, description="Number of clusters to write to the dataset.")
     rounds: int = Field(
@@ -130,6 +132,7 @@ class Options(Part):
     )
     max_minutes: float | None = Field(
         None,
+        title="Time limit (minutes)",
         gt=0,
         description="Time limit in minutes; the run stops after the round in which it is reached.",
         json_schema_extra=ADVANCED,
@@ -162,6 +165,11 @@ class Options(Part):
             f"the method {self.name!r} finds its clusters image by image while it trains, so reviewed labels cannot be "
             f"kept; refine a run of {methods_that('keeps_labels')}"
         )
+
+    @property
+    def planned_rounds(self) -> int | None:
+        """Maximum number of rounds; None: known only once the images are."""
+        return self.rounds
 
     @property
     def starts_from_pixels(self) -> bool:

@@ -19,7 +19,7 @@ function cluster(name: string, size: number): Cluster {
 
 function loaded(key: string, clusters: Cluster[], field: string | null = null): LoadAnswer {
   const runs = ["dc", "other"].map((name) => ({
-    key: name, method: "frozen", status: "finished" as const, text: "", fraction: null, started: null, charts: [],
+    key: name, method: "frozen", status: "finished" as const, text: "", fraction: null, started: null, cancelling: false, resumable: false, again: false, charts: [],
   }));
   const run = {
     key, method: "frozen", unit: "image" as const, label_fields: ["truth"], default_field: "label", rounds: 1, verdict: "",

@@ -16,9 +16,8 @@ from fiftyone_deepcluster.core.record import StopReason
 from fiftyone_deepcluster.dataset.api import cluster
 from fiftyone_deepcluster.dataset.display.workspace import CLUSTERS_PANEL, clusters_beside_the_grid
 from fiftyone_deepcluster.dataset.results.categories import build_tree
-from fiftyone_deepcluster.dataset.runs import status
+from fiftyone_deepcluster.dataset.runs import queue, status
 from fiftyone_deepcluster.dataset.runs.run import list_runs, load_run
-from fiftyone_deepcluster.methods.base import list_methods
 from tests.app.limits import LONG
 
 expect.set_options(timeout=LONG)
@@ -83,48 +82,52 @@ def rows(page):
     return part(page, "dc-overview").locator('[data-cy^="dc-cluster-"]')
 
 
+def choose_method(page, form, method):
+    form.get_by_role("combobox").filter(has_text="auto").first.click()
+    page.locator(f'li[data-value="{method}"]').click()
+    expect(form.get_by_role("combobox").filter(has_text=re.compile(rf"^{method}\b")).first).to_be_visible()
+
+
+def execute(form):
+    """Submit a form; it closes at once."""
+    button = form.get_by_role("button", name="Execute", exact=True)
+    expect(button).to_be_enabled()
+    button.click()
+    expect(form).to_have_count(0)
+
+
 def test_from_the_form_to_the_clusters(open_app, make_digits):
-    """Form -> progress -> field in the sidebar -> panel -> a cluster in the grid and in the database."""
+    """Form -> background -> field in the sidebar -> panel -> a cluster in the grid and in the database."""
     dataset = make_digits(60, persistent=True)
     page = open_app(dataset)
     expect(samples(page)).to_have_text("60 samples")
     form = open_form(page, "Cluster images")
-    execute = form.get_by_role("button", name="Execute", exact=True)
-
+    choose_method(page, form, "deepcluster")
     typed_in(form, "Number of clusters").fill("1")
     expect(form.get_by_text("needs 2 or more")).to_be_visible()
-    expect(execute).to_be_disabled()
+    expect(form.get_by_role("button", name="Execute", exact=True)).to_be_disabled()
     typed_in(form, "Number of clusters").fill("6")
     typed_in(form, "Rounds").fill("3")
     show_advanced(form)
     form.get_by_label(re.compile("^Baselines")).uncheck()
     form.get_by_label(re.compile("^Also compute a 2-D map")).uncheck()
     typed_in(form, "Run name").fill("seen")
-    expect(execute).to_be_enabled()
-    execute.click()
+    execute(form)
 
-    expect(form.get_by_text(re.compile(r"round \d of 3"))).to_be_visible()
+    expect(part(page, "dc-run-seen")).to_be_visible()
     expect(part(page, "sidebar-field-container-seen")).to_be_visible()
-    close_progress(form)
     expect(part(page, "dc-progress")).to_contain_text("0 of 60 images reviewed")
     expect(rows(page)).to_have_count(6)
 
     dataset.reload()
     run = load_run(dataset, "seen")
-    assert len(run.rounds) == 3
+    assert (run.record.method, len(run.rounds)) == ("deepcluster", 3)
     info = run.clusters()[1]
     row(page, info.name).click()
     expect(part(page, "dc-cluster-facts")).to_contain_text(f"{info.size} images")
     part(page, "dc-do-show_in_grid").click()
     expect(samples(page)).to_have_text(f"{info.size} samples")
     assert dataset.count_values("seen.label")[info.name] == info.size
-
-
-def close_progress(form):
-    """Close the progress dialog, which stays open until it is dismissed."""
-    done = form.get_by_role("button", name="Done", exact=True)
-    done.click()
-    expect(form).to_have_count(0)
 
 
 def test_a_run_is_deleted_from_the_panel(open_app, clustered):
@@ -177,7 +180,7 @@ def test_a_run_at_work_shows_in_the_panel_and_can_be_cancelled(open_app, make_di
         expect(part(page, "dc-resume")).to_be_visible()
         assert status.read_states(dataset)["far"].status == "cancelled"
     finally:
-        status.request_cancel(dataset, "far")
+        queue.request_cancel(dataset, "far")
         thread.join(120)
     assert not thread.is_alive()
     assert load_run(dataset, "far").stop_reason == StopReason.CANCELLED
@@ -220,36 +223,3 @@ def test_the_open_command_shows_the_clusters_at_once(open_app, clustered):
     finally:
         process.send_signal(signal.SIGINT)
         process.communicate()
-
-
-def choose_method(page, form, method):
-    form.get_by_role("combobox").filter(has_text="deepcluster").first.click()
-    page.locator(f'li[data-value="{method}"]').click()
-    expect(form.get_by_role("combobox").filter(has_text=re.compile(rf"^{method}\b")).first).to_be_visible()
-
-
-def test_every_method_runs_from_the_form(open_app, make_digits):
-    """Run each method for one round with its defaults; its clusters are in the dataset."""
-    dataset = make_digits(60, persistent=True)
-    page = open_app(dataset)
-    for method in list_methods():
-        key = f"by_{method.replace('-', '_')}"
-        form = open_form(page, "Cluster images")
-        choose_method(page, form, method)
-        show_advanced(form)
-        typed_in(form, "Rounds").fill("1")
-        typed_in(form, "Number of clusters").fill("4")
-        form.get_by_label(re.compile("^Baselines")).uncheck()
-        form.get_by_label(re.compile("^Also compute a 2-D map")).uncheck()
-        typed_in(form, "Run name").fill(key)
-        execute = form.get_by_role("button", name="Execute", exact=True)
-        expect(execute).to_be_enabled()
-        execute.click()
-        expect(part(page, f"sidebar-field-container-{key}")).to_be_visible()
-        close_progress(form)
-        dataset.reload()
-        run = load_run(dataset, key)
-        assert run.record.method == method
-        assert len(run.rounds) == 1
-        assert dataset.count(f"{key}.label") == 60
-        assert 1 < len(run.names()) <= 60

@@ -53,6 +53,7 @@ class Machine(Engine):
     sides: tuple[int, ...] = (2, 3)
     title: str = "none"
     on: bool = True
+    sure: bool | None = None
     engine: Annotated[Engine, PartOf(ENGINES)] = Field(Fast(strength=0.9), description="Drives it.")
     spare: Annotated[Engine, PartOf(ENGINES)] | None = Field(None, json_schema_extra={"advanced": True})
     exact: float = Field(0.1, gt=0, json_schema_extra={"advanced": True})
@@ -81,7 +82,17 @@ def names(inputs: types.Object, *path: str) -> list[str]:
 
 def test_advanced_options_are_folded_until_asked_for():
     shown = names(draw(None), "machine", "machine")
-    assert shown == ["n_parts", "mode", "shape", "sides", "title", "on", "engine", forms.SHOW_ADVANCED]
+    assert shown == [
+        "n_parts",
+        "mode",
+        "shape",
+        "sides",
+        "title",
+        "on",
+        "sure",
+        "engine",
+        forms.SHOW_ADVANCED,
+    ]
     opened = draw({"name": "machine", "machine": {forms.SHOW_ADVANCED: True}})
     assert names(opened, "machine", "machine")[-2:] == ["spare", "exact"]
 
@@ -139,6 +150,23 @@ def test_a_default_part_keeps_options_that_the_form_folds_away():
 def test_empty_inputs_mean_automatic_where_that_is_allowed():
     given = {"name": "machine", "machine": {"n_parts": "", "shape": "", "sides": "5", "spare": {"name": ""}}}
     assert forms.parse_part(MACHINES, given) == Machine(n_parts=None, shape=None, sides=(5,))
+
+
+@pytest.mark.parametrize(("typed", "value"), [("", None), ("yes", True), ("no", False)])
+def test_an_optional_switch_has_three_states(typed, value):
+    box = draw(None).get_property("machine").type.get_property("machine").type
+    assert [choice.label for choice in box.get_property("sure").view.choices] == ["automatic", "yes", "no"]
+    assert forms.parse_part(MACHINES, {"name": "machine", "machine": {"sure": typed}}).sure is value
+
+
+def test_what_a_form_sends_unchanged_is_not_given():
+    """``auto`` leaves what was not given to the method that it chooses."""
+    given = {"name": "auto", "auto": {"n_clusters": 10, "rounds": None, "seed": 51}}
+    assert forms.parse_part(METHODS, given).model_fields_set == {"name"}
+    assert forms.parse_part(METHODS, {"name": "auto", "auto": {"seed": 7}}).model_fields_set == {
+        "name",
+        "seed",
+    }
 
 
 def test_text_of_a_list():

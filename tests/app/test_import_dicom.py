@@ -6,6 +6,7 @@ import shutil
 import uuid
 from pathlib import Path
 
+import fiftyone as fo
 import fiftyone.operators as foo
 import pytest
 from fiftyone.operators.delegated import DelegatedOperationService
@@ -27,8 +28,6 @@ def folder(tmp_path):
 
 @pytest.fixture
 def dataset(fiftyone_home):
-    import fiftyone as fo
-
     made = fo.Dataset(f"dicom-{uuid.uuid4().hex[:8]}", persistent=True)
     yield made
     made.delete()
@@ -74,7 +73,7 @@ def test_nothing_found_is_a_warning(make_context, dataset, tmp_path):
 
 
 def test_errors_are_shown_in_words(make_context, dataset, folder):
-    context = make_context(dataset, {"files": str(folder / "no")}, prompt_id="a prompt")
+    context = make_context(dataset, {"files": str(folder / "no")}, spaces=fo.Space().to_dict())
     messages = messages_of(context)
     assert messages[-1].params["variant"] == "error"
     assert "does not exist" in messages[-1].params["message"]

@@ -143,7 +143,7 @@ def test_from_the_panel_the_panel_stays_as_it_is(make_context, learned, run):
 
 
 def test_failures_are_shown_in_words(make_context, learned):
-    ctx = make_context(learned, {"key": "dc", "layer": "conv9"}, prompt_id="p")
+    ctx = make_context(learned, {"key": "dc", "layer": "conv9"}, spaces=fo.Space().to_dict())
     list(DrawFilters().execute(ctx))
     assert called(ctx)["notify"]["variant"] == "error"
     assert "conv1, conv2" in called(ctx)["notify"]["message"]

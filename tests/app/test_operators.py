@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
 import sys
 import time
 
+import fiftyone as fo
 import fiftyone.operators as foo
 import pytest
 from fiftyone.operators.delegated import DelegatedOperationService
@@ -20,7 +22,8 @@ from fiftyone_deepcluster.app.operators import (
 from fiftyone_deepcluster.app.params import parse_call
 from fiftyone_deepcluster.dataset.runs import status
 from fiftyone_deepcluster.dataset.runs.run import list_runs, load_run
-from fiftyone_deepcluster.methods.base import parse_options
+from fiftyone_deepcluster.methods.base import METHODS, parse_options
+from tests.app.test_forms import browser_values
 
 FROZEN = {"name": "frozen", "n_clusters": 4, "baselines": False}
 
@@ -41,10 +44,87 @@ def test_form_offers_methods_fields_and_a_free_key(make_context, clustered):
     assert inputs.get_property("key").default == "dc2"
     assert not inputs.get_property("key").invalid
     assert "ground_truth" in inputs.get_property("truth_field").type.values
+    assert inputs.get_property("truth_field").default == "ground_truth"
+    method = inputs.get_property("method").type.get_property("name")
+    assert (method.default, method.type.values[0]) == ("auto", "auto")
     assert "dc" not in inputs.get_property("truth_field").type.values
     assert "embeddings_field" not in inputs.properties
     frozen = inputs_of(ClusterImages(), make_context(clustered, {"method": "frozen"}))
     assert "dc_embedding" in frozen.get_property("embeddings_field").type.values
+
+
+def test_form_says_how_many_images_and_how_long(make_context, make_digits):
+    dataset = make_digits(60)
+    size = inputs_of(ClusterImages(), make_context(dataset)).get_property("size").view
+    assert re.fullmatch(r"60 images; roughly \d+ (s|min) on this machine", size.label)
+    assert "goes on in the background" in size.description
+    assert "not_persistent" in inputs_of(ClusterImages(), make_context(dataset)).properties
+    shown = {"view": dataset.limit(7)._serialize()}
+    params = {"view_target": "CURRENT_VIEW", "method": {"name": "auto", "auto": {"max_minutes": 0.1}}}
+    size = inputs_of(ClusterImages(), make_context(dataset, params, **shown)).get_property("size").view
+    assert size.label == "7 images; ends after the round in which 6 s are over"
+    bad = {"name": "frozen", "n_clusters": 1}  # not valid, so nothing is promised
+    size = inputs_of(ClusterImages(), make_context(dataset, {"method": bad})).get_property("size").view
+    assert size.label == "60 images"
+
+
+def test_form_groups_the_options_and_folds_the_rest(make_context, digits_dataset):
+    inputs = inputs_of(ClusterImages(), make_context(digits_dataset, {"method": "deepcluster"}))
+    shown = list(inputs.get_property("method").type.get_property("deepcluster").type.properties)
+    assert shown == [
+        "heading_how_many", "n_clusters", "heading_how_good", "weights", "backbone", "heading_how_long", "rounds",
+        "max_minutes", "show_advanced",
+    ]  # fmt: skip
+    opened = {"name": "deepcluster", "deepcluster": {"show_advanced": True}}
+    inputs = inputs_of(ClusterImages(), make_context(digits_dataset, {"method": opened}))
+    box = inputs.get_property("method").type.get_property("deepcluster").type
+    assert {"seed", "epochs", "merge", "baselines"} <= set(box.properties)
+    merge = box.get_property("merge")
+    assert (merge.type.values, merge.default) == (["", "yes", "no"], None)
+
+
+@pytest.mark.parametrize(
+    ("options", "path", "complaint"),
+    [
+        ({"weights": "/no/such.pt"}, ["weights"], "there is no file '/no/such.pt'"),
+        (
+            {"weights": "IMAGENET1K_V9", "backbone": {"name": "torchvision"}},
+            ["weights"],
+            "give one of IMAGENET1K_V1",
+        ),
+        (
+            {"backbone": {"name": "torchvision", "torchvision": {"model": "mobilnet_v2"}}},
+            ["backbone", "torchvision", "model"],
+            "mobilenet_v2",
+        ),
+    ],
+)
+def test_form_checks_files_and_model_names_while_they_are_typed(
+    make_context, digits_dataset, options, path, complaint
+):
+    given = {"name": "deepcluster", "deepcluster": options}
+    place = inputs_of(ClusterImages(), make_context(digits_dataset, {"method": given})).get_property("method")
+    for step in ["deepcluster", *path]:
+        place = place.type.get_property(step)
+    assert place.invalid
+    assert complaint in place.error_message
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS.names())
+def test_every_method_runs_with_what_its_form_sends(make_context, make_digits, method):
+    """The browser sends the default of every input, here with one round and a quick end."""
+    dataset = make_digits(60)
+    asked = {"name": method, method: {"show_advanced": True}}
+    sent = browser_values(inputs_of(ClusterImages(), make_context(dataset, {"method": asked})))
+    sent["method"][method] |= {"rounds": 1, "n_clusters": 4, "baselines": False}
+    sent |= {"key": "dc", "compute_brain": False, "method": {"name": method, method: sent["method"][method]}}
+    foo.execute_operator(names.CLUSTER_IMAGES, {"dataset": dataset}, params=sent)
+    run = load_run(dataset, "dc")
+    assert run.record.method == method
+    assert len(run.rounds) == 1
+    assert dataset.count("dc.label") == 60
+    assert 1 < len(run.names()) <= 60
 
 
 @pytest.mark.parametrize(
@@ -60,12 +140,6 @@ def test_form_warns_before_it_replaces_a_run(make_context, clustered):
     inputs = inputs_of(ClusterImages(), make_context(clustered, {"key": "dc", "overwrite": True}))
     assert not inputs.get_property("key").invalid
     assert "replaced" in inputs.get_property("overwritten").view.label
-
-
-def test_form_shows_how_to_run_a_worker(make_context, digits_dataset):
-    notice = inputs_of(ClusterImages(), make_context(digits_dataset)).get_property("schedule").view
-    assert names.APP_COMMAND in notice.description
-    assert names.WORKER_COMMAND in notice.description
 
 
 def test_run_from_a_script_with_nothing_but_a_method(plugin, digits_dataset):
@@ -96,32 +170,28 @@ def test_errors_are_shown_before_any_work(plugin, digits_dataset):
     assert not digits_dataset.has_field("dc")
 
 
-def test_progress_and_result_are_shown_in_the_app(make_context, digits_dataset):
-    ctx = make_context(digits_dataset, {"method": FROZEN, "key": "seen", "compute_brain": False})
-    messages = [message.body for message in ClusterImages().execute(ctx)]
-    shown = [body.params for body in messages if body.operator_uri.endswith("set_progress")]
-    assert shown[0] == {"label": "starting", "progress": 0.0}
-    assert shown[-1]["progress"] == 1.0
-    called = requests_of(ctx)
-    assert called["set_active_fields"]["fields"] == ["seen"]
-    assert {"reload_dataset", "open_panel", "notify"} <= set(called)
-
-
-def test_closing_the_tab_stops_the_run(make_context, make_digits):
-    dataset = make_digits(60)
-    many = {"name": "deepcluster", "n_clusters": 4, "rounds": 500, "baselines": False}
-    steps = ClusterImages().execute(
-        make_context(dataset, {"method": many, "key": "long", "compute_brain": False})
-    )
-    for _ in steps:
-        state = status.read_states(dataset).get("long")
-        if state is not None and state.round >= 2:
-            break
-    steps.close()
-    end = time.monotonic() + 60
-    while status.read_states(dataset)["long"].busy and time.monotonic() < end:
+def test_a_form_starts_the_run_in_the_background(make_context, digits_dataset):
+    params = {"method": FROZEN, "key": "seen", "compute_brain": False}
+    layout = fo.Space(children=[fo.Panel(type="Samples", pinned=True)]).to_dict()
+    ctx = make_context(digits_dataset, params, spaces=layout)
+    assert ClusterImages().execute(ctx) == {"key": "seen", "background": True}
+    assert "runs in the background" in requests_of(ctx)["notify"]["message"]
+    assert requests_of(ctx)["open_panel"]["state"] == {"state": {"run": "seen"}}
+    assert status.kept_forms(digits_dataset)["seen"]["params"]["method"] == FROZEN
+    # the name is taken from now on: the form says so, and opens again as it was filled in
+    assert inputs_of(ClusterImages(), make_context(digits_dataset)).get_property("key").default == "dc"
+    place = inputs_of(ClusterImages(), make_context(digits_dataset, {"key": "seen"})).get_property("key")
+    assert "wait for it" in place.error_message
+    again = make_context(digits_dataset, params, spaces=layout, operator_uri=names.CLUSTER_IMAGES)
+    assert ClusterImages().execute(again) is None
+    assert "run 'seen'" in requests_of(again)["notify"]["message"]
+    assert requests_of(again)["prompt_user_for_operation"]["params"] == params
+    end = time.monotonic() + 300
+    while status.read_states(digits_dataset)["seen"].busy and time.monotonic() < end:
         time.sleep(0.1)
-    assert status.read_states(dataset)["long"].status == "cancelled"
+    assert status.read_states(digits_dataset)["seen"].status == "done"
+    digits_dataset.reload()
+    assert list_runs(digits_dataset) == ["seen"]
 
 
 def test_a_delegated_run_is_done_by_a_worker(plugin, make_digits):
@@ -146,8 +216,6 @@ def test_a_delegated_run_is_done_by_a_worker(plugin, make_digits):
 
 def test_patches_view_as_the_app_sends_it(make_context, make_digits):
     """If the grid shows patches, the target is the view, and a cluster is assigned to every object."""
-    import fiftyone as fo
-
     dataset = make_digits(30, persistent=True)
     for sample in dataset.iter_samples(autosave=True):
         boxes = [[0, 0, 0.5, 1], [0.5, 0, 0.5, 1]]
@@ -157,13 +225,11 @@ def test_patches_view_as_the_app_sends_it(make_context, make_digits):
     params = {"method": FROZEN, "key": "dc", "compute_brain": False, "view_target": "CURRENT_VIEW"}
     ctx = make_context(dataset, params, view=view._serialize())
     assert not inputs_of(ClusterImages(), ctx).get_property("key").invalid
-    for _ in ClusterImages().execute(ctx):
-        pass
+    ClusterImages().execute(ctx)
     dataset.reload()
     assert dataset.count("objects.detections.dc") == 40
     assert "dc" not in dataset.get_field_schema()
     assert dataset[20:].count("objects.detections.dc") == 0
-    assert requests_of(ctx)["set_active_fields"]["fields"] == ["objects"]
     shown = make_context(dataset, {"key": "dc"}, view=view._serialize())
     ShowClusteringRun().execute(shown)
     stages = requests_of(shown)["set_view"]["view"]
@@ -172,8 +238,6 @@ def test_patches_view_as_the_app_sends_it(make_context, make_digits):
 
 def test_a_group_slice_as_the_app_sends_it(make_context, digits_dir):
     """Grouped dataset, of which the grid shows one slice."""
-    import fiftyone as fo
-
     files = sorted(digits_dir.iterdir())[:40]
     dataset = fo.Dataset()
     dataset.add_group_field("group", default="left")
@@ -187,14 +251,12 @@ def test_a_group_slice_as_the_app_sends_it(make_context, digits_dir):
     ctx = make_context(dataset, params, group_slice="right")
     place = inputs_of(ClusterImages(), ctx).get_property("group_slice")
     assert (place.type.values, place.default) == (["left", "right"], "right")
-    for _ in ClusterImages().execute(ctx):
-        pass
+    ClusterImages().execute(ctx)
     dataset.reload()
     assert dataset.select_group_slices("right").count("dc.label") == 20
     assert dataset.select_group_slices("left").count("dc.label") == 0
     ctx = make_context(dataset, {**params, "key": "other", "group_slice": "left"}, group_slice="right")
-    for _ in ClusterImages().execute(ctx):
-        pass
+    ClusterImages().execute(ctx)
     dataset.reload()
     assert dataset.select_group_slices("left").count("other.label") == 20
     assert dataset.select_group_slices("right").count("other.label") == 0
@@ -235,14 +297,14 @@ def ask(app_client, route, dataset, uri, params):
 def test_form_over_the_wire(app_client, clustered):
     answer = ask(app_client, "/operators/resolve-type", clustered, names.CLUSTER_IMAGES, {})
     drawn = answer.json()["type"]["properties"]
-    assert next(iter(drawn)) == "view_target"
+    assert list(drawn)[:2] == ["heading_what", "view_target"]
     assert drawn["method"]["type"]["properties"]["name"]["type"]["values"]
 
 
 def test_run_over_the_wire(app_client, digits_dataset):
     params = {"method": FROZEN, "key": "wire", "compute_brain": False}
-    answer = ask(app_client, "/operators/execute/generator", digits_dataset, names.CLUSTER_IMAGES, params)
-    assert "set_progress" in answer.text
+    answer = ask(app_client, "/operators/execute", digits_dataset, names.CLUSTER_IMAGES, params)
+    assert answer.json()["result"] == {"key": "wire", "background": False}
     digits_dataset.reload()
     assert digits_dataset.count("wire.label") == 200
 

@@ -18,7 +18,7 @@ from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.core.record import AgreementScores, Round
 from fiftyone_deepcluster.dataset.api import cluster
 from fiftyone_deepcluster.dataset.review.review import review
-from fiftyone_deepcluster.dataset.runs import status
+from fiftyone_deepcluster.dataset.runs import queue
 from fiftyone_deepcluster.dataset.runs.run import load_run
 
 LEARNED = {"n_clusters": 4, "rounds": 2, "image_size": 16, "min_steps": 1}
@@ -310,6 +310,7 @@ def test_what_an_interrupted_run_left_can_be_resumed_or_deleted(asker, make_digi
     (row,) = ask("poll", key=None, version=0)["runs"]
     assert row["status"] == "interrupted"
     assert "the disk is full" in row["text"]
+    assert row["resumable"]
     ask("start", operator="delete_clustering_run", key="dc")
     prompt = ask.calls["prompt_user_for_operation"]
     assert prompt["operator_uri"] == names.DELETE_CLUSTERING_RUN
@@ -317,9 +318,9 @@ def test_what_an_interrupted_run_left_can_be_resumed_or_deleted(asker, make_digi
 
 
 def test_a_waiting_run_shows_and_can_be_cancelled(asker, digits_dataset):
-    status.queue(digits_dataset, "later", "deepcluster", 10)
+    queue.enter(digits_dataset, "later", "deepcluster", 10)
     ask = asker(digits_dataset)
     (row,) = ask("load", key=None)["runs"]
     assert (row["key"], row["status"], row["fraction"]) == ("later", "queued", None)
-    ask("start", operator="cancel_clustering", key="later")
-    assert ask.calls[names.CANCEL_CLUSTERING] == {"key": "later"}
+    (row,) = ask("cancel", key="later")["runs"]
+    assert (row["status"], row["resumable"], row["again"]) == ("cancelled", False, False)

@@ -10,7 +10,7 @@ from fiftyone_deepcluster.app import names
 from fiftyone_deepcluster.app.operators import CancelClustering, ClusterImages
 from fiftyone_deepcluster.app.running import follow_run
 from fiftyone_deepcluster.dataset.api import cluster
-from fiftyone_deepcluster.dataset.runs import lock, status
+from fiftyone_deepcluster.dataset.runs import lock, queue, status
 from fiftyone_deepcluster.dataset.runs.kv import find
 from fiftyone_deepcluster.dataset.runs.run import list_runs, load_run
 from fiftyone_deepcluster.errors import CancelledError, RunExistsError
@@ -60,18 +60,16 @@ def test_only_cancelled_leaves_nothing_behind(dataset, make_context):
 
 
 def test_cancelled_when_a_worker_has_just_taken_it(dataset):
-    ticket = status.queue(dataset, "dc", "frozen")
-    assert status.request_cancel(dataset, "dc")
+    ticket = queue.enter(dataset, "dc", "frozen")
+    assert queue.request_cancel(dataset, "dc")
     with pytest.raises(CancelledError, match="'dc' was cancelled while it was queued, so it was not started"):
         list(follow_run(dataset, "dc", lambda observer: pytest.fail("it was started"), ticket))
     assert not find(dataset, "^withdrawn:")
 
-    ticket = status.queue(dataset, "dc", "frozen")
+    ticket = queue.enter(dataset, "dc", "frozen")
 
     def work(observer):
-        assert status.request_cancel(
-            dataset, "dc"
-        )  # the worker reads the inputs; the state is still "queued"
+        assert queue.request_cancel(dataset, "dc")  # the worker reads the inputs; the state is still "queued"
         return cluster(
             dataset, "frozen", "dc", n_clusters=4, baselines=False, progress=False, observer=observer
         )
@@ -92,14 +90,14 @@ def test_a_queued_run_that_is_refused_does_not_wait_for_ever(dataset):
     assert (state.status, state.busy) == ("failed", False)
     assert "key='later' is taken" in state.error
 
-    ticket = status.queue(dataset, "other", "frozen")
+    ticket = queue.enter(dataset, "other", "frozen")
 
     def work(observer):
         raise RunExistsError("taken since")
 
     with pytest.raises(RunExistsError):
         list(follow_run(dataset, "other", work, ticket))
-    assert status.read_states(dataset)["other"].error == "RunExistsError: taken since"
+    assert status.read_states(dataset)["other"].error == "taken since"
 
 
 def test_a_run_whose_operation_was_deleted_does_not_wait_for_ever(dataset, monkeypatch):

@@ -49,6 +49,7 @@ ALLOWED = {
     ("cli/launch.py", "socket"): "looks for a free port of this machine; connects to nothing",
     ("cli/database.py", "subprocess"): "calls `mongod --version`",
     ("cli/plugin.py", "shutil.copytree"): "copies the plugin's own skills into FiftyOne's plugins folder",
+    ("dataset/runs/detached.py", "subprocess"): "starts a run in this very interpreter",
     ("images/cache/worker_pool.py", "subprocess"): "decodes images in this very interpreter",
     ("images/cache/worker_pool.py", "pickle.load"): "reads the pipe of that child process",
     ("__init__.py", "importlib.import_module"): "loads a module of this package at its first use",
@@ -271,7 +272,7 @@ def is_view(prop: types.Property) -> bool:
 
 def answers_in_words(operator, ctx) -> bool:
     """Without parameters: refused in words, or its own defaults; delete and the long ones are not carried out."""
-    if operator.config.execute_as_generator:
+    if operator.config.allow_delegated_execution:
         return True
     try:
         operator.execute(ctx)
@@ -310,14 +311,13 @@ def risk_checks(operators, dataset, context) -> dict[str, bool]:
 
 
 def quality_checks(operators) -> dict[str, bool]:
-    heavy = [operator for operator in operators if operator.config.execute_as_generator]
+    heavy = [operator for operator in operators if operator.config.allow_delegated_execution]
     sources = "".join(path.read_text() for path in (ROOT / "fiftyone_deepcluster" / "app").rglob("*.py"))
     return {
         "it works on the target view": "ctx.target_view()" in sources,
         "its store is its own": kv._NAME.startswith("deepcluster"),
         "heavy work can be delegated, and need not be": all(
-            operator.config.allow_delegated_execution and operator.config.allow_immediate_execution
-            for operator in heavy
+            operator.config.allow_immediate_execution for operator in heavy
         ),
         "heavy work reports its progress": {operator.name for operator in heavy}
         >= {"cluster_images", "resume_clustering", "import_dicom", "draw_filters", "find_neighbors"},

@@ -6,7 +6,15 @@ import time
 
 import pytest
 
-from fiftyone_deepcluster.core.progress import CLOSING, PREPARING, Observer, Tqdm, duration_text
+from fiftyone_deepcluster.core.progress import (
+    CLOSING,
+    PREPARING,
+    Fanout,
+    Observer,
+    Silent,
+    Tqdm,
+    duration_text,
+)
 from fiftyone_deepcluster.core.record import Round
 
 
@@ -84,3 +92,12 @@ def test_without_a_number_of_rounds_the_total_is_left_out(capsys):
 )
 def test_durations_are_shown_in_seconds_minutes_or_hours(seconds, text):
     assert duration_text(seconds) == text
+
+
+def test_a_run_that_goes_on_starts_at_its_real_round(capsys):
+    bar = Tqdm(20)
+    Fanout([Silent(), bar]).resumed(Round(index=9), 20)
+    bar.phase("train", 5)
+    assert "round 11 of 20 · train" in capsys.readouterr().err
+    assert bar.seconds_left() is None
+    bar.close()

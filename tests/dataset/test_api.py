@@ -11,7 +11,7 @@ import pytest
 
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.core.progress import Silent
-from fiftyone_deepcluster.dataset.runs import lock, status, storage
+from fiftyone_deepcluster.dataset.runs import lock, queue, status, storage
 from fiftyone_deepcluster.dataset.runs.kv import find, run_store
 from fiftyone_deepcluster.errors import (
     CancelledError,
@@ -300,7 +300,7 @@ def test_cancel_from_elsewhere(make_digits):
 
     class Cancels(Silent):
         def round_done(self, entry, rounds):
-            assert status.request_cancel(dataset, "dc")
+            assert queue.request_cancel(dataset, "dc")
             time.sleep(0.6)
 
     run = fdc.cluster(dataset, key="dc", rounds=5, observer=Cancels(), **LEARNED)

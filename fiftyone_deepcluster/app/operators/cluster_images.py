@@ -8,22 +8,20 @@ import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from fiftyone_deepcluster.app import forms, names
+from fiftyone_deepcluster.app.estimate import count_images, estimate_text
 from fiftyone_deepcluster.app.operators import fields, shared_inputs, values
-from fiftyone_deepcluster.app.operators.progress import run_and_show
+from fiftyone_deepcluster.app.operators.start import run_or_start
 from fiftyone_deepcluster.app.params import accepts_features, method_field, parse_call
 from fiftyone_deepcluster.app.running import enqueue
+from fiftyone_deepcluster.app.typed_names import name_problems
 from fiftyone_deepcluster.dataset.io.read_images import DICOM_PATH, image_slices
+from fiftyone_deepcluster.methods.base import METHODS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import fiftyone as fo
 
-_HOW_TO_SCHEDULE = (
-    "Execute runs the clustering now and shows its progress; keep this tab open. For a long run, choose Schedule, "
-    f"which needs two commands in separate terminals: `{names.APP_COMMAND}` starts the App, and "
-    f"`{names.WORKER_COMMAND}` executes scheduled operations."
-)
+    from fiftyone_deepcluster.dataset.background import RunCall
+    from fiftyone_deepcluster.methods.base import Options
 
 
 class ClusterImages(foo.Operator):
@@ -40,6 +38,7 @@ class ClusterImages(foo.Operator):
             "if asked to.",
             "workspaces",
             "high",
+            in_background=True,
         )
 
     def resolve_placement(self, ctx: foo.ExecutionContext) -> types.Placement:
@@ -52,11 +51,14 @@ class ClusterImages(foo.Operator):
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
         """Form; invalid inputs show an error message."""
         inputs = types.Object()
+        field, given = method_field(), values.nested(ctx.params, "method")
+        chosen = forms.part_values(field.parts, given, field.default)
+        problems = forms.problems(field.parts, field, given) or name_problems(chosen)
+        forms.add_heading(inputs, "What")
         inputs.view_target(ctx, action_description="Cluster")
+        _add_fields(inputs, ctx, chosen["name"])
         _add_key(inputs, ctx)
-        field = method_field()
-        given = values.nested(ctx.params, "method")
-        _add_fields(inputs, ctx, forms.part_values(field.parts, given, field.default)["name"])
+        _add_size(inputs, ctx, None if problems else METHODS.parse(chosen))
         forms.add_part(inputs, field, given)
         if given is not None:
             ctx.params[field.name] = forms.as_form_values(
@@ -69,8 +71,7 @@ class ClusterImages(foo.Operator):
             description="For the Embeddings panel and for sorting by similarity.",
             view=types.SwitchView(),
         )
-        forms.mark(inputs, forms.problems(field.parts, field, given))
-        inputs.view("schedule", types.Notice(label="Long runs", description=_HOW_TO_SCHEDULE))
+        forms.mark(inputs, problems)
         return shared_inputs.form(inputs, "Cluster images")
 
     def resolve_delegation(self, ctx: foo.ExecutionContext) -> None:
@@ -79,19 +80,23 @@ class ClusterImages(foo.Operator):
             call = parse_call(ctx.params, ctx.dataset)
             enqueue(ctx, call.key, call.options.name, call.options.rounds)
 
-    def execute(self, ctx: foo.ExecutionContext) -> Iterator[Any]:
-        """Cluster, reporting progress; then show the clusters.
+    def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any] | None:
+        """Cluster: in the background if the form was filled in, else in this process."""
 
-        Yields:
-            Messages to the App.
-        """
-        call = parse_call(ctx.params, ctx.dataset)
-        yield from run_and_show(ctx, call.key, call.work(_target(ctx)))
+        def read() -> tuple[RunCall, str, int]:
+            call = parse_call(ctx.params, ctx.dataset)
+            return call.on(_target(ctx)), call.options.name, call.options.rounds
+
+        return run_or_start(ctx, read)
+
+    def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property | None:
+        """Schema of the result."""
+        return shared_inputs.result(ctx, "Clustering run", key=types.String(), background=types.Boolean())
 
     def __call__(
         self,
         samples: fo.core.collections.SampleCollection,
-        method: str | dict[str, Any] = "deepcluster",
+        method: str | dict[str, Any] = "auto",
         key: str = "dc",
         *,
         delegate: bool = False,
@@ -128,9 +133,30 @@ def _target(ctx: foo.ExecutionContext) -> fo.core.collections.SampleCollection:
     return samples.select_group_slices(shown)
 
 
+def _add_size(inputs: types.Object, ctx: foo.ExecutionContext, options: Options | None) -> None:
+    """Add the number of images, and roughly how long they take."""
+    samples, patches_field = _target(ctx), values.text(ctx.params, "patches_field")
+    if patches_field is not None and patches_field not in fields.object_fields(ctx.dataset):
+        return  # the call explains it
+    n = count_images(samples, patches_field)
+    text = estimate_text(samples, n, options, objects=patches_field is not None)
+    about = "The run goes on in the background, also when this tab is closed; the Clusters panel shows its progress."
+    inputs.view("size", types.Notice(label=text, description=about))
+    if not ctx.dataset.persistent:
+        inputs.view(
+            "not_persistent",
+            types.Warning(
+                label="This dataset is not persistent",
+                description="FiftyOne deletes it, with its clusters, when the last process that uses it ends. Keep it "
+                "with dataset.persistent = True.",
+            ),
+        )
+
+
 def _add_key(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
     """Add the input of the run's name, validated while typing."""
     from fiftyone_deepcluster.dataset.io.fields import FieldNames
+    from fiftyone_deepcluster.dataset.runs import status
     from fiftyone_deepcluster.dataset.runs.run import finished_runs, free_key, interrupted_runs
 
     default = free_key(ctx.dataset)
@@ -142,7 +168,14 @@ def _add_key(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
         description="Also the name of the field that the clusters are written to.",
     )
     left = interrupted_runs(ctx.dataset).get(key)
-    if key in finished_runs(ctx.dataset):
+    state = status.read_states(ctx.dataset).get(key)
+    if state is not None and (state.status == "running" or (state.status == "queued" and state.background)):
+        shared_inputs.complain(
+            inputs,
+            "key",
+            f"the run {key!r} is {state.status}; wait for it, cancel it, or choose another name",
+        )
+    elif key in finished_runs(ctx.dataset):
         _add_overwrite(inputs, ctx, key)
     elif left is not None and not left.copied:
         about = (
@@ -192,6 +225,7 @@ def _add_fields(inputs: types.Object, ctx: foo.ExecutionContext, method: str) ->
             "truth_field",
             classes,
             none="none",
+            default=fields.likely_classes(classes),
             label="Known classes",
             description="Used for evaluation after each round only, never for training or model selection.",
         )

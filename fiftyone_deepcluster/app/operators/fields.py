@@ -26,6 +26,14 @@ def class_fields(dataset: fo.Dataset, patches_field: str | None = None) -> list[
     return _of_no_run(dataset, [*labels, *dataset.get_field_schema(ftype=plain)])
 
 
+def likely_classes(fields: list[str]) -> str:
+    """The field that probably holds the known classes: the usual name, or the only one; empty if it is not clear."""
+    usual = [path for path in fields if path.rsplit(".", maxsplit=1)[-1] in ("ground_truth", "label")]
+    if usual:
+        return usual[0]
+    return fields[0] if len(fields) == 1 else ""
+
+
 def text_fields(dataset: fo.Dataset) -> list[str]:
     """String fields, such as reports, that were not written by a run."""
     import fiftyone as fo

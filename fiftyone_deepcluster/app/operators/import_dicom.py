@@ -86,7 +86,7 @@ class ImportDicom(foo.Operator):
             # the App shows an empty dialog for an exception raised in a generator: send a notification instead
             logger.exception("importing DICOM failed")
             yield ctx.ops.notify(str(error), variant="error")
-            if ctx.prompt_id is None:
+            if not shared_inputs.from_app(ctx):
                 raise
             return
         if summary is not None and not ctx.delegated:

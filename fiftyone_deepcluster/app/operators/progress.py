@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from fiftyone_deepcluster.app.running import follow_run, ticket_of, watch
+from fiftyone_deepcluster.app.operators.shared_inputs import from_app
+from fiftyone_deepcluster.app.running import watch
 from fiftyone_deepcluster.dataset.display.workspace import CLUSTERS_PANEL
 
 if TYPE_CHECKING:
@@ -20,18 +21,6 @@ logger = logging.getLogger(__name__)
 
 FROM_PANEL = "from_panel"
 """Parameter set by the panel when it opens an operator's form."""
-
-
-def run_and_show(ctx: foo.ExecutionContext, key: str, work: Callable[[Observer], Run]) -> Iterator[Any]:
-    """Execute ``work``; report progress to the App or to the delegated operation; show the result.
-
-    Yields:
-        Messages to the App.
-    """
-    states = ((state.fraction, state.label) for state in follow_run(ctx.dataset, key, work, ticket_of(ctx)))
-    done = yield from _report(ctx, f"clustering {key}", states)
-    if done and not ctx.delegated:
-        yield from show_result(ctx, key)
 
 
 def find_out_and_show(
@@ -64,30 +53,11 @@ def _report(
         logger.exception("%s failed", what)
         yield _progress(ctx, 0.0, f"failed: {error}")
         yield ctx.ops.notify(str(error), variant="error")
-        if ctx.prompt_id is None:
+        if not from_app(ctx):
             raise
         return False
     yield _progress(ctx, 1.0, "done")
     return True
-
-
-def show_result(ctx: foo.ExecutionContext, key: str) -> Iterator[Any]:
-    """Reload the dataset, color the grid by cluster, open the panel and send a summary.
-
-    Yields:
-        Messages to the App.
-    """
-    from fiftyone_deepcluster.dataset.runs.run import load_run
-
-    ctx.dataset.reload()
-    run = load_run(ctx.dataset, key)
-    yield ctx.ops.reload_dataset()
-    yield ctx.ops.set_active_fields(fields=[shown_field(run)])
-    yield from open_panel(ctx, key)
-    reason = run.stop_reason.message if run.stop_reason else ""
-    yield ctx.ops.notify(
-        f"{run.record.n_images:,} images in {run.n_clusters} clusters. {reason}", variant="success"
-    )
 
 
 def open_panel(ctx: foo.ExecutionContext, key: str) -> Iterator[Any]:

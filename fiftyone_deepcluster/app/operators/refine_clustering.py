@@ -8,14 +8,11 @@ import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from fiftyone_deepcluster.app.operators import shared_inputs, values
-from fiftyone_deepcluster.app.operators.progress import run_and_show
+from fiftyone_deepcluster.app.operators.start import run_or_start
 from fiftyone_deepcluster.app.running import enqueue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from fiftyone_deepcluster.core.progress import Observer
-    from fiftyone_deepcluster.dataset.runs.run import Run
+    from fiftyone_deepcluster.dataset.background import RunCall
 
 
 class RefineClustering(foo.Operator):
@@ -31,6 +28,7 @@ class RefineClustering(foo.Operator):
             "and the rest is clustered around them. The result is a new run.",
             "auto_fix_high",
             "medium",
+            in_background=True,
         )
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
@@ -54,22 +52,24 @@ class RefineClustering(foo.Operator):
             method = storage.header_of(ctx.dataset, key)[0].method
             enqueue(ctx, _new_key(ctx, key), method, values.number(ctx.params, "rounds", 0, least=0))
 
-    def execute(self, ctx: foo.ExecutionContext) -> Iterator[Any]:
-        """Refine the run, reporting progress.
+    def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any] | None:
+        """Refine the run: in the background if the form was filled in, else in this process."""
 
-        Yields:
-            Messages to the App.
-        """
-        from fiftyone_deepcluster.dataset.refining import refine
+        def read() -> tuple[RunCall, str, int]:
+            from fiftyone_deepcluster.dataset.background import RunCall
+            from fiftyone_deepcluster.dataset.runs import storage
 
-        key = shared_inputs.key_of(ctx)
-        new_key, rounds = _new_key(ctx, key), values.nested(ctx.params, "rounds")
-        changes = {} if rounds is None else {"rounds": rounds}
+            key = shared_inputs.key_of(ctx)
+            new_key, rounds = _new_key(ctx, key), values.nested(ctx.params, "rounds")
+            arguments = {"key": key, "new_key": new_key} | ({} if rounds is None else {"rounds": rounds})
+            method = storage.header_of(ctx.dataset, key)[0].method
+            return RunCall("refine", ctx.dataset, new_key, arguments), method, int(rounds or 0)
 
-        def work(observer: Observer) -> Run:
-            return refine(ctx.dataset, key, new_key=new_key, observer=observer, **changes)
+        return run_or_start(ctx, read)
 
-        yield from run_and_show(ctx, new_key, work)
+    def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property | None:
+        """Schema of the result."""
+        return shared_inputs.result(ctx, "Clustering run", key=types.String(), background=types.Boolean())
 
 
 def _new_key(ctx: foo.ExecutionContext, key: str) -> str:

@@ -8,14 +8,13 @@ import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from fiftyone_deepcluster.app.operators import shared_inputs, values
-from fiftyone_deepcluster.app.operators.progress import run_and_show
+from fiftyone_deepcluster.app.operators.start import run_or_start
 from fiftyone_deepcluster.app.running import enqueue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import fiftyone as fo
 
-    from fiftyone_deepcluster.core.progress import Observer
-    from fiftyone_deepcluster.dataset.runs.run import Run
+    from fiftyone_deepcluster.dataset.background import RunCall
 
 _CHANGES = ("rounds", "max_minutes")
 
@@ -33,6 +32,7 @@ class ResumeClustering(foo.Operator):
             "by the new ones.",
             "play_arrow",
             "high",
+            in_background=True,
         )
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
@@ -56,18 +56,26 @@ class ResumeClustering(foo.Operator):
             rounds = values.number(ctx.params, "rounds", state.rounds if state else 0, least=1)
             enqueue(ctx, key, state.method if state else "", rounds)
 
-    def execute(self, ctx: foo.ExecutionContext) -> Iterator[Any]:
-        """Resume the run, reporting progress.
+    def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any] | None:
+        """Resume the run: in the background if the form was filled in, else in this process."""
 
-        Yields:
-            Messages to the App.
-        """
-        from fiftyone_deepcluster.dataset.api import resume
+        def read() -> tuple[RunCall, str, int]:
+            key = shared_inputs.key_of(ctx)
+            changes = {name: value for name in _CHANGES if (value := values.nested(ctx.params, name))}
+            return resume_call(ctx.dataset, key, **changes)
 
-        key = shared_inputs.key_of(ctx)
-        changes = {name: value for name in _CHANGES if (value := values.nested(ctx.params, name))}
+        return run_or_start(ctx, read)
 
-        def work(observer: Observer) -> Run:
-            return resume(ctx.dataset, key, observer=observer, **changes)
+    def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property | None:
+        """Schema of the result."""
+        return shared_inputs.result(ctx, "Clustering run", key=types.String(), background=types.Boolean())
 
-        yield from run_and_show(ctx, key, work)
+
+def resume_call(dataset: fo.Dataset, key: str, **changes: Any) -> tuple[RunCall, str, int]:
+    """The call that resumes a run, its method, and its number of planned rounds, 0 if not known."""
+    from fiftyone_deepcluster.dataset.background import RunCall
+    from fiftyone_deepcluster.dataset.runs import status
+
+    state = status.read_states(dataset).get(key)
+    rounds = int(changes.get("rounds") or (state.rounds if state else 0))
+    return RunCall("resume", dataset, key, {"key": key, **changes}), state.method if state else "", rounds

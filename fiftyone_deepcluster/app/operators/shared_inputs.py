@@ -44,15 +44,21 @@ def config(name: str, label: str, description: str, icon: str, risk: Risk, **mor
     )
 
 
-def job_config(name: str, label: str, description: str, icon: str, risk: Risk) -> foo.OperatorConfig:
-    """``config`` of an operator that may take minutes: executed immediately with progress, or scheduled."""
+def job_config(
+    name: str, label: str, description: str, icon: str, risk: Risk, *, in_background: bool = False
+) -> foo.OperatorConfig:
+    """``config`` of an operator that may take minutes: executed immediately, or scheduled.
+
+    With ``in_background``, execution only starts a process; otherwise it yields its progress. Other arguments are
+    those of ``config``.
+    """
     return config(
         name,
         label,
         description,
         icon,
         risk,
-        execute_as_generator=True,
+        execute_as_generator=not in_background,
         allow_immediate_execution=True,
         allow_delegated_execution=True,
         resolve_execution_options_on_change=False,
@@ -62,6 +68,11 @@ def job_config(name: str, label: str, description: str, icon: str, risk: Risk) -
 def form(inputs: types.Object, label: str, button: str = "Execute") -> types.Property:
     """Form with a title and a submit button."""
     return types.Property(inputs, view=types.PromptView(label=label, submit_button_label=button))
+
+
+def from_app(ctx: foo.ExecutionContext) -> bool:
+    """Whether a form in the App executes the operator: the App sends its layout, a script does not."""
+    return ctx.spaces is not None
 
 
 def result(ctx: foo.ExecutionContext, label: str, **fields: types.BaseType) -> types.Property | None:
@@ -74,7 +85,7 @@ def result(ctx: foo.ExecutionContext, label: str, **fields: types.BaseType) -> t
         label: what the result is.
         fields: type of each value, by its name.
     """
-    if ctx.prompt_id is not None:
+    if from_app(ctx):
         return None
     outputs = types.Object()
     for name, kind in fields.items():

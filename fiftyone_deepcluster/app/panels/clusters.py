@@ -41,6 +41,10 @@ EVENTS: dict[str, Callable[[foo.ExecutionContext], Any]] = {
     "show_node": analyses.show_node,
     "poll": runs.poll,
     "start": runs.start,
+    "start_again": runs.start_again,
+    "resume": runs.resume_run,
+    "cancel": runs.cancel_and_list,
+    "show_fields": runs.show_fields,
 }
 
 

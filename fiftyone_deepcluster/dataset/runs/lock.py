@@ -144,8 +144,7 @@ def acquire(dataset: fo.Dataset, key: str) -> RunLock:
     Raises:
         RunLockedError: a living process holds it; the message says where, since when, and how to clear it.
     """
-    locks, name, now = run_store(dataset), _lock_name(key), time.time()
-    own = Holder(uuid.uuid4().hex, os.getpid(), _start_time(os.getpid()), platform.node(), now, now)
+    locks, name, own = run_store(dataset), _lock_name(key), holder_of(os.getpid())
     if locks.set_if_absent(name, asdict(own)):
         return RunLock(dataset, key, own)
     other = holder(dataset, key)
@@ -183,6 +182,12 @@ def wait_for(dataset: fo.Dataset, what: str) -> Iterator[None]:
             time.sleep(_POLL_SECONDS)
     with held:
         yield
+
+
+def holder_of(pid: int) -> Holder:
+    """A process of this host as the holder of a new lock."""
+    now = time.time()
+    return Holder(uuid.uuid4().hex, pid, _start_time(pid), platform.node(), now, now)
 
 
 def holder(dataset: fo.Dataset, key: str) -> Holder | None:

@@ -6,6 +6,7 @@ sample can be loaded at any time in between.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from fiftyone_deepcluster.dataset.display.brain import remove_brain_runs
@@ -24,6 +25,8 @@ def delete(dataset: fo.Dataset, names: FieldNames, uid: str) -> None:
     for left in marked(dataset):
         if left.key == names.key:  # of another kind of images, left by a clone
             remove(dataset, left)
+    with suppress(OSError):  # of a disk that cannot be written
+        storage.log_file(dataset, names.key).unlink(missing_ok=True)
     storage.clean_dir(storage.next_dir(dataset, names.key))
     storage.clean_dir(storage.run_dir(dataset, names.key))
     status.forget(dataset, names.key)

@@ -22,7 +22,7 @@ from fiftyone_deepcluster.dataset.review.clusters import (
     summarize,
     with_random,
 )
-from fiftyone_deepcluster.dataset.runs import intents, lock, storage
+from fiftyone_deepcluster.dataset.runs import intents, lock, status, storage
 from fiftyone_deepcluster.dataset.runs.completeness import count_lost
 from fiftyone_deepcluster.dataset.runs.database import database_needed
 from fiftyone_deepcluster.dataset.runs.interrupted import (
@@ -243,6 +243,7 @@ def free_key(dataset: fo.Dataset, like: str = "dc") -> str:
         like: the first of them; digits at its end are counted on.
     """
     taken = {*dataset.list_runs(), *dataset.get_field_schema(flat=False), *interrupted_runs(dataset)}
+    taken |= {key for key, state in status.read_states(dataset).items() if state.busy}
     stem = like.rstrip("0123456789")
     later = (f"{stem}{number}" for number in count(int(like[len(stem) :] or 1) + 1))
     return next(key for key in chain([like], later) if key not in taken)

@@ -6,18 +6,18 @@ State and cancel requests are kept in FiftyOne's execution store, scoped to the 
 from __future__ import annotations
 
 import logging
+import threading
 import time
-import uuid
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from fiftyone_deepcluster.core.progress import CLOSING, PREPARING
+from fiftyone_deepcluster.core.pace import Pace
+from fiftyone_deepcluster.core.progress import CLOSING, PREPARING, duration_text
 from fiftyone_deepcluster.dataset.runs.kv import find, run_store
 from fiftyone_deepcluster.dataset.runs.lock import Holder
-from fiftyone_deepcluster.errors import CancelledError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     import fiftyone as fo
 
@@ -31,14 +31,19 @@ TICKET = "queue_ticket"
 Status = Literal["queued", "running", "done", "failed", "cancelled"]
 
 _SECONDS_BETWEEN_WRITES = 0.5
-_CANCEL_POLL_SECONDS = 0.5
 # Pause after the driver has waited for a database that is away, usually for 30 seconds
 _SECONDS_WITHOUT_DATABASE = 60.0
 _QUEUED_WITHIN_SECONDS = 60.0  # FiftyOne stores the operation after the state
-# Fractions of a run spent before the first round and on writing at the end, and span of each phase within a
-# round: rough values for an evenly moving progress bar, not time estimates.
-_BEFORE, _AFTER = 0.05, 0.05
-_SPANS = {"embed": (0.0, 0.3), "cluster": (0.3, 0.45), "train": (0.45, 0.95), "assign": (0.95, 1.0)}
+_MOST_METRICS = 500
+"""Rounds whose metrics are kept in the live state, which must fit into one document."""
+_WORDS = {
+    "decode": "reading the images",
+    "embeddings": "computing the embeddings",
+    "baselines": "comparing with simple methods",
+    "write": "writing the fields",
+    "brain": "making the 2-D map and the similarity index",
+}
+"""Phases outside of the rounds, in words."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +55,10 @@ class LiveState:
         status: queued, running, done, failed or cancelled. A run whose process died counts as failed.
         method: name of the method.
         phase: current phase (``decode``, ``embed``, ``cluster``, ``train``, ``write`` ...).
-        fraction: progress of the whole run, 0..1; a rough estimate that never decreases.
+        fraction: estimated share of the run's time that has passed, 0..1; never decreases.
+        seconds_left: estimated seconds until the run ends; None: unknown.
         round: number of completed rounds.
-        rounds: number of planned rounds.
+        rounds: number of planned rounds; 0: not known yet.
         label: one line of text: ``round 3 of 10 · train``.
         metrics: one dict per round: index, loss, nmi (to the previous round), clusters, largest_share,
             seconds, and acc, truth_nmi if a truth is given. Missing values are None.
@@ -60,6 +66,10 @@ class LiveState:
         heartbeat: time of the last write, seconds since the epoch.
         error: error message if the run failed, else "".
         ticket: id of the place in the queue, while the run is queued; else "".
+        background: whether a queued run has a process of its own (``Holder`` as dict in ``process``, None until it
+            is known), and does not wait for a worker.
+        process: see ``background``.
+        cancelling: whether a running run was requested to stop.
     """
 
     key: str
@@ -70,11 +80,22 @@ class LiveState:
     round: int = 0
     rounds: int = 0
     label: str = ""
+    seconds_left: float | None = None
     metrics: list[dict[str, float | int | None]] = field(default_factory=list)
     started: float = 0.0
     heartbeat: float = 0.0
     error: str = ""
     ticket: str = ""
+    background: bool = False
+    process: dict[str, Any] | None = None
+    cancelling: bool = False
+
+    @property
+    def text(self) -> str:
+        """Label and time left: ``round 3 of 10 · train · about 2 min left``."""
+        if self.status != "running" or not self.seconds_left:
+            return self.error or self.label
+        return f"{self.label} · about {duration_text(self.seconds_left)} left"
 
     @property
     def busy(self) -> bool:
@@ -84,147 +105,133 @@ class LiveState:
 
 def read_states(dataset: fo.Dataset) -> dict[str, LiveState]:
     """State of every queued, running or ended run, by key. Takes one database query."""
-    values = find(dataset, "^(live|lock):")
+    values = find(dataset, "^(live|lock|cancel):")
     states = {}
     for name, value in values.items():
         if name.startswith("live:"):
             state = LiveState(**value)
+            state = replace(state, cancelling=state.status == "running" and f"cancel:{state.key}" in values)
             states[state.key] = _failed_if_dead(state, values.get(f"lock:{state.key}"))
     return states
-
-
-def queue(dataset: fo.Dataset, key: str, method: str, rounds: int = 0) -> str:
-    """Mark a run as waiting for a worker, so that it is displayed at once.
-
-    What is known of an earlier part of the run, which it may continue, is kept.
-
-    Returns:
-        Ticket of the run: whether it was cancelled is asked by the ticket, as its key may be used again.
-    """
-    now, ticket = time.time(), uuid.uuid4().hex
-    before = read_states(dataset).get(key, LiveState(key, "queued"))
-    state = LiveState(
-        key, "queued", method, round=before.round, rounds=rounds, label="waiting for a worker",
-        metrics=before.metrics, started=now, heartbeat=now, ticket=ticket,
-    )  # fmt: skip
-    store = run_store(dataset)
-    store.delete(f"cancel:{key}")
-    store.set(f"live:{key}", asdict(state))
-    return ticket
-
-
-def leave_queue(dataset: fo.Dataset, key: str, ticket: str, error: Exception | None = None) -> None:
-    """Note that a queued run is over; if it was cancelled or refused before it started, its state says why.
-
-    Args:
-        dataset: dataset of the run.
-        key: key of the run.
-        ticket: its ticket; empty for a run that was not queued.
-        error: why it ended, if it failed.
-    """
-    if not ticket:
-        return
-    run_store(dataset).delete(_withdrawn(ticket))
-    state = read_states(dataset).get(key)
-    if error is None or state is None or state.ticket != ticket or state.status == "cancelled":
-        return
-    ended: Status = "cancelled" if isinstance(error, CancelledError) else "failed"
-    text = f"{type(error).__name__}: {error}"
-    over = replace(state, status=ended, error=text, label=f"{ended}: {text}")
-    run_store(dataset).set(f"live:{key}", asdict(over))
 
 
 def forget(dataset: fo.Dataset, key: str) -> None:
     """Remove the state of a run."""
     place = run_store(dataset)
-    place.delete(f"live:{key}")
-    place.delete(f"cancel:{key}")
+    for kind in ("live", "cancel", "form"):
+        place.delete(f"{kind}:{key}")
 
 
-def request_cancel(dataset: fo.Dataset, key: str) -> bool:
-    """Request the run ``key`` to stop at its next batch; a queued run is not started.
-
-    Returns:
-        Whether there is a queued or running run.
-    """
-    state = read_states(dataset).get(key)
-    if state is None or not state.busy:
-        return False
-    store = run_store(dataset)
-    if state.status == "running":
-        store.set(f"cancel:{key}", True)
-        return True
-    store.set(_withdrawn(state.ticket), True)
-    cancelled = replace(state, status="cancelled", label="cancelled before the start")
-    store.set(f"live:{key}", asdict(cancelled))
-    return True
+def keep_form(dataset: fo.Dataset, key: str, form: dict[str, Any]) -> None:
+    """Keep what was typed into the form that started a run, until the run has ended well."""
+    run_store(dataset).set(f"form:{key}", form)
 
 
-def is_withdrawn(dataset: fo.Dataset, ticket: str) -> bool:
-    """Whether a queued run was cancelled; asked by the worker that would start it."""
-    return bool(run_store(dataset).has(_withdrawn(ticket)))
+def kept_forms(dataset: fo.Dataset) -> dict[str, dict[str, Any]]:
+    """What was typed into the forms of runs that have not ended well, by key."""
+    return {name.removeprefix("form:"): form for name, form in find(dataset, "^form:").items()}
+
+
+def forget_form(dataset: fo.Dataset, key: str) -> None:
+    """Forget what was typed for a run."""
+    run_store(dataset).delete(f"form:{key}")
 
 
 class LiveObserver:
-    """Observer that writes the live state, at most twice a second, and reads cancel requests.
+    """Observer that writes the live state and reads cancel requests, twice a second in a thread of its own.
+
+    Training waits for the database only at the end of a round, and what is shown is right also during long phases
+    without steps.
 
     Args:
         dataset: dataset of the run's samples.
         key: key of the run.
         method: name of the method.
-        rounds: number of planned rounds.
+        rounds: number of planned rounds; None: not known yet.
+        closing: expected seconds of the phases after the last round.
     """
 
-    def __init__(self, dataset: fo.Dataset, key: str, method: str, rounds: int) -> None:
+    def __init__(
+        self,
+        dataset: fo.Dataset,
+        key: str,
+        method: str,
+        rounds: int | None,
+        closing: Mapping[str, float] | None = None,
+    ) -> None:
         self._store = run_store(dataset)
         self._store.delete(f"cancel:{key}")
-        self._state = LiveState(key, "running", method, rounds=rounds, started=time.time())
-        self._steps, self._total = 0, 0
-        self._wrote, self._looked, self._cancelled = 0.0, 0.0, False
-        self._away_until = 0.0
-        self._write(force=True)
+        before = read_states(dataset).get(key)
+        self._earlier = before.metrics if before is not None else []
+        self._state = LiveState(key, "running", method, rounds=rounds or 0, started=time.time())
+        self._pace = Pace(rounds, closing)
+        self._cancelled, self._ended, self._away_until = threading.Event(), threading.Event(), 0.0
+        self._shown: object = None
+        self._writing = threading.Lock()
+        self._write()
+        self._thread = threading.Thread(target=self._report, name=f"deepcluster state {key}", daemon=True)
+        self._thread.start()
 
     def phase(self, name: str, total: int) -> None:
         """Called at the start of a phase."""
-        self._steps, self._total = 0, total
+        self._pace.phase(name, total)
         self._state = replace(self._state, phase=name)
-        self._write()
 
     def advance(self, steps: int) -> None:
         """Called after steps of the phase."""
-        self._steps += steps
-        self._write()
+        self._pace.advance(steps)
 
     def round_done(self, entry: Round, rounds: int) -> None:
         """Called after each round."""
-        self._state = replace(
-            self._state, round=entry.index + 1, rounds=rounds, metrics=[*self._state.metrics, summary(entry)]
-        )
-        self._write(force=True)
+        self._pace.round_done(entry.index, rounds)
+        self._add_round(entry, rounds)
+
+    def resumed(self, entry: Round, rounds: int) -> None:
+        """Called for the last round of an earlier call that goes on here."""
+        self._pace.resumed(entry.index, rounds)
+        self._add_round(entry, rounds)
+
+    def _add_round(self, entry: Round, rounds: int) -> None:
+        metrics = self._state.metrics or [known for known in self._earlier if _index(known) < entry.index]
+        metrics = [*metrics, summary(entry)][-_MOST_METRICS:]
+        self._state = replace(self._state, round=entry.index + 1, rounds=rounds, metrics=metrics)
+        self._write()  # at once: what a killed run would lose is decided by it
 
     def cancelled(self) -> bool:
-        """Whether cancellation was requested."""
-        now = time.monotonic()
-        if not self._cancelled and now - self._looked > _CANCEL_POLL_SECONDS:
-            self._looked = now
-            self._cancelled = bool(self._ask(lambda: self._store.has(f"cancel:{self._state.key}")))
-        return self._cancelled
+        """Whether cancellation was requested, at most half a second ago or earlier."""
+        return self._cancelled.is_set()
 
     def finish(self, status: Status, error: str = "") -> None:
         """Write the final state."""
+        self._ended.set()
+        self._thread.join()
         self._state = replace(self._state, status=status, error=error, phase="")
-        self._write(force=True)
+        self._write()
         self._ask(lambda: self._store.delete(f"cancel:{self._state.key}"))
 
-    def _write(self, force: bool = False) -> None:
-        now = time.monotonic()
-        if not force and now - self._wrote < _SECONDS_BETWEEN_WRITES:
+    def _report(self) -> None:
+        while not self._ended.wait(_SECONDS_BETWEEN_WRITES):
+            if not self._cancelled.is_set() and self._ask(
+                lambda: self._store.has(f"cancel:{self._state.key}")
+            ):
+                self._cancelled.set()
+            self._write()
+
+    def _write(self) -> None:
+        with self._writing:
+            self._write_state()
+
+    def _write_state(self) -> None:
+        state, left, fraction = self._state, self._pace.seconds_left(), self._pace.fraction()
+        if state.status != "running":
+            left, fraction = None, 1.0 if state.status == "done" else fraction
+        label = self._label(state)
+        shown = (state.status, label, round(fraction, 3), state.round, left and round(left, -1))
+        if shown == self._shown:
             return
-        self._wrote = now
-        state = self._state
-        fraction = 1.0 if state.status == "done" else max(state.fraction, self._fraction())
-        self._state = replace(state, fraction=fraction, label=self._label(), heartbeat=time.time())
-        self._ask(lambda: self._store.set(f"live:{state.key}", asdict(self._state)))
+        self._shown = shown
+        now = replace(state, label=label, seconds_left=left, fraction=fraction, heartbeat=time.time())
+        self._ask(lambda: self._store.set(f"live:{state.key}", asdict(now)))
 
     def _ask(self, ask: Callable[[], Any]) -> Any:
         """Answer of the store. None while the database is away: training goes on, and asks again after a while."""
@@ -239,27 +246,19 @@ class LiveObserver:
             self._away_until = time.monotonic() + _SECONDS_WITHOUT_DATABASE
             return None
 
-    def _fraction(self) -> float:
-        state, within = self._state, self._steps / self._total if self._total else 0.0
-        if state.phase in PREPARING:
-            return _BEFORE * min(1.0, within)
-        if state.phase in CLOSING or not state.rounds:
-            return 1.0 - _AFTER if state.phase in CLOSING else 0.0
-        first, last = _SPANS.get(state.phase, (0.0, 0.0))
-        done = state.round + first + (last - first) * min(1.0, within)
-        return _BEFORE + (1.0 - _BEFORE - _AFTER) * min(1.0, done / state.rounds)
-
-    def _label(self) -> str:
-        state = self._state
+    def _label(self, state: LiveState) -> str:
         if state.status != "running":
             return state.status if not state.error else f"{state.status}: {state.error}"
         if state.phase in (*PREPARING, *CLOSING) or not state.phase:
-            return state.phase or "starting"
-        return f"round {min(state.round + 1, state.rounds)} of {state.rounds} · {state.phase}"
+            return _WORDS.get(state.phase, "starting")
+        if state.rounds and state.round >= state.rounds:
+            return state.phase  # of the final assignment
+        planned = f" of {state.rounds}" if state.rounds else ""
+        return f"round {state.round + 1}{planned} · {state.phase}"
 
 
-def _withdrawn(ticket: str) -> str:
-    return f"withdrawn:{ticket}"
+def _index(metrics: dict[str, float | int | None]) -> float:
+    return metrics["index"] or 0
 
 
 def summary(entry: Round) -> dict[str, float | int | None]:
@@ -277,13 +276,22 @@ def summary(entry: Round) -> dict[str, float | int | None]:
 
 
 def _failed_if_dead(state: LiveState, lock: dict[str, Any] | None) -> LiveState:
-    """Set the status to failed if a running state has no living process, or a queued state no operation."""
+    """Set the status to failed if a running state has no living process, or a queued state nothing to start it."""
     error = ""
     if state.status == "queued":
-        error = _why_not_queued(state)
+        error = _why_no_process(state) if state.background else _why_not_queued(state)
     elif state.status == "running" and (lock is None or not Holder(**lock).alive()):
         error = "the process of this run died; resume the run to continue from its last completed round"
     return replace(state, status="failed", error=error, label=f"failed: {error}") if error else state
+
+
+def _why_no_process(state: LiveState) -> str:
+    """Why the process of a queued run will not start it any more; empty if it will."""
+    if state.process is None:
+        waited = time.time() - state.heartbeat > _QUEUED_WITHIN_SECONDS
+        return "its process did not start" if waited else ""
+    holder = replace(Holder(**state.process), heartbeat=state.heartbeat)
+    return "" if holder.alive() else "its process died before the run started"
 
 
 def _why_not_queued(state: LiveState) -> str:

@@ -1,4 +1,4 @@
-import { Box, Button, LinearProgress, Typography } from "@mui/material";
+import { Alert, Box, Button, LinearProgress, Typography } from "@mui/material";
 import React from "react";
 
 import { LineChart } from "./LineChart";
@@ -10,59 +10,56 @@ export function RunsPage({ board }: { board: Board }) {
   const start = (operator: string, key: string | null): void => {
     board.ask("start", { operator, key }).catch(board.fail);
   };
+  const change = (event: "cancel" | "resume", key: string): void => {
+    board.ask(event, { key }).then((answer) => board.setRuns(answer.runs), board.fail);
+  };
+  const actions = (row: RunRow): [string, string, () => void][] => {
+    const { key, status } = row;
+    if (status === "running" || status === "queued") return row.cancelling ? [] : [["Cancel", "cancel", () => change("cancel", key)]];
+    const found: [string, string, () => void][] = [];
+    if (status === "finished") {
+      found.push(["Open", "open", () => void board.load(key)]);
+      found.push(["Refine", "refine", () => start("refine_clustering", key)]);
+      found.push(["Rename", "rename", () => start("rename_clustering_run", key)]);
+    }
+    if (row.resumable) found.push(["Resume", "resume", () => change("resume", key)]);
+    if (row.again) found.push(["Edit and run again", "again", () => void board.ask("start_again", { key }).catch(board.fail)]);
+    found.push(["Delete", "delete", () => start("delete_clustering_run", key)]);
+    return found;
+  };
   return (
     <Box sx={{ p: 1, overflowY: "auto", flex: 1 }} data-cy="dc-runs">
       <Button variant="contained" size="small" onClick={() => start("cluster_images", null)} data-cy="dc-start">
         New run
       </Button>
       {board.runs.map((row) => (
-        <Row key={row.key} row={row} onStart={start} onLoad={() => void board.load(row.key)} />
+        <Row key={row.key} row={row} actions={actions(row)} />
       ))}
     </Box>
   );
 }
 
-function Row({ row, onStart, onLoad }: { row: RunRow; onStart(operator: string, key: string): void; onLoad(): void }) {
+function Row({ row, actions }: { row: RunRow; actions: readonly [string, string, () => void][] }) {
   const busy = row.status === "running" || row.status === "queued";
+  const bad = row.status === "failed" || row.status === "interrupted" || (row.status === "finished" && row.text !== "");
   return (
     <Box sx={{ py: 1, borderBottom: "1px solid", borderColor: "divider" }} data-cy={`dc-run-${row.key}`}>
       <Box sx={{ display: "flex", gap: 1, alignItems: "center", flexWrap: "wrap" }}>
         <Typography sx={{ fontWeight: 600 }}>{row.key}</Typography>
         <Typography variant="body2" color="text.secondary" sx={{ flex: 1 }}>
-          {row.method} · {row.status}
-          {row.text ? ` · ${row.text}` : ""}
+          {[row.method, row.status, bad ? "" : row.text].filter(Boolean).join(" · ")}
         </Typography>
-        {row.status === "finished" && (
-          <Button size="small" onClick={onLoad}>
-            Open
+        {actions.map(([label, name, act]) => (
+          <Button key={name} size="small" color={name === "cancel" ? "warning" : "primary"} onClick={act} data-cy={`dc-${name}-${row.key}`}>
+            {label}
           </Button>
-        )}
-        {busy && (
-          <Button size="small" color="warning" onClick={() => onStart("cancel_clustering", row.key)} data-cy={`dc-cancel-${row.key}`}>
-            Cancel
-          </Button>
-        )}
-        {row.status === "interrupted" && (
-          <Button size="small" onClick={() => onStart("resume_clustering", row.key)}>
-            Resume
-          </Button>
-        )}
-        {row.status === "finished" && (
-          <Button size="small" onClick={() => onStart("refine_clustering", row.key)} data-cy={`dc-refine-${row.key}`}>
-            Refine
-          </Button>
-        )}
-        {row.status === "finished" && (
-          <Button size="small" onClick={() => onStart("rename_clustering_run", row.key)}>
-            Rename
-          </Button>
-        )}
-        {!busy && (
-          <Button size="small" onClick={() => onStart("delete_clustering_run", row.key)}>
-            Delete
-          </Button>
-        )}
+        ))}
       </Box>
+      {bad && row.text !== "" && (
+        <Alert severity={row.status === "failed" ? "error" : "warning"} sx={{ mt: 0.5, overflowWrap: "anywhere" }} data-cy={`dc-why-${row.key}`}>
+          {row.text}
+        </Alert>
+      )}
       {busy && (
         <LinearProgress variant={row.fraction === null ? "indeterminate" : "determinate"} value={100 * (row.fraction ?? 0)} />
       )}

@@ -1,9 +1,10 @@
 import React from "react";
 
+import type { RunRow } from "../model/api";
 import type { Board } from "../model/useBoard";
 
 const BUSY = 1000;
-const IDLE = 4000;
+const IDLE = 2500;
 
 /** Ask for runs in progress, and for edits made elsewhere; loads again what others changed. */
 export function usePolling(board: Board): void {
@@ -21,6 +22,7 @@ export function usePolling(board: Board): void {
           const same = !now.busy && !now.loading && now.run?.key === run?.key && now.history.version === history.version;
           const finished = answer.runs.filter((row) => row.status === "finished").map((row) => row.key);
           const isNew = finished.some((key) => runs.find((row) => row.key === key)?.status !== "finished");
+          const ended = answer.runs.filter((row) => isBusy(runs.find((known) => known.key === row.key)) && !isBusy(row));
           const isGone = run !== null && !finished.includes(run.key);
           if (!same) {
             // the user edited, or opened another run, in the meantime
@@ -29,11 +31,16 @@ export function usePolling(board: Board): void {
             say({ text: `The run ${run.key} was deleted or renamed.`, kind: "info" });
           } else if (answer.stale || (isNew && run === null)) await load(run?.key ?? null);
           else if (JSON.stringify(answer.runs) !== JSON.stringify(runs)) setRuns(answer.runs);
+          for (const row of ended) {
+            const well = row.status === "finished" && row.text === "";
+            say(well ? { text: `The run ${row.key} is finished.`, kind: "success" } : { text: `The run ${row.key} was ${row.status}.`, kind: "info" });
+          }
+          if (isNew) await ask("show_fields", {}); // the sidebar of the App does not know the fields yet
         } catch {
           // the server restarts, or is busy: the next event of the user says so
         }
       }
-      const busy = latest.current.runs.some((row) => row.status === "running" || row.status === "queued");
+      const busy = latest.current.runs.some(isBusy);
       if (!stopped) timer = window.setTimeout(() => void tick(), busy ? BUSY : IDLE);
     };
     timer = window.setTimeout(() => void tick(), IDLE);
@@ -42,4 +49,8 @@ export function usePolling(board: Board): void {
       window.clearTimeout(timer);
     };
   }, []);
+}
+
+function isBusy(row: RunRow | undefined): boolean {
+  return row?.status === "running" || row?.status === "queued";
 }

@@ -43,10 +43,16 @@ export interface Chart {
 export interface RunRow {
   key: string;
   method: string;
-  status: "finished" | "running" | "queued" | "interrupted" | "failed";
+  status: "finished" | "running" | "queued" | "interrupted" | "failed" | "cancelled";
   text: string;
   fraction: number | null;
   started: number | null;
+  /** Whether it was requested to stop. */
+  cancelling: boolean;
+  /** Whether it can go on after its last round. */
+  resumable: boolean;
+  /** Whether what was typed into its form is known. */
+  again: boolean;
   charts: readonly Chart[];
 }
 
@@ -209,6 +215,10 @@ export interface Events {
   show_node: { params: { key: string; clusters: readonly string[] }; answer: null };
   poll: { params: { key: string | null; version: number }; answer: { runs: RunRow[]; stale: boolean } };
   start: { params: { operator: string; key: string | null }; answer: null };
+  start_again: { params: { key: string }; answer: null };
+  resume: { params: { key: string }; answer: { runs: RunRow[] } };
+  cancel: { params: { key: string }; answer: { runs: RunRow[] } };
+  show_fields: { params: Record<string, never>; answer: null };
 }
 
 export type EventName = keyof Events;

@@ -1,4 +1,4 @@
-"""The live state: rate-limited writes, readable from other processes, with cancel requests."""
+"""The live state: written in a thread, readable from other processes, with cancel requests."""
 
 from __future__ import annotations
 
@@ -8,13 +8,24 @@ import pytest
 
 from fiftyone_deepcluster.core.progress import Observer
 from fiftyone_deepcluster.core.record import AgreementScores, Round
-from fiftyone_deepcluster.dataset.runs import lock, status
+from fiftyone_deepcluster.dataset.runs import lock, queue, status
 from fiftyone_deepcluster.dataset.runs.kv import find
 
 
 @pytest.fixture
 def dataset(make_digits):
     return make_digits(2)
+
+
+def until(dataset, what):
+    """The state of the run once ``what`` holds for it: it is written twice a second."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        state = status.read_states(dataset)["dc"]
+        if what(state):
+            return state
+        time.sleep(0.05)
+    raise AssertionError(state)
 
 
 def test_the_state_follows_the_phases_of_a_run(dataset):
@@ -28,10 +39,12 @@ def test_the_state_follows_the_phases_of_a_run(dataset):
         observer.phase("train", 10)
         observer.advance(5)
         observer.round_done(entry, 4)
-        state = status.read_states(dataset)["dc"]
+        state = until(dataset, lambda state: state.round)
         assert (state.status, state.round, state.rounds, state.method) == ("running", 1, 4, "deepcluster")
         assert state.label == "round 2 of 4 · train"
-        assert 0.2 < state.fraction < 0.6
+        assert 0 < state.fraction < 1
+        assert state.seconds_left > 0
+        assert state.text.startswith("round 2 of 4 · train · about ")
         assert state.metrics[0]["loss"] == 1.5
         assert state.metrics[0]["seconds"] == 3.0
         assert state.metrics[0]["nmi"] is None
@@ -50,75 +63,106 @@ def test_summary_has_known_metrics_and_none_for_the_others():
     assert all(value is None or type(value) in (int, float) for value in values.values())
 
 
-def test_fraction_never_decreases(dataset):
+def test_what_is_shown_is_what_runs(dataset):
+    """A phase without steps that follows a short one is shown, too, and so is the time left in it."""
     with lock.acquire(dataset, "dc"):
-        observer = status.LiveObserver(dataset, "dc", "m", 3)
-        seen = []
-        for index in range(3):
-            for phase in ("embed", "cluster", "train", "unknown phase"):
-                observer.phase(phase, 2)
-                for _ in range(2):
-                    observer.advance(1)
-                    observer._write(force=True)
-                    seen.append(status.read_states(dataset)["dc"].fraction)
-            observer.round_done(Round(index=index), 3)
+        observer = status.LiveObserver(dataset, "dc", "m", 1, {"write": 1.0, "brain": 500.0})
+        observer.phase("decode", 1)
+        assert until(dataset, lambda state: state.phase == "decode").label == "reading the images"
+        observer.phase("train", 1)
+        observer.round_done(Round(index=0), 1)
         observer.phase("write", 1)
-        observer._write(force=True)
-        seen.append(status.read_states(dataset)["dc"].fraction)
-    assert seen == sorted(seen)
-    assert 0 < seen[0] < seen[-1] < 1
+        observer.phase("brain", 1)
+        state = until(dataset, lambda state: state.phase == "brain")
+        assert "2-D map" in state.label
+        assert state.fraction < 0.5
+        assert 100 < state.seconds_left <= 500
+        observer.finish("done")
+    assert status.read_states(dataset)["dc"].fraction == 1.0
 
 
-def test_written_twice_a_second_at_most(dataset):
+def test_a_run_that_goes_on_starts_at_its_real_round(dataset):
+    with lock.acquire(dataset, "dc"):
+        observer = status.LiveObserver(dataset, "dc", "m", 20)
+        for index in range(10):
+            observer.round_done(Round(index=index, loss=float(index)), 20)
+        observer.finish("failed", "no memory")
+        observer = status.LiveObserver(dataset, "dc", "m", 20)
+        observer.resumed(Round(index=8, loss=8.0), 20)  # the checkpoint is one round older
+        observer.phase("train", 1)
+        state = until(dataset, lambda state: state.phase == "train")
+        assert (state.label, state.round) == ("round 10 of 20 · train", 9)
+        assert [entry["loss"] for entry in state.metrics] == [float(index) for index in range(9)]
+        observer.finish("cancelled")
+
+
+def test_the_metrics_of_very_many_rounds_fit_into_a_document(dataset, monkeypatch):
+    monkeypatch.setattr(status, "_MOST_METRICS", 20)
+    with lock.acquire(dataset, "dc"):
+        observer = status.LiveObserver(dataset, "dc", "m", 100_000)
+        for index in range(30):
+            observer.round_done(Round(index=index, loss=1.0), 100_000)
+        observer.finish("done")
+    metrics = status.read_states(dataset)["dc"].metrics
+    assert [entry["index"] for entry in metrics] == list(range(10, 30))
+
+
+def test_training_does_not_wait_for_the_database(dataset):
     with lock.acquire(dataset, "dc"):
         observer = status.LiveObserver(dataset, "dc", "m", 1)
         observer.phase("train", 10_000)
         before = find(dataset, "^live:dc$")
         start = time.monotonic()
-        for _ in range(2_000):
+        for _ in range(10_000):
             observer.advance(1)
             observer.cancelled()
-        spent = time.monotonic() - start
-        assert spent < 1
-        if spent < 0.4:
+        if time.monotonic() - start < 0.4:
             assert find(dataset, "^live:dc$") == before
+        observer.finish("done")
 
 
 def test_cancel(dataset):
-    assert not status.request_cancel(dataset, "dc")
+    assert not queue.request_cancel(dataset, "dc")
     with lock.acquire(dataset, "dc"):
         observer = status.LiveObserver(dataset, "dc", "m", 1)
         assert not observer.cancelled()
-        assert status.request_cancel(dataset, "dc")
-        time.sleep(0.6)
+        assert queue.request_cancel(dataset, "dc")
+        assert status.read_states(dataset)["dc"].cancelling
+        end = time.monotonic() + 60
+        while not observer.cancelled() and time.monotonic() < end:
+            time.sleep(0.05)
         assert observer.cancelled()
         observer.finish("cancelled")
         # a wish of yesterday does not stop the next run
-        assert not status.LiveObserver(dataset, "dc", "m", 1).cancelled()
+        observer = status.LiveObserver(dataset, "dc", "m", 1)
+        assert not observer.cancelled()
+        observer.finish("done")
 
 
 def test_queued_and_cancelled_before_it_began(dataset):
-    ticket = status.queue(dataset, "dc", "deepcluster", 5)
+    ticket = queue.enter(dataset, "dc", "deepcluster", 5)
     state = status.read_states(dataset)["dc"]
     assert (state.status, state.rounds, state.busy, state.ticket) == ("queued", 5, True, ticket)
-    assert not status.is_withdrawn(dataset, ticket)
-    assert status.request_cancel(dataset, "dc")
+    assert not queue.is_withdrawn(dataset, ticket)
+    assert queue.request_cancel(dataset, "dc")
     assert status.read_states(dataset)["dc"].status == "cancelled"
-    assert status.is_withdrawn(dataset, ticket)
+    assert queue.is_withdrawn(dataset, ticket)
     # the key is free: the next run of this key has a ticket of its own
-    again = status.queue(dataset, "dc", "deepcluster", 5)
-    assert status.is_withdrawn(dataset, ticket)
-    assert not status.is_withdrawn(dataset, again)
-    status.leave_queue(dataset, "dc", ticket)
-    assert not status.is_withdrawn(dataset, ticket)
+    again = queue.enter(dataset, "dc", "deepcluster", 5)
+    assert queue.is_withdrawn(dataset, ticket)
+    assert not queue.is_withdrawn(dataset, again)
+    queue.leave(dataset, "dc", ticket)
+    assert not queue.is_withdrawn(dataset, ticket)
     assert status.read_states(dataset)["dc"].status == "queued"
     with lock.acquire(dataset, "dc"):
-        assert not status.LiveObserver(dataset, "dc", "m", 1).cancelled()
+        observer = status.LiveObserver(dataset, "dc", "m", 1)
+        assert not observer.cancelled()
+        observer.finish("done")
 
 
 def test_a_queued_run_that_is_refused_leaves_the_queue(dataset):
-    ticket = status.queue(dataset, "dc", "deepcluster", 5)
-    status.leave_queue(dataset, "dc", ticket, ValueError("no such field"))
+    ticket = queue.enter(dataset, "dc", "deepcluster", 5)
+    queue.leave(dataset, "dc", ticket, ValueError("no such field"))
     state = status.read_states(dataset)["dc"]
     assert (state.status, state.error, state.busy) == ("failed", "ValueError: no such field", False)
 
@@ -128,7 +172,7 @@ def test_what_is_known_of_a_run_is_kept_while_it_is_queued_again(dataset):
         observer = status.LiveObserver(dataset, "dc", "m", 4)
         observer.round_done(Round(index=0, loss=1.5), 4)
         observer.finish("failed", "no memory")
-    status.queue(dataset, "dc", "m", 4)
+    queue.enter(dataset, "dc", "m", 4)
     state = status.read_states(dataset)["dc"]
     assert (state.status, state.round, state.error) == ("queued", 1, "")
     assert state.metrics[0]["loss"] == 1.5
@@ -136,9 +180,10 @@ def test_what_is_known_of_a_run_is_kept_while_it_is_queued_again(dataset):
 
 def test_running_without_a_process_reads_as_failed(dataset):
     held = lock.acquire(dataset, "dc")
-    status.LiveObserver(dataset, "dc", "m", 1)
+    observer = status.LiveObserver(dataset, "dc", "m", 1)
     assert status.read_states(dataset)["dc"].status == "running"
     held.release()
     state = status.read_states(dataset)["dc"]
     assert state.status == "failed"
     assert "resume" in state.error
+    observer.finish("failed")

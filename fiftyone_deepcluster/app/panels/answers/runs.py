@@ -6,12 +6,17 @@ from typing import TYPE_CHECKING
 
 from fiftyone_deepcluster.app import names
 from fiftyone_deepcluster.app.operators.progress import FROM_PANEL
+from fiftyone_deepcluster.app.operators.resume_clustering import resume_call
 from fiftyone_deepcluster.app.panels.answers.common import Json, optional_text_param, text_param
+from fiftyone_deepcluster.app.running import cancel_run
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
     import fiftyone as fo
     import fiftyone.operators as foo
+
+    from fiftyone_deepcluster.dataset.runs.interrupted import Interrupted
+    from fiftyone_deepcluster.dataset.runs.status import LiveState
 
 
 _FORMS = {
@@ -40,30 +45,46 @@ def run_rows(dataset: fo.Dataset) -> list[Json]:
     finished = storage.keys(dataset)
     states = status.read_states(dataset)
     left = interrupted_runs(dataset)
+    forms = status.kept_forms(dataset)
     rows = []
     for key in dict.fromkeys([*finished, *left, *states]):
         state = states.get(key)
-        kind: str
-        if state is not None and state.busy:
-            kind = state.status
-        elif key in finished:
-            kind = "finished"
-        else:
-            kind = "interrupted" if key in left else state.status if state is not None else "failed"
         busy = state is not None and state.busy
+        # a run that was replaced is still there while its replacement is made, and if that failed
         shown = state if state is not None and (busy or key not in finished) else None
+        failed = state is not None and state.status == "failed"
         rows.append(
             {
                 "key": key,
                 "method": _method(dataset, key, finished, state.method if state else ""),
-                "status": "failed" if kind in ("done", "cancelled") else kind,
-                "text": "" if shown is None else shown.error or shown.label,
+                "status": _status(key, state, finished, left),
+                "text": _text(shown) if shown is not None else state.error if state and failed else "",
                 "fraction": None if shown is None or shown.status == "queued" else shown.fraction,
                 "started": None if state is None else state.started,
+                "cancelling": state is not None and state.cancelling,
+                "resumable": key in left
+                or (key in finished and state is not None and state.status == "cancelled"),
+                "again": not busy and key in forms,
                 "charts": live_charts(state.metrics) if state is not None and busy else [],
             }
         )
     return rows
+
+
+def _status(key: str, state: LiveState | None, finished: list[str], left: dict[str, Interrupted]) -> str:
+    if state is not None and state.busy:
+        return state.status
+    if key in finished:
+        return "finished"
+    if key in left:
+        return "interrupted"
+    return "cancelled" if state is not None and state.status == "cancelled" else "failed"
+
+
+def _text(state: LiveState) -> str:
+    if state.cancelling:
+        return f"{state.label} · stops after this batch"
+    return state.text
 
 
 def live_charts(metrics: list[dict[str, float | int | None]]) -> list[Json]:
@@ -101,11 +122,37 @@ def poll(ctx: foo.ExecutionContext) -> Json:
 
 
 def start(ctx: foo.ExecutionContext) -> None:
-    """Open the form of an operator, or cancel a run."""
+    """Open the form of an operator."""
     operator, key = text_param(ctx, "operator"), optional_text_param(ctx, "key")
-    if operator == "cancel_clustering":
-        ctx.trigger(names.CANCEL_CLUSTERING, params={"key": key})
-    elif operator in _FORMS:
-        ctx.prompt(_FORMS[operator], params={} if key is None else {"key": key, FROM_PANEL: True})
-    else:
+    if operator not in _FORMS:
         raise InputError(f"operator={operator!r}: give one of {', '.join(_FORMS)}")
+    ctx.prompt(_FORMS[operator], params={} if key is None else {"key": key, FROM_PANEL: True})
+
+
+def start_again(ctx: foo.ExecutionContext) -> None:
+    """Open the form that started a run, as it was filled in."""
+    from fiftyone_deepcluster.dataset.runs import status
+
+    key = text_param(ctx, "key")
+    form = status.kept_forms(ctx.dataset).get(key)
+    if form is None:
+        raise InputError(f"what was typed for run {key!r} is not known any more; start a new run")
+    ctx.prompt(form["operator"], params=form["params"])
+
+
+def resume_run(ctx: foo.ExecutionContext) -> Json:
+    """Resume a run in the background; answers the runs."""
+    call, method, rounds = resume_call(ctx.dataset, text_param(ctx, "key"))
+    call.start(method, rounds)
+    return {"runs": run_rows(ctx.dataset)}
+
+
+def cancel_and_list(ctx: foo.ExecutionContext) -> Json:
+    """Request a run to stop; answers the runs."""
+    cancel_run(ctx.dataset, text_param(ctx, "key"))
+    return {"runs": run_rows(ctx.dataset)}
+
+
+def show_fields(ctx: foo.ExecutionContext) -> None:
+    """Let the App read the dataset again, which has the fields of a run that has just ended."""
+    ctx.ops.reload_dataset()

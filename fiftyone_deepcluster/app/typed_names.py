@@ -1,0 +1,68 @@
+"""Files and model names that are typed into a form: checked while they are typed, without loading anything."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from fiftyone_deepcluster.core.arguments import short
+
+_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
+
+
+def name_problems(method: dict[str, Any]) -> dict[tuple[str, ...], str]:
+    """Problems of the weights and the backbone's model of a method, by the path of the input in the form.
+
+    Args:
+        method: name and options of the method, as ``forms.part_values`` gives them.
+    """
+    at = ("method", str(method.get("name")))
+    found: dict[tuple[str, ...], str] = {}
+    backbone = method.get("backbone")
+    model = None
+    if isinstance(backbone, dict) and backbone.get("name") == "torchvision":
+        model = backbone.get("model", "mobilenet_v2")
+        problem = _model_problem(model)
+        if problem:
+            found[(*at, "backbone", "torchvision", "model")] = problem
+            model = None
+    weights = method.get("weights")
+    if isinstance(weights, str) and weights:
+        problem = _weights_problem(weights, model)
+        if problem:
+            found[(*at, "weights")] = problem
+    return found
+
+
+def _model_problem(model: object) -> str:
+    import torchvision
+    from torchvision.models import list_models
+
+    from fiftyone_deepcluster.core.option_errors import suggest
+
+    known = list_models(module=torchvision.models)
+    return (
+        ""
+        if model in known
+        else f"torchvision has no image classifier {short(model)}; {suggest(str(model), known)}"
+    )
+
+
+def _weights_problem(weights: str, model: str | None) -> str:
+    with suppress(OSError, ValueError):  # a text that no path can be
+        if Path(weights).is_file():
+            return ""
+    if not _NAME.fullmatch(weights):
+        return f"there is no file {short(weights)}; give the path of a state dict, or a name such as IMAGENET1K_V1"
+    if model is None:
+        return ""
+    from torchvision.models import get_model_weights
+
+    known = [*get_model_weights(model).__members__, "DEFAULT"]
+    return (
+        ""
+        if weights in known
+        else f"{model} has no weights {short(weights)}; give one of {', '.join(known)}, or a file"
+    )

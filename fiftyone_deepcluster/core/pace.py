@@ -1,0 +1,113 @@
+"""How far a run is, and how long it will still take, from the time that its phases took so far."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+from fiftyone_deepcluster.core.progress import CLOSING, PREPARING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_ROUNDS_LOOKED_BACK = 3
+_TRAINING = "train"
+_SURE_FROM = 0.02
+"""Share of a phase from which on its speed is taken for its rest."""
+_OVERRUN = 0.1
+"""Share of the time that a phase has taken which it is expected to go on for, once it takes longer than expected."""
+
+
+class Pace:
+    """Estimates the rest of a run; told of the events that an observer is told of.
+
+    A round takes as long as the mean of the last three. Before the first has ended, it takes as long as the phases
+    before training, which it repeats, and training at its speed so far.
+
+    Args:
+        rounds: number of planned rounds; None: not known yet.
+        closing: expected seconds of each phase after the last round, in order.
+        clock: seconds since any moment.
+    """
+
+    def __init__(
+        self,
+        rounds: int | None,
+        closing: Mapping[str, float] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock, self._rounds = clock, rounds
+        self._closing = dict(closing or {})
+        self._start = self._round_start = self._phase_start = clock()
+        self._name, self._steps, self._total = "", 0, 0
+        self._done = 0
+        self._spent: deque[float] = deque(maxlen=_ROUNDS_LOOKED_BACK)
+        self._before_training = self._trained = 0.0
+        self._fraction = 0.0
+
+    def phase(self, name: str, total: int) -> None:
+        """A phase of ``total`` steps begins."""
+        now = self._clock()
+        if self._name in PREPARING:  # runs only once, so it must not count toward the duration of a round
+            self._round_start = now
+        elif self._name == _TRAINING:
+            self._trained += now - self._phase_start
+        elif not self._trained:
+            self._before_training += now - self._phase_start
+        if name == _TRAINING and not self._trained:  # the first clustering is no part of the first round
+            self._round_start = now
+        self._closing.pop(self._name, None)
+        self._name, self._steps, self._total, self._phase_start = name, 0, total, now
+
+    def advance(self, steps: int) -> None:
+        """Steps of the phase are done."""
+        self._steps += steps
+
+    def round_done(self, index: int, rounds: int) -> None:
+        """The round ``index`` is complete."""
+        self._spent.append(self._clock() - self._round_start)
+        self.resumed(index, rounds)
+
+    def resumed(self, index: int, rounds: int) -> None:
+        """The run goes on after the round ``index``."""
+        self._done, self._rounds, self._round_start = index + 1, rounds, self._clock()
+
+    @property
+    def within(self) -> float:
+        """Share of the current phase that is done, 0..1."""
+        return min(1.0, self._steps / self._total) if self._total else 0.0
+
+    def seconds_left(self) -> float | None:
+        """Estimated seconds until the run ends, if it makes all planned rounds; None: unknown."""
+        if self._name in CLOSING:
+            return self._phase_left() + sum(
+                seconds for name, seconds in self._closing.items() if name != self._name
+            )
+        usual = self._usual_round()
+        if usual is None or self._rounds is None or self._name in PREPARING:
+            return None
+        rest = max(0, self._rounds - self._done)
+        under_way = max(0.0, usual - (self._clock() - self._round_start)) if rest else 0.0
+        return under_way + usual * max(0, rest - 1) + sum(self._closing.values())
+
+    def fraction(self) -> float:
+        """Estimated share of the time of the run that has passed, 0..1; never decreases."""
+        left = self.seconds_left()
+        if left is not None:
+            passed = self._clock() - self._start
+            self._fraction = max(self._fraction, passed / max(passed + left, 1e-9))
+        return min(self._fraction, 0.99)
+
+    def _usual_round(self) -> float | None:
+        if self._spent:
+            return sum(self._spent) / len(self._spent)
+        if self._name == _TRAINING and self.within >= _SURE_FROM:
+            return self._before_training + (self._clock() - self._phase_start) / self.within
+        return self._before_training + self._trained if self._trained else None
+
+    def _phase_left(self) -> float:
+        passed = self._clock() - self._phase_start
+        if self.within >= _SURE_FROM:
+            return passed * (1.0 - self.within) / self.within
+        return max(self._closing.get(self._name, 0.0) - passed, _OVERRUN * passed)

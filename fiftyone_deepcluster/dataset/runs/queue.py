@@ -1,0 +1,183 @@
+"""Runs that wait: for a worker, or in a process of their own for other runs of the dataset to end.
+
+The place of a run in the queue has a ticket. Whether the run was cancelled is asked by its ticket, as its key may be
+used again.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
+
+from fiftyone_deepcluster.core.progress import StopFlag
+from fiftyone_deepcluster.dataset.runs import lock
+from fiftyone_deepcluster.dataset.runs.kv import run_store
+from fiftyone_deepcluster.dataset.runs.status import LiveState, Status, read_states
+from fiftyone_deepcluster.errors import CancelledError, DeepClusterError, RunLockedError
+
+if TYPE_CHECKING:
+    import fiftyone as fo
+
+_POLL_SECONDS = 0.4
+_HEARTBEAT_SECONDS = 10.0
+
+
+def enter(dataset: fo.Dataset, key: str, method: str, rounds: int = 0, *, background: bool = False) -> str:
+    """Mark a run as waiting, so that it is displayed at once.
+
+    What is known of an earlier part of the run, which it may continue, is kept.
+
+    Args:
+        dataset: dataset of the run.
+        key: key of the run.
+        method: name of its method.
+        rounds: number of planned rounds; 0: not known yet.
+        background: whether the run has a process of its own, instead of waiting for a worker.
+
+    Returns:
+        Ticket of the run.
+
+    Raises:
+        RunLockedError: a run with this key is running, or will start in a process of its own.
+    """
+    now, ticket = time.time(), uuid.uuid4().hex
+    before = read_states(dataset).get(key, LiveState(key, "failed"))
+    # FiftyOne asks an operator several times whether it is delegated, each time on the way to the same queue
+    if before.busy and (background or before.background or before.status == "running"):
+        raise RunLockedError(
+            f"run {key!r} of {dataset.name!r} is {before.status}; wait for it, cancel it, or choose another key"
+        )
+    label = "starting" if background else "waiting for a worker"
+    state = LiveState(
+        key, "queued", method, round=before.round, rounds=rounds, label=label, metrics=before.metrics, started=now,
+        heartbeat=now, ticket=ticket, background=background,
+    )  # fmt: skip
+    store = run_store(dataset)
+    store.delete(f"cancel:{key}")
+    store.set(f"live:{key}", asdict(state))
+    return ticket
+
+
+def note_process(dataset: fo.Dataset, key: str, ticket: str, pid: int) -> None:
+    """Note the process of this host that will start a run of the queue."""
+    _update(dataset, key, ticket, process=asdict(lock.holder_of(pid)))
+
+
+def leave(dataset: fo.Dataset, key: str, ticket: str, error: BaseException | None = None) -> None:
+    """Note that a queued run is over; if it was cancelled or refused before it started, its state says why.
+
+    Args:
+        dataset: dataset of the run.
+        key: key of the run.
+        ticket: its ticket; empty for a run that was not queued.
+        error: why it ended, if it failed.
+    """
+    if not ticket:
+        return
+    run_store(dataset).delete(_withdrawn(ticket))
+    state = read_states(dataset).get(key)
+    if error is None or state is None or state.ticket != ticket or state.status == "cancelled":
+        return
+    ended: Status = "cancelled" if isinstance(error, CancelledError) else "failed"
+    text = str(error) if isinstance(error, DeepClusterError) else f"{type(error).__name__}: {error}"
+    over = replace(state, status=ended, error=text, label=f"{ended}: {text}")
+    run_store(dataset).set(f"live:{key}", asdict(over))
+
+
+def request_cancel(dataset: fo.Dataset, key: str) -> bool:
+    """Request the run ``key`` to stop at its next batch; a queued run is not started.
+
+    Returns:
+        Whether there is a queued or running run.
+    """
+    state = read_states(dataset).get(key)
+    if state is None or not state.busy:
+        return False
+    store = run_store(dataset)
+    if state.status == "running":
+        store.set(f"cancel:{key}", True)
+        return True
+    store.set(_withdrawn(state.ticket), True)
+    cancelled = replace(state, status="cancelled", label="cancelled before the start")
+    store.set(f"live:{key}", asdict(cancelled))
+    return True
+
+
+def is_withdrawn(dataset: fo.Dataset, ticket: str) -> bool:
+    """Whether a queued run was cancelled; asked by the process that would start it."""
+    return bool(run_store(dataset).has(_withdrawn(ticket)))
+
+
+class QueuedRun(StopFlag):
+    """Observer of a run that was queued: also requests cancellation if it was cancelled before it started.
+
+    Args:
+        dataset: dataset of the run.
+        ticket: ticket of the run in the queue.
+    """
+
+    def __init__(self, dataset: fo.Dataset, ticket: str) -> None:
+        super().__init__()
+        self._dataset, self._ticket = dataset, ticket
+        self._asked = float("-inf")
+        self._first = (
+            2  # the check before the run starts, and the first within it: a short run has no later one
+        )
+
+    def cancelled(self) -> bool:
+        """Whether ``stop`` was called, or the run was cancelled while it was queued."""
+        now = time.monotonic()
+        if not super().cancelled() and (self._first > 0 or now - self._asked > _POLL_SECONDS):
+            self._first, self._asked = self._first - 1, now
+            if is_withdrawn(self._dataset, self._ticket):
+                self.stop()
+        return super().cancelled()
+
+
+def wait_for_turn(dataset: fo.Dataset, key: str, ticket: str) -> None:
+    """Wait until no other run of the dataset is running, and none that entered earlier waits for its turn.
+
+    Raises:
+        CancelledError: the run was cancelled meanwhile.
+    """
+    said, at = "", float("-inf")
+    while not is_withdrawn(dataset, ticket):
+        other = _run_before(dataset, key)
+        if other is None:
+            return
+        label, now = f"waits for run {other!r} to end", time.monotonic()
+        if label != said or now - at > _HEARTBEAT_SECONDS:
+            _update(dataset, key, ticket, label=label, heartbeat=time.time())
+            said, at = label, now
+        time.sleep(_POLL_SECONDS)
+    raise CancelledError(f"run {key!r} was cancelled while it was queued, so it was not started")
+
+
+def _run_before(dataset: fo.Dataset, key: str) -> str | None:
+    """Key of a run that comes before this one; None if it is this run's turn."""
+    states = read_states(dataset)
+    own = states.pop(key, None)
+    if own is None:
+        return None
+    for state in states.values():
+        waits = state.status == "queued" and state.background
+        if state.status == "running" or (waits and (state.started, state.ticket) < (own.started, own.ticket)):
+            return state.key
+    return None
+
+
+def _update(dataset: fo.Dataset, key: str, ticket: str, **changes: object) -> None:
+    """Change the state of a queued run, unless it is not queued with this ticket any more."""
+    store = run_store(dataset)
+    while True:
+        before = store.get(f"live:{key}")
+        if before is None or before["ticket"] != ticket or before["status"] != "queued":
+            return
+        if store.compare_and_set(f"live:{key}", before, {**before, **changes}):
+            return
+
+
+def _withdrawn(ticket: str) -> str:
+    return f"withdrawn:{ticket}"
