@@ -159,11 +159,11 @@ class Options(Part):
         """These resolved options for a run that goes on from ``n_clusters`` clusters which a person has reviewed.
 
         Raises:
-            OptionsError: the method has no clusters between its rounds that could be kept.
+            OptionsError: the method's clusters are not those of a clusterer that could keep labels.
         """
         raise OptionsError(
-            f"the method {self.name!r} finds its clusters image by image while it trains, so reviewed labels cannot be "
-            f"kept; refine a run of {methods_that('keeps_labels')}"
+            f"the method {self.name!r} has no clusterer that could keep reviewed labels between its rounds; refine a "
+            f"run of {methods_that('keeps_labels')}"
         )
 
     @property

@@ -98,7 +98,7 @@ def test_labels_that_cannot_be_kept_are_refused(images, known):
         OptionsError, match="clusterer 'hdbscan' cannot keep reviewed labels; give clusterer='gmm'"
     ):
         fdc.fit(images, fdc.Frozen(n_clusters=4, clusterer="hdbscan", baselines=False), known=known)
-    with pytest.raises(OptionsError, match="method 'dac' finds its clusters image by image"):
+    with pytest.raises(OptionsError, match="method 'dac' has no clusterer that could keep"):
         fdc.fit(images, fdc.DAC(n_clusters=4, baselines=False), known=known)
 
 

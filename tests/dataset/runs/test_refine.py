@@ -197,11 +197,11 @@ def test_what_cannot_be_refined_is_refused_before_anything_is_written(dataset):
     assert set(dataset.get_field_schema()) == fields
 
 
-@pytest.mark.parametrize("method", ["dac", "ucnn"])
+@pytest.mark.parametrize("method", ["dac", "ucnn", "self-training"])
 def test_methods_without_clusters_between_rounds_refuse(method):
     options = fdc.list_methods()[method]()
     with pytest.raises(
-        OptionsError, match=rf"'{method}' finds its clusters image by image .* method='deepcluster'"
+        OptionsError, match=rf"'{method}' has no clusterer that could keep .* method='deepcluster'"
     ):
         options.going_on(3)
 
