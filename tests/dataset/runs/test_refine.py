@@ -68,7 +68,7 @@ def test_decided_images_keep_their_cluster_and_the_rest_follows(dataset):
 
 
 def test_a_reviewed_part_improves_images_that_nobody_has_seen(make_digits):
-    """Two runs of 1,200 digits; a third of them is corrected; 597 others are assigned to each run."""
+    """Two runs of 1,200 digits; half of them are corrected; 597 others are assigned to each run."""
     dataset = make_digits(1797)
     seen = dataset.shuffle(seed=51).limit(1200)
     others = dataset.exclude(seen.values("id"))
@@ -81,7 +81,7 @@ def test_a_reviewed_part_improves_images_that_nobody_has_seen(make_digits):
         edits.merge([info.name, *taken], into=f"digit {digit}") if taken else edits.rename(
             info.name, f"digit {digit}"
         )
-    looked_at = seen.limit(400)
+    looked_at = seen.limit(600)
     for digit in range(10):
         edits.move(looked_at.match({"ground_truth.label": str(digit)}), to=f"digit {digit}")
     fdc.refine(dataset, "dc", new_key="better", **QUIET)
