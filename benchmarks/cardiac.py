@@ -3,6 +3,8 @@
     python -m benchmarks.cardiac                                     # scikit-learn's digits
     python -m benchmarks.cardiac --zip medical=medical_mnist.zip --rounds 40 --seeds 3
     python -m benchmarks.cardiac --zip medical=medical_mnist.zip --imbalance 40 --run-dir runs/
+    python -m benchmarks.cardiac --zip mr=brain_mr.zip --images 600 --rounds 3 --option preset=paper   # VGG-16 at 224
+    python -m benchmarks.cardiac --zip medical=medical_mnist.zip --rounds 200 --picture long.png       # figures 2 and 3
 
 Eight clusters for each class. Beside it k-means with as many clusters on the same pixels (z-scored per image).
 ``--imbalance 40`` keeps ever fewer images of each class, by a geometric series from all to one in forty; which
@@ -20,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.figure import Figure
 from PIL import Image
 from sklearn.datasets import load_digits
 
@@ -33,7 +36,7 @@ from fiftyone_deepcluster.methods.cardiac_mr import CLUSTERS_A_CLASS, CardiacMR
 from fiftyone_deepcluster.metrics.agreement import agreement
 
 if TYPE_CHECKING:
-    from fiftyone_deepcluster.core.record import AgreementScores
+    from fiftyone_deepcluster.core.record import AgreementScores, Round
 
 HEADER = ["images", "classes", "method", "seed", "k", "rounds", "purity", "NMI t, t-1", "NMI", "seconds"]
 
@@ -50,10 +53,11 @@ def main() -> None:
     parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--first-seed", type=int, default=51)
+    parser.add_argument("--picture", type=Path, help="draw loss, purity and NMI over the rounds")
     parser.add_argument("--run-dir", type=Path, help="keep checkpoints there, and go on from them")
     arguments = parser.parse_args()
     options = parsed(dict(item.split("=", 1) for item in arguments.option))
-    rows = []
+    rows, drawn = [], {}
     for name, (images, classes) in datasets(arguments).items():
         for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
             kept = chosen(classes, arguments, seed)
@@ -62,12 +66,41 @@ def main() -> None:
             rows.append([label, *baseline(images[kept], classes[kept], k, seed)])
             run_dir = arguments.run_dir and arguments.run_dir / f"{name}-{arguments.imbalance:g}-{seed}"
             settings = {"rounds": arguments.rounds, "seed": seed, "baselines": False, **options}
-            rows.append([label, *run_method(images[kept], classes[kept], settings, run_dir)])
+            line, found = run_method(images[kept], classes[kept], settings, run_dir)
+            rows.append([label, *line])
+            drawn[f"{label}, seed {seed}"] = found
+            if arguments.picture:
+                draw(drawn, arguments.picture)
             print(table(HEADER, rows), flush=True)
 
 
-def run_method(images: np.ndarray, classes: np.ndarray, settings: dict, run_dir: Path | None) -> list[str]:
-    """One run of the method, measured at its end."""
+def draw(runs: dict[str, list[Round]], path: Path) -> None:
+    """The paper's figures 2 and 3: loss, purity, and NMI with the classes and the last round, over the rounds."""
+    figure = Figure(figsize=(15, 3.6), layout="constrained")
+    loss, purity, truth, change = figure.subplots(1, 4)
+    for name, rounds in runs.items():
+        numbers = [entry.index + 1 for entry in rounds]
+        loss.plot(numbers, [entry.loss for entry in rounds], label=name)
+        purity.plot(numbers, [entry.truth.purity for entry in rounds])
+        truth.plot(numbers, [entry.truth.nmi for entry in rounds])
+        change.plot(numbers, [entry.change.nmi if entry.change else np.nan for entry in rounds])
+    for axes, title in (
+        (loss, "loss"),
+        (purity, "purity"),
+        (truth, "NMI to the classes"),
+        (change, "NMI t, t-1"),
+    ):
+        axes.set(title=title, xlabel="round")
+        if axes is not loss:
+            axes.set_ylim(0, 1)
+    loss.legend(fontsize=7)
+    figure.savefig(path, dpi=120)
+
+
+def run_method(
+    images: np.ndarray, classes: np.ndarray, settings: dict, run_dir: Path | None
+) -> tuple[list[str], list[Round]]:
+    """One run of the method, measured at its end, and its rounds."""
     started = time.perf_counter()
     options = CardiacMR(classes=len(np.unique(classes)), **settings)
     result = fit(images, options, truth=classes, observer=Tqdm(), run_dir=run_dir)
@@ -80,7 +113,8 @@ def run_method(images: np.ndarray, classes: np.ndarray, settings: dict, run_dir:
     k = result.record.resolved["n_clusters"]
     change = f"{rounds[-1].change.nmi:.3f}" if rounds[-1].change else ""
     figures = cells(rounds[-1].truth, change, spent)
-    return [str(len(np.unique(classes))), "cardiac-mr", str(options.seed), str(k), str(len(rounds)), *figures]
+    line = [str(len(np.unique(classes))), "cardiac-mr", str(options.seed), str(k), str(len(rounds)), *figures]
+    return line, rounds
 
 
 def baseline(images: np.ndarray, classes: np.ndarray, k: int, seed: int) -> list[str]:

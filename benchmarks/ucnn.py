@@ -75,6 +75,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--memory", action="store_true", help="only peak memory by number of images")
     found.add_argument("--few", type=int, default=10_000)
     found.add_argument("--many", type=int, default=100_000)
+    found.add_argument("--features", type=int, nargs="+", default=[10, 1000], help="of --memory")
     found.add_argument("--child", help=argparse.SUPPRESS)
     return found
 
@@ -193,18 +194,26 @@ def summary(data: str, variant: str, runs: list[dict]) -> list[str]:
 
 
 def memory(arguments: argparse.Namespace) -> None:
-    """Peak memory of one epoch for two numbers of images and two feature sizes."""
+    """Peak memory of an epoch for two numbers of images and several feature sizes, with vectors of all or not."""
     rows = []
-    for dim in (10, 128):
-        found = [in_process({"do": "grow", "n": n, "dim": dim}) for n in (arguments.few, arguments.many)]
+    for keep, dim in [(keep, dim) for keep in (False, True) for dim in arguments.features]:
+        counts = (arguments.few, arguments.many)
+        found = [in_process({"do": "grow", "n": n, "dim": dim, "keep": keep}) for n in counts]
         growth = (found[1]["peak_gb"] - found[0]["peak_gb"]) * 2**30
         each = growth / (arguments.many - arguments.few)
         rows.append(
-            [dim, *(f"{run['peak_gb']:.3f}" for run in found), f"{each:.0f}", f"{found[1]['seconds']:.0f}"]
+            [
+                "kept" if keep else "as in the paper",
+                dim,
+                *(f"{run['peak_gb']:.3f}" for run in found),
+                f"{each:.0f}",
+                f"{found[1]['seconds']:.0f}",
+            ]
         )
     print(
         table(
             [
+                "vectors",
                 "features",
                 f"GB at {arguments.few:,}",
                 f"GB at {arguments.many:,}",
@@ -232,8 +241,11 @@ def grow(job: dict) -> dict:
         backbone = {"name": "ucnn", "maps": 10, "dim": job["dim"], "width": 0.125, "adapted": 1 / 128}
         fit(
             images,
-            UCNN(n_clusters=10, rounds=1, pixel_epochs=0, batch_size=500, backbone=backbone, baselines=False),
-        )
+            UCNN(
+                n_clusters=10, rounds=1, pixel_epochs=0, init="sample", batch_size=500, backbone=backbone,
+                baselines=False, augmentation="none", keep_embeddings=job["keep"],
+            ),
+        )  # fmt: skip
     return {"n": n}
 
 

@@ -37,6 +37,9 @@ MAX_FEATURES = 9_600
 _MAX_BYTES = 2**30
 """Memory limit for the features of the layers that are computed in one pass over the images."""
 
+LARGEST_GRAM = 10_000
+"""Largest number of images for a matrix of all their inner products."""
+
 _LOGISTIC_C, _SVM_C = 100.0, 10.0
 """Inverse strength of the L2 penalty, for vectors of mean length 1."""
 
@@ -118,13 +121,13 @@ class ProbeRequest:
     Attributes:
         layers: layer names, or ``embedding`` for the vectors that the run clusters; None: all, including ``embedding``.
         folds: of the cross-validation.
-        max_images: maximum number of images, drawn at random.
+        max_images: maximum number of images, drawn at random; None: all.
         seed: of the draw and the folds.
     """
 
     layers: Sequence[str] | None = None
     folds: int = 3
-    max_images: int = 2_000
+    max_images: int | None = 2_000
     seed: int = 51
 
 
@@ -218,7 +221,7 @@ def choose_rows(classes: NDArray[np.int64], request: ProbeRequest) -> NDArray[np
         InputError: there are fewer than two such classes.
     """
     rows = np.flatnonzero(classes >= 0)
-    if len(rows) > request.max_images:
+    if request.max_images is not None and len(rows) > request.max_images:
         rows = rng(request.seed, "probe").choice(rows, request.max_images, replace=False)
     counts = np.bincount(classes[rows], minlength=1)
     if (counts >= request.folds).sum() < 2:
@@ -259,7 +262,8 @@ def accuracies(
 
     Both depend on the vectors only through inner products, since their L2 penalties do (representer theorem):
     N vectors with more than N dimensions are replaced by the rows of the Gram matrix' Cholesky factor, of
-    N dimensions.
+    N dimensions. Of more than ``LARGEST_GRAM`` vectors there is no Gram matrix: the support vector machines are then
+    one-versus-all on the vectors themselves, otherwise one-versus-one.
 
     Args:
         vectors: (N, D) float32.
@@ -271,7 +275,7 @@ def accuracies(
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold
-    from sklearn.svm import SVC
+    from sklearn.svm import SVC, LinearSVC
 
     gram, short = _inner_products(vectors)
     found: dict[str, list[float]] = {"logistic": [], "svm": []}
@@ -279,27 +283,42 @@ def accuracies(
     for train, test in splits:
         logistic = LogisticRegression(C=_LOGISTIC_C, max_iter=300, random_state=0)
         # without random_state it uses NumPy's global generator
-        svm = SVC(C=_SVM_C, kernel="precomputed", random_state=0)
+        svm = (
+            LinearSVC(C=_SVM_C, random_state=0)
+            if gram is None
+            else SVC(C=_SVM_C, kernel="precomputed", random_state=0)
+        )
         # held-out accuracy converges long before the loss reaches a tolerance of 1e-4
         with ignored_warnings(ConvergenceWarning):
             logistic.fit(short[train], classes[train])
         found["logistic"].append(float(logistic.score(short[test], classes[test])))
         if counter is not None:
             counter.done()
-        svm.fit(gram[np.ix_(train, train)], classes[train])
-        found["svm"].append(float(svm.score(gram[np.ix_(test, train)], classes[test])))
+        seen, held_out = (
+            (short[train], short[test])
+            if gram is None
+            else (gram[np.ix_(train, train)], gram[np.ix_(test, train)])
+        )
+        with ignored_warnings(ConvergenceWarning):
+            svm.fit(seen, classes[train])
+        found["svm"].append(float(svm.score(held_out, classes[test])))
         if counter is not None:
             counter.done()
     return found
 
 
-def _inner_products(vectors: torch.Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The Gram matrix (N, N) of the centered vectors at mean length 1, and (N, min(D, N)) vectors with that matrix."""
+def _inner_products(vectors: torch.Tensor) -> tuple[NDArray[np.float64] | None, NDArray[np.float64]]:
+    """The Gram matrix (N, N) of the centered vectors at mean length 1, and (N, min(D, N)) vectors with that matrix.
+
+    None, and the centered vectors themselves, if there are more than ``LARGEST_GRAM``.
+    """
     import torch
 
     centered = vectors.double()
     centered = centered - centered.mean(0)
     centered = centered / centered.square().sum(1).mean().sqrt().clamp_min(1e-12)
+    if len(centered) > LARGEST_GRAM:
+        return None, centered.numpy()
     gram = centered @ centered.T
     if centered.shape[1] <= len(centered):
         return gram.numpy(), centered.numpy()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.core.types import Assignment
     from fiftyone_deepcluster.features.corpus import Corpus
     from fiftyone_deepcluster.images.cache.open_images import ImageStore
+    from fiftyone_deepcluster.images.intensity import Color
     from fiftyone_deepcluster.methods.base import Options, Parts
 
 ImageInput = Any
@@ -50,17 +51,28 @@ def open_store(images: ImageInput, resolved: Options, observer: Observer) -> Ite
 
 
 def assemble(
-    resolved: Options, store: ImageStore, observer: Observer, given: torch.Tensor | None
+    resolved: Options,
+    store: ImageStore,
+    observer: Observer,
+    given: torch.Tensor | None,
+    images: ImageInput = None,
 ) -> tuple[Corpus, Parts]:
-    """Corpus with the initial network, and the method's parts."""
+    """Corpus with the initial network, and the method's parts; ``images`` are needed for training only."""
+    from fiftyone_deepcluster.backbones.synced_norms import sync_norms
     from fiftyone_deepcluster.core.devices import choose_compute
     from fiftyone_deepcluster.features.corpus import Corpus
+    from fiftyone_deepcluster.images.originals import Originals
 
     compute = choose_compute(resolved.device, resolved.precision)
     parts = build_parts(resolved)
+    sync_norms(parts.network, compute, parts.synced_norms)
+    size, augment = resolved.image_size or store.shape[1], parts.training_spec.augment
+    color: Color = "gray" if resolved.color == "gray" else "rgb"
+    cut = images is not None and bool(augment.specs(size))
+    originals = Originals(images, store.kept, color) if cut else None
     corpus = Corpus(
-        store, parts.network, compute, size=resolved.image_size or store.shape[1],
-        batch_size=parts.batch_size, observer=observer, given=given, augment=parts.training_spec.augment,
+        store, parts.network, compute, size=size, batch_size=parts.batch_size, observer=observer, given=given,
+        augment=augment, originals=originals,
     )  # fmt: skip
     return corpus, parts
 

@@ -94,7 +94,7 @@ class FitResult:
 
     @property
     def embeddings(self) -> NDArray[np.float32]:
-        """(N, D) float32, the vectors that were clustered; zeros for unreadable images."""
+        """(N, D) float32, the vectors that were clustered; zeros for unreadable images. D is 0 if none were kept."""
         return self.assignment.embeddings
 
     @property
@@ -117,6 +117,7 @@ class _Job:
     known: KnownNumbers = field(default_factory=KnownNumbers)
     network: Path | None = None
     remarks: tuple[str, ...] = ()
+    images: ImageInput = None
 
     @property
     def fingerprint(self) -> dict[str, Any]:
@@ -178,7 +179,7 @@ def fit(
         numbers = known_numbers(known, store, resolved)
         network = None if known.network is None else arguments.path_of("network", known.network)
         job = _Job(
-            options, resolved, store, observer, directory, classes, None, numbers, network, remarks
+            options, resolved, store, observer, directory, classes, None, numbers, network, remarks, images
         )  # fmt: skip
         _check_sizes(job)
         return _run(job)
@@ -222,7 +223,7 @@ def _fit_features(
 def _run(job: _Job) -> FitResult:
     from fiftyone_deepcluster.training.loop import LoopSettings, run
 
-    corpus, parts = assemble(job.resolved, job.store, job.observer, job.given)
+    corpus, parts = assemble(job.resolved, job.store, job.observer, job.given, job.images)
     corpus.groups, corpus.initial, corpus.fixed = job.known.groups, job.known.initial, job.known.fixed
     state = _load(job)
     _announce(state, job)
@@ -273,8 +274,8 @@ def _first_features(job: _Job, corpus: Corpus) -> tuple[str, torch.Tensor] | Non
         return None
     rows = baseline_rows(len(corpus), job.resolved.seed)
     if not job.resolved.starts_from_pixels:
-        features = corpus.features()[torch.from_numpy(rows)]
-        return "features of the given weights", torch.nn.functional.normalize(features).cpu()
+        features = torch.nn.functional.normalize(corpus.features_at(rows)).cpu()
+        return "features of the given weights", features
     return "pixels", pixel_features(job.store.read, rows)
 
 

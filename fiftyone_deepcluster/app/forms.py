@@ -8,6 +8,11 @@ nested under the part's name, so that values entered for one method never leak i
 Scripts may use the shorter forms ``{"method": "deepcluster"}`` and
 ``{"method": {"name": "deepcluster", "rounds": 5}}``. :func:`part_values` accepts all three.
 A form's defaults exist only in the browser, so they are applied again here.
+
+A method with a preset has a second dropdown for it. The options of a preset are in a group of their own, with its
+values as defaults, so that values entered without it do not leak into it either::
+
+    {"method": {"name": "deepcluster", "preset": "paper", "deepcluster-paper": {"rounds": 5}}}
 """
 
 from __future__ import annotations
@@ -31,6 +36,7 @@ if TYPE_CHECKING:
 
 SHOW_ADVANCED = "show_advanced"
 _YES_NO = ("yes", "no")
+PRESET = "preset"
 WHOLE_ROW = {"item": {"sx": {"gridColumn": "1 / -1"}}}
 
 
@@ -45,7 +51,8 @@ def add_part(inputs: types.Object, field: OptionField, given: object) -> None:
         field: option of kind ``part``.
         given: current form value of this option.
     """
-    name, _ = _split(field.parts, given, field.default)
+    name, given_values = _split(field.parts, given, field.default)
+    preset = _preset(given_values)
     box = inputs.v_stack(field.name, gap=2, columns=1, componentsProps=WHOLE_ROW)
     dropdown = types.DropdownView()
     if field.optional:
@@ -62,10 +69,34 @@ def add_part(inputs: types.Object, field: OptionField, given: object) -> None:
         view=dropdown,
     )
     if name in field.parts.names():
-        fields = _with_defaults(option_fields(field.parts.get(name)), name, field.default)
+        for one in option_fields(field.parts.get(name)):
+            if one.name == PRESET:
+                _add_field(box, one, preset)
+        fields = _fields_of(field, name, preset)
         if fields:
-            values = _form_values(field.parts, given, name)
-            _add_fields(box.v_stack(name, gap=2, columns=2), fields, values, field.groups or {})
+            _add_fields(
+                box.v_stack(_group(name, preset), gap=2, columns=2), fields, given_values, field.groups or {}
+            )
+
+
+def _fields_of(field: OptionField, name: str, preset: str) -> list[OptionField]:
+    """The options of the part ``name`` but for its preset, with the preset's values as defaults."""
+    model = field.parts.get(name)
+    fields = _with_defaults(option_fields(model), name, field.default)
+    if preset:
+        values = model(**{PRESET: preset}).model_dump(mode="json")
+        fields = [replace(one, default=values.get(one.name)) for one in fields]
+    return [one for one in fields if one.name != PRESET]
+
+
+def _group(name: str, preset: str) -> str:
+    """Name of the group of inputs."""
+    return f"{name}-{preset}" if preset else name
+
+
+def _preset(values: dict[str, Any]) -> str:
+    """The preset among the values of a part; empty: none, or an unknown one, which validation refuses."""
+    return "paper" if values.get(PRESET) == "paper" else ""
 
 
 def _with_defaults(fields: list[OptionField], name: str, default: object) -> list[OptionField]:
@@ -128,7 +159,7 @@ def _add_choice(inputs: types.Object, field: OptionField, about: dict[str, Any])
     if field.optional:
         dropdown.add_choice("", label="automatic")
     for value in field.choices:
-        dropdown.add_choice(value, label=str(value))
+        dropdown.add_choice(value, label=field.labels.get(str(value), str(value)))
     inputs.enum(field.name, dropdown.values(), view=dropdown, **about)
 
 
@@ -167,7 +198,8 @@ def part_values(parts: Registry[Any], given: object, default: object = None) -> 
     clean: dict[str, Any] = {"name": name}
     if isinstance(default, dict) and _default_name(default) == name:
         clean = {**default, **clean}
-    known = {field.name: field for field in _with_defaults(option_fields(parts.get(name)), name, default)}
+    chosen = OptionField(name="", kind="part", label="", default=default, parts=parts)
+    known = {field.name: field for field in _fields_of(chosen, name, _preset(values))}
     for key, value in values.items():
         if key in known:
             given_value = _value(known[key], value)
@@ -201,6 +233,12 @@ def _split(parts: Registry[Any], given: object, default: object) -> tuple[str, d
         raise OptionsError(
             f"name={short(name)} is not the name of a part; give one of {', '.join(parts.names())}"
         )
+    if name in parts.names() and PRESET in parts.get(name).model_fields and given.get(PRESET) is not None:
+        preset = given[PRESET]
+        inner = given.get(_group(name, _preset({PRESET: preset})))
+        if isinstance(inner, dict):
+            return name, {**inner, PRESET: preset}
+        given = {key: value for key, value in given.items() if not _is_group(parts, key)}
     inner = given.get(name)
     if isinstance(inner, dict):
         return name, dict(inner)
@@ -213,6 +251,11 @@ def _split(parts: Registry[Any], given: object, default: object) -> tuple[str, d
         if key != "name" and (key in own or key not in parts.names())
     }
     return name, kept
+
+
+def _is_group(parts: Registry[Any], key: str) -> bool:
+    """Whether ``key`` names the group of inputs of a part, with or without a preset."""
+    return key in parts.names() or key.removesuffix("-paper") in parts.names()
 
 
 def _form_values(parts: Registry[Any], given: object, name: str) -> dict[str, Any]:
@@ -281,6 +324,7 @@ def problems(parts: Registry[Any], field: OptionField, given: object) -> dict[tu
     """Validation errors by the path of the input in the form."""
     values = part_values(parts, given, field.default)
     name = values["name"]
+    group = _group(name, _preset(values))
     if not name and field.optional:
         return {}
     try:
@@ -292,9 +336,9 @@ def problems(parts: Registry[Any], field: OptionField, given: object) -> dict[tu
     for child in option_fields(model):
         if child.kind == "part" and own.get(child.name) is not None:
             inner = problems(child.parts, child, own[child.name])
-            found.update({(field.name, name, *path): text for path, text in inner.items()})
+            found.update({(field.name, group, *path): text for path, text in inner.items()})
     for path, text in _complaints(model, values).items():
-        where = (field.name, name, *path) if path else (field.name, "name")
+        where = (field.name, group, *path) if path else (field.name, "name")
         if not any(known[: len(where)] == where for known in found):
             found[where] = text
     return found

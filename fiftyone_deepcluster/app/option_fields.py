@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import types as builtin_types
 from dataclasses import dataclass, replace
+from dataclasses import field as dataclass_field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -38,6 +39,7 @@ class OptionField:
         default: plain value; for a part, a dict with name and options.
         optional: whether the input may be left empty.
         choices: allowed values of a ``choice``.
+        labels: display names of choices, by value; others are shown as they are.
         minimum: lower bound, inclusive, or None.
         maximum: upper bound, inclusive, or None.
         advanced: hidden until advanced options are shown.
@@ -52,6 +54,7 @@ class OptionField:
     default: Any = None
     optional: bool = False
     choices: tuple[Any, ...] = ()
+    labels: dict[str, str] = dataclass_field(default_factory=dict)
     minimum: float | None = None
     maximum: float | None = None
     advanced: bool = False
@@ -101,6 +104,7 @@ def _option_field(name: str, field: FieldInfo) -> OptionField:
         default=_plain_default(field),
         optional=optional,
         choices=choices,
+        labels=dict(_extra(field).get("labels", {})),
         minimum=_minimum(field.metadata, kind),
         maximum=_bound(field.metadata, "le"),
         advanced=bool(_extra(field).get("advanced")),

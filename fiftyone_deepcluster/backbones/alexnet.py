@@ -23,7 +23,7 @@ class AlexNet(Backbone):
         from fiftyone_deepcluster.backbones.weights import load_file
 
         check_side(self.name, size, 63)
-        return load_file(module_class()(channels, size), weights, "alexnet")
+        return load_file(module_class()(channels, size), weights, "alexnet", released=("layers.", "full."))
 
 
 @cache

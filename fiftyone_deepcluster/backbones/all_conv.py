@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from itertools import pairwise
+
 import torch
 from torch import nn
 
@@ -13,6 +16,27 @@ _MIN_SIDE = 8
 
 _MAX_WIDTH_FACTOR = 4
 """Largest width of a block, as a multiple of the first: the second has 2 times its width, later ones 4 times."""
+
+
+@dataclass(frozen=True)
+class ConvBlock:
+    """Unpadded convolutions, each with batch norm and ReLU, and max pooling.
+
+    Attributes:
+        convolutions: number of convolutions.
+        filters: of each.
+        kernel: side of their kernels.
+        pool: side of the windows of the max pooling.
+    """
+
+    convolutions: int
+    filters: int
+    kernel: int
+    pool: int
+
+    def side(self, size: int) -> int:
+        """Side of the maps for an input of ``size`` pixels; 0 or less where it is too small."""
+        return (size - self.convolutions * (self.kernel - 1)) // self.pool
 
 
 class Restraint(nn.Module):
@@ -47,8 +71,10 @@ class AllConvNet(nn.Module):
         width: filters of the first block.
         norm_pooled: batch norm after every max pooling, too, as in the authors' script for MNIST; only for images
             of 28 pixels and more.
+        norm_average: batch norm after the average pooling.
         last_relu: a ReLU before the restraint layer, as in the authors' scripts of DAC* (not in that of DAC).
             All images without a positive score then get the same label features.
+        blocks: blocks instead of those for the size; where images are too small for them, those for the size.
     """
 
     relu_before_head = False
@@ -61,15 +87,17 @@ class AllConvNet(nn.Module):
         *,
         width: int = 64,
         norm_pooled: bool = False,
+        norm_average: bool = True,
         last_relu: bool = False,
+        blocks: tuple[ConvBlock, ...] | None = None,
     ) -> None:
         super().__init__()
-        layers, filters, side = _blocks(channels, size, width, norm_pooled)
+        layers, filters, side = _blocks(channels, size, blocks or _for_size(size, width), norm_pooled)
         self.layers = nn.Sequential(
             *layers,
             *_convolution(filters, n_clusters, 1),
             nn.AvgPool2d(side),
-            nn.BatchNorm2d(n_clusters),
+            nn.BatchNorm2d(n_clusters) if norm_average else nn.Identity(),
             nn.Flatten(),
         )
         self.full = nn.Sequential(
@@ -97,25 +125,39 @@ class AllConvNet(nn.Module):
                 nn.init.eye_(layer.weight)
 
 
-def _blocks(channels: int, size: int, width: int, norm_pooled: bool) -> tuple[list[nn.Module], int, int]:
+def _for_size(size: int, width: int) -> tuple[ConvBlock, ...]:
+    """Blocks of three convolutions while the maps are large enough; none for images of less than 28 pixels."""
+    found, side, wide = [], size, width
+    while size >= _AUTHORS_MIN and side >= _MIN_SIDE:
+        found.append(ConvBlock(3, wide, 3, 2))
+        side, wide = found[-1].side(side), min(2 * wide, _MAX_WIDTH_FACTOR * width)
+    return tuple(found) or (ConvBlock(2, width, 3, 2), ConvBlock(2, 2 * width, 3, 2))
+
+
+def _blocks(
+    channels: int, size: int, blocks: tuple[ConvBlock, ...], norm_pooled: bool
+) -> tuple[list[nn.Module], int, int]:
     """Layers of all blocks, the filters of the last block, and the side of its maps."""
-    if size < _AUTHORS_MIN:
-        first, second = _block(channels, width, 2, padding=1), _block(width, 2 * width, 2, padding=1)
-        return [*first, nn.MaxPool2d(2), *second], 2 * width, size // 2
+    sides = [size]
+    for block in blocks:
+        sides.append(block.side(sides[-1]))
+    if size < _AUTHORS_MIN or sides[-1] < 1:
+        # Smaller images than the authors': padded convolutions, and no second pooling.
+        first, second = ConvBlock(2, blocks[0].filters, 3, 2), ConvBlock(2, 2 * blocks[0].filters, 3, 2)
+        padded = [*_convolutions(channels, first, padding=1), nn.MaxPool2d(2)]
+        return [*padded, *_convolutions(first.filters, second, padding=1)], second.filters, size // 2
     layers: list[nn.Module] = []
-    filters, side, wide = channels, size, width
-    while side >= _MIN_SIDE:
-        layers += [*_block(filters, wide, 3, padding=0), nn.MaxPool2d(2)]
-        layers += [nn.BatchNorm2d(wide)] if norm_pooled else []
-        filters, side, wide = wide, (side - 6) // 2, min(2 * wide, _MAX_WIDTH_FACTOR * width)
-    return layers, filters, side
+    filters = channels
+    for block in blocks:
+        layers += [*_convolutions(filters, block, padding=0), nn.MaxPool2d(block.pool)]
+        layers += [nn.BatchNorm2d(block.filters)] if norm_pooled else []
+        filters = block.filters
+    return layers, filters, sides[-1]
 
 
-def _block(before: int, after: int, convolutions: int, *, padding: int) -> list[nn.Module]:
-    first = _convolution(before, after, 3, padding)
-    return first + [
-        layer for _ in range(convolutions - 1) for layer in _convolution(after, after, 3, padding)
-    ]
+def _convolutions(before: int, block: ConvBlock, *, padding: int) -> list[nn.Module]:
+    wide = [before] + block.convolutions * [block.filters]
+    return [layer for one, two in pairwise(wide) for layer in _convolution(one, two, block.kernel, padding)]
 
 
 def _convolution(before: int, after: int, kernel: int, padding: int = 0) -> list[nn.Module]:

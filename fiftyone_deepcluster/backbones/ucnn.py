@@ -125,6 +125,16 @@ def module_class() -> type[nn.Module]:
     return UCNN
 
 
+def last_layer(backbone: nn.Module) -> nn.Module:
+    """FC9 of a UCNN with its batch norm, or the last linear or convolutional layer of another backbone."""
+    from torch import nn
+
+    if isinstance(backbone, module_class()):
+        return nn.ModuleList([backbone.full, backbone.norm])  # type: ignore[list-item]
+    layers = [layer for layer in backbone.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
+    return layers[-1] if layers else backbone
+
+
 def load_weights(network: nn.Module, weights: str | None) -> nn.Module:
     """Load conv1-5 from torchvision's AlexNet, or all layers from a file of a UCNN.
 

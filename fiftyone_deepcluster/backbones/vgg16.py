@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from fiftyone_deepcluster.backbones.base import BACKBONES, Backbone, InputNormName, check_side
@@ -24,16 +25,27 @@ class VGG16(Backbone):
 
 
 def build_vgg16_bn(channels: int, weights: str | None) -> nn.Module:
-    """Torchvision's VGG-16-BN up to its second fully connected layer, before the ReLU."""
+    """Torchvision's VGG-16-BN up to its second fully connected layer, before the ReLU.
+
+    ``weights``: a torchvision name, or a file with the state dict of torchvision's model, of this backbone, or of
+    DeepCluster's released code.
+    """
     from torchvision.models import vgg16_bn
 
     from fiftyone_deepcluster.backbones.adapt import Cut, adapt_first_conv
-    from fiftyone_deepcluster.backbones.weights import initialize, load_torchvision
+    from fiftyone_deepcluster.backbones.weights import initialize, load_file, load_torchvision, read_state
 
     model = vgg16_bn(weights=None)
-    load_torchvision(model, "vgg16_bn", weights)
+    own = weights is not None and Path(weights).is_file() and "classifier.6.weight" not in read_state(weights)
     if weights is None:
         initialize(model)
+    elif not own:
+        load_torchvision(model, "vgg16_bn", weights)
     adapt_first_conv(model, channels)
     model.classifier = model.classifier[:4]
-    return Cut(model, 4096, relu_before_head=True)
+    network = Cut(model, 4096, relu_before_head=True)
+    return (
+        load_file(network, weights, "vgg16", released=("model.features.", "model.classifier."))
+        if own
+        else network
+    )

@@ -40,8 +40,16 @@ def read_state(path: str) -> dict[str, torch.Tensor]:
     return {key.removeprefix("module."): value for key, value in content.items()}
 
 
-def load_file(module: nn.Module, weights: str | None, what: str) -> nn.Module:
+def load_file(
+    module: nn.Module, weights: str | None, what: str, released: tuple[str, str] | None = None
+) -> nn.Module:
     """Load a state dict of the same architecture, or the backbone of one of our checkpoints.
+
+    Args:
+        module: modified in place.
+        weights: path of the file; None: nothing is loaded.
+        what: name of the backbone, for messages.
+        released: prefixes of convolutions and fully connected layers, for checkpoints of DeepCluster's released code.
 
     Raises:
         OptionsError: the file does not fit.
@@ -49,6 +57,8 @@ def load_file(module: nn.Module, weights: str | None, what: str) -> nn.Module:
     if weights is None:
         return module
     state = read_state(weights)
+    if released is not None:
+        state = released_layers(state, *released)
     backbone = {
         key.removeprefix("backbone."): value for key, value in state.items() if key.startswith("backbone.")
     }
@@ -57,6 +67,30 @@ def load_file(module: nn.Module, weights: str | None, what: str) -> nn.Module:
     except RuntimeError as error:
         raise OptionsError(f"weights={weights!r} does not fit the backbone {what!r}: {error}") from error
     return module
+
+
+def released_layers(
+    state: dict[str, torch.Tensor], features: str, classifier: str
+) -> dict[str, torch.Tensor]:
+    """The layers of a checkpoint of DeepCluster's released code under our names; other states unchanged.
+
+    Its keys are ``features.module.0.weight`` (``features`` was parallel) and ``classifier.1.weight``; the fixed Sobel
+    filters and the top layer, which is new in every round, are left out.
+
+    Args:
+        state: state dict of a file.
+        features: our prefix of the convolutions.
+        classifier: our prefix of the fully connected layers.
+    """
+    if not any(key.startswith("features.module.") for key in state) and "top_layer.weight" not in state:
+        return state
+    ours = {"features.module.": features, "features.": features, "classifier.": classifier}
+    found = {}
+    for key, value in state.items():
+        prefix = next((prefix for prefix in ours if key.startswith(prefix)), None)
+        if prefix is not None:
+            found[ours[prefix] + key.removeprefix(prefix)] = value
+    return found
 
 
 def load_torchvision(model: nn.Module, name: str, weights: str | None) -> None:

@@ -111,12 +111,28 @@ def _overview(what: str, parts: dict[str, type[Any]], width: int | None) -> str:
 
 
 def _fields(model: type[BaseModel], width: int | None) -> str:
-    rows = [
-        (name, _default(info.get_default(call_default_factory=True)), info.description or "")
-        for name, info in model.model_fields.items()
-        if name != "name"
-    ]
-    return text_table(("option", "default", "meaning"), rows, width)
+    """Table of options; of a method with a paper also the values of ``preset=paper``, where they differ."""
+    preset = model(preset="paper") if "preset" in model.model_fields else None
+    rows = []
+    for name, info in model.model_fields.items():
+        if name == "name":
+            continue
+        default = _default(info.get_default(call_default_factory=True))
+        papers = () if preset is None else (_if_other(_papers(getattr(preset, name)), default),)
+        rows.append((name, default, *papers, info.description or ""))
+    columns = ("option", "default", *(() if preset is None else ("paper",)), "meaning")
+    return text_table(columns, rows, width)
+
+
+def _papers(value: Any) -> str:
+    """A paper's value; a part that has other options than its defaults by its name and dots."""
+    if isinstance(value, Part) and len(value.model_dump(exclude_defaults=True)):
+        return f"{value.name} ..."
+    return _default(value)
+
+
+def _if_other(text: str, default: str) -> str:
+    return "" if text == default else text or "none"
 
 
 def _default(value: Any) -> str:

@@ -113,7 +113,7 @@ class Assignment:
         confidence: (N,) float32 in 0..1.
         distance: (N,) float32, Euclidean distance to the cluster's center in ``embeddings``.
         margin: (N,) float32, distance to the second nearest center minus ``distance``.
-        embeddings: (N, D) float32, the vectors that were clustered.
+        embeddings: (N, D) float32, the vectors that were clustered; D is 0 if none were kept.
         centers: (K, D) float32, mean embedding of each cluster, row = cluster id; NaN for unused ids.
         scores: numbers reported by the part that assigned the clusters, for the record.
         details: lists of numbers reported by that part, for the record.

@@ -6,7 +6,7 @@ Images are read from a store of decoded uint8 pixels, a file that need not fit i
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ import torch
 
 from fiftyone_deepcluster.backbones.layers import capture_outputs, choose_layers, layers_of
 from fiftyone_deepcluster.core.devices import send
+from fiftyone_deepcluster.core.seeds import derive
 from fiftyone_deepcluster.core.types import Batch
 from fiftyone_deepcluster.errors import CancelledError, ImagesError, OptionsError
 from fiftyone_deepcluster.images.augment import plain
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.features.cached_maps import CachedMaps
     from fiftyone_deepcluster.images.augment import Augmentation
     from fiftyone_deepcluster.images.cache.open_images import ImageStore
+    from fiftyone_deepcluster.images.originals import CropSpec, Originals
 
 _BATCHES_BETWEEN_VOTES = 4  # batches between the votes of all processes on stopping
 _CHECKED_AT_ONCE = 2**16  # rows of features
@@ -64,6 +66,7 @@ class Corpus:
         observer: receives progress and can cancel.
         given: (N, D) float32 features used instead of the network's, or (N, V, D) of V views of every image.
         augment: augmentation of the training images, for ``features(augmented=True)``.
+        originals: the images at full resolution, for augmentations that cut crops from them.
 
     Attributes:
         groups: (N,) int64 group of each image, e.g. its patient, -1 unknown; None without groups.
@@ -83,6 +86,7 @@ class Corpus:
         observer: Observer,
         given: torch.Tensor | None = None,
         augment: Augmentation | None = None,
+        originals: Originals | None = None,
     ) -> None:
         self.store = store
         self.compute = compute
@@ -92,6 +96,7 @@ class Corpus:
         self.batch_size = batch_size
         self.observer = observer
         self.augment = augment
+        self.originals = originals
         self.groups: NDArray[np.int64] | None = None
         self.initial: NDArray[np.int64] | None = None
         self.fixed: NDArray[np.bool_] | None = None
@@ -124,6 +129,16 @@ class Corpus:
                 put_rows(found, batch, self.network.features(batch.images).float())
         return check_features(self.compute.sum_shards(found))
 
+    def features_at(self, rows: NDArray[np.int64]) -> torch.Tensor:
+        """(R, D) float32 features of these rows only, not augmented, on the device; every process computes them all."""
+        if self._given is not None:
+            return self._given[torch.from_numpy(rows).to(self._given.device)]
+        self.network.eval()
+        with torch.inference_mode(), self.compute.autocast():
+            return torch.cat(
+                [self.network.features(batch.images).float() for batch in self.plain_batches(rows)]
+            )
+
     def logits(self) -> torch.Tensor:
         """(N, K) float32 logits of all images, not augmented; where ``features`` are."""
         self.network.eval()
@@ -146,10 +161,23 @@ class Corpus:
         if self.augment is None:
             yield from self.plain_batches(rows)
             return
+        for batch in self._augmented_batches(rows, self.batch_size, self.augment, seed):
+            yield Batch(batch.images[: len(batch.rows)], batch.rows)  # the first of several crops
+
+    def _augmented_batches(
+        self, rows: NDArray[np.int64], size: int, augment: Augmentation, seed: int
+    ) -> Iterator[Batch]:
+        """Batches of ``rows`` in order, augmented; crops are cut from the original images if the augmentation asks."""
         generator = torch.Generator().manual_seed(seed + self.compute.rank)
-        for pixels, taken in self._pixels(rows, self.batch_size):
-            images, _ = self.augment.views(pixels, self.size, generator)
-            yield Batch(images[: len(taken)], taken)  # the first of several crops
+        specs = augment.specs(self.size)
+        if specs and self.originals is not None:
+            for crops, taken in self._crops(rows, size, specs, derive(seed, "crops", self.compute.rank)):
+                images, small = augment.views_of(crops, self.size, generator)
+                yield Batch(images, taken, small)
+            return
+        for pixels, taken in self._pixels(rows, size):
+            images, small = augment.views(pixels, self.size, generator)
+            yield Batch(images, taken, small)
 
     def maps(
         self, rows: NDArray[np.int64], layer: str | None = None
@@ -240,17 +268,15 @@ class Corpus:
 
         A last batch of a single image is dropped: batch norm needs two or more.
         """
-        generator = torch.Generator().manual_seed(seed + self.compute.rank)
         share = self._share()
         share_of_rows = order[self.compute.shard(len(order))][: self.steps(len(order)) * share]
         self.observer.phase("train", len(order))
         if self.cached is not None:
+            generator = torch.Generator().manual_seed(seed + self.compute.rank)
             for rows in self.row_batches(share_of_rows, share):
                 yield Batch(self.on_device(self.cached.random_views(rows, generator)), rows)
             return
-        for pixels, rows in self._pixels(share_of_rows, share):
-            images, small = augment.views(pixels, self.size, generator)
-            yield Batch(images, rows, small)
+        yield from self._augmented_batches(share_of_rows, share, augment, seed)
 
     def steps(self, n_drawn: int) -> int:
         """Number of batches for ``n_drawn`` images, equal in every process."""
@@ -288,19 +314,41 @@ class Corpus:
         return max(1, self.batch_size // self.compute.world)
 
     def _pixels(self, rows: NDArray[np.int64], size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Batches of uint8 (B, C, H, W) on the device with their rows on the CPU, read ahead by threads."""
+        """Batches of uint8 (B, C, H, W) on the device with their rows on the CPU."""
+        for (pixels,), taken in self._read_ahead(rows, size, lambda _, chunk: self._read(chunk)):
+            yield pixels, taken
+
+    def _crops(
+        self, rows: NDArray[np.int64], size: int, specs: Sequence[CropSpec], seed: int
+    ) -> Iterator[tuple[list[torch.Tensor], torch.Tensor]]:
+        """Batches of crops of the original images, uint8 (B, C, H, W) for each spec, with their rows on the CPU."""
+        originals = self.originals
+
+        def read(index: int, chunk: NDArray[np.int64]) -> tuple[list[torch.Tensor], torch.Tensor]:
+            found = [] if originals is None else originals.crops(chunk, specs, derive(seed, index))
+            return [torch.from_numpy(crops).permute(0, 3, 1, 2) for crops in found], torch.from_numpy(chunk)
+
+        yield from self._read_ahead(rows, size, read)
+
+    def _read_ahead(
+        self,
+        rows: NDArray[np.int64],
+        size: int,
+        read: Callable[[int, NDArray[np.int64]], tuple[list[torch.Tensor], torch.Tensor]],
+    ) -> Iterator[tuple[list[torch.Tensor], torch.Tensor]]:
+        """What ``read`` finds for each batch of ``rows`` and its index, on the device, read ahead by threads."""
         chunks = [rows[at : at + size] for at in range(0, len(rows), size)]
         shared = self.compute.all_reduce_min(len(chunks))
         readers = _GPU_READERS if self._on_gpu else 1
         with ThreadPoolExecutor(readers, initializer=self._enter_reader) as pool:
-            ahead = deque(pool.submit(self._read, chunk) for chunk in chunks[:readers])
+            ahead = deque(pool.submit(read, i, chunk) for i, chunk in enumerate(chunks[:readers]))
             for i, chunk in enumerate(chunks):
                 if self._cancelled(i, shared):
                     raise CancelledError("cancelled")
-                pixels, taken = ahead.popleft().result()
+                found, taken = ahead.popleft().result()
                 if i + readers < len(chunks):
-                    ahead.append(pool.submit(self._read, chunks[i + readers]))
-                yield pixels.to(self.compute.device, non_blocking=True), taken
+                    ahead.append(pool.submit(read, i + readers, chunks[i + readers]))
+                yield [pixels.to(self.compute.device, non_blocking=True) for pixels in found], taken
                 self.observer.advance(len(chunk) * self.compute.world)
 
     def _cancelled(self, batch: int, shared: int) -> bool:
@@ -315,15 +363,15 @@ class Corpus:
         asked = batch < shared and batch % _BATCHES_BETWEEN_VOTES == 0
         return asked and self.compute.all_reduce_any(self.observer.cancelled())
 
-    def _read(self, rows: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
+    def _read(self, rows: NDArray[np.int64]) -> tuple[list[torch.Tensor], torch.Tensor]:
         """Pixels of ``rows`` and the rows; in pinned memory for a GPU, which copies from there on its own."""
         taken = torch.from_numpy(rows)
         if self._on_gpu:
             taken = taken.pin_memory()
         if self._resident is not None:
-            return self._resident[send(taken, self._resident.device)], taken
+            return [self._resident[send(taken, self._resident.device)]], taken
         pixels = torch.from_numpy(self.store.read(rows)).permute(0, 3, 1, 2)
-        return pixels.pin_memory() if self._on_gpu else pixels, taken
+        return [pixels.pin_memory() if self._on_gpu else pixels], taken
 
     def _enter_reader(self) -> None:
         """Pin memory for the GPU of this process, in a thread that reads; by default it would be the first GPU."""

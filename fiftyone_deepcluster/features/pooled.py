@@ -36,7 +36,7 @@ class Pooled(Encoder):
         description="PCA dimensions; 0: no PCA; empty: 256 for large data sets, 64 or none for small ones.",
     )
     whiten: bool | None = Field(
-        None, description="Whiten the PCA; empty: only for the default 256 dimensions of large data sets."
+        None, description="Whiten the PCA; empty: for 256 dimensions, as in DeepCluster."
     )
     l2_normalize: bool = Field(
         True,
@@ -105,7 +105,7 @@ class Pooled(Encoder):
         """PCA dimensions (0: no PCA) and whether to whiten.
 
         On small data sets, whitening to 256 dimensions amplifies noise to the level of the signal (MNIST test
-        set: k-means NMI falls from .50 to .28), so by default only large ones are whitened.
+        set: k-means NMI falls from .50 to .28), so by default they have 64 dimensions, not whitened.
         """
         large = n_images >= _FEW_IMAGES and n_features > DEEPCLUSTER_COMPONENTS
         if self.pca is None:
@@ -116,7 +116,7 @@ class Pooled(Encoder):
             )
         else:
             n_components = self.pca
-        return n_components, (large and self.pca is None) if self.whiten is None else self.whiten
+        return n_components, n_components == DEEPCLUSTER_COMPONENTS if self.whiten is None else self.whiten
 
     @property
     def _plain(self) -> bool:

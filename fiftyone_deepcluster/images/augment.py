@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fiftyone_deepcluster.core.devices import send
 from fiftyone_deepcluster.errors import OptionsError
+from fiftyone_deepcluster.images.colors import blur, grayscale, jitter, shift_channels
+from fiftyone_deepcluster.images.originals import CropSpec
 
 if TYPE_CHECKING:
     import torch
@@ -32,6 +34,7 @@ class Augment(BaseModel):
         0.0, ge=0, le=1, description="Maximum shift as a fraction of the side, in both axes."
     )
     scale: tuple[float, float] = Field((1.0, 1.0), description="Minimum and maximum zoom; above 1 enlarges.")
+    scale_axes: bool = Field(False, description="Draw the zoom of each axis on its own.")
     shear: float = Field(
         0.0, ge=0, le=1, description="Maximum horizontal shear, as a fraction of the height."
     )
@@ -44,13 +47,38 @@ class Augment(BaseModel):
     flip: bool = Field(False, description="Horizontal flip with probability 0.5.")
     brightness: float = Field(0.0, ge=0, le=1, description="Maximum change of brightness, as a fraction.")
     contrast: float = Field(0.0, ge=0, le=1, description="Maximum change of contrast, as a fraction.")
+    original: bool = Field(
+        False,
+        description="Cut crops from the original images, decoded anew in every epoch, instead of decoded squares.",
+    )
+    jitter: tuple[float, float, float, float] = Field(
+        (0.0, 0.0, 0.0, 0.0), description="Maximum change of brightness, contrast, saturation and hue."
+    )
+    jitter_share: float = Field(1.0, ge=0, le=1, description="Share of the images that are jittered.")
+    grayscale: float = Field(0.0, ge=0, le=1, description="Share of the images that lose their color.")
+    blur: float = Field(0.0, ge=0, le=1, description="Share of the images that are blurred.")
+    sigma: tuple[float, float] = Field(
+        (0.1, 2.0), description="Minimum and maximum standard deviation of the blur in pixels."
+    )
+    shift_channels: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Maximum value that is added to each channel of an image, in both directions.",
+    )
     padding: Literal["border", "zeros"] = Field(
         "border", description="Padding outside the image: repeated border pixels, or black."
     )
 
     @model_validator(mode="after")
     def _check(self) -> Augment:
-        for name, most in (("scale", math.inf), ("crop", 1.0), ("ratio", math.inf)):
+        if self.scale_axes and self.crop is not None:
+            raise ValueError(
+                "scale_axes=True does not go with crop, whose ratio changes the aspect; leave one out"
+            )
+        if self.original and self.crop is None:
+            raise ValueError("original=True cuts crops from the original images; give crop=(low, high), too")
+        for name, most in (("scale", math.inf), ("crop", 1.0), ("ratio", math.inf), ("sigma", math.inf)):
             value = getattr(self, name)
             if value is not None and not 0 < value[0] <= value[1] <= most:
                 raise ValueError(f"{name}={value}: give two numbers, 0 < low <= high <= {most:g}")
@@ -67,6 +95,17 @@ class Augment(BaseModel):
         Returns:
             (B, C, size, size) float32 in 0..1, on the device of ``images``.
         """
+        result = self._moved(images, size, generator)
+        if self.shift_channels:
+            result = shift_channels(result, self.shift_channels, generator)
+        if any(self.jitter):
+            result = jitter(result, self.jitter, self.jitter_share, generator)
+        if self.grayscale:
+            result = grayscale(result, self.grayscale, generator)
+        return blur(result, self.blur, self.sigma, generator) if self.blur else result
+
+    def _moved(self, images: torch.Tensor, size: int, generator: torch.Generator) -> torch.Tensor:
+        """The images after all changes of position and brightness."""
         import torch
 
         if not (self._warps() or self.flip or self._changes_light()):
@@ -101,6 +140,20 @@ class Augment(BaseModel):
         """One augmented view of every image, and None for small crops; same interface as ``MultiCrop``."""
         return self.apply(images, size, generator), None
 
+    def specs(self, size: int) -> list[CropSpec]:
+        """The crops to cut from every original image; none if the decoded images are used."""
+        return [CropSpec(self.crop, self.ratio, size)] if self.original and self.crop is not None else []
+
+    def views_of(
+        self, crops: list[torch.Tensor], size: int, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """``views``, from crops (B, C, size, size) of the original images, one for each of ``specs``."""
+        return self.without_crop().apply(crops[0], size, generator), None
+
+    def without_crop(self) -> Augment:
+        """The same augmentation of images that are crops already."""
+        return self.model_copy(update={"crop": None, "original": False})
+
     def _warps(self) -> bool:
         return bool(self.rotate or self.shift or self.shear or self.crop or self.scale != (1.0, 1.0))
 
@@ -124,6 +177,8 @@ class Augment(BaseModel):
         angle = _spread(draws[:, 1], math.radians(self.rotate))
         shear = _spread(draws[:, 2], self.shear)
         zoom = _between(draws[:, 3], self.scale)
+        if self.scale_axes:
+            half_h = half_h * zoom / _between(draws[:, 6], self.scale)  # the number of a crop's area
         mirror = torch.where(draws[:, 0] < 0.5, -1.0, 1.0) if self.flip else torch.ones(len(draws))
         cos, sin = angle.cos() / zoom, angle.sin() / zoom
         # Rotation @ [[1, shear], [0, 1]] @ diag(mirror * half_w, half_h), in pixels of the image.
@@ -190,6 +245,22 @@ class MultiCrop(BaseModel):
         if not self.n_small:
             return large, None
         return large, self.small.apply(images.repeat(self.n_small, 1, 1, 1), self.small_size, generator)
+
+    def specs(self, size: int) -> list[CropSpec]:
+        """The crops to cut from every original image; none if the decoded images are used."""
+        return self.large.specs(size) * self.n_large + self.small.specs(self.small_size) * self.n_small
+
+    def views_of(
+        self, crops: list[torch.Tensor], size: int, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """``views``, from crops of the original images, one for each of ``specs``."""
+        import torch
+
+        large, small = crops[: self.n_large], crops[self.n_large :]
+        found = self.large.without_crop().apply(torch.cat(large), size, generator)
+        if not small:
+            return found, None
+        return found, self.small.without_crop().apply(torch.cat(small), self.small_size, generator)
 
 
 Augmentation = Augment | MultiCrop

@@ -50,11 +50,13 @@ class Parts:
         network: on the CPU; the corpus moves it to the device.
         training_spec: pseudo-task, loss, augmentation, optimizer and stopping rules.
         batch_size: images per batch.
+        synced_norms: processes that share the statistics of batch norm; 1: each has its own.
     """
 
     network: Network
     training_spec: TrainingSpec
     batch_size: int
+    synced_norms: int = 1
 
 
 @dataclass(frozen=True)
@@ -166,6 +168,10 @@ class Options(Part):
             f"run of {methods_that('keeps_labels')}"
         )
 
+    def with_changes(self, values: dict[str, Any]) -> dict[str, Any]:
+        """All options by name with ``values`` instead of their own, to be validated."""
+        return {**self.model_dump(), **values}
+
     @property
     def planned_rounds(self) -> int | None:
         """Maximum number of rounds; None: known only once the images are."""
@@ -251,7 +257,7 @@ def parse_options(method: str | Options, values: dict[str, Any] | None = None) -
     if isinstance(method, Options):
         if not values:
             return _with_number(method)
-        values = {**method.model_dump(), **values}
+        values = method.with_changes(values)
         options_type: type[Options] = type(method)
     elif not isinstance(method, str):
         raise OptionsError(

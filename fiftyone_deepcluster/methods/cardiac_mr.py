@@ -4,21 +4,22 @@ DeepCluster for gray medical images, with six changes (section 3): z-score norma
 Sobel filters, adaptive average pooling before the classifier of VGG-16-BN, no PCA, rotations and crops of the images
 for clustering as well as for training, eight clusters per expected class, and no stopping rule.
 
-Not given in the paper and chosen here: rotations of 30 degrees and crops of 50 to 100 % of the area, pooling to
-7 x 7, features before the last ReLU as in DeepCluster, 224 pixels.
+Not given in the paper and chosen here: rotations of 30 degrees, crops of 50 to 100 % of the area with an aspect ratio
+of 3:4 to 4:3, pooling to 7 x 7, features before the last ReLU as in DeepCluster, 224 pixels.
 
-Ours, for cases not in the paper: with few images the batches are smaller, so that a round has as many as a
-round on the paper's smallest set. Images of at most 64 pixels keep their size; the network has five convolutions
-instead of thirteen, images are clustered without augmentation, and training augmentation is weaker. With some thousand
-images and random weights purity depends on that (Medical MNIST, 1,500 images, nine rounds: .98; with the paper's
-changes and VGG-16 with an eighth of its filters .85, and .97 after a hundred more). The paper's settings, selected by
-name, keep the paper's choices; such images then use the slim VGG-16.
+``preset="paper"`` is this for images of any size and number. Ours, by default: with few images there are smaller
+batches, so that a round has as many as a round on the paper's smallest set, and fewer clusters. Images of at most 64
+pixels keep their size; the network has five convolutions instead of thirteen, images are clustered without
+augmentation, and training augmentation is weaker. With some thousand images and random weights purity depends on that
+(Medical MNIST, 1,500 images, nine rounds: .98; with the paper's changes and VGG-16 with an eighth of its filters .85,
+and .97 after a hundred more). With ``setting`` such images are clustered with augmentation, too, by the VGG-16 with an
+eighth of its filters.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -26,9 +27,12 @@ from fiftyone_deepcluster.backbones.base import BACKBONES, SMALL_SIDE, InputNorm
 from fiftyone_deepcluster.core.registry import PartOf
 from fiftyone_deepcluster.features.base import ENCODERS, Encoder
 from fiftyone_deepcluster.methods.base import ADVANCED, METHODS
+from fiftyone_deepcluster.methods.deepcluster import FAISS_KMEANS
+from fiftyone_deepcluster.methods.published import Paper, Published
 from fiftyone_deepcluster.methods.trained import LARGE_BATCH, AugmentName, Trained
 
 if TYPE_CHECKING:
+    from fiftyone_deepcluster.images.augment import Augment
     from fiftyone_deepcluster.images.inspect import ImageFacts
 
 CLUSTERS_A_CLASS = 8
@@ -96,18 +100,48 @@ PAPER_SETTINGS: dict[str, Setting] = {
 
 
 @METHODS.register
-class CardiacMR(Trained):
+class CardiacMR(Published, Trained):
     """DeepCluster for medical images: many pure clusters of gray images, from random weights.
 
     All pseudo-classes, eight per class, are written as clusters, for a person to name and merge: this is how the
     paper measures purity. With ``n_clusters`` fewer clusters are written than there are pseudo-classes.
     """
 
+    paper: ClassVar[Paper] = Paper(
+        values={
+            "n_clusters": None,
+            "pseudo_clusters": None,
+            "pseudo_class_rounds": None,
+            "merge": False,
+            "rounds": 200,
+            "image_size": 224,
+            "backbone": "vgg16",
+            "weights": None,
+            "input_norm": "zscore",
+            "epochs": 1,
+            "min_steps": 0,
+            "batch_size": LARGE_BATCH,
+            "learning_rate": 0.05,
+            "head_learning_rate": 0.05,
+            "weight_decay": 1e-5,
+            "label_smoothing": 0.0,
+            "augmentation": "rotate-crop",
+            "sampling": "uniform",
+            "stop_nmi": None,
+            "encoder": {"name": "pooled", "pca": 0, "l2_normalize": True, "augmented": True},
+            "reducer": "identity",
+            "clusterer": FAISS_KMEANS,
+        },
+        also={"rounds": (1000,)},
+        free=frozenset({"image_fit", "setting", "classes", "rotate", "least_area", "most_ratio"}),
+    )
+
     name: Literal["cardiac-mr"] = "cardiac-mr"
     setting: SettingName = Field(
         "own",
-        description="The paper's experiments: balanced has 3 classes and 24 clusters; imbalanced-large and "
-        "imbalanced-small have 13 classes and 104. own: classes as given, and our variant for small images.",
+        description="The paper's experiment whose number of classes is taken: balanced has 3 classes and 24 clusters; "
+        "imbalanced-large and imbalanced-small, which differ in their images only, have 13 and 104. own: classes as "
+        "given. Other than own, images up to 64 pixels are clustered with augmentation, too.",
     )
     classes: int | None = Field(
         None, ge=2, description="Expected number of classes; empty: the setting's, or 10."
@@ -140,6 +174,27 @@ class CardiacMR(Trained):
     augmentation: AugmentName = Field(
         "auto",
         description="Training augmentation; auto: rotate-crop as in the paper, or affine up to 64 pixels.",
+    )
+    rotate: float = Field(
+        30.0,
+        ge=0,
+        le=180,
+        description="Largest rotation of rotate-crop in degrees; not given in the paper.",
+        json_schema_extra=ADVANCED,
+    )
+    least_area: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="Smallest share of the image's area in a crop of rotate-crop; not given in the paper.",
+        json_schema_extra=ADVANCED,
+    )
+    most_ratio: float = Field(
+        4 / 3,
+        ge=1,
+        le=10,
+        description="Largest aspect ratio of a crop of rotate-crop, wide or high; not given in the paper.",
+        json_schema_extra=ADVANCED,
     )
     input_norm: InputNormName = Field(
         "zscore",
@@ -182,15 +237,35 @@ class CardiacMR(Trained):
 
     def remarks(self, facts: ImageFacts) -> list[str]:
         """See ``Options.remarks``."""
+        notes = super().remarks(facts)
         wanted = CLUSTERS_A_CLASS * self._expected
         found = self._clusters_for(facts.n)
-        if self.pseudo_clusters or self.n_clusters or found >= wanted:
-            return []
+        if self.pseudo_clusters or self.n_clusters:
+            return notes
+        if self.classes is None and self.setting == "own":
+            notes.append(
+                f"the number of classes was not given: {self._expected} are guessed, for {found} clusters; set classes "
+                f"to the number of kinds of images that you expect, for {CLUSTERS_A_CLASS} clusters each"
+            )
+        if found >= wanted:
+            return notes
         reason = (
             f"{facts.n} images are clustered into {found} and not into {wanted}, {CLUSTERS_A_CLASS} per class"
         )
         few = f"fewer than {MIN_IMAGES_PER_CLUSTER} images per cluster are too few to train on"
-        return [f"{reason}: {few}; set pseudo_clusters to change it"]
+        return [*notes, f"{reason}: {few}; set pseudo_clusters to change it"]
+
+    def make_augment(self) -> Augment:
+        """The augmentation that the options name, ``rotate-crop`` with the ranges of the options."""
+        named = super().make_augment()
+        if self.augmentation != "rotate-crop":
+            return named
+        ranges = {
+            "rotate": self.rotate,
+            "crop": (self.least_area, 1.0),
+            "ratio": (1 / self.most_ratio, self.most_ratio),
+        }
+        return named.model_copy(update=ranges)
 
     @property
     def _expected(self) -> int:
@@ -201,6 +276,8 @@ class CardiacMR(Trained):
         """Eight per class, fewer for few images; ``n_clusters`` if neither ``classes`` nor a setting is given."""
         if self.n_clusters and self.classes is None and self.setting == "own":
             return self.n_clusters
+        if self.preset == "paper":
+            return CLUSTERS_A_CLASS * self._expected
         return max(self._expected, min(CLUSTERS_A_CLASS * self._expected, n_images // MIN_IMAGES_PER_CLUSTER))
 
 

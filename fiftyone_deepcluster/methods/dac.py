@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from fiftyone_deepcluster.backbones.base import (
     SMALL_SIDE,
     InputNormName,
 )
-from fiftyone_deepcluster.methods.base import ADVANCED, METHODS, Options, Parts, choose_side
+from fiftyone_deepcluster.methods.base import ADVANCED, METHODS, Parts, choose_side
+from fiftyone_deepcluster.methods.dac_scripts import SCRIPTS, Script, ScriptName
+from fiftyone_deepcluster.methods.published import Paper, Published
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from fiftyone_deepcluster.images.augment import Augmentation
     from fiftyone_deepcluster.images.inspect import ImageFacts
     from fiftyone_deepcluster.pseudo_labels.pairs import FrozenTargets, Thresholds
@@ -28,15 +32,12 @@ if TYPE_CHECKING:
 LARGE_SIDE = 96
 """Side in pixels to which images above 64 pixels are resized, as STL-10 and ImageNet-10 in the paper."""
 
-PAPER_BATCH, RELEASED_BATCH, RELEASED_GRAY_BATCH = 1000, 32, 125
-"""m of the paper; mini-batches of the authors' scripts (MNIST: 128 of 1000, here 8 x 125)."""
+PAPER_BATCH = 1000
+"""m of the paper."""
 
 BATCHES, MIN_BATCH = 8, 250
 """Ours, not the paper's: fewer than 8,000 images give fewer than eight batches of 1000 per round, too few for the
 network to follow the thresholds. The batch size is reduced, down to 250; below that, epochs are added."""
-
-RELEASED_PAIR = -math.log(1e-7)
-"""Loss in ``cifar10_2.py`` of a pair whose true relation the network gives probability 0."""
 
 WIDTH = 64
 """Filters of the authors' first block."""
@@ -67,8 +68,36 @@ FALL = 1.1
 
 
 @METHODS.register
-class DAC(Options):
-    """DAC: trains on the network's own confident predictions of whether two images share a cluster."""
+class DAC(Published):
+    """DAC: trains on the network's own confident predictions of whether two images share a cluster.
+
+    ``preset="paper"`` is algorithm 1 with the settings of section 5.4: random weights, m = 1000 images at any size, no
+    augmentation. The defaults are ours: batches that suit few or large images, augmentation, and a first round on
+    clusters of the pixels for few small gray images. ``variant="released"`` follows the authors' scripts instead.
+    """
+
+    paper: ClassVar[Paper] = Paper(
+        values={
+            "rounds": 100,
+            "image_fit": "stretch",
+            "variant": "paper",
+            "star": False,
+            "star_rounds": 46,
+            "init": "random",
+            "augmentation": "none",
+            "stop_nmi": None,
+            "eta": 0.009,
+            "batch_size": PAPER_BATCH,
+            "min_steps": 0,
+            "learning_rate": 0.001,
+            "weight_decay": 0.0,
+            "width": WIDTH,
+            "input_norm": "plain",
+            "norm": "batch",
+        },
+        also={"star": (True,)},
+        free=frozenset({"n_clusters", "image_size", "script", "inner_epochs", "macro_batch", "views"}),
+    )
 
     name: Literal["dac"] = "dac"
     n_clusters: int = Field(10, ge=2, description="Number of clusters, and of label features per image.")
@@ -83,14 +112,21 @@ class DAC(Options):
         description="paper: as published; released: as the authors' code, with targets fixed for inner_epochs.",
     )
     star: bool = Field(False, description="DAC*: train on every pair from the start; better on few images.")
+    script: ScriptName | None = Field(
+        None,
+        description="released: the data set whose script is followed; empty: cifar10-2 for DAC, and for DAC* mnist "
+        "(gray), cifar10-1 (up to 64 pixels) or stl10.",
+        json_schema_extra=ADVANCED,
+    )
     init: Literal["auto", "random", "pixels"] = Field(
         "auto",
         description="Initialization. random: as in the paper; pixels: an additional first round on pairs from clusters "
         "of the pixels (UMAP and a Gaussian mixture); auto: pixels for fewer than 20,000 small gray images.",
     )
-    augmentation: Literal["auto", "none", "light", "light-flip", "affine", "affine-flip"] = Field(
+    augmentation: Literal["auto", "none", "light", "light-flip", "affine", "affine-flip", "released"] = Field(
         "auto",
-        description="Training augmentation; light: as the authors' code; auto: light, with flips for color images.",
+        description="Training augmentation; released: that of the authors' script; auto: released for that variant, "
+        "else light, with flips for color images.",
     )
     stop_nmi: float | None = Field(
         None,
@@ -158,20 +194,36 @@ class DAC(Options):
         json_schema_extra=ADVANCED,
     )
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.augmentation == "released" and self.variant == "paper":
+            raise ValueError("augmentation='released' needs variant='released'; set it, or use 'light'")
+        if self.script is not None and self.variant == "paper":
+            raise ValueError(
+                f"script={self.script!r} needs variant='released'; set it, or leave script empty"
+            )
+        if self.script is not None and SCRIPTS[self.script].star != self.star:
+            raise ValueError(
+                f"script={self.script!r} is {'DAC*' if not self.star else 'DAC'}; set star={not self.star}"
+            )
+        return self
+
     def resolve(self, facts: ImageFacts) -> DAC:
         """See ``Options.resolve``."""
         side = self.image_size or min(choose_side(facts.side), LARGE_SIDE)
         settled = self.settled(facts, image_size=side)
         gray = settled.color == "gray"
         start = settled._chosen_init(facts.n, side, gray)
+        script = settled.chosen_script()
         return settled.model_copy(update={
+            "script": script,
             "augmentation": settled._augmentation(gray),
             "init": start,
             "stop_nmi": self.stop_nmi or (PIXELS_STOP_NMI if start == "pixels" and not self.star else None),
-            "batch_size": min(self.batch_size or settled._batch(facts.n, gray), facts.n),
+            "batch_size": min(self.batch_size or settled._batch(facts.n, script), facts.n),
             "width": self.width or (WIDTH if side >= PAPER_MIN else WIDTH // 2),
-            "inner_epochs": self.inner_epochs or (5 if gray and self.star else 10),
-            "star_rounds": self.star_rounds or settled._star_rounds(side, gray, few=start == "pixels"),
+            "inner_epochs": self.inner_epochs or (SCRIPTS[script].inner_epochs if script else 10),
+            "star_rounds": self.star_rounds or settled._star_rounds(script, few=start == "pixels"),
         })  # fmt: skip
 
     def build(self) -> Parts:
@@ -197,13 +249,17 @@ class DAC(Options):
         pixels = PixelPairs(self.n_clusters, batch, PIXEL_PASSES, self.seed)
         training = OptimizerSpec("rmsprop", self.learning_rate, weight_decay=self.weight_decay)
         side, input_norm = self.image_size or SMALL_SIDE, make_input_norm(self.input_norm, self.channels)
+        script = self._script
+        layout: dict[str, Any] = {} if script is None else {
+            "norm_pooled": script.pooled_norm, "norm_average": script.pooled_norm, "last_relu": script.last_relu,
+            "blocks": script.blocks if self.width in (None, WIDTH) else None,
+        }  # fmt: skip
         backbone = AllConvNet(
             int(input_norm.out_channels),  # type: ignore[arg-type]
             side,
             self.n_clusters,
             width=self.width or WIDTH,
-            norm_pooled=self._as_for_mnist,
-            last_relu=self.variant == "released" and (self.color == "gray" or side > SMALL_SIDE),
+            **layout,
         )
         from_pixels = self.init == "pixels"
         task = (
@@ -215,71 +271,85 @@ class DAC(Options):
         training_spec = TrainingSpec(task, self.objective(), self.make_augment(), training, stopping)
         return Parts(Network(input_norm, backbone), training_spec, batch)
 
+    def chosen_script(self) -> ScriptName | None:
+        """The authors' script for the images; None: as in the paper."""
+        if self.variant == "paper" or self.script is not None:
+            return self.script
+        if not self.star:
+            return "cifar10-2"
+        if self.color == "gray":
+            return "mnist"
+        return "cifar10-1" if (self.image_size or SMALL_SIDE) <= SMALL_SIDE else "stl10"
+
+    @property
+    def _script(self) -> Script | None:
+        name = self.chosen_script()
+        return None if name is None else SCRIPTS[name]
+
     def thresholds(self) -> Thresholds:
-        """u(λ) and l(λ) of the variant: section 5.4 of the paper, or ``cifar10_2.py`` and the DAC* scripts."""
+        """u(λ) and l(λ) of the variant: section 5.4 of the paper, or the authors' script."""
         from fiftyone_deepcluster.pseudo_labels.pairs import Thresholds
 
-        rounds = self.star_rounds or 46
-        if self.variant == "paper":
-            if self.star:
-                return Thresholds((0.95, -1.0), (0.95, -1.0), 0.45 / max(1, rounds - 1), rounds)
-            return Thresholds((0.95, -1.0), (0.455, 0.1), FALL * self.eta)
+        script = self._script
+        rounds = self.star_rounds or (46 if script is None else script.rounds)
+        if script is not None:
+            (upper, lower, step) = script.thresholds(rounds)
+            return Thresholds(upper, lower, step, rounds)
         if self.star:
-            start, end = self._star_bounds()
-            return Thresholds((start, -1.0), (start, -1.0), (start - end) / rounds, rounds)
-        return Thresholds((0.99, -1.0), (0.8, 1.0), 0.19 / 2 / 50, 50)
+            return Thresholds((0.95, -1.0), (0.95, -1.0), 0.45 / max(1, rounds - 1), rounds)
+        return Thresholds((0.95, -1.0), (0.455, 0.1), FALL * self.eta)
 
     def frozen(self) -> FrozenTargets | None:
         """Macro-batches of the authors' code; in the paper, one batch with targets from its unaugmented images."""
         from fiftyone_deepcluster.pseudo_labels.pairs import FrozenTargets
 
-        if self.variant == "paper":
+        script = self._script
+        if script is None:
             return (
                 None if self.augmentation == "none" else FrozenTargets(self.batch_size or PAPER_BATCH, 1, 1)
             )
         return FrozenTargets(
-            self.macro_batch, self.inner_epochs or 10, 1 if self._as_for_mnist else self.views
+            self.macro_batch,
+            self.inner_epochs or script.inner_epochs,
+            1 if script.across_views else self.views,
         )
 
     def objective(self) -> PairLoss:
-        """The paper's loss, or the authors': squares for DAC* on gray images, else with self-distillation.
-
-        ``cifar10_2.py`` has 16.1 |r - g| per pair (see ``PairLoss.kind``), divides by the number of pairs and again
-        by its mini-batch of 32, and adds the self-distillation with weight 1. Here the loss is the mean over pairs,
-        so that weight is 32 / 16.1. The DAC* scripts use plain means and weight 10.
-        """
+        """The paper's loss, or that of the authors' script, with self-distillation."""
         from fiftyone_deepcluster.training.losses import PairLoss
 
-        if self.variant == "paper":
-            return PairLoss()
-        if self.star:
-            return PairLoss("squares") if self._as_for_mnist else PairLoss(hold=10.0)
-        return PairLoss("distance", hold=RELEASED_BATCH / RELEASED_PAIR)
+        script = self._script
+        return PairLoss() if script is None else PairLoss(script.kind, script.hold, script.hold_on)
 
     def make_augment(self) -> Augmentation:
         """The augmentation of that name; two views of each image if pairs are formed across views.
 
-        ``light``: rotation 10 degrees, shift 10 %, zoom 5 %, brightness 5 %, as the authors' code.
+        ``light``: rotation 10 degrees, shift 10 %, zoom 5 % and brightness 5 %, near the authors' code.
+        ``released``: that of the script.
         """
         from fiftyone_deepcluster.images.augment import Augment, MultiCrop
 
+        script = self._script
         light: dict[str, Any] = {"rotate": 10.0, "shift": 0.1, "scale": (0.95, 1.05), "brightness": 0.05}
         affine: dict[str, Any] = {"rotate": 15.0, "shift": 0.12, "scale": (0.85, 1.15), "shear": 0.2}
-        named = {"none": {}, "light": light, "affine": affine}[self.augmentation.removesuffix("-flip")]
-        changes = Augment(**named, flip=self.augmentation.endswith("-flip"))
-        if not self._as_for_mnist:
+        known = {
+            "none": {},
+            "light": light,
+            "affine": affine,
+            "released": {} if script is None else script.augmentation(),
+        }
+        named = known[self.augmentation.removesuffix("-flip")]
+        changes = Augment(**{**named, "flip": named.get("flip", self.augmentation.endswith("-flip"))})
+        if script is None or not script.across_views:
             return changes
         side = self.image_size or SMALL_SIDE
         return MultiCrop(large=changes, small=changes, n_large=min(2, self.views), n_small=0, small_size=side)
 
-    @property
-    def _as_for_mnist(self) -> bool:
-        """Whether to follow the authors' MNIST script: pairs of a view of one image and another view of the other."""
-        return self.variant == "released" and self.star and self.color == "gray"
-
     def _augmentation(self, gray: bool) -> str:
         if self.augmentation != "auto":
             return self.augmentation
+        if self.variant == "released":
+            return "released"
         return "light" if gray else "light-flip"
 
     def _chosen_init(self, n: int, side: int, gray: bool) -> str:
@@ -288,22 +358,15 @@ class DAC(Options):
         enough = MIN_FOR_PIXELS <= n < FEW_IMAGES
         return "pixels" if gray and side <= SMALL_SIDE and enough else "random"
 
-    def _batch(self, n: int, gray: bool) -> int:
-        if self.variant == "released":
-            return RELEASED_GRAY_BATCH if gray and self.star else RELEASED_BATCH
+    def _batch(self, n: int, script: ScriptName | None) -> int:
+        if script is not None:
+            return SCRIPTS[script].batch_size
         side = self.image_size or SMALL_SIDE
         # Activations kept for backward grow with the pixels: above 64 the batch shrinks to the memory needed at 64.
         most = PAPER_BATCH if side <= SMALL_SIDE else math.ceil(PAPER_BATCH * (SMALL_SIDE / side) ** 2)
         return min(most, max(MIN_BATCH, math.ceil(n / BATCHES)))
 
-    def _star_rounds(self, side: int, gray: bool, few: bool) -> int:
-        if self.variant == "paper":
-            return FEW_STAR_ROUNDS if few else 46
-        if gray:
-            return 20
-        return 50 if side <= SMALL_SIDE else 75
-
-    def _star_bounds(self) -> tuple[float, float]:
-        if self.color == "gray":
-            return 0.9, 0.5
-        return 0.99, 0.75 if (self.image_size or SMALL_SIDE) <= SMALL_SIDE else 0.5
+    def _star_rounds(self, script: ScriptName | None, few: bool) -> int:
+        if script is not None:
+            return SCRIPTS[script].rounds
+        return FEW_STAR_ROUNDS if few else 46

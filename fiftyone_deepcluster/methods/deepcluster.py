@@ -6,12 +6,13 @@ cross-entropy on the clusters, sampled uniformly.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from fiftyone_deepcluster.backbones.base import BACKBONES, SMALL_SIDE
 from fiftyone_deepcluster.methods.base import METHODS
+from fiftyone_deepcluster.methods.published import Paper, Published
 from fiftyone_deepcluster.methods.trained import Trained
 
 if TYPE_CHECKING:
@@ -33,15 +34,50 @@ ones are unreliable (digits, 22 images each: .907 and .950 merged, .95 to .97 by
 merged, .792 by k-means)."""
 
 
+FAISS_KMEANS: dict[str, Any] = {
+    "name": "kmeans", "init": "sample", "n_init": 1, "max_iter": 20, "tolerance": 0.0, "warm_start": False,
+}  # fmt: skip
+"""k-means as the released code calls faiss: 20 iterations from random images, all images, once, anew in every round."""
+
+
 @METHODS.register
-class DeepCluster(Trained):
+class DeepCluster(Published, Trained):
     """DeepCluster: k-means on the network's features gives the labels of the next round.
 
-    Above 64 pixels the defaults are the paper's: AlexNet with batch norm and Sobel filters, SGD 0.05 with
-    momentum 0.9, weight decay 1e-5, batch 256, crops and flips. Smaller images use a small backbone with a
-    z-score per image, affine augmentation, clusters merged from the pseudo-classes, and after three rounds these
-    clusters instead of the pseudo-classes.
+    ``preset="paper"`` is the paper for images of any size. The defaults are ours: above 64 pixels the paper's network,
+    optimizer and input, with pseudo-classes, a PCA of 64 dimensions on small sets and crops of decoded squares; smaller
+    images use a small backbone with a z-score per image, affine augmentation, clusters merged from the pseudo-classes,
+    and after three rounds these clusters instead of the pseudo-classes.
     """
+
+    paper: ClassVar[Paper] = Paper(
+        values={
+            "n_clusters": 10_000,
+            "pseudo_clusters": None,
+            "pseudo_class_rounds": 0,
+            "merge": False,
+            "rounds": 200,
+            "image_size": 224,
+            "image_fit": "crop",
+            "backbone": "alexnet",
+            "weights": None,
+            "input_norm": "sobel",
+            "epochs": 1,
+            "min_steps": 0,
+            "batch_size": 256,
+            "learning_rate": 0.05,
+            "head_learning_rate": 0.05,
+            "weight_decay": 1e-5,
+            "label_smoothing": 0.0,
+            "augmentation": "original-crop-flip",
+            "sampling": "uniform",
+            "stop_nmi": None,
+            "encoder": {"name": "pooled", "pca": 256, "whiten": True, "l2_normalize": True},
+            "reducer": "identity",
+            "clusterer": FAISS_KMEANS,
+        },
+        also={"backbone": ("vgg16",), "clusterer": ("pic",), "n_clusters": (None,)},
+    )
 
     name: Literal["deepcluster"] = "deepcluster"
     rounds: int = Field(
@@ -53,7 +89,9 @@ class DeepCluster(Trained):
         small = (self.image_size or facts.side) <= SMALL_SIDE
         backbone = BACKBONES.parse("small" if small else "alexnet")
         pseudo = self.pseudo_clusters
-        if pseudo is None and self.n_clusters is not None:
+        if self.pseudo_class_rounds == 0:
+            pseudo = pseudo or self.n_clusters
+        elif pseudo is None and self.n_clusters is not None:
             pseudo = max(self.n_clusters, min(_PSEUDO_FACTOR * self.n_clusters, facts.n // 10))
         class_rounds = (
             (_PSEUDO_CLASS_ROUNDS if small else self.rounds)

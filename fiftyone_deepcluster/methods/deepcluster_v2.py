@@ -15,7 +15,8 @@ from pydantic import Field, model_validator
 
 from fiftyone_deepcluster.backbones.base import BACKBONES, SMALL_SIDE, Backbone, InputNormName
 from fiftyone_deepcluster.core.registry import PartOf
-from fiftyone_deepcluster.methods.base import ADVANCED, GOING_ON_ROUNDS, METHODS, Options, Parts
+from fiftyone_deepcluster.methods.base import ADVANCED, GOING_ON_ROUNDS, METHODS, Parts
+from fiftyone_deepcluster.methods.published import Paper, Published
 from fiftyone_deepcluster.methods.trained import (
     LARGE_BATCH,
     SMALL_BATCH,
@@ -48,15 +49,52 @@ _SMALL_SHARE = 96 / 224
 """Side of a small crop relative to that of a large one."""
 
 
+TRUST = 0.001
+"""LARC's trust coefficient in the released code."""
+
+
 @METHODS.register
-class DeepClusterV2(Options):
+class DeepClusterV2(Published):
     """DeepCluster-v2: clusters the embeddings of the training pass, so a round needs no second pass.
 
-    The paper's settings except for the sizes: 3 heads, 10 iterations of spherical k-means initialized with random
-    images, temperature 0.1, SGD with warm-up and cosine schedule. LARC, needed for batches of thousands, is left out.
+    Always 3 heads, 10 iterations of spherical k-means initialized with random images, temperature 0.1, SGD with
+    warm-up and cosine schedule. ``preset="paper"`` is the paper's longest run, 800 epochs of 2 x 224 and 6 x 96 pixels
+    in batches of 4096. The defaults are ours, with sizes for one machine, and without color distortion and LARC.
     """
 
     keeps_labels: ClassVar[bool] = True
+    paper: ClassVar[Paper] = Paper(
+        values={
+            "n_clusters": 3000,
+            "pseudo_clusters": 3000,
+            "rounds": 800,
+            "image_size": 224,
+            "image_fit": "crop",
+            "backbone": {"name": "torchvision", "model": "resnet50"},
+            "weights": None,
+            "input_norm": "imagenet",
+            "heads": 3,
+            "large_crops": 2,
+            "small_crops": 6,
+            "small_size": 96,
+            "least_area": 0.05,
+            "split_area": 0.14,
+            "dim": 128,
+            "hidden": 2048,
+            "temperature": 0.1,
+            "epochs": 1,
+            "min_steps": 0,
+            "batch_size": 4096,
+            "learning_rate": 4.8,
+            "weight_decay": 1e-6,
+            "warmup_rounds": 10,
+            "warmup_start": 0.0625,
+            "larc": True,
+            "sync_norm": 8,
+            "augmentation": "original-crop-color",
+        },
+        also={"rounds": (400, 200), "small_crops": (4, 0), "image_size": (160,)},
+    )
     cluster_options: ClassVar[tuple[str, ...]] = ("n_clusters", "pseudo_clusters")
 
     name: Literal["deepcluster-v2"] = "deepcluster-v2"
@@ -126,6 +164,25 @@ class DeepClusterV2(Options):
     )
     weight_decay: float = Field(
         1e-6, ge=0, le=1, description="Weight decay (L2).", json_schema_extra=ADVANCED
+    )
+    warmup_rounds: float | None = Field(
+        None, ge=0, description="Rounds of linear warm-up of the learning rate; empty: a tenth of the rounds.",
+        json_schema_extra=ADVANCED,
+    )  # fmt: skip
+    warmup_start: float = Field(
+        0.1, gt=0, le=1, description="Share of the learning rate at the start of the warm-up.",
+        json_schema_extra=ADVANCED,
+    )  # fmt: skip
+    larc: bool = Field(
+        False,
+        description="Scale each layer's step by the length of its weights (LARC), for batches of thousands.",
+        json_schema_extra=ADVANCED,
+    )
+    sync_norm: int = Field(
+        8,
+        ge=1,
+        description="Processes whose batch norm shares its statistics, where there are several; 1: none.",
+        json_schema_extra=ADVANCED,
     )
     augmentation: AugmentName = Field(
         "auto", description="Augmentation of the crops; auto: affine up to 64 pixels, else flips."
@@ -203,14 +260,16 @@ class DeepClusterV2(Options):
         training_spec = TrainingSpec(
             task, objective, self._crops(), self._optimizer_spec(), finish=task.finish
         )
-        return Parts(self._network(), training_spec, self.batch_size or LARGE_BATCH)
+        return Parts(self._network(), training_spec, self.batch_size or LARGE_BATCH, self.sync_norm)
 
     def _optimizer_spec(self) -> OptimizerSpec:
         from fiftyone_deepcluster.training.optimizers import Cosine, OptimizerSpec
 
-        cosine = Cosine(self.rounds, warmup=WARMUP * self.rounds)
+        warmup = WARMUP * self.rounds if self.warmup_rounds is None else self.warmup_rounds
+        cosine = Cosine(self.rounds, warmup=warmup, first=self.warmup_start)
         rate = self.learning_rate or RATE * (self.batch_size or LARGE_BATCH)
-        return OptimizerSpec("sgd", rate, weight_decay=self.weight_decay, cosine=cosine)
+        trust = TRUST if self.larc else None
+        return OptimizerSpec("sgd", rate, weight_decay=self.weight_decay, cosine=cosine, trust=trust)
 
     def _network(self) -> Network:
         from fiftyone_deepcluster.backbones.network import Network

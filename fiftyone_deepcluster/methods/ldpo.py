@@ -7,7 +7,7 @@ clusters of adjacent rounds agree by purity and NMI.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -16,6 +16,7 @@ from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer
 from fiftyone_deepcluster.core.registry import PartOf
 from fiftyone_deepcluster.features.base import ENCODERS, Encoder
 from fiftyone_deepcluster.methods.base import ADVANCED, METHODS, KnownFields
+from fiftyone_deepcluster.methods.published import Paper, Published
 from fiftyone_deepcluster.methods.trained import AugmentName, Trained
 
 if TYPE_CHECKING:
@@ -43,14 +44,21 @@ SETTLED_SHARE = 0.05
 """The number of clusters has converged when it changes by at most this share. Our default, not the paper's."""
 
 
+TOPIC_EPOCHS = 20
+"""Epochs of the first round on topics or labels. In the paper that network has converged; it gives no number."""
+
+PAPER_RIM: dict[str, Any] = {"name": "rim", "penalty": 1.0, "n_init_clusters": 1000}
+"""k-means with 1000 clusters, then RIM with lambda = 1 (section 3.2)."""
+
+
 @METHODS.register
-class LDPO(Trained):
+class LDPO(Published, Trained):
     """LDPO: clusters of a fine-tuned network's encodings, repeated until adjacent rounds agree.
 
-    The paper specifies a split of 70/10/20 redrawn every round, PCA to 4096, k-means with a known number or RIM
-    that finds it, and convergence by purity and NMI. It leaves open the thresholds, optimizer, learning rates, epochs
-    and the factor of the softmax layer: those defaults are ours. Without pre-trained weights the backbone is trained
-    from scratch at the head's rate.
+    ``preset="paper"``: ImageNet's AlexNet, a split of 70/10/20 redrawn every round, PCA to 4096 for encodings, k-means
+    with a known number or RIM with lambda = 1 that finds it, and convergence by purity and NMI. The paper leaves open
+    the thresholds, learning rates, epochs and the factor of the softmax layer; those of the preset are usual ones.
+    Without pre-trained weights, which the paper always has, the backbone is trained from scratch at the head's rate.
 
     With pre-trained weights the default is AdamW with low learning rates, a one-cycle schedule per round, small
     batches, weak crops and only the most confident 80 % of each cluster: training on every image at the rates for
@@ -58,6 +66,57 @@ class LDPO(Trained):
     ``reducer="umap"`` before the clusterer, and more pseudo-classes than clusters (``pseudo_clusters`` of four times
     ``n_clusters``, ``confident_share=1``, ``epochs=6``, ``augmentation="crop-flip"``).
     """
+
+    paper: ClassVar[Paper] = Paper(
+        values={
+            "rounds": 10,
+            "image_size": 224,
+            "image_fit": "stretch",
+            "backbone": {"name": "torchvision", "model": "alexnet"},
+            "weights": "IMAGENET1K_V1",
+            "input_norm": "imagenet",
+            "pseudo_clusters": None,
+            "pseudo_class_rounds": None,
+            "merge": False,
+            "initial": "features",
+            "initial_epochs": TOPIC_EPOCHS,
+            "training_share": 0.7,
+            "validation_share": 0.1,
+            "confident_share": 1.0,
+            "freeze_norm": False,
+            "level_head": False,
+            "epochs": 2,
+            "min_steps": 0,
+            "batch_size": 256,
+            "optimizer": "sgd",
+            "learning_rate": 0.001,
+            "head_learning_rate": 0.01,
+            "weight_decay": 5e-4,
+            "label_smoothing": 0.0,
+            "augmentation": "none",
+            "sampling": "shuffled",
+            "stop_nmi": 0.9,
+            "stop_purity": 0.9,
+            "encoder": {"name": "pooled", "pca": 0},
+            "reducer": "identity",
+            "clusterer": None,
+        },
+        also={
+            "backbone": (
+                {"name": "torchvision", "model": "googlenet"},
+                {"name": "torchvision", "model": "vgg16"},
+                {"name": "torchvision", "model": "vgg19"},
+            ),
+            "initial": ("random", "kmeans", "topics"),
+            "encoder": (
+                {"name": "vlad"},
+                {"name": "fisher"},
+                {"name": "patch-mining"},
+            ),
+            "clusterer": ("kmeans", PAPER_RIM),
+        },
+        free=frozenset({"n_clusters", "initial_field", "text_field", "group_field", "n_topics"}),
+    )
 
     name: Literal["ldpo"] = "ldpo"
     n_clusters: int | None = Field(
@@ -80,6 +139,13 @@ class LDPO(Trained):
     )
     group_field: str | None = Field(
         None, description="Field with the group (patient, series) of each image; a group is never split."
+    )
+    initial_epochs: int = Field(
+        TOPIC_EPOCHS,
+        ge=1,
+        le=1000,
+        description="Epochs of the first round on topics or labels, so that clusters start from a trained network.",
+        json_schema_extra=ADVANCED,
     )
     n_topics: int = Field(
         80,
@@ -112,6 +178,11 @@ class LDPO(Trained):
     freeze_norm: bool | None = Field(
         None,
         description="Freeze the batch norm of pre-trained weights; empty: yes with weights.",
+        json_schema_extra=ADVANCED,
+    )
+    level_head: bool = Field(
+        True,
+        description="Scale pre-trained features to one length before the head, whatever the network.",
         json_schema_extra=ADVANCED,
     )
     epochs: int = Field(2, ge=1, le=1000, description="Epochs over the training images per round.")
@@ -190,7 +261,8 @@ class LDPO(Trained):
         """See ``Options.resolve``."""
         small = (self.image_size or facts.side) <= SMALL_SIDE
         backbone = BACKBONES.parse("small" if small else {"name": "torchvision", "model": "alexnet"})
-        clusterer = self.clusterer or CLUSTERERS.parse("rim" if self.n_clusters is None else "kmeans")
+        rim: object = PAPER_RIM if self.preset == "paper" else "rim"
+        clusterer = self.clusterer or CLUSTERERS.parse(rim if self.n_clusters is None else "kmeans")
         pretrained = self.weights is not None
         known: dict[str, Any] = {
             "confident_share": self.confident_share or (CONFIDENT_SHARE if pretrained else 1.0)
@@ -220,6 +292,16 @@ class LDPO(Trained):
         known = {"clusterer": CLUSTERERS.parse("kmeans")} if found else {}
         return super().going_on(n_clusters).model_copy(update={**known, "initial": "features"})
 
+    def remarks(self, facts: ImageFacts) -> list[str]:
+        """See ``Options.remarks``; also if the network is not pre-trained."""
+        notes = super().remarks(facts)
+        if self.weights is None and self.initial not in ("labels", "topics"):
+            notes.append(
+                "without weights this is no LDPO, which starts from a trained network: clusters of random features "
+                "are refined; give weights, or use method='deepcluster'"
+            )
+        return notes
+
     def optimizer_spec(self) -> OptimizerSpec:
         """SGD with momentum, or AdamW with a one-cycle schedule per round; both learning rates are resolved."""
         from fiftyone_deepcluster.training.optimizers import OptimizerSpec
@@ -244,6 +326,7 @@ class LDPO(Trained):
         return replace(
             super().task_parts(),
             initial=self.initial,
+            initial_epochs=self.initial_epochs,
             holdout=holdout,
             confident_share=self.confident_share or 1.0,
         )
@@ -261,17 +344,18 @@ class LDPO(Trained):
         from fiftyone_deepcluster.backbones.frozen_norms import freeze_norms
 
         network = super().make_network()
-        network.level_before_head = self.weights is not None
+        network.level_before_head = self.weights is not None and self.level_head
         return freeze_norms(network) if self.freeze_norm else network
 
     def _encoder_for(self, clusterer: Clusterer) -> Encoder:
-        """The encoder; pooled features have no PCA, as in the paper (table 1), and are not L2-normalized for RIM.
+        """The encoder; pooled features have no PCA, as in the paper (table 1). For RIM, no vectors have length 1.
 
-        RIM's penalty depends on the scale of the vectors, and it has one weight per dimension and cluster.
+        RIM's penalty depends on the scale of the vectors, and it has one weight per dimension and cluster: by default
+        pooled features are then reduced, but never whitened.
         """
-        encoder = self.encoder
-        if encoder.name != "pooled":
-            return encoder
-        wanted: dict[str, object] = {"l2_normalize": False} if clusterer.name == "rim" else {"pca": 0}
-        left = {name: value for name, value in wanted.items() if name not in encoder.model_fields_set}
-        return encoder.model_copy(update=left)
+        encoder, rim = self.encoder, clusterer.name == "rim"
+        wanted: dict[str, object] = {"l2_normalize": False} if rim else {}
+        if encoder.name == "pooled":
+            wanted |= {"whiten": False} if rim else {"pca": 0}
+        known = type(encoder).model_fields.keys() - encoder.model_fields_set
+        return encoder.model_copy(update={name: value for name, value in wanted.items() if name in known})

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 SMALL_BATCH, LARGE_BATCH = 128, 256
 """Batch sizes for images up to 64 pixels, and above (the papers')."""
 
-AugmentName = Literal["auto", "none", "affine", "affine-flip", "crop-flip", "gentle", "rotate-crop"]
+AugmentName = Literal[
+    "auto", "none", "affine", "affine-flip", "crop-flip", "original-crop-flip", "crop-color",
+    "original-crop-color", "gentle", "rotate-crop",
+]  # fmt: skip
 
 
 class Trained(Options):
@@ -258,7 +261,10 @@ def augmentation(name: AugmentName) -> Augment:
     """The augmentation of that name.
 
     ``affine``: rotation 15 degrees, shift 12 %, scale 15 %, shear 0.2, for digits and other objects that must not be
-    flipped. ``crop-flip``: crops of 8 to 100 % of the area and horizontal flips, as DeepCluster.
+    flipped. ``crop-flip``: crops of 8 to 100 % of the area of the decoded square, and horizontal flips.
+    ``original-crop-flip``: the same, cut from the original images as in DeepCluster, which decodes them in every epoch.
+    ``crop-color`` and ``original-crop-color``: these with changes of brightness, contrast, saturation
+    (0.8) and hue (0.2) of 80 % of the crops, 20 % without color and 50 % blurred, as DeepCluster-v2.
     ``gentle``: crops of 70 to 100 % and flips, for fine-tuning pre-trained networks.
     ``rotate-crop``: 30 degrees, crops of 50 to 100 % of the area and aspect ratio 3:4 to 4:3, as Kart et al., who
     give no numbers.
@@ -266,11 +272,15 @@ def augmentation(name: AugmentName) -> Augment:
     from fiftyone_deepcluster.images.augment import Augment
 
     affine = {"rotate": 15.0, "shift": 0.12, "scale": (0.85, 1.15), "shear": 0.2}
+    color = {"jitter": (0.8, 0.8, 0.8, 0.2), "jitter_share": 0.8, "grayscale": 0.2, "blur": 0.5}
     known: dict[str, dict[str, Any]] = {
         "none": {},
         "affine": affine,
         "affine-flip": {**affine, "flip": True},
         "crop-flip": {"crop": (0.08, 1.0), "flip": True},
+        "original-crop-flip": {"crop": (0.08, 1.0), "flip": True, "original": True},
+        "crop-color": {"crop": (0.08, 1.0), "flip": True, **color},
+        "original-crop-color": {"crop": (0.08, 1.0), "flip": True, "original": True, **color},
         "gentle": {"crop": (0.7, 1.0), "flip": True},
         "rotate-crop": {"rotate": 30.0, "crop": (0.5, 1.0)},
     }

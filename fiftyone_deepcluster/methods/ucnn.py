@@ -7,6 +7,7 @@ network on these labels, and then updates the centers. Training needs no pass ov
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -15,7 +16,8 @@ from fiftyone_deepcluster.backbones.base import BACKBONES, SMALL_SIDE, Backbone,
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS
 from fiftyone_deepcluster.core.registry import PartOf
 from fiftyone_deepcluster.features.base import ENCODERS
-from fiftyone_deepcluster.methods.base import ADVANCED, METHODS, Options, Parts
+from fiftyone_deepcluster.methods.base import ADVANCED, METHODS, Parts
+from fiftyone_deepcluster.methods.published import Paper, Published
 from fiftyone_deepcluster.methods.trained import AugmentName, augmentation, make_network
 from fiftyone_deepcluster.reducers.base import REDUCERS
 
@@ -31,13 +33,45 @@ PIXEL_STEPS = 800
 """Minimum number of batches of the first round."""
 
 
+NEVER = 10**9
+"""Patience at which no center is ever re-initialized."""
+
+
 @METHODS.register
-class UCNN(Options):
+class UCNN(Published):
     """UCNN: centers are updated with every training batch; for very many images.
 
     The paper starts from ImageNet weights. Without ``weights`` the first round trains on small clusters of the
-    pixels instead (ours): from random weights alone all images soon fall into one cluster.
+    pixels instead (ours): from random weights alone all images soon fall into one cluster. ``preset="paper"`` updates
+    FC9 and softmax only, as equations 1, 4 and 5, never passes over all images and keeps no vectors of them. It needs
+    weights of the whole network: torchvision's have conv1-5 only, and conv6-8 then stay random.
     """
+
+    paper: ClassVar[Paper] = Paper(
+        values={
+            "rounds": 10,
+            "variant": "proposed",
+            "image_size": 256,
+            "image_fit": "crop",
+            "backbone": None,
+            "weights": "IMAGENET1K_V1",
+            "input_norm": "imagenet",
+            "update": "last",
+            "batch_size": 50,
+            "learning_rate": 0.001,
+            "head_learning_rate": 0.01,
+            "pixel_epochs": 0,
+            "init": "sample",
+            "compensation": "compensated",
+            "recount": False,
+            "patience": NEVER,
+            "augmentation": "none",
+            "augment_always": False,
+            "keep_embeddings": False,
+        },
+        also={"variant": ("baseline-1", "baseline-2", "baseline-3"), "update": ("all",)},
+        free=frozenset({"n_clusters", "pixel_rate", "pixel_clusters"}),
+    )
 
     cluster_options: ClassVar[tuple[str, ...]] = ("n_clusters", "pixel_clusters")
 
@@ -62,6 +96,16 @@ class UCNN(Options):
     weights: str | None = Field(
         None,
         description="Initial weights: empty for random, IMAGENET1K_V1 for AlexNet's layers, or a file.",
+    )
+    update: Literal["all", "last"] = Field(
+        "all",
+        description="Layers that are trained: all, or the last two, FC9 and softmax, as the paper's equations.",
+    )
+    keep_embeddings: bool = Field(
+        True,
+        description="Embed all images at the start and at the end and keep their vectors (N x D); off: keep only "
+        "the clusters of the training pass, as in the paper.",
+        json_schema_extra=ADVANCED,
     )
     batch_size: int = Field(50, ge=2, le=65_536, description="Batch size.")
     learning_rate: float | None = Field(
@@ -129,6 +173,11 @@ class UCNN(Options):
     )
 
     @property
+    def decoded_side(self) -> int:
+        """Side in pixels of the decoded images: the network's input, with a margin where crops are drawn."""
+        return (self.image_size or SMALL_SIDE) if self.augmentation == "none" else super().decoded_side
+
+    @property
     def starts_from_pixels(self) -> bool:
         """True for random weights."""
         return self.weights is None
@@ -156,7 +205,8 @@ class UCNN(Options):
 
     def build(self) -> Parts:
         """See ``Options.build``."""
-        from fiftyone_deepcluster.pseudo_labels.pixel_warmup import PixelClusters, PixelWarmup
+        from fiftyone_deepcluster.backbones.ucnn import last_layer
+        from fiftyone_deepcluster.pseudo_labels.pixel_warmup import Finishing, PixelClusters, PixelWarmup
         from fiftyone_deepcluster.pseudo_labels.round_labels import RoundLabels
         from fiftyone_deepcluster.training.loop import TrainingSpec
         from fiftyone_deepcluster.training.losses import CrossEntropy
@@ -170,14 +220,28 @@ class UCNN(Options):
         training = OptimizerSpec(
             "sgd", self.learning_rate or 0.02, self.head_learning_rate, momentum=0.0, weight_decay=0.0
         )
-        finish = None if frozen or isinstance(task, RoundLabels) else task.finish
+        passes = self.keep_embeddings and not (frozen or isinstance(task, RoundLabels))
+        finish = task.finish if passes and isinstance(task, Finishing) else None
         training_spec = TrainingSpec(
             task, CrossEntropy(), augmentation(self.augmentation), training, finish=finish
         )
         network = make_network(
             self.backbone or BACKBONES.parse("ucnn"), self.input_norm or "plain", self, self.weights
         )
+        if self.update == "last":
+            network.backbone.requires_grad_(False)
+            last_layer(network.backbone).requires_grad_(True)
         return Parts(network, training_spec, self.batch_size)
+
+    def remarks(self, facts: ImageFacts) -> list[str]:
+        """See ``Options.remarks``; also if layers stay random."""
+        notes = super().remarks(facts)
+        if self.update == "last" and (self.weights is None or not Path(self.weights).is_file()):
+            loaded = "" if self.weights is None else f": weights={self.weights!r} has conv1-5 only"
+            notes.append(
+                f"update='last' leaves conv6-8 random{loaded}; give a file of a whole UCNN, or update='all'"
+            )
+        return notes
 
     def _default_backbone(self, small: bool) -> Backbone:
         """The paper's layer sizes above 64 pixels; batch norm with random weights."""
@@ -200,6 +264,7 @@ class UCNN(Options):
                 recount=self.recount,
                 patience=self.patience,
                 augmented=self.augment_always,
+                vectors=self.keep_embeddings,
             )
         )
 

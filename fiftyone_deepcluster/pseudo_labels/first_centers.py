@@ -36,12 +36,8 @@ def first_features(corpus: Corpus, n_clusters: int, init: InitName, seed: int) -
     rows = different_rows(corpus, n_clusters, seed)
     if init == "kmeans":
         rows = np.union1d(rows, draw_rows(len(corpus), seed))
-    corpus.network.eval()
     corpus.observer.phase("first centers", len(rows))
-    with torch.inference_mode(), corpus.compute.autocast():
-        features = torch.cat(
-            [corpus.network.features(batch.images).float() for batch in corpus.plain_batches(rows)]
-        )
+    features = corpus.features_at(rows)
     if init == "sample":
         return features
     found = (

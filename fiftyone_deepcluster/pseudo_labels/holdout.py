@@ -61,7 +61,7 @@ class Holdout:
         return Split(*(np.sort(np.concatenate(some)) if some else np.zeros(0, np.int64) for some in rows))
 
     def scores(self, corpus: Corpus, labels: NDArray[np.int64], split: Split) -> dict[str, float]:
-        """Top-1 and top-5 accuracy of the head on held-out pseudo-labels (N,); -1 is ignored."""
+        """Top-1 and top-5 accuracy of the head on all held-out images that have a pseudo-label (N,), not -1."""
         found = {}
         for name, rows in (("validation", split.validation), ("test", split.test)):
             known = rows[labels[rows] >= 0]

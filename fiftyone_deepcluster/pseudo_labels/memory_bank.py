@@ -57,8 +57,9 @@ class BankLabelsParts:
 class BankLabels:
     """The target of an image in each head is the cluster of its latest embedding at the start of the round.
 
-    The bank is initialized by a pass without training; from then on ``after_step`` overwrites the rows of
-    each batch with the outputs of the training pass. The network must return L2-normalized features.
+    Each bank is initialized with one augmented crop of every image, without training; from then on
+    ``after_step`` overwrites the rows of each batch with the outputs of the training pass. The network must return
+    L2-normalized features.
     """
 
     def __init__(self, parts: BankLabelsParts) -> None:
@@ -104,11 +105,14 @@ class BankLabels:
         self._seen[batch.rows] = True
 
     def assign(self, corpus: Corpus) -> Assignment:
-        """Cluster the bank's embeddings, averaged over the crops; the first call fills the bank."""
+        """Cluster the bank's embeddings, averaged over the crops; the first call fills the bank with random crops."""
         if self._bank is None:
-            vectors = corpus.features()
-            self._bank = vectors.expand(self.parts.n_banks, -1, -1).contiguous()
-            self._seen = torch.ones(len(vectors), dtype=torch.bool)
+            banks = range(self.parts.n_banks)
+            crops = [
+                corpus.features(augmented=True, seed=derive(self.parts.seed, "bank", bank)) for bank in banks
+            ]
+            self._bank = torch.stack(crops)
+            self._seen = torch.ones(len(corpus), dtype=torch.bool)
         elif corpus.compute.world > 1:
             self._synchronize(corpus)
         vectors = functional.normalize(self._filled().mean(dim=0))

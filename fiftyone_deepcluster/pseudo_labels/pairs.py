@@ -219,19 +219,18 @@ class _MacroBatches:
         self._statistics = parts.batch_statistics
         self._corpus = corpus
         self._draw = draw
+        size = min(frozen.images, len(corpus))
         # Whole mini-batches only: batch norm cannot normalize a single remaining image.
-        batches = max(1, min(frozen.images, len(corpus)) // self._mini)
-        self._steps = batches * frozen.epochs * frozen.views
-        rows = whole_batches(
-            len(corpus), batches * self._mini, math.ceil(parts.min_steps / self._steps), draw
-        )
-        self._macros = rows.reshape(-1, batches * self._mini)
+        self._batches = max(1, size // self._mini)
+        self._steps = self._batches * frozen.epochs * frozen.views
+        rows = whole_batches(len(corpus), size, math.ceil(parts.min_steps / self._steps), draw)
+        self._macros = rows.reshape(-1, size)
         self._step = 0
         self._place = torch.zeros(len(corpus), dtype=torch.int64)
         self._freeze(0)
 
     def order(self) -> NDArray[np.int64]:
-        """(M,) rows: every macro-batch shuffled ``epochs`` times, each of its mini-batches ``views`` times."""
+        """(M,) rows: whole mini-batches of every macro-batch, shuffled ``epochs`` times, each ``views`` times."""
         return np.concatenate([self._rows_of(macro) for macro in self._macros])
 
     def label_features(self, batch: Batch) -> torch.Tensor:
@@ -246,7 +245,8 @@ class _MacroBatches:
             self._freeze(index)
 
     def _rows_of(self, macro: NDArray[np.int64]) -> NDArray[np.int64]:
-        shuffled = [self._draw.permutation(macro) for _ in range(self._frozen.epochs)]
+        used = self._batches * self._mini
+        shuffled = [self._draw.permutation(macro)[:used] for _ in range(self._frozen.epochs)]
         minis = np.concatenate(shuffled).reshape(-1, self._mini)
         return np.repeat(minis, self._frozen.views, axis=0).reshape(-1)
 

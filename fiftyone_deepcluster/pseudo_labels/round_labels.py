@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from fiftyone_deepcluster.clusterers.base import Clusterer, Clustering, ClusterRequest
+from fiftyone_deepcluster.clusterers.distances import means
 from fiftyone_deepcluster.core.devices import send
 from fiftyone_deepcluster.core.seeds import derive, rng
 from fiftyone_deepcluster.core.types import Assignment, Batch, ClassTargets, Outputs, RoundPlan
@@ -52,6 +53,7 @@ class RoundLabelsParts:
         epochs: epochs per round; 0: no training.
         seed: random seed.
         initial: pseudo-labels of the first round, a name of ``initial_labels``.
+        initial_epochs: least number of epochs of the first round on given labels or topics.
         holdout: split into training and held-out images in each round; None: train on all images.
         confident_share: share of each cluster's images that are trained on, the most confident ones.
         early: clusterers used while training on pseudo-classes. Of several, keep the result with the highest NMI to
@@ -68,6 +70,7 @@ class RoundLabelsParts:
     epochs: int
     seed: int
     initial: InitialName = "features"
+    initial_epochs: int = 1
     holdout: Holdout | None = None
     confident_share: float = 1.0
     early: tuple[Clusterer, ...] = ()
@@ -80,8 +83,9 @@ class RoundLabels:
         self.parts = parts
         self._clusterings = 0
         self._pseudo = torch.zeros(0, dtype=torch.int64)
+        self._whole = torch.zeros(0, dtype=torch.int64)  # as _pseudo, also of images that are not trained on
         self._last = torch.zeros(0, dtype=torch.int64)
-        self._starts: dict[str, torch.Tensor] = {}
+        self._groupings: dict[str, torch.Tensor] = {}  # labels of the last round, for a warm start
         self._fitted: dict[str, Any] | None = None
         self._split: Split | None = None
 
@@ -95,9 +99,10 @@ class RoundLabels:
             kept = np.full_like(labels, -1)
             kept[self._split.training] = labels[self._split.training]
             labels = kept
+        given = round_index == 0 and self.parts.initial in ("labels", "topics")
         order = [
             self.parts.sampler.draw(labels, rng(self.parts.seed, "sample", round_index, epoch))
-            for epoch in range(self.parts.epochs)
+            for epoch in range(max(self.parts.epochs, self.parts.initial_epochs if given else 1))
         ]
         return RoundPlan(np.concatenate(order), n_outputs=int(self._pseudo.max()) + 1)
 
@@ -116,7 +121,7 @@ class RoundLabels:
         if self._clusterings == 0 and anchors is None:
             n_groups = parts.n_pseudo or parts.n_clusters or GROUPS
             given = initial_labels(parts.initial, n_groups, corpus, parts.seed)
-            self._pseudo = self._pseudo if given is None else given
+            self._pseudo = self._whole = self._pseudo if given is None else given
         groups = self._pseudo if len(self._pseudo) else None
         seed = derive(parts.seed, "encode", self._clusterings)
         encoding = parts.encoder.encode(corpus, EncodeRequest(seed, groups, parts.n_clusters))
@@ -130,27 +135,28 @@ class RoundLabels:
         pseudo = self._pseudo_classes(found, vectors, wanted, corpus)
         corpus.observer.advance(1)
         if self._clusterings > 0 or anchors is not None or parts.initial == "features":
-            self._pseudo = self._confident(pseudo, anchors)
+            self._pseudo, self._whole = self._confident(pseudo, anchors), pseudo.labels
         self._clusterings += 1
         scores = {**encoding.scores, **held_out, "pseudo_clusters": float(pseudo.n_clusters)}
         return assignment_of(found, encoding.vectors, scores, numbers_kept=anchors is not None)
 
     def state_dict(self) -> dict[str, Any]:
-        """Pseudo-labels, centers for a warm start, the fitted encoder, and the number of calls of ``assign``."""
+        """Pseudo-labels, labels for a warm start, the fitted encoder, and the number of calls of ``assign``."""
         return {
             "turn": self._clusterings,
             "pseudo": self._pseudo,
+            "whole": self._whole,
             "last": self._last,
-            "starts": {name: centers.cpu() for name, centers in self._starts.items()},
+            "groupings": dict(self._groupings),
             "reduction": self._fitted,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Resume from ``state_dict``."""
         self._clusterings = int(state["turn"])
-        self._pseudo = state["pseudo"]
+        self._pseudo, self._whole = state["pseudo"], state["whole"]
         self._last = state["last"]
-        self._starts = dict(state["starts"])
+        self._groupings = dict(state["groupings"])
         self._fitted = state["reduction"]
 
     def _clusterers(self) -> tuple[Clusterer, ...]:
@@ -170,7 +176,7 @@ class RoundLabels:
         clusterers = clusterers if len(self._last) else clusterers[:1]
         found = [self._cluster("clusters", clusterer, vectors, request, corpus) for clusterer in clusterers]
         best = found[0] if len(found) == 1 else max(found, key=lambda one: nmi(one.labels, self._last))
-        self._last, self._starts["clusters"] = best.labels, best.centers
+        self._last = self._groupings["clusters"] = best.labels
         return best
 
     def _pseudo_classes(
@@ -189,22 +195,29 @@ class RoundLabels:
     def _cluster(
         self, what: str, clusterer: Clusterer, vectors: torch.Tensor, request: ClusterRequest, corpus: Corpus
     ) -> Clustering:
-        start = self._starts.get(what) if self.parts.reducer.steady else None
-        if start is not None:
-            fits = start.shape == (request.n_clusters, vectors.shape[1])
-            start = start.to(vectors.device) if fits else None
+        start = self._last_means(what, vectors, request.n_clusters)
         seed = derive(self.parts.seed, what, self._clusterings)
         found = clusterer.cluster(vectors, replace(request, seed=seed, init_centers=start))
         corpus.compute.broadcast([found.labels, found.centers])
-        self._starts[what] = found.centers
+        self._groupings[what] = found.labels
         return found
+
+    def _last_means(self, what: str, vectors: torch.Tensor, n_clusters: int | None) -> torch.Tensor | None:
+        """(K, D) means of last round's clusters in this round's vectors; None: there are not as many.
+
+        Last round's centers themselves would not do: PCA gives the vectors a new basis in every round.
+        """
+        last = self._groupings.get(what) if self.parts.reducer.steady else None
+        if last is None or n_clusters is None or int(last.max()) + 1 != n_clusters:
+            return None
+        return means(vectors, last, n_clusters)
 
     def _held_out_scores(self, corpus: Corpus) -> dict[str, float]:
         """Held-out accuracy of the last training round."""
         if self.parts.holdout is None or self._split is None:
             return {}
         split, self._split = self._split, None
-        return self.parts.holdout.scores(corpus, self._pseudo.numpy(), split)
+        return self.parts.holdout.scores(corpus, self._whole.numpy(), split)
 
     def _confident(self, pseudo: Clustering, anchors: Anchors | None) -> torch.Tensor:
         """Pseudo-labels with -1 for the least confident of each cluster, but for labels that are fixed."""

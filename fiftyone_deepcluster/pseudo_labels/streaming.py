@@ -1,8 +1,9 @@
 """Pseudo-labels from centers updated with every batch: UCNN (Hsu and Lin, section 2).
 
 Every batch is assigned to its nearest centers, the network is trained on these clusters in one step, and the centers
-move towards the batch's features. Training needs no pass over all images: the last features of each image
-are stored for the assignment of the round.
+move towards the batch's features. Training needs no pass over all images. The clusters of a round are those that its
+batches were assigned to; with ``vectors`` the last features of each image are kept, too, and all images are embedded at
+the start and at the end.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import torch
 from torch.func import functional_call
 
+from fiftyone_deepcluster.clusterers.distances import confidence_of, nearest_two
 from fiftyone_deepcluster.clusterers.kmeans.streams import Centroids
 from fiftyone_deepcluster.core.seeds import rng
 from fiftyone_deepcluster.core.types import Assignment, Batch, ClassTargets, Outputs, RoundPlan
@@ -44,6 +47,9 @@ class StreamingParts:
         recount: reset the counts in every round, so that step sizes stay large; else counts grow for the whole run.
         patience: a center with no image among this many images per cluster is re-initialized.
         augmented: apply the training spec's augmentation; the paper uses none.
+        vectors: keep the last vector of each image, (N, D), and embed all images at the start and at the end. Without,
+            a cluster and two distances per image are kept, there are no clusters before the first round, and
+            assignments have embeddings without columns.
     """
 
     n_clusters: int
@@ -53,6 +59,7 @@ class StreamingParts:
     recount: bool = False
     patience: int = 100
     augmented: bool = False
+    vectors: bool = True
 
 
 class StreamingCentroids:
@@ -61,11 +68,12 @@ class StreamingCentroids:
     def __init__(self, parts: StreamingParts) -> None:
         self.parts = parts
         self._centroids: Centroids | None = None
-        self._seen = torch.zeros(0)
+        self._seen = torch.zeros(0)  # (N, D) last vectors; without ``vectors`` (N, 3): cluster, two distances
         self._updated = torch.zeros(0, dtype=torch.bool)
         self._labels = torch.zeros(0, dtype=torch.int64)
         self._weights: deque[dict[str, torch.Tensor]] = deque(maxlen=2)
         self._corpus: Corpus | None = None
+        self._near = torch.zeros(0, 3)
         self._revived = 0
         self._drift = torch.zeros(2)  # sum and count of the values of ``_note_drift``
 
@@ -85,7 +93,11 @@ class StreamingCentroids:
 
     def targets(self, batch: Batch, outputs: Outputs) -> ClassTargets:
         """The nearest center of each image's features."""
-        self._labels = self._initialized().nearest(outputs.features.detach().float())
+        features = outputs.features.detach().float()
+        if self.parts.vectors:
+            self._labels = self._initialized().nearest(features)
+        else:
+            self._labels, self._near = self._placed(features)
         return ClassTargets(self._labels)
 
     def after_step(self, batch: Batch, before: Outputs, network: Network) -> None:
@@ -97,17 +109,23 @@ class StreamingCentroids:
         centroids.update(features, self._labels, compute)
         patience = self.parts.patience * len(centroids)
         self._revived += centroids.revive(features, self._labels, patience, compute)
-        self._seen[batch.rows] = seen.cpu()
+        self._seen[batch.rows] = (seen if self.parts.vectors else self._near).cpu()
         self._updated[batch.rows] = True
 
     def assign(self, corpus: Corpus) -> Assignment:
-        """Assign the last features of every image to the nearest center; the first call computes the features."""
+        """The nearest center of the last features of every image; the first call computes them.
+
+        Without ``vectors``: the centers that the images were assigned to in training; none in the first call.
+        """
         parts = self.parts
         if self._centroids is None:
             self._centroids = Centroids(first_features(corpus, parts.n_clusters, parts.init, parts.seed))
-            self._seen = corpus.features().cpu()
+            unknown = torch.tensor([-1.0, torch.nan, torch.nan]).repeat(len(corpus), 1)
+            self._seen = corpus.features().cpu() if parts.vectors else unknown
         else:
             self._gather(corpus)
+        if not parts.vectors:
+            return self._streamed(corpus)
         where = corpus.compute.device_for(self._seen.numel())
         return self._assignment(self._seen.to(where), corpus)
 
@@ -116,7 +134,7 @@ class StreamingCentroids:
         return self._assignment(corpus.features(), corpus)
 
     def state_dict(self) -> dict[str, Any]:
-        """Centers with their counts, and the last features of every image."""
+        """Centers with their counts, and what is kept of every image."""
         centroids = None if self._centroids is None else self._centroids.state_dict()
         return {"centroids": centroids, "seen": self._seen}
 
@@ -179,10 +197,31 @@ class StreamingCentroids:
 
     def _assignment(self, vectors: torch.Tensor, corpus: Corpus) -> Assignment:
         centers = self._initialized().to(corpus.compute.device).centers
+        return nearest_assignment(vectors, centers.clone(), self._scores())  # the centers change in training
+
+    def _scores(self) -> dict[str, float]:
         scores = {"revived": float(self._revived)}
         if self._drift[1] > 0:
             scores["drift"] = float(self._drift[0] / self._drift[1])
-        return nearest_assignment(vectors, centers.clone(), scores)  # the centers change in training
+        return scores
+
+    def _placed(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Nearest centers (B,) of a batch, and (B, 3): these, the distances to them and to the second nearest."""
+        labels, own, other = nearest_two(features, self._initialized().centers)
+        return labels, torch.stack([labels.float(), own.sqrt(), other.sqrt()], dim=1)
+
+    def _streamed(self, corpus: Corpus) -> Assignment:
+        """The assignment of the training pass."""
+        labels, own, other = self._seen.unbind(dim=1)
+        return Assignment(
+            labels=labels.long().numpy(),
+            confidence=confidence_of(own, other).numpy(),
+            distance=own.clone().numpy(),
+            margin=torch.where(other.isinf(), 0.0, other - own).numpy(),
+            embeddings=np.zeros((len(labels), 0), dtype=np.float32),
+            centers=self._initialized().to(corpus.compute.device).centers.cpu().clone().numpy(),
+            scores=self._scores(),
+        )
 
 
 def _weights(network: Network) -> dict[str, torch.Tensor]:

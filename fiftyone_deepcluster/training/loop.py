@@ -256,7 +256,7 @@ def _record(
         loss=None if losses is None else float(np.nanmean(losses)),
         seconds=seconds,
         images_per_second=drawn / seconds["train"] if seconds.get("train") else None,
-        **_metrics(found, None if before is found else before, settings),
+        **_metrics(found, None if before is found or not _has_clusters(before) else before, settings),
     )
     if losses is not None and before is not None and collapsed(entry, _largest_share(before)):
         run_state.notes.append(
@@ -307,13 +307,18 @@ def _stop_reason(
     return StopReason.ROUNDS_DONE if len(run_state.rounds) >= settings.rounds else None
 
 
+def _has_clusters(assignment: Assignment | None) -> bool:
+    """Whether any image has a cluster; none has before the first round of a task that does not embed all images."""
+    return assignment is not None and bool((assignment.labels >= 0).any())
+
+
 def _largest_share(assignment: Assignment) -> float:
     return share_and_entropy(assignment.labels, assignment.n_clusters)[1]
 
 
 def _renumber(found: Assignment, before: Assignment) -> Assignment:
     """The same clusters with ids matched to the previous round, so that a cluster keeps its id."""
-    if found.numbers_kept:
+    if found.numbers_kept or not _has_clusters(before):
         return found
     ids = match_to(found.labels, found.n_clusters, before.labels, before.n_clusters)
     if not len(ids):

@@ -93,10 +93,13 @@ class PairLoss:
             Its log agrees: .135 at the first step is a mean of |r - g| of .27.
         hold: weight of the cross-entropy between the current softmax and that of ``PairTargets.before``,
             averaged over the clusters: self-distillation, in the authors' code and not in the paper.
+        hold_on: what the self-distillation compares: ``softmax``, or the label ``features`` of length 1 themselves,
+            as in the authors' scripts for images of 96 pixels.
     """
 
     kind: Literal["entropy", "squares", "distance"] = "entropy"
     hold: float = 0.0
+    hold_on: Literal["softmax", "features"] = "softmax"
 
     def losses(self, outputs: Outputs, targets: Targets) -> torch.Tensor:
         """(B,) losses: B times an image's share of the batch loss, so that their mean is that loss.
@@ -112,7 +115,12 @@ class PairLoss:
         chosen = targets.chosen
         losses = (self._costs(given) * chosen).sum(1) * (len(chosen) / chosen.sum().clamp_min(1))
         if self.hold and targets.before is not None:
-            losses = losses + self.hold * _entropy(_softmax_of(halves[0]), _softmax_of(targets.before))
+            now, before = halves[0], targets.before
+            if self.hold_on == "softmax":
+                now, before = _softmax_of(now), _softmax_of(before)
+            losses = losses + self.hold * _entropy(
+                now.clamp(0, 1), before.clamp(0, 1)
+            )  # a length rounds to above 1
         return losses
 
     def _costs(self, given: torch.Tensor) -> torch.Tensor:

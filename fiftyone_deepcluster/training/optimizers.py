@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.backbones.network import Network
     from fiftyone_deepcluster.core.devices import Compute
 
+_LARC_EPSILON = 1e-8
 OptimizerName = Literal["sgd", "adamw", "rmsprop"]
 
 
@@ -57,6 +58,8 @@ class OptimizerSpec:
         cosine: schedule of the learning rates over the whole run; not with ``one_cycle``.
         average: decay of the exponential moving average of the backbone's weights in a round, which replaces them at
             its end; 0: no average.
+        trust: LARC's trust coefficient, for SGD: each layer's step is scaled by the length of its weights relative to
+            that of its gradient (You, Gitman and Ginsburg 2017, without clipping); None: no scaling.
     """
 
     optimizer: OptimizerName
@@ -68,6 +71,7 @@ class OptimizerSpec:
     cosine: Cosine | None = None
     head_momentum: float = 0.0
     average: float = 0.0
+    trust: float | None = None
 
 
 class Optimizer:
@@ -133,6 +137,9 @@ class Optimizer:
         self._scaler.scale(loss).backward()
         self._compute.average_gradients(self._network.parameters())
         for optimizer in parts:
+            if self._spec.trust is not None:
+                self._scaler.unscale_(optimizer)
+                scale_by_trust(optimizer, self._spec.trust, self._spec.weight_decay)
             self._scaler.step(optimizer)
         self._scaler.update()
         for schedule in self._schedules:
@@ -179,9 +186,28 @@ class Optimizer:
         parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
         if not parameters:
             return None
-        decay = self._spec.weight_decay
+        decay = self._spec.weight_decay if self._spec.trust is None else 0.0  # LARC adds it to the gradients
         if self._spec.optimizer == "adamw":
             return torch.optim.AdamW(parameters, rate, weight_decay=decay)
         if self._spec.optimizer == "rmsprop":
             return torch.optim.RMSprop(parameters, rate, alpha=0.9, eps=1e-8, weight_decay=decay)
         return torch.optim.SGD(parameters, rate, momentum=momentum, weight_decay=decay)
+
+
+def scale_by_trust(optimizer: torch.optim.Optimizer, trust: float, weight_decay: float) -> None:
+    """LARC without clipping: replace each gradient g of weights w by r (g + d w), r = trust |w| / (|g| + d |w|).
+
+    Args:
+        optimizer: whose parameters have gradients.
+        trust: trust coefficient.
+        weight_decay: d; parameters without weights or gradients other than 0 keep their gradient.
+    """
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if parameter.grad is None:
+                continue
+            with torch.no_grad():
+                weights, gradient = parameter.norm(), parameter.grad.norm()
+                rate = trust * weights / (gradient + weight_decay * weights + _LARC_EPSILON)
+                scaled = (parameter.grad + weight_decay * parameter) * rate
+                parameter.grad = torch.where((weights > 0) & (gradient > 0), scaled, parameter.grad)

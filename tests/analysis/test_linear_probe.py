@@ -132,3 +132,16 @@ def test_a_probe_can_be_cancelled(trained_run, digits):
         linear_probe.probe_networks(
             trained_run.trained, trained_run.initial, digits[1], linear_probe.ProbeRequest(folds=2)
         )
+
+
+def test_all_images_of_a_large_set_are_probed_without_their_inner_products(digits, monkeypatch):
+    images, classes = digits
+    vectors = torch.from_numpy(images[:200].reshape(200, -1).astype(np.float32))
+    exact = linear_probe.accuracies(vectors, classes[:200], 3, 1)
+    monkeypatch.setattr(linear_probe, "LARGEST_GRAM", 100)
+    assert linear_probe._inner_products(vectors)[0] is None
+    found = linear_probe.accuracies(vectors, classes[:200], 3, 1)
+    assert found["logistic"] == pytest.approx(exact["logistic"], abs=0.02)
+    assert found["svm"] == pytest.approx(exact["svm"], abs=0.1)
+    everything = linear_probe.ProbeRequest(folds=3, max_images=None)
+    assert len(linear_probe.choose_rows(np.repeat([0, 1], 3000), everything)) == 6000

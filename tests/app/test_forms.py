@@ -252,3 +252,59 @@ def test_every_option_of_a_method_is_explained(method):
     for field in option_fields(METHODS.get(method)):
         assert field.help, f"{method}.{field.name} has no description"
         assert field.kind != "text", f"{method}.{field.name} has a type that the form cannot offer well"
+
+
+METHOD = OptionField(name="method", kind="part", label="Method", default="deepcluster", parts=METHODS)
+
+
+def method_form(given):
+    inputs = types.Object()
+    forms.add_part(inputs, METHOD, given)
+    return inputs.get_property("method").type
+
+
+def defaults(box):
+    """What a form sends of inputs that nobody touches."""
+    found = {}
+    for name, one in box.properties.items():
+        found[name] = defaults(one.type) if isinstance(one.type, types.Object) else one.default
+    return found
+
+
+def test_a_preset_has_a_dropdown_and_a_group_of_inputs_with_its_values():
+    box = method_form({"name": "deepcluster", "preset": "paper", "deepcluster": {"rounds": 7}})
+    assert list(box.properties) == ["name", "preset", "deepcluster-paper"]
+    assert [one.label for one in box.get_property("preset").view.choices] == ["ours", "as in the paper"]
+    group = box.get_property("deepcluster-paper").type
+    assert group.get_property("rounds").default == 200
+    assert group.get_property("n_clusters").default == 10_000
+    assert list(method_form("deepcluster").properties) == ["name", "preset", "deepcluster"]
+    assert list(method_form("frozen").properties) == ["name", "frozen"]
+
+
+@pytest.mark.parametrize("advanced", [False, True])
+def test_an_untouched_form_of_the_preset_is_the_paper(advanced):
+    options = METHODS.get("deepcluster")
+    given = {"name": "deepcluster", "preset": "paper", "deepcluster-paper": {forms.SHOW_ADVANCED: advanced}}
+    sent = {**defaults(method_form(given)), "preset": "paper"}
+    sent["deepcluster"] = {"rounds": 3}  # left from before the preset was chosen
+    found = forms.parse_part(METHODS, sent, "deepcluster")
+    assert found == options(preset="paper")
+    assert found.deviations() == []
+    assert forms.problems(METHODS, METHOD, sent) == {}
+
+
+def test_values_beside_the_preset_win():
+    form = {"name": "deepcluster", "preset": "paper", "deepcluster-paper": {"rounds": 3}}
+    script = {"name": "deepcluster", "preset": "paper", "rounds": 3}
+    for given in (form, script):
+        found = forms.parse_part(METHODS, given, "deepcluster")
+        assert found.deviations() == ["rounds=3 (paper: 200)"]
+    bad = {**form, "deepcluster-paper": {"rounds": -1}}
+    assert list(forms.problems(METHODS, METHOD, bad)) == [("method", "deepcluster-paper", "rounds")]
+
+
+def test_an_unknown_preset_is_refused():
+    with pytest.raises(OptionsError, match="preset"):
+        forms.parse_part(METHODS, {"name": "deepcluster", "preset": "best"}, "deepcluster")
+    assert forms.problems(METHODS, METHOD, {"name": "deepcluster", "preset": "best"})

@@ -99,3 +99,11 @@ def test_options_of_an_encoder_are_listed_with_defaults():
 def test_unknown_names_are_refused_with_the_known_ones(name, part, way):
     with pytest.raises(OptionsError, match=way):
         options_table(name, part)
+
+
+def test_the_papers_values_are_listed_where_they_differ():
+    rows = {line.split()[0]: line for line in options_table("deepcluster").splitlines()}
+    assert rows["option"].split() == ["option", "default", "paper", "meaning"]
+    assert rows["rounds"].split()[:3] == ["rounds", "10", "200"]
+    assert rows["weight_decay"].split()[:3] == ["weight_decay", "1e-05", "Weight"]
+    assert "paper" not in options_table("frozen").splitlines()[0]

@@ -50,6 +50,9 @@ def test_pca_dimensions_are_chosen_by_the_data(n, d, expected):
 
 def test_pca_options_override_the_defaults():
     assert Pooled(pca=256, whiten=True).settle(100, 4096) == (256, True)
+    assert Pooled(pca=256).settle(100, 4096) == (256, True)  # DeepCluster's dimensions are whitened
+    assert Pooled(pca=256, whiten=False).settle(200_000, 4096) == (256, False)
+    assert Pooled(pca=64).settle(200_000, 4096) == (64, False)
     assert Pooled(pca=0).settle(200_000, 4096) == (0, False)
 
 

@@ -108,21 +108,18 @@ def test_released_thresholds_are_those_of_the_scripts(side, gray, star, rounds, 
 
 def test_released_settings_are_those_of_the_scripts():
     mnist = resolved(28, True, star=True, variant="released")
-    assert (mnist.batch_size, mnist.inner_epochs, mnist.augmentation) == (125, 5, "light")
+    assert (mnist.batch_size, mnist.inner_epochs, mnist.augmentation) == (128, 5, "released")
     assert mnist.objective() == PairLoss("squares")
     assert mnist.make_augment().n_large == 2, "pairs across two views, in one step"
     assert mnist.frozen().views == 1
     cifar = resolved(32, False, variant="released")
-    assert (cifar.batch_size, cifar.inner_epochs, cifar.views, cifar.augmentation) == (
-        32,
-        10,
-        2,
-        "light-flip",
-    )
+    assert (cifar.batch_size, cifar.inner_epochs, cifar.views, cifar.augmentation) == (32, 10, 2, "released")
     assert isinstance(cifar.make_augment(), Augment)
     assert cifar.frozen().views == 2, "two steps, one after the other"
     assert cifar.objective() == PairLoss("distance", hold=32 / -math.log(1e-7))
     assert resolved(32, False, star=True, variant="released").objective() == PairLoss(hold=10.0)
+    large = resolved(96, False, star=True, variant="released").objective()
+    assert large == PairLoss(hold=10.0, hold_on="features")
 
 
 def test_batches_have_the_papers_size_if_there_are_enough_images():

@@ -230,7 +230,7 @@ def test_a_round_has_no_embedding_pass(digits, options):
     phases = Phases()
     fdc.fit(digits[0], options, observer=phases)
     assert phases.names.count("train") == 3
-    assert phases.names.count("embed") == 2, "to fill the bank, and once at the very end"
+    assert phases.names.count("embed") == 3, "to fill two banks with two crops, and once at the very end"
     assert phases.names[-2:] == ["embed", "cluster"]
 
 

@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
+from fiftyone_deepcluster.clusterers.distances import means
+from fiftyone_deepcluster.clusterers.kmeans.clusterer import KMeans
 from fiftyone_deepcluster.images.inspect import ImageFacts
 from fiftyone_deepcluster.methods.base import parse_options
 from fiftyone_deepcluster.metrics.agreement import nmi
@@ -48,3 +50,27 @@ def test_the_clustering_that_agrees_most_with_the_last_round_is_taken(task, stri
 def test_the_first_round_uses_the_first_clusterer(task, stripes, corpus):
     found = task._most_stable(MAKERS, stripes, ClusterRequest(2), corpus)
     assert nmi(found.labels, MAKERS[0].cluster(stripes, ClusterRequest(2)).labels) == pytest.approx(1)
+
+
+def test_a_warm_start_is_last_rounds_grouping_in_this_rounds_basis(stripes, corpus):
+    """A PCA turns the vectors from round to round; last round's centers would be anywhere."""
+    options = parse_options("deepcluster", {"n_clusters": 5})
+    parts = options.resolve(ImageFacts(n=400, side=24, gray=True, height=24, width=24)).task_parts()
+    seen = []
+
+    class Watched(KMeans):
+        def find(self, vectors, request):
+            seen.append(request.init_centers)
+            return super().find(vectors, request)
+
+    task, request = RoundLabels(parts), ClusterRequest(5)
+    first = task._cluster("clusters", Watched(), stripes, request, corpus)
+    turned = torch.stack([-stripes[:, 1], stripes[:, 0]], dim=1)
+    resumed = RoundLabels(parts)
+    resumed.load_state_dict(task.state_dict())
+    for one in (task, resumed):
+        one._cluster("clusters", Watched(), turned, request, corpus)
+        assert torch.allclose(seen[-1], means(turned, first.labels, 5))
+    task._cluster("clusters", Watched(), turned, ClusterRequest(4), corpus)
+    assert seen[0] is None
+    assert seen[-1] is None

@@ -63,14 +63,14 @@ class Columns:
         history, losses = result.history.labels(rows), result.history.losses(rows)
         labels, n = found.labels[rows].tolist(), len(history)
         stored = np.float16 if self.half_precision else np.float32
-        nothing = [None] * n
+        nothing, kept = [None] * n, found.embeddings.shape[1] > 0
         values: dict[str, list[Any]] = {
             "label": [self.names[i] if i >= 0 else NOISE for i in labels],
             "confidence": numbers(found.confidence[rows]),
             "cluster": labels,
             "distance": numbers(found.distance[rows]),
             "margin": numbers(found.margin[rows]),
-            "embedding": vectors(found.embeddings[rows].astype(stored, copy=False)),
+            "embedding": vectors(found.embeddings[rows].astype(stored, copy=False)) if kept else nothing,
             "round_labels": vectors(history) if history.shape[1] else nothing,
             "round_losses": vectors(losses) if losses.shape[1] else nothing,
             "changes": changes(history).tolist() if history.shape[1] else nothing,

@@ -29,6 +29,7 @@ _PROBE = "probe"
 _LAYERS = "layers"
 
 _FIRST_IMAGES = 16
+_MOST_IMAGES = 10**9
 
 
 def probe(
@@ -38,7 +39,7 @@ def probe(
     *,
     layers: str | Sequence[str] | None = None,
     folds: int = 3,
-    max_images: int = 2_000,
+    max_images: int | None = 2_000,
     observer: Observer | None = None,
 ) -> ProbeResult:
     """Linear classifiers on every layer of a run's network, after and before training.
@@ -54,7 +55,7 @@ def probe(
         layers: one or several names, see ``list_layers``; by default all layers and ``embedding``, the vectors that
             the run clusters (LDPO's linear classification of the learned representation).
         folds: number of cross-validation folds, 2 to 10.
-        max_images: maximum number of images, 20 to 10,000, drawn at random.
+        max_images: maximum number of images, 20 or more, drawn at random; None: all.
         observer: receives progress events; can cancel.
 
     Raises:
@@ -67,7 +68,8 @@ def probe(
     from fiftyone_deepcluster.metrics.matching import numbered
 
     folds = arguments.whole_number("folds", folds, 2, 10)
-    max_images = arguments.whole_number("max_images", max_images, 20, 10_000)
+    if max_images is not None:
+        max_images = arguments.whole_number("max_images", max_images, 20, _MOST_IMAGES)
     wanted = None if layers is None else arguments.names("layers", layers, "conv1")
     check_observer(observer)
     run = load_run(samples, key)

@@ -331,6 +331,8 @@ def _add_brain_runs(call: CheckedCall, result: FitResult, observer: Observer) ->
 
     if not call.compute_brain or result.record.stop_reason is StopReason.CANCELLED:
         return []
+    if not result.embeddings.shape[1]:
+        return ["no vectors of the images were kept, so there are no 2-D map and no similarity index"]
     if observer.cancelled():
         return [
             "the 2-D map and the similarity index were left out, since the run was cancelled after its last round"

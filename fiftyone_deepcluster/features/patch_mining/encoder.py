@@ -92,7 +92,12 @@ class PatchMining(Encoder):
         True, description="Scale each detector so that its scores over all patches have standard deviation 1."
     )
     mined_patches: int = Field(40_000, ge=100, description="Patches to mine, over all groups.")
-    searched: int = Field(20_000, ge=1000, description="Most frequent itemsets examined per group.")
+    searched: int = Field(
+        20_000,
+        ge=1000,
+        description="Most frequent itemsets examined per group; where there are more, the support is not lowered, and "
+        "searches_cut in the round's scores counts the group.",
+    )
     pca: int | None = Field(
         None, ge=0, description="PCA dimensions; 0: no PCA; empty: 4096, or as many as the sample allows."
     )
@@ -148,16 +153,18 @@ class PatchMining(Encoder):
 
         groups = self._groups(len(corpus), request)
         features, images = self._mined(corpus, groups, request.seed)
-        found, rules = self._patterns(features, images, groups)
+        found, figures = self._patterns(features, images, groups)
         background = Background.of(features, self.shrinkage)
         limit = Limit(self.merge_score, self.merge_share)
         merged, detectors = merge_elements(
             features, [pattern.patches for pattern in found], background, limit
         )
-        figures = {"patterns": len(found), "rules": rules, "elements": len(merged)}
+        figures |= {"patterns": len(found), "elements": len(merged), "mined_patches": len(features)}
         detectors = background.leveled(detectors) if self.level else detectors
         logger.info(
-            "patch mining: %(patterns)d patterns, %(rules)d of them rules, %(elements)d elements", figures
+            "patch mining: %(mined_patches)d patches, %(patterns)d patterns, %(rules)d of them rules, %(elements)d "
+            "elements; the search was cut short in %(searches_cut)d groups",
+            figures,
         )
         return detectors, {name: float(value) for name, value in figures.items()}
 
@@ -173,18 +180,26 @@ class PatchMining(Encoder):
     def _mined(
         self, corpus: Corpus, groups: NDArray[np.int64], seed: int
     ) -> tuple[torch.Tensor, NDArray[np.int64]]:
-        """Activations (M, D) of the patches of some images of each group, and the image (M,) of each patch."""
+        """Activations (M, D) of the patches of some images of each group, and the image (M,) of each patch.
+
+        As many images of each group as ``mined_patches`` allows; what small groups cannot use goes to the others.
+        """
         import numpy as np
 
-        from fiftyone_deepcluster.features.patch_mining.patches import patches_an_image
         from fiftyone_deepcluster.features.streaming import collect_values
 
-        names = np.unique(groups[groups >= 0])
-        each = patches_an_image(self.scales[0], self.stride)
-        quota = max(2, self.mined_patches // (each * max(1, len(names))))
-        draw = rng(seed, "mined")
-        rows = np.sort(np.concatenate([draw.permutation(np.flatnonzero(groups == g))[:quota] for g in names]))
+        names, sizes = np.unique(groups[groups >= 0], return_counts=True)
         cut = self._cut(self.scales[:1])
+        wanted = max(2 * len(names), self.mined_patches // cut.count(corpus))
+        draw = rng(seed, "mined")
+        rows = np.sort(
+            np.concatenate(
+                [
+                    draw.permutation(np.flatnonzero(groups == name))[:quota]
+                    for name, quota in zip(names, shares(sizes, wanted), strict=True)
+                ]
+            )
+        )
         corpus.observer.phase("mine", len(rows))
         found = collect_values(
             corpus, rows, lambda some: ((taken, found[0][0]) for taken, found in cut.of(corpus, some))
@@ -193,8 +208,11 @@ class PatchMining(Encoder):
 
     def _patterns(
         self, features: torch.Tensor, images: NDArray[np.int64], groups: NDArray[np.int64]
-    ) -> tuple[list[Pattern], int]:
-        """Patterns of all groups, with their patches as rows of ``features``, and how many are rules."""
+    ) -> tuple[list[Pattern], dict[str, int]]:
+        """Patterns of all groups, with their patches as rows of ``features``, and figures for the record.
+
+        Patterns below the confidence are left out, unless no group has a rule, as random groups may.
+        """
         import numpy as np
 
         from fiftyone_deepcluster.features.patch_mining.itemsets import Pattern, Transactions, mine_patterns
@@ -202,19 +220,23 @@ class PatchMining(Encoder):
         count = min(self.activations, features.shape[1])
         items = np.concatenate([part.topk(count).indices.cpu().numpy() for part in features.split(16_384)])
         everything = Transactions(items, features.shape[1])
-        found, rules = [], 0
+        found: list[Pattern] = []
+        rules: list[Pattern] = []
+        cut = 0
         for group in np.unique(groups[images]):
             rows = np.flatnonzero(groups[images] == group)
             own = Transactions(items[rows], features.shape[1])
-            patterns, confident = mine_patterns(own, everything, images[rows], self._limits())
-            found += [Pattern(p.items, p.confidence, rows[p.patches]) for p in patterns]
-            rules += confident
+            mined = mine_patterns(own, everything, images[rows], self._limits())
+            patterns = [Pattern(p.items, p.confidence, rows[p.patches]) for p in mined.patterns]
+            rules += patterns[: mined.rules]
+            found += patterns
+            cut += mined.cut_short
         if not found:
             raise InputError(
                 f"patch mining found no pattern in {len(items)} patches of {len(np.unique(images))} images; lower "
                 f"support={self.support} or shortest={self.shortest}, or use encoder='pooled'"
             )
-        return found, rules
+        return rules or found, {"rules": len(rules), "searches_cut": cut}
 
     def _limits(self) -> Limits:
         from fiftyone_deepcluster.features.patch_mining.itemsets import Limits
@@ -247,3 +269,21 @@ class PatchMining(Encoder):
                 yield taken, torch.stack(best).amax(dim=0).flatten(1)
 
         return describe
+
+
+def shares(sizes: NDArray[np.int64], wanted: int) -> NDArray[np.int64]:
+    """How many members of each group to take, ``wanted`` in all: the same number, or all of a smaller group.
+
+    Args:
+        sizes: (G,) members of each group.
+        wanted: total number; less where the groups have fewer members.
+    """
+    import numpy as np
+
+    order = np.argsort(sizes, kind="stable")
+    taken, left = np.zeros(len(sizes), dtype=np.int64), wanted
+    for place, group in enumerate(order):
+        each, rest = divmod(left, len(sizes) - place)
+        taken[group] = min(int(sizes[group]), each + (rest > 0))
+        left -= int(taken[group])
+    return taken

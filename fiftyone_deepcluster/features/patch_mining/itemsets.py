@@ -68,6 +68,21 @@ class Pattern:
     patches: NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class Mined:
+    """The patterns of a group.
+
+    Attributes:
+        patterns: rules first, then the most confident others.
+        rules: number of rules.
+        cut_short: whether ``Limits.searched`` ended the search above the requested support.
+    """
+
+    patterns: list[Pattern]
+    rules: int
+    cut_short: bool
+
+
 class Transactions:
     """Items of M patches, stored as one bit vector over the patches per item.
 
@@ -139,11 +154,11 @@ def frequent(
 
 def mine_patterns(
     group: Transactions, everything: Transactions, images: NDArray[np.int64], limits: Limits
-) -> tuple[list[Pattern], int]:
+) -> Mined:
     """The patterns of a group that cover most of its patches.
 
     Patterns that occur in a single image are dropped; of patterns that share too many patches, the one with more
-    patches is kept. If too few reach the confidence, as in random groups, the most confident others are added.
+    patches is kept. After the rules follow the most confident others, for groups without rules.
 
     Args:
         group: patches of the group's images.
@@ -152,9 +167,10 @@ def mine_patterns(
         limits: requirements on patterns.
 
     Returns:
-        At most ``limits.wanted`` patterns, rules first, and the number of rules.
+        At most ``limits.wanted`` patterns.
     """
-    sets = [entry for entry in _search(group, everything.n, limits) if len(entry[0]) >= limits.shortest]
+    searched, cut_short = _search(group, everything.n, limits)
+    sets = [entry for entry in searched if len(entry[0]) >= limits.shortest]
     sets.sort(key=lambda entry: (-entry[1], len(entry[0]), entry[0]))
     confidence = _confidence(everything, sets)
     confident = confidence >= limits.confidence
@@ -165,11 +181,11 @@ def mine_patterns(
     rest = np.flatnonzero(~confident)
     for place in rest[np.argsort(-confidence[rest], kind="stable")]:
         chosen.add(sets[place][0], confidence[place])
-    return chosen.patterns, rules
+    return Mined(chosen.patterns, rules, cut_short)
 
 
-def _search(group: Transactions, n: int, limits: Limits) -> list[tuple[tuple[int, ...], int]]:
-    """Frequent itemsets at the requested support, or the lowest that ``limits.searched`` allows.
+def _search(group: Transactions, n: int, limits: Limits) -> tuple[list[tuple[tuple[int, ...], int]], bool]:
+    """Frequent itemsets at the requested support, or the lowest that ``limits.searched`` allows, and which of both.
 
     The support is lowered stepwise from a tenth of the group, since itemsets of many patches are preferred.
     """
@@ -182,10 +198,10 @@ def _search(group: Transactions, n: int, limits: Limits) -> list[tuple[tuple[int
             longest = limits.shortest
             continue
         if sets is None:
-            return found
+            return found, True
         found = sets
         if least <= floor:
-            return found
+            return found, longest < limits.longest
         least = max(floor, int(least * _LESS))
 
 

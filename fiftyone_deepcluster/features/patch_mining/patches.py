@@ -40,16 +40,26 @@ class Patches:
     layer: str | None
 
     def of(self, corpus: Corpus, rows: NDArray[np.int64]) -> Iterator[tuple[torch.Tensor, list[Scale]]]:
-        """Batches of (B,) int64 rows on the CPU, and the patches at each scale."""
+        """Batches of (B,) int64 rows on the CPU, and the patches at each scale; no two scales have equal windows."""
         return self._windows(corpus, rows) if self.source == "maps" else self._crops(corpus, rows)
+
+    def _grids(self, sides: torch.Size) -> list[_Grid]:
+        """The windows of each scale; on small maps some scales round to the same ones, which are taken once."""
+        return list(dict.fromkeys(_Grid.of(sides, scale, self.stride) for scale in self.scales))
+
+    def count(self, corpus: Corpus) -> int:
+        """Number of patches of the first scale in each image."""
+        import numpy as np
+
+        _, scales = next(iter(self.of(corpus, np.zeros(1, dtype=np.int64))))
+        return len(scales[0][1])
 
     def _windows(self, corpus: Corpus, rows: NDArray[np.int64]) -> Iterator[tuple[torch.Tensor, list[Scale]]]:
         from torch.nn import functional
 
         for taken, maps in corpus.maps(rows, self.layer):
             found = []
-            for scale in self.scales:
-                grid = _Grid.of(maps.shape[2:], scale, self.stride)
+            for grid in self._grids(maps.shape[2:]):
                 pooled = functional.avg_pool2d(maps, grid.window, grid.step)
                 found.append((pooled.flatten(2).transpose(1, 2), grid.middles))
             yield taken, found
@@ -60,8 +70,7 @@ class Patches:
         activations_of = _activations_of(corpus, self.layer)
         for taken, pixels in corpus.pixel_batches(rows):
             found = []
-            for scale in self.scales:
-                grid = _Grid.of(pixels.shape[2:], scale, self.stride)
+            for grid in self._grids(pixels.shape[2:]):
                 middles = grid.middles
                 cut = pixels.unfold(2, grid.window[0], grid.step[0]).unfold(3, grid.window[1], grid.step[1])
                 each = max(1, corpus.batch_size // len(middles))  # images at a time
@@ -99,11 +108,6 @@ class _Grid:
             for side, window, step in zip(self.sides, self.window, self.step, strict=True)
         ]
         return torch.cartesian_prod(*places).view(-1, 2)
-
-
-def patches_an_image(scale: float, stride: float) -> int:
-    """Approximate number of patches of one scale per image."""
-    return max(1, int((1 - scale) / stride + 1)) ** 2
 
 
 def cells(middles: torch.Tensor) -> torch.Tensor:

@@ -11,9 +11,9 @@ from mlxtend.frequent_patterns import fpgrowth
 from fiftyone_deepcluster.errors import InputError, OptionsError
 from fiftyone_deepcluster.features.base import EncodeRequest
 from fiftyone_deepcluster.features.patch_mining.detectors import Background, Limit, merge_elements
-from fiftyone_deepcluster.features.patch_mining.encoder import PatchMining
+from fiftyone_deepcluster.features.patch_mining.encoder import PatchMining, shares
 from fiftyone_deepcluster.features.patch_mining.itemsets import Limits, Transactions, frequent, mine_patterns
-from fiftyone_deepcluster.features.patch_mining.patches import Patches, cells, patches_an_image, strongest
+from fiftyone_deepcluster.features.patch_mining.patches import Patches, cells, strongest
 
 MINING = {"patches": "maps", "mined_patches": 600, "patterns": 10, "longest": 3, "sample": 40, "pca": 12}
 
@@ -53,9 +53,9 @@ def test_rules_equal_brute_force():
     images = np.repeat(np.arange(20), 3)
     group = np.arange(60) % 2 == 0
     limits = Limits(0.05, 0.6, 2, 3, wanted=1000, overlap=1, searched=10_000)
-    found, n_rules = mine_patterns(
-        Transactions(items[group], 9), Transactions(items, 9), images[group], limits
-    )
+    mined = mine_patterns(Transactions(items[group], 9), Transactions(items, 9), images[group], limits)
+    found, n_rules = mined.patterns, mined.rules
+    assert not mined.cut_short
     own, everything = _brute(items[group], 3, 3), _brute(items, 1, 3)
     expected = {}
     for pattern, n in own.items():
@@ -67,19 +67,20 @@ def test_rules_equal_brute_force():
     assert rules == pytest.approx(expected)
     covered = [len(pattern.patches) for pattern in found[:n_rules]]
     assert covered == sorted(covered, reverse=True)
-    few, _ = mine_patterns(
+    few = mine_patterns(
         Transactions(items[group], 9),
         Transactions(items, 9),
         images[group],
         Limits(0.05, 0.6, 2, 3, 4, 1, 10_000),
-    )
+    ).patterns
     assert [pattern.items for pattern in few] == [pattern.items for pattern in found[:4]]
 
 
 def test_patterns_of_too_many_shared_patches_count_as_one():
     items = _table(n=200)
     everything, images = Transactions(items, 9), np.arange(200)
-    found, _ = mine_patterns(everything, everything, images, Limits(0.01, 0.5, 1, 3, 50, 0.5, 10_000))
+    limits = Limits(0.01, 0.5, 1, 3, 50, 0.5, 10_000)
+    found = mine_patterns(everything, everything, images, limits).patterns
     sets = [set(pattern.patches) for pattern in found]
     assert len(sets) > 3
     assert max(len(a & b) / len(a | b) for a, b in itertools.combinations(sets, 2)) <= 0.5
@@ -87,10 +88,11 @@ def test_patterns_of_too_many_shared_patches_count_as_one():
 
 def test_the_search_ends_if_all_indices_occur_together():
     items = np.tile(np.arange(12), (50, 1))
-    found, _ = mine_patterns(
+    mined = mine_patterns(
         Transactions(items, 30), Transactions(items, 30), np.arange(50), Limits(1e-4, 0.3, 3, 6, 5, 1, 1000)
     )
-    assert [len(pattern.patches) for pattern in found] == [50]
+    assert [len(pattern.patches) for pattern in mined.patterns] == [50]
+    assert mined.cut_short, "longer patterns were not searched"
 
 
 @pytest.mark.usefixtures("seeded")
@@ -201,7 +203,7 @@ def test_crop_features_equal_those_of_the_cut_images(corpus):
     ((taken, (scale,)),) = Patches("crops", (0.5,), 0.25, None).of(corpus, rows)
     scores, middles = scale
     assert taken.tolist() == [3, 9]
-    assert scores.shape == (2, patches_an_image(0.5, 0.25), corpus.network.dim)
+    assert scores.shape == (2, 9, corpus.network.dim)
     pixels = torch.from_numpy(corpus.store.read(rows)).permute(0, 3, 1, 2).float() / 255
     cut = torch.nn.functional.interpolate(pixels[:, :, 6:18, 12:24], (24, 24), mode="bilinear")
     with torch.no_grad():
@@ -255,5 +257,54 @@ def test_invalid_shares_and_lengths_are_refused(options, message):
 
 def test_no_pattern_is_an_error(corpus):
     encoder = PatchMining(patches="maps", mined_patches=600, activations=2, shortest=3, longest=3)
-    with pytest.raises(InputError, match=r"found no pattern in 384 patches of 24 images; lower"):
+    with pytest.raises(InputError, match=r"found no pattern in 592 patches of 37 images; lower"):
         encoder.encode(corpus, EncodeRequest(1, n_groups=3))
+
+
+def test_windows_that_two_scales_share_are_taken_once(corpus):
+    """On maps of few cells .5 and .55 of the side are the same windows."""
+    rows = np.arange(2)
+    ((_, one),) = Patches("maps", (0.5, 0.75), 0.25, None).of(corpus, rows)
+    ((_, two),) = Patches("maps", (0.5, 0.501, 0.75), 0.25, None).of(corpus, rows)
+    assert len(one) == len(two) == 2
+    for (found, middles), (again, same) in zip(one, two, strict=True):
+        assert torch.equal(found, again)
+        assert torch.equal(middles, same)
+
+
+@pytest.mark.parametrize(("patches", "stride"), [("crops", 0.125), ("maps", 0.3)])
+def test_as_many_patches_are_mined_as_asked_for(corpus, patches, stride):
+    """By the real number of windows; what a small group cannot use goes to the others."""
+    encoder = PatchMining(patches=patches, stride=stride, mined_patches=500)
+    groups = np.repeat([0, 1, -1], [50, 4, 6])
+    features, images = encoder._mined(corpus, groups, seed=1)
+    each = encoder._cut(encoder.scales[:1]).count(corpus)
+    wanted = min(54, 500 // each)
+    assert len(features) == each * wanted
+    assert set(images) <= set(range(54))
+    assert len({image for image in images if image >= 50}) == min(4, wanted // 2)
+
+
+def test_shares_are_equal_but_for_small_groups():
+    assert shares(np.array([100, 3, 100, 100]), 60).tolist() == [19, 3, 19, 19]
+    assert shares(np.array([5, 5]), 100).tolist() == [5, 5]
+    assert shares(np.array([9, 9]), 5).sum() == 5
+
+
+def test_patterns_below_the_confidence_are_left_out():
+    """Two groups of patches with items of their own, and one without."""
+    draw = np.random.default_rng(3)
+    items = np.array([draw.choice(60, 8, replace=False) for _ in range(300)])
+    items[:100, :4], items[100:200, :4] = [60, 61, 62, 63], [64, 65, 66, 67]
+    groups = np.repeat([0, 1, 2], 100)
+    features = torch.zeros(300, 70)
+    features[torch.arange(300)[:, None], torch.from_numpy(items)] = 1.0
+    encoder = PatchMining(activations=8, confidence=0.9, support=0.05)
+    found, figures = encoder._patterns(features, np.arange(300), groups)
+    assert found
+    assert all(pattern.confidence >= 0.9 for pattern in found)
+    assert figures["rules"] == len(found)
+    alike = features[:100].repeat(3, 1)
+    rest, none = encoder._patterns(alike, np.arange(300), groups)
+    assert rest, "without any rule, the most confident patterns"
+    assert none["rules"] == 0

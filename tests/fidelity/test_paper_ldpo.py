@@ -1,0 +1,182 @@
+"""LDPO's preset is the paper (Wang et al. 2017): start, encodings, clustering, split, convergence."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import fiftyone_deepcluster as fdc
+from fiftyone_deepcluster.backbones.base import BACKBONES
+from fiftyone_deepcluster.features.base import ENCODERS
+from fiftyone_deepcluster.pseudo_labels.holdout import Holdout, Split
+from fiftyone_deepcluster.pseudo_labels.round_labels import RoundLabels
+from tests.fidelity.papers import facts, plain_values
+
+SETTINGS = {
+    "rounds": 10,  # section 4.1: about ten iterations
+    "image_size": 224,
+    "image_fit": "stretch",  # "resized to fit the model definition"
+    "backbone": {"name": "torchvision", "model": "alexnet"},
+    "weights": "IMAGENET1K_V1",
+    "input_norm": "imagenet",
+    "pseudo_clusters": None,
+    "pseudo_class_rounds": None,
+    "merge": False,
+    "initial": "features",
+    "initial_epochs": 20,
+    "training_share": 0.7,  # section 4
+    "validation_share": 0.1,
+    "confident_share": 1.0,
+    "freeze_norm": False,
+    "level_head": False,
+    "epochs": 2,
+    "min_steps": 0,
+    "batch_size": 256,
+    "optimizer": "sgd",
+    "learning_rate": 0.001,
+    "head_learning_rate": 0.01,  # "a higher learning rate than all other layers"
+    "weight_decay": 5e-4,
+    "label_smoothing": 0.0,
+    "augmentation": "none",
+    "sampling": "shuffled",
+    "stop_nmi": 0.9,
+    "stop_purity": 0.9,
+    "encoder": {"name": "pooled", "pca": 0},  # table 1: FC7 has no encoding
+    "reducer": {"name": "identity"},
+    "clusterer": None,
+}
+
+
+def paper(**values):
+    return fdc.LDPO(preset="paper", **values)
+
+
+def resolved(n=215_786, side=512, **values):
+    return paper(**values).resolve(facts(n, side, gray=True))
+
+
+def test_ldpo_options_are_the_papers():
+    found = plain_values(paper())
+    assert {name: found[name] for name in SETTINGS} == SETTINGS
+
+
+@pytest.mark.parametrize(
+    ("model", "dim"), [("alexnet", 4096), ("googlenet", 1024), ("vgg16", 4096), ("vgg19", 4096)]
+)
+def test_networks_end_in_the_papers_layers(model, dim):
+    """Table 1: FC7 of AlexNet and VGG, Pool5 of GoogLeNet."""
+    with torch.device("meta"):
+        body = BACKBONES.parse({"name": "torchvision", "model": model}).build(3, 224, None)
+    assert body.dim == dim
+    assert paper(backbone={"name": "torchvision", "model": model}).deviations() == []
+
+
+def test_medical_images_are_clustered_by_rim_with_lambda_1():
+    found = resolved()
+    assert found.clusterer.name == "rim"
+    assert (found.clusterer.penalty, found.clusterer.n_init_clusters) == (1.0, 1000)
+    assert paper().remarks(facts(gray=True))[0] == "preset='paper': as in the paper"
+
+
+def test_scenes_are_clustered_by_kmeans_with_the_known_number():
+    found = resolved(4485, n_clusters=15)
+    assert found.clusterer.name == "kmeans"
+    assert (found.n_clusters, found.pseudo_clusters) == (15, 15)
+    assert paper(n_clusters=15).remarks(facts(4485))[0] == "preset='paper': as in the paper"
+
+
+@pytest.mark.parametrize("name", ["pooled", "vlad", "fisher", "patch-mining"])
+@pytest.mark.parametrize("n", [1000, 60_000])
+def test_rim_clusters_vectors_that_are_neither_whitened_nor_of_length_1(name, n):
+    found = resolved(n, encoder=name).encoder
+    assert not found.l2_normalize
+    if name == "pooled":
+        assert found.settle(n, 4096)[1] is False
+    default = fdc.LDPO(encoder=name).resolve(facts(n))
+    assert not default.encoder.l2_normalize
+    assert name != "pooled" or default.encoder.settle(n, 4096)[1] is False
+
+
+def test_encodings_have_the_papers_sizes():
+    """Section 3.1: 64 Gaussians, k-means with k = 64, 50 patterns, 4096 dimensions by PCA."""
+    from fiftyone_deepcluster.features.streaming import LDPO_COMPONENTS
+
+    assert ENCODERS.parse("fisher").words == 64
+    assert ENCODERS.parse("vlad").words == 64
+    assert ENCODERS.parse("patch-mining").patterns == 50
+    assert LDPO_COMPONENTS == 4096
+    assert ENCODERS.parse("patch-mining").patches == "crops"
+    assert 2 * 64 * 256 == 32_768
+    for name in ("vlad", "fisher", "patch-mining"):
+        assert paper(encoder=name).deviations() == []
+
+
+def test_the_softmax_layer_learns_faster_and_is_sized_by_the_clusters():
+    spec = resolved(n_clusters=15).optimizer_spec()
+    assert (spec.optimizer, spec.momentum) == ("sgd", 0.9)
+    assert spec.head_learning_rate > spec.learning_rate
+    assert (spec.one_cycle, spec.cosine) == (False, None)
+
+
+def test_the_split_is_70_10_20_and_new_in_every_round():
+    holdout = resolved(n_clusters=15).task_parts().holdout
+    one, two = holdout.split(1000, 0), holdout.split(1000, 1)
+    assert [len(part) for part in (one.training, one.validation, one.test)] == [700, 100, 200]
+    assert not np.array_equal(one.test, two.test)
+
+
+def test_convergence_is_purity_and_nmi_of_adjacent_rounds():
+    (rule,) = resolved(n_clusters=15).stop_rules()
+    assert (rule.nmi, rule.purity) == (0.9, 0.9)
+
+
+def test_accuracies_are_over_all_held_out_images(make_corpus):
+    """Also over those that are too uncertain to train on."""
+    corpus = make_corpus()
+    parts = fdc.LDPO(n_clusters=4, confident_share=0.5).resolve(facts(60, 24, gray=True)).task_parts()
+    task = RoundLabels(parts)
+    task.assign(corpus)
+    assert (task._pseudo < 0).sum() >= 20
+    assert (task._whole >= 0).all()
+    corpus.network.replace_head(4, seed=1)
+    test = np.arange(20)
+    found = Holdout().scores(corpus, task._whole.numpy(), Split(np.arange(20, 60), np.zeros(0, int), test))
+    top = corpus.logits()[:20].topk(4, dim=1).indices.numpy()
+    hits = top == task._whole.numpy()[:20, None]
+    assert found["test_top1"] == pytest.approx(hits[:, 0].mean())
+    assert found["test_top5"] == 1.0
+
+
+def test_topics_train_a_network_before_clusters_follow(make_corpus):
+    corpus = make_corpus()
+    corpus.initial = np.arange(60) % 3
+    parts = paper(
+        n_clusters=4, initial="topics", text_field="report", backbone={"name": "small", "width": 8}, weights=None
+    ).resolve(facts(60, 24, gray=True)).task_parts()  # fmt: skip
+    task = RoundLabels(parts)
+    task.assign(corpus)
+    first = task.begin_round(0, corpus)
+    assert (len(first.order), first.n_outputs) == (20 * 42, 3)
+    corpus.network.replace_head(3, seed=1)
+    task.assign(corpus)
+    second = task.begin_round(1, corpus)
+    assert (len(second.order), second.n_outputs) == (2 * 42, 4)
+
+
+def test_ldpo_without_a_trained_network_is_said():
+    notes = fdc.LDPO(n_clusters=5).remarks(facts(500, 28, gray=True))
+    assert notes[0].startswith("without weights this is no LDPO")
+    assert fdc.LDPO(n_clusters=5, weights="IMAGENET1K_V1").remarks(facts(500)) == []
+    assert fdc.LDPO(n_clusters=5, initial="topics", text_field="report").remarks(facts(500)) == []
+
+
+def test_patch_mining_crops_pass_through_the_network():
+    """A crop of half the side, resized to the network's input."""
+    from fiftyone_deepcluster.features.patch_mining.patches import _resized
+
+    cut = torch.arange(16, dtype=torch.uint8).view(1, 1, 1, 1, 4, 4)
+    assert _resized(cut, 4).shape == (1, 1, 4, 4)
+    assert torch.equal(_resized(cut, 4), torch.arange(16.0).view(1, 1, 4, 4) / 255)
+    assert nn.functional.interpolate(torch.zeros(1, 1, 4, 4), (8, 8)).shape[-1] == 8
