@@ -158,6 +158,15 @@ def test_a_poor_warm_start_does_not_worsen_the_result(blobs):
     assert [default_n_init(k) for k in (2, 10, 64, 1000)] == [20, 20, 3, 1]
 
 
+def test_few_and_short_vectors_have_more_initializations(digits):
+    short = digits[:, 20:26]
+    assert KMeans().cluster(short, ClusterRequest(10)).objective == pytest.approx(
+        KMeans(n_init=60).cluster(short, ClusterRequest(10)).objective
+    )
+    long, twenty = (KMeans(n_init=n).cluster(digits, ClusterRequest(10)).objective for n in (None, 20))
+    assert long == twenty
+
+
 def test_more_n_init_never_increase_the_objective(digits):
     once, often = (KMeans(n_init=n).cluster(digits, ClusterRequest(10)).objective for n in (1, 4))
     assert often <= once
