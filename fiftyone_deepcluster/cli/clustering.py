@@ -77,9 +77,8 @@ def report(run: Run) -> str:
     else:
         parts.append(clusters_table(labels))
     parts.append("")
-    if run.stop_reason is not None:
-        parts.append(run.stop_reason.message)
-    parts += [line for line in (run.record.verdict, *run.record.notes) if line]
+    record = run.record
+    parts += [line for line in (record.outcome, record.verdict, *record.notes) if line]
     return "\n".join(parts)
 
 

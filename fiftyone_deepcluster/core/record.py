@@ -165,3 +165,11 @@ class RunRecord(BaseModel):
     beaten: bool = False
     environment: dict[str, str] = Field(default_factory=dict)
     notes: list[str] = Field(default_factory=list)
+
+    @property
+    def outcome(self) -> str:
+        """Why the run ended, as a sentence; empty while it is at work."""
+        untrained = all(entry.loss is None for entry in self.rounds)
+        if self.stop_reason is StopReason.TASK_FINISHED and untrained:
+            return "This method clusters once and trains nothing."
+        return "" if self.stop_reason is None else self.stop_reason.message

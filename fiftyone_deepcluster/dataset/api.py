@@ -11,15 +11,22 @@ from fiftyone_deepcluster.api.fit import MAY_CHANGE
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.progress import check_observer
 from fiftyone_deepcluster.dataset.display.sidebar import add_group
-from fiftyone_deepcluster.dataset.io.fields import FieldNames, check_free, check_key
+from fiftyone_deepcluster.dataset.io.fields import (
+    FieldNames,
+    changing,
+    check_free,
+    check_key,
+    declare_missing,
+    drop_empty,
+)
 from fiftyone_deepcluster.dataset.io.inputs import read_inputs
 from fiftyone_deepcluster.dataset.io.lost_fields import declare_lost
 from fiftyone_deepcluster.dataset.io.read_fields import without_cluster
 from fiftyone_deepcluster.dataset.io.read_images import collect_images, media_field_of, root_dataset
 from fiftyone_deepcluster.dataset.io.vectors import check_given, model_name
 from fiftyone_deepcluster.dataset.io.write import Columns, write
+from fiftyone_deepcluster.dataset.review.assigned import join_edits
 from fiftyone_deepcluster.dataset.review.clusters import names_by_number
-from fiftyone_deepcluster.dataset.review.review import join_edits
 from fiftyone_deepcluster.dataset.runs import intents, lock, storage
 from fiftyone_deepcluster.dataset.runs.completeness import check_kept, count_clustered
 from fiftyone_deepcluster.dataset.runs.database import DatabaseWatch, database_needed
@@ -277,14 +284,18 @@ def assign_clusters(source: SampleSource, run: Run, observer: Observer | None) -
         watch, way_out = DatabaseWatch(), "repeat assign, which skips images that have a cluster"
         if own is not None:
             n_clustered += count_clustered(dataset, names)
+            with changing(dataset):
+                declare_missing(dataset, names)
             write(source, names, filled)
             declare_lost(dataset, names)
+            drop_empty(dataset, names)
             check_kept(dataset, names, watch, n_clustered, way_out)
         else:
             header = _header(source, run)
             with intents.writing(dataset, intents.Intent("assign", run.key, header.uid, names.patches_field)):
                 write(source, names, filled)
                 declare_lost(dataset, names)
+                drop_empty(dataset, names)
                 add_group(dataset, names)
                 storage.register_run(source, run.key, header, result.record)
                 check_kept(dataset, names, watch, n_clustered, way_out)

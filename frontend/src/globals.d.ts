@@ -31,6 +31,10 @@ declare module "@fiftyone/operators" {
 
 declare module "@fiftyone/spaces" {
   export function usePanelId(): string;
+  export function useSpaceNodes(space: string): readonly { id: string; type: string | null }[];
+  export function useSetPanelStateById(
+    local: boolean,
+  ): (panel: string, change: (state: Record<string, unknown> | null) => Record<string, unknown>) => Promise<void>;
 }
 
 declare module "@fiftyone/state" {
@@ -39,6 +43,14 @@ declare module "@fiftyone/state" {
   export const selectedSamples: RecoilState<Map<string, unknown> | Set<string>>;
   export const view: RecoilState<unknown>;
   export const filters: RecoilState<unknown>;
+  export const colorScheme: RecoilState<Record<string, unknown> | null>;
+  export function sidebarGroupsDefinition(modal: boolean): RecoilState<readonly SidebarGroup[]>;
+  export const constants: { FIFTYONE_GRID_SPACES_ID: string };
+  interface SidebarGroup {
+    name: string;
+    paths: readonly string[];
+    expanded: boolean | null;
+  }
 }
 
 declare module "recoil" {
@@ -47,4 +59,5 @@ declare module "recoil" {
     readonly key: string;
   }
   export function useRecoilValue<T>(state: RecoilState<T>): T;
+  export function useSetRecoilState<T>(state: RecoilState<T>): (value: T | ((value: T) => T)) => void;
 }

@@ -22,5 +22,17 @@ export const getSampleSrc = (path: string) => `/media?filepath=${path}`;
 export const selectedSamples = "selectedSamples";
 export const view = "view";
 export const filters = "filters";
+export const colorScheme = "colorScheme";
+export const sidebarGroupsDefinition = (modal: boolean) => `sidebarGroups ${modal}`;
+export const constants = { FIFTYONE_GRID_SPACES_ID: "spaces" };
 export const state: Record<string, unknown> = {};
 export const useRecoilValue = (name: string) => state[name];
+export const useSetRecoilState = (name: string) => (value: unknown) => {
+  state[name] = typeof value === "function" ? (value as (before: unknown) => unknown)(state[name]) : value;
+};
+export const panelStates: Record<string, Record<string, unknown>> = {};
+const setPanelState = async (panel: string, change: (before: Record<string, unknown>) => Record<string, unknown>) => {
+  panelStates[panel] = change(panelStates[panel] ?? {});
+};
+export const useSetPanelStateById = () => setPanelState;
+export const useSpaceNodes = () => (state["nodes"] ?? []) as { id: string; type: string }[];

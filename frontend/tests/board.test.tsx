@@ -4,16 +4,18 @@ import React from "react";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 
 import { Board } from "../src/components/Board";
-import type { Cluster, Edit, LoadAnswer } from "../src/model/api";
-import { server, state } from "./app";
+import type { Cluster, Edit, LoadAnswer, SidebarGroup } from "../src/model/api";
+import { panelStates, server, state } from "./app";
 
-const EVENTS = ["load", "strips", "images", "edit", "names", "poll", "in_view", "preview_commit", "preview_split"];
+const EVENTS = [
+  "load", "strips", "images", "edit", "names", "poll", "in_view", "preview_commit", "preview_split", "show", "color", "similar", "flow",
+];
 const schema = { view: Object.fromEntries(EVENTS.map((name) => [name, name])) };
 
 function cluster(name: string, size: number): Cluster {
   return {
     name, size, reviewed: false, noise: false, distance: null, confidence: null, uncertain: 0, changes: null,
-    numbers: [], majority: null, majority_share: null, key_words: [],
+    stability: null, outlier_from: null, numbers: [], majority: null, majority_share: null, key_words: [],
   };
 }
 
@@ -22,13 +24,18 @@ function loaded(key: string, clusters: Cluster[], field: string | null = null): 
     key: name, method: "frozen", status: "finished" as const, text: "", fraction: null, started: null, cancelling: false, resumable: false, again: false, charts: [],
   }));
   const run = {
-    key, method: "frozen", unit: "image" as const, label_fields: ["truth"], default_field: "label", rounds: 1, verdict: "",
+    key, method: "frozen", unit: "image" as const, label_fields: ["truth"],
+    label_path: `${key}.label`, map: `${key}_viz`, rounds: 1, verdict: "",
     facts: "", warnings: [], resumable: false,
   };
-  return { runs, run, clusters, nearest: {}, history: { undo: null, redo: null, version: 1 }, label_field: field };
+  const history = { undo: null, redo: null, lost: 0, version: 1 };
+  return { runs, sidebar, run, clusters, nearest: {}, history, label_field: field };
 }
 
 let clusters: Cluster[] = [];
+let sidebar: SidebarGroup[] = [];
+let stale = false;
+let asked: [string, Record<string, unknown>][] = [];
 let edits: Edit[] = [];
 let hold: Promise<void> = Promise.resolve();
 let release: () => void = () => undefined;
@@ -39,13 +46,16 @@ function holdEdits(): void {
 }
 
 async function answer(event: string, params: Record<string, unknown>): Promise<{ value: unknown } | { message: string }> {
+  asked.push([event, params]);
   if (event === "load") {
     return { value: loaded((params["key"] as string | null) ?? "dc", clusters, params["label_field"] as string | null) };
   }
   if (event === "strips") return { value: { strips: {} } };
   if (event === "names") return { value: { names: [] } };
-  if (event === "images") {
-    const image = { path: "x.png", box: null, confidence: null, distance: null, margin: null, changes: null, label: null };
+  if (event === "show" || event === "color") return { value: null };
+  if (event === "flow") return { value: { flow: null } };
+  if (event === "images" || event === "similar") {
+    const image = { path: "x.png", box: null, confidence: null, distance: null, margin: null, changes: null, cluster: "one", label: null };
     const images = ["a", "b", "c"].map((id) => ({ ...image, id, sample: id }));
     return { value: { images, total: 3 } };
   }
@@ -57,13 +67,13 @@ async function answer(event: string, params: Record<string, unknown>): Promise<{
     const change = { n_changed: 1, n_kept: 0, text: edit.verb };
     if (edit.verb === "rename") {
       const changed = [{ ...cluster(edit.new_name, 5) }];
-      return { value: { change, clusters: changed, gone: [edit.cluster], history } };
+      return { value: { change, clusters: changed, gone: [edit.cluster], stale, history } };
     }
     if (edit.verb === "mark_reviewed") {
       const changed = clusters.filter((one) => edit.clusters.includes(one.name)).map((one) => ({ ...one, reviewed: true }));
-      return { value: { change, clusters: changed, gone: [], history } };
+      return { value: { change, clusters: changed, gone: [], stale, history } };
     }
-    return { value: { change, clusters: [], gone: [], history } };
+    return { value: { change, clusters: [], gone: [], stale, history } };
   }
   if (event === "preview_split") return { message: "cluster 'one' has 1 images with vectors" };
   return { message: `no answer to ${event}` };
@@ -99,9 +109,14 @@ beforeEach(() => {
   vi.spyOn(HTMLElement.prototype, "clientHeight", "get").mockReturnValue(600);
   vi.spyOn(HTMLElement.prototype, "clientWidth", "get").mockReturnValue(600);
   clusters = [cluster("one", 5), cluster("two", 4), cluster("three", 3)];
+  sidebar = [];
+  stale = false;
+  asked = [];
   edits = [];
   hold = Promise.resolve();
   server.answer = answer;
+  for (const name of Object.keys(state)) state[name] = undefined;
+  state["sidebarGroups false"] = [];
   state["selectedSamples"] = new Map();
 });
 afterEach(() => {
@@ -171,7 +186,6 @@ describe("keys of the board", () => {
       expect(part(`dc-form-${dialog}`)).not.toBe(null);
       expect(document.activeElement?.tagName).toBe("INPUT");
       press("Escape");
-      if (part(`dc-form-${dialog}`)) press("Escape"); // the first closed the suggestions
       await settle();
       expect(part(`dc-form-${dialog}`)).toBe(null);
       expect(document.activeElement).toBe(part("dc-clusters"));
@@ -191,6 +205,63 @@ describe("a dialog", () => {
     press("a");
     document.removeEventListener("keydown", listen);
     expect(heard).toEqual(["a"]);
+  });
+});
+
+describe("similar images", () => {
+  it("are asked for in the cluster, can be chosen one by one, and Escape leads back", async () => {
+    await openBoard();
+    await openCluster("one");
+    press(" ");
+    press("f");
+    await settle();
+    expect(asked.filter(([event]) => event === "similar").map(([, params]) => [params["ids"], params["clusters"]])).toEqual([[["a"], ["one"]]]);
+    expect(part("dc-similar")).not.toBe(null);
+    press("a", { ctrlKey: true });
+    await settle();
+    press("x");
+    await settle();
+    expect(edits).toEqual([{ verb: "reject", images: { ids: ["a", "b", "c"] } }]);
+    press("Escape");
+    await settle();
+    expect(part("dc-similar")).toBe(null);
+    expect(shown()).toBe("one");
+  });
+});
+
+describe("what is shown in the grid", () => {
+  it("is colored by the run, and the map follows the chosen run", async () => {
+    state["nodes"] = [{ id: "map", type: "Embeddings" }];
+    await openBoard();
+    press("g");
+    await wait(1000);
+    expect(asked.filter(([event]) => event === "show" || event === "color").map(([event, params]) => [event, params["key"]])).toEqual([["show", "dc"], ["color", "dc"]]);
+    expect(state["colorScheme"]).toEqual({ colorBy: "value" });
+    expect(panelStates["map"]).toEqual({ openKey: "dc_viz", colorField: "dc.label" });
+    fireEvent.click(part("dc-tab-runs") as HTMLElement);
+    fireEvent.click(screen.getAllByText("Open")[1] as HTMLElement);
+    await settle();
+    await wait(1000);
+    expect(panelStates["map"]).toEqual({ openKey: "other_viz", colorField: "other.label" });
+  });
+  it("gives way to the view of the user", async () => {
+    state["view"] = [{ _cls: "Match", _uuid: "deepcluster-1" }];
+    await openBoard();
+    fireEvent.click(part("dc-show-all") as HTMLElement);
+    expect(asked[asked.length - 1]).toEqual(["show", { key: "dc", cluster: null, ids: null }]);
+    state["view"] = [];
+  });
+});
+
+describe("the sidebar", () => {
+  it("shows the group of a new run at once", async () => {
+    state["sidebarGroups false"] = [{ name: "labels", paths: ["truth", "dc"], expanded: true }];
+    sidebar = [{ name: "labels", paths: ["truth"], expanded: null }, { name: "dc", paths: ["dc"], expanded: null }];
+    await openBoard();
+    expect(state["sidebarGroups false"]).toEqual([
+      { name: "labels", paths: ["truth"], expanded: true },
+      { name: "dc", paths: ["dc"], expanded: null },
+    ]);
   });
 });
 
@@ -215,6 +286,20 @@ describe("the open cluster", () => {
     await settle();
     expect(document.querySelectorAll('[data-selected="true"]').length).toBe(0);
     expect(part("dc-image-b")?.getAttribute("data-focused")).toBe("true");
+  });
+});
+
+describe("an edit", () => {
+  it("after the edit of another person shows that, too", async () => {
+    await openBoard();
+    await openCluster("one");
+    clusters = [cluster("one", 5), cluster("by another", 4), cluster("three", 3)];
+    stale = true;
+    press("Enter");
+    await settle();
+    expect(asked.filter(([event]) => event === "edit").map(([, params]) => params["version"])).toEqual([1]);
+    expect(shown()).toBe(undefined); // "two", which is gone
+    expect(part("dc-cluster-by another")).not.toBe(null);
   });
 });
 

@@ -2,8 +2,11 @@ import { describe, expect, it } from "vitest";
 
 import type { Cluster } from "../src/model/api";
 import { arrange, follow, nearestTo, nextUnreviewed, progressOf, withChanges } from "../src/model/clusters";
+import { drawFlow } from "../src/model/flow";
+import { isPut, isWhole } from "../src/model/gridView";
 import { commandOf } from "../src/model/keys";
 import { cellsInside, pagesOf, scrollToShow, visibleCells } from "../src/model/layout";
+import { mergedGroups } from "../src/model/sidebar";
 import { add, chosen, clearSelection, countSelected, extendTo, isSelected, NOTHING, selectAll, step, toggle } from "../src/model/selection";
 
 const ids = Array.from({ length: 10 }, (_, index) => `id${index}`);
@@ -12,7 +15,7 @@ const idAt = (index: number): string | undefined => ids[index];
 function cluster(name: string, size: number, more: Partial<Cluster> = {}): Cluster {
   return {
     name, size, reviewed: false, noise: false, distance: null, confidence: null, uncertain: 0, changes: null,
-    numbers: [], majority: null, majority_share: null, key_words: [], ...more,
+    stability: null, outlier_from: null, numbers: [], majority: null, majority_share: null, key_words: [], ...more,
   };
 }
 
@@ -96,6 +99,40 @@ describe("clusters", () => {
   it("replaces changed clusters and removes others", () => {
     const after = withChanges(clusters, [cluster("cat", 14)], ["cluster-2", "cluster-10"]);
     expect(after.map((c) => c.name).sort()).toEqual(["cat", "no cluster"]);
+  });
+});
+
+describe("the flow of images through the rounds", () => {
+  const flow = { n_images: 10, rounds: [1, 4], groups: [[[3, 6], [0, 4]], [[7, 10]]], links: [[[3, 7, 6], [0, 7, 4]]] } as const;
+  it("fills the height, and ribbons fill the blocks", () => {
+    const { blocks, ribbons } = drawFlow(flow, 100, 50, 10, 10);
+    expect(blocks.map((block) => [block.x, block.y, block.height])).toEqual([[0, 0, 24], [0, 34, 16], [90, 0, 40]]);
+    expect(ribbons.map((ribbon) => [ribbon.x0, ribbon.y0, ribbon.x1, ribbon.y1, ribbon.height])).toEqual([[10, 0, 90, 0, 24], [10, 34, 90, 24, 16]]);
+  });
+});
+
+describe("the App's view", () => {
+  const [own, put] = [{ _uuid: "1f" }, { _uuid: "deepcluster-2" }];
+  it("tells what the panel has put there from the user's own", () => {
+    expect([[], [own], [put], [own, put]].map(isPut)).toEqual([false, false, true, true]);
+    expect([[], [own], [put], [own, put], null].map(isWhole)).toEqual([true, false, true, false, true]);
+  });
+});
+
+describe("groups of the sidebar", () => {
+  const group = (name: string, ...paths: string[]) => ({ name, paths, expanded: null });
+  it("are the stored ones; fields of the browser stay in their group", () => {
+    const shown = [group("labels", "truth", "dc"), group("mine", "x"), group("other", "new")];
+    expect(mergedGroups([group("labels", "truth"), group("dc", "dc")], shown)).toEqual([
+      group("labels", "truth"), group("dc", "dc"), group("mine", "x"), group("other", "new"),
+    ]);
+  });
+  it("are left alone if the browser has them", () => {
+    expect(mergedGroups([group("dc", "dc")], [group("dc", "dc", "more"), group("mine")])).toBe(null);
+    expect(mergedGroups([], [group("mine", "x")])).toBe(null);
+  });
+  it("of deleted runs go", () => {
+    expect(mergedGroups([], [group("mine", "x"), group("dc", "dc")], ["dc"])).toEqual([group("mine", "x")]);
   });
 });
 

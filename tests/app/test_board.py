@@ -205,6 +205,7 @@ def test_labels_that_are_there_are_kept_and_counted_first(board):
     review(dataset, "dc").rename(largest(dataset)[0], "my eight")
     page.reload()
     expect(part(page, "dc-cluster-my eight")).to_be_visible()
+    choose(page, "dc-label-field", "ground_truth")
     part(page, "dc-commit").click()
     row = part(page, "dc-commit-table").locator("tbody tr")
     expect(row).to_have_count(1)

@@ -66,6 +66,27 @@ def test_imports_and_reports_progress(make_context, dataset, folder):
     assert not dataset.has_field("dicom_patient_name")
 
 
+def test_images_go_where_the_form_says(make_context, dataset, folder):
+    import fiftyone as fo
+
+    def notice(**params):
+        return (
+            ImportDicom().resolve_input(make_context(dataset, params)).type.get_property("target").view.label
+        )
+
+    other = f"made-{dataset.name}"
+    assert notice() == f"The images are added to '{dataset.name}', which has 0 samples"
+    assert notice(new_dataset=other) == f"A dataset '{other}' is made of the images, and opened"
+    last = messages_of(make_context(dataset, {"files": str(folder), "new_dataset": other}))[-2]
+    try:
+        assert last.operator_uri.endswith("open_dataset")
+        assert last.params["dataset"] == other
+        assert (len(dataset), len(fo.load_dataset(other))) == (0, 4)
+        assert notice(new_dataset=other) == f"The images are added to '{other}', which exists"
+    finally:
+        fo.delete_dataset(other)
+
+
 def test_nothing_found_is_a_warning(make_context, dataset, tmp_path):
     last = messages_of(make_context(dataset, {"files": str(tmp_path)}))[-1]
     assert last.params["variant"] == "warning"

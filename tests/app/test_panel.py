@@ -143,6 +143,7 @@ def test_objects_are_shown_by_what_lies_in_their_boxes(asker, make_digits):
     ids = [image["id"] for image in images]
     other = shown["clusters"][1]["name"]
     moved = edit(ask, verb="move", images={"ids": ids}, to=other)
+    assert moved["change"]["text"] == f"moved {len(ids)} objects to '{other}'"
     assert moved["change"]["n_changed"] == len(ids)
     assert set(dataset.to_patches("objects").select(ids).values("objects.dc")) == {other}
     edit(ask, verb="undo")
@@ -155,6 +156,83 @@ def test_the_view_is_counted(asker, make_context, clustered):
     ctx = make_context(clustered, params, view=view._serialize())
     assert ClustersPanel().execute(ctx)["value"]["counts"] == view.count_values("dc.label")
     assert asker(clustered)("in_view", key="dc")["counts"] is None
+
+
+def test_what_is_put_into_the_grid_leaves_the_view_of_the_user(make_context, clustered):
+    mine = clustered.match({"ground_truth.label": {"$in": ["3", "8"]}})
+
+    def send(event, view, **params):
+        given = {"__method__": event, "panel_id": "p", "key": "dc", **params}
+        ctx = make_context(clustered, given, view=[] if view is None else view._serialize())
+        value = ClustersPanel().execute(ctx)["value"]
+        calls = {item["operator_uri"]: item["params"] for item in ctx.executor.to_json()["requests"]}
+        shown = calls.get("set_view", {}).get("view")
+        return value, calls, shown and fo.DatasetView._build(clustered, shown)
+
+    first, second, *_ = (info.name for info in load_run(clustered, "dc").clusters(n_exemplars=0))
+    _, _, shown = send("show", mine, cluster=first, ids=None)
+    assert shown.values("id") == mine.match({"dc.label": first}).sort_by("dc.distance").values("id")
+    assert send("in_view", shown)[0]["counts"] == mine.count_values("dc.label")
+    _, _, again = send("show", shown, cluster=second, ids=None)
+    assert sorted(again.values("id")) == sorted(mine.match({"dc.label": second}).values("id"))
+    ids = clustered.values("id")[:9]
+    _, _, some = send("show", again, cluster=None, ids=ids)
+    assert some.values("id") == [name for name in ids if name in mine.values("id")]
+    _, _, back = send("show", some, cluster=None, ids=None)
+    assert back._serialize(include_uuids=False) == mine._serialize(include_uuids=False)
+    _, _, alone = send("show", None, cluster=first, ids=None)
+    assert len(alone) == clustered.count_values("dc.label")[first]
+    assert send("in_view", alone)[0]["counts"] is None
+    assert "clear_view" in send("show", alone, cluster=None, ids=None)[1]
+
+
+def test_patches_that_are_put_into_the_grid(make_context, make_digits):
+    dataset = make_digits(20)
+    dataset.set_values(
+        "objects",
+        [
+            fo.Detections(detections=[fo.Detection(label=f"{i % 2}", bounding_box=[0, 0, 1, 1])])
+            for i in range(20)
+        ],
+    )
+    patches = dataset.to_patches("objects")
+    cluster(patches, "frozen", "dc", n_clusters=2, baselines=False, progress=False, compute_brain=False)
+    name = load_run(dataset, "dc").names()[0]
+
+    def shown(view):
+        given = {"__method__": "show", "panel_id": "p", "key": "dc", "cluster": name, "ids": None}
+        ctx = make_context(dataset, given, view=view._serialize())
+        assert ClustersPanel().execute(ctx) == {"value": None}
+        calls = {item["operator_uri"]: item["params"] for item in ctx.executor.to_json()["requests"]}
+        return fo.DatasetView._build(dataset, calls["set_view"]["view"])
+
+    all_of_it = [one.id for one in dataset.to_patches("objects").match({"objects.dc": name})]
+    assert sorted(shown(dataset.view()).values("id")) == sorted(all_of_it)
+    ones = dataset.to_patches("objects").match({"objects.label": "1"})
+    assert sorted(shown(ones).values("id")) == sorted(set(all_of_it) & set(ones.values("id")))
+    half = dataset.limit(10)
+    inside = set(half.to_patches("objects").values("id"))
+    assert sorted(shown(half).values("id")) == sorted(set(all_of_it) & inside)
+
+
+def test_the_sidebar_is_sent_as_it_is_stored(ask, clustered):
+    groups = {group["name"]: group["paths"] for group in ask("load", key="dc")["sidebar"]}
+    assert groups["dc"] == ["dc"]  # without rounds, losses, errors and a tree, there is nothing to filter by
+
+
+def test_images_far_from_the_center_are_outliers(ask, clustered):
+    for row in ask("load", key="dc")["clusters"]:
+        distances = clustered.match({"dc.label": row["name"]}).values("dc.distance")
+        assert row["outlier_from"] == pytest.approx(np.mean(distances) + 2 * np.std(distances))
+
+
+def test_an_undo_says_what_it_left(ask, clustered):
+    name = ask("load", key="dc")["clusters"][0]["name"]
+    edit(ask, verb="rename", cluster=name, new_name="one")
+    clustered.match({"dc.label": "one"}).limit(2).set_values("dc.label", ["by hand"] * 2)
+    undone = edit(ask, verb="undo")["change"]
+    assert undone["n_kept"] == 2
+    assert undone["text"].endswith("2 images were changed since and stay")
 
 
 def test_a_view_without_images_of_the_run_is_not_counted(make_context, clustered):
@@ -216,9 +294,11 @@ def test_a_commit_is_shown_before_it_is_made(ask, clustered):
     name = ask("load", key="dc")["clusters"][0]["name"]
     edit(ask, verb="rename", cluster=name, new_name="eight")
     size = clustered.count_values("dc.label")["eight"]
-    asked = {"field": "mine", "overwrite": False, "only_reviewed": False}
+    asked = {"field": "mine", "overwrite": False, "only_reviewed": False, "only_named": True}
     rows = ask("preview_commit", key="dc", **asked)["rows"]
     assert rows == [{"cluster": "eight", "label": "eight", "changes": size, "keeps": 0}]
+    assert len(ask("preview_commit", key="dc", **{**asked, "only_named": False})["rows"]) == 5
+    assert ask("preview_commit", key="dc", **{**asked, "only_reviewed": True}) == {"rows": []}
     edit(ask, verb="commit", **asked)
     clustered.reload()
     assert clustered.count_values("mine.label")["eight"] == size
@@ -293,6 +373,20 @@ def test_two_runs_are_compared_and_a_cell_shows_its_images(ask, clustered):
     assert len(view) == table[row, column]
     assert set(view.values("dc.label")) == {pair["cluster"]}
     assert set(view.values("ground_truth.label")) == {pair["value"]}
+
+
+def test_an_edit_says_whether_others_edited_before(ask, clustered):
+    first, second, *_ = load_run(clustered, "dc").names()
+    version = ask("load", key="dc")["history"]["version"]
+    own = {"verb": "rename", "cluster": first, "new_name": "mine"}
+    done = ask("edit", key="dc", edit=own, dry_run=False, label_field=None, version=version)
+    assert done["stale"] is False
+    review(clustered, "dc").rename(second, "by another")
+    back = {"verb": "undo"}
+    version = done["history"]["version"]
+    undone = ask("edit", key="dc", edit=back, dry_run=False, label_field=None, version=version)
+    assert undone["change"]["text"] == f"Undone: renamed '{second}' to 'by another'"
+    assert undone["stale"] is True
 
 
 def test_edits_of_others_are_noticed(ask, clustered):

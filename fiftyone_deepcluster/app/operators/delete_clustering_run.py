@@ -79,11 +79,11 @@ def _what(dataset: fo.Dataset, key: str) -> str:
 def _what_of(run: Run) -> str:
     from fiftyone_deepcluster.dataset.review.review import review
 
-    fields = ", ".join(run.fields.roots())
+    fields = ", ".join(root for root in run.fields.roots() if run.dataset.get_field(root) is not None)
     edits = len(review(run.dataset, run.key).log())
     log = f", and the log of {edits} edits" if edits else ""
     return (
-        f"The fields {fields} of {run.n_samples:,} images; the brain runs {run.fields.viz_key} and "
+        f"The fields {fields} of {run.fields.counted(run.n_samples)}; the brain runs {run.fields.viz_key} and "
         f"{run.fields.sim_key}; the record of {len(run.rounds)} rounds; its checkpoint and model{log}. "
         "Images, and labels written to other fields, are kept."
     )

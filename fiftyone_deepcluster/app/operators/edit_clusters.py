@@ -232,7 +232,7 @@ def _preview(inputs: types.Object, at: str, count: Callable[..., Change], *given
 
 def change_text(change: Change) -> str:
     """Numbers of images that change and that keep their label."""
-    text = f"{change.n_changed:,} image{'' if change.n_changed == 1 else 's'} would change"
+    text = f"{change.counted} would change"
     return f"{text}; {change.n_kept:,} keep the label they have" if change.n_kept else text
 
 
@@ -253,7 +253,7 @@ def kept_text(n_kept: int) -> str:
 
 def _done(ctx: foo.ExecutionContext, change: Change) -> dict[str, Any]:
     ctx.ops.reload_dataset()
-    ctx.ops.notify(f"{change.text}: {change.n_changed:,} images", variant="success")
+    ctx.ops.notify(f"{change.text}: {change.counted}", variant="success")
     return {"text": change.text, "n_changed": change.n_changed, "n_kept": change.n_kept}
 
 

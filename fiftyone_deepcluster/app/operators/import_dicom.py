@@ -10,6 +10,7 @@ from fiftyone.operators import types
 
 from fiftyone_deepcluster.app import names
 from fiftyone_deepcluster.app.operators import shared_inputs, values
+from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +30,7 @@ _FRAMES = {
 
 
 class ImportDicom(foo.Operator):
-    """Adds the images of DICOM files to the dataset."""
+    """Adds the images of DICOM files to the dataset, or makes a dataset of them."""
 
     @property
     def config(self) -> foo.OperatorConfig:
@@ -37,14 +38,14 @@ class ImportDicom(foo.Operator):
         return shared_inputs.job_config(
             "import_dicom",
             "Import DICOM",
-            "Add the images of DICOM files, detected by content, with a rendered image for the App and without "
-            "patient names, dates or numbers.",
+            "Add the images of DICOM files to this dataset or a new one. Files are detected by content; images are "
+            "rendered for the App, without patient names, dates or numbers.",
             "upload_file",
             "high",
         )
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
-        """Form: path of the files, images to import, additional header keywords."""
+        """Form: path of the files, dataset, images to import, additional header keywords."""
         inputs = types.Object()
         inputs.str(
             "files",
@@ -52,6 +53,11 @@ class ImportDicom(foo.Operator):
             label="Folder or file",
             description="Path on the machine of FiftyOne's server. Folders are searched recursively; DICOM files "
             "are detected by content, not by name. A DICOMDIR stands for the files it lists.",
+        )
+        inputs.str(
+            "new_dataset",
+            label="Name of a new dataset",
+            description=f"Empty: the images are added to {ctx.dataset.name!r}, the dataset that is open.",
         )
         choices = types.DropdownView()
         for value, label in _FRAMES.items():
@@ -64,6 +70,7 @@ class ImportDicom(foo.Operator):
             "identities; free text may hold names.",
         )
         _complain(inputs, ctx.params)
+        inputs.view("target", types.Notice(label=_target_text(ctx)))
         return shared_inputs.form(inputs, "Import DICOM", "Import")
 
     def execute(self, ctx: foo.ExecutionContext) -> Iterator[Any]:
@@ -91,7 +98,7 @@ class ImportDicom(foo.Operator):
             return
         if summary is not None and not ctx.delegated:
             logger.info("%s", summary)
-            yield ctx.ops.reload_dataset()
+            yield _show(ctx)
             lines = str(summary).splitlines()[:_SHOWN_LINES]
             variant = "warning" if summary.skipped or summary.nothing else "success"
             yield ctx.ops.notify("\n".join(lines), variant=variant)
@@ -103,7 +110,8 @@ class ImportDicom(foo.Operator):
             files: path of a folder, file or DICOMDIR.
             dataset: dataset to add the images to.
             delegate: queue the operation for a worker.
-            **settings: ``frames``, ``keywords`` (comma-separated, in addition to the default ones).
+            **settings: ``frames``, ``keywords`` (comma-separated, in addition to the default ones), ``new_dataset``
+                (name of a dataset to add to instead, made if it does not exist).
 
         Returns:
             Execution result of FiftyOne.
@@ -118,12 +126,36 @@ class ImportDicom(foo.Operator):
 
 def _steps(ctx: foo.ExecutionContext) -> Iterator[Step]:
     from fiftyone_deepcluster.dataset.dicom.import_files import import_steps
-    from fiftyone_deepcluster.errors import InputError
 
     files = values.long_text(ctx.params, "files")
     if files is None:
         raise InputError("no folder was given; set files to a folder with DICOM files")
-    return import_steps(files, ctx.dataset, _options(ctx.params))
+    return import_steps(files, values.text(ctx.params, "new_dataset") or ctx.dataset, _options(ctx.params))
+
+
+def _target_text(ctx: foo.ExecutionContext) -> str:
+    """Where the images will go."""
+    import fiftyone as fo
+
+    try:
+        name = values.text(ctx.params, "new_dataset")
+    except InputError:
+        return "Choose another name for the new dataset"
+    if name is None:
+        return f"The images are added to {ctx.dataset.name!r}, which has {len(ctx.dataset):,} samples"
+    if fo.dataset_exists(name):
+        return f"The images are added to {name!r}, which exists"
+    return f"A dataset {name!r} is made of the images, and opened"
+
+
+def _show(ctx: foo.ExecutionContext) -> Any:
+    """Show the dataset with the new images."""
+    import fiftyone as fo
+
+    name = values.text(ctx.params, "new_dataset")
+    if name is not None and fo.dataset_exists(name):  # without any image, none is made
+        return ctx.ops.open_dataset(name)
+    return ctx.ops.reload_dataset()
 
 
 def _options(params: dict[str, Any]) -> Any:
@@ -138,7 +170,6 @@ def _options(params: dict[str, Any]) -> Any:
 
 def _complain(inputs: types.Object, params: dict[str, Any]) -> None:
     """Validate the inputs while typing."""
-    from fiftyone_deepcluster.errors import InputError
     from fiftyone_deepcluster.images.dicom.find import check_one, check_paths
 
     try:

@@ -127,7 +127,7 @@ def add_cluster(inputs: types.Object, ctx: foo.ExecutionContext, run: Run) -> st
     """Add a selector of a run's clusters, with their sizes; return the selected name."""
     dropdown = types.DropdownView()
     for info in run.clusters(n_exemplars=0):
-        dropdown.add_choice(info.name, label=f"{info.name} · {info.size:,} images")
+        dropdown.add_choice(info.name, label=f"{info.name} · {run.fields.counted(info.size)}")
     inputs.enum("cluster", dropdown.values(), view=dropdown, label="Cluster", required=True)
     return values.text(ctx.params, "cluster")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-from fiftyone_deepcluster.app.panels.answers import analyses, clusters, edits, rounds, runs
+from fiftyone_deepcluster.app.panels.answers import analyses, clusters, edits, rounds, runs, views
 from fiftyone_deepcluster.app.panels.answers.common import Json, answered
 from fiftyone_deepcluster.dataset.display.workspace import CLUSTERS_PANEL
 
@@ -27,8 +27,11 @@ EVENTS: dict[str, Callable[[foo.ExecutionContext], Any]] = {
     "strips": clusters.load_strips,
     "images": clusters.load_images,
     "names": clusters.suggest_names,
-    "in_view": clusters.in_view,
-    "show": clusters.show,
+    "similar": clusters.load_similar,
+    "flow": clusters.load_flow,
+    "in_view": views.in_view,
+    "show": views.show,
+    "color": views.color,
     "edit": edits.edit,
     "preview_split": edits.preview_split,
     "preview_commit": edits.preview_commit,

@@ -14,21 +14,25 @@ _SHOWN = tuple(name for name in BESIDE if name not in ("embedding", "round_label
 
 
 def add_group(dataset: fo.Dataset, names: FieldNames) -> None:
-    """Put the filterable fields of a run into a sidebar group named after its key, below the labels.
+    """Put the filterable fields of a run that exist into a sidebar group named after its key, below the labels.
 
-    Runs on patches get no group, because FiftyOne shows attributes of objects below their label field.
+    A group that is there stays where it is. Runs on patches get no group, because FiftyOne shows attributes of objects
+    below their label field.
     """
     import fiftyone as fo
 
     if names.patches_field is not None:
         return
-    paths = [names.key, *(names.path(name) for name in _SHOWN)]
+    own = [names.key, *(names.path(name) for name in _SHOWN)]
     groups = _groups(dataset)
     for group in groups:
-        group.paths = [path for path in group.paths if path not in paths]
-    position = next((i + 1 for i, group in enumerate(groups) if group.name == "labels"), len(groups))
-    groups = [group for group in groups if group.name != names.key or group.paths]
-    groups.insert(position, fo.SidebarGroupDocument(name=names.key, paths=paths))
+        group.paths = [path for path in group.paths if path not in own]
+    there = next((group for group in groups if group.name == names.key), None)
+    if there is None:
+        there = fo.SidebarGroupDocument(name=names.key)
+        position = next((i + 1 for i, group in enumerate(groups) if group.name == "labels"), len(groups))
+        groups.insert(position, there)
+    there.paths = [*(path for path in own if dataset.get_field(path) is not None), *there.paths]
     dataset.app_config.sidebar_groups = groups
     dataset.save()
 

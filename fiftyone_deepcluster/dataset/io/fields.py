@@ -18,6 +18,8 @@ field               type            meaning
 ``dc_category``     list of strings groups of similar clusters with the image, widest first (``build_tree``)
 =================== =============== ====================================================================
 
+All are declared before the run, so that their names are taken. A field without any value is removed after it.
+
 For patches the same values are stored on the objects, as plain attributes of each Detection: ``dc`` (the
 label, a string), ``dc_confidence``, ``dc_cluster``, ``dc_distance``, ``dc_margin``, and the others as above.
 """
@@ -25,7 +27,7 @@ label, a string), ``dc_confidence``, ``dc_cluster``, ``dc_distance``, ``dc_margi
 from __future__ import annotations
 
 import keyword
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -94,6 +96,15 @@ class FieldNames:
     def prefix(self) -> str:
         """Prefix of every path: empty, or the path of the list of objects and a dot."""
         return "" if self.patches_field is None else f"{self.patches_field}.detections."
+
+    @property
+    def unit(self) -> str:
+        """What one image of the run is called: "image", or "object" for patches."""
+        return "image" if self.patches_field is None else "object"
+
+    def counted(self, n: int) -> str:
+        """A number of images, such as "1 image" or "2,000 objects"."""
+        return f"{n:,} {self.unit}{'' if n == 1 else 's'}"
 
     def roots(self) -> list[str]:
         """Fields (or attributes) of the run, the label first."""
@@ -197,8 +208,10 @@ def declare(dataset: fo.Dataset, names: FieldNames) -> None:
             raise
 
 
-def declare_missing(dataset: fo.Dataset, names: FieldNames) -> list[str]:
-    """Add the fields of a run that are not in the schema, and the index of its label; within ``changing``.
+def declare_missing(
+    dataset: fo.Dataset, names: FieldNames, values: Collection[str] = (*IN_LABEL, *BESIDE)
+) -> list[str]:
+    """Add the fields of some values that are not in the schema, and the index of the label; within ``changing``.
 
     Another thread that reloads the dataset in between, as FiftyOne's server does at every request, takes fields back
     that are not stored yet: what is missing then is added again.
@@ -209,20 +222,30 @@ def declare_missing(dataset: fo.Dataset, names: FieldNames) -> list[str]:
     added: list[str] = []
     for attempt in range(_ATTEMPTS):
         try:
-            new = _add_missing(dataset, names)
+            new = _add_missing(dataset, names, values)
         except ValueError:  # the parent of a field was taken back
             if attempt == _ATTEMPTS - 1:
                 raise
             new = None
         added += [path for path in new or [] if path not in added]
         dataset.reload()
-        if new is not None and all(dataset.get_field(names.path(name)) is not None for name in _MEANINGS):
+        if new is not None and all(dataset.get_field(names.path(name)) is not None for name in values):
             break
     dataset.create_index(names.path("label"))
     return added
 
 
-def _add_missing(dataset: fo.Dataset, names: FieldNames) -> list[str]:
+def drop_empty(dataset: fo.Dataset, names: FieldNames) -> None:
+    """Remove the fields of a run that no image has a value of: the App would show them as empty rows."""
+    with changing(dataset):
+        paths = [names.path(name) for name in BESIDE]
+        there = [path for path in paths if dataset.get_field(path) is not None]
+        empty = [path for path in there if not has_values(dataset, names, path)]
+        if empty:
+            dataset.delete_sample_fields(empty)
+
+
+def _add_missing(dataset: fo.Dataset, names: FieldNames, values: Collection[str]) -> list[str]:
     """Add the fields that the dataset does not have; return their paths."""
     import fiftyone as fo
 
@@ -238,7 +261,7 @@ def _add_missing(dataset: fo.Dataset, names: FieldNames) -> list[str]:
         )
     for name, meaning in _MEANINGS.items():
         path = names.path(name)
-        if dataset.get_field(path) is not None:
+        if name not in values or dataset.get_field(path) is not None:
             continue
         added.append(path)
         kind = _kind(name)

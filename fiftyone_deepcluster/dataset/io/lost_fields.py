@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from fiftyone_deepcluster.dataset.io.fields import changing, declare_missing
+from fiftyone_deepcluster.dataset.io.fields import BESIDE, IN_LABEL, changing, declare_missing, has_values
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -30,10 +30,11 @@ def declare_lost(dataset: fo.Dataset, names: FieldNames) -> list[str]:
         Paths of the fields that were declared again.
     """
     dataset.reload()
-    if all(dataset.get_field(root) is not None for root in names.roots()) and not _undeclared(dataset):
+    filled = [*IN_LABEL, *(name for name in BESIDE if has_values(dataset, names, names.path(name)))]
+    if all(dataset.get_field(names.path(name)) for name in filled) and not _undeclared(dataset):
         return []  # the usual case: no lock to wait for
     with changing(dataset):
-        found = declare_missing(dataset, names)
+        found = declare_missing(dataset, names, filled)
         for name in _undeclared(dataset):
             if _declare_from_values(dataset, name):
                 found.append(name)

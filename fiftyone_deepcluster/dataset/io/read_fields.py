@@ -103,7 +103,10 @@ def read_values(source: SampleSource, path: str) -> list[object | None]:
 
 def without_cluster(source: SampleSource, names: FieldNames) -> SampleSource:
     """The images without a label and without an error in the fields ``names``."""
-    labels, errors = (read_values(source, names.view_path(name)) for name in ("label", "error"))
+    paths = [names.view_path(name) for name in ("label", "error")]
+    there = [path for path in paths if source.samples.get_field(path) is not None]
+    known = {path: read_values(source, path) for path in there}
+    labels, errors = (known.get(path, [None] * len(source)) for path in paths)
     rows = [row for row in range(len(source)) if labels[row] is None and errors[row] is None]
     return source.rows(rows)
 

@@ -61,7 +61,7 @@ class Columns:
 
         result, found = self.result, self.result.assignment
         history, losses = result.history.labels(rows), result.history.losses(rows)
-        labels, n = found.labels[rows].tolist(), len(history)
+        labels, n, n_rounds = found.labels[rows].tolist(), *history.shape
         stored = np.float16 if self.half_precision else np.float32
         nothing, kept = [None] * n, found.embeddings.shape[1] > 0
         values: dict[str, list[Any]] = {
@@ -71,10 +71,10 @@ class Columns:
             "distance": numbers(found.distance[rows]),
             "margin": numbers(found.margin[rows]),
             "embedding": vectors(found.embeddings[rows].astype(stored, copy=False)) if kept else nothing,
-            "round_labels": vectors(history) if history.shape[1] else nothing,
-            "round_losses": vectors(losses) if losses.shape[1] else nothing,
-            "changes": changes(history).tolist() if history.shape[1] else nothing,
-            "stability": numbers(self._stability[rows]) if history.shape[1] else nothing,
+            "round_labels": vectors(history) if n_rounds else nothing,
+            "round_losses": vectors(losses) if self._has_losses else nothing,
+            "changes": changes(history).tolist() if n_rounds > 1 else nothing,
+            "stability": numbers(self._stability[rows]) if n_rounds > 1 else nothing,
             "loss": last_finite(losses),
         }
         failed = [found.errors.get(row) for row in range(*rows.indices(len(self)))]
@@ -87,6 +87,15 @@ class Columns:
         from fiftyone_deepcluster.metrics.matching import STABILITY_WINDOW, stability
 
         return stability(self.result.history.labels(last=STABILITY_WINDOW + 1))
+
+    @cached_property
+    def _has_losses(self) -> bool:
+        """Whether any image was drawn in any round."""
+        import numpy as np
+
+        starts = range(0, len(self), _BATCH)
+        history = self.result.history
+        return any(np.isfinite(history.losses(slice(at, at + _BATCH))).any() for at in starts)
 
 
 def write(source: SampleSource, names: FieldNames, filled: Columns) -> None:
@@ -145,12 +154,17 @@ def _sample_updates(
     for row, (sample_id, _) in enumerate(places):
         change: dict[str, object] = {path: column[row] for path, column in beside}
         label = {name: column[row] for name, column in inside}
-        if label["label"] is None:
-            change[names.key] = None
-        else:
-            change[names.key] = {"_id": ObjectId(), "_cls": "Classification", "tags": [], **label}
-        change["last_modified_at"] = now
-        yield UpdateOne({"_id": sample_id}, {"$set": change})
+        full = {"_id": ObjectId(), "_cls": "Classification", "tags": [], **label}
+        change[names.key] = None if label["label"] is None else full
+        yield UpdateOne({"_id": sample_id}, _update(change, now))
+
+
+def _update(change: dict[str, object], now: datetime) -> dict[str, dict[str, object]]:
+    """Update of one document; what is None is removed, so that a field without values leaves no trace."""
+    update = {"$set": {path: value for path, value in change.items() if value is not None}}
+    update["$set"]["last_modified_at"] = now
+    empty: dict[str, object] = {path: "" for path, value in change.items() if value is None}
+    return {**update, "$unset": empty} if empty else update
 
 
 def _patch_updates(
@@ -163,8 +177,7 @@ def _patch_updates(
     paths = [(object_path + names.path(name)[start:], column) for name, column in values.items()]
     for row, (sample_id, label_id) in enumerate(places):
         change: dict[str, object] = {path: column[row] for path, column in paths}
-        change["last_modified_at"] = now
-        yield UpdateOne({"_id": sample_id}, {"$set": change}, array_filters=[{"patch._id": label_id}])
+        yield UpdateOne({"_id": sample_id}, _update(change, now), array_filters=[{"patch._id": label_id}])
 
 
 def set_values(

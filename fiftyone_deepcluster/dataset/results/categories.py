@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.analysis.texts import KeyWord
 from fiftyone_deepcluster.core.progress import check_observer
-from fiftyone_deepcluster.dataset.io.fields import changing
+from fiftyone_deepcluster.dataset.display.sidebar import add_group
+from fiftyone_deepcluster.dataset.io.fields import changing, declare_missing, drop_empty
 from fiftyone_deepcluster.dataset.io.read_fields import read_values
 from fiftyone_deepcluster.dataset.io.side_fields import read_texts
 from fiftyone_deepcluster.dataset.io.write import NOISE, set_values
@@ -262,13 +263,13 @@ def _nodes(tree: CategoryTree, names: list[str]) -> tuple[list[Node], list[list[
 
 
 def _write(run: Run, source: SampleSource, paths: list[list[str] | None]) -> None:
-    import fiftyone as fo
     from bson import ObjectId
 
     path = run.fields.path("category")
-    if run.dataset.get_field(path) is None:  # a run of an earlier version
-        with changing(run.dataset):
-            run.dataset.add_sample_field(path, fo.ListField, subfield=fo.StringField)
+    with changing(run.dataset):
+        declare_missing(run.dataset, run.fields, ["category"])
     places = [(ObjectId(s), ObjectId(i)) for s, i in zip(source.sample_ids, source.ids, strict=True)]
     set_values(run.dataset, path, run.fields, places, paths)
+    drop_empty(run.dataset, run.fields)
     run.dataset.reload()
+    add_group(run.dataset, run.fields)

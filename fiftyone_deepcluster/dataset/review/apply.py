@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from bson import ObjectId
 
     from fiftyone_deepcluster.dataset.io.fields import FieldNames
-    from fiftyone_deepcluster.dataset.review.clusters import KeptRun
     from fiftyone_deepcluster.dataset.review.edit_log import EditLog, Entry
     from fiftyone_deepcluster.dataset.review.old_values import Old
+    from fiftyone_deepcluster.dataset.runs.kept_run import KeptRun
 
 _CLASSIFICATION = "Classification"
 _MISSING = object()

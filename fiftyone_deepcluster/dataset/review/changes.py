@@ -18,12 +18,14 @@ class Change:
         n_kept: number of images left unchanged because they already have a label.
         text: description of the edit.
         clusters: names of the clusters that it changes, makes or removes.
+        counted: ``n_changed`` in words, such as "3 images"; for patches "3 objects".
     """
 
     n_changed: int
     n_kept: int
     text: str
     clusters: tuple[str, ...] = ()
+    counted: str = ""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 from fiftyone_deepcluster.core.seeds import rng
 from fiftyone_deepcluster.dataset.io.fields import has_values
@@ -15,39 +15,13 @@ from fiftyone_deepcluster.errors import RunError, RunNotFoundError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    import fiftyone as fo
-
     from fiftyone_deepcluster.dataset.io.fields import FieldNames
-    from fiftyone_deepcluster.methods.base import Options
+    from fiftyone_deepcluster.dataset.runs.kept_run import KeptRun
 
 Drawn = Literal["nearest", "random"]
 Stage = dict[str, Any]
 VALUES = ("label", "cluster", "distance", "stability")
 _IMAGE = ["$image", "$sample", "$filepath", "$box"]
-
-
-class KeptRun(Protocol):
-    """Attributes of a run that this module needs; ``runs.run.Run`` has them."""
-
-    @property
-    def key(self) -> str:
-        """Key of the run."""
-
-    @property
-    def dataset(self) -> fo.Dataset:
-        """Dataset that the run is stored on."""
-
-    @property
-    def fields(self) -> FieldNames:
-        """Names of its fields."""
-
-    @property
-    def options(self) -> Options:
-        """Options of the method, as given."""
-
-    @property
-    def uid(self) -> str:
-        """Unique id; unchanged by renaming and cloning."""
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,7 @@ def draft_send(run: Run, verb: Literal["move", "reject"], chosen: Chosen, to: st
     else:
         found = members_of(run, chosen.samples if chosen.samples is not None else [])
     olds = [old for old in found if old.value != name]
-    count = f"{len(olds):,} image{'' if len(olds) == 1 else 's'}"
+    count = run.fields.counted(len(olds))
     text = f"moved {count} to {name!r}" if verb == "move" else f"rejected {count}"
     touched = _distinct(*sorted({str(old.value) for old in olds}), name)
     return Draft(Entry(verb, text, [name], value="label"), olds, clusters=touched)
@@ -179,12 +179,7 @@ def to_commit(run: Run, only_reviewed: bool, only_named: bool) -> list[str]:
     Raises:
         InputError: there are none.
     """
-    marked = set(reviewed(run))
-    chosen = [
-        name
-        for name in run.names()
-        if name != NOISE and (not only_reviewed or name in marked) and not (only_named and is_automatic(name))
-    ]
+    chosen = named_clusters(run, only_reviewed, only_named)
     if not chosen:
         which = " that is reviewed" if only_reviewed else ""
         raise InputError(
@@ -192,6 +187,16 @@ def to_commit(run: Run, only_reviewed: bool, only_named: bool) -> list[str]:
             f"{', mark them as reviewed' if only_reviewed else ''}, or give only_named=False"
         )
     return chosen
+
+
+def named_clusters(run: Run, only_reviewed: bool, only_named: bool) -> list[str]:
+    """Names of the clusters without noise: all, those that are reviewed, those that a person named."""
+    marked = set(reviewed(run))
+    return [
+        name
+        for name in run.names()
+        if name != NOISE and (not only_reviewed or name in marked) and not (only_named and is_automatic(name))
+    ]
 
 
 def to_label(olds: list[Old], label: str, overwrite: bool) -> tuple[list[Old], int]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
-    from fiftyone_deepcluster.dataset.review.clusters import KeptRun
+    from fiftyone_deepcluster.dataset.runs.kept_run import KeptRun
 
 _COLUMNS = ("id", "sample_id", "filepath", "cluster", "number", "confidence", "distance", "reviewed")
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import fiftyone as fo
     from bson import ObjectId
 
-    from fiftyone_deepcluster.dataset.review.clusters import KeptRun
+    from fiftyone_deepcluster.dataset.runs.kept_run import KeptRun
 
 
 def members(run: KeptRun, clusters: Sequence[str], path: str) -> list[Old]:
@@ -70,7 +70,8 @@ def members_of(run: KeptRun, samples: fo.core.collections.SampleCollection | Seq
     found = _olds(run, steps, label)
     if not found:
         raise InputError(
-            f"none of the {len(ids)} images belongs to run {run.key!r}; choose images that the run has clustered"
+            f"none of the {names.counted(len(ids))} belongs to run {run.key!r}; choose {names.unit}s that the run has "
+            "clustered"
         )
     return found
 

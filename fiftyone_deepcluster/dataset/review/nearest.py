@@ -11,7 +11,7 @@ from fiftyone_deepcluster.dataset.runs import storage
 from fiftyone_deepcluster.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from fiftyone_deepcluster.dataset.review.clusters import KeptRun
+    from fiftyone_deepcluster.dataset.runs.kept_run import KeptRun
 
 N_NEAREST = 10
 

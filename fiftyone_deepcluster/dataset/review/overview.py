@@ -5,6 +5,7 @@ Every query reads only the clusters asked for: the index of the label finds thei
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,11 +21,18 @@ if TYPE_CHECKING:
 
     import fiftyone as fo
 
-    from fiftyone_deepcluster.dataset.review.clusters import KeptRun, Stage
+    from fiftyone_deepcluster.dataset.review.clusters import Stage
     from fiftyone_deepcluster.dataset.review.old_values import Old
+    from fiftyone_deepcluster.dataset.runs.kept_run import KeptRun
 
 UNCERTAIN = 0.5
 """An image with a lower confidence counts as uncertain."""
+_OUTLIER, _FEWEST = 2.0, 10
+"""An image is an outlier if it is this many standard deviations farther from the center than the mean, in clusters of
+at least so many images."""
+_MEANS = ("distance", "confidence", "changes", "stability")
+PICTURE_VALUES = ("label", "distance", "confidence", "margin", "changes")
+"""Values of the run that ``picture_of`` needs."""
 
 ImageOrder = Literal["nearest", "farthest", "uncertain", "random", "moved"]
 _ORDERS: dict[str, tuple[str, int]] = {
@@ -46,7 +54,9 @@ class ClusterRow:
         distance: mean distance of its images to the center; smaller is tighter. None for noise.
         confidence: mean confidence of its images, 0..1; None if the run has none.
         uncertain: number of images with a confidence below ``UNCERTAIN``.
-        changes: mean number of cluster changes of its images between rounds; None without rounds.
+        changes: mean number of cluster changes of its images between rounds; None if the run has one round.
+        stability: mean share of cluster-mates that its images kept over the last rounds, 0..1; None as above.
+        outlier_from: images farther from the center are outliers; None for noise and for small clusters.
         majority: most frequent value of the label field among its images; None without a label field or labels.
         majority_share: share of that value among its labeled images, 0..1.
     """
@@ -58,6 +68,8 @@ class ClusterRow:
     confidence: float | None
     uncertain: int
     changes: float | None
+    stability: float | None
+    outlier_from: float | None
     majority: str | None
     majority_share: float | None
 
@@ -76,7 +88,7 @@ class Picture:
         sample_id: id of the sample.
         path: path of the file.
         box: relative x, y, width, height of the object; None for whole images.
-        values: confidence, distance, margin, changes, and the label of the label field.
+        values: name of the cluster, confidence, distance, margin, changes, and the label of the label field.
     """
 
     image_id: str
@@ -102,16 +114,13 @@ def cluster_rows(
         RunError: its label field was deleted since it was loaded.
     """
     label: Stage = {"$ne": None} if names is None else {"$in": list(names)}
-    stages = image_stages(run.fields, label, ("label", "cluster", "distance", "confidence", "changes"))
-    group = {
+    stages = image_stages(run.fields, label, ("label", "cluster", *_MEANS))
+    group: Stage = {
         "_id": {"name": "$label", "number": "$cluster"},
         "size": {"$sum": 1},
-        "n_distance": {"$sum": {"$cond": [{"$isNumber": "$distance"}, 1, 0]}},
-        "distance": {"$sum": "$distance"},
-        "n_confidence": {"$sum": {"$cond": [{"$isNumber": "$confidence"}, 1, 0]}},
-        "confidence": {"$sum": "$confidence"},
-        "n_changes": {"$sum": {"$cond": [{"$isNumber": "$changes"}, 1, 0]}},
-        "changes": {"$sum": "$changes"},
+        **{value: {"$sum": f"${value}"} for value in _MEANS},
+        **{f"n_{value}": {"$sum": {"$cond": [{"$isNumber": f"${value}"}, 1, 0]}} for value in _MEANS},
+        "squares": {"$sum": {"$multiply": ["$distance", "$distance"]}},
         "uncertain": {
             "$sum": {
                 "$cond": [{"$and": [{"$isNumber": "$confidence"}, {"$lt": ["$confidence", UNCERTAIN]}]}, 1, 0]
@@ -134,6 +143,13 @@ def _row(name: str, parts: list[Stage], majority: Counter[str] | None) -> Cluste
         count = sum(part[f"n_{value}"] for part in parts)
         return sum(part[value] for part in parts) / count if count else None
 
+    def outlier_from() -> float | None:
+        average, count = mean("distance"), sum(part["n_distance"] for part in parts)
+        if name == NOISE or average is None or count < _FEWEST:
+            return None
+        variance = sum(part["squares"] for part in parts) / count - average**2
+        return average + _OUTLIER * math.sqrt(max(variance, 0.0))
+
     best, share = None, None
     if majority:
         best, most = max(majority.items(), key=lambda item: (item[1], item[0]))
@@ -146,6 +162,8 @@ def _row(name: str, parts: list[Stage], majority: Counter[str] | None) -> Cluste
         confidence=None if name == NOISE else mean("confidence"),
         uncertain=sum(part["uncertain"] for part in parts),
         changes=mean("changes"),
+        stability=mean("stability"),
+        outlier_from=outlier_from(),
         majority=best,
         majority_share=share,
     )
@@ -251,21 +269,24 @@ def page(
     """
     if order != "random" and order not in _ORDERS:
         raise InputError(f"order={order!r}: give one of {', '.join([*_ORDERS, 'random'])}")
-    extra: dict[str, object] = {"truth": f"${label_path(run, label_field)}"} if label_field else {}
-    values = ("label", "distance", "confidence", "margin", "changes")
-    stages = image_stages(run.fields, {"$in": [name]}, values, extra)
+    stages = image_stages(run.fields, {"$in": [name]}, PICTURE_VALUES, truth_of(run, label_field))
     if order == "random":
         drawn = _random_ids(run, name)
         chosen = drawn[offset : offset + limit]
         found = aggregate(run, [*stages, {"$match": {"image": {"$in": chosen}}}])
         place = {image: at for at, image in enumerate(chosen)}
         found.sort(key=lambda document: place[document["image"]])
-        return [_picture(document) for document in found], len(drawn)
+        return [picture_of(document) for document in found], len(drawn)
     value, direction = _ORDERS[order]
     sort: Stage = {"$sort": {value: direction, "image": 1}}
     found = aggregate(run, [*stages, sort, {"$skip": offset}, {"$limit": limit}])
     total = _count(run, name) if count else 0
-    return [_picture(document) for document in found], total
+    return [picture_of(document) for document in found], total
+
+
+def truth_of(run: KeptRun, label_field: str | None) -> dict[str, object]:
+    """Further values of ``image_stages``: the value of a label field, if there is one."""
+    return {"truth": f"${label_path(run, label_field)}"} if label_field else {}
 
 
 def _random_ids(run: KeptRun, name: str) -> list[Any]:
@@ -283,13 +304,15 @@ def pictures(run: KeptRun, images: Sequence[Old]) -> list[Picture]:
         *image_stages(run.fields, {"$ne": None}, ("label",)),
         {"$match": {"image": {"$in": ids}}},
     ]
-    found = {document["image"]: _picture(document) for document in aggregate(run, stages)}
+    found = {document["image"]: picture_of(document) for document in aggregate(run, stages)}
     return [found[image] for image in ids if image in found]
 
 
-def _picture(document: Stage) -> Picture:
+def picture_of(document: Stage) -> Picture:
+    """Image of one document of ``image_stages``; values that it does not have are None."""
     box = document.get("box")
     values = {name: document.get(name) for name in ("confidence", "distance", "margin", "changes")}
+    values["cluster"] = document.get("label")
     values["label"] = None if document.get("truth") is None else str(document["truth"])
     return Picture(
         str(document["image"]),
@@ -310,14 +333,15 @@ def _count(run: KeptRun, name: str) -> int:
 
 def counts_in(run: KeptRun, samples: fo.core.collections.SampleCollection) -> dict[str, int] | None:
     """Number of images of each cluster in a view; None if the view has no images of the run, such as patches."""
-    path = _path_in(run, samples)
+    path = path_in_view(run, samples)
     if samples.get_field(path) is None:
         return None
     counted: dict[str, int] = samples.count_values(path)
     return {name: count for name, count in counted.items() if name is not None}
 
 
-def _path_in(run: KeptRun, samples: fo.core.collections.SampleCollection) -> str:
+def path_in_view(run: KeptRun, samples: fo.core.collections.SampleCollection) -> str:
+    """Path of the cluster in a view: of patches, an attribute of the one object of each."""
     from fiftyone.core.patches import PatchesView
 
     return run.fields.view_path("label") if isinstance(samples, PatchesView) else run.fields.path("label")

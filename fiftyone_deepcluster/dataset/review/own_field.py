@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import fiftyone as fo
 
     from fiftyone_deepcluster.dataset.io.fields import FieldNames
-    from fiftyone_deepcluster.dataset.review.clusters import KeptRun
+    from fiftyone_deepcluster.dataset.runs.kept_run import KeptRun
 
 
 def own_field(run: KeptRun, field: str) -> tuple[str, bool]:

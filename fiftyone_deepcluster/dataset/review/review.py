@@ -12,13 +12,13 @@ from fiftyone_deepcluster.dataset.review import drafts
 from fiftyone_deepcluster.dataset.review.apply import apply_edit, complete_edits, restore
 from fiftyone_deepcluster.dataset.review.changes import Change, CommitRow, Progress, SplitPart
 from fiftyone_deepcluster.dataset.review.clusters import check_there, names_by_number
+from fiftyone_deepcluster.dataset.review.edit_lock import hold
 from fiftyone_deepcluster.dataset.review.edit_log import Edit, EditLog, Entry
 from fiftyone_deepcluster.dataset.review.export import export_review
 from fiftyone_deepcluster.dataset.review.overview import cluster_rows, pictures
 from fiftyone_deepcluster.dataset.review.own_field import own_field
 from fiftyone_deepcluster.dataset.review.reviewed import reviewed
 from fiftyone_deepcluster.dataset.review.split import SplitBy, divide
-from fiftyone_deepcluster.dataset.runs import lock
 from fiftyone_deepcluster.dataset.runs.run import Run, load_run
 from fiftyone_deepcluster.errors import RunError
 
@@ -27,10 +27,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import fiftyone as fo
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from fiftyone_deepcluster.dataset.io.source import SampleSource
 
     Images: TypeAlias = fo.core.collections.SampleCollection | Sequence[str]
 
@@ -43,10 +39,14 @@ class Review:
     Args:
         run: the run.
         user: user name for the log; the system user by default.
+
+    Attributes:
+        version_before: ``version()`` just before the last edit, undo or redo; None before the first.
     """
 
     def __init__(self, run: Run, user: str | None = None) -> None:
         self.run = run
+        self.version_before: int | None = None
         self._log = EditLog(run.dataset, run.uid, user)
 
     def names(self) -> list[str]:
@@ -275,7 +275,7 @@ class Review:
         """
         steps = arguments.whole_number("steps", steps, 1)
         check_there(self.run)
-        with lock.acquire(self.run.dataset, self.run.key):
+        with self._held():
             # an undo whose process died is the first of the steps
             standing = {entry.number: entry for entry in self._log.entries() if not entry.undone}
             lost = self._log.lost()
@@ -296,7 +296,7 @@ class Review:
         """
         steps = arguments.whole_number("steps", steps, 1)
         check_there(self.run)
-        with lock.acquire(self.run.dataset, self.run.key):
+        with self._held():
             entries = [entry for entry in complete_edits(self.run, self._log) if entry.state == "undone"]
             return [apply_edit(self.run, self._log, entry).shown() for entry in entries[:steps]]
 
@@ -325,6 +325,13 @@ class Review:
     # ---------------------------------------------------------------- how an edit is made
 
     @contextmanager
+    def _held(self) -> Iterator[None]:
+        """Hold the lock of the run."""
+        with hold(self.run):
+            self.version_before = self.version()
+            yield
+
+    @contextmanager
     def _editing(self, dry_run: bool) -> Iterator[None]:
         """Hold the lock of the run, with all earlier edits complete; ``dry_run`` only checks that the run exists."""
         arguments.yes_or_no(dry_run=dry_run)
@@ -332,7 +339,7 @@ class Review:
         if dry_run:
             yield
             return
-        with lock.acquire(self.run.dataset, self.run.key):
+        with self._held():
             complete_edits(self.run, self._log)
             yield
 
@@ -346,7 +353,9 @@ class Review:
             made = apply_edit(self.run, self._log, begun)
             if entry.value and not draft.whole:
                 self._note_names(made, before)
-        return Change(len(draft.images), draft.n_kept, entry.text, draft.clusters)
+        n_changed = len(draft.images)
+        counted = self.run.fields.counted(n_changed)
+        return Change(n_changed, draft.n_kept, entry.text, draft.clusters, counted)
 
     def _note_names(self, entry: Entry, before: dict[int, str]) -> None:
         """Note which cluster numbers changed their most frequent name, for images that are assigned later."""
@@ -371,22 +380,6 @@ def review(samples: fo.core.collections.SampleCollection, key: str, *, user: str
     if user is not None:
         arguments.one_name("user", user, "ada")
     return Review(load_run(samples, key), user)
-
-
-def join_edits(run: Run, source: SampleSource, labels: NDArray[np.int64]) -> None:
-    """Let images that are about to be assigned take part in the edits that stand. The caller holds the lock.
-
-    Args:
-        run: run on the dataset of the images.
-        source: the N images.
-        labels: (N,) their cluster numbers.
-    """
-    from bson import ObjectId
-
-    log = EditLog(run.dataset, run.uid)
-    complete_edits(run, log)
-    images = [(ObjectId(s), ObjectId(i)) for s, i in zip(source.sample_ids, source.ids, strict=True)]
-    log.join(images, labels.tolist())
 
 
 def _not_in_clone(run: Run, n_edits: int) -> RunError:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fiftyone_deepcluster.dataset.review.clusters import KeptRun
+    from fiftyone_deepcluster.dataset.runs.kept_run import KeptRun
 
 _REVIEWED = "reviewed"  # in the config of the run, so that a clone of the dataset has it
 

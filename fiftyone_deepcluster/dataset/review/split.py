@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from fiftyone_deepcluster.dataset.review.clusters import aggregate
-from fiftyone_deepcluster.dataset.review.members import members
-from fiftyone_deepcluster.errors import InputError, RunError
+from fiftyone_deepcluster.dataset.review.old_values import Old
+from fiftyone_deepcluster.dataset.review.vectors import vectors_of
+from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from fiftyone_deepcluster.dataset.review.clusters import KeptRun, Stage
-    from fiftyone_deepcluster.dataset.review.old_values import Old
+    from fiftyone_deepcluster.dataset.runs.kept_run import KeptRun
 
 SplitBy = Literal["kmeans", "gmm"]
 MOST_PARTS = 10
@@ -68,7 +67,8 @@ def divide(run: KeptRun, cluster: str, n_clusters: int | None, by: SplitBy) -> D
     images, vectors = _vectors(run, cluster)
     if len(images) < (n_clusters or 2):
         raise InputError(
-            f"cluster {cluster!r} has {len(images)} images with vectors; {n_clusters or 2} parts need at least as many"
+            f"cluster {cluster!r} has {run.fields.counted(len(images))} with vectors; {n_clusters or 2} parts need at "
+            "least as many"
         )
     seed = run.options.seed
     counts = [int(n_clusters)] if n_clusters else range(2, min(MOST_PARTS, len(images) - 1) + 1)
@@ -82,25 +82,8 @@ def divide(run: KeptRun, cluster: str, n_clusters: int | None, by: SplitBy) -> D
 
 def _vectors(run: KeptRun, cluster: str) -> tuple[list[Old], NDArray[np.float32]]:
     """Images of a cluster that have a vector, and the (N, D) vectors."""
-    import fiftyone.core.utils as fou
-    import numpy as np
-
-    names = run.fields
-    if run.dataset.get_field(names.path("embedding")) is None:
-        raise RunError(
-            f"the vectors of run {run.key!r} were deleted (field {names.path('embedding')}); a split needs them"
-        )
-    olds = {old.image_id: old for old in members(run, [cluster], names.path("label"))}
-    stages: list[Stage] = [{"$match": {"_id": {"$in": list({old.sample_id for old in olds.values()})}}}]
-    if names.patches_field is not None:
-        stages.append({"$unwind": f"${names.prefix[:-1]}"})
-    stages.append({"$project": {"image": f"${names.prefix}_id", "vector": f"${names.path('embedding')}"}})
-    found = [
-        item for item in aggregate(run, stages) if item["image"] in olds and item.get("vector") is not None
-    ]
-    found.sort(key=lambda item: item["image"])
-    vectors = [fou.deserialize_numpy_array(item["vector"]) for item in found]
-    return [olds[item["image"]] for item in found], np.asarray(vectors, np.float32).reshape(len(found), -1)
+    found, vectors = vectors_of(run, [cluster])
+    return [Old(image["sample"], image["image"], image["label"]) for image in found], vectors
 
 
 def _fit(vectors: NDArray[np.float32], count: int, by: SplitBy, seed: int) -> NDArray[np.int64]:

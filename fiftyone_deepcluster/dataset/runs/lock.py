@@ -171,17 +171,24 @@ def wait_for(dataset: fo.Dataset, what: str) -> Iterator[None]:
     Raises:
         RunLockedError: the lock was not released within two minutes.
     """
-    until = time.monotonic() + _WAIT_SECONDS
+    with acquire_within(dataset, what, _WAIT_SECONDS):
+        yield
+
+
+def acquire_within(dataset: fo.Dataset, key: str, seconds: float) -> RunLock:
+    """Acquire the lock of a key, and wait some seconds for another holder.
+
+    Raises:
+        RunLockedError: it was not released in that time.
+    """
+    until = time.monotonic() + seconds
     while True:
         try:
-            held = acquire(dataset, what)
-            break
+            return acquire(dataset, key)
         except RunLockedError:
             if time.monotonic() > until:
                 raise
             time.sleep(_POLL_SECONDS)
-    with held:
-        yield
 
 
 def holder_of(pid: int) -> Holder:

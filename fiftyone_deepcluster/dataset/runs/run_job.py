@@ -13,7 +13,7 @@ from fiftyone_deepcluster.core.progress import Fanout, Silent, Tqdm
 from fiftyone_deepcluster.core.record import StopReason
 from fiftyone_deepcluster.dataset.display.brain import add_brain_runs
 from fiftyone_deepcluster.dataset.display.sidebar import add_group
-from fiftyone_deepcluster.dataset.io.fields import FieldNames, check_free
+from fiftyone_deepcluster.dataset.io.fields import FieldNames, check_free, drop_empty
 from fiftyone_deepcluster.dataset.io.lost_fields import declare_lost
 from fiftyone_deepcluster.dataset.io.vectors import model_vectors
 from fiftyone_deepcluster.dataset.io.write import Columns, write
@@ -310,6 +310,7 @@ def _store(call: CheckedCall, result: FitResult, observer: Observer) -> None:
     filled = Columns(result, names, half_precision=bool(call.settings["half_precision"]))
     write(call.source, call.names, filled)
     declare_lost(call.dataset, call.names)
+    drop_empty(call.dataset, call.names)
     observer.advance(1)
     add_group(call.dataset, call.names)
     notes = _add_brain_runs(call, result, observer)

@@ -5,10 +5,11 @@ import { useRecoilValue } from "recoil";
 
 import { HelpDialog } from "../dialogs/HelpDialog";
 import { EditDialog, type Asked } from "../dialogs/EditDialog";
-import { arrange, follow, nextUnreviewed, type ClusterOrder, type Filter } from "../model/clusters";
+import { arrange, follow, nearestNames, nextUnreviewed, type ClusterOrder, type Filter } from "../model/clusters";
 import type { Edit } from "../model/api";
 import { commandOf, type Command } from "../model/keys";
 import { NOTHING, chosen, clearSelection, countSelected, selectAll, type Selection } from "../model/selection";
+import { units } from "../model/units";
 import { useAsk } from "../model/useAsk";
 import { useBoard, type Board as BoardState } from "../model/useBoard";
 import { AnalysesPage } from "./AnalysesPage";
@@ -19,8 +20,10 @@ import { Header } from "./Header";
 import { Overview } from "./Overview";
 import { RoundsPage } from "./RoundsPage";
 import { RunsPage } from "./RunsPage";
+import { useColors, type Colors } from "./useColors";
 import { useInView } from "./useInView";
 import { usePolling } from "./usePolling";
+import { useSidebar } from "./useSidebar";
 
 const TABS = { clusters: "Clusters", rounds: "Rounds", compare: "Compare", analyses: "Analyses", runs: "Runs" } as const;
 type TabName = keyof typeof TABS;
@@ -33,6 +36,7 @@ export function Board({ schema }: { schema?: { view?: Record<string, unknown> } 
   const asked = typeof schema?.view?.["run"] === "string" ? schema.view["run"] : null;
   React.useEffect(() => void load(asked), [load, asked]);
   usePolling(board);
+  useSidebar(board);
   const last = React.useRef(board.message);
   if (board.message !== null) last.current = board.message;
   const said = last.current; // also shown while it fades out
@@ -53,7 +57,7 @@ export function Board({ schema }: { schema?: { view?: Record<string, unknown> } 
       <Pages board={board} />
       <Snackbar
         open={board.message !== null}
-        autoHideDuration={board.message?.kind === "error" ? 12000 : 4000}
+        autoHideDuration={board.message?.kind === "error" || board.message?.kind === "warning" ? 12000 : 4000}
         onClose={(_, reason) => reason !== "clickaway" && board.say(null)}
         anchorOrigin={{ vertical: "bottom", horizontal: "center" }}
         sx={{ position: "absolute" }}
@@ -78,10 +82,11 @@ function keepFocus(event: React.MouseEvent): void {
 
 function Pages({ board }: { board: BoardState }) {
   const [tab, setTab] = React.useState<TabName>("clusters");
+  const colors = useColors(board);
   if (board.runs.length === 0) return <EmptyPage board={board} />;
   return (
     <>
-      <Header board={board} />
+      <Header board={board} colors={colors} />
       <Tabs
         value={tab}
         onChange={(_, value: TabName) => setTab(value)}
@@ -92,7 +97,7 @@ function Pages({ board }: { board: BoardState }) {
           <Tab key={name} value={name} label={label} data-cy={`dc-tab-${name}`} />
         ))}
       </Tabs>
-      {tab === "clusters" && board.run !== null && <ClustersTab key={board.run.key} board={board} />}
+      {tab === "clusters" && board.run !== null && <ClustersTab key={board.run.key} board={board} colors={colors} />}
       {tab === "rounds" && board.run !== null && <RoundsPage board={board} />}
       {tab === "analyses" && board.run !== null && <AnalysesPage board={board} />}
       {tab === "compare" && board.run !== null && <ComparePage board={board} />}
@@ -102,12 +107,13 @@ function Pages({ board }: { board: BoardState }) {
 }
 
 /** Overview and one cluster, with the keyboard. */
-function ClustersTab({ board }: { board: BoardState }) {
+function ClustersTab({ board, colors }: { board: BoardState; colors: Colors }) {
   const [order, setOrder] = React.useState<ClusterOrder>("size");
   const [filter, setFilter] = React.useState<Filter>({ search: "", only: "all" });
   const [focused, setFocused] = React.useState<string | null>(null);
   const [opened, setOpened] = React.useState<string | null>(null);
   const [selection, setSelection] = React.useState<Selection>(NOTHING);
+  const [like, setLike] = React.useState<readonly string[] | null>(null);
   const [total, setTotal] = React.useState(0);
   const [look, setLook] = React.useState<Look>(LOOK);
   const [asked, setAsked] = React.useState<Asked | null>(null);
@@ -117,7 +123,11 @@ function ClustersTab({ board }: { board: BoardState }) {
   const inView = useInView(board);
   const inGrid = [...useRecoilValue(selectedSamples).keys()];
 
-  const shown = React.useMemo(() => arrange(board.clusters, order, filter), [board.clusters, order, filter]);
+  const nearest = React.useMemo(() => nearestNames(board.clusters, board.nearest), [board.clusters, board.nearest]);
+  const shown = React.useMemo(
+    () => arrange(board.clusters, order, filter, nearest),
+    [board.clusters, order, filter, nearest],
+  );
   const open = follow(board.clusters, opened, board.touched);
   const target = open ?? shown.find((cluster) => cluster.name === focused) ?? shown[0] ?? null;
   const takeFocus = React.useCallback(() => root.current?.focus({ preventScroll: true }), []);
@@ -127,6 +137,7 @@ function ClustersTab({ board }: { board: BoardState }) {
     setOpened(name);
     if (name !== null) setFocused(name);
     setSelection(NOTHING);
+    setLike(null);
   }, []);
   // an open dialog has the keyboard
   React.useEffect(() => {
@@ -147,7 +158,12 @@ function ClustersTab({ board }: { board: BoardState }) {
     if (await board.edit(asked)) then();
   };
   const unselect = (): void => setSelection(clearSelection);
-  const needImages = (): void => board.say({ text: "Select images first (Space).", kind: "info" });
+  const needImages = (): void => board.say({ text: `Select ${units(board.run)} first (Space).`, kind: "info" });
+  const showLike = (ids: readonly string[] | null): void => {
+    setLike(ids);
+    setSelection(NOTHING);
+  };
+  const beside = (what: "neighbors" | "history"): void => setLook({ ...look, beside: look.beside === what ? null : what });
   const undoOrRedo = (verb: "undo" | "redo"): void => {
     if (board.history[verb] === null) board.say({ text: `Nothing to ${verb}.`, kind: "info" });
     else void edit({ verb }, unselect);
@@ -165,7 +181,7 @@ function ClustersTab({ board }: { board: BoardState }) {
 
   const run: Record<Command, () => void> = {
     open: () => target && go(target.name),
-    back: () => (nSelected > 0 ? unselect() : go(null)),
+    back: () => (nSelected > 0 ? unselect() : like ? showLike(null) : go(null)),
     move: () => (nSelected > 0 || fromGrid ? setAsked({ dialog: "move" }) : needImages()),
     reject: () => {
       if (nSelected === 0 || !images) needImages();
@@ -173,7 +189,7 @@ function ClustersTab({ board }: { board: BoardState }) {
     },
     name: () => target && !target.noise && setAsked({ dialog: "name", cluster: target }),
     split: () => target && !target.noise && setAsked({ dialog: "split", cluster: target }),
-    join: () => target && !target.noise && setAsked({ dialog: "join", cluster: target }),
+    join: () => target && !target.noise && setAsked({ dialog: "join", cluster: target, other: null }),
     reviewed: reviewAndGo,
     unreviewed: () =>
       target && !target.noise && void board.edit({ verb: "mark_reviewed", clusters: [target.name], reviewed: !target.reviewed }),
@@ -184,7 +200,15 @@ function ClustersTab({ board }: { board: BoardState }) {
     show_in_grid: () => {
       const ids = nSelected > 0 && !selection.all ? [...selection.ids] : null;
       board.ask("show", { key: board.run?.key ?? "", cluster: target?.name ?? null, ids }).catch(board.fail);
+      colors.turn(true);
     },
+    similar: () => {
+      if (nSelected === 0) needImages();
+      else if (selection.all) board.say({ text: `Select some ${units(board.run)}, not the whole cluster.`, kind: "info" });
+      else showLike([...selection.ids].slice(0, MOST_LIKE));
+    },
+    history: () => beside("history"),
+    neighbors: () => beside("neighbors"),
     next: () => go(neighbor(shown, opened, 1)),
     previous: () => go(neighbor(shown, opened, -1)),
     commit: () => setAsked({ dialog: "commit" }),
@@ -221,6 +245,9 @@ function ClustersTab({ board }: { board: BoardState }) {
           onTotal={setTotal}
           onCommand={carryOut}
           onGo={go}
+          onJoin={(other) => setAsked({ dialog: "join", cluster: open, other })}
+          like={like}
+          onLike={showLike}
           look={look}
           onLook={setLook}
           inView={inView?.[open.name] ?? null}
@@ -240,6 +267,7 @@ function ClustersTab({ board }: { board: BoardState }) {
           onCommand={carryOut}
           onLeaveSearch={takeFocus}
           inView={inView}
+          nearest={nearest}
         />
       )}
       {asked && (
@@ -272,6 +300,7 @@ function neighbor(shown: readonly { name: string }[], opened: string | null, by:
 /** Edits by one key: the second of two quick presses must not change the cluster that the first press led to. */
 const ONCE: readonly Command[] = ["reviewed", "unreviewed", "reject"];
 const DOUBLE_PRESS = 300; // milliseconds
+const MOST_LIKE = 200; // images whose mean the similar ones are compared with
 /** Commands that a key held down repeats. */
 const REPEATS: readonly Command[] = ["next", "previous", "undo", "redo"];
 

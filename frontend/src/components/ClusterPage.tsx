@@ -2,13 +2,16 @@ import { Box, Button, MenuItem, Select, Slider, ToggleButton, Tooltip, Typograph
 import React from "react";
 
 import type { Cluster, Image, ImageOrder } from "../model/api";
-import { nearestTo } from "../model/clusters";
+import { neighborsOf, owners } from "../model/clusters";
 import type { Command } from "../model/keys";
-import { countSelected, extendTo, isArrow, step, toggle, type Selection } from "../model/selection";
+import { add, countSelected, extendTo, isArrow, NOTHING, step, toggle, type Selection } from "../model/selection";
+import { counted } from "../model/units";
 import type { Board } from "../model/useBoard";
 import { useImages } from "../model/useImages";
+import { FlowDiagram } from "./FlowDiagram";
 import { ImageGrid } from "./ImageGrid";
 import { number } from "./Header";
+import { Neighbors } from "./Neighbors";
 import { percent } from "./Overview";
 import { useKeysOfParent } from "./useKeysOfParent";
 
@@ -26,7 +29,8 @@ const BUTTONS: readonly { command: Command; text: string; title: string; needsIm
   { command: "name", text: "Name", title: "Name the cluster (N)" },
   { command: "split", text: "Split", title: "Split the cluster (S)" },
   { command: "join", text: "Join", title: "Join with the nearest cluster (J)" },
-  { command: "show_in_grid", text: "Grid", title: "Show in the grid (G)" },
+  { command: "similar", text: "Similar", title: "Find images similar to the selected ones (F)", needsImages: true },
+  { command: "show_in_grid", text: "Grid", title: "Show in the grid, colored by this run (G)" },
   { command: "reviewed", text: "Reviewed, next", title: "Mark as reviewed and open the next (Enter)" },
 ];
 
@@ -38,6 +42,10 @@ interface Props {
   onTotal(total: number): void;
   onCommand(command: Command): void;
   onGo(name: string | null): void;
+  onJoin(name: string): void;
+  /** Ids: show images similar to these instead of the cluster. */
+  like: readonly string[] | null;
+  onLike(like: readonly string[] | null): void;
   inView: number | null;
   look: Look;
   onLook(look: Look): void;
@@ -48,21 +56,44 @@ export interface Look {
   readonly order: ImageOrder;
   readonly cell: number;
   readonly captions: boolean;
+  /** What stands above the images. */
+  readonly beside: "neighbors" | "history" | null;
 }
 
-export const LOOK: Look = { order: "nearest", cell: 96, captions: false };
+export const LOOK: Look = { order: "nearest", cell: 96, captions: false, beside: null };
+const N_NEIGHBORS = 5;
 
 /** The images of one cluster. */
-export function ClusterPage({ board, cluster, selection, onSelect, onTotal, onCommand, onGo, inView, look, onLook }: Props) {
-  const { order, cell, captions } = look;
+export function ClusterPage(props: Props) {
+  const { board, cluster, selection, onSelect, onTotal, onCommand, onGo, inView, look, onLook, like } = props;
+  const { order, cell, captions, beside } = look;
   const [grid, setGrid] = React.useState({ columns: 1, rowsAPage: 1 });
   const frame = React.useRef<HTMLDivElement>(null);
-  const seed = useVersionOf(board, cluster.name);
+  const own = useVersionOf(board, cluster.name);
+  const seed = like ? String(board.version) : own;
+  const neighbors = React.useMemo(
+    () => neighborsOf(cluster, owners(board.clusters), board.nearest, N_NEIGHBORS),
+    [board.clusters, board.nearest, cluster],
+  );
   const images = useImages(
     board.ask,
-    { key: board.run?.key ?? "", cluster: cluster.name, order, label_field: board.labelField, seed },
+    {
+      key: board.run?.key ?? "",
+      cluster: cluster.name,
+      order,
+      label_field: board.labelField,
+      seed,
+      like,
+      clusters: [cluster.name, ...neighbors.map((other) => other.name)],
+    },
     board.fail,
   );
+  React.useEffect(() => {
+    // "all" stands for the images of the cluster; of similar images, each is chosen
+    if (like === null || !selection.all || images.total === 0) return;
+    const ids = Array.from({ length: images.total }, (_, at) => images.at(at)?.id).filter((id) => id !== undefined);
+    onSelect(add(NOTHING, ids));
+  }, [images, like, onSelect, selection.all]);
   React.useEffect(() => onTotal(images.total), [onTotal, images.total]);
   React.useEffect(() => {
     const last = Math.max(0, images.total - 1);
@@ -81,7 +112,8 @@ export function ClusterPage({ board, cluster, selection, onSelect, onTotal, onCo
     event.stopPropagation();
   });
 
-  const nearest = nearestTo(cluster, board.clusters, board.nearest);
+  const nearest = neighbors[0]?.name ?? null;
+  const hasRounds = (board.run?.rounds ?? 0) > 1;
   const nSelected = countSelected(selection, images.total);
   const open = (image: Image): void => {
     board.ask("show", { key: board.run?.key ?? "", cluster: null, ids: [image.id] }).catch(board.fail);
@@ -98,7 +130,7 @@ export function ClusterPage({ board, cluster, selection, onSelect, onTotal, onCo
           {cluster.name}
         </Typography>
         <Typography variant="body2" color="text.secondary" data-cy="dc-cluster-facts">
-          {number(cluster.size)} {board.run?.unit === "object" ? "objects" : "images"}
+          {counted(cluster.size, board.run)}
           {inView === null ? "" : `, ${number(inView)} in view`}
           {cluster.majority === null ? "" : ` · mostly ${cluster.majority}: ${percent(cluster.majority_share)}`}
           {nearest === null ? "" : ` · nearest: ${nearest}`}
@@ -121,7 +153,7 @@ export function ClusterPage({ board, cluster, selection, onSelect, onTotal, onCo
           </Tooltip>
         ))}
         <Select size="small" value={order} onChange={(event) => onLook({ ...look, order: event.target.value as ImageOrder })} data-cy="dc-image-order">
-          {Object.entries(ORDERS).map(([value, text]) => (
+          {Object.entries(ORDERS).filter(([value]) => value !== "moved" || hasRounds).map(([value, text]) => (
             <MenuItem key={value} value={value}>
               {text}
             </MenuItem>
@@ -129,6 +161,12 @@ export function ClusterPage({ board, cluster, selection, onSelect, onTotal, onCo
         </Select>
         <ToggleButton size="small" value="captions" selected={captions} onChange={() => onLook({ ...look, captions: !captions })} data-cy="dc-captions">
           Captions
+        </ToggleButton>
+        <ToggleButton size="small" value="neighbors" selected={beside === "neighbors"} onChange={() => onCommand("neighbors")} data-cy="dc-show-neighbors">
+          Neighbors
+        </ToggleButton>
+        <ToggleButton size="small" value="history" selected={beside === "history"} onChange={() => onCommand("history")} data-cy="dc-show-history">
+          History
         </ToggleButton>
         <Slider
           size="small"
@@ -141,10 +179,24 @@ export function ClusterPage({ board, cluster, selection, onSelect, onTotal, onCo
           sx={{ width: 80, mx: 1 }}
         />
       </Box>
+      {beside === "neighbors" && (
+        <Neighbors board={board} cluster={cluster} neighbors={neighbors} onGo={onGo} onJoin={props.onJoin} />
+      )}
+      {beside === "history" && <FlowDiagram board={board} cluster={cluster.name} seed={own} />}
+      {like && (
+        <Typography variant="body2" data-cy="dc-similar" sx={{ flexShrink: 0 }}>
+          {images.loaded ? number(images.total) : "…"} similar to the {counted(like.length, board.run)} selected, in this and the nearest clusters.
+          <Button size="small" onClick={() => props.onLike(null)} data-cy="dc-similar-back">
+            Back to {cluster.name}
+          </Button>
+        </Typography>
+      )}
       <ImageGrid
         images={images}
         cell={cell}
-        captions={captions}
+        captions={captions || like !== null}
+        withClusters={like !== null}
+        outlierFrom={like ? null : cluster.outlier_from}
         selection={selection}
         onSelect={onSelect}
         onColumns={onColumns}

@@ -1,13 +1,18 @@
-import { Box, Button, LinearProgress, MenuItem, Select, Tooltip, Typography } from "@mui/material";
+import { Box, Button, LinearProgress, MenuItem, Select, ToggleButton, Tooltip, Typography } from "@mui/material";
+import { view as userView } from "@fiftyone/state";
 import React from "react";
+import { useRecoilValue } from "recoil";
 
+import { isPut } from "../model/gridView";
+import { units } from "../model/units";
 import type { Board } from "../model/useBoard";
+import type { Colors } from "./useColors";
 
-/** The run, the progress of the review, undo and redo. */
-export function Header({ board }: { board: Board }) {
+/** The run, the progress of the review, undo and redo, what the grid shows. */
+export function Header({ board, colors }: { board: Board; colors: Colors }) {
   const { progress, history, run } = board;
   const share = progress.images > 0 ? (100 * progress.imagesReviewed) / progress.images : 0;
-  const unit = run?.unit === "object" ? "objects" : "images";
+  const put = isPut(useRecoilValue(userView));
   return (
     <Box sx={{ display: "flex", flexWrap: "wrap", gap: 1, alignItems: "center", px: 1, pt: 1, flexShrink: 0 }}>
       <Select
@@ -30,13 +35,25 @@ export function Header({ board }: { board: Board }) {
         <Box sx={{ flex: "1 1 220px", minWidth: 180 }} data-cy="dc-progress">
           <Typography variant="caption" component="div" noWrap>
             {number(progress.clustersReviewed)} of {number(progress.clusters)} clusters,{" "}
-            {number(progress.imagesReviewed)} of {number(progress.images)} {unit} reviewed
+            {number(progress.imagesReviewed)} of {number(progress.images)} {units(run)} reviewed
           </Typography>
           <LinearProgress variant="determinate" value={share} aria-label="reviewed" />
         </Box>
       )}
       {run && (
         <Box sx={{ display: "flex", gap: 0.5 }}>
+          <Tooltip title="Color the grid and the Embeddings map by the clusters of this run">
+            <ToggleButton size="small" value="colors" selected={colors.on} onChange={() => colors.turn(!colors.on)} data-cy="dc-colors">
+              Colors
+            </ToggleButton>
+          </Tooltip>
+          {put && (
+            <Tooltip title="Show your own view in the grid again">
+              <Button size="small" onClick={() => void board.ask("show", { key: run.key, cluster: null, ids: null }).catch(board.fail)} data-cy="dc-show-all">
+                Whole view
+              </Button>
+            </Tooltip>
+          )}
           <Step board={board} verb="undo" text={history.undo} shown="Undo" keys="Ctrl+Z" />
           <Step board={board} verb="redo" text={history.redo} shown="Redo" keys="Ctrl+Shift+Z" />
         </Box>
@@ -47,8 +64,10 @@ export function Header({ board }: { board: Board }) {
 
 function Step(props: { board: Board; verb: "undo" | "redo"; text: string | null; shown: string; keys: string }) {
   const { board, verb, text, shown, keys } = props;
+  const { lost } = board.history;
+  const why = verb === "undo" && lost > 0 ? `${number(lost)} edits were made before the dataset was cloned, and cannot be undone` : `Nothing to ${verb}`;
   return (
-    <Tooltip title={text === null ? `Nothing to ${verb}` : `${shown}: ${text} (${keys})`}>
+    <Tooltip title={text === null ? why : `${shown}: ${text} (${keys})`}>
       <span>
         <Button size="small" disabled={text === null} onClick={() => void board.edit({ verb })} data-cy={`dc-${verb}`}>
           {shown}

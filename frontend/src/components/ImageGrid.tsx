@@ -12,6 +12,10 @@ interface Props {
   images: Images;
   cell: number;
   captions: boolean;
+  /** Whether captions name the cluster of each image. */
+  withClusters: boolean;
+  /** Images farther from the center are marked; null: none. */
+  outlierFrom: number | null;
   selection: Selection;
   onSelect(selection: Selection): void;
   onColumns(columns: number, rowsAPage: number): void;
@@ -26,7 +30,7 @@ interface Rectangle {
 }
 
 /** Scrolling grid that draws only visible images. Click, Shift+click and dragging select. */
-export function ImageGrid({ images, cell, captions, selection, onSelect, onColumns, onOpen }: Props) {
+export function ImageGrid({ images, cell, captions, withClusters, outlierFrom, selection, onSelect, onColumns, onOpen }: Props) {
   const frame = React.useRef<HTMLDivElement>(null);
   const { width, height } = useSize(frame);
   const [scrollTop, setScrollTop] = React.useState(0);
@@ -68,6 +72,8 @@ export function ImageGrid({ images, cell, captions, selection, onSelect, onColum
             top={Math.floor(index / columns) * cell}
             cell={cell}
             captions={captions}
+            withClusters={withClusters}
+            outlier={isOutlier(images.at(index), outlierFrom)}
             focused={index === selection.focus}
             selected={isSelected(selection, images.at(index)?.id ?? "")}
             onClick={(event, image) => click(event, image, index)}
@@ -90,26 +96,32 @@ export function ImageGrid({ images, cell, captions, selection, onSelect, onColum
   );
 }
 
+function isOutlier(image: Image | undefined, from: number | null): boolean {
+  return from !== null && image !== undefined && image.distance !== null && image.distance > from;
+}
+
 interface CellProps {
   image: Image | undefined;
   left: number;
   top: number;
   cell: number;
   captions: boolean;
+  withClusters: boolean;
+  outlier: boolean;
   focused: boolean;
   selected: boolean;
   onClick(event: React.MouseEvent, image: Image): void;
   onOpen(image: Image): void;
 }
 
-function Cell({ image, left, top, cell, captions, focused, selected, onClick, onOpen }: CellProps) {
+function Cell({ image, left, top, cell, captions, withClusters, outlier, focused, selected, onClick, onOpen }: CellProps) {
   const caption = captions ? 16 : 0;
   return (
     <Box
       data-cy={image ? `dc-image-${image.id}` : "dc-image-loading"}
       data-selected={selected && image !== undefined}
       data-focused={focused}
-      title={image && describe(image)}
+      title={image && describe(image) + (outlier ? "\noutlier: far from the center" : "")}
       onClick={(event) => image && onClick(event, image)}
       onDoubleClick={() => image && onOpen(image)}
       style={{ position: "absolute", left, top, width: cell - 4, height: cell - 4 }}
@@ -125,9 +137,15 @@ function Cell({ image, left, top, cell, captions, focused, selected, onClick, on
       }}
     >
       {image && <Thumb picture={image} size={cell - 10 - caption} />}
+      {outlier && (
+        <Box
+          data-cy="dc-outlier"
+          sx={{ position: "absolute", top: 0, right: 0, borderTop: "12px solid", borderTopColor: "warning.main", borderLeft: "12px solid transparent" }}
+        />
+      )}
       {image && captions && (
         <Typography variant="caption" noWrap component="div" sx={{ lineHeight: "16px", fontSize: 11 }}>
-          {[image.label, image.confidence?.toFixed(2)].filter(Boolean).join(" · ")}
+          {[withClusters ? image.cluster : null, image.label, image.confidence?.toFixed(2)].filter(Boolean).join(" · ")}
         </Typography>
       )}
     </Box>
@@ -138,6 +156,7 @@ function Cell({ image, left, top, cell, captions, focused, selected, onClick, on
 function describe(image: Image): string {
   const facts = [
     image.path.split(/[\\/]/).pop(),
+    image.cluster,
     image.label === null ? null : `label ${image.label}`,
     image.confidence === null ? null : `confidence ${image.confidence.toFixed(3)}`,
     image.distance === null ? null : `distance ${image.distance.toFixed(3)}`,

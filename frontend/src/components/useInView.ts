@@ -2,18 +2,19 @@ import * as fos from "@fiftyone/state";
 import React from "react";
 import { useRecoilValue } from "recoil";
 
+import { isWhole } from "../model/gridView";
 import type { Board } from "../model/useBoard";
 
 const WAIT = 300; // milliseconds that the view must be unchanged
 
-/** Number of images of each cluster in the App's view and filters; null where the view shows everything. */
+/** Number of images of each cluster in the user's view and filters; null where they show everything. */
 export function useInView(board: Board): Record<string, number> | null {
   const view = useRecoilValue(fos.view);
   const filters = useRecoilValue(fos.filters);
   const [counts, setCounts] = React.useState<Record<string, number> | null>(null);
   const { ask, fail, version } = board;
   const key = board.run?.key ?? null;
-  const whole = isEmpty(view) && isEmpty(filters);
+  const whole = isWhole(view) && isEmpty(filters);
   React.useEffect(() => {
     if (key === null || whole) {
       setCounts(null);

@@ -29,7 +29,7 @@ export function usePolling(board: Board): void {
           } else if (isGone) {
             await load(null);
             say({ text: `The run ${run.key} was deleted or renamed.`, kind: "info" });
-          } else if (answer.stale || (isNew && run === null)) await load(run?.key ?? null);
+          } else if (answer.stale || isNew) await load(run?.key ?? null);
           else if (JSON.stringify(answer.runs) !== JSON.stringify(runs)) setRuns(answer.runs);
           for (const row of ended) {
             const well = row.status === "finished" && row.text === "";

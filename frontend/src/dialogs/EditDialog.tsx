@@ -5,11 +5,13 @@ import { number } from "../components/Header";
 import { Thumb } from "../components/Thumb";
 import type { Chosen, Cluster, CommitRow, Edit, Picture, SplitPreview } from "../model/api";
 import { nearestTo } from "../model/clusters";
+import { counted } from "../model/units";
 import type { Board } from "../model/useBoard";
 
 export type Asked =
   | { dialog: "move" }
-  | { dialog: "name" | "split" | "join"; cluster: Cluster }
+  | { dialog: "name" | "split"; cluster: Cluster }
+  | { dialog: "join"; cluster: Cluster; other: string | null }
   | { dialog: "commit" };
 
 interface Props {
@@ -34,7 +36,7 @@ export function EditDialog(props: Props) {
     case "split":
       return <SplitDialog {...props} cluster={asked.cluster} />;
     case "join":
-      return <JoinDialog {...props} cluster={asked.cluster} />;
+      return <JoinDialog {...props} cluster={asked.cluster} proposed={asked.other} />;
     case "commit":
       return <CommitDialog {...props} />;
   }
@@ -77,10 +79,21 @@ function Frame(props: {
   );
 }
 
-/** A name, chosen from suggestions or new. */
-function NameField(props: { label: string; value: string; options: readonly string[]; onChange(value: string): void }) {
+/** A name, chosen from suggestions or new. Escape closes the dialog at once, also where suggestions are open. */
+function NameField(props: {
+  label: string;
+  value: string;
+  options: readonly string[];
+  onChange(value: string): void;
+  onEscape(): void;
+}) {
   return (
     <Autocomplete
+      onKeyDownCapture={(event) => {
+        if (event.key !== "Escape") return;
+        event.stopPropagation();
+        props.onEscape();
+      }}
       freeSolo
       openOnFocus
       autoHighlight={false}
@@ -109,13 +122,13 @@ function MoveDialog({ board, images, nImages, where, onClose, onEdit }: Props) {
   return (
     <Frame
       name="move"
-      title={`Move ${count(nImages, board)}${where}`}
+      title={`Move ${counted(nImages, board.run)}${where}`}
       action={to === null || names.includes(to) ? "Move" : "Move to a new cluster"}
       ready={to !== null && images !== null}
       onClose={onClose}
       onDo={() => to !== null && images !== null && onEdit({ verb: "move", images, to })}
     >
-      <NameField label="To cluster" value={typed} options={names} onChange={setTyped} />
+      <NameField label="To cluster" value={typed} options={names} onChange={setTyped} onEscape={onClose} />
       <Typography variant="caption">{to !== null && to !== typed ? `Enter: ${to}` : " "}</Typography>
     </Frame>
   );
@@ -157,7 +170,7 @@ function NameDialog({ board, cluster, onClose, onEdit }: Props & { cluster: Clus
         )
       }
     >
-      <NameField label="Name" value={typed} options={options} onChange={setTyped} />
+      <NameField label="Name" value={typed} options={options} onChange={setTyped} onEscape={onClose} />
       <Typography variant="caption">{exists ? `There is a cluster ${name}; Enter joins the two.` : " "}</Typography>
     </Frame>
   );
@@ -205,15 +218,15 @@ function SplitDialog({ board, cluster, onClose, onEdit }: Props & { cluster: Clu
       />
       <Problem text={problem} />
       {preview?.parts.map((part, at) => (
-        <Strip key={at} title={count(part.size, board)} pictures={part.pictures} />
+        <Strip key={at} title={counted(part.size, board.run)} pictures={part.pictures} />
       ))}
     </Frame>
   );
 }
 
-function JoinDialog({ board, cluster, onClose, onEdit }: Props & { cluster: Cluster }) {
+function JoinDialog({ board, cluster, proposed, onClose, onEdit }: Props & { cluster: Cluster; proposed: string | null }) {
   const names = board.clusters.filter((other) => !other.noise && other.name !== cluster.name).map((other) => other.name);
-  const [typed, setTyped] = React.useState(nearestTo(cluster, board.clusters, board.nearest) ?? "");
+  const [typed, setTyped] = React.useState(proposed ?? nearestTo(cluster, board.clusters, board.nearest) ?? "");
   const other = complete(typed, names);
   const known = other !== null && names.includes(other);
   const [strips, setStrips] = React.useState<Record<string, Picture[]>>({});
@@ -238,7 +251,7 @@ function JoinDialog({ board, cluster, onClose, onEdit }: Props & { cluster: Clus
       onClose={onClose}
       onDo={() => other !== null && onEdit({ verb: "merge", clusters: [cluster.name, other], into })}
     >
-      <NameField label="Cluster" value={typed} options={names} onChange={setTyped} />
+      <NameField label="Cluster" value={typed} options={names} onChange={setTyped} onEscape={onClose} />
       {known &&
         [cluster.name, other].map((name) => (
           <Strip key={name} title={`${name} · ${number(sizeOf(name))}`} pictures={strips[name] ?? []} />
@@ -260,12 +273,6 @@ function textOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** A number of images, or of objects. */
-function count(n: number, board: Board): string {
-  const unit = board.run?.unit ?? "image";
-  return `${number(n)} ${unit}${n === 1 ? "" : "s"}`;
-}
-
 function Strip({ title, pictures }: { title: string; pictures: readonly Picture[] }) {
   return (
     <Box sx={{ mt: 1 }}>
@@ -279,12 +286,16 @@ function Strip({ title, pictures }: { title: string; pictures: readonly Picture[
   );
 }
 
+/** Field that is proposed where no label field is shown; for patches it is the class of the objects. */
+const OWN_FIELD = "label";
+
 function CommitDialog({ board, onClose, onEdit }: Props) {
   const { ask, run } = board;
   const key = run?.key ?? "";
-  const [field, setField] = React.useState(run?.default_field ?? "");
+  const [field, setField] = React.useState(board.labelField ?? OWN_FIELD);
   const [overwrite, setOverwrite] = React.useState(false);
   const [onlyReviewed, setOnlyReviewed] = React.useState(board.progress.clustersReviewed > 0);
+  const [onlyNamed, setOnlyNamed] = React.useState(true);
   const [rows, setRows] = React.useState<readonly CommitRow[] | null>(null);
   const [problem, setProblem] = React.useState("");
   React.useEffect(() => {
@@ -292,7 +303,7 @@ function CommitDialog({ board, onClose, onEdit }: Props) {
     setRows(null); // what is written was counted before
     setProblem("");
     const timer = window.setTimeout(() => {
-      ask("preview_commit", { key, field: field.trim(), overwrite, only_reviewed: onlyReviewed }).then(
+      ask("preview_commit", { key, field: field.trim(), overwrite, only_reviewed: onlyReviewed, only_named: onlyNamed }).then(
         (answer) => {
           if (!current) return;
           setRows(answer.rows);
@@ -308,7 +319,7 @@ function CommitDialog({ board, onClose, onEdit }: Props) {
       current = false;
       window.clearTimeout(timer);
     };
-  }, [ask, key, field, overwrite, onlyReviewed]);
+  }, [ask, key, field, overwrite, onlyReviewed, onlyNamed]);
   const total = (rows ?? []).reduce((sum, row) => sum + row.changes, 0);
   return (
     <Frame
@@ -317,9 +328,9 @@ function CommitDialog({ board, onClose, onEdit }: Props) {
       action={rows === null && problem === "" ? "Counting…" : `Write ${number(total)} ${total === 1 ? "label" : "labels"}`}
       ready={rows !== null && total > 0}
       onClose={onClose}
-      onDo={() => onEdit({ verb: "commit", field: field.trim(), overwrite, only_reviewed: onlyReviewed })}
+      onDo={() => onEdit({ verb: "commit", field: field.trim(), overwrite, only_reviewed: onlyReviewed, only_named: onlyNamed })}
     >
-      <NameField label="Field" value={field} options={run?.label_fields ?? []} onChange={setField} />
+      <NameField label="Field" value={field} options={run?.label_fields ?? []} onChange={setField} onEscape={onClose} />
       <FormControlLabel
         control={<Checkbox checked={overwrite} onChange={(_, checked) => setOverwrite(checked)} />}
         label="Replace labels that are there"
@@ -328,8 +339,17 @@ function CommitDialog({ board, onClose, onEdit }: Props) {
         control={<Checkbox checked={onlyReviewed} onChange={(_, checked) => setOnlyReviewed(checked)} />}
         label="Only reviewed clusters"
       />
+      <FormControlLabel
+        control={<Checkbox checked={onlyNamed} onChange={(_, checked) => setOnlyNamed(checked)} data-cy="dc-only-named" />}
+        label="Only clusters that were given a name"
+      />
       <Problem text={problem} />
-      {rows && (
+      {rows?.length === 0 && (
+        <Typography color="text.secondary" data-cy="dc-nothing-to-write">
+          No {onlyReviewed ? "reviewed " : ""}cluster {onlyNamed ? "was given a name yet. Name clusters first (N)" : "is there"}.
+        </Typography>
+      )}
+      {rows && rows.length > 0 && (
         <Box component="table" sx={{ width: "100%", fontSize: 13 }} data-cy="dc-commit-table">
           <thead>
             <tr>

@@ -15,6 +15,8 @@ export interface Image extends Picture {
   distance: number | null;
   margin: number | null;
   changes: number | null;
+  /** Name of its cluster. */
+  cluster: string;
   label: string | null;
 }
 
@@ -27,6 +29,10 @@ export interface Cluster {
   confidence: number | null;
   uncertain: number;
   changes: number | null;
+  /** Share of cluster-mates kept over the last rounds. */
+  stability: number | null;
+  /** Images farther from the center are outliers. */
+  outlier_from: number | null;
   /** Numbers of the run that its images have, most frequent first. */
   numbers: readonly number[];
   majority: string | null;
@@ -61,7 +67,10 @@ export interface RunFacts {
   method: string;
   unit: "image" | "object";
   label_fields: readonly string[];
-  default_field: string;
+  /** Path of the cluster, for colors. */
+  label_path: string;
+  /** Brain key of the 2-D map; null without one. */
+  map: string | null;
   rounds: number;
   verdict: string;
   facts: string;
@@ -72,11 +81,28 @@ export interface RunFacts {
 export interface History {
   undo: string | null;
   redo: string | null;
+  /** Number of edits that cannot be undone: made before the dataset was cloned. */
+  lost: number;
   version: number;
+}
+
+export interface SidebarGroup {
+  name: string;
+  paths: readonly string[];
+  expanded: boolean | null;
+}
+
+/** Where images were in some rounds: (cluster, images) in each; (cluster, cluster in the next round, images) between. */
+export interface Flow {
+  n_images: number;
+  rounds: readonly number[];
+  groups: readonly (readonly (readonly [number, number])[])[];
+  links: readonly (readonly (readonly [number, number, number])[])[];
 }
 
 export interface LoadAnswer {
   runs: readonly RunRow[];
+  sidebar: readonly SidebarGroup[];
   run: RunFacts | null;
   clusters: readonly Cluster[];
   /** Number of a cluster in the run -> numbers of the nearest ones. */
@@ -102,6 +128,8 @@ export interface EditAnswer {
   /** Clusters that changed, and names that are gone. */
   clusters: readonly Cluster[];
   gone: readonly string[];
+  /** Whether others edited since the version that was sent. */
+  stale: boolean;
   history: History;
 }
 
@@ -118,7 +146,7 @@ export type Edit =
   | { verb: "reject"; images: Chosen }
   | { verb: "mark_reviewed"; clusters: string[]; reviewed: boolean }
   | { verb: "label_cluster"; cluster: string; field: string; label: string; overwrite: boolean }
-  | { verb: "commit"; field: string; overwrite: boolean; only_reviewed: boolean }
+  | { verb: "commit"; field: string; overwrite: boolean; only_reviewed: boolean; only_named: boolean }
   | { verb: "undo" }
   | { verb: "redo" };
 
@@ -197,13 +225,22 @@ export interface Events {
     };
     answer: ImagesAnswer;
   };
-  edit: { params: { key: string; edit: Edit; dry_run: boolean; label_field: string | null }; answer: EditAnswer };
+  edit: {
+    params: { key: string; edit: Edit; dry_run: boolean; label_field: string | null; version: number };
+    answer: EditAnswer;
+  };
   preview_split: { params: { key: string; cluster: string; n_clusters: number | null }; answer: SplitPreview };
   preview_commit: {
-    params: { key: string; field: string; overwrite: boolean; only_reviewed: boolean };
+    params: { key: string; field: string; overwrite: boolean; only_reviewed: boolean; only_named: boolean };
     answer: { rows: CommitRow[] };
   };
   names: { params: { key: string; cluster: string; label_field: string | null }; answer: { names: string[] } };
+  similar: {
+    params: { key: string; ids: string[]; clusters: string[]; n: number; label_field: string | null };
+    answer: ImagesAnswer;
+  };
+  flow: { params: { key: string; cluster: string }; answer: { flow: Flow | null } };
+  color: { params: { key: string }; answer: null };
   in_view: { params: { key: string }; answer: { counts: Record<string, number> | null } };
   show: { params: { key: string; cluster: string | null; ids: string[] | null }; answer: null };
   rounds: { params: { key: string }; answer: RoundsAnswer };

@@ -9,21 +9,27 @@ export type ClusterOrder =
   | "confidence"
   | "distance"
   | "changes"
+  | "stability"
+  | "majority"
+  | "nearest"
   | "majority_share";
 
 export const CLUSTER_ORDERS: Record<ClusterOrder, string> = {
   size: "Largest first",
   name: "Name",
   worst: "Most mixed first",
-  uncertain: "Most uncertain images",
+  uncertain: "Most uncertain first",
   confidence: "Lowest confidence",
   distance: "Largest mean distance",
-  changes: "Most changes in the last rounds",
+  changes: "Most changes of the cluster",
+  stability: "Least stable in the last rounds",
+  majority: "Majority class",
+  nearest: "Nearest cluster",
   majority_share: "Smallest share of the majority class",
 };
 
 /** Value that sorts ascending; null values go last. */
-function rank(cluster: Cluster, order: ClusterOrder): number | string | null {
+function rank(cluster: Cluster, order: ClusterOrder, nearest?: ReadonlyMap<string, string>): number | string | null {
   switch (order) {
     case "size":
       return -cluster.size;
@@ -37,6 +43,12 @@ function rank(cluster: Cluster, order: ClusterOrder): number | string | null {
       return cluster.distance === null ? null : -cluster.distance;
     case "changes":
       return cluster.changes === null ? null : -cluster.changes;
+    case "stability":
+      return cluster.stability;
+    case "majority":
+      return cluster.majority;
+    case "nearest":
+      return nearest?.get(cluster.name) ?? null;
     case "majority_share":
       return cluster.majority_share;
     case "worst":
@@ -57,8 +69,13 @@ export interface Filter {
   readonly only: "all" | "unreviewed" | "reviewed";
 }
 
-/** Clusters that match, in order; the images without cluster come last. */
-export function arrange(clusters: readonly Cluster[], order: ClusterOrder, filter: Filter): Cluster[] {
+/** Clusters that match, in order; the images without cluster come last. `nearest` has the nearest cluster of each. */
+export function arrange(
+  clusters: readonly Cluster[],
+  order: ClusterOrder,
+  filter: Filter,
+  nearest?: ReadonlyMap<string, string>,
+): Cluster[] {
   const words = filter.search.trim().toLowerCase();
   const matches = (cluster: Cluster): boolean =>
     (filter.only === "all" || cluster.reviewed === (filter.only === "reviewed")) &&
@@ -69,7 +86,7 @@ export function arrange(clusters: readonly Cluster[], order: ClusterOrder, filte
     .filter(matches)
     .sort(
       (a, b) =>
-        Number(a.noise) - Number(b.noise) || compare(rank(a, order), rank(b, order)) || byName.compare(a.name, b.name),
+        Number(a.noise) - Number(b.noise) || compare(rank(a, order, nearest), rank(b, order, nearest)) || byName.compare(a.name, b.name),
     );
 }
 
@@ -99,24 +116,46 @@ export function progressOf(clusters: readonly Cluster[]): Progress {
   };
 }
 
+type Nearest = Readonly<Record<string, readonly number[]>>;
+
 /** Name of the cluster nearest to another, as the run placed them; parts of one cluster of the run come first. */
-export function nearestTo(
-  cluster: Cluster,
-  clusters: readonly Cluster[],
-  nearest: Readonly<Record<string, readonly number[]>>,
-): string | null {
-  const owners = new Map<number, Cluster[]>();
-  for (const other of clusters) {
-    if (other.noise || other.name === cluster.name) continue;
-    for (const number of other.numbers.slice(0, 1)) owners.set(number, [...(owners.get(number) ?? []), other]);
-  }
+export function nearestTo(cluster: Cluster, clusters: readonly Cluster[], nearest: Nearest): string | null {
+  return neighborsOf(cluster, owners(clusters), nearest, 1)[0]?.name ?? null;
+}
+
+/** The clusters nearest to another, nearest first. */
+export function neighborsOf(cluster: Cluster, owners: Owners, nearest: Nearest, n: number): Cluster[] {
   const main = cluster.numbers[0];
-  if (main === undefined) return null;
+  if (main === undefined) return [];
+  const found: Cluster[] = [];
   for (const number of [main, ...(nearest[String(main)] ?? [])]) {
-    const found = arrange(owners.get(number) ?? [], "size", { search: "", only: "all" })[0];
-    if (found) return found.name;
+    if (found.length >= n) break;
+    found.push(...(owners.get(number) ?? []).filter((other) => other.name !== cluster.name));
   }
-  return null;
+  return found.slice(0, n);
+}
+
+/** Clusters by the number of the run that most of their images have, largest first. */
+export type Owners = ReadonlyMap<number, readonly Cluster[]>;
+
+export function owners(clusters: readonly Cluster[]): Owners {
+  const found = new Map<number, Cluster[]>();
+  for (const cluster of arrange(clusters, "size", { search: "", only: "all" })) {
+    const number = cluster.numbers[0];
+    if (number !== undefined && !cluster.noise) found.set(number, [...(found.get(number) ?? []), cluster]);
+  }
+  return found;
+}
+
+/** Name of each cluster -> name of the nearest one. */
+export function nearestNames(clusters: readonly Cluster[], nearest: Nearest): Map<string, string> {
+  const known = owners(clusters);
+  const found = new Map<string, string>();
+  for (const cluster of clusters) {
+    const near = neighborsOf(cluster, known, nearest, 1)[0];
+    if (near && !cluster.noise) found.set(cluster.name, near.name);
+  }
+  return found;
 }
 
 /** The clusters after an edit: changed ones replaced or added, others removed. */

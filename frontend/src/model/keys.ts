@@ -15,6 +15,9 @@ export type Command =
   | "toggle"
   | "select_all"
   | "show_in_grid"
+  | "similar"
+  | "history"
+  | "neighbors"
   | "next"
   | "previous"
   | "commit"
@@ -47,9 +50,12 @@ export const BINDINGS: readonly Binding[] = [
   { key: "s", shown: "S", command: "split", pages: both, text: "Split the cluster" },
   { key: "j", shown: "J", command: "join", pages: both, text: "Join with the nearest cluster" },
   { key: "r", shown: "R", command: "unreviewed", pages: both, text: "Mark as reviewed, or not reviewed" },
+  { key: "f", shown: "F", command: "similar", pages: ["cluster"], text: "Find images similar to the selected ones, in this and the nearest clusters" },
+  { key: "h", shown: "H", command: "history", pages: ["cluster"], text: "Where the images of the cluster were in every round" },
+  { key: "b", shown: "B", command: "neighbors", pages: ["cluster"], text: "Show the nearest clusters" },
   { key: "]", shown: "]", command: "next", pages: ["cluster"], text: "Next cluster" },
   { key: "[", shown: "[", command: "previous", pages: ["cluster"], text: "Previous cluster" },
-  { key: "g", shown: "G", command: "show_in_grid", pages: both, text: "Show the cluster, or the selected images, in the grid" },
+  { key: "g", shown: "G", command: "show_in_grid", pages: both, text: "Show the cluster, or the selected images, in the grid, colored by the run" },
   { key: "l", shown: "L", command: "commit", pages: both, text: "Apply the names to a label field" },
   { key: "/", shown: "/", command: "search", pages: ["overview"], text: "Search clusters" },
   { key: "z", shown: "Ctrl+Z", command: "undo", pages: both, ctrl: true, text: "Undo" },

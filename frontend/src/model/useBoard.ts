@@ -1,18 +1,19 @@
 // State of the board: what the server said last, and what the user looks at.
 import React from "react";
 
-import type { Ask, Cluster, Edit, EditAnswer, History, LoadAnswer, RunFacts, RunRow } from "./api";
+import type { Ask, Cluster, Edit, EditAnswer, History, LoadAnswer, RunFacts, RunRow, SidebarGroup } from "./api";
 import { progressOf, withChanges, type Progress } from "./clusters";
 
 export interface Message {
   readonly text: string;
-  readonly kind: "success" | "error" | "info";
+  readonly kind: "success" | "error" | "info" | "warning";
 }
 
 export interface Board {
   readonly ask: Ask;
   readonly loaded: boolean;
   readonly runs: readonly RunRow[];
+  readonly sidebar: readonly SidebarGroup[];
   readonly run: RunFacts | null;
   readonly clusters: readonly Cluster[];
   readonly progress: Progress;
@@ -36,8 +37,8 @@ export interface Board {
   fail(error: unknown): void;
 }
 
-const NO_HISTORY: History = { undo: null, redo: null, version: 0 };
-const EMPTY: LoadAnswer = { runs: [], run: null, clusters: [], nearest: {}, history: NO_HISTORY, label_field: null };
+const NO_HISTORY: History = { undo: null, redo: null, lost: 0, version: 0 };
+const EMPTY: LoadAnswer = { runs: [], sidebar: [], run: null, clusters: [], nearest: {}, history: NO_HISTORY, label_field: null };
 
 export function useBoard(ask: Ask): Board {
   const [state, setState] = React.useState<LoadAnswer>(EMPTY);
@@ -54,6 +55,7 @@ export function useBoard(ask: Ask): Board {
   // answers to earlier questions than the last are ignored, and so are those of before an edit
   const reads = React.useRef(0);
   const edits = React.useRef(0);
+  const known = React.useRef(0); // version of the edits that are seen here
   const [loading, setLoading] = React.useState(false);
   const read = React.useCallback(
     async (key: string | null, field: string | null): Promise<void> => {
@@ -67,6 +69,7 @@ export function useBoard(ask: Ask): Board {
           answer = await ask("load", { key, label_field: field });
           if (number !== reads.current) return;
         } while (seen !== edits.current);
+        known.current = answer.history.version;
         setState(answer);
         setTouched(null);
         setVersion((version) => version + 1);
@@ -87,10 +90,14 @@ export function useBoard(ask: Ask): Board {
     (edit: Edit): Promise<EditAnswer | null> => {
       const run = async (): Promise<EditAnswer | null> => {
         if (key === null) return null;
+        let stale = false;
         try {
-          const answer = await ask("edit", { key, edit, dry_run: false, label_field: labelField });
+          const version = known.current;
+          const answer = await ask("edit", { key, edit, dry_run: false, label_field: labelField, version });
+          stale = answer.stale;
           apply(answer);
-          say({ text: answer.change.text, kind: "success" });
+          const left = (edit.verb === "undo" || edit.verb === "redo") && answer.change.n_kept > 0;
+          say({ text: answer.change.text, kind: left ? "warning" : "success" });
           return answer;
         } catch (error) {
           fail(error);
@@ -98,9 +105,11 @@ export function useBoard(ask: Ask): Board {
         } finally {
           edits.current += 1;
           setWaiting((waiting) => waiting - 1);
+          if (stale) void read(key, labelField); // the answer does not have what others changed
         }
       };
       const apply = (answer: EditAnswer): void => {
+        known.current = answer.history.version;
         setState((state) =>
           state.run?.key === key // another run may have been opened in between
             ? { ...state, clusters: withChanges(state.clusters, answer.clusters, answer.gone), history: answer.history }
@@ -114,7 +123,7 @@ export function useBoard(ask: Ask): Board {
       queue.current = next;
       return next;
     },
-    [ask, fail, key, labelField],
+    [ask, fail, key, labelField, read],
   );
 
   const setLabelField = React.useCallback((field: string | null) => void read(key, field), [key, read]);

@@ -6,27 +6,40 @@ export const PAGE_SIZE = 200;
 
 export interface Images {
   readonly total: number;
+  /** False until the first answer about the cluster, or about similar images, is there. */
+  readonly loaded: boolean;
   at(index: number): Image | undefined;
   /** Load the pages at these offsets unless they are there or on their way. */
   need(offsets: readonly number[]): void;
 }
 
+interface Pages {
+  readonly of: string;
+  readonly query: string;
+  readonly total: number;
+  readonly images: ReadonlyMap<number, Image>;
+}
+
+export interface AskedImages {
+  readonly key: string;
+  readonly cluster: string;
+  readonly order: ImageOrder;
+  readonly label_field: string | null;
+  readonly seed: string;
+  /** Ids: instead of the images of the cluster, those similar to these, in some clusters. */
+  readonly like: readonly string[] | null;
+  readonly clusters: readonly string[];
+}
+
 /**
- * Images of a cluster, loaded by pages. Another cluster, order or version empties them; pages that were
- * shown stay visible until the new ones arrive.
+ * Images of a cluster, loaded by pages, or images similar to some. Another cluster, order or version empties them; pages
+ * that were shown stay visible until the new ones arrive.
  */
-export function useImages(
-  ask: Ask,
-  asked: { key: string; cluster: string; order: ImageOrder; label_field: string | null; seed: string },
-  onError: (error: unknown) => void,
-): Images {
+export function useImages(ask: Ask, asked: AskedImages, onError: (error: unknown) => void): Images {
   const { key, cluster, order, label_field, seed } = asked;
-  const [pages, setPages] = React.useState<{ of: string; total: number; images: Map<number, Image> }>({
-    of: "",
-    total: 0,
-    images: new Map(),
-  });
-  const current = JSON.stringify([key, cluster, order, label_field, seed]);
+  const query = JSON.stringify(asked.like && { ids: asked.like, clusters: asked.clusters });
+  const [pages, setPages] = React.useState<Pages>({ of: "", query: "", total: 0, images: new Map() });
+  const current = JSON.stringify([key, cluster, order, label_field, seed, query]);
   const latest = React.useRef(current);
   const requested = React.useRef(new Set<number>());
   if (latest.current !== current) {
@@ -36,16 +49,20 @@ export function useImages(
 
   const need = React.useCallback(
     (offsets: readonly number[]) => {
+      const like = JSON.parse(query) as { ids: string[]; clusters: string[] } | null;
       for (const offset of offsets) {
         if (requested.current.has(offset)) continue;
         requested.current.add(offset);
-        ask("images", { key, cluster, order, label_field, offset, limit: PAGE_SIZE }).then(
+        const answer = like
+          ? ask("similar", { key, ...like, label_field, n: PAGE_SIZE })
+          : ask("images", { key, cluster, order, label_field, offset, limit: PAGE_SIZE });
+        answer.then(
           (answer) => {
             if (latest.current !== current) return;
             setPages((pages) => {
-              const images = new Map(pages.of === current ? pages.images : undefined);
+              const images = new Map<number, Image>(pages.of === current ? pages.images : undefined);
               answer.images.forEach((image, at) => images.set(offset + at, image));
-              return { of: current, total: answer.total, images };
+              return { of: current, query, total: answer.total, images };
             });
           },
           (error) => {
@@ -55,9 +72,11 @@ export function useImages(
         );
       }
     },
-    [ask, cluster, current, key, label_field, onError, order],
+    [ask, cluster, current, key, label_field, onError, order, query],
   );
   React.useEffect(() => need([0]), [need]);
-  const at = React.useCallback((index: number) => pages.images.get(index), [pages]);
-  return { total: pages.total, at, need };
+  // similar images and those of the cluster do not stay visible for each other
+  const shown = pages.query === query ? pages : null;
+  const at = React.useCallback((index: number) => shown?.images.get(index), [shown]);
+  return { total: shown?.total ?? 0, loaded: shown !== null, at, need };
 }

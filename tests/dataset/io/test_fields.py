@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fiftyone_deepcluster.dataset.display.sidebar import add_group, remove_group
-from fiftyone_deepcluster.dataset.io.fields import FieldNames, check_free, check_key, declare, remove
+from fiftyone_deepcluster.dataset.io.fields import BESIDE, FieldNames, check_free, check_key, declare, remove
 from fiftyone_deepcluster.dataset.io.read_images import collect_images
 from fiftyone_deepcluster.dataset.io.write import Columns, set_values, vectors, write
 from fiftyone_deepcluster.errors import InputError, RunExistsError
@@ -245,6 +245,29 @@ def test_sidebar_group_comes_and_goes(make_digits):
         remove(dataset, names)
         remove_group(dataset, names)
     assert not dataset.app_config.sidebar_groups
+
+
+@pytest.mark.parametrize("by_patches", [False, True])
+def test_fields_without_values_are_removed(make_digits, by_patches):
+    import fiftyone as fo
+
+    import fiftyone_deepcluster as fdc
+
+    dataset = make_digits(12)
+    whole = fo.Detections(detections=[fo.Detection(label="x", bounding_box=[0, 0, 1, 1])])
+    dataset.set_values("objects", [whole.copy() for _ in range(12)])
+    samples = dataset.to_patches("objects") if by_patches else dataset
+    prefix = "objects.detections." if by_patches else ""
+    options = {"n_clusters": 3, "baselines": False, "progress": False, "compute_brain": False}
+    fdc.cluster(samples, "frozen", key="dc", **options)
+    there = [name for name in BESIDE if dataset.get_field(f"{prefix}dc_{name}") is not None]
+    assert there == ["embedding", "round_labels"]
+    for group in dataset.app_config.sidebar_groups or []:
+        assert all(dataset.get_field(path) is not None for path in group.paths if path.startswith("dc"))
+    assert fdc.list_runs(fdc.rename_run(samples, "dc", "two").dataset) == ["two"]
+    fdc.delete_run(dataset, "two")
+    names = dataset.get_field_schema(flat=True)
+    assert not [name for name in names if name.removeprefix(prefix).startswith(("dc", "two"))]
 
 
 def test_sidebar_keeps_a_layout_of_the_users_own(make_digits):

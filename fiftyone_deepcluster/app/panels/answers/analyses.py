@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.app.panels.answers.common import Json, run_of, text_param, texts_param
+from fiftyone_deepcluster.app.panels.answers.views import put_into_grid
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def show_unit(ctx: foo.ExecutionContext) -> None:
     drawn = stored_filters(run)
     for unit in drawn[1] if drawn is not None else []:
         if unit.unit == ctx.params.get("unit"):
-            ctx.ops.set_view(flat(run.dataset).select(list(unit.top_samples), ordered=True))
+            put_into_grid(ctx, run, flat(run.dataset).select(list(unit.top_samples), ordered=True))
             return
     raise InputError(f"unit={ctx.params.get('unit')!r} was not drawn; draw the filters again")
 
@@ -105,4 +106,4 @@ def show_node(ctx: foo.ExecutionContext) -> None:
     there = [name for name in texts_param(ctx, "clusters", 100_000) if name in known]
     if not there:
         raise InputError("These clusters were merged after the tree was built. Build the tree again.")
-    ctx.ops.set_view(run.cluster_view(*there))
+    put_into_grid(ctx, run, run.cluster_view(*there))

@@ -1,4 +1,4 @@
-"""Clusters of a run, pages of their images, and how many of them the App's view shows."""
+"""Clusters of a run, and pages of their images."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from fiftyone_deepcluster.app.panels.answers.runs import run_rows
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    import fiftyone as fo
     import fiftyone.operators as foo
 
     from fiftyone_deepcluster.dataset.review.overview import ClusterRow, ImageOrder, Picture
     from fiftyone_deepcluster.dataset.review.review import Review
     from fiftyone_deepcluster.dataset.runs.run import Run
 
-MOST_STRIPS, MOST_PICTURES, MOST_IMAGES = 60, 32, 500
+MOST_STRIPS, MOST_PICTURES, MOST_IMAGES, MOST_SEARCHED = 60, 32, 500, 8
 
 
 def load_board(ctx: foo.ExecutionContext) -> Json:
@@ -44,7 +45,7 @@ def load_board(ctx: foo.ExecutionContext) -> Json:
             "history": NO_HISTORY,
             "label_field": None,
         }
-        return {"runs": rows, **nothing}
+        return {"runs": rows, "sidebar": sidebar_json(ctx.dataset), **nothing}
     run = load_run(ctx.dataset, key)
     review = Review(run)
     label_field = shown_label_field(ctx, run)
@@ -52,12 +53,25 @@ def load_board(ctx: foo.ExecutionContext) -> Json:
     marked = set(reviewed(run))
     return {
         "runs": rows,
+        "sidebar": sidebar_json(ctx.dataset),
         "run": facts(run),
         "clusters": clusters_json(run, clusters, marked),
         "nearest": {str(number): others for number, others in nearest_numbers(run).items()},
         "history": history_json(review),
         "label_field": label_field,
     }
+
+
+def sidebar_json(dataset: fo.Dataset) -> list[Json]:
+    """Groups of the sidebar, as stored: a browser that is open does not read them again."""
+    from fiftyone.core.odm import get_db_conn
+
+    found = get_db_conn().datasets.find_one({"_id": dataset._doc.id}, {"app_config.sidebar_groups": 1}) or {}
+    groups = (found.get("app_config") or {}).get("sidebar_groups") or []
+    return [
+        {"name": group["name"], "paths": group.get("paths") or [], "expanded": group.get("expanded")}
+        for group in groups
+    ]
 
 
 def shown_label_field(ctx: foo.ExecutionContext, run: Run) -> str | None:
@@ -68,7 +82,7 @@ def shown_label_field(ctx: foo.ExecutionContext, run: Run) -> str | None:
     return field if field in label_fields(run) else None
 
 
-NO_HISTORY: Json = {"undo": None, "redo": None, "version": 0}
+NO_HISTORY: Json = {"undo": None, "redo": None, "lost": 0, "version": 0}
 
 
 def shown_key(asked: str | None, rows: list[Json]) -> str | None:
@@ -87,9 +101,10 @@ def facts(run: Run) -> Json:
     return {
         "key": run.key,
         "method": run.record.method,
-        "unit": "image" if run.patches_field is None else "object",
+        "unit": run.fields.unit,
         "label_fields": label_fields(run),
-        "default_field": "label" if run.patches_field is not None else "ground_truth",
+        "label_path": run.fields.path("label"),
+        "map": run.fields.viz_key if run.dataset.has_brain_run(run.fields.viz_key) else None,
         "rounds": len(run.rounds),
         "verdict": run.record.verdict,
         "facts": _sentence(run),
@@ -102,15 +117,14 @@ def _sentence(run: Run) -> str:
     record = run.record
     found = [
         record.method,
-        f"{record.n_images:,} {'images' if run.patches_field is None else 'objects'}",
+        run.fields.counted(record.n_images),
         f"{record.n_clusters} clusters",
         f"{len(record.rounds)} round{'' if len(record.rounds) == 1 else 's'}",
     ]
     truth = record.rounds[-1].truth if record.rounds else None
     if truth is not None:
         found.append(f"ACC {truth.acc:.3f}, NMI {truth.nmi:.3f} to ground truth (evaluation only)")
-    stopped = f". {run.stop_reason.message}" if run.stop_reason else ""
-    return " · ".join(found) + stopped
+    return ". ".join(part for part in (" · ".join(found), record.outcome) if part)
 
 
 def _warnings(run: Run) -> list[str]:
@@ -122,7 +136,8 @@ def _warnings(run: Run) -> list[str]:
     if run.record.n_failed:
         found.insert(
             0,
-            f"{run.record.n_failed:,} images could not be read; see the field {run.key}_error for the reasons.",
+            f"{run.fields.counted(run.record.n_failed)} could not be read; the reasons are in the field "
+            f"{run.fields.path('error')}.",
         )
     return found
 
@@ -140,6 +155,8 @@ def clusters_json(run: Run, rows: Iterable[ClusterRow], reviewed: set[str]) -> l
             "confidence": row.confidence,
             "uncertain": row.uncertain,
             "changes": row.changes,
+            "stability": row.stability,
+            "outlier_from": row.outlier_from,
             "numbers": sorted(row.numbers, key=lambda number: -row.numbers[number]),
             "majority": row.majority,
             "majority_share": row.majority_share,
@@ -164,11 +181,12 @@ def has_key_words(run: Run) -> bool:
 
 
 def history_json(review: Review) -> Json:
-    """What Undo and Redo would do, and a number that changes with every edit."""
+    """What Undo and Redo would do, how many edits cannot be undone, and a number that changes with every edit."""
     undo, redo = review.next_undo(), review.next_redo()
     return {
         "undo": undo.text if undo else None,
         "redo": redo.text if redo else None,
+        "lost": review.n_lost(),
         "version": review.version(),
     }
 
@@ -198,6 +216,31 @@ def load_images(ctx: foo.ExecutionContext) -> Json:
     return {"images": [{**picture_json(picture), **picture.values} for picture in found], "total": total}
 
 
+def load_similar(ctx: foo.ExecutionContext) -> Json:
+    """Images similar to some others, in some clusters."""
+    from fiftyone_deepcluster.dataset.review.similar import similar_images
+
+    run = run_of(ctx)
+    found = similar_images(
+        run,
+        texts_param(ctx, "ids", MOST_IMAGES),
+        texts_param(ctx, "clusters", MOST_SEARCHED),
+        count_param(ctx, "n", MOST_IMAGES),
+        shown_label_field(ctx, run),
+    )
+    return {"images": [{**picture_json(picture), **picture.values} for picture in found], "total": len(found)}
+
+
+def load_flow(ctx: foo.ExecutionContext) -> Json:
+    """Where the images of a cluster were in every round; None without rounds."""
+    from dataclasses import asdict
+
+    from fiftyone_deepcluster.dataset.review.flow import cluster_flow
+
+    found = cluster_flow(run_of(ctx), text_param(ctx, "cluster"))
+    return {"flow": None if found is None else asdict(found)}
+
+
 def picture_json(picture: Picture) -> Json:
     """One image."""
     return {
@@ -206,32 +249,6 @@ def picture_json(picture: Picture) -> Json:
         "path": picture.path,
         "box": picture.box,
     }
-
-
-def in_view(ctx: foo.ExecutionContext) -> Json:
-    """Number of images of each cluster in the App's view; None if it shows the whole dataset, or other things."""
-    from fiftyone_deepcluster.dataset.review.overview import counts_in
-
-    run = run_of(ctx)
-    view = ctx.view
-    counts = counts_in(run, view) if view is not None and view._stages else None
-    return {"counts": counts}
-
-
-def show(ctx: foo.ExecutionContext) -> None:
-    """Show a cluster, or some images, in the grid."""
-    from fiftyone_deepcluster.dataset.io.read_images import flat
-
-    run = run_of(ctx)
-    ids = ctx.params.get("ids")
-    if ids:
-        everything = flat(run.dataset)
-        if run.patches_field is not None:
-            everything = everything.to_patches(run.patches_field)
-        ctx.ops.set_view(everything.select(texts_param(ctx, "ids", 10_000), ordered=True))
-    else:
-        ctx.ops.set_view(run.cluster_view(text_param(ctx, "cluster")))
-    ctx.ops.set_active_fields(fields=[run.patches_field or run.key])
 
 
 def suggest_names(ctx: foo.ExecutionContext) -> Json:

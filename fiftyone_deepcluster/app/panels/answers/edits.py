@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 
 def edit(ctx: foo.ExecutionContext) -> Json:
-    """Carry out an edit, or with ``dry_run`` count what it would change."""
+    """Carry out an edit, or with ``dry_run`` count what it would change.
+
+    The answer is ``stale`` if others edited after the version that the browser has.
+    """
     from fiftyone_deepcluster.dataset.review.review import Review
 
     review = Review(run_of(ctx), user=_user(ctx))
@@ -41,6 +44,7 @@ def edit(ctx: foo.ExecutionContext) -> Json:
     return {
         "change": {"n_changed": change.n_changed, "n_kept": change.n_kept, "text": change.text},
         **_changed(ctx, review, change.clusters),
+        "stale": review.version_before is not None and review.version_before != ctx.params.get("version"),
         "history": history_json(review),
     }
 
@@ -107,25 +111,29 @@ def _commit(review: Review, asked: Json, dry_run: bool) -> Change:
         asked["field"],
         overwrite=asked.get("overwrite", False),
         only_reviewed=asked.get("only_reviewed", False),
+        only_named=asked.get("only_named", True),
         dry_run=dry_run,
     )
 
 
 def _undo(review: Review, asked: Json, dry_run: bool) -> Change:
-    return _taken_back("Undone", review.undo())
+    return _taken_back("Undone", review, review.undo())
 
 
 def _redo(review: Review, asked: Json, dry_run: bool) -> Change:
-    return _taken_back("Redone", review.redo())
+    return _taken_back("Redone", review, review.redo())
 
 
-def _taken_back(word: str, edits: list[Any]) -> Change:
+def _taken_back(word: str, review: Review, edits: list[Any]) -> Change:
     from fiftyone_deepcluster.dataset.review.review import Change
 
     if not edits:
         return Change(0, 0, f"Nothing was {word.lower()}")
     done = edits[0]
-    kept = f"; {done.n_kept:,} images were changed since and stay" if done.n_kept else ""
+    kept = ""
+    if done.n_kept:
+        stay = "was changed since and stays" if done.n_kept == 1 else "were changed since and stay"
+        kept = f". {review.run.fields.counted(done.n_kept)} {stay}"
     touched = tuple(name for edit in edits for name in edit.clusters)
     return Change(done.n_changed, done.n_kept, f"{word}: {done.text}{kept}", touched)
 
@@ -159,13 +167,18 @@ def preview_split(ctx: foo.ExecutionContext) -> Json:
 
 
 def preview_commit(ctx: foo.ExecutionContext) -> Json:
-    """What writing the names to a field would change, cluster by cluster."""
+    """What writing the names to a field would change, cluster by cluster; no rows if there is no name to write."""
+    from fiftyone_deepcluster.dataset.review.drafts import named_clusters
+    from fiftyone_deepcluster.dataset.review.own_field import own_field
     from fiftyone_deepcluster.dataset.review.review import Review
 
-    rows = Review(run_of(ctx)).preview_commit(
-        text_param(ctx, "field"),
-        overwrite=flag_param(ctx, "overwrite"),
-        only_reviewed=flag_param(ctx, "only_reviewed"),
+    run, field = run_of(ctx), text_param(ctx, "field")
+    only_reviewed, only_named = flag_param(ctx, "only_reviewed"), flag_param(ctx, "only_named")
+    own_field(run, field)
+    if not named_clusters(run, only_reviewed, only_named):
+        return {"rows": []}
+    rows = Review(run).preview_commit(
+        field, overwrite=flag_param(ctx, "overwrite"), only_reviewed=only_reviewed, only_named=only_named
     )
     return {
         "rows": [

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from fiftyone_deepcluster.app.panels.answers.common import Json, run_of, text_param
+from fiftyone_deepcluster.app.panels.answers.views import put_into_grid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -109,11 +110,8 @@ def show_pair(ctx: foo.ExecutionContext) -> None:
     """Show the images of one cell of the table in the grid."""
     from fiftyone_deepcluster.dataset.results.compare import pair_view
 
+    run = run_of(ctx)
     view = pair_view(
-        ctx.dataset,
-        text_param(ctx, "key"),
-        text_param(ctx, "other"),
-        text_param(ctx, "cluster"),
-        text_param(ctx, "value"),
+        ctx.dataset, run.key, text_param(ctx, "other"), text_param(ctx, "cluster"), text_param(ctx, "value")
     )
-    ctx.ops.set_view(view)
+    put_into_grid(ctx, run, view)

@@ -1,0 +1,50 @@
+"""Stored vectors of the images of some clusters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fiftyone_deepcluster.dataset.review.clusters import aggregate, image_stages
+from fiftyone_deepcluster.errors import RunError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from fiftyone_deepcluster.dataset.review.clusters import Stage
+    from fiftyone_deepcluster.dataset.runs.kept_run import KeptRun
+
+
+def vectors_of(
+    run: KeptRun, clusters: Sequence[str], most: int | None = None
+) -> tuple[list[Stage], NDArray[np.float32]]:
+    """Images of some clusters that have a vector, and the (N, D) vectors, in the order of their ids.
+
+    Args:
+        run: the run.
+        clusters: names of clusters.
+        most: number of images to read, at most.
+
+    Returns:
+        Documents as in ``image_stages``, with the image, its sample and its label; and the vectors.
+
+    Raises:
+        RunError: the run has no stored vectors.
+    """
+    import fiftyone.core.utils as fou
+    import numpy as np
+
+    path = run.fields.path("embedding")
+    if run.dataset.get_field(path) is None:
+        raise RunError(
+            f"the vectors of run {run.key!r} were deleted (field {path}); repeat the run (cluster with overwrite=True)"
+        )
+    stages = image_stages(run.fields, {"$in": list(clusters)}, ("label", "embedding"))
+    stages.append({"$match": {"embedding": {"$ne": None}}})
+    if most is not None:
+        stages.append({"$limit": most})
+    found = sorted(aggregate(run, stages), key=lambda document: document["image"])
+    vectors = [fou.deserialize_numpy_array(document.pop("embedding")) for document in found]
+    return found, np.asarray(vectors, np.float32).reshape(len(found), -1)
