@@ -10,6 +10,7 @@ again replaces the run.
 
 from __future__ import annotations
 
+import sys
 from argparse import SUPPRESS, ArgumentParser
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -126,4 +127,7 @@ def main(**options: int) -> None:
 if __name__ == "__main__":
     parser = ArgumentParser(description=__doc__.splitlines()[0], argument_default=SUPPRESS)
     parser.add_argument("--rounds", type=int, help="fewer are quicker; the method's own number by default")
-    main(**vars(parser.parse_args()))
+    try:
+        main(**vars(parser.parse_args()))
+    except KeyboardInterrupt:
+        sys.exit("\nstopped; the same command goes on after the last round that was completed")

@@ -16,6 +16,7 @@ Two pictures are left in ``examples/output``. The App shows the clusters beside 
 
 from __future__ import annotations
 
+import sys
 import warnings
 from argparse import SUPPRESS, ArgumentParser
 from pathlib import Path
@@ -143,4 +144,7 @@ if __name__ == "__main__":
     parser = ArgumentParser(description=(__doc__ or "").split("\n\n", 1)[0])
     parser.add_argument("--rounds", type=int, default=SUPPRESS, help="rounds at most")
     parser.add_argument("--seed", type=int, default=SUPPRESS, help="other seeds, other clusters")
-    main(**vars(parser.parse_args()))
+    try:
+        main(**vars(parser.parse_args()))
+    except KeyboardInterrupt:
+        sys.exit("\nstopped; the same command goes on after the last round that was completed")

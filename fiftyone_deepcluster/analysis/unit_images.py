@@ -9,7 +9,7 @@ gradient there; its value before the activation function is maximized instead.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -103,11 +103,12 @@ def check_units(layer: Layer, units: Sequence[int]) -> NDArray[np.int64]:
     Raises:
         InputError: not a list of integers, empty, or a unit that the layer does not have.
     """
-    if isinstance(units, str) or not isinstance(units, Iterable):
+    given = arguments.listed(units)
+    if given is None:
         raise InputError(
             f"units={arguments.short(units)} is not a list; give indices of units, such as [0, 1]"
         )
-    chosen = np.array([arguments.whole_number("units", unit, 0) for unit in units], np.int64)
+    chosen = np.array([arguments.whole_number("units", unit, 0) for unit in given], np.int64)
     wrong = chosen[chosen >= layer.units]
     if not len(chosen) or len(wrong):
         what = f"has {wrong[0]}" if len(wrong) else "is empty"

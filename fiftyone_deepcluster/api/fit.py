@@ -199,7 +199,7 @@ def _fit_features(
     from fiftyone_deepcluster.images.inspect import ImageFacts
 
     images, features = given_for[0], as_features(given_for[1])
-    if isinstance(images, type) or (images is not None and not hasattr(images, "__len__")):
+    if images is not None and not arguments.is_sequence(images):
         raise ImagesError(f"images={arguments.short(images)} is not a list of images; give a list, or None")
     if images is not None and len(images) != len(features):
         raise OptionsError(

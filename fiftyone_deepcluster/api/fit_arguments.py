@@ -104,11 +104,7 @@ def numbers_of(values: Sequence[object], store: ImageStore, what: str) -> NDArra
     """
     n = len(store.kept) + len(store.errors)
     need = "give one per image, None where unknown"
-    if (
-        isinstance(values, str | dict | set)
-        or not hasattr(values, "__len__")
-        or not getattr(values, "ndim", 1)
-    ):
+    if not arguments.is_sequence(values):
         raise OptionsError(f"{what}={arguments.short(values)} is not a list for {n} images; {need}")
     if len(values) != n:
         raise OptionsError(f"{what} has {len(values)} entries for {n} images; {need}")

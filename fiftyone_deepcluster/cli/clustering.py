@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,7 +67,7 @@ def refine_request(samples: str, key: str, new_key: str | None, changes: dict[st
 
 
 def report(run: Run) -> str:
-    """Text with rounds, clusters, stop reason and comparison with the baselines."""
+    """Text with rounds, clusters, stop reason, comparison with the baselines, and the command that opens the App."""
     truth_field = run.settings.get("truth_field")
     sizes = [(info.name, info.size) for info in run.clusters(n_exemplars=0)]
     labels: list[str | None] = [name for name, size in sizes for _ in range(size)]
@@ -79,6 +80,9 @@ def report(run: Run) -> str:
     parts.append("")
     record = run.record
     parts += [line for line in (record.outcome, record.verdict, *record.notes) if line]
+    name = run.dataset.name
+    where = f"Run {run.key} of dataset {name}."
+    parts.append(f"{where} To look at it: fiftyone-deepcluster open {shlex.quote(name)}")
     return "\n".join(parts)
 
 

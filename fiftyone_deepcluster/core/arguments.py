@@ -5,14 +5,16 @@ from __future__ import annotations
 import errno
 import operator
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AnySet
 from numbers import Real
 from pathlib import Path
 from typing import Any
 
 from fiftyone_deepcluster.errors import InputError
 
-_LONGEST = 60
+_LONGEST, _LONGEST_TEXT = 60, 120
+"""Characters of a value's repr, and of a text, that messages show in full."""
 
 
 def whole_number(name: str, value: Any, least: int, most: int | None = None) -> int:
@@ -68,7 +70,7 @@ def one_name(name: str, value: Any, example: str) -> str:
     """
     if not isinstance(value, str) or not value.strip():
         raise InputError(f"{name}={short(value)} is not a name; give a string, such as {example!r}")
-    return value
+    return str(value)
 
 
 def names_of(name: str, value: Any, example: str) -> list[str]:
@@ -109,17 +111,41 @@ def names(name: str, value: Any, example: str) -> list[str]:
     Raises:
         InputError: not a list of strings, or empty; the message shows ``example``.
     """
-    if isinstance(value, str):
-        value = [value]
-    found = list(value) if isinstance(value, Iterable) else []
+    found = [value] if isinstance(value, str) else listed(value)
     if not found or not all(isinstance(entry, str) for entry in found):
         raise InputError(
             f"{name}={short(value)} is not a list of names; give one or more, such as [{example!r}]"
         )
-    return found
+    return [str(entry) for entry in found]
+
+
+def listed(value: Any) -> list[Any] | None:
+    """The entries of a list, array, set or generator; None for text, mappings, and values without entries."""
+    if isinstance(value, str | bytes | bytearray | Mapping | type) or not isinstance(value, Iterable):
+        return None
+    try:
+        return list(value)
+    except (TypeError, ValueError):  # also a NumPy array without dimensions, and a FiftyOne sample
+        return None
+
+
+def is_sequence(value: Any) -> bool:
+    """Whether the value has entries in an order, and a length: a list, tuple, array, or column of a table."""
+    if isinstance(value, str | bytes | bytearray | Mapping | AnySet | type):
+        return False
+    return hasattr(value, "__len__") and hasattr(value, "__getitem__") and getattr(value, "ndim", 1) > 0
 
 
 def short(value: object) -> str:
-    """The value's repr for messages; only its type where the repr is long or spans several lines."""
-    text = repr(value)
-    return text if len(text) <= _LONGEST and "\n" not in text else f"(a {type(value).__name__})"
+    """The value for a message, on one line: its repr, the beginning of a long one, or only its type.
+
+    Strings of NumPy are shown as those of Python.
+    """
+    if isinstance(value, str):
+        if len(value) > _LONGEST_TEXT:
+            return f"{str(value[:_LONGEST])!r}... ({len(value):,} characters)"
+        return repr(str(value))
+    text, kind = repr(value), f"(a {type(value).__name__})"
+    if "\n" in text:
+        return kind
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}... {kind}"

@@ -8,6 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from fiftyone_deepcluster.core.arguments import short
+
 _NEEDS = {
     "greater_than_equal": "{ge} or more",
     "greater_than": "more than {gt}",
@@ -37,8 +39,6 @@ _NEEDS = {
 }
 """Pydantic error type -> required value, formatted with the bounds in the error's context."""
 
-_LONGEST_VALUE = 60
-
 
 def explain(error: ValidationError, what: str, model: type[BaseModel]) -> str:
     """One sentence per validation error: option, value, what is needed, and suggestions."""
@@ -46,7 +46,7 @@ def explain(error: ValidationError, what: str, model: type[BaseModel]) -> str:
     lines = []
     for place, text in complaints(error, what, model).items():
         plain = place and text.startswith(("needs ", "give "))
-        lines.append(f"{place}={_short(values[place])}: {text}" if plain else text)
+        lines.append(f"{place}={short(values[place])}: {text}" if plain else text)
     return "; ".join(lines)
 
 
@@ -80,7 +80,7 @@ def _other_message(item: dict[str, Any], place: str, of: tuple[str, type[BaseMod
         return f"give {about.rstrip('.')}"
     if item["type"] == "value_error":
         return str(item["msg"]).removeprefix("Value error, ")
-    value = f"{place}={_short(item['input'])}" if place else name
+    value = f"{place}={short(item['input'])}" if place else name
     return f"{value}: {item['msg']}"
 
 
@@ -92,11 +92,6 @@ def _place(item: Any) -> str:
 
 def _format_bounds(bounds: dict[str, Any]) -> dict[str, Any]:
     return {name: f"{value:g}" if isinstance(value, float) else value for name, value in bounds.items()}
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

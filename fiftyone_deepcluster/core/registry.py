@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import core_schema
 
+from fiftyone_deepcluster.core.arguments import short
 from fiftyone_deepcluster.core.option_errors import explain, suggest
 from fiftyone_deepcluster.errors import OptionsError
 
@@ -79,7 +80,7 @@ class Part(BaseModel):
         except ValidationError:
             made = type(self).__name__
             raise OptionsError(
-                f"{name}={value!r}: a {made} is immutable; create a new one: "
+                f"{name}={short(value)}: a {made} is immutable; create a new one: "
                 f"{made}(**{{**options.model_dump(), {name!r}: {value!r}}})"
             ) from None
 

@@ -169,12 +169,12 @@ def resume(
         RunLockedError: another process works on this key.
         DatabaseAwayError: FiftyOne's database was stopped, or is away.
     """
-    dataset = root_dataset(samples)
-    dataset.reload()
     arguments.one_name("key", key, "dc")
-    intents.complete_unfinished(dataset)
     check_observer(observer)
     arguments.yes_or_no(progress=progress, compute_brain=compute_brain)
+    dataset = root_dataset(samples)
+    dataset.reload()
+    intents.complete_unfinished(dataset)
     folder, noted = find_job(dataset, key)
     settings = noted.header.settings
     check_unedited(dataset, key, noted)

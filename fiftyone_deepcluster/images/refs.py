@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias, Union
 
 import numpy as np
 
+from fiftyone_deepcluster.core.arguments import is_sequence, short
 from fiftyone_deepcluster.errors import ImagesError
 
 if TYPE_CHECKING:
@@ -47,14 +48,14 @@ def as_refs(images: Sequence[str | Path | ImageRef]) -> list[ImageRef]:
     Raises:
         ImagesError: no images, a single path instead of a list, or an item of another type.
     """
-    sized = hasattr(images, "__len__") and not isinstance(images, type)
-    if not sized and not isinstance(images, str | os.PathLike):
-        raise ImagesError(
-            f"images={images!r} is not a list of images; give paths, or a uint8 array (N, H, W)"
-        )
     if isinstance(images, str | os.PathLike):
         raise ImagesError(
-            f"images={str(images)!r} is a single path; give a list of paths, such as sorted(Path(folder).glob('*.png'))"
+            f"images={short(os.fspath(images))} is a single path; give a list of paths, such as "
+            "sorted(Path(folder).glob('*.png'))"
+        )
+    if not is_sequence(images):
+        raise ImagesError(
+            f"images={short(images)} is not a list of images; give paths, or a uint8 array (N, H, W)"
         )
     if len(images) == 0:
         raise ImagesError("there are no images; give at least one path")
@@ -98,5 +99,5 @@ def _as_ref(item: object, row: int) -> ImageRef:
         return ImageRef(os.fsdecode(item))
     stacked = "one array for all images (numpy.stack), " if isinstance(item, np.ndarray) else ""
     raise ImagesError(
-        f"image {row} is of type {type(item).__name__}; give {stacked}a path or an fdc.ImageRef"
+        f"images has an entry of type {type(item).__name__} (at {row}); give {stacked}a path or an fdc.ImageRef"
     )

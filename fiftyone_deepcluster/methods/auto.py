@@ -18,6 +18,7 @@ from fiftyone_deepcluster.methods.deepcluster_manifold import DeepClusterManifol
 from fiftyone_deepcluster.methods.frozen import Frozen
 from fiftyone_deepcluster.methods.ldpo import LDPO
 from fiftyone_deepcluster.methods.self_training import SelfTraining
+from fiftyone_deepcluster.reducers.umap import MIN_IMAGES_FOR_UMAP
 
 MAX_FOR_UMAP = 100_000
 """Maximum number of images for UMAP: up to here a run of it takes minutes on a CPU."""
@@ -96,8 +97,11 @@ class Auto(Options):
         seen = f", resized to {SMALL_SIDE} without a GPU and pre-trained weights" if shrunk else ""
         if self.n_clusters is None:
             return self._as(LDPO, **shrunk), f"no number of clusters is given, and RIM finds one{seen}"
-        if shrunk or facts.n > MAX_FOR_UMAP:
-            why = f"a known number of clusters{seen}" if shrunk else f"{facts.n:,} images, too many for UMAP"
+        if shrunk or not _fits_umap(facts):
+            many = "many" if facts.n > MAX_FOR_UMAP else "few"
+            why = (
+                f"a known number of clusters{seen}" if shrunk else f"{facts.n:,} images, too {many} for UMAP"
+            )
             return self._as(DeepCluster, **shrunk), why
         return self._as(
             DeepClusterManifold
@@ -119,7 +123,7 @@ class Auto(Options):
         if accelerated:
             return self._fine_tuned(facts), "pre-trained weights and a GPU: it fine-tunes them"
         clusterer = "hdbscan" if self.n_clusters is None else "gmm"
-        return self._as(Frozen, reducer="umap", clusterer=clusterer), (
+        return self._as(Frozen, reducer=_reducer(facts), clusterer=clusterer), (
             "pre-trained weights and no GPU: clustering their features after UMAP, without training, takes minutes"
         )
 
@@ -127,10 +131,11 @@ class Auto(Options):
         """LDPO, with more pseudo-classes than clusters if n_clusters is given and there are enough images."""
         if self.n_clusters is None:
             return self._as(LDPO)
-        reducer = "umap" if facts.n <= MAX_FOR_UMAP else "identity"
         pieces = min(PIECES * self.n_clusters, facts.n // MIN_OF_A_PIECE)
         return self._as(
-            LDPO, reducer=reducer, **({"pseudo_clusters": pieces, **FINE} if pieces > self.n_clusters else {})
+            LDPO,
+            reducer=_reducer(facts),
+            **({"pseudo_clusters": pieces, **FINE} if pieces > self.n_clusters else {}),
         )
 
     def _accelerated(self) -> bool:
@@ -143,3 +148,11 @@ class Auto(Options):
         given = self.model_fields_set & options_type.model_fields.keys() - {"name"}
         own_values = {name: value for name, value in self if name in given}
         return options_type.model_validate({**own_values, "n_clusters": self.n_clusters, **values})
+
+
+def _reducer(facts: ImageFacts) -> str:
+    return "umap" if _fits_umap(facts) else "identity"
+
+
+def _fits_umap(facts: ImageFacts) -> bool:
+    return MIN_IMAGES_FOR_UMAP <= facts.n <= MAX_FOR_UMAP

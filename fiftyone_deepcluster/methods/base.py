@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError
 
 from fiftyone_deepcluster.backbones.base import SMALL_SIDE
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS
+from fiftyone_deepcluster.core.arguments import short
 from fiftyone_deepcluster.core.option_errors import explain
 from fiftyone_deepcluster.core.registry import Part, Registry
 from fiftyone_deepcluster.errors import OptionsError
@@ -261,7 +262,7 @@ def parse_options(method: str | Options, values: dict[str, Any] | None = None) -
         options_type: type[Options] = type(method)
     elif not isinstance(method, str):
         raise OptionsError(
-            f"method={method!r} is neither a name nor an Options object; give one of {', '.join(METHODS.names())}"
+            f"method={short(method)} is neither a name nor an Options object; give one of {', '.join(METHODS.names())}"
         )
     else:
         options_type = METHODS.get(method)

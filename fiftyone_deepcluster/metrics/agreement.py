@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from fiftyone_deepcluster.core.arguments import short
 from fiftyone_deepcluster.core.record import AgreementScores
 from fiftyone_deepcluster.errors import InputError
 from fiftyone_deepcluster.metrics.matching import best_match, overlap
@@ -79,7 +80,7 @@ def _nmi(counts: Any, average: Average) -> float:
         "min": min(first, second),
     }
     if average not in averages:
-        raise InputError(f"average={average!r} is not known; choose one of {', '.join(averages)}")
+        raise InputError(f"average={short(average)} is not known; choose one of {', '.join(averages)}")
     scale = averages[average]
     # scale is 0 for geometric and min if one labeling has a single cluster: no mutual information.
     return float(np.clip(shared / scale, 0.0, 1.0)) if scale > 0 else 0.0

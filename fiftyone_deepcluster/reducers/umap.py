@@ -60,7 +60,7 @@ class Umap(Reducer):
         n = len(vectors)
         if n < MIN_IMAGES_FOR_UMAP:
             raise InputError(
-                f'UMAP cannot embed {n} images; give {MIN_IMAGES_FOR_UMAP} or more, or use reducer="identity"'
+                f"UMAP cannot embed {n} images; give {MIN_IMAGES_FOR_UMAP} or more, or cluster without UMAP"
             )
         if self.metric == "cosine":
             # For unit vectors the cosine distance is half the squared Euclidean distance.

@@ -88,6 +88,10 @@ def test_a_folder_becomes_a_lasting_dataset_of_its_name(invoke, fiftyone_home, d
         for words in (["--key", "one"], ["--key", "two"]):
             done = invoke("cluster", str(folder), *words, *_QUICK)
             assert done.exit_code == 0, done.output
+            last = done.output.splitlines()[-1]
+            assert last == (
+                f"Run {words[1]} of dataset {folder.name}. To look at it: fiftyone-deepcluster open {folder.name}"
+            )
         dataset = fo.load_dataset(folder.name)
         assert dataset.persistent
         assert len(dataset) == 40

@@ -46,6 +46,35 @@ def test_invalid_values_are_refused_with_the_value_and_the_need(call, message):
         call()
 
 
-def test_long_values_are_shown_by_their_type():
-    assert arguments.short(np.zeros(100)) == "(a ndarray)"
-    assert arguments.short("short") == "'short'"
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (np.zeros(100), "(a ndarray)"),
+        ("short", "'short'"),
+        (np.str_("short"), "'short'"),
+        ("x " * 300, "'" + "x " * 30 + "'... (600 characters)"),
+        ("a\nb", r"'a\nb'"),
+        ("\ud800", r"'\ud800'"),
+        (list(range(100)), "[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 1... (a list)"),
+    ],
+)
+def test_values_are_shown_on_one_short_line(value, shown):
+    assert arguments.short(value) == shown
+
+
+@pytest.mark.parametrize("value", [[1, 2], (1, 2), {1, 2}, range(1, 3), np.array([1, 2]), iter([1, 2])])
+def test_entries_of_collections(value):
+    assert arguments.listed(value) == [1, 2]
+
+
+@pytest.mark.parametrize("value", ["ab", b"ab", {"a": 1}, 5, None, np.array(2), dict, slice(2), object()])
+def test_what_has_no_entries_is_no_collection(value):
+    assert arguments.listed(value) is None
+
+
+def test_sequences():
+    import pandas as pd
+
+    assert all(map(arguments.is_sequence, ([], (1,), np.array([1]), range(2), pd.Series(["a", None]))))
+    others = ("ab", b"ab", {"a": 1}, {1}, 5, None, np.array(2), dict, iter([1]), slice(2))
+    assert not any(map(arguments.is_sequence, others))

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import fiftyone_deepcluster as fdc
+from fiftyone_deepcluster.core.arguments import listed, short
 from fiftyone_deepcluster.errors import DeepClusterError
 from tests.dataset.test_api import FROZEN, LEARNED
 
@@ -49,6 +50,8 @@ SKIPPED = {
     ("fit", "options", "300 words"),
 }
 
+CHANGE_RUNS = {"cluster", "rename_run"}
+
 NOT_CALLED = {"add_dicom", "list_methods"}
 """Has odd files of its own in ``dicom/test_odd.py``; takes no argument."""
 
@@ -68,12 +71,14 @@ class Calls:
         dataset.set_values("text", [" ".join(rng.choice(words, 4)) for _ in range(len(dataset))])
         dataset.set_values("vector", list(rng.standard_normal((len(dataset), 4)).astype(np.float32)))
         self.images = dataset.values("filepath")
-        options = {**LEARNED, "n_clusters": 2}
-        self.run = fdc.cluster(dataset, key="dc", rounds=1, **options)
+        self.sample_id = dataset.first().id
+        options = {**LEARNED, "n_clusters": 2, "rounds": 1, "min_steps": 1}
+        self.run = fdc.cluster(dataset, key="dc", **options)
         fdc.fit(self.images, fdc.DeepCluster(**fitted(options)), run_dir=folder / "fitted")
-
-    def functions(self) -> dict[str, Any]:
+        self.functions = self._functions()
         """Public functions, and public methods of a run and its review, by name."""
+
+    def _functions(self) -> dict[str, Any]:
         found = {
             name: getattr(fdc, name)
             for name in fdc.__all__
@@ -85,13 +90,13 @@ class Calls:
                     found[f"{type(owner).__name__}.{name}"] = function
         return found
 
-    def arguments(self, name: str, function: Any) -> dict[str, Any]:
-        """Valid arguments of a function."""
+    def arguments(self, name: str, function: Any, but: str) -> dict[str, Any]:
+        """Valid arguments of a function, for a call with another value of the parameter ``but``."""
         known = {
             **VALID,
             "samples": self.dataset,
             "new_samples": self.dataset,
-            "sample_id": self.dataset.first().id,
+            "sample_id": self.sample_id,
             "images": self.images,
             "run_dir": self.folder / "fitted",
         }
@@ -103,8 +108,10 @@ class Calls:
                 "features": np.eye(12),
                 "run_dir": None,
             }
-        if name == "resume":
-            known["key"] = "no_such_run"  # an odd value is refused, or the run is not found
+        if name in ("Review.move", "Review.reject"):  # either samples or a cluster
+            known.pop("cluster" if but == "samples" else "samples")
+        if name in ("Review.commit", "Review.preview_commit"):
+            known["only_named"] = False
         parameters = inspect.signature(function).parameters.values()
         return {
             entry.name: known[entry.name]
@@ -118,7 +125,7 @@ class Calls:
         """Every function with each of its parameters and each odd value."""
         return [
             (name, entry.name, odd)
-            for name, function in sorted(self.functions().items())
+            for name, function in sorted(self.functions.items())
             for entry in inspect.signature(function).parameters.values()
             for odd in ODD
             if entry.kind is not entry.VAR_KEYWORD and (name, entry.name, odd) not in SKIPPED
@@ -126,9 +133,9 @@ class Calls:
 
     def complaint(self, name: str, parameter: str, odd: str) -> str | None:
         """What is wrong with the answer of a call with one odd value; None if it is right."""
-        function, value = self.functions()[name], ODD[odd]
+        function, value = self.functions[name], ODD[odd]
         entry = inspect.signature(function).parameters[parameter]
-        arguments = self.arguments(name, function)
+        arguments = self.arguments(name, function, parameter)
         try:
             if entry.kind is entry.VAR_POSITIONAL:
                 function(*arguments.values(), value)
@@ -138,7 +145,7 @@ class Calls:
             return misnamed(error, parameter, value)
         except Exception as error:
             return f"{type(error).__module__}.{type(error).__name__}: {str(error)[:300]}"
-        finally:
+        if name in CHANGE_RUNS:
             self.restore()
         return None
 
@@ -159,8 +166,9 @@ def fitted(options):
 def misnamed(error: DeepClusterError, parameter: str, value: object) -> str | None:
     """None if the error is a line that names the parameter or the value."""
     text = str(error)
-    inside = list(value) if isinstance(value, list | tuple) else []
-    names = {parameter, repr(value), str(value), type(value).__name__, *map(repr, inside)}
+    inside = [] if isinstance(value, str | dict) else listed(value) or []
+    names = {parameter, repr(value), short(value), str(value), type(value).__name__, *map(repr, inside)}
+    names |= {repr(str(entry)) for entry in inside}
     if any(name and name in text for name in names) and len(text) < 1_000:
         return None
     return f"{type(error).__name__} names neither {parameter!r} nor the value: {text[:300]}"
@@ -195,9 +203,12 @@ def test_odd_values(calls, n):
     if n is not None:
         rows = np.random.default_rng(SEED).choice(len(chosen), n, replace=False)
         chosen = [chosen[row] for row in sorted(rows)]
+    fields = set(calls.dataset.get_field_schema(flat=True))
     complaints = {" · ".join(call): calls.complaint(*call) for call in chosen}
     wrong = [f"{call}: {text}" for call, text in complaints.items() if text is not None]
     assert not wrong, f"{len(wrong)} of {len(chosen)} calls:\n" + "\n".join(wrong)
+    assert fdc.list_runs(calls.dataset) == ["dc"], "a call that was refused has changed the runs"
+    assert set(calls.dataset.get_field_schema(flat=True)) == fields, "a call has left fields behind"
 
 
 @pytest.mark.parametrize("name", fdc.list_methods())

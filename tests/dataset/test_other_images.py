@@ -44,6 +44,29 @@ def test_patches(make_digits, named):
     ]
 
 
+def test_patches_views_of_the_caller_stay_usable(make_digits):
+    import fiftyone as fo
+
+    dataset = make_digits(20)
+    for sample in dataset.iter_samples(autosave=True):
+        boxes = [[0, 0, 0.5, 1], [0.5, 0, 0.5, 1]]
+        sample["objects"] = fo.Detections(
+            detections=[fo.Detection(label="x", bounding_box=box) for box in boxes]
+        )
+    patches = dataset.to_patches("objects")
+    first = patches.limit(10)
+    fdc.cluster(first, key="dc", **{**FROZEN, "n_clusters": 2})
+    assert first.count("objects.dc") == patches.count("objects.dc") == 10
+    assert len(list(patches)) == 40
+    assert len(list(patches.limit(3))) == 3
+    patch = patches.first()
+    patch["objects"]["label"] = "y"
+    patch.save()  # writes the whole object back
+    dataset.reload()
+    assert dataset.count_values("objects.detections.label") == {"x": 39, "y": 1}
+    assert dataset.count("objects.detections.dc") == 10
+
+
 def test_group_slices(fiftyone_home, digits_dir):
     import fiftyone as fo
 

@@ -41,10 +41,29 @@ def test_the_method_is_chosen_by_size_number_weights_and_device(side, accelerate
     assert why
 
 
-def test_many_small_images_get_deepcluster_without_umap():
-    many = ImageFacts(n=200_000, side=28, gray=True, height=28, width=28)
+@pytest.mark.parametrize(("n", "why"), [(200_000, "200,000 images, too many"), (3, "3 images, too few")])
+def test_too_many_or_too_few_small_images_get_deepcluster_without_umap(n, why):
+    chosen, said = fdc.Auto().choose(
+        ImageFacts(n=n, side=28, gray=True, height=28, width=28), accelerated=True
+    )
 
-    assert fdc.Auto().choose(many, accelerated=True)[0].name == "deepcluster"
+    assert chosen.name == "deepcluster"
+    assert said == f"{why} for UMAP"
+
+
+@pytest.mark.parametrize("accelerated", [True, False])
+def test_weights_and_too_few_images_get_no_umap(accelerated):
+    auto = fdc.Auto(weights="w.pth", backbone=MOBILENET, n_clusters=2)
+    few = ImageFacts(n=3, side=300, gray=True, height=300, width=300)
+
+    assert auto.choose(few, accelerated=accelerated)[0].reducer.name == "identity"
+
+
+def test_three_images_are_clustered():
+    images = (load_digits().images[:3] * 15.9).astype(np.uint8)
+    options = fdc.Auto(n_clusters=2, rounds=1, baselines=False, device="cpu", image_size=16)
+
+    assert fdc.fit(images, options).record.resolved["name"] == "deepcluster"
 
 
 def test_without_n_clusters_weights_get_a_clusterer_that_finds_the_number():

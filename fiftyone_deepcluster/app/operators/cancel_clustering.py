@@ -53,3 +53,7 @@ class CancelClustering(foo.Operator):
         else:
             ctx.ops.notify(f"{key} stops before its next batch", variant="info")
         return {"cancelled": asked}
+
+    def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property | None:
+        """Whether there was a run to stop."""
+        return shared_inputs.result(ctx, "Clustering cancelled", cancelled=types.Boolean())

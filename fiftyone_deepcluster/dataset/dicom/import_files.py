@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,6 +25,7 @@ from fiftyone_deepcluster.dataset.dicom.samples import (
     take_in,
 )
 from fiftyone_deepcluster.dataset.runs import lock
+from fiftyone_deepcluster.dataset.runs.database import database_needed
 from fiftyone_deepcluster.dataset.runs.kv import run_store
 from fiftyone_deepcluster.errors import CancelledError, ImagesError, InputError, OptionsError, RunLockedError
 from fiftyone_deepcluster.images.dicom.header import SAFE_KEYWORDS, check_keywords
@@ -96,6 +98,7 @@ class Step:
     summary: DicomSummary
 
 
+@database_needed("repeat the call, which skips the files that were added")
 def add_dicom(
     files: Files,
     dataset: fo.Dataset | str,
@@ -129,9 +132,11 @@ def add_dicom(
 
     check_observer(observer)
     steps = import_steps(files, dataset, parse_dicom_options(options))
-    summary, done, announced = DicomSummary(), 0, -1
-    with tqdm(desc="import", unit="file", disable=observer is not None or not progress) as bar:
-        for step in steps:
+    first = next(steps)
+    summary, done, announced = first.summary, 0, -1
+    hidden = observer is not None or not progress or not first.total
+    with tqdm(desc="import", unit="file", total=first.total, disable=hidden) as bar:
+        for step in chain([first], steps):
             if observer is not None and step.total != announced:
                 observer.phase("import", step.total)
                 announced = step.total

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fiftyone_deepcluster.core.arguments import short
 from fiftyone_deepcluster.dataset.io.fields import changing
 from fiftyone_deepcluster.dataset.io.read_images import DICOM_FRAME, DICOM_PATH
 from fiftyone_deepcluster.errors import ImagesError, InputError
@@ -115,7 +116,9 @@ def find_target(dataset: fo.Dataset | str, keywords: tuple[str, ...]) -> fo.Data
 
     if isinstance(dataset, str):
         if not dataset.strip():
-            raise InputError(f"dataset={dataset!r} is not a name; give a FiftyOne dataset or a dataset name")
+            raise InputError(
+                f"dataset={short(dataset)} is not a name; give a FiftyOne dataset or a dataset name"
+            )
         if not fo.dataset_exists(dataset):
             return None
         dataset = fo.load_dataset(dataset)

@@ -40,7 +40,9 @@ def read_truth(source: SampleSource, truth_field: str, option: str = "truth_fiel
     Raises:
         InputError: the field is missing, or is not a Classification, string, integer or boolean.
     """
-    arguments.one_name(option, truth_field, "report" if option == "text_field" else "ground_truth")
+    truth_field = arguments.one_name(
+        option, truth_field, "report" if option == "text_field" else "ground_truth"
+    )
     path = _truth_path(source, truth_field, option)
     if path is not None:
         return read_values(source, path)
@@ -62,13 +64,15 @@ def read_embeddings(source: SampleSource, field: str) -> list[NDArray[np.float32
     """
     import fiftyone as fo
 
-    arguments.one_name("embeddings_field", field, "embedding")
+    field = arguments.one_name("embeddings_field", field, "embedding")
     path = field if source.patches_field is None else f"{source.patches_field}.{field}"
     kind = source.samples.get_field(path)
     if kind is None:
         raise InputError(_no_vector_field(field, source))
     if not isinstance(kind, fo.VectorField | fo.ArrayField | fo.ListField):
-        raise InputError(f"embeddings_field={field!r} is a {type(kind).__name__}; a VectorField is needed")
+        raise InputError(
+            f"embeddings_field={field!r} is a {type(kind).__name__}; a field of vectors, arrays or lists is needed"
+        )
     vectors = [None if value is None else _vector(field, value) for value in read_values(source, path)]
     shapes = {vector.shape for vector in vectors if vector is not None}
     if not shapes:
@@ -153,7 +157,7 @@ def _no_class_field(option: str, name: str, source: SampleSource) -> str:
     there = f"fields that can contain {held}: {', '.join(known)}" if known else (
         f"none of its fields can contain {held}, so leave {option} empty"
     )  # fmt: skip
-    return f"{option}={name!r} is not a field of {source.dataset.name!r}; {there}"
+    return f"{option}={arguments.short(name)} is not a field of {source.dataset.name!r}; {there}"
 
 
 def _of_runs(dataset: fo.Dataset) -> set[str]:
@@ -167,12 +171,23 @@ def _no_vector_field(name: str, source: SampleSource) -> str:
     import fiftyone as fo
 
     prefix = "" if source.patches_field is None else f"{source.patches_field}.detections."
-    paths = source.dataset.get_field_schema(ftype=[fo.VectorField, fo.ArrayField], flat=True)
+    schema = source.dataset.get_field_schema(ftype=[fo.VectorField, fo.ArrayField, fo.ListField], flat=True)
+    paths = [path for path, field in schema.items() if _may_hold_vectors(field)]
     embeddings = {run.path("embedding") for run in marked(source.dataset)}
     own = _of_runs(source.dataset) - embeddings
     known = [path.removeprefix(prefix) for path in paths if path.startswith(prefix) and path not in own]
     known = [name for name in known if "." not in name]  # vectors inside labels are not embeddings
+    shown = arguments.short(name)
     there = f"fields with vectors: {', '.join(known)}" if known else (
-        f"it has none with vectors; create one with FiftyOne's compute_embeddings(..., embeddings_field={name!r})"
+        f"it has none with vectors; create one with FiftyOne's compute_embeddings(..., embeddings_field={shown})"
     )  # fmt: skip
-    return f"embeddings_field={name!r} is not a field of {source.dataset.name!r}; {there}"
+    return f"embeddings_field={shown} is not a field of {source.dataset.name!r}; {there}"
+
+
+def _may_hold_vectors(field: fo.Field) -> bool:
+    """Whether a field holds vectors, arrays, or lists that can be lists of numbers."""
+    import fiftyone as fo
+
+    if not isinstance(field, fo.ListField):
+        return True
+    return field.field is None or isinstance(field.field, fo.FloatField | fo.IntField)

@@ -96,12 +96,15 @@ def check_patches_field(samples: fo.core.collections.SampleCollection, field: st
     """Raise InputError unless ``field`` is a Detections field."""
     import fiftyone as fo
 
+    field = arguments.one_name("patches_field", field, "ground_truth")
     known = list(samples.get_field_schema(embedded_doc_type=fo.Detections))
     if field not in known:
         choice = f"choose one of: {', '.join(known)}" if known else (
             "it has none; leave patches_field empty to cluster whole images"
         )  # fmt: skip
-        raise InputError(f"patches_field={field!r} is not a Detections field of {samples.name!r}; {choice}")
+        raise InputError(
+            f"patches_field={arguments.short(field)} is not a Detections field of {samples.name!r}; {choice}"
+        )
 
 
 def flat(dataset: fo.Dataset) -> fo.core.collections.SampleCollection:
@@ -122,11 +125,12 @@ def _media_field(dataset: fo.Dataset, asked: str | None) -> str:
 
     if asked is None:
         return DICOM_PATH if isinstance(dataset.get_field(DICOM_PATH), fo.StringField) else _PICTURES
-    arguments.one_name("media_field", asked, _PICTURES)
+    asked = arguments.one_name("media_field", asked, _PICTURES)
     if not isinstance(dataset.get_field(asked), fo.StringField):
         known = [name for name in dataset.get_field_schema(ftype=fo.StringField) if "path" in name]
         raise InputError(
-            f"media_field={asked!r} is not a field of {dataset.name!r} with paths; choose one of: {', '.join(known)}"
+            f"media_field={arguments.short(asked)} is not a field of {dataset.name!r} with paths; choose one of: "
+            f"{', '.join(known)}"
         )
     return asked
 

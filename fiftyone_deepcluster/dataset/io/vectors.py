@@ -23,19 +23,22 @@ if TYPE_CHECKING:
 def check_given(options: Options, embeddings_field: str | Sequence[str] | None, model: Any) -> None:
     """Raise OptionsError if vectors are given to a method that learns its own, or if both arguments are given."""
     if embeddings_field is not None and model is not None:
-        raise OptionsError(f"embeddings_field={embeddings_field!r} and model={model!r}: give one of the two")
+        raise OptionsError(
+            f"embeddings_field={arguments.short(embeddings_field)} and model={arguments.short(model)}: give one of "
+            "the two"
+        )
     for name, value in (("embeddings_field", embeddings_field), ("model", model)):
         if value is not None and not options.accepts_features:
             raise OptionsError(
-                f"{name}={value!r} works with {methods_that('accepts_features')} only; {options.name!r} learns its "
-                "own features"
+                f"{name}={arguments.short(value)} works with {methods_that('accepts_features')} only; "
+                f"{options.name!r} learns its own features"
             )
     if isinstance(model, str):
         import fiftyone.zoo as foz
 
         if model not in foz.list_zoo_models():
             raise OptionsError(
-                f"model={model!r} is not in FiftyOne's zoo; see fiftyone.zoo.list_zoo_models()"
+                f"model={arguments.short(model)} is not in FiftyOne's zoo; see fiftyone.zoo.list_zoo_models()"
             )
     elif model is not None and not getattr(model, "has_embeddings", False):
         raise OptionsError(
@@ -75,12 +78,14 @@ def model_vectors(source: SampleSource, model: Any) -> tuple[NDArray[np.float32]
 
     loaded = foz.load_zoo_model(model) if isinstance(model, str) else model
     name = model_name(model)
-    return _stack(_from_model(source, loaded), f"{name} gave no vector", f"model={name!r}")
+    return _stack(_from_model(source, loaded), f"{name} gave no vector", f"model={arguments.short(name)}")
 
 
 def model_name(model: Any) -> str | None:
     """Name of a model for the record: its name in the zoo, or the name of its class."""
-    return model if model is None or isinstance(model, str) else type(model).__name__
+    if isinstance(model, str):
+        return str(model)
+    return None if model is None else type(model).__name__
 
 
 def _from_model(source: SampleSource, model: Any) -> list[NDArray[np.float32] | None]:

@@ -110,7 +110,28 @@ def write(source: SampleSource, names: FieldNames, filled: Columns) -> None:
         places = [(ObjectId(sample), ObjectId(image)) for sample, image in zip(samples, images, strict=True)]
         source.dataset._bulk_write(list(make(places, names, filled.values(rows), now)), ids=samples)
     if names.patches_field is not None:
-        source.samples.reload()
+        _refresh_patches(source, names.patches_field)
+
+
+def _refresh_patches(source: SampleSource, field: str) -> None:
+    """Copy the objects to the dataset that FiftyOne generated for the patches view, which has copies of them.
+
+    A view with old copies would write them back when one of its samples is saved. FiftyOne's own ``reload`` deletes
+    the generated dataset, which all views made from the same patches share.
+    """
+    copies, inner = source.samples._patches_dataset, f"{field}.detections."
+    known = source.dataset.get_field_schema(flat=True).items()
+    attributes = {path.removeprefix(inner): kind for path, kind in known if path.startswith(inner)}
+    missing = {f"{field}.{name}": kind for name, kind in attributes.items() if "." not in name}
+    missing = {path: kind for path, kind in missing.items() if copies.get_field(path) is None}
+    copies._merge_sample_field_schema(missing)
+    objects = f"${field}.detections"
+    stages = [
+        {"$unwind": objects},
+        {"$project": {"_id": f"{objects}._id", field: objects}},
+        {"$merge": {"into": copies._sample_collection_name, "whenNotMatched": "discard"}},
+    ]
+    source.dataset._sample_collection.aggregate(stages)
 
 
 def numbers(column: NDArray[np.float32]) -> list[float | None]:

@@ -15,6 +15,7 @@ from fiftyone_deepcluster.dataset.io.side_fields import read_texts
 from fiftyone_deepcluster.dataset.io.write import NOISE, set_values
 from fiftyone_deepcluster.dataset.results.open_run import images_of, open_run, path_in
 from fiftyone_deepcluster.dataset.results.results_cache import Findings
+from fiftyone_deepcluster.dataset.runs.database import database_needed
 from fiftyone_deepcluster.dataset.runs.run import Run, load_run
 from fiftyone_deepcluster.errors import InputError, RunError
 
@@ -58,6 +59,7 @@ class Node:
     leaf: bool
 
 
+@database_needed("repeat the call")
 def key_words(
     samples: fo.core.collections.SampleCollection,
     key: str,
@@ -93,8 +95,8 @@ def key_words(
     from fiftyone_deepcluster.analysis.texts import words_of_clusters
 
     run = load_run(samples, key)
-    field = text_field or run.options.known_fields.texts
-    if not field:
+    field = run.options.known_fields.texts if text_field is None else text_field
+    if field is None:
         raise InputError(f"run {key!r} has no text_field; give the field with the reports")
     source = images_of(run)
     names, labels = _numbered(read_values(source, path_in(run, "label")))
@@ -113,6 +115,7 @@ def key_words(
     return words
 
 
+@database_needed("repeat the call")
 def build_tree(
     samples: fo.core.collections.SampleCollection, key: str, *, observer: Observer | None = None
 ) -> list[Node]:

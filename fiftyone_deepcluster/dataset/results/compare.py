@@ -10,6 +10,7 @@ from fiftyone_deepcluster.dataset.io.read_images import flat, root_dataset
 from fiftyone_deepcluster.dataset.review.clusters import check_there
 from fiftyone_deepcluster.dataset.review.overview import label_fields, label_path
 from fiftyone_deepcluster.dataset.runs import storage
+from fiftyone_deepcluster.dataset.runs.database import database_needed
 from fiftyone_deepcluster.dataset.runs.run import Run, load_run
 from fiftyone_deepcluster.errors import InputError
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import fiftyone as fo
 
 
+@database_needed("repeat the call")
 def compare_runs(samples: fo.core.collections.SampleCollection, key: str, other: str) -> Comparison:
     """Contingency table and agreement of two runs, or of a run and a label field, under their current names.
 
@@ -35,6 +37,7 @@ def compare_runs(samples: fo.core.collections.SampleCollection, key: str, other:
     return compare_labelings(*_images(samples, run).values([first, second]))
 
 
+@database_needed("repeat the call")
 def pair_view(
     samples: fo.core.collections.SampleCollection, key: str, other: str, cluster: str, value: str
 ) -> fo.DatasetView:
@@ -70,7 +73,8 @@ def _other_path(run: Run, other: str) -> str:
     if other not in label_fields(run):
         known = [key for key in storage.keys(dataset) if key != run.key] + label_fields(run)
         raise InputError(
-            f"other={other!r} is neither a run nor a label field; choose one of: {', '.join(known) or 'none'}"
+            f"other={arguments.short(other)} is neither a run nor a label field; choose one of: "
+            f"{', '.join(known) or 'none'}"
         )
     path = label_path(run, other)
     return (

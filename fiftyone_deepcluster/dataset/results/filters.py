@@ -14,6 +14,7 @@ from fiftyone_deepcluster.core.progress import check_observer
 from fiftyone_deepcluster.dataset.results.open_run import images_of, open_run
 from fiftyone_deepcluster.dataset.results.probes import keep_layers, layers_of_run
 from fiftyone_deepcluster.dataset.results.results_cache import Findings
+from fiftyone_deepcluster.dataset.runs.database import database_needed
 from fiftyone_deepcluster.dataset.runs.run import Run, load_run
 from fiftyone_deepcluster.errors import InputError
 
@@ -80,6 +81,7 @@ class DrawnUnit:
     top_samples: tuple[str, ...]
 
 
+@database_needed("repeat the call")
 def draw_filters(
     samples: fo.core.collections.SampleCollection,
     key: str,
@@ -116,7 +118,7 @@ def draw_filters(
     if layer is not None:
         arguments.one_name("layer", layer, "conv1")
     folder = None if out_dir is None else _folder(out_dir)
-    climb = ascent if isinstance(ascent, Ascent) else _ascent(ascent or {})
+    climb = ascent if isinstance(ascent, Ascent) else _ascent({} if ascent is None else ascent)
     with open_run(run, source, observer) as trained_run:
         known = layers_of_run(trained_run)
         keep_layers(run, known)
@@ -219,9 +221,7 @@ def _pixels(trained_run: TrainedRun, rows: NDArray[np.int64]) -> NDArray[np.uint
 
 def _folder(out_dir: object) -> Path:
     """Validate the folder to write to, which need not exist, before any work is done."""
-    if not isinstance(out_dir, str | Path):
-        raise InputError(f"out_dir={arguments.short(out_dir)} is not a path; give the path of a folder")
-    folder = Path(out_dir)
+    folder = arguments.path_of("out_dir", out_dir)
     problem = folder_problem(folder)
     if problem is not None:
         raise InputError(

@@ -20,6 +20,7 @@ from fiftyone_deepcluster.dataset.results.open_run import (
     open_run,
 )
 from fiftyone_deepcluster.dataset.results.results_cache import Findings
+from fiftyone_deepcluster.dataset.runs.database import database_needed
 from fiftyone_deepcluster.dataset.runs.run import Run, load_run
 from fiftyone_deepcluster.errors import InputError
 
@@ -88,6 +89,7 @@ class _Vectors:
     values: torch.Tensor
 
 
+@database_needed("repeat the call")
 def retrieve(
     samples: fo.core.collections.SampleCollection,
     key: str,
@@ -136,6 +138,7 @@ def retrieve(
     return [_neighbor(source, rows[row], far) for row, far in zip(found[0], distances[0], strict=True)]
 
 
+@database_needed("repeat the call")
 def retrieval_score(
     samples: fo.core.collections.SampleCollection,
     key: str,
@@ -188,6 +191,7 @@ def retrieval_score(
     return found
 
 
+@database_needed("repeat the call")
 def index_neighbors(
     samples: fo.core.collections.SampleCollection, key: str, *, observer: Observer | None = None
 ) -> int:

@@ -11,6 +11,7 @@ from fiftyone_deepcluster.core.progress import check_observer
 from fiftyone_deepcluster.dataset.io.read_fields import read_truth
 from fiftyone_deepcluster.dataset.results.open_run import chosen_rows, images_of, open_run
 from fiftyone_deepcluster.dataset.results.results_cache import Findings
+from fiftyone_deepcluster.dataset.runs.database import database_needed
 from fiftyone_deepcluster.dataset.runs.run import Run, load_run
 from fiftyone_deepcluster.errors import ImagesError, InputError
 
@@ -32,6 +33,7 @@ _FIRST_IMAGES = 16
 _MOST_IMAGES = 10**9
 
 
+@database_needed("repeat the call")
 def probe(
     samples: fo.core.collections.SampleCollection,
     key: str,
@@ -97,6 +99,7 @@ def probe(
     return found
 
 
+@database_needed("repeat the call")
 def list_layers(samples: fo.core.collections.SampleCollection, key: str) -> dict[str, int]:
     """Names of the layers of a run's network, in order, and the number of units of each.
 

@@ -15,7 +15,7 @@ class Change:
 
     Attributes:
         n_changed: number of images whose value changes.
-        n_kept: number of images left unchanged because they already have a label.
+        n_kept: number of images left unchanged because they already have another label.
         text: description of the edit.
         clusters: names of the clusters that it changes, makes or removes.
         counted: ``n_changed`` in words, such as "3 images"; for patches "3 objects".

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 Drawn = Literal["nearest", "random"]
 Stage = dict[str, Any]
 VALUES = ("label", "cluster", "distance", "stability")
+_MOST = 2**31 - 1
+"""Largest number of exemplars that is passed to MongoDB, whose integers have 8 bytes."""
 _IMAGE = ["$image", "$sample", "$filepath", "$box"]
 
 
@@ -97,7 +99,7 @@ def summarize(run: KeptRun, n_exemplars: int) -> list[ClusterInfo]:
         RunNotFoundError: the run was deleted since it was loaded.
         RunError: its label field was deleted since it was loaded.
     """
-    nearest = {"n": max(1, n_exemplars), "sortBy": {"distance": 1}, "output": _IMAGE}
+    nearest = {"n": min(max(1, n_exemplars), _MOST), "sortBy": {"distance": 1}, "output": _IMAGE}
     group = {
         "_id": "$label",
         "ids": {"$addToSet": "$cluster"},

@@ -31,6 +31,11 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.dataset.runs.run import Run
 
 
+# Condition of ``commit``, what meets it, and how to do without
+_NAMED = ("has a name of its own", "rename clusters", "only_named=False")
+_REVIEWED = ("is reviewed", "mark clusters as reviewed", "only_reviewed=False")
+
+
 @dataclass(frozen=True)
 class Draft:
     """An edit before it is made.
@@ -38,7 +43,7 @@ class Draft:
     Attributes:
         entry: the edit as it will be logged.
         images: images that change, with their current values.
-        n_kept: number of images that keep an existing label.
+        n_kept: number of images that keep another label.
         clusters: names of the clusters that change, appear or disappear.
         whole: names of clusters that change as a whole: images assigned to them later follow the edit and its undo.
     """
@@ -181,11 +186,11 @@ def to_commit(run: Run, only_reviewed: bool, only_named: bool) -> list[str]:
     """
     chosen = named_clusters(run, only_reviewed, only_named)
     if not chosen:
-        which = " that is reviewed" if only_reviewed else ""
-        raise InputError(
-            f"there is no cluster{which} with a name of its own to write; rename clusters first"
-            f"{', mark them as reviewed' if only_reviewed else ''}, or give only_named=False"
-        )
+        asked = [words for words, on in ((_NAMED, only_named), (_REVIEWED, only_reviewed)) if on]
+        if not asked:
+            raise InputError(f"run {run.key!r} has no clusters to write")
+        need, way, option = (" and ".join(words) for words in zip(*asked, strict=True))
+        raise InputError(f"there is no cluster to write that {need}; {way}, or give {option}")
     return chosen
 
 
@@ -200,11 +205,10 @@ def named_clusters(run: Run, only_reviewed: bool, only_named: bool) -> list[str]
 
 
 def to_label(olds: list[Old], label: str, overwrite: bool) -> tuple[list[Old], int]:
-    """Images whose label changes to ``label``, and the number of images that keep theirs."""
-    labeled = [old for old in olds if stored_label(old.value) is not None]
-    chosen = olds if overwrite else [old for old in olds if stored_label(old.value) is None]
-    chosen = [old for old in chosen if stored_label(old.value) != label]
-    return chosen, len(labeled) - sum(stored_label(old.value) is not None for old in chosen)
+    """Images whose label changes to ``label``, and the number of images that keep another label."""
+    others = [old for old in olds if stored_label(old.value) != label]
+    chosen = others if overwrite else [old for old in others if stored_label(old.value) is None]
+    return chosen, len(others) - len(chosen)
 
 
 def _marked(run: Run, clusters: Sequence[str]) -> list[str]:

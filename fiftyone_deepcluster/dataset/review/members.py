@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from fiftyone_deepcluster.core.arguments import listed, short
 from fiftyone_deepcluster.dataset.review.clusters import aggregate
 from fiftyone_deepcluster.dataset.review.old_values import Old
 from fiftyone_deepcluster.errors import InputError
@@ -31,7 +32,7 @@ def members(run: KeptRun, clusters: Sequence[str], path: str) -> list[Old]:
 
 def members_without(run: KeptRun, cluster: str, besides: Sequence[str]) -> list[Old]:
     """Images of a cluster except those with the given ids, with their current label."""
-    left_out = set(object_ids(besides))
+    left_out = set(object_ids(besides, "besides"))
     return [old for old in members(run, [cluster], run.fields.path("label")) if old.image_id not in left_out]
 
 
@@ -44,8 +45,9 @@ def members_of(run: KeptRun, samples: fo.core.collections.SampleCollection | Seq
             for all their objects.
 
     Raises:
-        InputError: none of them is an image of the run.
+        InputError: there are none, or none of them is an image of the run.
     """
+    from bson import ObjectId
     from fiftyone.core.collections import SampleCollection
     from fiftyone.core.patches import PatchesView
 
@@ -54,9 +56,11 @@ def members_of(run: KeptRun, samples: fo.core.collections.SampleCollection | Seq
     by_sample = names.patches_field is None
     if isinstance(samples, SampleCollection):
         by_sample = by_sample or not isinstance(samples, PatchesView)
-        ids = object_ids(samples.values("id"))
+        ids = [ObjectId(name) for name in samples.values("id")]
     else:
-        ids = object_ids(samples)
+        ids = object_ids(samples, "samples")
+    if not ids:
+        raise InputError(f"samples is empty; give images that run {run.key!r} has clustered")
     steps: list[dict[str, Any]] = []
     if by_sample:
         steps.append({"$match": {"_id": {"$in": ids}}})
@@ -76,21 +80,31 @@ def members_of(run: KeptRun, samples: fo.core.collections.SampleCollection | Seq
     return found
 
 
-def object_ids(ids: Collection[str]) -> list[ObjectId]:
-    """Ids as MongoDB stores them.
+def object_ids(ids: Collection[str], what: str) -> list[ObjectId]:
+    """Ids as MongoDB stores them; ``what`` is the name of the argument.
 
     Raises:
         InputError: a value that is not an id.
     """
     from bson import ObjectId
-    from bson.errors import InvalidId
 
     if isinstance(ids, str):
-        raise InputError(f"samples={ids!r} is one id; give a list of ids, or a view")
-    try:
-        return [ObjectId(name) for name in ids]
-    except (InvalidId, TypeError, ValueError) as error:  # ValueError: FiftyOne's, for a single Sample
-        raise InputError(f"{error}; give ids such as those of view.values('id')") from error
+        raise InputError(f"{what}={short(ids)} is one id; give a list of ids, or a view")
+    given = listed(ids)
+    if given is None:
+        raise InputError(f"{what}={short(ids)} is not a list of ids; give ids, or a view")
+    wrong = [name for name in given if not isinstance(name, ObjectId) and not _is_id(name)]
+    if wrong:
+        raise InputError(
+            f"{what}: {short(wrong[0])} is not an id; give ids such as those of view.values('id')"
+        )
+    return [ObjectId(name) for name in given]
+
+
+def _is_id(name: object) -> bool:
+    from bson import ObjectId
+
+    return isinstance(name, str) and ObjectId.is_valid(name)
 
 
 def _olds(run: KeptRun, steps: list[dict[str, Any]], path: str) -> list[Old]:

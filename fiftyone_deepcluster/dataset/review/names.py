@@ -35,7 +35,9 @@ def free_names(taken: Collection[str], n_clusters: int, count: int) -> list[str]
 def several(clusters: Sequence[str]) -> list[str]:
     """Distinct names. A plain string is rejected: it would be read as a list of characters."""
     if isinstance(clusters, str):
-        raise InputError(f"clusters={clusters!r} is one name; give a list of names: [{clusters!r}, ...]")
+        raise InputError(
+            f"clusters={arguments.short(clusters)} is one name; give a list of names, such as ['cluster-00']"
+        )
     return list(dict.fromkeys(arguments.names("clusters", clusters, "cluster-00")))
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from fiftyone_deepcluster.core.arguments import short
 from fiftyone_deepcluster.core.seeds import rng
 from fiftyone_deepcluster.dataset.io.write import NOISE
 from fiftyone_deepcluster.dataset.review.clusters import aggregate, check_there, image_stages
@@ -197,7 +198,7 @@ def label_path(run: KeptRun, field: str) -> str:
     if isinstance(known, (fo.StringField, fo.BooleanField, fo.IntField)):
         return path
     raise InputError(
-        f"label_field={field!r} is not a field of labels; choose one of: {', '.join(label_fields(run)) or 'none'}"
+        f"label_field={short(field)} is not a field of labels; choose one of: {', '.join(label_fields(run)) or 'none'}"
     )
 
 
@@ -268,7 +269,7 @@ def page(
         InputError: another order, or ``label_field`` is not a field of labels.
     """
     if order != "random" and order not in _ORDERS:
-        raise InputError(f"order={order!r}: give one of {', '.join([*_ORDERS, 'random'])}")
+        raise InputError(f"order={short(order)}: give one of {', '.join([*_ORDERS, 'random'])}")
     stages = image_stages(run.fields, {"$in": [name]}, PICTURE_VALUES, truth_of(run, label_field))
     if order == "random":
         drawn = _random_ids(run, name)

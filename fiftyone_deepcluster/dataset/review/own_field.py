@@ -27,14 +27,18 @@ def own_field(run: KeptRun, field: str) -> tuple[str, bool]:
     path = names.prefix + field.removeprefix(names.prefix)
     runs = [*marked(dataset), *(storage.fields_of(dataset, key) for key in storage.keys(dataset))]
     if any(path in other.roots() for other in runs):
-        raise InputError(f"field={field!r} belongs to a run; choose another field, such as 'ground_truth'")
+        raise InputError(
+            f"field={arguments.short(field)} belongs to a run; choose another field, such as 'ground_truth'"
+        )
     known = dataset.get_field(path)
     if known is None:
         check_key(path.removeprefix(names.prefix), "field")
     elif not _fits(known, names):
         kind = getattr(known, "document_type", type(known)).__name__
         need = "a string attribute" if names.patches_field else "a Classification field"
-        raise InputError(f"field={field!r} is a {kind}; {need} is needed: choose such a field, or a new name")
+        raise InputError(
+            f"field={arguments.short(field)} is a {kind}; {need} is needed: choose such a field, or a new name"
+        )
     return path, known is None
 
 

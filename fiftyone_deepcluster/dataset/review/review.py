@@ -19,6 +19,7 @@ from fiftyone_deepcluster.dataset.review.overview import cluster_rows, pictures
 from fiftyone_deepcluster.dataset.review.own_field import own_field
 from fiftyone_deepcluster.dataset.review.reviewed import reviewed
 from fiftyone_deepcluster.dataset.review.split import SplitBy, divide
+from fiftyone_deepcluster.dataset.runs.database import all_need_database, database_needed
 from fiftyone_deepcluster.dataset.runs.run import Run, load_run
 from fiftyone_deepcluster.errors import RunError
 
@@ -32,7 +33,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Change", "Edit", "Review", "review"]
 
+_LOOK_AT_LOG = "look at log(): the next edit completes what was begun there; repeat what is not there"
 
+
+@all_need_database("repeat the call")
 class Review:
     """Edits of one run; created by ``review()``.
 
@@ -240,14 +244,17 @@ class Review:
     def preview_commit(
         self, field: str, *, overwrite: bool = False, only_reviewed: bool = False, only_named: bool = True
     ) -> list[CommitRow]:
-        """What ``commit`` would do, cluster by cluster; arguments and errors as there."""
+        """What ``commit`` would do, cluster by cluster; arguments and errors as there.
+
+        Clusters whose images all have the name as their label already are left out.
+        """
         arguments.yes_or_no(overwrite=overwrite, only_reviewed=only_reviewed, only_named=only_named)
         own_field(self.run, field)
         rows = []
         for name in drafts.to_commit(self.run, only_reviewed, only_named):
             draft = drafts.draft_commit(self.run, field, [name], overwrite)
             rows.append(CommitRow(name, len(draft.images), draft.n_kept))
-        return rows
+        return [row for row in rows if row.n_changed or row.n_kept]
 
     def export(self, path: str | Path) -> Path:
         """Write one row per image to a ``.csv`` or ``.json`` file: file, cluster, statistics, whether reviewed.
@@ -327,7 +334,7 @@ class Review:
     @contextmanager
     def _held(self) -> Iterator[None]:
         """Hold the lock of the run."""
-        with hold(self.run):
+        with database_needed(_LOOK_AT_LOG), hold(self.run):
             self.version_before = self.version()
             yield
 
@@ -370,6 +377,7 @@ class Review:
         self._log.note(replace(entry, names=names, joins=joins))
 
 
+@database_needed("repeat the call")
 def review(samples: fo.core.collections.SampleCollection, key: str, *, user: str | None = None) -> Review:
     """Edit the clusters of the run under ``key``.
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
+from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.dataset.review.old_values import Old
 from fiftyone_deepcluster.dataset.review.vectors import vectors_of
 from fiftyone_deepcluster.errors import InputError
@@ -56,14 +57,9 @@ def divide(run: KeptRun, cluster: str, n_clusters: int | None, by: SplitBy) -> D
     """
     import numpy as np
 
-    if by not in ("kmeans", "gmm"):
-        raise InputError(f"by={by!r}: give 'kmeans' or 'gmm'")
-    if n_clusters is not None and (
-        isinstance(n_clusters, bool)
-        or not isinstance(n_clusters, int | np.integer)
-        or not 2 <= n_clusters <= MOST_PARTS
-    ):
-        raise InputError(f"n_clusters={n_clusters!r}: give a number of parts from 2 to {MOST_PARTS}, or None")
+    arguments.one_of("by", by, get_args(SplitBy))
+    if n_clusters is not None:
+        n_clusters = arguments.whole_number("n_clusters", n_clusters, 2, MOST_PARTS)
     images, vectors = _vectors(run, cluster)
     if len(images) < (n_clusters or 2):
         raise InputError(
@@ -71,7 +67,7 @@ def divide(run: KeptRun, cluster: str, n_clusters: int | None, by: SplitBy) -> D
             "least as many"
         )
     seed = run.options.seed
-    counts = [int(n_clusters)] if n_clusters else range(2, min(MOST_PARTS, len(images) - 1) + 1)
+    counts = [n_clusters] if n_clusters else range(2, min(MOST_PARTS, len(images) - 1) + 1)
     found = [_fit(vectors, count, by, seed) for count in counts] or [_fit(vectors, 2, by, seed)]
     best = max(found, key=lambda labels: _silhouette(vectors, labels, seed)) if len(found) > 1 else found[0]
     labels = _largest_first(best)

@@ -7,11 +7,14 @@ process had been killed a little earlier. A process that goes on after the datab
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import inspect
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from fiftyone_deepcluster.errors import DatabaseAwayError
+
+T = TypeVar("T")
 
 _NOTHING = "deepcluster: no such key"
 
@@ -58,6 +61,18 @@ def database_needed(way_out: str) -> Iterator[None]:
             f"FiftyOne's database does not answer ({_reason(error)}). Start it (if FiftyOne started it, restart "
             f"Python; fiftyone-deepcluster doctor --deep checks it), then {way_out}"
         ) from error
+
+
+def all_need_database(way_out: str) -> Callable[[type[T]], type[T]]:
+    """``database_needed`` for every public method of a class; a decorator of the class."""
+
+    def decorate(owner: type[T]) -> type[T]:
+        for name, value in list(vars(owner).items()):
+            if inspect.isfunction(value) and not name.startswith("_"):
+                setattr(owner, name, database_needed(way_out)(value))
+        return owner
+
+    return decorate
 
 
 def is_away(error: BaseException) -> bool:

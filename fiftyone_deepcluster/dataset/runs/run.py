@@ -24,7 +24,7 @@ from fiftyone_deepcluster.dataset.review.clusters import (
 )
 from fiftyone_deepcluster.dataset.runs import intents, lock, status, storage
 from fiftyone_deepcluster.dataset.runs.completeness import count_lost
-from fiftyone_deepcluster.dataset.runs.database import database_needed
+from fiftyone_deepcluster.dataset.runs.database import all_need_database, database_needed
 from fiftyone_deepcluster.dataset.runs.interrupted import (
     Interrupted,
     find_interrupted,
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+@all_need_database("repeat the call")
 @dataclass(frozen=True)
 class Run:
     """A run and its results.

@@ -21,6 +21,10 @@ _TILE_PART, _CODING = 0x90, 0x52
 _JPEG_LS = 0xF7
 # Start-of-frame markers; 0xC4, 0xC8 and 0xCC are others
 _FRAMES = {*range(0xC0, 0xD0), _JPEG_LS} - {0xC4, 0xC8, 0xCC}
+# Frames coded value by value, or block by block, with Huffman codes
+_SEQUENTIAL = {0xC0, 0xC1, 0xC3}
+_LEFT_OUT = 4
+_BLOCK, _LARGEST_BLOCK = 8, 16
 _RLE_HEADER = 64
 
 
@@ -48,6 +52,22 @@ def is_cut(data: bytes) -> bool:
         return data.rfind(_END) < data.rfind(_SCAN) or _SCAN not in data
     start = _main_header(data)
     return start is not None and _tiles_cut(data, start)
+
+
+def without_end(data: bytes) -> tuple[bytes, int] | None:
+    """A JPEG without the last bytes of its compressed values.
+
+    Returns:
+        The shorter JPEG, and the number of rows of the image that these bytes can hold, at most: a block of 8 x 8 takes
+        2 bits or more, a value of a lossless JPEG 1 bit. None for data in which few bits can hold any number of blocks
+        (progressive JPEG, JPEG-LS, JPEG 2000) or that is not JPEG.
+    """
+    marker, at = _jpeg_frame(data) if data.startswith(_JPEG) else (0, None)
+    height, width = (0, 0) if at is None else (_number(data, at + 5, 2), _number(data, at + 7, 2))
+    if marker not in _SEQUENTIAL or not height or not width:
+        return None
+    values = data[: max(0, data.rfind(_END) - _LEFT_OUT)].rstrip(b"\xff")
+    return values + _END, _LARGEST_BLOCK * (1 + math.ceil(_LEFT_OUT * 8 // 2 * _BLOCK / width))
 
 
 @dataclass(frozen=True)

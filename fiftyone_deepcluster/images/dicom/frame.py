@@ -31,6 +31,8 @@ _Excess = Literal["other bits", "codes", "values"]
 _INSTALL = 'pip install "fiftyone-deepcluster[dicom]"'
 # Retired color spaces, which the decoders do not convert (PS3.3, C.7.6.3.1.2)
 _NO_RGB = ("HSV", "ARGB", "CMYK", "YBR_PARTIAL_422", "YBR_PARTIAL_420")
+# Columns after which a filled end repeats: the width of a block whose colors have half the resolution
+_PERIOD = 16
 _FLOATS = {"FloatPixelData": 32, "DoubleFloatPixelData": 64}
 
 
@@ -64,11 +66,15 @@ def read_frame(file: DicomFile, index: int) -> Frame:
     excess: _Excess = "other bits"
     with file.open() as source:
         source.seek(pixels.start)
+        data = b""
         if pixels.syntax.is_encapsulated:
-            excess = _check_compressed(source, file, index, options, pixels.syntax)
+            data = _compressed(source, file, index, options)
+            excess = _check_compressed(data, file, options, pixels.syntax)
         else:
             _check_length(file, pixels, index, options)
         raw = _decoded(source, file.path, index, options, pixels.syntax)
+        if _is_filled(raw, data):
+            raise UnreadableImageError(file.path, "truncated: the end of its compressed image is missing")
     if pixels.keyword in _FLOATS:
         return Frame(raw, raw, None)
     bits = options["bits_stored"]
@@ -113,22 +119,26 @@ def _check_length(file: DicomFile, pixels: PixelElement, index: int, options: di
         )
 
 
-def _check_compressed(
-    source: BinaryIO, file: DicomFile, index: int, options: dict[str, Any], syntax: UID
-) -> _Excess:
-    """Raise UnreadableImageError if a compressed frame is cut; return how its values may leave their range."""
-    from pydicom import uid
+def _compressed(source: BinaryIO, file: DicomFile, index: int, options: dict[str, Any]) -> bytes:
+    """The compressed data of a frame."""
     from pydicom.encaps import get_frame
 
     start = source.tell()
     offsets = options.get("extended_offsets")
     try:
-        data = get_frame(source, index, number_of_frames=file.n_frames, extended_offsets=offsets)
+        data: bytes = get_frame(source, index, number_of_frames=file.n_frames, extended_offsets=offsets)
     except (ValueError, struct.error) as error:
         raise UnreadableImageError(
             file.path, f"truncated or damaged: frame {index} is not found in its compressed pixels ({error})"
         ) from error
     source.seek(start)
+    return data
+
+
+def _check_compressed(data: bytes, file: DicomFile, options: dict[str, Any], syntax: UID) -> _Excess:
+    """Raise UnreadableImageError if a compressed frame is cut; return how its values may leave their range."""
+    from pydicom import uid
+
     if codestream.is_cut(data):
         raise UnreadableImageError(
             file.path, f"truncated: its compressed image is incomplete, with {len(data):,} bytes"
@@ -194,6 +204,40 @@ def _decoded(source: BinaryIO, path: str, index: int, options: dict[str, Any], s
     if values.ndim == 3 and space in _NO_RGB:
         raise UnreadableImageError(path, f"its color space, {space}, is not supported")
     return np.ascontiguousarray(values, values.dtype.newbyteorder("="))
+
+
+def _is_filled(raw: NDArray[Any], data: bytes) -> bool:
+    """Whether a decoder filled the end of a JPEG that was cut and given an end marker again.
+
+    Decoders do not say so. They repeat one value or one block, so the last row is periodic; that of a dark border is,
+    too. Without its last few bytes, a whole image differs in its last rows only, and one that was cut where it was cut.
+    """
+    last = raw[-1]
+    if len(last) > _PERIOD and (last[_PERIOD:] != last[:-_PERIOD]).any():
+        return False
+    shorter = codestream.without_end(data)
+    if shorter is None or shorter[1] >= len(raw):
+        return False
+    try:
+        one, other = _decode_jpeg(data), _decode_jpeg(shorter[0])
+    except Exception:
+        # decoders raise anything, and the shorter data is no image that must be read
+        return False
+    return one.shape == other.shape and bool((one != other)[: -shorter[1]].any())
+
+
+def _decode_jpeg(data: bytes) -> NDArray[Any]:
+    """(H, W) or (H, W, 3) values of a JPEG, by one decoder and without conversion of colors."""
+    try:
+        import libjpeg
+    except ImportError:
+        from io import BytesIO
+
+        from PIL import Image
+
+        return np.asarray(Image.open(BytesIO(data)))
+    values: NDArray[Any] = libjpeg.decode(data)  # type: ignore[attr-defined]
+    return values
 
 
 def _in_range(raw: NDArray[Any], bits: int, high_bit: int, excess: _Excess) -> NDArray[Any]:

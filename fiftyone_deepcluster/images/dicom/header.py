@@ -92,10 +92,10 @@ def check_keywords(keywords: tuple[str, ...]) -> None:
         if keyword not in keyword_dict:
             near = difflib.get_close_matches(keyword, keyword_dict, n=2)
             hint = f"; did you mean {' or '.join(near)}?" if near else ", e.g. Modality"
-            raise InputError(f"keywords={keyword!r} is not a DICOM keyword{hint}")
+            raise InputError(f"keywords={short(keyword)} is not a DICOM keyword{hint}")
         if dictionary_VR(keyword) not in (*_WHOLE, *_DECIMAL, *_TEXT):
             raise InputError(
-                f"keywords={keyword!r} has the type {dictionary_VR(keyword)}, not text or number; remove it"
+                f"keywords={short(keyword)} has the type {dictionary_VR(keyword)}, not text or number; remove it"
             )
 
 

@@ -35,7 +35,9 @@ def test_fields_of_the_kind_that_is_needed_are_named_or_what_to_do_without(make_
     ):
         read_truth(collect_images(dataset), "absent")
     dataset.set_values("vectors", [np.zeros(2, np.float32)] * 3)
-    with pytest.raises(InputError, match=r"fields with vectors: vectors$"):
+    dataset.set_values("numbers", [[0.0, 1.0]] * 3)
+    dataset.set_values("words", [["a"]] * 3)
+    with pytest.raises(InputError, match=r"fields with vectors: vectors, numbers$"):
         read_embeddings(collect_images(dataset), "absent")
     groups = fo.Dataset()
     groups.add_group_field("group", default="cloud")
@@ -99,5 +101,7 @@ def test_embeddings_that_cannot_work(make_digits):
         read_embeddings(collect_images(dataset), "ragged")
     with pytest.raises(InputError, match="is not a field"):
         read_embeddings(collect_images(dataset), "absent")
-    with pytest.raises(InputError, match="VectorField is needed"):
+    with pytest.raises(
+        InputError, match="is a EmbeddedDocumentField; a field of vectors, arrays or lists is needed"
+    ):
         read_embeddings(collect_images(dataset), "ground_truth")

@@ -28,6 +28,9 @@ def test_clusters_against_a_plain_count(make_digits, stored_run):
         assert set(info.exemplar_boxes) == {None}
         assert 0 <= info.stability <= 1
     assert load_run(dataset, "dc").clusters(n_exemplars=0)[0].exemplars == ()
+    for drawn in ("nearest", "random"):
+        infos = load_run(dataset, "dc").clusters(10**30, drawn)
+        assert all(len(info.exemplars) == info.size for info in infos), "any larger number means all"
 
 
 def test_random_exemplars_are_drawn_by_a_seed(make_digits, stored_run):

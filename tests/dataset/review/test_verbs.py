@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 
 from fiftyone_deepcluster import load_run, review
+from fiftyone_deepcluster.dataset.review.changes import CommitRow
 from fiftyone_deepcluster.dataset.review.overview import cluster_rows, page
 from fiftyone_deepcluster.errors import DiskError, InputError
 
@@ -80,16 +81,30 @@ def test_rejected_images_are_noise_and_come_back(dataset):
         (lambda edits: edits.move([], cluster="cluster-00", to="a"), "either samples or cluster"),
         (lambda edits: edits.move(["x"], to="a"), "give ids such as"),
         (lambda edits: edits.move("5" * 24, to="a"), "give a list of ids"),
-        (lambda edits: edits.move(edits.run.dataset.first(), to="a"), "give ids such as"),
+        (
+            lambda edits: edits.move(edits.run.dataset.first(), to="a"),
+            "is not a list of ids; give ids, or a view",
+        ),
         (lambda edits: review(edits.run.dataset, "dc", user=3), "user=3 is not a name"),
         (lambda edits: edits.move(["5" * 24], to="a"), "none of the 1 image belongs to run 'dc'"),
         (lambda edits: edits.move(cluster="cluster-00", to="noise"), "reserved"),
         (lambda edits: edits.reject(cluster="cluster-77"), "no cluster 'cluster-77'"),
-        (lambda edits: edits.split("cluster-00", 1), "from 2 to 10"),
-        (lambda edits: edits.split("cluster-00", 2.5), "from 2 to 10"),
-        (lambda edits: edits.split("cluster-00", by="x"), "'kmeans' or 'gmm'"),
+        (lambda edits: edits.split("cluster-00", 1), "n_clusters=1: give 2 to 10"),
+        (lambda edits: edits.split("cluster-00", 2.5), "n_clusters=2.5 is not a whole number"),
+        (lambda edits: edits.split("cluster-00", by="x"), "by='x' is not known; choose one of: kmeans, gmm"),
         (lambda edits: edits.mark_reviewed("cluster-00"), "give a list of names"),
-        (lambda edits: edits.commit("mine"), "with a name of its own"),
+        (
+            lambda edits: edits.commit("mine"),
+            "no cluster to write that has a name of its own; rename clusters, or give only_named=False$",
+        ),
+        (
+            lambda edits: edits.commit("mine", only_named=False, only_reviewed=True),
+            "no cluster to write that is reviewed; mark clusters as reviewed, or give only_reviewed=False$",
+        ),
+        (
+            lambda edits: edits.preview_commit("mine", only_reviewed=True),
+            "own and is reviewed; rename clusters and mark .*, or give only_named=False and only_reviewed=False$",
+        ),
         (lambda edits: edits.commit("dc"), "field='dc' belongs to a run"),
         (lambda edits: edits.export("x.txt"), "must end in .csv or .json"),
         (lambda edits: edits.export("/no/such/folder/x.csv"), "there is no folder"),
@@ -219,6 +234,49 @@ def test_names_are_written_to_a_field_as_one_edit(dataset):
     assert "mine" not in dataset.get_field_schema()
     edits.redo()
     assert dataset.count_values("mine.label")["zero"] == after["zero"]
+
+
+def test_clusters_whose_images_have_their_name_already_are_no_row(dataset):
+    edits = review(dataset, "dc")
+    edits.rename("cluster-00", "zero")
+    edits.rename("cluster-01", "one")
+    edits.label_cluster("zero", "mine", "zero")
+    edits.label_cluster("one", "mine", "other")
+    size = counts(dataset)["one"]
+    assert edits.preview_commit("mine") == [CommitRow("one", 0, size)]
+    assert edits.commit("mine").n_kept == size
+    assert edits.preview_commit("mine", overwrite=True) == [CommitRow("one", size, 0)]
+    edits.commit("mine", overwrite=True)
+    assert edits.preview_commit("mine") == []
+
+
+def test_no_images_are_an_error_that_says_so(dataset):
+    edits = review(dataset, "dc")
+    for nothing in ([], dataset.limit(0)):
+        with pytest.raises(InputError, match=r"^samples is empty; give images that run 'dc' has clustered$"):
+            edits.move(nothing, to="cluster-01")
+        with pytest.raises(InputError, match=r"^samples is empty"):
+            edits.reject(nothing)
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        ("x", "='x' is one id; give a list of ids, or a view"),
+        (5, "=5 is not a list of ids; give ids, or a view"),
+        (np.array(5), r"=array\(5\) is not a list of ids"),
+        ({"a": 1}, r"=\{'a': 1\} is not a list of ids"),
+        (["x"], ": 'x' is not an id; give ids such as"),
+        ([None], ": None is not an id"),
+        ([b"twelve bytes"], ": b'twelve bytes' is not an id"),
+    ],
+)
+def test_what_is_no_id_is_named_with_its_argument(dataset, ids, message):
+    edits = review(dataset, "dc")
+    with pytest.raises(InputError, match=f"^samples{message}"):
+        edits.move(ids, to="cluster-01")
+    with pytest.raises(InputError, match=f"^besides{message}"):
+        edits.move(cluster="cluster-00", besides=ids, to="cluster-01")
 
 
 def test_labels_that_are_there_stay_unless_they_are_to_be_replaced(dataset):

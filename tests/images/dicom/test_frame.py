@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import struct
+import sys
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
 from pydicom import uid
-from pydicom.encaps import encapsulate_extended
+from pydicom.encaps import encapsulate, encapsulate_extended, get_frame
 from pydicom.pixels import get_decoder
 
 from fiftyone_deepcluster.errors import UnreadableImageError
@@ -20,6 +21,8 @@ from tests.images.dicom.files import RAMP, bare, carried, image, jpeg, jpeg_2000
 
 RNG = np.random.default_rng(51)
 SMOOTH = (np.hypot(*np.mgrid[:64, :48]) * 3 % 200 + RNG.integers(0, 40, (64, 48))).astype(np.uint8)
+LARGE = np.kron(RNG.integers(0, 200, (50, 40)), np.ones((4, 4))).astype(np.uint8)
+DARK_BELOW = np.where(np.arange(200)[:, None] < 150, LARGE, 0).astype(np.uint8)
 TWELVE = {"BitsStored": 12, "HighBit": 11}
 
 
@@ -145,6 +148,48 @@ class TestTruncated:
         (tmp_path / "c.dcm").write_bytes(data[: int(len(data) - len(frame) * (1 - share))])
         with pytest.raises(UnreadableImageError):
             gray(tmp_path / "c.dcm")
+
+    @pytest.mark.parametrize("plugin", [None, "pillow"])
+    @pytest.mark.parametrize("values", [LARGE, DARK_BELOW, np.stack([LARGE, LARGE // 2, DARK_BELOW], -1)])
+    @pytest.mark.parametrize("share", [0.3, 0.6])
+    def test_half_a_jpeg_that_was_given_an_end(self, tmp_path, monkeypatch, plugin, values, share):
+        frame = jpeg(values, quality=90)
+        kind = "MONOCHROME2" if values.ndim == 2 else "YBR_FULL_422"
+        header = image(values, PhotometricInterpretation=kind)
+        if plugin is not None:
+            decoder = get_decoder(uid.JPEGBaseline8Bit)
+            monkeypatch.setattr(decoder, "_available", {plugin: decoder._available[plugin]})
+            monkeypatch.setitem(sys.modules, "libjpeg", None)
+        whole = save(tmp_path / "a.dcm", header, uid.JPEGBaseline8Bit, [frame])
+        assert gray(whole).shape == values.shape[:2]
+        half = frame[: int(len(frame) * share)] + b"\xff\xd9"
+        with pytest.raises(
+            UnreadableImageError, match="truncated: the end of its compressed image is missing"
+        ):
+            gray(save(tmp_path / "b.dcm", header, uid.JPEGBaseline8Bit, [half]))
+
+    @pytest.mark.parametrize("name", ["SC_rgb_jpeg_dcmtk.dcm", "JPGExtended.dcm"])
+    def test_half_a_jpeg_of_other_encoders_that_was_given_an_end(self, tmp_path, name):
+        data = pydicom.dcmread(carried(name))
+        frame = get_frame(data.PixelData, 0, number_of_frames=1)
+        data.PixelData = encapsulate([frame[: len(frame) * 3 // 5] + b"\xff\xd9"])
+        data.save_as(tmp_path / "half.dcm")
+        read_dicom(carried(name))
+        with pytest.raises(UnreadableImageError, match="the end of its compressed image is missing"):
+            read_dicom(str(tmp_path / "half.dcm"))
+
+    @pytest.mark.parametrize(
+        "values",
+        [np.zeros_like(LARGE), np.full_like(LARGE, 128), DARK_BELOW],
+        ids=["black", "gray", "dark below"],
+    )
+    @pytest.mark.parametrize(
+        "options", [{}, {"progressive": True}, {"optimize": True}, {"restart_marker_blocks": 1}]
+    )
+    def test_a_whole_jpeg_whose_last_rows_are_alike(self, tmp_path, values, options):
+        frame = jpeg(values, quality=90, **options)
+        path = save(tmp_path / "a.dcm", image(values), uid.JPEGBaseline8Bit, [frame])
+        np.testing.assert_allclose(gray(path).astype(int), values, atol=24)
 
     def test_a_damaged_run_length_is_not_blamed_on_a_missing_decoder(self, tmp_path):
         syntax, frame = COMPRESSED["rle"]
