@@ -17,14 +17,10 @@ from fiftyone_deepcluster.methods.deepcluster import DeepCluster
 from fiftyone_deepcluster.methods.deepcluster_manifold import DeepClusterManifold
 from fiftyone_deepcluster.methods.frozen import Frozen
 from fiftyone_deepcluster.methods.ldpo import LDPO
-from fiftyone_deepcluster.methods.self_training import SelfTraining
 from fiftyone_deepcluster.reducers.umap import MIN_IMAGES_FOR_UMAP
 
 MAX_FOR_UMAP = 100_000
 """Maximum number of images for UMAP: up to here a run of it takes minutes on a CPU."""
-
-MIN_IN_A_CLUSTER = 20
-"""Minimum mean number of images per cluster for self-training."""
 
 PIECES = 4
 """Pseudo-classes per cluster when LDPO fine-tunes."""
@@ -52,8 +48,7 @@ class Auto(Options):
     )
     weights: str | None = Field(
         None,
-        description="Pre-trained weights, if any: a torchvision name such as IMAGENET1K_V1, or a file. With them, "
-        "images above 64 pixels are clustered by self-training, if n_clusters is given.",
+        description="Pre-trained weights, if any: a torchvision name such as IMAGENET1K_V1, or a file.",
     )
 
     @property
@@ -112,13 +107,6 @@ class Auto(Options):
             raise OptionsError(
                 f"weights={self.weights!r} need a backbone; set backbone to their architecture, such as "
                 "{'name': 'torchvision', 'model': 'mobilenet_v2'}"
-            )
-        side, wanted = self.image_size or facts.side, self.n_clusters
-        enough = wanted is not None and MIN_IN_A_CLUSTER * wanted <= facts.n <= MAX_FOR_UMAP
-        if side > SMALL_SIDE and enough:
-            return self._as(SelfTraining), (
-                f"pre-trained weights, a known number of clusters and images of {side} pixels: a consensus of many "
-                "clusterings of their features, then training of the upper layers on the surest images"
             )
         if accelerated:
             return self._fine_tuned(facts), "pre-trained weights and a GPU: it fine-tunes them"

@@ -71,6 +71,8 @@ def warn_of_assigned(dataset: fo.Dataset, key: str, job: storage.ClusterJob) -> 
     everything = flat(dataset)
     if names.patches_field is not None:
         everything = everything.to_patches(names.patches_field)
+    if everything.get_field(names.view_path("label")) is None:
+        return  # somebody deleted the field; resuming writes it again
     own = set(job.ids)
     pairs = zip(*everything.values(["id", names.view_path("label")]), strict=True)
     lost = sum(value is not None and name not in own for name, value in pairs)
