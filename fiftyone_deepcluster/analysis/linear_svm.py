@@ -70,7 +70,7 @@ def linear_svm(
     by_cost = {
         cost: float(
             np.mean(
-                [_fitted(scaled, classes, one, cost).score(scaled[two], classes[two]) for one, two in cuts]
+                [fitted(scaled, classes, one, cost).score(scaled[two], classes[two]) for one, two in cuts]
             )
         )
         for cost in COSTS
@@ -78,13 +78,14 @@ def linear_svm(
     cost = max(by_cost, key=lambda one: by_cost[one])
     if split is None:
         return SvmScore(by_cost[cost], cost, by_cost)
-    accuracy = _fitted(scaled, classes, train, cost).score(scaled[test], classes[test])
+    accuracy = fitted(scaled, classes, train, cost).score(scaled[test], classes[test])
     return SvmScore(float(accuracy), cost, by_cost)
 
 
-def _fitted(
+def fitted(
     vectors: NDArray[np.float32], classes: NDArray[np.int64], rows: NDArray[np.int64], cost: float
 ) -> LinearSVC:
+    """Machines fitted to the rows, one for each class against all others."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.svm import LinearSVC
 
