@@ -1,6 +1,9 @@
 """Public names for type checkers and editors; ``__init__.py`` imports the same names on first use."""
 
 from fiftyone_deepcluster.analysis.compare import Comparison as Comparison
+from fiftyone_deepcluster.analysis.label_audit.audit import KnownSides as KnownSides
+from fiftyone_deepcluster.analysis.label_audit.audit import LabelAudit as LabelAudit
+from fiftyone_deepcluster.analysis.label_audit.audit import audit_vectors as audit_vectors
 from fiftyone_deepcluster.analysis.unit_images import Ascent as Ascent
 from fiftyone_deepcluster.api.fit import FitResult as FitResult
 from fiftyone_deepcluster.api.fit import fit as fit
@@ -16,6 +19,13 @@ from fiftyone_deepcluster.core.types import Known as Known
 from fiftyone_deepcluster.dataset.api import assign as assign
 from fiftyone_deepcluster.dataset.api import cluster as cluster
 from fiftyone_deepcluster.dataset.api import resume as resume
+from fiftyone_deepcluster.dataset.audit.audit import Audit as Audit
+from fiftyone_deepcluster.dataset.audit.audit import audit_labels as audit_labels
+from fiftyone_deepcluster.dataset.audit.audit import delete_audit as delete_audit
+from fiftyone_deepcluster.dataset.audit.audit import list_audits as list_audits
+from fiftyone_deepcluster.dataset.audit.audit import load_audit as load_audit
+from fiftyone_deepcluster.dataset.audit.audit import rename_audit as rename_audit
+from fiftyone_deepcluster.dataset.audit.label_review import review_labels as review_labels
 from fiftyone_deepcluster.dataset.dicom.import_files import add_dicom as add_dicom
 from fiftyone_deepcluster.dataset.dicom.samples import DicomSummary as DicomSummary
 from fiftyone_deepcluster.dataset.refining import refine as refine

@@ -21,6 +21,7 @@ DRAW_FILTERS = f"{PLUGIN}/draw_filters"
 FIND_NEIGHBORS = f"{PLUGIN}/find_neighbors"
 FIND_KEY_WORDS = f"{PLUGIN}/find_key_words"
 BUILD_CATEGORY_TREE = f"{PLUGIN}/build_category_tree"
+AUDIT_LABELS = f"{PLUGIN}/audit_labels"
 IMPORT_DICOM = f"{PLUGIN}/import_dicom"
 
 APP_COMMAND = "FIFTYONE_ALLOW_LEGACY_ORCHESTRATORS=true fiftyone app launch"

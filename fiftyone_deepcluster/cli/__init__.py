@@ -138,6 +138,38 @@ def refine_command(
         typer.echo(refine_request(dataset, key, new_key, parse_pairs(option or [])))
 
 
+@app.command(name="audit")
+def audit_command(  # noqa: PLR0917 - one parameter per command-line option
+    samples: Annotated[str, typer.Argument(help="Name of a FiftyOne dataset, or folder of images.")],
+    label_field: Annotated[str, typer.Argument(help="Field with the labels in doubt.")],
+    key: Annotated[str, typer.Option(help="Name of the audit and of its fields.")] = "audit",
+    run: Annotated[str | None, typer.Option(help="Clustering run whose features are used.")] = None,
+    embeddings_field: Annotated[
+        list[str] | None, typer.Option(help="Field with vectors; may be repeated.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Model of FiftyOne's zoo that makes the vectors.")] = None,
+    group_field: Annotated[
+        str | None, typer.Option(help="Field with groups: patients, series, splits.")
+    ] = None,
+    view: Annotated[str | None, typer.Option(help="Name of a saved view of the dataset.")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an existing audit with this key.")
+    ] = False,
+    table: Annotated[str | None, typer.Option(help="Also write the labels to this CSV file.")] = None,
+    html: Annotated[str | None, typer.Option(help="Also write a report to this HTML file.")] = None,
+) -> None:
+    """Find labels that are probably wrong; print them by class. No label is changed."""
+    from fiftyone_deepcluster.cli.auditing import audit_and_write, audit_report
+
+    settings = {
+        "key": key, "run": run, "embeddings_field": embeddings_field, "model": model,
+        "group_field": group_field, "overwrite": overwrite,
+    }  # fmt: skip
+    with _errors_in_one_line():
+        audit = audit_and_write(samples, view, label_field, settings, (table, html))
+        typer.echo(audit_report(audit))
+
+
 @app.command(name="import-dicom")
 def import_dicom_command(
     files: Annotated[str, typer.Argument(help="Folder, file, or DICOMDIR.")],

@@ -50,7 +50,7 @@ SKIPPED = {
     ("fit", "options", "300 words"),
 }
 
-CHANGE_RUNS = {"cluster", "rename_run"}
+CHANGE_RUNS = {"cluster", "rename_run", "audit_labels", "rename_audit"}
 
 NOT_CALLED = {"add_dicom", "list_methods"}
 """Has odd files of its own in ``dicom/test_odd.py``; takes no argument."""
@@ -74,6 +74,10 @@ class Calls:
         self.sample_id = dataset.first().id
         options = {**LEARNED, "n_clusters": 2, "rounds": 1, "min_steps": 1}
         self.run = fdc.cluster(dataset, key="dc", **options)
+        fdc.audit_labels(dataset, "ground_truth", embeddings_field="vector")
+        labels = fdc.review_labels(dataset, "audit", refit_every=0)
+        labels.decide(dataset.first().id, "other", label="2")
+        labels.export(folder / "table.csv")
         fdc.fit(self.images, fdc.DeepCluster(**fitted(options)), run_dir=folder / "fitted")
         self.functions = self._functions()
         """Public functions, and public methods of a run and its review, by name."""
@@ -84,7 +88,8 @@ class Calls:
             for name in fdc.__all__
             if inspect.isfunction(getattr(fdc, name)) and name not in NOT_CALLED
         }
-        for owner in (self.run, fdc.review(self.dataset, "dc")):
+        owners = (self.run, fdc.review(self.dataset, "dc"), fdc.load_audit(self.dataset, "audit"))
+        for owner in (*owners, fdc.review_labels(self.dataset, "audit", refit_every=0)):
             for name, function in inspect.getmembers(owner, inspect.ismethod):
                 if not name.startswith("_"):
                     found[f"{type(owner).__name__}.{name}"] = function
@@ -102,10 +107,19 @@ class Calls:
         }
         if name == "cluster":
             known |= {**FROZEN, "key": "other", "n_clusters": 2}
+        if "audit" in name or "label" in name.lower():
+            known |= {"key": "audit", "decision": "keep", "p_wrong": 0.001, "path": self.folder / "table.csv"}
+        if name == "LabelReview.report":
+            known["path"] = self.folder / "audit.html"
+        if name == "audit_labels":
+            known |= {"key": "other", "embeddings_field": "vector"}
+        if name == "audit_vectors":
+            draw = np.random.default_rng(0)
+            known |= {"vectors": draw.random((30, 3)), "labels": [0, 1] * 15}
         if name == "fit":
             known |= {
                 "options": fdc.Frozen(n_clusters=2, baselines=False),
-                "features": np.eye(12),
+                "features": np.eye(len(self.images)),
                 "run_dir": None,
             }
         if name in ("Review.move", "Review.reject"):  # either samples or a cluster
@@ -151,6 +165,12 @@ class Calls:
 
     def restore(self) -> None:
         """Undo what a call that worked has done."""
+        audits = set(fdc.list_audits(self.dataset))
+        for key in audits - {"audit"}:
+            if "audit" in audits:
+                fdc.delete_audit(self.dataset, key)
+            else:
+                fdc.rename_audit(self.dataset, key, "audit")
         keys = set(fdc.list_runs(self.dataset))
         for key in keys - {"dc"}:
             if "dc" in keys:
@@ -185,7 +205,7 @@ def calls(fiftyone_home, digits_dir, tmp_path_factory):
     import fiftyone as fo
 
     dataset = fo.Dataset(f"bad-calls-{uuid.uuid4().hex[:8]}")
-    files = sorted(digits_dir.iterdir())[:12]
+    files = sorted(digits_dir.iterdir())[:30]
     dataset.add_samples(
         [
             fo.Sample(filepath=str(file), ground_truth=fo.Classification(label=str(int(file.stem[-1]) % 2)))

@@ -39,9 +39,13 @@ if TYPE_CHECKING:
 FEWEST = 12
 """Images of a class below which its labels are not audited: a fold has two of them, and nothing can be told."""
 
+_DEVICES = ("cpu", "cuda", "mps")
 _N_NEIGHBORS = 50
 _LARGEST_GROUP = 1 / 3
 """Share of the images of a class that may be in one group, if groups are held out as a whole."""
+
+_GROUP_SHARE, _GROUP_CHANCE = 0.8, 1e-4
+"""Share of the labels of a group that disagree if it is wrong as a whole, and the largest probability by chance."""
 
 _EXPLAINED_AT = 0.1
 """Probability from which a label gets a reason."""
@@ -56,6 +60,7 @@ class KnownSides:
         clusters: N names of clusters, to explain labels with.
         order: (N,) rows in the order of the files.
         certain: (N,) bool, labels that a person has confirmed.
+        before: N labels before a person's decisions; None: as they are now.
         left_out: (N,) bool, labels that must not be believed, but are still judged.
         graph: neighbors of the images with a label and a vector, as found by an earlier audit of them.
     """
@@ -64,6 +69,7 @@ class KnownSides:
     clusters: Sequence[object | None] | None = None
     order: NDArray[np.int64] | None = None
     certain: NDArray[np.bool_] | None = None
+    before: Sequence[object | None] | None = None
     left_out: NDArray[np.bool_] | None = None
     graph: NeighborGraph | None = None
 
@@ -83,6 +89,7 @@ class LabelAudit:
         issues: problems that were found.
         not_audited: row -> reason why it was not audited, for images with a label.
         noise: estimated share of wrong labels; None if nothing was audited.
+        spread: factors from the share to the ends of its interval, as far as they come from the calibration.
         graph: neighbors of the images with a label and a vector.
         graph_rows: rows of these images.
     """
@@ -97,6 +104,7 @@ class LabelAudit:
     issues: list[Issue]
     not_audited: dict[int, str]
     noise: NoiseRate | None
+    spread: tuple[float, float]
     graph: NeighborGraph = field(repr=False)
     graph_rows: NDArray[np.int64] = field(repr=False)
 
@@ -104,7 +112,7 @@ class LabelAudit:
     def judged(self) -> Judged:
         """The labeled images, for tables by class."""
         rows = np.flatnonzero(self.given >= 0)
-        return Judged(self.classes, self.given[rows], self.p_wrong[rows], self.suggested[rows])
+        return Judged(self.classes, self.given[rows], self.p_wrong[rows], self.suggested[rows], self.spread)
 
     def to_dataframe(self) -> pd.DataFrame:
         """One row an image: ``is_label_issue``, ``label_score`` (low is bad), ``given_label``, ``predicted_label``."""
@@ -147,15 +155,27 @@ def audit_vectors(
         CancelledError: the observer requested cancellation.
     """
     watcher = observer_or_silent(observer)
+    arguments.one_of("device", device, _DEVICES)
+    if not isinstance(known, KnownSides | None):
+        raise InputError(f"known={arguments.short(known)} is not a KnownSides; give one, or None")
+    if isinstance(labels, str) or not (
+        isinstance(labels, Sequence) or (isinstance(labels, np.ndarray) and labels.ndim == 1)
+    ):
+        raise InputError(
+            f"labels={arguments.short(labels)} is not a list of labels; give one for each vector"
+        )
+    seed = arguments.whole_number("seed", seed, 0)
     known = known or KnownSides()
     vectors = _checked(vectors, labels, known)
-    names, given = encode(labels)
+    names, both = encode([*labels, *(labels if known.before is None else known.before)])
+    given, before = both[: len(labels)], both[len(labels) :]
+    before = np.where(before < 0, given, before)
     readable = finite_rows(vectors)
     rows = np.flatnonzero((given >= 0) & readable)
     counts = np.bincount(given[rows], minlength=len(names))
     _check_classes(names, counts, int((given >= 0).sum()), len(rows))
-    audited = counts[given[rows]] >= FEWEST
-    labeled = _labeled_set(vectors, given, rows, known, (seed, device, len(names), watcher))
+    labeled = _labeled_set(vectors, (given, before), rows, known, (seed, device, len(names), watcher))
+    audited = (counts[given[rows]] >= FEWEST) | labeled.certain
     watcher.phase("judge", 2)
     evidence = gather_evidence(labeled)
     watcher.advance(1)
@@ -195,7 +215,7 @@ def _checked(
         "clusters": known.clusters,
         "order": known.order,
     }
-    sides |= {"certain": known.certain, "left_out": known.left_out}
+    sides |= {"before": known.before, "certain": known.certain, "left_out": known.left_out}
     for name, side in sides.items():
         if side is not None and len(side) != len(vectors):
             raise InputError(f"{name} has {len(side):,} entries for {len(vectors):,} vectors; give one each")
@@ -224,11 +244,12 @@ def _check_classes(names: Sequence[str], counts: NDArray[np.int64], n_labels: in
 
 def _labeled_set(
     vectors: NDArray[np.floating[Any]],
-    given: NDArray[np.int64],
+    labels: tuple[NDArray[np.int64], NDArray[np.int64]],
     rows: NDArray[np.int64],
     known: KnownSides,
     setting: tuple[int, str, int, Observer],
 ) -> LabeledSet:
+    given, before = labels
     seed, device, n_classes, observer = setting
     own = vectors if len(rows) == len(vectors) else vectors[rows]
     features = feature_rows(own, device)
@@ -256,6 +277,7 @@ def _labeled_set(
         apart=apart,
         seed=seed,
         certain=certain,
+        before=np.where(certain, before[rows], given[rows]),
     )
 
 
@@ -304,9 +326,7 @@ class _Judge:
     def result(self, given: NDArray[np.int64]) -> LabelAudit:
         labeled, second, n = self.labeled, self.evidence[1], len(given)
         suspicious = suspicion(*self.evidence)
-        right = self.audited & (second.best == labeled.classes)
-        p_wrong, _ = probability_wrong(second, suspicious, right)
-        p_wrong[labeled.certain] = 0
+        p_wrong, spread = probability_wrong(labeled, second, suspicious)
         suggested = np.where(second.best != labeled.classes, second.best, -1)
         suggested = np.where(p_wrong >= ISSUE_AT, np.where(suggested < 0, second.other, suggested), suggested)
         suggested[~self.audited | labeled.certain] = -1
@@ -325,7 +345,8 @@ class _Judge:
             wrong_group=self._spread(np.array(wrong_group, object), n, None).tolist(),
             issues=[replace(issue, rows=self.rows[issue.rows]) for issue in issues],
             not_audited=dict.fromkeys(self.rows[~self.audited].tolist(), rare),
-            noise=noise_rate(p_wrong[self.audited]),
+            noise=noise_rate(p_wrong[self.audited], spread),
+            spread=spread,
             graph=labeled.graph,
             graph_rows=self.rows,
         )
@@ -343,14 +364,24 @@ class _Judge:
         return rank
 
     def _groups(self, p_wrong: NDArray[np.float32]) -> tuple[list[str | None], Issue | None]:
-        """Group of every image whose group is wrong as a whole: most of its labels, of two images or more."""
-        wrong: list[str | None] = [None] * len(p_wrong)
+        """Group of every image whose group is wrong as a whole.
+
+        Its labels are wrong on average, or nearly all disagree with classifier and neighbors, which does not happen
+        by chance (binomial test).
+        """
+        from scipy.stats import binom
+
+        disagrees = self.audited & (self.evidence[1].best != self.labeled.classes)
+        wrong: list[str | None] = [None] * len(disagrees)
         groups = self.labeled.groups
         if groups is None or self.known.groups is None:
             return wrong, None
-        sizes = np.bincount(groups)
+        sizes, counts = np.bincount(groups), np.bincount(groups, disagrees)
+        chance = binom.sf(counts - 1, sizes, disagrees.mean())
         means = np.bincount(groups, np.where(self.audited, p_wrong, 0)) / sizes
-        bad = (means >= ISSUE_AT) & (sizes >= 2)
+        bad = (sizes >= 2) & (
+            (means >= ISSUE_AT) | ((counts >= _GROUP_SHARE * sizes) & (chance < _GROUP_CHANCE))
+        )
         chosen = np.flatnonzero(bad[groups])
         for row in chosen.tolist():
             wrong[row] = str(self.known.groups[int(self.rows[row])])

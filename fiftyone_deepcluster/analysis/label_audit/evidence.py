@@ -51,6 +51,7 @@ class LabeledSet:
         apart: (N,) int64 group of each, among which images do not vote for each other; or None.
         seed: of the labels that are drawn.
         certain: (N,) bool, labels that a person has confirmed: they are believed fully in every round.
+        before: (N,) int64 class of each before a person decided; equal to ``classes`` where nobody did.
     """
 
     features: FeatureRows
@@ -63,6 +64,7 @@ class LabeledSet:
     apart: NDArray[np.int64] | None
     seed: int
     certain: NDArray[np.bool_]
+    before: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -77,7 +79,8 @@ class Evidence:
         held_out: (N,) float32, margin by the classifier that has not.
         neighbors: (N,) float32, margin by the neighbors' votes.
         both: (N,) float32, margin by held-out classifier and neighbors together.
-        drawn: (N,) float32, as ``both`` if the image had the drawn class instead.
+        drawn: (N,) float32, as ``both`` if the image had the drawn class instead; in the second round, the class
+            before a person corrected it.
         own: (N,) float32, probability of the given class by held-out classifier and neighbors.
         best: (N,) int64, most probable class.
         best_share: (N,) float32, its probability.
@@ -107,7 +110,7 @@ def gather_evidence(labeled: LabeledSet) -> tuple[Evidence, Evidence]:
     first = _round(labeled, balance * labeled.weights, labeled.classes)
     belief = np.minimum(first.own / first.best_share, 1.0) + np.float32(_LEAST_WEIGHT)
     belief = np.where(labeled.certain, np.float32(1), belief)
-    drawn = _draw(labeled, first.best)
+    drawn = np.where(labeled.before == labeled.classes, _draw(labeled, first.best), labeled.before)
     return first, _round(labeled, balance * labeled.weights * belief, drawn)
 
 

@@ -52,8 +52,13 @@ class ClassNoise(BaseModel):
     taken_for: str | None
 
 
-def noise_rate(p_wrong: NDArray[np.float32]) -> NoiseRate:
-    """Mean probability of M labels, M >= 1, with the interval of a sum of independent events (Wilson's)."""
+def noise_rate(p_wrong: NDArray[np.float32], spread: tuple[float, float] = (1.0, 1.0)) -> NoiseRate:
+    """Mean probability of M labels, M >= 1, with the interval of a sum of independent events (Wilson's).
+
+    Args:
+        p_wrong: (M,) probabilities.
+        spread: factors that widen the interval for what the calibration leaves open: at most 1, and at least 1.
+    """
     n, rate = len(p_wrong), float(np.mean(p_wrong, dtype=np.float64))
     middle = (rate + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
     half = _Z * np.sqrt(rate * (1 - rate) / n + _Z**2 / (4 * n**2)) / (1 + _Z**2 / n)
@@ -71,12 +76,14 @@ class Judged:
         classes: (N,) int64 given class.
         p_wrong: (N,) float32 probability that it is wrong; NaN where it was not audited.
         suggested: (N,) int64 class that is suggested, -1: none.
+        spread: of the calibration, see ``noise_rate``.
     """
 
     names: tuple[str, ...]
     classes: NDArray[np.int64]
     p_wrong: NDArray[np.float32]
     suggested: NDArray[np.int64]
+    spread: tuple[float, float] = (1.0, 1.0)
 
     @property
     def is_issue(self) -> NDArray[np.bool_]:
@@ -102,7 +109,7 @@ class Judged:
                     label=name,
                     n_images=len(p_wrong),
                     n_issues=int((judged >= ISSUE_AT).sum()),
-                    noise=noise_rate(judged) if len(judged) else None,
+                    noise=noise_rate(judged, self.spread) if len(judged) else None,
                     taken_for=self.names[int(table[number].argmax())] if table[number].any() else None,
                 )
             )

@@ -15,10 +15,10 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fiftyone_deepcluster.analysis.label_audit.evidence import Evidence
+    from fiftyone_deepcluster.analysis.label_audit.evidence import Evidence, LabeledSet
 
-_TAILS = (0.25, 0.5, 0.75)
-"""Upper shares of the drawn labels' scores at which the rate is estimated; the median is taken."""
+_TAILS = (0.5, 0.75)
+"""Upper shares of the drawn labels' scores at which the rate is estimated; the mean is taken."""
 
 _MOST_POINTS = 50_000
 
@@ -33,32 +33,44 @@ def suspicion(first: Evidence, second: Evidence) -> NDArray[np.float32]:
 
 
 def probability_wrong(
-    second: Evidence, suspicious: NDArray[np.float32], drawn_from: NDArray[np.bool_]
-) -> tuple[NDArray[np.float32], float]:
-    """Probability that each label is wrong, rising with its suspicion, and the share of wrong labels.
+    labeled: LabeledSet, second: Evidence, suspicious: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], tuple[float, float]]:
+    """Probability that each label is wrong, rising with its suspicion, and how uncertain the share of wrong labels is.
+
+    Labels that a person corrected count with their old class, because the wrong labels that a person found first are
+    not like those that are left.
 
     Args:
-        second: evidence of the second round, for N images.
+        labeled: the N images.
+        second: evidence of the second round.
         suspicious: (N,) as returned by ``suspicion``.
-        drawn_from: (N,) bool, images with a label that is probably right, whose drawn classes are wrong ones.
 
     Returns:
-        (N,) float32, and the estimated share.
+        (N,) float32, 0 for labels that are certain; and two factors, at most 1 and at least 1, from the share to its
+        lowest and highest estimate.
     """
-    given, wrong = -second.both.astype(np.float64), np.sort(-second.drawn[drawn_from].astype(np.float64))
+    corrected = labeled.before != labeled.classes
+    drawn_from = ~labeled.certain & (second.best == labeled.classes)
+    given = -np.where(corrected, second.drawn, second.both).astype(np.float64)
+    wrong = np.sort(-second.drawn[drawn_from].astype(np.float64))
+    found, open_rows = np.zeros(len(given), np.float32), np.flatnonzero(~labeled.certain)
     if not len(wrong):
-        return np.zeros(len(given), np.float32), 0.0
-    rate = _rate(given, wrong)
-    return _rising(_bayes(given, wrong, rate), suspicious), rate
+        return found, (1.0, 1.0)
+    rates = _rates(given, wrong)
+    rate = float(np.mean(rates))
+    spread = (min(rates) / rate, max(rates) / rate) if rate else (1.0, 1.0)
+    found[open_rows] = _rising(_bayes(given, wrong, rate)[open_rows], suspicious[open_rows])
+    return found, spread
 
 
-def _rate(given: NDArray[np.float64], wrong: NDArray[np.float64]) -> float:
-    """Share of wrong labels, if ``wrong`` are scores of wrong labels and few right ones have as high a score."""
+def _rates(given: NDArray[np.float64], wrong: NDArray[np.float64]) -> list[float]:
+    """Shares of wrong labels, if ``wrong`` are scores of wrong labels and few right ones have as high a score."""
     found = []
     for tail in _TAILS:
         least = wrong[min(int((1 - tail) * len(wrong)), len(wrong) - 1)]
-        found.append(float((given >= least).mean()) / max(float((wrong >= least).mean()), 1e-12))
-    return min(1.0, float(np.median(found)))
+        share = float((given >= least).mean()) / max(float((wrong >= least).mean()), 1e-12)
+        found.append(min(1.0, share))
+    return found
 
 
 def _bayes(given: NDArray[np.float64], wrong: NDArray[np.float64], rate: float) -> NDArray[np.float64]:
@@ -78,16 +90,12 @@ def _bayes(given: NDArray[np.float64], wrong: NDArray[np.float64], rate: float) 
 
 
 def _rising(values: NDArray[np.float64], order: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Values that rise with ``order`` and have the same mean; without steps, so that no two labels tie."""
-    ranked = np.argsort(order, kind="stable")
+    """Values that rise with ``order`` and have the same mean."""
     from sklearn.isotonic import isotonic_regression
 
-    steps = isotonic_regression(values[ranked], y_min=0, y_max=1)
-    edges = np.flatnonzero(np.diff(steps)) + 1
-    starts, ends = np.concatenate([[0], edges]), np.concatenate([edges, [len(steps)]])
-    smooth = np.interp(np.arange(len(steps)), (starts + ends - 1) / 2, steps[starts])
+    ranked = np.argsort(order, kind="stable")
     found = np.empty(len(values), np.float32)
-    found[ranked] = smooth
+    found[ranked] = isotonic_regression(values[ranked], y_min=0, y_max=1)
     return found
 
 

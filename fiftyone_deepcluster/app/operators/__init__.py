@@ -1,5 +1,6 @@
 """Operators of the plugin; each is a thin wrapper of one SDK function."""
 
+from fiftyone_deepcluster.app.operators.audit_labels import AuditLabels
 from fiftyone_deepcluster.app.operators.cancel_clustering import CancelClustering
 from fiftyone_deepcluster.app.operators.categories import BuildCategoryTree, FindKeyWords
 from fiftyone_deepcluster.app.operators.cluster_images import ClusterImages
@@ -38,5 +39,6 @@ OPERATORS = (
     FindNeighbors,
     FindKeyWords,
     BuildCategoryTree,
+    AuditLabels,
     ImportDicom,
 )

@@ -33,14 +33,14 @@ def find_out_and_show(
     """
     texts: list[str] = []
     states = watch(f"{what} {key}", lambda observer: texts.append(work(observer)))
-    done = yield from _report(ctx, f"{what} {key}", states)
+    done = yield from report_progress(ctx, f"{what} {key}", states)
     if done and not ctx.delegated:
         if not ctx.params.get(FROM_PANEL):  # the panel updates itself
             yield from open_panel(ctx, key)
         yield ctx.ops.notify(texts[0], variant="success")
 
 
-def _report(
+def report_progress(
     ctx: foo.ExecutionContext, what: str, states: Iterator[tuple[float, str]]
 ) -> Generator[Any, None, bool]:
     """Report progress; return whether the work succeeded."""

@@ -106,7 +106,7 @@ def _add_index(source: SampleSource, names: FieldNames) -> None:
 
 def remove_brain_runs(dataset: fo.Dataset, names: FieldNames) -> None:
     """Delete the brain runs of a run, if they exist."""
-    for key in (names.viz_key, names.sim_key):
+    for key in names.brain_keys():
         drop_dangling(dataset, dataset._doc.brain_methods, key)
         if dataset.has_brain_run(key):
             dataset.delete_brain_run(key)
@@ -129,7 +129,7 @@ def rename_brain_runs(dataset: fo.Dataset, old: FieldNames, new: FieldNames) -> 
 
 def refresh_map(dataset: fo.Dataset, names: FieldNames) -> None:
     """Make the Embeddings panel reload the labels: it caches colors by the timestamp of the map."""
-    document = dataset._doc.brain_methods.get(names.viz_key)
+    document = dataset._doc.brain_methods.get(names.viz_key) if names.brain_keys() else None
     if document is not None:
         document.timestamp = datetime.now(timezone.utc).replace(tzinfo=None)
         document.save()

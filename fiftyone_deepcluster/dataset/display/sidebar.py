@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fiftyone_deepcluster.dataset.io.fields import BESIDE, FieldNames
-
 if TYPE_CHECKING:
     import fiftyone as fo
 
-# Vectors cannot be filtered, so they stay in FiftyOne's default group
-_SHOWN = tuple(name for name in BESIDE if name not in ("embedding", "round_labels", "round_losses"))
+    from fiftyone_deepcluster.dataset.io.fields import FieldNames
 
 
 def add_group(dataset: fo.Dataset, names: FieldNames) -> None:
@@ -23,7 +20,8 @@ def add_group(dataset: fo.Dataset, names: FieldNames) -> None:
 
     if names.patches_field is not None:
         return
-    own = [names.key, *(names.path(name) for name in _SHOWN)]
+    layout = names.layout
+    own = [*([names.key] if layout.in_label else []), *(names.path(name) for name in layout.shown)]
     groups = _groups(dataset)
     for group in groups:
         group.paths = [path for path in group.paths if path not in own]

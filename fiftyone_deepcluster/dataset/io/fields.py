@@ -22,6 +22,8 @@ All are declared before the run, so that their names are taken. A field without 
 
 For patches the same values are stored on the objects, as plain attributes of each Detection: ``dc`` (the
 label, a string), ``dc_confidence``, ``dc_cluster``, ``dc_distance``, ``dc_margin``, and the others as above.
+
+For a label audit with key ``audit`` they are ``audit_p_wrong`` and the others of ``layouts``, also on objects.
 """
 
 from __future__ import annotations
@@ -33,31 +35,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fiftyone_deepcluster.core import arguments
+from fiftyone_deepcluster.dataset.io.layouts import LAYOUTS, RunKind, RunLayout, value_kind
 from fiftyone_deepcluster.dataset.runs import lock
 from fiftyone_deepcluster.errors import InputError, RunExistsError
 
 if TYPE_CHECKING:
     import fiftyone as fo
-
-# Values inside the Classification, and values in fields of their own; in the order of the sidebar
-IN_LABEL = ("label", "confidence", "cluster", "distance", "margin")
-BESIDE = ("embedding", "round_labels", "round_losses", "changes", "stability", "loss", "error", "category")
-
-_MEANINGS = {
-    "label": "Name of the cluster",
-    "confidence": "Confidence of the cluster assignment, 0 to 1",
-    "cluster": "Number of the cluster in the run; not changed by edits",
-    "distance": "Distance of the embedding to the center of its cluster",
-    "margin": "Distance to the second nearest center minus distance to the nearest",
-    "embedding": "Features that were clustered",
-    "round_labels": "Cluster in every round",
-    "round_losses": "Training loss in every round, NaN where the image was not drawn",
-    "changes": "Number of cluster changes between rounds",
-    "stability": "Share of its final cluster-mates kept over the last rounds",
-    "loss": "Last training loss",
-    "error": "Reason why the image could not be read",
-    "category": "Groups of similar clusters that contain the image, widest first",
-}
 
 
 @dataclass(frozen=True)
@@ -67,20 +50,28 @@ class FieldNames:
     Attributes:
         key: key of the run.
         patches_field: the Detections field, or None for whole images.
+        kind: kind of the run, which decides on its values.
     """
 
     key: str
     patches_field: str | None = None
+    kind: RunKind = "clusters"
+
+    @property
+    def layout(self) -> RunLayout:
+        """Values of the run."""
+        return LAYOUTS[self.kind]
 
     def path(self, name: str) -> str:
         """Path of one value.
 
         Args:
-            name: name of a value in ``IN_LABEL`` or ``BESIDE``.
+            name: name of a value of this kind of run, see ``layouts``.
         """
-        if name not in _MEANINGS:
-            raise InputError(f"a run has no value {name!r}; it has: {', '.join(_MEANINGS)}")
-        if name in BESIDE:
+        layout = self.layout
+        if name not in layout.meanings:
+            raise InputError(f"a run has no value {name!r}; it has: {', '.join(layout.meanings)}")
+        if name not in layout.in_label:
             return self.prefix + f"{self.key}_{name}"
         if self.patches_field is None:
             return f"{self.key}.{name}"
@@ -108,9 +99,10 @@ class FieldNames:
 
     def roots(self) -> list[str]:
         """Fields (or attributes) of the run, the label first."""
+        layout = self.layout
         if self.patches_field is None:
-            return [self.key, *(self.path(name) for name in BESIDE)]
-        return [self.path(name) for name in (*IN_LABEL, *BESIDE)]
+            return [*([self.key] if layout.in_label else []), *(self.path(name) for name in layout.beside)]
+        return [self.path(name) for name in (*layout.in_label, *layout.beside)]
 
     @property
     def viz_key(self) -> str:
@@ -121,6 +113,10 @@ class FieldNames:
     def sim_key(self) -> str:
         """Brain key of the similarity index."""
         return f"{self.key}_sim"
+
+    def brain_keys(self) -> tuple[str, ...]:
+        """Keys of the brain runs of this kind of run."""
+        return (self.viz_key, self.sim_key) if self.kind == "clusters" else ()
 
 
 _LONGEST_KEY = 64
@@ -160,10 +156,10 @@ def check_free(dataset: fo.Dataset, names: FieldNames, but: FieldNames | None = 
         names: names needed.
         but: names that may exist: those of the run to be replaced or renamed.
     """
-    own = set() if but is None else {*but.roots(), but.key, but.viz_key, but.sim_key}
+    own = set() if but is None else {*but.roots(), but.key, *but.brain_keys()}
     taken = [root for root in names.roots() if dataset.get_field(root) is not None]
     taken += [key for key in (names.key,) if dataset.has_run(key)]
-    taken += [key for key in (names.viz_key, names.sim_key) if dataset.has_brain_run(key)]
+    taken += [key for key in names.brain_keys() if dataset.has_brain_run(key)]
     clashes = [name for name in dict.fromkeys(taken) if name not in own]
     if clashes:
         raise RunExistsError(
@@ -176,7 +172,8 @@ def _way_out(dataset: fo.Dataset, names: FieldNames) -> str:
     """Second way out, if the fields belong to a run that does not exist."""
     if dataset.has_run(names.key) or all(known != names for known in marked(dataset)):
         return ""
-    return f", or remove these fields of a run that no longer exists: delete_run(samples, {names.key!r})"
+    verb = "delete_run" if names.kind == "clusters" else "delete_audit"
+    return f", or remove these fields of a run that no longer exists: {verb}(samples, {names.key!r})"
 
 
 @contextmanager
@@ -209,7 +206,7 @@ def declare(dataset: fo.Dataset, names: FieldNames) -> None:
 
 
 def declare_missing(
-    dataset: fo.Dataset, names: FieldNames, values: Collection[str] = (*IN_LABEL, *BESIDE)
+    dataset: fo.Dataset, names: FieldNames, values: Collection[str] | None = None
 ) -> list[str]:
     """Add the fields of some values that are not in the schema, and the index of the label; within ``changing``.
 
@@ -219,6 +216,7 @@ def declare_missing(
     Returns:
         Paths of the fields that were added.
     """
+    values = tuple(names.layout.meanings) if values is None else values
     added: list[str] = []
     for attempt in range(_ATTEMPTS):
         try:
@@ -231,14 +229,14 @@ def declare_missing(
         dataset.reload()
         if new is not None and all(dataset.get_field(names.path(name)) is not None for name in values):
             break
-    dataset.create_index(names.path("label"))
+    dataset.create_index(names.path(names.layout.anchor))
     return added
 
 
 def drop_empty(dataset: fo.Dataset, names: FieldNames) -> None:
     """Remove the fields of a run that no image has a value of: the App would show them as empty rows."""
     with changing(dataset):
-        paths = [names.path(name) for name in BESIDE]
+        paths = [names.path(name) for name in names.layout.beside]
         there = [path for path in paths if dataset.get_field(path) is not None]
         empty = [path for path in there if not has_values(dataset, names, path)]
         if empty:
@@ -250,21 +248,22 @@ def _add_missing(dataset: fo.Dataset, names: FieldNames, values: Collection[str]
     import fiftyone as fo
 
     added = []
-    if names.patches_field is None and dataset.get_field(names.key) is None:
+    layout = names.layout
+    if layout.in_label and names.patches_field is None and dataset.get_field(names.key) is None:
         added.append(names.key)
         dataset.add_sample_field(
             names.key,
             fo.EmbeddedDocumentField,
             embedded_doc_type=fo.Classification,
-            description=_MEANINGS["label"],
+            description=layout.meanings["label"],
             info={_INFO_KEY: "label"},
         )
-    for name, meaning in _MEANINGS.items():
+    for name, meaning in layout.meanings.items():
         path = names.path(name)
         if name not in values or dataset.get_field(path) is not None:
             continue
         added.append(path)
-        kind = _kind(name)
+        kind = value_kind(name)
         inner = {"subfield": fo.StringField} if kind is fo.ListField else {}
         dataset.add_sample_field(path, kind, description=meaning, info={_INFO_KEY: name}, **inner)
     return added
@@ -278,12 +277,16 @@ def check_absent(dataset: fo.Dataset, names: FieldNames) -> None:
 
 
 def marked(dataset: fo.Dataset) -> list[FieldNames]:
-    """Names of the runs with a label field on the dataset, found by the mark set in ``declare``."""
+    """Names of the runs with an anchor field on the dataset, found by the mark set in ``declare``."""
     found = []
     for path, field in dataset.get_field_schema(flat=True).items():
-        if (getattr(field, "info", None) or {}).get(_INFO_KEY) == "label":
-            holder, _, key = path.rpartition(".")
-            found.append(FieldNames(key, holder.removesuffix(".detections") or None))
+        mark = (getattr(field, "info", None) or {}).get(_INFO_KEY)
+        holder, _, name = path.rpartition(".")
+        patches_field = holder.removesuffix(".detections") or None
+        if mark == LAYOUTS["clusters"].anchor:
+            found.append(FieldNames(name, patches_field))
+        elif mark == LAYOUTS["audit"].anchor:
+            found.append(FieldNames(name.removesuffix(f"_{mark}"), patches_field, "audit"))
     return found
 
 
@@ -297,8 +300,9 @@ def remove(dataset: fo.Dataset, names: FieldNames) -> None:
 
 
 def _remove(dataset: fo.Dataset, names: FieldNames) -> None:
-    if names.path("label") in dataset.list_indexes():
-        dataset.drop_index(names.path("label"))
+    anchor = names.path(names.layout.anchor)
+    if anchor in dataset.list_indexes():
+        dataset.drop_index(anchor)
     there = [root for root in names.roots() if dataset.get_field(root) is not None]
     if there:
         dataset.delete_sample_fields(there)
@@ -325,17 +329,3 @@ def has_values(dataset: fo.Dataset, names: FieldNames, path: str) -> bool:
     if names.patches_field is not None:
         query = {names.prefix[:-1]: {"$elemMatch": {path.removeprefix(names.prefix): {"$ne": None}}}}
     return dataset._sample_collection.find_one(query, {"_id": 1}) is not None
-
-
-def _kind(name: str) -> type[fo.Field]:
-    import fiftyone as fo
-
-    if name in ("embedding", "round_labels", "round_losses"):
-        return fo.VectorField  # type: ignore[no-any-return]
-    if name in ("cluster", "changes"):
-        return fo.IntField  # type: ignore[no-any-return]
-    if name == "category":
-        return fo.ListField  # type: ignore[no-any-return]
-    if name in ("label", "error"):
-        return fo.StringField  # type: ignore[no-any-return]
-    return fo.FloatField  # type: ignore[no-any-return]

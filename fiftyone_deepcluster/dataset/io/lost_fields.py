@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from fiftyone_deepcluster.dataset.io.fields import BESIDE, IN_LABEL, changing, declare_missing, has_values
+from fiftyone_deepcluster.dataset.io.fields import changing, declare_missing, has_values
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -30,7 +30,9 @@ def declare_lost(dataset: fo.Dataset, names: FieldNames) -> list[str]:
         Paths of the fields that were declared again.
     """
     dataset.reload()
-    filled = [*IN_LABEL, *(name for name in BESIDE if has_values(dataset, names, names.path(name)))]
+    layout = names.layout
+    beside = [name for name in layout.beside if has_values(dataset, names, names.path(name))]
+    filled = [*layout.in_label, *beside]
     if all(dataset.get_field(names.path(name)) for name in filled) and not _undeclared(dataset):
         return []  # the usual case: no lock to wait for
     with changing(dataset):

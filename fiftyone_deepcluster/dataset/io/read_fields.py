@@ -173,7 +173,7 @@ def _no_vector_field(name: str, source: SampleSource) -> str:
     prefix = "" if source.patches_field is None else f"{source.patches_field}.detections."
     schema = source.dataset.get_field_schema(ftype=[fo.VectorField, fo.ArrayField, fo.ListField], flat=True)
     paths = [path for path, field in schema.items() if _may_hold_vectors(field)]
-    embeddings = {run.path("embedding") for run in marked(source.dataset)}
+    embeddings = {run.path("embedding") for run in marked(source.dataset) if run.kind == "clusters"}
     own = _of_runs(source.dataset) - embeddings
     known = [path.removeprefix(prefix) for path in paths if path.startswith(prefix) and path not in own]
     known = [name for name in known if "." not in name]  # vectors inside labels are not embeddings

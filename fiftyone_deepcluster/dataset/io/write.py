@@ -13,9 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
-
-from fiftyone_deepcluster.dataset.io.fields import BESIDE, IN_LABEL, FieldNames
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -24,12 +22,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fiftyone_deepcluster.api.fit import FitResult
+    from fiftyone_deepcluster.dataset.io.fields import FieldNames
     from fiftyone_deepcluster.dataset.io.source import SampleSource
 
 _BATCH = 5_000
 # Floats compress poorly: the fastest level is within a few percent of the size of the default level
 _ZLIB_LEVEL = 1
 NOISE = "noise"
+
+
+class Writable(Protocol):
+    """Values of N images, made for one batch of images after another."""
+
+    def __len__(self) -> int: ...
+
+    def values(self, rows: slice) -> dict[str, list[Any]]:
+        """Values of the images ``rows`` in MongoDB format by name; None: leave it empty."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -98,7 +107,7 @@ class Columns:
         return any(np.isfinite(history.losses(slice(at, at + _BATCH))).any() for at in starts)
 
 
-def write(source: SampleSource, names: FieldNames, filled: Columns) -> None:
+def write(source: SampleSource, names: FieldNames, filled: Writable) -> None:
     """Write the values of every image to declared fields, by id, in batches."""
     from bson import ObjectId
 
@@ -170,13 +179,15 @@ def _sample_updates(
     from bson import ObjectId
     from pymongo import UpdateOne
 
-    inside = [(name, values[name]) for name in IN_LABEL if name in values]
-    beside = [(names.path(name), values[name]) for name in BESIDE if name in values]
+    layout = names.layout
+    inside = [(name, values[name]) for name in layout.in_label if name in values]
+    beside = [(names.path(name), values[name]) for name in layout.beside if name in values]
     for row, (sample_id, _) in enumerate(places):
         change: dict[str, object] = {path: column[row] for path, column in beside}
         label = {name: column[row] for name, column in inside}
-        full = {"_id": ObjectId(), "_cls": "Classification", "tags": [], **label}
-        change[names.key] = None if label["label"] is None else full
+        if label:
+            full = {"_id": ObjectId(), "_cls": "Classification", "tags": [], **label}
+            change[names.key] = None if label["label"] is None else full
         yield UpdateOne({"_id": sample_id}, _update(change, now))
 
 

@@ -113,10 +113,13 @@ def _filled(value: dict[str, Any]) -> dict[str, Any]:
 
 def _written(run: KeptRun, entry: Entry, old: Old) -> object:
     """The value that an edit writes to an image; the same at every call."""
+    import fiftyone as fo
     from bson import ObjectId
 
     text = entry.written[old.which]
     if entry.value or run.fields.patches_field is not None:
+        return text
+    if isinstance(run.dataset.get_field(entry.field), fo.StringField):
         return text
     digest = hashlib.sha256(f"{entry.token}:{old.image_id}".encode()).digest()
     return {"_id": ObjectId(digest[:12]), "_cls": _CLASSIFICATION, "tags": [], "label": text}

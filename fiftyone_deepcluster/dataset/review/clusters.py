@@ -57,38 +57,42 @@ class ClusterInfo:
     exemplar_boxes: tuple[tuple[float, ...] | None, ...]
 
 
-def check_there(run: KeptRun, value: str = "label") -> None:
+def check_there(run: KeptRun, value: str | None = None) -> None:
     """Raise unless the run and the field of one of its values still exist.
 
     Args:
         run: run to check.
-        value: name of a value, see ``io.fields``.
+        value: name of a value, see ``io.layouts``; by default the anchor of the run.
 
     Raises:
         RunNotFoundError: the run was deleted or renamed.
         RunError: the field of the value was deleted from the dataset.
     """
-    dataset, path = run.dataset, run.fields.path(value)
+    dataset, kind = run.dataset, run.fields.kind
+    path = run.fields.path(value or run.fields.layout.anchor)
+    what = "run" if kind == "clusters" else "audit"
     if not storage.in_database(dataset):
         raise RunNotFoundError(
-            f"dataset {dataset.name!r} was deleted since run {run.key!r} was loaded; load a run of an existing dataset"
+            f"dataset {dataset.name!r} was deleted since {what} {run.key!r} was loaded; load a {what} of an existing "
+            "dataset"
         )
-    if run.key not in storage.keys(dataset) or dataset.get_field(path) is None:
+    if run.key not in storage.keys(dataset, kind) or dataset.get_field(path) is None:
         dataset.reload()  # another process may have stored it since
-    if run.key not in storage.keys(dataset):
-        known = ", ".join(storage.keys(dataset)) or "none"
+    if run.key not in storage.keys(dataset, kind):
+        known = ", ".join(storage.keys(dataset, kind)) or "none"
         raise RunNotFoundError(
-            f"run {run.key!r} of {dataset.name!r} was deleted or renamed since it was loaded; load an existing "
-            f"run with load_run: {known}"
+            f"{what} {run.key!r} of {dataset.name!r} was deleted or renamed since it was loaded; load an existing "
+            f"{what} with load_{what}: {known}"
         )
     if dataset.get_field(path) is None and has_values(dataset, run.fields, path):
         declare_lost(
             dataset, run.fields
         )  # not deleted: another program removed it from the schema by accident
     if dataset.get_field(path) is None:
+        again = "cluster" if kind == "clusters" else "audit_labels"
         raise RunError(
-            f"the field {path} of run {run.key!r} was deleted from {dataset.name!r}; repeat the run (cluster with "
-            f"overwrite=True), or remove the rest of it with delete_run(samples, {run.key!r})"
+            f"the field {path} of {what} {run.key!r} was deleted from {dataset.name!r}; repeat the {what} ({again} "
+            f"with overwrite=True), or remove the rest of it with delete_{what}(samples, {run.key!r})"
         )
 
 

@@ -36,13 +36,16 @@ def members_without(run: KeptRun, cluster: str, besides: Sequence[str]) -> list[
     return [old for old in members(run, [cluster], run.fields.path("label")) if old.image_id not in left_out]
 
 
-def members_of(run: KeptRun, samples: fo.core.collections.SampleCollection | Sequence[str]) -> list[Old]:
-    """The run's images in a view, or with the given ids, with their current label.
+def members_of(
+    run: KeptRun, samples: fo.core.collections.SampleCollection | Sequence[str], path: str | None = None
+) -> list[Old]:
+    """The run's images in a view, or with the given ids, with their current value of a path.
 
     Args:
         run: the run.
         samples: a view, or ids of samples; for patches a patches view or ids of objects. A view of samples stands
             for all their objects.
+        path: path of the value; by default that of the run's anchor, such as the label of the cluster.
 
     Raises:
         InputError: there are none, or none of them is an image of the run.
@@ -52,7 +55,7 @@ def members_of(run: KeptRun, samples: fo.core.collections.SampleCollection | Seq
     from fiftyone.core.patches import PatchesView
 
     names = run.fields
-    label = names.path("label")
+    anchor = names.path(names.layout.anchor)
     by_sample = names.patches_field is None
     if isinstance(samples, SampleCollection):
         by_sample = by_sample or not isinstance(samples, PatchesView)
@@ -70,12 +73,14 @@ def members_of(run: KeptRun, samples: fo.core.collections.SampleCollection | Seq
         steps.append({"$unwind": f"${names.prefix[:-1]}"})
         if not by_sample:
             steps.append({"$match": {f"{names.prefix}_id": {"$in": ids}}})
-    steps.append({"$match": {label: {"$ne": None}}})
-    found = _olds(run, steps, label)
+    steps.append({"$match": {anchor: {"$ne": None}}})
+    found = _olds(run, steps, path or anchor)
     if not found:
+        what, done = (
+            ("run", "run has clustered") if names.kind == "clusters" else ("audit", "audit has judged")
+        )
         raise InputError(
-            f"none of the {names.counted(len(ids))} belongs to run {run.key!r}; choose {names.unit}s that the run has "
-            "clustered"
+            f"none of the {names.counted(len(ids))} belongs to {what} {run.key!r}; choose {names.unit}s that the {done}"
         )
     return found
 

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import zlib
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.dataset.review import drafts
-from fiftyone_deepcluster.dataset.review.apply import apply_edit, complete_edits, restore
+from fiftyone_deepcluster.dataset.review.apply import apply_edit
 from fiftyone_deepcluster.dataset.review.changes import Change, CommitRow, Progress, SplitPart
 from fiftyone_deepcluster.dataset.review.clusters import check_there, names_by_number
-from fiftyone_deepcluster.dataset.review.edit_lock import hold
-from fiftyone_deepcluster.dataset.review.edit_log import Edit, EditLog, Entry
+from fiftyone_deepcluster.dataset.review.edit_log import Edit, Entry
 from fiftyone_deepcluster.dataset.review.export import export_review
+from fiftyone_deepcluster.dataset.review.history import EditHistory
 from fiftyone_deepcluster.dataset.review.overview import cluster_rows, pictures
 from fiftyone_deepcluster.dataset.review.own_field import own_field
 from fiftyone_deepcluster.dataset.review.reviewed import reviewed
 from fiftyone_deepcluster.dataset.review.split import SplitBy, divide
 from fiftyone_deepcluster.dataset.runs.database import all_need_database, database_needed
 from fiftyone_deepcluster.dataset.runs.run import Run, load_run
-from fiftyone_deepcluster.errors import RunError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     import fiftyone as fo
@@ -33,11 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Change", "Edit", "Review", "review"]
 
-_LOOK_AT_LOG = "look at log(): the next edit completes what was begun there; repeat what is not there"
-
 
 @all_need_database("repeat the call")
-class Review:
+class Review(EditHistory):
     """Edits of one run; created by ``review()``.
 
     Args:
@@ -49,9 +44,8 @@ class Review:
     """
 
     def __init__(self, run: Run, user: str | None = None) -> None:
+        super().__init__(run, user)
         self.run = run
-        self.version_before: int | None = None
-        self._log = EditLog(run.dataset, run.uid, user)
 
     def names(self) -> list[str]:
         """Current cluster names, sorted.
@@ -266,89 +260,7 @@ class Review:
         check_there(self.run)
         return export_review(self.run, self.reviewed(), path)
 
-    # ---------------------------------------------------------------- history
-
-    def undo(self, steps: int = 1) -> list[Edit]:
-        """Undo the last edits, newest first.
-
-        Every value that an edit wrote is restored. A value that was changed since, by hand or by other programs,
-        stays, and is counted in ``n_kept``.
-
-        Returns:
-            The edits undone; fewer than ``steps`` if the log is shorter.
-
-        Raises:
-            RunError: the dataset is a clone, and the log of the last edit could not be copied from its original.
-        """
-        steps = arguments.whole_number("steps", steps, 1)
-        check_there(self.run)
-        with self._held():
-            # an undo whose process died is the first of the steps
-            standing = {entry.number: entry for entry in self._log.entries() if not entry.undone}
-            lost = self._log.lost()
-            undone: list[Edit] = []
-            for number in sorted({*standing, *lost}, reverse=True)[:steps]:
-                if number in lost:
-                    if not undone:
-                        raise _not_in_clone(self.run, len(lost))
-                    break
-                undone.append(restore(self.run, self._log, standing[number]).shown())
-            return undone
-
-    def redo(self, steps: int = 1) -> list[Edit]:
-        """Redo the edits undone last, in their order; a new edit ends this possibility.
-
-        Returns:
-            The edits redone; fewer than ``steps`` if fewer were undone.
-        """
-        steps = arguments.whole_number("steps", steps, 1)
-        check_there(self.run)
-        with self._held():
-            entries = [entry for entry in complete_edits(self.run, self._log) if entry.state == "undone"]
-            return [apply_edit(self.run, self._log, entry).shown() for entry in entries[:steps]]
-
-    def next_undo(self) -> Edit | None:
-        """The edit that ``undo`` would undo."""
-        standing = [entry for entry in self._log.entries() if not entry.undone]
-        return standing[-1].shown() if standing else None
-
-    def next_redo(self) -> Edit | None:
-        """The edit that ``redo`` would redo."""
-        return next((entry.shown() for entry in self._log.entries() if entry.state == "undone"), None)
-
-    def version(self) -> int:
-        """A number that changes with every edit, undo and redo, also by others."""
-        states = [(entry.number, entry.token, entry.state) for entry in self._log.entries()]
-        return zlib.crc32(repr(states).encode())
-
-    def log(self) -> list[Edit]:
-        """All edits, oldest first, including undone edits."""
-        return [entry.shown() for entry in self._log.entries()]
-
-    def n_lost(self) -> int:
-        """Number of edits that cannot be undone, because the dataset is a clone and their log could not be copied."""
-        return len(self._log.lost())
-
     # ---------------------------------------------------------------- how an edit is made
-
-    @contextmanager
-    def _held(self) -> Iterator[None]:
-        """Hold the lock of the run."""
-        with database_needed(_LOOK_AT_LOG), hold(self.run):
-            self.version_before = self.version()
-            yield
-
-    @contextmanager
-    def _editing(self, dry_run: bool) -> Iterator[None]:
-        """Hold the lock of the run, with all earlier edits complete; ``dry_run`` only checks that the run exists."""
-        arguments.yes_or_no(dry_run=dry_run)
-        check_there(self.run)
-        if dry_run:
-            yield
-            return
-        with self._held():
-            complete_edits(self.run, self._log)
-            yield
 
     def _make(self, draft: drafts.Draft, dry_run: bool) -> Change:
         """Log an edit and carry it out, unless it changes nothing or is only to be counted."""
@@ -388,10 +300,3 @@ def review(samples: fo.core.collections.SampleCollection, key: str, *, user: str
     if user is not None:
         arguments.one_name("user", user, "ada")
     return Review(load_run(samples, key), user)
-
-
-def _not_in_clone(run: Run, n_edits: int) -> RunError:
-    return RunError(
-        f"{n_edits} edits of run {run.key!r} were made before {run.dataset.name!r} was cloned, and their log is not "
-        "here: the dataset that it was cloned from was deleted, or has undone them since; they cannot be undone"
-    )

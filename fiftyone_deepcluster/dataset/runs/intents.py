@@ -9,6 +9,7 @@ verb    change                                   after a crash
 ======= ======================================== =======================================================
 write   the results of a run are written         finished if the record was stored; else ``resume`` goes on
 assign  clusters are written to another dataset  finished if the record was stored; else undone
+audit   the results of an audit are written      finished if the record was stored; else undone
 delete  a run is deleted                         completed
 replace a run gives way to its replacement       completed; ``resume`` then writes the replacement
 rename  a run gets another key                   completed
@@ -32,9 +33,11 @@ from fiftyone_deepcluster.errors import RunLockedError
 if TYPE_CHECKING:
     import fiftyone as fo
 
+    from fiftyone_deepcluster.dataset.io.layouts import RunKind
+
 logger = logging.getLogger(__name__)
 
-Verb = Literal["write", "assign", "delete", "replace", "rename"]
+Verb = Literal["write", "assign", "audit", "delete", "replace", "rename"]
 _NOTE = "change:"
 
 
@@ -48,6 +51,7 @@ class Intent:
         uid: unique id of the run; empty if it was never stored.
         patches_field: Detections field whose objects were clustered, or None.
         new_key: key after a rename.
+        kind: kind of the run.
     """
 
     verb: Verb
@@ -55,11 +59,12 @@ class Intent:
     uid: str
     patches_field: str | None
     new_key: str = ""
+    kind: RunKind = "clusters"
 
     @property
     def names(self) -> FieldNames:
         """Names of the fields of the run."""
-        return FieldNames(self.key, self.patches_field)
+        return FieldNames(self.key, self.patches_field, self.kind)
 
     @property
     def keys(self) -> list[str]:
@@ -109,7 +114,7 @@ def complete_unfinished(dataset: fo.Dataset) -> list[Intent]:
     """
     left = []
     for intent in unfinished(dataset):
-        if intent.verb == "write" and not storage.is_stored(dataset, intent.key, intent.uid):
+        if intent.verb == "write" and not storage.is_stored(dataset, intent.key, intent.uid, intent.kind):
             left.append(intent)  # at work, or kept for resume: nothing to do, so its lock is left alone
             continue
         try:
@@ -137,11 +142,13 @@ def settle(dataset: fo.Dataset, key: str) -> bool:
     if intent.verb in ("delete", "replace", "rename"):
         logger.warning("run %r of %r: an interrupted %s is completed", key, dataset.name, intent.verb)
         carry_out(dataset, intent)
-    elif storage.is_stored(dataset, key, intent.uid):  # it died just before the intent was removed
+    elif storage.is_stored(
+        dataset, key, intent.uid, intent.kind
+    ):  # it died just before the intent was removed
         storage.adopt_files(dataset, key, intent.uid)
         _remove(dataset, intent)
-    elif intent.verb == "assign":
-        logger.warning("run %r of %r: an interrupted assign is undone; repeat it", key, dataset.name)
+    elif intent.verb in ("assign", "audit"):
+        logger.warning("run %r of %r: an interrupted %s is undone; repeat it", key, dataset.name, intent.verb)
         _withdraw(dataset, intent)
     else:
         return False

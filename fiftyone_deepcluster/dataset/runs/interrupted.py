@@ -92,15 +92,15 @@ def find_remains(dataset: fo.Dataset, key: str) -> FieldNames | None:
     values = find(dataset, _PATTERN)
     if key not in _traces(dataset, values) and f"live:{key}" not in values:
         return None
-    known = {names.key: names for names in marked(dataset)}
+    known = {names.key: names for names in marked(dataset) if names.kind == "clusters"}
     known |= {name: intent.names for name, intent in read_intents(values).items()}
     return known.get(key, FieldNames(key))
 
 
 def _traces(dataset: fo.Dataset, values: dict[str, Any]) -> dict[str, Interrupted]:
     """Runs with a note, fields or files that are not stored, running or not."""
-    noted = {key: intent.names for key, intent in read_intents(values).items()}
-    fields = {names.key: names for names in marked(dataset)}
+    noted = {key: intent.names for key, intent in read_intents(values).items() if intent.kind == "clusters"}
+    fields = {names.key: names for names in marked(dataset) if names.kind == "clusters"}
     folders = storage.job_folders(dataset)
     complete = set(storage.keys(dataset))
     found = {}

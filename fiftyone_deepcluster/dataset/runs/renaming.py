@@ -24,7 +24,8 @@ def rename(dataset: fo.Dataset, old: FieldNames, new: FieldNames) -> None:
     """Give a run and all that belongs to it another key."""
     remove_group(dataset, old)
     _rename_fields(dataset, old, new)
-    rename_brain_runs(dataset, old, new)
+    if old.brain_keys():
+        rename_brain_runs(dataset, old, new)
     storage.rename_record(dataset, old.key, new.key)
     add_group(dataset, new)
     storage.move_dir(storage.run_dir(dataset, old.key), storage.run_dir(dataset, new.key))
@@ -36,8 +37,9 @@ def _rename_fields(dataset: fo.Dataset, old: FieldNames, new: FieldNames) -> Non
     with changing(dataset):
         roots = list(zip(old.roots(), new.roots(), strict=True))
         pairs = [(before, after) for before, after in roots if dataset.get_field(before) is not None]
-        if old.path("label") in dataset.list_indexes():
-            dataset.drop_index(old.path("label"))
+        anchor = old.layout.anchor
+        if old.path(anchor) in dataset.list_indexes():
+            dataset.drop_index(old.path(anchor))
         _copy_schema(dataset, pairs)
         rename_values = _rename_in_samples if old.patches_field is None else _rename_in_objects
         rename_values(dataset, old, roots)
@@ -45,7 +47,7 @@ def _rename_fields(dataset: fo.Dataset, old: FieldNames, new: FieldNames) -> Non
             dataset._doc.app_config._rename_paths(*zip(*pairs, strict=True))
             dataset.save()
             dataset.delete_sample_fields([before for before, _ in pairs])
-        dataset.create_index(new.path("label"))
+        dataset.create_index(new.path(anchor))
 
 
 def _copy_schema(dataset: fo.Dataset, pairs: list[tuple[str, str]]) -> None:

@@ -27,10 +27,14 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     import fiftyone as fo
+    from pydantic import BaseModel
 
+    from fiftyone_deepcluster.dataset.io.layouts import RunKind
     from fiftyone_deepcluster.dataset.io.source import SampleSource
 
 PACKAGE = "fiftyone_deepcluster"
+AUDIT_METHOD = "label_audit"
+"""Method in the header of a label audit."""
 JOB_FILE = "job.json"
 ELSEWHERE = "set FIFTYONE_DEFAULT_DATASET_DIR to a folder on another disk"
 """How to choose another folder for the files of runs; for errors."""
@@ -108,13 +112,19 @@ class ClusterJob:
         return self.header.options, self.header.settings, self.ids, self.decided
 
 
-def register_run(source: SampleSource, key: str, header: RunHeader, record: RunRecord) -> None:
+def register_run(source: SampleSource, key: str, header: RunHeader, record: BaseModel) -> None:
     """Store a run; the caller must have checked that the key is free."""
     samples = storable(source.samples)
     config = samples.init_run(package=PACKAGE, **asdict(header))
     samples.register_run(key, config)
     results = samples.init_run_results(key, record=record.model_dump(mode="json"))
     samples.save_run_results(key, results)
+
+
+def replace_record(dataset: fo.Dataset, key: str, record: BaseModel) -> None:
+    """Store a new record of a stored run."""
+    results = dataset.init_run_results(key, record=record.model_dump(mode="json"))
+    dataset.save_run_results(key, results, overwrite=True)
 
 
 def storable(samples: fo.core.collections.SampleCollection) -> fo.core.collections.SampleCollection:
@@ -131,26 +141,27 @@ def storable(samples: fo.core.collections.SampleCollection) -> fo.core.collectio
     return samples if fits else samples._root_dataset
 
 
-def header_of(dataset: fo.Dataset, key: str) -> tuple[RunHeader, datetime]:
+def header_of(dataset: fo.Dataset, key: str, kind: RunKind = "clusters") -> tuple[RunHeader, datetime]:
     """Config of a stored run, and the time it was stored (UTC).
 
     Raises:
-        RunNotFoundError: no run of this package under this key; the existing keys are listed.
+        RunNotFoundError: no run of this kind under this key; the existing keys are listed.
     """
-    if key not in keys(dataset):
+    if key not in keys(dataset, kind):
         dataset.reload()  # another process may have stored it since
-    if key not in keys(dataset):
-        raise no_such_run(dataset, key)
+    if key not in keys(dataset, kind):
+        raise no_such_run(dataset, key, kind)
     info = dataset.get_run_info(key)
     names = RunHeader.__dataclass_fields__
     return RunHeader(**{name: getattr(info.config, name) for name in names}), info.timestamp
 
 
-def no_such_run(dataset: fo.Dataset, key: str) -> RunNotFoundError:
+def no_such_run(dataset: fo.Dataset, key: str, kind: RunKind = "clusters") -> RunNotFoundError:
     """Error for a missing run, which lists the existing runs."""
-    known = keys(dataset)
-    there = f"choose one of: {', '.join(known)}" if known else "it has no runs yet"
-    return RunNotFoundError(f"{dataset.name!r} has no deep-clustering run {arguments.short(key)}; {there}")
+    known = keys(dataset, kind)
+    what, many = ("deep-clustering run", "runs") if kind == "clusters" else ("label audit", "audits")
+    there = f"choose one of: {', '.join(known)}" if known else f"it has no {many} yet"
+    return RunNotFoundError(f"{dataset.name!r} has no {what} {arguments.short(key)}; {there}")
 
 
 def in_database(dataset: fo.Dataset) -> bool:
@@ -163,25 +174,33 @@ def in_database(dataset: fo.Dataset) -> bool:
 
 
 def record_of(dataset: fo.Dataset, key: str) -> RunRecord:
-    """Record of a stored run."""
+    """Record of a stored clustering run."""
+    return RunRecord.model_validate(raw_record(dataset, key))
+
+
+def raw_record(dataset: fo.Dataset, key: str) -> dict[str, Any]:
+    """Record of a stored run as JSON values."""
     with _READING:
         results = dataset.load_run_results(key, cache=False, load_view=False)
-    return RunRecord.model_validate(results.record)
+    found: dict[str, Any] = results.record
+    return found
 
 
-def keys(dataset: fo.Dataset) -> list[str]:
+def keys(dataset: fo.Dataset, kind: RunKind = "clusters") -> list[str]:
     """Keys of this package's runs, oldest first; without those whose record, which is written last, is missing."""
     found = {
         key: document
         for key, document in _documents(dataset).items()
-        if document.config.get("package") == PACKAGE and document.results
+        if document.config.get("package") == PACKAGE
+        and document.results
+        and (document.config.get("method") == AUDIT_METHOD) == (kind == "audit")
     }
     return sorted(found, key=lambda key: found[key].timestamp)
 
 
-def is_stored(dataset: fo.Dataset, key: str, uid: str | None = None) -> bool:
+def is_stored(dataset: fo.Dataset, key: str, uid: str | None = None, kind: RunKind = "clusters") -> bool:
     """Whether a run, or the run with this id, is stored with its record."""
-    return key in keys(dataset) and uid in (None, header_of(dataset, key)[0].uid)
+    return key in keys(dataset, kind) and uid in (None, header_of(dataset, key, kind)[0].uid)
 
 
 def rename_record(dataset: fo.Dataset, key: str, new_key: str) -> None:
@@ -346,6 +365,6 @@ def adopt_files(dataset: fo.Dataset, key: str, uid: str) -> None:
         move_dir(next_dir(dataset, key), run_dir(dataset, key))
 
 
-def fields_of(dataset: fo.Dataset, key: str) -> FieldNames:
+def fields_of(dataset: fo.Dataset, key: str, kind: RunKind = "clusters") -> FieldNames:
     """Field names of a stored run."""
-    return FieldNames(key, header_of(dataset, key)[0].patches_field)
+    return FieldNames(key, header_of(dataset, key, kind)[0].patches_field, kind)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from fiftyone_deepcluster.dataset.display.sidebar import add_group, remove_group
-from fiftyone_deepcluster.dataset.io.fields import BESIDE, FieldNames, check_free, check_key, declare, remove
+from fiftyone_deepcluster.dataset.io.fields import FieldNames, check_free, check_key, declare, remove
+from fiftyone_deepcluster.dataset.io.layouts import LAYOUTS
 from fiftyone_deepcluster.dataset.io.read_images import collect_images
 from fiftyone_deepcluster.dataset.io.write import Columns, set_values, vectors, write
 from fiftyone_deepcluster.errors import InputError, RunExistsError
@@ -260,7 +261,9 @@ def test_fields_without_values_are_removed(make_digits, by_patches):
     prefix = "objects.detections." if by_patches else ""
     options = {"n_clusters": 3, "baselines": False, "progress": False, "compute_brain": False}
     fdc.cluster(samples, "frozen", key="dc", **options)
-    there = [name for name in BESIDE if dataset.get_field(f"{prefix}dc_{name}") is not None]
+    there = [
+        name for name in LAYOUTS["clusters"].beside if dataset.get_field(f"{prefix}dc_{name}") is not None
+    ]
     assert there == ["embedding", "round_labels"]
     for group in dataset.app_config.sidebar_groups or []:
         assert all(dataset.get_field(path) is not None for path in group.paths if path.startswith("dc"))

@@ -1,0 +1,163 @@
+"""Operator: find labels that are probably wrong."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import fiftyone.operators as foo
+from fiftyone.operators import types
+
+from fiftyone_deepcluster.app.operators import fields, shared_inputs, values
+from fiftyone_deepcluster.app.operators.progress import report_progress
+from fiftyone_deepcluster.app.running import watch
+from fiftyone_deepcluster.dataset.io.fields import FieldNames, check_free, check_key
+from fiftyone_deepcluster.errors import DeepClusterError, InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fiftyone_deepcluster.core.progress import Observer
+    from fiftyone_deepcluster.dataset.audit.audit import Audit
+
+_KEY = "audit"
+
+
+class AuditLabels(foo.Operator):
+    """Writes for every label how probably it is wrong, and a better one."""
+
+    @property
+    def config(self) -> foo.OperatorConfig:
+        """Operator name, label and execution options."""
+        return shared_inputs.job_config(
+            "audit_labels",
+            "Audit labels",
+            "Find labels that are probably wrong, near duplicates, outliers and confused classes, from features of the "
+            "images. Writes a suspicion for every label; no label is changed.",
+            "fact_check",
+            "high",
+        )
+
+    def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
+        """Form: labels, features, groups, key."""
+        from fiftyone_deepcluster.dataset.runs.run import finished_runs
+
+        inputs = types.Object()
+        objects = fields.object_fields(ctx.dataset)
+        labels = [*fields.class_fields(ctx.dataset), *objects]
+        if not labels:
+            nothing = types.Warning(
+                label="No field with labels in this dataset",
+                description="Add a field with the labels to audit first.",
+            )
+            inputs.view("no_labels", nothing)
+            inputs.str("label_field", view=types.HiddenView())
+            shared_inputs.complain(
+                inputs, "label_field", "this dataset has no field with labels; add one first"
+            )
+            return shared_inputs.form(inputs, "Audit labels", "Audit")
+        shared_inputs.add_choice(
+            inputs,
+            "label_field",
+            labels,
+            default=labels[0],
+            label="Labels",
+            description="The labels in doubt.",
+        )
+        runs, vectors = finished_runs(ctx.dataset), fields.vector_fields(ctx.dataset)
+        shared_inputs.add_choice(
+            inputs,
+            "run",
+            runs,
+            none="no run",
+            default=runs[-1] if runs else None,
+            label="Features of a run",
+            description="Features that a clustering run has learned; its clusters explain the labels.",
+        )
+        shared_inputs.add_choice(
+            inputs,
+            "embeddings_field",
+            vectors,
+            none="none",
+            label="Vectors",
+            description="A field with vectors.",
+        )
+        groups = fields.class_fields(ctx.dataset)
+        shared_inputs.add_choice(
+            inputs,
+            "group_field",
+            groups,
+            none="none",
+            label="Groups",
+            description="Patients, series or splits: images of one group do not vouch for each other.",
+        )
+        _add_key(inputs, ctx)
+        run = values.text(ctx.params, "run") if "run" in ctx.params or not runs else runs[-1]
+        if run is None and values.text(ctx.params, "embeddings_field") is None:
+            shared_inputs.complain(
+                inputs, "embeddings_field", "give a run or a field with vectors; compute_embeddings makes one"
+            )
+        return shared_inputs.form(inputs, "Audit labels", "Audit")
+
+    def execute(self, ctx: foo.ExecutionContext) -> Iterator[Any]:
+        """Audit the labels of the current view, reporting progress.
+
+        Yields:
+            Messages to the App.
+        """
+        from fiftyone_deepcluster.dataset.audit.audit import audit_labels
+
+        label_field = values.needed_text(ctx.params, "label_field")
+        given: dict[str, Any] = {
+            name: values.text(ctx.params, name) for name in ("run", "embeddings_field", "group_field")
+        }
+        key = values.text(ctx.params, "key") or _KEY
+        overwrite = values.switch(ctx.params, "overwrite")
+        found: list[Audit] = []
+
+        def work(observer: Observer) -> None:
+            found.append(
+                audit_labels(ctx.view, label_field, key, overwrite=overwrite, observer=observer, **given)
+            )
+
+        done = yield from report_progress(ctx, f"auditing {label_field}", watch(f"audit {key}", work))
+        if done and not ctx.delegated:
+            yield from _show(ctx, found[0])
+
+
+def _add_key(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
+    """Add the key, and a switch to replace an audit that has it."""
+    from fiftyone_deepcluster.dataset.audit.audit import list_audits
+
+    inputs.str("key", default=_KEY, label="Key", description="Name of the audit and prefix of its fields.")
+    key = values.text(ctx.params, "key") or _KEY
+    try:
+        check_key(key)
+        if key in list_audits(ctx.dataset):
+            inputs.bool(
+                "overwrite",
+                default=False,
+                label=f"Replace the audit {key!r}",
+                description="Its fields, decisions and their log are deleted.",
+                view=types.CheckboxView(),
+            )
+            if not values.switch(ctx.params, "overwrite"):
+                raise InputError(f"there is an audit {key!r}; choose another key, or replace it")
+        else:
+            check_free(ctx.dataset, FieldNames(key, None, "audit"))
+    except DeepClusterError as error:
+        shared_inputs.complain(inputs, "key", error)
+
+
+def _show(ctx: foo.ExecutionContext, audit: Audit) -> Iterator[Any]:
+    """Show the suspicious labels, worst first, and a summary."""
+    ctx.dataset.reload()
+    yield ctx.ops.reload_dataset()
+    noise = audit.record.noise
+    share = "" if noise is None else f"; about {noise.rate:.1%} of the labels are wrong"
+    issues = {issue.kind: issue.n_images for issue in audit.record.issues}
+    if issues.get("wrong_label"):
+        yield ctx.ops.set_view(view=audit.view("wrong_label"))
+    yield ctx.ops.notify(
+        f"{audit.record.n_audited:,} labels audited{share}; {issues.get('wrong_label', 0):,} to look at",
+        variant="success",
+    )

@@ -1,0 +1,130 @@
+"""Execution of an audit: from inputs to fields and record; either all is written, or nothing."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from fiftyone_deepcluster.core.progress import observer_or_silent
+from fiftyone_deepcluster.dataset.audit.audit_columns import AuditColumns, make_record
+from fiftyone_deepcluster.dataset.display.sidebar import add_group
+from fiftyone_deepcluster.dataset.io.lost_fields import declare_lost
+from fiftyone_deepcluster.dataset.io.write import write
+from fiftyone_deepcluster.dataset.runs import intents, storage
+from fiftyone_deepcluster.dataset.runs.database import DatabaseWatch
+from fiftyone_deepcluster.errors import RunError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from fiftyone_deepcluster.analysis.label_audit.neighbors import NeighborGraph
+    from fiftyone_deepcluster.core.progress import Observer
+    from fiftyone_deepcluster.dataset.audit.audit_inputs import AuditInputs
+    from fiftyone_deepcluster.dataset.audit.audit_record import AuditRecord
+    from fiftyone_deepcluster.dataset.io.fields import FieldNames
+    from fiftyone_deepcluster.dataset.io.source import SampleSource
+
+
+@dataclass(frozen=True)
+class DecidedLabels:
+    """What was decided about the N labels of an audit so far.
+
+    Attributes:
+        labels: N labels as decided, else as given.
+        before: N labels as given.
+        certain: (N,) bool, labels that a person has confirmed or given.
+        left_out: (N,) bool, images that were excluded, or of which the person is not sure.
+        decisions: N decisions as stored, None where there is none.
+        graph: neighbors found by the audit before.
+    """
+
+    labels: list[object | None]
+    before: list[object | None]
+    certain: NDArray[np.bool_]
+    left_out: NDArray[np.bool_]
+    decisions: list[str | None]
+    graph: NeighborGraph | None = None
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Result of an audit, ready to be written.
+
+    Attributes:
+        columns: values of the fields.
+        record: its tables.
+    """
+
+    columns: AuditColumns
+    record: AuditRecord
+
+
+def judge(
+    source: SampleSource,
+    inputs: AuditInputs,
+    seed: int,
+    observer: Observer | None,
+    decided: DecidedLabels | None = None,
+) -> Judgement:
+    """Judge the labels; nothing is written.
+
+    Raises:
+        InputError: labels or vectors that cannot be audited.
+        CancelledError: the observer requested cancellation.
+    """
+    from fiftyone_deepcluster.analysis.label_audit.audit import KnownSides, audit_vectors
+
+    started = time.perf_counter()
+    known = KnownSides(groups=inputs.groups, clusters=inputs.clusters, order=inputs.order)
+    decisions: list[str | None] = [None] * len(source)
+    labels = inputs.labels
+    if decided is not None:
+        known = replace(
+            known,
+            certain=decided.certain,
+            before=decided.before,
+            left_out=decided.left_out,
+            graph=decided.graph,
+        )
+        labels, decisions = decided.labels, decided.decisions
+    audit = audit_vectors(inputs.vectors, labels, known=known, seed=seed, observer=observer)
+    n_decided = sum(decision is not None for decision in decisions)
+    record = make_record(audit, inputs, n_decided, time.perf_counter() - started)
+    return Judgement(AuditColumns(audit, source.ids, decisions), record)
+
+
+def store_audit(
+    source: SampleSource,
+    names: FieldNames,
+    judged: Judgement,
+    settings: dict[str, Any],
+    observer: Observer | None = None,
+) -> None:
+    """Declare and write the fields, then store the audit. The caller holds the lock of the key.
+
+    Raises:
+        RunError: the database was restarted meanwhile, and may have lost some of it; nothing is left.
+    """
+    watch = DatabaseWatch()
+    header = storage.RunHeader(storage.AUDIT_METHOD, {}, settings, source.patches_field, len(source))
+    intent = intents.Intent("audit", names.key, header.uid, names.patches_field, kind="audit")
+    watcher = observer_or_silent(observer)
+    watcher.phase("write", 1)
+    with intents.writing(source.dataset, intent):
+        write(source, names, judged.columns)
+        declare_lost(source.dataset, names)
+        add_group(source.dataset, names)
+        _check_kept(names, watch)
+        storage.register_run(source, names.key, header, judged.record)
+        _check_kept(names, watch)
+    watcher.advance(1)
+
+
+def _check_kept(names: FieldNames, watch: DatabaseWatch) -> None:
+    if not watch.all_kept():
+        raise RunError(
+            f"the database was restarted while audit {names.key!r} was written, and may have lost some of it; call "
+            "audit_labels again"
+        )

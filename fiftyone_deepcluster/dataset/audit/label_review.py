@@ -1,0 +1,353 @@
+"""Decisions about the labels of an audit: each is an edit that is logged, undone and redone; none changes a label.
+
+``commit`` writes what was decided to a field of labels, as an edit, too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from fiftyone_deepcluster.analysis.label_audit.noise import ISSUE_AT
+from fiftyone_deepcluster.core import arguments
+from fiftyone_deepcluster.core.seeds import rng
+from fiftyone_deepcluster.dataset.audit.audit import Audit, load_audit
+from fiftyone_deepcluster.dataset.audit.commit import commit_draft
+from fiftyone_deepcluster.dataset.audit.decisions import (
+    Decision,
+    count_decisions,
+    decision_entry,
+    make_decision,
+    several_ids,
+)
+from fiftyone_deepcluster.dataset.audit.queue import (
+    MOST_ITEMS,
+    QueueFilter,
+    count_decided,
+    count_undecided,
+    find_documents,
+    items_of,
+    queue_items,
+)
+from fiftyone_deepcluster.dataset.audit.refit import Refit
+from fiftyone_deepcluster.dataset.audit.report import write_report
+from fiftyone_deepcluster.dataset.audit.tables import read_decisions, write_decisions
+from fiftyone_deepcluster.dataset.review.apply import apply_edit
+from fiftyone_deepcluster.dataset.review.changes import Change
+from fiftyone_deepcluster.dataset.review.clusters import check_there
+from fiftyone_deepcluster.dataset.review.history import EditHistory
+from fiftyone_deepcluster.dataset.review.members import object_ids
+from fiftyone_deepcluster.dataset.runs.database import all_need_database
+from fiftyone_deepcluster.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import fiftyone as fo
+
+    from fiftyone_deepcluster.core.progress import Observer
+    from fiftyone_deepcluster.dataset.review.edit_log import Entry
+    from fiftyone_deepcluster.dataset.review.old_values import Old
+
+    Images: TypeAlias = fo.core.collections.SampleCollection | str | Sequence[str]
+
+REFIT_EVERY = 25
+_PREVIEWED = 20
+_LARGEST = 2**31 - 1
+
+
+@all_need_database("repeat the call")
+class LabelReview(EditHistory):
+    """Decisions about the labels of one audit; created by ``review_labels()``.
+
+    ``undo``, ``redo``, ``log``, ``version`` and the others of ``EditHistory`` work as in the review of clusters.
+
+    Args:
+        audit: the audit.
+        user: user name for the log; the system user by default.
+        refit_every: number of decisions after which ``decide`` fits the scores again; 0: only ``refit`` does.
+    """
+
+    def __init__(self, audit: Audit, user: str | None = None, refit_every: int = REFIT_EVERY) -> None:
+        super().__init__(audit, user)
+        self.audit = audit
+        self._refit_every = refit_every
+        self._refit = Refit()
+
+    # ---------------------------------------------------------------- the queue
+
+    def queue(self, n: int = 1, *, offset: int = 0, **wanted: Any) -> dict[str, Any]:
+        """The next labels that nobody has decided, the most suspicious first.
+
+        Args:
+            n: number of labels, at most 200.
+            offset: number of labels to skip.
+            **wanted: only labels with this ``given`` or ``suggestion`` label, of this ``group``, with this kind of
+                ``issue``, or with at least this probability ``p_wrong``.
+
+        Returns:
+            JSON values: ``total``, the number of labels in the queue, and ``items``. Each item has ``id``,
+            ``sample_id``, ``filepath``, ``box``, ``given``, ``suggestion``, ``p_wrong``, ``reason``, ``rank``,
+            ``group``, ``issues``, ``decision``, and ``neighbors``: the nearest images with their ``given`` label and
+            ``decision``, nearest first.
+        """
+        n = arguments.whole_number("n", n, 1, MOST_ITEMS)
+        offset = arguments.whole_number("offset", offset, 0, _LARGEST)
+        check_there(self.audit)
+        chosen = _wanted(wanted)
+        return {
+            "total": count_undecided(self.audit, chosen),
+            "items": queue_items(self.audit, chosen, n, offset),
+        }
+
+    def tables(self) -> dict[str, Any]:
+        """JSON values for the overview: the record of the audit, and ``progress``."""
+        check_there(self.audit)
+        return {**self.audit.record.model_dump(mode="json"), "progress": self.progress()}
+
+    def progress(self) -> dict[str, Any]:
+        """JSON values: ``n_audited``, ``n_decided``, ``n_issues_left``, ``verdicts`` with their number, ``refit_due``.
+
+        ``n_issues_left`` is the number of undecided labels that are more probably wrong than right.
+        """
+        check_there(self.audit)
+        decided = find_documents(self.audit, {"rank": {"$gte": 0}, "decision": {"$ne": None}})
+        return {
+            "n_audited": self.audit.record.n_audited,
+            "n_decided": len(decided),
+            "n_issues_left": count_undecided(self.audit, QueueFilter(p_wrong=ISSUE_AT)),
+            "verdicts": count_decisions(found.get("decision") for found in decided),
+            "refit_due": abs(len(decided) - self.audit.record.n_decided) >= REFIT_EVERY,
+        }
+
+    # ---------------------------------------------------------------- decisions
+
+    def decide(
+        self,
+        samples: Images | None = None,
+        decision: str = "keep",
+        *,
+        label: str | None = None,
+        group: str | None = None,
+        dry_run: bool = False,
+    ) -> Change:
+        """Decide about the labels of some images.
+
+        Args:
+            samples: a view, or ids of images (for patches, of objects); one id is enough for one image.
+            decision: "keep": the label is right. "accept": the suggestion is. "other": ``label`` is. "exclude": the
+                image must not be used. "unsure": put aside.
+            label: the right label, for "other".
+            group: instead of ``samples``, all undecided labels of this group.
+            dry_run: only count the labels.
+
+        Raises:
+            InputError: no such images, no such decision, or one that needs a label or a suggestion.
+        """
+        if (samples is None) == (group is None):
+            raise InputError(
+                f"decide needs either samples or group (group={arguments.short(group)}); give one of them"
+            )
+        with self._editing(dry_run):
+            found = self._chosen(samples, group)
+            decided = {
+                str(item["image"]): make_decision(
+                    decision, label, item.get("suggestion"), f" for image {item['image']}"
+                )
+                for item in found
+            }
+            change = self._make(*decision_entry(self.audit, decided, "decide"), dry_run)
+        return self._followed(change, dry_run)
+
+    def accept_above(self, p_wrong: float, *, dry_run: bool = False) -> Change:
+        """Accept all suggestions for undecided labels with at least this probability, as one edit.
+
+        ``preview_above`` shows some of them first.
+
+        Raises:
+            InputError: not a probability, or no such label.
+        """
+        with self._editing(dry_run):
+            found = self._above(p_wrong)
+            decided = {str(item["image"]): Decision("accept", item["suggestion"]) for item in found}
+            change = self._make(*decision_entry(self.audit, decided, "accept_above"), dry_run)
+        return self._followed(change, dry_run)
+
+    def preview_above(self, p_wrong: float, n: int = _PREVIEWED, seed: int = 0) -> dict[str, Any]:
+        """What ``accept_above`` would do.
+
+        Args:
+            p_wrong: least probability.
+            n: number of labels to look at.
+            seed: of the draw of these labels.
+
+        Returns:
+            JSON values: ``n`` labels, ``pairs`` of given and suggested label with their number, and ``sample``: some
+            of them drawn at random, as items of ``queue``.
+        """
+        n = arguments.whole_number("n", n, 0, MOST_ITEMS)
+        seed = arguments.whole_number("seed", seed, 0)
+        found = self._above(p_wrong)
+        pairs: dict[tuple[str, str], int] = {}
+        for item in found:
+            pair = (item["given"], item["suggestion"])
+            pairs[pair] = pairs.get(pair, 0) + 1
+        drawn = rng(seed, "preview").permutation(len(found))[:n].tolist()
+        ordered = sorted(pairs.items(), key=lambda entry: (-entry[1], entry[0]))
+        return {
+            "n": len(found),
+            "pairs": [{"given": one, "suggestion": other, "n": count} for (one, other), count in ordered],
+            "sample": items_of(self.audit, [found[row] for row in sorted(drawn)]),
+        }
+
+    def commit(self, field: str | None = None, *, dry_run: bool = False) -> Change:
+        """Write the decided labels to a field, as one edit.
+
+        Args:
+            field: None: the audited field itself, where only labels that were decided to be others change. Another
+                field gets all labels: as decided, else as given; excluded images get none. A missing field is created.
+            dry_run: only count the labels that would change.
+
+        Raises:
+            InputError: a field that cannot hold the labels, or nothing was decided.
+        """
+        with self._editing(dry_run):
+            return self._make(*commit_draft(self.audit, field), dry_run)
+
+    # ---------------------------------------------------------------- scores
+
+    def refit(self, *, observer: Observer | None = None) -> Audit:
+        """Fit the scores again with the decisions: decided labels count as right, excluded and unsure ones not at all.
+
+        Raises:
+            RunError: the vectors of the audit are no longer there.
+        """
+        check_there(self.audit)
+        self._refit.run(self.audit, observer)
+        self.audit = load_audit(self.audit.dataset, self.audit.key)
+        return self.audit
+
+    # ---------------------------------------------------------------- files
+
+    def export(self, path: str | Path) -> Path:
+        """Write a CSV table for a person without the App: file, given, suggestion, reason, decision.
+
+        ``import_decisions`` reads it back.
+
+        Raises:
+            InputError: not a path that ends in ``.csv``, or a folder that does not exist.
+            DiskError: the file cannot be written.
+        """
+        check_there(self.audit)
+        return write_decisions(self.audit, path)
+
+    def import_decisions(self, path: str | Path, *, dry_run: bool = False) -> Change:
+        """Read decisions from a table that ``export`` wrote and somebody filled in, as one edit.
+
+        Rows without a decision are skipped.
+
+        Raises:
+            InputError: no such file, columns that are missing, unknown ids, or decisions that are none; the message
+                names the line, and nothing is decided.
+        """
+        with self._editing(dry_run):
+            decided = read_decisions(self.audit, path)
+            change = self._make(*decision_entry(self.audit, decided, "import_decisions"), dry_run)
+        return self._followed(change, dry_run)
+
+    def report(self, path: str | Path, n_worst: int = 60) -> Path:
+        """Write one HTML file: noise by class, confusion matrix, issues, and the worst labels with their pictures.
+
+        The pictures are inside the file.
+
+        Raises:
+            InputError: not a path that ends in ``.html``, or a folder that does not exist.
+            DiskError: the file cannot be written.
+        """
+        return write_report(self.audit, path, n_worst)
+
+    # ---------------------------------------------------------------- how an edit is made
+
+    def _chosen(self, samples: Images | None, group: str | None) -> list[dict[str, Any]]:
+        if group is not None:
+            arguments.one_name("group", group, "patient 7")
+            found = find_documents(self.audit, {"rank": {"$gte": 0}, "decision": None, "group": group})
+            if not found:
+                raise InputError(f"group={group!r} has no undecided labels that are wrong as a whole")
+            return found
+        ids = object_ids(several_ids(samples), "samples")
+        found = find_documents(self.audit, {"rank": {"$gte": 0}}, ids=ids)
+        if len(found) < len(ids):
+            known = {item["image"] for item in found}
+            missing = next(name for name in ids if name not in known)
+            raise InputError(
+                f"samples: {missing} is not an image of audit {self.audit.key!r} with a judged label; give ids of "
+                "the queue"
+            )
+        return found
+
+    def _above(self, p_wrong: float) -> list[dict[str, Any]]:
+        least = arguments.share_of("p_wrong", p_wrong, "1")
+        check_there(self.audit)
+        conditions = {
+            "rank": {"$gte": 0},
+            "decision": None,
+            "p_wrong": {"$gte": least},
+            "suggestion": {"$ne": None},
+        }
+        found = find_documents(self.audit, conditions)
+        if not found:
+            raise InputError(
+                f"p_wrong={least}: no undecided label with a suggestion is as suspicious; lower it"
+            )
+        return found
+
+    def _make(self, entry: Entry, olds: list[Old], dry_run: bool) -> Change:
+        if olds and not dry_run:
+            apply_edit(self.audit, self._log, self._log.begin(entry, olds))
+        return Change(len(olds), 0, entry.text, ())
+
+    def _followed(self, change: Change, dry_run: bool) -> Change:
+        """The change, after a refit if one is due."""
+        if not dry_run and self._refit_every and change.n_changed:
+            n_decided = count_decided(self.audit)
+            if abs(n_decided - self.audit.record.n_decided) >= self._refit_every:
+                self.refit()
+        return change
+
+
+def review_labels(
+    samples: fo.core.collections.SampleCollection,
+    key: str = "audit",
+    *,
+    user: str | None = None,
+    refit_every: int = REFIT_EVERY,
+) -> LabelReview:
+    """Decide about the labels of the audit under ``key``.
+
+    Args:
+        samples: the dataset, or any view of it.
+        key: key of the audit.
+        user: user name for the log; the system user by default.
+        refit_every: number of decisions after which the scores are fitted again; 0: never by itself.
+
+    Raises:
+        RunNotFoundError: no such audit.
+        InputError: ``user`` is not a name.
+    """
+    if user is not None:
+        arguments.one_name("user", user, "ada")
+    refit_every = arguments.whole_number("refit_every", refit_every, 0)
+    return LabelReview(load_audit(samples, key), user, refit_every)
+
+
+def _wanted(wanted: Mapping[str, Any]) -> QueueFilter:
+    known = asdict(QueueFilter())
+    for name, value in wanted.items():
+        arguments.one_of("filter", name, list(known))
+        if name == "p_wrong":
+            arguments.share_of(name, value, "1")
+        else:
+            arguments.one_name(name, value, "cat")
+    return replace(QueueFilter(), **wanted)

@@ -1,0 +1,124 @@
+"""Fit the scores of an audit again, with what was decided."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fiftyone_deepcluster.dataset.audit.audit_inputs import AuditInputs, read_audit_inputs
+from fiftyone_deepcluster.dataset.audit.audit_job import DecidedLabels, judge
+from fiftyone_deepcluster.dataset.audit.decisions import read_decision
+from fiftyone_deepcluster.dataset.io.read_fields import read_values
+from fiftyone_deepcluster.dataset.io.read_images import collect_images, flat
+from fiftyone_deepcluster.dataset.io.write import write
+from fiftyone_deepcluster.dataset.runs import lock, storage
+from fiftyone_deepcluster.errors import InputError, RunError, RunNotFoundError
+
+if TYPE_CHECKING:
+    from fiftyone_deepcluster.analysis.label_audit.neighbors import NeighborGraph
+    from fiftyone_deepcluster.core.progress import Observer
+    from fiftyone_deepcluster.dataset.audit.audit import Audit
+    from fiftyone_deepcluster.dataset.io.source import SampleSource
+
+
+@dataclass
+class Refit:
+    """Fits one audit again, any number of times; the vectors and their neighbors are read once.
+
+    Attributes:
+        source: images of the audit, once they were read.
+        inputs: their labels, vectors, groups, clusters.
+        graph: their neighbors.
+    """
+
+    source: SampleSource | None = None
+    inputs: AuditInputs | None = None
+    graph: NeighborGraph | None = None
+
+    def run(self, audit: Audit, observer: Observer | None) -> None:
+        """Judge all labels again and write the scores; decisions and labels are unchanged.
+
+        Raises:
+            RunError: the vectors of the audit are no longer there.
+        """
+        if self.source is None or self.inputs is None:
+            self.source, self.inputs = _read(audit)
+        source, inputs = self.source, self.inputs
+        inside = _inside(audit)
+        given = read_values(source, inside("given"))
+        stored = read_values(source, inside("decision"))
+        decided = _decided(given, stored, self.graph)
+        judged = judge(source, inputs, int(audit.settings["seed"]), observer, decided)
+        self.graph = judged.columns.audit.graph
+        with lock.acquire(audit.dataset, audit.key):
+            write(source, audit.fields, _Scores(judged.columns))
+            storage.replace_record(audit.dataset, audit.key, judged.record)
+
+
+@dataclass(frozen=True)
+class _Scores:
+    """Values that a refit writes: neither the given labels nor the decisions."""
+
+    columns: Any
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    def values(self, rows: slice) -> dict[str, list[Any]]:
+        """Values of the images ``rows`` by name."""
+        found = self.columns.values(rows)
+        return {name: column for name, column in found.items() if name not in ("given", "decision")}
+
+
+def _inside(audit: Audit):  # type: ignore[no-untyped-def]
+    """Path of a value in the collection of images: a patches view has no list in the path."""
+    names = audit.fields
+    start = "" if audit.patches_field is None else f"{audit.patches_field}."
+    return lambda name: start + names.path(name).removeprefix(names.prefix)
+
+
+def _read(audit: Audit) -> tuple[SampleSource, AuditInputs]:
+    samples = flat(audit.dataset)
+    if audit.patches_field is not None:
+        samples = samples.to_patches(audit.patches_field)
+    path = _inside(audit)("given")
+    ids = [name for name, given in zip(*samples.values(["id", path]), strict=True) if given is not None]
+    source = collect_images(samples, ids=ids)
+    try:
+        return source, read_audit_inputs(source, {**audit.settings, "label_field": path}, _model(audit))
+    except (InputError, RunNotFoundError) as error:
+        raise RunError(
+            f"audit {audit.key!r} cannot be fitted again: {error}; or audit the labels again with overwrite=True"
+        ) from error
+
+
+def _model(audit: Audit) -> str | None:
+    import fiftyone.zoo as foz
+
+    name: str | None = audit.settings["model"]
+    if name is not None and name not in foz.list_zoo_models():
+        raise InputError(
+            f"its vectors came from a model object {name}, which is not in FiftyOne's zoo; store the vectors in a "
+            "field with compute_embeddings, and give embeddings_field"
+        )
+    return name
+
+
+def _decided(
+    given: list[object | None], stored: list[object | None], graph: NeighborGraph | None
+) -> DecidedLabels:
+    import numpy as np
+
+    labels, certain, left_out = list(given), np.zeros(len(given), bool), np.zeros(len(given), bool)
+    for row, text in enumerate(stored):
+        decision = read_decision(text)
+        if decision is None:
+            continue
+        if decision.verdict in ("exclude", "unsure"):
+            left_out[row] = True
+            continue
+        certain[row] = True
+        if decision.label is not None:
+            labels[row] = decision.label
+    decisions = [text if isinstance(text, str) else None for text in stored]
+    return DecidedLabels(labels, given, certain, left_out, decisions, graph)

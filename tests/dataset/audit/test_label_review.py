@@ -1,0 +1,335 @@
+"""Decisions about labels: the queue, edits and their undo, refits, commits, tables."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import fiftyone as fo
+import pytest
+
+import fiftyone_deepcluster as fdc
+from fiftyone_deepcluster.errors import InputError, RunError, RunNotFoundError
+
+
+@pytest.fixture
+def audited(labeled):
+    fdc.audit_labels(labeled, "doubtful", embeddings_field="pixels")
+    return labeled
+
+
+@pytest.fixture
+def review(audited):
+    return fdc.review_labels(audited, "audit", user="ada", refit_every=0)
+
+
+def test_the_queue_is_json_worst_first_with_evidence(audited, review):
+    answer = review.queue(5)
+
+    assert json.loads(json.dumps(answer)) == answer
+    assert answer["total"] == 300
+    assert [item["rank"] for item in answer["items"]] == [0, 1, 2, 3, 4]
+    first = answer["items"][0]
+    sample = audited[first["id"]]
+    assert first["filepath"] == sample.filepath
+    assert first["given"] == sample.doubtful.label
+    assert first["box"] is None
+    assert [near["id"] for near in first["neighbors"]] == sample.audit_neighbors
+    assert first["neighbors"][0]["given"] == audited[first["neighbors"][0]["id"]].doubtful.label
+    assert review.queue(5, offset=3)["items"][0]["rank"] == 3
+
+
+def test_the_queue_of_one_cell_of_the_matrix(review):
+    first = review.queue(1)["items"][0]
+    cell = review.queue(50, given=first["given"], suggestion=first["suggestion"])
+
+    assert 0 < cell["total"] < 300
+    assert {(item["given"], item["suggestion"]) for item in cell["items"]} == {
+        (first["given"], first["suggestion"])
+    }
+    assert review.queue(200, p_wrong=0.5)["total"] == len(review.audit.view())
+    assert review.queue(200, issue="wrong_label")["total"] == len(review.audit.view())
+    with pytest.raises(InputError, match="filter='no such' is not known"):
+        review.queue(1, **{"no such": "x"})
+    with pytest.raises(InputError, match="n=0: give 1 to 200"):
+        review.queue(0)
+
+
+def test_decisions_are_edits_and_change_no_label(audited, review):
+    before = audited.values("doubtful.label")
+    items = review.queue(5)["items"]
+    ids = [item["id"] for item in items]
+    review.decide(ids[0], "keep")
+    review.decide([ids[1]], "accept")
+    review.decide([ids[2]], "other", label="ten")
+    review.decide([ids[3]], "exclude")
+    change = review.decide([ids[4]], "unsure")
+
+    assert change.n_changed == 1
+    decisions = audited.select(ids, ordered=True).values("audit_decision")
+    assert decisions == ["keep", f"accept: {items[1]['suggestion']}", "other: ten", "exclude", "unsure"]
+    assert audited.values("doubtful.label") == before
+    assert review.queue(1)["items"][0]["rank"] == 5
+    assert review.queue(1)["total"] == 295
+    assert review.progress()["verdicts"] == {"keep": 1, "accept": 1, "other": 1, "exclude": 1, "unsure": 1}
+    assert [edit.who for edit in review.log()] == ["ada"] * 5
+    assert review.log()[2].text == "other: ten for 1 label"
+
+    review.undo(2)
+    assert audited.select(ids, ordered=True).values("audit_decision")[3:] == [None, None]
+    assert review.next_redo().text == "exclude for 1 label"
+    review.redo()
+    assert audited[ids[3]].audit_decision == "exclude"
+    review.undo(4)
+    assert audited.count("audit_decision") == 0
+
+
+def test_decide_again_replaces_the_decision(audited, review):
+    first = review.queue(1)["items"][0]["id"]
+    review.decide(first, "keep")
+    review.decide(first, "exclude")
+
+    assert audited[first].audit_decision == "exclude"
+    review.undo()
+    assert audited[first].audit_decision == "keep"
+    assert review.decide(first, "keep").n_changed == 0
+
+
+def test_all_above_a_probability_after_a_preview(audited, review):
+    preview = review.preview_above(0.9, n=4)
+    counted = review.accept_above(0.9, dry_run=True)
+    assert audited.count("audit_decision") == 0
+    change = review.accept_above(0.9)
+
+    assert json.loads(json.dumps(preview)) == preview
+    assert preview["n"] == counted.n_changed == change.n_changed > 3
+    assert len(preview["sample"]) == 4
+    assert sum(pair["n"] for pair in preview["pairs"]) == preview["n"]
+    assert all(item["p_wrong"] >= 0.9 for item in preview["sample"])
+    assert audited.count("audit_decision") == change.n_changed
+    assert len(review.log()) == 1
+    with pytest.raises(InputError, match="no undecided label with a suggestion is as suspicious"):
+        review.accept_above(0.9)
+    review.undo()
+    assert audited.count("audit_decision") == 0
+
+
+def test_commit_to_the_audited_field_and_back(audited, review):
+    before = audited.values("doubtful.label")
+    ids = [item["id"] for item in review.queue(3)["items"]]
+    review.decide(ids[0], "accept")
+    review.decide(ids[1], "keep")
+    review.decide(ids[2], "exclude")
+    assert review.commit(dry_run=True).n_changed == 1
+    assert audited.values("doubtful.label") == before
+
+    review.commit()
+    after = audited.values("doubtful.label")
+    changed = [
+        name for name, one, other in zip(audited.values("id"), before, after, strict=True) if one != other
+    ]
+    assert changed == [ids[0]]
+    assert audited[ids[0]].doubtful.label == audited[ids[0]].audit_suggestion
+    review.undo()
+    assert audited.values("doubtful.label") == before
+
+
+def test_commit_to_a_new_field(audited, review):
+    ids = [item["id"] for item in review.queue(3)["items"]]
+    review.decide(ids[0], "accept")
+    review.decide(ids[1], "exclude")
+    review.commit("corrected")
+
+    given = audited.values("doubtful.label")
+    corrected = dict(zip(audited.values("id"), audited.values("corrected.label"), strict=True))
+    assert corrected[ids[0]] == audited[ids[0]].audit_suggestion
+    assert corrected[ids[1]] is None
+    assert sum(one == other for one, other in zip(given, corrected.values(), strict=True)) == 298
+    review.undo()
+    assert not audited.has_field("corrected")
+    with pytest.raises(InputError, match="belongs to a run"):
+        review.commit("audit_given")
+
+
+def test_commit_of_strings(labeled):
+    labeled.set_values("plain", labeled.values("doubtful.label"))
+    fdc.audit_labels(labeled, "plain", embeddings_field="pixels")
+    review = fdc.review_labels(labeled, refit_every=0)
+    with pytest.raises(InputError, match="nothing to write"):
+        review.commit()
+    first = review.queue(1)["items"][0]
+    review.decide(first["id"], "accept")
+    review.commit()
+    assert labeled[first["id"]].plain == first["suggestion"]
+    review.undo()
+    assert labeled[first["id"]].plain == first["given"]
+
+
+def test_objects(labeled):
+    vectors, labels = labeled.values("pixels"), labeled.values("doubtful.label")
+    boxes = [
+        fo.Detections(
+            detections=[fo.Detection(label=label, bounding_box=[0.0, 0.0, 1.0, 1.0], vector=vector)]
+        )
+        for label, vector in zip(labels, vectors, strict=True)
+    ]
+    labeled.set_values("objects", boxes, dynamic=True)
+    fdc.audit_labels(labeled, "objects", embeddings_field="vector")
+    review = fdc.review_labels(labeled, refit_every=0)
+    items = review.queue(2)["items"]
+    assert items[0]["box"] == [0.0, 0.0, 1.0, 1.0]
+    assert items[0]["id"] != items[0]["sample_id"]
+    assert len(items[0]["neighbors"]) == 12
+
+    review.decide([item["id"] for item in items], "accept")
+    assert review.queue(1)["total"] == 298
+    review.refit()
+    assert review.progress()["n_decided"] == 2
+    review.commit()
+    detection = labeled[items[0]["sample_id"]].objects.detections[0]
+    assert detection.label == items[0]["suggestion"]
+    assert detection.audit_p_wrong == 0
+    review.undo(2)
+    assert labeled[items[0]["sample_id"]].objects.detections[0].label == items[0]["given"]
+
+
+def test_a_refit_believes_what_was_decided(audited):
+    review = fdc.review_labels(audited, refit_every=4)
+    first = review.queue(4)["items"]
+    for item in first[:3]:
+        review.decide(item["id"], "accept")
+    assert audited[first[0]["id"]].audit_p_wrong != 0
+    review.decide(first[3]["id"], "keep")
+
+    assert review.audit.record.n_decided == 4
+    ids = [item["id"] for item in first]
+    assert audited.select(ids).values("audit_p_wrong") == [0.0] * 4
+    assert min(audited.select(ids).values("audit_rank")) == 296
+    assert audited.select(ids, ordered=True).values("audit_decision")[3] == "keep"
+    assert audited.values("audit_given") == audited.values("doubtful.label")
+    assert fdc.load_audit(audited, "audit").record.n_decided == 4
+    assert review.queue(1)["items"][0]["rank"] == 0
+    assert not review.progress()["refit_due"]
+    audited.delete_sample_field("pixels")
+    again = fdc.review_labels(audited, refit_every=0)
+    with pytest.raises(RunError, match="cannot be fitted again"):
+        again.refit()
+
+
+def test_a_group_is_one_decision(labeled):
+    labels = labeled.values("ground_truth.label")
+    order = sorted(range(300), key=lambda row: labels[row])
+    series = {row: f"series {place // 6}" for place, row in enumerate(order)}
+    labeled.set_values("series", [series[row] for row in range(300)])
+    broken = [("9" if series[row] == "series 12" else labels[row]) for row in range(300)]
+    labeled.set_values("doubtful.label", broken)
+    fdc.audit_labels(labeled, "doubtful", embeddings_field="pixels", group_field="series")
+    review = fdc.review_labels(labeled, refit_every=0)
+
+    truth = next(labels[row] for row in range(300) if series[row] == "series 12")
+    change = review.decide(group="series 12", decision="other", label=truth)
+    assert change.n_changed == 6
+    assert len(review.log()) == 1
+    review.commit()
+    assert labeled.values("doubtful.label") == labels
+    with pytest.raises(InputError, match="has no undecided labels"):
+        review.decide(group="series 12", decision="keep")
+    with pytest.raises(InputError, match="give one of them"):
+        review.decide()
+
+
+def test_a_table_goes_out_and_comes_back(audited, review, tmp_path):
+    review.decide(review.queue(1)["items"][0]["id"], "keep")
+    path = review.export(tmp_path / "labels.csv")
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 300
+    assert rows[0]["decision"] == "keep"
+    assert rows[1]["suggestion"] == audited[rows[1]["id"]].audit_suggestion
+
+    rows[1]["decision"] = "accept"
+    rows[2] |= {"decision": "Other", "label": "ten"}
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    assert review.import_decisions(path, dry_run=True).n_changed == 2
+    assert review.import_decisions(path).n_changed == 2
+    assert audited[rows[2]["id"]].audit_decision == "other: ten"
+    review.undo()
+    assert audited.count("audit_decision") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "has no column id"),
+        ("id,decision\nno,keep\n", "id='no' in line 2"),
+        ("name,decision\nx,keep\n", "has no column id"),
+        ("id,decision\n{id},maybe\n", r"decision='maybe' is not known.*line 2"),
+        ("id,decision\n{id},other\n", "needs the right label in line 2"),
+        ("id,decision\n{id},\n", "has no decisions"),
+    ],
+)
+def test_tables_that_cannot_be_read_decide_nothing(audited, review, tmp_path, text, message):
+    path = tmp_path / "labels.csv"
+    path.write_text(text.format(id=audited.first().id))
+    with pytest.raises(InputError, match=message):
+        review.import_decisions(path)
+    assert review.log() == []
+    with pytest.raises(InputError, match="cannot be read"):
+        review.import_decisions(tmp_path / "none.csv")
+    with pytest.raises(InputError, match=r"must end in \.csv"):
+        review.export(tmp_path / "labels.txt")
+
+
+def test_wrong_decisions(audited, review):
+    right = audited.sort_by("audit_rank", reverse=True).first().id
+    with pytest.raises(InputError, match="there is no suggestion"):
+        review.decide(right, "accept")
+    with pytest.raises(InputError, match="needs the right label"):
+        review.decide(right, "other")
+    with pytest.raises(InputError, match="decision='no' is not known"):
+        review.decide(right, "no")
+    with pytest.raises(InputError, match="is not an image of audit"):
+        review.decide(["0" * 24], "keep")
+    with pytest.raises(InputError, match="give ids"):
+        review.decide("x", "keep")
+    assert review.log() == []
+    fdc.delete_audit(audited, "audit")
+    with pytest.raises(RunNotFoundError, match=r"audit 'audit' of .* was deleted or renamed"):
+        review.queue()
+
+
+def test_deleting_the_audit_deletes_its_log(audited, review):
+    review.decide(review.queue(1)["items"][0]["id"], "keep")
+    fdc.delete_audit(audited, "audit")
+    fdc.audit_labels(audited, "doubtful", embeddings_field="pixels")
+
+    assert fdc.review_labels(audited).log() == []
+    assert audited.count("audit_decision") == 0
+
+
+def test_the_report_is_one_file_with_pictures(audited, review, tmp_path):
+    audited.add_sample(fo.Sample(filepath="/none/missing.png"))
+    review.decide(review.queue(1)["items"][0]["id"], "accept")
+    text = review.report(tmp_path / "audit.html", n_worst=7).read_text()
+
+    assert text.count("<figure>") == text.count("data:image/png;base64,") == 7
+    assert "Label audit of doubtful" in text
+    assert "accept: " in text
+    assert "http" not in text
+    for name in review.audit.record.classes:
+        assert f"<th>{name}</th>" in text
+    with pytest.raises(InputError, match=r"must end in \.html"):
+        review.report(tmp_path / "audit.pdf")
+
+
+def test_names_are_shown_as_they_are_in_a_report(labeled, tmp_path):
+    labels = [f"<b>{label}</b>" for label in labeled.values("doubtful.label")]
+    labeled.set_values("doubtful.label", labels)
+    fdc.audit_labels(labeled, "doubtful", embeddings_field="pixels")
+    text = fdc.review_labels(labeled).report(tmp_path / "audit.html", n_worst=2).read_text()
+
+    assert "<b>" not in text
+    assert "&lt;b&gt;" in text
