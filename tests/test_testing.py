@@ -68,7 +68,7 @@ def _raise(vectors):
     ("answer", "says"),
     [
         (None, r"'given' returned None; return labels \(240,\), integers from 0, -1 for noise as a tensor or a"),
-        ([0] * 240, r"returned \(a list\) of type list; return labels \(240,\)"),
+        ([0] * 240, r"returned \[0, 0.*\(a list\) of type list; return labels \(240,\)"),
         (LABELS[:10], r"returned values of shape \(10,\) and type int64; return labels \(240,\)"),
         (LABELS[:, None], r"returned values of shape \(240, 1\)"),
         (LABELS.astype(float), r"returned values of shape \(240,\) and type float64; return labels"),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 from torch import nn
+
+from fiftyone_deepcluster.backbones.conv_block import ConvBlock
 
 _AUTHORS_MIN = 28
 """Smallest side in pixels for which the blocks follow the authors' networks."""
@@ -16,27 +17,6 @@ _MIN_SIDE = 8
 
 _MAX_WIDTH_FACTOR = 4
 """Largest width of a block, as a multiple of the first: the second has 2 times its width, later ones 4 times."""
-
-
-@dataclass(frozen=True)
-class ConvBlock:
-    """Unpadded convolutions, each with batch norm and ReLU, and max pooling.
-
-    Attributes:
-        convolutions: number of convolutions.
-        filters: of each.
-        kernel: side of their kernels.
-        pool: side of the windows of the max pooling.
-    """
-
-    convolutions: int
-    filters: int
-    kernel: int
-    pool: int
-
-    def side(self, size: int) -> int:
-        """Side of the maps for an input of ``size`` pixels; 0 or less where it is too small."""
-        return (size - self.convolutions * (self.kernel - 1)) // self.pool
 
 
 class Restraint(nn.Module):

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from fiftyone_deepcluster.backbones.all_conv import ConvBlock
+from fiftyone_deepcluster.backbones.conv_block import ConvBlock
 
 ScriptName = Literal["mnist", "cifar10-1", "cifar10-2", "stl10", "imagenet10", "imagenet-dog"]
 

@@ -88,6 +88,8 @@ def test_what_is_imported_is_declared(project):
     declared = {canonicalize_name(Requirement(line).name) for line in project["dependencies"]}
     declared |= {"pydantic-core"}  # pydantic asks for exactly one pydantic-core
     declared |= {"playwright"}  # of the tests, imported where it was found
+    extra = project["optional-dependencies"]["dicom"]
+    declared |= {canonicalize_name(Requirement(line).name) for line in extra}  # imported where it was found
     brought_by = _brought_by()
     for file in (REPOSITORY / "fiftyone_deepcluster").rglob("*.py"):
         for name in {module.split(".")[0] for module in _imported(ast.parse(file.read_text()))}:

@@ -82,8 +82,11 @@ def test_arrays_give_size_and_color():
         ([], "there are no images"),
         ("photos", r"such as sorted\(Path\(folder\)"),
         (Path("one.png"), "give a list of paths"),
-        ([3], "image 0 is of type int"),
-        ([np.zeros((8, 8), np.uint8)], "image 0 is of type ndarray; give one array for all images"),
+        ([3], r"images has an entry of type int \(at 0\)"),
+        (
+            [np.zeros((8, 8), np.uint8)],
+            r"images has an entry of type ndarray \(at 0\); give one array for all images",
+        ),
         (np.zeros((2, 8, 8)), "give uint8"),
         (np.zeros((8, 8), np.uint8), r"has shape \(8, 8\)"),
         (np.zeros((2, 8, 8, 5), np.uint8), r"has shape \(2, 8, 8, 5\)"),

@@ -239,8 +239,28 @@ def drop_empty(dataset: fo.Dataset, names: FieldNames) -> None:
         paths = [names.path(name) for name in names.layout.beside]
         there = [path for path in paths if dataset.get_field(path) is not None]
         empty = [path for path in there if not has_values(dataset, names, path)]
-        if empty:
+        if any(dataset._sample_collection.find_one({path: {"$exists": True}}) for path in empty):
             dataset.delete_sample_fields(empty)
+        elif empty:
+            _undeclare(dataset, empty)
+
+
+def _undeclare(dataset: fo.Dataset, paths: list[str]) -> None:
+    """Remove fields that no sample has from the schema.
+
+    FiftyOne's ``delete_sample_fields`` would change ``last_modified_at`` of every sample.
+    """
+    from fiftyone.core.sample import Sample
+
+    for path in paths:
+        dataset._sample_doc_cls._delete_field_schema(path)
+    dataset._doc.app_config._delete_paths(paths)
+    dataset._doc.save()
+    top = [path for path in paths if "." not in path]
+    if top:
+        Sample._purge_fields(dataset._sample_collection_name, top)
+    Sample._reload_docs(dataset._sample_collection_name)
+    dataset.reload()
 
 
 def _add_missing(dataset: fo.Dataset, names: FieldNames, values: Collection[str]) -> list[str]:

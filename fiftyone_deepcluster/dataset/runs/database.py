@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from fiftyone_deepcluster.errors import DatabaseAwayError
 
-T = TypeVar("T")
+_Owner = TypeVar("_Owner")
 
 _NOTHING = "deepcluster: no such key"
 
@@ -63,10 +63,10 @@ def database_needed(way_out: str) -> Iterator[None]:
         ) from error
 
 
-def all_need_database(way_out: str) -> Callable[[type[T]], type[T]]:
+def all_need_database(way_out: str) -> Callable[[type[_Owner]], type[_Owner]]:
     """``database_needed`` for every public method of a class; a decorator of the class."""
 
-    def decorate(owner: type[T]) -> type[T]:
+    def decorate(owner: type[_Owner]) -> type[_Owner]:
         for name, value in list(vars(owner).items()):
             if inspect.isfunction(value) and not name.startswith("_"):
                 setattr(owner, name, database_needed(way_out)(value))

@@ -127,7 +127,6 @@ def test_images_assigned_after_edits_go_back_with_them(make_digits, digits_dir):
     other = fdc.review(plain, "dc")
     other.rename("cluster-00", "c")
     plain.skip(50).set_values("dc", [None] * 10)
-    plain.skip(50).set_values("dc_error", [None] * 10)
     assert fdc.assign(plain.skip(50), "dc", from_dataset=dataset) == 10
     renamed = {path: {"cluster-00": "c"}.get(name, name) for path, name in expected.items()}
     assert dict(zip(*plain.skip(40).values(["filepath", "dc.label"]), strict=True)) == renamed
@@ -146,8 +145,7 @@ def test_images_assigned_after_moves_and_splits_go_back_with_them(make_digits):
     name = f"cluster-0{number}"
 
     def forget_and_assign():
-        for field in ("dc", "dc_error"):
-            new.set_values(field, [None] * 20)
+        new.set_values("dc", [None] * 20)
         assert fdc.assign(new, "dc") == 20
         return new.values("dc.label")
 
