@@ -88,7 +88,7 @@ def test_a_folder_becomes_a_lasting_dataset_of_its_name(invoke, fiftyone_home, d
         for words in (["--key", "one"], ["--key", "two"]):
             done = invoke("cluster", str(folder), *words, *_QUICK)
             assert done.exit_code == 0, done.output
-            last = done.output.splitlines()[-1]
+            last = done.stdout.splitlines()[-1]
             assert last == (
                 f"Run {words[1]} of dataset {folder.name}. To look at it: fiftyone-deepcluster open {folder.name}"
             )
