@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
+from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.seeds import derive, rng
 from fiftyone_deepcluster.errors import InputError
 from fiftyone_deepcluster.reducers.base import REDUCERS
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from fiftyone_deepcluster.clusterers.base import Clusterer
     from fiftyone_deepcluster.clusterers.values import Clustering
+    from fiftyone_deepcluster.reducers.base import Reducer
 
 PCA, UMAP = {"name": "pca"}, {"name": "umap", "metric": "cosine"}
 
@@ -41,6 +44,8 @@ _CHECKED = 3000
 """Most images for the cross-validation and the silhouette."""
 
 _FOLDS = 3
+
+LARGEST_SEED = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -117,20 +122,71 @@ def try_clusterings(
         candidates: name -> reducer and clusterer, as names or dictionaries; None: ``CANDIDATES``.
 
     Raises:
-        InputError: no candidates, or vectors that one of them cannot cluster.
+        InputError: no candidates, vectors that one of them cannot cluster, or another wrong argument.
+        OptionsError: a reducer or clusterer of a candidate is unknown, or has a wrong option.
     """
     import torch
 
-    ways = CANDIDATES if candidates is None else candidates
-    if not ways:
-        raise InputError("candidates is empty; give at least one, or leave it out")
-    vectors = torch.as_tensor(vectors).float()
+    vectors = given_vectors(vectors)
+    n_clusters = arguments.whole_number("n_clusters", n_clusters, 1, len(vectors))
+    seed = arguments.whole_number("seed", seed, 0, LARGEST_SEED)
+    ways = _ways(CANDIDATES if candidates is None else candidates)
     common = torch.nn.functional.normalize(vectors)
     layouts: dict[tuple[str, int], torch.Tensor] = {}
     found = {name: _both(vectors, common, way, n_clusters, (seed, layouts)) for name, way in ways.items()}
     tried = tuple(_measured(name, found, common, seed) for name in found)
     chosen, why = choose(tried, n_clusters)
     return Trial(tried, chosen, why)
+
+
+def given_vectors(vectors: Any) -> torch.Tensor:
+    """The argument ``vectors`` as (N, D) float32; a tensor stays on its device.
+
+    Raises:
+        InputError: not numbers, or of another shape.
+    """
+    import torch
+
+    try:
+        given: torch.Tensor = (
+            vectors
+            if isinstance(vectors, torch.Tensor)
+            else torch.from_numpy(np.array(vectors, dtype=np.float32))
+        )
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(
+            f"vectors={arguments.short(vectors)} is not numeric; give an array of shape (images, dimensions)"
+        ) from None
+    if given.ndim != 2 or 0 in given.shape:
+        raise InputError(
+            f"vectors has shape {tuple(given.shape)}; give (images, dimensions), both at least 1"
+        )
+    if given.is_complex():
+        raise InputError("vectors are complex numbers; give real ones")
+    return given.float()
+
+
+def _ways(candidates: Any) -> dict[str, tuple[Reducer, Clusterer]]:
+    """Reducer and clusterer of each candidate.
+
+    Raises:
+        InputError: not a dictionary of pairs, or empty.
+        OptionsError: a reducer or clusterer is unknown, or has a wrong option.
+    """
+    example = "{'pca-kmeans': ('pca', 'kmeans')}"
+    if not isinstance(candidates, Mapping):
+        raise InputError(
+            f"candidates={arguments.short(candidates)} is not a dictionary; give one, such as {example}"
+        )
+    if not candidates:
+        raise InputError("candidates is empty; give at least one, or leave it out")
+    for name, way in candidates.items():
+        if not isinstance(name, str) or not isinstance(way, tuple | list) or len(way) != 2:
+            raise InputError(
+                f"candidates has {arguments.short(name)}: {arguments.short(way)}; give a name with a reducer and a "
+                f"clusterer, such as {example}"
+            )
+    return {name: (REDUCERS.parse(way[0]), CLUSTERERS.parse(way[1])) for name, way in candidates.items()}
 
 
 def choose(tried: Sequence[Candidate], n_clusters: int) -> tuple[Candidate, str]:
@@ -153,7 +209,7 @@ def choose(tried: Sequence[Candidate], n_clusters: int) -> tuple[Candidate, str]
 def _both(
     vectors: torch.Tensor,
     common: torch.Tensor,
-    way: tuple[Any, Any],
+    way: tuple[Reducer, Clusterer],
     n_clusters: int,
     shared: tuple[int, dict[tuple[str, int], torch.Tensor]],
 ) -> tuple[Clustering, Clustering, float, float]:
@@ -161,8 +217,7 @@ def _both(
     from fiftyone_deepcluster.clusterers.consensus import refined
     from fiftyone_deepcluster.metrics.agreement import agreement
 
-    reducer, clusterer = REDUCERS.parse(way[0]), CLUSTERERS.parse(way[1])
-    seed, layouts = shared
+    (reducer, clusterer), (seed, layouts) = way, shared
     started = time.perf_counter()
     runs = []
     for repetition in range(2):

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
-from fiftyone_deepcluster.clusterers.candidates import UMAP, linear_accuracy
+from fiftyone_deepcluster.clusterers.candidates import LARGEST_SEED, UMAP, given_vectors, linear_accuracy
+from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.seeds import derive
 from fiftyone_deepcluster.errors import InputError
 from fiftyone_deepcluster.reducers.base import REDUCERS
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 WITHIN = 0.05
 """Numbers whose score is at most this much below the best one belong to the interval."""
+
+_MOST_REPETITIONS = 100
 
 
 @dataclass(frozen=True)
@@ -78,21 +81,18 @@ def sweep_numbers(
         clusterer: name or dictionary of a clusterer that needs a number.
 
     Raises:
-        InputError: fewer than two numbers, one below 2 or above the number of vectors, or fewer than two repetitions.
+        InputError: fewer than two numbers, one below 2 or above the number of vectors, fewer than two repetitions, or
+            another wrong argument.
+        OptionsError: the reducer or clusterer is unknown, or has a wrong option.
     """
-    import torch
-
-    wanted = sorted(set(numbers))
-    if len(wanted) < 2 or wanted[0] < 2:
-        raise InputError(
-            f"numbers={list(numbers)}: give two or more different numbers of clusters, each at least 2"
-        )
-    if repetitions < 2:
-        raise InputError(f"repetitions={repetitions}: give 2 or more, since stability compares them")
-    vectors = torch.as_tensor(vectors).float()
+    vectors = given_vectors(vectors)
+    wanted = _wanted(numbers, len(vectors))
+    seed = arguments.whole_number("seed", seed, 0, LARGEST_SEED)
+    repetitions = arguments.whole_number("repetitions", repetitions, 2, _MOST_REPETITIONS)
+    reduce, cluster = REDUCERS.parse(reducer), CLUSTERERS.parse(clusterer)
     seeds = [derive(seed, "sweep", i) for i in range(repetitions)]
-    layouts = [REDUCERS.parse(reducer).embed(vectors, own) for own in seeds]
-    found = [_scores(vectors, layouts, seeds, k, CLUSTERERS.parse(clusterer)) for k in wanted]
+    layouts = [reduce.embed(vectors, own) for own in seeds]
+    found = [_scores(vectors, layouts, seeds, k, cluster) for k in wanted]
     stability, silhouettes, accuracy, objective = (tuple(column) for column in zip(*found, strict=True))
     total = (np.asarray(stability) + np.asarray(silhouettes)) / 2
     best = int(total.argmax())
@@ -102,6 +102,29 @@ def sweep_numbers(
     return NumberSweep(
         tuple(wanted), stability, silhouettes, accuracy, objective, wanted[best], (wanted[low], wanted[high])
     )
+
+
+def _wanted(numbers: Any, n: int) -> list[int]:
+    """The different numbers of clusters, ascending, for ``n`` vectors.
+
+    Raises:
+        InputError: not two or more whole numbers in 2..n.
+    """
+    given = arguments.listed(numbers)
+    shown = arguments.short(numbers if given is None else given)
+    try:
+        wanted = sorted({arguments.whole_number("numbers", k, 2) for k in given or ()})
+    except InputError:
+        wanted = []
+    if len(wanted) < 2:
+        raise InputError(
+            f"numbers={shown}: give two or more different numbers of clusters, such as [5, 10, 20], each at least 2"
+        )
+    if wanted[-1] > n:
+        raise InputError(
+            f"numbers={shown}: {wanted[-1]} is more than the {n} vectors; lower it or add vectors"
+        )
+    return wanted
 
 
 def _scores(

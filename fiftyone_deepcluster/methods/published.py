@@ -63,13 +63,15 @@ class Published(Options):
     @classmethod
     def _expand(cls, values: Any) -> Any:
         """Add the paper's values, if the preset asks for them."""
-        if not isinstance(values, dict) or values.get("preset") != "paper":
+        preset = values.get("preset") if isinstance(values, dict) else None
+        if not isinstance(preset, str) or preset != "paper":  # an array is refused later, as any other value
             return values
         return {**cls.paper.values, **values}
 
     def with_changes(self, values: dict[str, Any]) -> dict[str, Any]:
         """See ``Options.with_changes``; with another preset only options that were given beside the old one stay."""
-        if values.get("preset", self.preset) == self.preset:
+        preset = values.get("preset", self.preset)
+        if not isinstance(preset, str) or preset == self.preset:
             return super().with_changes(values)
         old = type(self)(name=self.name, preset=self.preset)
         given = {name for name in self.model_fields_set if getattr(self, name) != getattr(old, name)}

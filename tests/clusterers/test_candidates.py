@@ -80,3 +80,18 @@ def test_unknown_names_few_images_and_no_candidates_are_refused(some):
         BestOf(only="kmean")
     with pytest.raises(InputError, match="candidates is empty"):
         try_clusterings(some, 10, candidates={})
+
+
+def test_wrong_arguments_are_named(some):
+    with pytest.raises(InputError, match=r"vectors has shape \(3,\)"):
+        try_clusterings([1, 2, 3], 2)
+    with pytest.raises(InputError, match=r"vectors=\[\[1\], \[2, 3\]\] is not numeric"):
+        try_clusterings([[1], [2, 3]], 2)
+    with pytest.raises(InputError, match="vectors are complex"):
+        try_clusterings(some.to(torch.complex64), 2)
+    with pytest.raises(InputError, match="n_clusters=401: give 1 to 400"):
+        try_clusterings(some, 401)
+    with pytest.raises(InputError, match="candidates has 'a': 'kmeans'"):
+        try_clusterings(some, 10, candidates={"a": "kmeans"})
+    with pytest.raises(OptionsError, match="'kmean' among the clusterers"):
+        try_clusterings(some, 10, candidates={"a": ("pca", "kmean")})

@@ -33,5 +33,7 @@ def test_numbers_that_cannot_be_compared_are_refused(blobs):
     for numbers in ([], [3], [1, 2], [4, 4]):
         with pytest.raises(InputError, match="two or more different numbers"):
             sweep_numbers(blobs, numbers)
-    with pytest.raises(InputError, match="stability compares them"):
+    with pytest.raises(InputError, match="repetitions=1: give 2 to 100"):
         sweep_numbers(blobs, [2, 3], repetitions=1)
+    with pytest.raises(InputError, match=f"9999 is more than the {len(blobs)} vectors"):
+        sweep_numbers(blobs, [2, 9999])

@@ -42,15 +42,17 @@ VALID: dict[str, Any] = {
     "ascent": {"steps": 1, "blur": 0}, "features": "learned", "n_exemplars": 1, "progress": False,
     "compute_brain": False, "cluster": "cluster-00", "clusters": ["cluster-00", "cluster-01"], "field": "mine",
     "label": "zero", "into": "cluster-00", "new_name": "other", "dry_run": True, "steps": 1,
-    "to": "cluster-01", "other": "ground_truth",
+    "to": "cluster-01", "other": "ground_truth", "numbers": [2, 3], "n_clusters": 2, "repetitions": 2,
+    "reducer": "identity", "candidates": {"k-means": ("identity", "kmeans")},
 }  # fmt: skip
 
 # Values that mean something else than an odd value where they are valid, so that the call would be slow or harmful.
 SKIPPED = {
     ("fit", "options", "300 words"),
+    ("try_clusterings", "candidates", "None"),
 }
 
-CHANGE_RUNS = {"cluster", "rename_run", "audit_labels", "rename_audit"}
+CHANGE_RUNS = {"cluster", "refine", "rename_run", "audit_labels", "rename_audit"}
 
 NOT_CALLED = {"add_dicom", "list_methods"}
 """Has odd files of its own in ``dicom/test_odd.py``; takes no argument."""
@@ -104,6 +106,7 @@ class Calls:
             "sample_id": self.sample_id,
             "images": self.images,
             "run_dir": self.folder / "fitted",
+            "vectors": np.random.default_rng(0).standard_normal((12, 4), dtype=np.float32),
         }
         if name == "cluster":
             known |= {**FROZEN, "key": "other", "n_clusters": 2}
@@ -147,6 +150,16 @@ class Calls:
 
     def complaint(self, name: str, parameter: str, odd: str) -> str | None:
         """What is wrong with the answer of a call with one odd value; None if it is right."""
+        if name != "refine":
+            return self._complaint(name, parameter, odd)
+        review = fdc.review(self.dataset, "dc")  # refine needs an edit, with which resume would refuse
+        review.mark_reviewed(["cluster-00"])
+        try:
+            return self._complaint(name, parameter, odd)
+        finally:
+            review.undo(1)
+
+    def _complaint(self, name: str, parameter: str, odd: str) -> str | None:
         function, value = self.functions[name], ODD[odd]
         entry = inspect.signature(function).parameters[parameter]
         arguments = self.arguments(name, function, parameter)
