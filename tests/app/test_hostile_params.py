@@ -54,6 +54,7 @@ GIVEN = {
     names.FIND_KEY_WORDS: {"key": "dc", "text_field": "report"},
     names.PROBE_LAYERS: {"key": "dc", "label_field": "ground_truth"},
     names.RENAME_CLUSTERING_RUN: {"key": "dc", "new_key": "other"},
+    names.AUDIT_LABELS: {"label_field": "ground_truth", "run": "dc", "key": "new"},
 }
 """Complete parameters of the operators that need more than a run; one of them is replaced by what is hostile."""
 
@@ -96,6 +97,10 @@ HOSTILE = {
         "rank": NO_KEYS,
     },
     names.BUILD_CATEGORY_TREE: {"key": NO_KEYS},
+    names.AUDIT_LABELS: {
+        "label_field": NO_KEYS, "run": NO_KEYS, "embeddings_field": NO_KEYS, "group_field": NO_KEYS, "key": NO_KEYS,
+        "overwrite": NO_SWITCHES,
+    },
     names.IMPORT_DICOM: {
         "files": NO_PATHS, "frames": NO_KEYS,
         "keywords": (7, ["Modality"], {"$ne": 1}, "$where", "a.b", "../x", "Modality\0", HUGE, "NoSuchKeyword"),
@@ -209,7 +214,8 @@ def test_the_panel_calls_its_events_only(clustered, make_context, method):
 def test_the_other_datasets_files_are_out_of_reach(clustered):
     """A key such as ``../ID/dc`` is the folder of another dataset's run."""
     own, root = storage.dataset_dir(clustered), storage.runs_folder()
-    others = [folder for folder in root.iterdir() if folder != own]
+    folders = [folder for folder in root.iterdir() if folder != own]
+    others = [folder for folder in folders if (folder / "dc" / storage.JOB_FILE).is_file()]
     assert others
     for folder in others:
         key = f"../{folder.name}/dc"
