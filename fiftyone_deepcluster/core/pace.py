@@ -20,7 +20,7 @@ _OVERRUN = 0.1
 
 
 class Pace:
-    """Estimates the rest of a run; told of the events that an observer is told of.
+    """Estimates the rest of a run; receives the events of an observer.
 
     A round takes as long as the mean of the last three. Before the first has ended, it takes as long as the phases
     before training, which it repeats, and training at its speed so far.

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.core.progress import Observer
 
 FEWEST = 12
-"""Images of a class below which its labels are not audited: a fold has two of them, and nothing can be told."""
+"""Images of a class below which its labels are not audited: a fold has two of them, too few to judge."""
 
 _DEVICES = ("cpu", "cuda", "mps")
 _N_NEIGHBORS = 50
