@@ -47,7 +47,9 @@ export function useBoard(ask: Ask): Board {
   const [touched, setTouched] = React.useState<ReadonlySet<string> | null>(null);
   const [message, say] = React.useState<Message | null>(null);
   const key = state.run?.key ?? null;
-  const labelField = state.label_field;
+  // what was chosen holds at once, before its counts are there
+  const [chosen, setChosen] = React.useState<{ field: string | null } | null>(null);
+  const labelField = chosen === null ? state.label_field : chosen.field;
   const fail = React.useCallback((error: unknown) => {
     say({ text: error instanceof Error ? error.message : String(error), kind: "error" });
   }, []);
@@ -77,7 +79,10 @@ export function useBoard(ask: Ask): Board {
       } catch (error) {
         if (number === reads.current) fail(error);
       } finally {
-        if (number === reads.current) setLoading(false);
+        if (number === reads.current) {
+          setLoading(false);
+          setChosen(null);
+        }
       }
     },
     [ask, fail],
@@ -126,7 +131,13 @@ export function useBoard(ask: Ask): Board {
     [ask, fail, key, labelField, read],
   );
 
-  const setLabelField = React.useCallback((field: string | null) => void read(key, field), [key, read]);
+  const setLabelField = React.useCallback(
+    (field: string | null): void => {
+      setChosen({ field });
+      void read(key, field);
+    },
+    [key, read],
+  );
   // the same function all the time: the panel loads its first run when it changes
   const field = React.useRef(labelField);
   field.current = labelField;
