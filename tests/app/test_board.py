@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -106,6 +107,32 @@ def test_images_are_selected_and_moved_by_keyboard(board):
     said(page, f"moved 3 images to '{second}'")
     assert sizes(dataset) == before | {first: before[first] - 3, second: before[second] + 3}
     expect(part(page, "dc-cluster-facts")).to_contain_text(f"{before[first] - 3} images")
+
+
+def test_the_next_cluster_is_never_shown_with_images_of_the_last(board):
+    page, dataset = board
+    first, second, *_ = largest(dataset)
+    open_cluster(page, first)
+    waiting, held = [], True
+
+    def hold(route):
+        asked = json.loads(route.request.post_data or "{}").get("params", {})
+        waiting.append(route) if held and asked.get("cluster") == second else route.continue_()
+
+    page.route("**/operators/execute", hold)
+    page.keyboard.press("]")
+    expect(part(page, "dc-cluster-name")).to_have_text(second)
+    expect(images(page)).to_have_count(0)
+    page.keyboard.press("Space")
+    page.keyboard.press("x")
+    said(page, "Select images first")
+    held = False
+    for route in waiting:
+        route.continue_()
+    expect(images(page).first).to_be_visible()
+    shown = {cell.get_attribute("data-cy").removeprefix("dc-image-") for cell in images(page).all()}
+    assert shown <= {*dataset.match({"dc.label": second}).values("id")}
+    assert "noise" not in sizes(dataset)
 
 
 def test_images_are_rejected_by_mouse_and_come_back(board):

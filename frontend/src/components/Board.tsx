@@ -112,6 +112,7 @@ function ClustersTab({ board, colors }: { board: BoardState; colors: Colors }) {
   const [filter, setFilter] = React.useState<Filter>({ search: "", only: "all" });
   const [focused, setFocused] = React.useState<string | null>(null);
   const [opened, setOpened] = React.useState<string | null>(null);
+  const [visit, setVisit] = React.useState(0); // number of pages that were gone to
   const [selection, setSelection] = React.useState<Selection>(NOTHING);
   const [like, setLike] = React.useState<readonly string[] | null>(null);
   const [total, setTotal] = React.useState(0);
@@ -135,6 +136,7 @@ function ClustersTab({ board, colors }: { board: BoardState; colors: Colors }) {
   const go = React.useCallback((name: string | null) => {
     changed.current = performance.now();
     setOpened(name);
+    setVisit((visit) => visit + 1);
     if (name !== null) setFocused(name);
     setSelection(NOTHING);
     setLike(null);
@@ -238,6 +240,7 @@ function ClustersTab({ board, colors }: { board: BoardState; colors: Colors }) {
     >
       {open ? (
         <ClusterPage
+          key={visit} // another cluster must not be shown with the images of the last one
           board={board}
           cluster={open}
           selection={selection}

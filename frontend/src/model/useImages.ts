@@ -32,7 +32,7 @@ export interface AskedImages {
 }
 
 /**
- * Images of a cluster, loaded by pages, or images similar to some. Another cluster, order or version empties them; pages
+ * Images of a cluster, loaded by pages, or images similar to some. Another name, order or version loads them again; pages
  * that were shown stay visible until the new ones arrive.
  */
 export function useImages(ask: Ask, asked: AskedImages, onError: (error: unknown) => void): Images {
