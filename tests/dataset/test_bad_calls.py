@@ -46,6 +46,12 @@ VALID: dict[str, Any] = {
     "reducer": "identity", "candidates": {"k-means": ("identity", "kmeans")},
 }  # fmt: skip
 
+# Options of the method, with which a call that is right is quick.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "cluster": {"n_clusters": 2, "image_size": 8, "baselines": False},
+    "refine": {"rounds": 1},
+}
+
 # Values that mean something else than an odd value where they are valid, so that the call would be slow or harmful.
 SKIPPED = {
     ("fit", "options", "300 words"),
@@ -67,7 +73,7 @@ class Calls:
     """
 
     def __init__(self, dataset, folder: Path) -> None:
-        self.dataset, self.folder = dataset, folder
+        self.dataset, self.folder, self._reviewed = dataset, folder, False
         rng = np.random.default_rng(0)
         words = ["heart", "lung", "liver", "chest", "cyst"]
         dataset.set_values("text", [" ".join(rng.choice(words, 4)) for _ in range(len(dataset))])
@@ -109,7 +115,7 @@ class Calls:
             "vectors": np.random.default_rng(0).standard_normal((12, 4), dtype=np.float32),
         }
         if name == "cluster":
-            known |= {**FROZEN, "key": "other", "n_clusters": 2}
+            known |= {**FROZEN, "key": "other"}
         if "audit" in name or "label" in name.lower():
             known |= {"key": "audit", "decision": "keep", "p_wrong": 0.001, "path": self.folder / "table.csv"}
         if name == "LabelReview.report":
@@ -130,7 +136,7 @@ class Calls:
         if name in ("Review.commit", "Review.preview_commit"):
             known["only_named"] = False
         parameters = inspect.signature(function).parameters.values()
-        return {
+        return OPTIONS.get(name, {}) | {
             entry.name: known[entry.name]
             for entry in parameters
             if entry.kind not in (entry.VAR_KEYWORD, entry.VAR_POSITIONAL)
@@ -150,16 +156,10 @@ class Calls:
 
     def complaint(self, name: str, parameter: str, odd: str) -> str | None:
         """What is wrong with the answer of a call with one odd value; None if it is right."""
-        if name != "refine":
-            return self._complaint(name, parameter, odd)
-        review = fdc.review(self.dataset, "dc")  # refine needs an edit, with which resume would refuse
-        review.mark_reviewed(["cluster-00"])
-        try:
-            return self._complaint(name, parameter, odd)
-        finally:
-            review.undo(1)
-
-    def _complaint(self, name: str, parameter: str, odd: str) -> str | None:
+        if (name == "refine") != self._reviewed:  # refine needs an edit, with which resume would refuse
+            self._reviewed = not self._reviewed
+            review = fdc.review(self.dataset, "dc")
+            review.mark_reviewed(["cluster-00"]) if self._reviewed else review.undo()
         function, value = self.functions[name], ODD[odd]
         entry = inspect.signature(function).parameters[parameter]
         arguments = self.arguments(name, function, parameter)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from tests.conftest import kill_database, start_database
 from tests.faults.look import facts_of, look
-from tests.faults.operations import LEARNED, OPERATIONS
+from tests.faults.operation import LEARNED
+from tests.faults.operations import OPERATIONS
 from tests.faults.walk import Walked, delete, in_child, make_dataset
 
 if TYPE_CHECKING:

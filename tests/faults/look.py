@@ -9,11 +9,15 @@ from tests.faults.operations import OPERATIONS
 if TYPE_CHECKING:
     import fiftyone as fo
 
-    from tests.faults.operations import Operation
+    from fiftyone_deepcluster.dataset.io.layouts import RunKind
+    from tests.faults.operation import Operation
 
-_KEYS = ("dc", "new")
 _EDITED = ("merge", "undo of a merge", "label", "undo of labels")
-_WITHOUT_MAPS = ("assign", "tree")
+_WITHOUT_MAPS = ("assign", "tree", "refine")
+_VALUES = (
+    "ground_truth.label", "person.label", "parity.label", "dc.label", "new.label", "dc_category",
+    "audit_given", "audit_suggestion", "audit_rank", "audit_decision",
+)  # fmt: skip
 
 
 class LostError(Exception):
@@ -31,15 +35,19 @@ def facts_of(dataset: fo.Dataset) -> dict[str, Any]:
     from fiftyone_deepcluster.dataset.runs import storage
 
     dataset.reload()
-    fields = ("ground_truth.label", "person.label", "dc.label", "new.label", "dc_category")
     order = {path: row for row, path in enumerate(sorted(dataset.values("filepath")))}
     values = {}
-    for field in fields:
+    for field in _VALUES:
         if dataset.get_field(field) is not None:
             rows = zip(*dataset.values(["filepath", field]), strict=True)
             found = [value for _, value in sorted((order[path], value) for path, value in rows)]
             values[field] = found if any(found) else None
-    runs = {key: storage.header_of(dataset, key)[0].uid for key in storage.keys(dataset)}
+    kinds: tuple[RunKind, ...] = ("clusters", "audit")
+    runs = {
+        key: storage.header_of(dataset, key, kind)[0].uid
+        for kind in kinds
+        for key in storage.keys(dataset, kind)
+    }
     return {"values": {name: found for name, found in values.items() if found}, "runs": runs}
 
 
@@ -57,15 +65,15 @@ def look(name: str, group: str, before: dict[str, Any]) -> dict[str, Any]:
     operation = OPERATIONS[group]
     dataset = fo.load_dataset(name)
     _load_samples(dataset, "before anything was completed")
-    _check_people(dataset, before, group)
-    states = _states(dataset)
+    _check_people(dataset, before, operation)
+    states = _states(dataset, operation)
     need(states in operation.expected, f"the runs are {states}")
     _check_runs(dataset, operation, states)
-    _check_people(dataset, before, group)
-    if group not in _EDITED:
+    _check_people(dataset, before, operation)
+    if not _is_edit(operation):
         _check_old_runs(dataset, before)
     operation.finish(dataset, states)
-    ends = _states(dataset)
+    ends = _states(dataset, operation)
     need(ends == operation.ends, f"in the end the runs are {ends}")
     _check_runs(dataset, operation, ends)
     _check_tidy(dataset)
@@ -83,12 +91,18 @@ def _load_samples(dataset: fo.Dataset, when: str) -> None:
         raise LostError(f"{when}: {type(error).__name__}: {error}") from error
 
 
-def _check_people(dataset: fo.Dataset, before: dict[str, Any], group: str) -> None:
+def _is_edit(operation: Operation) -> bool:
+    """Whether a person's labels, or the labels of a run, are what the operation changes."""
+    edits_labels = operation.kind == "audit" and "commit" in operation.group
+    return edits_labels or operation.group in _EDITED
+
+
+def _check_people(dataset: fo.Dataset, before: dict[str, Any], operation: Operation) -> None:
     now = facts_of(dataset)["values"]
-    if group == "import of DICOM files":
+    if operation.group == "import of DICOM files":
         return  # more samples; theirs are compared in the end
-    for field in ("ground_truth.label", "person.label"):
-        if field == "ground_truth.label" or group not in _EDITED:
+    for field in ("ground_truth.label", "person.label", "parity.label"):
+        if field == "ground_truth.label" or not _is_edit(operation):
             need(now.get(field) == before["values"].get(field), f"{field} changed")
 
 
@@ -102,34 +116,41 @@ def _check_old_runs(dataset: fo.Dataset, before: dict[str, Any]) -> None:
                 need(same, f"the values of run {key} changed")
 
 
-def _states(dataset: fo.Dataset) -> str:
+def _states(dataset: fo.Dataset, operation: Operation) -> str:
     import fiftyone_deepcluster as fdc
     from fiftyone_deepcluster.dataset.runs.run import finished_runs
 
-    listed = fdc.list_runs(dataset)
+    interrupted: list[str] = []
+    if operation.kind == "audit":
+        finished = fdc.list_audits(dataset)
+    else:
+        listed = fdc.list_runs(dataset)
+        finished, interrupted = finished_runs(dataset), list(fdc.interrupted_runs(dataset))
+        need(sorted(listed) == sorted([*finished, *interrupted]), f"listed {listed}")
     _load_samples(dataset, "after the runs were listed")
-    finished, interrupted = finished_runs(dataset), fdc.interrupted_runs(dataset)
-    need(sorted(listed) == sorted([*finished, *interrupted]), f"listed {listed}")
     states = [
-        "finished" if key in finished else "interrupted" if key in interrupted else "absent" for key in _KEYS
+        "finished" if key in finished else "interrupted" if key in interrupted else "absent"
+        for key in operation.keys
     ]
     return " ".join(states)
 
 
 def _check_runs(dataset: fo.Dataset, operation: Operation, states: str) -> None:
-    for key, state in zip(_KEYS, states.split(), strict=True):
+    for key, state in zip(operation.keys, states.split(), strict=True):
         if state == "absent":
-            _check_absent(dataset, key)
+            _check_absent(dataset, key, operation.kind)
+        elif state == "finished" and operation.kind == "audit":
+            _check_audit(dataset, key)
         elif state == "finished":
             _check_finished(dataset, key, operation)
 
 
-def _check_absent(dataset: fo.Dataset, key: str) -> None:
+def _check_absent(dataset: fo.Dataset, key: str, kind: RunKind) -> None:
     from fiftyone_deepcluster.dataset.io.fields import FieldNames
     from fiftyone_deepcluster.dataset.runs import storage
     from fiftyone_deepcluster.dataset.runs.kv import find
 
-    names = FieldNames(key)
+    names = FieldNames(key, None, kind)
     for root in names.roots():
         need(dataset.get_field(root) is None, f"{root} without a run")
         need(not dataset._sample_collection.count_documents({root: {"$exists": True}}), f"values of {root}")
@@ -163,6 +184,20 @@ def _check_finished(dataset: fo.Dataset, key: str, operation: Operation) -> None
     if operation.group != "assign":
         need(job is not None and job.header.uid == run.uid, "the files are those of another run")
         checkpoints.load(storage.run_dir(dataset, key) / checkpoints.MODEL)
+
+
+def _check_audit(dataset: fo.Dataset, key: str) -> None:
+    import fiftyone_deepcluster as fdc
+
+    audit = fdc.load_audit(dataset, key)
+    record = audit.record
+    ranks = [rank for rank in dataset.values(f"{key}_rank") if rank is not None]
+    need(sorted(ranks) == list(range(record.n_audited)), f"the ranks are {sorted(ranks)}")
+    need(dataset.count(f"{key}_given") == record.n_labeled, "labels are missing")
+    need(dataset.count(f"{key}_p_wrong") == record.n_audited, "scores are missing")
+    need(f"{key}_rank" in dataset.list_indexes(), "the index is missing")
+    need(len(audit.to_dataframe()) == record.n_labeled, "rows of the table are missing")
+    fdc.review_labels(dataset, key).progress()
 
 
 def _check_tidy(dataset: fo.Dataset) -> None:

@@ -1,42 +1,17 @@
-"""The operations that are killed: what is there before, what may be found after, and how they are brought to an end."""
+"""The operations on runs that are killed, and all that ``python -m tests.faults`` walks through."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from tests.faults.audits import AUDITS
+from tests.faults.operation import FROZEN, LEARNED, Operation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import fiftyone as fo
-
-# Fewer than 20 images, so that the map is made without UMAP
-N_IMAGES = 18
-QUIET: dict[str, Any] = {"progress": False}
-FROZEN = {"method": "frozen", "n_clusters": 3, "image_size": 16, "baselines": False, "device": "cpu"} | QUIET
-LEARNED = FROZEN | {"method": "deepcluster", "rounds": 2, "batch_size": 8, "min_steps": 1}
-
-
-@dataclass(frozen=True)
-class Operation:
-    """One operation.
-
-    Attributes:
-        group: name in the table.
-        prepare: makes what must be there before.
-        act: the operation that is killed.
-        expected: the states in which the runs ``dc`` and ``new`` may be found, as ``absent finished``.
-        finish: brings the operation to its end, given the states.
-        ends: the states after that.
-    """
-
-    group: str
-    prepare: Callable[[fo.Dataset], object]
-    act: Callable[[fo.Dataset], object]
-    expected: tuple[str, ...]
-    finish: Callable[[fo.Dataset, str], object]
-    ends: str
 
 
 def _frozen(dataset: fo.Dataset) -> None:
@@ -166,6 +141,29 @@ def _assign(dataset: fo.Dataset) -> None:
     fdc.assign(dataset, "dc", from_dataset=origin_of(dataset))
 
 
+def _half_reviewed(dataset: fo.Dataset) -> None:
+    import fiftyone_deepcluster as fdc
+
+    fdc.cluster(dataset, key="dc", compute_brain=False, **LEARNED | {"rounds": 1})
+    review = fdc.review(dataset, "dc")
+    review.mark_reviewed(review.names()[:1])
+
+
+def _refine(dataset: fo.Dataset) -> None:
+    import fiftyone_deepcluster as fdc
+
+    fdc.refine(dataset, "dc", new_key="new", progress=False, compute_brain=False, rounds=2)
+
+
+def _refine_or_resume(dataset: fo.Dataset, states: str) -> None:
+    import fiftyone_deepcluster as fdc
+
+    if states.endswith("interrupted"):
+        fdc.resume(dataset, "new", progress=False, compute_brain=False)
+    elif states.endswith("absent"):
+        _refine(dataset)
+
+
 def _dicom_files() -> list[str]:
     from pydicom.data import get_testdata_file
 
@@ -178,29 +176,30 @@ def _add_dicom(dataset: fo.Dataset) -> None:
     fdc.add_dicom(_dicom_files(), dataset, side=32, workers=1, progress=False)
 
 
-OPERATIONS = {
-    operation.group: operation
-    for operation in (
-        Operation(
-            "cluster", _nothing, _cluster,
-            ("absent absent", "interrupted absent", "finished absent"), _resume_or(_cluster), "finished absent",
-        ),
-        Operation(
-            "overwrite", _reviewed, _overwrite,
-            ("interrupted absent", "finished absent"), _resume_or(_overwrite), "finished absent",
-        ),
-        Operation("delete", _reviewed, _delete,
-            ("absent absent", "finished absent"), _if_finished(_delete), "absent absent"),
-        Operation("rename", _reviewed, _rename,
-            ("absent finished", "finished absent"), _if_finished(_rename), "absent finished"),
-        Operation("merge", _frozen, _merge, ("finished absent",), _undo_all, "finished absent"),
-        Operation("undo of a merge", _merged, _undo, ("finished absent",), _undo_all, "finished absent"),
-        Operation("label", _frozen, _label, ("finished absent",), _undo_all, "finished absent"),
-        Operation("undo of labels", _labeled, _undo, ("finished absent",), _undo_all, "finished absent"),
-        Operation("tree", _learned, _tree, ("finished absent",), _if_finished(_tree), "finished absent"),
-        Operation("assign", _make_origin, _assign,
-            ("absent absent", "finished absent"), lambda dataset, _: _assign(dataset), "finished absent"),
-        Operation("import of DICOM files", _nothing, _add_dicom,
-            ("absent absent",), lambda dataset, _: _add_dicom(dataset), "absent absent"),
-    )
-}  # fmt: skip
+_RUNS = (
+    Operation(
+        "cluster", _nothing, _cluster,
+        ("absent absent", "interrupted absent", "finished absent"), _resume_or(_cluster), "finished absent",
+    ),
+    Operation(
+        "overwrite", _reviewed, _overwrite,
+        ("interrupted absent", "finished absent"), _resume_or(_overwrite), "finished absent",
+    ),
+    Operation("delete", _reviewed, _delete,
+        ("absent absent", "finished absent"), _if_finished(_delete), "absent absent"),
+    Operation("rename", _reviewed, _rename,
+        ("absent finished", "finished absent"), _if_finished(_rename), "absent finished"),
+    Operation("merge", _frozen, _merge, ("finished absent",), _undo_all, "finished absent"),
+    Operation("undo of a merge", _merged, _undo, ("finished absent",), _undo_all, "finished absent"),
+    Operation("label", _frozen, _label, ("finished absent",), _undo_all, "finished absent"),
+    Operation("undo of labels", _labeled, _undo, ("finished absent",), _undo_all, "finished absent"),
+    Operation("tree", _learned, _tree, ("finished absent",), _if_finished(_tree), "finished absent"),
+    Operation("assign", _make_origin, _assign,
+        ("absent absent", "finished absent"), lambda dataset, _: _assign(dataset), "finished absent"),
+    Operation("refine", _half_reviewed, _refine,
+        ("finished absent", "finished interrupted", "finished finished"), _refine_or_resume, "finished finished"),
+    Operation("import of DICOM files", _nothing, _add_dicom,
+        ("absent absent",), lambda dataset, _: _add_dicom(dataset), "absent absent"),
+)  # fmt: skip
+
+OPERATIONS = {operation.group: operation for operation in (*_RUNS, *AUDITS)}

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.faults.look import LostError, facts_of, look
-from tests.faults.operations import N_IMAGES, OPERATIONS
+from tests.faults.operation import N_FILES, N_IMAGES
+from tests.faults.operations import OPERATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -99,12 +100,12 @@ def _act(points: Points, group: str, name: str, number: int, notes: Path) -> dic
     return {}
 
 
-def make_dataset(name: str, root: Path) -> fo.Dataset:
-    """A dataset of a few digits with a human label each."""
+def make_dataset(name: str, root: Path, n: int = N_IMAGES) -> fo.Dataset:
+    """A dataset of N digits with a human label each."""
     import fiftyone as fo
 
     dataset = fo.Dataset(name, persistent=True)
-    files = sorted((root / "digits").iterdir())[:N_IMAGES]
+    files = sorted((root / "digits").iterdir())[:n]
     samples = [fo.Sample(str(file), ground_truth=fo.Classification(label=file.stem[-1])) for file in files]
     dataset.add_samples(samples, progress=False)
     return dataset
@@ -117,7 +118,7 @@ def write_digits(folder: Path) -> None:
 
     folder.mkdir()
     digits = load_digits()
-    for row in range(N_IMAGES):
+    for row in range(N_FILES):
         pixels = (digits.images[row] * 255 / 16).astype("uint8")
         Image.fromarray(pixels).save(folder / f"{row:04d}-{digits.target[row]}.png")
 

@@ -5,6 +5,7 @@ An audit is a plain FiftyOne custom run with fields, stored and removed as a clu
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from fiftyone_deepcluster.core.progress import Observer
+
+logger = logging.getLogger(__name__)
 
 _LARGEST_SEED = 2**31 - 1
 _LIST = ("p_wrong", "given", "suggestion", "reason", "rank", "group", "issues", "decision")
@@ -245,6 +248,11 @@ def load_audit(samples: fo.core.collections.SampleCollection, key: str = "audit"
     intents.complete_unfinished(dataset)
     header, created = storage.header_of(dataset, key, "audit")
     record = AuditRecord.model_validate(storage.raw_record(dataset, key))
+    if not record.complete and not lock.is_held(dataset, key):
+        logger.warning(
+            "audit %r was interrupted while its scores were fitted again, and some of them are old; "
+            "review_labels(samples, %r).refit() writes all", key, key,
+        )  # fmt: skip
     return Audit(key, dataset, record, header.patches_field, created, header.settings, header.uid)
 
 

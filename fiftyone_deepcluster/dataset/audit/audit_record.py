@@ -55,6 +55,7 @@ class AuditRecord(BaseModel):
         clusters: the clusters with most issues first; empty without a run.
         issues: what was found.
         n_decided: decisions that the scores took into account.
+        complete: whether all scores are those of one fit; not while they are fitted again, or if that was interrupted.
         seconds: time of the computation.
     """
 
@@ -69,4 +70,5 @@ class AuditRecord(BaseModel):
     clusters: tuple[ClusterNoise, ...] = ()
     issues: tuple[IssueCount, ...] = ()
     n_decided: int = 0
+    complete: bool = True
     seconds: float = 0.0

@@ -118,7 +118,7 @@ class LabelReview(EditHistory):
             "n_decided": len(decided),
             "n_issues_left": count_undecided(self.audit, QueueFilter(p_wrong=ISSUE_AT)),
             "verdicts": count_decisions(found.get("decision") for found in decided),
-            "refit_due": abs(len(decided) - self.audit.record.n_decided) >= REFIT_EVERY,
+            "refit_due": self._refit_is_due(len(decided), REFIT_EVERY),
         }
 
     # ---------------------------------------------------------------- decisions
@@ -310,11 +310,14 @@ class LabelReview(EditHistory):
 
     def _followed(self, change: Change, dry_run: bool) -> Change:
         """The change, after a refit if one is due."""
-        if not dry_run and self._refit_every and change.n_changed:
-            n_decided = count_decided(self.audit)
-            if abs(n_decided - self.audit.record.n_decided) >= self._refit_every:
-                self.refit()
+        decided = bool(not dry_run and self._refit_every and change.n_changed)
+        if decided and self._refit_is_due(count_decided(self.audit), self._refit_every):
+            self.refit()
         return change
+
+    def _refit_is_due(self, n_decided: int, refit_every: int) -> bool:
+        record = self.audit.record
+        return not record.complete or abs(n_decided - record.n_decided) >= refit_every
 
 
 def review_labels(

@@ -12,6 +12,7 @@ from fiftyone_deepcluster.dataset.io.read_fields import read_values
 from fiftyone_deepcluster.dataset.io.read_images import collect_images, flat
 from fiftyone_deepcluster.dataset.io.write import write
 from fiftyone_deepcluster.dataset.runs import lock, storage
+from fiftyone_deepcluster.dataset.runs.database import flush
 from fiftyone_deepcluster.errors import InputError, RunError, RunNotFoundError
 
 if TYPE_CHECKING:
@@ -51,8 +52,16 @@ class Refit:
         judged = judge(source, inputs, int(audit.settings["seed"]), observer, decided)
         self.graph = judged.columns.audit.graph
         with lock.acquire(audit.dataset, audit.key):
+            _mark_incomplete(audit)
             write(source, audit.fields, _Scores(judged.columns))
             storage.replace_record(audit.dataset, audit.key, judged.record)
+
+
+def _mark_incomplete(audit: Audit) -> None:
+    """Note that scores of two fits are mixed, until all are written."""
+    mixed = audit.record.model_copy(update={"complete": False})
+    storage.replace_record(audit.dataset, audit.key, mixed)
+    flush()
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.disk import new_file
 from fiftyone_deepcluster.dataset.audit.audit import audit_rows
 from fiftyone_deepcluster.dataset.audit.decisions import Decision, make_decision, read_decision
+from fiftyone_deepcluster.dataset.review.names import clean_name
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
@@ -56,32 +57,63 @@ def read_decisions(audit: Audit, path: str | Path) -> dict[str, Decision]:
         InputError: no such file, columns that are missing, unknown ids, or decisions that are none.
     """
     source = arguments.path_of("path", path)
-    try:
-        rows = list(csv.DictReader(io.StringIO(source.read_text("utf-8-sig"), newline="")))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"path={str(path)!r} cannot be read as a CSV table: {error}") from None
+    rows = _rows(source, str(path))
     missing = [name for name in _NEEDED if not rows or name not in rows[0]]
     if missing:
         raise InputError(
             f"path={str(path)!r} has no column {' and no column '.join(missing)}, or no rows; give a table that "
             "export wrote"
         )
-    suggestions = {row["id"]: row["suggestion"] for row in audit_rows(audit) if row["rank"] is not None}
-    decided = {}
+    judged = {row["id"]: row for row in audit_rows(audit) if row["rank"] is not None}
+    decided: dict[str, Decision] = {}
     for number, row in enumerate(rows, start=2):
-        verdict = (row["decision"] or "").strip().lower()
-        if not verdict:
+        if not (row["decision"] or "").strip():
             continue
         where = f" in line {number} of {source.name}"
-        if row["id"] not in suggestions:
+        image = row["id"]
+        if image not in judged:
             raise InputError(
-                f"id={arguments.short(row['id'])}{where} is not a judged image of audit {audit.key!r}"
+                f"id={arguments.short(image)}{where} is not a judged image of audit {audit.key!r}"
             )
-        label = (row.get("label") or "").strip() or None
         try:
-            decided[row["id"]] = make_decision(verdict, label, suggestions[row["id"]], where)
+            decision = _decision(row, judged[image], where)
         except InputError as error:
             raise InputError(f"{error} (line {number} of {source.name})") from None
+        if decided.setdefault(image, decision) != decision:
+            raise InputError(
+                f"id={image!r}{where} has decision {decision.text!r}, and {decided[image].text!r} in a line before; "
+                "leave one of them"
+            )
     if not decided:
         raise InputError(f"path={str(path)!r} has no decisions; fill in the column decision")
     return decided
+
+
+def _rows(source: Path, given: str) -> list[dict[str, str]]:
+    """Rows of a table with commas, or with the semicolons or tabs of spreadsheets in some countries."""
+    try:
+        text = source.read_text("utf-8-sig")
+        header = text.partition("\n")[0]
+        between = max(",;\t", key=header.count)
+        return list(csv.DictReader(io.StringIO(text, newline=""), delimiter=between))
+    except UnicodeDecodeError:
+        raise InputError(
+            f"path={given!r} cannot be read as a CSV table: it is not in UTF-8; save it as CSV UTF-8"
+        ) from None
+    except (OSError, csv.Error) as error:
+        raise InputError(f"path={given!r} cannot be read as a CSV table: {error}") from None
+
+
+def _decision(row: dict[str, str], judged: dict[str, Any], where: str) -> Decision:
+    """Decision in a row. What is accepted is what the table shows: a refit may have changed the suggestion since."""
+    verdict = row["decision"].strip().lower()
+    label = (row.get("label") or "").strip() or None
+    now = judged["suggestion"]
+    if verdict == "accept":
+        shown = (row.get("suggestion") or "").strip() or now
+        label = label or shown
+        accepted = Decision("accept", label and clean_name(label, "label"))
+        if label is not None and (label in (shown, now) or accepted.text == judged["decision"]):
+            return accepted
+        verdict = verdict if label is None else "other"
+    return make_decision(verdict, label, now, where)

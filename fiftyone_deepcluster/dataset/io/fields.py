@@ -264,7 +264,10 @@ def _undeclare(dataset: fo.Dataset, paths: list[str]) -> None:
 
 
 def _add_missing(dataset: fo.Dataset, names: FieldNames, values: Collection[str]) -> list[str]:
-    """Add the fields that the dataset does not have; return their paths."""
+    """Add the fields that the dataset does not have; return their paths.
+
+    Those beside the label go into the schema together: ``add_sample_field`` stores and reloads the dataset for each.
+    """
     import fiftyone as fo
 
     added = []
@@ -278,15 +281,18 @@ def _add_missing(dataset: fo.Dataset, names: FieldNames, values: Collection[str]
             description=layout.meanings["label"],
             info={_INFO_KEY: "label"},
         )
+    schema = {}
     for name, meaning in layout.meanings.items():
         path = names.path(name)
         if name not in values or dataset.get_field(path) is not None:
             continue
-        added.append(path)
         kind = value_kind(name)
         inner = {"subfield": fo.StringField} if kind is fo.ListField else {}
-        dataset.add_sample_field(path, kind, description=meaning, info={_INFO_KEY: name}, **inner)
-    return added
+        schema[path] = dataset._sample_doc_cls._create_field(
+            path, kind, description=meaning, info={_INFO_KEY: name}, **inner
+        )
+    dataset._merge_sample_field_schema(schema)
+    return [*added, *schema]
 
 
 def check_absent(dataset: fo.Dataset, names: FieldNames) -> None:

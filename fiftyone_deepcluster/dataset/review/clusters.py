@@ -10,6 +10,7 @@ from fiftyone_deepcluster.core.seeds import rng
 from fiftyone_deepcluster.dataset.io.fields import has_values
 from fiftyone_deepcluster.dataset.io.lost_fields import declare_lost
 from fiftyone_deepcluster.dataset.runs import storage
+from fiftyone_deepcluster.dataset.runs.completeness import way_back
 from fiftyone_deepcluster.errors import RunError, RunNotFoundError
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def check_there(run: KeptRun, value: str | None = None) -> None:
         value: name of a value, see ``io.layouts``; by default the anchor of the run.
 
     Raises:
-        RunNotFoundError: the run was deleted or renamed.
+        RunNotFoundError: the run was deleted, renamed or replaced by another.
         RunError: the field of the value was deleted from the dataset.
     """
     dataset, kind = run.dataset, run.fields.kind
@@ -76,23 +77,27 @@ def check_there(run: KeptRun, value: str | None = None) -> None:
             f"dataset {dataset.name!r} was deleted since {what} {run.key!r} was loaded; load a {what} of an existing "
             "dataset"
         )
-    if run.key not in storage.keys(dataset, kind) or dataset.get_field(path) is None:
-        dataset.reload()  # another process may have stored it since
+    storage.look_again(dataset)
+    if dataset.get_field(path) is None:
+        dataset.reload()  # another process may have added it since
     if run.key not in storage.keys(dataset, kind):
         known = ", ".join(storage.keys(dataset, kind)) or "none"
         raise RunNotFoundError(
             f"{what} {run.key!r} of {dataset.name!r} was deleted or renamed since it was loaded; load an existing "
             f"{what} with load_{what}: {known}"
         )
+    if not storage.is_stored(dataset, run.key, run.uid, kind):
+        raise RunNotFoundError(
+            f"{what} {run.key!r} of {dataset.name!r} was replaced since it was loaded; load it again with load_{what}"
+        )
     if dataset.get_field(path) is None and has_values(dataset, run.fields, path):
         declare_lost(
             dataset, run.fields
         )  # not deleted: another program removed it from the schema by accident
     if dataset.get_field(path) is None:
-        again = "cluster" if kind == "clusters" else "audit_labels"
         raise RunError(
-            f"the field {path} of {what} {run.key!r} was deleted from {dataset.name!r}; repeat the {what} ({again} "
-            f"with overwrite=True), or remove the rest of it with delete_{what}(samples, {run.key!r})"
+            f"the field {path} of {what} {run.key!r} was deleted from {dataset.name!r}; "
+            f"{way_back(dataset, run.key, kind)}"
         )
 
 

@@ -101,6 +101,7 @@ class EditHistory:
     def _held(self) -> Iterator[None]:
         """Hold the lock of the run."""
         with database_needed(_LOOK_AT_LOG), hold(self._kept):
+            check_there(self._kept)  # again: another process may have deleted or replaced it meanwhile
             self.version_before = self.version()
             yield
 

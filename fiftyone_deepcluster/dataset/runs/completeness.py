@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import fiftyone as fo
 
     from fiftyone_deepcluster.dataset.io.fields import FieldNames
+    from fiftyone_deepcluster.dataset.io.layouts import RunKind
     from fiftyone_deepcluster.dataset.runs.database import DatabaseWatch
 
 _BATCH = 100_000
@@ -70,6 +71,15 @@ def count_lost(dataset: fo.Dataset, names: FieldNames, n_images: int) -> int:
         else:
             lost += _count_objects(dataset, names, match)
     return lost
+
+
+def way_back(dataset: fo.Dataset, key: str, kind: RunKind = "clusters") -> str:
+    """How to get values of a run back that were deleted, or lost by the database; the last part of a message."""
+    if kind == "clusters" and storage.load_job(storage.run_dir(dataset, key)) is not None:
+        return f"resume(samples, {key!r}) writes it again, without training"
+    what, again = ("run", "cluster") if kind == "clusters" else ("audit", "audit_labels")
+    delete = f"delete_{what}(samples, {key!r})"
+    return f"repeat the {what} ({again} with overwrite=True), or remove the rest of it with {delete}"
 
 
 def _count_objects(dataset: fo.Dataset, names: FieldNames, match: dict[str, Any]) -> int:

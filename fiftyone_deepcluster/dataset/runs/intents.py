@@ -107,12 +107,15 @@ def writing(dataset: fo.Dataset, intent: Intent) -> Iterator[None]:
 
 
 def complete_unfinished(dataset: fo.Dataset) -> list[Intent]:
-    """Complete or undo the changes that ended processes left on a dataset. One query if there are none.
+    """Complete or undo the changes that ended processes left on a dataset, and see those of other processes.
+
+    Two queries if there are none.
 
     Returns:
         The changes that are still unfinished: those at work, and interrupted runs.
     """
     left = []
+    storage.look_again(dataset)
     for intent in unfinished(dataset):
         if intent.verb == "write" and not storage.is_stored(dataset, intent.key, intent.uid, intent.kind):
             left.append(intent)  # at work, or kept for resume: nothing to do, so its lock is left alone

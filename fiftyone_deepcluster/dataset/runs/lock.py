@@ -203,6 +203,12 @@ def holder(dataset: fo.Dataset, key: str) -> Holder | None:
     return None if value is None else Holder(**value)
 
 
+def is_held(dataset: fo.Dataset, key: str) -> bool:
+    """Whether a living process holds the lock of a key."""
+    found = holder(dataset, key)
+    return found is not None and found.alive()
+
+
 def clear(dataset: fo.Dataset, key: str) -> bool:
     """Remove the lock of a key, regardless of its holder. Returns whether there was a lock."""
     return bool(run_store(dataset).delete(_lock_name(key)))

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from fiftyone_deepcluster.core import arguments
-from fiftyone_deepcluster.dataset.io.fields import FieldNames, is_key
+from fiftyone_deepcluster.dataset.io.fields import FieldNames, has_values, is_key
 from fiftyone_deepcluster.dataset.io.read_images import collect_images, flat, media_field_of
 from fiftyone_deepcluster.dataset.review.edit_log import EditLog
 from fiftyone_deepcluster.dataset.runs import storage
@@ -54,13 +54,20 @@ def find_job(dataset: fo.Dataset, key: str) -> tuple[Path, storage.ClusterJob]:
 
 
 def check_unedited(dataset: fo.Dataset, key: str, job: storage.ClusterJob) -> None:
-    """Raise RunError if the run has edits, because resuming would discard them."""
+    """Raise RunError if the run has edits, because resuming would discard them.
+
+    Edits of clusters that somebody deleted with their field are gone already.
+    """
     entries = [entry for entry in EditLog(dataset, job.header.uid).entries() if not entry.undone]
-    if entries and key in storage.keys(dataset):
+    names = FieldNames(key, job.header.patches_field)
+    if not entries or key not in storage.keys(dataset):
+        return
+    if has_values(dataset, names, names.path("label")):
         raise RunError(
             f"run {key!r} has {len(entries)} edits, which resuming would discard; undo them "
             f"(review(samples, {key!r}).undo({len(entries)})), or cluster under another key"
         )
+    logger.warning("the clusters of run %r were deleted, and its edits (%d) with them", key, len(entries))
 
 
 def warn_of_assigned(dataset: fo.Dataset, key: str, job: storage.ClusterJob) -> None:

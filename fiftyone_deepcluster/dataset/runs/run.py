@@ -13,7 +13,7 @@ from itertools import chain, count
 from typing import TYPE_CHECKING, Any, get_args
 
 from fiftyone_deepcluster.core import arguments
-from fiftyone_deepcluster.dataset.io.fields import FieldNames, check_free, check_key, is_key
+from fiftyone_deepcluster.dataset.io.fields import FieldNames, check_free, check_key, has_values, is_key
 from fiftyone_deepcluster.dataset.io.read_images import flat, root_dataset
 from fiftyone_deepcluster.dataset.review.clusters import (
     ClusterInfo,
@@ -23,7 +23,7 @@ from fiftyone_deepcluster.dataset.review.clusters import (
     with_random,
 )
 from fiftyone_deepcluster.dataset.runs import intents, lock, status, storage
-from fiftyone_deepcluster.dataset.runs.completeness import count_lost
+from fiftyone_deepcluster.dataset.runs.completeness import count_lost, way_back
 from fiftyone_deepcluster.dataset.runs.database import all_need_database, database_needed
 from fiftyone_deepcluster.dataset.runs.interrupted import (
     Interrupted,
@@ -225,12 +225,7 @@ def load_run(samples: fo.core.collections.SampleCollection, key: str) -> Run:
     intents.complete_unfinished(dataset)
     header, created = _header(dataset, key)
     record = storage.record_of(dataset, key)
-    lost = count_lost(dataset, FieldNames(key, header.patches_field), record.n_images)
-    if lost:
-        logger.warning(
-            "the database lost the clusters of %d of the %d images of run %r; resume(samples, %r) writes them again",
-            lost, record.n_images, key, key,
-        )  # fmt: skip
+    _warn_of_lost(dataset, FieldNames(key, header.patches_field), record.n_images)
     return Run(
         key, dataset, record, header.patches_field, created, header.n_samples, header.settings, header.uid
     )
@@ -311,6 +306,21 @@ def _header(dataset: fo.Dataset, key: str) -> tuple[storage.RunHeader, datetime]
         return storage.header_of(dataset, key)
     except RunNotFoundError:
         raise not_there(dataset, key) from None
+
+
+def _warn_of_lost(dataset: fo.Dataset, names: FieldNames, n_images: int) -> None:
+    """Warn of clusters that the database lost, or that were deleted with their field."""
+    lost, path = count_lost(dataset, names, n_images), names.path("label")
+    if not lost and dataset.get_field(path) is not None:
+        return
+    dataset.reload()  # another process may have deleted the field, or added it
+    if dataset.get_field(path) is None and not has_values(dataset, names, path):
+        what = f"the field {path} of run {names.key!r} was deleted from {dataset.name!r}"
+    elif lost:
+        what = f"the database lost the clusters of {lost} of the {n_images} images of run {names.key!r}"
+    else:
+        return
+    logger.warning("%s; %s", what, way_back(dataset, names.key))
 
 
 def _row(entry: Round) -> dict[str, Any]:

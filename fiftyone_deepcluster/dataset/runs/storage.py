@@ -122,9 +122,27 @@ def register_run(source: SampleSource, key: str, header: RunHeader, record: Base
 
 
 def replace_record(dataset: fo.Dataset, key: str, record: BaseModel) -> None:
-    """Store a new record of a stored run."""
+    """Store a new record of a stored run. The old one is there until the new one is: FiftyOne deletes it first."""
     results = dataset.init_run_results(key, record=record.model_dump(mode="json"))
-    dataset.save_run_results(key, results, overwrite=True)
+    file = _documents(dataset)[key].results
+    old, file.grid_id, file.gridout = file.grid_id, None, None  # nothing that FiftyOne could delete
+    try:
+        dataset.save_run_results(key, results)
+    except BaseException:
+        file.grid_id = old
+        raise
+    file.fs.delete(old)
+
+
+def look_again(dataset: fo.Dataset) -> None:
+    """Reload the dataset if another process has stored, replaced or deleted runs since. One query if not."""
+    from fiftyone.core.odm import get_db_conn
+
+    own = {"_dataset_id": dataset._doc.id, "config.package": PACKAGE}
+    found = get_db_conn().runs.find(own, {"key": 1, "results": 1})
+    stored = {(each["key"], each["_id"], each.get("results")) for each in found}
+    if stored != {(key, each.id, each.results.grid_id) for key, each in _own_documents(dataset).items()}:
+        dataset.reload()
 
 
 def storable(samples: fo.core.collections.SampleCollection) -> fo.core.collections.SampleCollection:
@@ -190,17 +208,15 @@ def keys(dataset: fo.Dataset, kind: RunKind = "clusters") -> list[str]:
     """Keys of this package's runs, oldest first; without those whose record, which is written last, is missing."""
     found = {
         key: document
-        for key, document in _documents(dataset).items()
-        if document.config.get("package") == PACKAGE
-        and document.results
-        and (document.config.get("method") == AUDIT_METHOD) == (kind == "audit")
+        for key, document in _own_documents(dataset).items()
+        if document.results and (document.config.get("method") == AUDIT_METHOD) == (kind == "audit")
     }
     return sorted(found, key=lambda key: found[key].timestamp)
 
 
 def is_stored(dataset: fo.Dataset, key: str, uid: str | None = None, kind: RunKind = "clusters") -> bool:
     """Whether a run, or the run with this id, is stored with its record."""
-    return key in keys(dataset, kind) and uid in (None, header_of(dataset, key, kind)[0].uid)
+    return key in keys(dataset, kind) and uid in (None, _own_documents(dataset)[key].config.get("uid"))
 
 
 def rename_record(dataset: fo.Dataset, key: str, new_key: str) -> None:
@@ -230,6 +246,12 @@ def _documents(dataset: fo.Dataset) -> dict[str, Any]:
     from bson import DBRef
 
     return {key: found for key, found in dataset._doc.runs.items() if not isinstance(found, DBRef)}
+
+
+def _own_documents(dataset: fo.Dataset) -> dict[str, Any]:
+    """Documents of this package's runs by key."""
+    found = _documents(dataset)
+    return {key: each for key, each in found.items() if each.config.get("package") == PACKAGE}
 
 
 def run_dir(dataset: fo.Dataset, key: str) -> Path:

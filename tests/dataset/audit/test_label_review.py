@@ -269,11 +269,18 @@ def test_a_table_goes_out_and_comes_back(audited, review, tmp_path):
         ("id,decision\n{id},maybe\n", r"decision='maybe' is not known.*line 2"),
         ("id,decision\n{id},other\n", "needs the right label in line 2"),
         ("id,decision\n{id},\n", "has no decisions"),
+        (
+            "id,decision\n{id},keep\n{id},exclude\n",
+            "line 3 .* has decision 'exclude', and 'keep' in a line before",
+        ),
+        ("id,decision\n,keep\n", "id='' in line 2"),
+        ("id,decision\n{id}\n", "has no decisions"),
+        ("id,decision,label\n{id},other,\N{LATIN SMALL LETTER E WITH ACUTE}\n", "save it as CSV UTF-8"),
     ],
 )
 def test_tables_that_cannot_be_read_decide_nothing(audited, review, tmp_path, text, message):
     path = tmp_path / "labels.csv"
-    path.write_text(text.format(id=audited.first().id))
+    path.write_text(text.format(id=audited.first().id), encoding="latin-1")
     with pytest.raises(InputError, match=message):
         review.import_decisions(path)
     assert review.log() == []
@@ -281,6 +288,26 @@ def test_tables_that_cannot_be_read_decide_nothing(audited, review, tmp_path, te
         review.import_decisions(tmp_path / "none.csv")
     with pytest.raises(InputError, match=r"must end in \.csv"):
         review.export(tmp_path / "labels.txt")
+
+
+def test_a_table_accepts_the_suggestion_that_it_shows(audited, review, tmp_path):
+    path = review.export(tmp_path / "labels.csv")
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))[:3]
+    shown = [row["suggestion"] for row in rows]
+    for row, other in zip(rows, ["one", "two", "three"], strict=True):
+        row["decision"] = "accept"
+        audited.select(row["id"]).set_values("audit_suggestion", [other])  # as a refit may do
+    rows[2]["label"] = "twelve"
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0], delimiter=";")  # as spreadsheets do in some countries
+        writer.writeheader()
+        writer.writerows(rows)
+    review.import_decisions(path)
+    decisions = [audited[row["id"]].audit_decision for row in rows]
+    assert decisions == [f"accept: {shown[0]}", f"accept: {shown[1]}", "other: twelve"]
+    review.export(path)
+    assert review.import_decisions(path).n_changed == 0
 
 
 def test_wrong_decisions(audited, review):

@@ -33,7 +33,14 @@ def test_the_image_says_why_it_has_no_cluster(make_digits):
     vectors[5] = 0
     dataset.set_values("emb", list(vectors))
     fdc.cluster(
-        dataset, "frozen", "dc", embeddings_field="emb", n_clusters=2, progress=False, compute_brain=False
+        dataset,
+        "frozen",
+        "dc",
+        embeddings_field="emb",
+        n_clusters=2,
+        progress=False,
+        compute_brain=False,
+        baselines=False,
     )
     assert dataset.count("dc.label") == 11
     assert dataset.values("dc_error")[5] == "embeddings_field='emb' has a vector of zeros"

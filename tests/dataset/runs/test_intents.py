@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import asdict
 
 import pytest
@@ -11,7 +12,7 @@ import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.dataset.runs import lock, storage
 from fiftyone_deepcluster.dataset.runs.intents import Intent, find_datasets
 from fiftyone_deepcluster.dataset.runs.kv import find, run_store
-from fiftyone_deepcluster.errors import RunExistsError, RunNotFoundError
+from fiftyone_deepcluster.errors import RunError, RunExistsError, RunNotFoundError
 from tests.dataset.runs.test_run import state
 
 FROZEN = {"n_clusters": 3, "baselines": False, "compute_brain": False, "progress": False}
@@ -113,3 +114,22 @@ def test_lost_clusters_are_noticed_and_written_again(make_digits, caplog):
     again._sample_collection.update_many({"_id": {"$in": again.limit(4).values("_id")}}, lost)
     run = fdc.resume(again, "dc", progress=False, compute_brain=False)
     assert [sorted(run.view().values("dc.label")), again.count("dc_embedding")] == [sorted(labels[1]), 20]
+
+
+def test_a_field_that_was_deleted_has_one_way_back_for_all_calls(make_digits, caplog):
+    dataset = make_digits(20)
+    fdc.cluster(dataset, "frozen", "dc", **FROZEN)
+    review = fdc.review(dataset, "dc")
+    review.rename("cluster-00", "zero")
+    dataset.delete_sample_field("dc")
+    said = f"the field dc.label of run 'dc' was deleted from {dataset.name!r}; resume(samples, 'dc') writes it again"
+    with caplog.at_level(logging.WARNING):
+        fdc.load_run(dataset, "dc")
+    assert said in caplog.text
+    with pytest.raises(RunError, match=re.escape(said)):
+        review.undo()
+    run = fdc.resume(dataset, "dc", progress=False, compute_brain=False)
+    assert "were deleted, and its edits (1) with them" in caplog.text
+    assert dataset.count("dc.label") == 20
+    assert "cluster-00" in run.names()
+    assert fdc.review(dataset, "dc").log() == []

@@ -113,7 +113,9 @@ def test_rounds_that_could_go_on_are_not_replaced_unasked(make_digits):
     with pytest.raises(
         RunExistsError, match=r"'dc' \(deepcluster\) that was interrupted after round 1.*overwrite=True"
     ):
-        fdc.cluster(dataset, "frozen", key="dc", n_clusters=3, progress=False, compute_brain=False)
+        fdc.cluster(
+            dataset, "frozen", key="dc", n_clusters=3, progress=False, compute_brain=False, baselines=False
+        )
     run = fdc.resume(dataset, "dc", progress=False, compute_brain=False)
     assert (run.options.name, len(run.rounds)) == ("deepcluster", 3)
     fdc.delete_run(dataset, "dc")

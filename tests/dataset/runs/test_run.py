@@ -184,7 +184,7 @@ def test_a_run_is_read_by_many_threads_at_once(make_digits):
     from concurrent.futures import ThreadPoolExecutor
 
     dataset = make_digits(20)
-    cluster(dataset, "frozen", key="dc", n_clusters=2, progress=False, compute_brain=False)
+    cluster(dataset, "frozen", key="dc", n_clusters=2, progress=False, compute_brain=False, baselines=False)
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda _: len(load_run(dataset, "dc").rounds), range(200)))
     assert found == [1] * 200

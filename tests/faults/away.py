@@ -1,0 +1,98 @@
+"""``python -m tests.faults.away``: public calls while FiftyOne's database is away, and an edit that it dies in."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import fiftyone as fo
+
+    from tests.dataset.test_bad_calls import Calls
+    from tests.faults.points import Points
+
+
+def main() -> None:
+    """Print the errors of all public calls, and what became of an edit."""
+    from tests.conftest import kill_database, start_database
+
+    os.environ["FIFTYONE_DATABASE_URI"] += "/?serverSelectionTimeoutMS=5000"
+    root = start_database().root
+    from tests.faults.points import Points
+
+    points = Points(str(root))  # before FiftyOne connects
+    from tests.dataset.test_bad_calls import Calls
+    from tests.faults.operation import N_FILES
+    from tests.faults.walk import make_dataset, write_digits
+
+    logging.disable(logging.WARNING)
+    with tempfile.TemporaryDirectory(dir=root) as folder:
+        write_digits(Path(folder) / "digits")
+        dataset = make_dataset("away", Path(folder), N_FILES)
+        labels = dataset.values("ground_truth.label")
+        dataset.set_values("ground_truth.label", [str(int(label) % 2) for label in labels])
+        calls = Calls(dataset, Path(folder))
+        edit = _lose_in_an_edit(points, dataset)
+        kill_database()
+        _wait_no_longer()
+        print(json.dumps({"edit": edit, "errors": _errors(calls)}))
+
+
+def _lose_in_an_edit(points: Points, dataset: fo.Dataset) -> dict[str, Any]:
+    """Kill the database when an edit has been logged, and go on after it is back."""
+    import fiftyone_deepcluster as fdc
+    from fiftyone_deepcluster.errors import DeepClusterError
+    from tests.conftest import kill_database, start_database
+
+    review = fdc.review(dataset, "dc")
+    before = review.names()
+
+    def kill() -> None:
+        if points.seen[-1].startswith("update samples"):
+            points.disarm()
+            kill_database()
+        else:
+            points.arm(0, kill)
+
+    points.arm(0, kill)
+    try:
+        review.merge(before, into="all")
+        error = "none"
+    except DeepClusterError as raised:
+        error = f"{type(raised).__name__}: {raised}"
+    points.disarm()
+    start_database()
+    log = [entry.text for entry in review.log()]
+    if not log:  # MongoDB lost what it acknowledged in its last 100 ms
+        review.merge(before, into="all")
+    review.mark_reviewed(["all"])
+    after = review.names()
+    review.undo(2)
+    return {"error": error, "log": log, "after": after, "undone": review.names() == before}
+
+
+def _wait_no_longer() -> None:
+    """Let the driver give up at once: no call can succeed any more."""
+    from fiftyone.core.odm import get_db_conn
+
+    get_db_conn().client._topology._settings._server_selection_timeout = 0.05
+
+
+def _errors(calls: Calls) -> dict[str, str]:
+    """Error of each public call with valid arguments; empty where it succeeds."""
+    found = {}
+    for name, function in calls.functions.items():
+        try:
+            function(**calls.arguments(name, function, ""))
+            found[name] = ""
+        except Exception as error:
+            found[name] = f"{type(error).__name__}: {error}"
+    return found
+
+
+if __name__ == "__main__":
+    main()
