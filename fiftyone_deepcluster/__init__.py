@@ -38,6 +38,7 @@ _WHERE = {
     "build_tree": "fiftyone_deepcluster.dataset.results.categories",
     "review": "fiftyone_deepcluster.dataset.review.review",
     "compare_runs": "fiftyone_deepcluster.dataset.results.compare",
+    "recommend_number": "fiftyone_deepcluster.dataset.results.numbers",
     "sweep_numbers": "fiftyone_deepcluster.clusterers.number",
     "try_clusterings": "fiftyone_deepcluster.clusterers.candidates",
     "Comparison": "fiftyone_deepcluster.analysis.compare",

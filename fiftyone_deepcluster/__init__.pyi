@@ -36,6 +36,7 @@ from fiftyone_deepcluster.dataset.results.filters import draw_filters as draw_fi
 from fiftyone_deepcluster.dataset.results.neighbors import index_neighbors as index_neighbors
 from fiftyone_deepcluster.dataset.results.neighbors import retrieval_score as retrieval_score
 from fiftyone_deepcluster.dataset.results.neighbors import retrieve as retrieve
+from fiftyone_deepcluster.dataset.results.numbers import recommend_number as recommend_number
 from fiftyone_deepcluster.dataset.results.probes import list_layers as list_layers
 from fiftyone_deepcluster.dataset.results.probes import probe as probe
 from fiftyone_deepcluster.dataset.review.review import review as review

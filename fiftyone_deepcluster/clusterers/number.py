@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
@@ -12,13 +12,16 @@ import numpy as np
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
 from fiftyone_deepcluster.clusterers.candidates import LARGEST_SEED, UMAP, given_vectors, linear_accuracy
 from fiftyone_deepcluster.core import arguments
+from fiftyone_deepcluster.core.progress import observer_or_silent
 from fiftyone_deepcluster.core.seeds import derive
-from fiftyone_deepcluster.errors import InputError
+from fiftyone_deepcluster.errors import CancelledError, InputError
 from fiftyone_deepcluster.reducers.base import REDUCERS
 
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
+
+    from fiftyone_deepcluster.core.progress import Observer
 
 WITHIN = 0.05
 """Numbers whose score is at most this much below the best one belong to the interval."""
@@ -48,6 +51,19 @@ class NumberSweep:
     recommended: int
     interval: tuple[int, int]
 
+    @property
+    def score(self) -> tuple[float, ...]:
+        """Mean of stability and silhouette, which the recommended number maximizes."""
+        return tuple(
+            (stable + apart) / 2 for stable, apart in zip(self.stability, self.silhouette, strict=True)
+        )
+
+    @property
+    def advice(self) -> str:
+        """One sentence: the recommended number and the interval."""
+        low, high = self.interval
+        return f"recommended: {self.recommended} clusters, {low} to {high} score nearly as well"
+
     def __str__(self) -> str:
         head = f"{'':2}{'clusters':>8}{'stability':>11}{'silhouette':>12}{'linear':>8}{'objective':>11}"
         rows = zip(self.numbers, self.stability, self.silhouette, self.accuracy, self.objective, strict=True)
@@ -55,10 +71,7 @@ class NumberSweep:
             f"{'>' if k == self.recommended else ' '} {k:8}{stable:11.3f}{apart:12.3f}{linear:8.3f}{squares:11.3f}"
             for k, stable, apart, linear, squares in rows
         ]
-        low, high = self.interval
-        return "\n".join(
-            [head, *lines, f"recommended: {self.recommended} clusters, {low} to {high} score nearly as well"]
-        )
+        return "\n".join([head, *lines, self.advice])
 
 
 def sweep_numbers(
@@ -69,6 +82,7 @@ def sweep_numbers(
     repetitions: int = 3,
     reducer: Any = UMAP,
     clusterer: Any = "kmeans",
+    observer: Observer | None = None,
 ) -> NumberSweep:
     """Cluster the vectors into each of several numbers of clusters, and recommend one without labels.
 
@@ -79,8 +93,10 @@ def sweep_numbers(
         repetitions: seeds; each has its own reduction.
         reducer: name or dictionary of a reducer.
         clusterer: name or dictionary of a clusterer that needs a number.
+        observer: receives progress events; can cancel.
 
     Raises:
+        CancelledError: the observer cancelled.
         InputError: fewer than two numbers, one below 2 or above the number of vectors, fewer than two repetitions, or
             another wrong argument.
         OptionsError: the reducer or clusterer is unknown, or has a wrong option.
@@ -91,9 +107,27 @@ def sweep_numbers(
     repetitions = arguments.whole_number("repetitions", repetitions, 2, _MOST_REPETITIONS)
     reduce, cluster = REDUCERS.parse(reducer), CLUSTERERS.parse(clusterer)
     seeds = [derive(seed, "sweep", i) for i in range(repetitions)]
-    layouts = [reduce.embed(vectors, own) for own in seeds]
-    found = [_scores(vectors, layouts, seeds, k, cluster) for k in wanted]
-    stability, silhouettes, accuracy, objective = (tuple(column) for column in zip(*found, strict=True))
+    observer = observer_or_silent(observer)
+    layouts = [
+        reduce.embed(vectors, own) for own in _watched(f"{reduce.name} of every seed", seeds, observer)
+    ]
+    found = [
+        _scores(vectors, layouts, seeds, k, cluster)
+        for k in _watched("numbers of clusters", wanted, observer)
+    ]
+    return _recommended(wanted, np.asarray(found))
+
+
+def numbers_between(smallest: int, largest: int, most: int = 20) -> list[int]:
+    """Numbers of clusters from ``smallest`` to ``largest``: all, or about ``most`` at equal ratios."""
+    if largest - smallest < most:
+        return list(range(smallest, largest + 1))
+    return sorted({round(number) for number in np.geomspace(smallest, largest, most)})
+
+
+def _recommended(wanted: list[int], scores: NDArray[np.float64]) -> NumberSweep:
+    """The sweep of ``scores`` (numbers, 4): stability, silhouette, accuracy and objective."""
+    stability, silhouettes, accuracy, objective = (tuple(column) for column in scores.T.tolist())
     total = (np.asarray(stability) + np.asarray(silhouettes)) / 2
     best = int(total.argmax())
     good = total >= total[best] - WITHIN
@@ -102,6 +136,20 @@ def sweep_numbers(
     return NumberSweep(
         tuple(wanted), stability, silhouettes, accuracy, objective, wanted[best], (wanted[low], wanted[high])
     )
+
+
+def _watched(phase: str, steps: list[int], observer: Observer) -> Iterator[int]:
+    """The steps one by one, reported to the observer.
+
+    Raises:
+        CancelledError: the observer cancelled.
+    """
+    observer.phase(phase, len(steps))
+    for step in steps:
+        if observer.cancelled():
+            raise CancelledError("cancelled; nothing of the sweep was stored")
+        yield step
+        observer.advance(1)
 
 
 def _wanted(numbers: Any, n: int) -> list[int]:

@@ -17,6 +17,7 @@ from fiftyone_deepcluster.core.record import StopReason
 from fiftyone_deepcluster.dataset.api import cluster
 from fiftyone_deepcluster.dataset.display.workspace import CLUSTERS_PANEL, clusters_beside_the_grid
 from fiftyone_deepcluster.dataset.results.categories import build_tree
+from fiftyone_deepcluster.dataset.results.numbers import recommend_number
 from fiftyone_deepcluster.dataset.runs import queue, status
 from fiftyone_deepcluster.dataset.runs.run import list_runs, load_run
 from fiftyone_deepcluster.methods.base import METHODS
@@ -202,6 +203,31 @@ def test_a_click_on_the_tree_shows_the_images(open_app, make_digits):
     for node in (leaves[0], leaves[-1]):
         part(page, f"dc-node-{node.name}").click()
         expect(samples(page)).to_have_text(f"{node.size} sample{'' if node.size == 1 else 's'}")
+
+
+def test_the_recommended_number_of_clusters_is_drawn_in_the_panel_and_the_forms(open_app, clustered):
+    page = open_app(clustered)
+    open_panel(page)
+    part(page, "dc-tab-analyses").click()
+    part(page, "dc-analyses-again").wait_for()
+    expect(part(page, "dc-number")).to_have_count(0)
+    found = recommend_number(clustered, "dc", range(2, 8), repetitions=2, reducer="identity")
+    low, high = found.interval
+    advice = f"{found.recommended} clusters, {low} to {high} score nearly as well"
+    part(page, "dc-analyses-again").click()
+    expect(part(page, "dc-number")).to_have_text(f"recommended: {advice}")
+    curves = part(page, "dc-number-curves")
+    expect(curves.locator("path")).to_have_count(5)
+    expect(curves.locator("text").get_by_text("7", exact=True).first).to_be_visible()
+    expect(part(page, "dc-chart-mark")).to_have_count(2)
+    expect(part(page, "dc-chart-band")).to_have_count(2)
+    part(page, "dc-start-recommend_number").click()
+    form = page.get_by_role("dialog")
+    expect(form.get_by_text(advice)).to_be_visible()
+    expect(form.locator(".js-plotly-plot .scatterlayer .trace")).to_have_count(4)
+    page.keyboard.press("Escape")
+    expect(form).to_have_count(0)
+    expect(open_form(page, "Cluster images").get_by_text(advice)).to_be_visible()
 
 
 def test_a_workspace_draws_the_grid_and_the_panel(open_app, clustered):

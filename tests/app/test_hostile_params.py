@@ -97,6 +97,10 @@ HOSTILE = {
         "rank": NO_KEYS,
     },
     names.BUILD_CATEGORY_TREE: {"key": NO_KEYS},
+    names.RECOMMEND_NUMBER: {
+        "key": NO_KEYS, "smallest": NO_NUMBERS, "largest": NO_NUMBERS, "repetitions": NO_NUMBERS,
+        "max_images": NO_NUMBERS,
+    },
     names.AUDIT_LABELS: {
         "label_field": NO_KEYS, "run": NO_KEYS, "embeddings_field": NO_KEYS, "group_field": NO_KEYS, "key": NO_KEYS,
         "overwrite": NO_SWITCHES,

@@ -10,11 +10,18 @@ import pytest
 from fiftyone.operators.executor import ExecutionError
 
 from fiftyone_deepcluster.app import names
-from fiftyone_deepcluster.app.operators import DrawFilters, FindNeighbors, ProbeLayers
+from fiftyone_deepcluster.app.operators import (
+    ClusterImages,
+    DrawFilters,
+    FindNeighbors,
+    ProbeLayers,
+    RecommendNumber,
+)
 from fiftyone_deepcluster.app.running import watch
 from fiftyone_deepcluster.dataset.api import cluster
 from fiftyone_deepcluster.dataset.results.filters import stored_filters
 from fiftyone_deepcluster.dataset.results.neighbors import indexed_neighbors, stored_scores
+from fiftyone_deepcluster.dataset.results.numbers import stored_sweep
 from fiftyone_deepcluster.dataset.results.probes import stored_probe
 from fiftyone_deepcluster.dataset.results.results_cache import Findings
 from fiftyone_deepcluster.dataset.runs.run import load_run
@@ -92,7 +99,7 @@ def test_units_are_checked_while_they_are_typed(make_context, learned):
     )
 
 
-@pytest.mark.parametrize("operator", [ProbeLayers, DrawFilters, FindNeighbors])
+@pytest.mark.parametrize("operator", [ProbeLayers, DrawFilters, FindNeighbors, RecommendNumber])
 def test_forms_say_so_where_there_is_no_run(make_context, digits_dataset, operator):
     assert (
         "No clustering run"
@@ -177,10 +184,19 @@ def test_closing_the_tab_stops_the_work():
 
 def test_a_run_without_analyses_has_none(asker, stored_pixels):
     found = asker(stored_pixels)("analyses", key="dc")
-    assert found == {"probe": None, "layer": None, "units": [], "retrieval": None, "tree": []}
+    assert found == {
+        "probe": None,
+        "layer": None,
+        "units": [],
+        "retrieval": None,
+        "tree": [],
+        "numbers": None,
+    }
 
 
-@pytest.mark.parametrize("uri", [names.PROBE_LAYERS, names.DRAW_FILTERS, names.FIND_NEIGHBORS])
+@pytest.mark.parametrize(
+    "uri", [names.PROBE_LAYERS, names.DRAW_FILTERS, names.FIND_NEIGHBORS, names.RECOMMEND_NUMBER]
+)
 def test_buttons_open_the_forms(asker, learned, uri):
     ask = asker(learned)
     ask("start", operator=uri.rpartition("/")[2], key="dc")
@@ -228,3 +244,49 @@ def test_neighbors_of_the_selected_image(asker, learned, run):
     assert [near["sample"] for near in shown["learned"]] == [near.sample_id for near in wanted]
     assert shown["learned"][0]["path"] == learned[wanted[0].sample_id].filepath
     assert ask("neighbors", key="dc", image="")["neighbors"] == {}
+
+
+def test_the_recommended_number_is_in_the_forms_and_the_panel(make_context, asker, stored_pixels):
+    ask = asker(stored_pixels)
+    assert "number" not in inputs_of(ClusterImages(), make_context(stored_pixels)).properties
+    form = inputs_of(RecommendNumber(), make_context(stored_pixels))
+    assert form.get_property("smallest").default == 2
+    assert form.get_property("largest").default == 4, "20 images, five for each cluster"
+    assert "curves" not in form.properties
+
+    ctx = make_context(stored_pixels, {"key": "dc", "largest": 5, "repetitions": 2, "from_panel": True})
+    messages = [message.body for message in RecommendNumber().execute(ctx)]
+    labels = [body.params["label"] for body in messages if body.operator_uri.endswith("set_progress")]
+    assert labels[-1] == "done"
+    found = stored_sweep(load_run(stored_pixels, "dc"))
+    assert found.numbers == (2, 3, 4, 5)
+    low, high = found.interval
+    advice = f"recommended: {found.recommended} clusters, {low} to {high} score nearly as well"
+    assert called(ctx)["notify"]["message"] == f"R{advice[1:]}"
+
+    shown = ask("analyses", key="dc")["numbers"]
+    assert shown["numbers"] == [2, 3, 4, 5]
+    assert (shown["recommended"], shown["interval"], shown["advice"]) == (
+        found.recommended,
+        [low, high],
+        advice,
+    )
+    curves = {line["name"]: line["values"] for line in shown["lines"]}
+    assert set(curves) == {"Score", "Stability", "Silhouette", "Linear"}
+    assert max(curves["Score"]) == curves["Score"][shown["numbers"].index(found.recommended)]
+    form = inputs_of(RecommendNumber(), make_context(stored_pixels))
+    drawn = form.get_property("curves").view
+    assert [line["x"] for line in drawn.data] == [[2, 3, 4, 5]] * 4
+    assert advice[1:] in form.get_property("advice").view.label
+    assert advice in inputs_of(ClusterImages(), make_context(stored_pixels)).get_property("number").view.label
+
+
+def test_a_range_without_numbers_is_refused_while_it_is_typed(make_context, stored_pixels):
+    form = inputs_of(RecommendNumber(), make_context(stored_pixels, {"smallest": 6, "largest": 6}))
+    assert form.get_property("largest").invalid
+    with pytest.raises(ExecutionError, match="give more than the smallest number, 6"):
+        foo.execute_operator(
+            names.RECOMMEND_NUMBER,
+            {"dataset": stored_pixels},
+            params={"key": "dc", "smallest": 6, "largest": 6},
+        )

@@ -16,6 +16,7 @@ from fiftyone_deepcluster.app.operators.find_neighbors import FindNeighbors
 from fiftyone_deepcluster.app.operators.import_dicom import ImportDicom
 from fiftyone_deepcluster.app.operators.list_clustering_runs import ListClusteringRuns
 from fiftyone_deepcluster.app.operators.probe_layers import ProbeLayers
+from fiftyone_deepcluster.app.operators.recommend_number import RecommendNumber
 from fiftyone_deepcluster.app.operators.refine_clustering import RefineClustering
 from fiftyone_deepcluster.app.operators.rename_clustering_run import RenameClusteringRun
 from fiftyone_deepcluster.app.operators.resume_clustering import ResumeClustering
@@ -39,6 +40,7 @@ OPERATORS = (
     FindNeighbors,
     FindKeyWords,
     BuildCategoryTree,
+    RecommendNumber,
     AuditLabels,
     ImportDicom,
 )

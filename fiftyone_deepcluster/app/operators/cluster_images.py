@@ -59,6 +59,7 @@ class ClusterImages(foo.Operator):
         _add_fields(inputs, ctx, chosen["name"])
         _add_key(inputs, ctx)
         _add_size(inputs, ctx, None if problems else METHODS.parse(chosen))
+        _add_number(inputs, ctx)
         forms.add_part(inputs, field, given)
         if given is not None:
             ctx.params[field.name] = forms.as_form_values(
@@ -151,6 +152,17 @@ def _add_size(inputs: types.Object, ctx: foo.ExecutionContext, options: Options 
                 "with dataset.persistent = True.",
             ),
         )
+
+
+def _add_number(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
+    """Add the number of clusters that the newest sweep recommends, if there is one."""
+    from fiftyone_deepcluster.dataset.results.numbers import latest_sweep
+
+    newest = latest_sweep(ctx.dataset)
+    if newest is not None:
+        key, found = newest
+        about = f"From the embeddings of run {key!r}; the Clusters panel has the curves, in the tab Analyses."
+        inputs.view("number", types.Notice(label=f"Number of clusters: {found.advice}", description=about))
 
 
 def _add_key(inputs: types.Object, ctx: foo.ExecutionContext) -> None:

@@ -17,12 +17,18 @@ from fiftyone_deepcluster.core.disk import disk_errors, new_file
 from fiftyone_deepcluster.dataset.runs import storage
 
 if TYPE_CHECKING:
+    import fiftyone as fo
     from numpy.typing import NDArray
 
     from fiftyone_deepcluster.dataset.runs.run import Run
 
 _FOLDER = "learned"
 _WHAT = "the result"
+
+
+def has_findings(dataset: fo.Dataset, key: str, name: str) -> bool:
+    """Whether results are stored under a name, possibly outdated ones; cheaper than ``Findings.load``."""
+    return _file(storage.run_dir(dataset, key) / _FOLDER, name).is_file()
 
 
 class Findings:
@@ -43,14 +49,14 @@ class Findings:
             DiskError: the run's folder cannot be written; earlier values are kept.
         """
         text = json.dumps({"state": self._state, "content": content}).encode()
-        path = self._place / f"{name}.json"
+        path = _file(self._place, name)
         with new_file(path, _WHAT, after="call again", elsewhere=storage.ELSEWHERE, need=len(text)) as file:
             file.write(text)
 
     def load(self, name: str) -> dict[str, Any] | None:
         """Values stored under a name; None if there are none, or if the run was resumed since."""
         try:
-            found: dict[str, Any] = json.loads((self._place / f"{name}.json").read_text())
+            found: dict[str, Any] = json.loads(_file(self._place, name).read_text())
         except FileNotFoundError:
             return None
         return found["content"] if found["state"] == self._state else None
@@ -94,7 +100,7 @@ class Findings:
         folder = self._place / name
         with disk_errors(folder, _WHAT, after="call again", elsewhere=storage.ELSEWHERE, need=need):
             try:
-                (self._place / f"{name}.json").unlink(missing_ok=True)
+                _file(self._place, name).unlink(missing_ok=True)
                 shutil.rmtree(folder, ignore_errors=True)
                 folder.mkdir(parents=True)
                 yield folder
@@ -103,3 +109,7 @@ class Findings:
                 with suppress(OSError):  # it holds other results
                     self._place.rmdir()
                 raise
+
+
+def _file(folder: Path, name: str) -> Path:
+    return folder / f"{name}.json"

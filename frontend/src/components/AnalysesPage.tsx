@@ -3,10 +3,11 @@ import { getSampleSrc, selectedSamples } from "@fiftyone/state";
 import React from "react";
 import { useRecoilValue } from "recoil";
 
-import type { AnalysesAnswer, LayerScore, NeighborsAnswer, TreeNode } from "../model/api";
+import type { AnalysesAnswer, LayerScore, NeighborsAnswer, NumbersAnswer, TreeNode } from "../model/api";
 import { places } from "../model/tree";
 import type { Board } from "../model/useBoard";
 import { number } from "./Header";
+import { LineChart } from "./LineChart";
 import { Thumb } from "./Thumb";
 
 const OPERATORS: readonly [string, string][] = [
@@ -15,6 +16,7 @@ const OPERATORS: readonly [string, string][] = [
   ["probe_layers", "Probe layers"],
   ["draw_filters", "Draw filters"],
   ["find_neighbors", "Find neighbors"],
+  ["recommend_number", "Recommend number of clusters"],
 ];
 const KINDS: Record<string, string> = { learned: "after training", initial: "before training", pixels: "on pixels" };
 
@@ -49,6 +51,7 @@ export function AnalysesPage({ board }: { board: Board }) {
       {answer && answer.tree.length > 0 && (
         <Tree nodes={answer.tree} onNode={(clusters) => void ask("show_node", { key, clusters }).catch(fail)} />
       )}
+      {answer?.numbers && <NumberOfClusters found={answer.numbers} />}
       {answer?.probe && <Probe probe={answer.probe} />}
       {answer && answer.units.length > 0 && (
         <Section title={`${answer.layer ?? ""}, ${answer.units.length} units`} about="Left: image optimized to maximize the activation; right: the nine images with the highest activations. Click a unit to show them in the grid.">
@@ -86,6 +89,26 @@ function Section({ title, about, children }: { title: string; about?: string; ch
       )}
       {children}
     </Box>
+  );
+}
+
+/** Label-free scores of several numbers of clusters; the recommended one is marked, its interval shaded. */
+function NumberOfClusters({ found }: { found: NumbersAnswer }) {
+  const { advice, interval, lines, numbers, objective, recommended } = found;
+  const shared = { unit: "", positions: numbers, marked: recommended, band: interval };
+  const about =
+    "Scores without labels, from the embeddings of the run. The score is the mean of stability (agreement of clusterings with different seeds) " +
+    "and silhouette; linear is the accuracy of a linear classifier on the clusters.";
+  return (
+    <Section title="Number of clusters" about={about}>
+      <Typography variant="body2" data-cy="dc-number">
+        {advice}
+      </Typography>
+      <Box sx={{ display: "grid", gap: 2, gridTemplateColumns: "repeat(auto-fill, minmax(260px, 1fr))" }} data-cy="dc-number-curves">
+        <LineChart title="Scores" lines={lines} {...shared} />
+        <LineChart title="Squared distance to the center" lines={[{ name: "Objective", values: objective }]} {...shared} />
+      </Box>
+    </Section>
   );
 }
 

@@ -8,15 +8,29 @@ interface Line {
 
 const [WIDTH, HEIGHT, LEFT, BOTTOM] = [280, 150, 40, 18];
 
-/** Lines over rounds, drawn as SVG; values that are missing interrupt a line. */
-export function LineChart({ title, unit, lines }: { title: string; unit: string; lines: readonly Line[] }) {
+interface Chart {
+  readonly title: string;
+  readonly unit: string;
+  readonly lines: readonly Line[];
+  /** Position of every value, ascending; without them values are rounds from 1. */
+  readonly positions?: readonly number[];
+  /** Position of a vertical line. */
+  readonly marked?: number;
+  /** Positions between which the background is shaded. */
+  readonly band?: readonly [number, number];
+}
+
+/** Lines over rounds, or over other positions, drawn as SVG; values that are missing interrupt a line. */
+export function LineChart({ title, unit, lines, positions, marked, band }: Chart) {
   const { palette } = useTheme();
   const colors = [palette.primary.main, palette.info.main, palette.success.main, palette.warning.main, palette.error.main];
   const values = lines.flatMap((line) => line.values.filter((value): value is number => value !== null));
   if (values.length === 0) return null;
   const [low, high] = range(values);
-  const rounds = Math.max(...lines.map((line) => line.values.length));
-  const x = (round: number): number => LEFT + ((WIDTH - LEFT - 6) * round) / Math.max(1, rounds - 1);
+  const at = positions ?? Array.from({ length: Math.max(...lines.map((line) => line.values.length)) }, (_, round) => round + 1);
+  const [first, last] = [at[0] ?? 1, at[at.length - 1] ?? 1];
+  const across = (position: number): number => LEFT + ((WIDTH - LEFT - 6) * (position - first)) / Math.max(1, last - first);
+  const x = (index: number): number => across(at[index] ?? first);
   const y = (value: number): number => 6 + ((HEIGHT - BOTTOM - 6) * (high - value)) / (high - low);
   return (
     <Box>
@@ -25,6 +39,12 @@ export function LineChart({ title, unit, lines }: { title: string; unit: string;
         {unit ? ` (${unit})` : ""}
       </Typography>
       <svg viewBox={`0 0 ${WIDTH} ${HEIGHT}`} width="100%" role="img" aria-label={title}>
+        {band && (
+          <rect x={across(band[0]) - 2} width={across(band[1]) - across(band[0]) + 4} y={6} height={HEIGHT - BOTTOM - 6} fill={palette.action.selected} data-cy="dc-chart-band" />
+        )}
+        {marked !== undefined && (
+          <line x1={across(marked)} x2={across(marked)} y1={6} y2={HEIGHT - BOTTOM} stroke={palette.text.primary} strokeDasharray="3 2" data-cy="dc-chart-mark" />
+        )}
         {[low, (low + high) / 2, high].map((tick) => (
           <g key={tick}>
             <line x1={LEFT} x2={WIDTH - 6} y1={y(tick)} y2={y(tick)} stroke={palette.divider} />
@@ -33,19 +53,19 @@ export function LineChart({ title, unit, lines }: { title: string; unit: string;
             </text>
           </g>
         ))}
-        {[0, rounds - 1].map((round) => (
-          <text key={round} x={x(round)} y={HEIGHT - 5} textAnchor="middle" fontSize="9" fill={palette.text.secondary}>
-            {round + 1}
+        {labeled(first, last, marked).map((position) => (
+          <text key={position} x={across(position)} y={HEIGHT - 5} textAnchor="middle" fontSize="9" fill={palette.text.secondary}>
+            {position}
           </text>
         ))}
-        {lines.map((line, at) => (
-          <path key={line.name} d={pathOf(line.values, x, y)} fill="none" stroke={colors[at % colors.length]} strokeWidth="1.5" strokeLinecap="round" />
+        {lines.map((line, index) => (
+          <path key={line.name} d={pathOf(line.values, x, y)} fill="none" stroke={colors[index % colors.length]} strokeWidth="1.5" strokeLinecap="round" />
         ))}
       </svg>
       {lines.length > 1 && (
         <Box sx={{ display: "flex", flexWrap: "wrap", gap: 1 }}>
-          {lines.map((line, at) => (
-            <Typography key={line.name} variant="caption" style={{ color: colors[at % colors.length] }}>
+          {lines.map((line, index) => (
+            <Typography key={line.name} variant="caption" style={{ color: colors[index % colors.length] }}>
               {line.name}
             </Typography>
           ))}
@@ -53,6 +73,14 @@ export function LineChart({ title, unit, lines }: { title: string; unit: string;
       )}
     </Box>
   );
+}
+
+/** Positions that have a number below the axis: both ends, and the marked one where it is far enough from them. */
+export function labeled(first: number, last: number, marked?: number): number[] {
+  const ends = first === last ? [first] : [first, last];
+  const room = (last - first) / 12;
+  const fits = marked !== undefined && marked - first > room && last - marked > room;
+  return fits ? [...ends, marked] : ends;
 }
 
 /** Lowest and highest value, never equal. */

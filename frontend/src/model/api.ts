@@ -190,6 +190,16 @@ export interface TreeNode {
   leaf: boolean;
 }
 
+/** Scores of several numbers of clusters, and the recommended one. */
+export interface NumbersAnswer {
+  readonly numbers: readonly number[];
+  readonly lines: readonly { name: string; values: readonly number[] }[];
+  readonly objective: readonly number[];
+  readonly recommended: number;
+  readonly interval: readonly [number, number];
+  readonly advice: string;
+}
+
 export interface AnalysesAnswer {
   probe: {
     label_field: string;
@@ -199,6 +209,7 @@ export interface AnalysesAnswer {
     chance: number;
     scores: readonly LayerScore[];
   } | null;
+  numbers: NumbersAnswer | null;
   layer: string | null;
   units: readonly { unit: number; path: string }[];
   retrieval: {

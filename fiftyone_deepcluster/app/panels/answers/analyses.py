@@ -1,4 +1,4 @@
-"""Stored analyses of a run: linear probes, units, neighbors, and the category tree."""
+"""Stored analyses of a run: linear probes, units, neighbors, the number of clusters, and the category tree."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from fiftyone_deepcluster.errors import InputError
 if TYPE_CHECKING:
     import fiftyone.operators as foo
 
+    from fiftyone_deepcluster.clusterers.number import NumberSweep
     from fiftyone_deepcluster.dataset.runs.run import Run
 
 
@@ -18,9 +19,11 @@ def analyses(ctx: foo.ExecutionContext) -> Json:
     """Everything that was computed for a run; None or empty where it was not."""
     from fiftyone_deepcluster.dataset.results.filters import stored_filters
     from fiftyone_deepcluster.dataset.results.neighbors import stored_scores
+    from fiftyone_deepcluster.dataset.results.numbers import stored_sweep
     from fiftyone_deepcluster.dataset.results.probes import stored_probe
 
     run = run_of(ctx)
+    sweep = stored_sweep(run)
     probe, drawn, scores = stored_probe(run), stored_filters(run), stored_scores(run)
     return {
         "probe": None if probe is None else probe.model_dump(mode="json"),
@@ -28,6 +31,25 @@ def analyses(ctx: foo.ExecutionContext) -> Json:
         "units": [] if drawn is None else [{"unit": unit.unit, "path": unit.tile} for unit in drawn[1]],
         "retrieval": None if scores is None else scores.model_dump(mode="json"),
         "tree": [_node(node) for node in _tree(run)],
+        "numbers": None if sweep is None else _curves(sweep),
+    }
+
+
+def _curves(sweep: NumberSweep) -> Json:
+    """The curves of a sweep over the number of clusters, and its advice."""
+    lines = {
+        "Score": sweep.score,
+        "Stability": sweep.stability,
+        "Silhouette": sweep.silhouette,
+        "Linear": sweep.accuracy,
+    }
+    return {
+        "numbers": list(sweep.numbers),
+        "lines": [{"name": name, "values": list(line)} for name, line in lines.items()],
+        "objective": list(sweep.objective),
+        "recommended": sweep.recommended,
+        "interval": list(sweep.interval),
+        "advice": sweep.advice,
     }
 
 

@@ -32,6 +32,7 @@ _FORMS = {
         names.FIND_NEIGHBORS,
         names.FIND_KEY_WORDS,
         names.BUILD_CATEGORY_TREE,
+        names.RECOMMEND_NUMBER,
         names.IMPORT_DICOM,
     )
 }

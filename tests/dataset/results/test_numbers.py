@@ -1,0 +1,86 @@
+"""The number of clusters of a run on a dataset."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import fiftyone_deepcluster as fdc
+from fiftyone_deepcluster.clusterers.number import numbers_between
+from fiftyone_deepcluster.core.progress import StopFlag
+from fiftyone_deepcluster.dataset.results.numbers import latest_sweep, stored_sweep, usual_numbers
+from fiftyone_deepcluster.errors import CancelledError, InputError
+
+QUIET = {"baselines": False, "progress": False, "compute_brain": False}
+
+
+@pytest.fixture
+def planted(make_digits):
+    """60 images whose given vectors form three groups, with a run of five clusters."""
+    dataset = make_digits(60)
+    draw = np.random.default_rng(0)
+    vectors = 0.1 * draw.standard_normal((60, 8)) + 5 * np.eye(8)[np.arange(60) % 3]
+    dataset.set_values("vector", list(vectors.astype(np.float32)))
+    fdc.cluster(dataset, "frozen", "dc", n_clusters=5, embeddings_field="vector", **QUIET)
+    return dataset
+
+
+class Counted(StopFlag):
+    def __init__(self):
+        super().__init__()
+        self.phases, self.steps = [], 0
+
+    def phase(self, name, total):
+        self.phases.append((name, total))
+
+    def advance(self, steps):
+        self.steps += steps
+
+
+def test_planted_groups_are_counted_and_kept_with_the_run(planted):
+    run = fdc.load_run(planted, "dc")
+    before = planted.values("dc.label")
+    assert stored_sweep(run) is None
+    assert latest_sweep(planted) is None
+    observer = Counted()
+    found = fdc.recommend_number(planted, "dc", reducer="identity", repetitions=2, observer=observer)
+    assert found.numbers == tuple(range(2, 13))
+    assert found.recommended == 3
+    assert found.interval == (3, 3)
+    assert found.score[1] == max(found.score)
+    assert observer.phases == [("identity of every seed", 2), ("numbers of clusters", 11)]
+    assert observer.steps == 13
+    assert stored_sweep(run) == found
+    assert latest_sweep(planted) == ("dc", found)
+    assert planted.values("dc.label") == before
+    fdc.rename_run(planted, "dc", "renamed")
+    assert latest_sweep(planted) == ("renamed", found)
+
+
+def test_a_view_and_the_number_of_images_limit_it(planted):
+    found = fdc.recommend_number(planted.limit(30), "dc", [2, 3, 30], reducer="identity", repetitions=2)
+    assert found.numbers == (2, 3, 30)
+    with pytest.raises(InputError, match="31 is more than the 30 vectors"):
+        fdc.recommend_number(planted.limit(30), "dc", [2, 31], reducer="identity")
+    with pytest.raises(InputError, match="41 is more than the 40 vectors"):
+        fdc.recommend_number(planted, "dc", [2, 41], reducer="identity", max_images=40)
+    with pytest.raises(InputError, match="19 images of run 'dc' have an embedding; give 20 or more"):
+        fdc.recommend_number(planted.limit(19), "dc")
+
+
+def test_a_sweep_that_is_cancelled_stores_nothing(planted):
+    observer = StopFlag()
+    observer.stop()
+    with pytest.raises(CancelledError, match="nothing of the sweep"):
+        fdc.recommend_number(planted, "dc", reducer="identity", observer=observer)
+    assert latest_sweep(planted) is None
+
+
+def test_usual_numbers_reach_twice_the_run_with_five_images_each():
+    assert usual_numbers(60, 5) == list(range(2, 13))
+    assert usual_numbers(5_000, 5) == list(range(2, 21))
+    many = usual_numbers(5_000, 100)
+    assert (many[0], many[-1]) == (2, 200)
+    assert 15 < len(many) <= 20
+    assert usual_numbers(20, 2) == [2, 3, 4]
+    assert numbers_between(2, 3) == [2, 3]
