@@ -43,7 +43,7 @@ VALID: dict[str, Any] = {
     "compute_brain": False, "cluster": "cluster-00", "clusters": ["cluster-00", "cluster-01"], "field": "mine",
     "label": "zero", "into": "cluster-00", "new_name": "other", "dry_run": True, "steps": 1,
     "to": "cluster-01", "other": "ground_truth", "numbers": [2, 3], "n_clusters": 2, "repetitions": 2,
-    "reducer": "identity", "candidates": {"k-means": ("identity", "kmeans")},
+    "names": ["cluster-00"], "reducer": "identity", "candidates": {"k-means": ("identity", "kmeans")},
 }  # fmt: skip
 
 # Options of the method, with which a call that is right is quick.
@@ -112,6 +112,7 @@ class Calls:
             "sample_id": self.sample_id,
             "images": self.images,
             "run_dir": self.folder / "fitted",
+            "path": self.folder / "review.csv",
             "vectors": np.random.default_rng(0).standard_normal((12, 4), dtype=np.float32),
         }
         if name == "cluster":

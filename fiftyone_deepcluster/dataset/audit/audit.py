@@ -21,7 +21,7 @@ from fiftyone_deepcluster.dataset.io.read_images import flat, root_dataset
 from fiftyone_deepcluster.dataset.io.vectors import check_given, model_name
 from fiftyone_deepcluster.dataset.review.clusters import check_there
 from fiftyone_deepcluster.dataset.runs import intents, lock, storage
-from fiftyone_deepcluster.dataset.runs.database import database_needed
+from fiftyone_deepcluster.dataset.runs.database import all_need_database, database_needed
 from fiftyone_deepcluster.errors import RunExistsError
 from fiftyone_deepcluster.methods.base import Options, parse_options
 
@@ -39,6 +39,7 @@ _LARGEST_SEED = 2**31 - 1
 _LIST = ("p_wrong", "given", "suggestion", "reason", "rank", "group", "issues", "decision")
 
 
+@all_need_database("repeat the call")
 @dataclass(frozen=True)
 class Audit:
     """An audit and its results.
