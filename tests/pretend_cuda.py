@@ -12,12 +12,8 @@ With ``FIFTYONE_DEEPCLUSTER_TEST_DEVICE=cuda`` the tests that use the fixture ``
 from __future__ import annotations
 
 import os
-import sys
-import threading
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -27,14 +23,15 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 from torch.utils._pytree import tree_flatten, tree_map
 
+from tests.gpu_waits import CUDA, Gpu, place
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 VARIABLE = "FIFTYONE_DEEPCLUSTER_TEST_DEVICE"
 REAL = os.environ.get(VARIABLE, "") == "cuda"
-CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
+CPU = torch.device("cpu")
 
-_PACKAGE = f"fiftyone_deepcluster{os.sep}"
 _aten = torch.ops.aten
 
 _COPIES = {_aten._to_copy.default, _aten.copy_.default}
@@ -59,58 +56,6 @@ _WAITING = {
     "unique_consecutive",
     "unique_dim",
 }
-
-
-@dataclass
-class Gpu:
-    """The device of a test, and what happened on it while it was pretended.
-
-    Attributes:
-        device: for options and tensors.
-        pretended: False on a real GPU, where nothing is counted.
-        waits: how often the CPU waited for the device, by source line, phase and reason.
-        phase: name of the current phase, set by ``Watching``.
-        batches: number of batches by phase, set by ``Watching``.
-    """
-
-    device: torch.device = CUDA
-    pretended: bool = True
-    waits: Counter[str] = field(default_factory=Counter)
-    phase: str = ""
-    batches: Counter[str] = field(default_factory=Counter)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def note(self, reason: str) -> None:
-        """Count a wait at the line of the package that caused it."""
-        with self._lock:
-            self.waits[f"{self.phase} {_place()} {reason}"] += 1
-
-    def per_batch(self, phase: str) -> tuple[float, list[str]]:
-        """Waits per batch of a phase, and their places, most frequent first; waits of once a phase do not count."""
-        batches = self.batches[phase]
-        found = Counter(
-            {k: n for k, n in self.waits.items() if k.startswith(f"{phase} ") and 2 * n >= batches}
-        )
-        return found.total() / max(batches, 1), [f"{n} of {place}" for place, n in found.most_common()]
-
-
-class Watching:
-    """An observer that notes phases and batches."""
-
-    def __init__(self, gpu: Gpu) -> None:
-        self._gpu = gpu
-
-    def phase(self, name: str, total: int) -> None:
-        self._gpu.phase = name
-
-    def advance(self, n: int) -> None:
-        self._gpu.batches[self._gpu.phase] += 1
-
-    def round_done(self, entry: object, rounds: int) -> None:
-        self._gpu.phase = "between rounds"
-
-    def cancelled(self) -> bool:
-        return False
 
 
 class PretendedTensor(torch.Tensor):
@@ -179,11 +124,11 @@ class _Calls(TorchFunctionMode):
             if generator.device.type != wanted.type:
                 raise RuntimeError(
                     f"Expected a '{wanted.type}' device type for generator but found '{generator.device.type}' "
-                    f"at {_place()}"
+                    f"at {place()}"
                 )
         if isinstance(first, PretendedTensor):
             if name in ("numpy", "__array__"):
-                raise TypeError(f"can't convert cuda:0 device type tensor to numpy at {_place()}")
+                raise TypeError(f"can't convert cuda:0 device type tensor to numpy at {place()}")
             if name == "tolist":
                 return _moved("cpu", first, (), {}).tolist()
             if name == "one_hot":  # makes an index on what C++ holds for the device
@@ -250,15 +195,15 @@ class _Operations(TorchDispatchMode):
             return
         if func not in _INDEXING:
             raise RuntimeError(
-                f"Expected all tensors to be on the same device, but found cuda:0 and cpu: {func} at {_place()}"
+                f"Expected all tensors to be on the same device, but found cuda:0 and cpu: {func} at {place()}"
             )
         if not isinstance(args[0], PretendedTensor):
             raise RuntimeError(
-                f"indices should be on the same device as the indexed tensor (cpu) at {_place()}"
+                f"indices should be on the same device as the indexed tensor (cpu) at {place()}"
             )
         values = args[2] if len(args) > 2 else None
         if isinstance(values, torch.Tensor) and values.dim() and not isinstance(values, PretendedTensor):
-            raise RuntimeError(f"values on the cpu are put into a tensor on cuda:0 at {_place()}")
+            raise RuntimeError(f"values on the cpu are put into a tensor on cuda:0 at {place()}")
         self.gpu.note("copy of an index")
 
     def _count(self, func: Any, args: Any, kwargs: dict[str, Any]) -> None:
@@ -308,21 +253,10 @@ def _on_cuda(device: Any) -> bool:
     return device is not None and torch.device(device).type == "cuda"
 
 
-def _place() -> str:
-    """File and line of the package that is running."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        name = frame.f_code.co_filename
-        if _PACKAGE in name:
-            return f"{name.rsplit(_PACKAGE, 1)[1]}:{frame.f_lineno}"
-        frame = frame.f_back
-    return "outside the package"
-
-
 def _pin(tensor: torch.Tensor, *_: object) -> torch.Tensor:
     if isinstance(tensor, PretendedTensor):
         raise RuntimeError(
-            f"cannot pin 'torch.cuda.FloatTensor', only dense CPU tensors can be pinned at {_place()}"
+            f"cannot pin 'torch.cuda.FloatTensor', only dense CPU tensors can be pinned at {place()}"
         )
     if getattr(tensor, "pretends_pinned", False):
         return tensor
@@ -336,7 +270,7 @@ def _sent(communicate: Callable[..., torch.Tensor]) -> Callable[..., torch.Tenso
 
     def call(tensor: torch.Tensor, **kwargs: Any) -> torch.Tensor:
         if not isinstance(tensor, PretendedTensor):
-            raise RuntimeError(f"No backend type associated with device type cpu at {_place()}")
+            raise RuntimeError(f"No backend type associated with device type cpu at {place()}")
         return PretendedTensor(communicate(tensor.inner, **kwargs))
 
     return call

@@ -15,7 +15,8 @@ from fiftyone_deepcluster.clusterers.kmeans.lloyd import LloydSettings, lloyd
 from fiftyone_deepcluster.errors import PartError
 from fiftyone_deepcluster.features.base import ENCODERS
 from fiftyone_deepcluster.methods.base import METHODS, parse_options
-from tests.pretend_cuda import CUDA, REAL, Gpu, Watching, pretended_gpu
+from tests.gpu_waits import CUDA, Gpu, Watching
+from tests.pretend_cuda import REAL, pretended_gpu
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from tests.pretend_cuda import CUDA, PretendedTensor, pretended_gpu
+from tests.gpu_waits import CUDA
+from tests.pretend_cuda import PretendedTensor, pretended_gpu
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.pretend_cuda import Gpu
+    from tests.gpu_waits import Gpu
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ import torch
 
 from fiftyone_deepcluster.core.devices import Compute, choose_compute, send
 from fiftyone_deepcluster.errors import OptionsError
-from tests.pretend_cuda import CUDA, pretended_gpu
+from tests.gpu_waits import CUDA
+from tests.pretend_cuda import pretended_gpu
 
 if TYPE_CHECKING:
     from collections.abc import Callable

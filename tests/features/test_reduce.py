@@ -6,7 +6,8 @@ import torch
 
 from fiftyone_deepcluster.features.pooled import Pooled
 from fiftyone_deepcluster.features.reduce import Reduction, fit_pca
-from tests.pretend_cuda import CUDA, pretended_gpu
+from tests.gpu_waits import CUDA
+from tests.pretend_cuda import pretended_gpu
 
 
 def test_pca_whitens_and_matches_scikit_learn():

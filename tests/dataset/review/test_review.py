@@ -10,13 +10,6 @@ from fiftyone_deepcluster.dataset.runs.kv import find
 from fiftyone_deepcluster.errors import InputError, RunNotFoundError
 
 
-@pytest.fixture
-def dataset(make_digits, stored_run):
-    dataset = make_digits(40)
-    stored_run(dataset)
-    return dataset
-
-
 def values(dataset):
     dataset.reload()
     return [

@@ -15,13 +15,6 @@ from tests.dataset.review.test_review import values
 from tests.dataset.test_api import FROZEN
 
 
-@pytest.fixture
-def dataset(make_digits, stored_run):
-    dataset = make_digits(40)
-    stored_run(dataset)
-    return dataset
-
-
 def of_cluster(dataset, name):
     """First sample of a cluster, as FiftyOne's own editor loads it."""
     dataset.reload()
