@@ -28,7 +28,8 @@ import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from benchmarks.report import table
-from fiftyone_deepcluster.analysis.label_audit.audit import KnownSides, audit_vectors
+from fiftyone_deepcluster.analysis.label_audit.audit import audit_vectors
+from fiftyone_deepcluster.analysis.label_audit.labeled_set import KnownSides
 
 RATES = (0.05, 0.15, 0.3)
 KINDS = ("uniform", "confused")

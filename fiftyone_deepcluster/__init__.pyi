@@ -1,9 +1,9 @@
 """Public names for type checkers and editors; ``__init__.py`` imports the same names on first use."""
 
 from fiftyone_deepcluster.analysis.compare import Comparison as Comparison
-from fiftyone_deepcluster.analysis.label_audit.audit import KnownSides as KnownSides
-from fiftyone_deepcluster.analysis.label_audit.audit import LabelAudit as LabelAudit
 from fiftyone_deepcluster.analysis.label_audit.audit import audit_vectors as audit_vectors
+from fiftyone_deepcluster.analysis.label_audit.labeled_set import KnownSides as KnownSides
+from fiftyone_deepcluster.analysis.label_audit.result import LabelAudit as LabelAudit
 from fiftyone_deepcluster.analysis.unit_images import Ascent as Ascent
 from fiftyone_deepcluster.api.fit import FitResult as FitResult
 from fiftyone_deepcluster.api.fit import fit as fit

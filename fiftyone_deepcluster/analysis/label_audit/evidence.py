@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fiftyone_deepcluster.analysis.label_audit.labeled_set import N_FOLDS
 from fiftyone_deepcluster.analysis.label_audit.logistic import LogisticModels, fit_logistic
 from fiftyone_deepcluster.core.seeds import rng
 
@@ -19,10 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fiftyone_deepcluster.analysis.label_audit.logistic import FeatureRows
-    from fiftyone_deepcluster.analysis.label_audit.neighbors import NeighborGraph
+    from fiftyone_deepcluster.analysis.label_audit.labeled_set import LabeledSet
 
-N_FOLDS = 5
 _PENALTY, _MAX_ITER = 1e-3, 40
 _VOTES = 20
 _PRIOR = 0.3
@@ -34,40 +33,6 @@ _MISTAKEN = 2.0
 
 _MOST = 15.0
 """Largest margin: beyond, a classifier's certainty says no more."""
-
-
-@dataclass(frozen=True)
-class LabeledSet:
-    """N images with a class, prepared for an audit.
-
-    Attributes:
-        features: their vectors.
-        graph: their neighbors.
-        classes: (N,) int64 class of each, 0 to K - 1.
-        n_classes: K.
-        weights: (N,) float32; 0 for images whose label must not be believed.
-        folds: (N,) int64 fold of the cross-validation, 0 to ``N_FOLDS`` - 1.
-        groups: (N,) int64 group of each, or None.
-        apart: (N,) int64 group of each, among which images do not vote for each other; or None.
-        seed: of the labels that are drawn.
-        certain: (N,) bool, labels that a person has confirmed: they are believed fully in every round.
-        before: (N,) int64 class of each before a person decided; equal to ``classes`` where nobody did.
-    """
-
-    features: FeatureRows
-    graph: NeighborGraph
-    classes: NDArray[np.int64]
-    n_classes: int
-    weights: NDArray[np.float32]
-    folds: NDArray[np.int64]
-    groups: NDArray[np.int64] | None
-    apart: NDArray[np.int64] | None
-    seed: int
-    certain: NDArray[np.bool_]
-    before: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.classes)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fiftyone_deepcluster.analysis.label_audit.evidence import Evidence, LabeledSet
+    from fiftyone_deepcluster.analysis.label_audit.evidence import Evidence
+    from fiftyone_deepcluster.analysis.label_audit.labeled_set import LabeledSet
 
 IssueKind = Literal[
     "wrong_label",

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fiftyone_deepcluster.analysis.label_audit.evidence import LabeledSet
+    from fiftyone_deepcluster.analysis.label_audit.labeled_set import LabeledSet
 
 _NEIGHBORS = 10
 

@@ -15,7 +15,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fiftyone_deepcluster.analysis.label_audit.evidence import Evidence, LabeledSet
+    from fiftyone_deepcluster.analysis.label_audit.evidence import Evidence
+    from fiftyone_deepcluster.analysis.label_audit.labeled_set import LabeledSet
 
 _TAILS = (0.5, 0.75)
 """Upper shares of the drawn labels' scores at which the rate is estimated; the mean is taken."""

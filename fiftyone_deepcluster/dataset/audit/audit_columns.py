@@ -15,7 +15,7 @@ from fiftyone_deepcluster.dataset.io.write import numbers
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fiftyone_deepcluster.analysis.label_audit.audit import LabelAudit
+    from fiftyone_deepcluster.analysis.label_audit.result import LabelAudit
     from fiftyone_deepcluster.dataset.audit.audit_inputs import AuditInputs
 
 _N_NEIGHBORS = 12

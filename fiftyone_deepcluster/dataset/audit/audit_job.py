@@ -74,7 +74,8 @@ def judge(
         InputError: labels or vectors that cannot be audited.
         CancelledError: the observer requested cancellation.
     """
-    from fiftyone_deepcluster.analysis.label_audit.audit import KnownSides, audit_vectors
+    from fiftyone_deepcluster.analysis.label_audit.audit import audit_vectors
+    from fiftyone_deepcluster.analysis.label_audit.labeled_set import KnownSides
 
     started = time.perf_counter()
     known = KnownSides(groups=inputs.groups, clusters=inputs.clusters, order=inputs.order)

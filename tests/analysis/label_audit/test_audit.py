@@ -5,7 +5,8 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from fiftyone_deepcluster.analysis.label_audit.audit import FEWEST, KnownSides, audit_vectors, encode
+from fiftyone_deepcluster.analysis.label_audit.audit import audit_vectors
+from fiftyone_deepcluster.analysis.label_audit.labeled_set import FEWEST, KnownSides, encode
 from fiftyone_deepcluster.analysis.label_audit.noise import noise_rate
 from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.errors import CancelledError, InputError
