@@ -124,16 +124,16 @@ def networks(sizes: Sizes) -> Iterator[tuple[str, Callable[[], list[Row]]]]:
 
 def measure_network(backbone: str, sizes: Sizes) -> list[Row]:
     """Images per second of training and of embedding."""
-    from fiftyone_deepcluster.features import corpus
+    from fiftyone_deepcluster.features import batch_reader
 
     bare_training, bare_embedding = bare_speeds(backbone, sizes)
-    share, rows = corpus._RESIDENT_SHARE, []
+    share, rows = batch_reader._RESIDENT_SHARE, []
     for where, resident in (("images on the GPU", share), ("images read by the CPU", 0.0)):
-        corpus._RESIDENT_SHARE = resident
+        batch_reader._RESIDENT_SHARE = resident
         try:
             training, embedding = speeds(backbone, sizes)
         finally:
-            corpus._RESIDENT_SHARE = share
+            batch_reader._RESIDENT_SHARE = share
         rows += [
             compared(f"{backbone} training, {where}", training, bare_training),
             compared(f"{backbone} embedding, {where}", embedding, bare_embedding),

@@ -5,19 +5,17 @@ Images are read from a store of decoded uint8 pixels, a file that need not fit i
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from fiftyone_deepcluster.backbones.layers import capture_outputs, choose_layers, layers_of
-from fiftyone_deepcluster.core.devices import send
 from fiftyone_deepcluster.core.seeds import derive
 from fiftyone_deepcluster.core.types import Batch
-from fiftyone_deepcluster.errors import CancelledError, ImagesError, OptionsError
+from fiftyone_deepcluster.errors import ImagesError, OptionsError
+from fiftyone_deepcluster.features.batch_reader import BatchReader
 from fiftyone_deepcluster.images.augment import plain
 
 if TYPE_CHECKING:
@@ -31,12 +29,9 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.features.cached_maps import CachedMaps
     from fiftyone_deepcluster.images.augment import Augmentation
     from fiftyone_deepcluster.images.cache.open_images import ImageStore
-    from fiftyone_deepcluster.images.originals import CropSpec, Originals
+    from fiftyone_deepcluster.images.originals import Originals
 
-_BATCHES_BETWEEN_VOTES = 4  # batches between the votes of all processes on stopping
 _CHECKED_AT_ONCE = 2**16  # rows of features
-_RESIDENT_SHARE = 0.25  # largest share of the GPU's free memory for the decoded images
-_GPU_READERS = 4  # threads that read batches for a GPU; on a CPU one, since more would slow down the network
 
 
 def check_features(found: torch.Tensor) -> torch.Tensor:
@@ -94,17 +89,24 @@ class Corpus:
         self._given = None if given is None else given.to(compute.device)
         self.size = size
         self.batch_size = batch_size
-        self.observer = observer
         self.augment = augment
-        self.originals = originals
         self.groups: NDArray[np.int64] | None = None
         self.initial: NDArray[np.int64] | None = None
         self.fixed: NDArray[np.bool_] | None = None
         self.cached: CachedMaps | None = None
-        self._resident = self._load_resident()
+        self._reader = BatchReader(store, compute, observer, originals)
 
     def __len__(self) -> int:
         return int(self.store.shape[0])
+
+    @property
+    def observer(self) -> Observer:
+        """Receives progress and can cancel; may be replaced."""
+        return self._reader.observer
+
+    @observer.setter
+    def observer(self, observer: Observer) -> None:
+        self._reader.observer = observer
 
     def features(self, *, augmented: bool = False, seed: int = 0, mirror: bool = False) -> torch.Tensor:
         """(N, D) float32 features of all images, on the device, or on the CPU where the GPU has no room for them.
@@ -152,7 +154,7 @@ class Corpus:
 
     def plain_batches(self, rows: NDArray[np.int64], *, mirror: bool = False) -> Iterator[Batch]:
         """Batches of ``rows`` in order, not augmented; with ``mirror`` mirrored from left to right."""
-        for pixels, taken in self._pixels(rows, self.batch_size):
+        for pixels, taken in self._reader.pixels(rows, self.batch_size):
             images = plain(pixels, self.size)
             yield Batch(images.flip(-1) if mirror else images, taken)
 
@@ -170,12 +172,13 @@ class Corpus:
         """Batches of ``rows`` in order, augmented; crops are cut from the original images if the augmentation asks."""
         generator = torch.Generator().manual_seed(seed + self.compute.rank)
         specs = augment.specs(self.size)
-        if specs and self.originals is not None:
-            for crops, taken in self._crops(rows, size, specs, derive(seed, "crops", self.compute.rank)):
+        if specs and self._reader.originals is not None:
+            crops_seed = derive(seed, "crops", self.compute.rank)
+            for crops, taken in self._reader.crops(rows, size, specs, crops_seed):
                 images, small = augment.views_of(crops, self.size, generator)
                 yield Batch(images, taken, small)
             return
-        for pixels, taken in self._pixels(rows, size):
+        for pixels, taken in self._reader.pixels(rows, size):
             images, small = augment.views(pixels, self.size, generator)
             yield Batch(images, taken, small)
 
@@ -260,7 +263,7 @@ class Corpus:
             OptionsError: features were given instead of images.
         """
         self._blank()
-        for pixels, taken in self._pixels(rows, self.batch_size):
+        for pixels, taken in self._reader.pixels(rows, self.batch_size):
             yield taken, pixels
 
     def training_batches(self, order: NDArray[np.int64], augment: Augmentation, seed: int) -> Iterator[Batch]:
@@ -289,13 +292,7 @@ class Corpus:
         Raises:
             CancelledError: the observer asked for it.
         """
-        chunks = torch.from_numpy(rows).split(size)
-        shared = self.compute.all_reduce_min(len(chunks))
-        for i, taken in enumerate(chunks):
-            if self._cancelled(i, shared):
-                raise CancelledError("cancelled")
-            yield taken
-            self.observer.advance(len(taken) * self.compute.world)
+        return self._reader.rows(rows, size)
 
     def on_device(self, maps: torch.Tensor) -> torch.Tensor:
         """Maps (B, C, H, W) on the device, channels last as the network."""
@@ -313,95 +310,9 @@ class Corpus:
     def _share(self) -> int:
         return max(1, self.batch_size // self.compute.world)
 
-    def _pixels(self, rows: NDArray[np.int64], size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Batches of uint8 (B, C, H, W) on the device with their rows on the CPU."""
-        for (pixels,), taken in self._read_ahead(rows, size, lambda _, chunk: self._read(chunk)):
-            yield pixels, taken
-
-    def _crops(
-        self, rows: NDArray[np.int64], size: int, specs: Sequence[CropSpec], seed: int
-    ) -> Iterator[tuple[list[torch.Tensor], torch.Tensor]]:
-        """Batches of crops of the original images, uint8 (B, C, H, W) for each spec, with their rows on the CPU."""
-        originals = self.originals
-
-        def read(index: int, chunk: NDArray[np.int64]) -> tuple[list[torch.Tensor], torch.Tensor]:
-            found = [] if originals is None else originals.crops(chunk, specs, derive(seed, index))
-            return [torch.from_numpy(crops).permute(0, 3, 1, 2) for crops in found], torch.from_numpy(chunk)
-
-        yield from self._read_ahead(rows, size, read)
-
-    def _read_ahead(
-        self,
-        rows: NDArray[np.int64],
-        size: int,
-        read: Callable[[int, NDArray[np.int64]], tuple[list[torch.Tensor], torch.Tensor]],
-    ) -> Iterator[tuple[list[torch.Tensor], torch.Tensor]]:
-        """What ``read`` finds for each batch of ``rows`` and its index, on the device, read ahead by threads."""
-        chunks = [rows[at : at + size] for at in range(0, len(rows), size)]
-        shared = self.compute.all_reduce_min(len(chunks))
-        readers = _GPU_READERS if self._on_gpu else 1
-        with ThreadPoolExecutor(readers, initializer=self._enter_reader) as pool:
-            ahead = deque(pool.submit(read, i, chunk) for i, chunk in enumerate(chunks[:readers]))
-            for i, chunk in enumerate(chunks):
-                if self._cancelled(i, shared):
-                    raise CancelledError("cancelled")
-                found, taken = ahead.popleft().result()
-                if i + readers < len(chunks):
-                    ahead.append(pool.submit(read, i + readers, chunks[i + readers]))
-                yield [pixels.to(self.compute.device, non_blocking=True) for pixels in found], taken
-                self.observer.advance(len(chunk) * self.compute.world)
-
-    def _cancelled(self, batch: int, shared: int) -> bool:
-        """Whether to stop. All processes decide together, since one that stopped alone would block the others.
-
-        Args:
-            batch: index of the next batch.
-            shared: number of batches that every process has.
-        """
-        if self.compute.world == 1:
-            return self.observer.cancelled()
-        asked = batch < shared and batch % _BATCHES_BETWEEN_VOTES == 0
-        return asked and self.compute.all_reduce_any(self.observer.cancelled())
-
-    def _read(self, rows: NDArray[np.int64]) -> tuple[list[torch.Tensor], torch.Tensor]:
-        """Pixels of ``rows`` and the rows; in pinned memory for a GPU, which copies from there on its own."""
-        taken = torch.from_numpy(rows)
-        if self._on_gpu:
-            taken = taken.pin_memory()
-        if self._resident is not None:
-            return [self._resident[send(taken, self._resident.device)]], taken
-        pixels = torch.from_numpy(self.store.read(rows)).permute(0, 3, 1, 2)
-        return [pixels.pin_memory() if self._on_gpu else pixels], taken
-
-    def _enter_reader(self) -> None:
-        """Pin memory for the GPU of this process, in a thread that reads; by default it would be the first GPU."""
-        if self._on_gpu:
-            torch.cuda.set_device(self.compute.device)
-
-    @property
-    def _on_gpu(self) -> bool:
-        return self.compute.device.type == "cuda"
-
     def _zeros(self, width: int) -> torch.Tensor:
         """(N, width) float32 zeros, on the device if it has room for them."""
         return torch.zeros(len(self), width, device=self.compute.device_for(len(self) * width))
-
-    def _load_resident(self) -> torch.Tensor | None:
-        """All images on the GPU, if they fit into a share of its free memory; else None."""
-        device = self.compute.device
-        if not self._on_gpu:
-            return None
-        free, _ = torch.cuda.mem_get_info(device)
-        if int(np.prod(self.store.shape, dtype=np.int64)) > _RESIDENT_SHARE * free:
-            return None
-        n, height, width, channels = self.store.shape
-        pixels = torch.empty((n, channels, height, width), dtype=torch.uint8, device=device)
-        for at in range(0, n, 4096):
-            rows = np.arange(at, min(n, at + 4096))
-            pixels[at : at + len(rows)] = (
-                torch.from_numpy(self.store.read(rows)).permute(0, 3, 1, 2).to(device)
-            )
-        return pixels
 
 
 def put_rows(found: torch.Tensor, batch: Batch, values: torch.Tensor) -> None:

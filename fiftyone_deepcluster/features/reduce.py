@@ -61,7 +61,7 @@ def fit_pca(
     l2_normalize: bool,
     device: torch.device | None = None,
 ) -> Reduction:
-    """Fit a PCA in float64, in chunks: in float32, directions without variance could not be told from noise.
+    """Fit a PCA in float64, in chunks: in float32, directions without variance would look like noise.
 
     With ``whiten`` each direction is divided by its standard deviation (DeepCluster: ``eigen_power`` -0.5).
     ``n_components`` is limited to min(n_components, D, N - 1). It is computed on ``device``; None: where the
