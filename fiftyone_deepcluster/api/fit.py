@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.features.corpus import Corpus
     from fiftyone_deepcluster.images.cache.open_images import ImageStore
     from fiftyone_deepcluster.methods.base import Parts
-    from fiftyone_deepcluster.training.loop import Keep, RunState
+    from fiftyone_deepcluster.training.run_state import Keep, RunState
 
 MAY_CHANGE = ("rounds", "max_minutes", "device", "precision", "baselines")
 """Options that may be changed when a run is resumed."""

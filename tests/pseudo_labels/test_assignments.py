@@ -7,7 +7,7 @@ import torch
 from fiftyone_deepcluster.clusterers.base import ClusterRequest
 from fiftyone_deepcluster.clusterers.kmeans.clusterer import KMeans
 from fiftyone_deepcluster.pseudo_labels.assignments import assignment_of, nearest_assignment
-from fiftyone_deepcluster.training.loop import _pack, _unpack
+from fiftyone_deepcluster.training.run_state import pack_assignment, unpack_assignment
 
 
 @pytest.fixture
@@ -51,8 +51,8 @@ def test_distances_are_measured_in_the_given_vectors(vectors):
 
 def test_a_snapshot_keeps_every_field(vectors, tmp_path):
     found = nearest_assignment(vectors, vectors[:3], {"drift": 0.5})
-    torch.save(_pack(found), tmp_path / "state.pt")
-    again = _unpack(torch.load(tmp_path / "state.pt", weights_only=True))
+    torch.save(pack_assignment(found), tmp_path / "state.pt")
+    again = unpack_assignment(torch.load(tmp_path / "state.pt", weights_only=True))
 
     assert vars(again).keys() == vars(found).keys()
     for name, value in vars(found).items():
