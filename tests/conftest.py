@@ -108,6 +108,14 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put files with many slow tests first: at the end, one would keep a single process busy."""
+    if config.pluginmanager.hasplugin("randomly"):
+        return
+    n_slow = Counter(item.path for item in items if item.get_closest_marker("slow") is not None)
+    items.sort(key=lambda item: -n_slow[item.path])  # stable: the tests of a file stay together
+
+
 _FACTS = pytest.StashKey[dict[str, object]]()
 _OPEN_BEFORE: dict[str, Counter[str]] = {}
 """Files that were open before the tests of a file; those opened by fixtures of the file stay open until its end."""

@@ -43,7 +43,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "ucnn baseline-2": {**BASE, **TINY_UCNN, "pixel_epochs": 0, "variant": "baseline-2"},
     "self-training": {**BASE, **SMALL, "clusterer": {"name": "consensus", "reducer": "identity", "runs": 2}},
     "frozen": {"n_clusters": 10, "baselines": False, "reducer": "umap"},
-    "auto": {"n_clusters": 10, "rounds": 2, "baselines": False},
+    "auto": {"n_clusters": 10, "rounds": 1, "baselines": False, "image_size": 16, "backbone": SMALL["backbone"]},
 }  # fmt: skip
 FROZEN = {"n_clusters": 10, "baselines": False, "image_size": 16, "backbone": {"name": "small", "width": 8}}
 ENCODER_OPTIONS: dict[str, dict[str, Any]] = {
@@ -53,7 +53,8 @@ ENCODER_OPTIONS: dict[str, dict[str, Any]] = {
     "ensemble-projection": {"sets": 3, "classes": 5},
     "patch-mining": {"patches": "maps", "mined_patches": 2000, "scales": (0.5,)},
 }
-"""Options by which an encoder is fast on small images; an encoder that is not here is run with its defaults."""
+CLUSTERER_OPTIONS: dict[str, dict[str, Any]] = {"consensus": {"reducer": "identity", "runs": 3}}
+"""Options by which a part is fast on small images; a part that is not here is run with its defaults."""
 
 
 @pytest.fixture
@@ -91,6 +92,7 @@ def test_every_method_is_run() -> None:
     assert {name.split()[0] for name in RUNS} == set(METHODS.names())
 
 
+@pytest.mark.slow  # all of them together
 @pytest.mark.parametrize("run", RUNS)
 def test_methods(gpu: Gpu, images: np.ndarray, run: str) -> None:
     found = fitted(gpu, images, run.split(maxsplit=1)[0], RUNS[run])
@@ -100,7 +102,8 @@ def test_methods(gpu: Gpu, images: np.ndarray, run: str) -> None:
 
 @pytest.mark.parametrize("name", CLUSTERERS.names())
 def test_clusterers(gpu: Gpu, images: np.ndarray, name: str) -> None:
-    fitted(gpu, images, "frozen", {**FROZEN, "clusterer": name})
+    clusterer = {"name": name, **CLUSTERER_OPTIONS.get(name, {})}
+    fitted(gpu, images, "frozen", {**FROZEN, "clusterer": clusterer})
 
 
 @pytest.mark.parametrize("name", ENCODERS.names())
