@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import math
+import stat
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -330,8 +331,14 @@ def _pixels(image: Image.Image) -> NDArray[np.uint8]:
 
 @contextmanager
 def explained(path: str) -> Iterator[None]:
-    """Convert any exception of a decoder to an ``UnreadableImageError`` with path and reason."""
+    """Convert any exception of a decoder to an ``UnreadableImageError`` with path and reason.
+
+    Pipes and devices are refused first: opening them could wait forever.
+    """
     try:
+        kind = Path(path).stat().st_mode
+        if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
+            raise UnreadableImageError(path, "it is a pipe or a device, not a file")
         yield
     except UnreadableImageError:
         raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -292,6 +293,13 @@ class TestDamage:
         with pytest.raises(UnreadableImageError, match="Is a directory") as caught:
             read_image(ImageRef(str(tmp_path)), "rgb")
         assert not caught.value.lasting
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+    def test_pipes_and_devices_are_not_waited_for(self, tmp_path):
+        os.mkfifo(tmp_path / "pipe.png")
+        for path in (str(tmp_path / "pipe.png"), "/dev/zero"):
+            with pytest.raises(UnreadableImageError, match="a pipe or a device, not a file"):
+                read_image(ImageRef(path), "rgb")
 
     @pytest.mark.parametrize("suffix", ["jpeg", "png", "tiff", "webp", "gif", "bmp"])
     def test_truncated_files_are_refused(self, tmp_path, suffix):

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -38,7 +39,7 @@ from fiftyone_deepcluster.dataset.review.clusters import check_there
 from fiftyone_deepcluster.dataset.review.history import EditHistory
 from fiftyone_deepcluster.dataset.review.members import object_ids
 from fiftyone_deepcluster.dataset.runs.database import all_need_database
-from fiftyone_deepcluster.errors import InputError
+from fiftyone_deepcluster.errors import InputError, RunError, RunLockedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.dataset.review.old_values import Old
 
     Images: TypeAlias = fo.core.collections.SampleCollection | str | Sequence[str]
+
+logger = logging.getLogger(__name__)
 
 REFIT_EVERY = 25
 _PREVIEWED = 20
@@ -309,10 +312,13 @@ class LabelReview(EditHistory):
         return Change(len(olds), 0, entry.text, ())
 
     def _followed(self, change: Change, dry_run: bool) -> Change:
-        """The change, after a refit if one is due."""
+        """The change, after a refit if one is due. What was decided stands where that fails."""
         decided = bool(not dry_run and self._refit_every and change.n_changed)
         if decided and self._refit_is_due(count_decided(self.audit), self._refit_every):
-            self.refit()
+            try:
+                self.refit()
+            except (InputError, RunError, RunLockedError) as error:
+                logger.warning("the decisions are stored, but the scores are not fitted again: %s", error)
         return change
 
     def _refit_is_due(self, n_decided: int, refit_every: int) -> bool:

@@ -95,7 +95,9 @@ def _rows(source: Path, given: str) -> list[dict[str, str]]:
         text = source.read_text("utf-8-sig")
         header = text.partition("\n")[0]
         between = max(",;\t", key=header.count)
-        return list(csv.DictReader(io.StringIO(text, newline=""), delimiter=between))
+        table = csv.DictReader(io.StringIO(text, newline=""), delimiter=between)
+        table.fieldnames = [name.strip().lower() for name in table.fieldnames or ()]
+        return list(table)
     except UnicodeDecodeError:
         raise InputError(
             f"path={given!r} cannot be read as a CSV table: it is not in UTF-8; save it as CSV UTF-8"

@@ -19,12 +19,14 @@ class RunLayout:
         in_label: names of the values inside the run's Classification; empty if it has none.
         meanings: name of every value -> description.
         anchor: value that is indexed, and that marks the fields as those of a run.
+        needed: values without whose fields nothing can be done; those of others may be empty, and then removed.
         hidden: values that cannot be filtered, so that the sidebar does not show them.
     """
 
     in_label: tuple[str, ...]
     meanings: dict[str, str]
     anchor: str
+    needed: tuple[str, ...]
     hidden: tuple[str, ...] = ()
 
     @property
@@ -57,6 +59,7 @@ LAYOUTS: dict[RunKind, RunLayout] = {
             "category": "Groups of similar clusters that contain the image, widest first",
         },
         anchor="label",
+        needed=("label",),
         hidden=("embedding", "round_labels", "round_losses"),
     ),
     "audit": RunLayout(
@@ -74,6 +77,18 @@ LAYOUTS: dict[RunKind, RunLayout] = {
             "neighbors": "Ids of the nearest images, nearest first; of suspicious labels only",
         },
         anchor="rank",
+        needed=(
+            "p_wrong",
+            "given",
+            "suggestion",
+            "reason",
+            "rank",
+            "group",
+            "issues",
+            "decision",
+            "error",
+            "neighbors",
+        ),
         hidden=("neighbors",),
     ),
 }

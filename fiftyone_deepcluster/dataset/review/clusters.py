@@ -59,18 +59,17 @@ class ClusterInfo:
 
 
 def check_there(run: KeptRun, value: str | None = None) -> None:
-    """Raise unless the run and the field of one of its values still exist.
+    """Raise unless the run and the fields of its values still exist.
 
     Args:
         run: run to check.
-        value: name of a value, see ``io.layouts``; by default the anchor of the run.
+        value: name of a value, see ``io.layouts``; by default those that every call needs.
 
     Raises:
         RunNotFoundError: the run was deleted, renamed or replaced by another.
-        RunError: the field of the value was deleted from the dataset.
+        RunError: the field of a value was deleted from the dataset.
     """
     dataset, kind = run.dataset, run.fields.kind
-    path = run.fields.path(value or run.fields.layout.anchor)
     what = "run" if kind == "clusters" else "audit"
     if not storage.in_database(dataset):
         raise RunNotFoundError(
@@ -78,8 +77,6 @@ def check_there(run: KeptRun, value: str | None = None) -> None:
             "dataset"
         )
     storage.look_again(dataset)
-    if dataset.get_field(path) is None:
-        dataset.reload()  # another process may have added it since
     if run.key not in storage.keys(dataset, kind):
         known = ", ".join(storage.keys(dataset, kind)) or "none"
         raise RunNotFoundError(
@@ -90,11 +87,19 @@ def check_there(run: KeptRun, value: str | None = None) -> None:
         raise RunNotFoundError(
             f"{what} {run.key!r} of {dataset.name!r} was replaced since it was loaded; load it again with load_{what}"
         )
+    for name in run.fields.layout.needed if value is None else (value,):
+        _check_field(run, run.fields.path(name))
+
+
+def _check_field(run: KeptRun, path: str) -> None:
+    dataset, kind = run.dataset, run.fields.kind
+    if dataset.get_field(path) is not None:
+        return
+    dataset.reload()  # another process may have added it since
     if dataset.get_field(path) is None and has_values(dataset, run.fields, path):
-        declare_lost(
-            dataset, run.fields
-        )  # not deleted: another program removed it from the schema by accident
+        declare_lost(dataset, run.fields)  # another program removed it from the schema by accident
     if dataset.get_field(path) is None:
+        what = "run" if kind == "clusters" else "audit"
         raise RunError(
             f"the field {path} of {what} {run.key!r} was deleted from {dataset.name!r}; "
             f"{way_back(dataset, run.key, kind)}"

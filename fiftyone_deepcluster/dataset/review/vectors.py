@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fiftyone_deepcluster.dataset.review.clusters import aggregate, image_stages
-from fiftyone_deepcluster.errors import RunError
+from fiftyone_deepcluster.dataset.review.clusters import aggregate, check_there, image_stages
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,16 +30,12 @@ def vectors_of(
         Documents as in ``image_stages``, with the image, its sample and its label; and the vectors.
 
     Raises:
-        RunError: the run has no stored vectors.
+        RunError: the field of the vectors was deleted.
     """
     import fiftyone.core.utils as fou
     import numpy as np
 
-    path = run.fields.path("embedding")
-    if run.dataset.get_field(path) is None:
-        raise RunError(
-            f"the vectors of run {run.key!r} were deleted (field {path}); repeat the run (cluster with overwrite=True)"
-        )
+    check_there(run, "embedding")
     stages = image_stages(run.fields, {"$in": list(clusters)}, ("label", "embedding"))
     stages.append({"$match": {"embedding": {"$ne": None}}})
     if most is not None:

@@ -216,6 +216,39 @@ def test_a_refit_believes_what_was_decided(audited):
         again.refit()
 
 
+def test_a_decision_stands_where_the_scores_cannot_be_fitted_again(audited, caplog):
+    audited.delete_sample_field("pixels")
+    review = fdc.review_labels(audited, refit_every=1)
+    first = review.queue(1)["items"][0]["id"]
+    assert review.decide(first, "keep").n_changed == 1
+    assert (
+        "the decisions are stored, but the scores are not fitted again: audit 'audit' cannot" in caplog.text
+    )
+    assert review.progress()["n_decided"] == 1
+
+
+@pytest.mark.parametrize("value", ["decision", "given", "neighbors", "p_wrong"])
+def test_without_one_of_its_fields_nothing_is_written(audited, value):
+    review = fdc.review_labels(audited, refit_every=0)
+    first = review.queue(1)["items"][0]["id"]
+    review.decide(first, "keep")
+    audited.delete_sample_field(f"audit_{value}")
+    said = f"the field audit_{value} of audit 'audit' was deleted from .*; repeat the audit"
+    for call in (
+        lambda: review.decide(first, "exclude"),
+        review.undo,
+        review.refit,
+        review.progress,
+        review.audit.to_dataframe,
+        lambda: review.commit("mine"),
+    ):
+        with pytest.raises(RunError, match=said):
+            call()
+    assert [sample.id for sample in audited] == audited.values("id")  # all samples can be loaded
+    fdc.delete_audit(audited, "audit")
+    assert not [name for name in audited.get_field_schema() if name.startswith("audit")]
+
+
 def test_a_group_is_one_decision(labeled):
     labels = labeled.values("ground_truth.label")
     order = sorted(range(300), key=lambda row: labels[row])
@@ -308,6 +341,8 @@ def test_a_table_accepts_the_suggestion_that_it_shows(audited, review, tmp_path)
     assert decisions == [f"accept: {shown[0]}", f"accept: {shown[1]}", "other: twelve"]
     review.export(path)
     assert review.import_decisions(path).n_changed == 0
+    path.write_text(f"ID, Decision\n{rows[0]['id']},exclude\n")
+    assert review.import_decisions(path).text == "exclude for 1 label"
 
 
 def test_wrong_decisions(audited, review):

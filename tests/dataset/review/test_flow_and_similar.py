@@ -92,5 +92,5 @@ def test_what_has_no_vector_has_no_similar_images(clustered_once):
     with pytest.raises(InputError, match="the images have no vectors in run 'dc'"):
         similar_images(run, [sample.id], [], 5)
     clustered_once.delete_sample_field("dc_embedding")
-    with pytest.raises(RunError, match="the vectors of run 'dc' were deleted"):
+    with pytest.raises(RunError, match="the field dc_embedding of run 'dc' was deleted"):
         similar_images(run, [sample.id], [], 5)
