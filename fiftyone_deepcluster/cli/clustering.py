@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.cli.tables import clusters_table, rounds_table
+from fiftyone_deepcluster.core.arguments import short
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def find_samples(name: str, view: str | None = None) -> fo.Dataset | fo.DatasetV
 
     if name in fo.list_datasets():
         dataset = fo.load_dataset(name)
-    elif Path(name).is_dir():
+    elif _is_folder(name):
         dataset = _from_folder(Path(name).resolve())
     else:
         raise InputError(_not_found(name, fo.list_datasets()))
@@ -107,6 +108,14 @@ def find_samples(name: str, view: str | None = None) -> fo.Dataset | fo.DatasetV
         known = f"saved views: {', '.join(views)}" if views else "save one with dataset.save_view(name, view)"
         raise InputError(f"dataset {dataset.name!r} has no saved view {view!r}; {known}")
     return dataset.load_saved_view(view)
+
+
+def _is_folder(name: str) -> bool:
+    """Whether a name is that of a folder; an empty one is not that of the current folder."""
+    try:
+        return bool(name) and Path(name).is_dir()
+    except OSError:  # too long for a path
+        return False
 
 
 def _from_folder(folder: Path) -> fo.Dataset:
@@ -140,7 +149,7 @@ def _not_found(name: str, known: list[str]) -> str:
 
     near = get_close_matches(name, known, _NEAR_NAMES) or known[:_NEAR_NAMES]
     hint = f"; did you mean {', '.join(near)}?" if near else "; there are no datasets yet"
-    return f"{name!r} is neither a FiftyOne dataset nor a folder{hint}"
+    return f"{short(name)} is neither a FiftyOne dataset nor a folder{hint}"
 
 
 def _labels_and_truth(run: Run, truth_field: str) -> tuple[list[str | None], list[object]]:

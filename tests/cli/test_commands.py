@@ -104,6 +104,8 @@ def test_a_folder_becomes_a_lasting_dataset_of_its_name(invoke, fiftyone_home, d
     ("words", "says"),
     [
         (["no-such-dataset"], "neither a FiftyOne dataset nor a folder"),
+        ([""], "neither a FiftyOne dataset nor a folder"),
+        (["x" * 300], "neither a FiftyOne dataset nor a folder"),
         (["DATASET", "--view", "nowhere"], "no saved view 'nowhere'"),
         (["DATASET", "--method", "magic"], "there is no 'magic'"),
         (["DATASET", "--method", "frozen", "--option", "speed=3"], "no option 'speed'"),

@@ -120,9 +120,10 @@ def _states(dataset: fo.Dataset, operation: Operation) -> str:
     import fiftyone_deepcluster as fdc
     from fiftyone_deepcluster.dataset.runs.run import finished_runs
 
-    interrupted: list[str] = []
     if operation.kind == "audit":
         finished = fdc.list_audits(dataset)
+        interrupted = [key for key in finished if not fdc.load_audit(dataset, key).record.complete]
+        finished = [key for key in finished if key not in interrupted]
     else:
         listed = fdc.list_runs(dataset)
         finished, interrupted = finished_runs(dataset), list(fdc.interrupted_runs(dataset))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fiftyone_deepcluster.core import arguments
@@ -11,6 +12,8 @@ from fiftyone_deepcluster.dataset.runs import storage
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import fiftyone as fo
     import numpy as np
     from numpy.typing import NDArray
@@ -105,13 +108,27 @@ def read_values(source: SampleSource, path: str) -> list[object | None]:
     return [known.get(name) for name in source.ids]
 
 
+def with_fields(
+    samples: fo.core.collections.SampleCollection,
+    dataset: fo.Dataset,
+    patches_field: str | None,
+    paths: Sequence[str],
+) -> fo.core.collections.SampleCollection:
+    """The samples; all images of their dataset if the view hides one of the paths, or was made before it was there."""
+    if all(samples.get_field(path) is not None for path in paths):
+        return samples
+    everything = flat(dataset)
+    return everything if patches_field is None else everything.to_patches(patches_field)
+
+
 def without_cluster(source: SampleSource, names: FieldNames) -> SampleSource:
-    """The images without a label and without an error in the fields ``names``."""
-    paths = [names.view_path(name) for name in ("label", "error")]
-    there = [path for path in paths if source.samples.get_field(path) is not None]
-    known = {path: read_values(source, path) for path in there}
-    labels, errors = (known.get(path, [None] * len(source)) for path in paths)
-    rows = [row for row in range(len(source)) if labels[row] is None and errors[row] is None]
+    """The images without a label and without an error in the fields ``names``, also where the view hides them."""
+    dataset = source.dataset
+    declared = [name for name in ("label", "error") if dataset.get_field(names.path(name)) is not None]
+    paths = [names.view_path(name) for name in declared]
+    whole = replace(source, samples=with_fields(source.samples, dataset, source.patches_field, paths))
+    columns = [read_values(whole, path) for path in paths]
+    rows = [row for row in range(len(source)) if all(column[row] is None for column in columns)]
     return source.rows(rows)
 
 

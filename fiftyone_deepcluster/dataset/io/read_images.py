@@ -108,7 +108,12 @@ def check_patches_field(samples: fo.core.collections.SampleCollection, field: st
 
 
 def flat(dataset: fo.Dataset) -> fo.core.collections.SampleCollection:
-    """All samples of a dataset; for a grouped dataset, the samples of all slices with images."""
+    """All samples of a dataset; for a grouped dataset, the samples of all slices with images.
+
+    Raises:
+        ImagesError: a view that is grouped by a field.
+    """
+    _check_not_grouped(dataset)
     if dataset.media_type != "group":
         return dataset
     return dataset.select_group_slices(image_slices(dataset), _allow_mixed=True)
@@ -188,10 +193,14 @@ def _one_label_each(
     return single if single.values("id") == ids else single.select(ids, ordered=True)
 
 
-def _check_media(samples: fo.core.collections.SampleCollection) -> None:
-    kind = samples.media_type
+def _check_not_grouped(samples: fo.core.collections.SampleCollection) -> None:
     if samples._is_dynamic_groups:
         raise ImagesError("the view is dynamically grouped by a field; give the view without group_by(...)")
+
+
+def _check_media(samples: fo.core.collections.SampleCollection) -> None:
+    kind = samples.media_type
+    _check_not_grouped(samples)
     if kind == "group":
         slices = image_slices(samples._root_dataset)
         if not slices:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from fiftyone_deepcluster.analysis.compare import Comparison, compare_labelings
 from fiftyone_deepcluster.core import arguments
+from fiftyone_deepcluster.dataset.io.read_fields import with_fields
 from fiftyone_deepcluster.dataset.io.read_images import flat, root_dataset
 from fiftyone_deepcluster.dataset.review.clusters import check_there
 from fiftyone_deepcluster.dataset.review.overview import label_fields, label_path
@@ -33,8 +34,12 @@ def compare_runs(samples: fo.core.collections.SampleCollection, key: str, other:
     """
     run = load_run(samples, key)
     check_there(run)
-    first, second = run.fields.view_path("label"), _other_path(run, other)
-    return compare_labelings(*_images(samples, run).values([first, second]))
+    paths = [run.fields.view_path("label"), _other_path(run, other)]
+    images = _images(samples, run)
+    shown = set(images.values("id"))
+    ids, *labels = with_fields(images, run.dataset, run.patches_field, paths).values(["id", *paths])
+    rows = [row for row, name in enumerate(ids) if name in shown]
+    return compare_labelings(*([column[row] for row in rows] for column in labels))
 
 
 @database_needed("repeat the call")

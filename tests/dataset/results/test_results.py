@@ -346,7 +346,9 @@ def test_a_field_deleted_by_hand_is_named(digits_dir, fiftyone_home):
     run = fdc.cluster(dataset, "deepcluster", "dc", n_clusters=3, rounds=1, **NET, **QUIET)
     first = dataset.first().id
     dataset.delete_sample_field("dc_embedding")
-    with pytest.raises(RunError, match=r"the field dc_embedding of run 'dc' was deleted .* delete_run"):
+    with pytest.raises(
+        RunError, match=r"the field dc_embedding of run 'dc' was deleted .*; resume\(samples, 'dc'\)"
+    ):
         fdc.retrieve(dataset, "dc", first, 3)
     dataset.delete_sample_field("dc")
     calls = [
