@@ -20,13 +20,16 @@ from fiftyone_deepcluster.backbones.base import (
 from fiftyone_deepcluster.methods.base import ADVANCED, METHODS, Parts, choose_side
 from fiftyone_deepcluster.methods.dac_scripts import SCRIPTS, Script, ScriptName
 from fiftyone_deepcluster.methods.published import Paper, Published
+from fiftyone_deepcluster.methods.shared_options import MinSteps, WeightDecay
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from fiftyone_deepcluster.backbones.network import Network
     from fiftyone_deepcluster.images.augment import Augmentation
     from fiftyone_deepcluster.images.inspect import ImageFacts
-    from fiftyone_deepcluster.pseudo_labels.pairs import FrozenTargets, Thresholds
+    from fiftyone_deepcluster.pseudo_labels.pairs import FrozenTargets, PairSelection, Thresholds
+    from fiftyone_deepcluster.pseudo_labels.pixel_warmup import PixelWarmup
     from fiftyone_deepcluster.training.losses import PairLoss
 
 LARGE_SIDE = 96
@@ -152,13 +155,7 @@ class DAC(Published):
         le=65_536,
         description="Batch size; pairs are formed within a batch; empty: chosen by variant and number of images.",
     )
-    min_steps: int = Field(
-        BATCHES,
-        ge=0,
-        le=100_000,
-        description="Minimum number of batches per round; adds epochs when there are few images.",
-        json_schema_extra=ADVANCED,
-    )
+    min_steps: MinSteps = BATCHES
     inner_epochs: int | None = Field(
         None, ge=1, description="released: epochs on fixed targets; empty: 5 for DAC* on gray images, else 10.",
         json_schema_extra=ADVANCED,
@@ -178,7 +175,7 @@ class DAC(Published):
         json_schema_extra=ADVANCED,
     )
     learning_rate: float = Field(0.001, gt=0, le=10, description="Learning rate of RMSprop.")
-    weight_decay: float = Field(0.0, ge=0, le=1, description="Weight decay (L2).", json_schema_extra=ADVANCED)
+    weight_decay: WeightDecay = 0.0
     width: int | None = Field(
         None,
         ge=4,
@@ -228,14 +225,20 @@ class DAC(Published):
 
     def build(self) -> Parts:
         """See ``Options.build``."""
-        from fiftyone_deepcluster.backbones.all_conv import AllConvNet
-        from fiftyone_deepcluster.backbones.input_norms import make_input_norm
-        from fiftyone_deepcluster.backbones.network import Network
-        from fiftyone_deepcluster.pseudo_labels.pairs import PairSelection, PairSelectionParts
-        from fiftyone_deepcluster.pseudo_labels.pixel_warmup import PixelPairs, PixelWarmup
         from fiftyone_deepcluster.training.loop import TrainingSpec
         from fiftyone_deepcluster.training.optimizers import OptimizerSpec
         from fiftyone_deepcluster.training.stopping import StopOnAgreement
+
+        network = self._network()
+        optimizer = OptimizerSpec("rmsprop", self.learning_rate, weight_decay=self.weight_decay)
+        stopping = () if self.stop_nmi is None else (StopOnAgreement(self.stop_nmi, patience=2),)
+        training_spec = TrainingSpec(self._task(), self.objective(), self.make_augment(), optimizer, stopping)
+        return Parts(network, training_spec, self.batch_size or PAPER_BATCH)
+
+    def _task(self) -> PairSelection | PixelWarmup:
+        """Pairs by similarity, after a first round on pairs from clusters of the pixels if ``init`` says so."""
+        from fiftyone_deepcluster.pseudo_labels.pairs import PairSelection, PairSelectionParts
+        from fiftyone_deepcluster.pseudo_labels.pixel_warmup import PixelPairs, PixelWarmup
 
         batch = self.batch_size or PAPER_BATCH
         selection = PairSelectionParts(
@@ -246,30 +249,29 @@ class DAC(Published):
             batch_statistics=self.norm == "batch",
             seed=self.seed,
         )
+        if self.init != "pixels":
+            return PairSelection(selection)
         pixels = PixelPairs(self.n_clusters, batch, PIXEL_PASSES, self.seed)
-        training = OptimizerSpec("rmsprop", self.learning_rate, weight_decay=self.weight_decay)
-        side, input_norm = self.image_size or SMALL_SIDE, make_input_norm(self.input_norm, self.channels)
-        script = self._script
+        return PixelWarmup(pixels, partial(PairSelection, selection))
+
+    def _network(self) -> Network:
+        from fiftyone_deepcluster.backbones.all_conv import AllConvNet
+        from fiftyone_deepcluster.backbones.input_norms import make_input_norm
+        from fiftyone_deepcluster.backbones.network import Network
+
+        input_norm, script = make_input_norm(self.input_norm, self.channels), self._script
         layout: dict[str, Any] = {} if script is None else {
             "norm_pooled": script.pooled_norm, "norm_average": script.pooled_norm, "last_relu": script.last_relu,
             "blocks": script.blocks if self.width in (None, WIDTH) else None,
         }  # fmt: skip
         backbone = AllConvNet(
             int(input_norm.out_channels),  # type: ignore[arg-type]
-            side,
+            self.image_size or SMALL_SIDE,
             self.n_clusters,
             width=self.width or WIDTH,
             **layout,
         )
-        from_pixels = self.init == "pixels"
-        task = (
-            PixelWarmup(pixels, partial(PairSelection, selection))
-            if from_pixels
-            else PairSelection(selection)
-        )
-        stopping = () if self.stop_nmi is None else (StopOnAgreement(self.stop_nmi, patience=2),)
-        training_spec = TrainingSpec(task, self.objective(), self.make_augment(), training, stopping)
-        return Parts(Network(input_norm, backbone), training_spec, batch)
+        return Network(input_norm, backbone)
 
     def chosen_script(self) -> ScriptName | None:
         """The authors' script for the images; None: as in the paper."""

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field
-
 from fiftyone_deepcluster.backbones.base import BACKBONES, SMALL_SIDE
 from fiftyone_deepcluster.methods.base import METHODS
 from fiftyone_deepcluster.methods.published import Paper, Published
@@ -80,9 +78,6 @@ class DeepCluster(Published, Trained):
     )
 
     name: Literal["deepcluster"] = "deepcluster"
-    rounds: int = Field(
-        10, ge=1, le=100_000, description="Maximum number of rounds; each round clusters and trains once."
-    )
 
     def resolve(self, facts: ImageFacts) -> DeepCluster:
         """See ``Options.resolve``."""

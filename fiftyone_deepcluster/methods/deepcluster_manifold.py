@@ -6,18 +6,25 @@ training under augmentation corrects errors of UMAP.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from fiftyone_deepcluster.backbones.base import BACKBONES, SMALL_SIDE
-from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer
-from fiftyone_deepcluster.core.registry import PartOf
-from fiftyone_deepcluster.methods.base import ADVANCED, METHODS, choose_side
+from fiftyone_deepcluster.methods.base import METHODS, choose_side
+from fiftyone_deepcluster.methods.shared_options import (
+    ChosenClusterer,
+    ChosenReducer,
+    Epochs,
+    LabelSmoothing,
+    MinSteps,
+    StopNmi,
+    WeightDecay,
+)
 from fiftyone_deepcluster.methods.trained import Trained
-from fiftyone_deepcluster.reducers.base import REDUCERS, Reducer
 
 if TYPE_CHECKING:
+    from fiftyone_deepcluster.clusterers.base import Clusterer
     from fiftyone_deepcluster.images.inspect import ImageFacts
     from fiftyone_deepcluster.training.optimizers import OptimizerSpec
 
@@ -48,39 +55,16 @@ class DeepClusterManifold(Trained):
     rounds: int = Field(
         5, ge=1, le=100_000, description="Maximum number of rounds; each round clusters and trains once."
     )
-    epochs: int = Field(3, ge=1, le=1000, description="Epochs per round.")
-    min_steps: int = Field(
-        120,
-        ge=0,
-        le=100_000,
-        description="Minimum number of batches per round; adds epochs when there are few images.",
-        json_schema_extra=ADVANCED,
-    )
+    epochs: Epochs = 3
+    min_steps: MinSteps = 120
     learning_rate: float = Field(
         0.003, gt=0, le=100, description="Peak learning rate of the one-cycle schedule of each round."
     )
-    weight_decay: float = Field(
-        1e-4, ge=0, le=1, description="Weight decay (L2).", json_schema_extra=ADVANCED
-    )
-    label_smoothing: float = Field(
-        0.1, ge=0, lt=1, description="Label smoothing of the cross-entropy.", json_schema_extra=ADVANCED
-    )
-    stop_nmi: float | None = Field(
-        0.98,
-        gt=0,
-        le=1,
-        description="Stop when the NMI with the last round reaches this; empty: never.",
-        json_schema_extra=ADVANCED,
-    )
-    reducer: Annotated[Reducer, PartOf(REDUCERS)] = Field(
-        default={"name": "umap", "epochs": 200},
-        validate_default=True,
-        description="Dimensionality reduction before clustering.",
-        json_schema_extra=ADVANCED,
-    )
-    clusterer: Annotated[Clusterer, PartOf(CLUSTERERS)] = Field(
-        default="gmm", validate_default=True, description="Clustering algorithm.", json_schema_extra=ADVANCED
-    )
+    weight_decay: WeightDecay = 1e-4
+    label_smoothing: LabelSmoothing = 0.1
+    stop_nmi: StopNmi = 0.98
+    reducer: ChosenReducer = Field(default={"name": "umap", "epochs": 200}, validate_default=True)
+    clusterer: ChosenClusterer = Field(default="gmm", validate_default=True)
 
     def resolve(self, facts: ImageFacts) -> DeepClusterManifold:
         """See ``Options.resolve``."""

@@ -13,10 +13,18 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from fiftyone_deepcluster.backbones.base import BACKBONES, SMALL_SIDE, Backbone, InputNormName
+from fiftyone_deepcluster.backbones.base import BACKBONES, SMALL_SIDE, Backbone
 from fiftyone_deepcluster.core.registry import PartOf
 from fiftyone_deepcluster.methods.base import ADVANCED, GOING_ON_ROUNDS, METHODS, Parts
 from fiftyone_deepcluster.methods.published import Paper, Published
+from fiftyone_deepcluster.methods.shared_options import (
+    BatchSize,
+    Epochs,
+    FirstLayer,
+    InitialWeights,
+    MinSteps,
+    WeightDecay,
+)
 from fiftyone_deepcluster.methods.trained import (
     LARGE_BATCH,
     SMALL_BATCH,
@@ -104,10 +112,7 @@ class DeepClusterV2(Published):
     backbone: Annotated[Backbone | None, PartOf(BACKBONES, optional=True)] = Field(
         None, description="Network without projection and heads; empty: small up to 64 pixels, else resnet18."
     )
-    weights: str | None = Field(
-        None,
-        description="Initial weights: empty for random, a torchvision name such as IMAGENET1K_V1, or a file.",
-    )
+    weights: InitialWeights = None
     pseudo_clusters: int | None = Field(
         None, ge=2, description="Prototypes of each head; empty: a multiple of n_clusters."
     )
@@ -145,26 +150,16 @@ class DeepClusterV2(Published):
         description="Divisor of the cosine similarities with the prototypes.",
         json_schema_extra=ADVANCED,
     )
-    epochs: int = Field(1, ge=1, le=1000, description="Epochs per round.")
-    min_steps: int = Field(
-        60,
-        ge=0,
-        le=100_000,
-        description="Minimum number of batches per round; adds epochs when there are few images.",
-        json_schema_extra=ADVANCED,
-    )
-    batch_size: int | None = Field(
-        None, ge=2, le=65_536, description="Batch size; empty: 128 up to 64 pixels, else 256."
-    )
+    epochs: Epochs = 1
+    min_steps: MinSteps = 60
+    batch_size: BatchSize = None
     learning_rate: float | None = Field(
         None,
         gt=0,
         le=100,
         description="Peak learning rate after warm-up; empty: in proportion to batch_size.",
     )
-    weight_decay: float = Field(
-        1e-6, ge=0, le=1, description="Weight decay (L2).", json_schema_extra=ADVANCED
-    )
+    weight_decay: WeightDecay = 1e-6
     warmup_rounds: float | None = Field(
         None, ge=0, description="Rounds of linear warm-up of the learning rate; empty: a tenth of the rounds.",
         json_schema_extra=ADVANCED,
@@ -187,9 +182,7 @@ class DeepClusterV2(Published):
     augmentation: AugmentName = Field(
         "auto", description="Augmentation of the crops; auto: affine up to 64 pixels, else flips."
     )
-    input_norm: InputNormName | None = Field(
-        None, description="Fixed first layer; empty: the backbone's default.", json_schema_extra=ADVANCED
-    )
+    input_norm: FirstLayer = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from fiftyone_deepcluster.backbones.base import BACKBONES, Backbone, InputNormName
+from fiftyone_deepcluster.backbones.base import BACKBONES, Backbone
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer
 from fiftyone_deepcluster.core.registry import PartOf
 from fiftyone_deepcluster.features.base import ENCODERS, Encoder
-from fiftyone_deepcluster.methods.base import ADVANCED, METHODS, Options, Parts
+from fiftyone_deepcluster.methods.base import ADVANCED, METHODS, Parts
+from fiftyone_deepcluster.methods.shared_options import FirstLayer, WithEncoder
 from fiftyone_deepcluster.methods.trained import augmentation, make_network
 from fiftyone_deepcluster.reducers.base import REDUCERS, Reducer
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @METHODS.register
-class Frozen(Options):
+class Frozen(WithEncoder):
     """Fixed features, clustered once: pixels, features of a pre-trained backbone, or given embeddings."""
 
     accepts_features: ClassVar[bool] = True
@@ -51,20 +52,8 @@ class Frozen(Options):
         description="Converts features to vectors; empty: unchanged, L2-normalized unless pixels.",
         json_schema_extra=ADVANCED,
     )
-    input_norm: InputNormName | None = Field(
-        None, description="Fixed first layer; empty: the backbone's default.", json_schema_extra=ADVANCED
-    )
+    input_norm: FirstLayer = None
     batch_size: int = Field(256, ge=1, le=65_536, description="Batch size.", json_schema_extra=ADVANCED)
-
-    @property
-    def chosen_encoder(self) -> Encoder | None:
-        """See ``Options.chosen_encoder``."""
-        return self.encoder
-
-    @property
-    def chosen_clusterer(self) -> Clusterer | None:
-        """See ``Options.chosen_clusterer``."""
-        return self.clusterer
 
     @property
     def starts_from_pixels(self) -> bool:

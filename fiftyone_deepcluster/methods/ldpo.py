@@ -17,6 +17,7 @@ from fiftyone_deepcluster.core.registry import PartOf
 from fiftyone_deepcluster.features.base import ENCODERS, Encoder
 from fiftyone_deepcluster.methods.base import ADVANCED, METHODS, KnownFields
 from fiftyone_deepcluster.methods.published import Paper, Published
+from fiftyone_deepcluster.methods.shared_options import WeightDecay
 from fiftyone_deepcluster.methods.trained import AugmentName, Trained
 
 if TYPE_CHECKING:
@@ -198,9 +199,7 @@ class LDPO(Published, Trained):
         le=100,
         description="Learning rate of the backbone; empty: sgd 0.05 and adamw 0.003, with weights 0.001 and 0.0001.",
     )
-    weight_decay: float = Field(
-        5e-4, ge=0, le=1, description="Weight decay (L2).", json_schema_extra=ADVANCED
-    )
+    weight_decay: WeightDecay = 5e-4
     augmentation: AugmentName = Field(
         "auto",
         description="Training augmentation; auto: affine up to 64 pixels, else gentle crops and flips.",

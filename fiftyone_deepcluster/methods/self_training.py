@@ -16,7 +16,15 @@ from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer
 from fiftyone_deepcluster.core.registry import PartOf
 from fiftyone_deepcluster.errors import OptionsError
 from fiftyone_deepcluster.features.base import ENCODERS, Encoder
-from fiftyone_deepcluster.methods.base import ADVANCED, METHODS, Options, Parts
+from fiftyone_deepcluster.methods.base import ADVANCED, METHODS, Parts
+from fiftyone_deepcluster.methods.shared_options import (
+    Epochs,
+    LabelSmoothing,
+    MinSteps,
+    StopNmi,
+    WeightDecay,
+    WithEncoder,
+)
 from fiftyone_deepcluster.methods.trained import make_network
 
 if TYPE_CHECKING:
@@ -28,7 +36,7 @@ FAST: dict[str, Any] = {"views": 4, "runs": 6}
 
 
 @METHODS.register
-class SelfTraining(Options):
+class SelfTraining(WithEncoder):
     """Self-training: fine-tunes a pre-trained network on the surest images of a consensus clustering.
 
     Each round trains the upper layers and a new head on the surest images of each cluster; the head then labels all
@@ -60,14 +68,8 @@ class SelfTraining(Options):
     confident_share: float = Field(
         0.8, gt=0, le=1, description="Share of each cluster's images that are trained on, the surest ones."
     )
-    epochs: int = Field(8, ge=1, le=1000, description="Epochs per round.")
-    min_steps: int = Field(
-        120,
-        ge=0,
-        le=100_000,
-        description="Minimum number of batches per round; adds epochs when there are few images.",
-        json_schema_extra=ADVANCED,
-    )
+    epochs: Epochs = 8
+    min_steps: MinSteps = 120
     batch_size: int = Field(96, ge=2, le=65_536, description="Batch size.", json_schema_extra=ADVANCED)
     learning_rate: float = Field(
         0.003,
@@ -78,12 +80,8 @@ class SelfTraining(Options):
     head_learning_rate: float = Field(
         0.1, gt=0, le=100, description="Peak learning rate of the head.", json_schema_extra=ADVANCED
     )
-    weight_decay: float = Field(
-        1e-4, ge=0, le=1, description="Weight decay (L2).", json_schema_extra=ADVANCED
-    )
-    label_smoothing: float = Field(
-        0.1, ge=0, lt=1, description="Label smoothing of the cross-entropy.", json_schema_extra=ADVANCED
-    )
+    weight_decay: WeightDecay = 1e-4
+    label_smoothing: LabelSmoothing = 0.1
     average: float = Field(
         0.99,
         ge=0,
@@ -96,13 +94,7 @@ class SelfTraining(Options):
         description="Cluster the learned vectors anew before every round; off: train on the labels of the head.",
         json_schema_extra=ADVANCED,
     )
-    stop_nmi: float | None = Field(
-        0.97,
-        gt=0,
-        le=1,
-        description="Stop when the NMI with the last round reaches this; empty: never.",
-        json_schema_extra=ADVANCED,
-    )
+    stop_nmi: StopNmi = 0.97
     input_norm: Literal["plain", "zscore", "imagenet", "sobel"] = Field(
         "imagenet", description="Fixed first layer.", json_schema_extra=ADVANCED
     )
@@ -118,16 +110,6 @@ class SelfTraining(Options):
         description="Clustering algorithm; its confidence says which images are sure.",
         json_schema_extra=ADVANCED,
     )
-
-    @property
-    def chosen_encoder(self) -> Encoder | None:
-        """See ``Options.chosen_encoder``."""
-        return self.encoder
-
-    @property
-    def chosen_clusterer(self) -> Clusterer | None:
-        """See ``Options.chosen_clusterer``."""
-        return self.clusterer
 
     @property
     def starts_from_pixels(self) -> bool:

@@ -13,7 +13,19 @@ from fiftyone_deepcluster.core.registry import PartOf
 from fiftyone_deepcluster.errors import OptionsError
 from fiftyone_deepcluster.features.base import ENCODERS, Encoder
 from fiftyone_deepcluster.methods.base import ADVANCED, GOING_ON_ROUNDS, Options, Parts
-from fiftyone_deepcluster.reducers.base import REDUCERS, Reducer
+from fiftyone_deepcluster.methods.shared_options import (
+    BatchSize,
+    ChosenClusterer,
+    ChosenReducer,
+    Epochs,
+    FirstLayer,
+    InitialWeights,
+    LabelSmoothing,
+    MinSteps,
+    StopNmi,
+    WeightDecay,
+    WithEncoder,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -34,7 +46,7 @@ AugmentName = Literal[
 ]  # fmt: skip
 
 
-class Trained(Options):
+class Trained(WithEncoder):
     """Network, pseudo-labels and training options. Abstract base, not a method."""
 
     keeps_labels: ClassVar[bool] = True
@@ -43,10 +55,7 @@ class Trained(Options):
     backbone: Annotated[Backbone | None, PartOf(BACKBONES, optional=True)] = Field(
         None, description="Network without its head; empty: small up to 64 pixels, else the method's default."
     )
-    weights: str | None = Field(
-        None,
-        description="Initial weights: empty for random, a torchvision name such as IMAGENET1K_V1, or a file.",
-    )
+    weights: InitialWeights = None
     pseudo_clusters: int | None = Field(
         None,
         ge=2,
@@ -57,17 +66,9 @@ class Trained(Options):
         ge=0,
         description="Rounds that train on pseudo_clusters; later ones use n_clusters. Empty: the method's default.",
     )
-    epochs: int = Field(1, ge=1, le=1000, description="Epochs per round.")
-    min_steps: int = Field(
-        60,
-        ge=0,
-        le=100_000,
-        description="Minimum number of batches per round; adds epochs when there are few images.",
-        json_schema_extra=ADVANCED,
-    )
-    batch_size: int | None = Field(
-        None, ge=2, le=65_536, description="Batch size; empty: 128 up to 64 pixels, else 256."
-    )
+    epochs: Epochs = 1
+    min_steps: MinSteps = 60
+    batch_size: BatchSize = None
     learning_rate: float = Field(
         0.05, gt=0, le=100, description="Learning rate of the backbone; the peak of a one-cycle schedule."
     )
@@ -78,48 +79,26 @@ class Trained(Options):
         description="Learning rate of the head; empty: the backbone's.",
         json_schema_extra=ADVANCED,
     )
-    weight_decay: float = Field(
-        1e-5, ge=0, le=1, description="Weight decay (L2).", json_schema_extra=ADVANCED
-    )
-    label_smoothing: float = Field(
-        0.0, ge=0, lt=1, description="Label smoothing of the cross-entropy.", json_schema_extra=ADVANCED
-    )
+    weight_decay: WeightDecay = 1e-5
+    label_smoothing: LabelSmoothing = 0.0
     augmentation: AugmentName = Field(
         "auto", description="Training augmentation; auto: affine up to 64 pixels, else crops and flips."
     )
-    input_norm: InputNormName | None = Field(
-        None, description="Fixed first layer; empty: the backbone's default.", json_schema_extra=ADVANCED
-    )
+    input_norm: FirstLayer = None
     sampling: Literal["uniform", "shuffled"] = Field(
         "uniform",
         description="Sampling of training images: equally from all clusters, or every image once.",
         json_schema_extra=ADVANCED,
     )
-    stop_nmi: float | None = Field(
-        None,
-        gt=0,
-        le=1,
-        description="Stop when the NMI with the last round reaches this; empty: never.",
-        json_schema_extra=ADVANCED,
-    )
+    stop_nmi: StopNmi = None
     encoder: Annotated[Encoder, PartOf(ENCODERS)] = Field(
         default="pooled",
         validate_default=True,
         description="Converts features to vectors.",
         json_schema_extra=ADVANCED,
     )
-    reducer: Annotated[Reducer, PartOf(REDUCERS)] = Field(
-        default="identity",
-        validate_default=True,
-        description="Dimensionality reduction before clustering.",
-        json_schema_extra=ADVANCED,
-    )
-    clusterer: Annotated[Clusterer, PartOf(CLUSTERERS)] = Field(
-        default="kmeans",
-        validate_default=True,
-        description="Clustering algorithm.",
-        json_schema_extra=ADVANCED,
-    )
+    reducer: ChosenReducer = Field(default="identity", validate_default=True)
+    clusterer: ChosenClusterer = Field(default="kmeans", validate_default=True)
     merge: bool | None = Field(
         None,
         description="While training on pseudo_clusters: merge pseudo-classes that share neighbors into the clusters, "
@@ -127,16 +106,6 @@ class Trained(Options):
         "the last round. Empty: the method's default.",
         json_schema_extra=ADVANCED,
     )
-
-    @property
-    def chosen_encoder(self) -> Encoder | None:
-        """See ``Options.chosen_encoder``."""
-        return self.encoder
-
-    @property
-    def chosen_clusterer(self) -> Clusterer | None:
-        """See ``Options.chosen_clusterer``."""
-        return self.clusterer
 
     @property
     def starts_from_pixels(self) -> bool:

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from fiftyone_deepcluster.backbones.base import BACKBONES, SMALL_SIDE, Backbone, InputNormName
+from fiftyone_deepcluster.backbones.base import BACKBONES, SMALL_SIDE, Backbone
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS
 from fiftyone_deepcluster.core.registry import PartOf
 from fiftyone_deepcluster.features.base import ENCODERS
 from fiftyone_deepcluster.methods.base import ADVANCED, METHODS, Parts
 from fiftyone_deepcluster.methods.published import Paper, Published
+from fiftyone_deepcluster.methods.shared_options import FirstLayer
 from fiftyone_deepcluster.methods.trained import AugmentName, augmentation, make_network
 from fiftyone_deepcluster.reducers.base import REDUCERS
 
@@ -168,9 +169,7 @@ class UCNN(Published):
         description="Augment in every round; else, as in the paper, only in the first round on pixels.",
         json_schema_extra=ADVANCED,
     )
-    input_norm: InputNormName | None = Field(
-        None, description="Fixed first layer; empty: the backbone's default.", json_schema_extra=ADVANCED
-    )
+    input_norm: FirstLayer = None
 
     @property
     def decoded_side(self) -> int:
