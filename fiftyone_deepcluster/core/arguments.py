@@ -73,20 +73,6 @@ def one_name(name: str, value: Any, example: str) -> str:
     return str(value)
 
 
-def names_of(name: str, value: Any, example: str) -> list[str]:
-    """The value, checked to be a list of different names.
-
-    Raises:
-        InputError: it is not, or it is empty; the message shows ``example``.
-    """
-    if not isinstance(value, list | tuple) or not value:
-        raise InputError(f"{name}={short(value)} is neither a name nor a list of names; give {example!r}")
-    names = [one_name(name, one, example) for one in value]
-    if len(set(names)) < len(names):
-        raise InputError(f"{name}={short(value)} has a name twice; give every name once")
-    return names
-
-
 def path_of(name: str, value: Any) -> Path:
     """The value as a path, which need not exist.
 
@@ -105,17 +91,20 @@ def path_of(name: str, value: Any) -> Path:
     return Path(value)
 
 
-def names(name: str, value: Any, example: str) -> list[str]:
+def names(name: str, value: Any, example: str, *, once: bool = False) -> list[str]:
     """The value as a list of strings; a single string becomes a list of one.
 
     Raises:
-        InputError: not a list of strings, or empty; the message shows ``example``.
+        InputError: not a list of strings, or empty; the message shows ``example``. With ``once`` also a string
+            that is there twice.
     """
     found = [value] if isinstance(value, str) else listed(value)
     if not found or not all(isinstance(entry, str) for entry in found):
         raise InputError(
             f"{name}={short(value)} is not a list of names; give one or more, such as [{example!r}]"
         )
+    if once and len(set(found)) < len(found):
+        raise InputError(f"{name}={short(value)} has a name twice; give every name once")
     return [str(entry) for entry in found]
 
 

@@ -262,7 +262,7 @@ def test_errors_before_any_work(make_digits, change, error, message):
     ("change", "message"),
     [
         ({"truth_field": 5}, "truth_field=5 is not a name; give a string, such as 'ground_truth'"),
-        ({"embeddings_field": 7}, "embeddings_field=7 is neither a name nor a list of names"),
+        ({"embeddings_field": 7}, "embeddings_field=7 is not a list of names"),
         ({"media_field": 7}, "media_field=7 is not a name"),
         ({"overwrite": "no"}, "overwrite='no' is neither True nor False"),
         ({"compute_brain": "maybe"}, "compute_brain='maybe' is neither True nor False"),

@@ -60,7 +60,7 @@ def stored_vectors(
         several vectors for each image.
     """
     if not isinstance(field, str):
-        names = arguments.names_of("embeddings_field", field, "embedding")
+        names = arguments.names("embeddings_field", field, "embedding", once=True)
         found = [stored_vectors(source, name) for name in names]
         return joined([vectors for vectors, _ in found], names), {
             row: reason for _, missing in reversed(found) for row, reason in missing.items()

@@ -70,7 +70,7 @@ def test_several_fields_have_the_same_weight_and_need_a_vector_in_each(make_digi
     assert run.settings["embeddings_field"] == ["one", "two"]
     for wrong, text in (
         (["one", "one"], "has a name twice"),
-        ([], "neither a name nor a list"),
+        ([], "not a list of names"),
         (["one", "x"], "'x'"),
     ):
         with pytest.raises(InputError, match=text):
