@@ -39,63 +39,15 @@ class AuditLabels(foo.Operator):
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
         """Form: labels, features, groups, key."""
-        from fiftyone_deepcluster.dataset.runs.run import finished_runs
-
         inputs = types.Object()
-        objects = fields.object_fields(ctx.dataset)
-        labels = [*fields.class_fields(ctx.dataset), *objects]
-        if not labels:
-            nothing = types.Warning(
-                label="No field with labels in this dataset",
-                description="Add a field with the labels to audit first.",
-            )
-            inputs.view("no_labels", nothing)
-            inputs.str("label_field", view=types.HiddenView())
-            shared_inputs.complain(
-                inputs, "label_field", "this dataset has no field with labels; add one first"
-            )
-            return shared_inputs.form(inputs, "Audit labels", "Audit")
-        shared_inputs.add_choice(
-            inputs,
-            "label_field",
-            labels,
-            default=labels[0],
-            label="Labels",
-            description="The labels in doubt.",
-        )
-        runs, vectors = finished_runs(ctx.dataset), fields.vector_fields(ctx.dataset)
-        shared_inputs.add_choice(
-            inputs,
-            "run",
-            runs,
-            none="no run",
-            default=runs[-1] if runs else None,
-            label="Features of a run",
-            description="Features that a clustering run has learned; its clusters explain the labels.",
-        )
-        shared_inputs.add_choice(
-            inputs,
-            "embeddings_field",
-            vectors,
-            none="none",
-            label="Vectors",
-            description="A field with vectors.",
-        )
-        groups = fields.class_fields(ctx.dataset)
-        shared_inputs.add_choice(
-            inputs,
-            "group_field",
-            groups,
-            none="none",
-            label="Groups",
-            description="Patients, series or splits: images of one group do not vouch for each other.",
-        )
-        _add_key(inputs, ctx)
-        run = values.text(ctx.params, "run") if "run" in ctx.params or not runs else runs[-1]
-        if run is None and values.text(ctx.params, "embeddings_field") is None:
-            shared_inputs.complain(
-                inputs, "embeddings_field", "give a run or a field with vectors; compute_embeddings makes one"
-            )
+        labels = [*fields.class_fields(ctx.dataset), *fields.object_fields(ctx.dataset)]
+        if labels:
+            _add_labels(inputs, labels)
+            _add_features(inputs, ctx)
+            _add_groups(inputs, ctx)
+            _add_key(inputs, ctx)
+        else:
+            _add_warning(inputs)
         return shared_inputs.form(inputs, "Audit labels", "Audit")
 
     def execute(self, ctx: foo.ExecutionContext) -> Iterator[Any]:
@@ -122,6 +74,68 @@ class AuditLabels(foo.Operator):
         done = yield from report_progress(ctx, f"auditing {label_field}", watch(f"audit {key}", work))
         if done and not ctx.delegated:
             yield from _show(ctx, found[0])
+
+
+def _add_warning(inputs: types.Object) -> None:
+    """Say that there are no labels; the form cannot be submitted."""
+    nothing = types.Warning(
+        label="No field with labels in this dataset",
+        description="Add a field with the labels to audit first.",
+    )
+    inputs.view("no_labels", nothing)
+    inputs.str("label_field", view=types.HiddenView())
+    shared_inputs.complain(inputs, "label_field", "this dataset has no field with labels; add one first")
+
+
+def _add_labels(inputs: types.Object, labels: list[str]) -> None:
+    shared_inputs.add_choice(
+        inputs,
+        "label_field",
+        labels,
+        default=labels[0],
+        label="Labels",
+        description="The labels to audit.",
+    )
+
+
+def _add_features(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
+    """Add a run and a field with vectors, of which one is needed."""
+    from fiftyone_deepcluster.dataset.runs.run import finished_runs
+
+    runs = finished_runs(ctx.dataset)
+    shared_inputs.add_choice(
+        inputs,
+        "run",
+        runs,
+        none="no run",
+        default=runs[-1] if runs else None,
+        label="Features of a run",
+        description="Features that a clustering run has learned; its clusters explain the labels.",
+    )
+    shared_inputs.add_choice(
+        inputs,
+        "embeddings_field",
+        fields.vector_fields(ctx.dataset),
+        none="none",
+        label="Vectors",
+        description="A field with vectors.",
+    )
+    run = values.text(ctx.params, "run") if "run" in ctx.params or not runs else runs[-1]
+    if run is None and values.text(ctx.params, "embeddings_field") is None:
+        shared_inputs.complain(
+            inputs, "embeddings_field", "give a run or a field with vectors; compute_embeddings makes one"
+        )
+
+
+def _add_groups(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
+    shared_inputs.add_choice(
+        inputs,
+        "group_field",
+        fields.class_fields(ctx.dataset),
+        none="none",
+        label="Groups",
+        description="Patients, series or splits: images of one group do not vouch for each other.",
+    )
 
 
 def _add_key(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
