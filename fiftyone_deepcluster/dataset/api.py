@@ -103,7 +103,7 @@ def cluster(
         InputError: invalid options, images or fields; raised before training, and no field remains.
         RunExistsError: the key is taken and ``overwrite`` is not set.
         RunLockedError: another process is working on this key.
-        DatabaseAwayError: FiftyOne's database was stopped, or is away.
+        DatabaseAwayError: FiftyOne's database was stopped, or cannot be reached.
         CancelledError: cancelled before the first round was completed. ``resume`` continues it if the first
             clustering was completed; else call ``cluster`` again.
     """
@@ -167,7 +167,7 @@ def resume(
         RunError: the run has edits, which resuming would discard; or images of the run were deleted.
         CheckpointError: an option was given that cannot change.
         RunLockedError: another process works on this key.
-        DatabaseAwayError: FiftyOne's database was stopped, or is away.
+        DatabaseAwayError: FiftyOne's database was stopped, or cannot be reached.
     """
     arguments.one_name("key", key, "dc")
     check_observer(observer)
@@ -227,7 +227,7 @@ def assign(
         RunError: the run clustered precomputed vectors, so it has no network to apply.
         RunExistsError: the key or its fields are used otherwise on the new samples' dataset.
         RunLockedError: another process works on this key.
-        DatabaseAwayError: FiftyOne's database was stopped, or is away.
+        DatabaseAwayError: FiftyOne's database was stopped, or cannot be reached.
     """
     check_observer(observer)
     target = root_dataset(new_samples)

@@ -39,11 +39,12 @@ def refine(
     compute_brain: bool = True,
     **changes: Any,
 ) -> Run:
-    """Go on from the review of a run: a new run in which the reviewed images keep their clusters.
+    """Continue from the review of a run: a new run in which the reviewed images keep their clusters.
 
     The clusters are those of the review, with their names. Images of reviewed clusters, and images that were moved,
-    keep their cluster as the target of training; rejected images are in no cluster; all others follow. Training starts
-    from the network of the run. The run itself is unchanged: ``compare_runs(samples, key, new_key)`` compares the two.
+    keep their cluster as the target of training; rejected images are in no cluster; all others are clustered anew.
+    Training starts from the network of the run. The run itself is unchanged:
+    ``compare_runs(samples, key, new_key)`` compares the two.
 
     Args:
         samples: the dataset, or any view of it; all images of the run take part, and those assigned to it.
@@ -64,7 +65,7 @@ def refine(
         RunError: the network of the run is not on this machine.
         RunExistsError: ``new_key`` is taken.
         RunLockedError: another process works on one of the keys.
-        DatabaseAwayError: FiftyOne's database was stopped, or is away.
+        DatabaseAwayError: FiftyOne's database was stopped, or cannot be reached.
         CancelledError: cancelled before the first round was completed; ``resume(samples, new_key)`` continues.
     """
     dataset = root_dataset(samples)

@@ -1,7 +1,7 @@
-"""What the classifiers and the neighbors say about every given label, in two rounds.
+"""How well classifiers and neighbors agree with every given label, in two rounds.
 
-In the first round all labels count alike. In the second, each counts as much as the first round believes it, so that
-classes whose labels are mixed up do not vouch for each other's errors.
+In the first round all labels have the same weight. In the second, the weight of a label is its probability in the
+first, so that two classes whose labels are mixed up do not confirm each other's errors.
 """
 
 from __future__ import annotations

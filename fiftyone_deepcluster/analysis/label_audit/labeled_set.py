@@ -34,7 +34,7 @@ class KnownSides:
         order: (N,) rows in the order of the files.
         certain: (N,) bool, labels that a person has confirmed.
         before: N labels before a person's decisions; None: as they are now.
-        left_out: (N,) bool, labels that must not be believed, but are still judged.
+        left_out: (N,) bool, labels that are judged but not used to judge others.
         graph: neighbors of the images with a label and a vector, as found by an earlier audit of them.
     """
 
@@ -85,12 +85,12 @@ class LabeledSet:
         graph: their neighbors.
         classes: (N,) int64 class of each, 0 to K - 1.
         n_classes: K.
-        weights: (N,) float32; 0 for images whose label must not be believed.
+        weights: (N,) float32; weight of each label as evidence; 0: not used.
         folds: (N,) int64 fold of the cross-validation, 0 to ``N_FOLDS`` - 1.
         groups: (N,) int64 group of each, or None.
         apart: (N,) int64 group of each, among which images do not vote for each other; or None.
         seed: of the labels that are drawn.
-        certain: (N,) bool, labels that a person has confirmed: they are believed fully in every round.
+        certain: (N,) bool, labels that a person has confirmed; they have full weight in every round.
         before: (N,) int64 class of each before a person decided; equal to ``classes`` where nobody did.
     """
 

@@ -1,4 +1,4 @@
-"""From what classifiers and neighbors say about every label to the result of an audit."""
+"""From the evidence about every label to the result of an audit."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ def _add_groups(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
         fields.class_fields(ctx.dataset),
         none="none",
         label="Groups",
-        description="Patients, series or splits: images of one group do not vouch for each other.",
+        description="Patients, series or splits: images of one group are not evidence for each other's labels.",
     )
 
 
@@ -172,6 +172,6 @@ def _show(ctx: foo.ExecutionContext, audit: Audit) -> Iterator[Any]:
     if issues.get("wrong_label"):
         yield ctx.ops.set_view(view=audit.view("wrong_label"))
     yield ctx.ops.notify(
-        f"{audit.record.n_audited:,} labels audited{share}; {issues.get('wrong_label', 0):,} to look at",
+        f"{audit.record.n_audited:,} labels audited{share}; {issues.get('wrong_label', 0):,} to check",
         variant="success",
     )

@@ -169,14 +169,14 @@ def audit_labels(
 
     Args:
         samples: dataset, view, patches view or group slice of images.
-        label_field: field with the labels in doubt: Classification, Detections, string, integer or boolean, such as a
+        label_field: field with the labels to audit: Classification, Detections, string, integer or boolean, such as a
             DICOM header field.
         key: name of the audit and prefix of its fields; a Python identifier.
         run: key of a clustering run, whose learned features are used, and whose clusters explain the labels.
         embeddings_field: field with vectors, or several of them.
         model: a FiftyOne model, or the name of a model in its zoo, that computes the vectors.
-        group_field: field with groups such as patients, series or splits: images of one group do not vouch for each
-            other, and near duplicates in different groups are reported.
+        group_field: field with groups such as patients, series or splits: images of one group are not evidence for
+            each other's labels, and near duplicates in different groups are reported.
         patches_field: a Detections field whose objects are the images.
         overwrite: replace the audit stored under this key with its fields, decisions and log.
         seed: of the folds of the cross-validation.

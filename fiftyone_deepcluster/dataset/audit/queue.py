@@ -1,4 +1,4 @@
-"""The queue of an audit: suspicious labels that nobody has decided yet, with what speaks for and against them.
+"""The queue of an audit: suspicious labels that nobody has decided yet, with the evidence for and against them.
 
 Every answer consists of values that JSON has, and its size is bounded.
 """

@@ -36,7 +36,7 @@ def add_brain_runs(
 ) -> list[str]:
     """Compute and register the brain runs ``<key>_viz`` and ``<key>_sim``.
 
-    They are additions to a run: what fails is left out and said, and does not stop the run.
+    They are additions to a run: one that fails is left out with a warning, and the run continues.
 
     Args:
         source: the images.

@@ -67,7 +67,7 @@ def _declare_from_values(dataset: fo.Dataset, name: str) -> bool:
     from fiftyone.core.odm import deserialize_value, get_implied_field_kwargs
 
     sample = dataset._sample_collection.find_one({name: {"$ne": None}}, {name: 1})
-    if sample is None:  # nothing but empty values, of which no type can be told
+    if sample is None:  # only empty values, which have no type
         dataset._sample_collection.update_many({name: None}, {"$unset": {name: ""}})
         return False
     try:

@@ -122,8 +122,9 @@ def build_tree(
     """Merge the clusters of a run into a tree by how often its network confuses them, and write every image's path.
 
     Affinities are the network's mean softmax scores between clusters (Wang et al., LDPO, equations 4 to 7), grouped
-    repeatedly by affinity propagation. The network's classes are the pseudo-classes of its last round; each counts for
-    the cluster with the highest total score for it. Current clusters and names are used, so merge and rename first.
+    repeatedly by affinity propagation. The network's classes are the pseudo-classes of its last round; each belongs to
+    the cluster whose images give it the highest total score. Current clusters and names are used, so merge and
+    rename first.
 
     Writes ``dc_category`` (for the key ``dc``): the names of the groups, widest first, for filtering in the sidebar.
     Building the tree again replaces it.

@@ -197,6 +197,11 @@ def index_neighbors(
 ) -> int:
     """Compute the neighbors of every image, before and after training, and store them for the Clusters panel.
 
+    Args:
+        samples: the dataset, or any view of it.
+        key: key of the run.
+        observer: receives progress events; can cancel.
+
     Returns:
         Number of images with neighbors.
 

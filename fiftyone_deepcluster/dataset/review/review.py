@@ -61,6 +61,11 @@ class Review(EditHistory):
     def rename(self, cluster: str, new_name: str, *, dry_run: bool = False) -> Change:
         """Rename a cluster.
 
+        Args:
+            cluster: name of the cluster.
+            new_name: a name that no cluster has.
+            dry_run: only count the images of the cluster.
+
         Raises:
             InputError: no such cluster (similar names are listed), an empty name, or the name of another
                 cluster (use ``merge`` to join the two).
@@ -69,7 +74,12 @@ class Review(EditHistory):
             return self._make(drafts.draft_rename(self.run, cluster, new_name), dry_run)
 
     def merge(self, clusters: Sequence[str], into: str, *, dry_run: bool = False) -> Change:
-        """Join clusters under one name: the name of one of them, or a new name.
+        """Join clusters under one name.
+
+        Args:
+            clusters: names of two clusters or more.
+            into: the name of one of them, or a new name.
+            dry_run: only count the images that would change.
 
         Raises:
             InputError: no such cluster, fewer than two clusters, not a list of names, or ``into`` is the
@@ -101,7 +111,14 @@ class Review(EditHistory):
     def preview_split(
         self, cluster: str, n_clusters: int | None = None, *, by: SplitBy = "kmeans", n_pictures: int = 8
     ) -> list[SplitPart]:
-        """The parts that ``split`` would make, largest first, with the images nearest to the mean of each."""
+        """The parts that ``split`` would make, largest first; arguments and errors as there.
+
+        Args:
+            cluster: name of the cluster.
+            n_clusters: number of parts, 2 to 10; None: the number with the highest silhouette.
+            by: "kmeans" or "gmm".
+            n_pictures: images shown of each part, those nearest to its mean; 0 or more.
+        """
         n_pictures = arguments.whole_number("n_pictures", n_pictures, 0)
         self.run.check_names([cluster])
         parts = divide(self.run, cluster, n_clusters, by)
@@ -163,9 +180,14 @@ class Review(EditHistory):
     def mark_reviewed(
         self, clusters: Sequence[str], *, reviewed: bool = True, dry_run: bool = False
     ) -> Change:
-        """Mark clusters as reviewed, or with ``reviewed=False`` as not reviewed.
+        """Mark clusters as reviewed, or as not reviewed.
 
         A renamed cluster stays reviewed; a merged one is reviewed if all its clusters were; a split one is not.
+
+        Args:
+            clusters: names of clusters.
+            reviewed: False removes the mark.
+            dry_run: only return the clusters whose mark would change.
 
         Raises:
             InputError: no such cluster.
@@ -179,7 +201,7 @@ class Review(EditHistory):
         return sorted(set(reviewed(self.run)) & set(self.run.names()))
 
     def progress(self) -> Progress:
-        """How much of the run was reviewed."""
+        """Number of clusters and images of the run, and how many of each are reviewed; noise is not counted."""
         rows = [row for row in cluster_rows(self.run) if not row.is_noise]
         marked = set(reviewed(self.run))
         done = [row for row in rows if row.name in marked]
@@ -292,6 +314,11 @@ class Review(EditHistory):
 @database_needed("repeat the call")
 def review(samples: fo.core.collections.SampleCollection, key: str, *, user: str | None = None) -> Review:
     """Edit the clusters of the run under ``key``.
+
+    Args:
+        samples: the dataset, or any view of it.
+        key: key of the run.
+        user: user name for the log; the system user by default.
 
     Raises:
         RunNotFoundError: no such run.

@@ -249,6 +249,9 @@ def free_key(dataset: fo.Dataset, like: str = "dc") -> str:
 def rename_run(samples: fo.core.collections.SampleCollection, key: str, new_key: str) -> Run:
     """Change the key of a run, and with it its fields, index, brain runs, sidebar group and files.
 
+    Returns:
+        The run under its new key.
+
     Raises:
         RunNotFoundError: no such run.
         RunExistsError: the new key is taken by a field or run.
