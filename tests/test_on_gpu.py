@@ -53,7 +53,11 @@ ENCODER_OPTIONS: dict[str, dict[str, Any]] = {
     "ensemble-projection": {"sets": 3, "classes": 5},
     "patch-mining": {"patches": "maps", "mined_patches": 2000, "scales": (0.5,)},
 }
-CLUSTERER_OPTIONS: dict[str, dict[str, Any]] = {"consensus": {"reducer": "identity", "runs": 3}}
+CLUSTERER_OPTIONS: dict[str, dict[str, Any]] = {
+    "consensus": {"reducer": "identity", "runs": 3},
+    "turtle": {"init": "kmeans", "steps": 5, "min_per_dimension": 0},
+    "temi": {"init": "kmeans", "epochs": 2, "hidden": 8, "min_per_dimension": 0},
+}
 """Options by which a part is fast on small images; a part that is not here is run with its defaults."""
 
 

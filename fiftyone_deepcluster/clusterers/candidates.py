@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,6 +36,12 @@ CANDIDATES: dict[str, tuple[Any, Any]] = {
     "pca-lsc": (PCA, "lsc"),
 }
 """Reducer and clusterer of each candidate."""
+
+HEADS: dict[str, tuple[Any, Any]] = {
+    "pca-turtle": (PCA, {"name": "turtle", "init": None}),
+    "pca-temi": (PCA, {"name": "temi", "init": None}),
+}
+"""Further candidates on request, which start from the choice among the others."""
 
 SAME = 0.95
 """Clusterings with at least this NMI after refinement count as the same."""
@@ -85,11 +91,13 @@ class Trial:
         candidates: in the order in which they were tried.
         chosen: the best one without labels.
         why: the reason.
+        left_out: heads that refused these vectors, and why.
     """
 
     candidates: tuple[Candidate, ...]
     chosen: Candidate
     why: str
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -100,7 +108,7 @@ class Trial:
         head = f"{'':19}{'clusters':>9}{'objective':>10}{'linear':>8}{'silh.':>7}{'seeds':>7}{'others':>8}"
         head += f"{'balance':>9}{'s':>7}"
         lines = [head, *(_line(one, one is self.chosen) for one in self.candidates), self.why]
-        return "\n".join(lines)
+        return "\n".join([*lines, *(f"{name} was left out: {why}" for name, why in self.left_out.items())])
 
 
 def try_clusterings(
@@ -109,6 +117,7 @@ def try_clusterings(
     *,
     seed: int = 51,
     candidates: Mapping[str, tuple[Any, Any]] | None = None,
+    heads: bool = False,
 ) -> Trial:
     """Cluster vectors in several ways, and choose one without labels.
 
@@ -120,23 +129,32 @@ def try_clusterings(
         n_clusters: number of clusters; HDBSCAN finds its own and is chosen only where nothing else can be.
         seed: random seed.
         candidates: name -> reducer and clusterer, as names or dictionaries; None: ``CANDIDATES``.
+        heads: also train heads (TURTLE, TEMI) from the choice among the candidates; takes minutes more.
 
     Raises:
         InputError: no candidates, vectors that one of them cannot cluster, or another wrong argument.
         OptionsError: a reducer or clusterer of a candidate is unknown, or has a wrong option.
     """
-    import torch
-
     vectors = given_vectors(vectors)
     n_clusters = arguments.whole_number("n_clusters", n_clusters, 1, len(vectors))
     seed = arguments.whole_number("seed", seed, 0, LARGEST_SEED)
-    ways = _ways(CANDIDATES if candidates is None else candidates)
-    common = torch.nn.functional.normalize(vectors)
-    layouts: dict[tuple[str, int], torch.Tensor] = {}
-    found = {name: _both(vectors, common, way, n_clusters, (seed, layouts)) for name, way in ways.items()}
-    tried = tuple(_measured(name, found, common, seed) for name in found)
-    chosen, why = choose(tried, n_clusters)
-    return Trial(tried, chosen, why)
+    arguments.yes_or_no(heads=heads)
+    bench = _Bench(vectors, n_clusters, seed)
+    tried = [bench.candidate(name, way) for name, way in _ways(_given(candidates)).items()]
+    left_out: dict[str, str] = {}
+    if heads:
+        start = choose(_with_others(tried), n_clusters)[0].clustering
+        for name, way in _ways(HEADS).items():
+            try:
+                tried.append(bench.candidate(name, way, start))
+            except InputError as error:
+                left_out[name] = str(error)
+    complete = _with_others(tried)
+    return Trial(tuple(complete), *choose(complete, n_clusters), left_out)
+
+
+def _given(candidates: Any) -> Any:
+    return CANDIDATES if candidates is None else candidates
 
 
 def given_vectors(vectors: Any) -> torch.Tensor:
@@ -206,52 +224,69 @@ def choose(tried: Sequence[Candidate], n_clusters: int) -> tuple[Candidate, str]
     return chosen, why
 
 
-def _both(
-    vectors: torch.Tensor,
-    common: torch.Tensor,
-    way: tuple[Reducer, Clusterer],
-    n_clusters: int,
-    shared: tuple[int, dict[tuple[str, int], torch.Tensor]],
-) -> tuple[Clustering, Clustering, float, float]:
-    """Clusters and refined clusters of the better of two seeds, ARI of the two, and seconds."""
-    from fiftyone_deepcluster.clusterers.consensus import refined
-    from fiftyone_deepcluster.metrics.agreement import agreement
+class _Bench:
+    """Runs and measures candidates on the same vectors; a reduction that several of them need is made once.
 
-    (reducer, clusterer), (seed, layouts) = way, shared
-    started = time.perf_counter()
-    runs = []
-    for repetition in range(2):
-        own = derive(seed, "candidate", repetition)
-        key = reducer.model_dump_json(), own
-        if key not in layouts:
-            layouts[key] = reducer.embed(vectors, own)
-        runs.append(clusterer.cluster(layouts[key], ClusterRequest(n_clusters, own, origin=vectors)))
-    ends = [refined(common, run.labels) for run in runs]
-    best = int(ends[1].objective < ends[0].objective)
-    agreed = agreement(runs[0].labels, runs[1].labels).ari
-    return runs[best], ends[best], agreed, time.perf_counter() - started
+    Args:
+        vectors: (N, D) float32.
+        n_clusters: number of clusters.
+        seed: random seed.
+    """
+
+    def __init__(self, vectors: torch.Tensor, n_clusters: int, seed: int) -> None:
+        import torch
+
+        self._vectors, self._n_clusters, self._seed = vectors, n_clusters, seed
+        self._common = torch.nn.functional.normalize(vectors)
+        self._layouts: dict[tuple[str, int], torch.Tensor] = {}
+
+    def candidate(
+        self, name: str, way: tuple[Reducer, Clusterer], start: Clustering | None = None
+    ) -> Candidate:
+        """The better of two seeds, measured; ``others`` is still 1."""
+        from fiftyone_deepcluster.clusterers.consensus import refined
+        from fiftyone_deepcluster.metrics.agreement import agreement
+        from fiftyone_deepcluster.metrics.silhouette import share_and_entropy, silhouette
+
+        began = time.perf_counter()
+        runs = [self._run(way, derive(self._seed, "candidate", i), start) for i in range(2)]
+        ends = [refined(self._common, run.labels) for run in runs]
+        best = int(ends[1].objective < ends[0].objective)
+        seconds = time.perf_counter() - began
+        labels = runs[best].labels.numpy()
+        return Candidate(
+            name=name,
+            clustering=runs[best],
+            end=ends[best],
+            objective=ends[best].objective / len(self._common),
+            accuracy=linear_accuracy(self._common, labels, self._seed),
+            silhouette=silhouette(self._common.cpu().numpy(), labels, self._seed),
+            seeds=agreement(runs[0].labels, runs[1].labels).ari,
+            others=1.0,
+            balance=share_and_entropy(labels, runs[best].n_clusters)[2],
+            seconds=seconds,
+        )
+
+    def _run(self, way: tuple[Reducer, Clusterer], seed: int, start: Clustering | None) -> Clustering:
+        from fiftyone_deepcluster.clusterers.distances import means
+
+        reducer, clusterer = way
+        key = reducer.model_dump_json(), seed
+        if key not in self._layouts:
+            self._layouts[key] = reducer.embed(self._vectors, seed)
+        layout = self._layouts[key]
+        centers = None if start is None else means(layout, start.labels, start.n_clusters)
+        request = ClusterRequest(self._n_clusters, seed, init_centers=centers, origin=self._vectors)
+        return clusterer.cluster(layout, request)
 
 
-def _measured(
-    name: str, found: dict[str, tuple[Clustering, Clustering, float, float]], common: torch.Tensor, seed: int
-) -> Candidate:
-    from fiftyone_deepcluster.metrics.silhouette import share_and_entropy, silhouette
-
-    clustering, end, seeds, seconds = found[name]
-    labels = clustering.labels.numpy()
-    others = [_agreement(clustering, found[other][0]) for other in found if other != name]
-    return Candidate(
-        name=name,
-        clustering=clustering,
-        end=end,
-        objective=end.objective / len(common),
-        accuracy=linear_accuracy(common, labels, seed),
-        silhouette=silhouette(common.cpu().numpy(), labels, seed),
-        seeds=seeds,
-        others=float(np.mean(others)) if others else 1.0,
-        balance=share_and_entropy(labels, clustering.n_clusters)[2],
-        seconds=seconds,
-    )
+def _with_others(tried: Sequence[Candidate]) -> list[Candidate]:
+    """The candidates with their mean agreement with the others."""
+    found = []
+    for one in tried:
+        others = [_agreement(one.clustering, other.clustering) for other in tried if other is not one]
+        found.append(replace(one, others=float(np.mean(others)) if others else 1.0))
+    return found
 
 
 def linear_accuracy(vectors: torch.Tensor, labels: NDArray[np.int64], seed: int) -> float:

@@ -13,6 +13,8 @@ from fiftyone_deepcluster.testing import CLUSTERER_CHECKS
 
 SHORT = {
     "consensus": {"reducer": "identity", "runs": 3, "direct_runs": 3},
+    "turtle": {"init": "kmeans", "steps": 100},
+    "temi": {"init": "kmeans", "epochs": 10, "hidden": 32},
     "best-of": {"only": "pca-kmeans, spherical-kmeans, pca-gmm"},
 }
 """Options of clusterers that take long by default."""

@@ -1,0 +1,200 @@
+"""What the label-free criteria of ``try_clusterings`` are worth: rank correlation with ACC, and regret of the choice.
+
+    python -m benchmarks.criteria features --zip scenes=scene15.zip --weights mobilenet_v2.pth --out scenes.npz
+    python -m benchmarks.criteria run --digits --npz usps=usps.npz --features scenes=scenes.npz --out criteria.jsonl
+    python -m benchmarks.criteria table criteria.jsonl
+
+``run`` appends a line of JSON for every set and seed: criteria and ACC of every candidate, and which one was chosen.
+``table`` prints, for every criterion, the mean over sets and seeds of Spearman's correlation with ACC over the
+candidates, and of the regret, which is the ACC of the best candidate minus that of the one with the best value; then
+one row for each set. Candidates with another number of clusters (HDBSCAN's) count in neither. Classes are measured and
+never used, but for their number.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.stats import spearmanr
+
+from benchmarks.quality import datasets
+from benchmarks.report import table
+from fiftyone_deepcluster.clusterers.candidates import try_clusterings
+from fiftyone_deepcluster.metrics.agreement import agreement
+
+CRITERIA = {"objective": -1, "accuracy": 1, "silhouette": 1, "seeds": 1, "others": 1, "balance": 1}
+"""Attributes of a candidate, and 1 where larger is better."""
+
+BASELINE = "umap-kmeans"
+"""The strongest of the usual ways, beside which the choice is shown."""
+
+
+def main() -> None:
+    arguments = arguments_given()
+    {"features": features, "run": run, "table": show}[arguments.what](arguments)
+
+
+def arguments_given() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=["features", "run", "table"])
+    parser.add_argument("runs", type=Path, nargs="*", help="table: files that --out wrote")
+    parser.add_argument("--zip", type=Path, help="features: images in folders named by their class")
+    parser.add_argument("--model", default="mobilenet_v2", help="features: of torchvision")
+    parser.add_argument("--weights", help="features: its state dict")
+    parser.add_argument("--layer", help="features: a layer instead of the network's features")
+    parser.add_argument("--size", type=int, default=224, help="features: side in pixels")
+    parser.add_argument("--digits", action="store_true")
+    parser.add_argument("--npz", action="append", default=[], metavar="NAME=PATH", help="images x, classes y")
+    parser.add_argument(
+        "--features", action="append", default=[], metavar="NAME=PATH", help="vectors x, classes y"
+    )
+    parser.add_argument("--images", type=int, default=1500, help="most images of a set, drawn at random")
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--first-seed", type=int, default=51)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--out", type=Path)
+    return parser.parse_args()
+
+
+def features(arguments: argparse.Namespace) -> None:
+    """Pooled features of the images in a zip, or of DICOM files, as ``frozen`` computes them."""
+    from fiftyone_deepcluster.api.fit import fit
+    from fiftyone_deepcluster.methods.base import parse_options
+
+    torch.set_num_threads(arguments.threads)
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(arguments.zip) as archive:
+        archive.extractall(folder)
+        files = sorted(
+            path for path in Path(folder).rglob("*") if path.suffix in (".jpg", ".jpeg", ".png", ".dcm")
+        )
+        classes = np.unique([path.parent.name for path in files], return_inverse=True)[1]
+        options = {
+            "n_clusters": 2,
+            "backbone": {"name": "torchvision", "model": arguments.model},
+            "weights": arguments.weights,
+            "image_size": arguments.size,
+            "encoder": {"name": "pooled", "pca": 0, "layer": arguments.layer},
+            "clusterer": {"name": "kmeans", "n_init": 1},
+            "baselines": False,
+        }
+        found = fit([str(path) for path in files], parse_options("frozen", options))
+    np.savez(arguments.out, x=found.embeddings, y=classes)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Every set with every seed."""
+    torch.set_num_threads(arguments.threads)
+    for name, (vectors, classes) in sets(arguments).items():
+        for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
+            entry = {"set": name, "seed": seed, "n": len(vectors), **one(vectors, classes, seed)}
+            print(json.dumps(entry), flush=True)
+            if arguments.out:
+                with arguments.out.open("a") as file:
+                    file.write(json.dumps(entry) + "\n")
+
+
+def one(vectors: np.ndarray, classes: np.ndarray, seed: int) -> dict[str, object]:
+    """Criteria and ACC of every candidate."""
+    started = time.perf_counter()
+    trial = try_clusterings(vectors, len(np.unique(classes)), seed=seed)
+    seconds = time.perf_counter() - started
+    rows = {
+        one.name: {
+            **{criterion: getattr(one, criterion) for criterion in CRITERIA},
+            "clusters": one.clustering.n_clusters,
+            "acc": agreement(one.clustering.labels, classes).acc,
+        }
+        for one in trial.candidates
+    }
+    found = {"classes": len(np.unique(classes)), "chosen": trial.chosen.name, "candidates": rows}
+    return {**found, "seconds": seconds}
+
+
+def sets(arguments: argparse.Namespace) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Vectors (N, D) float32 and classes (N,) by name; images as their pixels, z-scored by image."""
+    found = {}
+    if arguments.digits or arguments.npz:
+        known = argparse.Namespace(digits=arguments.digits, npz=arguments.npz, images=0)
+        for name, (images, classes) in datasets(known).items():
+            pixels = images.reshape(len(images), -1).astype(np.float32)
+            scale = pixels.std(1, keepdims=True).clip(1e-6)
+            found[name] = ((pixels - pixels.mean(1, keepdims=True)) / scale, classes)
+    for item in arguments.features:
+        name, path = item.split("=", 1)
+        with np.load(path) as file:
+            found[name] = (file["x"].astype(np.float32), file["y"].astype(np.int64))
+    drawn = {}
+    for name, (vectors, classes) in found.items():
+        few = min(arguments.images or len(vectors), len(vectors))
+        rows = np.sort(np.random.default_rng(0).choice(len(vectors), few, replace=False))
+        drawn[name] = (vectors[rows], classes[rows])
+    return drawn
+
+
+def show(arguments: argparse.Namespace) -> None:
+    """The tables of all runs."""
+    runs = [json.loads(line) for path in arguments.runs for line in path.open()]
+    print(table(["criterion", "Spearman", "regret", "largest regret"], criteria_rows(runs)))
+    print()
+    about = ["set", "images", "seeds", "chosen", "ACC chosen", f"ACC {BASELINE}", "ACC best", "regret"]
+    print(table([*about, "seconds"], set_rows(runs)))
+
+
+def criteria_rows(runs: list[dict]) -> list[list[str]]:
+    """One row for each criterion, and one for the choice."""
+    rows = []
+    for criterion, sign in CRITERIA.items():
+        found = [able(run) for run in runs]
+        signed = [[sign * one[criterion] for one in some.values()] for some in found]
+        reached = [[one["acc"] for one in some.values()] for some in found]
+        ranks = [
+            spearmanr(a, b).statistic if len(set(a)) > 1 and len(set(b)) > 1 else 0.0
+            for a, b in zip(signed, reached, strict=True)
+        ]
+        regrets = [max(b) - b[int(np.argmax(a))] for a, b in zip(signed, reached, strict=True)]
+        rows.append([criterion, f"{np.mean(ranks):.2f}", f"{np.mean(regrets):.3f}", f"{max(regrets):.3f}"])
+    chosen = [regret(run) for run in runs]
+    usual = [regret(run, BASELINE) for run in runs]
+    rows.append([f"always {BASELINE}", "", f"{np.mean(usual):.3f}", f"{max(usual):.3f}"])
+    rows.append(["the choice", "", f"{np.mean(chosen):.3f}", f"{max(chosen):.3f}"])
+    return rows
+
+
+def set_rows(runs: list[dict]) -> list[list[object]]:
+    """One row for each set, mean over the seeds."""
+    rows = []
+    for name in dict.fromkeys(run["set"] for run in runs):
+        same = [run for run in runs if run["set"] == name]
+        chosen = np.mean([run["candidates"][run["chosen"]]["acc"] for run in same])
+        usual = np.mean([run["candidates"][BASELINE]["acc"] for run in same])
+        best = np.mean([max(one["acc"] for one in able(run).values()) for run in same])
+        rows.append(
+            [name, same[0]["n"], len(same), ", ".join(dict.fromkeys(run["chosen"] for run in same)), f"{chosen:.3f}",
+             f"{usual:.3f}", f"{best:.3f}", f"{np.mean([regret(run) for run in same]):.3f}",
+             f"{np.mean([run['seconds'] for run in same]):.0f}"]
+        )  # fmt: skip
+    return rows
+
+
+def able(run: dict) -> dict[str, dict]:
+    """Candidates with the requested number of clusters."""
+    return {name: one for name, one in run["candidates"].items() if one["clusters"] == run["classes"]}
+
+
+def regret(run: dict, name: str | None = None) -> float:
+    """ACC of the best candidate minus that of the chosen one, or of ``name``."""
+    reached = run["candidates"][name or run["chosen"]]["acc"]
+    return max(one["acc"] for one in able(run).values()) - reached
+
+
+if __name__ == "__main__":
+    main()
