@@ -1,10 +1,12 @@
 """Seconds of the Clusters panel's events on a large dataset, beside the bare database calls.
 
     python -m benchmarks.panel [--n 100000] [--clusters 1000]
+    python -m benchmarks.panel --audit [--n 100000]
 
 A MongoDB of its own is started in a temporary folder. N samples with random vectors are clustered once; then each event
 is sent to the panel as its React component sends it. The bare call reads or writes the same values of the same samples
-through pymongo. FiftyOne's server, the request and the browser come on top of both.
+through pymongo. With ``--audit`` the events are those of the tab Audit. FiftyOne's server, the request and the browser
+come on top of both.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ import statistics
 import time
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
+
+from bson import ObjectId
 
 from benchmarks.own_database import own_database
 from benchmarks.report import table
@@ -33,9 +37,10 @@ def main() -> None:
     )
     parser.add_argument("--n", type=int, default=100_000, help="samples")
     parser.add_argument("--clusters", type=int, default=1_000)
+    parser.add_argument("--audit", action="store_true", help="the label audit instead of the clusters")
     args = parser.parse_args()
     with own_database():
-        rows = measured(make_dataset(args.n, args.clusters))
+        rows = measured_audit(args.n) if args.audit else measured(make_dataset(args.n, args.clusters))
         header = ["event", "median, s", "slowest, s", "bare call, s", "ratio of medians"]
         print(table(header, rows))
 
@@ -123,6 +128,96 @@ def measured(dataset: fo.Dataset) -> list[list[str]]:
         ),
     ]
     return [row_of(name, ours, bare, parts) for name, ours, bare, parts in events]
+
+
+def make_audit(n: int, n_classes: int = 10) -> fo.Dataset:
+    """N samples in classes, 10 % of the labels wrong, with an audit ``audit``."""
+    import fiftyone as fo
+    import numpy as np
+
+    import fiftyone_deepcluster as fdc
+
+    dataset = fo.Dataset("audit")
+    dataset.add_samples([fo.Sample(f"/none/{at}.png") for at in range(n)], progress=False)
+    rng = np.random.default_rng(0)
+    classes = rng.integers(n_classes, size=n)
+    vectors = (rng.normal(size=(n_classes, DIMS))[classes] + rng.normal(size=(n, DIMS))).astype(np.float32)
+    labels = np.where(rng.random(n) < 0.1, rng.integers(n_classes, size=n), classes)
+    dataset.add_sample_field("vector", fo.VectorField)
+    dataset.set_values("vector", list(vectors), progress=False)
+    dataset.set_values(
+        "truth", [fo.Classification(label=f"class {label}") for label in labels], progress=False
+    )
+    fdc.audit_labels(dataset, "truth", embeddings_field="vector")
+    return dataset
+
+
+def measured_audit(n: int) -> list[list[str]]:
+    """One row for each event of the tab Audit; the slowest decision is the last of them."""
+    started = time.perf_counter()
+    dataset = make_audit(n)
+    print(f"made and audited in {time.perf_counter() - started:.0f} s\n", flush=True)
+    ask = asker(dataset)
+    samples = dataset._sample_collection
+    undecided = {"audit_rank": {"$gte": 0}, "audit_decision": None}
+
+    def bare(n_items: int, **more: Any) -> list[Any]:
+        found = list(samples.find({**undecided, **more}).sort("audit_rank", 1).limit(n_items))
+        near = [ObjectId(name) for document in found for name in document.get("audit_neighbors") or ()]
+        return [found, list(samples.find({"_id": {"$in": near}}))]
+
+    def queue(n_items: int, **wanted: str) -> Any:
+        return ask("audit_queue", audit="audit", n=n_items, first=None, wanted=wanted)
+
+    def decide() -> Any:
+        image = queue(1)["items"][0]["id"]
+        start = time.perf_counter()
+        edit = {"verb": "decide", "image": image, "decision": "keep"}
+        ask("audit_edit", audit="audit", edit=edit, version=0)
+        return time.perf_counter() - start
+
+    def write() -> None:
+        one = samples.find_one(undecided, {"_id": 1})
+        samples.update_one({"_id": one["_id"]}, {"$set": {"audit_decision": None}})
+
+    pair = queue(1)["items"][0]
+    cell = {"given": pair["given"], "suggestion": pair["suggestion"]}
+    inside = {"audit_given": cell["given"], "audit_suggestion": cell["suggestion"]}
+    rows = [
+        row_of(
+            "open: tables",
+            lambda: ask("audit_load", audit="audit"),
+            lambda: samples.count_documents(undecided),
+            1,
+        ),
+        row_of("next image", lambda: queue(1), lambda: bare(1), 1),
+        row_of("next 20 images", lambda: queue(20), lambda: bare(20), 1),
+        row_of("next 20 images of a cell", lambda: queue(20, **cell), lambda: bare(20, **inside), 1),
+        row_of(
+            "poll",
+            lambda: ask("audit_poll", audit="audit", version=0),
+            lambda: samples.database.command("ping"),
+            1,
+        ),
+    ]
+    for number in (10, 100, 500):
+        mine = [decide() for _ in range(number)]
+        theirs = statistics.median(seconds(write) for _ in range(REPEATS))
+        middle = statistics.median(mine[-10:])
+        rows.append(
+            [
+                f"a decision, after {number:,} more",
+                f"{middle:.3f}",
+                f"{max(mine):.3f}",
+                f"{theirs:.3f}",
+                f"{middle / theirs:.1f}",
+            ]
+        )
+    rows.append(row_of("next 20 images, after them", lambda: queue(20), lambda: bare(20), 1))
+    start = time.perf_counter()
+    ask("audit_refit", audit="audit")
+    rows.append(["refit", f"{time.perf_counter() - start:.1f}", "", "", ""])
+    return rows
 
 
 def row_of(name: str, ours: Callable[[], Any], bare: Callable[[], Any], parts: float) -> list[str]:

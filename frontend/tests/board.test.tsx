@@ -29,7 +29,7 @@ function loaded(key: string, clusters: Cluster[], field: string | null = null): 
     facts: "", warnings: [], resumable: false,
   };
   const history = { undo: null, redo: null, lost: 0, version: 1 };
-  return { runs, sidebar, run, clusters, nearest: {}, history, label_field: field };
+  return { runs, audits: [], sidebar, run, clusters, nearest: {}, history, label_field: field };
 }
 
 let clusters: Cluster[] = [];
@@ -327,7 +327,7 @@ describe("answers", () => {
     let loads = 0;
     server.answer = async (event, params) => {
       const value = await answer(event, params);
-      if (event === "poll") return { value: { runs: loaded("dc", []).runs, stale: loads === 0 } };
+      if (event === "poll") return { value: { runs: loaded("dc", []).runs, audits: [], stale: loads === 0 } };
       if (event === "load" && ++loads === 1) await new Promise<void>((resolve) => (late = resolve));
       return value;
     };

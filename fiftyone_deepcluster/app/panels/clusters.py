@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-from fiftyone_deepcluster.app.panels.answers import analyses, clusters, edits, rounds, runs, views
+from fiftyone_deepcluster.app.panels.answers import analyses, audit, clusters, edits, rounds, runs, views
 from fiftyone_deepcluster.app.panels.answers.common import Json, answered
 from fiftyone_deepcluster.dataset.display.workspace import CLUSTERS_PANEL
 
@@ -42,6 +42,13 @@ EVENTS: dict[str, Callable[[foo.ExecutionContext], Any]] = {
     "neighbors": analyses.neighbors,
     "show_unit": analyses.show_unit,
     "show_node": analyses.show_node,
+    "audit_load": audit.load_audits,
+    "audit_queue": audit.audit_queue,
+    "audit_edit": audit.audit_edit,
+    "audit_preview_above": audit.preview_above,
+    "audit_preview_labels": audit.preview_labels,
+    "audit_refit": audit.refit,
+    "audit_poll": audit.poll_audit,
     "poll": runs.poll,
     "start": runs.start,
     "start_again": runs.start_again,
@@ -52,7 +59,7 @@ EVENTS: dict[str, Callable[[foo.ExecutionContext], Any]] = {
 
 
 class ClustersPanel(foo.Panel):
-    """Panel in which a run is reviewed: overview, one cluster, rounds, comparison, runs."""
+    """Panel in which a run is reviewed: overview, one cluster, rounds, comparison, label audit, runs."""
 
     @property
     def config(self) -> foo.PanelConfig:

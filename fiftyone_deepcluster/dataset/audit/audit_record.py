@@ -56,6 +56,7 @@ class AuditRecord(BaseModel):
         issues: what was found.
         n_decided: decisions that the scores took into account.
         complete: whether all scores are those of one fit; not while they are fitted again, or if that was interrupted.
+        n_fits: how often the scores were fitted.
         seconds: time of the computation.
     """
 
@@ -71,4 +72,5 @@ class AuditRecord(BaseModel):
     issues: tuple[IssueCount, ...] = ()
     n_decided: int = 0
     complete: bool = True
+    n_fits: int = 1
     seconds: float = 0.0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.dataset.audit.decisions import read_decision
 from fiftyone_deepcluster.dataset.audit.queue import find_documents
@@ -24,27 +25,47 @@ def commit_draft(audit: Audit, field: str | None) -> tuple[Entry, list[Old]]:
     Raises:
         InputError: a field that cannot hold the labels, or nothing was decided.
     """
-    own = _audited_field(audit)
+    entry, olds = _draft(audit, field)
+    if not entry.written:
+        raise InputError(
+            f"field={field or audited_field(audit)!r}: nothing to write, because no label of audit {audit.key!r} was "
+            "decided to be another one; decide, then commit"
+        )
+    return entry, olds
+
+
+def preview_commit(audit: Audit, field: str | None) -> dict[str, Any]:
+    """What writing to a field would do, see ``LabelReview.preview_commit``."""
+    entry, olds = _draft(audit, field)
+    given = {image: before for image, (before, _) in _labels(audit, same_field=False).items()}
+    pairs = Counter((given[str(old.image_id)], entry.written[old.which]) for old in olds)
+    changed = [(one, other, n) for (one, other), n in pairs.items() if one != other]
+    changed.sort(key=lambda pair: (-pair[2], pair[:2]))
+    return {
+        "n": len(olds),
+        "pairs": [{"given": one, "label": other, "n": n} for one, other, n in changed],
+        "n_as_given": sum(n for (one, other), n in pairs.items() if one == other),
+        "made_field": entry.made_field,
+    }
+
+
+def _draft(audit: Audit, field: str | None) -> tuple[Entry, list[Old]]:
+    """The edit; it writes nothing if nothing was decided that the field could get."""
+    own = audited_field(audit)
     target = own if field is None else field
     path, missing = own_field(audit, target, texts=True)
     same_field = path == audit.fields.prefix + own.removeprefix(audit.fields.prefix)
-    labels = _labels(audit, same_field)
-    if not labels:
-        raise InputError(
-            f"field={target!r}: nothing to write, because no label of audit {audit.key!r} was decided to be "
-            "another one; decide, then commit"
-        )
+    labels = {image: label for image, (_, label) in _labels(audit, same_field).items()}
     texts = sorted(set(labels.values()))
     number = {text: which for which, text in enumerate(texts)}
-    olds = [
-        replace(old, which=number[labels[str(old.image_id)]]) for old in members_of(audit, list(labels), path)
-    ]
+    found = members_of(audit, list(labels), path) if labels else []
+    olds = [replace(old, which=number[labels[str(old.image_id)]]) for old in found]
     olds = [old for old in olds if stored_label(old.value) != texts[old.which]]
     text = f"wrote {len(olds):,} label{'' if len(olds) == 1 else 's'} to {target!r}"
     return Entry("commit", text, texts, field=path, made_field=missing), olds
 
 
-def _audited_field(audit: Audit) -> str:
+def audited_field(audit: Audit) -> str:
     """Name of the audited field; the attribute of objects that has their labels."""
     field, patches_field = audit.label_field, audit.patches_field
     if patches_field is None:
@@ -52,14 +73,14 @@ def _audited_field(audit: Audit) -> str:
     return "label" if field in (patches_field, f"{patches_field}.detections") else field.rsplit(".", 1)[-1]
 
 
-def _labels(audit: Audit, same_field: bool) -> dict[str, str]:
-    """Id of each image -> the label to write."""
+def _labels(audit: Audit, same_field: bool) -> dict[str, tuple[str, str]]:
+    """Id of each image -> given label, and the label to write."""
     labels = {}
     conditions = {"given": {"$ne": None}} if not same_field else {"decision": {"$ne": None}}
     for found in find_documents(audit, conditions):
         decision = read_decision(found.get("decision"))
         if decision is not None and decision.label is not None:
-            labels[str(found["image"])] = decision.label
+            labels[str(found["image"])] = found["given"], decision.label
         elif not same_field and (decision is None or decision.verdict != "exclude"):
-            labels[str(found["image"])] = found["given"]
+            labels[str(found["image"])] = found["given"], found["given"]
     return labels

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.dataset.review.edit_log import Entry
@@ -12,7 +12,7 @@ from fiftyone_deepcluster.dataset.review.names import clean_name
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from fiftyone_deepcluster.dataset.audit.audit import Audit
     from fiftyone_deepcluster.dataset.review.old_values import Old
@@ -98,13 +98,13 @@ def decision_entry(audit: Audit, decided: Mapping[str, Decision], verb: str) -> 
     return Entry(verb, f"{what} for {count}", texts, value="decision"), olds
 
 
-def count_decisions(texts: Iterable[Any]) -> dict[str, int]:
-    """Number of decisions of each verdict."""
+def count_decisions(texts: Mapping[str, int]) -> dict[str, int]:
+    """Number of decisions of each verdict, from the number of each stored text."""
     counts = dict.fromkeys(get_args(Verdict), 0)
-    for text in texts:
+    for text, n in texts.items():
         decision = read_decision(text)
         if decision is not None:
-            counts[decision.verdict] += 1
+            counts[decision.verdict] += n
     return counts
 
 

@@ -6,29 +6,27 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from fiftyone_deepcluster.analysis.label_audit.noise import ISSUE_AT
 from fiftyone_deepcluster.core import arguments
-from fiftyone_deepcluster.core.seeds import rng
+from fiftyone_deepcluster.dataset.audit.above import preview, suggestions_above
 from fiftyone_deepcluster.dataset.audit.audit import Audit, load_audit
-from fiftyone_deepcluster.dataset.audit.commit import commit_draft
+from fiftyone_deepcluster.dataset.audit.commit import commit_draft, preview_commit
 from fiftyone_deepcluster.dataset.audit.decisions import (
     Decision,
-    count_decisions,
     decision_entry,
     make_decision,
     several_ids,
 )
+from fiftyone_deepcluster.dataset.audit.progress import REFIT_EVERY, audit_progress, refit_due, refit_lock
 from fiftyone_deepcluster.dataset.audit.queue import (
     MOST_ITEMS,
-    QueueFilter,
     count_decided,
     count_undecided,
     find_documents,
-    items_of,
     queue_items,
+    read_filter,
+    suspicious_pairs,
 )
 from fiftyone_deepcluster.dataset.audit.refit import Refit
 from fiftyone_deepcluster.dataset.audit.report import write_report
@@ -38,11 +36,12 @@ from fiftyone_deepcluster.dataset.review.changes import Change
 from fiftyone_deepcluster.dataset.review.clusters import check_there
 from fiftyone_deepcluster.dataset.review.history import EditHistory
 from fiftyone_deepcluster.dataset.review.members import object_ids
+from fiftyone_deepcluster.dataset.runs import lock
 from fiftyone_deepcluster.dataset.runs.database import all_need_database
 from fiftyone_deepcluster.errors import InputError, RunError, RunLockedError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     import fiftyone as fo
@@ -55,7 +54,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-REFIT_EVERY = 25
 _PREVIEWED = 20
 _LARGEST = 2**31 - 1
 
@@ -80,49 +78,51 @@ class LabelReview(EditHistory):
 
     # ---------------------------------------------------------------- the queue
 
-    def queue(self, n: int = 1, *, offset: int = 0, **wanted: Any) -> dict[str, Any]:
+    def queue(
+        self, n: int = 1, *, offset: int = 0, first: str | None = None, **wanted: Any
+    ) -> dict[str, Any]:
         """The next labels that nobody has decided, the most suspicious first.
 
         Args:
             n: number of labels, at most 200.
             offset: number of labels to skip.
+            first: id of an image that comes before the others, if nobody has decided its label.
             **wanted: only labels with this ``given`` or ``suggestion`` label, of this ``group``, with this kind of
                 ``issue``, or with at least this probability ``p_wrong``.
 
         Returns:
             JSON values: ``total``, the number of labels in the queue, and ``items``. Each item has ``id``,
             ``sample_id``, ``filepath``, ``box``, ``given``, ``suggestion``, ``p_wrong``, ``reason``, ``rank``,
-            ``group``, ``issues``, ``decision``, and ``neighbors``: the nearest images with their ``given`` label and
-            ``decision``, nearest first.
+            ``group``, ``issues``, ``decision``, ``cluster`` in the run of the audit, and ``neighbors``: the nearest
+            images with their ``given`` label and ``decision``, nearest first.
         """
         n = arguments.whole_number("n", n, 1, MOST_ITEMS)
         offset = arguments.whole_number("offset", offset, 0, _LARGEST)
         check_there(self.audit)
-        chosen = _wanted(wanted)
+        chosen = read_filter(wanted)
         return {
             "total": count_undecided(self.audit, chosen),
-            "items": queue_items(self.audit, chosen, n, offset),
+            "items": queue_items(self.audit, chosen, n, offset, first),
         }
 
     def tables(self) -> dict[str, Any]:
-        """JSON values for the overview: the record of the audit, and ``progress``."""
-        check_there(self.audit)
-        return {**self.audit.record.model_dump(mode="json"), "progress": self.progress()}
+        """JSON values for the overview: the record of the audit, ``progress``, and what is left of the matrix.
 
-    def progress(self) -> dict[str, Any]:
-        """JSON values: ``n_audited``, ``n_decided``, ``n_issues_left``, ``verdicts`` with their number, ``refit_due``.
-
-        ``n_issues_left`` is the number of undecided labels that are more probably wrong than right.
+        ``left`` has given label, suggested label, and number of undecided labels that are more probably wrong than
+        right.
         """
         check_there(self.audit)
-        decided = find_documents(self.audit, {"rank": {"$gte": 0}, "decision": {"$ne": None}})
-        return {
-            "n_audited": self.audit.record.n_audited,
-            "n_decided": len(decided),
-            "n_issues_left": count_undecided(self.audit, QueueFilter(p_wrong=ISSUE_AT)),
-            "verdicts": count_decisions(found.get("decision") for found in decided),
-            "refit_due": self._refit_is_due(len(decided), REFIT_EVERY),
-        }
+        record = self.audit.record.model_dump(mode="json")
+        return {**record, "progress": self.progress(), "left": suspicious_pairs(self.audit)}
+
+    def progress(self) -> dict[str, Any]:
+        """JSON values: ``n_audited``, ``n_decided``, ``n_issues_left``, ``verdicts`` with their number.
+
+        ``n_issues_left`` is the number of undecided labels that are more probably wrong than right. ``refit_due``:
+        the scores lack 25 or more decisions. ``refitting``: somebody is fitting them again.
+        """
+        check_there(self.audit)
+        return audit_progress(self.audit)
 
     # ---------------------------------------------------------------- decisions
 
@@ -163,27 +163,35 @@ class LabelReview(EditHistory):
             change = self._make(*decision_entry(self.audit, decided, "decide"), dry_run)
         return self._followed(change, dry_run)
 
-    def accept_above(self, p_wrong: float, *, dry_run: bool = False) -> Change:
+    def accept_above(self, p_wrong: float, *, dry_run: bool = False, **wanted: Any) -> Change:
         """Accept all suggestions for undecided labels with at least this probability, as one edit.
 
         ``preview_above`` shows some of them first.
+
+        Args:
+            p_wrong: least probability.
+            dry_run: only count the labels.
+            **wanted: only such labels, as in ``queue``.
 
         Raises:
             InputError: not a probability, or no such label.
         """
         with self._editing(dry_run):
-            found = self._above(p_wrong)
+            found = suggestions_above(self.audit, p_wrong, read_filter(wanted))
             decided = {str(item["image"]): Decision("accept", item["suggestion"]) for item in found}
             change = self._make(*decision_entry(self.audit, decided, "accept_above"), dry_run)
         return self._followed(change, dry_run)
 
-    def preview_above(self, p_wrong: float, n: int = _PREVIEWED, seed: int = 0) -> dict[str, Any]:
+    def preview_above(
+        self, p_wrong: float, n: int = _PREVIEWED, seed: int = 0, **wanted: Any
+    ) -> dict[str, Any]:
         """What ``accept_above`` would do.
 
         Args:
             p_wrong: least probability.
             n: number of labels to look at.
             seed: of the draw of these labels.
+            **wanted: only such labels, as in ``queue``.
 
         Returns:
             JSON values: ``n`` labels, ``pairs`` of given and suggested label with their number, and ``sample``: some
@@ -191,18 +199,8 @@ class LabelReview(EditHistory):
         """
         n = arguments.whole_number("n", n, 0, MOST_ITEMS)
         seed = arguments.whole_number("seed", seed, 0)
-        found = self._above(p_wrong)
-        pairs: dict[tuple[str, str], int] = {}
-        for item in found:
-            pair = (item["given"], item["suggestion"])
-            pairs[pair] = pairs.get(pair, 0) + 1
-        drawn = rng(seed, "preview").permutation(len(found))[:n].tolist()
-        ordered = sorted(pairs.items(), key=lambda entry: (-entry[1], entry[0]))
-        return {
-            "n": len(found),
-            "pairs": [{"given": one, "suggestion": other, "n": count} for (one, other), count in ordered],
-            "sample": items_of(self.audit, [found[row] for row in sorted(drawn)]),
-        }
+        found = suggestions_above(self.audit, p_wrong, read_filter(wanted))
+        return preview(self.audit, found, n, seed)
 
     def commit(self, field: str | None = None, *, dry_run: bool = False) -> Change:
         """Write the decided labels to a field, as one edit.
@@ -218,16 +216,33 @@ class LabelReview(EditHistory):
         with self._editing(dry_run):
             return self._make(*commit_draft(self.audit, field), dry_run)
 
+    def preview_commit(self, field: str | None = None) -> dict[str, Any]:
+        """What ``commit`` would do.
+
+        Returns:
+            JSON values: ``n`` labels that would change; ``pairs``: given label, other label that is written, and their
+            number; ``n_as_given`` of the ``n`` that are written as given; ``made_field``: the field would be created.
+
+        Raises:
+            InputError: as ``commit``.
+        """
+        check_there(self.audit)
+        return preview_commit(self.audit, field)
+
     # ---------------------------------------------------------------- scores
 
     def refit(self, *, observer: Observer | None = None) -> Audit:
         """Fit the scores again with the decisions: decided labels count as right, excluded and unsure ones not at all.
 
+        Decisions can be made meanwhile.
+
         Raises:
             RunError: the vectors of the audit are no longer there.
+            RunLockedError: somebody else is fitting them.
         """
         check_there(self.audit)
-        self._refit.run(self.audit, observer)
+        with _fitting(self.audit):
+            self._refit.run(load_audit(self.audit.dataset, self.audit.key), observer)
         self.audit = load_audit(self.audit.dataset, self.audit.key)
         return self.audit
 
@@ -290,22 +305,6 @@ class LabelReview(EditHistory):
             )
         return found
 
-    def _above(self, p_wrong: float) -> list[dict[str, Any]]:
-        least = arguments.share_of("p_wrong", p_wrong, "1")
-        check_there(self.audit)
-        conditions = {
-            "rank": {"$gte": 0},
-            "decision": None,
-            "p_wrong": {"$gte": least},
-            "suggestion": {"$ne": None},
-        }
-        found = find_documents(self.audit, conditions)
-        if not found:
-            raise InputError(
-                f"p_wrong={least}: no undecided label with a suggestion is as suspicious; lower it"
-            )
-        return found
-
     def _make(self, entry: Entry, olds: list[Old], dry_run: bool) -> Change:
         if olds and not dry_run:
             apply_edit(self.audit, self._log, self._log.begin(entry, olds))
@@ -314,16 +313,23 @@ class LabelReview(EditHistory):
     def _followed(self, change: Change, dry_run: bool) -> Change:
         """The change, after a refit if one is due. What was decided stands where that fails."""
         decided = bool(not dry_run and self._refit_every and change.n_changed)
-        if decided and self._refit_is_due(count_decided(self.audit), self._refit_every):
+        if decided and refit_due(self.audit, count_decided(self.audit), self._refit_every):
             try:
                 self.refit()
             except (InputError, RunError, RunLockedError) as error:
                 logger.warning("the decisions are stored, but the scores are not fitted again: %s", error)
         return change
 
-    def _refit_is_due(self, n_decided: int, refit_every: int) -> bool:
-        record = self.audit.record
-        return not record.complete or abs(n_decided - record.n_decided) >= refit_every
+
+def _fitting(audit: Audit) -> lock.RunLock:
+    """Hold the lock of the refit."""
+    try:
+        return lock.acquire(audit.dataset, refit_lock(audit))
+    except RunLockedError:
+        held = lock.holder(audit.dataset, refit_lock(audit))
+        raise RunLockedError(
+            f"the scores of audit {audit.key!r} are being fitted again already ({held}); wait until that is done"
+        ) from None
 
 
 def review_labels(
@@ -349,14 +355,3 @@ def review_labels(
         arguments.one_name("user", user, "ada")
     refit_every = arguments.whole_number("refit_every", refit_every, 0)
     return LabelReview(load_audit(samples, key), user, refit_every)
-
-
-def _wanted(wanted: Mapping[str, Any]) -> QueueFilter:
-    known = asdict(QueueFilter())
-    for name, value in wanted.items():
-        arguments.one_of("filter", name, list(known))
-        if name == "p_wrong":
-            arguments.share_of(name, value, "1")
-        else:
-            arguments.one_name(name, value, "cat")
-    return replace(QueueFilter(), **wanted)

@@ -5,11 +5,16 @@ Every answer consists of values that JSON has, and its size is bounded.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from fiftyone_deepcluster.analysis.label_audit.noise import ISSUE_AT
+from fiftyone_deepcluster.core import arguments
+from fiftyone_deepcluster.dataset.review.members import object_ids
+from fiftyone_deepcluster.dataset.runs import storage
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from bson import ObjectId
 
@@ -52,6 +57,26 @@ class QueueFilter:
         return found
 
 
+def read_filter(wanted: Mapping[str, Any]) -> QueueFilter:
+    """A checked filter from its parts by name.
+
+    Raises:
+        InputError: no such part, or a value that cannot be one.
+    """
+    known = asdict(QueueFilter())
+    for name, value in wanted.items():
+        arguments.one_of("filter", name, list(known))
+        if name == "p_wrong":
+            arguments.share_of(name, value, "1")
+        else:
+            arguments.one_name(name, value, "cat")
+    return replace(QueueFilter(), **wanted)
+
+
+ISSUES = QueueFilter(p_wrong=ISSUE_AT)
+"""Labels that are more probably wrong than right."""
+
+
 def find_documents(
     audit: Audit, conditions: Stage, tail: Sequence[Stage] = (), ids: Sequence[ObjectId] | None = None
 ) -> list[Stage]:
@@ -64,10 +89,11 @@ def find_documents(
         ids: only the images with these ids; None: all.
 
     Returns:
-        Documents with ``image``, ``sample``, ``filepath``, ``box``, and the values by name.
+        Documents with ``image``, ``sample``, ``filepath``, ``box``, ``cluster``, and the values by name.
     """
     names = audit.fields
     values = {name: f"${names.path(name)}" for name in _VALUES}
+    values |= _cluster(audit)
     match = {names.path(name): condition for name, condition in conditions.items()}
     if ids is not None:
         match[f"{names.prefix}_id"] = {"$in": list(ids)}
@@ -76,6 +102,14 @@ def find_documents(
     shown = {"_id": 0, "sample": "$_id", "filepath": 1, "image": image, "box": box, **values}
     collection = audit.dataset._sample_collection
     return list(collection.aggregate([*stages, {"$project": shown}], allowDiskUse=True))
+
+
+def _cluster(audit: Audit) -> dict[str, str]:
+    """The cluster of an image in the run of the audit, unless that run was deleted."""
+    run = audit.settings["run"]
+    if run is None or run not in storage.keys(audit.dataset):
+        return {}
+    return {"cluster": f"${storage.fields_of(audit.dataset, run).path('label')}"}
 
 
 def _images(audit: Audit, match: Stage) -> list[Stage]:
@@ -114,10 +148,44 @@ def count_undecided(audit: Audit, wanted: QueueFilter) -> int:
     return _count(audit, {"rank": {"$gte": 0}, "decision": None, **wanted.conditions()})
 
 
-def queue_items(audit: Audit, wanted: QueueFilter, n: int, offset: int) -> list[Stage]:
-    """The next labels of the queue, the most suspicious first, with their nearest neighbors."""
+def count_texts(audit: Audit) -> dict[str, int]:
+    """Decision as stored -> number of judged labels with it."""
+    stages = _images(
+        audit, {audit.fields.path("decision"): {"$ne": None}, audit.fields.path("rank"): {"$gte": 0}}
+    )
+    stages.append({"$group": {"_id": f"${audit.fields.path('decision')}", "n": {"$sum": 1}}})
+    return {str(found["_id"]): found["n"] for found in audit.dataset._sample_collection.aggregate(stages)}
+
+
+def suspicious_pairs(audit: Audit) -> list[tuple[str, str, int]]:
+    """Given label, suggested label, and number of undecided labels that are more probably wrong than right."""
+    path = audit.fields.path
+    match = {path("p_wrong"): {"$gte": ISSUE_AT}, path("decision"): None, path("suggestion"): {"$ne": None}}
+    pair = {"given": f"${path('given')}", "suggestion": f"${path('suggestion')}"}
+    stages = [*_images(audit, match), {"$group": {"_id": pair, "n": {"$sum": 1}}}]
+    found = audit.dataset._sample_collection.aggregate(stages)
+    pairs = [(str(one["_id"]["given"]), str(one["_id"]["suggestion"]), int(one["n"])) for one in found]
+    return sorted(pairs, key=lambda pair: (-pair[2], pair[:2]))
+
+
+def queue_items(
+    audit: Audit, wanted: QueueFilter, n: int, offset: int, first: str | None = None
+) -> list[Stage]:
+    """The next labels of the queue, the most suspicious first, with their nearest neighbors.
+
+    Args:
+        audit: the audit.
+        wanted: which labels.
+        n: number of labels.
+        offset: number of labels to skip.
+        first: id of an image that comes before the others, if its label is in the queue.
+    """
     conditions = {"rank": {"$gte": 0}, "decision": None, **wanted.conditions()}
     documents = find_documents(audit, conditions, [{"$skip": offset}, {"$limit": n}])
+    if first is not None and first not in [str(found["image"]) for found in documents[:1]]:
+        ahead = find_documents(audit, conditions, ids=object_ids([first], "first"))
+        known = {found["image"] for found in ahead}
+        documents = [*ahead, *(found for found in documents if found["image"] not in known)][:n]
     return items_of(audit, documents)
 
 
@@ -127,7 +195,7 @@ def items_of(audit: Audit, documents: Sequence[Stage]) -> list[Stage]:
     items = []
     for found in documents:
         item = _picture(found)
-        item |= {name: found.get(name) for name in _VALUES if name != "neighbors"}
+        item |= {name: found.get(name) for name in (*_VALUES, "cluster") if name != "neighbors"}
         item["neighbors"] = [near[name] for name in found.get("neighbors") or () if name in near]
         items.append(item)
     return items

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +13,9 @@ from fiftyone_deepcluster.dataset.audit.decisions import read_decision
 from fiftyone_deepcluster.dataset.io.read_fields import read_values
 from fiftyone_deepcluster.dataset.io.read_images import collect_images, flat
 from fiftyone_deepcluster.dataset.io.write import write
-from fiftyone_deepcluster.dataset.runs import lock, storage
+from fiftyone_deepcluster.dataset.review.clusters import check_there
+from fiftyone_deepcluster.dataset.review.edit_lock import hold
+from fiftyone_deepcluster.dataset.runs import storage
 from fiftyone_deepcluster.dataset.runs.database import flush
 from fiftyone_deepcluster.errors import InputError, RunError, RunNotFoundError
 
@@ -51,10 +55,20 @@ class Refit:
         decided = _decided(given, stored, self.graph)
         judged = judge(source, inputs, int(audit.settings["seed"]), observer, decided)
         self.graph = judged.columns.audit.graph
-        with lock.acquire(audit.dataset, audit.key):
+        record = judged.record.model_copy(update={"n_fits": audit.record.n_fits + 1})
+        with _held(audit):
             _mark_incomplete(audit)
-            write(source, audit.fields, _Scores(judged.columns))
-            storage.replace_record(audit.dataset, audit.key, judged.record)
+        write(source, audit.fields, _Scores(judged.columns), lambda: _held(audit))
+        with _held(audit):
+            storage.replace_record(audit.dataset, audit.key, record)
+
+
+@contextmanager
+def _held(audit: Audit) -> Iterator[None]:
+    """The lock of the audit, for one batch: decisions are made in between, and the audit may be deleted."""
+    with hold(audit):
+        check_there(audit)
+        yield
 
 
 def _mark_incomplete(audit: Audit) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import io
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cached_property
@@ -107,8 +108,20 @@ class Columns:
         return any(np.isfinite(history.losses(slice(at, at + _BATCH))).any() for at in starts)
 
 
-def write(source: SampleSource, names: FieldNames, filled: Writable) -> None:
-    """Write the values of every image to declared fields, by id, in batches."""
+def write(
+    source: SampleSource,
+    names: FieldNames,
+    filled: Writable,
+    around: Callable[[], AbstractContextManager[object]] = nullcontext,
+) -> None:
+    """Write the values of every image to declared fields, by id, in batches.
+
+    Args:
+        source: the images.
+        names: their fields.
+        filled: values of the images.
+        around: makes what each batch is written in, such as a lock, so that others can write between two batches.
+    """
     from bson import ObjectId
 
     now = datetime.now(timezone.utc).replace(tzinfo=None)
@@ -117,7 +130,9 @@ def write(source: SampleSource, names: FieldNames, filled: Writable) -> None:
         rows = slice(start, start + _BATCH)
         samples, images = source.sample_ids[rows], source.ids[rows]
         places = [(ObjectId(sample), ObjectId(image)) for sample, image in zip(samples, images, strict=True)]
-        source.dataset._bulk_write(list(make(places, names, filled.values(rows), now)), ids=samples)
+        updates = list(make(places, names, filled.values(rows), now))
+        with around():
+            source.dataset._bulk_write(updates, ids=samples)
     if names.patches_field is not None:
         _refresh_patches(source, names.patches_field)
 

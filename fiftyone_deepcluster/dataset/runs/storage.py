@@ -123,15 +123,19 @@ def register_run(source: SampleSource, key: str, header: RunHeader, record: Base
 
 def replace_record(dataset: fo.Dataset, key: str, record: BaseModel) -> None:
     """Store a new record of a stored run. The old one is there until the new one is: FiftyOne deletes it first."""
+    from bson import json_util
+    from fiftyone.core.odm import get_db_conn
+
     results = dataset.init_run_results(key, record=record.model_dump(mode="json"))
-    file = _documents(dataset)[key].results
-    old, file.grid_id, file.gridout = file.grid_id, None, None  # nothing that FiftyOne could delete
-    try:
-        dataset.save_run_results(key, results)
-    except BaseException:
-        file.grid_id = old
-        raise
-    file.fs.delete(old)
+    content = json_util.dumps(results.serialize()).encode()
+    with _READING:
+        document = _documents(dataset)[key]
+        document.reload()  # another process may have replaced it
+        files, old = document.results.fs, document.results.grid_id
+        new = files.put(content, content_type="application/json")
+        get_db_conn().runs.update_one({"_id": document.id}, {"$set": {"results": new}})
+        document.reload()
+        files.delete(old)
 
 
 def look_again(dataset: fo.Dataset) -> None:
@@ -199,7 +203,11 @@ def record_of(dataset: fo.Dataset, key: str) -> RunRecord:
 def raw_record(dataset: fo.Dataset, key: str) -> dict[str, Any]:
     """Record of a stored run as JSON values."""
     with _READING:
-        results = dataset.load_run_results(key, cache=False, load_view=False)
+        try:
+            results = dataset.load_run_results(key, cache=False, load_view=False)
+        except AttributeError:  # FiftyOne's answer if another process has just replaced the record
+            _documents(dataset)[key].reload()
+            results = dataset.load_run_results(key, cache=False, load_view=False)
     found: dict[str, Any] = results.record
     return found
 

@@ -7,16 +7,18 @@ import { HelpDialog } from "../dialogs/HelpDialog";
 import { EditDialog, type Asked } from "../dialogs/EditDialog";
 import { arrange, follow, nearestNames, nextUnreviewed, type ClusterOrder, type Filter } from "../model/clusters";
 import type { Edit } from "../model/api";
-import { commandOf, type Command } from "../model/keys";
+import { BINDINGS, commandOf, type Command } from "../model/keys";
 import { NOTHING, chosen, clearSelection, countSelected, selectAll, type Selection } from "../model/selection";
 import { units } from "../model/units";
 import { useAsk } from "../model/useAsk";
 import { useBoard, type Board as BoardState } from "../model/useBoard";
 import { AnalysesPage } from "./AnalysesPage";
+import { AuditTab } from "./audit/AuditTab";
 import { ClusterPage, LOOK, type Look } from "./ClusterPage";
 import { ComparePage } from "./ComparePage";
 import { EmptyPage } from "./EmptyPage";
 import { Header } from "./Header";
+import { isTyping, pressesControl } from "./keyboard";
 import { Overview } from "./Overview";
 import { RoundsPage } from "./RoundsPage";
 import { RunsPage } from "./RunsPage";
@@ -25,10 +27,10 @@ import { useInView } from "./useInView";
 import { usePolling } from "./usePolling";
 import { useSidebar } from "./useSidebar";
 
-const TABS = { clusters: "Clusters", rounds: "Rounds", compare: "Compare", analyses: "Analyses", runs: "Runs" } as const;
+const TABS = { clusters: "Clusters", rounds: "Rounds", compare: "Compare", analyses: "Analyses", audit: "Audit", runs: "Runs" } as const;
 type TabName = keyof typeof TABS;
 
-/** The "Clusters" panel: overview, one cluster, rounds, comparison and runs. */
+/** The "Clusters" panel: overview, one cluster, rounds, comparison, label audit and runs. */
 export function Board({ schema }: { schema?: { view?: Record<string, unknown> } }) {
   const ask = useAsk(schema?.view ?? {});
   const board = useBoard(ask);
@@ -81,22 +83,27 @@ function keepFocus(event: React.MouseEvent): void {
 }
 
 function Pages({ board }: { board: BoardState }) {
-  const [tab, setTab] = React.useState<TabName>("clusters");
+  const [chosen, setTab] = React.useState<TabName | null>(null);
   const colors = useColors(board);
-  if (board.runs.length === 0) return <EmptyPage board={board} />;
+  if (board.runs.length === 0 && board.audits.length === 0) return <EmptyPage board={board} />;
+  const tab = chosen ?? (board.runs.length > 0 ? "clusters" : "audit");
+  const tabs = (
+    <Tabs
+      value={tab}
+      onChange={(_, value: TabName) => setTab(value)}
+      variant="scrollable"
+      sx={{ minHeight: 36, flexShrink: 0, "& .MuiTab-root": { minHeight: 36, minWidth: 0, px: 1.25, py: 0 } }}
+    >
+      {Object.entries(TABS).map(([name, label]) => (
+        <Tab key={name} value={name} label={label} data-cy={`dc-tab-${name}`} />
+      ))}
+    </Tabs>
+  );
+  if (tab === "audit") return <AuditTab board={board} tabs={tabs} />;
   return (
     <>
       <Header board={board} colors={colors} />
-      <Tabs
-        value={tab}
-        onChange={(_, value: TabName) => setTab(value)}
-        variant="scrollable"
-        sx={{ minHeight: 36, flexShrink: 0, "& .MuiTab-root": { minHeight: 36, py: 0 } }}
-      >
-        {Object.entries(TABS).map(([name, label]) => (
-          <Tab key={name} value={name} label={label} data-cy={`dc-tab-${name}`} />
-        ))}
-      </Tabs>
+      {tabs}
       {tab === "clusters" && board.run !== null && <ClustersTab key={board.run.key} board={board} colors={colors} />}
       {tab === "rounds" && board.run !== null && <RoundsPage board={board} />}
       {tab === "analyses" && board.run !== null && <AnalysesPage board={board} />}
@@ -287,7 +294,7 @@ function ClustersTab({ board, colors }: { board: BoardState; colors: Colors }) {
           }}
         />
       )}
-      {help && <HelpDialog onClose={() => setHelp(false)} />}
+      {help && <HelpDialog bindings={[ARROWS, ...BINDINGS]} onClose={() => setHelp(false)} />}
       <Typography variant="caption" color="text.secondary" sx={{ px: 1, py: 0.5, flexShrink: 0 }} noWrap>
         {nSelected > 0 ? `${nSelected.toLocaleString("en")} selected` : "? shows the keys"}
       </Typography>
@@ -300,18 +307,11 @@ function neighbor(shown: readonly { name: string }[], opened: string | null, by:
   return shown[at + by]?.name ?? opened;
 }
 
+const ARROWS = { shown: "Arrows", text: "Move; with Shift, select" };
+
 /** Edits by one key: the second of two quick presses must not change the cluster that the first press led to. */
 const ONCE: readonly Command[] = ["reviewed", "unreviewed", "reject"];
 const DOUBLE_PRESS = 300; // milliseconds
 const MOST_LIKE = 200; // images whose mean the similar ones are compared with
 /** Commands that a key held down repeats. */
 const REPEATS: readonly Command[] = ["next", "previous", "undo", "redo"];
-
-/** Whether Enter or Space belongs to the button that has the focus. */
-function pressesControl(event: React.KeyboardEvent): boolean {
-  return (event.key === "Enter" || event.key === " ") && event.target instanceof Element && event.target.closest("button") !== null;
-}
-
-function isTyping(target: EventTarget): boolean {
-  return target instanceof HTMLElement && (target.closest("input, textarea, [role=combobox], [role=listbox]") !== null);
-}

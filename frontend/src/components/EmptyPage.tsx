@@ -5,8 +5,8 @@ import type { Board } from "../model/useBoard";
 
 /** What is shown on a dataset without runs. */
 export function EmptyPage({ board }: { board: Board }) {
-  const start = (): void => {
-    board.ask("start", { operator: "cluster_images", key: null }).catch(board.fail);
+  const start = (operator: string): void => {
+    board.ask("start", { operator, key: null }).catch(board.fail);
   };
   return (
     <Box sx={{ p: 4, textAlign: "center" }} data-cy="dc-empty">
@@ -14,8 +14,14 @@ export function EmptyPage({ board }: { board: Board }) {
       <Typography sx={{ my: 2 }} color="text.secondary">
         Cluster the images of this dataset: features and clusters are learned together, without labels.
       </Typography>
-      <Button variant="contained" onClick={start} data-cy="dc-start">
+      <Button variant="contained" onClick={() => start("cluster_images")} data-cy="dc-start">
         Cluster images
+      </Button>
+      <Typography sx={{ mt: 4, mb: 2 }} color="text.secondary">
+        Or, if it has labels: find those that are probably wrong.
+      </Typography>
+      <Button variant="outlined" onClick={() => start("audit_labels")} data-cy="dc-audit-start">
+        Audit labels
       </Button>
     </Box>
   );

@@ -14,7 +14,7 @@ export function usePolling(board: Board): void {
     let timer = 0;
     let stopped = false;
     const tick = async (): Promise<void> => {
-      const { ask, run, runs, history, load, setRuns, say, loaded, loading, busy: editing } = latest.current;
+      const { ask, run, runs, audits, history, load, setRuns, say, loaded, loading, busy: editing } = latest.current;
       if (loaded && !loading && !editing && document.visibilityState === "visible") {
         try {
           const answer = await ask("poll", { key: run?.key ?? null, version: history.version });
@@ -29,7 +29,7 @@ export function usePolling(board: Board): void {
           } else if (isGone) {
             await load(null);
             say({ text: `The run ${run.key} was deleted or renamed.`, kind: "info" });
-          } else if (answer.stale || isNew) await load(run?.key ?? null);
+          } else if (answer.stale || isNew || String(answer.audits) !== String(audits)) await load(run?.key ?? null);
           else if (JSON.stringify(answer.runs) !== JSON.stringify(runs)) setRuns(answer.runs);
           for (const row of ended) {
             const well = row.status === "finished" && row.text === "";

@@ -1,4 +1,4 @@
-import { Autocomplete, Box, Button, Checkbox, Dialog, DialogActions, DialogContent, DialogTitle, FormControlLabel, TextField, Typography } from "@mui/material";
+import { Box, Checkbox, FormControlLabel, TextField, Typography } from "@mui/material";
 import React from "react";
 
 import { number } from "../components/Header";
@@ -7,6 +7,7 @@ import type { Chosen, Cluster, CommitRow, Edit, Picture, SplitPreview } from "..
 import { nearestTo } from "../model/clusters";
 import { counted } from "../model/units";
 import type { Board } from "../model/useBoard";
+import { Frame, NameField, Problem, textOf } from "./Frame";
 
 export type Asked =
   | { dialog: "move" }
@@ -40,79 +41,6 @@ export function EditDialog(props: Props) {
     case "commit":
       return <CommitDialog {...props} />;
   }
-}
-
-function Frame(props: {
-  title: string;
-  action: string;
-  ready: boolean;
-  name: string;
-  onClose(): void;
-  onDo(): void;
-  children: React.ReactNode;
-}) {
-  return (
-    <Dialog open onClose={props.onClose} fullWidth maxWidth="sm" data-cy={`dc-form-${props.name}`}>
-      <form
-        onKeyDown={(event) => {
-          // the App listens to keys on the document: ` would open its list of operators while a name is typed
-          if (event.key === "`") event.stopPropagation();
-        }}
-        onSubmit={(event) => {
-          event.preventDefault();
-          event.stopPropagation();
-          if (props.ready) props.onDo();
-        }}
-      >
-        <DialogTitle noWrap title={props.title}>
-          {props.title}
-        </DialogTitle>
-        <DialogContent sx={{ "&&": { pt: 1 } }}>{props.children}</DialogContent>
-        <DialogActions>
-          <Button onClick={props.onClose}>Cancel</Button>
-          <Button type="submit" variant="contained" disabled={!props.ready} data-cy="dc-dialog-ok">
-            {props.action}
-          </Button>
-        </DialogActions>
-      </form>
-    </Dialog>
-  );
-}
-
-/** A name, chosen from suggestions or new. Escape closes the dialog at once, also where suggestions are open. */
-function NameField(props: {
-  label: string;
-  value: string;
-  options: readonly string[];
-  onChange(value: string): void;
-  onEscape(): void;
-}) {
-  return (
-    <Autocomplete
-      onKeyDownCapture={(event) => {
-        if (event.key !== "Escape") return;
-        event.stopPropagation();
-        props.onEscape();
-      }}
-      freeSolo
-      openOnFocus
-      autoHighlight={false}
-      options={[...props.options]}
-      filterOptions={suggestions}
-      inputValue={props.value}
-      onInputChange={(_, value) => props.onChange(value)}
-      renderInput={(params) => (
-        <TextField {...params} label={props.label} autoFocus inputProps={{ ...params.inputProps, "data-cy": "dc-dialog-name" }} />
-      )}
-    />
-  );
-}
-
-/** Names that contain what is typed; none once a name is complete, as the list would cover the buttons. */
-function suggestions(options: string[], { inputValue }: { inputValue: string }): string[] {
-  const typed = inputValue.trim().toLowerCase();
-  if (options.includes(inputValue.trim())) return [];
-  return options.filter((name) => name.toLowerCase().includes(typed)).slice(0, 100);
 }
 
 function MoveDialog({ board, images, nImages, where, onClose, onEdit }: Props) {
@@ -258,19 +186,6 @@ function JoinDialog({ board, cluster, proposed, onClose, onEdit }: Props & { clu
         ))}
     </Frame>
   );
-}
-
-/** What is wrong with the form. */
-function Problem({ text }: { text: string }) {
-  return text === "" ? null : (
-    <Typography color="error" role="alert" sx={{ overflowWrap: "anywhere" }} data-cy="dc-dialog-problem">
-      {text}
-    </Typography>
-  );
-}
-
-function textOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 function Strip({ title, pictures }: { title: string; pictures: readonly Picture[] }) {

@@ -1,30 +1,26 @@
 import { Box, Dialog, DialogContent, DialogTitle, Typography } from "@mui/material";
 import React from "react";
 
-import { BINDINGS } from "../model/keys";
+interface Props {
+  bindings: readonly { shown: string; text: string }[];
+  onClose(): void;
+}
 
-/** The keys of the board. */
-export function HelpDialog({ onClose }: { onClose(): void }) {
+/** The keys of a tab. */
+export function HelpDialog({ bindings, onClose }: Props) {
   return (
     <Dialog open onClose={onClose} data-cy="dc-help">
       <DialogTitle>Keys</DialogTitle>
       <DialogContent>
-        <Line shown="Arrows" text="Move; with Shift, select" />
-        {BINDINGS.map((binding) => (
-          <Line key={binding.shown + binding.command} shown={binding.shown} text={binding.text} />
+        {bindings.map(({ shown, text }) => (
+          <Box key={shown + text} sx={{ display: "flex", gap: 2, py: 0.25 }}>
+            <Typography component="kbd" sx={{ minWidth: 110, fontFamily: "monospace" }}>
+              {shown}
+            </Typography>
+            <Typography>{text}</Typography>
+          </Box>
         ))}
       </DialogContent>
     </Dialog>
-  );
-}
-
-function Line({ shown, text }: { shown: string; text: string }) {
-  return (
-    <Box sx={{ display: "flex", gap: 2, py: 0.25 }}>
-      <Typography component="kbd" sx={{ minWidth: 110, fontFamily: "monospace" }}>
-        {shown}
-      </Typography>
-      <Typography>{text}</Typography>
-    </Box>
   );
 }

@@ -1,4 +1,5 @@
 // What the Python panel answers. Field names are those of the JSON, so they are written with underscores.
+import type { AuditEvents } from "./auditApi";
 
 /** Relative x, y, width, height of an object in its image. */
 export type Box = readonly [number, number, number, number];
@@ -102,6 +103,8 @@ export interface Flow {
 
 export interface LoadAnswer {
   runs: readonly RunRow[];
+  /** Keys of the label audits. */
+  audits: readonly string[];
   sidebar: readonly SidebarGroup[];
   run: RunFacts | null;
   clusters: readonly Cluster[];
@@ -222,7 +225,7 @@ export interface AnalysesAnswer {
 export type NeighborsAnswer = { neighbors: Record<string, (Picture & { distance: number })[]> | null };
 
 /** Every event with its parameters and its answer. */
-export interface Events {
+export interface Events extends AuditEvents {
   load: { params: { key: string | null; label_field: string | null }; answer: LoadAnswer };
   strips: { params: { key: string; clusters: string[]; n: number }; answer: { strips: Record<string, Picture[]> } };
   images: {
@@ -261,7 +264,7 @@ export interface Events {
   neighbors: { params: { key: string; image: string }; answer: NeighborsAnswer };
   show_unit: { params: { key: string; unit: number }; answer: null };
   show_node: { params: { key: string; clusters: readonly string[] }; answer: null };
-  poll: { params: { key: string | null; version: number }; answer: { runs: RunRow[]; stale: boolean } };
+  poll: { params: { key: string | null; version: number }; answer: { runs: RunRow[]; audits: readonly string[]; stale: boolean } };
   start: { params: { operator: string; key: string | null }; answer: null };
   start_again: { params: { key: string }; answer: null };
   resume: { params: { key: string }; answer: { runs: RunRow[] } };

@@ -26,11 +26,11 @@ export type Command =
 
 export type Page = "overview" | "cluster";
 
-interface Binding {
+export interface Binding<Name, Where> {
   readonly key: string;
   readonly shown: string;
-  readonly command: Command;
-  readonly pages: readonly Page[];
+  readonly command: Name;
+  readonly pages: readonly Where[];
   readonly text: string;
   readonly ctrl?: boolean;
   readonly shift?: boolean;
@@ -38,7 +38,7 @@ interface Binding {
 
 const both = ["overview", "cluster"] as const;
 
-export const BINDINGS: readonly Binding[] = [
+export const BINDINGS: readonly Binding<Command, Page>[] = [
   { key: "Enter", shown: "Enter", command: "open", pages: ["overview"], text: "Open the cluster" },
   { key: "Enter", shown: "Enter", command: "reviewed", pages: ["cluster"], text: "Mark as reviewed and open the next" },
   { key: "Escape", shown: "Esc", command: "back", pages: ["cluster"], text: "Clear the selection, or back to the overview" },
@@ -74,11 +74,16 @@ export interface Pressed {
 
 /** Command of a pressed key on a page; null if it has none. */
 export function commandOf(pressed: Pressed, page: Page): Command | null {
+  return matching(BINDINGS, pressed, page);
+}
+
+/** Command of the first binding that a pressed key matches on a page. */
+export function matching<Name, Where>(bindings: readonly Binding<Name, Where>[], pressed: Pressed, page: Where): Name | null {
   // Ctrl with Alt is AltGr, which some keyboards need for [ and ]; letters with Alt belong to the browser
   const ctrl = pressed.metaKey || (pressed.ctrlKey && !pressed.altKey);
   if (pressed.altKey && !["[", "]", "/", "?"].includes(pressed.key)) return null;
   const key = pressed.key.length === 1 ? pressed.key.toLowerCase() : pressed.key;
-  const binding = BINDINGS.find(
+  const binding = bindings.find(
     (binding) =>
       binding.pages.includes(page) &&
       binding.key === key &&

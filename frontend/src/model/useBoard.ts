@@ -13,6 +13,8 @@ export interface Board {
   readonly ask: Ask;
   readonly loaded: boolean;
   readonly runs: readonly RunRow[];
+  /** Keys of the label audits. */
+  readonly audits: readonly string[];
   readonly sidebar: readonly SidebarGroup[];
   readonly run: RunFacts | null;
   readonly clusters: readonly Cluster[];
@@ -38,7 +40,7 @@ export interface Board {
 }
 
 const NO_HISTORY: History = { undo: null, redo: null, lost: 0, version: 0 };
-const EMPTY: LoadAnswer = { runs: [], sidebar: [], run: null, clusters: [], nearest: {}, history: NO_HISTORY, label_field: null };
+const EMPTY: LoadAnswer = { runs: [], audits: [], sidebar: [], run: null, clusters: [], nearest: {}, history: NO_HISTORY, label_field: null };
 
 export function useBoard(ask: Ask): Board {
   const [state, setState] = React.useState<LoadAnswer>(EMPTY);

@@ -9,7 +9,9 @@ import fiftyone as fo
 import pytest
 
 import fiftyone_deepcluster as fdc
-from fiftyone_deepcluster.errors import InputError, RunError, RunNotFoundError
+from fiftyone_deepcluster.dataset.audit.progress import refit_lock
+from fiftyone_deepcluster.dataset.runs import lock
+from fiftyone_deepcluster.errors import InputError, RunError, RunLockedError, RunNotFoundError
 
 
 @pytest.fixture
@@ -247,6 +249,108 @@ def test_without_one_of_its_fields_nothing_is_written(audited, value):
     assert [sample.id for sample in audited] == audited.values("id")  # all samples can be loaded
     fdc.delete_audit(audited, "audit")
     assert not [name for name in audited.get_field_schema() if name.startswith("audit")]
+
+
+def test_what_another_process_fitted_is_read(audited):
+    document = audited._doc.runs["audit"]
+    stale = type(document).objects.with_id(document.id)  # as another process has it
+    assert stale.results.read()
+    review = fdc.review_labels(audited, refit_every=0)
+    review.decide(review.queue(1)["items"][0]["id"], "keep")
+    assert review.refit().record.n_fits == 2
+
+    audited._doc.runs["audit"] = stale
+    assert fdc.load_audit(audited).record.n_fits == 2
+    audited._doc.runs["audit"] = document
+    assert review.refit().record.n_fits == 3
+    audited._doc.runs["audit"] = stale
+    assert review.refit().record.n_fits == 4
+    assert fdc.load_audit(audited).record.n_decided == 1
+
+
+def test_two_refits_at_once(audited):
+    review = fdc.review_labels(audited, refit_every=1)
+    with lock.acquire(audited, refit_lock(review.audit)):
+        assert review.progress()["refitting"]
+        with pytest.raises(RunLockedError, match="are being fitted again already"):
+            review.refit()
+        assert review.decide(review.queue(1)["items"][0]["id"], "keep").n_changed == 1
+    assert not review.progress()["refitting"]
+    assert review.progress()["n_decided"] == 1
+    assert fdc.load_audit(audited).record.n_fits == 1
+    review.decide(review.queue(1)["items"][0]["id"], "keep")
+    assert fdc.load_audit(audited).record.n_decided == 2
+
+
+def test_what_is_left_of_the_matrix(audited, review):
+    left = review.tables()["left"]
+    assert json.loads(json.dumps(left)) == [list(pair) for pair in left]
+    given, suggestion, n = left[0]
+    cell = review.queue(200, given=given, suggestion=suggestion, p_wrong=0.5)
+    assert cell["total"] == n
+    assert sum(pair[2] for pair in left) == review.progress()["n_issues_left"]
+    review.decide(cell["items"][0]["id"], "accept")
+    assert sum(pair[2] for pair in review.tables()["left"]) == review.progress()["n_issues_left"]
+    pairs = {(one, other): k for one, other, k in review.tables()["left"]}
+    assert pairs.get((given, suggestion), 0) == n - 1
+
+
+def test_the_image_that_is_looked_at_stays_first(review):
+    items = review.queue(5)["items"]
+    again = review.queue(3, first=items[3]["id"])["items"]
+    assert [item["rank"] for item in again] == [3, 0, 1]
+    assert [item["rank"] for item in review.queue(2, first=items[0]["id"])["items"]] == [0, 1]
+    review.decide(items[3]["id"], "keep")
+    assert [item["rank"] for item in review.queue(2, first=items[3]["id"])["items"]] == [0, 1]
+    with pytest.raises(InputError, match="is not an id"):
+        review.queue(1, first="x")
+
+
+def test_the_cluster_of_a_label(labeled, stored_run):
+    stored_run(labeled)
+    fdc.audit_labels(labeled, "doubtful", run="dc")
+    item = fdc.review_labels(labeled).queue(1)["items"][0]
+    assert item["cluster"] == labeled[item["id"]].dc.label
+    fdc.delete_run(labeled, "dc")
+    assert fdc.review_labels(labeled).queue(1)["items"][0]["cluster"] is None
+
+
+def test_a_preview_of_what_is_written(audited, review):
+    items = review.queue(4)["items"]
+    nothing = {"n": 0, "pairs": [], "n_as_given": 0, "made_field": False}
+    assert review.preview_commit() == nothing
+    assert review.preview_commit("corrected") == {
+        "n": 300,
+        "pairs": [],
+        "n_as_given": 300,
+        "made_field": True,
+    }
+    review.decide(items[0]["id"], "accept")
+    review.decide(items[1]["id"], "other", label="ten")
+    review.decide(items[2]["id"], "exclude")
+    pairs = [
+        {"given": items[0]["given"], "label": items[0]["suggestion"], "n": 1},
+        {"given": items[1]["given"], "label": "ten", "n": 1},
+    ]
+    found = review.preview_commit()
+    assert (found["n"], found["n_as_given"]) == (review.commit(dry_run=True).n_changed, 0) == (2, 0)
+    assert sorted(found["pairs"], key=str) == sorted(pairs, key=str)
+    found = review.preview_commit("corrected")
+    assert (found["n"], found["n_as_given"]) == (299, 297)
+    review.commit("corrected")
+    assert review.preview_commit("corrected") == nothing
+    with pytest.raises(InputError, match="belongs to a run"):
+        review.preview_commit("audit_given")
+
+
+def test_all_above_a_probability_of_one_cell(audited, review):
+    given, suggestion, n = review.tables()["left"][0]
+    preview = review.preview_above(0.5, given=given, suggestion=suggestion)
+    assert preview["pairs"] == [{"given": given, "suggestion": suggestion, "n": n}]
+    assert review.accept_above(0.5, given=given, suggestion=suggestion).n_changed == n
+    assert audited.count_values("audit_decision") == {f"accept: {suggestion}": n, None: 300 - n}
+    with pytest.raises(InputError, match="filter='no such' is not known"):
+        review.accept_above(0.5, **{"no such": "x"})
 
 
 def test_a_group_is_one_decision(labeled):

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import fiftyone as fo
     import fiftyone.operators as foo
 
+    from fiftyone_deepcluster.dataset.review.history import EditHistory
     from fiftyone_deepcluster.dataset.review.overview import ClusterRow, ImageOrder, Picture
-    from fiftyone_deepcluster.dataset.review.review import Review
     from fiftyone_deepcluster.dataset.runs.run import Run
 
 MOST_STRIPS, MOST_PICTURES, MOST_IMAGES, MOST_SEARCHED = 60, 32, 500, 8
@@ -29,6 +29,7 @@ MOST_STRIPS, MOST_PICTURES, MOST_IMAGES, MOST_SEARCHED = 60, 32, 500, 8
 
 def load_board(ctx: foo.ExecutionContext) -> Json:
     """Runs of the dataset, and everything about the clusters of one of them."""
+    from fiftyone_deepcluster.dataset.audit.audit import list_audits
     from fiftyone_deepcluster.dataset.review.nearest import nearest_numbers
     from fiftyone_deepcluster.dataset.review.overview import cluster_rows
     from fiftyone_deepcluster.dataset.review.review import Review
@@ -36,6 +37,7 @@ def load_board(ctx: foo.ExecutionContext) -> Json:
     from fiftyone_deepcluster.dataset.runs.run import load_run
 
     rows = run_rows(ctx.dataset)
+    whole = {"runs": rows, "audits": list_audits(ctx.dataset), "sidebar": sidebar_json(ctx.dataset)}
     key = shown_key(optional_text_param(ctx, "key"), rows)
     if key is None:
         nothing: Json = {
@@ -45,15 +47,14 @@ def load_board(ctx: foo.ExecutionContext) -> Json:
             "history": NO_HISTORY,
             "label_field": None,
         }
-        return {"runs": rows, "sidebar": sidebar_json(ctx.dataset), **nothing}
+        return {**whole, **nothing}
     run = load_run(ctx.dataset, key)
     review = Review(run)
     label_field = shown_label_field(ctx, run)
     clusters = cluster_rows(run, label_field)
     marked = set(reviewed(run))
     return {
-        "runs": rows,
-        "sidebar": sidebar_json(ctx.dataset),
+        **whole,
         "run": facts(run),
         "clusters": clusters_json(run, clusters, marked),
         "nearest": {str(number): others for number, others in nearest_numbers(run).items()},
@@ -180,7 +181,7 @@ def has_key_words(run: Run) -> bool:
     return Findings(run).load("key_words") is not None
 
 
-def history_json(review: Review) -> Json:
+def history_json(review: EditHistory) -> Json:
     """What Undo and Redo would do, how many edits cannot be undone, and a number that changes with every edit."""
     undo, redo = review.next_undo(), review.next_redo()
     return {

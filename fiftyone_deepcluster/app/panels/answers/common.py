@@ -72,6 +72,11 @@ def flag_param(ctx: foo.ExecutionContext, name: str) -> bool:
     return ctx.params.get(name) is True
 
 
+def user_of(ctx: foo.ExecutionContext) -> str | None:
+    """Id of the user in FiftyOne Enterprise; None in the open-source App."""
+    return str(ctx.user_id) if ctx.user_id else None
+
+
 def run_of(ctx: foo.ExecutionContext) -> Run:
     """The run that the event is about."""
     from fiftyone_deepcluster.dataset.runs.run import load_run

@@ -15,6 +15,7 @@ from fiftyone_deepcluster.app.panels.answers.common import (
     flag_param,
     run_of,
     text_param,
+    user_of,
 )
 from fiftyone_deepcluster.errors import InputError
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     import fiftyone.operators as foo
 
+    from fiftyone_deepcluster.dataset.io.fields import FieldNames
     from fiftyone_deepcluster.dataset.review.review import Change, Review
 
 
@@ -33,7 +35,7 @@ def edit(ctx: foo.ExecutionContext) -> Json:
     """
     from fiftyone_deepcluster.dataset.review.review import Review
 
-    review = Review(run_of(ctx), user=_user(ctx))
+    review = Review(run_of(ctx), user=user_of(ctx))
     asked = ctx.params.get("edit")
     if not isinstance(asked, dict) or asked.get("verb") not in _VERBS:
         raise InputError(f"edit={asked!r}: give a verb, one of {', '.join(_VERBS)}")
@@ -117,14 +119,21 @@ def _commit(review: Review, asked: Json, dry_run: bool) -> Change:
 
 
 def _undo(review: Review, asked: Json, dry_run: bool) -> Change:
-    return _taken_back("Undone", review, review.undo())
+    return taken_back("Undone", review.run.fields, review.undo())
 
 
 def _redo(review: Review, asked: Json, dry_run: bool) -> Change:
-    return _taken_back("Redone", review, review.redo())
+    return taken_back("Redone", review.run.fields, review.redo())
 
 
-def _taken_back(word: str, review: Review, edits: list[Any]) -> Change:
+def taken_back(word: str, fields: FieldNames, edits: list[Any]) -> Change:
+    """What undoing or redoing the given edits did.
+
+    Args:
+        word: "Undone" or "Redone".
+        fields: fields of the run, which know what its images are called.
+        edits: the edits that were undone or redone.
+    """
     from fiftyone_deepcluster.dataset.review.review import Change
 
     if not edits:
@@ -133,7 +142,7 @@ def _taken_back(word: str, review: Review, edits: list[Any]) -> Change:
     kept = ""
     if done.n_kept:
         stay = "was changed since and stays" if done.n_kept == 1 else "were changed since and stay"
-        kept = f". {review.run.fields.counted(done.n_kept)} {stay}"
+        kept = f". {fields.counted(done.n_kept)} {stay}"
     touched = tuple(name for edit in edits for name in edit.clusters)
     return Change(done.n_changed, done.n_kept, f"{word}: {done.text}{kept}", touched)
 
@@ -186,8 +195,3 @@ def preview_commit(ctx: foo.ExecutionContext) -> Json:
             for row in rows
         ]
     }
-
-
-def _user(ctx: foo.ExecutionContext) -> str | None:
-    """Id of the user in FiftyOne Enterprise; None in the open-source App."""
-    return str(ctx.user_id) if ctx.user_id else None

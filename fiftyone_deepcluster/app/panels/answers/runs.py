@@ -33,6 +33,7 @@ _FORMS = {
         names.FIND_KEY_WORDS,
         names.BUILD_CATEGORY_TREE,
         names.RECOMMEND_NUMBER,
+        names.AUDIT_LABELS,
         names.IMPORT_DICOM,
     )
 }
@@ -111,6 +112,7 @@ def _method(dataset: fo.Dataset, key: str, finished: list[str], other: str) -> s
 
 def poll(ctx: foo.ExecutionContext) -> Json:
     """Runs and their progress, and whether edits were made elsewhere."""
+    from fiftyone_deepcluster.dataset.audit.audit import list_audits
     from fiftyone_deepcluster.dataset.review.review import Review
     from fiftyone_deepcluster.dataset.runs.run import load_run
 
@@ -119,7 +121,7 @@ def poll(ctx: foo.ExecutionContext) -> Json:
     stale = False
     if key is not None and any(row["key"] == key and row["status"] == "finished" for row in rows):
         stale = Review(load_run(ctx.dataset, key)).version() != ctx.params.get("version")
-    return {"runs": rows, "stale": stale}
+    return {"runs": rows, "audits": list_audits(ctx.dataset), "stale": stale}
 
 
 def start(ctx: foo.ExecutionContext) -> None:

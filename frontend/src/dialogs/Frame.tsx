@@ -1,0 +1,90 @@
+import { Autocomplete, Button, Dialog, DialogActions, DialogContent, DialogTitle, TextField, Typography } from "@mui/material";
+import React from "react";
+
+/** A form: Enter carries it out, Escape closes it. */
+export function Frame(props: {
+  title: string;
+  action: string;
+  ready: boolean;
+  name: string;
+  onClose(): void;
+  onDo(): void;
+  children: React.ReactNode;
+}) {
+  return (
+    <Dialog open onClose={props.onClose} fullWidth maxWidth="sm" data-cy={`dc-form-${props.name}`}>
+      <form
+        onKeyDown={(event) => {
+          // the App listens to keys on the document: ` would open its list of operators while a name is typed
+          if (event.key === "`") event.stopPropagation();
+        }}
+        onSubmit={(event) => {
+          event.preventDefault();
+          event.stopPropagation();
+          if (props.ready) props.onDo();
+        }}
+      >
+        <DialogTitle noWrap title={props.title}>
+          {props.title}
+        </DialogTitle>
+        <DialogContent sx={{ "&&": { pt: 1 } }}>{props.children}</DialogContent>
+        <DialogActions>
+          <Button onClick={props.onClose}>Cancel</Button>
+          <Button type="submit" variant="contained" disabled={!props.ready} data-cy="dc-dialog-ok">
+            {props.action}
+          </Button>
+        </DialogActions>
+      </form>
+    </Dialog>
+  );
+}
+
+/** A name, chosen from suggestions or new. Escape closes the dialog at once, also where suggestions are open. */
+export function NameField(props: {
+  label: string;
+  value: string;
+  options: readonly string[];
+  onChange(value: string): void;
+  onEscape(): void;
+}) {
+  return (
+    <Autocomplete
+      onKeyDownCapture={(event) => {
+        if (event.key !== "Escape") return;
+        event.stopPropagation();
+        props.onEscape();
+      }}
+      freeSolo
+      openOnFocus
+      autoHighlight={false}
+      options={[...props.options]}
+      filterOptions={suggestions}
+      inputValue={props.value}
+      onInputChange={(_, value) => props.onChange(value)}
+      renderInput={(params) => (
+        <TextField {...params} label={props.label} autoFocus inputProps={{ ...params.inputProps, "data-cy": "dc-dialog-name" }} />
+      )}
+    />
+  );
+}
+
+/** Names that contain what is typed; none once a name is complete, as the list would cover the buttons. */
+function suggestions(options: string[], { inputValue }: { inputValue: string }): string[] {
+  const typed = inputValue.trim().toLowerCase();
+  if (options.includes(inputValue.trim())) return [];
+  return options.filter((name) => name.toLowerCase().includes(typed)).slice(0, 100);
+}
+
+/** What is wrong with the form. */
+export function Problem({ text }: { text: string }) {
+  return text === "" ? null : (
+    <Typography color="error" role="alert" sx={{ overflowWrap: "anywhere" }} data-cy="dc-dialog-problem">
+      {text}
+    </Typography>
+  );
+}
+
+/** Message of an error. */
+export function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
