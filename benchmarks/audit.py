@@ -33,6 +33,7 @@ from fiftyone_deepcluster.analysis.label_audit.labeled_set import KnownSides
 
 RATES = (0.05, 0.15, 0.3)
 KINDS = ("uniform", "confused")
+EFFORT = (50, 100, 200)
 FIGURES = ("auroc", "ap", "precision", "found")
 OURS = "audit"
 PENALTY = 1e-3
@@ -301,27 +302,26 @@ def calibration(p_wrong: np.ndarray, wrong: np.ndarray) -> float:
 
 
 def effort(arguments: argparse.Namespace) -> None:
-    """Errors found by 200 decisions: with a refit after every 25, without, and in random order."""
+    """Errors among the first 50, 100 and 200 decisions: with a refit after every 25, without, and in random order."""
     for name, kind, rate, seed, vectors, classes, labels in jobs(arguments):
         if not (kind == "confused" and rate == RATES[1]) and rate:
             continue
         wrong = labels != classes
         first = audit_vectors(vectors, labels.tolist(), seed=seed)
-        static = np.argsort(np.where(first.rank < 0, len(labels), first.rank))[:200]
-        now, decided, audit = labels.copy(), np.zeros(len(labels), bool), first
-        for _ in range(8):
-            order = np.argsort(np.where(decided | (audit.rank < 0), len(labels), audit.rank))[:25]
-            now[order], decided[order] = classes[order], True
-            audit = audit_vectors(
-                vectors,
-                now.tolist(),
-                seed=seed,
-                known=KnownSides(certain=decided, before=labels.tolist(), graph=first.graph),
-            )
+        static = np.argsort(np.where(first.rank < 0, len(labels), first.rank))[: EFFORT[-1]]
+        now, order, audit = labels.copy(), np.zeros(0, np.int64), first
+        for _ in range(EFFORT[-1] // 25):
+            decided = np.isin(np.arange(len(labels)), order)
+            left = np.argsort(np.where(decided | (audit.rank < 0), len(labels), audit.rank))[:25]
+            order = np.concatenate([order, left])
+            now[left], decided[left] = classes[left], True
+            known = KnownSides(certain=decided, before=labels.tolist(), graph=first.graph)
+            audit = audit_vectors(vectors, now.tolist(), seed=seed, known=known)
         line = {
-            "set": name, "kind": kind, "rate": rate, "seed": seed, "wrong": int(wrong.sum()),
-            "refitted": int(wrong[decided].sum()), "static": int(wrong[static].sum()),
-            "random": 200 * float(wrong.mean()),
+            "set": name, "kind": kind, "rate": rate, "seed": seed, "wrong": int(wrong.sum()), "labels": len(labels),
+            "refitted": [int(wrong[order[:n]].sum()) for n in EFFORT],
+            "static": [int(wrong[static[:n]].sum()) for n in EFFORT],
+            "random": [n * float(wrong.mean()) for n in EFFORT],
         }  # fmt: skip
         with arguments.out.open("a") as file:
             file.write(json.dumps(line) + "\n")

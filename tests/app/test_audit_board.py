@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 
 import fiftyone as fo
 import numpy as np
@@ -24,10 +25,9 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(1800)]
 N = 300
 
 
-@pytest.fixture
-def labeled(plugin, make_digits):
+def doubtful_digits(make):
     """300 digits with their pixels as vectors, and 8 % of the labels in ``doubtful`` broken."""
-    dataset = make_digits(N, persistent=True)
+    dataset = make(N, persistent=True)
     labels, _ = break_labels(N)
     dataset.add_sample_field("pixels", fo.VectorField)
     dataset.set_values("pixels", list(load_digits().data[:N].astype(np.float32)))
@@ -36,11 +36,33 @@ def labeled(plugin, make_digits):
 
 
 @pytest.fixture
-def audited(labeled):
-    """The digits with a run of 10 clusters, and an audit that has it as evidence."""
-    fdc.cluster(labeled, "frozen", "dc", n_clusters=10, baselines=False, progress=False, compute_brain=False)
-    fdc.audit_labels(labeled, "doubtful", run="dc")
-    return labeled
+def labeled(plugin, make_digits):
+    """Digits without an audit."""
+    return doubtful_digits(make_digits)
+
+
+@pytest.fixture(scope="module")
+def audited_once(plugin, digits_dir):
+    """The digits with a run of 10 clusters, and an audit that has it as evidence; tests have clones of it."""
+
+    def make(n, persistent):
+        dataset = fo.Dataset(f"digits-{uuid.uuid4().hex[:8]}", persistent=persistent)
+        files = [str(file) for file in sorted(digits_dir.iterdir())[:n]]
+        dataset.add_samples([fo.Sample(filepath=file) for file in files], progress=False)
+        return dataset
+
+    dataset = doubtful_digits(make)
+    fdc.cluster(dataset, "frozen", "dc", n_clusters=10, baselines=False, progress=False, compute_brain=False)
+    fdc.audit_labels(dataset, "doubtful", run="dc")
+    yield dataset
+    dataset.delete()
+
+
+@pytest.fixture
+def audited(audited_once):
+    dataset = audited_once.clone(f"audited-{uuid.uuid4().hex[:8]}", persistent=True)
+    yield dataset
+    dataset.delete()
 
 
 @pytest.fixture

@@ -55,8 +55,9 @@ def test_only_loading_draws_the_component_with_the_address_of_every_event(ask):
 
 
 def test_both_sides_know_the_same_events_and_the_same_name():
-    api = (FRONTEND / "model" / "api.ts").read_text(encoding="utf-8")
-    body = api[api.index("export interface Events") :]
+    texts = [(FRONTEND / "model" / name).read_text(encoding="utf-8") for name in ("api.ts", "auditApi.ts")]
+    starts = ("export interface Events", "export interface AuditEvents")
+    body = "".join(text[text.index(start) :] for text, start in zip(texts, starts, strict=True))
     assert set(re.findall(r"^  (\w+): \{", body, re.MULTILINE)) == set(EVENTS)
     assert f'name: "{COMPONENT}"' in (FRONTEND / "index.tsx").read_text(encoding="utf-8")
 
