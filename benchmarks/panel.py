@@ -166,8 +166,8 @@ def measured_audit(n: int) -> list[list[str]]:
         near = [ObjectId(name) for document in found for name in document.get("audit_neighbors") or ()]
         return [found, list(samples.find({"_id": {"$in": near}}))]
 
-    def queue(n_items: int, **wanted: str) -> Any:
-        return ask("audit_queue", audit="audit", n=n_items, first=None, wanted=wanted)
+    def queue(n_items: int, *, count: bool = False, **wanted: Any) -> Any:
+        return ask("audit_queue", audit="audit", n=n_items, first=None, wanted=wanted, count=count)
 
     def decide() -> Any:
         image = queue(1)["items"][0]["id"]
@@ -181,8 +181,12 @@ def measured_audit(n: int) -> list[list[str]]:
         samples.update_one({"_id": one["_id"]}, {"$set": {"audit_decision": None}})
 
     pair = queue(1)["items"][0]
-    cell = {"given": pair["given"], "suggestion": pair["suggestion"]}
-    inside = {"audit_given": cell["given"], "audit_suggestion": cell["suggestion"]}
+    cell = {"given": pair["given"], "suggestion": pair["suggestion"], "p_wrong": 0.5}
+    inside = {
+        "audit_given": pair["given"],
+        "audit_suggestion": pair["suggestion"],
+        "audit_p_wrong": {"$gte": 0.5},
+    }
     rows = [
         row_of(
             "open: tables",
@@ -192,7 +196,8 @@ def measured_audit(n: int) -> list[list[str]]:
         ),
         row_of("next image", lambda: queue(1), lambda: bare(1), 1),
         row_of("next 20 images", lambda: queue(20), lambda: bare(20), 1),
-        row_of("next 20 images of a cell", lambda: queue(20, **cell), lambda: bare(20, **inside), 1),
+        row_of("a queue is opened", lambda: queue(20, count=True), lambda: bare(20), 1),
+        row_of("that of a cell", lambda: queue(20, count=True, **cell), lambda: bare(20, **inside), 1),
         row_of(
             "poll",
             lambda: ask("audit_poll", audit="audit", version=0),

@@ -133,7 +133,7 @@ describe("session", () => {
     if (event === "audit_queue") {
       const first = undecided.filter((one) => one.id === params["first"]);
       const rest = undecided.filter((one) => one.id !== params["first"]);
-      return { total: undecided.length, items: [...first, ...rest].slice(0, params["n"] as number) };
+      return { total: params["count"] ? undecided.length : null, items: [...first, ...rest].slice(0, params["n"] as number) };
     }
     if (event === "audit_poll") return { audits: ["audit"], stale, n_fits: 1, refitting: false };
     if (event === "audit_refit") {

@@ -46,7 +46,7 @@ def test_decisions_and_what_they_change(ask):
     facts, version = loaded["audit"], loaded["history"]["version"]
     assert loaded["audits"] == ["audit"]
     assert (facts["classes"], facts["fields"][0], facts["run"]) == (["high", "low"], "doubtful", None)
-    first, second = ask("audit_queue", audit="audit", n=2, first=None, wanted={})["items"]
+    first, second = ask("audit_queue", audit="audit", n=2, first=None, wanted={}, count=True)["items"]
     assert first["path"] == ask.dataset[first["id"]].filepath
     decide = {"verb": "decide", "image": first["id"], "decision": "keep", "label": None}
     answer = ask("audit_edit", audit="audit", edit=decide, version=version)
@@ -58,7 +58,7 @@ def test_decisions_and_what_they_change(ask):
     assert (answer["number"], answer["stale"]) == (2, True)
     assert answer["change"]["text"] == "Undone: exclude for 1 label"
     assert ask("audit_edit", audit="audit", edit={"verb": "redo"}, version=0)["number"] == 2
-    assert ask("audit_queue", audit="audit", n=1, first=None, wanted={})["total"] == N - 2
+    assert ask("audit_queue", audit="audit", n=1, first=None, wanted={}, count=True)["total"] == N - 2
     assert ask("audit_refit", audit="audit") == {}
     assert list(ask.calls) == ["reload_samples"]
     assert ask("audit_poll", audit="audit", version=0)["n_fits"] == 2

@@ -34,7 +34,7 @@ def commit_draft(audit: Audit, field: str | None) -> tuple[Entry, list[Old]]:
     return entry, olds
 
 
-def preview_commit(audit: Audit, field: str | None) -> dict[str, Any]:
+def count_commit(audit: Audit, field: str | None) -> dict[str, Any]:
     """What writing to a field would do, see ``LabelReview.preview_commit``."""
     entry, olds = _draft(audit, field)
     given = {image: before for image, (before, _) in _labels(audit, same_field=False).items()}

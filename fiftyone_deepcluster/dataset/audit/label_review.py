@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.dataset.audit.above import preview, suggestions_above
 from fiftyone_deepcluster.dataset.audit.audit import Audit, load_audit
-from fiftyone_deepcluster.dataset.audit.commit import commit_draft, preview_commit
+from fiftyone_deepcluster.dataset.audit.commit import commit_draft, count_commit
 from fiftyone_deepcluster.dataset.audit.decisions import (
     Decision,
     decision_entry,
@@ -79,7 +79,7 @@ class LabelReview(EditHistory):
     # ---------------------------------------------------------------- the queue
 
     def queue(
-        self, n: int = 1, *, offset: int = 0, first: str | None = None, **wanted: Any
+        self, n: int = 1, *, offset: int = 0, first: str | None = None, count: bool = True, **wanted: Any
     ) -> dict[str, Any]:
         """The next labels that nobody has decided, the most suspicious first.
 
@@ -87,21 +87,23 @@ class LabelReview(EditHistory):
             n: number of labels, at most 200.
             offset: number of labels to skip.
             first: id of an image that comes before the others, if nobody has decided its label.
+            count: whether to count the queue, which takes longer than to find its next labels.
             **wanted: only labels with this ``given`` or ``suggestion`` label, of this ``group``, with this kind of
                 ``issue``, or with at least this probability ``p_wrong``.
 
         Returns:
-            JSON values: ``total``, the number of labels in the queue, and ``items``. Each item has ``id``,
+            JSON values: ``total``, the number of labels in the queue or None, and ``items``. Each item has ``id``,
             ``sample_id``, ``filepath``, ``box``, ``given``, ``suggestion``, ``p_wrong``, ``reason``, ``rank``,
             ``group``, ``issues``, ``decision``, ``cluster`` in the run of the audit, and ``neighbors``: the nearest
             images with their ``given`` label and ``decision``, nearest first.
         """
         n = arguments.whole_number("n", n, 1, MOST_ITEMS)
         offset = arguments.whole_number("offset", offset, 0, _LARGEST)
+        arguments.yes_or_no(count=count)
         check_there(self.audit)
         chosen = read_filter(wanted)
         return {
-            "total": count_undecided(self.audit, chosen),
+            "total": count_undecided(self.audit, chosen) if count else None,
             "items": queue_items(self.audit, chosen, n, offset, first),
         }
 
@@ -227,7 +229,7 @@ class LabelReview(EditHistory):
             InputError: as ``commit``.
         """
         check_there(self.audit)
-        return preview_commit(self.audit, field)
+        return count_commit(self.audit, field)
 
     # ---------------------------------------------------------------- scores
 

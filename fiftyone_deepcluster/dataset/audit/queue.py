@@ -144,8 +144,15 @@ def count_decided(audit: Audit) -> int:
 
 
 def count_undecided(audit: Audit, wanted: QueueFilter) -> int:
-    """Number of labels in the queue."""
-    return _count(audit, {"rank": {"$gte": 0}, "decision": None, **wanted.conditions()})
+    """Number of labels in the queue.
+
+    All judged labels, and only these, have ``p_wrong``. Where it is asked for, its index is used, and that of ``rank``,
+    which has all labels, must not be.
+    """
+    if wanted == QueueFilter():
+        return audit.record.n_audited - count_decided(audit)
+    judged = {} if wanted.p_wrong is not None else {"rank": {"$gte": 0}}
+    return _count(audit, {**judged, "decision": None, **wanted.conditions()})
 
 
 def count_texts(audit: Audit) -> dict[str, int]:

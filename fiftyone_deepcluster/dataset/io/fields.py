@@ -208,7 +208,7 @@ def declare(dataset: fo.Dataset, names: FieldNames) -> None:
 def declare_missing(
     dataset: fo.Dataset, names: FieldNames, values: Collection[str] | None = None
 ) -> list[str]:
-    """Add the fields of some values that are not in the schema, and the index of the label; within ``changing``.
+    """Add the fields of some values that are not in the schema, and the indexes; within ``changing``.
 
     Another thread that reloads the dataset in between, as FiftyOne's server does at every request, takes fields back
     that are not stored yet: what is missing then is added again.
@@ -229,7 +229,8 @@ def declare_missing(
         dataset.reload()
         if new is not None and all(dataset.get_field(names.path(name)) is not None for name in values):
             break
-    dataset.create_index(names.path(names.layout.anchor))
+    for name in names.layout.indexed:
+        dataset.create_index(names.path(name))
     return added
 
 
@@ -317,7 +318,7 @@ def marked(dataset: fo.Dataset) -> list[FieldNames]:
 
 
 def remove(dataset: fo.Dataset, names: FieldNames) -> None:
-    """Delete the fields of a run, the index of its label, and values whose field no longer exists.
+    """Delete the fields of a run, its indexes, and values whose field no longer exists.
 
     Missing fields are skipped.
     """
@@ -326,14 +327,20 @@ def remove(dataset: fo.Dataset, names: FieldNames) -> None:
 
 
 def _remove(dataset: fo.Dataset, names: FieldNames) -> None:
-    anchor = names.path(names.layout.anchor)
-    if anchor in dataset.list_indexes():
-        dataset.drop_index(anchor)
+    drop_indexes(dataset, names)
     there = [root for root in names.roots() if dataset.get_field(root) is not None]
     if there:
         dataset.delete_sample_fields(there)
     if names.patches_field is None:
         _unset(dataset, names.roots())
+
+
+def drop_indexes(dataset: fo.Dataset, names: FieldNames) -> None:
+    """Drop the indexes of a run that are there."""
+    known = dataset.list_indexes()
+    for name in names.layout.indexed:
+        if names.path(name) in known:
+            dataset.drop_index(names.path(name))
 
 
 def _unset(dataset: fo.Dataset, roots: Sequence[str]) -> None:

@@ -20,6 +20,7 @@ class RunLayout:
         meanings: name of every value -> description.
         anchor: value that is indexed, and that marks the fields as those of a run.
         needed: values without whose fields nothing can be done; those of others may be empty, and then removed.
+        more_indexed: other values that are indexed.
         hidden: values that cannot be filtered, so that the sidebar does not show them.
     """
 
@@ -27,7 +28,13 @@ class RunLayout:
     meanings: dict[str, str]
     anchor: str
     needed: tuple[str, ...]
+    more_indexed: tuple[str, ...] = ()
     hidden: tuple[str, ...] = ()
+
+    @property
+    def indexed(self) -> tuple[str, ...]:
+        """Names of the values that are indexed."""
+        return self.anchor, *self.more_indexed
 
     @property
     def beside(self) -> tuple[str, ...]:
@@ -89,6 +96,7 @@ LAYOUTS: dict[RunKind, RunLayout] = {
             "error",
             "neighbors",
         ),
+        more_indexed=("p_wrong", "decision"),
         hidden=("neighbors",),
     ),
 }

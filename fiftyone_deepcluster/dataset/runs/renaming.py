@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.dataset.display.brain import rename_brain_runs
 from fiftyone_deepcluster.dataset.display.sidebar import add_group, remove_group
-from fiftyone_deepcluster.dataset.io.fields import changing
+from fiftyone_deepcluster.dataset.io.fields import changing, drop_indexes
 from fiftyone_deepcluster.dataset.runs import status, storage
 
 if TYPE_CHECKING:
@@ -37,9 +37,7 @@ def _rename_fields(dataset: fo.Dataset, old: FieldNames, new: FieldNames) -> Non
     with changing(dataset):
         roots = list(zip(old.roots(), new.roots(), strict=True))
         pairs = [(before, after) for before, after in roots if dataset.get_field(before) is not None]
-        anchor = old.layout.anchor
-        if old.path(anchor) in dataset.list_indexes():
-            dataset.drop_index(old.path(anchor))
+        drop_indexes(dataset, old)
         _copy_schema(dataset, pairs)
         rename_values = _rename_in_samples if old.patches_field is None else _rename_in_objects
         rename_values(dataset, old, roots)
@@ -47,7 +45,8 @@ def _rename_fields(dataset: fo.Dataset, old: FieldNames, new: FieldNames) -> Non
             dataset._doc.app_config._rename_paths(*zip(*pairs, strict=True))
             dataset.save()
             dataset.delete_sample_fields([before for before, _ in pairs])
-        dataset.create_index(new.path(anchor))
+        for name in new.layout.indexed:
+            dataset.create_index(new.path(name))
 
 
 def _copy_schema(dataset: fo.Dataset, pairs: list[tuple[str, str]]) -> None:

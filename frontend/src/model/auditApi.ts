@@ -121,8 +121,9 @@ export interface LabelsPreview {
 export interface AuditEvents {
   audit_load: { params: { audit: string | null }; answer: AuditLoadAnswer };
   audit_queue: {
-    params: { audit: string; wanted: Wanted; n: number; first: string | null };
-    answer: { total: number; items: AuditItem[] };
+    params: { audit: string; wanted: Wanted; n: number; first: string | null; count: boolean };
+    /** `total` is null where it was not to be counted. */
+    answer: { total: number | null; items: AuditItem[] };
   };
   audit_edit: { params: { audit: string; edit: AuditEdit; version: number }; answer: AuditEditAnswer };
   audit_preview_above: {

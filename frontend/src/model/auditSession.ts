@@ -143,17 +143,18 @@ export class AuditSession {
   }
 
   /** Load the next labels of the queue; the one that is shown stays, unless somebody has decided it. */
-  private read(): Promise<void> {
+  private read(count = true): Promise<void> {
     this.reading = true;
     return this.after(async () => {
       const { wanted, facts, items } = this.state;
       const first = items[0]?.id ?? null;
       try {
         if (wanted === null || facts === null) return;
-        const answer = await this.ask("audit_queue", { audit: facts.key, wanted, n: N_LOADED, first });
+        const answer = await this.ask("audit_queue", { audit: facts.key, wanted, n: N_LOADED, first, count });
         if (this.state.wanted !== wanted || this.state.facts?.key !== facts.key) return;
         const known = this.withPending({ ...NOTHING, ...answer });
-        this.set({ items: keepShown(known.items, this.state.items[0], first), total: known.total });
+        const total = count ? known.total : this.state.total;
+        this.set({ items: keepShown(known.items, this.state.items[0], first), total });
       } catch (error) {
         this.told.fail(error);
       } finally {
@@ -164,7 +165,7 @@ export class AuditSession {
 
   private readIfFew(): void {
     const { items, total } = this.state;
-    if (!this.reading && items.length < N_FEW && (total === null || total > items.length)) void this.read();
+    if (!this.reading && items.length < N_FEW && (total === null || total > items.length)) void this.read(total === null);
   }
 
   /** Load tables and queue again, as others changed them. */

@@ -8,6 +8,7 @@ from fiftyone_deepcluster.app.panels.answers.clusters import history_json
 from fiftyone_deepcluster.app.panels.answers.common import (
     Json,
     count_param,
+    flag_param,
     optional_text_param,
     text_param,
     user_of,
@@ -77,7 +78,8 @@ def _state(review: LabelReview) -> Json:
 def audit_queue(ctx: foo.ExecutionContext) -> Json:
     """The next labels of a queue."""
     n = max(1, count_param(ctx, "n", _MOST_ITEMS))
-    found = _review(ctx).queue(n, first=optional_text_param(ctx, "first"), **_wanted(ctx))
+    count, first = flag_param(ctx, "count"), optional_text_param(ctx, "first")
+    found = _review(ctx).queue(n, first=first, count=count, **_wanted(ctx))
     return {"total": found["total"], "items": [_item(item) for item in found["items"]]}
 
 
