@@ -7,8 +7,8 @@
 ``run`` appends a line of JSON for every set and seed: criteria and ACC of every candidate, and which one was chosen.
 ``table`` prints, for every criterion, the mean over sets and seeds of Spearman's correlation with ACC over the
 candidates, and of the regret, which is the ACC of the best candidate minus that of the one with the best value; then
-one row for each set. Candidates with another number of clusters (HDBSCAN's) count in neither. Classes are measured and
-never used, but for their number.
+one row for each set. Candidates with another number of clusters, or with noise (HDBSCAN's), count in neither. Classes
+are measured and never used, but for their number.
 """
 
 from __future__ import annotations
@@ -29,7 +29,15 @@ from benchmarks.report import table
 from fiftyone_deepcluster.clusterers.candidates import try_clusterings
 from fiftyone_deepcluster.metrics.agreement import agreement
 
-CRITERIA = {"objective": -1, "accuracy": 1, "silhouette": 1, "seeds": 1, "others": 1, "balance": 1}
+CRITERIA = {
+    "objective": -1,
+    "accuracy": 1,
+    "silhouette": 1,
+    "seeds": 1,
+    "others": 1,
+    "balance": 1,
+    "worth": 1,
+}
 """Attributes of a candidate, and 1 where larger is better."""
 
 BASELINE = "umap-kmeans"
@@ -111,6 +119,7 @@ def one(vectors: np.ndarray, classes: np.ndarray, seed: int) -> dict[str, object
         one.name: {
             **{criterion: getattr(one, criterion) for criterion in CRITERIA},
             "clusters": one.clustering.n_clusters,
+            "leaves_out": one.leaves_out,
             "acc": agreement(one.clustering.labels, classes).acc,
         }
         for one in trial.candidates
@@ -186,8 +195,12 @@ def set_rows(runs: list[dict]) -> list[list[object]]:
 
 
 def able(run: dict) -> dict[str, dict]:
-    """Candidates with the requested number of clusters."""
-    return {name: one for name, one in run["candidates"].items() if one["clusters"] == run["classes"]}
+    """Candidates with the requested number of clusters that leave no image out: ACC counts images with a cluster."""
+    return {
+        name: one
+        for name, one in run["candidates"].items()
+        if one["clusters"] == run["classes"] and not one["leaves_out"]
+    }
 
 
 def regret(run: dict, name: str | None = None) -> float:

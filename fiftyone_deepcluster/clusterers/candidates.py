@@ -43,9 +43,6 @@ HEADS: dict[str, tuple[Any, Any]] = {
 }
 """Further candidates on request, which start from the choice among the others."""
 
-SAME = 0.95
-"""Clusterings with at least this NMI after refinement count as the same."""
-
 _CHECKED = 3000
 """Most images for the cross-validation and the silhouette."""
 
@@ -81,6 +78,16 @@ class Candidate:
     others: float
     balance: float
     seconds: float
+
+    @property
+    def leaves_out(self) -> bool:
+        """Whether images are in no cluster."""
+        return bool((self.clustering.labels < 0).any())
+
+    @property
+    def worth(self) -> float:
+        """Product of ``others``, ``accuracy`` and ``balance``, by which a candidate is chosen."""
+        return self.others * self.accuracy * self.balance
 
 
 @dataclass(frozen=True)
@@ -129,7 +136,8 @@ def try_clusterings(
         n_clusters: number of clusters; HDBSCAN finds its own and is chosen only where nothing else can be.
         seed: random seed.
         candidates: name -> reducer and clusterer, as names or dictionaries; None: ``CANDIDATES``.
-        heads: also train heads (TURTLE, TEMI) from the choice among the candidates; takes minutes more.
+        heads: also train heads (TURTLE, TEMI) from the choice among the candidates; takes minutes more. One that does
+            not lower the objective of its start is not chosen.
 
     Raises:
         InputError: no candidates, vectors that one of them cannot cluster, or another wrong argument.
@@ -141,16 +149,21 @@ def try_clusterings(
     arguments.yes_or_no(heads=heads)
     bench = _Bench(vectors, n_clusters, seed)
     tried = [bench.candidate(name, way) for name, way in _ways(_given(candidates)).items()]
-    left_out: dict[str, str] = {}
-    if heads:
-        start = choose(_with_others(tried), n_clusters)[0].clustering
-        for name, way in _ways(HEADS).items():
-            try:
-                tried.append(bench.candidate(name, way, start))
-            except InputError as error:
-                left_out[name] = str(error)
     complete = _with_others(tried)
-    return Trial(tuple(complete), *choose(complete, n_clusters), left_out)
+    chosen, why = choose(complete, n_clusters)
+    if not heads:
+        return Trial(tuple(complete), chosen, why)
+    left_out: dict[str, str] = {}
+    trained = []
+    for name, way in _ways(HEADS).items():
+        try:
+            trained.append(bench.candidate(name, way, chosen.clustering))
+        except InputError as error:
+            left_out[name] = str(error)
+    complete = _with_others([*tried, *trained])
+    worse = {one.name for one in trained if one.objective >= chosen.objective}
+    able = [one for one in complete if one.name not in worse]
+    return Trial(tuple(complete), *choose(able, n_clusters), left_out)
 
 
 def _given(candidates: Any) -> Any:
@@ -210,16 +223,16 @@ def _ways(candidates: Any) -> dict[str, tuple[Reducer, Clusterer]]:
 def choose(tried: Sequence[Candidate], n_clusters: int) -> tuple[Candidate, str]:
     """The candidate to take, and why.
 
-    Of those with the requested number of clusters, those that end where the one with the lowest objective ends; of
-    these, the one that agrees most with all others.
+    Of those with the requested number of clusters that leave no image out, the one with the highest worth; of several
+    with the same worth, the one with the lowest objective.
     """
-    able = [one for one in tried if one.clustering.n_clusters == n_clusters] or list(tried)
-    best = min(able, key=lambda one: one.objective)
-    same = [one for one in able if _agreement(best.end, one.end) >= SAME]
-    chosen = max(same, key=lambda one: one.others)
+    able = [one for one in tried if one.clustering.n_clusters == n_clusters and not one.leaves_out] or list(
+        tried
+    )
+    chosen = max(able, key=lambda one: (one.worth, -one.objective))
     why = (
-        f"{chosen.name}: {len(same)} of {len(able)} candidates lead to the lowest objective ({best.objective:.4f}); of "
-        f"these it agrees most with the others (NMI {chosen.others:.2f})"
+        f"{chosen.name}: the highest product of agreement with the others (NMI {chosen.others:.2f}), accuracy of a "
+        f"linear classifier ({chosen.accuracy:.3f}) and balance of the sizes ({chosen.balance:.2f})"
     )
     return chosen, why
 

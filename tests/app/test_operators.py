@@ -118,9 +118,8 @@ def test_every_method_runs_with_what_its_form_sends(make_context, make_digits, m
     asked = {"name": method, method: {"show_advanced": True}}
     sent = browser_values(inputs_of(ClusterImages(), make_context(dataset, {"method": asked})))
     options = sent["method"][method]
-    options |= {"rounds": 1, "n_clusters": 4, "baselines": False} | (
-        {"min_steps": 1} if "min_steps" in options else {}
-    )
+    options |= {"rounds": 1, "n_clusters": 4, "baselines": False}
+    options |= {name: 1 for name in ("min_steps", "pixel_epochs") if name in options}
     sent |= {"key": "dc", "compute_brain": False, "method": {"name": method, method: options}}
     foo.execute_operator(names.CLUSTER_IMAGES, {"dataset": dataset}, params=sent)
     run = load_run(dataset, "dc")

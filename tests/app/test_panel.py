@@ -17,6 +17,7 @@ from fiftyone_deepcluster.app.panels.clusters import COMPONENT, EVENTS, Clusters
 from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.core.record import AgreementScores, Round
 from fiftyone_deepcluster.dataset.api import cluster
+from fiftyone_deepcluster.dataset.review import overview
 from fiftyone_deepcluster.dataset.review.review import review
 from fiftyone_deepcluster.dataset.runs import queue
 from fiftyone_deepcluster.dataset.runs.run import load_run
@@ -320,6 +321,30 @@ def test_edits_of_others_are_noticed(ask, clustered):
     assert not ask("poll", key="dc", version=version)["stale"]
     review(clustered, "dc").rename(load_run(clustered, "dc").names()[0], "by another")
     assert ask("poll", key="dc", version=version)["stale"]
+
+
+def test_what_others_edit_while_an_answer_is_made_is_noticed(ask, clustered, monkeypatch):
+    """The edit of the other comes after the clusters were read, and before the answer is complete."""
+    shown = review(clustered, "dc").names()
+    rows = overview.cluster_rows
+
+    def rows_and_an_edit(*asked):
+        found = rows(*asked)
+        review(clustered, "dc", user="another").rename(*waiting.pop()) if waiting else None
+        return found
+
+    monkeypatch.setattr(overview, "cluster_rows", rows_and_an_edit)
+    waiting = [(shown[0], "by another")]
+    loaded = ask("load", key=None, label_field=None)
+    assert ask("poll", key="dc", version=loaded["history"]["version"])["stale"]
+    loaded = ask("load", key=None, label_field=None)
+    version = loaded["history"]["version"]
+    assert not ask("poll", key="dc", version=version)["stale"]
+    waiting = [(shown[1], "also by another")]
+    mine = {"verb": "rename", "cluster": shown[2], "new_name": "mine"}
+    answer = ask("edit", key="dc", edit=mine, dry_run=False, label_field=None, version=version)
+    assert not answer["stale"], "nothing was edited before"
+    assert ask("poll", key="dc", version=answer["history"]["version"])["stale"]
 
 
 def test_what_an_interrupted_run_left_can_be_resumed_or_deleted(asker, make_digits):

@@ -46,7 +46,14 @@ def test_the_table_names_every_candidate_and_the_reason(trial):
     assert len(lines) == 7
     assert [line[:1] == ">" for line in lines[1:6]].count(True) == 1
     assert lines[-1].startswith(f"{trial.chosen.name}: ")
-    assert "lead to the lowest objective" in lines[-1]
+    assert "the highest product of agreement with the others" in lines[-1]
+
+
+def test_the_choice_has_the_highest_worth_among_those_with_the_number_of_clusters(trial):
+    able = [one for one in trial.candidates if one.clustering.n_clusters == 10 and not one.leaves_out]
+    worths = {one.name: one.others * one.accuracy * one.balance for one in able}
+    assert trial.chosen.name == max(worths, key=worths.get)
+    assert len(able) < len(trial.candidates), "HDBSCAN leaves images out"
 
 
 def test_objectives_are_those_after_refinement_in_the_common_space(trial, some):

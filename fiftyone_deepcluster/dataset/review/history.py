@@ -34,6 +34,7 @@ class EditHistory:
     def __init__(self, run: KeptRun, user: str | None = None) -> None:
         self._kept = run
         self.version_before: int | None = None
+        self.version_after: int | None = None
         self._log = EditLog(run.dataset, run.uid, user)
 
     def undo(self, steps: int = 1) -> list[Edit]:
@@ -102,8 +103,9 @@ class EditHistory:
         """Hold the lock of the run."""
         with database_needed(_LOOK_AT_LOG), hold(self._kept):
             check_there(self._kept)  # again: another process may have deleted or replaced it meanwhile
-            self.version_before = self.version()
+            self.version_before, self.version_after = self.version(), None
             yield
+            self.version_after = self.version()
 
     @contextmanager
     def _editing(self, dry_run: bool) -> Iterator[None]:

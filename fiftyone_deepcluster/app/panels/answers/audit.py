@@ -13,6 +13,7 @@ from fiftyone_deepcluster.app.panels.answers.common import (
     text_param,
     user_of,
 )
+from fiftyone_deepcluster.app.panels.answers.edits import taken_back, version_shown
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
@@ -68,10 +69,11 @@ def _state(review: LabelReview) -> Json:
     """What every decision changes."""
     from fiftyone_deepcluster.dataset.audit.queue import suspicious_pairs
 
+    version = review.version()  # before anything is read: what others decide meanwhile is then loaded again
     return {
         "left": suspicious_pairs(review.audit)[:_MOST_ROWS],
         "progress": review.progress(),
-        "history": history_json(review),
+        "history": history_json(review, version),
     }
 
 
@@ -118,7 +120,7 @@ def audit_edit(ctx: foo.ExecutionContext) -> Json:
         "change": {"n_changed": change.n_changed, "n_kept": change.n_kept, "text": change.text},
         "number": number,
         "progress": review.progress(),
-        "history": history_json(review),
+        "history": history_json(review, version_shown(review)),
         "stale": review.version_before is not None and review.version_before != ctx.params.get("version"),
     }
 
@@ -152,8 +154,6 @@ def _redo(review: LabelReview, asked: Json) -> tuple[Change, int | None, bool]:
 
 
 def _taken_back(word: str, review: LabelReview, edits: list[Any]) -> tuple[Change, int | None, bool]:
-    from fiftyone_deepcluster.app.panels.answers.edits import taken_back
-
     change = taken_back(word, review.audit.fields, edits)
     return change, edits[0].number if edits else None, any(edit.verb == "commit" for edit in edits)
 

@@ -50,6 +50,7 @@ def load_board(ctx: foo.ExecutionContext) -> Json:
         return {**whole, **nothing}
     run = load_run(ctx.dataset, key)
     review = Review(run)
+    version = review.version()  # before anything is read: what others edit meanwhile is then loaded again
     label_field = shown_label_field(ctx, run)
     clusters = cluster_rows(run, label_field)
     marked = set(reviewed(run))
@@ -58,7 +59,7 @@ def load_board(ctx: foo.ExecutionContext) -> Json:
         "run": facts(run),
         "clusters": clusters_json(run, clusters, marked),
         "nearest": {str(number): others for number, others in nearest_numbers(run).items()},
-        "history": history_json(review),
+        "history": history_json(review, version),
         "label_field": label_field,
     }
 
@@ -181,14 +182,14 @@ def has_key_words(run: Run) -> bool:
     return Findings(run).load("key_words") is not None
 
 
-def history_json(review: EditHistory) -> Json:
-    """What Undo and Redo would do, how many edits cannot be undone, and a number that changes with every edit."""
+def history_json(review: EditHistory, version: int) -> Json:
+    """What Undo and Redo would do, how many edits cannot be undone, and the version of what is shown."""
     undo, redo = review.next_undo(), review.next_redo()
     return {
         "undo": undo.text if undo else None,
         "redo": redo.text if redo else None,
         "lost": review.n_lost(),
-        "version": review.version(),
+        "version": version,
     }
 
 
