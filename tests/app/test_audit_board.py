@@ -277,9 +277,9 @@ def test_what_another_person_decides_leaves_the_queue(queue):
 def test_without_an_audit_and_without_suspicious_labels(open_audit, labeled):
     page = open_audit(labeled)
     part(page, "dc-audit-start").click()
-    expect(page.get_by_text("The labels in doubt.")).to_be_visible()
+    expect(page.get_by_text("The labels to audit.")).to_be_visible()
     page.get_by_role("button", name="Cancel").click()
-    expect(page.get_by_text("The labels in doubt.")).to_have_count(0)
+    expect(page.get_by_text("The labels to audit.")).to_have_count(0)
     labeled.set_values("doubtful.label", [WORDS[digit] for digit in load_digits().target[:N]])
     fdc.audit_labels(labeled, "doubtful", embeddings_field="pixels")
     review = fdc.review_labels(labeled, refit_every=0)

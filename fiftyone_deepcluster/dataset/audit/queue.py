@@ -189,8 +189,9 @@ def queue_items(
     """
     conditions = {"rank": {"$gte": 0}, "decision": None, **wanted.conditions()}
     documents = find_documents(audit, conditions, [{"$skip": offset}, {"$limit": n}])
-    if first is not None and first not in [str(found["image"]) for found in documents[:1]]:
-        ahead = find_documents(audit, conditions, ids=object_ids([first], "first"))
+    ids = [] if first is None else object_ids([first], "first")
+    if ids and [str(found["image"]) for found in documents[:1]] != [str(ids[0])]:
+        ahead = find_documents(audit, conditions, ids=ids)
         known = {found["image"] for found in ahead}
         documents = [*ahead, *(found for found in documents if found["image"] not in known)][:n]
     return items_of(audit, documents)

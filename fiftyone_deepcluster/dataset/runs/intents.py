@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,6 +28,7 @@ from fiftyone_deepcluster.dataset.io.fields import FieldNames, check_absent, dec
 from fiftyone_deepcluster.dataset.runs import lock, removal, renaming, storage
 from fiftyone_deepcluster.dataset.runs.database import DatabaseWatch, flush, is_away
 from fiftyone_deepcluster.dataset.runs.kv import find, find_everywhere, run_store
+from fiftyone_deepcluster.dataset.runs.orphans import unnoted_folders
 from fiftyone_deepcluster.errors import RunLockedError
 
 if TYPE_CHECKING:
@@ -116,6 +117,7 @@ def complete_unfinished(dataset: fo.Dataset) -> list[Intent]:
     """
     left = []
     storage.look_again(dataset)
+    _remove_unnoted(dataset)
     for intent in unfinished(dataset):
         if intent.verb == "write" and not storage.is_stored(dataset, intent.key, intent.uid, intent.kind):
             left.append(intent)  # at work, or kept for resume: nothing to do, so its lock is left alone
@@ -129,6 +131,14 @@ def complete_unfinished(dataset: fo.Dataset) -> list[Intent]:
         except RunLockedError:
             left.append(intent)
     return left
+
+
+def _remove_unnoted(dataset: fo.Dataset) -> None:
+    """Remove folders of runs whose process was killed before it noted them; a living one holds the lock."""
+    for key in unnoted_folders(dataset):
+        with suppress(RunLockedError), lock.acquire(dataset, key):
+            for folder in unnoted_folders(dataset).get(key, ()):  # again, with the lock
+                storage.clean_dir(folder)
 
 
 def settle(dataset: fo.Dataset, key: str) -> bool:

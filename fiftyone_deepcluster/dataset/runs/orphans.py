@@ -1,16 +1,25 @@
-"""Files of runs whose dataset was deleted: FiftyOne does not delete them with the dataset."""
+"""Files without a run: of deleted datasets, which FiftyOne leaves, and of processes that were killed at once."""
 
 from __future__ import annotations
 
 import json
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fiftyone_deepcluster.dataset.runs.storage import JOB_FILE, database_mark, runs_folder
+from fiftyone_deepcluster.dataset.runs.storage import (
+    JOB_FILE,
+    database_mark,
+    dataset_dir,
+    key_of,
+    runs_folder,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import fiftyone as fo
 
 
 @dataclass(frozen=True)
@@ -56,6 +65,16 @@ def remove_leftovers() -> list[RunFiles]:
     found = find_leftovers()
     for files in found:
         shutil.rmtree(files.folder)
+    return found
+
+
+def unnoted_folders(dataset: fo.Dataset) -> dict[str, list[Path]]:
+    """Folders by key in which no job was noted: not yet, or never, as the process was killed before."""
+    found: dict[str, list[Path]] = {}
+    with suppress(OSError):  # no folder, or one that cannot be read
+        for folder in sorted(dataset_dir(dataset).iterdir()):
+            if folder.is_dir() and all(file.match(f"{JOB_FILE}.*.partial") for file in folder.iterdir()):
+                found.setdefault(key_of(folder), []).append(folder)
     return found
 
 
