@@ -165,15 +165,37 @@ def options_of(path: str) -> list[Option]:
 
 def _own_options(node: ast.ClassDef, constants: dict[str, str]) -> Iterator[Option]:
     for line in node.body:
-        if not (isinstance(line, ast.AnnAssign) and isinstance(line.value, ast.Call)):
+        if not (isinstance(line, ast.AnnAssign) and line.value is not None):
             continue
-        if getattr(line.value.func, "id", "") != "Field":
+        field = _field(line.value)
+        shared = shared_options().get(ast.unparse(line.annotation))
+        if field is None and shared is None:
             continue
-        given = {word.arg: word.value for word in line.value.keywords}
-        default = line.value.args[0] if line.value.args else given.get("default")
+        given = {} if field is None else {word.arg: word.value for word in field.keywords}
+        default = line.value if field is None else next(iter(field.args), given.get("default"))
         text = "" if default is None else ast.unparse(default)
-        description = ast.literal_eval(given["description"]) if "description" in given else ""
-        yield Option(ast.unparse(line.target), _type(line.annotation), constants.get(text, text), description)
+        type_, description = shared or (_type(line.annotation), "")
+        if "description" in given:
+            description = ast.literal_eval(given["description"])
+        yield Option(ast.unparse(line.target), type_, constants.get(text, text), description)
+
+
+@cache
+def shared_options() -> dict[str, tuple[str, str]]:
+    """Type and description of the options that several models have, by the name of their annotation."""
+    found = {}
+    for node in ast.parse((ROOT / "methods" / "shared_options.py").read_text()).body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Subscript):
+            fields = [field for item in node.value.slice.elts if (field := _field(item))]  # type: ignore[attr-defined]
+            given = {word.arg: word.value for field in fields for word in field.keywords}
+            description = ast.literal_eval(given["description"])
+            found[ast.unparse(node.targets[0])] = _type(node.value), description
+    return found
+
+
+def _field(node: ast.expr) -> ast.Call | None:
+    """A call of pydantic's ``Field``; None if the expression is something else."""
+    return node if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Field" else None
 
 
 def _called(node: ast.ClassDef) -> str:

@@ -12,7 +12,8 @@ from fiftyone_deepcluster.dataset.runs.storage import (
     JOB_FILE,
     database_mark,
     dataset_dir,
-    key_of,
+    key_of_folder,
+    keys,
     runs_folder,
 )
 
@@ -69,13 +70,13 @@ def remove_leftovers() -> list[RunFiles]:
 
 
 def unnoted_folders(dataset: fo.Dataset) -> dict[str, list[Path]]:
-    """Folders by key in which no job was noted: not yet, or never, as the process was killed before."""
+    """Folders by key in which no job was noted, not yet or never, without those of stored runs."""
     found: dict[str, list[Path]] = {}
     with suppress(OSError):  # no folder, or one that cannot be read
         for folder in sorted(dataset_dir(dataset).iterdir()):
             if folder.is_dir() and all(file.match(f"{JOB_FILE}.*.partial") for file in folder.iterdir()):
-                found.setdefault(key_of(folder), []).append(folder)
-    return found
+                found.setdefault(key_of_folder(folder), []).append(folder)
+    return {key: folders for key, folders in found.items() if key not in keys(dataset)} if found else {}
 
 
 def _databases(folder: Path) -> set[str]:

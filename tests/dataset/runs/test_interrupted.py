@@ -244,3 +244,15 @@ def test_files_of_datasets_that_are_gone(make_digits):
     assert folders["foreign"].exists()
     assert find_leftovers() == []
     assert lock.holder(kept, "dc") is None
+
+
+def test_a_folder_in_which_nothing_was_noted_is_removed_unless_a_process_is_at_work(make_digits):
+    dataset = make_digits(4)
+    folder = storage.run_dir(dataset, "killed")
+    folder.mkdir(parents=True)
+    (folder / "job.json.1.partial").write_text("{")
+    with lock.acquire(dataset, "killed"):
+        assert fdc.list_runs(dataset) == []
+        assert folder.is_dir()
+    assert fdc.list_runs(dataset) == []
+    assert not folder.exists()
