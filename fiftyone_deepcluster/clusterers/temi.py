@@ -25,9 +25,10 @@ class Temi(Clusterer):
 
     After Adaloglou, Michels, Kalisch and Kollmann, "Exploring the Limits of Deep Image Clustering using Pretrained
     Models" (2023): pointwise mutual information of neighbors, an exponent against too equal clusters, a second network
-    of averaged weights, and pairs weighted by how much the heads agree on them. Ours are one hidden layer, the start
-    from a clustering (random there: ``init`` empty), the vote (there the head with the lowest loss), and what is
-    refused. Its figures are those of large foundation models on 50,000 images and more.
+    of averaged weights, and pairs weighted by how much the heads agree on them. Ours are one hidden layer, the batch
+    size, learning rate and weight decay, the start from a clustering (random there: ``init`` empty), the vote
+    (there the head with the lowest loss), and what is refused. Its figures are those of large foundation models on
+    50,000 images and more.
     """
 
     name: Literal["temi"] = "temi"

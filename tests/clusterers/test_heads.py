@@ -35,11 +35,10 @@ def test_turtle_has_the_settings_of_its_paper():
     assert Turtle(init=None).init is None, "the paper's start"
 
 
-def test_temi_has_the_settings_of_its_paper():
+def test_temi_has_the_published_neighbors_heads_temperature_momentum_and_exponent():
     options = Temi()
-    assert (options.n_neighbors, options.n_heads, options.batch_size) == (50, 16, 512)
+    assert (options.n_neighbors, options.n_heads) == (50, 16)
     assert (options.temperature, options.average_momentum, options.exponent) == (0.1, 0.996, 0.6)
-    assert (options.learning_rate, options.weight_decay, options.hidden) == (1e-4, 1e-4, 512)
 
 
 # ---------------------------------------------------------------- formulas

@@ -14,6 +14,7 @@ from fiftyone_deepcluster.dataset.io.fields import FieldNames, marked
 from fiftyone_deepcluster.dataset.runs import lock, storage
 from fiftyone_deepcluster.dataset.runs.intents import read_intents
 from fiftyone_deepcluster.dataset.runs.kv import find
+from fiftyone_deepcluster.dataset.runs.orphans import job_folders
 from fiftyone_deepcluster.errors import RunNotFoundError
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def _traces(dataset: fo.Dataset, values: dict[str, Any]) -> dict[str, Interrupte
     """Runs with a note, fields or files that are not stored, running or not."""
     noted = {key: intent.names for key, intent in read_intents(values).items() if intent.kind == "clusters"}
     fields = {names.key: names for names in marked(dataset) if names.kind == "clusters"}
-    folders = storage.job_folders(dataset)
+    folders = job_folders(dataset)
     complete = set(storage.keys(dataset))
     found = {}
     for key in sorted({*noted, *fields, *folders} - complete):

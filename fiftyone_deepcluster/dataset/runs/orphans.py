@@ -1,4 +1,4 @@
-"""Files without a run: of deleted datasets, which FiftyOne leaves, and of processes that were killed at once."""
+"""Folders of runs in the files: with a job, of deleted datasets, and of processes that were killed at once."""
 
 from __future__ import annotations
 
@@ -66,6 +66,14 @@ def remove_leftovers() -> list[RunFiles]:
     found = find_leftovers()
     for files in found:
         shutil.rmtree(files.folder)
+    return found
+
+
+def job_folders(dataset: fo.Dataset) -> dict[str, list[Path]]:
+    """Folders with a job, running or not, by key."""
+    found: dict[str, list[Path]] = {}
+    for job in sorted(dataset_dir(dataset).glob(f"*/{JOB_FILE}")):
+        found.setdefault(key_of_folder(job.parent), []).append(job.parent)
     return found
 
 

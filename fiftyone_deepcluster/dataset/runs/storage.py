@@ -344,14 +344,6 @@ def load_job(folder: Path) -> ClusterJob | None:
         ) from error
 
 
-def job_folders(dataset: fo.Dataset) -> dict[str, list[Path]]:
-    """Folders with a job, running or not, by key."""
-    found: dict[str, list[Path]] = {}
-    for job in sorted(dataset_dir(dataset).glob(f"*/{JOB_FILE}")):
-        found.setdefault(key_of_folder(job.parent), []).append(job.parent)
-    return found
-
-
 def key_of_folder(folder: Path) -> str:
     """Key of the run whose files are in a folder."""
     return folder.name.removesuffix(_NEXT)

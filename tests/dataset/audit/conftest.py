@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+import fiftyone_deepcluster as fdc
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -40,3 +42,14 @@ def labeled(make_digits: Callable[..., fo.Dataset]) -> fo.Dataset:
     dataset.set_values("patient", [f"patient {row // 3}" for row in range(n)])
     dataset.set_values("is_wrong", wrong.tolist())
     return dataset
+
+
+@pytest.fixture
+def audited(labeled):
+    fdc.audit_labels(labeled, "doubtful", embeddings_field="pixels")
+    return labeled
+
+
+@pytest.fixture
+def review(audited):
+    return fdc.review_labels(audited, "audit", user="ada", refit_every=0)
