@@ -56,7 +56,7 @@ def test_decisions_and_what_they_change(ask):
     assert ask("audit_poll", audit="audit", version=answer["history"]["version"])["stale"]
     answer = ask("audit_edit", audit="audit", edit={"verb": "undo"}, version=answer["history"]["version"])
     assert (answer["number"], answer["stale"]) == (2, True)
-    assert answer["change"]["text"] == "Undone: exclude for 1 label"
+    assert answer["change"]["text"] == "Undone: excluded 1 image"
     assert ask("audit_edit", audit="audit", edit={"verb": "redo"}, version=0)["number"] == 2
     assert ask("audit_queue", audit="audit", n=1, first=None, wanted={}, count=True)["total"] == N - 2
     assert ask("audit_refit", audit="audit") == {}

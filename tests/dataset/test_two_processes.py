@@ -191,7 +191,7 @@ def test_decisions_of_two_processes_on_one_label(dataset, audited, other):
     image = audited.queue(1)["items"][0]["id"]
     other.does(dataset, f"fdc.review_labels(dataset, user='bob', refit_every=0).decide({image!r}, 'keep')")
     audited.decide(image, "exclude")
-    assert [entry.text for entry in audited.log()] == ["keep for 1 label", "exclude for 1 label"]
+    assert [entry.text for entry in audited.log()] == ["kept 1 label", "excluded 1 image"]
     other.does(dataset, "fdc.review_labels(dataset, refit_every=0).undo()")
     assert audited.progress()["verdicts"]["keep"] == 1
     audited.undo()

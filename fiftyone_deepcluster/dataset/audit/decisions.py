@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -12,7 +13,7 @@ from fiftyone_deepcluster.dataset.review.names import clean_name
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from fiftyone_deepcluster.dataset.audit.audit import Audit
     from fiftyone_deepcluster.dataset.review.old_values import Old
@@ -21,6 +22,8 @@ Verdict = Literal["keep", "accept", "other", "exclude", "unsure"]
 """The label is right; the suggestion is right; another class is right; the image must not be used; not decided."""
 
 _BETWEEN = ": "
+_NAMED = 3
+"""Labels that the text of an edit names."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +96,54 @@ def decision_entry(audit: Audit, decided: Mapping[str, Decision], verb: str) -> 
     found = members_of(audit, list(decided), audit.fields.path("decision"))
     olds = [replace(old, which=number[decided[str(old.image_id)].text]) for old in found]
     olds = [old for old in olds if old.value != texts[old.which]]
-    what = texts[0] if len(texts) == 1 else f"{len(texts)} decisions"
-    count = f"{len(olds):,} label{'' if len(olds) == 1 else 's'}"
-    return Entry(verb, f"{what} for {count}", texts, value="decision"), olds
+    counts = Counter(decided[str(old.image_id)] for old in olds)
+    return Entry(verb, decisions_text(counts, audit.fields.counted), texts, value="decision"), olds
+
+
+def decisions_text(counts: Mapping[Decision, int], counted: Callable[[int], str]) -> str:
+    """What was decided, in words: ``kept 2 labels; accepted 9 suggestions: 5 'cat', 4 'dog'``.
+
+    Args:
+        counts: number of labels of each decision.
+        counted: a number of images in words, such as ``3 images`` or ``3 objects``.
+    """
+    parts = []
+    for verdict in get_args(Verdict):
+        some = {decision.label: n for decision, n in counts.items() if decision.verdict == verdict}
+        if some:
+            parts.append(_verdict_text(verdict, some, counted))
+    return "; ".join(parts) or "no decision changed"
+
+
+def _verdict_text(verdict: Verdict, labels: Mapping[str | None, int], counted: Callable[[int], str]) -> str:
+    n = sum(labels.values())
+    if verdict == "exclude":
+        return f"excluded {counted(n)}"
+    if verdict in ("keep", "unsure"):
+        return f"{'kept' if verdict == 'keep' else 'put aside'} {_number(n, 'label')}"
+    one = next(iter(labels)) if len(labels) == 1 else None
+    if verdict == "accept":
+        return (
+            f"accepted {one!r} for {_number(n, 'label')}"
+            if one
+            else f"accepted {_each('suggestion', labels)}"
+        )
+    return f"decided {one!r} for {_number(n, 'label')}" if one else f"decided {_each('other label', labels)}"
+
+
+def _each(what: str, labels: Mapping[str | None, int]) -> str:
+    """The number of labels, and of the most frequent ones."""
+    ranked = sorted(labels.items(), key=lambda item: (-item[1], str(item[0])))
+    shown = ranked if len(ranked) <= _NAMED + 1 else ranked[:_NAMED]
+    parts = [f"{n:,} {label!r}" for label, n in shown]
+    rest = sum(n for _, n in ranked[len(shown) :])
+    if rest:
+        parts.append(f"{rest:,} with other labels")
+    return f"{_number(sum(labels.values()), what)}: {', '.join(parts)}"
+
+
+def _number(n: int, what: str) -> str:
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
 def count_decisions(texts: Mapping[str, int]) -> dict[str, int]:

@@ -14,6 +14,9 @@ import dataclasses
 import getpass
 import time
 import uuid
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Literal
@@ -22,7 +25,7 @@ from fiftyone_deepcluster.dataset.review.old_values import Old, pack, unpack
 from fiftyone_deepcluster.dataset.runs.kv import drop, find, find_everywhere, run_store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     import fiftyone as fo
     from bson import ObjectId
@@ -128,6 +131,40 @@ class Entry:
         )
 
 
+@dataclass(frozen=True)
+class LogState:
+    """The log as it was read, once.
+
+    Attributes:
+        entries: all entries, oldest first.
+        lost: numbers of edits that stand, but whose log could not be copied to this clone of the dataset.
+    """
+
+    entries: tuple[Entry, ...]
+    lost: tuple[int, ...] = ()
+
+    @property
+    def version(self) -> int:
+        """A number that changes with every edit, undo and redo."""
+        states = [(entry.number, entry.token, entry.state) for entry in self.entries]
+        return zlib.crc32(repr(states).encode())
+
+    @property
+    def next_undo(self) -> Edit | None:
+        """The edit that would be undone."""
+        return next((entry.shown() for entry in reversed(self.entries) if not entry.undone), None)
+
+    @property
+    def next_redo(self) -> Edit | None:
+        """The edit that would be redone."""
+        return next((entry.shown() for entry in self.entries if entry.state == "undone"), None)
+
+    def noting(self, entry: Entry) -> LogState:
+        """The state with an entry that was stored since."""
+        others = [known for known in self.entries if known.number != entry.number]
+        return replace(self, entries=tuple(sorted([*others, entry], key=lambda known: known.number)))
+
+
 class EditLog:
     """The edits of one run.
 
@@ -142,20 +179,29 @@ class EditLog:
         self._uid = uid
         self._prefix = f"edit:{uid}:"
         self._user = user or _system_user()
+        self._known: LogState | None = None
+        self._check: Callable[[], None] = lambda: None
+
+    def state(self) -> LogState:
+        """The log. In a clone, entries that are missing are copied from the other dataset."""
+        return self._known or self._read()
+
+    @contextmanager
+    def held(self, check: Callable[[], None]) -> Iterator[None]:
+        """Read the log once for the block: the caller holds the lock of the run, so nobody else writes to the log.
+
+        Args:
+            check: raises if somebody has taken over the lock; called before an edit gets its number.
+        """
+        self._known, self._check = self._read(), check
+        try:
+            yield
+        finally:
+            self._known, self._check = None, lambda: None
 
     def entries(self) -> list[Entry]:
-        """All entries, oldest first. In a clone, entries that are missing are copied from the other dataset."""
-        found = self._found()
-        missing = [(number, token) for number, token in self._standing() if number not in found]
-        copied = [self._copy_from_original(number, token) for number, token in missing]
-        if any(copied):
-            found = self._found()
-        return [found[number] for number in sorted(found)]
-
-    def lost(self) -> list[int]:
-        """Numbers of edits that stand, but whose log could not be copied to this clone of the dataset."""
-        known = {(entry.number, entry.token) for entry in self.entries()}
-        return sorted(number for number, token in self._standing() if (number, token) not in known)
+        """All entries, oldest first."""
+        return list(self.state().entries)
 
     def begin(self, draft: Entry, olds: Sequence[Old]) -> Entry:
         """Log an edit before it is carried out.
@@ -164,11 +210,12 @@ class EditLog:
             draft: the entry without number, token, who, when, and chunks.
             olds: current values of all images that will change.
         """
-        entries = self.entries()
-        for undone in entries:
+        state = self.state()
+        self._check()
+        for undone in state.entries:
             if undone.state == "undone":
                 self.note(replace(undone, state="dropped"))
-        numbers = [*(entry.number for entry in entries), *(number for number, _ in self._standing())]
+        numbers = [*(entry.number for entry in state.entries), *state.lost]
         entry = replace(
             draft,
             number=max(numbers, default=0) + 1,
@@ -206,6 +253,8 @@ class EditLog:
         self._list(entry)
         if entry.state == "dropped":
             drop(self._dataset, rf"^{self._prefix}{entry.number}:\d+$")
+        if self._known is not None:
+            self._known = self._known.noting(entry)
         return entry
 
     def olds(self, entry: Entry) -> Iterator[list[Old]]:
@@ -221,6 +270,16 @@ class EditLog:
             store.set(f"{self._prefix}{entry.number}:{chunks}", text)
             chunks += 1
         return self.note(replace(entry, chunks=chunks))
+
+    def _read(self) -> LogState:
+        found, standing = self._found(), self._standing()
+        missing = [(number, token) for number, token in standing if number not in found]
+        copied = [self._copy_from_original(number, token) for number, token in missing]
+        if any(copied):
+            found = self._found()
+        known = {(entry.number, entry.token) for entry in found.values()}
+        lost = sorted(number for number, token in standing if (number, token) not in known)
+        return LogState(tuple(found[number] for number in sorted(found)), tuple(lost))
 
     def _found(self) -> dict[int, Entry]:
         values = find(self._dataset, rf"^{self._prefix}\d+$").values()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.dataset.review.apply import apply_edit, complete_edits, restore
 from fiftyone_deepcluster.dataset.review.clusters import check_there
 from fiftyone_deepcluster.dataset.review.edit_lock import hold
-from fiftyone_deepcluster.dataset.review.edit_log import Edit, EditLog
+from fiftyone_deepcluster.dataset.review.edit_log import Edit, EditLog, LogState
 from fiftyone_deepcluster.dataset.runs.database import all_need_database, database_needed
 from fiftyone_deepcluster.errors import RunError
 
@@ -34,7 +33,7 @@ class EditHistory:
     def __init__(self, run: KeptRun, user: str | None = None) -> None:
         self._kept = run
         self.version_before: int | None = None
-        self.version_after: int | None = None
+        self.state_after: LogState | None = None
         self._log = EditLog(run.dataset, run.uid, user)
 
     def undo(self, steps: int = 1) -> list[Edit]:
@@ -53,8 +52,8 @@ class EditHistory:
         check_there(self._kept)
         with self._held():
             # an undo whose process died is the first of the steps
-            standing = {entry.number: entry for entry in self._log.entries() if not entry.undone}
-            lost = self._log.lost()
+            state = self._log.state()
+            standing, lost = {entry.number: entry for entry in state.entries if not entry.undone}, state.lost
             undone: list[Edit] = []
             for number in sorted({*standing, *lost}, reverse=True)[:steps]:
                 if number in lost:
@@ -78,17 +77,19 @@ class EditHistory:
 
     def next_undo(self) -> Edit | None:
         """The edit that ``undo`` would undo."""
-        standing = [entry for entry in self._log.entries() if not entry.undone]
-        return standing[-1].shown() if standing else None
+        return self.state().next_undo
 
     def next_redo(self) -> Edit | None:
         """The edit that ``redo`` would redo."""
-        return next((entry.shown() for entry in self._log.entries() if entry.state == "undone"), None)
+        return self.state().next_redo
 
     def version(self) -> int:
         """A number that changes with every edit, undo and redo, also by others."""
-        states = [(entry.number, entry.token, entry.state) for entry in self._log.entries()]
-        return zlib.crc32(repr(states).encode())
+        return self.state().version
+
+    def state(self) -> LogState:
+        """What the methods above answer, and the entries of the log, from reading it once."""
+        return self._log.state()
 
     def log(self) -> list[Edit]:
         """All edits, oldest first, including undone edits."""
@@ -96,16 +97,17 @@ class EditHistory:
 
     def n_lost(self) -> int:
         """Number of edits that cannot be undone, because the dataset is a clone and their log could not be copied."""
-        return len(self._log.lost())
+        return len(self.state().lost)
 
     @contextmanager
     def _held(self) -> Iterator[None]:
         """Hold the lock of the run."""
-        with database_needed(_LOOK_AT_LOG), hold(self._kept):
+        with database_needed(_LOOK_AT_LOG), hold(self._kept) as held:
             check_there(self._kept)  # again: another process may have deleted or replaced it meanwhile
-            self.version_before, self.version_after = self.version(), None
-            yield
-            self.version_after = self.version()
+            with self._log.held(held.confirm):
+                self.version_before, self.state_after = self.version(), None
+                yield
+                self.state_after = self.state()
 
     @contextmanager
     def _editing(self, dry_run: bool) -> Iterator[None]:

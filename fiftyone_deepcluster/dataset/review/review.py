@@ -41,7 +41,7 @@ class Review(EditHistory):
 
     Attributes:
         version_before: ``version()`` just before the last edit, undo or redo; None before the first.
-        version_after: ``version()`` just after it; None before the first, and after one that failed.
+        state_after: ``state()`` just after it; None before the first, and after one that failed.
     """
 
     def __init__(self, run: Run, user: str | None = None) -> None:

@@ -96,6 +96,12 @@ class RunLock:
                 "nothing more is written"
             )
 
+    def confirm(self) -> None:
+        """``check`` according to the database, which knows it before the next heartbeat."""
+        other = holder(self._dataset, self._key)
+        self._lost = self._lost or other is None or other.token != self._holder.token
+        self.check()
+
     def release(self) -> None:
         """Release the lock; can be called repeatedly. If the database is away, it is released once it is back."""
         from pymongo.errors import PyMongoError

@@ -8,7 +8,9 @@ import fiftyone as fo
 import pytest
 
 import fiftyone_deepcluster as fdc
+from fiftyone_deepcluster.dataset.audit.decisions import decisions_text, read_decision
 from fiftyone_deepcluster.dataset.audit.progress import refit_lock
+from fiftyone_deepcluster.dataset.io.fields import FieldNames
 from fiftyone_deepcluster.dataset.runs import lock
 from fiftyone_deepcluster.errors import InputError, RunError, RunLockedError, RunNotFoundError
 
@@ -63,11 +65,11 @@ def test_decisions_are_edits_and_change_no_label(audited, review):
     assert review.queue(1)["total"] == 295
     assert review.progress()["verdicts"] == {"keep": 1, "accept": 1, "other": 1, "exclude": 1, "unsure": 1}
     assert [edit.who for edit in review.log()] == ["ada"] * 5
-    assert review.log()[2].text == "other: ten for 1 label"
+    assert review.log()[2].text == "decided 'ten' for 1 label"
 
     review.undo(2)
     assert audited.select(ids, ordered=True).values("audit_decision")[3:] == [None, None]
-    assert review.next_redo().text == "exclude for 1 label"
+    assert review.next_redo().text == "excluded 1 image"
     review.redo()
     assert audited[ids[3]].audit_decision == "exclude"
     review.undo(4)
@@ -82,7 +84,31 @@ def test_decide_again_replaces_the_decision(audited, review):
     assert audited[first].audit_decision == "exclude"
     review.undo()
     assert audited[first].audit_decision == "keep"
-    assert review.decide(first, "keep").n_changed == 0
+    again = review.decide(first, "keep")
+    assert (again.n_changed, again.text) == (0, "no decision changed")
+
+
+@pytest.mark.parametrize(
+    ("decided", "text"),
+    [
+        ({"keep": 1}, "kept 1 label"),
+        ({"accept: cat": 3}, "accepted 'cat' for 3 labels"),
+        ({"accept: cat": 1, "accept: dog": 4}, "accepted 5 suggestions: 4 'dog', 1 'cat'"),
+        ({"other: a": 2, "other: b": 1}, "decided 3 other labels: 2 'a', 1 'b'"),
+        (
+            {"exclude": 2, "unsure": 1200, "keep": 2},
+            "kept 2 labels; excluded 2 images; put aside 1,200 labels",
+        ),
+        (
+            {f"accept: {name}": 9 - at for at, name in enumerate("abcdef")},
+            "accepted 39 suggestions: 9 'a', 8 'b', 7 'c', 15 with other labels",
+        ),
+    ],
+)
+def test_what_was_decided_in_words(decided, text):
+    counts = {read_decision(stored): n for stored, n in decided.items()}
+
+    assert decisions_text(counts, FieldNames("audit", None, "audit").counted) == text
 
 
 def test_all_above_a_probability_after_a_preview(audited, review):
@@ -91,6 +117,7 @@ def test_all_above_a_probability_after_a_preview(audited, review):
     assert audited.count("audit_decision") == 0
     change = review.accept_above(0.9)
 
+    assert change.text.startswith(f"accepted {change.n_changed} suggestions: ")
     assert json.loads(json.dumps(preview)) == preview
     assert preview["n"] == counted.n_changed == change.n_changed > 3
     assert len(preview["sample"]) == 4

@@ -82,7 +82,7 @@ def test_a_table_accepts_the_suggestion_that_it_shows(audited, review, tmp_path)
     review.export(path)
     assert review.import_decisions(path).n_changed == 0
     path.write_text(f"ID, Decision\n{rows[0]['id']},exclude\n")
-    assert review.import_decisions(path).text == "exclude for 1 label"
+    assert review.import_decisions(path).text == "excluded 1 image"
 
 
 def test_the_report_is_one_file_with_pictures(audited, review, tmp_path):

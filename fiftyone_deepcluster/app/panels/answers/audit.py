@@ -13,7 +13,7 @@ from fiftyone_deepcluster.app.panels.answers.common import (
     text_param,
     user_of,
 )
-from fiftyone_deepcluster.app.panels.answers.edits import taken_back, version_shown
+from fiftyone_deepcluster.app.panels.answers.edits import state_shown, taken_back
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
@@ -69,11 +69,11 @@ def _state(review: LabelReview) -> Json:
     """What every decision changes."""
     from fiftyone_deepcluster.dataset.audit.queue import suspicious_pairs
 
-    version = review.version()  # before anything is read: what others decide meanwhile is then loaded again
+    state = review.state()  # before anything is read: what others decide meanwhile is then loaded again
     return {
         "left": suspicious_pairs(review.audit)[:_MOST_ROWS],
         "progress": review.progress(),
-        "history": history_json(review, version),
+        "history": history_json(state),
     }
 
 
@@ -120,7 +120,7 @@ def audit_edit(ctx: foo.ExecutionContext) -> Json:
         "change": {"n_changed": change.n_changed, "n_kept": change.n_kept, "text": change.text},
         "number": number,
         "progress": review.progress(),
-        "history": history_json(review, version_shown(review)),
+        "history": history_json(state_shown(review)),
         "stale": review.version_before is not None and review.version_before != ctx.params.get("version"),
     }
 
@@ -141,7 +141,7 @@ def _commit(review: LabelReview, asked: Json) -> tuple[Change, int | None, bool]
 
 
 def _newest(review: LabelReview) -> int | None:
-    newest = review.next_undo()
+    newest = state_shown(review).next_undo
     return None if newest is None else newest.number
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import fiftyone as fo
     import fiftyone.operators as foo
 
-    from fiftyone_deepcluster.dataset.review.history import EditHistory
+    from fiftyone_deepcluster.dataset.review.edit_log import LogState
     from fiftyone_deepcluster.dataset.review.overview import ClusterRow, ImageOrder, Picture
     from fiftyone_deepcluster.dataset.runs.run import Run
 
@@ -50,7 +50,7 @@ def load_board(ctx: foo.ExecutionContext) -> Json:
         return {**whole, **nothing}
     run = load_run(ctx.dataset, key)
     review = Review(run)
-    version = review.version()  # before anything is read: what others edit meanwhile is then loaded again
+    state = review.state()  # before anything is read: what others edit meanwhile is then loaded again
     label_field = shown_label_field(ctx, run)
     clusters = cluster_rows(run, label_field)
     marked = set(reviewed(run))
@@ -59,7 +59,7 @@ def load_board(ctx: foo.ExecutionContext) -> Json:
         "run": facts(run),
         "clusters": clusters_json(run, clusters, marked),
         "nearest": {str(number): others for number, others in nearest_numbers(run).items()},
-        "history": history_json(review, version),
+        "history": history_json(state),
         "label_field": label_field,
     }
 
@@ -182,14 +182,14 @@ def has_key_words(run: Run) -> bool:
     return Findings(run).load("key_words") is not None
 
 
-def history_json(review: EditHistory, version: int) -> Json:
+def history_json(state: LogState) -> Json:
     """What Undo and Redo would do, how many edits cannot be undone, and the version of what is shown."""
-    undo, redo = review.next_undo(), review.next_redo()
+    undo, redo = state.next_undo, state.next_redo
     return {
         "undo": undo.text if undo else None,
         "redo": redo.text if redo else None,
-        "lost": review.n_lost(),
-        "version": version,
+        "lost": len(state.lost),
+        "version": state.version,
     }
 
 

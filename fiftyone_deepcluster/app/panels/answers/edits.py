@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import fiftyone.operators as foo
 
     from fiftyone_deepcluster.dataset.io.fields import FieldNames
+    from fiftyone_deepcluster.dataset.review.edit_log import LogState
     from fiftyone_deepcluster.dataset.review.history import EditHistory
     from fiftyone_deepcluster.dataset.review.review import Change, Review
 
@@ -48,13 +49,13 @@ def edit(ctx: foo.ExecutionContext) -> Json:
         "change": {"n_changed": change.n_changed, "n_kept": change.n_kept, "text": change.text},
         **_changed(ctx, review, change.clusters),
         "stale": review.version_before is not None and review.version_before != ctx.params.get("version"),
-        "history": history_json(review, version_shown(review)),
+        "history": history_json(state_shown(review)),
     }
 
 
-def version_shown(review: EditHistory) -> int:
-    """The version just after the edit: with a later one, the browser would not see what others edited since."""
-    return review.version() if review.version_after is None else review.version_after
+def state_shown(review: EditHistory) -> LogState:
+    """The log just after the edit: with a later one, the browser would not see what others edited since."""
+    return review.state_after or review.state()
 
 
 def _changed(ctx: foo.ExecutionContext, review: Review, names: tuple[str, ...]) -> Json:
