@@ -4,28 +4,34 @@
     python -m benchmarks.natural --zip scene15.zip --weights mobilenet_v2.pth --only "UMAP + k-means" self-training
     python -m benchmarks.natural --summary runs.jsonl
 
-Mean and standard deviation of ACC, NMI and purity over the seeds, and seconds of a run. The zip holds CLASS/name.jpg;
-the classes are measured and never used, but for their number. ``--images`` takes an equal share of every class.
-Without --zip scikit-learn's digits and random weights stand in, to see it run. Every run is appended to --out as a line
-of JSON.
+Mean and standard deviation of ACC, NMI and purity over the seeds, and seconds of a run. The zip holds CLASS/name.jpg
+(or .png, .dcm); the classes are measured and never used, but for their number. ``--images`` takes an equal share of
+every class. Without --zip scikit-learn's digits and random weights stand in, to see it run. Every run is appended to
+--out as a line of JSON.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 import time
+import zipfile
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from sklearn.datasets import load_digits
 
-from benchmarks.cardiac import from_zip
 from benchmarks.quality import parsed
 from benchmarks.report import table
 from fiftyone_deepcluster.api.fit import fit
 from fiftyone_deepcluster.methods.base import parse_options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 UMAP = {"name": "umap", "metric": "cosine"}
 VIEWS = {"name": "view-whitened"}
@@ -48,6 +54,8 @@ ROWS: dict[str, tuple[str, dict[str, object]]] = {
 }
 """Method and options of each row; the strongest frozen baselines come first."""
 
+SUFFIXES = (".jpg", ".jpeg", ".png", ".dcm")
+
 
 def main() -> None:
     arguments = arguments_given()
@@ -55,20 +63,24 @@ def main() -> None:
         runs = [json.loads(line) for path in arguments.summary for line in path.open()]
     else:
         torch.set_num_threads(arguments.threads)
-        images, classes = images_of(arguments)
         runs = []
-        for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
-            for name in arguments.only or ROWS:
-                runs.append(one(name, images, classes, seed, arguments))
-                print(json.dumps(runs[-1]), flush=True)
-                if arguments.out:
-                    with arguments.out.open("a") as file:
-                        file.write(json.dumps(runs[-1]) + "\n")
+        with images_of(arguments) as (images, classes):
+            for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
+                for name in arguments.only or ROWS:
+                    runs.append(one(name, images, classes, seed, arguments))
+                    print(json.dumps(runs[-1]), flush=True)
+                    if arguments.out:
+                        with arguments.out.open("a") as file:
+                            file.write(json.dumps(runs[-1]) + "\n")
     print(summary(runs))
 
 
 def one(
-    name: str, images: np.ndarray, classes: np.ndarray, seed: int, arguments: argparse.Namespace
+    name: str,
+    images: np.ndarray | Sequence[str],
+    classes: np.ndarray,
+    seed: int,
+    arguments: argparse.Namespace,
 ) -> dict[str, object]:
     """One run, measured after every round."""
     method, options = ROWS[name]
@@ -125,18 +137,28 @@ def spread(values: list[float]) -> str:
     return f"{np.mean(values):.3f} ± {np.std(values):.3f}"
 
 
-def images_of(arguments: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
-    """Images and classes."""
+@contextmanager
+def images_of(arguments: argparse.Namespace) -> Iterator[tuple[np.ndarray | list[str], np.ndarray]]:
+    """Images, or paths of the files that were extracted, and classes."""
     if arguments.zip is None:
         digits = load_digits()
-        images, classes = (digits.images * 15.9375).astype(np.uint8), digits.target
-    else:
-        images, classes = from_zip(arguments.zip)
-    if not arguments.images:
-        return images, classes
-    each = arguments.images // len(np.unique(classes))
-    rows = np.concatenate([np.flatnonzero(classes == one)[:each] for one in np.unique(classes)])
-    return images[rows], classes[rows]
+        rows = share(digits.target, arguments.images)
+        yield (digits.images * 15.9375).astype(np.uint8)[rows], digits.target[rows]
+        return
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(arguments.zip) as archive:
+        names = sorted(name for name in archive.namelist() if name.lower().endswith(SUFFIXES))
+        classes = np.unique([Path(name).parent.name for name in names], return_inverse=True)[1]
+        rows = share(classes, arguments.images)
+        paths = [archive.extract(names[row], folder) for row in rows]
+        yield paths, classes[rows].astype(np.int64)
+
+
+def share(classes: np.ndarray, n: int) -> np.ndarray:
+    """Rows of the first images of every class, ``n`` in all; all rows for 0."""
+    if not n:
+        return np.arange(len(classes))
+    each = n // len(np.unique(classes))
+    return np.concatenate([np.flatnonzero(classes == one)[:each] for one in np.unique(classes)])
 
 
 def arguments_given() -> argparse.Namespace:

@@ -124,6 +124,8 @@ _OPEN_BEFORE: dict[str, Counter[str]] = {}
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
     """Note how the process is set up before any fixture of the test is made."""
+    import rich.console  # noqa: F401  # rich draws random numbers when it is first imported, scikit-learn imports it
+
     item.stash[_FACTS] = process_facts()
     _OPEN_BEFORE.setdefault(str(item.path), open_files())
     return (yield)

@@ -88,12 +88,7 @@ def _from_images(
 ) -> Iterator[tuple[torch.Tensor, Iterator[torch.Tensor]]]:
     """Batches of rows, and all views of their images, one view at a time."""
     for taken, pixels in corpus.pixel_batches(rows):
-        yield taken, _views_of(views, pixels, corpus.size)
-
-
-def _views_of(views: Views, pixels: torch.Tensor, size: int) -> Iterator[torch.Tensor]:
-    for view in range(views.n):
-        yield views.of(pixels, size, view)
+        yield taken, views.of(pixels, corpus.size)
 
 
 def _from_maps(

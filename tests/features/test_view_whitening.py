@@ -40,8 +40,8 @@ def test_vectors_equal_those_of_a_loop_over_images_and_views(corpus):
     with torch.no_grad():
         views = torch.stack(
             [
-                corpus.network.eval().features(encoder.view_settings.of(everything, corpus.size, view))
-                for view in range(4)
+                corpus.network.eval().features(view)
+                for view in encoder.view_settings.of(everything, corpus.size)
             ]
         )
     found = encoder.encode(corpus, EncodeRequest(0))
@@ -78,15 +78,22 @@ def test_layers_have_the_weights_that_are_asked_for(corpus):
         ViewWhitened(layer_weights="1, -1")
 
 
-def test_views_are_the_image_its_mirror_image_and_crops_that_are_the_same_for_all_images(corpus):
+def test_views_are_the_image_its_mirror_image_and_crops_of_its_own(corpus):
     _, pixels = next(corpus.pixel_batches(np.arange(8)))
     views = Views(5)
-    image, mirrored, *crops = (views.of(pixels, corpus.size, view) for view in range(5))
+    image, mirrored, *crops = views.of(pixels, corpus.size)
     torch.testing.assert_close(image, pixels / 255)
     torch.testing.assert_close(mirrored, image.flip(-1))
-    for number, crop in enumerate(crops, 2):
+    assert len(crops) == 3
+    _, _, *again = views.of(pixels[[3, 3]], corpus.size)
+    for crop, pair in zip(crops, again, strict=True):
         assert not torch.allclose(crop, image)
-        torch.testing.assert_close(views.of(pixels[3:4], corpus.size, number)[0], crop[3])
+        torch.testing.assert_close(pair, crop[[3, 3]])
+    ramp = torch.linspace(0, 250, 24).round().to(torch.uint8).repeat(1, 24, 1)
+    nearly = ramp.clone()
+    nearly[0, 0, 0] = 1
+    _, _, crop, *_ = views.of(torch.stack([ramp, nearly]), 24)
+    assert not torch.allclose(crop[0], crop[1], atol=0.05), "nearly the same image, another crop"
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
