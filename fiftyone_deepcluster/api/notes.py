@@ -64,6 +64,11 @@ def votes(rounds: Sequence[Round]) -> list[str]:
     scores = rounds[-1].scores if rounds else {}
     if not {"runs", "kept", "modes"} <= scores.keys() or scores["modes"] < 2:
         return []
+    if scores.get("comparable") == 0:
+        voters = f"all {scores['kept']:.0f} clusterings with a reducer were combined"
+        return [
+            f"{voters}: they agree with each other more than with what k-means on the vectors makes of them"
+        ]
     kept, runs, others = int(scores["kept"]), int(scores["runs"]), int(scores["modes"]) - 1
     rest = f"the rest lead to {others} other{'s' if others > 1 else ''}"
     return [

@@ -1,7 +1,8 @@
-"""Consensus of many clusterings, of which only those count that lead to the best one."""
+"""Consensus of many clusterings, of which those count that lead to the best one."""
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
@@ -13,6 +14,8 @@ from fiftyone_deepcluster.core.seeds import derive
 from fiftyone_deepcluster.reducers.base import REDUCERS, Reducer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import torch
     from numpy.typing import NDArray
 
@@ -30,6 +33,9 @@ class Consensus(Clusterer):
     results differ by more than their own objectives tell. So each is refined by one k-means in a common space, the
     vectors before the reducer, where objectives can be compared. The runs that end where the best ends (NMI above
     ``same``) are combined by how often two images share a cluster (``coassociation``).
+
+    The common space may not suit the images: no run with the reducer leads to the best end, and refinement moves these
+    runs further than another seed does. Then all runs with the reducer are combined.
 
     Where the vectors consist of several parts (layers), the common space is the first part, and every other run sees
     that part alone.
@@ -72,7 +78,8 @@ class Consensus(Clusterer):
 
         ``objective`` is that of the best run after refinement. ``confidence`` is how often, over all runs with the
         reducer, an image shares a cluster with the images of its cluster. ``scores`` has the number of runs, of those
-        kept, and of the modes: the different places where the runs end; ``details`` the objectives of all runs.
+        kept, and of the modes: the different places where the runs end. Its ``comparable`` is 0 if all runs with the
+        reducer were combined, else 1. ``details`` has the objectives of all runs.
         """
         common = _first_part(vectors, request.widths)
         found = [self._run(i, (common, vectors)[i % 2], request) for i in range(self.runs)]
@@ -80,14 +87,12 @@ class Consensus(Clusterer):
             _kmeans(common, request.number, derive(request.seed, "direct", i))
             for i in range(self.direct_runs)
         ]
-        ends = [refined(common, run.labels) for run in (*found, *plain)]
-        best = min(ends, key=lambda end: end.objective)
-        kept = [
-            run.labels if bool((run.labels >= 0).all()) else end.labels
-            for run, end in zip((*found, *plain), ends, strict=True)
-            if self._agree(best.labels, end.labels)
-        ]
-        labels = _combined(kept, best, request.number)
+        runs = (*found, *plain)
+        ends = [refined(common, run.labels) for run in runs]
+        kept, comparable = self._kept(found, ends)
+        best = min((ends[i] for i in kept), key=lambda end: end.objective)
+        votes = [runs[i].labels if bool((runs[i].labels >= 0).all()) else ends[i].labels for i in kept]
+        labels = _combined(votes, best, request.number)
         return FoundClusters(
             labels=labels,
             confidence=_certainty(common, [run.labels for run in found], labels),
@@ -96,6 +101,7 @@ class Consensus(Clusterer):
                 "runs": float(len(ends)),
                 "kept": float(len(kept)),
                 "modes": float(self._count_modes(ends)),
+                "comparable": float(comparable),
             },
             details={"objectives": [end.objective for end in ends]},
         )
@@ -111,6 +117,22 @@ class Consensus(Clusterer):
         wanted = replace(request, seed=seed, init_centers=None, origin=vectors, widths=())
         return self.clusterer.cluster(reducer.embed(vectors, seed), wanted)
 
+    def _kept(self, found: list[Clustering], ends: list[Clustering]) -> tuple[list[int], bool]:
+        """The runs that are combined, and whether the objectives in the common space chose them.
+
+        Args:
+            found: the runs with the reducer.
+            ends: all runs after refinement, those of ``found`` first.
+        """
+        best = min(ends, key=lambda end: end.objective)
+        kept = [i for i, end in enumerate(ends) if self._agree(best.labels, end.labels)]
+        if kept[0] < len(found):
+            return kept, True
+        moved = _mean_nmi(zip(found, ends, strict=False))
+        return (
+            (kept, True) if moved >= _mean_nmi(combinations(found, 2)) else (list(range(len(found))), False)
+        )
+
     def _agree(self, labels: torch.Tensor, others: torch.Tensor) -> bool:
         from fiftyone_deepcluster.metrics.agreement import nmi
 
@@ -123,6 +145,14 @@ class Consensus(Clusterer):
             if not any(self._agree(mode.labels, end.labels) for mode in modes):
                 modes.append(end)
         return len(modes)
+
+
+def _mean_nmi(pairs: Iterable[tuple[Clustering, Clustering]]) -> float:
+    """Mean NMI of pairs of clusterings; 0 without pairs."""
+    from fiftyone_deepcluster.metrics.agreement import nmi
+
+    values = [nmi(one.labels, other.labels) for one, other in pairs]
+    return float(np.mean(values)) if values else 0.0
 
 
 def _first_part(vectors: torch.Tensor, widths: tuple[int, ...]) -> torch.Tensor:

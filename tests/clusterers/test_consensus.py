@@ -8,10 +8,12 @@ import torch
 from sklearn.cluster import AgglomerativeClustering
 from sklearn.datasets import load_digits
 
+from fiftyone_deepcluster.api.notes import votes
 from fiftyone_deepcluster.clusterers import coassociation
 from fiftyone_deepcluster.clusterers.base import ClusterRequest
 from fiftyone_deepcluster.clusterers.coassociation import average_linkage, certainty, combine
 from fiftyone_deepcluster.clusterers.consensus import Consensus
+from fiftyone_deepcluster.core.record import Round
 from fiftyone_deepcluster.errors import OptionsError
 from fiftyone_deepcluster.metrics.agreement import agreement
 
@@ -70,18 +72,30 @@ def test_certainty_is_the_share_of_cluster_mates_kept_over_the_runs(runs):
     np.testing.assert_allclose(certainty(runs, labels), expected)
 
 
-def test_consensus_of_digits_keeps_the_runs_that_end_where_the_best_ends(digits):
-    truth = load_digits().target
-    found = Consensus(**QUICK).cluster(digits, ClusterRequest(10, seed=3))
+def test_the_runs_that_end_where_the_best_ends_are_kept():
+    random = np.random.default_rng(0)
+    truth = np.arange(400) % 8
+    points = 3 * random.normal(size=(8, 10))[truth] + random.normal(size=(400, 10))
+    found = Consensus(**QUICK).cluster(torch.from_numpy(points).float(), ClusterRequest(8, seed=3))
     scores, objectives = found.scores, found.details["objectives"]
     assert scores["runs"] == len(objectives) == 10
+    assert scores["comparable"] == 1
     assert found.objective == min(objectives)
-    assert 1 <= scores["kept"] <= 10
-    assert 1 <= scores["modes"] <= 10
-    assert agreement(found.labels, truth).acc > 0.75
+    assert 1 <= scores["kept"] < 10
+    assert 1 < scores["modes"] <= 10
+    assert agreement(found.labels, truth).acc > 0.95
+
+
+def test_runs_that_k_means_moves_to_worse_ends_are_all_kept(digits):
+    truth = load_digits().target
+    found = Consensus(**QUICK).cluster(digits, ClusterRequest(10, seed=3))
+    assert (found.scores["comparable"], found.scores["kept"]) == (0, QUICK["runs"])
+    assert found.objective > min(found.details["objectives"]), "k-means alone has a lower objective"
+    acc = agreement(found.labels, truth).acc
+    assert acc > 0.8
     sure = found.confidence > found.confidence.median()
-    right = agreement(found.labels[sure], truth[sure.numpy()]).acc
-    assert right > agreement(found.labels, truth).acc, "what the runs agree on is right more often"
+    assert agreement(found.labels[sure], truth[sure.numpy()]).acc > acc, "where the runs agree they are right"
+    assert votes([Round(index=0, scores=found.scores)])[0].startswith("all 4 clusterings with a reducer")
 
 
 def test_one_kept_run_is_the_result(digits):
