@@ -7,8 +7,8 @@
     python -m benchmarks.article filters --run runs/dc --layer conv1 --out conv1.png   # with their 9 top images
     python -m benchmarks.article probe --run runs/dc                       # linear classifiers, all images of the set
 
-The study of k is ``benchmarks.k_study``. Give every command the same images as ``train``. Classes are measured and
-never used.
+The study of k is ``benchmarks.k_study``. Give every command the same images as ``train``. Classes are used for
+evaluation only.
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ def main() -> None:
     parser.add_argument("figure", choices=["train", "curves", "neighbors", "filters", "probe"])
     parser.add_argument("--run", type=Path, required=True, help="folder of the run")
     parser.add_argument("--npz", action="append", default=[], metavar="NAME=PATH")
-    parser.add_argument("--images", type=int, default=0, help="at most so many, the first ones; 0: all")
+    parser.add_argument(
+        "--images", type=int, default=0, help="maximum number of images, the first ones; 0: all"
+    )
     parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--layer", default="conv1")
     parser.add_argument("--units", type=int, default=16)
@@ -121,7 +123,7 @@ def neighbors(run: TrainedRun, classes: np.ndarray, arguments: argparse.Namespac
 
 
 def filters(run: TrainedRun, classes: np.ndarray, arguments: argparse.Namespace) -> None:
-    """Images that maximize units of a layer, each beside the nine images of the set that excite it most."""
+    """Images that maximize units of a layer, each beside the nine images of the set with the highest activations."""
     blank = torch.zeros(
         1, run.store.shape[3], run.trained.size, run.trained.size, device=run.trained.compute.device
     )
@@ -138,7 +140,7 @@ def probe(run: TrainedRun, classes: np.ndarray, arguments: argparse.Namespace) -
 
 
 def pixels(run: TrainedRun, rows: np.ndarray) -> np.ndarray:
-    """(n, size, size, C) uint8, the images as the network sees them."""
+    """(n, size, size, C) uint8, the images at the size of the network's input."""
     found = plain(torch.from_numpy(run.store.read(rows)).permute(0, 3, 1, 2), run.trained.size)
     return (found * 255).round().byte().permute(0, 2, 3, 1).numpy()
 

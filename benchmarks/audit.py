@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="state dict of torchvision's mobilenet_v2")
     parser.add_argument("--size", type=int, default=96, help="pixels of the images for --weights")
     parser.add_argument(
-        "--images", type=int, default=2000, help="at most so many of each set, drawn at random"
+        "--images", type=int, default=2000, help="maximum number of images of each set, drawn at random"
     )
     parser.add_argument("--dims", type=int, default=128)
     parser.add_argument("--seeds", type=int, nargs="+", default=[51, 52, 53])

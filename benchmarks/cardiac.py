@@ -9,7 +9,7 @@
 Eight clusters for each class. Beside it k-means with as many clusters on the same pixels (z-scored per image).
 ``--imbalance 40`` keeps ever fewer images of each class, by a geometric series from all to one in forty; which
 class keeps most is drawn by the seed. A zip holds images in folders named by their classes; an .npz holds ``x``
-and ``y``. Classes are measured against and never used. With ``--run-dir`` a run that was stopped goes on.
+and ``y``. Classes are used for evaluation only. With ``--run-dir`` a run that was stopped is resumed.
 """
 
 from __future__ import annotations
@@ -47,14 +47,16 @@ def main() -> None:
     )
     parser.add_argument("--zip", action="append", default=[], metavar="NAME=PATH")
     parser.add_argument("--npz", action="append", default=[], metavar="NAME=PATH")
-    parser.add_argument("--images", type=int, default=0, help="at most so many, drawn by the seed; 0: all")
+    parser.add_argument(
+        "--images", type=int, default=0, help="maximum number of images, drawn by the seed; 0: all"
+    )
     parser.add_argument("--imbalance", type=float, default=1.0, help="largest class over smallest")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--first-seed", type=int, default=51)
     parser.add_argument("--picture", type=Path, help="draw loss, purity and NMI over the rounds")
-    parser.add_argument("--run-dir", type=Path, help="keep checkpoints there, and go on from them")
+    parser.add_argument("--run-dir", type=Path, help="folder of checkpoints, from which runs are resumed")
     arguments = parser.parse_args()
     options = parsed(dict(item.split("=", 1) for item in arguments.option))
     rows, drawn = [], {}

@@ -1,4 +1,4 @@
-"""What the label-free criteria of ``try_clusterings`` are worth: rank correlation with ACC, and regret of the choice.
+"""Quality of the label-free criteria of ``try_clusterings``: rank correlation with ACC, and regret of the choice.
 
     python -m benchmarks.criteria features --zip scenes=scene15.zip --weights mobilenet_v2.pth --out scenes.npz
     python -m benchmarks.criteria run --digits --npz usps=usps.npz --features scenes=scenes.npz --out criteria.jsonl
@@ -8,7 +8,7 @@
 ``table`` prints, for every criterion, the mean over sets and seeds of Spearman's correlation with ACC over the
 candidates, and of the regret, which is the ACC of the best candidate minus that of the one with the best value; then
 one row for each set. Candidates with another number of clusters, or with noise (HDBSCAN's), count in neither. Classes
-are measured and never used, but for their number.
+are used for evaluation only, except their number.
 """
 
 from __future__ import annotations
@@ -65,7 +65,9 @@ def arguments_given() -> argparse.Namespace:
     parser.add_argument(
         "--features", action="append", default=[], metavar="NAME=PATH", help="vectors x, classes y"
     )
-    parser.add_argument("--images", type=int, default=1500, help="most images of a set, drawn at random")
+    parser.add_argument(
+        "--images", type=int, default=1500, help="maximum images of each set, drawn at random"
+    )
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--first-seed", type=int, default=51)
     parser.add_argument("--threads", type=int, default=2)

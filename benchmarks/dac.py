@@ -8,8 +8,8 @@
     python -m benchmarks.dac samples      # figure 7: the first n images
     python -m benchmarks.dac cost         # share of a step that the pairs take
 
-Without --npz or --zip scikit-learn's digits are taken. A zip holds CLASS/name.jpg. Classes are measured against
-and never used. AE + k-means and DEC need ClustPy (``pip install clustpy``).
+Without --npz or --zip scikit-learn's digits are taken. A zip holds CLASS/name.jpg. Classes are used
+for evaluation only. AE + k-means and DEC need ClustPy (``pip install clustpy``).
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--npz", action="append", default=[], metavar="NAME=PATH")
     parser.add_argument("--zip", action="append", default=[], metavar="NAME=PATH")
     parser.add_argument("--digits", action="store_true", help="digits too, where --npz or --zip is given")
-    parser.add_argument("--images", type=int, default=0, help="at most so many, drawn once; 0: all")
+    parser.add_argument("--images", type=int, default=0, help="maximum number of images, drawn once; 0: all")
     parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="of DAC")
     parser.add_argument("--methods", default=",".join([*peers.PIXELS, "UMAP + GMM", "DAC*", "DAC"]))
     parser.add_argument("--seeds", type=int, default=3)

@@ -51,7 +51,7 @@ def nmf(vectors: np.ndarray, k: int, seed: int) -> Labels:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that 300 steps were not enough
         model = NMF(k, init="nndsvda", max_iter=300, random_state=seed)
-        # Weights and parts share a scale that is nobody's: parts of length 1 make the weights comparable.
+        # The scale of weights and parts is arbitrary: parts of length 1 make the weights comparable.
         return (model.fit_transform(vectors) * np.linalg.norm(model.components_, axis=1)).argmax(1)
 
 

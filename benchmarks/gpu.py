@@ -5,8 +5,8 @@
 A table: what was done, how fast, beside what, and the ratio of the two; above 1 this package is faster. Networks are
 compared with bare passes: the same network, batch and precision, and a batch that lies on the GPU already. k-means is
 compared with faiss on the GPU, and with flash-kmeans where it is installed, from the same initial centers. What cannot
-be imported is skipped, and said. FiftyOne is not needed. ``--pretend`` runs every line on the CPU with tiny sizes: its
-numbers mean nothing.
+be imported is skipped with a message. FiftyOne is not needed. ``--pretend`` runs every line on the CPU with tiny sizes:
+its numbers mean nothing.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@
 Caron et al. (section 4.1, figure 2) draw (a) NMI between clusters and true classes over training, (b) NMI between the
 clusters of adjacent rounds, and (c) the quality of the features against k. This benchmark draws the same in one
 picture. For (c) it uses a logistic regression on the frozen features, and k-means on them with one cluster per class.
-The loop trains on k clusters in all rounds. The classes are measured and never used.
+The loop trains on k clusters in all rounds. The classes are used for evaluation only.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ def main() -> None:
     )
     parser.add_argument("--npz", action="append", default=[], metavar="NAME=PATH")
     parser.add_argument("--digits", action="store_true", help="digits too, where --npz is given")
-    parser.add_argument("--images", type=int, default=0, help="at most so many, the first ones; 0: all")
+    parser.add_argument(
+        "--images", type=int, default=0, help="maximum number of images, the first ones; 0: all"
+    )
     parser.add_argument("--clusters", type=int, nargs="+", default=[10, 20, 40, 80, 160])
     parser.add_argument("--sampling", nargs="+", default=["uniform"], choices=["uniform", "shuffled"])
     parser.add_argument("--rounds", type=int, default=20)
@@ -79,7 +81,7 @@ def study(
     result = fit(images, options, truth=classes, observer=Tqdm())
     seconds = time.perf_counter() - started
     last = result.record.rounds[-1]
-    probe, acc, nmi = worth(result, classes, arguments.seed)
+    probe, acc, nmi = feature_quality(result, classes, arguments.seed)
     figures = (last.truth.nmi, last.truth.purity, last.change.nmi)
     row = [
         chosen["sampling"], k, *(f"{figure:.3f}" for figure in figures), last.clusters_in_use,
@@ -93,7 +95,7 @@ def study(
     }  # fmt: skip
 
 
-def worth(result: FitResult, classes: np.ndarray, seed: int) -> tuple[float, float, float]:
+def feature_quality(result: FitResult, classes: np.ndarray, seed: int) -> tuple[float, float, float]:
     """Accuracy of a linear probe (5 folds), and ACC and NMI of k-means with one cluster a class."""
     import torch
 
@@ -124,7 +126,7 @@ def draw(name: str, runs: list[dict[str, Any]], path: Path) -> None:
         )
     truth.set(title=f"{name}: NMI to the classes", xlabel="round", ylim=(0, 1))
     change.set(title="NMI to the last round", xlabel="round", ylim=(0, 1))
-    worth_of.set(title="worth of the features", xlabel="k", xscale="log", ylim=(0, 1))
+    worth_of.set(title="quality of the features", xlabel="k", xscale="log", ylim=(0, 1))
     worth_of.set_xticks([run["k"] for run in runs], [str(run["k"]) for run in runs], minor=False)
     worth_of.minorticks_off()
     truth.legend(fontsize=7)

@@ -87,7 +87,7 @@ def draw(kind: str, n: int, d: int, k: int) -> np.ndarray:
 
 
 def compare(vectors: np.ndarray, args: argparse.Namespace) -> list[list[object]]:
-    """A row for each implementation; faiss first, to which the others are held."""
+    """A row for each implementation; faiss first, with which the others are compared."""
     rows: list[list[object]] = []
     base: tuple[float, float, float] | None = None
     for name, run in _implementations(args).items():
@@ -134,7 +134,7 @@ def _implementations(args: argparse.Namespace) -> dict[str, Callable[[np.ndarray
         "faiss.Kmeans": lambda vectors: _faiss(vectors, k, iterations),
         "ours, auto": lambda vectors: _ours(vectors, k, iterations),
         "ours, torch, all iterations": lambda vectors: _ours(vectors, k, iterations, tolerance=0),
-        "ours, torch, start by chance": lambda vectors: _ours(
+        "ours, torch, random start": lambda vectors: _ours(
             vectors, k, iterations, tolerance=0, init="sample"
         ),
         "ours, faiss": lambda vectors: _ours(vectors, k, iterations, backend="faiss"),

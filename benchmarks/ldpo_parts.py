@@ -7,7 +7,7 @@
 ``rim``: clusters left of 50 k-means clusters at lambda = 1, for features of several mean lengths, and where lambda
 follows from its path. ``lsc``: spectral clustering with landmarks beside k-means (10 starts, 100 iterations).
 ``encodings``: k-means on one encoding of a fixed network after the other; patch mining goes on for some rounds, each
-mining in the clusters of the round before. A zip holds CLASS/name.jpg; classes are measured and never used.
+mining in the clusters of the round before. A zip holds CLASS/name.jpg; classes are used for evaluation only.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--npz", action="append", default=[], metavar="NAME=PATH")
     parser.add_argument("--zip", action="append", default=[], metavar="NAME=PATH")
     parser.add_argument("--digits", action="store_true", help="digits too, where --npz or --zip is given")
-    parser.add_argument("--images", type=int, default=0, help="at most so many; 0: all")
+    parser.add_argument("--images", type=int, default=0, help="maximum number of images; 0: all")
     parser.add_argument("--model", default="squeezenet1_0", help="of torchvision, for encodings")
     parser.add_argument("--weights", help="its state dict; empty: random")
     parser.add_argument(
@@ -139,7 +139,7 @@ def lsc(name: str, data: tuple[np.ndarray, np.ndarray], seeds: list[int]) -> lis
         "k-means": KMeans(n_init=10, max_iter=100),
         "LSC, 5 nearest": Lsc(),
         "LSC, 2 nearest": Lsc(nearest=2),
-        "LSC, landmarks by chance": Lsc(placed="sample"),
+        "LSC, random landmarks": Lsc(placed="sample"),
     }
     k = len(np.unique(classes))
     return [[name, what, *quality(vectors, classes, method, k, seeds)] for what, method in methods.items()]

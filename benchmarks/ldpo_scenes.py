@@ -7,9 +7,9 @@
 
 Purity, ACC and NMI of the clusters over the seeds, and beside them the accuracy with which a linear support vector
 machine reads the classes off the row's vectors under 5-fold cross-validation (the paper's LDPO-PM-LL). The zip holds
-CLASS/name.jpg; the classes are measured against and never used. Without --zip scikit-learn's digits and random weights
-stand in, to see it run. With --out every run is appended as a line of JSON as soon as it is done, so that the table can
-be made in several jobs.
+CLASS/name.jpg; the classes are used for evaluation only. Without --zip scikit-learn's digits and random weights replace
+them, as a test of the program. With --out every run is appended as a line of JSON as soon as it is done, so that the
+table can be made in several jobs.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def main() -> None:
         for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
             for name in arguments.only or ROWS:
                 runs.append(run(name, scenes, seed))
-                say(runs[-1])
+                print_run(runs[-1])
                 if arguments.out:
                     with arguments.out.open("a") as file:
                         file.write(json.dumps(runs[-1]) + "\n")
@@ -67,8 +67,10 @@ def arguments_given() -> argparse.Namespace:
     parser.add_argument("--zip", type=Path, help="with CLASS/name.jpg")
     parser.add_argument("--model", default="squeezenet1_0", help="of torchvision")
     parser.add_argument("--weights", help="its state dict; empty: random")
-    parser.add_argument("--image-size", type=int, default=128, help="side in pixels that the network sees")
-    parser.add_argument("--images", type=int, default=0, help="at most so many, drawn by chance; 0: all")
+    parser.add_argument("--image-size", type=int, default=128, help="side of the network's input in pixels")
+    parser.add_argument(
+        "--images", type=int, default=0, help="maximum number of images, drawn at random; 0: all"
+    )
     parser.add_argument("--only", action="append", choices=list(ROWS), help="a row; may be given again")
     parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="of LDPO")
     parser.add_argument(
@@ -104,7 +106,7 @@ def scenes_of(arguments: argparse.Namespace) -> Scenes:
     )  # fmt: skip
 
 
-def say(done: dict) -> None:
+def print_run(done: dict) -> None:
     """Print one run as a line."""
     print(f"{done['row']}, seed {done['seed']}: purity {done['purity']:.3f}, ACC {done['acc']:.3f},",
           f"NMI {done['nmi']:.3f}, SVM {done['svm']:.3f}, {done['seconds']:.0f} s", flush=True)  # fmt: skip

@@ -11,8 +11,8 @@ clusters per class, ``build_tree``; prints the classes of each cluster, and the 
 notes and patient, ``cluster``, ``key_words`` and ``build_tree``; prints words and tree. Its zip contains ``images/``
 and ``metadata.csv`` with the columns filename, patientid, view and clinical_notes.
 
-Beside every method k-means, and UMAP + k-means, on the features of the same weights. Classes are measured
-against and never used. ``--option`` changes the loop's options, ``--only`` leaves rows out.
+Beside every method k-means, and UMAP + k-means, on the features of the same weights. Classes are used
+for evaluation only. ``--option`` changes the loop's options, ``--only`` leaves rows out.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def arguments_given() -> argparse.Namespace:
         part.add_argument("--zip", type=Path, required=True)
         part.add_argument("--weights", required=True, help="of torchvision's MobileNetV2")
         part.add_argument("--clusters", type=int, default=clusters)
-        part.add_argument("--image-size", type=int, default=128, help="side in pixels that the network sees")
+        part.add_argument("--image-size", type=int, default=128, help="side of the network's input in pixels")
         part.add_argument("--option", action="append", default=[], metavar="NAME=VALUE")
         part.add_argument("--only", action="append", default=[], metavar="METHOD")
         part.add_argument("--seeds", type=int, default=3)

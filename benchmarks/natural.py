@@ -5,9 +5,9 @@
     python -m benchmarks.natural --summary runs.jsonl
 
 Mean and standard deviation of ACC, NMI and purity over the seeds, and seconds of a run. The zip holds CLASS/name.jpg
-(or .png, .dcm); the classes are measured and never used, but for their number. ``--images`` takes an equal share of
-every class. Without --zip scikit-learn's digits and random weights stand in, to see it run. Every run is appended to
---out as a line of JSON.
+(or .png, .dcm); the classes are used for evaluation only, except their number. ``--images`` takes an equal share of
+every class. Without --zip scikit-learn's digits and random weights replace them, as a test of the program. Every run is
+appended to --out as a line of JSON.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ def arguments_given() -> argparse.Namespace:
     parser.add_argument("--zip", type=Path)
     parser.add_argument("--model", default="mobilenet_v2", help="of torchvision")
     parser.add_argument("--weights", help="its state dict")
-    parser.add_argument("--size", type=int, default=224, help="side in pixels that the network sees")
+    parser.add_argument("--size", type=int, default=224, help="side of the network's input in pixels")
     parser.add_argument("--images", type=int, default=0, help="number of images; 0: all")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=0)

@@ -5,7 +5,7 @@
 
 A zip holds CLASS/name.jpg and is described by MobileNetV2, whose weights must be given; .npz images by their pixels.
 DeepCluster's variant has 5 neighbors, sigma 0.2, alpha 0.001 and 200 iterations and finds the number itself;
-k-means is given the number of classes. Classes are measured against and never used.
+k-means is given the number of classes. Classes are used for evaluation only.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ def main() -> None:
     parser.add_argument("--digits", action="store_true", help="digits too, where --npz is given")
     parser.add_argument("--zip", action="append", default=[], metavar="NAME=PATH")
     parser.add_argument("--weights", help="of MobileNetV2, for --zip")
-    parser.add_argument("--images", type=int, default=0, help="at most so many, the first ones; 0: all")
+    parser.add_argument(
+        "--images", type=int, default=0, help="maximum number of images, the first ones; 0: all"
+    )
     arguments = parser.parse_args()
     rows = []
     for name, (images, classes) in datasets(arguments).items():

@@ -7,7 +7,7 @@
     python -m benchmarks.quality --summary runs.jsonl
 
 An .npz holds uint8 images and classes as ``x`` and ``y``, or ``x_train`` and ``y_train``, or, with
-``name:test=path``, ``x_test`` and ``y_test``. The classes are measured against and never used.
+``name:test=path``, ``x_test`` and ``y_test``. The classes are used for evaluation only.
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ def arguments_given() -> argparse.Namespace:
     )
     parser.add_argument("--npz", action="append", default=[], metavar="NAME=PATH")
     parser.add_argument("--digits", action="store_true", help="digits too, where --npz is given")
-    parser.add_argument("--images", type=int, default=0, help="at most so many, the first ones; 0: all")
+    parser.add_argument(
+        "--images", type=int, default=0, help="maximum number of images, the first ones; 0: all"
+    )
     parser.add_argument("--method", action="append", default=[])
     parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--seeds", type=int, default=3)

@@ -81,8 +81,10 @@ def arguments_given() -> argparse.Namespace:
     parser.add_argument("--zip", action="append", default=[], metavar="NAME=PATH")
     parser.add_argument("--digits", action="store_true", help="digits too, where --npz is given")
     parser.add_argument("--weights", help="of torchvision's MobileNetV2, for --zip")
-    parser.add_argument("--image-size", type=int, default=128, help="side in pixels that MobileNetV2 sees")
-    parser.add_argument("--images", type=int, default=0, help="at most so many, the first ones; 0: all")
+    parser.add_argument("--image-size", type=int, default=128, help="side of MobileNetV2's input in pixels")
+    parser.add_argument(
+        "--images", type=int, default=0, help="maximum number of images, the first ones; 0: all"
+    )
     parser.add_argument("--clusters", type=int, default=30)
     parser.add_argument("--clusterer", default="kmeans")
     parser.add_argument("--reducer", default="identity")

@@ -49,10 +49,10 @@ class Scenes:
 
     Attributes:
         images: (N, H, W) uint8.
-        classes: (N,) int64; measured and never used but for their number.
+        classes: (N,) int64; used for evaluation only, except their number.
         model: of torchvision.
         weights: its state dict; None: random.
-        size: side in pixels that the network sees.
+        size: side of the network's input in pixels.
         cache: folder that keeps features from one call to the next; None: none.
         mining: options of patch mining.
         options: of LDPO, on top of the rows' own.
@@ -202,7 +202,7 @@ ROWS: dict[str, Row] = {
     "UMAP + k-means": fixed(reducer="umap"),
     "EP": fixed(name="ensemble-projection", pca=0),
     "MDPM": mined("kmeans"),
-    "MDPM, groups by chance": mined("random"),
+    "MDPM, random groups": mined("random"),
     "LDPO-FC": looped(),
     "LDPO-FC, UMAP": looped(reducer=UMAP),
     "LDPO-FC, fine, UMAP": looped(reducer=UMAP, pieces=PIECES, **FINE),

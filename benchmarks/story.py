@@ -56,7 +56,7 @@ def main() -> None:
         for name, images in image_sets(arguments, database.folder).items():
             dataset = clustered(images, arguments)
             with served() as address, opened(address, dataset) as page:
-                rows.append([name, *told(page, dataset)])
+                rows.append([name, *cells(page, dataset)])
         header = [
             "images", "n", "clusters", "keys", "keys a cluster", "seconds", "a cluster, median", "worst", "accuracy",
         ]  # fmt: skip
@@ -69,7 +69,9 @@ def arguments_given() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--npz", action="append", default=[], metavar="NAME=PATH")
-    parser.add_argument("--images", type=int, default=10_000, help="at most so many, the first ones; 0: all")
+    parser.add_argument(
+        "--images", type=int, default=10_000, help="maximum number of images, the first ones; 0: all"
+    )
     parser.add_argument("--clusters", type=int, default=60)
     parser.set_defaults(digits=False, zip=[], weights=None)
     return parser.parse_args()
@@ -201,7 +203,7 @@ class Person:
         self.page.wait_for_selector('[data-cy="dc-message"]:has-text("wrote the names")')
 
 
-def told(page: Page, dataset: fo.Dataset) -> list[str]:
+def cells(page: Page, dataset: fo.Dataset) -> list[str]:
     """The row of the table."""
     n_clusters = len(dataset.distinct("dc.label"))
     person, spent = Person(page, dataset), []

@@ -61,7 +61,7 @@ def _arguments() -> argparse.Namespace:
 
 @contextmanager
 def _network() -> Iterator[None]:
-    """Two namespaces, joined by a cable."""
+    """Two namespaces, connected by a virtual network cable."""
     names = ("dcveth-a", "dcveth-b")
     try:
         for host in HOSTS:

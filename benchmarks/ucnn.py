@@ -6,7 +6,7 @@
 
 Every run has a process of its own, whose peak is the memory figure. ``--source`` trains the starting network on the
 classes of *other* images, as the paper's on ImageNet; without it the first round of the method does, on clusters of
-the images' own pixels. Classes of the images that are clustered are measured and never used.
+the images' own pixels. Classes of the images that are clustered are used for evaluation only.
 """
 
 from __future__ import annotations
@@ -61,7 +61,9 @@ def parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     found.add_argument("--npz", action="append", default=[], metavar="NAME=PATH")
     found.add_argument("--digits", action="store_true", help="digits too, where --npz is given")
-    found.add_argument("--images", type=int, default=0, help="at most so many, the first ones; 0: all")
+    found.add_argument(
+        "--images", type=int, default=0, help="maximum number of images, the first ones; 0: all"
+    )
     found.add_argument("--seeds", type=int, default=3)
     found.add_argument("--first-seed", type=int, default=51)
     found.add_argument("--rounds", type=int, default=10, help="epochs; the paper's 10")

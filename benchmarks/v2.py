@@ -6,7 +6,7 @@
 Seconds are the processor's, so that other work on the machine counts less. ``a round`` compares rounds of as many
 steps: DeepCluster's, v2's with one crop an image and one head, which differs by the bank alone, and v2's own.
 ``equal time``: DeepCluster runs its rounds; v2 gets as many rounds as fit into the same seconds. Classes are
-measured against and never used.
+used for evaluation only.
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ def main() -> None:
     )
     parser.add_argument("--npz", action="append", default=[], metavar="NAME=PATH")
     parser.add_argument("--digits", action="store_true", help="digits too, where --npz is given")
-    parser.add_argument("--images", type=int, default=0, help="at most so many, the first ones; 0: all")
+    parser.add_argument(
+        "--images", type=int, default=0, help="maximum number of images, the first ones; 0: all"
+    )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=51)
     parser.add_argument("--only", choices=["round", "time"], help="one of the two tables")

@@ -85,8 +85,8 @@ class DiskError(DeepClusterError, OSError):
 
     Attributes:
         path: file or folder.
-        problem: what is wrong, and how to mend it there.
-        way: how to go on then, and how to choose another place.
+        problem: what is wrong, and how to fix it there.
+        way: how to retry then, and how to choose another place.
     """
 
     def __init__(self, path: str, problem: str, way: str) -> None:

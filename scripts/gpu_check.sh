@@ -5,7 +5,7 @@
 #   scripts/gpu_check.sh             on a machine with a GPU
 #   scripts/gpu_check.sh --pretend   every line on the CPU with tiny sizes, to test this script
 #
-# Python packages are not downloaded. Wheels in .whl/ are installed; what is missing then is skipped, and said.
+# Python packages are not downloaded. Wheels in .whl/ are installed; what is missing then is skipped with a message.
 # PYTHON=path sets the interpreter.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -25,7 +25,7 @@ from fiftyone_deepcluster.cli.database import (
 
 
 def missing_package(installer: str) -> str:
-    """Package that gives FiftyOne its ``mongod``, or a library to the one it has; empty if none helps.
+    """Package with FiftyOne's ``mongod``, or with a library that the installed one lacks; empty if none helps.
 
     Args:
         installer: ``pip`` or ``apt``.

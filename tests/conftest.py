@@ -100,7 +100,7 @@ _THIRD_PARTY = (
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let warnings pass that only third parties can fix, and let subprocesses receive Ctrl-C."""
+    """Ignore warnings that only third parties can fix, and let subprocesses receive Ctrl-C."""
     for line in _THIRD_PARTY:
         config.addinivalue_line("filterwarnings", line)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -123,7 +123,7 @@ _OPEN_BEFORE: dict[str, Counter[str]] = {}
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
-    """Note how the process is set up before any fixture of the test is made."""
+    """Record the state of the process before any fixture of the test is created."""
     import rich.console  # noqa: F401  # rich draws random numbers when it is first imported, scikit-learn imports it
 
     item.stash[_FACTS] = process_facts()
@@ -133,7 +133,7 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, None, None]:
-    """Fail a test after which the process is set up differently, and the last of a file that leaves files open."""
+    """Fail a test that leaves the process in another state, and the last test of a file if files are left open."""
     yield
     found = changes(item.stash[_FACTS], process_facts())
     if nextitem is None or nextitem.path != item.path:
@@ -145,7 +145,7 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 @dataclass(frozen=True)
 class FiftyOneHome:
-    """Where FiftyOne lives during the tests.
+    """Folders and database of FiftyOne during the tests.
 
     Attributes:
         root: temporary folder that holds everything.
@@ -180,7 +180,7 @@ def find_mongod() -> Path:
 
 
 def wait_for(ready: Callable[[], object], seconds: float, what: str) -> None:
-    """Ask ``ready`` until it answers without an OSError."""
+    """Call ``ready`` until it raises no OSError."""
     end = time.monotonic() + seconds
     while True:
         try:
@@ -233,7 +233,7 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[int], SmallDisk]]:
 
 @pytest.fixture
 def seeded() -> Iterator[None]:
-    """torch's generator with a seed, for tests that draw from it or build modules that do; it is put back."""
+    """Seed torch's generator, for tests that draw from it or build modules that do; its state is restored."""
     import torch
 
     with torch.random.fork_rng(devices=[]):
@@ -316,7 +316,7 @@ def few_digits() -> NDArray[np.uint8]:
 
 @pytest.fixture(scope="module")
 def make_corpus(few_digits: NDArray[np.uint8]) -> Iterator[Callable[..., Corpus]]:
-    """A corpus of 60 digits seen by a small network of random weights."""
+    """Function that returns a corpus of 60 digits with a small network of random weights."""
     import torch
 
     from fiftyone_deepcluster.backbones.base import BACKBONES
@@ -348,5 +348,5 @@ def make_corpus(few_digits: NDArray[np.uint8]) -> Iterator[Callable[..., Corpus]
 
 @pytest.fixture(scope="module")
 def corpus(make_corpus: Callable[..., Corpus]) -> Corpus:
-    """Of those digits, in batches of 16."""
+    """A corpus of 60 digits in batches of 16, with a small network of random weights."""
     return make_corpus()

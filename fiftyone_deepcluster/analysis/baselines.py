@@ -1,4 +1,4 @@
-"""Baselines: what a user would do instead of training, k-means and UMAP + GMM, reported with every run."""
+"""Baselines that are reported with every run: k-means, and a Gaussian mixture on UMAP, both without training."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ MAX_IMAGES = 10_000
 """Maximum number of images that baselines are evaluated on."""
 
 LIMIT_SECONDS = 60.0
-"""Time for one baseline: it is tried on more images while the time of fewer says that they fit."""
+"""Time for one baseline. It is repeated on more images as long as the next repetition is expected to fit."""
 
 FIRST_IMAGES, STEP = 1_000, 3
-"""Number of images that a baseline begins with, and the factor to the next number."""
+"""Number of images of the first repetition, and the factor from one to the next."""
 
 _PER_CLUSTER = 10
-"""Images per cluster to begin with: of few images, any clustering agrees with any other."""
+"""Minimum images per cluster in the first repetition: with very few, all clusterings seem to agree."""
 
 _FEW_CLUSTERS, _QUICK = 100, {"n_init": 1, "max_iter": 20}
-"""With more clusters than these, the mixture is fitted once and briefly."""
+"""With more clusters, the mixture is fitted with the second settings."""
 
 _EQUAL_WITHIN = 0.01
-"""Smaller differences count as equal: another seed changes the metrics by as much."""
+"""Smaller differences of NMI count as equal: another seed changes it by as much."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class BaselineSettings:
         seed: of the clusterers.
         truth: (M,) int64 classes of the sampled images, -1 unknown; None: no ground truth.
         labels: (M,) int64 clusters of the run; None: there is no run to compare with.
-        skip: names of baselines that the run itself is.
+        skip: names of baselines that the run itself computes.
     """
 
     n_clusters: int
@@ -98,18 +98,18 @@ def measure(vectors: torch.Tensor, features: str, settings: BaselineSettings) ->
 
 
 def same_baseline(resolved: dict[str, object]) -> tuple[str, ...]:
-    """Name of the baseline that a run without training is itself, given its resolved options; empty if none."""
+    """Name of the baseline that a run without training itself computes, by its resolved options; empty if none."""
     names = [resolved[part].get("name") for part in ("reducer", "clusterer")]  # type: ignore[attr-defined]
     known = {("identity", "kmeans"): ("k-means",), ("umap", "gmm"): ("UMAP + GMM",)}
     return known.get(tuple(names), ())
 
 
 def verdict(record: RunRecord) -> tuple[str, bool]:
-    """Compare the run with its baselines: what a user would do otherwise. Text, and whether a baseline is better.
+    """Compare the run with its baselines. Returns a text, and whether a baseline is better.
 
-    With ground truth by the NMI with it, on the images that the baseline was evaluated on. Without, nothing says which
-    of two clusterings is better: silhouette and stability favor k-means, whatever the clusters are. Then the text only
-    says how far they agree.
+    With ground truth, run and baseline are compared by their NMI with it, on the images of the baseline. Without,
+    no measure is reliable (silhouette and stability favor k-means whatever the clusters are), so that the text only
+    reports the NMI between run and baseline.
     """
     compared = [entry for entry in record.baselines if entry.truth and entry.run_truth]
     if compared:
@@ -122,13 +122,13 @@ def verdict(record: RunRecord) -> tuple[str, bool]:
         return "", False
     parts = [f"{_title(entry, record)} to NMI {entry.agreement:.3f}" for entry in agreeing]
     return (
-        f"Without known classes nothing can tell whether this run is better than simple methods. It agrees with "
+        f"Without known classes it cannot be measured whether this run is better than simple methods. It agrees with "
         f"{' and with '.join(parts)}. Give truth_field, where some images have a class, to compare them."
     ), False
 
 
 def _lead(entry: Baseline) -> float:
-    """By how much a baseline is better than the run, in NMI with the truth."""
+    """NMI of the baseline with the truth, minus that of the run."""
     return entry.truth.nmi - entry.run_truth.nmi if entry.truth and entry.run_truth else 0.0
 
 
@@ -152,7 +152,7 @@ def _title(entry: Baseline, record: RunRecord) -> str:
 
 
 def _in_time(name: str, features: str, vectors: torch.Tensor, settings: BaselineSettings) -> Baseline:
-    """The result on as many images as fit into the time."""
+    """The result on as many images as fit into ``LIMIT_SECONDS``."""
     n, size = len(vectors), max(FIRST_IMAGES, _PER_CLUSTER * settings.n_clusters)
     order = rng(settings.seed, "baseline rows").permutation(n)
     spent = 0.0
@@ -166,7 +166,7 @@ def _in_time(name: str, features: str, vectors: torch.Tensor, settings: Baseline
 
 
 def _chosen(settings: BaselineSettings, rows: NDArray[np.int64]) -> BaselineSettings:
-    """The settings for some of the images."""
+    """The settings, with truth and labels of the given rows."""
     truth, labels = settings.truth, settings.labels
     return replace(
         settings,

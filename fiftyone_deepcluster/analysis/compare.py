@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 AGREES, PART = 0.8, 0.2
-"""Two clusters agree if each has this share of the other; a part of a split has at least the second share."""
+"""Two clusters agree if each shares at least ``AGREES`` of its images with the other. A cluster is split if two or
+more clusters each hold at least ``PART`` of it, and lie within it by more than half."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Comparison:
         counts: (R, C) number of images in both.
         ari: adjusted Rand index.
         nmi: normalized mutual information, arithmetic mean.
-        agreeing: pairs of clusters with the same images, but for a fifth.
+        agreeing: pairs of clusters of which each shares at least 80 % of its images with the other.
         split: cluster of the first labeling -> clusters of the second that it is divided into.
         merged: cluster of the second labeling -> clusters of the first that it joins.
     """

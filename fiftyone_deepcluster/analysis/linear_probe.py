@@ -132,7 +132,7 @@ class ProbeRequest:
 
 
 class _Counter(Silent):
-    """Reports progress in classifiers rather than images, and forwards cancellation."""
+    """Reports one step of progress per classifier, not per image, and forwards cancellation."""
 
     def __init__(self, listener: Observer, total: int) -> None:
         self._listener = listener

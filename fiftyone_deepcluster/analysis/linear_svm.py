@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sklearn.svm import LinearSVC
 
 COSTS = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
-"""Values of C that are tried, for vectors of mean length 1."""
+"""Values of C in the search, for vectors of mean length 1."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def linear_svm(
 def fitted(
     vectors: NDArray[np.float32], classes: NDArray[np.int64], rows: NDArray[np.int64], cost: float
 ) -> LinearSVC:
-    """Machines fitted to the rows, one for each class against all others."""
+    """Support vector machines fitted to the rows, one for each class against all others."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.svm import LinearSVC
 

@@ -20,19 +20,19 @@ _COLUMNS = 4
 _BACKGROUND = 255
 
 
-def tile(made: NDArray[np.float32], top: NDArray[np.uint8]) -> Image:
+def tile(maximized: NDArray[np.float32], top: NDArray[np.uint8]) -> Image:
     """The tile of one unit: its maximizing image, and next to it in three rows the images with the highest activation.
 
     Args:
-        made: (H, W, C) float32 image from gradient ascent.
+        maximized: (H, W, C) float32 image from gradient ascent.
         top: (n, H, W, C) uint8, n at most 9.
     """
     from PIL import Image
 
-    side = _side(made.shape[0])
+    side = _side(maximized.shape[0])
     large = 3 * side + 2 * _GAP
     image = Image.new("RGB", (2 * large + 3 * _GAP, large), (_BACKGROUND,) * 3)
-    image.paste(picture(stretched(made), large), (0, 0))
+    image.paste(picture(stretched(maximized), large), (0, 0))
     for number, pixels in enumerate(top[:9]):
         row, column = divmod(number, 3)
         image.paste(picture(pixels, side), (large + 3 * _GAP + column * (side + _GAP), row * (side + _GAP)))

@@ -124,7 +124,7 @@ def significance(held: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[n
 def _log_likelihood(
     held: NDArray[np.int64], texts: NDArray[np.int64], share: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Log-likelihood of ``held`` of ``texts`` at their own share, minus that at ``share``."""
+    """Binomial log-likelihood of ``held`` out of ``texts`` at the rate held / texts, minus that at ``share``."""
     from scipy.special import xlogy
 
     own = held / np.maximum(texts, 1)

@@ -1,4 +1,4 @@
-"""Baselines beside a run: measured after it, and never at its cost."""
+"""Baselines of a run, computed after it; an error in them does not fail the run."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def add_baselines(
     truth: NDArray[np.int64] | None,
     observer: Observer,
 ) -> None:
-    """Add k-means and UMAP + GMM on what the run started from to a record, and a comparison in words.
+    """Add to a record k-means and UMAP + GMM on the input of the run's first round, and a comparison in words.
 
-    What fails becomes a note of the record.
+    An error becomes a note of the record.
 
     Args:
         record: record of the run, which is changed.
         assignment: its N images.
-        first: what the run started from in words, and (M, D) float32 of the sampled images; None if the run trained
-            nothing: then the vectors that it clustered.
+        first: description of the vectors to cluster, and these (M, D) float32 vectors of the sampled images. None, if
+            the run trained nothing: the vectors that the run clustered.
         truth: (N,) known classes, -1 unknown; None without.
         observer: receives progress events.
     """
@@ -72,7 +72,7 @@ def add_baselines(
 
 
 def expected_seconds(n: int) -> float:
-    """Rough time of the baselines of ``n`` images on two cores."""
+    """Estimated seconds for the baselines of ``n`` images on two cores."""
     from fiftyone_deepcluster.analysis.baselines import LIMIT_SECONDS, MAX_IMAGES
 
     return min(2 * LIMIT_SECONDS, 5.0 + min(n, MAX_IMAGES) * 0.006)
@@ -80,7 +80,7 @@ def expected_seconds(n: int) -> float:
 
 @contextmanager
 def _noted(record: RunRecord, what: str) -> Iterator[None]:
-    """Turn an error of the block into a note of the record: the result is there, and must not be lost."""
+    """Turn an error of the block into a note of the record: the clusters are complete and must be kept."""
     try:
         yield
     except Exception as error:  # clusterers, UMAP and the memory of the machine may raise anything

@@ -121,7 +121,7 @@ class _Job:
 
     @property
     def fingerprint(self) -> dict[str, Any]:
-        """Must equal a checkpoint's to resume it: options but ``MAY_CHANGE``, images, what is known of them."""
+        """What must equal a checkpoint's to resume it: options except ``MAY_CHANGE``, images, known labels."""
         options = {k: v for k, v in self.options.model_dump(mode="json").items() if k not in MAY_CHANGE}
         rows = hashlib.sha256(self.store.kept.tobytes())
         for known in self.known.bytes():
@@ -238,7 +238,7 @@ def _run(job: _Job) -> FitResult:
     run_state = run(
         parts.training_spec, corpus, settings, history=history, state=state, keep=_checkpoint_writer(job)
     )
-    corpus.compute.wait_for_all()  # the first process has written the last round, which the others may read
+    corpus.compute.wait_for_all()  # until the first process has written the last round, which the others read
     if run_state.assignment is None or (
         not run_state.rounds and run_state.stop_reason == StopReason.CANCELLED
     ):
@@ -265,7 +265,7 @@ def _check_sizes(job: _Job) -> None:
 
 
 def _first_features(job: _Job, corpus: Corpus) -> tuple[str, torch.Tensor] | None:
-    """What the baselines cluster, in words and as vectors: pixels, or features of the given weights."""
+    """Description and vectors that the baselines cluster: pixels, or features of the pre-trained network."""
     import torch
 
     from fiftyone_deepcluster.analysis.baselines import baseline_rows, pixel_features
@@ -301,7 +301,7 @@ def _load(job: _Job) -> dict[str, Any] | None:
 
 
 def _announce(state: dict[str, Any] | None, job: _Job) -> None:
-    """Report the last round of the run that goes on here, so that progress starts at the next one."""
+    """Report the last round of a resumed run, so that progress starts at the next one."""
     if state is not None and state["rounds"]:
         report_resumed(job.observer, Round.model_validate(state["rounds"][-1]), job.resolved.rounds)
 
@@ -313,7 +313,7 @@ def _check_shared(state: dict[str, Any] | None, job: _Job, compute: Compute) -> 
     if least != most:
         raise CheckpointError(
             f"process {compute.rank} found {'no checkpoint' if rounds < 0 else f'{rounds} rounds'} in {job.run_dir}, "
-            "and another process something else; give a run_dir on a file system that all hosts share"
+            "and another process a different one; give a run_dir on a file system that all hosts share"
         )
 
 

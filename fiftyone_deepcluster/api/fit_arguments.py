@@ -131,7 +131,7 @@ class KnownNumbers:
     fixed: NDArray[np.bool_] | None = None
 
     def bytes(self) -> list[bytes]:
-        """All of them, to see whether two runs know the same."""
+        """The bytes of all arrays, for the fingerprint of the run."""
         return [b"" if known is None else known.tobytes() for known in vars(self).values()]
 
 
@@ -153,7 +153,7 @@ def known_numbers(known: Known, store: ImageStore, options: Options) -> KnownNum
     fixed = np.asarray(known.fixed)
     if fixed.shape != (n,) or fixed.dtype != bool:
         raise OptionsError(
-            f"fixed={arguments.short(known.fixed)} is not a list of {n} times True or False; give one per image"
+            f"fixed={arguments.short(known.fixed)} is not a list of {n} booleans; give one per image"
         )
     check_keeps_labels(options)
     used, labels = len(np.unique(initial[initial >= 0])), len(numbered(known.initial)[1])

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.images.store import ImageStore
 
 SETTLED_NMI = 0.92
-"""Minimum NMI of the last two rounds for settled clusters: digits end at .98, clothes at .85."""
+"""Minimum NMI of the last two rounds for settled clusters: runs on digits end at 0.98, on clothes at 0.85."""
 
 
 def unread(store: ImageStore) -> list[str]:
@@ -44,7 +44,7 @@ def in_no_cluster(labels: NDArray[np.int64]) -> list[str]:
 
 
 def kept(initial: NDArray[np.int64] | None, fixed: NDArray[np.bool_], labels: NDArray[np.int64]) -> list[str]:
-    """How many images kept their label as asked, and how many of the others changed theirs; all (M,)."""
+    """Number of fixed images that kept their label, and of other images that changed theirs; all arguments (M,)."""
     if initial is None:
         return []
     out, free = fixed & (initial < 0), ~fixed
@@ -55,12 +55,12 @@ def kept(initial: NDArray[np.int64] | None, fixed: NDArray[np.bool_], labels: ND
 
 
 def not_computed(what: str, error: Exception) -> str:
-    """An addition to the run that failed."""
-    return f"{what} could not be computed ({type(error).__name__}: {error}); the run is complete without"
+    """A note about an error in a computation after the run, such as a baseline."""
+    return f"{what} could not be computed ({type(error).__name__}: {error}); the rest of the run is complete"
 
 
 def votes(rounds: Sequence[Round]) -> list[str]:
-    """How many clusterings a consensus kept, and where the others ended."""
+    """Number of clusterings that a consensus combined, and of local minima that the others reached."""
     scores = rounds[-1].scores if rounds else {}
     if not {"runs", "kept", "modes"} <= scores.keys() or scores["modes"] < 2:
         return []
@@ -70,9 +70,9 @@ def votes(rounds: Sequence[Round]) -> list[str]:
             f"{voters}: they agree with each other more than with what k-means on the vectors makes of them"
         ]
     kept, runs, others = int(scores["kept"]), int(scores["runs"]), int(scores["modes"]) - 1
-    rest = f"the rest lead to {others} other{'s' if others > 1 else ''}"
+    rest = f"the rest ended in {others} other minim{'a' if others > 1 else 'um'}"
     return [
-        f"{kept} of {runs} clusterings lead to the one with the lowest objective, and were combined; {rest}"
+        f"{kept} of {runs} clusterings ended in the minimum with the lowest objective and were combined; {rest}"
     ]
 
 
@@ -84,7 +84,7 @@ def not_held_out(groups: NDArray[np.int64], rounds: Sequence[Round]) -> list[str
     n_groups = len(np.unique(groups[groups >= 0]))
     reason = f"in {without} of {len(rounds)} rounds no images were held out for testing"
     return [
-        f"{reason}: its images form {n_groups} groups, never split, too few or too uneven for the requested shares"
+        f"{reason}: the {n_groups} groups, which are never split, are too few or too uneven for the requested shares"
     ]
 
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.methods.base import Options
 
 _SPEED = {(True, False): 2500.0, (False, False): 15.0, (True, True): 30_000.0, (False, True): 800.0}
-"""Images per second in training, by small images and GPU: the order of magnitude for a small network up to 64 pixels,
-else AlexNet at 224, on two cores and on a large GPU."""
+"""Images per second in training by (small images, GPU), as an order of magnitude: a small network up to 64 pixels,
+else AlexNet at 224 pixels; on two cores, or on a large GPU."""
 _APPLY_FASTER = 3.0
 _USUAL_ROUNDS, _LEAST_IMAGES = 5, 60 * 128
 _START_SECONDS = 15.0
@@ -50,7 +50,7 @@ def estimate_text(
         return f"{n:,} {unit}"
     limit = options.max_minutes if options is not None else None
     if limit is not None and 60 * limit < seconds:
-        return f"{n:,} {unit}; ends after the round in which {duration_text(60 * limit)} are over"
+        return f"{n:,} {unit}; ends after the round in which {duration_text(60 * limit)} have passed"
     return f"{n:,} {unit}; roughly {duration_text(seconds)} on this machine"
 
 

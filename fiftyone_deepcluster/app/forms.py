@@ -80,7 +80,7 @@ def add_part(inputs: types.Object, field: OptionField, given: object) -> None:
 
 
 def _fields_of(field: OptionField, name: str, preset: str) -> list[OptionField]:
-    """The options of the part ``name`` but for its preset, with the preset's values as defaults."""
+    """The options of the part ``name`` except its preset, with the preset's values as defaults."""
     model = field.parts.get(name)
     fields = _with_defaults(option_fields(model), name, field.default)
     if preset:

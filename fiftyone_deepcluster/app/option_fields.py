@@ -44,7 +44,7 @@ class OptionField:
         maximum: upper bound, inclusive, or None.
         advanced: hidden until advanced options are shown.
         parts: registry of a ``part``.
-        groups: heading of options of a ``part``, by option, in order of the form; the others are folded.
+        groups: headings of the options of a ``part``, by option, in the order of the form; other options are folded.
     """
 
     name: str
@@ -71,7 +71,9 @@ def option_fields(model: type[BaseModel]) -> list[OptionField]:
         if name != "name" and not _extra(field).get("hidden")
     ]
     return [
-        replace(field, default=None, optional=True, help=f"{field.help} Empty: the chosen method's default.")
+        replace(
+            field, default=None, optional=True, help=f"{field.help} Empty: default of the selected method."
+        )
         if field.name in later
         else field
         for field in fields

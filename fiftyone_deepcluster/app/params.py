@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 CALL_SETTINGS = ("truth_field", "patches_field", "media_field", "embeddings_field", "model")
 
 HEADINGS = {
-    "n_clusters": "How many",
-    "weights": "How good",
-    "backbone": "How good",
-    "rounds": "How long",
-    "max_minutes": "How long",
+    "n_clusters": "Clusters",
+    "weights": "Network",
+    "backbone": "Network",
+    "rounds": "Duration",
+    "max_minutes": "Duration",
 }
-"""Options that the form shows under a heading; it folds the others."""
+"""Headings of options in the form, by option; the other options are folded."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class ClusterCall:
 
     Attributes:
         options: method and its options.
-        given: name of the method and the options that were given, as JSON has them.
+        given: name of the method and the options that were given, as JSON values.
         key: key of the run.
         overwrite: replace an existing run with this key.
         settings: further keyword arguments of ``cluster``; only those that are set.

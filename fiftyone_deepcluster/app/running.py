@@ -50,7 +50,7 @@ class Steps(StopFlag):
 
 
 def enqueue(ctx: foo.ExecutionContext, key: str, method: str, rounds: int) -> None:
-    """Note that the run of an operator is queued; the operator's parameters get its key and its ticket."""
+    """Record the run of an operator as queued; its key and ticket are added to the operator's parameters."""
     from fiftyone_deepcluster.dataset.runs import queue, status
 
     ctx.params["key"] = key
@@ -89,7 +89,7 @@ def follow_run(
     try:
         if observer.cancelled():
             raise CancelledError(f"run {key!r} was cancelled while it was queued, so it was not started")
-        for _ in _meanwhile(f"deepcluster {key}", work, observer):
+        for _ in _in_thread(f"deepcluster {key}", work, observer):
             state = status.read_states(dataset).get(key)
             if state is not None and state.busy and (state.label, state.fraction) != shown:
                 shown = (state.label, state.fraction)
@@ -101,7 +101,7 @@ def follow_run(
 
 
 def cancel_run(dataset: fo.Dataset, key: str) -> bool:
-    """Request a run to stop before its next batch; a run that is queued is taken out of FiftyOne's queue.
+    """Request a run to stop before its next batch; a queued run is removed from FiftyOne's queue.
 
     Returns:
         Whether there is a queued or running run.
@@ -111,11 +111,11 @@ def cancel_run(dataset: fo.Dataset, key: str) -> bool:
     state = status.read_states(dataset).get(key)
     asked = queue.request_cancel(dataset, key)
     if asked and state is not None and state.ticket and not state.background:
-        _take_out_of_queue(dataset, key, state.ticket)
+        _remove_from_queue(dataset, key, state.ticket)
     return asked
 
 
-def _take_out_of_queue(dataset: fo.Dataset, key: str, ticket: str) -> None:
+def _remove_from_queue(dataset: fo.Dataset, key: str, ticket: str) -> None:
     from fiftyone.operators.delegated import DelegatedOperationService
     from fiftyone.operators.executor import ExecutionResult, ExecutionRunState
 
@@ -140,13 +140,13 @@ def watch(name: str, work: Callable[[Observer], object]) -> Iterator[tuple[float
         Exception: any exception raised by ``work``.
     """
     steps, shown = Steps(), None
-    for _ in _meanwhile(name, work, steps):
+    for _ in _in_thread(name, work, steps):
         if steps.state != shown:
             shown = steps.state
             yield shown
 
 
-def _meanwhile(name: str, work: Callable[[Observer], object], observer: StopFlag) -> Iterator[None]:
+def _in_thread(name: str, work: Callable[[Observer], object], observer: StopFlag) -> Iterator[None]:
     """Execute ``work`` in a thread, and yield a few times per second until it is done."""
     failure: list[BaseException] = []
 

@@ -1,4 +1,4 @@
-"""Files and model names that are typed into a form: checked while they are typed, without loading anything."""
+"""Checks of file and model names while they are typed into a form, without loading anything."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _model_problem(model: object) -> str:
 
 
 def _weights_problem(weights: str, model: str | None) -> str:
-    with suppress(OSError, ValueError):  # a text that no path can be
+    with suppress(OSError, ValueError):  # not a valid path
         if Path(weights).is_file():
             return ""
     if not _NAME.fullmatch(weights):

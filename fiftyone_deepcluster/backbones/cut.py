@@ -89,9 +89,9 @@ def _without(module: nn.Module, path: str, below: set[str]) -> nn.Module:
     prefix = f"{path}." if path else ""
     if not any(one.startswith(prefix) for one in below):
         return module
-    made = copy.copy(module)
-    made.__dict__["_modules"] = {
+    changed = copy.copy(module)
+    changed.__dict__["_modules"] = {
         name: None if child is None else _without(child, prefix + name, below)
         for name, child in module._modules.items()
     }
-    return made
+    return changed

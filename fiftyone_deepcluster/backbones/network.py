@@ -14,9 +14,9 @@ from fiftyone_deepcluster.core.types import Outputs
 LEVEL_LENGTH = 10.0
 """Length to which features are scaled before the head with ``level_before_head``.
 
-The curvature of a softmax layer's loss on vectors of length r is at most r² / 2, so gradient descent diverges from a
-learning rate of 4 / r² on: 0.04 here, where 0.01 is usual for a new layer on pre-trained features, and 0.003 for 1,280
-features of standard deviation 1, whose length is 36."""
+The curvature of a softmax layer's loss on vectors of length r is at most r² / 2, so gradient descent is stable up to a
+learning rate of 4 / r²: 0.04 for this length, where 0.01 is usual for a new layer on pre-trained features; 0.003 for
+1,280 unscaled features of standard deviation 1, whose length is 36."""
 
 
 class Network(nn.Module):

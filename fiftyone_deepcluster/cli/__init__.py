@@ -54,7 +54,7 @@ def doctor_command(
         bool,
         typer.Option(
             "--clean",
-            help="Only tidy up: complete interrupted changes of runs, delete run files of deleted datasets.",
+            help="Only clean up: complete interrupted changes of runs, delete run files of deleted datasets.",
         ),
     ] = False,
 ) -> None:
@@ -130,7 +130,7 @@ def refine_command(
         list[str] | None, typer.Option(help="Option of the method as name=value; may be repeated.")
     ] = None,
 ) -> None:
-    """Make a new run that goes on from the review of another; print rounds, clusters, and a comparison of the two."""
+    """Continue a reviewed run as a new run; print rounds, clusters, and a comparison of the two runs."""
     from fiftyone_deepcluster.cli.clustering import refine_request
     from fiftyone_deepcluster.cli.options import parse_pairs
 
@@ -141,13 +141,13 @@ def refine_command(
 @app.command(name="audit")
 def audit_command(  # noqa: PLR0917 - one parameter per command-line option
     samples: Annotated[str, typer.Argument(help="Name of a FiftyOne dataset, or folder of images.")],
-    label_field: Annotated[str, typer.Argument(help="Field with the labels in doubt.")],
+    label_field: Annotated[str, typer.Argument(help="Field with the labels to audit.")],
     key: Annotated[str, typer.Option(help="Name of the audit and of its fields.")] = "audit",
     run: Annotated[str | None, typer.Option(help="Clustering run whose features are used.")] = None,
     embeddings_field: Annotated[
         list[str] | None, typer.Option(help="Field with vectors; may be repeated.")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Model of FiftyOne's zoo that makes the vectors.")] = None,
+    model: Annotated[str | None, typer.Option(help="FiftyOne zoo model that computes the vectors.")] = None,
     group_field: Annotated[
         str | None, typer.Option(help="Field with groups: patients, series, splits.")
     ] = None,

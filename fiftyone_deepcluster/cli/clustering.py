@@ -111,7 +111,7 @@ def find_samples(name: str, view: str | None = None) -> fo.Dataset | fo.DatasetV
 
 
 def _is_folder(name: str) -> bool:
-    """Whether a name is that of a folder; an empty one is not that of the current folder."""
+    """Whether ``name`` is a folder; an empty name is not the current folder."""
     try:
         return bool(name) and Path(name).is_dir()
     except OSError:  # too long for a path

@@ -109,7 +109,7 @@ def _wait_until_it_listens(server: subprocess.Popen[bytes], port: int) -> None:
 
 
 def _listened_ports(pid: int) -> set[int]:
-    """TCP ports that a process listens on, or its children: on Windows, Python in a virtual environment is one."""
+    """TCP ports on which a process or its children listen; on Windows, a virtual environment's Python is a child."""
     import psutil
 
     ports: set[int] = set()

@@ -125,7 +125,7 @@ def _fields(model: type[BaseModel], width: int | None) -> str:
 
 
 def _papers(value: Any) -> str:
-    """A paper's value; a part that has other options than its defaults by its name and dots."""
+    """Text of a value of ``preset=paper``; a part is its name, with dots if its options are not the defaults."""
     if isinstance(value, Part) and len(value.model_dump(exclude_defaults=True)):
         return f"{value.name} ..."
     return _default(value)

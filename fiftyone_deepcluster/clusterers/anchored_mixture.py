@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.clusterers.anchors import Anchors
 
 _CONVERGED = 1e-3
-"""Smallest gain in mean log-likelihood of a further iteration, as scikit-learn's."""
+"""Iterations end when the mean log-likelihood gains less than this, as in scikit-learn."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ def anchored_mixture(
 ) -> tuple[torch.Tensor, float, int]:
     """Expectation maximization that starts from known labels; fixed vectors keep their component.
 
-    The covariance of a component is drawn towards the pooled one as by D further vectors, so that components of few
-    vectors do not collapse.
+    The covariance of a component is shrunk towards the pooled one, with the weight of D additional vectors, so that
+    components of few vectors do not collapse.
 
     Args:
         vectors: (N, D) float64 on the CPU.

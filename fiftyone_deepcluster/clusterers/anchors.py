@@ -1,4 +1,4 @@
-"""Clustering around labels that are known: some stay, the others are where the clusters start from.
+"""Clustering with known labels: fixed labels stay as they are, the others only initialize the clusters.
 
 Constrained k-means of Basu, Banerjee and Mooney ("Semi-supervised Clustering by Seeding", 2002), where the known labels
 are both the seeds and the constraint; and the same for other clusterers.
@@ -47,13 +47,13 @@ class Anchors:
         return torch.where(self.fixed, self.labels, -1)
 
     def choose(self, rows: torch.Tensor) -> Anchors:
-        """Those of some images, (N,) bool."""
+        """The anchors of the images selected by ``rows``, (N,) bool."""
         return Anchors(self.labels[rows], self.fixed[rows])
 
     def with_one_each(self, vectors: torch.Tensor) -> Anchors:
-        """The same, with at least one fixed image for each cluster, so that no cluster can vanish.
+        """The anchors with at least one fixed image for each cluster, so that no cluster can vanish.
 
-        Of a cluster without any, the image nearest to its mean stays.
+        In a cluster without one, the image nearest to the cluster's mean becomes fixed.
 
         Args:
             vectors: (N, D) float32.
@@ -91,7 +91,7 @@ def check_anchors(anchors: Anchors, n: int, n_clusters: int | None, who: str) ->
 
 
 def spread_over(found: Clustering, anchors: Anchors, who: str) -> Clustering:
-    """The clustering of all N images from that of the images in clusters; images that stay have confidence 1.
+    """Extend the clustering of the images in clusters to all N images; fixed images get confidence 1.
 
     Raises:
         PartError: an image that should keep its label has another, or a cluster is missing.

@@ -33,10 +33,10 @@ class ClusterRequest:
         seed: random seed; the result is reproducible on one machine.
         init_centers: (K, D) centers of the last round for a warm start, or None. A clusterer may ignore it.
         origin: (N, D') the vectors before the reducer; None without a reducer. A clusterer may ignore it.
-        anchors: known labels, some of which stay; for clusterers that have ``keeps_labels``. The numbers of the
-            clusters are theirs. None: nothing is known.
-        widths: dimensions of the parts (layers) that were put together as one vector, the most important first; empty:
-            a single part. A clusterer may ignore it.
+        anchors: known labels, of which the fixed ones stay, for clusterers with ``keeps_labels``; cluster k is their
+            label k. None: no label is known.
+        widths: numbers of dimensions of the parts (layers) that the vectors concatenate, the most important first;
+            empty: a single part. A clusterer may ignore it.
     """
 
     n_clusters: int | None
@@ -64,7 +64,7 @@ class Clusterer(Part):
     Attributes:
         finds_number: whether the clusterer determines the number of clusters.
         keeps_labels: whether it can cluster around known labels, ``ClusterRequest.anchors``.
-        title: name in messages; empty: made from ``name``.
+        title: name in messages; empty: derived from ``name``.
     """
 
     finds_number: ClassVar[bool] = False

@@ -21,7 +21,7 @@ MEASURES = ("objective", "accuracy", "silhouette", "seeds", "others", "balance")
 
 
 MIN_IMAGES = 40
-"""Smallest number of images."""
+"""Minimum number of images."""
 
 
 @CLUSTERERS.register

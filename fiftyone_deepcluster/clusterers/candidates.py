@@ -41,10 +41,10 @@ HEADS: dict[str, tuple[Any, Any]] = {
     "pca-turtle": (PCA, {"name": "turtle", "init": None}),
     "pca-temi": (PCA, {"name": "temi", "init": None}),
 }
-"""Further candidates on request, which start from the choice among the others."""
+"""Candidates on request (``heads=True``), initialized with the clustering chosen among the others."""
 
 _CHECKED = 3000
-"""Most images for the cross-validation and the silhouette."""
+"""Maximum number of images for the cross-validation and the silhouette."""
 
 _FOLDS = 3
 
@@ -53,7 +53,7 @@ LARGEST_SEED = 2**31 - 1
 
 @dataclass(frozen=True)
 class Candidate:
-    """One clustering, and what can be said about it without labels.
+    """One clustering with its scores, which need no labels.
 
     Attributes:
         name: name in the table.
@@ -65,7 +65,7 @@ class Candidate:
         seeds: ARI of the clusters with those of another seed.
         others: mean NMI with the other candidates.
         balance: entropy of the cluster sizes, 1 for equal ones.
-        seconds: of both seeds.
+        seconds: time for both seeds.
     """
 
     name: str
@@ -238,7 +238,7 @@ def choose(tried: Sequence[Candidate], n_clusters: int) -> tuple[Candidate, str]
 
 
 class _Bench:
-    """Runs and measures candidates on the same vectors; a reduction that several of them need is made once.
+    """Runs and scores candidates on the same vectors; a reduction that several of them share is computed once.
 
     Args:
         vectors: (N, D) float32.
@@ -256,7 +256,7 @@ class _Bench:
     def candidate(
         self, name: str, way: tuple[Reducer, Clusterer], start: Clustering | None = None
     ) -> Candidate:
-        """The better of two seeds, measured; ``others`` is still 1."""
+        """The better of two seeds with its scores; ``others`` is a placeholder of 1."""
         from fiftyone_deepcluster.clusterers.consensus import refined
         from fiftyone_deepcluster.metrics.agreement import agreement
         from fiftyone_deepcluster.metrics.silhouette import share_and_entropy, silhouette

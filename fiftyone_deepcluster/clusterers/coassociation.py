@@ -1,7 +1,7 @@
-"""One clustering from several of the same images: who shares a cluster with whom, and how often.
+"""Combine several clusterings by co-association: the share of runs in which two images have the same cluster.
 
-Images that have the same clusters in all runs are one *pattern*: runs that agree have few, so the co-association of
-patterns is small where that of N images would have N x N entries.
+Images that have the same cluster in every run form one *pattern*. Runs that agree have few patterns U, so that a (U, U)
+matrix suffices instead of one of (N, N).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_PATTERNS = 4000
-"""Most patterns whose co-association is computed, the most frequent ones: 128 MB."""
+"""Maximum number of patterns with a co-association matrix, the most frequent ones: 128 MB."""
 
 
 def combine(runs: NDArray[np.int64], n_clusters: int) -> NDArray[np.int64] | None:
@@ -45,7 +45,7 @@ def combine(runs: NDArray[np.int64], n_clusters: int) -> NDArray[np.int64] | Non
 
 
 def certainty(runs: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(N,) how often, 0..1, an image shares a cluster with the images of its own cluster in ``labels``.
+    """(N,) mean share of runs, 0..1, in which an image has the same cluster as the images of its cluster in ``labels``.
 
     Args:
         runs: (R, N) labels, -1 for noise, which shares a cluster with no image.
@@ -64,7 +64,7 @@ def certainty(runs: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.
 def average_linkage(
     distances: NDArray[np.float64], weights: NDArray[np.int64], n_clusters: int
 ) -> NDArray[np.int64]:
-    """Average linkage of points that stand for ``weights`` equal points each, by chains of nearest neighbors.
+    """Average linkage, by chains of nearest neighbors, of points that each stand for ``weights`` identical points.
 
     Args:
         distances: (U, U), symmetric.

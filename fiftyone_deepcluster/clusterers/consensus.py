@@ -1,4 +1,4 @@
-"""Consensus of many clusterings, of which those count that lead to the best one."""
+"""Consensus of those of many clusterings that, after refinement, agree with the best one."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ MIN_NEIGHBORS = 2
 
 @CLUSTERERS.register
 class Consensus(Clusterer):
-    """Consensus: many clusterings, of which those that lead to the best one vote.
+    """Consensus: runs many clusterings, and combines those that agree with the best one after refinement.
 
-    A reducer and a clusterer run with several seeds and numbers of neighbors, and k-means without a reducer. Their
-    results differ by more than their own objectives tell. So each is refined by one k-means in a common space, the
-    vectors before the reducer, where objectives can be compared. The runs that end where the best ends (NMI above
+    A reducer and a clusterer run with several seeds and numbers of neighbors, and k-means runs without a reducer. Their
+    own objectives cannot be compared. So each result is refined by one k-means in a common space, the vectors before
+    the reducer, and rated by its objective there. The runs whose refined clusters agree with the best (NMI of at least
     ``same``) are combined by how often two images share a cluster (``coassociation``).
 
-    The common space may not suit the images: no run with the reducer leads to the best end, and refinement moves these
-    runs further than another seed does. Then all runs with the reducer are combined.
+    The common space may not suit the images: no run with the reducer agrees with the best, and refinement changes these
+    runs more than another seed does. Then all runs with the reducer are combined.
 
-    Where the vectors consist of several parts (layers), the common space is the first part, and every other run sees
-    that part alone.
+    Where the vectors consist of several parts (layers), the common space is the first part, and every second run uses
+    that part only.
     """
 
     name: Literal["consensus"] = "consensus"
@@ -78,8 +78,8 @@ class Consensus(Clusterer):
 
         ``objective`` is that of the best run after refinement. ``confidence`` is how often, over all runs with the
         reducer, an image shares a cluster with the images of its cluster. ``scores`` has the number of runs, of those
-        kept, and of the modes: the different places where the runs end. Its ``comparable`` is 0 if all runs with the
-        reducer were combined, else 1. ``details`` has the objectives of all runs.
+        kept, and of the modes, which are the different results of the refinement. Its ``comparable`` is 0 if all runs
+        with the reducer were combined, else 1. ``details`` has the objectives of all runs.
         """
         common = _first_part(vectors, request.widths)
         found = [self._run(i, (common, vectors)[i % 2], request) for i in range(self.runs)]
@@ -174,7 +174,7 @@ def _kmeans(
 
 
 def refined(vectors: torch.Tensor, labels: torch.Tensor) -> Clustering:
-    """k-means from the centers of a clustering: labels and objectives that can be compared over clusterings."""
+    """Refine a clustering by k-means from its centers, so that objectives of several clusterings can be compared."""
     from fiftyone_deepcluster.clusterers.distances import means
 
     n_clusters = max(1, int(labels.max()) + 1)
@@ -182,7 +182,7 @@ def refined(vectors: torch.Tensor, labels: torch.Tensor) -> Clustering:
 
 
 def _combined(kept: list[torch.Tensor], best: Clustering, n_clusters: int) -> torch.Tensor:
-    """Labels (N,) of the kept runs together; those of the best run where they have fewer clusters."""
+    """Labels (N,) combined from the kept runs; those of the best run if these have fewer patterns than clusters."""
     import torch
 
     from fiftyone_deepcluster.clusterers.coassociation import combine
@@ -192,7 +192,7 @@ def _combined(kept: list[torch.Tensor], best: Clustering, n_clusters: int) -> to
 
 
 def _certainty(vectors: torch.Tensor, runs: list[torch.Tensor], labels: torch.Tensor) -> NDArray[np.float32]:
-    """(N,) in 0..1: agreement of the runs on an image and its cluster; ties by the place of the image in it."""
+    """(N,) in 0..1: ``certainty`` of the runs; ties are broken by the distances to the cluster centers."""
     from fiftyone_deepcluster.clusterers.coassociation import certainty
     from fiftyone_deepcluster.clusterers.distances import describe_clusters
 

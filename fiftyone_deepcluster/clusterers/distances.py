@@ -91,7 +91,7 @@ def sizes_of(labels: torch.Tensor, n_clusters: int) -> torch.Tensor:
 
     if labels.device.type != "cuda":
         return torch.bincount(labels, minlength=n_clusters)
-    # bincount on CUDA reads the largest label, and so waits for the device; integers add up in any order
+    # bincount on CUDA reads the largest label, and so waits for the device; integer sums do not depend on the order
     return labels.new_zeros(n_clusters).index_add_(0, labels, torch.ones_like(labels))
 
 
@@ -169,7 +169,7 @@ def nearest_two(
 
     def two(rows: slice) -> None:
         found = field.two(vectors[rows], None if labels is None else labels[rows])
-        # Small results kept between the large buffers of the chunks would keep their memory from being used again.
+        # Copied, because results allocated between the large buffers of the chunks would fragment the memory.
         own[rows], first[rows], second[rows] = found
 
     each_chunk(len(vectors), max(len(centers), vectors.shape[1]), vectors.device, two)

@@ -34,7 +34,7 @@ class GaussianMixture(Clusterer):
     regularization: float = Field(
         1e-6, ge=0, description="Added to the variances, relative to the vectors' mean variance."
     )
-    max_iter: int = Field(200, ge=1, description="Largest number of EM iterations.")
+    max_iter: int = Field(200, ge=1, description="Maximum number of EM iterations.")
 
     def find(self, vectors: torch.Tensor, request: ClusterRequest) -> FoundClusters:
         """Cluster ``vectors`` (N, D) float32 by their most probable component.

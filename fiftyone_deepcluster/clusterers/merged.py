@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MIN_IMAGES = 20
-"""Smallest mean number of images per piece: fewer give unreliable links."""
+"""Minimum mean number of images per piece: fewer give unreliable links."""
 
 _MAX_PIECES = 1000
-"""Most pieces: merging takes O(M²) memory and O(M³) time for M pieces."""
+"""Maximum number of pieces: merging takes O(M²) memory and O(M³) time for M pieces."""
 
 _MAX_ASKED = 20_000
-"""Most images whose neighbors are computed: a sample suffices to estimate the links."""
+"""Maximum number of images whose neighbors are computed: a sample suffices to estimate the links."""
 
 _MAX_SWEEPS = 50
 
@@ -47,7 +47,7 @@ class Merged(Clusterer):
     name: Literal["merged"] = "merged"
     title: ClassVar[str] = "merging pieces"
     pieces: Annotated[Clusterer, PartOf(CLUSTERERS)] = Field(
-        default="gmm", validate_default=True, description="Clusterer that makes the pieces."
+        default="gmm", validate_default=True, description="Clusterer for the over-segmentation into pieces."
     )
     factor: int = Field(6, ge=1, le=100, description="Pieces per cluster; 1: no merging.")
     n_neighbors: int = Field(30, ge=1, le=500, description="Nearest neighbors to which each image is linked.")

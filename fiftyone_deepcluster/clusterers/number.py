@@ -90,7 +90,7 @@ def sweep_numbers(
         vectors: (N, D) float32.
         numbers: numbers of clusters, at least two different ones.
         seed: random seed.
-        repetitions: seeds; each has its own reduction.
+        repetitions: number of seeds; each has its own reduction.
         reducer: name or dictionary of a reducer.
         clusterer: name or dictionary of a clusterer that needs a number.
         observer: receives progress events; can cancel.

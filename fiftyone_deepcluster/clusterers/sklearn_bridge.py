@@ -58,7 +58,7 @@ class Hdbscan(Clusterer):
     name: Literal["hdbscan"] = "hdbscan"
     title: ClassVar[str] = "HDBSCAN"
     finds_number: ClassVar[bool] = True
-    min_cluster_size: int = Field(10, ge=2, description="Smallest number of images per cluster.")
+    min_cluster_size: int = Field(10, ge=2, description="Minimum number of images per cluster.")
     min_samples: int | None = Field(
         None,
         ge=1,

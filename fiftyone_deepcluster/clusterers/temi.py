@@ -26,9 +26,9 @@ class Temi(Clusterer):
     After Adaloglou, Michels, Kalisch and Kollmann, "Exploring the Limits of Deep Image Clustering using Pretrained
     Models" (2023): pointwise mutual information of neighbors, an exponent against too equal clusters, a second network
     of averaged weights, and pairs weighted by how much the heads agree on them. Ours are one hidden layer, the batch
-    size, learning rate and weight decay, the start from a clustering (random there: ``init`` empty), the vote
-    (there the head with the lowest loss), and what is refused. Its figures are those of large foundation models on
-    50,000 images and more.
+    size, learning rate and weight decay, the start from a clustering (random in the paper: ``init`` empty), the vote
+    (in the paper the head with the lowest loss), and the minimum number of images. The paper's results are on features
+    of large foundation models and 50,000 images or more.
     """
 
     name: Literal["temi"] = "temi"
@@ -37,33 +37,36 @@ class Temi(Clusterer):
         default="best-of", validate_default=True, description="Clustering to start from; empty: random heads."
     )
     n_neighbors: int = Field(50, ge=1, description="Nearest neighbors, of which one is drawn for each image.")
-    n_heads: int = Field(16, ge=1, le=200, description="Heads.")
+    n_heads: int = Field(16, ge=1, le=200, description="Number of heads.")
     hidden: int = Field(512, ge=1, description="Units of the hidden layer of a head.")
     temperature: float = Field(0.1, gt=0, description="Temperature of the probabilities.")
     average_momentum: float = Field(
-        0.996, ge=0, lt=1, description="Share of the averaged weights that stays in every step."
+        0.996,
+        ge=0,
+        lt=1,
+        description="Momentum of the averaged weights: the share that is kept in each step.",
     )
     exponent: float = Field(
         0.6,
         gt=0.5,
         le=1,
-        description="Exponent of the probabilities; 1 makes the clusters' sizes more equal.",
+        description="Exponent of the probabilities; 1 favors clusters of equal size.",
     )
     epochs: int = Field(100, ge=1, description="Passes over the images.")
-    batch_size: int = Field(512, ge=2, description="Images in a step.")
+    batch_size: int = Field(512, ge=2, description="Images per step.")
     learning_rate: float = Field(0.0001, gt=0, description="Learning rate.")
     weight_decay: float = Field(0.0001, ge=0, description="Weight decay.")
     min_per_dimension: float = Field(
         MIN_PER_DIMENSION,
         ge=0,
-        description="Fewest images for each dimension; with fewer, heads fit noise, so they are refused.",
+        description="Minimum number of images per dimension. Fewer are an error: heads would fit noise.",
     )
 
     def find(self, vectors: torch.Tensor, request: ClusterRequest) -> FoundClusters:
         """Cluster ``vectors`` (N, D) float32 into ``request.n_clusters`` or fewer.
 
-        ``confidence`` is how often, over the heads, an image shares a cluster with those of its cluster. ``scores`` has
-        the mean loss of the last pass.
+        ``confidence`` is the mean share of heads by which an image has the same cluster as the images of its cluster.
+        ``scores`` has the mean loss of the last pass.
 
         Raises:
             InputError: too few vectors for their dimensions, or a single one.
@@ -80,7 +83,7 @@ class Temi(Clusterer):
         heads = Ensemble(self, points.shape[1], request.number, generator, points.device)
         with threads_for(vectors), torch.enable_grad():
             if start is not None:
-                self._follow(heads, points, start, generator)
+                self._pretrain(heads, points, start, generator)
             loss = self._train(heads, points, generator)
         with torch.no_grad():
             found = heads.probabilities(points, averaged=True)
@@ -91,10 +94,10 @@ class Temi(Clusterer):
             labels=labels, confidence=certainty(votes, labels), scores={"neighbor_loss": loss}
         )
 
-    def _follow(
+    def _pretrain(
         self, heads: Ensemble, points: torch.Tensor, labels: torch.Tensor, generator: torch.Generator
     ) -> None:
-        """Train every head to give known labels, and let the averaged weights start there; -1 is left out."""
+        """Train every head on known labels (-1 is ignored), and copy the weights to the averaged ones."""
         import torch
 
         known = (labels >= 0).nonzero()[:, 0]
@@ -109,7 +112,7 @@ class Temi(Clusterer):
         heads.move_average(0.0)
 
     def _train(self, heads: Ensemble, points: torch.Tensor, generator: torch.Generator) -> float:
-        """All passes; the mean loss of the last one."""
+        """Train for all epochs; returns the mean loss of the last one."""
         import torch
 
         from fiftyone_deepcluster.metrics.knn import exact_neighbors
@@ -144,7 +147,7 @@ class Ensemble:
         options: sizes and temperature.
         dimensions: of the vectors.
         n_clusters: K.
-        generator: of the start.
+        generator: of the initial weights.
         device: of the weights.
     """
 

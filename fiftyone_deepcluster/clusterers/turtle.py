@@ -27,8 +27,9 @@ class Turtle(Clusterer):
     the parts are the labels. In every step new linear classifiers of these labels make a few steps of Adam; then the
     heads are changed so that the classifiers' cross-entropy falls and clusters keep their sizes.
 
-    The defaults are the paper's but for the start, which is random there (``init`` empty), and for what is refused
-    (``min_per_dimension`` 0). Its figures are those of large foundation models on 10,000 images and more.
+    The defaults are the paper's, except for the start (random in the paper: ``init`` empty) and the minimum number of
+    images (none in the paper: ``min_per_dimension`` 0). The paper's results are on features of large foundation models
+    and 10,000 images or more.
     """
 
     name: Literal["turtle"] = "turtle"
@@ -45,14 +46,16 @@ class Turtle(Clusterer):
         0.0,
         ge=0,
         le=4,
-        description="Expected sizes: the r-th largest cluster in proportion to r to the power of minus this; 0: equal "
+        description="Exponent a of the expected sizes: the r-th largest cluster is proportional to r ** -a; 0: equal "
         "sizes.",
     )
-    batch_size: int = Field(10_000, ge=1, description="Most images in a step, drawn anew in every step.")
+    batch_size: int = Field(
+        10_000, ge=1, description="Maximum number of images per step, drawn anew for each."
+    )
     min_per_dimension: float = Field(
         MIN_PER_DIMENSION,
         ge=0,
-        description="Fewest images for each dimension of a part; with fewer, heads fit noise, so they are refused.",
+        description="Minimum number of images per dimension of a part. Fewer are an error: heads would fit noise.",
     )
 
     def find(self, vectors: torch.Tensor, request: ClusterRequest) -> FoundClusters:
@@ -76,7 +79,7 @@ class Turtle(Clusterer):
         with threads_for(vectors), torch.enable_grad():
             heads = [Head(part, request.number, generator) for part in parts]
             if start is not None:
-                _follow(heads, parts, start)
+                _pretrain(heads, parts, start)
             error = self._train(heads, parts, request.number, generator)
         with torch.no_grad():
             found = torch.stack([head(part) for head, part in zip(heads, parts, strict=True)]).mean(0)
@@ -91,7 +94,7 @@ class Turtle(Clusterer):
     def _train(
         self, heads: list[Head], parts: list[torch.Tensor], n_clusters: int, generator: torch.Generator
     ) -> float:
-        """All steps of the heads; the classifiers' loss in the last one."""
+        """Train the heads for all steps; returns the classifiers' loss in the last one."""
         import torch
 
         n, device = len(parts[0]), parts[0].device
@@ -142,7 +145,7 @@ class Head:
     Args:
         part: (N, D) vectors, for dimensions and device.
         n_clusters: K.
-        generator: of the start.
+        generator: of the initial weights.
     """
 
     def __init__(self, part: torch.Tensor, n_clusters: int, generator: torch.Generator) -> None:
@@ -192,8 +195,8 @@ def with_ones(vectors: torch.Tensor) -> torch.Tensor:
     return torch.cat([vectors, torch.ones_like(vectors[:, :1])], dim=1)
 
 
-def _follow(heads: list[Head], parts: list[torch.Tensor], labels: torch.Tensor) -> None:
-    """Train the heads to give known labels; -1 is left out."""
+def _pretrain(heads: list[Head], parts: list[torch.Tensor], labels: torch.Tensor) -> None:
+    """Train the heads on known labels; -1 is ignored."""
     import torch
 
     known = labels >= 0
@@ -209,7 +212,7 @@ def _follow(heads: list[Head], parts: list[torch.Tensor], labels: torch.Tensor) 
 
 
 def _linear_start(dimensions: int, n_clusters: int, generator: torch.Generator) -> torch.Tensor:
-    """(D + 1, K) weights and biases as PyTorch starts a linear layer: uniform up to 1 / sqrt(D)."""
+    """(D + 1, K) weights and biases, initialized as ``nn.Linear``: uniform in ±1 / sqrt(D)."""
     import torch
 
     draw: torch.Tensor = torch.rand(dimensions + 1, n_clusters, generator=generator)

@@ -28,7 +28,7 @@ def save(path: Path, state: dict[str, Any]) -> None:
     import torch
 
     what = _NAMES.get(path.name, "the file")
-    with new_file(path, what, **way_to_go_on(path.parent), need=lambda: _size(state)) as file:
+    with new_file(path, what, **retry_advice(path.parent), need=lambda: _size(state)) as file:
         try:
             torch.save({"format": FORMAT, **state}, file)
         except RuntimeError as error:
@@ -38,10 +38,10 @@ def save(path: Path, state: dict[str, Any]) -> None:
             raise cause from error
 
 
-def way_to_go_on(folder: Path) -> dict[str, str]:
-    """``after`` and ``elsewhere`` of errors of a disk, for files of a run in ``folder``."""
+def retry_advice(folder: Path) -> dict[str, str]:
+    """The arguments ``after`` and ``elsewhere`` of ``disk_errors``, for files of a run in ``folder``."""
     earlier = (folder / CHECKPOINT).exists()
-    after = "call fit again" + (", which goes on from the last checkpoint" if earlier else "")
+    after = "call fit again" + (", which resumes from the last checkpoint" if earlier else "")
     return {"after": after, "elsewhere": "give another run_dir"}
 
 
@@ -67,7 +67,7 @@ def load(path: Path, *, mmap: bool = False) -> dict[str, Any]:
 
 
 def _disk_cause(error: BaseException | None) -> OSError | None:
-    """The OSError that made torch's writer fail: it raises a RuntimeError of its own while it handles it."""
+    """The OSError behind a RuntimeError of torch's writer, by its context; None if there is none."""
     while error is not None and not isinstance(error, OSError):
         error = error.__context__
     return error

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     import torch
 
 _MESSAGE = 2**26
-"""Numbers that are sent between processes at a time."""
+"""Maximum number of values in one message between processes."""
 
 _RESULT_SHARE = 0.3
-"""Largest share of the GPU's free memory for one result: a reduction or a clustering of it needs room as well."""
+"""Maximum share of the GPU's free memory for one result: its reduction and clustering need memory as well."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Compute:
         return torch.device("cpu") if 4 * n_numbers > _RESULT_SHARE * free else self.device
 
     def shard(self, n: int) -> slice:
-        """Rows of ``n`` that this process works on: every ``world``-th, from ``rank``; never none, unless n is 0."""
+        """Rows of ``n`` that this process works on: every ``world``-th, from ``rank``; at least one, unless n is 0."""
         return slice(self.rank % max(n, 1), None, self.world)
 
     def average_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
@@ -141,7 +141,7 @@ class Compute:
 
 @contextlib.contextmanager
 def _other_processes() -> Iterator[None]:
-    """Say in plain words that communication failed.
+    """Raise ProcessError if communication with the other processes fails.
 
     Raises:
         ProcessError: another process ended, or cannot be reached.
@@ -160,7 +160,7 @@ def _other_processes() -> Iterator[None]:
 
 
 def send(values: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """Copy ``values`` from the CPU to ``device``; a GPU copies from pinned memory while the CPU goes on."""
+    """Copy ``values`` from the CPU to ``device``; to a GPU asynchronously, from pinned memory."""
     if device.type == "cuda" and values.device.type == "cpu":
         return values.pin_memory().to(device, non_blocking=True)
     return values.to(device)

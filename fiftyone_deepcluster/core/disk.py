@@ -69,10 +69,10 @@ def new_file(
         DiskError: the file cannot be written; an older file at ``path`` is unchanged.
     """
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    made: list[Path] = []
+    created: list[Path] = []
     with disk_errors(path, what, after=after, elsewhere=elsewhere, need=need):
         try:
-            made = [folder for folder in path.parents if not folder.exists()]
+            created = [folder for folder in path.parents if not folder.exists()]
             path.parent.mkdir(parents=True, exist_ok=True)
             _remove_unfinished(path)
             with partial.open("wb") as file:
@@ -83,7 +83,7 @@ def new_file(
         except BaseException:
             with suppress(OSError):
                 partial.unlink(missing_ok=True)
-                for folder in made:
+                for folder in created:
                     folder.rmdir()
             raise
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from fiftyone_deepcluster.core.checkpoints import way_to_go_on
+from fiftyone_deepcluster.core.checkpoints import retry_advice
 from fiftyone_deepcluster.core.disk import disk_errors
 from fiftyone_deepcluster.errors import CheckpointError
 
@@ -201,7 +201,7 @@ class _Column:
     def _disk_errors(self, need: int) -> contextlib.AbstractContextManager[None]:
         if self._path is None:
             return contextlib.nullcontext()
-        return disk_errors(self._path, "the file of the rounds", **way_to_go_on(self._path.parent), need=need)
+        return disk_errors(self._path, "the file of the rounds", **retry_advice(self._path.parent), need=need)
 
     @contextlib.contextmanager
     def _opened(self, mode: str) -> Iterator[BinaryIO]:

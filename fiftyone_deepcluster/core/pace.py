@@ -1,4 +1,4 @@
-"""How far a run is, and how long it will still take, from the time that its phases took so far."""
+"""Progress and remaining time of a run, estimated from the durations of its phases."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
 _ROUNDS_LOOKED_BACK = 3
 _TRAINING = "train"
 _SURE_FROM = 0.02
-"""Share of a phase from which on its speed is taken for its rest."""
+"""Once this share of a phase is done, the rest is expected to go at the same speed."""
 _OVERRUN = 0.1
-"""Share of the time that a phase has taken which it is expected to go on for, once it takes longer than expected."""
+"""A phase that exceeds its expected time is expected to take this share of its elapsed time more."""
 
 
 class Pace:
-    """Estimates the rest of a run; receives the events of an observer.
+    """Estimates the remaining time of a run; receives the events of an observer.
 
-    A round takes as long as the mean of the last three. Before the first has ended, it takes as long as the phases
-    before training, which it repeats, and training at its speed so far.
+    A round is expected to take the mean time of the last rounds. Before the first has ended, it is expected to take the
+    time of the phases before training, which each round repeats, plus that of training at its speed so far.
 
     Args:
         rounds: number of planned rounds; None: not known yet.
         closing: expected seconds of each phase after the last round, in order.
-        clock: seconds since any moment.
+        clock: monotonic clock in seconds.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Pace:
         self._fraction = 0.0
 
     def phase(self, name: str, total: int) -> None:
-        """A phase of ``total`` steps begins."""
+        """Start a phase of ``total`` steps."""
         now = self._clock()
         if self._name in PREPARING:  # runs only once, so it must not count toward the duration of a round
             self._round_start = now
@@ -61,16 +61,16 @@ class Pace:
         self._name, self._steps, self._total, self._phase_start = name, 0, total, now
 
     def advance(self, steps: int) -> None:
-        """Steps of the phase are done."""
+        """Count completed steps of the phase."""
         self._steps += steps
 
     def round_done(self, index: int, rounds: int) -> None:
-        """The round ``index`` is complete."""
+        """Count the round ``index`` as complete."""
         self._spent.append(self._clock() - self._round_start)
         self.resumed(index, rounds)
 
     def resumed(self, index: int, rounds: int) -> None:
-        """The run goes on after the round ``index``."""
+        """Continue after the round ``index`` of an earlier call."""
         self._done, self._rounds, self._round_start = index + 1, rounds, self._clock()
 
     @property
@@ -79,7 +79,7 @@ class Pace:
         return min(1.0, self._steps / self._total) if self._total else 0.0
 
     def seconds_left(self) -> float | None:
-        """Estimated seconds until the run ends, if it makes all planned rounds; None: unknown."""
+        """Estimated seconds until the run ends, if all planned rounds are executed; None: unknown."""
         if self._name in CLOSING:
             return self._phase_left() + sum(
                 seconds for name, seconds in self._closing.items() if name != self._name

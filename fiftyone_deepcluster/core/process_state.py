@@ -145,7 +145,7 @@ class _Cudnn:
         self._found = False, False
 
     def enter(self) -> None:
-        """Choose deterministic algorithms; the first holder notes what was set."""
+        """Choose deterministic algorithms; the first holder saves the settings."""
         from torch.backends import cudnn
 
         with self._lock:
@@ -155,7 +155,7 @@ class _Cudnn:
             cudnn.deterministic, cudnn.benchmark = True, False
 
     def leave(self) -> None:
-        """Undo one ``enter``; the last holder restores what was set."""
+        """Undo one ``enter``; the last holder restores the settings."""
         from torch.backends import cudnn
 
         with self._lock:
@@ -169,9 +169,9 @@ _CUDNN = _Cudnn()
 
 @contextmanager
 def deterministic_cudnn() -> Iterator[None]:
-    """Convolutions on a GPU sum their gradients in the same order in every run, within the context.
+    """Use deterministic cuDNN algorithms within the context: convolutions sum gradients in the same order in every run.
 
-    Trying which algorithm is fastest is off, too: the fastest differs between runs.
+    cuDNN's benchmark mode is off, too, since the fastest algorithm may differ between runs.
     """
     _CUDNN.enter()
     try:

@@ -44,7 +44,7 @@ class Observer(Protocol):
 
 
 def report_resumed(observer: Observer, entry: Round, rounds: int) -> None:
-    """Call ``observer.resumed(entry, rounds)``, if there is one: a run goes on after the round ``entry``."""
+    """Call ``observer.resumed(entry, rounds)``, if it has the method: the run continues after the round ``entry``."""
     resumed = getattr(observer, "resumed", None)
     if resumed is not None:
         resumed(entry, rounds)
@@ -175,7 +175,7 @@ class Tqdm:
         tqdm.write(entry.line(rounds))
 
     def resumed(self, entry: Round, rounds: int) -> None:
-        """Go on after a round of an earlier call."""
+        """Continue after a round of an earlier call."""
         self._began, self._done, self._rounds = time.monotonic(), entry.index + 1, rounds
 
     def cancelled(self) -> bool:

@@ -110,7 +110,7 @@ class Baseline(BaseModel):
 
     Attributes:
         name: ``k-means`` or ``UMAP + GMM``.
-        features: what was clustered: pixels, features of the given weights, or the given vectors.
+        features: what was clustered: pixels, features of the given weights, or the vectors of the run.
         n_images: number of images it was evaluated on.
         silhouette: silhouette score of its clusters on its own features.
         truth: agreement with the ground truth; None without ground truth.
@@ -142,9 +142,9 @@ class RunRecord(BaseModel):
         n_images: number of clustered images, without unreadable ones.
         n_failed: number of images that could not be read.
         n_clusters: number of clusters in the result.
-        names: name of each cluster, of a run that goes on from a review; empty: they have none yet.
+        names: name of each cluster, taken over from the refined run; empty: the run was not made by ``refine``.
         baselines: results of simple methods on the same images.
-        verdict: whether the run beats its baselines, in words.
+        verdict: comparison with the baselines, in words.
         beaten: whether a baseline is better than the run.
         environment: package versions and device.
         notes: automatic decisions and warnings.
@@ -168,7 +168,7 @@ class RunRecord(BaseModel):
 
     @property
     def outcome(self) -> str:
-        """Why the run ended, as a sentence; empty while it is at work."""
+        """Why the run ended, as a sentence; empty while it is running."""
         untrained = all(entry.loss is None for entry in self.rounds)
         if self.stop_reason is StopReason.TASK_FINISHED and untrained:
             return "This method clusters once and trains nothing."

@@ -78,10 +78,10 @@ class Part(BaseModel):
         try:
             super().__setattr__(name, value)
         except ValidationError:
-            made = type(self).__name__
+            kind = type(self).__name__
             raise OptionsError(
-                f"{name}={short(value)}: a {made} is immutable; create a new one: "
-                f"{made}(**{{**options.model_dump(), {name!r}: {value!r}}})"
+                f"{name}={short(value)}: a {kind} is immutable; create a new one: "
+                f"{kind}(**{{**options.model_dump(), {name!r}: {value!r}}})"
             ) from None
 
 

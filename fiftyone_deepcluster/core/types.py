@@ -94,7 +94,7 @@ class RoundPlan:
         n_outputs: number of outputs of a new head, or None to keep the head.
         prototypes: (K, D) float32, fixed weights of the head, which are not trained.
         augmented: whether images are augmented as defined by the training spec.
-        rate: factor on constant learning rates in this round.
+        rate: factor for constant learning rates in this round.
     """
 
     order: NDArray[np.int64]
@@ -117,7 +117,7 @@ class Assignment:
         centers: (K, D) float32, mean embedding of each cluster, row = cluster id; NaN for unused ids.
         scores: numbers reported by the part that assigned the clusters, for the record.
         details: lists of numbers reported by that part, for the record.
-        numbers_kept: whether a number means the same cluster as in the last assignment, so that none need be matched.
+        numbers_kept: whether ids mean the same clusters as in the last assignment, so that no matching is needed.
         errors: row -> why that image could not be read. Such images have label -1, NaN as confidence, distance
             and margin, and zero embeddings. Always empty within the loop.
     """

@@ -141,7 +141,7 @@ def cluster(
     return run_call(call, observer, progress)
 
 
-@database_needed("repeat the call, which goes on from the last completed round")
+@database_needed("repeat the call, which resumes from the last completed round")
 def resume(
     samples: fo.core.collections.SampleCollection,
     key: str = "dc",

@@ -1,8 +1,8 @@
-"""Runs in a process of their own: they outlive the App's request, the browser's tab, and the App's server.
+"""Runs in separate processes, which outlive the App's request, the browser tab, and the App's server.
 
-Such a process reports as every run does: a lock with a heartbeat is its lease (``runs.lock``), the live state its
-progress, and a key of the store the request to cancel it (``runs.status``). FiftyOne's ``TransientJobCoordinator``
-keeps the same under an id of its own, but in values with dates, at which FiftyOne's notifications of all stores stop.
+They use the same lock with a heartbeat (``runs.lock``), live state and cancel request (``runs.status``) as other runs.
+FiftyOne's ``TransientJobCoordinator`` is not used, because it stores values with dates, which stop FiftyOne's
+notifications of all execution stores.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class RunCall:
     Attributes:
         verb: name of the function.
         samples: its first argument.
-        key: key of the run that it makes.
-        arguments: its other arguments, as JSON has them.
+        key: key of the run that it creates or resumes.
+        arguments: its other arguments, as JSON values.
     """
 
     verb: Literal["cluster", "resume", "refine"]
@@ -44,14 +44,14 @@ class RunCall:
     arguments: dict[str, Any] = field(default_factory=dict)
 
     def carry_out(self, observer: Observer) -> Run:
-        """Make the call in this process; raises as the function."""
+        """Execute the call in this process; raises the function's exceptions."""
         from fiftyone_deepcluster.dataset import api, refining
 
         functions = {"cluster": api.cluster, "resume": api.resume, "refine": refining.refine}
         return functions[self.verb](self.samples, observer=observer, **self.arguments)  # type: ignore[no-any-return, operator]
 
     def start(self, method: str, rounds: int = 0) -> None:
-        """Make the call in a process of its own, which waits for other runs of the dataset to end.
+        """Execute the call in a separate process, which waits for other runs of the dataset to end.
 
         Args:
             method: name of the method, shown until the run starts.
@@ -85,7 +85,7 @@ class RunCall:
 
 
 def serve_run() -> None:
-    """Carry out the call that standard input holds, once it is its turn; ends with an exit status."""
+    """Read a call from standard input, wait for its turn, and execute it; ends with an exit status."""
     import fiftyone as fo
     from bson import json_util
 

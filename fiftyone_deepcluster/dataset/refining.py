@@ -1,4 +1,4 @@
-"""``refine``: a new run that goes on from the review of another."""
+"""``refine``: continue a reviewed run as a new run."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class Encoding:
         vectors: (N, D) float32 on the corpus' device, or on the CPU where the GPU has no room for them.
         fitted: fitted parameters for ``Encoder.apply``, as tensors and plain values for a checkpoint.
         scores: numbers for the run record.
-        widths: dimensions of the parts that were put together as one vector (layers), the most important first.
+        widths: numbers of dimensions of the parts (layers) that the vectors concatenate, the most important first.
             Empty: a single part.
     """
 

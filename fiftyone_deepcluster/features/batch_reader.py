@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.images.originals import CropSpec, Originals
 
 _BATCHES_BETWEEN_VOTES = 4  # batches between the votes of all processes on stopping
-_RESIDENT_SHARE = 0.25  # largest share of the GPU's free memory for the decoded images
+_RESIDENT_SHARE = 0.25  # maximum share of the GPU's free memory for the decoded images
 _GPU_READERS = 4  # threads that read batches for a GPU; on a CPU one, since more would slow down the network
 
 
@@ -90,7 +90,7 @@ class BatchReader:
         size: int,
         read: Callable[[int, NDArray[np.int64]], tuple[list[torch.Tensor], torch.Tensor]],
     ) -> Iterator[tuple[list[torch.Tensor], torch.Tensor]]:
-        """What ``read`` finds for each batch of ``rows`` and its index, on the device, read ahead by threads."""
+        """Results of ``read`` for the index and rows of each batch, on the device; threads read ahead."""
         chunks = [rows[at : at + size] for at in range(0, len(rows), size)]
         shared = self._compute.all_reduce_min(len(chunks))
         readers = _GPU_READERS if self._on_gpu else 1
@@ -105,7 +105,7 @@ class BatchReader:
                 self.observer.advance(len(chunk) * self._compute.world)
 
     def _stop_if_cancelled(self, batch: int, shared: int) -> None:
-        """All processes decide together, since one that stopped alone would block the others.
+        """Raise CancelledError in all processes at the same batch, since one that stopped alone would block the others.
 
         Args:
             batch: index of the next batch.
@@ -120,7 +120,7 @@ class BatchReader:
             raise CancelledError("cancelled")
 
     def _read(self, rows: NDArray[np.int64]) -> tuple[list[torch.Tensor], torch.Tensor]:
-        """Pixels of ``rows`` and the rows; in pinned memory for a GPU, which copies from there on its own."""
+        """Pixels of ``rows`` and the rows; in pinned memory for a GPU, to be copied asynchronously."""
         taken = torch.from_numpy(rows)
         if self._on_gpu:
             taken = taken.pin_memory()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _MEMORY_SHARE, _DISK_SHARE = 0.25, 0.5
-"""Largest shares of the free memory, and of the free space for temporary files."""
+"""Maximum shares of the free memory, and of the free space for temporary files."""
 
 
 @dataclass(frozen=True)

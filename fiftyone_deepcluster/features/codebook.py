@@ -42,7 +42,7 @@ class CodebookEncoder(Encoder):
     l2_normalize: bool = Field(True, description="Scale every vector to length 1 after the PCA.")
     sample: int = Field(5000, ge=2, description="Randomly drawn images to which codebook and PCA are fitted.")
     descriptors: int = Field(
-        256_000, ge=1, description="Most local descriptors of these images to which the codebook is fitted."
+        256_000, ge=1, description="Maximum number of local descriptors to which the codebook is fitted."
     )
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Applies the network to all images in batches: of each image, memory holds its vector and not its pixels.
+"""Applies the network to all images in batches, so that memory holds the vectors of all images, but not their pixels.
 
 Images are read from a store of decoded uint8 pixels, a file that need not fit into memory.
 """
@@ -169,7 +169,7 @@ class Corpus:
     def _augmented_batches(
         self, rows: NDArray[np.int64], size: int, augment: Augmentation, seed: int
     ) -> Iterator[Batch]:
-        """Batches of ``rows`` in order, augmented; crops are cut from the original images if the augmentation asks."""
+        """Batches of ``rows`` in order, augmented; crops are cut from the originals if the augmentation needs them."""
         generator = torch.Generator().manual_seed(seed + self.compute.rank)
         specs = augment.specs(self.size)
         if specs and self._reader.originals is not None:
@@ -267,7 +267,7 @@ class Corpus:
             yield taken, pixels
 
     def training_batches(self, order: NDArray[np.int64], augment: Augmentation, seed: int) -> Iterator[Batch]:
-        """Augmented batches in ``order``; every process gets its share of each. Of ``cached`` maps, a random view each.
+        """Augmented batches in ``order``, of which every process gets its share; with ``cached``, maps of random views.
 
         A last batch of a single image is dropped: batch norm needs two or more.
         """

@@ -26,7 +26,7 @@ _CHUNK = 1024
 """Images projected at a time: 300 sets of 30 classes give 9,000 values per image."""
 
 _ITERATIONS = 100
-"""Largest number of iterations of each logistic regression: the ensemble does not need exact optima."""
+"""Maximum number of iterations of each logistic regression: the ensemble does not need exact optima."""
 
 
 @ENCODERS.register

@@ -29,7 +29,7 @@ class Fisher(CodebookEncoder):
 
     name: Literal["fisher"] = "fisher"
     title: ClassVar[str] = "Fisher vector"
-    max_iter: int = Field(50, ge=1, description="Largest number of EM iterations of the mixture.")
+    max_iter: int = Field(50, ge=1, description="Maximum number of EM iterations of the mixture.")
 
     def learn(self, descriptors: torch.Tensor, seed: int) -> Codebook:
         """Fit a mixture: weights (words,), means (words, C) and variances (words, C)."""
@@ -106,7 +106,7 @@ def fit_mixture(points: torch.Tensor, n: int, max_iter: int, seed: int) -> Mixtu
     Args:
         points: (M, C) float32, M >= n.
         n: number of components.
-        max_iter: largest number of EM iterations.
+        max_iter: maximum number of EM iterations.
         seed: random seed of k-means.
 
     Returns:

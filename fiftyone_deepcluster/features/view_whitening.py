@@ -1,4 +1,4 @@
-"""Features whitened by how the views of one image differ."""
+"""Features whitened by the covariance between the views of one image."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ LAYER_WEIGHTS = (1.0, 0.7, 0.5)
 
 @ENCODERS.register
 class ViewWhitened(Encoder):
-    """View-whitened: features of several views, divided by how the views of one image differ.
+    """View-whitened: mean features of several views, whitened by the covariance between views of one image.
 
     The mean over the views of an image, less the mean over all images, is multiplied by (W + s t I)^(-1/2): W is the
-    covariance of the features within images, t its mean variance, s ``strength``. Directions that change between views
-    of one image (position, size, light) lose weight, those that tell images apart keep it. It is the within-class
+    covariance of the features within images, t its mean variance, s ``strength``. Directions that differ between views
+    of one image (position, size, light) lose weight, those that distinguish images keep it. It is the within-class
     covariance normalization of speaker recognition (Hatch, Kajarekar and Stolcke 2006) with an image as the class.
-    Whitening by the total covariance, as PCA's, loses both alike.
+    Whitening by the total covariance, as with PCA, reduces both.
 
     Covariances are summed batch by batch; memory holds one vector for each image and layer.
     """
@@ -54,9 +54,9 @@ class ViewWhitened(Encoder):
         None,
         description="One weight for each layer, separated by commas, the last layer first; empty: 1, 0.7, then 0.5.",
     )
-    crop: float = Field(0.35, gt=0, le=1, description="Smallest area of a crop, as a share of the image.")
+    crop: float = Field(0.35, gt=0, le=1, description="Minimum area of a crop, as a share of the image.")
     jitter: float = Field(
-        0.3, ge=0, lt=1, description="Largest change of brightness and contrast of a crop, as a fraction."
+        0.3, ge=0, lt=1, description="Maximum change of brightness and contrast of a crop, as a fraction."
     )
     l2_normalize: bool = Field(True, description="Scale every vector to length 1.")
 
@@ -105,7 +105,7 @@ class ViewWhitened(Encoder):
     def _joined(self, means: list[torch.Tensor], fitted: dict[str, Any]) -> torch.Tensor:
         """The whitened means of all layers, of mean length their weights, as one vector for each image.
 
-        With ``l2_normalize`` every part, and then the whole vector, is scaled to its length.
+        With ``l2_normalize`` every part is scaled to the length of its weight, and then the whole vector to length 1.
         """
         import torch
         from torch.nn.functional import normalize

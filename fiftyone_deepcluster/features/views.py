@@ -30,8 +30,8 @@ class Views:
 
     Attributes:
         n: number of views.
-        crop: smallest area of a crop, as a share of the image's.
-        jitter: largest change of brightness and of contrast, as a fraction.
+        crop: minimum area of a crop, as a share of the image's.
+        jitter: maximum change of brightness and of contrast, as a fraction.
     """
 
     n: int

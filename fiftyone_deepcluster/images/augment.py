@@ -34,7 +34,7 @@ class Augment(BaseModel):
         0.0, ge=0, le=1, description="Maximum shift as a fraction of the side, in both axes."
     )
     scale: tuple[float, float] = Field((1.0, 1.0), description="Minimum and maximum zoom; above 1 enlarges.")
-    scale_axes: bool = Field(False, description="Draw the zoom of each axis on its own.")
+    scale_axes: bool = Field(False, description="Draw the zoom of each axis independently.")
     shear: float = Field(
         0.0, ge=0, le=1, description="Maximum horizontal shear, as a fraction of the height."
     )

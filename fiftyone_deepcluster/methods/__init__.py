@@ -1,1 +1,1 @@
-"""One file a system: an options model and ``build(options) -> Parts``. No method has a loop."""
+"""Methods: one file each, with a model of the options, whose ``build`` returns the parts of the training loop."""

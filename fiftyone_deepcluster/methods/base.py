@@ -86,7 +86,7 @@ class Options(Part):
 
     Attributes:
         accepts_features: whether the method can cluster given vectors instead of a network's features.
-        keeps_labels: whether a run can go on with labels that stay fixed, see ``going_on``.
+        keeps_labels: whether a run can keep given labels fixed, see ``going_on``.
         trains: whether the method trains the network.
         cluster_options: names of the options that give a number of clusters of the images.
         default_of_chosen: names of the options whose default is that of another method, which this one chooses.
@@ -106,7 +106,7 @@ class Options(Part):
         51,
         ge=0,
         lt=2**31,
-        description="Random seed; same seed, machine and images: same clusters, on a GPU nearly so.",
+        description="Random seed; with the same seed, machine and images the clusters are the same, on a GPU nearly.",
     )
     image_size: int | None = Field(
         None, ge=8, le=1024, description="Side of the network input in pixels; empty: chosen from the images."
@@ -159,7 +159,7 @@ class Options(Part):
         """The parts of the training loop, from resolved options; random weights use torch's global generator."""
 
     def going_on(self, n_clusters: int) -> Self:
-        """These resolved options for a run that goes on from ``n_clusters`` clusters which a person has reviewed.
+        """These resolved options for ``refine``: a run that starts from ``n_clusters`` reviewed clusters.
 
         Raises:
             OptionsError: the method's clusters are not those of a clusterer that could keep labels.
@@ -232,7 +232,7 @@ class Options(Part):
 
 
 GOING_ON_ROUNDS = 5
-"""Largest number of rounds of a run that goes on from a review: its network is trained already."""
+"""Maximum number of rounds of ``refine``: the network is trained already."""
 
 METHODS: Registry[Options] = Registry("methods", Options, "methods")  # type: ignore[type-abstract]
 

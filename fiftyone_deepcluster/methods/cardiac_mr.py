@@ -179,21 +179,21 @@ class CardiacMR(Published, Trained):
         30.0,
         ge=0,
         le=180,
-        description="Largest rotation of rotate-crop in degrees; not given in the paper.",
+        description="Maximum rotation of rotate-crop in degrees; not given in the paper.",
         json_schema_extra=ADVANCED,
     )
     least_area: float = Field(
         0.5,
         gt=0,
         le=1,
-        description="Smallest share of the image's area in a crop of rotate-crop; not given in the paper.",
+        description="Minimum share of the image's area in a crop of rotate-crop; not given in the paper.",
         json_schema_extra=ADVANCED,
     )
     most_ratio: float = Field(
         4 / 3,
         ge=1,
         le=10,
-        description="Largest aspect ratio of a crop of rotate-crop, wide or high; not given in the paper.",
+        description="Maximum aspect ratio of a crop of rotate-crop, wide or high; not given in the paper.",
         json_schema_extra=ADVANCED,
     )
     input_norm: InputNormName = Field(

@@ -31,10 +31,10 @@ class Script:
         rounds: epochs over all images.
         inner_epochs: epochs on the targets of a macro-batch.
         batch_size: images per mini-batch.
-        rotate: largest rotation in degrees.
-        shift: largest shift as a share of the side.
+        rotate: maximum rotation in degrees.
+        shift: maximum shift as a share of the side.
         zoom: bounds of the zoom, drawn for each axis.
-        shift_channels: largest number that is added to a channel.
+        shift_channels: maximum number that is added to a channel.
         flip: horizontal flips.
         pooled_norm: batch norm after every pooling, too.
         last_relu: a ReLU before the restraint layer.

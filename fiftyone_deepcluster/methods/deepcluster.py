@@ -35,7 +35,7 @@ merged, .792 by k-means)."""
 FAISS_KMEANS: dict[str, Any] = {
     "name": "kmeans", "init": "sample", "n_init": 1, "max_iter": 20, "tolerance": 0.0, "warm_start": False,
 }  # fmt: skip
-"""k-means as the released code calls faiss: 20 iterations from random images, all images, once, anew in every round."""
+"""k-means as in the released code, by faiss: 20 iterations on all images, once, from random images in every round."""
 
 
 @METHODS.register

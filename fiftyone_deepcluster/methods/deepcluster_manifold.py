@@ -1,7 +1,7 @@
 """DeepCluster with a Gaussian mixture on a UMAP embedding of the features as clusterer.
 
-The loop is DeepCluster's; only the clusterer differs: UMAP follows the manifold that k-means cuts through, and
-training under augmentation corrects errors of UMAP.
+The loop is DeepCluster's; only the clusterer differs: UMAP preserves neighborhoods, so that clusters follow the
+manifold of the features, and training with augmentation corrects errors of UMAP.
 """
 
 from __future__ import annotations

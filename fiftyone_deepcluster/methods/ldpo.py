@@ -183,7 +183,7 @@ class LDPO(Published, Trained):
     )
     level_head: bool = Field(
         True,
-        description="Scale pre-trained features to one length before the head, whatever the network.",
+        description="Normalize pre-trained features to a fixed length before the head, for any network.",
         json_schema_extra=ADVANCED,
     )
     epochs: int = Field(2, ge=1, le=1000, description="Epochs over the training images per round.")

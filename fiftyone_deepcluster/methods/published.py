@@ -1,8 +1,8 @@
 """Methods of a paper: ``preset="paper"`` sets every option to the paper's value.
 
 The default values are ours: chosen by measurements, for small sets and one machine. A preset is resolved before
-the options are validated, so that options, form, command line and record hold its values. Options given beside it
-win, and ``deviations`` lists them.
+the options are validated, so that options, form, command line and record hold its values. Options that are given, too,
+override it, and ``deviations`` lists them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Paper:
 
     Attributes:
         values: option -> the paper's value, in a form that the option accepts. None: follows from other options.
-        also: option -> further values that the paper has, in another experiment.
+        also: option -> further values of the paper, in other experiments.
         free: options that depend on the data or choose what to run, such as the field with the reports.
     """
 
@@ -54,8 +54,8 @@ class Published(Options):
 
     preset: PresetName = Field(
         "default",
-        description="default: our settings; paper: every setting as in the paper. Options given beside it win, and the "
-        "notes of the run list them.",
+        description="default: our settings; paper: every setting as in the paper. Options that are given, too, "
+        "override it; the notes of the run list them.",
         json_schema_extra={"labels": {"default": "ours", "paper": "as in the paper"}},
     )
 

@@ -1,7 +1,7 @@
-"""Self-training of the upper layers of a pre-trained network on the surest images of a consensus clustering.
+"""Self-training of the upper layers of a pre-trained network on the most confident images of a consensus clustering.
 
-Ours. Before training, the features of several views are whitened by how the views of one image differ
-(``features.view_whitening``), and a consensus of many clusterings is taken (``clusterers.consensus``).
+Ours. Before training, the features of several views are whitened by the covariance between views of one image
+(``features.view_whitening``), and clustered by a consensus of many clusterings (``clusterers.consensus``).
 """
 
 from __future__ import annotations
@@ -37,10 +37,11 @@ FAST: dict[str, Any] = {"views": 4, "runs": 6}
 
 @METHODS.register
 class SelfTraining(WithEncoder):
-    """Self-training: fine-tunes a pre-trained network on the surest images of a consensus clustering.
+    """Self-training: fine-tunes a pre-trained network on the most confident images of a consensus clustering.
 
-    Each round trains the upper layers and a new head on the surest images of each cluster; the head then labels all
-    images. The layers below are frozen and their maps are kept, so that a round takes a fraction of the first pass.
+    Each round trains the upper layers and a new head on the most confident images of each cluster; the head then labels
+    all images. The layers below are frozen and their maps are cached, so that a round takes a fraction of the first
+    pass.
     """
 
     name: Literal["self-training"] = "self-training"
@@ -66,7 +67,10 @@ class SelfTraining(WithEncoder):
         json_schema_extra=ADVANCED,
     )
     confident_share: float = Field(
-        0.8, gt=0, le=1, description="Share of each cluster's images that are trained on, the surest ones."
+        0.8,
+        gt=0,
+        le=1,
+        description="Share of each cluster's images that are trained on, the most confident ones.",
     )
     epochs: Epochs = 8
     min_steps: MinSteps = 120
@@ -107,7 +111,7 @@ class SelfTraining(WithEncoder):
     clusterer: Annotated[Clusterer, PartOf(CLUSTERERS)] = Field(
         default="consensus",
         validate_default=True,
-        description="Clustering algorithm; its confidence says which images are sure.",
+        description="Clustering algorithm; its confidence selects the images to train on.",
         json_schema_extra=ADVANCED,
     )
 

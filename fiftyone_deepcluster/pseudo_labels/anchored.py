@@ -1,4 +1,4 @@
-"""Labels that a person has decided: the clusters of every round are found around them."""
+"""Labels fixed by a person, as a constraint of the clustering in every round."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 def anchors_of(corpus: Corpus, last: torch.Tensor, *, moves: bool) -> Anchors | None:
-    """What a clustering of the corpus starts from and must keep; None if no label is fixed.
+    """Labels that a clustering of the corpus starts from, and which of them it must keep; None if no label is fixed.
 
     Args:
         corpus: its ``initial`` are the labels before the first round.
         last: (N,) int64, labels of the last clustering; empty before the first.
         moves: whether images that are not fixed may change their cluster. Before a network is trained on the known
-            labels they should not: its features are those of the clusters before the review.
+            labels they should not: its features still reflect the clusters before the review.
     """
     if corpus.fixed is None or corpus.initial is None:
         return None

@@ -53,7 +53,7 @@ class RoundLabelsParts:
         epochs: epochs per round; 0: no training.
         seed: random seed.
         initial: pseudo-labels of the first round, a name of ``initial_labels``.
-        initial_epochs: least number of epochs of the first round on given labels or topics.
+        initial_epochs: minimum number of epochs of the first round on given labels or topics.
         holdout: split into training and held-out images in each round; None: train on all images.
         confident_share: share of each cluster's images that are trained on, the most confident ones.
         early: clusterers used while training on pseudo-classes. Of several, keep the result with the highest NMI to
@@ -205,7 +205,7 @@ class RoundLabels:
     def _last_means(self, what: str, vectors: torch.Tensor, n_clusters: int | None) -> torch.Tensor | None:
         """(K, D) means of last round's clusters in this round's vectors; None: there are not as many.
 
-        Last round's centers themselves would not do: PCA gives the vectors a new basis in every round.
+        The centers of the last round cannot be used: PCA gives the vectors a new basis in every round.
         """
         last = self._groupings.get(what) if self.parts.reducer.steady else None
         if last is None or n_clusters is None or int(last.max()) + 1 != n_clusters:
@@ -220,7 +220,7 @@ class RoundLabels:
         return self.parts.holdout.scores(corpus, self._whole.numpy(), split)
 
     def _confident(self, pseudo: Clustering, anchors: Anchors | None) -> torch.Tensor:
-        """Pseudo-labels with -1 for the least confident of each cluster, but for labels that are fixed."""
+        """Pseudo-labels with -1 for the least confident of each cluster, except for fixed labels."""
         labels = most_confident(pseudo.labels, pseudo.confidence, self.parts.confident_share)
         return labels if anchors is None else torch.where(anchors.fixed, pseudo.labels, labels)
 
@@ -228,7 +228,7 @@ class RoundLabels:
 def most_confident(labels: torch.Tensor, confidence: torch.Tensor, share: float) -> torch.Tensor:
     """Labels (N,) with -1 for all but the most confident ``share`` of each cluster.
 
-    Of each cluster: of all images together, a whole cluster may have none.
+    Selected in each cluster, since a share of all images together could leave out whole clusters.
     """
     if share >= 1:
         return labels

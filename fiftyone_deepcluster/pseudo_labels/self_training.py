@@ -1,4 +1,4 @@
-"""Self-training: the network is trained on the clusters of its surest images, and its head then labels all images."""
+"""Self-training: the network is trained on the most confident images, and its head then labels all images."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class SelfTrainingParts:
 
     Attributes:
         encoder: converts the views of every image to a vector.
-        clusterer: clusters the vectors; its confidence says which images are trained on.
+        clusterer: clusters the vectors; its confidence selects the images to train on.
         n_clusters: number of clusters.
-        confident_share: share of each cluster's images that are trained on, the surest ones.
+        confident_share: share of each cluster's images that are trained on, the most confident ones.
         epochs: epochs per round.
         layer: layer below which the network is frozen; None: see ``cut_layer``.
         recluster: cluster the learned vectors anew before every round; False: train on the labels of the head.
@@ -55,7 +55,7 @@ class SelfTrainingParts:
 class SelfTrainingTask:
     """Pseudo-task whose first clusters are a clusterer's, and all later ones those of the trained head.
 
-    The head sees all views of an image, and its probabilities are averaged over them.
+    The head is applied to all views of an image, and its probabilities are averaged over them.
     """
 
     def __init__(self, parts: SelfTrainingParts) -> None:
@@ -66,7 +66,7 @@ class SelfTrainingTask:
         self._votes: dict[str, float] = {}
 
     def begin_round(self, round_index: int, corpus: Corpus) -> RoundPlan:
-        """Plan with a new head for the surest images of each cluster."""
+        """Plan with a new head for the most confident images of each cluster."""
         parts = self.parts
         self._cache(corpus)  # a resumed run has none
         if round_index and parts.recluster:
@@ -111,7 +111,7 @@ class SelfTrainingTask:
         self._encoding = None
 
     def _cache(self, corpus: Corpus) -> bool:
-        """Keep the maps of the frozen layers, unless they are kept; whether there is room for them."""
+        """Cache the maps of the frozen layers, unless done already; returns whether there is room for them."""
         if corpus.cached is not None:
             return True
         blank = torch.zeros(1, corpus.store.shape[3], corpus.size, corpus.size, device=corpus.compute.device)

@@ -23,7 +23,7 @@ class Reducer(Part):
 
     Attributes:
         steady: equal vectors get equal coordinates in every round, so that last round's centers can be reused.
-        title: name in messages; empty: made from ``name``.
+        title: name in messages; empty: derived from ``name``.
     """
 
     steady: ClassVar[bool] = False

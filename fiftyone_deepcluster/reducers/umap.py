@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _EXACT_NEIGHBORS = 50_000
 
 MIN_IMAGES_FOR_UMAP = 4
-"""Smallest number of images that UMAP accepts."""
+"""Minimum number of images that UMAP accepts."""
 
 
 @REDUCERS.register

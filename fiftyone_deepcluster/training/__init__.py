@@ -1,1 +1,1 @@
-"""The training loop, and what it is made of."""
+"""The training loop, with its losses, optimizers and stopping rules."""

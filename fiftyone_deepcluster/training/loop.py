@@ -7,7 +7,7 @@
         begin_round -> new head if the plan asks
         for every batch: forward, targets, objective, step, after_step
         assign -> match ids to last round's -> measure -> record -> stop?
-    finish, where the training spec asks for it: the last assignment once more
+    finish, if the training spec has it: replaces the last assignment
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def run(
 
 @dataclass
 class _Loop:
-    """What the steps of a run share; ``last_valid`` is the last snapshot, None before the first assignment."""
+    """State shared by the steps of a run; ``last_valid`` is the last snapshot, None before the first assignment."""
 
     spec: TrainingSpec
     corpus: Corpus

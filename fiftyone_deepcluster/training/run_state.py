@@ -1,4 +1,4 @@
-"""The state of a run: what a round adds to, what is stored to resume it, and what is restored."""
+"""The state of a run, which every round extends, and the snapshots from which a run resumes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-// Keys, legend, matrix and session of the tab Audit, with a server that answers when it is told to.
+// Keys, legend, matrix and session of the tab Audit, with a server that answers on request of the test.
 import { beforeEach, describe, expect, it } from "vitest";
 
 import type { Ask, History } from "../src/model/api";
@@ -123,7 +123,7 @@ describe("session", () => {
   let due: boolean;
   let stale: boolean;
   let fails: boolean;
-  let said: string[];
+  let notes: string[];
   let hold: Promise<void>;
   let session: AuditSession;
 
@@ -167,11 +167,11 @@ describe("session", () => {
     asked = [];
     edits = [];
     log = [];
-    said = [];
+    notes = [];
     [due, stale, fails] = [false, false, false];
     hold = Promise.resolve();
     undecided = Array.from({ length: 40 }, (_, at) => item(`i${at}`));
-    const note = (text: unknown) => void said.push(text instanceof Error ? text.message : String(text));
+    const note = (text: unknown) => void notes.push(text instanceof Error ? text.message : String(text));
     session = new AuditSession(answers as Ask, { fail: note, warn: note, inform: note });
     await session.load();
     session.open({});
@@ -232,12 +232,12 @@ describe("session", () => {
     session.decide(keep, false);
     session.undo();
     await settle();
-    expect([edits.length, log, said]).toEqual([1, ["i0"], ["the audit was deleted"]]);
+    expect([edits.length, log, notes]).toEqual([1, ["i0"], ["the audit was deleted"]]);
     expect(shown()).toBe("i1");
   });
   it("says that there is nothing to undo", async () => {
     session.undo();
-    expect(said).toEqual(["Nothing to undo."]);
+    expect(notes).toEqual(["Nothing to undo."]);
     expect(counted("audit_edit")).toBe(0);
   });
   it("fits once when it is due, and keeps the label that is shown", async () => {

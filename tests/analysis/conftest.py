@@ -1,4 +1,4 @@
-"""A trained run on digits, for tests of what it learned."""
+"""A trained run on digits, for tests of analyses."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Steps(Silent):
 
 
 def batch(corpus, rows):
-    """Images of some rows, as the network sees them."""
+    """Images of some rows, at the size of the network's input."""
     return next(corpus.plain_batches(np.asarray(rows))).images
 
 

@@ -59,7 +59,7 @@ def test_a_disk_that_fills_up_keeps_the_last_checkpoint(disk, images, straight):
     )
     assert "MB needed, 0.0 kB free)" in said
     assert said.endswith(
-        "; free some space there and call fit again, which goes on from the last checkpoint, or give another run_dir"
+        "; free some space there and call fit again, which resumes from the last checkpoint, or give another run_dir"
     )
     assert not list(disk.folder.glob("*.partial"))
     assert len(checkpoints.load(disk.folder / checkpoints.CHECKPOINT)["rounds"]) == 1
@@ -85,7 +85,7 @@ def test_a_model_that_cannot_be_written_loses_no_round(disk, images):
 
     options = OPTIONS.model_copy(update={"baselines": True, "rounds": 1})
     with pytest.raises(
-        DiskError, match=r"the model .* cannot be written: No space left .* goes on from the last"
+        DiskError, match=r"the model .* cannot be written: No space left .* resumes from the last"
     ):
         fdc.fit(images, options, run_dir=disk.folder, observer=FillsAtTheEnd())
     disk.free()
@@ -170,7 +170,7 @@ def test_a_limit_of_the_process(tmp_path, images, straight):
         f"DiskError: the checkpoint {tmp_path / 'run' / checkpoints.CHECKPOINT} cannot be written: "
     )
     assert "File too large" in said
-    assert "goes on from the last checkpoint" in said
+    assert "resumes from the last checkpoint" in said
     assert kept == 1
     assert not list((tmp_path / "run").glob("*.partial"))
     np.testing.assert_array_equal(labels, straight.labels)

@@ -283,7 +283,7 @@ def test_without_known_classes_the_verdict_takes_no_side(digits):
     assert not found.record.beaten
     agrees = found.record.baselines[0].agreement
     assert 0.5 < agrees < 1
-    assert found.record.verdict.startswith("Without known classes nothing can tell")
+    assert found.record.verdict.startswith("Without known classes it cannot be measured")
     assert f"It agrees with UMAP + GMM on the same vectors to NMI {agrees:.3f}." in found.record.verdict
 
 

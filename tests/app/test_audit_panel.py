@@ -80,7 +80,7 @@ def test_many_labels_and_a_field(ask):
     ("event", "params", "message"),
     [
         ("audit_queue", {"audit": "no", "n": 1, "wanted": {}}, "has no label audit 'no'"),
-        ("audit_queue", {"audit": 7, "n": 1, "wanted": {}}, "is not a text"),
+        ("audit_queue", {"audit": 7, "n": 1, "wanted": {}}, "is not a string"),
         ("audit_queue", {"audit": "audit", "n": "x", "wanted": {}}, "is not a whole number"),
         (
             "audit_queue",

@@ -76,7 +76,7 @@ def test_images_go_where_the_form_says(make_context, dataset, folder):
 
     other = f"made-{dataset.name}"
     assert notice() == f"The images are added to '{dataset.name}', which has 0 samples"
-    assert notice(new_dataset=other) == f"A dataset '{other}' is made of the images, and opened"
+    assert notice(new_dataset=other) == f"A dataset '{other}' is created from the images, and opened"
     last = messages_of(make_context(dataset, {"files": str(folder), "new_dataset": other}))[-2]
     try:
         assert last.operator_uri.endswith("open_dataset")

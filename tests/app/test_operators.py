@@ -57,12 +57,12 @@ def test_form_says_how_many_images_and_how_long(make_context, make_digits):
     dataset = make_digits(60)
     size = inputs_of(ClusterImages(), make_context(dataset)).get_property("size").view
     assert re.fullmatch(r"60 images; roughly \d+ (s|min) on this machine", size.label)
-    assert "goes on in the background" in size.description
+    assert "continues in the background" in size.description
     assert "not_persistent" in inputs_of(ClusterImages(), make_context(dataset)).properties
     shown = {"view": dataset.limit(7)._serialize()}
     params = {"view_target": "CURRENT_VIEW", "method": {"name": "auto", "auto": {"max_minutes": 0.1}}}
     size = inputs_of(ClusterImages(), make_context(dataset, params, **shown)).get_property("size").view
-    assert size.label == "7 images; ends after the round in which 6 s are over"
+    assert size.label == "7 images; ends after the round in which 6 s have passed"
     bad = {"name": "frozen", "n_clusters": 1}  # not valid, so nothing is promised
     size = inputs_of(ClusterImages(), make_context(dataset, {"method": bad})).get_property("size").view
     assert size.label == "60 images"

@@ -105,12 +105,12 @@ def test_numbers_of_threads_are_restored_after_an_error(threads):
 
 
 def test_umap_does_not_change_the_number_of_threads(threads):
-    from fiftyone_deepcluster.dataset.display.brain import lay_out
+    from fiftyone_deepcluster.dataset.display.brain import map_to_2d
     from fiftyone_deepcluster.reducers.umap import Umap
 
     digits = torch.from_numpy(load_digits().data[:100]).float()
     Umap(n_components=2, epochs=5).embed(digits, seed=0)
-    lay_out(digits.numpy())
+    map_to_2d(digits.numpy())
     assert torch.get_num_threads() == threads
 
 

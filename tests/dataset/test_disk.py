@@ -51,7 +51,7 @@ def test_a_disk_that_fills_up_and_resume(make_digits, disk):
         f"the checkpoint {folder}/checkpoint.pt cannot be written: No space left on device ("
     )
     assert said.endswith(
-        "free some space there and call resume(samples, 'dc'), which goes on from the last checkpoint, or "
+        "free some space there and call resume(samples, 'dc'), which resumes from the last checkpoint, or "
         + MOVED
     )
     assert state(dataset) == before

@@ -1,4 +1,4 @@
-"""``python -m tests.faults.away``: public calls while FiftyOne's database is away, and an edit that it dies in."""
+"""``python -m tests.faults.away``: public calls while FiftyOne's database is down, and an edit during which it dies."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def _lose_in_an_edit(points: Points, dataset: fo.Dataset) -> dict[str, Any]:
-    """Kill the database when an edit has been logged, and go on after it is back."""
+    """Kill the database when an edit has been logged, and continue after a restart."""
     import fiftyone_deepcluster as fdc
     from fiftyone_deepcluster.errors import DeepClusterError
     from tests.conftest import kill_database, start_database

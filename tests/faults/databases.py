@@ -1,4 +1,4 @@
-"""Databases that are killed under a living process: it is told so in one sentence, and nothing is half-written."""
+"""Databases that are killed while a process uses them: it raises one clear error, and nothing is half-written."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ class LostError(Exception):
 
 
 def need(holds: object, what: str) -> None:
-    """Raise LostError unless it holds."""
+    """Raise LostError with ``what`` unless ``holds`` is true."""
     if not holds:
         raise LostError(what)
 

@@ -1,4 +1,4 @@
-"""One operation that is killed: what is there before, what may be found after, and how it is brought to an end."""
+"""One operation that is killed: the state before, the allowed states after, and how the operation is completed."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class Operation:
 
     Attributes:
         group: name in the table.
-        prepare: makes what must be there before.
+        prepare: creates the state before.
         act: the operation that is killed.
         expected: the states in which the runs under ``keys`` may be found, as ``absent finished``.
-        finish: brings the operation to its end, given the states.
+        finish: completes the operation, given the states.
         ends: the states after that.
-        keys: keys of the runs or audits that are looked at.
+        keys: keys of the runs or audits that are checked.
         kind: whether they are runs or audits.
     """
 

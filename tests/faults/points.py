@@ -1,7 +1,7 @@
 """Kill points: the changes of the database and the file system that a process is about to make, counted.
 
-``Points`` sees every write command before it is sent (MongoDB's driver tells its listeners) and every file call
-before it is made (Python's audit events), and calls ``at`` before one of them.
+``Points`` receives every write command before it is sent (from MongoDB's driver) and every file call before it is made
+(Python's audit events), and calls ``at`` before one of them.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ _KILLED = 9
 
 @dataclass
 class Walked:
-    """What came out of one operation.
+    """Result of killing one operation at its kill points.
 
     Attributes:
         group: name of the operation.
@@ -44,7 +44,7 @@ class Walked:
 
 
 def walk(points: Points, group: str, root: Path, chosen: Callable[[int], Iterable[int]] = range) -> Walked:
-    """Kill an operation before each of its changes, and look.
+    """Kill an operation before each of its changes, and check what is left.
 
     Args:
         points: counts the changes.

@@ -1,4 +1,4 @@
-"""What the tests of this folder share: images as numbers, networks without memory."""
+"""Shared by the tests of this folder: properties of images, and options as plain values."""
 
 from __future__ import annotations
 

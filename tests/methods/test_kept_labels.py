@@ -90,7 +90,7 @@ def test_training_starts_from_the_network_of_another_run(images, known, tmp_path
 def test_labels_that_cannot_be_kept_are_refused(images, known):
     with pytest.raises(OptionsError, match="needs the labels to keep; give known=Known"):
         fdc.fit(images, resolved_for("frozen"), known=fdc.Known(fixed=known.fixed))
-    with pytest.raises(OptionsError, match="list of 120 times True or False"):
+    with pytest.raises(OptionsError, match="list of 120 booleans"):
         fdc.fit(images, resolved_for("frozen"), known=fdc.Known(initial=known.initial, fixed=[True]))
     with pytest.raises(OptionsError, match=r"initial has 4 labels, 4 of them .* n_clusters is 5"):
         fdc.fit(images, fdc.Frozen(n_clusters=5, baselines=False), known=known)

@@ -43,7 +43,7 @@ def audit_vectors(
     device: str = "cpu",
     observer: Observer | None = None,
 ) -> LabelAudit:
-    """Judge the labels of N images by their vectors.
+    """Estimate for each of N labels the probability that it is wrong, from the vectors of the images.
 
     Args:
         vectors: (N, D) float16 or float32; an array that is mapped from a file is read in parts. Images whose row
@@ -86,7 +86,7 @@ def finite_rows(vectors: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
 
 
 def _checked_arguments(labels: Sequence[object | None], known: KnownSides, seed: int, device: str) -> int:
-    """The seed as a number; other arguments that cannot be used are an error."""
+    """The seed as an int; raises InputError if one of the other arguments cannot be used."""
     arguments.one_of("device", device, _DEVICES)
     if not isinstance(known, KnownSides):
         raise InputError(f"known={arguments.short(known)} is not a KnownSides; give one, or None")
@@ -119,7 +119,7 @@ def _check_vectors(
 
 
 def _graph(features: FeatureRows, earlier: NeighborGraph | None, observer: Observer) -> NeighborGraph:
-    """The earlier graph if it is of as many images, else a new one."""
+    """The earlier graph if it has the same number of images, else a new one."""
     if earlier is None or len(earlier.rows) != len(features):
         observer.phase("neighbors", 1)
         earlier = neighbor_graph(features, _N_NEIGHBORS)

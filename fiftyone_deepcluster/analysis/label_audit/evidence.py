@@ -25,27 +25,27 @@ if TYPE_CHECKING:
 _PENALTY, _MAX_ITER = 1e-3, 40
 _VOTES = 20
 _PRIOR = 0.3
-"""Votes that every image has in advance, divided among the classes."""
+"""Additive smoothing: total of the votes that are added to those of the neighbors, the same for every class."""
 
 _LEAST_WEIGHT = 0.02
 _MISTAKEN = 2.0
-"""Mistakes that the images of every class have in advance, divided among the other classes."""
+"""Additive smoothing of the confusion counts: this number divided by K for each pair of classes."""
 
 _MOST = 15.0
-"""Largest margin: beyond, a classifier's certainty says no more."""
+"""Margins are clipped to this absolute value, so that one overconfident classifier does not decide alone."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """Of one round, for each of N images; margins are log odds of the given class against the best other one.
+    """Scores of one round for each of N images. Margin: log odds of the given class against the best other class.
 
     Attributes:
-        in_sample: (N,) float32, margin by the classifier that has seen the image.
-        held_out: (N,) float32, margin by the classifier that has not.
+        in_sample: (N,) float32, margin by the classifier that was fitted with the image.
+        held_out: (N,) float32, margin by the classifier that was fitted without it.
         neighbors: (N,) float32, margin by the neighbors' votes.
         both: (N,) float32, margin by held-out classifier and neighbors together.
-        drawn: (N,) float32, as ``both`` if the image had the drawn class instead; in the second round, the class
-            before a person corrected it.
+        drawn: (N,) float32, as ``both``, but of a drawn wrong class; where a person corrected the label, of the
+            class before. In the first round equal to ``both``.
         own: (N,) float32, probability of the given class by held-out classifier and neighbors.
         best: (N,) int64, most probable class.
         best_share: (N,) float32, its probability.
@@ -66,7 +66,7 @@ class Evidence:
 
 
 def gather_evidence(labeled: LabeledSet) -> tuple[Evidence, Evidence]:
-    """Both rounds.
+    """Compute the scores of both rounds.
 
     Args:
         labeled: images of two classes or more.
@@ -80,14 +80,14 @@ def gather_evidence(labeled: LabeledSet) -> tuple[Evidence, Evidence]:
 
 
 def _balance(labeled: LabeledSet) -> NDArray[np.float32]:
-    """Weight of every image by its class: half of the way to equal classes, so that small ones are not outvoted."""
+    """(N,) weights, proportional to 1 / sqrt(size of the class), mean 1: small classes are not outvoted."""
     counts = np.bincount(labeled.classes, labeled.weights, labeled.n_classes)
     each = 1 / np.sqrt(np.maximum(counts, 1))
     return np.asarray((each / (each * counts).sum() * counts.sum())[labeled.classes], np.float32)
 
 
 def _draw(labeled: LabeledSet, best: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(N,) a wrong class for every image: one that images of its class are mistaken for, as often as they are."""
+    """(N,) a wrong class for every image, drawn from the other labels of images with the same predicted class."""
     k, draw = labeled.n_classes, rng(labeled.seed, "drawn classes")
     mistaken = np.bincount(best * k + labeled.classes, minlength=k * k).reshape(k, k) + _MISTAKEN / k
     np.fill_diagonal(mistaken, 0)
@@ -100,12 +100,15 @@ def _draw(labeled: LabeledSet, best: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _round(labeled: LabeledSet, weights: NDArray[np.float32], drawn: NDArray[np.int64]) -> Evidence:
     models = _fit(labeled, weights)
-    found = [_look(labeled, weights, rows, logs, drawn[rows]) for rows, logs in _log_odds(labeled, models)]
+    found = [
+        _scores(labeled, weights, rows, logs, drawn[rows])
+        for rows, logs in _log_probabilities(labeled, models)
+    ]
     return Evidence(*(np.concatenate(column) for column in zip(*found, strict=True)))
 
 
 def _fit(labeled: LabeledSet, weights: NDArray[np.float32]) -> LogisticModels:
-    """A model without each fold, and one of all images, which is last."""
+    """``N_FOLDS`` models, each fitted without one fold, and last one fitted on all images."""
     used = np.arange(N_FOLDS + 1)[:, None] != labeled.folds
     return fit_logistic(
         labeled.features,
@@ -117,7 +120,7 @@ def _fit(labeled: LabeledSet, weights: NDArray[np.float32]) -> LogisticModels:
     )
 
 
-def _log_odds(
+def _log_probabilities(
     labeled: LabeledSet, models: LogisticModels
 ) -> Iterator[tuple[slice, tuple[NDArray[np.float32], NDArray[np.float32]]]]:
     """Log probabilities (B, K) in-sample and held out, chunk by chunk."""
@@ -126,14 +129,14 @@ def _log_odds(
         yield rows, (_log_softmax(products[:, -1]), _log_softmax(products[np.arange(len(fold)), fold]))
 
 
-def _look(
+def _scores(
     labeled: LabeledSet,
     weights: NDArray[np.float32],
     rows: slice,
     logs: tuple[NDArray[np.float32], NDArray[np.float32]],
     drawn: NDArray[np.int64],
 ) -> tuple[NDArray[np.generic], ...]:
-    """The values of ``Evidence`` for some rows."""
+    """The fields of ``Evidence`` for consecutive rows, in their order."""
     k, classes = labeled.n_classes, labeled.classes[rows]
     in_sample, held_out = logs
     voters = labeled.graph.voters(rows, _VOTES, labeled.apart)

@@ -33,26 +33,26 @@ ISSUE_KINDS: dict[IssueKind, str] = {
     "leak": "near duplicates in different groups",
     "outlier": "images that are unlike all others",
     "rare_class": "classes with too few images to audit",
-    "confused_classes": "classes that are always confused",
-    "drift": "wrong labels that come together in the order of the files",
+    "confused_classes": "classes that are often confused with each other",
+    "drift": "stretches of consecutive files with more wrong labels",
 }
-"""Kinds of issues, and what each is."""
+"""Kinds of issues, each with a description."""
 
 _DUPLICATE = 0.2
 """Largest distance of near duplicates, as a share of the median distance to the nearest neighbor."""
 
 _OUTLIER = 3.5
-"""Deviations, by the median absolute deviation, of the log distance to the neighbors."""
+"""Threshold of the log mean distance to the neighbors, in robust standard deviations above the median."""
 
 _OUTLIER_NEIGHBORS = 10
 _CONFUSED = 0.3
-"""Share of the images of each of two classes that look like the other one."""
+"""Two classes are confused if at least this share of the images of each are predicted to be the other."""
 
 _DRIFT = 2.3
 """Range of a Brownian bridge that is exceeded with probability 0.1 % (Kuiper's distribution)."""
 
 _DRIFT_RISE = 0.1
-"""Least difference between the shares of wrong labels inside and outside of a stretch of files."""
+"""Minimum difference between the shares of wrong labels inside and outside of a stretch of files."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def outliers(labeled: LabeledSet) -> Issue | None:
 
 
 def confused_classes(labeled: LabeledSet, evidence: Evidence, names: Sequence[str]) -> list[Issue]:
-    """Pairs of classes that look alike: each is taken for the other as often as chance would have it."""
+    """Pairs of classes of which at least ``_CONFUSED`` of the images of each are predicted to be the other."""
     k = labeled.n_classes
     table = np.bincount(labeled.classes * k + evidence.best, minlength=k * k).reshape(k, k).astype(np.float64)
     shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
@@ -132,9 +132,10 @@ def confused_classes(labeled: LabeledSet, evidence: Evidence, names: Sequence[st
 
 
 def drift(classes: NDArray[np.int64], p_wrong: NDArray[np.float32], order: NDArray[np.int64]) -> Issue | None:
-    """A stretch of the files in which more labels are wrong than elsewhere.
+    """A stretch of the files in which more labels are wrong than elsewhere; None if there is none.
 
-    The range of the summed deviations from the mean of each class, compared with that of a Brownian bridge.
+    The deviations of ``p_wrong`` from the mean of each class are summed in the order of the files. The range of these
+    sums is compared with that of a Brownian bridge (Kuiper's test).
 
     Args:
         classes: (N,) class of every image.
@@ -158,7 +159,7 @@ def drift(classes: NDArray[np.int64], p_wrong: NDArray[np.float32], order: NDArr
     if rise < _DRIFT_RISE:
         return None
     text = (
-        f"{p_wrong[inside].mean():.0%} of the labels of {len(inside):,} files that follow each other are wrong, "
+        f"{p_wrong[inside].mean():.0%} of the labels of {len(inside):,} consecutive files are wrong, "
         f"{p_wrong[outside].mean():.0%} of the others"
     )
     return Issue("drift", text, np.sort(inside))

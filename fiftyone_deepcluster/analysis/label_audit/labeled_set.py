@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 N_FOLDS = 5
 FEWEST = 12
-"""Images of a class below which its labels are not audited: a fold has two of them, too few to judge."""
+"""Minimum images of an audited class: with fewer, a fold has about two of them, too few to judge."""
 
 _LARGEST_GROUP = 1 / 3
-"""Share of the images of a class that may be in one group, if groups are held out as a whole."""
+"""Maximum share of a class in one group, for groups to be held out as a whole."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def labeled_set(
 
 
 def _group_numbers(groups: Sequence[object | None]) -> NDArray[np.int64]:
-    """Number of every group; an image without a group is one of its own."""
+    """(N,) int64 group ids from 0; an image without a group gets a group of its own."""
     number: dict[str, int] = {}
     found = np.empty(len(groups), np.int64)
     for row, group in enumerate(groups):
@@ -162,7 +162,10 @@ def _group_numbers(groups: Sequence[object | None]) -> NDArray[np.int64]:
 
 
 def _small_groups(groups: NDArray[np.int64], classes: NDArray[np.int64], n_classes: int) -> NDArray[np.int64]:
-    """Groups of which no images vote for each other; images of a group with too much of a class are one each."""
+    """(N,) group ids; a group with more than ``_LARGEST_GROUP`` of a class is divided into single images.
+
+    Images with the same id do not vote for each other.
+    """
     pairs, counts = np.unique(groups * n_classes + classes, return_counts=True)
     shares = counts / np.bincount(classes, minlength=n_classes)[pairs % n_classes]
     largest = np.zeros(int(groups.max()) + 1)
@@ -172,7 +175,7 @@ def _small_groups(groups: NDArray[np.int64], classes: NDArray[np.int64], n_class
 
 
 def _folds(classes: NDArray[np.int64], groups: NDArray[np.int64] | None, seed: int) -> NDArray[np.int64]:
-    """Fold of every image: those of a class are spread evenly; those of a group are together."""
+    """(N,) fold of every image. With groups, a group is in one fold; without, a class is spread evenly."""
     draw = rng(seed, "folds")
     if groups is not None:
         return np.asarray(draw.permutation(int(groups.max()) + 1)[groups] % N_FOLDS)

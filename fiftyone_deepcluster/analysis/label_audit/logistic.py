@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MAX_NUMBERS = 2**23
-"""Numbers in one chunk of products, 32 MB."""
+"""Maximum float32 values in one chunk of products (32 MiB)."""
 
 _HISTORY = 8
 _SHORTEST_STEP = 2.0**-10
@@ -27,7 +27,9 @@ _DECREASE = 1e-4
 
 @dataclass(frozen=True)
 class FeatureRows:
-    """Vectors of N images at mean 0, deviation 1 in every dimension and mean length 1; made chunk by chunk.
+    """Standardized vectors of N images, computed chunk by chunk.
+
+    Every dimension has mean 0 and the same standard deviation, such that the mean squared length is 1.
 
     Attributes:
         vectors: (N, D) float16 or float32, an array or one that is mapped from a file.
@@ -53,7 +55,7 @@ class FeatureRows:
         """Consecutive rows and their vectors (B, D) float32.
 
         Args:
-            each: numbers that the caller makes of each row, which decide on B.
+            each: number of values that the caller computes for each row; it bounds B.
         """
         import torch
 
@@ -111,7 +113,7 @@ def fit_logistic(
     max_iter: int,
     n_classes: int,
 ) -> LogisticModels:
-    """Fit M models of K classes: mean cross-entropy + penalty / 2 · |W|², the bias free.
+    """Fit M models of K classes: minimize the weighted mean cross-entropy + penalty / 2 · |W|², bias not penalized.
 
     Args:
         features: the N images.
@@ -143,7 +145,7 @@ class _Objective:
         return torch.zeros(len(self.shares), self.features.width + 1, self.k, device=self.features.device)
 
     def __call__(self, at: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Value (M,) and gradient (M, D + 1, K)."""
+        """Objective (M,) and gradient (M, D + 1, K) at weights ``at`` (M, D + 1, K)."""
         import torch
 
         n_models = len(at)
@@ -167,7 +169,7 @@ class _Objective:
 
 
 def _minimize(objective: _Objective, at: torch.Tensor, max_iter: int) -> torch.Tensor:
-    """L-BFGS with backtracking, until all M models have settled."""
+    """Minimize by L-BFGS with backtracking, until the objectives of all M models have converged."""
     import torch
 
     pairs: deque[tuple[torch.Tensor, torch.Tensor]] = deque(maxlen=_HISTORY)

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.analysis.label_audit.logistic import FeatureRows
 
 _EXACT = 20_000
-"""Images up to which all distances are computed."""
+"""Maximum number of images for exact search; more are searched with an inverted file."""
 
 _LISTS_PER_ROOT = 4
 _PROBED = 24
 _TRAINED_ON = 48
-"""Lists of the inverted file by the root of N, lists that are searched, and vectors a list that it is trained on."""
+"""Inverted file: number of lists divided by sqrt(N), lists searched for a query, training vectors for each list."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def _from_inverted_file(vectors: torch.Tensor, k: int) -> tuple[NDArray[np.int64
     index.add(values)
     index.nprobe = _PROBED
     squared, rows = index.search(values, k)
-    missing = rows < 0  # fewer vectors in the lists than neighbors wanted: the nearest one again
+    missing = rows < 0  # the searched lists hold fewer than k vectors: repeat the nearest one
     rows = np.where(missing, rows[:, :1], rows)
     squared = np.where(missing, squared[:, :1], squared)
     return rows, np.sqrt(np.maximum(squared, 0))
@@ -115,12 +115,12 @@ def _from_inverted_file(vectors: torch.Tensor, k: int) -> tuple[NDArray[np.int64
 def _without_self(
     rows: NDArray[np.int64], distances: NDArray[np.float32], k: int
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """Neighbors without the image itself, which need not be first where others are equal to it, or be there at all."""
+    """Drop each image from its own neighbors. It may be at any place among duplicates, or missing."""
     other = rows != np.arange(len(rows))[:, None]
     full = other.sum(axis=1) > k
     last = other.shape[1] - 1 - other[:, ::-1].argmax(axis=1)
     other[full, last[full]] = False
-    short = other.sum(axis=1) < k  # the image itself twice, as a filler
+    short = other.sum(axis=1) < k  # the image itself was also the filler
     if short.any():
         order = np.argsort(~other, axis=1, kind="stable")[:, :k]
         picked = np.take_along_axis(rows, order, 1), np.take_along_axis(distances, order, 1)

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _Z = 1.96
-"""Of a 95 % interval."""
+"""Quantile of the normal distribution for a 95 % interval."""
 
 ISSUE_AT = 0.5
-"""Probability from which a label counts as an issue."""
+"""A label is an issue if its probability of being wrong is at least this."""
 
 
 class NoiseRate(BaseModel):
@@ -57,7 +57,7 @@ def noise_rate(p_wrong: NDArray[np.float32], spread: tuple[float, float] = (1.0,
 
     Args:
         p_wrong: (M,) probabilities.
-        spread: factors that widen the interval for what the calibration leaves open: at most 1, and at least 1.
+        spread: factors (<= 1, >= 1) for the lower and upper end, from the uncertainty of the calibration.
     """
     n, rate = len(p_wrong), float(np.mean(p_wrong, dtype=np.float64))
     middle = (rate + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
@@ -97,7 +97,7 @@ class Judged:
         return np.bincount(self.classes * k + now, minlength=k * k).reshape(k, k)
 
     def by_class(self) -> list[ClassNoise]:
-        """One entry a class, the noisiest first."""
+        """One entry for each class, by falling noise rate."""
         table = self.confusion()
         np.fill_diagonal(table, 0)
         found = []

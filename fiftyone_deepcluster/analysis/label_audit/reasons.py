@@ -48,7 +48,7 @@ def cluster_table(
 
 @dataclass(frozen=True)
 class Reasons:
-    """Makes the reason of one image after another.
+    """Creates the texts for a labeled set.
 
     Attributes:
         labeled: the images.

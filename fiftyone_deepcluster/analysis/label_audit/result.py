@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.analysis.label_audit.neighbors import NeighborGraph
 
 _GROUP_SHARE, _GROUP_CHANCE = 0.8, 1e-4
-"""Share of the labels of a group that disagree if it is wrong as a whole, and the largest probability by chance."""
+"""A group is wrong as a whole if at least this share of its labels disagree, with at most this p-value."""
 
 _EXPLAINED_AT = 0.1
-"""Probability from which a label gets a reason."""
+"""A label gets a reason if its probability of being wrong is at least this."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class LabelAudit:
         issues: problems that were found.
         not_audited: row -> reason why it was not audited, for images with a label.
         noise: estimated share of wrong labels; None if nothing was audited.
-        spread: factors from the share to the ends of its interval, as far as they come from the calibration.
+        spread: factors (<= 1, >= 1) from the share to its lowest and highest estimate by the calibration.
         graph: neighbors of the images with a label and a vector.
         graph_rows: rows of these images.
     """
@@ -92,7 +92,7 @@ def conclude(
     evidence: tuple[Evidence, Evidence],
     known: KnownSides,
 ) -> LabelAudit:
-    """The result for N images, from the evidence about the M labeled ones of them.
+    """Compute the result for N images from the evidence about the M labeled ones.
 
     Args:
         labels: of all N images.
@@ -111,7 +111,7 @@ def conclude(
 
 @dataclass(frozen=True)
 class _Conclusion:
-    """From evidence about the M labeled ones of N images to a ``LabelAudit`` of all; ``audited`` is (M,)."""
+    """Computes a ``LabelAudit`` of N images from the evidence about the M labeled ones; ``audited`` is (M,)."""
 
     names: tuple[str, ...]
     labeled: LabeledSet
@@ -162,10 +162,10 @@ class _Conclusion:
         return rank
 
     def _groups(self, p_wrong: NDArray[np.float32]) -> tuple[list[str | None], Issue | None]:
-        """Group of every image whose group is wrong as a whole.
+        """(M,) name of the group of each image if that group is wrong as a whole, else None; and the issue.
 
-        Its labels are wrong on average, or nearly all disagree with classifier and neighbors, which does not happen
-        by chance (binomial test).
+        A group of two or more images is wrong as a whole if its mean ``p_wrong`` is at least ``ISSUE_AT``, or if
+        nearly all of its labels disagree with classifier and neighbors and a binomial test rules out chance.
         """
         from scipy.stats import binom
 
@@ -185,7 +185,7 @@ class _Conclusion:
             wrong[row] = str(self.known.groups[row])
         if not len(chosen):
             return wrong, None
-        text = f"{int(bad.sum()):,} group{'' if bad.sum() == 1 else 's'} with wrong labels as a whole"
+        text = f"{int(bad.sum()):,} group{'' if bad.sum() == 1 else 's'} whose labels are wrong as a whole"
         return wrong, Issue("wrong_group", text, chosen)
 
     def _issues(self, p_wrong: NDArray[np.float32], of_groups: Issue | None) -> list[Issue]:
@@ -211,7 +211,7 @@ class _Conclusion:
         return f"{len(classes):,} class{'' if len(classes) == 1 else 'es'} with fewer than {FEWEST} images: {shown}"
 
     def _order(self, order: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The order of all images -> that of the labeled ones, in their own rows."""
+        """From the order of all N images to that of the M labeled ones, as indices 0..M-1."""
         place = np.full(len(order), -1, np.int64)
         place[self.rows] = np.arange(len(self.rows))
         found = place[order]

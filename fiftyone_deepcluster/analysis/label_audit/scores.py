@@ -1,9 +1,10 @@
 """From evidence to one suspicion for every label, and to a probability that it is wrong.
 
-The probability is calibrated without any true label. What classifier and neighbors would say about a *wrong* label is
-known: both leave the image's own label out, so a wrong class can be put in its place without fitting anything again.
-The scores of these drawn labels and of the given ones give, by Bayes' rule, p(wrong | score) = rate · f_wrong / f. The
-rate is that at which the upper part of the given labels' scores is made of wrong labels.
+The probability is calibrated without any true label. Held-out classifier and neighbors do not use the image's own
+label, so the score of a wrong label is known without fitting again: it is the score of a wrong class, drawn for every
+image. With the densities f of the given labels' scores and f_wrong of the drawn labels' scores, Bayes' rule gives
+p(wrong | score) = rate · f_wrong / f. The rate is estimated from the highest scores, which only wrong labels have:
+rate = P(given score >= t) / P(drawn score >= t).
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.analysis.label_audit.labeled_set import LabeledSet
 
 _TAILS = (0.5, 0.75)
-"""Upper shares of the drawn labels' scores at which the rate is estimated; the mean is taken."""
+"""Upper shares of the drawn labels' scores that set the threshold t; the rate is the mean of their estimates."""
 
 _MOST_POINTS = 50_000
 
 
 def suspicion(first: Evidence, second: Evidence) -> NDArray[np.float32]:
-    """(N,) how suspicious every label is, of mean 0: the sum of all margins, each at deviation 1, negative."""
+    """(N,) suspicion of every label: minus the sum of the six margins, each at mean 0 and standard deviation 1."""
     total = np.zeros(len(first.own), np.float32)
     for evidence in (first, second):
         for margin in (evidence.in_sample, evidence.held_out, evidence.neighbors):
@@ -36,10 +37,10 @@ def suspicion(first: Evidence, second: Evidence) -> NDArray[np.float32]:
 def probability_wrong(
     labeled: LabeledSet, second: Evidence, suspicious: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], tuple[float, float]]:
-    """Probability that each label is wrong, rising with its suspicion, and how uncertain the share of wrong labels is.
+    """Probability that each label is wrong, rising with its suspicion, and the uncertainty of the share of wrong ones.
 
-    Labels that a person corrected count with their old class, because the wrong labels that a person found first are
-    not like those that are left.
+    Labels that a person corrected count with their old class: a person corrects the most suspicious labels first, so
+    without them the rate of the others would be estimated wrongly.
 
     Args:
         labeled: the N images.
@@ -47,7 +48,7 @@ def probability_wrong(
         suspicious: (N,) as returned by ``suspicion``.
 
     Returns:
-        (N,) float32, 0 for labels that are certain; and two factors, at most 1 and at least 1, from the share to its
+        (N,) float32, 0 for labels that are certain; and two factors (<= 1, >= 1) from the share of wrong labels to its
         lowest and highest estimate.
     """
     corrected = labeled.before != labeled.classes
@@ -65,7 +66,7 @@ def probability_wrong(
 
 
 def _rates(given: NDArray[np.float64], wrong: NDArray[np.float64]) -> list[float]:
-    """Shares of wrong labels, if ``wrong`` are scores of wrong labels and few right ones have as high a score."""
+    """For each of ``_TAILS``: P(given >= t) / P(wrong >= t), at most 1; an upper bound if right labels reach t, too."""
     found = []
     for tail in _TAILS:
         least = wrong[min(int((1 - tail) * len(wrong)), len(wrong) - 1)]
@@ -91,7 +92,7 @@ def _bayes(given: NDArray[np.float64], wrong: NDArray[np.float64], rate: float) 
 
 
 def _rising(values: NDArray[np.float64], order: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Values that rise with ``order`` and have the same mean."""
+    """Isotonic regression: values that rise with ``order``, with the same mean."""
     from sklearn.isotonic import isotonic_regression
 
     ranked = np.argsort(order, kind="stable")

@@ -23,7 +23,7 @@ _KEY = "audit"
 
 
 class AuditLabels(foo.Operator):
-    """Writes for every label how probably it is wrong, and a better one."""
+    """Writes for every label the probability that it is wrong, and a suggested label."""
 
     @property
     def config(self) -> foo.OperatorConfig:
@@ -32,7 +32,7 @@ class AuditLabels(foo.Operator):
             "audit_labels",
             "Audit labels",
             "Find labels that are probably wrong, near duplicates, outliers and confused classes, from features of the "
-            "images. Writes a suspicion for every label; no label is changed.",
+            "images. Writes for every label the probability that it is wrong; no label is changed.",
             "fact_check",
             "high",
         )
@@ -77,7 +77,7 @@ class AuditLabels(foo.Operator):
 
 
 def _add_warning(inputs: types.Object) -> None:
-    """Say that there are no labels; the form cannot be submitted."""
+    """Add a warning that the dataset has no labels; the form cannot be submitted."""
     nothing = types.Warning(
         label="No field with labels in this dataset",
         description="Add a field with the labels to audit first.",
@@ -110,7 +110,7 @@ def _add_features(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
         none="no run",
         default=runs[-1] if runs else None,
         label="Features of a run",
-        description="Features that a clustering run has learned; its clusters explain the labels.",
+        description="Features learned by a clustering run; its clusters are named in the reasons.",
     )
     shared_inputs.add_choice(
         inputs,
@@ -123,7 +123,7 @@ def _add_features(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
     run = values.text(ctx.params, "run") if "run" in ctx.params or not runs else runs[-1]
     if run is None and values.text(ctx.params, "embeddings_field") is None:
         shared_inputs.complain(
-            inputs, "embeddings_field", "give a run or a field with vectors; compute_embeddings makes one"
+            inputs, "embeddings_field", "give a run or a field with vectors; compute_embeddings creates one"
         )
 
 
@@ -163,7 +163,7 @@ def _add_key(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
 
 
 def _show(ctx: foo.ExecutionContext, audit: Audit) -> Iterator[Any]:
-    """Show the suspicious labels, worst first, and a summary."""
+    """Show the labels that are probably wrong in the grid, most suspicious first, and a summary."""
     ctx.dataset.reload()
     yield ctx.ops.reload_dataset()
     noise = audit.record.noise

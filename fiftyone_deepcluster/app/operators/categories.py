@@ -9,7 +9,7 @@ from fiftyone.operators import types
 
 from fiftyone_deepcluster.analysis.texts import Rank
 from fiftyone_deepcluster.app.operators import fields, findings, shared_inputs, values
-from fiftyone_deepcluster.app.operators.progress import find_out_and_show
+from fiftyone_deepcluster.app.operators.progress import analyze_and_show
 from fiftyone_deepcluster.core import arguments
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class FindKeyWords(foo.Operator):
             observer.advance(1)
             return f"Key words of {sum(bool(words) for words in found.values())} of {len(found)} clusters"
 
-        yield from find_out_and_show(ctx, key, "reading the reports of", work)
+        yield from analyze_and_show(ctx, key, "reading the reports of", work)
 
 
 class BuildCategoryTree(foo.Operator):
@@ -125,5 +125,5 @@ class BuildCategoryTree(foo.Operator):
                 f"{len(nodes) - groups} clusters in {groups} groups; filter by {key}_category in the sidebar"
             )
 
-        yield from find_out_and_show(ctx, key, "grouping the clusters of", work)
+        yield from analyze_and_show(ctx, key, "grouping the clusters of", work)
         yield ctx.ops.reload_dataset()

@@ -82,7 +82,7 @@ class ClusterImages(foo.Operator):
             enqueue(ctx, call.key, call.options.name, call.options.rounds)
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any] | None:
-        """Cluster: in the background if the form was filled in, else in this process."""
+        """Cluster: in the background if called from the form, else in this process."""
 
         def read() -> tuple[RunCall, str, int]:
             call = parse_call(ctx.params, ctx.dataset)
@@ -135,13 +135,13 @@ def _target(ctx: foo.ExecutionContext) -> fo.core.collections.SampleCollection:
 
 
 def _add_size(inputs: types.Object, ctx: foo.ExecutionContext, options: Options | None) -> None:
-    """Add the number of images, and roughly how long they take."""
+    """Add the number of images, and an estimate of the run time."""
     samples, patches_field = _target(ctx), values.text(ctx.params, "patches_field")
     if patches_field is not None and patches_field not in fields.object_fields(ctx.dataset):
-        return  # the call explains it
+        return  # the error message of the call says what is wrong
     n = count_images(samples, patches_field)
     text = estimate_text(samples, n, options, objects=patches_field is not None)
-    about = "The run goes on in the background, also when this tab is closed; the Clusters panel shows its progress."
+    about = "The run continues in the background, even if this tab is closed; the Clusters panel shows its progress."
     inputs.view("size", types.Notice(label=text, description=about))
     if not ctx.dataset.persistent:
         inputs.view(

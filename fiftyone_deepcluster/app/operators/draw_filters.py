@@ -9,7 +9,7 @@ import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from fiftyone_deepcluster.app.operators import findings, shared_inputs, values
-from fiftyone_deepcluster.app.operators.progress import find_out_and_show
+from fiftyone_deepcluster.app.operators.progress import analyze_and_show
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.errors import InputError
 
@@ -71,7 +71,7 @@ class DrawFilters(foo.Operator):
             drawn = draw_filters(ctx.dataset, key, layer, units=units, ascent=ascent, observer=observer)
             return f"{len(drawn.units)} units of {drawn.layer} drawn; files in {drawn.montage.parent}"
 
-        yield from find_out_and_show(ctx, key, "drawing filters of", work)
+        yield from analyze_and_show(ctx, key, "drawing filters of", work)
 
 
 def _add_layer(inputs: types.Object, run: Run) -> None:

@@ -8,7 +8,7 @@ import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from fiftyone_deepcluster.app.operators import findings, shared_inputs, values
-from fiftyone_deepcluster.app.operators.progress import find_out_and_show
+from fiftyone_deepcluster.app.operators.progress import analyze_and_show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,4 +57,4 @@ class FindNeighbors(foo.Operator):
                 f"Neighbors of {n:,} images found: select an image to see its neighbors in the Clusters panel"
             )
 
-        yield from find_out_and_show(ctx, key, "finding neighbors of", work)
+        yield from analyze_and_show(ctx, key, "finding neighbors of", work)

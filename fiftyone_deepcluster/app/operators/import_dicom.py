@@ -111,7 +111,7 @@ class ImportDicom(foo.Operator):
             dataset: dataset to add the images to.
             delegate: queue the operation for a worker.
             **settings: ``frames``, ``keywords`` (comma-separated, in addition to the default ones), ``new_dataset``
-                (name of a dataset to add to instead, made if it does not exist).
+                (name of a dataset to add to instead, created if it does not exist).
 
         Returns:
             Execution result of FiftyOne.
@@ -145,7 +145,7 @@ def _target_text(ctx: foo.ExecutionContext) -> str:
         return f"The images are added to {ctx.dataset.name!r}, which has {len(ctx.dataset):,} samples"
     if fo.dataset_exists(name):
         return f"The images are added to {name!r}, which exists"
-    return f"A dataset {name!r} is made of the images, and opened"
+    return f"A dataset {name!r} is created from the images, and opened"
 
 
 def _show(ctx: foo.ExecutionContext) -> Any:
@@ -153,7 +153,7 @@ def _show(ctx: foo.ExecutionContext) -> Any:
     import fiftyone as fo
 
     name = values.text(ctx.params, "new_dataset")
-    if name is not None and fo.dataset_exists(name):  # without any image, none is made
+    if name is not None and fo.dataset_exists(name):  # without any image, none is created
         return ctx.ops.open_dataset(name)
     return ctx.ops.reload_dataset()
 

@@ -8,7 +8,7 @@ import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from fiftyone_deepcluster.app.operators import findings, shared_inputs, values
-from fiftyone_deepcluster.app.operators.progress import find_out_and_show
+from fiftyone_deepcluster.app.operators.progress import analyze_and_show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,7 +71,7 @@ class ProbeLayers(foo.Operator):
                 probe(ctx.dataset, key, field, folds=folds, max_images=images, observer=observer)
             )
 
-        yield from find_out_and_show(ctx, key, "probing", work)
+        yield from analyze_and_show(ctx, key, "probing", work)
 
 
 def _result_text(found: ProbeResult) -> str:

@@ -23,7 +23,7 @@ FROM_PANEL = "from_panel"
 """Parameter set by the panel when it opens an operator's form."""
 
 
-def find_out_and_show(
+def analyze_and_show(
     ctx: foo.ExecutionContext, key: str, what: str, work: Callable[[Observer], str]
 ) -> Iterator[Any]:
     """Execute an analysis of a finished run; report progress; show the panel and the text that ``work`` returns.

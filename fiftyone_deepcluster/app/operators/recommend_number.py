@@ -8,7 +8,7 @@ import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from fiftyone_deepcluster.app.operators import findings, shared_inputs, values
-from fiftyone_deepcluster.app.operators.progress import find_out_and_show
+from fiftyone_deepcluster.app.operators.progress import analyze_and_show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,7 +74,7 @@ class RecommendNumber(foo.Operator):
             )
             return sentence(found)
 
-        yield from find_out_and_show(ctx, key, "counting the clusters of", work)
+        yield from analyze_and_show(ctx, key, "scoring numbers of clusters of", work)
 
 
 def sentence(found: NumberSweep) -> str:
@@ -121,7 +121,7 @@ def _add_range(inputs: types.Object, ctx: foo.ExecutionContext, run: Run) -> Non
         min=3,
         max=_LARGEST,
         label="Largest number of clusters",
-        description="Between them every number is tried, or 20 at equal ratios.",
+        description="Every number in between is scored, or 20 of them at equal ratios.",
     )
     least, most = ctx.params.get("smallest"), ctx.params.get("largest")
     if isinstance(least, int) and isinstance(most, int) and least >= most:
@@ -136,7 +136,7 @@ def _add_effort(inputs: types.Object) -> None:
         min=few,
         max=many,
         label="Repetitions",
-        description="Clusterings with different seeds; how much they agree is the stability.",
+        description="Number of clusterings with different seeds; their agreement is the stability.",
     )
     least, most = _IMAGES_RANGE
     inputs.int("max_images", default=_IMAGES, min=least, max=most, label="Maximum number of images")

@@ -1,4 +1,4 @@
-"""Operator: go on from the review of a run."""
+"""Operator: continue a reviewed run as a new run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class RefineClustering(foo.Operator):
-    """Makes a new run that goes on from the review of another."""
+    """Continues a reviewed run as a new run."""
 
     @property
     def config(self) -> foo.OperatorConfig:
@@ -24,8 +24,8 @@ class RefineClustering(foo.Operator):
         return shared_inputs.job_config(
             "refine_clustering",
             "Refine clustering",
-            "Go on from the review of a run: reviewed and moved images keep their clusters, rejected ones are in none, "
-            "and the rest is clustered around them. The result is a new run.",
+            "Continue a reviewed run: reviewed and moved images keep their clusters, rejected images are in none, and "
+            "the other images are clustered again. The result is a new run.",
             "auto_fix_high",
             "medium",
             in_background=True,
@@ -53,7 +53,7 @@ class RefineClustering(foo.Operator):
             enqueue(ctx, _new_key(ctx, key), method, values.number(ctx.params, "rounds", 0, least=0))
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any] | None:
-        """Refine the run: in the background if the form was filled in, else in this process."""
+        """Refine the run: in the background if called from the form, else in this process."""
 
         def read() -> tuple[RunCall, str, int]:
             from fiftyone_deepcluster.dataset.background import RunCall
@@ -90,7 +90,7 @@ def _add_new_key(inputs: types.Object, ctx: foo.ExecutionContext, key: str) -> N
 
 
 def _add_progress(inputs: types.Object, ctx: foo.ExecutionContext, key: str) -> None:
-    """Add a line that says how much was reviewed."""
+    """Add the numbers of reviewed clusters and images."""
     from fiftyone_deepcluster.dataset.review.review import review
 
     done = review(ctx.dataset, key).progress()

@@ -57,7 +57,7 @@ class ResumeClustering(foo.Operator):
             enqueue(ctx, key, state.method if state else "", rounds)
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any] | None:
-        """Resume the run: in the background if the form was filled in, else in this process."""
+        """Resume the run: in the background if called from the form, else in this process."""
 
         def read() -> tuple[RunCall, str, int]:
             key = shared_inputs.key_of(ctx)

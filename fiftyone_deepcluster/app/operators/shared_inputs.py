@@ -27,9 +27,9 @@ def config(name: str, label: str, description: str, icon: str, risk: Risk, **mor
         label: display name in the App.
         description: one sentence.
         icon: name of a Material icon.
-        risk: what it may do. ``low``: reads only. ``medium``: adds files, fields or samples, or changes what can be
-            changed back. ``high``: replaces results if asked to, or reads files outside of the dataset.
-            ``dangerous``: deletes for good.
+        risk: what it may do. ``low``: reads only. ``medium``: adds files, fields or samples, or makes changes that can
+            be undone. ``high``: replaces results if asked to, or reads files outside of the dataset.
+            ``dangerous``: deletes permanently.
         more: further arguments of ``OperatorConfig``.
     """
     return foo.OperatorConfig(

@@ -1,4 +1,4 @@
-"""Execution of the operators that cluster: in the background for a form, in this process for a script or a worker."""
+"""Execution of the operators that cluster: in the background from a form, in this process from a script or worker."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ def run_or_start(
 ) -> dict[str, Any] | None:
     """Carry out the call of a clustering operator.
 
-    A form in the App starts it in the background and closes; if that fails, the form opens again as it was filled in.
+    From a form, the run starts in the background and the form closes. If the start fails, the form opens again with
+    the values that were entered.
 
     Args:
         ctx: context of the operator.
@@ -63,7 +64,7 @@ def _keep_form(ctx: foo.ExecutionContext, key: str) -> None:
 
 
 def _show_progress(ctx: foo.ExecutionContext, key: str) -> None:
-    """Say where the progress is shown; open the panel if it is not open."""
+    """Notify that the panel shows the progress; open the panel if it is closed."""
     ctx.ops.notify(f"{key} runs in the background; the Clusters panel shows its progress", variant="info")
     if not _is_open(ctx):
         ctx.ops.open_panel(CLUSTERS_PANEL, layout="horizontal", state={"state": {"run": key}})

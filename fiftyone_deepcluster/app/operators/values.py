@@ -1,7 +1,7 @@
 """Parameters of operators, checked.
 
 A form gives well-formed values, but the App's server passes on whatever a client sends. Every function returns the
-checked value of one parameter, or raises an InputError of one line.
+checked value of one parameter, or raises an InputError.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The Clusters panel: a React component that shows the clusters, and the events by which it asks for data.
 
-The browser holds what the user looks at; this class holds nothing. Every event answers with JSON, see ``answers``, and
-only loading the panel renders it.
+The browser holds the state of the display; this class has no state. Every event is answered with JSON, see ``answers``;
+the panel is rendered only when it is loaded.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 _SHORT = 16
-"""Most dimensions of vectors that get more initializations."""
+"""Maximum number of dimensions for which the default number of initializations is higher."""
 
 
 @CLUSTERERS.register
@@ -31,7 +31,7 @@ class KMeans(Clusterer):
     name: Literal["kmeans"] = "kmeans"
     title: ClassVar[str] = "k-means"
     keeps_labels: ClassVar[bool] = True
-    max_iter: int = Field(20, ge=1, description="Largest number of iterations.")
+    max_iter: int = Field(20, ge=1, description="Maximum number of iterations.")
     n_init: int | None = Field(
         None,
         ge=1,
@@ -72,7 +72,7 @@ class KMeans(Clusterer):
         seen = self._sample(vectors, n_clusters, request.seed)
         warm = self._warm_start(vectors, n_clusters, request)
         runs = self.n_init or max(default_n_init(n_clusters), _affordable(seen, n_clusters))
-        # Other initializations are tried besides last round's centers, which alone could keep a poor optimum forever.
+        # Random initializations besides the last round's centers, which alone could keep a poor optimum in all rounds.
         starts = [warm, *[None] * (runs - 1)]
         results = (
             self._run(vectors, seen, n_clusters, request.seed + index, start)
@@ -149,7 +149,7 @@ class KMeans(Clusterer):
 
 
 def _affordable(vectors: torch.Tensor, n_clusters: int) -> int:
-    """Initializations that take little time on coordinates of a reducer; 0 for longer vectors.
+    """Number of initializations that are cheap on the few coordinates of a reducer; 0 for longer vectors.
 
     On UMAP's ten coordinates of 2,243 scenes, 13 initializations ended at an objective of 371, and 60 at 361.
     """

@@ -128,7 +128,7 @@ def final_assignment(
             break
         if attempt < _MAX_ATTEMPTS and bool((first > 0).any()):
             centers = centers.index_copy(0, empty, vectors[first.topk(len(empty)).indices])
-        else:  # may empty another one, if vectors are equal: the distances are then rounded in another way
+        else:  # and assign again: without these centers, rounding may move equal vectors and empty another one
             centers = centers[counts > 0]
     return labels, first, second
 

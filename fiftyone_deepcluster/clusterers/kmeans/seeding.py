@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 KMeansInit = Literal["kmeans++", "sample"]
 
-# k-means++ uses this many vectors per cluster (and at least so many), in at most this many draws.
+# Vectors per cluster that k-means++ draws from, their minimum number, and the maximum number of draws.
 _SEEN_PER_CLUSTER = 16
 _SEEN = 16_384
 _DRAWS = 64

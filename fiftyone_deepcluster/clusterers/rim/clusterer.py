@@ -77,9 +77,9 @@ class Rim(Clusterer):
     fewest: int = Field(
         3,
         ge=2,
-        description="Smallest number of clusters if penalty is empty; the first split is stable for any images.",
+        description="Minimum number of clusters if penalty is empty; a split into two is stable for any images.",
     )
-    max_iter: int = Field(100, ge=1, description="Largest number of L-BFGS iterations per lambda.")
+    max_iter: int = Field(100, ge=1, description="Maximum number of L-BFGS iterations per lambda.")
 
     def find(self, vectors: torch.Tensor, request: ClusterRequest) -> FoundClusters:
         """Cluster ``vectors`` (N, D) float32.
@@ -202,8 +202,8 @@ def longest_plateau(path: list[PathPoint], between: tuple[int, int]) -> PathPoin
 
     Args:
         path: solutions for increasing lambda.
-        between: smallest and largest number of clusters to choose from. More than half of the initial clusters are
-            a state in which clusters have only begun to vanish, and two are the first split of any data.
+        between: smallest and largest number of clusters to choose from. Exclude more than half of the initial number,
+            where clusters have only begun to vanish, and two, the first split of any data.
 
     Returns:
         That solution; without a plateau, the one with the best objective.

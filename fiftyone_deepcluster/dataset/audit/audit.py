@@ -1,4 +1,4 @@
-"""Label audits on FiftyOne collections: make, load, list, rename, delete.
+"""Label audits on FiftyOne collections: run, load, list, rename, delete.
 
 An audit is a plain FiftyOne custom run with fields, stored and removed as a clustering run is.
 """
@@ -172,7 +172,7 @@ def audit_labels(
         label_field: field with the labels to audit: Classification, Detections, string, integer or boolean, such as a
             DICOM header field.
         key: name of the audit and prefix of its fields; a Python identifier.
-        run: key of a clustering run, whose learned features are used, and whose clusters explain the labels.
+        run: key of a clustering run; its learned features are used, and its clusters are named in the reasons.
         embeddings_field: field with vectors, or several of them.
         model: a FiftyOne model, or the name of a model in its zoo, that computes the vectors.
         group_field: field with groups such as patients, series or splits: images of one group are not evidence for
@@ -219,7 +219,7 @@ def audit_labels(
 
 
 def _old_audit(dataset: fo.Dataset, names: FieldNames, overwrite: bool) -> intents.Intent | None:
-    """What removes the audit that is replaced; None if there is none.
+    """The intent that removes the audit to be replaced; None if there is none.
 
     Raises:
         RunExistsError: the key is taken by something that may not be replaced.

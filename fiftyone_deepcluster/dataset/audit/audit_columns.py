@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 _N_NEIGHBORS = 12
 _SHOWN_FROM = 0.05
 _SHOWN = 1_000
-"""Neighbors are stored of labels with at least this probability, and of so many of the first ranks."""
+"""Neighbors are stored for labels with at least this ``p_wrong``, and for this many of the first ranks."""
 
 
 @dataclass(frozen=True)
 class AuditColumns:
-    """Values of N images, made for one batch after another.
+    """Field values of N images, computed batch by batch.
 
     Attributes:
         audit: result for the images.
         ids: N ids of the images.
-        decisions: N decisions that stand, None where there is none.
+        decisions: N current decisions, None where there is none.
     """
 
     audit: LabelAudit
@@ -42,7 +42,7 @@ class AuditColumns:
         return len(self.ids)
 
     def values(self, rows: slice) -> dict[str, list[Any]]:
-        """Values of the images ``rows`` by name; None: leave it empty."""
+        """Values of the images ``rows`` by name of the field; None: the field stays empty."""
         audit, at = self.audit, range(*rows.indices(len(self)))
         names = [*audit.classes, None]
         issues = self._issues

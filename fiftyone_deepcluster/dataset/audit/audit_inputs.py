@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AuditInputs:
-    """Of the N images of a source, in its order.
+    """Inputs of an audit for the N images of a source, in its order.
 
     Attributes:
         labels: N labels, None if there is none.
         vectors: (N, D) float32, rows of NaN for images without a vector.
         groups: N groups, or None.
         clusters: N names of clusters, or None.
-        order: (N,) rows by the paths of the files.
+        order: (N,) rows, sorted by the paths of the files.
     """
 
     labels: list[object | None]
@@ -100,7 +100,7 @@ def field_list(embeddings_field: str | Sequence[str] | None) -> list[str] | None
 
 
 def _vectors(source: SampleSource, settings: dict[str, Any], model: Any) -> NDArray[np.float32]:
-    """One or several vectors of each image, side by side, each of mean length 1."""
+    """(N, D) the vectors of each image from one or several sources, each at mean length 1, concatenated."""
     import numpy as np
 
     if model is not None:

@@ -37,7 +37,7 @@ class DecidedLabels:
         certain: (N,) bool, labels that a person has confirmed or given.
         left_out: (N,) bool, images that were excluded, or of which the person is not sure.
         decisions: N decisions as stored, None where there is none.
-        graph: neighbors found by the audit before.
+        graph: neighbors found when the scores were last fitted.
     """
 
     labels: list[object | None]
@@ -49,7 +49,7 @@ class DecidedLabels:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Judgment:
     """Result of an audit, ready to be written.
 
     Attributes:
@@ -67,8 +67,8 @@ def judge(
     seed: int,
     observer: Observer | None,
     decided: DecidedLabels | None = None,
-) -> Judgement:
-    """Judge the labels; nothing is written.
+) -> Judgment:
+    """Compute fields and record of an audit; nothing is written.
 
     Raises:
         InputError: labels or vectors that cannot be audited.
@@ -93,13 +93,13 @@ def judge(
     audit = audit_vectors(inputs.vectors, labels, known=known, seed=seed, observer=observer)
     n_decided = sum(decision is not None for decision in decisions)
     record = make_record(audit, inputs, n_decided, time.perf_counter() - started)
-    return Judgement(AuditColumns(audit, source.ids, decisions), record)
+    return Judgment(AuditColumns(audit, source.ids, decisions), record)
 
 
 def store_audit(
     source: SampleSource,
     names: FieldNames,
-    judged: Judgement,
+    judged: Judgment,
     settings: dict[str, Any],
     observer: Observer | None = None,
 ) -> None:

@@ -48,7 +48,7 @@ class AuditRecord(BaseModel):
         classes: class names, sorted.
         n_images: images of the collection.
         n_labeled: images with a label.
-        n_audited: labels that were judged.
+        n_audited: labels that got a score.
         noise: estimated share of wrong labels.
         by_class: the noisiest class first.
         confusion: given class, suggested class, number of labels; only pairs that occur, as numbers of ``classes``.

@@ -23,13 +23,13 @@ def commit_draft(audit: Audit, field: str | None) -> tuple[Entry, list[Old]]:
     """The edit that writes the decided labels to a field; to another field than the audited one, all labels.
 
     Raises:
-        InputError: a field that cannot hold the labels, or nothing was decided.
+        InputError: a field that cannot hold the labels, or nothing to write.
     """
     entry, olds = _draft(audit, field)
     if not entry.written:
         raise InputError(
-            f"field={field or audited_field(audit)!r}: nothing to write, because no label of audit {audit.key!r} was "
-            "decided to be another one; decide, then commit"
+            f"field={field or audited_field(audit)!r}: nothing to write, because the decisions of audit "
+            f"{audit.key!r} change no label of this field; decide, then commit"
         )
     return entry, olds
 
@@ -50,7 +50,7 @@ def count_commit(audit: Audit, field: str | None) -> dict[str, Any]:
 
 
 def _draft(audit: Audit, field: str | None) -> tuple[Entry, list[Old]]:
-    """The edit; it writes nothing if nothing was decided that the field could get."""
+    """The edit; empty if the field already holds all labels that would be written."""
     own = audited_field(audit)
     target = own if field is None else field
     path, missing = own_field(audit, target, texts=True)

@@ -1,4 +1,4 @@
-"""What a person decides about a label, as stored in one string field, and drafts of such edits."""
+"""Decisions of a person about labels, as stored in a string field, and the edits that store them."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ def read_decision(text: object) -> Decision | None:
 
 
 def make_decision(verdict: str, label: object, suggestion: str | None, where: str = "") -> Decision:
-    """A checked decision.
+    """Validate a decision.
 
     Args:
         verdict: a ``Verdict``.
         label: label for ``other``; for ``accept`` the suggestion is used.
         suggestion: suggestion for the image, or None.
-        where: words that end an error message and say which image it is.
+        where: end of an error message, which names the image.
 
     Raises:
         InputError: no such verdict, ``other`` without a label, or ``accept`` without a suggestion.

@@ -1,6 +1,6 @@
-"""Decisions about the labels of an audit: each is an edit that is logged, undone and redone; none changes a label.
+"""Decisions about the labels of an audit: edits that are logged and can be undone and redone, but change no label.
 
-``commit`` writes what was decided to a field of labels, as an edit, too.
+``commit`` writes the decided labels to a field, as an edit, too.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class LabelReview(EditHistory):
         """JSON values: ``n_audited``, ``n_decided``, ``n_issues_left``, ``verdicts`` with their number.
 
         ``n_issues_left`` is the number of undecided labels that are more probably wrong than right. ``refit_due``:
-        the scores lack 25 or more decisions. ``refitting``: somebody is fitting them again.
+        25 or more decisions were made since the scores were fitted. ``refitting``: a refit is running.
         """
         check_there(self.audit)
         return audit_progress(self.audit)
@@ -171,7 +171,7 @@ class LabelReview(EditHistory):
         ``preview_above`` shows some of them first.
 
         Args:
-            p_wrong: least probability.
+            p_wrong: minimum probability.
             dry_run: only count the labels.
             **wanted: only such labels, as in ``queue``.
 
@@ -190,8 +190,8 @@ class LabelReview(EditHistory):
         """What ``accept_above`` would do.
 
         Args:
-            p_wrong: least probability.
-            n: number of labels to look at.
+            p_wrong: minimum probability.
+            n: number of labels in ``sample``.
             seed: of the draw of these labels.
             **wanted: only such labels, as in ``queue``.
 
@@ -208,12 +208,12 @@ class LabelReview(EditHistory):
         """Write the decided labels to a field, as one edit.
 
         Args:
-            field: None: the audited field itself, where only labels that were decided to be others change. Another
-                field gets all labels: as decided, else as given; excluded images get none. A missing field is created.
+            field: None: the audited field itself; only labels that a decision changed are written. Another field gets
+                all labels: as decided, else as given; excluded images get none. A missing field is created.
             dry_run: only count the labels that would change.
 
         Raises:
-            InputError: a field that cannot hold the labels, or nothing was decided.
+            InputError: a field that cannot hold the labels, or nothing to write.
         """
         with self._editing(dry_run):
             return self._make(*commit_draft(self.audit, field), dry_run)
@@ -268,8 +268,8 @@ class LabelReview(EditHistory):
         Rows without a decision are skipped.
 
         Raises:
-            InputError: no such file, columns that are missing, unknown ids, or decisions that are none; the message
-                names the line, and nothing is decided.
+            InputError: no such file, missing columns, unknown ids, or invalid decisions; the message names the line,
+                and no decision is stored.
         """
         with self._editing(dry_run):
             decided = read_decisions(self.audit, path)
@@ -287,7 +287,7 @@ class LabelReview(EditHistory):
         """
         return write_report(self.audit, path, n_worst)
 
-    # ---------------------------------------------------------------- how an edit is made
+    # ---------------------------------------------------------------- internals
 
     def _chosen(self, samples: Images | None, group: str | None) -> list[dict[str, Any]]:
         if group is not None:
@@ -313,7 +313,7 @@ class LabelReview(EditHistory):
         return Change(len(olds), 0, entry.text, ())
 
     def _followed(self, change: Change, dry_run: bool) -> Change:
-        """The change, after a refit if one is due. What was decided stands where that fails."""
+        """The change, after a refit if one is due; if the refit fails, the decisions are kept."""
         decided = bool(not dry_run and self._refit_every and change.n_changed)
         if decided and refit_due(self.audit, count_decided(self.audit), self._refit_every):
             try:

@@ -1,4 +1,4 @@
-"""How far the decisions about an audit are, and whether its scores are being fitted again."""
+"""Number of decisions about an audit, and whether its scores are being fitted again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.dataset.audit.audit import Audit
 
 REFIT_EVERY = 25
-"""Decisions after which the scores are fitted again."""
+"""Number of decisions after which the scores are fitted again."""
 
 
 def audit_progress(audit: Audit) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def audit_progress(audit: Audit) -> dict[str, Any]:
 
 
 def refit_due(audit: Audit, n_decided: int, every: int) -> bool:
-    """Whether the scores lack at least so many decisions, or are those of two fits."""
+    """Whether ``every`` or more decisions were made since the last fit, or an interrupted refit left mixed scores."""
     record = audit.record
     return not record.complete or abs(n_decided - record.n_decided) >= every
 

@@ -1,6 +1,6 @@
 """The queue of an audit: suspicious labels that nobody has decided yet, with the evidence for and against them.
 
-Every answer consists of values that JSON has, and its size is bounded.
+All results are JSON values of bounded size.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class QueueFilter:
         suggestion: suggested label.
         group: name of a group that is wrong as a whole.
         issue: kind of an issue.
-        p_wrong: least probability.
+        p_wrong: minimum probability.
     """
 
     given: str | None = None
@@ -58,10 +58,10 @@ class QueueFilter:
 
 
 def read_filter(wanted: Mapping[str, Any]) -> QueueFilter:
-    """A checked filter from its parts by name.
+    """Create a filter from its attributes by name.
 
     Raises:
-        InputError: no such part, or a value that cannot be one.
+        InputError: no such attribute, or an invalid value.
     """
     known = asdict(QueueFilter())
     for name, value in wanted.items():
@@ -146,8 +146,8 @@ def count_decided(audit: Audit) -> int:
 def count_undecided(audit: Audit, wanted: QueueFilter) -> int:
     """Number of labels in the queue.
 
-    All judged labels, and only these, have ``p_wrong``. Where it is asked for, its index is used, and that of ``rank``,
-    which has all labels, must not be.
+    Exactly the judged labels have ``p_wrong``. So a condition on ``p_wrong`` needs none on ``rank``, with which MongoDB
+    might choose the index of ``rank``, which has all labels.
     """
     if wanted == QueueFilter():
         return audit.record.n_audited - count_decided(audit)

@@ -1,4 +1,4 @@
-"""Fit the scores of an audit again, with what was decided."""
+"""Fit the scores of an audit again, with the decisions made so far."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class Refit:
-    """Fits one audit again, any number of times; the vectors and their neighbors are read once.
+    """Fits the scores of one audit again, any number of times; vectors and neighbors are read only once.
 
     Attributes:
-        source: images of the audit, once they were read.
+        source: images of the audit; None until they are read.
         inputs: their labels, vectors, groups, clusters.
         graph: their neighbors.
     """
@@ -41,7 +41,7 @@ class Refit:
     graph: NeighborGraph | None = None
 
     def run(self, audit: Audit, observer: Observer | None) -> None:
-        """Judge all labels again and write the scores; decisions and labels are unchanged.
+        """Fit the scores of all labels again and write them; decisions and labels are unchanged.
 
         Raises:
             RunError: the vectors of the audit are no longer there.
@@ -65,14 +65,14 @@ class Refit:
 
 @contextmanager
 def _held(audit: Audit) -> Iterator[None]:
-    """The lock of the audit, for one batch: decisions are made in between, and the audit may be deleted."""
+    """Hold the lock of the audit for one batch; between batches, others may decide labels or delete the audit."""
     with hold(audit):
         check_there(audit)
         yield
 
 
 def _mark_incomplete(audit: Audit) -> None:
-    """Note that scores of two fits are mixed, until all are written."""
+    """Mark the stored record as incomplete: until all scores are written, those of two fits are mixed."""
     mixed = audit.record.model_copy(update={"complete": False})
     storage.replace_record(audit.dataset, audit.key, mixed)
     flush()

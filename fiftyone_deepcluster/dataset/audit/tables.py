@@ -1,4 +1,4 @@
-"""Decisions as a CSV table, out and back in."""
+"""Export and import of decisions as a CSV table."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def read_decisions(audit: Audit, path: str | Path) -> dict[str, Decision]:
     """Id of each image with a decision in a table -> decision.
 
     Raises:
-        InputError: no such file, columns that are missing, unknown ids, or decisions that are none.
+        InputError: no such file, missing columns, unknown ids, or invalid decisions.
     """
     source = arguments.path_of("path", path)
     rows = _rows(source, str(path))
@@ -107,7 +107,7 @@ def _rows(source: Path, given: str) -> list[dict[str, str]]:
 
 
 def _decision(row: dict[str, str], judged: dict[str, Any], where: str) -> Decision:
-    """Decision in a row. What is accepted is what the table shows: a refit may have changed the suggestion since."""
+    """Decision in a row; "accept" means the suggestion in the table, which a refit may have replaced since."""
     verdict = row["decision"].strip().lower()
     label = (row.get("label") or "").strip() or None
     now = judged["suggestion"]

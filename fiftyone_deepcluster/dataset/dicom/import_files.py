@@ -189,7 +189,7 @@ def import_steps(files: Files, dataset: fo.Dataset | str, options: DicomOptions)
         return
     if options.folder is not None:
         _check_folder(options.folder)
-    made = target is None
+    is_new = target is None
     if target is None:
         target = make_target(str(dataset))
     with _import_lock(target) as held:
@@ -197,7 +197,7 @@ def import_steps(files: Files, dataset: fo.Dataset | str, options: DicomOptions)
             target.reload()
             yield from _import(found, target, options, summary, held)
         finally:
-            if made and not summary.imported and not len(target):
+            if is_new and not summary.imported and not len(target):
                 target.delete()  # leave no empty dataset behind
 
 

@@ -265,8 +265,8 @@ def take_in(
             summary.skipped[file.path if frame < 0 else f"{file.path} (frame {frame})"] = reason
         without = lost.get(file.path, {})
         samples += [_sample(file, image) for image in file.images if image.frame not in without]
-        made = {name: image for image in file.images for name in without.get(image.frame, ())}
-        _restore(dataset, made, summary)
+        restored = {name: image for image in file.images for name in without.get(image.frame, ())}
+        _restore(dataset, restored, summary)
     if samples:
         _declare(dataset, rendered)
         dataset.add_samples(samples, dynamic=False, progress=False)

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 # UMAP takes about a second per thousand images; the images beyond this number are placed at the weighted mean
 # position of their nearest neighbors
-_LAID_OUT = 20_000
+_MAX_FITTED = 20_000
 _NEIGHBORS = 15
 _MIN_DIST = 0.1  # leaves space between points for display; UMAP for clustering uses 0
 # UMAP's spectral initialization fails on fewer images
@@ -76,7 +76,7 @@ def _add_map(
     import numpy as np
 
     samples, patches = _collection(source), source.patches_field
-    found = lay_out(embeddings[rows])
+    found = map_to_2d(embeddings[rows])
     places = {source.ids[row]: point for row, point in zip(rows.tolist(), found, strict=True)}
     points: object = places
     if patches is not None and source.dataset.media_type == "group":
@@ -135,18 +135,18 @@ def refresh_map(dataset: fo.Dataset, names: FieldNames) -> None:
         document.save()
 
 
-def lay_out(vectors: NDArray[np.float32], seed: int = 51) -> NDArray[np.float32]:
+def map_to_2d(vectors: NDArray[np.float32], seed: int = 51) -> NDArray[np.float32]:
     """(M, D) -> (M, 2) by UMAP; for large M fitted on a random subset, for small M by PCA."""
     import numpy as np
 
     n = len(vectors)
     if n < _FEWEST:
-        return _main_axes(vectors)
-    if n <= _LAID_OUT:
+        return _pca(vectors)
+    if n <= _MAX_FITTED:
         return _umap(vectors, seed)
-    chosen = np.sort(np.random.default_rng(seed).choice(n, _LAID_OUT, replace=False))
+    chosen = np.sort(np.random.default_rng(seed).choice(n, _MAX_FITTED, replace=False))
     fixed = _umap(vectors[chosen], seed)
-    return _among_neighbors(vectors, vectors[chosen], fixed)
+    return _interpolated(vectors, vectors[chosen], fixed)
 
 
 def _umap(vectors: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
@@ -159,9 +159,10 @@ def _umap(vectors: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
     return reducer.embed(torch.from_numpy(np.ascontiguousarray(vectors, np.float32)), seed).numpy()
 
 
-def _among_neighbors(
+def _interpolated(
     vectors: NDArray[np.float32], known: NDArray[np.float32], places: NDArray[np.float32]
 ) -> NDArray[np.float32]:
+    """(N, 2) mean of the ``places`` (M, 2) of the five nearest ``known`` vectors, weighted by 1 / squared distance."""
     import faiss
     import numpy as np
 
@@ -173,7 +174,7 @@ def _among_neighbors(
     return np.asarray((places[nearest] * weights[..., None]).sum(axis=1), np.float32)
 
 
-def _main_axes(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+def _pca(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     import numpy as np
 
     centered = vectors - vectors.mean(axis=0)

@@ -169,7 +169,7 @@ def check_free(dataset: fo.Dataset, names: FieldNames, but: FieldNames | None = 
 
 
 def _way_out(dataset: fo.Dataset, names: FieldNames) -> str:
-    """Second way out, if the fields belong to a run that does not exist."""
+    """Another remedy for the error message, if the fields belong to a run that does not exist."""
     if dataset.has_run(names.key) or all(known != names for known in marked(dataset)):
         return ""
     verb = "delete_run" if names.kind == "clusters" else "delete_audit"
@@ -210,8 +210,8 @@ def declare_missing(
 ) -> list[str]:
     """Add the fields of some values that are not in the schema, and the indexes; within ``changing``.
 
-    Another thread that reloads the dataset in between, as FiftyOne's server does at every request, takes fields back
-    that are not stored yet: what is missing then is added again.
+    A reload of the dataset by another thread, such as FiftyOne's server does at every request, drops fields that are
+    not stored yet; these are added again.
 
     Returns:
         Paths of the fields that were added.
@@ -221,7 +221,7 @@ def declare_missing(
     for attempt in range(_ATTEMPTS):
         try:
             new = _add_missing(dataset, names, values)
-        except ValueError:  # the parent of a field was taken back
+        except ValueError:  # a reload dropped the parent of a field
             if attempt == _ATTEMPTS - 1:
                 raise
             new = None
@@ -267,7 +267,7 @@ def _undeclare(dataset: fo.Dataset, paths: list[str]) -> None:
 def _add_missing(dataset: fo.Dataset, names: FieldNames, values: Collection[str]) -> list[str]:
     """Add the fields that the dataset does not have; return their paths.
 
-    Those beside the label go into the schema together: ``add_sample_field`` stores and reloads the dataset for each.
+    Fields beside the label are added in one step, since ``add_sample_field`` stores and reloads the dataset each time.
     """
     import fiftyone as fo
 

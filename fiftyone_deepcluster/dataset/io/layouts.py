@@ -19,7 +19,7 @@ class RunLayout:
         in_label: names of the values inside the run's Classification; empty if it has none.
         meanings: name of every value -> description.
         anchor: value that is indexed, and that marks the fields as those of a run.
-        needed: values without whose fields nothing can be done; those of others may be empty, and then removed.
+        needed: values whose fields must exist; fields of other values are removed if they are empty.
         more_indexed: other values that are indexed.
         hidden: values that cannot be filtered, so that the sidebar does not show them.
     """
@@ -79,7 +79,7 @@ LAYOUTS: dict[RunKind, RunLayout] = {
             "rank": "Place in the order of suspicion; 0 is the most suspicious",
             "group": "Group of the image, if the labels of the whole group are wrong",
             "issues": "Kinds of issues that the image has",
-            "decision": "What a person decided about the label",
+            "decision": "Decision of a person about the label",
             "error": "Reason why the label was not audited",
             "neighbors": "Ids of the nearest images, nearest first; of suspicious labels only",
         },

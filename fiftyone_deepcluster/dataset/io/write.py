@@ -33,18 +33,18 @@ NOISE = "noise"
 
 
 class Writable(Protocol):
-    """Values of N images, made for one batch of images after another."""
+    """Values of N images, computed batch by batch."""
 
     def __len__(self) -> int: ...
 
     def values(self, rows: slice) -> dict[str, list[Any]]:
-        """Values of the images ``rows`` in MongoDB format by name; None: leave it empty."""
+        """Values of the images ``rows`` in MongoDB format by name; None: no value."""
         ...
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Values of N images, made for one batch of images after another, so that few are in memory.
+    """Values of N images, computed batch by batch, so that few are in memory.
 
     Attributes:
         result: result for N images.
@@ -60,7 +60,7 @@ class Columns:
         return len(self.result.labels)
 
     def values(self, rows: slice) -> dict[str, list[Any]]:
-        """Values of the images ``rows`` in MongoDB format by name (``label``, ``embedding`` ...); None: leave it empty.
+        """Values of the images ``rows`` in MongoDB format by name (``label``, ``embedding`` ...); None: no value.
 
         Args:
             rows: consecutive images.
@@ -120,7 +120,7 @@ def write(
         source: the images.
         names: their fields.
         filled: values of the images.
-        around: makes what each batch is written in, such as a lock, so that others can write between two batches.
+        around: returns a context manager for one batch, such as a lock, so that others can write between two batches.
     """
     from bson import ObjectId
 
@@ -207,7 +207,7 @@ def _sample_updates(
 
 
 def _update(change: dict[str, object], now: datetime) -> dict[str, dict[str, object]]:
-    """Update of one document; what is None is removed, so that a field without values leaves no trace."""
+    """Update of one document; None removes the value, so that a field without values leaves no trace."""
     update = {"$set": {path: value for path, value in change.items() if value is not None}}
     update["$set"]["last_modified_at"] = now
     empty: dict[str, object] = {path: "" for path, value in change.items() if value is None}

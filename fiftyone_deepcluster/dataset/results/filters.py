@@ -124,9 +124,9 @@ def draw_filters(
         keep_layers(run, known)
         chosen = _choose(known, layer)
         wanted = spread_units(chosen, N_UNITS) if units is None else check_units(chosen, units)
-        made = maximize(trained_run.trained, chosen, wanted, climb)
+        maximized = maximize(trained_run.trained, chosen, wanted, climb)
         top = top_images(trained_run.trained, chosen, wanted)
-        return _written(run, source, trained_run, (chosen, made, top), folder)
+        return _written(run, source, trained_run, (chosen, maximized, top), folder)
 
 
 def stored_filters(run: Run) -> tuple[str, list[DrawnUnit]] | None:
@@ -158,14 +158,14 @@ def _written(
     out_dir: Path | None,
 ) -> Filters:
     """Write the PNG files to the run's folder and to ``out_dir``."""
-    layer, made, top = drawn
+    layer, maximized, top = drawn
     findings = Findings(run)
     images = trained_run.store.kept[top.rows]
     with findings.new_folder(_FILTERS) as folder:
         kept = _write(folder, trained_run, drawn)
         units = [
             {"unit": unit, "tile": tile.name, "top_samples": [source.sample_ids[row] for row in rows]}
-            for unit, tile, rows in zip(made.units.tolist(), kept[1], images, strict=True)
+            for unit, tile, rows in zip(maximized.units.tolist(), kept[1], images, strict=True)
         ]
         findings.save(_FILTERS, {"layer": layer.name, "units": units})
     montage, tiles, files = kept
@@ -174,10 +174,10 @@ def _written(
             montage, tiles, files = _write(out_dir, trained_run, drawn)
     return Filters(
         layer=layer.name,
-        units=made.units,
-        images=made.images,
-        activations=made.activations,
-        silent=made.silent,
+        units=maximized.units,
+        images=maximized.images,
+        activations=maximized.activations,
+        silent=maximized.silent,
         top_ids=[[source.ids[row] for row in rows] for rows in images],
         top_activations=top.activations,
         montage=montage,
@@ -192,10 +192,10 @@ def _write(
     """Write and return the montage, the tiles, and the images by gradient ascent."""
     from fiftyone_deepcluster.analysis.montage import picture, sheet, stretched, tile
 
-    layer, made, top = drawn
+    layer, maximized, top = drawn
     folder.mkdir(parents=True, exist_ok=True)
-    names = [f"{layer.name}-unit-{unit:03d}" for unit in made.units.tolist()]
-    tiles = [tile(made.images[at], _pixels(trained_run, top.rows[at])) for at in range(len(names))]
+    names = [f"{layer.name}-unit-{unit:03d}" for unit in maximized.units.tolist()]
+    tiles = [tile(maximized.images[at], _pixels(trained_run, top.rows[at])) for at in range(len(names))]
     montage = folder / f"{layer.name}.png"
     sheet(tiles).save(montage)
     tile_files, files = (
@@ -204,7 +204,7 @@ def _write(
     )
     for at in range(len(names)):
         tiles[at].save(tile_files[at])
-        picture(stretched(made.images[at])).save(files[at])
+        picture(stretched(maximized.images[at])).save(files[at])
     return montage, tile_files, files
 
 

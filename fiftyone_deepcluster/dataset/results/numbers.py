@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.core.progress import Observer
 
 FEWEST_IMAGES = 20
-"""Smallest number of images."""
+"""Minimum number of images."""
 
 _NUMBERS = "numbers"
 _MOST_IMAGES = 10**9
@@ -53,7 +53,7 @@ def recommend_number(
         key: key of the run.
         numbers: numbers of clusters; None: from 2 to twice the run's, at least to 20, as far as there are five images
             for each cluster.
-        repetitions: seeds; each has its own reduction.
+        repetitions: number of seeds; each has its own reduction.
         max_images: maximum number of images, 20 or more, drawn at random; None: all.
         reducer: name or dictionary of a reducer.
         clusterer: name or dictionary of a clusterer that needs a number.

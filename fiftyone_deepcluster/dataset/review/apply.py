@@ -1,6 +1,6 @@
-"""Carry out a logged edit, and take it back: each image only where nobody has changed its value in between.
+"""Apply and undo logged edits. An image is changed only if nobody has changed its value in between.
 
-Both can be repeated after a process died in the middle.
+Both can be repeated if the process died in the middle.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def apply_edit(run: KeptRun, log: EditLog, entry: Entry) -> Entry:
 
 
 def restore(run: KeptRun, log: EditLog, entry: Entry) -> Entry:
-    """Restore the old values of an edit where its own are unchanged; others stay and are counted.
+    """Restore the old values where the values of the edit are unchanged; others stay and are counted.
 
     A field that the edit created is removed, unless it has values.
     """
@@ -101,7 +101,7 @@ def stored_label(value: Any) -> str | None:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two stored values are equal; FiftyOne may store what is empty, or leave it out."""
+    """Whether two stored values are equal; FiftyOne may store an empty attribute or omit it."""
     if isinstance(one, dict) and isinstance(other, dict):
         return _filled(one) == _filled(other)
     return bool(one == other)

@@ -1,4 +1,4 @@
-"""Images that are assigned to a run take part in its edits."""
+"""Include images that are assigned to a run in its edits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def join_edits(run: Run, source: SampleSource, labels: NDArray[np.int64]) -> None:
-    """Let images that are about to be assigned take part in the edits that stand. The caller holds the lock.
+    """Add images that are about to be assigned to the edits in effect. The caller holds the lock.
 
     Args:
         run: run on the dataset of the images.

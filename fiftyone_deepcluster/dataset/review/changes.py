@@ -17,7 +17,7 @@ class Change:
         n_changed: number of images whose value changes.
         n_kept: number of images left unchanged because they already have another label.
         text: description of the edit.
-        clusters: names of the clusters that it changes, makes or removes.
+        clusters: names of the clusters that it changes, creates or removes.
         counted: ``n_changed`` in words, such as "3 images"; for patches "3 objects".
     """
 

@@ -13,10 +13,10 @@ _WAIT_SECONDS = 30.0
 
 
 def hold(run: KeptRun) -> lock.RunLock:
-    """Acquire the lock of a run, and wait for the edit of another person; a run at work is not waited for.
+    """Acquire the lock of a run. Waits for an edit of another person, but not for a running job.
 
     Raises:
-        RunLockedError: a run with this key is at work, or the edit takes longer than half a minute.
+        RunLockedError: a run with this key is running, or the edit takes longer than half a minute.
     """
     state = status.read_states(run.dataset).get(run.key)
     at_work = state is not None and state.busy

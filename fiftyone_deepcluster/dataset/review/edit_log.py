@@ -3,9 +3,9 @@
 An edit is one entry and several chunks of old values, as text: FiftyOne sends the values of its execution store to
 browsers as JSON, and stores at most 16 MB under one key.
 
-The entry is stored before anything is changed, and says how far the edit came: whoever comes after a process that
-died can complete the edit, or take it back. The run itself lists the edits that stand, because a clone of the dataset
-has the run, but not the execution store: there, the log is copied from the dataset that has it.
+The entry is stored before anything is changed, and has the state of the edit: after a crash, the next process can
+complete or undo it. The run itself lists the edits in effect, because a clone of the dataset has the run, but not the
+execution store: the clone copies the log from the dataset that has it.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class Edit:
         when: time of the edit, UTC.
         n_changed: number of images changed.
         undone: whether the edit was undone.
-        n_kept: number of images that undoing left alone, because their value was changed after the edit.
-        clusters: names of the clusters that it changed, made or removed.
+        n_kept: number of images that an undo left unchanged, because their value was changed after the edit.
+        clusters: names of the clusters that it changed, created or removed.
     """
 
     number: int
@@ -79,15 +79,15 @@ class Entry:
         joins: number of such a cluster -> index of its new name in ``written``; 0 if missing.
         marked: names of clusters that the edit marks as reviewed.
         unmarked: names of clusters that it marks as not reviewed.
-        clusters: names of the clusters that it changes, makes or removes.
+        clusters: names of the clusters that it changes, creates or removes.
         number: number of the edit, from 1.
         token: unique id of the edit, which a clone of the dataset shares.
         who: user name.
         when: time of the edit, seconds since the epoch.
         n_changed: number of images changed.
         chunks: number of chunks of old values.
-        state: how far the edit came.
-        n_kept: number of images that undoing left alone.
+        state: state of the edit.
+        n_kept: number of images that an undo left unchanged.
     """
 
     verb: str
@@ -228,7 +228,7 @@ class EditLog:
         return self._add_olds(entry, olds)
 
     def join(self, images: Sequence[tuple[ObjectId, ObjectId]], clusters: Sequence[int]) -> None:
-        """Add images that are assigned after edits, so that undoing and redoing the edits takes them along.
+        """Add images that are assigned after edits, so that undoing and redoing the edits includes them.
 
         Args:
             images: sample id and image id of each image.
@@ -300,7 +300,7 @@ class EditLog:
             chunks = [f"{name}:{chunk}" for chunk in range(value["chunks"])]
             if value["state"] in ("undone", "dropped") or not values.keys() >= set(chunks):
                 continue
-            if value["state"] == "undoing":  # there; here it stands
+            if value["state"] == "undoing":  # in the other dataset; here the edit is in effect
                 value["state"] = "made"
             for key in [*chunks, name]:
                 run_store(self._dataset).set(key, values[key])
@@ -308,7 +308,7 @@ class EditLog:
         return False
 
     def _standing(self) -> list[tuple[int, str]]:
-        """Number and token of each edit that stands, according to the run."""
+        """Number and token of each edit in effect, according to the run."""
         from fiftyone.core.odm import get_db_conn
 
         document = get_db_conn().runs.find_one(self._run(), {f"config.{_STANDING}": 1}) or {}

@@ -22,7 +22,7 @@ OTHERS = -1
 
 @dataclass(frozen=True)
 class Flow:
-    """Clusters of some images in some rounds, and how the images went from one to the next.
+    """Clusters of some images in some rounds, and how many images passed from each to each in the next round.
 
     Attributes:
         n_images: number of images counted.

@@ -1,4 +1,4 @@
-"""The clusters of a run with what shows whether they are mixed, and pages of their images.
+"""Clusters of a run with statistics that show whether they are mixed, and pages of their images.
 
 Every query reads only the clusters asked for: the index of the label finds their images.
 """

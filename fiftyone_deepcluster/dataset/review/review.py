@@ -283,7 +283,7 @@ class Review(EditHistory):
         check_there(self.run)
         return export_review(self.run, self.reviewed(), path)
 
-    # ---------------------------------------------------------------- how an edit is made
+    # ---------------------------------------------------------------- internals
 
     def _make(self, draft: drafts.Draft, dry_run: bool) -> Change:
         """Log an edit and carry it out, unless it changes nothing or is only to be counted."""
@@ -292,15 +292,15 @@ class Review(EditHistory):
             before = names_by_number(self.run) if entry.value else {}
             whole = {str(number): name for number, name in before.items() if name in draft.whole}
             begun = self._log.begin(replace(entry, names=whole), draft.images)
-            made = apply_edit(self.run, self._log, begun)
+            applied = apply_edit(self.run, self._log, begun)
             if entry.value and not draft.whole:
-                self._note_names(made, before)
+                self._note_names(applied, before)
         n_changed = len(draft.images)
         counted = self.run.fields.counted(n_changed)
         return Change(n_changed, draft.n_kept, entry.text, draft.clusters, counted)
 
     def _note_names(self, entry: Entry, before: dict[int, str]) -> None:
-        """Note which cluster numbers changed their most frequent name, for images that are assigned later."""
+        """Store which cluster numbers changed their most frequent name, for images that are assigned later."""
         now = names_by_number(self.run)
         changed = {
             str(number): name

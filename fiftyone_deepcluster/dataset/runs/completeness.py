@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.dataset.runs.database import DatabaseWatch
 
 _BATCH = 100_000
-"""Images asked for in one query, which must be smaller than 16 MB."""
+"""Images per query, which must be smaller than 16 MB."""
 
 
 def count_clustered(dataset: fo.Dataset, names: FieldNames) -> int:
@@ -29,14 +29,14 @@ def count_clustered(dataset: fo.Dataset, names: FieldNames) -> int:
 def check_kept(
     dataset: fo.Dataset, names: FieldNames, watch: DatabaseWatch, n_clustered: int, way_out: str
 ) -> None:
-    """Raise RunError unless all that was written since ``watch`` was made is on the database's disk.
+    """Raise RunError unless everything written since ``watch`` was created is on the database's disk.
 
     Args:
         dataset: dataset of the run.
         names: names of the fields of the run.
-        watch: made before the first write.
+        watch: created before the first write.
         n_clustered: number of images that must have a label of the run.
-        way_out: what writes it again.
+        way_out: how to write the clusters again, for the message.
     """
     if watch.all_kept() and count_clustered(dataset, names) >= n_clustered:
         return
@@ -74,7 +74,7 @@ def count_lost(dataset: fo.Dataset, names: FieldNames, n_images: int) -> int:
 
 
 def way_back(dataset: fo.Dataset, key: str, kind: RunKind = "clusters") -> str:
-    """How to get values of a run back that were deleted, or lost by the database; the last part of a message."""
+    """How to restore values of a run that were deleted or lost by the database; last part of an error message."""
     if kind == "clusters" and storage.load_job(storage.run_dir(dataset, key)) is not None:
         return f"resume(samples, {key!r}) writes it again, without training"
     what, again = ("run", "cluster") if kind == "clusters" else ("audit", "audit_labels")

@@ -1,8 +1,8 @@
-"""FiftyOne's database: whether it answers, and whether what it acknowledged is on its disk.
+"""FiftyOne's database: whether it responds, and whether the writes that it acknowledged are on its disk.
 
 MongoDB acknowledges a write before it is in the journal on disk. A ``mongod`` that is killed loses the writes of
 the last 100 ms, always a suffix of them: if the process that wrote them ended, too, the database looks as if that
-process had been killed a little earlier. A process that goes on after the database was restarted must check.
+process had been killed a little earlier. A process that continues after a restart of the database must check.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _NOTHING = "deepcluster: no such key"
 
 
 class DatabaseWatch:
-    """Notices whether the database was restarted since the last look, and so may have lost writes."""
+    """Detects restarts of the database, which may lose writes."""
 
     def __init__(self) -> None:
         self._process = _server_process()
 
     def all_kept(self) -> bool:
-        """Wait until every write so far is on disk; False if some may have been lost since the last look."""
+        """Wait until every write so far is on disk; False if some may have been lost since the last call."""
         flush()
         before, self._process = self._process, _server_process()
         return bool(before == self._process)
@@ -44,7 +44,7 @@ def flush() -> None:
 
 @contextmanager
 def database_needed(way_out: str) -> Iterator[None]:
-    """Turn the driver's errors about a database that is away into one sentence; also a decorator.
+    """Raise DatabaseAwayError for the driver's errors if the database does not respond; also a decorator.
 
     Args:
         way_out: what to do once the database is back.
@@ -76,7 +76,7 @@ def all_need_database(way_out: str) -> Callable[[type[_Owner]], type[_Owner]]:
 
 
 def is_away(error: BaseException) -> bool:
-    """Whether an error means that the database is away, so that nothing can be cleaned up in it now."""
+    """Whether an error means that the database does not respond, so that nothing can be cleaned up in it."""
     from pymongo.errors import ConnectionFailure
 
     return isinstance(error, ConnectionFailure)
@@ -88,7 +88,7 @@ def _reason(error: Exception) -> str:
 
 
 def _server_process() -> Any:
-    """Id of the database's process, which differs after a restart; None for servers that do not tell."""
+    """Id of the database's process, which differs after a restart; None for servers that do not report it."""
     from fiftyone.core.odm import get_db_conn
 
     return get_db_conn().command("hello").get("topologyVersion", {}).get("processId")

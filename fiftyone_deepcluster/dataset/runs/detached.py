@@ -1,8 +1,8 @@
 """A Python process that outlives the process that starts it, and keeps FiftyOne's database up meanwhile.
 
-The App's server ends all its descendants when it is stopped. So a second process, which ends at once, starts the
-process: it is then nobody's descendant. FiftyOne stops a database that it started when the last registered client
-ends, so the process is registered as a client of that database before its parent can end.
+The App's server ends all its descendants when it is stopped. So the process is started by an intermediate one, which
+exits at once: it is then no descendant of the server. FiftyOne stops a database that it started when the last
+registered client ends, so the process is registered as a client of that database before its parent can end.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _keep_database_for(pid: int) -> None:
     from fiftyone.service import util
 
     for service in util.find_processes_by_args(_DATABASE_SERVICE):
-        with suppress(Exception):  # one of another session, or that ends
+        with suppress(Exception):  # a process of another user, or one that has just ended
             if _serves(service, int(port)):
                 util.send_ipc_message(service, ("register", pid))
                 return

@@ -1,4 +1,4 @@
-"""Changes of a run that survive a crash: each is noted first, and completed or undone by whoever comes next.
+"""Changes of a run that survive a crash: each is recorded first, and completed or undone by the next call.
 
 A change of a run takes many writes to the database and the file system. Before the first, an ``Intent`` is stored;
 after the last, it is removed. Every step can be repeated. If the process dies in between, the next call that lists,
@@ -7,11 +7,11 @@ loads or changes runs of the dataset finds the intent and, once it has the lock 
 ======= ======================================== =======================================================
 verb    change                                   after a crash
 ======= ======================================== =======================================================
-write   the results of a run are written         finished if the record was stored; else ``resume`` goes on
+write   the results of a run are written         finished if the record was stored; else ``resume`` continues
 assign  clusters are written to another dataset  finished if the record was stored; else undone
 audit   the results of an audit are written      finished if the record was stored; else undone
 delete  a run is deleted                         completed
-replace a run gives way to its replacement       completed; ``resume`` then writes the replacement
+replace a run is removed for its replacement     completed; ``resume`` then writes the replacement
 rename  a run gets another key                   completed
 ======= ======================================== =======================================================
 """
@@ -28,7 +28,7 @@ from fiftyone_deepcluster.dataset.io.fields import FieldNames, check_absent, dec
 from fiftyone_deepcluster.dataset.runs import lock, removal, renaming, storage
 from fiftyone_deepcluster.dataset.runs.database import DatabaseWatch, flush, is_away
 from fiftyone_deepcluster.dataset.runs.kv import find, find_everywhere, run_store
-from fiftyone_deepcluster.dataset.runs.orphans import unnoted_folders
+from fiftyone_deepcluster.dataset.runs.orphans import jobless_folders
 from fiftyone_deepcluster.errors import RunLockedError
 
 if TYPE_CHECKING:
@@ -108,19 +108,19 @@ def writing(dataset: fo.Dataset, intent: Intent) -> Iterator[None]:
 
 
 def complete_unfinished(dataset: fo.Dataset) -> list[Intent]:
-    """Complete or undo the changes that ended processes left on a dataset, and see those of other processes.
+    """Complete or undo the changes that ended processes left unfinished; reload the dataset if others changed runs.
 
     Two queries if there are none.
 
     Returns:
-        The changes that are still unfinished: those at work, and interrupted runs.
+        The changes that are still unfinished: those in progress, and interrupted runs.
     """
     left = []
     storage.look_again(dataset)
-    _remove_unnoted(dataset)
+    _remove_jobless(dataset)
     for intent in unfinished(dataset):
         if intent.verb == "write" and not storage.is_stored(dataset, intent.key, intent.uid, intent.kind):
-            left.append(intent)  # at work, or kept for resume: nothing to do, so its lock is left alone
+            left.append(intent)  # in progress, or kept for resume: nothing to do, so its lock is not acquired
             continue
         try:
             with ExitStack() as locks:
@@ -133,11 +133,11 @@ def complete_unfinished(dataset: fo.Dataset) -> list[Intent]:
     return left
 
 
-def _remove_unnoted(dataset: fo.Dataset) -> None:
-    """Remove folders of runs whose process was killed before it noted them; a living one holds the lock."""
-    for key in unnoted_folders(dataset):
+def _remove_jobless(dataset: fo.Dataset) -> None:
+    """Remove folders of runs whose process was killed before it stored the job; a living one holds the lock."""
+    for key in jobless_folders(dataset):
         with suppress(RunLockedError), lock.acquire(dataset, key):
-            for folder in unnoted_folders(dataset).get(key, ()):  # again, with the lock
+            for folder in jobless_folders(dataset).get(key, ()):  # again, with the lock
                 storage.clean_dir(folder)
 
 
@@ -175,7 +175,7 @@ def clear_remains(dataset: fo.Dataset, key: str) -> None:
 
 
 def unfinished(dataset: fo.Dataset) -> list[Intent]:
-    """Unfinished changes, including those at work. One query."""
+    """Unfinished changes, including those in progress. One query."""
     return list(read_intents(find(dataset, f"^{_NOTE}")).values())
 
 
@@ -207,7 +207,7 @@ def find_datasets() -> list[str]:
 
 
 def _left(intent: Intent, values: dict[str, Any]) -> bool:
-    """Whether nobody works on a change that must be completed or undone."""
+    """Whether a change must be completed or undone, and no living process works on it."""
     holders = [values.get(f"lock:{key}") for key in intent.keys]
     return intent.verb != "write" and not any(held and lock.Holder(**held).alive() for held in holders)
 

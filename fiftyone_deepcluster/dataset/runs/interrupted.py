@@ -99,7 +99,7 @@ def find_remains(dataset: fo.Dataset, key: str) -> FieldNames | None:
 
 
 def _traces(dataset: fo.Dataset, values: dict[str, Any]) -> dict[str, Interrupted]:
-    """Runs with a note, fields or files that are not stored, running or not."""
+    """Runs with an intent, fields or files but no record, running or not."""
     noted = {key: intent.names for key, intent in read_intents(values).items() if intent.kind == "clusters"}
     fields = {names.key: names for names in marked(dataset) if names.kind == "clusters"}
     folders = job_folders(dataset)

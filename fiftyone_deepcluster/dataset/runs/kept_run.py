@@ -1,4 +1,4 @@
-"""A run that is stored on a dataset, as modules below ``runs.run`` see it."""
+"""Interface of a stored run, for modules that ``runs.run`` imports."""
 
 from __future__ import annotations
 

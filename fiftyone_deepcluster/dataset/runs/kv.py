@@ -1,8 +1,8 @@
 """Key-value store for small data about runs, in FiftyOne's execution store.
 
 Values are deleted with the dataset and visible to every process that can access it. A value must be smaller than
-16 MB (MongoDB's limit) and consist of values that JSON has: FiftyOne sends the store's values to browsers as JSON, and
-its notifications of all stores stop at a value that cannot be sent.
+16 MB (MongoDB's limit) and consist of JSON values: FiftyOne sends the store's values to browsers as JSON, and a value
+that cannot be sent stops its notifications of all stores.
 """
 
 from __future__ import annotations

@@ -103,7 +103,7 @@ class RunLock:
         self.check()
 
     def release(self) -> None:
-        """Release the lock; can be called repeatedly. If the database is away, it is released once it is back."""
+        """Release the lock; can be called repeatedly. If the database does not respond, released once it does."""
         from pymongo.errors import PyMongoError
 
         if self._stop.is_set():
@@ -122,7 +122,7 @@ class RunLock:
         from pymongo.errors import PyMongoError
 
         while True:
-            try:  # the driver waits until the database is back
+            try:  # the driver waits until the database responds
                 delete_lock(self._dataset, self._name, self._holder.token)
                 return
             except PyMongoError:

@@ -1,4 +1,4 @@
-"""Folders of runs in the files: with a job, of deleted datasets, and of processes that were killed at once."""
+"""Folders of run files: with a stored job, without one because the process was killed, and of deleted datasets."""
 
 from __future__ import annotations
 
@@ -77,8 +77,8 @@ def job_folders(dataset: fo.Dataset) -> dict[str, list[Path]]:
     return found
 
 
-def unnoted_folders(dataset: fo.Dataset) -> dict[str, list[Path]]:
-    """Folders by key in which no job was noted, not yet or never, without those of stored runs."""
+def jobless_folders(dataset: fo.Dataset) -> dict[str, list[Path]]:
+    """Folders in which no job is stored, or not yet, by key; without those of stored runs."""
     found: dict[str, list[Path]] = {}
     with suppress(OSError):  # no folder, or one that cannot be read
         for folder in sorted(dataset_dir(dataset).iterdir()):

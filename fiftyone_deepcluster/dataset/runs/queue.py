@@ -1,7 +1,6 @@
-"""Runs that wait: for a worker, or in a process of their own for other runs of the dataset to end.
+"""Queued runs: they wait for a worker, or in a separate process for other runs of the dataset to end.
 
-The place of a run in the queue has a ticket. Whether the run was cancelled is asked by its ticket, as its key may be
-used again.
+A place in the queue has a unique ticket. Cancellation is looked up by ticket, since the key may be used again.
 """
 
 from __future__ import annotations
@@ -25,22 +24,22 @@ _HEARTBEAT_SECONDS = 10.0
 
 
 def enter(dataset: fo.Dataset, key: str, method: str, rounds: int = 0, *, background: bool = False) -> str:
-    """Mark a run as waiting, so that it is displayed at once.
+    """Mark a run as queued, so that it is displayed immediately.
 
-    What is known of an earlier part of the run, which it may continue, is kept.
+    The metrics of an earlier call, which the run may resume, are kept.
 
     Args:
         dataset: dataset of the run.
         key: key of the run.
         method: name of its method.
         rounds: number of planned rounds; 0: not known yet.
-        background: whether the run has a process of its own, instead of waiting for a worker.
+        background: whether the run has a separate process, instead of waiting for a worker.
 
     Returns:
         Ticket of the run.
 
     Raises:
-        RunLockedError: a run with this key is running, or will start in a process of its own.
+        RunLockedError: a run with this key is running, or will start in a separate process.
     """
     now, ticket = time.time(), uuid.uuid4().hex
     before = read_states(dataset).get(key, LiveState(key, "failed"))
@@ -61,12 +60,12 @@ def enter(dataset: fo.Dataset, key: str, method: str, rounds: int = 0, *, backgr
 
 
 def note_process(dataset: fo.Dataset, key: str, ticket: str, pid: int) -> None:
-    """Note the process of this host that will start a run of the queue."""
+    """Store the process of this host that will start a queued run."""
     _update(dataset, key, ticket, process=asdict(lock.holder_of(pid)))
 
 
 def leave(dataset: fo.Dataset, key: str, ticket: str, error: BaseException | None = None) -> None:
-    """Note that a queued run is over; if it was cancelled or refused before it started, its state says why.
+    """Mark a queued run as ended; if it was cancelled or refused before it started, its state has the reason.
 
     Args:
         dataset: dataset of the run.
@@ -142,15 +141,15 @@ def wait_for_turn(dataset: fo.Dataset, key: str, ticket: str) -> None:
     Raises:
         CancelledError: the run was cancelled meanwhile.
     """
-    said, at = "", float("-inf")
+    written, at = "", float("-inf")
     while not is_withdrawn(dataset, ticket):
         other = _run_before(dataset, key)
         if other is None:
             return
         label, now = f"waits for run {other!r} to end", time.monotonic()
-        if label != said or now - at > _HEARTBEAT_SECONDS:
+        if label != written or now - at > _HEARTBEAT_SECONDS:
             _update(dataset, key, ticket, label=label, heartbeat=time.time())
-            said, at = label, now
+            written, at = label, now
         time.sleep(_POLL_SECONDS)
     raise CancelledError(f"run {key!r} was cancelled while it was queued, so it was not started")
 
@@ -169,7 +168,7 @@ def _run_before(dataset: fo.Dataset, key: str) -> str | None:
 
 
 def _update(dataset: fo.Dataset, key: str, ticket: str, **changes: object) -> None:
-    """Change the state of a queued run, unless it is not queued with this ticket any more."""
+    """Change the state of a queued run if it is still queued with this ticket."""
     store = run_store(dataset)
     while True:
         before = store.get(f"live:{key}")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.dataset.runs.run import Run
 
 REFINES = "refines"
-"""In the settings of a run: id of the run that it goes on from."""
+"""Key in the settings of a run: id of the run that it refines."""
 
 _LEAST_CLUSTERS = 2
 
@@ -58,8 +58,8 @@ def read_decided(run: Run, source: SampleSource, *, by_number: bool) -> storage.
     Args:
         run: the run.
         source: the N images.
-        by_number: keep the run's own clusters apart that were merged under one name, as far as each lies mostly in
-            that name: without training, the mean of all of them would be the center of none.
+        by_number: keep clusters of the run that were merged under one name as separate clusters, if most of their
+            images have that name. Needed without training, since the mean of several clusters represents none of them.
 
     Raises:
         InputError: fewer than two clusters, or nothing was reviewed.
@@ -75,7 +75,7 @@ def read_decided(run: Run, source: SampleSource, *, by_number: bool) -> storage.
         for image, name, number in zip(source.ids, names, numbers, strict=True)
     ]
     if len({*names} - {NOISE}) < _LEAST_CLUSTERS:
-        raise InputError(f"run {run.key!r} has fewer than two clusters; there is nothing to tell apart")
+        raise InputError(f"run {run.key!r} has fewer than two clusters; refining needs two or more")
     if not any(fixed):
         raise InputError(
             f"nothing of run {run.key!r} was reviewed; mark clusters as reviewed: "
@@ -93,7 +93,7 @@ def known_with(decided: storage.Decided, known: Known, network: Path | None) -> 
 
 
 def network_of(dataset: fo.Dataset, settings: dict[str, object]) -> Path:
-    """Folder with the network of the run that a run goes on from.
+    """Folder with the network of the run that is refined.
 
     Raises:
         RunError: the run was deleted, or its files are not on this machine.
@@ -108,11 +108,11 @@ def network_of(dataset: fo.Dataset, settings: dict[str, object]) -> Path:
                 f"the network of run {key!r} is not in {folder}: the run was made on another machine, or assigned from "
                 "another dataset; refine it there"
             )
-    raise RunError("the run that this one goes on from was deleted; refine another run")
+    raise RunError("the run that this one refines was deleted; refine another run")
 
 
 def _placed(run: Run, log: EditLog) -> set[str]:
-    """Ids of images about which a person has decided one by one."""
+    """Ids of images whose cluster a person has chosen individually: moved or rejected, and not split since."""
     job = storage.load_job(storage.run_dir(run.dataset, run.key))
     placed: set[str] = set()
     if job is not None and job.header.uid == run.uid and job.decided is not None:
@@ -127,9 +127,9 @@ def _placed(run: Run, log: EditLog) -> set[str]:
 
 
 def _own_numbers(names: Sequence[str], numbers: Sequence[object]) -> tuple[list[str], list[int | None]]:
-    """Clusters numbered anew by (name, number of the run): the name of each, and the cluster of every image.
+    """Clusters by (name, number in the run), renumbered: the name of each, and the cluster of every image.
 
-    A number counts for the name that most of its images have; its other images join the largest part of their name.
+    A number belongs to the name that most of its images have; its other images join the largest part of their name.
     """
     pairs = [pair for pair in zip(names, numbers, strict=True) if pair[0] != NOISE]
     largest_first = [pair for pair, _ in Counter(pairs).most_common()]
@@ -138,7 +138,7 @@ def _own_numbers(names: Sequence[str], numbers: Sequence[object]) -> tuple[list[
     for name, number in largest_first:
         if number is not None and home.setdefault(number, name) == name:
             parts[name].append((name, number))
-    for pair in largest_first:  # names that are home to no number
+    for pair in largest_first:  # names to which no number belongs
         parts[pair[0]] = parts[pair[0]] or [pair]
     kept = sorted((part for some in parts.values() for part in some), key=_order)
     place = {part: at for at, part in enumerate(kept)}

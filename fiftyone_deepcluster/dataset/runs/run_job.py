@@ -59,7 +59,7 @@ class CheckedCall:
         compute_brain: whether to compute the brain runs.
         folder: folder with the checkpoint to resume from; None for a new run.
         uid: unique id of the run; kept when it is resumed.
-        decided: for a run that goes on from a review, what the review says about the images.
+        decided: for ``refine``, what the review says about the images.
     """
 
     source: SampleSource
@@ -86,7 +86,7 @@ class CheckedCall:
 
     @property
     def intent(self) -> intents.Intent:
-        """What is noted while the results are written."""
+        """The intent that is stored while the results are written."""
         return intents.Intent("write", self.key, self.uid, self.source.patches_field)
 
     @property
@@ -258,7 +258,7 @@ def _fit(call: CheckedCall, folder: Path, observer: Observer) -> FitResult:
         observer.phase("embeddings", 1)
         features, missing = model_vectors(call.source, call.model)
         observer.advance(1)
-    with _way_to_go_on(call, folder):
+    with _resume_advice(call, folder):
         result = fit(
             call.source.images,
             call.options,
@@ -276,7 +276,7 @@ def _fit(call: CheckedCall, folder: Path, observer: Observer) -> FitResult:
 
 
 def _known(call: CheckedCall) -> Known:
-    """Side information of the fit; for a run that goes on from a review, its labels and the network, too."""
+    """Side information of the fit; for ``refine``, with the labels of the review and the network of the run."""
     if call.decided is None:
         return call.inputs.known
     started = call.folder is not None and (call.folder / checkpoints.CHECKPOINT).exists()
@@ -286,15 +286,15 @@ def _known(call: CheckedCall) -> Known:
 
 
 @contextmanager
-def _way_to_go_on(call: CheckedCall, folder: Path) -> Iterator[None]:
-    """Where files of the run cannot be written: say how a call of this layer goes on, which has no ``run_dir``."""
+def _resume_advice(call: CheckedCall, folder: Path) -> Iterator[None]:
+    """Replace the advice in a DiskError about files of the run: calls of this layer have no ``run_dir``."""
     try:
         yield
     except DiskError as error:
         if Path(error.path).parent != folder:
             raise
-        goes_on = f"call resume(samples, {call.key!r}), which goes on from the last checkpoint"
-        after = goes_on if (folder / checkpoints.CHECKPOINT).exists() else "call cluster again"
+        resume = f"call resume(samples, {call.key!r}), which resumes from the last checkpoint"
+        after = resume if (folder / checkpoints.CHECKPOINT).exists() else "call cluster again"
         raise DiskError(error.path, error.problem, f"{after}, or {storage.ELSEWHERE}") from error.__cause__
 
 
@@ -346,7 +346,7 @@ def _add_brain_runs(call: CheckedCall, result: FitResult, observer: Observer) ->
 
 
 def _closing_seconds(call: CheckedCall) -> dict[str, float]:
-    """Expected seconds of the phases after the last round, on two cores; a guess to begin with."""
+    """Roughly estimated seconds of the phases after the last round, on two cores."""
     from fiftyone_deepcluster.api.baselines import expected_seconds
 
     n, options = len(call.source), call.options

@@ -31,7 +31,7 @@ TICKET = "queue_ticket"
 Status = Literal["queued", "running", "done", "failed", "cancelled"]
 
 _SECONDS_BETWEEN_WRITES = 0.5
-# Pause after the driver has waited for a database that is away, usually for 30 seconds
+# Pause after the driver has waited, usually for 30 seconds, for a database that does not respond
 _SECONDS_WITHOUT_DATABASE = 60.0
 _QUEUED_WITHIN_SECONDS = 60.0  # FiftyOne stores the operation after the state
 _MOST_METRICS = 500
@@ -41,7 +41,7 @@ _WORDS = {
     "embeddings": "computing the embeddings",
     "baselines": "comparing with simple methods",
     "write": "writing the fields",
-    "brain": "making the 2-D map and the similarity index",
+    "brain": "computing the 2-D map and the similarity index",
 }
 """Phases outside of the rounds, in words."""
 
@@ -66,7 +66,7 @@ class LiveState:
         heartbeat: time of the last write, seconds since the epoch.
         error: error message if the run failed, else "".
         ticket: id of the place in the queue, while the run is queued; else "".
-        background: whether a queued run has a process of its own (``Holder`` as dict in ``process``, None until it
+        background: whether a queued run has a separate process (``Holder`` as dict in ``process``, None until it
             is known), and does not wait for a worker.
         process: see ``background``.
         cancelling: whether a running run was requested to stop.
@@ -123,24 +123,24 @@ def forget(dataset: fo.Dataset, key: str) -> None:
 
 
 def keep_form(dataset: fo.Dataset, key: str, form: dict[str, Any]) -> None:
-    """Keep what was typed into the form that started a run, until the run has ended well."""
+    """Keep the values entered into the form that started a run, until the run has succeeded."""
     run_store(dataset).set(f"form:{key}", form)
 
 
 def kept_forms(dataset: fo.Dataset) -> dict[str, dict[str, Any]]:
-    """What was typed into the forms of runs that have not ended well, by key."""
+    """Values entered into the forms of runs that have not succeeded, by key."""
     return {name.removeprefix("form:"): form for name, form in find(dataset, "^form:").items()}
 
 
 def forget_form(dataset: fo.Dataset, key: str) -> None:
-    """Forget what was typed for a run."""
+    """Delete the values kept by ``keep_form``."""
     run_store(dataset).delete(f"form:{key}")
 
 
 class LiveObserver:
-    """Observer that writes the live state and reads cancel requests, twice a second in a thread of its own.
+    """Observer that writes the live state and reads cancel requests, twice a second in a separate thread.
 
-    Training waits for the database only at the end of a round, and what is shown is right also during long phases
+    So training waits for the database only at the end of a round, and the state is also updated during long phases
     without steps.
 
     Args:
@@ -187,7 +187,7 @@ class LiveObserver:
         self._add_round(entry, rounds)
 
     def resumed(self, entry: Round, rounds: int) -> None:
-        """Called for the last round of an earlier call that goes on here."""
+        """Called with the last round of an earlier call that is resumed."""
         self._pace.resumed(entry.index, rounds)
         self._add_round(entry, rounds)
 
@@ -195,7 +195,7 @@ class LiveObserver:
         metrics = self._state.metrics or [known for known in self._earlier if _index(known) < entry.index]
         metrics = [*metrics, summary(entry)][-_MOST_METRICS:]
         self._state = replace(self._state, round=entry.index + 1, rounds=rounds, metrics=metrics)
-        self._write()  # at once: what a killed run would lose is decided by it
+        self._write()  # immediately: after a kill, the state tells how many rounds are complete
 
     def cancelled(self) -> bool:
         """Whether cancellation was requested, at most half a second ago or earlier."""
@@ -234,7 +234,7 @@ class LiveObserver:
         self._ask(lambda: self._store.set(f"live:{state.key}", asdict(now)))
 
     def _ask(self, ask: Callable[[], Any]) -> Any:
-        """Answer of the store. None while the database is away: training goes on, and asks again after a while."""
+        """Result of ``ask``. None while the database does not respond: training continues and tries again later."""
         from pymongo.errors import ConnectionFailure
 
         if time.monotonic() < self._away_until:
@@ -242,7 +242,9 @@ class LiveObserver:
         try:
             return ask()
         except ConnectionFailure as error:
-            logger.warning("run %r goes on, although the database is away: %s", self._state.key, error)
+            logger.warning(
+                "run %r continues, although the database does not respond: %s", self._state.key, error
+            )
             self._away_until = time.monotonic() + _SECONDS_WITHOUT_DATABASE
             return None
 

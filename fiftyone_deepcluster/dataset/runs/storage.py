@@ -76,7 +76,7 @@ class RunHeader:
 
 @dataclass(frozen=True)
 class Decided:
-    """What the review of a run says about N images, for a run that goes on from it.
+    """What the review of a run says about N images, for ``refine``.
 
     Attributes:
         names: (K,) name of each cluster; after a merge several may have the same.
@@ -122,7 +122,7 @@ def register_run(source: SampleSource, key: str, header: RunHeader, record: Base
 
 
 def replace_record(dataset: fo.Dataset, key: str, record: BaseModel) -> None:
-    """Store a new record of a stored run. The old one is there until the new one is: FiftyOne deletes it first."""
+    """Replace the record of a stored run; the old one is deleted after the new one is stored, unlike in FiftyOne."""
     from bson import json_util
     from fiftyone.core.odm import get_db_conn
 
@@ -187,7 +187,7 @@ def no_such_run(dataset: fo.Dataset, key: str, kind: RunKind = "clusters") -> Ru
 
 
 def in_database(dataset: fo.Dataset) -> bool:
-    """Whether a dataset still exists: another process may have deleted it, or deleted it and made it anew."""
+    """Whether a dataset still exists: another process may have deleted it, or deleted and created it again."""
     from fiftyone.core.odm import get_db_conn
 
     if dataset.deleted:
@@ -205,7 +205,7 @@ def raw_record(dataset: fo.Dataset, key: str) -> dict[str, Any]:
     with _READING:
         try:
             results = dataset.load_run_results(key, cache=False, load_view=False)
-        except AttributeError:  # FiftyOne's answer if another process has just replaced the record
+        except AttributeError:  # raised by FiftyOne if another process has just replaced the record
             _documents(dataset)[key].reload()
             results = dataset.load_run_results(key, cache=False, load_view=False)
     found: dict[str, Any] = results.record
@@ -279,7 +279,7 @@ def next_dir(dataset: fo.Dataset, key: str) -> Path:
 
 
 def log_file(dataset: fo.Dataset, key: str) -> Path:
-    """Output of a process of its own in which a run was started; kept if the run failed; raises as ``run_dir``."""
+    """File with the output of a run's separate process; kept if the run failed; raises as ``run_dir``."""
     return run_dir(dataset, key).with_suffix(".log")
 
 

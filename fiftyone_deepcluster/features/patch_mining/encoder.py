@@ -61,16 +61,19 @@ class PatchMining(Encoder):
         1e-4,
         gt=0,
         lt=1,
-        description="Smallest share of all patches that are of the group and show the pattern.",
+        description="Minimum support: share of all patches that belong to the group and show the pattern.",
     )
     confidence: float = Field(
-        0.3, ge=0, le=1, description="Smallest share of a pattern's patches that are of its group."
+        0.3,
+        ge=0,
+        le=1,
+        description="Minimum confidence: share of a pattern's patches that belong to its group.",
     )
-    shortest: int = Field(3, ge=1, le=10, description="Fewest activations per pattern.")
-    longest: int = Field(6, ge=1, le=10, description="Most activations per pattern.")
+    shortest: int = Field(3, ge=1, le=10, description="Minimum number of activations per pattern.")
+    longest: int = Field(6, ge=1, le=10, description="Maximum number of activations per pattern.")
     patterns: int = Field(50, ge=1, le=1000, description="Patterns kept per group.")
     overlap: float = Field(
-        0.5, gt=0, le=1, description="Largest overlap (IoU) of the patches of two patterns of a group."
+        0.5, gt=0, le=1, description="Maximum overlap (IoU) of the patches of two patterns of a group."
     )
     merge_share: float = Field(
         0.8,
@@ -182,7 +185,7 @@ class PatchMining(Encoder):
     ) -> tuple[torch.Tensor, NDArray[np.int64]]:
         """Activations (M, D) of the patches of some images of each group, and the image (M,) of each patch.
 
-        As many images of each group as ``mined_patches`` allows; what small groups cannot use goes to the others.
+        The same number of images of each group, as ``mined_patches`` allows; small groups leave theirs to the others.
         """
         import numpy as np
 

@@ -34,14 +34,14 @@ class Limits:
     """Requirements on patterns.
 
     Attributes:
-        support: smallest share of all transactions that are of the group and show the pattern.
-        confidence: smallest share of the transactions with the pattern that are of the group.
-        shortest: fewest items.
-        longest: most items.
+        support: minimum share of all transactions that belong to the group and show the pattern.
+        confidence: minimum share of the transactions with the pattern that belong to the group.
+        shortest: minimum number of items.
+        longest: maximum number of items.
         wanted: number of patterns.
         overlap: largest number of patches that two patterns share, relative to those that show either (IoU); 1: only
             patterns with equal patches are excluded.
-        searched: largest number of frequent itemsets; the support is not lowered beyond it.
+        searched: maximum number of frequent itemsets; the support is not lowered further if there are more.
     """
 
     support: float
@@ -59,7 +59,7 @@ class Pattern:
 
     Attributes:
         items: item indices, ascending.
-        confidence: share of the transactions with these items that are of the group.
+        confidence: share of the transactions with these items that belong to the group.
         patches: rows of the group's transactions with these items.
     """
 
@@ -125,8 +125,8 @@ def frequent(
 
     Args:
         transactions: the patches.
-        least: smallest number of patches, 1 or more.
-        longest: most items per set.
+        least: minimum number of patches, 1 or more.
+        longest: maximum number of items per set.
         most: return None if there are more itemsets than this.
     """
     found: list[tuple[tuple[int, ...], int]] = []
@@ -185,7 +185,7 @@ def mine_patterns(
 
 
 def _search(group: Transactions, n: int, limits: Limits) -> tuple[list[tuple[tuple[int, ...], int]], bool]:
-    """Frequent itemsets at the requested support, or the lowest that ``limits.searched`` allows, and which of both.
+    """Frequent itemsets at the requested support, or the lowest that ``limits.searched`` allows; True for the latter.
 
     The support is lowered stepwise from a tenth of the group, since itemsets of many patches are preferred.
     """
@@ -206,7 +206,7 @@ def _search(group: Transactions, n: int, limits: Limits) -> tuple[list[tuple[tup
 
 
 def _confidence(everything: Transactions, sets: list[tuple[tuple[int, ...], int]]) -> NDArray[np.float64]:
-    """(P,), for each itemset the share of its patches that are of the group."""
+    """(P,), for each itemset the share of its patches that belong to the group."""
     shown = [
         count(everything.having([items for items, _ in sets[at : at + _BLOCK]]))
         for at in range(0, len(sets), _BLOCK)

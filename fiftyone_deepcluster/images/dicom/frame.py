@@ -209,8 +209,8 @@ def _decoded(source: BinaryIO, path: str, index: int, options: dict[str, Any], s
 def _is_filled(raw: NDArray[Any], data: bytes) -> bool:
     """Whether a decoder filled the end of a JPEG that was cut and given an end marker again.
 
-    Decoders do not say so. They repeat one value or one block, so the last row is periodic; that of a dark border is,
-    too. Without its last few bytes, a whole image differs in its last rows only, and one that was cut where it was cut.
+    Decoders do not report it. They repeat one value or one block, so the last row is periodic, as is that of a dark
+    border. Without its last few bytes, a whole image differs in its last rows only, and a cut one where it was cut.
     """
     last = raw[-1]
     if len(last) > _PERIOD and (last[_PERIOD:] != last[:-_PERIOD]).any():

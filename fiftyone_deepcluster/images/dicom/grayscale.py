@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.images.dicom.frame import Frame
 
 _PADDINGS = ("PixelPadding", "FloatPixelPadding", "DoubleFloatPixelPadding")
-# If this share of an image looks like one gray although its values differ, the image is not shown.
+# A window or LUT is skipped if this share of the image looks like one gray although its values differ.
 _FLAT = 0.97
 # Gray levels above and below a gray that look like it
 _ALIKE = 2
 # Values differ if these percentiles of them do: single ones do not count.
 _MOST = (2.5, 97.5)
-# Of larger images, about this many pixels are looked at.
+# Larger images are checked on a sample of about this many pixels.
 _SAMPLE = 500_000
 
 
@@ -149,7 +149,7 @@ def _windowed(values: NDArray[Any], center: float, width: float, function: str) 
 
 
 def _shows(shown: NDArray[np.uint8], values: NDArray[Any], inside: NDArray[np.bool_]) -> bool:
-    """Whether an image is seen: not nearly all of it as one gray, unless that is one value."""
+    """Whether 8-bit pixels show the image: nearly all of them look like one gray only if the values are equal, too."""
     step = max(1, shown.size // _SAMPLE)
     pixels, held = shown[inside][::step], values[inside][::step]
     alike = np.abs(pixels.astype(np.int16) - int(np.median(pixels))) <= _ALIKE

@@ -1,6 +1,6 @@
 """Lookup tables of DICOM: modality LUT, VOI LUT and palettes (PS3.3, C.11.1.1, C.11.2.1.1 and C.7.6.3.1.5).
 
-Their descriptors are often wrong: tables are read by what their data are like.
+Their descriptors are often wrong, so the format of a table is derived from its data.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ export function Board({ schema }: { schema?: { view?: Record<string, unknown> } 
   useSidebar(board);
   const last = React.useRef(board.message);
   if (board.message !== null) last.current = board.message;
-  const said = last.current; // also shown while it fades out
+  const shown = last.current; // also shown while it fades out
 
   if (!board.loaded) {
     return (
@@ -60,24 +60,24 @@ export function Board({ schema }: { schema?: { view?: Record<string, unknown> } 
       <Snackbar
         open={board.message !== null}
         autoHideDuration={board.message?.kind === "error" || board.message?.kind === "warning" ? 12000 : 4000}
-        onClose={(_, reason) => reason !== "clickaway" && board.say(null)}
+        onClose={(_, reason) => reason !== "clickaway" && board.notify(null)}
         anchorOrigin={{ vertical: "bottom", horizontal: "center" }}
         sx={{ position: "absolute" }}
       >
         <Alert
-          severity={said?.kind ?? "info"}
-          onClose={() => board.say(null)}
+          severity={shown?.kind ?? "info"}
+          onClose={() => board.notify(null)}
           data-cy="dc-message"
           sx={{ maxWidth: 480, maxHeight: 160, overflowY: "auto", overflowWrap: "anywhere", "& .MuiAlert-message": { minWidth: 0 } }}
         >
-          {said?.text}
+          {shown?.text}
         </Alert>
       </Snackbar>
     </Box>
   );
 }
 
-/** A click on a button leaves the keyboard where it was. */
+/** A click on a button keeps the keyboard focus where it was. */
 function keepFocus(event: React.MouseEvent): void {
   if (event.target instanceof Element && event.target.closest("button") !== null) event.preventDefault();
 }
@@ -119,7 +119,7 @@ function ClustersTab({ board, colors }: { board: BoardState; colors: Colors }) {
   const [filter, setFilter] = React.useState<Filter>({ search: "", only: "all" });
   const [focused, setFocused] = React.useState<string | null>(null);
   const [opened, setOpened] = React.useState<string | null>(null);
-  const [visit, setVisit] = React.useState(0); // number of pages that were gone to
+  const [visit, setVisit] = React.useState(0); // number of page visits
   const [selection, setSelection] = React.useState<Selection>(NOTHING);
   const [like, setLike] = React.useState<readonly string[] | null>(null);
   const [total, setTotal] = React.useState(0);
@@ -167,21 +167,21 @@ function ClustersTab({ board, colors }: { board: BoardState; colors: Colors }) {
     if (await board.edit(asked)) then();
   };
   const unselect = (): void => setSelection(clearSelection);
-  const needImages = (): void => board.say({ text: `Select ${units(board.run)} first (Space).`, kind: "info" });
+  const needImages = (): void => board.notify({ text: `Select ${units(board.run)} first (Space).`, kind: "info" });
   const showLike = (ids: readonly string[] | null): void => {
     setLike(ids);
     setSelection(NOTHING);
   };
   const beside = (what: "neighbors" | "history"): void => setLook({ ...look, beside: look.beside === what ? null : what });
   const undoOrRedo = (verb: "undo" | "redo"): void => {
-    if (board.history[verb] === null) board.say({ text: `Nothing to ${verb}.`, kind: "info" });
+    if (board.history[verb] === null) board.notify({ text: `Nothing to ${verb}.`, kind: "info" });
     else void edit({ verb }, unselect);
   };
   const reviewAndGo = (): void => {
     if (!open) return;
     const next = nextUnreviewed(board.clusters, open.name);
     const then = (): void => {
-      if (next === null) board.say({ text: "All clusters are reviewed. Press L to apply their names to a field.", kind: "success" });
+      if (next === null) board.notify({ text: "All clusters are reviewed. Press L to apply their names to a field.", kind: "success" });
     };
     if (open.reviewed || open.noise) then();
     else void edit({ verb: "mark_reviewed", clusters: [open.name], reviewed: true }, then);
@@ -213,7 +213,7 @@ function ClustersTab({ board, colors }: { board: BoardState; colors: Colors }) {
     },
     similar: () => {
       if (nSelected === 0) needImages();
-      else if (selection.all) board.say({ text: `Select some ${units(board.run)}, not the whole cluster.`, kind: "info" });
+      else if (selection.all) board.notify({ text: `Select some ${units(board.run)}, not the whole cluster.`, kind: "info" });
       else showLike([...selection.ids].slice(0, MOST_LIKE));
     },
     history: () => beside("history"),

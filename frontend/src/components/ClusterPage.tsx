@@ -25,7 +25,7 @@ const ORDERS: Record<ImageOrder, string> = {
 
 const BUTTONS: readonly { command: Command; text: string; title: string; needsImages?: boolean }[] = [
   { command: "move", text: "Move", title: "Move the selected images to another cluster (M)", needsImages: true },
-  { command: "reject", text: "Reject", title: "Put the selected images into no cluster (X)", needsImages: true },
+  { command: "reject", text: "Reject", title: "Remove the selected images from their cluster (X)", needsImages: true },
   { command: "name", text: "Name", title: "Name the cluster (N)" },
   { command: "split", text: "Split", title: "Split the cluster (S)" },
   { command: "join", text: "Join", title: "Join with the nearest cluster (J)" },

@@ -165,7 +165,7 @@ function describe(image: Image): string {
   return facts.filter(Boolean).join("\n");
 }
 
-const DRAG = 8; // pixels that tell a drag from a click
+const DRAG = 8; // pixels that distinguish a drag from a click
 
 /** A rectangle drawn with the mouse, in coordinates of the scrolled content. */
 function useRectangle(

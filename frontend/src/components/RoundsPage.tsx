@@ -5,7 +5,7 @@ import type { RoundsAnswer } from "../model/api";
 import type { Board } from "../model/useBoard";
 import { LineChart } from "./LineChart";
 
-/** Metrics of every round, and what they say. */
+/** Metrics of every round, with warnings. */
 export function RoundsPage({ board }: { board: Board }) {
   const [answer, setAnswer] = React.useState<RoundsAnswer | null>(null);
   const { ask, fail, run } = board;

@@ -6,7 +6,7 @@ import type { Board } from "../model/useBoard";
 const BUSY = 1000;
 const IDLE = 2500;
 
-/** Ask for runs in progress, and for edits made elsewhere; loads again what others changed. */
+/** Polls runs in progress and edits made elsewhere; loads again what others changed. */
 export function usePolling(board: Board): void {
   const latest = React.useRef(board);
   latest.current = board;
@@ -14,7 +14,7 @@ export function usePolling(board: Board): void {
     let timer = 0;
     let stopped = false;
     const tick = async (): Promise<void> => {
-      const { ask, run, runs, audits, history, load, setRuns, say, loaded, loading, busy: editing } = latest.current;
+      const { ask, run, runs, audits, history, load, setRuns, notify, loaded, loading, busy: editing } = latest.current;
       if (loaded && !loading && !editing && document.visibilityState === "visible") {
         try {
           const answer = await ask("poll", { key: run?.key ?? null, version: history.version });
@@ -28,16 +28,16 @@ export function usePolling(board: Board): void {
             // the user edited, or opened another run, in the meantime
           } else if (isGone) {
             await load(null);
-            say({ text: `The run ${run.key} was deleted or renamed.`, kind: "info" });
+            notify({ text: `The run ${run.key} was deleted or renamed.`, kind: "info" });
           } else if (answer.stale || isNew || String(answer.audits) !== String(audits)) await load(run?.key ?? null);
           else if (JSON.stringify(answer.runs) !== JSON.stringify(runs)) setRuns(answer.runs);
           for (const row of ended) {
             const well = row.status === "finished" && row.text === "";
-            say(well ? { text: `The run ${row.key} is finished.`, kind: "success" } : { text: `The run ${row.key} was ${row.status}.`, kind: "info" });
+            notify(well ? { text: `The run ${row.key} is finished.`, kind: "success" } : { text: `The run ${row.key} was ${row.status}.`, kind: "info" });
           }
           if (isNew) await ask("show_fields", {}); // the sidebar of the App does not know the fields yet
         } catch {
-          // the server restarts, or is busy: the next event of the user says so
+          // the server restarts, or is busy: the next event of the user reports it
         }
       }
       const busy = latest.current.runs.some(isBusy);

@@ -6,7 +6,7 @@ import type { SidebarGroup } from "../model/api";
 import { mergedGroups } from "../model/sidebar";
 import type { Board } from "../model/useBoard";
 
-/** Shows the sidebar groups of new runs at once, and removes those of deleted ones; the App would do so when it is loaded. */
+/** Shows sidebar groups of new runs, and removes those of deleted ones, immediately; the App does so only when it is loaded. */
 export function useSidebar(board: Board): void {
   const state = fos.sidebarGroupsDefinition(false);
   const shown = React.useRef<readonly SidebarGroup[]>([]);

@@ -105,7 +105,7 @@ function AboveDialog({ board, audit, session, onClose }: Props) {
     >
       <TextField
         autoFocus
-        label="Least probability that the label is wrong, 0 to 1"
+        label="Minimum probability that the label is wrong, 0 to 1"
         error={!valid}
         value={typed}
         onChange={(event) => setTyped(event.target.value)}
@@ -168,14 +168,14 @@ function WriteDialog({ board, audit, session, onClose }: Props) {
       <NameField label="Field" value={typed} options={facts?.fields ?? []} onChange={setField} onEscape={onClose} />
       <Typography variant="caption" component="p" sx={{ mt: 1 }}>
         {field === facts?.fields[0]
-          ? "Only labels that were decided to be others change. It can be undone."
-          : "All labels are written: as decided, else as given; excluded images get none. It can be undone."}
+          ? "Only labels that a decision changed are written. Can be undone."
+          : "All labels are written: as decided, else as given; excluded images get none. Can be undone."}
       </Typography>
       <Problem text={problem} />
       {answer && (
         <Typography color="text.secondary" sx={{ my: 1 }} data-cy="dc-write-counts">
           {answer.n === 0
-            ? "Nothing to write: no label was decided to be another one, or all of them are there already."
+            ? "Nothing to write: the field already has the labels as decided."
             : [
                 answer.made_field ? "The field is created." : "",
                 answer.n_as_given > 0 ? `${number(answer.n_as_given)} as given.` : "",

@@ -137,7 +137,7 @@ function SplitDialog({ board, cluster, onClose, onEdit }: Props & { cluster: Clu
       <TextField
         autoFocus
         label="Number of parts, 2 to 10"
-        helperText="Empty: the number is found"
+        helperText="Empty: the number with the highest silhouette"
         error={!valid}
         value={typed}
         onChange={(event) => setTyped(event.target.value)}
@@ -248,7 +248,7 @@ function CommitDialog({ board, onClose, onEdit }: Props) {
       <NameField label="Field" value={field} options={run?.label_fields ?? []} onChange={setField} onEscape={onClose} />
       <FormControlLabel
         control={<Checkbox checked={overwrite} onChange={(_, checked) => setOverwrite(checked)} />}
-        label="Replace labels that are there"
+        label="Replace existing labels"
       />
       <FormControlLabel
         control={<Checkbox checked={onlyReviewed} onChange={(_, checked) => setOnlyReviewed(checked)} />}
@@ -256,12 +256,12 @@ function CommitDialog({ board, onClose, onEdit }: Props) {
       />
       <FormControlLabel
         control={<Checkbox checked={onlyNamed} onChange={(_, checked) => setOnlyNamed(checked)} data-cy="dc-only-named" />}
-        label="Only clusters that were given a name"
+        label="Only named clusters"
       />
       <Problem text={problem} />
       {rows?.length === 0 && (
         <Typography color="text.secondary" data-cy="dc-nothing-to-write">
-          No {onlyReviewed ? "reviewed " : ""}cluster {onlyNamed ? "was given a name yet. Name clusters first (N)" : "is there"}.
+          There is no {onlyReviewed ? "reviewed " : ""}cluster{onlyNamed ? " with a name yet. Name clusters first (N)" : ""}.
         </Typography>
       )}
       {rows && rows.length > 0 && (

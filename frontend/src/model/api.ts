@@ -56,9 +56,9 @@ export interface RunRow {
   started: number | null;
   /** Whether it was requested to stop. */
   cancelling: boolean;
-  /** Whether it can go on after its last round. */
+  /** Whether it can be resumed after its last round. */
   resumable: boolean;
-  /** Whether what was typed into its form is known. */
+  /** Whether the values entered into its form are stored. */
   again: boolean;
   charts: readonly Chart[];
 }

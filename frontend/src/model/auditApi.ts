@@ -41,7 +41,7 @@ export interface AuditFacts {
   label_field: string;
   /** Fields that the labels can be written to; the audited one first. */
   fields: readonly string[];
-  /** Key of the run that explains the labels; null without one. */
+  /** Key of the run whose clusters are named in the reasons; null without one. */
   run: string | null;
   classes: readonly string[];
   by_class: readonly ClassNoise[];

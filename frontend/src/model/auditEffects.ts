@@ -1,4 +1,4 @@
-// What decisions change at once, before the server answers.
+// Effects of decisions that are shown immediately, before the server answers.
 import type { AuditItem, AuditProgress, LeftPair, Verdict } from "./auditApi";
 
 /** From this probability on, a label is more probably wrong than right. */

@@ -1,4 +1,4 @@
-// The work on one label audit: what is decided holds at once; the server gets one edit after another.
+// State of one label audit: decisions are shown immediately; the edits are sent to the server one after another.
 import type { Ask, History } from "./api";
 import type { AuditEdit, AuditEditAnswer, AuditFacts, AuditItem, Wanted } from "./auditApi";
 import { NOTHING, keepShown, removing, restoring, same, type Effect, type Known } from "./auditEffects";
@@ -36,11 +36,11 @@ interface Done {
 /** How an edit is carried out. */
 interface How {
   readonly effect: Effect;
-  /** What was done, in words; by default what the server says. */
+  /** Description of the edit; by default that of the server. */
   readonly text?: string;
   /** Whether it still makes sense when its turn comes. */
   isReady?(): boolean;
-  /** Whether what is shown is what the answer says; otherwise all is loaded again. */
+  /** Whether the display agrees with the answer; otherwise all is loaded again. */
   onAnswer(answer: AuditEditAnswer): boolean;
 }
 
@@ -57,13 +57,13 @@ export const NO_AUDIT: AuditState = {
   fitting: false,
 };
 
-export interface Told {
+export interface Messages {
   fail(error: unknown): void;
   warn(text: string): void;
   inform(text: string): void;
 }
 
-/** The work on an audit. `subscribe` and `snapshot` are what React's `useSyncExternalStore` needs. */
+/** The state of an audit. `subscribe` and `snapshot` are what React's `useSyncExternalStore` needs. */
 export class AuditSession {
   private state: AuditState = NO_AUDIT;
   private readonly listeners = new Set<() => void>();
@@ -76,7 +76,7 @@ export class AuditSession {
 
   constructor(
     private readonly ask: Ask,
-    private readonly told: Told,
+    private readonly messages: Messages,
   ) {}
 
   readonly subscribe = (listener: () => void): (() => void) => {
@@ -90,14 +90,14 @@ export class AuditSession {
     this.listeners.forEach((listener) => listener());
   }
 
-  /** Do something after everything that was asked before. */
+  /** Do something after all earlier requests are answered. */
   private after(work: () => Promise<void>): Promise<void> {
     const next = this.line.then(work);
     this.line = next.catch(() => undefined);
     return next;
   }
 
-  /** What the server said, with what it does not know yet. */
+  /** An answer of the server, with the effects of edits that it does not have yet. */
   private withPending(known: Known): Known {
     return this.pending.reduce((known, { effect }) => effect(known), known);
   }
@@ -124,7 +124,7 @@ export class AuditSession {
         this.set({ loaded: true, audits, facts: audit, history, progress, left });
         this.refitIfDue();
       } catch (error) {
-        this.told.fail(error);
+        this.messages.fail(error);
       }
     });
   }
@@ -156,7 +156,7 @@ export class AuditSession {
         const total = count ? known.total : this.state.total;
         this.set({ items: keepShown(known.items, this.state.items[0], first), total });
       } catch (error) {
-        this.told.fail(error);
+        this.messages.fail(error);
       } finally {
         this.reading = false;
       }
@@ -216,7 +216,7 @@ export class AuditSession {
   /** The server takes the last edit of all people: where that was another than the one shown here, load again. */
   private step(verb: "undo" | "redo", entry: Done | undefined, effect: Effect | undefined): void {
     if (!entry && this.state.waiting === 0 && this.state.history[verb] === null) {
-      this.told.inform(`Nothing to ${verb}.`);
+      this.messages.inform(`Nothing to ${verb}.`);
       return;
     }
     void this.edit({ verb }, {
@@ -260,13 +260,13 @@ export class AuditSession {
         again = !how.onAnswer(answer) || answer.stale;
         const { progress } = this.withPending({ ...NOTHING, progress: answer.progress });
         this.set({ progress, history: answer.history, ...(text === "" ? { last: answer.change.text } : {}) });
-        if (answer.change.n_kept > 0) this.told.warn(answer.change.text);
-        else if (text === "") this.told.inform(answer.change.text);
+        if (answer.change.n_kept > 0) this.messages.warn(answer.change.text);
+        else if (text === "") this.messages.inform(answer.change.text);
         this.refitIfDue();
       } catch (error) {
         this.forgetDecisions();
         this.set({ last: "" });
-        this.told.fail(error);
+        this.messages.fail(error);
       } finally {
         this.pending = this.pending.filter((other) => other !== pending);
         this.set({ waiting: this.state.waiting - 1 });
@@ -282,7 +282,7 @@ export class AuditSession {
 
   // ---------------------------------------------------------------- scores, and what others do
 
-  /** Fit the scores again where enough was decided. Decisions go on meanwhile; the queue is loaded after it. */
+  /** Fit the scores again after enough decisions. More can be made meanwhile; then the queue is loaded again. */
   private refitIfDue(): void {
     const { facts, progress, fitting } = this.state;
     if (facts === null || fitting || this.unfit || !progress?.refit_due || progress.refitting) return;
@@ -292,13 +292,13 @@ export class AuditSession {
         () => void this.reload(),
         (error: unknown) => {
           this.unfit = true;
-          this.told.warn(error instanceof Error ? error.message : String(error));
+          this.messages.warn(error instanceof Error ? error.message : String(error));
         },
       )
       .finally(() => this.set({ fitting: false }));
   }
 
-  /** Look for decisions of others, for scores that were fitted elsewhere, and for other audits. */
+  /** Poll decisions of others, scores that were fitted elsewhere, and other audits. */
   async poll(): Promise<void> {
     const { facts, history, waiting, audits } = this.state;
     if (waiting > 0 || this.reading) return;

@@ -1,4 +1,4 @@
-// What the panel has put into the App's grid, and the view of the user below it.
+// What the panel shows in the App's grid, and the user's view without it.
 
 /** Beginning of the id of a stage that the panel has added to the view; `answers/views.py` has it, too. */
 const MARK = "deepcluster";

@@ -1,4 +1,4 @@
-// Which images are selected: single images, ranges, or all images of the cluster but some.
+// Which images are selected: single images, ranges, or all images of the cluster except some.
 // The position of an image in the shown order is its index; images that are not loaded yet have no id.
 import type { Chosen } from "./api";
 

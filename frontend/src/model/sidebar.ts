@@ -1,4 +1,4 @@
-// Groups of the App's sidebar. An open browser does not read them again when a run adds its own.
+// Groups of the App's sidebar. An open browser does not load them again when a run adds its own.
 import type { SidebarGroup } from "./api";
 
 /**

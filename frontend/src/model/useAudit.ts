@@ -5,15 +5,15 @@ import type { Board } from "./useBoard";
 
 const POLL = 2500;
 
-/** The session of the tab Audit, and what it knows now. */
+/** The session of the tab Audit, and its current state. */
 export function useAudit(board: Board): [AuditSession, AuditState] {
-  const { ask, fail, say } = board;
+  const { ask, fail, notify } = board;
   const [session] = React.useState(
     () =>
       new AuditSession(ask, {
         fail,
-        warn: (text) => say({ text, kind: "warning" }),
-        inform: (text) => say({ text, kind: "info" }),
+        warn: (text) => notify({ text, kind: "warning" }),
+        inform: (text) => notify({ text, kind: "info" }),
       }),
   );
   const state = React.useSyncExternalStore(session.subscribe, session.snapshot);
@@ -23,7 +23,7 @@ export function useAudit(board: Board): [AuditSession, AuditState] {
     let timer = 0;
     const tick = async (): Promise<void> => {
       if (document.visibilityState === "visible") {
-        await session.poll().catch(() => undefined); // the server restarts, or is busy: the next event says so
+        await session.poll().catch(() => undefined); // the server restarts, or is busy: the next event reports it
       }
       if (!stopped) timer = window.setTimeout(() => void tick(), POLL);
     };

@@ -1,4 +1,4 @@
-// State of the board: what the server said last, and what the user looks at.
+// State of the board: the last answers of the server, and what is displayed.
 import React from "react";
 
 import type { Ask, Cluster, Edit, EditAnswer, History, LoadAnswer, RunFacts, RunRow, SidebarGroup } from "./api";
@@ -35,7 +35,7 @@ export interface Board {
   edit(edit: Edit): Promise<EditAnswer | null>;
   setLabelField(field: string | null): void;
   setRuns(runs: readonly RunRow[]): void;
-  say(message: Message | null): void;
+  notify(message: Message | null): void;
   fail(error: unknown): void;
 }
 
@@ -47,13 +47,13 @@ export function useBoard(ask: Ask): Board {
   const [loaded, setLoaded] = React.useState(false);
   const [version, setVersion] = React.useState(0);
   const [touched, setTouched] = React.useState<ReadonlySet<string> | null>(null);
-  const [message, say] = React.useState<Message | null>(null);
+  const [message, notify] = React.useState<Message | null>(null);
   const key = state.run?.key ?? null;
-  // what was chosen holds at once, before its counts are there
+  // a choice is shown immediately, before its counts are loaded
   const [chosen, setChosen] = React.useState<{ field: string | null } | null>(null);
   const labelField = chosen === null ? state.label_field : chosen.field;
   const fail = React.useCallback((error: unknown) => {
-    say({ text: error instanceof Error ? error.message : String(error), kind: "error" });
+    notify({ text: error instanceof Error ? error.message : String(error), kind: "error" });
   }, []);
 
   // answers to earlier questions than the last are ignored, and so are those of before an edit
@@ -104,7 +104,7 @@ export function useBoard(ask: Ask): Board {
           stale = answer.stale;
           apply(answer);
           const left = (edit.verb === "undo" || edit.verb === "redo") && answer.change.n_kept > 0;
-          say({ text: answer.change.text, kind: left ? "warning" : "success" });
+          notify({ text: answer.change.text, kind: left ? "warning" : "success" });
           return answer;
         } catch (error) {
           fail(error);
@@ -140,7 +140,7 @@ export function useBoard(ask: Ask): Board {
     },
     [key, read],
   );
-  // the same function all the time: the panel loads its first run when it changes
+  // always the same function: the panel loads its first run when it changes
   const field = React.useRef(labelField);
   field.current = labelField;
   const load = React.useCallback((key: string | null) => read(key, field.current), [read]);
@@ -163,7 +163,7 @@ export function useBoard(ask: Ask): Board {
     edit,
     setLabelField,
     setRuns,
-    say,
+    notify,
     fail,
   };
 }

@@ -1,4 +1,4 @@
-"""A folder with DICOM files that pydicom carries."""
+"""A folder with DICOM files from pydicom's test data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DICOM files: those that pydicom carries, and files made for a test."""
+"""DICOM files: pydicom's test data, and files created for a test."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def load_audits(ctx: foo.ExecutionContext) -> Json:
 
 
 def _facts(audit: Audit) -> Json:
-    """What does not change before the next fit."""
+    """The part of the answer that changes only when the scores are fitted again."""
     from fiftyone_deepcluster.app.operators.fields import own_label_fields
     from fiftyone_deepcluster.dataset.audit.commit import audited_field
     from fiftyone_deepcluster.dataset.runs import storage
@@ -66,10 +66,10 @@ def _facts(audit: Audit) -> Json:
 
 
 def _state(review: LabelReview) -> Json:
-    """What every decision changes."""
+    """The part of the answer that every decision changes."""
     from fiftyone_deepcluster.dataset.audit.queue import suspicious_pairs
 
-    state = review.state()  # before anything is read: what others decide meanwhile is then loaded again
+    state = review.state()  # read first, so that decisions made while this answer is built cause a reload
     return {
         "left": suspicious_pairs(review.audit)[:_MOST_ROWS],
         "progress": review.progress(),
@@ -86,7 +86,7 @@ def audit_queue(ctx: foo.ExecutionContext) -> Json:
 
 
 def _item(item: Json) -> Json:
-    """An item of the queue, with pictures as the other answers have them."""
+    """An item of the queue, with its pictures in the format of the other answers."""
     names = ("given", "suggestion", "p_wrong", "reason", "group", "cluster")
     near = [
         {**_picture(other), "given": other["given"], "decision": other["decision"]}

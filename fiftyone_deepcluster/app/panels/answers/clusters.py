@@ -50,7 +50,7 @@ def load_board(ctx: foo.ExecutionContext) -> Json:
         return {**whole, **nothing}
     run = load_run(ctx.dataset, key)
     review = Review(run)
-    state = review.state()  # before anything is read: what others edit meanwhile is then loaded again
+    state = review.state()  # read first, so that edits made while this answer is built cause a reload
     label_field = shown_label_field(ctx, run)
     clusters = cluster_rows(run, label_field)
     marked = set(reviewed(run))
@@ -65,7 +65,7 @@ def load_board(ctx: foo.ExecutionContext) -> Json:
 
 
 def sidebar_json(dataset: fo.Dataset) -> list[Json]:
-    """Groups of the sidebar, as stored: a browser that is open does not read them again."""
+    """Groups of the sidebar as stored; an open browser does not load them again by itself."""
     from fiftyone.core.odm import get_db_conn
 
     found = get_db_conn().datasets.find_one({"_id": dataset._doc.id}, {"app_config.sidebar_groups": 1}) or {}
@@ -96,7 +96,7 @@ def shown_key(asked: str | None, rows: list[Json]) -> str | None:
 
 
 def facts(run: Run) -> Json:
-    """The run in general."""
+    """Key, outcome and warnings of the run, without its clusters."""
     from fiftyone_deepcluster.core.record import StopReason
     from fiftyone_deepcluster.dataset.review.overview import label_fields
 

@@ -42,7 +42,7 @@ def text_param(ctx: foo.ExecutionContext, name: str) -> str:
     """
     value = ctx.params.get(name)
     if not isinstance(value, str):
-        raise InputError(f"{name}={value!r} is not a text; the Clusters panel sent an invalid event")
+        raise InputError(f"{name}={value!r} is not a string; the Clusters panel sent an invalid event")
     return value
 
 
@@ -55,7 +55,7 @@ def texts_param(ctx: foo.ExecutionContext, name: str, most: int) -> list[str]:
     """A parameter that is a list of at most ``most`` strings."""
     values = ctx.params.get(name)
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise InputError(f"{name} is not a list of texts; the Clusters panel sent an invalid event")
+        raise InputError(f"{name} is not a list of strings; the Clusters panel sent an invalid event")
     return values[:most]
 
 

@@ -54,7 +54,7 @@ def edit(ctx: foo.ExecutionContext) -> Json:
 
 
 def state_shown(review: EditHistory) -> LogState:
-    """The log just after the edit: with a later one, the browser would not see what others edited since."""
+    """The log just after the edit, not the newest: edits that others made since must still be loaded."""
     return review.state_after or review.state()
 
 
@@ -138,7 +138,7 @@ def taken_back(word: str, fields: FieldNames, edits: list[Any]) -> Change:
 
     Args:
         word: "Undone" or "Redone".
-        fields: fields of the run, which know what its images are called.
+        fields: fields of the run, which also know whether to write "images" or "objects".
         edits: the edits that were undone or redone.
     """
     from fiftyone_deepcluster.dataset.review.review import Change

@@ -133,13 +133,13 @@ def start(ctx: foo.ExecutionContext) -> None:
 
 
 def start_again(ctx: foo.ExecutionContext) -> None:
-    """Open the form that started a run, as it was filled in."""
+    """Open the form that started a run, with the values that were entered."""
     from fiftyone_deepcluster.dataset.runs import status
 
     key = text_param(ctx, "key")
     form = status.kept_forms(ctx.dataset).get(key)
     if form is None:
-        raise InputError(f"what was typed for run {key!r} is not known any more; start a new run")
+        raise InputError(f"the values entered for run {key!r} are no longer stored; start a new run")
     ctx.prompt(form["operator"], params=form["params"])
 
 
@@ -157,5 +157,5 @@ def cancel_and_list(ctx: foo.ExecutionContext) -> Json:
 
 
 def show_fields(ctx: foo.ExecutionContext) -> None:
-    """Let the App read the dataset again, which has the fields of a run that has just ended."""
+    """Make the App reload the dataset, so that it shows the fields of a run that has just ended."""
     ctx.ops.reload_dataset()

@@ -1,6 +1,6 @@
-"""What the App shows: how much of each cluster its view has, and what the panel puts into the grid.
+"""The App's view: how many images of each cluster it contains, and what the panel shows in the grid.
 
-The stages that the panel adds to the view have a mark, so that they can be taken out again: the view of the user stays.
+View stages that the panel adds are marked by their id, so that they can be removed without losing the user's stages.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def _user_stages(ctx: foo.ExecutionContext) -> list[Json]:
 
 
 def _user_view(ctx: foo.ExecutionContext) -> fo.DatasetView:
-    """The App's view, without its filters, and without what the panel has put into it."""
+    """The App's view, without its filters and without the stages of the panel."""
     import fiftyone as fo
 
     saved = ctx.request_params.get("view_name")
@@ -96,7 +96,7 @@ def _user_view(ctx: foo.ExecutionContext) -> fo.DatasetView:
 
 
 def _with_filters(ctx: foo.ExecutionContext) -> fo.DatasetView:
-    """The App's view and filters, without what the panel has put into it."""
+    """The App's view and filters, without the stages of the panel."""
     from fiftyone.server.view import get_view
 
     stages, given = _user_stages(ctx), ctx.request_params

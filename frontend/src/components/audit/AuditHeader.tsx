@@ -26,7 +26,7 @@ export function AuditHeader({ board, session, audit, onCommand }: Props) {
     [verdicts.exclude, "excluded"],
     [verdicts.unsure, "not sure"],
   ];
-  const said = counts.filter(([n]) => n > 0).map(([n, word]) => `${number(n)} ${word}`);
+  const verdictCounts = counts.filter(([n]) => n > 0).map(([n, word]) => `${number(n)} ${word}`);
   const undo = audit.waiting > 0 || history.undo !== null;
   return (
     <Box sx={{ display: "flex", flexWrap: "wrap", gap: 1, alignItems: "center", px: 1, pt: 1, flexShrink: 0 }}>
@@ -49,13 +49,13 @@ export function AuditHeader({ board, session, audit, onCommand }: Props) {
         <MenuItem value={NEW}>New audit …</MenuItem>
       </Select>
       <Box sx={{ flex: "1 1 200px", minWidth: 180 }} data-cy="dc-audit-progress">
-        <Typography variant="caption" component="div" noWrap title={said.join(", ")}>
-          {number(progress.n_decided)} decided{said.length > 0 ? ` (${said.join(", ")})` : ""} · {number(progress.n_issues_left)} suspicious left
+        <Typography variant="caption" component="div" noWrap title={verdictCounts.join(", ")}>
+          {number(progress.n_decided)} decided{verdictCounts.length > 0 ? ` (${verdictCounts.join(", ")})` : ""} · {number(progress.n_issues_left)} suspicious left
         </Typography>
         <LinearProgress variant="determinate" value={share} aria-label="decided" />
       </Box>
       {(audit.fitting || progress.refitting) && (
-        <Tooltip title="With what was decided: decided labels count as right. Go on meanwhile; the queue is sorted again after it.">
+        <Tooltip title="The scores are fitted again; decided labels count as right. You can continue meanwhile; the queue is then sorted again.">
           <Box sx={{ display: "flex", gap: 0.5, alignItems: "center" }} data-cy="dc-audit-fitting">
             <CircularProgress size={12} />
             <Typography variant="caption">fitting the scores again</Typography>
@@ -69,10 +69,10 @@ export function AuditHeader({ board, session, audit, onCommand }: Props) {
         <Do title={history.redo ? `Redo: ${history.redo} (Ctrl+Shift+Z)` : "Nothing to redo"} name="redo" enabled={audit.waiting > 0 || history.redo !== null} {...{ onCommand }}>
           Redo
         </Do>
-        <Do title="Accept all suggestions above a probability, after a look at some (P)" name="above" enabled {...{ onCommand }}>
+        <Do title="Accept all suggestions above a probability, after a preview (P)" name="above" enabled {...{ onCommand }}>
           Accept above …
         </Do>
-        <Do title="Write the decided labels to a field, after a table of what would change (L)" name="write" enabled {...{ onCommand }}>
+        <Do title="Write the decided labels to a field, after a preview (L)" name="write" enabled {...{ onCommand }}>
           Write labels …
         </Do>
       </Box>

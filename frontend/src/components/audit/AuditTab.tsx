@@ -41,7 +41,7 @@ export function AuditTab({ board, tabs }: { board: Board; tabs: React.ReactNode 
     accept: () => {
       if (!shown) return;
       if (shown.suggestion !== null) decide({ decision: "accept", label: null });
-      else board.say({ text: "There is no suggestion for this label. Keep it (K), or give another class (1-9, O).", kind: "info" });
+      else board.notify({ text: "There is no suggestion for this label. Keep it (K), or give another class (1-9, O).", kind: "info" });
     },
     exclude: () => decide({ decision: "exclude", label: null }),
     unsure: () => decide({ decision: "unsure", label: null }),
@@ -121,7 +121,7 @@ function NoAudit({ board }: { board: Board }) {
     <Box sx={{ p: 4, textAlign: "center", overflowY: "auto" }} data-cy="dc-no-audit">
       <Typography variant="h6">No label audit yet</Typography>
       <Typography sx={{ my: 2 }} color="text.secondary">
-        An audit says for every label how probably it is wrong, and which label is better. It changes no label: you decide.
+        An audit estimates the probability that each label is wrong, and suggests a better one. It changes no label: you decide.
       </Typography>
       <Button
         variant="contained"

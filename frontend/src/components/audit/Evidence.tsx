@@ -19,7 +19,7 @@ interface Props {
   wide: boolean;
 }
 
-/** What speaks for and against a label: the reason, the nearest images with their labels, its cluster. */
+/** Evidence for and against a label: the reason, the nearest images with their labels, its cluster. */
 export function Evidence({ board, facts, items, wide }: Props) {
   const strips = useClusterStrips(board, facts.run, items);
   const item = items[0];

@@ -71,7 +71,7 @@ function Empty({ audit, facts, onCommand, onOpen }: Props) {
     <Box sx={{ p: 3, textAlign: "center" }} data-cy="dc-audit-empty">
       <Typography variant="h6">Nothing is left in this queue</Typography>
       <Typography color="text.secondary" sx={{ my: 2 }}>
-        {left > 0 ? `${number(left)} suspicious labels are left in others.` : `No suspicious label of ${facts.label_field} is left.`}
+        {left > 0 ? `${number(left)} suspicious labels are left in other queues.` : `No suspicious label of ${facts.label_field} is left.`}
       </Typography>
       <Box sx={{ display: "flex", gap: 1, justifyContent: "center", flexWrap: "wrap" }}>
         {left > 0 && (
@@ -119,7 +119,7 @@ function Label(props: Props & { item: AuditItem; size: number }) {
         </Tooltip>
         {item.p_wrong < ISSUE_AT && (
           <Typography component="span" variant="caption" color="text.secondary">
-            more probably right: from here on, few labels are wrong
+            from here on, labels are more probably right than wrong
           </Typography>
         )}
       </Box>
