@@ -137,7 +137,7 @@ class LogState:
 
     Attributes:
         entries: all entries, oldest first.
-        lost: numbers of edits that stand, but whose log could not be copied to this clone of the dataset.
+        lost: numbers of edits in effect whose log could not be copied to this clone of the dataset.
     """
 
     entries: tuple[Entry, ...]

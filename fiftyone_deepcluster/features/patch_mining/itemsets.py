@@ -185,7 +185,7 @@ def mine_patterns(
 
 
 def _search(group: Transactions, n: int, limits: Limits) -> tuple[list[tuple[tuple[int, ...], int]], bool]:
-    """Frequent itemsets at the requested support, or the lowest that ``limits.searched`` allows; True for the latter.
+    """Frequent itemsets at the requested support, or the lowest that ``limits.searched`` allows; True if cut short.
 
     The support is lowered stepwise from a tenth of the group, since itemsets of many patches are preferred.
     """
