@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from fiftyone_deepcluster.api.baselines import expected_seconds
 from fiftyone_deepcluster.backbones.base import SMALL_SIDE
 from fiftyone_deepcluster.core.progress import duration_text
+from fiftyone_deepcluster.errors import OptionsError
+from fiftyone_deepcluster.images.inspect import ImageFacts
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -36,7 +38,7 @@ def count_images(samples: fo.core.collections.SampleCollection, patches_field: s
 def estimate_text(
     samples: fo.core.collections.SampleCollection, n: int, options: Options | None, *, objects: bool
 ) -> str:
-    """``1,797 images; roughly 2 min on this machine``; without a time where it is not known.
+    """``1,797 images; roughly 2 min on this machine``, for ``auto`` with its choice; no time where it is not known.
 
     Args:
         samples: the view.
@@ -45,31 +47,51 @@ def estimate_text(
         objects: whether the images are objects of a field.
     """
     unit = ("object" if objects else "image") + ("" if n == 1 else "s")
-    seconds = None if options is None else _seconds(samples, n, options)
-    if seconds is None:
+    chosen = None if options is None else _chosen(samples, n, options)
+    seconds = None if options is None else _seconds(samples, n, options, chosen)
+    if options is None or seconds is None:
         return f"{n:,} {unit}"
-    limit = options.max_minutes if options is not None else None
+    limit = options.max_minutes
     if limit is not None and 60 * limit < seconds:
         return f"{n:,} {unit}; ends after the round in which {duration_text(60 * limit)} have passed"
-    return f"{n:,} {unit}; roughly {duration_text(seconds)} on this machine"
+    method = f" with {chosen.name!r}" if chosen is not None and chosen.name != options.name else ""
+    return f"{n:,} {unit}; roughly {duration_text(seconds)} on this machine{method}"
 
 
-def _seconds(samples: fo.core.collections.SampleCollection, n: int, options: Options) -> float | None:
-    rounds = options.planned_rounds or _USUAL_ROUNDS
-    closing = expected_seconds(n) if options.baselines else 0.0
-    known = _as_before(samples._dataset, n, options)
-    if known is not None:
-        return _START_SECONDS + rounds * known + closing
+def _chosen(samples: fo.core.collections.SampleCollection, n: int, options: Options) -> Options | None:
+    """The options of the method that runs; None: not known without decoding an image."""
     side = _side(samples)
     if side is None:
         return None
-    gpu = shutil.which("nvidia-smi") is not None and options.device != "cpu"
-    weights = getattr(options, "weights", None)
-    shrunk = options.name == "auto" and weights is None and not gpu  # see methods.auto
-    speed = _SPEED[(options.image_size or side) <= SMALL_SIDE or shrunk, gpu]
-    applied = n / (_APPLY_FASTER * speed)
-    trained = max(n * getattr(options, "epochs", 1), _LEAST_IMAGES) / speed if options.trains else 0.0
-    return _START_SECONDS + applied + (rounds * (trained + applied) if options.trains else 0.0) + closing
+    facts = ImageFacts(n=n, side=side, gray=False, height=side, width=side)
+    try:
+        chosen = options.chosen_for(facts, accelerated=_accelerated(options))
+    except OptionsError:
+        return None
+    return chosen.model_copy(update={"image_size": chosen.image_size or side})
+
+
+def _seconds(
+    samples: fo.core.collections.SampleCollection, n: int, options: Options, chosen: Options | None
+) -> float | None:
+    closing = expected_seconds(n) if options.baselines else 0.0
+    known = _as_before(samples._dataset, n, options)
+    if known is not None:
+        planned = options if chosen is None else chosen
+        return _START_SECONDS + (planned.planned_rounds or _USUAL_ROUNDS) * known + closing
+    if chosen is None:
+        return None
+    speed = _SPEED[(chosen.image_size or SMALL_SIDE) <= SMALL_SIDE, _accelerated(options)]
+    applied = n * chosen.views_of_an_image / (_APPLY_FASTER * speed)
+    if not chosen.trains:
+        return _START_SECONDS + applied + closing
+    trained = max(n * getattr(chosen, "epochs", 1), _LEAST_IMAGES) / speed
+    each = chosen.trained_share * (trained + applied)
+    return _START_SECONDS + applied + (chosen.planned_rounds or _USUAL_ROUNDS) * each + closing
+
+
+def _accelerated(options: Options) -> bool:
+    return shutil.which("nvidia-smi") is not None and options.device != "cpu"
 
 
 def _as_before(dataset: fo.Dataset, n: int, options: Options) -> float | None:

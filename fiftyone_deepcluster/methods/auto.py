@@ -17,10 +17,17 @@ from fiftyone_deepcluster.methods.deepcluster import DeepCluster
 from fiftyone_deepcluster.methods.deepcluster_manifold import DeepClusterManifold
 from fiftyone_deepcluster.methods.frozen import Frozen
 from fiftyone_deepcluster.methods.ldpo import LDPO
+from fiftyone_deepcluster.methods.self_training import SelfTraining
 from fiftyone_deepcluster.reducers.umap import MIN_IMAGES_FOR_UMAP
 
 MAX_FOR_UMAP = 100_000
 """Maximum number of images for UMAP: up to here a run of it takes minutes on a CPU."""
+
+MIN_PER_CLUSTER = 20
+"""Least mean number of images per cluster for self-training."""
+
+MAX_SELF_TRAINING = {False: 5_000, True: 20_000}
+"""Most images for self-training without and with a GPU: a run of 2,255 takes minutes on two cores."""
 
 PIECES = 4
 """Pseudo-classes per cluster when LDPO fine-tunes."""
@@ -69,6 +76,10 @@ class Auto(Options):
         """Not supported: ``resolve`` returns the options of another method."""
         raise TypeError("'auto' cannot be built; build the options that resolve(facts) returns")
 
+    def chosen_for(self, facts: ImageFacts, *, accelerated: bool) -> Options:
+        """See ``Options.chosen_for``."""
+        return self.choose(facts, accelerated=accelerated)[0]
+
     def choose(self, facts: ImageFacts, *, accelerated: bool) -> tuple[Options, str]:
         """Choose a method by fixed rules, in order.
 
@@ -108,11 +119,26 @@ class Auto(Options):
                 f"weights={self.weights!r} need a backbone; set backbone to their architecture, such as "
                 "{'name': 'torchvision', 'model': 'mobilenet_v2'}"
             )
+        if self._suits_self_training(facts, accelerated=accelerated):
+            side = self.image_size or facts.side
+            why = f"images of {side} pixels, pre-trained weights and a known number of clusters"
+            return self._as(
+                SelfTraining
+            ), f"{why}: it fine-tunes them on the surest images of many clusterings"
         if accelerated:
             return self._fine_tuned(facts), "pre-trained weights and a GPU: it fine-tunes them"
         clusterer = "hdbscan" if self.n_clusters is None else "gmm"
         return self._as(Frozen, reducer=_reducer(facts), clusterer=clusterer), (
             "pre-trained weights and no GPU: clustering their features after UMAP, without training, takes minutes"
+        )
+
+    def _suits_self_training(self, facts: ImageFacts, *, accelerated: bool) -> bool:
+        """Whether the images are large, enough for the clusters, and not too many for the machine."""
+        k = self.n_clusters
+        return (
+            k is not None
+            and (self.image_size or facts.side) > SMALL_SIDE
+            and MIN_PER_CLUSTER * k <= facts.n <= MAX_SELF_TRAINING[accelerated]
         )
 
     def _fine_tuned(self, facts: ImageFacts) -> Options:

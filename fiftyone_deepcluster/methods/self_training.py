@@ -7,7 +7,7 @@ Ours. Before training, the features of several views are whitened by the covaria
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -43,6 +43,8 @@ class SelfTraining(WithEncoder):
     all images. The layers below are frozen and their maps are cached, so that a round takes a fraction of the first
     pass.
     """
+
+    trained_share: ClassVar[float] = 0.05
 
     name: Literal["self-training"] = "self-training"
     n_clusters: int | None = Field(10, ge=2, description="Number of clusters.")
@@ -114,6 +116,11 @@ class SelfTraining(WithEncoder):
         description="Clustering algorithm; its confidence selects the images to train on.",
         json_schema_extra=ADVANCED,
     )
+
+    @property
+    def views_of_an_image(self) -> int:
+        """See ``Options.views_of_an_image``."""
+        return FAST["views"] if self.fast else getattr(self.encoder, "views", 1)
 
     @property
     def starts_from_pixels(self) -> bool:

@@ -10,9 +10,12 @@ import time
 
 import fiftyone as fo
 import fiftyone.operators as foo
+import numpy as np
 import pytest
+import torch
 from fiftyone.operators.delegated import DelegatedOperationService
 from fiftyone.operators.executor import ExecutionError, ExecutionResult, prepare_operator_executor
+from PIL import Image
 
 from fiftyone_deepcluster.app import names
 from fiftyone_deepcluster.app.operators import (
@@ -56,7 +59,9 @@ def test_form_offers_methods_fields_and_a_free_key(make_context, clustered):
 def test_form_says_how_many_images_and_how_long(make_context, make_digits):
     dataset = make_digits(60)
     size = inputs_of(ClusterImages(), make_context(dataset)).get_property("size").view
-    assert re.fullmatch(r"60 images; roughly \d+ (s|min) on this machine", size.label)
+    assert re.fullmatch(
+        r"60 images; roughly \d+ (s|min) on this machine with 'deepcluster-manifold'", size.label
+    )
     assert "continues in the background" in size.description
     assert "not_persistent" in inputs_of(ClusterImages(), make_context(dataset)).properties
     shown = {"view": dataset.limit(7)._serialize()}
@@ -333,3 +338,15 @@ print(sorted({{name.split(".")[0] for name in set(sys.modules) - before}} & heav
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.strip().splitlines()[-1] == "[]"
+
+
+def test_form_says_that_auto_takes_self_training_for_large_images_with_weights(make_context, tmp_path):
+    for i in range(40):
+        Image.fromarray(np.full((80, 80), i, np.uint8)).save(tmp_path / f"{i:02}.png")
+    torch.save({}, tmp_path / "weights.pth")
+    dataset = fo.Dataset.from_images_dir(str(tmp_path), name=f"large-{tmp_path.name}")
+    auto = {"weights": str(tmp_path / "weights.pth"), "n_clusters": 2, "baselines": False}
+    auto["backbone"] = {"name": "torchvision", "torchvision": {"model": "mobilenet_v2"}}
+    inputs = inputs_of(ClusterImages(), make_context(dataset, {"method": {"name": "auto", "auto": auto}}))
+    assert inputs.get_property("size").view.label.endswith("on this machine with 'self-training'")
+    dataset.delete()

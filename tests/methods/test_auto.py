@@ -26,8 +26,10 @@ def _facts(side):
         (300, False, {}, "deepcluster", {"image_size": 64}),
         (300, False, {"n_clusters": None}, "ldpo", {"image_size": 64}),
         (300, True, {"n_clusters": 7}, "deepcluster", {"image_size": None, "n_clusters": 7}),
-        (300, False, WEIGHTS, "frozen", {"weights": "w.pth", "n_clusters": 10}),
-        (300, True, {**WEIGHTS, "seed": 3, "rounds": 4}, "ldpo", {"seed": 3, "weights": "w.pth", "rounds": 4}),
+        (300, False, WEIGHTS, "self-training", {"weights": "w.pth", "n_clusters": 10, "rounds": 2}),
+        (300, True, {**WEIGHTS, "rounds": 4}, "self-training", {"weights": "w.pth", "rounds": 4}),
+        (28, False, {**WEIGHTS, "image_size": 224}, "self-training", {"image_size": 224}),
+        (300, True, {**WEIGHTS, "n_clusters": 26, "rounds": 4}, "ldpo", {"n_clusters": 26, "rounds": 4}),
         (300, False, {**WEIGHTS, "n_clusters": 26}, "frozen", {"weights": "w.pth", "n_clusters": 26}),
         (64, False, WEIGHTS, "frozen", {"n_clusters": 10}),
         (64, True, {**WEIGHTS, "seed": 3}, "ldpo", {"seed": 3, "weights": "w.pth"}),
@@ -39,6 +41,18 @@ def test_the_method_is_chosen_by_size_number_weights_and_device(side, accelerate
     assert chosen.name == method
     assert {name: getattr(chosen, name) for name in settled} == settled
     assert why
+
+
+@pytest.mark.parametrize(
+    ("n", "accelerated", "method"),
+    [
+        (5_000, False, "self-training"), (5_001, False, "frozen"), (20_000, True, "self-training"),
+        (20_001, True, "ldpo"), (200, False, "self-training"), (199, False, "frozen"),
+    ],
+)  # fmt: skip
+def test_self_training_is_for_enough_and_not_too_many_images(n, accelerated, method):
+    facts = ImageFacts(n=n, side=300, gray=False, height=300, width=300)
+    assert fdc.Auto(**WEIGHTS).choose(facts, accelerated=accelerated)[0].name == method
 
 
 @pytest.mark.parametrize(("n", "why"), [(200_000, "200,000 images, too many"), (3, "3 images, too few")])
