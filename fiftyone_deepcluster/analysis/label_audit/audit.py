@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fiftyone_deepcluster.analysis.label_audit.evidence import gather_evidence
+from fiftyone_deepcluster.analysis.label_audit.evidence import STEPS, check_cancelled, gather_evidence
 from fiftyone_deepcluster.analysis.label_audit.labeled_set import (
     FEWEST,
     KnownSides,
@@ -23,7 +23,7 @@ from fiftyone_deepcluster.analysis.label_audit.neighbors import NeighborGraph, n
 from fiftyone_deepcluster.analysis.label_audit.result import LabelAudit, conclude
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.progress import observer_or_silent
-from fiftyone_deepcluster.errors import CancelledError, InputError
+from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _DEVICES = ("cpu", "cuda", "mps")
 _N_NEIGHBORS = 50
+_MOST_CLASSES = 5_000
 
 
 def audit_vectors(
@@ -68,13 +69,12 @@ def audit_vectors(
     features = feature_rows(vectors if len(rows) == len(vectors) else vectors[rows], device)
     graph = _graph(features, known.graph, watcher)
     labeled = labeled_set(features, graph, classes.of(rows), known.of(rows), seed)
-    watcher.phase("judge", 2)
-    evidence = gather_evidence(labeled)
-    watcher.advance(1)
+    watcher.phase("judge", STEPS + 1)
+    evidence = gather_evidence(labeled, watcher)
     result = conclude(classes, rows, labeled, evidence, known)
     watcher.advance(1)
     for row in np.flatnonzero((classes.given >= 0) & ~readable).tolist():
-        result.not_audited[row] = "no vector"
+        result.not_audited[row] = "no vector of finite numbers"
     return result
 
 
@@ -124,8 +124,7 @@ def _graph(features: FeatureRows, earlier: NeighborGraph | None, observer: Obser
         observer.phase("neighbors", 1)
         earlier = neighbor_graph(features, _N_NEIGHBORS)
         observer.advance(1)
-    if observer.cancelled():
-        raise CancelledError("cancelled; nothing of the audit was stored")
+    check_cancelled(observer)
     return earlier
 
 
@@ -139,6 +138,11 @@ def _check_classes(names: Sequence[str], given: NDArray[np.int64], rows: NDArray
     if not n_usable:
         raise InputError(
             f"none of the {n_labels:,} images with a label has a vector; compute the embeddings first"
+        )
+    if (counts > 0).sum() > _MOST_CLASSES:
+        raise InputError(
+            f"the labels are of {int((counts > 0).sum()):,} classes; at most {_MOST_CLASSES:,} can be audited: give a "
+            "field with fewer classes, such as a category instead of a name, or a view of the classes in doubt"
         )
     big = int((counts >= FEWEST).sum())
     if big >= 2:

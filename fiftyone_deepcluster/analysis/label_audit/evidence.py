@@ -13,7 +13,9 @@ import numpy as np
 
 from fiftyone_deepcluster.analysis.label_audit.labeled_set import N_FOLDS
 from fiftyone_deepcluster.analysis.label_audit.logistic import LogisticModels, fit_logistic
+from fiftyone_deepcluster.core.progress import observer_or_silent
 from fiftyone_deepcluster.core.seeds import rng
+from fiftyone_deepcluster.errors import CancelledError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,8 +23,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fiftyone_deepcluster.analysis.label_audit.labeled_set import LabeledSet
+    from fiftyone_deepcluster.core.progress import Observer
 
 _PENALTY, _MAX_ITER = 1e-3, 40
+STEPS = 2 * _MAX_ITER
+"""Steps of progress: passes over the vectors, at most."""
+
 _VOTES = 20
 _PRIOR = 0.3
 """Additive smoothing: total of the votes that are added to those of the neighbors, the same for every class."""
@@ -65,18 +71,22 @@ class Evidence:
     own_votes: NDArray[np.float32]
 
 
-def gather_evidence(labeled: LabeledSet) -> tuple[Evidence, Evidence]:
+def gather_evidence(labeled: LabeledSet, observer: Observer | None = None) -> tuple[Evidence, Evidence]:
     """Compute the scores of both rounds.
 
     Args:
         labeled: images of two classes or more.
+        observer: receives ``STEPS`` steps of progress; can cancel after each.
+
+    Raises:
+        CancelledError: the observer requested cancellation.
     """
-    balance = _balance(labeled)
-    first = _round(labeled, balance * labeled.weights, labeled.classes)
+    balance, watcher = _balance(labeled), observer_or_silent(observer)
+    first = _round(labeled, balance * labeled.weights, labeled.classes, watcher)
     belief = np.minimum(first.own / first.best_share, 1.0) + np.float32(_LEAST_WEIGHT)
     belief = np.where(labeled.certain, np.float32(1), belief)
     drawn = np.where(labeled.before == labeled.classes, _draw(labeled, first.best), labeled.before)
-    return first, _round(labeled, balance * labeled.weights * belief, drawn)
+    return first, _round(labeled, balance * labeled.weights * belief, drawn, watcher)
 
 
 def _balance(labeled: LabeledSet) -> NDArray[np.float32]:
@@ -98,8 +108,10 @@ def _draw(labeled: LabeledSet, best: NDArray[np.int64]) -> NDArray[np.int64]:
     return drawn
 
 
-def _round(labeled: LabeledSet, weights: NDArray[np.float32], drawn: NDArray[np.int64]) -> Evidence:
-    models = _fit(labeled, weights)
+def _round(
+    labeled: LabeledSet, weights: NDArray[np.float32], drawn: NDArray[np.int64], observer: Observer
+) -> Evidence:
+    models = _fit(labeled, weights, observer)
     found = [
         _scores(labeled, weights, rows, logs, drawn[rows])
         for rows, logs in _log_probabilities(labeled, models)
@@ -107,17 +119,34 @@ def _round(labeled: LabeledSet, weights: NDArray[np.float32], drawn: NDArray[np.
     return Evidence(*(np.concatenate(column) for column in zip(*found, strict=True)))
 
 
-def _fit(labeled: LabeledSet, weights: NDArray[np.float32]) -> LogisticModels:
+def _fit(labeled: LabeledSet, weights: NDArray[np.float32], observer: Observer) -> LogisticModels:
     """``N_FOLDS`` models, each fitted without one fold, and last one fitted on all images."""
     used = np.arange(N_FOLDS + 1)[:, None] != labeled.folds
-    return fit_logistic(
+    left = _MAX_ITER
+
+    def after_pass() -> None:
+        nonlocal left
+        left -= 1
+        observer.advance(1)
+        check_cancelled(observer)
+
+    models = fit_logistic(
         labeled.features,
         labeled.classes,
         (used * weights).astype(np.float32),
         penalty=_PENALTY,
         max_iter=_MAX_ITER,
         n_classes=labeled.n_classes,
+        after_pass=after_pass,
     )
+    observer.advance(left)
+    return models
+
+
+def check_cancelled(observer: Observer) -> None:
+    """Raise CancelledError if the observer requests it."""
+    if observer.cancelled():
+        raise CancelledError("cancelled; nothing of the audit was stored")
 
 
 def _log_probabilities(

@@ -7,8 +7,8 @@ Wright, Numerical Optimization, algorithm 7.4) runs on all models at once, each 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _MAX_NUMBERS = 2**23
 """Maximum float32 values in one chunk of products (32 MiB)."""
+
+_MAX_KEPT = 2**27
+"""Numbers up to which the scaled vectors are kept, 512 MB; above, they are scaled again in every pass."""
 
 _HISTORY = 8
 _SHORTEST_STEP = 2.0**-10
@@ -33,13 +36,13 @@ class FeatureRows:
 
     Attributes:
         vectors: (N, D) float16 or float32, an array or one that is mapped from a file.
-        mean: (D,) float32.
+        mean: (D,) float32; None: the vectors are scaled already.
         scale: (D,) float32, factor of every dimension.
         device: where products are computed.
     """
 
     vectors: NDArray[np.floating]
-    mean: NDArray[np.float32]
+    mean: NDArray[np.float32] | None
     scale: NDArray[np.float32]
     device: str = "cpu"
 
@@ -62,8 +65,19 @@ class FeatureRows:
         step = max(1, _MAX_NUMBERS // max(each, self.width))
         for start in range(0, len(self), step):
             rows = slice(start, min(start + step, len(self)))
-            part = (np.asarray(self.vectors[rows], np.float32) - self.mean) * self.scale
+            part = np.asarray(self.vectors[rows], np.float32)
+            if self.mean is not None:
+                part = (part - self.mean) * self.scale
             yield rows, torch.from_numpy(part).to(self.device)
+
+    def scaled(self) -> FeatureRows:
+        """The same, standardized once for all passes, unless there are too many to keep."""
+        if self.mean is None or self.vectors.size > _MAX_KEPT:
+            return self
+        kept = np.empty(self.vectors.shape, np.float32)
+        for rows, part in replace(self, device="cpu").chunks(self.width):
+            kept[rows] = part.numpy()
+        return replace(self, vectors=kept, mean=None)
 
 
 def feature_rows(vectors: NDArray[np.floating], device: str = "cpu") -> FeatureRows:
@@ -83,7 +97,7 @@ def feature_rows(vectors: NDArray[np.floating], device: str = "cpu") -> FeatureR
     spread = np.sqrt(squares)
     varies = spread > 1e-6 * max(float(spread.max(initial=0.0)), 1e-30)
     scale = np.where(varies, 1 / np.where(varies, spread, 1), 0) / max(1.0, np.sqrt(varies.sum()))
-    return FeatureRows(vectors, mean.astype(np.float32), scale.astype(np.float32), device)
+    return FeatureRows(vectors, mean.astype(np.float32), scale.astype(np.float32), device).scaled()
 
 
 @dataclass(frozen=True)
@@ -112,6 +126,7 @@ def fit_logistic(
     penalty: float,
     max_iter: int,
     n_classes: int,
+    after_pass: Callable[[], None] = lambda: None,
 ) -> LogisticModels:
     """Fit M models of K classes: minimize the weighted mean cross-entropy + penalty / 2 · |W|², bias not penalized.
 
@@ -122,12 +137,13 @@ def fit_logistic(
         penalty: of the squared weights.
         max_iter: passes over the vectors, at most; fewer if the objective settles.
         n_classes: K.
+        after_pass: called after every pass; what it raises ends the fit.
     """
     import torch
 
     shares = torch.from_numpy(weights / weights.sum(axis=1, keepdims=True)).to(features.device)
     ids = torch.from_numpy(np.maximum(classes, 0)).to(features.device)
-    objective = _Objective(features, ids, shares, n_classes, penalty)
+    objective = _Objective(features, ids, shares, n_classes, penalty, after_pass)
     return LogisticModels(_minimize(objective, objective.zeros(), max_iter))
 
 
@@ -138,6 +154,7 @@ class _Objective:
     shares: torch.Tensor
     k: int
     penalty: float
+    after_pass: Callable[[], None]
 
     def zeros(self) -> torch.Tensor:
         import torch
@@ -153,8 +170,8 @@ class _Objective:
         value = torch.zeros(n_models, dtype=torch.float64, device=at.device)
         gradient = torch.zeros_like(flat)
         for rows, part in self.features.chunks(n_models * self.k):
-            logs = (part @ flat[:-1]).add_(flat[-1]).reshape(len(part), n_models, self.k)
-            logs -= logs.logsumexp(dim=2, keepdim=True)
+            logits = torch.addmm(flat[-1], part, flat[:-1]).reshape(len(part), n_models, self.k)
+            logs = torch.log_softmax(logits, dim=2)
             share, own = self.shares[:, rows].T, self.classes[rows, None, None].expand(-1, n_models, 1)
             value -= (share * logs.gather(2, own)[..., 0]).double().sum(dim=0)
             error = logs.exp_()
@@ -163,6 +180,7 @@ class _Objective:
             flat_error = error.reshape(len(part), -1)
             gradient[:-1] += part.T @ flat_error
             gradient[-1] += flat_error.sum(dim=0)
+        self.after_pass()
         slope = gradient.reshape(self.features.width + 1, n_models, self.k).permute(1, 0, 2).contiguous()
         slope[:, :-1] += self.penalty * at[:, :-1]
         return value + self.penalty / 2 * at[:, :-1].double().square().sum(dim=(1, 2)), slope

@@ -62,9 +62,8 @@ def noise_rate(p_wrong: NDArray[np.float32], spread: tuple[float, float] = (1.0,
     n, rate = len(p_wrong), float(np.mean(p_wrong, dtype=np.float64))
     middle = (rate + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
     half = _Z * np.sqrt(rate * (1 - rate) / n + _Z**2 / (4 * n**2)) / (1 + _Z**2 / n)
-    return NoiseRate(
-        rate=rate, low=max(0.0, min(rate, middle - half)), high=min(1.0, max(rate, middle + half))
-    )
+    low, high = max(0.0, min(rate, middle - half)), max(rate, middle + half)
+    return NoiseRate(rate=rate, low=low * spread[0], high=min(1.0, high * spread[1]))
 
 
 @dataclass(frozen=True)

@@ -227,8 +227,9 @@ class _Conclusion:
         for at in np.flatnonzero(np.nan_to_num(p_wrong, nan=0.0) >= _EXPLAINED_AT).tolist():
             to = int(suggested[at])
             texts[int(self.rows[at])] = maker.text(at, to if to >= 0 else int(labeled.classes[at]))
+        counts = np.bincount(labeled.classes)
         for at in np.flatnonzero(~self.audited).tolist():
-            name = self.names[int(labeled.classes[at])]
-            count = int((labeled.classes == labeled.classes[at]).sum())
-            texts[int(self.rows[at])] = f"only {count} images have the label {name!r}: too few to audit"
+            name, count = self.names[int(labeled.classes[at])], int(counts[labeled.classes[at]])
+            images = f"{count} image{' has' if count == 1 else 's have'}"
+            texts[int(self.rows[at])] = f"only {images} the label {name!r}: too few to audit"
         return texts

@@ -5,6 +5,7 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from fiftyone_deepcluster.analysis.label_audit import audit as audit_module
 from fiftyone_deepcluster.analysis.label_audit.audit import audit_vectors
 from fiftyone_deepcluster.analysis.label_audit.labeled_set import FEWEST, KnownSides, encode
 from fiftyone_deepcluster.analysis.label_audit.noise import noise_rate
@@ -153,7 +154,7 @@ def test_images_without_label_or_vector_are_left_out(digits):
 
     assert np.isnan(audit.p_wrong[1])
     assert audit.given[1] == -1
-    assert audit.not_audited == {610: "no vector"}
+    assert audit.not_audited == {610: "no vector of finite numbers"}
     assert np.isfinite(audit.p_wrong[600])
 
 
@@ -311,6 +312,35 @@ def test_cancel(digits):
         audit_vectors(digits[0], digits[1].tolist(), observer=Cancel())
 
 
+def test_too_many_classes_are_refused_before_anything_is_fitted(monkeypatch):
+    monkeypatch.setattr(audit_module, "_MOST_CLASSES", 20)
+    vectors, labels = np.eye(21, dtype=np.float32), [str(row) for row in range(21)]
+    with pytest.raises(InputError, match="the labels are of 21 classes; at most 20 can be audited"):
+        audit_vectors(vectors, labels)
+
+
+def test_a_fit_is_cancelled_in_the_middle_and_reports_its_steps(digits):
+    class Steps(Silent):
+        def __init__(self, most):
+            self.done, self.total, self.most = 0, 0, most
+
+        def phase(self, name, total):
+            self.done, self.total = 0, total
+
+        def advance(self, steps):
+            self.done += steps
+
+        def cancelled(self):
+            return self.total > 1 and self.done >= self.most
+
+    whole, half = Steps(10**6), Steps(3)
+    audit_vectors(digits[0][:200], digits[1][:200].tolist(), observer=whole)
+    assert whole.done == whole.total > 2
+    with pytest.raises(CancelledError, match="nothing of the audit was stored"):
+        audit_vectors(digits[0][:200], digits[1][:200].tolist(), observer=half)
+    assert half.done == 3
+
+
 def test_labels_are_encoded_as_text():
     names, ids = encode([True, None, "b", 3, " ", "b"])
 
@@ -324,3 +354,5 @@ def test_interval_of_a_rate():
     assert (none.rate, none.low) == (0, 0)
     assert 0.02 < none.high < 0.1
     assert half.low == pytest.approx(0.366, abs=0.01)
+    wider = noise_rate(np.full(50, 0.5, np.float32), (0.5, 3.0))
+    assert (wider.low, wider.high) == (pytest.approx(half.low / 2), 1.0)
