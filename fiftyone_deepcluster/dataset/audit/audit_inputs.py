@@ -123,7 +123,15 @@ def _vectors(source: SampleSource, settings: dict[str, Any], model: Any) -> NDAr
         )
     if len(parts) == 1:
         return parts[0]
-    return np.concatenate([part / np.sqrt(np.nanmean((part**2).sum(axis=1))) for part in parts], axis=1)
+    return np.concatenate([part / _mean_length(part) for part in parts], axis=1)
+
+
+def _mean_length(vectors: NDArray[np.float32]) -> np.float32:
+    """Root mean square length of the vectors of finite numbers; 1 if there are none."""
+    import numpy as np
+
+    finite = vectors[np.isfinite(vectors).all(axis=1)]
+    return np.float32(np.sqrt(np.square(finite).sum(axis=1).mean()) if len(finite) else 1)
 
 
 def _choices(source: SampleSource) -> str:
