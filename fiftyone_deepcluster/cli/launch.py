@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 ADDRESS = "127.0.0.1"  # the server serves any file that the user can read: do not expose it to the network
 _START_SECONDS = 180
+_STOP_SECONDS = 5
 _PORTS_TRIED = 20
 
 
@@ -81,7 +82,16 @@ def serving(port: int) -> Iterator[str]:
         _wait_until_it_listens(server, port)
         yield f"http://{ADDRESS}:{port}"
     finally:
-        server.terminate()
+        _stop(server)
+
+
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    """End the server, whose own end waits for open connections from Python 3.12 on, such as that of the session."""
+    server.terminate()
+    try:
+        server.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        server.kill()
         server.wait()
 
 

@@ -106,7 +106,7 @@ def test_what_cannot_be_a_run_folder_is_refused_before_work(small_disk, tmp_path
         (tmp_path / "file", "is a file"),
         (tmp_path / "file" / "run", "is a file"),
         (tmp_path / ("x" * 300), "File name too long"),
-        ("a\0b", "embedded null byte"),
+        ("a\0b", "embedded null"),
         (5, "run_dir=5 is not a path"),
     ]:
         with pytest.raises((OptionsError, fdc.DeepClusterError), match=why):

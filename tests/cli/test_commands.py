@@ -1,14 +1,17 @@
 """Commands ``cluster``, ``install`` and ``open`` on real datasets."""
 
 import json
+import signal
 import socket
+import subprocess
+import sys
 import urllib.request
 
 import psutil
 import pytest
 
 import fiftyone_deepcluster
-from fiftyone_deepcluster.cli.launch import ADDRESS, free_port, serving
+from fiftyone_deepcluster.cli.launch import ADDRESS, _stop, free_port, serving
 
 # pixels without training, no map: these tests check the command, not the method
 _QUICK = (
@@ -143,6 +146,14 @@ def test_the_apps_server_is_waited_for_and_gets_no_secret(fiftyone_home, monkeyp
         assert server.environ()["FIFTYONE_DATABASE_URI"] == fiftyone_home.uri
         assert "MY_SECRET" not in server.environ()
     assert free_port(port) == port
+
+
+def test_a_server_that_does_not_end_by_itself_is_killed():
+    words = "import signal as s, time; s.signal(s.SIGTERM, s.SIG_IGN); print('up', flush=True); time.sleep(600)"
+    with subprocess.Popen([sys.executable, "-c", words], stdout=subprocess.PIPE) as server:
+        assert server.stdout.readline() == b"up\n"
+        _stop(server)
+        assert server.returncode == -signal.SIGKILL
 
 
 def test_a_port_in_use_is_passed_over():
