@@ -4,7 +4,6 @@
     python -m benchmarks.audit run --digits --npz usps=usps.npz --features scenes=scenes.npz --out audit.jsonl
     python -m benchmarks.audit run --features cifar=cifar.npz --human cifar=labels.csv --out audit.jsonl
     python -m benchmarks.audit effort --digits --features scenes=scenes.npz --out effort.jsonl
-    python -m benchmarks.audit speed --images 100000
     python -m benchmarks.audit table --out audit.jsonl
 
 Labels are broken at random (``uniform``), or turned into the most similar class (``confused``), or are those of people
@@ -43,7 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["features", "run", "effort", "speed", "table"])
+    parser.add_argument("what", choices=["features", "run", "effort", "table"])
     parser.add_argument("--digits", action="store_true", help="scikit-learn's digits, by their pixels")
     parser.add_argument("--npz", action="append", default=[], metavar="NAME=PATH", help="images x, classes y")
     parser.add_argument(
@@ -58,13 +57,10 @@ def main() -> None:
     )
     parser.add_argument("--dims", type=int, default=128)
     parser.add_argument("--seeds", type=int, nargs="+", default=[51, 52, 53])
-    parser.add_argument("--classes", type=int, default=10, help="classes of the set of speed")
     parser.add_argument("--alone", action="store_true", help="only the audit, for its calibration and time")
     parser.add_argument("--out", type=Path, default=Path("audit.jsonl"))
     arguments = parser.parse_args()
-    {"features": features, "run": run, "effort": effort, "speed": speed, "table": show}[arguments.what](
-        arguments
-    )
+    {"features": features, "run": run, "effort": effort, "table": show}[arguments.what](arguments)
 
 
 # ---------------------------------------------------------------- data
@@ -326,30 +322,6 @@ def effort(arguments: argparse.Namespace) -> None:
         with arguments.out.open("a") as file:
             file.write(json.dumps(line) + "\n")
         print(line, flush=True)
-
-
-def speed(arguments: argparse.Namespace) -> None:
-    """Seconds and peak memory for vectors of 512 dimensions in clusters."""
-    import resource
-
-    draw = np.random.default_rng(0)
-    n, k = arguments.images, arguments.classes
-    means = draw.normal(size=(30 * k, 32)).astype(np.float32)
-    classes = draw.integers(k, size=n)
-    inner = means[classes * 30 + draw.integers(30, size=n)] + 0.6 * draw.normal(size=(n, 32)).astype(
-        np.float32
-    )
-    vectors = inner @ draw.normal(size=(32, 512)).astype(np.float32) / 6
-    vectors += 0.3 * draw.standard_normal(size=(n, 512), dtype=np.float32)
-    labels = np.where(draw.random(n) < 0.1, draw.integers(k, size=n), classes)
-    wall, cpu = time.perf_counter(), time.process_time()
-    audit = audit_vectors(vectors, labels.tolist())
-    figures = {
-        "images": n, "classes": k, "seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu,
-        "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
-        "auroc": float(roc_auc_score(labels != classes, audit.p_wrong)),
-    }  # fmt: skip
-    print(json.dumps(figures))
 
 
 # ---------------------------------------------------------------- tables

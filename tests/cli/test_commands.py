@@ -149,7 +149,9 @@ def test_the_apps_server_is_waited_for_and_gets_no_secret(fiftyone_home, monkeyp
 
 
 def test_a_server_that_does_not_end_by_itself_is_killed():
-    words = "import signal as s, time; s.signal(s.SIGTERM, s.SIG_IGN); print('up', flush=True); time.sleep(600)"
+    words = (
+        "import signal as s, time; s.signal(s.SIGTERM, s.SIG_IGN); print('up', flush=True); time.sleep(600)"
+    )
     with subprocess.Popen([sys.executable, "-c", words], stdout=subprocess.PIPE) as server:
         assert server.stdout.readline() == b"up\n"
         _stop(server)
