@@ -13,7 +13,7 @@ from fiftyone_deepcluster.methods.base import METHODS
 if TYPE_CHECKING:
     import fiftyone as fo
 
-    from fiftyone_deepcluster.dataset.background import RunCall
+    from fiftyone_deepcluster.dataset.background import Job
     from fiftyone_deepcluster.methods.base import Options
 
 CALL_SETTINGS = ("truth_field", "patches_field", "media_field", "embeddings_field", "model")
@@ -46,9 +46,9 @@ class ClusterCall:
     overwrite: bool
     settings: dict[str, Any]
 
-    def on(self, samples: fo.core.collections.SampleCollection) -> RunCall:
-        """The call of ``cluster`` on samples."""
-        from fiftyone_deepcluster.dataset.background import RunCall
+    def on(self, samples: fo.core.collections.SampleCollection) -> Job:
+        """The call of ``cluster`` on samples, as a job."""
+        from fiftyone_deepcluster.dataset.background import Job
 
         options = {name: value for name, value in self.given.items() if name != "name"}
         arguments = {
@@ -58,7 +58,7 @@ class ClusterCall:
             **self.settings,
             **options,
         }
-        return RunCall("cluster", samples, self.key, arguments)
+        return Job("cluster", samples, self.key, arguments, self.options.name, self.options.rounds)
 
 
 def method_field() -> OptionField:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.cli.clustering import find_samples
 from fiftyone_deepcluster.cli.tables import text_table
+from fiftyone_deepcluster.core.progress import Silent
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.dataset.audit.audit import Audit
@@ -23,10 +24,16 @@ def audit_and_write(
     Raises:
         DeepClusterError: see ``audit_labels``; also if dataset, folder or view does not exist.
     """
-    from fiftyone_deepcluster.dataset.audit.audit import audit_labels
+    from fiftyone_deepcluster.dataset.audit.audit import load_audit
     from fiftyone_deepcluster.dataset.audit.label_review import LabelReview
+    from fiftyone_deepcluster.dataset.background import Job
+    from fiftyone_deepcluster.dataset.io.fields import check_key
 
-    audit = audit_labels(find_samples(name, view), label_field, **settings)
+    key = settings["key"]
+    check_key(key)
+    samples = find_samples(name, view)
+    Job("audit_labels", samples, key, {"label_field": label_field, **settings}).carry_out(Silent())
+    audit = load_audit(samples, key)
     table, html = files
     review = LabelReview(audit)
     if table is not None:

@@ -1,4 +1,4 @@
-"""Progress and remaining time of a run, estimated from the durations of its phases."""
+"""Progress and remaining time of a run or other job, estimated from the durations of its phases."""
 
 from __future__ import annotations
 
@@ -13,6 +13,15 @@ if TYPE_CHECKING:
 
 _ROUNDS_LOOKED_BACK = 3
 _TRAINING = "train"
+_WORDS = {
+    "": "starting",
+    "decode": "reading the images",
+    "embeddings": "computing the embeddings",
+    "baselines": "comparing with simple methods",
+    "write": "writing the fields",
+    "brain": "computing the 2-D map and the similarity index",
+}
+"""Phases outside of the rounds, in words."""
 _SURE_FROM = 0.02
 """Once this share of a phase is done, the rest is expected to go at the same speed."""
 _OVERRUN = 0.1
@@ -99,6 +108,15 @@ class Pace:
             self._fraction = max(self._fraction, passed / max(passed + left, 1e-9))
         return min(self._fraction, 0.99)
 
+    def label(self) -> str:
+        """Round and phase: ``round 3 of 10 · train``."""
+        if self._name in _WORDS:
+            return _WORDS[self._name]
+        if self._rounds and self._done >= self._rounds:
+            return self._name  # of the final assignment
+        planned = f" of {self._rounds}" if self._rounds else ""
+        return f"round {self._done + 1}{planned} · {self._name}"
+
     def _usual_round(self) -> float | None:
         if self._spent:
             return sum(self._spent) / len(self._spent)
@@ -111,3 +129,37 @@ class Pace:
         if self.within >= _SURE_FROM:
             return passed * (1.0 - self.within) / self.within
         return max(self._closing.get(self._name, 0.0) - passed, _OVERRUN * passed)
+
+
+class Steps:
+    """Progress of a job without rounds, whose later phases are unknown; receives the events of an observer."""
+
+    def __init__(self) -> None:
+        self._name, self._done, self._total = "", 0, 0
+
+    def phase(self, name: str, total: int) -> None:
+        """Start a phase of ``total`` steps."""
+        self._name, self._done, self._total = name, 0, total
+
+    def advance(self, steps: int) -> None:
+        """Count completed steps of the phase."""
+        self._done += steps
+
+    def round_done(self, index: int, rounds: int) -> None:
+        """Do nothing: there are no rounds."""
+
+    def resumed(self, index: int, rounds: int) -> None:
+        """Do nothing: there are no rounds."""
+
+    def seconds_left(self) -> float | None:
+        """None: the time of later phases is unknown."""
+        return None
+
+    def fraction(self) -> float:
+        """Share of the current phase that is done, 0..1."""
+        return min(1.0, self._done / self._total) if self._total else 0.0
+
+    def label(self) -> str:
+        """Phase and its steps: ``probe · 30 of 70``."""
+        name = _WORDS.get(self._name, self._name)
+        return name if self._total < 2 else f"{name} · {min(self._done, self._total):,} of {self._total:,}"

@@ -4,11 +4,12 @@ import React from "react";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 
 import { Board } from "../src/components/Board";
-import type { Cluster, Edit, LoadAnswer, SidebarGroup } from "../src/model/api";
+import type { Cluster, Edit, JobRow, LoadAnswer, SidebarGroup } from "../src/model/api";
 import { panelStates, server, state } from "./app";
 
 const EVENTS = [
   "load", "strips", "images", "edit", "names", "poll", "in_view", "preview_commit", "preview_split", "show", "color", "similar", "flow",
+  "cancel", "show_fields",
 ];
 const schema = { view: Object.fromEntries(EVENTS.map((name) => [name, name])) };
 
@@ -29,9 +30,10 @@ function loaded(key: string, clusters: Cluster[], field: string | null = null): 
     facts: "", warnings: [], resumable: false,
   };
   const history = { undo: null, redo: null, lost: 0, version: 1 };
-  return { runs, audits: [], sidebar, run, clusters, nearest: {}, history, label_field: field };
+  return { runs, jobs, audits: [], sidebar, run, clusters, nearest: {}, history, label_field: field };
 }
 
+let jobs: JobRow[] = [];
 let clusters: Cluster[] = [];
 let sidebar: SidebarGroup[] = [];
 let stale = false;
@@ -109,6 +111,7 @@ beforeEach(() => {
   vi.spyOn(HTMLElement.prototype, "clientHeight", "get").mockReturnValue(600);
   vi.spyOn(HTMLElement.prototype, "clientWidth", "get").mockReturnValue(600);
   clusters = [cluster("one", 5), cluster("two", 4), cluster("three", 3)];
+  jobs = [];
   sidebar = [];
   stale = false;
   asked = [];
@@ -303,6 +306,52 @@ describe("an edit", () => {
   });
 });
 
+describe("a job", () => {
+  const job: JobRow = {
+    key: "job-probe_layers-dc", verb: "probe_layers", about: "dc", method: "Probe layers", status: "running", text: "probe · 3 of 9",
+    fraction: 0.3, started: 1, cancelling: false, again: true, made: "",
+  };
+  beforeEach(() => {
+    server.answer = async (event, params) => {
+      if (event === "cancel") jobs = jobs.map((one) => ({ ...one, cancelling: true }));
+      if (event === "show_fields") asked.push([event, params]);
+      const rows = { runs: loaded("dc", []).runs, jobs };
+      if (event === "cancel") return { value: rows };
+      if (event === "poll") return { value: { ...rows, audits: [], stale: false } };
+      return event === "show_fields" ? { value: null } : answer(event, params);
+    };
+  });
+  it("is shown with its progress, and can be cancelled once", async () => {
+    jobs = [job];
+    await openBoard();
+    fireEvent.click(part("dc-tab-runs") as HTMLElement);
+    expect(part(`dc-run-${job.key}`)?.textContent).toContain("Probe layersdc · running · probe · 3 of 9");
+    expect(part(`dc-dismiss-${job.key}`)).toBe(null);
+    fireEvent.click(part(`dc-cancel-${job.key}`) as HTMLElement);
+    await settle();
+    expect(part(`dc-cancel-${job.key}`)).toBe(null);
+  });
+  it("that has ended shows a notice, and what it wrote is loaded, also if it was never seen at work", async () => {
+    await openBoard();
+    jobs = [{ ...job, status: "done", text: "conv3 is best" }];
+    await wait(3000);
+    expect(part("dc-message")?.textContent).toContain("conv3 is best");
+    expect(asked.filter(([event]) => event === "load").length).toBe(2);
+    expect(asked.filter(([event]) => event === "show_fields").length).toBe(1);
+    await wait(6000);
+    expect(asked.filter(([event]) => event === "load").length).toBe(2);
+  });
+  it("that has failed says why", async () => {
+    jobs = [job];
+    await openBoard();
+    jobs = [{ ...job, status: "failed", text: "no such field" }];
+    await wait(3000);
+    expect(part("dc-message")?.textContent).toContain("Probe layers: no such field");
+    fireEvent.click(part("dc-tab-runs") as HTMLElement);
+    expect(part(`dc-why-${job.key}`)?.textContent).toBe("no such field");
+  });
+});
+
 describe("answers", () => {
   it("of a run that was left are ignored", async () => {
     await openBoard();
@@ -327,7 +376,7 @@ describe("answers", () => {
     let loads = 0;
     server.answer = async (event, params) => {
       const value = await answer(event, params);
-      if (event === "poll") return { value: { runs: loaded("dc", []).runs, audits: [], stale: loads === 0 } };
+      if (event === "poll") return { value: { runs: loaded("dc", []).runs, jobs, audits: [], stale: loads === 0 } };
       if (event === "load" && ++loads === 1) await new Promise<void>((resolve) => (late = resolve));
       return value;
     };

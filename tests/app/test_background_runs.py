@@ -1,14 +1,19 @@
-"""Runs in the background, in the real App: started from the form, followed, cancelled, failed, left alone."""
+"""Runs and other jobs in the background, in the real App: started from the form, followed, cancelled, failed, left."""
 
 from __future__ import annotations
 
 import re
+import shutil
 import time
 
+import fiftyone as fo
 import pytest
 from playwright.sync_api import expect
+from pydicom.data import get_testdata_file
 
 from fiftyone_deepcluster.core.record import StopReason
+from fiftyone_deepcluster.dataset.audit.audit import list_audits
+from fiftyone_deepcluster.dataset.results.numbers import stored_sweep
 from fiftyone_deepcluster.dataset.runs import queue, status
 from fiftyone_deepcluster.dataset.runs.run import list_runs, load_run
 from tests.app.limits import LONG
@@ -125,3 +130,85 @@ def test_a_failure_is_told_and_what_was_typed_is_kept(open_app, dataset):
     dataset.reload()
     assert len(load_run(dataset, "many").rounds) == 2
     assert dataset.count("many.label") == 60
+
+
+def submit(form, name):
+    """Submit a form by the button with this name; it closes at once."""
+    button = form.get_by_role("button", name=re.compile(f"^({name}|Execute)$"))
+    expect(button).to_be_enabled()
+    button.click()
+    expect(form).to_have_count(0)
+
+
+def test_an_audit_is_started_followed_and_its_result_seen(open_app, clustered):
+    page = open_app(clustered)
+    open_panel(page)
+    part(page, "dc-tab-audit").click()
+    part(page, "dc-audit-start").click()
+    form = page.get_by_role("dialog")
+    expect(form.get_by_text("The labels to audit.")).to_be_visible()
+    submit(form, "Audit")
+    job = "job-audit_labels-audit"
+    expect(part(page, f"dc-run-{job}")).to_contain_text(
+        re.compile("queued|running")
+    )  # beside "No label audit yet"
+    expect(part(page, "dc-audit-facts")).to_contain_text("200 labels of ground_truth in 10 classes")
+    assert status.read_states(clustered)[job].status == "done"
+    part(page, "dc-tab-runs").click()
+    expect(part(page, f"dc-run-{job}")).to_contain_text("200 labels audited; about ")
+    part(page, f"dc-show-{job}").click()
+    expect(part(page, "dc-audit-facts")).to_be_visible()
+    part(page, "dc-tab-runs").click()
+    part(page, f"dc-dismiss-{job}").click()
+    expect(part(page, f"dc-run-{job}")).to_have_count(0)
+    expect(part(page, "dc-run-dc")).to_be_visible()
+    clustered.reload()
+    assert list_audits(clustered) == ["audit"]
+
+
+def test_an_analysis_is_cancelled(open_app, clustered):
+    page = open_app(clustered)
+    open_panel(page)
+    part(page, "dc-tab-analyses").click()
+    part(page, "dc-start-recommend_number").click()
+    form = page.get_by_role("dialog")
+    form.wait_for()
+    typed_in(form, "Largest number of clusters").fill("199")
+    typed_in(form, "Repetitions").fill("10")
+    submit(form, "Recommend")
+    job = "job-recommend_number-dc"
+    row = part(page, f"dc-run-{job}")
+    expect(row).to_contain_text(re.compile(r"running · .+ of \d+"))
+    part(page, f"dc-cancel-{job}").click()
+    expect(row).to_contain_text(re.compile("stops after this batch|cancelled"))
+    expect(row).to_contain_text("dc · cancelled")
+    assert stored_sweep(load_run(clustered, "dc")) is None
+    part(page, f"dc-again-{job}").click()
+    form = page.get_by_role("dialog")
+    expect(typed_in(form, "Repetitions")).to_have_value("10")
+    typed_in(form, "Largest number of clusters").fill("4")
+    typed_in(form, "Repetitions").fill("2")
+    submit(form, "Recommend")
+    expect(part(page, "dc-number")).to_contain_text("recommended: ")  # without a click on "Refresh"
+    assert stored_sweep(load_run(clustered, "dc")).numbers == (2, 3, 4)
+
+
+def test_an_import_outlives_the_tab_and_opens_what_it_made(open_app, dataset, tmp_path, unique):
+    for name in ("CT_small.dcm", "MR_small.dcm"):
+        shutil.copy(get_testdata_file(name, download=False), tmp_path)
+    page = open_app(dataset)
+    form = open_form(page, "Import DICOM")
+    form.get_by_role("textbox").nth(0).fill(str(tmp_path))
+    form.get_by_role("textbox").nth(1).fill(f"scans-{unique}")
+    expect(form).to_contain_text("is created from the images")
+    submit(form, "Import")
+    expect(part(page, "dc-run-job-import_dicom")).to_be_visible()
+    page.context.close()
+    end = time.monotonic() + LONG / 1000
+    while status.read_states(dataset)["job-import_dicom"].busy and time.monotonic() < end:
+        time.sleep(0.1)
+    page = open_app(dataset)
+    expect(part(page, "dc-run-job-import_dicom")).to_contain_text("2 images imported")
+    part(page, "dc-open-job-import_dicom").click()
+    expect(part(page, "entry-counts")).to_have_text("2 samples")
+    fo.delete_dataset(f"scans-{unique}")

@@ -6,7 +6,9 @@ import re
 import signal
 import subprocess
 import sys
+import time
 
+import fiftyone as fo
 import pytest
 from playwright.sync_api import TimeoutError as BrowserTimeout
 from playwright.sync_api import expect
@@ -235,6 +237,46 @@ def test_a_workspace_draws_the_grid_and_the_panel(open_app, clustered):
     page = open_app(clustered, query="?workspace=clusters")
     expect(rows(page)).to_have_count(5)
     expect(part(page, "looker").first).to_be_visible()
+
+
+def colors_by_label(page, key, n_colors):
+    """Background colors of the labels of a run on the images of the grid, by label, once there are ``n_colors``.
+
+    The grid draws its images one after the other, so right after a change some have the earlier colors.
+    """
+    read = "tags => tags.map(tag => [tag.textContent, getComputedStyle(tag).backgroundColor])"
+    end = time.monotonic() + LONG / 1000
+    while True:
+        pairs = {tuple(pair) for pair in part(page, f"tag-{key}").evaluate_all(read)}
+        if len(pairs) == n_colors or time.monotonic() > end:
+            return {label: {color for other, color in pairs if other == label} for label, _ in pairs}
+        time.sleep(0.2)
+
+
+def test_one_click_colors_the_grid_and_the_map_by_the_run_that_is_open(open_app, clustered):
+    cluster(clustered, "frozen", "more", n_clusters=3, baselines=False, progress=False)
+    panels = [
+        fo.Panel(type="Samples", pinned=True),
+        fo.Panel(type="Embeddings"),
+        fo.Panel(type=CLUSTERS_PANEL),
+    ]
+    sides = [fo.Space(children=[panel], active_child=panel.component_id) for panel in panels]
+    clustered.save_workspace("all", fo.Space(children=sides, orientation="horizontal"))
+    page = open_app(clustered, query="?workspace=all")
+    expect(rows(page)).to_have_count(3)
+    expect(part(page, "embeddings-runs-page")).to_be_visible()
+    part(page, "dc-colors").click()
+    for key, other, n_clusters in (("more", "dc", 3), ("dc", "more", 5)):
+        expect(page.locator(".emb-plot-title")).to_contain_text(f"{key}_viz")
+        expect(page.get_by_role("button", name="Color by")).to_contain_text(f"{key}.label")
+        expect(part(page, f"tag-{key}").first).to_be_visible()
+        expect(part(page, f"tag-{other}")).to_have_count(0)
+        found = colors_by_label(page, key, n_clusters)
+        assert set(found) == set(clustered.distinct(f"{key}.label"))
+        assert {len(colors) for colors in found.values()} == {1}
+        assert len(set.union(*found.values())) == n_clusters
+        part(page, "dc-tab-runs").click()
+        part(page, "dc-open-dc").click()
 
 
 def test_the_open_command_shows_the_clusters_at_once(open_app, clustered):

@@ -99,4 +99,4 @@ def test_buttons_open_the_forms(asker, reported, uri):
     ask = asker(reported)
     ask("start", operator=uri.rpartition("/")[2], key="dc")
     prompt = ask.calls["prompt_user_for_operation"]
-    assert (prompt["operator_uri"], prompt["params"]) == (uri, {"key": "dc", "from_panel": True})
+    assert (prompt["operator_uri"], prompt["params"]) == (uri, {"key": "dc"})

@@ -15,6 +15,8 @@ from pydicom.data import get_testdata_file
 from fiftyone_deepcluster.app import names
 from fiftyone_deepcluster.app.operators import ClusterImages, ImportDicom
 from fiftyone_deepcluster.app.params import parse_call
+from fiftyone_deepcluster.dataset.runs import status
+from tests.app.test_operators import requests_of
 
 
 @pytest.fixture
@@ -33,11 +35,6 @@ def dataset(fiftyone_home):
     made.delete()
 
 
-def messages_of(context):
-    """Messages that the operator sends to the App."""
-    return [message.body for message in ImportDicom().execute(context)]
-
-
 def test_form_says_what_is_wrong(make_context, dataset, folder):
     def complaint(name, **params):
         form = ImportDicom().resolve_input(make_context(dataset, params))
@@ -51,22 +48,18 @@ def test_form_says_what_is_wrong(make_context, dataset, folder):
     assert complaint("keywords", keywords="StudyID,SeriesDescription") is None
 
 
-def test_imports_and_reports_progress(make_context, dataset, folder):
-    context = make_context(dataset, {"files": str(folder), "keywords": "StudyID"})
-    messages = messages_of(context)
-    assert [message.operator_uri.split("/")[-1] for message in messages[-2:]] == ["reload_dataset", "notify"]
-    assert messages[-1].params["variant"] == "warning"
-    assert messages[-1].params["message"].startswith("4 images imported, 0 known already, 1 skipped")
-    shares = [m.params["progress"] for m in messages if m.operator_uri.endswith("set_progress")]
-    assert shares == sorted(shares)
-    assert shares[-1] == 1.0
+def test_imports_and_says_what(make_context, dataset, folder):
+    answer = ImportDicom().execute(make_context(dataset, {"files": str(folder), "keywords": "StudyID"}))
+    assert answer["text"].startswith("4 images imported, 0 known already, 1 skipped")
+    state = status.read_states(dataset)["job-import_dicom"]
+    assert (state.status, state.method, state.result) == ("done", "Import DICOM", answer["text"])
     dataset.reload()
     assert len(dataset) == 4
     assert dataset.has_field("dicom_study_id")
     assert not dataset.has_field("dicom_patient_name")
 
 
-def test_images_go_where_the_form_says(make_context, dataset, folder):
+def test_images_go_where_the_form_says(make_context, asker, dataset, folder):
     import fiftyone as fo
 
     def notice(**params):
@@ -76,28 +69,34 @@ def test_images_go_where_the_form_says(make_context, dataset, folder):
 
     other = f"made-{dataset.name}"
     assert notice() == f"The images are added to '{dataset.name}', which has 0 samples"
-    assert notice(new_dataset=other) == f"A dataset '{other}' is created from the images, and opened"
-    last = messages_of(make_context(dataset, {"files": str(folder), "new_dataset": other}))[-2]
+    assert notice(new_dataset=other) == f"A dataset '{other}' is created from the images"
+    ImportDicom().execute(make_context(dataset, {"files": str(folder), "new_dataset": other}))
     try:
-        assert last.operator_uri.endswith("open_dataset")
-        assert last.params["dataset"] == other
+        assert status.read_states(dataset)["job-import_dicom"].made == other
+        ask = asker(dataset)
+        assert ask("poll", key=None)["jobs"][0]["made"] == other
+        ask("open_made", key="job-import_dicom")
+        assert ask.calls["open_dataset"] == {"dataset": other}
         assert (len(dataset), len(fo.load_dataset(other))) == (0, 4)
         assert notice(new_dataset=other) == f"The images are added to '{other}', which exists"
     finally:
         fo.delete_dataset(other)
 
 
-def test_nothing_found_is_a_warning(make_context, dataset, tmp_path):
-    last = messages_of(make_context(dataset, {"files": str(tmp_path)}))[-1]
-    assert last.params["variant"] == "warning"
-    assert "no DICOM file was found in" in last.params["message"]
+def test_nothing_found_is_said(make_context, dataset, tmp_path):
+    answer = ImportDicom().execute(make_context(dataset, {"files": str(tmp_path)}))
+    assert "no DICOM file was found in" in answer["text"]
 
 
-def test_errors_are_shown_in_words(make_context, dataset, folder):
-    context = make_context(dataset, {"files": str(folder / "no")}, spaces=fo.Space().to_dict())
-    messages = messages_of(context)
-    assert messages[-1].params["variant"] == "error"
-    assert "does not exist" in messages[-1].params["message"]
+def test_the_form_opens_again_where_the_folder_is_gone(make_context, dataset, folder):
+    params = {"files": str(folder / "no")}
+    context = make_context(dataset, params, spaces=fo.Space().to_dict(), operator_uri=names.IMPORT_DICOM)
+    assert ImportDicom().execute(context) is None
+    called = requests_of(context)
+    assert called["notify"]["variant"] == "error"
+    assert "does not exist" in called["notify"]["message"]
+    assert called["prompt_user_for_operation"]["params"] == params
+    assert status.read_states(dataset) == {}
 
 
 def test_from_a_script_and_by_a_worker(plugin, dataset, folder):
@@ -114,7 +113,7 @@ def test_from_a_script_and_by_a_worker(plugin, dataset, folder):
 def test_cluster_images_reads_the_originals_by_default(make_context, dataset, folder):
     before = ClusterImages().resolve_input(make_context(dataset)).type.properties
     assert "media_field" not in before
-    messages_of(make_context(dataset, {"files": str(folder)}))
+    ImportDicom().execute(make_context(dataset, {"files": str(folder)}))
     dataset.reload()
     assert "media_field" in ClusterImages().resolve_input(make_context(dataset)).type.properties
     assert parse_call({"media_field": "filepath"}, dataset).settings["media_field"] == "filepath"

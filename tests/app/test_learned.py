@@ -17,13 +17,13 @@ from fiftyone_deepcluster.app.operators import (
     ProbeLayers,
     RecommendNumber,
 )
-from fiftyone_deepcluster.app.running import watch
 from fiftyone_deepcluster.dataset.api import cluster
 from fiftyone_deepcluster.dataset.results.filters import stored_filters
 from fiftyone_deepcluster.dataset.results.neighbors import indexed_neighbors, stored_scores
 from fiftyone_deepcluster.dataset.results.numbers import stored_sweep
 from fiftyone_deepcluster.dataset.results.probes import stored_probe
 from fiftyone_deepcluster.dataset.results.results_cache import Findings
+from fiftyone_deepcluster.dataset.runs import status
 from fiftyone_deepcluster.dataset.runs.run import load_run
 
 N = 80
@@ -127,56 +127,29 @@ def stored_pixels(plugin, make_digits):
 # ---------------------------------------------------------------- execution
 
 
-def test_probe_reports_its_progress_and_opens_the_panel(make_context, learned, run):
+def test_a_probe_says_what_came_of_it(make_context, learned, run):
     ctx = make_context(learned, {"key": "dc", "label_field": "ground_truth", "folds": 2})
-    messages = [message.body for message in ProbeLayers().execute(ctx)]
-    shown = [body.params for body in messages if body.operator_uri.endswith("set_progress")]
-    assert shown[0] == {"label": "starting", "progress": 0.0}
-    assert shown[-1] == {"label": "done", "progress": 1.0}
-    assert any("probe · " in entry["label"] and "of 70" in entry["label"] for entry in shown[1:-1])
-    requests = called(ctx)
-    assert requests["open_panel"]["state"] == {"state": {"run": "dc"}}
-    assert "before training" in requests["notify"]["message"]
+    answer = ProbeLayers().execute(ctx)
+    assert (answer["key"], answer["background"]) == ("dc", False)
+    assert "before training" in answer["text"]
+    state = status.read_states(learned)["job-probe_layers-dc"]
+    assert (state.status, state.method, state.result) == ("done", "Probe layers", answer["text"])
     assert stored_probe(run).label_field == "ground_truth"
 
 
-def test_from_the_panel_the_panel_stays_as_it_is(make_context, learned, run):
-    ctx = make_context(learned, {"key": "dc", "label_field": "ground_truth", "from_panel": True})
-    list(FindNeighbors().execute(ctx))
-    assert "open_panel" not in called(ctx)
-    assert "80 images" in called(ctx)["notify"]["message"]
+def test_neighbors_are_found_with_a_score(make_context, learned, run):
+    ctx = make_context(learned, {"key": "dc", "label_field": "ground_truth"})
+    assert "80 images" in FindNeighbors().execute(ctx)["text"]
     assert stored_scores(run).label_field == "ground_truth"
     assert len(indexed_neighbors(run, learned.first().id)["learned"]) == 10
 
 
-def test_failures_are_shown_in_words(make_context, learned):
-    ctx = make_context(learned, {"key": "dc", "layer": "conv9"}, spaces=fo.Space().to_dict())
-    list(DrawFilters().execute(ctx))
-    assert called(ctx)["notify"]["variant"] == "error"
-    assert "conv1, conv2" in called(ctx)["notify"]["message"]
+def test_failures_are_told_in_words(learned):
     with pytest.raises(ExecutionError, match="conv1, conv2"):
         foo.execute_operator(names.DRAW_FILTERS, {"dataset": learned}, params={"key": "dc", "layer": "conv9"})
-
-
-def test_closing_the_tab_stops_the_work():
-    stopped = []
-
-    def work(observer):
-        observer.phase("counting", 100)
-        while not observer.cancelled():
-            observer.advance(1)
-        stopped.append("stopped")
-
-    states = watch("a test", work)
-    assert "counting · " in next(states)[1]
-    states.close()
-    for _ in range(200):
-        if stopped:
-            break
-        import time
-
-        time.sleep(0.05)
-    assert stopped == ["stopped"]
+    state = status.read_states(learned)["job-draw_filters-dc"]
+    assert state.status == "failed"
+    assert "conv1, conv2" in state.error
 
 
 # ---------------------------------------------------------------- the panel
@@ -202,7 +175,7 @@ def test_buttons_open_the_forms(asker, learned, uri):
     ask("start", operator=uri.rpartition("/")[2], key="dc")
     prompt = ask.calls["prompt_user_for_operation"]
     assert prompt["operator_uri"] == uri
-    assert prompt["params"] == {"key": "dc", "from_panel": True}
+    assert prompt["params"] == {"key": "dc"}
 
 
 def test_probes_have_every_layer_trained_and_before(asker, learned, run):
@@ -254,15 +227,13 @@ def test_the_recommended_number_is_in_the_forms_and_the_panel(make_context, aske
     assert form.get_property("largest").default == 4, "20 images, five for each cluster"
     assert "curves" not in form.properties
 
-    ctx = make_context(stored_pixels, {"key": "dc", "largest": 5, "repetitions": 2, "from_panel": True})
-    messages = [message.body for message in RecommendNumber().execute(ctx)]
-    labels = [body.params["label"] for body in messages if body.operator_uri.endswith("set_progress")]
-    assert labels[-1] == "done"
+    ctx = make_context(stored_pixels, {"key": "dc", "largest": 5, "repetitions": 2})
+    answer = RecommendNumber().execute(ctx)
     found = stored_sweep(load_run(stored_pixels, "dc"))
     assert found.numbers == (2, 3, 4, 5)
     low, high = found.interval
     advice = f"recommended: {found.recommended} clusters, {low} to {high} score nearly as well"
-    assert called(ctx)["notify"]["message"] == f"R{advice[1:]}"
+    assert answer["text"] == f"R{advice[1:]}"
 
     shown = ask("analyses", key="dc")["numbers"]
     assert shown["numbers"] == [2, 3, 4, 5]

@@ -77,7 +77,7 @@ def test_form_groups_the_options_and_folds_the_rest(make_context, digits_dataset
     inputs = inputs_of(ClusterImages(), make_context(digits_dataset, {"method": "deepcluster"}))
     shown = list(inputs.get_property("method").type.get_property("deepcluster").type.properties)
     assert shown == [
-        "heading_how_many", "n_clusters", "heading_how_good", "weights", "backbone", "heading_how_long", "rounds",
+        "heading_clusters", "n_clusters", "heading_network", "weights", "backbone", "heading_duration", "rounds",
         "max_minutes", "show_advanced",
     ]  # fmt: skip
     opened = {"name": "deepcluster", "deepcluster": {"show_advanced": True}}
@@ -181,7 +181,7 @@ def test_a_form_starts_the_run_in_the_background(make_context, digits_dataset):
     params = {"method": FROZEN, "key": "seen", "compute_brain": False}
     layout = fo.Space(children=[fo.Panel(type="Samples", pinned=True)]).to_dict()
     ctx = make_context(digits_dataset, params, spaces=layout)
-    assert ClusterImages().execute(ctx) == {"key": "seen", "background": True}
+    assert ClusterImages().execute(ctx) == {"key": "seen", "background": True, "text": ""}
     assert "runs in the background" in requests_of(ctx)["notify"]["message"]
     assert requests_of(ctx)["open_panel"]["state"] == {"state": {"run": "seen"}}
     assert status.kept_forms(digits_dataset)["seen"]["params"]["method"] == FROZEN
@@ -311,7 +311,7 @@ def test_form_over_the_wire(app_client, clustered):
 def test_run_over_the_wire(app_client, digits_dataset):
     params = {"method": FROZEN, "key": "wire", "compute_brain": False}
     answer = ask(app_client, "/operators/execute", digits_dataset, names.CLUSTER_IMAGES, params)
-    assert answer.json()["result"] == {"key": "wire", "background": False}
+    assert answer.json()["result"] == {"key": "wire", "background": False, "text": ""}
     digits_dataset.reload()
     assert digits_dataset.count("wire.label") == 200
 

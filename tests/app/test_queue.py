@@ -8,7 +8,7 @@ from fiftyone.operators.delegated import DelegatedOperationService
 
 from fiftyone_deepcluster.app import names
 from fiftyone_deepcluster.app.operators import CancelClustering, ClusterImages
-from fiftyone_deepcluster.app.running import follow_run
+from fiftyone_deepcluster.app.running import follow
 from fiftyone_deepcluster.dataset.api import cluster
 from fiftyone_deepcluster.dataset.runs import lock, queue, status
 from fiftyone_deepcluster.dataset.runs.kv import find
@@ -63,7 +63,7 @@ def test_cancelled_when_a_worker_has_just_taken_it(dataset):
     ticket = queue.enter(dataset, "dc", "frozen")
     assert queue.request_cancel(dataset, "dc")
     with pytest.raises(CancelledError, match="'dc' was cancelled while it was queued, so it was not started"):
-        list(follow_run(dataset, "dc", lambda observer: pytest.fail("it was started"), ticket))
+        list(follow(dataset, "dc", lambda observer: pytest.fail("it was started"), ticket))
     assert not find(dataset, "^withdrawn:")
 
     ticket = queue.enter(dataset, "dc", "frozen")
@@ -75,7 +75,7 @@ def test_cancelled_when_a_worker_has_just_taken_it(dataset):
         )
 
     with pytest.raises(CancelledError):
-        list(follow_run(dataset, "dc", work, ticket))
+        list(follow(dataset, "dc", work, ticket))
     assert status.read_states(dataset)["dc"].status == "cancelled"
     assert list_runs(dataset) == []
     assert not find(dataset, "^(withdrawn|cancel|lock):")
@@ -96,7 +96,7 @@ def test_a_queued_run_that_is_refused_does_not_wait_for_ever(dataset):
         raise RunExistsError("taken since")
 
     with pytest.raises(RunExistsError):
-        list(follow_run(dataset, "other", work, ticket))
+        list(follow(dataset, "other", work, ticket))
     assert status.read_states(dataset)["other"].error == "taken since"
 
 

@@ -250,7 +250,7 @@ def schema_checks(operators, context) -> dict[str, bool]:
         returns = str(inspect.signature(operator.execute).return_annotation)
         if returns.startswith("dict"):
             output = operator.resolve_output(context({}))
-            source = inspect.getsource(inspect.getmodule(operator))
+            source = inspect.getsource(inspect.getmodule(operator.resolve_output))
             found[f"{operator.name}: its result is described"] = output is not None and all(
                 f'"{name}"' in source for name in output.type.properties
             )

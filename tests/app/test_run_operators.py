@@ -130,6 +130,7 @@ def test_the_form_knows_an_interrupted_run(make_context, broken):
     assert ResumeClustering().execute(make_context(broken, {"key": "dc"})) == {
         "key": "dc",
         "background": False,
+        "text": "",
     }
     assert len(load_run(broken, "dc").rounds) == 2
 

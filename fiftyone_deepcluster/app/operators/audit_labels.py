@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from fiftyone_deepcluster.app.operators import fields, shared_inputs, values
-from fiftyone_deepcluster.app.operators.progress import report_progress
-from fiftyone_deepcluster.app.running import watch
+from fiftyone_deepcluster.app.operators.job_operator import JobOperator
 from fiftyone_deepcluster.dataset.io.fields import FieldNames, check_free, check_key
 from fiftyone_deepcluster.errors import DeepClusterError, InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from fiftyone_deepcluster.core.progress import Observer
-    from fiftyone_deepcluster.dataset.audit.audit import Audit
+    from fiftyone_deepcluster.dataset.background import Job
 
 _KEY = "audit"
 
 
-class AuditLabels(foo.Operator):
+class AuditLabels(JobOperator):
     """Writes for every label the probability that it is wrong, and a suggested label."""
 
     @property
@@ -50,30 +46,17 @@ class AuditLabels(foo.Operator):
             _add_warning(inputs)
         return shared_inputs.form(inputs, "Audit labels", "Audit")
 
-    def execute(self, ctx: foo.ExecutionContext) -> Iterator[Any]:
-        """Audit the labels of the current view, reporting progress.
-
-        Yields:
-            Messages to the App.
-        """
-        from fiftyone_deepcluster.dataset.audit.audit import audit_labels
+    def job(self, ctx: foo.ExecutionContext) -> Job:
+        """The audit of the labels in the current view."""
+        from fiftyone_deepcluster.dataset.background import Job
 
         label_field = values.needed_text(ctx.params, "label_field")
-        given: dict[str, Any] = {
-            name: values.text(ctx.params, name) for name in ("run", "embeddings_field", "group_field")
-        }
         key = values.text(ctx.params, "key") or _KEY
+        check_key(key)
+        given = {name: values.text(ctx.params, name) for name in ("run", "embeddings_field", "group_field")}
         overwrite = values.switch(ctx.params, "overwrite")
-        found: list[Audit] = []
-
-        def work(observer: Observer) -> None:
-            found.append(
-                audit_labels(ctx.view, label_field, key, overwrite=overwrite, observer=observer, **given)
-            )
-
-        done = yield from report_progress(ctx, f"auditing {label_field}", watch(f"audit {key}", work))
-        if done and not ctx.delegated:
-            yield from _show(ctx, found[0])
+        arguments = {"label_field": label_field, "key": key, "overwrite": overwrite, **given}
+        return Job("audit_labels", ctx.view, key, arguments)
 
 
 def _add_warning(inputs: types.Object) -> None:
@@ -160,18 +143,3 @@ def _add_key(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
             check_free(ctx.dataset, FieldNames(key, None, "audit"))
     except DeepClusterError as error:
         shared_inputs.complain(inputs, "key", error)
-
-
-def _show(ctx: foo.ExecutionContext, audit: Audit) -> Iterator[Any]:
-    """Show the labels that are probably wrong in the grid, most suspicious first, and a summary."""
-    ctx.dataset.reload()
-    yield ctx.ops.reload_dataset()
-    noise = audit.record.noise
-    share = "" if noise is None else f"; about {noise.rate:.1%} of the labels are wrong"
-    issues = {issue.kind: issue.n_images for issue in audit.record.issues}
-    if issues.get("wrong_label"):
-        yield ctx.ops.set_view(view=audit.view("wrong_label"))
-    yield ctx.ops.notify(
-        f"{audit.record.n_audited:,} labels audited{share}; {issues.get('wrong_label', 0):,} to check",
-        variant="success",
-    )

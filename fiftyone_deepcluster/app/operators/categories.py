@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from fiftyone_deepcluster.analysis.texts import Rank
 from fiftyone_deepcluster.app.operators import fields, findings, shared_inputs, values
-from fiftyone_deepcluster.app.operators.progress import analyze_and_show
+from fiftyone_deepcluster.app.operators.job_operator import JobOperator
 from fiftyone_deepcluster.core import arguments
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from fiftyone_deepcluster.core.progress import Observer
+    from fiftyone_deepcluster.dataset.background import Job
 
 _WORDS, _MOST_WORDS = 10, 100
 
 
-class FindKeyWords(foo.Operator):
+class FindKeyWords(JobOperator):
     """Finds the key words of each cluster in its images' reports."""
 
     @property
@@ -63,29 +61,20 @@ class FindKeyWords(foo.Operator):
             )
         return shared_inputs.form(inputs, "Find key words", "Find")
 
-    def execute(self, ctx: foo.ExecutionContext) -> Iterator[Any]:
-        """Count the words.
-
-        Yields:
-            Messages to the App.
-        """
-        from fiftyone_deepcluster.dataset.results.categories import key_words
-
-        key, field = shared_inputs.key_of(ctx), values.text(ctx.params, "text_field")
-        n_words = values.number(ctx.params, "n_words", _WORDS, least=1, most=_MOST_WORDS)
-        rank: Any = values.text(ctx.params, "rank") or get_args(Rank)[0]
+    def job(self, ctx: foo.ExecutionContext) -> Job:
+        """The count of the words."""
+        rank = values.text(ctx.params, "rank") or get_args(Rank)[0]
         arguments.one_of("rank", rank, get_args(Rank))
+        return findings.analysis(
+            ctx,
+            "find_key_words",
+            text_field=values.text(ctx.params, "text_field"),
+            n_words=values.number(ctx.params, "n_words", _WORDS, least=1, most=_MOST_WORDS),
+            rank=rank,
+        )
 
-        def work(observer: Observer) -> str:
-            observer.phase("words", 1)
-            found = key_words(ctx.dataset, key, field, n_words=n_words, rank=rank)
-            observer.advance(1)
-            return f"Key words of {sum(bool(words) for words in found.values())} of {len(found)} clusters"
 
-        yield from analyze_and_show(ctx, key, "reading the reports of", work)
-
-
-class BuildCategoryTree(foo.Operator):
+class BuildCategoryTree(JobOperator):
     """Merges the clusters that the network confuses into groups, level by level."""
 
     @property
@@ -106,24 +95,6 @@ class BuildCategoryTree(foo.Operator):
         findings.add_finished_run(inputs, ctx)
         return shared_inputs.form(inputs, "Build category tree", "Build")
 
-    def execute(self, ctx: foo.ExecutionContext) -> Iterator[Any]:
-        """Build the tree, reporting progress.
-
-        Yields:
-            Messages to the App.
-        """
-        from fiftyone_deepcluster.dataset.results.categories import build_tree
-
-        key = shared_inputs.key_of(ctx)
-
-        def work(observer: Observer) -> str:
-            nodes = build_tree(ctx.dataset, key, observer=observer)
-            groups = sum(not node.leaf for node in nodes)
-            if not groups:
-                return f"the network confuses no clusters more than others: the {len(nodes)} clusters form no groups"
-            return (
-                f"{len(nodes) - groups} clusters in {groups} groups; filter by {key}_category in the sidebar"
-            )
-
-        yield from analyze_and_show(ctx, key, "grouping the clusters of", work)
-        yield ctx.ops.reload_dataset()
+    def job(self, ctx: foo.ExecutionContext) -> Job:
+        """The tree of a run."""
+        return findings.analysis(ctx, "build_category_tree")

@@ -10,9 +10,8 @@ from fiftyone.operators import types
 from fiftyone_deepcluster.app import forms, names
 from fiftyone_deepcluster.app.estimate import count_images, estimate_text
 from fiftyone_deepcluster.app.operators import fields, shared_inputs, values
-from fiftyone_deepcluster.app.operators.start import run_or_start
+from fiftyone_deepcluster.app.operators.job_operator import JobOperator
 from fiftyone_deepcluster.app.params import accepts_features, method_field, parse_call
-from fiftyone_deepcluster.app.running import enqueue
 from fiftyone_deepcluster.app.typed_names import name_problems
 from fiftyone_deepcluster.dataset.io.read_images import DICOM_PATH, image_slices
 from fiftyone_deepcluster.methods.base import METHODS
@@ -20,11 +19,11 @@ from fiftyone_deepcluster.methods.base import METHODS
 if TYPE_CHECKING:
     import fiftyone as fo
 
-    from fiftyone_deepcluster.dataset.background import RunCall
+    from fiftyone_deepcluster.dataset.background import Job
     from fiftyone_deepcluster.methods.base import Options
 
 
-class ClusterImages(foo.Operator):
+class ClusterImages(JobOperator):
     """Learns features and clusters of the target view's images and writes them to the dataset."""
 
     @property
@@ -38,7 +37,6 @@ class ClusterImages(foo.Operator):
             "if asked to.",
             "workspaces",
             "high",
-            in_background=True,
         )
 
     def resolve_placement(self, ctx: foo.ExecutionContext) -> types.Placement:
@@ -75,24 +73,11 @@ class ClusterImages(foo.Operator):
         forms.mark(inputs, problems)
         return shared_inputs.form(inputs, "Cluster images")
 
-    def resolve_delegation(self, ctx: foo.ExecutionContext) -> None:
-        """Never force delegation; if it is requested, record the run as queued so that the panel shows it."""
-        if ctx.requesting_delegated_execution and not ctx.delegated:
-            call = parse_call(ctx.params, ctx.dataset)
-            enqueue(ctx, call.key, call.options.name, call.options.rounds)
-
-    def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any] | None:
-        """Cluster: in the background if called from the form, else in this process."""
-
-        def read() -> tuple[RunCall, str, int]:
-            call = parse_call(ctx.params, ctx.dataset)
-            return call.on(_target(ctx)), call.options.name, call.options.rounds
-
-        return run_or_start(ctx, read)
-
-    def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property | None:
-        """Schema of the result."""
-        return shared_inputs.result(ctx, "Clustering run", key=types.String(), background=types.Boolean())
+    def job(self, ctx: foo.ExecutionContext) -> Job:
+        """The run, on the target view."""
+        call = parse_call(ctx.params, ctx.dataset)
+        ctx.params["key"] = call.key
+        return call.on(_target(ctx))
 
     def __call__(
         self,

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from fiftyone_deepcluster.app.operators import findings, shared_inputs, values
-from fiftyone_deepcluster.app.operators.progress import analyze_and_show
+from fiftyone_deepcluster.app.operators.job_operator import JobOperator
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from fiftyone_deepcluster.core.progress import Observer
+    from fiftyone_deepcluster.dataset.background import Job
     from fiftyone_deepcluster.dataset.runs.run import Run
 
 _INDEX = re.compile("[0-9]{1,9}")
 _STEPS, _MOST_STEPS = 300, 10_000
 
 
-class DrawFilters(foo.Operator):
+class DrawFilters(JobOperator):
     """Draws images that maximize the activation of units, beside the images with the highest activations."""
 
     @property
@@ -56,22 +54,11 @@ class DrawFilters(foo.Operator):
             inputs.int("steps", default=_STEPS, min=1, max=_MOST_STEPS, label="Gradient ascent steps")
         return shared_inputs.form(inputs, "Draw filters", "Draw")
 
-    def execute(self, ctx: foo.ExecutionContext) -> Iterator[Any]:
-        """Draw the units, reporting progress.
-
-        Yields:
-            Messages to the App.
-        """
-        from fiftyone_deepcluster.dataset.results.filters import draw_filters
-
-        key, layer, units = shared_inputs.key_of(ctx), values.text(ctx.params, "layer"), _units(ctx)
-        ascent = {"steps": values.number(ctx.params, "steps", _STEPS, least=1, most=_MOST_STEPS)}
-
-        def work(observer: Observer) -> str:
-            drawn = draw_filters(ctx.dataset, key, layer, units=units, ascent=ascent, observer=observer)
-            return f"{len(drawn.units)} units of {drawn.layer} drawn; files in {drawn.montage.parent}"
-
-        yield from analyze_and_show(ctx, key, "drawing filters of", work)
+    def job(self, ctx: foo.ExecutionContext) -> Job:
+        """The units of a run's network."""
+        steps = values.number(ctx.params, "steps", _STEPS, least=1, most=_MOST_STEPS)
+        layer, units = values.text(ctx.params, "layer"), _units(ctx)
+        return findings.analysis(ctx, "draw_filters", layer=layer, units=units, ascent={"steps": steps})
 
 
 def _add_layer(inputs: types.Object, run: Run) -> None:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from fiftyone_deepcluster.app.operators import findings, shared_inputs, values
-from fiftyone_deepcluster.app.operators.progress import analyze_and_show
+from fiftyone_deepcluster.app.operators.job_operator import JobOperator
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from fiftyone_deepcluster.core.progress import Observer
+    from fiftyone_deepcluster.dataset.background import Job
 
 
-class FindNeighbors(foo.Operator):
+class FindNeighbors(JobOperator):
     """Finds the nearest neighbors of every image in the learned and the initial features."""
 
     @property
@@ -39,22 +37,6 @@ class FindNeighbors(foo.Operator):
             findings.add_label_field(inputs, ctx, run, none="no retrieval score")
         return shared_inputs.form(inputs, "Find neighbors", "Find")
 
-    def execute(self, ctx: foo.ExecutionContext) -> Iterator[Any]:
-        """Find the neighbors, reporting progress.
-
-        Yields:
-            Messages to the App.
-        """
-        from fiftyone_deepcluster.dataset.results.neighbors import index_neighbors, retrieval_score
-
-        key, field = shared_inputs.key_of(ctx), values.text(ctx.params, "label_field")
-
-        def work(observer: Observer) -> str:
-            n = index_neighbors(ctx.dataset, key, observer=observer)
-            if field is not None:
-                retrieval_score(ctx.dataset, key, field, observer=observer)
-            return (
-                f"Neighbors of {n:,} images found: select an image to see its neighbors in the Clusters panel"
-            )
-
-        yield from analyze_and_show(ctx, key, "finding neighbors of", work)
+    def job(self, ctx: foo.ExecutionContext) -> Job:
+        """The search in a run."""
+        return findings.analysis(ctx, "find_neighbors", label_field=values.text(ctx.params, "label_field"))

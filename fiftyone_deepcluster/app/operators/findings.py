@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fiftyone.operators import types
 
@@ -12,6 +12,7 @@ from fiftyone_deepcluster.errors import InputError
 if TYPE_CHECKING:
     import fiftyone.operators as foo
 
+    from fiftyone_deepcluster.dataset.background import Job
     from fiftyone_deepcluster.dataset.runs.run import Run
 
 
@@ -46,6 +47,19 @@ def add_label_field(inputs: types.Object, ctx: foo.ExecutionContext, run: Run, n
         label="Known classes",
         description="Used for evaluation only, never for training.",
     )
+
+
+def analysis(ctx: foo.ExecutionContext, verb: str, **arguments: Any) -> Job:
+    """A job about a finished run.
+
+    Raises:
+        RunNotFoundError: there is no such run.
+    """
+    from fiftyone_deepcluster.dataset.background import Job
+    from fiftyone_deepcluster.dataset.runs.run import load_run
+
+    run = load_run(ctx.dataset, shared_inputs.key_of(ctx))
+    return Job(verb, ctx.dataset, run.key, {"key": run.key, **arguments})
 
 
 def label_field_of(ctx: foo.ExecutionContext) -> str:

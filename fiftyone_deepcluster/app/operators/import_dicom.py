@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 import fiftyone.operators as foo
@@ -10,18 +9,14 @@ from fiftyone.operators import types
 
 from fiftyone_deepcluster.app import names
 from fiftyone_deepcluster.app.operators import shared_inputs, values
+from fiftyone_deepcluster.app.operators.job_operator import JobOperator
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import fiftyone as fo
 
-    from fiftyone_deepcluster.dataset.dicom.import_files import Step
+    from fiftyone_deepcluster.dataset.background import Job
 
-logger = logging.getLogger(__name__)
-
-_SHOWN_LINES = 4  # of the summary; a notification has no room for more
 _FRAMES = {
     "all": "all images",
     "first": "only the first image of each file",
@@ -29,7 +24,7 @@ _FRAMES = {
 }
 
 
-class ImportDicom(foo.Operator):
+class ImportDicom(JobOperator):
     """Adds the images of DICOM files to the dataset, or makes a dataset of them."""
 
     @property
@@ -73,35 +68,18 @@ class ImportDicom(foo.Operator):
         inputs.view("target", types.Notice(label=_target_text(ctx)))
         return shared_inputs.form(inputs, "Import DICOM", "Import")
 
-    def execute(self, ctx: foo.ExecutionContext) -> Iterator[Any]:
-        """Import, reporting progress; then show what was imported.
+    def job(self, ctx: foo.ExecutionContext) -> Job:
+        """The import into the dataset that is open, or into the one that is named."""
+        from fiftyone_deepcluster.dataset.background import Job
+        from fiftyone_deepcluster.images.dicom.find import check_one, check_paths
 
-        Yields:
-            Messages to the App.
-        """
-        summary = None
-        try:
-            for step in _steps(ctx):
-                summary = step.summary
-                label = f"{step.done:,} of {step.total:,} files, {summary.imported:,} images"
-                fraction = step.done / max(1, step.total)
-                if ctx.delegated:
-                    ctx.set_progress(progress=fraction, label=label)
-                else:
-                    yield ctx.ops.set_progress(progress=fraction, label=label)
-        except Exception as error:
-            # the App shows an empty dialog for an exception raised in a generator: send a notification instead
-            logger.exception("importing DICOM failed")
-            yield ctx.ops.notify(str(error), variant="error")
-            if not shared_inputs.from_app(ctx):
-                raise
-            return
-        if summary is not None and not ctx.delegated:
-            logger.info("%s", summary)
-            yield _show(ctx)
-            lines = str(summary).splitlines()[:_SHOWN_LINES]
-            variant = "warning" if summary.skipped or summary.nothing else "success"
-            yield ctx.ops.notify("\n".join(lines), variant=variant)
+        files = values.long_text(ctx.params, "files")
+        if files is None:
+            raise InputError("no folder was given; set files to a folder with DICOM files")
+        check_one(*check_paths(files))
+        new_dataset = values.text(ctx.params, "new_dataset")
+        arguments = {"files": files, "new_dataset": new_dataset, **_options(ctx.params)}
+        return Job("import_dicom", ctx.dataset, arguments=arguments)
 
     def __call__(self, files: str, dataset: fo.Dataset, *, delegate: bool = False, **settings: Any) -> object:
         """Run from a script, immediately or in a worker.
@@ -124,15 +102,6 @@ class ImportDicom(foo.Operator):
         )
 
 
-def _steps(ctx: foo.ExecutionContext) -> Iterator[Step]:
-    from fiftyone_deepcluster.dataset.dicom.import_files import import_steps
-
-    files = values.long_text(ctx.params, "files")
-    if files is None:
-        raise InputError("no folder was given; set files to a folder with DICOM files")
-    return import_steps(files, values.text(ctx.params, "new_dataset") or ctx.dataset, _options(ctx.params))
-
-
 def _target_text(ctx: foo.ExecutionContext) -> str:
     """Where the images will go."""
     import fiftyone as fo
@@ -145,27 +114,20 @@ def _target_text(ctx: foo.ExecutionContext) -> str:
         return f"The images are added to {ctx.dataset.name!r}, which has {len(ctx.dataset):,} samples"
     if fo.dataset_exists(name):
         return f"The images are added to {name!r}, which exists"
-    return f"A dataset {name!r} is created from the images, and opened"
+    return f"A dataset {name!r} is created from the images"
 
 
-def _show(ctx: foo.ExecutionContext) -> Any:
-    """Show the dataset with the new images."""
-    import fiftyone as fo
-
-    name = values.text(ctx.params, "new_dataset")
-    if name is not None and fo.dataset_exists(name):  # without any image, none is created
-        return ctx.ops.open_dataset(name)
-    return ctx.ops.reload_dataset()
-
-
-def _options(params: dict[str, Any]) -> Any:
+def _options(params: dict[str, Any]) -> dict[str, Any]:
+    """Options of the import, checked."""
     from fiftyone_deepcluster.dataset.dicom.import_files import parse_dicom_options
     from fiftyone_deepcluster.images.dicom.header import SAFE_KEYWORDS
 
     named = [word.strip() for word in (values.long_text(params, "keywords") or "").split(",") if word.strip()]
     keywords = (*SAFE_KEYWORDS, *(word for word in named if word not in SAFE_KEYWORDS))
     frames = values.text(params, "frames") or "all"
-    return parse_dicom_options({"frames": frames, "keywords": keywords})
+    options = {"frames": frames, "keywords": list(keywords)}
+    parse_dicom_options(options)
+    return options
 
 
 def _complain(inputs: types.Object, params: dict[str, Any]) -> None:

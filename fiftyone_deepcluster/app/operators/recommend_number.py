@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from fiftyone_deepcluster.app.operators import findings, shared_inputs, values
-from fiftyone_deepcluster.app.operators.progress import analyze_and_show
+from fiftyone_deepcluster.app.operators.job_operator import JobOperator
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from fiftyone_deepcluster.clusterers.number import NumberSweep
-    from fiftyone_deepcluster.core.progress import Observer
+    from fiftyone_deepcluster.dataset.background import Job
     from fiftyone_deepcluster.dataset.runs.run import Run
 
 _REPETITIONS, _REPETITIONS_RANGE = 3, (2, 10)
@@ -22,7 +19,7 @@ _IMAGES, _IMAGES_RANGE = 5_000, (20, 100_000)
 _LARGEST = 1_000
 
 
-class RecommendNumber(foo.Operator):
+class RecommendNumber(JobOperator):
     """Clusters a run's embeddings into several numbers of clusters, and recommends one without labels."""
 
     @property
@@ -47,49 +44,31 @@ class RecommendNumber(foo.Operator):
             add_curves(inputs, run)
         return shared_inputs.form(inputs, "Recommend number of clusters", "Recommend")
 
-    def execute(self, ctx: foo.ExecutionContext) -> Iterator[Any]:
-        """Score the numbers, reporting progress.
-
-        Yields:
-            Messages to the App.
-        """
+    def job(self, ctx: foo.ExecutionContext) -> Job:
+        """The sweep over the numbers."""
         from fiftyone_deepcluster.clusterers.number import numbers_between
-        from fiftyone_deepcluster.dataset.results.numbers import recommend_number
         from fiftyone_deepcluster.dataset.runs.run import load_run
 
-        key = shared_inputs.key_of(ctx)
-        smallest, largest = _range_of(ctx, load_run(ctx.dataset, key))
+        smallest, largest = _range_of(ctx, load_run(ctx.dataset, shared_inputs.key_of(ctx)))
         (few, many), (least, most) = _REPETITIONS_RANGE, _IMAGES_RANGE
-        repetitions = values.number(ctx.params, "repetitions", _REPETITIONS, least=few, most=many)
-        images = values.number(ctx.params, "max_images", _IMAGES, least=least, most=most)
-
-        def work(observer: Observer) -> str:
-            found = recommend_number(
-                ctx.dataset,
-                key,
-                numbers_between(smallest, largest),
-                repetitions=repetitions,
-                max_images=images,
-                observer=observer,
-            )
-            return sentence(found)
-
-        yield from analyze_and_show(ctx, key, "scoring numbers of clusters of", work)
-
-
-def sentence(found: NumberSweep) -> str:
-    """The advice of a sweep as a sentence."""
-    return f"{found.advice[0].upper()}{found.advice[1:]}"
+        return findings.analysis(
+            ctx,
+            "recommend_number",
+            numbers=numbers_between(smallest, largest),
+            repetitions=values.number(ctx.params, "repetitions", _REPETITIONS, least=few, most=many),
+            max_images=values.number(ctx.params, "max_images", _IMAGES, least=least, most=most),
+        )
 
 
 def add_curves(inputs: types.Object, run: Run) -> None:
     """Add the curves of the stored sweep of a run, if there is one."""
+    from fiftyone_deepcluster.dataset.job_verbs import advice_of
     from fiftyone_deepcluster.dataset.results.numbers import stored_sweep
 
     found = stored_sweep(run)
     if found is None:
         return
-    inputs.view("advice", types.Notice(label=f"Last result. {sentence(found)}"))
+    inputs.view("advice", types.Notice(label=f"Last result. {advice_of(found)}"))
     lines = {
         "score": found.score,
         "stability": found.stability,

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from fiftyone_deepcluster.app.operators import shared_inputs, values
-from fiftyone_deepcluster.app.operators.start import run_or_start
-from fiftyone_deepcluster.app.running import enqueue
+from fiftyone_deepcluster.app.operators.job_operator import JobOperator
 
 if TYPE_CHECKING:
-    from fiftyone_deepcluster.dataset.background import RunCall
+    from fiftyone_deepcluster.dataset.background import Job
 
 
-class RefineClustering(foo.Operator):
+class RefineClustering(JobOperator):
     """Continues a reviewed run as a new run."""
 
     @property
@@ -28,7 +27,6 @@ class RefineClustering(foo.Operator):
             "the other images are clustered again. The result is a new run.",
             "auto_fix_high",
             "medium",
-            in_background=True,
         )
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
@@ -43,33 +41,16 @@ class RefineClustering(foo.Operator):
             inputs.int("rounds", min=1, label="Number of rounds", description="Empty: up to 5.")
         return shared_inputs.form(inputs, "Refine clustering", "Refine")
 
-    def resolve_delegation(self, ctx: foo.ExecutionContext) -> None:
-        """Never force delegation; if it is requested, record the run as queued so that the panel shows it."""
+    def job(self, ctx: foo.ExecutionContext) -> Job:
+        """The new run."""
+        from fiftyone_deepcluster.dataset.background import Job
         from fiftyone_deepcluster.dataset.runs import storage
 
-        if ctx.requesting_delegated_execution and not ctx.delegated:
-            key = shared_inputs.key_of(ctx)
-            method = storage.header_of(ctx.dataset, key)[0].method
-            enqueue(ctx, _new_key(ctx, key), method, values.number(ctx.params, "rounds", 0, least=0))
-
-    def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any] | None:
-        """Refine the run: in the background if called from the form, else in this process."""
-
-        def read() -> tuple[RunCall, str, int]:
-            from fiftyone_deepcluster.dataset.background import RunCall
-            from fiftyone_deepcluster.dataset.runs import storage
-
-            key = shared_inputs.key_of(ctx)
-            new_key, rounds = _new_key(ctx, key), values.nested(ctx.params, "rounds")
-            arguments = {"key": key, "new_key": new_key} | ({} if rounds is None else {"rounds": rounds})
-            method = storage.header_of(ctx.dataset, key)[0].method
-            return RunCall("refine", ctx.dataset, new_key, arguments), method, int(rounds or 0)
-
-        return run_or_start(ctx, read)
-
-    def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property | None:
-        """Schema of the result."""
-        return shared_inputs.result(ctx, "Clustering run", key=types.String(), background=types.Boolean())
+        key, rounds = shared_inputs.key_of(ctx), values.nested(ctx.params, "rounds")
+        method = storage.header_of(ctx.dataset, key)[0].method
+        new_key = ctx.params["new_key"] = _new_key(ctx, key)
+        arguments = {"key": key, "new_key": new_key} | ({} if rounds is None else {"rounds": rounds})
+        return Job("refine", ctx.dataset, new_key, arguments, method, rounds or 0)
 
 
 def _new_key(ctx: foo.ExecutionContext, key: str) -> str:

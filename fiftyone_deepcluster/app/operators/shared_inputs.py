@@ -44,21 +44,14 @@ def config(name: str, label: str, description: str, icon: str, risk: Risk, **mor
     )
 
 
-def job_config(
-    name: str, label: str, description: str, icon: str, risk: Risk, *, in_background: bool = False
-) -> foo.OperatorConfig:
-    """``config`` of an operator that may take minutes: executed immediately, or scheduled.
-
-    With ``in_background``, execution only starts a process; otherwise it yields its progress. Other arguments are
-    those of ``config``.
-    """
+def job_config(name: str, label: str, description: str, icon: str, risk: Risk) -> foo.OperatorConfig:
+    """``config`` of an operator that may take minutes: started in the background, or scheduled."""
     return config(
         name,
         label,
         description,
         icon,
         risk,
-        execute_as_generator=not in_background,
         allow_immediate_execution=True,
         allow_delegated_execution=True,
         resolve_execution_options_on_change=False,
@@ -173,9 +166,10 @@ def key_of(ctx: foo.ExecutionContext) -> str:
 def known_keys(dataset: fo.Dataset, at_work: bool = True) -> list[str]:
     """Keys of all runs with a result or a state; ``at_work=False`` excludes those queued or running."""
     from fiftyone_deepcluster.dataset.runs import status
+    from fiftyone_deepcluster.dataset.runs.job_names import is_run
     from fiftyone_deepcluster.dataset.runs.run import list_runs
 
     kept = list_runs(dataset)
-    states = status.read_states(dataset)
+    states = {key: state for key, state in status.read_states(dataset).items() if is_run(key)}
     keys = [*kept, *(key for key in states if key not in kept)]
     return keys if at_work else [key for key in keys if key not in states or not states[key].busy]

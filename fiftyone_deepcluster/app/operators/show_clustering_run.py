@@ -8,7 +8,7 @@ import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from fiftyone_deepcluster.app.operators import shared_inputs
-from fiftyone_deepcluster.app.operators.progress import open_panel, shown_field
+from fiftyone_deepcluster.dataset.display.workspace import CLUSTERS_PANEL
 
 
 class ShowClusteringRun(foo.Operator):
@@ -39,9 +39,9 @@ class ShowClusteringRun(foo.Operator):
 
         run = load_run(ctx.dataset, shared_inputs.key_of(ctx))
         ctx.ops.set_view(run.view())
-        ctx.ops.set_active_fields(fields=[shown_field(run)])
-        for _ in open_panel(ctx, run.key):
-            pass  # each message is queued when it is created
+        ctx.ops.set_active_fields(fields=[run.patches_field or run.key])
+        ctx.ops.close_panel(name=CLUSTERS_PANEL)  # an open panel ignores the state passed to it
+        ctx.ops.open_panel(CLUSTERS_PANEL, layout="horizontal", state={"state": {"run": run.key}})
         return {"key": run.key, "n_images": run.record.n_images, "n_clusters": run.n_clusters}
 
     def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property | None:

@@ -54,6 +54,8 @@ EVENTS: dict[str, Callable[[foo.ExecutionContext], Any]] = {
     "start_again": runs.start_again,
     "resume": runs.resume_run,
     "cancel": runs.cancel_and_list,
+    "dismiss": runs.dismiss,
+    "open_made": runs.open_made,
     "show_fields": runs.show_fields,
 }
 

@@ -1,6 +1,7 @@
-"""Queued runs: they wait for a worker, or in a separate process for other runs of the dataset to end.
+"""Queued runs and other jobs: they wait for a worker, or in a separate process for others of the dataset to end.
 
-A place in the queue has a unique ticket. Cancellation is looked up by ticket, since the key may be used again.
+In separate processes, runs wait for runs, and other jobs for other jobs. A place in the queue has a unique ticket.
+Cancellation is looked up by ticket, since the key may be used again.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from fiftyone_deepcluster.core.progress import StopFlag
 from fiftyone_deepcluster.dataset.runs import lock
+from fiftyone_deepcluster.dataset.runs.job_names import in_words, is_run
 from fiftyone_deepcluster.dataset.runs.kv import run_store
-from fiftyone_deepcluster.dataset.runs.status import LiveState, Status, read_states
-from fiftyone_deepcluster.errors import CancelledError, DeepClusterError, RunLockedError
+from fiftyone_deepcluster.dataset.runs.status import LiveState, Status, failure_text, read_states
+from fiftyone_deepcluster.errors import CancelledError, RunLockedError
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -24,13 +26,13 @@ _HEARTBEAT_SECONDS = 10.0
 
 
 def enter(dataset: fo.Dataset, key: str, method: str, rounds: int = 0, *, background: bool = False) -> str:
-    """Mark a run as queued, so that it is displayed immediately.
+    """Mark a run or other job as queued, so that it is displayed immediately.
 
     The metrics of an earlier call, which the run may resume, are kept.
 
     Args:
         dataset: dataset of the run.
-        key: key of the run.
+        key: key of the run, or name of the job.
         method: name of its method.
         rounds: number of planned rounds; 0: not known yet.
         background: whether the run has a separate process, instead of waiting for a worker.
@@ -45,8 +47,9 @@ def enter(dataset: fo.Dataset, key: str, method: str, rounds: int = 0, *, backgr
     before = read_states(dataset).get(key, LiveState(key, "failed"))
     # FiftyOne asks an operator several times whether it is delegated, each time on the way to the same queue
     if before.busy and (background or before.background or before.status == "running"):
+        otherwise = ", cancel it, or choose another key" if is_run(key) else " or cancel it"
         raise RunLockedError(
-            f"run {key!r} of {dataset.name!r} is {before.status}; wait for it, cancel it, or choose another key"
+            f"{in_words(key)} of {dataset.name!r} is {before.status}; wait for it{otherwise}"
         )
     label = "starting" if background else "waiting for a worker"
     state = LiveState(
@@ -80,7 +83,7 @@ def leave(dataset: fo.Dataset, key: str, ticket: str, error: BaseException | Non
     if error is None or state is None or state.ticket != ticket or state.status == "cancelled":
         return
     ended: Status = "cancelled" if isinstance(error, CancelledError) else "failed"
-    text = str(error) if isinstance(error, DeepClusterError) else f"{type(error).__name__}: {error}"
+    text = failure_text(error)
     over = replace(state, status=ended, error=text, label=f"{ended}: {text}")
     run_store(dataset).set(f"live:{key}", asdict(over))
 
@@ -136,31 +139,33 @@ class QueuedRun(StopFlag):
 
 
 def wait_for_turn(dataset: fo.Dataset, key: str, ticket: str) -> None:
-    """Wait until no other run of the dataset is running, and none that entered earlier waits for its turn.
+    """Wait until no other run of the dataset is running, and none that entered earlier waits; so for other jobs.
 
     Raises:
         CancelledError: the run was cancelled meanwhile.
     """
     written, at = "", float("-inf")
     while not is_withdrawn(dataset, ticket):
-        other = _run_before(dataset, key)
+        other = _job_before(dataset, key)
         if other is None:
             return
-        label, now = f"waits for run {other!r} to end", time.monotonic()
+        label, now = f"waits for {in_words(other)} to end", time.monotonic()
         if label != written or now - at > _HEARTBEAT_SECONDS:
             _update(dataset, key, ticket, label=label, heartbeat=time.time())
             written, at = label, now
         time.sleep(_POLL_SECONDS)
-    raise CancelledError(f"run {key!r} was cancelled while it was queued, so it was not started")
+    raise CancelledError(f"{in_words(key)} was cancelled while it was queued, so it was not started")
 
 
-def _run_before(dataset: fo.Dataset, key: str) -> str | None:
-    """Key of a run that comes before this one; None if it is this run's turn."""
+def _job_before(dataset: fo.Dataset, key: str) -> str | None:
+    """Key of a run that comes before this one; None if it is this run's turn. Other jobs wait for their like."""
     states = read_states(dataset)
     own = states.pop(key, None)
     if own is None:
         return None
     for state in states.values():
+        if is_run(state.key) != is_run(key):
+            continue
         waits = state.status == "queued" and state.background
         if state.status == "running" or (waits and (state.started, state.ticket) < (own.started, own.ticket)):
             return state.key

@@ -6,7 +6,6 @@ sample can be loaded at any time in between.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from fiftyone_deepcluster.dataset.display.brain import remove_brain_runs
@@ -14,6 +13,7 @@ from fiftyone_deepcluster.dataset.display.sidebar import remove_group
 from fiftyone_deepcluster.dataset.io.fields import FieldNames, marked, remove
 from fiftyone_deepcluster.dataset.review.edit_log import forget_edits
 from fiftyone_deepcluster.dataset.runs import status, storage
+from fiftyone_deepcluster.dataset.runs.job_log import drop_logs_about
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -25,8 +25,7 @@ def delete(dataset: fo.Dataset, names: FieldNames, uid: str) -> None:
     for left in marked(dataset):
         if left.key == names.key:  # of another kind of images, left by a clone
             remove(dataset, left)
-    with suppress(OSError):  # of a disk that cannot be written
-        storage.log_file(dataset, names.key).unlink(missing_ok=True)
+    drop_logs_about(dataset, names.key)
     storage.clean_dir(storage.next_dir(dataset, names.key))
     storage.clean_dir(storage.run_dir(dataset, names.key))
     status.forget(dataset, names.key)

@@ -23,7 +23,7 @@ from fiftyone_deepcluster.dataset.runs.database import DatabaseWatch
 from fiftyone_deepcluster.dataset.runs.processes import rank, wait_for_all
 from fiftyone_deepcluster.dataset.runs.refine_job import known_with, network_of
 from fiftyone_deepcluster.dataset.runs.run import Run, load_run
-from fiftyone_deepcluster.errors import CancelledError, DiskError, InputError, RunExistsError
+from fiftyone_deepcluster.errors import DiskError, InputError, RunExistsError
 from fiftyone_deepcluster.metrics.matching import cluster_names
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def execute(call: CheckedCall, observer: Observer) -> Run:
         live = status.LiveObserver(
             call.dataset, call.key, call.options.name, call.options.planned_rounds, _closing_seconds(call)
         )
-        with _end_recorded(live):
+        with live.recording_failure():
             stop_reason = _fit_and_write(call, held, Fanout([live, observer]), replacing)
             live.finish("cancelled" if stop_reason == StopReason.CANCELLED else "done")
     wait_for_all()
@@ -177,19 +177,6 @@ def _check_key_free(call: CheckedCall) -> bool:
         )
     check_free(dataset, call.names, but=storage.fields_of(dataset, key))
     return True
-
-
-@contextmanager
-def _end_recorded(observer: status.LiveObserver) -> Iterator[None]:
-    """Record in the live state that the block was cancelled or failed."""
-    try:
-        yield
-    except (CancelledError, KeyboardInterrupt):
-        observer.finish("cancelled")
-        raise
-    except BaseException as error:
-        observer.finish("failed", f"{type(error).__name__}: {error}")
-        raise
 
 
 def _fit_and_write(

@@ -1,4 +1,4 @@
-"""Live state of runs, visible to the App and to other processes.
+"""Live state of runs and of other jobs, visible to the App and to other processes.
 
 State and cancel requests are kept in FiftyOne's execution store, scoped to the dataset.
 """
@@ -8,13 +8,17 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from fiftyone_deepcluster.core.pace import Pace
-from fiftyone_deepcluster.core.progress import CLOSING, PREPARING, duration_text
-from fiftyone_deepcluster.dataset.runs.kv import find, run_store
+from fiftyone_deepcluster.core.pace import Pace, Steps
+from fiftyone_deepcluster.core.progress import duration_text
+from fiftyone_deepcluster.dataset.runs.job_names import is_run, pattern_of
+from fiftyone_deepcluster.dataset.runs.kv import drop, find, run_store
 from fiftyone_deepcluster.dataset.runs.lock import Holder
+from fiftyone_deepcluster.errors import CancelledError, DeepClusterError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -36,26 +40,20 @@ _SECONDS_WITHOUT_DATABASE = 60.0
 _QUEUED_WITHIN_SECONDS = 60.0  # FiftyOne stores the operation after the state
 _MOST_METRICS = 500
 """Rounds whose metrics are kept in the live state, which must fit into one document."""
-_WORDS = {
-    "decode": "reading the images",
-    "embeddings": "computing the embeddings",
-    "baselines": "comparing with simple methods",
-    "write": "writing the fields",
-    "brain": "computing the 2-D map and the similarity index",
-}
-"""Phases outside of the rounds, in words."""
+_WHY_DEAD = "the process of this run died; resume the run to continue from its last completed round"
 
 
 @dataclass(frozen=True)
 class LiveState:
-    """Current state of one run.
+    """Current state of one run or other job.
 
     Attributes:
-        key: key of the run.
+        key: key of the run, or name of the job, see ``job_names``.
         status: queued, running, done, failed or cancelled. A run whose process died counts as failed.
-        method: name of the method.
+        method: name of the method; of another job, what it does.
         phase: current phase (``decode``, ``embed``, ``cluster``, ``train``, ``write`` ...).
-        fraction: estimated share of the run's time that has passed, 0..1; never decreases.
+        fraction: estimated share of the run's time that has passed, 0..1; never decreases. Of another job, the share
+            of its current phase.
         seconds_left: estimated seconds until the run ends; None: unknown.
         round: number of completed rounds.
         rounds: number of planned rounds; 0: not known yet.
@@ -65,6 +63,8 @@ class LiveState:
         started: start time, seconds since the epoch.
         heartbeat: time of the last write, seconds since the epoch.
         error: error message if the run failed, else "".
+        result: result of a completed job, in a sentence; "" for a run.
+        made: name of the dataset that the job filled, if it is not the one that the job was started on.
         ticket: id of the place in the queue, while the run is queued; else "".
         background: whether a queued run has a separate process (``Holder`` as dict in ``process``, None until it
             is known), and does not wait for a worker.
@@ -85,6 +85,8 @@ class LiveState:
     started: float = 0.0
     heartbeat: float = 0.0
     error: str = ""
+    result: str = ""
+    made: str = ""
     ticket: str = ""
     background: bool = False
     process: dict[str, Any] | None = None
@@ -94,7 +96,7 @@ class LiveState:
     def text(self) -> str:
         """Label and time left: ``round 3 of 10 · train · about 2 min left``."""
         if self.status != "running" or not self.seconds_left:
-            return self.error or self.label
+            return self.error or self.result or self.label
         return f"{self.label} · about {duration_text(self.seconds_left)} left"
 
     @property
@@ -104,7 +106,7 @@ class LiveState:
 
 
 def read_states(dataset: fo.Dataset) -> dict[str, LiveState]:
-    """State of every queued, running or ended run, by key. Takes one database query."""
+    """State of every queued, running or ended run and other job, by key. Takes one database query."""
     values = find(dataset, "^(live|lock|cancel):")
     states = {}
     for name, value in values.items():
@@ -116,10 +118,8 @@ def read_states(dataset: fo.Dataset) -> dict[str, LiveState]:
 
 
 def forget(dataset: fo.Dataset, key: str) -> None:
-    """Remove the state of a run."""
-    place = run_store(dataset)
-    for kind in ("live", "cancel", "form"):
-        place.delete(f"{kind}:{key}")
+    """Remove the state of a run and of the jobs about it, or the state of a job."""
+    drop(dataset, f"^(live|cancel|form):{pattern_of(key)}$")
 
 
 def keep_form(dataset: fo.Dataset, key: str, form: dict[str, Any]) -> None:
@@ -137,6 +137,11 @@ def forget_form(dataset: fo.Dataset, key: str) -> None:
     run_store(dataset).delete(f"form:{key}")
 
 
+def failure_text(error: BaseException) -> str:
+    """Why a run or other job failed, in words."""
+    return str(error) if isinstance(error, DeepClusterError) else f"{type(error).__name__}: {error}"
+
+
 class LiveObserver:
     """Observer that writes the live state and reads cancel requests, twice a second in a separate thread.
 
@@ -145,9 +150,9 @@ class LiveObserver:
 
     Args:
         dataset: dataset of the run's samples.
-        key: key of the run.
+        key: key of the run, or name of another job.
         method: name of the method.
-        rounds: number of planned rounds; None: not known yet.
+        rounds: number of planned rounds; None: not known yet, or another job.
         closing: expected seconds of the phases after the last round.
     """
 
@@ -164,7 +169,7 @@ class LiveObserver:
         before = read_states(dataset).get(key)
         self._earlier = before.metrics if before is not None else []
         self._state = LiveState(key, "running", method, rounds=rounds or 0, started=time.time())
-        self._pace = Pace(rounds, closing)
+        self._pace: Pace | Steps = Pace(rounds, closing) if is_run(key) else Steps()
         self._cancelled, self._ended, self._away_until = threading.Event(), threading.Event(), 0.0
         self._shown: object = None
         self._writing = threading.Lock()
@@ -201,11 +206,23 @@ class LiveObserver:
         """Whether cancellation was requested, at most half a second ago or earlier."""
         return self._cancelled.is_set()
 
-    def finish(self, status: Status, error: str = "") -> None:
+    @contextmanager
+    def recording_failure(self) -> Iterator[None]:
+        """Write the final state if the block is cancelled or fails."""
+        try:
+            yield
+        except (CancelledError, KeyboardInterrupt):
+            self.finish("cancelled")
+            raise
+        except BaseException as error:
+            self.finish("failed", failure_text(error))
+            raise
+
+    def finish(self, status: Status, error: str = "", result: str = "", made: str = "") -> None:
         """Write the final state."""
         self._ended.set()
         self._thread.join()
-        self._state = replace(self._state, status=status, error=error, phase="")
+        self._state = replace(self._state, status=status, error=error, result=result, made=made, phase="")
         self._write()
         self._ask(lambda: self._store.delete(f"cancel:{self._state.key}"))
 
@@ -249,14 +266,9 @@ class LiveObserver:
             return None
 
     def _label(self, state: LiveState) -> str:
-        if state.status != "running":
-            return state.status if not state.error else f"{state.status}: {state.error}"
-        if state.phase in (*PREPARING, *CLOSING) or not state.phase:
-            return _WORDS.get(state.phase, "starting")
-        if state.rounds and state.round >= state.rounds:
-            return state.phase  # of the final assignment
-        planned = f" of {state.rounds}" if state.rounds else ""
-        return f"round {state.round + 1}{planned} · {state.phase}"
+        if state.status == "running":
+            return self._pace.label()
+        return state.status if not state.error else f"{state.status}: {state.error}"
 
 
 def _index(metrics: dict[str, float | int | None]) -> float:
@@ -283,7 +295,7 @@ def _failed_if_dead(state: LiveState, lock: dict[str, Any] | None) -> LiveState:
     if state.status == "queued":
         error = _why_no_process(state) if state.background else _why_not_queued(state)
     elif state.status == "running" and (lock is None or not Holder(**lock).alive()):
-        error = "the process of this run died; resume the run to continue from its last completed round"
+        error = _WHY_DEAD if is_run(state.key) else "its process died; start it again"
     return replace(state, status="failed", error=error, label=f"failed: {error}") if error else state
 
 

@@ -278,11 +278,6 @@ def next_dir(dataset: fo.Dataset, key: str) -> Path:
     return run_dir(dataset, key).with_name(f"{key}{_NEXT}")
 
 
-def log_file(dataset: fo.Dataset, key: str) -> Path:
-    """File with the output of a run's separate process; kept if the run failed; raises as ``run_dir``."""
-    return run_dir(dataset, key).with_suffix(".log")
-
-
 def dataset_dir(dataset: fo.Dataset) -> Path:
     """Folder with the files of all runs of a dataset."""
     return runs_folder() / str(dataset._doc.id)

@@ -7,6 +7,7 @@ import type { AnalysesAnswer, LayerScore, NeighborsAnswer, NumbersAnswer, TreeNo
 import { places } from "../model/tree";
 import type { Board } from "../model/useBoard";
 import { number } from "./Header";
+import { JobRows } from "./JobRows";
 import { LineChart } from "./LineChart";
 import { Thumb } from "./Thumb";
 
@@ -48,6 +49,7 @@ export function AnalysesPage({ board }: { board: Board }) {
           Refresh
         </Button>
       </Box>
+      <JobRows board={board} jobs={board.jobs.filter((job) => job.about === key)} />
       {answer && answer.tree.length > 0 && (
         <Tree nodes={answer.tree} onNode={(clusters) => void ask("show_node", { key, clusters }).catch(fail)} />
       )}

@@ -85,8 +85,8 @@ function keepFocus(event: React.MouseEvent): void {
 function Pages({ board }: { board: BoardState }) {
   const [chosen, setTab] = React.useState<TabName | null>(null);
   const colors = useColors(board);
-  if (board.runs.length === 0 && board.audits.length === 0) return <EmptyPage board={board} />;
-  const tab = chosen ?? (board.runs.length > 0 ? "clusters" : "audit");
+  if (board.runs.length === 0 && board.audits.length === 0 && board.jobs.length === 0) return <EmptyPage board={board} />;
+  const tab = chosen ?? (board.runs.length > 0 ? "clusters" : board.audits.length > 0 ? "audit" : "runs");
   const tabs = (
     <Tabs
       value={tab}
@@ -108,7 +108,7 @@ function Pages({ board }: { board: BoardState }) {
       {tab === "rounds" && board.run !== null && <RoundsPage board={board} />}
       {tab === "analyses" && board.run !== null && <AnalysesPage board={board} />}
       {tab === "compare" && board.run !== null && <ComparePage board={board} />}
-      {(tab === "runs" || board.run === null) && <RunsPage board={board} />}
+      {(tab === "runs" || board.run === null) && <RunsPage board={board} onTab={setTab} />}
     </>
   );
 }

@@ -1,12 +1,13 @@
 import React from "react";
 
-import type { RunRow } from "../model/api";
-import type { Board } from "../model/useBoard";
+import type { JobRow, RunRow } from "../model/api";
+import type { Board, Message } from "../model/useBoard";
+import { isBusy } from "./JobRows";
 
 const BUSY = 1000;
 const IDLE = 2500;
 
-/** Polls runs in progress and edits made elsewhere; loads again what others changed. */
+/** Polls runs and jobs in progress, and edits made elsewhere; loads again what others changed. */
 export function usePolling(board: Board): void {
   const latest = React.useRef(board);
   latest.current = board;
@@ -14,7 +15,7 @@ export function usePolling(board: Board): void {
     let timer = 0;
     let stopped = false;
     const tick = async (): Promise<void> => {
-      const { ask, run, runs, audits, history, load, setRuns, notify, loaded, loading, busy: editing } = latest.current;
+      const { ask, run, runs, jobs, audits, history, load, setRows, notify, loaded, loading, busy: editing } = latest.current;
       if (loaded && !loading && !editing && document.visibilityState === "visible") {
         try {
           const answer = await ask("poll", { key: run?.key ?? null, version: history.version });
@@ -22,25 +23,23 @@ export function usePolling(board: Board): void {
           const same = !now.busy && !now.loading && now.run?.key === run?.key && now.history.version === history.version;
           const finished = answer.runs.filter((row) => row.status === "finished").map((row) => row.key);
           const isNew = finished.some((key) => runs.find((row) => row.key === key)?.status !== "finished");
-          const ended = answer.runs.filter((row) => isBusy(runs.find((known) => known.key === row.key)) && !isBusy(row));
+          const ended = [...endedRuns(runs, answer.runs), ...endedJobs(jobs, answer.jobs)];
+          const wrote = ended.some((row) => row.status === "done"); // a job may add fields, images, or key words of clusters
           const isGone = run !== null && !finished.includes(run.key);
           if (!same) {
             // the user edited, or opened another run, in the meantime
           } else if (isGone) {
             await load(null);
             notify({ text: `The run ${run.key} was deleted or renamed.`, kind: "info" });
-          } else if (answer.stale || isNew || String(answer.audits) !== String(audits)) await load(run?.key ?? null);
-          else if (JSON.stringify(answer.runs) !== JSON.stringify(runs)) setRuns(answer.runs);
-          for (const row of ended) {
-            const well = row.status === "finished" && row.text === "";
-            notify(well ? { text: `The run ${row.key} is finished.`, kind: "success" } : { text: `The run ${row.key} was ${row.status}.`, kind: "info" });
-          }
-          if (isNew) await ask("show_fields", {}); // the sidebar of the App does not know the fields yet
+          } else if (answer.stale || isNew || wrote || String(answer.audits) !== String(audits)) await load(run?.key ?? null);
+          else if (JSON.stringify([answer.runs, answer.jobs]) !== JSON.stringify([runs, jobs])) setRows(answer);
+          for (const row of ended) notify(endOf(row));
+          if (isNew || wrote) await ask("show_fields", {}); // the sidebar of the App does not know the fields yet
         } catch {
           // the server restarts, or is busy: the next event of the user reports it
         }
       }
-      const busy = latest.current.runs.some(isBusy);
+      const busy = latest.current.runs.some(isBusy) || latest.current.jobs.some(isBusy);
       if (!stopped) timer = window.setTimeout(() => void tick(), busy ? BUSY : IDLE);
     };
     timer = window.setTimeout(() => void tick(), IDLE);
@@ -51,6 +50,22 @@ export function usePolling(board: Board): void {
   }, []);
 }
 
-function isBusy(row: RunRow | undefined): boolean {
-  return row?.status === "running" || row?.status === "queued";
+function endedRuns(before: readonly RunRow[], now: readonly RunRow[]): RunRow[] {
+  return now.filter((row) => isBusy(before.find((known) => known.key === row.key)) && !isBusy(row));
+}
+
+/** Jobs that have ended since, also if they were never seen running: an analysis may take a second. */
+function endedJobs(before: readonly JobRow[], now: readonly JobRow[]): JobRow[] {
+  const over = (job: JobRow): string => (isBusy(job) ? "" : `${job.key} ${job.started}`);
+  const known = new Set(before.map(over));
+  return now.filter((job) => !isBusy(job) && !known.has(over(job)));
+}
+
+function endOf(row: RunRow | JobRow): Message {
+  if (!("charts" in row)) {
+    if (row.status === "done") return { text: row.text, kind: "success" };
+    return row.status === "failed" ? { text: `${row.method}: ${row.text}`, kind: "error" } : { text: `${row.method} was ${row.status}.`, kind: "info" };
+  }
+  const well = row.status === "finished" && row.text === "";
+  return well ? { text: `The run ${row.key} is finished.`, kind: "success" } : { text: `The run ${row.key} was ${row.status}.`, kind: "info" };
 }

@@ -63,6 +63,30 @@ export interface RunRow {
   charts: readonly Chart[];
 }
 
+/** A job that is no run: an analysis of a run, a label audit, an import. */
+export interface JobRow {
+  key: string;
+  /** Name of its operator. */
+  verb: string;
+  /** Key of the run or audit that it is about; empty without one. */
+  about: string;
+  /** What it does, in words. */
+  method: string;
+  status: "queued" | "running" | "done" | "failed" | "cancelled";
+  text: string;
+  fraction: number | null;
+  started: number;
+  cancelling: boolean;
+  again: boolean;
+  /** Name of another dataset that it has filled. */
+  made: string;
+}
+
+export interface Rows {
+  runs: readonly RunRow[];
+  jobs: readonly JobRow[];
+}
+
 export interface RunFacts {
   key: string;
   method: string;
@@ -101,8 +125,7 @@ export interface Flow {
   links: readonly (readonly (readonly [number, number, number])[])[];
 }
 
-export interface LoadAnswer {
-  runs: readonly RunRow[];
+export interface LoadAnswer extends Rows {
   /** Keys of the label audits. */
   audits: readonly string[];
   sidebar: readonly SidebarGroup[];
@@ -264,11 +287,13 @@ export interface Events extends AuditEvents {
   neighbors: { params: { key: string; image: string }; answer: NeighborsAnswer };
   show_unit: { params: { key: string; unit: number }; answer: null };
   show_node: { params: { key: string; clusters: readonly string[] }; answer: null };
-  poll: { params: { key: string | null; version: number }; answer: { runs: RunRow[]; audits: readonly string[]; stale: boolean } };
+  poll: { params: { key: string | null; version: number }; answer: Rows & { audits: readonly string[]; stale: boolean } };
   start: { params: { operator: string; key: string | null }; answer: null };
   start_again: { params: { key: string }; answer: null };
-  resume: { params: { key: string }; answer: { runs: RunRow[] } };
-  cancel: { params: { key: string }; answer: { runs: RunRow[] } };
+  resume: { params: { key: string }; answer: Rows };
+  cancel: { params: { key: string }; answer: Rows };
+  dismiss: { params: { key: string }; answer: Rows };
+  open_made: { params: { key: string }; answer: null };
   show_fields: { params: Record<string, never>; answer: null };
 }
 

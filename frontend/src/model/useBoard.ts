@@ -1,7 +1,7 @@
 // State of the board: the last answers of the server, and what is displayed.
 import React from "react";
 
-import type { Ask, Cluster, Edit, EditAnswer, History, LoadAnswer, RunFacts, RunRow, SidebarGroup } from "./api";
+import type { Ask, Cluster, Edit, EditAnswer, History, JobRow, LoadAnswer, Rows, RunFacts, RunRow, SidebarGroup } from "./api";
 import { progressOf, withChanges, type Progress } from "./clusters";
 
 export interface Message {
@@ -13,6 +13,8 @@ export interface Board {
   readonly ask: Ask;
   readonly loaded: boolean;
   readonly runs: readonly RunRow[];
+  /** Analyses, audits and imports. */
+  readonly jobs: readonly JobRow[];
   /** Keys of the label audits. */
   readonly audits: readonly string[];
   readonly sidebar: readonly SidebarGroup[];
@@ -34,13 +36,13 @@ export interface Board {
   load(key: string | null): Promise<void>;
   edit(edit: Edit): Promise<EditAnswer | null>;
   setLabelField(field: string | null): void;
-  setRuns(runs: readonly RunRow[]): void;
+  setRows(rows: Rows): void;
   notify(message: Message | null): void;
   fail(error: unknown): void;
 }
 
 const NO_HISTORY: History = { undo: null, redo: null, lost: 0, version: 0 };
-const EMPTY: LoadAnswer = { runs: [], audits: [], sidebar: [], run: null, clusters: [], nearest: {}, history: NO_HISTORY, label_field: null };
+const EMPTY: LoadAnswer = { runs: [], jobs: [], audits: [], sidebar: [], run: null, clusters: [], nearest: {}, history: NO_HISTORY, label_field: null };
 
 export function useBoard(ask: Ask): Board {
   const [state, setState] = React.useState<LoadAnswer>(EMPTY);
@@ -144,7 +146,7 @@ export function useBoard(ask: Ask): Board {
   const field = React.useRef(labelField);
   field.current = labelField;
   const load = React.useCallback((key: string | null) => read(key, field.current), [read]);
-  const setRuns = React.useCallback((runs: readonly RunRow[]) => setState((state) => ({ ...state, runs })), []);
+  const setRows = React.useCallback(({ runs, jobs }: Rows) => setState((state) => ({ ...state, runs, jobs })), []);
 
   const progress = React.useMemo(() => progressOf(state.clusters), [state.clusters]);
 
@@ -162,7 +164,7 @@ export function useBoard(ask: Ask): Board {
     load,
     edit,
     setLabelField,
-    setRuns,
+    setRows,
     notify,
     fail,
   };

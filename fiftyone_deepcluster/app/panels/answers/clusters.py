@@ -12,7 +12,7 @@ from fiftyone_deepcluster.app.panels.answers.common import (
     text_param,
     texts_param,
 )
-from fiftyone_deepcluster.app.panels.answers.runs import run_rows
+from fiftyone_deepcluster.app.panels.answers.runs import rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -36,9 +36,9 @@ def load_board(ctx: foo.ExecutionContext) -> Json:
     from fiftyone_deepcluster.dataset.review.reviewed import reviewed
     from fiftyone_deepcluster.dataset.runs.run import load_run
 
-    rows = run_rows(ctx.dataset)
-    whole = {"runs": rows, "audits": list_audits(ctx.dataset), "sidebar": sidebar_json(ctx.dataset)}
-    key = shown_key(optional_text_param(ctx, "key"), rows)
+    rows = rows_of(ctx.dataset)
+    whole = {**rows, "audits": list_audits(ctx.dataset), "sidebar": sidebar_json(ctx.dataset)}
+    key = shown_key(optional_text_param(ctx, "key"), rows["runs"])
     if key is None:
         nothing: Json = {
             "run": None,

@@ -1,14 +1,13 @@
-"""Runs of the dataset with their progress, and the forms that start, resume, rename and delete them."""
+"""Runs and other jobs of the dataset with their progress, and the forms that start, resume, rename and delete them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from fiftyone_deepcluster.app import names
-from fiftyone_deepcluster.app.operators.progress import FROM_PANEL
-from fiftyone_deepcluster.app.operators.resume_clustering import resume_call
+from fiftyone_deepcluster.app.operators.resume_clustering import resume_job
 from fiftyone_deepcluster.app.panels.answers.common import Json, optional_text_param, text_param
-from fiftyone_deepcluster.app.running import cancel_run
+from fiftyone_deepcluster.app.running import cancel_job
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
@@ -39,15 +38,41 @@ _FORMS = {
 }
 
 
-def run_rows(dataset: fo.Dataset) -> list[Json]:
-    """Every run with a result or a state, oldest first."""
-    from fiftyone_deepcluster.dataset.runs import status, storage
+def rows_of(dataset: fo.Dataset) -> Json:
+    """Every run with a result or a state, and every other job with a state; oldest first."""
+    from fiftyone_deepcluster.dataset.runs import status
+    from fiftyone_deepcluster.dataset.runs.job_names import is_run
+
+    states, forms = status.read_states(dataset), set(status.kept_forms(dataset))
+    runs = {key: state for key, state in states.items() if is_run(key)}
+    jobs = sorted((states[name] for name in states if name not in runs), key=lambda state: state.started)
+    return {"runs": _run_rows(dataset, runs, forms), "jobs": [_job_row(state, forms) for state in jobs]}
+
+
+def _job_row(state: LiveState, forms: set[str]) -> Json:
+    from fiftyone_deepcluster.dataset.runs.job_names import about_of, verb_of
+
+    return {
+        "key": state.key,
+        "verb": verb_of(state.key),
+        "about": about_of(state.key),
+        "method": state.method,
+        "status": state.status,
+        "text": _text(state) if state.busy or state.status == "done" else state.error,
+        "fraction": (state.fraction or None) if state.status == "running" else None,
+        "started": state.started,
+        "cancelling": state.cancelling,
+        "again": not state.busy and state.key in forms,
+        "made": state.made,
+    }
+
+
+def _run_rows(dataset: fo.Dataset, states: dict[str, LiveState], forms: set[str]) -> list[Json]:
+    from fiftyone_deepcluster.dataset.runs import storage
     from fiftyone_deepcluster.dataset.runs.run import interrupted_runs
 
     finished = storage.keys(dataset)
-    states = status.read_states(dataset)
     left = interrupted_runs(dataset)
-    forms = status.kept_forms(dataset)
     rows = []
     for key in dict.fromkeys([*finished, *left, *states]):
         state = states.get(key)
@@ -111,17 +136,17 @@ def _method(dataset: fo.Dataset, key: str, finished: list[str], other: str) -> s
 
 
 def poll(ctx: foo.ExecutionContext) -> Json:
-    """Runs and their progress, and whether edits were made elsewhere."""
+    """Runs and other jobs with their progress, and whether edits were made elsewhere."""
     from fiftyone_deepcluster.dataset.audit.audit import list_audits
     from fiftyone_deepcluster.dataset.review.review import Review
     from fiftyone_deepcluster.dataset.runs.run import load_run
 
-    rows = run_rows(ctx.dataset)
+    rows = rows_of(ctx.dataset)
     key = optional_text_param(ctx, "key")
     stale = False
-    if key is not None and any(row["key"] == key and row["status"] == "finished" for row in rows):
+    if key is not None and any(row["key"] == key and row["status"] == "finished" for row in rows["runs"]):
         stale = Review(load_run(ctx.dataset, key)).version() != ctx.params.get("version")
-    return {"runs": rows, "audits": list_audits(ctx.dataset), "stale": stale}
+    return {**rows, "audits": list_audits(ctx.dataset), "stale": stale}
 
 
 def start(ctx: foo.ExecutionContext) -> None:
@@ -129,31 +154,63 @@ def start(ctx: foo.ExecutionContext) -> None:
     operator, key = text_param(ctx, "operator"), optional_text_param(ctx, "key")
     if operator not in _FORMS:
         raise InputError(f"operator={operator!r}: give one of {', '.join(_FORMS)}")
-    ctx.prompt(_FORMS[operator], params={} if key is None else {"key": key, FROM_PANEL: True})
+    ctx.prompt(_FORMS[operator], params={} if key is None else {"key": key})
 
 
 def start_again(ctx: foo.ExecutionContext) -> None:
-    """Open the form that started a run, with the values that were entered."""
+    """Open the form that started a run or other job, with the values that were entered."""
     from fiftyone_deepcluster.dataset.runs import status
+    from fiftyone_deepcluster.dataset.runs.job_names import in_words
 
     key = text_param(ctx, "key")
     form = status.kept_forms(ctx.dataset).get(key)
     if form is None:
-        raise InputError(f"the values entered for run {key!r} are no longer stored; start a new run")
+        raise InputError(f"the values entered for {in_words(key)} are no longer stored; start it again")
     ctx.prompt(form["operator"], params=form["params"])
 
 
 def resume_run(ctx: foo.ExecutionContext) -> Json:
-    """Resume a run in the background; answers the runs."""
-    call, method, rounds = resume_call(ctx.dataset, text_param(ctx, "key"))
-    call.start(method, rounds)
-    return {"runs": run_rows(ctx.dataset)}
+    """Resume a run in the background; answers the runs and jobs."""
+    resume_job(ctx.dataset, text_param(ctx, "key")).start()
+    return rows_of(ctx.dataset)
 
 
 def cancel_and_list(ctx: foo.ExecutionContext) -> Json:
-    """Request a run to stop; answers the runs."""
-    cancel_run(ctx.dataset, text_param(ctx, "key"))
-    return {"runs": run_rows(ctx.dataset)}
+    """Request a run or other job to stop; answers the runs and jobs."""
+    cancel_job(ctx.dataset, text_param(ctx, "key"))
+    return rows_of(ctx.dataset)
+
+
+def dismiss(ctx: foo.ExecutionContext) -> Json:
+    """Remove the state of a job that has ended, not its results; answers the runs and jobs."""
+    from fiftyone_deepcluster.dataset.runs import status
+    from fiftyone_deepcluster.dataset.runs.job_log import drop_log
+
+    state = _ended_job(ctx)
+    status.forget(ctx.dataset, state.key)
+    drop_log(ctx.dataset, state.key)
+    return rows_of(ctx.dataset)
+
+
+def open_made(ctx: foo.ExecutionContext) -> None:
+    """Open the dataset that a job has filled."""
+    import fiftyone as fo
+
+    made = _ended_job(ctx).made
+    if not made or not fo.dataset_exists(made):
+        raise InputError(f"the dataset {made!r} no longer exists; choose another from the list of datasets")
+    ctx.ops.open_dataset(made)
+
+
+def _ended_job(ctx: foo.ExecutionContext) -> LiveState:
+    from fiftyone_deepcluster.dataset.runs import status
+    from fiftyone_deepcluster.dataset.runs.job_names import is_run
+
+    name = text_param(ctx, "key")
+    state = status.read_states(ctx.dataset).get(name)
+    if state is None or state.busy or is_run(name):
+        raise InputError(f"key={name!r} is no job that has ended; choose one that the panel shows")
+    return state
 
 
 def show_fields(ctx: foo.ExecutionContext) -> None:

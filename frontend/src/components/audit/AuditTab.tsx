@@ -6,6 +6,7 @@ import { HelpDialog } from "../../dialogs/HelpDialog";
 import { AUDIT_BINDINGS, auditCommandOf, classKeys, decisionFor, digitOf, type AuditCommand, type Decided } from "../../model/auditKeys";
 import { useAudit } from "../../model/useAudit";
 import type { Board } from "../../model/useBoard";
+import { JobRows } from "../JobRows";
 import { isTyping, pressesControl } from "../keyboard";
 import { AuditHeader } from "./AuditHeader";
 import { AuditTables } from "./AuditTables";
@@ -69,6 +70,7 @@ export function AuditTab({ board, tabs }: { board: Board; tabs: React.ReactNode 
     <>
       {audit.facts && <AuditHeader board={board} session={session} audit={audit} onCommand={(command) => run[command]()} />}
       {tabs}
+      <JobRows board={board} jobs={board.jobs.filter((job) => job.verb === "audit_labels" && job.status !== "done")} />
       <Box
         ref={root}
         tabIndex={0}
