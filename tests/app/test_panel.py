@@ -246,7 +246,7 @@ def test_a_commit_is_shown_before_it_is_made(ask, clustered):
             {"key": "dc", "edit": {"verb": "merge", "clusters": [], "into": "y"}},
             "not a list of names",
         ),
-        ("load", {"key": {"$ne": None}}, "not a text"),
+        ("load", {"key": {"$ne": None}}, "not a string"),
         ("images", {"key": "gone", "cluster": "x", "order": "nearest", "offset": 0, "limit": 1}, "'gone'"),
         ("images", {"key": "dc", "cluster": "x", "order": "up", "offset": 0, "limit": 1}, "order='up'"),
         (
@@ -254,7 +254,7 @@ def test_a_commit_is_shown_before_it_is_made(ask, clustered):
             {"key": "dc", "cluster": "x", "order": "nearest", "offset": -1, "limit": 1},
             "whole number",
         ),
-        ("strips", {"key": "dc", "clusters": "x", "n": 1}, "list of texts"),
+        ("strips", {"key": "dc", "clusters": "x", "n": 1}, "list of strings"),
         ("compare", {"key": "dc", "other": "nothing"}, "neither a run nor a label field"),
         ("start", {"operator": "rm -rf", "key": None}, "give one of"),
     ],
