@@ -124,7 +124,7 @@ class Auto(Options):
             why = f"images of {side} pixels, pre-trained weights and a known number of clusters"
             return self._as(
                 SelfTraining
-            ), f"{why}: it fine-tunes them on the surest images of many clusterings"
+            ), f"{why}: it fine-tunes them on the images that many clusterings agree on"
         if accelerated:
             return self._fine_tuned(facts), "pre-trained weights and a GPU: it fine-tunes them"
         clusterer = "hdbscan" if self.n_clusters is None else "gmm"
