@@ -128,10 +128,9 @@ class Consensus(Clusterer):
         kept = [i for i, end in enumerate(ends) if self._agree(best.labels, end.labels)]
         if kept[0] < len(found):
             return kept, True
-        moved = _mean_nmi(zip(found, ends, strict=False))
-        return (
-            (kept, True) if moved >= _mean_nmi(combinations(found, 2)) else (list(range(len(found))), False)
-        )
+        if _mean_nmi(zip(found, ends, strict=False)) >= _mean_nmi(combinations(found, 2)):
+            return kept, True
+        return list(range(len(found))), False
 
     def _agree(self, labels: torch.Tensor, others: torch.Tensor) -> bool:
         from fiftyone_deepcluster.metrics.agreement import nmi

@@ -120,11 +120,11 @@ class Auto(Options):
                 "{'name': 'torchvision', 'model': 'mobilenet_v2'}"
             )
         if self._suits_self_training(facts, accelerated=accelerated):
-            side = self.image_size or facts.side
-            why = f"images of {side} pixels, pre-trained weights and a known number of clusters"
-            return self._as(
-                SelfTraining
-            ), f"{why}: it fine-tunes them on the images that many clusterings agree on"
+            why = (
+                f"images of {self.image_size or facts.side} pixels, pre-trained weights and a known number of "
+                "clusters: it fine-tunes them on the images that many clusterings agree on"
+            )
+            return self._as(SelfTraining), why
         if accelerated:
             return self._fine_tuned(facts), "pre-trained weights and a GPU: it fine-tunes them"
         clusterer = "hdbscan" if self.n_clusters is None else "gmm"
