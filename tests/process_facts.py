@@ -142,10 +142,18 @@ def _in_new_thread(ask: Any) -> Any:
     return found[0]
 
 
+_FOUND: dict[int, Any] = {}
+"""Controller of thread pools by number of loaded modules: searching again after each test would take minutes."""
+
+
 def _of_threadpools(threadpoolctl: Any) -> dict[str, Any]:
+    n_modules = len(sys.modules)
+    if n_modules not in _FOUND:
+        _FOUND.clear()
+        _FOUND[n_modules] = threadpoolctl.ThreadpoolController()
     return {
         f"threads of {Path(pool['filepath']).name} ({pool['user_api']})": pool["num_threads"]
-        for pool in threadpoolctl.threadpool_info()
+        for pool in _FOUND[n_modules].info()
     }
 
 
@@ -195,10 +203,7 @@ def process_facts() -> dict[str, Any]:
         module = sys.modules.get(name)
         if module is not None:
             facts |= ask(module)
-    return {
-        **facts,
-        _MODULES: {name for name in sys.modules if not name.startswith(("fiftyone_deepcluster", "tests"))},
-    }
+    return {**facts, _MODULES: set(sys.modules)}
 
 
 _SET_BY_IMPORTS = ("warning filters", "sys.excepthook", "threading.excepthook")
@@ -210,7 +215,11 @@ def changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     If a module was imported in between, warning filters, exception hooks and new environment variables are ignored:
     libraries add their own on import. Settings of libraries that were not loaded before are always ignored.
     """
-    imported = after[_MODULES] - before[_MODULES]
+    imported = [
+        name
+        for name in after[_MODULES] - before[_MODULES]
+        if not name.startswith(("fiftyone_deepcluster", "tests"))
+    ]
     found = []
     for name in sorted(before.keys() | after.keys()):
         compared = name in before and name in after

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import re
+import sys
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -58,7 +59,7 @@ def one_thread() -> Iterator[None]:
         before = torch.get_num_threads()
         if before > 1:
             set_torch_threads(1)
-        _openmp().limit(limits=1)  # restored by kept_threads
+        _THREAD_POOLS.of("openmp").limit(limits=1)  # restored by kept_threads
         try:
             yield
         finally:
@@ -77,17 +78,31 @@ def kept_threads() -> Iterator[None]:
 
     torch.get_num_threads()  # its first call in a thread sets that thread's OpenMP threads
     with _BLAS.held(one=False):
-        before = _openmp().limit(limits=None)
+        before = _THREAD_POOLS.of("openmp").limit(limits=None)
         try:
             yield
         finally:
             before.restore_original_limits()
 
 
-def _openmp() -> Any:
-    from threadpoolctl import ThreadpoolController
+class _ThreadPools:
+    """OpenMP and BLAS libraries of the process; searching takes milliseconds, so only an import leads to a new search."""
 
-    return ThreadpoolController().select(user_api="openmp")
+    def __init__(self) -> None:
+        self._n_modules = 0
+        self._controller: Any = None
+
+    def of(self, user_api: str) -> Any:
+        """Controller of ``"openmp"`` or ``"blas"``."""
+        from threadpoolctl import ThreadpoolController
+
+        n_modules = len(sys.modules)
+        if n_modules != self._n_modules:
+            self._controller, self._n_modules = ThreadpoolController(), n_modules
+        return self._controller.select(user_api=user_api)
+
+
+_THREAD_POOLS = _ThreadPools()
 
 
 class _Blas:
@@ -109,11 +124,9 @@ class _Blas:
             self._leave(one)
 
     def _enter(self, one: bool) -> None:
-        from threadpoolctl import ThreadpoolController
-
         with self._lock:
             if not self._holders:
-                self._libraries = ThreadpoolController().select(user_api="blas")
+                self._libraries = _THREAD_POOLS.of("blas")
                 self._found = self._libraries.limit(limits=None)
             self._holders += 1
             self._limiting += one

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +41,23 @@ def threads(request):
     with threadpool_limits(request.param + 1, user_api="blas"):
         yield request.param
     set_torch_threads(before)
+
+
+def test_libraries_that_are_imported_later_are_limited_too():
+    code = (
+        "from fiftyone_deepcluster.core.process_state import one_thread\n"
+        "with one_thread(): pass\n"
+        "import scipy.linalg, sklearn.cluster\n"
+        "from threadpoolctl import threadpool_info\n"
+        "with one_thread(): print([pool['num_threads'] for pool in threadpool_info()])"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "3"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    numbers = json.loads(done.stdout)
+    assert len(numbers) > 2
+    assert set(numbers) == {1}
 
 
 def overlapping(make):
