@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
+from fiftyone_deepcluster.clusterers.linear_accuracy import LinearAccuracy
 from fiftyone_deepcluster.core import arguments
-from fiftyone_deepcluster.core.seeds import derive, rng
+from fiftyone_deepcluster.core.seeds import derive
 from fiftyone_deepcluster.errors import InputError
 from fiftyone_deepcluster.reducers.base import REDUCERS
 
@@ -42,11 +43,6 @@ HEADS: dict[str, tuple[Any, Any]] = {
     "pca-temi": (PCA, {"name": "temi", "init": None}),
 }
 """Candidates on request (``heads=True``), initialized with the clustering chosen among the others."""
-
-_CHECKED = 3000
-"""Maximum number of images for the cross-validation and the silhouette."""
-
-_FOLDS = 3
 
 LARGEST_SEED = 2**31 - 1
 
@@ -251,6 +247,7 @@ class _Bench:
 
         self._vectors, self._n_clusters, self._seed = vectors, n_clusters, seed
         self._common = torch.nn.functional.normalize(vectors)
+        self._accuracy = LinearAccuracy(self._common, seed)
         self._layouts: dict[tuple[str, int], torch.Tensor] = {}
 
     def candidate(
@@ -272,7 +269,7 @@ class _Bench:
             clustering=runs[best],
             end=ends[best],
             objective=ends[best].objective / len(self._common),
-            accuracy=linear_accuracy(self._common, labels, self._seed),
+            accuracy=self._accuracy(labels),
             silhouette=silhouette(self._common.cpu().numpy(), labels, self._seed),
             seeds=agreement(runs[0].labels, runs[1].labels).ari,
             others=1.0,
@@ -300,31 +297,6 @@ def _with_others(tried: Sequence[Candidate]) -> list[Candidate]:
         others = [_agreement(one.clustering, other.clustering) for other in tried if other is not one]
         found.append(replace(one, others=float(np.mean(others)) if others else 1.0))
     return found
-
-
-def linear_accuracy(vectors: torch.Tensor, labels: NDArray[np.int64], seed: int) -> float:
-    """Cross-validated accuracy of a logistic regression that predicts the clusters, on a sample.
-
-    Noise and clusters with fewer images than folds are left out; 0 where fewer than two clusters remain.
-    """
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold, cross_val_score
-
-    from fiftyone_deepcluster.core.process_state import ignored_warnings
-
-    rows = np.flatnonzero(labels >= 0)
-    if len(rows) > _CHECKED:
-        rows = np.sort(rng(seed, "linear accuracy").choice(rows, _CHECKED, replace=False))
-    sizes = np.bincount(labels[rows])
-    rows = rows[sizes[labels[rows]] >= _FOLDS]
-    if len(np.unique(labels[rows])) < 2:
-        return 0.0
-    points = REDUCERS.parse(PCA).embed(vectors[rows], seed).cpu().numpy()
-    points = points / max(float(points.std(axis=0).max()), 1e-12)
-    folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=derive(seed, "folds"))
-    with ignored_warnings(".*"):
-        model = LogisticRegression(C=1.0, max_iter=200, random_state=0)
-        return float(cross_val_score(model, points, labels[rows], cv=folds).mean())
 
 
 def _agreement(one: Clustering, other: Clustering) -> float:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
-from fiftyone_deepcluster.clusterers.candidates import LARGEST_SEED, UMAP, given_vectors, linear_accuracy
+from fiftyone_deepcluster.clusterers.candidates import LARGEST_SEED, UMAP, given_vectors
+from fiftyone_deepcluster.clusterers.linear_accuracy import LinearAccuracy
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.progress import observer_or_silent
 from fiftyone_deepcluster.core.seeds import derive
@@ -111,8 +112,9 @@ def sweep_numbers(
     layouts = [
         reduce.embed(vectors, own) for own in _watched(f"{reduce.name} of every seed", seeds, observer)
     ]
+    accuracy = LinearAccuracy(vectors, seeds[0])
     found = [
-        _scores(vectors, layouts, seeds, k, cluster)
+        _scores(layouts, seeds, k, cluster, accuracy)
         for k in _watched("numbers of clusters", wanted, observer)
     ]
     return _recommended(wanted, np.asarray(found))
@@ -176,14 +178,14 @@ def _wanted(numbers: Any, n: int) -> list[int]:
 
 
 def _scores(
-    vectors: torch.Tensor, layouts: list[torch.Tensor], seeds: list[int], k: int, clusterer: Any
+    layouts: list[torch.Tensor], seeds: list[int], k: int, clusterer: Any, accuracy: LinearAccuracy
 ) -> tuple[float, float, float, float]:
     """Stability, silhouette, linear accuracy and objective for one number of clusters."""
     from fiftyone_deepcluster.metrics.agreement import agreement
     from fiftyone_deepcluster.metrics.silhouette import silhouette
 
     runs = [
-        clusterer.cluster(layout, ClusterRequest(k, own, origin=vectors))
+        clusterer.cluster(layout, ClusterRequest(k, own, origin=accuracy.vectors))
         for layout, own in zip(layouts, seeds, strict=True)
     ]
     labels = [run.labels.numpy() for run in runs]
@@ -194,6 +196,6 @@ def _scores(
     return (
         float(np.mean([agreement(one, other).ari for one, other in combinations(labels, 2)])),
         float(np.mean(apart)),
-        linear_accuracy(vectors, labels[0], seeds[0]),
-        float(np.mean([run.objective for run in runs])) / len(vectors),
+        accuracy(labels[0]),
+        float(np.mean([run.objective for run in runs])) / len(accuracy.vectors),
     )

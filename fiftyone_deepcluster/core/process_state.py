@@ -86,7 +86,7 @@ def kept_threads() -> Iterator[None]:
 
 
 class _ThreadPools:
-    """OpenMP and BLAS libraries of the process; searching takes milliseconds, so only an import leads to a new search."""
+    """OpenMP and BLAS libraries of the process; a search takes milliseconds, so only an import leads to a new one."""
 
     def __init__(self) -> None:
         self._n_modules = 0

@@ -1,0 +1,69 @@
+"""How well straight boundaries separate given clusters, as a score that needs no classes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fiftyone_deepcluster.core.seeds import derive, rng
+from fiftyone_deepcluster.reducers.base import REDUCERS
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+_MOST_IMAGES = 3000
+"""A classifier of more images takes long and says no more."""
+
+_FOLDS = 3
+_PCA = {"name": "pca"}
+
+
+class LinearAccuracy:
+    """Scores clusterings of the same vectors; the PCA of the same images is computed once.
+
+    Attributes:
+        vectors: (N, D) float32.
+
+    Args:
+        seed: random seed.
+    """
+
+    def __init__(self, vectors: torch.Tensor, seed: int) -> None:
+        self.vectors, self._seed = vectors, seed
+        self._rows: NDArray[np.intp] = np.empty(0, np.intp)
+        self._points: NDArray[Any] | None = None
+
+    def __call__(self, labels: NDArray[np.int64]) -> float:
+        """Cross-validated accuracy of a logistic regression that predicts the clusters, on a sample.
+
+        Noise and clusters with fewer images than folds are left out; 0 where fewer than two clusters remain.
+
+        Args:
+            labels: (N,) clusters; -1 is noise.
+        """
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.model_selection import StratifiedKFold, cross_val_score
+
+        from fiftyone_deepcluster.core.process_state import ignored_warnings
+
+        rows = np.flatnonzero(labels >= 0)
+        if len(rows) > _MOST_IMAGES:
+            rows = np.sort(rng(self._seed, "linear accuracy").choice(rows, _MOST_IMAGES, replace=False))
+        sizes = np.bincount(labels[rows])
+        rows = rows[sizes[labels[rows]] >= _FOLDS]
+        if len(np.unique(labels[rows])) < 2:
+            return 0.0
+        folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=derive(self._seed, "folds"))
+        with ignored_warnings(".*"):
+            model = LogisticRegression(C=1.0, max_iter=200, random_state=0)
+            return float(cross_val_score(model, self._reduced(rows), labels[rows], cv=folds).mean())
+
+    def _reduced(self, rows: NDArray[np.intp]) -> NDArray[Any]:
+        """(rows, dimensions) PCA of these vectors, scaled as a whole."""
+        if self._points is None or not np.array_equal(rows, self._rows):
+            points = REDUCERS.parse(_PCA).embed(self.vectors[rows], self._seed).cpu().numpy()
+            self._points = points / max(float(points.std(axis=0).max()), 1e-12)
+            self._rows = rows
+        return self._points
