@@ -1,10 +1,10 @@
 """Break 8 % of the labels of scikit-learn's digits, find them again, and correct them.
 
-Run it: ``python examples/audit.py``. It needs no labels that are right: those are only used to count at the end.
+Run it: ``python examples/audit.py``. The true labels are only used to simulate a person and to count at the end.
 
-1797 images become the FiftyOne dataset ``deepcluster-audit``. Their labels are audited by the pixels, the suggestions
-that are most probable are accepted, and the corrected labels are written to a new field. A picture of the worst labels,
-an HTML report and a table are left in ``examples/output``.
+1797 images become the FiftyOne dataset ``deepcluster-audit``. Their labels are audited by the pixels, the most probable
+suggestions are accepted, and the corrected labels are written to a new field. A picture of the most suspicious labels,
+an HTML report and a table are written to ``examples/output``.
 """
 
 from __future__ import annotations

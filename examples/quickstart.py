@@ -3,8 +3,8 @@
 Run it: ``python examples/quickstart.py`` (or ``make demo``, which installs everything first).
 
 1797 gray images of 8 x 8 pixels become the FiftyOne dataset ``deepcluster-digits``. Ten clusters are learned
-from the pixels alone; the true digits are only compared with the outcome. Two pictures are left in
-``examples/output``: the images nearest to the center of each cluster, and how the rounds went. Running it
+from the pixels alone; the true digits are only compared with the result. Two pictures are written to
+``examples/output``: the images nearest to the center of each cluster, and the metrics of the rounds. Running it
 again replaces the run.
 """
 
@@ -126,8 +126,8 @@ def main(**options: int) -> None:
 
 if __name__ == "__main__":
     parser = ArgumentParser(description=__doc__.splitlines()[0], argument_default=SUPPRESS)
-    parser.add_argument("--rounds", type=int, help="fewer are quicker; the method's own number by default")
+    parser.add_argument("--rounds", type=int, help="fewer are quicker; by default that of the method")
     try:
         main(**vars(parser.parse_args()))
     except KeyboardInterrupt:
-        sys.exit("\nstopped; the same command goes on after the last round that was completed")
+        sys.exit("\nstopped; the same command continues after the last completed round")

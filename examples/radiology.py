@@ -3,15 +3,15 @@
 Run it: ``python examples/radiology.py``.
 
 pydicom's own test files, some ninety images of many kinds, become the FiftyOne dataset
-``deepcluster-radiology``: found by content, windowed as their headers say, without names of patients. LDPO groups
-them, a patient's images never on both sides of a split. The files have no reports, so a sentence from each
-header stands in for one; the key words of a cluster come from these.
+``deepcluster-radiology``: found by content, windowed by their headers, without names of patients. LDPO clusters
+them; all images of a patient are in the same part of a split. The files have no reports, so a sentence from each
+header is used instead; the key words of a cluster come from these sentences.
 
-The files are thumbnails of scans, test charts, and one slice in ten encodings: enough to see every step, too few
-to judge a method by. With another seed LDPO is now ahead of k-means and now behind; the last lines say which.
+The files are thumbnails of scans, test charts, and one slice in ten encodings: enough to show every step, too few
+to judge a method by. LDPO is better than k-means with some seeds and worse with others; the last lines compare them.
 
-Two pictures are left in ``examples/output``. The App shows the clusters beside the images, as the workspace
-"clusters" does later: ``fiftyone-deepcluster open deepcluster-radiology``.
+Two pictures are written to ``examples/output``. ``fiftyone-deepcluster open deepcluster-radiology`` shows the clusters
+beside the images in the App; the workspace "clusters" has the same layout.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ KINDS = {
 
 
 def make_dataset() -> fo.Dataset:
-    """The images and their stand-in reports; the same dataset when called again."""
+    """The images with sentences as reports; the same dataset when called again."""
     dataset = fo.load_dataset(DATASET) if fo.dataset_exists(DATASET) else fo.Dataset(DATASET, persistent=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # test files are odd on purpose, and pydicom says so
@@ -116,14 +116,14 @@ def main(**options: int) -> None:
     ldpo = fdc.LDPO(
         n_clusters=12,  # more than there are kinds: the tree puts together what is alike
         image_size=32,  # most files are not much larger
-        min_steps=20,  # with more, so few images are learned by heart
+        min_steps=20,  # with more, so few images are memorized
         augmentation="none",
         text_field="report",
         group_field="dicom_patient",
         **{"rounds": 6, **options},
     )
     run = fdc.cluster(dataset, ldpo, key="ldpo", truth_field="dicom_modality", overwrite=True)
-    found = fdc.key_words(dataset, "ldpo", rank="distinct")  # words that tell a cluster from the others
+    found = fdc.key_words(dataset, "ldpo", rank="distinct")  # words that distinguish a cluster from the others
     words = {name: [word.word for word in some] for name, some in found.items()}
     nodes = fdc.build_tree(dataset, "ldpo")
     dataset.save_workspace("clusters", clusters_beside_the_grid(), overwrite=True)
@@ -147,4 +147,4 @@ if __name__ == "__main__":
     try:
         main(**vars(parser.parse_args()))
     except KeyboardInterrupt:
-        sys.exit("\nstopped; the same command goes on after the last round that was completed")
+        sys.exit("\nstopped; the same command continues after the last completed round")

@@ -265,7 +265,7 @@ def list_audits(samples: fo.core.collections.SampleCollection) -> list[str]:
     return storage.keys(dataset, "audit")
 
 
-@database_needed("repeat the call, which goes on where it stopped")
+@database_needed("repeat the call, which continues where it stopped")
 def delete_audit(samples: fo.core.collections.SampleCollection, key: str) -> None:
     """Delete an audit with its fields, decisions and log. Labels that were written to other fields are kept.
 
@@ -291,7 +291,7 @@ def delete_audit(samples: fo.core.collections.SampleCollection, key: str) -> Non
         intents.carry_out(dataset, intents.Intent("delete", key, uid, patches_field, kind="audit"))
 
 
-@database_needed("repeat the call, which goes on where it stopped")
+@database_needed("repeat the call, which continues where it stopped")
 def rename_audit(samples: fo.core.collections.SampleCollection, key: str, new_key: str) -> Audit:
     """Change the key of an audit, and with it its fields.
 

@@ -245,7 +245,7 @@ def free_key(dataset: fo.Dataset, like: str = "dc") -> str:
     return next(key for key in chain([like], later) if key not in taken)
 
 
-@database_needed("repeat the call, which goes on where it stopped")
+@database_needed("repeat the call, which continues where it stopped")
 def rename_run(samples: fo.core.collections.SampleCollection, key: str, new_key: str) -> Run:
     """Change the key of a run, and with it its fields, index, brain runs, sidebar group and files.
 
@@ -276,7 +276,7 @@ def rename_run(samples: fo.core.collections.SampleCollection, key: str, new_key:
     return load_run(dataset, new_key)
 
 
-@database_needed("repeat the call, which goes on where it stopped")
+@database_needed("repeat the call, which continues where it stopped")
 def delete_run(samples: fo.core.collections.SampleCollection, key: str) -> None:
     """Delete a run with everything it created: fields, index, brain runs, sidebar group, files, edit log.
 
