@@ -123,7 +123,7 @@ def main(**options: int) -> None:
         **{"rounds": 6, **options},
     )
     run = fdc.cluster(dataset, ldpo, key="ldpo", truth_field="dicom_modality", overwrite=True)
-    found = fdc.key_words(dataset, "ldpo", rank="distinct")  # words that distinguish a cluster from the others
+    found = fdc.key_words(dataset, "ldpo", rank="distinct")  # words specific to a cluster
     words = {name: [word.word for word in some] for name, some in found.items()}
     nodes = fdc.build_tree(dataset, "ldpo")
     dataset.save_workspace("clusters", clusters_beside_the_grid(), overwrite=True)
