@@ -79,7 +79,7 @@ def _wait_no_longer() -> None:
     """Let the driver give up at once: no call can succeed any more."""
     from fiftyone.core.odm import get_db_conn
 
-    get_db_conn().client._topology._settings._server_selection_timeout = 0.05
+    get_db_conn().client._topology._settings._server_selection_timeout = 0
 
 
 def _errors(calls: Calls) -> dict[str, str]:
