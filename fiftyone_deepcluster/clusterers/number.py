@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from fiftyone_deepcluster.clusterers.values import Clustering
     from fiftyone_deepcluster.core.progress import Observer
+
+T = TypeVar("T")
 
 WITHIN = 0.05
 """Numbers whose score is at most this much below the best one belong to the interval."""
@@ -109,14 +112,17 @@ def sweep_numbers(
     reduce, cluster = REDUCERS.parse(reducer), CLUSTERERS.parse(clusterer)
     seeds = [derive(seed, "sweep", i) for i in range(repetitions)]
     observer = observer_or_silent(observer)
-    layouts = [
-        reduce.embed(vectors, own) for own in _watched(f"{reduce.name} of every seed", seeds, observer)
-    ]
+    observer.phase(f"{reduce.name} of every seed", repetitions)
+    layouts = [(own, reduce.embed(vectors, own)) for own in _watched(seeds, observer)]
     accuracy = LinearAccuracy(vectors, seeds[0])
-    found = [
-        _scores(layouts, seeds, k, cluster, accuracy)
-        for k in _watched("numbers of clusters", wanted, observer)
-    ]
+    observer.phase("clusterings", len(wanted) * repetitions)
+    found = []
+    for k in wanted:
+        runs = [
+            cluster.cluster(layout, ClusterRequest(k, own, origin=vectors))
+            for own, layout in _watched(layouts, observer)
+        ]
+        found.append(_scores(layouts, runs, accuracy))
     return _recommended(wanted, np.asarray(found))
 
 
@@ -140,13 +146,12 @@ def _recommended(wanted: list[int], scores: NDArray[np.float64]) -> NumberSweep:
     )
 
 
-def _watched(phase: str, steps: list[int], observer: Observer) -> Iterator[int]:
+def _watched(steps: list[T], observer: Observer) -> Iterator[T]:
     """The steps one by one, reported to the observer.
 
     Raises:
         CancelledError: the observer cancelled.
     """
-    observer.phase(phase, len(steps))
     for step in steps:
         if observer.cancelled():
             raise CancelledError("cancelled; nothing of the sweep was stored")
@@ -178,20 +183,15 @@ def _wanted(numbers: Any, n: int) -> list[int]:
 
 
 def _scores(
-    layouts: list[torch.Tensor], seeds: list[int], k: int, clusterer: Any, accuracy: LinearAccuracy
+    layouts: list[tuple[int, torch.Tensor]], runs: list[Clustering], accuracy: LinearAccuracy
 ) -> tuple[float, float, float, float]:
-    """Stability, silhouette, linear accuracy and objective for one number of clusters."""
+    """Stability, silhouette, linear accuracy and objective of the clusterings with one number of clusters."""
     from fiftyone_deepcluster.metrics.agreement import agreement
     from fiftyone_deepcluster.metrics.silhouette import silhouette
 
-    runs = [
-        clusterer.cluster(layout, ClusterRequest(k, own, origin=accuracy.vectors))
-        for layout, own in zip(layouts, seeds, strict=True)
-    ]
     labels = [run.labels.numpy() for run in runs]
     apart = [
-        silhouette(layout.cpu().numpy(), one, own)
-        for layout, one, own in zip(layouts, labels, seeds, strict=True)
+        silhouette(layout.cpu().numpy(), one, own) for (own, layout), one in zip(layouts, labels, strict=True)
     ]
     return (
         float(np.mean([agreement(one, other).ari for one, other in combinations(labels, 2)])),

@@ -48,8 +48,8 @@ def test_planted_groups_are_counted_and_kept_with_the_run(planted):
     assert found.recommended == 3
     assert found.interval == (3, 3)
     assert found.score[1] == max(found.score)
-    assert observer.phases == [("identity of every seed", 2), ("numbers of clusters", 11)]
-    assert observer.steps == 13
+    assert observer.phases == [("identity of every seed", 2), ("clusterings", 22)]
+    assert observer.steps == 24
     assert stored_sweep(run) == found
     assert latest_sweep(planted) == ("dc", found)
     assert planted.values("dc.label") == before
@@ -74,6 +74,22 @@ def test_a_sweep_that_is_cancelled_stores_nothing(planted):
     with pytest.raises(CancelledError, match="nothing of the sweep"):
         fdc.recommend_number(planted, "dc", reducer="identity", observer=observer)
     assert latest_sweep(planted) is None
+
+
+class StopsWithin(Counted):
+    """Cancels within the repetitions of one number of clusters."""
+
+    def advance(self, steps):
+        super().advance(steps)
+        if self.steps == 4:  # three reductions, one of three repetitions
+            self.stop()
+
+
+def test_a_sweep_is_cancelled_between_two_repetitions(planted):
+    observer = StopsWithin()
+    with pytest.raises(CancelledError, match="nothing of the sweep"):
+        fdc.recommend_number(planted, "dc", reducer="identity", observer=observer)
+    assert observer.steps == 4
 
 
 def test_usual_numbers_reach_twice_the_run_with_five_images_each():
