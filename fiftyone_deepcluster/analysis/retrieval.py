@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from fiftyone_deepcluster.core.progress import in_parts, observer_or_silent
 from fiftyone_deepcluster.core.seeds import rng
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import torch
     from numpy.typing import NDArray
+
+    from fiftyone_deepcluster.core.progress import Observer
 
 _MAX_NUMBERS = 2**25
 """Maximum number of distances, or of values of the neighbors' vectors, in memory at once."""
@@ -42,7 +47,7 @@ class RetrievalScore(BaseModel):
 
 
 def nearest_images(
-    vectors: torch.Tensor, queries: NDArray[np.int64], k: int
+    vectors: torch.Tensor, queries: NDArray[np.int64], k: int, observer: Observer | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """The ``k`` nearest images of each query by Euclidean distance, nearest first, without the query itself.
 
@@ -50,15 +55,19 @@ def nearest_images(
         vectors: (N, D) float32.
         queries: (Q,) rows.
         k: number of neighbors; at most N - 1 are returned.
+        observer: receives progress events; can cancel.
 
     Returns:
         Rows (Q, k) and distances (Q, k).
+
+    Raises:
+        CancelledError: the observer requested cancellation.
     """
     import torch
 
     k = min(k, len(vectors) - 1)
     rows, lengths = [], []
-    for part in _parts(queries, max(len(vectors), k * vectors.shape[1])):
+    for part in _parts(queries, max(len(vectors), k * vectors.shape[1]), observer):
         chosen = torch.from_numpy(part).to(vectors.device)
         found = _squared(vectors, chosen).topk(k, dim=1, largest=False).indices
         # small distances are lost to rounding in |a|^2 + |b|^2 - 2ab: recomputed exactly, and sorted again
@@ -77,6 +86,7 @@ def score(
     k: int = 10,
     max_queries: int = 2_000,
     seed: int = 51,
+    observer: Observer | None = None,
 ) -> RetrievalScore:
     """Mean average precision, and precision at ``k``, with images of the same class as the relevant ones.
 
@@ -87,9 +97,11 @@ def score(
         k: of the precision.
         max_queries: maximum number of queries, drawn at random.
         seed: of the draw.
+        observer: receives progress events; can cancel.
 
     Raises:
         InputError: no image has another of its class.
+        CancelledError: the observer requested cancellation.
     """
     import torch
 
@@ -105,7 +117,7 @@ def score(
         queries = np.sort(rng(seed, "queries").choice(queries, max_queries, replace=False))
     labels = torch.from_numpy(classes).to(vectors.device)
     averages, precisions = [], []
-    for part in _parts(queries, len(vectors)):
+    for part in _parts(queries, len(vectors), observer):
         chosen = torch.from_numpy(part).to(vectors.device)
         order = _squared(vectors, chosen).argsort(dim=1, stable=True)[:, :-1]  # the query itself is last
         relevant = labels[order] == labels[chosen][:, None]
@@ -143,10 +155,12 @@ def precision_at(relevant: torch.Tensor, k: int) -> torch.Tensor:
     return relevant[:, :k].double().mean(1)
 
 
-def _parts(queries: NDArray[np.int64], each: int) -> list[NDArray[np.int64]]:
+def _parts(queries: NDArray[np.int64], each: int, observer: Observer | None) -> Iterator[NDArray[np.int64]]:
     """Queries in chunks, so that with ``each`` values per query the memory stays bounded."""
-    size = max(1, _MAX_NUMBERS // each)
-    return [queries[at : at + size] for at in range(0, len(queries), size)]
+    size, watcher = max(1, _MAX_NUMBERS // each), observer_or_silent(observer)
+    why = "cancelled; no neighbors were stored"
+    for rows in in_parts(watcher, "neighbors", len(queries), size=size, why=why):
+        yield queries[rows]
 
 
 def _squared(vectors: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:

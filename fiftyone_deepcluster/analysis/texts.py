@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
 from fiftyone_deepcluster.core import arguments
+from fiftyone_deepcluster.core.progress import Silent, in_parts, observer_or_silent
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
+
+    from fiftyone_deepcluster.core.progress import Observer
 
 WORD = re.compile(r"\b(?:[^\W\d_]{3,}|[A-Z]{2}|[A-Z]{1,2}\d{1,2})\b")
 """A word: three letters or more, of any script, or an abbreviation in capitals such as CT, PA, T1 or L5; numbers and
@@ -29,6 +32,9 @@ Rank = Literal["count", "distinct"]
 
 SIGNIFICANT = 10.83
 """Log-likelihood ratio exceeded by chance by one word in a thousand (chi-squared, one degree of freedom)."""
+
+_AT_ONCE = 500
+"""Texts whose words are counted at once; between, progress is reported and a cancel is noticed."""
 
 _MIN_TEXTS = 2
 """Minimum number of texts with a word: a word of a single text does not characterize a cluster."""
@@ -56,6 +62,7 @@ def words_of_clusters(
     n_words: int = 10,
     common: float = 1.0,
     rank: Rank = "count",
+    observer: Observer | None = None,
 ) -> dict[int, list[KeyWord]]:
     """The most frequent words of each cluster's texts (Wang et al., LDPO, section 3.2).
 
@@ -72,17 +79,19 @@ def words_of_clusters(
         common: words in at least this share of the clusters are common and removed. The paper's 1.0 removes
             only words in all of them; lower it for many small clusters.
         rank: ``count``, as in the paper, or ``distinct``.
+        observer: receives progress events; can cancel.
 
     Returns:
         Cluster id -> words, best first; clusters without text have an empty list. Empty if all images are noise.
 
     Raises:
         InputError: not one text per image, no text at all, ``n_words`` or ``common`` out of range, or unknown ``rank``.
+        CancelledError: the observer requested cancellation.
     """
     n_words = arguments.whole_number("n_words", n_words, 1)
     common = arguments.share_of("common", common, "the clusters")
     arguments.one_of("rank", rank, get_args(Rank))
-    rows, counts, words = _counted(texts, len(labels))
+    rows, counts, words = _counted(texts, len(labels), observer_or_silent(observer))
     labels = np.asarray(labels)[rows]
     clusters = np.unique(labels[labels >= 0])
     if not len(clusters):
@@ -158,7 +167,7 @@ def topics(texts: Texts, n_topics: int, seed: int) -> NDArray[np.int64]:
     from sklearn.decomposition import LatentDirichletAllocation
 
     n_topics = arguments.whole_number("n_topics", n_topics, 1)
-    rows, counts, _ = _counted(texts, len(texts))
+    rows, counts, _ = _counted(texts, len(texts), Silent())
     counts = counts[:, np.asarray((counts > 0).sum(axis=0)).ravel() > 1]
     usable = np.asarray(counts.sum(axis=1)).ravel() > 0
     if usable.sum() < n_topics:
@@ -188,7 +197,9 @@ def _words(text: str) -> list[str]:
     return [word.lower() for word in kept]
 
 
-def _counted(texts: Texts, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.str_]]:
+def _counted(
+    texts: Texts, n: int, observer: Observer
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.str_]]:
     """Rows that have a text, their sparse word counts, and the words."""
     from sklearn.feature_extraction.text import CountVectorizer
 
@@ -199,9 +210,15 @@ def _counted(texts: Texts, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]
         raise InputError("none of the images has a text; name a field that holds the reports")
     vectorizer = CountVectorizer(analyzer=_words)
     try:
-        counts = vectorizer.fit_transform([str(texts[i]) for i in rows]).tocsr()
+        counts = vectorizer.fit_transform(_one_by_one(texts, rows, observer)).tocsr()
     except ValueError as error:
         raise InputError(
             f"the {len(rows)} texts contain only stop words, numbers and units; name a field that holds reports"
         ) from error
     return rows, counts, vectorizer.get_feature_names_out()
+
+
+def _one_by_one(texts: Texts, rows: NDArray[np.int64], observer: Observer) -> Iterator[str]:
+    why = "cancelled; no key words were stored"
+    for part in in_parts(observer, "words", len(rows), size=_AT_ONCE, why=why):
+        yield from (str(texts[row]) for row in rows[part])

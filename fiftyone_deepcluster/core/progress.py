@@ -8,11 +8,11 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from fiftyone_deepcluster.core.arguments import short
-from fiftyone_deepcluster.errors import InputError
+from fiftyone_deepcluster.errors import CancelledError, InputError
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.core.record import Round
@@ -67,6 +67,34 @@ def observer_or_silent(observer: Any) -> Observer:
     """
     check_observer(observer)
     return Silent() if observer is None else observer  # type: ignore[no-any-return]
+
+
+def stop_if_cancelled(observer: Observer, why: str) -> None:
+    """Raise CancelledError with the text ``why`` if the observer requests cancellation."""
+    if observer.cancelled():
+        raise CancelledError(why)
+
+
+def in_parts(observer: Observer, phase: str, n: int, *, size: int, why: str) -> Iterator[slice]:
+    """``n`` items in consecutive slices, as a phase with a step for every item.
+
+    Args:
+        observer: receives progress events; can cancel before and after every slice.
+        phase: name of the phase.
+        n: number of items.
+        size: maximum number of items of a slice.
+        why: text of the error if the observer cancels.
+
+    Raises:
+        CancelledError: the observer requested cancellation.
+    """
+    observer.phase(phase, n)
+    for start in range(0, n, size):
+        stop_if_cancelled(observer, why)
+        rows = slice(start, min(n, start + size))
+        yield rows
+        observer.advance(rows.stop - rows.start)
+    stop_if_cancelled(observer, why)
 
 
 class Silent:

@@ -70,7 +70,7 @@ class Job:
             live = status.LiveObserver(dataset, self.name, title_of(self.name), None)
             with live.recording_failure():
                 outcome = function(self.samples, Fanout([live, observer]), **self.arguments)
-                live.finish("done", result=outcome.text, made=outcome.made)
+                live.finish("finished", result=outcome.text, made=outcome.made)
         return outcome
 
     def enter(self, *, background: bool = False) -> str:

@@ -92,9 +92,7 @@ def _find_neighbors(samples: Samples, observer: Observer, key: str, label_field:
 def _find_key_words(samples: Samples, observer: Observer, **given: Any) -> Outcome:
     from fiftyone_deepcluster.dataset.results.categories import key_words
 
-    observer.phase("words", 1)
-    found = key_words(samples, **given)
-    observer.advance(1)
+    found = key_words(samples, observer=observer, **given)
     return Outcome(f"Key words of {sum(bool(words) for words in found.values())} of {len(found)} clusters")
 
 

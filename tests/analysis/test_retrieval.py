@@ -9,7 +9,8 @@ from sklearn.metrics import average_precision_score
 from torch.nn import functional
 
 from fiftyone_deepcluster.analysis import retrieval
-from fiftyone_deepcluster.errors import InputError
+from fiftyone_deepcluster.errors import CancelledError, InputError
+from tests.analysis.conftest import Steps
 
 
 def vectors_and_classes(n=80, dims=6):
@@ -72,3 +73,20 @@ def test_neighbors_equal_a_slow_loop(monkeypatch, at_once):
         assert found.tolist() == np.argsort(exact, kind="stable")[:7].tolist()
         np.testing.assert_allclose(far, exact[found], rtol=1e-3)
     assert retrieval.nearest_images(vectors[:4], np.array([1]), 10)[0].shape == (1, 3)
+
+
+def test_a_search_reports_its_progress_and_can_be_cancelled(monkeypatch):
+    vectors, classes = vectors_and_classes()
+    whole = retrieval.nearest_images(vectors, np.arange(80), 5)
+    monkeypatch.setattr(retrieval, "_MAX_NUMBERS", 10 * 80)
+    for search in (
+        lambda observer: retrieval.nearest_images(vectors, np.arange(80), 5, observer),
+        lambda observer: retrieval.score("x", vectors, classes, observer=observer),
+    ):
+        watcher, stopped = Steps(), Steps(cancel_after=20)
+        search(watcher)
+        assert (watcher.phases, watcher.steps) == ({"neighbors": 80}, 80)
+        with pytest.raises(CancelledError, match="no neighbors were stored"):
+            search(stopped)
+        assert stopped.steps == 20
+    np.testing.assert_array_equal(retrieval.nearest_images(vectors, np.arange(80), 5)[0], whole[0])

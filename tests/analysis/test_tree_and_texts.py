@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fiftyone_deepcluster.analysis import texts as texts_module
 from fiftyone_deepcluster.analysis.category_tree import affinity_of, by_cluster, category_tree
 from fiftyone_deepcluster.analysis.texts import significance, topics, words_of_clusters
-from fiftyone_deepcluster.errors import InputError
+from fiftyone_deepcluster.errors import CancelledError, InputError
+from tests.analysis.conftest import Steps
 
 
 def _softmax(rng, labels, n_clusters, near):
@@ -206,3 +208,14 @@ def test_a_number_of_topics_that_is_no_whole_number_is_an_error(n_topics):
 def test_a_number_of_topics_may_be_of_numpy():
     texts = ["lung opacity lobe", "liver lesion mass"] * 5
     assert np.array_equal(topics(texts, np.uint8(2), seed=1), topics(texts, 2, seed=1))
+
+
+def test_counting_words_reports_its_progress_and_can_be_cancelled(monkeypatch):
+    monkeypatch.setattr(texts_module, "_AT_ONCE", 2)
+    watcher = Steps()
+    assert words_of_clusters(REPORTS, CLUSTERS, observer=watcher) == words_of_clusters(REPORTS, CLUSTERS)
+    assert (watcher.phases, watcher.steps) == ({"words": 5}, 5)  # two of the seven have no text
+    stopped = Steps(cancel_after=2)
+    with pytest.raises(CancelledError, match="no key words were stored"):
+        words_of_clusters(REPORTS, CLUSTERS, observer=stopped)
+    assert stopped.steps == 2

@@ -102,7 +102,7 @@ def test_a_run_outlives_the_tab(open_app, dataset):
     while status.read_states(dataset)["seen"].busy and time.monotonic() < end:
         time.sleep(0.1)
     dataset.reload()
-    assert status.read_states(dataset)["seen"].status == "done"
+    assert status.read_states(dataset)["seen"].status == "finished"
     assert len(load_run(dataset, "seen").rounds) == 3
     page = open_app(dataset)  # its server remembers the layout
     expect(rows(page)).to_have_count(6)
@@ -153,7 +153,7 @@ def test_an_audit_is_started_followed_and_its_result_seen(open_app, clustered):
         re.compile("queued|running")
     )  # beside "No label audit yet"
     expect(part(page, "dc-audit-facts")).to_contain_text("200 labels of ground_truth in 10 classes")
-    assert status.read_states(clustered)[job].status == "done"
+    assert status.read_states(clustered)[job].status == "finished"
     part(page, "dc-tab-runs").click()
     expect(part(page, f"dc-run-{job}")).to_contain_text("200 labels audited; about ")
     part(page, f"dc-show-{job}").click()

@@ -52,7 +52,7 @@ def test_imports_and_says_what(make_context, dataset, folder):
     answer = ImportDicom().execute(make_context(dataset, {"files": str(folder), "keywords": "StudyID"}))
     assert answer["text"].startswith("4 images imported, 0 known already, 1 skipped")
     state = status.read_states(dataset)["job-import_dicom"]
-    assert (state.status, state.method, state.result) == ("done", "Import DICOM", answer["text"])
+    assert (state.status, state.method, state.result) == ("finished", "Import DICOM", answer["text"])
     dataset.reload()
     assert len(dataset) == 4
     assert dataset.has_field("dicom_study_id")

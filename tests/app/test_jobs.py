@@ -71,10 +71,10 @@ def test_a_form_starts_an_audit_in_the_background(make_context, asker, dataset):
     assert AuditLabels().execute(again) is None
     assert "'Audit labels' of 'audit'" in requests_of(again)["notify"]["message"]
     state = until_ended(dataset, AUDIT)
-    assert (state.status, state.error) == ("done", "")
+    assert (state.status, state.error) == ("finished", "")
     assert list_audits(dataset) == ["audit"]
     job = ask("poll", key=None)["jobs"][0]
-    assert (job["status"], job["again"]) == ("done", True)
+    assert (job["status"], job["again"]) == ("finished", True)
     assert job["text"].startswith("200 labels audited")
     assert not log_file(dataset, AUDIT).parent.exists()
 
@@ -108,11 +108,11 @@ def test_a_worker_carries_out_what_was_scheduled(asker, clustered):
     service = DelegatedOperationService()
     service.execute_queued_operations(dataset_name=clustered.name)
     operation = service.list_operations(dataset_name=clustered.name)[0]
-    assert (operation.run_state, operation.status.label) == ("completed", "done")
+    assert (operation.run_state, operation.status.label) == ("completed", "finished")
     found = stored_sweep(load_run(clustered, "dc"))
     assert found.numbers == (2, 3, 4)
     job = ask("poll", key=None)["jobs"][0]
-    assert (job["status"], job["text"]) == ("done", f"R{found.advice[1:]}")
+    assert (job["status"], job["text"]) == ("finished", f"R{found.advice[1:]}")
 
 
 def test_what_was_scheduled_can_be_cancelled(make_context, asker, clustered):
@@ -141,7 +141,7 @@ def test_a_scheduled_refinement_gets_its_name(clustered):
     DelegatedOperationService().execute_queued_operations(dataset_name=clustered.name)
     clustered.reload()
     assert list_runs(clustered) == ["dc", "dc2"]
-    assert status.read_states(clustered)["dc2"].status == "done"
+    assert status.read_states(clustered)["dc2"].status == "finished"
 
 
 def test_jobs_go_with_the_run_or_audit_that_they_are_about(make_context, clustered):

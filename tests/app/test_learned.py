@@ -133,7 +133,7 @@ def test_a_probe_says_what_came_of_it(make_context, learned, run):
     assert (answer["key"], answer["background"]) == ("dc", False)
     assert "before training" in answer["text"]
     state = status.read_states(learned)["job-probe_layers-dc"]
-    assert (state.status, state.method, state.result) == ("done", "Probe layers", answer["text"])
+    assert (state.status, state.method, state.result) == ("finished", "Probe layers", answer["text"])
     assert stored_probe(run).label_field == "ground_truth"
 
 

@@ -196,7 +196,7 @@ def test_a_form_starts_the_run_in_the_background(make_context, digits_dataset):
     end = time.monotonic() + 300
     while status.read_states(digits_dataset)["seen"].busy and time.monotonic() < end:
         time.sleep(0.1)
-    assert status.read_states(digits_dataset)["seen"].status == "done"
+    assert status.read_states(digits_dataset)["seen"].status == "finished"
     digits_dataset.reload()
     assert list_runs(digits_dataset) == ["seen"]
 
@@ -212,10 +212,10 @@ def test_a_delegated_run_is_done_by_a_worker(plugin, make_digits):
     operation = DelegatedOperationService().list_operations(dataset_name=dataset.name)[0]
     assert operation.run_state == "completed"
     assert operation.status.progress == 1.0
-    assert operation.status.label == "done"
+    assert operation.status.label == "finished"
     dataset.reload()
     assert list_runs(dataset) == ["later"]
-    assert status.read_states(dataset)["later"].status == "done"
+    assert status.read_states(dataset)["later"].status == "finished"
 
 
 # ---------------------------------------------------------------- runs

@@ -14,8 +14,10 @@ from fiftyone_deepcluster.core.progress import (
     Silent,
     Tqdm,
     duration_text,
+    in_parts,
 )
 from fiftyone_deepcluster.core.record import Round
+from fiftyone_deepcluster.errors import CancelledError
 
 
 def printed(bar, capsys):
@@ -101,3 +103,38 @@ def test_a_run_that_goes_on_starts_at_its_real_round(capsys):
     assert "round 11 of 20 · train" in capsys.readouterr().err
     assert bar.seconds_left() is None
     bar.close()
+
+
+class Steps(Silent):
+    """Counts the steps of its phases; cancels from ``most`` on."""
+
+    def __init__(self, most=10**9):
+        self.phases, self.done, self.most = [], 0, most
+
+    def phase(self, name, total):
+        self.phases.append((name, total))
+
+    def advance(self, steps):
+        self.done += steps
+
+    def cancelled(self):
+        return self.done >= self.most
+
+
+def parts_until(most, n=10):
+    watcher = Steps(most)
+    parts = in_parts(watcher, "work", n, size=4, why="cancelled; nothing was stored")
+    return watcher, [(rows.start, rows.stop) for rows in parts]
+
+
+def test_parts_are_the_steps_of_a_phase():
+    watcher, found = parts_until(11)
+    assert found == [(0, 4), (4, 8), (8, 10)]
+    assert (watcher.phases, watcher.done) == ([("work", 10)], 10)
+    assert parts_until(1, n=0)[1] == []
+
+
+@pytest.mark.parametrize("most", [0, 1, 4, 8, 10])
+def test_a_cancel_is_noticed_before_and_after_every_part(most):
+    with pytest.raises(CancelledError, match=r"^cancelled; nothing was stored$"):
+        parts_until(most)

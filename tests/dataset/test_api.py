@@ -66,7 +66,7 @@ def test_whole_way_with_brain_runs(make_digits):
     assert sorted(dataset.list_brain_runs()) == ["dc_sim", "dc_viz"]
     assert "dc" in [group.name for group in dataset.app_config.sidebar_groups]
     assert "dc.label" in dataset.list_indexes()
-    assert status.read_states(dataset)["dc"].status == "done"
+    assert status.read_states(dataset)["dc"].status == "finished"
     assert lock.holder(dataset, "dc") is None
     assert fdc.load_run(dataset, "dc").record == run.record
     neighbors = dataset.sort_by_similarity(dataset.first().id, k=5, brain_key="dc_sim")
@@ -193,12 +193,11 @@ def test_existing_embeddings(make_digits):
     assert run.settings["embeddings_field"] == "emb"
 
 
-def test_a_fiftyone_model(make_digits):
+def embedding_model():
+    """A FiftyOne model whose embedding is the mean of each row of pixels."""
     import fiftyone as fo
 
     class Rows(fo.core.models.Model):
-        """Model whose embedding is the mean of each row of pixels."""
-
         media_type = "image"
         has_embeddings = True
         ragged_batches = False
@@ -223,10 +222,64 @@ def test_a_fiftyone_model(make_digits):
     class Embedding(Rows, fo.core.models.EmbeddingsMixin):
         pass
 
+    return Embedding()
+
+
+def test_a_fiftyone_model(make_digits, capsys):
     dataset = make_digits(20)
-    run = fdc.cluster(dataset, key="dc", model=Embedding(), **FROZEN)
+    run = fdc.cluster(dataset, key="dc", model=embedding_model(), **FROZEN)
     assert len(dataset.first().dc_embedding) == 8
     assert run.settings["model"] == "Embedding"
+    assert capsys.readouterr().out == ""  # FiftyOne draws no bar of its own
+
+
+class Stops(Silent):
+    """Counts the steps of a phase, and cancels once it has ``most`` of them."""
+
+    def __init__(self, watched, most):
+        self.watched, self.most = watched, most
+        self.name, self.total, self.done = "", 0, 0
+
+    def phase(self, name, total):
+        self.name = name
+        self.total += total if name == self.watched else 0
+
+    def advance(self, steps):
+        self.done += steps if self.name == self.watched else 0
+
+    def cancelled(self):
+        return self.done >= self.most
+
+
+def patches_of(dataset):
+    import fiftyone as fo
+
+    box = fo.Detection(label="digit", bounding_box=[0, 0, 1, 1])
+    dataset.set_values("objects", [fo.Detections(detections=[box.copy(), box.copy()]) for _ in dataset])
+    return dataset.to_patches("objects")
+
+
+@pytest.mark.parametrize("patches", [False, True])
+def test_a_model_reports_its_progress_and_can_be_cancelled(make_digits, patches):
+    dataset = make_digits(20)
+    samples = patches_of(dataset) if patches else dataset
+    watcher, stopped = Stops("embeddings", 10**9), Stops("embeddings", 7)
+    with pytest.raises(CancelledError, match="cancelled while the embeddings were computed"):
+        fdc.cluster(samples, key="dc", model=embedding_model(), observer=stopped, **FROZEN)
+    assert (stopped.total, stopped.done) == (20, 7)
+    assert fdc.list_runs(dataset) == []
+    fdc.cluster(samples, key="second", model=embedding_model(), observer=watcher, **FROZEN)
+    assert (watcher.total, watcher.done) == (20, 20)
+
+
+def test_an_audit_is_cancelled_while_a_model_computes_the_vectors(make_digits):
+    dataset = make_digits(60)
+    stopped = Stops("embeddings", 7)
+    with pytest.raises(CancelledError, match="cancelled while the embeddings were computed"):
+        fdc.audit_labels(dataset, "ground_truth", model=embedding_model(), observer=stopped)
+    assert (stopped.total, stopped.done) == (60, 7)
+    assert fdc.list_audits(dataset) == []
+    assert not dataset.has_field("audit_p_wrong")
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_a_run_is_carried_out_by_a_process_that_is_nobodys_child(dataset, monkey
     names = set(process.environ())
     assert "A_SECRET" not in names
     assert "FIFTYONE_DATABASE_URI" in names
-    assert until(dataset, "dc", ended).status == "done"
+    assert until(dataset, "dc", ended).status == "finished"
     assert dataset.count("dc.label") == 30
     assert load_run(dataset, "dc").options.n_clusters == 4
     process.wait(SECONDS)
@@ -109,14 +109,14 @@ def test_runs_of_a_dataset_wait_for_each_other_and_can_be_cancelled(dataset):
     assert status.read_states(dataset)["first"].cancelling
     until(dataset, "first", ended)
     assert time.monotonic() - began < SECONDS
-    assert until(dataset, "second", ended).status == "done"
+    assert until(dataset, "second", ended).status == "finished"
     assert status.read_states(dataset)["first"].status == "cancelled"
     assert sorted(list_runs(dataset)) == ["first", "second"]
     assert not dataset.has_field("third")
     rounds = len(load_run(dataset, "first").rounds)
 
     Job("resume", dataset, "first", {"key": "first", "rounds": rounds + 2, "compute_brain": False}).start()
-    assert until(dataset, "first", ended).status == "done"
+    assert until(dataset, "first", ended).status == "finished"
     assert len(load_run(dataset, "first").rounds) == rounds + 2
 
 
@@ -128,7 +128,7 @@ def test_a_process_that_is_killed_leaves_an_interrupted_run_that_goes_on(dataset
     assert (state.status, "resume the run" in state.error) == ("failed", True)
     assert interrupted_runs(dataset)["dc"].resumable
     Job("resume", dataset, "dc", {"key": "dc", "rounds": state.round + 3, "compute_brain": False}).start()
-    assert until(dataset, "dc", ended).status == "done"
+    assert until(dataset, "dc", ended).status == "finished"
     assert len(load_run(dataset, "dc").rounds) == state.round + 3
 
 
@@ -140,7 +140,7 @@ def test_a_process_that_is_killed_while_it_waits_is_no_place_in_the_queue(datase
     state = until(dataset, "dc", ended)
     assert (state.status, state.error) == ("failed", "its process died before the run started")
     cluster_call(dataset, "dc", QUICK).start()
-    assert until(dataset, "dc", ended).status == "done"
+    assert until(dataset, "dc", ended).status == "finished"
 
 
 def test_a_failure_is_told_in_words(dataset):
@@ -171,7 +171,7 @@ def test_an_analysis_does_not_wait_for_a_run(clustered):
     with pytest.raises(RunLockedError, match=r"'Recommend number' of 'dc' of .* wait for it or cancel it"):
         Job("recommend_number", clustered, "dc", SWEEP).start()
     state = until(clustered, NAME, ended)
-    assert (state.status, state.method) == ("done", "Recommend number")
+    assert (state.status, state.method) == ("finished", "Recommend number")
     assert status.read_states(clustered)["far"].status == "running"
     found = stored_sweep(load_run(clustered, "dc"))
     assert found.numbers == (2, 3, 4)
@@ -202,7 +202,7 @@ def test_an_analysis_whose_process_is_killed_can_be_started_again(clustered):
     state = until(clustered, NAME, ended)
     assert (state.status, state.error) == ("failed", "its process died; start it again")
     Job("recommend_number", clustered, "dc", SWEEP).start()
-    assert until(clustered, NAME, ended).status == "done"
+    assert until(clustered, NAME, ended).status == "finished"
 
 
 class StopsAfterOne(StopFlag):
@@ -241,7 +241,7 @@ def test_an_audit_that_is_cancelled_leaves_nothing(make_digits):
     assert not dataset.has_field("audit_p_wrong")
     job.start()
     state = until(dataset, job.name, ended)
-    assert (state.status, state.error) == ("done", "")
+    assert (state.status, state.error) == ("finished", "")
     assert list_audits(dataset) == ["audit"]
     assert dataset.count("audit_given") == 200
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fiftyone_deepcluster.analysis.label_audit.evidence import STEPS, check_cancelled, gather_evidence
+from fiftyone_deepcluster.analysis.label_audit.evidence import STEPS, gather_evidence
 from fiftyone_deepcluster.analysis.label_audit.labeled_set import (
     FEWEST,
     KnownSides,
@@ -121,10 +121,7 @@ def _check_vectors(
 def _graph(features: FeatureRows, earlier: NeighborGraph | None, observer: Observer) -> NeighborGraph:
     """The earlier graph if it has the same number of images, else a new one."""
     if earlier is None or len(earlier.rows) != len(features):
-        observer.phase("neighbors", 1)
-        earlier = neighbor_graph(features, _N_NEIGHBORS)
-        observer.advance(1)
-    check_cancelled(observer)
+        return neighbor_graph(features, _N_NEIGHBORS, observer)
     return earlier
 
 

@@ -13,9 +13,9 @@ import numpy as np
 
 from fiftyone_deepcluster.analysis.label_audit.labeled_set import N_FOLDS
 from fiftyone_deepcluster.analysis.label_audit.logistic import LogisticModels, fit_logistic
-from fiftyone_deepcluster.core.progress import observer_or_silent
+from fiftyone_deepcluster.analysis.label_audit.neighbors import NOTHING_STORED
+from fiftyone_deepcluster.core.progress import observer_or_silent, stop_if_cancelled
 from fiftyone_deepcluster.core.seeds import rng
-from fiftyone_deepcluster.errors import CancelledError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -128,7 +128,7 @@ def _fit(labeled: LabeledSet, weights: NDArray[np.float32], observer: Observer) 
         nonlocal left
         left -= 1
         observer.advance(1)
-        check_cancelled(observer)
+        stop_if_cancelled(observer, NOTHING_STORED)
 
     models = fit_logistic(
         labeled.features,
@@ -141,12 +141,6 @@ def _fit(labeled: LabeledSet, weights: NDArray[np.float32], observer: Observer) 
     )
     observer.advance(left)
     return models
-
-
-def check_cancelled(observer: Observer) -> None:
-    """Raise CancelledError if the observer requests it."""
-    if observer.cancelled():
-        raise CancelledError("cancelled; nothing of the audit was stored")
 
 
 def _log_probabilities(

@@ -3,25 +3,39 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from fiftyone_deepcluster.core.progress import Silent, in_parts
 from fiftyone_deepcluster.metrics.knn import exact_neighbors
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import torch
     from numpy.typing import NDArray
 
     from fiftyone_deepcluster.analysis.label_audit.logistic import FeatureRows
+    from fiftyone_deepcluster.core.progress import Observer
 
 _EXACT = 20_000
 """Maximum number of images for exact search; more are searched with an inverted file."""
+
+_SEARCHED = 4_096
+"""Images whose neighbors are searched at once; between, progress is reported and a cancel is noticed."""
 
 _LISTS_PER_ROOT = 4
 _PROBED = 24
 _TRAINED_ON = 48
 """Inverted file: number of lists divided by sqrt(N), lists searched for a query, training vectors for each list."""
+
+
+NOTHING_STORED = "cancelled; nothing of the audit was stored"
+"""Text of the error if an audit is cancelled."""
+
+_Search: TypeAlias = "Callable[[slice], tuple[NDArray[np.int64], NDArray[np.float32]]]"
+"""From B rows to rows (B, k) and distances (B, k) of their nearest images, themselves included."""
 
 
 @dataclass(frozen=True)
@@ -74,26 +88,40 @@ class NeighborGraph:
         return np.bincount(places.ravel(), counted.ravel(), len(near) * k).reshape(-1, k).astype(np.float32)
 
 
-def neighbor_graph(features: FeatureRows, k: int) -> NeighborGraph:
+def neighbor_graph(features: FeatureRows, k: int, observer: Observer | None = None) -> NeighborGraph:
     """The ``k`` nearest other images of every image, by the angle of the standardized vectors.
 
     Args:
         features: N images, 2 or more.
         k: number of neighbors; N - 1 at most are found.
+        observer: receives progress events; can cancel.
+
+    Raises:
+        CancelledError: the observer requested cancellation.
     """
     import torch
 
-    k = min(k, len(features) - 1)
-    parts = [torch.nn.functional.normalize(part, dim=1) for _, part in features.chunks(features.width)]
-    vectors = torch.cat(parts)
-    if len(vectors) <= _EXACT or vectors.device.type != "cpu":
-        rows, distances = exact_neighbors(vectors, k + 1)
-    else:
-        rows, distances = _from_inverted_file(vectors, k + 1)
+    k, watcher = min(k, len(features) - 1), Silent() if observer is None else observer
+    units = [torch.nn.functional.normalize(part, dim=1) for _, part in features.chunks(features.width)]
+    vectors = torch.cat(units)
+    exact = len(vectors) <= _EXACT or vectors.device.type != "cpu"
+    search = _exact_search(vectors, k + 1) if exact else _inverted_file(vectors, k + 1)
+    found = [
+        search(part)
+        for part in in_parts(watcher, "neighbors", len(vectors), size=_SEARCHED, why=NOTHING_STORED)
+    ]
+    rows, distances = (np.concatenate(column) for column in zip(*found, strict=True))
     return NeighborGraph(*_without_self(rows, distances, k))
 
 
-def _from_inverted_file(vectors: torch.Tensor, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def _exact_search(vectors: torch.Tensor, k: int) -> _Search:
+    import torch
+
+    every = torch.arange(len(vectors))
+    return lambda rows: exact_neighbors(vectors, k, every[rows])
+
+
+def _inverted_file(vectors: torch.Tensor, k: int) -> _Search:
     import faiss
 
     values = vectors.numpy()
@@ -105,11 +133,15 @@ def _from_inverted_file(vectors: torch.Tensor, k: int) -> tuple[NDArray[np.int64
     index.train(values)
     index.add(values)
     index.nprobe = _PROBED
-    squared, rows = index.search(values, k)
-    missing = rows < 0  # the searched lists hold fewer than k vectors: repeat the nearest one
-    rows = np.where(missing, rows[:, :1], rows)
-    squared = np.where(missing, squared[:, :1], squared)
-    return rows, np.sqrt(np.maximum(squared, 0))
+
+    def search(asked: slice) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        squared, rows = index.search(values[asked], k)
+        missing = rows < 0  # the searched lists hold fewer than k vectors: repeat the nearest one
+        rows = np.where(missing, rows[:, :1], rows)
+        squared = np.where(missing, squared[:, :1], squared)
+        return rows, np.sqrt(np.maximum(squared, 0))
+
+    return search
 
 
 def _without_self(

@@ -81,7 +81,7 @@ def _followed(ctx: foo.ExecutionContext, job: Job) -> Outcome:
 
     for state in follow(ctx.dataset, job.name, work, ticket_of(ctx)):
         ctx.set_progress(progress=state.fraction, label=state.text)
-    ctx.set_progress(progress=1.0, label="done")
+    ctx.set_progress(progress=1.0, label="finished")
     return outcomes[0]
 
 

@@ -209,7 +209,7 @@ def audit_labels(
     with lock.acquire(source.dataset, key) as held:
         source.dataset.reload()
         old = _old_audit(source.dataset, names, overwrite)
-        inputs = read_audit_inputs(source, settings, model)
+        inputs = read_audit_inputs(source, settings, model, observer)
         judged = judge(source, inputs, settings["seed"], observer)
         held.check()
         if old is not None:

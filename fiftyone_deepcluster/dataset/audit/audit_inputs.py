@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.dataset.io.source import SampleSource
 
 
@@ -62,16 +63,20 @@ def collect_labeled(
     return collect_images(samples, patches_field)
 
 
-def read_audit_inputs(source: SampleSource, settings: dict[str, Any], model: Any = None) -> AuditInputs:
+def read_audit_inputs(
+    source: SampleSource, settings: dict[str, Any], model: Any = None, observer: Observer | None = None
+) -> AuditInputs:
     """Read what an audit needs.
 
     Args:
         source: the images.
         settings: ``label_field``, ``run``, ``embeddings_field`` (a list of names, or None), ``group_field``.
         model: a FiftyOne model, or the name of one, that computes the vectors.
+        observer: receives the progress of the model; can cancel.
 
     Raises:
         InputError: a field that is missing or has other values, or no vectors are given.
+        CancelledError: the observer requested cancellation.
     """
     import numpy as np
 
@@ -85,7 +90,7 @@ def read_audit_inputs(source: SampleSource, settings: dict[str, Any], model: Any
     paths = np.array([image.path for image in source.images])
     return AuditInputs(
         labels,
-        _vectors(source, settings, model),
+        _vectors(source, settings, model, observer),
         None if groups is None else read_truth(source, groups, "group_field"),
         _clusters(source, settings["run"]),
         np.argsort(paths, kind="stable"),
@@ -99,12 +104,14 @@ def field_list(embeddings_field: str | Sequence[str] | None) -> list[str] | None
     return arguments.names("embeddings_field", embeddings_field, "embedding")
 
 
-def _vectors(source: SampleSource, settings: dict[str, Any], model: Any) -> NDArray[np.float32]:
+def _vectors(
+    source: SampleSource, settings: dict[str, Any], model: Any, observer: Observer | None
+) -> NDArray[np.float32]:
     """(N, D) the vectors of each image from one or several sources, each at mean length 1, concatenated."""
     import numpy as np
 
     if model is not None:
-        return model_vectors(source, model)[0]
+        return model_vectors(source, model, observer)[0]
     parts = []
     if settings["run"] is not None:
         run = load_run(source.dataset, settings["run"])

@@ -47,7 +47,7 @@ class Refit:
             RunError: the vectors of the audit are no longer there.
         """
         if self.source is None or self.inputs is None:
-            self.source, self.inputs = _read(audit)
+            self.source, self.inputs = _read(audit, observer)
         source, inputs = self.source, self.inputs
         inside = _inside(audit)
         given = read_values(source, inside("given"))
@@ -100,7 +100,7 @@ def _inside(audit: Audit):  # type: ignore[no-untyped-def]
     return lambda name: start + names.path(name).removeprefix(names.prefix)
 
 
-def _read(audit: Audit) -> tuple[SampleSource, AuditInputs]:
+def _read(audit: Audit, observer: Observer | None) -> tuple[SampleSource, AuditInputs]:
     samples = flat(audit.dataset)
     if audit.patches_field is not None:
         samples = samples.to_patches(audit.patches_field)
@@ -108,7 +108,8 @@ def _read(audit: Audit) -> tuple[SampleSource, AuditInputs]:
     ids = [name for name, given in zip(*samples.values(["id", path]), strict=True) if given is not None]
     source = collect_images(samples, ids=ids)
     try:
-        return source, read_audit_inputs(source, {**audit.settings, "label_field": path}, _model(audit))
+        settings = {**audit.settings, "label_field": path}
+        return source, read_audit_inputs(source, settings, _model(audit), observer)
     except (InputError, RunNotFoundError) as error:
         raise RunError(
             f"audit {audit.key!r} cannot be fitted again: {error}; or audit the labels again with overwrite=True"

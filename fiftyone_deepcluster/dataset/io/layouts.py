@@ -21,7 +21,7 @@ class RunLayout:
         anchor: value that is indexed, and that marks the fields as those of a run.
         needed: values whose fields must exist; fields of other values are removed if they are empty.
         more_indexed: other values that are indexed.
-        hidden: values that cannot be filtered, so that the sidebar does not show them.
+        hidden: values that the sidebar does not show, because the App cannot filter by them: vectors.
     """
 
     in_label: tuple[str, ...]
@@ -97,7 +97,6 @@ LAYOUTS: dict[RunKind, RunLayout] = {
             "neighbors",
         ),
         more_indexed=("p_wrong", "decision"),
-        hidden=("neighbors",),
     ),
 }
 

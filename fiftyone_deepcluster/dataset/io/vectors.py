@@ -6,16 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.api.fit_arguments import joined
 from fiftyone_deepcluster.core import arguments
+from fiftyone_deepcluster.core.progress import observer_or_silent, stop_if_cancelled
 from fiftyone_deepcluster.dataset.io.read_fields import read_embeddings
 from fiftyone_deepcluster.errors import InputError, OptionsError
 from fiftyone_deepcluster.methods.base import methods_that
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy as np
+    from fiftyone.core.utils import ProgressBar
     from numpy.typing import NDArray
 
+    from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.dataset.io.source import SampleSource
     from fiftyone_deepcluster.methods.base import Options
 
@@ -68,17 +71,31 @@ def stored_vectors(
     return _stack(read_embeddings(source, field), f"no vector in {field!r}", f"embeddings_field={field!r}")
 
 
-def model_vectors(source: SampleSource, model: Any) -> tuple[NDArray[np.float32], dict[int, str]]:
+def model_vectors(
+    source: SampleSource, model: Any, observer: Observer | None = None
+) -> tuple[NDArray[np.float32], dict[int, str]]:
     """Embeddings computed by a FiftyOne model, or by the model of that name in its zoo.
+
+    Args:
+        source: the images.
+        model: the model, or its name.
+        observer: receives the progress of the phase ``embeddings``; can cancel.
 
     Returns:
         As in ``stored_vectors``.
+
+    Raises:
+        CancelledError: the observer requested cancellation.
     """
     import fiftyone.zoo as foz
 
     loaded = foz.load_zoo_model(model) if isinstance(model, str) else model
     name = model_name(model)
-    return _stack(_from_model(source, loaded), f"{name} gave no vector", f"model={arguments.short(name)}")
+    return _stack(
+        _from_model(source, loaded, observer_or_silent(observer)),
+        f"{name} gave no vector",
+        f"model={arguments.short(name)}",
+    )
 
 
 def model_name(model: Any) -> str | None:
@@ -88,16 +105,38 @@ def model_name(model: Any) -> str | None:
     return None if model is None else type(model).__name__
 
 
-def _from_model(source: SampleSource, model: Any) -> list[NDArray[np.float32] | None]:
-    if source.patches_field is None:
-        return list(source.samples.compute_embeddings(model, skip_failures=True, progress=False))
-    whole, field = source.samples._source_collection, source.patches_field
-    by_sample = whole.compute_patch_embeddings(model, field, skip_failures=True, progress=False)
+def _from_model(source: SampleSource, model: Any, observer: Observer) -> list[NDArray[np.float32] | None]:
+    import fiftyone as fo
+    from fiftyone.core.utils import SetAttributes
+
+    field = source.patches_field
+    whole = source.samples if field is None else source.samples._source_collection
+    observer.phase("embeddings", len(whole))
+    watched: dict[str, Any] = {"skip_failures": True, "progress": _forward_to(observer)}
+    with SetAttributes(
+        fo.config, show_progress_bars=False
+    ):  # FiftyOne draws a bar even if it calls a function
+        if field is None:
+            return list(whole.compute_embeddings(model, **watched))
+        by_sample = whole.compute_patch_embeddings(model, field, **watched)
     known: dict[str, NDArray[np.float32]] = {}
     for sample_id, objects in zip(*whole.values(["id", f"{field}.detections.id"]), strict=True):
         vectors = by_sample.get(sample_id)
         known.update(zip(objects or [], vectors if vectors is not None else [], strict=False))
     return [known.get(name) for name in source.ids]
+
+
+def _forward_to(observer: Observer) -> Callable[[ProgressBar], None]:
+    """Function for FiftyOne's ``progress`` that forwards to an observer."""
+    done = 0
+
+    def forward(bar: ProgressBar) -> None:
+        nonlocal done
+        stop_if_cancelled(observer, "cancelled while the embeddings were computed")
+        observer.advance(bar.iteration - done)
+        done = bar.iteration
+
+    return forward
 
 
 def _stack(

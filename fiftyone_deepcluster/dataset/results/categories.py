@@ -68,6 +68,7 @@ def key_words(
     n_words: int = 10,
     common: float = 1.0,
     rank: Rank = "count",
+    observer: Observer | None = None,
 ) -> dict[str, list[KeyWord]]:
     """The most frequent words of each cluster's reports (Wang et al., LDPO, section 3.2), stored with the run.
 
@@ -82,6 +83,7 @@ def key_words(
             in the paper.
         rank: ``count``: by frequency, as in the paper; ``distinct``: by how much more often a word occurs in the
             cluster than elsewhere, without words explained by chance. Better for few or small clusters.
+        observer: receives progress events; can cancel.
 
     Returns:
         Current cluster name -> words, best first.
@@ -89,11 +91,13 @@ def key_words(
     Raises:
         RunNotFoundError: no such run.
         InputError: no field is given, it is missing or contains no words, or another argument is out of range.
+        CancelledError: cancelled; nothing is stored.
     """
     import numpy as np
 
     from fiftyone_deepcluster.analysis.texts import words_of_clusters
 
+    check_observer(observer)
     run = load_run(samples, key)
     field = run.options.known_fields.texts if text_field is None else text_field
     if field is None:
@@ -101,8 +105,9 @@ def key_words(
     source = images_of(run)
     names, labels = _numbered(read_values(source, path_in(run, "label")))
     found = words_of_clusters(
-        read_texts(source, field), np.asarray(labels), n_words=n_words, common=common, rank=rank
-    )
+        read_texts(source, field), np.asarray(labels),
+        n_words=n_words, common=common, rank=rank, observer=observer,
+    )  # fmt: skip
     words = {names[cluster]: entry for cluster, entry in found.items()}
     if not any(words.values()):
         logger.warning(

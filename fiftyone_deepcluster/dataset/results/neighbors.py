@@ -185,7 +185,12 @@ def retrieval_score(
     for name in asked or _available(run):
         vectors = _vectors(run, source, name, observer)
         known = classes[vectors.rows]
-        scores.append(score(name, vectors.values, known, k=k, max_queries=max_queries, seed=run.options.seed))
+        scores.append(
+            score(
+                name, vectors.values, known,
+                k=k, max_queries=max_queries, seed=run.options.seed, observer=observer,
+            )
+        )  # fmt: skip
     found = Retrieval(label_field=label_field, scores=tuple(scores))
     Findings(run).save(_SCORES, found.model_dump(mode="json"))
     return found
@@ -222,9 +227,7 @@ def index_neighbors(
     counts = []
     for name in ("learned", _before(run)):
         vectors = _vectors(run, source, name, observer)
-        if observer is not None:
-            observer.phase(f"neighbors, {name}", 1)
-        found, distances = nearest_images(vectors.values, np.arange(len(vectors.rows)), _N_KEPT)
+        found, distances = nearest_images(vectors.values, np.arange(len(vectors.rows)), _N_KEPT, observer)
         rows = np.full((len(source), found.shape[1]), -1, np.int32)
         far = np.full(rows.shape, np.nan, np.float32)
         rows[vectors.rows], far[vectors.rows] = vectors.rows[found], distances

@@ -124,7 +124,7 @@ def execute(call: CheckedCall, observer: Observer) -> Run:
         )
         with live.recording_failure():
             stop_reason = _fit_and_write(call, held, Fanout([live, observer]), replacing)
-            live.finish("cancelled" if stop_reason == StopReason.CANCELLED else "done")
+            live.finish("cancelled" if stop_reason == StopReason.CANCELLED else "finished")
     wait_for_all()
     return load_run(call.dataset, call.key)
 
@@ -242,9 +242,7 @@ def _fit(call: CheckedCall, folder: Path, observer: Observer) -> FitResult:
     inputs = call.inputs
     features, missing = inputs.features, inputs.missing
     if call.model is not None:
-        observer.phase("embeddings", 1)
-        features, missing = model_vectors(call.source, call.model)
-        observer.advance(1)
+        features, missing = model_vectors(call.source, call.model, observer)
     with _resume_advice(call, folder):
         result = fit(
             call.source.images,

@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 TICKET = "queue_ticket"
 """Parameter of an operator that is queued: the ticket of its run."""
 
-Status = Literal["queued", "running", "done", "failed", "cancelled"]
+Status = Literal["queued", "running", "finished", "failed", "cancelled"]
 
 _SECONDS_BETWEEN_WRITES = 0.5
 # Pause after the driver has waited, usually for 30 seconds, for a database that does not respond
@@ -49,7 +49,7 @@ class LiveState:
 
     Attributes:
         key: key of the run, or name of the job, see ``job_names``.
-        status: queued, running, done, failed or cancelled. A run whose process died counts as failed.
+        status: queued, running, finished, failed or cancelled. A run whose process died counts as failed.
         method: name of the method; of another job, what it does.
         phase: current phase (``decode``, ``embed``, ``cluster``, ``train``, ``write`` ...).
         fraction: estimated share of the run's time that has passed, 0..1; never decreases. Of another job, the share
@@ -241,7 +241,7 @@ class LiveObserver:
     def _write_state(self) -> None:
         state, left, fraction = self._state, self._pace.seconds_left(), self._pace.fraction()
         if state.status != "running":
-            left, fraction = None, 1.0 if state.status == "done" else fraction
+            left, fraction = None, 1.0 if state.status == "finished" else fraction
         label = self._label(state)
         shown = (state.status, label, round(fraction, 3), state.round, left and round(left, -1))
         if shown == self._shown:

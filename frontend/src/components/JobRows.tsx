@@ -27,7 +27,7 @@ export function JobRows({ board, jobs, onTab }: Props) {
     if (isBusy(job)) return job.cancelling ? [] : [["Cancel", "cancel", () => change("cancel", key)]];
     const found: Action[] = [];
     if (job.made !== "") found.push(["Open", "open", () => void board.ask("open_made", { key }).catch(board.fail)]);
-    if (job.status === "done" && job.about !== "" && onTab) found.push(["Show", "show", () => show(job)]);
+    if (job.status === "finished" && job.about !== "" && onTab) found.push(["Show", "show", () => show(job)]);
     if (job.again) found.push(["Edit and run again", "again", () => void board.ask("start_again", { key }).catch(board.fail)]);
     found.push(["Dismiss", "dismiss", () => change("dismiss", key)]);
     return found;

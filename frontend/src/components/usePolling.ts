@@ -24,7 +24,7 @@ export function usePolling(board: Board): void {
           const finished = answer.runs.filter((row) => row.status === "finished").map((row) => row.key);
           const isNew = finished.some((key) => runs.find((row) => row.key === key)?.status !== "finished");
           const ended = [...endedRuns(runs, answer.runs), ...endedJobs(jobs, answer.jobs)];
-          const wrote = ended.some((row) => row.status === "done"); // a job may add fields, images, or key words of clusters
+          const wrote = ended.some((row) => row.status === "finished"); // a job may add fields, images, or key words of clusters
           const isGone = run !== null && !finished.includes(run.key);
           if (!same) {
             // the user edited, or opened another run, in the meantime
@@ -63,7 +63,7 @@ function endedJobs(before: readonly JobRow[], now: readonly JobRow[]): JobRow[] 
 
 function endOf(row: RunRow | JobRow): Message {
   if (!("charts" in row)) {
-    if (row.status === "done") return { text: row.text, kind: "success" };
+    if (row.status === "finished") return { text: row.text, kind: "success" };
     return row.status === "failed" ? { text: `${row.method}: ${row.text}`, kind: "error" } : { text: `${row.method} was ${row.status}.`, kind: "info" };
   }
   const well = row.status === "finished" && row.text === "";

@@ -72,7 +72,7 @@ export interface JobRow {
   about: string;
   /** What it does, in words. */
   method: string;
-  status: "queued" | "running" | "done" | "failed" | "cancelled";
+  status: "queued" | "running" | "finished" | "failed" | "cancelled";
   text: string;
   fraction: number | null;
   started: number;

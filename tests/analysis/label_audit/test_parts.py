@@ -9,6 +9,8 @@ from sklearn.neighbors import NearestNeighbors
 from fiftyone_deepcluster.analysis.label_audit import neighbors
 from fiftyone_deepcluster.analysis.label_audit.logistic import feature_rows, fit_logistic
 from fiftyone_deepcluster.analysis.label_audit.neighbors import neighbor_graph
+from fiftyone_deepcluster.errors import CancelledError
+from tests.analysis.conftest import Steps
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +80,20 @@ def test_many_images_take_the_inverted_file(digits, monkeypatch):
     same = [len(set(one) & set(other)) for one, other in zip(exact.rows, found.rows, strict=True)]
     assert np.mean(same) > 8
     assert not (found.rows == np.arange(400)[:, None]).any()
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_a_search_for_neighbors_reports_its_progress_and_can_be_cancelled(digits, monkeypatch, exact):
+    features = feature_rows(digits[0])
+    monkeypatch.setattr(neighbors, "_EXACT", 1000 if exact else 100)
+    whole = neighbor_graph(features, 10)
+    monkeypatch.setattr(neighbors, "_SEARCHED", 64)
+    watcher, stopped = Steps(), Steps(cancel_after=128)
+    np.testing.assert_array_equal(neighbor_graph(features, 10, watcher).rows, whole.rows)
+    assert (watcher.phases, watcher.steps) == ({"neighbors": 400}, 400)
+    with pytest.raises(CancelledError, match="nothing of the audit was stored"):
+        neighbor_graph(features, 10, stopped)
+    assert stopped.steps == 128
 
 
 def test_images_of_one_group_do_not_vote_for_each_other(digits):

@@ -38,6 +38,9 @@ def test_suspicions_are_written_and_labels_are_not(labeled):
     assert set(worst.audit_neighbors) <= set(labeled.values("id"))
     assert audit.record.noise.rate == pytest.approx(0.08, abs=0.06)
     assert "about" in repr(audit)
+    groups = {group.name: group.paths for group in labeled.app_config.sidebar_groups}
+    filled = [f"audit_{name}" for name in VALUES if labeled.has_field(f"audit_{name}")]
+    assert sorted(groups["audit"]) == sorted(filled)
 
 
 def test_an_audit_is_loaded_listed_renamed_and_deleted(labeled):

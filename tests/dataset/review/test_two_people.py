@@ -42,7 +42,7 @@ def test_an_edit_does_not_wait_for_a_run_at_work(make_digits, stored_run):
     live = status.LiveObserver(dataset, "dc", "frozen", 3)
     with lock.acquire(dataset, "dc"), pytest.raises(RunLockedError, match="is locked by"):
         fdc.review(dataset, "dc").rename("cluster-00", "one")
-    live.finish("done")
+    live.finish("finished")
 
 
 def test_an_edit_reads_the_log_once(dataset, monkeypatch):

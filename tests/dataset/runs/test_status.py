@@ -49,9 +49,9 @@ def test_the_state_follows_the_phases_of_a_run(dataset):
         assert state.metrics[0]["seconds"] == 3.0
         assert state.metrics[0]["nmi"] is None
         assert state.busy
-        observer.finish("done")
+        observer.finish("finished")
     state = status.read_states(dataset)["dc"]
-    assert (state.status, state.fraction, state.busy) == ("done", 1.0, False)
+    assert (state.status, state.fraction, state.busy) == ("finished", 1.0, False)
     status.forget(dataset, "dc")
     assert status.read_states(dataset) == {}
 
@@ -77,7 +77,7 @@ def test_what_is_shown_is_what_runs(dataset):
         assert "2-D map" in state.label
         assert state.fraction < 0.5
         assert 100 < state.seconds_left <= 500
-        observer.finish("done")
+        observer.finish("finished")
     assert status.read_states(dataset)["dc"].fraction == 1.0
 
 
@@ -102,7 +102,7 @@ def test_the_metrics_of_very_many_rounds_fit_into_a_document(dataset, monkeypatc
         observer = status.LiveObserver(dataset, "dc", "m", 100_000)
         for index in range(30):
             observer.round_done(Round(index=index, loss=1.0), 100_000)
-        observer.finish("done")
+        observer.finish("finished")
     metrics = status.read_states(dataset)["dc"].metrics
     assert [entry["index"] for entry in metrics] == list(range(10, 30))
 
@@ -118,7 +118,7 @@ def test_training_does_not_wait_for_the_database(dataset):
             observer.cancelled()
         if time.monotonic() - start < 0.4:
             assert find(dataset, "^live:dc$") == before
-        observer.finish("done")
+        observer.finish("finished")
 
 
 def test_cancel(dataset):
@@ -136,7 +136,7 @@ def test_cancel(dataset):
         # a wish of yesterday does not stop the next run
         observer = status.LiveObserver(dataset, "dc", "m", 1)
         assert not observer.cancelled()
-        observer.finish("done")
+        observer.finish("finished")
 
 
 def test_queued_and_cancelled_before_it_began(dataset):
@@ -157,7 +157,7 @@ def test_queued_and_cancelled_before_it_began(dataset):
     with lock.acquire(dataset, "dc"):
         observer = status.LiveObserver(dataset, "dc", "m", 1)
         assert not observer.cancelled()
-        observer.finish("done")
+        observer.finish("finished")
 
 
 def test_a_queued_run_that_is_refused_leaves_the_queue(dataset):

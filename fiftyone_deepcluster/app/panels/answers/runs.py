@@ -58,7 +58,7 @@ def _job_row(state: LiveState, forms: set[str]) -> Json:
         "about": about_of(state.key),
         "method": state.method,
         "status": state.status,
-        "text": _text(state) if state.busy or state.status == "done" else state.error,
+        "text": _text(state) if state.busy or state.status == "finished" else state.error,
         "fraction": (state.fraction or None) if state.status == "running" else None,
         "started": state.started,
         "cancelling": state.cancelling,

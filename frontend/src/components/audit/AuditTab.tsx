@@ -70,7 +70,7 @@ export function AuditTab({ board, tabs }: { board: Board; tabs: React.ReactNode 
     <>
       {audit.facts && <AuditHeader board={board} session={session} audit={audit} onCommand={(command) => run[command]()} />}
       {tabs}
-      <JobRows board={board} jobs={board.jobs.filter((job) => job.verb === "audit_labels" && job.status !== "done")} />
+      <JobRows board={board} jobs={board.jobs.filter((job) => job.verb === "audit_labels" && job.status !== "finished")} />
       <Box
         ref={root}
         tabIndex={0}
