@@ -196,6 +196,25 @@ describe("keys of the board", () => {
   });
 });
 
+describe("the next cluster", () => {
+  it("is that of the order of the overview", async () => {
+    clusters = [cluster("one", 5), { ...cluster("two", 4), uncertain: 1 }, { ...cluster("three", 3), uncertain: 2 }];
+    await openBoard();
+    fireEvent.click(part("dc-look-table") as HTMLElement);
+    await openCluster("one");
+    press("Enter");
+    await settle();
+    expect(shown()).toBe("two"); // largest first
+    press("Escape");
+    fireEvent.click(part("dc-look-table") as HTMLElement);
+    fireEvent.click(part("dc-sort-uncertain") as HTMLElement);
+    await openCluster("one");
+    press("Enter");
+    await settle();
+    expect(shown()).toBe("three");
+  });
+});
+
 describe("a dialog", () => {
   it("keeps the key that opens the App's operators", async () => {
     await openBoard();
@@ -208,6 +227,67 @@ describe("a dialog", () => {
     press("a");
     document.removeEventListener("keydown", listen);
     expect(heard).toEqual(["a"]);
+  });
+});
+
+describe("an edit that the server refuses", () => {
+  const type = (text: string): void => {
+    fireEvent.change(part("dc-dialog-name") as HTMLElement, { target: { value: text } });
+    fireEvent.submit(document.querySelector("form") as HTMLFormElement);
+  };
+  beforeEach(() => {
+    server.answer = async (event, params) => {
+      if (event !== "edit") return answer(event, params);
+      await hold;
+      return { message: "new_name='noise' is reserved" };
+    };
+  });
+  it("opens its dialog again, as it was, with the reason", async () => {
+    await openBoard();
+    await openCluster("one");
+    press("n");
+    type("noise");
+    await settle();
+    expect((part("dc-dialog-name") as HTMLInputElement).value).toBe("noise");
+    expect(part("dc-dialog-problem")?.textContent).toBe("new_name='noise' is reserved");
+    expect(part("dc-message")).toBe(null);
+    press("Escape");
+    press("n");
+    expect((part("dc-dialog-name") as HTMLInputElement).value).toBe("");
+    expect(part("dc-dialog-problem")).toBe(null);
+  });
+  it("is reported without a dialog where another cluster was opened, or another dialog", async () => {
+    await openBoard();
+    await openCluster("one");
+    for (const key of ["]", "s"]) {
+      holdEdits();
+      press("n");
+      type("noise");
+      press(key);
+      release();
+      await settle();
+      expect(part("dc-form-name")).toBe(null);
+      expect(part("dc-message")?.textContent).toContain("is reserved");
+    }
+  });
+});
+
+describe("a name that is completed", () => {
+  it("can be that of a new cluster all the same, by Ctrl+Enter or by a button", async () => {
+    await openBoard();
+    await openCluster("one");
+    for (const choose of [
+      () => press("Enter", { ctrlKey: true }),
+      () => fireEvent.click(part("dc-dialog-other") as HTMLElement),
+    ]) {
+      press(" ");
+      press("m");
+      fireEvent.change(part("dc-dialog-name") as HTMLElement, { target: { value: "thr" } });
+      expect(part("dc-form-move")?.textContent).toContain("Enter: three. Ctrl+Enter: thr, which is new.");
+      choose();
+      await settle();
+      expect(edits.pop()).toEqual({ verb: "move", images: { ids: ["a"] }, to: "thr" });
+    }
   });
 });
 
@@ -333,7 +413,7 @@ describe("a job", () => {
   });
   it("that has ended shows a notice, and what it wrote is loaded, also if it was never seen at work", async () => {
     await openBoard();
-    jobs = [{ ...job, status: "done", text: "conv3 is best" }];
+    jobs = [{ ...job, status: "finished", text: "conv3 is best" }];
     await wait(3000);
     expect(part("dc-message")?.textContent).toContain("conv3 is best");
     expect(asked.filter(([event]) => event === "load").length).toBe(2);

@@ -83,7 +83,7 @@ describe("clusters", () => {
     const named = [cluster("a", 1, { key_words: ["Beach"] }), cluster("b", 1)];
     expect(arrange(named, "size", { search: "bea", only: "all" }).map((c) => c.name)).toEqual(["a"]);
   });
-  it("goes to the largest unreviewed cluster", () => {
+  it("goes to the first unreviewed cluster", () => {
     expect(nextUnreviewed(clusters, null)).toBe("cluster-2");
     expect(nextUnreviewed(clusters, "cluster-2")).toBe(null);
   });

@@ -5,7 +5,7 @@ import { useRecoilValue } from "recoil";
 
 import { HelpDialog } from "../dialogs/HelpDialog";
 import { EditDialog, type Asked } from "../dialogs/EditDialog";
-import { arrange, follow, nearestNames, nextUnreviewed, type ClusterOrder, type Filter } from "../model/clusters";
+import { ALL, arrange, follow, nearestNames, nextUnreviewed, type ClusterOrder, type Filter } from "../model/clusters";
 import type { Edit } from "../model/api";
 import { BINDINGS, commandOf, type Command } from "../model/keys";
 import { NOTHING, chosen, clearSelection, countSelected, selectAll, type Selection } from "../model/selection";
@@ -116,7 +116,7 @@ function Pages({ board }: { board: BoardState }) {
 /** Overview and one cluster, with the keyboard. */
 function ClustersTab({ board, colors }: { board: BoardState; colors: Colors }) {
   const [order, setOrder] = React.useState<ClusterOrder>("size");
-  const [filter, setFilter] = React.useState<Filter>({ search: "", only: "all" });
+  const [filter, setFilter] = React.useState<Filter>(ALL);
   const [focused, setFocused] = React.useState<string | null>(null);
   const [opened, setOpened] = React.useState<string | null>(null);
   const [visit, setVisit] = React.useState(0); // number of page visits
@@ -139,6 +139,8 @@ function ClustersTab({ board, colors }: { board: BoardState; colors: Colors }) {
   const open = follow(board.clusters, opened, board.touched);
   const target = open ?? shown.find((cluster) => cluster.name === focused) ?? shown[0] ?? null;
   const takeFocus = React.useCallback(() => root.current?.focus({ preventScroll: true }), []);
+  const latest = React.useRef({ visit, asked });
+  latest.current = { visit, asked };
   const changed = React.useRef(0); // time at which the page changed last
   const go = React.useCallback((name: string | null) => {
     changed.current = performance.now();
@@ -167,7 +169,10 @@ function ClustersTab({ board, colors }: { board: BoardState; colors: Colors }) {
     if (await board.edit(asked)) then();
   };
   const unselect = (): void => setSelection(clearSelection);
-  const needImages = (): void => board.notify({ text: `Select ${units(board.run)} first (Space).`, kind: "info" });
+  const needImages = (): void => {
+    const what = units(board.run);
+    board.notify({ text: open ? `Select ${what} first (Space).` : `Open a cluster (Enter) and select ${what}, or select ${what} in the grid.`, kind: "info" });
+  };
   const showLike = (ids: readonly string[] | null): void => {
     setLike(ids);
     setSelection(NOTHING);
@@ -179,7 +184,7 @@ function ClustersTab({ board, colors }: { board: BoardState; colors: Colors }) {
   };
   const reviewAndGo = (): void => {
     if (!open) return;
-    const next = nextUnreviewed(board.clusters, open.name);
+    const next = nextUnreviewed(arrange(board.clusters, order, ALL, nearest), open.name);
     const then = (): void => {
       if (next === null) board.notify({ text: "All clusters are reviewed. Press L to apply their names to a field.", kind: "success" });
     };
@@ -288,9 +293,13 @@ function ClustersTab({ board, colors }: { board: BoardState; colors: Colors }) {
           nImages={fromGrid ? inGrid.length : nSelected}
           where={fromGrid ? " selected in the grid" : ""}
           onClose={() => setAsked(null)}
-          onEdit={(edited) => {
+          onEdit={(edited, typed) => {
             setAsked(null);
-            void edit(edited, unselect);
+            const again = (problem: string): void => {
+              if (typed !== undefined && latest.current.visit === visit && latest.current.asked === null) setAsked({ ...asked, typed, problem });
+              else board.notify({ text: problem, kind: "error" });
+            };
+            void board.edit(edited, again).then((answer) => answer && unselect());
           }}
         />
       )}

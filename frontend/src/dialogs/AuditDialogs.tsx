@@ -7,9 +7,9 @@ import type { AbovePreview, AuditItem, LabelsPreview } from "../model/auditApi";
 import { decisionFor, type Decided } from "../model/auditKeys";
 import { queueTitle } from "../model/auditMatrix";
 import type { AuditSession, AuditState } from "../model/auditSession";
-import type { Board } from "../model/useBoard";
-import { complete } from "./EditDialog";
-import { Frame, NameField, Problem, textOf } from "./Frame";
+import { textOf, type Board } from "../model/useBoard";
+import { Completion, complete, isCompleted } from "./EditDialog";
+import { Frame, NameField, Problem } from "./Frame";
 
 export type AuditAsked = { dialog: "class"; item: AuditItem } | { dialog: "above" } | { dialog: "write" };
 
@@ -38,6 +38,7 @@ function ClassDialog({ audit, item, onClose, onDecide }: Props & { item: AuditIt
   const [typed, setTyped] = React.useState("");
   const classes = audit.facts?.classes ?? [];
   const label = complete(typed, classes);
+  const other = isCompleted(typed, label);
   const known = label !== null && classes.includes(label);
   return (
     <Frame
@@ -47,9 +48,10 @@ function ClassDialog({ audit, item, onClose, onDecide }: Props & { item: AuditIt
       ready={label !== null}
       onClose={onClose}
       onDo={() => label !== null && onDecide(decisionFor(label, item))}
+      other={other === null ? null : { action: `New class ${other}`, onDo: () => onDecide(decisionFor(other, item)) }}
     >
       <NameField label="Class" value={typed} options={classes} onChange={setTyped} onEscape={onClose} />
-      <Typography variant="caption">{label !== null && label !== typed ? `Enter: ${label}` : " "}</Typography>
+      <Completion to={label} other={other} />
     </Frame>
   );
 }

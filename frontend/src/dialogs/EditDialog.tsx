@@ -6,14 +6,16 @@ import { Thumb } from "../components/Thumb";
 import type { Chosen, Cluster, CommitRow, Edit, Picture, SplitPreview } from "../model/api";
 import { nearestTo } from "../model/clusters";
 import { counted } from "../model/units";
-import type { Board } from "../model/useBoard";
-import { Frame, NameField, Problem, textOf } from "./Frame";
+import { textOf, type Board } from "../model/useBoard";
+import { Frame, NameField, Problem } from "./Frame";
 
-export type Asked =
+/** A dialog; one that opens again, since the edit failed, has what was typed and the problem. */
+export type Asked = { typed?: string; problem?: string } & (
   | { dialog: "move" }
   | { dialog: "name" | "split"; cluster: Cluster }
   | { dialog: "join"; cluster: Cluster; other: string | null }
-  | { dialog: "commit" };
+  | { dialog: "commit" }
+);
 
 interface Props {
   asked: Asked;
@@ -23,7 +25,8 @@ interface Props {
   /** Where the images are selected, as an end of the title. */
   where: string;
   onClose(): void;
-  onEdit(edit: Edit): void;
+  /** `typed`: what to open the dialog with, if the edit fails. */
+  onEdit(edit: Edit, typed?: string): void;
 }
 
 /** Asks for what an edit needs. Enter carries it out, Escape closes. */
@@ -43,10 +46,14 @@ export function EditDialog(props: Props) {
   }
 }
 
-function MoveDialog({ board, images, nImages, where, onClose, onEdit }: Props) {
-  const [typed, setTyped] = React.useState("");
+function MoveDialog({ asked, board, images, nImages, where, onClose, onEdit }: Props) {
+  const [typed, setTyped] = React.useState(asked.typed ?? "");
   const names = board.clusters.filter((cluster) => !cluster.noise).map((cluster) => cluster.name);
   const to = complete(typed, names);
+  const other = isCompleted(typed, to);
+  const move = (to: string | null): void => {
+    if (to !== null && images !== null) onEdit({ verb: "move", images, to }, typed);
+  };
   return (
     <Frame
       name="move"
@@ -54,10 +61,12 @@ function MoveDialog({ board, images, nImages, where, onClose, onEdit }: Props) {
       action={to === null || names.includes(to) ? "Move" : "Move to a new cluster"}
       ready={to !== null && images !== null}
       onClose={onClose}
-      onDo={() => to !== null && images !== null && onEdit({ verb: "move", images, to })}
+      onDo={() => move(to)}
+      other={other === null ? null : { action: `New cluster ${other}`, onDo: () => move(other) }}
     >
       <NameField label="To cluster" value={typed} options={names} onChange={setTyped} onEscape={onClose} />
-      <Typography variant="caption">{to !== null && to !== typed ? `Enter: ${to}` : " "}</Typography>
+      <Completion to={to} other={other} />
+      <Problem text={asked.problem ?? ""} />
     </Frame>
   );
 }
@@ -73,8 +82,22 @@ export function complete(typed: string, names: readonly string[]): string | null
   return found.length === 1 ? (found[0] ?? null) : text;
 }
 
-function NameDialog({ board, cluster, onClose, onEdit }: Props & { cluster: Cluster }) {
-  const [typed, setTyped] = React.useState("");
+/** What was typed, where it is completed to the name `to`; else null. */
+export function isCompleted(typed: string, to: string | null): string | null {
+  return to === null || to === typed.trim() ? null : typed.trim();
+}
+
+/** What Enter means where a name is completed. */
+export function Completion({ to, other }: { to: string | null; other: string | null }) {
+  return (
+    <Typography variant="caption" component="div" sx={{ overflowWrap: "anywhere" }}>
+      {other === null ? " " : `Enter: ${to}. Ctrl+Enter: ${other}, which is new.`}
+    </Typography>
+  );
+}
+
+function NameDialog({ asked, board, cluster, onClose, onEdit }: Props & { cluster: Cluster }) {
+  const [typed, setTyped] = React.useState(asked.typed ?? "");
   const [options, setOptions] = React.useState<readonly string[]>([]);
   const { ask, fail, labelField, run } = board;
   const key = run?.key ?? "";
@@ -95,17 +118,19 @@ function NameDialog({ board, cluster, onClose, onEdit }: Props & { cluster: Clus
           exists
             ? { verb: "merge", clusters: [cluster.name, name], into: name }
             : { verb: "rename", cluster: cluster.name, new_name: name },
+          typed,
         )
       }
     >
       <NameField label="Name" value={typed} options={options} onChange={setTyped} onEscape={onClose} />
       <Typography variant="caption">{exists ? `There is a cluster ${name}; Enter joins the two.` : " "}</Typography>
+      <Problem text={asked.problem ?? ""} />
     </Frame>
   );
 }
 
-function SplitDialog({ board, cluster, onClose, onEdit }: Props & { cluster: Cluster }) {
-  const [typed, setTyped] = React.useState("2");
+function SplitDialog({ asked, board, cluster, onClose, onEdit }: Props & { cluster: Cluster }) {
+  const [typed, setTyped] = React.useState(asked.typed ?? "2");
   const [preview, setPreview] = React.useState<SplitPreview | null>(null);
   const [problem, setProblem] = React.useState("");
   const { ask, run } = board;
@@ -132,7 +157,7 @@ function SplitDialog({ board, cluster, onClose, onEdit }: Props & { cluster: Clu
       action="Split"
       ready={valid && preview !== null}
       onClose={onClose}
-      onDo={() => onEdit({ verb: "split", cluster: cluster.name, n_clusters: n })}
+      onDo={() => onEdit({ verb: "split", cluster: cluster.name, n_clusters: n }, typed)}
     >
       <TextField
         autoFocus
@@ -144,7 +169,7 @@ function SplitDialog({ board, cluster, onClose, onEdit }: Props & { cluster: Clu
         onFocus={(event) => event.target.select()}
         inputProps={{ inputMode: "numeric", "data-cy": "dc-dialog-number" }}
       />
-      <Problem text={problem} />
+      <Problem text={problem || (asked.problem ?? "")} />
       {preview?.parts.map((part, at) => (
         <Strip key={at} title={counted(part.size, board.run)} pictures={part.pictures} />
       ))}
@@ -152,9 +177,9 @@ function SplitDialog({ board, cluster, onClose, onEdit }: Props & { cluster: Clu
   );
 }
 
-function JoinDialog({ board, cluster, proposed, onClose, onEdit }: Props & { cluster: Cluster; proposed: string | null }) {
+function JoinDialog({ asked, board, cluster, proposed, onClose, onEdit }: Props & { cluster: Cluster; proposed: string | null }) {
   const names = board.clusters.filter((other) => !other.noise && other.name !== cluster.name).map((other) => other.name);
-  const [typed, setTyped] = React.useState(proposed ?? nearestTo(cluster, board.clusters, board.nearest) ?? "");
+  const [typed, setTyped] = React.useState(asked.typed ?? proposed ?? nearestTo(cluster, board.clusters, board.nearest) ?? "");
   const other = complete(typed, names);
   const known = other !== null && names.includes(other);
   const [strips, setStrips] = React.useState<Record<string, Picture[]>>({});
@@ -177,9 +202,10 @@ function JoinDialog({ board, cluster, proposed, onClose, onEdit }: Props & { clu
       action={`Join as ${into}`}
       ready={known}
       onClose={onClose}
-      onDo={() => other !== null && onEdit({ verb: "merge", clusters: [cluster.name, other], into })}
+      onDo={() => other !== null && onEdit({ verb: "merge", clusters: [cluster.name, other], into }, typed)}
     >
       <NameField label="Cluster" value={typed} options={names} onChange={setTyped} onEscape={onClose} />
+      <Problem text={asked.problem ?? ""} />
       {known &&
         [cluster.name, other].map((name) => (
           <Strip key={name} title={`${name} · ${number(sizeOf(name))}`} pictures={strips[name] ?? []} />

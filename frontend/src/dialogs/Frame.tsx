@@ -1,7 +1,10 @@
 import { Autocomplete, Button, Dialog, DialogActions, DialogContent, DialogTitle, TextField, Typography } from "@mui/material";
 import React from "react";
 
-/** A form: Enter carries it out, Escape closes it. */
+/** Buttons with names of clusters, which may be long. */
+const LONG = { minWidth: 0, overflowWrap: "anywhere" } as const;
+
+/** A form: Enter carries it out, Ctrl+Enter the other action, Escape closes it. */
 export function Frame(props: {
   title: string;
   action: string;
@@ -9,6 +12,8 @@ export function Frame(props: {
   name: string;
   onClose(): void;
   onDo(): void;
+  /** What the form can do besides; null: nothing now. */
+  other?: { readonly action: string; onDo(): void } | null;
   children: React.ReactNode;
 }) {
   return (
@@ -17,6 +22,11 @@ export function Frame(props: {
         onKeyDown={(event) => {
           // the App listens to keys on the document: ` would open its list of operators while a name is typed
           if (event.key === "`") event.stopPropagation();
+          if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && props.other) {
+            event.preventDefault();
+            event.stopPropagation();
+            props.other.onDo();
+          }
         }}
         onSubmit={(event) => {
           event.preventDefault();
@@ -30,7 +40,12 @@ export function Frame(props: {
         <DialogContent sx={{ "&&": { pt: 1 } }}>{props.children}</DialogContent>
         <DialogActions>
           <Button onClick={props.onClose}>Cancel</Button>
-          <Button type="submit" variant="contained" disabled={!props.ready} data-cy="dc-dialog-ok">
+          {props.other && (
+            <Button onClick={props.other.onDo} title="Ctrl+Enter" sx={LONG} data-cy="dc-dialog-other">
+              {props.other.action}
+            </Button>
+          )}
+          <Button type="submit" variant="contained" disabled={!props.ready} sx={LONG} data-cy="dc-dialog-ok">
             {props.action}
           </Button>
         </DialogActions>
@@ -82,9 +97,4 @@ export function Problem({ text }: { text: string }) {
       {text}
     </Typography>
   );
-}
-
-/** Message of an error. */
-export function textOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -69,6 +69,8 @@ export interface Filter {
   readonly only: "all" | "unreviewed" | "reviewed";
 }
 
+export const ALL: Filter = { search: "", only: "all" };
+
 /** Clusters that match, in order; the images without cluster come last. `nearest` has the nearest cluster of each. */
 export function arrange(
   clusters: readonly Cluster[],
@@ -90,10 +92,9 @@ export function arrange(
     );
 }
 
-/** The largest cluster that is not reviewed, other than `besides`; null if all are. */
+/** The first of some clusters that is not reviewed, other than `besides`; null if all are. */
 export function nextUnreviewed(clusters: readonly Cluster[], besides: string | null): string | null {
-  const left = clusters.filter((cluster) => !cluster.reviewed && !cluster.noise && cluster.name !== besides);
-  return arrange(left, "size", { search: "", only: "all" })[0]?.name ?? null;
+  return clusters.find((cluster) => !cluster.reviewed && !cluster.noise && cluster.name !== besides)?.name ?? null;
 }
 
 export interface Progress {
@@ -140,7 +141,7 @@ export type Owners = ReadonlyMap<number, readonly Cluster[]>;
 
 export function owners(clusters: readonly Cluster[]): Owners {
   const found = new Map<number, Cluster[]>();
-  for (const cluster of arrange(clusters, "size", { search: "", only: "all" })) {
+  for (const cluster of arrange(clusters, "size", ALL)) {
     const number = cluster.numbers[0];
     if (number !== undefined && !cluster.noise) found.set(number, [...(found.get(number) ?? []), cluster]);
   }
@@ -182,5 +183,5 @@ export function follow(
   if (there) return there;
   if (touched === null || !touched.has(opened)) return null;
   const changed = clusters.filter((cluster) => touched.has(cluster.name) && !cluster.noise);
-  return arrange(changed, "size", { search: "", only: "all" })[0] ?? null;
+  return arrange(changed, "size", ALL)[0] ?? null;
 }

@@ -9,6 +9,11 @@ export interface Message {
   readonly kind: "success" | "error" | "info" | "warning";
 }
 
+/** Message of an error. */
+export function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
 export interface Board {
   readonly ask: Ask;
   readonly loaded: boolean;
@@ -34,7 +39,8 @@ export interface Board {
   /** Whether the answer to the last `load` is still missing. */
   readonly loading: boolean;
   load(key: string | null): Promise<void>;
-  edit(edit: Edit): Promise<EditAnswer | null>;
+  /** Carry out an edit; null if it failed. The problem is shown, or handed to `onProblem`. */
+  edit(edit: Edit, onProblem?: (problem: string) => void): Promise<EditAnswer | null>;
   setLabelField(field: string | null): void;
   setRows(rows: Rows): void;
   notify(message: Message | null): void;
@@ -55,7 +61,7 @@ export function useBoard(ask: Ask): Board {
   const [chosen, setChosen] = React.useState<{ field: string | null } | null>(null);
   const labelField = chosen === null ? state.label_field : chosen.field;
   const fail = React.useCallback((error: unknown) => {
-    notify({ text: error instanceof Error ? error.message : String(error), kind: "error" });
+    notify({ text: textOf(error), kind: "error" });
   }, []);
 
   // answers to earlier questions than the last are ignored, and so are those of before an edit
@@ -96,7 +102,7 @@ export function useBoard(ask: Ask): Board {
   const queue = React.useRef<Promise<unknown>>(Promise.resolve());
   const [waiting, setWaiting] = React.useState(0);
   const edit = React.useCallback(
-    (edit: Edit): Promise<EditAnswer | null> => {
+    (edit: Edit, onProblem?: (problem: string) => void): Promise<EditAnswer | null> => {
       const run = async (): Promise<EditAnswer | null> => {
         if (key === null) return null;
         let stale = false;
@@ -109,7 +115,8 @@ export function useBoard(ask: Ask): Board {
           notify({ text: answer.change.text, kind: left ? "warning" : "success" });
           return answer;
         } catch (error) {
-          fail(error);
+          if (onProblem) onProblem(textOf(error));
+          else fail(error);
           return null;
         } finally {
           edits.current += 1;
