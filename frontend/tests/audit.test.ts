@@ -1,7 +1,8 @@
 // Keys, legend, matrix and session of the tab Audit, with a server that answers on request of the test.
 import { beforeEach, describe, expect, it } from "vitest";
 
-import type { Ask, History } from "../src/model/api";
+import type { Ask } from "../src/model/api";
+import type { History } from "../src/model/shared";
 import type { AuditEdit, AuditFacts, AuditItem, AuditProgress, ClassNoise, Verdict } from "../src/model/auditApi";
 import { keepShown, removing, restoring, NOTHING } from "../src/model/auditEffects";
 import { auditCommandOf, classKeys, decisionFor, digitOf } from "../src/model/auditKeys";

@@ -1,7 +1,8 @@
 import { Box, Button, Typography } from "@mui/material";
 import React from "react";
 
-import type { Cluster, Picture } from "../model/api";
+import type { Cluster } from "../model/api";
+import type { Picture } from "../model/shared";
 import { counted } from "../model/units";
 import type { Board } from "../model/useBoard";
 import { Thumb } from "./Thumb";

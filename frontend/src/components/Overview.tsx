@@ -1,7 +1,8 @@
 import { Box, Button, Chip, MenuItem, Select, TextField, ToggleButton, ToggleButtonGroup, Tooltip, Typography } from "@mui/material";
 import React from "react";
 
-import type { Cluster, Picture } from "../model/api";
+import type { Cluster } from "../model/api";
+import type { Picture } from "../model/shared";
 import { CLUSTER_ORDERS, type ClusterOrder, type Filter } from "../model/clusters";
 import type { Command } from "../model/keys";
 import { scrollToShow, visibleCells } from "../model/layout";

@@ -1,7 +1,7 @@
 import { getSampleSrc } from "@fiftyone/state";
 import React from "react";
 
-import type { Box, Picture } from "../model/api";
+import type { Box, Picture } from "../model/shared";
 
 /** Style that shows `box` of an image of `width` x `height` pixels as large as it fits into a square. */
 export function cropStyle(box: Box, width: number, height: number, size: number): React.CSSProperties {

@@ -1,6 +1,7 @@
 import React from "react";
 
-import type { Cluster, Picture } from "../model/api";
+import type { Cluster } from "../model/api";
+import type { Picture } from "../model/shared";
 import type { Board } from "../model/useBoard";
 
 const PICTURES = 16;

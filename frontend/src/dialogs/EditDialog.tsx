@@ -3,7 +3,8 @@ import React from "react";
 
 import { number } from "../components/Header";
 import { Thumb } from "../components/Thumb";
-import type { Chosen, Cluster, CommitRow, Edit, Picture, SplitPreview } from "../model/api";
+import type { Chosen, Cluster, CommitRow, Edit, SplitPreview } from "../model/api";
+import type { Picture } from "../model/shared";
 import { nearestTo } from "../model/clusters";
 import { counted } from "../model/units";
 import { textOf, type Board } from "../model/useBoard";

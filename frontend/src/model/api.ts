@@ -1,15 +1,6 @@
 // What the Python panel answers. Field names are those of the JSON, so they are written with underscores.
 import type { AuditEvents } from "./auditApi";
-
-/** Relative x, y, width, height of an object in its image. */
-export type Box = readonly [number, number, number, number];
-
-export interface Picture {
-  id: string;
-  sample: string;
-  path: string;
-  box: Box | null;
-}
+import type { Change, History, Picture } from "./shared";
 
 export interface Image extends Picture {
   confidence: number | null;
@@ -103,14 +94,6 @@ export interface RunFacts {
   resumable: boolean;
 }
 
-export interface History {
-  undo: string | null;
-  redo: string | null;
-  /** Number of edits that cannot be undone: made before the dataset was cloned. */
-  lost: number;
-  version: number;
-}
-
 export interface SidebarGroup {
   name: string;
   paths: readonly string[];
@@ -141,12 +124,6 @@ export interface LoadAnswer extends Rows {
 export interface ImagesAnswer {
   images: readonly Image[];
   total: number;
-}
-
-export interface Change {
-  n_changed: number;
-  n_kept: number;
-  text: string;
 }
 
 export interface EditAnswer {

@@ -1,5 +1,5 @@
 // What the Python panel answers about label audits. Field names are those of the JSON.
-import type { Change, History, Picture } from "./api";
+import type { Change, History, Picture } from "./shared";
 
 export type Verdict = "keep" | "accept" | "other" | "exclude" | "unsure";
 

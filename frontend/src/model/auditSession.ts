@@ -1,5 +1,6 @@
 // State of one label audit: decisions are shown immediately; the edits are sent to the server one after another.
-import type { Ask, History } from "./api";
+import type { Ask } from "./api";
+import type { History } from "./shared";
 import type { AuditEdit, AuditEditAnswer, AuditFacts, AuditItem, Wanted } from "./auditApi";
 import { NOTHING, keepShown, removing, restoring, same, type Effect, type Known } from "./auditEffects";
 import { decidedText, type Decided } from "./auditKeys";

@@ -1,7 +1,8 @@
 // State of the board: the last answers of the server, and what is displayed.
 import React from "react";
 
-import type { Ask, Cluster, Edit, EditAnswer, History, JobRow, LoadAnswer, Rows, RunFacts, RunRow, SidebarGroup } from "./api";
+import type { Ask, Cluster, Edit, EditAnswer, JobRow, LoadAnswer, Rows, RunFacts, RunRow, SidebarGroup } from "./api";
+import type { History } from "./shared";
 import { progressOf, withChanges, type Progress } from "./clusters";
 
 export interface Message {

@@ -1,7 +1,7 @@
 import { Box, Chip, Typography } from "@mui/material";
 import React from "react";
 
-import type { Picture } from "../../model/api";
+import type { Picture } from "../../model/shared";
 import type { AuditFacts, AuditItem } from "../../model/auditApi";
 import type { Board } from "../../model/useBoard";
 import { number } from "../Header";
