@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.clusterers.values import Clustering
     from fiftyone_deepcluster.core.progress import Observer
 
-T = TypeVar("T")
+_Step = TypeVar("_Step")
 
 WITHIN = 0.05
 """Numbers whose score is at most this much below the best one belong to the interval."""
@@ -146,7 +146,7 @@ def _recommended(wanted: list[int], scores: NDArray[np.float64]) -> NumberSweep:
     )
 
 
-def _watched(steps: list[T], observer: Observer) -> Iterator[T]:
+def _watched(steps: list[_Step], observer: Observer) -> Iterator[_Step]:
     """The steps one by one, reported to the observer.
 
     Raises:

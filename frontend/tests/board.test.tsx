@@ -230,6 +230,53 @@ describe("a dialog", () => {
   });
 });
 
+describe("a key during an edit", () => {
+  it("that cannot wait for it says so", async () => {
+    await openBoard();
+    await openCluster("one");
+    press("n");
+    holdEdits();
+    fireEvent.change(part("dc-dialog-name") as HTMLElement, { target: { value: "cat" } });
+    fireEvent.submit(document.querySelector("form") as HTMLFormElement);
+    await settle();
+    press("Enter");
+    expect(part("dc-message")?.textContent).toContain("still being saved");
+    release();
+    await settle();
+    expect(shown()).toBe("cat");
+    press("Enter");
+    await settle();
+    expect(edits.map((edit) => edit.verb)).toEqual(["rename", "mark_reviewed"]);
+  });
+});
+
+describe("a dialog that is opened before the answer to an edit", () => {
+  it("is about the cluster under its new name", async () => {
+    await openBoard();
+    await openCluster("one");
+    press("n");
+    holdEdits();
+    fireEvent.change(part("dc-dialog-name") as HTMLElement, { target: { value: "cat" } });
+    fireEvent.submit(document.querySelector("form") as HTMLFormElement);
+    press("s");
+    release();
+    await settle();
+    expect(part("dc-form-split")?.textContent).toContain("Split cat");
+    expect(asked.filter(([event]) => event === "preview_split").pop()?.[1]["cluster"]).toBe("cat");
+  });
+  it("closes where the cluster is gone", async () => {
+    await openBoard();
+    await openCluster("one");
+    press("s");
+    clusters = clusters.slice(1);
+    server.answer = async (event, params) =>
+      event === "poll" ? { value: { runs: loaded("dc", []).runs, jobs, audits: [], stale: clusters.length === 2 } } : answer(event, params);
+    await wait(6000);
+    expect(part("dc-form-split")).toBe(null);
+    expect(part("dc-message")?.textContent).toContain("There is no cluster one any more.");
+  });
+});
+
 describe("an edit that the server refuses", () => {
   const type = (text: string): void => {
     fireEvent.change(part("dc-dialog-name") as HTMLElement, { target: { value: text } });

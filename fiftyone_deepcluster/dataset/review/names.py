@@ -64,9 +64,13 @@ def clean_name(name: str, option: str) -> str:
     text = name.strip()
     if not text:
         raise InputError(f"{option} is empty; give a name")
-    if len(text) > _LONGEST_NAME or any(unicodedata.category(letter) in _UNSHOWN for letter in text):
+    if len(text) > _LONGEST_NAME:
         raise InputError(
-            f"{option}={arguments.short(text)} has more than {_LONGEST_NAME} characters, or contains unprintable ones; "
-            "give a single-line name"
+            f"{option}={arguments.short(text)} has more than {_LONGEST_NAME} characters; give a shorter name"
+        )
+    if any(unicodedata.category(letter) in _UNSHOWN for letter in text):
+        raise InputError(
+            f"{option}={arguments.short(text)} contains unprintable characters, such as a line break; give a name that "
+            "fits in one line"
         )
     return text

@@ -42,4 +42,5 @@ def vectors_of(
         stages.append({"$limit": most})
     found = sorted(aggregate(run, stages), key=lambda document: document["image"])
     vectors = [fou.deserialize_numpy_array(document.pop("embedding")) for document in found]
-    return found, np.asarray(vectors, np.float32).reshape(len(found), -1)
+    width = vectors[0].size if vectors else 0  # none: others may have emptied the cluster meanwhile
+    return found, np.asarray(vectors, np.float32).reshape(len(found), width)

@@ -162,6 +162,16 @@ function ClustersTab({ board, colors }: { board: BoardState; colors: Colors }) {
     if (openName !== null) setFocused(openName);
   }, [openName, opened]);
 
+  // so is the cluster of an open dialog
+  React.useLayoutEffect(() => {
+    if (asked === null || !("cluster" in asked)) return;
+    const now = follow(board.clusters, asked.cluster.name, board.touched);
+    if (now === null) {
+      setAsked(null);
+      board.notify({ text: `There is no cluster ${asked.cluster.name} any more.`, kind: "warning" });
+    } else if (now !== asked.cluster) setAsked({ ...asked, cluster: now });
+  }, [asked, board]);
+
   const images = open ? chosen(selection, open.name) : null;
   const nSelected = open ? countSelected(selection, total) : 0;
   const fromGrid = nSelected === 0 && inGrid.length > 0;
@@ -230,8 +240,10 @@ function ClustersTab({ board, colors }: { board: BoardState; colors: Colors }) {
     help: () => setHelp(true),
   };
   const carryOut = (command: Command): void => {
-    const tooSoon = board.busy || performance.now() - changed.current < DOUBLE_PRESS;
-    if (!(tooSoon && ONCE.includes(command))) run[command]();
+    if (!ONCE.includes(command)) run[command]();
+    else if (performance.now() - changed.current < DOUBLE_PRESS) return;
+    else if (board.busy) board.notify({ text: "The last edit is still being saved. Press the key again when it is.", kind: "info" });
+    else run[command]();
   };
   const onKeyDown = (event: React.KeyboardEvent): void => {
     if (asked !== null || help || isTyping(event.target) || pressesControl(event)) return;

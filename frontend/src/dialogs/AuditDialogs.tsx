@@ -44,7 +44,7 @@ function ClassDialog({ audit, item, onClose, onDecide }: Props & { item: AuditIt
     <Frame
       name="class"
       title={`Instead of ${item.given}`}
-      action={label === null || known ? "Decide" : "Decide for a new class"}
+      action={label === null ? "Decide" : `Decide for ${known ? label : `a new class ${label}`}`}
       ready={label !== null}
       onClose={onClose}
       onDo={() => label !== null && onDecide(decisionFor(label, item))}

@@ -59,7 +59,7 @@ function MoveDialog({ asked, board, images, nImages, where, onClose, onEdit }: P
     <Frame
       name="move"
       title={`Move ${counted(nImages, board.run)}${where}`}
-      action={to === null || names.includes(to) ? "Move" : "Move to a new cluster"}
+      action={to === null ? "Move" : `Move to ${names.includes(to) ? to : `a new cluster ${to}`}`}
       ready={to !== null && images !== null}
       onClose={onClose}
       onDo={() => move(to)}
@@ -124,7 +124,7 @@ function NameDialog({ asked, board, cluster, onClose, onEdit }: Props & { cluste
       }
     >
       <NameField label="Name" value={typed} options={options} onChange={setTyped} onEscape={onClose} />
-      <Typography variant="caption">{exists ? `There is a cluster ${name}; Enter joins the two.` : " "}</Typography>
+      <Typography variant="caption" component="div" sx={{ overflowWrap: "anywhere" }}>{exists ? `There is a cluster ${name}; Enter joins the two.` : " "}</Typography>
       <Problem text={asked.problem ?? ""} />
     </Frame>
   );
@@ -218,7 +218,9 @@ function JoinDialog({ asked, board, cluster, proposed, onClose, onEdit }: Props 
 function Strip({ title, pictures }: { title: string; pictures: readonly Picture[] }) {
   return (
     <Box sx={{ mt: 1 }}>
-      <Typography variant="caption">{title}</Typography>
+      <Typography variant="caption" component="div" noWrap title={title}>
+        {title}
+      </Typography>
       <Box sx={{ display: "flex", gap: "2px", overflow: "hidden", minHeight: 56 }}>
         {pictures.slice(0, 8).map((picture) => (
           <Thumb key={picture.id} picture={picture} size={56} />
@@ -292,7 +294,7 @@ function CommitDialog({ board, onClose, onEdit }: Props) {
         </Typography>
       )}
       {rows && rows.length > 0 && (
-        <Box component="table" sx={{ width: "100%", fontSize: 13 }} data-cy="dc-commit-table">
+        <Box component="table" sx={{ width: "100%", fontSize: 13, tableLayout: "fixed", overflowWrap: "anywhere", "& td": { verticalAlign: "top" } }} data-cy="dc-commit-table">
           <thead>
             <tr>
               {["Cluster", "Label", run?.unit === "object" ? "Objects that change" : "Images that change", "Keep their label"].map((title) => (

@@ -1,8 +1,8 @@
 import { Autocomplete, Button, Dialog, DialogActions, DialogContent, DialogTitle, TextField, Typography } from "@mui/material";
 import React from "react";
 
-/** Buttons with names of clusters, which may be long. */
-const LONG = { minWidth: 0, overflowWrap: "anywhere" } as const;
+/** Buttons with names of clusters, which may be long: one line that ends with dots. */
+const LONG = { display: "block", minWidth: 0, overflow: "hidden", textOverflow: "ellipsis", whiteSpace: "nowrap" } as const;
 
 /** A form: Enter carries it out, Ctrl+Enter the other action, Escape closes it. */
 export function Frame(props: {
@@ -39,13 +39,15 @@ export function Frame(props: {
         </DialogTitle>
         <DialogContent sx={{ "&&": { pt: 1 } }}>{props.children}</DialogContent>
         <DialogActions>
-          <Button onClick={props.onClose}>Cancel</Button>
+          <Button onClick={props.onClose} sx={{ flexShrink: 0 }}>
+            Cancel
+          </Button>
           {props.other && (
-            <Button onClick={props.other.onDo} title="Ctrl+Enter" sx={LONG} data-cy="dc-dialog-other">
+            <Button onClick={props.other.onDo} title={`${props.other.action} (Ctrl+Enter)`} sx={LONG} data-cy="dc-dialog-other">
               {props.other.action}
             </Button>
           )}
-          <Button type="submit" variant="contained" disabled={!props.ready} sx={LONG} data-cy="dc-dialog-ok">
+          <Button type="submit" variant="contained" disabled={!props.ready} title={props.action} sx={LONG} data-cy="dc-dialog-ok">
             {props.action}
           </Button>
         </DialogActions>

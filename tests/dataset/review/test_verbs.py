@@ -146,6 +146,24 @@ def test_the_number_of_parts_is_found(dataset, by):
 # ---------------------------------------------------------------- reviewed, progress, export
 
 
+def test_a_cluster_without_vectors_is_not_split(dataset):
+    dataset.match({"dc.label": "cluster-01"}).set_field("dc_embedding", None).save()
+    with pytest.raises(
+        InputError, match="'cluster-01' has 0 images with vectors; 2 parts need at least as many"
+    ):
+        review(dataset, "dc").preview_split("cluster-01", 2)
+
+
+def test_a_name_that_cannot_be_shown_says_why(dataset):
+    edits = review(dataset, "dc")
+    with pytest.raises(
+        InputError, match=r"\(201 characters\) has more than 200 characters; give a shorter name"
+    ):
+        edits.rename("cluster-00", "x" * 201)
+    with pytest.raises(InputError, match="contains unprintable characters, such as a line break"):
+        edits.rename("cluster-00", "two\nlines")
+
+
 def test_what_is_reviewed_follows_names_merges_and_splits(dataset):
     edits = review(dataset, "dc")
     assert edits.mark_reviewed(["cluster-00", "cluster-01"]).clusters == ("cluster-00", "cluster-01")
