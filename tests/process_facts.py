@@ -36,7 +36,7 @@ def _of_python() -> dict[str, Any]:
         "socket timeout": socket.getdefaulttimeout(),
         "decimal context": repr(decimal.getcontext()),
         "sys.excepthook": sys.excepthook,
-        "threading.excepthook": threading.excepthook,
+        "threading.excepthook": _without_pytest(threading.excepthook, threading.__excepthook__),
         "warnings.showwarning": warnings.showwarning,
         "warning filters": tuple(map(str, warnings.filters)),
         "root logger": (
@@ -51,6 +51,11 @@ def _of_python() -> dict[str, Any]:
     if _connected():
         del facts["Python's random state"]
     return facts
+
+
+def _without_pytest(hook: Any, default: Any) -> Any:
+    """The hook, or ``default`` for the one that pytest before 8.4 sets anew for each test."""
+    return default if str(getattr(hook, "__module__", "")).startswith("_pytest") else hook
 
 
 def _signals() -> dict[str, Any]:
