@@ -1,13 +1,14 @@
 """Pictures of the Clusters panel for the documentation, taken in the real App.
 
 ``python -m pytest tests/app/pictures.py`` replaces the files in ``docs/images`` and ``examples``. Not part of the test
-suite: pytest collects this file only by its name. ``examples/audit.py`` draws ``docs/images/audit.png``.
+suite: pytest collects this file only by its name.
 """
 
 from __future__ import annotations
 
 import io
 import re
+import runpy
 import time
 from typing import TYPE_CHECKING
 
@@ -70,9 +71,9 @@ def until_idle(dataset: fo.Dataset, *wanted: str) -> None:
 
 
 def test_the_panel_beside_the_grid(plugin, open_app, make_digits):
-    """The digits as ``make demo`` clusters them; three clusters are named and reviewed."""
+    """Three clusters are named and reviewed."""
     dataset = make_digits(1797, persistent=True)
-    run = fdc.cluster(dataset, "deepcluster", "dc", n_clusters=10, truth_field="ground_truth", **QUIET)
+    run = fdc.cluster(dataset, "frozen", "dc", n_clusters=10, truth_field="ground_truth", **QUIET)
     review = fdc.review(dataset, "dc")
     shares = {}
     for name in run.names():
@@ -99,12 +100,12 @@ def test_the_panel_beside_the_grid(plugin, open_app, make_digits):
 
 
 def test_the_nearest_clusters(open_app, clustered):
-    page = opened(open_app, clustered, 1700, 800)
+    page = opened(open_app, clustered, 1700, 1300)
     open_cluster(page, largest(clustered)[0])
     page.keyboard.press("b")
     expect(page.locator('[data-cy^="dc-montage-"]')).to_have_count(5)
     loaded(page)
-    store(part(page, "dc-board"), FOLDER / "review-neighbors.png")
+    store(part(page, "dc-board"), FOLDER / "review-neighbors.png", 690)
 
 
 def test_the_tab_runs(make_context, open_app, clustered):
@@ -120,17 +121,19 @@ def test_the_tab_runs(make_context, open_app, clustered):
     start(RecommendNumber(), names.RECOMMEND_NUMBER, key="dc", largest=12)
     cluster("many", "frozen", n_clusters=500)
     until_idle(clustered, "many", "job-recommend_number-dc")
-    cluster("learned", "deepcluster", n_clusters=5, rounds=60, baselines=False)
+    cluster("learned", "deepcluster", n_clusters=5, rounds=60, min_steps=10, baselines=False)
     cluster("next", "deepcluster", n_clusters=5, rounds=10, baselines=False)
     page = opened(open_app, clustered, 1500, 900)
     part(page, "dc-tab-runs").click()
-    expect(part(page, "dc-run-learned")).to_contain_text(re.compile(r"round 1\d of 60"))
-    expect(part(page, "dc-run-next")).to_contain_text("waits for")
-    page.mouse.move(0, 0)
-    store(part(page, "dc-board"), FOLDER / "runs.png")
-    for key in ("learned", "next"):
-        queue.request_cancel(clustered, key)
-    until_idle(clustered, "learned", "next")
+    try:
+        expect(part(page, "dc-run-learned")).to_contain_text(re.compile(r"round ([6-9]|[1-5]\d) of 60"))
+        expect(part(page, "dc-run-next")).to_contain_text("waits for")
+        page.mouse.move(0, 0)
+        store(part(page, "dc-board"), FOLDER / "runs.png")
+    finally:
+        for key in ("learned", "next"):
+            queue.request_cancel(clustered, key)
+        until_idle(clustered, "learned", "next")
 
 
 def test_the_tab_audit(plugin, open_app, make_digits):
@@ -147,3 +150,12 @@ def test_the_tab_audit(plugin, open_app, make_digits):
     expect(part(page, "dc-audit-neighbors").locator("img")).to_have_count(12)
     loaded(page)
     store(part(page, "dc-board"), FOLDER / "audit-queue.png")
+
+
+def test_the_most_suspicious_labels(fiftyone_home):
+    """Those of ``examples/audit.py``."""
+    example = runpy.run_path(str(ROOT / "examples" / "audit.py"))
+    dataset = example["make_dataset"](1797)
+    fdc.audit_labels(dataset, "doubtful", embeddings_field="pixels")
+    example["draw_worst"](fdc.review_labels(dataset, "audit", refit_every=0), FOLDER / "audit.png")
+    dataset.delete()
