@@ -3,9 +3,11 @@
     python -m benchmarks.audit_rare --npz fashion=fashion_mnist.npz --npz usps=usps.npz --seeds 51 52 53
 
 One class of each set keeps only some of its images; all other images stay. A share of the labels of the other classes
-is exchanged among images, so that no class becomes larger. The labels of the rare class are right. The table has the
-share of right labels that are called an issue (``p_wrong`` of .5 or more), of the rare class and of all others, and the
-share of the wrong labels that are found. ``cleanlab`` is its ``find_label_issues`` on five-fold logistic regression.
+is exchanged among images, so that no class becomes larger. The labels of all images of the rare class are right, and
+some images of other classes (``--errors``) have its label, too. The table has the share of right labels that are called
+an issue (``p_wrong`` of .5 or more), of the rare class and of all others, and the share of the wrong labels that are
+found, with the label of the rare class and with others. ``cleanlab`` is its ``find_label_issues`` on five-fold logistic
+regression.
 """
 
 from __future__ import annotations
@@ -34,8 +36,9 @@ def main() -> None:
     parser.add_argument(
         "--features", action="append", default=[], metavar="NAME=PATH", help="vectors x, classes y"
     )
-    parser.add_argument("--sizes", type=int, nargs="+", default=[10, 12, 20, 50])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[12, 20, 50, 100])
     parser.add_argument("--noise", type=float, default=0.08)
+    parser.add_argument("--errors", type=int, default=4, help="other images that get the label of the class")
     parser.add_argument("--dims", type=int, default=64)
     parser.add_argument("--seeds", type=int, nargs="+", default=[51, 52, 53])
     arguments = parser.parse_args()
@@ -44,7 +47,7 @@ def main() -> None:
         classes = np.unique(names, return_inverse=True)[1]
         small = reduced(vectors, arguments.dims)
         for size in arguments.sizes:
-            found = [measure(small, classes, size, arguments.noise, seed) for seed in arguments.seeds]
+            found = [measure(small, classes, size, seed, arguments) for seed in arguments.seeds]
             rows.append([name, f"{size} of {found[0]['n']:,}", *summary(found)])
             print(rows[-1], flush=True)
     header = [
@@ -52,6 +55,7 @@ def main() -> None:
         "rare class",
         "judged",
         "called an issue",
+        "wrong labels with it found",
         "of right labels of others",
         "wrong labels found",
     ]
@@ -59,7 +63,11 @@ def main() -> None:
 
 
 def measure(
-    vectors: NDArray[np.float32], classes: NDArray[np.int64], size: int, noise: float, seed: int
+    vectors: NDArray[np.float32],
+    classes: NDArray[np.int64],
+    size: int,
+    seed: int,
+    arguments: argparse.Namespace,
 ) -> dict[str, float]:
     """Counts of one audit; the seed chooses the rare class, too."""
     draw = np.random.default_rng(seed)
@@ -68,14 +76,19 @@ def measure(
         [np.flatnonzero(classes != rare), draw.permutation(np.flatnonzero(classes == rare))[:size]]
     )
     true, found = classes[kept], vectors[kept]
-    labels = exchanged(true, rare, noise, draw)
+    labels = exchanged(true, rare, arguments.noise, draw)
+    right_others = np.flatnonzero((labels == true) & (true != rare))
+    labels[draw.choice(right_others, arguments.errors, replace=False)] = rare
     audit = audit_vectors(found, labels.tolist(), seed=seed)
     called = np.nan_to_num(audit.p_wrong) >= ISSUE_AT
     mine, right = true == rare, labels == true
+    with_it = (labels == rare) & ~mine
     return {
         "n": len(kept), "size": int(mine.sum()), "judged": int(np.isfinite(audit.p_wrong[mine]).sum()),
-        "called": int(called[mine].sum()), "others": float(called[~mine & right].mean()),
-        "found": float(called[~right].mean()), "cleanlab": cleanlab_calls(found, labels, mine),
+        "called": int(called[mine].sum()), "errors": int(with_it.sum()), "errors_found": int(called[with_it].sum()),
+        "others": float(called[~mine & right].mean()),
+        "found": float(called[~right & ~with_it].mean()),
+        "cleanlab": cleanlab_calls(found, labels, mine),
     }  # fmt: skip
 
 
@@ -104,14 +117,14 @@ def cleanlab_calls(vectors: NDArray[np.float32], labels: NDArray[np.int64], mine
 
 def summary(found: list[dict[str, float]]) -> list[str]:
     """Sums over the seeds for the rare class, means for the others."""
-    total = sum(line["size"] for line in found)
 
-    def counted(what: str) -> str:
-        n = sum(line[what] for line in found)
+    def counted(what: str, of: str = "size") -> str:
+        n, total = (sum(line[name] for line in found) for name in (what, of))
         return "not installed" if np.isnan(n) else f"{n:.0f} of {total:.0f}"
 
     shares = [f"{np.mean([line[what] for line in found]):.3f}" for what in ("others", "found")]
-    return [counted("judged"), counted("called"), *shares, counted("cleanlab")]
+    errors = counted("errors_found", "errors")
+    return [counted("judged"), counted("called"), errors, *shares, counted("cleanlab")]
 
 
 if __name__ == "__main__":

@@ -177,3 +177,20 @@ def test_convolutions_keep_channels_last(gpu: Gpu, images: np.ndarray) -> None:
 
     assert len(kept) > 10
     assert all(kept)
+
+
+# ---------------------------------------------------------------- label audit
+
+
+@pytest.mark.parametrize("device", ["auto", "cuda"])
+def test_a_label_audit_is_that_of_the_cpu(gpu: Gpu, device: str) -> None:
+    digits = load_digits()
+    vectors, labels = digits.data[:400].astype(np.float32), digits.target[:400].copy()
+    labels[:30] = (labels[:30] + 1) % 10
+    there = fdc.audit_vectors(vectors, labels.tolist(), device=device)
+    if not REAL:
+        assert gpu.waits.total() > 20, "computed on the CPU"
+    here = fdc.audit_vectors(vectors, labels.tolist(), device="cpu")
+
+    np.testing.assert_allclose(there.p_wrong, here.p_wrong, atol=0.05)
+    assert (np.sort(there.rank[:30]) < 60).mean() > 0.9

@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fiftyone_deepcluster.core.arguments import short
 from fiftyone_deepcluster.errors import OptionsError, ProcessError
 
 if TYPE_CHECKING:
     import torch
+
+DEVICE_NAME = r"^(auto|cpu|cuda(:\d+)?)$"
+"""Pattern of the names of devices."""
 
 _MESSAGE = 2**26
 """Maximum number of values in one message between processes."""
@@ -170,11 +175,14 @@ def choose_compute(device: str, precision: str) -> Compute:
     """Resolve device and precision; ``auto`` selects the best available.
 
     Raises:
-        OptionsError: the device is not available, does not suit the number of processes, or float16 on a CPU.
+        OptionsError: no such device, or it is not available or does not suit the number of processes; or float16 on a
+            CPU.
     """
     import torch
     from accelerate import PartialState
 
+    if not isinstance(device, str) or not re.fullmatch(DEVICE_NAME, device):
+        raise OptionsError(f"device={short(device)} is not known; use 'auto', 'cpu', 'cuda', or 'cuda:1'")
     # Without a GPU, accelerate needs cpu=True to use a CPU backend for communication.
     state = PartialState(cpu=device == "cpu" or not torch.cuda.is_available())
     started = int(os.environ.get("WORLD_SIZE", "1"))

@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError
 from fiftyone_deepcluster.backbones.base import SMALL_SIDE
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS
 from fiftyone_deepcluster.core.arguments import short
+from fiftyone_deepcluster.core.devices import DEVICE_NAME
 from fiftyone_deepcluster.core.option_errors import explain
 from fiftyone_deepcluster.core.registry import Part, Registry
 from fiftyone_deepcluster.errors import OptionsError
@@ -128,7 +129,7 @@ class Options(Part):
         "auto",
         description="auto, cpu, cuda or cuda:1; with several processes auto or cuda, one GPU for each.",
         json_schema_extra=ADVANCED,
-        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
+        pattern=DEVICE_NAME,
     )
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto",

@@ -22,6 +22,7 @@ from fiftyone_deepcluster.analysis.label_audit.logistic import FeatureRows, feat
 from fiftyone_deepcluster.analysis.label_audit.neighbors import NeighborGraph, neighbor_graph
 from fiftyone_deepcluster.analysis.label_audit.result import LabelAudit, conclude
 from fiftyone_deepcluster.core import arguments
+from fiftyone_deepcluster.core.devices import choose_compute
 from fiftyone_deepcluster.core.progress import observer_or_silent
 from fiftyone_deepcluster.errors import InputError
 
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
     from fiftyone_deepcluster.core.progress import Observer
 
-_DEVICES = ("cpu", "cuda", "mps")
 _N_NEIGHBORS = 50
 _MOST_CLASSES = 5_000
 
@@ -41,7 +41,7 @@ def audit_vectors(
     *,
     known: KnownSides | None = None,
     seed: int = 51,
-    device: str = "cpu",
+    device: str = "auto",
     observer: Observer | None = None,
 ) -> LabelAudit:
     """Estimate for each of N labels the probability that it is wrong, from the vectors of the images.
@@ -52,21 +52,24 @@ def audit_vectors(
         labels: N labels: strings, numbers or booleans; None: no label.
         known: groups, clusters, order of the files, and what a person has decided.
         seed: of the folds and of the drawn labels.
-        device: of torch, where the products are computed.
+        device: "auto", "cpu", "cuda" or "cuda:1": where neighbors are searched and classifiers fitted; the CPU if the
+            vectors would fill the GPU.
         observer: receives progress events; can cancel.
 
     Raises:
         InputError: other shapes, no labels, or fewer than two classes that can be audited.
+        OptionsError: no such device.
         CancelledError: the observer requested cancellation.
     """
     known = KnownSides() if known is None else known
-    seed = _checked_arguments(labels, known, seed, device)
+    seed = _checked_arguments(labels, known, seed)
     _check_vectors(vectors, labels, known)
+    where = choose_compute(device, "float32").device_for(vectors.size)
     watcher = observer_or_silent(observer)
     classes, readable = class_labels(labels, known.before), finite_rows(vectors)
     rows = np.flatnonzero((classes.given >= 0) & readable)
     _check_classes(classes.names, classes.given, rows)
-    features = feature_rows(vectors if len(rows) == len(vectors) else vectors[rows], device)
+    features = feature_rows(vectors if len(rows) == len(vectors) else vectors[rows], str(where))
     graph = _graph(features, known.graph, watcher)
     labeled = labeled_set(features, graph, classes.of(rows), known.of(rows), seed)
     watcher.phase("judge", STEPS + 1)
@@ -85,9 +88,8 @@ def finite_rows(vectors: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
     return np.concatenate(parts) if parts else np.zeros(0, bool)
 
 
-def _checked_arguments(labels: Sequence[object | None], known: KnownSides, seed: int, device: str) -> int:
+def _checked_arguments(labels: Sequence[object | None], known: KnownSides, seed: int) -> int:
     """The seed as an int; raises InputError if one of the other arguments cannot be used."""
-    arguments.one_of("device", device, _DEVICES)
     if not isinstance(known, KnownSides):
         raise InputError(f"known={arguments.short(known)} is not a KnownSides; give one, or None")
     of_one_dimension = isinstance(labels, np.ndarray) and labels.ndim == 1

@@ -2,6 +2,10 @@
 
 In the first round all labels have the same weight. In the second, the weight of a label is its probability in the
 first, so that two classes whose labels are mixed up do not confirm each other's errors.
+
+That a class is rare is no evidence against its labels: a person who labels an image does not look at how many others
+have the label. So the prior probability of the given class is taken out of a classifier's log odds where it is below
+that of K equal classes, and the votes for every class are smoothed by the same number of its own images.
 """
 
 from __future__ import annotations
@@ -31,11 +35,17 @@ STEPS = 2 * _MAX_ITER
 
 _VOTES = 20
 _PRIOR = 0.3
-"""Additive smoothing: total of the votes that are added to those of the neighbors, the same for every class."""
+"""Additive smoothing: images whose votes are added to those of the neighbors, in all, equally many of each class."""
+
+_LEAST_SHARE = 1e-3
+"""Prior of a class as a share of that of K equal classes, at least: the log odds are raised by 7 at most."""
 
 _LEAST_WEIGHT = 0.02
 _MISTAKEN = 2.0
 """Additive smoothing of the confusion counts: this number divided by K for each pair of classes."""
+
+_TOGETHER = 0.75
+"""Factor of the sum of the log probabilities by held-out classifier and neighbors, which are not independent."""
 
 _MOST = 15.0
 """Margins are clipped to this absolute value, so that one overconfident classifier does not decide alone."""
@@ -45,6 +55,8 @@ _MOST = 15.0
 class Evidence:
     """Scores of one round for each of N images. Margin: log odds of the given class against the best other class.
 
+    Margins of classifiers are without the prior of a rare class.
+
     Attributes:
         in_sample: (N,) float32, margin by the classifier that was fitted with the image.
         held_out: (N,) float32, margin by the classifier that was fitted without it.
@@ -52,11 +64,8 @@ class Evidence:
         both: (N,) float32, margin by held-out classifier and neighbors together.
         drawn: (N,) float32, as ``both``, but of a drawn wrong class; where a person corrected the label, of the
             class before. In the first round equal to ``both``.
-        own: (N,) float32, probability of the given class by held-out classifier and neighbors.
-        best: (N,) int64, most probable class.
-        best_share: (N,) float32, its probability.
+        best: (N,) int64, most probable class by held-out classifier and neighbors.
         other: (N,) int64, most probable class other than the given one.
-        own_votes: (N,) float32, share of the votes for the given class.
     """
 
     in_sample: NDArray[np.float32]
@@ -64,11 +73,8 @@ class Evidence:
     neighbors: NDArray[np.float32]
     both: NDArray[np.float32]
     drawn: NDArray[np.float32]
-    own: NDArray[np.float32]
     best: NDArray[np.int64]
-    best_share: NDArray[np.float32]
     other: NDArray[np.int64]
-    own_votes: NDArray[np.float32]
 
 
 def gather_evidence(labeled: LabeledSet, observer: Observer | None = None) -> tuple[Evidence, Evidence]:
@@ -81,19 +87,26 @@ def gather_evidence(labeled: LabeledSet, observer: Observer | None = None) -> tu
     Raises:
         CancelledError: the observer requested cancellation.
     """
-    balance, watcher = _balance(labeled), observer_or_silent(observer)
+    balance, watcher = _class_weights(labeled)[labeled.classes], observer_or_silent(observer)
     first = _round(labeled, balance * labeled.weights, labeled.classes, watcher)
-    belief = np.minimum(first.own / first.best_share, 1.0) + np.float32(_LEAST_WEIGHT)
+    belief = np.minimum(np.exp(first.both), 1.0) + np.float32(_LEAST_WEIGHT)
     belief = np.where(labeled.certain, np.float32(1), belief)
     drawn = np.where(labeled.before == labeled.classes, _draw(labeled, first.best), labeled.before)
     return first, _round(labeled, balance * labeled.weights * belief, drawn, watcher)
 
 
-def _balance(labeled: LabeledSet) -> NDArray[np.float32]:
-    """(N,) weights, proportional to 1 / sqrt(size of the class), mean 1: small classes are not outvoted."""
+def _class_weights(labeled: LabeledSet) -> NDArray[np.float32]:
+    """(K,) weights of an image by its class: 1 / sqrt(size of the class), scaled to mean 1 over the images."""
     counts = np.bincount(labeled.classes, labeled.weights, labeled.n_classes)
     each = 1 / np.sqrt(np.maximum(counts, 1))
-    return np.asarray((each / (each * counts).sum() * counts.sum())[labeled.classes], np.float32)
+    return np.asarray(each / (each * counts).sum() * counts.sum(), np.float32)
+
+
+def _relief(labeled: LabeledSet) -> NDArray[np.float32]:
+    """(K,) what is added to the log odds of a label of each class: minus the log of its prior times K, 0 or more."""
+    total = np.bincount(labeled.classes, labeled.weights, labeled.n_classes) * _class_weights(labeled)
+    ratio = total / total.sum() * np.count_nonzero(total)
+    return np.asarray(-np.log(np.clip(ratio, _LEAST_SHARE, 1)), np.float32)
 
 
 def _draw(labeled: LabeledSet, best: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -112,10 +125,8 @@ def _round(
     labeled: LabeledSet, weights: NDArray[np.float32], drawn: NDArray[np.int64], observer: Observer
 ) -> Evidence:
     models = _fit(labeled, weights, observer)
-    found = [
-        _scores(labeled, weights, rows, logs, drawn[rows])
-        for rows, logs in _log_probabilities(labeled, models)
-    ]
+    scorer = _Scorer(labeled, weights, _class_weights(labeled), _relief(labeled))
+    found = [scorer.scores(rows, logs, drawn[rows]) for rows, logs in _log_probabilities(labeled, models)]
     return Evidence(*(np.concatenate(column) for column in zip(*found, strict=True)))
 
 
@@ -152,47 +163,60 @@ def _log_probabilities(
         yield rows, (_log_softmax(products[:, -1]), _log_softmax(products[np.arange(len(fold)), fold]))
 
 
-def _scores(
-    labeled: LabeledSet,
-    weights: NDArray[np.float32],
-    rows: slice,
-    logs: tuple[NDArray[np.float32], NDArray[np.float32]],
-    drawn: NDArray[np.int64],
-) -> tuple[NDArray[np.generic], ...]:
-    """The fields of ``Evidence`` for consecutive rows, in their order."""
-    k, classes = labeled.n_classes, labeled.classes[rows]
-    in_sample, held_out = logs
-    voters = labeled.graph.voters(rows, _VOTES, labeled.apart)
-    votes = labeled.graph.votes(rows, voters, labeled.classes, weights, k)
-    votes *= voters.sum(axis=1, keepdims=True) / np.maximum(votes.sum(axis=1, keepdims=True), 1e-12)
-    shares = (votes + _PRIOR / k) / (votes.sum(axis=1, keepdims=True) + _PRIOR)
-    near = np.log(shares)
-    both = _log_softmax(0.75 * (held_out + near))
-    probable = np.exp(both)
-    at = np.arange(len(classes))
-    best = both.argmax(axis=1)
-    without = both.copy()
-    without[at, classes] = -np.inf
-    return (
-        _margin(in_sample, classes),
-        _margin(held_out, classes),
-        _margin(near, classes),
-        _margin(both, classes),
-        _margin(both, drawn),
-        probable[at, classes],
-        best,
-        probable[at, best],
-        without.argmax(axis=1),
-        shares[at, classes],
-    )
+@dataclass(frozen=True)
+class _Scorer:
+    """Computes the fields of ``Evidence`` from log probabilities.
+
+    Attributes:
+        labeled: the N images.
+        weights: (N,) weight of every label in this round.
+        by_class: (K,) weight of an image by its class, see ``_class_weights``.
+        relief: (K,) see ``_relief``.
+    """
+
+    labeled: LabeledSet
+    weights: NDArray[np.float32]
+    by_class: NDArray[np.float32]
+    relief: NDArray[np.float32]
+
+    def scores(
+        self, rows: slice, logs: tuple[NDArray[np.float32], NDArray[np.float32]], drawn: NDArray[np.int64]
+    ) -> tuple[NDArray[np.generic], ...]:
+        """The fields of ``Evidence`` for consecutive rows, in their order."""
+        classes, (in_sample, held_out) = self.labeled.classes[rows], logs
+        near = np.log(self._shares(rows))
+        both = _log_softmax(_TOGETHER * (held_out + near))
+        without = both.copy()
+        without[np.arange(len(classes)), classes] = -np.inf
+        relief = self.relief[classes]
+        return (
+            _margin(in_sample, classes, relief),
+            _margin(held_out, classes, relief),
+            _margin(near, classes),
+            _margin(both, classes, _TOGETHER * relief),
+            _margin(both, drawn, _TOGETHER * self.relief[drawn]),
+            both.argmax(axis=1),
+            without.argmax(axis=1),
+        )
+
+    def _shares(self, rows: slice) -> NDArray[np.float32]:
+        """(B, K) smoothed shares of the neighbors' votes."""
+        labeled, k = self.labeled, self.labeled.n_classes
+        voters = labeled.graph.voters(rows, _VOTES, labeled.apart)
+        votes = labeled.graph.votes(rows, voters, labeled.classes, self.weights, k)
+        votes *= voters.sum(axis=1, keepdims=True) / np.maximum(votes.sum(axis=1, keepdims=True), 1e-12)
+        votes += _PRIOR / k * self.by_class
+        return np.asarray(votes / votes.sum(axis=1, keepdims=True), np.float32)
 
 
-def _margin(logs: NDArray[np.float32], classes: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Log odds of one class against the best of the others, (B,)."""
+def _margin(
+    logs: NDArray[np.float32], classes: NDArray[np.int64], relief: NDArray[np.float32] | float = 0.0
+) -> NDArray[np.float32]:
+    """Log odds of one class against the best of the others, plus ``relief``, (B,)."""
     at = np.arange(len(classes))
     rest = logs.copy()
     rest[at, classes] = -np.inf
-    return np.asarray(np.clip(logs[at, classes] - rest.max(axis=1), -_MOST, _MOST), np.float32)
+    return np.asarray(np.clip(logs[at, classes] - rest.max(axis=1) + relief, -_MOST, _MOST), np.float32)
 
 
 def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

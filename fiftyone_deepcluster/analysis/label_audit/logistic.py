@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fiftyone_deepcluster.core.devices import send
+
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
@@ -68,7 +70,7 @@ class FeatureRows:
             part = np.asarray(self.vectors[rows], np.float32)
             if self.mean is not None:
                 part = (part - self.mean) * self.scale
-            yield rows, torch.from_numpy(part).to(self.device)
+            yield rows, send(torch.from_numpy(part), torch.device(self.device))
 
     def scaled(self) -> FeatureRows:
         """The same, standardized once for all passes, unless there are too many to keep."""

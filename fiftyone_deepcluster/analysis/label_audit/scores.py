@@ -27,7 +27,7 @@ _MOST_POINTS = 50_000
 
 def suspicion(first: Evidence, second: Evidence) -> NDArray[np.float32]:
     """(N,) suspicion of every label: minus the sum of the six margins, each at mean 0 and standard deviation 1."""
-    total = np.zeros(len(first.own), np.float32)
+    total = np.zeros(len(first.both), np.float32)
     for evidence in (first, second):
         for margin in (evidence.in_sample, evidence.held_out, evidence.neighbors):
             total -= (margin - margin.mean()) / max(float(margin.std()), 1e-6)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.analysis.label_audit.findings import ISSUE_KINDS
 from fiftyone_deepcluster.core import arguments
+from fiftyone_deepcluster.core.devices import choose_compute
 from fiftyone_deepcluster.core.progress import check_observer
 from fiftyone_deepcluster.dataset.audit.audit_inputs import collect_labeled, field_list, read_audit_inputs
 from fiftyone_deepcluster.dataset.audit.audit_job import judge, store_audit
@@ -161,6 +162,7 @@ def audit_labels(
     patches_field: str | None = None,
     overwrite: bool = False,
     seed: int = 51,
+    device: str = "auto",
     observer: Observer | None = None,
 ) -> Audit:
     """Find labels that are probably wrong, and write a suspicion for every label to the dataset.
@@ -180,6 +182,7 @@ def audit_labels(
         patches_field: a Detections field whose objects are the images.
         overwrite: replace the audit stored under this key with its fields, decisions and log.
         seed: of the folds of the cross-validation.
+        device: "auto", "cpu", "cuda" or "cuda:1": where neighbors are searched and classifiers fitted.
         observer: receives progress events; can cancel.
 
     Returns:
@@ -187,6 +190,7 @@ def audit_labels(
 
     Raises:
         InputError: fields that are missing or cannot be used, or labels that cannot be audited; nothing is written.
+        OptionsError: no such device, or no such model.
         RunExistsError: the key is taken and ``overwrite`` is not set.
         RunLockedError: another process is working on this key.
         CancelledError: cancelled; nothing is written.
@@ -195,6 +199,7 @@ def audit_labels(
     check_observer(observer)
     arguments.yes_or_no(overwrite=overwrite)
     check_given(parse_options("frozen", {}), None, model)
+    choose_compute(device, "float32")
     source = collect_labeled(samples, label_field, patches_field)
     intents.complete_unfinished(source.dataset)
     settings: dict[str, Any] = {
@@ -210,7 +215,7 @@ def audit_labels(
         source.dataset.reload()
         old = _old_audit(source.dataset, names, overwrite)
         inputs = read_audit_inputs(source, settings, model, observer)
-        judged = judge(source, inputs, settings["seed"], observer)
+        judged = judge(source, inputs, settings["seed"], observer, device=device)
         held.check()
         if old is not None:
             intents.carry_out(source.dataset, old)

@@ -10,6 +10,7 @@ from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.dataset.io.fields import marked
 from fiftyone_deepcluster.dataset.io.read_fields import read_truth, read_values
 from fiftyone_deepcluster.dataset.io.read_images import collect_images, root_dataset
+from fiftyone_deepcluster.dataset.io.side_fields import read_groups
 from fiftyone_deepcluster.dataset.io.vectors import model_vectors, stored_vectors
 from fiftyone_deepcluster.dataset.review.clusters import check_there
 from fiftyone_deepcluster.dataset.runs.run import load_run
@@ -86,12 +87,13 @@ def read_audit_inputs(
             f"label_field={settings['label_field']!r} is empty for all {len(source)} images; give the field with "
             "the labels to audit"
         )
-    groups = settings["group_field"]
+    field = settings["group_field"]
+    groups = None if field is None else read_groups(source, field)
     paths = np.array([image.path for image in source.images])
     return AuditInputs(
         labels,
         _vectors(source, settings, model, observer),
-        None if groups is None else read_truth(source, groups, "group_field"),
+        groups,
         _clusters(source, settings["run"]),
         np.argsort(paths, kind="stable"),
     )

@@ -67,11 +67,14 @@ def judge(
     seed: int,
     observer: Observer | None,
     decided: DecidedLabels | None = None,
+    *,
+    device: str = "auto",
 ) -> Judgment:
     """Compute fields and record of an audit; nothing is written.
 
     Raises:
         InputError: labels or vectors that cannot be audited.
+        OptionsError: no such device.
         CancelledError: the observer requested cancellation.
     """
     from fiftyone_deepcluster.analysis.label_audit.audit import audit_vectors
@@ -90,7 +93,7 @@ def judge(
             graph=decided.graph,
         )
         labels, decisions = decided.labels, decided.decisions
-    audit = audit_vectors(inputs.vectors, labels, known=known, seed=seed, observer=observer)
+    audit = audit_vectors(inputs.vectors, labels, known=known, seed=seed, device=device, observer=observer)
     n_decided = sum(decision is not None for decision in decisions)
     record = make_record(audit, inputs, n_decided, time.perf_counter() - started)
     return Judgment(AuditColumns(audit, source.ids, decisions), record)

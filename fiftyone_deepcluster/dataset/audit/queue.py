@@ -152,7 +152,11 @@ def count_undecided(audit: Audit, wanted: QueueFilter) -> int:
     if wanted == QueueFilter():
         return audit.record.n_audited - count_decided(audit)
     judged = {} if wanted.p_wrong is not None else {"rank": {"$gte": 0}}
-    return _count(audit, {**judged, "decision": None, **wanted.conditions()})
+    conditions = {**judged, **wanted.conditions()}
+    if audit.patches_field is None and wanted == QueueFilter(p_wrong=wanted.p_wrong):
+        # both counts use an index alone; that a value is missing could only be read from every document
+        return _count(audit, conditions) - _count(audit, {**conditions, "decision": {"$ne": None}})
+    return _count(audit, {**conditions, "decision": None})
 
 
 def count_texts(audit: Audit) -> dict[str, int]:

@@ -41,15 +41,25 @@ def read_texts(source: SampleSource, field: str, option: str = "text_field") -> 
     return [None if text is None else str(text) for text in texts]
 
 
-def _groups(source: SampleSource, field: str | None) -> list[object | None] | None:
-    if field is None:
-        return None
+def read_groups(source: SampleSource, field: str) -> list[object | None]:
+    """Group of every image, None if there is none.
+
+    Raises:
+        InputError: no such field, a field of another type, or one that is empty.
+    """
     groups = read_truth(source, field, "group_field")
     if all(group is None for group in groups):
         raise InputError(
             f"group_field={field!r} is empty for all {len(groups)} images; give a field with groups (patient, "
             "series), or none"
         )
+    return groups
+
+
+def _groups(source: SampleSource, field: str | None) -> list[object | None] | None:
+    if field is None:
+        return None
+    groups = read_groups(source, field)
     if None not in groups and len(set(groups)) < _MIN:
         raise InputError(
             f"group_field={field!r} puts all {len(groups)} images into one group, so none can be held out; give a "

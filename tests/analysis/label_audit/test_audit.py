@@ -10,7 +10,7 @@ from fiftyone_deepcluster.analysis.label_audit.audit import audit_vectors
 from fiftyone_deepcluster.analysis.label_audit.labeled_set import FEWEST, KnownSides, encode
 from fiftyone_deepcluster.analysis.label_audit.noise import noise_rate
 from fiftyone_deepcluster.core.progress import Silent
-from fiftyone_deepcluster.errors import CancelledError, InputError
+from fiftyone_deepcluster.errors import CancelledError, InputError, OptionsError
 
 N = 900
 
@@ -126,6 +126,23 @@ def test_a_class_of_few_images_is_not_taken_for_noise(digits):
     of_rare = audit.p_wrong[classes[rows] == 3]
     assert len(of_rare) == FEWEST + 3
     assert (of_rare >= 0.5).sum() <= 1
+
+
+def test_right_labels_of_a_class_of_twenty_among_clouds_that_overlap():
+    """Classifier and neighbors seldom vote for a rare class, also for its own images."""
+    called, found = 0, 0
+    for seed in range(3):
+        draw = np.random.default_rng(seed)
+        classes = np.repeat(np.arange(5), [300, 300, 300, 300, 20])
+        vectors = (draw.normal(size=(5, 8))[classes] + draw.normal(size=(1220, 8))).astype(np.float32)
+        labels, rows = classes.copy(), draw.permutation(1200)[:96]
+        labels[rows] = (classes[rows] + draw.integers(1, 4, 96)) % 4
+        labels[:3] = 4
+        issues = audit_vectors(vectors, labels.tolist()).p_wrong >= 0.5
+        called, found = called + issues[1200:].sum(), found + issues[:3].sum()
+
+    assert called <= 6
+    assert found >= 6
 
 
 def test_a_class_too_rare_is_listed_and_not_judged(digits):
@@ -322,16 +339,16 @@ def test_too_many_classes_are_refused_before_anything_is_fitted(monkeypatch):
 def test_a_fit_is_cancelled_in_the_middle_and_reports_its_steps(digits):
     class Steps(Silent):
         def __init__(self, most):
-            self.done, self.total, self.most = 0, 0, most
+            self.name, self.done, self.total, self.most = "", 0, 0, most
 
         def phase(self, name, total):
-            self.done, self.total = 0, total
+            self.name, self.done, self.total = name, 0, total
 
         def advance(self, steps):
             self.done += steps
 
         def cancelled(self):
-            return self.total > 1 and self.done >= self.most
+            return self.name == "judge" and self.done >= self.most
 
     whole, half = Steps(10**6), Steps(3)
     audit_vectors(digits[0][:200], digits[1][:200].tolist(), observer=whole)
@@ -339,6 +356,40 @@ def test_a_fit_is_cancelled_in_the_middle_and_reports_its_steps(digits):
     with pytest.raises(CancelledError, match="nothing of the audit was stored"):
         audit_vectors(digits[0][:200], digits[1][:200].tolist(), observer=half)
     assert half.done == 3
+
+
+def many_classes(sizes):
+    """Vectors (N, 32) in one cloud for each class, and classes."""
+    draw = np.random.default_rng(0)
+    classes = np.repeat(np.arange(len(sizes)), sizes)
+    vectors = draw.normal(size=(len(sizes), 32))[classes] + 0.5 * draw.normal(size=(len(classes), 32))
+    return vectors.astype(np.float32), classes
+
+
+def test_two_hundred_classes_of_fourteen_images():
+    vectors, classes = many_classes([14] * 200)
+    draw = np.random.default_rng(1)
+    rows = draw.choice(len(classes), 140, replace=False)
+    labels = classes.copy()
+    labels[rows] = (classes[rows] + draw.integers(1, 200, 140)) % 200
+    audit = audit_vectors(vectors, labels.tolist())
+
+    judged, wrong = audit.rank >= 0, labels != classes
+    assert judged.mean() > 0.9
+    assert roc_auc_score(wrong[judged], audit.p_wrong[judged]) > 0.98
+    assert (audit.p_wrong[judged & ~wrong] >= 0.5).mean() < 0.01
+    assert (audit.p_wrong[judged & wrong] >= 0.5).mean() > 0.8
+
+
+def test_two_hundred_classes_of_five_to_ten_images_are_not_judged():
+    vectors, classes = many_classes([5 + number % 6 for number in range(200)])
+    with pytest.raises(InputError, match="in 200 classes, of which 0 have 12 or more; at least two such"):
+        audit_vectors(vectors, classes.tolist())
+
+
+def test_unknown_devices_are_refused(digits):
+    with pytest.raises(OptionsError, match="device='tpu' is not known; use 'auto', 'cpu', 'cuda'"):
+        audit_vectors(digits[0], digits[1].tolist(), device="tpu")
 
 
 def test_labels_are_encoded_as_text():

@@ -87,3 +87,50 @@ def test_groups_that_say_nothing_about_labels(labeled, group):
 
     assert audit.record.noise.rate == pytest.approx(alone.record.noise.rate, abs=0.03)
     assert labeled.count("audit_group") == 0
+
+
+def test_an_empty_field_of_labels(labeled):
+    labeled.add_sample_field("odd", fo.EmbeddedDocumentField, embedded_doc_type=fo.Classification)
+    with pytest.raises(
+        InputError, match="label_field='odd' is empty for all 300 images; give the field with"
+    ):
+        fdc.audit_labels(labeled, "odd", embeddings_field="pixels")
+    with pytest.raises(InputError, match="label_field='nothing' is not a field of"):
+        fdc.audit_labels(labeled, "nothing", embeddings_field="pixels")
+    assert fdc.list_audits(labeled) == []
+
+
+def test_labels_of_a_tenth_of_the_images(labeled):
+    """30 labels of two classes are judged; the images without one get no values."""
+    digits = load_digits().target[:300]
+    chosen = np.concatenate([np.flatnonzero(digits < 5)[:15], np.flatnonzero(digits >= 5)[:15]])
+    labels = [None] * 300
+    for row in chosen.tolist():
+        labels[row] = "low" if digits[row] < 5 else "high"
+    audit = audited(labeled, labels)
+
+    assert (audit.record.n_images, audit.record.n_labeled, audit.record.n_audited) == (300, 30, 30)
+    assert labeled.count("audit_given") == labeled.count("audit_rank") == 30
+    assert labeled.count("audit_error") == 0
+    review = fdc.review_labels(labeled, refit_every=0)
+    first = review.queue(1)
+    assert first["total"] == 30
+    review.decide(first["items"][0]["id"], "keep")
+    assert review.refit().record.n_decided == 1
+    assert review.queue(1)["total"] == 29
+
+
+def test_an_empty_field_of_groups(labeled):
+    labeled.add_sample_field("odd_group", fo.StringField)
+    with pytest.raises(InputError, match="group_field='odd_group' is empty for all 300 images"):
+        audited(labeled, labeled.values("doubtful.label"), group_field="odd_group")
+    assert fdc.list_audits(labeled) == []
+
+
+def test_images_without_a_group_are_groups_of_their_own(labeled):
+    labels = labeled.values("doubtful.label")
+    labeled.set_values("odd_group", ["a", "a", *[None] * 298])
+    audit = audited(labeled, labels, group_field="odd_group")
+
+    alone = audited(labeled, labels, key="alone")
+    assert audit.record.noise.rate == pytest.approx(alone.record.noise.rate, abs=0.02)
