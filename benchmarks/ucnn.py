@@ -25,6 +25,7 @@ import torch
 
 from benchmarks.quality import datasets, parsed
 from benchmarks.report import table
+from benchmarks.scale import PeakMemory
 from fiftyone_deepcluster.api.fit import fit
 from fiftyone_deepcluster.methods.base import parse_options
 from fiftyone_deepcluster.methods.ucnn import UCNN
@@ -78,6 +79,11 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--few", type=int, default=10_000)
     found.add_argument("--many", type=int, default=100_000)
     found.add_argument("--features", type=int, nargs="+", default=[10, 1000], help="of --memory")
+    found.add_argument("--side", type=int, default=16, help="pixels of the images of --memory")
+    found.add_argument(
+        "--kept", choices=["no", "yes", "both"], default="both", help="vectors of all, for --memory"
+    )
+    found.add_argument("--paper-widths", action="store_true", help="the paper's layers for --memory; slow")
     found.add_argument("--child", help=argparse.SUPPRESS)
     return found
 
@@ -198,16 +204,18 @@ def summary(data: str, variant: str, runs: list[dict]) -> list[str]:
 def memory(arguments: argparse.Namespace) -> None:
     """Peak memory of an epoch for two numbers of images and several feature sizes, with vectors of all or not."""
     rows = []
-    for keep, dim in [(keep, dim) for keep in (False, True) for dim in arguments.features]:
+    kept = {"no": [False], "yes": [True], "both": [False, True]}[arguments.kept]
+    for keep, dim in [(keep, dim) for keep in kept for dim in arguments.features]:
         counts = (arguments.few, arguments.many)
-        found = [in_process({"do": "grow", "n": n, "dim": dim, "keep": keep}) for n in counts]
-        growth = (found[1]["peak_gb"] - found[0]["peak_gb"]) * 2**30
+        job = {"do": "grow", "dim": dim, "keep": keep, "side": arguments.side, "wide": arguments.paper_widths}
+        found = [in_process({**job, "n": n}) for n in counts]
+        growth = (found[1]["private_gb"] - found[0]["private_gb"]) * 2**30
         each = growth / (arguments.many - arguments.few)
         rows.append(
             [
                 "kept" if keep else "as in the paper",
                 dim,
-                *(f"{run['peak_gb']:.3f}" for run in found),
+                *(f"{run['private_gb']:.3f}" for run in found),
                 f"{each:.0f}",
                 f"{found[1]['seconds']:.0f}",
             ]
@@ -228,27 +236,27 @@ def memory(arguments: argparse.Namespace) -> None:
 
 
 def grow(job: dict) -> dict:
-    """An epoch over noisy stripes of 16 x 16 in a file."""
-    n, rng = job["n"], np.random.default_rng(0)
-    base = rng.integers(0, 255, (10, 16, 1), dtype=np.uint8)
+    """An epoch over noisy stripes in a file; its largest memory that is no page of a file."""
+    n, side, rng = job["n"], job["side"], np.random.default_rng(0)
+    base = rng.integers(0, 255, (10, side, 1), dtype=np.uint8)
+    width, adapted = (1, 1) if job["wide"] else (0.125, 1 / 128)
+    maps = job["dim"] if job["wide"] else 10
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "images.bin"
         with path.open("wb") as file:
             for at in range(0, n, 1000):
                 kinds = np.arange(at, min(n, at + 1000)) % 10
-                file.write(
-                    (base[kinds] ^ rng.integers(0, 32, (len(kinds), 16, 16), dtype=np.uint8)).tobytes()
-                )
-        images = np.memmap(path, dtype=np.uint8, mode="r", shape=(n, 16, 16))
-        backbone = {"name": "ucnn", "maps": 10, "dim": job["dim"], "width": 0.125, "adapted": 1 / 128}
-        fit(
-            images,
-            UCNN(
-                n_clusters=10, rounds=1, pixel_epochs=0, init="sample", batch_size=500, backbone=backbone,
-                baselines=False, augmentation="none", keep_embeddings=job["keep"],
-            ),
+                noise = rng.integers(0, 32, (len(kinds), side, side), dtype=np.uint8)
+                file.write((base[kinds] ^ noise).tobytes())
+        images = np.memmap(path, dtype=np.uint8, mode="r", shape=(n, side, side))
+        backbone = {"name": "ucnn", "maps": maps, "dim": job["dim"], "width": width, "adapted": adapted}
+        options = UCNN(
+            n_clusters=10, rounds=1, pixel_epochs=0, init="sample", batch_size=50 if job["wide"] else 500,
+            backbone=backbone, baselines=False, augmentation="none", keep_embeddings=job["keep"],
         )  # fmt: skip
-    return {"n": n}
+        with PeakMemory() as found:
+            fit(images, options)
+    return {"n": n, "private_gb": found.private / 2**30}
 
 
 if __name__ == "__main__":

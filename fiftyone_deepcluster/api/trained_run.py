@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.api.assembly import assemble, build_parts, open_store
 from fiftyone_deepcluster.core import arguments, checkpoints
+from fiftyone_deepcluster.core.disk import is_refused
 from fiftyone_deepcluster.core.progress import observer_or_silent
 from fiftyone_deepcluster.core.seeds import derive
 from fiftyone_deepcluster.errors import CheckpointError
@@ -122,7 +123,7 @@ def load_network(network: Network, run_dir: Path) -> None:
 
 def _load_model(run_dir: Path) -> dict[str, Any]:
     path = run_dir / checkpoints.MODEL
-    if not path.is_file():
+    if not is_refused(path) and not path.is_file():
         raise CheckpointError(
             f"{path} cannot be read: no such file; give the run_dir of a fit that finished and trained a network "
             "on images"

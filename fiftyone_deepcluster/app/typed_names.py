@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fiftyone_deepcluster.core.arguments import short
+from fiftyone_deepcluster.core.disk import is_refused
 
 _NAME = re.compile(r"[A-Z][A-Z0-9_]*")
 
@@ -52,6 +53,8 @@ def _model_problem(model: object) -> str:
 
 def _weights_problem(weights: str, model: str | None) -> str:
     with suppress(OSError, ValueError):  # not a valid path
+        if is_refused(Path(weights)):
+            return f"the file {short(weights)} belongs to another user; make it readable"
         if Path(weights).is_file():
             return ""
     if not _NAME.fullmatch(weights):

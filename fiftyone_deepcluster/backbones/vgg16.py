@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from fiftyone_deepcluster.backbones.base import BACKBONES, Backbone, InputNormName, check_side
@@ -33,10 +32,16 @@ def build_vgg16_bn(channels: int, weights: str | None) -> nn.Module:
     from torchvision.models import vgg16_bn
 
     from fiftyone_deepcluster.backbones.adapt import Cut, adapt_first_conv
-    from fiftyone_deepcluster.backbones.weights import initialize, load_file, load_torchvision, read_state
+    from fiftyone_deepcluster.backbones.weights import (
+        initialize,
+        is_file,
+        load_file,
+        load_torchvision,
+        read_state,
+    )
 
     model = vgg16_bn(weights=None)
-    own = weights is not None and Path(weights).is_file() and "classifier.6.weight" not in read_state(weights)
+    own = weights is not None and is_file(weights) and "classifier.6.weight" not in read_state(weights)
     if weights is None:
         initialize(model)
     elif not own:

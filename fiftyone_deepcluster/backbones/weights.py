@@ -9,7 +9,19 @@ from typing import Any
 import torch
 from torch import nn
 
+from fiftyone_deepcluster.core.disk import is_refused
 from fiftyone_deepcluster.errors import OptionsError
+
+
+def is_file(path: str) -> bool:
+    """Whether weights are a file and no name.
+
+    Raises:
+        OptionsError: a file that this user may not read.
+    """
+    if is_refused(Path(path)):
+        raise OptionsError(f"weights={path!r} belongs to another user; make it readable, and its folders")
+    return Path(path).is_file()
 
 
 def read_state(path: str) -> dict[str, torch.Tensor]:
@@ -20,7 +32,7 @@ def read_state(path: str) -> dict[str, torch.Tensor]:
     Raises:
         OptionsError: no such file, or it holds no state dict.
     """
-    if not Path(path).is_file():
+    if not is_file(path):
         raise OptionsError(
             f"weights={path!r} is neither a file nor a name of torchvision weights for this backbone; "
             "give the path of a state dict, a name such as 'IMAGENET1K_V1', or leave it empty"

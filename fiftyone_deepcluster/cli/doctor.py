@@ -15,8 +15,9 @@ import fiftyone_deepcluster
 from fiftyone_deepcluster.cli.checks import Check, check_installed, pip_install, requirement_of, version_of
 from fiftyone_deepcluster.cli.database import check_mongod, database_uri
 from fiftyone_deepcluster.cli.plugin import PLUGIN_NAME
+from fiftyone_deepcluster.core.disk import folder_bytes, folder_problem
 from fiftyone_deepcluster.core.environment import Need, child_environment
-from fiftyone_deepcluster.errors import ImagesError
+from fiftyone_deepcluster.errors import DiskError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -138,6 +139,9 @@ def _check_run_files(answer: dict[str, Any]) -> Check:
     name, (folder, n_bytes) = "run files", answer["run_files"]
     detail = f"{in_units(n_bytes)} at {folder}"
     left = answer.get("leftovers")
+    problem = folder_problem(Path(folder))
+    if problem is not None:
+        return Check(name, "missing", f"{detail}; {problem}", "export FIFTYONE_DEFAULT_DATASET_DIR=FOLDER")
     if left is None:
         return Check(name, "ok", f"{detail}; --deep finds those of deleted datasets")
     if left:
@@ -168,16 +172,25 @@ def clean() -> list[Check]:
     unfinished = find_datasets()
     for name in unfinished:
         complete_unfinished(fo.load_dataset(name))
-    names = ", ".join(map(repr, unfinished))
     removed = [files.n_bytes for files in remove_leftovers()]
     return [
-        Check("changes of runs", "ok", f"completed on {names}" if unfinished else "none was interrupted"),
+        _completed(unfinished, set(find_datasets())),
         Check(
             "run files",
             "ok",
             f"removed {_of_deleted_datasets(removed) if removed else 'nothing: no files of deleted datasets'}",
         ),
     ]
+
+
+def _completed(unfinished: list[str], left: set[str]) -> Check:
+    name = "changes of runs"
+    if left:
+        names = ", ".join(map(repr, sorted(left)))
+        detail = f"cannot be completed on {names}: the files of these runs belong to another user"
+        return Check(name, "optional", detail, f"{CLEAN_COMMAND}, as that user")
+    names = ", ".join(map(repr, unfinished))
+    return Check(name, "ok", f"completed on {names}" if unfinished else "none was interrupted")
 
 
 def _of_deleted_datasets(sizes: list[int]) -> str:
@@ -259,9 +272,12 @@ def _check_disk() -> Check:
 
     try:
         folder = CacheFolder().folder
-    except ImagesError as error:
-        return Check("image cache", "missing", str(error), f"export {FOLDER_VARIABLE}=FOLDER")
-    used = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
+    except DiskError as error:
+        return Check("image cache", "missing", error.problem, f"export {FOLDER_VARIABLE}=FOLDER")
+    problem = folder_problem(folder)
+    if problem is not None:
+        return Check("image cache", "missing", problem, f"export {FOLDER_VARIABLE}=FOLDER")
+    used = folder_bytes(folder)
     free = shutil.disk_usage(folder).free
     detail = f"{used / 2**30:.2f} GB at {folder}, {free / 2**30:.0f} GB free"
     if free < _LOW_DISK_BYTES:

@@ -53,12 +53,16 @@ def load(path: Path, *, mmap: bool = False) -> dict[str, Any]:
         mmap: map the tensors to the file, so that only those used are read.
 
     Raises:
-        CheckpointError: not a checkpoint of this package, truncated, or of another version.
+        CheckpointError: not a checkpoint of this package, truncated, of another version, or of another user.
     """
     import torch
 
     try:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+    except PermissionError as error:
+        raise CheckpointError(
+            f"{path} cannot be read by this user: {error.strerror}; make it readable"
+        ) from error
     except Exception as error:  # a damaged file can make the unpickler raise any exception
         raise CheckpointError(f"{path} cannot be read: {error}; delete it to start over") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:

@@ -74,7 +74,7 @@ def new_file(
         try:
             created = [folder for folder in path.parents if not folder.exists()]
             path.parent.mkdir(parents=True, exist_ok=True)
-            _remove_unfinished(path)
+            remove_unfinished(path)
             with partial.open("wb") as file:
                 yield file
                 file.flush()
@@ -88,14 +88,15 @@ def new_file(
             raise
 
 
-def _remove_unfinished(path: Path) -> None:
+def remove_unfinished(path: Path) -> None:
     """Remove temporary files of ``path`` that processes left that were killed."""
     import psutil
 
     for left in path.parent.glob(f"{glob.escape(path.name)}.*.partial"):
         number = left.name.split(".")[-2]
         if number.isdigit() and not psutil.pid_exists(int(number)):
-            left.unlink(missing_ok=True)
+            with suppress(OSError):  # that of another user
+                left.unlink()
 
 
 def folder_problem(folder: Path) -> str | None:
@@ -107,6 +108,53 @@ def folder_problem(folder: Path) -> str | None:
     if not there.is_dir():
         return f"{there} is a file"
     return None if os.access(there, os.W_OK | os.X_OK) else f"{there} is not writable"
+
+
+def change_problem(folder: Path) -> str | None:
+    """Why a folder cannot be moved or deleted with all that is in it; None if it can be, or does not exist."""
+    try:
+        folder.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        return f"{folder}: {error.strerror}"
+    inside = [Path(place) for place, _, _ in os.walk(folder)]
+    return next((found for each in (folder.parent, folder, *inside) if (found := folder_problem(each))), None)
+
+
+def is_refused(path: Path) -> bool:
+    """Whether this user may not read a file, or look into its folder; False if it does not exist."""
+    try:
+        path.stat()
+    except PermissionError:
+        return True
+    except (OSError, ValueError):  # a name that is too long, or holds a NUL character
+        return False
+    return not os.access(path, os.R_OK)
+
+
+def is_readable_file(path: Path) -> bool:
+    """Whether a file exists and this user may read it."""
+    return os.path.isfile(path) and os.access(path, os.R_OK)  # noqa: PTH113 - Path.is_file raises in a closed folder
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """Folders in a folder, sorted; none if it does not exist, or this user may not read it."""
+    try:
+        with os.scandir(folder) as found:
+            return sorted(Path(entry.path) for entry in found if entry.is_dir())
+    except OSError:
+        return []
+
+
+def folder_bytes(folder: Path) -> int:
+    """Size of all files in a folder and below, as far as this user may look."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += (Path(place) / name).stat().st_size
+    return total
 
 
 def _existing(path: Path) -> Path:

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from fiftyone_deepcluster.backbones.base import BACKBONES, SMALL_SIDE, Backbone
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS
+from fiftyone_deepcluster.core.disk import is_readable_file
 from fiftyone_deepcluster.core.registry import PartOf
 from fiftyone_deepcluster.features.base import ENCODERS
 from fiftyone_deepcluster.methods.base import ADVANCED, METHODS, Parts
@@ -235,7 +236,7 @@ class UCNN(Published):
     def remarks(self, facts: ImageFacts) -> list[str]:
         """See ``Options.remarks``; also if layers stay random."""
         notes = super().remarks(facts)
-        if self.update == "last" and (self.weights is None or not Path(self.weights).is_file()):
+        if self.update == "last" and (self.weights is None or not is_readable_file(Path(self.weights))):
             loaded = "" if self.weights is None else f": weights={self.weights!r} has conv1-5 only"
             notes.append(
                 f"update='last' leaves conv6-8 random{loaded}; give a file of a whole UCNN, or update='all'"

@@ -1,6 +1,9 @@
 """The ``doctor`` command on this installation, and on incomplete ones."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -8,6 +11,7 @@ from fiftyone_deepcluster.cli import checks, doctor
 from fiftyone_deepcluster.cli.checks import Check
 from fiftyone_deepcluster.dataset.api import cluster
 from fiftyone_deepcluster.dataset.runs import storage
+from tests.dataset.other_process import bound
 
 _ALWAYS = {
     "Python", "fiftyone-deepcluster", "mongod", "FiftyOne", "plugin @deepcluster/clustering", "torch", "device",
@@ -139,3 +143,40 @@ def test_the_plugins_line_shows_fiftyones_state_of_it(change, state, mend):
 
 def test_a_check_is_a_value():
     assert Check("a", "ok", "b") == Check("a", "ok", "b")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX")
+def test_folders_that_this_user_may_not_use_are_named(fiftyone_home, tmp_path):
+    runs, cache = tmp_path / "runs", tmp_path / "cache"
+    secret = runs / ".deepcluster" / ("ab" * 12)
+    for folder in (secret, cache):
+        folder.mkdir(parents=True)
+    secret.chmod(0)
+    places = {"FIFTYONE_DEFAULT_DATASET_DIR": str(runs), "FIFTYONE_DEEPCLUSTER_CACHE": str(cache)}
+
+    def doctor(*words):
+        command = bound([sys.executable, "-m", "fiftyone_deepcluster.cli", "doctor", *words])
+        return subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "COLUMNS": "200", **places},
+        )
+
+    cleaned = doctor("--clean")
+    assert cleaned.returncode == 0, cleaned.stderr
+    assert "removed nothing" in cleaned.stdout
+    for folder in (runs / ".deepcluster", cache):
+        folder.chmod(0o555)
+    said = doctor("--json")
+    for folder in (runs / ".deepcluster", secret, cache):
+        folder.chmod(0o755)
+    found = {check["name"]: check for check in json.loads(said.stdout)}
+    for name, folder, variable in (
+        ("run files", runs / ".deepcluster", "FIFTYONE_DEFAULT_DATASET_DIR"),
+        ("image cache", cache, "FIFTYONE_DEEPCLUSTER_CACHE"),
+    ):
+        assert found[name]["state"] == "missing"
+        assert f"{folder} is not writable" in found[name]["detail"]
+        assert found[name]["mend"] == f"export {variable}=FOLDER"

@@ -145,7 +145,7 @@ def test_a_read_only_disk_keeps_the_run_as_it_is(make_digits, disk):
         fdc.rename_run(dataset, "dc", "dc2")
     with pytest.raises(DiskError, match=kept):
         fdc.delete_run(dataset, "dc")
-    with pytest.raises(DiskError, match=r"the file of the run .* Read-only file system"):
+    with pytest.raises(DiskError, match=kept):
         fdc.cluster(dataset, key="dc", overwrite=True, **FROZEN)
     assert state(dataset) == before
     assert fdc.load_run(dataset, "dc").clusters()

@@ -2,62 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.errors import DeepClusterError, RunNotFoundError
-
-SERVER = """
-import json, sys, warnings
-warnings.simplefilter("ignore")
-import fiftyone as fo
-import fiftyone_deepcluster as fdc
-for line in sys.stdin:
-    name, code = json.loads(line)
-    dataset = fo.load_dataset(name)
-    try:
-        exec(code, {"dataset": dataset, "fdc": fdc, "FROZEN": FROZEN})
-        answer = ""
-    except Exception as error:
-        answer = f"{type(error).__name__}: {error}"
-    print(json.dumps(answer), flush=True)
-"""
-FROZEN = {"n_clusters": 3, "baselines": False, "compute_brain": False, "progress": False, "image_size": 8}
-
-
-class OtherProcess:
-    """A process that runs code with ``dataset``, ``fdc`` and ``FROZEN``, one line after the other."""
-
-    def __init__(self) -> None:
-        command = [sys.executable, "-c", f"FROZEN = {FROZEN}\n{SERVER}"]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
-        )
-
-    def start(self, dataset, code):
-        """Begin to run the code."""
-        self._process.stdin.write(json.dumps([dataset.name, code]) + "\n")
-        self._process.stdin.flush()
-
-    def answer(self):
-        """Error of the code that was started; empty if there was none."""
-        return json.loads(self._process.stdout.readline())
-
-    def does(self, dataset, code):
-        """Run code that must succeed."""
-        self.start(dataset, code)
-        assert self.answer() == ""
-
-    def close(self):
-        self._process.stdin.close()
-        self._process.wait()
-        self._process.stdout.close()
+from tests.dataset.other_process import FROZEN, OtherProcess
 
 
 @pytest.fixture(scope="module")

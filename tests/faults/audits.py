@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.faults.operation import N_FILES, Operation
+from tests.faults.operation import FROZEN, N_FILES, Operation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,6 +76,42 @@ def _committed(dataset: fo.Dataset) -> None:
     _review(dataset).commit("person")
 
 
+def _table_of(dataset: fo.Dataset) -> Path:
+    return Path(dataset.first().filepath).parents[1] / f"{dataset.name}.csv"
+
+
+def _exported(dataset: fo.Dataset) -> None:
+    """An audit without decisions, and a table with some."""
+    _decided(dataset)
+    _review(dataset).export(_table_of(dataset))
+    _undo(dataset)
+
+
+def _import(dataset: fo.Dataset) -> None:
+    _review(dataset).import_decisions(_table_of(dataset))
+
+
+def _run_audited(dataset: fo.Dataset) -> None:
+    """A run, and an audit with its vectors."""
+    import fiftyone_deepcluster as fdc
+
+    _give_labels(dataset)
+    fdc.cluster(dataset, key="dc", compute_brain=False, **FROZEN)
+    fdc.audit_labels(dataset, _GIVEN, run="dc")
+
+
+def _rename(dataset: fo.Dataset) -> None:
+    import fiftyone_deepcluster as fdc
+
+    fdc.rename_run(dataset, "dc", "new")
+
+
+def _rename_and_refit(dataset: fo.Dataset, states: str) -> None:
+    if states.startswith("finished"):
+        _rename(dataset)
+    _refit(dataset)
+
+
 def _undo(dataset: fo.Dataset) -> None:
     _review(dataset).undo()
 
@@ -134,6 +170,16 @@ AUDITS = (
     _edit("accept_above", _audited, _accept),
     _edit("commit to a new field", _decided, _commit("person")),
     _edit("commit to the audited field", _decided, _commit(None)),
+    _edit("import of decisions", _exported, _import),
+    Operation(
+        "rename of an audited run",
+        _run_audited,
+        _rename,
+        ("absent finished", "finished absent"),
+        _rename_and_refit,
+        "absent finished",
+        maps=False,
+    ),
     _edit("undo of decisions", _decided, _undo),
     _edit("undo of a commit", _committed, _undo),
     Operation(

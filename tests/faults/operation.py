@@ -34,6 +34,8 @@ class Operation:
         ends: the states after that.
         keys: keys of the runs or audits that are checked.
         kind: whether they are runs or audits.
+        patches_field: Detections field whose objects are clustered, or None.
+        maps: whether the runs have brain runs.
     """
 
     group: str
@@ -44,3 +46,5 @@ class Operation:
     ends: str
     keys: tuple[str, ...] = ("dc", "new")
     kind: RunKind = "clusters"
+    patches_field: str | None = None
+    maps: bool = True

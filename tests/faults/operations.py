@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.faults.audits import AUDITS
+from tests.faults.jobs import JOBS, dicom_files
 from tests.faults.operation import FROZEN, LEARNED, Operation
 
 if TYPE_CHECKING:
@@ -141,6 +141,57 @@ def _assign(dataset: fo.Dataset) -> None:
     fdc.assign(dataset, "dc", from_dataset=origin_of(dataset))
 
 
+def _objects(dataset: fo.Dataset) -> None:
+    """A run on one object of each image."""
+    import fiftyone as fo
+
+    import fiftyone_deepcluster as fdc
+
+    boxes = [
+        fo.Detections(detections=[fo.Detection(bounding_box=[0, 0, 1, 1], label="digit")]) for _ in dataset
+    ]
+    dataset.set_values("objects", boxes)
+    fdc.cluster(dataset, key="dc", patches_field="objects", **FROZEN)
+
+
+def _partly_clustered(dataset: fo.Dataset) -> None:
+    """A run on two thirds of the images, of which two clusters were merged."""
+    import fiftyone_deepcluster as fdc
+
+    fdc.cluster(dataset[: 2 * len(dataset) // 3], key="dc", compute_brain=False, **FROZEN)
+    _merge(dataset)
+
+
+def _assign_more(dataset: fo.Dataset) -> None:
+    import fiftyone_deepcluster as fdc
+
+    fdc.assign(dataset, "dc")
+
+
+def _assign_again(dataset: fo.Dataset, states: str) -> None:
+    _assign_more(dataset)
+    _undo_all(dataset, states)
+
+
+def _index(dataset: fo.Dataset) -> None:
+    import fiftyone_deepcluster as fdc
+
+    fdc.index_neighbors(dataset, "dc")
+
+
+def _index_again(dataset: fo.Dataset, _: str) -> None:
+    """What is stored of neighbors is whole, or nothing; and can be computed again."""
+    import fiftyone_deepcluster as fdc
+    from fiftyone_deepcluster.dataset.results.neighbors import indexed_neighbors
+
+    run, image = fdc.load_run(dataset, "dc"), dataset.first().id
+    before = indexed_neighbors(run, image)
+    _index(dataset)
+    found = indexed_neighbors(run, image)
+    if not found or before not in (None, found):
+        raise ValueError(f"neighbors {before}, then {found}")
+
+
 def _half_reviewed(dataset: fo.Dataset) -> None:
     import fiftyone_deepcluster as fdc
 
@@ -164,16 +215,10 @@ def _refine_or_resume(dataset: fo.Dataset, states: str) -> None:
         _refine(dataset)
 
 
-def _dicom_files() -> list[str]:
-    from pydicom.data import get_testdata_file
-
-    return [str(Path(str(get_testdata_file(name)))) for name in ("CT_small.dcm", "MR_small.dcm")]
-
-
 def _add_dicom(dataset: fo.Dataset) -> None:
     import fiftyone_deepcluster as fdc
 
-    fdc.add_dicom(_dicom_files(), dataset, side=32, workers=1, progress=False)
+    fdc.add_dicom(dicom_files(), dataset, side=32, workers=1, progress=False)
 
 
 _RUNS = (
@@ -193,13 +238,21 @@ _RUNS = (
     Operation("undo of a merge", _merged, _undo, ("finished absent",), _undo_all, "finished absent"),
     Operation("label", _frozen, _label, ("finished absent",), _undo_all, "finished absent"),
     Operation("undo of labels", _labeled, _undo, ("finished absent",), _undo_all, "finished absent"),
-    Operation("tree", _learned, _tree, ("finished absent",), _if_finished(_tree), "finished absent"),
+    Operation("rename of objects", _objects, _rename, ("absent finished", "finished absent"),
+        _if_finished(_rename), "absent finished", patches_field="objects"),
+    Operation("delete of objects", _objects, _delete, ("absent absent", "finished absent"),
+        _if_finished(_delete), "absent absent", patches_field="objects"),
+    Operation("tree", _learned, _tree, ("finished absent",), _if_finished(_tree), "finished absent", maps=False),
+    Operation("neighbors", _learned, _index, ("finished absent",), _index_again, "finished absent", maps=False),
     Operation("assign", _make_origin, _assign,
-        ("absent absent", "finished absent"), lambda dataset, _: _assign(dataset), "finished absent"),
+        ("absent absent", "finished absent"), lambda dataset, _: _assign(dataset), "finished absent", maps=False),
+    Operation("assign more", _partly_clustered, _assign_more,
+        ("finished absent",), _assign_again, "finished absent", maps=False),
     Operation("refine", _half_reviewed, _refine,
-        ("finished absent", "finished interrupted", "finished finished"), _refine_or_resume, "finished finished"),
+        ("finished absent", "finished interrupted", "finished finished"), _refine_or_resume, "finished finished",
+        maps=False),
     Operation("import of DICOM files", _nothing, _add_dicom,
         ("absent absent",), lambda dataset, _: _add_dicom(dataset), "absent absent"),
 )  # fmt: skip
 
-OPERATIONS = {operation.group: operation for operation in (*_RUNS, *AUDITS)}
+OPERATIONS = {operation.group: operation for operation in (*_RUNS, *JOBS, *AUDITS)}

@@ -15,6 +15,7 @@ from tests.faults.operations import OPERATIONS
 # They change the database as others do: the command walks through them, too.
 _ALIKE = {
     "audit again", "deletion of an audit", "accept_above", "commit to the audited field", "undo of decisions",
+    "import of decisions", "delete of objects", "job of a DICOM import", "neighbors", "rename of an audited run",
 }  # fmt: skip
 _GROUPS = [group for group in OPERATIONS if group not in _ALIKE]
 

@@ -242,7 +242,9 @@ def _written(results: Iterator[Any], folder: str) -> Iterator[Any]:
     try:
         yield from results
     except OSError as error:
-        raise ImagesError(f"PNG files cannot be written to {folder}: {error.strerror or error}") from error
+        raise ImagesError(
+            f"PNG files cannot be written to {folder}: {error.strerror or error}; give a writable folder"
+        ) from error
 
 
 def _keep_starts(found: Found, options: DicomOptions, summary: DicomSummary) -> Iterator[Step]:

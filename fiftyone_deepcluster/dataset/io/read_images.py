@@ -7,6 +7,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from fiftyone_deepcluster.core import arguments
+from fiftyone_deepcluster.core.disk import is_refused
 from fiftyone_deepcluster.dataset.io.source import SampleSource
 from fiftyone_deepcluster.dataset.runs import storage
 from fiftyone_deepcluster.errors import ImagesError, InputError
@@ -153,7 +154,7 @@ def _with_originals(source: SampleSource, field: str) -> SampleSource:
         for name, image in zip(source.sample_ids, source.images, strict=True)
     ]  # fmt: skip
     originals = {known[name][0] for name in source.sample_ids if name in known}
-    if originals and not any(Path(path).exists() for path in originals):
+    if originals and not any(is_refused(Path(path)) or Path(path).exists() for path in originals):
         raise ImagesError(
             f"none of the {len(originals)} files in {field!r} exists, such as {min(originals)}; restore "
             "them, or give media_field='filepath' to read the images shown in the App"

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from fiftyone_deepcluster.core import checkpoints
+from fiftyone_deepcluster.core.disk import is_readable_file
 from fiftyone_deepcluster.dataset.io.read_fields import read_values
 from fiftyone_deepcluster.dataset.io.read_images import collect_images, flat, media_field_of
 from fiftyone_deepcluster.dataset.review.clusters import check_there
@@ -78,8 +79,8 @@ def chosen_rows(source: SampleSource, samples: fo.core.collections.SampleCollect
 
 
 def has_network(run: Run) -> bool:
-    """Whether the run's network is stored on this machine."""
-    return (storage.run_dir(run.dataset, run.key) / checkpoints.MODEL).is_file()
+    """Whether the run's network is stored on this machine, and this user may read it."""
+    return is_readable_file(storage.run_dir(run.dataset, run.key) / checkpoints.MODEL)
 
 
 @contextmanager
@@ -97,6 +98,7 @@ def open_run(run: Run, source: SampleSource, observer: Observer | None) -> Itera
             f"run {run.key!r} clustered precomputed vectors, so it has no network; choose a run of a "
             "method that trains a network, or of 'frozen' with a backbone"
         )
+    storage.check_readable(folder / checkpoints.MODEL, f"the network of run {run.key!r}")
     if not has_network(run):
         raise RunError(
             f"the network of run {run.key!r} is not in {folder}: the run was made on another machine, assigned from "

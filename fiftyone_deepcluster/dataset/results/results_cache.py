@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fiftyone_deepcluster.core.disk import disk_errors, new_file
+from fiftyone_deepcluster.core.disk import disk_errors, is_readable_file, new_file
 from fiftyone_deepcluster.dataset.runs import storage
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _WHAT = "the result"
 
 def has_findings(dataset: fo.Dataset, key: str, name: str) -> bool:
     """Whether results are stored under a name, possibly outdated ones; cheaper than ``Findings.load``."""
-    return _file(storage.run_dir(dataset, key) / _FOLDER, name).is_file()
+    return is_readable_file(_file(storage.run_dir(dataset, key) / _FOLDER, name))
 
 
 class Findings:
@@ -54,10 +54,10 @@ class Findings:
             file.write(text)
 
     def load(self, name: str) -> dict[str, Any] | None:
-        """Values stored under a name; None if there are none, or if the run was resumed since."""
+        """Values stored under a name; None if there are none for this user, or if the run was resumed since."""
         try:
             found: dict[str, Any] = json.loads(_file(self._place, name).read_text())
-        except FileNotFoundError:
+        except (FileNotFoundError, PermissionError):
             return None
         return found["content"] if found["state"] == self._state else None
 

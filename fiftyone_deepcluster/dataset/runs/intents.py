@@ -29,7 +29,7 @@ from fiftyone_deepcluster.dataset.runs import lock, removal, renaming, storage
 from fiftyone_deepcluster.dataset.runs.database import DatabaseWatch, flush, is_away
 from fiftyone_deepcluster.dataset.runs.kv import find, find_everywhere, run_store
 from fiftyone_deepcluster.dataset.runs.orphans import jobless_folders
-from fiftyone_deepcluster.errors import RunLockedError
+from fiftyone_deepcluster.errors import DiskError, RunError, RunLockedError
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -113,7 +113,8 @@ def complete_unfinished(dataset: fo.Dataset) -> list[Intent]:
     Two queries if there are none.
 
     Returns:
-        The changes that are still unfinished: those in progress, and interrupted runs.
+        The changes that are still unfinished: those in progress, those whose files this user may not change, and
+        interrupted runs.
     """
     left = []
     storage.look_again(dataset)
@@ -129,6 +130,11 @@ def complete_unfinished(dataset: fo.Dataset) -> list[Intent]:
                 if not settle(dataset, intent.key):
                     left.append(intent)
         except RunLockedError:
+            left.append(intent)
+        except (DiskError, RunError) as error:  # its files belong to another user, who completes it
+            logger.warning(
+                "run %r of %r: its %s is not completed: %s", intent.key, dataset.name, intent.verb, error
+            )
             left.append(intent)
     return left
 
@@ -146,6 +152,9 @@ def settle(dataset: fo.Dataset, key: str) -> bool:
 
     Returns:
         False if the run is interrupted, so that its fields are kept for ``resume``.
+
+    Raises:
+        DiskError: its files cannot be changed; nothing was done.
     """
     value = run_store(dataset).get(_NOTE + key)
     if value is None:  # another process was faster
@@ -153,6 +162,7 @@ def settle(dataset: fo.Dataset, key: str) -> bool:
     intent = Intent(**value)
     dataset.reload()
     if intent.verb in ("delete", "replace", "rename"):
+        storage.check_files(dataset, key)
         logger.warning("run %r of %r: an interrupted %s is completed", key, dataset.name, intent.verb)
         carry_out(dataset, intent)
     elif storage.is_stored(

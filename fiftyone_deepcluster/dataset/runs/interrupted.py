@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.core import checkpoints
+from fiftyone_deepcluster.core.disk import is_readable_file
 from fiftyone_deepcluster.dataset.io.fields import FieldNames, marked
 from fiftyone_deepcluster.dataset.runs import lock, storage
 from fiftyone_deepcluster.dataset.runs.intents import read_intents
@@ -113,7 +114,9 @@ def _traces(dataset: fo.Dataset, values: dict[str, Any]) -> dict[str, Interrupte
             method=state.get("method", ""),
             rounds=state.get("round", 0),
             planned=state.get("rounds", 0),
-            resumable=any((folder / checkpoints.CHECKPOINT).exists() for folder in folders.get(key, ())),
+            resumable=any(
+                is_readable_file(folder / checkpoints.CHECKPOINT) for folder in folders.get(key, ())
+            ),
             copied=key not in noted and key not in folders,
             fields=() if names is None else tuple(existing_fields(dataset, names)),
         )

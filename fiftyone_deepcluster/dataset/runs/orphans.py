@@ -8,6 +8,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fiftyone_deepcluster.core.disk import (
+    change_problem,
+    folder_bytes,
+    is_readable_file,
+    is_refused,
+    subfolders,
+)
 from fiftyone_deepcluster.dataset.runs.storage import (
     JOB_FILE,
     database_mark,
@@ -40,24 +47,21 @@ def find_run_files() -> list[RunFiles]:
     """Files of all runs, one entry per dataset; does not query the database."""
     from bson import ObjectId
 
-    base = runs_folder()
-    folders = sorted(base.iterdir()) if base.is_dir() else []
-    return [
-        RunFiles(folder, sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()))
-        for folder in folders
-        if folder.is_dir() and ObjectId.is_valid(folder.name)
-    ]
+    folders = subfolders(runs_folder())
+    return [RunFiles(folder, folder_bytes(folder)) for folder in folders if ObjectId.is_valid(folder.name)]
 
 
 def find_leftovers() -> list[RunFiles]:
-    """Run files whose dataset is no longer in the database; files of other databases are excluded."""
+    """Run files whose dataset is no longer in the database, of this database and that this user may delete."""
     from fiftyone.core.odm import get_db_conn
 
     known = {str(name) for name in get_db_conn().datasets.distinct("_id")}
     return [
         files
         for files in find_run_files()
-        if files.folder.name not in known and _databases(files.folder) <= {database_mark()}
+        if files.folder.name not in known
+        and _databases(files.folder) <= {database_mark()}
+        and change_problem(files.folder) is None
     ]
 
 
@@ -70,24 +74,32 @@ def remove_leftovers() -> list[RunFiles]:
 
 
 def job_folders(dataset: fo.Dataset) -> dict[str, list[Path]]:
-    """Folders with a job, running or not, by key."""
+    """Folders with a job that this user may read, running or not, by key."""
     found: dict[str, list[Path]] = {}
-    for job in sorted(dataset_dir(dataset).glob(f"*/{JOB_FILE}")):
-        found.setdefault(key_of_folder(job.parent), []).append(job.parent)
+    for folder in subfolders(dataset_dir(dataset)):
+        if is_readable_file(folder / JOB_FILE):
+            found.setdefault(key_of_folder(folder), []).append(folder)
     return found
 
 
 def jobless_folders(dataset: fo.Dataset) -> dict[str, list[Path]]:
     """Folders in which no job is stored, or not yet, by key; without those of stored runs."""
     found: dict[str, list[Path]] = {}
-    with suppress(OSError):  # no folder, or one that cannot be read
-        for folder in sorted(dataset_dir(dataset).iterdir()):
-            if folder.is_dir() and all(file.match(f"{JOB_FILE}.*.partial") for file in folder.iterdir()):
+    for folder in subfolders(dataset_dir(dataset)):
+        with suppress(OSError):  # that of another user
+            if all(file.match(f"{JOB_FILE}.*.partial") for file in folder.iterdir()):
                 found.setdefault(key_of_folder(folder), []).append(folder)
     return {key: folders for key, folders in found.items() if key not in keys(dataset)} if found else {}
 
 
 def _databases(folder: Path) -> set[str]:
-    """Ids of the databases that the runs in a folder belong to."""
-    jobs = [json.loads(path.read_text()) for path in folder.glob(f"*/{JOB_FILE}")]
-    return {job["database"] for job in jobs if "database" in job}
+    """Ids of the databases that the runs in a folder belong to; empty text for a job that cannot be read."""
+    found = {""} if is_refused(folder) else set()
+    for path in (each / JOB_FILE for each in subfolders(folder)):
+        try:
+            found |= {str(mark) for name, mark in json.loads(path.read_text()).items() if name == "database"}
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError):  # of another user, or damaged
+            found.add("")
+    return found

@@ -96,12 +96,13 @@ def network_of(dataset: fo.Dataset, settings: dict[str, object]) -> Path:
     """Folder with the network of the run that is refined.
 
     Raises:
-        RunError: the run was deleted, or its files are not on this machine.
+        RunError: the run was deleted, its files are not on this machine, or this user may not read them.
     """
     uid = settings[REFINES]
     for key in storage.keys(dataset):
         if storage.header_of(dataset, key)[0].uid == uid:
             folder = storage.run_dir(dataset, key)
+            storage.check_readable(folder / checkpoints.MODEL, f"the network of run {key!r}")
             if (folder / checkpoints.MODEL).is_file():
                 return folder
             raise RunError(

@@ -13,6 +13,7 @@ from fiftyone_deepcluster.dataset.display.brain import rename_brain_runs
 from fiftyone_deepcluster.dataset.display.sidebar import add_group, remove_group
 from fiftyone_deepcluster.dataset.io.fields import changing, drop_indexes
 from fiftyone_deepcluster.dataset.runs import status, storage
+from fiftyone_deepcluster.dataset.runs.job_log import drop_logs_about
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -27,9 +28,13 @@ def rename(dataset: fo.Dataset, old: FieldNames, new: FieldNames) -> None:
     if old.brain_keys():
         rename_brain_runs(dataset, old, new)
     storage.rename_record(dataset, old.key, new.key)
+    pairs = zip((old.key, *old.roots()), (new.key, *new.roots()), strict=True)
+    renamed = {before.removeprefix(old.prefix): after.removeprefix(new.prefix) for before, after in pairs}
+    storage.follow_rename(dataset, old.patches_field, renamed)
     add_group(dataset, new)
     storage.move_dir(storage.run_dir(dataset, old.key), storage.run_dir(dataset, new.key))
     storage.move_dir(storage.next_dir(dataset, old.key), storage.next_dir(dataset, new.key))
+    drop_logs_about(dataset, old.key)
     status.forget(dataset, old.key)
 
 

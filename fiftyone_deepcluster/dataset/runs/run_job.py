@@ -115,6 +115,7 @@ def execute(call: CheckedCall, observer: Observer) -> Run:
     if rank():
         return _follow(call, observer)
     with lock.acquire(call.dataset, call.key) as held:
+        storage.check_files(call.dataset, call.key)
         _keep_interrupted(call)
         intents.clear_remains(call.dataset, call.key)
         call.dataset.reload()

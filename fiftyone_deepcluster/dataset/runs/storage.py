@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster import __version__
 from fiftyone_deepcluster.core import arguments
-from fiftyone_deepcluster.core.disk import disk_errors, folder_problem, new_file
+from fiftyone_deepcluster.core.disk import change_problem, disk_errors, is_refused, new_file
 from fiftyone_deepcluster.core.record import RunRecord
 from fiftyone_deepcluster.dataset.io.fields import FieldNames
 from fiftyone_deepcluster.errors import DiskError, RunError, RunNotFoundError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     import fiftyone as fo
@@ -39,6 +40,8 @@ JOB_FILE = "job.json"
 ELSEWHERE = "set FIFTYONE_DEFAULT_DATASET_DIR to a folder on another disk"
 """How to choose another folder for the files of runs; for errors."""
 _NEXT = ".next"
+_NAMES_OF_OTHERS = ("run", "embeddings_field", "truth_field", "label_field", "group_field")
+"""Settings of a run or audit that may be names of another run, or of its fields."""
 _LONGEST_VIEW = 15_000_000  # bytes
 
 
@@ -233,6 +236,33 @@ def rename_record(dataset: fo.Dataset, key: str, new_key: str) -> None:
         dataset.rename_run(key, new_key)
 
 
+def follow_rename(dataset: fo.Dataset, patches_field: str | None, renamed: Mapping[str, str]) -> None:
+    """Replace names of a run, and of its fields, in the settings of the other runs and audits of the same images.
+
+    Args:
+        dataset: dataset of the runs.
+        patches_field: Detections field whose objects were clustered, or None.
+        renamed: old name -> new name.
+    """
+    from fiftyone.core.odm import get_db_conn
+
+    for document in _own_documents(dataset).values():
+        if document.config["patches_field"] != patches_field:
+            continue
+        before = document.config["settings"]
+        now = {name: _follow(before[name], renamed) for name in _NAMES_OF_OTHERS if name in before}
+        changes = {f"config.settings.{name}": value for name, value in now.items() if value != before[name]}
+        if changes:
+            get_db_conn().runs.update_one({"_id": document.id}, {"$set": changes})
+            document.reload()
+
+
+def _follow(value: object, renamed: Mapping[str, str]) -> object:
+    if isinstance(value, list):
+        return [_follow(item, renamed) for item in value]
+    return renamed.get(value, value) if isinstance(value, str) else value
+
+
 def unregister(dataset: fo.Dataset, key: str) -> None:
     """Delete the record of a run, if there is one."""
     drop_dangling(dataset, dataset._doc.runs, key)
@@ -333,6 +363,11 @@ def load_job(folder: Path) -> ClusterJob | None:
         )
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except PermissionError as error:
+        raise RunError(
+            f"{path} cannot be read by this user ({error.strerror}), so the run cannot be resumed; make the folder "
+            "readable and writable, or cluster again under another key"
+        ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(
             f"{path} cannot be read ({error}), so the run cannot be resumed; restore the file, or delete the folder"
@@ -352,19 +387,25 @@ def clean_dir(folder: Path) -> None:
 
 
 def check_files(dataset: fo.Dataset, key: str) -> None:
-    """Check, before a run is renamed or deleted, that its files can be.
+    """Check, before a run is continued, replaced, renamed or deleted, that its files can be.
 
     Raises:
-        DiskError: they are on a disk that cannot be written.
+        DiskError: they are on a disk that cannot be written, or belong to another user.
     """
     for folder in (run_dir(dataset, key), next_dir(dataset, key)):
-        problem = folder_problem(folder) if folder.exists() else None
+        problem = change_problem(folder)
         if problem is not None:
             raise DiskError(
                 str(folder),
                 f"the files of run {key!r} cannot be changed: {problem}; make it writable",
                 "call again",
             )
+
+
+def check_readable(path: Path, what: str) -> None:
+    """Raise RunError if another user's file exists that this user may not read; ``what`` it is, for the message."""
+    if is_refused(path):
+        raise RunError(f"{what}, {path}, belongs to another user; make it readable, and its folders")
 
 
 def move_dir(old: Path, new: Path) -> None:

@@ -80,7 +80,11 @@ class CacheFolder:
 
     def __init__(self, folder: str | Path | None = None) -> None:
         chosen = folder or os.environ.get(FOLDER_VARIABLE) or "~/.cache/fiftyone-deepcluster/images"
-        self.folder = Path(chosen).expanduser()
+        try:
+            self.folder = Path(chosen).expanduser()
+        except RuntimeError as error:
+            problem = f"the image cache {chosen} cannot be written: this user has no home folder"
+            raise DiskError(str(chosen), problem, f"the way out is to {_ELSEWHERE}") from error
         with self.disk_errors():
             self.folder.mkdir(parents=True, exist_ok=True)
 
@@ -197,15 +201,24 @@ class CacheFolder:
                     self._delete(path.stem)
 
     def _delete(self, key: str) -> bool:
-        lock = self.lock(key, exclusive=True)
+        """Delete an entry unless it is in use, or another user's; returns whether it was deleted."""
+        try:
+            lock = self.lock(key, exclusive=True)
+        except DiskError:
+            return False
         if lock is None:
             return False
-        # Metadata first and the lock file last, so no entry ever looks complete without pixels.
-        for path in (self.facts(key), self.pixels(key), self.part(key)):
-            path.unlink(missing_ok=True)
-        _remove(self.folder / f"{key}.lock")
-        lock.release()
-        return True
+        try:
+            # Metadata first and the lock file last, so no entry ever looks complete without pixels.
+            for path in (self.facts(key), self.pixels(key), self.part(key)):
+                path.unlink(missing_ok=True)
+        except PermissionError:
+            return False
+        else:
+            _remove(self.folder / f"{key}.lock")
+            return True
+        finally:
+            lock.release()
 
     def _free(self) -> int:
         return shutil.disk_usage(self.folder).free

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, Union
 
+from fiftyone_deepcluster.core.disk import is_refused
 from fiftyone_deepcluster.errors import ImagesError
 from fiftyone_deepcluster.images.dicom.elements import raw_texts
 from fiftyone_deepcluster.images.dicom.pixels import is_dicom
@@ -175,7 +176,7 @@ def _listed(directory: Path, found: Found) -> list[Path]:
     files = []
     for parts in filter(None, entries):
         file = folder.joinpath(*parts)
-        if not file.exists():
+        if not is_refused(file) and not file.exists():
             # Copies of discs made on other systems may have lower-case file names.
             file = folder.joinpath(*(part.lower() for part in parts))
         if file.resolve().is_relative_to(folder):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from PIL import Image
 
+from fiftyone_deepcluster.core.disk import remove_unfinished
 from fiftyone_deepcluster.errors import UnreadableImageError
 from fiftyone_deepcluster.images.cache.worker_pool import PoolJob
 from fiftyone_deepcluster.images.decode import explained, fit_to, read_image
@@ -174,7 +175,8 @@ def _write(pixels: NDArray[Any], path: str, frame: int, render: Render) -> Rendi
     name = hashlib.sha256(f"{render.key}\0{path}\0{frame}".encode("utf-8", "surrogateescape")).hexdigest()
     png = Path(render.folder) / name[:2] / f"{name[2:32]}.png"
     png.parent.mkdir(parents=True, exist_ok=True)
-    partial = png.with_suffix(f".{os.getpid()}")
+    partial = png.with_name(f"{png.name}.{os.getpid()}.partial")
+    remove_unfinished(png)
     try:
         Image.fromarray(pixels[..., 0] if channels == 1 else pixels).save(
             partial, format="PNG", compress_level=_COMPRESSION

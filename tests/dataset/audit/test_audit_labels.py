@@ -99,6 +99,20 @@ def test_a_run_gives_features_and_explains_with_its_clusters(labeled, stored_run
     assert fdc.list_audits(labeled) == ["audit"]
 
 
+def test_an_audit_follows_its_run_to_a_new_key(labeled, stored_run):
+    stored_run(labeled, "dc")
+    fdc.audit_labels(labeled, "doubtful", run="dc")
+    fdc.audit_labels(labeled, "doubtful", "second", embeddings_field=["pixels", "dc_embedding"])
+    before = fdc.review_labels(labeled).queue()["items"]
+    fdc.rename_run(labeled, "dc", "new")
+    assert fdc.load_audit(labeled).settings["run"] == "new"
+    assert fdc.load_audit(labeled, "second").settings["embeddings_field"] == ["pixels", "new_embedding"]
+    review = fdc.review_labels(labeled)
+    assert review.queue()["items"] == before
+    assert review.refit().record.n_fits == 2
+    fdc.review_labels(labeled, "second").refit()
+
+
 def test_several_fields_of_vectors(labeled):
     labeled.add_sample_field("halves", fo.VectorField)
     labeled.set_values("halves", list(1000 * load_digits().data[:300, :32].astype(np.float32)))

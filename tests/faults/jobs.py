@@ -1,0 +1,89 @@
+"""Jobs of the App in a process of their own: after a kill they are shown as failed, and can be started again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.faults.operation import LEARNED, Operation
+
+if TYPE_CHECKING:
+    import fiftyone as fo
+
+    from fiftyone_deepcluster.dataset.background import Job
+
+
+def _learned(dataset: fo.Dataset) -> None:
+    import fiftyone_deepcluster as fdc
+
+    fdc.cluster(dataset, key="dc", compute_brain=False, **LEARNED)
+
+
+def _nothing(dataset: fo.Dataset) -> None:
+    """Images alone."""
+
+
+def dicom_files() -> list[str]:
+    """Two small files of pydicom."""
+    from pydicom.data import get_testdata_file
+
+    return [str(Path(str(get_testdata_file(name)))) for name in ("CT_small.dcm", "MR_small.dcm")]
+
+
+def _tree_job(dataset: fo.Dataset) -> Job:
+    from fiftyone_deepcluster.dataset.background import Job
+
+    return Job("build_category_tree", dataset, "dc", {"key": "dc"})
+
+
+def _import_job(dataset: fo.Dataset) -> Job:
+    from fiftyone_deepcluster.dataset.background import Job
+
+    given = {"files": dicom_files(), "new_dataset": None, "side": 32, "workers": 1}
+    return Job("import_dicom", dataset, "", given)
+
+
+def _do(job: Job) -> None:
+    from fiftyone_deepcluster.dataset.runs import queue
+
+    ticket = job.enter(background=True)
+    job.carry_out(queue.QueuedRun(job.samples, ticket))
+    queue.leave(job.samples, job.name, ticket)
+
+
+def _do_again(job: Job) -> None:
+    """Check that the App shows the job as ended, and do it again."""
+    from fiftyone_deepcluster.core.progress import Silent
+    from fiftyone_deepcluster.dataset.runs.status import read_states
+
+    shown = read_states(job.samples).get(job.name)
+    if shown is not None and shown.status == "running":
+        raise ValueError(f"{job.name} is shown as running: {shown.label}")
+    if shown is None or not shown.busy:  # a queued one is shown as failed after a minute
+        _do(job)
+    else:
+        job.carry_out(Silent())
+    ended = read_states(job.samples)[job.name]
+    if ended.status != "done" or not ended.result:
+        raise ValueError(f"{job.name} is shown as {ended.status}: {ended.text}")
+
+
+JOBS = (
+    Operation(
+        "job of a tree",
+        _learned,
+        lambda dataset: _do(_tree_job(dataset)),
+        ("finished absent",),
+        lambda dataset, _: _do_again(_tree_job(dataset)),
+        "finished absent",
+        maps=False,
+    ),
+    Operation(
+        "job of a DICOM import",
+        _nothing,
+        lambda dataset: _do(_import_job(dataset)),
+        ("absent absent",),
+        lambda dataset, _: _do_again(_import_job(dataset)),
+        "absent absent",
+    ),
+)
