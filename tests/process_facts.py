@@ -36,7 +36,6 @@ def _of_python() -> dict[str, Any]:
         "socket timeout": socket.getdefaulttimeout(),
         "decimal context": repr(decimal.getcontext()),
         "sys.excepthook": sys.excepthook,
-        "threading.excepthook": _without_pytest(threading.excepthook, threading.__excepthook__),
         "warnings.showwarning": warnings.showwarning,
         "warning filters": tuple(map(str, warnings.filters)),
         "root logger": (
@@ -45,17 +44,14 @@ def _of_python() -> dict[str, Any]:
             logging.root.manager.disable,
         ),
     }
+    if not str(getattr(threading.excepthook, "__module__", "")).startswith("_pytest"):
+        facts["threading.excepthook"] = threading.excepthook  # pytest before 8.4 sets its own during a test
     facts |= _signals()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     facts |= {f"environment variable {name}": environment[name] for name in environment.keys() - _NOT_OURS}
     if _connected():
         del facts["Python's random state"]
     return facts
-
-
-def _without_pytest(hook: Any, default: Any) -> Any:
-    """The hook, or ``default`` for the one that pytest before 8.4 sets anew for each test."""
-    return default if str(getattr(hook, "__module__", "")).startswith("_pytest") else hook
 
 
 def _signals() -> dict[str, Any]:
