@@ -1,14 +1,13 @@
 """Pictures of the Clusters panel for the documentation, taken in the real App.
 
 ``python -m pytest tests/app/pictures.py`` replaces the files in ``docs/images`` and ``examples``. Not part of the test
-suite: pytest collects this file only by its name.
+suite: pytest collects this file only by its name. ``examples/audit.py`` draws ``docs/images/audit.png``.
 """
 
 from __future__ import annotations
 
 import io
 import re
-import runpy
 import time
 from typing import TYPE_CHECKING
 
@@ -150,12 +149,3 @@ def test_the_tab_audit(plugin, open_app, make_digits):
     expect(part(page, "dc-audit-neighbors").locator("img")).to_have_count(12)
     loaded(page)
     store(part(page, "dc-board"), FOLDER / "audit-queue.png")
-
-
-def test_the_most_suspicious_labels(fiftyone_home):
-    """Those of ``examples/audit.py``."""
-    example = runpy.run_path(str(ROOT / "examples" / "audit.py"))
-    dataset = example["make_dataset"](1797)
-    fdc.audit_labels(dataset, "doubtful", embeddings_field="pixels")
-    example["draw_worst"](fdc.review_labels(dataset, "audit", refit_every=0), FOLDER / "audit.png")
-    dataset.delete()
