@@ -4,6 +4,7 @@ import React from "react";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 
 import { Board } from "../src/components/Board";
+import { pathOf, widthOf } from "../src/components/LineChart";
 import type { Cluster, Edit, JobRow, LoadAnswer, SidebarGroup } from "../src/model/api";
 import { panelStates, server, state } from "./app";
 
@@ -227,6 +228,14 @@ describe("a dialog", () => {
     press("a");
     document.removeEventListener("keydown", listen);
     expect(heard).toEqual(["a"]);
+  });
+});
+
+describe("a chart", () => {
+  it("draws a single value as a dot that can be seen", () => {
+    const same = (value: number): number => value;
+    expect(pathOf([null, 2], same, same)).toBe("M1.0 2.0L1.0 2.0");
+    expect(widthOf([null, 2])).toBeGreaterThan(widthOf([1, 2]));
   });
 });
 

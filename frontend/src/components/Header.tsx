@@ -41,7 +41,7 @@ export function Header({ board, colors }: { board: Board; colors: Colors }) {
         </Box>
       )}
       {run && (
-        <Box sx={{ display: "flex", gap: 0.5 }}>
+        <Box sx={{ display: "flex", gap: 0.5, alignItems: "center" }}>
           <Tooltip title="Color the grid and the Embeddings map by the clusters of this run">
             <ToggleButton size="small" value="colors" selected={colors.on} onChange={() => colors.turn(!colors.on)} data-cy="dc-colors">
               Colors

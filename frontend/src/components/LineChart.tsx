@@ -59,7 +59,7 @@ export function LineChart({ title, unit, lines, positions, marked, band }: Chart
           </text>
         ))}
         {lines.map((line, index) => (
-          <path key={line.name} d={pathOf(line.values, x, y)} fill="none" stroke={colors[index % colors.length]} strokeWidth="1.5" strokeLinecap="round" />
+          <path key={line.name} d={pathOf(line.values, x, y)} fill="none" stroke={colors[index % colors.length]} strokeWidth={widthOf(line.values)} strokeLinecap="round" />
         ))}
       </svg>
       {lines.length > 1 && (
@@ -109,6 +109,11 @@ export function pathOf(
   });
   if (parts.length === 1) parts.push(parts.join("").replace("M", "L")); // one value: a dot
   return parts.join("");
+}
+
+/** Width of a line; a single value is drawn as a dot. */
+export function widthOf(values: readonly (number | null)[]): number {
+  return values.filter((value) => value !== null).length === 1 ? 6 : 1.5;
 }
 
 function short(value: number): string {
