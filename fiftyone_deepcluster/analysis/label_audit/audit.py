@@ -51,7 +51,7 @@ def audit_vectors(
             has a value that is not finite are not audited.
         labels: N labels: strings, numbers or booleans; None: no label.
         known: groups, clusters, order of the files, and what a person has decided.
-        seed: of the folds and of the drawn labels.
+        seed: of the folds, and of the images that the noise model is fitted on.
         device: "auto", "cpu", "cuda" or "cuda:1": where neighbors are searched and classifiers fitted; the CPU if the
             vectors would fill the GPU.
         observer: receives progress events; can cancel.

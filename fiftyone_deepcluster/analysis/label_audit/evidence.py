@@ -19,7 +19,6 @@ from fiftyone_deepcluster.analysis.label_audit.labeled_set import N_FOLDS
 from fiftyone_deepcluster.analysis.label_audit.logistic import LogisticModels, fit_logistic
 from fiftyone_deepcluster.analysis.label_audit.neighbors import NOTHING_STORED
 from fiftyone_deepcluster.core.progress import observer_or_silent, stop_if_cancelled
-from fiftyone_deepcluster.core.seeds import rng
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,8 +40,8 @@ _LEAST_SHARE = 1e-3
 """Prior of a class as a share of that of K equal classes, at least: the log odds are raised by 7 at most."""
 
 _LEAST_WEIGHT = 0.02
-_MISTAKEN = 2.0
-"""Additive smoothing of the confusion counts: this number divided by K for each pair of classes."""
+_CANDIDATES = 12
+"""Classes of an image whose probability is kept; there can be thousands."""
 
 _TOGETHER = 0.75
 """Factor of the sum of the log probabilities by held-out classifier and neighbors, which are not independent."""
@@ -62,19 +61,20 @@ class Evidence:
         held_out: (N,) float32, margin by the classifier that was fitted without it.
         neighbors: (N,) float32, margin by the neighbors' votes.
         both: (N,) float32, margin by held-out classifier and neighbors together.
-        drawn: (N,) float32, as ``both``, but of a drawn wrong class; where a person corrected the label, of the
-            class before. In the first round equal to ``both``.
         best: (N,) int64, most probable class by held-out classifier and neighbors.
         other: (N,) int64, most probable class other than the given one.
+        candidates: (N, C) int64, the most probable classes, with the given one and that before a person decided.
+        logs: (N, C) float32, their log probabilities by held-out classifier and neighbors.
     """
 
     in_sample: NDArray[np.float32]
     held_out: NDArray[np.float32]
     neighbors: NDArray[np.float32]
     both: NDArray[np.float32]
-    drawn: NDArray[np.float32]
     best: NDArray[np.int64]
     other: NDArray[np.int64]
+    candidates: NDArray[np.int64]
+    logs: NDArray[np.float32]
 
 
 def gather_evidence(labeled: LabeledSet, observer: Observer | None = None) -> tuple[Evidence, Evidence]:
@@ -88,11 +88,10 @@ def gather_evidence(labeled: LabeledSet, observer: Observer | None = None) -> tu
         CancelledError: the observer requested cancellation.
     """
     balance, watcher = _class_weights(labeled)[labeled.classes], observer_or_silent(observer)
-    first = _round(labeled, balance * labeled.weights, labeled.classes, watcher)
+    first = _round(labeled, balance * labeled.weights, watcher)
     belief = np.minimum(np.exp(first.both), 1.0) + np.float32(_LEAST_WEIGHT)
     belief = np.where(labeled.certain, np.float32(1), belief)
-    drawn = np.where(labeled.before == labeled.classes, _draw(labeled, first.best), labeled.before)
-    return first, _round(labeled, balance * labeled.weights * belief, drawn, watcher)
+    return first, _round(labeled, balance * labeled.weights * belief, watcher)
 
 
 def _class_weights(labeled: LabeledSet) -> NDArray[np.float32]:
@@ -109,24 +108,10 @@ def _relief(labeled: LabeledSet) -> NDArray[np.float32]:
     return np.asarray(-np.log(np.clip(ratio, _LEAST_SHARE, 1)), np.float32)
 
 
-def _draw(labeled: LabeledSet, best: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(N,) a wrong class for every image, drawn from the other labels of images with the same predicted class."""
-    k, draw = labeled.n_classes, rng(labeled.seed, "drawn classes")
-    mistaken = np.bincount(best * k + labeled.classes, minlength=k * k).reshape(k, k) + _MISTAKEN / k
-    np.fill_diagonal(mistaken, 0)
-    drawn = np.empty(len(best), np.int64)
-    for number in range(k):
-        rows = np.flatnonzero(best == number)
-        drawn[rows] = draw.choice(k, len(rows), p=mistaken[number] / mistaken[number].sum())
-    return drawn
-
-
-def _round(
-    labeled: LabeledSet, weights: NDArray[np.float32], drawn: NDArray[np.int64], observer: Observer
-) -> Evidence:
+def _round(labeled: LabeledSet, weights: NDArray[np.float32], observer: Observer) -> Evidence:
     models = _fit(labeled, weights, observer)
     scorer = _Scorer(labeled, weights, _class_weights(labeled), _relief(labeled))
-    found = [scorer.scores(rows, logs, drawn[rows]) for rows, logs in _log_probabilities(labeled, models)]
+    found = [scorer.scores(rows, logs) for rows, logs in _log_probabilities(labeled, models)]
     return Evidence(*(np.concatenate(column) for column in zip(*found, strict=True)))
 
 
@@ -180,7 +165,7 @@ class _Scorer:
     relief: NDArray[np.float32]
 
     def scores(
-        self, rows: slice, logs: tuple[NDArray[np.float32], NDArray[np.float32]], drawn: NDArray[np.int64]
+        self, rows: slice, logs: tuple[NDArray[np.float32], NDArray[np.float32]]
     ) -> tuple[NDArray[np.generic], ...]:
         """The fields of ``Evidence`` for consecutive rows, in their order."""
         classes, (in_sample, held_out) = self.labeled.classes[rows], logs
@@ -188,16 +173,25 @@ class _Scorer:
         both = _log_softmax(_TOGETHER * (held_out + near))
         without = both.copy()
         without[np.arange(len(classes)), classes] = -np.inf
-        relief = self.relief[classes]
+        relief, candidates = self.relief[classes], self._candidates(rows, both)
         return (
             _margin(in_sample, classes, relief),
             _margin(held_out, classes, relief),
             _margin(near, classes),
             _margin(both, classes, _TOGETHER * relief),
-            _margin(both, drawn, _TOGETHER * self.relief[drawn]),
             both.argmax(axis=1),
             without.argmax(axis=1),
+            candidates,
+            np.take_along_axis(both, candidates, 1),
         )
+
+    def _candidates(self, rows: slice, both: NDArray[np.float32]) -> NDArray[np.int64]:
+        """(B, C) the most probable classes, with those that the label says or said."""
+        first = both.copy()
+        for known in (self.labeled.classes[rows], self.labeled.before[rows]):
+            first[np.arange(len(both)), known] = np.inf
+        n = min(_CANDIDATES, both.shape[1])
+        return np.argpartition(first, -n, axis=1)[:, -n:]
 
     def _shares(self, rows: slice) -> NDArray[np.float32]:
         """(B, K) smoothed shares of the neighbors' votes."""

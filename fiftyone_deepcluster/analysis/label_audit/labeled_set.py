@@ -89,7 +89,7 @@ class LabeledSet:
         folds: (N,) int64 fold of the cross-validation, 0 to ``N_FOLDS`` - 1.
         groups: (N,) int64 group of each, or None.
         apart: (N,) int64 group of each, among which images do not vote for each other; or None.
-        seed: of the labels that are drawn.
+        seed: of the images that the noise model is fitted on.
         certain: (N,) bool, labels that a person has confirmed; they have full weight in every round.
         before: (N,) int64 class of each before a person decided; equal to ``classes`` where nobody did.
     """
@@ -128,7 +128,7 @@ def encode(labels: Sequence[object | None]) -> tuple[tuple[str, ...], NDArray[np
 def labeled_set(
     features: FeatureRows, graph: NeighborGraph, labels: ClassLabels, known: KnownSides, seed: int
 ) -> LabeledSet:
-    """Prepare N images that all have a class; ``seed`` is of the folds and of the drawn classes."""
+    """Prepare N images that all have a class; ``seed`` is of the folds and of draws of images."""
     n_classes, classes = len(labels.names), labels.given
     groups = None if known.groups is None else _group_numbers(known.groups)
     apart = None if groups is None else _small_groups(groups, classes, n_classes)

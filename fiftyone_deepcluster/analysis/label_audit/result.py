@@ -124,7 +124,7 @@ class _Conclusion:
     def result(self, given: NDArray[np.int64]) -> LabelAudit:
         labeled, second, n = self.labeled, self.evidence[1], len(given)
         suspicious = suspicion(*self.evidence)
-        p_wrong, spread = probability_wrong(labeled, second, suspicious)
+        p_wrong, spread = probability_wrong(labeled, self.evidence, suspicious)
         suggested = np.where(second.best != labeled.classes, second.best, -1)
         suggested = np.where(p_wrong >= ISSUE_AT, np.where(suggested < 0, second.other, suggested), suggested)
         suggested[~self.audited | labeled.certain] = -1

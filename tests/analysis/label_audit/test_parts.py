@@ -1,5 +1,7 @@
 """Logistic regression beside scikit-learn's, the neighbor graph beside all distances."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
@@ -9,6 +11,7 @@ from sklearn.neighbors import NearestNeighbors
 from fiftyone_deepcluster.analysis.label_audit import neighbors
 from fiftyone_deepcluster.analysis.label_audit.logistic import feature_rows, fit_logistic
 from fiftyone_deepcluster.analysis.label_audit.neighbors import neighbor_graph
+from fiftyone_deepcluster.analysis.label_audit.noise_model import wrong_by_model
 from fiftyone_deepcluster.errors import CancelledError
 from tests.analysis.conftest import Steps
 
@@ -107,3 +110,50 @@ def test_images_of_one_group_do_not_vote_for_each_other(digits):
     row = 7
     wanted = np.bincount(digits[1][graph.rows[row][voters[row]]], minlength=10)
     np.testing.assert_array_equal(votes[row], wanted)
+
+
+def labels_by_a_model(n):
+    """Log probabilities (N, 3), true classes, labels, and the probability that each label is wrong."""
+    draw = np.random.default_rng(0)
+    right = np.array([[0.9, 0.1, 0.0], [0.0, 0.7, 0.3], [0.05, 0.05, 0.9]])
+    chances = draw.dirichlet([0.3] * 3, n) + 1e-6
+    chances /= chances.sum(axis=1, keepdims=True)
+    true = (draw.random(n)[:, None] > chances.cumsum(axis=1)).sum(axis=1)
+    labels = (draw.random(n)[:, None] > right[true].cumsum(axis=1)).sum(axis=1)
+    both = chances * right[:, labels].T
+    wrong = 1 - both[np.arange(n), labels] / both.sum(axis=1)
+    return np.log(chances).astype(np.float32), true, labels, wrong
+
+
+def set_of(labels, classes=None, certain=None):
+    """What the noise model reads of a labeled set."""
+    certain = np.zeros(len(labels), bool) if certain is None else certain
+    classes = labels if classes is None else classes
+    return SimpleNamespace(before=labels, classes=classes, certain=certain, n_classes=3, seed=0)
+
+
+@pytest.mark.parametrize("sharpness", [1.0, 2.0], ids=["right", "too sure"])
+def test_the_noise_model_finds_how_labels_were_made(sharpness):
+    logs, _, labels, wanted = labels_by_a_model(4000)
+    found = wrong_by_model(set_of(labels), np.tile(np.arange(3), (4000, 1)), sharpness * logs)
+
+    assert found.mean() == pytest.approx(wanted.mean(), abs=0.02)
+    assert np.abs(found - wanted).mean() < 0.03
+
+
+def test_the_noise_model_counts_labels_before_they_were_corrected():
+    logs, true, labels, _ = labels_by_a_model(4000)
+    certain = np.arange(4000) < 1000
+    known = set_of(labels, np.where(certain, true, labels), certain)
+    found = wrong_by_model(known, np.tile(np.arange(3), (4000, 1)), logs)
+
+    np.testing.assert_array_equal(found[certain], (labels != true)[certain])
+
+
+def test_the_order_of_the_candidates_does_not_matter():
+    logs, _, labels, _ = labels_by_a_model(500)
+    classes = np.tile(np.arange(3), (500, 1))
+    one = wrong_by_model(set_of(labels), classes, logs)
+    other = wrong_by_model(set_of(labels), classes[:, ::-1], logs[:, ::-1])
+
+    np.testing.assert_allclose(one, other, atol=1e-6)
