@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from fiftyone_deepcluster.core.process_state import ignored_warnings, kept_threads
-from fiftyone_deepcluster.errors import InputError, MissingDependencyError
+from fiftyone_deepcluster.errors import DiskError, InputError, MissingDependencyError
 from fiftyone_deepcluster.reducers.base import REDUCERS, Reducer
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Umap(Reducer):
         """(N, D) -> (N, n_components) float32 on the same device.
 
         Raises:
+            DiskError: Numba has no folder for the code that it compiles.
             InputError: fewer than four vectors.
             MissingDependencyError: umap-learn is not installed.
         """
@@ -71,10 +73,7 @@ class Umap(Reducer):
         return torch.from_numpy(layout).float().to(vectors.device)
 
     def _reducer(self, vectors: torch.Tensor, n_neighbors: int, seed: int) -> Any:
-        try:
-            import umap
-        except ImportError as error:
-            raise MissingDependencyError('reducer="umap" needs umap-learn; pip install umap-learn') from error
+        umap = _import_umap()
         known: dict[str, Any] = {}
         if len(vectors) <= _EXACT_NEIGHBORS or vectors.device.type != "cpu":
             from fiftyone_deepcluster.metrics.knn import exact_neighbors
@@ -93,6 +92,23 @@ class Umap(Reducer):
             n_jobs=1,
             **known,
         )
+
+
+def _import_umap() -> Any:
+    try:
+        import umap
+    except ImportError as error:
+        raise MissingDependencyError('reducer="umap" needs umap-learn; pip install umap-learn') from error
+    except RuntimeError as error:
+        if "no locator available" not in str(error):
+            raise
+        home = os.environ.get("HOME", "~")
+        raise DiskError(
+            home,
+            f"UMAP cannot be compiled: neither its package nor the home folder {home} can be written",
+            "the way out is to set NUMBA_CACHE_DIR to a folder that can be written, before Python starts",
+        ) from error
+    return umap
 
 
 def _quiet_umap() -> AbstractContextManager[None]:

@@ -239,6 +239,14 @@ def test_a_workspace_draws_the_grid_and_the_panel(open_app, clustered):
     expect(part(page, "looker").first).to_be_visible()
 
 
+def wait_until_drawn(page):
+    """Wait until the grid draws no more images: while it does, some may miss a change of colors."""
+    drawn, before = 0, None
+    while not drawn or drawn != before:
+        page.wait_for_timeout(1000)
+        drawn, before = page.locator('[data-cy="looker"] [data-cy^="tag-"]').count(), drawn
+
+
 def colors_by_label(page, key, n_colors):
     """Background colors of the labels of a run on the images of the grid, by label, once there are ``n_colors``.
 
@@ -265,6 +273,7 @@ def test_one_click_colors_the_grid_and_the_map_by_the_run_that_is_open(open_app,
     page = open_app(clustered, query="?workspace=all")
     expect(rows(page)).to_have_count(3)
     expect(part(page, "embeddings-runs-page")).to_be_visible()
+    wait_until_drawn(page)
     part(page, "dc-colors").click()
     for key, other, n_clusters in (("more", "dc", 3), ("dc", "more", 5)):
         expect(page.locator(".emb-plot-title")).to_contain_text(f"{key}_viz")

@@ -184,7 +184,7 @@ def test_analyses_wait_for_each_other_and_are_cancelled(clustered):
     clustered.set_values("text", ["a scan of a hand", "a scan of a foot"] * 20)
     slow = {"key": "dc", "numbers": list(range(2, 40)), "repetitions": 50, "reducer": "identity"}
     Job("recommend_number", clustered, "dc", slow).start()
-    until(clustered, NAME, lambda state: state.status == "running" and " of 38" in state.label)
+    until(clustered, NAME, lambda state: state.status == "running" and " of 1,900" in state.label)
     words = Job("find_key_words", clustered, "dc", {"key": "dc", "text_field": "text"})
     words.start()
     until(clustered, words.name, lambda state: state.label == "waits for 'Recommend number' of 'dc' to end")

@@ -64,7 +64,7 @@ def _do_again(job: Job) -> None:
     else:
         job.carry_out(Silent())
     ended = read_states(job.samples)[job.name]
-    if ended.status != "done" or not ended.result:
+    if ended.status != "finished" or not ended.result:
         raise ValueError(f"{job.name} is shown as {ended.status}: {ended.text}")
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from sklearn.datasets import load_digits
@@ -61,3 +64,29 @@ def test_umap_does_not_change_torchs_threads(blobs):
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
+
+
+NO_FOLDER = """
+import tempfile
+
+def refuse(*arguments, **options):  # Numba tries each of its folders with a file
+    raise OSError(30, "Read-only file system")
+
+tempfile.TemporaryFile = refuse
+import torch
+from fiftyone_deepcluster.errors import DiskError
+from fiftyone_deepcluster.reducers.umap import Umap
+
+try:
+    Umap().embed(torch.rand(20, 3), 0)
+except DiskError as error:
+    print(error)
+"""
+
+
+def test_without_a_folder_for_compiled_code_the_variable_is_named():
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", NO_FOLDER], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("UMAP cannot be compiled: neither its package nor the home folder")
+    assert "set NUMBA_CACHE_DIR to a folder that can be written, before Python starts" in done.stdout
