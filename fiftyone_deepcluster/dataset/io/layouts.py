@@ -21,7 +21,7 @@ class RunLayout:
         anchor: value that is indexed, and that marks the fields as those of a run.
         needed: values whose fields must exist; fields of other values are removed if they are empty.
         more_indexed: other values that are indexed.
-        hidden: values that the sidebar does not show, because the App cannot filter by them: vectors.
+        hidden: values outside the run's group of the sidebar: vectors, which the App cannot filter by and lists under OTHER.
     """
 
     in_label: tuple[str, ...]
@@ -43,7 +43,7 @@ class RunLayout:
 
     @property
     def shown(self) -> tuple[str, ...]:
-        """Names of the values in fields of their own that the sidebar shows."""
+        """Names of the values in fields of their own that are in the run's group of the sidebar."""
         return tuple(name for name in self.beside if name not in self.hidden)
 
 
