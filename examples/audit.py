@@ -66,7 +66,8 @@ def draw_worst(review: LabelReview, path: Path) -> None:
     for cell, item in zip(cells, review.queue(COLUMNS * ROWS)["items"], strict=True):
         cell.imshow(Image.open(item["filepath"]), cmap="gray")
         cell.set_axis_off()
-        cell.set_title(f"{item['given']} → {item['suggestion']}  {item['p_wrong']:.0%}", fontsize=9)
+        wrong = "> 99%" if item["p_wrong"] > 0.99 else f"{item['p_wrong']:.0%}"
+        cell.set_title(f"{item['given']} → {item['suggestion']}  {wrong}", fontsize=9)
     figure.suptitle("Most suspicious labels: given → suggested, probability that it is wrong", fontsize=10)
     figure.savefig(path, dpi=120)
 

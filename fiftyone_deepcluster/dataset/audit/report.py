@@ -139,11 +139,16 @@ def _caption(item: dict[str, Any]) -> str:
     given, suggestion = escape(item["given"]), escape(item.get("suggestion") or "?")
     lines = [
         f'<span class="given">{given}</span> → <span class="suggestion">{suggestion}</span>',
-        f"{item['p_wrong']:.0%} wrong",
+        f"{_percent(item['p_wrong'])} wrong",
         escape(item.get("reason") or ""),
         escape(item.get("decision") or ""),
     ]
     return "<br>".join(line for line in lines if line)
+
+
+def _percent(p_wrong: float) -> str:
+    """Rounded; never 100%, as nothing is certain."""
+    return "&gt; 99%" if p_wrong > 0.99 else f"{p_wrong:.0%}"
 
 
 def _picture(item: dict[str, Any]) -> str:

@@ -21,7 +21,7 @@ class RunLayout:
         anchor: value that is indexed, and that marks the fields as those of a run.
         needed: values whose fields must exist; fields of other values are removed if they are empty.
         more_indexed: other values that are indexed.
-        hidden: values outside the run's group of the sidebar: vectors, which the App cannot filter by and lists under OTHER.
+        hidden: vectors, which the App cannot filter by: outside the run's group of the sidebar, listed under OTHER.
     """
 
     in_label: tuple[str, ...]

@@ -89,6 +89,8 @@ def test_the_report_is_one_file_with_pictures(audited, review, tmp_path):
     audited.add_sample(fo.Sample(filepath="/none/missing.png"))
     review.decide(review.queue(1)["items"][0]["id"], "accept")
     text = review.report(tmp_path / "audit.html", n_worst=7).read_text()
+    assert "&gt; 99% wrong" in text
+    assert "100% wrong" not in text
 
     assert text.count("<figure>") == text.count("data:image/png;base64,") == 7
     assert "Label audit of doubtful" in text
