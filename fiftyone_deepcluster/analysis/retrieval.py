@@ -67,7 +67,7 @@ def nearest_images(
 
     k = min(k, len(vectors) - 1)
     rows, lengths = [], []
-    for part in _parts(queries, max(len(vectors), k * vectors.shape[1]), observer):
+    for part in _parts(queries, max(len(vectors), k * vectors.shape[1]), "neighbors", observer):
         chosen = torch.from_numpy(part).to(vectors.device)
         found = _squared(vectors, chosen).topk(k, dim=1, largest=False).indices
         # small distances are lost to rounding in |a|^2 + |b|^2 - 2ab: recomputed exactly, and sorted again
@@ -117,7 +117,7 @@ def score(
         queries = np.sort(rng(seed, "queries").choice(queries, max_queries, replace=False))
     labels = torch.from_numpy(classes).to(vectors.device)
     averages, precisions = [], []
-    for part in _parts(queries, len(vectors), observer):
+    for part in _parts(queries, len(vectors), "retrieval scores", observer):
         chosen = torch.from_numpy(part).to(vectors.device)
         order = _squared(vectors, chosen).argsort(dim=1, stable=True)[:, :-1]  # the query itself is last
         relevant = labels[order] == labels[chosen][:, None]
@@ -155,11 +155,13 @@ def precision_at(relevant: torch.Tensor, k: int) -> torch.Tensor:
     return relevant[:, :k].double().mean(1)
 
 
-def _parts(queries: NDArray[np.int64], each: int, observer: Observer | None) -> Iterator[NDArray[np.int64]]:
+def _parts(
+    queries: NDArray[np.int64], each: int, phase: str, observer: Observer | None
+) -> Iterator[NDArray[np.int64]]:
     """Queries in chunks, so that with ``each`` values per query the memory stays bounded."""
     size, watcher = max(1, _MAX_NUMBERS // each), observer_or_silent(observer)
-    why = "cancelled; no neighbors were stored"
-    for rows in in_parts(watcher, "neighbors", len(queries), size=size, why=why):
+    why = f"cancelled; no {phase} were stored"
+    for rows in in_parts(watcher, phase, len(queries), size=size, why=why):
         yield queries[rows]
 
 

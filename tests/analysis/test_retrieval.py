@@ -79,14 +79,14 @@ def test_a_search_reports_its_progress_and_can_be_cancelled(monkeypatch):
     vectors, classes = vectors_and_classes()
     whole = retrieval.nearest_images(vectors, np.arange(80), 5)
     monkeypatch.setattr(retrieval, "_MAX_NUMBERS", 10 * 80)
-    for search in (
-        lambda observer: retrieval.nearest_images(vectors, np.arange(80), 5, observer),
-        lambda observer: retrieval.score("x", vectors, classes, observer=observer),
+    for search, phase in (
+        (lambda observer: retrieval.nearest_images(vectors, np.arange(80), 5, observer), "neighbors"),
+        (lambda observer: retrieval.score("x", vectors, classes, observer=observer), "retrieval scores"),
     ):
         watcher, stopped = Steps(), Steps(cancel_after=20)
         search(watcher)
-        assert (watcher.phases, watcher.steps) == ({"neighbors": 80}, 80)
-        with pytest.raises(CancelledError, match="no neighbors were stored"):
+        assert (watcher.phases, watcher.steps) == ({phase: 80}, 80)
+        with pytest.raises(CancelledError, match=f"no {phase} were stored"):
             search(stopped)
         assert stopped.steps == 20
     np.testing.assert_array_equal(retrieval.nearest_images(vectors, np.arange(80), 5)[0], whole[0])

@@ -14,6 +14,7 @@ import numpy as np
 from fiftyone_deepcluster.analysis.label_audit.evidence import STEPS, gather_evidence
 from fiftyone_deepcluster.analysis.label_audit.labeled_set import (
     FEWEST,
+    N_FOLDS,
     KnownSides,
     class_labels,
     labeled_set,
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.core.progress import Observer
 
 _N_NEIGHBORS = 50
+
+_PER_WEIGHT = 24
+"""Numbers per weight that L-BFGS keeps: two for each of 8 earlier steps, and those of the current one."""
+
 _MOST_CLASSES = 5_000
 
 
@@ -53,7 +58,7 @@ def audit_vectors(
         known: groups, clusters, order of the files, and what a person has decided.
         seed: of the folds, and of the images that the noise model is fitted on.
         device: "auto", "cpu", "cuda" or "cuda:1": where neighbors are searched and classifiers fitted; the CPU if the
-            vectors would fill the GPU.
+            vectors or the classifiers would fill the GPU.
         observer: receives progress events; can cancel.
 
     Raises:
@@ -64,11 +69,14 @@ def audit_vectors(
     known = KnownSides() if known is None else known
     seed = _checked_arguments(labels, known, seed)
     _check_vectors(vectors, labels, known)
-    where = choose_compute(device, "float32").device_for(vectors.size)
+    compute = choose_compute(device, "float32")
     watcher = observer_or_silent(observer)
     classes, readable = class_labels(labels, known.before), finite_rows(vectors)
     rows = np.flatnonzero((classes.given >= 0) & readable)
     _check_classes(classes.names, classes.given, rows)
+    where = compute.device_for(
+        _numbers_needed(vectors.shape[1], len(rows), len(np.unique(classes.given[rows])))
+    )
     features = feature_rows(vectors if len(rows) == len(vectors) else vectors[rows], str(where))
     graph = _graph(features, known.graph, watcher)
     labeled = labeled_set(features, graph, classes.of(rows), known.of(rows), seed)
@@ -79,6 +87,13 @@ def audit_vectors(
     for row in np.flatnonzero((classes.given >= 0) & ~readable).tolist():
         result.not_audited[row] = "no vector of finite numbers"
     return result
+
+
+def _numbers_needed(width: int, n: int, n_classes: int) -> int:
+    """Numbers that the neighbor search and the fits of all classifiers keep at once, at most."""
+    search = 5 * n * width  # vectors, normalized vectors, and the products' factors
+    fits = _PER_WEIGHT * (N_FOLDS + 1) * (width + 1) * n_classes
+    return search + fits
 
 
 def finite_rows(vectors: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:

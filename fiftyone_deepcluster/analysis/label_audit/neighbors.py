@@ -104,6 +104,7 @@ def neighbor_graph(features: FeatureRows, k: int, observer: Observer | None = No
     k, watcher = min(k, len(features) - 1), Silent() if observer is None else observer
     units = [torch.nn.functional.normalize(part, dim=1) for _, part in features.chunks(features.width)]
     vectors = torch.cat(units)
+    del units  # on a GPU, both would be kept during the search
     exact = len(vectors) <= _EXACT or vectors.device.type != "cpu"
     search = _exact_search(vectors, k + 1) if exact else _inverted_file(vectors, k + 1)
     found = [

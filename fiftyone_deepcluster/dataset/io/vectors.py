@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.api.fit_arguments import joined
@@ -105,17 +106,40 @@ def model_name(model: Any) -> str | None:
     return None if model is None else type(model).__name__
 
 
-def _from_model(source: SampleSource, model: Any, observer: Observer) -> list[NDArray[np.float32] | None]:
-    import fiftyone as fo
-    from fiftyone.core.utils import SetAttributes
+class _NoBars:
+    """Turns FiftyOne's progress bars off while any thread is inside; the last one to leave restores the setting."""
 
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside, self._found = 0, True
+
+    def __enter__(self) -> None:
+        import fiftyone as fo
+
+        with self._lock:
+            if not self._inside:
+                self._found = fo.config.show_progress_bars
+                fo.config.show_progress_bars = False
+            self._inside += 1
+
+    def __exit__(self, *raised: object) -> None:
+        import fiftyone as fo
+
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                fo.config.show_progress_bars = self._found
+
+
+_NO_BARS = _NoBars()
+
+
+def _from_model(source: SampleSource, model: Any, observer: Observer) -> list[NDArray[np.float32] | None]:
     field = source.patches_field
     whole = source.samples if field is None else source.samples._source_collection
     observer.phase("embeddings", len(whole))
     watched: dict[str, Any] = {"skip_failures": True, "progress": _forward_to(observer)}
-    with SetAttributes(
-        fo.config, show_progress_bars=False
-    ):  # FiftyOne draws a bar even if it calls a function
+    with _NO_BARS:  # FiftyOne draws a bar even if it calls a function
         if field is None:
             return list(whole.compute_embeddings(model, **watched))
         by_sample = whole.compute_patch_embeddings(model, field, **watched)

@@ -166,6 +166,7 @@ def retrieval_score(
         RunNotFoundError: no such run.
         InputError: no such field, no class with two images, or an argument out of range.
         RunError: ``initial`` was requested and the run's network is not stored on this machine.
+        CancelledError: the observer requested cancellation.
     """
     import numpy as np
 
@@ -212,6 +213,7 @@ def index_neighbors(
 
     Raises:
         RunNotFoundError: no such run.
+        CancelledError: the observer requested cancellation.
     """
     import numpy as np
 

@@ -27,10 +27,10 @@ def rename(dataset: fo.Dataset, old: FieldNames, new: FieldNames) -> None:
     _rename_fields(dataset, old, new)
     if old.brain_keys():
         rename_brain_runs(dataset, old, new)
-    storage.rename_record(dataset, old.key, new.key)
     pairs = zip((old.key, *old.roots()), (new.key, *new.roots()), strict=True)
     renamed = {before.removeprefix(old.prefix): after.removeprefix(new.prefix) for before, after in pairs}
     storage.follow_rename(dataset, old.patches_field, renamed)
+    storage.rename_record(dataset, old.key, new.key)  # last: by the key, other processes notice the change
     add_group(dataset, new)
     storage.move_dir(storage.run_dir(dataset, old.key), storage.run_dir(dataset, new.key))
     storage.move_dir(storage.next_dir(dataset, old.key), storage.next_dir(dataset, new.key))

@@ -141,6 +141,13 @@ function ClustersTab({ board, colors }: { board: BoardState; colors: Colors }) {
   const takeFocus = React.useCallback(() => root.current?.focus({ preventScroll: true }), []);
   const latest = React.useRef({ visit, asked });
   latest.current = { visit, asked };
+  const mounted = React.useRef(true);
+  React.useEffect(() => {
+    mounted.current = true;
+    return () => {
+      mounted.current = false;
+    };
+  }, []);
   const changed = React.useRef(0); // time at which the page changed last
   const go = React.useCallback((name: string | null) => {
     changed.current = performance.now();
@@ -308,7 +315,7 @@ function ClustersTab({ board, colors }: { board: BoardState; colors: Colors }) {
           onEdit={(edited, typed) => {
             setAsked(null);
             const again = (problem: string): void => {
-              if (typed !== undefined && latest.current.visit === visit && latest.current.asked === null) setAsked({ ...asked, typed, problem });
+              if (typed !== undefined && mounted.current && latest.current.visit === visit && latest.current.asked === null) setAsked({ ...asked, typed, problem });
               else board.notify({ text: problem, kind: "error" });
             };
             void board.edit(edited, again).then((answer) => answer && unselect());
