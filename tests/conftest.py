@@ -90,6 +90,8 @@ _THIRD_PARTY = (
     r"ignore:invalid escape sequence '.Z':SyntaxWarning",
     # FiftyOne connects through MongoEngine without naming a UUID format
     r"ignore:No uuidRepresentation is specified:DeprecationWarning",
+    # older releases of Typer import what the newest Click deprecates
+    r"ignore:'click\.utils\.:DeprecationWarning",
     # FiftyOne's server declares its GraphQL scalars the old way
     r"ignore:Passing a class to strawberry:DeprecationWarning",
     # FiftyOne's server imports GraphQL's extensions by their old name

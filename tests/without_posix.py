@@ -23,9 +23,9 @@ from sklearn.datasets import load_digits
 
 PACKAGE = "fiftyone_deepcluster"
 MODULES = {"fcntl", "resource", "pwd", "grp", "termios", "tty", "pty", "syslog", "crypt", "readline"}
-# statvfs and SIGKILL stay: the standard library uses them here for what it does on Windows, too.
+# statvfs, SIGKILL and uname stay: the standard library uses them here for what it does on Windows, too.
 OF_OS = (
-    "fork forkpty getuid geteuid getgid getegid getpgid setsid killpg uname sched_getaffinity preadv pwritev pread "
+    "fork forkpty getuid geteuid getgid getegid getpgid setsid killpg sched_getaffinity preadv pwritev pread "
     "pwrite readv writev posix_fallocate posix_fadvise sysconf getloadavg nice mkfifo chown lchown sync sendfile "
     "copy_file_range O_NOFOLLOW O_DIRECTORY"
 )

@@ -284,7 +284,7 @@ def accuracies(
         logistic = LogisticRegression(C=_LOGISTIC_C, max_iter=300, random_state=0)
         # without random_state it uses NumPy's global generator
         svm = (
-            LinearSVC(C=_SVM_C, random_state=0)
+            LinearSVC(C=_SVM_C, dual="auto", random_state=0)
             if gram is None
             else SVC(C=_SVM_C, kernel="precomputed", random_state=0)
         )

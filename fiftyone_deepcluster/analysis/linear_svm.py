@@ -91,6 +91,6 @@ def fitted(
 
     # accuracy converges long before liblinear's tolerance is reached
     with ignored_warnings(ConvergenceWarning):
-        return LinearSVC(C=cost, multi_class="ovr", max_iter=2000, random_state=0).fit(
+        return LinearSVC(C=cost, multi_class="ovr", dual="auto", max_iter=2000, random_state=0).fit(
             vectors[rows], classes[rows]
         )

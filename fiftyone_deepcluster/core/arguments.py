@@ -11,6 +11,8 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fiftyone_deepcluster.errors import InputError
 
 _LONGEST, _LONGEST_TEXT = 60, 120
@@ -25,7 +27,7 @@ def whole_number(name: str, value: Any, least: int, most: int | None = None) -> 
     """
     need = f"{least:,} or more" if most is None else f"{least:,} to {most:,}"
     try:
-        number = None if isinstance(value, bool) else operator.index(value)
+        number = None if isinstance(value, bool | np.bool_) else operator.index(value)
     except TypeError:
         number = None
     if number is None:
