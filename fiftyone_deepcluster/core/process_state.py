@@ -55,16 +55,17 @@ def one_thread() -> Iterator[None]:
     """
     import torch
 
-    with _BLAS.held(one=True), kept_threads():
+    with kept_threads():
         before = torch.get_num_threads()
-        if before > 1:
-            set_torch_threads(1)
-        _THREAD_POOLS.of("openmp").limit(limits=1)  # restored by kept_threads
-        try:
-            yield
-        finally:
+        with _BLAS.held(one=True):
             if before > 1:
-                set_torch_threads(before)
+                set_torch_threads(1)
+            _THREAD_POOLS.of("openmp").limit(limits=1)  # restored by kept_threads
+            try:
+                yield
+            finally:
+                if before > 1:
+                    set_torch_threads(before)
 
 
 @contextmanager
@@ -77,12 +78,12 @@ def kept_threads() -> Iterator[None]:
     import torch
 
     torch.get_num_threads()  # its first call in a thread sets that thread's OpenMP threads
-    with _BLAS.held(one=False):
-        before = _THREAD_POOLS.of("openmp").limit(limits=None)
-        try:
+    before = _THREAD_POOLS.of("openmp").limit(limits=None)
+    try:
+        with _BLAS.held(one=False):
             yield
-        finally:
-            before.restore_original_limits()
+    finally:  # last: a BLAS that uses OpenMP, such as Faiss', sets the number of OpenMP, too
+        before.restore_original_limits()
 
 
 class _ThreadPools:

@@ -37,8 +37,10 @@ def blas_threads():
 def threads(request):
     """Numbers of threads that no machine has by itself, in this thread and for BLAS."""
     before = torch.get_num_threads()
-    set_torch_threads(request.param)
     with threadpool_limits(request.param + 1, user_api="blas"):
+        set_torch_threads(
+            request.param
+        )  # after the limit: a BLAS that uses OpenMP changes torch's number, too
         yield request.param
     set_torch_threads(before)
 
