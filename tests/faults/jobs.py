@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from tests.faults.operation import LEARNED, Operation
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import fiftyone as fo
 
     from fiftyone_deepcluster.dataset.background import Job
@@ -68,22 +70,27 @@ def _do_again(job: Job) -> None:
         raise ValueError(f"{job.name} is shown as {ended.status}: {ended.text}")
 
 
+def _operation(
+    name: str,
+    prepare: Callable[[fo.Dataset], None],
+    job: Callable[[fo.Dataset], Job],
+    ended: str,
+    *,
+    maps: bool = True,
+) -> Operation:
+    """Operation that does a job in this process; ``ended`` are the states when it is complete."""
+    return Operation(
+        name,
+        prepare,
+        lambda dataset: _do(job(dataset)),
+        (ended,),
+        lambda dataset, _: _do_again(job(dataset)),
+        ended,
+        maps=maps,
+    )
+
+
 JOBS = (
-    Operation(
-        "job of a tree",
-        _learned,
-        lambda dataset: _do(_tree_job(dataset)),
-        ("finished absent",),
-        lambda dataset, _: _do_again(_tree_job(dataset)),
-        "finished absent",
-        maps=False,
-    ),
-    Operation(
-        "job of a DICOM import",
-        _nothing,
-        lambda dataset: _do(_import_job(dataset)),
-        ("absent absent",),
-        lambda dataset, _: _do_again(_import_job(dataset)),
-        "absent absent",
-    ),
+    _operation("job of a tree", _learned, _tree_job, "finished absent", maps=False),
+    _operation("job of a DICOM import", _nothing, _import_job, "absent absent"),
 )

@@ -24,7 +24,6 @@ from fiftyone_deepcluster.dataset.io.fields import FieldNames
 from fiftyone_deepcluster.errors import DiskError, RunError, RunNotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from datetime import datetime
 
     import fiftyone as fo
@@ -40,10 +39,7 @@ JOB_FILE = "job.json"
 ELSEWHERE = "set FIFTYONE_DEFAULT_DATASET_DIR to a folder on another disk"
 """How to choose another folder for the files of runs; for errors."""
 _NEXT = ".next"
-_NAMES_OF_OTHERS = ("run", "embeddings_field", "truth_field", "label_field", "group_field")
-"""Settings of a run or audit that may be names of another run, or of its fields."""
 _LONGEST_VIEW = 15_000_000  # bytes
-
 
 _READING = threading.Lock()
 """FiftyOne shares one open file per run between threads: if two seek and read at once, one reads nothing."""
@@ -148,7 +144,7 @@ def look_again(dataset: fo.Dataset) -> None:
     own = {"_dataset_id": dataset._doc.id, "config.package": PACKAGE}
     found = get_db_conn().runs.find(own, {"key": 1, "results": 1})
     stored = {(each["key"], each["_id"], each.get("results")) for each in found}
-    if stored != {(key, each.id, each.results.grid_id) for key, each in _own_documents(dataset).items()}:
+    if stored != {(key, each.id, each.results.grid_id) for key, each in own_documents(dataset).items()}:
         dataset.reload()
 
 
@@ -219,7 +215,7 @@ def keys(dataset: fo.Dataset, kind: RunKind = "clusters") -> list[str]:
     """Keys of this package's runs, oldest first; without those whose record, which is written last, is missing."""
     found = {
         key: document
-        for key, document in _own_documents(dataset).items()
+        for key, document in own_documents(dataset).items()
         if document.results and (document.config.get("method") == AUDIT_METHOD) == (kind == "audit")
     }
     return sorted(found, key=lambda key: found[key].timestamp)
@@ -227,40 +223,13 @@ def keys(dataset: fo.Dataset, kind: RunKind = "clusters") -> list[str]:
 
 def is_stored(dataset: fo.Dataset, key: str, uid: str | None = None, kind: RunKind = "clusters") -> bool:
     """Whether a run, or the run with this id, is stored with its record."""
-    return key in keys(dataset, kind) and uid in (None, _own_documents(dataset)[key].config.get("uid"))
+    return key in keys(dataset, kind) and uid in (None, own_documents(dataset)[key].config.get("uid"))
 
 
 def rename_record(dataset: fo.Dataset, key: str, new_key: str) -> None:
     """Give the record of a run another key; nothing if that is done."""
     if dataset.has_run(key):
         dataset.rename_run(key, new_key)
-
-
-def follow_rename(dataset: fo.Dataset, patches_field: str | None, renamed: Mapping[str, str]) -> None:
-    """Replace names of a run, and of its fields, in the settings of the other runs and audits of the same images.
-
-    Args:
-        dataset: dataset of the runs.
-        patches_field: Detections field whose objects were clustered, or None.
-        renamed: old name -> new name.
-    """
-    from fiftyone.core.odm import get_db_conn
-
-    for document in _own_documents(dataset).values():
-        if document.config["patches_field"] != patches_field:
-            continue
-        before = document.config["settings"]
-        now = {name: _follow(before[name], renamed) for name in _NAMES_OF_OTHERS if name in before}
-        changes = {f"config.settings.{name}": value for name, value in now.items() if value != before[name]}
-        if changes:
-            get_db_conn().runs.update_one({"_id": document.id}, {"$set": changes})
-            document.reload()
-
-
-def _follow(value: object, renamed: Mapping[str, str]) -> object:
-    if isinstance(value, list):
-        return [_follow(item, renamed) for item in value]
-    return renamed.get(value, value) if isinstance(value, str) else value
 
 
 def unregister(dataset: fo.Dataset, key: str) -> None:
@@ -286,10 +255,9 @@ def _documents(dataset: fo.Dataset) -> dict[str, Any]:
     return {key: found for key, found in dataset._doc.runs.items() if not isinstance(found, DBRef)}
 
 
-def _own_documents(dataset: fo.Dataset) -> dict[str, Any]:
+def own_documents(dataset: fo.Dataset) -> dict[str, Any]:
     """Documents of this package's runs by key."""
-    found = _documents(dataset)
-    return {key: each for key, each in found.items() if each.config.get("package") == PACKAGE}
+    return {key: each for key, each in _documents(dataset).items() if each.config.get("package") == PACKAGE}
 
 
 def run_dir(dataset: fo.Dataset, key: str) -> Path:
