@@ -13,7 +13,7 @@ import sys
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
@@ -145,9 +145,11 @@ class _Blas:
 _BLAS = _Blas()
 
 
-def blas_of_one_thread() -> AbstractContextManager[None]:
-    """Limit BLAS to one thread in the whole process."""
-    return _BLAS.held(one=True)
+@contextmanager
+def blas_of_one_thread() -> Iterator[None]:
+    """Limit BLAS to one thread in the whole process; the calling thread's OpenMP threads are restored, too."""
+    with kept_threads(), _BLAS.held(one=True):
+        yield
 
 
 class _Cudnn:

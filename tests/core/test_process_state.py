@@ -36,6 +36,8 @@ def blas_threads():
 @pytest.fixture(params=[1, 3])
 def threads(request):
     """Numbers of threads that no machine has by itself, in this thread and for BLAS."""
+    import faiss  # noqa: F401  # older releases bring a BLAS that uses OpenMP
+
     before = torch.get_num_threads()
     with threadpool_limits(request.param + 1, user_api="blas"):
         set_torch_threads(
