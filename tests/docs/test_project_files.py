@@ -139,9 +139,20 @@ def test_a_skill_names_only_what_exists():
         assert set(re.findall(r"\bfdc\.(\w+)", text)) <= set(fiftyone_deepcluster.__all__)
 
 
+def _called_by_workflows():
+    """Targets of make that a workflow calls, by itself or by an entry of its matrix."""
+    texts = [path.read_text() for path in (REPOSITORY / ".github" / "workflows").glob("*.yml")]
+    return {target for text in texts for target in re.findall(r"(?:run: make|target:) ([\w-]+)", text)}
+
+
+def test_workflows_check_build_and_test():
+    assert _called_by_workflows() == {
+        *("audit", "check", "docs", "frontend", "test", "test-lowest", "test-shuffled")
+    }
+
+
 @pytest.mark.parametrize(
-    "target",
-    ["help", "demo", "test", "test-lowest", "check", "bench NAME=loop", "clean", "audit", "frontend"],
+    "target", sorted({"help", "demo", "coverage", "bench NAME=loop", "gpu", "clean", *_called_by_workflows()})
 )
 def test_make_knows_its_targets(target, tmp_path):
     done = subprocess.run(
