@@ -152,11 +152,11 @@ $(VENV)/.installed-docs: pyproject.toml | $(BIN)/python
 # the App tests need a browser: Debian's, or the one that Playwright downloads (Ubuntu's is a snap)
 browser: export ARGS := $(ARGS)
 browser: $(VENV)/.installed-test
-	@has_browser() { chromium --version || google-chrome --version || $(BIN)/python -c \
+	@has_browser() { chromium-headless-shell --version || chromium --version || google-chrome --version || $(BIN)/python -c \
 	  'import os, sys; from playwright.sync_api import sync_playwright as p; \
 	  sys.exit(not os.path.exists(p().start().chromium.executable_path))'; } >/dev/null 2>&1; \
 	if has_browser; then exit 0; fi; \
-	$(call APT_INSTALL,chromium) || true; \
+	$(call APT_INSTALL,chromium-headless-shell) || $(call APT_INSTALL,chromium) || true; \
 	if has_browser; then exit 0; fi; \
 	$(BIN)/playwright install $$([ "$$(id -u)" = 0 ] && echo --with-deps) chromium || true; \
 	if has_browser; then exit 0; fi; \

@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING
 from benchmarks.own_database import own_database
 from benchmarks.report import table
 from benchmarks.review import ImageSet, image_sets
+from fiftyone_deepcluster.cli.doctor import BROWSERS
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -128,7 +129,7 @@ def opened(address: str, dataset: fo.Dataset) -> Iterator[Page]:
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=which("chromium") or which("google-chrome"),
+            executable_path=next((path for name in BROWSERS if (path := which(name))), None),
             args=["--no-sandbox", "--disable-gpu"],
         )
         context = browser.new_context(viewport={"width": 1600, "height": 1000})

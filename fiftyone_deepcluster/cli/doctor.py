@@ -24,6 +24,14 @@ if TYPE_CHECKING:
 
 _PYTHONS = ((3, 10), (3, 13))  # first and last version of requires-python in pyproject.toml
 _PROBE_SECONDS = 180
+BROWSERS = (
+    "chromium-headless-shell",
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+)
+"""Browsers for the App tests. The headless shell comes first: it draws no window, and needs the least CPU time."""
 CLEAN_COMMAND = "fiftyone-deepcluster doctor --clean"
 _LOW_DISK_BYTES = 5 * 2**30
 # one transfer syntax (pydicom name) per image compression format
@@ -289,7 +297,7 @@ def _check_browser() -> Check:
     installed = check_installed("playwright", "playwright")
     if installed.state != "ok":
         return installed
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    path = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     if path is None:
         from playwright.sync_api import sync_playwright
 
