@@ -240,22 +240,64 @@ describe("a chart", () => {
 });
 
 describe("a key during an edit", () => {
-  it("that cannot wait for it says so", async () => {
+  const rename = async (name: string): Promise<void> => {
     await openBoard();
     await openCluster("one");
     press("n");
     holdEdits();
-    fireEvent.change(part("dc-dialog-name") as HTMLElement, { target: { value: "cat" } });
+    fireEvent.change(part("dc-dialog-name") as HTMLElement, { target: { value: name } });
     fireEvent.submit(document.querySelector("form") as HTMLFormElement);
     await settle();
-    press("Enter");
+  };
+  it("that cannot wait for it says so", async () => {
+    await rename("cat");
+    press("r");
     expect(part("dc-message")?.textContent).toContain("still being saved");
     release();
     await settle();
-    expect(shown()).toBe("cat");
+    expect(edits.map((edit) => edit.verb)).toEqual(["rename"]);
+  });
+  it("marks the cluster under the name that it gets, and opens the next at once", async () => {
+    await rename("cat");
     press("Enter");
     await settle();
-    expect(edits.map((edit) => edit.verb)).toEqual(["rename", "mark_reviewed"]);
+    expect(shown()).toBe("two");
+    press(" ");
+    release();
+    await settle();
+    expect(edits).toEqual([
+      { verb: "rename", cluster: "one", new_name: "cat" },
+      { verb: "mark_reviewed", clusters: ["cat"], reviewed: true },
+    ]);
+    expect(shown()).toBe("two");
+    expect(document.querySelectorAll('[data-selected="true"]').length).toBe(1); // what was selected since stays
+  });
+  it("marks nothing where the new name is refused", async () => {
+    server.answer = async (event, params) => {
+      const usual = await answer(event, params);
+      return event === "edit" ? { message: "refused" } : usual;
+    };
+    await rename("cat");
+    press("Enter");
+    await settle();
+    release();
+    await settle();
+    expect(edits.map((edit) => edit.verb)).toEqual(["rename"]);
+    expect(part("dc-message")?.textContent).toContain("refused");
+  });
+  it("does not come back to a cluster that is being marked", async () => {
+    await openBoard();
+    await openCluster("one");
+    holdEdits();
+    press("Enter");
+    await settle();
+    expect(shown()).toBe("two");
+    press("Enter");
+    await settle();
+    expect(shown()).not.toBe("one");
+    release();
+    await settle();
+    expect(edits.map((edit) => (edit.verb === "mark_reviewed" ? edit.clusters : []))).toEqual([["one"], ["two"]]);
   });
 });
 
@@ -545,6 +587,67 @@ describe("answers", () => {
     press("s");
     await settle();
     expect(part("dc-dialog-problem")?.textContent).toContain("has 1 images");
-    expect((part("dc-dialog-ok") as HTMLButtonElement).disabled).toBe(true);
+    expect(part("dc-dialog-ok")?.textContent).toBe("Preview");
+  });
+});
+
+describe("Enter in the dialog of a split", () => {
+  const enter = (): void => void fireEvent.submit(document.querySelector("form") as HTMLFormElement);
+  const previews = (): unknown[] => asked.filter(([event]) => event === "preview_split").map(([, params]) => params["n_clusters"]);
+  const parts = [{ size: 4, pictures: [] }, { size: 1, pictures: [] }];
+
+  it("makes the preview where it failed, and then splits", async () => {
+    await openBoard();
+    await openCluster("one");
+    press("s");
+    await settle();
+    expect(part("dc-split-state")?.textContent).toBe("Enter tries again.");
+    server.answer = async (event, params) => {
+      const usual = await answer(event, params);
+      return event === "preview_split" ? { value: { parts } } : usual;
+    };
+    enter();
+    await settle();
+    expect(previews()).toEqual([2, 2]);
+    expect(part("dc-form-split")?.textContent).toContain("4 images");
+    expect(part("dc-dialog-ok")?.textContent).toBe("Split into 2");
+    expect(edits).toEqual([]);
+    enter();
+    await settle();
+    expect(edits[0]).toEqual({ verb: "split", cluster: "one", n_clusters: 2 });
+  });
+  it("waits for the preview, and says so", async () => {
+    let arrive: () => void = () => undefined;
+    const arrived = new Promise<void>((resolve) => (arrive = resolve));
+    server.answer = async (event, params) => {
+      if (event !== "preview_split") return answer(event, params);
+      asked.push([event, params]);
+      await arrived;
+      return { value: { parts } };
+    };
+    await openBoard();
+    await openCluster("one");
+    press("s");
+    await settle();
+    expect(part("dc-split-state")?.textContent).toBe("Computing the preview…");
+    enter();
+    await settle();
+    expect(previews()).toEqual([2]);
+    expect(edits).toEqual([]);
+    arrive();
+    await settle();
+    expect(part("dc-split-state")?.textContent).toContain("Enter splits");
+    enter();
+    await settle();
+    expect(edits.map((edit) => edit.verb)).toEqual(["split"]);
+  });
+  it("that is held down does not answer what it has just shown", async () => {
+    await openBoard();
+    await openCluster("one");
+    press("s");
+    await settle();
+    const field = part("dc-dialog-number") as HTMLElement;
+    expect(fireEvent.keyDown(field, { key: "Enter" })).toBe(true);
+    expect(fireEvent.keyDown(field, { key: "Enter", repeat: true })).toBe(false);
   });
 });

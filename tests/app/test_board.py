@@ -170,12 +170,27 @@ def test_a_cluster_is_split_after_a_preview(board):
     page, dataset = board
     first, *_ = largest(dataset)
     parts = review(dataset, "dc").preview_split(first, 3)
+    before = sizes(dataset)
     open_cluster(page, first)
+    waiting, held = [], True
+
+    def hold(route):
+        asked = json.loads(route.request.post_data or "{}").get("params", {})
+        waiting.append(route) if held and asked.get("n_clusters") == 3 else route.continue_()
+
+    page.route("**/operators/execute", hold)
     page.keyboard.press("s")
     expect(part(page, "dc-dialog-number")).to_be_focused()
     page.keyboard.type("3")
+    page.keyboard.press("Enter")  # before the preview is there
+    expect(part(page, "dc-split-state")).to_have_text("Computing the preview…")
+    held = False
+    for route in waiting:
+        route.continue_()
     for piece in parts:
         expect(part(page, "dc-form-split")).to_contain_text(f"{piece.size} images")
+    expect(part(page, "dc-dialog-ok")).to_have_text("Split into 3")
+    assert sizes(dataset) == before
     page.keyboard.press("Enter")
     said(page, f"split '{first}' into")
     after = sizes(dataset)

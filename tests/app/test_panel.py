@@ -154,7 +154,7 @@ def test_objects_are_shown_by_what_lies_in_their_boxes(asker, make_digits):
 
 def test_the_sidebar_is_sent_as_it_is_stored(ask, clustered):
     groups = {group["name"]: group["paths"] for group in ask("load", key="dc")["sidebar"]}
-    assert groups["dc"] == ["dc"]  # without rounds, losses, errors and a tree, there is nothing to filter by
+    assert groups["dc"] == ["dc", "dc_embedding", "dc_round_labels"]  # no changes, losses, errors or tree
 
 
 def test_images_far_from_the_center_are_outliers(ask, clustered):

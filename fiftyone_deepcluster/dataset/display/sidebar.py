@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def add_group(dataset: fo.Dataset, names: FieldNames) -> None:
-    """Put the filterable fields of a run that exist into a sidebar group named after its key, below the labels.
+    """Put the fields of a run that exist into a sidebar group named after its key, below the labels.
 
     A group that is there stays where it is. Runs on patches get no group, because FiftyOne shows attributes of objects
     below their label field.
@@ -21,7 +21,7 @@ def add_group(dataset: fo.Dataset, names: FieldNames) -> None:
     if names.patches_field is not None:
         return
     layout = names.layout
-    own = [*([names.key] if layout.in_label else []), *(names.path(name) for name in layout.shown)]
+    own = [*([names.key] if layout.in_label else []), *(names.path(name) for name in layout.listed)]
     groups = _groups(dataset)
     for group in groups:
         group.paths = [path for path in group.paths if path not in own]

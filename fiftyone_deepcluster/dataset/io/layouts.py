@@ -10,10 +10,13 @@ if TYPE_CHECKING:
 
 RunKind = Literal["clusters", "audit"]
 
+_VECTORS = ("embedding", "round_labels", "round_losses")
+"""Values that are vectors. The App cannot filter by them: their rows in the sidebar are gray."""
+
 
 @dataclass(frozen=True)
 class RunLayout:
-    """Values of one kind of run, in the order of the sidebar.
+    """Values of one kind of run.
 
     Attributes:
         in_label: names of the values inside the run's Classification; empty if it has none.
@@ -21,7 +24,6 @@ class RunLayout:
         anchor: value that is indexed, and that marks the fields as those of a run.
         needed: values whose fields must exist; fields of other values are removed if they are empty.
         more_indexed: other values that are indexed.
-        hidden: vectors, which the App cannot filter by: outside the run's group of the sidebar, listed under OTHER.
     """
 
     in_label: tuple[str, ...]
@@ -29,7 +31,6 @@ class RunLayout:
     anchor: str
     needed: tuple[str, ...]
     more_indexed: tuple[str, ...] = ()
-    hidden: tuple[str, ...] = ()
 
     @property
     def indexed(self) -> tuple[str, ...]:
@@ -42,9 +43,9 @@ class RunLayout:
         return tuple(name for name in self.meanings if name not in self.in_label)
 
     @property
-    def shown(self) -> tuple[str, ...]:
-        """Names of the values in fields of their own that are in the run's group of the sidebar."""
-        return tuple(name for name in self.beside if name not in self.hidden)
+    def listed(self) -> tuple[str, ...]:
+        """``beside`` in the order of the sidebar: vectors last."""
+        return tuple(sorted(self.beside, key=lambda name: name in _VECTORS))
 
 
 LAYOUTS: dict[RunKind, RunLayout] = {
@@ -67,7 +68,6 @@ LAYOUTS: dict[RunKind, RunLayout] = {
         },
         anchor="label",
         needed=("label",),
-        hidden=("embedding", "round_labels", "round_losses"),
     ),
     "audit": RunLayout(
         in_label=(),
@@ -105,7 +105,7 @@ def value_kind(name: str) -> type[fo.Field]:
     """Type of the field of a value."""
     import fiftyone as fo
 
-    if name in ("embedding", "round_labels", "round_losses"):
+    if name in _VECTORS:
         return fo.VectorField  # type: ignore[no-any-return]
     if name in ("cluster", "changes", "rank"):
         return fo.IntField  # type: ignore[no-any-return]

@@ -24,6 +24,7 @@ import { RoundsPage } from "./RoundsPage";
 import { RunsPage } from "./RunsPage";
 import { useColors, type Colors } from "./useColors";
 import { useInView } from "./useInView";
+import { useMarking } from "./useMarking";
 import { usePolling } from "./usePolling";
 import { useSidebar } from "./useSidebar";
 
@@ -129,6 +130,7 @@ function ClustersTab({ board, colors }: { board: BoardState; colors: Colors }) {
   const root = React.useRef<HTMLDivElement>(null);
   const search = React.useRef<HTMLInputElement>(null);
   const inView = useInView(board);
+  const marking = useMarking(board);
   const inGrid = [...useRecoilValue(selectedSamples).keys()];
 
   const nearest = React.useMemo(() => nearestNames(board.clusters, board.nearest), [board.clusters, board.nearest]);
@@ -185,7 +187,9 @@ function ClustersTab({ board, colors }: { board: BoardState; colors: Colors }) {
   const edit = async (asked: Edit, then: () => void): Promise<void> => {
     if (await board.edit(asked)) then();
   };
-  const unselect = (): void => setSelection(clearSelection);
+  const unselect = (): void => {
+    if (latest.current.visit === visit) setSelection(clearSelection); // not what was selected on the next page
+  };
   const needImages = (): void => {
     const what = units(board.run);
     board.notify({ text: open ? `Select ${what} first (Space).` : `Open a cluster (Enter) and select ${what}, or select ${what} in the grid.`, kind: "info" });
@@ -201,12 +205,13 @@ function ClustersTab({ board, colors }: { board: BoardState; colors: Colors }) {
   };
   const reviewAndGo = (): void => {
     if (!open) return;
-    const next = nextUnreviewed(arrange(board.clusters, order, ALL, nearest), open.name);
+    const others = board.clusters.filter((cluster) => !marking.isMarked(cluster.name));
+    const next = nextUnreviewed(arrange(others, order, ALL, nearest), open.name);
     const then = (): void => {
       if (next === null) board.notify({ text: "All clusters are reviewed. Press L to apply their names to a field.", kind: "success" });
     };
     if (open.reviewed || open.noise) then();
-    else void edit({ verb: "mark_reviewed", clusters: [open.name], reviewed: true }, then);
+    else void marking.mark(open.name).then((answer) => answer && then());
     go(next);
   };
 
@@ -249,7 +254,7 @@ function ClustersTab({ board, colors }: { board: BoardState; colors: Colors }) {
   const carryOut = (command: Command): void => {
     if (!ONCE.includes(command)) run[command]();
     else if (performance.now() - changed.current < DOUBLE_PRESS) return;
-    else if (board.busy) board.notify({ text: "The last edit is still being saved. Press the key again when it is.", kind: "info" });
+    else if (board.busy && (command !== "reviewed" || marking.splits())) board.notify({ text: "The last edit is still being saved. Press the key again when it is.", kind: "info" });
     else run[command]();
   };
   const onKeyDown = (event: React.KeyboardEvent): void => {
@@ -318,7 +323,7 @@ function ClustersTab({ board, colors }: { board: BoardState; colors: Colors }) {
               if (typed !== undefined && mounted.current && latest.current.visit === visit && latest.current.asked === null) setAsked({ ...asked, typed, problem });
               else board.notify({ text: problem, kind: "error" });
             };
-            void board.edit(edited, again).then((answer) => answer && unselect());
+            void marking.edit(edited, again).then((answer) => answer && unselect());
           }}
         />
       )}

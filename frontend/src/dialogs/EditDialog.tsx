@@ -130,8 +130,10 @@ function NameDialog({ asked, board, cluster, onClose, onEdit }: Props & { cluste
   );
 }
 
+/** Enter splits once the preview is shown; before, it makes the preview. */
 function SplitDialog({ asked, board, cluster, onClose, onEdit }: Props & { cluster: Cluster }) {
   const [typed, setTyped] = React.useState(asked.typed ?? "2");
+  const [attempt, setAttempt] = React.useState(0);
   const [preview, setPreview] = React.useState<SplitPreview | null>(null);
   const [problem, setProblem] = React.useState("");
   const { ask, run } = board;
@@ -150,15 +152,19 @@ function SplitDialog({ asked, board, cluster, onClose, onEdit }: Props & { clust
     return () => {
       current = false;
     };
-  }, [ask, cluster.name, key, n, valid]);
+  }, [ask, attempt, cluster.name, key, n, valid]);
+  const failed = problem !== "";
   return (
     <Frame
       name="split"
       title={`Split ${cluster.name}`}
-      action="Split"
-      ready={valid && preview !== null}
+      action={preview === null ? "Preview" : `Split into ${preview.parts.length}`}
+      ready={valid && (preview !== null || failed)}
       onClose={onClose}
-      onDo={() => onEdit({ verb: "split", cluster: cluster.name, n_clusters: n }, typed)}
+      onDo={() => {
+        if (preview === null) setAttempt(attempt + 1);
+        else onEdit({ verb: "split", cluster: cluster.name, n_clusters: n }, typed);
+      }}
     >
       <TextField
         autoFocus
@@ -171,11 +177,21 @@ function SplitDialog({ asked, board, cluster, onClose, onEdit }: Props & { clust
         inputProps={{ inputMode: "numeric", "data-cy": "dc-dialog-number" }}
       />
       <Problem text={problem || (asked.problem ?? "")} />
+      <Typography variant="caption" component="div" aria-live="polite" data-cy="dc-split-state">
+        {aboutSplit(valid, failed, preview !== null)}
+      </Typography>
       {preview?.parts.map((part, at) => (
         <Strip key={at} title={counted(part.size, board.run)} pictures={part.pictures} />
       ))}
     </Frame>
   );
+}
+
+/** What the split dialog waits for. */
+function aboutSplit(valid: boolean, failed: boolean, shown: boolean): string {
+  if (!valid) return "Type a whole number from 2 to 10.";
+  if (failed) return "Enter tries again.";
+  return shown ? "Enter splits the cluster into these parts." : "Computing the preview…";
 }
 
 function JoinDialog({ asked, board, cluster, proposed, onClose, onEdit }: Props & { cluster: Cluster; proposed: string | null }) {

@@ -22,6 +22,7 @@ export function Frame(props: {
         onKeyDown={(event) => {
           // the App listens to keys on the document: ` would open its list of operators while a name is typed
           if (event.key === "`") event.stopPropagation();
+          if (event.key === "Enter" && event.repeat) event.preventDefault(); // a key held down must not answer what it has just shown
           if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && props.other) {
             event.preventDefault();
             event.stopPropagation();
