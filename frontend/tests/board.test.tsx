@@ -172,6 +172,23 @@ describe("keys of the board", () => {
     await settle();
     expect(edits).toEqual([{ verb: "move", images: { ids: ["a", "z"] }, to: "two" }]);
   });
+  it("change the order of the clusters and of the images", async () => {
+    clusters = [cluster("one", 5), { ...cluster("two", 4), confidence: 0.1 }, { ...cluster("three", 3), confidence: 0.9 }];
+    await openBoard();
+    press("o");
+    await settle();
+    expect(part("dc-order")?.textContent).toContain("Most mixed first");
+    press("Enter");
+    await settle();
+    expect(shown()).toBe("two");
+    const orders = [];
+    for (let at = 0; at < 4; at++) {
+      press("o");
+      await settle();
+      orders.push(asked.filter(([event]) => event === "images").pop()?.[1]["order"]);
+    }
+    expect(orders).toEqual(["farthest", "uncertain", "random", "nearest"]); // a run of one round has no changes
+  });
   it("leaves Enter to the button that has the focus", async () => {
     await openBoard();
     await openCluster("one");

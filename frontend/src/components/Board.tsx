@@ -14,7 +14,7 @@ import { useAsk } from "../model/useAsk";
 import { useBoard, type Board as BoardState } from "../model/useBoard";
 import { AnalysesPage } from "./AnalysesPage";
 import { AuditTab } from "./audit/AuditTab";
-import { ClusterPage, LOOK, type Look } from "./ClusterPage";
+import { ClusterPage, imageOrders, LOOK, type Look } from "./ClusterPage";
 import { ComparePage } from "./ComparePage";
 import { EmptyPage } from "./EmptyPage";
 import { Header } from "./Header";
@@ -247,6 +247,11 @@ function ClustersTab({ board, colors }: { board: BoardState; colors: Colors }) {
     neighbors: () => beside("neighbors"),
     next: () => go(neighbor(shown, opened, 1)),
     previous: () => go(neighbor(shown, opened, -1)),
+    order: () => {
+      const orders = imageOrders(board.run?.rounds ?? 0);
+      if (open) setLook({ ...look, order: orders[(orders.indexOf(look.order) + 1) % orders.length] ?? LOOK.order });
+      else setOrder(order === "worst" ? "size" : "worst");
+    },
     commit: () => setAsked({ dialog: "commit" }),
     search: () => search.current?.focus(),
     help: () => setHelp(true),

@@ -23,6 +23,11 @@ const ORDERS: Record<ImageOrder, string> = {
   random: "Random",
 };
 
+/** Orders that the images of a run have. */
+export function imageOrders(rounds: number): ImageOrder[] {
+  return (Object.keys(ORDERS) as ImageOrder[]).filter((order) => order !== "moved" || rounds > 1);
+}
+
 const BUTTONS: readonly { command: Command; text: string; title: string; needsImages?: boolean }[] = [
   { command: "move", text: "Move", title: "Move the selected images to another cluster (M)", needsImages: true },
   { command: "reject", text: "Reject", title: "Remove the selected images from their cluster (X)", needsImages: true },
@@ -113,7 +118,6 @@ export function ClusterPage(props: Props) {
   });
 
   const nearest = neighbors[0]?.name ?? null;
-  const hasRounds = (board.run?.rounds ?? 0) > 1;
   const nSelected = countSelected(selection, images.total);
   const open = (image: Image): void => {
     board.ask("show", { key: board.run?.key ?? "", cluster: null, ids: [image.id] }).catch(board.fail);
@@ -153,9 +157,9 @@ export function ClusterPage(props: Props) {
           </Tooltip>
         ))}
         <Select size="small" value={order} onChange={(event) => onLook({ ...look, order: event.target.value as ImageOrder })} data-cy="dc-image-order">
-          {Object.entries(ORDERS).filter(([value]) => value !== "moved" || hasRounds).map(([value, text]) => (
+          {imageOrders(board.run?.rounds ?? 0).map((value) => (
             <MenuItem key={value} value={value}>
-              {text}
+              {ORDERS[value]}
             </MenuItem>
           ))}
         </Select>

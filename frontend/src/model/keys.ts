@@ -20,6 +20,7 @@ export type Command =
   | "neighbors"
   | "next"
   | "previous"
+  | "order"
   | "commit"
   | "search"
   | "help";
@@ -55,6 +56,7 @@ export const BINDINGS: readonly Binding<Command, Page>[] = [
   { key: "b", shown: "B", command: "neighbors", pages: ["cluster"], text: "Show the nearest clusters" },
   { key: "]", shown: "]", command: "next", pages: ["cluster"], text: "Next cluster" },
   { key: "[", shown: "[", command: "previous", pages: ["cluster"], text: "Previous cluster" },
+  { key: "o", shown: "O", command: "order", pages: both, text: "Next order of the images; in the overview, largest or most mixed clusters first" },
   { key: "g", shown: "G", command: "show_in_grid", pages: both, text: "Show the cluster, or the selected images, in the grid, colored by the run" },
   { key: "l", shown: "L", command: "commit", pages: both, text: "Apply the names to a label field" },
   { key: "/", shown: "/", command: "search", pages: ["overview"], text: "Search clusters" },
