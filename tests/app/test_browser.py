@@ -102,6 +102,16 @@ def execute(form):
     expect(form).to_have_count(0)
 
 
+IN_GROUP_OF_SEEN = """field => {
+    const top = (element) => element?.getBoundingClientRect().top;
+    const row = top(document.querySelector(`[data-cy="sidebar-field-container-${field}"]`));
+    const heads = [...document.querySelectorAll('[data-cy^="sidebar-group-entry-"]')];
+    const above = heads.filter((head) => top(head) < row).sort((a, b) => top(b) - top(a));
+    return above[0]?.dataset.cy === "sidebar-group-entry-SEEN";
+}"""
+"""Whether the row of a field in the sidebar is in the group of the run "seen"."""
+
+
 def test_from_the_form_to_the_clusters(open_app, make_digits):
     """Form -> background -> field in the sidebar -> panel -> a cluster in the grid and in the database."""
     dataset = make_digits(60, persistent=True)
@@ -122,6 +132,7 @@ def test_from_the_form_to_the_clusters(open_app, make_digits):
 
     expect(part(page, "dc-run-seen")).to_be_visible()
     expect(part(page, "sidebar-field-container-seen")).to_be_visible()
+    page.wait_for_function(IN_GROUP_OF_SEEN, arg="seen_embedding")  # vectors, too, and not under OTHER
     expect(part(page, "dc-progress")).to_contain_text("0 of 60 images reviewed")
     expect(rows(page)).to_have_count(6)
 

@@ -253,7 +253,7 @@ function ClustersTab({ board, colors }: { board: BoardState; colors: Colors }) {
       else setOrder(order === "worst" ? "size" : "worst");
     },
     commit: () => setAsked({ dialog: "commit" }),
-    search: () => search.current?.focus(),
+    search: () => search.current?.focus({ preventScroll: true }),
     help: () => setHelp(true),
   };
   const carryOut = (command: Command): void => {

@@ -129,6 +129,7 @@ function Cell({ image, left, top, cell, captions, withClusters, outlier, focused
         border: "3px solid",
         borderColor: selected && image ? "primary.main" : "transparent",
         outline: focused ? "2px dashed" : "none",
+        outlineOffset: "-2px", // the grid would cut off what is outside
         outlineColor: "text.secondary",
         cursor: "pointer",
         boxSizing: "border-box",

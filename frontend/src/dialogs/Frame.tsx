@@ -4,7 +4,10 @@ import React from "react";
 /** Buttons with names of clusters, which may be long: one line that ends with dots. */
 const LONG = { display: "block", minWidth: 0, overflow: "hidden", textOverflow: "ellipsis", whiteSpace: "nowrap" } as const;
 
-/** A form: Enter carries it out, Ctrl+Enter the other action, Escape closes it. */
+/**
+ * A form: Enter carries it out, Ctrl+Enter the other action, Escape closes it. Then its tab takes the focus back, without
+ * scrolling: the dialog itself would scroll the App's page by some pixels.
+ */
 export function Frame(props: {
   title: string;
   action: string;
@@ -17,7 +20,7 @@ export function Frame(props: {
   children: React.ReactNode;
 }) {
   return (
-    <Dialog open onClose={props.onClose} fullWidth maxWidth="sm" data-cy={`dc-form-${props.name}`}>
+    <Dialog open onClose={props.onClose} disableRestoreFocus fullWidth maxWidth="sm" data-cy={`dc-form-${props.name}`}>
       <form
         onKeyDown={(event) => {
           // the App listens to keys on the document: ` would open its list of operators while a name is typed

@@ -9,7 +9,7 @@ interface Props {
 /** The keys of a tab. */
 export function HelpDialog({ bindings, onClose }: Props) {
   return (
-    <Dialog open onClose={onClose} data-cy="dc-help">
+    <Dialog open onClose={onClose} disableRestoreFocus data-cy="dc-help">
       <DialogTitle>Keys</DialogTitle>
       <DialogContent>
         {bindings.map(({ shown, text }) => (
