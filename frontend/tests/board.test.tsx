@@ -279,9 +279,11 @@ describe("a key during an edit", () => {
     press("Enter");
     await settle();
     expect(shown()).toBe("two");
+    expect(part("dc-foot")?.textContent).toContain("Saving…");
     press(" ");
     release();
     await settle();
+    expect(part("dc-foot")?.textContent).not.toContain("Saving…");
     expect(edits).toEqual([
       { verb: "rename", cluster: "one", new_name: "cat" },
       { verb: "mark_reviewed", clusters: ["cat"], reviewed: true },
@@ -301,6 +303,18 @@ describe("a key during an edit", () => {
     await settle();
     expect(edits.map((edit) => edit.verb)).toEqual(["rename"]);
     expect(part("dc-message")?.textContent).toContain("refused");
+  });
+  it("opens the table of labels, which is counted when the edit is saved", async () => {
+    const counted = (): number => asked.filter(([event]) => event === "preview_commit").length;
+    await rename("cat");
+    press("l");
+    await settle();
+    expect(part("dc-dialog-ok")?.textContent).toBe("Counting…");
+    expect(counted()).toBe(0);
+    release();
+    await settle();
+    await settle();
+    expect(counted()).toBe(1);
   });
   it("does not come back to a cluster that is being marked", async () => {
     await openBoard();

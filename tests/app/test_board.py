@@ -196,7 +196,7 @@ def test_a_cluster_is_split_after_a_preview(board):
     after = sizes(dataset)
     assert [after[name] for name in (first, "cluster-05", "cluster-06")] == [part.size for part in parts]
     # neither the dialog nor the focus has moved the page of the App
-    scrolled = "board => { let sum = 0; for (let at = board; at; at = at.parentElement) sum += at.scrollTop; return sum; }"
+    scrolled = "at => { let sum = 0; for (; at; at = at.parentElement) sum += at.scrollTop; return sum; }"
     assert part(page, "dc-board").evaluate(scrolled) == 0
 
 

@@ -333,8 +333,9 @@ function ClustersTab({ board, colors }: { board: BoardState; colors: Colors }) {
         />
       )}
       {help && <HelpDialog bindings={[ARROWS, ...BINDINGS]} onClose={() => setHelp(false)} />}
-      <Typography variant="caption" color="text.secondary" sx={{ px: 1, py: 0.5, flexShrink: 0 }} noWrap>
+      <Typography variant="caption" color="text.secondary" sx={{ px: 1, py: 0.5, flexShrink: 0 }} noWrap data-cy="dc-foot">
         {nSelected > 0 ? `${nSelected.toLocaleString("en")} selected` : "? shows the keys"}
+        {board.busy ? " · Saving…" : ""}
       </Typography>
     </Box>
   );

@@ -250,7 +250,7 @@ function Strip({ title, pictures }: { title: string; pictures: readonly Picture[
 const OWN_FIELD = "label";
 
 function CommitDialog({ board, onClose, onEdit }: Props) {
-  const { ask, run } = board;
+  const { ask, busy, run } = board;
   const key = run?.key ?? "";
   const [field, setField] = React.useState(board.labelField ?? OWN_FIELD);
   const [overwrite, setOverwrite] = React.useState(false);
@@ -262,6 +262,7 @@ function CommitDialog({ board, onClose, onEdit }: Props) {
     let current = true;
     setRows(null); // what is written was counted before
     setProblem("");
+    if (busy) return; // names that are still being saved count, too
     const timer = window.setTimeout(() => {
       ask("preview_commit", { key, field: field.trim(), overwrite, only_reviewed: onlyReviewed, only_named: onlyNamed }).then(
         (answer) => {
@@ -279,7 +280,7 @@ function CommitDialog({ board, onClose, onEdit }: Props) {
       current = false;
       window.clearTimeout(timer);
     };
-  }, [ask, key, field, overwrite, onlyReviewed, onlyNamed]);
+  }, [ask, busy, key, field, overwrite, onlyReviewed, onlyNamed]);
   const total = (rows ?? []).reduce((sum, row) => sum + row.changes, 0);
   return (
     <Frame

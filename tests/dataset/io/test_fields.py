@@ -238,7 +238,16 @@ def test_sidebar_group_comes_and_goes(make_digits):
         declare(dataset, names)
         add_group(dataset, names)
     groups = {group.name: group.paths for group in dataset.app_config.sidebar_groups}
-    values = ["changes", "stability", "loss", "error", "category", "embedding", "round_labels", "round_losses"]
+    values = [
+        "changes",
+        "stability",
+        "loss",
+        "error",
+        "category",
+        "embedding",
+        "round_labels",
+        "round_losses",
+    ]
     assert groups["dc"] == ["dc", *(f"dc_{value}" for value in values)]
     assert not groups.get("other")
     assert "dc2" in groups["dc2"]
