@@ -102,16 +102,6 @@ def execute(form):
     expect(form).to_have_count(0)
 
 
-IN_GROUP_OF_SEEN = """field => {
-    const top = (element) => element?.getBoundingClientRect().top;
-    const row = top(document.querySelector(`[data-cy="sidebar-field-container-${field}"]`));
-    const heads = [...document.querySelectorAll('[data-cy^="sidebar-group-entry-"]')];
-    const above = heads.filter((head) => top(head) < row).sort((a, b) => top(b) - top(a));
-    return above[0]?.dataset.cy === "sidebar-group-entry-SEEN";
-}"""
-"""Whether the row of a field in the sidebar is in the group of the run "seen"."""
-
-
 def test_from_the_form_to_the_clusters(open_app, make_digits):
     """Form -> background -> field in the sidebar -> panel -> a cluster in the grid and in the database."""
     dataset = make_digits(60, persistent=True)
@@ -132,7 +122,6 @@ def test_from_the_form_to_the_clusters(open_app, make_digits):
 
     expect(part(page, "dc-run-seen")).to_be_visible()
     expect(part(page, "sidebar-field-container-seen")).to_be_visible()
-    page.wait_for_function(IN_GROUP_OF_SEEN, arg="seen_embedding")  # vectors, too, and not under OTHER
     expect(part(page, "dc-progress")).to_contain_text("0 of 60 images reviewed")
     expect(rows(page)).to_have_count(6)
 
@@ -147,10 +136,21 @@ def test_from_the_form_to_the_clusters(open_app, make_digits):
     assert dataset.count_values("seen.label")[info.name] == info.size
 
 
+IN_GROUP_DC = """field => {
+    const top = (element) => element?.getBoundingClientRect().top;
+    const row = top(document.querySelector(`[data-cy="sidebar-field-container-${field}"]`));
+    const heads = [...document.querySelectorAll('[data-cy^="sidebar-group-entry-"]')];
+    const above = heads.filter((head) => top(head) < row).sort((a, b) => top(b) - top(a));
+    return above[0]?.dataset.cy === "sidebar-group-entry-DC";
+}"""
+"""Whether the row of a field in the sidebar is in the group of the run "dc"."""
+
+
 def test_a_run_is_deleted_from_the_panel(open_app, clustered):
     page = open_app(clustered)
     open_panel(page)
     expect(rows(page)).to_have_count(5)
+    page.wait_for_function(IN_GROUP_DC, arg="dc_embedding")  # vectors, too, and not under OTHER
     part(page, "dc-tab-runs").click()
     part(page, "dc-run-dc").get_by_role("button", name="Delete", exact=True).click()
     form = page.get_by_role("dialog")
