@@ -43,7 +43,8 @@ def refine(
 
     The clusters are those of the review, with their names. Images of reviewed clusters, and images that were moved,
     keep their cluster as the target of training; rejected images are in no cluster; all others are clustered anew.
-    Training starts from the network of the run. The run itself is unchanged:
+    All images have the same weight in the loss; a single run with a larger weight of the reviewed ones does not decide
+    whether it helps. Training starts from the network of the run. The run itself is unchanged:
     ``compare_runs(samples, key, new_key)`` compares the two.
 
     Args:
