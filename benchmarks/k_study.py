@@ -23,7 +23,7 @@ from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from benchmarks.quality import datasets
+from benchmarks.quality import add_image_arguments, datasets
 from benchmarks.report import table
 from fiftyone_deepcluster.api.fit import FitResult, fit
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
@@ -41,11 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--npz", action="append", default=[], metavar="NAME=PATH")
-    parser.add_argument("--digits", action="store_true", help="digits too, where --npz is given")
-    parser.add_argument(
-        "--images", type=int, default=0, help="maximum number of images, the first ones; 0: all"
-    )
+    add_image_arguments(parser)
     parser.add_argument("--clusters", type=int, nargs="+", default=[10, 20, 40, 80, 160])
     parser.add_argument("--sampling", nargs="+", default=["uniform"], choices=["uniform", "shuffled"])
     parser.add_argument("--rounds", type=int, default=20)

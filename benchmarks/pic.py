@@ -17,7 +17,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.quality import datasets
+from benchmarks.quality import add_image_arguments, datasets
 from benchmarks.report import table
 from fiftyone_deepcluster.api.fit import fit
 from fiftyone_deepcluster.methods.base import parse_options
@@ -37,13 +37,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--npz", action="append", default=[], metavar="NAME=PATH")
-    parser.add_argument("--digits", action="store_true", help="digits too, where --npz is given")
+    add_image_arguments(parser)
     parser.add_argument("--zip", action="append", default=[], metavar="NAME=PATH")
     parser.add_argument("--weights", help="of MobileNetV2, for --zip")
-    parser.add_argument(
-        "--images", type=int, default=0, help="maximum number of images, the first ones; 0: all"
-    )
     arguments = parser.parse_args()
     rows = []
     for name, (images, classes) in datasets(arguments).items():

@@ -50,16 +50,21 @@ def main() -> None:
     print(table(["images", "method", *(m.upper() for m in MEASURES), "seconds", "seeds", "stopped"], rows))
 
 
-def arguments_given() -> argparse.Namespace:
-    """The arguments of the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def add_image_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that ``datasets`` reads."""
     parser.add_argument("--npz", action="append", default=[], metavar="NAME=PATH")
     parser.add_argument("--digits", action="store_true", help="digits too, where --npz is given")
     parser.add_argument(
         "--images", type=int, default=0, help="maximum number of images, the first ones; 0: all"
     )
+
+
+def arguments_given() -> argparse.Namespace:
+    """The arguments of the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_image_arguments(parser)
     parser.add_argument("--method", action="append", default=[])
     parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--seeds", type=int, default=3)

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.own_database import own_database
-from benchmarks.quality import datasets
+from benchmarks.quality import add_image_arguments, datasets
 from benchmarks.report import table
 from fiftyone_deepcluster.dataset.review.overview import cluster_rows, page, strips
 
@@ -77,14 +77,10 @@ def arguments_given() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--npz", action="append", default=[], metavar="NAME=PATH")
+    add_image_arguments(parser)
     parser.add_argument("--zip", action="append", default=[], metavar="NAME=PATH")
-    parser.add_argument("--digits", action="store_true", help="digits too, where --npz is given")
     parser.add_argument("--weights", help="of torchvision's MobileNetV2, for --zip")
     parser.add_argument("--image-size", type=int, default=128, help="side of MobileNetV2's input in pixels")
-    parser.add_argument(
-        "--images", type=int, default=0, help="maximum number of images, the first ones; 0: all"
-    )
     parser.add_argument("--clusters", type=int, default=30)
     parser.add_argument("--clusterer", default="kmeans")
     parser.add_argument("--reducer", default="identity")

@@ -209,7 +209,7 @@ def open_run(name: str, database: int) -> dict[str, dict[str, float]]:
 
 
 def _run_files(dataset: fo.Dataset) -> int:
-    from fiftyone_deepcluster.dataset.runs.storage import dataset_dir
+    from fiftyone_deepcluster.dataset.runs.run_files import dataset_dir
 
     return sum(path.stat().st_size for path in dataset_dir(dataset).rglob("*") if path.is_file())
 

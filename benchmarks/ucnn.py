@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.quality import datasets, parsed
+from benchmarks.quality import add_image_arguments, datasets, parsed
 from benchmarks.report import table
 from benchmarks.scale import PeakMemory
 from fiftyone_deepcluster.api.fit import fit
@@ -60,11 +60,7 @@ def main() -> None:
 
 def parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    found.add_argument("--npz", action="append", default=[], metavar="NAME=PATH")
-    found.add_argument("--digits", action="store_true", help="digits too, where --npz is given")
-    found.add_argument(
-        "--images", type=int, default=0, help="maximum number of images, the first ones; 0: all"
-    )
+    add_image_arguments(found)
     found.add_argument("--seeds", type=int, default=3)
     found.add_argument("--first-seed", type=int, default=51)
     found.add_argument("--rounds", type=int, default=10, help="epochs; the paper's 10")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.quality import baselines, datasets, parsed
+from benchmarks.quality import add_image_arguments, baselines, datasets, parsed
 from benchmarks.report import table
 from fiftyone_deepcluster.api.fit import FitResult, fit
 from fiftyone_deepcluster.core.progress import Silent
@@ -55,11 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--npz", action="append", default=[], metavar="NAME=PATH")
-    parser.add_argument("--digits", action="store_true", help="digits too, where --npz is given")
-    parser.add_argument(
-        "--images", type=int, default=0, help="maximum number of images, the first ones; 0: all"
-    )
+    add_image_arguments(parser)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=51)
     parser.add_argument("--only", choices=["round", "time"], help="one of the two tables")

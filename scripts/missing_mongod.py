@@ -45,7 +45,7 @@ def main(words: list[str]) -> int:
         sys.stdout.write(missing_package(words[0]) + "\n")
         return 0
     check = check_mongod()
-    line = f"{check.state:9} {check.name}  {check.detail}" + (f"\n{'':9} {check.mend}" if check.mend else "")
+    line = f"{check.state:9} {check.name}  {check.detail}" + (f"\n{'':9} {check.fix}" if check.fix else "")
     sys.stdout.write(line + "\n")
     return int(check.state != "ok")
 

@@ -283,6 +283,34 @@ def make_digits(fiftyone_home: FiftyOneHome, digits_dir: Path) -> Iterator[Calla
 
 
 @pytest.fixture
+def pairs_of(fiftyone_home: FiftyOneHome, digits_dir: Path) -> Iterator[Callable[[int], fo.Dataset]]:
+    """Call it with ``n`` for n digits in groups of two slices, ``left`` and ``right``; deleted after the test."""
+    import fiftyone as fo
+
+    made: list[fo.Dataset] = []
+
+    def make(n: int) -> fo.Dataset:
+        files = [str(file) for file in sorted(digits_dir.iterdir())[:n]]
+        dataset = fo.Dataset()
+        made.append(dataset)
+        dataset.add_group_field("group", default="left")
+        groups = [fo.Group() for _ in range(n // 2)]
+        dataset.add_samples(
+            [
+                fo.Sample(filepath=file, group=groups[row // 2].element(("left", "right")[row % 2]))
+                for row, file in enumerate(files)
+            ],
+            progress=False,
+        )
+        return dataset
+
+    yield make
+    for dataset in made:
+        if not dataset.deleted:
+            dataset.delete()
+
+
+@pytest.fixture
 def digits_dataset(make_digits: Callable[..., fo.Dataset]) -> fo.Dataset:
     """A fresh dataset of 200 digits with ``ground_truth``."""
     return make_digits(200)

@@ -142,8 +142,8 @@ def _verdict_text(best: Baseline, others: list[Baseline], record: RunRecord) -> 
         advice = "Consider the method 'frozen', which can do the same."
         return f"{best.name} on {best.features} is BETTER than this run: {figures} {advice}"
     if _lead(best) > -_EQUAL_WITHIN:
-        return f"This run is level with {best.name} on {best.features}: {figures}"
-    return f"This run is ahead of simple methods: {figures}"
+        return f"This run is about as good as {best.name} on {best.features}: {figures}"
+    return f"This run is better than simple methods: {figures}"
 
 
 def _title(entry: Baseline, record: RunRecord) -> str:

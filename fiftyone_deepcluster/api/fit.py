@@ -52,7 +52,7 @@ class FitResult:
 
     Attributes:
         assignment: the clusters of the last round, including unreadable images.
-        history: cluster and loss in every round, read from ``run_dir`` when they are asked for.
+        history: cluster and loss in every round, read from ``run_dir`` when they are used.
         record: metrics, options and stop reason.
         run_dir: folder of checkpoint and model, if given.
     """

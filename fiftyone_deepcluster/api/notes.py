@@ -66,9 +66,7 @@ def votes(rounds: Sequence[Round]) -> list[str]:
         return []
     if scores.get("comparable") == 0:
         voters = f"all {scores['kept']:.0f} clusterings with a reducer were combined"
-        return [
-            f"{voters}: they agree with each other more than with what k-means on the vectors makes of them"
-        ]
+        return [f"{voters}: refining them by k-means on the vectors changes them more than another seed does"]
     kept, runs, others = int(scores["kept"]), int(scores["runs"]), int(scores["modes"]) - 1
     rest = f"the rest ended in {others} other minim{'a' if others > 1 else 'um'}"
     return [

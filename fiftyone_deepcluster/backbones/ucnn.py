@@ -111,10 +111,7 @@ def module_class() -> type[nn.Module]:
             self.full = nn.Linear(layout.maps, layout.dim)
             self.norm = nn.BatchNorm1d(layout.dim) if batch else nn.Identity()
             self.dim = layout.dim
-            for layer in self.modules():
-                if isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None:
-                    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-                    nn.init.zeros_(layer.bias)
+            _initialize(self)
 
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             """(B, C, H, W) -> (B, dim), signed."""
@@ -203,6 +200,16 @@ def _convolutions(module: nn.Module) -> list[nn.Conv2d]:
     from torch import nn
 
     return [layer for layer in module.modules() if isinstance(layer, nn.Conv2d)]
+
+
+def _initialize(module: nn.Module) -> None:
+    """He initialization (fan-in), biases 0."""
+    from torch import nn
+
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None:
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
 
 
 def _scaled(channels: int, share: float) -> int:

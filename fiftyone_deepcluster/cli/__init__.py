@@ -253,8 +253,8 @@ def _show(checks: list[Check]) -> None:
     for check in checks:
         state = typer.style(check.state.ljust(8), fg=_COLORS[check.state])
         typer.echo(f"{state}  {check.name.ljust(width)}  {check.detail}")
-        if check.mend:
-            typer.echo(f"{' ' * (12 + width)}fix: {check.mend}")
+        if check.fix:
+            typer.echo(f"{' ' * (12 + width)}fix: {check.fix}")
 
 
 @contextmanager

@@ -20,13 +20,13 @@ class Check:
         state: ``ok``; ``missing``: required, but missing; ``optional``: missing, but only one feature
             depends on it.
         detail: version and location, or the problem.
-        mend: command that fixes the problem; empty if there is none.
+        fix: command that fixes the problem; empty if there is none.
     """
 
     name: str
     state: State
     detail: str
-    mend: str = ""
+    fix: str = ""
 
 
 def pip_install(*requirements: str) -> str:

@@ -92,9 +92,9 @@ def _check_fiftyone(mongod: Check, *, deep: bool) -> list[Check]:
     name = "FiftyOne"
     installed = check_installed("fiftyone", "fiftyone")
     if installed.state != "ok":
-        return [Check(name, "missing", installed.detail, installed.mend)]
+        return [Check(name, "missing", installed.detail, installed.fix)]
     if mongod.state != "ok" and (deep or database_uri()):
-        return [Check(name, "missing", "cannot connect: fix mongod first", mongod.mend)]
+        return [Check(name, "missing", "cannot connect: fix mongod first", mongod.fix)]
     answer = _probe_fiftyone(deep=deep)
     if isinstance(answer, str):
         return [Check(name, "missing", answer, pip_install(requirement_of("fiftyone")))]

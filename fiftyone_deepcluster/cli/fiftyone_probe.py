@@ -23,7 +23,7 @@ def main(deep: bool, plugin: str) -> dict[str, object]:
 
     from fiftyone_deepcluster.dataset.runs.intents import find_datasets
     from fiftyone_deepcluster.dataset.runs.orphans import find_leftovers, find_run_files
-    from fiftyone_deepcluster.dataset.runs.storage import runs_folder
+    from fiftyone_deepcluster.dataset.runs.run_files import runs_folder
 
     found = [entry for entry in fop.list_plugins(enabled="all") if entry.name == plugin]
     enabled = {entry.name for entry in fop.list_plugins()}

@@ -27,7 +27,7 @@ from fiftyone_deepcluster.dataset.io.vectors import check_given, model_name
 from fiftyone_deepcluster.dataset.io.write import Columns, write
 from fiftyone_deepcluster.dataset.review.assigned import join_edits
 from fiftyone_deepcluster.dataset.review.clusters import names_by_number
-from fiftyone_deepcluster.dataset.runs import intents, lock, storage
+from fiftyone_deepcluster.dataset.runs import intents, lock, run_files, storage
 from fiftyone_deepcluster.dataset.runs.completeness import check_kept, count_clustered
 from fiftyone_deepcluster.dataset.runs.database import DatabaseWatch, database_needed
 from fiftyone_deepcluster.dataset.runs.resume_job import (
@@ -317,7 +317,7 @@ def _predict(source: SampleSource, run: Run, observer: Observer | None) -> FitRe
     from fiftyone_deepcluster.api.predict import predict
     from fiftyone_deepcluster.core.history import RoundHistory
 
-    found = predict(storage.run_dir(run.dataset, run.key), source.images, observer=observer)
+    found = predict(run_files.run_dir(run.dataset, run.key), source.images, observer=observer)
     n, failed = len(source), len(found.errors)
     return FitResult(
         found,

@@ -139,7 +139,7 @@ class CardiacMR(Published, Trained):
     name: Literal["cardiac-mr"] = "cardiac-mr"
     setting: SettingName = Field(
         "own",
-        description="The paper's experiment whose number of classes is taken: balanced has 3 classes and 24 clusters; "
+        description="The paper's experiment whose number of classes is used: balanced has 3 classes and 24 clusters; "
         "imbalanced-large and imbalanced-small, which differ in their images only, have 13 and 104. own: classes as "
         "given. Other than own, images up to 64 pixels are clustered with augmentation, too.",
     )

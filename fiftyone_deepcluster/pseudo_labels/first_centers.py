@@ -40,6 +40,7 @@ def first_features(corpus: Corpus, n_clusters: int, init: InitName, seed: int) -
     features = corpus.features_at(rows)
     if init == "sample":
         return features
+    # "first centres" is part of the seed: another spelling would give other centers
     found = (
         KMeans().cluster(features.clone(), ClusterRequest(n_clusters, derive(seed, "first centres"))).centers
     )

@@ -9,25 +9,8 @@ from sklearn.datasets import load_digits
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.api.trained_run import reopen
 from fiftyone_deepcluster.backbones.layers import layers_of
-from fiftyone_deepcluster.core.progress import Silent
 
 N = 300
-
-
-class Steps(Silent):
-    """Counts phases and steps, and cancels after ``cancel_after`` steps."""
-
-    def __init__(self, cancel_after=None):
-        self.phases, self.steps, self.cancel_after = {}, 0, cancel_after
-
-    def phase(self, name, total):
-        self.phases[name] = total
-
-    def advance(self, steps):
-        self.steps += steps
-
-    def cancelled(self):
-        return self.cancel_after is not None and self.steps >= self.cancel_after
 
 
 def batch(corpus, rows):

@@ -55,10 +55,10 @@ def entry(name, nmi, own, n_images=100):
     ("found", "text", "beaten"),
     [
         ([("k-means", 0.7, 0.9), ("UMAP + GMM", 0.8, 0.9)],
-         ("This run is ahead of simple methods: NMI with the truth 0.900, UMAP + GMM on pixels 0.800, "
+         ("This run is better than simple methods: NMI with the truth 0.900, UMAP + GMM on pixels 0.800, "
          "k-means on pixels 0.700."), False),
         ([("k-means", 0.7, 0.9), ("UMAP + GMM", 0.895, 0.9)],
-         ("This run is level with UMAP + GMM on pixels: NMI with the truth 0.900, UMAP + GMM on pixels 0.895, "
+         ("This run is about as good as UMAP + GMM on pixels: NMI with the truth 0.900, UMAP + GMM on pixels 0.895, "
          "k-means on pixels 0.700."), False),
         ([("k-means", 0.95, 0.9, 50)],
          ("k-means on pixels is BETTER than this run: NMI with the truth 0.900, k-means on pixels (50 images) 0.950. "

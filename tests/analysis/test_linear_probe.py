@@ -8,7 +8,7 @@ import torch
 
 from fiftyone_deepcluster.analysis import linear_probe
 from fiftyone_deepcluster.errors import CancelledError, InputError
-from tests.analysis.conftest import Steps
+from tests.observers import Watcher
 
 
 @pytest.mark.usefixtures("seeded")
@@ -67,7 +67,7 @@ def test_accuracies_from_inner_products_equal_scikit_learns(digits, dims):
 
 
 def test_every_layer_is_probed_before_and_after_training(trained_run, layers, digits):
-    observer = Steps()
+    observer = Watcher()
     trained_run.trained.observer = observer
     request = linear_probe.ProbeRequest(layers=["conv1", "conv5", "fc6"], folds=2, max_images=200)
     found = linear_probe.probe_networks(trained_run.trained, trained_run.initial, digits[1], request)
@@ -80,7 +80,7 @@ def test_every_layer_is_probed_before_and_after_training(trained_run, layers, di
     assert all(score.logistic > 0.75 and score.svm > 0.75 for score in scores)
     assert table.logistic_gain.tolist() == pytest.approx((table.logistic - table.logistic_initial).tolist())
     assert table.logistic_gain.abs().max() > 0, "two different networks"
-    assert observer.phases == {"probe": 2 * 3 * 5}
+    assert observer.phases == [("probe", 2 * 3 * 5)]
     assert observer.steps == 2 * 3 * 5
     assert linear_probe.ProbeResult.model_validate_json(found.model_dump_json()) == found
 
@@ -127,7 +127,7 @@ def test_rare_and_unknown_classes_are_left_out():
 
 
 def test_a_probe_can_be_cancelled(trained_run, digits):
-    trained_run.trained.observer = Steps(cancel_after=3)
+    trained_run.trained.observer = Watcher(after_steps=3)
     with pytest.raises(CancelledError):
         linear_probe.probe_networks(
             trained_run.trained, trained_run.initial, digits[1], linear_probe.ProbeRequest(folds=2)

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from fiftyone_deepcluster.analysis import retrieval
 from fiftyone_deepcluster.errors import CancelledError, InputError
-from tests.analysis.conftest import Steps
+from tests.observers import Watcher
 
 
 def vectors_and_classes(n=80, dims=6):
@@ -83,9 +83,9 @@ def test_a_search_reports_its_progress_and_can_be_cancelled(monkeypatch):
         (lambda observer: retrieval.nearest_images(vectors, np.arange(80), 5, observer), "neighbors"),
         (lambda observer: retrieval.score("x", vectors, classes, observer=observer), "retrieval scores"),
     ):
-        watcher, stopped = Steps(), Steps(cancel_after=20)
+        watcher, stopped = Watcher(), Watcher(after_steps=20)
         search(watcher)
-        assert (watcher.phases, watcher.steps) == ({phase: 80}, 80)
+        assert (watcher.phases, watcher.steps) == ([(phase, 80)], 80)
         with pytest.raises(CancelledError, match=f"no {phase} were stored"):
             search(stopped)
         assert stopped.steps == 20

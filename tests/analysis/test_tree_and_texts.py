@@ -9,7 +9,7 @@ from fiftyone_deepcluster.analysis import texts as texts_module
 from fiftyone_deepcluster.analysis.category_tree import affinity_of, by_cluster, category_tree
 from fiftyone_deepcluster.analysis.texts import significance, topics, words_of_clusters
 from fiftyone_deepcluster.errors import CancelledError, InputError
-from tests.analysis.conftest import Steps
+from tests.observers import Watcher
 
 
 def _softmax(rng, labels, n_clusters, near):
@@ -212,10 +212,10 @@ def test_a_number_of_topics_may_be_of_numpy():
 
 def test_counting_words_reports_its_progress_and_can_be_cancelled(monkeypatch):
     monkeypatch.setattr(texts_module, "_AT_ONCE", 2)
-    watcher = Steps()
+    watcher = Watcher()
     assert words_of_clusters(REPORTS, CLUSTERS, observer=watcher) == words_of_clusters(REPORTS, CLUSTERS)
-    assert (watcher.phases, watcher.steps) == ({"words": 5}, 5)  # two of the seven have no text
-    stopped = Steps(cancel_after=2)
+    assert (watcher.phases, watcher.steps) == ([("words", 5)], 5)  # two of the seven have no text
+    stopped = Watcher(after_steps=2)
     with pytest.raises(CancelledError, match="no key words were stored"):
         words_of_clusters(REPORTS, CLUSTERS, observer=stopped)
     assert stopped.steps == 2

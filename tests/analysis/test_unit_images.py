@@ -9,7 +9,8 @@ import torch
 from fiftyone_deepcluster.analysis import unit_images
 from fiftyone_deepcluster.backbones.layers import choose_layers
 from fiftyone_deepcluster.errors import CancelledError, InputError
-from tests.analysis.conftest import N, Steps, batch
+from tests.analysis.conftest import N, batch
+from tests.observers import Watcher
 
 QUICK = unit_images.Ascent(steps=25)
 
@@ -88,7 +89,7 @@ def test_top_images_equal_a_slow_loop(trained_run, layers, name):
 
 
 def test_filters_can_be_cancelled_and_units_are_checked(trained_run, layers):
-    trained_run.trained.observer = Steps(cancel_after=1)
+    trained_run.trained.observer = Watcher(after_steps=1)
     with pytest.raises(CancelledError):
         unit_images.maximize(trained_run.trained, layers[0], np.array([0]), QUICK)
     with pytest.raises(InputError, match=r"units has 8; the layer 'conv1' has the units 0 to 7"):

@@ -13,23 +13,12 @@ from sklearn.datasets import load_digits
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.core import checkpoints
 from fiftyone_deepcluster.core.history import RoundHistory
-from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.errors import DiskError, OptionsError
+from tests.observers import Acts, Watcher
 
 OPTIONS = fdc.DeepCluster(
     n_clusters=3, rounds=2, image_size=16, batch_size=32, device="cpu", precision="float32", baselines=False
 )
-
-
-class AfterRound(Silent):
-    """Calls a function after a round, counted from 1."""
-
-    def __init__(self, number, call):
-        self.number, self.call = number, call
-
-    def round_done(self, entry, rounds):
-        if entry.index + 1 == self.number:
-            self.call()
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +41,7 @@ def disk(small_disk, straight):
 
 def test_a_disk_that_fills_up_keeps_the_last_checkpoint(disk, images, straight):
     with pytest.raises(DiskError) as caught:
-        fdc.fit(images, OPTIONS, run_dir=disk.folder, observer=AfterRound(2, disk.fill))
+        fdc.fit(images, OPTIONS, run_dir=disk.folder, observer=Acts(disk.fill, after_round=2))
     said = str(caught.value)
     assert said.startswith(
         f"the checkpoint {disk.folder / checkpoints.CHECKPOINT} cannot be written: No space left"
@@ -78,27 +67,18 @@ def test_a_disk_that_is_too_small_from_the_start(small_disk, images):
 
 @pytest.mark.slow
 def test_a_model_that_cannot_be_written_loses_no_round(disk, images):
-    class FillsAtTheEnd(Silent):
-        def phase(self, name, total):
-            if name == "baselines":
-                disk.fill()
-
     options = OPTIONS.model_copy(update={"baselines": True, "rounds": 1})
     with pytest.raises(
         DiskError, match=r"the model .* cannot be written: No space left .* resumes from the last"
     ):
-        fdc.fit(images, options, run_dir=disk.folder, observer=FillsAtTheEnd())
+        fdc.fit(images, options, run_dir=disk.folder, observer=Acts(disk.fill, phase="baselines"))
     disk.free()
     assert len(fdc.fit(images, options, run_dir=disk.folder).record.rounds) == 1
     assert len(fdc.predict(disk.folder, images).labels) == len(images)
 
 
 def test_what_cannot_be_a_run_folder_is_refused_before_work(small_disk, tmp_path, images):
-    class Never(Silent):
-        def phase(self, name, total):
-            raise AssertionError(name)
-
-    disk = small_disk(65_536)
+    disk, watcher = small_disk(65_536), Watcher()
     disk.read_only()
     (tmp_path / "file").write_bytes(b"")
     for place, why in [
@@ -110,7 +90,8 @@ def test_what_cannot_be_a_run_folder_is_refused_before_work(small_disk, tmp_path
         (5, "run_dir=5 is not a path"),
     ]:
         with pytest.raises((OptionsError, fdc.DeepClusterError), match=why):
-            fdc.fit(images, OPTIONS, run_dir=place, observer=Never())
+            fdc.fit(images, OPTIONS, run_dir=place, observer=watcher)
+        assert watcher.phases == []
         with pytest.raises(fdc.DeepClusterError):
             fdc.predict(place, images)
 
@@ -150,7 +131,7 @@ images, folder = np.load(sys.argv[1]), sys.argv[2]
 hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
 limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
 try:
-    fdc.fit(images, OPTIONS, run_dir=folder, observer=AfterRound(2, limit))
+    fdc.fit(images, OPTIONS, run_dir=folder, observer=Acts(limit, after_round=2))
 except Exception as error:
     said = f"{type(error).__name__}: {error}"
 resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))

@@ -15,6 +15,7 @@ from fiftyone_deepcluster.core import checkpoints
 from fiftyone_deepcluster.core.history import LABELS_FILE, LOSSES_FILE
 from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.errors import CheckpointError
+from tests.fits import same
 
 OPTIONS = {
     "n_clusters": 5,
@@ -38,15 +39,6 @@ MADE = {
 def digits(n=64):
     """(n, 16, 16), the size that the network sees, so that nothing is decoded."""
     return np.kron((load_digits().images[:n] * 15.9375).astype(np.uint8), np.ones((1, 2, 2), np.uint8))
-
-
-def same(a, b):
-    return (
-        np.array_equal(a.labels, b.labels)
-        and np.array_equal(a.embeddings, b.embeddings)
-        and np.array_equal(a.round_labels, b.round_labels)
-        and np.array_equal(a.round_losses, b.round_losses, equal_nan=True)
-    )
 
 
 class Sizes(Silent):

@@ -13,7 +13,7 @@ from fiftyone_deepcluster.app import names
 from fiftyone_deepcluster.app.operators import OPERATORS
 from fiftyone_deepcluster.dataset.api import cluster
 from fiftyone_deepcluster.dataset.review.review import review
-from fiftyone_deepcluster.dataset.runs import storage
+from fiftyone_deepcluster.dataset.runs import run_files
 from fiftyone_deepcluster.errors import DeepClusterError
 
 HUGE = "x" * 100_000
@@ -138,7 +138,7 @@ def clustered(plugin, fiftyone_home, digits_dir):
 def everything(dataset) -> object:
     """All that an operator could change: samples, fields, runs, edits, files of all datasets."""
     dataset.reload()
-    folder = storage.runs_folder().parent
+    folder = run_files.runs_folder().parent
     return (
         [sample.to_dict() for sample in dataset.iter_samples()],
         list(dataset.get_field_schema(flat=True)),
@@ -217,14 +217,14 @@ def test_the_panel_calls_its_events_only(clustered, make_context, method):
 
 def test_the_other_datasets_files_are_out_of_reach(clustered):
     """A key such as ``../ID/dc`` is the folder of another dataset's run."""
-    own, root = storage.dataset_dir(clustered), storage.runs_folder()
+    own, root = run_files.dataset_dir(clustered), run_files.runs_folder()
     folders = [folder for folder in root.iterdir() if folder != own]
-    others = [folder for folder in folders if (folder / "dc" / storage.JOB_FILE).is_file()]
+    others = [folder for folder in folders if (folder / "dc" / run_files.JOB_FILE).is_file()]
     assert others
     for folder in others:
         key = f"../{folder.name}/dc"
-        assert (own / key / storage.JOB_FILE).is_file()
+        assert (own / key / run_files.JOB_FILE).is_file()
         for uri in (names.RESUME_CLUSTERING, names.DELETE_CLUSTERING_RUN, names.SHOW_CLUSTERING_RUN):
             assert "no" in refusal(uri, clustered, {"key": key, "confirm": True})
-        assert (own / key / storage.JOB_FILE).is_file()
+        assert (own / key / run_files.JOB_FILE).is_file()
         assert Path(folder, "dc").is_dir()

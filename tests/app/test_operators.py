@@ -243,17 +243,9 @@ def test_patches_view_as_the_app_sends_it(make_context, make_digits):
     assert any("ToPatches" in stage["_cls"] for stage in stages)
 
 
-def test_a_group_slice_as_the_app_sends_it(make_context, digits_dir):
+def test_a_group_slice_as_the_app_sends_it(make_context, pairs_of):
     """Grouped dataset, of which the grid shows one slice."""
-    files = sorted(digits_dir.iterdir())[:40]
-    dataset = fo.Dataset()
-    dataset.add_group_field("group", default="left")
-    samples = []
-    for left, right in zip(files[::2], files[1::2], strict=True):
-        group = fo.Group()
-        samples.append(fo.Sample(filepath=str(left), group=group.element("left")))
-        samples.append(fo.Sample(filepath=str(right), group=group.element("right")))
-    dataset.add_samples(samples, progress=False)
+    dataset = pairs_of(40)
     params = {"method": FROZEN, "key": "dc", "compute_brain": False}
     ctx = make_context(dataset, params, group_slice="right")
     place = inputs_of(ClusterImages(), ctx).get_property("group_slice")
@@ -267,7 +259,6 @@ def test_a_group_slice_as_the_app_sends_it(make_context, digits_dir):
     dataset.reload()
     assert dataset.select_group_slices("left").count("other.label") == 20
     assert dataset.select_group_slices("right").count("other.label") == 0
-    dataset.delete()
 
 
 def test_cancel_where_nothing_runs(plugin, clustered):

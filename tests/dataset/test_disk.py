@@ -8,11 +8,11 @@ import pytest
 
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.dataset.results.probes import stored_probe
-from fiftyone_deepcluster.dataset.runs import storage
+from fiftyone_deepcluster.dataset.runs import run_files
 from fiftyone_deepcluster.errors import CheckpointError, DiskError
-from tests.api.test_disk import AfterRound
 from tests.dataset.runs.test_run import state
-from tests.dataset.test_api import FROZEN, LEARNED
+from tests.dataset.small_runs import FROZEN, LEARNED
+from tests.observers import Acts
 
 MOVED = "set FIFTYONE_DEFAULT_DATASET_DIR to a folder on another disk"
 QUIET = {"progress": False, "compute_brain": False}
@@ -44,9 +44,9 @@ def test_a_disk_that_fills_up_and_resume(make_digits, disk):
     clusters = dataset.values("straight.cluster")
     fdc.delete_run(dataset, "straight")
     with pytest.raises(DiskError) as caught:
-        fdc.cluster(dataset, key="dc", rounds=3, observer=AfterRound(2, disk.fill), **LEARNED)
+        fdc.cluster(dataset, key="dc", rounds=3, observer=Acts(disk.fill, after_round=2), **LEARNED)
     said = str(caught.value)
-    folder = storage.run_dir(dataset, "dc")
+    folder = run_files.run_dir(dataset, "dc")
     assert said.startswith(
         f"the checkpoint {folder}/checkpoint.pt cannot be written: No space left on device ("
     )
@@ -70,7 +70,7 @@ def test_a_full_disk_from_the_start(make_digits, disk):
     with pytest.raises(DiskError, match=f"the file of the run .* No space left .* call again, or {MOVED}"):
         fdc.cluster(dataset, key="dc", rounds=1, **LEARNED)
     assert state(dataset) == before
-    assert not storage.dataset_dir(dataset).exists()
+    assert not run_files.dataset_dir(dataset).exists()
     assert fdc.list_runs(dataset) == []
 
 
@@ -79,9 +79,11 @@ def test_a_replacement_that_finds_no_room_leaves_the_old_run(make_digits, disk):
     fdc.cluster(dataset, key="dc", rounds=1, **LEARNED)
     before = state(dataset)
     with pytest.raises(DiskError, match=r"resume\(samples, 'dc'\)"):
-        fdc.cluster(dataset, key="dc", overwrite=True, rounds=2, observer=AfterRound(2, disk.fill), **LEARNED)
+        fdc.cluster(
+            dataset, key="dc", overwrite=True, rounds=2, observer=Acts(disk.fill, after_round=2), **LEARNED
+        )
     assert state(dataset) == before
-    assert (storage.run_dir(dataset, "dc") / "model.pt").exists()
+    assert (run_files.run_dir(dataset, "dc") / "model.pt").exists()
     disk.free()
     assert len(fdc.resume(dataset, "dc", **QUIET).rounds) == 2
 
@@ -103,7 +105,7 @@ def results(dataset, key="dc"):
 def test_results_that_cannot_be_stored(make_digits, disk, condition):
     dataset = make_digits(60)
     run = fdc.cluster(dataset, key="dc", rounds=1, **LEARNED)
-    before, files = state(dataset), sorted(storage.run_dir(dataset, "dc").iterdir())
+    before, files = state(dataset), sorted(run_files.run_dir(dataset, "dc").iterdir())
     if condition == "full":
         disk.fill()
     else:
@@ -114,7 +116,7 @@ def test_results_that_cannot_be_stored(make_digits, disk, condition):
             DiskError, match=f"the result .* cannot be written: {why}.* and call again, or {MOVED}"
         ):
             print(name, call())
-        assert sorted(storage.run_dir(dataset, "dc").iterdir()) == files, name
+        assert sorted(run_files.run_dir(dataset, "dc").iterdir()) == files, name
     assert state(dataset) == before
     assert dataset.get_field("dc_category") is None
     if condition == "full":
@@ -153,7 +155,7 @@ def test_a_read_only_disk_keeps_the_run_as_it_is(make_digits, disk):
     fdc.rename_run(dataset, "dc", "dc2")
     fdc.delete_run(dataset, "dc2")
     assert fdc.list_runs(dataset) == []
-    assert not storage.dataset_dir(dataset).exists()
+    assert not run_files.dataset_dir(dataset).exists()
 
 
 def test_a_file_in_the_way(make_digits, runs_at):
@@ -173,7 +175,7 @@ def test_a_file_in_the_way(make_digits, runs_at):
 def test_a_folder_that_is_removed_during_the_run(make_digits, runs_at):
     dataset = make_digits(40)
     before = state(dataset)
-    removes = AfterRound(1, lambda: shutil.rmtree(runs_at))
+    removes = Acts(lambda: shutil.rmtree(runs_at), after_round=1)
     with pytest.raises(CheckpointError, match=r"round_losses\.bin was deleted or shortened during the run"):
         fdc.cluster(dataset, key="dc", rounds=2, observer=removes, **LEARNED)
     assert state(dataset) == before
@@ -184,7 +186,7 @@ def test_a_folder_that_is_removed_during_the_run(make_digits, runs_at):
 def test_a_damaged_file_of_a_run_is_named(make_digits, runs_at):
     dataset = make_digits(40)
     fdc.cluster(dataset, key="dc", rounds=1, **LEARNED)
-    path = storage.run_dir(dataset, "dc") / storage.JOB_FILE
+    path = run_files.run_dir(dataset, "dc") / run_files.JOB_FILE
     path.write_text(path.read_text()[:100])
     with pytest.raises(fdc.DeepClusterError, match=f"{path} cannot be read .* so the run cannot be resumed"):
         fdc.resume(dataset, "dc", **QUIET)

@@ -10,7 +10,7 @@ from PIL import Image
 
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.errors import ImagesError, InputError, OptionsError, RunNotFoundError
-from tests.dataset.test_api import FROZEN
+from tests.dataset.small_runs import FROZEN
 
 KEYS = [["dc"], {"dc": 1}, {"dc"}, np.array(["dc", "x"]), np.array([1, 2]), 5, None, b"dc"]
 STRINGS = ["a\0b", "x" * 300, "a b", "../dc", "\ud800"]

@@ -8,7 +8,7 @@ import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.errors import (
     RunExistsError,
 )
-from tests.dataset.test_api import FROZEN
+from tests.dataset.small_runs import FROZEN
 
 
 @pytest.mark.parametrize("named", [True, False])
@@ -67,18 +67,8 @@ def test_patches_views_of_the_caller_stay_usable(make_digits):
     assert dataset.count("objects.detections.dc") == 10
 
 
-def test_group_slices(fiftyone_home, digits_dir):
-    import fiftyone as fo
-
-    files = sorted(digits_dir.iterdir())[:40]
-    dataset = fo.Dataset()
-    dataset.add_group_field("group", default="left")
-    samples = []
-    for left, right in zip(files[::2], files[1::2], strict=True):
-        group = fo.Group()
-        samples.append(fo.Sample(filepath=str(left), group=group.element("left")))
-        samples.append(fo.Sample(filepath=str(right), group=group.element("right")))
-    dataset.add_samples(samples, progress=False)
+def test_group_slices(pairs_of):
+    dataset = pairs_of(40)
     right = dataset.select_group_slices("right")
     run = fdc.cluster(right, key="dc", **{**FROZEN, "compute_brain": True})
     assert right.count("dc.label") == 20
@@ -91,7 +81,6 @@ def test_group_slices(fiftyone_home, digits_dir):
     assert "mine" not in dataset.get_field_schema()
     fdc.resume(dataset, "dc", progress=False, compute_brain=False)
     fdc.delete_run(dataset, "dc")
-    dataset.delete()
 
 
 def test_assign_to_another_dataset_and_to_new_samples(make_digits, digits_dir):

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 import fiftyone_deepcluster as fdc
-from fiftyone_deepcluster.dataset.runs import storage
+from fiftyone_deepcluster.dataset.runs import run_files
 from fiftyone_deepcluster.dataset.runs.intents import Intent
 from fiftyone_deepcluster.dataset.runs.kv import run_store
 from fiftyone_deepcluster.dataset.runs.orphans import find_leftovers, remove_leftovers
 from tests.dataset.other_process import OtherProcess
 from tests.dataset.runs.test_run import state
-from tests.dataset.test_api import FROZEN, LEARNED
+from tests.dataset.small_runs import FROZEN, LEARNED
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX")
 
@@ -55,14 +55,14 @@ def dataset(make_digits):
 
 
 def files_of(dataset):
-    return {str(path) for path in storage.dataset_dir(dataset).rglob("*")}
+    return {str(path) for path in run_files.dataset_dir(dataset).rglob("*")}
 
 
 CLUSTER = "fdc.cluster(dataset, 'frozen', {key!r}, overwrite={overwrite}, **FROZEN)"
 
 
 def test_files_that_another_user_may_only_read(dataset, user):
-    before, files, folder = state(dataset), files_of(dataset), storage.run_dir(dataset, "dc")
+    before, files, folder = state(dataset), files_of(dataset), run_files.run_dir(dataset, "dc")
     refused = {
         "fdc.delete_run(dataset, 'dc')": CHANGED,
         "fdc.rename_run(dataset, 'dc', 'new')": CHANGED,
@@ -74,7 +74,7 @@ def test_files_that_another_user_may_only_read(dataset, user):
         "fdc.build_tree(dataset, 'dc')": "call again, or set FIFTYONE_DEFAULT_DATASET_DIR",
         "fdc.index_neighbors(dataset, 'dc')": "call again, or set FIFTYONE_DEFAULT_DATASET_DIR",
     }
-    with closed(storage.dataset_dir(dataset), 0o222):
+    with closed(run_files.dataset_dir(dataset), 0o222):
         for code, said in refused.items():
             error = user.error_of(dataset, code)
             assert error.startswith("DiskError: "), f"{code}: {error}"
@@ -107,7 +107,7 @@ def test_files_that_another_user_may_not_read(dataset, user, make_digits):
         "fdc.refine(dataset, 'dc', new_key='new', progress=False)": "",
     }
     fdc.review(dataset, "dc").mark_reviewed(fdc.load_run(dataset, "dc").names()[:1])
-    with closed(storage.run_dir(dataset, "dc"), 0o777):
+    with closed(run_files.run_dir(dataset, "dc"), 0o777):
         for code, said in refused.items():
             error = user.error_of(dataset, code)
             assert error.startswith(said), f"{code}: {error}"
@@ -132,7 +132,7 @@ def test_an_interrupted_change_is_left_to_the_user_who_may_complete_it(dataset, 
     uid = fdc.load_run(dataset, "dc").uid
     intent = Intent("rename", "dc", uid, None, "new")
     run_store(dataset).set("change:dc", asdict(intent))
-    with closed(storage.dataset_dir(dataset), 0o222):
+    with closed(run_files.dataset_dir(dataset), 0o222):
         user.does(
             dataset, "assert fdc.list_runs(dataset) == ['dc'] and fdc.load_run(dataset, 'dc').clusters()"
         )
@@ -210,7 +210,7 @@ assert len(list(folder.iterdir())) == 5
 def test_left_files_of_another_user_are_not_offered(make_digits, user):
     gone, here = make_digits(20, persistent=True), make_digits(4, persistent=True)
     fdc.cluster(gone, key="dc", **FROZEN)
-    folder = storage.dataset_dir(gone)
+    folder = run_files.dataset_dir(gone)
     gone.delete()
     found = f"""
 from pathlib import Path

@@ -151,7 +151,7 @@ def _check_runs(dataset: fo.Dataset, operation: Operation, states: str) -> None:
 
 
 def _check_absent(dataset: fo.Dataset, names: FieldNames) -> None:
-    from fiftyone_deepcluster.dataset.runs import storage
+    from fiftyone_deepcluster.dataset.runs import run_files
     from fiftyone_deepcluster.dataset.runs.kv import find
 
     key = names.key
@@ -161,7 +161,7 @@ def _check_absent(dataset: fo.Dataset, names: FieldNames) -> None:
     need(not dataset.has_run(key), f"a record of {key}")
     need(not {names.viz_key, names.sim_key} & set(dataset.list_brain_runs()), f"brain runs of {key}")
     need(key not in [group.name for group in dataset.app_config.sidebar_groups or []], f"a group of {key}")
-    folders = (storage.run_dir(dataset, key), storage.next_dir(dataset, key))
+    folders = (run_files.run_dir(dataset, key), run_files.next_dir(dataset, key))
     need(not any(folder.exists() for folder in folders), f"files of {key}")
     need(not find(dataset, f"^change:{key}$"), f"an intent for {key}")
 
@@ -169,7 +169,7 @@ def _check_absent(dataset: fo.Dataset, names: FieldNames) -> None:
 def _check_finished(dataset: fo.Dataset, key: str, operation: Operation) -> None:
     import fiftyone_deepcluster as fdc
     from fiftyone_deepcluster.core import checkpoints
-    from fiftyone_deepcluster.dataset.runs import storage
+    from fiftyone_deepcluster.dataset.runs import run_files
 
     run = fdc.load_run(dataset, key)
     n_images, n_labels = run.record.n_images, dataset.count(run.fields.path("label"))
@@ -182,10 +182,10 @@ def _check_finished(dataset: fo.Dataset, key: str, operation: Operation) -> None
     need(len(brain) == 2 or (not operation.maps and not brain), f"brain runs: {brain}")
     for brain_key in brain:
         need(dataset.load_brain_results(brain_key) is not None, f"the results of {brain_key} are missing")
-    job = storage.load_job(storage.run_dir(dataset, key))
+    job = run_files.load_job(run_files.run_dir(dataset, key))
     if operation.group != "assign":
         need(job is not None and job.header.uid == run.uid, "the files are those of another run")
-        checkpoints.load(storage.run_dir(dataset, key) / checkpoints.MODEL)
+        checkpoints.load(run_files.run_dir(dataset, key) / checkpoints.MODEL)
 
 
 def _check_audit(dataset: fo.Dataset, key: str) -> None:
@@ -206,12 +206,12 @@ def _check_tidy(dataset: fo.Dataset) -> None:
     """Nothing is left of what was interrupted."""
     import fiftyone as fo
 
-    from fiftyone_deepcluster.dataset.runs import storage
+    from fiftyone_deepcluster.dataset.runs import run_files
     from fiftyone_deepcluster.dataset.runs.kv import find
 
     _load_samples(dataset, "in the end")
-    folders = (storage.dataset_dir(dataset), Path(fo.config.default_dataset_dir) / dataset.slug)
+    folders = (run_files.dataset_dir(dataset), Path(fo.config.default_dataset_dir) / dataset.slug)
     left = [path.name for folder in folders for path in folder.rglob("*.partial")]
-    left += [path.name for path in storage.dataset_dir(dataset).glob("*.next")]
+    left += [path.name for path in run_files.dataset_dir(dataset).glob("*.next")]
     need(not left, f"left: {left}")
     need(not find(dataset, "^change:"), "an intent is left")

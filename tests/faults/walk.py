@@ -142,7 +142,7 @@ def import_all() -> None:
 def delete(name: str) -> dict[str, Any]:
     import fiftyone as fo
 
-    from fiftyone_deepcluster.dataset.runs.storage import dataset_dir
+    from fiftyone_deepcluster.dataset.runs.run_files import dataset_dir
 
     for each in (name, f"{name}-origin"):
         if fo.dataset_exists(each):

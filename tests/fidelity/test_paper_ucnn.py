@@ -11,10 +11,10 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 import fiftyone_deepcluster as fdc
-from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.pseudo_labels.streaming import StreamingCentroids
 from fiftyone_deepcluster.training.losses import CrossEntropy
 from tests.fidelity.papers import facts, plain_values
+from tests.observers import Watcher
 
 SETTINGS = {
     "rounds": 10,  # section 3.2: epochs
@@ -62,16 +62,6 @@ def small(**values):
         "backbone": {"name": "ucnn", "maps": 12, "dim": 300}, "baselines": False, "precision": "float32",
     }  # fmt: skip
     return paper(**{**known, **values})
-
-
-class Phases(Silent):
-    """Keeps the names of the phases."""
-
-    def __init__(self):
-        self.names = []
-
-    def phase(self, name, total):
-        self.names.append((name, total))
 
 
 def test_ucnn_options_are_the_papers():
@@ -136,19 +126,19 @@ def test_the_stream_has_the_papers_parts():
 
 
 def test_there_is_no_pass_over_all_images(digits):
-    seen = Phases()
+    seen = Watcher()
     fdc.fit(digits, small(), observer=seen)
-    assert ("first centers", 10) in seen.names
-    assert not {name for name, _ in seen.names} & {"embed", "predict"}
+    assert ("first centers", 10) in seen.phases
+    assert not set(seen.names) & {"embed", "predict"}
 
 
 def test_no_vectors_of_all_images_are_kept(digits):
     """The largest tensor that is alive after a batch has far less than N x D = 600,000 numbers."""
     largest = []
 
-    class Watching(Phases):
+    class Watching(Watcher):
         def advance(self, steps):
-            if self.names[-1][0] != "train":
+            if self.names[-1] != "train":
                 return
             gc.collect()
             alive = [one for one in gc.get_objects() if type(one) is torch.Tensor and one.is_floating_point()]

@@ -21,6 +21,8 @@ from fiftyone_deepcluster.pseudo_labels.memory_bank import BankLabels
 from fiftyone_deepcluster.training.loop import LoopSettings, run
 from fiftyone_deepcluster.training.losses import PrototypeCrossEntropy
 from fiftyone_deepcluster.training.optimizers import Cosine, Optimizer, OptimizerSpec
+from tests.fits import same
+from tests.observers import Watcher
 
 FAST = {
     "n_clusters": 10,
@@ -56,29 +58,6 @@ class RecordingLabels(BankLabels):
             self.features_before[row] = crops[:, place].clone()
 
 
-class CancelAfter(Silent):
-    """Cancels at the first check after ``rounds`` rounds."""
-
-    def __init__(self, rounds):
-        self.rounds, self.done = rounds, 0
-
-    def round_done(self, entry, rounds):
-        self.done += 1
-
-    def cancelled(self):
-        return self.done >= self.rounds
-
-
-class Phases(Silent):
-    """Records the phases."""
-
-    def __init__(self):
-        self.names = []
-
-    def phase(self, name, total):
-        self.names.append(name)
-
-
 @pytest.fixture(scope="module")
 def digits():
     data = load_digits()
@@ -104,15 +83,6 @@ def trained(digits, options):
         task = RecordingLabels(parts.training_spec.task.parts)
         run(replace(parts.training_spec, task=task, finish=None), corpus, LoopSettings(2, 51))
         yield corpus, task
-
-
-def same(a, b):
-    return (
-        np.array_equal(a.labels, b.labels)
-        and np.array_equal(a.embeddings, b.embeddings)
-        and np.array_equal(a.round_labels, b.round_labels)
-        and np.array_equal(a.round_losses, b.round_losses, equal_nan=True)
-    )
 
 
 def test_bank_holds_the_features_of_the_last_training_pass(trained):
@@ -227,7 +197,7 @@ def test_learning_rate_warms_up_decays_and_continues_after_resume(digits, option
 
 
 def test_a_round_has_no_embedding_pass(digits, options):
-    phases = Phases()
+    phases = Watcher()
     fdc.fit(digits[0], options, observer=phases)
     assert phases.names.count("train") == 3
     assert phases.names.count("embed") == 3, "to fill two banks with two crops, and once at the very end"
@@ -249,7 +219,7 @@ def test_final_labels_equal_those_of_predict(unbroken, digits):
 
 
 def test_a_cancelled_and_resumed_run_equals_an_uninterrupted_one(unbroken, digits, options, tmp_path):
-    cut = fdc.fit(digits[0], options, truth=digits[1], run_dir=tmp_path, observer=CancelAfter(2))
+    cut = fdc.fit(digits[0], options, truth=digits[1], run_dir=tmp_path, observer=Watcher(after_rounds=2))
     assert cut.record.stop_reason is fdc.StopReason.CANCELLED
     assert len(cut.record.rounds) == 2
     assert np.array_equal(cut.round_labels, unbroken.round_labels[:, :2])

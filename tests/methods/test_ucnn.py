@@ -23,6 +23,8 @@ from fiftyone_deepcluster.pseudo_labels.pixel_warmup import PixelClusters, Pixel
 from fiftyone_deepcluster.pseudo_labels.streaming import StreamingCentroids, StreamingParts
 from fiftyone_deepcluster.training.losses import CrossEntropy
 from fiftyone_deepcluster.training.optimizers import Optimizer, OptimizerSpec
+from tests.fits import same
+from tests.observers import Watcher
 from tests.pseudo_labels.test_streaming import slow_update
 
 TINY = {"name": "ucnn", "maps": 16, "dim": 12, "width": 0.125, "adapted": 1 / 128}
@@ -45,25 +47,6 @@ def digits():
 @pytest.fixture(scope="module")
 def unbroken(digits, tmp_path_factory):
     return fdc.fit(digits[0], fdc.UCNN(**FAST), truth=digits[1], run_dir=tmp_path_factory.mktemp("unbroken"))
-
-
-class Listener(Silent):
-    """Hears the phases, and cancels at a question after so many rounds."""
-
-    def __init__(self, rounds=10**9, asked=0):
-        self.rounds, self.asked, self.done, self.phases = rounds, asked, 0, []
-
-    def phase(self, name, total):
-        self.phases.append(name)
-
-    def round_done(self, entry, rounds):
-        self.done += 1
-
-    def cancelled(self):
-        if self.done < self.rounds:
-            return False
-        self.asked -= 1
-        return self.asked < 0
 
 
 OPENED = []
@@ -267,10 +250,10 @@ def test_thumbnails_are_small_and_have_mean_0():
 
 
 def test_training_embeds_all_images_only_at_start_and_end(digits):
-    listener = Listener()
+    listener = Watcher()
     fdc.fit(digits[0], fdc.UCNN(**{**FAST, "rounds": 4, "pixel_epochs": 0}), observer=listener)
-    assert listener.phases.count("train") == 4
-    assert listener.phases.count("embed") == 2, (
+    assert listener.names.count("train") == 4
+    assert listener.names.count("embed") == 2, (
         "once before anything is learned, once for the labels that are kept"
     )
 
@@ -298,18 +281,11 @@ def apart(one, other):
     return float(np.abs(one.distance - other.distance).max() / one.distance.mean())
 
 
-def same(a, b):
-    return (
-        np.array_equal(a.labels, b.labels)
-        and np.array_equal(a.embeddings, b.embeddings)
-        and np.array_equal(a.round_labels, b.round_labels)
-        and np.array_equal(a.round_losses, b.round_losses, equal_nan=True)
-    )
-
-
 @pytest.mark.parametrize(("rounds", "asked"), [(1, 0), (2, 3)])
 def test_a_cancelled_and_resumed_run_equals_an_uninterrupted_one(digits, unbroken, tmp_path, rounds, asked):
-    cut = fdc.fit(digits[0], fdc.UCNN(**FAST), run_dir=tmp_path, observer=Listener(rounds, asked))
+    cut = fdc.fit(
+        digits[0], fdc.UCNN(**FAST), run_dir=tmp_path, observer=Watcher(after_rounds=rounds, checks=asked)
+    )
     assert cut.record.stop_reason is fdc.StopReason.CANCELLED
     assert len(cut.record.rounds) == rounds
     whole = fdc.fit(digits[0], fdc.UCNN(**FAST), run_dir=tmp_path)
@@ -319,7 +295,7 @@ def test_a_cancelled_and_resumed_run_equals_an_uninterrupted_one(digits, unbroke
 def test_compensation_older_can_be_resumed(digits, tmp_path):
     options = fdc.UCNN(**{**FAST, "pixel_epochs": 0, "compensation": "older", "recount": True})
     whole = fdc.fit(digits[0], options)
-    fdc.fit(digits[0], options, run_dir=tmp_path, observer=Listener(1))
+    fdc.fit(digits[0], options, run_dir=tmp_path, observer=Watcher(after_rounds=1))
     assert same(fdc.fit(digits[0], options, run_dir=tmp_path), whole)
 
 

@@ -70,7 +70,7 @@ class LabelAudit:
         return Judged(self.classes, self.given[rows], self.p_wrong[rows], self.suggested[rows], self.spread)
 
     def to_dataframe(self) -> pd.DataFrame:
-        """One row an image: ``is_label_issue``, ``label_score`` (low is bad), ``given_label``, ``predicted_label``."""
+        """One row per image: ``is_label_issue``, ``label_score`` (low is bad), ``given_label``, ``predicted_label``."""
         import pandas as pd
 
         names = np.array([*self.classes, None], object)

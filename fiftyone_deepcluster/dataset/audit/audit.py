@@ -106,7 +106,7 @@ class Audit:
         return chosen.to_patches(self.patches_field).sort_by(f"{self.patches_field}.{self.key}_rank")
 
     def to_dataframe(self) -> pd.DataFrame:
-        """One row a label, the most suspicious first.
+        """One row per label, the most suspicious first.
 
         The columns ``is_label_issue``, ``label_score`` (low is bad), ``given_label`` and ``predicted_label`` are those
         of cleanlab; others are ``p_wrong``, ``suggestion``, ``reason``, ``rank``, ``group``, ``issues``, ``decision``,
@@ -165,7 +165,7 @@ def audit_labels(
     device: str = "auto",
     observer: Observer | None = None,
 ) -> Audit:
-    """Find labels that are probably wrong, and write a suspicion for every label to the dataset.
+    """Find labels that are probably wrong, and write for every label the probability that it is.
 
     No label is changed. The fields written are listed in ``fiftyone_deepcluster.dataset.io.layouts``.
 
@@ -181,7 +181,7 @@ def audit_labels(
             each other's labels, and near duplicates in different groups are reported.
         patches_field: a Detections field whose objects are the images.
         overwrite: replace the audit stored under this key with its fields, decisions and log.
-        seed: of the folds of the cross-validation.
+        seed: random seed of the cross-validation's folds.
         device: "auto", "cpu", "cuda" or "cuda:1": where neighbors are searched and classifiers fitted.
         observer: receives progress events; can cancel.
 

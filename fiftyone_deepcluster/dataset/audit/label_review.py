@@ -118,7 +118,7 @@ class LabelReview(EditHistory):
         return {**record, "progress": self.progress(), "left": suspicious_pairs(self.audit)}
 
     def progress(self) -> dict[str, Any]:
-        """JSON values: ``n_audited``, ``n_decided``, ``n_issues_left``, ``verdicts`` with their number.
+        """JSON values: ``n_audited``, ``n_decided``, ``n_issues_left``, ``verdicts``: number of labels by decision.
 
         ``n_issues_left`` is the number of undecided labels that are more probably wrong than right. ``refit_due``:
         25 or more decisions were made since the scores were fitted. ``refitting``: a refit is running.
@@ -141,8 +141,8 @@ class LabelReview(EditHistory):
 
         Args:
             samples: a view, or ids of images (for patches, of objects); one id is enough for one image.
-            decision: "keep": the label is right. "accept": the suggestion is. "other": ``label`` is. "exclude": the
-                image must not be used. "unsure": put aside.
+            decision: "keep": the label is right. "accept": the suggestion is right. "other": ``label`` is right.
+                "exclude": the image must not be used. "unsure": put aside.
             label: the right label, for "other".
             group: instead of ``samples``, all undecided labels of this group.
             dry_run: only count the labels.
@@ -192,7 +192,7 @@ class LabelReview(EditHistory):
         Args:
             p_wrong: minimum probability.
             n: number of labels in ``sample``.
-            seed: of the draw of these labels.
+            seed: random seed of the draw of these labels.
             **wanted: only such labels, as in ``queue``.
 
         Returns:
@@ -240,7 +240,7 @@ class LabelReview(EditHistory):
 
         Raises:
             RunError: the vectors of the audit are no longer there.
-            RunLockedError: somebody else is fitting them.
+            RunLockedError: another process is fitting them.
         """
         check_there(self.audit)
         with _fitting(self.audit):

@@ -25,7 +25,7 @@ _NEEDED = ("id", "decision")
 
 
 def write_decisions(audit: Audit, path: str | Path) -> Path:
-    """One row a judged label, the most suspicious first; ``decision`` and ``label`` are to be filled in.
+    """One row per judged label, the most suspicious first; ``decision`` and ``label`` are to be filled in.
 
     Raises:
         InputError: not a path that ends in ``.csv``, or a folder that does not exist.

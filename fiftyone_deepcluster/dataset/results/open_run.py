@@ -11,7 +11,7 @@ from fiftyone_deepcluster.core.disk import is_readable_file
 from fiftyone_deepcluster.dataset.io.read_fields import read_values
 from fiftyone_deepcluster.dataset.io.read_images import collect_images, flat, media_field_of
 from fiftyone_deepcluster.dataset.review.clusters import check_there
-from fiftyone_deepcluster.dataset.runs import storage
+from fiftyone_deepcluster.dataset.runs import run_files
 from fiftyone_deepcluster.errors import InputError, RunError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def images_of(run: Run) -> SampleSource:
         everything = everything.to_patches(run.patches_field)
     ids = everything.values("id")
     existing = set(ids)
-    job = storage.load_job(storage.run_dir(run.dataset, run.key))
+    job = run_files.load_job(run_files.run_dir(run.dataset, run.key))
     fitted = [name for name in (job.ids if job else []) if name in existing]
     known = set(fitted)
     labels = everything.values(path_in(run, "label"))
@@ -80,7 +80,7 @@ def chosen_rows(source: SampleSource, samples: fo.core.collections.SampleCollect
 
 def has_network(run: Run) -> bool:
     """Whether the run's network is stored on this machine, and this user may read it."""
-    return is_readable_file(storage.run_dir(run.dataset, run.key) / checkpoints.MODEL)
+    return is_readable_file(run_files.run_dir(run.dataset, run.key) / checkpoints.MODEL)
 
 
 @contextmanager
@@ -92,13 +92,13 @@ def open_run(run: Run, source: SampleSource, observer: Observer | None) -> Itera
     """
     from fiftyone_deepcluster.api.trained_run import reopen
 
-    folder = storage.run_dir(run.dataset, run.key)
+    folder = run_files.run_dir(run.dataset, run.key)
     if run.settings.get("embeddings_field") or run.settings.get("model"):
         raise RunError(
             f"run {run.key!r} clustered precomputed vectors, so it has no network; choose a run of a "
             "method that trains a network, or of 'frozen' with a backbone"
         )
-    storage.check_readable(folder / checkpoints.MODEL, f"the network of run {run.key!r}")
+    run_files.check_readable(folder / checkpoints.MODEL, f"the network of run {run.key!r}")
     if not has_network(run):
         raise RunError(
             f"the network of run {run.key!r} is not in {folder}: the run was made on another machine, assigned from "

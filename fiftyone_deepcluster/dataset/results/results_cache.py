@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.core.disk import disk_errors, is_readable_file, new_file
-from fiftyone_deepcluster.dataset.runs import storage
+from fiftyone_deepcluster.dataset.runs import run_files
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -28,7 +28,7 @@ _WHAT = "the result"
 
 def has_findings(dataset: fo.Dataset, key: str, name: str) -> bool:
     """Whether results are stored under a name, possibly outdated ones; cheaper than ``Findings.load``."""
-    return is_readable_file(_file(storage.run_dir(dataset, key) / _FOLDER, name))
+    return is_readable_file(_file(run_files.run_dir(dataset, key) / _FOLDER, name))
 
 
 class Findings:
@@ -39,7 +39,7 @@ class Findings:
     """
 
     def __init__(self, run: Run) -> None:
-        self._place = storage.run_dir(run.dataset, run.key) / _FOLDER
+        self._place = run_files.run_dir(run.dataset, run.key) / _FOLDER
         self._state = f"{run.uid}:{len(run.rounds)}"
 
     def save(self, name: str, content: dict[str, Any]) -> None:
@@ -50,7 +50,7 @@ class Findings:
         """
         text = json.dumps({"state": self._state, "content": content}).encode()
         path = _file(self._place, name)
-        with new_file(path, _WHAT, after="call again", elsewhere=storage.ELSEWHERE, need=len(text)) as file:
+        with new_file(path, _WHAT, after="call again", elsewhere=run_files.ELSEWHERE, need=len(text)) as file:
             file.write(text)
 
     def load(self, name: str) -> dict[str, Any] | None:
@@ -98,7 +98,7 @@ class Findings:
             DiskError: the run's folder cannot be written.
         """
         folder = self._place / name
-        with disk_errors(folder, _WHAT, after="call again", elsewhere=storage.ELSEWHERE, need=need):
+        with disk_errors(folder, _WHAT, after="call again", elsewhere=run_files.ELSEWHERE, need=need):
             try:
                 _file(self._place, name).unlink(missing_ok=True)
                 shutil.rmtree(folder, ignore_errors=True)

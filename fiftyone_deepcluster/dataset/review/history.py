@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.dataset.runs.kept_run import KeptRun
 
 
-_LOOK_AT_LOG = "look at log(): the next edit completes what was begun there; repeat what is not there"
+_LOOK_AT_LOG = "look at log(): the next edit completes an edit that is listed there; repeat one that is not"
 
 
 @all_need_database("repeat the call")

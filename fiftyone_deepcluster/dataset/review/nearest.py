@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fiftyone_deepcluster.core import checkpoints
-from fiftyone_deepcluster.dataset.runs import storage
+from fiftyone_deepcluster.dataset.runs import run_files
 from fiftyone_deepcluster.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def nearest_numbers(run: KeptRun) -> dict[int, list[int]]:
 
     Empty if the centers are not on this machine.
     """
-    path = storage.run_dir(run.dataset, run.key) / checkpoints.MODEL
+    path = run_files.run_dir(run.dataset, run.key) / checkpoints.MODEL
     try:
         return _nearest(str(path), path.stat().st_mtime_ns)
     except (OSError, CheckpointError):

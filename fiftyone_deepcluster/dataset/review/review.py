@@ -112,7 +112,7 @@ class Review(EditHistory):
     def preview_split(
         self, cluster: str, n_clusters: int | None = None, *, by: SplitBy = "kmeans", n_pictures: int = 8
     ) -> list[SplitPart]:
-        """The parts that ``split`` would make, largest first; arguments and errors as there.
+        """The parts that ``split`` would make, largest first; arguments and errors as in ``split``.
 
         Args:
             cluster: name of the cluster.
@@ -261,7 +261,7 @@ class Review(EditHistory):
     def preview_commit(
         self, field: str, *, overwrite: bool = False, only_reviewed: bool = False, only_named: bool = True
     ) -> list[CommitRow]:
-        """What ``commit`` would do, cluster by cluster; arguments and errors as there.
+        """What ``commit`` would do, cluster by cluster; arguments and errors as in ``commit``.
 
         Clusters whose images all have the name as their label already are left out.
         """

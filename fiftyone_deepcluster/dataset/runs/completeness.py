@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fiftyone_deepcluster.dataset.runs import storage
+from fiftyone_deepcluster.dataset.runs import run_files
 from fiftyone_deepcluster.errors import RunError
 
 if TYPE_CHECKING:
@@ -82,10 +82,10 @@ def way_back(dataset: fo.Dataset, key: str, kind: RunKind = "clusters") -> str:
     return f"repeat the {what} ({again} with overwrite=True), or remove the rest of it with {delete}"
 
 
-def _readable_job(dataset: fo.Dataset, key: str) -> storage.ClusterJob | None:
+def _readable_job(dataset: fo.Dataset, key: str) -> run_files.ClusterJob | None:
     """Job of a run; None if it is not on this machine, or cannot be read, as one of another user."""
     try:
-        return storage.load_job(storage.run_dir(dataset, key))
+        return run_files.load_job(run_files.run_dir(dataset, key))
     except RunError:
         return None
 

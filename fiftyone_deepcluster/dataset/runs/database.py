@@ -33,7 +33,7 @@ class DatabaseWatch:
 
 
 def flush() -> None:
-    """Wait until every write that the database acknowledged is in its journal on disk; about 10 ms."""
+    """Wait until every write that the database acknowledged is in its journal on disk; a few milliseconds."""
     from fiftyone.core.odm import get_db_conn
     from pymongo import WriteConcern
 

@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from fiftyone_deepcluster.dataset.io.fields import FieldNames, check_absent, declare
-from fiftyone_deepcluster.dataset.runs import lock, removal, renaming, storage
+from fiftyone_deepcluster.dataset.runs import lock, removal, renaming, run_files, storage
 from fiftyone_deepcluster.dataset.runs.database import DatabaseWatch, flush, is_away
 from fiftyone_deepcluster.dataset.runs.kv import find, find_everywhere, run_store
 from fiftyone_deepcluster.dataset.runs.orphans import jobless_folders
@@ -144,7 +144,7 @@ def _remove_jobless(dataset: fo.Dataset) -> None:
     for key in jobless_folders(dataset):
         with suppress(RunLockedError), lock.acquire(dataset, key):
             for folder in jobless_folders(dataset).get(key, ()):  # again, with the lock
-                storage.clean_dir(folder)
+                run_files.clean_dir(folder)
 
 
 def settle(dataset: fo.Dataset, key: str) -> bool:
@@ -162,13 +162,13 @@ def settle(dataset: fo.Dataset, key: str) -> bool:
     intent = Intent(**value)
     dataset.reload()
     if intent.verb in ("delete", "replace", "rename"):
-        storage.check_files(dataset, key)
+        run_files.check_files(dataset, key)
         logger.warning("run %r of %r: an interrupted %s is completed", key, dataset.name, intent.verb)
         carry_out(dataset, intent)
     elif storage.is_stored(
         dataset, key, intent.uid, intent.kind
     ):  # it died just before the intent was removed
-        storage.adopt_files(dataset, key, intent.uid)
+        run_files.adopt_files(dataset, key, intent.uid)
         _remove(dataset, intent)
     elif intent.verb in ("assign", "audit"):
         logger.warning("run %r of %r: an interrupted %s is undone; repeat it", key, dataset.name, intent.verb)

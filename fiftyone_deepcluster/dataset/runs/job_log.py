@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from fiftyone_deepcluster.dataset.runs.job_names import is_run, job_name
-from fiftyone_deepcluster.dataset.runs.storage import dataset_dir, run_dir
+from fiftyone_deepcluster.dataset.runs.run_files import dataset_dir, run_dir
 
 if TYPE_CHECKING:
     from pathlib import Path

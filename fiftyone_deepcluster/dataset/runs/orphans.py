@@ -15,14 +15,14 @@ from fiftyone_deepcluster.core.disk import (
     is_refused,
     subfolders,
 )
-from fiftyone_deepcluster.dataset.runs.storage import (
+from fiftyone_deepcluster.dataset.runs.run_files import (
     JOB_FILE,
     database_mark,
     dataset_dir,
     key_of_folder,
-    keys,
     runs_folder,
 )
+from fiftyone_deepcluster.dataset.runs.storage import keys
 
 if TYPE_CHECKING:
     from pathlib import Path

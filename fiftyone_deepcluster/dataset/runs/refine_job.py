@@ -13,7 +13,7 @@ from fiftyone_deepcluster.dataset.io.write import NOISE
 from fiftyone_deepcluster.dataset.review.apply import complete_edits
 from fiftyone_deepcluster.dataset.review.edit_log import EditLog
 from fiftyone_deepcluster.dataset.review.reviewed import reviewed
-from fiftyone_deepcluster.dataset.runs import lock, storage
+from fiftyone_deepcluster.dataset.runs import lock, run_files, storage
 from fiftyone_deepcluster.errors import InputError, RunError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def clustered_images(run: Run) -> SampleSource:
     return source.choose([source.ids[row] for row in rows])
 
 
-def read_decided(run: Run, source: SampleSource, *, by_number: bool) -> storage.Decided:
+def read_decided(run: Run, source: SampleSource, *, by_number: bool) -> run_files.Decided:
     """What the review of a run says about N of its images.
 
     A person has decided about the images of reviewed clusters, and about those that were moved or rejected, unless a
@@ -82,10 +82,10 @@ def read_decided(run: Run, source: SampleSource, *, by_number: bool) -> storage.
             f"review(samples, {run.key!r}).mark_reviewed([...]), or move and reject images"
         )
     found, own = _own_numbers(names, numbers if by_number else [None] * len(names))
-    return storage.Decided(found, own, fixed)
+    return run_files.Decided(found, own, fixed)
 
 
-def known_with(decided: storage.Decided, known: Known, network: Path | None) -> Known:
+def known_with(decided: run_files.Decided, known: Known, network: Path | None) -> Known:
     """The side information of a fit, with the labels that the review gives and those that it fixes."""
     width = len(str(len(decided.names)))  # labels are numbered in the order of their names
     initial = [None if label is None else f"{label:0{width}d}" for label in decided.labels]
@@ -101,8 +101,8 @@ def network_of(dataset: fo.Dataset, settings: dict[str, object]) -> Path:
     uid = settings[REFINES]
     for key in storage.keys(dataset):
         if storage.header_of(dataset, key)[0].uid == uid:
-            folder = storage.run_dir(dataset, key)
-            storage.check_readable(folder / checkpoints.MODEL, f"the network of run {key!r}")
+            folder = run_files.run_dir(dataset, key)
+            run_files.check_readable(folder / checkpoints.MODEL, f"the network of run {key!r}")
             if (folder / checkpoints.MODEL).is_file():
                 return folder
             raise RunError(
@@ -114,7 +114,7 @@ def network_of(dataset: fo.Dataset, settings: dict[str, object]) -> Path:
 
 def _placed(run: Run, log: EditLog) -> set[str]:
     """Ids of images whose cluster a person has chosen individually: moved or rejected, and not split since."""
-    job = storage.load_job(storage.run_dir(run.dataset, run.key))
+    job = run_files.load_job(run_files.run_dir(run.dataset, run.key))
     placed: set[str] = set()
     if job is not None and job.header.uid == run.uid and job.decided is not None:
         pairs = zip(job.ids, job.decided.fixed, strict=True)

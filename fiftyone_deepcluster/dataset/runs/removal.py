@@ -12,7 +12,7 @@ from fiftyone_deepcluster.dataset.display.brain import remove_brain_runs
 from fiftyone_deepcluster.dataset.display.sidebar import remove_group
 from fiftyone_deepcluster.dataset.io.fields import FieldNames, marked, remove
 from fiftyone_deepcluster.dataset.review.edit_log import forget_edits
-from fiftyone_deepcluster.dataset.runs import status, storage
+from fiftyone_deepcluster.dataset.runs import run_files, status, storage
 from fiftyone_deepcluster.dataset.runs.job_log import drop_logs_about
 
 if TYPE_CHECKING:
@@ -26,16 +26,16 @@ def delete(dataset: fo.Dataset, names: FieldNames, uid: str) -> None:
         if left.key == names.key:  # of another kind of images, left by a clone
             remove(dataset, left)
     drop_logs_about(dataset, names.key)
-    storage.clean_dir(storage.next_dir(dataset, names.key))
-    storage.clean_dir(storage.run_dir(dataset, names.key))
+    run_files.clean_dir(run_files.next_dir(dataset, names.key))
+    run_files.clean_dir(run_files.run_dir(dataset, names.key))
     status.forget(dataset, names.key)
 
 
 def give_way(dataset: fo.Dataset, names: FieldNames, uid: str) -> None:
     """Remove a run whose replacement has been fitted, with its files unless the replacement uses them, too."""
     erase(dataset, names, uid)
-    if storage.load_job(storage.next_dir(dataset, names.key)) is not None:
-        storage.clean_dir(storage.run_dir(dataset, names.key))
+    if run_files.load_job(run_files.next_dir(dataset, names.key)) is not None:
+        run_files.clean_dir(run_files.run_dir(dataset, names.key))
 
 
 def erase(dataset: fo.Dataset, names: FieldNames, uid: str) -> None:

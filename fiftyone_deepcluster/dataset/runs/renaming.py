@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fiftyone_deepcluster.dataset.display.brain import rename_brain_runs
 from fiftyone_deepcluster.dataset.display.sidebar import add_group, remove_group
 from fiftyone_deepcluster.dataset.io.fields import changing, drop_indexes
-from fiftyone_deepcluster.dataset.runs import status, storage
+from fiftyone_deepcluster.dataset.runs import run_files, status, storage
 from fiftyone_deepcluster.dataset.runs.job_log import drop_logs_about
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ def rename(dataset: fo.Dataset, old: FieldNames, new: FieldNames) -> None:
     _follow_rename(dataset, old.patches_field, renamed)
     storage.rename_record(dataset, old.key, new.key)  # last: by the key, other processes notice the change
     add_group(dataset, new)
-    storage.move_dir(storage.run_dir(dataset, old.key), storage.run_dir(dataset, new.key))
-    storage.move_dir(storage.next_dir(dataset, old.key), storage.next_dir(dataset, new.key))
+    run_files.move_dir(run_files.run_dir(dataset, old.key), run_files.run_dir(dataset, new.key))
+    run_files.move_dir(run_files.next_dir(dataset, old.key), run_files.next_dir(dataset, new.key))
     drop_logs_about(dataset, old.key)
     status.forget(dataset, old.key)
 

@@ -9,7 +9,7 @@ from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.dataset.io.fields import FieldNames, has_values, is_key
 from fiftyone_deepcluster.dataset.io.read_images import collect_images, flat, media_field_of
 from fiftyone_deepcluster.dataset.review.edit_log import EditLog
-from fiftyone_deepcluster.dataset.runs import storage
+from fiftyone_deepcluster.dataset.runs import run_files, storage
 from fiftyone_deepcluster.dataset.runs.interrupted import find_interrupted
 from fiftyone_deepcluster.dataset.runs.run import list_runs
 from fiftyone_deepcluster.errors import RunError, RunNotFoundError
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def find_job(dataset: fo.Dataset, key: str) -> tuple[Path, storage.ClusterJob]:
+def find_job(dataset: fo.Dataset, key: str) -> tuple[Path, run_files.ClusterJob]:
     """Folder and job to resume; an interrupted replacement of the run comes first.
 
     Raises:
         RunNotFoundError: there is nothing to resume; the message says why.
     """
-    folders = (storage.next_dir(dataset, key), storage.run_dir(dataset, key)) if is_key(key) else ()
+    folders = (run_files.next_dir(dataset, key), run_files.run_dir(dataset, key)) if is_key(key) else ()
     for folder in folders:
-        job = storage.load_job(folder)
+        job = run_files.load_job(folder)
         if job is not None:
             return folder, job
     if key in storage.keys(dataset):
         raise RunNotFoundError(
-            f"the files of run {key!r} are not in {storage.run_dir(dataset, key)}: the run was made on another "
+            f"the files of run {key!r} are not in {run_files.run_dir(dataset, key)}: the run was made on another "
             "machine, or assigned from another dataset; cluster again with overwrite=True"
         )
     left = find_interrupted(dataset).get(key)
@@ -53,7 +53,7 @@ def find_job(dataset: fo.Dataset, key: str) -> tuple[Path, storage.ClusterJob]:
     )
 
 
-def check_unedited(dataset: fo.Dataset, key: str, job: storage.ClusterJob) -> None:
+def check_unedited(dataset: fo.Dataset, key: str, job: run_files.ClusterJob) -> None:
     """Raise RunError if the run has edits, because resuming would discard them.
 
     Edits of clusters that somebody deleted with their field are gone already.
@@ -70,7 +70,7 @@ def check_unedited(dataset: fo.Dataset, key: str, job: storage.ClusterJob) -> No
     logger.warning("the clusters of run %r were deleted, and its edits (%d) with them", key, len(entries))
 
 
-def warn_of_assigned(dataset: fo.Dataset, key: str, job: storage.ClusterJob) -> None:
+def warn_of_assigned(dataset: fo.Dataset, key: str, job: run_files.ClusterJob) -> None:
     """Warn if images were assigned by ``assign``: resuming replaces the clusters, and they lose theirs."""
     if key not in storage.keys(dataset):
         return
@@ -91,7 +91,7 @@ def warn_of_assigned(dataset: fo.Dataset, key: str, job: storage.ClusterJob) -> 
         )  # fmt: skip
 
 
-def select_images(dataset: fo.Dataset, job: storage.ClusterJob) -> SampleSource:
+def select_images(dataset: fo.Dataset, job: run_files.ClusterJob) -> SampleSource:
     """Images of a job, in its order.
 
     Raises:

@@ -22,7 +22,7 @@ from fiftyone_deepcluster.dataset.review.clusters import (
     summarize,
     with_random,
 )
-from fiftyone_deepcluster.dataset.runs import intents, lock, status, storage
+from fiftyone_deepcluster.dataset.runs import intents, lock, run_files, status, storage
 from fiftyone_deepcluster.dataset.runs.completeness import count_lost, way_back
 from fiftyone_deepcluster.dataset.runs.database import all_need_database, database_needed
 from fiftyone_deepcluster.dataset.runs.interrupted import (
@@ -236,7 +236,7 @@ def free_key(dataset: fo.Dataset, like: str = "dc") -> str:
 
     Args:
         dataset: dataset of the new run.
-        like: the first of them; digits at its end are counted on.
+        like: first key to try; the number at its end, if any, is then increased.
     """
     taken = {*dataset.list_runs(), *dataset.get_field_schema(flat=False), *interrupted_runs(dataset)}
     taken |= {key for key, state in status.read_states(dataset).items() if state.busy}
@@ -271,7 +271,7 @@ def rename_run(samples: fo.core.collections.SampleCollection, key: str, new_key:
     with lock.acquire(dataset, key), lock.acquire(dataset, new_key):
         dataset.reload()
         check_free(dataset, replace(intent.names, key=new_key))
-        storage.check_files(dataset, key)
+        run_files.check_files(dataset, key)
         intents.carry_out(dataset, intent)
     return load_run(dataset, new_key)
 
@@ -300,7 +300,7 @@ def delete_run(samples: fo.core.collections.SampleCollection, key: str) -> None:
             if names is None:
                 raise storage.no_such_run(dataset, key)
             intent = intents.Intent("delete", key, "", names.patches_field)
-        storage.check_files(dataset, key)
+        run_files.check_files(dataset, key)
         intents.carry_out(dataset, intent)
 
 

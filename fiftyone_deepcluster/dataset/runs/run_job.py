@@ -17,7 +17,7 @@ from fiftyone_deepcluster.dataset.io.fields import FieldNames, check_free, drop_
 from fiftyone_deepcluster.dataset.io.lost_fields import declare_lost
 from fiftyone_deepcluster.dataset.io.vectors import model_vectors
 from fiftyone_deepcluster.dataset.io.write import Columns, write
-from fiftyone_deepcluster.dataset.runs import intents, lock, status, storage
+from fiftyone_deepcluster.dataset.runs import intents, lock, run_files, status, storage
 from fiftyone_deepcluster.dataset.runs.completeness import check_kept
 from fiftyone_deepcluster.dataset.runs.database import DatabaseWatch
 from fiftyone_deepcluster.dataset.runs.processes import rank, wait_for_all
@@ -72,7 +72,7 @@ class CheckedCall:
     compute_brain: bool = True
     folder: Path | None = None
     uid: str = field(default_factory=storage.new_uid)
-    decided: storage.Decided | None = None
+    decided: run_files.Decided | None = None
 
     @property
     def dataset(self) -> fo.Dataset:
@@ -90,13 +90,13 @@ class CheckedCall:
         return intents.Intent("write", self.key, self.uid, self.source.patches_field)
 
     @property
-    def note(self) -> storage.ClusterJob:
+    def note(self) -> run_files.ClusterJob:
         """The job to store in the folder during the run; its header is stored with the run."""
         source, options = self.source, self.options.model_dump(mode="json")
         header = storage.RunHeader(
             self.options.name, options, self.settings, source.patches_field, len(source), self.uid
         )
-        return storage.ClusterJob(header, source.ids, self.decided)
+        return run_files.ClusterJob(header, source.ids, self.decided)
 
 
 def run_call(call: CheckedCall, observer: Observer | None, progress: bool) -> Run:
@@ -115,7 +115,7 @@ def execute(call: CheckedCall, observer: Observer) -> Run:
     if rank():
         return _follow(call, observer)
     with lock.acquire(call.dataset, call.key) as held:
-        storage.check_files(call.dataset, call.key)
+        run_files.check_files(call.dataset, call.key)
         _keep_interrupted(call)
         intents.clear_remains(call.dataset, call.key)
         call.dataset.reload()
@@ -149,8 +149,8 @@ def _keep_interrupted(call: CheckedCall) -> None:
     dataset, key = call.dataset, call.key
     if call.replaces or call.folder is not None or key in storage.keys(dataset):
         return
-    folder = storage.run_dir(dataset, key)
-    left, state = storage.load_job(folder), status.read_states(dataset).get(key)
+    folder = run_files.run_dir(dataset, key)
+    left, state = run_files.load_job(folder), status.read_states(dataset).get(key)
     if left is None or left.same_work(call.note) or not (folder / checkpoints.CHECKPOINT).exists():
         return
     if state is None or not state.round:
@@ -188,7 +188,7 @@ def _fit_and_write(
     The fields are declared before fitting, to reserve their names. A run that is replaced is unchanged
     until the new run has been fitted.
     """
-    before = None if call.folder is None else storage.load_job(call.folder)
+    before = None if call.folder is None else run_files.load_job(call.folder)
     folder = _prepare_folder(call, replacing)
     try:
         if replacing:
@@ -204,9 +204,9 @@ def _fit_and_write(
                 _store(call, result, observer)
     except BaseException as error:
         if not (folder / checkpoints.CHECKPOINT).exists():
-            storage.clean_dir(folder)
+            run_files.clean_dir(folder)
         elif before is not None and isinstance(error, InputError):
-            storage.save_job(folder, before)  # undo changed options that were rejected
+            run_files.save_job(folder, before)  # undo changed options that were rejected
         raise
     return result.record.stop_reason
 
@@ -222,19 +222,19 @@ def _prepare_folder(call: CheckedCall, replacing: bool) -> Path:
     note = call.note
     folder = call.folder or _folder(call, replacing)
     if call.folder is None:
-        left = storage.load_job(folder)
+        left = run_files.load_job(folder)
         if left is None or not left.same_work(note):
-            storage.clean_dir(folder)
+            run_files.clean_dir(folder)
     with suppress(OSError):  # of a disk that cannot be written, which save_job explains
         for unfinished in folder.glob("*.partial"):  # by a process that was killed
             unfinished.unlink()
-    storage.save_job(folder, note)
+    run_files.save_job(folder, note)
     wait_for_all()
     return folder
 
 
 def _folder(call: CheckedCall, replacing: bool) -> Path:
-    return (storage.next_dir if replacing else storage.run_dir)(call.dataset, call.key)
+    return (run_files.next_dir if replacing else run_files.run_dir)(call.dataset, call.key)
 
 
 def _fit(call: CheckedCall, folder: Path, observer: Observer) -> FitResult:
@@ -281,7 +281,7 @@ def _resume_advice(call: CheckedCall, folder: Path) -> Iterator[None]:
             raise
         resume = f"call resume(samples, {call.key!r}), which resumes from the last checkpoint"
         after = resume if (folder / checkpoints.CHECKPOINT).exists() else "call cluster again"
-        raise DiskError(error.path, error.problem, f"{after}, or {storage.ELSEWHERE}") from error.__cause__
+        raise DiskError(error.path, error.problem, f"{after}, or {run_files.ELSEWHERE}") from error.__cause__
 
 
 def _store(call: CheckedCall, result: FitResult, observer: Observer) -> None:
@@ -306,7 +306,7 @@ def _store(call: CheckedCall, result: FitResult, observer: Observer) -> None:
     check_kept(call.dataset, call.names, watch, n_clustered, way_out)
     storage.register_run(call.source, call.key, call.note.header, record)
     check_kept(call.dataset, call.names, watch, n_clustered, way_out)
-    storage.adopt_files(call.dataset, call.key, call.uid)
+    run_files.adopt_files(call.dataset, call.key, call.uid)
 
 
 def _add_brain_runs(call: CheckedCall, result: FitResult, observer: Observer) -> list[str]:

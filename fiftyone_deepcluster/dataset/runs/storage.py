@@ -1,4 +1,4 @@
-"""Storage of a run on a dataset: a plain FiftyOne custom run, and a folder of files.
+"""Storage of a run in the database: a plain FiftyOne custom run. ``run_files`` has its files.
 
 The config of the custom run holds the header; its results hold the record. Both are JSON without references to
 classes of this package, so the dataset can be opened where the package is not installed.
@@ -6,22 +6,16 @@ classes of this package, so the dataset can be opened where the package is not i
 
 from __future__ import annotations
 
-import hashlib
-import json
-import shutil
 import threading
 import uuid
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster import __version__
 from fiftyone_deepcluster.core import arguments
-from fiftyone_deepcluster.core.disk import change_problem, disk_errors, is_refused, new_file
 from fiftyone_deepcluster.core.record import RunRecord
 from fiftyone_deepcluster.dataset.io.fields import FieldNames
-from fiftyone_deepcluster.errors import DiskError, RunError, RunNotFoundError
+from fiftyone_deepcluster.errors import RunNotFoundError
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -35,10 +29,6 @@ if TYPE_CHECKING:
 PACKAGE = "fiftyone_deepcluster"
 AUDIT_METHOD = "label_audit"
 """Method in the header of a label audit."""
-JOB_FILE = "job.json"
-ELSEWHERE = "set FIFTYONE_DEFAULT_DATASET_DIR to a folder on another disk"
-"""How to choose another folder for the files of runs; for errors."""
-_NEXT = ".next"
 _LONGEST_VIEW = 15_000_000  # bytes
 
 _READING = threading.Lock()
@@ -71,44 +61,6 @@ class RunHeader:
     n_samples: int
     uid: str = field(default_factory=new_uid)
     version: str = __version__
-
-
-@dataclass(frozen=True)
-class Decided:
-    """What the review of a run says about N images, for ``refine``.
-
-    Attributes:
-        names: (K,) name of each cluster; after a merge several may have the same.
-        labels: (N,) cluster of each image, None for those in no cluster.
-        fixed: (N,) whether a person has decided this.
-    """
-
-    names: list[str]
-    labels: list[int | None]
-    fixed: list[bool]
-
-
-@dataclass(frozen=True)
-class ClusterJob:
-    """A call of ``cluster`` or ``refine``, stored so that it can be resumed after the process died.
-
-    Attributes:
-        header: header of the future run.
-        ids: ids of the images, in order.
-        decided: for ``refine``, what the review says about these images.
-    """
-
-    header: RunHeader
-    ids: list[str]
-    decided: Decided | None = None
-
-    def same_work(self, other: ClusterJob) -> bool:
-        """Whether a checkpoint of the other call can be used for this one."""
-        return self._work == other._work
-
-    @property
-    def _work(self) -> tuple[object, ...]:
-        return self.header.options, self.header.settings, self.ids, self.decided
 
 
 def register_run(source: SampleSource, key: str, header: RunHeader, record: BaseModel) -> None:
@@ -258,142 +210,6 @@ def _documents(dataset: fo.Dataset) -> dict[str, Any]:
 def own_documents(dataset: fo.Dataset) -> dict[str, Any]:
     """Documents of this package's runs by key."""
     return {key: each for key, each in _documents(dataset).items() if each.config.get("package") == PACKAGE}
-
-
-def run_dir(dataset: fo.Dataset, key: str) -> Path:
-    """Folder with the checkpoint and model of a run.
-
-    Raises:
-        RunNotFoundError: no run can have this key; with ``../`` it would be the folder of another dataset.
-    """
-    if not isinstance(key, str) or not key.isidentifier():
-        raise no_such_run(dataset, key)
-    return dataset_dir(dataset) / key
-
-
-def next_dir(dataset: fo.Dataset, key: str) -> Path:
-    """Folder of a run in progress that will replace the run under ``key``; raises as ``run_dir``."""
-    return run_dir(dataset, key).with_name(f"{key}{_NEXT}")
-
-
-def dataset_dir(dataset: fo.Dataset) -> Path:
-    """Folder with the files of all runs of a dataset."""
-    return runs_folder() / str(dataset._doc.id)
-
-
-def runs_folder() -> Path:
-    """Folder with the files of all runs of all datasets."""
-    import fiftyone as fo
-
-    return Path(fo.config.default_dataset_dir) / ".deepcluster"
-
-
-def database_mark() -> str:
-    """Id of the FiftyOne database, since several may share the folder; hashed, as the URI may contain a password."""
-    import fiftyone as fo
-
-    where = fo.config.database_uri or fo.config.database_dir
-    return hashlib.sha256(f"{where}/{fo.config.database_name}".encode()).hexdigest()[:16]
-
-
-def save_job(folder: Path, job: ClusterJob) -> None:
-    """Store the job whose files are in ``folder``.
-
-    Raises:
-        DiskError: the folder cannot be written.
-    """
-    decided = None if job.decided is None else vars(job.decided)
-    value = {
-        "database": database_mark(),
-        "header": asdict(job.header),
-        "ids": job.ids,
-        "decided": decided,
-    }
-    content = json.dumps(value).encode()
-    with new_file(
-        folder / JOB_FILE, "the file of the run", after="call again", elsewhere=ELSEWHERE, need=len(content)
-    ) as file:
-        file.write(content)
-
-
-def load_job(folder: Path) -> ClusterJob | None:
-    """Job stored in ``folder``; None if there is none.
-
-    Raises:
-        RunError: its file is damaged or cannot be read.
-    """
-    path = folder / JOB_FILE
-    try:
-        value: dict[str, Any] = json.loads(path.read_text())
-        decided = value.get("decided")
-        return ClusterJob(
-            RunHeader(**value["header"]), value["ids"], None if decided is None else Decided(**decided)
-        )
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except PermissionError as error:
-        raise RunError(
-            f"{path} cannot be read by this user ({error.strerror}), so the run cannot be resumed; make the folder "
-            "readable and writable, or cluster again under another key"
-        ) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(
-            f"{path} cannot be read ({error}), so the run cannot be resumed; restore the file, or delete the folder"
-        ) from error
-
-
-def key_of_folder(folder: Path) -> str:
-    """Key of the run whose files are in a folder."""
-    return folder.name.removesuffix(_NEXT)
-
-
-def clean_dir(folder: Path) -> None:
-    """Delete a folder of run files, and the dataset's folder if it is then empty; what cannot be deleted stays."""
-    shutil.rmtree(folder, ignore_errors=True)
-    with suppress(OSError):  # not empty, or read-only
-        folder.parent.rmdir()
-
-
-def check_files(dataset: fo.Dataset, key: str) -> None:
-    """Check, before a run is continued, replaced, renamed or deleted, that its files can be.
-
-    Raises:
-        DiskError: they are on a disk that cannot be written, or belong to another user.
-    """
-    for folder in (run_dir(dataset, key), next_dir(dataset, key)):
-        problem = change_problem(folder)
-        if problem is not None:
-            raise DiskError(
-                str(folder),
-                f"the files of run {key!r} cannot be changed: {problem}; make it writable",
-                "call again",
-            )
-
-
-def check_readable(path: Path, what: str) -> None:
-    """Raise RunError if another user's file exists that this user may not read; ``what`` it is, for the message."""
-    if is_refused(path):
-        raise RunError(f"{what}, {path}, belongs to another user; make it readable, and its folders")
-
-
-def move_dir(old: Path, new: Path) -> None:
-    """Move a folder of run files, replacing ``new``; nothing if ``old`` is missing, as after an earlier call.
-
-    Raises:
-        DiskError: it cannot be moved; it stays where it was.
-    """
-    if old == new or not old.is_dir():
-        return
-    with disk_errors(new, "the folder of the run", after="call again", elsewhere=ELSEWHERE):
-        shutil.rmtree(new, ignore_errors=True)
-        old.replace(new)
-
-
-def adopt_files(dataset: fo.Dataset, key: str, uid: str) -> None:
-    """Move the files of a run that replaced another, once it is stored; nothing if that is done or not needed."""
-    job = load_job(next_dir(dataset, key))
-    if job is not None and job.header.uid == uid:
-        move_dir(next_dir(dataset, key), run_dir(dataset, key))
 
 
 def fields_of(dataset: fo.Dataset, key: str, kind: RunKind = "clusters") -> FieldNames:

@@ -13,7 +13,7 @@ from fiftyone_deepcluster.analysis.label_audit.logistic import feature_rows, fit
 from fiftyone_deepcluster.analysis.label_audit.neighbors import neighbor_graph
 from fiftyone_deepcluster.analysis.label_audit.noise_model import wrong_by_model
 from fiftyone_deepcluster.errors import CancelledError
-from tests.analysis.conftest import Steps
+from tests.observers import Watcher
 
 
 @pytest.fixture(scope="module")
@@ -91,9 +91,9 @@ def test_a_search_for_neighbors_reports_its_progress_and_can_be_cancelled(digits
     monkeypatch.setattr(neighbors, "_EXACT", 1000 if exact else 100)
     whole = neighbor_graph(features, 10)
     monkeypatch.setattr(neighbors, "_SEARCHED", 64)
-    watcher, stopped = Steps(), Steps(cancel_after=128)
+    watcher, stopped = Watcher(), Watcher(after_steps=128)
     np.testing.assert_array_equal(neighbor_graph(features, 10, watcher).rows, whole.rows)
-    assert (watcher.phases, watcher.steps) == ({"neighbors": 400}, 400)
+    assert (watcher.phases, watcher.steps) == ([("neighbors", 400)], 400)
     with pytest.raises(CancelledError, match="nothing of the audit was stored"):
         neighbor_graph(features, 10, stopped)
     assert stopped.steps == 128

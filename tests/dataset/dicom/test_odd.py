@@ -8,10 +8,10 @@ import struct
 import pydicom
 import pytest
 
-from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.dataset.dicom.samples import field_name
 from fiftyone_deepcluster.errors import InputError
 from tests.dataset.dicom.test_import_files import add, carried, row
+from tests.observers import Watcher
 
 
 @pytest.fixture
@@ -145,15 +145,10 @@ def test_a_link_to_a_folder_is_reported(folder, dataset, tmp_path):
 
 
 def test_an_invalid_observer_is_refused_and_a_valid_one_gets_the_phase_once(folder, dataset):
-    phases = []
-
-    class Listener(Silent):
-        def phase(self, name, total):
-            phases.append((name, total))
-
+    watcher = Watcher()
     for number in range(20):
         written(folder / str(number))
-    add(folder, dataset, observer=Listener())
-    assert phases == [("import", 20)]
+    add(folder, dataset, observer=watcher)
+    assert watcher.phases == [("import", 20)]
     with pytest.raises(InputError, match="observer=5 is not an Observer"):
         add(folder, dataset, observer=5)

@@ -8,11 +8,11 @@ import uuid
 import pytest
 
 import fiftyone_deepcluster as fdc
-from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.dataset.dicom.import_files import import_steps, parse_dicom_options
 from fiftyone_deepcluster.errors import CancelledError, ImagesError, InputError, OptionsError, RunLockedError
 from tests.dataset.dicom.conftest import carried
 from tests.dataset.dicom.test_import_files import add
+from tests.observers import Watcher
 
 
 class TestRefusals:
@@ -120,21 +120,11 @@ class TestRefusals:
         assert len(dataset) == 8
 
     def test_cancelled_keeps_what_there_is_and_goes_on(self, dataset, tmp_path):
-        class Impatient(Silent):
-            def __init__(self):
-                self.done = 0
-
-            def advance(self, steps):
-                self.done += steps
-
-            def cancelled(self):
-                return self.done > 0
-
         (tmp_path / "in").mkdir()
         for number in range(30):
             shutil.copy(carried("MR_small.dcm"), tmp_path / "in" / f"{number:03d}")
         with pytest.raises(CancelledError, match="are kept; to continue, repeat the call"):
-            fdc.add_dicom(tmp_path / "in", dataset, observer=Impatient(), workers=1)
+            fdc.add_dicom(tmp_path / "in", dataset, observer=Watcher(after_steps=1), workers=1)
         assert 0 < len(dataset) < 30
         summary = add(tmp_path / "in", dataset)
         assert summary.imported + summary.known == 30 == len(dataset)

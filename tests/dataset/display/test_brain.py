@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import fiftyone_deepcluster as fdc
-from tests.dataset.test_api import FROZEN
+from tests.dataset.small_runs import FROZEN
 
 WITH_BRAIN = {**FROZEN, "n_clusters": 2, "compute_brain": True}
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 import fiftyone_deepcluster as fdc
-from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.dataset.io.fields import FieldNames, declare
 from fiftyone_deepcluster.dataset.io.lost_fields import declare_lost
 from fiftyone_deepcluster.errors import RunError
-from tests.dataset.test_api import FROZEN
+from tests.dataset.small_runs import FROZEN
+from tests.observers import Acts
 
 
 def lose(dataset, *names):
@@ -22,17 +22,6 @@ def lose(dataset, *names):
 
     change = {"$pull": {"sample_fields": {"name": {"$in": list(names)}}}}
     get_db_conn().datasets.update_one({"_id": dataset._doc.id}, change)
-
-
-class Loses(Silent):
-    """Observer in the place of another program that stores its own list of fields while the run is written."""
-
-    def __init__(self, dataset, *names):
-        self.dataset, self.names = dataset, names
-
-    def phase(self, name, total):
-        if name == "write":
-            lose(self.dataset, *self.names)
 
 
 def test_fields_that_are_lost_while_a_run_ends_are_declared_again(make_digits, caplog):
@@ -46,7 +35,7 @@ def test_fields_that_are_lost_while_a_run_ends_are_declared_again(make_digits, c
     dataset._sample_collection.update_many({}, {"$set": {"empty": None}})
     before = dataset.get_field_schema()
     gone = ("dc", "dc_loss", "note", "box", "vector", "empty")
-    run = fdc.cluster(dataset, key="dc", observer=Loses(dataset, *gone), **FROZEN)
+    run = fdc.cluster(dataset, key="dc", observer=Acts(lambda: lose(dataset, *gone), phase="write"), **FROZEN)
     assert "so dc, " in caplog.text
     dataset.reload()
     for name in ("note", "box", "vector"):

@@ -131,25 +131,14 @@ def test_media_are_known_by_content(fiftyone_home, digits_dir, tmp_path):
     dataset.delete()
 
 
-def test_group_needs_slices(fiftyone_home, digits_dir, tmp_path):
-    import fiftyone as fo
-
-    files = sorted(digits_dir.iterdir())[:4]
-    dataset = fo.Dataset()
-    dataset.add_group_field("group", default="left")
-    samples = []
-    for left, right in zip(files[::2], files[1::2], strict=True):
-        group = fo.Group()
-        samples.append(fo.Sample(filepath=str(left), group=group.element("left")))
-        samples.append(fo.Sample(filepath=str(right), group=group.element("right")))
-    dataset.add_samples(samples, progress=False)
+def test_group_needs_slices(pairs_of, digits_dir):
+    dataset = pairs_of(4)
     with pytest.raises(ImagesError, match=r"select_group_slices\('left'\).*left, right"):
         collect_images(dataset)
     assert [image.path for image in collect_images(dataset.select_group_slices("right")).images] == [
-        str(file) for file in files[1::2]
+        str(file) for file in sorted(digits_dir.iterdir())[1:4:2]
     ]
     assert len(collect_images(dataset.select_group_slices(["left", "right"]))) == 4
-    dataset.delete()
 
 
 def test_files_that_are_gone_are_no_error_here(make_digits, tmp_path):

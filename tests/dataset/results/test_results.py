@@ -15,7 +15,7 @@ from fiftyone_deepcluster.dataset.results.filters import stored_filters
 from fiftyone_deepcluster.dataset.results.neighbors import indexed_neighbors, stored_scores
 from fiftyone_deepcluster.dataset.results.probes import stored_layers, stored_probe
 from fiftyone_deepcluster.dataset.results.results_cache import Findings
-from fiftyone_deepcluster.dataset.runs import storage
+from fiftyone_deepcluster.dataset.runs import run_files
 from fiftyone_deepcluster.errors import ImagesError, InputError, RunError, RunNotFoundError
 
 N = 120
@@ -288,7 +288,7 @@ def test_results_are_renamed_and_deleted_with_the_run(digits_dir, fiftyone_home)
     assert len(indexed_neighbors(run, dataset.first().id)["learned"]) == 10
     fdc.resume(dataset, "b", rounds=2, progress=False, compute_brain=False)
     assert indexed_neighbors(fdc.load_run(dataset, "b"), dataset.first().id) is None, "of an earlier state"
-    folder = storage.run_dir(dataset, "b")
+    folder = run_files.run_dir(dataset, "b")
     Findings(run).save("probe", {})
     fdc.delete_run(dataset, "b")
     assert not folder.exists()

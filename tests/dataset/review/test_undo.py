@@ -12,7 +12,7 @@ from fiftyone_deepcluster.dataset.review.old_values import pack, unpack
 from fiftyone_deepcluster.dataset.runs.kv import drop, find
 from fiftyone_deepcluster.errors import RunError
 from tests.dataset.review.test_review import values
-from tests.dataset.test_api import FROZEN
+from tests.dataset.small_runs import FROZEN
 
 
 def of_cluster(dataset, name):

@@ -46,7 +46,7 @@ def test_an_edit_that_loses_the_database_is_completed_by_the_next(found):
     edit = found["edit"]
     assert edit["error"].startswith("DatabaseAwayError: FiftyOne's database does not answer")
     assert edit["error"].endswith(
-        "look at log(): the next edit completes what was begun there; repeat what is not there"
+        "look at log(): the next edit completes an edit that is listed there; repeat one that is not"
     )
     assert edit["after"] == ["all"]
     assert edit["undone"]

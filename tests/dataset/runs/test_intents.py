@@ -9,7 +9,7 @@ from dataclasses import asdict
 import pytest
 
 import fiftyone_deepcluster as fdc
-from fiftyone_deepcluster.dataset.runs import lock, storage
+from fiftyone_deepcluster.dataset.runs import lock, run_files, storage
 from fiftyone_deepcluster.dataset.runs.intents import Intent, find_datasets
 from fiftyone_deepcluster.dataset.runs.kv import find, run_store
 from fiftyone_deepcluster.errors import RunError, RunExistsError, RunNotFoundError
@@ -83,11 +83,11 @@ def test_values_of_objects_and_what_a_person_added_keep_their_place(make_digits,
 def test_the_key_of_an_interrupted_run_is_taken(make_digits, stored_run):
     dataset = make_digits(12)
     stored_run(dataset)
-    job = storage.ClusterJob(storage.RunHeader("frozen", {}, {}, None, 12), dataset.values("id"))
-    storage.save_job(storage.run_dir(dataset, "other"), job)
+    job = run_files.ClusterJob(storage.RunHeader("frozen", {}, {}, None, 12), dataset.values("id"))
+    run_files.save_job(run_files.run_dir(dataset, "other"), job)
     with pytest.raises(RunExistsError, match="'other' was interrupted"):
         fdc.rename_run(dataset, "dc", "other")
-    assert storage.load_job(storage.run_dir(dataset, "other")) == job
+    assert run_files.load_job(run_files.run_dir(dataset, "other")) == job
 
 
 def test_a_run_without_its_record_is_none(make_digits):

@@ -10,14 +10,14 @@ from dataclasses import asdict
 import pytest
 
 import fiftyone_deepcluster as fdc
-from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.dataset.io.fields import FieldNames, declare, marked
-from fiftyone_deepcluster.dataset.runs import lock, status, storage
+from fiftyone_deepcluster.dataset.runs import lock, run_files, status, storage
 from fiftyone_deepcluster.dataset.runs.intents import Intent
 from fiftyone_deepcluster.dataset.runs.kv import find, run_store
 from fiftyone_deepcluster.dataset.runs.orphans import find_leftovers, remove_leftovers
 from fiftyone_deepcluster.errors import InputError, RunExistsError, RunLockedError, RunNotFoundError
 from tests.dataset.runs.test_run import state
+from tests.observers import Acts, disk_full
 
 LEARNED = {"method": "deepcluster", "n_clusters": 4, "image_size": 16, "batch_size": 32, "device": "cpu"}
 LEARNED |= {"progress": False, "compute_brain": False, "baselines": False, "min_steps": 1}
@@ -34,21 +34,6 @@ class Dies(Silent):
         if sys.argv[2] == "round 1": os.kill(os.getpid(), signal.SIGKILL)
 fdc.cluster(fo.load_dataset(sys.argv[1]), key="dc", rounds=3, observer=Dies(), **eval(sys.argv[3]))
 """
-
-
-class At(Silent):
-    """Observer that calls a function once, after a round."""
-
-    def __init__(self, act):
-        self.act = act
-
-    def round_done(self, entry, rounds):
-        if entry.index == 0:
-            self.act()
-
-
-def fail():
-    raise OSError("the disk is full")
 
 
 def killed(dataset, when):
@@ -73,7 +58,7 @@ def test_killed_in_the_middle(make_digits):
     fdc.delete_run(dataset, "dc")
     assert state(dataset) == before
     assert fdc.list_runs(dataset) == []
-    assert not storage.dataset_dir(dataset).exists()
+    assert not run_files.dataset_dir(dataset).exists()
     assert find(dataset, "") == {}
 
 
@@ -95,12 +80,12 @@ def test_failed_or_cancelled_with_a_checkpoint(make_digits):
     dataset = make_digits(40)
     before = state(dataset)
     with pytest.raises(OSError, match="disk is full"):
-        fdc.cluster(dataset, key="dc", rounds=2, observer=At(fail), **LEARNED)
+        fdc.cluster(dataset, key="dc", rounds=2, observer=Acts(disk_full, after_round=1), **LEARNED)
     assert state(dataset) == before
     left = fdc.interrupted_runs(dataset)["dc"]
     assert (left.rounds, left.resumable, left.fields) == (1, True, ())
     fdc.delete_run(dataset, "dc")
-    assert not storage.dataset_dir(dataset).exists()
+    assert not run_files.dataset_dir(dataset).exists()
     assert find(dataset, "") == {}
     with pytest.raises(RunNotFoundError, match="it has no runs yet"):
         fdc.delete_run(dataset, "dc")
@@ -109,7 +94,7 @@ def test_failed_or_cancelled_with_a_checkpoint(make_digits):
 def test_rounds_that_could_go_on_are_not_replaced_unasked(make_digits):
     dataset = make_digits(40)
     with pytest.raises(OSError, match="disk is full"):
-        fdc.cluster(dataset, key="dc", rounds=3, observer=At(fail), **LEARNED)
+        fdc.cluster(dataset, key="dc", rounds=3, observer=Acts(disk_full, after_round=1), **LEARNED)
     with pytest.raises(
         RunExistsError, match=r"'dc' \(deepcluster\) that was interrupted after round 1.*overwrite=True"
     ):
@@ -120,7 +105,7 @@ def test_rounds_that_could_go_on_are_not_replaced_unasked(make_digits):
     assert (run.options.name, len(run.rounds)) == ("deepcluster", 3)
     fdc.delete_run(dataset, "dc")
     with pytest.raises(OSError, match="disk is full"):
-        fdc.cluster(dataset, key="dc", rounds=3, observer=At(fail), **LEARNED)
+        fdc.cluster(dataset, key="dc", rounds=3, observer=Acts(disk_full, after_round=1), **LEARNED)
     options = {"n_clusters": 3, "progress": False, "compute_brain": False, "overwrite": True}
     assert fdc.cluster(dataset, "frozen", key="dc", **options).options.name == "frozen"
 
@@ -128,7 +113,7 @@ def test_rounds_that_could_go_on_are_not_replaced_unasked(make_digits):
 def test_a_refused_change_is_not_kept(make_digits):
     dataset = make_digits(40)
     with pytest.raises(OSError, match="disk is full"):
-        fdc.cluster(dataset, key="dc", rounds=3, observer=At(fail), **LEARNED)
+        fdc.cluster(dataset, key="dc", rounds=3, observer=Acts(disk_full, after_round=1), **LEARNED)
     with pytest.raises(InputError, match="cuda"):
         fdc.resume(dataset, "dc", device="cuda:99", progress=False, compute_brain=False)
     assert len(fdc.resume(dataset, "dc", progress=False, compute_brain=False).rounds) == 3
@@ -153,7 +138,7 @@ def test_a_run_at_work_is_neither_shown_nor_deleted(make_digits):
         with pytest.raises(RunNotFoundError, match="still running"):
             fdc.load_run(dataset, "dc")
 
-    run = fdc.cluster(dataset, key="dc", rounds=1, observer=At(look), **LEARNED)
+    run = fdc.cluster(dataset, key="dc", rounds=1, observer=Acts(look, after_round=1), **LEARNED)
     assert seen == [[]]
     assert dataset.count("dc.label") == 40
     assert fdc.list_runs(dataset) == [run.key]
@@ -175,7 +160,13 @@ def test_killed_after_all_was_stored(make_digits, stored_run):
 def test_clone_during_a_run(make_digits):
     dataset = make_digits(40)
     clones = []
-    fdc.cluster(dataset, key="dc", rounds=1, observer=At(lambda: clones.append(dataset.clone())), **LEARNED)
+    fdc.cluster(
+        dataset,
+        key="dc",
+        rounds=1,
+        observer=Acts(lambda: clones.append(dataset.clone()), after_round=1),
+        **LEARNED,
+    )
     clone = clones[0]
     try:
         assert clone.has_field("dc")
@@ -224,7 +215,7 @@ def test_files_of_datasets_that_are_gone(make_digits):
     for dataset in (kept, gone, foreign):
         fdc.cluster(dataset, key="dc", rounds=1, **LEARNED)
     folders = {
-        name: storage.dataset_dir(d) for name, d in (("kept", kept), ("gone", gone), ("foreign", foreign))
+        name: run_files.dataset_dir(d) for name, d in (("kept", kept), ("gone", gone), ("foreign", foreign))
     }
     job = folders["foreign"] / "dc" / "job.json"
     job.write_text(json.dumps({**json.loads(job.read_text()), "database": "another"}))
@@ -248,7 +239,7 @@ def test_files_of_datasets_that_are_gone(make_digits):
 
 def test_a_folder_in_which_nothing_was_noted_is_removed_unless_a_process_is_at_work(make_digits):
     dataset = make_digits(4)
-    folder = storage.run_dir(dataset, "killed")
+    folder = run_files.run_dir(dataset, "killed")
     folder.mkdir(parents=True)
     (folder / "job.json.1.partial").write_text("{")
     with lock.acquire(dataset, "killed"):

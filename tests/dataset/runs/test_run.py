@@ -13,7 +13,7 @@ from fiftyone_deepcluster.dataset.display.brain import add_brain_runs, refresh_m
 from fiftyone_deepcluster.dataset.io.fields import FieldNames
 from fiftyone_deepcluster.dataset.io.read_images import collect_images
 from fiftyone_deepcluster.dataset.io.source import SampleSource
-from fiftyone_deepcluster.dataset.runs import lock, storage
+from fiftyone_deepcluster.dataset.runs import lock, run_files, storage
 from fiftyone_deepcluster.dataset.runs.kv import find
 from fiftyone_deepcluster.errors import InputError, RunExistsError, RunLockedError, RunNotFoundError
 from tests.dataset.conftest import SETTINGS, kmeans_result
@@ -95,7 +95,7 @@ def test_delete_removes_exactly_its_own(make_digits, stored_run):
     before = state(dataset)
     stored_run(dataset, "dc")
     with_brain(dataset, "dc")
-    folder = storage.run_dir(dataset, "dc")
+    folder = run_files.run_dir(dataset, "dc")
     folder.mkdir(parents=True)
     (folder / "checkpoint.pt").write_bytes(b"x")
     delete_run(dataset, "dc")
@@ -114,7 +114,7 @@ def test_rename_takes_everything_along(make_digits, stored_run):
     dataset = make_digits(30)
     result = stored_run(dataset)
     with_brain(dataset)
-    (storage.run_dir(dataset, "dc")).mkdir(parents=True)
+    (run_files.run_dir(dataset, "dc")).mkdir(parents=True)
     run = rename_run(dataset, "dc", "better")
     assert run.key == "better"
     assert list_runs(dataset) == ["better"]
@@ -124,8 +124,8 @@ def test_rename_takes_everything_along(make_digits, stored_run):
     assert "dc.label" not in dataset.list_indexes()
     assert not [field for field in dataset.get_field_schema() if field.startswith("dc")]
     assert "better" in [group.name for group in dataset.app_config.sidebar_groups]
-    assert storage.run_dir(dataset, "better").is_dir()
-    assert not storage.run_dir(dataset, "dc").exists()
+    assert run_files.run_dir(dataset, "better").is_dir()
+    assert not run_files.run_dir(dataset, "dc").exists()
     index = dataset.load_brain_results("better_sim")
     assert index.config.embeddings_field == "better_embedding"
     nearest = dataset.sort_by_similarity(dataset.first().id, k=1, brain_key="better_sim")

@@ -20,14 +20,15 @@ from fiftyone_deepcluster.images.cache import worker_pool
 from fiftyone_deepcluster.images.cache.folder import CacheFolder
 from fiftyone_deepcluster.images.cache.open_images import Decode
 from fiftyone_deepcluster.images.refs import ImageRef
-from tests.images.cache.test_open_images import Listener, files, names, opened, pixels_of
+from tests.images.cache.test_open_images import files, names, opened, pixels_of
+from tests.observers import Watcher
 
 
 class TestStopping:
     @pytest.mark.parametrize(("n", "patience"), [(200, 0), (200, 64), (1000, 64)])
     def test_cancelling_stops_decoding_and_leaves_no_file(self, tmp_path, cache, n, patience):
         paths = files(tmp_path / "in", n)
-        listener = Listener(patience)
+        listener = Watcher(after_steps=patience)
         with pytest.raises(CancelledError):
             opened(paths, cache, observer=listener, workers=2)
         assert listener.steps < n
@@ -40,7 +41,7 @@ class TestStopping:
         (facts,) = cache.glob("*.json")
         lock = CacheFolder(cache).lock(facts.stem, exclusive=True)
         with pytest.raises(CancelledError):
-            opened(paths, cache, observer=Listener(0))
+            opened(paths, cache, observer=Watcher(after_steps=0))
         lock.release()
 
     def test_an_entry_of_a_killed_process_is_built_again(self, tmp_path, cache):
@@ -63,14 +64,14 @@ class TestStopping:
 
 
 def open_in_process(paths, cache, queue):
-    with opened(paths, cache, observer=(listener := Listener())) as store:
+    with opened(paths, cache, observer=(listener := Watcher())) as store:
         queue.put((listener.steps, int(store.read(np.arange(len(paths))).sum())))
 
 
 class TestManyAtOnce:
     def test_threads_that_open_at_once_decode_once(self, tmp_path, cache):
         paths = files(tmp_path / "in", 300)
-        listeners = [Listener() for _ in range(4)]
+        listeners = [Watcher() for _ in range(4)]
         sums = []
 
         def work(listener):
@@ -143,7 +144,7 @@ class TestWorkers:
             "worker_pool.serve()\n"
         )
         monkeypatch.setattr(worker_pool, "_SERVE", crash)
-        listener = Listener()
+        listener = Watcher()
         with opened(files(tmp_path / "in", 600), cache, workers=2, observer=listener) as store:
             assert store.errors == {333: "the decoder process crashed"}
             assert listener.steps == 600

@@ -14,20 +14,11 @@ from fiftyone_deepcluster.errors import DiskError
 from fiftyone_deepcluster.images.cache import folder as folder_module
 from fiftyone_deepcluster.images.cache.folder import FOLDER_VARIABLE
 from fiftyone_deepcluster.images.cache.open_images import Decode, open_images
+from tests.observers import Acts
 
 GRAY = Decode(16, "gray")
 IMAGES = np.random.default_rng(0).integers(0, 256, (600, 20, 20), dtype=np.uint8)
 NEED = r"153\.6 kB needed"
-
-
-class During(Silent):
-    """Calls a function when images have been decoded."""
-
-    def __init__(self, call):
-        self.call = call
-
-    def advance(self, steps):
-        self.call()
 
 
 def opened(cache, observer=None, images=IMAGES):
@@ -64,7 +55,7 @@ def test_a_disk_without_room(small_disk):
 @pytest.mark.usefixtures("no_reserve")
 def test_a_disk_that_fills_up_at_the_end(small_disk):
     disk = small_disk(2**20)
-    refused("No space left on device", disk.folder, During(disk.fill))
+    refused("No space left on device", disk.folder, Acts(disk.fill, at_steps=True))
     assert names(disk.folder) == ["ballast"]
 
 
@@ -98,7 +89,7 @@ def test_a_folder_that_is_removed_while_images_are_decoded(tmp_path, as_files):
         images = [tmp_path / f"{row}.png" for row in range(100)]
         for row, path in enumerate(images):
             Image.fromarray(IMAGES[row]).save(path)
-    observer = During(lambda: shutil.rmtree(cache, ignore_errors=True))
+    observer = Acts(lambda: shutil.rmtree(cache, ignore_errors=True), at_steps=True)
     refused("No such file or directory; restore the folder and call again", cache, observer, images)
     assert not cache.exists()
     opened(cache, images=images)

@@ -22,24 +22,9 @@ from fiftyone_deepcluster.images.cache.open_images import Decode, open_images
 from fiftyone_deepcluster.images.decode import fit_to
 from fiftyone_deepcluster.images.intensity import recolor
 from fiftyone_deepcluster.images.refs import ImageRef
+from tests.observers import Watcher
 
 GRAY = Decode(16, "gray")
-
-
-class Listener(Silent):
-    """Counts steps and cancels after ``patience`` of them."""
-
-    def __init__(self, patience=None):
-        self.phases, self.steps, self.patience = [], 0, patience
-
-    def phase(self, name, total):
-        self.phases.append((name, total))
-
-    def advance(self, steps):
-        self.steps += steps
-
-    def cancelled(self):
-        return self.patience is not None and self.steps >= self.patience
 
 
 def files(folder: Path, n: int, side: int = 16) -> list[str]:
@@ -116,7 +101,7 @@ class TestReading:
             store.read(np.array([0]))
 
     def test_progress_counts_every_image(self, tmp_path, cache):
-        listener = Listener()
+        listener = Watcher()
         opened(files(tmp_path / "in", 200), cache, observer=listener).close()
         assert listener.phases == [("decode", 200)]
         assert listener.steps == 200
@@ -142,14 +127,14 @@ class TestArrays:
     def test_arrays_of_another_size_are_resized_once(self, cache):
         images = np.random.default_rng(0).integers(0, 256, (150, 20, 30), dtype=np.uint8)
         for expected in (150, 0):
-            listener = Listener()
+            listener = Watcher()
             with opened(images, cache, observer=listener) as store:
                 np.testing.assert_array_equal(
                     store.read(np.array([149]))[0], fit_to(images[149][..., None], 16, 16)
                 )
             assert listener.steps == expected
         images[0] += 1
-        listener = Listener()
+        listener = Watcher()
         opened(images, cache, observer=listener).close()
         assert listener.steps == 150
 
@@ -163,7 +148,7 @@ class TestReuse:
             stat = Path(path).stat()
             Path(path).write_bytes(b"x" * stat.st_size)
             os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-        listener = Listener()
+        listener = Watcher()
         with opened(paths, cache, observer=listener) as store:
             np.testing.assert_array_equal(store.read(np.array([3]))[0, ..., 0], pixels_of(3))
         assert listener.phases == []
@@ -171,7 +156,7 @@ class TestReuse:
     def test_errors_are_cached(self, tmp_path, cache):
         paths = [*files(tmp_path / "in", 3), str(tmp_path / "none.png")]
         opened(paths, cache).close()
-        listener = Listener()
+        listener = Watcher()
         with opened(paths, cache, observer=listener) as store:
             assert store.errors == {3: "there is no such file"}
         assert listener.phases == []
@@ -193,7 +178,7 @@ class TestReuse:
             decode = {
                 "size": Decode(8, "gray"), "color": Decode(16, "rgb"), "crop": Decode(16, "gray", True)
             }[change]  # fmt: skip
-        listener = Listener()
+        listener = Watcher()
         opened(paths, cache, decode, observer=listener).close()
         assert listener.steps == len(paths)
 
@@ -215,7 +200,7 @@ class TestReuse:
             # In use: served as it is, rather than waited for.
             with opened(paths, cache) as second:
                 assert second.errors == first.errors
-        listener = Listener()
+        listener = Watcher()
         opened(paths, cache, observer=listener).close()
         assert listener.steps == 3
 

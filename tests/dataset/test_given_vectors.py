@@ -1,0 +1,96 @@
+"""Runs and audits on vectors of a field, and on those that a FiftyOne model computes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import fiftyone_deepcluster as fdc
+from fiftyone_deepcluster.errors import CancelledError
+from tests.dataset.small_runs import FROZEN
+from tests.observers import Watcher
+
+
+def test_existing_embeddings(make_digits):
+    dataset = make_digits(40)
+    vectors = np.random.default_rng(0).standard_normal((40, 5)).astype(np.float32)
+    vectors[:20] += 10
+    dataset.set_values("emb", [None, *vectors[1:]])
+    run = fdc.cluster(dataset, key="dc", embeddings_field="emb", **{**FROZEN, "n_clusters": 2})
+    labels = dataset.values("dc.cluster")
+    assert labels[0] is None
+    assert len(set(labels[1:20])) == 1
+    assert set(labels[20:]) == {1 - labels[1]}
+    assert dataset.first().dc_error == "no vector in 'emb'"
+    assert run.settings["embeddings_field"] == "emb"
+
+
+def embedding_model():
+    """A FiftyOne model whose embedding is the mean of each row of pixels."""
+    import fiftyone as fo
+
+    class Rows(fo.core.models.Model):
+        media_type = "image"
+        has_embeddings = True
+        ragged_batches = False
+        transforms = None
+        preprocess = False
+
+        def embed(self, image):
+            return np.asarray(image, np.float32).mean((1, 2))
+
+        def embed_all(self, images):
+            return np.stack([self.embed(image) for image in images])
+
+        def predict(self, arg):
+            raise NotImplementedError
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *args):
+            pass
+
+    class Embedding(Rows, fo.core.models.EmbeddingsMixin):
+        pass
+
+    return Embedding()
+
+
+def test_a_fiftyone_model(make_digits, capsys):
+    dataset = make_digits(20)
+    run = fdc.cluster(dataset, key="dc", model=embedding_model(), **FROZEN)
+    assert len(dataset.first().dc_embedding) == 8
+    assert run.settings["model"] == "Embedding"
+    assert capsys.readouterr().out == ""  # FiftyOne draws no bar of its own
+
+
+def patches_of(dataset):
+    import fiftyone as fo
+
+    box = fo.Detection(label="digit", bounding_box=[0, 0, 1, 1])
+    dataset.set_values("objects", [fo.Detections(detections=[box.copy(), box.copy()]) for _ in dataset])
+    return dataset.to_patches("objects")
+
+
+@pytest.mark.parametrize("patches", [False, True])
+def test_a_model_reports_its_progress_and_can_be_cancelled(make_digits, patches):
+    dataset = make_digits(20)
+    samples = patches_of(dataset) if patches else dataset
+    watcher, stopped = Watcher("embeddings"), Watcher("embeddings", after_steps=7)
+    with pytest.raises(CancelledError, match="cancelled while the embeddings were computed"):
+        fdc.cluster(samples, key="dc", model=embedding_model(), observer=stopped, **FROZEN)
+    assert (stopped.total, stopped.steps) == (20, 7)
+    assert fdc.list_runs(dataset) == []
+    fdc.cluster(samples, key="second", model=embedding_model(), observer=watcher, **FROZEN)
+    assert (watcher.total, watcher.steps) == (20, 20)
+
+
+def test_an_audit_is_cancelled_while_a_model_computes_the_vectors(make_digits):
+    dataset = make_digits(60)
+    stopped = Watcher("embeddings", after_steps=7)
+    with pytest.raises(CancelledError, match="cancelled while the embeddings were computed"):
+        fdc.audit_labels(dataset, "ground_truth", model=embedding_model(), observer=stopped)
+    assert (stopped.total, stopped.steps) == (60, 7)
+    assert fdc.list_audits(dataset) == []
+    assert not dataset.has_field("audit_p_wrong")
