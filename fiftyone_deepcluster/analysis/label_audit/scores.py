@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fiftyone_deepcluster.analysis.label_audit.noise_model import wrong_by_model
+from fiftyone_deepcluster.analysis.label_audit.noise_model import fit_noise
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,7 +29,9 @@ def probability_wrong(
 ) -> tuple[NDArray[np.float32], tuple[float, float]]:
     """Probability that each label is wrong, rising with its suspicion, and the uncertainty of the share of wrong ones.
 
-    It is the mean of what the noise model finds in the two rounds, of which neither is better on all sets.
+    There are two forms of the noise model, without and with confused classes, and evidence of two rounds. The form is
+    the one that explains both rounds better. Without confused classes, the mean of both rounds is taken; with them, the
+    second round, because the classifiers of the first have been fitted to the confused labels, too.
 
     Args:
         labeled: the N images.
@@ -43,9 +45,12 @@ def probability_wrong(
     found, open_rows = np.zeros(len(labeled), np.float32), np.flatnonzero(~labeled.certain)
     if not len(open_rows):
         return found, (1.0, 1.0)
-    rounds = np.stack([wrong_by_model(labeled, each.candidates, each.logs)[open_rows] for each in evidence])
-    rates, rate = rounds.mean(axis=1), float(rounds.mean())
-    found[open_rows] = _rising(rounds.mean(axis=0), suspicious[open_rows])
+    fits = [fit_noise(labeled, each.candidates, each.logs) for each in evidence]
+    are_confused = sum(fit.gain for fit in fits) > 0
+    rounds = np.stack([fit.confused if are_confused else fit.plain for fit in fits])[:, open_rows]
+    values = rounds[1] if are_confused else rounds.mean(axis=0)
+    rates, rate = rounds.mean(axis=1), float(values.mean())
+    found[open_rows] = _rising(values, suspicious[open_rows])
     return found, (float(rates.min()) / rate, float(rates.max()) / rate) if rate else (1.0, 1.0)
 
 

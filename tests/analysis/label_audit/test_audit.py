@@ -36,6 +36,18 @@ def test_the_probability_means_what_it_says(audited):
     assert wrong[audit.p_wrong < 0.1].mean() < 0.02
 
 
+def test_classes_that_look_alike_are_not_taken_for_wrong_labels():
+    draw, classes = np.random.default_rng(0), np.arange(1200) % 6
+    centers = draw.normal(size=(6, 16)) * 2
+    centers[1] = centers[0] + draw.normal(size=16) * 0.45
+    centers[3] = centers[2] + draw.normal(size=16) * 0.45
+    noise = draw.normal(size=(1200, 16)) * np.exp(0.4 * draw.normal(size=(1200, 1)))
+    audit = audit_vectors((centers[classes] + noise).astype(np.float32), classes.tolist())
+
+    assert audit.noise.rate < 0.01
+    assert not (audit.p_wrong >= 0.5).any()
+
+
 def test_the_suggestion_is_the_true_class(audited):
     audit, _, wrong, classes = audited
     found = wrong & (audit.p_wrong >= 0.5)

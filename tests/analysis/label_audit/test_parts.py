@@ -11,7 +11,7 @@ from sklearn.neighbors import NearestNeighbors
 from fiftyone_deepcluster.analysis.label_audit import neighbors
 from fiftyone_deepcluster.analysis.label_audit.logistic import feature_rows, fit_logistic
 from fiftyone_deepcluster.analysis.label_audit.neighbors import neighbor_graph
-from fiftyone_deepcluster.analysis.label_audit.noise_model import wrong_by_model
+from fiftyone_deepcluster.analysis.label_audit.noise_model import fit_noise
 from fiftyone_deepcluster.errors import CancelledError
 from tests.observers import Watcher
 
@@ -132,11 +132,13 @@ def set_of(labels, classes=None, certain=None):
     return SimpleNamespace(before=labels, classes=classes, certain=certain, n_classes=3, seed=0)
 
 
-@pytest.mark.parametrize("sharpness", [1.0, 2.0], ids=["right", "too sure"])
+@pytest.mark.parametrize("sharpness", [1.0, 0.5], ids=["right", "not sure enough"])
 def test_the_noise_model_finds_how_labels_were_made(sharpness):
     logs, _, labels, wanted = labels_by_a_model(4000)
-    found = wrong_by_model(set_of(labels), np.tile(np.arange(3), (4000, 1)), sharpness * logs)
+    fitted = fit_noise(set_of(labels), np.tile(np.arange(3), (4000, 1)), sharpness * logs)
+    found = fitted.confused
 
+    assert fitted.gain > 0
     assert found.mean() == pytest.approx(wanted.mean(), abs=0.02)
     assert np.abs(found - wanted).mean() < 0.03
 
@@ -145,15 +147,25 @@ def test_the_noise_model_counts_labels_before_they_were_corrected():
     logs, true, labels, _ = labels_by_a_model(4000)
     certain = np.arange(4000) < 1000
     known = set_of(labels, np.where(certain, true, labels), certain)
-    found = wrong_by_model(known, np.tile(np.arange(3), (4000, 1)), logs)
+    fitted = fit_noise(known, np.tile(np.arange(3), (4000, 1)), logs)
 
-    np.testing.assert_array_equal(found[certain], (labels != true)[certain])
+    for found in (fitted.plain, fitted.confused):
+        np.testing.assert_array_equal(found[certain], (labels != true)[certain])
 
 
 def test_the_order_of_the_candidates_does_not_matter():
     logs, _, labels, _ = labels_by_a_model(500)
     classes = np.tile(np.arange(3), (500, 1))
-    one = wrong_by_model(set_of(labels), classes, logs)
-    other = wrong_by_model(set_of(labels), classes[:, ::-1], logs[:, ::-1])
+    one = fit_noise(set_of(labels), classes, logs)
+    other = fit_noise(set_of(labels), classes[:, ::-1], logs[:, ::-1])
 
-    np.testing.assert_allclose(one, other, atol=1e-6)
+    np.testing.assert_allclose(one.confused, other.confused, atol=1e-6)
+    assert one.gain == pytest.approx(other.gain)
+
+
+def test_right_labels_have_no_confused_pairs():
+    logs, true, _, _ = labels_by_a_model(4000)
+    fitted = fit_noise(set_of(true), np.tile(np.arange(3), (4000, 1)), logs)
+
+    assert fitted.gain <= 0
+    assert fitted.plain.mean() < 0.01
