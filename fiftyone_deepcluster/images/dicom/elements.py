@@ -20,6 +20,8 @@ _FORMATS = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d", "O
 # pydicom's name of the value representation of elements that have one or the other
 _EITHER = "US or SS"
 _ESCAPE = b"\x1b"
+# With three digits after it, the comma could separate thousands
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+,(\d{1,2}|\d{4,})")
 # Character sets that state nothing about bytes above 127
 _ASCII_ONLY = ("", "ISOIR6", "ISO2022IR6")
 
@@ -134,8 +136,9 @@ def _binary(found: Any, keyword: str, code: str) -> tuple[Any, ...]:
 
 
 def _number(text: str) -> float:
+    text = text.strip(" \0")
     try:
-        value = float(text.strip(" \0"))
+        value = float(text.replace(",", ".") if _DECIMAL_COMMA.fullmatch(text) else text)
     except ValueError:
         return math.nan
     return value if math.isfinite(value) else math.nan

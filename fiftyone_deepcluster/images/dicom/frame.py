@@ -68,6 +68,7 @@ def read_frame(file: DicomFile, index: int) -> Frame:
         source.seek(pixels.start)
         data = b""
         if pixels.syntax.is_encapsulated:
+            options["planar_configuration"] = 0  # of decoded values, whatever it was before compression
             data = _compressed(source, file, index, options)
             excess = _check_compressed(data, file, options, pixels.syntax)
         else:
@@ -170,8 +171,11 @@ def _fit_to(shape: CodedShape | None, file: DicomFile, options: dict[str, Any]) 
             file.path,
             f"its compressed image has (rows, columns, channels) {coded} where the header states {stated}",
         )
-    if shape.bits > options["bits_allocated"]:
-        options["bits_allocated"], options["bits_stored"] = math.ceil(shape.bits / 8) * 8, shape.bits
+    allocated = options["bits_allocated"]
+    options["bits_allocated"] = math.ceil(shape.bits / 8) * 8
+    if shape.bits > allocated:
+        options["bits_stored"] = shape.bits
+    options["bits_stored"] = min(options["bits_stored"], options["bits_allocated"])
 
 
 def _decoded(source: BinaryIO, path: str, index: int, options: dict[str, Any], syntax: UID) -> NDArray[Any]:

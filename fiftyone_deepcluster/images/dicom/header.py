@@ -146,22 +146,24 @@ def frame_count(found: Any, path: str) -> int:
     Raises:
         UnreadableImageError: the value is negative or not a number.
     """
-    texts = raw_texts(found, "NumberOfFrames")
-    if not texts:
+    if not raw_texts(found, "NumberOfFrames"):
         return 1
-    try:
-        count = int(float(texts[0]))
-    except (ValueError, OverflowError):
-        count = -1
+    count = first_integer(found, "NumberOfFrames", -1)
     if count < 0:
-        raise UnreadableImageError(path, f"its NumberOfFrames is {short(texts[0])}, not a number >= 0")
+        stated = raw_texts(found, "NumberOfFrames")[0]
+        raise UnreadableImageError(path, f"its NumberOfFrames is {short(stated)}, not a number >= 0")
     return max(1, count)
 
 
 def photometric_interpretation(found: Any) -> str:
-    """Photometric interpretation; if it is missing, the usual one of an image with that many samples."""
-    usual = "MONOCHROME2" if first_integer(found, "SamplesPerPixel", 1) == 1 else "RGB"
-    return next(iter(raw_texts(found, "PhotometricInterpretation")), usual).upper()
+    """Photometric interpretation; the usual one if it is missing, or does not suit the number of samples."""
+    single = first_integer(found, "SamplesPerPixel", 1) == 1
+    usual = "MONOCHROME2" if single else "RGB"
+    stated = next(iter(raw_texts(found, "PhotometricInterpretation")), usual).upper()
+    gray = stated.replace(" ", "")
+    if gray in ("MONOCHROME1", "MONOCHROME2"):
+        return gray if single else usual
+    return stated if not single or stated == "PALETTE COLOR" else usual
 
 
 def keyed_hash(key: bytes, what: str, value: bytes) -> str:

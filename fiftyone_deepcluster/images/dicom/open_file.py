@@ -175,16 +175,30 @@ def _syntax(header: Any, first: bytes, undefined: bool, path: str) -> UID:
     if not stated.is_transfer_syntax:
         raise UnreadableImageError(path, f"its transfer syntax is {short(str(stated))}, which is not known")
     packed = undefined or first.startswith(_ITEM)
-    if packed == stated.is_encapsulated:
-        return stated
     if not packed:
-        return plain
+        return plain if stated.is_encapsulated else stated
     found = syntax_of(_after_offsets(first))
+    if stated.is_encapsulated and (found is None or _alike(found, stated)):
+        return stated
     if found is None:
         raise UnreadableImageError(
             path, f"its transfer syntax is {stated.name}, but its pixels are compressed in an unknown way"
         )
     return found
+
+
+def _alike(found: UID, stated: UID) -> bool:
+    """Whether decoders of one transfer syntax read the other; also if nothing is known about the stated one."""
+    from pydicom import uid
+
+    kinds = (
+        uid.JPEGTransferSyntaxes,
+        uid.JPEGLSTransferSyntaxes,
+        uid.JPEG2000TransferSyntaxes,
+        [uid.RLELossless],
+    )
+    kind = next((kind for kind in kinds if stated in kind), None)
+    return kind is None or found in kind
 
 
 def _after_offsets(first: bytes) -> bytes:

@@ -9,10 +9,22 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import uid
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
 
 from fiftyone_deepcluster.images.dicom.pixels import read_dicom
 from tests.images.dicom.files import bare, image, lookup, save
+
+
+def _icon(undefined: bool) -> DataElement:
+    """A sequence with pixel data of its own, before that of the image."""
+    item = image(np.zeros((4, 4), np.uint8))
+    item.is_undefined_length_sequence_item = undefined
+    found = DataElement("IconImageSequence", "SQ", Sequence([item]))
+    found.is_undefined_length = undefined
+    return found
+
 
 _KINDS = [np.uint8, np.int8, np.uint16, np.int16]
 # What says something: the same for both files.
@@ -47,6 +59,8 @@ _HARMLESS = st.fixed_dictionaries(
         "PlanarConfiguration": st.just(0),
         "NumberOfFrames": st.sampled_from(["1", "0", ""]),
         "SmallestImagePixelValue": st.just(1),
+        "icon": st.sampled_from([_icon(False), _icon(True)]),
+        "private": st.just(DataElement((0x0029, 0x1002), "OB", bytes(100))),
         "LossyImageCompression": st.just("00"),
         "BurnedInAnnotation": st.just("NO"),
         "SpecificCharacterSet": st.just("ISO_IR 192"),
