@@ -20,6 +20,7 @@ from fiftyone_deepcluster.api.fit_arguments import (
     known_numbers,
     numbers_of,
 )
+from fiftyone_deepcluster.api.resuming import check_same, compared, resolve
 from fiftyone_deepcluster.api.trained_run import load_network
 from fiftyone_deepcluster.core import arguments, checkpoints
 from fiftyone_deepcluster.core.history import RoundHistory
@@ -41,9 +42,6 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.images.cache.open_images import ImageStore
     from fiftyone_deepcluster.methods.base import Parts
     from fiftyone_deepcluster.training.run_state import Keep, RunState
-
-MAY_CHANGE = ("rounds", "max_minutes", "device", "precision", "baselines")
-"""Options that may be changed when a run is resumed."""
 
 
 @dataclass(frozen=True)
@@ -121,8 +119,8 @@ class _Job:
 
     @property
     def fingerprint(self) -> dict[str, Any]:
-        """What must equal a checkpoint's to resume it: options except ``MAY_CHANGE``, images, known labels."""
-        options = {k: v for k, v in self.options.model_dump(mode="json").items() if k not in MAY_CHANGE}
+        """What must equal a checkpoint's to resume it: options, images, known labels."""
+        options = compared(self.options)
         rows = hashlib.sha256(self.store.kept.tobytes())
         for known in self.known.bytes():
             rows.update(known)
@@ -171,11 +169,10 @@ def fit(
     if features is not None:
         return _fit_features(options, (images, features), truth, observer, run_dir=directory, known=known)
     facts = image_facts(images)
-    resolved = options.resolve(facts)
+    resolved, remarks = resolve(options, facts, directory)
     check_early(resolved, directory)
     with open_store(images, resolved, observer) as store:
         classes = None if truth is None else numbers_of(truth, store, "truth")
-        remarks = tuple(options.remarks(facts))
         numbers = known_numbers(known, store, resolved)
         network = None if known.network is None else arguments.path_of("network", known.network)
         job = _Job(
@@ -210,10 +207,9 @@ def _fit_features(
         raise ImagesError(f"none of the {len(features)} rows of features is finite; compute embeddings first")
     classes = None if truth is None else numbers_of(truth, store, "truth")
     facts = ImageFacts(n=len(store.kept), side=8, gray=True, height=8, width=8)
-    resolved = options.resolve(facts)
+    resolved, remarks = resolve(options, facts, run_dir)
     check_early(resolved, run_dir)
     given = torch.from_numpy(features[store.kept])
-    remarks = tuple(options.remarks(facts))
     numbers = known_numbers(known, store, resolved)
     job = _Job(options, resolved, store, observer, run_dir, classes, given, numbers, remarks=remarks)
     _check_sizes(job)
@@ -288,16 +284,11 @@ def _load(job: _Job) -> dict[str, Any] | None:
     if job.run_dir is None or not (job.run_dir / checkpoints.CHECKPOINT).exists():
         return None
     state = checkpoints.load(job.run_dir / checkpoints.CHECKPOINT)
-    stored, current = state["fingerprint"], job.fingerprint
-    if stored == current:
-        return state
-    options = {**stored["options"], **current["options"]}
-    changed = [name for name in options if stored["options"].get(name) != current["options"].get(name)]
-    what = f"other options ({', '.join(changed)})" if changed else "other images"
     remedy = "choose another run_dir, or delete it"
-    if not changed and job.store.errors:
+    if job.store.errors:
         remedy = f"{notes.unread(job.store)[0]}. Restore these files if the run read them; else {remedy}"
-    raise CheckpointError(f"{job.run_dir} holds the checkpoint of a run with {what}; {remedy}")
+    check_same(state["fingerprint"], job.fingerprint, job.run_dir, remedy)
+    return state
 
 
 def _announce(state: dict[str, Any] | None, job: _Job) -> None:
@@ -320,15 +311,16 @@ def _check_shared(state: dict[str, Any] | None, job: _Job, compute: Compute) -> 
 def _checkpoint_writer(job: _Job) -> Keep | None:
     if job.run_dir is None:
         return None
-    path, fingerprint = job.run_dir / checkpoints.CHECKPOINT, job.fingerprint
-    return lambda state: checkpoints.save(path, {**state, "fingerprint": fingerprint})
+    path, more = job.run_dir / checkpoints.CHECKPOINT, {"fingerprint": job.fingerprint}
+    more["resolved"] = compared(job.resolved)
+    return lambda state: checkpoints.save(path, {**state, **more})
 
 
 def _record(job: _Job, corpus: Corpus, run_state: RunState) -> RunRecord:
     labels = run_state.assignment.labels if run_state.assignment is not None else np.zeros(0)
     return RunRecord(
         method=job.options.name,
-        options=job.options.model_dump(mode="json"),
+        options=job.options.as_given(),
         resolved=job.resolved.model_dump(mode="json"),
         rounds=run_state.rounds,
         stop_reason=run_state.stop_reason,

@@ -57,6 +57,7 @@ def load(path: Path, *, mmap: bool = False) -> dict[str, Any]:
     """
     import torch
 
+    way_out = "restore it, or repeat the run" if path.name == MODEL else "delete it to start over"
     try:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except PermissionError as error:
@@ -64,9 +65,9 @@ def load(path: Path, *, mmap: bool = False) -> dict[str, Any]:
             f"{path} cannot be read by this user: {error.strerror}; make it readable"
         ) from error
     except Exception as error:  # a damaged file can make the unpickler raise any exception
-        raise CheckpointError(f"{path} cannot be read: {error}; delete it to start over") from error
+        raise CheckpointError(f"{path} cannot be read: {error}; {way_out}") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise CheckpointError(f"{path} is not a checkpoint of this version; delete it to start over")
+        raise CheckpointError(f"{path} is not a file of this version; {way_out}")
     return state
 
 

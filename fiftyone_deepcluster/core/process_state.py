@@ -17,7 +17,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Hashable, Iterator
 
 
 def _import_rich() -> None:
@@ -243,6 +243,29 @@ def ignored_warnings(*wanted: str | type[Warning]) -> Iterator[None]:
             _IGNORED.add(item)
             stack.callback(_IGNORED.drop, item)
         yield
+
+
+class _Said:
+    """What was said once in this process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: set[Hashable] = set()
+
+    def first_time(self, what: Hashable) -> bool:
+        """Whether this is the first call with ``what``."""
+        with self._lock:
+            before = len(self._known)
+            self._known.add(what)
+            return len(self._known) > before
+
+
+_SAID = _Said()
+
+
+def first_time(what: Hashable) -> bool:
+    """Whether this process has not called this with ``what`` before; for warnings in calls that are repeated often."""
+    return _SAID.first_time(what)
 
 
 @contextmanager

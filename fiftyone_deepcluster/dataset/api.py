@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fiftyone_deepcluster.api.fit import MAY_CHANGE
+from fiftyone_deepcluster.api.resuming import MAY_CHANGE
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.progress import check_observer
 from fiftyone_deepcluster.dataset.display.sidebar import add_group

@@ -39,6 +39,8 @@ FINE: dict[str, Any] = {"confident_share": 1.0, "epochs": 6, "augmentation": "cr
 """LDPO's options with pseudo-classes: all images, more epochs, large crops. +.03 purity over its defaults on scenes."""
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from fiftyone_deepcluster.images.inspect import ImageFacts
 
 
@@ -65,12 +67,18 @@ class Auto(Options):
 
     def resolve(self, facts: ImageFacts) -> Options:
         """The chosen method's options, resolved."""
-        return self.choose(facts, accelerated=self._accelerated())[0].resolve(facts)
+        return next(self.resolutions(facts))[0]
 
     def remarks(self, facts: ImageFacts) -> list[str]:
         """The chosen method and the reason."""
-        chosen, why = self.choose(facts, accelerated=self._accelerated())
-        return [f"method='auto' chose {chosen.name!r}: {why}"]
+        return next(self.resolutions(facts))[1]
+
+    def resolutions(self, facts: ImageFacts) -> Iterator[tuple[Options, list[str]]]:
+        """See ``Options.resolutions``: what is chosen on the device of this call, then with or without a GPU."""
+        here = self._accelerated()
+        for accelerated in (here, not here):
+            chosen, why = self.choose(facts, accelerated=accelerated)
+            yield chosen.resolve(facts), [f"method='auto' chose {chosen.name!r}: {why}"]
 
     def build(self) -> Parts:
         """Not supported: ``resolve`` returns the options of another method."""
@@ -128,7 +136,7 @@ class Auto(Options):
         if accelerated:
             return self._fine_tuned(facts), "pre-trained weights and a GPU: it fine-tunes them"
         clusterer = "hdbscan" if self.n_clusters is None else "gmm"
-        return self._as(Frozen, reducer=_reducer(facts), clusterer=clusterer), (
+        return self._as(Frozen, rounds=1, reducer=_reducer(facts), clusterer=clusterer), (
             "pre-trained weights and no GPU: clustering their features after UMAP, without training, takes minutes"
         )
 

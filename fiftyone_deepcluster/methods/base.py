@@ -23,6 +23,8 @@ from fiftyone_deepcluster.core.registry import Part, Registry
 from fiftyone_deepcluster.errors import OptionsError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from typing_extensions import Self
 
     from fiftyone_deepcluster.backbones.network import Network
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.training.loop import TrainingSpec
 
 ADVANCED: dict[str, Any] = {"advanced": True}
+
+FIELD_SUFFIX = "_field"
+"""End of the names of options that name a field of the dataset. The field can get another name after the run."""
 
 
 def choose_side(side: int) -> int:
@@ -153,6 +158,10 @@ class Options(Part):
     def resolve(self, facts: ImageFacts) -> Options:
         """A copy with every automatic value replaced, for images with the properties ``facts``."""
 
+    def resolutions(self, facts: ImageFacts) -> Iterator[tuple[Options, list[str]]]:
+        """Resolved options with their ``remarks``: for this machine, then for others, where a run may have begun."""
+        yield self.resolve(facts), self.remarks(facts)
+
     def remarks(self, facts: ImageFacts) -> list[str]:
         """Notes for the run record about choices made for such images."""
         return []
@@ -174,7 +183,14 @@ class Options(Part):
 
     def with_changes(self, values: dict[str, Any]) -> dict[str, Any]:
         """All options by name with ``values`` instead of their own, to be validated."""
-        return {**self.model_dump(), **values}
+        return {**self.as_given(), **values}
+
+    def as_given(self) -> dict[str, Any]:
+        """These options as JSON values, from which ``parse_options`` makes options that resolve alike.
+
+        Values that were not given are left out if ``resolve`` would use them otherwise when they are given.
+        """
+        return self.model_dump(mode="json", exclude=set(self.default_of_chosen) - self.model_fields_set)
 
     @property
     def planned_rounds(self) -> int | None:

@@ -346,6 +346,18 @@ class LDPO(Published, Trained):
         network.level_before_head = self.weights is not None and self.level_head
         return freeze_norms(network) if self.freeze_norm else network
 
+    def as_given(self) -> dict[str, Any]:
+        """See ``Options.as_given``; also without values of the encoder that depend on the clusterer."""
+        found = super().as_given()
+        for name in self._left_to_clusterer():
+            del found["encoder"][name]
+        return found
+
+    def _left_to_clusterer(self) -> set[str]:
+        """Options of the encoder that depend on the clusterer, since they were not given."""
+        depend = {"l2_normalize", "pca", "whiten"} if self.encoder.name == "pooled" else {"l2_normalize"}
+        return (depend & type(self.encoder).model_fields.keys()) - self.encoder.model_fields_set
+
     def _encoder_for(self, clusterer: Clusterer) -> Encoder:
         """The encoder; pooled features have no PCA, as in the paper (table 1). For RIM, no vectors have length 1.
 
@@ -356,5 +368,5 @@ class LDPO(Published, Trained):
         wanted: dict[str, object] = {"l2_normalize": False} if rim else {}
         if encoder.name == "pooled":
             wanted |= {"whiten": False} if rim else {"pca": 0}
-        known = type(encoder).model_fields.keys() - encoder.model_fields_set
+        known = self._left_to_clusterer()
         return encoder.model_copy(update={name: value for name, value in wanted.items() if name in known})

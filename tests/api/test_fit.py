@@ -1,5 +1,6 @@
 """``fit`` on real digits: reproducible, resumable, cancellable, with the right stop reason."""
 
+import json
 import warnings
 from typing import Literal
 
@@ -337,6 +338,25 @@ def test_every_method_resolves_to_itself_and_survives_json(digits):
         assert all(field.description for key, field in options_type.model_fields.items() if key != "name"), (
             name
         )
+
+
+@pytest.mark.parametrize("name", sorted(fdc.list_methods()))
+def test_options_that_were_stored_or_changed_resolve_as_at_first(name, digits):
+    from fiftyone_deepcluster.images.inspect import ImageFacts, image_facts
+
+    options_type = fdc.list_methods()[name]
+    large = ImageFacts(n=3000, side=300, gray=False, height=300, width=300)
+    given = [{}] + [{"n_clusters": None}] * (
+        "n_clusters" in options_type.model_fields and name in ("auto", "ldpo")
+    )
+    for facts in (image_facts(digits[0]), large):
+        for values in given:
+            options = options_type(**values)
+            stored = parse_options(name, json.loads(json.dumps(options.as_given())))
+            assert stored.resolve(facts) == options.resolve(facts)
+            assert stored.planned_rounds == options.planned_rounds
+            changed = parse_options(options, {"seed": 3})
+            assert changed.resolve(facts) == options_type(**values, seed=3).resolve(facts)
 
 
 def test_baselines_that_fail_do_not_cost_the_run(few_digits, monkeypatch, caplog):

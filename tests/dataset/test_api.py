@@ -5,8 +5,11 @@ from __future__ import annotations
 import time
 
 import pytest
+import torch
 
 import fiftyone_deepcluster as fdc
+from fiftyone_deepcluster.backbones.base import BACKBONES
+from fiftyone_deepcluster.core.process_state import seeded_torch
 from fiftyone_deepcluster.core.progress import Silent
 from fiftyone_deepcluster.dataset.runs import lock, queue, run_files, status
 from fiftyone_deepcluster.dataset.runs.kv import find
@@ -34,6 +37,19 @@ def test_whole_way_with_brain_runs(make_digits):
     assert len(neighbors) == 5
     fdc.delete_run(dataset, "dc")
     assert dataset.list_brain_runs() == []
+
+
+def test_auto_is_resumed_and_repeated_with_the_rounds_of_the_method_that_it_chose(make_digits, tmp_path):
+    dataset, weights = make_digits(3), tmp_path / "weights.pt"
+    backbone = {"name": "small", "width": 8}
+    with seeded_torch(1):
+        torch.save(BACKBONES.parse(backbone).build(3, 16, None).state_dict(), weights)
+    given = {"n_clusters": 2, "image_size": 16, "device": "cpu", "baselines": False, "color": "gray"}
+    quiet = {"progress": False, "compute_brain": False}
+    run = fdc.cluster(dataset, "auto", "dc", backbone=backbone, weights=str(weights), **given, **quiet)
+    assert (run.record.resolved["name"], run.record.resolved["rounds"]) == ("frozen", fdc.Frozen().rounds)
+    assert run.options.planned_rounds is None
+    assert fdc.resume(dataset, "dc", **quiet).record.resolved == run.record.resolved
 
 
 def test_cancelled_before_the_first_round_leaves_the_dataset_alone(make_digits):

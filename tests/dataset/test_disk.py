@@ -9,10 +9,10 @@ import pytest
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.dataset.results.probes import stored_probe
 from fiftyone_deepcluster.dataset.runs import run_files
-from fiftyone_deepcluster.errors import CheckpointError, DiskError
+from fiftyone_deepcluster.errors import CheckpointError, DiskError, RunError
 from tests.dataset.runs.test_run import state
 from tests.dataset.small_runs import FROZEN, LEARNED
-from tests.observers import Acts
+from tests.observers import Acts, disk_full
 
 MOVED = "set FIFTYONE_DEFAULT_DATASET_DIR to a folder on another disk"
 QUIET = {"progress": False, "compute_brain": False}
@@ -188,6 +188,35 @@ def test_a_damaged_file_of_a_run_is_named(make_digits, runs_at):
     fdc.cluster(dataset, key="dc", rounds=1, **LEARNED)
     path = run_files.run_dir(dataset, "dc") / run_files.JOB_FILE
     path.write_text(path.read_text()[:100])
-    with pytest.raises(fdc.DeepClusterError, match=f"{path} cannot be read .* so the run cannot be resumed"):
+    with pytest.raises(
+        fdc.DeepClusterError, match=f"run 'dc' cannot be resumed: {path}, which .* cannot be read"
+    ):
         fdc.resume(dataset, "dc", **QUIET)
     assert fdc.load_run(dataset, "dc").n_clusters
+    uses = (
+        lambda: fdc.probe(dataset, "dc", "ground_truth"),
+        lambda: fdc.build_tree(dataset, "dc"),
+        lambda: fdc.draw_filters(dataset, "dc"),
+    )
+    for use in uses:
+        with pytest.raises(
+            RunError, match=rf"^{path}, which .* restore the file, or cluster again with overwrite=True$"
+        ):
+            use()
+    assert len(fdc.cluster(dataset, key="dc", rounds=1, overwrite=True, **LEARNED).rounds) == 1
+    assert fdc.build_tree(dataset, "dc")
+    model = run_files.run_dir(dataset, "dc") / "model.pt"
+    model.write_bytes(model.read_bytes()[:100])
+    with pytest.raises(CheckpointError, match="restore it, or repeat the run"):
+        fdc.build_tree(dataset, "dc")
+
+
+def test_a_damaged_file_of_an_interrupted_run_is_replaced_on_request(make_digits, runs_at):
+    dataset = make_digits(40)
+    with pytest.raises(OSError, match="disk is full"):
+        fdc.cluster(dataset, key="dc", rounds=2, observer=Acts(disk_full, after_round=1), **LEARNED)
+    path = run_files.run_dir(dataset, "dc") / run_files.JOB_FILE
+    path.write_text(path.read_text()[:100])
+    with pytest.raises(RunError, match="or cluster again with overwrite=True"):
+        fdc.cluster(dataset, key="dc", rounds=2, **LEARNED)
+    assert len(fdc.cluster(dataset, key="dc", rounds=1, overwrite=True, **LEARNED).rounds) == 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import fiftyone_deepcluster as fdc
-from fiftyone_deepcluster.dataset.runs import run_files
+from fiftyone_deepcluster.dataset.runs import lock, run_files
 from fiftyone_deepcluster.dataset.runs.intents import Intent
 from fiftyone_deepcluster.dataset.runs.kv import run_store
 from fiftyone_deepcluster.dataset.runs.orphans import find_leftovers, remove_leftovers
@@ -21,6 +23,7 @@ from tests.dataset.small_runs import FROZEN, LEARNED
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX")
 
 CHANGED = "cannot be changed: "
+FROZEN_VECTORS = {"n_clusters": 3, "baselines": False, "compute_brain": False, "progress": False}
 WAY_OUT = "is not writable; make it writable and call again"
 
 
@@ -100,10 +103,12 @@ def test_files_that_another_user_may_not_read(dataset, user, make_digits):
     more = make_digits(40, persistent=True)
     refused = {
         "fdc.delete_run(dataset, 'dc')": f"DiskError: the files of run 'dc' {CHANGED}",
-        "fdc.resume(dataset, 'dc', rounds=2, progress=False)": "RunError: ",
+        "fdc.resume(dataset, 'dc', rounds=2, progress=False)": "RunError: run 'dc' cannot be resumed: ",
         CLUSTER.format(key="dc", overwrite=True): f"DiskError: the files of run 'dc' {CHANGED}",
         f"fdc.assign(fo.load_dataset({more.name!r}), 'dc', from_dataset=dataset)": "CheckpointError: ",
-        "fdc.probe(dataset, 'dc', 'ground_truth')": "RunError: ",
+        "fdc.probe(dataset, 'dc', 'ground_truth')": "RunError: /",
+        "fdc.build_tree(dataset, 'dc')": "RunError: /",
+        "fdc.draw_filters(dataset, 'dc')": "RunError: /",
         "fdc.refine(dataset, 'dc', new_key='new', progress=False)": "",
     }
     fdc.review(dataset, "dc").mark_reviewed(fdc.load_run(dataset, "dc").names()[:1])
@@ -113,6 +118,7 @@ def test_files_that_another_user_may_not_read(dataset, user, make_digits):
             assert error.startswith(said), f"{code}: {error}"
             assert "make " in error, f"{code}: {error}"
             assert "PermissionError" not in error, code
+            assert ("resume" in error) == ("resume" in code), error
             dataset.reload()
             assert state(dataset) == before, code
         user.does(dataset, "assert fdc.list_runs(dataset) == ['dc'] and not fdc.interrupted_runs(dataset)")
@@ -139,6 +145,67 @@ def test_an_interrupted_change_is_left_to_the_user_who_may_complete_it(dataset, 
         assert run_store(dataset).has("change:dc")
     assert fdc.list_runs(dataset) == ["new"]
     assert not run_store(dataset).has("change:dc")
+
+
+LISTENS = """
+import logging
+said = []
+class Listener(logging.Handler):
+    def emit(self, record):
+        said.append(record.getMessage())
+logger, listener = logging.getLogger("fiftyone_deepcluster"), Listener()
+logger.addHandler(listener)
+try:
+    for _ in range(3):
+        assert fdc.list_runs(dataset) == ["dc"] and fdc.list_audits(dataset) == []
+        fdc.load_run(dataset, "dc")
+finally:
+    logger.removeHandler(listener)
+assert len(said) == {n}, said
+"""
+
+
+def dead_holder():
+    """A lock of a process that ended: whoever needs the lock takes it over, and removes it."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    held = asdict(lock.holder_of(process.pid))
+    process.wait()
+    return held
+
+
+def test_a_change_of_another_user_is_told_once_and_not_locked(dataset, user):
+    intent = Intent("delete", "dc", fdc.load_run(dataset, "dc").uid, None)
+    store, held = run_store(dataset), dead_holder()
+    store.set("change:dc", asdict(intent))
+    store.set("lock:dc", held)
+    with closed(run_files.dataset_dir(dataset), 0o222):
+        user.does(dataset, LISTENS.format(n=1))
+        user.does(dataset, LISTENS.format(n=0))
+        assert store.get("lock:dc") == held
+    store.set("lock:dc", asdict(lock.holder_of(os.getpid())))  # in progress
+    user.does(dataset, LISTENS.format(n=0))
+    store.delete("lock:dc")
+    assert fdc.list_runs(dataset) == []
+
+
+def test_a_folder_without_a_job_of_another_user_is_not_locked(dataset, user):
+    store, held = run_store(dataset), dead_holder()
+    folder = run_files.run_dir(dataset, "begun")
+    folder.mkdir()
+    store.set("lock:begun", held)
+    with closed(run_files.dataset_dir(dataset), 0o222):
+        user.does(dataset, LISTENS.format(n=0))
+        assert store.get("lock:begun") == held
+    assert fdc.list_runs(dataset) == ["dc"]
+    assert not folder.exists()
+
+
+def test_the_run_of_another_user_that_names_a_renamed_one(dataset, user):
+    fdc.cluster(dataset, "frozen", "second", embeddings_field="dc_embedding", **FROZEN_VECTORS)
+    with closed(run_files.run_dir(dataset, "second"), 0o222):
+        user.does(dataset, "fdc.rename_run(dataset, 'dc', 'new')")
+    dataset.reload()
+    assert fdc.load_run(dataset, "second").settings["embeddings_field"] == "new_embedding"
 
 
 @pytest.mark.parametrize("where", ["cache", "home", "runs"])

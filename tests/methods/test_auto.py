@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from sklearn.datasets import load_digits
 
 import fiftyone_deepcluster as fdc
+from fiftyone_deepcluster.backbones.base import BACKBONES
+from fiftyone_deepcluster.core.process_state import seeded_torch
 from fiftyone_deepcluster.errors import OptionsError
-from fiftyone_deepcluster.images.inspect import ImageFacts
+from fiftyone_deepcluster.images.inspect import ImageFacts, image_facts
+from tests.observers import Watcher
+from tests.pretend_cuda import pretended_gpu
 
 MOBILENET = {"name": "torchvision", "model": "mobilenet_v2"}
 WEIGHTS = {"weights": "w.pth", "backbone": MOBILENET}
@@ -32,6 +37,7 @@ def _facts(side):
         (300, True, {**WEIGHTS, "n_clusters": 26, "rounds": 4}, "ldpo", {"n_clusters": 26, "rounds": 4}),
         (300, False, {**WEIGHTS, "n_clusters": 26}, "frozen", {"weights": "w.pth", "n_clusters": 26}),
         (64, False, WEIGHTS, "frozen", {"n_clusters": 10}),
+        (64, False, {**WEIGHTS, "rounds": 4}, "frozen", {"rounds": 1}),
         (64, True, {**WEIGHTS, "seed": 3}, "ldpo", {"seed": 3, "weights": "w.pth"}),
     ],
 )  # fmt: skip
@@ -111,3 +117,21 @@ def test_a_run_has_a_note_with_the_chosen_method_and_can_predict(tmp_path):
     assert result.record.resolved["name"] == "deepcluster-manifold"
     assert result.record.notes[0].startswith("method='auto' chose 'deepcluster-manifold': small images")
     assert np.mean(fdc.predict(tmp_path, images).labels == result.labels) > 0.95
+
+
+def test_resumed_on_another_device_it_goes_on_with_the_method_that_it_chose_first(tmp_path):
+    images = (load_digits().images[:60] * 15.9).astype(np.uint8)
+    weights = tmp_path / "weights.pt"
+    backbone = {"name": "small", "width": 8}
+    with seeded_torch(1):
+        torch.save(BACKBONES.parse(backbone).build(3, 16, None).state_dict(), weights)
+    given = {"n_clusters": None, "image_size": 16, "backbone": backbone, "weights": str(weights)}
+    given |= {"baselines": False}
+    options = fdc.Auto(rounds=2, **given)
+    with pretended_gpu():
+        first = fdc.fit(images, options, run_dir=tmp_path / "run", observer=Watcher(after_rounds=1))
+    assert (first.record.resolved["name"], len(first.record.rounds)) == ("ldpo", 1)
+    assert options.resolve(image_facts(images)).name == "frozen"
+    resumed = fdc.fit(images, options, run_dir=tmp_path / "run")
+    assert (resumed.record.resolved["name"], len(resumed.record.rounds)) == ("ldpo", 2)
+    assert resumed.record.notes[0].startswith("method='auto' chose 'ldpo': pre-trained weights and a GPU")

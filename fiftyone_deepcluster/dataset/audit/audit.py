@@ -17,7 +17,14 @@ from fiftyone_deepcluster.core.progress import check_observer
 from fiftyone_deepcluster.dataset.audit.audit_inputs import collect_labeled, field_list, read_audit_inputs
 from fiftyone_deepcluster.dataset.audit.audit_job import judge, store_audit
 from fiftyone_deepcluster.dataset.audit.audit_record import AuditRecord
-from fiftyone_deepcluster.dataset.io.fields import FieldNames, check_free, check_key, is_key, marked
+from fiftyone_deepcluster.dataset.io.fields import (
+    FieldNames,
+    check_apart,
+    check_free,
+    check_key,
+    is_key,
+    marked,
+)
 from fiftyone_deepcluster.dataset.io.read_images import flat, root_dataset
 from fiftyone_deepcluster.dataset.io.vectors import check_given, model_name
 from fiftyone_deepcluster.dataset.review.clusters import check_there
@@ -51,7 +58,7 @@ class Audit:
         record: tables, issues, estimated noise.
         patches_field: Detections field whose objects were audited, or None.
         created: time when it was stored, UTC.
-        settings: label_field, run, embeddings_field, model, group_field, seed.
+        settings: label_field, run, embeddings_field, model, group_field, seed, device.
         uid: unique id of the audit; unchanged by renaming.
     """
 
@@ -182,7 +189,8 @@ def audit_labels(
         patches_field: a Detections field whose objects are the images.
         overwrite: replace the audit stored under this key with its fields, decisions and log.
         seed: random seed of the cross-validation's folds.
-        device: "auto", "cpu", "cuda" or "cuda:1": where neighbors are searched and classifiers fitted.
+        device: "auto", "cpu", "cuda" or "cuda:1": where neighbors are searched and classifiers fitted, also when the
+            scores are fitted again after decisions; "auto" then if there is no such device.
         observer: receives progress events; can cancel.
 
     Returns:
@@ -209,6 +217,7 @@ def audit_labels(
         "model": model_name(model),
         "group_field": group_field,
         "seed": arguments.whole_number("seed", seed, 0, _LARGEST_SEED),
+        "device": device,
     }
     names = FieldNames(key, source.patches_field, "audit")
     with lock.acquire(source.dataset, key) as held:
@@ -312,8 +321,10 @@ def rename_audit(samples: fo.core.collections.SampleCollection, key: str, new_ke
     if new_key == key:
         raise RunExistsError(f"the audit already has the key {key!r}; give a different new_key")
     intent = intents.Intent("rename", key, header.uid, header.patches_field, new_key, kind="audit")
+    new = replace(intent.names, key=new_key)
+    check_apart(intent.names, new)
     with lock.acquire(dataset, key), lock.acquire(dataset, new_key):
         dataset.reload()
-        check_free(dataset, replace(intent.names, key=new_key))
+        check_free(dataset, new)
         intents.carry_out(dataset, intent)
     return load_audit(dataset, new_key)

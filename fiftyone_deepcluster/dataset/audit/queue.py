@@ -106,10 +106,13 @@ def find_documents(
 
 def _cluster(audit: Audit) -> dict[str, str]:
     """The cluster of an image in the run of the audit, unless that run was deleted."""
-    run = audit.settings["run"]
+    settings = storage.header_of(audit.dataset, audit.key, "audit")[
+        0
+    ].settings  # the run may have been renamed
+    run = settings["run"]
     if run is None or run not in storage.keys(audit.dataset):
         return {}
-    return {"cluster": f"${storage.fields_of(audit.dataset, run).path('label')}"}
+    return {"cluster": f"${storage.fields_of(audit.dataset, str(run)).path('label')}"}
 
 
 def _images(audit: Audit, match: Stage) -> list[Stage]:

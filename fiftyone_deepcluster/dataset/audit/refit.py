@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fiftyone_deepcluster.core.devices import choose_compute
+from fiftyone_deepcluster.core.process_state import first_time
 from fiftyone_deepcluster.dataset.audit.audit_inputs import AuditInputs, read_audit_inputs
 from fiftyone_deepcluster.dataset.audit.audit_job import DecidedLabels, judge
 from fiftyone_deepcluster.dataset.audit.decisions import read_decision
@@ -17,13 +20,15 @@ from fiftyone_deepcluster.dataset.review.clusters import check_there
 from fiftyone_deepcluster.dataset.review.edit_lock import hold
 from fiftyone_deepcluster.dataset.runs import storage
 from fiftyone_deepcluster.dataset.runs.database import flush
-from fiftyone_deepcluster.errors import InputError, RunError, RunNotFoundError
+from fiftyone_deepcluster.errors import InputError, OptionsError, RunError, RunNotFoundError
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.analysis.label_audit.neighbors import NeighborGraph
     from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.dataset.audit.audit import Audit
     from fiftyone_deepcluster.dataset.io.source import SampleSource
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -53,14 +58,15 @@ class Refit:
         given = read_values(source, inside("given"))
         stored = read_values(source, inside("decision"))
         decided = _decided(given, stored, self.graph)
-        judged = judge(source, inputs, int(audit.settings["seed"]), observer, decided)
+        seed, device = int(audit.settings["seed"]), _device(audit)
+        judged = judge(source, inputs, seed, observer, decided, device=device)
         self.graph = judged.columns.audit.graph
         record = judged.record.model_copy(update={"n_fits": audit.record.n_fits + 1})
         with _held(audit):
             _mark_incomplete(audit)
         write(source, audit.fields, _Scores(judged.columns), lambda: _held(audit))
         with _held(audit):
-            storage.replace_record(audit.dataset, audit.key, record)
+            storage.replace_record(audit.dataset, audit.key, record.model_dump(mode="json"))
 
 
 @contextmanager
@@ -74,7 +80,7 @@ def _held(audit: Audit) -> Iterator[None]:
 def _mark_incomplete(audit: Audit) -> None:
     """Mark the stored record as incomplete: until all scores are written, those of two fits are mixed."""
     mixed = audit.record.model_copy(update={"complete": False})
-    storage.replace_record(audit.dataset, audit.key, mixed)
+    storage.replace_record(audit.dataset, audit.key, mixed.model_dump(mode="json"))
     flush()
 
 
@@ -114,6 +120,18 @@ def _read(audit: Audit, observer: Observer | None) -> tuple[SampleSource, AuditI
         raise RunError(
             f"audit {audit.key!r} cannot be fitted again: {error}; or audit the labels again with overwrite=True"
         ) from error
+
+
+def _device(audit: Audit) -> str:
+    """The device of the audit; "auto" if it is not on this machine, or not known from an older version."""
+    device = str(audit.settings.get("device", "auto"))
+    try:
+        choose_compute(device, "float32")
+    except OptionsError as error:
+        if first_time((audit.uid, device)):
+            logger.warning("audit %r: %s; its scores are fitted with device='auto'", audit.key, error)
+        return "auto"
+    return device
 
 
 def _model(audit: Audit) -> str | None:

@@ -168,6 +168,15 @@ def check_free(dataset: fo.Dataset, names: FieldNames, but: FieldNames | None = 
         )
 
 
+def check_apart(old: FieldNames, new: FieldNames) -> None:
+    """Raise RunExistsError if a new field of a renamed run has the name of an old one: values could not be moved."""
+    both = [root for root in new.roots() if root in old.roots()]
+    if both:
+        raise RunExistsError(
+            f"new_key={new.key!r} is the name of a field of {old.key!r}, {both[0]}; choose another key"
+        )
+
+
 def _way_out(dataset: fo.Dataset, names: FieldNames) -> str:
     """Another remedy for the error message, if the fields belong to a run that does not exist."""
     if dataset.has_run(names.key) or all(known != names for known in marked(dataset)):

@@ -56,7 +56,7 @@ def count_lost(dataset: fo.Dataset, names: FieldNames, n_images: int) -> int:
     """
     if count_clustered(dataset, names) >= n_images:
         return 0
-    job = _readable_job(dataset, names.key)
+    job = run_files.readable_job(run_files.run_dir(dataset, names.key))
     if job is None:  # assigned, or made elsewhere: whether images were deleted since is unknown
         return 0
     from bson import ObjectId
@@ -75,19 +75,11 @@ def count_lost(dataset: fo.Dataset, names: FieldNames, n_images: int) -> int:
 
 def way_back(dataset: fo.Dataset, key: str, kind: RunKind = "clusters") -> str:
     """How to restore values of a run that were deleted or lost by the database; last part of an error message."""
-    if kind == "clusters" and _readable_job(dataset, key) is not None:
+    if kind == "clusters" and run_files.readable_job(run_files.run_dir(dataset, key)) is not None:
         return f"resume(samples, {key!r}) writes it again, without training"
     what, again = ("run", "cluster") if kind == "clusters" else ("audit", "audit_labels")
     delete = f"delete_{what}(samples, {key!r})"
     return f"repeat the {what} ({again} with overwrite=True), or remove the rest of it with {delete}"
-
-
-def _readable_job(dataset: fo.Dataset, key: str) -> run_files.ClusterJob | None:
-    """Job of a run; None if it is not on this machine, or cannot be read, as one of another user."""
-    try:
-        return run_files.load_job(run_files.run_dir(dataset, key))
-    except RunError:
-        return None
 
 
 def _count_objects(dataset: fo.Dataset, names: FieldNames, match: dict[str, Any]) -> int:

@@ -24,6 +24,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from fiftyone_deepcluster.core.disk import change_problem
+from fiftyone_deepcluster.core.process_state import first_time
 from fiftyone_deepcluster.dataset.io.fields import FieldNames, check_absent, declare
 from fiftyone_deepcluster.dataset.runs import lock, removal, renaming, run_files, storage
 from fiftyone_deepcluster.dataset.runs.database import DatabaseWatch, flush, is_away
@@ -40,6 +42,8 @@ logger = logging.getLogger(__name__)
 
 Verb = Literal["write", "assign", "audit", "delete", "replace", "rename"]
 _NOTE = "change:"
+_OF_FILES = ("delete", "replace", "rename")
+"""Changes that move or delete files."""
 
 
 @dataclass(frozen=True)
@@ -123,25 +127,40 @@ def complete_unfinished(dataset: fo.Dataset) -> list[Intent]:
         if intent.verb == "write" and not storage.is_stored(dataset, intent.key, intent.uid, intent.kind):
             left.append(intent)  # in progress, or kept for resume: nothing to do, so its lock is not acquired
             continue
-        try:
-            with ExitStack() as locks:
-                for key in intent.keys:
-                    locks.enter_context(lock.acquire(dataset, key))
-                if not settle(dataset, intent.key):
-                    left.append(intent)
-        except RunLockedError:
-            left.append(intent)
-        except (DiskError, RunError) as error:  # its files belong to another user, who completes it
-            logger.warning(
-                "run %r of %r: its %s is not completed: %s", intent.key, dataset.name, intent.verb, error
-            )
+        if any(lock.is_held(dataset, key) for key in intent.keys) or not _settled(dataset, intent):
             left.append(intent)
     return left
 
 
+def _settled(dataset: fo.Dataset, intent: Intent) -> bool:
+    """Complete or undo a change, unless it is in progress, or its files belong to another user, who completes it."""
+    try:
+        _check_files(dataset, intent)  # first: without locks, which other processes would see
+        with ExitStack() as locks:
+            for key in intent.keys:
+                locks.enter_context(lock.acquire(dataset, key))
+            return settle(dataset, intent.key)
+    except RunLockedError:
+        return False
+    except (DiskError, RunError) as error:
+        if first_time((dataset._doc.id, intent)):  # the panel asks every second
+            logger.warning(
+                "run %r of %r: its %s is not completed: %s", intent.key, dataset.name, intent.verb, error
+            )
+        return False
+
+
+def _check_files(dataset: fo.Dataset, intent: Intent) -> None:
+    """Raise DiskError if a change moves or deletes files that cannot be changed."""
+    if intent.verb in _OF_FILES:
+        run_files.check_files(dataset, intent.key)
+
+
 def _remove_jobless(dataset: fo.Dataset) -> None:
     """Remove folders of runs whose process was killed before it stored the job; a living one holds the lock."""
-    for key in jobless_folders(dataset):
+    for key, found in jobless_folders(dataset).items():
+        if any(change_problem(folder) for folder in found):  # of another user
+            continue
         with suppress(RunLockedError), lock.acquire(dataset, key):
             for folder in jobless_folders(dataset).get(key, ()):  # again, with the lock
                 run_files.clean_dir(folder)
@@ -161,8 +180,8 @@ def settle(dataset: fo.Dataset, key: str) -> bool:
         return True
     intent = Intent(**value)
     dataset.reload()
-    if intent.verb in ("delete", "replace", "rename"):
-        run_files.check_files(dataset, key)
+    if intent.verb in _OF_FILES:
+        _check_files(dataset, intent)
         logger.warning("run %r of %r: an interrupted %s is completed", key, dataset.name, intent.verb)
         carry_out(dataset, intent)
     elif storage.is_stored(

@@ -18,8 +18,8 @@ from fiftyone_deepcluster.core.disk import (
 from fiftyone_deepcluster.dataset.runs.run_files import (
     JOB_FILE,
     database_mark,
-    dataset_dir,
     key_of_folder,
+    run_folders,
     runs_folder,
 )
 from fiftyone_deepcluster.dataset.runs.storage import keys
@@ -76,7 +76,7 @@ def remove_leftovers() -> list[RunFiles]:
 def job_folders(dataset: fo.Dataset) -> dict[str, list[Path]]:
     """Folders with a job that this user may read, running or not, by key."""
     found: dict[str, list[Path]] = {}
-    for folder in subfolders(dataset_dir(dataset)):
+    for folder in run_folders(dataset):
         if is_readable_file(folder / JOB_FILE):
             found.setdefault(key_of_folder(folder), []).append(folder)
     return found
@@ -85,7 +85,7 @@ def job_folders(dataset: fo.Dataset) -> dict[str, list[Path]]:
 def jobless_folders(dataset: fo.Dataset) -> dict[str, list[Path]]:
     """Folders in which no job is stored, or not yet, by key; without those of stored runs."""
     found: dict[str, list[Path]] = {}
-    for folder in subfolders(dataset_dir(dataset)):
+    for folder in run_folders(dataset):
         with suppress(OSError):  # that of another user
             if all(file.match(f"{JOB_FILE}.*.partial") for file in folder.iterdir()):
                 found.setdefault(key_of_folder(folder), []).append(folder)

@@ -14,16 +14,12 @@ from fiftyone_deepcluster.dataset.display.sidebar import add_group, remove_group
 from fiftyone_deepcluster.dataset.io.fields import changing, drop_indexes
 from fiftyone_deepcluster.dataset.runs import run_files, status, storage
 from fiftyone_deepcluster.dataset.runs.job_log import drop_logs_about
+from fiftyone_deepcluster.dataset.runs.references import follow_rename
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import fiftyone as fo
 
     from fiftyone_deepcluster.dataset.io.fields import FieldNames
-
-_NAMES_OF_OTHERS = ("run", "embeddings_field", "truth_field", "label_field", "group_field")
-"""Settings of a run or audit that may be names of another run, or of its fields."""
 
 
 def rename(dataset: fo.Dataset, old: FieldNames, new: FieldNames) -> None:
@@ -32,42 +28,13 @@ def rename(dataset: fo.Dataset, old: FieldNames, new: FieldNames) -> None:
     _rename_fields(dataset, old, new)
     if old.brain_keys():
         rename_brain_runs(dataset, old, new)
-    pairs = zip((old.key, *old.roots()), (new.key, *new.roots()), strict=True)
-    renamed = {before.removeprefix(old.prefix): after.removeprefix(new.prefix) for before, after in pairs}
-    _follow_rename(dataset, old.patches_field, renamed)
+    follow_rename(dataset, old, new)
     storage.rename_record(dataset, old.key, new.key)  # last: by the key, other processes notice the change
     add_group(dataset, new)
     run_files.move_dir(run_files.run_dir(dataset, old.key), run_files.run_dir(dataset, new.key))
     run_files.move_dir(run_files.next_dir(dataset, old.key), run_files.next_dir(dataset, new.key))
     drop_logs_about(dataset, old.key)
     status.forget(dataset, old.key)
-
-
-def _follow_rename(dataset: fo.Dataset, patches_field: str | None, renamed: Mapping[str, str]) -> None:
-    """Replace names of a run, and of its fields, in the settings of the other runs and audits of the same images.
-
-    Args:
-        dataset: dataset of the runs.
-        patches_field: Detections field whose objects were clustered, or None.
-        renamed: old name -> new name.
-    """
-    from fiftyone.core.odm import get_db_conn
-
-    for document in storage.own_documents(dataset).values():
-        if document.config["patches_field"] != patches_field:
-            continue
-        before = document.config["settings"]
-        now = {name: _follow(before[name], renamed) for name in _NAMES_OF_OTHERS if name in before}
-        changes = {f"config.settings.{name}": value for name, value in now.items() if value != before[name]}
-        if changes:
-            get_db_conn().runs.update_one({"_id": document.id}, {"$set": changes})
-            document.reload()
-
-
-def _follow(value: object, renamed: Mapping[str, str]) -> object:
-    if isinstance(value, list):
-        return [_follow(item, renamed) for item in value]
-    return renamed.get(value, value) if isinstance(value, str) else value
 
 
 def _rename_fields(dataset: fo.Dataset, old: FieldNames, new: FieldNames) -> None:

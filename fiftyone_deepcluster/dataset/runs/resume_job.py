@@ -29,10 +29,14 @@ def find_job(dataset: fo.Dataset, key: str) -> tuple[Path, run_files.ClusterJob]
 
     Raises:
         RunNotFoundError: there is nothing to resume; the message says why.
+        RunError: the job cannot be read.
     """
     folders = (run_files.next_dir(dataset, key), run_files.run_dir(dataset, key)) if is_key(key) else ()
     for folder in folders:
-        job = run_files.load_job(folder)
+        try:
+            job = run_files.load_job(folder)
+        except RunError as error:
+            raise RunError(f"run {key!r} cannot be resumed: {error}") from error
         if job is not None:
             return folder, job
     if key in storage.keys(dataset):

@@ -13,7 +13,14 @@ from itertools import chain, count
 from typing import TYPE_CHECKING, Any, get_args
 
 from fiftyone_deepcluster.core import arguments
-from fiftyone_deepcluster.dataset.io.fields import FieldNames, check_free, check_key, has_values, is_key
+from fiftyone_deepcluster.dataset.io.fields import (
+    FieldNames,
+    check_apart,
+    check_free,
+    check_key,
+    has_values,
+    is_key,
+)
 from fiftyone_deepcluster.dataset.io.read_images import flat, root_dataset
 from fiftyone_deepcluster.dataset.review.clusters import (
     ClusterInfo,
@@ -268,9 +275,11 @@ def rename_run(samples: fo.core.collections.SampleCollection, key: str, new_key:
     left = find_interrupted(dataset).get(new_key)
     if left is not None:
         raise RunExistsError(f"{dataset.name!r}: {left.message}")
+    new = replace(intent.names, key=new_key)
+    check_apart(intent.names, new)
     with lock.acquire(dataset, key), lock.acquire(dataset, new_key):
         dataset.reload()
-        check_free(dataset, replace(intent.names, key=new_key))
+        check_free(dataset, new)
         run_files.check_files(dataset, key)
         intents.carry_out(dataset, intent)
     return load_run(dataset, new_key)

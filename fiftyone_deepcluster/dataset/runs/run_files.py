@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fiftyone_deepcluster.core.disk import change_problem, disk_errors, is_refused, new_file
+from fiftyone_deepcluster.core.disk import change_problem, disk_errors, is_refused, new_file, subfolders
 from fiftyone_deepcluster.dataset.runs.storage import RunHeader, no_such_run
 from fiftyone_deepcluster.errors import DiskError, RunError
 
@@ -85,6 +85,11 @@ def dataset_dir(dataset: fo.Dataset) -> Path:
     return runs_folder() / str(dataset._doc.id)
 
 
+def run_folders(dataset: fo.Dataset) -> list[Path]:
+    """Folders of all runs of a dataset, also of interrupted ones, as far as this user may look."""
+    return subfolders(dataset_dir(dataset))
+
+
 def runs_folder() -> Path:
     """Folder with the files of all runs of all datasets."""
     import fiftyone as fo
@@ -124,26 +129,33 @@ def load_job(folder: Path) -> ClusterJob | None:
     """Job stored in ``folder``; None if there is none.
 
     Raises:
-        RunError: its file is damaged or cannot be read.
+        RunError: its file is damaged, or belongs to another user.
     """
-    path = folder / JOB_FILE
+    path, what = folder / JOB_FILE, f"which lists the images of run {key_of_folder(folder)!r},"
     try:
         value: dict[str, Any] = json.loads(path.read_text())
         decided = value.get("decided")
-        return ClusterJob(
-            RunHeader(**value["header"]), value["ids"], None if decided is None else Decided(**decided)
-        )
+        header = RunHeader(**value["header"])
+        return ClusterJob(header, value["ids"], None if decided is None else Decided(**decided))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError as error:
         raise RunError(
-            f"{path} cannot be read by this user ({error.strerror}), so the run cannot be resumed; make the folder "
-            "readable and writable, or cluster again under another key"
+            f"{path}, {what} cannot be read by this user ({error.strerror}); make the folder readable, or cluster "
+            "under another key"
         ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(
-            f"{path} cannot be read ({error}), so the run cannot be resumed; restore the file, or delete the folder"
+            f"{path}, {what} cannot be read ({error}); restore the file, or cluster again with overwrite=True"
         ) from error
+
+
+def readable_job(folder: Path) -> ClusterJob | None:
+    """Job stored in ``folder``; None if there is none, or it cannot be read."""
+    try:
+        return load_job(folder)
+    except RunError:
+        return None
 
 
 def key_of_folder(folder: Path) -> str:

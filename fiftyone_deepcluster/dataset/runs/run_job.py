@@ -21,6 +21,7 @@ from fiftyone_deepcluster.dataset.runs import intents, lock, run_files, status, 
 from fiftyone_deepcluster.dataset.runs.completeness import check_kept
 from fiftyone_deepcluster.dataset.runs.database import DatabaseWatch
 from fiftyone_deepcluster.dataset.runs.processes import rank, wait_for_all
+from fiftyone_deepcluster.dataset.runs.references import followed_meanwhile
 from fiftyone_deepcluster.dataset.runs.refine_job import known_with, network_of
 from fiftyone_deepcluster.dataset.runs.run import Run, load_run
 from fiftyone_deepcluster.errors import DiskError, InputError, RunExistsError
@@ -92,7 +93,7 @@ class CheckedCall:
     @property
     def note(self) -> run_files.ClusterJob:
         """The job to store in the folder during the run; its header is stored with the run."""
-        source, options = self.source, self.options.model_dump(mode="json")
+        source, options = self.source, self.options.as_given()
         header = storage.RunHeader(
             self.options.name, options, self.settings, source.patches_field, len(source), self.uid
         )
@@ -196,12 +197,12 @@ def _fit_and_write(
             held.check()
             _replace_run(call)
             with intents.writing(call.dataset, call.intent):
-                _store(call, result, observer)
+                _store(call, result, observer, folder)
         else:
             with intents.writing(call.dataset, call.intent):
                 result = _fit(call, folder, observer)
                 held.check()
-                _store(call, result, observer)
+                _store(call, result, observer, folder)
     except BaseException as error:
         if not (folder / checkpoints.CHECKPOINT).exists():
             run_files.clean_dir(folder)
@@ -222,7 +223,7 @@ def _prepare_folder(call: CheckedCall, replacing: bool) -> Path:
     note = call.note
     folder = call.folder or _folder(call, replacing)
     if call.folder is None:
-        left = run_files.load_job(folder)
+        left = run_files.readable_job(folder)
         if left is None or not left.same_work(note):
             run_files.clean_dir(folder)
     with suppress(OSError):  # of a disk that cannot be written, which save_job explains
@@ -284,7 +285,7 @@ def _resume_advice(call: CheckedCall, folder: Path) -> Iterator[None]:
         raise DiskError(error.path, error.problem, f"{after}, or {run_files.ELSEWHERE}") from error.__cause__
 
 
-def _store(call: CheckedCall, result: FitResult, observer: Observer) -> None:
+def _store(call: CheckedCall, result: FitResult, observer: Observer, folder: Path) -> None:
     """Write the fields, sidebar group and brain runs, then the run itself, and move its files to their place.
 
     Raises:
@@ -301,10 +302,11 @@ def _store(call: CheckedCall, result: FitResult, observer: Observer) -> None:
     add_group(call.dataset, call.names)
     notes = _add_brain_runs(call, result, observer)
     record = result.record.model_copy(update={"notes": [*result.record.notes, *notes]})
+    header, record = followed_meanwhile(folder, call.note.header, record)
     n_clustered = len(call.source) - len(result.errors)
     way_out = f"resume(samples, {call.key!r}) writes them again, without training"
     check_kept(call.dataset, call.names, watch, n_clustered, way_out)
-    storage.register_run(call.source, call.key, call.note.header, record)
+    storage.register_run(call.source, call.key, header, record)
     check_kept(call.dataset, call.names, watch, n_clustered, way_out)
     run_files.adopt_files(call.dataset, call.key, call.uid)
 

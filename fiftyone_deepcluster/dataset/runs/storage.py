@@ -72,12 +72,12 @@ def register_run(source: SampleSource, key: str, header: RunHeader, record: Base
     samples.save_run_results(key, results)
 
 
-def replace_record(dataset: fo.Dataset, key: str, record: BaseModel) -> None:
-    """Replace the record of a stored run; the old one is deleted after the new one is stored, unlike in FiftyOne."""
+def replace_record(dataset: fo.Dataset, key: str, record: dict[str, Any]) -> None:
+    """Replace the record of a stored run by JSON values; the old one is deleted later than in FiftyOne: at the end."""
     from bson import json_util
     from fiftyone.core.odm import get_db_conn
 
-    results = dataset.init_run_results(key, record=record.model_dump(mode="json"))
+    results = dataset.init_run_results(key, record=record)
     content = json_util.dumps(results.serialize()).encode()
     with _READING:
         document = _documents(dataset)[key]

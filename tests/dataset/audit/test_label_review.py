@@ -13,6 +13,7 @@ from fiftyone_deepcluster.dataset.audit.progress import refit_lock
 from fiftyone_deepcluster.dataset.io.fields import FieldNames
 from fiftyone_deepcluster.dataset.runs import lock
 from fiftyone_deepcluster.errors import InputError, RunError, RunLockedError, RunNotFoundError
+from tests.pretend_cuda import pretended_gpu
 
 
 def test_the_queue_is_json_worst_first_with_evidence(audited, review):
@@ -281,6 +282,22 @@ def test_what_another_process_fitted_is_read(audited):
     audited._doc.runs["audit"] = stale
     assert review.refit().record.n_fits == 4
     assert fdc.load_audit(audited).record.n_decided == 1
+
+
+def test_a_refit_uses_the_device_of_the_audit(labeled, caplog):
+    with pretended_gpu(free=2**33) as gpu:
+        fdc.audit_labels(labeled, "doubtful", embeddings_field="pixels", device="cpu")
+        review = fdc.review_labels(labeled, refit_every=0)
+        review.decide(review.queue(1)["items"][0]["id"], "keep")
+        review.refit()
+        assert not gpu.waits
+        fdc.audit_labels(labeled, "doubtful", embeddings_field="pixels", overwrite=True, device="cuda")
+        assert gpu.waits
+    for refits in (2, 3):  # on a machine without a GPU
+        assert fdc.review_labels(labeled, refit_every=0).refit().record.n_fits == refits
+    said = [text for text in caplog.messages if "device='auto'" in text]
+    assert len(said) == 1
+    assert "device='cuda' is not available" in said[0]
 
 
 def test_two_refits_at_once(audited):

@@ -1,0 +1,72 @@
+"""Resume a fit: what must equal its checkpoint, and which of several choices it began with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fiftyone_deepcluster.core import checkpoints
+from fiftyone_deepcluster.errors import CheckpointError
+from fiftyone_deepcluster.methods.base import FIELD_SUFFIX
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fiftyone_deepcluster.images.inspect import ImageFacts
+    from fiftyone_deepcluster.methods.base import Options
+
+MAY_CHANGE = ("rounds", "max_minutes", "device", "precision", "baselines")
+"""Options that may be changed when a run is resumed."""
+
+
+def compared(options: Options) -> dict[str, Any]:
+    """Options as JSON values, without those that may change when a run is resumed."""
+    return _fixed(options.model_dump(mode="json"))
+
+
+def _fixed(values: dict[str, Any]) -> dict[str, Any]:
+    """Values that may not change; a field may get another name, since what was read there is compared."""
+    return {
+        name: value
+        for name, value in values.items()
+        if name not in MAY_CHANGE and not name.endswith(FIELD_SUFFIX)
+    }
+
+
+def resolve(options: Options, facts: ImageFacts, run_dir: Path | None) -> tuple[Options, tuple[str, ...]]:
+    """Resolved options and remarks; of several choices that with which the checkpoint in ``run_dir`` began.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be read.
+    """
+    ways = list(options.resolutions(facts))
+    path = None if run_dir is None else run_dir / checkpoints.CHECKPOINT
+    if len(ways) > 1 and path is not None and path.exists():
+        before = checkpoints.load(path, mmap=True).get("resolved", {})
+        ways.sort(key=lambda way: _n_different(before, compared(way[0])))
+    resolved, remarks = ways[0]
+    return resolved, tuple(remarks)
+
+
+def _n_different(before: dict[str, Any], now: dict[str, Any]) -> int:
+    """Number of options with another value, also those that only one of two methods has; 0 if nothing is known."""
+    names = before.keys() | now.keys() if before else ()
+    return sum(before.get(name, ...) != now.get(name, ...) for name in names)
+
+
+def check_same(stored: dict[str, Any], current: dict[str, Any], run_dir: Path, remedy: str) -> None:
+    """Raise CheckpointError unless a checkpoint's fingerprint equals that of this call.
+
+    Args:
+        stored: fingerprint of the checkpoint; those of older versions have names of fields.
+        current: fingerprint of this call.
+        run_dir: folder of the checkpoint.
+        remedy: what to do if the images differ.
+    """
+    stored = {**stored, "options": _fixed(stored["options"])}
+    if stored == current:
+        return
+    options = {**stored["options"], **current["options"]}
+    changed = [name for name in options if stored["options"].get(name) != current["options"].get(name)]
+    what = f"other options ({', '.join(changed)})" if changed else "other images"
+    way_out = "choose another run_dir, or delete it" if changed else remedy
+    raise CheckpointError(f"{run_dir} holds the checkpoint of a run with {what}; {way_out}")

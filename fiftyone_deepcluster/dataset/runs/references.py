@@ -1,0 +1,165 @@
+"""Names of a run, and of its fields, in what other runs, audits and forms store; they follow when it is renamed.
+
+They are in the settings and options of stored runs and audits, in the records, in the jobs of interrupted runs, and in
+the forms that are kept to be opened again. Every step may be repeated.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from fiftyone_deepcluster.dataset.runs import run_files, status, storage
+from fiftyone_deepcluster.errors import DiskError, RunError
+from fiftyone_deepcluster.methods.base import FIELD_SUFFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import fiftyone as fo
+
+    from fiftyone_deepcluster.core.record import RunRecord
+    from fiftyone_deepcluster.dataset.io.fields import FieldNames
+
+logger = logging.getLogger(__name__)
+
+_RUN = "run"
+"""Setting with the key of another run."""
+
+
+@dataclass(frozen=True)
+class Renamed:
+    """A run, or an audit, that gets another key.
+
+    Attributes:
+        dataset: its dataset.
+        old: names of its fields.
+        new: their new names.
+    """
+
+    dataset: fo.Dataset
+    old: FieldNames
+    new: FieldNames
+
+    def follow(self, values: Mapping[str, Any], patches_field: str | None) -> dict[str, Any]:
+        """Settings or options with the new names.
+
+        Args:
+            values: settings by name: names of fields if their name ends so, and ``run``, the key of a run.
+            patches_field: Detections field of the images that they are about, or None for whole images.
+        """
+        return {name: self._value(name, value, patches_field) for name, value in values.items()}
+
+    def _value(self, name: str, value: Any, patches_field: str | None) -> Any:
+        if isinstance(value, dict):
+            return self.follow(value, patches_field)
+        if isinstance(value, list):
+            return [self._value(name, item, patches_field) for item in value]
+        if not isinstance(value, str):
+            return value
+        if name == _RUN:
+            return self.new.key if (value, self.old.kind) == (self.old.key, "clusters") else value
+        return self._field(value, patches_field) if name.endswith(FIELD_SUFFIX) else value
+
+    def _field(self, field: str, patches_field: str | None) -> str:
+        """New name of a field: a path of the dataset or, for objects, also the name of one of their attributes."""
+        if patches_field is not None:
+            start = next(
+                (
+                    each
+                    for each in (f"{patches_field}.detections.", f"{patches_field}.")
+                    if field.startswith(each)
+                ),
+                "",
+            )
+            objects = f"{patches_field}.detections."
+            inside = objects + field.removeprefix(start)
+            found = self._path(inside)
+            if found != inside:
+                return start + found.removeprefix(objects)
+            if not start and self.dataset.get_field(inside) is not None:
+                return field  # an attribute of the objects with the name of a field of the run
+        return self._path(field)
+
+    def _path(self, path: str) -> str:
+        for before, after in zip(self.old.roots(), self.new.roots(), strict=True):
+            if path == before or path.startswith(f"{before}."):
+                return after + path.removeprefix(before)
+        return path
+
+
+def follow_rename(dataset: fo.Dataset, old: FieldNames, new: FieldNames) -> None:
+    """Replace the old names of a run in all that others store on the dataset and in its folder."""
+    renamed = Renamed(dataset, old, new)
+    for key in storage.own_documents(dataset):
+        _follow_stored(dataset, key, renamed)
+    for folder in run_files.run_folders(dataset):
+        _follow_job(renamed, run_files.key_of_folder(folder), folder)
+    for key, form in status.kept_forms(dataset).items():
+        params = form["params"]
+        now = {**form, "params": renamed.follow(params, params.get("patches_field") or None)}
+        if now != form:
+            status.keep_form(dataset, key, now)
+
+
+def followed_meanwhile(
+    folder: Path, header: storage.RunHeader, record: RunRecord
+) -> tuple[storage.RunHeader, RunRecord]:
+    """Header and record of a run that has ended, with the names in its job, which follow renames during the run.
+
+    Args:
+        folder: folder of its job.
+        header: its header when it began.
+        record: its record.
+    """
+    job = run_files.readable_job(folder)
+    header = header if job is None or job.header.uid != header.uid else job.header
+    fields = {name: value for name, value in header.options.items() if name.endswith(FIELD_SUFFIX)}
+    resolved = {**record.resolved, **{name: fields[name] for name in fields.keys() & record.resolved.keys()}}
+    return header, record.model_copy(update={"options": header.options, "resolved": resolved})
+
+
+def _follow_stored(dataset: fo.Dataset, key: str, renamed: Renamed) -> None:
+    """Replace names in a stored run: first in its record, since a change of the settings is looked for."""
+    from fiftyone.core.odm import get_db_conn
+
+    document = storage.own_documents(dataset)[key]
+    if "settings" not in document.config:  # not stored by this package
+        return
+    where = document.config["patches_field"]
+    before = {part: dict(document.config[part]) for part in ("settings", "options")}
+    now = {part: renamed.follow(values, where) for part, values in before.items()}
+    if now["options"] != before["options"] and document.results:
+        record = storage.raw_record(dataset, key)
+        parts: dict[str, Any] = {
+            part: renamed.follow(record[part], where) for part in ("options", "resolved") if part in record
+        }
+        storage.replace_record(dataset, key, {**record, **parts})
+    if now != before:
+        changes = {f"config.{part}": values for part, values in now.items()}
+        get_db_conn().runs.update_one({"_id": document.id}, {"$set": changes})
+        document.reload()
+
+
+def _follow_job(renamed: Renamed, key: str, folder: Path) -> None:
+    """Replace names in the job of a run, from which it is resumed; its files may belong to another user."""
+    try:
+        job = run_files.load_job(folder)
+        if job is None:
+            return
+        header, where = job.header, job.header.patches_field
+        now = replace(
+            header,
+            settings=renamed.follow(header.settings, where),
+            options=renamed.follow(header.options, where),
+        )
+        if now != header:
+            run_files.save_job(folder, replace(job, header=now))
+    except (RunError, DiskError) as error:
+        logger.warning(
+            "the fields of run %r are now those of %r; run %r may still ask for the old ones when it is resumed, since "
+            "its file cannot be changed: %s",
+            renamed.old.key, renamed.new.key, key, error,
+        )  # fmt: skip
