@@ -19,6 +19,11 @@ declare module "@fiftyone/operators" {
     error?: unknown;
     errorMessage?: unknown;
   }
+  export function executeOperator(
+    uri: string,
+    params: Record<string, unknown>,
+    options: { callback: (result: EventResult) => boolean | undefined; skipErrorNotification: boolean },
+  ): void;
   export function usePanelEvent(): (
     panelId: string,
     event: {

@@ -17,6 +17,8 @@ const send = (_panel: string, event: PanelEvent): void => {
 };
 
 export const usePanelEvent = () => send;
+export const executeOperator = (operator: string, params: PanelEvent["params"], { callback }: Pick<PanelEvent, "callback">) =>
+  send("panel", { operator, params, callback });
 export const usePanelId = () => "panel";
 export const getSampleSrc = (path: string) => `/media?filepath=${path}`;
 export const selectedSamples = "selectedSamples";

@@ -259,6 +259,26 @@ def test_labels_that_are_there_are_kept_and_counted_first(board):
     assert dataset.values("ground_truth.label") == labels
 
 
+def test_polls_are_not_shown_as_work(board):
+    page, _ = board
+    page.evaluate("""() => {
+        const spinner = '[data-cy="panel-tab-clusters"] [role="progressbar"]';
+        window.spins = 0;
+        const count = () => { window.spins += document.querySelectorAll(spinner).length; };
+        new MutationObserver(count).observe(document.body, {childList: true, subtree: true});
+    }""")
+    for _ in range(2):
+        with page.expect_response(
+            lambda answer: '"__method__":"poll"' in (answer.request.post_data or "")
+        ) as polled:
+            pass
+        polled.value.finished()
+    assert page.evaluate("window.spins") == 0
+    part(page, "dc-clusters").press("Enter")
+    expect(part(page, "dc-cluster-name")).to_be_visible()
+    assert page.evaluate("window.spins") > 0
+
+
 def test_what_another_person_does_is_seen_within_seconds(board, open_app):
     page, dataset = board
     *_, smallest = largest(dataset)

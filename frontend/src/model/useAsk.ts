@@ -1,4 +1,4 @@
-import { usePanelEvent } from "@fiftyone/operators";
+import { type EventResult, executeOperator, usePanelEvent } from "@fiftyone/operators";
 import { usePanelId } from "@fiftyone/spaces";
 import React from "react";
 
@@ -6,6 +6,9 @@ import type { Ask } from "./api";
 
 /** An answer of the server: a value, or a message for the user. */
 type Answer = { value: unknown } | { message: string };
+
+/** Events that no user caused. The App would show a panel's event as a spinner in its tab: every other second, with these. */
+const POLLS = new Set<string>(["poll", "audit_poll"]);
 
 /**
  * Function that sends an event to the Python panel and returns its answer.
@@ -20,16 +23,15 @@ export function useAsk(operators: Record<string, unknown>): Ask {
   return React.useCallback<Ask>((event, params) => {
     const { panelId, send, operators } = latest.current;
     return new Promise((resolve, reject) => {
-      send(panelId, {
-        operator: String(operators[event]),
-        params: { ...params },
-        callback: (result) => {
-          const answer = result.result as Answer | null | undefined;
-          if (answer && "value" in answer) resolve(answer.value as never);
-          else reject(new Error(messageOf(answer, result)));
-          return true; // shown here: the App must not show it a second time
-        },
-      });
+      const operator = String(operators[event]);
+      const callback = (result: EventResult): boolean => {
+        const answer = result.result as Answer | null | undefined;
+        if (answer && "value" in answer) resolve(answer.value as never);
+        else reject(new Error(messageOf(answer, result)));
+        return true; // shown here: the App must not show it a second time
+      };
+      if (!POLLS.has(event)) send(panelId, { operator, params: { ...params }, callback });
+      else executeOperator(operator, { ...params, panel_id: panelId, panel_state: {} }, { callback, skipErrorNotification: true });
     });
   }, []);
 }
