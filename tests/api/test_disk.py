@@ -126,7 +126,8 @@ import json, resource, sys
 import numpy as np
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.core import checkpoints
-from tests.api.test_disk import OPTIONS, AfterRound
+from tests.api.test_disk import OPTIONS
+from tests.observers import Acts
 images, folder = np.load(sys.argv[1]), sys.argv[2]
 hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
 limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
