@@ -119,7 +119,7 @@ class _Job:
 
     @property
     def fingerprint(self) -> dict[str, Any]:
-        """What must equal a checkpoint's to resume it: options, images, known labels."""
+        """What must equal a checkpoint's to resume it: the options in ``compared``, images, known labels."""
         options = compared(self.options)
         rows = hashlib.sha256(self.store.kept.tobytes())
         for known in self.known.bytes():

@@ -137,6 +137,19 @@ describe("a key during an edit", () => {
     expect(shown()).toBe("two");
     expect(document.querySelectorAll('[data-selected="true"]').length).toBe(1); // what was selected since stays
   });
+  it("marks it under the new name after a later edit, too, and waits where only the answer says the name", async () => {
+    await rename("cat");
+    press(" ");
+    press("m");
+    submitName("two");
+    await settle();
+    press("Enter");
+    await settle();
+    release();
+    await settle();
+    expect(world.edits.map((edit) => edit.verb)).toEqual(["rename", "move", "mark_reviewed"]);
+    expect(world.edits.pop()).toEqual({ verb: "mark_reviewed", clusters: ["cat"], reviewed: true });
+  });
   it("marks nothing where the new name is refused", async () => {
     server.answer = async (event, params) => {
       const usual = await answer(event, params);

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.analysis.label_audit.labeled_set import LabeledSet
 
 _TEMPERATURES = (0.5, 0.7, 1.0)
-"""None is above 1, because the log probabilities of the evidence have been made smaller already."""
+"""All are at most 1, because the log probabilities of the evidence have been made smaller already."""
 
 _STEPS, _STEPS_AGAIN = 40, 20
 """Steps of expectation maximization: first, and after each choice of the confused pairs."""
@@ -163,7 +163,7 @@ class _Table:
         return np.asarray(np.where(ratio > 1, counts * np.log(ratio) - counts + expected, 0.0))
 
     def _shared(self, counts: NDArray[np.float64], free: NDArray[np.bool_], at_least: float = 0.0) -> float:
-        """Probability of a wrong label of one class among all pairs that are not free."""
+        """Probability that an image has one particular wrong label, the same for all pairs that are not free."""
         sums, n_free = self._images(counts), _sums(self.classes, free, self.n_classes)
         rest = counts[(self.classes != self.labels) & ~free].sum()
         images = (sums * (self.n_classes - 1 - n_free)).sum()

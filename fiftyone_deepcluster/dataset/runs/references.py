@@ -100,6 +100,8 @@ def follow_rename(dataset: fo.Dataset, old: FieldNames, new: FieldNames) -> None
     for key, form in status.kept_forms(dataset).items():
         params = form["params"]
         now = {**form, "params": renamed.follow(params, params.get("patches_field") or None)}
+        if old.kind == "clusters" and key != old.key and params.get("key") == old.key and "new_key" in params:
+            now["params"]["key"] = new.key  # the run that is refined
         if now != form:
             status.keep_form(dataset, key, now)
 

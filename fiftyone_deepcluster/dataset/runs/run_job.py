@@ -25,6 +25,7 @@ from fiftyone_deepcluster.dataset.runs.references import followed_meanwhile
 from fiftyone_deepcluster.dataset.runs.refine_job import known_with, network_of
 from fiftyone_deepcluster.dataset.runs.run import Run, load_run
 from fiftyone_deepcluster.errors import DiskError, InputError, RunExistsError
+from fiftyone_deepcluster.methods.base import FIELD_SUFFIX
 from fiftyone_deepcluster.metrics.matching import cluster_names
 
 if TYPE_CHECKING:
@@ -207,7 +208,14 @@ def _fit_and_write(
         if not (folder / checkpoints.CHECKPOINT).exists():
             run_files.clean_dir(folder)
         elif before is not None and isinstance(error, InputError):
-            run_files.save_job(folder, before)  # undo changed options that were rejected
+            now = run_files.readable_job(folder) or before  # its field names may have followed a rename
+            fields = {
+                name: value for name, value in now.header.options.items() if name.endswith(FIELD_SUFFIX)
+            }
+            header = replace(now.header, options={**before.header.options, **fields})
+            run_files.save_job(
+                folder, replace(before, header=header)
+            )  # undo changed options that were rejected
         raise
     return result.record.stop_reason
 
@@ -302,10 +310,10 @@ def _store(call: CheckedCall, result: FitResult, observer: Observer, folder: Pat
     add_group(call.dataset, call.names)
     notes = _add_brain_runs(call, result, observer)
     record = result.record.model_copy(update={"notes": [*result.record.notes, *notes]})
-    header, record = followed_meanwhile(folder, call.note.header, record)
     n_clustered = len(call.source) - len(result.errors)
     way_out = f"resume(samples, {call.key!r}) writes them again, without training"
     check_kept(call.dataset, call.names, watch, n_clustered, way_out)
+    header, record = followed_meanwhile(folder, call.note.header, record)
     storage.register_run(call.source, call.key, header, record)
     check_kept(call.dataset, call.names, watch, n_clustered, way_out)
     run_files.adopt_files(call.dataset, call.key, call.uid)

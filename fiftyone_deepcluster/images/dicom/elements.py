@@ -20,8 +20,8 @@ _FORMATS = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d", "O
 # pydicom's name of the value representation of elements that have one or the other
 _EITHER = "US or SS"
 _ESCAPE = b"\x1b"
-# With three digits after it, the comma could separate thousands
-_DECIMAL_COMMA = re.compile(r"[+-]?\d+,(\d{1,2}|\d{4,})")
+# With one to three digits before it, not 0, and three after it, the comma could separate thousands
+_DECIMAL_COMMA = re.compile(r"[+-]?(\d+,(\d{1,2}|\d{4,})|(0+|\d{4,}),\d{3})")
 # Character sets that state nothing about bytes above 127
 _ASCII_ONLY = ("", "ISOIR6", "ISO2022IR6")
 

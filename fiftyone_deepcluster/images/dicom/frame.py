@@ -172,7 +172,7 @@ def _fit_to(shape: CodedShape | None, file: DicomFile, options: dict[str, Any]) 
             f"its compressed image has (rows, columns, channels) {coded} where the header states {stated}",
         )
     allocated = options["bits_allocated"]
-    options["bits_allocated"] = math.ceil(shape.bits / 8) * 8
+    options["bits_allocated"] = next(size for size in (8, 16, 32, 64) if shape.bits <= size)
     if shape.bits > allocated:
         options["bits_stored"] = shape.bits
     options["bits_stored"] = min(options["bits_stored"], options["bits_allocated"])

@@ -146,12 +146,10 @@ def frame_count(found: Any, path: str) -> int:
     Raises:
         UnreadableImageError: the value is negative or not a number.
     """
-    if not raw_texts(found, "NumberOfFrames"):
-        return 1
-    count = first_integer(found, "NumberOfFrames", -1)
+    stated = raw_texts(found, "NumberOfFrames")
+    count = first_integer(found, "NumberOfFrames", -1 if stated else 1)
     if count < 0:
-        stated = raw_texts(found, "NumberOfFrames")[0]
-        raise UnreadableImageError(path, f"its NumberOfFrames is {short(stated)}, not a number >= 0")
+        raise UnreadableImageError(path, f"its NumberOfFrames is {short(stated[0])}, not a number >= 0")
     return max(1, count)
 
 

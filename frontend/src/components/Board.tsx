@@ -201,7 +201,7 @@ function ClustersTab({ board, colors }: { board: BoardState; colors: Colors }) {
   const beside = (what: "neighbors" | "history"): void => setLook({ ...look, beside: look.beside === what ? null : what });
   const undoOrRedo = (verb: "undo" | "redo"): void => {
     if (board.history[verb] === null) board.notify({ text: `Nothing to ${verb}.`, kind: "info" });
-    else void edit({ verb }, unselect);
+    else void marking.edit({ verb }).then((answer) => answer && unselect());
   };
   const reviewAndGo = (): void => {
     if (!open) return;
@@ -228,7 +228,7 @@ function ClustersTab({ board, colors }: { board: BoardState; colors: Colors }) {
     join: () => target && !target.noise && setAsked({ dialog: "join", cluster: target, other: null }),
     reviewed: reviewAndGo,
     unreviewed: () =>
-      target && !target.noise && void board.edit({ verb: "mark_reviewed", clusters: [target.name], reviewed: !target.reviewed }),
+      target && !target.noise && void marking.edit({ verb: "mark_reviewed", clusters: [target.name], reviewed: !target.reviewed }),
     undo: () => undoOrRedo("undo"),
     redo: () => undoOrRedo("redo"),
     toggle: () => undefined, // the grid of images knows the image
@@ -259,7 +259,7 @@ function ClustersTab({ board, colors }: { board: BoardState; colors: Colors }) {
   const carryOut = (command: Command): void => {
     if (!ONCE.includes(command)) run[command]();
     else if (performance.now() - changed.current < DOUBLE_PRESS) return;
-    else if (board.busy && (command !== "reviewed" || marking.splits())) board.notify({ text: "The last edit is still being saved. Press the key again when it is.", kind: "info" });
+    else if (board.busy && (command !== "reviewed" || marking.isUnknown())) board.notify({ text: "The last edit is still being saved. Press the key again when it is.", kind: "info" });
     else run[command]();
   };
   const onKeyDown = (event: React.KeyboardEvent): void => {

@@ -130,7 +130,7 @@ function NameDialog({ asked, board, cluster, onClose, onEdit }: Props & { cluste
   );
 }
 
-/** Enter splits once the preview is shown; before, it makes the preview. */
+/** The preview is made for the number that is typed. Enter splits once it is shown; after an error, Enter tries again. */
 function SplitDialog({ asked, board, cluster, onClose, onEdit }: Props & { cluster: Cluster }) {
   const [typed, setTyped] = React.useState(asked.typed ?? "2");
   const [attempt, setAttempt] = React.useState(0);

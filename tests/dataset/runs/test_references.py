@@ -173,6 +173,14 @@ def test_forms_that_are_opened_again(make_digits, stored_run):
     assert params == {"run": "new", "options": {"embeddings_field": "new_embedding"}, "n": 3}
 
 
+def test_the_form_of_a_refinement_that_failed_follows(make_digits, stored_run):
+    dataset = make_digits(12)
+    stored_run(dataset)
+    status.keep_form(dataset, "second", {"operator": "x/y", "params": {"key": "dc", "new_key": "second"}})
+    fdc.rename_run(dataset, "dc", "new")
+    assert status.kept_forms(dataset)["second"]["params"] == {"key": "new", "new_key": "second"}
+
+
 def test_a_damaged_job_does_not_stop_a_rename(make_digits, stored_run, caplog):
     dataset = make_digits(20)
     stored_run(dataset)

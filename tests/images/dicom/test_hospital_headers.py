@@ -62,7 +62,14 @@ def test_color_that_is_called_gray(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("center", "width"), [("2000,0", "3000,0"), ("+2000", "3000."), ("2.0E+03", "3e3"), ("2000\0", " 3000")]
+    ("center", "width"),
+    [
+        ("2000,0", "3000,0"),
+        ("2000,000", "3000,000"),
+        ("+2000", "3000."),
+        ("2.0E+03", "3e3"),
+        ("2000\0", " 3000"),
+    ],
 )
 def test_decimals(tmp_path, plain, center, width):
     data = image(RAMP, WindowCenter="11111111", WindowWidth="22222222")
@@ -73,6 +80,13 @@ def test_decimals(tmp_path, plain, center, width):
         content = content.replace(b"DS\x08\0" + old, b"DS" + struct.pack("<H", len(padded)) + padded)
     path.write_bytes(content)
     check(str(path), plain)
+
+
+def test_a_binary_number_of_frames_that_would_be_a_space_as_text(tmp_path):
+    frames = np.stack([RAMP] * 32)
+    path = made(tmp_path / "a.dcm", frames, **WINDOW, NumberOfFrames=DataElement("NumberOfFrames", "US", 32))
+    assert describe_dicom(path, 31)[:2] == RAMP.shape
+    assert np.array_equal(read_dicom(path, 31), read_dicom(path, 0))
 
 
 @pytest.mark.parametrize("kind", ["US", "UN", "IS"])
