@@ -25,13 +25,12 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from shutil import which
 from typing import TYPE_CHECKING
 
 from benchmarks.own_database import own_database
 from benchmarks.report import table
 from benchmarks.review import ImageSet, image_sets
-from fiftyone_deepcluster.cli.doctor import BROWSERS
+from fiftyone_deepcluster.cli.doctor import find_chromium
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -129,7 +128,7 @@ def opened(address: str, dataset: fo.Dataset) -> Iterator[Page]:
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=next((path for name in BROWSERS if (path := which(name))), None),
+            executable_path=find_chromium(),
             args=["--no-sandbox", "--disable-gpu"],
         )
         context = browser.new_context(viewport={"width": 1600, "height": 1000})

@@ -24,14 +24,13 @@ if TYPE_CHECKING:
 
 _PYTHONS = ((3, 10), (3, 13))  # first and last version of requires-python in pyproject.toml
 _PROBE_SECONDS = 180
-BROWSERS = (
+_BROWSERS = (
     "chromium-headless-shell",
     "chromium",
     "chromium-browser",
     "google-chrome",
     "google-chrome-stable",
 )
-"""Browsers for the App tests. The headless shell comes first: it draws no window, and needs the least CPU time."""
 CLEAN_COMMAND = "fiftyone-deepcluster doctor --clean"
 _LOW_DISK_BYTES = 5 * 2**30
 # one transfer syntax (pydicom name) per image compression format
@@ -293,11 +292,16 @@ def _check_disk() -> Check:
     return Check("image cache", "ok", detail)
 
 
+def find_chromium() -> str | None:
+    """Path of the system's Chromium, or None. A headless shell comes first, since it needs the least CPU time."""
+    return next((path for name in _BROWSERS if (path := shutil.which(name))), None)
+
+
 def _check_browser() -> Check:
     installed = check_installed("playwright", "playwright")
     if installed.state != "ok":
         return installed
-    path = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    path = find_chromium()
     if path is None:
         from playwright.sync_api import sync_playwright
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fiftyone_deepcluster.cli.doctor import BROWSERS
+from fiftyone_deepcluster.cli.doctor import find_chromium
 from tests.app.limits import LONG
 
 if TYPE_CHECKING:
@@ -147,11 +146,6 @@ def _wait_for_server(port: int, server: subprocess.Popen[bytes], log: Path) -> N
         else:
             return
     pytest.fail(f"FiftyOne's server did not start:\n{log.read_text()[-3000:]}")
-
-
-def find_chromium() -> str | None:
-    """Path of the system's Chromium; None to use Playwright's."""
-    return next((path for name in BROWSERS if (path := shutil.which(name))), None)
 
 
 @pytest.fixture(scope="module")
