@@ -94,8 +94,10 @@ def test_a_run_outlives_the_tab(open_app, dataset):
     page = open_app(dataset)
     form = open_form(page, "Cluster images")
     fill(page, form, run_name="seen", rounds="3", number_of_clusters="6")
-    execute(form)
-    expect(part(page, "dc-run-seen")).to_contain_text("deepcluster")
+    with page.expect_response(lambda answer: "setSpaces" in (answer.request.post_data or "")) as layout:
+        execute(form)
+        expect(part(page, "dc-run-seen")).to_contain_text("deepcluster")
+    layout.value.finished()  # the server has the layout
     page.context.close()
 
     end = time.monotonic() + LONG / 1000
@@ -104,7 +106,7 @@ def test_a_run_outlives_the_tab(open_app, dataset):
     dataset.reload()
     assert status.read_states(dataset)["seen"].status == "finished"
     assert len(load_run(dataset, "seen").rounds) == 3
-    page = open_app(dataset)  # its server remembers the layout
+    page = open_app(dataset)  # with the panel, as in that layout
     expect(rows(page)).to_have_count(6)
     expect(part(page, "dc-progress")).to_contain_text("0 of 60 images reviewed")
 

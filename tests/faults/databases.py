@@ -22,31 +22,33 @@ if TYPE_CHECKING:
 
     from tests.faults.points import Points
 
-GROUPS = ("mongod killed and started again", "mongod killed")
-_OPERATIONS = ("cluster", "overwrite", "delete", "rename", "assign")
+_OPERATIONS = (
+    "cluster", "overwrite", "delete", "rename", "assign", "merge", "undo of a merge", "label", "undo of labels", "tree",
+)  # fmt: skip
+_AGAIN = ", database restarted"
+GROUPS = tuple(name + how for how in (_AGAIN, ", database killed") for name in _OPERATIONS)
 # The driver looks whether a connection is still there after a second; then it opens another without an error
 _UNNOTICED_SECONDS = 1.2
 
 
 def walk_databases(points: Points, group: str, root: Path, chosen: Callable[[int], Iterable[int]]) -> Walked:
-    """Kill the database before changes of each operation, and while maps are made, and look.
+    """Kill the database before changes of an operation, and look; of ``cluster`` also while nothing is written.
 
     Args:
         points: counts the changes.
-        group: one of ``GROUPS``; without "started again", the database is away until the operation has ended.
+        group: one of ``GROUPS``; unless restarted, the database is away until the operation has ended.
         root: folder with ``digits``; results of processes are written there.
         chosen: changes to try, given their number.
     """
-    again = group == GROUPS[0]
+    name, again = group.partition(",")[0], group.endswith(_AGAIN)
     walked = Walked(group, [])
-    if again:
+    if again and name == "cluster":
         for phase in ("write", "brain"):
-            _note(walked, f"cluster, at {phase}", _one(points, "cluster", root, phase, again=True))
-    for name in _OPERATIONS:
-        whole = _one(points, name, root, sys.maxsize, again=again)
-        _note(walked, name, whole)
-        for number in chosen(whole.get("changes", 0)):
-            _note(walked, f"{name}, {number}", _one(points, name, root, number, again=again))
+            _note(walked, f"at {phase}", _one(points, name, root, phase, again=True))
+    whole = _one(points, name, root, sys.maxsize, again=again)
+    _note(walked, "whole", whole)
+    for number in chosen(whole.get("changes", 0)):
+        _note(walked, f"before {number}", _one(points, name, root, number, again=again))
     return walked
 
 
@@ -82,10 +84,12 @@ def _act(
     points: Points, group: str, name: str, at: int | str, notes: Path, ask: Callable[[str], None]
 ) -> dict[str, Any]:
     """Act, and have the database killed; every error must be one of this package."""
+    from fiftyone_deepcluster.dataset.runs.database import flush
     from fiftyone_deepcluster.errors import DeepClusterError
 
     operation, dataset = OPERATIONS[group], make_dataset(name, notes.parent)
     operation.prepare(dataset)
+    flush()  # FiftyOne's own writes, such as the samples
     notes.write_text(json.dumps(facts_of(dataset)))
 
     def kill() -> None:

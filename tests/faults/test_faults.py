@@ -18,6 +18,7 @@ _ALIKE = {
     "import of decisions", "delete of objects", "job of a DICOM import", "neighbors", "rename of an audited run",
 }  # fmt: skip
 _GROUPS = [group for group in OPERATIONS if group not in _ALIKE]
+_RESTARTED = "delete, database restarted"
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the processes are forked")
 
@@ -25,7 +26,18 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the processes a
 @pytest.fixture(scope="module")
 def walked():
     """What came out, by group."""
-    command = [sys.executable, "-W", "ignore", "-m", "tests.faults", "--few", "2", "--json", *_GROUPS]
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
+        "tests.faults",
+        "--few",
+        "2",
+        "--json",
+        *_GROUPS,
+        _RESTARTED,
+    ]
     root = Path(__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": str(root)}
     done = subprocess.run(command, capture_output=True, text=True, cwd=root, env=environment, check=False)
@@ -39,3 +51,9 @@ def walked():
 def test_killed_processes(walked, group):
     assert walked[group]["lost"] == {}
     assert walked[group]["tried"] == 2
+
+
+@pytest.mark.slow
+def test_a_restarted_database(walked):
+    assert walked[_RESTARTED]["lost"] == {}
+    assert walked[_RESTARTED]["tried"] == 3  # one of them before no change

@@ -19,7 +19,7 @@ from fiftyone_deepcluster.dataset.io.write import write
 from fiftyone_deepcluster.dataset.review.clusters import check_there
 from fiftyone_deepcluster.dataset.review.edit_lock import hold
 from fiftyone_deepcluster.dataset.runs import storage
-from fiftyone_deepcluster.dataset.runs.database import flush
+from fiftyone_deepcluster.dataset.runs.database import until_kept
 from fiftyone_deepcluster.errors import InputError, OptionsError, RunError, RunNotFoundError
 
 if TYPE_CHECKING:
@@ -64,7 +64,10 @@ class Refit:
         record = judged.record.model_copy(update={"n_fits": audit.record.n_fits + 1})
         with _held(audit):
             _mark_incomplete(audit)
-        write(source, audit.fields, _Scores(judged.columns), lambda: _held(audit))
+        until_kept(
+            audit.dataset,
+            lambda: write(source, audit.fields, _Scores(judged.columns), lambda: _held(audit)),
+        )
         with _held(audit):
             storage.replace_record(audit.dataset, audit.key, record.model_dump(mode="json"))
 
@@ -80,8 +83,10 @@ def _held(audit: Audit) -> Iterator[None]:
 def _mark_incomplete(audit: Audit) -> None:
     """Mark the stored record as incomplete: until all scores are written, those of two fits are mixed."""
     mixed = audit.record.model_copy(update={"complete": False})
-    storage.replace_record(audit.dataset, audit.key, mixed.model_dump(mode="json"))
-    flush()
+    until_kept(
+        audit.dataset,
+        lambda: storage.replace_record(audit.dataset, audit.key, mixed.model_dump(mode="json")),
+    )
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from fiftyone_deepcluster.api.notes import not_computed
+from fiftyone_deepcluster.dataset.runs.database import is_away
 from fiftyone_deepcluster.dataset.runs.storage import drop_dangling, storable
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ def _add(dataset: fo.Dataset, brain_key: str, what: str, add: Callable[[], None]
     try:
         add()
     except Exception as error:  # FiftyOne's brain, its backends and UMAP may raise anything
+        if is_away(error):
+            raise
         if dataset.has_brain_run(brain_key):
             dataset.delete_brain_run(brain_key)
         note = not_computed(f"{what} {brain_key}", error)

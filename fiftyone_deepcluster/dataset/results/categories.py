@@ -15,7 +15,7 @@ from fiftyone_deepcluster.dataset.io.side_fields import read_texts
 from fiftyone_deepcluster.dataset.io.write import NOISE, set_values
 from fiftyone_deepcluster.dataset.results.open_run import images_of, open_run, path_in
 from fiftyone_deepcluster.dataset.results.results_cache import Findings
-from fiftyone_deepcluster.dataset.runs.database import database_needed
+from fiftyone_deepcluster.dataset.runs.database import database_needed, until_kept
 from fiftyone_deepcluster.dataset.runs.run import Run, load_run
 from fiftyone_deepcluster.errors import InputError, RunError
 
@@ -162,7 +162,8 @@ def build_tree(
         logger.warning("run %r: no clusters are confused more than others, so its tree has no groups", key)
     # the file first: a full disk must not leave the field without it
     Findings(run).save(_TREE, {"nodes": [asdict(node) for node in nodes], "ids": _ids(run)})
-    _write(run, source, [paths[label] if label >= 0 else None for label in labels])
+    written = [paths[label] if label >= 0 else None for label in labels]
+    until_kept(run.dataset, lambda: _write(run, source, written))
     return nodes
 
 

@@ -14,6 +14,7 @@ from fiftyone_deepcluster.dataset.display.sidebar import show_label
 from fiftyone_deepcluster.dataset.io.fields import changing, has_values
 from fiftyone_deepcluster.dataset.io.write import set_values
 from fiftyone_deepcluster.dataset.review.reviewed import set_reviewed
+from fiftyone_deepcluster.dataset.runs.database import until_kept
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +47,11 @@ def complete_edits(run: KeptRun, log: EditLog) -> list[Entry]:
 
 
 def apply_edit(run: KeptRun, log: EditLog, entry: Entry) -> Entry:
-    """Write the values of a logged edit, where the old ones are unchanged."""
+    """Write the values of a logged edit, where the old ones are unchanged; they are then on disk."""
+    return until_kept(run.dataset, lambda: _apply(run, log, entry))
+
+
+def _apply(run: KeptRun, log: EditLog, entry: Entry) -> Entry:
     if entry.state != "begun":
         entry = log.note(replace(entry, state="begun"))
     path = edited_path(run, entry)
@@ -67,8 +72,12 @@ def apply_edit(run: KeptRun, log: EditLog, entry: Entry) -> Entry:
 def restore(run: KeptRun, log: EditLog, entry: Entry) -> Entry:
     """Restore the old values where the values of the edit are unchanged; others stay and are counted.
 
-    A field that the edit created is removed, unless it has values.
+    A field that the edit created is removed, unless it has values. What is restored is then on disk.
     """
+    return until_kept(run.dataset, lambda: _restore(run, log, entry))
+
+
+def _restore(run: KeptRun, log: EditLog, entry: Entry) -> Entry:
     entry = log.note(replace(entry, state="undoing", n_kept=0))
     dataset, path = run.dataset, edited_path(run, entry)
     n_kept = 0

@@ -22,6 +22,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Literal
 
 from fiftyone_deepcluster.dataset.review.old_values import Old, pack, unpack
+from fiftyone_deepcluster.dataset.runs.database import until_kept
 from fiftyone_deepcluster.dataset.runs.kv import drop, find, find_everywhere, run_store
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ class EditLog:
         return list(self.state().entries)
 
     def begin(self, draft: Entry, olds: Sequence[Old]) -> Entry:
-        """Log an edit before it is carried out.
+        """Log an edit before it is carried out; the log is then on disk.
 
         Args:
             draft: the entry without number, token, who, when, and chunks.
@@ -225,7 +226,7 @@ class EditLog:
             n_changed=len(olds),
         )
         drop(self._dataset, rf"^{self._prefix}{entry.number}:\d+$")  # of a process that died here
-        return self._add_olds(entry, olds)
+        return until_kept(self._dataset, lambda: self._add_olds(entry, olds))
 
     def join(self, images: Sequence[tuple[ObjectId, ObjectId]], clusters: Sequence[int]) -> None:
         """Add images that are assigned after edits, so that undoing and redoing the edits includes them.

@@ -10,11 +10,15 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fiftyone_deepcluster.errors import DatabaseAwayError
 
+if TYPE_CHECKING:
+    import fiftyone as fo
+
 _Owner = TypeVar("_Owner")
+_Result = TypeVar("_Result")
 
 _NOTHING = "deepcluster: no such key"
 
@@ -30,6 +34,21 @@ class DatabaseWatch:
         flush()
         before, self._process = self._process, _server_process()
         return bool(before == self._process)
+
+
+def until_kept(dataset: fo.Dataset, write: Callable[[], _Result]) -> _Result:
+    """Result of ``write``, whose writes are then on disk: it is called again if the database was restarted meanwhile.
+
+    Args:
+        dataset: dataset that it writes to; reloaded before each repetition, as it may differ from what is stored.
+        write: may be repeated.
+    """
+    watch = DatabaseWatch()
+    while True:
+        result = write()
+        if watch.all_kept():
+            return result
+        dataset.reload()
 
 
 def flush() -> None:

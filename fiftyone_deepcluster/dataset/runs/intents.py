@@ -28,7 +28,7 @@ from fiftyone_deepcluster.core.disk import change_problem
 from fiftyone_deepcluster.core.process_state import first_time
 from fiftyone_deepcluster.dataset.io.fields import FieldNames, check_absent, declare
 from fiftyone_deepcluster.dataset.runs import lock, removal, renaming, run_files, storage
-from fiftyone_deepcluster.dataset.runs.database import DatabaseWatch, flush, is_away
+from fiftyone_deepcluster.dataset.runs.database import is_away, until_kept
 from fiftyone_deepcluster.dataset.runs.kv import find, find_everywhere, run_store
 from fiftyone_deepcluster.dataset.runs.orphans import jobless_folders
 from fiftyone_deepcluster.errors import DiskError, RunError, RunLockedError
@@ -78,16 +78,9 @@ class Intent:
 
 
 def carry_out(dataset: fo.Dataset, intent: Intent) -> None:
-    """Delete, replace or rename a run; the caller holds the locks of ``intent.keys``.
-
-    If the database is restarted meanwhile, it may have lost some of the writes, and the steps are repeated.
-    """
-    watch = DatabaseWatch()
+    """Delete, replace or rename a run; the caller holds the locks of ``intent.keys``."""
     _store(dataset, intent)
-    while True:
-        _take_steps(dataset, intent)
-        if watch.all_kept():
-            break
+    until_kept(dataset, lambda: _take_steps(dataset, intent))
     _remove(dataset, intent)
 
 
@@ -101,8 +94,7 @@ def writing(dataset: fo.Dataset, intent: Intent) -> Iterator[None]:
     check_absent(dataset, intent.names)
     _store(dataset, intent)
     try:
-        declare(dataset, intent.names)
-        flush()
+        until_kept(dataset, lambda: declare(dataset, intent.names))
         yield
     except BaseException as error:
         if not is_away(error):  # else the next call cleans up
@@ -247,8 +239,7 @@ def _withdraw(dataset: fo.Dataset, intent: Intent) -> None:
 
 
 def _store(dataset: fo.Dataset, intent: Intent) -> None:
-    run_store(dataset).set(_NOTE + intent.key, asdict(intent))
-    flush()
+    until_kept(dataset, lambda: run_store(dataset).set(_NOTE + intent.key, asdict(intent)))
 
 
 def _remove(dataset: fo.Dataset, intent: Intent) -> None:

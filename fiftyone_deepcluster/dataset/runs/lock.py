@@ -32,6 +32,9 @@ _DEAD_AFTER_SECONDS = 180.0
 _WAIT_SECONDS = 120.0
 _POLL_SECONDS = 0.05
 
+_HELD: set[str] = set()
+"""Tokens of the locks that this process holds or is acquiring."""
+
 
 @dataclass(frozen=True)
 class Holder:
@@ -111,19 +114,23 @@ class RunLock:
         self._stop.set()
         self._thread.join()
         try:
-            delete_lock(self._dataset, self._name, self._holder.token)
+            self._delete()
         except PyMongoError as error:
             logger.warning("the lock of key %r is released later: %s", self._key, error)
             threading.Thread(
                 target=self._release_later, name=f"deepcluster lock {self._key}, late", daemon=True
             ).start()
 
+    def _delete(self) -> None:
+        delete_lock(self._dataset, self._name, self._holder.token)
+        _HELD.discard(self._holder.token)
+
     def _release_later(self) -> None:
         from pymongo.errors import PyMongoError
 
         while True:
             try:  # the driver waits until the database responds
-                delete_lock(self._dataset, self._name, self._holder.token)
+                self._delete()
                 return
             except PyMongoError:
                 time.sleep(_POLL_SECONDS)
@@ -150,16 +157,37 @@ def acquire(dataset: fo.Dataset, key: str) -> RunLock:
     Raises:
         RunLockedError: a living process holds it; the message says where, since when, and how to clear it.
     """
-    locks, name, own = run_store(dataset), _lock_name(key), holder_of(os.getpid())
-    if locks.set_if_absent(name, asdict(own)):
-        return RunLock(dataset, key, own)
-    other = holder(dataset, key)
-    if other is None:  # released in the meantime
-        return acquire(dataset, key)
-    if not other.alive() and locks.compare_and_set(name, asdict(other), asdict(own)):
-        logger.warning("key %r of %r was locked by a dead run (%s); taken over", key, dataset.name, other)
-        return RunLock(dataset, key, own)
-    raise RunLockedError(
+    own = holder_of(os.getpid())
+    _HELD.add(own.token)
+    try:
+        _store(dataset, key, own)
+    except BaseException:
+        _HELD.discard(own.token)
+        raise
+    return RunLock(dataset, key, own)
+
+
+def _store(dataset: fo.Dataset, key: str, own: Holder) -> None:
+    """Store the holder of a lock, unless another one uses it."""
+    locks, name = run_store(dataset), _lock_name(key)
+    while not locks.set_if_absent(name, asdict(own)):
+        other = holder(dataset, key)
+        if other is None:  # released in the meantime
+            continue
+        if not _in_use(other) and locks.compare_and_set(name, asdict(other), asdict(own)):
+            logger.warning("key %r of %r was locked by a dead run (%s); taken over", key, dataset.name, other)
+            return
+        raise _locked(dataset, key, other)
+
+
+def _in_use(found: Holder) -> bool:
+    """Whether a lock is held. The release of a lock is lost if the database is killed within 100 ms."""
+    here = found.host == platform.node() and found.pid == os.getpid() and found.born == _start_time(found.pid)
+    return found.token in _HELD if here else found.alive()
+
+
+def _locked(dataset: fo.Dataset, key: str, other: Holder) -> RunLockedError:
+    return RunLockedError(
         f"key={key!r} of {dataset.name!r} is locked by {other}. Wait, cancel that run, or choose "
         "another key; if you are sure that the process is dead, call "
         f"fiftyone_deepcluster.dataset.runs.lock.clear(dataset, {key!r})"
@@ -212,7 +240,7 @@ def holder(dataset: fo.Dataset, key: str) -> Holder | None:
 def is_held(dataset: fo.Dataset, key: str) -> bool:
     """Whether a living process holds the lock of a key."""
     found = holder(dataset, key)
-    return found is not None and found.alive()
+    return found is not None and _in_use(found)
 
 
 def clear(dataset: fo.Dataset, key: str) -> bool:

@@ -81,6 +81,19 @@ def test_a_lock_without_heartbeat_for_long_is_taken_over(make_digits):
     lock.acquire(dataset, "dc").release()
 
 
+def test_a_lock_whose_release_was_lost_is_free_for_its_process(make_digits):
+    dataset = make_digits(2)
+    held = lock.acquire(dataset, "dc")
+    stored = run_store(dataset).get("lock:dc")
+    assert lock.is_held(dataset, "dc")
+    held.release()
+    run_store(dataset).set("lock:dc", stored)  # as after a crash of the database
+    assert not lock.is_held(dataset, "dc")
+    with lock.acquire(dataset, "dc"), pytest.raises(RunLockedError):
+        lock.acquire(dataset, "dc")
+    assert lock.holder(dataset, "dc") is None
+
+
 def test_after_clear_the_heartbeat_reports_the_loss(make_digits, monkeypatch):
     dataset = make_digits(2)
     monkeypatch.setattr(lock, "_HEARTBEAT_SECONDS", 0.05)
