@@ -24,6 +24,14 @@ _FRAMES = {*range(0xC0, 0xD0), _JPEG_LS} - {0xC4, 0xC8, 0xCC}
 # Frames coded value by value, or block by block, with Huffman codes
 _SEQUENTIAL = {0xC0, 0xC1, 0xC3}
 _LEFT_OUT = 4
+# Frames of blocks, compressed with losses, whose colors may have been converted to YCbCr before
+_LOSSY = {0xC0, 0xC1, 0xC2}
+_RGB_NAMES = (b"RGB", b"rgb")
+# Segments of applications that state colors
+_JFIF, _ADOBE = 0xE0, 0xEE
+_COLOR_SEGMENTS = {_JFIF: b"JFIF", _ADOBE: b"Adobe"}
+_TRANSFORM = 15
+_ADOBE_RGB = b"\xff\xee\0\x0eAdobe\0\x64" + bytes(5)
 _BLOCK, _LARGEST_BLOCK = 8, 16
 _RLE_HEADER = 64
 
@@ -101,6 +109,39 @@ def is_irreversible(data: bytes) -> bool:
     return any(
         marker == _CODING and data[at + 13 : at + 14] == b"\0" for marker, at in _segments(data, start)
     )
+
+
+def is_rgb(data: bytes) -> bool | None:
+    """Whether the colors of a JPEG with losses are RGB (True) or YCbCr (False), as it states itself.
+
+    In this order: components named R, G and B are RGB; a JFIF segment means YCbCr; then the transform of an
+    Adobe segment counts (ITU-T T.872, 6.5.3), where 0 is RGB. None if it states nothing, does not have three
+    channels, or is not a JPEG with losses.
+    """
+    marker, at = _jpeg_frame(data) if data.startswith(_JPEG) else (0, None)
+    if at is None or marker not in _LOSSY or data[at + 9 : at + 10] != b"\3":
+        return None
+    if data[at + 10 : at + 19 : 3] in _RGB_NAMES:
+        return True
+    stated = {marker: start for marker, start, _ in _color_segments(data)}
+    if _JFIF in stated or _ADOBE not in stated:
+        return False if stated else None
+    start = stated[_ADOBE] + _TRANSFORM
+    return data[start : start + 1] == b"\0"
+
+
+def with_colors(data: bytes, rgb: bool) -> bytes:
+    """A JPEG that states these colors and no others, for decoders that convert as it states."""
+    for _, start, end in reversed(list(_color_segments(data))):
+        data = data[:start] + data[end:]
+    return _JPEG + (_ADOBE_RGB if rgb else b"") + data[len(_JPEG) :]
+
+
+def _color_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Marker, start and end of each segment of a JPEG that states colors."""
+    for marker, at in _segments(data, 0):
+        if marker in _COLOR_SEGMENTS and data.startswith(_COLOR_SEGMENTS[marker], at + 4):
+            yield marker, at, at + 2 + _number(data, at + 2, 2)
 
 
 def _main_header(data: bytes) -> int | None:

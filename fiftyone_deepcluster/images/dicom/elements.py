@@ -22,6 +22,8 @@ _EITHER = "US or SS"
 _ESCAPE = b"\x1b"
 # With one to three digits before it, not 0, and three after it, the comma could separate thousands
 _DECIMAL_COMMA = re.compile(r"[+-]?(\d+,(\d{1,2}|\d{4,})|(0+|\d{4,}),\d{3})")
+# Of lists as programs print them
+_OPENING, _BRACKETS, _QUOTES = "[({", "[](){} \0", re.compile("['\"]")
 # Character sets that state nothing about bytes above 127
 _ASCII_ONLY = ("", "ISOIR6", "ISO2022IR6")
 
@@ -51,11 +53,14 @@ def decoded_text(found: Any, keyword: str) -> str:
 
 
 def raw_numbers(found: Any, keyword: str) -> list[float]:
-    """Values of an element with numbers, as text or binary; NaN in place of one that is not a finite number."""
+    """Values of an element with numbers, as text or binary; NaN in place of one that is not a finite number.
+
+    Text may also be a list as programs print it: in brackets or quotes, separated by semicolons or commas.
+    """
     kind = _kind(found, keyword)
     if kind in _FORMATS:
         return list(map(float, _binary(found, keyword, _FORMATS[kind])))
-    texts = raw_bytes(found, keyword).decode("ascii", "replace").split("\\")
+    texts = _listed(raw_bytes(found, keyword).decode("ascii", "replace"))
     return [] if texts == [""] else [_number(text) for text in texts]
 
 
@@ -133,6 +138,14 @@ def _binary(found: Any, keyword: str, code: str) -> tuple[Any, ...]:
     value = _value(found, keyword)
     count = len(value) // struct.calcsize(code)
     return struct.unpack(f"{_order(found, keyword)}{count}{code}", value[: count * struct.calcsize(code)])
+
+
+def _listed(text: str) -> list[str]:
+    """Items of a list. Commas separate them only in brackets or before a space, others are decimal commas."""
+    bare = _QUOTES.sub("", text.strip(_BRACKETS))
+    if "\\" in bare or ";" in bare:
+        return re.split(r"[\\;]", bare)
+    return bare.split(",") if text[:1] in _OPENING or ", " in bare else [bare]
 
 
 def _number(text: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import struct
 from dataclasses import dataclass
@@ -66,16 +67,19 @@ def read_frame(file: DicomFile, index: int) -> Frame:
     excess: _Excess = "other bits"
     with file.open() as source:
         source.seek(pixels.start)
-        data = b""
         if pixels.syntax.is_encapsulated:
-            options["planar_configuration"] = 0  # of decoded values, whatever it was before compression
             data = _compressed(source, file, index, options)
             excess = _check_compressed(data, file, options, pixels.syntax)
+            raw = _decoded(_alone(data, options), file.path, 0, options, pixels.syntax)
+            if _is_filled(raw, data):
+                raise UnreadableImageError(file.path, "truncated: the end of its compressed image is missing")
         else:
             _check_length(file, pixels, index, options)
-        raw = _decoded(source, file.path, index, options, pixels.syntax)
-        if _is_filled(raw, data):
-            raise UnreadableImageError(file.path, "truncated: the end of its compressed image is missing")
+            if options["bits_allocated"] == 12 and options["samples_per_pixel"] == 1:
+                content, index = _unpacked(source, index, options, pixels.syntax.is_little_endian), 0
+            else:
+                content = source
+            raw = _decoded(content, file.path, index, options, pixels.syntax)
     if pixels.keyword in _FLOATS:
         return Frame(raw, raw, None)
     bits = options["bits_stored"]
@@ -124,16 +128,50 @@ def _compressed(source: BinaryIO, file: DicomFile, index: int, options: dict[str
     """The compressed data of a frame."""
     from pydicom.encaps import get_frame
 
-    start = source.tell()
     offsets = options.get("extended_offsets")
     try:
-        data: bytes = get_frame(source, index, number_of_frames=file.n_frames, extended_offsets=offsets)
+        return bytes(get_frame(source, index, number_of_frames=file.n_frames, extended_offsets=offsets))
     except (ValueError, struct.error) as error:
         raise UnreadableImageError(
             file.path, f"truncated or damaged: frame {index} is not found in its compressed pixels ({error})"
         ) from error
-    source.seek(start)
-    return data
+
+
+def _alone(data: bytes, options: dict[str, Any]) -> BinaryIO:
+    """A compressed frame as the only one of its pixel data, in the colors that it states itself.
+
+    The header often states the colors before compression. So what a JPEG with losses states wins over the header
+    (``codestream.is_rgb``): names of its components and a JFIF segment, as in pydicom, and an Adobe segment, as in
+    libjpeg. If it states nothing, the header counts. Some decoders convert the colors of a JPEG with an Adobe segment
+    themselves, so the frame keeps one only for RGB, which nothing converts.
+    """
+    from pydicom.encaps import encapsulate
+
+    options["planar_configuration"] = 0  # of decoded values, whatever it was before compression
+    options["number_of_frames"] = 1
+    options.pop("extended_offsets", None)
+    rgb = codestream.is_rgb(data)
+    if rgb is not None:
+        options["photometric_interpretation"] = "RGB" if rgb else "YBR_FULL"
+        data = codestream.with_colors(data, rgb)
+    return io.BytesIO(encapsulate([data]))
+
+
+def _unpacked(source: BinaryIO, index: int, options: dict[str, Any], little: bool) -> BinaryIO:
+    """An uncompressed gray frame of 12 bits a pixel, a retired encoding, as one of 16 bits.
+
+    Of three bytes, the first and the lower half of the second are one pixel, the rest is the next (PS3.5 before
+    2003, annex D). Big-endian files have every two bytes swapped. A frame may begin within a byte.
+    """
+    n_pixels = options["rows"] * options["columns"]
+    skipped = index * n_pixels % 4
+    source.seek((index * n_pixels - skipped) // 4 * 6, io.SEEK_CUR)
+    size = math.ceil((skipped + n_pixels) / 4) * 6
+    words = np.frombuffer(source.read(size).ljust(size, b"\0"), "<u2" if little else ">u2")
+    first, second, third = words.astype("<u2").view(np.uint8).reshape(-1, 3).T.astype(np.uint16)
+    pixels = np.stack([first | (second & 15) << 8, second >> 4 | third << 4], -1).ravel()[skipped:]
+    options["bits_allocated"], options["number_of_frames"] = 16, 1
+    return io.BytesIO(pixels[:n_pixels].astype(words.dtype).tobytes())
 
 
 def _check_compressed(data: bytes, file: DicomFile, options: dict[str, Any], syntax: UID) -> _Excess:

@@ -46,6 +46,8 @@ _KEYWORDS = {
 }
 # Value representations of pixel data; their lengths have 4 bytes. None is an even number in implicit encoding.
 _REPRESENTATIONS = (b"OB", b"OW", b"OF", b"OD", b"UN")
+# GE's own: the header is implicit little endian, the pixels are big endian
+_GE_BIG_ENDIAN = "1.2.840.113619.5.2"
 _ITEM = b"\xfe\xff\x00\xe0"
 _UNDEFINED = 0xFFFFFFFF
 # Bytes of the first frame that are enough to recognize its compression
@@ -172,6 +174,8 @@ def _syntax(header: Any, first: bytes, undefined: bool, path: str) -> UID:
     implicit, little = header.original_encoding
     plain = uid.ImplicitVRLittleEndian if implicit else uid.ExplicitVRLittleEndian
     stated = header.file_meta.get("TransferSyntaxUID") or (plain if little else uid.ExplicitVRBigEndian)
+    if stated == _GE_BIG_ENDIAN:
+        return uid.ExplicitVRBigEndian
     if not stated.is_transfer_syntax:
         raise UnreadableImageError(path, f"its transfer syntax is {short(str(stated))}, which is not known")
     packed = undefined or first.startswith(_ITEM)

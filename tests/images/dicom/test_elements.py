@@ -25,6 +25,16 @@ def read(path, **elements):
     return pydicom.dcmread(save(path, image(RAMP, **elements)))
 
 
+def with_window(path, text):
+    """A window center written by hand, of which pydicom refuses most."""
+    save(path, image(RAMP, WindowCenter="123456"))
+    data = path.read_bytes()
+    assert data.count(b"DS\x06\x00123456") == 1
+    padded = text.encode() + b" " * (len(text) % 2)
+    path.write_bytes(data.replace(b"DS\x06\x00123456", b"DS" + struct.pack("<H", len(padded)) + padded))
+    return pydicom.dcmread(path)
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [
@@ -39,19 +49,28 @@ def read(path, **elements):
     ],
 )
 def test_decimal_text(tmp_path, text, value):
-    """Written by hand: pydicom refuses most of these."""
-    path = tmp_path / "a.dcm"
-    save(path, image(RAMP, WindowCenter="123456"))
-    data = path.read_bytes()
-    assert data.count(b"DS\x06\x00123456") == 1
-    padded = text.encode() + b" " * (len(text) % 2)
-    path.write_bytes(data.replace(b"DS\x06\x00123456", b"DS" + struct.pack("<H", len(padded)) + padded))
-    assert first_number(pydicom.dcmread(path), "WindowCenter") == value
+    assert first_number(with_window(tmp_path / "a.dcm", text), "WindowCenter") == value
 
 
 def test_numbers_keep_their_places(tmp_path):
     found = raw_numbers(read(tmp_path / "a.dcm", WindowCenter=["40", "", "600"]), "WindowCenter")
     np.testing.assert_array_equal(found, [40, np.nan, 600])
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("[2000, 40]", [2000, 40]),
+        ("2000;40", [2000, 40]),
+        ("['2000', '40']", [2000, 40]),
+        ("[2000\\40,5]", [2000, 40.5]),
+        ("[]", []),
+        ("[2000, a, 40]", [2000, np.nan, 40]),
+    ],
+)
+def test_lists_as_programs_print_them(tmp_path, text, values):
+    found = raw_numbers(with_window(tmp_path / "a.dcm", text), "WindowCenter")
+    np.testing.assert_array_equal(found, values)
 
 
 def test_binary_numbers_in_any_byte_order(tmp_path):

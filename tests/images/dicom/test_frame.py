@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import struct
 import sys
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
+from PIL import Image
 from pydicom import uid
 from pydicom.encaps import encapsulate, encapsulate_extended, get_frame
 from pydicom.pixels import get_decoder
 
 from fiftyone_deepcluster.errors import UnreadableImageError
 from fiftyone_deepcluster.images.decode import describe_image, read_image
+from fiftyone_deepcluster.images.dicom.frame import read_frame
+from fiftyone_deepcluster.images.dicom.open_file import open_file
 from fiftyone_deepcluster.images.dicom.pixels import is_dicom, read_dicom
 from fiftyone_deepcluster.images.refs import ImageRef
 from tests.images.dicom.files import RAMP, bare, carried, image, jpeg, jpeg_2000, made, save
@@ -106,6 +110,22 @@ class TestSyntax:
         assert "damaged" not in str(caught.value)
 
 
+# pydicom warns that the header is not in explicit encoding.
+@pytest.mark.filterwarnings("ignore:Expected explicit VR:UserWarning")
+@pytest.mark.parametrize("values", [RAMP, SMOOTH, np.stack([RAMP, RAMP // 2])])
+def test_pixels_of_ge_in_another_byte_order_than_the_header(tmp_path, values):
+    expected = made(tmp_path / "a.dcm", values, WindowCenter=2000, WindowWidth=4000)
+    data = image(values, WindowCenter=2000, WindowWidth=4000)
+    if values.itemsize == 2:
+        data.PixelData = values.astype(">u2").tobytes()
+    path = Path(save(tmp_path / "b.dcm", data, uid.ImplicitVRLittleEndian))
+    stated, ge = b"1.2.840.10008.1.2\0", b"1.2.840.113619.5.2"
+    assert path.read_bytes().count(b"\x02\0\x10\0UI\x12\0" + stated) == 1
+    path.write_bytes(path.read_bytes().replace(stated, ge, 1))
+    for frame in range(len(values) if values.ndim == 3 else 1):
+        np.testing.assert_array_equal(read_dicom(str(path), frame), read_dicom(expected, frame))
+
+
 def rle(values: np.ndarray) -> list[bytes]:
     """One segment of literal runs (PS3.5, annex G)."""
     runs = [bytes([len(row) - 1]) + row.tobytes() for row in values]
@@ -127,6 +147,79 @@ COMPRESSED = {
     "jpeg 2000 with losses": (uid.JPEG2000, jpeg_2000(SMOOTH, irreversible=True)),
     "rle": (uid.RLELossless, b"".join(rle(SMOOTH))),
 }
+
+
+def app14(transform: int) -> bytes:
+    """An Adobe segment, by which a JPEG states its colors: transform 0 is RGB, 1 is YCbCr."""
+    return b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00" + bytes([transform])
+
+
+def without_segment(data: bytes, marker: int) -> bytes:
+    at = data.index(bytes([0xFF, marker]))
+    return data[:at] + data[at + 2 + int.from_bytes(data[at + 2 : at + 4], "big") :]
+
+
+def color_jpegs(values: np.ndarray) -> dict[str, bytes]:
+    """JPEGs of an RGB image, which state their colors in different ways."""
+    as_jfif = jpeg(values, quality=95, subsampling=0)
+    as_rgb = jpeg(values, quality=95, subsampling=0, keep_rgb=True)
+    converted = without_segment(as_jfif, 0xE0)
+    not_converted = Image.merge("YCbCr", Image.fromarray(values).split())
+    file = BytesIO()
+    not_converted.save(file, "JPEG", quality=95, subsampling=0)
+    plain = without_segment(file.getvalue(), 0xE0)
+    return {
+        "JFIF": as_jfif,
+        "Adobe YCbCr": converted[:2] + app14(1) + converted[2:],
+        "JFIF, Adobe YCbCr": as_jfif[:20] + app14(1) + as_jfif[20:],
+        "Adobe RGB": plain[:2] + app14(0) + plain[2:],
+        "Adobe RGB, named RGB": as_rgb,
+        "named RGB": without_segment(as_rgb, 0xEE),
+    }
+
+
+class TestColorsOfJpegs:
+    """What a JPEG states of its colors wins over the header, with either decoder."""
+
+    values = np.stack(np.broadcast_arrays(np.arange(48) * 5, np.arange(64)[:, None] * 3, 90), -1).astype(
+        np.uint8
+    )
+    kinds = tuple(color_jpegs(values))
+
+    @pytest.mark.parametrize("plugin", ["pylibjpeg", "pillow"])
+    @pytest.mark.parametrize("space", ["RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_422"])
+    @pytest.mark.parametrize("kind", kinds)
+    def test_one_frame_and_many(self, tmp_path, monkeypatch, plugin, space, kind):
+        decoder = get_decoder(uid.JPEGBaseline8Bit)
+        monkeypatch.setattr(decoder, "_available", {plugin: decoder._available[plugin]})
+        frames = [self.values, self.values[::-1].copy(), 255 - self.values]
+        data = [color_jpegs(frame)[kind] for frame in frames]
+        header = image(self.values, PhotometricInterpretation=space)
+        one = save(tmp_path / "a.dcm", header, uid.JPEGBaseline8Bit, data[:1])
+        assert abs(read_dicom(one).astype(int) - self.values).max() <= 6
+        header.NumberOfFrames = 3
+        many = save(tmp_path / "b.dcm", header, uid.JPEGBaseline8Bit, data)
+        for number, frame in enumerate(frames):
+            assert abs(read_dicom(many, number).astype(int) - frame).max() <= 6
+
+    @pytest.mark.parametrize("plugin", ["pylibjpeg", "pillow"])
+    def test_the_header_counts_if_the_jpeg_states_nothing(self, tmp_path, monkeypatch, plugin):
+        decoder = get_decoder(uid.JPEGBaseline8Bit)
+        monkeypatch.setattr(decoder, "_available", {plugin: decoder._available[plugin]})
+        jpegs = color_jpegs(self.values)
+        for space, frame, segment in (
+            ("RGB", jpegs["Adobe RGB"], 0xEE),
+            ("YBR_FULL_422", jpegs["JFIF"], 0xE0),
+        ):
+            header = image(self.values, PhotometricInterpretation=space)
+            path = save(tmp_path / "a.dcm", header, uid.JPEGBaseline8Bit, [without_segment(frame, segment)])
+            assert abs(read_dicom(path).astype(int) - self.values).max() <= 6
+
+    def test_a_gray_jpeg_with_an_adobe_segment(self, tmp_path):
+        frame = jpeg(SMOOTH, quality=95)
+        frame = frame[:2] + app14(0) + frame[2:]
+        path = save(tmp_path / "a.dcm", image(SMOOTH), uid.JPEGBaseline8Bit, [frame])
+        np.testing.assert_allclose(gray(path).astype(int), SMOOTH, atol=16)
 
 
 class TestTruncated:
@@ -262,6 +355,55 @@ class TestBits:
         path = save(tmp_path / "a.dcm", data, uid.JPEG2000Lossless, [jpeg_2000(deep)])
         expected = gray(made(tmp_path / "b.dcm", deep))
         np.testing.assert_array_equal(gray(path), expected)
+
+
+def packed(values: np.ndarray) -> bytes:
+    """Values of 12 bits as a stream of bits, lowest first, in whole words."""
+    bits = (values.ravel()[:, None] >> np.arange(12) & 1).astype(np.uint8)
+    data = np.packbits(bits.ravel(), bitorder="little").tobytes()
+    return data + b"\0" * (len(data) % 2)
+
+
+PACKED = {"BitsAllocated": 12, "BitsStored": 12, "HighBit": 11}
+
+
+class TestPacked:
+    """Two pixels of 12 bits in three bytes."""
+
+    def test_pixels_known_by_hand(self, tmp_path):
+        path = made(
+            tmp_path / "a.dcm",
+            np.array([[0x123, 0xABC], [0x000, 0xFFF]], np.uint16),
+            PixelData=bytes([0x23, 0xC1, 0xAB, 0x00, 0xF0, 0xFF]),
+            **PACKED,
+        )
+        frame = read_frame(open_file(path), 0)
+        assert frame.values.tolist() == [[0x123, 0xABC], [0x000, 0xFFF]]
+        assert frame.bits == 12
+
+    @pytest.mark.parametrize("signed", [False, True])
+    @pytest.mark.parametrize("syntax", [uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian])
+    def test_frames_that_begin_within_a_byte(self, tmp_path, signed, syntax):
+        values = RNG.integers(0, 4096, (6, 5, 7)).astype(np.uint16)
+        expected = (values.astype(np.int16) << 4 >> 4) if signed else values
+        content = packed(values)
+        if syntax == uid.ExplicitVRBigEndian:
+            content = np.frombuffer(content, "<u2").astype(">u2").tobytes()
+        data = image(values, PixelData=content, PixelRepresentation=int(signed), **PACKED)
+        path = save(tmp_path / "a.dcm", data, syntax)
+        for number in range(6):
+            frame = read_frame(open_file(path, number), number)
+            np.testing.assert_array_equal(frame.values, expected[number])
+
+    def test_it_is_shown_as_with_16_bits(self, tmp_path):
+        window = {"WindowCenter": 2048, "WindowWidth": 4096}
+        path = made(tmp_path / "a.dcm", RAMP, PixelData=packed(RAMP), **PACKED, **window)
+        np.testing.assert_array_equal(gray(path), gray(made(tmp_path / "b.dcm", RAMP, **TWELVE, **window)))
+
+    def test_truncated(self, tmp_path):
+        path = made(tmp_path / "a.dcm", RAMP, PixelData=packed(RAMP)[:-2], **PACKED)
+        with pytest.raises(UnreadableImageError, match="truncated: 382 bytes of pixels where 384 are needed"):
+            gray(path)
 
 
 class TestColor:

@@ -51,7 +51,6 @@ def test_monochrome_1_with_a_space(tmp_path, plain):
     check(path, 255 - plain)
 
 
-@pytest.mark.filterwarnings("ignore:The .0028,0004. 'Photometric:UserWarning")  # by pydicom
 def test_color_that_is_called_gray(tmp_path):
     path = made(tmp_path / "a.dcm", COLORS, PhotometricInterpretation="MONOCHROME2")
     check(path, COLORS)
@@ -69,6 +68,14 @@ def test_color_that_is_called_gray(tmp_path):
         ("+2000", "3000."),
         ("2.0E+03", "3e3"),
         ("2000\0", " 3000"),
+        # lists as programs print them
+        ("[2000, 40]", "[3000, 400]"),
+        ("[2000,40]", "(3000,400)"),
+        ("2000;40", "3000; 400"),
+        ("[2000\\40]", "[3000\\400]"),
+        ("['2000', '40']", "['3000', '400']"),
+        ("2000, 40", "[3000]"),
+        ("[2000,0;40,5]", "3000,0;400,5"),
     ],
 )
 def test_decimals(tmp_path, plain, center, width):
