@@ -195,11 +195,11 @@ def wait_for(ready: Callable[[], object], seconds: float, what: str) -> None:
             return
 
 
-def start_database() -> FiftyOneHome:
-    """Start FiftyOne's database; it ends with this process."""
+def start_database(*options: str) -> FiftyOneHome:
+    """Start FiftyOne's database, with further options of mongod; it ends with this process."""
     command = [
         str(find_mongod()), "--dbpath", str(_ROOT / "mongo"), "--bind_ip", "127.0.0.1", "--port", str(_PORT),
-        "--nounixsocket", "--wiredTigerCacheSizeGB", "0.5", "--logpath", str(_ROOT / "mongod.log"),
+        "--nounixsocket", "--wiredTigerCacheSizeGB", "0.5", "--logpath", str(_ROOT / "mongod.log"), *options,
     ]  # fmt: skip
     _SERVERS.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL))
     wait_for(lambda: socket.create_connection(("127.0.0.1", _PORT), 1).close(), 60, "mongod")

@@ -1,4 +1,4 @@
-"""``python -m tests.faults.away``: public calls while FiftyOne's database is down, and an edit during which it dies."""
+"""``python -m tests.faults.away``: public calls while FiftyOne's database is down, and changes during which it dies."""
 
 from __future__ import annotations
 
@@ -16,12 +16,16 @@ if TYPE_CHECKING:
     from tests.faults.points import Points
 
 
+_FORGETFUL = ("--journalCommitInterval", "500")
+"""Options of a database that loses the writes of the last 500 ms if it is killed, instead of 100 ms."""
+
+
 def main() -> None:
-    """Print the errors of all public calls, and what became of an edit."""
+    """Print the errors of all public calls, and what became of an edit and of a removal."""
     from tests.conftest import kill_database, start_database
 
     os.environ["FIFTYONE_DATABASE_URI"] += "/?serverSelectionTimeoutMS=5000"
-    root = start_database().root
+    root = start_database(*_FORGETFUL).root
     from tests.faults.points import Points
 
     points = Points(str(root))  # before FiftyOne connects
@@ -37,9 +41,10 @@ def main() -> None:
         dataset.set_values("ground_truth.label", [str(int(label) % 2) for label in labels])
         calls = Calls(dataset, Path(folder))
         edit = _lose_in_an_edit(points, dataset)
+        removal = _restart_in_a_removal(dataset)
         kill_database()
         _wait_no_longer()
-        print(json.dumps({"edit": edit, "errors": _errors(calls)}))
+        print(json.dumps({"edit": edit, "removal": removal, "errors": _errors(calls)}))
 
 
 def _lose_in_an_edit(points: Points, dataset: fo.Dataset) -> dict[str, Any]:
@@ -65,12 +70,38 @@ def _lose_in_an_edit(points: Points, dataset: fo.Dataset) -> dict[str, Any]:
     except DeepClusterError as raised:
         error = f"{type(raised).__name__}: {raised}"
     points.disarm()
-    start_database()
+    start_database(*_FORGETFUL)
     log = [entry.text for entry in review.log()]
     review.mark_reviewed(["all"])
     after = review.names()
     review.undo(2)
     return {"error": error, "log": log, "after": after, "undone": review.names() == before}
+
+
+def _restart_in_a_removal(dataset: fo.Dataset) -> dict[str, Any]:
+    """Kill and start the database again just after the brain run of a run was removed, which it loses."""
+    import fiftyone.brain as fob
+
+    import fiftyone_deepcluster as fdc
+    from fiftyone_deepcluster.dataset.display.brain import remove_brain_runs
+    from fiftyone_deepcluster.dataset.runs.database import flush, until_kept
+    from tests.conftest import kill_database, start_database
+
+    names = fdc.load_run(dataset, "dc").fields
+    fob.compute_similarity(dataset, embeddings="dc_embedding", brain_key=names.sim_key, backend="sklearn")
+    flush()
+    found = []
+
+    def remove() -> None:
+        found.append(dataset.list_brain_runs())
+        remove_brain_runs(dataset, names)
+        if len(found) == 1:
+            kill_database()
+            start_database(*_FORGETFUL)
+
+    until_kept(dataset, remove)
+    dataset.reload()
+    return {"found": found, "left": dataset.list_brain_runs()}
 
 
 def _wait_no_longer() -> None:

@@ -53,7 +53,8 @@ def walk_databases(points: Points, group: str, root: Path, chosen: Callable[[int
 
 
 def _note(walked: Walked, what: str, found: dict[str, Any]) -> None:
-    walked.changes.append(f"{what}: {found.get('error') or 'no error'}")
+    error = found.get("error") or "no error"
+    walked.changes.append(f"{what}: {error if found.get('killed') else 'not killed'}")
     walked.tried += 1
     if "lost" in found:
         walked.lost[walked.tried] = f"{what}: {found['lost']}"
@@ -63,13 +64,16 @@ def _one(points: Points, group: str, root: Path, at: int | str, *, again: bool) 
     name = f"faults-{uuid.uuid4().hex[:8]}"
     notes = root / f"{name}.json"
 
+    killed = []
+
     def serve(_: str) -> None:
         kill_database()
+        killed.append(at)
         if again:
             start_database()
 
     done = in_child(lambda ask: _act(points, group, name, at, notes, ask), serve)
-    if not again and at != sys.maxsize:
+    if killed and not again:
         start_database()
     if "lost" in done:
         return done
@@ -77,7 +81,7 @@ def _one(points: Points, group: str, root: Path, at: int | str, *, again: bool) 
     found = in_child(lambda _: look(name, group, before), serve)
     in_child(lambda _: delete(name), serve)
     notes.unlink()
-    return {**done, **found}
+    return {**done, **found, "killed": bool(killed)}
 
 
 def _act(

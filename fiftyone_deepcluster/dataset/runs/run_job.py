@@ -19,7 +19,7 @@ from fiftyone_deepcluster.dataset.io.vectors import model_vectors
 from fiftyone_deepcluster.dataset.io.write import Columns, write
 from fiftyone_deepcluster.dataset.runs import intents, lock, run_files, status, storage
 from fiftyone_deepcluster.dataset.runs.completeness import check_kept
-from fiftyone_deepcluster.dataset.runs.database import DatabaseWatch
+from fiftyone_deepcluster.dataset.runs.database import DatabaseWatch, is_away
 from fiftyone_deepcluster.dataset.runs.processes import rank, wait_for_all
 from fiftyone_deepcluster.dataset.runs.references import followed_meanwhile
 from fiftyone_deepcluster.dataset.runs.refine_job import known_with, network_of
@@ -206,7 +206,8 @@ def _fit_and_write(
                 _store(call, result, observer, folder)
     except BaseException as error:
         if not (folder / checkpoints.CHECKPOINT).exists():
-            run_files.clean_dir(folder)
+            if not is_away(error):  # else its fields stay, and resume needs the job
+                run_files.clean_dir(folder)
         elif before is not None and isinstance(error, InputError):
             now = run_files.readable_job(folder) or before  # its field names may have followed a rename
             fields = {

@@ -50,3 +50,11 @@ def test_an_edit_that_loses_the_database_is_completed_by_the_next(found):
     )
     assert edit["after"] == ["all"]
     assert edit["undone"]
+
+
+@pytest.mark.slow
+def test_a_removal_that_a_restarted_database_has_lost_is_repeated(found):
+    first, again = found["removal"]["found"]
+    assert "dc_sim" in first
+    assert again == first
+    assert "dc_sim" not in found["removal"]["left"]
