@@ -328,11 +328,11 @@ def effort(arguments: argparse.Namespace) -> None:
 
 
 def show(arguments: argparse.Namespace) -> None:
-    """Mean figures over the seeds, by set; and how far ahead of the best other method."""
+    """Mean figures over the seeds, by set; and how far ahead of the best other method, if others were measured."""
     lines = [json.loads(line) for line in arguments.out.read_text().splitlines()]
     methods = list(dict.fromkeys(line["method"] for line in lines))
     groups = list(dict.fromkeys((line["set"], group_of(line)) for line in lines))
-    for figure in ("auroc", "ap", "precision", "found"):
+    for figure in FIGURES if len(methods) > 1 else ():
         rows = []
         for name, group in groups:
             cells = [mean(lines, name, group, method, figure) for method in methods]
