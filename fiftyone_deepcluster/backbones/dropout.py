@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Literal
 
 import torch
@@ -63,12 +64,13 @@ def seed_dropout(module: nn.Module, seed: int, device: torch.device) -> None:
 
 
 def _seeded(module: nn.Module) -> SeededDropout | None:
-    from torchvision.ops import StochasticDepth
-
     if isinstance(module, nn.Dropout):
         return SeededDropout(module.p)
     if isinstance(module, nn.Dropout1d | nn.Dropout2d | nn.Dropout3d):
         return SeededDropout(module.p, "channel")
-    if isinstance(module, StochasticDepth):
+    torchvision = sys.modules.get(
+        "torchvision.ops"
+    )  # importing it takes seconds; without it, no layer is its
+    if torchvision is not None and isinstance(module, torchvision.StochasticDepth):
         return SeededDropout(module.p, "row" if module.mode == "row" else "batch")
     return None

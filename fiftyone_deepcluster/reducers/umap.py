@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -97,6 +98,8 @@ class Umap(Reducer):
 def _import_umap() -> Any:
     try:
         import umap
+
+        _keep_compiled_code()
     except ImportError as error:
         raise MissingDependencyError('reducer="umap" needs umap-learn; pip install umap-learn') from error
     except RuntimeError as error:
@@ -109,6 +112,25 @@ def _import_umap() -> Any:
             "the way out is to set NUMBA_CACHE_DIR to a folder that can be written, before Python starts",
         ) from error
     return umap
+
+
+@cache
+def _keep_compiled_code() -> None:
+    """Store the compiled code of UMAP's functions on disk, as UMAP does for others: compiling them takes seconds.
+
+    Raises:
+        RuntimeError: Numba has no folder for it.
+    """
+    from umap import layouts, umap_
+
+    for module, name in (
+        (umap_, "smooth_knn_dist"),
+        (umap_, "compute_membership_strengths"),
+        (layouts, "_nb_optimize_layout_euclidean_single_epoch"),
+    ):
+        keep = getattr(getattr(module, name, None), "enable_caching", None)
+        if keep is not None:  # not in every release of UMAP
+            keep()
 
 
 def _quiet_umap() -> AbstractContextManager[None]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 import json
 import os
+import pkgutil
 import shutil
 import sys
 import traceback
@@ -125,8 +128,11 @@ def write_digits(folder: Path) -> None:
 
 def import_all() -> None:
     """Import what the operations need, so that it is imported once."""
+    import accelerate  # noqa: F401
     import faiss  # noqa: F401
-    import fiftyone.brain  # noqa: F401
+    import fiftyone.brain.internal
+    import fiftyone.operators.delegated  # noqa: F401
+    import mongoengine.dereference  # noqa: F401
     import pydicom.data  # noqa: F401
     import sklearn.cluster  # noqa: F401
     import torch
@@ -135,8 +141,10 @@ def import_all() -> None:
     import fiftyone_deepcluster as fdc
 
     torch.set_num_threads(1)
-    for name in dir(fdc):
-        getattr(fdc, name)
+    for module in pkgutil.walk_packages(fdc.__path__, "fiftyone_deepcluster."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    gc.freeze()  # a forked process need not look through, and so copy, what was imported
 
 
 def delete(name: str) -> dict[str, Any]:

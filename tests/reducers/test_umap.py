@@ -66,6 +66,14 @@ def test_umap_does_not_change_torchs_threads(blobs):
         torch.set_num_threads(before)
 
 
+def test_the_compiled_code_is_kept_for_the_next_process(blobs):
+    from umap import umap_
+
+    Umap(n_components=2, epochs=5).embed(blobs, seed=0)
+    assert umap_.smooth_knn_dist.stats.cache_path is not None
+    assert umap_.compute_membership_strengths.stats.cache_path is not None
+
+
 NO_FOLDER = """
 import tempfile
 
