@@ -38,3 +38,5 @@ const setPanelState = async (panel: string, change: (before: Record<string, unkn
 };
 export const useSetPanelStateById = () => setPanelState;
 export const useSpaceNodes = () => (state["nodes"] ?? []) as { id: string; type: string }[];
+/** Whether the browser would ask before it closes the tab now. */
+export const asksBeforeClosing = (): boolean => !window.dispatchEvent(new Event("beforeunload", { cancelable: true }));

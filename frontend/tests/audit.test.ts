@@ -8,6 +8,7 @@ import { keepShown, removing, restoring, NOTHING } from "../src/model/auditEffec
 import { auditCommandOf, classKeys, decisionFor, digitOf } from "../src/model/auditKeys";
 import { leftByClass, matrixOf, queueTitle } from "../src/model/auditMatrix";
 import { AuditSession, N_FEW } from "../src/model/auditSession";
+import { asksBeforeClosing } from "./app";
 
 function item(id: string, more: Partial<AuditItem> = {}): AuditItem {
   return {
@@ -194,6 +195,18 @@ describe("session", () => {
       ["i1", "other", "owl"],
     ]);
     expect([session.snapshot().progress?.n_decided, session.snapshot().waiting]).toEqual([2, 0]);
+  });
+  it("has the browser ask before the tab is closed while decisions are on their way", async () => {
+    let release = (): void => undefined;
+    hold = new Promise((resolve) => (release = resolve));
+    session.decide(keep, false);
+    session.decide(keep, false);
+    await settle();
+    expect(asksBeforeClosing()).toBe(true);
+    fails = true;
+    release();
+    await settle();
+    expect([notes.length, asksBeforeClosing()]).toEqual([2, false]);
   });
   it("asks for nothing but the decision, until few labels are left", async () => {
     const before = asked.length;

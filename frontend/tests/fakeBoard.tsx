@@ -1,5 +1,5 @@
 // The board with a server of a few clusters, for tests of keys, dialogs and answers.
-import { act, cleanup, fireEvent, render, screen } from "@testing-library/react";
+import { act, cleanup, fireEvent, render, screen, type RenderResult } from "@testing-library/react";
 import React from "react";
 import { afterEach, beforeEach, vi } from "vitest";
 
@@ -111,10 +111,11 @@ export function submitName(name: string): void {
 }
 
 /** Shows the board, and opens a cluster if its name is given. */
-export async function openBoard(name?: string): Promise<void> {
-  render(<Board schema={schema} />);
+export async function openBoard(name?: string): Promise<RenderResult> {
+  const rendered = render(<Board schema={schema} />);
   await settle();
   if (name) await openCluster(name);
+  return rendered;
 }
 
 /** Opens the second of the runs in the tab Runs. */

@@ -1,10 +1,39 @@
 // Keys of the board: what they do, also during an edit.
 import { describe, expect, it } from "vitest";
 
-import { server, state } from "./app";
+import { asksBeforeClosing, server, state } from "./app";
 import { answer, click, cluster, events, fakeBoard, holdEdits, openBoard, openCluster, part, press, release, settle, shown, submitName, world } from "./fakeBoard";
 
 fakeBoard();
+
+describe("closing the tab", () => {
+  it("is asked about while edits are on their way, also after the panel is closed", async () => {
+    const { unmount } = await openBoard("one");
+    expect(asksBeforeClosing()).toBe(false);
+    holdEdits();
+    press("n");
+    await settle();
+    submitName("new");
+    press("Enter");
+    await settle();
+    expect(asksBeforeClosing()).toBe(true);
+    unmount();
+    expect(asksBeforeClosing()).toBe(true);
+    release();
+    await settle();
+    expect(world.edits.map((edit) => edit.verb)).toEqual(["rename", "mark_reviewed"]);
+    expect(asksBeforeClosing()).toBe(false);
+  });
+  it("is not asked about after an edit that was refused", async () => {
+    await openBoard("one");
+    server.answer = (event, params) => (event === "edit" ? Promise.resolve({ message: "no" }) : answer(event, params));
+    press(" ");
+    press("x");
+    expect(asksBeforeClosing()).toBe(true);
+    await settle();
+    expect(asksBeforeClosing()).toBe(false);
+  });
+});
 
 describe("keys of the board", () => {
   it("marks one cluster when Enter is pressed twice at once", async () => {

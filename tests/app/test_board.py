@@ -289,6 +289,35 @@ def test_polls_are_not_shown_as_work(board):
     assert page.evaluate("window.spins") > 0
 
 
+def test_closing_the_tab_is_asked_about_only_while_an_edit_is_on_its_way(board):
+    page, dataset = board
+    first, *_ = largest(dataset)
+    waiting, asked = [], []
+    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+
+    def hold(route):
+        method = json.loads(route.request.post_data or "{}").get("params", {}).get("__method__")
+        waiting.append(route) if method == "edit" else route.continue_()
+
+    page.route("**/operators/execute", hold)
+    page.keyboard.press("n")
+    expect(part(page, "dc-dialog-name")).to_be_focused()
+    page.keyboard.type("not lost")
+    page.keyboard.press("Enter")
+    expect(part(page, "dc-foot")).to_contain_text("Saving…")
+    with page.expect_event("dialog"):
+        page.close(run_before_unload=True)
+    assert asked == ["beforeunload"]
+    assert first in sizes(dataset)
+    for route in waiting:
+        route.continue_()
+    said(page, "renamed")
+    assert "not lost" in sizes(dataset)
+    with page.expect_event("close"):
+        page.close(run_before_unload=True)
+    assert asked == ["beforeunload"]
+
+
 def test_what_another_person_does_is_seen_within_seconds(board, open_app):
     page, dataset = board
     *_, smallest = largest(dataset)

@@ -4,6 +4,7 @@ import type { History } from "./shared";
 import type { AuditEdit, AuditEditAnswer, AuditFacts, AuditItem, Wanted } from "./auditApi";
 import { NOTHING, keepShown, removing, restoring, same, type Effect, type Known } from "./auditEffects";
 import { decidedText, type Decided } from "./auditKeys";
+import { keepTabOpen } from "./keepTabOpen";
 
 export const N_LOADED = 24;
 /** Labels left in the browser at which more are loaded. */
@@ -252,7 +253,7 @@ export class AuditSession {
     const pending: Pending = { effect };
     this.pending.push(pending);
     this.set({ ...effect(this.state), last: text, waiting: this.state.waiting + 1 });
-    return this.after(async () => {
+    const sent = this.after(async () => {
       let again = true;
       try {
         if (how.isReady?.() === false) return;
@@ -274,6 +275,7 @@ export class AuditSession {
         if (again) void this.reload();
       }
     });
+    return keepTabOpen(sent);
   }
 
   private forgetDecisions(): void {

@@ -4,6 +4,7 @@ import React from "react";
 import type { Ask, Cluster, Edit, EditAnswer, JobRow, LoadAnswer, Rows, RunFacts, RunRow, SidebarGroup } from "./api";
 import type { History } from "./shared";
 import { progressOf, withChanges, type Progress } from "./clusters";
+import { keepTabOpen } from "./keepTabOpen";
 
 export interface Message {
   readonly text: string;
@@ -136,7 +137,7 @@ export function useBoard(ask: Ask): Board {
         setVersion((version) => version + 1);
       };
       setWaiting((waiting) => waiting + 1);
-      const next = queue.current.then(run);
+      const next = keepTabOpen(queue.current.then(run));
       queue.current = next;
       return next;
     },
