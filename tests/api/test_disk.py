@@ -17,7 +17,14 @@ from fiftyone_deepcluster.errors import DiskError, OptionsError
 from tests.observers import Acts, Watcher
 
 OPTIONS = fdc.DeepCluster(
-    n_clusters=3, rounds=2, image_size=16, batch_size=32, device="cpu", precision="float32", baselines=False
+    n_clusters=3,
+    rounds=2,
+    image_size=16,
+    batch_size=32,
+    min_steps=5,
+    device="cpu",
+    precision="float32",
+    baselines=False,
 )
 
 

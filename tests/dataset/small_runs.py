@@ -2,4 +2,4 @@
 
 FROZEN = {"method": "frozen", "n_clusters": 4, "progress": False, "compute_brain": False, "baselines": False}
 LEARNED = {"method": "deepcluster", "n_clusters": 4, "image_size": 16, "batch_size": 32, "device": "cpu"}
-LEARNED |= {"progress": False, "compute_brain": False, "baselines": False}
+LEARNED |= {"min_steps": 10, "progress": False, "compute_brain": False, "baselines": False}

@@ -17,7 +17,7 @@ warnings.simplefilter("ignore")
 import fiftyone as fo
 import fiftyone_deepcluster as fdc
 run = fdc.cluster(fo.load_dataset(sys.argv[1]), "deepcluster", "dc", n_clusters=4, rounds=2, image_size=16,
-    batch_size=32, device="cpu", baselines=False, progress=False, compute_brain=False)
+    batch_size=32, min_steps=10, device="cpu", baselines=False, progress=False, compute_brain=False)
 print("rounds", len(run.rounds), flush=True)
 """
 
