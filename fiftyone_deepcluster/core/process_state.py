@@ -251,6 +251,7 @@ class _Said:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._known: set[Hashable] = set()
+        self._last: dict[Hashable, Hashable] = {}
 
     def first_time(self, what: Hashable) -> bool:
         """Whether this is the first call with ``what``."""
@@ -259,6 +260,13 @@ class _Said:
             self._known.add(what)
             return len(self._known) > before
 
+    def changed(self, what: Hashable, state: Hashable) -> bool:
+        """Whether the last call with ``what`` had another state, or there was none."""
+        with self._lock:
+            before = self._last.get(what)
+            self._last[what] = state
+            return before != state
+
 
 _SAID = _Said()
 
@@ -266,6 +274,11 @@ _SAID = _Said()
 def first_time(what: Hashable) -> bool:
     """Whether this process has not called this with ``what`` before; for warnings in calls that are repeated often."""
     return _SAID.first_time(what)
+
+
+def changed(what: Hashable, state: Hashable) -> bool:
+    """Whether the state of something differs from that of the last call in this process; at first: from None."""
+    return _SAID.changed(what, state)
 
 
 @contextmanager

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fiftyone_deepcluster.api.resuming import MAY_CHANGE
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.progress import check_observer
 from fiftyone_deepcluster.dataset.display.sidebar import add_group
@@ -26,19 +25,15 @@ from fiftyone_deepcluster.dataset.io.read_images import collect_images, media_fi
 from fiftyone_deepcluster.dataset.io.vectors import check_given, model_name
 from fiftyone_deepcluster.dataset.io.write import Columns, write
 from fiftyone_deepcluster.dataset.review.assigned import join_edits
-from fiftyone_deepcluster.dataset.review.clusters import names_by_number
+from fiftyone_deepcluster.dataset.review.clusters import check_stored, names_by_number
 from fiftyone_deepcluster.dataset.runs import intents, lock, run_files, storage
 from fiftyone_deepcluster.dataset.runs.completeness import check_kept, count_clustered
 from fiftyone_deepcluster.dataset.runs.database import DatabaseWatch, database_needed
-from fiftyone_deepcluster.dataset.runs.resume_job import (
-    check_unedited,
-    find_job,
-    select_images,
-    warn_of_assigned,
-)
+from fiftyone_deepcluster.dataset.runs.references import RunNames
+from fiftyone_deepcluster.dataset.runs.resume_job import prepare_resume
 from fiftyone_deepcluster.dataset.runs.run import load_run
 from fiftyone_deepcluster.dataset.runs.run_job import CheckedCall, names_of_clusters, run_call
-from fiftyone_deepcluster.errors import CheckpointError, RunError, RunExistsError
+from fiftyone_deepcluster.errors import RunError, RunExistsError
 from fiftyone_deepcluster.methods.base import Options, parse_options
 
 if TYPE_CHECKING:
@@ -121,6 +116,7 @@ def cluster(
             f"{source.dataset.name!r} already has a run {key!r}; choose another key, or overwrite=True to "
             "replace it"
         )
+    others = RunNames.read(source.dataset)
     settings: dict[str, object] = {
         "truth_field": truth_field,
         "media_field": media_field,
@@ -134,6 +130,7 @@ def cluster(
         chosen,
         settings,
         inputs=read_inputs(source, chosen, settings),
+        others=others,
         model=model,
         replaces=overwrite,
         compute_brain=compute_brain,
@@ -175,27 +172,7 @@ def resume(
     dataset = root_dataset(samples)
     dataset.reload()
     intents.complete_unfinished(dataset)
-    folder, noted = find_job(dataset, key)
-    settings = noted.header.settings
-    check_unedited(dataset, key, noted)
-    options = _changed(key, noted.header, changes)
-    if settings["model"] is not None:
-        check_given(options, None, settings["model"])
-    source = select_images(dataset, noted)
-    call = CheckedCall(
-        source,
-        key,
-        options,
-        settings,
-        inputs=read_inputs(source, options, settings),
-        model=settings["model"],
-        replaces=True,
-        compute_brain=compute_brain,
-        folder=folder,
-        uid=noted.header.uid,
-        decided=noted.decided,
-    )
-    warn_of_assigned(dataset, key, noted)
+    call = prepare_resume(dataset, key, changes, compute_brain=compute_brain)
     return run_call(call, observer, progress)
 
 
@@ -242,17 +219,6 @@ def assign(
     return assign_clusters(source, run, observer)
 
 
-def _changed(key: str, header: storage.RunHeader, changes: dict[str, Any]) -> Options:
-    """Options of a run, updated with ``changes``."""
-    refused = [name for name in changes if name not in MAY_CHANGE]
-    if refused:
-        raise CheckpointError(
-            f"{', '.join(refused)} cannot change when run {key!r} is resumed; only {', '.join(MAY_CHANGE)} can. To "
-            "change other options, cluster again with overwrite=True or under another key"
-        )
-    return parse_options(header.method, {**header.options, **changes})
-
-
 def assign_clusters(source: SampleSource, run: Run, observer: Observer | None) -> int:
     """Write the clusters of ``run`` to the images of ``source`` that have none.
 
@@ -266,6 +232,7 @@ def assign_clusters(source: SampleSource, run: Run, observer: Observer | None) -
     with lock.acquire(dataset, run.key):
         intents.clear_remains(dataset, run.key)
         dataset.reload()
+        check_stored(run)
         own = None
         if run.key in storage.keys(dataset):
             _check_same_run(source, run)
@@ -276,9 +243,10 @@ def assign_clusters(source: SampleSource, run: Run, observer: Observer | None) -
         if not len(source):
             return 0
         result = _predict(source, run, observer)
+        now = _names_now([run, *([own] if own else [])], result)
+        check_stored(run)  # else its names may have been read from fields that are gone
         if own is not None:
             join_edits(own, source, result.labels)
-        now = _names_now([run, *([own] if own else [])], result)
         filled = Columns(result, now, half_precision=bool(run.settings["half_precision"]))
         n_clustered = len(source) - len(result.errors)
         watch, way_out = DatabaseWatch(), "repeat assign, which skips images that have a cluster"

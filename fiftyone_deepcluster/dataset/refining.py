@@ -13,7 +13,8 @@ from fiftyone_deepcluster.dataset.io.read_images import root_dataset
 from fiftyone_deepcluster.dataset.review.clusters import check_there
 from fiftyone_deepcluster.dataset.runs import storage
 from fiftyone_deepcluster.dataset.runs.database import database_needed
-from fiftyone_deepcluster.dataset.runs.refine_job import REFINES, clustered_images, network_of, read_decided
+from fiftyone_deepcluster.dataset.runs.references import RunNames
+from fiftyone_deepcluster.dataset.runs.refine_job import REFINES, network_of, read_decided
 from fiftyone_deepcluster.dataset.runs.run import free_key, load_run
 from fiftyone_deepcluster.dataset.runs.run_job import CheckedCall, run_call
 from fiftyone_deepcluster.errors import OptionsError, RunExistsError
@@ -72,6 +73,7 @@ def refine(
     dataset = root_dataset(samples)
     check_observer(observer)
     arguments.yes_or_no(progress=progress, compute_brain=compute_brain)
+    others = RunNames.read(dataset)
     run = load_run(dataset, key)
     check_there(run)
     new_key = free_key(dataset, key) if new_key is None else new_key
@@ -83,8 +85,7 @@ def refine(
     settings = _settings(run)
     if resolved.trains:
         network_of(dataset, settings)
-    source = clustered_images(run)
-    decided = read_decided(run, source, by_number=not resolved.trains)
+    source, decided = read_decided(run, by_number=not resolved.trains)
     options = _changed(resolved, len(decided.names), changes)
     call = CheckedCall(
         source,
@@ -92,6 +93,7 @@ def refine(
         options,
         settings,
         inputs=read_inputs(source, options, settings),
+        others=others,
         compute_brain=compute_brain,
         decided=decided,
     )

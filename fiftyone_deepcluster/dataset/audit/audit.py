@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from fiftyone_deepcluster.analysis.label_audit.findings import ISSUE_KINDS
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.devices import choose_compute
+from fiftyone_deepcluster.core.process_state import first_time
 from fiftyone_deepcluster.core.progress import check_observer
-from fiftyone_deepcluster.dataset.audit.audit_inputs import collect_labeled, field_list, read_audit_inputs
+from fiftyone_deepcluster.dataset.audit.audit_inputs import collect_labeled, field_list, read_followed
 from fiftyone_deepcluster.dataset.audit.audit_job import judge, store_audit
 from fiftyone_deepcluster.dataset.audit.audit_record import AuditRecord
 from fiftyone_deepcluster.dataset.io.fields import (
@@ -30,6 +31,7 @@ from fiftyone_deepcluster.dataset.io.vectors import check_given, model_name
 from fiftyone_deepcluster.dataset.review.clusters import check_there
 from fiftyone_deepcluster.dataset.runs import intents, lock, storage
 from fiftyone_deepcluster.dataset.runs.database import all_need_database, database_needed
+from fiftyone_deepcluster.dataset.runs.references import RunNames
 from fiftyone_deepcluster.errors import RunExistsError
 from fiftyone_deepcluster.methods.base import Options, parse_options
 
@@ -82,9 +84,16 @@ class Audit:
         return FieldNames(self.key, self.patches_field, "audit")
 
     @property
+    def settings_now(self) -> dict[str, Any]:
+        """``settings`` with the names that runs have now, if some were renamed since the audit was loaded."""
+        if not storage.is_stored(self.dataset, self.key, self.uid, "audit"):
+            return self.settings
+        return storage.header_of(self.dataset, self.key, "audit")[0].settings
+
+    @property
     def label_field(self) -> str:
         """Field with the labels that were audited."""
-        return str(self.settings["label_field"])
+        return str(self.settings_now["label_field"])
 
     @property
     def options(self) -> Options:
@@ -219,16 +228,16 @@ def audit_labels(
         "seed": arguments.whole_number("seed", seed, 0, _LARGEST_SEED),
         "device": device,
     }
-    names = FieldNames(key, source.patches_field, "audit")
+    names, others = FieldNames(key, source.patches_field, "audit"), RunNames.read(source.dataset)
     with lock.acquire(source.dataset, key) as held:
         source.dataset.reload()
         old = _old_audit(source.dataset, names, overwrite)
-        inputs = read_audit_inputs(source, settings, model, observer)
+        settings, inputs = read_followed(source, settings, others, model, observer)
         judged = judge(source, inputs, settings["seed"], observer, device=device)
         held.check()
         if old is not None:
             intents.carry_out(source.dataset, old)
-        store_audit(source, names, judged, settings, observer)
+        store_audit(source, names, judged, settings, others=others, observer=observer)
     return load_audit(source.dataset, key)
 
 
@@ -263,7 +272,8 @@ def load_audit(samples: fo.core.collections.SampleCollection, key: str = "audit"
     intents.complete_unfinished(dataset)
     header, created = storage.header_of(dataset, key, "audit")
     record = AuditRecord.model_validate(storage.raw_record(dataset, key))
-    if not record.complete and not lock.is_held(dataset, key):
+    incomplete = not record.complete and not lock.is_held(dataset, key)
+    if incomplete and first_time((header.uid, record.n_fits)):  # the panel loads it at every request
         logger.warning(
             "audit %r was interrupted while its scores were fitted again, and some of them are old; "
             "review_labels(samples, %r).refit() writes all", key, key,

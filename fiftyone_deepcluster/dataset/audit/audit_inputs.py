@@ -13,8 +13,9 @@ from fiftyone_deepcluster.dataset.io.read_images import collect_images, root_dat
 from fiftyone_deepcluster.dataset.io.side_fields import read_groups
 from fiftyone_deepcluster.dataset.io.vectors import model_vectors, stored_vectors
 from fiftyone_deepcluster.dataset.review.clusters import check_there
+from fiftyone_deepcluster.dataset.runs.references import RunNames, names_kept
 from fiftyone_deepcluster.dataset.runs.run import load_run
-from fiftyone_deepcluster.errors import InputError
+from fiftyone_deepcluster.errors import InputError, RunError
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -97,6 +98,43 @@ def read_audit_inputs(
         _clusters(source, settings["run"]),
         np.argsort(paths, kind="stable"),
     )
+
+
+def read_followed(
+    source: SampleSource,
+    settings: dict[str, Any],
+    others: RunNames,
+    model: Any = None,
+    observer: Observer | None = None,
+) -> tuple[dict[str, Any], AuditInputs]:
+    """What an audit needs, and its settings, which follow a run that is renamed meanwhile.
+
+    The inputs are then read again, since only a part of the values of the run may have been read.
+
+    Args:
+        source: the images.
+        settings: as in ``read_audit_inputs``.
+        others: names of all runs when the settings were given.
+        model: as in ``read_audit_inputs``.
+        observer: as in ``read_audit_inputs``.
+
+    Raises:
+        InputError, CancelledError: as in ``read_audit_inputs``.
+    """
+    while True:
+        failure: Exception | None = None
+        try:
+            inputs = read_audit_inputs(source, settings, model, observer)
+        except (InputError, RunError) as error:
+            failure = error
+        with names_kept(source.dataset):
+            now = others.follow(source.dataset, settings, source.patches_field)
+        if now != settings:
+            settings = now
+        elif failure is not None:
+            raise failure
+        else:
+            return settings, inputs
 
 
 def field_list(embeddings_field: str | Sequence[str] | None) -> list[str] | None:

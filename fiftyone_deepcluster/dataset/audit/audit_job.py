@@ -13,6 +13,7 @@ from fiftyone_deepcluster.dataset.io.lost_fields import declare_lost
 from fiftyone_deepcluster.dataset.io.write import write
 from fiftyone_deepcluster.dataset.runs import intents, storage
 from fiftyone_deepcluster.dataset.runs.database import DatabaseWatch
+from fiftyone_deepcluster.dataset.runs.references import names_kept
 from fiftyone_deepcluster.errors import RunError
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.dataset.audit.audit_record import AuditRecord
     from fiftyone_deepcluster.dataset.io.fields import FieldNames
     from fiftyone_deepcluster.dataset.io.source import SampleSource
+    from fiftyone_deepcluster.dataset.runs.references import RunNames
 
 
 @dataclass(frozen=True)
@@ -104,24 +106,37 @@ def store_audit(
     names: FieldNames,
     judged: Judgment,
     settings: dict[str, Any],
+    *,
+    others: RunNames,
     observer: Observer | None = None,
 ) -> None:
     """Declare and write the fields, then store the audit. The caller holds the lock of the key.
+
+    Args:
+        source: the images.
+        names: names of the fields.
+        judged: the result.
+        settings: arguments of the call.
+        others: names of all runs when the settings were given, which follow if one was renamed since.
+        observer: receives progress events.
 
     Raises:
         RunError: the database was restarted meanwhile, and may have lost some of it; nothing is left.
     """
     watch = DatabaseWatch()
-    header = storage.RunHeader(storage.AUDIT_METHOD, {}, settings, source.patches_field, len(source))
+    dataset, where = source.dataset, source.patches_field
+    header = storage.RunHeader(storage.AUDIT_METHOD, {}, settings, where, len(source))
     intent = intents.Intent("audit", names.key, header.uid, names.patches_field, kind="audit")
     watcher = observer_or_silent(observer)
     watcher.phase("write", 1)
-    with intents.writing(source.dataset, intent):
+    with intents.writing(dataset, intent):
         write(source, names, judged.columns)
-        declare_lost(source.dataset, names)
-        add_group(source.dataset, names)
+        declare_lost(dataset, names)
+        add_group(dataset, names)
         _check_kept(names, watch)
-        storage.register_run(source, names.key, header, judged.record)
+        with names_kept(dataset):
+            header = replace(header, settings=others.follow(dataset, settings, where))
+            storage.register_run(source, names.key, header, judged.record)
         _check_kept(names, watch)
     watcher.advance(1)
 

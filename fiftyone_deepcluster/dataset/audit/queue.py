@@ -106,10 +106,7 @@ def find_documents(
 
 def _cluster(audit: Audit) -> dict[str, str]:
     """The cluster of an image in the run of the audit, unless that run was deleted."""
-    settings = storage.header_of(audit.dataset, audit.key, "audit")[
-        0
-    ].settings  # the run may have been renamed
-    run = settings["run"]
+    run = audit.settings_now["run"]
     if run is None or run not in storage.keys(audit.dataset):
         return {}
     return {"cluster": f"${storage.fields_of(audit.dataset, str(run)).path('label')}"}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.core.devices import choose_compute
 from fiftyone_deepcluster.core.process_state import first_time
-from fiftyone_deepcluster.dataset.audit.audit_inputs import AuditInputs, read_audit_inputs
+from fiftyone_deepcluster.dataset.audit.audit_inputs import AuditInputs, read_followed
 from fiftyone_deepcluster.dataset.audit.audit_job import DecidedLabels, judge
 from fiftyone_deepcluster.dataset.audit.decisions import read_decision
 from fiftyone_deepcluster.dataset.io.read_fields import read_values
@@ -20,6 +20,7 @@ from fiftyone_deepcluster.dataset.review.clusters import check_there
 from fiftyone_deepcluster.dataset.review.edit_lock import hold
 from fiftyone_deepcluster.dataset.runs import storage
 from fiftyone_deepcluster.dataset.runs.database import until_kept
+from fiftyone_deepcluster.dataset.runs.references import RunNames
 from fiftyone_deepcluster.errors import InputError, OptionsError, RunError, RunNotFoundError
 
 if TYPE_CHECKING:
@@ -112,15 +113,15 @@ def _inside(audit: Audit):  # type: ignore[no-untyped-def]
 
 
 def _read(audit: Audit, observer: Observer | None) -> tuple[SampleSource, AuditInputs]:
-    samples = flat(audit.dataset)
+    others, samples = RunNames.read(audit.dataset), flat(audit.dataset)
     if audit.patches_field is not None:
         samples = samples.to_patches(audit.patches_field)
     path = _inside(audit)("given")
     ids = [name for name, given in zip(*samples.values(["id", path]), strict=True) if given is not None]
     source = collect_images(samples, ids=ids)
     try:
-        settings = {**audit.settings, "label_field": path}
-        return source, read_audit_inputs(source, settings, _model(audit), observer)
+        settings = {**audit.settings_now, "label_field": path}
+        return source, read_followed(source, settings, others, _model(audit), observer)[1]
     except (InputError, RunNotFoundError) as error:
         raise RunError(
             f"audit {audit.key!r} cannot be fitted again: {error}; or audit the labels again with overwrite=True"

@@ -13,7 +13,7 @@ from fiftyone_deepcluster.dataset.io.fields import changing, declare_missing, dr
 from fiftyone_deepcluster.dataset.io.read_fields import read_values
 from fiftyone_deepcluster.dataset.io.side_fields import read_texts
 from fiftyone_deepcluster.dataset.io.write import NOISE, set_values
-from fiftyone_deepcluster.dataset.results.open_run import images_of, open_run, path_in
+from fiftyone_deepcluster.dataset.results.open_run import images_of, open_run, path_in, storing
 from fiftyone_deepcluster.dataset.results.results_cache import Findings
 from fiftyone_deepcluster.dataset.runs.database import database_needed, until_kept
 from fiftyone_deepcluster.dataset.runs.run import Run, load_run
@@ -116,7 +116,8 @@ def key_words(
             field,
         )
     kept = {name: [asdict(word) for word in entry] for name, entry in words.items()}
-    Findings(run).save(_WORDS, {"text_field": field, "words": kept, "ids": _ids(run)})
+    with storing(run) as now:
+        Findings(now).save(_WORDS, {"text_field": field, "words": kept, "ids": _ids(now)})
     return words
 
 
@@ -160,10 +161,11 @@ def build_tree(
     nodes, paths = _nodes(tree, names)
     if all(node.leaf for node in nodes):
         logger.warning("run %r: no clusters are confused more than others, so its tree has no groups", key)
-    # the file first: a full disk must not leave the field without it
-    Findings(run).save(_TREE, {"nodes": [asdict(node) for node in nodes], "ids": _ids(run)})
     written = [paths[label] if label >= 0 else None for label in labels]
-    until_kept(run.dataset, lambda: _write(run, source, written))
+    with storing(run) as now:
+        # the file first: a full disk must not leave the field without it
+        Findings(now).save(_TREE, {"nodes": [asdict(node) for node in nodes], "ids": _ids(now)})
+        until_kept(run.dataset, lambda: _write(now, source, written))
     return nodes
 
 

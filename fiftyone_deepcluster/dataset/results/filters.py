@@ -11,7 +11,7 @@ from fiftyone_deepcluster.analysis.unit_images import Ascent
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.disk import disk_errors, folder_problem
 from fiftyone_deepcluster.core.progress import check_observer
-from fiftyone_deepcluster.dataset.results.open_run import images_of, open_run
+from fiftyone_deepcluster.dataset.results.open_run import images_of, open_run, storing
 from fiftyone_deepcluster.dataset.results.probes import keep_layers, layers_of_run
 from fiftyone_deepcluster.dataset.results.results_cache import Findings
 from fiftyone_deepcluster.dataset.runs.database import database_needed
@@ -126,7 +126,8 @@ def draw_filters(
         wanted = spread_units(chosen, N_UNITS) if units is None else check_units(chosen, units)
         maximized = maximize(trained_run.trained, chosen, wanted, climb)
         top = top_images(trained_run.trained, chosen, wanted)
-        return _written(run, source, trained_run, (chosen, maximized, top), folder)
+        with storing(run) as now:
+            return _written(now, source, trained_run, (chosen, maximized, top), folder)
 
 
 def stored_filters(run: Run) -> tuple[str, list[DrawnUnit]] | None:

@@ -18,6 +18,7 @@ from fiftyone_deepcluster.dataset.results.open_run import (
     has_network,
     images_of,
     open_run,
+    storing,
 )
 from fiftyone_deepcluster.dataset.results.results_cache import Findings
 from fiftyone_deepcluster.dataset.runs.database import database_needed
@@ -193,7 +194,8 @@ def retrieval_score(
             )
         )  # fmt: skip
     found = Retrieval(label_field=label_field, scores=tuple(scores))
-    Findings(run).save(_SCORES, found.model_dump(mode="json"))
+    with storing(run) as now:
+        Findings(now).save(_SCORES, found.model_dump(mode="json"))
     return found
 
 
@@ -235,7 +237,8 @@ def index_neighbors(
         rows[vectors.rows], far[vectors.rows] = vectors.rows[found], distances
         arrays |= {f"{name}_rows": rows, f"{name}_distances": far}
         counts.append(len(vectors.rows))
-    Findings(run).save_arrays(_INDEX, arrays)
+    with storing(run) as now:
+        Findings(now).save_arrays(_INDEX, arrays)
     return counts[0]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fiftyone_deepcluster.core import checkpoints
@@ -11,7 +12,9 @@ from fiftyone_deepcluster.core.disk import is_readable_file
 from fiftyone_deepcluster.dataset.io.read_fields import read_values
 from fiftyone_deepcluster.dataset.io.read_images import collect_images, flat, media_field_of
 from fiftyone_deepcluster.dataset.review.clusters import check_there
-from fiftyone_deepcluster.dataset.runs import run_files
+from fiftyone_deepcluster.dataset.review.edit_lock import hold
+from fiftyone_deepcluster.dataset.runs import run_files, storage
+from fiftyone_deepcluster.dataset.runs.references import names_kept
 from fiftyone_deepcluster.errors import InputError, RunError
 
 if TYPE_CHECKING:
@@ -106,6 +109,21 @@ def open_run(run: Run, source: SampleSource, observer: Observer | None) -> Itera
         )
     with reopen(folder, source.images, observer) as trained_run:
         yield trained_run
+
+
+@contextmanager
+def storing(run: Run) -> Iterator[Run]:
+    """The run with its key of now, locked: to store a result that took long, during which it may have been renamed.
+
+    Raises:
+        RunNotFoundError: the run was deleted or replaced meanwhile.
+        RunLockedError: it is being resumed.
+    """
+    with names_kept(run.dataset):  # after a rename that is in progress
+        now = replace(run, key=storage.key_of_run(run.dataset, run.uid) or run.key)
+    with hold(now):
+        check_there(now)
+        yield now
 
 
 def embedded(run: Run, source: SampleSource) -> list[object | None]:

@@ -9,7 +9,7 @@ from fiftyone_deepcluster.analysis.linear_probe import ProbeResult
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.progress import check_observer
 from fiftyone_deepcluster.dataset.io.read_fields import read_truth
-from fiftyone_deepcluster.dataset.results.open_run import chosen_rows, images_of, open_run
+from fiftyone_deepcluster.dataset.results.open_run import chosen_rows, images_of, open_run, storing
 from fiftyone_deepcluster.dataset.results.results_cache import Findings
 from fiftyone_deepcluster.dataset.runs.database import database_needed
 from fiftyone_deepcluster.dataset.runs.run import Run, load_run
@@ -95,7 +95,8 @@ def probe(
         found = probe_networks(trained_run.trained, trained_run.initial, known, request, clustered)
         keep_layers(run, layers_of_run(trained_run))
     found = found.model_copy(update={"label_field": label_field})
-    Findings(run).save(_PROBE, found.model_dump(mode="json"))
+    with storing(run) as now:
+        Findings(now).save(_PROBE, found.model_dump(mode="json"))
     return found
 
 

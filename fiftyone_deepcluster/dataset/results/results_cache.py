@@ -54,12 +54,13 @@ class Findings:
             file.write(text)
 
     def load(self, name: str) -> dict[str, Any] | None:
-        """Values stored under a name; None if there are none for this user, or if the run was resumed since."""
+        """Values stored under a name; None if this user can read none, or if the run was resumed since."""
         try:
-            found: dict[str, Any] = json.loads(_file(self._place, name).read_text())
-        except (FileNotFoundError, PermissionError):
+            found = json.loads(_file(self._place, name).read_text())
+            content: dict[str, Any] | None = found["content"] if found["state"] == self._state else None
+        except (OSError, ValueError, KeyError, TypeError):  # none, of another user, or damaged
             return None
-        return found["content"] if found["state"] == self._state else None
+        return content
 
     def save_arrays(self, name: str, arrays: dict[str, NDArray[Any]]) -> None:
         """Store arrays under a name; none if the folder cannot be written."""
@@ -78,7 +79,10 @@ class Findings:
         if found is None:
             return None
         folder = self._place / name
-        return {part: np.load(folder / f"{part}.npy", mmap_mode="r") for part in found["parts"]}
+        try:
+            return {part: np.load(folder / f"{part}.npy", mmap_mode="r") for part in found["parts"]}
+        except (OSError, EOFError, ValueError, KeyError, TypeError):  # of another user, or damaged
+            return None
 
     def path(self, name: str, file: str) -> Path:
         """Current path of a file in the folder of a name, which moves when the run is renamed."""

@@ -58,17 +58,8 @@ class ClusterInfo:
     exemplar_boxes: tuple[tuple[float, ...] | None, ...]
 
 
-def check_there(run: KeptRun, value: str | None = None) -> None:
-    """Raise unless the run and the fields of its values still exist.
-
-    Args:
-        run: run to check.
-        value: name of a value, see ``io.layouts``; by default those that every call needs.
-
-    Raises:
-        RunNotFoundError: the run was deleted, renamed or replaced by another.
-        RunError: the field of a value was deleted from the dataset.
-    """
+def check_stored(run: KeptRun) -> None:
+    """Raise RunNotFoundError if the run was deleted, renamed or replaced by another since it was loaded."""
     dataset, kind = run.dataset, run.fields.kind
     what = "run" if kind == "clusters" else "audit"
     if not storage.in_database(dataset):
@@ -87,6 +78,20 @@ def check_there(run: KeptRun, value: str | None = None) -> None:
         raise RunNotFoundError(
             f"{what} {run.key!r} of {dataset.name!r} was replaced since it was loaded; load it again with load_{what}"
         )
+
+
+def check_there(run: KeptRun, value: str | None = None) -> None:
+    """Raise unless the run and the fields of its values still exist.
+
+    Args:
+        run: run to check.
+        value: name of a value, see ``io.layouts``; by default those that every call needs.
+
+    Raises:
+        RunNotFoundError: the run was deleted, renamed or replaced by another.
+        RunError: the field of a value was deleted from the dataset.
+    """
+    check_stored(run)
     for name in run.fields.layout.needed if value is None else (value,):
         _check_field(run, run.fields.path(name))
 

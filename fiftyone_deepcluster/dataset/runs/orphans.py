@@ -100,6 +100,6 @@ def _databases(folder: Path) -> set[str]:
             found |= {str(mark) for name, mark in json.loads(path.read_text()).items() if name == "database"}
         except FileNotFoundError:
             continue
-        except (OSError, ValueError):  # of another user, or damaged
+        except (OSError, ValueError, AttributeError):  # of another user, or damaged
             found.add("")
     return found

@@ -2,15 +2,21 @@
 
 They are in the settings and options of stored runs and audits, in the records, in the jobs of interrupted runs, and in
 the forms that are kept to be opened again. Every step may be repeated.
+
+A run that has begun, and is not stored yet, follows by itself: it reads all names at its start (``RunNames``), and
+follows what was renamed since when it stores them.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from fiftyone_deepcluster.dataset.runs import run_files, status, storage
+from fiftyone_deepcluster.dataset.io.fields import FieldNames
+from fiftyone_deepcluster.dataset.runs import lock, run_files, status, storage
 from fiftyone_deepcluster.errors import DiskError, RunError
 from fiftyone_deepcluster.methods.base import FIELD_SUFFIX
 
@@ -21,12 +27,12 @@ if TYPE_CHECKING:
     import fiftyone as fo
 
     from fiftyone_deepcluster.core.record import RunRecord
-    from fiftyone_deepcluster.dataset.io.fields import FieldNames
 
 logger = logging.getLogger(__name__)
 
 _RUN = "run"
 """Setting with the key of another run."""
+_NAMES_LOCK = "names of runs"
 
 
 @dataclass(frozen=True)
@@ -90,9 +96,51 @@ class Renamed:
         return path
 
 
+@contextmanager
+def names_kept(dataset: fo.Dataset) -> Iterator[None]:
+    """Lock during which no run or audit gets another key; for a block that stores names of others, or their files."""
+    with lock.wait_for(dataset, _NAMES_LOCK):
+        yield
+
+
+@dataclass(frozen=True)
+class RunNames:
+    """Names of the fields of all runs and audits of a dataset at one time.
+
+    Attributes:
+        by_uid: names by unique id, which no rename changes.
+    """
+
+    by_uid: dict[str, FieldNames]
+
+    @classmethod
+    def read(cls, dataset: fo.Dataset) -> RunNames:
+        """The names of now, after a rename that is in progress."""
+        with names_kept(dataset):
+            return cls(_names_by_uid(dataset))
+
+    def follow(
+        self, dataset: fo.Dataset, values: Mapping[str, Any], patches_field: str | None
+    ) -> dict[str, Any]:
+        """Settings or options of that time with the names of now; within ``names_kept``; as ``Renamed.follow``."""
+        now = _names_by_uid(dataset)
+        changed = [(old, now[uid], uid) for uid, old in self.by_uid.items() if now.get(uid, old) != old]
+        followed = dict(values)
+        for (
+            old,
+            _,
+            uid,
+        ) in changed:  # first to names that are nobody's: one may have the old name of another now
+            followed = Renamed(dataset, old, replace(old, key=f"run_{uid}")).follow(followed, patches_field)
+        for _, new, uid in changed:
+            followed = Renamed(dataset, replace(new, key=f"run_{uid}"), new).follow(followed, patches_field)
+        return followed
+
+
 def follow_rename(dataset: fo.Dataset, old: FieldNames, new: FieldNames) -> None:
     """Replace the old names of a run in all that others store on the dataset and in its folder."""
     renamed = Renamed(dataset, old, new)
+    storage.look_again(dataset)
     for key in storage.own_documents(dataset):
         _follow_stored(dataset, key, renamed)
     for folder in run_files.run_folders(dataset):
@@ -111,6 +159,8 @@ def followed_meanwhile(
 ) -> tuple[storage.RunHeader, RunRecord]:
     """Header and record of a run that has ended, with the names in its job, which follow renames during the run.
 
+    Within ``names_kept``, in which the caller stores them.
+
     Args:
         folder: folder of its job.
         header: its header when it began.
@@ -124,25 +174,44 @@ def followed_meanwhile(
 
 
 def _follow_stored(dataset: fo.Dataset, key: str, renamed: Renamed) -> None:
-    """Replace names in a stored run: first in its record, since a change of the settings is looked for."""
+    """Replace names in a stored run, unless it was deleted meanwhile."""
+    document = storage.own_documents(dataset).get(key)
+    if document is None or "settings" not in document.config:  # deleted, or not stored by this package
+        return
+    try:
+        _replace_names(dataset, document, renamed)
+    except Exception:  # which one depends on the step that finds nothing
+        if storage.is_there(document):
+            raise
+
+
+def _replace_names(dataset: fo.Dataset, document: Any, renamed: Renamed) -> None:
+    """First in the record, since a change of the settings is looked for."""
     from fiftyone.core.odm import get_db_conn
 
-    document = storage.own_documents(dataset)[key]
-    if "settings" not in document.config:  # not stored by this package
-        return
     where = document.config["patches_field"]
     before = {part: dict(document.config[part]) for part in ("settings", "options")}
     now = {part: renamed.follow(values, where) for part, values in before.items()}
     if now["options"] != before["options"] and document.results:
-        record = storage.raw_record(dataset, key)
+        record = storage.raw_record(dataset, document.key)
         parts: dict[str, Any] = {
             part: renamed.follow(record[part], where) for part in ("options", "resolved") if part in record
         }
-        storage.replace_record(dataset, key, {**record, **parts})
+        storage.replace_record(dataset, document.key, {**record, **parts})
     if now != before:
         changes = {f"config.{part}": values for part, values in now.items()}
         get_db_conn().runs.update_one({"_id": document.id}, {"$set": changes})
         document.reload()
+
+
+def _names_by_uid(dataset: fo.Dataset) -> dict[str, FieldNames]:
+    storage.look_again(dataset)
+    found = {}
+    for key, document in storage.own_documents(dataset).items():
+        if "uid" in document.config:  # else not stored by this package
+            kind = storage.kind_of(document)
+            found[document.config["uid"]] = FieldNames(key, document.config["patches_field"], kind)
+    return found
 
 
 def _follow_job(renamed: Renamed, key: str, folder: Path) -> None:

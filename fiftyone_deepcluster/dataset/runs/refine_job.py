@@ -11,6 +11,7 @@ from fiftyone_deepcluster.dataset.io.read_fields import read_values
 from fiftyone_deepcluster.dataset.io.read_images import collect_images, flat, media_field_of
 from fiftyone_deepcluster.dataset.io.write import NOISE
 from fiftyone_deepcluster.dataset.review.apply import complete_edits
+from fiftyone_deepcluster.dataset.review.clusters import check_there
 from fiftyone_deepcluster.dataset.review.edit_log import EditLog
 from fiftyone_deepcluster.dataset.review.reviewed import reviewed
 from fiftyone_deepcluster.dataset.runs import lock, run_files, storage
@@ -32,12 +33,8 @@ REFINES = "refines"
 _LEAST_CLUSTERS = 2
 
 
-def clustered_images(run: Run) -> SampleSource:
-    """The images of a run that have a label, also those that were assigned to it later.
-
-    Raises:
-        RunError: there are none.
-    """
+def _clustered_images(run: Run) -> SampleSource:
+    """The images of a run that have a label; raises RunError if there are none."""
     names, everything = run.fields, flat(run.dataset)
     if names.patches_field is not None:
         everything = everything.to_patches(names.patches_field)
@@ -49,22 +46,24 @@ def clustered_images(run: Run) -> SampleSource:
     return source.choose([source.ids[row] for row in rows])
 
 
-def read_decided(run: Run, source: SampleSource, *, by_number: bool) -> run_files.Decided:
-    """What the review of a run says about N of its images.
+def read_decided(run: Run, *, by_number: bool) -> tuple[SampleSource, run_files.Decided]:
+    """The N images of a run that have a label, also those assigned to it later, and what its review says about them.
 
     A person has decided about the images of reviewed clusters, and about those that were moved or rejected, unless a
     split has changed them since; also about images that the run itself kept from an earlier review.
 
     Args:
         run: the run.
-        source: the N images.
         by_number: keep clusters of the run that were merged under one name as separate clusters, if most of their
             images have that name. Needed without training, since the mean of several clusters represents none of them.
 
     Raises:
+        RunNotFoundError: the run was deleted, renamed or replaced meanwhile.
         InputError: fewer than two clusters, or nothing was reviewed.
     """
     with lock.acquire(run.dataset, run.key):
+        check_there(run)
+        source = _clustered_images(run)
         log = EditLog(run.dataset, run.uid)
         complete_edits(run, log)
         placed, marked = _placed(run, log), set(reviewed(run))
@@ -82,7 +81,7 @@ def read_decided(run: Run, source: SampleSource, *, by_number: bool) -> run_file
             f"review(samples, {run.key!r}).mark_reviewed([...]), or move and reject images"
         )
     found, own = _own_numbers(names, numbers if by_number else [None] * len(names))
-    return run_files.Decided(found, own, fixed)
+    return source, run_files.Decided(found, own, fixed)
 
 
 def known_with(decided: run_files.Decided, known: Known, network: Path | None) -> Known:

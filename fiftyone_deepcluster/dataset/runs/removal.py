@@ -34,7 +34,7 @@ def delete(dataset: fo.Dataset, names: FieldNames, uid: str) -> None:
 def give_way(dataset: fo.Dataset, names: FieldNames, uid: str) -> None:
     """Remove a run whose replacement has been fitted, with its files unless the replacement uses them, too."""
     erase(dataset, names, uid)
-    if run_files.load_job(run_files.next_dir(dataset, names.key)) is not None:
+    if run_files.has_replacement(dataset, names.key):
         run_files.clean_dir(run_files.run_dir(dataset, names.key))
 
 

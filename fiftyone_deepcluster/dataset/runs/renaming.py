@@ -14,7 +14,7 @@ from fiftyone_deepcluster.dataset.display.sidebar import add_group, remove_group
 from fiftyone_deepcluster.dataset.io.fields import changing, drop_indexes
 from fiftyone_deepcluster.dataset.runs import run_files, status, storage
 from fiftyone_deepcluster.dataset.runs.job_log import drop_logs_about
-from fiftyone_deepcluster.dataset.runs.references import follow_rename
+from fiftyone_deepcluster.dataset.runs.references import follow_rename, names_kept
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 
 def rename(dataset: fo.Dataset, old: FieldNames, new: FieldNames) -> None:
     """Give a run and all that belongs to it another key."""
+    with names_kept(dataset):
+        _rename(dataset, old, new)
+
+
+def _rename(dataset: fo.Dataset, old: FieldNames, new: FieldNames) -> None:
     remove_group(dataset, old)
     _rename_fields(dataset, old, new)
     if old.brain_keys():

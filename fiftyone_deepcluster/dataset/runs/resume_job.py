@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from fiftyone_deepcluster.api.resuming import MAY_CHANGE
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.dataset.io.fields import FieldNames, has_values, is_key
+from fiftyone_deepcluster.dataset.io.inputs import read_inputs
 from fiftyone_deepcluster.dataset.io.read_images import collect_images, flat, media_field_of
+from fiftyone_deepcluster.dataset.io.vectors import check_given
 from fiftyone_deepcluster.dataset.review.edit_log import EditLog
 from fiftyone_deepcluster.dataset.runs import run_files, storage
 from fiftyone_deepcluster.dataset.runs.interrupted import find_interrupted
+from fiftyone_deepcluster.dataset.runs.references import RunNames
 from fiftyone_deepcluster.dataset.runs.run import list_runs
-from fiftyone_deepcluster.errors import RunError, RunNotFoundError
+from fiftyone_deepcluster.dataset.runs.run_job import CheckedCall
+from fiftyone_deepcluster.errors import CheckpointError, RunError, RunNotFoundError
+from fiftyone_deepcluster.methods.base import parse_options
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,25 +26,61 @@ if TYPE_CHECKING:
     import fiftyone as fo
 
     from fiftyone_deepcluster.dataset.io.source import SampleSource
+    from fiftyone_deepcluster.methods.base import Options
 
 logger = logging.getLogger(__name__)
 
 
+def prepare_resume(
+    dataset: fo.Dataset, key: str, changes: dict[str, Any], *, compute_brain: bool
+) -> CheckedCall:
+    """The call that continues a run; arguments as in ``resume``, and the errors that it raises before it begins."""
+    others = RunNames.read(dataset)
+    folder, noted = find_job(dataset, key)
+    settings = noted.header.settings
+    check_unedited(dataset, key, noted)
+    options = _changed(key, noted.header, changes)
+    if settings["model"] is not None:
+        check_given(options, None, settings["model"])
+    source = select_images(dataset, noted)
+    inputs = read_inputs(source, options, settings)
+    warn_of_assigned(dataset, key, noted)
+
+    def again(call: CheckedCall) -> CheckedCall:
+        """Another process may have edited, replaced or renamed the run before it was locked."""
+        dataset.reload()
+        if find_job(dataset, key) != (folder, noted):
+            return prepare_resume(dataset, key, changes, compute_brain=compute_brain)
+        check_unedited(dataset, key, noted)
+        return call
+
+    return CheckedCall(
+        source,
+        key,
+        options,
+        settings,
+        inputs=inputs,
+        others=others,
+        model=settings["model"],
+        replaces=True,
+        compute_brain=compute_brain,
+        folder=folder,
+        uid=noted.header.uid,
+        decided=noted.decided,
+        again=again,
+    )
+
+
 def find_job(dataset: fo.Dataset, key: str) -> tuple[Path, run_files.ClusterJob]:
-    """Folder and job to resume; an interrupted replacement of the run comes first.
+    """Folder and job to resume; an interrupted replacement of the run comes first, unless its job is damaged.
 
     Raises:
         RunNotFoundError: there is nothing to resume; the message says why.
         RunError: the job cannot be read.
     """
-    folders = (run_files.next_dir(dataset, key), run_files.run_dir(dataset, key)) if is_key(key) else ()
-    for folder in folders:
-        try:
-            job = run_files.load_job(folder)
-        except RunError as error:
-            raise RunError(f"run {key!r} cannot be resumed: {error}") from error
-        if job is not None:
-            return folder, job
+    found = _read_job(dataset, key) if is_key(key) else None
+    if found is not None:
+        return found
     if key in storage.keys(dataset):
         raise RunNotFoundError(
             f"the files of run {key!r} are not in {run_files.run_dir(dataset, key)}: the run was made on another "
@@ -55,6 +97,28 @@ def find_job(dataset: fo.Dataset, key: str) -> tuple[Path, run_files.ClusterJob]
     raise RunNotFoundError(
         f"{dataset.name!r} has neither a run nor a checkpoint {arguments.short(key)}; {there}"
     )
+
+
+def _read_job(dataset: fo.Dataset, key: str) -> tuple[Path, run_files.ClusterJob] | None:
+    damaged = None
+    for folder in (run_files.next_dir(dataset, key), run_files.run_dir(dataset, key)):
+        try:
+            job = run_files.load_job(folder)
+        except run_files.DamagedJobError as error:
+            damaged = damaged or error
+            continue
+        except RunError as error:
+            raise RunError(f"run {key!r} cannot be resumed: {error}") from error
+        if job is None:
+            continue
+        if damaged is not None:
+            logger.warning(
+                "the replacement of run %r is lost, and the run itself is resumed: %s", key, damaged
+            )
+        return folder, job
+    if damaged is not None:
+        raise RunError(f"run {key!r} cannot be resumed: {damaged}") from damaged
+    return None
 
 
 def check_unedited(dataset: fo.Dataset, key: str, job: run_files.ClusterJob) -> None:
@@ -110,3 +174,14 @@ def select_images(dataset: fo.Dataset, job: run_files.ClusterJob) -> SampleSourc
             f"{dataset.name!r}, so its checkpoint cannot be used; cluster again with overwrite=True"
         )
     return source
+
+
+def _changed(key: str, header: storage.RunHeader, changes: dict[str, Any]) -> Options:
+    """Options of a run, updated with ``changes``."""
+    refused = [name for name in changes if name not in MAY_CHANGE]
+    if refused:
+        raise CheckpointError(
+            f"{', '.join(refused)} cannot change when run {key!r} is resumed; only {', '.join(MAY_CHANGE)} can. To "
+            "change other options, cluster again with overwrite=True or under another key"
+        )
+    return parse_options(header.method, {**header.options, **changes})

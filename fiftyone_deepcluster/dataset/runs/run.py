@@ -13,6 +13,7 @@ from itertools import chain, count
 from typing import TYPE_CHECKING, Any, get_args
 
 from fiftyone_deepcluster.core import arguments
+from fiftyone_deepcluster.core.process_state import changed
 from fiftyone_deepcluster.dataset.io.fields import (
     FieldNames,
     check_apart,
@@ -232,7 +233,7 @@ def load_run(samples: fo.core.collections.SampleCollection, key: str) -> Run:
     intents.complete_unfinished(dataset)
     header, created = _header(dataset, key)
     record = storage.record_of(dataset, key)
-    _warn_of_lost(dataset, FieldNames(key, header.patches_field), record.n_images)
+    _warn_of_lost(dataset, header.uid, FieldNames(key, header.patches_field), record.n_images)
     return Run(
         key, dataset, record, header.patches_field, created, header.n_samples, header.settings, header.uid
     )
@@ -320,19 +321,24 @@ def _header(dataset: fo.Dataset, key: str) -> tuple[storage.RunHeader, datetime]
         raise not_there(dataset, key) from None
 
 
-def _warn_of_lost(dataset: fo.Dataset, names: FieldNames, n_images: int) -> None:
-    """Warn of clusters that the database lost, or that were deleted with their field."""
+def _warn_of_lost(dataset: fo.Dataset, uid: str, names: FieldNames, n_images: int) -> None:
+    """Warn of lost clusters, again only if there are more or fewer: the panel loads a run at every request."""
+    found = _find_lost(dataset, names, n_images)
+    if changed((dataset._doc.id, uid, "lost clusters"), found) and found is not None:
+        logger.warning("%s; %s", found, way_back(dataset, names.key))
+
+
+def _find_lost(dataset: fo.Dataset, names: FieldNames, n_images: int) -> str | None:
+    """What the database lost of the clusters, or that they were deleted with their field; None if neither."""
     lost, path = count_lost(dataset, names, n_images), names.path("label")
     if not lost and dataset.get_field(path) is not None:
-        return
+        return None
     dataset.reload()  # another process may have deleted the field, or added it
     if dataset.get_field(path) is None and not has_values(dataset, names, path):
-        what = f"the field {path} of run {names.key!r} was deleted from {dataset.name!r}"
-    elif lost:
-        what = f"the database lost the clusters of {lost} of the {n_images} images of run {names.key!r}"
-    else:
-        return
-    logger.warning("%s; %s", what, way_back(dataset, names.key))
+        return f"the field {path} of run {names.key!r} was deleted from {dataset.name!r}"
+    if lost:
+        return f"the database lost the clusters of {lost} of the {n_images} images of run {names.key!r}"
+    return None
 
 
 def _row(entry: Round) -> dict[str, Any]:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import re
 import shutil
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.disk import change_problem, disk_errors, is_refused, new_file, subfolders
 from fiftyone_deepcluster.dataset.runs.storage import RunHeader, no_such_run
 from fiftyone_deepcluster.errors import DiskError, RunError
@@ -20,10 +23,17 @@ from fiftyone_deepcluster.errors import DiskError, RunError
 if TYPE_CHECKING:
     import fiftyone as fo
 
+logger = logging.getLogger(__name__)
+
 JOB_FILE = "job.json"
 ELSEWHERE = "set FIFTYONE_DEFAULT_DATASET_DIR to a folder on another disk"
 """How to choose another folder for the files of runs; for errors."""
 _NEXT = ".next"
+_IMAGE_ID = re.compile("[0-9a-f]{24}")
+
+
+class DamagedJobError(RunError):
+    """The file of a job is cut, or holds something else."""
 
 
 @dataclass(frozen=True)
@@ -129,14 +139,15 @@ def load_job(folder: Path) -> ClusterJob | None:
     """Job stored in ``folder``; None if there is none.
 
     Raises:
-        RunError: its file is damaged, or belongs to another user.
+        DamagedJobError: its file is damaged.
+        RunError: it belongs to another user.
     """
     path, what = folder / JOB_FILE, f"which lists the images of run {key_of_folder(folder)!r},"
     try:
-        value: dict[str, Any] = json.loads(path.read_text())
-        decided = value.get("decided")
-        header = RunHeader(**value["header"])
-        return ClusterJob(header, value["ids"], None if decided is None else Decided(**decided))
+        value = json.loads(path.read_text())
+        if not isinstance(value, dict):
+            raise TypeError(f"a {type(value).__name__} in place of an object")
+        return _job_of(value)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError as error:
@@ -145,9 +156,25 @@ def load_job(folder: Path) -> ClusterJob | None:
             "under another key"
         ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(
+        raise DamagedJobError(
             f"{path}, {what} cannot be read ({error}); restore the file, or cluster again with overwrite=True"
         ) from error
+
+
+def _job_of(value: dict[str, Any]) -> ClusterJob:
+    """Job from the content of its file; raises KeyError or ValueError if it has other values."""
+    from pydantic import TypeAdapter, ValidationError
+
+    parts = {name: value[name] for name in ("header", "ids")} | {"decided": value.get("decided")}
+    try:
+        job = TypeAdapter(ClusterJob).validate_python(parts)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    wrong = next((name for name in job.ids if not _IMAGE_ID.fullmatch(name)), None)
+    if wrong is not None:
+        raise ValueError(f"ids: {arguments.short(wrong)} is not the id of an image")
+    return job
 
 
 def readable_job(folder: Path) -> ClusterJob | None:
@@ -207,6 +234,33 @@ def move_dir(old: Path, new: Path) -> None:
 
 def adopt_files(dataset: fo.Dataset, key: str, uid: str) -> None:
     """Move the files of a run that replaced another, once it is stored; nothing if that is done or not needed."""
-    job = load_job(next_dir(dataset, key))
+    new, old = next_dir(dataset, key), run_dir(dataset, key)
+    try:
+        job = load_job(new)
+    except DamagedJobError as error:
+        if old.is_dir():  # so the run has its files
+            _drop_damaged(new, error)
+        else:
+            logger.warning("run %r cannot be resumed: %s", key, error)
+            move_dir(new, old)
+        return
     if job is not None and job.header.uid == uid:
-        move_dir(next_dir(dataset, key), run_dir(dataset, key))
+        move_dir(new, old)
+
+
+def has_replacement(dataset: fo.Dataset, key: str) -> bool:
+    """Whether a run in progress has files to replace the run under ``key``; those with a damaged job are removed."""
+    folder = next_dir(dataset, key)
+    try:
+        return load_job(folder) is not None
+    except DamagedJobError as error:
+        _drop_damaged(folder, error)
+        return False
+
+
+def _drop_damaged(folder: Path, error: DamagedJobError) -> None:
+    logger.warning(
+        "the interrupted replacement of run %r cannot be continued, and its files are removed: %s cannot be read (%s)",
+        key_of_folder(folder), folder / JOB_FILE, error.__cause__,
+    )  # fmt: skip
+    clean_dir(folder)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from fiftyone_deepcluster.core.record import StopReason
 from fiftyone_deepcluster.dataset.display.brain import add_brain_runs
 from fiftyone_deepcluster.dataset.display.sidebar import add_group
 from fiftyone_deepcluster.dataset.io.fields import FieldNames, check_free, drop_empty
+from fiftyone_deepcluster.dataset.io.inputs import Inputs, read_inputs
 from fiftyone_deepcluster.dataset.io.lost_fields import declare_lost
 from fiftyone_deepcluster.dataset.io.vectors import model_vectors
 from fiftyone_deepcluster.dataset.io.write import Columns, write
@@ -21,11 +23,11 @@ from fiftyone_deepcluster.dataset.runs import intents, lock, run_files, status, 
 from fiftyone_deepcluster.dataset.runs.completeness import check_kept
 from fiftyone_deepcluster.dataset.runs.database import DatabaseWatch, is_away
 from fiftyone_deepcluster.dataset.runs.processes import rank, wait_for_all
-from fiftyone_deepcluster.dataset.runs.references import followed_meanwhile
+from fiftyone_deepcluster.dataset.runs.references import RunNames, followed_meanwhile, names_kept
 from fiftyone_deepcluster.dataset.runs.refine_job import known_with, network_of
 from fiftyone_deepcluster.dataset.runs.run import Run, load_run
-from fiftyone_deepcluster.errors import DiskError, InputError, RunExistsError
-from fiftyone_deepcluster.methods.base import FIELD_SUFFIX
+from fiftyone_deepcluster.errors import DiskError, InputError, RunError, RunExistsError
+from fiftyone_deepcluster.methods.base import FIELD_SUFFIX, parse_options
 from fiftyone_deepcluster.metrics.matching import cluster_names
 
 if TYPE_CHECKING:
@@ -37,10 +39,11 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.core.record import RunRecord
     from fiftyone_deepcluster.core.types import Known
-    from fiftyone_deepcluster.dataset.io.inputs import Inputs
     from fiftyone_deepcluster.dataset.io.source import SampleSource
     from fiftyone_deepcluster.methods.base import Options
 
+
+logger = logging.getLogger(__name__)
 
 _MAP_SECONDS, _MAP_SECONDS_PER_IMAGE = 8.0, 0.004
 """Time of the 2-D map on two cores: 16 s for 1,797 digits, of which most is compilation."""
@@ -56,12 +59,14 @@ class CheckedCall:
         options: options of the method.
         settings: other arguments of the call: truth_field, media_field, embeddings_field, model, half_precision.
         inputs: inputs read from the dataset besides the images.
+        others: names of all runs, read before the settings, which follow if one is renamed before the job is stored.
         model: a FiftyOne model, or the name of one, that computes the vectors; or None.
         replaces: whether an existing run under this key may be replaced.
         compute_brain: whether to compute the brain runs.
         folder: folder with the checkpoint to resume from; None for a new run.
         uid: unique id of the run; kept when it is resumed.
         decided: for ``refine``, what the review says about the images.
+        again: for ``resume``, prepares the call again once the run is locked; returns it if nothing has changed.
     """
 
     source: SampleSource
@@ -69,12 +74,14 @@ class CheckedCall:
     options: Options
     settings: dict[str, object]
     inputs: Inputs
+    others: RunNames
     model: Any = None
     replaces: bool = False
     compute_brain: bool = True
     folder: Path | None = None
     uid: str = field(default_factory=storage.new_uid)
     decided: run_files.Decided | None = None
+    again: Callable[[CheckedCall], CheckedCall] | None = None
 
     @property
     def dataset(self) -> fo.Dataset:
@@ -117,6 +124,7 @@ def execute(call: CheckedCall, observer: Observer) -> Run:
     if rank():
         return _follow(call, observer)
     with lock.acquire(call.dataset, call.key) as held:
+        call = call if call.again is None else call.again(call)
         run_files.check_files(call.dataset, call.key)
         _keep_interrupted(call)
         intents.clear_remains(call.dataset, call.key)
@@ -191,7 +199,7 @@ def _fit_and_write(
     until the new run has been fitted.
     """
     before = None if call.folder is None else run_files.load_job(call.folder)
-    folder = _prepare_folder(call, replacing)
+    call, folder = _prepare_folder(call, replacing)
     try:
         if replacing:
             result = _fit(call, folder, observer)
@@ -209,16 +217,18 @@ def _fit_and_write(
             if not is_away(error):  # else its fields stay, and resume needs the job
                 run_files.clean_dir(folder)
         elif before is not None and isinstance(error, InputError):
-            now = run_files.readable_job(folder) or before  # its field names may have followed a rename
-            fields = {
-                name: value for name, value in now.header.options.items() if name.endswith(FIELD_SUFFIX)
-            }
-            header = replace(now.header, options={**before.header.options, **fields})
-            run_files.save_job(
-                folder, replace(before, header=header)
-            )  # undo changed options that were rejected
+            _restore_options(call.dataset, folder, before)
         raise
     return result.record.stop_reason
+
+
+def _restore_options(dataset: fo.Dataset, folder: Path, before: run_files.ClusterJob) -> None:
+    """Undo changed options that were rejected."""
+    with names_kept(dataset):
+        now = run_files.readable_job(folder) or before  # its field names may have followed a rename
+        fields = {name: value for name, value in now.header.options.items() if name.endswith(FIELD_SUFFIX)}
+        header = replace(now.header, options={**before.header.options, **fields})
+        run_files.save_job(folder, replace(before, header=header))
 
 
 def _replace_run(call: CheckedCall) -> None:
@@ -227,20 +237,41 @@ def _replace_run(call: CheckedCall) -> None:
     intents.carry_out(call.dataset, intents.Intent("replace", call.key, header.uid, header.patches_field))
 
 
-def _prepare_folder(call: CheckedCall, replacing: bool) -> Path:
-    """Prepare the folder for the checkpoint; a checkpoint of a different call is removed."""
-    note = call.note
+def _prepare_folder(call: CheckedCall, replacing: bool) -> tuple[CheckedCall, Path]:
+    """The call with the names of now, and its folder with its job; a checkpoint of a different call is removed."""
     folder = call.folder or _folder(call, replacing)
-    if call.folder is None:
-        left = run_files.readable_job(folder)
-        if left is None or not left.same_work(note):
-            run_files.clean_dir(folder)
-    with suppress(OSError):  # of a disk that cannot be written, which save_job explains
-        for unfinished in folder.glob("*.partial"):  # by a process that was killed
-            unfinished.unlink()
-    run_files.save_job(folder, note)
+    with names_kept(call.dataset):
+        call = _followed(call)
+        if call.folder is None:
+            left = _left_job(folder)
+            if left is None or not left.same_work(call.note):
+                run_files.clean_dir(folder)
+        with suppress(OSError):  # of a disk that cannot be written, which save_job explains
+            for unfinished in folder.glob("*.partial"):  # by a process that was killed
+                unfinished.unlink()
+        run_files.save_job(folder, call.note)
     wait_for_all()
-    return folder
+    return call, folder
+
+
+def _left_job(folder: Path) -> run_files.ClusterJob | None:
+    """Job that an interrupted call left; None if there is none, or it cannot be read."""
+    try:
+        return run_files.load_job(folder)
+    except RunError as error:
+        path = folder / run_files.JOB_FILE
+        logger.warning("an interrupted run is removed: %s cannot be read (%s)", path, error.__cause__)
+        return None
+
+
+def _followed(call: CheckedCall) -> CheckedCall:
+    """The call with the names that runs have now; what is renamed while it is read may have been read in part."""
+    given, where = call.options.as_given(), call.source.patches_field
+    settings, options = (call.others.follow(call.dataset, values, where) for values in (call.settings, given))
+    if (settings, options) == (call.settings, given):
+        return call
+    chosen = parse_options(call.options.name, options)
+    return replace(call, settings=settings, options=chosen, inputs=read_inputs(call.source, chosen, settings))
 
 
 def _folder(call: CheckedCall, replacing: bool) -> Path:
@@ -314,8 +345,9 @@ def _store(call: CheckedCall, result: FitResult, observer: Observer, folder: Pat
     n_clustered = len(call.source) - len(result.errors)
     way_out = f"resume(samples, {call.key!r}) writes them again, without training"
     check_kept(call.dataset, call.names, watch, n_clustered, way_out)
-    header, record = followed_meanwhile(folder, call.note.header, record)
-    storage.register_run(call.source, call.key, header, record)
+    with names_kept(call.dataset):
+        header, record = followed_meanwhile(folder, call.note.header, record)
+        storage.register_run(call.source, call.key, header, record)
     check_kept(call.dataset, call.names, watch, n_clustered, way_out)
     run_files.adopt_files(call.dataset, call.key, call.uid)
 

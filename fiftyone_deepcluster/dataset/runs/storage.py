@@ -168,14 +168,32 @@ def keys(dataset: fo.Dataset, kind: RunKind = "clusters") -> list[str]:
     found = {
         key: document
         for key, document in own_documents(dataset).items()
-        if document.results and (document.config.get("method") == AUDIT_METHOD) == (kind == "audit")
+        if document.results and kind_of(document) == kind
     }
     return sorted(found, key=lambda key: found[key].timestamp)
+
+
+def kind_of(document: Any) -> RunKind:
+    """Kind of the run of a document."""
+    return "audit" if document.config.get("method") == AUDIT_METHOD else "clusters"
+
+
+def is_there(document: Any) -> bool:
+    """Whether the document of a run is still in the database: another process may have deleted it."""
+    from fiftyone.core.odm import get_db_conn
+
+    return get_db_conn().runs.find_one({"_id": document.id}, {"_id": 1}) is not None
 
 
 def is_stored(dataset: fo.Dataset, key: str, uid: str | None = None, kind: RunKind = "clusters") -> bool:
     """Whether a run, or the run with this id, is stored with its record."""
     return key in keys(dataset, kind) and uid in (None, own_documents(dataset)[key].config.get("uid"))
+
+
+def key_of_run(dataset: fo.Dataset, uid: str) -> str | None:
+    """Key of the stored run with this id; None if there is none."""
+    look_again(dataset)
+    return next((key for key, each in own_documents(dataset).items() if each.config.get("uid") == uid), None)
 
 
 def rename_record(dataset: fo.Dataset, key: str, new_key: str) -> None:

@@ -108,7 +108,15 @@ def test_lost_clusters_are_noticed_and_written_again(make_digits, caplog):
     dataset.reload()
     with caplog.at_level(logging.WARNING):
         fdc.load_run(dataset, "dc")
-    assert "lost the clusters of 4 of the 20 images of run 'dc'; resume(samples, 'dc')" in caplog.text
+        fdc.load_run(dataset, "dc")  # as the panel does every second
+        assert (
+            caplog.text.count("lost the clusters of 4 of the 20 images of run 'dc'; resume(samples, 'dc')")
+            == 1
+        )
+        dataset._sample_collection.update_many({"_id": {"$in": dataset.limit(6).values("_id")}}, lost)
+        fdc.load_run(dataset, "dc")
+        fdc.load_run(dataset, "dc")
+        assert caplog.text.count("lost the clusters of 6 of the 20 images of run 'dc'") == 1
     again = make_digits(20)
     fdc.cluster(again, "frozen", "dc", **FROZEN)
     again._sample_collection.update_many({"_id": {"$in": again.limit(4).values("_id")}}, lost)
@@ -125,7 +133,8 @@ def test_a_field_that_was_deleted_has_one_way_back_for_all_calls(make_digits, ca
     said = f"the field dc.label of run 'dc' was deleted from {dataset.name!r}; resume(samples, 'dc') writes it again"
     with caplog.at_level(logging.WARNING):
         fdc.load_run(dataset, "dc")
-    assert said in caplog.text
+        fdc.load_run(dataset, "dc")
+    assert caplog.text.count(said) == 1
     with pytest.raises(RunError, match=re.escape(said)):
         review.undo()
     run = fdc.resume(dataset, "dc", progress=False, compute_brain=False)

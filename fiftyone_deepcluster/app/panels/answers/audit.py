@@ -47,7 +47,7 @@ def _facts(audit: Audit) -> Json:
     from fiftyone_deepcluster.dataset.audit.commit import audited_field
     from fiftyone_deepcluster.dataset.runs import storage
 
-    record, run, field = audit.record, audit.settings["run"], audited_field(audit)
+    record, run, field = audit.record, audit.settings_now["run"], audited_field(audit)
     others = [] if audit.patches_field is not None else own_label_fields(audit.dataset)
     tables = record.model_dump(mode="json")
     return {
