@@ -152,14 +152,29 @@ def record_of(dataset: fo.Dataset, key: str) -> RunRecord:
 
 
 def raw_record(dataset: fo.Dataset, key: str) -> dict[str, Any]:
-    """Record of a stored run as JSON values."""
+    """Record of a stored run as JSON values.
+
+    Raises:
+        RunNotFoundError: another process has just deleted the run.
+    """
+    from gridfs.errors import GridFSError
+
+    kind = kind_of(_documents(dataset)[key])
     with _READING:
         try:
-            results = dataset.load_run_results(key, cache=False, load_view=False)
-        except AttributeError:  # raised by FiftyOne if another process has just replaced the record
-            _documents(dataset)[key].reload()
-            results = dataset.load_run_results(key, cache=False, load_view=False)
-    found: dict[str, Any] = results.record
+            return _read_record(dataset, key)
+        except (
+            AttributeError,
+            GridFSError,
+        ):  # another process has just replaced the record, or deleted the run
+            dataset.reload()
+            if key not in keys(dataset, kind):
+                raise no_such_run(dataset, key, kind) from None
+            return _read_record(dataset, key)
+
+
+def _read_record(dataset: fo.Dataset, key: str) -> dict[str, Any]:
+    found: dict[str, Any] = dataset.load_run_results(key, cache=False, load_view=False).record
     return found
 
 

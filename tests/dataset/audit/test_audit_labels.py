@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits
 from sklearn.metrics import roc_auc_score
 
 import fiftyone_deepcluster as fdc
-from fiftyone_deepcluster.dataset.audit import audit_job
+from fiftyone_deepcluster.dataset.audit import audit_job, refit
 from fiftyone_deepcluster.dataset.io.fields import FieldNames
 from fiftyone_deepcluster.dataset.runs import intents, lock
 from fiftyone_deepcluster.errors import InputError, RunExistsError, RunNotFoundError
@@ -255,6 +255,14 @@ def test_what_a_killed_audit_left_is_undone_by_the_next_call(labeled, monkeypatc
     assert not labeled.has_field("audit_rank")
     assert labeled._sample_collection.count_documents({"audit_rank": {"$exists": True}}) == 0
     assert lock.holder(labeled, "audit") is None
+
+
+def test_an_interrupted_refit_is_told_once(labeled, caplog):
+    audit = fdc.audit_labels(labeled, "doubtful", embeddings_field="pixels")
+    refit._mark_incomplete(audit)  # as a process does that is killed at once
+    for _ in range(2):
+        assert not fdc.load_audit(labeled).record.complete
+    assert caplog.text.count("audit 'audit' was interrupted while its scores were fitted again") == 1
 
 
 def test_a_killed_delete_is_completed(labeled):

@@ -208,6 +208,18 @@ def test_a_run_that_another_process_deletes_during_a_rename(dataset, other, monk
     assert fdc.list_runs(dataset) == ["new"]
 
 
+def test_a_run_that_another_process_deletes_while_it_is_loaded(dataset, other, monkeypatch):
+    read = storage.record_of
+
+    def late(*given):
+        other.does(dataset, "fdc.delete_run(dataset, 'dc')")
+        return read(*given)
+
+    monkeypatch.setattr(storage, "record_of", late)
+    with pytest.raises(RunNotFoundError, match="has no deep-clustering run 'dc'; it has no runs yet"):
+        fdc.load_run(dataset, "dc")
+
+
 # ---------------------------------------------------------------- audits and analyses
 
 
