@@ -45,6 +45,10 @@ declare module "@fiftyone/spaces" {
 declare module "@fiftyone/state" {
   import type { RecoilState } from "recoil";
   export function getSampleSrc(path: string): string;
+  /** Relay's environment; other versions of the App may not have it. */
+  export const getCurrentEnvironment:
+    | (() => { commitUpdate(update: (store: { invalidateStore(): void }) => void): void })
+    | undefined;
   export const selectedSamples: RecoilState<Map<string, unknown> | Set<string>>;
   export const view: RecoilState<unknown>;
   export const filters: RecoilState<unknown>;

@@ -20,6 +20,7 @@ export const usePanelEvent = () => send;
 export const executeOperator = (operator: string, params: PanelEvent["params"], { callback }: Pick<PanelEvent, "callback">) =>
   send("panel", { operator, params, callback });
 export const usePanelId = () => "panel";
+export const getCurrentEnvironment = undefined;
 export const getSampleSrc = (path: string) => `/media?filepath=${path}`;
 export const selectedSamples = "selectedSamples";
 export const view = "view";

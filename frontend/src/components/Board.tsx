@@ -23,6 +23,7 @@ import { Overview } from "./Overview";
 import { RoundsPage } from "./RoundsPage";
 import { RunsPage } from "./RunsPage";
 import { useColors, type Colors } from "./useColors";
+import { useFreshGrid } from "./useFreshGrid";
 import { useInView } from "./useInView";
 import { useMarking } from "./useMarking";
 import { usePolling } from "./usePolling";
@@ -40,6 +41,7 @@ export function Board({ schema }: { schema?: { view?: Record<string, unknown> } 
   React.useEffect(() => void load(asked), [load, asked]);
   usePolling(board);
   useSidebar(board);
+  useFreshGrid();
   const last = React.useRef(board.message);
   if (board.message !== null) last.current = board.message;
   const shown = last.current; // also shown while it fades out
