@@ -221,6 +221,7 @@ def _run(job: _Job) -> FitResult:
 
     corpus, parts = assemble(job.resolved, job.store, job.observer, job.given, job.images)
     corpus.groups, corpus.initial, corpus.fixed = job.known.groups, job.known.initial, job.known.fixed
+    corpus.weights = job.known.weights
     state = _load(job)
     _announce(state, job)
     first = _first_features(job, corpus)
@@ -337,7 +338,7 @@ def _notes(job: _Job, run_state: RunState) -> list[str]:
     messages = [*job.remarks, *notes.unread(job.store)]
     if run_state.assignment is not None:
         messages += notes.in_no_cluster(run_state.assignment.labels)
-    groups, initial, fixed = vars(job.known).values()
+    groups, initial, fixed = job.known.groups, job.known.initial, job.known.fixed
     if groups is not None and job.resolved.held_out_share > 0:
         messages += notes.not_held_out(groups, run_state.rounds)
     if fixed is not None and run_state.assignment is not None:

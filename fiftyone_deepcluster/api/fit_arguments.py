@@ -124,11 +124,13 @@ class KnownNumbers:
         groups: (M,) int64 group of each image, -1 unknown; None: unknown.
         initial: (M,) int64 labels of the first round, -1 unknown; None: unknown.
         fixed: (M,) bool, the images that keep their label; None: no image does.
+        weights: (M,) float32 weights of the images in the loss; None: all have the same.
     """
 
     groups: NDArray[np.int64] | None = None
     initial: NDArray[np.int64] | None = None
     fixed: NDArray[np.bool_] | None = None
+    weights: NDArray[np.float32] | None = None
 
     def bytes(self) -> list[bytes]:
         """The bytes of all arrays, for the fingerprint of the run."""
@@ -140,6 +142,7 @@ def known_numbers(known: Known, store: ImageStore, options: Options) -> KnownNum
 
     Raises:
         OptionsError: not one value per image, or labels to keep that the method or its clusterer cannot keep.
+        InputError: a weight that is not a positive number.
     """
     groups = None if known.groups is None else numbers_of(known.groups, store, "groups")
     initial = None if known.initial is None else numbers_of(known.initial, store, "initial")
@@ -162,7 +165,9 @@ def known_numbers(known: Known, store: ImageStore, options: Options) -> KnownNum
             f"initial has {labels} labels, {used} of them on images that can be read, and n_clusters is "
             f"{options.n_clusters}; with fixed labels give as many clusters as labels, each with an image"
         )
-    return KnownNumbers(groups, initial, fixed[store.kept])
+    weights = np.where(fixed, arguments.positive("fixed_weight", known.fixed_weight), 1.0).astype(np.float32)
+    even = known.fixed_weight == 1
+    return KnownNumbers(groups, initial, fixed[store.kept], None if even else weights[store.kept])
 
 
 def check_keeps_labels(options: Options) -> None:

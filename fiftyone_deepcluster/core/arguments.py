@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import operator
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -48,6 +49,18 @@ def share_of(name: str, value: Any, whole: str) -> float:
         raise InputError(
             f"{name}={short(value)} is not a fraction of {whole}; give more than 0 and at most 1"
         )
+    return number
+
+
+def positive(name: str, value: Any) -> float:
+    """The value as a finite number above 0.
+
+    Raises:
+        InputError: not a number, or out of range.
+    """
+    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else 0.0
+    if not 0 < number < math.inf:
+        raise InputError(f"{name}={short(value)} is not a positive number; give a number above 0")
     return number
 
 

@@ -151,9 +151,11 @@ class Known:
             None: no image does.
         network: ``run_dir`` of a finished run of the same backbone, whose network training starts from. None: the
             weights that the options name.
+        fixed_weight: weight of the fixed images in the loss, relative to that of all others.
     """
 
     groups: Sequence[object] | None = None
     initial: Sequence[object] | None = None
     fixed: Sequence[bool] | None = None
     network: str | Path | None = None
+    fixed_weight: float = 1.0

@@ -14,7 +14,7 @@ from fiftyone_deepcluster.dataset.review.clusters import check_there
 from fiftyone_deepcluster.dataset.runs import storage
 from fiftyone_deepcluster.dataset.runs.database import database_needed
 from fiftyone_deepcluster.dataset.runs.references import RunNames
-from fiftyone_deepcluster.dataset.runs.refine_job import REFINES, network_of, read_decided
+from fiftyone_deepcluster.dataset.runs.refine_job import REFINES, REVIEWED_WEIGHT, network_of, read_decided
 from fiftyone_deepcluster.dataset.runs.run import free_key, load_run
 from fiftyone_deepcluster.dataset.runs.run_job import CheckedCall, run_call
 from fiftyone_deepcluster.errors import OptionsError, RunExistsError
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.dataset.runs.run import Run
+
+DEFAULT_WEIGHT = 20.0
+"""Weight of the reviewed images in the loss."""
 
 _FROM_REVIEW = ("n_clusters", "pseudo_clusters", "method")
 
@@ -38,14 +41,14 @@ def refine(
     observer: Observer | None = None,
     progress: bool = True,
     compute_brain: bool = True,
+    reviewed_weight: float = DEFAULT_WEIGHT,
     **changes: Any,
 ) -> Run:
     """Continue from the review of a run: a new run in which the reviewed images keep their clusters.
 
     The clusters are those of the review, with their names. Images of reviewed clusters, and images that were moved,
     keep their cluster as the target of training; rejected images are in no cluster; all others are clustered anew.
-    All images have the same weight in the loss; a single run with a larger weight of the reviewed ones does not decide
-    whether it helps. Training starts from the network of the run. The run itself is unchanged:
+    Training starts from the network of the run. The run itself is unchanged:
     ``compare_runs(samples, key, new_key)`` compares the two.
 
     Args:
@@ -55,6 +58,7 @@ def refine(
         observer: receives progress events; can cancel.
         progress: show a progress bar on stderr if no observer is given.
         compute_brain: also compute the 2-D map and the similarity index.
+        reviewed_weight: weight of the reviewed images in the loss, relative to that of all others.
         **changes: options of the method that differ from the run's, such as ``rounds`` or ``clusterer``.
 
     Returns:
@@ -82,7 +86,7 @@ def refine(
         raise RunExistsError(f"{dataset.name!r} already has a run {new_key!r}; choose another new_key")
     resolved = parse_options(str(run.record.resolved["name"]), dict(run.record.resolved))
     check_keeps_labels(_changed(resolved, 2, changes))
-    settings = _settings(run)
+    settings = _settings(run) | {REVIEWED_WEIGHT: arguments.positive(REVIEWED_WEIGHT, reviewed_weight)}
     if resolved.trains:
         network_of(dataset, settings)
     source, decided = read_decided(run, by_number=not resolved.trains)

@@ -67,6 +67,7 @@ class Corpus:
         groups: (N,) int64 group of each image, e.g. its patient, -1 unknown; None without groups.
         initial: (N,) int64 labels for the first round, -1 unknown; None without labels.
         fixed: (N,) bool, the images that keep their label of ``initial``; None if no image does.
+        weights: (N,) float32 weights of the images in the loss; None if all have the same.
         cached: maps of a layer whose lower layers are frozen; if set, the network is trained on them. None: on images.
     """
 
@@ -93,6 +94,7 @@ class Corpus:
         self.groups: NDArray[np.int64] | None = None
         self.initial: NDArray[np.int64] | None = None
         self.fixed: NDArray[np.bool_] | None = None
+        self.weights: NDArray[np.float32] | None = None
         self.cached: CachedMaps | None = None
         self._reader = BatchReader(store, compute, observer, originals)
 

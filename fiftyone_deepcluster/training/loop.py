@@ -204,6 +204,7 @@ class _Loop:
         _renew_head(corpus, plan, derive(seed, "head"))
         self.optimizer.begin_round(corpus.steps(len(plan.order)), plan.rate)
         augment = spec.augment if plan.augmented else Augment()
+        weights = _relative_weights(corpus, plan)
         network.train()
         rows, found = [], []
         network.seed_dropout(derive(seed, "dropout", corpus.compute.rank))
@@ -211,7 +212,7 @@ class _Loop:
             with corpus.compute.autocast():
                 outputs = corpus.outputs(batch)
             losses = spec.objective.losses(outputs, spec.task.targets(batch, outputs))
-            self.optimizer.step(losses.mean())
+            self.optimizer.step(_mean(losses, weights, batch.rows))
             spec.task.after_step(batch, outputs, network)
             rows.append(batch.rows)
             found.append(losses.detach().float())
@@ -276,6 +277,19 @@ def _renew_head(corpus: Corpus, plan: RoundPlan, seed: int) -> None:
     elif plan.n_outputs is not None:
         corpus.network.replace_head(plan.n_outputs, seed)
         corpus.compute.broadcast(corpus.network.head.parameters())  # type: ignore[union-attr]
+
+
+def _relative_weights(corpus: Corpus, plan: RoundPlan) -> torch.Tensor | None:
+    """(N,) weights of the images in the loss, with mean 1 over the images of a round; None if all have the same."""
+    if corpus.weights is None:
+        return None
+    weights = torch.from_numpy(corpus.weights)
+    return weights / weights[plan.order].mean()
+
+
+def _mean(losses: torch.Tensor, weights: torch.Tensor | None, rows: torch.Tensor) -> torch.Tensor:
+    """Mean of (B,) losses, weighted by the weights (N,) of the images ``rows`` (B,), whose mean is 1."""
+    return losses.mean() if weights is None else (losses * weights[rows].to(losses.device)).mean()
 
 
 def _mean_losses(corpus: Corpus, rows: list[torch.Tensor], found: list[torch.Tensor]) -> NDArray[np.float32]:

@@ -69,6 +69,7 @@ HOSTILE = {
     },
     names.REFINE_CLUSTERING: {
         "key": NO_KEYS, "new_key": NO_KEYS, "rounds": ("many", [1], {"$gt": 0}, -1, 1.5, 10**30),
+        "reviewed_weight": ("many", [1], {"$gt": 0}, -1, 0),
     },
     names.SHOW_CLUSTERING_RUN: {"key": NO_TEXTS + NO_NAMES},
     names.RENAME_CLUSTERING_RUN: {"key": NO_KEYS, "new_key": NO_TEXTS + NO_NAMES},

@@ -1,12 +1,14 @@
 """Every method that can keeps fixed labels through its rounds, and starts from a trained network."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.core import checkpoints
-from fiftyone_deepcluster.errors import CheckpointError, OptionsError
+from fiftyone_deepcluster.errors import CheckpointError, InputError, OptionsError
 from fiftyone_deepcluster.methods.base import parse_options
 
 SMALL = {
@@ -59,6 +61,29 @@ def test_fixed_labels_stay_in_every_round(name, images, known):
     assert (found.round_labels[:40] == np.array(expected)[:, None]).all()
     assert (found.labels[40:] >= 0).all()
     assert (found.confidence[4:40] == 1).all()
+
+
+@pytest.mark.parametrize("name", [name for name in KEEPERS if name != "frozen"])
+def test_a_larger_weight_of_fixed_labels_lowers_their_loss(name, images, known):
+    """In training only: the mean loss of the fixed images falls, relative to that of the others."""
+    options = resolved_for(name).model_copy(update={"rounds": 3})
+
+    def ratio(weight):
+        found = fdc.fit(images, options, known=replace(known, fixed_weight=weight))
+        last = found.round_losses[:, -1]
+        return np.nanmean(last[4:40]) / np.nanmean(last[40:])
+
+    assert ratio(20.0) < ratio(1.0)
+
+
+def test_weights_of_fixed_labels_are_checked_and_part_of_the_run(images, known, tmp_path):
+    for wrong in (0, -1.0, float("nan"), float("inf"), "2", True):
+        with pytest.raises(InputError, match=r"fixed_weight=.* is not a positive number"):
+            fdc.fit(images, resolved_for("frozen"), known=replace(known, fixed_weight=wrong))
+    options = resolved_for("deepcluster")
+    fdc.fit(images, options, known=known, run_dir=tmp_path)
+    with pytest.raises(CheckpointError, match="other images"):
+        fdc.fit(images, options, known=replace(known, fixed_weight=2.0), run_dir=tmp_path)
 
 
 def test_interrupted_rounds_go_on_with_the_same_labels(images, known, tmp_path):

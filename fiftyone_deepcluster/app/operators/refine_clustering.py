@@ -30,7 +30,8 @@ class RefineClustering(JobOperator):
         )
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
-        """Form: run, what is reviewed, name of the new run, number of rounds."""
+        """Form: run, what is reviewed, name of the new run, number of rounds, weight of reviewed images."""
+        from fiftyone_deepcluster.dataset.refining import DEFAULT_WEIGHT
         from fiftyone_deepcluster.dataset.runs.run import finished_runs
 
         inputs = types.Object()
@@ -39,6 +40,11 @@ class RefineClustering(JobOperator):
             _add_progress(inputs, ctx, key)
             _add_new_key(inputs, ctx, key)
             inputs.int("rounds", min=1, label="Number of rounds", description="Empty: up to 5.")
+            inputs.float(
+                "reviewed_weight",
+                label="Weight of reviewed images",
+                description=f"In the loss; 1: as all other images. Empty: {DEFAULT_WEIGHT:g}.",
+            )
         return shared_inputs.form(inputs, "Refine clustering", "Refine")
 
     def job(self, ctx: foo.ExecutionContext) -> Job:
@@ -46,11 +52,19 @@ class RefineClustering(JobOperator):
         from fiftyone_deepcluster.dataset.background import Job
         from fiftyone_deepcluster.dataset.runs import storage
 
-        key, rounds = shared_inputs.key_of(ctx), values.nested(ctx.params, "rounds")
+        key = shared_inputs.key_of(ctx)
+        given = {name: values.nested(ctx.params, name) for name in ("rounds", "reviewed_weight")}
         method = storage.header_of(ctx.dataset, key)[0].method
         new_key = ctx.params["new_key"] = _new_key(ctx, key)
-        arguments = {"key": key, "new_key": new_key} | ({} if rounds is None else {"rounds": rounds})
-        return Job("refine", ctx.dataset, new_key, arguments, method, rounds or 0)
+        changes = {name: value for name, value in given.items() if value is not None}
+        return Job(
+            "refine",
+            ctx.dataset,
+            new_key,
+            {"key": key, "new_key": new_key, **changes},
+            method,
+            given["rounds"] or 0,
+        )
 
 
 def _new_key(ctx: foo.ExecutionContext, key: str) -> str:

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 REFINES = "refines"
 """Key in the settings of a run: id of the run that it refines."""
 
+REVIEWED_WEIGHT = "reviewed_weight"
+"""Key in the settings of such a run: weight of the reviewed images in the loss."""
+
 _LEAST_CLUSTERS = 2
 
 
@@ -84,11 +87,18 @@ def read_decided(run: Run, *, by_number: bool) -> tuple[SampleSource, run_files.
     return source, run_files.Decided(found, own, fixed)
 
 
-def known_with(decided: run_files.Decided, known: Known, network: Path | None) -> Known:
-    """The side information of a fit, with the labels that the review gives and those that it fixes."""
+def known_with(decided: run_files.Decided, known: Known, network: Path | None, weight: float) -> Known:
+    """The side information of a fit, with the labels that the review gives and those that it fixes.
+
+    Args:
+        decided: what the review says.
+        known: side information of the run that is refined.
+        network: see ``Known``.
+        weight: weight of the fixed images in the loss.
+    """
     width = len(str(len(decided.names)))  # labels are numbered in the order of their names
     initial = [None if label is None else f"{label:0{width}d}" for label in decided.labels]
-    return replace(known, initial=initial, fixed=decided.fixed, network=network)
+    return replace(known, initial=initial, fixed=decided.fixed, fixed_weight=weight, network=network)
 
 
 def network_of(dataset: fo.Dataset, settings: dict[str, object]) -> Path:

@@ -24,7 +24,7 @@ from fiftyone_deepcluster.dataset.runs.completeness import check_kept
 from fiftyone_deepcluster.dataset.runs.database import DatabaseWatch, is_away
 from fiftyone_deepcluster.dataset.runs.processes import rank, wait_for_all
 from fiftyone_deepcluster.dataset.runs.references import RunNames, followed_meanwhile, names_kept
-from fiftyone_deepcluster.dataset.runs.refine_job import known_with, network_of
+from fiftyone_deepcluster.dataset.runs.refine_job import REVIEWED_WEIGHT, known_with, network_of
 from fiftyone_deepcluster.dataset.runs.run import Run, load_run
 from fiftyone_deepcluster.errors import DiskError, InputError, RunError, RunExistsError
 from fiftyone_deepcluster.methods.base import FIELD_SUFFIX, parse_options
@@ -309,7 +309,8 @@ def _known(call: CheckedCall) -> Known:
     started = call.folder is not None and (call.folder / checkpoints.CHECKPOINT).exists()
     loads = call.options.trains and not started
     network = network_of(call.dataset, call.settings) if loads else None
-    return known_with(call.decided, call.inputs.known, network)
+    weight = call.settings.get(REVIEWED_WEIGHT, 1.0)  # a run of an older version has none
+    return known_with(call.decided, call.inputs.known, network, float(str(weight)))
 
 
 @contextmanager

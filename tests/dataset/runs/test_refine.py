@@ -149,8 +149,14 @@ def test_a_trained_run_goes_on_from_its_network(make_digits):
     edits = fdc.review(dataset, "dc")
     seen = correct(dataset, edits, 0.5)
     before = labels(dataset, "dc")
-    run = fdc.refine(dataset, "dc", rounds=2, **QUIET)
+    run = fdc.refine(dataset, "dc", rounds=2, reviewed_weight=5, **QUIET)
     assert (len(run.rounds), run.record.method) == (2, "deepcluster")
+    assert run.settings["reviewed_weight"] == 5.0
+    even = fdc.refine(dataset, "dc", new_key="even", rounds=2, reviewed_weight=1, **QUIET)
+    pairs = [(dataset.values(f"{key}_loss"), seen) for key in ("dc2", "even")]
+    heavy, light = (np.nanmean(np.array(loss, float)[rows]) for loss, rows in pairs)
+    assert heavy < light, "the weight is the one that was given"
+    assert even.settings["reviewed_weight"] == 1.0
     assert (labels(dataset, "dc2")[seen] == before[seen]).all()
     more = fdc.resume(dataset, "dc2", rounds=3, **QUIET)
     assert len(more.rounds) == 3
@@ -190,6 +196,8 @@ def test_what_cannot_be_refined_is_refused_before_anything_is_written(dataset):
         OptionsError, match="n_clusters cannot be chosen: the clusters are those of the review"
     ):
         fdc.refine(dataset, "dc", n_clusters=3, **QUIET)
+    with pytest.raises(InputError, match="reviewed_weight=0 is not a positive number"):
+        fdc.refine(dataset, "dc", reviewed_weight=0, **QUIET)
     with pytest.raises(RunExistsError, match="already has a run 'dc'"):
         fdc.refine(dataset, "dc", new_key="dc", **QUIET)
     with pytest.raises(RunExistsError, match="taken"):
