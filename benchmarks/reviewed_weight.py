@@ -12,7 +12,9 @@ share of the other images whose cluster is that of their class, before and after
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,11 +46,18 @@ def main() -> None:
     parser.add_argument("--weights", type=float, nargs="+", default=[1.0, 20.0])
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--seeds", type=int, nargs="+", default=[51, 52, 53])
+    parser.add_argument("--out", type=Path, help="append every single run here, as JSON lines")
     arguments = parser.parse_args()
     rows = []
     for name, (images, classes) in datasets(arguments).items():
         for method in arguments.method or ["deepcluster"]:
-            runs = [measured(images, classes, method, seed, arguments) for seed in arguments.seeds]
+            runs = []
+            for seed in arguments.seeds:
+                runs.append(measured(images, classes, method, seed, arguments))
+                if arguments.out:
+                    line = {"images": name, "method": method, "seed": seed, **runs[-1]}
+                    with arguments.out.open("a") as file:
+                        file.write(json.dumps(line) + "\n")
             for kind in REVIEWS:
                 figures = np.array([run[kind] for run in runs])
                 cells = [
@@ -67,32 +76,25 @@ def measured(
 ) -> dict[str, list[float]]:
     """Accuracy on the images that were not reviewed: before, and with each weight; by kind of review."""
     n = len(np.unique(classes))
-    given = dict(item.split("=", 1) for item in arguments.option)
-    options = parse_options(
-        method,
-        {
-            "n_clusters": n,
-            "rounds": arguments.rounds,
-            "seed": seed,
-            "device": "cpu",
-            "baselines": False,
-            **given,
-        },
-    )
+    given: dict[str, Any] = dict(item.split("=", 1) for item in arguments.option)
+    given |= {"rounds": arguments.rounds, "seed": seed, "device": "cpu", "baselines": False}
     found = {}
     with tempfile.TemporaryDirectory() as folder:
-        labels = fit(images, options, run_dir=Path(folder) / "first").labels
+        first = parse_options(method, {**given, "n_clusters": n})
+        labels = fit(images, first, run_dir=Path(folder) / "first").labels
         named = class_of_cluster(labels, classes, n)[labels]
         for kind in REVIEWS:
             fixed = reviewed(kind, labels, named == classes, seed)
-            known: dict[str, Any] = {
-                "initial": [f"{label:02d}" for label in np.where(fixed, classes, named)],
-                "fixed": fixed.tolist(),
-                "network": Path(folder) / "first",
-            }
+            there, numbers = np.unique(np.where(fixed, classes, named), return_inverse=True)
+            options = parse_options(method, {**given, "n_clusters": len(there)})
+            known = Known(
+                initial=[f"{number:02d}" for number in numbers],
+                fixed=fixed.tolist(),
+                network=Path(folder) / "first",
+            )
             found[kind] = [float((named == classes)[~fixed].mean())]
             for weight in arguments.weights:
-                after = fit(images, options, known=Known(**known, fixed_weight=weight)).labels
+                after = there[fit(images, options, known=replace(known, fixed_weight=weight)).labels]
                 found[kind].append(float((after == classes)[~fixed].mean()))
     return found
 
