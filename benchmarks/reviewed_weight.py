@@ -16,11 +16,11 @@ import json
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.quality import add_image_arguments, datasets
+from benchmarks.quality import add_image_arguments, datasets, parsed
 from benchmarks.report import table
 from fiftyone_deepcluster.api.fit import fit
 from fiftyone_deepcluster.core.types import Known
@@ -76,7 +76,7 @@ def measured(
 ) -> dict[str, list[float]]:
     """Accuracy on the images that were not reviewed: before, and with each weight; by kind of review."""
     n = len(np.unique(classes))
-    given: dict[str, Any] = dict(item.split("=", 1) for item in arguments.option)
+    given = parsed(dict(item.split("=", 1) for item in arguments.option))
     given |= {"rounds": arguments.rounds, "seed": seed, "device": "cpu", "baselines": False}
     found = {}
     with tempfile.TemporaryDirectory() as folder:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.images.cache.open_images import ImageStore
     from fiftyone_deepcluster.methods.base import Options
 
+MOST_WEIGHT = 1e6
+"""Largest weight of an image in the loss."""
+
 LARGEST = 1e15
 """Largest absolute feature value; distances of larger ones overflow float32."""
 
@@ -142,7 +145,7 @@ def known_numbers(known: Known, store: ImageStore, options: Options) -> KnownNum
 
     Raises:
         OptionsError: not one value per image, or labels to keep that the method or its clusterer cannot keep.
-        InputError: a weight that is not a positive number.
+        InputError: a weight out of range.
     """
     groups = None if known.groups is None else numbers_of(known.groups, store, "groups")
     initial = None if known.initial is None else numbers_of(known.initial, store, "initial")
@@ -165,9 +168,10 @@ def known_numbers(known: Known, store: ImageStore, options: Options) -> KnownNum
             f"initial has {labels} labels, {used} of them on images that can be read, and n_clusters is "
             f"{options.n_clusters}; with fixed labels give as many clusters as labels, each with an image"
         )
-    weights = np.where(fixed, arguments.positive("fixed_weight", known.fixed_weight), 1.0).astype(np.float32)
-    even = known.fixed_weight == 1
-    return KnownNumbers(groups, initial, fixed[store.kept], None if even else weights[store.kept])
+    fixed, weight = fixed[store.kept], arguments.positive("fixed_weight", known.fixed_weight, MOST_WEIGHT)
+    # an image in no cluster has no target, so its weight would only lower that of the others
+    weights = None if weight == 1 else np.where(fixed & (initial >= 0), weight, 1.0).astype(np.float32)
+    return KnownNumbers(groups, initial, fixed, weights)
 
 
 def check_keeps_labels(options: Options) -> None:

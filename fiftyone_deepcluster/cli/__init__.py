@@ -127,7 +127,11 @@ def refine_command(
         str | None, typer.Option(help="Name of the new run; by default the next free one.")
     ] = None,
     option: Annotated[
-        list[str] | None, typer.Option(help="Option of the method as name=value; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            help="Option of the method as name=value, or reviewed_weight=value for the weight of reviewed images in "
+            "the loss; may be repeated."
+        ),
     ] = None,
 ) -> None:
     """Continue a reviewed run as a new run; print rounds, clusters, and a comparison of the two runs."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import math
 import operator
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -52,15 +51,15 @@ def share_of(name: str, value: Any, whole: str) -> float:
     return number
 
 
-def positive(name: str, value: Any) -> float:
-    """The value as a finite number above 0.
+def positive(name: str, value: Any, most: float) -> float:
+    """The value as a number above 0, and at most ``most``.
 
     Raises:
         InputError: not a number, or out of range.
     """
     number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else 0.0
-    if not 0 < number < math.inf:
-        raise InputError(f"{name}={short(value)} is not a positive number; give a number above 0")
+    if not 0 < number <= most:
+        raise InputError(f"{name}={short(value)}: give a number above 0 and at most {most:,.0f}")
     return number
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fiftyone_deepcluster.api.fit_arguments import check_keeps_labels
+from fiftyone_deepcluster.api.fit_arguments import MOST_WEIGHT, check_keeps_labels
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.progress import check_observer
 from fiftyone_deepcluster.dataset.io.fields import check_key
@@ -86,7 +86,9 @@ def refine(
         raise RunExistsError(f"{dataset.name!r} already has a run {new_key!r}; choose another new_key")
     resolved = parse_options(str(run.record.resolved["name"]), dict(run.record.resolved))
     check_keeps_labels(_changed(resolved, 2, changes))
-    settings = _settings(run) | {REVIEWED_WEIGHT: arguments.positive(REVIEWED_WEIGHT, reviewed_weight)}
+    settings = _settings(run) | {
+        REVIEWED_WEIGHT: arguments.positive(REVIEWED_WEIGHT, reviewed_weight, MOST_WEIGHT)
+    }
     if resolved.trains:
         network_of(dataset, settings)
     source, decided = read_decided(run, by_number=not resolved.trains)

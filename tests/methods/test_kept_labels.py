@@ -76,9 +76,16 @@ def test_a_larger_weight_of_fixed_labels_lowers_their_loss(name, images, known):
     assert ratio(20.0) < ratio(1.0)
 
 
+def test_images_in_no_cluster_do_not_lower_the_weight_of_others(images, known):
+    rejected = replace(known, initial=[None] * 40 + known.initial[40:])
+    options = resolved_for("deepcluster-v2")
+    heavy = fdc.fit(images, options, known=replace(rejected, fixed_weight=20.0))
+    assert heavy.round_losses.tolist() == fdc.fit(images, options, known=rejected).round_losses.tolist()
+
+
 def test_weights_of_fixed_labels_are_checked_and_part_of_the_run(images, known, tmp_path):
-    for wrong in (0, -1.0, float("nan"), float("inf"), "2", True):
-        with pytest.raises(InputError, match=r"fixed_weight=.* is not a positive number"):
+    for wrong in (0, -1.0, float("nan"), float("inf"), 1e39, "2", True):
+        with pytest.raises(InputError, match=r"fixed_weight=.*: give a number above 0 and at most 1,000,000"):
             fdc.fit(images, resolved_for("frozen"), known=replace(known, fixed_weight=wrong))
     options = resolved_for("deepcluster")
     fdc.fit(images, options, known=known, run_dir=tmp_path)

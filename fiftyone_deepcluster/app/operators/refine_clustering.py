@@ -49,11 +49,15 @@ class RefineClustering(JobOperator):
 
     def job(self, ctx: foo.ExecutionContext) -> Job:
         """The new run."""
+        from fiftyone_deepcluster.api.fit_arguments import MOST_WEIGHT
+        from fiftyone_deepcluster.core import arguments
         from fiftyone_deepcluster.dataset.background import Job
         from fiftyone_deepcluster.dataset.runs import storage
 
         key = shared_inputs.key_of(ctx)
         given = {name: values.nested(ctx.params, name) for name in ("rounds", "reviewed_weight")}
+        if given["reviewed_weight"] is not None:
+            arguments.positive("reviewed_weight", given["reviewed_weight"], MOST_WEIGHT)
         method = storage.header_of(ctx.dataset, key)[0].method
         new_key = ctx.params["new_key"] = _new_key(ctx, key)
         changes = {name: value for name, value in given.items() if value is not None}

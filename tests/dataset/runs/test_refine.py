@@ -196,7 +196,7 @@ def test_what_cannot_be_refined_is_refused_before_anything_is_written(dataset):
         OptionsError, match="n_clusters cannot be chosen: the clusters are those of the review"
     ):
         fdc.refine(dataset, "dc", n_clusters=3, **QUIET)
-    with pytest.raises(InputError, match="reviewed_weight=0 is not a positive number"):
+    with pytest.raises(InputError, match="reviewed_weight=0: give a number above 0"):
         fdc.refine(dataset, "dc", reviewed_weight=0, **QUIET)
     with pytest.raises(RunExistsError, match="already has a run 'dc'"):
         fdc.refine(dataset, "dc", new_key="dc", **QUIET)
