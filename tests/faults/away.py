@@ -42,9 +42,10 @@ def main() -> None:
         calls = Calls(dataset, Path(folder))
         edit = _lose_in_an_edit(points, dataset)
         removal = _restart_in_a_removal(dataset)
+        declared = _restart_in_a_declaration(dataset)
         kill_database()
         _wait_no_longer()
-        print(json.dumps({"edit": edit, "removal": removal, "errors": _errors(calls)}))
+        print(json.dumps({"edit": edit, "removal": removal, "declared": declared, "errors": _errors(calls)}))
 
 
 def _lose_in_an_edit(points: Points, dataset: fo.Dataset) -> dict[str, Any]:
@@ -102,6 +103,30 @@ def _restart_in_a_removal(dataset: fo.Dataset) -> dict[str, Any]:
     until_kept(dataset, remove)
     dataset.reload()
     return {"found": found, "left": dataset.list_brain_runs()}
+
+
+def _restart_in_a_declaration(dataset: fo.Dataset) -> list[str]:
+    """Restart the database when the fields of a new run are declared, and on disk; the runs after that."""
+    import fiftyone_deepcluster as fdc
+    from fiftyone_deepcluster.dataset.runs import intents
+    from fiftyone_deepcluster.dataset.runs.database import flush
+    from tests.conftest import kill_database, start_database
+    from tests.faults.operation import FROZEN
+
+    declare = intents.declare
+
+    def declare_and_restart(*given: Any) -> None:
+        declare(*given)
+        flush()
+        kill_database()
+        start_database(*_FORGETFUL)
+
+    intents.declare = declare_and_restart
+    try:
+        fdc.cluster(dataset, key="declared", compute_brain=False, **FROZEN)
+    finally:
+        intents.declare = declare
+    return fdc.list_runs(dataset)
 
 
 def _wait_no_longer() -> None:

@@ -89,7 +89,7 @@ def _act(
 ) -> dict[str, Any]:
     """Act, and have the database killed; every error must be one of this package."""
     from fiftyone_deepcluster.dataset.runs.database import flush
-    from fiftyone_deepcluster.errors import DeepClusterError
+    from fiftyone_deepcluster.errors import DeepClusterError, RunExistsError
 
     operation, dataset = OPERATIONS[group], make_dataset(name, notes.parent)
     operation.prepare(dataset)
@@ -107,6 +107,8 @@ def _act(
         else:
             points.arm(at, kill)
             operation.act(dataset)
+    except RunExistsError:
+        raise  # of a run that is not there
     except DeepClusterError as raised:
         error = f"{type(raised).__name__}: {raised}"
     changes = len(points.seen)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from fiftyone_deepcluster.analysis.label_audit.findings import ISSUE_KINDS
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.devices import choose_compute
-from fiftyone_deepcluster.core.process_state import first_time
+from fiftyone_deepcluster.core.process_state import changed
 from fiftyone_deepcluster.core.progress import check_observer
 from fiftyone_deepcluster.dataset.audit.audit_inputs import collect_labeled, field_list, read_followed
 from fiftyone_deepcluster.dataset.audit.audit_job import judge, store_audit
@@ -273,7 +273,8 @@ def load_audit(samples: fo.core.collections.SampleCollection, key: str = "audit"
     header, created = storage.header_of(dataset, key, "audit")
     record = AuditRecord.model_validate(storage.raw_record(dataset, key))
     incomplete = not record.complete and not lock.is_held(dataset, key)
-    if incomplete and first_time((header.uid, record.n_fits)):  # the panel loads it at every request
+    # the panel loads it at every request
+    if changed((header.uid, "incomplete"), incomplete) and incomplete:
         logger.warning(
             "audit %r was interrupted while its scores were fitted again, and some of them are old; "
             "review_labels(samples, %r).refit() writes all", key, key,

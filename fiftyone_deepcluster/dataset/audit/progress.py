@@ -42,5 +42,4 @@ def refit_lock(audit: Audit) -> str:
 
 def is_refitting(audit: Audit) -> bool:
     """Whether a living process is fitting the scores again."""
-    held = lock.holder(audit.dataset, refit_lock(audit))
-    return held is not None and held.alive()
+    return lock.is_held(audit.dataset, refit_lock(audit))

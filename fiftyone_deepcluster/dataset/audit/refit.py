@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.analysis.label_audit.neighbors import NeighborGraph
     from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.dataset.audit.audit import Audit
+    from fiftyone_deepcluster.dataset.audit.audit_record import AuditRecord
     from fiftyone_deepcluster.dataset.io.source import SampleSource
 
 logger = logging.getLogger(__name__)
@@ -70,7 +71,7 @@ class Refit:
             lambda: write(source, audit.fields, _Scores(judged.columns), lambda: _held(audit)),
         )
         with _held(audit):
-            storage.replace_record(audit.dataset, audit.key, record.model_dump(mode="json"))
+            _replace(audit, record)
 
 
 @contextmanager
@@ -83,11 +84,12 @@ def _held(audit: Audit) -> Iterator[None]:
 
 def _mark_incomplete(audit: Audit) -> None:
     """Mark the stored record as incomplete: until all scores are written, those of two fits are mixed."""
-    mixed = audit.record.model_copy(update={"complete": False})
-    until_kept(
-        audit.dataset,
-        lambda: storage.replace_record(audit.dataset, audit.key, mixed.model_dump(mode="json")),
-    )
+    _replace(audit, audit.record.model_copy(update={"complete": False}))
+
+
+def _replace(audit: Audit, record: AuditRecord) -> None:
+    content = record.model_dump(mode="json")
+    until_kept(audit.dataset, lambda: storage.replace_record(audit.dataset, audit.key, content))
 
 
 @dataclass(frozen=True)

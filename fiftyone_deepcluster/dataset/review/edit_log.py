@@ -213,9 +213,6 @@ class EditLog:
         """
         state = self.state()
         self._check()
-        for undone in state.entries:
-            if undone.state == "undone":
-                self.note(replace(undone, state="dropped"))
         numbers = [*(entry.number for entry in state.entries), *state.lost]
         entry = replace(
             draft,
@@ -225,8 +222,15 @@ class EditLog:
             when=time.time(),
             n_changed=len(olds),
         )
-        drop(self._dataset, rf"^{self._prefix}{entry.number}:\d+$")  # of a process that died here
-        return until_kept(self._dataset, lambda: self._add_olds(entry, olds))
+
+        def store() -> Entry:
+            for undone in state.entries:
+                if undone.state == "undone":
+                    self.note(replace(undone, state="dropped"))
+            drop(self._dataset, rf"^{self._prefix}{entry.number}:\d+$")  # of a process that died here
+            return self._add_olds(entry, olds)
+
+        return until_kept(self._dataset, store)
 
     def join(self, images: Sequence[tuple[ObjectId, ObjectId]], clusters: Sequence[int]) -> None:
         """Add images that are assigned after edits, so that undoing and redoing the edits includes them.

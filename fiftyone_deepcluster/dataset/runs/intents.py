@@ -26,9 +26,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fiftyone_deepcluster.core.disk import change_problem
 from fiftyone_deepcluster.core.process_state import first_time
-from fiftyone_deepcluster.dataset.io.fields import FieldNames, check_absent, declare
+from fiftyone_deepcluster.dataset.io.fields import (
+    FieldNames,
+    changing,
+    check_absent,
+    declare,
+    declare_missing,
+)
 from fiftyone_deepcluster.dataset.runs import lock, removal, renaming, run_files, storage
-from fiftyone_deepcluster.dataset.runs.database import is_away, until_kept
+from fiftyone_deepcluster.dataset.runs.database import DatabaseWatch, is_away, until_kept
 from fiftyone_deepcluster.dataset.runs.kv import find, find_everywhere, run_store
 from fiftyone_deepcluster.dataset.runs.orphans import jobless_folders
 from fiftyone_deepcluster.errors import DiskError, RunError, RunLockedError
@@ -94,13 +100,23 @@ def writing(dataset: fo.Dataset, intent: Intent) -> Iterator[None]:
     check_absent(dataset, intent.names)
     _store(dataset, intent)
     try:
-        until_kept(dataset, lambda: declare(dataset, intent.names))
+        _declare(dataset, intent.names)
         yield
     except BaseException as error:
         if not is_away(error):  # else the next call cleans up
             _withdraw(dataset, intent)
         raise
     _remove(dataset, intent)
+
+
+def _declare(dataset: fo.Dataset, names: FieldNames) -> None:
+    """Declare the fields of a run, and again those that a restarted database has lost."""
+    watch = DatabaseWatch()
+    declare(dataset, names)
+    while not watch.all_kept():
+        dataset.reload()
+        with changing(dataset):
+            declare_missing(dataset, names)
 
 
 def complete_unfinished(dataset: fo.Dataset) -> list[Intent]:
@@ -229,8 +245,7 @@ def find_datasets() -> list[str]:
 
 def _left(intent: Intent, values: dict[str, Any]) -> bool:
     """Whether a change must be completed or undone, and no living process works on it."""
-    holders = [values.get(f"lock:{key}") for key in intent.keys]
-    return intent.verb != "write" and not any(held and lock.Holder(**held).alive() for held in holders)
+    return intent.verb != "write" and not any(lock.in_use(values.get(f"lock:{key}")) for key in intent.keys)
 
 
 def _withdraw(dataset: fo.Dataset, intent: Intent) -> None:

@@ -129,5 +129,4 @@ def existing_fields(dataset: fo.Dataset, names: FieldNames) -> list[str]:
 
 
 def _busy(values: dict[str, Any], key: str) -> bool:
-    held = values.get(f"lock:{key}")
-    return held is not None and lock.Holder(**held).alive()
+    return lock.in_use(values.get(f"lock:{key}"))

@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.dataset.runs.kv import delete_lock, run_store
 from fiftyone_deepcluster.errors import RunLockedError
@@ -178,6 +178,11 @@ def _store(dataset: fo.Dataset, key: str, own: Holder) -> None:
             logger.warning("key %r of %r was locked by a dead run (%s); taken over", key, dataset.name, other)
             return
         raise _locked(dataset, key, other)
+
+
+def in_use(stored: dict[str, Any] | None) -> bool:
+    """Whether the lock whose stored value is given is held; None: there is none."""
+    return stored is not None and _in_use(Holder(**stored))
 
 
 def _in_use(found: Holder) -> bool:

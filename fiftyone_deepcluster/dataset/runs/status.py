@@ -17,7 +17,7 @@ from fiftyone_deepcluster.core.pace import Pace, Steps
 from fiftyone_deepcluster.core.progress import duration_text
 from fiftyone_deepcluster.dataset.runs.job_names import is_run, pattern_of
 from fiftyone_deepcluster.dataset.runs.kv import drop, find, run_store
-from fiftyone_deepcluster.dataset.runs.lock import Holder
+from fiftyone_deepcluster.dataset.runs.lock import Holder, in_use
 from fiftyone_deepcluster.errors import CancelledError, DeepClusterError
 
 if TYPE_CHECKING:
@@ -289,12 +289,12 @@ def summary(entry: Round) -> dict[str, float | int | None]:
     }
 
 
-def _failed_if_dead(state: LiveState, lock: dict[str, Any] | None) -> LiveState:
+def _failed_if_dead(state: LiveState, held: dict[str, Any] | None) -> LiveState:
     """Set the status to failed if a running state has no living process, or a queued state nothing to start it."""
     error = ""
     if state.status == "queued":
         error = _why_no_process(state) if state.background else _why_not_queued(state)
-    elif state.status == "running" and (lock is None or not Holder(**lock).alive()):
+    elif state.status == "running" and not in_use(held):
         error = _WHY_DEAD if is_run(state.key) else "its process died; start it again"
     return replace(state, status="failed", error=error, label=f"failed: {error}") if error else state
 

@@ -58,3 +58,8 @@ def test_a_removal_that_a_restarted_database_has_lost_is_repeated(found):
     assert "dc_sim" in first
     assert again == first
     assert "dc_sim" not in found["removal"]["left"]
+
+
+@pytest.mark.slow
+def test_fields_that_a_restarted_database_has_kept_are_no_others(found):
+    assert "declared" in found["declared"]
