@@ -77,8 +77,7 @@ def refine(
     dataset = root_dataset(samples)
     check_observer(observer)
     arguments.yes_or_no(progress=progress, compute_brain=compute_brain)
-    others = RunNames.read(dataset)
-    run = load_run(dataset, key)
+    others, run = RunNames.read_with(dataset, lambda: load_run(dataset, key))
     check_there(run)
     new_key = free_key(dataset, key) if new_key is None else new_key
     check_key(new_key, "new_key")

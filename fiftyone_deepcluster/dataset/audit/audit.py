@@ -232,7 +232,7 @@ def audit_labels(
     with lock.acquire(source.dataset, key) as held:
         source.dataset.reload()
         old = _old_audit(source.dataset, names, overwrite)
-        settings, inputs = read_followed(source, settings, others, model, observer)
+        inputs = read_followed(source, settings, others, model, observer)
         judged = judge(source, inputs, settings["seed"], observer, device=device)
         held.check()
         if old is not None:

@@ -106,35 +106,36 @@ def read_followed(
     others: RunNames,
     model: Any = None,
     observer: Observer | None = None,
-) -> tuple[dict[str, Any], AuditInputs]:
-    """What an audit needs, and its settings, which follow a run that is renamed meanwhile.
+) -> AuditInputs:
+    """What an audit needs; its settings follow a run that is renamed meanwhile.
 
     The inputs are then read again, since only a part of the values of the run may have been read.
 
     Args:
         source: the images.
         settings: as in ``read_audit_inputs``.
-        others: names of all runs when the settings were given.
+        others: names of all runs when the settings were given or read.
         model: as in ``read_audit_inputs``.
         observer: as in ``read_audit_inputs``.
 
     Raises:
         InputError, CancelledError: as in ``read_audit_inputs``.
     """
+    followed = settings
     while True:
         failure: Exception | None = None
         try:
-            inputs = read_audit_inputs(source, settings, model, observer)
+            inputs = read_audit_inputs(source, followed, model, observer)
         except (InputError, RunError) as error:
             failure = error
         with names_kept(source.dataset):
             now = others.follow(source.dataset, settings, source.patches_field)
-        if now != settings:
-            settings = now
+        if now != followed:
+            followed = now
         elif failure is not None:
             raise failure
         else:
-            return settings, inputs
+            return inputs
 
 
 def field_list(embeddings_field: str | Sequence[str] | None) -> list[str] | None:

@@ -116,7 +116,7 @@ def store_audit(
         source: the images.
         names: names of the fields.
         judged: the result.
-        settings: arguments of the call.
+        settings: arguments of the call, as given.
         others: names of all runs when the settings were given, which follow if one was renamed since.
         observer: receives progress events.
 

@@ -115,15 +115,16 @@ def _inside(audit: Audit):  # type: ignore[no-untyped-def]
 
 
 def _read(audit: Audit, observer: Observer | None) -> tuple[SampleSource, AuditInputs]:
-    others, samples = RunNames.read(audit.dataset), flat(audit.dataset)
+    others, stored = RunNames.read_with(audit.dataset, lambda: audit.settings_now)
+    samples = flat(audit.dataset)
     if audit.patches_field is not None:
         samples = samples.to_patches(audit.patches_field)
     path = _inside(audit)("given")
     ids = [name for name, given in zip(*samples.values(["id", path]), strict=True) if given is not None]
     source = collect_images(samples, ids=ids)
     try:
-        settings = {**audit.settings_now, "label_field": path}
-        return source, read_followed(source, settings, others, _model(audit), observer)[1]
+        settings = {**stored, "label_field": path}
+        return source, read_followed(source, settings, others, _model(audit), observer)
     except (InputError, RunNotFoundError) as error:
         raise RunError(
             f"audit {audit.key!r} cannot be fitted again: {error}; or audit the labels again with overwrite=True"

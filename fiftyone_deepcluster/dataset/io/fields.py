@@ -192,7 +192,7 @@ def changing(dataset: fo.Dataset) -> Iterator[None]:
     FiftyOne stores changes of the schema by position in the list of fields known to this process: two processes
     that add fields at once overwrite each other's, and values without a field make samples unloadable.
     """
-    with lock.wait_for(dataset, _SCHEMA_LOCK):
+    with lock.wait_for(dataset, _SCHEMA_LOCK, "changing fields"):
         dataset.reload()
         yield
 

@@ -107,6 +107,11 @@ def open_run(run: Run, source: SampleSource, observer: Observer | None) -> Itera
             f"the network of run {run.key!r} is not in {folder}: the run was made on another machine, assigned from "
             "another dataset (use the run there), or its files were deleted; cluster again with overwrite=True"
         )
+    job = run_files.readable_job(folder)
+    if job is not None and job.header.uid != run.uid:
+        raise RunError(
+            f"the network in {folder} is that of another run, not of {run.key!r}; cluster again with overwrite=True"
+        )
     with reopen(folder, source.images, observer) as trained_run:
         yield trained_run
 

@@ -40,6 +40,8 @@ from fiftyone_deepcluster.dataset.runs.orphans import jobless_folders
 from fiftyone_deepcluster.errors import DiskError, RunError, RunLockedError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import fiftyone as fo
 
     from fiftyone_deepcluster.dataset.io.layouts import RunKind
@@ -83,10 +85,16 @@ class Intent:
         return [self.key, *([self.new_key] if self.new_key else [])]
 
 
-def carry_out(dataset: fo.Dataset, intent: Intent) -> None:
-    """Delete, replace or rename a run; the caller holds the locks of ``intent.keys``."""
+def carry_out(dataset: fo.Dataset, intent: Intent, folder: Path | None = None) -> None:
+    """Delete, replace or rename a run; the caller holds the locks of ``intent.keys``.
+
+    Args:
+        dataset: dataset of the run.
+        intent: the change.
+        folder: folder with the files of the replacement, if the caller has just fitted it.
+    """
     _store(dataset, intent)
-    until_kept(dataset, lambda: _take_steps(dataset, intent))
+    until_kept(dataset, lambda: _take_steps(dataset, intent, folder))
     _remove(dataset, intent)
 
 
@@ -222,11 +230,11 @@ def read_intents(values: dict[str, Any]) -> dict[str, Intent]:
     return {intent.key: intent for intent in found}
 
 
-def _take_steps(dataset: fo.Dataset, intent: Intent) -> None:
+def _take_steps(dataset: fo.Dataset, intent: Intent, folder: Path | None) -> None:
     if intent.verb == "rename":
         renaming.rename(dataset, intent.names, replace(intent.names, key=intent.new_key))
     elif intent.verb == "replace":
-        removal.give_way(dataset, intent.names, intent.uid)
+        removal.give_way(dataset, intent.names, intent.uid, folder)
     else:
         removal.delete(dataset, intent.names, intent.uid)
 

@@ -29,7 +29,8 @@ logger = logging.getLogger(__name__)
 
 _HEARTBEAT_SECONDS = 10.0
 _DEAD_AFTER_SECONDS = 180.0
-_WAIT_SECONDS = 120.0
+_WAIT_SECONDS = _DEAD_AFTER_SECONDS + 60
+"""Longer, so that the lock of a process that died on another host is taken over meanwhile."""
 _POLL_SECONDS = 0.05
 
 _HELD: set[str] = set()
@@ -200,17 +201,26 @@ def _locked(dataset: fo.Dataset, key: str, other: Holder) -> RunLockedError:
 
 
 @contextmanager
-def wait_for(dataset: fo.Dataset, what: str) -> Iterator[None]:
+def wait_for(dataset: fo.Dataset, what: str, work: str) -> Iterator[None]:
     """Wait for a lock and hold it during the block, for short operations that must not run concurrently.
 
     Args:
         dataset: dataset that the operation changes.
         what: name of the lock; not an identifier, so that it differs from all keys.
+        work: what processes do that hold it, for the message.
 
     Raises:
-        RunLockedError: the lock was not released within two minutes.
+        RunLockedError: the lock was not released within four minutes.
     """
-    with acquire_within(dataset, what, _WAIT_SECONDS):
+    try:
+        held = acquire_within(dataset, what, _WAIT_SECONDS)
+    except RunLockedError as error:
+        other = holder(dataset, what)
+        who = "" if other is None else f" ({other})"
+        raise RunLockedError(
+            f"another process is {work} of {dataset.name!r}{who}; repeat the call"
+        ) from error
+    with held:
         yield
 
 

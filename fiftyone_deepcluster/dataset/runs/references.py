@@ -10,10 +10,10 @@ follows what was renamed since when it stores them.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fiftyone_deepcluster.dataset.io.fields import FieldNames
 from fiftyone_deepcluster.dataset.runs import lock, run_files, status, storage
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.core.record import RunRecord
 
 logger = logging.getLogger(__name__)
+
+Stored = TypeVar("Stored")
 
 _RUN = "run"
 """Setting with the key of another run."""
@@ -98,8 +100,12 @@ class Renamed:
 
 @contextmanager
 def names_kept(dataset: fo.Dataset) -> Iterator[None]:
-    """Lock during which no run or audit gets another key; for a block that stores names of others, or their files."""
-    with lock.wait_for(dataset, _NAMES_LOCK):
+    """Lock during which no run or audit gets another key; for a block that stores names of others, or their files.
+
+    Raises:
+        RunLockedError: another process has held it for minutes.
+    """
+    with lock.wait_for(dataset, _NAMES_LOCK, "renaming or storing a run"):
         yield
 
 
@@ -119,18 +125,31 @@ class RunNames:
         with names_kept(dataset):
             return cls(_names_by_uid(dataset))
 
+    @classmethod
+    def read_with(cls, dataset: fo.Dataset, read: Callable[[], Stored]) -> tuple[RunNames, Stored]:
+        """The names of now, and what ``read`` returns: settings that are stored, which follow every rename.
+
+        It is repeated if runs are renamed meanwhile, since names that have followed must not follow again.
+        """
+        names = cls.read(dataset)
+        while True:
+            found, now = read(), cls.read(dataset)
+            if now == names:
+                return names, found
+            names = now
+
     def follow(
         self, dataset: fo.Dataset, values: Mapping[str, Any], patches_field: str | None
     ) -> dict[str, Any]:
-        """Settings or options of that time with the names of now; within ``names_kept``; as ``Renamed.follow``."""
+        """Settings or options of that time with the names of now; within ``names_kept``; as ``Renamed.follow``.
+
+        What it returns must not follow the same names again: another run may have the old name of one by now.
+        """
         now = _names_by_uid(dataset)
         changed = [(old, now[uid], uid) for uid, old in self.by_uid.items() if now.get(uid, old) != old]
         followed = dict(values)
-        for (
-            old,
-            _,
-            uid,
-        ) in changed:  # first to names that are nobody's: one may have the old name of another now
+        # first to names that are nobody's: one may have the old name of another now
+        for old, _, uid in changed:
             followed = Renamed(dataset, old, replace(old, key=f"run_{uid}")).follow(followed, patches_field)
         for _, new, uid in changed:
             followed = Renamed(dataset, replace(new, key=f"run_{uid}"), new).follow(followed, patches_field)

@@ -16,6 +16,8 @@ from fiftyone_deepcluster.dataset.runs import run_files, status, storage
 from fiftyone_deepcluster.dataset.runs.job_log import drop_logs_about
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import fiftyone as fo
 
 
@@ -31,11 +33,19 @@ def delete(dataset: fo.Dataset, names: FieldNames, uid: str) -> None:
     status.forget(dataset, names.key)
 
 
-def give_way(dataset: fo.Dataset, names: FieldNames, uid: str) -> None:
-    """Remove a run whose replacement has been fitted, with its files unless the replacement uses them, too."""
+def give_way(dataset: fo.Dataset, names: FieldNames, uid: str, folder: Path | None = None) -> None:
+    """Remove a run whose replacement has been fitted, with its files unless the replacement uses them, too.
+
+    Args:
+        dataset: dataset of the run.
+        names: names of its fields.
+        uid: its unique id.
+        folder: folder with the files of the replacement; None after a crash, when their job says whether it has some.
+    """
     erase(dataset, names, uid)
-    if run_files.has_replacement(dataset, names.key):
-        run_files.clean_dir(run_files.run_dir(dataset, names.key))
+    own = run_files.run_dir(dataset, names.key)
+    if run_files.has_replacement(dataset, names.key) if folder is None else folder != own:
+        run_files.clean_dir(own)
 
 
 def erase(dataset: fo.Dataset, names: FieldNames, uid: str) -> None:

@@ -35,8 +35,7 @@ def prepare_resume(
     dataset: fo.Dataset, key: str, changes: dict[str, Any], *, compute_brain: bool
 ) -> CheckedCall:
     """The call that continues a run; arguments as in ``resume``, and the errors that it raises before it begins."""
-    others = RunNames.read(dataset)
-    folder, noted = find_job(dataset, key)
+    others, (folder, noted) = RunNames.read_with(dataset, lambda: find_job(dataset, key))
     settings = noted.header.settings
     check_unedited(dataset, key, noted)
     options = _changed(key, noted.header, changes)

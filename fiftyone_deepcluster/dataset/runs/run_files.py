@@ -12,6 +12,7 @@ import re
 import shutil
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ JOB_FILE = "job.json"
 ELSEWHERE = "set FIFTYONE_DEFAULT_DATASET_DIR to a folder on another disk"
 """How to choose another folder for the files of runs; for errors."""
 _NEXT = ".next"
-_IMAGE_ID = re.compile("[0-9a-f]{24}")
+_ID_LENGTH, _ID_DIGITS = 24, re.compile("[0-9a-f]*")
 
 
 class DamagedJobError(RunError):
@@ -140,7 +141,7 @@ def load_job(folder: Path) -> ClusterJob | None:
 
     Raises:
         DamagedJobError: its file is damaged.
-        RunError: it belongs to another user.
+        RunError: it belongs to another user, or the disk does not give it.
     """
     path, what = folder / JOB_FILE, f"which lists the images of run {key_of_folder(folder)!r},"
     try:
@@ -155,7 +156,11 @@ def load_job(folder: Path) -> ClusterJob | None:
             f"{path}, {what} cannot be read by this user ({error.strerror}); make the folder readable, or cluster "
             "under another key"
         ) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except OSError as error:
+        raise RunError(
+            f"{path}, {what} cannot be read now ({error.strerror}); repeat the call once its disk works"
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
         raise DamagedJobError(
             f"{path}, {what} cannot be read ({error}); restore the file, or cluster again with overwrite=True"
         ) from error
@@ -163,18 +168,31 @@ def load_job(folder: Path) -> ClusterJob | None:
 
 def _job_of(value: dict[str, Any]) -> ClusterJob:
     """Job from the content of its file; raises KeyError or ValueError if it has other values."""
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     parts = {name: value[name] for name in ("header", "ids")} | {"decided": value.get("decided")}
     try:
-        job = TypeAdapter(ClusterJob).validate_python(parts)
+        job: ClusterJob = _job_adapter().validate_python(parts)
     except ValidationError as error:
         first = error.errors()[0]
         raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    wrong = next((name for name in job.ids if not _IMAGE_ID.fullmatch(name)), None)
-    if wrong is not None:
+    if not _are_ids(job.ids):
+        wrong = next(name for name in job.ids if not _are_ids([name]))
         raise ValueError(f"ids: {arguments.short(wrong)} is not the id of an image")
     return job
+
+
+@cache
+def _job_adapter() -> Any:
+    """What checks the content of a file; it takes long to build."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(ClusterJob)
+
+
+def _are_ids(names: list[str]) -> bool:
+    """Whether all are ids of images; at once, since there may be a million, and the panel asks often."""
+    return set(map(len, names)) <= {_ID_LENGTH} and _ID_DIGITS.fullmatch("".join(names)) is not None
 
 
 def readable_job(folder: Path) -> ClusterJob | None:
@@ -232,9 +250,19 @@ def move_dir(old: Path, new: Path) -> None:
         old.replace(new)
 
 
-def adopt_files(dataset: fo.Dataset, key: str, uid: str) -> None:
-    """Move the files of a run that replaced another, once it is stored; nothing if that is done or not needed."""
+def adopt_files(dataset: fo.Dataset, key: str, uid: str, folder: Path | None = None) -> None:
+    """Move the files of a run that replaced another, once it is stored; nothing if that is done or not needed.
+
+    Args:
+        dataset: its dataset.
+        key: its key.
+        uid: its unique id.
+        folder: folder with its files; None after a crash, when their job says whose they are.
+    """
     new, old = next_dir(dataset, key), run_dir(dataset, key)
+    if folder == new:
+        move_dir(new, old)
+        return
     try:
         job = load_job(new)
     except DamagedJobError as error:

@@ -26,7 +26,7 @@ from fiftyone_deepcluster.dataset.runs.processes import rank, wait_for_all
 from fiftyone_deepcluster.dataset.runs.references import RunNames, followed_meanwhile, names_kept
 from fiftyone_deepcluster.dataset.runs.refine_job import REVIEWED_WEIGHT, known_with, network_of
 from fiftyone_deepcluster.dataset.runs.run import Run, load_run
-from fiftyone_deepcluster.errors import DiskError, InputError, RunError, RunExistsError
+from fiftyone_deepcluster.errors import DiskError, InputError, RunExistsError
 from fiftyone_deepcluster.methods.base import FIELD_SUFFIX, parse_options
 from fiftyone_deepcluster.metrics.matching import cluster_names
 
@@ -59,7 +59,7 @@ class CheckedCall:
         options: options of the method.
         settings: other arguments of the call: truth_field, media_field, embeddings_field, model, half_precision.
         inputs: inputs read from the dataset besides the images.
-        others: names of all runs, read before the settings, which follow if one is renamed before the job is stored.
+        others: names of all runs when the settings were given or read, which follow renames until the job is stored.
         model: a FiftyOne model, or the name of one, that computes the vectors; or None.
         replaces: whether an existing run under this key may be replaced.
         compute_brain: whether to compute the brain runs.
@@ -204,7 +204,7 @@ def _fit_and_write(
         if replacing:
             result = _fit(call, folder, observer)
             held.check()
-            _replace_run(call)
+            _replace_run(call, folder)
             with intents.writing(call.dataset, call.intent):
                 _store(call, result, observer, folder)
         else:
@@ -231,10 +231,11 @@ def _restore_options(dataset: fo.Dataset, folder: Path, before: run_files.Cluste
         run_files.save_job(folder, replace(before, header=header))
 
 
-def _replace_run(call: CheckedCall) -> None:
+def _replace_run(call: CheckedCall, folder: Path) -> None:
     """Remove the run that is replaced; from now on, ``resume`` writes the new one."""
     header, _ = storage.header_of(call.dataset, call.key)
-    intents.carry_out(call.dataset, intents.Intent("replace", call.key, header.uid, header.patches_field))
+    intent = intents.Intent("replace", call.key, header.uid, header.patches_field)
+    intents.carry_out(call.dataset, intent, folder)
 
 
 def _prepare_folder(call: CheckedCall, replacing: bool) -> tuple[CheckedCall, Path]:
@@ -255,10 +256,10 @@ def _prepare_folder(call: CheckedCall, replacing: bool) -> tuple[CheckedCall, Pa
 
 
 def _left_job(folder: Path) -> run_files.ClusterJob | None:
-    """Job that an interrupted call left; None if there is none, or it cannot be read."""
+    """Job that an interrupted call left; None if there is none, or it is damaged."""
     try:
         return run_files.load_job(folder)
-    except RunError as error:
+    except run_files.DamagedJobError as error:
         path = folder / run_files.JOB_FILE
         logger.warning("an interrupted run is removed: %s cannot be read (%s)", path, error.__cause__)
         return None
@@ -350,7 +351,7 @@ def _store(call: CheckedCall, result: FitResult, observer: Observer, folder: Pat
         header, record = followed_meanwhile(folder, call.note.header, record)
         storage.register_run(call.source, call.key, header, record)
     check_kept(call.dataset, call.names, watch, n_clustered, way_out)
-    run_files.adopt_files(call.dataset, call.key, call.uid)
+    run_files.adopt_files(call.dataset, call.key, call.uid, folder)
 
 
 def _add_brain_runs(call: CheckedCall, result: FitResult, observer: Observer) -> list[str]:

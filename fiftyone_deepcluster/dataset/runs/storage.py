@@ -163,10 +163,8 @@ def raw_record(dataset: fo.Dataset, key: str) -> dict[str, Any]:
     with _READING:
         try:
             return _read_record(dataset, key)
-        except (
-            AttributeError,
-            GridFSError,
-        ):  # another process has just replaced the record, or deleted the run
+        except (AttributeError, GridFSError):
+            # another process has just replaced the record, or deleted the run
             dataset.reload()
             if key not in keys(dataset, kind):
                 raise no_such_run(dataset, key, kind) from None

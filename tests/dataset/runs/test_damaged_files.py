@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
-from dataclasses import asdict
+import os
+import shutil
+from dataclasses import asdict, replace
+from pathlib import Path
 
+import pydantic
 import pytest
 from bson import ObjectId
 
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.core import checkpoints
 from fiftyone_deepcluster.dataset.results.neighbors import stored_scores
+from fiftyone_deepcluster.dataset.results.open_run import images_of, open_run
 from fiftyone_deepcluster.dataset.runs import run_files
 from fiftyone_deepcluster.dataset.runs.intents import Intent
 from fiftyone_deepcluster.dataset.runs.kv import run_store
 from fiftyone_deepcluster.dataset.runs.orphans import find_leftovers
 from fiftyone_deepcluster.errors import RunError
+from tests.observers import Acts
 
 QUIET = {"progress": False, "compute_brain": False}
 FROZEN = {"n_clusters": 3, "baselines": False, **QUIET}
@@ -51,6 +58,19 @@ def damage(folder, text):
     return folder
 
 
+def broken_job(monkeypatch, folder):
+    """Let the disk fail at the file of a job."""
+    path, read = folder / run_files.JOB_FILE, Path.read_text
+
+    def broken(self, *given, **named):
+        if self == path:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return read(self, *given, **named)
+
+    monkeypatch.setattr(Path, "read_text", broken)
+    return path
+
+
 def note_write(dataset, verb, uid):
     """Note a change of ``dc`` as a process does that is killed at once."""
     run_store(dataset).set("change:dc", asdict(Intent(verb, "dc", uid, None)))
@@ -69,6 +89,20 @@ def test_a_damaged_job_is_one_error(dataset, text):
     fdc.delete_run(dataset, "dc")
     assert fdc.list_runs(dataset) == []
     assert not run_files.run_dir(dataset, "dc").exists()
+
+
+@pytest.mark.parametrize("wrong", ["0" * 23 + "A", "0" * 23, "0" * 25, "0" * 23 + "\n", ""])
+def test_one_id_that_is_none(tmp_path, wrong):
+    ids = [str(ObjectId()), wrong, str(ObjectId())]
+    with pytest.raises(run_files.DamagedJobError, match=r"ids: .* is not the id of an image"):
+        run_files.load_job(damage(tmp_path / "dc", json.dumps({"header": HEADER, "ids": ids})))
+
+
+def test_what_checks_jobs_is_built_once(tmp_path, monkeypatch):
+    folder = damage(tmp_path / "dc", json.dumps({"header": HEADER, "ids": [str(ObjectId())]}))
+    first = run_files.load_job(folder)
+    monkeypatch.delattr(pydantic, "TypeAdapter")
+    assert run_files.load_job(folder) == first
 
 
 @bad
@@ -141,6 +175,54 @@ def test_a_run_with_damaged_jobs_is_renamed_and_deleted(dataset, text):
     fdc.load_run(dataset, "new")
     fdc.delete_run(dataset, "new")
     assert run_files.run_folders(dataset) == []
+
+
+def test_a_replacement_whose_job_is_damaged_while_it_is_fitted_is_kept(dataset, caplog):
+    fdc.cluster(dataset, "frozen", "dc", **FROZEN)
+    damages = Acts(lambda: damage(run_files.next_dir(dataset, "dc"), BAD["cut"]), after_round=1)
+    with caplog.at_level(logging.WARNING):
+        run = fdc.cluster(dataset, "frozen", "dc", overwrite=True, observer=damages, **FROZEN)
+    assert "removed" not in caplog.text
+    folder = run_files.run_dir(dataset, "dc")
+    assert (folder / run_files.JOB_FILE).read_text() == BAD["cut"]
+    assert (folder / checkpoints.MODEL).is_file()
+    assert not run_files.next_dir(dataset, "dc").exists()
+    assert fdc.load_run(dataset, "dc").uid == run.uid
+
+
+@pytest.mark.parametrize("which", ["run_dir", "next_dir"])
+def test_a_job_that_the_disk_does_not_give_is_not_removed(dataset, monkeypatch, which):
+    first = fdc.cluster(dataset, "frozen", "dc", **FROZEN)
+    note_write(dataset, "replace", first.uid)
+    folder = getattr(run_files, which)(dataset, "dc")
+    if which == "next_dir":
+        shutil.copytree(run_files.run_dir(dataset, "dc"), folder)
+    path = broken_job(monkeypatch, folder)
+    with pytest.raises(RunError, match="Input/output error") as caught:
+        run_files.load_job(folder)
+    assert not isinstance(caught.value, run_files.DamagedJobError)
+    with pytest.raises(RunError, match="Input/output error"):
+        fdc.resume(dataset, "dc", **QUIET)
+    assert path.is_file()
+    assert (folder / checkpoints.MODEL).is_file()
+
+
+def test_an_interrupted_run_whose_job_the_disk_does_not_give_is_not_removed(dataset, monkeypatch):
+    fdc.cluster(dataset, "frozen", "dc", **FROZEN)
+    folder = run_files.run_dir(dataset, "dc").rename(run_files.next_dir(dataset, "dc"))
+    broken_job(monkeypatch, folder)
+    with pytest.raises(RunError, match="Input/output error"):
+        fdc.cluster(dataset, "frozen", "dc", overwrite=True, **FROZEN)
+    assert (folder / checkpoints.MODEL).is_file()
+
+
+def test_the_network_of_another_run_is_not_used(dataset):
+    run = fdc.cluster(dataset, "frozen", "dc", **FROZEN)
+    folder = run_files.run_dir(dataset, "dc")
+    job = run_files.load_job(folder)
+    run_files.save_job(folder, replace(job, header=replace(job.header, uid="other")))
+    with pytest.raises(RunError, match="is that of another run"), open_run(run, images_of(run), None):
+        pass
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"state": 1}'])

@@ -13,6 +13,7 @@ import pytest
 
 from fiftyone_deepcluster.dataset.runs import lock
 from fiftyone_deepcluster.dataset.runs.kv import run_store
+from fiftyone_deepcluster.dataset.runs.references import RunNames
 from fiftyone_deepcluster.errors import RunLockedError
 
 _HOLD = """
@@ -108,3 +109,23 @@ def test_after_clear_the_heartbeat_reports_the_loss(make_digits, monkeypatch):
         held.check()
     held.release()
     assert not lock.clear(dataset, "dc")
+
+
+def test_who_keeps_the_names_of_runs_is_said(make_digits, monkeypatch):
+    dataset = make_digits(2)
+    now = time.time()
+    run_store(dataset).set("lock:names of runs", asdict(lock.Holder("x", 1, 0.0, "elsewhere", now, now)))
+    monkeypatch.setattr(lock, "_WAIT_SECONDS", 0.2)
+    problem = (
+        r"^another process is renaming or storing a run of '.*' \(process 1 on elsewhere, since .*\); repeat"
+    )
+    with pytest.raises(RunLockedError, match=problem):
+        RunNames.read(dataset)
+
+
+def test_a_process_that_died_on_another_host_is_waited_for(make_digits):
+    dataset = make_digits(2)
+    now = time.time() - lock._DEAD_AFTER_SECONDS + 1
+    run_store(dataset).set("lock:names of runs", asdict(lock.Holder("x", 1, 0.0, "elsewhere", now, now)))
+    assert RunNames.read(dataset).by_uid == {}
+    assert lock._WAIT_SECONDS > lock._DEAD_AFTER_SECONDS

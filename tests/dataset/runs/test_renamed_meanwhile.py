@@ -54,9 +54,38 @@ def before_lock(monkeypatch):
 
 
 @pytest.fixture
+def after_names(monkeypatch):
+    """Do something once, just after a call has read the names of all runs."""
+
+    def arrange(act):
+        read = references.RunNames.read
+
+        def late(dataset):
+            names = read(dataset)
+            monkeypatch.setattr(references.RunNames, "read", read)
+            act()
+            return names
+
+        monkeypatch.setattr(references.RunNames, "read", late)
+
+    return arrange
+
+
+@pytest.fixture
 def renames(dataset):
     """A function that renames ``dc`` to ``new``."""
     return lambda: fdc.rename_run(dataset, "dc", "new")
+
+
+SWAP = [("dc", "between"), ("two", "dc"), ("between", "two")]
+CHAIN = [("two", "three"), ("dc", "two")]
+moves = pytest.mark.parametrize("moves", [SWAP, CHAIN], ids=["swap", "chain"])
+"""Renames after which ``dc`` is ``two``."""
+
+
+def rename_all(dataset, moves):
+    for old, new in moves:
+        fdc.rename_run(dataset, old, new)
 
 
 def job_of(dataset, key):
@@ -96,6 +125,28 @@ def test_settings_of_a_refined_run_follow(dataset, before_lock, renames):
     run = fdc.refine(dataset, "second", new_key="third", **QUIET)
     assert run.settings["embeddings_field"] == "new_embedding"
     assert job_of(dataset, "third").header.settings["truth_field"] == "new.label"
+
+
+@moves
+def test_stored_settings_that_have_followed_do_not_follow_again(dataset, stored_run, after_names, moves):
+    stored_run(dataset, "two")
+    with pytest.raises(OSError, match="disk is full"):
+        fdc.cluster(dataset, "frozen", "second", observer=Acts(disk_full, phase="write"), **VECTORS, **FROZEN)
+    after_names(lambda: rename_all(dataset, moves))
+    assert fdc.resume(dataset, "second", **QUIET).settings["embeddings_field"] == "two_embedding"
+    assert job_of(dataset, "second").header.settings["truth_field"] == "two.label"
+
+
+@moves
+def test_settings_of_a_run_to_refine_that_have_followed_do_not_follow_again(
+    dataset, stored_run, after_names, moves
+):
+    stored_run(dataset, "two")
+    run = fdc.cluster(dataset, "frozen", "second", **VECTORS, **FROZEN)
+    fdc.review(dataset, "second").mark_reviewed(run.names()[:1])
+    after_names(lambda: rename_all(dataset, moves))
+    refined = fdc.refine(dataset, "second", new_key="third", **QUIET)
+    assert refined.settings["embeddings_field"] == "two_embedding"
 
 
 @pytest.mark.parametrize("act", [fdc.delete_run, lambda dataset, key: fdc.rename_run(dataset, key, "moved")])
@@ -174,8 +225,7 @@ def test_a_rename_waits_until_a_run_is_stored(dataset, monkeypatch, renames):
 def test_two_runs_that_swap_their_names(dataset, stored_run):
     stored_run(dataset, "two")
     names = references.RunNames.read(dataset)
-    for old, new in (("dc", "between"), ("two", "dc"), ("between", "two")):
-        fdc.rename_run(dataset, old, new)
+    rename_all(dataset, SWAP)
     given = {"embeddings_field": ["dc_embedding", "two_embedding"], "truth_field": "two.label", "run": "dc"}
     assert names.follow(dataset, given, None) == {
         "embeddings_field": ["two_embedding", "dc_embedding"],
@@ -253,6 +303,44 @@ def test_a_run_that_is_renamed_while_an_audit_reads_it(doubtful, monkeypatch):
     assert audit.settings["run"] == "new"
     assert audit.record.n_audited == 150
     assert audit.record.clusters
+
+
+@moves
+def test_runs_that_take_names_of_others_while_an_audit_reads_them(doubtful, stored_run, monkeypatch, moves):
+    stored_run(doubtful, "two")
+    uid, read, reads = fdc.load_run(doubtful, "dc").uid, audit_inputs.read_truth, []
+
+    def then_rename(*given):
+        reads.append(given)
+        assert len(reads) < 4
+        found = read(*given)
+        if len(reads) == 1:
+            rename_all(doubtful, moves)
+        return found
+
+    monkeypatch.setattr(audit_inputs, "read_truth", then_rename)
+    audit = fdc.audit_labels(doubtful, run="dc", group_field="dc.label")
+    assert (audit.settings["run"], audit.settings["group_field"]) == ("two", "two.label")
+    assert fdc.load_run(doubtful, "two").uid == uid
+
+
+@moves
+def test_settings_of_an_audit_that_have_followed_do_not_follow_again(
+    doubtful, stored_run, after_names, monkeypatch, moves
+):
+    stored_run(doubtful, "two")
+    fdc.audit_labels(doubtful, run="dc")
+    review, read, runs = fdc.review_labels(doubtful, refit_every=0), audit_inputs.load_run, []
+
+    def noted(dataset, key):
+        runs.append(key)
+        assert len(runs) < 4
+        return read(dataset, key)
+
+    monkeypatch.setattr(audit_inputs, "load_run", noted)
+    after_names(lambda: rename_all(doubtful, moves))
+    assert review.refit().record.n_fits == 2
+    assert runs == ["two"]
 
 
 def test_an_audit_that_was_loaded_before(doubtful):
