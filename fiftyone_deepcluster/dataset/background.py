@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from fiftyone_deepcluster.core.progress import Fanout
 from fiftyone_deepcluster.dataset.io.read_images import root_dataset
 from fiftyone_deepcluster.dataset.job_verbs import RUN_VERBS, VERBS
+from fiftyone_deepcluster.dataset.results.open_run import must_store
 from fiftyone_deepcluster.dataset.runs import lock, queue, status
 from fiftyone_deepcluster.dataset.runs.detached import start_detached
 from fiftyone_deepcluster.dataset.runs.job_log import drop_log, log_file
@@ -69,7 +70,8 @@ class Job:
         with lock.acquire(dataset, self.name):
             live = status.LiveObserver(dataset, self.name, title_of(self.name), None)
             with live.recording_failure():
-                outcome = function(self.samples, Fanout([live, observer]), **self.arguments)
+                with must_store():  # what it returns is shown nowhere
+                    outcome = function(self.samples, Fanout([live, observer]), **self.arguments)
                 live.finish("finished", result=outcome.text, made=outcome.made)
         return outcome
 

@@ -13,7 +13,7 @@ from fiftyone_deepcluster.dataset.io.fields import changing, declare_missing, dr
 from fiftyone_deepcluster.dataset.io.read_fields import read_values
 from fiftyone_deepcluster.dataset.io.side_fields import read_texts
 from fiftyone_deepcluster.dataset.io.write import NOISE, set_values
-from fiftyone_deepcluster.dataset.results.open_run import images_of, open_run, path_in, storing
+from fiftyone_deepcluster.dataset.results.open_run import images_of, open_run, path_in, store, storing
 from fiftyone_deepcluster.dataset.results.results_cache import Findings
 from fiftyone_deepcluster.dataset.runs.database import database_needed, until_kept
 from fiftyone_deepcluster.dataset.runs.run import Run, load_run
@@ -116,8 +116,8 @@ def key_words(
             field,
         )
     kept = {name: [asdict(word) for word in entry] for name, entry in words.items()}
-    with storing(run) as now:
-        Findings(now).save(_WORDS, {"text_field": field, "words": kept, "ids": _ids(now)})
+    content = {"text_field": field, "words": kept}
+    store(run, "key_words", lambda now: Findings(now).save(_WORDS, {**content, "ids": _ids(now)}))
     return words
 
 
@@ -146,6 +146,7 @@ def build_tree(
     Raises:
         RunNotFoundError: no such run.
         RunError: the run's network is not stored on this machine, or has no classes.
+        RunLockedError: the run is being resumed, or images are being assigned to it; nothing is written.
         InputError: fewer than two clusters.
     """
     import numpy as np

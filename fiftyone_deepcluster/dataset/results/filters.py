@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +13,8 @@ from fiftyone_deepcluster.analysis.unit_images import Ascent
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.disk import disk_errors, folder_problem
 from fiftyone_deepcluster.core.progress import check_observer
-from fiftyone_deepcluster.dataset.results.open_run import images_of, open_run, storing
-from fiftyone_deepcluster.dataset.results.probes import keep_layers, layers_of_run
+from fiftyone_deepcluster.dataset.results.open_run import images_of, open_run, store
+from fiftyone_deepcluster.dataset.results.probes import layers_of_run, save_layers, units_by_layer
 from fiftyone_deepcluster.dataset.results.results_cache import Findings
 from fiftyone_deepcluster.dataset.runs.database import database_needed
 from fiftyone_deepcluster.dataset.runs.run import Run, load_run
@@ -28,6 +30,11 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.backbones.layers import Layer
     from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.dataset.io.source import SampleSource
+
+    _Drawn = tuple[Layer, UnitImages, TopImages]
+    _Files = tuple[Path, list[Path], list[Path]]
+
+logger = logging.getLogger(__name__)
 
 _FILTERS = "filters"
 N_UNITS = 16
@@ -94,7 +101,8 @@ def draw_filters(
 ) -> Filters:
     """Visualize units of a layer: an image that maximizes the activation, and the images of the run with the highest.
 
-    The PNG files are stored with the run, for the Clusters panel, and also written to ``out_dir`` if it is given.
+    The PNG files are stored with the run, for the Clusters panel, and also written to ``out_dir`` if it is given. While
+    the run is locked, as when it is resumed, they cannot be stored with it: a warning says so, and where they are.
 
     Args:
         samples: the dataset, or any view of it.
@@ -121,13 +129,20 @@ def draw_filters(
     climb = ascent if isinstance(ascent, Ascent) else _ascent({} if ascent is None else ascent)
     with open_run(run, source, observer) as trained_run:
         known = layers_of_run(trained_run)
-        keep_layers(run, known)
         chosen = _choose(known, layer)
         wanted = spread_units(chosen, N_UNITS) if units is None else check_units(chosen, units)
         maximized = maximize(trained_run.trained, chosen, wanted, climb)
         top = top_images(trained_run.trained, chosen, wanted)
-        with storing(run) as now:
-            return _written(now, source, trained_run, (chosen, maximized, top), folder)
+        drawn = chosen, maximized, top
+
+        def save(now: Run) -> _Files:
+            save_layers(now, units_by_layer(known))
+            return _save(now, source, trained_run, drawn)
+
+        files = store(run, "draw_filters", save)
+        if files is None or folder is not None:
+            files = _write_outside(folder, trained_run, drawn)
+        return _filters(source, trained_run, drawn, files)
 
 
 def stored_filters(run: Run) -> tuple[str, list[DrawnUnit]] | None:
@@ -151,28 +166,24 @@ def _choose(layers: Sequence[Layer], name: str | None) -> Layer:
     return next((layer for layer in reversed(layers) if len(layer.shape) == 3), layers[-1])
 
 
-def _written(
-    run: Run,
-    source: SampleSource,
-    trained_run: TrainedRun,
-    drawn: tuple[Layer, UnitImages, TopImages],
-    out_dir: Path | None,
-) -> Filters:
-    """Write the PNG files to the run's folder and to ``out_dir``."""
+def _save(run: Run, source: SampleSource, trained_run: TrainedRun, drawn: _Drawn) -> _Files:
+    """Write the PNG files to the run's folder."""
     layer, maximized, top = drawn
     findings = Findings(run)
     images = trained_run.store.kept[top.rows]
     with findings.new_folder(_FILTERS) as folder:
-        kept = _write(folder, trained_run, drawn)
+        files = _write(folder, trained_run, drawn)
         units = [
             {"unit": unit, "tile": tile.name, "top_samples": [source.sample_ids[row] for row in rows]}
-            for unit, tile, rows in zip(maximized.units.tolist(), kept[1], images, strict=True)
+            for unit, tile, rows in zip(maximized.units.tolist(), files[1], images, strict=True)
         ]
         findings.save(_FILTERS, {"layer": layer.name, "units": units})
-    montage, tiles, files = kept
-    if out_dir is not None:
-        with disk_errors(out_dir, "the PNG files", after="call again", elsewhere="give another out_dir"):
-            montage, tiles, files = _write(out_dir, trained_run, drawn)
+    return files
+
+
+def _filters(source: SampleSource, trained_run: TrainedRun, drawn: _Drawn, files: _Files) -> Filters:
+    layer, maximized, top = drawn
+    images = trained_run.store.kept[top.rows]
     return Filters(
         layer=layer.name,
         units=maximized.units,
@@ -181,15 +192,22 @@ def _written(
         silent=maximized.silent,
         top_ids=[[source.ids[row] for row in rows] for rows in images],
         top_activations=top.activations,
-        montage=montage,
-        tiles=tiles,
-        files=files,
+        montage=files[0],
+        tiles=files[1],
+        files=files[2],
     )
 
 
-def _write(
-    folder: Path, trained_run: TrainedRun, drawn: tuple[Layer, UnitImages, TopImages]
-) -> tuple[Path, list[Path], list[Path]]:
+def _write_outside(out_dir: Path | None, trained_run: TrainedRun, drawn: _Drawn) -> _Files:
+    """Write the PNG files to a folder; None: to a new temporary one, which a warning names."""
+    if out_dir is None:
+        out_dir = Path(tempfile.mkdtemp(prefix="filters-"))
+        logger.warning("the PNG files of draw_filters are in %s", out_dir)
+    with disk_errors(out_dir, "the PNG files", after="call again", elsewhere="give another out_dir"):
+        return _write(out_dir, trained_run, drawn)
+
+
+def _write(folder: Path, trained_run: TrainedRun, drawn: _Drawn) -> _Files:
     """Write and return the montage, the tiles, and the images by gradient ascent."""
     from fiftyone_deepcluster.analysis.montage import picture, sheet, stretched, tile
 

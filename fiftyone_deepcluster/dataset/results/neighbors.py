@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -18,12 +19,13 @@ from fiftyone_deepcluster.dataset.results.open_run import (
     has_network,
     images_of,
     open_run,
+    store,
     storing,
 )
 from fiftyone_deepcluster.dataset.results.results_cache import Findings
 from fiftyone_deepcluster.dataset.runs.database import database_needed
 from fiftyone_deepcluster.dataset.runs.run import Run, load_run
-from fiftyone_deepcluster.errors import InputError
+from fiftyone_deepcluster.errors import InputError, RunLockedError
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -194,8 +196,7 @@ def retrieval_score(
             )
         )  # fmt: skip
     found = Retrieval(label_field=label_field, scores=tuple(scores))
-    with storing(run) as now:
-        Findings(now).save(_SCORES, found.model_dump(mode="json"))
+    store(run, "retrieval_score", lambda now: Findings(now).save(_SCORES, found.model_dump(mode="json")))
     return found
 
 
@@ -215,6 +216,7 @@ def index_neighbors(
 
     Raises:
         RunNotFoundError: no such run.
+        RunLockedError: the run is being resumed, or images are being assigned to it; nothing is stored.
         CancelledError: the observer requested cancellation.
     """
     import numpy as np
@@ -313,13 +315,14 @@ def _initial(run: Run, source: SampleSource, observer: Observer | None) -> _Vect
     import numpy as np
     import torch
 
-    findings, ids = Findings(run), np.array(source.ids, "S24")
-    kept = findings.load_arrays(_INITIAL)
+    ids = np.array(source.ids, "S24")
+    kept = Findings(run).load_arrays(_INITIAL)
     if kept is None or not np.array_equal(kept["ids"], ids):
         with open_run(run, source, observer) as trained_run:
             values = trained_run.initial_vectors().cpu().numpy()
             kept = {"ids": ids, "rows": trained_run.store.kept, "vectors": values}
-        findings.save_arrays(_INITIAL, kept)
+        with suppress(RunLockedError), storing(run) as now:  # computed again next time
+            Findings(now).save_arrays(_INITIAL, kept)
     return _Vectors(np.array(kept["rows"]), torch.from_numpy(np.array(kept["vectors"])))
 
 

@@ -9,7 +9,7 @@ from fiftyone_deepcluster.clusterers.candidates import UMAP
 from fiftyone_deepcluster.clusterers.number import NumberSweep
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.progress import check_observer
-from fiftyone_deepcluster.dataset.results.open_run import chosen_rows, embedded, images_of, storing
+from fiftyone_deepcluster.dataset.results.open_run import chosen_rows, embedded, images_of, store
 from fiftyone_deepcluster.dataset.results.results_cache import Findings, has_findings
 from fiftyone_deepcluster.dataset.runs.database import database_needed
 from fiftyone_deepcluster.dataset.runs.run import Run, finished_runs, load_run
@@ -81,8 +81,8 @@ def recommend_number(
         clusterer=clusterer,
         observer=observer,
     )
-    with storing(run) as now:
-        Findings(now).save(_NUMBERS, _adapter().dump_python(found, mode="json"))
+    content = _adapter().dump_python(found, mode="json")
+    store(run, "recommend_number", lambda now: Findings(now).save(_NUMBERS, content))
     return found
 
 

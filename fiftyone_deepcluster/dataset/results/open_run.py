@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from fiftyone_deepcluster.core import checkpoints
 from fiftyone_deepcluster.core.disk import is_readable_file
@@ -15,9 +17,11 @@ from fiftyone_deepcluster.dataset.review.clusters import check_there
 from fiftyone_deepcluster.dataset.review.edit_lock import hold
 from fiftyone_deepcluster.dataset.runs import run_files, storage
 from fiftyone_deepcluster.dataset.runs.references import names_kept
-from fiftyone_deepcluster.errors import InputError, RunError
+from fiftyone_deepcluster.errors import InputError, RunError, RunLockedError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import fiftyone as fo
     import numpy as np
     from numpy.typing import NDArray
@@ -26,6 +30,12 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.dataset.io.source import SampleSource
     from fiftyone_deepcluster.dataset.runs.run import Run
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_MUST_STORE: ContextVar[bool] = ContextVar("_MUST_STORE", default=False)
 
 
 def images_of(run: Run) -> SampleSource:
@@ -95,6 +105,7 @@ def open_run(run: Run, source: SampleSource, observer: Observer | None) -> Itera
     """
     from fiftyone_deepcluster.api.trained_run import reopen
 
+    run = _as_named_now(run)
     folder = run_files.run_dir(run.dataset, run.key)
     if run.settings.get("embeddings_field") or run.settings.get("model"):
         raise RunError(
@@ -116,19 +127,68 @@ def open_run(run: Run, source: SampleSource, observer: Observer | None) -> Itera
         yield trained_run
 
 
+def _as_named_now(run: Run) -> Run:
+    """The run with its key of now, after a rename that is in progress; unchanged if it was deleted."""
+    with names_kept(run.dataset):
+        return replace(run, key=storage.key_of_run(run.dataset, run.uid) or run.key)
+
+
 @contextmanager
 def storing(run: Run) -> Iterator[Run]:
     """The run with its key of now, locked: to store a result that took long, during which it may have been renamed.
 
     Raises:
         RunNotFoundError: the run was deleted or replaced meanwhile.
-        RunLockedError: it is being resumed.
+        RunLockedError: it is being resumed, or images are being assigned to it.
     """
-    with names_kept(run.dataset):  # after a rename that is in progress
-        now = replace(run, key=storage.key_of_run(run.dataset, run.uid) or run.key)
-    with hold(now):
-        check_there(now)
-        yield now
+    while True:
+        now = _as_named_now(run)
+        with hold(now):
+            key = storage.key_of_run(run.dataset, run.uid)
+            if key in (now.key, None):  # else it was renamed before it was locked
+                check_there(now)
+                yield now
+                return
+
+
+def store(run: Run, call: str, save: Callable[[Run], T]) -> T | None:
+    """Store a result that the caller returns, too: if the run is locked, only log a warning.
+
+    Args:
+        run: the run, which may have been renamed since it was loaded.
+        call: name of the function that computed it, for the warning.
+        save: stores it, with the run as it is named now.
+
+    Returns:
+        What ``save`` returns; None if the run is locked.
+
+    Raises:
+        RunNotFoundError: the run was deleted or replaced meanwhile.
+        RunLockedError: the run is locked, within ``must_store``.
+    """
+    try:
+        with storing(run) as now:
+            return save(now)
+    except RunLockedError as error:
+        if _MUST_STORE.get():
+            raise
+        logger.warning(
+            "the result of %s for run %r is returned, but not stored; repeat the call to store it: %s",
+            call,
+            run.key,
+            error,
+        )
+        return None
+
+
+@contextmanager
+def must_store() -> Iterator[None]:
+    """A block in which ``store`` raises RunLockedError, as nobody sees what is returned."""
+    token = _MUST_STORE.set(True)
+    try:
+        yield
+    finally:
+        _MUST_STORE.reset(token)
 
 
 def embedded(run: Run, source: SampleSource) -> list[object | None]:

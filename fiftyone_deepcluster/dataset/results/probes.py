@@ -9,7 +9,7 @@ from fiftyone_deepcluster.analysis.linear_probe import ProbeResult
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.progress import check_observer
 from fiftyone_deepcluster.dataset.io.read_fields import read_truth
-from fiftyone_deepcluster.dataset.results.open_run import chosen_rows, images_of, open_run, storing
+from fiftyone_deepcluster.dataset.results.open_run import chosen_rows, images_of, open_run, store
 from fiftyone_deepcluster.dataset.results.results_cache import Findings
 from fiftyone_deepcluster.dataset.runs.database import database_needed
 from fiftyone_deepcluster.dataset.runs.run import Run, load_run
@@ -93,10 +93,14 @@ def probe(
             ) from error
         clustered = (trained_run.vectors, trained_run.initial_vectors) if trained_run.encodes else None
         found = probe_networks(trained_run.trained, trained_run.initial, known, request, clustered)
-        keep_layers(run, layers_of_run(trained_run))
+        units = units_by_layer(layers_of_run(trained_run))
     found = found.model_copy(update={"label_field": label_field})
-    with storing(run) as now:
+
+    def save(now: Run) -> None:
+        save_layers(now, units)
         Findings(now).save(_PROBE, found.model_dump(mode="json"))
+
+    store(run, "probe", save)
     return found
 
 
@@ -114,7 +118,9 @@ def list_layers(samples: fo.core.collections.SampleCollection, key: str) -> dict
         return known
     source = images_of(run)
     with open_run(run, _first(source), None) as trained_run:
-        return keep_layers(run, layers_of_run(trained_run))
+        units = units_by_layer(layers_of_run(trained_run))
+    store(run, "list_layers", lambda now: save_layers(now, units))
+    return units
 
 
 def stored_probe(run: Run) -> ProbeResult | None:
@@ -138,11 +144,14 @@ def layers_of_run(trained_run: TrainedRun) -> list[Layer]:
     return layers_of(trained_run.trained.network, first)
 
 
-def keep_layers(run: Run, layers: Sequence[Layer]) -> dict[str, int]:
-    """Store the number of units of each layer by name, for the App."""
-    found = {layer.name: layer.units for layer in layers}
-    Findings(run).save(_LAYERS, found)
-    return found
+def units_by_layer(layers: Sequence[Layer]) -> dict[str, int]:
+    """The number of units of each layer by name."""
+    return {layer.name: layer.units for layer in layers}
+
+
+def save_layers(run: Run, units: dict[str, int]) -> None:
+    """Store the number of units of each layer by name, for the App; within ``storing``."""
+    Findings(run).save(_LAYERS, units)
 
 
 def _leave_out(
