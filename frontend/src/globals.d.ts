@@ -47,7 +47,7 @@ declare module "@fiftyone/state" {
   export function getSampleSrc(path: string): string;
   /** Relay's environment; other versions of the App may not have it. */
   export const getCurrentEnvironment:
-    | (() => { commitUpdate(update: (store: { invalidateStore(): void }) => void): void })
+    | (() => { commitUpdate(update: (store: { invalidateStore(): void }) => void): void } | undefined)
     | undefined;
   export const selectedSamples: RecoilState<Map<string, unknown> | Set<string>>;
   export const view: RecoilState<unknown>;

@@ -8,7 +8,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from fiftyone_deepcluster.dataset.display.workspace import CLUSTERS_PANEL, clusters_beside_the_grid
+from fiftyone_deepcluster.dataset.display.workspace import CLUSTERS_PANEL
 from fiftyone_deepcluster.dataset.review.review import review
 from fiftyone_deepcluster.dataset.runs.run import load_run
 from tests.app.limits import LONG
@@ -289,35 +289,6 @@ def test_polls_are_not_shown_as_work(board):
     assert page.evaluate("window.spins") > 0
 
 
-def test_labels_in_the_grid_beside_follow_edits(open_app, clustered):
-    clustered.save_workspace("beside", clusters_beside_the_grid())
-    page = open_app(clustered, query="?workspace=beside")
-    expect(part(page, "dc-overview")).to_be_visible()
-    first, *_ = largest(clustered)
-    shown = page.locator('[data-cy="fo-grid"] [data-cy="tag-dc"]')
-    expect(shown.filter(has_text=first).first).to_be_visible()
-    part(page, "dc-clusters").evaluate("board => { board.mark = 1; board.focus(); }")
-    page.keyboard.press("Enter")
-    expect(part(page, "dc-cluster-name")).to_have_text(first)
-    page.keyboard.press("n")
-    expect(part(page, "dc-dialog-name")).to_be_focused()
-    page.keyboard.type("an eight")
-    page.keyboard.press("Enter")
-    expect(shown.filter(has_text="an eight").first).to_be_visible()
-    expect(shown.filter(has_text=first)).to_have_count(0)
-    page.keyboard.press("Control+z")
-    expect(shown.filter(has_text=first).first).to_be_visible()
-    expect(shown.filter(has_text="an eight")).to_have_count(0)
-    page.keyboard.press("j")
-    expect(part(page, "dc-dialog-ok")).to_be_enabled()
-    nearest = part(page, "dc-dialog-name").input_value()
-    page.keyboard.press("Enter")
-    said(page, "merged")
-    expect(shown.filter(has_text=nearest)).to_have_count(0)
-    expect(shown.filter(has_text=first).first).to_be_visible()
-    assert part(page, "dc-clusters").evaluate("board => board.mark") == 1  # the panel was not drawn anew
-
-
 def test_closing_the_tab_is_asked_about_only_while_an_edit_is_on_its_way(board):
     page, dataset = board
     first, *_ = largest(dataset)
@@ -358,18 +329,6 @@ def test_what_another_person_does_is_seen_within_seconds(board, open_app):
     expect(part(page, "dc-cluster-by me")).to_be_visible()
     assert {"by me", "by another"} <= set(sizes(dataset))
     assert [edit.who == "another" for edit in review(dataset, "dc").log()] == [True, False]
-
-
-def test_the_view_of_the_app_is_counted_and_kept(open_app, clustered):
-    first, *_ = largest(clustered)
-    sevens = clustered.match({"ground_truth.label": "7"})
-    clustered.save_view("sevens", sevens)
-    page = open_app(clustered, query="?view=sevens")
-    open_board(page)
-    expected = sevens.count_values("dc.label").get(first, 0)
-    text = f"in view: {expected} of {sizes(clustered)[first]}"
-    expect(part(page, f"dc-cluster-{first}")).to_contain_text(text)
-    expect(part(page, "entry-counts")).to_have_text(f"{len(sevens)} samples")
 
 
 def test_a_label_field_shows_which_clusters_are_mixed(board):
