@@ -129,13 +129,15 @@ def opened(address: str, dataset: fo.Dataset) -> Iterator[Page]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=find_chromium(),
-            args=["--no-sandbox", "--disable-gpu"],
+            args=[
+                "--no-sandbox",
+                "--disable-gpu",
+                # the App requests fonts from Google: nothing but this machine is found
+                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
+            ],
         )
         context = browser.new_context(viewport={"width": 1600, "height": 1000})
         context.set_default_timeout(PATIENCE)
-        context.route(
-            lambda url: url.startswith("http") and "localhost" not in url, lambda route: route.abort()
-        )
         context.add_init_script("localStorage.setItem('fiftyone-enterprise-tooltip-seen', 'true')")
         page = context.new_page()
         page.goto(f"{address}/datasets/{dataset.name}")

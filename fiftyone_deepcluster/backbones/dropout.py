@@ -68,9 +68,8 @@ def _seeded(module: nn.Module) -> SeededDropout | None:
         return SeededDropout(module.p)
     if isinstance(module, nn.Dropout1d | nn.Dropout2d | nn.Dropout3d):
         return SeededDropout(module.p, "channel")
-    torchvision = sys.modules.get(
-        "torchvision.ops"
-    )  # importing it takes seconds; without it, no layer is its
+    # importing it takes seconds; if nothing has, no layer is one of its
+    torchvision = sys.modules.get("torchvision.ops")
     if torchvision is not None and isinstance(module, torchvision.StochasticDepth):
         return SeededDropout(module.p, "row" if module.mode == "row" else "batch")
     return None
