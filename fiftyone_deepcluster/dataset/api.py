@@ -27,12 +27,13 @@ from fiftyone_deepcluster.dataset.io.write import Columns, write
 from fiftyone_deepcluster.dataset.review.assigned import join_edits
 from fiftyone_deepcluster.dataset.review.clusters import check_stored, names_by_number
 from fiftyone_deepcluster.dataset.runs import intents, lock, run_files, storage
+from fiftyone_deepcluster.dataset.runs.checked_call import CheckedCall
 from fiftyone_deepcluster.dataset.runs.completeness import check_kept, count_clustered
 from fiftyone_deepcluster.dataset.runs.database import DatabaseWatch, database_needed
 from fiftyone_deepcluster.dataset.runs.references import RunNames
 from fiftyone_deepcluster.dataset.runs.resume_job import prepare_resume
 from fiftyone_deepcluster.dataset.runs.run import load_run
-from fiftyone_deepcluster.dataset.runs.run_job import CheckedCall, names_of_clusters, run_call
+from fiftyone_deepcluster.dataset.runs.run_job import names_of_clusters, run_call
 from fiftyone_deepcluster.errors import RunError, RunExistsError
 from fiftyone_deepcluster.methods.base import Options, parse_options
 

@@ -12,11 +12,12 @@ from fiftyone_deepcluster.dataset.io.inputs import read_inputs
 from fiftyone_deepcluster.dataset.io.read_images import root_dataset
 from fiftyone_deepcluster.dataset.review.clusters import check_there
 from fiftyone_deepcluster.dataset.runs import storage
+from fiftyone_deepcluster.dataset.runs.checked_call import CheckedCall
 from fiftyone_deepcluster.dataset.runs.database import database_needed
 from fiftyone_deepcluster.dataset.runs.references import RunNames
 from fiftyone_deepcluster.dataset.runs.refine_job import REFINES, REVIEWED_WEIGHT, network_of, read_decided
 from fiftyone_deepcluster.dataset.runs.run import free_key, load_run
-from fiftyone_deepcluster.dataset.runs.run_job import CheckedCall, run_call
+from fiftyone_deepcluster.dataset.runs.run_job import run_call
 from fiftyone_deepcluster.errors import OptionsError, RunExistsError
 from fiftyone_deepcluster.methods.base import Options, parse_options
 

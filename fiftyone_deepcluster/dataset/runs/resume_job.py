@@ -13,10 +13,10 @@ from fiftyone_deepcluster.dataset.io.read_images import collect_images, flat, me
 from fiftyone_deepcluster.dataset.io.vectors import check_given
 from fiftyone_deepcluster.dataset.review.edit_log import EditLog
 from fiftyone_deepcluster.dataset.runs import run_files, storage
+from fiftyone_deepcluster.dataset.runs.checked_call import CheckedCall
 from fiftyone_deepcluster.dataset.runs.interrupted import find_interrupted
 from fiftyone_deepcluster.dataset.runs.references import RunNames
 from fiftyone_deepcluster.dataset.runs.run import list_runs
-from fiftyone_deepcluster.dataset.runs.run_job import CheckedCall
 from fiftyone_deepcluster.errors import CheckpointError, RunError, RunNotFoundError
 from fiftyone_deepcluster.methods.base import parse_options
 

@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fiftyone_deepcluster.core import checkpoints
 from fiftyone_deepcluster.core.progress import Fanout, Silent, Tqdm
 from fiftyone_deepcluster.core.record import StopReason
 from fiftyone_deepcluster.dataset.display.brain import add_brain_runs
 from fiftyone_deepcluster.dataset.display.sidebar import add_group
-from fiftyone_deepcluster.dataset.io.fields import FieldNames, check_free, drop_empty
-from fiftyone_deepcluster.dataset.io.inputs import Inputs, read_inputs
+from fiftyone_deepcluster.dataset.io.fields import check_free, drop_empty
 from fiftyone_deepcluster.dataset.io.lost_fields import declare_lost
 from fiftyone_deepcluster.dataset.io.vectors import model_vectors
 from fiftyone_deepcluster.dataset.io.write import Columns, write
 from fiftyone_deepcluster.dataset.runs import intents, lock, run_files, status, storage
+from fiftyone_deepcluster.dataset.runs.checked_call import CheckedCall, as_begun, followed
 from fiftyone_deepcluster.dataset.runs.completeness import check_kept
 from fiftyone_deepcluster.dataset.runs.database import DatabaseWatch, is_away
 from fiftyone_deepcluster.dataset.runs.processes import rank, wait_for_all
-from fiftyone_deepcluster.dataset.runs.references import RunNames, followed_meanwhile, names_kept
+from fiftyone_deepcluster.dataset.runs.references import followed_meanwhile, names_kept
 from fiftyone_deepcluster.dataset.runs.refine_job import REVIEWED_WEIGHT, known_with, network_of
 from fiftyone_deepcluster.dataset.runs.run import Run, load_run
 from fiftyone_deepcluster.errors import DiskError, InputError, RunExistsError
-from fiftyone_deepcluster.methods.base import FIELD_SUFFIX, parse_options
+from fiftyone_deepcluster.methods.base import FIELD_SUFFIX
 from fiftyone_deepcluster.metrics.matching import cluster_names
 
 if TYPE_CHECKING:
@@ -39,73 +39,12 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.core.progress import Observer
     from fiftyone_deepcluster.core.record import RunRecord
     from fiftyone_deepcluster.core.types import Known
-    from fiftyone_deepcluster.dataset.io.source import SampleSource
-    from fiftyone_deepcluster.methods.base import Options
 
 
 logger = logging.getLogger(__name__)
 
 _MAP_SECONDS, _MAP_SECONDS_PER_IMAGE = 8.0, 0.004
 """Time of the 2-D map on two cores: 16 s for 1,797 digits, of which most is compilation."""
-
-
-@dataclass(frozen=True)
-class CheckedCall:
-    """A validated call of ``cluster`` or ``resume``.
-
-    Attributes:
-        source: the images.
-        key: key of the run.
-        options: options of the method.
-        settings: other arguments of the call: truth_field, media_field, embeddings_field, model, half_precision.
-        inputs: inputs read from the dataset besides the images.
-        others: names of all runs when the settings were given or read, which follow renames until the job is stored.
-        model: a FiftyOne model, or the name of one, that computes the vectors; or None.
-        replaces: whether an existing run under this key may be replaced.
-        compute_brain: whether to compute the brain runs.
-        folder: folder with the checkpoint to resume from; None for a new run.
-        uid: unique id of the run; kept when it is resumed.
-        decided: for ``refine``, what the review says about the images.
-        again: for ``resume``, prepares the call again once the run is locked; returns it if nothing has changed.
-    """
-
-    source: SampleSource
-    key: str
-    options: Options
-    settings: dict[str, object]
-    inputs: Inputs
-    others: RunNames
-    model: Any = None
-    replaces: bool = False
-    compute_brain: bool = True
-    folder: Path | None = None
-    uid: str = field(default_factory=storage.new_uid)
-    decided: run_files.Decided | None = None
-    again: Callable[[CheckedCall], CheckedCall] | None = None
-
-    @property
-    def dataset(self) -> fo.Dataset:
-        """Dataset that the run is stored on."""
-        return self.source.dataset
-
-    @property
-    def names(self) -> FieldNames:
-        """Names of its fields."""
-        return FieldNames(self.key, self.source.patches_field)
-
-    @property
-    def intent(self) -> intents.Intent:
-        """The intent that is stored while the results are written."""
-        return intents.Intent("write", self.key, self.uid, self.source.patches_field)
-
-    @property
-    def note(self) -> run_files.ClusterJob:
-        """The job to store in the folder during the run; its header is stored with the run."""
-        source, options = self.source, self.options.as_given()
-        header = storage.RunHeader(
-            self.options.name, options, self.settings, source.patches_field, len(source), self.uid
-        )
-        return run_files.ClusterJob(header, source.ids, self.decided)
 
 
 def run_call(call: CheckedCall, observer: Observer | None, progress: bool) -> Run:
@@ -143,8 +82,9 @@ def execute(call: CheckedCall, observer: Observer) -> Run:
 def _follow(call: CheckedCall, observer: Observer) -> Run:
     """Execute the call in a process other than the first: only fit, once the folder is prepared."""
     wait_for_all()
-    replacing = call.key in storage.keys(call.dataset)
-    _fit(call, call.folder or _folder(call, replacing), observer)
+    call.dataset.reload()
+    folder = call.folder or _folder(call, replacing=call.key in storage.keys(call.dataset))
+    _fit(as_begun(call, folder), folder, observer)
     wait_for_all()
     call.dataset.reload()
     return load_run(call.dataset, call.key)
@@ -242,7 +182,7 @@ def _prepare_folder(call: CheckedCall, replacing: bool) -> tuple[CheckedCall, Pa
     """The call with the names of now, and its folder with its job; a checkpoint of a different call is removed."""
     folder = call.folder or _folder(call, replacing)
     with names_kept(call.dataset):
-        call = _followed(call)
+        call = followed(call)
         if call.folder is None:
             left = _left_job(folder)
             if left is None or not left.same_work(call.note):
@@ -263,16 +203,6 @@ def _left_job(folder: Path) -> run_files.ClusterJob | None:
         path = folder / run_files.JOB_FILE
         logger.warning("an interrupted run is removed: %s cannot be read (%s)", path, error.__cause__)
         return None
-
-
-def _followed(call: CheckedCall) -> CheckedCall:
-    """The call with the names that runs have now; what is renamed while it is read may have been read in part."""
-    given, where = call.options.as_given(), call.source.patches_field
-    settings, options = (call.others.follow(call.dataset, values, where) for values in (call.settings, given))
-    if (settings, options) == (call.settings, given):
-        return call
-    chosen = parse_options(call.options.name, options)
-    return replace(call, settings=settings, options=chosen, inputs=read_inputs(call.source, chosen, settings))
 
 
 def _folder(call: CheckedCall, replacing: bool) -> Path:
