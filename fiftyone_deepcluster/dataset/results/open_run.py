@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
+Saved = TypeVar("Saved")
 
 _MUST_STORE: ContextVar[bool] = ContextVar("_MUST_STORE", default=False)
 
@@ -151,7 +151,7 @@ def storing(run: Run) -> Iterator[Run]:
                 return
 
 
-def store(run: Run, call: str, save: Callable[[Run], T]) -> T | None:
+def store(run: Run, call: str, save: Callable[[Run], Saved]) -> Saved | None:
     """Store a result that the caller returns, too: if the run is locked, only log a warning.
 
     Args:
