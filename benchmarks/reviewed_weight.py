@@ -55,7 +55,7 @@ def main() -> None:
             for seed in arguments.seeds:
                 runs.append(measured(images, classes, method, seed, arguments))
                 if arguments.out:
-                    line = {"images": name, "method": method, "seed": seed, **runs[-1]}
+                    line = {"set": name, "method": method, "seed": seed, **runs[-1]}
                     with arguments.out.open("a") as file:
                         file.write(json.dumps(line) + "\n")
             for kind in REVIEWS:
