@@ -14,12 +14,17 @@ expect.set_options(timeout=LONG)
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
-def test_labels_in_the_grid_beside_follow_edits(open_app, clustered):
-    clustered.save_workspace("beside", clusters_beside_the_grid())
-    page = open_app(clustered, query="?workspace=beside")
+def open_beside_the_grid(open_app, dataset):
+    """A page with the panel beside the grid, and the labels in the grid."""
+    dataset.save_workspace("beside", clusters_beside_the_grid())
+    page = open_app(dataset, query="?workspace=beside")
     expect(part(page, "dc-overview")).to_be_visible()
+    return page, page.locator('[data-cy="fo-grid"] [data-cy="tag-dc"]')
+
+
+def test_labels_in_the_grid_beside_follow_edits(open_app, clustered):
+    page, shown = open_beside_the_grid(open_app, clustered)
     first, *_ = largest(clustered)
-    shown = page.locator('[data-cy="fo-grid"] [data-cy="tag-dc"]')
     expect(shown.filter(has_text=first).first).to_be_visible()
     part(page, "dc-clusters").evaluate("board => { board.mark = 1; board.focus(); }")
     page.keyboard.press("Enter")
@@ -44,11 +49,8 @@ def test_labels_in_the_grid_beside_follow_edits(open_app, clustered):
 
 
 def test_labels_of_images_that_were_scrolled_to_follow_edits(open_app, clustered):
-    clustered.save_workspace("beside", clusters_beside_the_grid())
-    page = open_app(clustered, query="?workspace=beside")
-    expect(part(page, "dc-overview")).to_be_visible()
+    page, shown = open_beside_the_grid(open_app, clustered)
     first, *_ = largest(clustered)
-    shown = page.locator('[data-cy="fo-grid"] [data-cy="tag-dc"]')
     part(page, "dc-clusters").focus()
     page.keyboard.press("Enter")
     expect(part(page, "dc-cluster-name")).to_have_text(first)
