@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import time
+from contextlib import contextmanager
 
 import fiftyone as fo
 import pytest
@@ -41,6 +42,22 @@ def fill(page, form, **values):
     show_advanced(form)
     form.get_by_label(re.compile("^Baselines")).uncheck()
     form.get_by_label(re.compile("^Also compute a 2-D map")).uncheck()
+
+
+@contextmanager
+def layout_stored(page):
+    """The panel is opened within; at the end the server has the layout that contains it, with which the next tab opens.
+
+    The App also sends the layout before that, without the panel.
+    """
+
+    def has_panel(response):
+        sent = response.request.post_data or ""
+        return "setSpaces" in sent and '"type":"clusters"' in sent
+
+    with page.expect_response(has_panel) as stored:
+        yield
+    stored.value.finished()
 
 
 @pytest.fixture
@@ -94,10 +111,9 @@ def test_a_run_outlives_the_tab(open_app, dataset):
     page = open_app(dataset)
     form = open_form(page, "Cluster images")
     fill(page, form, run_name="seen", rounds="3", number_of_clusters="6")
-    with page.expect_response(lambda answer: "setSpaces" in (answer.request.post_data or "")) as layout:
+    with layout_stored(page):
         execute(form)
         expect(part(page, "dc-run-seen")).to_contain_text("deepcluster")
-    layout.value.finished()  # the server has the layout
     page.context.close()
 
     end = time.monotonic() + LONG / 1000
@@ -106,7 +122,7 @@ def test_a_run_outlives_the_tab(open_app, dataset):
     dataset.reload()
     assert status.read_states(dataset)["seen"].status == "finished"
     assert len(load_run(dataset, "seen").rounds) == 3
-    page = open_app(dataset)  # with the panel, as in that layout
+    page = open_app(dataset)  # with the panel, as in the stored layout
     expect(rows(page)).to_have_count(6)
     expect(part(page, "dc-progress")).to_contain_text("0 of 60 images reviewed")
 
@@ -203,8 +219,9 @@ def test_an_import_outlives_the_tab_and_opens_what_it_made(open_app, dataset, tm
     form.get_by_role("textbox").nth(0).fill(str(tmp_path))
     form.get_by_role("textbox").nth(1).fill(f"scans-{unique}")
     expect(form).to_contain_text("is created from the images")
-    submit(form, "Import")
-    expect(part(page, "dc-run-job-import_dicom")).to_be_visible()
+    with layout_stored(page):
+        submit(form, "Import")
+        expect(part(page, "dc-run-job-import_dicom")).to_be_visible()
     page.context.close()
     end = time.monotonic() + LONG / 1000
     while status.read_states(dataset)["job-import_dicom"].busy and time.monotonic() < end:

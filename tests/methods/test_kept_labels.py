@@ -65,15 +65,18 @@ def test_fixed_labels_stay_in_every_round(name, images, known):
 
 @pytest.mark.parametrize("name", [name for name in KEEPERS if name != "frozen"])
 def test_a_larger_weight_of_fixed_labels_lowers_their_loss(name, images, known):
-    """In training only: the mean loss of the fixed images falls, relative to that of the others."""
-    options = resolved_for(name).model_copy(update={"rounds": 3})
+    """In training only: the mean loss of the fixed images falls, relative to that of the others.
+
+    After 60 steps it falls by 15 % to 45 % (three seeds); after a few, by less than the seed changes it.
+    """
+    options = resolved_for(name, min_steps=20).model_copy(update={"rounds": 3})
 
     def ratio(weight):
         found = fdc.fit(images, options, known=replace(known, fixed_weight=weight))
         last = found.round_losses[:, -1]
         return np.nanmean(last[4:40]) / np.nanmean(last[40:])
 
-    assert ratio(20.0) < ratio(1.0)
+    assert ratio(20.0) < 0.95 * ratio(1.0)
 
 
 def test_images_in_no_cluster_do_not_lower_the_weight_of_others(images, known):
