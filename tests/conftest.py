@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.disks import SmallDisk
+from tests.disks import SmallDisk, folder_in_memory
 from tests.process_facts import changes, open_files, process_facts
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from fiftyone_deepcluster.features.corpus import Corpus
 
-_ROOT = Path(tempfile.mkdtemp(prefix="deepcluster-tests-"))
+_ROOT = Path(tempfile.mkdtemp(prefix="deepcluster-tests-", dir=folder_in_memory()))
 _SERVERS: list[subprocess.Popen[bytes]] = []
 
 

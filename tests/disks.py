@@ -1,12 +1,30 @@
-"""Real small disks that fill up and become read-only."""
+"""Where tests write: in memory where there is room, and on real small disks that fill up and become read-only."""
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
+
+_SHARED_MEMORY = Path("/dev/shm")
+_NEEDED = 8 << 30
+"""Free bytes of memory: the database of each process of the tests takes 0.3 GB and more."""
+
+
+def folder_in_memory() -> Path | None:
+    """Folder whose files lie in memory; None where there is none, or too little room.
+
+    A database there need not wait for a disk whenever a dataset is made or deleted, and whenever a write must be kept.
+    A database that is killed has lost as much as on a disk, as the system keeps the files of killed processes.
+    """
+    if not _SHARED_MEMORY.is_dir():
+        return None
+    room = min(shutil.disk_usage(_SHARED_MEMORY).free, psutil.virtual_memory().available)
+    return _SHARED_MEMORY if room >= _NEEDED else None
 
 
 class SmallDisk:
