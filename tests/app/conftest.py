@@ -177,7 +177,9 @@ def open_app(browser: Browser, app_url: str) -> Iterator[Callable[..., Page]]:
     """Function of a dataset (and optionally a server address) that returns a page showing the dataset."""
     contexts = []
 
-    def open_page(dataset: fo.Dataset, url: str = app_url, query: str = "") -> Page:
+    def open_page(
+        dataset: fo.Dataset, url: str = app_url, query: str = "", shown: str = '[data-cy="entry-counts"]'
+    ) -> Page:
         context = browser.new_context(viewport={"width": 1700, "height": 1300})
         contexts.append(context)
         context.set_default_timeout(LONG)
@@ -185,12 +187,39 @@ def open_app(browser: Browser, app_url: str) -> Iterator[Callable[..., Page]]:
         context.add_init_script(STILL)
         page = context.new_page()
         page.goto(f"{url}/datasets/{dataset.name}{query}")
-        page.wait_for_selector('[data-cy="entry-counts"]')
+        page.wait_for_selector(shown)
         return page
 
     yield open_page
     for context in contexts:
         context.close()
+
+
+@pytest.fixture
+def open_panel_alone(open_app: Callable[..., Page]) -> Callable[[fo.Dataset], Page]:
+    """Function of a dataset that returns a page with the Clusters panel.
+
+    No grid: it takes half of the time in which a page is opened.
+    """
+    import fiftyone as fo
+
+    from fiftyone_deepcluster.dataset.display.workspace import CLUSTERS_PANEL
+
+    def open_page(dataset: fo.Dataset) -> Page:
+        panel = fo.Panel(type=CLUSTERS_PANEL, pinned=True)
+        alone = fo.Space(children=[panel], active_child=panel.component_id)
+        dataset.save_workspace("alone", alone, overwrite=True)
+        return open_app(dataset, query="?workspace=alone", shown='[data-cy="dc-board"]')
+
+    return open_page
+
+
+@pytest.fixture
+def no_errors() -> Iterator[Callable[[Page], None]]:
+    """Function of a page, in which no error of ours may be raised until the end of the test."""
+    found: list[str] = []
+    yield lambda page: page.on("pageerror", lambda error: found.append(str(error)))
+    assert [error for error in found if "entry is loading" not in error] == []
 
 
 @pytest.fixture

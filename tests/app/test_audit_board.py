@@ -66,13 +66,12 @@ def audited(audited_once):
 
 
 @pytest.fixture
-def open_audit(open_app):
-    """Function of a dataset that returns a page with the tab open; no page may have raised an error of ours."""
-    errors = []
+def open_audit(open_app, no_errors):
+    """Function of a dataset that returns a page with the tab open."""
 
     def open_page(dataset):
         page = open_app(dataset)
-        page.on("pageerror", lambda error: errors.append(str(error)))
+        no_errors(page)
         if fdc.list_runs(dataset):
             open_board(page)
             part(page, "dc-tab-audit").click()
@@ -81,14 +80,15 @@ def open_audit(open_app):
             part(page, f"new-panel-option-{CLUSTERS_PANEL}").click()
         return page
 
-    yield open_page
-    assert [error for error in errors if "entry is loading" not in error] == []
+    return open_page
 
 
 @pytest.fixture
-def queue(open_audit, audited):
+def queue(open_panel_alone, audited, no_errors):
     """A page with the queue open, and the dataset."""
-    page = open_audit(audited)
+    page = open_panel_alone(audited)
+    no_errors(page)
+    part(page, "dc-tab-audit").click()
     expect(part(page, "dc-audit-tables")).to_be_visible()
     expect(part(page, "dc-audit")).to_be_focused()
     page.keyboard.press("Enter")

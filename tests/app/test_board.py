@@ -23,19 +23,31 @@ def part(page, name):
 
 
 @pytest.fixture
-def board(open_app, clustered):
-    """A page with the panel open, and the dataset of 200 digits in 5 clusters."""
+def board(open_panel_alone, clustered, no_errors):
+    """A page with the panel alone, and the dataset of 200 digits in 5 clusters."""
+    page = open_panel_alone(clustered)
+    no_errors(page)
+    wait_for_board(page)
+    return page, clustered
+
+
+@pytest.fixture
+def board_over_grid(open_app, clustered, no_errors):
+    """A page with the grid, over which the panel was opened, and the dataset."""
     page = open_app(clustered)
-    errors = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
+    no_errors(page)
     open_board(page)
-    yield page, clustered
-    assert [error for error in errors if "entry is loading" not in error] == []
+    return page, clustered
 
 
 def open_board(page):
     part(page, "new-panel-btn").first.click()
     part(page, f"new-panel-option-{CLUSTERS_PANEL}").click()
+    wait_for_board(page)
+
+
+def wait_for_board(page):
+    """Wait until the panel shows the clusters and takes keys."""
     expect(part(page, "dc-overview")).to_be_visible()
     expect(part(page, "dc-clusters")).to_be_focused()
 
@@ -77,8 +89,8 @@ def choose(page, control, option):
     page.get_by_role("option", name=option, exact=True).click()
 
 
-def test_a_cluster_is_named_by_keyboard_and_it_is_undone_and_redone(board):
-    page, dataset = board
+def test_a_cluster_is_named_by_keyboard_and_it_is_undone_and_redone(board_over_grid):
+    page, dataset = board_over_grid
     first, second, *_ = largest(dataset)
     page.keyboard.press("ArrowDown")
     expect(part(page, f"dc-cluster-{second}")).to_have_attribute("data-focused", "true")
@@ -344,8 +356,8 @@ def test_a_label_field_shows_which_clusters_are_mixed(board):
     assert tops == sorted(tops)
 
 
-def test_rounds_and_comparison(board):
-    page, dataset = board
+def test_rounds_and_comparison(board_over_grid):
+    page, dataset = board_over_grid
     part(page, "dc-tab-rounds").click()
     expect(part(page, "dc-facts")).to_contain_text("200 images · 5 clusters")
     part(page, "dc-tab-compare").click()
@@ -360,8 +372,8 @@ def test_rounds_and_comparison(board):
     expect(part(page, "entry-counts")).to_have_text(f"{count} samples")
 
 
-def test_a_cluster_in_the_grid(board):
-    page, dataset = board
+def test_a_cluster_in_the_grid(board_over_grid):
+    page, dataset = board_over_grid
     first, *_ = largest(dataset)
     page.keyboard.press("g")
     expect(part(page, "entry-counts")).to_have_text(f"{sizes(dataset)[first]} samples")

@@ -19,7 +19,7 @@ from fiftyone_deepcluster.dataset.io.fields import FieldNames, changing, declare
 from fiftyone_deepcluster.dataset.review.review import review
 from fiftyone_deepcluster.dataset.runs.run import load_run
 from tests.app.limits import LONG
-from tests.app.test_board import images, largest, open_board, open_cluster, part, said, sizes
+from tests.app.test_board import images, largest, open_board, open_cluster, part, said, sizes, wait_for_board
 
 expect.set_options(timeout=LONG)
 
@@ -29,21 +29,16 @@ FROZEN = {"baselines": False, "progress": False, "compute_brain": False}
 
 
 @pytest.fixture
-def open_quietly(open_app):
-    """``open_app``; at the end of the test, no page may have raised an error of ours."""
-    errors = []
+def open_quietly(open_app, open_panel_alone, no_errors):
+    """Function of a dataset that returns a page with the panel, beside which the grid can be shown, or alone."""
 
-    def open_page(dataset, *, opened=False):
-        page = open_app(dataset)
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        if opened:  # windows of one server share their panels
-            expect(part(page, "dc-overview")).to_be_visible()
-        else:
-            open_board(page)
+    def open_page(dataset, *, alone=False):
+        page = open_panel_alone(dataset) if alone else open_app(dataset)
+        no_errors(page)
+        wait_for_board(page) if alone else open_board(page)
         return page
 
-    yield open_page
-    assert [error for error in errors if "entry is loading" not in error] == []
+    return open_page
 
 
 def keep(page, name):
@@ -205,7 +200,7 @@ def test_images_of_dicom_files(open_quietly, fiftyone_home, tmp_path, unique):
     try:
         fdc.cluster(dataset, "frozen", "dc", n_clusters=2, **FROZEN)
         first, _ = largest(dataset)
-        page = open_quietly(dataset)
+        page = open_quietly(dataset, alone=True)
         open_cluster(page, first)
         for picture in images(page).locator("img").all():
             expect(picture).to_be_visible()
@@ -235,7 +230,7 @@ def test_a_thousand_clusters(open_quietly, make_digits):
             for at, place in enumerate(places)
         ]
     )
-    page = open_quietly(dataset)
+    page = open_quietly(dataset, alone=True)
     expect(part(page, "dc-progress")).to_contain_text("0 of 1,000 clusters")
     rows = page.locator('[data-cy^="dc-cluster-cluster"]')
     expect(rows.first).to_be_visible()
@@ -263,7 +258,7 @@ def test_two_windows_at_once(open_quietly, clustered):
     """Neither loses the edit of the other; each sees it; both can undo."""
     first, _, third, *_ = largest(clustered)
     before = sizes(clustered)
-    one, two = open_quietly(clustered), open_quietly(clustered, opened=True)
+    one, two = (open_quietly(clustered, alone=True) for _ in range(2))
     open_cluster(two, third)
     one.keyboard.press("n")
     one.keyboard.type("by one")
