@@ -1,6 +1,7 @@
 """One run in two processes, as torchrun starts them: the same clusters in both."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -17,34 +18,37 @@ from fiftyone_deepcluster.methods.base import METHODS
 from fiftyone_deepcluster.metrics.agreement import agreement
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPT = """
-import sys
-import numpy as np
-from accelerate import PartialState
-from sklearn.datasets import load_digits
-import fiftyone_deepcluster as fdc
-
-data = load_digits()
-images = (data.images[:600] * 15.9375).astype(np.uint8)
-options = fdc.DeepCluster(n_clusters=10, pseudo_clusters=20, rounds=3, baselines=False, image_size=16, batch_size=64)
-found = fdc.fit(images, options, run_dir=sys.argv[1])
-state = PartialState()
-assert state.num_processes == 2, state
-np.savez(f"{sys.argv[1]}/rank{state.process_index}.npz", labels=found.labels, embeddings=found.embeddings,
-         losses=found.round_losses)
-state.destroy_process_group()
-"""
-
-
-STOPPED = """
+TOGETHER = """
 import sys
 import numpy as np
 from accelerate import PartialState
 from sklearn.datasets import load_digits
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.core.progress import Silent
+from fiftyone_deepcluster.methods.base import parse_options
+from tests.pretend_cuda import pretended_gpu
 
-state = PartialState(cpu=True)
+digits = (load_digits().images * 15.9375).astype(np.uint8)
+
+def say(text):
+    print(f"{text}\\n", end="", flush=True)  # in one write, as two processes print
+
+# ---- trained on both halves
+
+small_ucnn = {"name": "ucnn", "maps": 16, "dim": 12, "width": 0.125, "adapted": 1 / 128}
+base = {"n_clusters": 10, "rounds": 3, "baselines": False, "image_size": 16}
+trained = {
+    "deepcluster": fdc.DeepCluster(pseudo_clusters=20, batch_size=64, **base),
+    "ucnn": fdc.UCNN(pixel_epochs=2, patience=2, backbone=small_ucnn, **base),
+}
+for name, options in trained.items():
+    found = fdc.fit(digits[:600], options, run_dir=f"{sys.argv[1]}/{name}")
+    state = PartialState()
+    assert state.num_processes == 2, state
+    np.savez(f"{sys.argv[1]}/{name}-{state.process_index}.npz", labels=found.labels, embeddings=found.embeddings,
+             losses=found.round_losses)
+
+# ---- stopped in one process
 
 class Hears(Silent):
     # the request to cancel reaches the first process only, here in the middle of the second round's training
@@ -56,15 +60,28 @@ class Hears(Silent):
     def cancelled(self):
         return state.process_index == 0 and self.phases == 2
 
-images = (load_digits().images[:301] * 15.9375).astype(np.uint8)
 options = {"n_clusters": 10, "rounds": 6, "baselines": False, "image_size": 16, "batch_size": 16, "min_steps": 1}
 hears = Hears()
-cancelled = fdc.fit(images, fdc.DeepCluster(**options), observer=hears)
-record = cancelled.record
-print(f"stopped {record.stop_reason.value} {len(record.rounds)} {hears.rounds}\\n", end="", flush=True)
+record = fdc.fit(digits[:301], fdc.DeepCluster(**options), observer=hears).record
+say(f"stopped {record.stop_reason.value} {len(record.rounds)} {hears.rounds}")
 minutes = 1e-6 if state.process_index == 0 else None  # as if the clock of one were ahead
-late = fdc.fit(images, fdc.DeepCluster(**options, max_minutes=minutes))
-print(f"stopped {late.record.stop_reason.value} {len(late.record.rounds)}\\n", end="", flush=True)
+late = fdc.fit(digits[:301], fdc.DeepCluster(**options, max_minutes=minutes))
+say(f"stopped {late.record.stop_reason.value} {len(late.record.rounds)}")
+
+# ---- on pretended GPUs
+
+base = {"n_clusters": 4, "rounds": 1, "baselines": False, "image_size": 16, "batch_size": 32, "device": "cuda"}
+small = {"backbone": {"name": "small", "width": 4}, "min_steps": 2}
+methods = {
+    "deepcluster": small, "deepcluster-manifold": {**small, "reducer": "identity"}, "cardiac-mr": small, "ldpo": small,
+    "deepcluster-v2": small, "frozen": {}, "self-training": {**small, "clusterer": "kmeans"},
+    "dac": {"width": 4, "init": "random"}, "ucnn": {"pixel_epochs": 1, "patience": 1, "backbone": small_ucnn},
+}
+for method, options in methods.items():
+    with pretended_gpu(free=2**33, n_gpus=2):
+        found = fdc.fit(digits[:80], parse_options(method, {**base, **options}))
+    assert found.record.environment["device"] == f"cuda:{state.process_index}"
+    say(f"clustered by {method}")
 state.destroy_process_group()
 """
 
@@ -129,18 +146,28 @@ def launched(text, tmp_path, processes=2, by="torchrun"):
     return done.stdout
 
 
-@pytest.mark.slow
-def test_all_processes_stop_when_one_is_cancelled(tmp_path):
-    lines = launched(STOPPED, tmp_path).splitlines()
+@pytest.fixture(scope="module")
+def together(tmp_path_factory):
+    """Folder of what two processes have found, and what they have said; every process takes seconds to start."""
+    folder = tmp_path_factory.mktemp("together")
+    return folder, launched(TOGETHER, folder)
 
+
+@pytest.mark.slow
+def test_all_processes_stop_when_one_is_cancelled(together):
+    lines = together[1].splitlines()
     assert lines.count("stopped cancelled 1 1") == 2
     assert lines.count("stopped out_of_time 1") == 2
 
 
+def of_both(folder, name):
+    return (np.load(folder / f"{name}-{rank}.npz") for rank in (0, 1))
+
+
 @pytest.mark.slow
-def test_two_processes_train_one_model_on_both_halves(tmp_path):
-    launched(SCRIPT, tmp_path)
-    first, second = (np.load(tmp_path / f"rank{rank}.npz") for rank in (0, 1))
+def test_two_processes_train_one_model_on_both_halves(together):
+    folder, _ = together
+    first, second = of_both(folder, "deepcluster")
     assert np.array_equal(first["labels"], second["labels"])
     assert np.array_equal(first["losses"], second["losses"], equal_nan=True)
     np.testing.assert_allclose(first["embeddings"], second["embeddings"], atol=1e-5)
@@ -148,24 +175,25 @@ def test_two_processes_train_one_model_on_both_halves(tmp_path):
 
     data = load_digits()
     images = (data.images[:600] * 15.9375).astype(np.uint8)
-    again = fdc.predict(tmp_path, images)
+    again = fdc.predict(folder / "deepcluster", images)
     assert (again.labels == first["labels"]).mean() > 0.95
     assert agreement(first["labels"], data.target[:600]).nmi > 0.2
 
 
 @pytest.mark.slow
-def test_centers_are_equal_in_two_processes(tmp_path):
-    options = (
-        "fdc.UCNN(n_clusters=10, rounds=3, baselines=False, image_size=16, pixel_epochs=2, patience=2, "
-        "backbone={'name': 'ucnn', 'maps': 16, 'dim': 12, 'width': 0.125, 'adapted': 1 / 128})"
-    )
-    given = SCRIPT[SCRIPT.index("fdc.DeepCluster(") : SCRIPT.index("\nfound = ")]
-    launched(SCRIPT.replace(given, options), tmp_path)
-    first, second = (np.load(tmp_path / f"rank{rank}.npz") for rank in (0, 1))
+def test_centers_are_equal_in_two_processes(together):
+    folder, _ = together
+    first, second = of_both(folder, "ucnn")
     assert np.array_equal(first["labels"], second["labels"])
     np.testing.assert_allclose(first["embeddings"], second["embeddings"], atol=1e-5)
-    again = fdc.predict(tmp_path, (load_digits().images[:600] * 15.9375).astype(np.uint8))
+    again = fdc.predict(folder / "ucnn", (load_digits().images[:600] * 15.9375).astype(np.uint8))
     assert (again.labels == first["labels"]).mean() > 0.95, "the centers are those of the shared run"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", sorted({*METHODS.names()} - {"auto"}))
+def test_processes_send_what_is_on_their_gpus_only(together, method):
+    assert together[1].splitlines().count(f"clustered by {method}") == 2
 
 
 SAME = """
@@ -209,42 +237,6 @@ def test_two_processes_find_the_clusters_of_one(tmp_path):
         assert agreement(first[encoder], one[encoder]).nmi > 0.98
 
 
-ON_GPUS = """
-import numpy as np
-from accelerate import PartialState
-from sklearn.datasets import load_digits
-import fiftyone_deepcluster as fdc
-from fiftyone_deepcluster.methods.base import parse_options
-from tests.pretend_cuda import pretended_gpu
-
-state = PartialState(cpu=True)
-images = (load_digits().images[:80] * 15.9375).astype(np.uint8)
-base = {"n_clusters": 4, "rounds": 1, "baselines": False, "image_size": 16, "batch_size": 32, "device": "cuda"}
-small = {"backbone": {"name": "small", "width": 4}, "min_steps": 2}
-methods = {
-    "deepcluster": small, "deepcluster-manifold": {**small, "reducer": "identity"}, "cardiac-mr": small, "ldpo": small,
-    "deepcluster-v2": small, "frozen": {}, "self-training": {**small, "clusterer": "kmeans"},
-    "dac": {"width": 4, "init": "random"},
-    "ucnn": {"pixel_epochs": 1, "patience": 1,
-             "backbone": {"name": "ucnn", "maps": 16, "dim": 12, "width": 0.125, "adapted": 1 / 128}},
-}
-for method, options in methods.items():
-    with pretended_gpu(free=2**33, n_gpus=2):
-        found = fdc.fit(images, parse_options(method, {**base, **options}))
-    assert found.record.environment["device"] == f"cuda:{state.process_index}"
-    print(f"clustered by {method}\\n", end="", flush=True)  # in one write, as two processes print
-state.destroy_process_group()
-"""
-
-
-@pytest.mark.slow
-def test_processes_send_what_is_on_their_gpus_only(tmp_path):
-    said = launched(ON_GPUS, tmp_path)
-
-    for method in METHODS.names():
-        assert method == "auto" or said.count(f"clustered by {method}\n") == 2, method
-
-
 DIES = """
 import os, sys
 import numpy as np
@@ -271,14 +263,22 @@ state.destroy_process_group()
 """
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("processes", [1, 2])
-def test_a_job_that_lost_a_process_ends_in_words_and_goes_on(tmp_path, processes):
-    (first, second), said = run_alone(DIES, tmp_path, "dies")
+@pytest.fixture(scope="module")
+def died(tmp_path_factory):
+    """Folder of a job of two processes of which one has died."""
+    folder = tmp_path_factory.mktemp("died")
+    (first, second), said = run_alone(DIES, folder, "dies")
     assert first not in (0, 7)
     assert second == 7
     assert "complete" not in said[0][0]
     assert "another process of this job ended or cannot be reached" in said[0][1]
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_job_that_lost_a_process_ends_in_words_and_goes_on(died, tmp_path, processes):
+    shutil.copytree(died / "run", tmp_path / "run")
     kept = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
     assert len(kept["rounds"]) == 2
 
