@@ -18,6 +18,7 @@ from fiftyone_deepcluster.dataset.io.read_images import collect_images
 from fiftyone_deepcluster.dataset.io.write import Columns, write
 from fiftyone_deepcluster.dataset.runs import storage
 from fiftyone_deepcluster.metrics.matching import cluster_names
+from tests.dataset.other_process import OtherProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -91,6 +92,14 @@ def stored_run() -> Callable[..., FitResult]:
         return result
 
     return make
+
+
+@pytest.fixture(scope="session")
+def other(fiftyone_home: Any) -> Iterator[OtherProcess]:
+    """A second process, which takes seconds to start."""
+    process = OtherProcess()
+    yield process
+    process.close()
 
 
 @pytest.fixture

@@ -7,14 +7,7 @@ import pytest
 
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.errors import DeepClusterError, RunNotFoundError
-from tests.dataset.other_process import FROZEN, OtherProcess
-
-
-@pytest.fixture(scope="module")
-def other(fiftyone_home):
-    process = OtherProcess()
-    yield process
-    process.close()
+from tests.dataset.other_process import FROZEN
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from tests.conftest import kill_database, start_database
-from tests.faults.look import facts_of, look
+from tests.faults.look import facts_of
 from tests.faults.operation import LEARNED
 from tests.faults.operations import OPERATIONS
-from tests.faults.walk import Walked, delete, in_child, make_dataset
+from tests.faults.walk import Walked, in_child, look_and_delete, make_dataset
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -78,8 +78,7 @@ def _one(points: Points, group: str, root: Path, at: int | str, *, again: bool) 
     if "lost" in done:
         return done
     before = json.loads(notes.read_text())
-    found = in_child(lambda _: look(name, group, before), serve)
-    in_child(lambda _: delete(name), serve)
+    found = in_child(lambda _: look_and_delete(name, group, before), serve)
     notes.unlink()
     return {**done, **found, "killed": bool(killed)}
 

@@ -77,8 +77,7 @@ def _one(points: Points, group: str, root: Path, number: int) -> tuple[dict[str,
     if "lost" in done and "killed" not in done:
         return {"lost": f"the operation failed: {done['lost']}"}, ["the start"]
     noted = json.loads(notes.read_text())
-    found = _in_child(lambda: look(name, group, noted["before"]))
-    _in_child(lambda: delete(name))
+    found = _in_child(lambda: look_and_delete(name, group, noted["before"]))
     notes.unlink()
     return found, noted["changes"]
 
@@ -147,7 +146,15 @@ def import_all() -> None:
     gc.freeze()  # a forked process need not look through, and so copy, what was imported
 
 
-def delete(name: str) -> dict[str, Any]:
+def look_and_delete(name: str, group: str, before: dict[str, Any]) -> dict[str, Any]:
+    """``look``; then the dataset is deleted, in the same process, as each one connects to the database anew."""
+    try:
+        return look(name, group, before)
+    finally:
+        _delete(name)
+
+
+def _delete(name: str) -> None:
     import fiftyone as fo
 
     from fiftyone_deepcluster.dataset.runs.run_files import dataset_dir
@@ -157,7 +164,6 @@ def delete(name: str) -> dict[str, Any]:
             dataset = fo.load_dataset(each)
             shutil.rmtree(dataset_dir(dataset), ignore_errors=True)
             dataset.delete()
-    return {}
 
 
 def _in_child(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:

@@ -15,16 +15,8 @@ from fiftyone_deepcluster.dataset.results.neighbors import indexed_neighbors
 from fiftyone_deepcluster.dataset.runs import lock, references, renaming, run_files, storage
 from fiftyone_deepcluster.errors import RunError, RunNotFoundError
 from tests.dataset.conftest import kmeans_result
-from tests.dataset.other_process import OtherProcess
 from tests.dataset.runs.test_references import FROZEN, LDPO, QUIET, VECTORS, settings_of
 from tests.observers import Acts, disk_full
-
-
-@pytest.fixture(scope="module")
-def other(fiftyone_home):
-    process = OtherProcess()
-    yield process
-    process.close()
 
 
 @pytest.fixture
