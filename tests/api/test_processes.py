@@ -38,7 +38,7 @@ def say(text):
 small_ucnn = {"name": "ucnn", "maps": 16, "dim": 12, "width": 0.125, "adapted": 1 / 128}
 base = {"n_clusters": 10, "rounds": 3, "baselines": False, "image_size": 16}
 trained = {
-    "deepcluster": fdc.DeepCluster(pseudo_clusters=20, batch_size=64, **base),
+    "deepcluster": fdc.DeepCluster(pseudo_clusters=20, batch_size=64, min_steps=1, **base),
     "ucnn": fdc.UCNN(pixel_epochs=2, patience=2, backbone=small_ucnn, **base),
 }
 for name, options in trained.items():
@@ -171,7 +171,8 @@ def test_two_processes_train_one_model_on_both_halves(together):
     assert np.array_equal(first["labels"], second["labels"])
     assert np.array_equal(first["losses"], second["losses"], equal_nan=True)
     np.testing.assert_allclose(first["embeddings"], second["embeddings"], atol=1e-5)
-    assert np.isfinite(first["losses"]).any(axis=1).mean() > 0.5, "both shares of the images were trained on"
+    sampled = np.isfinite(first["losses"]).mean(axis=0)
+    assert (sampled > 0.7).all(), f"one share of the images alone was trained on: {sampled}"
 
     data = load_digits()
     images = (data.images[:600] * 15.9375).astype(np.uint8)
