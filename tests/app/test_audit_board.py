@@ -12,10 +12,10 @@ from playwright.sync_api import expect
 from sklearn.datasets import load_digits
 
 import fiftyone_deepcluster as fdc
-from fiftyone_deepcluster.dataset.display.workspace import CLUSTERS_PANEL
 from tests.app.limits import LONG
 from tests.app.test_board import open_board, part
 from tests.app.test_board_more import keep
+from tests.app.test_browser import open_panel
 from tests.dataset.audit.conftest import WORDS, break_labels
 
 expect.set_options(timeout=LONG)
@@ -76,8 +76,7 @@ def open_audit(open_app, no_errors):
             open_board(page)
             part(page, "dc-tab-audit").click()
         else:
-            part(page, "new-panel-btn").first.click()
-            part(page, f"new-panel-option-{CLUSTERS_PANEL}").click()
+            open_panel(page)
         return page
 
     return open_page

@@ -8,18 +8,14 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from fiftyone_deepcluster.dataset.display.workspace import CLUSTERS_PANEL
 from fiftyone_deepcluster.dataset.review.review import review
 from fiftyone_deepcluster.dataset.runs.run import load_run
 from tests.app.limits import LONG
+from tests.app.test_browser import open_panel, part
 
 expect.set_options(timeout=LONG)
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(1800)]
-
-
-def part(page, name):
-    return page.locator(f'[data-cy="{name}"]')
 
 
 @pytest.fixture
@@ -41,8 +37,7 @@ def board_over_grid(open_app, clustered, no_errors):
 
 
 def open_board(page):
-    part(page, "new-panel-btn").first.click()
-    part(page, f"new-panel-option-{CLUSTERS_PANEL}").click()
+    open_panel(page)
     wait_for_board(page)
 
 
