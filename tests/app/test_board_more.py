@@ -51,6 +51,13 @@ def samples(page, text):
     expect(part(page, "entry-counts")).to_have_text(text)
 
 
+def put_into_grid(page, text):
+    """Show the open cluster in the grid; wait until the App has stored that view, as another may be of equal size."""
+    with page.expect_response(lambda response: "setViewMutation" in (response.request.post_data or "")):
+        page.keyboard.press("g")
+    samples(page, text)
+
+
 def add_rounds(dataset):
     """Round labels of three rounds: in the first, each cluster is in two halves."""
     with changing(dataset):
@@ -106,13 +113,11 @@ def test_what_surrounds_a_cluster(open_quietly, clustered):
 
     page.keyboard.press("Escape")
     expect(part(page, "dc-similar")).to_have_count(0)
-    page.keyboard.press("g")
-    samples(page, f"{before[first]} samples")
+    put_into_grid(page, f"{before[first]} samples")
     expect(part(page, "dc-colors")).to_have_attribute("aria-pressed", "true")
     page.keyboard.press("]")
     expect(part(page, "dc-cluster-name")).to_have_text(second)
-    page.keyboard.press("g")
-    samples(page, f"{before[second]} samples")
+    put_into_grid(page, f"{before[second]} samples")
     keep(page, "grid")
     part(page, "dc-show-all").click()
     samples(page, "200 samples")

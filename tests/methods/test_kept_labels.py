@@ -67,7 +67,7 @@ def test_fixed_labels_stay_in_every_round(name, images, known):
 def test_a_larger_weight_of_fixed_labels_lowers_their_loss(name, images, known):
     """In training only: the mean loss of the fixed images falls, relative to that of the others.
 
-    After 60 steps it falls by 15 % to 45 % (three seeds); after a few, by less than the seed changes it.
+    After 60 steps it falls by 13 % to 53 % (three seeds); after a few, by less than the seed changes it.
     """
     options = resolved_for(name, min_steps=20).model_copy(update={"rounds": 3})
 
