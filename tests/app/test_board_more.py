@@ -51,11 +51,11 @@ def samples(page, text):
     expect(part(page, "entry-counts")).to_have_text(text)
 
 
-def put_into_grid(page, text):
-    """Show the open cluster in the grid; wait until the App has stored that view, as another may be of equal size."""
-    with page.expect_response(lambda response: "setViewMutation" in (response.request.post_data or "")):
-        page.keyboard.press("g")
-    samples(page, text)
+def put_into_grid(page, name, size):
+    """Show the open cluster in the grid; wait for its labels there, as another cluster may be of equal size."""
+    page.keyboard.press("g")
+    samples(page, f"{size} samples")
+    expect(page.locator('[data-cy="fo-grid"] [data-cy="tag-dc"]').first).to_have_text(name)
 
 
 def add_rounds(dataset):
@@ -113,11 +113,11 @@ def test_what_surrounds_a_cluster(open_quietly, clustered):
 
     page.keyboard.press("Escape")
     expect(part(page, "dc-similar")).to_have_count(0)
-    put_into_grid(page, f"{before[first]} samples")
+    put_into_grid(page, first, before[first])
     expect(part(page, "dc-colors")).to_have_attribute("aria-pressed", "true")
     page.keyboard.press("]")
     expect(part(page, "dc-cluster-name")).to_have_text(second)
-    put_into_grid(page, f"{before[second]} samples")
+    put_into_grid(page, second, before[second])
     keep(page, "grid")
     part(page, "dc-show-all").click()
     samples(page, "200 samples")
