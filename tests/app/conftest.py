@@ -178,7 +178,11 @@ def open_app(browser: Browser, app_url: str) -> Iterator[Callable[..., Page]]:
     contexts = []
 
     def open_page(
-        dataset: fo.Dataset, url: str = app_url, query: str = "", shown: str = '[data-cy="entry-counts"]'
+        dataset: fo.Dataset,
+        url: str = app_url,
+        query: str = "",
+        shown: str = '[data-cy="entry-counts"]',
+        watch: Callable[[Page], None] = lambda page: None,
     ) -> Page:
         context = browser.new_context(viewport={"width": 1700, "height": 1300})
         contexts.append(context)
@@ -186,6 +190,7 @@ def open_app(browser: Browser, app_url: str) -> Iterator[Callable[..., Page]]:
         context.add_init_script("localStorage.setItem('fiftyone-enterprise-tooltip-seen', 'true')")
         context.add_init_script(STILL)
         page = context.new_page()
+        watch(page)
         page.goto(f"{url}/datasets/{dataset.name}{query}")
         page.wait_for_selector(shown)
         return page
@@ -196,8 +201,10 @@ def open_app(browser: Browser, app_url: str) -> Iterator[Callable[..., Page]]:
 
 
 @pytest.fixture
-def open_panel_alone(open_app: Callable[..., Page]) -> Callable[[fo.Dataset], Page]:
-    """Function of a dataset that returns a page with the Clusters panel.
+def open_panel_alone(
+    open_app: Callable[..., Page], no_errors: Callable[[Page], None]
+) -> Callable[[fo.Dataset], Page]:
+    """Function of a dataset that returns a page with the Clusters panel, with ``no_errors`` from the start.
 
     No grid: it takes half of the time in which a page is opened.
     """
@@ -209,7 +216,7 @@ def open_panel_alone(open_app: Callable[..., Page]) -> Callable[[fo.Dataset], Pa
         panel = fo.Panel(type=CLUSTERS_PANEL, pinned=True)
         alone = fo.Space(children=[panel], active_child=panel.component_id)
         dataset.save_workspace("alone", alone, overwrite=True)
-        return open_app(dataset, query="?workspace=alone", shown='[data-cy="dc-board"]')
+        return open_app(dataset, query="?workspace=alone", shown='[data-cy="dc-board"]', watch=no_errors)
 
     return open_page
 

@@ -83,10 +83,9 @@ def open_audit(open_app, no_errors):
 
 
 @pytest.fixture
-def queue(open_panel_alone, audited, no_errors):
+def queue(open_panel_alone, audited):
     """A page with the queue open, and the dataset."""
     page = open_panel_alone(audited)
-    no_errors(page)
     part(page, "dc-tab-audit").click()
     expect(part(page, "dc-audit-tables")).to_be_visible()
     expect(part(page, "dc-audit")).to_be_focused()

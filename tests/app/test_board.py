@@ -19,10 +19,9 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture
-def board(open_panel_alone, clustered, no_errors):
+def board(open_panel_alone, clustered):
     """A page with the panel alone, and the dataset of 200 digits in 5 clusters."""
     page = open_panel_alone(clustered)
-    no_errors(page)
     wait_for_board(page)
     return page, clustered
 

@@ -33,9 +33,13 @@ def open_quietly(open_app, open_panel_alone, no_errors):
     """Function of a dataset that returns a page with the panel, beside which the grid can be shown, or alone."""
 
     def open_page(dataset, *, alone=False):
-        page = open_panel_alone(dataset) if alone else open_app(dataset)
-        no_errors(page)
-        wait_for_board(page) if alone else open_board(page)
+        if alone:
+            page = open_panel_alone(dataset)
+            wait_for_board(page)
+        else:
+            page = open_app(dataset)
+            no_errors(page)
+            open_board(page)
         return page
 
     return open_page
