@@ -50,12 +50,45 @@ describe("what is shown in the grid", () => {
     await wait(1000);
     expect(panelStates["map"]).toEqual({ openKey: "other_viz", colorField: "other.label" });
   });
+  it("is what was asked for last, also where the answer to the view before comes late or fails", async () => {
+    let fails: (answer: { message: string }) => void = () => undefined;
+    const late = new Promise<{ message: string }>((resolve) => (fails = resolve));
+    let views = 0;
+    server.answer = (event, params) => (event === "show" && ++views === 1 ? late : answer(event, params));
+    await openBoard("one");
+    press("g");
+    press("Escape");
+    await settle();
+    press("g");
+    await settle();
+    expect(views).toBe(1);
+    fails({ message: "no such cluster" });
+    await settle();
+    expect(views).toBe(2);
+    expect(part("dc-message")?.textContent).toContain("no such cluster");
+  });
   it("gives way to the view of the user", async () => {
     state["view"] = [{ _cls: "Match", _uuid: "deepcluster-1" }];
     await openBoard();
     click("dc-show-all");
     expect(world.asked[world.asked.length - 1]).toEqual(["show", { key: "dc", cluster: null, ids: null }]);
     state["view"] = [];
+  });
+});
+
+describe("a message", () => {
+  it("that follows another is shown for its own time", async () => {
+    await openBoard("one");
+    const waitSeconds = async (seconds: number): Promise<void> => {
+      for (let halves = 0; halves < 2 * seconds; halves++) await wait(500); // it fades out after a state has changed
+    };
+    press("x");
+    await waitSeconds(3);
+    press("x");
+    await waitSeconds(2);
+    expect(part("dc-message")?.textContent).toContain("Select images first");
+    await waitSeconds(3);
+    expect(part("dc-message")).toBe(null);
   });
 });
 

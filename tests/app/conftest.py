@@ -46,6 +46,19 @@ sheet.replaceSync(`${parts} { animation: none !important; }`);
 document.adoptedStyleSheets = [sheet];
 """
 
+# the panel's messages, in order: each is gone after a few seconds, in which a busy machine may not look at the page
+MESSAGES = """
+window.messagesOfThePanel = [];
+let last = null;
+const note = () => {
+  const shown = document.querySelector('[data-cy="dc-message"]');
+  const isNew = shown !== null && (shown !== last?.shown || shown.textContent !== last.text);
+  if (isNew) window.messagesOfThePanel.push(shown.textContent);
+  last = shown && { shown, text: shown.textContent };
+};
+new MutationObserver(note).observe(document, { childList: true, subtree: true, characterData: true });
+"""
+
 
 @pytest.fixture(scope="session")
 def plugin(fiftyone_home: Any) -> Path:
@@ -189,6 +202,7 @@ def open_app(browser: Browser, app_url: str) -> Iterator[Callable[..., Page]]:
         context.set_default_timeout(LONG)
         context.add_init_script("localStorage.setItem('fiftyone-enterprise-tooltip-seen', 'true')")
         context.add_init_script(STILL)
+        context.add_init_script(MESSAGES)
         page = context.new_page()
         watch(page)
         page.goto(f"{url}/datasets/{dataset.name}{query}")

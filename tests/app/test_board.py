@@ -56,7 +56,17 @@ def answered(page, event):
 
 
 def said(page, text):
-    expect(part(page, "dc-message")).to_contain_text(text)
+    """Wait until the panel has shown a message with the text; this one and those before it are not looked at again."""
+    page.wait_for_function(
+        """text => {
+          const messages = window.messagesOfThePanel;
+          const at = messages.findIndex(message => message.includes(text));
+          messages.splice(0, at + 1);
+          return at >= 0;
+        }""",
+        arg=text,
+        polling=100,
+    )
 
 
 def open_cluster(page, name):

@@ -42,9 +42,11 @@ export function Board({ schema }: { schema?: { view?: Record<string, unknown> } 
   usePolling(board);
   useSidebar(board);
   useFreshGrid();
-  const last = React.useRef(board.message);
-  if (board.message !== null) last.current = board.message;
-  const shown = last.current; // also shown while it fades out
+  const last = React.useRef({ message: board.message, number: 0 });
+  if (board.message !== null && board.message !== last.current.message) {
+    last.current = { message: board.message, number: last.current.number + 1 };
+  }
+  const { message: shown, number } = last.current; // also shown while it fades out
 
   if (!board.loaded) {
     return (
@@ -61,6 +63,7 @@ export function Board({ schema }: { schema?: { view?: Record<string, unknown> } 
     >
       <Pages board={board} />
       <Snackbar
+        key={number} // a message that follows another has its own time
         open={board.message !== null}
         autoHideDuration={board.message?.kind === "error" || board.message?.kind === "warning" ? 12000 : 4000}
         onClose={(_, reason) => reason !== "clickaway" && board.notify(null)}

@@ -10,6 +10,10 @@ type Answer = { value: unknown } | { message: string };
 /** Events that no user caused. The App would show a panel's event as a spinner in its tab: every other second, with these. */
 const POLLS = new Set<string>(["poll", "audit_poll"]);
 
+/** Events that show images in the grid. Each is sent when the last is answered, or an earlier view could replace a later one. */
+const VIEWS = new Set<string>(["show", "show_pair", "show_unit", "show_node"]);
+const LONGEST_WAIT = 10_000; // milliseconds until the next view is sent without an answer to the last
+
 /**
  * Function that sends an event to the Python panel and returns its answer.
  *
@@ -20,7 +24,7 @@ export function useAsk(operators: Record<string, unknown>): Ask {
   const send = usePanelEvent();
   const latest = React.useRef({ panelId, send, operators });
   latest.current = { panelId, send, operators };
-  return React.useCallback<Ask>((event, params) => {
+  const ask = React.useCallback<Ask>((event, params) => {
     const { panelId, send, operators } = latest.current;
     return new Promise((resolve, reject) => {
       const operator = String(operators[event]);
@@ -34,6 +38,21 @@ export function useAsk(operators: Record<string, unknown>): Ask {
       else executeOperator(operator, { ...params, panel_id: panelId, panel_state: {} }, { callback, skipErrorNotification: true });
     });
   }, []);
+  const lastView = React.useRef<Promise<unknown> | null>(null); // null: answered
+  return React.useCallback<Ask>(
+    (event, params) => {
+      if (!VIEWS.has(event)) return ask(event, params);
+      const answer = lastView.current === null ? ask(event, params) : lastView.current.then(() => ask(event, params));
+      const answered = answer.then(() => undefined, () => undefined); // the caller shows the problem
+      const done = Promise.race([answered, new Promise<void>((resolve) => setTimeout(resolve, LONGEST_WAIT))]);
+      lastView.current = done;
+      void done.then(() => {
+        if (lastView.current === done) lastView.current = null;
+      });
+      return answer;
+    },
+    [ask],
+  );
 }
 
 function messageOf(answer: Answer | null | undefined, result: { error?: unknown; errorMessage?: unknown }): string {
