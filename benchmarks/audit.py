@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from benchmarks.report import table
+from benchmarks.report import append_runs, read_runs, table
 from fiftyone_deepcluster.analysis.label_audit.audit import audit_vectors
 from fiftyone_deepcluster.analysis.label_audit.labeled_set import KnownSides
 
@@ -281,8 +280,7 @@ def run(arguments: argparse.Namespace) -> None:
             "wrong": float(wrong.mean()), "estimated": float(np.nanmean(audit.p_wrong)),
             "calibration": calibration(audit.p_wrong, wrong),
         }  # fmt: skip
-        with arguments.out.open("a") as file:
-            file.writelines(json.dumps(line) + "\n" for line in lines)
+        append_runs(arguments.out, lines)
         print(name, kind, rate, seed, *(f"{line['auroc']:.3f}" for line in lines), flush=True)
 
 
@@ -319,8 +317,7 @@ def effort(arguments: argparse.Namespace) -> None:
             "static": [int(wrong[static[:n]].sum()) for n in EFFORT],
             "random": [n * float(wrong.mean()) for n in EFFORT],
         }  # fmt: skip
-        with arguments.out.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        append_runs(arguments.out, [line])
         print(line, flush=True)
 
 
@@ -329,7 +326,7 @@ def effort(arguments: argparse.Namespace) -> None:
 
 def show(arguments: argparse.Namespace) -> None:
     """Mean figures over the seeds, by set; and how far ahead of the best other method, if others were measured."""
-    lines = [json.loads(line) for line in arguments.out.read_text().splitlines()]
+    lines = read_runs([arguments.out])
     methods = list(dict.fromkeys(line["method"] for line in lines))
     groups = list(dict.fromkeys((line["set"], group_of(line)) for line in lines))
     for figure in FIGURES if len(methods) > 1 else ():

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +28,7 @@ import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from benchmarks.audit import KINDS, broken, pairs, reduced
-from benchmarks.report import table
+from benchmarks.report import append_runs, read_runs, table
 from fiftyone_deepcluster.analysis.label_audit.audit import _N_NEIGHBORS
 from fiftyone_deepcluster.analysis.label_audit.evidence import gather_evidence
 from fiftyone_deepcluster.analysis.label_audit.labeled_set import KnownSides, class_labels, labeled_set
@@ -154,8 +153,7 @@ def measure(
                         "weight": weight, "auroc": roc_auc_score(wrong, both),
                         "ap": average_precision_score(wrong, both), "alone": roc_auc_score(wrong, scaled),
                     }  # fmt: skip
-                    with arguments.out.open("a") as file:
-                        file.write(json.dumps(line) + "\n")
+                    append_runs(arguments.out, [line])
         print(*which, kind, flush=True)
 
 
@@ -206,7 +204,7 @@ def share_odds(clusters: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArra
 
 def show(path: Path) -> None:
     """Change of AUROC and average precision by each evidence at each weight, mean over seeds and clusters."""
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines = read_runs([path])
     groups = list(dict.fromkeys((line["set"], line["kind"], line["vectors"]) for line in lines))
     rows = []
     for group in groups:

@@ -25,7 +25,7 @@ import torch
 from scipy.stats import spearmanr
 
 from benchmarks.quality import datasets
-from benchmarks.report import table
+from benchmarks.report import append_runs, read_runs, table
 from fiftyone_deepcluster.clusterers.candidates import try_clusterings
 from fiftyone_deepcluster.metrics.agreement import agreement
 
@@ -107,9 +107,7 @@ def run(arguments: argparse.Namespace) -> None:
         for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
             entry = {"set": name, "seed": seed, "n": len(vectors), **one(vectors, classes, seed)}
             print(json.dumps(entry), flush=True)
-            if arguments.out:
-                with arguments.out.open("a") as file:
-                    file.write(json.dumps(entry) + "\n")
+            append_runs(arguments.out, [entry])
 
 
 def one(vectors: np.ndarray, classes: np.ndarray, seed: int) -> dict[str, object]:
@@ -153,7 +151,7 @@ def sets(arguments: argparse.Namespace) -> dict[str, tuple[np.ndarray, np.ndarra
 
 def show(arguments: argparse.Namespace) -> None:
     """The tables of all runs."""
-    runs = [json.loads(line) for path in arguments.runs for line in path.open()]
+    runs = read_runs(arguments.runs)
     print(table(["criterion", "Spearman", "regret", "largest regret"], criteria_rows(runs)))
     print()
     about = ["set", "images", "seeds", "chosen", "ACC chosen", f"ACC {BASELINE}", "ACC best", "regret"]

@@ -30,7 +30,7 @@ from PIL import Image
 
 from benchmarks import dac_peers as peers
 from benchmarks.quality import datasets, parsed
-from benchmarks.report import table
+from benchmarks.report import append_runs, table
 from fiftyone_deepcluster.api.assembly import assemble, open_store
 from fiftyone_deepcluster.api.fit import FitResult, fit
 from fiftyone_deepcluster.core.progress import Silent, Tqdm
@@ -167,9 +167,7 @@ def measured(images: Images, method: str, settings: Settings) -> list[dict[str, 
             found.append(peers.figures(peers.PIXELS[method], images.vectors, images.classes, seed))
         line = {"data": images.name, "n": len(images.pixels), "method": method, "seed": seed, **found[-1]}
         print(json.dumps(line), file=sys.stderr, flush=True)
-        if settings.out:
-            with settings.out.open("a") as file:
-                file.write(json.dumps(line) + "\n")
+        append_runs(settings.out, [line])
     return found
 
 

@@ -15,7 +15,6 @@ table can be made in several jobs.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +23,7 @@ from sklearn.datasets import load_digits
 
 from benchmarks.cardiac import from_zip
 from benchmarks.quality import parsed
-from benchmarks.report import table
+from benchmarks.report import append_runs, read_runs, table
 from benchmarks.scene_rows import PAPER, ROWS, Scenes, run
 
 HEADER = [
@@ -44,7 +43,7 @@ HEADER = [
 def main() -> None:
     arguments = arguments_given()
     if arguments.summary:
-        runs = [json.loads(line) for path in arguments.summary for line in path.open()]
+        runs = read_runs(arguments.summary)
     else:
         torch.set_num_threads(arguments.threads)
         scenes = scenes_of(arguments)
@@ -53,9 +52,7 @@ def main() -> None:
             for name in arguments.only or ROWS:
                 runs.append(run(name, scenes, seed))
                 print_run(runs[-1])
-                if arguments.out:
-                    with arguments.out.open("a") as file:
-                        file.write(json.dumps(runs[-1]) + "\n")
+                append_runs(arguments.out, [runs[-1]])
     print(table(HEADER, summaries(runs)))
 
 

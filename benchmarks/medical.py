@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.own_database import own_database
 from benchmarks.quality import parsed, summaries
-from benchmarks.report import table
+from benchmarks.report import append_runs, read_runs, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,7 +61,7 @@ HEADER = ("images", "method", "ACC", "NMI", "ARI", "PURITY", "seconds", "seeds",
 def main() -> None:
     arguments = arguments_given()
     if arguments.what == "summary":
-        runs = [json.loads(line) for path in arguments.runs for line in path.open()]
+        runs = read_runs(arguments.runs)
         print(table(HEADER, summaries(runs)))
         return
     with own_database() if arguments.what in ("tree", "cxr") else nullcontext():
@@ -69,9 +69,7 @@ def main() -> None:
         for run in {"brain": brain, "tree": tree, "cxr": cxr}[arguments.what](arguments):
             runs.append(run)
             print(json.dumps({name: run[name] for name in ("method", "acc", "nmi", "history")}), flush=True)
-            if arguments.out:
-                with arguments.out.open("a") as file:
-                    file.write(json.dumps(run) + "\n")
+            append_runs(arguments.out, [run])
         print(table(HEADER, summaries(runs)))
 
 

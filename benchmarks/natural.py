@@ -26,7 +26,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from benchmarks.quality import parsed
-from benchmarks.report import table
+from benchmarks.report import append_runs, read_runs, table
 from fiftyone_deepcluster.api.fit import fit
 from fiftyone_deepcluster.methods.base import parse_options
 
@@ -60,7 +60,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".dcm")
 def main() -> None:
     arguments = arguments_given()
     if arguments.summary:
-        runs = [json.loads(line) for path in arguments.summary for line in path.open()]
+        runs = read_runs(arguments.summary)
     else:
         torch.set_num_threads(arguments.threads)
         runs = []
@@ -69,9 +69,7 @@ def main() -> None:
                 for name in arguments.only or ROWS:
                     runs.append(one(name, images, classes, seed, arguments))
                     print(json.dumps(runs[-1]), flush=True)
-                    if arguments.out:
-                        with arguments.out.open("a") as file:
-                            file.write(json.dumps(runs[-1]) + "\n")
+                    append_runs(arguments.out, [runs[-1]])
     print(summary(runs))
 
 

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits
 
-from benchmarks.report import table
+from benchmarks.report import append_runs, read_runs, table
 from fiftyone_deepcluster.analysis.baselines import MAX_IMAGES, BaselineSettings, measure, pixel_features
 from fiftyone_deepcluster.api.fit import fit
 from fiftyone_deepcluster.core.progress import Tqdm
@@ -35,16 +35,14 @@ MEASURES = ("acc", "nmi", "ari", "purity")
 def main() -> None:
     arguments = arguments_given()
     if arguments.summary:
-        rows = summaries([json.loads(line) for path in arguments.summary for line in path.open()])
+        rows = summaries(read_runs(arguments.summary))
     else:
         values = dict(item.split("=", 1) for item in arguments.option)
         seeds = list(range(arguments.first_seed, arguments.first_seed + arguments.seeds))
         runs = []
         for run in all_runs(arguments, values, seeds):
             runs.append(run)
-            if arguments.out:
-                with arguments.out.open("a") as file:
-                    file.write(json.dumps(run) + "\n")
+            append_runs(arguments.out, [run])
         rows = summaries(runs)
         print(f"seeds {seeds}, options {values or 'default'}, {torch.get_num_threads()} threads")
     print(table(["images", "method", *(m.upper() for m in MEASURES), "seconds", "seeds", "stopped"], rows))

@@ -12,7 +12,6 @@ share of the other images whose cluster is that of their class, before and after
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.quality import add_image_arguments, datasets, parsed
-from benchmarks.report import table
+from benchmarks.report import append_runs, table
 from fiftyone_deepcluster.api.fit import fit
 from fiftyone_deepcluster.core.types import Known
 from fiftyone_deepcluster.methods.base import parse_options
@@ -56,8 +55,7 @@ def main() -> None:
                 runs.append(measured(images, classes, method, seed, arguments))
                 if arguments.out:
                     line = {"set": name, "method": method, "seed": seed, **runs[-1]}
-                    with arguments.out.open("a") as file:
-                        file.write(json.dumps(line) + "\n")
+                    append_runs(arguments.out, [line])
             for kind in REVIEWS:
                 figures = np.array([run[kind] for run in runs])
                 cells = [

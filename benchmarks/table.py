@@ -15,7 +15,6 @@ JSON; runs that are in the file already are not repeated.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -23,7 +22,7 @@ import numpy as np
 import torch
 
 from benchmarks import natural, quality
-from benchmarks.report import table
+from benchmarks.report import append_runs, read_runs, table
 
 FROZEN = ("k-means", "UMAP + k-means")
 """The baselines of ``benchmarks.natural``."""
@@ -38,14 +37,12 @@ ON_PIXELS = ("deepcluster", "deepcluster-manifold")
 def main() -> None:
     arguments = arguments_given()
     files = arguments.summary or [path for path in [arguments.out] if path and path.exists()]
-    runs = [json.loads(line) for path in files for line in path.open()]
+    runs = read_runs(files)
     if not arguments.summary:
         torch.set_num_threads(arguments.threads)
         for run in new_runs(arguments, {(run["images"], run["row"], run["seed"]) for run in runs}):
             runs.append(run)
-            if arguments.out:
-                with arguments.out.open("a") as file:
-                    file.write(json.dumps(run) + "\n")
+            append_runs(arguments.out, [run])
     print(summary(runs))
 
 
