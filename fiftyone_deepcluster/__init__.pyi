@@ -1,6 +1,7 @@
 """Public names for type checkers and editors; ``__init__.py`` imports the same names on first use."""
 
 from fiftyone_deepcluster.analysis.compare import Comparison as Comparison
+from fiftyone_deepcluster.analysis.compare import Ranking as Ranking
 from fiftyone_deepcluster.analysis.label_audit.audit import audit_vectors as audit_vectors
 from fiftyone_deepcluster.analysis.label_audit.labeled_set import KnownSides as KnownSides
 from fiftyone_deepcluster.analysis.label_audit.result import LabelAudit as LabelAudit
@@ -32,6 +33,7 @@ from fiftyone_deepcluster.dataset.refining import refine as refine
 from fiftyone_deepcluster.dataset.results.categories import build_tree as build_tree
 from fiftyone_deepcluster.dataset.results.categories import key_words as key_words
 from fiftyone_deepcluster.dataset.results.compare import compare_runs as compare_runs
+from fiftyone_deepcluster.dataset.results.compare import rank_runs as rank_runs
 from fiftyone_deepcluster.dataset.results.filters import draw_filters as draw_filters
 from fiftyone_deepcluster.dataset.results.neighbors import index_neighbors as index_neighbors
 from fiftyone_deepcluster.dataset.results.neighbors import retrieval_score as retrieval_score

@@ -1,4 +1,4 @@
-"""Comparison of two labelings: contingency table, agreement, and which clusters agree, split or merge."""
+"""Comparison of labelings: contingency table, which clusters agree, split or merge, and which labeling agrees most."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fiftyone_deepcluster.metrics.agreement import agreement
+from fiftyone_deepcluster.metrics.agreement import nmi as nmi_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    import pandas as pd
     from numpy.typing import NDArray
 
 AGREES, PART = 0.8, 0.2
@@ -56,6 +58,69 @@ class Comparison:
         found += [f"{row} is split into {', '.join(parts)}." for row, parts in self.split.items()]
         found += [f"{column} joins {', '.join(parts)}." for column, parts in self.merged.items()]
         return found
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Labelings of the same images, ranked by their agreement with each other.
+
+    Attributes:
+        names: names of the R labelings, the one that agrees most with the others first.
+        nmi: (R, R) normalized mutual information of every two, arithmetic mean; 1 on the diagonal.
+        n_clusters: (R,) number of clusters of each.
+        n_images: number of images that have a label in all of them.
+    """
+
+    names: list[str]
+    nmi: NDArray[np.float64]
+    n_clusters: NDArray[np.int64]
+    n_images: int
+
+    @property
+    def best(self) -> str:
+        """The labeling that agrees most with the others."""
+        return self.names[0]
+
+    @property
+    def agreement(self) -> NDArray[np.float64]:
+        """(R,) mean NMI with the other labelings, descending."""
+        return _mean_with_others(self.nmi)
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """One row for each labeling, the best first: ``agreement``, ``n_clusters``, and the NMI with each other one."""
+        import pandas as pd
+
+        columns = {"agreement": self.agreement, "n_clusters": self.n_clusters}
+        pairs = {name: self.nmi[:, at] for at, name in enumerate(self.names)}
+        return pd.concat(
+            [pd.DataFrame(columns, index=self.names), pd.DataFrame(pairs, index=self.names)], axis=1
+        )
+
+
+def rank_labelings(labelings: Mapping[str, Sequence[str | None]]) -> Ranking:
+    """Rank R labelings of the same N images by their mean NMI with the others; ties stay in the given order.
+
+    Args:
+        labelings: name -> (N,) names of clusters; None where an image has none. Images without a label in one of them
+            are left out.
+    """
+    names = list(labelings)
+    shared = [row for row in zip(*labelings.values(), strict=True) if None not in row]
+    numbers = (
+        [np.unique(column, return_inverse=True)[1] for column in zip(*shared, strict=True)] if shared else []
+    )
+    nmi = np.eye(len(names))
+    for one, first in enumerate(numbers):
+        for other, second in enumerate(numbers[:one]):
+            nmi[one, other] = nmi[other, one] = nmi_of(first, second)
+    order = np.argsort(-_mean_with_others(nmi), kind="stable")
+    n_clusters = np.array([int(labels.max()) + 1 for labels in numbers] or [0] * len(names))
+    return Ranking([names[at] for at in order], nmi[np.ix_(order, order)], n_clusters[order], len(shared))
+
+
+def _mean_with_others(nmi: NDArray[np.float64]) -> NDArray[np.float64]:
+    mean: NDArray[np.float64] = (nmi.sum(axis=1) - 1) / max(1, len(nmi) - 1)
+    return mean
 
 
 def compare_labelings(first: Sequence[str | None], second: Sequence[str | None]) -> Comparison:

@@ -1,5 +1,5 @@
 // The board with a server of a few clusters: what it shows, also when answers come in another order.
-import { fireEvent, screen } from "@testing-library/react";
+import { cleanup, fireEvent, screen } from "@testing-library/react";
 import { beforeEach, describe, expect, it } from "vitest";
 
 import { pathOf, widthOf } from "../src/components/LineChart";
@@ -73,6 +73,33 @@ describe("what is shown in the grid", () => {
     click("dc-show-all");
     expect(world.asked[world.asked.length - 1]).toEqual(["show", { key: "dc", cluster: null, ids: null }]);
     state["view"] = [];
+  });
+});
+
+describe("the ranking of the runs", () => {
+  it("is shown on request from three runs on, and opens a run", async () => {
+    const three = (event: string, params: Record<string, unknown>): ReturnType<typeof answer> => {
+      if (event === "rank") return Promise.resolve({ value: { rows: [{ key: "other", nmi: 0.9123, clusters: 4 }, { key: "dc", nmi: 0.8, clusters: 4 }] } });
+      if (event !== "load") return answer(event, params);
+      const found = loaded((params["key"] as string | null) ?? "dc", world.clusters);
+      return Promise.resolve({ value: { ...found, runs: [...found.runs, { ...found.runs[0], key: "third" }] } });
+    };
+    await openBoard();
+    click("dc-tab-compare");
+    expect(part("dc-rank")).toBe(null);
+    cleanup();
+    server.answer = three;
+    await openBoard();
+    click("dc-tab-compare");
+    click("dc-rank");
+    await settle();
+    expect(part("dc-ranked-other")?.textContent).toBe("other0.9124");
+    fireEvent.click(screen.getByRole("button", { name: "other" }));
+    await settle();
+    expect(part("dc-ranked-dc")).toBe(null);
+    click("dc-rank");
+    await settle();
+    expect(screen.getByRole<HTMLButtonElement>("button", { name: "other" }).disabled).toBe(true);
   });
 });
 

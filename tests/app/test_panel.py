@@ -9,6 +9,7 @@ import fiftyone as fo
 import numpy as np
 import pytest
 
+import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.app import names
 from fiftyone_deepcluster.app.panels import clusters
 from fiftyone_deepcluster.app.panels.answers.clusters import shown_key
@@ -293,6 +294,18 @@ def test_two_runs_are_compared_and_a_cell_shows_its_images(ask, clustered):
     assert len(view) == table[row, column]
     assert set(view.values("dc.label")) == {pair["cluster"]}
     assert set(view.values("ground_truth.label")) == {pair["value"]}
+
+
+def test_runs_are_ranked_by_their_agreement(ask, clustered):
+    assert "needs 3 or more" in ask.send("rank", key="dc")["message"]
+    frozen = {"n_clusters": 5, "image_size": 8, "baselines": False, "compute_brain": False, "progress": False}
+    for key in ("two", "three"):
+        cluster(clustered, "frozen", key, seed=len(key), **frozen)
+    rows = ask("rank", key="dc")["rows"]
+    found = fdc.rank_runs(clustered, ["dc", "two", "three"])
+    assert [(row["key"], row["nmi"], row["clusters"]) for row in rows] == list(
+        zip(found.names, found.agreement.tolist(), [5, 5, 5], strict=True)
+    )
 
 
 def test_an_edit_says_whether_others_edited_before(ask, clustered):

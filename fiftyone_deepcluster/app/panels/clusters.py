@@ -37,6 +37,7 @@ EVENTS: dict[str, Callable[[foo.ExecutionContext], Any]] = {
     "preview_commit": edits.preview_commit,
     "rounds": rounds.rounds,
     "compare": rounds.compare,
+    "rank": rounds.rank,
     "show_pair": rounds.show_pair,
     "analyses": analyses.analyses,
     "neighbors": analyses.neighbors,

@@ -1,7 +1,7 @@
-import { Box, MenuItem, Select, Typography, useTheme } from "@mui/material";
+import { Box, Button, MenuItem, Select, Typography, useTheme } from "@mui/material";
 import React from "react";
 
-import type { CompareAnswer } from "../model/api";
+import type { CompareAnswer, RankAnswer } from "../model/api";
 import type { Board } from "../model/useBoard";
 import { number } from "./Header";
 
@@ -34,6 +34,7 @@ export function ComparePage({ board }: { board: Board }) {
           </MenuItem>
         ))}
       </Select>
+      {other === "" && runs.filter((row) => row.status === "finished").length >= MIN_RUNS && <RunRanking key={key} board={board} />}
       {answer && (
         <>
           <Typography sx={{ my: 1 }} data-cy="dc-agreement">
@@ -48,6 +49,51 @@ export function ComparePage({ board }: { board: Board }) {
             ask("show_pair", { key: key ?? "", other, cluster: row, value: column }).catch(fail);
           }} />
         </>
+      )}
+    </Box>
+  );
+}
+
+/** Of two runs, each agrees with the other as much. */
+const MIN_RUNS = 3;
+
+/** All runs by their agreement with each other; a click opens a run. */
+function RunRanking({ board }: { board: Board }) {
+  const { ask, fail, run, load, version } = board;
+  const [answer, setAnswer] = React.useState<RankAnswer | null>(null);
+  React.useEffect(() => setAnswer(null), [version]);
+  const rank = (): void => void ask("rank", { key: run?.key ?? "" }).then(setAnswer, fail);
+  return (
+    <Box sx={{ mt: 1 }}>
+      <Button size="small" variant="outlined" onClick={rank} data-cy="dc-rank">
+        Rank the runs by agreement
+      </Button>
+      <Typography variant="body2" color="text.secondary" sx={{ my: 1 }}>
+        Of runs that differ in the seed only, the one that agrees most with the others is usually the best to review.
+      </Typography>
+      {answer && (
+        <Box component="table" sx={{ borderCollapse: "collapse", fontSize: 12, "& td, & th": { px: 1, py: 0.25, textAlign: "left" } }} data-cy="dc-ranking">
+          <thead>
+            <tr>
+              <th>Run</th>
+              <th title="Normalized mutual information of the clusters">Mean NMI with the others</th>
+              <th>Clusters</th>
+            </tr>
+          </thead>
+          <tbody>
+            {answer.rows.map((row) => (
+              <tr key={row.key} data-cy={`dc-ranked-${row.key}`}>
+                <td>
+                  <Button size="small" disabled={row.key === run?.key} onClick={() => void load(row.key)} sx={{ textTransform: "none" }}>
+                    {row.key}
+                  </Button>
+                </td>
+                <td>{row.nmi.toFixed(3)}</td>
+                <td>{number(row.clusters)}</td>
+              </tr>
+            ))}
+          </tbody>
+        </Box>
       )}
     </Box>
   );

@@ -178,6 +178,12 @@ export interface CompareAnswer {
   text: readonly string[];
 }
 
+/** Runs, the one that agrees most with the others first. */
+export interface RankAnswer {
+  /** `nmi`: mean NMI with the other runs. */
+  rows: readonly { key: string; nmi: number; clusters: number }[];
+}
+
 export interface LayerScore {
   layer: string;
   network: "trained" | "initial";
@@ -259,6 +265,7 @@ export interface Events extends AuditEvents {
   show: { params: { key: string; cluster: string | null; ids: string[] | null }; answer: null };
   rounds: { params: { key: string }; answer: RoundsAnswer };
   compare: { params: { key: string; other: string }; answer: CompareAnswer };
+  rank: { params: { key: string }; answer: RankAnswer };
   show_pair: { params: { key: string; other: string; cluster: string; value: string }; answer: null };
   analyses: { params: { key: string }; answer: AnalysesAnswer };
   neighbors: { params: { key: string; image: string }; answer: NeighborsAnswer };

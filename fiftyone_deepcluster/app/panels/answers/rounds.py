@@ -1,4 +1,4 @@
-"""Charts of the rounds of a run, and the comparison of two runs."""
+"""Charts of the rounds of a run, the comparison of two runs, and the agreement of several."""
 
 from __future__ import annotations
 
@@ -104,6 +104,18 @@ def compare(ctx: foo.ExecutionContext) -> Json:
         "nmi": found.nmi,
         "text": found.sentences(),
     }
+
+
+def rank(ctx: foo.ExecutionContext) -> Json:
+    """All finished runs of the same objects as the open run, by their agreement with each other."""
+    from fiftyone_deepcluster.dataset.results.compare import rank_runs
+    from fiftyone_deepcluster.dataset.runs.run import finished_runs, load_run
+
+    run = run_of(ctx)
+    runs = (load_run(ctx.dataset, key) for key in finished_runs(ctx.dataset))
+    found = rank_runs(ctx.dataset, [other.key for other in runs if other.patches_field == run.patches_field])
+    rows = zip(found.names, found.agreement.tolist(), found.n_clusters.tolist(), strict=True)
+    return {"rows": [{"key": key, "nmi": nmi, "clusters": clusters} for key, nmi, clusters in rows]}
 
 
 def show_pair(ctx: foo.ExecutionContext) -> None:
