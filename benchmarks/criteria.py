@@ -68,6 +68,7 @@ def arguments_given() -> argparse.Namespace:
     parser.add_argument(
         "--images", type=int, default=1500, help="maximum images of each set, drawn at random"
     )
+    parser.add_argument("--heads", action="store_true", help="run: the candidates turtle and temi as well")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--first-seed", type=int, default=51)
     parser.add_argument("--threads", type=int, default=2)
@@ -105,15 +106,15 @@ def run(arguments: argparse.Namespace) -> None:
     torch.set_num_threads(arguments.threads)
     for name, (vectors, classes) in sets(arguments).items():
         for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
-            entry = {"set": name, "seed": seed, "n": len(vectors), **one(vectors, classes, seed)}
+            entry = {"set": name, "seed": seed, "n": len(vectors), **one(vectors, classes, seed, arguments.heads)}
             print(json.dumps(entry), flush=True)
             append_runs(arguments.out, [entry])
 
 
-def one(vectors: np.ndarray, classes: np.ndarray, seed: int) -> dict[str, object]:
+def one(vectors: np.ndarray, classes: np.ndarray, seed: int, heads: bool = False) -> dict[str, object]:
     """Criteria and ACC of every candidate."""
     started = time.perf_counter()
-    trial = try_clusterings(vectors, len(np.unique(classes)), seed=seed)
+    trial = try_clusterings(vectors, len(np.unique(classes)), seed=seed, heads=heads)
     seconds = time.perf_counter() - started
     rows = {
         one.name: {
