@@ -106,7 +106,12 @@ def run(arguments: argparse.Namespace) -> None:
     torch.set_num_threads(arguments.threads)
     for name, (vectors, classes) in sets(arguments).items():
         for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
-            entry = {"set": name, "seed": seed, "n": len(vectors), **one(vectors, classes, seed, arguments.heads)}
+            entry = {
+                "set": name,
+                "seed": seed,
+                "n": len(vectors),
+                **one(vectors, classes, seed, arguments.heads),
+            }
             print(json.dumps(entry), flush=True)
             append_runs(arguments.out, [entry])
 

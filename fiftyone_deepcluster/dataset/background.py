@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.core.progress import Fanout
 from fiftyone_deepcluster.dataset.io.read_images import root_dataset
-from fiftyone_deepcluster.dataset.job_verbs import RUN_VERBS, VERBS
+from fiftyone_deepcluster.dataset.job_verbs import ABOUT_A_RUN, RUN_VERBS, VERBS
 from fiftyone_deepcluster.dataset.results.open_run import must_store
 from fiftyone_deepcluster.dataset.runs import lock, queue, status
 from fiftyone_deepcluster.dataset.runs.detached import start_detached
 from fiftyone_deepcluster.dataset.runs.job_log import drop_log, log_file
 from fiftyone_deepcluster.dataset.runs.job_names import is_run, job_name, title_of
+from fiftyone_deepcluster.dataset.runs.references import RunNames, names_kept
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -75,6 +76,19 @@ class Job:
                 live.finish("finished", result=outcome.text, made=outcome.made)
         return outcome
 
+    def followed(self, names: RunNames) -> Job:
+        """The call with the names that runs have now.
+
+        Args:
+            names: the names of the runs when the call was made.
+        """
+        dataset, patches_field = root_dataset(self.samples), self.arguments.get("patches_field")
+        with names_kept(dataset):
+            arguments = names.follow(dataset, self.arguments, patches_field)
+            if self.verb in ABOUT_A_RUN:
+                arguments["key"] = names.follow(dataset, {"run": arguments["key"]}, None)["run"]
+        return replace(self, arguments=arguments)
+
     def enter(self, *, background: bool = False) -> str:
         """Record the call as queued, for a worker or a separate process; returns its ticket in the queue.
 
@@ -108,6 +122,7 @@ class Job:
             "view": self.samples.view()._serialize(),
             "key": self.key,
             "arguments": self.arguments,
+            "names": RunNames.read(root_dataset(self.samples)).to_json(),
             "ticket": ticket,
         }
         return str(json_util.dumps(value))
@@ -127,6 +142,7 @@ def serve_job() -> None:
         queue.wait_for_turn(dataset, name, ticket)
         if value["view"]:
             job = replace(job, samples=fo.DatasetView._build(dataset, value["view"]))
+        job = job.followed(RunNames.from_json(value["names"]))
         job.carry_out(queue.QueuedRun(dataset, ticket))
     except BaseException as error:
         logger.exception("%s failed", name)

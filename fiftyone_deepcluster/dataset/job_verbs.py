@@ -165,3 +165,14 @@ VERBS: dict[str, Callable[..., Outcome]] = {
 
 RUN_VERBS = ("cluster", "resume", "refine")
 """Verbs that create or resume a run, which writes its own live state."""
+
+ABOUT_A_RUN = (
+    "refine",
+    "probe_layers",
+    "draw_filters",
+    "find_neighbors",
+    "find_key_words",
+    "build_category_tree",
+    "recommend_number",
+)
+"""Verbs whose argument ``key`` is the key of an existing run, which may get another while the job waits."""

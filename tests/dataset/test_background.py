@@ -16,12 +16,12 @@ from pydicom.data import get_testdata_file
 from sklearn.datasets import load_digits
 
 from fiftyone_deepcluster.core.progress import Silent, StopFlag
-from fiftyone_deepcluster.dataset.audit.audit import list_audits
+from fiftyone_deepcluster.dataset.audit.audit import list_audits, load_audit
 from fiftyone_deepcluster.dataset.background import Job
 from fiftyone_deepcluster.dataset.results.numbers import stored_sweep
 from fiftyone_deepcluster.dataset.runs import queue, status
 from fiftyone_deepcluster.dataset.runs.job_log import log_file
-from fiftyone_deepcluster.dataset.runs.run import interrupted_runs, list_runs, load_run
+from fiftyone_deepcluster.dataset.runs.run import interrupted_runs, list_runs, load_run, rename_run
 from fiftyone_deepcluster.errors import CancelledError, RunLockedError
 
 pytestmark = pytest.mark.slow
@@ -192,6 +192,24 @@ def test_analyses_wait_for_each_other_and_are_cancelled(clustered):
     assert until(clustered, NAME, ended).status == "cancelled"
     assert stored_sweep(load_run(clustered, "dc")) is None
     assert until(clustered, words.name, ended).result.startswith("Key words of ")
+
+
+def test_jobs_that_wait_follow_a_run_to_its_new_key(clustered):
+    slow = {"key": "dc", "numbers": list(range(2, 40)), "repetitions": 50, "reducer": "identity"}
+    Job("recommend_number", clustered, "dc", slow).start()
+    until(clustered, NAME, lambda state: state.status == "running" and state.phase)
+    clustered.set_values("text", ["a scan of a hand", "a scan of a foot"] * 20)
+    words = Job("find_key_words", clustered, "dc", {"key": "dc", "text_field": "text"})
+    audit = Job("audit_labels", clustered, "audit", {"key": "audit", "label_field": "dc", "run": "dc"})
+    for job in (words, audit):
+        job.start()
+        until(clustered, job.name, lambda state: state.label.startswith("waits for"))
+    rename_run(clustered, "dc", "first")
+    assert queue.request_cancel(clustered, NAME)
+    for job, result in ((words, "Key words of "), (audit, " labels audited")):
+        state = until(clustered, job.name, ended)
+        assert result in state.result, state
+    assert load_audit(clustered, "audit").settings["run"] == "first"
 
 
 def test_an_analysis_whose_process_is_killed_can_be_started_again(clustered):

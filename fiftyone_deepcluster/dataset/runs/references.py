@@ -4,7 +4,7 @@ They are in the settings and options of stored runs and audits, in the records, 
 the forms that are kept to be opened again. Every step may be repeated.
 
 A run that has begun, and is not stored yet, follows by itself: it reads all names at its start (``RunNames``), and
-follows what was renamed since when it stores them.
+follows what was renamed since when it stores them. So does a job that waits in the queue, when its turn comes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fiftyone_deepcluster.dataset.io.fields import FieldNames
@@ -118,6 +118,15 @@ class RunNames:
     """
 
     by_uid: dict[str, FieldNames]
+
+    def to_json(self) -> dict[str, Any]:
+        """The names as JSON values."""
+        return {uid: asdict(names) for uid, names in self.by_uid.items()}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> RunNames:
+        """The names that ``to_json`` returned."""
+        return cls({uid: FieldNames(**names) for uid, names in value.items()})
 
     @classmethod
     def read(cls, dataset: fo.Dataset) -> RunNames:

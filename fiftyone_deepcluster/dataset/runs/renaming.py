@@ -39,7 +39,7 @@ def _rename(dataset: fo.Dataset, old: FieldNames, new: FieldNames) -> None:
     run_files.move_dir(run_files.run_dir(dataset, old.key), run_files.run_dir(dataset, new.key))
     run_files.move_dir(run_files.next_dir(dataset, old.key), run_files.next_dir(dataset, new.key))
     drop_logs_about(dataset, old.key)
-    status.forget(dataset, old.key)
+    status.forget_ended(dataset, old.key)
 
 
 def _rename_fields(dataset: fo.Dataset, old: FieldNames, new: FieldNames) -> None:

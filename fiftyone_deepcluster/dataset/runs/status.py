@@ -122,6 +122,14 @@ def forget(dataset: fo.Dataset, key: str) -> None:
     drop(dataset, f"^(live|cancel|form):{pattern_of(key)}$")
 
 
+def forget_ended(dataset: fo.Dataset, key: str) -> None:
+    """Remove the state of a run that has another key now, and of the jobs about it, except for those on their way."""
+    busy = {name for name, state in read_states(dataset).items() if state.busy}
+    for name in find(dataset, f"^(live|cancel|form):{pattern_of(key)}$"):
+        if name.partition(":")[2] not in busy:
+            run_store(dataset).delete(name)
+
+
 def keep_form(dataset: fo.Dataset, key: str, form: dict[str, Any]) -> None:
     """Keep the values entered into the form that started a run, until the run has succeeded."""
     run_store(dataset).set(f"form:{key}", form)
