@@ -81,12 +81,16 @@ class Job:
 
         Args:
             names: the names of the runs when the call was made.
+
+        Raises:
+            RunNotFoundError: the run that the call is about was deleted or replaced since.
         """
-        dataset, patches_field = root_dataset(self.samples), self.arguments.get("patches_field")
+        dataset, given = root_dataset(self.samples), self.arguments
         with names_kept(dataset):
-            arguments = names.follow(dataset, self.arguments, patches_field)
-            if self.verb in ABOUT_A_RUN:
-                arguments["key"] = names.follow(dataset, {"run": arguments["key"]}, None)["run"]
+            arguments = names.follow(dataset, given, given.get("patches_field"))
+            for name in ("key", "run") if self.verb in ABOUT_A_RUN else ("run",):
+                if isinstance(given.get(name), str):
+                    arguments[name] = names.key_now(dataset, given[name])
         return replace(self, arguments=arguments)
 
     def enter(self, *, background: bool = False) -> str:

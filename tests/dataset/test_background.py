@@ -21,8 +21,15 @@ from fiftyone_deepcluster.dataset.background import Job
 from fiftyone_deepcluster.dataset.results.numbers import stored_sweep
 from fiftyone_deepcluster.dataset.runs import queue, status
 from fiftyone_deepcluster.dataset.runs.job_log import log_file
-from fiftyone_deepcluster.dataset.runs.run import interrupted_runs, list_runs, load_run, rename_run
-from fiftyone_deepcluster.errors import CancelledError, RunLockedError
+from fiftyone_deepcluster.dataset.runs.references import RunNames
+from fiftyone_deepcluster.dataset.runs.run import (
+    delete_run,
+    interrupted_runs,
+    list_runs,
+    load_run,
+    rename_run,
+)
+from fiftyone_deepcluster.errors import CancelledError, RunLockedError, RunNotFoundError
 
 pytestmark = pytest.mark.slow
 
@@ -210,6 +217,22 @@ def test_jobs_that_wait_follow_a_run_to_its_new_key(clustered):
         state = until(clustered, job.name, ended)
         assert result in state.result, state
     assert load_audit(clustered, "audit").settings["run"] == "first"
+
+
+def test_a_job_that_waits_is_not_about_another_run_that_took_the_key(clustered):
+    names = RunNames.read(clustered)
+    about = [
+        Job("find_key_words", clustered, "dc", {"key": "dc", "text_field": "text"}),
+        Job("audit_labels", clustered, "audit", {"key": "audit", "label_field": "ground_truth", "run": "dc"}),
+    ]
+    assert [job.followed(names) for job in about] == about
+    delete_run(clustered, "dc")
+    cluster_call(clustered, "dc", QUICK).carry_out(Silent())
+    for job in about:
+        with pytest.raises(RunNotFoundError, match=r"'dc' of .* was deleted or replaced before .* run: dc"):
+            job.followed(names)
+    again = cluster_call(clustered, "dc", QUICK)
+    assert again.followed(names) == again
 
 
 def test_an_analysis_whose_process_is_killed_can_be_started_again(clustered):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from fiftyone_deepcluster.dataset.io.fields import FieldNames
 from fiftyone_deepcluster.dataset.runs import lock, run_files, status, storage
-from fiftyone_deepcluster.errors import DiskError, RunError
+from fiftyone_deepcluster.errors import DiskError, RunError, RunNotFoundError
 from fiftyone_deepcluster.methods.base import FIELD_SUFFIX
 
 if TYPE_CHECKING:
@@ -163,6 +163,25 @@ class RunNames:
         for _, new, uid in changed:
             followed = Renamed(dataset, replace(new, key=f"run_{uid}"), new).follow(followed, patches_field)
         return followed
+
+    def key_now(self, dataset: fo.Dataset, key: str) -> str:
+        """Key that the run ``key`` of that time has now; ``key`` if there was none; within ``names_kept``.
+
+        Raises:
+            RunNotFoundError: the run was deleted or replaced since; another may have its key.
+        """
+        uid = next(
+            (uid for uid, run in self.by_uid.items() if (run.key, run.kind) == (key, "clusters")), None
+        )
+        if uid is None:
+            return key
+        now = _names_by_uid(dataset).get(uid)
+        if now is None:
+            raise RunNotFoundError(
+                f"run {key!r} of {dataset.name!r} was deleted or replaced before this call was executed; call it again "
+                f"for an existing run: {', '.join(storage.keys(dataset)) or 'none'}"
+            )
+        return now.key
 
 
 def follow_rename(dataset: fo.Dataset, old: FieldNames, new: FieldNames) -> None:
