@@ -84,7 +84,7 @@ function RunRanking({ board }: { board: Board }) {
             {answer.rows.map((row) => (
               <tr key={row.key} data-cy={`dc-ranked-${row.key}`}>
                 <td>
-                  <Button size="small" disabled={row.key === run?.key} onClick={() => void load(row.key)} sx={{ textTransform: "none" }}>
+                  <Button size="small" disabled={row.key === run?.key} onClick={() => void load(row.key)} sx={{ textTransform: "none", minWidth: 0, px: 0 }}>
                     {row.key}
                   </Button>
                 </td>
