@@ -37,7 +37,7 @@ EVENTS: dict[str, Callable[[foo.ExecutionContext], Any]] = {
     "preview_commit": edits.preview_commit,
     "rounds": rounds.rounds,
     "compare": rounds.compare,
-    "rank": rounds.rank,
+    "rank": rounds.ranking,
     "show_pair": rounds.show_pair,
     "analyses": analyses.analyses,
     "neighbors": analyses.neighbors,

@@ -106,7 +106,7 @@ def compare(ctx: foo.ExecutionContext) -> Json:
     }
 
 
-def rank(ctx: foo.ExecutionContext) -> Json:
+def ranking(ctx: foo.ExecutionContext) -> Json:
     """All finished runs of the same objects as the open run, by their agreement with each other."""
     from fiftyone_deepcluster.dataset.results.compare import rank_runs
     from fiftyone_deepcluster.dataset.runs.run import finished_runs, load_run
