@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fiftyone_deepcluster.metrics.agreement import agreement
-from fiftyone_deepcluster.metrics.agreement import nmi as nmi_of
+from fiftyone_deepcluster.metrics.agreement import agreement, nmi
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -109,17 +108,19 @@ def rank_labelings(labelings: Mapping[str, Sequence[str | None]]) -> Ranking:
     numbers = (
         [np.unique(column, return_inverse=True)[1] for column in zip(*shared, strict=True)] if shared else []
     )
-    nmi = np.eye(len(names))
+    of_pairs = np.eye(len(names))
     for one, first in enumerate(numbers):
         for other, second in enumerate(numbers[:one]):
-            nmi[one, other] = nmi[other, one] = nmi_of(first, second)
-    order = np.argsort(-_mean_with_others(nmi), kind="stable")
+            of_pairs[one, other] = of_pairs[other, one] = nmi(first, second)
+    order = np.argsort(-_mean_with_others(of_pairs), kind="stable")
     n_clusters = np.array([int(labels.max()) + 1 for labels in numbers] or [0] * len(names))
-    return Ranking([names[at] for at in order], nmi[np.ix_(order, order)], n_clusters[order], len(shared))
+    return Ranking(
+        [names[at] for at in order], of_pairs[np.ix_(order, order)], n_clusters[order], len(shared)
+    )
 
 
-def _mean_with_others(nmi: NDArray[np.float64]) -> NDArray[np.float64]:
-    mean: NDArray[np.float64] = (nmi.sum(axis=1) - 1) / max(1, len(nmi) - 1)
+def _mean_with_others(of_pairs: NDArray[np.float64]) -> NDArray[np.float64]:
+    mean: NDArray[np.float64] = (of_pairs.sum(axis=1) - 1) / max(1, len(of_pairs) - 1)
     return mean
 
 
