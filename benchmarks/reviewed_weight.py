@@ -53,9 +53,7 @@ def main() -> None:
             runs = []
             for seed in arguments.seeds:
                 runs.append(measured(images, classes, method, seed, arguments))
-                if arguments.out:
-                    line = {"set": name, "method": method, "seed": seed, **runs[-1]}
-                    append_runs(arguments.out, [line])
+                append_runs(arguments.out, [{"set": name, "method": method, "seed": seed, **runs[-1]}])
             for kind in REVIEWS:
                 figures = np.array([run[kind] for run in runs])
                 cells = [

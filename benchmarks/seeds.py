@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import argparse
 import time
-from itertools import combinations
+from collections.abc import Iterator
+from itertools import combinations, product
 from pathlib import Path
 
 import numpy as np
@@ -31,16 +32,20 @@ def main() -> None:
         runs = read_runs(arguments.summary)
     else:
         runs = read_runs([arguments.out]) if arguments.out and arguments.out.exists() else []
-        for name, (images, classes) in datasets(arguments).items():
-            for method in arguments.method:
-                for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
-                    if not any(
-                        (run["data"], run["method"], run["seed"]) == (name, method, seed) for run in runs
-                    ):
-                        runs.append(one(name, method, seed, images, classes))
-                        append_runs(arguments.out, runs[-1:])
+        for run in new_runs(arguments, {(run["data"], run["method"], run["seed"]) for run in runs}):
+            runs.append(run)
+            append_runs(arguments.out, [run])
     header = ["images", "method", "runs", "single run, ACC", "NMI", "of 3, ACC", "NMI", "of 4, ACC", "NMI"]
     print(table(header, rows(runs)))
+
+
+def new_runs(arguments: argparse.Namespace, done: set[tuple[str, str, int]]) -> Iterator[dict]:
+    """The runs of every set, method and seed, without those that are done."""
+    seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
+    for name, (images, classes) in datasets(arguments).items():
+        for method, seed in product(arguments.method, seeds):
+            if (name, method, seed) not in done:
+                yield one(name, method, seed, images, classes)
 
 
 def one(name: str, method: str, seed: int, images: np.ndarray, classes: np.ndarray) -> dict:

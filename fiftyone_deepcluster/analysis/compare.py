@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fiftyone_deepcluster.metrics.agreement import agreement, nmi
+from fiftyone_deepcluster.metrics.matching import compact_labels, numbered
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -65,8 +66,9 @@ class Ranking:
 
     Attributes:
         names: names of the R labelings, the one that agrees most with the others first.
-        nmi: (R, R) normalized mutual information of every two, arithmetic mean; 1 on the diagonal.
-        n_clusters: (R,) number of clusters of each.
+        nmi: (R, R) normalized mutual information of every two, arithmetic mean; 1 on the diagonal, 0 for a labeling
+            with a single cluster and any other.
+        n_clusters: (R,) number of clusters of each that the images are in.
         n_images: number of images that have a label in all of them.
     """
 
@@ -99,23 +101,26 @@ class Ranking:
 def rank_labelings(labelings: Mapping[str, Sequence[str | None]]) -> Ranking:
     """Rank R labelings of the same N images by their mean NMI with the others; ties stay in the given order.
 
+    The NMI of two labelings with a single cluster each would be 1: collapsed labelings would rank first.
+
     Args:
         labelings: name -> (N,) names of clusters; None where an image has none. Images without a label in one of them
             are left out.
     """
     names = list(labelings)
-    shared = [row for row in zip(*labelings.values(), strict=True) if None not in row]
-    numbers = (
-        [np.unique(column, return_inverse=True)[1] for column in zip(*shared, strict=True)] if shared else []
-    )
+    columns = np.array([numbered(labels)[0] for labels in labelings.values()])
+    shared = columns[:, (columns >= 0).all(axis=0)]
+    numbers = [compact_labels(column) for column in shared]
+    n_clusters = np.array([labels.max(initial=-1) + 1 for labels in numbers])
     of_pairs = np.eye(len(names))
     for one, first in enumerate(numbers):
         for other, second in enumerate(numbers[:one]):
-            of_pairs[one, other] = of_pairs[other, one] = nmi(first, second)
-    order = np.argsort(-_mean_with_others(of_pairs), kind="stable")
-    n_clusters = np.array([int(labels.max()) + 1 for labels in numbers] or [0] * len(names))
+            if min(n_clusters[one], n_clusters[other]) > 1:
+                of_pairs[one, other] = of_pairs[other, one] = nmi(first, second)
+    # rounded: the order of the names of the clusters changes the last digits
+    order = np.argsort(-_mean_with_others(of_pairs).round(9), kind="stable")
     return Ranking(
-        [names[at] for at in order], of_pairs[np.ix_(order, order)], n_clusters[order], len(shared)
+        [names[at] for at in order], of_pairs[np.ix_(order, order)], n_clusters[order], shared.shape[1]
     )
 
 

@@ -67,6 +67,26 @@ describe("what is shown in the grid", () => {
     expect(views).toBe(2);
     expect(part("dc-message")?.textContent).toContain("no such cluster");
   });
+  it("is what was asked for last, also after a view that is never answered", async () => {
+    let views = 0;
+    let answers: (answer: { value: unknown }) => void = () => undefined;
+    const late = new Promise<{ value: unknown }>((resolve) => (answers = resolve));
+    const never = new Promise<{ value: unknown }>(() => undefined);
+    server.answer = (event, params) => (event !== "show" ? answer(event, params) : [never, late][views++] ?? answer(event, params));
+    await openBoard("one");
+    for (let times = 0; times < 3; times++) {
+      press("g");
+      await settle();
+    }
+    expect(views).toBe(1);
+    await wait(10000);
+    expect(views).toBe(2);
+    await wait(5000);
+    expect(views).toBe(2);
+    answers({ value: null });
+    await settle();
+    expect(views).toBe(3);
+  });
   it("gives way to the view of the user", async () => {
     state["view"] = [{ _cls: "Match", _uuid: "deepcluster-1" }];
     await openBoard();
@@ -100,6 +120,28 @@ describe("the ranking of the runs", () => {
     click("dc-rank");
     await settle();
     expect(screen.getByRole<HTMLButtonElement>("button", { name: "other" }).disabled).toBe(true);
+  });
+  it("is that of the clusters as they are, not that of before an edit", async () => {
+    let ranks: (answer: { value: unknown }) => void = () => undefined;
+    const late = new Promise<{ value: unknown }>((resolve) => (ranks = resolve));
+    server.answer = async (event, params) => {
+      if (event === "rank") return late;
+      if (event !== "load") return answer(event, params);
+      const found = loaded("dc", world.clusters);
+      const third = { ...found.runs[0], key: "third" };
+      return { value: { ...found, runs: [...found.runs, third], history: { ...found.history, undo: "it" } } };
+    };
+    await openBoard();
+    click("dc-tab-compare");
+    click("dc-rank");
+    await settle();
+    click("dc-undo");
+    await settle();
+    expect(world.edits).toEqual([{ verb: "undo" }]);
+    ranks({ value: { rows: [{ key: "other", nmi: 0.9, clusters: 4 }] } });
+    await settle();
+    expect(part("dc-rank")).not.toBe(null);
+    expect(part("dc-ranking")).toBe(null);
   });
 });
 

@@ -62,3 +62,22 @@ def test_equal_clusterings_stay_in_the_given_order():
     labels = ["a", "a", "b", "b"]
     found = rank_labelings({"c": labels, "a": ["x", "x", "y", "y"], "b": labels})
     assert (found.names, found.agreement.tolist()) == (["c", "a", "b"], [1, 1, 1])
+
+
+def test_the_order_does_not_depend_on_the_names_of_clusters(clusterings):
+    generator = np.random.default_rng(0)
+    labels = np.array(clusterings["seed 0"], int)
+    for _ in range(40):
+        equal = {name: generator.permutation(10)[labels].astype(str).tolist() for name in "dacb"}
+        found = rank_labelings({"random": clusterings["random"], **equal})
+        assert found.names == ["d", "a", "c", "b", "random"]
+
+
+def test_clusterings_with_one_cluster_agree_with_none(clusterings):
+    ones = {name: ["all"] * 400 for name in ("one", "other")}
+    found = rank_labelings({**ones, **clusterings})
+    assert found.names[-2:] == ["one", "other"]
+    assert found.agreement[-2:].tolist() == [0, 0]
+    assert found.n_clusters[-2:].tolist() == [1, 1]
+    assert np.diag(found.nmi).tolist() == [1] * 7
+    assert rank_labelings({name: [None] for name in "abc"}).n_clusters.tolist() == [0, 0, 0]

@@ -34,7 +34,7 @@ export function ComparePage({ board }: { board: Board }) {
           </MenuItem>
         ))}
       </Select>
-      {other === "" && runs.filter((row) => row.status === "finished").length >= MIN_RUNS && <RunRanking key={key} board={board} />}
+      {other === "" && runs.filter((row) => row.status === "finished").length >= MIN_RUNS && <RunRanking board={board} />}
       {answer && (
         <>
           <Typography sx={{ my: 1 }} data-cy="dc-agreement">
@@ -60,9 +60,9 @@ const MIN_RUNS = 3;
 /** All runs by their agreement with each other; a click opens a run. */
 function RunRanking({ board }: { board: Board }) {
   const { ask, fail, run, load, version } = board;
-  const [answer, setAnswer] = React.useState<RankAnswer | null>(null);
-  React.useEffect(() => setAnswer(null), [version]);
-  const rank = (): void => void ask("rank", { key: run?.key ?? "" }).then(setAnswer, fail);
+  const [ranked, setRanked] = React.useState<{ answer: RankAnswer; version: number } | null>(null);
+  const answer = ranked?.version === version ? ranked.answer : null; // not the ranking of before an edit
+  const rank = (): void => void ask("rank", { key: run?.key ?? "" }).then((answer) => setRanked({ answer, version }), fail);
   return (
     <Box sx={{ mt: 1 }}>
       <Button size="small" variant="outlined" onClick={rank} data-cy="dc-rank">

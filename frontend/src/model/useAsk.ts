@@ -42,9 +42,11 @@ export function useAsk(operators: Record<string, unknown>): Ask {
   return React.useCallback<Ask>(
     (event, params) => {
       if (!VIEWS.has(event)) return ask(event, params);
-      const answer = lastView.current === null ? ask(event, params) : lastView.current.then(() => ask(event, params));
+      const before = lastView.current;
+      const answer = before === null ? ask(event, params) : before.then(() => ask(event, params));
       const answered = answer.then(() => undefined, () => undefined); // the caller shows the problem
-      const done = Promise.race([answered, new Promise<void>((resolve) => setTimeout(resolve, LONGEST_WAIT))]);
+      const waited = Promise.resolve(before).then(() => new Promise<void>((resolve) => setTimeout(resolve, LONGEST_WAIT)));
+      const done = Promise.race([answered, waited]);
       lastView.current = done;
       void done.then(() => {
         if (lastView.current === done) lastView.current = null;
