@@ -9,7 +9,7 @@ import { server, state } from "./app";
 
 const EVENTS = [
   "load", "strips", "images", "edit", "names", "poll", "in_view", "preview_commit", "preview_split", "show", "color", "similar", "flow",
-  "cancel", "show_fields", "rank",
+  "cancel", "show_fields", "show_edits", "rank",
 ];
 const schema = { view: Object.fromEntries(EVENTS.map((name) => [name, name])) };
 

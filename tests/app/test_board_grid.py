@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from fiftyone_deepcluster.dataset.display.workspace import clusters_beside_the_grid
+from fiftyone_deepcluster.dataset.review.review import review
 from tests.app.limits import LONG
 from tests.app.test_board import largest, open_board, part, said, sizes
 
@@ -46,6 +47,16 @@ def test_labels_in_the_grid_beside_follow_edits(open_app, clustered):
     expect(shown.filter(has_text=nearest)).to_have_count(0)
     expect(shown.filter(has_text=first).first).to_be_visible()
     assert part(page, "dc-clusters").evaluate("board => board.mark") == 1  # the panel was not drawn anew
+
+
+def test_labels_in_the_grid_beside_follow_the_edits_of_another_person(open_app, clustered):
+    page, shown = open_beside_the_grid(open_app, clustered)
+    first, *_ = largest(clustered)
+    expect(shown.filter(has_text=first).first).to_be_visible()
+    review(clustered, "dc").rename(first, "by another")
+    expect(part(page, "dc-cluster-by another")).to_be_visible()
+    expect(shown.filter(has_text="by another").first).to_be_visible()
+    expect(shown.filter(has_text=first)).to_have_count(0)
 
 
 def test_labels_of_images_that_were_scrolled_to_follow_edits(open_app, clustered):

@@ -57,6 +57,7 @@ EVENTS: dict[str, Callable[[foo.ExecutionContext], Any]] = {
     "cancel": runs.cancel_and_list,
     "dismiss": runs.dismiss,
     "open_made": runs.open_made,
+    "show_edits": runs.show_edits,
     "show_fields": runs.show_fields,
 }
 

@@ -35,6 +35,7 @@ export function usePolling(board: Board): void {
           else if (JSON.stringify([answer.runs, answer.jobs]) !== JSON.stringify([runs, jobs])) setRows(answer);
           for (const row of ended) notify(endOf(row));
           if (isNew || wrote) await ask("show_fields", {}); // the sidebar of the App does not know the fields yet
+          else if (same && answer.stale) await ask("show_edits", {}); // nor does the grid know what others have edited
         } catch {
           // the server restarts, or is busy: the next event of the user reports it
         }

@@ -278,6 +278,7 @@ export interface Events extends AuditEvents {
   cancel: { params: { key: string }; answer: Rows };
   dismiss: { params: { key: string }; answer: Rows };
   open_made: { params: { key: string }; answer: null };
+  show_edits: { params: Record<string, never>; answer: null };
   show_fields: { params: Record<string, never>; answer: null };
 }
 

@@ -213,6 +213,11 @@ def _ended_job(ctx: foo.ExecutionContext) -> LiveState:
     return state
 
 
+def show_edits(ctx: foo.ExecutionContext) -> None:
+    """Make the App read the samples again, so that the grid shows what others have edited."""
+    ctx.ops.reload_samples()
+
+
 def show_fields(ctx: foo.ExecutionContext) -> None:
     """Make the App reload the dataset, so that it shows the fields of a run that has just ended."""
     ctx.ops.reload_dataset()
