@@ -50,6 +50,26 @@ describe("what is shown in the grid", () => {
     await wait(1000);
     expect(panelStates["map"]).toEqual({ openKey: "other_viz", colorField: "other.label" });
   });
+  it("is a cluster under its new name after a rename, and the user's view after the cluster is gone", async () => {
+    const put = (name: string): unknown => [{ _uuid: "deepcluster-1", kwargs: [["filter", { "dc.label": { $in: [name] } }]] }];
+    world.clusters = [{ ...cluster("one", 5), numbers: [7] }, cluster("two", 4)];
+    await openBoard("two");
+    state["view"] = put("one");
+    const rename = async (name: string, numbers: readonly number[]): Promise<void> => {
+      world.clusters = [{ ...cluster(name, 5), numbers }, cluster("two", 4)];
+      click("dc-tab-runs");
+      fireEvent.click(screen.getAllByText("Open")[0] as HTMLElement); // reads what others have edited
+      await settle();
+    };
+    await rename("new", [7]);
+    expect(events("show").map(([, params]) => params["cluster"])).toEqual(["new"]);
+    state["view"] = put("new");
+    await rename("other", [8]);
+    expect(events("show").map(([, params]) => params["cluster"])).toEqual(["new", null]);
+    state["view"] = [];
+    await rename("another", [8]);
+    expect(events("show")).toHaveLength(2);
+  });
   it("is what was asked for last, also where the answer to the view before comes late or fails", async () => {
     let fails: (answer: { message: string }) => void = () => undefined;
     const late = new Promise<{ message: string }>((resolve) => (fails = resolve));

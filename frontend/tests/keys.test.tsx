@@ -64,6 +64,34 @@ describe("keys of the board", () => {
     await settle();
     expect(world.edits).toEqual([{ verb: "reject", images: { ids: ["a"] } }]);
   });
+  it("undoes an edit that is still being saved, and redoes it", async () => {
+    await openBoard("one");
+    press(" ");
+    holdEdits();
+    press("x");
+    press("z", { ctrlKey: true });
+    press("z", { ctrlKey: true, shiftKey: true });
+    await settle();
+    expect(part("dc-message")).toBe(null);
+    release();
+    await settle();
+    expect(world.edits.map((edit) => edit.verb)).toEqual(["reject", "undo", "redo"]);
+  });
+  it("undoes one edit at a time while the key is held", async () => {
+    await openBoard("one");
+    press(" ");
+    press("x");
+    await settle();
+    holdEdits();
+    press("z", { ctrlKey: true });
+    for (let at = 0; at < 5; at++) press("z", { ctrlKey: true, repeat: true });
+    release();
+    await settle();
+    expect(world.edits.map((edit) => edit.verb)).toEqual(["reject", "undo"]);
+    press("z", { ctrlKey: true, repeat: true });
+    await settle();
+    expect(world.edits.map((edit) => edit.verb)).toEqual(["reject", "undo", "undo"]);
+  });
   it("moves the images that are selected in the App's grid", async () => {
     state["selectedSamples"] = new Map([["a", {}], ["z", {}]]);
     await openBoard();

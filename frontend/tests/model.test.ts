@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import type { Cluster } from "../src/model/api";
 import { arrange, follow, nearestTo, nextUnreviewed, progressOf, withChanges } from "../src/model/clusters";
 import { drawFlow } from "../src/model/flow";
-import { isPut, isWhole } from "../src/model/gridView";
+import { clusterShown, isPut, isWhole } from "../src/model/gridView";
 import { commandOf } from "../src/model/keys";
 import { cellsInside, pagesOf, scrollToShow, visibleCells } from "../src/model/layout";
 import { mergedGroups } from "../src/model/sidebar";
@@ -116,6 +116,15 @@ describe("the App's view", () => {
   it("tells what the panel has put there from the user's own", () => {
     expect([[], [own], [put], [own, put]].map(isPut)).toEqual([false, false, true, true]);
     expect([[], [own], [put], [own, put], null].map(isWhole)).toEqual([true, false, true, false, true]);
+  });
+  it("tells the cluster of the run that the panel has put there", () => {
+    const run = { key: "dc", label_path: "dc.label" };
+    const stage = (filter: unknown) => ({ ...put, kwargs: [["field", "objects"], ["filter", filter]] });
+    const images = stage({ "dc.label": { $in: ["one"] } });
+    const shown = (stages: unknown) => clusterShown(stages, run);
+    expect([images, stage({ $in: ["$$this.dc", ["one"]] })].map((put) => shown([own, put]))).toEqual(["one", "one"]);
+    expect([stage({ "other.label": { $in: ["one"] } }), stage({ "dc.label": { $in: ["one", "two"] } }), stage({ $in: ["$$this.other", ["one"]] }), { ...images, ...own }].map((put) => shown([put]))).toEqual([null, null, null, null]);
+    expect([shown(null), shown([put]), clusterShown([images], null)]).toEqual([null, null, null]);
   });
 });
 

@@ -59,6 +59,34 @@ def test_labels_in_the_grid_beside_follow_the_edits_of_another_person(open_app, 
     expect(shown.filter(has_text=first)).to_have_count(0)
 
 
+def test_a_cluster_in_the_grid_beside_stays_there_when_it_is_renamed(open_app, clustered):
+    page, shown = open_beside_the_grid(open_app, clustered)
+    first, *_ = largest(clustered)
+    size = sizes(clustered)[first]
+
+    def is_in_the_grid(name):
+        expect(shown.filter(has_text=name).first).to_be_visible()
+        expect(part(page, "entry-counts")).to_have_text(f"{size} samples")
+
+    part(page, "dc-clusters").focus()
+    page.keyboard.press("Enter")
+    expect(part(page, "dc-cluster-name")).to_have_text(first)
+    page.keyboard.press("g")
+    is_in_the_grid(first)
+    review(clustered, "dc").rename(first, "by another")
+    is_in_the_grid("by another")
+    part(page, "dc-cluster-by another").click()
+    expect(part(page, "dc-cluster-name")).to_have_text("by another")
+    page.keyboard.press("n")
+    expect(part(page, "dc-dialog-name")).to_be_focused()
+    page.keyboard.press("Control+a")
+    page.keyboard.type("an eight")
+    page.keyboard.press("Enter")
+    is_in_the_grid("an eight")
+    page.keyboard.press("Control+z")
+    is_in_the_grid("by another")
+
+
 def test_labels_of_images_that_were_scrolled_to_follow_edits(open_app, clustered):
     page, shown = open_beside_the_grid(open_app, clustered)
     first, *_ = largest(clustered)

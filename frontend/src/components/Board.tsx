@@ -23,6 +23,7 @@ import { Overview } from "./Overview";
 import { RoundsPage } from "./RoundsPage";
 import { RunsPage } from "./RunsPage";
 import { useColors, type Colors } from "./useColors";
+import { useFollowGrid } from "./useFollowGrid";
 import { useFreshGrid } from "./useFreshGrid";
 import { useInView } from "./useInView";
 import { useMarking } from "./useMarking";
@@ -34,7 +35,7 @@ type TabName = keyof typeof TABS;
 
 /** The "Clusters" panel: overview, one cluster, rounds, comparison, label audit and runs. */
 export function Board({ schema }: { schema?: { view?: Record<string, unknown> } }) {
-  const ask = useAsk(schema?.view ?? {});
+  const { ask, isShowing } = useAsk(schema?.view ?? {});
   const board = useBoard(ask);
   const { load } = board;
   const asked = typeof schema?.view?.["run"] === "string" ? schema.view["run"] : null;
@@ -42,6 +43,7 @@ export function Board({ schema }: { schema?: { view?: Record<string, unknown> } 
   usePolling(board);
   useSidebar(board);
   useFreshGrid();
+  useFollowGrid(board, isShowing);
   const last = React.useRef({ message: board.message, number: 0 });
   if (board.message !== null && board.message !== last.current.message) {
     last.current = { message: board.message, number: last.current.number + 1 };
@@ -205,7 +207,7 @@ function ClustersTab({ board, colors }: { board: BoardState; colors: Colors }) {
   };
   const beside = (what: "neighbors" | "history"): void => setLook({ ...look, beside: look.beside === what ? null : what });
   const undoOrRedo = (verb: "undo" | "redo"): void => {
-    if (board.history[verb] === null) board.notify({ text: `Nothing to ${verb}.`, kind: "info" });
+    if (!board.busy && board.history[verb] === null) board.notify({ text: `Nothing to ${verb}.`, kind: "info" });
     else void marking.edit({ verb }).then((answer) => answer && unselect());
   };
   const reviewAndGo = (): void => {
@@ -273,7 +275,7 @@ function ClustersTab({ board, colors }: { board: BoardState; colors: Colors }) {
     if (command === null || command === "toggle") return;
     event.preventDefault();
     event.stopPropagation();
-    if (!event.repeat || REPEATS.includes(command)) carryOut(command);
+    if (!event.repeat || (REPEATS.includes(command) && !(board.busy && ANSWERED.includes(command)))) carryOut(command);
   };
 
   return (
@@ -359,3 +361,5 @@ const DOUBLE_PRESS = 300; // milliseconds
 const MOST_LIKE = 200; // images whose mean the similar ones are compared with
 /** Commands that a key held down repeats. */
 const REPEATS: readonly Command[] = ["next", "previous", "undo", "redo"];
+/** Of these, commands that are repeated only after the answer: else they would go on after the key is let go. */
+const ANSWERED: readonly Command[] = ["undo", "redo"];

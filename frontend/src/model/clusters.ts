@@ -185,3 +185,10 @@ export function follow(
   const changed = clusters.filter((cluster) => touched.has(cluster.name) && !cluster.noise);
   return arrange(changed, "size", ALL)[0] ?? null;
 }
+
+/** The largest cluster with images of a cluster that is gone, of which only the numbers in the run are known. */
+export function successor(clusters: readonly Cluster[], numbers: readonly number[]): Cluster | null {
+  const main = numbers[0];
+  const parts = clusters.filter((cluster) => !cluster.noise && main !== undefined && cluster.numbers.includes(main));
+  return arrange(parts, "size", ALL)[0] ?? null;
+}

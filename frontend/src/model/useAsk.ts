@@ -14,17 +14,20 @@ const POLLS = new Set<string>(["poll", "audit_poll"]);
 const VIEWS = new Set<string>(["show", "show_pair", "show_unit", "show_node"]);
 const LONGEST_WAIT = 10_000; // milliseconds until the next view is sent without an answer to the last
 
-/**
- * Function that sends an event to the Python panel and returns its answer.
- *
- * @param operators URI of the Python method of each event
- */
-export function useAsk(operators: Record<string, unknown>): Ask {
+interface Asking {
+  /** Sends an event to the Python panel and returns its answer. */
+  ask: Ask;
+  /** Whether a view for the grid was asked for and is not answered yet. */
+  isShowing(): boolean;
+}
+
+/** @param operators URI of the Python method of each event */
+export function useAsk(operators: Record<string, unknown>): Asking {
   const panelId = usePanelId();
   const send = usePanelEvent();
   const latest = React.useRef({ panelId, send, operators });
   latest.current = { panelId, send, operators };
-  const ask = React.useCallback<Ask>((event, params) => {
+  const sendNow = React.useCallback<Ask>((event, params) => {
     const { panelId, send, operators } = latest.current;
     return new Promise((resolve, reject) => {
       const operator = String(operators[event]);
@@ -39,11 +42,12 @@ export function useAsk(operators: Record<string, unknown>): Ask {
     });
   }, []);
   const lastView = React.useRef<Promise<unknown> | null>(null); // null: answered
-  return React.useCallback<Ask>(
+  const isShowing = React.useCallback(() => lastView.current !== null, []);
+  const ask = React.useCallback<Ask>(
     (event, params) => {
-      if (!VIEWS.has(event)) return ask(event, params);
+      if (!VIEWS.has(event)) return sendNow(event, params);
       const before = lastView.current;
-      const answer = before === null ? ask(event, params) : before.then(() => ask(event, params));
+      const answer = before === null ? sendNow(event, params) : before.then(() => sendNow(event, params));
       const answered = answer.then(() => undefined, () => undefined); // the caller shows the problem
       const waited = Promise.resolve(before).then(() => new Promise<void>((resolve) => setTimeout(resolve, LONGEST_WAIT)));
       const done = Promise.race([answered, waited]);
@@ -53,8 +57,9 @@ export function useAsk(operators: Record<string, unknown>): Ask {
       });
       return answer;
     },
-    [ask],
+    [sendNow],
   );
+  return { ask, isShowing };
 }
 
 function messageOf(answer: Answer | null | undefined, result: { error?: unknown; errorMessage?: unknown }): string {
