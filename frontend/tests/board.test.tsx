@@ -139,7 +139,7 @@ describe("the ranking of the runs", () => {
     expect(part("dc-ranked-dc")).toBe(null);
     click("dc-rank");
     await settle();
-    expect(screen.getByRole<HTMLButtonElement>("button", { name: "other" }).disabled).toBe(true);
+    expect(part("dc-ranked-other")?.textContent).toContain("other (open)");
   });
   it("is that of the clusters as they are, not that of before an edit", async () => {
     let ranks: (answer: { value: unknown }) => void = () => undefined;
@@ -166,6 +166,18 @@ describe("the ranking of the runs", () => {
 });
 
 describe("a message", () => {
+  it("is shown beside one that follows it at once, and once if it comes again", async () => {
+    await openBoard("one");
+    press("x");
+    press("z", { ctrlKey: true });
+    press("x");
+    await settle();
+    const texts = [...document.querySelectorAll('[data-cy="dc-message"]')].map((shown) => shown.textContent);
+    expect(texts.map((text) => text?.split(".")[0])).toEqual([expect.stringContaining("Select images first"), "Nothing to undo"]);
+    fireEvent.click(screen.getAllByRole("button", { name: "Close" })[0] as HTMLElement);
+    await settle();
+    expect(part("dc-message")?.textContent).toContain("Nothing to undo");
+  });
   it("that follows another is shown for its own time", async () => {
     await openBoard("one");
     const waitSeconds = async (seconds: number): Promise<void> => {
@@ -194,6 +206,21 @@ describe("the sidebar", () => {
 });
 
 describe("the open cluster", () => {
+  it("is followed to the name that another person gives it", async () => {
+    const numbered = (name: string, number: number): ReturnType<typeof cluster> => ({ ...cluster(name, 5), numbers: [number] });
+    world.clusters = [numbered("one", 1), numbered("two", 2)];
+    let loads = 0;
+    server.answer = async (event, params) => {
+      if (event === "load" && ++loads === 2) world.clusters = [numbered("cat", 1), numbered("two", 2)];
+      if (event === "poll") return { value: { runs: loaded("dc", []).runs, jobs: [], audits: [], stale: loads === 1 } };
+      return event === "show_edits" ? { value: null } : answer(event, params);
+    };
+    await openBoard("one");
+    expect(shown()).toBe("one");
+    await wait(3000);
+    expect(loads).toBe(2);
+    expect(shown()).toBe("cat");
+  });
   it("is followed to its new name, with the look of the images", async () => {
     await openBoard("one");
     click("dc-captions");

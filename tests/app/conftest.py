@@ -49,12 +49,12 @@ document.adoptedStyleSheets = [sheet];
 # the panel's messages, in order: each is gone after a few seconds, in which a busy machine may not look at the page
 MESSAGES = """
 window.messagesOfThePanel = [];
-let last = null;
+const noted = new WeakMap();
 const note = () => {
-  const shown = document.querySelector('[data-cy="dc-message"]');
-  const isNew = shown !== null && (shown !== last?.shown || shown.textContent !== last.text);
-  if (isNew) window.messagesOfThePanel.push(shown.textContent);
-  last = shown && { shown, text: shown.textContent };
+  for (const shown of [...document.querySelectorAll('[data-cy="dc-message"]')].reverse()) { // the newest is the first
+    if (noted.get(shown) !== shown.textContent) window.messagesOfThePanel.push(shown.textContent);
+    noted.set(shown, shown.textContent);
+  }
 };
 new MutationObserver(note).observe(document, { childList: true, subtree: true, characterData: true });
 """

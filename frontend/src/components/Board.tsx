@@ -1,12 +1,12 @@
-import { Alert, Box, CircularProgress, Snackbar, Tab, Tabs, Typography } from "@mui/material";
+import { Alert, Box, CircularProgress, Tab, Tabs, Typography } from "@mui/material";
 import { selectedSamples } from "@fiftyone/state";
 import React from "react";
 import { useRecoilValue } from "recoil";
 
 import { HelpDialog } from "../dialogs/HelpDialog";
 import { EditDialog, type Asked } from "../dialogs/EditDialog";
-import { ALL, arrange, follow, nearestNames, nextUnreviewed, type ClusterOrder, type Filter } from "../model/clusters";
-import type { Edit } from "../model/api";
+import { ALL, arrange, follow, nearestNames, nextUnreviewed, successor, type ClusterOrder, type Filter } from "../model/clusters";
+import type { Cluster, Edit } from "../model/api";
 import { BINDINGS, commandOf, type Command } from "../model/keys";
 import { NOTHING, chosen, clearSelection, countSelected, selectAll, type Selection } from "../model/selection";
 import { units } from "../model/units";
@@ -18,6 +18,7 @@ import { ClusterPage, imageOrders, LOOK, type Look } from "./ClusterPage";
 import { ComparePage } from "./ComparePage";
 import { EmptyPage } from "./EmptyPage";
 import { Header } from "./Header";
+import { Messages } from "./Messages";
 import { isTyping, pressesControl } from "./keyboard";
 import { Overview } from "./Overview";
 import { RoundsPage } from "./RoundsPage";
@@ -44,16 +45,12 @@ export function Board({ schema }: { schema?: { view?: Record<string, unknown> } 
   useSidebar(board);
   useFreshGrid();
   useFollowGrid(board, isShowing);
-  const last = React.useRef({ message: board.message, number: 0 });
-  if (board.message !== null && board.message !== last.current.message) {
-    last.current = { message: board.message, number: last.current.number + 1 };
-  }
-  const { message: shown, number } = last.current; // also shown while it fades out
 
+  const problem = board.messages[board.messages.length - 1];
   if (!board.loaded) {
     return (
       <Box sx={{ p: 4, textAlign: "center" }}>
-        {board.message ? <Alert severity="error">{board.message.text}</Alert> : <CircularProgress />}
+        {problem ? <Alert severity="error">{problem.text}</Alert> : <CircularProgress />}
       </Box>
     );
   }
@@ -64,23 +61,7 @@ export function Board({ schema }: { schema?: { view?: Record<string, unknown> } 
       data-cy="dc-board"
     >
       <Pages board={board} />
-      <Snackbar
-        key={number} // a message that follows another has its own time
-        open={board.message !== null}
-        autoHideDuration={board.message?.kind === "error" || board.message?.kind === "warning" ? 12000 : 4000}
-        onClose={(_, reason) => reason !== "clickaway" && board.notify(null)}
-        anchorOrigin={{ vertical: "bottom", horizontal: "center" }}
-        sx={{ position: "absolute" }}
-      >
-        <Alert
-          severity={shown?.kind ?? "info"}
-          onClose={() => board.notify(null)}
-          data-cy="dc-message"
-          sx={{ maxWidth: 480, maxHeight: 160, overflowY: "auto", overflowWrap: "anywhere", "& .MuiAlert-message": { minWidth: 0 } }}
-        >
-          {shown?.text}
-        </Alert>
-      </Snackbar>
+      <Messages board={board} />
     </Box>
   );
 }
@@ -145,7 +126,11 @@ function ClustersTab({ board, colors }: { board: BoardState; colors: Colors }) {
     () => arrange(board.clusters, order, filter, nearest),
     [board.clusters, order, filter, nearest],
   );
-  const open = follow(board.clusters, opened, board.touched);
+  const known = React.useRef<Cluster | null>(null); // the open cluster, as it was last seen under its name
+  known.current = board.clusters.find((cluster) => cluster.name === opened) ?? known.current;
+  const before = known.current?.name === opened ? known.current : null;
+  // if others have renamed or joined it, its images are looked for
+  const open = follow(board.clusters, opened, board.touched) ?? (before && successor(board.clusters, before.numbers));
   const target = open ?? shown.find((cluster) => cluster.name === focused) ?? shown[0] ?? null;
   const takeFocus = React.useCallback(() => root.current?.focus({ preventScroll: true }), []);
   const latest = React.useRef({ visit, asked });

@@ -84,9 +84,13 @@ function RunRanking({ board }: { board: Board }) {
             {answer.rows.map((row) => (
               <tr key={row.key} data-cy={`dc-ranked-${row.key}`}>
                 <td>
-                  <Button size="small" disabled={row.key === run?.key} onClick={() => void load(row.key)} sx={{ textTransform: "none", minWidth: 0, px: 0 }}>
-                    {row.key}
-                  </Button>
+                  {row.key === run?.key ? (
+                    <b>{row.key} (open)</b>
+                  ) : (
+                    <Button size="small" onClick={() => void load(row.key)} sx={{ textTransform: "none", minWidth: 0, p: 0 }}>
+                      {row.key}
+                    </Button>
+                  )}
                 </td>
                 <td>{row.nmi.toFixed(3)}</td>
                 <td>{number(row.clusters)}</td>

@@ -11,6 +11,13 @@ export interface Message {
   readonly kind: "success" | "error" | "info" | "warning";
 }
 
+export interface ShownMessage extends Message {
+  readonly id: number;
+}
+
+/** Messages that are shown at the same time. */
+const MOST_MESSAGES = 3;
+
 /** Message of an error. */
 export function textOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
@@ -31,7 +38,8 @@ export interface Board {
   readonly nearest: LoadAnswer["nearest"];
   readonly history: History;
   readonly labelField: string | null;
-  readonly message: Message | null;
+  /** The last messages that were not dismissed, the newest last. */
+  readonly messages: readonly ShownMessage[];
   /** Number of edits seen; images are loaded again when it changes. */
   readonly version: number;
   /** Clusters whose images changed last; null: all. */
@@ -45,7 +53,8 @@ export interface Board {
   edit(edit: Edit, onProblem?: (problem: string) => void): Promise<EditAnswer | null>;
   setLabelField(field: string | null): void;
   setRows(rows: Rows): void;
-  notify(message: Message | null): void;
+  notify(message: Message): void;
+  dismiss(id: number): void;
   fail(error: unknown): void;
 }
 
@@ -57,14 +66,20 @@ export function useBoard(ask: Ask): Board {
   const [loaded, setLoaded] = React.useState(false);
   const [version, setVersion] = React.useState(0);
   const [touched, setTouched] = React.useState<ReadonlySet<string> | null>(null);
-  const [message, notify] = React.useState<Message | null>(null);
+  const [messages, setMessages] = React.useState<readonly ShownMessage[]>([]);
+  const lastId = React.useRef(0);
+  const notify = React.useCallback((message: Message) => {
+    const shown = { ...message, id: ++lastId.current };
+    setMessages((messages) => [...messages.filter((other) => other.text !== message.text), shown].slice(-MOST_MESSAGES));
+  }, []);
+  const dismiss = React.useCallback((id: number) => setMessages((messages) => messages.filter((message) => message.id !== id)), []);
   const key = state.run?.key ?? null;
   // a choice is shown immediately, before its counts are loaded
   const [chosen, setChosen] = React.useState<{ field: string | null } | null>(null);
   const labelField = chosen === null ? state.label_field : chosen.field;
   const fail = React.useCallback((error: unknown) => {
     notify({ text: textOf(error), kind: "error" });
-  }, []);
+  }, [notify]);
 
   // answers to earlier questions than the last are ignored, and so are those of before an edit
   const reads = React.useRef(0);
@@ -141,7 +156,7 @@ export function useBoard(ask: Ask): Board {
       queue.current = next;
       return next;
     },
-    [ask, fail, key, labelField, read],
+    [ask, fail, key, labelField, notify, read],
   );
 
   const setLabelField = React.useCallback(
@@ -165,7 +180,7 @@ export function useBoard(ask: Ask): Board {
     ...state,
     progress,
     labelField,
-    message,
+    messages,
     version,
     touched,
     busy: waiting > 0,
@@ -175,6 +190,7 @@ export function useBoard(ask: Ask): Board {
     setLabelField,
     setRows,
     notify,
+    dismiss,
     fail,
   };
 }
