@@ -155,6 +155,17 @@ def test_jobs_go_with_the_run_or_audit_that_they_are_about(make_context, cluster
     assert status.read_states(clustered) == {}
 
 
+def test_a_job_on_its_way_is_shown_with_the_new_key_of_its_run_and_so_is_its_form(asker, clustered):
+    name = "job-recommend_number-dc"
+    form = {"operator": names.RECOMMEND_NUMBER, "params": {"key": "dc", "largest": 4}}
+    queue.enter(clustered, name, "Recommend number")
+    status.keep_form(clustered, name, form)
+    rename_run(clustered, "dc", "other")
+    (job,) = asker(clustered)("poll", key=None)["jobs"]
+    assert (job["key"], job["about"], job["status"]) == (name, "other", "queued")
+    assert status.kept_forms(clustered) == {name: {**form, "params": {"key": "other", "largest": 4}}}
+
+
 def test_a_worker_that_is_stopped_stops_the_job(dataset):
     stopped = []
 

@@ -211,7 +211,9 @@ def test_jobs_that_wait_follow_a_run_to_its_new_key(clustered):
     for job in (words, audit):
         job.start()
         until(clustered, job.name, lambda state: state.label.startswith("waits for"))
+    status.keep_form(clustered, words.name, {"operator": "x/y", "params": words.arguments})
     rename_run(clustered, "dc", "first")
+    assert status.kept_forms(clustered)[words.name]["params"]["key"] == "first"
     assert queue.request_cancel(clustered, NAME)
     for job, result in ((words, "Key words of "), (audit, " labels audited")):
         state = until(clustered, job.name, ended)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from fiftyone_deepcluster.dataset.io.fields import FieldNames
 from fiftyone_deepcluster.dataset.runs import lock, run_files, status, storage
+from fiftyone_deepcluster.dataset.runs.job_names import is_run
 from fiftyone_deepcluster.errors import DiskError, RunError, RunNotFoundError
 from fiftyone_deepcluster.methods.base import FIELD_SUFFIX
 
@@ -195,8 +196,9 @@ def follow_rename(dataset: fo.Dataset, old: FieldNames, new: FieldNames) -> None
     for key, form in status.kept_forms(dataset).items():
         params = form["params"]
         now = {**form, "params": renamed.follow(params, params.get("patches_field") or None)}
-        if old.kind == "clusters" and key != old.key and params.get("key") == old.key and "new_key" in params:
-            now["params"]["key"] = new.key  # the run that is refined
+        about_a_run = "new_key" in params or not is_run(key)  # the run that is refined or analyzed
+        if old.kind == "clusters" and key != old.key and params.get("key") == old.key and about_a_run:
+            now["params"]["key"] = new.key
         if now != form:
             status.keep_form(dataset, key, now)
 

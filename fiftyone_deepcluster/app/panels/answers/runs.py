@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.app import names
 from fiftyone_deepcluster.app.operators.resume_clustering import resume_job
@@ -43,19 +43,22 @@ def rows_of(dataset: fo.Dataset) -> Json:
     from fiftyone_deepcluster.dataset.runs import status
     from fiftyone_deepcluster.dataset.runs.job_names import is_run
 
-    states, forms = status.read_states(dataset), set(status.kept_forms(dataset))
+    states, forms = status.read_states(dataset), status.kept_forms(dataset)
     runs = {key: state for key, state in states.items() if is_run(key)}
     jobs = sorted((states[name] for name in states if name not in runs), key=lambda state: state.started)
     return {"runs": _run_rows(dataset, runs, forms), "jobs": [_job_row(state, forms) for state in jobs]}
 
 
-def _job_row(state: LiveState, forms: set[str]) -> Json:
+def _job_row(state: LiveState, forms: dict[str, Any]) -> Json:
     from fiftyone_deepcluster.dataset.runs.job_names import about_of, verb_of
 
+    about = (
+        forms.get(state.key, {}).get("params", {}).get("key")
+    )  # it follows a run that is renamed, the name does not
     return {
         "key": state.key,
         "verb": verb_of(state.key),
-        "about": about_of(state.key),
+        "about": about or about_of(state.key),
         "method": state.method,
         "status": state.status,
         "text": _text(state) if state.busy or state.status == "finished" else state.error,
@@ -67,7 +70,7 @@ def _job_row(state: LiveState, forms: set[str]) -> Json:
     }
 
 
-def _run_rows(dataset: fo.Dataset, states: dict[str, LiveState], forms: set[str]) -> list[Json]:
+def _run_rows(dataset: fo.Dataset, states: dict[str, LiveState], forms: dict[str, Any]) -> list[Json]:
     from fiftyone_deepcluster.dataset.runs import storage
     from fiftyone_deepcluster.dataset.runs.run import interrupted_runs
 
