@@ -52,9 +52,8 @@ def rows_of(dataset: fo.Dataset) -> Json:
 def _job_row(state: LiveState, forms: dict[str, Any]) -> Json:
     from fiftyone_deepcluster.dataset.runs.job_names import about_of, verb_of
 
-    about = (
-        forms.get(state.key, {}).get("params", {}).get("key")
-    )  # it follows a run that is renamed, the name does not
+    # the form follows a run that is renamed, the name of the job does not
+    about = forms.get(state.key, {}).get("params", {}).get("key")
     return {
         "key": state.key,
         "verb": verb_of(state.key),
