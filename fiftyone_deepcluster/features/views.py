@@ -40,7 +40,13 @@ class Views:
 
     @cached_property
     def _augment(self) -> Augment:
-        return Augment(crop=(self.crop, 1.0), flip=True, brightness=self.jitter, contrast=self.jitter)
+        return Augment(
+            crop=(self.crop, 1.0),
+            flip=True,
+            brightness=self.jitter,
+            contrast=self.jitter,
+            interpolation="bicubic",
+        )
 
     def of(self, pixels: torch.Tensor, size: int) -> Iterator[torch.Tensor]:
         """The views (B, C, size, size) float32 in 0..1 of images (B, C, H, W) uint8, one view at a time."""

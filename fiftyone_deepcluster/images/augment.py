@@ -66,6 +66,10 @@ class Augment(BaseModel):
         le=1,
         description="Maximum value that is added to each channel of an image, in both directions.",
     )
+    interpolation: Literal["bilinear", "bicubic"] = Field(
+        "bilinear",
+        description="Interpolation of pixels; bicubic keeps enlarged crops sharper, and takes longer.",
+    )
     padding: Literal["border", "zeros"] = Field(
         "border", description="Padding outside the image: repeated border pixels, or black."
     )
@@ -165,9 +169,10 @@ class Augment(BaseModel):
 
         height, width = images.shape[2:]
         maps = send(self._maps(height, width, size, draws), images.device)
-        return functional.grid_sample(
-            images, _grid(maps, size), mode="bilinear", padding_mode=self.padding, align_corners=False
+        found = functional.grid_sample(
+            images, _grid(maps, size), mode=self.interpolation, padding_mode=self.padding, align_corners=False
         )
+        return found.clamp(0, 1) if self.interpolation == "bicubic" else found
 
     def _maps(self, height: int, width: int, size: int, draws: torch.Tensor) -> torch.Tensor:
         """Affine maps (B, 2, 3) from result to image coordinates, both normalized to -1..1, edge to edge."""

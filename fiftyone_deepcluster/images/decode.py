@@ -15,7 +15,7 @@ import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -49,6 +49,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+Interpolation = Literal["bilinear", "bicubic"]
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _DICOM_SUFFIXES = {".dcm", ".dicom", ".dic", ".ima"}
 _DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
@@ -70,11 +71,13 @@ class Decode:
         color: channels of the result.
         crop: True resizes the shorter side to ``size`` and crops the center, as in DeepCluster's
             evaluation; False resizes both sides to ``size``, ignoring the aspect ratio: nothing is cut off.
+        enlarge: interpolation of images that are enlarged; reduced ones are averaged over the area of a pixel.
     """
 
     size: int
     color: Color
     crop: bool = False
+    enlarge: Interpolation = "bilinear"
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -107,10 +110,17 @@ def decode_image(ref: ImageRef, decode: Decode) -> NDArray[np.uint8]:
     """
     with explained(ref.path):
         image = _load(ref, decode.color, at_least=decode.size)
-        return _pixels(_fit(image, decode.size, decode.size, decode.crop))
+        return _pixels(_fit(image, decode.size, decode.size, decode.crop, decode.enlarge))
 
 
-def fit_to(image: NDArray[np.uint8], height: int, width: int, *, crop: bool = False) -> NDArray[np.uint8]:
+def fit_to(
+    image: NDArray[np.uint8],
+    height: int,
+    width: int,
+    *,
+    crop: bool = False,
+    enlarge: Interpolation = "bilinear",
+) -> NDArray[np.uint8]:
     """Resize with antialiasing.
 
     Args:
@@ -118,11 +128,12 @@ def fit_to(image: NDArray[np.uint8], height: int, width: int, *, crop: bool = Fa
         height: of the result, in pixels.
         width: of the result, in pixels.
         crop: crop the center to the target's aspect ratio; False changes the aspect ratio instead.
+        enlarge: interpolation if the result has more pixels.
 
     Returns:
         (height, width, C) uint8.
     """
-    return _pixels(_fit(_picture(image), height, width, crop))
+    return _pixels(_fit(_picture(image), height, width, crop, enlarge))
 
 
 def describe_image(ref: ImageRef, look: bool = True) -> tuple[int, int, bool]:
@@ -308,7 +319,7 @@ def _span(start: float, length: float, side: int) -> tuple[int, int]:
     return first, last
 
 
-def _fit(image: Image.Image, height: int, width: int, crop: bool) -> Image.Image:
+def _fit(image: Image.Image, height: int, width: int, crop: bool, enlarge: Interpolation) -> Image.Image:
     if image.size == (width, height):
         return image
     part_width, part_height = float(image.width), float(image.height)
@@ -317,7 +328,9 @@ def _fit(image: Image.Image, height: int, width: int, crop: bool) -> Image.Image
         part_width, part_height = width * zoom, height * zoom
     left, top = (image.width - part_width) / 2, (image.height - part_height) / 2
     part = (left, top, min(left + part_width, image.width), min(top + part_height, image.height))
-    return image.resize((width, height), Image.Resampling.BILINEAR, box=part)
+    larger = width * height > (part[2] - left) * (part[3] - top)
+    how = Image.Resampling.BICUBIC if larger and enlarge == "bicubic" else Image.Resampling.BILINEAR
+    return image.resize((width, height), how, box=part)
 
 
 def _picture(pixels: NDArray[np.uint8]) -> Image.Image:

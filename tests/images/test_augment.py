@@ -32,6 +32,8 @@ OPTIONS = [
     Augment(brightness=0.5),
     EVERYTHING,
     EVERYTHING.model_copy(update={"padding": "zeros", "crop": None}),
+    EVERYTHING.model_copy(update={"interpolation": "bicubic"}),
+    EVERYTHING.model_copy(update={"interpolation": "bicubic", "padding": "zeros"}),
 ]
 
 
@@ -57,6 +59,31 @@ def pixel(image, y, x, padding):
             if 0 <= row < height and 0 <= column < width:
                 total += weight * image[row, column]
     return total
+
+
+def bicubic_pixel(image, y, x, padding):
+    """Value of a (H, W) array by cubic convolution of 4 x 4 pixels (Keys 1981, with a of -0.75)."""
+    height, width = image.shape
+    total = 0.0
+    top, left = math.floor(y - 0.5) - 1, math.floor(x - 0.5) - 1
+    for row in range(top, top + 4):
+        for column in range(left, left + 4):
+            weight = cubic(y - 0.5 - row) * cubic(x - 0.5 - column)
+            if padding == "border":
+                total += weight * image[min(max(row, 0), height - 1), min(max(column, 0), width - 1)]
+            elif 0 <= row < height and 0 <= column < width:
+                total += weight * image[row, column]
+    return min(max(total, 0.0), 1.0)
+
+
+def cubic(distance, a=-0.75):
+    distance = abs(distance)
+    if distance <= 1:
+        return (a + 2) * distance**3 - (a + 3) * distance**2 + 1
+    return a * (distance**3 - 5 * distance**2 + 8 * distance - 4) if distance < 2 else 0.0
+
+
+VALUE = {"bilinear": pixel, "bicubic": bicubic_pixel}
 
 
 def slowly(augment, image, size, draws):
@@ -86,7 +113,9 @@ def slowly(augment, image, size, draws):
         u += slant * v
         source_x = center_x + u * math.cos(turn) - v * math.sin(turn)
         source_y = center_y + u * math.sin(turn) + v * math.cos(turn)
-        result[channel, row, column] = pixel(image[channel], source_y, source_x, augment.padding)
+        result[channel, row, column] = VALUE[augment.interpolation](
+            image[channel], source_y, source_x, augment.padding
+        )
     if augment.brightness:
         result = np.clip(result * (1 + (2 * bright - 1) * augment.brightness), 0, 1)
     return result

@@ -355,6 +355,25 @@ class TestSize:
         small = fit_to(checks.astype(np.uint8)[..., None], 8, 8)
         assert abs(small.astype(int) - 127).max() <= 2
 
+    @pytest.mark.parametrize(
+        ("side", "enlarge", "how"),
+        [
+            (32, "bilinear", "BILINEAR"),
+            (32, "bicubic", "BICUBIC"),
+            (8, "bilinear", "BILINEAR"),
+            (8, "bicubic", "BILINEAR"),
+        ],
+    )
+    def test_only_enlarged_images_are_interpolated_as_asked(self, tmp_path, side, enlarge, how):
+        pixels = np.random.default_rng(0).integers(0, 256, (16, 16), dtype=np.uint8)
+        expected = np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling[how]))
+        np.testing.assert_array_equal(
+            fit_to(pixels[..., None], side, side, enlarge=enlarge)[..., 0], expected
+        )
+        ref = ImageRef(save(pixels, tmp_path / "a.png"))
+        decoded = decode_image(ref, Decode(side, "gray", enlarge=enlarge))
+        np.testing.assert_array_equal(decoded[..., 0], expected)
+
     @pytest.mark.parametrize("shape", [(5, 40, 3), (40, 5, 1), (1, 1, 3)])
     def test_resized_images_have_the_requested_shape(self, shape):
         assert fit_to(np.zeros(shape, np.uint8), 16, 12).shape == (16, 12, shape[2])

@@ -231,7 +231,8 @@ def _array_filler(pixels: NDArray[np.uint8], decode: Decode) -> _Fill:
             for row in range(0, len(pixels), _BLOCK_IMAGES):
                 block = pixels[row : row + _BLOCK_IMAGES]
                 for image in recolor(block, decode.color):
-                    file.write(fit_to(image, decode.size, decode.size, crop=decode.crop).tobytes())
+                    fitted = fit_to(image, decode.size, decode.size, crop=decode.crop, enlarge=decode.enlarge)
+                    file.write(fitted.tobytes())
                 yield len(block), {}
 
     return fill
