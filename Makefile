@@ -1,7 +1,8 @@
 # make demo          cluster scikit-learn's digits in FiftyOne; print tables, write figures to examples/output/
 # make demo OPEN=1   the same, then open the dataset in the App
 # make test          all tests, including the App in a browser; ARGS="tests/core -x" selects some
-# make test-shuffled the same in random order; SEED=7 reproduces an order
+# make test-quick    without the tests of 20 seconds or more and without the browser
+# make test-shuffled all tests in random order; SEED=7 reproduces an order
 # make coverage      the tests with a report of uncovered lines; slower
 # make test-lowest   the tests with the lowest versions that pyproject.toml allows, on Python 3.10
 # make check         ruff, mypy, import-linter, codespell, bandit
@@ -27,7 +28,7 @@ PYTHON ?= $(eval PYTHON := $(shell for name in python3 python3.12 python3.13 pyt
 	$$name -c '$(IN_RANGE)' 2>/dev/null && echo $$name && break; done))$(PYTHON)
 
 .DEFAULT_GOAL := help
-.PHONY: frontend gpu help demo test test-shuffled test-lowest coverage check audit docs bench clean install browser
+.PHONY: frontend gpu help demo test test-quick test-shuffled test-lowest coverage check audit docs bench clean install browser
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -42,10 +43,13 @@ demo: $(VENV)/.installed
 WORKERS ?= 2
 CORES := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
 # threads of all workers together use every core once; threads beyond that must not wait by spinning
-test coverage: export OMP_NUM_THREADS ?= $(shell expr $(CORES) / $(WORKERS) \| 1)
-test test-shuffled coverage: export OMP_WAIT_POLICY ?= passive
+test test-quick coverage: export OMP_NUM_THREADS ?= $(shell expr $(CORES) / $(WORKERS) \| 1)
+test test-quick test-shuffled coverage: export OMP_WAIT_POLICY ?= passive
 test: $(VENV)/.installed-test browser
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+test-quick: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not slow and not browser" $(ARGS)
 
 # randomly-dont-reset-seed: tests must neither depend on a reset of the seed nor on their order
 SEED ?= $(shell date +%s)
