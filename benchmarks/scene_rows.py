@@ -87,7 +87,7 @@ class Scenes:
 
     def features(self) -> np.ndarray:
         """(N, D) float32 of the fixed network."""
-        kept = self.cache and self.cache / f"{self.model}-{self.size}-{len(self.images)}.npy"
+        kept = self.cache and self.cache / f"{self.model}-{self.size}-{len(self.images)}-bicubic.npy"
         if kept and kept.is_file():
             return np.load(kept)  # type: ignore[no-any-return]
         with self.corpus() as corpus:

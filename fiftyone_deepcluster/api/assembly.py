@@ -42,8 +42,7 @@ def open_store(images: ImageInput, resolved: Options, observer: Observer) -> Ite
         size=resolved.decoded_side,
         color="gray" if resolved.color == "gray" else "rgb",
         crop=resolved.image_fit == "crop",
-        # A network that was trained on sharp images suits enlarged ones better if they are sharp.
-        enlarge="bilinear" if resolved.starts_from_pixels else "bicubic",
+        enlarge=resolved.enlarge,
     )
     store = open_images(images, decode, observer=observer)
     try:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from fiftyone_deepcluster.core.devices import send
 from fiftyone_deepcluster.errors import OptionsError
 from fiftyone_deepcluster.images.colors import blur, grayscale, jitter, shift_channels
+from fiftyone_deepcluster.images.decode import Interpolation
 from fiftyone_deepcluster.images.originals import CropSpec
 
 if TYPE_CHECKING:
@@ -66,9 +67,10 @@ class Augment(BaseModel):
         le=1,
         description="Maximum value that is added to each channel of an image, in both directions.",
     )
-    interpolation: Literal["bilinear", "bicubic"] = Field(
+    interpolation: Interpolation = Field(
         "bilinear",
-        description="Interpolation of pixels; bicubic keeps enlarged crops sharper, and takes longer.",
+        description="Interpolation of cropped, rotated, zoomed or shifted images; bicubic keeps enlarged ones sharper, "
+        "and takes longer.",
     )
     padding: Literal["border", "zeros"] = Field(
         "border", description="Padding outside the image: repeated border pixels, or black."
@@ -146,7 +148,9 @@ class Augment(BaseModel):
 
     def specs(self, size: int) -> list[CropSpec]:
         """The crops to cut from every original image; none if the decoded images are used."""
-        return [CropSpec(self.crop, self.ratio, size)] if self.original and self.crop is not None else []
+        if not self.original or self.crop is None:
+            return []
+        return [CropSpec(self.crop, self.ratio, size, self.interpolation)]
 
     def views_of(
         self, crops: list[torch.Tensor], size: int, generator: torch.Generator

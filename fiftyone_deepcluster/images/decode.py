@@ -71,7 +71,8 @@ class Decode:
         color: channels of the result.
         crop: True resizes the shorter side to ``size`` and crops the center, as in DeepCluster's
             evaluation; False resizes both sides to ``size``, ignoring the aspect ratio: nothing is cut off.
-        enlarge: interpolation of images that are enlarged; reduced ones are averaged over the area of a pixel.
+        enlarge: interpolation of images with fewer pixels than the result; others are reduced bilinearly with
+            antialiasing.
     """
 
     size: int
@@ -128,7 +129,7 @@ def fit_to(
         height: of the result, in pixels.
         width: of the result, in pixels.
         crop: crop the center to the target's aspect ratio; False changes the aspect ratio instead.
-        enlarge: interpolation if the result has more pixels.
+        enlarge: interpolation if the result has more pixels than the image, or its cropped part.
 
     Returns:
         (height, width, C) uint8.

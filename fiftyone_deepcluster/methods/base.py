@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.backbones.network import Network
     from fiftyone_deepcluster.clusterers.base import Clusterer
     from fiftyone_deepcluster.features.base import Encoder
+    from fiftyone_deepcluster.images.decode import Interpolation
     from fiftyone_deepcluster.images.inspect import ImageFacts
     from fiftyone_deepcluster.training.loop import TrainingSpec
 
@@ -218,6 +219,14 @@ class Options(Part):
     def starts_from_pixels(self) -> bool:
         """Whether the network is not pre-trained, so that the baselines start from pixels."""
         return True
+
+    @property
+    def enlarge(self) -> Interpolation:
+        """Interpolation of images with fewer pixels than the network's input.
+
+        Pre-trained networks have seen sharp images, and bicubic interpolation blurs less.
+        """
+        return "bilinear" if self.starts_from_pixels else "bicubic"
 
     @property
     def chosen_encoder(self) -> Encoder | None:

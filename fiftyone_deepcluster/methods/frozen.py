@@ -16,6 +16,7 @@ from fiftyone_deepcluster.methods.trained import augmentation, make_network
 from fiftyone_deepcluster.reducers.base import REDUCERS, Reducer
 
 if TYPE_CHECKING:
+    from fiftyone_deepcluster.images.decode import Interpolation
     from fiftyone_deepcluster.images.inspect import ImageFacts
 
 
@@ -59,6 +60,11 @@ class Frozen(WithEncoder):
     def starts_from_pixels(self) -> bool:
         """Whether the features are pixels."""
         return self.backbone.name == "pixels"
+
+    @property
+    def enlarge(self) -> Interpolation:
+        """See ``Options.enlarge``; a network with random weights is not pre-trained."""
+        return "bicubic" if self.weights else "bilinear"
 
     def resolve(self, facts: ImageFacts) -> Frozen:
         """See ``Options.resolve``."""

@@ -182,7 +182,11 @@ class SelfTraining(WithEncoder):
         )
         # Used only where the maps of the frozen layers cannot be kept.
         augment = Augment(
-            crop=(encoder.crop, 1.0), flip=True, brightness=encoder.jitter, contrast=encoder.jitter
+            crop=(encoder.crop, 1.0),
+            flip=True,
+            brightness=encoder.jitter,
+            contrast=encoder.jitter,
+            interpolation="bicubic",
         )
         optimizer = OptimizerSpec(
             "sgd",

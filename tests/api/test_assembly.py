@@ -31,7 +31,10 @@ def weights(tmp_path_factory):
     [
         (lambda weights: fdc.Frozen(backbone=MOBILENET, weights=weights), "BICUBIC"),
         (lambda weights: fdc.SelfTraining(backbone=MOBILENET, weights=weights), "BICUBIC"),
+        (lambda weights: fdc.DeepCluster(backbone=MOBILENET, weights=weights), "BICUBIC"),
+        (lambda weights: fdc.LDPO(backbone=MOBILENET, weights=weights), "BICUBIC"),
         (lambda weights: fdc.DeepCluster(), "BILINEAR"),
+        (lambda weights: fdc.Frozen(backbone=MOBILENET), "BILINEAR"),
         (lambda weights: fdc.Frozen(backbone="pixels"), "BILINEAR"),
     ],
 )

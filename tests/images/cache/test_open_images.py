@@ -161,7 +161,9 @@ class TestReuse:
             assert store.errors == {3: "there is no such file"}
         assert listener.phases == []
 
-    @pytest.mark.parametrize("change", ["content", "time", "order", "fewer", "size", "color", "crop"])
+    @pytest.mark.parametrize(
+        "change", ["content", "time", "order", "fewer", "size", "color", "crop", "enlarge"]
+    )
     def test_any_change_of_images_or_settings_decodes_again(self, tmp_path, cache, change):
         paths = files(tmp_path / "in", 3)
         opened(paths, cache).close()
@@ -176,7 +178,8 @@ class TestReuse:
             paths = paths[:2]
         else:
             decode = {
-                "size": Decode(8, "gray"), "color": Decode(16, "rgb"), "crop": Decode(16, "gray", True)
+                "size": Decode(8, "gray"), "color": Decode(16, "rgb"), "crop": Decode(16, "gray", True),
+                "enlarge": Decode(16, "gray", enlarge="bicubic"),
             }[change]  # fmt: skip
         listener = Watcher()
         opened(paths, cache, decode, observer=listener).close()
