@@ -39,7 +39,8 @@ class Views:
     jitter: float = 0.3
 
     @cached_property
-    def _augment(self) -> Augment:
+    def augment(self) -> Augment:
+        """The augmentation that draws the crops."""
         return Augment(
             crop=(self.crop, 1.0),
             flip=True,
@@ -55,7 +56,7 @@ class Views:
         yield image.flip(-1)
         hashes = _hashes(pixels)
         for view in range(2, self.n):
-            yield self._augment.change(pixels, size, _draws(hashes, view))
+            yield self.augment.change(pixels, size, _draws(hashes, view))
 
 
 def _hashes(pixels: torch.Tensor) -> NDArray[np.uint64]:

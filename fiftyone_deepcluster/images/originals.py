@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
-from fiftyone_deepcluster.images.decode import Interpolation, read_image
+from fiftyone_deepcluster.images.decode import Interpolation, fit_to, read_image
 from fiftyone_deepcluster.images.intensity import Color, recolor
 from fiftyone_deepcluster.images.refs import as_refs, check_array
 
@@ -36,7 +35,7 @@ class CropSpec:
         area: minimum and maximum share of the image's area.
         ratio: minimum and maximum aspect ratio.
         size: side of the result in pixels.
-        interpolation: of the pixels; crops are reduced with antialiasing.
+        interpolation: of crops that are enlarged; others are reduced bilinearly with antialiasing.
     """
 
     area: tuple[float, float]
@@ -72,7 +71,7 @@ class Originals:
             image = self._read(row)
             for crops, spec in zip(found, specs, strict=True):
                 window = draw_window(image.shape[0], image.shape[1], spec, rng)
-                crops.append(_resized(image, window, spec))
+                crops.append(_cut(image, window, spec))
         return [np.stack(crops) for crops in found]
 
     def _read(self, row: int) -> NDArray[np.uint8]:
@@ -104,12 +103,6 @@ def draw_window(
     return left, top, left + w, top + h
 
 
-def _resized(
-    image: NDArray[np.uint8], window: tuple[int, int, int, int], spec: CropSpec
-) -> NDArray[np.uint8]:
+def _cut(image: NDArray[np.uint8], window: tuple[int, int, int, int], spec: CropSpec) -> NDArray[np.uint8]:
     left, top, right, bottom = window
-    part = image[top:bottom, left:right]
-    picture = Image.fromarray(np.ascontiguousarray(part[..., 0] if part.shape[-1] == 1 else part))
-    how = Image.Resampling.BICUBIC if spec.interpolation == "bicubic" else Image.Resampling.BILINEAR
-    pixels = np.asarray(picture.resize((spec.size, spec.size), how))
-    return pixels[..., None] if pixels.ndim == 2 else pixels
+    return fit_to(image[top:bottom, left:right], spec.size, spec.size, enlarge=spec.interpolation)

@@ -160,7 +160,6 @@ class SelfTraining(WithEncoder):
 
     def build(self) -> Parts:
         """See ``Options.build``."""
-        from fiftyone_deepcluster.images.augment import Augment
         from fiftyone_deepcluster.pseudo_labels.self_training import SelfTrainingParts, SelfTrainingTask
         from fiftyone_deepcluster.training.loop import TrainingSpec
         from fiftyone_deepcluster.training.losses import CrossEntropy
@@ -181,13 +180,7 @@ class SelfTraining(WithEncoder):
             )
         )
         # Used only where the maps of the frozen layers cannot be kept.
-        augment = Augment(
-            crop=(encoder.crop, 1.0),
-            flip=True,
-            brightness=encoder.jitter,
-            contrast=encoder.jitter,
-            interpolation="bicubic",
-        )
+        augment = encoder.view_settings.augment
         optimizer = OptimizerSpec(
             "sgd",
             self.learning_rate,

@@ -85,7 +85,7 @@ def test_views_are_the_image_its_mirror_image_and_crops_of_its_own(corpus):
     torch.testing.assert_close(image, pixels / 255)
     torch.testing.assert_close(mirrored, image.flip(-1))
     assert len(crops) == 3
-    sharp = views._augment.model_copy(update={"interpolation": "bicubic"})
+    sharp = views.augment.model_copy(update={"interpolation": "bicubic"})
     for view, crop in enumerate(crops, start=2):
         torch.testing.assert_close(crop, sharp.change(pixels, corpus.size, _draws(_hashes(pixels), view)))
     _, _, *again = views.of(pixels[[3, 3]], corpus.size)
