@@ -2,6 +2,8 @@
 
     python -m benchmarks.natural --zip scene15.zip --weights mobilenet_v2.pth --out runs.jsonl
     python -m benchmarks.natural --zip scene15.zip --weights mobilenet_v2.pth --only "UMAP + k-means" self-training
+    python -m benchmarks.natural --zip scene15.zip --weights mobilenet_v2.pth --only "self-training, two networks" \
+        --second squeezenet1_0 --second-weights squeezenet1_0.pth
     python -m benchmarks.natural --summary runs.jsonl
 
 Mean and standard deviation of ACC, NMI and purity over the seeds, and seconds of a run. The zip holds CLASS/name.jpg
@@ -28,6 +30,7 @@ from sklearn.datasets import load_digits
 from benchmarks.quality import parsed
 from benchmarks.report import append_runs, read_runs, table
 from fiftyone_deepcluster.api.fit import fit
+from fiftyone_deepcluster.core.types import Known
 from fiftyone_deepcluster.methods.base import parse_options
 
 if TYPE_CHECKING:
@@ -51,8 +54,12 @@ ROWS: dict[str, tuple[str, dict[str, object]]] = {
     "consensus": ("frozen", {"clusterer": "consensus", "encoder": {**VIEWS, "layer": "auto"}}),
     "self-training": ("self-training", {}),
     "self-training, fast": ("self-training", {"fast": True}),
+    "self-training, two networks": ("self-training", {}),
 }
 """Method and options of each row; the strongest frozen baselines come first."""
+
+SECOND = {"self-training, two networks"}
+"""Rows with the view-whitened features of a second network beside those of the first; only with --second-weights."""
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".dcm")
 
@@ -66,7 +73,7 @@ def main() -> None:
         runs = []
         with images_of(arguments) as (images, classes):
             for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
-                for name in arguments.only or ROWS:
+                for name in arguments.only or [row for row in ROWS if row not in SECOND]:
                     runs.append(one(name, images, classes, seed, arguments))
                     print(json.dumps(runs[-1]), flush=True)
                     append_runs(arguments.out, [runs[-1]])
@@ -94,7 +101,8 @@ def one(
         **parsed(dict(pair.split("=", 1) for pair in arguments.option)),
     }
     started = time.perf_counter()
-    result = fit(images, parse_options(method, given), truth=classes)
+    known = Known(other_vectors=second_vectors(images, given, arguments)) if name in SECOND else None
+    result = fit(images, parse_options(method, given), truth=classes, known=known)
     seconds = time.perf_counter() - started
     rounds = [
         {
@@ -110,6 +118,25 @@ def one(
     ]
     return {"row": name, "seed": seed, "n": len(images), "model": arguments.model, "size": arguments.size,
             "options": arguments.option, "seconds": seconds, "rounds": rounds}  # fmt: skip
+
+
+def second_vectors(
+    images: np.ndarray | Sequence[str], given: dict[str, object], arguments: argparse.Namespace
+) -> np.ndarray:
+    """View-whitened features (N, D) of the second network."""
+    if arguments.second_weights is None:
+        raise SystemExit(
+            f"the rows {', '.join(SECOND)} need --second-weights, the state dict of a second network"
+        )
+    same = {name: given[name] for name in ("n_clusters", "image_size", "baselines", "seed")}
+    options = {
+        **same,
+        "backbone": {"name": "torchvision", "model": arguments.second},
+        "weights": arguments.second_weights,
+        "encoder": VIEWS,
+        "clusterer": {"name": "kmeans", "n_init": 1},
+    }
+    return fit(images, parse_options("frozen", options)).embeddings
 
 
 def summary(runs: list[dict]) -> str:
@@ -166,6 +193,8 @@ def arguments_given() -> argparse.Namespace:
     parser.add_argument("--zip", type=Path)
     parser.add_argument("--model", default="mobilenet_v2", help="of torchvision")
     parser.add_argument("--weights", help="its state dict")
+    parser.add_argument("--second", default="squeezenet1_0", help="a second network of torchvision")
+    parser.add_argument("--second-weights", help="its state dict")
     parser.add_argument("--size", type=int, default=224, help="side of the network's input in pixels")
     parser.add_argument("--images", type=int, default=0, help="number of images; 0: all")
     parser.add_argument("--seeds", type=int, default=3)

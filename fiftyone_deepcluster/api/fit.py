@@ -149,7 +149,8 @@ def fit(
         features: (N, D) float32 instead of a network's, for methods that accept them (``frozen``); (N, V, D) of V
             views of every image, for the encoder ``view-whitened``; or several (N, D) by name, which get the same
             weight. Rows that are not finite count as unreadable.
-        known: groups of images, initial labels, labels to keep, and a trained network, for methods that use them.
+        known: groups of images, initial labels, labels to keep, a trained network, and vectors of another source, for
+            methods that use them.
 
     Raises:
         OptionsError: options that are incompatible with each other or with the images.
@@ -221,7 +222,7 @@ def _run(job: _Job) -> FitResult:
 
     corpus, parts = assemble(job.resolved, job.store, job.observer, job.given, job.images)
     corpus.groups, corpus.initial, corpus.fixed = job.known.groups, job.known.initial, job.known.fixed
-    corpus.weights = job.known.weights
+    corpus.weights, corpus.other_vectors = job.known.weights, job.known.other_vectors
     state = _load(job)
     _announce(state, job)
     first = _first_features(job, corpus)
@@ -343,7 +344,7 @@ def _notes(job: _Job, run_state: RunState) -> list[str]:
         messages += notes.not_held_out(groups, run_state.rounds)
     if fixed is not None and run_state.assignment is not None:
         messages += notes.kept(initial, fixed, run_state.assignment.labels)
-    messages += notes.votes(run_state.rounds)
+    messages += [*notes.without_vectors(job.known.other_vectors), *notes.votes(run_state.rounds)]
     return [*messages, *run_state.notes, *notes.not_settled(run_state.rounds, run_state.stop_reason)]
 
 

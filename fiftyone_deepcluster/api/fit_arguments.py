@@ -13,6 +13,7 @@ from fiftyone_deepcluster.clusterers.base import clusterers_that_keep_labels
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.disk import folder_problem
 from fiftyone_deepcluster.errors import OptionsError
+from fiftyone_deepcluster.methods.base import methods_that
 from fiftyone_deepcluster.metrics.matching import numbered
 
 if TYPE_CHECKING:
@@ -45,32 +46,33 @@ def check_early(options: Options, run_dir: Path | None) -> None:
     choose_compute(options.device, options.precision)
 
 
-def as_features(given: Any) -> NDArray[np.float32]:
+def as_features(given: Any, name: str = "features") -> NDArray[np.float32]:
     """The given features as float32, with shape and range checked.
 
     Args:
         given: (N, D); (N, V, D) of V views of every image; or several (N, D) by name, which are joined.
+        name: of the argument, for messages.
 
     Raises:
         OptionsError: not numbers, of another shape, or too large.
     """
     if isinstance(given, Mapping):
-        return joined([as_features(part) for part in given.values()], list(given))
+        return joined([as_features(part, name) for part in given.values()], list(given))
     try:
         features = np.asarray(given, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise OptionsError(
-            f"features={arguments.short(given)} is not numeric; give an array of shape (images, dimensions)"
+            f"{name}={arguments.short(given)} is not numeric; give an array of shape (images, dimensions)"
         ) from error
     if features.ndim not in (2, 3) or 0 in features.shape:
         raise OptionsError(
-            f"features has shape {features.shape}; give (images, dimensions), both at least 1, or (images, views, "
+            f"{name} has shape {features.shape}; give (images, dimensions), both at least 1, or (images, views, "
             "dimensions)"
         )
     largest = np.abs(features, where=np.isfinite(features), out=np.zeros_like(features)).max()
     if largest > LARGEST:
         raise OptionsError(
-            f"features has values up to {largest:.1e}, too large for float32 distances; scale them below {LARGEST:.0e}"
+            f"{name} has values up to {largest:.1e}, too large for float32 distances; scale them below {LARGEST:.0e}"
         )
     return features
 
@@ -128,12 +130,14 @@ class KnownNumbers:
         initial: (M,) int64 labels of the first round, -1 unknown; None: unknown.
         fixed: (M,) bool, the images that keep their label; None: no image does.
         weights: (M,) float32 weights of the images in the loss; None: all have the same.
+        other_vectors: (M, D) float32 vectors of another source, rows of NaN where there is none; None: none at all.
     """
 
     groups: NDArray[np.int64] | None = None
     initial: NDArray[np.int64] | None = None
     fixed: NDArray[np.bool_] | None = None
     weights: NDArray[np.float32] | None = None
+    other_vectors: NDArray[np.float32] | None = None
 
     def bytes(self) -> list[bytes]:
         """The bytes of all arrays, for the fingerprint of the run."""
@@ -149,8 +153,9 @@ def known_numbers(known: Known, store: ImageStore, options: Options) -> KnownNum
     """
     groups = None if known.groups is None else numbers_of(known.groups, store, "groups")
     initial = None if known.initial is None else numbers_of(known.initial, store, "initial")
+    others = None if known.other_vectors is None else _other_vectors(known.other_vectors, store, options)
     if known.fixed is None:
-        return KnownNumbers(groups, initial)
+        return KnownNumbers(groups, initial, other_vectors=others)
     if initial is None or known.initial is None:
         raise OptionsError(
             "known=Known(fixed=...) needs the labels to keep; give known=Known(initial=..., fixed=...)"
@@ -171,7 +176,32 @@ def known_numbers(known: Known, store: ImageStore, options: Options) -> KnownNum
     fixed, weight = fixed[store.kept], arguments.positive("fixed_weight", known.fixed_weight, MOST_WEIGHT)
     # an image in no cluster has no target, so its weight would only lower that of the others
     weights = None if weight == 1 else np.where(fixed & (initial >= 0), weight, 1.0).astype(np.float32)
-    return KnownNumbers(groups, initial, fixed, weights)
+    return KnownNumbers(groups, initial, fixed, weights, others)
+
+
+def _other_vectors(given: NDArray[np.float32], store: ImageStore, options: Options) -> NDArray[np.float32]:
+    """(M, D) vectors of another source for the readable images.
+
+    Raises:
+        OptionsError: a method that does not use them, or not one vector for each image.
+    """
+    if not options.joins_vectors:
+        raise OptionsError(
+            f"known=Known(other_vectors=...) was given, but the method {options.name!r} does not use "
+            f"vectors of another source; use {methods_that('joins_vectors')}"
+        )
+    vectors, n = as_features(given, "other_vectors"), len(store.kept) + len(store.errors)
+    if vectors.ndim != 2 or len(vectors) != n:
+        raise OptionsError(
+            f"other_vectors has shape {vectors.shape} for {n} images; give ({n}, dimensions), NaN for images without a "
+            "vector"
+        )
+    vectors = vectors[store.kept]
+    if not np.isfinite(vectors).all(axis=1).any():
+        raise OptionsError(
+            f"none of the {len(vectors)} rows of other_vectors is finite; compute the vectors first, or leave them out"
+        )
+    return vectors
 
 
 def check_keeps_labels(options: Options) -> None:

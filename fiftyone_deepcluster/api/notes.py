@@ -54,6 +54,16 @@ def kept(initial: NDArray[np.int64] | None, fixed: NDArray[np.bool_], labels: ND
     return [f"{stayed}; {changed} of the other {int(free.sum())} are in another cluster than before"]
 
 
+def without_vectors(vectors: NDArray[np.float32] | None) -> list[str]:
+    """Number of images that have no vector of another source; (M, D), rows that are not finite where there is none."""
+    missing = 0 if vectors is None else int((~np.isfinite(vectors).all(axis=1)).sum())
+    if vectors is None or not missing:
+        return []
+    return [
+        f"{missing} of {len(vectors)} images have no given vector; they are clustered by the network's features only"
+    ]
+
+
 def not_computed(what: str, error: Exception) -> str:
     """A note about an error in a computation after the run, such as a baseline."""
     return f"{what} could not be computed ({type(error).__name__}: {error}); the rest of the run is complete"

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 from fiftyone_deepcluster.app.forms import part_values
 from fiftyone_deepcluster.app.operators import values
 from fiftyone_deepcluster.app.option_fields import OptionField
-from fiftyone_deepcluster.methods.base import METHODS
+from fiftyone_deepcluster.methods.base import METHODS, Options
 
 if TYPE_CHECKING:
     import fiftyone as fo
 
     from fiftyone_deepcluster.dataset.background import Job
-    from fiftyone_deepcluster.methods.base import Options
 
 CALL_SETTINGS = ("truth_field", "patches_field", "media_field", "embeddings_field", "model")
 
@@ -73,9 +72,12 @@ def method_field() -> OptionField:
     )
 
 
-def accepts_features(method: str) -> bool:
-    """Whether the method accepts precomputed feature vectors."""
-    return method in METHODS.names() and METHODS.get(method).accepts_features
+def use_of_vectors(method: str) -> str:
+    """What the method does with precomputed feature vectors, for the form; empty if it uses none."""
+    options = METHODS.get(method) if method in METHODS.names() else Options
+    if options.joins_vectors:
+        return "to cluster together with the features of the network"
+    return "to cluster" if options.accepts_features else ""
 
 
 def parse_call(params: dict[str, Any], dataset: fo.Dataset) -> ClusterCall:
@@ -101,7 +103,7 @@ def parse_call(params: dict[str, Any], dataset: fo.Dataset) -> ClusterCall:
         name: value for name in CALL_SETTINGS if (value := values.text(params, name)) is not None
     }
     settings["compute_brain"] = values.switch(params, "compute_brain", default=True)
-    if not options.accepts_features:
+    if not (options.accepts_features or options.joins_vectors):
         # the form keeps values entered for another method
         settings.pop("embeddings_field", None)
         settings.pop("model", None)

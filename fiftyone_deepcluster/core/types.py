@@ -152,6 +152,8 @@ class Known:
         network: ``run_dir`` of a finished run of the same backbone, whose network training starts from. None: the
             weights that the options name.
         fixed_weight: weight of the fixed images in the loss, relative to that of all others.
+        other_vectors: (N, D) float32 vectors of another source, such as another network, for methods that cluster them
+            together with their own features. A row that is not finite: none for that image. None: none at all.
     """
 
     groups: Sequence[object] | None = None
@@ -159,3 +161,4 @@ class Known:
     fixed: Sequence[bool] | None = None
     network: str | Path | None = None
     fixed_weight: float = 1.0
+    other_vectors: NDArray[np.float32] | None = None

@@ -83,9 +83,10 @@ def cluster(
         patches_field: a Detections field whose objects are the images.
         media_field: field with the paths of the files to read; by default the original DICOM files for samples
             created by ``add_dicom``, and ``filepath`` for all others. ``"filepath"``: the images shown in the App.
-        embeddings_field: field with vectors to cluster instead of network features, for ``frozen``; or several fields,
-            which get the same weight. A field with several vectors for each image suits the encoder ``view-whitened``.
-        model: a FiftyOne model or the name of a model in its zoo, for ``frozen``.
+        embeddings_field: field with vectors to cluster instead of network features, for ``frozen``, or together with
+            them, for ``self-training``; or several fields, which get the same weight. A field with several vectors for
+            each image suits the encoder ``view-whitened``.
+        model: a FiftyOne model or the name of a model in its zoo, whose embeddings are used in the same way.
         half_precision: store embeddings as float16.
         observer: receives progress events; can cancel.
         progress: show a progress bar on stderr if no observer is given.
@@ -211,7 +212,7 @@ def assign(
     target = root_dataset(new_samples)
     origin = target if from_dataset is None else root_dataset(from_dataset)
     run = load_run(origin, key)
-    if run.settings.get("embeddings_field") or run.settings.get("model"):
+    if run.only_vectors:
         raise RunError(
             f"run {key!r} clustered precomputed vectors, so it has no network to apply to new "
             "images; cluster all images together"

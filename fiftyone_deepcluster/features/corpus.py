@@ -68,6 +68,7 @@ class Corpus:
         initial: (N,) int64 labels for the first round, -1 unknown; None without labels.
         fixed: (N,) bool, the images that keep their label of ``initial``; None if no image does.
         weights: (N,) float32 weights of the images in the loss; None if all have the same.
+        other_vectors: (N, D) float32 vectors of another source, rows of NaN where there is none; None without such.
         cached: maps of a layer whose lower layers are frozen; if set, the network is trained on them. None: on images.
     """
 
@@ -95,6 +96,7 @@ class Corpus:
         self.initial: NDArray[np.int64] | None = None
         self.fixed: NDArray[np.bool_] | None = None
         self.weights: NDArray[np.float32] | None = None
+        self.other_vectors: NDArray[np.float32] | None = None
         self.cached: CachedMaps | None = None
         self._reader = BatchReader(store, compute, observer, originals)
 

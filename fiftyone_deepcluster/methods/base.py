@@ -93,6 +93,7 @@ class Options(Part):
 
     Attributes:
         accepts_features: whether the method can cluster given vectors instead of a network's features.
+        joins_vectors: whether the method can cluster given vectors together with its features.
         keeps_labels: whether a run can keep given labels fixed, see ``going_on``.
         trains: whether the method trains the network.
         cluster_options: names of the options that give a number of clusters of the images.
@@ -101,6 +102,7 @@ class Options(Part):
     """
 
     accepts_features: ClassVar[bool] = False
+    joins_vectors: ClassVar[bool] = False
     keeps_labels: ClassVar[bool] = False
     trains: ClassVar[bool] = True
     cluster_options: ClassVar[tuple[str, ...]] = ("n_clusters",)
@@ -287,9 +289,9 @@ def list_methods() -> dict[str, type[Options]]:
     return {name: METHODS.get(name) for name in METHODS.names()}
 
 
-def methods_that(can: Literal["accepts_features", "keeps_labels"]) -> str:
-    """The methods with a property, for error messages: ``method='frozen' or method=...``."""
-    names = [name for name, options in list_methods().items() if getattr(options, can)]
+def methods_that(*can: Literal["accepts_features", "joins_vectors", "keeps_labels"]) -> str:
+    """The methods with one of these properties, for error messages: ``method='frozen' or method=...``."""
+    names = [name for name, options in list_methods().items() if any(getattr(options, one) for one in can)]
     return " or ".join(f"method={name!r}" for name in names)
 
 

@@ -44,6 +44,7 @@ class SelfTraining(WithEncoder):
     pass.
     """
 
+    joins_vectors: ClassVar[bool] = True
     trained_share: ClassVar[float] = 0.05
 
     name: Literal["self-training"] = "self-training"
@@ -98,6 +99,14 @@ class SelfTraining(WithEncoder):
     recluster: bool = Field(
         True,
         description="Cluster the learned vectors anew before every round; off: train on the labels of the head.",
+        json_schema_extra=ADVANCED,
+    )
+    other_weight: float = Field(
+        0.5,
+        gt=0,
+        le=100,
+        description="Weight of given vectors (embeddings_field, model), relative to the network's features; without "
+        "such vectors it has no effect.",
         json_schema_extra=ADVANCED,
     )
     stop_nmi: StopNmi = 0.97
@@ -176,6 +185,7 @@ class SelfTraining(WithEncoder):
                 epochs=self.epochs,
                 layer=self.layer,
                 recluster=self.recluster,
+                other_weight=self.other_weight,
                 seed=self.seed,
             )
         )

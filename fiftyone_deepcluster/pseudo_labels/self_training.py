@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch.nn.functional import normalize
 
 from fiftyone_deepcluster.backbones.cut import cut_layer
 from fiftyone_deepcluster.clusterers.base import Clusterer, Clustering, ClusterRequest, FoundClusters
@@ -21,6 +22,8 @@ from fiftyone_deepcluster.pseudo_labels.round_labels import most_confident
 from fiftyone_deepcluster.pseudo_labels.samplers import Shuffled
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from fiftyone_deepcluster.backbones.network import Network
     from fiftyone_deepcluster.features.base import Encoding
     from fiftyone_deepcluster.features.corpus import Corpus
@@ -39,6 +42,7 @@ class SelfTrainingParts:
         epochs: epochs per round.
         layer: layer below which the network is frozen; None: see ``cut_layer``.
         recluster: cluster the learned vectors anew before every round; False: train on the labels of the head.
+        other_weight: weight of the vectors of another source, relative to the features.
         seed: random seed.
     """
 
@@ -49,6 +53,7 @@ class SelfTrainingParts:
     epochs: int
     layer: str | None
     recluster: bool
+    other_weight: float
     seed: int
 
 
@@ -126,14 +131,21 @@ class SelfTrainingTask:
         return encoding
 
     def _cluster(self, encoding: Encoding, round_index: int, corpus: Corpus) -> Clustering:
+        """Clusters of the vectors, joined with those of another source where there are any."""
         corpus.observer.phase("cluster", 1)
         seed = derive(self.parts.seed, "clusters", round_index)
-        request = ClusterRequest(self.parts.n_clusters, seed, origin=encoding.vectors, widths=encoding.widths)
-        found = self.parts.clusterer.cluster(encoding.vectors, request)
+        joined = with_others(encoding, corpus.other_vectors, self.parts.other_weight)
+        request = ClusterRequest(self.parts.n_clusters, seed, origin=joined.vectors, widths=joined.widths)
+        found = self.parts.clusterer.cluster(joined.vectors, request)
         corpus.compute.broadcast([found.labels, found.confidence])
         corpus.observer.advance(1)
         self._votes = found.scores
-        return found
+        if joined is encoding:
+            return found
+        # Centers and distances in the network's own vectors, in which new images are assigned.
+        labels, confidence = found.labels, found.confidence
+        again = FoundClusters(labels, None, confidence, found.objective, found.scores, found.details)
+        return complete(again, encoding.vectors, "the clusterer")
 
     def _by_head(self, corpus: Corpus, vectors: torch.Tensor) -> Clustering:
         """Clusters by the mean probability over all views; it is the confidence."""
@@ -147,3 +159,28 @@ class SelfTrainingTask:
             probabilities[rows] = mean.cpu()
         confidence, labels = corpus.compute.sum_shards(probabilities).max(dim=1)
         return complete(FoundClusters(labels, confidence=confidence.clone()), vectors, "the head")
+
+
+def with_others(encoding: Encoding, others: NDArray[np.float32] | None, weight: float) -> Encoding:
+    """An encoding joined with vectors of another source, as part of its first, most important part.
+
+    The others have their mean taken off and are scaled to ``weight`` times the mean length of the first part. Images
+    without such a vector get zeros. The joined vectors have length 1.
+
+    Args:
+        encoding: vectors (N, D).
+        others: (N, E), rows that are not finite where there is none; None: returns ``encoding`` itself.
+        weight: above 0.
+    """
+    if others is None:
+        return encoding
+    vectors = encoding.vectors
+    given = torch.from_numpy(others).to(vectors)
+    known = torch.isfinite(given).all(dim=1, keepdim=True)
+    centered = torch.where(known, given - given[known[:, 0]].mean(dim=0), torch.zeros(()).to(given))
+    first, *rest = encoding.widths or (vectors.shape[1],)
+    length = weight * vectors[:, :first].norm(dim=1).mean()
+    parts = [vectors[:, :first], length * normalize(centered), vectors[:, first:]]
+    return replace(
+        encoding, vectors=normalize(torch.cat(parts, dim=1)), widths=(first + others.shape[1], *rest)
+    )

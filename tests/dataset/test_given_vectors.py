@@ -94,3 +94,34 @@ def test_an_audit_is_cancelled_while_a_model_computes_the_vectors(make_digits):
     assert (stopped.total, stopped.steps) == (60, 7)
     assert fdc.list_audits(dataset) == []
     assert not dataset.has_field("audit_p_wrong")
+
+
+SELF_TRAINING = {
+    "method": "self-training", "n_clusters": 3, "rounds": 1, "backbone": {"name": "small", "width": 8},
+    "input_norm": "zscore", "image_size": 16, "encoder": {"name": "view-whitened", "views": 2},
+    "clusterer": {"name": "consensus", "reducer": "identity", "runs": 2, "direct_runs": 2}, "epochs": 1, "min_steps": 4,
+    "batch_size": 16, "device": "cpu", "progress": False, "compute_brain": False, "baselines": False,
+}  # fmt: skip
+
+
+def test_self_training_uses_vectors_beside_its_features_and_has_a_network(make_digits):
+    dataset = make_digits(40)
+    vectors = np.random.default_rng(0).standard_normal((40, 5)).astype(np.float32)
+    dataset.set_values("emb", [None, *vectors[1:]])
+    run = fdc.cluster(dataset[:30], key="dc", embeddings_field="emb", **SELF_TRAINING)
+    assert dataset.count("dc.label") == 30, "an image without a vector has a cluster"
+    assert any("1 of 30 images have no given vector" in note for note in run.record.notes)
+    assert len(dataset.first().dc_embedding) != 5
+    assert fdc.assign(dataset[30:], "dc") == 10
+    assert dataset.count("dc.label") == 40
+
+
+def test_self_training_uses_a_fiftyone_model_beside_its_network(make_digits):
+    dataset = make_digits(30)
+    run = fdc.cluster(dataset, key="dc", model=embedding_model(), **SELF_TRAINING)
+    assert (run.settings["model"], dataset.count("dc.label")) == ("Embedding", 30)
+    plain = fdc.cluster(dataset, key="plain", **SELF_TRAINING)
+    assert len(dataset.first().dc_embedding) == len(dataset.first().plain_embedding), (
+        "the network's own vectors"
+    )
+    assert plain.record.resolved["other_weight"] == run.record.resolved["other_weight"]

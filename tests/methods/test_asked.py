@@ -56,8 +56,9 @@ def test_ldpo_declares_its_fields_and_held_out_share():
     assert fdc.LDPO(training_share=0.9, validation_share=0.1).held_out_share == 0
 
 
-def test_only_frozen_accepts_features():
+def test_which_methods_use_given_vectors():
     assert [name for name, options in METHODS.items() if options.accepts_features] == ["frozen"]
+    assert [name for name, options in METHODS.items() if options.joins_vectors] == ["self-training"]
 
 
 def test_a_clusterer_without_a_number_is_refused_unless_the_method_has_one():

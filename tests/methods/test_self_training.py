@@ -9,10 +9,13 @@ from sklearn.datasets import load_digits
 
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.api.trained_run import reopen
-from fiftyone_deepcluster.errors import OptionsError
+from fiftyone_deepcluster.errors import CheckpointError, OptionsError
 from fiftyone_deepcluster.features import cached_maps
+from fiftyone_deepcluster.features.base import Encoding
 from fiftyone_deepcluster.features.view_outputs import FEATURES, view_outputs
 from fiftyone_deepcluster.images.inspect import image_facts
+from fiftyone_deepcluster.metrics.agreement import agreement
+from fiftyone_deepcluster.pseudo_labels.self_training import with_others
 
 CONSENSUS = {"name": "consensus", "reducer": "identity", "runs": 3, "direct_runs": 3}
 
@@ -112,3 +115,80 @@ def test_an_encoder_without_views_is_refused_and_random_weights_are_noted(digits
     (remark,) = options().remarks(image_facts(digits))
     assert "random weights" in remark
     assert not options(weights="w.pth").remarks(image_facts(digits))
+
+
+def classes_of(digits):
+    return load_digits(n_class=5).target[: len(digits)]
+
+
+def test_given_vectors_take_part_in_the_clustering_and_new_images_need_none(digits, tmp_path):
+    classes = classes_of(digits)
+    known = fdc.Known(other_vectors=np.eye(5, dtype=np.float32)[classes])
+    alone = fdc.fit(digits, options(), truth=classes)
+    both = fdc.fit(digits, options(other_weight=3), truth=classes, known=known, run_dir=tmp_path)
+    assert both.record.rounds[-1].truth.acc > alone.record.rounds[-1].truth.acc
+    assert both.embeddings.shape == alone.embeddings.shape, "the embeddings are the network's own"
+    new = fdc.predict(tmp_path, digits)
+    assert new.embeddings.shape == both.embeddings.shape
+    assert (new.labels == both.labels).mean() > 0.9, "the nearest center, not the head"
+    resumed = fdc.fit(digits, options(other_weight=3), truth=classes, known=known, run_dir=tmp_path)
+    np.testing.assert_array_equal(resumed.labels, both.labels)
+    with pytest.raises(CheckpointError):
+        fdc.fit(digits, options(other_weight=3), truth=classes, run_dir=tmp_path)
+
+
+def test_the_first_clusters_are_found_in_the_joined_vectors(run, digits):
+    classes = classes_of(digits)
+    with torch.random.fork_rng(), reopen(run[1], digits) as reopened:
+        corpus, options = reopened.initial, reopened.options.model_copy(update={"other_weight": 100.0})
+        corpus.other_vectors = 7 + 100 * np.eye(5, dtype=np.float32)[classes]
+        found = options.build().training_spec.task.assign(corpus)
+    assert agreement(found.labels, classes).acc == 1.0
+    assert found.centers.shape[1] == found.embeddings.shape[1] == run[0].embeddings.shape[1]
+
+
+def test_joined_vectors_have_the_given_weight_and_miss_nothing_but_what_is_missing():
+    random = torch.Generator().manual_seed(0)
+    vectors = torch.nn.functional.normalize(torch.randn(6, 5, generator=random))
+    others = 50 + np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
+    others[2] = np.nan
+    encoding = Encoding(vectors, {}, widths=(4, 1))
+    joined = with_others(encoding, others, 0.5)
+    first, given, last = joined.vectors.split([4, 3, 1], dim=1)
+    assert joined.widths == (7, 1)
+    torch.testing.assert_close(joined.vectors.norm(dim=1), torch.ones(6))
+    assert (given[2] == 0).all()
+    torch.testing.assert_close(torch.cat([first, last], dim=1)[2], vectors[2])
+    ratio = given.norm(dim=1) / torch.cat([first, last], dim=1).norm(dim=1)
+    rows = [0, 1, 3, 4, 5]
+    torch.testing.assert_close(ratio[rows], (0.5 * vectors[:, :4].norm(dim=1).mean()).expand(5))
+    cosines = torch.nn.functional.cosine_similarity(given[rows][:, None], given[rows][None], dim=2)
+    assert cosines.min() < 0, "their common mean is taken off"
+    assert with_others(encoding, None, 0.5) is encoding
+
+
+def test_images_without_a_given_vector_are_noted_and_clustered(digits):
+    others = np.random.default_rng(0).normal(size=(len(digits), 3)).astype(np.float32)
+    others[:7] = np.nan
+    result = fdc.fit(digits, options(rounds=1), known=fdc.Known(other_vectors=others))
+    assert (result.labels >= 0).all()
+    assert any("7 of 120 images have no given vector" in note for note in result.record.notes)
+
+
+@pytest.mark.parametrize(
+    ("others", "method", "said"),
+    [
+        (
+            np.zeros((3, 2)),
+            None,
+            r"other_vectors has shape \(3, 2\) for 120 images; give \(120, dimensions\)",
+        ),
+        (np.full((120, 2), np.nan), None, "none of the 120 rows of other_vectors is finite"),
+        (np.zeros((120, 2, 2)), None, "give .120, dimensions."),
+        ([["a"]] * 120, None, "other_vectors=.* is not numeric"),
+        (np.zeros((120, 2)), "deepcluster", "'deepcluster' does not use .*method='self-training'"),
+    ],
+)
+def test_vectors_that_cannot_be_used_are_refused(digits, others, method, said):
+    with pytest.raises(OptionsError, match=said):
+        fdc.fit(digits, method or options(), known=fdc.Known(other_vectors=others))

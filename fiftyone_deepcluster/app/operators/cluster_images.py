@@ -11,7 +11,7 @@ from fiftyone_deepcluster.app import forms, names
 from fiftyone_deepcluster.app.estimate import count_images, estimate_text
 from fiftyone_deepcluster.app.operators import fields, shared_inputs, values
 from fiftyone_deepcluster.app.operators.job_operator import JobOperator
-from fiftyone_deepcluster.app.params import accepts_features, method_field, parse_call
+from fiftyone_deepcluster.app.params import method_field, parse_call, use_of_vectors
 from fiftyone_deepcluster.app.typed_names import name_problems
 from fiftyone_deepcluster.dataset.io.read_images import DICOM_PATH, image_slices
 from fiftyone_deepcluster.methods.base import METHODS
@@ -206,14 +206,15 @@ def _add_fields(inputs: types.Object, ctx: foo.ExecutionContext, method: str) ->
     """Add the inputs for slices and fields; each only if the dataset has something to choose from."""
     _add_sources(inputs, ctx)
     vectors = fields.vector_fields(ctx.dataset)
-    if vectors and accepts_features(method):
+    use = use_of_vectors(method)
+    if vectors and use:
         shared_inputs.add_choice(
             inputs,
             "embeddings_field",
             vectors,
-            none="computed by the method",
+            none="none" if METHODS.get(method).joins_vectors else "computed by the method",
             label="Embeddings",
-            description="Field with precomputed feature vectors to cluster.",
+            description=f"Field with precomputed feature vectors {use}.",
         )
     classes = fields.class_fields(ctx.dataset, values.text(ctx.params, "patches_field"))
     if classes:

@@ -26,7 +26,8 @@ class Inputs:
     Attributes:
         known: groups and initial labels.
         truth: N known classes, for evaluation only; None if not requested.
-        features: (N, D) or (N, V, D) float32 vectors that replace network features; None if not given.
+        features: (N, D) or (N, V, D) float32 vectors, instead of network features or together with them; None if not
+            given.
         missing: row -> reason why that row of ``features`` has no vector.
     """
 

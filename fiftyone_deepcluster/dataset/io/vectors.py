@@ -1,4 +1,4 @@
-"""Precomputed vectors, for methods that cluster fixed features."""
+"""Precomputed vectors, for methods that cluster them instead of, or together with, their own features."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 
 
 def check_given(options: Options, embeddings_field: str | Sequence[str] | None, model: Any) -> None:
-    """Raise OptionsError if vectors are given to a method that learns its own, or if both arguments are given."""
+    """Raise OptionsError if vectors are given to a method that does not use any, or if both arguments are given."""
     if embeddings_field is not None and model is not None:
         raise OptionsError(
             f"embeddings_field={arguments.short(embeddings_field)} and model={arguments.short(model)}: give one of "
             "the two"
         )
     for name, value in (("embeddings_field", embeddings_field), ("model", model)):
-        if value is not None and not options.accepts_features:
+        if value is not None and not (options.accepts_features or options.joins_vectors):
             raise OptionsError(
-                f"{name}={arguments.short(value)} works with {methods_that('accepts_features')} only; "
+                f"{name}={arguments.short(value)} works with {methods_that('accepts_features', 'joins_vectors')} only; "
                 f"{options.name!r} learns its own features"
             )
     if isinstance(model, str):

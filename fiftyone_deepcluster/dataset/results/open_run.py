@@ -107,7 +107,7 @@ def open_run(run: Run, source: SampleSource, observer: Observer | None) -> Itera
 
     run = _as_named_now(run)
     folder = run_files.run_dir(run.dataset, run.key)
-    if run.settings.get("embeddings_field") or run.settings.get("model"):
+    if run.only_vectors:
         raise RunError(
             f"run {run.key!r} clustered precomputed vectors, so it has no network; choose a run of a "
             "method that trains a network, or of 'frozen' with a backbone"

@@ -90,6 +90,12 @@ class Run:
         return parse_options(self.record.method, self.record.options)
 
     @property
+    def only_vectors(self) -> bool:
+        """Whether the run clustered precomputed vectors instead of images, so that it has no network."""
+        given = self.settings.get("embeddings_field") or self.settings.get("model")
+        return bool(given) and self.options.accepts_features
+
+    @property
     def rounds(self) -> list[Round]:
         """One entry per round."""
         return self.record.rounds

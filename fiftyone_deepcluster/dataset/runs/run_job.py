@@ -213,9 +213,11 @@ def _fit(call: CheckedCall, folder: Path, observer: Observer) -> FitResult:
     from fiftyone_deepcluster.api.fit import fit
 
     inputs = call.inputs
-    features, missing = inputs.features, inputs.missing
+    features, missing, known = inputs.features, inputs.missing, _known(call)
     if call.model is not None:
         features, missing = model_vectors(call.source, call.model, observer)
+    if call.options.joins_vectors and features is not None:
+        features, missing, known = None, {}, replace(known, other_vectors=features)
     with _resume_advice(call, folder):
         result = fit(
             call.source.images,
@@ -224,7 +226,7 @@ def _fit(call: CheckedCall, folder: Path, observer: Observer) -> FitResult:
             observer=observer,
             run_dir=folder,
             features=features,
-            known=_known(call),
+            known=known,
         )
     assignment = replace(result.assignment, errors={**result.errors, **missing})
     if call.decided is None:
