@@ -74,8 +74,8 @@ def train(images: np.ndarray, classes: np.ndarray, arguments: argparse.Namespace
     """Train, keep the network, and the curves of NMI beside it."""
     values = parsed(dict(item.split("=", 1) for item in arguments.option))
     options = parse_options("deepcluster", {"baselines": False, **values})
-    with Tqdm(options.rounds) as bar:
-        result = fit(images, options, truth=classes.tolist(), observer=bar, run_dir=arguments.run)
+    observer = Tqdm(options.rounds)
+    result = fit(images, options, truth=classes.tolist(), observer=observer, run_dir=arguments.run)
     rows = [
         {
             "epoch": entry.index + 1,

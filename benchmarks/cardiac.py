@@ -8,35 +8,38 @@
 
 Eight clusters for each class. Beside it k-means with as many clusters on the same pixels (z-scored per image).
 ``--imbalance 40`` keeps ever fewer images of each class, by a geometric series from all to one in forty; which
-class keeps most is drawn by the seed. A zip holds images in folders named by their classes; an .npz holds ``x``
-and ``y``. Classes are used for evaluation only. With ``--run-dir`` a run that was stopped is resumed.
+class keeps most is drawn by the seed. A zip holds images of any size, DICOM too, in folders named by their classes;
+an .npz holds ``x`` and ``y``. Classes are used for evaluation only. With ``--run-dir`` a run that was stopped is
+resumed.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
 import time
-import zipfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image
 from sklearn.datasets import load_digits
 
 from benchmarks.quality import parsed
 from benchmarks.report import table
+from benchmarks.zips import extracted
 from fiftyone_deepcluster.analysis.baselines import pixel_features
 from fiftyone_deepcluster.api.fit import fit
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
-from fiftyone_deepcluster.core.progress import Tqdm
+from fiftyone_deepcluster.core.progress import Silent, Tqdm
+from fiftyone_deepcluster.images.cache.open_images import Decode, open_images
+from fiftyone_deepcluster.images.inspect import image_facts
 from fiftyone_deepcluster.methods.cardiac_mr import CLUSTERS_A_CLASS, CardiacMR
 from fiftyone_deepcluster.metrics.agreement import agreement
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.core.record import AgreementScores, Round
+    from fiftyone_deepcluster.images.refs import Images
 
 HEADER = ["images", "classes", "method", "seed", "k", "rounds", "purity", "NMI t, t-1", "NMI", "seconds"]
 
@@ -58,17 +61,24 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, help="draw loss, purity and NMI over the rounds")
     parser.add_argument("--run-dir", type=Path, help="folder of checkpoints, from which runs are resumed")
     arguments = parser.parse_args()
+    with ExitStack() as files:
+        compare(datasets(arguments, files), arguments)
+
+
+def compare(sets: dict[str, tuple[Images, np.ndarray]], arguments: argparse.Namespace) -> None:
+    """Print the table after every run of the method, each below its baseline."""
     options = parsed(dict(item.split("=", 1) for item in arguments.option))
     rows, drawn = [], {}
-    for name, (images, classes) in datasets(arguments).items():
+    for name, (images, classes) in sets.items():
         for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
             kept = chosen(classes, arguments, seed)
+            some = images[kept] if isinstance(images, np.ndarray) else [images[row] for row in kept]
             k = CLUSTERS_A_CLASS * len(np.unique(classes[kept]))
             label = f"{name}, {sizes(classes[kept])}"
-            rows.append([label, *baseline(images[kept], classes[kept], k, seed)])
+            rows.append([label, *baseline(some, classes[kept], k, seed)])
             run_dir = arguments.run_dir and arguments.run_dir / f"{name}-{arguments.imbalance:g}-{seed}"
             settings = {"rounds": arguments.rounds, "seed": seed, "baselines": False, **options}
-            line, found = run_method(images[kept], classes[kept], settings, run_dir)
+            line, found = run_method(some, classes[kept], settings, run_dir)
             rows.append([label, *line])
             drawn[f"{label}, seed {seed}"] = found
             if arguments.picture:
@@ -100,7 +110,7 @@ def draw(runs: dict[str, list[Round]], path: Path) -> None:
 
 
 def run_method(
-    images: np.ndarray, classes: np.ndarray, settings: dict, run_dir: Path | None
+    images: Images, classes: np.ndarray, settings: dict, run_dir: Path | None
 ) -> tuple[list[str], list[Round]]:
     """One run of the method, measured at its end, and its rounds."""
     started = time.perf_counter()
@@ -119,13 +129,17 @@ def run_method(
     return line, rounds
 
 
-def baseline(images: np.ndarray, classes: np.ndarray, k: int, seed: int) -> list[str]:
+def baseline(images: Images, classes: np.ndarray, k: int, seed: int) -> list[str]:
     """k-means with as many clusters on the same pixels."""
     started = time.perf_counter()
-    images = images if images.ndim == 4 else images[..., None]
-    vectors = pixel_features(lambda rows: images[rows], np.arange(len(images)))
+    store = open_images(images, Decode(image_facts(images).side, "gray"), observer=Silent())
+    try:
+        vectors = pixel_features(store.read, np.arange(len(store.kept)))
+        known = classes[store.kept]
+    finally:
+        store.close()
     found = CLUSTERERS.parse("kmeans").cluster(vectors, ClusterRequest(k, seed))
-    figures = agreement(found.labels.numpy(), classes)
+    figures = agreement(found.labels.numpy(), known)
     seconds = time.perf_counter() - started
     n = str(len(np.unique(classes)))
     return [n, "k-means on pixels", str(seed), str(k), "", *cells(figures, "", seconds)]
@@ -161,12 +175,12 @@ def sizes(classes: np.ndarray) -> str:
     )
 
 
-def datasets(arguments: argparse.Namespace) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Images (N, H, W[, C]) uint8 and classes (N,) by name."""
-    found = {}
+def datasets(arguments: argparse.Namespace, files: ExitStack) -> dict[str, tuple[Images, np.ndarray]]:
+    """Images and classes (N,) int64 by name; the files of a zip are extracted until ``files`` is closed."""
+    found: dict[str, tuple[Images, np.ndarray]] = {}
     for item in arguments.zip:
         name, path = item.split("=", 1)
-        found[name] = from_zip(Path(path))
+        found[name] = files.enter_context(extracted(Path(path)))
     for item in arguments.npz:
         name, path = item.split("=", 1)
         with np.load(path) as file:
@@ -175,17 +189,6 @@ def datasets(arguments: argparse.Namespace) -> dict[str, tuple[np.ndarray, np.nd
         digits = load_digits()
         found["digits"] = ((digits.images * 15.9375).astype(np.uint8), digits.target)
     return found
-
-
-def from_zip(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Images of one size in folders named by their classes."""
-    images, names = [], []
-    with zipfile.ZipFile(path) as archive:
-        for entry in sorted(archive.namelist()):
-            if entry.lower().endswith((".png", ".jpg", ".jpeg")):
-                images.append(np.asarray(Image.open(io.BytesIO(archive.read(entry))).convert("L")))
-                names.append(entry.split("/")[-2])
-    return np.stack(images), np.unique(names, return_inverse=True)[1].astype(np.int64)
 
 
 if __name__ == "__main__":

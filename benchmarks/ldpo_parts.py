@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from benchmarks.cardiac import from_zip
 from benchmarks.quality import datasets
 from benchmarks.report import table
+from benchmarks.zips import gray_images
 from fiftyone_deepcluster.api.assembly import assemble, open_store
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer, Clustering, ClusterRequest
 from fiftyone_deepcluster.clusterers.kmeans.clusterer import KMeans
@@ -85,7 +85,7 @@ def sets(arguments: argparse.Namespace) -> Sets:
     found: Sets = {}
     for item in arguments.zip:
         name, path = item.split("=", 1)
-        found[name] = from_zip(Path(path))
+        found[name] = gray_images(Path(path))
     if arguments.npz or arguments.digits or not arguments.zip:
         found |= datasets(arguments)
     if not arguments.images:

@@ -21,10 +21,10 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits
 
-from benchmarks.cardiac import from_zip
 from benchmarks.quality import parsed
 from benchmarks.report import append_runs, read_runs, table
 from benchmarks.scene_rows import PAPER, ROWS, Scenes, run
+from benchmarks.zips import gray_images
 
 HEADER = [
     "network, side",
@@ -87,7 +87,7 @@ def arguments_given() -> argparse.Namespace:
 def scenes_of(arguments: argparse.Namespace) -> Scenes:
     """The images asked for, or digits."""
     if arguments.zip:
-        images, classes = from_zip(arguments.zip)
+        images, classes = gray_images(arguments.zip)
     else:
         digits = load_digits()
         images, classes = (digits.images * 15.9375).astype(np.uint8), digits.target

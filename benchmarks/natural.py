@@ -29,6 +29,7 @@ from sklearn.datasets import load_digits
 
 from benchmarks.quality import parsed
 from benchmarks.report import append_runs, read_runs, table
+from benchmarks.zips import image_names
 from fiftyone_deepcluster.api.fit import fit
 from fiftyone_deepcluster.core.types import Known
 from fiftyone_deepcluster.methods.base import parse_options
@@ -60,8 +61,6 @@ ROWS: dict[str, tuple[str, dict[str, object]]] = {
 
 SECOND = {"self-training, two networks"}
 """Rows with the view-whitened features of a second network beside those of the first; only with --second-weights."""
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".dcm")
 
 
 def main() -> None:
@@ -171,11 +170,9 @@ def images_of(arguments: argparse.Namespace) -> Iterator[tuple[np.ndarray | list
         yield (digits.images * 15.9375).astype(np.uint8)[rows], digits.target[rows]
         return
     with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(arguments.zip) as archive:
-        names = sorted(name for name in archive.namelist() if name.lower().endswith(SUFFIXES))
-        classes = np.unique([Path(name).parent.name for name in names], return_inverse=True)[1]
+        names, classes = image_names(archive)
         rows = share(classes, arguments.images)
-        paths = [archive.extract(names[row], folder) for row in rows]
-        yield paths, classes[rows].astype(np.int64)
+        yield [archive.extract(names[row], folder) for row in rows], classes[rows]
 
 
 def share(classes: np.ndarray, n: int) -> np.ndarray:

@@ -103,8 +103,9 @@ PAPER_SETTINGS: dict[str, Setting] = {
 class CardiacMR(Published, Trained):
     """DeepCluster for medical images: many pure clusters of gray images, from random weights.
 
-    All pseudo-classes, eight per class, are written as clusters, for a person to name and merge: this is how the
-    paper measures purity. With ``n_clusters`` fewer clusters are written than there are pseudo-classes.
+    All pseudo-classes are written as clusters, for a person to name and merge: this is how the paper measures purity.
+    By default they are eight per class, fewer for few images; ``pseudo_clusters`` sets their number. With
+    ``n_clusters`` fewer clusters are written than there are pseudo-classes.
     """
 
     paper: ClassVar[Paper] = Paper(
@@ -156,7 +157,7 @@ class CardiacMR(Published, Trained):
         200,
         ge=1,
         le=100_000,
-        description="Number of rounds; each round clusters and trains once. There is no stopping rule.",
+        description="Number of rounds; each round clusters and trains once. The paper has no stopping rule.",
     )
     min_steps: int = Field(
         0,

@@ -2,7 +2,8 @@
 
 The network predicts whether two images share a cluster by the product of their label features, and is trained on its
 own confident predictions; the thresholds converge until every pair is used. An image's cluster is its largest label
-feature. There is no clustering pass and no new head.
+feature. In the paper there is no clustering pass and no new head; ``init`` may add a first round on clusters of the
+pixels.
 """
 
 from __future__ import annotations
@@ -303,7 +304,7 @@ class DAC(Published):
         return Thresholds((0.95, -1.0), (0.455, 0.1), FALL * self.eta)
 
     def frozen(self) -> FrozenTargets | None:
-        """Macro-batches of the authors' code; in the paper, one batch with targets from its unaugmented images."""
+        """Macro-batches of the authors' code; with ``variant="paper"`` single batches, None without augmentation."""
         from fiftyone_deepcluster.pseudo_labels.pairs import FrozenTargets
 
         script = self._script
@@ -325,7 +326,7 @@ class DAC(Published):
         return PairLoss() if script is None else PairLoss(script.kind, script.hold, script.hold_on)
 
     def make_augment(self) -> Augmentation:
-        """The augmentation of that name; two views of each image if pairs are formed across views.
+        """The augmentation of that name; at most two views of each image if pairs are formed across views.
 
         ``light``: rotation 10 degrees, shift 10 %, zoom 5 % and brightness 5 %, near the authors' code.
         ``released``: that of the script.

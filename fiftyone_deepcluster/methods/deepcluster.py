@@ -1,7 +1,7 @@
 """DeepCluster (Caron et al., "Deep Clustering for Unsupervised Learning of Visual Features", 2018).
 
-Every round: features of all images, PCA, L2 normalization, k-means; a new linear head; one epoch of
-cross-entropy on the clusters, sampled uniformly.
+Every round of the paper: features of all images, PCA, L2 normalization, k-means; a new linear head; one epoch of
+cross-entropy on the clusters, sampled uniformly. Encoder, clusterer, epochs and sampling are options.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ FAISS_KMEANS: dict[str, Any] = {
 
 @METHODS.register
 class DeepCluster(Published, Trained):
-    """DeepCluster: k-means on the network's features gives the labels of the next round.
+    """DeepCluster: clusters of the network's features, by default of k-means, are the labels of the next round.
 
     ``preset="paper"`` is the paper for images of any size. The defaults are ours: above 64 pixels the paper's network,
     optimizer and input, with pseudo-classes, a PCA of 64 dimensions on small sets and crops of decoded squares; smaller
-    images use a small backbone with a z-score per image, affine augmentation, clusters merged from the pseudo-classes,
-    and after three rounds these clusters instead of the pseudo-classes.
+    images use a small backbone with a z-score per image, affine augmentation, clusters merged from the pseudo-classes
+    (of 50 images or more on average), and after three rounds these clusters instead of the pseudo-classes.
     """
 
     paper: ClassVar[Paper] = Paper(

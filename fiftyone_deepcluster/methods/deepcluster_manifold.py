@@ -49,7 +49,7 @@ digits (USPS); 1,797 digits are too few (.914 on the grid, .94 averaged)."""
 
 @METHODS.register
 class DeepClusterManifold(Trained):
-    """DeepCluster with UMAP and a Gaussian mixture in place of k-means: best for small images."""
+    """DeepCluster that clusters by UMAP and a Gaussian mixture, unless others are chosen: best for small images."""
 
     name: Literal["deepcluster-manifold"] = "deepcluster-manifold"
     rounds: int = Field(
@@ -86,7 +86,7 @@ class DeepClusterManifold(Trained):
         )
 
     def early_clusterers(self) -> tuple[Clusterer, ...]:
-        """Merged pseudo-classes, and the mixture itself.
+        """Merged pseudo-classes, unless ``merge`` is off, and the clusterer itself, by default the mixture.
 
         While training on pseudo-classes either can fail; the one that fails has the lower NMI to the previous round.
         """

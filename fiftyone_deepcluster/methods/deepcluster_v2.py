@@ -65,9 +65,10 @@ TRUST = 0.001
 class DeepClusterV2(Published):
     """DeepCluster-v2: clusters the embeddings of the training pass, so a round needs no second pass.
 
-    Always 3 heads, 10 iterations of spherical k-means initialized with random images, temperature 0.1, SGD with
-    warm-up and cosine schedule. ``preset="paper"`` is the paper's longest run, 800 epochs of 2 x 224 and 6 x 96 pixels
-    in batches of 4096. The defaults are ours, with sizes for one machine, and without color distortion and LARC.
+    Fixed: 10 iterations of spherical k-means, initialized with random images, and SGD with warm-up and cosine schedule.
+    The paper's 3 heads and temperature 0.1 are defaults. ``preset="paper"`` is the paper's longest run, 800 epochs of
+    2 x 224 and 6 x 96 pixels in batches of 4096. The other defaults are ours, with sizes for one machine, and without
+    color distortion and LARC.
     """
 
     keeps_labels: ClassVar[bool] = True

@@ -1,8 +1,8 @@
 """LDPO: looped deep pseudo-task optimization (Wang et al.: joint mining of deep features and image labels).
 
 Every round: encode all images by a layer of the network (pooled, VLAD, Fisher vector, or mined patches), cluster,
-train a new softmax layer and, at a lower learning rate, the layers below, on 70 % of the images; stop when the
-clusters of adjacent rounds agree by purity and NMI.
+train a new softmax layer and, at a lower learning rate, the layers below, on a part of the images (the paper: 70 %);
+stop when the clusters of adjacent rounds agree by purity and NMI.
 """
 
 from __future__ import annotations
@@ -339,7 +339,10 @@ class LDPO(Published, Trained):
         return (StopOnAgreement(self.stop_nmi, patience=2, purity=self.stop_purity, settled=SETTLED_SHARE),)
 
     def make_network(self) -> Network:
-        """Input norm, backbone (batch norm frozen with ``freeze_norm``) and a scale-invariant head with weights."""
+        """Input norm and backbone, its batch norm frozen with ``freeze_norm``.
+
+        With weights and ``level_head`` the head does not depend on the scale of the features.
+        """
         from fiftyone_deepcluster.backbones.frozen_norms import freeze_norms
 
         network = super().make_network()
@@ -359,10 +362,11 @@ class LDPO(Published, Trained):
         return (depend & type(self.encoder).model_fields.keys()) - self.encoder.model_fields_set
 
     def _encoder_for(self, clusterer: Clusterer) -> Encoder:
-        """The encoder; pooled features have no PCA, as in the paper (table 1). For RIM, no vectors have length 1.
+        """The encoder, with these values where none were given.
 
-        RIM's penalty depends on the scale of the vectors, and it has one weight per dimension and cluster: by default
-        pooled features are then reduced, but never whitened.
+        Pooled features have no PCA, as in the paper (table 1). For RIM no vectors have length 1, because its penalty
+        depends on their scale; as it has one weight per dimension and cluster, pooled features are then reduced, but
+        not whitened.
         """
         encoder, rim = self.encoder, clusterer.name == "rim"
         wanted: dict[str, object] = {"l2_normalize": False} if rim else {}

@@ -1,7 +1,7 @@
 """Self-training of the upper layers of a pre-trained network on the most confident images of a consensus clustering.
 
 Ours. Before training, the features of several views are whitened by the covariance between views of one image
-(``features.view_whitening``), and clustered by a consensus of many clusterings (``clusterers.consensus``).
+(``features.view_whitening``), and clustered, by default by a consensus of many clusterings (``clusterers.consensus``).
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ class Trained(WithEncoder):
     min_steps: MinSteps = 60
     batch_size: BatchSize = None
     learning_rate: float = Field(
-        0.05, gt=0, le=100, description="Learning rate of the backbone; the peak of a one-cycle schedule."
+        0.05, gt=0, le=100, description="Learning rate of the backbone, the same in all rounds."
     )
     head_learning_rate: float | None = Field(
         None,
@@ -236,7 +236,7 @@ def augmentation(name: AugmentName) -> Augment:
     (0.8) and hue (0.2) of 80 % of the crops, 20 % without color and 50 % blurred, as DeepCluster-v2.
     ``gentle``: crops of 70 to 100 % and flips, for fine-tuning pre-trained networks.
     ``rotate-crop``: 30 degrees, crops of 50 to 100 % of the area and aspect ratio 3:4 to 4:3, as Kart et al., who
-    give no numbers.
+    give no numbers; ``cardiac-mr`` has options for these.
     """
     from fiftyone_deepcluster.images.augment import Augment
 

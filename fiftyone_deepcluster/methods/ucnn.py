@@ -43,10 +43,10 @@ NEVER = 10**9
 class UCNN(Published):
     """UCNN: centers are updated with every training batch; for very many images.
 
-    The paper starts from ImageNet weights. Without ``weights`` the first round trains on small clusters of the
-    pixels instead (ours): from random weights alone all images soon fall into one cluster. ``preset="paper"`` updates
-    FC9 and softmax only, as equations 1, 4 and 5, never passes over all images and keeps no vectors of them. It needs
-    weights of the whole network: torchvision's have conv1-5 only, and conv6-8 then stay random.
+    The paper starts from ImageNet weights. Without ``weights`` the first round by default trains on small clusters of
+    the pixels instead (ours): from random weights alone all images soon fall into one cluster. ``preset="paper"``
+    updates FC9 and softmax only, as equations 1, 4 and 5, never passes over all images and keeps no vectors of them. It
+    needs weights of the whole network: torchvision's have conv1-5 only, and conv6-8 then stay random.
     """
 
     paper: ClassVar[Paper] = Paper(
@@ -167,7 +167,7 @@ class UCNN(Published):
     )
     augment_always: bool = Field(
         False,
-        description="Augment in every round; else, as in the paper, only in the first round on pixels.",
+        description="Augment in every round; else only in the first round on pixels, which the paper does not have.",
         json_schema_extra=ADVANCED,
     )
     input_norm: FirstLayer = None

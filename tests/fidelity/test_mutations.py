@@ -1,6 +1,7 @@
-"""A changed setting of a paper fails a test: every option of every preset, and what the code fixes.
+"""A changed setting of a paper fails a test: every option of every preset, and most of what the code fixes.
 
-The tests of this folder are called here once more with one thing changed; they must not pass.
+The tests of this folder are called here once more with one thing changed; they must not pass. ``code_changes.py`` has
+more changes of the code.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from fiftyone_deepcluster.pseudo_labels.samplers import Shuffled, UniformOverClu
 from fiftyone_deepcluster.training import losses
 from fiftyone_deepcluster.training.optimizers import Cosine, Optimizer
 from tests.fidelity import test_paper_dac, test_paper_deepcluster_v2
+from tests.fidelity.code_changes import CHANGES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +53,7 @@ def test_every_published_method_is_checked():
     assert set(OPTIONS_TESTS) == set(PUBLISHED)
 
 
-def must_fail(request: pytest.FixtureRequest, paper: str, name: str, **given: object) -> None:
+def must_fail(request: pytest.FixtureRequest, paper: str, name: str, /, **given: object) -> None:
     """Call a test of ``test_paper_<paper>.py``, with its fixtures; it must not pass."""
     test = getattr(importlib.import_module(f"tests.fidelity.test_paper_{paper}"), name)
     test = inspect.unwrap(test)
@@ -259,6 +261,7 @@ CODE = {
         "ldpo", "test_medical_images_are_clustered_by_rim_with_lambda_1", {}, ldpo, "PAPER_RIM",
         {**ldpo.PAPER_RIM, "penalty": 0.1},
     ),
+    **CHANGES,
 }  # fmt: skip
 
 

@@ -55,8 +55,8 @@ def paper(**values):
     return fdc.DeepClusterV2(preset="paper", **values)
 
 
-@pytest.fixture(scope="module")
-def parts():
+def built():
+    """The parts of the preset with a smaller backbone, and without memory for the weights."""
     with torch.device("meta"):
         return paper(backbone={"name": "resnet18"}, small_crops=0).resolve(facts()).build()
 
@@ -79,7 +79,8 @@ def test_crops_are_the_papers():
     assert [spec.size for spec in augment.specs(224)] == [224, 224] + 6 * [96]
 
 
-def test_heads_are_spherical_kmeans_from_random_images(parts):
+def test_heads_are_spherical_kmeans_from_random_images():
+    parts = built()
     task = parts.training_spec.task
     assert isinstance(task, BankLabels)
     heads = task.parts.heads
@@ -95,9 +96,12 @@ def test_heads_are_spherical_kmeans_from_random_images(parts):
     assert parts.training_spec.objective == PrototypeCrossEntropy(0.1)
 
 
-def test_the_projection_has_the_papers_widths(parts):
-    linear = [layer for layer in parts.network.backbone.projection if isinstance(layer, nn.Linear)]
-    assert [(layer.out_features) for layer in linear] == [2048, 128]
+def test_the_projection_has_the_papers_widths():
+    parts = built()
+    first, *layers = parts.network.backbone.projection
+    assert isinstance(first, nn.Identity), "ResNets end in a ReLU"
+    assert [type(layer) for layer in layers] == [nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Linear]
+    assert [layer.out_features for layer in layers if isinstance(layer, nn.Linear)] == [2048, 128]
     assert parts.synced_norms == 8
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from torch import nn
 
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.backbones.base import BACKBONES
-from fiftyone_deepcluster.features.base import ENCODERS
+from fiftyone_deepcluster.features.base import EncodeRequest
 from fiftyone_deepcluster.pseudo_labels.holdout import Holdout, Split
 from fiftyone_deepcluster.pseudo_labels.round_labels import RoundLabels
 from tests.fidelity.papers import facts, plain_values
@@ -99,16 +101,22 @@ def test_rim_clusters_vectors_that_are_neither_whitened_nor_of_length_1(name, n)
     assert name != "pooled" or default.encoder.settle(n, 4096)[1] is False
 
 
-def test_encodings_have_the_papers_sizes():
-    """Section 3.1: 64 Gaussians, k-means with k = 64, 50 patterns, 4096 dimensions by PCA."""
-    from fiftyone_deepcluster.features.streaming import LDPO_COMPONENTS
-
-    assert ENCODERS.parse("fisher").words == 64
-    assert ENCODERS.parse("vlad").words == 64
-    assert ENCODERS.parse("patch-mining").patterns == 50
-    assert LDPO_COMPONENTS == 4096
-    assert ENCODERS.parse("patch-mining").patches == "crops"
-    assert 2 * 64 * 256 == 32_768
+def test_encodings_have_the_papers_sizes(corpus, caplog):
+    """Section 3.1: 64 Gaussians, k-means with k = 64, 50 patterns, 4096 dimensions by PCA; conv5 has 256 channels."""
+    caplog.set_level(logging.INFO, "fiftyone_deepcluster")
+    descriptors = torch.rand(200, 256, generator=torch.Generator().manual_seed(1))
+    for name, values in (("vlad", 64 * 256), ("fisher", 2 * 64 * 256)):
+        encoder = resolved(encoder=name).encoder
+        codes = encoder.describe(descriptors.view(2, 100, 256), encoder.learn(descriptors, seed=1))
+        assert codes.shape == (2, values)
+        caplog.clear()
+        encoder.encode(corpus, EncodeRequest(1, None, 3))
+        assert "instead of 4096" in caplog.text, "60 images allow fewer"
+    mining = resolved(encoder="patch-mining").encoder
+    assert (mining.patterns, mining.patches) == (50, "crops")
+    caplog.clear()
+    mining.encode(corpus, EncodeRequest(1, None, 3))
+    assert "instead of 4096" in caplog.text
     for name in ("vlad", "fisher", "patch-mining"):
         assert paper(encoder=name).deviations() == []
 
@@ -172,11 +180,21 @@ def test_ldpo_without_a_trained_network_is_said():
     assert fdc.LDPO(n_clusters=5, initial="topics", text_field="report").remarks(facts(500)) == []
 
 
-def test_patch_mining_crops_pass_through_the_network():
-    """A crop of half the side, resized to the network's input."""
-    from fiftyone_deepcluster.features.patch_mining.patches import _resized
-
-    cut = torch.arange(16, dtype=torch.uint8).view(1, 1, 1, 1, 4, 4)
-    assert _resized(cut, 4).shape == (1, 1, 4, 4)
-    assert torch.equal(_resized(cut, 4), torch.arange(16.0).view(1, 1, 4, 4) / 255)
-    assert nn.functional.interpolate(torch.zeros(1, 1, 4, 4), (8, 8)).shape[-1] == 8
+def test_patch_mining_crops_pass_through_the_network(corpus):
+    """Every crop of the image, resized to the network's input; the first is its upper left quarter."""
+    mining = resolved(encoder="patch-mining").encoder
+    seen = []
+    handle = corpus.network.input_norm.register_forward_hook(lambda _, given, __: seen.append(given[0]))
+    try:
+        _, scales = next(mining._cut(mining.scales).of(corpus, np.arange(3)))
+    finally:
+        handle.remove()
+    assert {tuple(images.shape[1:]) for images in seen} == {(1, 24, 24)}
+    images = torch.cat(seen)
+    # sides of 12, 15 and 18 of 24 pixels, every 3 pixels
+    assert [activations.shape[:2] for activations, _ in scales] == [(3, 25), (3, 16), (3, 9)]
+    assert len(images) == 3 * (25 + 16 + 9)
+    quarter = torch.from_numpy(corpus.store.read(np.arange(1))).permute(0, 3, 1, 2)[:, :, :12, :12] / 255
+    assert torch.allclose(
+        images[:1], nn.functional.interpolate(quarter, (24, 24), mode="bilinear"), atol=1e-6
+    )

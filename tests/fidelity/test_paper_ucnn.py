@@ -73,9 +73,13 @@ def test_ucnn_options_are_the_papers():
 def test_the_network_has_the_papers_layers(k):
     network = built(k).network
     body = network.backbone
-    shape = [(c.out_channels, c.kernel_size[0]) for c in body.modules() if isinstance(c, nn.Conv2d)]
-    alexnet = [(64, 11), (192, 5), (384, 3), (256, 3), (256, 3)]  # torchvision's, whose weights are loaded
-    assert shape == [*alexnet, (6144, 3), (2048, 3), (k, 3)]
+    convolutions = [layer for layer in body.modules() if isinstance(layer, nn.Conv2d)]
+    shape = [(c.out_channels, c.kernel_size[0], c.stride[0]) for c in convolutions]
+    # torchvision's, whose weights are loaded
+    alexnet = [(64, 11, 4), (192, 5, 1), (384, 3, 1), (256, 3, 1), (256, 3, 1)]
+    assert shape == [*alexnet, (6144, 3, 1), (2048, 3, 1), (k, 3, 1)]
+    pools = [layer for layer in body.modules() if isinstance(layer, nn.MaxPool2d)]
+    assert [(pool.kernel_size, pool.stride) for pool in pools] == [(3, 2)] * 3
     assert (body.full.in_features, body.full.out_features) == (k, k)
     assert not any(isinstance(layer, nn.BatchNorm2d | nn.BatchNorm1d) for layer in body.modules())
     assert network.relu_before_head

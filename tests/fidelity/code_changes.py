@@ -1,0 +1,308 @@
+"""Changes of what the code fixes, for ``test_mutations.py``: DeepCluster-v2, UCNN, LDPO, and some of the others.
+
+Each is (paper, test, arguments of the test, owner, attribute, other value).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.datasets import load_digits
+from torch import nn
+
+from fiftyone_deepcluster.backbones import ucnn
+from fiftyone_deepcluster.backbones.projection import Projected
+from fiftyone_deepcluster.backbones.torchvision import Torchvision
+from fiftyone_deepcluster.clusterers.base import CLUSTERERS
+from fiftyone_deepcluster.clusterers.kmeans import clusterer as kmeans
+from fiftyone_deepcluster.features import streaming as codes
+from fiftyone_deepcluster.features.fisher import Fisher
+from fiftyone_deepcluster.features.patch_mining import patches
+from fiftyone_deepcluster.features.patch_mining.encoder import PatchMining
+from fiftyone_deepcluster.features.vlad import Vlad
+from fiftyone_deepcluster.methods import cardiac_mr, deepcluster_v2, ldpo
+from fiftyone_deepcluster.methods.cardiac_mr import CardiacMR
+from fiftyone_deepcluster.methods.dac import DAC
+from fiftyone_deepcluster.methods.deepcluster_v2 import DeepClusterV2
+from fiftyone_deepcluster.methods.ldpo import LDPO
+from fiftyone_deepcluster.methods.trained import Trained
+from fiftyone_deepcluster.methods.ucnn import UCNN
+from fiftyone_deepcluster.pseudo_labels import memory_bank, streaming
+from fiftyone_deepcluster.pseudo_labels.holdout import Holdout
+from fiftyone_deepcluster.pseudo_labels.pairs import FrozenTargets
+from fiftyone_deepcluster.training import losses
+from fiftyone_deepcluster.training.optimizers import OptimizerSpec
+from fiftyone_deepcluster.training.stopping import StopOnAgreement
+from tests.fidelity import test_paper_deepcluster_v2
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Change = tuple[str, str, dict[str, Any], object, str, object]
+
+
+def with_given(make: Callable[..., Any], **changed: Any) -> Callable[..., Any]:
+    """``make`` called with some arguments replaced."""
+    return lambda *given, **named: make(*given, **{**named, **changed})
+
+
+def then(make: Callable[..., Any], change: Callable[[Any], Any]) -> Callable[..., Any]:
+    """``make``, and its result changed."""
+    return lambda *given, **named: change(make(*given, **named))
+
+
+def with_values(**changed: Any) -> Callable[[Any], Any]:
+    """A copy of a pydantic model or a data class with other values."""
+    return lambda found: (
+        found.model_copy(update=changed) if hasattr(found, "model_copy") else replace(found, **changed)
+    )
+
+
+def only(owner: type, **changed: Any) -> Callable[[Any], Any]:
+    """A copy with other values of results of one class; others unchanged."""
+    return lambda found: with_values(**changed)(found) if isinstance(found, owner) else found
+
+
+def wide_step(module: nn.Sequential) -> nn.Sequential:
+    """A first convolution with stride 2."""
+    module[0].stride = (2, 2)
+    return module
+
+
+def no_hidden_layer(self: Projected, backbone: nn.Module, hidden: int, dim: int) -> None:
+    """A projection of one linear layer."""
+    nn.Module.__init__(self)
+    self.backbone, self.dim = backbone, dim
+    self.projection = nn.Sequential(nn.Identity(), nn.Linear(int(backbone.dim), dim))
+
+
+def no_norm(self: Projected, backbone: nn.Module, hidden: int, dim: int) -> None:
+    """A projection without batch norm."""
+    PROJECTED(self, backbone, hidden, dim)
+    self.projection[2] = nn.Identity()
+
+
+def pooled_maps(self: Torchvision, channels: int, size: int, weights: str | None) -> nn.Module:
+    """ResNet-18, whose features are pooled maps."""
+    return MAKE_TORCHVISION(Torchvision(model="resnet18"), channels, size, weights)
+
+
+def mean_pooling(self: nn.Module, images: Any) -> Any:
+    """UCNN's forward pass with the mean over the maps."""
+    maps = self.adaptation(self.convolutions(images))
+    return self.norm(self.full(maps.mean(dim=(2, 3))).float())
+
+
+def of_training_images(self: Holdout, corpus: Any, labels: Any, split: Any) -> dict[str, float]:
+    """The accuracies on the images that the network was trained on."""
+    return SCORES(self, corpus, labels, replace(split, test=split.training))
+
+
+UCNN_MODULE = ucnn.module_class()
+PROJECTED, MAKE_TORCHVISION, SCORES = Projected.__init__, Torchvision.make_module, Holdout.scores
+HEADS, CROPS, RATES = (
+    "test_heads_are_spherical_kmeans_from_random_images",
+    "test_crops_are_the_papers",
+    "test_the_learning_rate_warms_up_and_decays",
+)
+WIDTHS = "test_the_projection_has_the_papers_widths"
+KMEANS = kmeans.KMeans
+BANK = memory_bank.BankLabelsParts
+
+V2: dict[str, Change] = {
+    "v2: 20 iterations": ("deepcluster_v2", HEADS, {}, kmeans, "KMeans", then(KMEANS, with_values(max_iter=20))),
+    "v2: Euclidean k-means": (
+        "deepcluster_v2", HEADS, {}, kmeans, "KMeans", then(KMEANS, with_values(spherical=False)),
+    ),
+    "v2: k-means++": ("deepcluster_v2", HEADS, {}, kmeans, "KMeans", then(KMEANS, with_values(init="k-means++"))),
+    "v2: one bank": ("deepcluster_v2", HEADS, {}, memory_bank, "BankLabelsParts", with_given(BANK, n_banks=1)),
+    "v2: other temperature": (
+        "deepcluster_v2", HEADS, {}, losses, "PrototypeCrossEntropy", lambda value: PROTOTYPES(2 * value),
+    ),
+    "v2: one linear layer": ("deepcluster_v2", WIDTHS, {}, Projected, "__init__", no_hidden_layer),
+    "v2: projection without norm": ("deepcluster_v2", WIDTHS, {}, Projected, "__init__", no_norm),
+    "v2: embeddings of any length": (
+        "deepcluster_v2", "test_banks_start_from_two_augmented_crops", {}, Projected, "forward",
+        lambda self, images: self.projection(self.backbone(images)).float(),
+    ),
+    "v2: no blur": (
+        "deepcluster_v2", CROPS, {}, deepcluster_v2, "augmentation",
+        then(deepcluster_v2.augmentation, with_values(blur=0.0)),
+    ),
+    "v2: weaker jitter": (
+        "deepcluster_v2", CROPS, {}, deepcluster_v2, "augmentation",
+        then(deepcluster_v2.augmentation, with_values(jitter=(0.4, 0.4, 0.4, 0.1))),
+    ),
+    "v2: no gray": (
+        "deepcluster_v2", CROPS, {}, deepcluster_v2, "augmentation",
+        then(deepcluster_v2.augmentation, with_values(grayscale=0.0)),
+    ),
+    "v2: no flips": (
+        "deepcluster_v2", CROPS, {}, deepcluster_v2, "augmentation",
+        then(deepcluster_v2.augmentation, with_values(flip=False)),
+    ),
+    "v2: other trust": ("deepcluster_v2", RATES, {}, deepcluster_v2, "TRUST", 0.02),
+    "v2: no momentum": (
+        "deepcluster_v2", RATES, {}, DeepClusterV2, "_optimizer_spec",
+        then(DeepClusterV2._optimizer_spec, with_values(momentum=0.0)),
+    ),
+    "v2: a rate that ends at 0": (
+        "deepcluster_v2", RATES, {}, DeepClusterV2, "_optimizer_spec",
+        then(DeepClusterV2._optimizer_spec, lambda spec: replace(spec, cosine=replace(spec.cosine, last=0.0))),
+    ),
+    "v2: batch norm of each process": (
+        "deepcluster_v2", "test_batch_norm_shares_its_statistics_in_a_group", {"world": 2, "at_most": 8},
+        test_paper_deepcluster_v2, "sync_norms", lambda network, compute, at_most: network,
+    ),
+}  # fmt: skip
+
+PROTOTYPES = losses.PrototypeCrossEntropy
+LAYERS, SGD = "test_the_network_has_the_papers_layers", "test_fc9_and_softmax_are_trained_by_plain_sgd"
+STREAM = "test_the_stream_has_the_papers_parts"
+STREAMING = streaming.StreamingParts
+DIGITS = (load_digits().images[:200] * 15.9375).astype(np.uint8)
+
+UCNNS: dict[str, Change] = {
+    "UCNN: widths of AlexNet's article": (
+        "ucnn", LAYERS, {"k": 365}, ucnn, "CONVOLUTIONS", (96, 256, 384, 384, 256),
+    ),
+    "UCNN: stride 2 in conv1": ("ucnn", LAYERS, {"k": 365}, ucnn, "_large", then(ucnn._large, wide_step)),
+    "UCNN: 1 x 1 kernels in conv6-8": (
+        "ucnn", LAYERS, {"k": 365}, ucnn._block, "__defaults__", ((1, 1, 0),),
+    ),
+    "UCNN: batch norm": (
+        "ucnn", LAYERS, {"k": 365}, UCNN, "_default_backbone",
+        then(UCNN._default_backbone, with_values(norm="batch")),
+    ),
+    "UCNN: 1000 outputs of FC9": (
+        "ucnn", LAYERS, {"k": 365}, UCNN, "_default_backbone",
+        then(UCNN._default_backbone, with_values(dim=1000)),
+    ),
+    "UCNN: no ReLU before the softmax": ("ucnn", LAYERS, {"k": 365}, UCNN_MODULE, "relu_before_head", False),
+    "UCNN: mean pooling": (
+        "ucnn", "test_global_max_pooling_leaves_one_value_a_channel", {}, UCNN_MODULE, "forward", mean_pooling,
+    ),
+    "UCNN: a margin around the crop": (
+        "ucnn", "test_images_are_cropped_to_256_without_a_margin", {}, UCNN, "decoded_side", property(lambda self: 292),
+    ),
+    "UCNN: momentum": ("ucnn", SGD, {}, OptimizerSpec, "__init__", with_given(OptimizerSpec.__init__, momentum=0.9)),
+    "UCNN: weight decay": (
+        "ucnn", SGD, {}, OptimizerSpec, "__init__", with_given(OptimizerSpec.__init__, weight_decay=5e-4),
+    ),
+    "UCNN: label smoothing": ("ucnn", SGD, {}, losses, "CrossEntropy", lambda: CROSS_ENTROPY(0.1)),
+    "UCNN: no compensation": ("ucnn", STREAM, {}, streaming, "StreamingParts", with_given(STREAMING, drift="ignored")),
+    "UCNN: centers of k-means": ("ucnn", STREAM, {}, streaming, "StreamingParts", with_given(STREAMING, init="kmeans")),
+    "UCNN: counts begin anew": ("ucnn", STREAM, {}, streaming, "StreamingParts", with_given(STREAMING, recount=True)),
+    "UCNN: vectors of all images": (
+        "ucnn", "test_there_is_no_pass_over_all_images", {"digits": DIGITS}, streaming, "StreamingParts",
+        with_given(STREAMING, vectors=True),
+    ),
+}  # fmt: skip
+
+CROSS_ENTROPY = losses.CrossEntropy
+SIZES = "test_encodings_have_the_papers_sizes"
+UNSCALED = "test_rim_clusters_vectors_that_are_neither_whitened_nor_of_length_1"
+SPLIT = Holdout.split
+
+LDPOS: dict[str, Change] = {
+    "LDPO: RIM from 100 clusters": (
+        "ldpo", "test_medical_images_are_clustered_by_rim_with_lambda_1", {}, ldpo, "PAPER_RIM",
+        {**ldpo.PAPER_RIM, "n_init_clusters": 100},
+    ),
+    "LDPO: VLAD with 32 words": (
+        "ldpo", SIZES, {}, Vlad, "learn",
+        then(Vlad.learn, lambda codebook: {name: values[:32] for name, values in codebook.items()}),
+    ),
+    "LDPO: Fisher vectors of 32 Gaussians": (
+        "ldpo", SIZES, {}, Fisher, "learn",
+        then(Fisher.learn, lambda codebook: {name: values[:32] for name, values in codebook.items()}),
+    ),
+    "LDPO: Fisher vectors without variances": (
+        "ldpo", SIZES, {}, Fisher, "describe", then(Fisher.describe, lambda found: found[:, : found.shape[1] // 2]),
+    ),
+    "LDPO: PCA to 2048": ("ldpo", SIZES, {}, codes, "LDPO_COMPONENTS", 2048),
+    "LDPO: 20 patterns a group": (
+        "ldpo", SIZES, {}, LDPO, "_encoder_for", then(LDPO._encoder_for, only(PatchMining, patterns=20)),
+    ),
+    "LDPO: windows of maps": (
+        "ldpo", SIZES, {}, LDPO, "_encoder_for", then(LDPO._encoder_for, only(PatchMining, patches="maps")),
+    ),
+    "LDPO: crops at their own size": (
+        "ldpo", "test_patch_mining_crops_pass_through_the_network", {}, patches, "_resized",
+        lambda cut, size: RESIZED(cut, cut.shape[-1]),
+    ),
+    "LDPO: vectors of length 1": (
+        "ldpo", UNSCALED, {"name": "vlad", "n": 1000}, LDPO, "_encoder_for", lambda self, clusterer: self.encoder,
+    ),
+    "LDPO: whitened features": (
+        "ldpo", UNSCALED, {"name": "pooled", "n": 1000}, LDPO, "_encoder_for",
+        then(LDPO._encoder_for, with_values(whiten=True, pca=256)),
+    ),
+    "LDPO: a mixture for k-means": (
+        "ldpo", "test_scenes_are_clustered_by_kmeans_with_the_known_number", {}, LDPO, "resolve",
+        then(LDPO.resolve, with_values(clusterer=CLUSTERERS.parse("gmm"))),
+    ),
+    "LDPO: 8 pseudo-classes per cluster": (
+        "ldpo", "test_scenes_are_clustered_by_kmeans_with_the_known_number", {}, LDPO, "resolve",
+        then(LDPO.resolve, with_values(pseudo_clusters=120)),
+    ),
+    "LDPO: no momentum": (
+        "ldpo", "test_the_softmax_layer_learns_faster_and_is_sized_by_the_clusters", {}, LDPO, "optimizer_spec",
+        then(LDPO.optimizer_spec, with_values(momentum=0.0)),
+    ),
+    "LDPO: one learning rate": (
+        "ldpo", "test_the_softmax_layer_learns_faster_and_is_sized_by_the_clusters", {}, LDPO, "optimizer_spec",
+        then(LDPO.optimizer_spec, with_values(head_learning_rate=0.001)),
+    ),
+    "LDPO: one split for all rounds": (
+        "ldpo", "test_the_split_is_70_10_20_and_new_in_every_round", {}, Holdout, "split",
+        lambda self, n, round_index, groups=None: SPLIT(self, n, 0, groups),
+    ),
+    "LDPO: accuracy on the images trained on": (
+        "ldpo", "test_accuracies_are_over_all_held_out_images", {}, Holdout, "scores", of_training_images,
+    ),
+    "LDPO: convergence by NMI alone": (
+        "ldpo", "test_convergence_is_purity_and_nmi_of_adjacent_rounds", {}, LDPO, "stop_rules",
+        lambda self: (StopOnAgreement(self.stop_nmi or 1.0),),
+    ),
+    "LDPO: topics are not used": (
+        "ldpo", "test_topics_train_a_network_before_clusters_follow", {}, LDPO, "task_parts",
+        then(LDPO.task_parts, with_values(initial="features")),
+    ),
+    "LDPO: pooled maps for FC7": (
+        "ldpo", "test_networks_end_in_the_papers_layers", {"model": "alexnet", "dim": 4096}, Torchvision,
+        "make_module", pooled_maps,
+    ),
+}  # fmt: skip
+
+RESIZED = patches._resized
+
+OTHERS: dict[str, Change] = {
+    "cardiac MR: 4 clusters per class": (
+        "cardiac_mr", "test_the_recipe_is_the_same_for_any_images", {"side": 512, "n": 192_272}, cardiac_mr,
+        "CLUSTERS_A_CLASS", 4,
+    ),
+    "cardiac MR: fewer clusters of few images": (
+        "cardiac_mr", "test_the_recipe_is_the_same_for_any_images", {"side": 28, "n": 100}, CardiacMR, "_clusters_for",
+        lambda self, n: 3,
+    ),
+    "cardiac MR: no momentum": (
+        "cardiac_mr", "test_optimizer_is_the_papers", {}, CardiacMR, "optimizer_spec",
+        then(Trained.optimizer_spec, with_values(momentum=0.0)),
+    ),
+    "DAC: thresholds from 0.99": (
+        "dac", "test_the_thresholds_are_those_of_section_54", {}, DAC, "thresholds",
+        then(DAC.thresholds, with_values(upper=(0.99, -1.0))),
+    ),
+    "DAC*: thresholds to 0.7": (
+        "dac", "test_dac_star_goes_from_095_to_05", {}, DAC, "thresholds",
+        then(DAC.thresholds, with_values(step=0.25 / 45)),
+    ),
+    "DAC: targets of a macro-batch": (
+        "dac", "test_training_is_algorithm_1", {}, DAC, "frozen", lambda self: FrozenTargets(),
+    ),
+}  # fmt: skip
+
+CHANGES: dict[str, Change] = {**V2, **UCNNS, **LDPOS, **OTHERS}
