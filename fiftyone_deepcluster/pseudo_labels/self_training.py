@@ -64,6 +64,7 @@ class SelfTrainingTask:
         self._fitted: dict[str, Any] | None = None
         self._encoding: Encoding | None = None
         self._votes: dict[str, float] = {}
+        self._details: dict[str, list[float] | list[str]] = {}
 
     def begin_round(self, round_index: int, corpus: Corpus) -> RoundPlan:
         """Plan with a new head for the most confident images of each cluster."""
@@ -100,13 +101,14 @@ class SelfTrainingTask:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Pseudo-labels, the clusterer's scores, and the fitted encoder."""
-        return {"pseudo": self._pseudo, "votes": self._votes, "reduction": self._fitted}
+        """Pseudo-labels, the clusterer's scores and details, and the fitted encoder."""
+        found = {"votes": self._votes, "details": self._details}
+        return {"pseudo": self._pseudo, **found, "reduction": self._fitted}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Resume from ``state_dict``."""
         self._pseudo = state["pseudo"]
-        self._votes = dict(state["votes"])
+        self._votes, self._details = dict(state["votes"]), dict(state["details"])
         self._fitted = state["reduction"]
         self._encoding = None
 
@@ -132,7 +134,7 @@ class SelfTrainingTask:
         found = self.parts.clusterer.cluster(encoding.vectors, request)
         corpus.compute.broadcast([found.labels, found.confidence])
         corpus.observer.advance(1)
-        self._votes = found.scores
+        self._votes, self._details = found.scores, found.details
         return found
 
     def _by_head(self, corpus: Corpus, vectors: torch.Tensor) -> Clustering:
@@ -146,4 +148,5 @@ class SelfTrainingTask:
             mean = logits.softmax(dim=1).view(*features.shape[:2], -1).mean(dim=0)
             probabilities[rows] = mean.cpu()
         confidence, labels = corpus.compute.sum_shards(probabilities).max(dim=1)
-        return complete(FoundClusters(labels, confidence=confidence.clone()), vectors, "the head")
+        found = FoundClusters(labels, confidence=confidence.clone(), details=self._details)
+        return complete(found, vectors, "the head")
