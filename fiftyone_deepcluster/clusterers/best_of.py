@@ -45,6 +45,11 @@ class BestOf(Clusterer):
                 )
         return only
 
+    @property
+    def reported_steps(self) -> int:
+        """See ``Clusterer.reported_steps``: the candidates."""
+        return len(self._candidates())
+
     def find(self, vectors: torch.Tensor, request: ClusterRequest) -> Clustering:
         """Cluster ``vectors`` (N, D) float32 into ``request.n_clusters``.
 
@@ -59,7 +64,13 @@ class BestOf(Clusterer):
             raise InputError(
                 f"{len(vectors)} images are too few to compare clusterings; give {MIN_IMAGES} or more, or use kmeans"
             )
-        trial = try_clusterings(vectors, request.number, seed=request.seed, candidates=self._candidates())
+        trial = try_clusterings(
+            vectors,
+            request.number,
+            seed=request.seed,
+            candidates=self._candidates(),
+            step=request.step_done,
+        )
         found = complete(
             FoundClusters(trial.chosen.clustering.labels, confidence=trial.chosen.clustering.confidence),
             vectors,

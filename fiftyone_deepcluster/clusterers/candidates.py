@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -142,6 +142,7 @@ def try_clusterings(
     seed: int = 51,
     candidates: Mapping[str, tuple[Any, Any]] | None = None,
     heads: bool = False,
+    step: Callable[[], None] | None = None,
 ) -> Trial:
     """Cluster vectors in several ways, and choose one without labels.
 
@@ -155,6 +156,7 @@ def try_clusterings(
         candidates: name -> reducer and clusterer, as names or dictionaries; None: ``CANDIDATES``.
         heads: also train heads (TURTLE, TEMI) from the choice among the candidates; takes minutes more. One that does
             not lower the objective of its start is not chosen.
+        step: called after each of ``candidates``.
 
     Raises:
         InputError: no candidates, vectors that one of them cannot cluster, or another wrong argument.
@@ -165,7 +167,11 @@ def try_clusterings(
     seed = arguments.whole_number("seed", seed, 0, LARGEST_SEED)
     arguments.yes_or_no(heads=heads)
     bench = _Bench(vectors, n_clusters, seed)
-    tried = [bench.candidate(name, way) for name, way in _ways(_given(candidates)).items()]
+    tried = []
+    for name, way in _ways(_given(candidates)).items():
+        tried.append(bench.candidate(name, way))
+        if step is not None:
+            step()
     complete = _with_others(tried)
     ranking = ranked(complete, n_clusters)
     if not heads:

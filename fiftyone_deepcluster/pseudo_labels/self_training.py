@@ -128,12 +128,16 @@ class SelfTrainingTask:
         return encoding
 
     def _cluster(self, encoding: Encoding, round_index: int, corpus: Corpus) -> Clustering:
-        corpus.observer.phase("cluster", 1)
-        seed = derive(self.parts.seed, "clusters", round_index)
-        request = ClusterRequest(self.parts.n_clusters, seed, origin=encoding.vectors, widths=encoding.widths)
+        corpus.observer.phase("cluster", self.parts.clusterer.reported_steps)
+        request = ClusterRequest(
+            self.parts.n_clusters,
+            derive(self.parts.seed, "clusters", round_index),
+            origin=encoding.vectors,
+            widths=encoding.widths,
+            step=lambda: corpus.observer.advance(1),
+        )
         found = self.parts.clusterer.cluster(encoding.vectors, request)
         corpus.compute.broadcast([found.labels, found.confidence])
-        corpus.observer.advance(1)
         self._votes, self._details = found.scores, found.details
         return found
 

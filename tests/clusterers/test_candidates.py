@@ -13,6 +13,7 @@ from fiftyone_deepcluster.clusterers.candidates import try_clusterings
 from fiftyone_deepcluster.core.record import RunRecord
 from fiftyone_deepcluster.errors import InputError, OptionsError
 from fiftyone_deepcluster.metrics.agreement import agreement
+from tests.observers import Watcher
 
 UMAP = {"name": "umap", "epochs": 50, "n_components": 4}
 
@@ -80,7 +81,9 @@ def test_objectives_are_those_after_refinement_in_the_common_space(trial, some):
 
 def test_one_call_clusters_given_embeddings(some):
     options = fdc.Frozen(n_clusters=10, clusterer={"name": "best-of", "only": "pca-kmeans, spherical-kmeans"})
-    found = fdc.fit(None, options, features=some.numpy())
+    watcher = Watcher("cluster")
+    found = fdc.fit(None, options, features=some.numpy(), observer=watcher)
+    assert watcher.steps == watcher.total == 3, "two candidates, and the classes to train on"
     details = found.record.rounds[0].details
     assert details["candidate"] == ["pca-kmeans", "spherical-kmeans"]
     assert len(details["objective"]) == len(details["silhouette"]) == 2
