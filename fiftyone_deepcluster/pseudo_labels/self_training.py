@@ -12,6 +12,7 @@ from fiftyone_deepcluster.backbones.cut import cut_layer
 from fiftyone_deepcluster.clusterers.base import Clusterer, Clustering, ClusterRequest, FoundClusters
 from fiftyone_deepcluster.clusterers.complete import complete
 from fiftyone_deepcluster.core.devices import send
+from fiftyone_deepcluster.core.pace import CLUSTER_FIRST, CLUSTER_ONCE
 from fiftyone_deepcluster.core.seeds import derive, rng
 from fiftyone_deepcluster.core.types import Assignment, Batch, ClassTargets, Outputs, RoundPlan
 from fiftyone_deepcluster.features.base import EncodeRequest
@@ -72,7 +73,7 @@ class SelfTrainingTask:
         self._cache(corpus)  # a resumed run has none
         if round_index and parts.recluster:
             encoding = self._encoding or self._encode(corpus)
-            found = self._cluster(encoding, round_index, corpus)
+            found = self._cluster(encoding, round_index, corpus, "cluster")
             self._pseudo = most_confident(found.labels, found.confidence, parts.confident_share)
         labels, sampler = self._pseudo.numpy(), Shuffled()
         order = [sampler.draw(labels, rng(parts.seed, "sample", round_index, i)) for i in range(parts.epochs)]
@@ -89,10 +90,11 @@ class SelfTrainingTask:
         """Clusters of the vectors before the first round, then the classes of the head."""
         cached = self._cache(corpus)
         self._encoding = encoding = self._encode(corpus)
+        phase = CLUSTER_FIRST if self.parts.recluster else CLUSTER_ONCE
         found = (
             self._by_head(corpus, encoding.vectors)
             if len(self._pseudo)
-            else self._cluster(encoding, 0, corpus)
+            else self._cluster(encoding, 0, corpus, phase)
         )
         if not len(self._pseudo) or not self.parts.recluster:
             self._pseudo = most_confident(found.labels, found.confidence, self.parts.confident_share)
@@ -127,8 +129,8 @@ class SelfTrainingTask:
         self._fitted = encoding.fitted
         return encoding
 
-    def _cluster(self, encoding: Encoding, round_index: int, corpus: Corpus) -> Clustering:
-        corpus.observer.phase("cluster", self.parts.clusterer.reported_steps)
+    def _cluster(self, encoding: Encoding, round_index: int, corpus: Corpus, phase: str) -> Clustering:
+        corpus.observer.phase(phase, self.parts.clusterer.reported_steps)
         request = ClusterRequest(
             self.parts.n_clusters,
             derive(self.parts.seed, "clusters", round_index),
