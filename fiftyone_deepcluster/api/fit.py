@@ -344,7 +344,8 @@ def _notes(job: _Job, run_state: RunState) -> list[str]:
         messages += notes.not_held_out(groups, run_state.rounds)
     if fixed is not None and run_state.assignment is not None:
         messages += notes.kept(initial, fixed, run_state.assignment.labels)
-    messages += [*notes.without_vectors(job.known.other_vectors), *notes.votes(run_state.rounds)]
+    messages += notes.without_vectors(job.known.other_vectors)
+    messages += [*notes.votes(run_state.rounds), *notes.choice(run_state.rounds)]
     return [*messages, *run_state.notes, *notes.not_settled(run_state.rounds, run_state.stop_reason)]
 
 

@@ -84,6 +84,14 @@ def votes(rounds: Sequence[Round]) -> list[str]:
     ]
 
 
+def choice(rounds: Sequence[Round]) -> list[str]:
+    """The candidate that ``best-of`` chose in the last round, why, and the runner-up."""
+    from fiftyone_deepcluster.clusterers.candidates import reason
+
+    details = rounds[-1].details if rounds else {}
+    return [f"best-of chose {reason(details)}"] if {"candidate", "rank"} <= details.keys() else []
+
+
 def not_held_out(groups: NDArray[np.int64], rounds: Sequence[Round]) -> list[str]:
     """A warning if the groups (M,), -1 unknown, left no test images in some rounds."""
     without = sum("test_top1" not in entry.scores for entry in rounds)

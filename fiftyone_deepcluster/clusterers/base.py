@@ -14,6 +14,7 @@ from fiftyone_deepcluster.core.registry import Part, Registry
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     import torch
@@ -37,6 +38,7 @@ class ClusterRequest:
             label k. None: no label is known.
         widths: numbers of dimensions of the parts (layers) that the vectors concatenate, the most important first;
             empty: a single part. A clusterer may ignore it.
+        step: called after every step, ``Clusterer.reported_steps`` times; None: nobody asks.
     """
 
     n_clusters: int | None
@@ -45,6 +47,7 @@ class ClusterRequest:
     origin: torch.Tensor | None = None
     anchors: Anchors | None = None
     widths: tuple[int, ...] = ()
+    step: Callable[[], None] | None = None
 
     @property
     def number(self) -> int:
@@ -56,6 +59,11 @@ class ClusterRequest:
         if self.n_clusters is None:
             raise InputError("n_clusters is None; give a number of clusters")
         return self.n_clusters
+
+    def step_done(self) -> None:
+        """Report a step."""
+        if self.step is not None:
+            self.step()
 
 
 class Clusterer(Part):
@@ -70,6 +78,11 @@ class Clusterer(Part):
     finds_number: ClassVar[bool] = False
     keeps_labels: ClassVar[bool] = False
     title: ClassVar[str] = ""
+
+    @property
+    def reported_steps(self) -> int:
+        """Number of steps of a clustering; if more than 1, ``find`` calls ``request.step_done`` after each."""
+        return 1
 
     @final
     def cluster(self, vectors: torch.Tensor, request: ClusterRequest) -> Clustering:
@@ -90,9 +103,16 @@ class Clusterer(Part):
         vectors = vectors.float()
         if request.anchors is not None:
             return self._around(request.anchors, vectors, request, who)
+        return complete(self._found(vectors, request, who), vectors, who)
+
+    def _found(self, vectors: torch.Tensor, request: ClusterRequest, who: str) -> Any:
+        """The result of ``find``, which reports its steps unless it is a single one."""
+        single = self.reported_steps == 1
         with attributed_to(who):
-            found = self.find(vectors, request)
-        return complete(found, vectors, who)
+            found = self.find(vectors, replace(request, step=None) if single else request)
+        if single:
+            request.step_done()
+        return found
 
     def _around(
         self, anchors: Anchors, vectors: torch.Tensor, request: ClusterRequest, who: str
@@ -109,8 +129,7 @@ class Clusterer(Part):
         vectors = vectors[there]
         held = anchors.choose(rows).with_one_each(vectors)
         origin = None if request.origin is None else request.origin[there]
-        with attributed_to(who):
-            found = self.find(vectors, replace(request, anchors=held, origin=origin))
+        found = self._found(vectors, replace(request, anchors=held, origin=origin), who)
         return spread_over(complete(found, vectors, who), anchors, who)
 
     @abstractmethod

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -14,12 +13,6 @@ from fiftyone_deepcluster.errors import InputError
 if TYPE_CHECKING:
     import torch
 
-logger = logging.getLogger(__name__)
-
-MEASURES = ("objective", "accuracy", "silhouette", "seeds", "others", "balance")
-"""Columns of the table."""
-
-
 MIN_IMAGES = 40
 """Minimum number of images."""
 
@@ -28,7 +21,7 @@ MIN_IMAGES = 40
 class BestOf(Clusterer):
     """Best of several: k-means, mixtures, UMAP, merged pieces and LSC; takes one without labels.
 
-    The table of all candidates and the reason are logged, and the columns are in ``details`` of the record.
+    The table of all candidates (``Trial.columns``) is in ``details`` of the record, the reason in a note of the run.
     """
 
     name: Literal["best-of"] = "best-of"
@@ -52,13 +45,18 @@ class BestOf(Clusterer):
                 )
         return only
 
+    @property
+    def reported_steps(self) -> int:
+        """See ``Clusterer.reported_steps``: the candidates."""
+        return len(self._candidates())
+
     def find(self, vectors: torch.Tensor, request: ClusterRequest) -> Clustering:
         """Cluster ``vectors`` (N, D) float32 into ``request.n_clusters``.
 
         Raises:
             InputError: fewer than 40 vectors.
         """
-        from fiftyone_deepcluster.clusterers.candidates import CANDIDATES, try_clusterings
+        from fiftyone_deepcluster.clusterers.candidates import try_clusterings
         from fiftyone_deepcluster.clusterers.complete import complete
         from fiftyone_deepcluster.clusterers.values import FoundClusters
 
@@ -66,17 +64,25 @@ class BestOf(Clusterer):
             raise InputError(
                 f"{len(vectors)} images are too few to compare clusterings; give {MIN_IMAGES} or more, or use kmeans"
             )
-        chosen = {name: way for name, way in CANDIDATES.items() if not self.only or name in _names(self.only)}
-        trial = try_clusterings(vectors, request.number, seed=request.seed, candidates=chosen)
-        logger.info("%s", trial)
+        trial = try_clusterings(
+            vectors,
+            request.number,
+            seed=request.seed,
+            candidates=self._candidates(),
+            step=request.step_done,
+        )
         found = complete(
             FoundClusters(trial.chosen.clustering.labels, confidence=trial.chosen.clustering.confidence),
             vectors,
             self.title,
         )
-        columns = {name: [float(getattr(one, name)) for one in trial.candidates] for name in MEASURES}
         number = float(trial.candidates.index(trial.chosen))
-        return replace(found, scores={"chosen": number}, details=columns)
+        return replace(found, scores={"chosen": number}, details=trial.columns())
+
+    def _candidates(self) -> dict[str, tuple[Any, Any]]:
+        from fiftyone_deepcluster.clusterers.candidates import CANDIDATES
+
+        return {name: way for name, way in CANDIDATES.items() if not self.only or name in _names(self.only)}
 
 
 def _names(only: str) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,9 @@ HEADS: dict[str, tuple[Any, Any]] = {
     "pca-temi": (PCA, {"name": "temi", "init": None}),
 }
 """Candidates on request (``heads=True``), initialized with the clustering chosen among the others."""
+
+MEASURES = ("objective", "accuracy", "silhouette", "seeds", "others", "balance", "worth")
+"""Columns of the table with the criteria of each candidate."""
 
 LARGEST_SEED = 2**31 - 1
 
@@ -92,20 +95,38 @@ class Trial:
 
     Attributes:
         candidates: in the order in which they were tried.
-        chosen: the best one without labels.
-        why: the reason.
+        ranking: those that may be chosen, the best one first.
         left_out: heads that refused these vectors, and why.
     """
 
     candidates: tuple[Candidate, ...]
-    chosen: Candidate
-    why: str
+    ranking: tuple[Candidate, ...]
     left_out: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def chosen(self) -> Candidate:
+        """The best one without labels."""
+        return self.ranking[0]
+
+    @property
+    def why(self) -> str:
+        """The reason of the choice, and the runner-up."""
+        return reason(self.columns())
 
     @property
     def labels(self) -> NDArray[np.int64]:
         """(N,) clusters of the chosen candidate; -1 for noise."""
         return self.chosen.clustering.labels.numpy()  # type: ignore[no-any-return]
+
+    def columns(self) -> dict[str, list[float] | list[str]]:
+        """The table by column: ``candidate``, ``rank`` from 1 (0: cannot be chosen), ``clusters`` and ``MEASURES``."""
+        ranks = {one.name: rank for rank, one in enumerate(self.ranking, start=1)}
+        return {
+            "candidate": [one.name for one in self.candidates],
+            "rank": [float(ranks.get(one.name, 0)) for one in self.candidates],
+            "clusters": [float(one.clustering.n_clusters) for one in self.candidates],
+            **{name: [float(getattr(one, name)) for one in self.candidates] for name in MEASURES},
+        }
 
     def __str__(self) -> str:
         head = f"{'':19}{'clusters':>9}{'objective':>10}{'linear':>8}{'silh.':>7}{'seeds':>7}{'others':>8}"
@@ -121,6 +142,7 @@ def try_clusterings(
     seed: int = 51,
     candidates: Mapping[str, tuple[Any, Any]] | None = None,
     heads: bool = False,
+    step: Callable[[], None] | None = None,
 ) -> Trial:
     """Cluster vectors in several ways, and choose one without labels.
 
@@ -134,6 +156,7 @@ def try_clusterings(
         candidates: name -> reducer and clusterer, as names or dictionaries; None: ``CANDIDATES``.
         heads: also train heads (TURTLE, TEMI) from the choice among the candidates; takes minutes more. One that does
             not lower the objective of its start is not chosen.
+        step: called after each of ``candidates``.
 
     Raises:
         InputError: no candidates, vectors that one of them cannot cluster, or another wrong argument.
@@ -144,22 +167,26 @@ def try_clusterings(
     seed = arguments.whole_number("seed", seed, 0, LARGEST_SEED)
     arguments.yes_or_no(heads=heads)
     bench = _Bench(vectors, n_clusters, seed)
-    tried = [bench.candidate(name, way) for name, way in _ways(_given(candidates)).items()]
+    tried = []
+    for name, way in _ways(_given(candidates)).items():
+        tried.append(bench.candidate(name, way))
+        if step is not None:
+            step()
     complete = _with_others(tried)
-    chosen, why = choose(complete, n_clusters)
+    ranking = ranked(complete, n_clusters)
     if not heads:
-        return Trial(tuple(complete), chosen, why)
+        return Trial(tuple(complete), ranking)
     left_out: dict[str, str] = {}
     trained = []
     for name, way in _ways(HEADS).items():
         try:
-            trained.append(bench.candidate(name, way, chosen.clustering))
+            trained.append(bench.candidate(name, way, ranking[0].clustering))
         except InputError as error:
             left_out[name] = str(error)
     complete = _with_others([*tried, *trained])
-    worse = {one.name for one in trained if one.objective >= chosen.objective}
+    worse = {one.name for one in trained if one.objective >= ranking[0].objective}
     able = [one for one in complete if one.name not in worse]
-    return Trial(tuple(complete), *choose(able, n_clusters), left_out)
+    return Trial(tuple(complete), ranked(able, n_clusters), left_out)
 
 
 def _given(candidates: Any) -> Any:
@@ -216,21 +243,29 @@ def _ways(candidates: Any) -> dict[str, tuple[Reducer, Clusterer]]:
     return {name: (REDUCERS.parse(way[0]), CLUSTERERS.parse(way[1])) for name, way in candidates.items()}
 
 
-def choose(tried: Sequence[Candidate], n_clusters: int) -> tuple[Candidate, str]:
-    """The candidate to take, and why.
+def ranked(tried: Sequence[Candidate], n_clusters: int) -> tuple[Candidate, ...]:
+    """The candidates that may be chosen, the best one first.
 
-    Of those with the requested number of clusters that leave no image out, the one with the highest worth; of several
-    with the same worth, the one with the lowest objective.
+    Those with the requested number of clusters that leave no image out, or all if there are none, by falling worth; of
+    several with the same worth, the one with the lowest objective first.
     """
     able = [one for one in tried if one.clustering.n_clusters == n_clusters and not one.leaves_out] or list(
         tried
     )
-    chosen = max(able, key=lambda one: (one.worth, -one.objective))
+    return tuple(sorted(able, key=lambda one: (-one.worth, one.objective)))
+
+
+def reason(columns: Mapping[str, Sequence[Any]]) -> str:
+    """Why the first candidate was chosen, and which is the second, from ``Trial.columns``."""
+    rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    first, *others = sorted((row for row in rows if row["rank"] > 0), key=lambda row: row["rank"])
     why = (
-        f"{chosen.name}: the highest product of agreement with the others (NMI {chosen.others:.2f}), accuracy of a "
-        f"linear classifier ({chosen.accuracy:.3f}) and balance of the sizes ({chosen.balance:.2f})"
+        f"{first['candidate']}: the highest product of agreement with the others (NMI {first['others']:.2f}), accuracy "
+        f"of a linear classifier ({first['accuracy']:.3f}) and balance of the sizes ({first['balance']:.2f})"
     )
-    return chosen, why
+    if not others:
+        return f"{why}; no other candidate can be chosen"
+    return f"{why}, {first['worth']:.3f}; {others[0]['candidate']} is second with {others[0]['worth']:.3f}"
 
 
 class _Bench:

@@ -61,6 +61,11 @@ class Consensus(Clusterer):
         0.95, gt=0, le=1, description="Runs with at least this NMI after refinement count as the same."
     )
 
+    @property
+    def reported_steps(self) -> int:
+        """See ``Clusterer.reported_steps``: the runs."""
+        return self.runs + self.direct_runs
+
     @field_validator("n_neighbors")
     @classmethod
     def _numbers(cls, n_neighbors: str) -> str:
@@ -83,10 +88,7 @@ class Consensus(Clusterer):
         """
         common = _first_part(vectors, request.widths)
         found = [self._run(i, (common, vectors)[i % 2], request) for i in range(self.runs)]
-        plain = [
-            _kmeans(common, request.number, derive(request.seed, "direct", i))
-            for i in range(self.direct_runs)
-        ]
+        plain = [self._direct_run(i, common, request) for i in range(self.direct_runs)]
         runs = (*found, *plain)
         ends = [refined(common, run.labels) for run in runs]
         kept, comparable = self._kept(found, ends)
@@ -114,8 +116,15 @@ class Consensus(Clusterer):
         reducer = self.reducer
         if numbers and "n_neighbors" in type(reducer).model_fields:
             reducer = reducer.model_copy(update={"n_neighbors": numbers[index // 2 % len(numbers)]})
-        wanted = replace(request, seed=seed, init_centers=None, origin=vectors, widths=())
-        return self.clusterer.cluster(reducer.embed(vectors, seed), wanted)
+        wanted = replace(request, seed=seed, init_centers=None, origin=vectors, widths=(), step=None)
+        found = self.clusterer.cluster(reducer.embed(vectors, seed), wanted)
+        request.step_done()
+        return found
+
+    def _direct_run(self, index: int, vectors: torch.Tensor, request: ClusterRequest) -> Clustering:
+        found = _kmeans(vectors, request.number, derive(request.seed, "direct", index))
+        request.step_done()
+        return found
 
     def _kept(self, found: list[Clustering], ends: list[Clustering]) -> tuple[list[int], bool]:
         """The runs that are combined, and whether the objectives in the common space chose them.

@@ -54,5 +54,5 @@ def start_labels(
         return nearest(vectors, centers.to(vectors))
     if init is None:
         return None
-    labels = init.cluster(vectors, replace(request, init_centers=None)).labels.to(vectors.device)
+    labels = init.cluster(vectors, replace(request, init_centers=None, step=None)).labels.to(vectors.device)
     return labels.where(labels < request.number, -1)

@@ -21,7 +21,7 @@ class FoundClusters:
             other center.
         objective: the minimized quantity; by default the sum of squared distances to the assigned center.
         scores: further numbers for the run record; use the same names in every round, since they become columns.
-        details: lists of numbers for the run record, of any length.
+        details: lists of numbers or of texts for the run record, of any length.
     """
 
     labels: torch.Tensor | NDArray[Any]
@@ -29,7 +29,7 @@ class FoundClusters:
     confidence: torch.Tensor | NDArray[Any] | None = None
     objective: float | None = None
     scores: dict[str, float] = field(default_factory=dict)
-    details: dict[str, list[float]] = field(default_factory=dict)
+    details: dict[str, list[float] | list[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Clustering:
             else 1 - d1/d2 of the distances to the nearest and the second nearest center.
         objective: the minimized quantity (inertia of k-means, negative log-likelihood of a mixture).
         scores: further numbers for the run record; use the same names in every round, since they become columns.
-        details: lists of numbers for the run record, of any length.
+        details: lists of numbers or of texts for the run record, of any length.
     """
 
     labels: torch.Tensor
@@ -52,7 +52,7 @@ class Clustering:
     confidence: torch.Tensor
     objective: float
     scores: dict[str, float] = field(default_factory=dict)
-    details: dict[str, list[float]] = field(default_factory=dict)
+    details: dict[str, list[float] | list[str]] = field(default_factory=dict)
 
     @property
     def n_clusters(self) -> int:

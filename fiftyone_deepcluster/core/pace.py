@@ -6,17 +6,27 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from fiftyone_deepcluster.core.progress import CLOSING, PREPARING
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+CLUSTER_FIRST, CLUSTER_ONCE = "cluster first", "cluster once"
+"""Clustering before the first round: all rounds but the first repeat it as the phase ``cluster``, or none does."""
+PREPARING = ("decode", "embeddings", "cache", CLUSTER_FIRST, CLUSTER_ONCE)
+"""Phases before the first round."""
+CLOSING = ("baselines", "write", "brain")
+"""Phases after the last round."""
+
 _ROUNDS_LOOKED_BACK = 3
-_TRAINING = "train"
+_TRAINING, _CLUSTERING = "train", "cluster"
+_USUAL_STEPS = 2
+"""Steps of a clustering that takes little time."""
 _WORDS = {
     "": "starting",
     "decode": "reading the images",
     "embeddings": "computing the embeddings",
+    "cache": "caching the maps of the frozen layers",
+    CLUSTER_FIRST: "clustering before the first round",
+    CLUSTER_ONCE: "clustering before the first round",
     "baselines": "comparing with simple methods",
     "write": "writing the fields",
     "brain": "computing the 2-D map and the similarity index",
@@ -32,7 +42,8 @@ class Pace:
     """Estimates the remaining time of a run; receives the events of an observer.
 
     A round is expected to take the mean time of the last rounds. Before the first has ended, it is expected to take the
-    time of the phases before training, which each round repeats, plus that of training at its speed so far.
+    time of the phases before training, which each round repeats, plus that of training at its speed so far. Phases of
+    ``PREPARING`` are not repeated, except for ``CLUSTER_FIRST``, which counts for every round but the first.
 
     Args:
         rounds: number of planned rounds; None: not known yet.
@@ -52,20 +63,22 @@ class Pace:
         self._name, self._steps, self._total = "", 0, 0
         self._done = 0
         self._spent: deque[float] = deque(maxlen=_ROUNDS_LOOKED_BACK)
-        self._before_training = self._trained = 0.0
+        self._before_training = self._trained = self._first_clusters = 0.0
         self._fraction = 0.0
 
     def phase(self, name: str, total: int) -> None:
         """Start a phase of ``total`` steps."""
         now = self._clock()
+        if self._name == CLUSTER_FIRST:
+            self._first_clusters = now - self._phase_start
         if self._name in PREPARING:  # runs only once, so it must not count toward the duration of a round
             self._round_start = now
         elif self._name == _TRAINING:
             self._trained += now - self._phase_start
         elif not self._trained:
             self._before_training += now - self._phase_start
-        if name == _TRAINING and not self._trained:  # the first clustering is no part of the first round
-            self._round_start = now
+        if name == _TRAINING and not self._trained and not self._done:
+            self._round_start = now  # the first clustering is no part of the first round
         self._closing.pop(self._name, None)
         self._name, self._steps, self._total, self._phase_start = name, 0, total, now
 
@@ -75,7 +88,8 @@ class Pace:
 
     def round_done(self, index: int, rounds: int) -> None:
         """Count the round ``index`` as complete."""
-        self._spent.append(self._clock() - self._round_start)
+        self._spent.append(self._clock() - self._round_start + self._first_clusters)
+        self._first_clusters = 0.0
         self.resumed(index, rounds)
 
     def resumed(self, index: int, rounds: int) -> None:
@@ -98,7 +112,7 @@ class Pace:
             return None
         rest = max(0, self._rounds - self._done)
         under_way = max(0.0, usual - (self._clock() - self._round_start)) if rest else 0.0
-        return under_way + usual * max(0, rest - 1) + sum(self._closing.values())
+        return under_way + (usual + self._first_clusters) * max(0, rest - 1) + sum(self._closing.values())
 
     def fraction(self) -> float:
         """Estimated share of the time of the run that has passed, 0..1; never decreases."""
@@ -109,13 +123,14 @@ class Pace:
         return min(self._fraction, 0.99)
 
     def label(self) -> str:
-        """Round and phase: ``round 3 of 10 · train``."""
-        if self._name in _WORDS:
-            return _WORDS[self._name]
-        if self._rounds and self._done >= self._rounds:
-            return self._name  # of the final assignment
+        """Round and phase: ``round 3 of 10 · train``; of a clustering in several steps also these."""
+        long = self._name in (CLUSTER_FIRST, CLUSTER_ONCE, _CLUSTERING) and self._total > _USUAL_STEPS
+        name = _WORDS.get(self._name, self._name)
+        shown = _with_steps(name, self._steps, self._total) if long else name
+        if self._name in _WORDS or (self._rounds and self._done >= self._rounds):
+            return shown  # before the first round or after the last one
         planned = f" of {self._rounds}" if self._rounds else ""
-        return f"round {self._done + 1}{planned} · {self._name}"
+        return f"round {self._done + 1}{planned} · {shown}"
 
     def _usual_round(self) -> float | None:
         if self._spent:
@@ -162,4 +177,8 @@ class Steps:
     def label(self) -> str:
         """Phase and its steps: ``probe · 30 of 70``."""
         name = _WORDS.get(self._name, self._name)
-        return name if self._total < 2 else f"{name} · {min(self._done, self._total):,} of {self._total:,}"
+        return name if self._total < 2 else _with_steps(name, self._done, self._total)
+
+
+def _with_steps(name: str, done: int, total: int) -> str:
+    return f"{name} · {min(done, total):,} of {total:,}"

@@ -7,22 +7,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from fiftyone_deepcluster.core.arguments import short
+from fiftyone_deepcluster.core.pace import CLOSING, PREPARING, Pace
 from fiftyone_deepcluster.errors import CancelledError, InputError
 
 if TYPE_CHECKING:
     from fiftyone_deepcluster.core.record import Round
-
-PREPARING = ("decode", "embeddings")
-"""Phases before the first round."""
-CLOSING = ("baselines", "write", "brain")
-"""Phases after the last round."""
-
-_ROUNDS_LOOKED_BACK = 3
 
 
 @runtime_checkable
@@ -171,23 +164,20 @@ class Tqdm:
         self._bar = None
         self._rounds = rounds
         self._done = 0
-        self._spent: deque[float] = deque(maxlen=_ROUNDS_LOOKED_BACK)
-        self._began = time.monotonic()
-        self._preparing = False
+        self._pace = Pace(rounds)
 
     def phase(self, name: str, total: int) -> None:
         """Start a new bar."""
         from tqdm.auto import tqdm
 
         self.close()
-        if self._preparing:  # runs only once, so it must not count toward the duration of a round
-            self._began = time.monotonic()
-        self._preparing = name in PREPARING
+        self._pace.phase(name, total)
         self._bar = tqdm(total=total, desc=self._title(name), leave=False, dynamic_ncols=True)
         self._report_rest()
 
     def advance(self, steps: int) -> None:
         """Advance the bar."""
+        self._pace.advance(steps)
         if self._bar is not None:
             self._report_rest()
             self._bar.update(steps)
@@ -197,14 +187,14 @@ class Tqdm:
         from tqdm.auto import tqdm
 
         self.close()
-        now = time.monotonic()
-        self._spent.append(now - self._began)
-        self._began, self._done, self._rounds = now, entry.index + 1, rounds
+        self._pace.round_done(entry.index, rounds)
+        self._done, self._rounds = entry.index + 1, rounds
         tqdm.write(entry.line(rounds))
 
     def resumed(self, entry: Round, rounds: int) -> None:
         """Continue after a round of an earlier call."""
-        self._began, self._done, self._rounds = time.monotonic(), entry.index + 1, rounds
+        self._pace.resumed(entry.index, rounds)
+        self._done, self._rounds = entry.index + 1, rounds
 
     def cancelled(self) -> bool:
         """Return False: Ctrl-C raises KeyboardInterrupt."""
@@ -217,18 +207,18 @@ class Tqdm:
             self._bar = None
 
     def seconds_left(self) -> float | None:
-        """Estimated seconds until the last planned round ends, from the mean of recent rounds; None: unknown.
+        """Estimated seconds until the last planned round ends, see ``Pace``; None: unknown.
 
         A run that converges ends sooner.
         """
-        if not self._spent or self._rounds is None:
-            return None
-        usual = sum(self._spent) / len(self._spent)
-        under_way = max(0.0, usual - (time.monotonic() - self._began))
-        return under_way + usual * (self._rounds - self._done - 1) if self._done < self._rounds else 0.0
+        return 0.0 if self._all_done else self._pace.seconds_left()
+
+    @property
+    def _all_done(self) -> bool:
+        return self._rounds is not None and self._done >= self._rounds
 
     def _title(self, name: str) -> str:
-        if name in (*PREPARING, *CLOSING) or (self._rounds is not None and self._done >= self._rounds):
+        if name in (*PREPARING, *CLOSING) or self._all_done:
             return name
         planned = "" if self._rounds is None else f" of {self._rounds}"
         return f"round {self._done + 1}{planned} · {name}"

@@ -75,7 +75,7 @@ class Round(BaseModel):
         seconds: wall time per phase.
         images_per_second: training throughput.
         scores: numbers reported by the parts (objective, number of pseudo-clusters, ...).
-        details: lists of numbers reported by the parts (number of RIM clusters by rising lambda, ...).
+        details: lists of numbers or of texts reported by the parts (number of RIM clusters by rising lambda, ...).
     """
 
     model_config = ConfigDict(frozen=True)
@@ -89,7 +89,7 @@ class Round(BaseModel):
     seconds: dict[str, float] = Field(default_factory=dict)
     images_per_second: float | None = None
     scores: dict[str, float] = Field(default_factory=dict)
-    details: dict[str, list[float]] = Field(default_factory=dict)
+    details: dict[str, list[float] | list[str]] = Field(default_factory=dict)
 
     def line(self, rounds: int) -> str:
         """The round as one line of text, for a terminal."""

@@ -116,7 +116,7 @@ class Assignment:
         embeddings: (N, D) float32, the vectors that were clustered; D is 0 if none were kept.
         centers: (K, D) float32, mean embedding of each cluster, row = cluster id; NaN for unused ids.
         scores: numbers reported by the part that assigned the clusters, for the record.
-        details: lists of numbers reported by that part, for the record.
+        details: lists of numbers or of texts reported by that part, for the record.
         numbers_kept: whether ids mean the same clusters as in the last assignment, so that no matching is needed.
         errors: row -> why that image could not be read. Such images have label -1, NaN as confidence, distance
             and margin, and zero embeddings. Always empty within the loop.
@@ -129,7 +129,7 @@ class Assignment:
     embeddings: NDArray[np.float32]
     centers: NDArray[np.float32]
     scores: dict[str, float] = field(default_factory=dict)
-    details: dict[str, list[float]] = field(default_factory=dict)
+    details: dict[str, list[float] | list[str]] = field(default_factory=dict)
     numbers_kept: bool = False
     errors: dict[int, str] = field(default_factory=dict)
 

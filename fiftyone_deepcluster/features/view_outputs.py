@@ -73,7 +73,7 @@ def cache_maps(corpus: Corpus, views: Views, layer: Layer) -> bool:
     maps = None if upper is None else room_for((len(corpus), views.n, *layer.shape), corpus.compute.precision)
     if upper is None or maps is None:
         return False
-    corpus.observer.phase("embed", len(corpus))
+    corpus.observer.phase("cache", len(corpus))
     for taken, batches in _from_images(corpus, views, rows):
         with torch.inference_mode(), corpus.compute.autocast():
             for view, images in enumerate(batches):

@@ -126,12 +126,13 @@ class RoundLabels:
         seed = derive(parts.seed, "encode", self._clusterings)
         encoding = parts.encoder.encode(corpus, EncodeRequest(seed, groups, parts.n_clusters))
         self._fitted = encoding.fitted
-        corpus.observer.phase("cluster", 2)
+        clusterers = self._clusterers()
+        corpus.observer.phase("cluster", sum(one.reported_steps for one in clusterers) + 1)
         vectors = parts.reducer.embed(encoding.vectors, derive(parts.seed, "space", self._clusterings))
         widths = encoding.widths if vectors is encoding.vectors else ()
         wanted = ClusterRequest(parts.n_clusters, origin=encoding.vectors, anchors=anchors, widths=widths)
-        found = self._most_stable(self._clusterers(), vectors, wanted, corpus)
-        corpus.observer.advance(1)
+        watched = replace(wanted, step=lambda: corpus.observer.advance(1))
+        found = self._most_stable(clusterers, vectors, watched, corpus)
         pseudo = self._pseudo_classes(found, vectors, wanted, corpus)
         corpus.observer.advance(1)
         if self._clusterings > 0 or anchors is not None or parts.initial == "features":
@@ -160,10 +161,11 @@ class RoundLabels:
         self._fitted = state["reduction"]
 
     def _clusterers(self) -> tuple[Clusterer, ...]:
-        """The clusterers of this round."""
+        """The clusterers of this round; only one where there is no last round to compare them with."""
         parts = self.parts
         final = parts.pseudo_class_rounds is not None and self._clusterings > parts.pseudo_class_rounds
-        return (parts.clusterer,) if final or not parts.early else parts.early
+        chosen = (parts.clusterer,) if final or not parts.early else parts.early
+        return chosen if len(self._last) else chosen[:1]
 
     def _most_stable(
         self,
@@ -173,7 +175,6 @@ class RoundLabels:
         corpus: Corpus,
     ) -> Clustering:
         """The result of the ``clusterers`` with the highest NMI to the last round."""
-        clusterers = clusterers if len(self._last) else clusterers[:1]
         found = [self._cluster("clusters", clusterer, vectors, request, corpus) for clusterer in clusterers]
         best = found[0] if len(found) == 1 else max(found, key=lambda one: nmi(one.labels, self._last))
         self._last = self._groupings["clusters"] = best.labels

@@ -13,6 +13,7 @@ from fiftyone_deepcluster.backbones.cut import cut_layer
 from fiftyone_deepcluster.clusterers.base import Clusterer, Clustering, ClusterRequest, FoundClusters
 from fiftyone_deepcluster.clusterers.complete import complete
 from fiftyone_deepcluster.core.devices import send
+from fiftyone_deepcluster.core.pace import CLUSTER_FIRST, CLUSTER_ONCE
 from fiftyone_deepcluster.core.seeds import derive, rng
 from fiftyone_deepcluster.core.types import Assignment, Batch, ClassTargets, Outputs, RoundPlan
 from fiftyone_deepcluster.features.base import EncodeRequest
@@ -69,6 +70,7 @@ class SelfTrainingTask:
         self._fitted: dict[str, Any] | None = None
         self._encoding: Encoding | None = None
         self._votes: dict[str, float] = {}
+        self._details: dict[str, list[float] | list[str]] = {}
 
     def begin_round(self, round_index: int, corpus: Corpus) -> RoundPlan:
         """Plan with a new head for the most confident images of each cluster."""
@@ -76,7 +78,7 @@ class SelfTrainingTask:
         self._cache(corpus)  # a resumed run has none
         if round_index and parts.recluster:
             encoding = self._encoding or self._encode(corpus)
-            found = self._cluster(encoding, round_index, corpus)
+            found = self._cluster(encoding, round_index, corpus, "cluster")
             self._pseudo = most_confident(found.labels, found.confidence, parts.confident_share)
         labels, sampler = self._pseudo.numpy(), Shuffled()
         order = [sampler.draw(labels, rng(parts.seed, "sample", round_index, i)) for i in range(parts.epochs)]
@@ -93,10 +95,11 @@ class SelfTrainingTask:
         """Clusters of the vectors before the first round, then the classes of the head."""
         cached = self._cache(corpus)
         self._encoding = encoding = self._encode(corpus)
+        phase = CLUSTER_FIRST if self.parts.recluster else CLUSTER_ONCE
         found = (
             self._by_head(corpus, encoding.vectors)
             if len(self._pseudo)
-            else self._cluster(encoding, 0, corpus)
+            else self._cluster(encoding, 0, corpus, phase)
         )
         if not len(self._pseudo) or not self.parts.recluster:
             self._pseudo = most_confident(found.labels, found.confidence, self.parts.confident_share)
@@ -105,13 +108,14 @@ class SelfTrainingTask:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Pseudo-labels, the clusterer's scores, and the fitted encoder."""
-        return {"pseudo": self._pseudo, "votes": self._votes, "reduction": self._fitted}
+        """Pseudo-labels, the clusterer's scores and details, and the fitted encoder."""
+        found = {"votes": self._votes, "details": self._details}
+        return {"pseudo": self._pseudo, **found, "reduction": self._fitted}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Resume from ``state_dict``."""
         self._pseudo = state["pseudo"]
-        self._votes = dict(state["votes"])
+        self._votes, self._details = dict(state["votes"]), dict(state["details"])
         self._fitted = state["reduction"]
         self._encoding = None
 
@@ -130,16 +134,20 @@ class SelfTrainingTask:
         self._fitted = encoding.fitted
         return encoding
 
-    def _cluster(self, encoding: Encoding, round_index: int, corpus: Corpus) -> Clustering:
+    def _cluster(self, encoding: Encoding, round_index: int, corpus: Corpus, phase: str) -> Clustering:
         """Clusters of the vectors, joined with those of another source where there are any."""
-        corpus.observer.phase("cluster", 1)
-        seed = derive(self.parts.seed, "clusters", round_index)
+        corpus.observer.phase(phase, self.parts.clusterer.reported_steps)
         joined = with_others(encoding, corpus.other_vectors, self.parts.other_weight)
-        request = ClusterRequest(self.parts.n_clusters, seed, origin=joined.vectors, widths=joined.widths)
+        request = ClusterRequest(
+            self.parts.n_clusters,
+            derive(self.parts.seed, "clusters", round_index),
+            origin=joined.vectors,
+            widths=joined.widths,
+            step=lambda: corpus.observer.advance(1),
+        )
         found = self.parts.clusterer.cluster(joined.vectors, request)
         corpus.compute.broadcast([found.labels, found.confidence])
-        corpus.observer.advance(1)
-        self._votes = found.scores
+        self._votes, self._details = found.scores, found.details
         if joined is encoding:
             return found
         # Centers and distances in the network's own vectors, in which new images are assigned.
@@ -158,7 +166,8 @@ class SelfTrainingTask:
             mean = logits.softmax(dim=1).view(*features.shape[:2], -1).mean(dim=0)
             probabilities[rows] = mean.cpu()
         confidence, labels = corpus.compute.sum_shards(probabilities).max(dim=1)
-        return complete(FoundClusters(labels, confidence=confidence.clone()), vectors, "the head")
+        found = FoundClusters(labels, confidence=confidence.clone(), details=self._details)
+        return complete(found, vectors, "the head")
 
 
 def with_others(encoding: Encoding, others: NDArray[np.float32] | None, weight: float) -> Encoding:

@@ -42,8 +42,12 @@ def check_clusterer(clusterer: Clusterer | type[Clusterer] | str | dict[str, Any
 
 
 def result_is_complete(clusterer: Clusterer) -> None:
-    """Labels, centers, confidence and objective of 240 vectors are valid."""
-    _require_sound(clusterer.cluster(blobs(), ClusterRequest(4, seed=1)), 240)
+    """Labels, centers, confidence and objective of 240 vectors are valid, and every step is reported."""
+    steps: list[int] = []
+    request = ClusterRequest(4, seed=1, step=lambda: steps.append(1))
+    _require_sound(clusterer.cluster(blobs(), request), 240)
+    need = f"reported_steps is {clusterer.reported_steps}; call request.step_done() after each step"
+    require(len(steps) == clusterer.reported_steps, f"{len(steps)} steps were reported, but {need}")
 
 
 def groups_far_apart_are_found(clusterer: Clusterer) -> None:

@@ -10,8 +10,10 @@ from sklearn.datasets import load_digits
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.clusterers.best_of import BestOf
 from fiftyone_deepcluster.clusterers.candidates import try_clusterings
+from fiftyone_deepcluster.core.record import RunRecord
 from fiftyone_deepcluster.errors import InputError, OptionsError
 from fiftyone_deepcluster.metrics.agreement import agreement
+from tests.observers import Watcher
 
 UMAP = {"name": "umap", "epochs": 50, "n_components": 4}
 
@@ -47,6 +49,17 @@ def test_the_table_names_every_candidate_and_the_reason(trial):
     assert [line[:1] == ">" for line in lines[1:6]].count(True) == 1
     assert lines[-1].startswith(f"{trial.chosen.name}: ")
     assert "the highest product of agreement with the others" in lines[-1]
+    assert f"; {trial.ranking[1].name} is second with {trial.ranking[1].worth:.3f}" in lines[-1]
+
+
+def test_the_columns_rank_the_candidates_that_can_be_chosen(trial):
+    columns = trial.columns()
+    assert columns["candidate"] == [one.name for one in trial.candidates]
+    assert columns["rank"][columns["candidate"].index(trial.chosen.name)] == 1
+    order = np.argsort([rank or np.inf for rank in columns["rank"]], kind="stable")[: len(trial.ranking)]
+    worths = [columns["others"][i] * columns["accuracy"][i] * columns["balance"][i] for i in order]
+    assert worths == sorted(worths, reverse=True)
+    assert columns["rank"][columns["candidate"].index("density")] == 0, "HDBSCAN leaves images out"
 
 
 def test_the_choice_has_the_highest_worth_among_those_with_the_number_of_clusters(trial):
@@ -68,10 +81,29 @@ def test_objectives_are_those_after_refinement_in_the_common_space(trial, some):
 
 def test_one_call_clusters_given_embeddings(some):
     options = fdc.Frozen(n_clusters=10, clusterer={"name": "best-of", "only": "pca-kmeans, spherical-kmeans"})
-    found = fdc.fit(None, options, features=some.numpy())
+    watcher = Watcher("cluster")
+    found = fdc.fit(None, options, features=some.numpy(), observer=watcher)
+    assert watcher.steps == watcher.total == 3, "two candidates, and the classes to train on"
     details = found.record.rounds[0].details
+    assert details["candidate"] == ["pca-kmeans", "spherical-kmeans"]
     assert len(details["objective"]) == len(details["silhouette"]) == 2
-    assert found.record.rounds[0].scores["chosen"] in (0.0, 1.0)
+    number = int(found.record.rounds[0].scores["chosen"])
+    names = details["candidate"][number], details["candidate"][1 - number]
+    assert (details["rank"][number], details["rank"][1 - number]) == (1, 2)
+    (note,) = found.record.notes
+    assert note.startswith(f"best-of chose {names[0]}: the highest product of agreement")
+    assert (
+        f"{details['worth'][number]:.3f}; {names[1]} is second with {details['worth'][1 - number]:.3f}"
+        in note
+    )
+    assert RunRecord.model_validate_json(found.record.model_dump_json()) == found.record
+
+
+def test_a_single_candidate_has_no_runner_up(some):
+    options = fdc.Frozen(n_clusters=10, clusterer={"name": "best-of", "only": "pca-kmeans"})
+    (note,) = fdc.fit(None, options, features=some.numpy()).record.notes
+    assert note.startswith("best-of chose pca-kmeans: ")
+    assert note.endswith("; no other candidate can be chosen")
 
 
 def test_unknown_names_few_images_and_no_candidates_are_refused(some):

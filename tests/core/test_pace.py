@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 
+import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.core.pace import Pace
+from fiftyone_deepcluster.core.progress import Silent
 
 
 class Clock:
@@ -80,3 +84,91 @@ def test_without_a_number_of_rounds_nothing_is_promised(clock):
     assert pace.fraction() == 0.0
     pace.round_done(0, 3)
     assert pace.seconds_left() == pytest.approx(12)
+
+
+class Recorder(Silent):
+    """Keeps the events in ``events``, as the method of ``Pace`` and its arguments."""
+
+    def __init__(self):
+        self.events = []
+
+    def phase(self, name, total):
+        self.events.append(("phase", name, total))
+
+    def advance(self, steps):
+        self.events.append(("advance", steps))
+
+    def round_done(self, entry, rounds):
+        self.events.append(("round_done", entry.index, rounds))
+
+    def resumed(self, entry, rounds):
+        self.events.append(("resumed", entry.index, rounds))
+
+
+def self_training(folder, rounds=3, **values):
+    """Events of a self-training run of digits with random weights."""
+    options = fdc.SelfTraining(
+        n_clusters=5, rounds=rounds, backbone={"name": "small", "width": 8}, input_norm="zscore", image_size=24,
+        encoder={"name": "view-whitened", "views": 3, "layer": "auto"}, epochs=1, min_steps=8, batch_size=32,
+        clusterer={"name": "consensus", "reducer": "identity", "runs": 3, "direct_runs": 3},
+        baselines=False, precision="float32", stop_nmi=None, device="cpu", **values,
+    )  # fmt: skip
+    recorder = Recorder()
+    images = (load_digits(n_class=5).images[:120] * 15.9375).astype(np.uint8)
+    fdc.fit(images, options, run_dir=folder, observer=recorder)
+    return recorder.events
+
+
+LONG = {"decode": 10, "cache": 200, "embed": 6, "train": 30, "predict": 4}
+"""Seconds of the phases; a clustering takes 300."""
+
+
+def replayed(events, clock):
+    """After every step the phase, the estimate and the seconds that are really left; the fractions."""
+    pace, seen, fractions, total = Pace(3, None, clock), [], [], 0
+    for event, *given in events:
+        getattr(pace, event)(*given)
+        if event == "phase":
+            name, total = given
+        elif event == "advance":
+            clock.now += LONG.get(name, 300) * given[0] / total
+            seen.append((name, pace.seconds_left(), clock.now))
+        fractions.append(pace.fraction())
+    assert fractions == sorted(fractions)
+    return [(name, left, clock.now - now) for name, left, now in seen]
+
+
+@pytest.mark.parametrize("recluster", [True, False])
+def test_what_self_training_does_once_is_not_expected_in_every_round(clock, tmp_path, recluster):
+    events = self_training(tmp_path, recluster=recluster)
+    names = [name for event, name, *_ in events if event == "phase" and name != "decode"]
+    first = "cluster first" if recluster else "cluster once"
+    later = ["cluster"] * recluster + ["train", "embed", "predict"]
+    assert names == ["cache", "embed", first, "train", "embed", "predict", *later, *later]
+    clusterings = [event for event in events if event[0] == "phase" and "cluster" in event[1]]
+    assert [total for _, _, total in clusterings] == [6] * (1 + 2 * recluster)
+    seen = replayed(events, clock)
+    begin = [name for name, *_ in seen].index("train")
+    assert {left for _, left, _ in seen[:begin]} == {None}
+    for name, left, really in seen[begin:]:
+        assert left == pytest.approx(really, rel=0.05, abs=13), name  # "predict" is unknown before the first
+
+
+def test_a_self_training_run_that_goes_on_caches_its_maps_once(clock, tmp_path):
+    self_training(tmp_path, rounds=1)
+    events = self_training(tmp_path, rounds=3)
+    assert ("resumed", 0, 3) in events
+    seen = replayed(events, clock)
+    for name, left, really in seen[[name for name, *_ in seen].index("train") :]:
+        assert left == pytest.approx(really, rel=0.05, abs=20), name
+
+
+def test_the_steps_of_a_long_clustering_are_shown(clock):
+    pace = Pace(2, None, clock)
+    pace.phase("cluster first", 42)
+    pace.advance(3)
+    assert pace.label() == "clustering before the first round · 3 of 42"
+    pace.phase("cluster", 42)
+    assert pace.label() == "round 1 of 2 · cluster · 0 of 42"
+    pace.phase("cluster", 2)
+    assert pace.label() == "round 1 of 2 · cluster"

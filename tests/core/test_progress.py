@@ -6,16 +6,8 @@ import time
 
 import pytest
 
-from fiftyone_deepcluster.core.progress import (
-    CLOSING,
-    PREPARING,
-    Fanout,
-    Observer,
-    Silent,
-    Tqdm,
-    duration_text,
-    in_parts,
-)
+from fiftyone_deepcluster.core.pace import CLOSING, PREPARING
+from fiftyone_deepcluster.core.progress import Fanout, Observer, Silent, Tqdm, duration_text, in_parts
 from fiftyone_deepcluster.core.record import Round
 from fiftyone_deepcluster.errors import CancelledError
 from tests.observers import Watcher
@@ -33,8 +25,9 @@ def test_the_bar_shows_the_round_and_the_remaining_time(capsys):
     bar = Tqdm(3)
     assert isinstance(bar, Observer)
     bar.phase("train", 4)
-    assert "round 1 of 3 · train" in printed(bar, capsys)
     assert bar.seconds_left() is None
+    assert "round 1 of 3 · train" in printed(bar, capsys)
+    assert bar.seconds_left() > 0
     time.sleep(0.2)
     bar.round_done(Round(index=0), 3)
     assert 0.3 < bar.seconds_left() < 1
@@ -68,6 +61,18 @@ def test_phases_before_the_first_round_do_not_count_for_the_estimate():
     bar.phase("embed", 1)
     bar.round_done(Round(index=0), 2)
     assert bar.seconds_left() < 0.2
+
+
+def test_a_clustering_that_later_rounds_repeat_counts_for_these():
+    bar = Tqdm(3)
+    bar.phase("cluster first", 1)
+    time.sleep(0.2)
+    bar.phase("train", 1)
+    bar.round_done(Round(index=0), 3)
+    assert 0.35 < bar.seconds_left() < 0.8
+    bar.phase("cluster", 1)
+    time.sleep(0.2)
+    assert bar.seconds_left() < 0.4
 
 
 @pytest.mark.parametrize("phase", [*PREPARING, *CLOSING])

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 
 import fiftyone_deepcluster as fdc
+from fiftyone_deepcluster.app.panels.answers.clusters import facts
+from fiftyone_deepcluster.cli.clustering import report
 from fiftyone_deepcluster.errors import CancelledError
 from tests.dataset.small_runs import FROZEN
 from tests.observers import Watcher
@@ -23,6 +26,18 @@ def test_existing_embeddings(make_digits):
     assert set(labels[20:]) == {1 - labels[1]}
     assert dataset.first().dc_error == "no vector in 'emb'"
     assert run.settings["embeddings_field"] == "emb"
+
+
+def test_the_choice_among_clusterings_is_kept_and_shown(make_digits):
+    dataset = make_digits(60)
+    dataset.set_values("emb", list(load_digits().data[:60].astype(np.float32)))
+    clusterer = {"name": "best-of", "only": "pca-kmeans, spherical-kmeans"}
+    run = fdc.cluster(dataset, key="dc", embeddings_field="emb", clusterer=clusterer, **FROZEN)
+    details = fdc.load_run(dataset, "dc").record.rounds[-1].details
+    assert details["candidate"] == ["pca-kmeans", "spherical-kmeans"]
+    chosen = f"best-of chose {details['candidate'][details['rank'].index(1)]}: "
+    for shown in (run.record.notes, facts(run)["warnings"], report(run).splitlines()):
+        assert sum(line.startswith(chosen) for line in shown) == 1
 
 
 def embedding_model():

@@ -104,6 +104,16 @@ def test_training_on_the_heads_labels_needs_no_second_clustering(digits):
     assert "cluster" not in result.record.rounds[1].seconds
 
 
+def test_the_best_of_several_clusterings_is_named_in_a_note_also_after_a_break(digits, tmp_path):
+    clusterer = {"name": "best-of", "only": "pca-kmeans, spherical-kmeans"}
+    fdc.fit(digits, options(rounds=1, clusterer=clusterer, recluster=False), run_dir=tmp_path)
+    record = fdc.fit(digits, options(clusterer=clusterer, recluster=False), run_dir=tmp_path).record
+    details = record.rounds[-1].details
+    assert details["candidate"] == ["pca-kmeans", "spherical-kmeans"]
+    chosen = details["candidate"][details["rank"].index(1)]
+    assert any(note.startswith(f"best-of chose {chosen}: ") for note in record.notes)
+
+
 def test_fast_takes_fewer_views_and_runs(digits):
     resolved = options(fast=True, encoder="view-whitened", clusterer="consensus").resolve(image_facts(digits))
     assert (resolved.encoder.views, resolved.clusterer.runs) == (4, 6)

@@ -48,7 +48,7 @@ def test_the_clustering_that_agrees_most_with_the_last_round_is_taken(task, stri
 
 
 def test_the_first_round_uses_the_first_clusterer(task, stripes, corpus):
-    found = task._most_stable(MAKERS, stripes, ClusterRequest(2), corpus)
+    found = task._most_stable(task._clusterers(), stripes, ClusterRequest(2), corpus)
     assert nmi(found.labels, MAKERS[0].cluster(stripes, ClusterRequest(2)).labels) == pytest.approx(1)
 
 
