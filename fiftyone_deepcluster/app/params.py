@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.dataset.background import Job
     from fiftyone_deepcluster.methods.base import Options
 
-CALL_SETTINGS = ("truth_field", "patches_field", "media_field", "embeddings_field", "model")
+CALL_SETTINGS = ("truth_field", "patches_field", "media_field", "model")
 
 HEADINGS = {
     "n_clusters": "Clusters",
@@ -100,6 +100,9 @@ def parse_call(params: dict[str, Any], dataset: fo.Dataset) -> ClusterCall:
     settings: dict[str, Any] = {
         name: value for name in CALL_SETTINGS if (value := values.text(params, name)) is not None
     }
+    vectors = values.one_or_more(params, "embeddings_field")
+    if vectors is not None:
+        settings["embeddings_field"] = vectors
     settings["compute_brain"] = values.switch(params, "compute_brain", default=True)
     if not options.accepts_features:
         # the form keeps values entered for another method
