@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fiftyone_deepcluster.dataset.io.read_fields import NO_CLASSES
+from fiftyone_deepcluster.dataset.io.read_fields import NO_CLASSES, no_embeddings
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -53,10 +53,11 @@ def vector_fields(dataset: fo.Dataset, patches_field: str | None = None) -> list
     import fiftyone as fo
 
     kinds = [fo.VectorField, fo.ArrayField]
+    own = no_embeddings(dataset)
     if not patches_field:
-        return list(dataset.get_field_schema(ftype=kinds))
+        return [path for path in dataset.get_field_schema(ftype=kinds) if path not in own]
     prefix = f"{patches_field}.detections."
-    paths = dataset.get_field_schema(ftype=kinds, flat=True)
+    paths = [path for path in dataset.get_field_schema(ftype=kinds, flat=True) if path not in own]
     names = [path.removeprefix(prefix) for path in paths if path.startswith(prefix)]
     return [name for name in names if name != "mask"]  # the outline of the object
 
