@@ -116,7 +116,7 @@ def _add_fields(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
         samples,
         none="none",
         label="Fields",
-        description=f"Precomputed vectors. {JOINED}",
+        description=f"Fields with precomputed vectors. {JOINED}",
     )
     chosen = values.one_or_more(ctx.params, VECTORS)
     if chosen is None:

@@ -52,7 +52,7 @@ def add_vectors(
     if len(known) < 2:
         shared_inputs.add_choice(inputs, VECTORS, known, none=none, **about)
     else:
-        several = types.DropdownView(multiple=True)
+        several = types.DropdownView(multiple=True, allow_user_input=False)
         for name in known:
             several.add_choice(name, label=name)
         inputs.list(VECTORS, types.String(), view=several, **about)
