@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from fiftyone_deepcluster.dataset.background import Job
 
-CALL_SETTINGS = ("truth_field", "patches_field", "media_field", "embeddings_field", "model")
+CALL_SETTINGS = ("truth_field", "patches_field", "media_field", "model")
 
 HEADINGS = {
     "n_clusters": "Clusters",
@@ -76,8 +76,15 @@ def use_of_vectors(method: str) -> str:
     """What the method does with precomputed feature vectors, for the form; empty if it uses none."""
     options = METHODS.get(method) if method in METHODS.names() else Options
     if options.joins_vectors:
-        return "to cluster together with the features of the network"
-    return "to cluster" if options.accepts_features else ""
+        return "Precomputed feature vectors that are clustered together with the features of the network."
+    if options.accepts_features:
+        return "Precomputed feature vectors to cluster; without a choice, the method computes them."
+    return ""
+
+
+def without_vector(method: str) -> str:
+    """What the method does with images without such a vector, for the form."""
+    return "are clustered by the network only" if METHODS.get(method).joins_vectors else "will be left out"
 
 
 def parse_call(params: dict[str, Any], dataset: fo.Dataset) -> ClusterCall:
@@ -102,6 +109,9 @@ def parse_call(params: dict[str, Any], dataset: fo.Dataset) -> ClusterCall:
     settings: dict[str, Any] = {
         name: value for name in CALL_SETTINGS if (value := values.text(params, name)) is not None
     }
+    vectors = values.one_or_more(params, "embeddings_field")
+    if vectors is not None:
+        settings["embeddings_field"] = vectors
     settings["compute_brain"] = values.switch(params, "compute_brain", default=True)
     if not (options.accepts_features or options.joins_vectors):
         # the form keeps values entered for another method

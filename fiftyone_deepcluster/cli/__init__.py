@@ -99,6 +99,13 @@ def cluster_command(  # noqa: PLR0917 - one parameter per command-line option
     truth_field: Annotated[
         str | None, typer.Option(help="Field with known classes; used for evaluation only.")
     ] = None,
+    embeddings_field: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Field with vectors to cluster instead of network features, for frozen, or together with them, for "
+            "self-training; may be repeated: several are each scaled to length 1 and joined."
+        ),
+    ] = None,
     view: Annotated[str | None, typer.Option(help="Name of a saved view of the dataset.")] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an existing run with this key.")
@@ -111,6 +118,8 @@ def cluster_command(  # noqa: PLR0917 - one parameter per command-line option
 
     given = {"method": method, "key": key, "n_clusters": n_clusters, "truth_field": truth_field}
     settings: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if embeddings_field:  # one is given as a string: its vectors are used as they are
+        settings["embeddings_field"] = embeddings_field if len(embeddings_field) > 1 else embeddings_field[0]
     if overwrite:
         settings["overwrite"] = True
     with _errors_in_one_line():

@@ -9,6 +9,7 @@ import sys
 import time
 
 import fiftyone as fo
+import numpy as np
 import pytest
 from playwright.sync_api import TimeoutError as BrowserTimeout
 from playwright.sync_api import expect
@@ -19,7 +20,7 @@ from fiftyone_deepcluster.core.record import StopReason
 from fiftyone_deepcluster.dataset.api import cluster
 from fiftyone_deepcluster.dataset.display.workspace import CLUSTERS_PANEL, clusters_beside_the_grid
 from fiftyone_deepcluster.dataset.results.categories import build_tree
-from fiftyone_deepcluster.dataset.results.numbers import recommend_number
+from fiftyone_deepcluster.dataset.results.numbers import recommend_number, sweep_of_fields
 from fiftyone_deepcluster.dataset.runs import queue, status
 from fiftyone_deepcluster.dataset.runs.run import list_runs, load_run
 from fiftyone_deepcluster.methods.base import METHODS
@@ -314,3 +315,24 @@ def test_the_open_command_shows_the_clusters_at_once(open_app, clustered):
     finally:
         process.send_signal(signal.SIGINT)
         process.communicate()
+
+
+def test_several_fields_with_vectors_are_chosen_in_a_form(open_app, plugin, make_digits):
+    dataset = make_digits(60, persistent=True)
+    groups = np.eye(8)[np.arange(60) % 3] + 0.01 * np.random.default_rng(0).random((60, 8))
+    dataset.set_values("clip", list(groups))
+    dataset.set_values("dino", [None, *groups[1:, :4]])
+    page = open_app(dataset)
+    form = open_form(page, "Recommend number of clusters")
+    expect(form.get_by_text("choose a field with vectors").first).to_be_visible()
+    choice = typed_in(form, "Fields")
+    for name in ("clip", "dino"):
+        choice.click()
+        page.get_by_role("option", name=name, exact=True).click()
+    expect(form.get_by_text("1 of 60 images have no vector, and will be left out")).to_be_visible()
+    typed_in(form, "Largest number of clusters").fill("4")
+    form.get_by_role("button", name="Recommend", exact=True).click()
+    expect(form).to_have_count(0)
+    part(page, "dc-tab-runs").click()
+    expect(part(page, "dc-run-job-recommend_number")).to_contain_text("Recommended: 3 clusters")
+    assert sweep_of_fields(dataset)[0] == ["clip", "dino"]

@@ -23,6 +23,7 @@ NO_NAMES = (
     "<img src=x onerror=alert(1)>", "{'$ne': 1}", "dc\u202e",
 )  # fmt: skip
 NO_KEYS = (7, ["x"], {"$where": "sleep(9)"}, "../../other", "$dc", "dc\0", HUGE)
+NO_FIELDS = (*NO_KEYS, ["dc_embedding", 7], ["dc_embedding", HUGE], ["dc_embedding", "dc\0"])
 NO_NUMBERS = (-1, 0, 1.5, True, "many", "1; drop", [1], {"$gt": 0}, 10**30, float("nan"))
 NO_SWITCHES = (1, "no", "false", [True], {"$ne": None})
 NO_PARTS = (
@@ -61,7 +62,7 @@ GIVEN = {
 HOSTILE = {
     names.CLUSTER_IMAGES: {
         "key": NO_KEYS, "method": NO_PARTS, "overwrite": NO_SWITCHES, "compute_brain": NO_SWITCHES,
-        "truth_field": NO_KEYS, "patches_field": NO_KEYS, "media_field": NO_KEYS,
+        "truth_field": NO_KEYS, "patches_field": NO_KEYS, "media_field": NO_KEYS, "embeddings_field": NO_FIELDS,
     },
     names.RESUME_CLUSTERING: {
         "key": NO_KEYS,
@@ -100,10 +101,10 @@ HOSTILE = {
     names.BUILD_CATEGORY_TREE: {"key": NO_KEYS},
     names.RECOMMEND_NUMBER: {
         "key": NO_KEYS, "smallest": NO_NUMBERS, "largest": NO_NUMBERS, "repetitions": NO_NUMBERS,
-        "max_images": NO_NUMBERS,
+        "max_images": NO_NUMBERS, "source": NO_KEYS, "embeddings_field": NO_FIELDS,
     },
     names.AUDIT_LABELS: {
-        "label_field": NO_KEYS, "run": NO_KEYS, "embeddings_field": NO_KEYS, "group_field": NO_KEYS, "key": NO_KEYS,
+        "label_field": NO_KEYS, "run": NO_KEYS, "embeddings_field": NO_FIELDS, "group_field": NO_KEYS, "key": NO_KEYS,
         "overwrite": NO_SWITCHES,
     },
     names.IMPORT_DICOM: {

@@ -69,6 +69,20 @@ def test_a_reviewed_run_is_refined_and_both_are_compared(invoke, make_digits):
     assert "first" in dataset.distinct("better.label")
 
 
+def test_several_fields_with_vectors_are_clustered(invoke, make_digits):
+    dataset = make_digits(60, persistent=True)
+    for name, size in (("one", 3), ("two", 4)):
+        dataset.set_values(name, [[float(row % 4 == at) + 0.1 for at in range(size)] for row in range(60)])
+    one, two = ("--embeddings-field", "one"), ("--embeddings-field", "two")
+    assert invoke("cluster", dataset.name, "--key", "both", *one, *two, *_QUICK).exit_code == 0
+    assert invoke("cluster", dataset.name, "--key", "single", *two, *_QUICK).exit_code == 0
+    dataset.reload()
+    used = [
+        fiftyone_deepcluster.load_run(dataset, key).settings["embeddings_field"] for key in ("both", "single")
+    ]
+    assert used == [["one", "two"], "two"]
+
+
 def test_a_saved_view_is_clustered_alone(invoke, make_digits):
     dataset = make_digits(60, persistent=True)
     dataset.save_view("first", dataset.limit(30))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-from fiftyone_deepcluster.app.operators import fields, shared_inputs, values
+from fiftyone_deepcluster.app.operators import fields, shared_inputs, values, vector_inputs
 from fiftyone_deepcluster.app.operators.job_operator import JobOperator
 from fiftyone_deepcluster.dataset.io.fields import FieldNames, check_free, check_key
 from fiftyone_deepcluster.errors import DeepClusterError, InputError
@@ -53,9 +53,16 @@ class AuditLabels(JobOperator):
         label_field = values.needed_text(ctx.params, "label_field")
         key = values.text(ctx.params, "key") or _KEY
         check_key(key)
-        given = {name: values.text(ctx.params, name) for name in ("run", "embeddings_field", "group_field")}
+        given = {name: values.text(ctx.params, name) for name in ("run", "group_field")}
+        given_vectors = values.one_or_more(ctx.params, vector_inputs.VECTORS)
         overwrite = values.switch(ctx.params, "overwrite")
-        arguments = {"label_field": label_field, "key": key, "overwrite": overwrite, **given}
+        arguments = {
+            "label_field": label_field,
+            "key": key,
+            "overwrite": overwrite,
+            "embeddings_field": given_vectors,
+            **given,
+        }
         return Job("audit_labels", ctx.view, key, arguments)
 
 
@@ -95,16 +102,19 @@ def _add_features(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
         label="Features of a run",
         description="Features learned by a clustering run; its clusters are named in the reasons.",
     )
-    shared_inputs.add_choice(
+    label_field = values.text(ctx.params, "label_field")
+    vector_inputs.add_vectors(
         inputs,
-        "embeddings_field",
-        fields.vector_fields(ctx.dataset),
+        ctx,
+        ctx.view,
+        label_field if label_field in fields.object_fields(ctx.dataset) else None,
         none="none",
         label="Vectors",
-        description="A field with vectors.",
+        description="Vectors of several fields, and the features of the run, are each scaled to a mean length of 1 and "
+        "joined.",
     )
     run = values.text(ctx.params, "run") if "run" in ctx.params or not runs else runs[-1]
-    if run is None and values.text(ctx.params, "embeddings_field") is None:
+    if run is None and values.one_or_more(ctx.params, vector_inputs.VECTORS) is None:
         shared_inputs.complain(
             inputs, "embeddings_field", "give a run or a field with vectors; compute_embeddings creates one"
         )

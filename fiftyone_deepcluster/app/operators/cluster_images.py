@@ -9,9 +9,9 @@ from fiftyone.operators import types
 
 from fiftyone_deepcluster.app import forms, names
 from fiftyone_deepcluster.app.estimate import count_images, estimate_text
-from fiftyone_deepcluster.app.operators import fields, shared_inputs, values
+from fiftyone_deepcluster.app.operators import fields, shared_inputs, values, vector_inputs
 from fiftyone_deepcluster.app.operators.job_operator import JobOperator
-from fiftyone_deepcluster.app.params import method_field, parse_call, use_of_vectors
+from fiftyone_deepcluster.app.params import method_field, parse_call, use_of_vectors, without_vector
 from fiftyone_deepcluster.app.typed_names import name_problems
 from fiftyone_deepcluster.dataset.io.read_images import DICOM_PATH, image_slices
 from fiftyone_deepcluster.methods.base import METHODS
@@ -77,7 +77,7 @@ class ClusterImages(JobOperator):
         """The run, on the target view."""
         call = parse_call(ctx.params, ctx.dataset)
         ctx.params["key"] = call.key
-        return call.on(_target(ctx))
+        return call.on(shared_inputs.target_of(ctx))
 
     def __call__(
         self,
@@ -110,18 +110,9 @@ class ClusterImages(JobOperator):
         )
 
 
-def _target(ctx: foo.ExecutionContext) -> fo.core.collections.SampleCollection:
-    """Samples to cluster; of a grouped dataset, the selected slice or the slice shown in the grid."""
-    samples = ctx.target_view()
-    if samples.media_type != "group":
-        return samples
-    shown = values.text(ctx.params, "group_slice") or ctx.group_slice or ctx.dataset.default_group_slice
-    return samples.select_group_slices(shown)
-
-
 def _add_size(inputs: types.Object, ctx: foo.ExecutionContext, options: Options | None) -> None:
     """Add the number of images, and an estimate of the run time."""
-    samples, patches_field = _target(ctx), values.text(ctx.params, "patches_field")
+    samples, patches_field = shared_inputs.target_of(ctx), values.text(ctx.params, "patches_field")
     if patches_field is not None and patches_field not in fields.object_fields(ctx.dataset):
         return  # the error message of the call says what is wrong
     n = count_images(samples, patches_field)
@@ -140,14 +131,21 @@ def _add_size(inputs: types.Object, ctx: foo.ExecutionContext, options: Options 
 
 
 def _add_number(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
-    """Add the number of clusters that the newest sweep recommends, if there is one."""
-    from fiftyone_deepcluster.dataset.results.numbers import latest_sweep
+    """Add the recommended number of clusters, if there is one: of the chosen fields, else of a run or any fields."""
+    from fiftyone_deepcluster.dataset.results.numbers import latest_sweep, sweep_of_fields
 
-    newest = latest_sweep(ctx.dataset)
+    chosen = values.one_or_more(ctx.params, vector_inputs.VECTORS) or []
+    chosen = [chosen] if isinstance(chosen, str) else chosen
+    newest = None if chosen else latest_sweep(ctx.dataset)
     if newest is not None:
-        key, found = newest
-        about = f"From the embeddings of run {key!r}; the Clusters panel has the curves, in the tab Analyses."
-        inputs.view("number", types.Notice(label=f"Number of clusters: {found.advice}", description=about))
+        about = f"From the embeddings of run {newest[0]!r}; the Clusters panel has the curves, in the tab Analyses."
+        found = newest[1]
+    elif (known := sweep_of_fields(ctx.dataset, chosen)) is not None:
+        about = f'From the vectors in {", ".join(known[0])}; "Recommend number of clusters" has the curves.'
+        found = known[1]
+    else:
+        return
+    inputs.view("number", types.Notice(label=f"Number of clusters: {found.advice}", description=about))
 
 
 def _add_key(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
@@ -205,18 +203,20 @@ def _add_overwrite(inputs: types.Object, ctx: foo.ExecutionContext, key: str) ->
 def _add_fields(inputs: types.Object, ctx: foo.ExecutionContext, method: str) -> None:
     """Add the inputs for slices and fields; each only if the dataset has something to choose from."""
     _add_sources(inputs, ctx)
-    vectors = fields.vector_fields(ctx.dataset)
+    patches_field = values.text(ctx.params, "patches_field")
     use = use_of_vectors(method)
-    if vectors and use:
-        shared_inputs.add_choice(
+    if use and fields.vector_fields(ctx.dataset, patches_field):
+        vector_inputs.add_vectors(
             inputs,
-            "embeddings_field",
-            vectors,
-            none="none" if METHODS.get(method).joins_vectors else "computed by the method",
+            ctx,
+            shared_inputs.target_of(ctx),
+            patches_field,
+            none="none",
+            without=without_vector(method),
             label="Embeddings",
-            description=f"Field with precomputed feature vectors {use}.",
+            description=f"{use} {vector_inputs.JOINED}",
         )
-    classes = fields.class_fields(ctx.dataset, values.text(ctx.params, "patches_field"))
+    classes = fields.class_fields(ctx.dataset, patches_field)
     if classes:
         shared_inputs.add_choice(
             inputs,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fiftyone_deepcluster.dataset.io.read_fields import NO_CLASSES
+from fiftyone_deepcluster.dataset.io.read_fields import NO_CLASSES, no_embeddings
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -48,11 +48,18 @@ def own_label_fields(dataset: fo.Dataset) -> list[str]:
     return _of_no_run(dataset, list(dataset.get_field_schema(embedded_doc_type=fo.Classification)))
 
 
-def vector_fields(dataset: fo.Dataset) -> list[str]:
-    """Fields with one vector per image."""
+def vector_fields(dataset: fo.Dataset, patches_field: str | None = None) -> list[str]:
+    """Fields with one vector per image; for patches, the attributes of the objects, without the path of the objects."""
     import fiftyone as fo
 
-    return list(dataset.get_field_schema(ftype=[fo.VectorField, fo.ArrayField]))
+    kinds = [fo.VectorField, fo.ArrayField]
+    own = no_embeddings(dataset)
+    if not patches_field:
+        return [path for path in dataset.get_field_schema(ftype=kinds) if path not in own]
+    prefix = f"{patches_field}.detections."
+    paths = [path for path in dataset.get_field_schema(ftype=kinds, flat=True) if path not in own]
+    names = [path.removeprefix(prefix) for path in paths if path.startswith(prefix)]
+    return [name for name in names if name != "mask"]  # the outline of the object
 
 
 def object_fields(dataset: fo.Dataset) -> list[str]:

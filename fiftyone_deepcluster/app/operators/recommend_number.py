@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-from fiftyone_deepcluster.app.operators import findings, shared_inputs, values
+from fiftyone_deepcluster.app.estimate import count_images
+from fiftyone_deepcluster.app.operators import fields, findings, shared_inputs, values
 from fiftyone_deepcluster.app.operators.job_operator import JobOperator
+from fiftyone_deepcluster.app.operators.vector_inputs import JOINED, VECTORS, add_vectors
+from fiftyone_deepcluster.core import arguments
+from fiftyone_deepcluster.dataset.runs.run import finished_runs
+from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
+    import fiftyone as fo
+
+    from fiftyone_deepcluster.clusterers.number import NumberSweep
     from fiftyone_deepcluster.dataset.background import Job
     from fiftyone_deepcluster.dataset.runs.run import Run
 
 _REPETITIONS, _REPETITIONS_RANGE = 3, (2, 10)
 _IMAGES, _IMAGES_RANGE = 5_000, (20, 100_000)
 _LARGEST = 1_000
+_RUN, _FIELDS = "run", "fields"
+_NO_FIELD = "choose a field with vectors; FiftyOne's compute_embeddings creates one"
 
 
 class RecommendNumber(JobOperator):
-    """Clusters a run's embeddings into several numbers of clusters, and recommends one without labels."""
+    """Clusters vectors into several numbers of clusters, and recommends one without labels."""
 
     @property
     def config(self) -> foo.OperatorConfig:
@@ -28,44 +38,113 @@ class RecommendNumber(JobOperator):
         return shared_inputs.job_config(
             "recommend_number",
             "Recommend number of clusters",
-            "Cluster the embeddings of a run into several numbers of clusters, score each without labels, and "
-            "recommend one. The run is not changed. Stored with it.",
+            "Cluster the embeddings of a run, or the vectors in fields, into several numbers of clusters, score each "
+            "without labels, and recommend one. No run is needed, and none is changed.",
             "query_stats",
             "medium",
         )
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
-        """Form: run, range of numbers, seeds and images; with the curves of the last sweep."""
+        """Form: run or fields, range of numbers, seeds and images; with the curves of the last sweep."""
+        from fiftyone_deepcluster.dataset.results.numbers import stored_sweep
+
         inputs = types.Object()
-        run = findings.add_finished_run(inputs, ctx)
-        if run is not None:
-            _add_range(inputs, ctx, run)
+        _add_source(inputs, ctx)
+        if _by_fields(ctx):
+            _add_fields(inputs, ctx)
+        elif (run := findings.add_finished_run(inputs, ctx)) is not None:
+            _add_range(inputs, ctx, _usual_range(run))
             _add_effort(inputs)
-            add_curves(inputs, run)
+            _add_curves(inputs, stored_sweep(run))
         return shared_inputs.form(inputs, "Recommend number of clusters", "Recommend")
 
     def job(self, ctx: foo.ExecutionContext) -> Job:
         """The sweep over the numbers."""
-        from fiftyone_deepcluster.clusterers.number import numbers_between
+        from fiftyone_deepcluster.dataset.background import Job
         from fiftyone_deepcluster.dataset.runs.run import load_run
 
-        smallest, largest = _range_of(ctx, load_run(ctx.dataset, shared_inputs.key_of(ctx)))
-        (few, many), (least, most) = _REPETITIONS_RANGE, _IMAGES_RANGE
-        return findings.analysis(
-            ctx,
-            "recommend_number",
-            numbers=numbers_between(smallest, largest),
-            repetitions=values.number(ctx.params, "repetitions", _REPETITIONS, least=few, most=many),
-            max_images=values.number(ctx.params, "max_images", _IMAGES, least=least, most=most),
-        )
+        if not _by_fields(ctx):
+            run = load_run(ctx.dataset, shared_inputs.key_of(ctx))
+            return findings.analysis(ctx, "recommend_number", **_arguments(ctx, _usual_range(run)))
+        chosen, samples = values.one_or_more(ctx.params, VECTORS), shared_inputs.target_of(ctx)
+        if chosen is None:
+            raise InputError(_NO_FIELD)
+        given = {VECTORS: chosen, **_arguments(ctx, _range_of_images(samples))}
+        return Job("recommend_number", samples, "", given)
 
 
-def add_curves(inputs: types.Object, run: Run) -> None:
-    """Add the curves of the stored sweep of a run, if there is one."""
+def _by_fields(ctx: foo.ExecutionContext) -> bool:
+    """Whether the vectors are those of fields: as chosen, as the other parameters say, or as there is no run.
+
+    Raises:
+        InputError: an unknown choice, or a run and fields.
+    """
+    source, fields_given = (
+        values.text(ctx.params, "source"),
+        values.one_or_more(ctx.params, VECTORS) is not None,
+    )
+    if source is not None:
+        arguments.one_of("source", source, (_RUN, _FIELDS))
+        return source == _FIELDS
+    if values.text(ctx.params, "key") is not None:
+        if fields_given:
+            raise InputError(f"key and {VECTORS} are given; give one of the two")
+        return False
+    return fields_given or (not finished_runs(ctx.dataset) and bool(fields.vector_fields(ctx.dataset)))
+
+
+def _add_source(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
+    """Add the choice between a run and fields, if there are both."""
+    if not finished_runs(ctx.dataset) or not fields.vector_fields(ctx.dataset):
+        return
+    dropdown = types.DropdownView()
+    dropdown.add_choice(_RUN, label="Embeddings of a run")
+    dropdown.add_choice(_FIELDS, label="Fields with vectors")
+    chosen = _FIELDS if _by_fields(ctx) else _RUN
+    inputs.enum("source", dropdown.values(), default=chosen, view=dropdown, label="Vectors")
+
+
+def _add_fields(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
+    """Add the samples, the fields, and what is asked of a run, too."""
+    from fiftyone_deepcluster.dataset.results.numbers import sweep_of_fields
+
+    inputs.view_target(ctx, action_description="Use")
+    samples = shared_inputs.target_of(ctx)
+    add_vectors(
+        inputs,
+        ctx,
+        samples,
+        none="none",
+        label="Fields",
+        description=f"Fields with precomputed vectors. {JOINED}",
+    )
+    chosen = values.one_or_more(ctx.params, VECTORS)
+    if chosen is None:
+        shared_inputs.complain(inputs, VECTORS, _NO_FIELD)
+    _add_range(inputs, ctx, _range_of_images(samples))
+    _add_effort(inputs)
+    known = None
+    if chosen is not None:
+        known = sweep_of_fields(ctx.dataset, [chosen] if isinstance(chosen, str) else chosen)
+    _add_curves(inputs, None if known is None else known[1])
+
+
+def _arguments(ctx: foo.ExecutionContext, usual: tuple[int, int]) -> dict[str, Any]:
+    """Numbers of clusters, repetitions and images; ``usual`` are the smallest and largest number by default."""
+    from fiftyone_deepcluster.clusterers.number import numbers_between
+
+    (few, many), (least, most) = _REPETITIONS_RANGE, _IMAGES_RANGE
+    return {
+        "numbers": numbers_between(*_range_of(ctx, usual)),
+        "repetitions": values.number(ctx.params, "repetitions", _REPETITIONS, least=few, most=many),
+        "max_images": values.number(ctx.params, "max_images", _IMAGES, least=least, most=most),
+    }
+
+
+def _add_curves(inputs: types.Object, found: NumberSweep | None) -> None:
+    """Add the curves of a stored sweep, if there is one."""
     from fiftyone_deepcluster.dataset.job_verbs import advice_of
-    from fiftyone_deepcluster.dataset.results.numbers import stored_sweep
 
-    found = stored_sweep(run)
     if found is None:
         return
     inputs.view("advice", types.Notice(label=f"Last result. {advice_of(found)}"))
@@ -91,8 +170,8 @@ def add_curves(inputs: types.Object, run: Run) -> None:
     inputs.define_property("curves", types.Object(), view=view)
 
 
-def _add_range(inputs: types.Object, ctx: foo.ExecutionContext, run: Run) -> None:
-    smallest, largest = _usual_range(run)
+def _add_range(inputs: types.Object, ctx: foo.ExecutionContext, usual: tuple[int, int]) -> None:
+    smallest, largest = usual
     inputs.int("smallest", default=smallest, min=2, max=_LARGEST, label="Smallest number of clusters")
     inputs.int(
         "largest",
@@ -127,9 +206,15 @@ def _usual_range(run: Run) -> tuple[int, int]:
     return 2, largest_number(run.record.n_images, run.n_clusters)
 
 
-def _range_of(ctx: foo.ExecutionContext, run: Run) -> tuple[int, int]:
+def _range_of_images(samples: fo.core.collections.SampleCollection) -> tuple[int, int]:
+    from fiftyone_deepcluster.dataset.results.numbers import largest_number
+
+    return 2, largest_number(count_images(samples, None), 0)
+
+
+def _range_of(ctx: foo.ExecutionContext, usual: tuple[int, int]) -> tuple[int, int]:
     """Smallest and largest number."""
-    few, many = _usual_range(run)
+    few, many = usual
     smallest = values.number(ctx.params, "smallest", few, least=2, most=_LARGEST - 1)
     return smallest, values.number(
         ctx.params, "largest", max(many, smallest + 1), least=smallest + 1, most=_LARGEST

@@ -125,6 +125,15 @@ def add_cluster(inputs: types.Object, ctx: foo.ExecutionContext, run: Run) -> st
     return values.text(ctx.params, "cluster")
 
 
+def target_of(ctx: foo.ExecutionContext) -> fo.core.collections.SampleCollection:
+    """Samples to use; of a grouped dataset, the selected slice or the slice shown in the grid."""
+    samples = ctx.target_view()
+    if samples.media_type != "group":
+        return samples
+    shown = values.text(ctx.params, "group_slice") or ctx.group_slice or ctx.dataset.default_group_slice
+    return samples.select_group_slices(shown)
+
+
 def complain(inputs: types.Object, name: str, error: Exception | str) -> None:
     """Show an error at an input; the form cannot be submitted until it is resolved."""
     place = inputs.get_property(name)

@@ -57,6 +57,17 @@ def texts(params: Params, name: str) -> list[str]:
     return given
 
 
+def one_or_more(params: Params, name: str) -> str | list[str] | None:
+    """One string, or a list of several, without surrounding blanks; None if there is none.
+
+    A list with one entry is that entry: the vectors of one field are used as they are, those of several are scaled.
+    """
+    if not isinstance(params.get(name), list):
+        return text(params, name)
+    found = [entry.strip() for entry in texts(params, name) if entry.strip()]
+    return found if len(found) > 1 else next(iter(found), None)
+
+
 def number(params: Params, name: str, default: int, *, least: int, most: int | None = None) -> int:
     """A whole number; ``default`` if there is none."""
     value = params.get(name)

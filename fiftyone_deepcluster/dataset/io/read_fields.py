@@ -177,6 +177,12 @@ def _no_class_field(option: str, name: str, source: SampleSource) -> str:
     return f"{option}={arguments.short(name)} is not a field of {source.dataset.name!r}; {there}"
 
 
+def no_embeddings(dataset: fo.Dataset) -> set[str]:
+    """Fields created by runs, except their embeddings: the clusters of every round are stored as a vector, too."""
+    embeddings = {run.path("embedding") for run in marked(dataset) if run.kind == "clusters"}
+    return _of_runs(dataset) - embeddings
+
+
 def _of_runs(dataset: fo.Dataset) -> set[str]:
     """Fields created by runs, which contain no known classes."""
     runs = [*marked(dataset), *(storage.fields_of(dataset, key) for key in storage.keys(dataset))]
@@ -190,8 +196,7 @@ def _no_vector_field(name: str, source: SampleSource) -> str:
     prefix = "" if source.patches_field is None else f"{source.patches_field}.detections."
     schema = source.dataset.get_field_schema(ftype=[fo.VectorField, fo.ArrayField, fo.ListField], flat=True)
     paths = [path for path, field in schema.items() if _may_hold_vectors(field)]
-    embeddings = {run.path("embedding") for run in marked(source.dataset) if run.kind == "clusters"}
-    own = _of_runs(source.dataset) - embeddings
+    own = no_embeddings(source.dataset)
     known = [path.removeprefix(prefix) for path in paths if path.startswith(prefix) and path not in own]
     known = [name for name in known if "." not in name]  # vectors inside labels are not embeddings
     shown = arguments.short(name)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.api.fit_arguments import joined
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.progress import observer_or_silent, stop_if_cancelled
 from fiftyone_deepcluster.dataset.io.read_fields import read_embeddings
+from fiftyone_deepcluster.dataset.io.read_images import collect_images
 from fiftyone_deepcluster.errors import InputError, OptionsError
 from fiftyone_deepcluster.methods.base import methods_that
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import fiftyone as fo
     import numpy as np
     from fiftyone.core.utils import ProgressBar
     from numpy.typing import NDArray
@@ -70,6 +73,32 @@ def stored_vectors(
             row: reason for _, missing in reversed(found) for row, reason in missing.items()
         }
     return _stack(read_embeddings(source, field), f"no vector in {field!r}", f"embeddings_field={field!r}")
+
+
+def missing_vectors(
+    samples: fo.core.collections.SampleCollection, field: str | Sequence[str], at_most: int
+) -> Counter[str]:
+    """How many images of a collection have no vector, by reason; reads as ``stored_vectors`` does, but not all images.
+
+    Args:
+        samples: a collection of whole images.
+        field: a field, or several.
+        at_most: maximum number of vectors to read; images without a value are counted in the whole collection.
+
+    Raises:
+        ImagesError: see ``collect_images``.
+        InputError: see ``stored_vectors``.
+    """
+    names = arguments.names("embeddings_field", field, "embedding", once=True)
+    known, missing, left = samples, Counter[str](), samples.count()
+    for name in names:
+        if samples.has_field(name):
+            known, before = known.exists(name), left
+            left = known.count()
+            missing[f"no vector in {name!r}"] = before - left
+    read = stored_vectors(collect_images((known if left else samples).limit(at_most)), field)[1]
+    missing.update(read.values() if left else ())
+    return +missing
 
 
 def model_vectors(

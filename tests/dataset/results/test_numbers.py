@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import fiftyone as fo
 import numpy as np
 import pytest
 
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.clusterers.number import numbers_between
 from fiftyone_deepcluster.core.progress import StopFlag
-from fiftyone_deepcluster.dataset.results.numbers import latest_sweep, stored_sweep, usual_numbers
+from fiftyone_deepcluster.dataset.results.numbers import (
+    latest_sweep,
+    stored_sweep,
+    sweep_of_fields,
+    usual_numbers,
+)
 from fiftyone_deepcluster.errors import CancelledError, InputError
 
 QUIET = {"baselines": False, "progress": False, "compute_brain": False}
@@ -90,6 +96,72 @@ def test_a_sweep_is_cancelled_between_two_repetitions(planted):
     with pytest.raises(CancelledError, match="nothing of the sweep"):
         fdc.recommend_number(planted, "dc", reducer="identity", observer=observer)
     assert observer.steps == 4
+
+
+def test_fields_need_no_run(planted):
+    draw = np.random.default_rng(1)
+    planted.set_values("other", list(9 * np.eye(4)[np.arange(60) % 3] + draw.random((60, 4))))
+    quick = {"reducer": "identity", "repetitions": 2}
+    found = fdc.recommend_number(planted, embeddings_field="vector", **quick)
+    assert found.numbers == tuple(range(2, 13))
+    assert (found.recommended, found.interval) == (3, (3, 3))
+    assert sweep_of_fields(planted) == (["vector"], found)
+    assert stored_sweep(fdc.load_run(planted, "dc")) is None
+    both = fdc.recommend_number(planted, numbers=[2, 3, 4], embeddings_field=["vector", "other"], **quick)
+    assert both.recommended == 3
+    assert sweep_of_fields(planted) == (["vector", "other"], both)
+    assert sweep_of_fields(planted, ["other", "vector"]) == (["vector", "other"], both)
+    assert sweep_of_fields(planted, ["vector"]) == (["vector"], found)
+    assert sweep_of_fields(planted, ["other"]) is None
+    planted.delete_sample_field("other")
+    assert sweep_of_fields(planted) == (["vector"], found)
+
+
+def test_fields_give_what_their_run_gives(planted):
+    """The embeddings of a run of given vectors are these vectors."""
+    quick = {"reducer": "identity", "repetitions": 2, "max_images": 40}
+    of_run = fdc.recommend_number(planted, "dc", [2, 3, 4], **quick)
+    assert fdc.recommend_number(planted, None, [2, 3, 4], embeddings_field="dc_embedding", **quick) == of_run
+    again = fdc.recommend_number(planted, "dc", [2, 3, 4], seed=7, **quick)
+    assert again.objective != of_run.objective
+
+
+def test_images_without_a_vector_are_left_out(planted):
+    vectors = planted.values("vector")
+    vectors[0], vectors[1], vectors[2] = None, np.zeros(8), np.full(8, np.nan)
+    planted.set_values("vector", vectors)
+    with pytest.raises(InputError, match="58 is more than the 57 vectors"):
+        fdc.recommend_number(planted, numbers=[2, 58], embeddings_field="vector", reducer="identity")
+
+
+def test_vectors_of_objects(planted):
+    vectors = planted.values("vector")
+    boxes = [fo.Detections(detections=[fo.Detection(bounding_box=[0, 0, 1, 1], own=one)]) for one in vectors]
+    planted.set_values("objects", boxes)
+    planted.add_sample_field("objects.detections.own", fo.VectorField)
+    quick = {"reducer": "identity", "repetitions": 2}
+    objects = planted.to_patches("objects")
+    found = fdc.recommend_number(objects, numbers=[2, 3, 4], embeddings_field="own", **quick)
+    assert found.recommended == 3
+    assert sweep_of_fields(planted) == (["own"], found)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "key=None and embeddings_field=None: give one of the two"),
+        ({"key": "dc", "embeddings_field": "vector"}, "give one of the two"),
+        ({"embeddings_field": "none"}, "embeddings_field='none' is not a field"),
+        ({"embeddings_field": "views"}, "embeddings_field='views' has 2 vectors for each image"),
+        ({"embeddings_field": "vector", "seed": -1}, "seed=-1"),
+        ({"embeddings_field": 7}, "embeddings_field=7 is not a list of names"),
+    ],
+)
+def test_what_is_given_is_checked(planted, given, message):
+    planted.set_values("views", [np.ones((2, 4))] * 60)
+    with pytest.raises(InputError, match=message):
+        fdc.recommend_number(planted, **given)
+    assert sweep_of_fields(planted) is None
 
 
 def test_usual_numbers_reach_twice_the_run_with_five_images_each():

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from fiftyone_deepcluster.app import names
 from fiftyone_deepcluster.app.operators.resume_clustering import resume_job
+from fiftyone_deepcluster.app.operators.vector_inputs import shown_again
 from fiftyone_deepcluster.app.panels.answers.common import Json, optional_text_param, text_param
 from fiftyone_deepcluster.app.running import cancel_job
 from fiftyone_deepcluster.errors import InputError
@@ -168,7 +169,7 @@ def start_again(ctx: foo.ExecutionContext) -> None:
     form = status.kept_forms(ctx.dataset).get(key)
     if form is None:
         raise InputError(f"the values entered for {in_words(key)} are no longer stored; start it again")
-    ctx.prompt(form["operator"], params=form["params"])
+    ctx.prompt(form["operator"], params=shown_again(form["params"], ctx.dataset))
 
 
 def resume_run(ctx: foo.ExecutionContext) -> Json:
