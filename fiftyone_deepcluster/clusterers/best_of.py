@@ -56,7 +56,7 @@ class BestOf(Clusterer):
         Raises:
             InputError: fewer than 40 vectors.
         """
-        from fiftyone_deepcluster.clusterers.candidates import try_clusterings
+        from fiftyone_deepcluster.clusterers.candidates import Bench
         from fiftyone_deepcluster.clusterers.complete import complete
         from fiftyone_deepcluster.clusterers.values import FoundClusters
 
@@ -64,13 +64,8 @@ class BestOf(Clusterer):
             raise InputError(
                 f"{len(vectors)} images are too few to compare clusterings; give {MIN_IMAGES} or more, or use kmeans"
             )
-        trial = try_clusterings(
-            vectors,
-            request.number,
-            seed=request.seed,
-            candidates=self._candidates(),
-            step=request.step_done,
-        )
+        bench = Bench(vectors, request.number, request.seed)
+        trial = bench.trial(self._candidates(), request.step_done)
         found = complete(
             FoundClusters(trial.chosen.clustering.labels, confidence=trial.chosen.clustering.confidence),
             vectors,

@@ -142,7 +142,6 @@ def try_clusterings(
     seed: int = 51,
     candidates: Mapping[str, tuple[Any, Any]] | None = None,
     heads: bool = False,
-    step: Callable[[], None] | None = None,
 ) -> Trial:
     """Cluster vectors in several ways, and choose one without labels.
 
@@ -156,7 +155,6 @@ def try_clusterings(
         candidates: name -> reducer and clusterer, as names or dictionaries; None: ``CANDIDATES``.
         heads: also train heads (TURTLE, TEMI) from the choice among the candidates; takes minutes more. One that does
             not lower the objective of its start is not chosen.
-        step: called after each of ``candidates``.
 
     Raises:
         InputError: no candidates, vectors that one of them cannot cluster, or another wrong argument.
@@ -166,25 +164,19 @@ def try_clusterings(
     n_clusters = arguments.whole_number("n_clusters", n_clusters, 1, len(vectors))
     seed = arguments.whole_number("seed", seed, 0, LARGEST_SEED)
     arguments.yes_or_no(heads=heads)
-    bench = _Bench(vectors, n_clusters, seed)
-    tried = []
-    for name, way in _ways(_given(candidates)).items():
-        tried.append(bench.candidate(name, way))
-        if step is not None:
-            step()
-    complete = _with_others(tried)
-    ranking = ranked(complete, n_clusters)
+    bench = Bench(vectors, n_clusters, seed)
+    trial = bench.trial(_given(candidates), step=lambda: None)
     if not heads:
-        return Trial(tuple(complete), ranking)
+        return trial
     left_out: dict[str, str] = {}
     trained = []
     for name, way in _ways(HEADS).items():
         try:
-            trained.append(bench.candidate(name, way, ranking[0].clustering))
+            trained.append(bench.candidate(name, way, trial.chosen.clustering))
         except InputError as error:
             left_out[name] = str(error)
-    complete = _with_others([*tried, *trained])
-    worse = {one.name for one in trained if one.objective >= ranking[0].objective}
+    complete = _with_others([*trial.candidates, *trained])
+    worse = {one.name for one in trained if one.objective >= trial.chosen.objective}
     able = [one for one in complete if one.name not in worse]
     return Trial(tuple(complete), ranked(able, n_clusters), left_out)
 
@@ -268,7 +260,7 @@ def reason(columns: Mapping[str, Sequence[Any]]) -> str:
     return f"{why}, {first['worth']:.3f}; {others[0]['candidate']} is second with {others[0]['worth']:.3f}"
 
 
-class _Bench:
+class Bench:
     """Runs and scores candidates on the same vectors; a reduction that several of them share is computed once.
 
     Args:
@@ -284,6 +276,15 @@ class _Bench:
         self._common = torch.nn.functional.normalize(vectors)
         self._accuracy = LinearAccuracy(self._common, seed)
         self._layouts: dict[tuple[str, int], torch.Tensor] = {}
+
+    def trial(self, candidates: Mapping[str, tuple[Any, Any]], step: Callable[[], None]) -> Trial:
+        """Try the candidates, and call ``step`` after each; errors as ``try_clusterings``."""
+        tried = []
+        for name, way in _ways(candidates).items():
+            tried.append(self.candidate(name, way))
+            step()
+        complete = _with_others(tried)
+        return Trial(tuple(complete), ranked(complete, self._n_clusters))
 
     def candidate(
         self, name: str, way: tuple[Reducer, Clusterer], start: Clustering | None = None
