@@ -84,6 +84,19 @@ def votes(rounds: Sequence[Round]) -> list[str]:
     ]
 
 
+def first_kept(rounds: Sequence[Round]) -> list[str]:
+    """That training did not improve the clusters, so that those before training were returned."""
+    scores = rounds[-1].scores if rounds else {}
+    if not scores.get("kept_first"):
+        return []
+    after, before = scores["information"], scores["information_first"]
+    return [
+        f"training did not improve the clusters: a linear classifier on the features before training tells those after "
+        f"it apart less well ({after:.3f} nats of information) than those before it ({before:.3f}), which are returned; "
+        "keep_first=False returns those after training"
+    ]
+
+
 def choice(rounds: Sequence[Round]) -> list[str]:
     """The candidate that ``best-of`` chose in the last round, why, and the runner-up."""
     from fiftyone_deepcluster.clusterers.candidates import reason

@@ -17,6 +17,7 @@ _MOST_IMAGES = 3000
 """A classifier of more images takes long and says no more."""
 
 _FOLDS = 3
+_LEAST_PROBABILITY = 1e-6
 _PCA = {"name": "pca"}
 
 
@@ -43,22 +44,57 @@ class LinearAccuracy:
         Args:
             labels: (N,) clusters; -1 is noise.
         """
-        from sklearn.linear_model import LogisticRegression
-        from sklearn.model_selection import StratifiedKFold, cross_val_score
+        from sklearn.model_selection import cross_val_score
 
         from fiftyone_deepcluster.core.process_state import ignored_warnings
 
+        rows = self._sample(labels)
+        if not len(rows):
+            return 0.0
+        model, folds = self._model()
+        with ignored_warnings(".*"):
+            return float(cross_val_score(model, self._reduced(rows), labels[rows], cv=folds).mean())
+
+    def information(self, labels: NDArray[np.int64]) -> float:
+        """Information that the vectors give about the clusters, in nats: H(c) + mean log q(c | x).
+
+        q is the cross-validated logistic regression of ``__call__``, on the same images. This is a lower bound of the
+        mutual information (Barber and Agakov 2003); it is 0 for a single cluster, and lower where clusters overlap.
+
+        Args:
+            labels: (N,) clusters; -1 is noise.
+        """
+        from sklearn.model_selection import cross_val_predict
+
+        from fiftyone_deepcluster.core.process_state import ignored_warnings
+
+        rows = self._sample(labels)
+        if not len(rows):
+            return 0.0
+        model, folds = self._model()
+        _, numbers, sizes = np.unique(labels[rows], return_inverse=True, return_counts=True)
+        with ignored_warnings(".*"):
+            found = cross_val_predict(model, self._reduced(rows), numbers, cv=folds, method="predict_proba")
+        shares = sizes / len(rows)
+        likelihood = np.log(found[np.arange(len(rows)), numbers].clip(_LEAST_PROBABILITY)).mean()
+        return float(likelihood - shares @ np.log(shares))
+
+    def _sample(self, labels: NDArray[np.int64]) -> NDArray[np.intp]:
+        """The images to fit to; none where fewer than two clusters remain."""
         rows = np.flatnonzero(labels >= 0)
         if len(rows) > _MOST_IMAGES:
             rows = np.sort(rng(self._seed, "linear accuracy").choice(rows, _MOST_IMAGES, replace=False))
-        sizes = np.bincount(labels[rows])
+        sizes = np.bincount(labels[rows]) if len(rows) else np.zeros(1, int)
         rows = rows[sizes[labels[rows]] >= _FOLDS]
-        if len(np.unique(labels[rows])) < 2:
-            return 0.0
+        return rows if len(np.unique(labels[rows])) > 1 else rows[:0]
+
+    def _model(self) -> tuple[Any, Any]:
+        """The classifier, and the folds."""
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.model_selection import StratifiedKFold
+
         folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=derive(self._seed, "folds"))
-        with ignored_warnings(".*"):
-            model = LogisticRegression(C=1.0, max_iter=200, random_state=0)
-            return float(cross_val_score(model, self._reduced(rows), labels[rows], cv=folds).mean())
+        return LogisticRegression(C=1.0, max_iter=200, random_state=0), folds
 
     def _reduced(self, rows: NDArray[np.intp]) -> NDArray[Any]:
         """(rows, dimensions) PCA of these vectors, scaled as a whole."""

@@ -41,7 +41,8 @@ class SelfTraining(WithEncoder):
 
     Each round trains the upper layers and a new head on the most confident images of each cluster; the head then labels
     all images. The layers below are frozen and their maps are cached, so that a round takes a fraction of the first
-    pass.
+    pass. Where training does not improve the clusters, by a criterion that needs no classes, those before training are
+    returned, and a note says so.
     """
 
     joins_vectors: ClassVar[bool] = True
@@ -107,6 +108,12 @@ class SelfTraining(WithEncoder):
         le=100,
         description="Weight of given vectors (embeddings_field, model), relative to the network's features; without "
         "such vectors it has no effect.",
+        json_schema_extra=ADVANCED,
+    )
+    keep_first: bool = Field(
+        True,
+        description="Return the clusters before training if the features before training tell them apart better than "
+        "those after it; off: always those after training.",
         json_schema_extra=ADVANCED,
     )
     stop_nmi: StopNmi = 0.97
@@ -186,6 +193,7 @@ class SelfTraining(WithEncoder):
                 layer=self.layer,
                 recluster=self.recluster,
                 other_weight=self.other_weight,
+                keep_first=self.keep_first,
                 seed=self.seed,
             )
         )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch.nn.functional import normalize
 
 from fiftyone_deepcluster.backbones.cut import cut_layer
 from fiftyone_deepcluster.clusterers.base import Clusterer, Clustering, ClusterRequest, FoundClusters
@@ -19,12 +18,12 @@ from fiftyone_deepcluster.core.types import Assignment, Batch, ClassTargets, Out
 from fiftyone_deepcluster.features.base import EncodeRequest
 from fiftyone_deepcluster.features.view_outputs import FEATURES, cache_maps, view_outputs
 from fiftyone_deepcluster.pseudo_labels.assignments import assignment_of
+from fiftyone_deepcluster.pseudo_labels.first_clusters import FirstClusters
+from fiftyone_deepcluster.pseudo_labels.other_vectors import joined_with, voted
 from fiftyone_deepcluster.pseudo_labels.round_labels import most_confident
 from fiftyone_deepcluster.pseudo_labels.samplers import Shuffled
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from fiftyone_deepcluster.backbones.network import Network
     from fiftyone_deepcluster.features.base import Encoding
     from fiftyone_deepcluster.features.corpus import Corpus
@@ -43,7 +42,8 @@ class SelfTrainingParts:
         epochs: epochs per round.
         layer: layer below which the network is frozen; None: see ``cut_layer``.
         recluster: cluster the learned vectors anew before every round; False: train on the labels of the head.
-        other_weight: weight of the vectors of another source, relative to the features.
+        other_weight: weight of the vectors of another source, relative to the features and to the head.
+        keep_first: return the first clusters where training has not improved them.
         seed: random seed.
     """
 
@@ -55,13 +55,16 @@ class SelfTrainingParts:
     layer: str | None
     recluster: bool
     other_weight: float
+    keep_first: bool
     seed: int
 
 
 class SelfTrainingTask:
     """Pseudo-task whose first clusters are a clusterer's, and all later ones those of the trained head.
 
-    The head is applied to all views of an image, and its probabilities are averaged over them.
+    The head is applied to all views of an image, and its probabilities are averaged over them. Vectors of another
+    source take part in both. The first clusters are returned again where the vectors before training give less
+    information about the head's.
     """
 
     def __init__(self, parts: SelfTrainingParts) -> None:
@@ -71,6 +74,7 @@ class SelfTrainingTask:
         self._encoding: Encoding | None = None
         self._votes: dict[str, float] = {}
         self._details: dict[str, list[float] | list[str]] = {}
+        self._first: FirstClusters | None = None
 
     def begin_round(self, round_index: int, corpus: Corpus) -> RoundPlan:
         """Plan with a new head for the most confident images of each cluster."""
@@ -95,27 +99,31 @@ class SelfTrainingTask:
         """Clusters of the vectors before the first round, then the classes of the head."""
         cached = self._cache(corpus)
         self._encoding = encoding = self._encode(corpus)
-        phase = CLUSTER_FIRST if self.parts.recluster else CLUSTER_ONCE
-        found = (
-            self._by_head(corpus, encoding.vectors)
-            if len(self._pseudo)
-            else self._cluster(encoding, 0, corpus, phase)
-        )
+        scores = {"cached_maps": float(cached)}
+        if self._first is None:
+            phase = CLUSTER_FIRST if self.parts.recluster else CLUSTER_ONCE
+            found = trained_on = self._cluster(encoding, 0, corpus, phase)
+        else:
+            trained_on = self._by_head(corpus, encoding.vectors)
+            found, gain = self._better(trained_on, self._first, encoding.vectors, corpus)
+            scores.update(gain)
         if not len(self._pseudo) or not self.parts.recluster:
-            self._pseudo = most_confident(found.labels, found.confidence, self.parts.confident_share)
-        return assignment_of(
-            found, encoding.vectors, {**encoding.scores, **self._votes, "cached_maps": float(cached)}
-        )
+            self._pseudo = most_confident(
+                trained_on.labels, trained_on.confidence, self.parts.confident_share
+            )
+        return assignment_of(found, encoding.vectors, {**encoding.scores, **self._votes, **scores})
 
     def state_dict(self) -> dict[str, Any]:
         """Pseudo-labels, the clusterer's scores and details, and the fitted encoder."""
         found = {"votes": self._votes, "details": self._details}
-        return {"pseudo": self._pseudo, **found, "reduction": self._fitted}
+        first = {} if self._first is None else self._first.state_dict()
+        return {"pseudo": self._pseudo, **found, "first": first, "reduction": self._fitted}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Resume from ``state_dict``."""
         self._pseudo = state["pseudo"]
         self._votes, self._details = dict(state["votes"]), dict(state["details"])
+        self._first = FirstClusters(**state["first"]) if state["first"] else None
         self._fitted = state["reduction"]
         self._encoding = None
 
@@ -137,7 +145,7 @@ class SelfTrainingTask:
     def _cluster(self, encoding: Encoding, round_index: int, corpus: Corpus, phase: str) -> Clustering:
         """Clusters of the vectors, joined with those of another source where there are any."""
         corpus.observer.phase(phase, self.parts.clusterer.reported_steps)
-        joined = with_others(encoding, corpus.other_vectors, self.parts.other_weight)
+        joined = joined_with(encoding, corpus.other_vectors, self.parts.other_weight)
         request = ClusterRequest(
             self.parts.n_clusters,
             derive(self.parts.seed, "clusters", round_index),
@@ -148,6 +156,8 @@ class SelfTrainingTask:
         found = self.parts.clusterer.cluster(joined.vectors, request)
         corpus.compute.broadcast([found.labels, found.confidence])
         self._votes, self._details = found.scores, found.details
+        if self._first is None:
+            self._first = FirstClusters.of(found, joined.vectors, self.parts.seed)
         if joined is encoding:
             return found
         # Centers and distances in the network's own vectors, in which new images are assigned.
@@ -155,8 +165,22 @@ class SelfTrainingTask:
         again = FoundClusters(labels, None, confidence, found.objective, found.scores, found.details)
         return complete(again, encoding.vectors, "the clusterer")
 
+    def _better(
+        self, trained: Clustering, first: FirstClusters, vectors: torch.Tensor, corpus: Corpus
+    ) -> tuple[Clustering, dict[str, float]]:
+        """The clusters after training, or the first ones if these are better; and the scores that tell."""
+        information = torch.tensor(first.compare(trained.labels))
+        corpus.compute.broadcast([information])  # all processes choose the same
+        after, before = information.tolist()
+        keeps = self.parts.keep_first and after < before
+        scores = {"information": after, "information_first": before, "kept_first": float(keeps)}
+        if not keeps:
+            return trained, scores
+        again = FoundClusters(first.labels, confidence=first.confidence, details=self._details)
+        return complete(again, vectors, "the clusterer"), scores
+
     def _by_head(self, corpus: Corpus, vectors: torch.Tensor) -> Clustering:
-        """Clusters by the mean probability over all views; it is the confidence."""
+        """Clusters by the mean probability over all views and the votes of other vectors; it is the confidence."""
         network = corpus.network.eval()
         probabilities = torch.zeros(len(corpus), network.n_outputs)
         corpus.observer.phase("predict", len(corpus))
@@ -165,31 +189,13 @@ class SelfTrainingTask:
                 logits = network.outputs_of(features.flatten(0, 1)).logits.float()
             mean = logits.softmax(dim=1).view(*features.shape[:2], -1).mean(dim=0)
             probabilities[rows] = mean.cpu()
-        confidence, labels = corpus.compute.sum_shards(probabilities).max(dim=1)
+        probabilities = corpus.compute.sum_shards(probabilities)
+        if corpus.other_vectors is not None:
+            parts, others = self.parts, corpus.other_vectors
+            probabilities = voted(
+                probabilities, others, parts.other_weight, parts.confident_share, parts.seed
+            )
+            corpus.compute.broadcast([probabilities])
+        confidence, labels = probabilities.max(dim=1)
         found = FoundClusters(labels, confidence=confidence.clone(), details=self._details)
         return complete(found, vectors, "the head")
-
-
-def with_others(encoding: Encoding, others: NDArray[np.float32] | None, weight: float) -> Encoding:
-    """An encoding joined with vectors of another source, as part of its first, most important part.
-
-    The others have their mean taken off and are scaled to ``weight`` times the mean length of the first part. Images
-    without such a vector get zeros. The joined vectors have length 1.
-
-    Args:
-        encoding: vectors (N, D).
-        others: (N, E), rows that are not finite where there is none; None: returns ``encoding`` itself.
-        weight: above 0.
-    """
-    if others is None:
-        return encoding
-    vectors = encoding.vectors
-    given = torch.from_numpy(others).to(vectors)
-    known = torch.isfinite(given).all(dim=1, keepdim=True)
-    centered = torch.where(known, given - given[known[:, 0]].mean(dim=0), torch.zeros(()).to(given))
-    first, *rest = encoding.widths or (vectors.shape[1],)
-    length = weight * vectors[:, :first].norm(dim=1).mean()
-    parts = [vectors[:, :first], length * normalize(centered), vectors[:, first:]]
-    return replace(
-        encoding, vectors=normalize(torch.cat(parts, dim=1)), widths=(first + others.shape[1], *rest)
-    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,13 +11,15 @@ from sklearn.datasets import load_digits
 
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.api.trained_run import reopen
+from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
 from fiftyone_deepcluster.errors import CheckpointError, OptionsError
 from fiftyone_deepcluster.features import cached_maps
 from fiftyone_deepcluster.features.base import Encoding
 from fiftyone_deepcluster.features.view_outputs import FEATURES, view_outputs
 from fiftyone_deepcluster.images.inspect import image_facts
 from fiftyone_deepcluster.metrics.agreement import agreement
-from fiftyone_deepcluster.pseudo_labels.self_training import with_others
+from fiftyone_deepcluster.pseudo_labels.first_clusters import MOST_IMAGES, FirstClusters
+from fiftyone_deepcluster.pseudo_labels.other_vectors import joined_with, voted
 
 CONSENSUS = {"name": "consensus", "reducer": "identity", "runs": 3, "direct_runs": 3}
 
@@ -31,7 +35,7 @@ def options(**values):
         "n_clusters": 5, "rounds": 2, "backbone": {"name": "small", "width": 8}, "input_norm": "zscore",
         "image_size": 24, "encoder": {"name": "view-whitened", "views": 3, "layer": "auto"}, "clusterer": CONSENSUS,
         "epochs": 1, "min_steps": 8, "batch_size": 32, "baselines": False, "precision": "float32",
-        "stop_nmi": None, "device": "cpu", **values,
+        "stop_nmi": None, "device": "cpu", "keep_first": False, **values,
     }  # fmt: skip
     return fdc.SelfTraining(**values)
 
@@ -163,7 +167,7 @@ def test_joined_vectors_have_the_given_weight_and_miss_nothing_but_what_is_missi
     others = 50 + np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
     others[2] = np.nan
     encoding = Encoding(vectors, {}, widths=(4, 1))
-    joined = with_others(encoding, others, 0.5)
+    joined = joined_with(encoding, others, 0.5)
     first, given, last = joined.vectors.split([4, 3, 1], dim=1)
     assert joined.widths == (7, 1)
     torch.testing.assert_close(joined.vectors.norm(dim=1), torch.ones(6))
@@ -174,7 +178,7 @@ def test_joined_vectors_have_the_given_weight_and_miss_nothing_but_what_is_missi
     torch.testing.assert_close(ratio[rows], (0.5 * vectors[:, :4].norm(dim=1).mean()).expand(5))
     cosines = torch.nn.functional.cosine_similarity(given[rows][:, None], given[rows][None], dim=2)
     assert cosines.min() < 0, "their common mean is taken off"
-    assert with_others(encoding, None, 0.5) is encoding
+    assert joined_with(encoding, None, 0.5) is encoding
 
 
 def test_images_without_a_given_vector_are_noted_and_clustered(digits):
@@ -202,3 +206,73 @@ def test_images_without_a_given_vector_are_noted_and_clustered(digits):
 def test_vectors_that_cannot_be_used_are_refused(digits, others, method, said):
     with pytest.raises(OptionsError, match=said):
         fdc.fit(digits, method or options(), known=fdc.Known(other_vectors=others))
+
+
+def test_first_clusters_are_kept_where_training_does_not_improve_them(digits):
+    classes = classes_of(digits)
+    # The first clusters are the classes, which the small random network cannot improve.
+    known = fdc.Known(other_vectors=np.eye(5, dtype=np.float32)[classes])
+    values = {"other_weight": 50, "learning_rate": 50, "average": 0, "rounds": 1}
+    after = fdc.fit(digits, options(**values), truth=classes, known=known)
+    kept = fdc.fit(digits, options(**values, keep_first=True), truth=classes, known=known)
+    assert agreement(kept.labels, classes).acc == 1.0
+    scores = kept.record.rounds[-1].scores
+    assert scores["kept_first"] == 1
+    assert scores["information"] < scores["information_first"]
+    (note,) = [note for note in kept.record.notes if "did not improve" in note]
+    assert f"{scores['information_first']:.3f}" in note
+    assert not any("did not improve" in note for note in after.record.notes)
+    assert after.record.rounds[-1].scores["kept_first"] == 0
+
+
+def test_a_resumed_run_compares_with_the_first_clusters(digits, tmp_path):
+    whole = fdc.fit(digits, options(keep_first=True))
+    fdc.fit(digits, options(keep_first=True, rounds=1), run_dir=tmp_path)
+    resumed = fdc.fit(digits, options(keep_first=True), run_dir=tmp_path)
+    for one, other in zip(whole.record.rounds, resumed.record.rounds, strict=True):
+        assert one.scores == other.scores
+    np.testing.assert_array_equal(whole.labels, resumed.labels)
+
+
+def test_information_falls_as_clusters_are_mixed_and_is_no_reward_for_few_clusters():
+    digits = load_digits()
+    vectors = torch.from_numpy(digits.data.astype(np.float32))
+    labels = torch.from_numpy(digits.target)
+    found = CLUSTERERS.parse("kmeans").cluster(vectors, ClusterRequest(10, 0))
+    first = FirstClusters.of(replace(found, labels=labels), vectors, 0)
+    mixed = labels.clone()
+    mixed[::5] = labels[::5].roll(1)
+    joined = labels.clamp(min=3)
+    single = torch.zeros_like(labels)
+    values = [first.compare(each)[0] for each in (labels, joined, mixed, single)]
+    assert first.compare(labels)[1] == values[0]
+    assert np.log(10) > values[0] > values[1] > values[2] > values[3] == 0
+    again = FirstClusters(**first.state_dict())
+    assert again.compare(mixed) == first.compare(mixed)
+    many = FirstClusters.of(found, vectors.repeat(2, 1), 0)
+    assert len(many.rows) == len(many.vectors) == MOST_IMAGES
+
+
+def test_a_linear_classifier_of_other_vectors_votes_but_not_on_its_own_labels():
+    digits = load_digits(n_class=4)
+    truth = torch.from_numpy(digits.target)
+    random = torch.Generator().manual_seed(0)
+    probabilities = torch.full((len(truth), 4), 0.1)
+    probabilities[torch.arange(len(truth)), truth] = 0.7
+    doubtful = torch.randperm(len(truth), generator=random)[:70]
+    wrong = (truth[doubtful] + 1) % 4
+    probabilities[doubtful] = 0.2
+    probabilities[doubtful, wrong] = 0.4
+    others = digits.data.astype(np.float32)
+    others[doubtful[:5].numpy()] = np.nan
+    found = voted(probabilities, others, 0.5, 0.8, seed=0)
+    torch.testing.assert_close(found.sum(dim=1), torch.ones(len(truth)))
+    torch.testing.assert_close(found[doubtful[:5]], probabilities[doubtful[:5]])
+    right = found.argmax(dim=1) == truth
+    assert right[doubtful[5:]].float().mean() > 0.9, "the vote corrects the head"
+    assert not right[doubtful[:5]].any(), "without a vector there is no vote"
+    little = voted(probabilities, others, 1e-6, 0.8, seed=0)
+    torch.testing.assert_close(little, probabilities, atol=1e-4, rtol=0)
+    noise = np.random.default_rng(0).normal(size=(len(truth), 400)).astype(np.float32)
+    by_noise = voted(torch.full((len(truth), 4), 0.25) + 0.01 * torch.eye(4)[truth], noise, 1.0, 1.0, seed=0)
+    assert (by_noise.argmax(dim=1) == truth).float().mean() < 0.5, "an image's own label has no vote"
