@@ -90,11 +90,10 @@ def first_kept(rounds: Sequence[Round]) -> list[str]:
     if not scores.get("kept_first"):
         return []
     after, before = scores["information"], scores["information_first"]
-    return [
-        f"training did not improve the clusters: a linear classifier on the features before training tells those after "
-        f"it apart less well ({after:.3f} nats of information) than those before it ({before:.3f}), which are returned; "
-        "keep_first=False returns those after training"
-    ]
+    told = f"({after:.3f} nats of information) than those before it ({before:.3f})"
+    worse = "a linear classifier on the features before training tells those after it apart less well"
+    remedy = "the latter are returned; keep_first=False returns those after training"
+    return [f"training did not improve the clusters: {worse} {told}, so {remedy}"]
 
 
 def choice(rounds: Sequence[Round]) -> list[str]:
