@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from fiftyone_deepcluster.backbones.base import BACKBONES, Backbone
+from fiftyone_deepcluster.backbones.base import BACKBONES, GIVEN_WEIGHTS, Backbone
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer
 from fiftyone_deepcluster.core.registry import PartOf
 from fiftyone_deepcluster.features.base import ENCODERS, Encoder
@@ -37,9 +37,7 @@ class Frozen(WithEncoder):
         validate_default=True,
         description="Source of the features, unless features are given.",
     )
-    weights: str | None = Field(
-        None, description="Weights of the backbone: a torchvision name such as IMAGENET1K_V1, or a file."
-    )
+    weights: str | None = Field(None, description=f"Weights of the backbone: {GIVEN_WEIGHTS}.")
     clusterer: Annotated[Clusterer, PartOf(CLUSTERERS)] = Field(
         default="kmeans", validate_default=True, description="Clustering algorithm."
     )
@@ -68,7 +66,7 @@ class Frozen(WithEncoder):
 
     def resolve(self, facts: ImageFacts) -> Frozen:
         """See ``Options.resolve``."""
-        input_norm = self.input_norm or ("imagenet" if self.weights else self.backbone.input_norm)
+        input_norm = self.input_norm or self.backbone.norm_for(self.weights)
         encoder = self.encoder or ENCODERS.parse(
             {"name": "pooled", "pca": 0, "l2_normalize": self.backbone.name != "pixels"}
         )
