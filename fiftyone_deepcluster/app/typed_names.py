@@ -64,10 +64,10 @@ def _timm_problem(model: str) -> str:
 
 
 def _transformers_problem(model: str) -> str:
-    from fiftyone_deepcluster.backbones.transformers import folder_problem
+    from fiftyone_deepcluster.backbones.transformers import no_model_folder
 
     try:
-        return folder_problem(model)
+        return no_model_folder(model)
     except MissingDependencyError as error:
         return str(error)
 

@@ -28,11 +28,6 @@ InputNormName = Literal["plain", "zscore", "imagenet", "sobel", "model"]
 PRETRAINED = "pretrained"
 """The value of ``weights`` for the library's own weights of a model of timm or transformers."""
 
-GIVEN_WEIGHTS = (
-    "a torchvision name such as IMAGENET1K_V1, pretrained for a model of timm or transformers, or a file"
-)
-"""What ``weights`` may be, for the descriptions of options."""
-
 
 class Backbone(Part):
     """Base class of networks without a head: callers use ``build``, subclasses implement ``make_module``.

@@ -99,7 +99,9 @@ def _create(timm: Any, name: str, shape: tuple[int, int], *, pretrained: bool) -
     ways: tuple[dict[str, Any], ...] = ({"dynamic_img_size": True}, {"img_size": size}, {})
     for way in ways:
         try:
-            return timm.create_model(name, pretrained=pretrained, num_classes=0, in_chans=channels, **way)
+            model = timm.create_model(name, pretrained=pretrained, num_classes=0, in_chans=channels, **way)
+            if "dynamic_img_size" not in way or getattr(model, "dynamic_img_size", False):
+                return model  # some classes of older releases ignore unknown arguments
         except TypeError as error:
             if way and "unexpected keyword" in str(error):
                 continue

@@ -56,7 +56,7 @@ def transformers_backbone(name: str, channels: int, size: int, weights: str | No
     from fiftyone_deepcluster.backbones.input_norms import IMAGENET_MEAN, IMAGENET_STD
     from fiftyone_deepcluster.backbones.optional_packages import check_size, import_library
 
-    problem = folder_problem(name)
+    problem = no_model_folder(name)
     if problem:
         raise OptionsError(f"model={name!r}: {problem}")
     library = import_library("transformers")
@@ -211,7 +211,7 @@ def _quiet(library: Any) -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def folder_problem(name: str) -> str:
+def no_model_folder(name: str) -> str:
     """Why there is no model ``name``, as far as can be told without the network; empty if there may be one.
 
     Raises:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from fiftyone_deepcluster.backbones.base import BACKBONES, GIVEN_WEIGHTS, SMALL_SIDE, Backbone
+from fiftyone_deepcluster.backbones.base import BACKBONES, SMALL_SIDE, Backbone
 from fiftyone_deepcluster.core.registry import PartOf
 from fiftyone_deepcluster.errors import OptionsError
 from fiftyone_deepcluster.methods.base import METHODS, Options, Parts
@@ -57,7 +57,8 @@ class Auto(Options):
     )
     weights: str | None = Field(
         None,
-        description=f"Pre-trained weights, if any: {GIVEN_WEIGHTS}.",
+        description="Pre-trained weights, if any: a torchvision name such as IMAGENET1K_V1, "
+        "pretrained for a model of timm or transformers, or a file.",
     )
 
     @property

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from fiftyone_deepcluster.backbones.base import BACKBONES, GIVEN_WEIGHTS, Backbone
+from fiftyone_deepcluster.backbones.base import BACKBONES, Backbone
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer
 from fiftyone_deepcluster.core.registry import PartOf
 from fiftyone_deepcluster.features.base import ENCODERS, Encoder
@@ -37,7 +37,11 @@ class Frozen(WithEncoder):
         validate_default=True,
         description="Source of the features, unless features are given.",
     )
-    weights: str | None = Field(None, description=f"Weights of the backbone: {GIVEN_WEIGHTS}.")
+    weights: str | None = Field(
+        None,
+        description="Weights of the backbone: a torchvision name such as IMAGENET1K_V1, "
+        "pretrained for a model of timm or transformers, or a file.",
+    )
     clusterer: Annotated[Clusterer, PartOf(CLUSTERERS)] = Field(
         default="kmeans", validate_default=True, description="Clustering algorithm."
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from fiftyone_deepcluster.backbones.base import BACKBONES, GIVEN_WEIGHTS, Backbone, InputNormName
+from fiftyone_deepcluster.backbones.base import BACKBONES, Backbone, InputNormName
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer
 from fiftyone_deepcluster.core.registry import PartOf
 from fiftyone_deepcluster.errors import OptionsError
@@ -56,7 +56,8 @@ class SelfTraining(WithEncoder):
     )
     weights: str | None = Field(
         None,
-        description=f"Pre-trained weights: {GIVEN_WEIGHTS}; empty: random, which gives poor clusters.",
+        description="Pre-trained weights: a torchvision name such as IMAGENET1K_V1, "
+        "pretrained for a model of timm or transformers, or a file; empty: random, which gives poor clusters.",
     )
     fast: bool = Field(
         False, description="Half the time: 4 views of every image and 6 runs of the consensus."

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from fiftyone_deepcluster.backbones.base import GIVEN_WEIGHTS, InputNormName
+from fiftyone_deepcluster.backbones.base import InputNormName
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer
 from fiftyone_deepcluster.core.registry import PartOf
 from fiftyone_deepcluster.methods.base import ADVANCED, Options
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 InitialWeights = Annotated[
     str | None,
-    Field(description=f"Initial weights: empty for random, {GIVEN_WEIGHTS}."),
+    Field(
+        description="Initial weights: empty for random, a torchvision name such as IMAGENET1K_V1, "
+        "pretrained for a model of timm or transformers, or a file."
+    ),
 ]
 Epochs = Annotated[int, Field(ge=1, le=1000, description="Epochs per round.")]
 MinSteps = Annotated[
