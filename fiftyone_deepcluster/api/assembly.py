@@ -143,7 +143,9 @@ class NoPixels:
 
 def environment(corpus: Corpus) -> dict[str, str]:
     """Versions, device and precision, for the record."""
-    packages = ("fiftyone-deepcluster", "torch", "torchvision", "scikit-learn", "umap-learn", "numpy")
+    packages = (
+        "fiftyone-deepcluster", "torch", "torchvision", "timm", "transformers", "scikit-learn", "umap-learn", "numpy",
+    )  # fmt: skip
     found = {name: version(name) for name in packages if _installed(name)}
     device = corpus.compute.device
     found["python"] = platform.python_version()

@@ -7,8 +7,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from fiftyone_deepcluster.backbones.base import BACKBONES, PRETRAINED
 from fiftyone_deepcluster.core.arguments import short
 from fiftyone_deepcluster.core.disk import is_refused
+from fiftyone_deepcluster.errors import MissingDependencyError
 
 _NAME = re.compile(r"[A-Z][A-Z0-9_]*")
 
@@ -22,22 +24,23 @@ def name_problems(method: dict[str, Any]) -> dict[tuple[str, ...], str]:
     at = ("method", str(method.get("name")))
     found: dict[tuple[str, ...], str] = {}
     backbone = method.get("backbone")
+    library = str(backbone.get("name")) if isinstance(backbone, dict) else ""
     model = None
-    if isinstance(backbone, dict) and backbone.get("name") == "torchvision":
-        model = backbone.get("model", "mobilenet_v2")
-        problem = _model_problem(model)
+    if isinstance(backbone, dict) and library in _CHECKS:
+        model = str(backbone.get("model", BACKBONES.get(library).model_fields["model"].default))
+        problem = _CHECKS[library](model)
         if problem:
-            found[(*at, "backbone", "torchvision", "model")] = problem
+            found[(*at, "backbone", library, "model")] = problem
             model = None
     weights = method.get("weights")
     if isinstance(weights, str) and weights:
-        problem = _weights_problem(weights, model)
+        problem = _weights_problem(weights, library, model)
         if problem:
             found[(*at, "weights")] = problem
     return found
 
 
-def _model_problem(model: object) -> str:
+def _torchvision_problem(model: str) -> str:
     import torchvision
     from torchvision.models import list_models
 
@@ -47,18 +50,48 @@ def _model_problem(model: object) -> str:
     return (
         ""
         if model in known
-        else f"torchvision has no image classifier {short(model)}; {suggest(str(model), known)}"
+        else f"torchvision has no image classifier {short(model)}; {suggest(model, known)}"
     )
 
 
-def _weights_problem(weights: str, model: str | None) -> str:
+def _timm_problem(model: str) -> str:
+    from fiftyone_deepcluster.backbones.timm import timm_name_problem
+
+    try:
+        return timm_name_problem(model)
+    except MissingDependencyError as error:
+        return str(error)
+
+
+def _transformers_problem(model: str) -> str:
+    from fiftyone_deepcluster.backbones.transformers import no_model_folder
+
+    try:
+        return no_model_folder(model)
+    except MissingDependencyError as error:
+        return str(error)
+
+
+_CHECKS = {
+    "torchvision": _torchvision_problem,
+    "timm": _timm_problem,
+    "transformers": _transformers_problem,
+}
+"""Checks of a model's name by the name of the backbone."""
+
+
+def _weights_problem(weights: str, library: str, model: str | None) -> str:
     with suppress(OSError, ValueError):  # not a valid path
         if is_refused(Path(weights)):
             return f"the file {short(weights)} belongs to another user; make it readable"
         if Path(weights).is_file():
             return ""
-    if not _NAME.fullmatch(weights):
-        return f"there is no file {short(weights)}; give the path of a state dict, or a name such as IMAGENET1K_V1"
+    others = library in _CHECKS and library != "torchvision"
+    if others and weights == PRETRAINED:
+        return ""
+    if others or not _NAME.fullmatch(weights):
+        name = PRETRAINED if others else "a name such as IMAGENET1K_V1"
+        return f"there is no file {short(weights)}; give the path of a state dict, or {name}"
     if model is None:
         return ""
     from torchvision.models import get_model_weights

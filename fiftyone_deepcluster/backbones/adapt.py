@@ -12,6 +12,9 @@ from fiftyone_deepcluster.errors import OptionsError
 class Cut(nn.Module):
     """A model without its classifier."""
 
+    pixel_mean: tuple[float, ...] | None = None
+    pixel_std: tuple[float, ...] | None = None
+
     def __init__(self, model: nn.Module, dim: int, *, relu_before_head: bool) -> None:
         super().__init__()
         self.model = model

@@ -22,17 +22,28 @@ if TYPE_CHECKING:
 SMALL_SIDE = 64
 """Images up to this side in pixels count as small and are not upscaled to 224."""
 
-InputNormName = Literal["plain", "zscore", "imagenet", "sobel"]
+InputNormName = Literal["plain", "zscore", "imagenet", "sobel", "model"]
+"""Names of the fixed first layers; ``model``: the mean and deviation that the backbone's module states."""
+
+PRETRAINED = "pretrained"
+"""The value of ``weights`` for the library's own weights of a model of timm or transformers."""
 
 
 class Backbone(Part):
     """Base class of networks without a head: callers use ``build``, subclasses implement ``make_module``.
 
     Attributes:
-        input_norm: default input norm of this backbone.
+        input_norm: default input norm of this backbone with random weights.
+        pretrained_norm: default input norm with given weights.
     """
 
     input_norm: ClassVar[InputNormName] = "imagenet"
+    pretrained_norm: ClassVar[InputNormName] = "imagenet"
+
+    @final
+    def norm_for(self, weights: str | None) -> InputNormName:
+        """Default input norm with these weights."""
+        return self.pretrained_norm if weights else self.input_norm
 
     @final
     def build(self, channels: int, size: int, weights: str | None) -> nn.Module:
@@ -43,7 +54,8 @@ class Backbone(Part):
         Args:
             channels: channels of the input norm's output.
             size: side of the images in pixels.
-            weights: None for random weights, a torchvision weights name, or the path of a state dict.
+            weights: None for random weights, a name of the library's weights (torchvision's, or ``pretrained``), or
+                the path of a state dict.
 
         Raises:
             OptionsError: this backbone has no such weights, or the file does not fit.
@@ -66,7 +78,8 @@ class Backbone(Part):
     def make_module(self, channels: int, size: int, weights: str | None) -> nn.Module:
         """Create a module (B, channels, size, size) -> (B, dim); arguments as for ``build``.
 
-        The module may have the attributes ``dim`` and ``relu_before_head``. Draw random weights from torch's global
+        The module may have the attributes ``dim`` and ``relu_before_head``, and for the input norm ``model``
+        ``pixel_mean`` and ``pixel_std``, three numbers each for pixels in 0..1. Draw random weights from torch's global
         generator; load a file with ``backbones.weights.load_file``.
         """
 

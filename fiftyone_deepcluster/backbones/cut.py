@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,7 +23,8 @@ def upper_part(network: Network, layer: Layer, images: torch.Tensor) -> nn.Modul
     """The part of the backbone above ``layer``, which maps the layer's output (B, C, H, W) to features (B, D).
 
     It shares its modules with the backbone; those up to ``layer`` are replaced by the identity. So it exists only where
-    the backbone applies them one after the other.
+    the backbone applies them one after the other. Where it does so only within a list of blocks, as with the tokens of
+    a transformer, the steps before the list process a black image, and the block ``layer`` gives the maps instead.
 
     Args:
         network: in evaluation mode.
@@ -32,22 +34,36 @@ def upper_part(network: Network, layer: Layer, images: torch.Tensor) -> nn.Modul
     Returns:
         None where the backbone's features cannot be computed from the output of ``layer`` alone.
     """
-    upper = _without(network.backbone, "", set(modules_until(network.backbone, layer.path)))
+    below = modules_until(network.backbone, layer.path)
+    plain = _replaced(
+        network.backbone, "", dict.fromkeys(below, nn.Identity())
+    )  # where layers follow each other
     with torch.inference_mode():
         (maps,) = capture_outputs(network, images, [layer], torch.Tensor.clone)
         expected = network.features(images)
-        try:
-            found = upper(maps)
-        except (RuntimeError, ValueError, TypeError, IndexError):  # maps do not fit, or a step was left out
-            return None
-    fits = found.shape == expected.shape and torch.allclose(found, expected, rtol=1e-3, atol=1e-4)
-    return upper if fits else None
+        black = torch.zeros_like(network.input_norm(images[:1]))
+        fed = (_fed(network.backbone, layer, black, channels_last=last) for last in (False, True))
+        for upper in (plain, *fed):
+            try:
+                found = upper(maps)
+            except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, AssertionError):
+                continue  # maps do not fit, or a step was left out
+            if found.shape == expected.shape and torch.allclose(found, expected, rtol=1e-3, atol=1e-4):
+                return upper
+    return None
 
 
 def freeze_until(network: Network, layer: Layer) -> None:
-    """Exclude the parameters up to and including ``layer`` from training."""
+    """Exclude the parameters up to and including ``layer`` from training.
+
+    So are those that belong to a module around the layers, such as the position embeddings of a transformer.
+    """
     for path in modules_until(network.backbone, layer.path):
         network.backbone.get_submodule(path).requires_grad_(False)
+    steps = layer.path.split(".")
+    for depth in range(len(steps)):
+        for weights in network.backbone.get_submodule(".".join(steps[:depth])).parameters(recurse=False):
+            weights.requires_grad_(False)
 
 
 def cut_layer(network: Network, images: torch.Tensor, name: str | None = None) -> Layer:
@@ -55,6 +71,7 @@ def cut_layer(network: Network, images: torch.Tensor, name: str | None = None) -
 
     By default the last layer before the last reduction of the maps' height. Above it are the layers that fine-tuning
     changes most, and its maps are small: 38 kB in 16 bits for MobileNetV2 at 224 pixels, where the image has 150 kB.
+    Of the blocks of a transformer, whose tokens are not reduced, three quarters are below the cut (ours).
 
     Args:
         network: the network.
@@ -67,7 +84,7 @@ def cut_layer(network: Network, images: torch.Tensor, name: str | None = None) -
     layers = layers_of(network, images[:1])
     if name is not None:
         return choose_layers(layers, [name], "layer")[0]
-    larger = larger_maps(layers)
+    larger = larger_maps(layers) or _lower_blocks(layers)
     if not larger:
         raise InputError(
             "this backbone has no layer whose maps are reduced later, at which it can be cut; name a layer, or choose "
@@ -82,16 +99,70 @@ def larger_maps(layers: Sequence[Layer]) -> list[Layer]:
     return [layer for layer in maps if layer.shape[1] > maps[-1].shape[1]]
 
 
-def _without(module: nn.Module, path: str, below: set[str]) -> nn.Module:
-    """``module`` with the modules at the paths ``below`` replaced by the identity; changed containers are copies."""
-    if path in below:
-        return nn.Identity()
+def _lower_blocks(layers: Sequence[Layer]) -> list[Layer]:
+    """The first three quarters of the blocks that give tokens, those of the last list of two or more."""
+    tokens = [layer for layer in layers if len(layer.shape) == 2]
+    blocks = [layer for layer in tokens if _parent(layer.path) == _parent(tokens[-1].path)]
+    return blocks[: max(1, 3 * len(blocks) // 4)] if len(blocks) > 1 else []
+
+
+def _parent(path: str) -> str:
+    return path.rpartition(".")[0]
+
+
+def _replaced(module: nn.Module, path: str, new: dict[str, nn.Module]) -> nn.Module:
+    """``module`` with the modules at the paths in ``new`` replaced; changed containers are copies."""
+    if path in new:
+        return new[path]
     prefix = f"{path}." if path else ""
-    if not any(one.startswith(prefix) for one in below):
+    if not any(one.startswith(prefix) for one in new):
         return module
     changed = copy.copy(module)
     changed.__dict__["_modules"] = {
-        name: None if child is None else _without(child, prefix + name, below)
+        name: None if child is None else _replaced(child, prefix + name, new)
         for name, child in module._modules.items()
     }
     return changed
+
+
+class _Skipped(nn.Module):
+    """A block that returns its input; masks and the like are ignored."""
+
+    def forward(self, given: torch.Tensor, *others: object, **named: object) -> torch.Tensor:
+        """(B, ...) -> the same."""
+        return given
+
+
+class _Given(nn.Module):
+    """A block that returns ``maps`` instead of its output.
+
+    Args:
+        channels_last: return (B, H, W, C), as Swin's blocks, of which (B, C, H, W) are kept.
+    """
+
+    maps: torch.Tensor
+
+    def __init__(self, *, channels_last: bool) -> None:
+        super().__init__()
+        self.channels_last = channels_last
+
+    def forward(self, *others: object, **named: object) -> torch.Tensor:
+        """Anything -> ``maps``."""
+        swap = self.channels_last and self.maps.ndim == 4
+        return self.maps.permute(0, 2, 3, 1) if swap else self.maps
+
+
+def _fed(backbone: nn.Module, layer: Layer, black: torch.Tensor, *, channels_last: bool) -> nn.Module:
+    """``backbone`` as a function of the output of a block: the blocks of its list before it are skipped."""
+    given = _Given(channels_last=channels_last)
+    below = modules_until(backbone, layer.path)[:-1]
+    skipped = {path: _Skipped() for path in below if _parent(path) == _parent(layer.path)}
+    upper = _replaced(backbone, "", {**skipped, layer.path: given})
+    upper.__dict__["_forward_pre_hooks"] = OrderedDict()  # its own, not those of the backbone
+
+    def feed(module: nn.Module, arguments: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        given.maps = arguments[0]
+        return black.to(given.maps.device).expand(len(given.maps), -1, -1, -1)
+
+    upper.register_forward_pre_hook(feed)
+    return upper

@@ -15,8 +15,8 @@ Unit = Literal["element", "channel", "row", "batch"]
 class SeededDropout(nn.Module):
     """Zeroes units with probability ``p`` in training mode, and scales the rest by 1 / (1 - p).
 
-    Equivalent to ``nn.Dropout`` (element), ``nn.Dropout2d`` (channel) and torchvision's ``StochasticDepth`` (row,
-    batch), which use torch's global generator.
+    Equivalent to ``nn.Dropout`` (element), ``nn.Dropout2d`` (channel), torchvision's ``StochasticDepth`` (row,
+    batch) and the ``DropPath`` of timm and transformers (row), which use torch's global generator.
 
     Args:
         p: dropout probability in 0..1.
@@ -66,6 +66,8 @@ def seed_dropout(module: nn.Module, seed: int, device: torch.device) -> None:
 def _seeded(module: nn.Module) -> SeededDropout | None:
     if isinstance(module, nn.Dropout):
         return SeededDropout(module.p)
+    if type(module).__name__.endswith("DropPath"):  # of timm, and of every model of transformers
+        return SeededDropout(float(getattr(module, "drop_prob", None) or 0.0), "row")
     if isinstance(module, nn.Dropout1d | nn.Dropout2d | nn.Dropout3d):
         return SeededDropout(module.p, "channel")
     # importing it takes seconds; if nothing has, no layer is one of its

@@ -19,8 +19,10 @@ def freeze_norms(module: M) -> M:
     """
     for layer in module.modules():
         for name, child in layer.named_children():
-            if isinstance(child, nn.BatchNorm2d):
+            if type(child) is nn.BatchNorm2d:
                 setattr(layer, name, _frozen(child))
+            elif isinstance(child, nn.BatchNorm2d) and not isinstance(child, FrozenNorm):
+                _freeze_in_place(child)
     return module
 
 
@@ -34,6 +36,15 @@ class FrozenNorm(nn.BatchNorm2d):
     def train(self, mode: bool = True) -> Self:
         """Stays in evaluation mode."""
         return super().train(False)
+
+
+def _freeze_in_place(norm: nn.BatchNorm2d) -> None:
+    """Freeze a class of its own, such as timm's batch norm with activation: it keeps its other steps."""
+    kind = type(norm)
+    norm.__class__ = type(
+        f"Frozen{kind.__name__}", (kind,), {"train": lambda self, mode=True: kind.train(self, False)}
+    )
+    norm.requires_grad_(False).eval()
 
 
 def _frozen(norm: nn.BatchNorm2d) -> nn.Module:

@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from fiftyone_deepcluster.errors import OptionsError
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fiftyone_deepcluster.backbones.base import InputNormName
 
-_MEAN = (0.485, 0.456, 0.406)
-_STD = (0.229, 0.224, 0.225)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class Plain(nn.Module):
@@ -41,24 +45,37 @@ class ZScore(nn.Module):
         return centered / deviation.clamp_min(1e-4)
 
 
-class ImageNet(nn.Module):
-    """The normalization of torchvision's ImageNet weights; gray images become three equal channels."""
+class ColorNorm(nn.Module):
+    """A fixed mean and standard deviation of each color; gray images become three equal channels.
+
+    Args:
+        channels: channels of the images, 1 or 3.
+        mean: of red, green and blue, for pixels in 0..1.
+        std: of red, green and blue.
+    """
 
     mean: torch.Tensor
     std: torch.Tensor
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         self.out_channels = 3
         self.channels = channels
-        self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(_STD).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(B, 1 or 3, H, W) -> (B, 3, H, W)."""
         if self.channels == 1:
             images = images.expand(-1, 3, -1, -1)
         return (images - self.mean) / self.std
+
+
+class ImageNet(ColorNorm):
+    """The normalization of torchvision's ImageNet weights."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, IMAGENET_MEAN, IMAGENET_STD)
 
 
 class Sobel(nn.Module):
@@ -90,6 +107,31 @@ _INPUT_NORMS: dict[str, type[nn.Module]] = {
 }
 
 
-def make_input_norm(name: InputNormName, channels: int) -> nn.Module:
-    """The input norm ``name`` for images of 1 or 3 channels; its ``out_channels`` is the number of output channels."""
-    return _INPUT_NORMS[name](channels)
+def make_input_norm(name: InputNormName, channels: int, module: nn.Module | None = None) -> nn.Module:
+    """The input norm ``name`` for images of 1 or 3 channels; its ``out_channels`` is the number of output channels.
+
+    Args:
+        name: name of the input norm.
+        channels: channels of the images.
+        module: the backbone's module, whose ``pixel_mean`` and ``pixel_std`` are those of ``model``.
+
+    Raises:
+        OptionsError: ``model``, but the module states no mean and deviation.
+    """
+    if name != "model":
+        return _INPUT_NORMS[name](channels)
+    mean, std = getattr(module, "pixel_mean", None), getattr(module, "pixel_std", None)
+    if mean is None or std is None:
+        raise OptionsError(
+            "input_norm='model' needs the mean and deviation of the model's pixels, but this model states none (one of "
+            "transformers: it has no preprocessor_config.json); choose "
+            f"one of {', '.join(map(repr, _INPUT_NORMS))}, as the model was trained"
+        )
+    return ColorNorm(channels, mean, std)
+
+
+def channels_after(name: InputNormName, channels: int) -> int:
+    """Number of output channels of the input norm ``name`` for images of ``channels`` channels."""
+    if name == "model":
+        return ColorNorm(channels, IMAGENET_MEAN, IMAGENET_STD).out_channels
+    return int(_INPUT_NORMS[name](channels).out_channels)  # type: ignore[arg-type]

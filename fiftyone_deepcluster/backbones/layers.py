@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -25,6 +25,8 @@ FEATURES_LAYER = "features"
 
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
 _ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Hardswish, nn.Tanh, nn.Sigmoid)
+
+_LISTS = (nn.Sequential, nn.ModuleList)
 
 _WRAPPERS = re.compile(r"^((model|backbone)\.)+")  # wrapper modules, left out of layer names
 
@@ -138,6 +140,18 @@ def as_maps(output: torch.Tensor) -> torch.Tensor:
     return output.flatten(2) if output.ndim > 2 else output.unsqueeze(2)
 
 
+def _tensor_of(output: Any) -> torch.Tensor | None:
+    """The output of a module, of several outputs the first; None where it is no tensor."""
+    first = output if isinstance(output, torch.Tensor) or not output else next(iter(_values(output)), None)
+    return first if isinstance(first, torch.Tensor) else None
+
+
+def _values(output: Any) -> Any:
+    return (
+        output.values() if hasattr(output, "values") else output if isinstance(output, tuple | list) else ()
+    )
+
+
 def _capture(
     root: nn.Module,
     forward: Callable[[], torch.Tensor],
@@ -148,9 +162,12 @@ def _capture(
     wanted = set(paths)
 
     def note(path: str) -> Callable[[nn.Module, object, torch.Tensor], None]:
-        def hook(module: nn.Module, given: object, output: torch.Tensor) -> None:
-            if path not in found:  # of a module that runs several times, capture the first output
-                found[path] = how(channels_first(output))
+        def hook(module: nn.Module, given: object, output: Any) -> None:
+            values = _tensor_of(output)
+            if (
+                path not in found and values is not None
+            ):  # of a module that runs several times, the first output
+                found[path] = how(channels_first(values))
                 if len(found) == len(wanted):
                     raise _AllCapturedError
 
@@ -208,11 +225,17 @@ def _unwrapped(module: nn.Module, prefix: str) -> tuple[nn.Module, str]:
 
 
 def _leaves_and_blocks(module: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]]:
-    """Modules in order, with ``Sequential`` modules and nested backbones expanded."""
+    """Modules in order, with lists of modules, the parent of a single list, and nested backbones expanded."""
     for name, child in module.named_children():
-        if isinstance(child, nn.Sequential):
+        if isinstance(child, _LISTS) or (_holds_a_list(child) and not isinstance(module, _LISTS)):
             yield from _leaves_and_blocks(child, f"{prefix}{name}.")
         elif hasattr(child, "relu_before_head"):
             yield from _leaves_and_blocks(*_unwrapped(child, f"{prefix}{name}."))
         else:
             yield f"{prefix}{name}", child
+
+
+def _holds_a_list(module: nn.Module) -> bool:
+    """Whether a list of modules is the only child, as of the encoders of transformers."""
+    children = list(module.children())
+    return len(children) == 1 and isinstance(children[0], nn.ModuleList)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 from torch.nn.utils import skip_init
 
 from fiftyone_deepcluster.backbones.dropout import replace_dropout, seed_dropout
+from fiftyone_deepcluster.backbones.input_norms import channels_after, make_input_norm
 from fiftyone_deepcluster.core.types import Outputs
+
+if TYPE_CHECKING:
+    from fiftyone_deepcluster.backbones.base import Backbone, InputNormName
 
 LEVEL_LENGTH = 10.0
 """Length to which features are scaled before the head with ``level_before_head``.
@@ -17,6 +22,27 @@ LEVEL_LENGTH = 10.0
 The curvature of a softmax layer's loss on vectors of length r is at most r² / 2, so gradient descent is stable up to a
 learning rate of 4 / r²: 0.04 for this length, where 0.01 is usual for a new layer on pre-trained features; 0.003 for
 1,280 unscaled features of standard deviation 1, whose length is 36."""
+
+
+def build_network(
+    backbone: Backbone, input_norm: InputNormName, shape: tuple[int, int], weights: str | None = None
+) -> Network:
+    """A network without a head.
+
+    Args:
+        backbone: builds the module.
+        input_norm: name of the fixed first layer.
+        shape: channels (1 or 3) and side in pixels of the images.
+        weights: as for ``Backbone.build``.
+
+    Raises:
+        OptionsError: the backbone does not suit such images, has no such weights, or states no mean and deviation
+            for ``input_norm="model"``.
+    """
+    channels, size = shape
+    body = backbone.build(channels_after(input_norm, channels), size, weights)
+    first = make_input_norm(input_norm, channels, body)
+    return Network(first, body, relu_before_head=bool(body.relu_before_head))
 
 
 class Network(nn.Module):

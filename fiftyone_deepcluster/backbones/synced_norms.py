@@ -21,7 +21,8 @@ class SyncedNorm(_BatchNorm):
     """Batch norm over the batches of all processes of a group; in evaluation an ordinary batch norm.
 
     Args:
-        norm: the layer to replace; parameters and buffers are taken from it.
+        norm: the layer to replace; parameters and buffers are taken from it, and the dropout and activation (``drop``,
+            ``act``) that timm's batch norm includes.
         compute: this process, of several.
         at_most: processes per group, in order of their rank.
     """
@@ -33,6 +34,7 @@ class SyncedNorm(_BatchNorm):
         self.num_batches_tracked = norm.num_batches_tracked
         self._compute = compute
         self._at_most = at_most
+        self.drop, self.act = (getattr(norm, name, nn.Identity()) for name in ("drop", "act"))
 
     def _check_input_dim(self, input: torch.Tensor) -> None:  # noqa: A002 - torch's name
         if input.ndim < 2:
@@ -40,8 +42,10 @@ class SyncedNorm(_BatchNorm):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - torch's name
         """(B, C, ...) -> the same shape."""
-        if not self.training:
-            return super().forward(input)
+        found = self._shared(input) if self.training else super().forward(input)
+        return self.act(self.drop(found))  # type: ignore[no-any-return]
+
+    def _shared(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - torch's name
         axes = [axis for axis in range(input.ndim) if axis != 1]
         values = input.float()
         count = values.new_full((1,), values.numel() / values.shape[1])

@@ -27,18 +27,19 @@ def is_file(path: str) -> bool:
 def read_state(path: str) -> dict[str, torch.Tensor]:
     """The state dict in a file: at top level, or under ``state_dict`` / ``model`` / ``network``.
 
-    Loaded with ``weights_only=True``, so that a file cannot run code.
+    A file of the format safetensors ends in ``.safetensors``. Others are loaded with ``weights_only=True``, so that a
+    file cannot run code.
 
     Raises:
         OptionsError: no such file, or it holds no state dict.
     """
     if not is_file(path):
         raise OptionsError(
-            f"weights={path!r} is neither a file nor a name of torchvision weights for this backbone; "
-            "give the path of a state dict, a name such as 'IMAGENET1K_V1', or leave it empty"
+            f"weights={path!r} is neither a file nor a name of weights for this backbone; give the path of a state "
+            "dict, a name such as 'IMAGENET1K_V1' (torchvision) or 'pretrained' (timm, transformers), or leave it empty"
         )
     try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+        content: Any = _content(path)
     except Exception as error:  # the unpickler may raise any exception
         raise OptionsError(
             f"weights={path!r} cannot be read as a state dict ({type(error).__name__}); save one with "
@@ -50,6 +51,14 @@ def read_state(path: str) -> dict[str, torch.Tensor]:
     if not isinstance(content, dict) or not all(isinstance(v, torch.Tensor) for v in content.values()):
         raise OptionsError(f"weights={path!r} holds no state dict; save model.state_dict()")
     return {key.removeprefix("module."): value for key, value in content.items()}
+
+
+def _content(path: str) -> Any:
+    if path.endswith(".safetensors"):
+        from safetensors.torch import load_file as load_safetensors
+
+        return load_safetensors(path)
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def load_file(

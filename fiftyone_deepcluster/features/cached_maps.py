@@ -36,7 +36,8 @@ class CachedMaps:
     Attributes:
         views: the views.
         upper: the part of the network above the layer.
-        maps: (N, V, C, H, W), in memory or in a temporary file; in the precision of the network.
+        maps: (N, V, C, H, W), or (N, V, T, C) of the tokens of a transformer, in memory or in a temporary
+            file; in the precision of the network.
     """
 
     views: Views
@@ -44,11 +45,11 @@ class CachedMaps:
     maps: torch.Tensor
 
     def one_view(self, rows: torch.Tensor, view: int) -> torch.Tensor:
-        """(B, C, H, W) maps of one view of the images ``rows`` (B,)."""
+        """(B, C, H, W) or (B, T, C) maps of one view of the images ``rows`` (B,)."""
         return self.maps[rows, view]
 
     def random_views(self, rows: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """(B, C, H, W) maps of one random view of each of the images ``rows`` (B,)."""
+        """(B, C, H, W) or (B, T, C) maps of one random view of each of the images ``rows`` (B,)."""
         return self.maps[rows, torch.randint(self.views.n, (len(rows),), generator=generator)]
 
 

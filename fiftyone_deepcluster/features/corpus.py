@@ -299,8 +299,9 @@ class Corpus:
         return self._reader.rows(rows, size)
 
     def on_device(self, maps: torch.Tensor) -> torch.Tensor:
-        """Maps (B, C, H, W) on the device, channels last as the network."""
-        return maps.to(self.compute.device, memory_format=torch.channels_last)
+        """Maps (B, C, H, W) on the device, channels last as the network; or tokens (B, T, C)."""
+        order = torch.channels_last if maps.ndim == 4 else torch.preserve_format
+        return maps.to(self.compute.device, memory_format=order)
 
     def _blank(self) -> torch.Tensor:
         """A black image (1, C, size, size); raises OptionsError where features were given instead of images."""

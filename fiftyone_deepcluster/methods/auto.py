@@ -57,7 +57,8 @@ class Auto(Options):
     )
     weights: str | None = Field(
         None,
-        description="Pre-trained weights, if any: a torchvision name such as IMAGENET1K_V1, or a file.",
+        description="Pre-trained weights, if any: a torchvision name such as IMAGENET1K_V1, "
+        "pretrained for a model of timm or transformers, or a file.",
     )
 
     @property

@@ -209,7 +209,7 @@ class DeepClusterV2(Published):
         batch = self.batch_size or (SMALL_BATCH if small else LARGE_BATCH)
         pseudo = max(clusters, min(_PSEUDO_FACTOR * clusters, facts.n // 10))
         values = {
-            "input_norm": self.input_norm or ("imagenet" if self.weights else backbone.input_norm),
+            "input_norm": self.input_norm or backbone.norm_for(self.weights),
             "batch_size": batch,
             "epochs": max(self.epochs, math.ceil(self.min_steps * batch / facts.n)),
             "learning_rate": self.learning_rate or RATE * batch,

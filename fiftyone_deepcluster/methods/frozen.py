@@ -38,7 +38,9 @@ class Frozen(WithEncoder):
         description="Source of the features, unless features are given.",
     )
     weights: str | None = Field(
-        None, description="Weights of the backbone: a torchvision name such as IMAGENET1K_V1, or a file."
+        None,
+        description="Weights of the backbone: a torchvision name such as IMAGENET1K_V1, "
+        "pretrained for a model of timm or transformers, or a file.",
     )
     clusterer: Annotated[Clusterer, PartOf(CLUSTERERS)] = Field(
         default="kmeans", validate_default=True, description="Clustering algorithm."
@@ -68,7 +70,7 @@ class Frozen(WithEncoder):
 
     def resolve(self, facts: ImageFacts) -> Frozen:
         """See ``Options.resolve``."""
-        input_norm = self.input_norm or ("imagenet" if self.weights else self.backbone.input_norm)
+        input_norm = self.input_norm or self.backbone.norm_for(self.weights)
         encoder = self.encoder or ENCODERS.parse(
             {"name": "pooled", "pca": 0, "l2_normalize": self.backbone.name != "pixels"}
         )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from fiftyone_deepcluster.backbones.base import BACKBONES, Backbone
+from fiftyone_deepcluster.backbones.base import BACKBONES, Backbone, InputNormName
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, Clusterer
 from fiftyone_deepcluster.core.registry import PartOf
 from fiftyone_deepcluster.errors import OptionsError
@@ -58,8 +58,8 @@ class SelfTraining(WithEncoder):
     )
     weights: str | None = Field(
         None,
-        description="Pre-trained weights: a torchvision name such as IMAGENET1K_V1, or a file; empty: random, which "
-        "gives poor clusters.",
+        description="Pre-trained weights: a torchvision name such as IMAGENET1K_V1, "
+        "pretrained for a model of timm or transformers, or a file; empty: random, which gives poor clusters.",
     )
     fast: bool = Field(
         False, description="Half the time: 4 views of every image and 6 runs of the consensus."
@@ -117,8 +117,10 @@ class SelfTraining(WithEncoder):
         json_schema_extra=ADVANCED,
     )
     stop_nmi: StopNmi = 0.97
-    input_norm: Literal["plain", "zscore", "imagenet", "sobel"] = Field(
-        "imagenet", description="Fixed first layer.", json_schema_extra=ADVANCED
+    input_norm: InputNormName | None = Field(
+        None,
+        description="Fixed first layer; empty: that of the backbone's pre-trained weights.",
+        json_schema_extra=ADVANCED,
     )
     encoder: Annotated[Encoder, PartOf(ENCODERS)] = Field(
         default={"name": "view-whitened", "layer": "auto"},
@@ -165,7 +167,8 @@ class SelfTraining(WithEncoder):
             )
             for name, part in (("encoder", self.encoder), ("clusterer", self.clusterer))
         }
-        return self.settled(facts, epochs=epochs, **parts)
+        input_norm = self.input_norm or self.backbone.pretrained_norm
+        return self.settled(facts, epochs=epochs, input_norm=input_norm, **parts)
 
     def remarks(self, facts: ImageFacts) -> list[str]:
         """See ``Options.remarks``."""
@@ -219,7 +222,8 @@ class SelfTraining(WithEncoder):
         from fiftyone_deepcluster.backbones.cut import cut_layer, freeze_until
         from fiftyone_deepcluster.backbones.frozen_norms import freeze_norms
 
-        network = freeze_norms(make_network(self.backbone, self.input_norm, self, self.weights))
+        norm = self.input_norm or self.backbone.pretrained_norm
+        network = freeze_norms(make_network(self.backbone, norm, self, self.weights))
         side = self.image_size or 0
         freeze_until(network, cut_layer(network, torch.zeros(1, self.channels, side, side), self.layer))
         return network

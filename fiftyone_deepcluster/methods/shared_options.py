@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 InitialWeights = Annotated[
     str | None,
     Field(
-        description="Initial weights: empty for random, a torchvision name such as IMAGENET1K_V1, or a file."
+        description="Initial weights: empty for random, a torchvision name such as IMAGENET1K_V1, "
+        "pretrained for a model of timm or transformers, or a file."
     ),
 ]
 Epochs = Annotated[int, Field(ge=1, le=1000, description="Epochs per round.")]

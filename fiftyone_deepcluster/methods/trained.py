@@ -128,7 +128,7 @@ class Trained(WithEncoder):
         augmentation = (
             ("affine" if small else "crop-flip") if self.augmentation == "auto" else self.augmentation
         )
-        input_norm = self.input_norm or ("imagenet" if self.weights else chosen.input_norm)
+        input_norm = self.input_norm or chosen.norm_for(self.weights)
         batch = self.batch_size or (SMALL_BATCH if small else LARGE_BATCH)
         epochs = max(self.epochs, math.ceil(self.min_steps * batch / facts.n))
         return self.settled(
@@ -218,12 +218,9 @@ def make_network(
     backbone: Backbone, input_norm: InputNormName, options: Options, weights: str | None
 ) -> Network:
     """Input norm and backbone for the images that ``options`` were resolved for."""
-    from fiftyone_deepcluster.backbones.input_norms import make_input_norm
-    from fiftyone_deepcluster.backbones.network import Network
+    from fiftyone_deepcluster.backbones.network import build_network
 
-    first = make_input_norm(input_norm, options.channels)
-    body = backbone.build(int(first.out_channels), options.image_size or SMALL_SIDE, weights)  # type: ignore[arg-type]
-    return Network(first, body, relu_before_head=bool(body.relu_before_head))
+    return build_network(backbone, input_norm, (options.channels, options.image_size or SMALL_SIDE), weights)
 
 
 def augmentation(name: AugmentName) -> Augment:

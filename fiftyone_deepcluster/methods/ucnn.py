@@ -194,7 +194,7 @@ class UCNN(Published):
         return self.settled(
             facts,
             backbone=backbone,
-            input_norm=self.input_norm or ("imagenet" if trained else backbone.input_norm),
+            input_norm=self.input_norm or backbone.norm_for(self.weights),
             learning_rate=rate,
             head_learning_rate=self.head_learning_rate or (10 * rate if trained else rate),
             pixel_epochs=(0 if trained else enough) if self.pixel_epochs is None else self.pixel_epochs,

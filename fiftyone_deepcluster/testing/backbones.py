@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from fiftyone_deepcluster.backbones.base import BACKBONES, Backbone
-from fiftyone_deepcluster.backbones.input_norms import make_input_norm
+from fiftyone_deepcluster.backbones.input_norms import channels_after
 from fiftyone_deepcluster.backbones.layers import layers_of
-from fiftyone_deepcluster.backbones.network import Network
+from fiftyone_deepcluster.backbones.network import Network, build_network
 from fiftyone_deepcluster.core.process_state import seeded_torch
 from fiftyone_deepcluster.errors import OptionsError
 from fiftyone_deepcluster.testing.checks import PartCheck, option_checks, require, run_checks
@@ -78,7 +78,7 @@ def weights_come_from_the_generator(backbone: Backbone) -> None:
 def missing_weights_are_refused(backbone: Backbone) -> None:
     """A missing weights file raises OptionsError: weights must not be ignored."""
     size = _network(backbone, 3)[1]
-    channels = int(make_input_norm(backbone.input_norm, 3).out_channels)  # type: ignore[arg-type]
+    channels = channels_after(backbone.input_norm, 3)
     try:
         with seeded_torch(1):
             backbone.build(channels, size, "/no/such/file.pt")
@@ -100,14 +100,12 @@ def _network(backbone: Backbone, channels: int) -> tuple[Network, int]:
     """A network with random weights for the smallest side that the backbone accepts, and that side."""
     refused = ""
     for size in SIDES:
-        input_norm = make_input_norm(backbone.input_norm, channels)
         try:
             with seeded_torch(1):
-                module = backbone.build(int(input_norm.out_channels), size, None)  # type: ignore[arg-type]
+                network = build_network(backbone, backbone.input_norm, (channels, size))
         except OptionsError as error:
             refused = str(error)
             continue
-        network = Network(input_norm, module, relu_before_head=bool(module.relu_before_head))
         network.seed_dropout(1)
         return network, size
     raise AssertionError(f"it does not accept images of {' or '.join(map(str, SIDES))} pixels: {refused}")

@@ -108,6 +108,21 @@ def test_form_groups_the_options_and_folds_the_rest(make_context, digits_dataset
             ["backbone", "torchvision", "model"],
             "mobilenet_v2",
         ),
+        (
+            {"backbone": {"name": "timm", "timm": {"model": "resnet19"}}},
+            ["backbone", "timm", "model"],
+            "did you mean 'resnet1",
+        ),
+        (
+            {"backbone": {"name": "transformers", "transformers": {"model": "/no/such/folder"}}},
+            ["backbone", "transformers", "model"],
+            "there is no folder '/no/such/folder'",
+        ),
+        (
+            {"weights": "IMAGENET1K_V1", "backbone": {"name": "timm"}},
+            ["weights"],
+            "give the path of a state dict, or pretrained",
+        ),
     ],
 )
 def test_form_checks_files_and_model_names_while_they_are_typed(
@@ -119,6 +134,14 @@ def test_form_checks_files_and_model_names_while_they_are_typed(
         place = place.type.get_property(step)
     assert place.invalid
     assert complaint in place.error_message
+
+
+@pytest.mark.parametrize("library", ["timm", "transformers"])
+def test_form_accepts_the_librarys_own_weights(make_context, digits_dataset, library):
+    given = {"name": "frozen", "frozen": {"weights": "pretrained", "backbone": {"name": library}}}
+    box = inputs_of(ClusterImages(), make_context(digits_dataset, {"method": given})).get_property("method")
+    weights = box.type.get_property("frozen").type.get_property("weights")
+    assert not weights.invalid
 
 
 @pytest.mark.slow
@@ -327,7 +350,8 @@ for method in list_methods():
         request_params={{"dataset_name": {clustered.name!r}, "params": params}}, executor=foo.executor.Executor()
     )
     assert ClusterImages().resolve_input(context) is not None
-heavy = {{"torch", "torchvision", "sklearn", "umap", "numba", "faiss", "scipy", "skimage", "pydicom", "mlxtend"}}
+heavy = {{"torch", "torchvision", "timm", "transformers", "sklearn", "umap", "numba", "faiss", "scipy", "skimage"}}
+heavy |= {{"pydicom", "mlxtend"}}
 print(sorted({{name.split(".")[0] for name in set(sys.modules) - before}} & heavy))
 """
     done = subprocess.run(

@@ -6,7 +6,7 @@ import torch
 
 from fiftyone_deepcluster.backbones.base import BACKBONES
 from fiftyone_deepcluster.backbones.input_norms import make_input_norm
-from fiftyone_deepcluster.backbones.network import Network
+from fiftyone_deepcluster.backbones.network import Network, build_network
 from fiftyone_deepcluster.errors import OptionsError
 
 SIZES = {"alexnet": 64, "vgg16": 32}
@@ -15,10 +15,9 @@ SIZES = {"alexnet": 64, "vgg16": 32}
 @pytest.mark.usefixtures("seeded")
 @pytest.mark.parametrize("name", BACKBONES.names())
 @pytest.mark.parametrize("channels", [1, 3])
-def test_every_backbone_gives_features_of_its_dim(name, channels):
-    backbone, size = BACKBONES.parse(name), SIZES.get(name, 28)
-    input_norm = make_input_norm(backbone.input_norm, channels)
-    network = Network(input_norm, backbone.build(input_norm.out_channels, size, None)).eval()
+def test_every_backbone_gives_features_of_its_dim(name, channels, parse_backbone):
+    backbone, size = parse_backbone(name), SIZES.get(name, 28)
+    network = build_network(backbone, backbone.input_norm, (channels, size)).eval()
     outputs = network(torch.rand(2, channels, size, size))
     assert outputs.features.shape == (2, network.dim)
     assert outputs.logits.shape == (2, 0)

@@ -10,5 +10,5 @@ from fiftyone_deepcluster.testing import BACKBONE_CHECKS
 
 @pytest.mark.parametrize("check", BACKBONE_CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("name", BACKBONES.names())
-def test_backbone_keeps_its_contract(name, check):
-    check(BACKBONES.parse(name))
+def test_backbone_keeps_its_contract(name, check, parse_backbone):
+    check(parse_backbone(name))

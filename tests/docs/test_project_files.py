@@ -88,8 +88,13 @@ def test_what_is_imported_is_declared(project):
     declared = {canonicalize_name(Requirement(line).name) for line in project["dependencies"]}
     declared |= {"pydantic-core"}  # pydantic asks for exactly one pydantic-core
     declared |= {"playwright"}  # of the tests, imported where it was found
-    extra = project["optional-dependencies"]["dicom"]
-    declared |= {canonicalize_name(Requirement(line).name) for line in extra}  # imported where it was found
+    extras = project["optional-dependencies"]
+    for line in (
+        *extras["dicom"],
+        *extras["timm"],
+        *extras["transformers"],
+    ):  # imported where they were found
+        declared.add(canonicalize_name(Requirement(line).name))
     brought_by = _brought_by()
     for file in (REPOSITORY / "fiftyone_deepcluster").rglob("*.py"):
         for name in {module.split(".")[0] for module in _imported(ast.parse(file.read_text()))}:

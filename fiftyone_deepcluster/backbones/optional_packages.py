@@ -1,0 +1,54 @@
+"""Libraries of models that are installed on request, by an extra of this package."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from fiftyone_deepcluster.errors import MissingDependencyError, OptionsError
+
+if TYPE_CHECKING:
+    from fiftyone_deepcluster.backbones.adapt import Cut
+
+
+def import_library(name: str) -> Any:
+    """The module ``name``, which an extra of the same name installs.
+
+    Raises:
+        MissingDependencyError: it is not installed, or cannot be imported.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"the backbone {name!r} needs the package {name} ({error}); "
+            f'pip install "fiftyone-deepcluster[{name}]"'
+        ) from error
+
+
+def check_size(module: Cut, model: str, shape: tuple[int, int, int], patch: object) -> None:
+    """Set ``module.dim`` by a forward pass of one black image.
+
+    Args:
+        module: left in training mode.
+        model: name of the model, for messages.
+        shape: channels, height and width of the images.
+        patch: side of the patches of the model in pixels, if it has any.
+
+    Raises:
+        OptionsError: the model does not accept images of this shape.
+    """
+    import torch
+
+    try:
+        with torch.no_grad():
+            module.dim = module.eval()(torch.zeros(1, *shape)).shape[1]
+    except (RuntimeError, AssertionError, ValueError, TypeError, AttributeError, IndexError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        side = max(patch) if isinstance(patch, tuple | list) and patch else patch
+        what = f"a multiple of {side}, such as {side * 16}" if isinstance(side, int) else "224"
+        raise OptionsError(
+            f"model={model!r} does not accept images of {shape[1]} pixels ({reason}); set image_size to {what}, or "
+            "choose another model"
+        ) from error
+    module.train()
