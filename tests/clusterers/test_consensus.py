@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -55,6 +57,19 @@ def test_weighted_points_count_as_often_as_their_weight():
 def test_rare_patterns_join_the_cluster_that_shares_most_runs(runs, monkeypatch):
     monkeypatch.setattr(coassociation, "MAX_PATTERNS", 20)
     assert agreement(combine(runs, 5), np.arange(300) % 5).acc > 0.95
+
+
+def test_memory_does_not_grow_with_the_square_of_the_images():
+    random, n = np.random.default_rng(0), 20_000
+    truth = random.integers(0, 15, n)
+    runs = np.stack([np.where(random.random(n) < 0.2, random.integers(0, 15, n), truth) for _ in range(12)])
+    assert np.unique(runs, axis=1).shape[1] > 10_000, "most images have a pattern of their own"
+    tracemalloc.start()
+    found = combine(runs, 15)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < n**2, "a matrix of bytes has 400 MB"
+    assert agreement(found, truth).acc > 0.999
 
 
 def test_fewer_patterns_than_clusters_give_nothing():
