@@ -87,13 +87,13 @@ def votes(rounds: Sequence[Round]) -> list[str]:
 def first_kept(rounds: Sequence[Round]) -> list[str]:
     """That training did not improve the clusters, so that those before training were returned."""
     scores = rounds[-1].scores if rounds else {}
-    if not scores.get("kept_first"):
+    if "information_first" not in scores:
         return []
     after, before = scores["information"], scores["information_first"]
-    told = f"({after:.3f} nats of information) than those before it ({before:.3f})"
-    worse = "a linear classifier on the features before training tells those after it apart less well"
-    remedy = "the latter are returned; keep_first=False returns those after training"
-    return [f"training did not improve the clusters: {worse} {told}, so {remedy}"]
+    about = f"give {after:.3f} nats of information about the clusters after it, and {before:.3f} about those before it"
+    why = f"training did not improve the clusters: the features before training {about}"
+    remedy = "keep_first=False returns those after it"
+    return [f"{why}. The clusters and the network of before training are returned; {remedy}"]
 
 
 def choice(rounds: Sequence[Round]) -> list[str]:

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 _MOST_IMAGES = 3000
 """A classifier of more images takes long and says no more."""
 
-_FOLDS = 3
+FOLDS = 3
+"""Clusters with fewer images are left out."""
+
 _LEAST_PROBABILITY = 1e-6
 _PCA = {"name": "pca"}
 
@@ -58,8 +60,9 @@ class LinearAccuracy:
     def information(self, labels: NDArray[np.int64]) -> float:
         """Information that the vectors give about the clusters, in nats: H(c) + mean log q(c | x).
 
-        q is the cross-validated logistic regression of ``__call__``, on the same images. This is a lower bound of the
-        mutual information (Barber and Agakov 2003); it is 0 for a single cluster, and lower where clusters overlap.
+        q is the cross-validated logistic regression of ``__call__``, on the same images. The value estimates a lower
+        bound of the mutual information (Barber and Agakov 2003). It is at most H(c), the entropy of the cluster sizes,
+        and falls as clusters overlap; 0 for a single cluster.
 
         Args:
             labels: (N,) clusters; -1 is noise.
@@ -85,7 +88,7 @@ class LinearAccuracy:
         if len(rows) > _MOST_IMAGES:
             rows = np.sort(rng(self._seed, "linear accuracy").choice(rows, _MOST_IMAGES, replace=False))
         sizes = np.bincount(labels[rows]) if len(rows) else np.zeros(1, int)
-        rows = rows[sizes[labels[rows]] >= _FOLDS]
+        rows = rows[sizes[labels[rows]] >= FOLDS]
         return rows if len(np.unique(labels[rows])) > 1 else rows[:0]
 
     def _model(self) -> tuple[Any, Any]:
@@ -93,7 +96,7 @@ class LinearAccuracy:
         from sklearn.linear_model import LogisticRegression
         from sklearn.model_selection import StratifiedKFold
 
-        folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=derive(self._seed, "folds"))
+        folds = StratifiedKFold(FOLDS, shuffle=True, random_state=derive(self._seed, "folds"))
         return LogisticRegression(C=1.0, max_iter=200, random_state=0), folds
 
     def _reduced(self, rows: NDArray[np.intp]) -> NDArray[Any]:

@@ -112,8 +112,8 @@ class SelfTraining(WithEncoder):
     )
     keep_first: bool = Field(
         True,
-        description="Return the clusters before training if the features before training tell them apart better than "
-        "those after it; off: always those after training.",
+        description="Return the clusters and the network of before training if the features before training give more "
+        "information about these clusters than about those after it; off: always those after training.",
         json_schema_extra=ADVANCED,
     )
     stop_nmi: StopNmi = 0.97
@@ -212,7 +212,9 @@ class SelfTraining(WithEncoder):
             average=self.average,
         )
         rules = () if self.stop_nmi is None else (StopOnAgreement(self.stop_nmi, not_before=2),)
-        training_spec = TrainingSpec(task, CrossEntropy(self.label_smoothing), augment, optimizer, rules)
+        training_spec = TrainingSpec(
+            task, CrossEntropy(self.label_smoothing), augment, optimizer, rules, task.finish
+        )
         return Parts(self._frozen_network(), training_spec, self.batch_size)
 
     def _frozen_network(self) -> Network:

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from fiftyone_deepcluster.clusterers.linear_accuracy import LinearAccuracy
+from fiftyone_deepcluster.clusterers.linear_accuracy import FOLDS, LinearAccuracy
 from fiftyone_deepcluster.core.seeds import rng
+from fiftyone_deepcluster.reducers.base import REDUCERS
 
 if TYPE_CHECKING:
+    from fiftyone_deepcluster.backbones.network import Network
     from fiftyone_deepcluster.clusterers.base import Clustering
 
 MOST_IMAGES = 3_000
-"""Maximum number of vectors that are kept for the comparison."""
+"""Maximum number of images in the sample."""
+
+FEWEST_PER_CLUSTER = 20
+"""With fewer images of the sample for each cluster, clusterings are not compared."""
 
 
 @dataclass(frozen=True)
 class FirstClusters:
-    """Clusters of N images before training, and a sample of R of the vectors in which they were found.
+    """Clusters of N images before training, a sample of R of the vectors in which they were found, and the network.
 
     A clustering is better if these vectors, which training does not change, give more information about it:
     ``LinearAccuracy.information``.
@@ -29,30 +34,55 @@ class FirstClusters:
         labels: (N,) int64.
         confidence: (N,) float32.
         rows: (R,) int64, the images of the sample.
-        vectors: (R, D) float16.
+        points: (R, D) float32, their vectors after PCA.
         seed: random seed.
+        weights: parameters of the backbone that are trained, and its buffers, by name, as they were before.
+        scores: of the clusterer.
+        details: of the clusterer.
     """
 
     labels: torch.Tensor
     confidence: torch.Tensor
     rows: torch.Tensor
-    vectors: torch.Tensor
+    points: torch.Tensor
     seed: int
+    weights: dict[str, torch.Tensor]
+    scores: dict[str, float] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, found: Clustering, vectors: torch.Tensor, seed: int) -> FirstClusters:
-        """The clusters ``found`` in ``vectors`` (N, D)."""
+    def of(cls, found: Clustering, vectors: torch.Tensor, network: Network, seed: int) -> FirstClusters:
+        """The clusters ``found`` in ``vectors`` (N, D), of the network before training."""
         n = len(vectors)
         drawn = rng(seed, "first clusters").choice(n, min(n, MOST_IMAGES), replace=False)
         rows = torch.from_numpy(np.sort(drawn))
-        sample = vectors[rows.to(vectors.device)].half().cpu()
-        return cls(found.labels, found.confidence, rows, sample, seed)
+        sample = vectors[rows.to(vectors.device)].float()
+        points = REDUCERS.parse("pca").embed(sample, seed).float().cpu()
+        fixed = {name for name, weights in network.backbone.named_parameters() if not weights.requires_grad}
+        weights = {
+            name: values.detach().cpu().clone()
+            for name, values in network.backbone.state_dict().items()
+            if name not in fixed
+        }
+        return cls(found.labels, found.confidence, rows, points, seed, weights, found.scores, found.details)
 
-    def compare(self, labels: torch.Tensor) -> tuple[float, float]:
-        """Information in nats about other clusters (N,), and about the first ones."""
-        measure = LinearAccuracy(self.vectors.float(), self.seed)
-        other, own = (measure.information(each[self.rows].numpy()) for each in (labels, self.labels))
+    def compare(self, labels: torch.Tensor) -> tuple[float, float] | None:
+        """Information in nats about other clusters (N,), and about the first ones, on the same images.
+
+        None where the two cannot be compared: noise in one of them, or too few images for the clusters.
+        """
+        pair = [each[self.rows].numpy() for each in (labels, self.labels)]
+        n_clusters = 1 + max(int(each.max()) for each in pair)
+        if any((each < 0).any() for each in pair) or len(self.rows) < FEWEST_PER_CLUSTER * n_clusters:
+            return None
+        used = np.all([np.bincount(each)[each] >= FOLDS for each in pair], axis=0)
+        measure = LinearAccuracy(self.points, self.seed)
+        other, own = (measure.information(np.where(used, each, -1)) for each in pair)
         return other, own
+
+    def restore(self, network: Network) -> None:
+        """Give the backbone its weights of before training."""
+        network.backbone.load_state_dict(self.weights, strict=False)  # fixed ones are unchanged
 
     def state_dict(self) -> dict[str, Any]:
         """The attributes by name."""

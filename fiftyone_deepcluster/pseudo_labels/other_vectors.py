@@ -14,6 +14,8 @@ from fiftyone_deepcluster.core.seeds import rng
 from fiftyone_deepcluster.pseudo_labels.round_labels import most_confident
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from fiftyone_deepcluster.features.base import Encoding
@@ -24,10 +26,10 @@ FOLDS = 5
 _MOST_IMAGES = 20_000
 """Maximum number of images that a classifier is trained on."""
 
-_SMALLEST = 1e-3
-"""Added to the probabilities of the linear classifier, so that it cannot exclude a cluster."""
+_LEAST_RATIO = 0.01
+"""Smallest vote for a cluster, so that the classifier cannot exclude it."""
 
-_STRICTNESS = 10.0  # C of the logistic regression, for vectors of length 1
+_C = 10.0  # of the logistic regression, for vectors of length 1
 
 
 def joined_with(encoding: Encoding, others: NDArray[np.float32] | None, weight: float) -> Encoding:
@@ -52,13 +54,20 @@ def joined_with(encoding: Encoding, others: NDArray[np.float32] | None, weight: 
 
 
 def voted(
-    probabilities: torch.Tensor, others: NDArray[np.float32], weight: float, share: float, seed: int
+    probabilities: torch.Tensor,
+    others: NDArray[np.float32],
+    weight: float,
+    *,
+    share: float,
+    seed: int,
+    step: Callable[[], None] = lambda: None,
 ) -> torch.Tensor:
     """Probabilities of clusters by the head and by a linear classifier on vectors of another source together.
 
-    The product of the head's probabilities and those of the classifier to the power of ``weight``, scaled to sum 1. The
-    classifier is a logistic regression, trained on the images that the head is most confident of, in folds. Images
-    without such a vector keep the head's.
+    log p = log p_head + ``weight`` · log(q / prior) + constant. q is the probability by a logistic regression, and
+    prior the share of the cluster among the images that it is trained on: the sizes of clusters do not count twice. It
+    is trained on the images that the head is most confident of, in folds. Images without such a vector keep the
+    head's probabilities.
 
     Args:
         probabilities: (N, K) of the head, on the CPU.
@@ -66,37 +75,43 @@ def voted(
         weight: above 0.
         share: share of each cluster that the classifier is trained on.
         seed: random seed of the folds.
+        step: called after each of the ``FOLDS`` folds.
     """
     confidence, labels = probabilities.max(dim=1)
-    taught = most_confident(labels, confidence, share).numpy()
+    targets = most_confident(labels, confidence, share).numpy()
     known = np.isfinite(others).all(axis=1)
     points, draw = _directions(others).numpy(), rng(seed, "vote")
     fold = draw.integers(0, FOLDS, len(points))
-    found = probabilities.clone()
+    logits = probabilities.clamp_min(torch.finfo(probabilities.dtype).tiny).log()
     for i in range(FOLDS):
         asked = np.flatnonzero(known & (fold == i))
-        rows = draw.permutation(np.flatnonzero(known & (fold != i) & (taught >= 0)))[:_MOST_IMAGES]
-        if len(asked) and len(np.unique(taught[rows])) > 1:
-            votes = _votes(points, rows, taught[rows], asked, probabilities.shape[1])
-            found[asked] *= (torch.from_numpy(votes).to(found) + _SMALLEST) ** weight
-    return found / found.sum(dim=1, keepdim=True)
+        rows = draw.permutation(np.flatnonzero(known & (fold != i) & (targets >= 0)))[:_MOST_IMAGES]
+        if len(asked) and len(np.unique(targets[rows])) > 1:
+            ratios = _ratios(points[rows], targets[rows], points[asked], probabilities.shape[1])
+            logits[asked] += weight * torch.from_numpy(np.log(ratios)).to(logits)
+        step()
+    return torch.where(torch.from_numpy(known)[:, None], logits.softmax(dim=1), probabilities)
 
 
-def _votes(
-    points: NDArray[np.float32],
-    rows: NDArray[np.int64],
-    labels: NDArray[np.int64],
-    asked: NDArray[np.int64],
-    n_clusters: int,
+def _ratios(
+    points: NDArray[np.float32], labels: NDArray[np.int64], asked: NDArray[np.float32], n_clusters: int
 ) -> NDArray[np.float64]:
-    """(A, K) probabilities of the ``asked`` points by a logistic regression of the labels (R,) of ``rows``."""
+    """(A, K) probability of each cluster by a logistic regression, divided by its share; 1 for absent clusters.
+
+    Args:
+        points: (R, E) to train on.
+        labels: (R,) their clusters.
+        asked: (A, E) to predict.
+        n_clusters: K.
+    """
     from sklearn.linear_model import LogisticRegression
 
     with ignored_warnings(".*"):  # of a fit that has not quite converged
-        model = LogisticRegression(C=_STRICTNESS, max_iter=300).fit(points[rows], labels)
-    votes = np.zeros((len(asked), n_clusters))
-    votes[:, model.classes_] = model.predict_proba(points[asked])
-    return votes
+        model = LogisticRegression(C=_C, max_iter=300).fit(points, labels)
+    ratios = np.ones((len(asked), n_clusters))
+    prior = np.bincount(labels, minlength=n_clusters)[model.classes_] / len(labels)
+    ratios[:, model.classes_] = (model.predict_proba(asked) / prior).clip(_LEAST_RATIO)
+    return ratios
 
 
 def _directions(others: NDArray[np.float32]) -> torch.Tensor:

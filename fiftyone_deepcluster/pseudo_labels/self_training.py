@@ -13,13 +13,15 @@ from fiftyone_deepcluster.clusterers.base import Clusterer, Clustering, ClusterR
 from fiftyone_deepcluster.clusterers.complete import complete
 from fiftyone_deepcluster.core.devices import send
 from fiftyone_deepcluster.core.pace import CLUSTER_FIRST, CLUSTER_ONCE
+from fiftyone_deepcluster.core.progress import stop_if_cancelled
 from fiftyone_deepcluster.core.seeds import derive, rng
 from fiftyone_deepcluster.core.types import Assignment, Batch, ClassTargets, Outputs, RoundPlan
+from fiftyone_deepcluster.errors import CheckpointError
 from fiftyone_deepcluster.features.base import EncodeRequest
 from fiftyone_deepcluster.features.view_outputs import FEATURES, cache_maps, view_outputs
 from fiftyone_deepcluster.pseudo_labels.assignments import assignment_of
 from fiftyone_deepcluster.pseudo_labels.first_clusters import FirstClusters
-from fiftyone_deepcluster.pseudo_labels.other_vectors import joined_with, voted
+from fiftyone_deepcluster.pseudo_labels.other_vectors import FOLDS, joined_with, voted
 from fiftyone_deepcluster.pseudo_labels.round_labels import most_confident
 from fiftyone_deepcluster.pseudo_labels.samplers import Shuffled
 
@@ -63,8 +65,7 @@ class SelfTrainingTask:
     """Pseudo-task whose first clusters are a clusterer's, and all later ones those of the trained head.
 
     The head is applied to all views of an image, and its probabilities are averaged over them. Vectors of another
-    source take part in both. The first clusters are returned again where the vectors before training give less
-    information about the head's.
+    source take part in the clusterings, and vote on the labels beside the head.
     """
 
     def __init__(self, parts: SelfTrainingParts) -> None:
@@ -72,9 +73,10 @@ class SelfTrainingTask:
         self._pseudo = torch.zeros(0, dtype=torch.int64)
         self._fitted: dict[str, Any] | None = None
         self._encoding: Encoding | None = None
-        self._votes: dict[str, float] = {}
+        self._scores: dict[str, float] = {}
         self._details: dict[str, list[float] | list[str]] = {}
         self._first: FirstClusters | None = None
+        self._last = torch.zeros(0, dtype=torch.int64)
 
     def begin_round(self, round_index: int, corpus: Corpus) -> RoundPlan:
         """Plan with a new head for the most confident images of each cluster."""
@@ -99,31 +101,61 @@ class SelfTrainingTask:
         """Clusters of the vectors before the first round, then the classes of the head."""
         cached = self._cache(corpus)
         self._encoding = encoding = self._encode(corpus)
-        scores = {"cached_maps": float(cached)}
-        if self._first is None:
-            phase = CLUSTER_FIRST if self.parts.recluster else CLUSTER_ONCE
-            found = trained_on = self._cluster(encoding, 0, corpus, phase)
+        if len(self._pseudo):
+            found = self._by_head(corpus, encoding.vectors)
         else:
-            trained_on = self._by_head(corpus, encoding.vectors)
-            found, gain = self._better(trained_on, self._first, encoding.vectors, corpus)
-            scores.update(gain)
+            phase = CLUSTER_FIRST if self.parts.recluster else CLUSTER_ONCE
+            found = self._cluster(encoding, 0, corpus, phase)
         if not len(self._pseudo) or not self.parts.recluster:
-            self._pseudo = most_confident(
-                trained_on.labels, trained_on.confidence, self.parts.confident_share
-            )
-        return assignment_of(found, encoding.vectors, {**encoding.scores, **self._votes, **scores})
+            self._pseudo = most_confident(found.labels, found.confidence, self.parts.confident_share)
+        self._last = found.labels
+        scores = {**encoding.scores, **self._scores, "cached_maps": float(cached)}
+        return assignment_of(found, encoding.vectors, scores)
+
+    def finish(self, corpus: Corpus) -> Assignment | None:
+        """The clusters, vectors and network of before training, if training did not improve the clusters; else None.
+
+        The state that a resumed run needs is unchanged, except for the network.
+        """
+        first = self._first
+        if first is None:
+            return None
+        corpus.observer.phase("compare", 1)
+        compared = first.compare(self._last)
+        values = torch.tensor(compared or (0.0, 0.0))
+        corpus.compute.broadcast([values])  # all processes choose the same
+        corpus.observer.advance(1)
+        after, before = values.tolist()
+        if after >= before:
+            return None
+        first.restore(corpus.network)
+        vectors = self._encode(corpus).vectors
+        found = FoundClusters(
+            first.labels, confidence=first.confidence, scores=first.scores, details=first.details
+        )
+        scores = {"information": after, "information_first": before}
+        return assignment_of(complete(found, vectors, "the clusterer"), vectors, scores)
 
     def state_dict(self) -> dict[str, Any]:
-        """Pseudo-labels, the clusterer's scores and details, and the fitted encoder."""
-        found = {"votes": self._votes, "details": self._details}
-        first = {} if self._first is None else self._first.state_dict()
+        """Pseudo-labels and last clusters, the clusterer's scores and details, first clusters, the fitted encoder."""
+        found = {"scores": self._scores, "details": self._details, "last": self._last}
+        first = None if self._first is None else self._first.state_dict()
         return {"pseudo": self._pseudo, **found, "first": first, "reduction": self._fitted}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Resume from ``state_dict``."""
-        self._pseudo = state["pseudo"]
-        self._votes, self._details = dict(state["votes"]), dict(state["details"])
-        self._first = FirstClusters(**state["first"]) if state["first"] else None
+        """Resume from ``state_dict``.
+
+        Raises:
+            CheckpointError: the state of an older version.
+        """
+        if not {"scores", "details", "last", "first"} <= state.keys():
+            raise CheckpointError(
+                "the checkpoint is that of an older version of self-training, which cannot be resumed; cluster again "
+                "with overwrite=True, or choose another run_dir"
+            )
+        self._pseudo, self._last = state["pseudo"], state["last"]
+        self._scores, self._details = dict(state["scores"]), dict(state["details"])
+        self._first = None if state["first"] is None else FirstClusters(**state["first"])
         self._fitted = state["reduction"]
         self._encoding = None
 
@@ -144,40 +176,22 @@ class SelfTrainingTask:
 
     def _cluster(self, encoding: Encoding, round_index: int, corpus: Corpus, phase: str) -> Clustering:
         """Clusters of the vectors, joined with those of another source where there are any."""
-        corpus.observer.phase(phase, self.parts.clusterer.reported_steps)
-        joined = joined_with(encoding, corpus.other_vectors, self.parts.other_weight)
+        parts = self.parts
+        corpus.observer.phase(phase, parts.clusterer.reported_steps)
+        joined = joined_with(encoding, corpus.other_vectors, parts.other_weight)
         request = ClusterRequest(
-            self.parts.n_clusters,
-            derive(self.parts.seed, "clusters", round_index),
+            parts.n_clusters,
+            derive(parts.seed, "clusters", round_index),
             origin=joined.vectors,
             widths=joined.widths,
             step=lambda: corpus.observer.advance(1),
         )
-        found = self.parts.clusterer.cluster(joined.vectors, request)
+        found = parts.clusterer.cluster(joined.vectors, request)
         corpus.compute.broadcast([found.labels, found.confidence])
-        self._votes, self._details = found.scores, found.details
-        if self._first is None:
-            self._first = FirstClusters.of(found, joined.vectors, self.parts.seed)
-        if joined is encoding:
-            return found
-        # Centers and distances in the network's own vectors, in which new images are assigned.
-        labels, confidence = found.labels, found.confidence
-        again = FoundClusters(labels, None, confidence, found.objective, found.scores, found.details)
-        return complete(again, encoding.vectors, "the clusterer")
-
-    def _better(
-        self, trained: Clustering, first: FirstClusters, vectors: torch.Tensor, corpus: Corpus
-    ) -> tuple[Clustering, dict[str, float]]:
-        """The clusters after training, or the first ones if these are better; and the scores that tell."""
-        information = torch.tensor(first.compare(trained.labels))
-        corpus.compute.broadcast([information])  # all processes choose the same
-        after, before = information.tolist()
-        keeps = self.parts.keep_first and after < before
-        scores = {"information": after, "information_first": before, "kept_first": float(keeps)}
-        if not keeps:
-            return trained, scores
-        again = FoundClusters(first.labels, confidence=first.confidence, details=self._details)
-        return complete(again, vectors, "the clusterer"), scores
+        self._scores, self._details = found.scores, found.details
+        if parts.keep_first and not len(self._pseudo):
+            self._first = FirstClusters.of(found, joined.vectors, corpus.network, parts.seed)
+        return found
 
     def _by_head(self, corpus: Corpus, vectors: torch.Tensor) -> Clustering:
         """Clusters by the mean probability over all views and the votes of other vectors; it is the confidence."""
@@ -189,13 +203,24 @@ class SelfTrainingTask:
                 logits = network.outputs_of(features.flatten(0, 1)).logits.float()
             mean = logits.softmax(dim=1).view(*features.shape[:2], -1).mean(dim=0)
             probabilities[rows] = mean.cpu()
-        probabilities = corpus.compute.sum_shards(probabilities)
-        if corpus.other_vectors is not None:
-            parts, others = self.parts, corpus.other_vectors
-            probabilities = voted(
-                probabilities, others, parts.other_weight, parts.confident_share, parts.seed
-            )
-            corpus.compute.broadcast([probabilities])
+        probabilities = self._with_vote(corpus.compute.sum_shards(probabilities), corpus)
         confidence, labels = probabilities.max(dim=1)
         found = FoundClusters(labels, confidence=confidence.clone(), details=self._details)
         return complete(found, vectors, "the head")
+
+    def _with_vote(self, probabilities: torch.Tensor, corpus: Corpus) -> torch.Tensor:
+        """Probabilities (N, K) of the head after the vote of vectors of another source, if there are any."""
+        parts, others = self.parts, corpus.other_vectors
+        if others is None:
+            return probabilities
+
+        def step() -> None:
+            corpus.observer.advance(1)
+            stop_if_cancelled(corpus.observer, "cancelled while the given vectors voted")
+
+        corpus.observer.phase("vote", FOLDS)
+        found = voted(
+            probabilities, others, parts.other_weight, share=parts.confident_share, seed=parts.seed, step=step
+        )
+        corpus.compute.broadcast([found])
+        return found

@@ -56,8 +56,8 @@ class TrainingSpec:
         augment: training augmentation.
         optimizer: optimizer and learning rates.
         stopping: rules checked after every round.
-        finish: computes the final assignment when the run is over, if the rounds' assignments do not cover
-            everything; must not change any state that a resumed run needs.
+        finish: computes the final assignment when the run is over, or None if it is that of the last round; it may
+            give the network other weights, but must not change any state that a resumed run needs.
     """
 
     task: PseudoTask
@@ -65,7 +65,7 @@ class TrainingSpec:
     augment: Augmentation
     optimizer: OptimizerSpec
     stopping: tuple[StopRule, ...] = ()
-    finish: Callable[[Corpus], Assignment] | None = None
+    finish: Callable[[Corpus], Assignment | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -247,10 +247,10 @@ class _Loop:
         self.corpus.observer.round_done(entry, self.settings.rounds)
         return None
 
-    def _replace_last(self, found: Assignment) -> None:
+    def _replace_last(self, found: Assignment | None) -> None:
         """Replace the last round's clusters by a new assignment; cluster ids and the round's change are kept."""
         state, before = self.state, self.state.assignment
-        if before is None:
+        if before is None or found is None:
             return
         found = _renumber(found, before)
         metrics = _metrics(found, None, self.settings)

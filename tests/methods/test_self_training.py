@@ -208,21 +208,50 @@ def test_vectors_that_cannot_be_used_are_refused(digits, others, method, said):
         fdc.fit(digits, method or options(), known=fdc.Known(other_vectors=others))
 
 
-def test_first_clusters_are_kept_where_training_does_not_improve_them(digits):
+def parameters_of(network):
+    return {name: values.detach().clone() for name, values in network.backbone.named_parameters()}
+
+
+def test_clusters_and_network_of_before_training_are_kept_where_it_does_not_improve_them(digits, tmp_path):
     classes = classes_of(digits)
     # The first clusters are the classes, which the small random network cannot improve.
     known = fdc.Known(other_vectors=np.eye(5, dtype=np.float32)[classes])
-    values = {"other_weight": 50, "learning_rate": 50, "average": 0, "rounds": 1}
+    values = {"other_weight": 0.9, "learning_rate": 50, "average": 0, "rounds": 1}
     after = fdc.fit(digits, options(**values), truth=classes, known=known)
-    kept = fdc.fit(digits, options(**values, keep_first=True), truth=classes, known=known)
-    assert agreement(kept.labels, classes).acc == 1.0
+    values["keep_first"] = True
+    kept = fdc.fit(digits, options(**values), truth=classes, known=known, run_dir=tmp_path)
+    assert agreement(after.labels, classes).acc < 1
+    assert agreement(kept.labels, classes).acc == kept.record.rounds[-1].truth.acc == 1
     scores = kept.record.rounds[-1].scores
-    assert scores["kept_first"] == 1
     assert scores["information"] < scores["information_first"]
+    assert scores["information_first"] == pytest.approx(np.log(5), abs=0.1), "in the joined vectors"
+    assert kept.record.rounds[-1].change.nmi == after.record.rounds[-1].change.nmi < 1
     (note,) = [note for note in kept.record.notes if "did not improve" in note]
     assert f"{scores['information_first']:.3f}" in note
     assert not any("did not improve" in note for note in after.record.notes)
-    assert after.record.rounds[-1].scores["kept_first"] == 0
+    with torch.random.fork_rng(), reopen(tmp_path, digits) as reopened:
+        first, now = parameters_of(reopened.initial.network), parameters_of(reopened.trained.network)
+        vectors = reopened.initial_vectors().numpy()
+    assert all(torch.equal(weights, now[name]) for name, weights in first.items())
+    np.testing.assert_allclose(kept.embeddings, vectors, atol=1e-5)
+    np.testing.assert_allclose(fdc.predict(tmp_path, digits).embeddings, vectors, atol=1e-5)
+    again = fdc.fit(digits, options(**values), truth=classes, known=known, run_dir=tmp_path)
+    np.testing.assert_array_equal(again.labels, kept.labels)
+
+
+def test_a_run_that_diverges_says_so_although_first_clusters_could_be_kept(digits):
+    result = fdc.fit(digits, options(keep_first=True, learning_rate=100, average=0, rounds=3, epochs=4))
+    plain = fdc.fit(digits, options(learning_rate=100, average=0, rounds=3, epochs=4))
+    assert result.record.stop_reason == plain.record.stop_reason
+    assert len(result.record.rounds) == len(plain.record.rounds)
+
+
+def test_the_state_of_an_older_version_is_refused():
+    assert fdc.SelfTraining().keep_first
+    with torch.random.fork_rng():
+        task = options().resolve(image_facts(np.zeros((50, 8, 8), np.uint8))).build().training_spec.task
+    with pytest.raises(CheckpointError, match="older version of self-training"):
+        task.load_state_dict({"pseudo": torch.zeros(3), "votes": {}, "reduction": None})
 
 
 def test_a_resumed_run_compares_with_the_first_clusters(digits, tmp_path):
@@ -234,23 +263,43 @@ def test_a_resumed_run_compares_with_the_first_clusters(digits, tmp_path):
     np.testing.assert_array_equal(whole.labels, resumed.labels)
 
 
+def first_clusters(labels, vectors):
+    with torch.random.fork_rng():
+        network = options().resolve(image_facts(np.zeros((50, 8, 8), np.uint8))).build().network
+    found = CLUSTERERS.parse("kmeans").cluster(vectors, ClusterRequest(2, 0))
+    return FirstClusters.of(replace(found, labels=labels), vectors, network, 0)
+
+
 def test_information_falls_as_clusters_are_mixed_and_is_no_reward_for_few_clusters():
     digits = load_digits()
     vectors = torch.from_numpy(digits.data.astype(np.float32))
     labels = torch.from_numpy(digits.target)
-    found = CLUSTERERS.parse("kmeans").cluster(vectors, ClusterRequest(10, 0))
-    first = FirstClusters.of(replace(found, labels=labels), vectors, 0)
+    first = first_clusters(labels, vectors)
     mixed = labels.clone()
     mixed[::5] = labels[::5].roll(1)
-    joined = labels.clamp(min=3)
-    single = torch.zeros_like(labels)
-    values = [first.compare(each)[0] for each in (labels, joined, mixed, single)]
+    values = [
+        first.compare(each)[0] for each in (labels, labels.clamp(min=3), mixed, torch.zeros_like(labels))
+    ]
     assert first.compare(labels)[1] == values[0]
     assert np.log(10) > values[0] > values[1] > values[2] > values[3] == 0
     again = FirstClusters(**first.state_dict())
     assert again.compare(mixed) == first.compare(mixed)
-    many = FirstClusters.of(found, vectors.repeat(2, 1), 0)
-    assert len(many.rows) == len(many.vectors) == MOST_IMAGES
+    many = first_clusters(labels.repeat(2), vectors.repeat(2, 1))
+    assert len(many.rows) == len(many.points) == MOST_IMAGES
+
+
+def test_clusterings_with_noise_or_many_clusters_are_not_compared():
+    digits = load_digits()
+    vectors, labels = torch.from_numpy(digits.data.astype(np.float32)), torch.from_numpy(digits.target)
+    noise = labels.where(labels > 0, -1)
+    assert first_clusters(noise, vectors).compare(labels) is None
+    assert first_clusters(labels, vectors).compare(noise) is None
+    many = torch.arange(len(labels)) % 100
+    assert first_clusters(many, vectors).compare(labels) is None
+    rare = labels.clone()
+    rare[:2] = 10
+    same_images = first_clusters(rare, vectors).compare(labels)
+    assert abs(same_images[0] - same_images[1]) < 0.01, "the images of the small cluster are left out of both"
 
 
 def test_a_linear_classifier_of_other_vectors_votes_but_not_on_its_own_labels():
@@ -265,14 +314,33 @@ def test_a_linear_classifier_of_other_vectors_votes_but_not_on_its_own_labels():
     probabilities[doubtful, wrong] = 0.4
     others = digits.data.astype(np.float32)
     others[doubtful[:5].numpy()] = np.nan
-    found = voted(probabilities, others, 0.5, 0.8, seed=0)
+    found = voted(probabilities, others, 0.5, share=0.8, seed=0)
     torch.testing.assert_close(found.sum(dim=1), torch.ones(len(truth)))
     torch.testing.assert_close(found[doubtful[:5]], probabilities[doubtful[:5]])
     right = found.argmax(dim=1) == truth
     assert right[doubtful[5:]].float().mean() > 0.9, "the vote corrects the head"
     assert not right[doubtful[:5]].any(), "without a vector there is no vote"
-    little = voted(probabilities, others, 1e-6, 0.8, seed=0)
+    little = voted(probabilities, others, 1e-6, share=0.8, seed=0)
     torch.testing.assert_close(little, probabilities, atol=1e-4, rtol=0)
     noise = np.random.default_rng(0).normal(size=(len(truth), 400)).astype(np.float32)
-    by_noise = voted(torch.full((len(truth), 4), 0.25) + 0.01 * torch.eye(4)[truth], noise, 1.0, 1.0, seed=0)
+    sure = voted(torch.eye(4)[(truth + 1) % 4], others, 100.0, share=0.8, seed=0)
+    assert torch.isfinite(sure).all(), "the head is certain of one cluster, the classifier of another"
+    by_noise = voted(
+        torch.full((len(truth), 4), 0.25) + 0.01 * torch.eye(4)[truth], noise, 1.0, share=1.0, seed=0
+    )
     assert (by_noise.argmax(dim=1) == truth).float().mean() < 0.5, "an image's own label has no vote"
+
+
+def test_the_head_and_given_vectors_vote_on_the_labels(run, digits):
+    with torch.random.fork_rng(), reopen(run[1], digits) as reopened:
+        corpus, task = reopened.trained, reopened.options.build().training_spec.task
+        task.load_state_dict({"pseudo": torch.zeros(1), "scores": {}, "details": {}, "last": torch.zeros(0),
+                              "first": None, "reduction": None})  # fmt: skip
+        alone = task.assign(corpus)
+        doubtful = np.argsort(alone.confidence)[:20]
+        others = alone.labels.copy()
+        others[doubtful] = (others[doubtful] + 1) % 5
+        corpus.other_vectors = np.eye(5, dtype=np.float32)[others]
+        both = task.assign(corpus)
+    assert agreement(alone.labels, run[0].labels).acc == 1
+    assert agreement(alone.labels, others).acc < agreement(both.labels, others).acc
