@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.app.panels.answers.clusters import facts
 from fiftyone_deepcluster.cli.clustering import report
-from fiftyone_deepcluster.errors import CancelledError
+from fiftyone_deepcluster.errors import CancelledError, InputError
 from tests.dataset.small_runs import FROZEN
 from tests.observers import Watcher
 
@@ -140,3 +140,38 @@ def test_self_training_uses_a_fiftyone_model_beside_its_network(make_digits):
         "the network's own vectors"
     )
     assert plain.record.resolved["other_weight"] == run.record.resolved["other_weight"]
+
+
+def test_a_run_with_a_model_resumes_without_it(make_digits):
+    dataset = make_digits(30)
+    given = {**SELF_TRAINING, "rounds": 2, "stop_nmi": None}
+    stopped = fdc.cluster(
+        dataset, key="dc", model=embedding_model(), observer=Watcher(after_rounds=1), **given
+    )
+    assert stopped.stop_reason == "cancelled"
+    run = fdc.resume(dataset, "dc", progress=False, compute_brain=False)
+    assert len(run.rounds) == 2
+    whole = fdc.cluster(dataset, key="whole", model=embedding_model(), **given)
+    assert dataset.values("dc.cluster") == dataset.values("whole.cluster")
+    assert whole.record.rounds[-1].scores == run.record.rounds[-1].scores
+
+
+def test_a_run_with_a_field_beside_its_features_can_be_probed_and_resumed(make_digits):
+    dataset = make_digits(40)
+    dataset.set_values("emb", list(np.random.default_rng(0).standard_normal((40, 5))))
+    given = {**SELF_TRAINING, "rounds": 2, "stop_nmi": None}
+    fdc.cluster(dataset, key="dc", embeddings_field="emb", observer=Watcher(after_rounds=1), **given)
+    fdc.resume(dataset, "dc", progress=False, compute_brain=False)
+    assert fdc.probe(dataset, "dc", "ground_truth", layers=["embedding"], folds=2)
+    dataset.set_values("emb", list(np.zeros((40, 5)) + np.arange(5)))
+    with pytest.raises(fdc.DeepClusterError, match="other images"):
+        fdc.resume(dataset, "dc", rounds=3, progress=False)
+
+
+def test_a_field_with_several_vectors_is_refused_before_the_images_are_read(make_digits):
+    dataset = make_digits(10)
+    dataset.set_values("views", [np.ones((2, 4))] * 10)
+    watcher = Watcher()
+    with pytest.raises(InputError, match="embeddings_field='views' has 2 vectors for each image"):
+        fdc.cluster(dataset, key="dc", embeddings_field="views", observer=watcher, **SELF_TRAINING)
+    assert not watcher.phases

@@ -57,7 +57,7 @@ class ClusterImages(JobOperator):
         _add_fields(inputs, ctx, chosen["name"])
         _add_key(inputs, ctx)
         _add_size(inputs, ctx, None if problems else METHODS.parse(chosen))
-        _add_number(inputs, ctx)
+        _add_number(inputs, ctx, chosen["name"])
         forms.add_part(inputs, field, given)
         if given is not None:
             ctx.params[field.name] = forms.as_form_values(
@@ -130,17 +130,20 @@ def _add_size(inputs: types.Object, ctx: foo.ExecutionContext, options: Options 
         )
 
 
-def _add_number(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
+def _add_number(inputs: types.Object, ctx: foo.ExecutionContext, method: str) -> None:
     """Add the recommended number of clusters, if there is one: of the chosen fields, else of a run or any fields."""
     from fiftyone_deepcluster.dataset.results.numbers import latest_sweep, sweep_of_fields
 
-    chosen = values.one_or_more(ctx.params, vector_inputs.VECTORS) or []
+    given = values.one_or_more(ctx.params, vector_inputs.VECTORS)
+    chosen = given if given and use_of_vectors(method) else []  # the form keeps values of another method
     chosen = [chosen] if isinstance(chosen, str) else chosen
     newest = None if chosen else latest_sweep(ctx.dataset)
     if newest is not None:
         about = f"From the embeddings of run {newest[0]!r}; the Clusters panel has the curves, in the tab Analyses."
         found = newest[1]
-    elif (known := sweep_of_fields(ctx.dataset, chosen)) is not None:
+    elif (
+        known := sweep_of_fields(ctx.dataset, chosen, values.text(ctx.params, "patches_field"))
+    ) is not None:
         about = f'From the vectors in {", ".join(known[0])}; "Recommend number of clusters" has the curves.'
         found = known[1]
     else:

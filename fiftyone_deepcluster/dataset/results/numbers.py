@@ -141,15 +141,23 @@ def latest_sweep(dataset: fo.Dataset) -> tuple[str, NumberSweep] | None:
     return None
 
 
-def sweep_of_fields(dataset: fo.Dataset, fields: Sequence[str] = ()) -> tuple[list[str], NumberSweep] | None:
+def sweep_of_fields(
+    dataset: fo.Dataset, fields: Sequence[str] = (), patches_field: str | None = None
+) -> tuple[list[str], NumberSweep] | None:
     """Fields and stored sweep of these fields, by default the newest of any; None if there is none.
 
     Sweeps of fields that are no longer there are not found.
+
+    Args:
+        dataset: the dataset.
+        fields: names of the fields; empty: any.
+        patches_field: Detections field whose objects have the vectors; None: the images have them.
     """
+    prefix = "" if patches_field is None else f"{patches_field}.detections."
     stored = find(dataset, f"^{_OF_FIELDS}").values()
     there = dataset.get_field_schema(flat=True)
     for each in sorted(stored, key=lambda each: -float(each["time"])):
-        known = all(each["prefix"] + name in there for name in each["fields"])
+        known = each["prefix"] == prefix and all(prefix + name in there for name in each["fields"])
         if known and (not fields or set(fields) == set(each["fields"])):
             return each["fields"], _adapter().validate_python(each["found"])
     return None

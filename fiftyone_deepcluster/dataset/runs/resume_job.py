@@ -39,7 +39,7 @@ def prepare_resume(
     settings = noted.header.settings
     check_unedited(dataset, key, noted)
     options = _changed(key, noted.header, changes)
-    if settings["model"] is not None:
+    if settings["model"] is not None and not (folder / run_files.MODEL_VECTORS).exists():
         check_given(options, None, settings["model"])
     source = select_images(dataset, noted)
     inputs = read_inputs(source, options, settings)

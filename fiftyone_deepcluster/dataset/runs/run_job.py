@@ -214,7 +214,9 @@ def _fit(call: CheckedCall, folder: Path, observer: Observer) -> FitResult:
 
     inputs = call.inputs
     features, missing, known = inputs.features, inputs.missing, _known(call)
-    if call.model is not None:
+    if call.model is not None and call.options.joins_vectors:
+        features = _kept_model_vectors(call, folder, observer)
+    elif call.model is not None:
         features, missing = model_vectors(call.source, call.model, observer)
     if call.options.joins_vectors and features is not None:
         features, missing, known = None, {}, replace(known, other_vectors=features)
@@ -233,6 +235,19 @@ def _fit(call: CheckedCall, folder: Path, observer: Observer) -> FitResult:
         return replace(result, assignment=assignment)
     record = result.record.model_copy(update={"names": call.decided.names})
     return replace(result, assignment=assignment, record=record)
+
+
+def _kept_model_vectors(call: CheckedCall, folder: Path, observer: Observer) -> NDArray[np.float32]:
+    """Embeddings of the call's model, kept in the folder of the run: a resumed run needs the same ones."""
+    import torch
+
+    path = folder / run_files.MODEL_VECTORS
+    if path.exists():
+        return checkpoints.load(path)["vectors"].numpy()  # type: ignore[no-any-return]
+    vectors = model_vectors(call.source, call.model, observer)[0]
+    if not rank():
+        checkpoints.save(path, {"vectors": torch.from_numpy(vectors)})
+    return vectors
 
 
 def _known(call: CheckedCall) -> Known:

@@ -143,7 +143,8 @@ def test_vectors_of_objects(planted):
     objects = planted.to_patches("objects")
     found = fdc.recommend_number(objects, numbers=[2, 3, 4], embeddings_field="own", **quick)
     assert found.recommended == 3
-    assert sweep_of_fields(planted) == (["own"], found)
+    assert sweep_of_fields(planted, patches_field="objects") == (["own"], found)
+    assert sweep_of_fields(planted) is None, "the images have no such vectors"
 
 
 @pytest.mark.parametrize(
