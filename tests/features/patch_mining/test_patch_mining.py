@@ -1,6 +1,7 @@
 """Patch mining: patterns, detectors and Algorithm 1 against slow loops and other libraries."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -8,14 +9,18 @@ import pytest
 import torch
 from mlxtend.frequent_patterns import fpgrowth
 
+from benchmarks.ldpo_parts import encoders
+from benchmarks.ldpo_scenes import drawn_per_class
+from benchmarks.scene_rows import ROWS, Scenes, name_of, run, stratified_halves
 from fiftyone_deepcluster.core.seeds import derive
 from fiftyone_deepcluster.errors import InputError, OptionsError
-from fiftyone_deepcluster.features.base import EncodeRequest
+from fiftyone_deepcluster.features.base import ENCODERS, EncodeRequest
 from fiftyone_deepcluster.features.patch_mining.cross_fit import CrossFit, Halves
 from fiftyone_deepcluster.features.patch_mining.detectors import Background, Limit, merge_elements
 from fiftyone_deepcluster.features.patch_mining.encoder import PatchMining, shares
 from fiftyone_deepcluster.features.patch_mining.itemsets import Limits, Transactions, frequent, mine_patterns
 from fiftyone_deepcluster.features.patch_mining.patches import Patches, cells, strongest
+from fiftyone_deepcluster.metrics.agreement import agreement
 
 MINING = {"patches": "maps", "mined_patches": 600, "patterns": 10, "longest": 3, "sample": 40, "pca": 12}
 
@@ -433,3 +438,61 @@ class TestCrossFit:
     @staticmethod
     def _split(corpus):
         return Halves.split(corpus, derive(1, "halves"))
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    rows = drawn_per_class(digits.target, 10)
+    mining = {"scales": (0.5,), "stride": 0.5, "longest": 3}
+    images = (digits.images[rows] * 15.9375).astype("uint8")
+    return Scenes(images, digits.target[rows], "squeezenet1_0", None, 40, mining=mining)
+
+
+class TestRowsOfTheBenchmark:
+    """``benchmarks.ldpo_scenes`` on digits, with a SqueezeNet of random weights."""
+
+    def test_patches_are_crops_unless_the_row_says_maps(self, scenes):
+        assert scenes.miner().patches == "crops"
+        maps = replace(scenes, mining={**scenes.mining, "patches": "maps"})
+        assert maps.miner().patches == "maps"
+        assert name_of("MDPM", scenes) == "MDPM"
+        assert name_of("LDPO-PM, UMAP", maps) == "LDPO-PM, UMAP, maps"
+        assert name_of("LDPO-FC", maps) == "LDPO-FC"
+        assert encoders(maps=False)[-1] == "patch-mining"
+        assert ENCODERS.parse(encoders(maps=False)[-1]).patches == "crops"
+        assert encoders(maps=True)[-1] == "patch-mining:patches=maps"
+
+    def test_kept_patches_give_the_same_vectors(self, scenes):
+        groups = torch.from_numpy(scenes.classes)
+        with scenes.corpus() as corpus:
+            request = EncodeRequest(1, groups)
+            kept = scenes.miner().encode(corpus, request).vectors
+            fresh = PatchMining(**scenes.mining, merge_share=1.0).encode(corpus, request).vectors
+        torch.testing.assert_close(kept, fresh, atol=1e-4, rtol=1e-3)
+
+    def test_the_oracle_encodes_and_is_measured_on_images_it_was_not_mined_in(self, scenes):
+        seen, rows = stratified_halves(scenes.classes, 51)
+        assert (
+            np.bincount(scenes.classes[seen]).tolist()
+            == np.bincount(scenes.classes[rows]).tolist()
+            == [5] * 10
+        )
+        assert sorted([*seen, *rows]) == list(range(100))
+        assert not np.array_equal(seen, stratified_halves(scenes.classes, 52)[0])
+        found = ROWS["PM, true classes, unseen images"](scenes, 51)
+        assert found.rows.tolist() == rows.tolist()
+        encoder = PatchMining(**scenes.mining, merge_share=1.0)
+        with scenes.corpus(seen) as corpus:
+            known = torch.from_numpy(scenes.classes[seen])
+            fitted = encoder.encode(corpus, EncodeRequest(51, known)).fitted
+        with scenes.corpus(rows) as corpus:
+            expected = encoder.apply(corpus, fitted)
+        torch.testing.assert_close(found.vectors, expected, atol=1e-4, rtol=1e-3)
+        done = run("PM, true classes, unseen images", scenes, 51)
+        assert done["images"] == 50
+        assert done["purity"] == agreement(found.labels, scenes.classes[rows]).purity
+        again = run("KM, the same unseen images", scenes, 51)
+        assert (again["images"], again["mining"]) == (50, {})
