@@ -139,7 +139,7 @@ class PatchMining(Encoder):
             return self._cross_fitted(corpus, request, groups)
         features, images = self._mined(corpus, groups, request.seed)
         _, detectors, scores = self._elements(features, images, groups)
-        describe = self._describer(corpus, detectors)
+        describe = self._describer(corpus, detectors.to(corpus.compute.device))
         vectors, reduction = reduce_streamed(corpus, describe, self._shrink(request), "patch mining")
         fitted = {"detectors": detectors.cpu(), "reduction": reduction.state_dict()}
         return Encoding(vectors, fitted, {**scores, "dimensions": float(vectors.shape[1])})
@@ -177,7 +177,9 @@ class PatchMining(Encoder):
             own = np.where(half == which, groups, -1)
             features, images = self._mined(corpus, own, request.seed, self.mined_patches // 2)
             elements, detectors, figures = self._elements(features, images, groups)
-            found.append((detectors, [groups[images[patches]] for patches in elements]))
+            found.append(
+                (detectors.to(corpus.compute.device), [groups[images[patches]] for patches in elements])
+            )
             scores = {name: value + scores.get(name, 0.0) for name, value in figures.items()}
         crossed, vectors, reduction = fit_cross(
             corpus, CrossFit.of(halves, found), self._cut(self.scales), half, self._shrink(request)
