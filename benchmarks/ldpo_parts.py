@@ -7,7 +7,8 @@
 ``rim``: clusters left of 50 k-means clusters at lambda = 1, for features of several mean lengths, and where lambda
 follows from its path. ``lsc``: spectral clustering with landmarks beside k-means (10 starts, 100 iterations).
 ``encodings``: k-means on one encoding of a fixed network after the other; patch mining goes on for some rounds, each
-mining in the clusters of the round before. A zip holds CLASS/name.jpg; classes are used for evaluation only.
+mining in the clusters of the round before, in crops of the images, or in windows of maps with --maps. A zip holds
+CLASS/name.jpg; classes are used for evaluation only.
 """
 
 from __future__ import annotations
@@ -57,6 +58,9 @@ def main() -> None:
     parser.add_argument("--weights", help="its state dict; empty: random")
     parser.add_argument(
         "--encoder", action="append", default=[], help="name, or NAME:option=value,...; all by default"
+    )
+    parser.add_argument(
+        "--maps", action="store_true", help="patches of the default encoders are windows of maps, not crops"
     )
     parser.add_argument("--rounds", type=int, default=3, help="of patch mining")
     parser.add_argument(
@@ -154,9 +158,14 @@ def encodings(
     rows = []
     with open_store(images, options, Silent()) as store:
         corpus, _ = assemble(options, store, Silent(), None)
-        for wanted in arguments.encoder or ["pooled:pca=0", "vlad", "fisher", "patch-mining:patches=maps"]:
+        for wanted in arguments.encoder or encoders(arguments.maps):
             rows += encoded(name, wanted, corpus, classes, (seeds, arguments.rounds))
     return rows
+
+
+def encoders(maps: bool) -> list[str]:
+    """The encoders that are compared by default; patches are crops of the images, or windows of maps."""
+    return ["pooled:pca=0", "vlad", "fisher", "patch-mining:patches=maps" if maps else "patch-mining"]
 
 
 def encoded(

@@ -3,6 +3,7 @@
     python -m benchmarks.ldpo_scenes --zip scene15.zip --weights squeezenet1_0.pth
     python -m benchmarks.ldpo_scenes --zip scene15.zip --model mobilenet_v2 --weights mobilenet_v2.pth --only LDPO-FC
     python -m benchmarks.ldpo_scenes --zip scene15.zip --weights squeezenet1_0.pth --out runs.jsonl --cache features/
+    python -m benchmarks.ldpo_scenes --zip scene15.zip --weights squeezenet1_0.pth --per-class 20 --only MDPM --maps
     python -m benchmarks.ldpo_scenes --summary runs.jsonl
 
 Purity, ACC and NMI of the clusters over the seeds, and beside them the accuracy with which a linear support vector
@@ -10,6 +11,10 @@ machine reads the classes off the row's vectors under 5-fold cross-validation (t
 CLASS/name.jpg; the classes are used for evaluation only. Without --zip scikit-learn's digits and random weights replace
 them, as a test of the program. With --out every run is appended as a line of JSON as soon as it is done, so that the
 table can be made in several jobs.
+
+Patches are crops of the images, each passed through the network as in the paper. With --maps they are windows of the
+last maps, by one pass per image, and the names of the rows that mine say so. In rows that mine once (MDPM and PM) the
+patches pass through the fixed network once for all rows of a call; ``seconds`` of the first such row includes it.
 """
 
 from __future__ import annotations
@@ -68,11 +73,13 @@ def arguments_given() -> argparse.Namespace:
     parser.add_argument(
         "--images", type=int, default=0, help="maximum number of images, drawn at random; 0: all"
     )
+    parser.add_argument(
+        "--per-class", type=int, default=0, help="maximum number of images per class, drawn at random; 0: all"
+    )
     parser.add_argument("--only", action="append", choices=list(ROWS), help="a row; may be given again")
     parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="of LDPO")
-    parser.add_argument(
-        "--mining", action="append", default=[], metavar="NAME=VALUE", help="of patch mining; patches=maps"
-    )
+    parser.add_argument("--mining", action="append", default=[], metavar="NAME=VALUE", help="of patch mining")
+    parser.add_argument("--maps", action="store_true", help="patches are windows of maps, not crops")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=51)
     parser.add_argument("--threads", type=int, default=1)
@@ -94,19 +101,33 @@ def scenes_of(arguments: argparse.Namespace) -> Scenes:
     if arguments.images:
         chosen = np.sort(np.random.default_rng(0).permutation(len(images))[: arguments.images])
         images, classes = images[chosen], classes[chosen]
+    if arguments.per_class:
+        chosen = drawn_per_class(classes, arguments.per_class)
+        images, classes = images[chosen], classes[chosen]
     options, mining = (
         parsed(dict(item.split("=", 1) for item in given)) for given in (arguments.option, arguments.mining)
     )
     return Scenes(
         images, classes, arguments.model, arguments.weights, arguments.image_size, arguments.cache,
-        {"patches": "maps", **mining}, options,
+        {"patches": "maps", **mining} if arguments.maps else mining, options,
     )  # fmt: skip
+
+
+def drawn_per_class(classes: np.ndarray, most: int) -> np.ndarray:
+    """Rows, ascending: at most ``most`` of each class, always the same."""
+    draw = np.random.default_rng(0)
+    return np.sort(
+        np.concatenate(
+            [draw.permutation(np.flatnonzero(classes == name))[:most] for name in np.unique(classes)]
+        )
+    )
 
 
 def print_run(done: dict) -> None:
     """Print one run as a line."""
     print(f"{done['row']}, seed {done['seed']}: purity {done['purity']:.3f}, ACC {done['acc']:.3f},",
-          f"NMI {done['nmi']:.3f}, SVM {done['svm']:.3f}, {done['seconds']:.0f} s", flush=True)  # fmt: skip
+          f"NMI {done['nmi']:.3f}, SVM {done['svm']:.3f}, {done['seconds']:.0f} s",
+          done["mining"] or "", flush=True)  # fmt: skip
 
 
 def summaries(runs: list[dict]) -> list[list[str]]:
@@ -116,7 +137,7 @@ def summaries(runs: list[dict]) -> list[list[str]]:
         options = ", ".join(f"{name} {value}" for name, value in done["options"].items())
         what = done["row"] + (f" ({options})" if options else "")
         groups.setdefault((f"{done['model']}, {done['size']}", what), []).append(done)
-    order = list(ROWS)
+    order = [row + mark for row in ROWS for mark in ("", ", maps")]
     found = sorted(groups.items(), key=lambda item: (item[0][0], order.index(item[1][0]["row"])))
     return [summary(where, what, done) for (where, what), done in found]
 

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from fiftyone_deepcluster.analysis.linear_svm import linear_svm
 from fiftyone_deepcluster.api.assembly import assemble, open_store
 from fiftyone_deepcluster.api.fit import fit
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
 from fiftyone_deepcluster.core.progress import Silent
-from fiftyone_deepcluster.features.base import ENCODERS, EncodeRequest
+from fiftyone_deepcluster.features.base import EncodeRequest
+from fiftyone_deepcluster.features.patch_mining.encoder import PatchMining
 from fiftyone_deepcluster.images.inspect import image_facts
 from fiftyone_deepcluster.methods.auto import FINE, PIECES
 from fiftyone_deepcluster.methods.frozen import Frozen
@@ -27,6 +29,7 @@ from fiftyone_deepcluster.metrics.agreement import agreement
 if TYPE_CHECKING:
     from fiftyone_deepcluster.core.record import Round
     from fiftyone_deepcluster.features.corpus import Corpus
+    from fiftyone_deepcluster.features.patch_mining.patches import Patches, Scale
 
 FOLDS = 5
 """Of the one-versus-all support vector machines that predict the classes from the vectors (LDPO, section 4.2)."""
@@ -54,8 +57,9 @@ class Scenes:
         weights: its state dict; None: random.
         size: side of the network's input in pixels.
         cache: folder that keeps features from one call to the next; None: none.
-        mining: options of patch mining.
+        mining: options of patch mining; patches are crops, unless they say ``patches`` = ``maps``.
         options: of LDPO, on top of the rows' own.
+        kept: activations of the patches of the fixed network, which all rows that mine once share.
     """
 
     images: np.ndarray
@@ -66,6 +70,7 @@ class Scenes:
     cache: Path | None = None
     mining: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
+    kept: dict[Patches, KeptPatches] = field(default_factory=dict)
 
     @property
     def k(self) -> int:
@@ -79,11 +84,31 @@ class Scenes:
         return LDPO(backbone=backbone, weights=self.weights, image_size=self.size, seed=seed, **given)
 
     @contextmanager
-    def corpus(self) -> Iterator[Corpus]:
-        """The images and the network as LDPO begins."""
-        resolved = self.ldpo(0).resolve(image_facts(self.images))
-        with open_store(self.images, resolved, Silent()) as store:
+    def corpus(self, rows: np.ndarray | None = None) -> Iterator[Corpus]:
+        """The images, or those of ``rows``, and the network as LDPO begins."""
+        images = self.images if rows is None else self.images[rows]
+        resolved = self.ldpo(0).resolve(image_facts(images))
+        with open_store(images, resolved, Silent()) as store:
             yield assemble(resolved, store, Silent(), None)[0]
+
+    def patches(self, cut: Patches) -> KeptPatches:
+        """Activations of the patches of all images by the fixed network, kept in memory for the other rows."""
+        if cut not in self.kept:
+            started = time.perf_counter()
+            with self.corpus() as corpus:
+                parts = [scales for _, scales in cut.of(corpus, np.arange(len(self.images)))]
+            scales = [
+                (torch.cat([part[i][0] for part in parts]), parts[0][i][1]) for i in range(len(parts[0]))
+            ]
+            self.kept[cut] = KeptPatches(scales, time.perf_counter() - started)
+        return self.kept[cut]
+
+    def miner(self, rows: np.ndarray | None = None, **values: Any) -> PatchMining:
+        """Patch mining of the fixed network, for a corpus of all images or of ``rows``; nothing is merged by share."""
+        chosen = np.arange(len(self.images)) if rows is None else rows
+        return FixedPatchMining(
+            **{"merge_share": 1.0, **self.mining, **values}, kept=self.patches, rows=chosen
+        )
 
     def features(self) -> np.ndarray:
         """(N, D) float32 of the fixed network."""
@@ -106,11 +131,57 @@ class Found:
         labels: (N,) int64.
         vectors: (N, D) float32.
         history: figures of every round, if there are rounds.
+        rows: (N,) int64, the images that were clustered; None: all.
+        mining: figures of the mining, if patches were mined once.
     """
 
     labels: np.ndarray
     vectors: torch.Tensor
     history: list[dict[str, float]] = field(default_factory=list)
+    rows: np.ndarray | None = None
+    mining: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class KeptPatches:
+    """Activations of the patches of all images by a fixed network, one entry per scale, and the seconds they took."""
+
+    scales: list[Scale]
+    seconds: float
+
+
+class FixedPatchMining(PatchMining):
+    """Patch mining of a fixed network, whose patches pass through it once for all rows.
+
+    ``kept`` are the activations of all scenes; ``rows`` are the scenes that the corpus has.
+    """
+
+    kept: Any = None
+    rows: Any = None
+
+    def _cut(self, scales: tuple[float, ...]) -> Any:
+        kept = self.kept(super()._cut(self.scales))
+        return _Kept(kept.scales[: len(scales)], self.rows)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """In place of ``Patches``."""
+
+    scales: list[Scale]
+    scenes: np.ndarray
+
+    def count(self, corpus: Corpus) -> int:
+        return len(self.scales[0][1])
+
+    def of(self, corpus: Corpus, rows: np.ndarray) -> Iterator[tuple[torch.Tensor, list[Scale]]]:
+        for at in range(0, len(rows), 64):
+            taken = rows[at : at + 64]
+            chosen = torch.from_numpy(self.scenes[taken])
+            yield (
+                torch.from_numpy(taken),
+                [(found[chosen], middles) for found, middles in self.scales],
+            )
 
 
 class RoundPrinter(Silent):
@@ -151,30 +222,75 @@ def fixed(clusterer: str = "kmeans", reducer: str = "identity", **encoder: Any) 
     return row
 
 
-def mined(groups: str) -> Row:
-    """MDPM: patches of the fixed network mined once, in random groups, groups of k-means or the classes; k-means."""
+def mined(groups: str, cross_fit: bool = False) -> Row:
+    """MDPM: patches of the fixed network mined once; k-means.
+
+    Args:
+        groups: mined in: ``random``, ``kmeans``, the ``classes``, or ``permuted``: the groups of k-means with the
+            images exchanged at random, which mean nothing.
+        cross_fit: of patch mining.
+    """
 
     def row(scenes: Scenes, seed: int) -> Found:
-        encoder = ENCODERS.parse({"name": "patch-mining", "merge_share": 1.0, **scenes.mining})
         known = None
-        if groups == "kmeans":
-            known = torch.from_numpy(fixed()(scenes, seed).labels)
+        if groups in ("kmeans", "permuted"):
+            known = fixed()(scenes, seed).labels
+        if groups == "permuted":
+            known = np.random.default_rng(seed).permutation(known)
         if groups == "classes":
-            known = torch.from_numpy(scenes.classes)
+            known = scenes.classes
+        request = EncodeRequest(seed, None if known is None else torch.from_numpy(known), scenes.k)
         with scenes.corpus() as corpus:
-            vectors = encoder.encode(corpus, EncodeRequest(seed, known, scenes.k)).vectors
-        return Found(clustered(vectors, scenes.k, seed), vectors)
+            encoding = scenes.miner(cross_fit=cross_fit).encode(corpus, request)
+        labels = clustered(encoding.vectors, scenes.k, seed)
+        figures = dict(encoding.scores)
+        if known is not None:
+            figures["nmi_with_groups"] = agreement(labels, known).nmi
+        return Found(labels, encoding.vectors, mining=figures)
 
     return row
 
 
-def looped(mining: bool = False, pieces: int = 1, patches: str | None = None, **values: Any) -> Row:
-    """LDPO, trained on ``pieces`` pseudo-classes per cluster; ``patches`` overrides the patches of the mining."""
+def stratified_halves(classes: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two halves of the rows, ascending, with half of each class in each; of an odd class the first has one more."""
+    draw = np.random.default_rng(seed)
+    first = np.zeros(len(classes), dtype=bool)
+    for name in np.unique(classes):
+        members = draw.permutation(np.flatnonzero(classes == name))
+        first[members[: (len(members) + 1) // 2]] = True
+    return np.flatnonzero(first), np.flatnonzero(~first)
+
+
+def unseen(groups: str | None) -> Row:
+    """k-means on one half of the images, drawn by the seed, with half of each class.
+
+    With ``groups`` = ``classes`` patches are mined in the true classes of the other half, and the detectors and the
+    PCA are applied to this one. None: the network's features.
+    """
+
+    def row(scenes: Scenes, seed: int) -> Found:
+        seen, rows = stratified_halves(scenes.classes, seed)
+        figures: dict[str, float] = {}
+        if groups == "classes":
+            known = torch.from_numpy(scenes.classes[seen])
+            with scenes.corpus(seen) as corpus:
+                encoding = scenes.miner(seen).encode(corpus, EncodeRequest(seed, known, scenes.k))
+            with scenes.corpus(rows) as corpus:
+                vectors = scenes.miner(rows).apply(corpus, encoding.fitted)
+            figures = dict(encoding.scores)
+        else:
+            vectors = functional.normalize(torch.from_numpy(scenes.features()[rows]))
+        return Found(clustered(vectors, scenes.k, seed), vectors, rows=rows, mining=figures)
+
+    return row
+
+
+def looped(mining: bool = False, pieces: int = 1, **values: Any) -> Row:
+    """LDPO, trained on ``pieces`` pseudo-classes per cluster; with ``mining`` on codes of mined patches."""
 
     def row(scenes: Scenes, seed: int) -> Found:
         fine = {"pseudo_clusters": pieces * scenes.k} if pieces > 1 else {}
-        source = {} if patches is None else {"patches": patches, "layer": None}
-        encoder = {"encoder": {"name": "patch-mining", **scenes.mining, **source}} if mining else {}
+        encoder = {"encoder": {"name": "patch-mining", **scenes.mining}} if mining else {}
         result = fit(
             scenes.images,
             scenes.ldpo(seed, **encoder, **values, **fine),
@@ -209,9 +325,14 @@ ROWS: dict[str, Row] = {
     "LDPO-PM": looped(mining=True),
     "LDPO-PM, UMAP": looped(mining=True, reducer=UMAP),
     "LDPO-FC, RIM": looped(n_clusters=None),
-    # crops through the network, as in the paper; the rows above take what --mining says
-    "LDPO-PM, crops": looped(mining=True, patches="crops"),
+    "MDPM, cross-fit": mined("kmeans", cross_fit=True),
+    # groups that mean nothing: their NMI with the clusters is what detectors confirm of any groups
+    "MDPM, permuted groups": mined("permuted"),
+    "MDPM, permuted groups, cross-fit": mined("permuted", cross_fit=True),
+    # oracles
     "PM, true classes": mined("classes"),
+    "PM, true classes, unseen images": unseen("classes"),
+    "KM, the same unseen images": unseen(None),
     # table 2 and figure 3: RIM with each encoding; the history has clusters, purity, NMI and top-1 of every round
     "LDPO-VLAD, RIM": looped(n_clusters=None, encoder="vlad"),
     "LDPO-FV, RIM": looped(n_clusters=None, encoder="fisher"),
@@ -220,9 +341,17 @@ ROWS: dict[str, Row] = {
     "LDPO-PM, k-means start": looped(mining=True, initial="kmeans"),
     # the paper's own settings
     "LDPO-FC, paper": looped(preset="paper"),
-    "LDPO-PM, paper": looped(mining=True, patches="crops", preset="paper"),
+    "LDPO-PM, paper": looped(mining=True, preset="paper"),
 }
-"""The rows by name. ``PM, true classes`` is an oracle: the ceiling of patch mining, which no method may use."""
+"""The rows by name. Rows with ``PM`` mine patches: crops, or maps with ``Scenes.mining``, and are then named so.
+
+``PM, true classes`` are oracles: ceilings of patch mining, which no method may use.
+"""
+
+
+def name_of(row: str, scenes: Scenes) -> str:
+    """The row's name, which says so where patches are windows of maps instead of crops."""
+    return f"{row}, maps" if "PM" in row and scenes.mining.get("patches") == "maps" else row
 
 
 def run(name: str, scenes: Scenes, seed: int) -> dict[str, Any]:
@@ -230,19 +359,22 @@ def run(name: str, scenes: Scenes, seed: int) -> dict[str, Any]:
     started = time.perf_counter()
     found = ROWS[name](scenes, seed)
     seconds = time.perf_counter() - started
-    figures = agreement(found.labels.astype(np.int64), scenes.classes)
-    svm = linear_svm(found.vectors.cpu().numpy(), scenes.classes, folds=FOLDS, seed=seed)
+    classes = scenes.classes if found.rows is None else scenes.classes[found.rows]
+    figures = agreement(found.labels.astype(np.int64), classes)
+    svm = linear_svm(found.vectors.cpu().numpy(), classes, folds=FOLDS, seed=seed)
     return {
-        "row": name,
+        "row": name_of(name, scenes),
         "seed": seed,
         "model": scenes.model,
         "size": scenes.size,
-        "images": len(scenes.images),
+        "images": len(classes),
         "options": scenes.options if name.startswith("LDPO") else {},
         "k": len(np.unique(found.labels)),
         **figures.model_dump(),
         "svm": svm.accuracy,
         "svm_cost": svm.cost,
         "seconds": seconds,
+        "patch_seconds": sum(kept.seconds for kept in scenes.kept.values()),
+        "mining": found.mining,
         "history": found.history,
     }

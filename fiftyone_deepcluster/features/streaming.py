@@ -120,25 +120,43 @@ def reduce_streamed(
         (N, d) vectors and the fitted reduction; d is ``shrink.n_components``, or less where the sample
         does not allow it (logged).
     """
-    from fiftyone_deepcluster.features.reduce import fit_pca, no_pca
-
-    seen = sample_rows(len(corpus), shrink.sample if shrink.n_components else len(corpus), shrink.seed)
     corpus.observer.phase("encode", len(corpus))
+    seen = fitted_rows(corpus, shrink)
     sample = collect_values(corpus, seen, describe)
-    if shrink.n_components:
-        reduction = fit_pca(
-            sample,
-            shrink.n_components,
-            whiten=False,
-            l2_normalize=shrink.l2_normalize,
-            device=corpus.compute.device,
-        )
-        _log_reduction(what, sample, reduction, shrink.n_components)
-    else:
-        reduction = no_pca(l2_normalize=shrink.l2_normalize)
+    reduction = fit_reduction(corpus, sample, shrink, what)
     known = reduction.apply(sample)
     del sample
-    return _rest(corpus, seen, known, lambda rows: _reduced(describe(rows), reduction)), reduction
+    return reduce_rest(corpus, describe, (seen, known), reduction), reduction
+
+
+def fitted_rows(corpus: Corpus, shrink: Shrink) -> NDArray[np.int64]:
+    """The rows whose codes are held at once: the sample to which the PCA is fitted; without PCA all."""
+    return sample_rows(len(corpus), shrink.sample if shrink.n_components else len(corpus), shrink.seed)
+
+
+def fit_reduction(corpus: Corpus, sample: torch.Tensor, shrink: Shrink, what: str) -> Reduction:
+    """The reduction, fitted to the codes (S, L) of ``fitted_rows``."""
+    from fiftyone_deepcluster.features.reduce import fit_pca, no_pca
+
+    if not shrink.n_components:
+        return no_pca(l2_normalize=shrink.l2_normalize)
+    reduction = fit_pca(
+        sample,
+        shrink.n_components,
+        whiten=False,
+        l2_normalize=shrink.l2_normalize,
+        device=corpus.compute.device,
+    )
+    _log_reduction(what, sample, reduction, shrink.n_components)
+    return reduction
+
+
+def reduce_rest(
+    corpus: Corpus, describe: Describe, known: tuple[NDArray[np.int64], torch.Tensor], reduction: Reduction
+) -> torch.Tensor:
+    """(N, d) vectors of all images, given ``known``: rows (S,) and their vectors (S, d)."""
+    seen, vectors = known
+    return _rest(corpus, seen, vectors, lambda rows: _reduced(describe(rows), reduction))
 
 
 def apply_streamed(corpus: Corpus, describe: Describe, reduction: Reduction) -> torch.Tensor:

@@ -54,12 +54,12 @@ class Views:
         image = plain(pixels, size)
         yield image
         yield image.flip(-1)
-        hashes = _hashes(pixels)
+        hashes = pixel_hashes(pixels)
         for view in range(2, self.n):
-            yield self.augment.change(pixels, size, _draws(hashes, view))
+            yield self.augment.change(pixels, size, draws_of(hashes, view))
 
 
-def _hashes(pixels: torch.Tensor) -> NDArray[np.uint64]:
+def pixel_hashes(pixels: torch.Tensor) -> NDArray[np.uint64]:
     """(B,) a number for every image (B, C, H, W) uint8; equal images have equal numbers."""
     flat = pixels.flatten(1)
     values = flat[:, :: max(1, flat.shape[1] // _HASHED)].long()
@@ -68,7 +68,7 @@ def _hashes(pixels: torch.Tensor) -> NDArray[np.uint64]:
     return (values * torch.from_numpy(weights).to(values.device)).sum(dim=1).cpu().numpy().astype(np.uint64)
 
 
-def _draws(hashes: NDArray[np.uint64], view: int) -> torch.Tensor:
+def draws_of(hashes: NDArray[np.uint64], view: int) -> torch.Tensor:
     """(B, ``N_DRAWS``) float32 in 0..1: splitmix64 (Steele, Lea and Flood 2014) of the hashes (B,) and a view."""
     steps = np.arange(1, N_DRAWS + 1, dtype=np.uint64) + np.uint64(view * N_DRAWS)
     mixed = hashes[:, None] + steps * np.uint64(0x9E3779B97F4A7C15)

@@ -15,7 +15,7 @@ from fiftyone_deepcluster.errors import OptionsError
 from fiftyone_deepcluster.features.base import EncodeRequest
 from fiftyone_deepcluster.features.view_outputs import FEATURES, cache_maps, view_outputs
 from fiftyone_deepcluster.features.view_whitening import ViewWhitened
-from fiftyone_deepcluster.features.views import Views, _draws, _hashes
+from fiftyone_deepcluster.features.views import Views, draws_of, pixel_hashes
 
 
 def whitened(views, strength):
@@ -87,7 +87,9 @@ def test_views_are_the_image_its_mirror_image_and_crops_of_its_own(corpus):
     assert len(crops) == 3
     sharp = views.augment.model_copy(update={"interpolation": "bicubic"})
     for view, crop in enumerate(crops, start=2):
-        torch.testing.assert_close(crop, sharp.change(pixels, corpus.size, _draws(_hashes(pixels), view)))
+        torch.testing.assert_close(
+            crop, sharp.change(pixels, corpus.size, draws_of(pixel_hashes(pixels), view))
+        )
     _, _, *again = views.of(pixels[[3, 3]], corpus.size)
     for crop, pair in zip(crops, again, strict=True):
         assert not torch.allclose(crop, image)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.features.corpus import Corpus
     from fiftyone_deepcluster.features.patch_mining.itemsets import Limits, Pattern
     from fiftyone_deepcluster.features.patch_mining.patches import Patches
-    from fiftyone_deepcluster.features.streaming import Describe
+    from fiftyone_deepcluster.features.streaming import Describe, Shrink
 
 logger = logging.getLogger(__name__)
 
@@ -104,6 +104,11 @@ class PatchMining(Encoder):
     pca: int | None = Field(
         None, ge=0, description="PCA dimensions; 0: no PCA; empty: 4096, or as many as the sample allows."
     )
+    cross_fit: bool = Field(
+        False,
+        description="Encode each half of the images by detectors that were mined in the other half, summed up by "
+        "cluster (ours): no image is encoded by detectors trained on it. Random groups are not split.",
+    )
     l2_normalize: bool = Field(True, description="Scale every vector to length 1 after the PCA.")
     sample: int = Field(5000, ge=2, description="Randomly drawn images to which the PCA is fitted.")
 
@@ -127,35 +132,74 @@ class PatchMining(Encoder):
 
     def fit_transform(self, corpus: Corpus, request: EncodeRequest) -> Encoding:
         """See ``Encoder.fit_transform``."""
-        from fiftyone_deepcluster.features.streaming import LDPO_COMPONENTS, Shrink, reduce_streamed
+        from fiftyone_deepcluster.features.streaming import reduce_streamed
 
-        detectors, scores = self._detectors(corpus, request)
-        shrink = Shrink(
-            LDPO_COMPONENTS if self.pca is None else self.pca,
-            self.l2_normalize,
-            self.sample,
-            derive(request.seed, "reduce"),
-        )
-        describe = self._describer(corpus, detectors)
-        vectors, reduction = reduce_streamed(corpus, describe, shrink, "patch mining")
+        groups = self._groups(len(corpus), request)
+        if self.cross_fit and self._are_clusters(request):
+            return self._cross_fitted(corpus, request, groups)
+        features, images = self._mined(corpus, groups, request.seed)
+        _, detectors, scores = self._elements(features, images, groups)
+        describe = self._describer(corpus, detectors.to(corpus.compute.device))
+        vectors, reduction = reduce_streamed(corpus, describe, self._shrink(request), "patch mining")
         fitted = {"detectors": detectors.cpu(), "reduction": reduction.state_dict()}
         return Encoding(vectors, fitted, {**scores, "dimensions": float(vectors.shape[1])})
 
     def transform(self, corpus: Corpus, fitted: dict[str, Any]) -> torch.Tensor:
         """See ``Encoder.transform``."""
+        from fiftyone_deepcluster.features.patch_mining.cross_fit import CrossFit
         from fiftyone_deepcluster.features.reduce import Reduction
         from fiftyone_deepcluster.features.streaming import apply_streamed
 
-        detectors = fitted["detectors"].to(corpus.compute.device)
         reduction = Reduction.from_state(fitted["reduction"])
-        return apply_streamed(corpus, self._describer(corpus, detectors), reduction)
+        if "cross_fit" in fitted:
+            crossed = CrossFit.from_state(fitted["cross_fit"], corpus.compute.device)
+            describe = crossed.describer(corpus, self._cut(self.scales), crossed.halves.of(corpus))
+        else:
+            describe = self._describer(corpus, fitted["detectors"].to(corpus.compute.device))
+        return apply_streamed(corpus, describe, reduction)
 
-    def _detectors(self, corpus: Corpus, request: EncodeRequest) -> tuple[torch.Tensor, dict[str, float]]:
-        """Detectors (V, D) of the merged elements, and scores for the record."""
+    def _cross_fitted(self, corpus: Corpus, request: EncodeRequest, groups: NDArray[np.int64]) -> Encoding:
+        """The encoding with ``cross_fit``: each half is mined by itself, in half as many patches."""
+        import numpy as np
+
+        from fiftyone_deepcluster.features.patch_mining.cross_fit import (
+            CrossFit,
+            Halves,
+            check_halves,
+            fit_cross,
+        )
+
+        halves, half = Halves.split(corpus, derive(request.seed, "halves"))
+        check_halves(half[groups >= 0])
+        scores: dict[str, float] = {}
+        found = []
+        for which in range(2):
+            own = np.where(half == which, groups, -1)
+            features, images = self._mined(corpus, own, request.seed, self.mined_patches // 2)
+            elements, detectors, figures = self._elements(features, images, groups)
+            found.append(
+                (detectors.to(corpus.compute.device), [groups[images[patches]] for patches in elements])
+            )
+            scores = {name: value + scores.get(name, 0.0) for name, value in figures.items()}
+        crossed, vectors, reduction = fit_cross(
+            corpus, CrossFit.of(halves, found), self._cut(self.scales), half, self._shrink(request)
+        )
+        scores |= {"dimensions": float(vectors.shape[1]), "scored_groups": float(crossed.n_groups)}
+        fitted = {"cross_fit": crossed.state_dict(), "reduction": reduction.state_dict()}
+        return Encoding(vectors, fitted, scores)
+
+    def _shrink(self, request: EncodeRequest) -> Shrink:
+        from fiftyone_deepcluster.features.streaming import LDPO_COMPONENTS, Shrink
+
+        components = LDPO_COMPONENTS if self.pca is None else self.pca
+        return Shrink(components, self.l2_normalize, self.sample, derive(request.seed, "reduce"))
+
+    def _elements(
+        self, features: torch.Tensor, images: NDArray[np.int64], groups: NDArray[np.int64]
+    ) -> tuple[list[NDArray[np.int64]], torch.Tensor, dict[str, float]]:
+        """Rows of the merged elements' patches, their detectors (V, D), and scores for the record."""
         from fiftyone_deepcluster.features.patch_mining.detectors import Background, Limit, merge_elements
 
-        groups = self._groups(len(corpus), request)
-        features, images = self._mined(corpus, groups, request.seed)
         found, figures = self._patterns(features, images, groups)
         background = Background.of(features, self.shrinkage)
         limit = Limit(self.merge_score, self.merge_share)
@@ -169,23 +213,27 @@ class PatchMining(Encoder):
             "elements; the search was cut short in %(searches_cut)d groups",
             figures,
         )
-        return detectors, {name: float(value) for name, value in figures.items()}
+        return merged, detectors, {name: float(value) for name, value in figures.items()}
+
+    def _are_clusters(self, request: EncodeRequest) -> bool:
+        return request.groups is not None and bool((request.groups >= 0).any())
 
     def _groups(self, n: int, request: EncodeRequest) -> NDArray[np.int64]:
         """(N,) groups to mine in, -1 for none: the last clusters, or random groups."""
         import numpy as np
 
-        if request.groups is not None and bool((request.groups >= 0).any()):
+        if request.groups is not None and self._are_clusters(request):
             return request.groups.cpu().numpy()  # type: ignore[no-any-return]
         count = request.n_groups or max(2, min(100, n // 50))
         return rng(request.seed, "groups").permutation(np.arange(n) % count)
 
     def _mined(
-        self, corpus: Corpus, groups: NDArray[np.int64], seed: int
+        self, corpus: Corpus, groups: NDArray[np.int64], seed: int, most: int | None = None
     ) -> tuple[torch.Tensor, NDArray[np.int64]]:
         """Activations (M, D) of the patches of some images of each group, and the image (M,) of each patch.
 
-        The same number of images of each group, as ``mined_patches`` allows; small groups leave theirs to the others.
+        The same number of images of each group, as ``mined_patches`` or ``most`` allows; small groups leave theirs to
+        the others.
         """
         import numpy as np
 
@@ -193,7 +241,7 @@ class PatchMining(Encoder):
 
         names, sizes = np.unique(groups[groups >= 0], return_counts=True)
         cut = self._cut(self.scales[:1])
-        wanted = max(2 * len(names), self.mined_patches // cut.count(corpus))
+        wanted = max(2 * len(names), (most or self.mined_patches) // cut.count(corpus))
         draw = rng(seed, "mined")
         rows = np.sort(
             np.concatenate(
