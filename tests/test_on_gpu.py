@@ -79,8 +79,10 @@ def images() -> np.ndarray:
 
 def fitted(gpu: Gpu, images: np.ndarray, method: str, values: dict[str, Any]) -> fdc.FitResult:
     options = parse_options(method, {**values, "device": "cuda", "precision": "float32"})
+    others = np.random.default_rng(0).normal(size=(len(images), 3)).astype(np.float32)
+    known = fdc.Known(other_vectors=others) if options.joins_vectors else None
     try:
-        found = fdc.fit(images, options, observer=Watching(gpu))
+        found = fdc.fit(images, options, observer=Watching(gpu), known=known)
     except (ImportError, PartError) as error:
         missing = isinstance(error, ImportError) or isinstance(error.__cause__, ImportError)
         if REAL and missing:  # a machine with a GPU need not have everything

@@ -77,9 +77,13 @@ methods = {
     "deepcluster-v2": small, "frozen": {}, "self-training": {**small, "clusterer": "kmeans"},
     "dac": {"width": 4, "init": "random"}, "ucnn": {"pixel_epochs": 1, "patience": 1, "backbone": small_ucnn},
 }
+# a model's embeddings, which differ in the last digits between processes
+vectors = load_digits().data[:80].astype(np.float32) * (1 + 1e-6 * state.process_index)
 for method, options in methods.items():
+    parsed = parse_options(method, {**base, **options})
+    known = fdc.Known(other_vectors=vectors) if parsed.joins_vectors else None
     with pretended_gpu(free=2**33, n_gpus=2):
-        found = fdc.fit(digits[:80], parse_options(method, {**base, **options}))
+        found = fdc.fit(digits[:80], parsed, known=known)
     assert found.record.environment["device"] == f"cuda:{state.process_index}"
     say(f"clustered by {method}")
 state.destroy_process_group()
