@@ -119,12 +119,14 @@ class _Job:
 
     @property
     def fingerprint(self) -> dict[str, Any]:
-        """What must equal a checkpoint's to resume it: the options in ``compared``, images, known labels."""
+        """What must equal a checkpoint's to resume it: options in ``compared``, images, known labels, given vectors."""
         options = compared(self.options)
         rows = hashlib.sha256(self.store.kept.tobytes())
         for known in self.known.bytes():
             rows.update(known)
-        return {"options": options, "images": rows.hexdigest(), "shape": list(self.store.shape)}
+        found = {"options": options, "images": rows.hexdigest(), "shape": list(self.store.shape)}
+        others = self.known.other_vectors
+        return found if others is None else {**found, "vectors": hashlib.sha256(others.tobytes()).hexdigest()}
 
 
 def fit(

@@ -140,8 +140,9 @@ class KnownNumbers:
     other_vectors: NDArray[np.float32] | None = None
 
     def bytes(self) -> list[bytes]:
-        """The bytes of all arrays, for the fingerprint of the run."""
-        return [b"" if known is None else known.tobytes() for known in vars(self).values()]
+        """The bytes of all arrays but ``other_vectors``, for the fingerprint of the run."""
+        known = (self.groups, self.initial, self.fixed, self.weights)
+        return [b"" if each is None else each.tobytes() for each in known]
 
 
 def known_numbers(known: Known, store: ImageStore, options: Options) -> KnownNumbers:

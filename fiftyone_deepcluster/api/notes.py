@@ -87,9 +87,9 @@ def votes(rounds: Sequence[Round]) -> list[str]:
 def first_kept(rounds: Sequence[Round]) -> list[str]:
     """That training did not improve the clusters, so that those before training were returned."""
     scores = rounds[-1].scores if rounds else {}
-    if "information_first" not in scores:
+    after, before = scores.get("information", 0.0), scores.get("information_first", 0.0)
+    if after >= before:
         return []
-    after, before = scores["information"], scores["information_first"]
     about = f"give {after:.3f} nats of information about the clusters after it, and {before:.3f} about those before it"
     why = f"training did not improve the clusters: the features before training {about}"
     remedy = "keep_first=False returns those after it"
@@ -119,6 +119,8 @@ def not_held_out(groups: NDArray[np.int64], rounds: Sequence[Round]) -> list[str
 def not_settled(rounds: Sequence[Round], stop_reason: StopReason | None) -> list[str]:
     """A warning if the clusters had not settled; needs no ground truth."""
     change = rounds[-1].change if rounds else None
+    if first_kept(rounds):
+        return []  # other clusters than those of the last two rounds
     if change is None or change.nmi >= SETTLED_NMI or stop_reason == StopReason.CANCELLED:
         return []
     reached = math.floor(1000 * change.nmi) / 1000  # rounding up could show the threshold that was missed

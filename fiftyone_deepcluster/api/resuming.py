@@ -67,6 +67,9 @@ def check_same(stored: dict[str, Any], current: dict[str, Any], run_dir: Path, r
         return
     options = {**stored["options"], **current["options"]}
     changed = [name for name in options if stored["options"].get(name) != current["options"].get(name)]
+    same_images = all(stored.get(name) == current.get(name) for name in ("images", "shape"))
     what = f"other options ({', '.join(changed)})" if changed else "other images"
-    way_out = "choose another run_dir, or delete it" if changed else remedy
+    if same_images and not changed:
+        what = "other given vectors"
+    way_out = "choose another run_dir, or delete it" if changed or same_images else remedy
     raise CheckpointError(f"{run_dir} holds the checkpoint of a run with {what}; {way_out}")

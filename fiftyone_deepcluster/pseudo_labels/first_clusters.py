@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from fiftyone_deepcluster.clusterers.linear_accuracy import FOLDS, LinearAccuracy
+from fiftyone_deepcluster.clusterers.linear_accuracy import FOLDS, MOST_IMAGES, LinearAccuracy
 from fiftyone_deepcluster.core.seeds import rng
 from fiftyone_deepcluster.reducers.base import REDUCERS
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from fiftyone_deepcluster.backbones.network import Network
     from fiftyone_deepcluster.clusterers.base import Clustering
-
-MOST_IMAGES = 3_000
-"""Maximum number of images in the sample."""
 
 FEWEST_PER_CLUSTER = 20
 """With fewer images of the sample for each cluster, clusterings are not compared."""
@@ -75,15 +74,27 @@ class FirstClusters:
         n_clusters = 1 + max(int(each.max()) for each in pair)
         if any((each < 0).any() for each in pair) or len(self.rows) < FEWEST_PER_CLUSTER * n_clusters:
             return None
-        used = np.all([np.bincount(each)[each] >= FOLDS for each in pair], axis=0)
+        used = _in_usable_clusters(*pair)
         measure = LinearAccuracy(self.points, self.seed)
         other, own = (measure.information(np.where(used, each, -1)) for each in pair)
         return other, own
 
     def restore(self, network: Network) -> None:
-        """Give the backbone its weights of before training."""
+        """Give the backbone its weights of before training; the head, which was trained on others, is removed."""
         network.backbone.load_state_dict(self.weights, strict=False)  # fixed ones are unchanged
+        network.head = None
 
     def state_dict(self) -> dict[str, Any]:
         """The attributes by name."""
         return dict(vars(self))
+
+
+def _in_usable_clusters(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(R,) whether the cluster of an image has at least ``FOLDS`` such images, in both clusterings."""
+    used = np.ones(len(one), bool)
+    while True:
+        sizes = [np.bincount(each[used], minlength=each.max() + 1)[each] for each in (one, other)]
+        now = used & (np.min(sizes, axis=0) >= FOLDS)
+        if now.sum() == used.sum():
+            return used
+        used = now

@@ -121,7 +121,7 @@ class BankLabels:
         self._clusterings += 1
         return assignment
 
-    def finish(self, corpus: Corpus) -> Assignment:
+    def finish(self, corpus: Corpus, last: Assignment) -> Assignment:
         """Cluster the embeddings of all unaugmented images by the final network, as prediction uses them."""
         return self._assignment(self.parts.final, corpus.features(), corpus)
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from fiftyone_deepcluster.features.base import Encoding
 
-FOLDS = 5
-"""Folds of the linear classifier: an image's own label takes no part in its vote."""
+VOTE_FOLDS = 5
+"""Folds of the linear classifier that votes: an image's own label takes no part in its vote."""
 
 _MOST_IMAGES = 20_000
 """Maximum number of images that a classifier is trained on."""
@@ -75,15 +75,15 @@ def voted(
         weight: above 0.
         share: share of each cluster that the classifier is trained on.
         seed: random seed of the folds.
-        step: called after each of the ``FOLDS`` folds.
+        step: called after each of the ``VOTE_FOLDS`` folds.
     """
     confidence, labels = probabilities.max(dim=1)
     targets = most_confident(labels, confidence, share).numpy()
     known = np.isfinite(others).all(axis=1)
     points, draw = _directions(others).numpy(), rng(seed, "vote")
-    fold = draw.integers(0, FOLDS, len(points))
+    fold = draw.integers(0, VOTE_FOLDS, len(points))
     logits = probabilities.clamp_min(torch.finfo(probabilities.dtype).tiny).log()
-    for i in range(FOLDS):
+    for i in range(VOTE_FOLDS):
         asked = np.flatnonzero(known & (fold == i))
         rows = draw.permutation(np.flatnonzero(known & (fold != i) & (targets >= 0)))[:_MOST_IMAGES]
         if len(asked) and len(np.unique(targets[rows])) > 1:

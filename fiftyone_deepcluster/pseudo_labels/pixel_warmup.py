@@ -41,8 +41,8 @@ _CHUNK = 1024
 class Finishing(Protocol):
     """A task that can compute a final assignment at the end of a run."""
 
-    def finish(self, corpus: Corpus) -> Assignment:
-        """The final clusters; must not change the state that a resumed run needs."""
+    def finish(self, corpus: Corpus, last: Assignment) -> Assignment:
+        """The final clusters, given those of the last round; must not change the state that a resumed run needs."""
         ...
 
 
@@ -94,10 +94,10 @@ class PixelWarmup:
             self._task = self._make()
         return self._task.assign(corpus)
 
-    def finish(self, corpus: Corpus) -> Assignment:
+    def finish(self, corpus: Corpus, last: Assignment) -> Assignment:
         """The other task's ``finish``, or its ``assign`` if it has none."""
         task = self._task
-        return task.finish(corpus) if isinstance(task, Finishing) else task.assign(corpus)
+        return task.finish(corpus, last) if isinstance(task, Finishing) else task.assign(corpus)
 
     def state_dict(self) -> dict[str, Any]:
         """Number of rounds started, and the other task's state under its own names."""

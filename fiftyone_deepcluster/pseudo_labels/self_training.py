@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from fiftyone_deepcluster.features.base import EncodeRequest
 from fiftyone_deepcluster.features.view_outputs import FEATURES, cache_maps, view_outputs
 from fiftyone_deepcluster.pseudo_labels.assignments import assignment_of
 from fiftyone_deepcluster.pseudo_labels.first_clusters import FirstClusters
-from fiftyone_deepcluster.pseudo_labels.other_vectors import FOLDS, joined_with, voted
+from fiftyone_deepcluster.pseudo_labels.other_vectors import VOTE_FOLDS, joined_with, voted
 from fiftyone_deepcluster.pseudo_labels.round_labels import most_confident
 from fiftyone_deepcluster.pseudo_labels.samplers import Shuffled
 
@@ -76,7 +76,6 @@ class SelfTrainingTask:
         self._scores: dict[str, float] = {}
         self._details: dict[str, list[float] | list[str]] = {}
         self._first: FirstClusters | None = None
-        self._last = torch.zeros(0, dtype=torch.int64)
 
     def begin_round(self, round_index: int, corpus: Corpus) -> RoundPlan:
         """Plan with a new head for the most confident images of each cluster."""
@@ -108,37 +107,39 @@ class SelfTrainingTask:
             found = self._cluster(encoding, 0, corpus, phase)
         if not len(self._pseudo) or not self.parts.recluster:
             self._pseudo = most_confident(found.labels, found.confidence, self.parts.confident_share)
-        self._last = found.labels
         scores = {**encoding.scores, **self._scores, "cached_maps": float(cached)}
         return assignment_of(found, encoding.vectors, scores)
 
-    def finish(self, corpus: Corpus) -> Assignment | None:
-        """The clusters, vectors and network of before training, if training did not improve the clusters; else None.
+    def finish(self, corpus: Corpus, last: Assignment) -> Assignment:
+        """The clusters, vectors and network of before training if training did not improve the clusters, else ``last``.
 
-        The state that a resumed run needs is unchanged, except for the network.
+        The scores ``information`` and ``information_first`` are of the clusters after and before training; without
+        them, the two could not be compared. The state that a resumed run needs is unchanged, except for the network.
         """
         first = self._first
         if first is None:
-            return None
+            return last
         corpus.observer.phase("compare", 1)
-        compared = first.compare(self._last)
-        values = torch.tensor(compared or (0.0, 0.0))
-        corpus.compute.broadcast([values])  # all processes choose the same
+        compared = first.compare(torch.from_numpy(last.labels))
         corpus.observer.advance(1)
+        if compared is None:
+            return last
+        values = torch.tensor(compared)
+        corpus.compute.broadcast([values])  # all processes choose the same
         after, before = values.tolist()
+        scores = {"information": after, "information_first": before}
         if after >= before:
-            return None
+            return replace(last, scores={**last.scores, **scores})
         first.restore(corpus.network)
         vectors = self._encode(corpus).vectors
         found = FoundClusters(
             first.labels, confidence=first.confidence, scores=first.scores, details=first.details
         )
-        scores = {"information": after, "information_first": before}
         return assignment_of(complete(found, vectors, "the clusterer"), vectors, scores)
 
     def state_dict(self) -> dict[str, Any]:
-        """Pseudo-labels and last clusters, the clusterer's scores and details, first clusters, the fitted encoder."""
-        found = {"scores": self._scores, "details": self._details, "last": self._last}
+        """Pseudo-labels, the clusterer's scores and details, the first clusters, and the fitted encoder."""
+        found = {"scores": self._scores, "details": self._details}
         first = None if self._first is None else self._first.state_dict()
         return {"pseudo": self._pseudo, **found, "first": first, "reduction": self._fitted}
 
@@ -148,12 +149,12 @@ class SelfTrainingTask:
         Raises:
             CheckpointError: the state of an older version.
         """
-        if not {"scores", "details", "last", "first"} <= state.keys():
+        if not {"scores", "details", "first"} <= state.keys():
             raise CheckpointError(
                 "the checkpoint is that of an older version of self-training, which cannot be resumed; cluster again "
                 "with overwrite=True, or choose another run_dir"
             )
-        self._pseudo, self._last = state["pseudo"], state["last"]
+        self._pseudo = state["pseudo"]
         self._scores, self._details = dict(state["scores"]), dict(state["details"])
         self._first = None if state["first"] is None else FirstClusters(**state["first"])
         self._fitted = state["reduction"]
@@ -218,7 +219,7 @@ class SelfTrainingTask:
             corpus.observer.advance(1)
             stop_if_cancelled(corpus.observer, "cancelled while the given vectors voted")
 
-        corpus.observer.phase("vote", FOLDS)
+        corpus.observer.phase("vote", VOTE_FOLDS)
         found = voted(
             probabilities, others, parts.other_weight, share=parts.confident_share, seed=parts.seed, step=step
         )

@@ -129,7 +129,7 @@ class StreamingCentroids:
         where = corpus.compute.device_for(self._seen.numel())
         return self._assignment(self._seen.to(where), corpus)
 
-    def finish(self, corpus: Corpus) -> Assignment:
+    def finish(self, corpus: Corpus, last: Assignment) -> Assignment:
         """The nearest center of every image by the final network; state that a resumed run needs is unchanged."""
         return self._assignment(corpus.features(), corpus)
 

@@ -7,7 +7,7 @@
         begin_round -> new head if the plan asks
         for every batch: forward, targets, objective, step, after_step
         assign -> match ids to last round's -> measure -> record -> stop?
-    finish, if the training spec has it: replaces the last assignment
+    finish, if the training spec has it: may replace the last assignment
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class TrainingSpec:
         augment: training augmentation.
         optimizer: optimizer and learning rates.
         stopping: rules checked after every round.
-        finish: computes the final assignment when the run is over, or None if it is that of the last round; it may
-            give the network other weights, but must not change any state that a resumed run needs.
+        finish: computes the final assignment from that of the last round when the run is over; it may give the network
+            other weights, but must not change any state that a resumed run needs.
     """
 
     task: PseudoTask
@@ -65,7 +65,7 @@ class TrainingSpec:
     augment: Augmentation
     optimizer: OptimizerSpec
     stopping: tuple[StopRule, ...] = ()
-    finish: Callable[[Corpus], Assignment | None] | None = None
+    finish: Callable[[Corpus, Assignment], Assignment] | None = None
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,8 @@ def run(
 
     Args:
         training_spec: the components of a round.
-        corpus: images and network; the network is changed in place and ends in its last valid state.
+        corpus: images and network; the network is changed in place and ends in its last valid state, or as ``finish``
+            of the training spec leaves it.
         settings: limits, seed and ground truth.
         history: receives the labels and losses of every round; None: kept in memory.
         state: state of an earlier run, from ``keep``, to resume from.
@@ -164,8 +165,9 @@ class _Loop:
                 reason = StopReason.OUT_OF_TIME
             self.state.stop_reason = reason
             self._snapshot()
-        if self.spec.finish is not None and self.state.rounds:
-            self._replace_last(self.spec.finish(self.corpus))
+        last = self.state.assignment
+        if self.spec.finish is not None and self.state.rounds and last is not None:
+            self._replace_last(self.spec.finish(self.corpus, last), last)
 
     def _snapshot(self) -> None:
         self.last_valid = snapshot(self.state, self.spec.task, self.corpus, self.optimizer)
@@ -247,11 +249,9 @@ class _Loop:
         self.corpus.observer.round_done(entry, self.settings.rounds)
         return None
 
-    def _replace_last(self, found: Assignment | None) -> None:
+    def _replace_last(self, found: Assignment, before: Assignment) -> None:
         """Replace the last round's clusters by a new assignment; cluster ids and the round's change are kept."""
-        state, before = self.state, self.state.assignment
-        if before is None or found is None:
-            return
+        state = self.state
         found = _renumber(found, before)
         metrics = _metrics(found, None, self.settings)
         metrics.pop("change")

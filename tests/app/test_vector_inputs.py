@@ -121,6 +121,17 @@ def test_images_without_a_vector_are_counted_in_the_view(make_context, vectors):
     assert vectors.count("dc.label") == 57
 
 
+def test_self_training_takes_one_vector_for_each_image_and_needs_none(make_context, vectors):
+    vectors.set_values("views", [np.ones((2, 4))] * 60)
+    vectors.set_values("dino", [None, *vectors.values("dino")[1:]])
+    params = {"method": {"name": "self-training"}, "embeddings_field": ["views"]}
+    place = inputs_of(ClusterImages(), make_context(vectors, params)).get_property("embeddings_field")
+    assert "'views' has 2 vectors for each image" in place.error_message.replace("['views']", "'views'")
+    params["embeddings_field"] = ["dino"]
+    shown = inputs_of(ClusterImages(), make_context(vectors, params)).get_property("no_vectors").view
+    assert shown.label == "1 of 60 images have no vector, and are clustered by the network only"
+
+
 def test_an_open_form_reads_the_vectors_once(make_context, vectors):
     first = {"method": FROZEN, "embeddings_field": ["clip", "dino"]}
     for prompt, invalid in (("one", False), ("one", False), ("two", True)):

@@ -137,13 +137,12 @@ def _add_number(inputs: types.Object, ctx: foo.ExecutionContext, method: str) ->
     given = values.one_or_more(ctx.params, vector_inputs.VECTORS)
     chosen = given if given and use_of_vectors(method) else []  # the form keeps values of another method
     chosen = [chosen] if isinstance(chosen, str) else chosen
-    newest = None if chosen else latest_sweep(ctx.dataset)
+    patches_field = values.text(ctx.params, "patches_field")
+    newest = None if chosen else latest_sweep(ctx.dataset, patches_field)
     if newest is not None:
         about = f"From the embeddings of run {newest[0]!r}; the Clusters panel has the curves, in the tab Analyses."
         found = newest[1]
-    elif (
-        known := sweep_of_fields(ctx.dataset, chosen, values.text(ctx.params, "patches_field"))
-    ) is not None:
+    elif (known := sweep_of_fields(ctx.dataset, chosen, patches_field)) is not None:
         about = f'From the vectors in {", ".join(known[0])}; "Recommend number of clusters" has the curves.'
         found = known[1]
     else:
@@ -216,6 +215,7 @@ def _add_fields(inputs: types.Object, ctx: foo.ExecutionContext, method: str) ->
             patches_field,
             none="none",
             without=without_vector(method),
+            single=METHODS.get(method).joins_vectors,
             label="Embeddings",
             description=f"{use} {vector_inputs.JOINED}",
         )

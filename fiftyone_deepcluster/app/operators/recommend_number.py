@@ -115,6 +115,7 @@ def _add_fields(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
         ctx,
         samples,
         none="none",
+        single=True,
         label="Fields",
         description=f"Fields with precomputed vectors. {JOINED}",
     )

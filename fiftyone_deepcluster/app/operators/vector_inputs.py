@@ -33,6 +33,7 @@ def add_vectors(
     *,
     none: str,
     without: str = "will be left out",
+    single: bool = False,
     **about: Any,
 ) -> None:
     """Add a selector of fields with vectors: several can be chosen if there are several.
@@ -47,6 +48,7 @@ def add_vectors(
         patches_field: Detections field whose objects are the images, or None for whole images.
         none: label of the empty choice of a single field.
         without: what happens to images without a vector.
+        single: refuse a field with several vectors for each image.
         about: label and description of the input.
     """
     known = fields.vector_fields(ctx.dataset, patches_field)
@@ -60,7 +62,8 @@ def add_vectors(
         inputs.list(VECTORS, types.String(), view=several, **about)
     chosen = values.one_or_more(ctx.params, VECTORS)
     if chosen is not None and patches_field is None:
-        _add_findings(inputs, ctx, samples, chosen, without)
+        read = _read if ctx.prompt_id else _read.uncached
+        _add_findings(inputs, read(ctx, samples, chosen, single), without)
 
 
 def shown_vectors(params: values.Params, known: list[str]) -> values.Params:
@@ -83,16 +86,8 @@ def shown_again(params: values.Params, dataset: fo.Dataset) -> values.Params:
     return {**params, **shown_vectors(params, known)}
 
 
-def _add_findings(
-    inputs: types.Object,
-    ctx: foo.ExecutionContext,
-    samples: fo.core.collections.SampleCollection,
-    chosen: str | list[str],
-    without: str,
-) -> None:
+def _add_findings(inputs: types.Object, found: dict[str, str], without: str) -> None:
     """Show what the vectors lack, at the input or below it."""
-    read = _read if ctx.prompt_id else _read.uncached
-    found = read(ctx, samples, chosen)
     if found["error"]:
         shared_inputs.complain(inputs, VECTORS, found["error"])
     elif found["missing"]:
@@ -103,24 +98,30 @@ def _add_findings(
 
 
 def _choice(
-    ctx: foo.ExecutionContext, samples: fo.core.collections.SampleCollection, chosen: str | list[str]
+    ctx: foo.ExecutionContext,
+    samples: fo.core.collections.SampleCollection,
+    chosen: str | list[str],
+    single: bool,
 ) -> tuple[str, str]:
     stages = samples.view()._serialize(include_uuids=False)
-    return json_util.dumps([str(ctx.dataset._doc.id), stages]), json.dumps(chosen)
+    return json_util.dumps([str(ctx.dataset._doc.id), stages]), json.dumps([chosen, single])
 
 
 @execution_cache(  # type: ignore[untyped-decorator]
     prompt_scoped=True, residency="ephemeral", key_fn=_choice
 )
 def _read(
-    ctx: foo.ExecutionContext, samples: fo.core.collections.SampleCollection, chosen: str | list[str]
+    ctx: foo.ExecutionContext,
+    samples: fo.core.collections.SampleCollection,
+    chosen: str | list[str],
+    single: bool,
 ) -> dict[str, str]:
     """Error of the fields with vectors, and the number of images without a vector; once for a form and choice."""
     from fiftyone_deepcluster.dataset.io.vectors import missing_vectors
 
     found = {"error": "", "missing": "", "reasons": ""}
     try:
-        missing = missing_vectors(samples, chosen, _MOST_READ)
+        missing = missing_vectors(samples, chosen, _MOST_READ, single=single)
     except DeepClusterError as error:
         return {**found, "error": str(error)}
     if missing:

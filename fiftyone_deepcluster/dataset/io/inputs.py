@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, cast
 
 from fiftyone_deepcluster.dataset.io.read_fields import read_truth
 from fiftyone_deepcluster.dataset.io.side_fields import read_known
-from fiftyone_deepcluster.dataset.io.vectors import stored_vectors
-from fiftyone_deepcluster.errors import InputError, OptionsError
+from fiftyone_deepcluster.dataset.io.vectors import check_single, stored_vectors
+from fiftyone_deepcluster.errors import OptionsError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,9 +54,6 @@ def read_inputs(source: SampleSource, options: Options, settings: dict[str, obje
     if vectors_field is None:
         return Inputs(known, truth)
     features, missing = stored_vectors(source, cast("str | list[str]", vectors_field))
-    if options.joins_vectors and features.ndim > 2:
-        raise InputError(
-            f"embeddings_field={vectors_field!r} has {features.shape[1]} vectors for each image, but "
-            f"{options.name!r} uses one beside its features; give a field with one vector for each image"
-        )
+    if options.joins_vectors:
+        check_single(features, cast("str | list[str]", vectors_field))
     return Inputs(known, truth, features, missing)

@@ -75,8 +75,21 @@ def stored_vectors(
     return _stack(read_embeddings(source, field), f"no vector in {field!r}", f"embeddings_field={field!r}")
 
 
+def check_single(vectors: NDArray[np.float32], field: str | Sequence[str]) -> None:
+    """Raise InputError if the vectors of a field are several for each image, (N, V, D)."""
+    if vectors.ndim > 2:
+        raise InputError(
+            f"embeddings_field={arguments.short(field)} has {vectors.shape[1]} vectors for each image, but one is used "
+            "here; give a field with one vector for each image"
+        )
+
+
 def missing_vectors(
-    samples: fo.core.collections.SampleCollection, field: str | Sequence[str], at_most: int
+    samples: fo.core.collections.SampleCollection,
+    field: str | Sequence[str],
+    at_most: int,
+    *,
+    single: bool = False,
 ) -> Counter[str]:
     """How many images of a collection have no vector, by reason; reads as ``stored_vectors`` does, but not all images.
 
@@ -84,10 +97,11 @@ def missing_vectors(
         samples: a collection of whole images.
         field: a field, or several.
         at_most: maximum number of vectors to read; images without a value are counted in the whole collection.
+        single: refuse several vectors for each image.
 
     Raises:
         ImagesError: see ``collect_images``.
-        InputError: see ``stored_vectors``.
+        InputError: see ``stored_vectors`` and ``check_single``.
     """
     names = arguments.names("embeddings_field", field, "embedding", once=True)
     known, missing, left = samples, Counter[str](), samples.count()
@@ -96,7 +110,9 @@ def missing_vectors(
             known, before = known.exists(name), left
             left = known.count()
             missing[f"no vector in {name!r}"] = before - left
-    read = stored_vectors(collect_images((known if left else samples).limit(at_most)), field)[1]
+    vectors, read = stored_vectors(collect_images((known if left else samples).limit(at_most)), field)
+    if single:
+        check_single(vectors, field)
     missing.update(read.values() if left else ())
     return +missing
 

@@ -12,7 +12,7 @@ from fiftyone_deepcluster.clusterers.number import NumberSweep
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.progress import check_observer
 from fiftyone_deepcluster.dataset.io.read_images import collect_images
-from fiftyone_deepcluster.dataset.io.vectors import stored_vectors
+from fiftyone_deepcluster.dataset.io.vectors import check_single, stored_vectors
 from fiftyone_deepcluster.dataset.results.open_run import chosen_rows, embedded, images_of, store
 from fiftyone_deepcluster.dataset.results.results_cache import Findings, has_findings
 from fiftyone_deepcluster.dataset.runs.database import database_needed
@@ -131,12 +131,18 @@ def stored_sweep(run: Run) -> NumberSweep | None:
     return None if found is None else _adapter().validate_python(found)
 
 
-def latest_sweep(dataset: fo.Dataset) -> tuple[str, NumberSweep] | None:
-    """Key and stored sweep of the newest finished run that has one; None if no run has."""
+def latest_sweep(dataset: fo.Dataset, patches_field: str | None = None) -> tuple[str, NumberSweep] | None:
+    """Key and stored sweep of the newest finished run that has one; None if no run has.
+
+    Args:
+        dataset: the dataset.
+        patches_field: of the run: Detections field whose objects were clustered; None: whole images were.
+    """
     for key in reversed(finished_runs(dataset)):
         if has_findings(dataset, key, _NUMBERS):
-            found = stored_sweep(load_run(dataset, key))
-            if found is not None:
+            run = load_run(dataset, key)
+            found = stored_sweep(run)
+            if found is not None and run.patches_field == patches_field:
                 return key, found
     return None
 
@@ -209,10 +215,7 @@ def _of_fields(
     vectors, _ = stored_vectors(source, fields)
     names = arguments.names("embeddings_field", fields, "embedding")
     shown = arguments.short(fields if isinstance(fields, str) else names)
-    if vectors.ndim != 2:
-        raise InputError(
-            f"embeddings_field={shown} has {vectors.shape[1]} vectors for each image; give a field with one"
-        )
+    check_single(vectors, fields)
     rows = np.flatnonzero(np.isfinite(vectors).all(axis=1))
     rows = _drawn(rows, max_images, seed, f"images have a vector in embeddings_field={shown}")
 

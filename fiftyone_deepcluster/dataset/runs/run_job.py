@@ -214,13 +214,13 @@ def _fit(call: CheckedCall, folder: Path, observer: Observer) -> FitResult:
 
     inputs = call.inputs
     features, missing, known = inputs.features, inputs.missing, _known(call)
-    if call.model is not None and call.options.joins_vectors:
-        features = _kept_model_vectors(call, folder, observer)
-    elif call.model is not None:
-        features, missing = model_vectors(call.source, call.model, observer)
-    if call.options.joins_vectors and features is not None:
-        features, missing, known = None, {}, replace(known, other_vectors=features)
     with _resume_advice(call, folder):
+        if call.model is not None and call.options.joins_vectors:
+            features = _kept_model_vectors(call, folder, observer)
+        elif call.model is not None:
+            features, missing = model_vectors(call.source, call.model, observer)
+        if call.options.joins_vectors and features is not None:
+            features, missing, known = None, {}, replace(known, other_vectors=features)
         result = fit(
             call.source.images,
             call.options,
@@ -238,11 +238,11 @@ def _fit(call: CheckedCall, folder: Path, observer: Observer) -> FitResult:
 
 
 def _kept_model_vectors(call: CheckedCall, folder: Path, observer: Observer) -> NDArray[np.float32]:
-    """Embeddings of the call's model, kept in the folder of the run: a resumed run needs the same ones."""
+    """Embeddings of the call's model, kept in the folder of the run: ``resume`` needs the same ones."""
     import torch
 
     path = folder / run_files.MODEL_VECTORS
-    if path.exists():
+    if call.folder is not None and path.exists():
         return checkpoints.load(path)["vectors"].numpy()  # type: ignore[no-any-return]
     vectors = model_vectors(call.source, call.model, observer)[0]
     if not rank():

@@ -1,7 +1,7 @@
 """Cross-fitting of patch mining (ours): no image is encoded by detectors that were trained on it.
 
 Detectors are trained on the clusters of the last round, so their scores on the images they were trained on repeat
-these clusters, whether the images are similar or not. Here detectors are mined in two halves of the images, and each
+these clusters more than the images alone justify. Here detectors are mined in two halves of the images, and each
 half is encoded by the detectors of the other. The two sets have different detectors; what they share are the clusters
 that they were mined in. So the scores are averaged over the detectors of each cluster, and standardized by half.
 """
