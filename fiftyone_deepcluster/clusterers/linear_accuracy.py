@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-MOST_IMAGES = 3000
+SAMPLED_IMAGES = 3000
 """A classifier of more images takes long and says no more."""
 
 FOLDS = 3
@@ -85,8 +85,8 @@ class LinearAccuracy:
     def _sample(self, labels: NDArray[np.int64]) -> NDArray[np.intp]:
         """The images to fit to; none where fewer than two clusters remain."""
         rows = np.flatnonzero(labels >= 0)
-        if len(rows) > MOST_IMAGES:
-            rows = np.sort(rng(self._seed, "linear accuracy").choice(rows, MOST_IMAGES, replace=False))
+        if len(rows) > SAMPLED_IMAGES:
+            rows = np.sort(rng(self._seed, "linear accuracy").choice(rows, SAMPLED_IMAGES, replace=False))
         sizes = np.bincount(labels[rows]) if len(rows) else np.zeros(1, int)
         rows = rows[sizes[labels[rows]] >= FOLDS]
         return rows if len(np.unique(labels[rows])) > 1 else rows[:0]

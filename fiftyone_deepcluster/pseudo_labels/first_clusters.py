@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from fiftyone_deepcluster.clusterers.linear_accuracy import FOLDS, MOST_IMAGES, LinearAccuracy
+from fiftyone_deepcluster.clusterers.linear_accuracy import FOLDS, SAMPLED_IMAGES, LinearAccuracy
 from fiftyone_deepcluster.core.seeds import rng
 from fiftyone_deepcluster.reducers.base import REDUCERS
 
@@ -53,7 +53,7 @@ class FirstClusters:
     def of(cls, found: Clustering, vectors: torch.Tensor, network: Network, seed: int) -> FirstClusters:
         """The clusters ``found`` in ``vectors`` (N, D), of the network before training."""
         n = len(vectors)
-        drawn = rng(seed, "first clusters").choice(n, min(n, MOST_IMAGES), replace=False)
+        drawn = rng(seed, "first clusters").choice(n, min(n, SAMPLED_IMAGES), replace=False)
         rows = torch.from_numpy(np.sort(drawn))
         sample = vectors[rows.to(vectors.device)].float()
         points = REDUCERS.parse("pca").embed(sample, seed).float().cpu()

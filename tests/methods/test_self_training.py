@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.api.trained_run import reopen
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
-from fiftyone_deepcluster.clusterers.linear_accuracy import MOST_IMAGES
+from fiftyone_deepcluster.clusterers.linear_accuracy import SAMPLED_IMAGES
 from fiftyone_deepcluster.errors import CheckpointError, ImagesError, OptionsError
 from fiftyone_deepcluster.features import cached_maps
 from fiftyone_deepcluster.features.base import Encoding
@@ -302,7 +302,7 @@ def test_information_falls_as_clusters_are_mixed_and_is_no_reward_for_few_cluste
     again = FirstClusters(**first.state_dict())
     assert again.compare(mixed) == first.compare(mixed)
     many = first_clusters(labels.repeat(2), vectors.repeat(2, 1))
-    assert len(many.rows) == len(many.points) == MOST_IMAGES
+    assert len(many.rows) == len(many.points) == SAMPLED_IMAGES
 
 
 def test_clusterings_with_noise_or_many_clusters_are_not_compared():
