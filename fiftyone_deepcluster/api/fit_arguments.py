@@ -60,7 +60,7 @@ def as_features(given: Any, name: str = "features") -> NDArray[np.float32]:
         return joined([as_features(part, name) for part in given.values()], list(given))
     try:
         features = np.asarray(given, dtype=np.float32)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise OptionsError(
             f"{name}={arguments.short(given)} is not numeric; give an array of shape (images, dimensions)"
         ) from error
@@ -69,12 +69,28 @@ def as_features(given: Any, name: str = "features") -> NDArray[np.float32]:
             f"{name} has shape {features.shape}; give (images, dimensions), both at least 1, or (images, views, "
             "dimensions)"
         )
-    largest = np.abs(features, where=np.isfinite(features), out=np.zeros_like(features)).max()
+    check_range(features, name)
+    return features
+
+
+def check_range(vectors: NDArray[np.float32], what: str) -> None:
+    """Raise OptionsError, beginning with ``what`` they are, if finite values are above ``LARGEST``."""
+    finite = np.abs(vectors, where=np.isfinite(vectors), out=np.zeros_like(vectors))
+    largest = finite.max(initial=0.0)
     if largest > LARGEST:
         raise OptionsError(
-            f"{name} has values up to {largest:.1e}, too large for float32 distances; scale them below {LARGEST:.0e}"
+            f"{what} has values up to {largest:.1e}, too large for float32 distances; scale them below {LARGEST:.0e}"
         )
-    return features
+
+
+def check_varied(vectors: NDArray[np.float32], what: str) -> None:
+    """Raise OptionsError, beginning with ``what`` they are, if all finite vectors (N, D) are the same."""
+    known = vectors[np.isfinite(vectors).all(axis=1)]
+    if len(known) > 1 and (known == known[0]).all():
+        raise OptionsError(
+            f"{what} has the same vector for all images, which tells nothing about them; compute the vectors again, or "
+            "leave them out"
+        )
 
 
 def joined(parts: Sequence[NDArray[np.float32]], names: Sequence[str]) -> NDArray[np.float32]:
@@ -202,6 +218,7 @@ def _other_vectors(given: NDArray[np.float32], store: ImageStore, options: Optio
         raise OptionsError(
             f"none of the {len(vectors)} rows of other_vectors is finite; compute the vectors first, or leave them out"
         )
+    check_varied(vectors, "other_vectors")
     return vectors
 
 

@@ -85,8 +85,13 @@ def votes(rounds: Sequence[Round]) -> list[str]:
 
 
 def first_kept(rounds: Sequence[Round]) -> list[str]:
-    """That training did not improve the clusters, so that those before training were returned."""
+    """That training did not improve the clusters, so that those before it were returned; or that this is not known."""
     scores = rounds[-1].scores if rounds else {}
+    if scores.get("compared") == 0:
+        why = "they have noise, or on average fewer than 20 images each"
+        return [
+            f"whether training improved the clusters is not known: {why}; those after training are returned"
+        ]
     after, before = scores.get("information", 0.0), scores.get("information_first", 0.0)
     if after >= before:
         return []
@@ -119,7 +124,8 @@ def not_held_out(groups: NDArray[np.int64], rounds: Sequence[Round]) -> list[str
 def not_settled(rounds: Sequence[Round], stop_reason: StopReason | None) -> list[str]:
     """A warning if the clusters had not settled; needs no ground truth."""
     change = rounds[-1].change if rounds else None
-    if first_kept(rounds):
+    scores = rounds[-1].scores if rounds else {}
+    if scores.get("information", 0.0) < scores.get("information_first", 0.0):
         return []  # other clusters than those of the last two rounds
     if change is None or change.nmi >= SETTLED_NMI or stop_reason == StopReason.CANCELLED:
         return []

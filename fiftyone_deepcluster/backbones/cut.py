@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from fiftyone_deepcluster.backbones.layers import capture_outputs, choose_layers, layers_of, modules_until
+from fiftyone_deepcluster.backbones.layers import (
+    FEATURES_LAYER,
+    capture_outputs,
+    choose_layers,
+    layers_of,
+    modules_until,
+)
 from fiftyone_deepcluster.errors import InputError
 
 if TYPE_CHECKING:
@@ -83,7 +89,13 @@ def cut_layer(network: Network, images: torch.Tensor, name: str | None = None) -
     """
     layers = layers_of(network, images[:1])
     if name is not None:
-        return choose_layers(layers, [name], "layer")[0]
+        chosen = choose_layers(layers, [name], "layer")[0]
+        if chosen.name == FEATURES_LAYER:
+            raise InputError(
+                f"layer={name!r} is the output of the backbone, above which nothing is left to train; "
+                "choose an earlier layer"
+            )
+        return chosen
     larger = larger_maps(layers) or _lower_blocks(layers)
     if not larger:
         raise InputError(

@@ -40,13 +40,15 @@ def check_size(module: Cut, model: str, shape: tuple[int, int, int], patch: obje
     """
     import torch
 
+    side = max(patch) if isinstance(patch, tuple | list) and patch else patch
+    what = f"a multiple of {side}, such as {side * 16}" if isinstance(side, int) else "224"
     try:
+        if isinstance(side, int) and shape[1] % side:
+            raise ValueError(f"its patches have {side} pixels")
         with torch.no_grad():
             module.dim = module.eval()(torch.zeros(1, *shape)).shape[1]
     except (RuntimeError, AssertionError, ValueError, TypeError, AttributeError, IndexError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        side = max(patch) if isinstance(patch, tuple | list) and patch else patch
-        what = f"a multiple of {side}, such as {side * 16}" if isinstance(side, int) else "224"
         raise OptionsError(
             f"model={model!r} does not accept images of {shape[1]} pixels ({reason}); set image_size to {what}, or "
             "choose another model"

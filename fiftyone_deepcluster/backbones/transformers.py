@@ -68,6 +68,9 @@ def transformers_backbone(name: str, channels: int, size: int, weights: str | No
             f"model={name!r} is no image model, but a {type(model).__name__}; choose another one"
         )
     adapt_first_conv(model, channels)
+    for part in model.modules():
+        if hasattr(part, "num_channels"):
+            part.num_channels = channels  # what the model compares the images with
     module: Cut = tower_class()(model, size)
     check_size(module, name, (channels, size, size), getattr(model.config, "patch_size", None))
     stated = _pixel_statistics(library, name)

@@ -15,7 +15,7 @@ from fiftyone_deepcluster.clusterers.linear_accuracy import LinearAccuracy
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.progress import observer_or_silent
 from fiftyone_deepcluster.core.seeds import derive
-from fiftyone_deepcluster.errors import CancelledError, InputError
+from fiftyone_deepcluster.errors import CancelledError, InputError, OptionsError
 from fiftyone_deepcluster.reducers.base import REDUCERS
 
 if TYPE_CHECKING:
@@ -110,6 +110,11 @@ def sweep_numbers(
     seed = arguments.whole_number("seed", seed, 0, LARGEST_SEED)
     repetitions = arguments.whole_number("repetitions", repetitions, 2, _MOST_REPETITIONS)
     reduce, cluster = REDUCERS.parse(reducer), CLUSTERERS.parse(clusterer)
+    if cluster.finds_number:
+        raise OptionsError(
+            f"the clusterer {cluster.name!r} determines the number of clusters itself, so that numbers cannot be "
+            "compared; give one that needs a number, such as 'kmeans' or 'gmm'"
+        )
     seeds = [derive(seed, "sweep", i) for i in range(repetitions)]
     observer = observer_or_silent(observer)
     observer.phase(f"{reduce.name} of every seed", repetitions)

@@ -113,8 +113,9 @@ class SelfTrainingTask:
     def finish(self, corpus: Corpus, last: Assignment) -> Assignment:
         """The clusters, vectors and network of before training if training did not improve the clusters, else ``last``.
 
-        The scores ``information`` and ``information_first`` are of the clusters after and before training; without
-        them, the two could not be compared. The state that a resumed run needs is unchanged, except for the network.
+        The scores ``information`` and ``information_first`` are of the clusters after and before training;
+        ``compared`` is 0 where the two cannot be compared. The state that a resumed run needs is unchanged, except for
+        the network.
         """
         first = self._first
         if first is None:
@@ -123,7 +124,7 @@ class SelfTrainingTask:
         compared = first.compare(torch.from_numpy(last.labels))
         corpus.observer.advance(1)
         if compared is None:
-            return last
+            return replace(last, scores={**last.scores, "compared": 0.0})
         values = torch.tensor(compared)
         corpus.compute.broadcast([values])  # all processes choose the same
         after, before = values.tolist()

@@ -208,6 +208,22 @@ def test_other_numbers_of_channels_get_adapted_filters(tmp_path):
     torch.testing.assert_close(filters, theirs.conv1.weight[:, :2] * 1.5)
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_models_of_transformers_take_images_of_any_number_of_channels(tiny_folder, channels):
+    folder = tiny_folder(transformers.ViTConfig(**TINY))
+    network = build_network(named(folder, "transformers"), "plain", (channels, 32)).eval()
+    with torch.no_grad():
+        assert network.features(torch.rand(2, channels, 32, 32)).shape == (2, 32)
+
+
+def test_a_size_that_is_no_multiple_of_the_patches_is_refused(tiny_folder):
+    folder = tiny_folder(transformers.ViTConfig(**TINY))
+    with pytest.raises(
+        OptionsError, match="does not accept images of 30 pixels .*a multiple of 4, such as 64"
+    ):
+        named(folder, "transformers").build(3, 30, None)
+
+
 @pytest.mark.parametrize(
     ("model", "size", "cut"),
     [

@@ -185,3 +185,71 @@ def test_a_field_with_several_vectors_is_refused_before_the_images_are_read(make
     with pytest.raises(InputError, match="embeddings_field='views' has 2 vectors for each image"):
         fdc.cluster(dataset, key="dc", embeddings_field="views", observer=watcher, **SELF_TRAINING)
     assert not watcher.phases
+
+
+class Failing:
+    """What an embedding model may do wrong."""
+
+    @staticmethod
+    def lengths(image):
+        return np.ones(int(image.sum()) % 7 + 1)
+
+    @staticmethod
+    def text(image):
+        return np.array(["a"])
+
+    @staticmethod
+    def too_large(image):
+        return np.array([1e30, float(image[0, 0].sum())])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ("lengths", "model='Embedding' gave no embeddings that can be used .*all of the same length"),
+        ("text", "model='Embedding' gave no embeddings that can be used"),
+        ("too_large", "model='Embedding' has values up to 1.0e.30, too large"),
+    ],
+)
+def test_a_model_without_usable_embeddings_is_named(make_digits, monkeypatch, wrong, message):
+    dataset, model = make_digits(20), embedding_model()
+    embed = getattr(Failing, wrong)
+    monkeypatch.setattr(type(model), "embed", lambda self, image: embed(np.asarray(image)), raising=False)
+    monkeypatch.setattr(
+        type(model), "embed_all", lambda self, images: [embed(np.asarray(one)) for one in images]
+    )
+    with pytest.raises(InputError, match=message):
+        fdc.cluster(dataset, key="dc", model=model, **FROZEN)
+    assert not dataset.has_field("dc")
+
+
+def test_a_class_in_place_of_a_model_is_refused(make_digits):
+    with pytest.raises(InputError, match=r"model=Embedding is a class; give a model, such as Embedding\(\)"):
+        fdc.cluster(make_digits(5), key="dc", model=type(embedding_model()), **FROZEN)
+
+
+def test_a_field_that_is_gone_is_named_by_resume(make_digits):
+    dataset = make_digits(30)
+    dataset.set_values("emb", list(np.random.default_rng(0).standard_normal((30, 5))))
+    given = {**SELF_TRAINING, "rounds": 2, "stop_nmi": None}
+    fdc.cluster(dataset, key="dc", embeddings_field="emb", observer=Watcher(after_rounds=1), **given)
+    dataset.rename_sample_field("emb", "other")
+    with pytest.raises(InputError, match="Run 'dc' was made with this field: restore it or rename it back"):
+        fdc.resume(dataset, "dc", progress=False)
+
+
+def test_values_out_of_range_are_refused_by_field(make_digits):
+    dataset = make_digits(30)
+    dataset.set_values("huge", list(1e30 * np.random.default_rng(0).standard_normal((30, 5))))
+    dataset.set_values("same", [np.ones(3)] * 30)
+    for call in (
+        lambda: fdc.cluster(dataset, key="dc", embeddings_field="huge", **SELF_TRAINING),
+        lambda: fdc.recommend_number(dataset, embeddings_field="huge"),
+    ):
+        with pytest.raises(InputError, match="embeddings_field='huge' has values up to .*too large"):
+            call()
+    with pytest.raises(InputError, match="embeddings_field='same' has the same vector for all images"):
+        fdc.recommend_number(dataset, embeddings_field="same")
+    dataset.set_values("plain", list(np.random.default_rng(0).standard_normal((30, 5))))
+    with pytest.raises(InputError, match="'hdbscan' determines the number of clusters itself"):
+        fdc.recommend_number(dataset, embeddings_field="plain", clusterer="hdbscan")

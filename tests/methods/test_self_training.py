@@ -13,7 +13,7 @@ import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.api.trained_run import reopen
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
 from fiftyone_deepcluster.clusterers.linear_accuracy import SAMPLED_IMAGES
-from fiftyone_deepcluster.errors import CheckpointError, ImagesError, OptionsError
+from fiftyone_deepcluster.errors import CheckpointError, ImagesError, InputError, OptionsError
 from fiftyone_deepcluster.features import cached_maps
 from fiftyone_deepcluster.features.base import Encoding
 from fiftyone_deepcluster.features.view_outputs import FEATURES, view_outputs
@@ -201,6 +201,9 @@ def test_images_without_a_given_vector_are_noted_and_clustered(digits):
         ),
         (np.full((120, 2), np.nan), None, "none of the 120 rows of other_vectors is finite"),
         (np.zeros((120, 2, 2)), None, "give .120, dimensions."),
+        (np.full((120, 2), 3.0), None, "other_vectors has the same vector for all images"),
+        (np.full((120, 2), 1e20), None, r"other_vectors has values up to 1.0e\+20"),
+        (torch.ones(120, 2, requires_grad=True), None, "other_vectors=.* is not numeric"),
         ([["a"]] * 120, None, "other_vectors=.* is not numeric"),
         (np.zeros((120, 2)), "deepcluster", "'deepcluster' does not use .*method='self-training'"),
     ],
@@ -361,3 +364,16 @@ def test_the_head_and_given_vectors_vote_on_the_labels(run, digits):
         both = task.assign(corpus)
     assert agreement(alone.labels, run[0].labels).acc == 1
     assert agreement(alone.labels, others).acc < agreement(both.labels, others).acc
+
+
+def test_clusters_of_few_images_are_noted_as_not_compared(digits):
+    result = fdc.fit(digits, options(keep_first=True, rounds=1, n_clusters=10))
+    assert any("is not known: they have noise" in note for note in result.record.notes)
+    assert "information" not in result.record.rounds[-1].scores
+
+
+def test_the_output_of_the_backbone_is_no_layer_to_cut_at(digits):
+    with pytest.raises(
+        InputError, match=r"layer='features' is the output of the backbone.*choose an earlier layer"
+    ):
+        fdc.fit(digits, options(layer="features"))

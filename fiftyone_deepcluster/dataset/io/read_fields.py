@@ -189,6 +189,10 @@ def _of_runs(dataset: fo.Dataset) -> set[str]:
     return {path for run in runs for path in run.roots()}
 
 
+_OF_OBJECTS = {"bounding_box", "mask", "tags"}
+"""Fields of every detection that hold lists or arrays, but no embeddings."""
+
+
 def _no_vector_field(name: str, source: SampleSource) -> str:
     """Error message for a missing field of vectors."""
     import fiftyone as fo
@@ -198,7 +202,9 @@ def _no_vector_field(name: str, source: SampleSource) -> str:
     paths = [path for path, field in schema.items() if _may_hold_vectors(field)]
     own = no_embeddings(source.dataset)
     known = [path.removeprefix(prefix) for path in paths if path.startswith(prefix) and path not in own]
-    known = [name for name in known if "." not in name]  # vectors inside labels are not embeddings
+    known = [
+        name for name in known if "." not in name and name not in _OF_OBJECTS
+    ]  # those in labels are none
     shown = arguments.short(name)
     there = f"fields with vectors: {', '.join(known)}" if known else (
         f"it has none with vectors; create one with FiftyOne's compute_embeddings(..., embeddings_field={shown})"

@@ -6,12 +6,12 @@ import threading
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from fiftyone_deepcluster.api.fit_arguments import joined
+from fiftyone_deepcluster.api.fit_arguments import check_range, joined
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.progress import observer_or_silent, stop_if_cancelled
 from fiftyone_deepcluster.dataset.io.read_fields import read_embeddings
 from fiftyone_deepcluster.dataset.io.read_images import collect_images
-from fiftyone_deepcluster.errors import InputError, OptionsError
+from fiftyone_deepcluster.errors import DeepClusterError, InputError, OptionsError
 from fiftyone_deepcluster.methods.base import methods_that
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ def check_given(options: Options, embeddings_field: str | Sequence[str] | None, 
                 f"{name}={arguments.short(value)} works with {methods_that('accepts_features', 'joins_vectors')} only; "
                 f"{options.name!r} learns its own features"
             )
+    if isinstance(model, type):
+        raise OptionsError(f"model={model.__name__} is a class; give a model, such as {model.__name__}()")
     if isinstance(model, str):
         import fiftyone.zoo as foz
 
@@ -72,7 +74,11 @@ def stored_vectors(
         return joined([vectors for vectors, _ in found], names), {
             row: reason for _, missing in reversed(found) for row, reason in missing.items()
         }
-    return _stack(read_embeddings(source, field), f"no vector in {field!r}", f"embeddings_field={field!r}")
+    vectors, missing = _stack(
+        read_embeddings(source, field), f"no vector in {field!r}", f"embeddings_field={field!r}"
+    )
+    check_range(vectors, f"embeddings_field={field!r}")
+    return vectors, missing
 
 
 def check_single(vectors: NDArray[np.float32], field: str | Sequence[str]) -> None:
@@ -132,16 +138,24 @@ def model_vectors(
 
     Raises:
         CancelledError: the observer requested cancellation.
+        InputError: the model failed, or gave no vectors of numbers of one length.
     """
     import fiftyone.zoo as foz
 
     loaded = foz.load_zoo_model(model) if isinstance(model, str) else model
     name = model_name(model)
-    return _stack(
-        _from_model(source, loaded, observer_or_silent(observer)),
-        f"{name} gave no vector",
-        f"model={arguments.short(name)}",
-    )
+    try:
+        found = _from_model(source, loaded, observer_or_silent(observer))
+        vectors, missing = _stack(found, f"{name} gave no vector", f"model={arguments.short(name)}")
+    except (ValueError, TypeError, RuntimeError) as error:
+        if isinstance(error, DeepClusterError):
+            raise
+        raise InputError(
+            f"model={arguments.short(name)} gave no embeddings that can be used ({error}); a model gives one vector of "
+            "numbers for each image, all of the same length"
+        ) from error
+    check_range(vectors, f"model={arguments.short(name)}")
+    return vectors, missing
 
 
 def model_name(model: Any) -> str | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fiftyone_deepcluster.api.fit_arguments import check_varied
 from fiftyone_deepcluster.clusterers.candidates import LARGEST_SEED, UMAP
 from fiftyone_deepcluster.clusterers.number import NumberSweep
 from fiftyone_deepcluster.core import arguments
@@ -216,6 +217,7 @@ def _of_fields(
     names = arguments.names("embeddings_field", fields, "embedding")
     shown = arguments.short(fields if isinstance(fields, str) else names)
     check_single(vectors, fields)
+    check_varied(vectors, f"embeddings_field={shown}")
     rows = np.flatnonzero(np.isfinite(vectors).all(axis=1))
     rows = _drawn(rows, max_images, seed, f"images have a vector in embeddings_field={shown}")
 

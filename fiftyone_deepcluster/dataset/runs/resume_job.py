@@ -17,7 +17,7 @@ from fiftyone_deepcluster.dataset.runs.checked_call import CheckedCall
 from fiftyone_deepcluster.dataset.runs.interrupted import find_interrupted
 from fiftyone_deepcluster.dataset.runs.references import RunNames
 from fiftyone_deepcluster.dataset.runs.run import list_runs
-from fiftyone_deepcluster.errors import CheckpointError, RunError, RunNotFoundError
+from fiftyone_deepcluster.errors import CheckpointError, InputError, RunError, RunNotFoundError
 from fiftyone_deepcluster.methods.base import parse_options
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     import fiftyone as fo
 
+    from fiftyone_deepcluster.dataset.io.inputs import Inputs
     from fiftyone_deepcluster.dataset.io.source import SampleSource
     from fiftyone_deepcluster.methods.base import Options
 
@@ -42,7 +43,7 @@ def prepare_resume(
     if settings["model"] is not None and not (folder / run_files.MODEL_VECTORS).exists():
         check_given(options, None, settings["model"])
     source = select_images(dataset, noted)
-    inputs = read_inputs(source, options, settings)
+    inputs = _inputs_again(source, options, settings, key)
     warn_of_assigned(dataset, key, noted)
 
     def again(call: CheckedCall) -> CheckedCall:
@@ -68,6 +69,19 @@ def prepare_resume(
         decided=noted.decided,
         again=again,
     )
+
+
+def _inputs_again(source: SampleSource, options: Options, settings: dict[str, Any], key: str) -> Inputs:
+    """The inputs of the run; a field that is gone cannot be chosen anew, so the error says what to do."""
+    try:
+        return read_inputs(source, options, settings)
+    except InputError as error:
+        if "is not a field of" not in str(error):
+            raise
+        raise InputError(
+            f"{error}. Run {key!r} was made with this field: restore it or rename it back, or cluster again with "
+            "overwrite=True"
+        ) from error
 
 
 def find_job(dataset: fo.Dataset, key: str) -> tuple[Path, run_files.ClusterJob]:
