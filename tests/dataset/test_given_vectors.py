@@ -246,7 +246,7 @@ def test_values_out_of_range_are_refused_by_field(make_digits):
         lambda: fdc.cluster(dataset, key="dc", embeddings_field="huge", **SELF_TRAINING),
         lambda: fdc.recommend_number(dataset, embeddings_field="huge"),
     ):
-        with pytest.raises(InputError, match="embeddings_field='huge' has values up to .*too large"):
+        with pytest.raises(InputError, match=r"embeddings_field='huge' has values up to .*too large"):
             call()
     with pytest.raises(InputError, match="embeddings_field='same' has the same vector for all images"):
         fdc.recommend_number(dataset, embeddings_field="same")
