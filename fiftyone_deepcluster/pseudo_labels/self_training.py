@@ -131,6 +131,7 @@ class SelfTrainingTask:
         scores = {"information": after, "information_first": before}
         if after >= before:
             return replace(last, scores={**last.scores, **scores})
+        scores["cached_maps"] = last.scores["cached_maps"]
         first.restore(corpus.network)
         vectors = self._encode(corpus).vectors
         found = FoundClusters(

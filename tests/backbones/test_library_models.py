@@ -21,7 +21,7 @@ from fiftyone_deepcluster.backbones.network import Network, build_network
 from fiftyone_deepcluster.backbones.synced_norms import SyncedNorm
 from fiftyone_deepcluster.core.devices import Compute
 from fiftyone_deepcluster.core.process_state import seeded_torch
-from fiftyone_deepcluster.errors import MissingDependencyError, OptionsError
+from fiftyone_deepcluster.errors import InputError, MissingDependencyError, OptionsError
 from tests.backbones.conftest import TINY
 from tests.fits import same
 
@@ -219,7 +219,7 @@ def test_models_of_transformers_take_images_of_any_number_of_channels(tiny_folde
 def test_a_size_that_is_no_multiple_of_the_patches_is_refused(tiny_folder):
     folder = tiny_folder(transformers.ViTConfig(**TINY))
     with pytest.raises(
-        OptionsError, match="does not accept images of 30 pixels .*a multiple of 4, such as 64"
+        OptionsError, match=r"does not accept images of 30 pixels .*a multiple of 4, such as 64"
     ):
         named(folder, "transformers").build(3, 30, None)
 
@@ -362,3 +362,11 @@ def test_self_training_trains_the_upper_blocks_and_is_resumed_and_applied(
     fdc.fit(digits, part, run_dir=tmp_path / "parts")
     resumed = fdc.fit(digits, options, run_dir=tmp_path / "parts")
     assert same(resumed, whole)
+
+
+def test_the_output_of_a_model_is_no_layer_to_cut_at(digits):
+    options = fdc.SelfTraining(n_clusters=4, backbone=VIT, image_size=32, layer="features", device="cpu")
+    with pytest.raises(
+        InputError, match=r"'features' is the output of the backbone.*choose an earlier layer"
+    ):
+        fdc.fit(digits, options)

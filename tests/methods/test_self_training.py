@@ -13,7 +13,7 @@ import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.api.trained_run import reopen
 from fiftyone_deepcluster.clusterers.base import CLUSTERERS, ClusterRequest
 from fiftyone_deepcluster.clusterers.linear_accuracy import SAMPLED_IMAGES
-from fiftyone_deepcluster.errors import CheckpointError, ImagesError, InputError, OptionsError
+from fiftyone_deepcluster.errors import CheckpointError, ImagesError, OptionsError
 from fiftyone_deepcluster.features import cached_maps
 from fiftyone_deepcluster.features.base import Encoding
 from fiftyone_deepcluster.features.view_outputs import FEATURES, view_outputs
@@ -370,10 +370,3 @@ def test_clusters_of_few_images_are_noted_as_not_compared(digits):
     result = fdc.fit(digits, options(keep_first=True, rounds=1, n_clusters=10))
     assert any("is not known: they have noise" in note for note in result.record.notes)
     assert "information" not in result.record.rounds[-1].scores
-
-
-def test_the_output_of_the_backbone_is_no_layer_to_cut_at(digits):
-    with pytest.raises(
-        InputError, match=r"layer='features' is the output of the backbone.*choose an earlier layer"
-    ):
-        fdc.fit(digits, options(layer="features"))
