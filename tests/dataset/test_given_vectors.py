@@ -173,7 +173,7 @@ def test_a_run_with_a_field_beside_its_features_can_be_probed_and_resumed(make_d
     fdc.cluster(dataset, key="dc", embeddings_field="emb", observer=Watcher(after_rounds=1), **given)
     fdc.resume(dataset, "dc", progress=False, compute_brain=False)
     assert fdc.probe(dataset, "dc", "ground_truth", layers=["embedding"], folds=2)
-    dataset.set_values("emb", list(np.zeros((40, 5)) + np.arange(5)))
+    dataset.set_values("emb", list(np.random.default_rng(1).standard_normal((40, 5))))
     with pytest.raises(fdc.DeepClusterError, match="other given vectors"):
         fdc.resume(dataset, "dc", rounds=3, progress=False)
 
