@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from fiftyone_deepcluster.errors import MissingDependencyError, OptionsError
 
@@ -11,19 +10,24 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.backbones.adapt import Cut
 
 
-def import_library(name: str) -> Any:
+def import_library(name: Literal["timm", "transformers"]) -> Any:
     """The module ``name``, which an extra of the same name installs.
 
     Raises:
         MissingDependencyError: it is not installed, or cannot be imported.
     """
     try:
-        return importlib.import_module(name)
+        if name == "timm":
+            import timm
+
+            return timm
+        import transformers
     except ImportError as error:
         raise MissingDependencyError(
             f"the backbone {name!r} needs the package {name} ({error}); "
             f'pip install "fiftyone-deepcluster[{name}]"'
         ) from error
+    return transformers
 
 
 def check_size(module: Cut, model: str, shape: tuple[int, int, int], patch: object) -> None:

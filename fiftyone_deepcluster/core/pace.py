@@ -13,7 +13,7 @@ CLUSTER_FIRST, CLUSTER_ONCE = "cluster first", "cluster once"
 """Clustering before the first round: all rounds but the first repeat it as the phase ``cluster``, or none does."""
 PREPARING = ("decode", "embeddings", "cache", CLUSTER_FIRST, CLUSTER_ONCE)
 """Phases before the first round."""
-CLOSING = ("baselines", "write", "brain")
+CLOSING = ("compare", "baselines", "write", "brain")
 """Phases after the last round."""
 
 _ROUNDS_LOOKED_BACK = 3
@@ -27,6 +27,7 @@ _WORDS = {
     "cache": "caching the maps of the frozen layers",
     CLUSTER_FIRST: "clustering before the first round",
     CLUSTER_ONCE: "clustering before the first round",
+    "compare": "comparing with the clusters of before training",
     "baselines": "comparing with simple methods",
     "write": "writing the fields",
     "brain": "computing the 2-D map and the similarity index",
