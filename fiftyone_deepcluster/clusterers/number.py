@@ -66,7 +66,8 @@ class NumberSweep:
     def advice(self) -> str:
         """One sentence: the recommended number and the interval."""
         low, high = self.interval
-        return f"recommended: {self.recommended} clusters, {low} to {high} score nearly as well"
+        others = "no other number scores" if low == high else f"{low} to {high} score"
+        return f"recommended: {self.recommended} clusters, {others} nearly as well"
 
     def __str__(self) -> str:
         head = f"{'':2}{'clusters':>8}{'stability':>11}{'silhouette':>12}{'linear':>8}{'objective':>11}"

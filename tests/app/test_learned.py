@@ -232,7 +232,7 @@ def test_the_recommended_number_is_in_the_forms_and_the_panel(make_context, aske
     found = stored_sweep(load_run(stored_pixels, "dc"))
     assert found.numbers == (2, 3, 4, 5)
     low, high = found.interval
-    advice = f"recommended: {found.recommended} clusters, {low} to {high} score nearly as well"
+    advice = found.advice
     assert answer["text"] == f"R{advice[1:]}"
 
     shown = ask("analyses", key="dc")["numbers"]
