@@ -201,24 +201,27 @@ def test_analyses_wait_for_each_other_and_are_cancelled(clustered):
     assert until(clustered, words.name, ended).result.startswith("Key words of ")
 
 
-def test_jobs_that_wait_follow_a_run_to_its_new_key(clustered):
+def test_jobs_that_wait_follow_a_run_to_its_new_key(make_digits):
+    dataset = make_digits(80, persistent=True)
+    # two clusters: each has clearly more images than an audit needs of a class
+    cluster_call(dataset, "dc", {**QUICK, "n_clusters": 2}).carry_out(Silent())
     slow = {"key": "dc", "numbers": list(range(2, 40)), "repetitions": 50, "reducer": "identity"}
-    Job("recommend_number", clustered, "dc", slow).start()
-    until(clustered, NAME, lambda state: state.status == "running" and state.phase)
-    clustered.set_values("text", ["a scan of a hand", "a scan of a foot"] * 20)
-    words = Job("find_key_words", clustered, "dc", {"key": "dc", "text_field": "text"})
-    audit = Job("audit_labels", clustered, "audit", {"key": "audit", "label_field": "dc", "run": "dc"})
+    Job("recommend_number", dataset, "dc", slow).start()
+    until(dataset, NAME, lambda state: state.status == "running" and state.phase)
+    dataset.set_values("text", ["a scan of a hand", "a scan of a foot"] * 40)
+    words = Job("find_key_words", dataset, "dc", {"key": "dc", "text_field": "text"})
+    audit = Job("audit_labels", dataset, "audit", {"key": "audit", "label_field": "dc", "run": "dc"})
     for job in (words, audit):
         job.start()
-        until(clustered, job.name, lambda state: state.label.startswith("waits for"))
-    status.keep_form(clustered, words.name, {"operator": "x/y", "params": words.arguments})
-    rename_run(clustered, "dc", "first")
-    assert status.kept_forms(clustered)[words.name]["params"]["key"] == "first"
-    assert queue.request_cancel(clustered, NAME)
+        until(dataset, job.name, lambda state: state.label.startswith("waits for"))
+    status.keep_form(dataset, words.name, {"operator": "x/y", "params": words.arguments})
+    rename_run(dataset, "dc", "first")
+    assert status.kept_forms(dataset)[words.name]["params"]["key"] == "first"
+    assert queue.request_cancel(dataset, NAME)
     for job, result in ((words, "Key words of "), (audit, " labels audited")):
-        state = until(clustered, job.name, ended)
+        state = until(dataset, job.name, ended)
         assert result in state.result, state
-    assert load_audit(clustered, "audit").settings["run"] == "first"
+    assert load_audit(dataset, "audit").settings["run"] == "first"
 
 
 def test_a_job_that_waits_is_not_about_another_run_that_took_the_key(clustered):
