@@ -35,7 +35,7 @@ def main() -> None:
         f"n={arguments.n} d={arguments.d} k={arguments.k} threads={arguments.threads}, {_peak()} with the vectors"
     )
     began, cpu = time.perf_counter(), time.process_time()
-    centers = first_centers(vectors, arguments.k, "kmeans++", 0)
+    centers = first_centers(vectors, arguments.k, "kmeans++", seed=0)
     print(
         f"first centers {time.perf_counter() - began:.1f} s, cpu {time.process_time() - cpu:.1f} s",
         flush=True,

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
     from numpy.typing import NDArray
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.svm import SVC, LinearSVC
 
     from fiftyone_deepcluster.backbones.layers import Layer
     from fiftyone_deepcluster.core.progress import Observer
@@ -272,7 +274,6 @@ def accuracies(
         seed: of the folds.
         counter: incremented after every classifier.
     """
-    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold
     from sklearn.svm import SVC, LinearSVC
@@ -288,23 +289,29 @@ def accuracies(
             if gram is None
             else SVC(C=_SVM_C, kernel="precomputed", random_state=0)
         )
-        # held-out accuracy converges long before the loss reaches a tolerance of 1e-4
-        with ignored_warnings(ConvergenceWarning):
-            logistic.fit(short[train], classes[train])
-        found["logistic"].append(float(logistic.score(short[test], classes[test])))
+        targets, plain = (classes[train], classes[test]), (short[train], short[test])
+        found["logistic"].append(_held_out_accuracy(logistic, plain, targets))
         if counter is not None:
             counter.done()
-        seen, held_out = (
-            (short[train], short[test])
-            if gram is None
-            else (gram[np.ix_(train, train)], gram[np.ix_(test, train)])
-        )
-        with ignored_warnings(ConvergenceWarning):
-            svm.fit(seen, classes[train])
-        found["svm"].append(float(svm.score(held_out, classes[test])))
+        products = plain if gram is None else (gram[np.ix_(train, train)], gram[np.ix_(test, train)])
+        found["svm"].append(_held_out_accuracy(svm, products, targets))
         if counter is not None:
             counter.done()
     return found
+
+
+def _held_out_accuracy(
+    classifier: LogisticRegression | LinearSVC | SVC,
+    features: tuple[NDArray[np.float64], NDArray[np.float64]],
+    targets: tuple[NDArray[np.int64], NDArray[np.int64]],
+) -> float:
+    """Accuracy of a classifier that is fitted here; of both pairs, the first is for fitting, the second held out."""
+    from sklearn.exceptions import ConvergenceWarning
+
+    # held-out accuracy converges long before the loss reaches a tolerance of 1e-4
+    with ignored_warnings(ConvergenceWarning):
+        classifier.fit(features[0], targets[0])
+    return float(classifier.score(features[1], targets[1]))
 
 
 def _inner_products(vectors: torch.Tensor) -> tuple[NDArray[np.float64] | None, NDArray[np.float64]]:

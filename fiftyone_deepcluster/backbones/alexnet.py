@@ -45,13 +45,7 @@ def module_class() -> type[nn.Module]:
 
         def __init__(self, channels: int, size: int) -> None:
             super().__init__()
-            self.layers = nn.Sequential(
-                *_conv_bn(channels, 96, 11, stride=4, padding=2), nn.MaxPool2d(3, 2),
-                *_conv_bn(96, 256, 5, padding=2), nn.MaxPool2d(3, 2),
-                *_conv_bn(256, 384, 3, padding=1),
-                *_conv_bn(384, 384, 3, padding=1),
-                *_conv_bn(384, 256, 3, padding=1), nn.MaxPool2d(3, 2),
-            )  # fmt: skip
+            self.layers = _convolutions(channels)
             with torch.no_grad():
                 flat = self.layers.eval()(torch.zeros(1, channels, size, size)).numel()
             self.layers.train()
@@ -70,6 +64,18 @@ def module_class() -> type[nn.Module]:
             return self.full(self.layers(images).flatten(1))  # type: ignore[no-any-return]
 
     return AlexNetBN
+
+
+def _convolutions(channels: int) -> nn.Sequential:
+    from torch import nn
+
+    return nn.Sequential(
+        *_conv_bn(channels, 96, 11, stride=4, padding=2), nn.MaxPool2d(3, 2),
+        *_conv_bn(96, 256, 5, padding=2), nn.MaxPool2d(3, 2),
+        *_conv_bn(256, 384, 3, padding=1),
+        *_conv_bn(384, 384, 3, padding=1),
+        *_conv_bn(384, 256, 3, padding=1), nn.MaxPool2d(3, 2),
+    )  # fmt: skip
 
 
 def _conv_bn(before: int, after: int, kernel: int, *, stride: int = 1, padding: int = 0) -> list[nn.Module]:

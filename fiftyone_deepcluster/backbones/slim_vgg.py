@@ -62,20 +62,8 @@ def module_class() -> type[nn.Module]:
 
         def __init__(self, channels: int, size: int, *, width: int, grid: int, dim: int) -> None:
             super().__init__()
-            layers: list[nn.Module] = []
-            before, side = channels, size
-            stride = 2 if size > _WHOLE_SIDE else 1
-            for count, factor in zip(_CONVOLUTIONS, _WIDTHS, strict=True):
-                for _ in range(count):
-                    after = width * factor
-                    convolution = nn.Conv2d(before, after, 3, padding=1, stride=stride)
-                    layers += [convolution, nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
-                    before, side, stride = after, side // stride, 1
-                if side // 2 >= _MIN_SIDE:
-                    layers.append(nn.MaxPool2d(2))
-                    side //= 2
-            self.layers = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(grid))
-            self.full = nn.Linear(before * grid * grid, dim, bias=False)
+            self.layers = nn.Sequential(*_blocks(channels, size, width), nn.AdaptiveAvgPool2d(grid))
+            self.full = nn.Linear(width * _WIDTHS[-1] * grid * grid, dim, bias=False)
             self.norm = nn.BatchNorm1d(dim)
             self.dim = dim
             initialize(self.layers)
@@ -86,3 +74,22 @@ def module_class() -> type[nn.Module]:
             return self.norm(self.full(self.layers(images).flatten(1)).float())  # type: ignore[no-any-return]
 
     return SlimVGGNet
+
+
+def _blocks(channels: int, size: int, width: int) -> list[nn.Module]:
+    """Layers of the five blocks, for images of ``size`` pixels per side."""
+    from torch import nn
+
+    layers: list[nn.Module] = []
+    before, side = channels, size
+    stride = 2 if size > _WHOLE_SIDE else 1
+    for count, factor in zip(_CONVOLUTIONS, _WIDTHS, strict=True):
+        for _ in range(count):
+            after = width * factor
+            convolution = nn.Conv2d(before, after, 3, padding=1, stride=stride)
+            layers += [convolution, nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
+            before, side, stride = after, side // stride, 1
+        if side // 2 >= _MIN_SIDE:
+            layers.append(nn.MaxPool2d(2))
+            side //= 2
+    return layers

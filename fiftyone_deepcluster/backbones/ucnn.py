@@ -101,12 +101,7 @@ def module_class() -> type[nn.Module]:
             wide = [channels, *(_scaled(n, layout.width) for n in CONVOLUTIONS)]
             make = _small if size <= SMALL_SIDE else _large
             self.convolutions = make(wide, size, layout.norm)
-            wide = [wide[-1], *(_scaled(n, layout.adapted) for n in ADAPTATION)]
-            self.adaptation = nn.Sequential(
-                *_block(wide[0], wide[1], layout.norm),
-                *_block(wide[1], wide[2], layout.norm),
-                *_block(wide[2], layout.maps, "none"),
-            )
+            self.adaptation = _adaptation(wide[-1], layout)
             batch = layout.norm == "batch"
             self.full = nn.Linear(layout.maps, layout.dim)
             self.norm = nn.BatchNorm1d(layout.dim) if batch else nn.Identity()
@@ -183,6 +178,18 @@ def _large(wide: Sequence[int], size: int, norm: NormName) -> nn.Sequential:
     for i in (0, 1, 4):
         blocks[i].append(nn.MaxPool2d(3, 2))
     return nn.Sequential(*(layer for block in blocks for layer in block))
+
+
+def _adaptation(channels: int, layout: Layout) -> nn.Sequential:
+    """Conv6-8 on ``channels`` maps of conv5."""
+    from torch import nn
+
+    wide = [channels, *(_scaled(n, layout.adapted) for n in ADAPTATION)]
+    return nn.Sequential(
+        *_block(wide[0], wide[1], layout.norm),
+        *_block(wide[1], wide[2], layout.norm),
+        *_block(wide[2], layout.maps, "none"),
+    )
 
 
 def _block(

@@ -75,7 +75,7 @@ class Anchors:
         return Anchors(self.labels, fixed)
 
 
-def check_anchors(anchors: Anchors, n: int, n_clusters: int | None, who: str) -> None:
+def check_anchors(anchors: Anchors, n: int, n_clusters: int | None, *, who: str) -> None:
     """Raise InputError unless the anchors fit N vectors and the number of clusters."""
     import torch
 

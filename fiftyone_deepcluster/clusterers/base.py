@@ -123,7 +123,7 @@ class Clusterer(Part):
 
         if not self.keeps_labels:
             raise InputError(f"{who} cannot keep known labels; use {clusterers_that_keep_labels()}")
-        check_anchors(anchors, len(vectors), request.n_clusters, who)
+        check_anchors(anchors, len(vectors), request.n_clusters, who=who)
         rows = anchors.in_clusters
         there = rows.to(vectors.device)
         vectors = vectors[there]

@@ -150,7 +150,8 @@ def try_clusterings(
 
     Args:
         vectors: (N, D) float32.
-        n_clusters: number of clusters; HDBSCAN finds its own and is chosen only where nothing else can be.
+        n_clusters: number of clusters. HDBSCAN finds its own number. Candidates with another number, or that leave
+            images out, are chosen only if there are no others.
         seed: random seed.
         candidates: name -> reducer and clusterer, as names or dictionaries; None: ``CANDIDATES``.
         heads: also train heads (TURTLE, TEMI) from the choice among the candidates; takes minutes more. One that does

@@ -147,6 +147,7 @@ def nearest_two(
     vectors: torch.Tensor,
     centers: torch.Tensor,
     labels: torch.Tensor | None = None,
+    *,
     skip: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Own center and nearest other center of every vector.

@@ -16,7 +16,7 @@ MIN_PER_DIMENSION = 5.0
 """Minimum number of vectors per dimension: with fewer, heads fit noise. At 1.8 and 3.9 they were worse than k-means."""
 
 
-def check_enough(n: int, widths: tuple[int, ...], least: float, who: str) -> None:
+def check_enough(n: int, widths: tuple[int, ...], *, least: float, who: str) -> None:
     """Refuse few vectors of many dimensions.
 
     Raises:

@@ -10,6 +10,8 @@ from fiftyone_deepcluster.core.seeds import derive, rng
 from fiftyone_deepcluster.reducers.base import REDUCERS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import torch
     from numpy.typing import NDArray
 
@@ -48,14 +50,10 @@ class LinearAccuracy:
         """
         from sklearn.model_selection import cross_val_score
 
-        from fiftyone_deepcluster.core.process_state import ignored_warnings
-
         rows = self._sample(labels)
         if not len(rows):
             return 0.0
-        model, folds = self._model()
-        with ignored_warnings(".*"):
-            return float(cross_val_score(model, self._reduced(rows), labels[rows], cv=folds).mean())
+        return float(self._cross_validated(cross_val_score, rows, labels[rows]).mean())
 
     def information(self, labels: NDArray[np.int64]) -> float:
         """Information that the vectors give about the clusters, in nats: H(c) + mean log q(c | x).
@@ -69,15 +67,11 @@ class LinearAccuracy:
         """
         from sklearn.model_selection import cross_val_predict
 
-        from fiftyone_deepcluster.core.process_state import ignored_warnings
-
         rows = self._sample(labels)
         if not len(rows):
             return 0.0
-        model, folds = self._model()
         _, numbers, sizes = np.unique(labels[rows], return_inverse=True, return_counts=True)
-        with ignored_warnings(".*"):
-            found = cross_val_predict(model, self._reduced(rows), numbers, cv=folds, method="predict_proba")
+        found = self._cross_validated(cross_val_predict, rows, numbers, method="predict_proba")
         shares = sizes / len(rows)
         likelihood = np.log(found[np.arange(len(rows)), numbers].clip(_LEAST_PROBABILITY)).mean()
         return float(likelihood - shares @ np.log(shares))
@@ -91,13 +85,23 @@ class LinearAccuracy:
         rows = rows[sizes[labels[rows]] >= FOLDS]
         return rows if len(np.unique(labels[rows])) > 1 else rows[:0]
 
-    def _model(self) -> tuple[Any, Any]:
-        """The classifier, and the folds."""
+    def _cross_validated(
+        self,
+        evaluate: Callable[..., NDArray[Any]],
+        rows: NDArray[np.intp],
+        clusters: NDArray[np.int64],
+        **settings: str,
+    ) -> NDArray[Any]:
+        """What ``evaluate``, a function of scikit-learn, returns for the logistic regression of ``clusters``."""
         from sklearn.linear_model import LogisticRegression
         from sklearn.model_selection import StratifiedKFold
 
+        from fiftyone_deepcluster.core.process_state import ignored_warnings
+
+        model = LogisticRegression(C=1.0, max_iter=200, random_state=0)
         folds = StratifiedKFold(FOLDS, shuffle=True, random_state=derive(self._seed, "folds"))
-        return LogisticRegression(C=1.0, max_iter=200, random_state=0), folds
+        with ignored_warnings(".*"):
+            return evaluate(model, self._reduced(rows), clusters, cv=folds, **settings)
 
     def _reduced(self, rows: NDArray[np.intp]) -> NDArray[Any]:
         """(rows, dimensions) PCA of these vectors, scaled as a whole."""

@@ -46,7 +46,9 @@ class Lsc(Clusterer):
         with threads_for(vectors):
             landmarks = self._landmarks(vectors, n_clusters, request.seed)
             weights, near = landmark_weights(vectors, landmarks, self.nearest)
-            embedded, singular = spectral_embedding(weights, near, len(landmarks), n_clusters)
+            embedded, singular = spectral_embedding(
+                weights, near, n_landmarks=len(landmarks), n_components=n_clusters
+            )
             found = KMeans(max_iter=100, n_init=10).cluster(
                 embedded, ClusterRequest(n_clusters, request.seed)
             )
@@ -64,7 +66,7 @@ class Lsc(Clusterer):
         # At least n_clusters + 1: the first singular vector is constant.
         wanted = min(len(vectors), max(n_clusters + 1, min(self.landmarks, len(vectors) // 4)))
         if self.placed == "sample":
-            return first_centers(vectors, wanted, "sample", seed)
+            return first_centers(vectors, wanted, "sample", seed=seed)
         placing = KMeans(max_iter=_LANDMARK_ITERATIONS, n_init=1, init="sample")
         return placing.cluster(vectors, ClusterRequest(wanted, seed)).centers
 
@@ -105,7 +107,7 @@ def landmark_weights(
 
 
 def spectral_embedding(
-    weights: torch.Tensor, near: torch.Tensor, n_landmarks: int, n_components: int
+    weights: torch.Tensor, near: torch.Tensor, *, n_landmarks: int, n_components: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Left singular vectors of the weights, each landmark's divided by the root of its sum.
 

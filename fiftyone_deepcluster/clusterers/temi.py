@@ -76,11 +76,13 @@ class Temi(Clusterer):
         from fiftyone_deepcluster.clusterers.coassociation import certainty, combine
         from fiftyone_deepcluster.clusterers.distances import threads_for
 
-        check_enough(max(0, len(vectors) - 1), (vectors.shape[1],), self.min_per_dimension, self.title)
+        check_enough(
+            max(0, len(vectors) - 1), (vectors.shape[1],), least=self.min_per_dimension, who=self.title
+        )
         start = start_labels(self.init, vectors, request)
         points = torch.cat(scaled_parts(vectors, request.widths), dim=1)
         generator = torch.Generator().manual_seed(request.seed)
-        heads = Ensemble(self, points.shape[1], request.number, generator, points.device)
+        heads = Ensemble(self, points.shape[1], request.number, generator=generator, device=points.device)
         with threads_for(vectors), torch.enable_grad():
             if start is not None:
                 self._pretrain(heads, points, start, generator)
@@ -131,7 +133,7 @@ class Temi(Clusterer):
                 with torch.no_grad():
                     steady = heads.probabilities(pair, averaged=True)
                     shares = torch.lerp(steady.mean(1), shares, _SHARES_MOMENTUM)
-                loss = neighbor_loss(heads.probabilities(pair), steady, shares, self.exponent)
+                loss = neighbor_loss(heads.probabilities(pair), steady, shares, exponent=self.exponent)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
@@ -156,6 +158,7 @@ class Ensemble:
         options: Temi,
         dimensions: int,
         n_clusters: int,
+        *,
         generator: torch.Generator,
         device: torch.device,
     ) -> None:
@@ -190,7 +193,7 @@ class Ensemble:
 
 
 def neighbor_loss(
-    trained: torch.Tensor, averaged: torch.Tensor, shares: torch.Tensor, exponent: float
+    trained: torch.Tensor, averaged: torch.Tensor, shares: torch.Tensor, *, exponent: float
 ) -> torch.Tensor:
     """Minus the weighted pointwise mutual information of pairs, mean over pairs and heads.
 

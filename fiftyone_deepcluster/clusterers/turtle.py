@@ -72,7 +72,7 @@ class Turtle(Clusterer):
         from fiftyone_deepcluster.clusterers.distances import threads_for
 
         widths = request.widths if len(request.widths) > 1 else (vectors.shape[1],)
-        check_enough(len(vectors), widths, self.min_per_dimension, self.title)
+        check_enough(len(vectors), widths, least=self.min_per_dimension, who=self.title)
         start = start_labels(self.init, vectors, request)
         parts = scaled_parts(vectors, request.widths)
         generator = torch.Generator().manual_seed(request.seed)

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from fiftyone_deepcluster.dataset.runs.run import Run
 
 _ORIGIN = "assigned_from"
+_REPEAT = "repeat assign, which skips images that have a cluster"
 
 
 @database_needed("continue with resume(samples, key), or repeat the call if nothing was stored yet")
@@ -114,10 +115,7 @@ def cluster(
     source = collect_images(samples, patches_field, media_field)
     intents.complete_unfinished(source.dataset)
     if not overwrite and key in storage.keys(source.dataset):
-        raise RunExistsError(
-            f"{source.dataset.name!r} already has a run {key!r}; choose another key, or overwrite=True to "
-            "replace it"
-        )
+        raise storage.run_exists(source.dataset, key)
     others = RunNames.read(source.dataset)
     settings: dict[str, object] = {
         "truth_field": truth_field,
@@ -247,29 +245,42 @@ def assign_clusters(source: SampleSource, run: Run, observer: Observer | None) -
         result = _predict(source, run, observer)
         now = _names_now([run, *([own] if own else [])], result)
         check_stored(run)  # else its names may have been read from fields that are gone
-        if own is not None:
-            join_edits(own, source, result.labels)
         filled = Columns(result, now, half_precision=bool(run.settings["half_precision"]))
-        n_clustered = len(source) - len(result.errors)
-        watch, way_out = DatabaseWatch(), "repeat assign, which skips images that have a cluster"
-        if own is not None:
-            n_clustered += count_clustered(dataset, names)
-            with changing(dataset):
-                declare_missing(dataset, names)
-            write(source, names, filled)
-            declare_lost(dataset, names)
-            drop_empty(dataset, names)
-            check_kept(dataset, names, watch, n_clustered, way_out)
+        if own is None:
+            _write_and_register(source, names, filled, _header(source, run))
         else:
-            header = _header(source, run)
-            with intents.writing(dataset, intents.Intent("assign", run.key, header.uid, names.patches_field)):
-                write(source, names, filled)
-                declare_lost(dataset, names)
-                drop_empty(dataset, names)
-                add_group(dataset, names)
-                storage.register_run(source, run.key, header, result.record)
-                check_kept(dataset, names, watch, n_clustered, way_out)
+            join_edits(own, source, result.labels)
+            _write_more(source, names, filled)
         return int((result.labels >= 0).sum())
+
+
+def _write_more(source: SampleSource, names: FieldNames, filled: Columns) -> None:
+    """Add the clusters of ``source`` to a run that is registered on its dataset."""
+    dataset, watch = source.dataset, DatabaseWatch()
+    n_clustered = len(source) - len(filled.result.errors) + count_clustered(dataset, names)
+    with changing(dataset):
+        declare_missing(dataset, names)
+    _write_fields(source, names, filled)
+    check_kept(dataset, names, watch, n_clustered, _REPEAT)
+
+
+def _write_and_register(
+    source: SampleSource, names: FieldNames, filled: Columns, header: storage.RunHeader
+) -> None:
+    """Write the first clusters on the dataset of ``source`` and register a run there."""
+    dataset, watch = source.dataset, DatabaseWatch()
+    n_clustered = len(source) - len(filled.result.errors)
+    with intents.writing(dataset, intents.Intent("assign", names.key, header.uid, names.patches_field)):
+        _write_fields(source, names, filled)
+        add_group(dataset, names)
+        storage.register_run(source, names.key, header, filled.result.record)
+        check_kept(dataset, names, watch, n_clustered, _REPEAT)
+
+
+def _write_fields(source: SampleSource, names: FieldNames, filled: Columns) -> None:
+    write(source, names, filled)
+    declare_lost(source.dataset, names)
+    drop_empty(source.dataset, names)
 
 
 def _check_room(dataset: fo.Dataset, names: FieldNames) -> None:

@@ -142,7 +142,8 @@ def describe_image(ref: ImageRef, look: bool = True) -> tuple[int, int, bool]:
 
     Args:
         ref: the image.
-        look: decode pixels if the header does not rule out color; if False, such an image counts as gray.
+        look: decode pixels if the header does not rule out color; if False, such an image counts as gray. A TIFF is
+            always decoded.
 
     Raises:
         UnreadableImageError: as in ``read_image``.

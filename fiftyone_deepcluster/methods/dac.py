@@ -304,7 +304,11 @@ class DAC(Published):
         return Thresholds((0.95, -1.0), (0.455, 0.1), FALL * self.eta)
 
     def frozen(self) -> FrozenTargets | None:
-        """Macro-batches of the authors' code; with ``variant="paper"`` single batches, None without augmentation."""
+        """How long targets are fixed: for macro-batches, as in the authors' code; None: each step computes its own.
+
+        With ``variant="paper"`` and an augmentation, a macro-batch is a single batch. Targets are computed without
+        augmentation.
+        """
         from fiftyone_deepcluster.pseudo_labels.pairs import FrozenTargets
 
         script = self._script

@@ -62,10 +62,10 @@ class LDPO(Published, Trained):
     Without pre-trained weights, which the paper always has, the backbone is trained from scratch at the head's rate.
 
     With pre-trained weights the default is AdamW with low learning rates, a one-cycle schedule per round, small
-    batches, weak crops and only the most confident 80 % of each cluster: training on every image at the rates for
-    random weights destroys more of the features than it improves. Not the paper's, and more effective than either:
-    ``reducer="umap"`` before the clusterer, and more pseudo-classes than clusters (``pseudo_clusters`` of four times
-    ``n_clusters``, ``confident_share=1``, ``epochs=6``, ``augmentation="crop-flip"``).
+    batches, gentle crops (above 64 pixels) and only the most confident 80 % of each cluster: training on every image
+    at the rates for random weights destroys more of the features than it improves. Not the paper's, and more effective
+    than either: ``reducer="umap"`` before the clusterer, and more pseudo-classes than clusters (``pseudo_clusters`` of
+    four times ``n_clusters``, ``confident_share=1``, ``epochs=6``, ``augmentation="crop-flip"``).
     """
 
     paper: ClassVar[Paper] = Paper(
@@ -292,7 +292,7 @@ class LDPO(Published, Trained):
         return super().going_on(n_clusters).model_copy(update={**known, "initial": "features"})
 
     def remarks(self, facts: ImageFacts) -> list[str]:
-        """See ``Options.remarks``; also if the network is not pre-trained."""
+        """See ``Options.remarks``; also if training starts without weights, labels and topics."""
         notes = super().remarks(facts)
         if self.weights is None and self.initial not in ("labels", "topics"):
             notes.append(
@@ -364,9 +364,9 @@ class LDPO(Published, Trained):
     def _encoder_for(self, clusterer: Clusterer) -> Encoder:
         """The encoder, with these values where none were given.
 
-        Pooled features have no PCA, as in the paper (table 1). For RIM no vectors have length 1, because its penalty
-        depends on their scale; as it has one weight per dimension and cluster, pooled features are then reduced, but
-        not whitened.
+        Pooled features have no PCA, as in the paper (table 1). For RIM, vectors are not scaled to length 1, because its
+        penalty depends on their scale; as it has one weight per dimension and cluster, pooled features are then
+        reduced, but not whitened.
         """
         encoder, rim = self.encoder, clusterer.name == "rim"
         wanted: dict[str, object] = {"l2_normalize": False} if rim else {}

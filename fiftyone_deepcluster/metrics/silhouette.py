@@ -35,7 +35,7 @@ def share_and_entropy(labels: ArrayLike, n_clusters: int) -> tuple[int, float, f
     return int(np.count_nonzero(sizes)), float(sizes.max() / total), float(min(entropy, 1.0))
 
 
-def silhouette(vectors: NDArray[np.float32], labels: ArrayLike, seed: int, sample: int = 2000) -> float:
+def silhouette(vectors: NDArray[np.float32], labels: ArrayLike, seed: int, *, sample: int = 2000) -> float:
     """Mean silhouette coefficient (Rousseeuw 1987) of a random sample, Euclidean.
 
     Args:

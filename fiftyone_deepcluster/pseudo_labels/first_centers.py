@@ -27,7 +27,7 @@ SAMPLE = 16_384
 """Maximum sample size, so that memory does not grow with the number of images."""
 
 
-def first_features(corpus: Corpus, n_clusters: int, init: InitName, seed: int) -> torch.Tensor:
+def first_features(corpus: Corpus, n_clusters: int, init: InitName, *, seed: int) -> torch.Tensor:
     """(K, D) float32 centers from features of the current network: of K distinct images, or by k-means.
 
     Raises:

@@ -50,7 +50,7 @@ class FirstClusters:
     details: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, found: Clustering, vectors: torch.Tensor, network: Network, seed: int) -> FirstClusters:
+    def of(cls, found: Clustering, vectors: torch.Tensor, network: Network, *, seed: int) -> FirstClusters:
         """The clusters ``found`` in ``vectors`` (N, D), of the network before training."""
         n = len(vectors)
         drawn = rng(seed, "first clusters").choice(n, min(n, SAMPLED_IMAGES), replace=False)

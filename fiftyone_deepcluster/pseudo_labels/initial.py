@@ -19,7 +19,7 @@ InitialName = Literal["features", "random", "kmeans", "labels", "topics"]
 k-means on the network's features; ``labels``: known classes; ``topics``: topics of a text field."""
 
 
-def initial_labels(name: InitialName, n_groups: int, corpus: Corpus, seed: int) -> torch.Tensor | None:
+def initial_labels(name: InitialName, n_groups: int, corpus: Corpus, *, seed: int) -> torch.Tensor | None:
     """(N,) int64 pseudo-labels for the first round, -1 unknown; None: cluster the features.
 
     Args:

@@ -118,7 +118,9 @@ class PairSelection:
         self._round, self._selected = round_index, []
         draw = rng(self.parts.seed, "pairs", round_index)
         if self.parts.frozen is None:
-            return RoundPlan(whole_batches(len(corpus), self.parts.batch_size, self.parts.min_steps, draw))
+            return RoundPlan(
+                whole_batches(len(corpus), self.parts.batch_size, min_steps=self.parts.min_steps, draw=draw)
+            )
         self._macro_batches = _MacroBatches(self.parts, self.parts.frozen, corpus, draw)
         return RoundPlan(self._macro_batches.order())
 
@@ -168,7 +170,7 @@ class PairSelection:
             layer.reset_running_stats()
             layer.momentum = None  # the plain mean over the batches of this pass
         corpus.network.train()
-        rows = whole_batches(len(corpus), self.parts.batch_size, 1, draw)
+        rows = whole_batches(len(corpus), self.parts.batch_size, min_steps=1, draw=draw)
         rows = rows[: max(1, STATISTICS // self.parts.batch_size) * self.parts.batch_size]
         corpus.observer.phase("batch norm", len(rows))
         features_of(corpus, rows)
@@ -223,7 +225,7 @@ class _MacroBatches:
         # Whole mini-batches only: batch norm cannot normalize a single remaining image.
         self._batches = max(1, size // self._mini)
         self._steps = self._batches * frozen.epochs * frozen.views
-        rows = whole_batches(len(corpus), size, math.ceil(parts.min_steps / self._steps), draw)
+        rows = whole_batches(len(corpus), size, min_steps=math.ceil(parts.min_steps / self._steps), draw=draw)
         self._macros = rows.reshape(-1, size)
         self._step = 0
         self._place = torch.zeros(len(corpus), dtype=torch.int64)

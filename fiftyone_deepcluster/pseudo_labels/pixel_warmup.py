@@ -172,7 +172,9 @@ class PixelPairs:
         self._labels[torch.from_numpy(rows)] = found
         draw = rng(self.seed, "pixel pairs")
         each = max(1, len(rows) // self.batch_size)
-        return RoundPlan(rows[whole_batches(len(rows), self.batch_size, self.epochs * each, draw)])
+        return RoundPlan(
+            rows[whole_batches(len(rows), self.batch_size, min_steps=self.epochs * each, draw=draw)]
+        )
 
     def targets(self, batch: Batch, outputs: Outputs) -> PairTargets:
         """All pairs (B, B), positive if both images are in one cluster."""
@@ -181,7 +183,7 @@ class PixelPairs:
         return PairTargets(same, torch.ones_like(same))
 
 
-def whole_batches(n: int, batch_size: int, min_steps: int, draw: np.random.Generator) -> NDArray[np.int64]:
+def whole_batches(n: int, batch_size: int, *, min_steps: int, draw: np.random.Generator) -> NDArray[np.int64]:
     """Rows of max(⌊n/m⌋, ``min_steps``) batches or more in whole epochs, each batch without repeats."""
     each = max(1, n // batch_size)
     passes = math.ceil(max(min_steps, each) / each)

@@ -120,7 +120,7 @@ class RoundLabels:
         anchors = anchors_of(corpus, self._last, moves=self._clusterings > 0 or parts.epochs == 0)
         if self._clusterings == 0 and anchors is None:
             n_groups = parts.n_pseudo or parts.n_clusters or GROUPS
-            given = initial_labels(parts.initial, n_groups, corpus, parts.seed)
+            given = initial_labels(parts.initial, n_groups, corpus, seed=parts.seed)
             self._pseudo = self._whole = self._pseudo if given is None else given
         groups = self._pseudo if len(self._pseudo) else None
         seed = derive(parts.seed, "encode", self._clusterings)

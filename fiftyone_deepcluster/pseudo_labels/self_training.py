@@ -193,7 +193,7 @@ class SelfTrainingTask:
         corpus.compute.broadcast([found.labels, found.confidence])
         self._scores, self._details = found.scores, found.details
         if parts.keep_first and not len(self._pseudo):
-            self._first = FirstClusters.of(found, joined.vectors, corpus.network, parts.seed)
+            self._first = FirstClusters.of(found, joined.vectors, corpus.network, seed=parts.seed)
         return found
 
     def _by_head(self, corpus: Corpus, vectors: torch.Tensor) -> Clustering:

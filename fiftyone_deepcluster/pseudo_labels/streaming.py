@@ -108,7 +108,7 @@ class StreamingCentroids:
         compute = None if self._corpus is None else self._corpus.compute
         centroids.update(features, self._labels, compute)
         patience = self.parts.patience * len(centroids)
-        self._revived += centroids.revive(features, self._labels, patience, compute)
+        self._revived += centroids.revive(features, self._labels, patience=patience, compute=compute)
         self._seen[batch.rows] = (seen if self.parts.vectors else self._near).cpu()
         self._updated[batch.rows] = True
 
@@ -119,7 +119,7 @@ class StreamingCentroids:
         """
         parts = self.parts
         if self._centroids is None:
-            self._centroids = Centroids(first_features(corpus, parts.n_clusters, parts.init, parts.seed))
+            self._centroids = Centroids(first_features(corpus, parts.n_clusters, parts.init, seed=parts.seed))
             unknown = torch.tensor([-1.0, torch.nan, torch.nan]).repeat(len(corpus), 1)
             self._seen = corpus.features().cpu() if parts.vectors else unknown
         else:

@@ -107,7 +107,7 @@ def test_the_loss_of_neighbors_equals_a_loop():
                     )
                 )
                 total -= weight * information / 2
-    found = neighbor_loss(trained, averaged, shares, exponent)
+    found = neighbor_loss(trained, averaged, shares, exponent=exponent)
     assert float(found) == pytest.approx(total / (pairs * heads), rel=1e-4)
 
 
@@ -156,9 +156,9 @@ def test_few_images_for_each_dimension_are_refused_with_a_way_out(digits):
         assert "needs 5 images for each dimension" in text
         assert "in 64 dimensions are 3.1" in text
         assert "n_components=" in text
-    check_enough(200, (40, 24), 5, "TURTLE")  # each part has a head of its own
+    check_enough(200, (40, 24), least=5, who="TURTLE")  # each part has a head of its own
     with pytest.raises(InputError, match=r"320 or more"):
-        check_enough(319, (64,), 5, "TURTLE")
+        check_enough(319, (64,), least=5, who="TURTLE")
     with pytest.raises(OptionsError, match="min_per_dimension"):
         Turtle(min_per_dimension=-1)
 

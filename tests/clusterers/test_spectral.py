@@ -42,7 +42,7 @@ def test_weights_are_gaussians_of_the_nearest_landmarks(digits):
 
 def test_embedding_equals_the_singular_vectors_of_the_scaled_weights(digits):
     weights, near = landmark_weights(digits[:300], digits[300:340], 4)
-    found, singular = spectral_embedding(weights, near, 40, 6)
+    found, singular = spectral_embedding(weights, near, n_landmarks=40, n_components=6)
     table = dense(weights, near, 40)
     left, values, _ = np.linalg.svd(table / np.sqrt(table.sum(axis=0).clip(1e-300)), full_matrices=False)
     np.testing.assert_allclose(singular.numpy(), values[:7], atol=1e-6)

@@ -287,7 +287,7 @@ def first_clusters(labels, vectors):
     with torch.random.fork_rng():
         network = options().resolve(image_facts(np.zeros((50, 8, 8), np.uint8))).build().network
     found = CLUSTERERS.parse("kmeans").cluster(vectors, ClusterRequest(2, 0))
-    return FirstClusters.of(replace(found, labels=labels), vectors, network, 0)
+    return FirstClusters.of(replace(found, labels=labels), vectors, network, seed=0)
 
 
 def test_information_falls_as_clusters_are_mixed_and_is_no_reward_for_few_clusters():

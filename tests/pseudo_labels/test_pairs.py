@@ -146,6 +146,6 @@ def test_pair_loss_refuses_other_targets():
 @given(st.integers(2, 60), st.integers(2, 30), st.integers(0, 20), st.integers(0, 9))
 def test_batches_are_whole_and_without_repeats(n, size, steps, seed):
     size = min(n, size)
-    rows = whole_batches(n, size, steps, np.random.default_rng(seed)).reshape(-1, size)
+    rows = whole_batches(n, size, min_steps=steps, draw=np.random.default_rng(seed)).reshape(-1, size)
     assert len(rows) >= max(n // size, steps)
     assert all(len(set(batch)) == size for batch in rows.tolist())

@@ -124,7 +124,7 @@ class KMeans(Clusterer):
 
         iterate = faiss_lloyd if self.backend == "faiss" else lloyd
         settings = LloydSettings(self.max_iter, self.tolerance, self.spherical, seed)
-        start = first_centers(seen, n_clusters, self.init, seed) if warm is None else warm
+        start = first_centers(seen, n_clusters, self.init, seed=seed) if warm is None else warm
         centers, n_iter = iterate(seen, self._directions(start), settings)
         return self._finish(vectors, centers, n_iter)
 

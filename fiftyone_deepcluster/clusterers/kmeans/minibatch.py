@@ -42,11 +42,11 @@ class MiniBatchKMeans(Clusterer):
         from fiftyone_deepcluster.clusterers.kmeans.streams import Centroids
 
         n_clusters = request.number
-        stream = Centroids(first_centers(vectors, n_clusters, self.init, request.seed))
+        stream = Centroids(first_centers(vectors, n_clusters, self.init, seed=request.seed))
         for batch in self._batches(vectors, request.seed):
             labels = stream.nearest(batch)
             stream.update(batch, labels)
-            stream.revive(batch, labels, self.patience * n_clusters)
+            stream.revive(batch, labels, patience=self.patience * n_clusters)
         labels, first, second = final_assignment(vectors, stream.centers)
         return FoundClusters(
             labels=labels,

@@ -16,7 +16,7 @@ _SEEN = 16_384
 _DRAWS = 64
 
 
-def first_centers(vectors: torch.Tensor, n_clusters: int, init: KMeansInit, seed: int) -> torch.Tensor:
+def first_centers(vectors: torch.Tensor, n_clusters: int, init: KMeansInit, *, seed: int) -> torch.Tensor:
     """(K, D) initial centers: rows of ``vectors`` (N, D), N >= K.
 
     ``kmeans++`` (Arthur and Vassilvitskii 2007) draws each center with probability proportional to the

@@ -60,7 +60,7 @@ class Centroids:
         self._idle = torch.where(given[:, 0] > 0, 0.0, self._idle + given.sum())
 
     def revive(
-        self, vectors: torch.Tensor, labels: torch.Tensor, patience: int, compute: Compute | None = None
+        self, vectors: torch.Tensor, labels: torch.Tensor, *, patience: int, compute: Compute | None = None
     ) -> int:
         """Move dead centers to the vectors that are farthest from their own centers.
 

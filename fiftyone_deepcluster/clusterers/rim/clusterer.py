@@ -123,7 +123,7 @@ class Rim(Clusterer):
         """Solutions for increasing lambda, or the one at the given lambda."""
         if self.penalty is None:
             return regularization_path(points, model, self.max_iter)
-        return [solve(points, model, self.penalty / (unit**2 or 1.0), self.max_iter)[0]]
+        return [solve(points, model, penalty=self.penalty / (unit**2 or 1.0), max_iter=self.max_iter)[0]]
 
     def _initial_model(self, points: torch.Tensor, seed: int) -> Multilogit:
         """The initial model: multinomial logistic regression on over-segmented k-means labels."""
@@ -140,7 +140,9 @@ class Rim(Clusterer):
         labels = KMeans(n_init=1).cluster(points, request).labels.to(points.device)
         k = int(labels.max()) + 1
         zeros = Multilogit(points.new_zeros(points.shape[1], k), points.new_zeros(k))
-        model, _ = ascend(lambda now: likelihood(now, points, labels), zeros, _FIT_PENALTY, _FIT_ITERATIONS)
+        model, _ = ascend(
+            lambda now: likelihood(now, points, labels), zeros, penalty=_FIT_PENALTY, max_iter=_FIT_ITERATIONS
+        )
         return model
 
 
@@ -159,14 +161,14 @@ def standardized(vectors: torch.Tensor) -> tuple[torch.Tensor, float]:
 
 
 def solve(
-    points: torch.Tensor, model: Multilogit, penalty: float, max_iter: int
+    points: torch.Tensor, model: Multilogit, *, penalty: float, max_iter: int
 ) -> tuple[PathPoint, Multilogit]:
     """Maximize equation 1 starting from ``model``; returns the solution, and its model without empty clusters."""
     import torch
 
     from fiftyone_deepcluster.clusterers.rim.information import Multilogit, ascend, information
 
-    model, objective = ascend(lambda now: information(now, points), model, penalty, max_iter)
+    model, objective = ascend(lambda now: information(now, points), model, penalty=penalty, max_iter=max_iter)
     labels, confidence = model.assign(points)
     used, labels = torch.unique(labels, return_inverse=True)
     used_model = Multilogit(model.weights[:, used].contiguous(), model.biases[used])
@@ -178,7 +180,7 @@ def regularization_path(points: torch.Tensor, model: Multilogit, max_iter: int) 
     path: list[PathPoint] = []
     n_initial, penalty = len(model.biases), _FIRST
     while penalty < _LAST and (not path or path[-1].n_clusters > 1):
-        point, model = solve(points, model, penalty, max_iter)
+        point, model = solve(points, model, penalty=penalty, max_iter=max_iter)
         path.append(point)
         many = point.n_clusters > 0.8 * n_initial
         penalty *= 10 ** (1 / (_COARSE if many else _FINE))

@@ -103,7 +103,7 @@ def likelihood(
 Gain = Callable[[Multilogit], "tuple[float, torch.Tensor, torch.Tensor]"]
 
 
-def ascend(gain: Gain, start: Multilogit, penalty: float, max_iter: int) -> tuple[Multilogit, float]:
+def ascend(gain: Gain, start: Multilogit, *, penalty: float, max_iter: int) -> tuple[Multilogit, float]:
     """Maximize gain - penalty·sum of |w_k|² by L-BFGS; biases are not penalized.
 
     Args:

@@ -121,7 +121,8 @@ class LabelReview(EditHistory):
         """JSON values: ``n_audited``, ``n_decided``, ``n_issues_left``, ``verdicts``: number of labels by decision.
 
         ``n_issues_left`` is the number of undecided labels that are more probably wrong than right. ``refit_due``:
-        25 or more decisions were made since the scores were fitted. ``refitting``: a refit is running.
+        25 or more decisions were made since the scores were fitted, or a refit was interrupted. ``refitting``: a refit
+        is running.
         """
         check_there(self.audit)
         return audit_progress(self.audit)
@@ -198,6 +199,9 @@ class LabelReview(EditHistory):
         Returns:
             JSON values: ``n`` labels, ``pairs`` of given and suggested label with their number, and ``sample``: some
             of them drawn at random, as items of ``queue``.
+
+        Raises:
+            InputError: as ``accept_above``.
         """
         n = arguments.whole_number("n", n, 0, MOST_ITEMS)
         seed = arguments.whole_number("seed", seed, 0)

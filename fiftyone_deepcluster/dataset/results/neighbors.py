@@ -115,8 +115,9 @@ def retrieve(
 
     Raises:
         RunNotFoundError: no such run.
-        InputError: the image is not in the run, or has no embedding.
-        RunError: ``initial`` was requested and the run's network is not stored on this machine.
+        InputError: the image is not in the run, or has no vector of this kind.
+        RunError: ``initial`` was requested and the run's network is not stored on this machine, or the field of the
+            embeddings was deleted.
     """
     import numpy as np
 
@@ -205,6 +206,8 @@ def index_neighbors(
     samples: fo.core.collections.SampleCollection, key: str, *, observer: Observer | None = None
 ) -> int:
     """Compute the neighbors of every image, before and after training, and store them for the Clusters panel.
+
+    Without a stored network those before training are neighbors by pixels.
 
     Args:
         samples: the dataset, or any view of it.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from fiftyone_deepcluster.analysis.linear_probe import ProbeResult
@@ -85,12 +85,7 @@ def probe(
         try:
             choose_rows(known, request)
         except InputError as error:
-            errors = trained_run.store.errors
-            first = min(errors)
-            raise ImagesError(
-                f"{len(errors)} of {len(source)} images can no longer be read, such as {source.images[first].path!r} "
-                f"({errors[first]}); restore the files. For the remaining images: {error}"
-            ) from error
+            raise _images_lost(source, trained_run.store.errors, error) from error
         clustered = (trained_run.vectors, trained_run.initial_vectors) if trained_run.encodes else None
         found = probe_networks(trained_run.trained, trained_run.initial, known, request, clustered)
         units = units_by_layer(layers_of_run(trained_run))
@@ -161,6 +156,15 @@ def _leave_out(
     import numpy as np
 
     classes[np.setdiff1d(np.arange(len(source)), chosen_rows(source, samples))] = -1
+
+
+def _images_lost(source: SampleSource, errors: Mapping[int, str], reason: InputError) -> ImagesError:
+    """Error for too few readable images; ``errors`` by the index of the image in ``source``."""
+    first = min(errors)
+    return ImagesError(
+        f"{len(errors)} of {len(source)} images can no longer be read, such as {source.images[first].path!r} "
+        f"({errors[first]}); restore the files. For the remaining images: {reason}"
+    )
 
 
 def _first(source: SampleSource) -> SampleSource:

@@ -65,7 +65,7 @@ class Run:
         patches_field: Detections field whose objects were clustered, or None.
         created: time of registration, UTC.
         n_samples: number of images, including unreadable ones.
-        settings: other arguments of the call: truth_field, embeddings_field, model, half_precision.
+        settings: other arguments of the call: truth_field, media_field, embeddings_field, model, half_precision.
         uid: unique id of the run; unchanged by renaming.
     """
 
@@ -133,8 +133,9 @@ class Run:
             seed: random seed of the draw; by default the seed of the run.
 
         Raises:
-            InputError: an argument has another value.
+            InputError: a wrong argument.
             RunNotFoundError: the run, or its dataset, was deleted since it was loaded.
+            RunError: its label field was deleted since it was loaded.
         """
         n_exemplars = arguments.whole_number("n_exemplars", n_exemplars, 0)
         arguments.one_of("exemplars", exemplars, get_args(Drawn))
@@ -148,7 +149,8 @@ class Run:
         """Current cluster names, sorted.
 
         Raises:
-            RunError: the run, or its label field, was deleted since it was loaded.
+            RunNotFoundError: the run, or its dataset, was deleted since it was loaded.
+            RunError: its label field was deleted since it was loaded.
         """
         check_there(self)
         label = self.fields.path("label")

@@ -123,9 +123,7 @@ def _check_key_free(call: CheckedCall) -> bool:
         check_free(dataset, call.names)
         return False
     if not call.replaces:
-        raise RunExistsError(
-            f"{dataset.name!r} already has a run {key!r}; choose another key, or overwrite=True to replace it"
-        )
+        raise storage.run_exists(dataset, key)
     check_free(dataset, call.names, but=storage.fields_of(dataset, key))
     return True
 

@@ -15,7 +15,7 @@ from fiftyone_deepcluster import __version__
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.record import RunRecord
 from fiftyone_deepcluster.dataset.io.fields import FieldNames
-from fiftyone_deepcluster.errors import RunNotFoundError
+from fiftyone_deepcluster.errors import RunExistsError, RunNotFoundError
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -135,6 +135,13 @@ def no_such_run(dataset: fo.Dataset, key: str, kind: RunKind = "clusters") -> Ru
     what, many = ("deep-clustering run", "runs") if kind == "clusters" else ("label audit", "audits")
     there = f"choose one of: {', '.join(known)}" if known else f"it has no {many} yet"
     return RunNotFoundError(f"{dataset.name!r} has no {what} {arguments.short(key)}; {there}")
+
+
+def run_exists(dataset: fo.Dataset, key: str) -> RunExistsError:
+    """Error for a key under which a run is stored that may not be replaced."""
+    return RunExistsError(
+        f"{dataset.name!r} already has a run {key!r}; choose another key, or overwrite=True to replace it"
+    )
 
 
 def in_database(dataset: fo.Dataset) -> bool:

@@ -195,7 +195,7 @@ def test_kmeans_plus_plus_starts_as_well_as_scikit_learns(digits, n_clusters):
     """The best of several draws: with a single draw the distances to the centers are 15 % larger."""
     found, expected = 0.0, 0.0
     for seed in range(10):
-        centers = first_centers(digits, n_clusters, "kmeans++", seed)
+        centers = first_centers(digits, n_clusters, "kmeans++", seed=seed)
         found += float(torch.cdist(digits, centers).square().amin(1).sum())
         others = torch.from_numpy(kmeans_plusplus(digits.numpy(), n_clusters, random_state=seed)[0])
         expected += float(torch.cdist(digits, others).square().amin(1).sum())

@@ -93,7 +93,7 @@ def test_result_does_not_depend_on_the_chunk_size(problem, monkeypatch, kept):
 def test_initial_model_equals_scikit_learns_logistic_regression(problem):
     points, _, _, labels = problem
     blank = Multilogit(points.new_zeros(4, 5), points.new_zeros(5))
-    model, _ = ascend(lambda now: likelihood(now, points, labels), blank, 0.05, 500)
+    model, _ = ascend(lambda now: likelihood(now, points, labels), blank, penalty=0.05, max_iter=500)
     # scikit-learn's penalty is |w|² / 2C beside the sum over the images.
     theirs = LogisticRegression(C=1 / (2 * 0.05 * 60), max_iter=1000, tol=1e-8).fit(
         points.numpy(), labels.numpy()
@@ -104,7 +104,9 @@ def test_initial_model_equals_scikit_learns_logistic_regression(problem):
 
 def test_ascend_ends_at_a_zero_gradient(problem):
     points, weights, biases, _ = problem
-    model, objective = ascend(lambda now: information(now, points), Multilogit(weights, biases), 0.01, 500)
+    model, objective = ascend(
+        lambda now: information(now, points), Multilogit(weights, biases), penalty=0.01, max_iter=500
+    )
     value, by_weights, by_biases = information(model, points)
     assert objective == pytest.approx(value - 0.01 * float(model.weights.square().sum()), abs=1e-12)
     assert float((by_weights - 0.02 * model.weights).abs().max()) < 2e-3
@@ -115,7 +117,9 @@ def test_ascend_ends_at_a_zero_gradient(problem):
 
 def test_ascend_without_penalty_never_loses_information(problem):
     points, weights, biases, _ = problem
-    _, after = ascend(lambda now: information(now, points), Multilogit(weights, biases), 0.0, 100)
+    _, after = ascend(
+        lambda now: information(now, points), Multilogit(weights, biases), penalty=0.0, max_iter=100
+    )
     assert after >= information(Multilogit(weights, biases), points)[0]
 
 
