@@ -106,7 +106,9 @@ def choice(rounds: Sequence[Round]) -> list[str]:
     from fiftyone_deepcluster.clusterers.candidates import reason
 
     details = rounds[-1].details if rounds else {}
-    return [f"best-of chose {reason(details)}"] if {"candidate", "rank"} <= details.keys() else []
+    return (
+        [f"best-of chose {reason(details)}"] if {"candidate", "rank", "information"} <= details.keys() else []
+    )
 
 
 def not_held_out(groups: NDArray[np.int64], rounds: Sequence[Round]) -> list[str]:

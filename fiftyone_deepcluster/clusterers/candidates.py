@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -44,7 +45,7 @@ HEADS: dict[str, tuple[Any, Any]] = {
 }
 """Candidates on request (``heads=True``), initialized with the clustering chosen among the others."""
 
-MEASURES = ("objective", "accuracy", "silhouette", "seeds", "others", "balance", "worth")
+MEASURES = ("objective", "accuracy", "information", "silhouette", "seeds", "others", "balance", "worth")
 """Columns of the table with the criteria of each candidate."""
 
 LARGEST_SEED = 2**31 - 1
@@ -60,6 +61,8 @@ class Candidate:
         end: the clusters after one k-means from their centers in the common space.
         objective: of ``end``, the mean squared distance to the center; smaller is better.
         accuracy: cross-validated accuracy of a linear classifier on the clusters.
+        information: that the same classifier has about the clusters (``LinearScores``), as a share of the largest
+            possible, log K for K clusters; 0 for chance or less.
         silhouette: in the common space.
         seeds: ARI of the clusters with those of another seed.
         others: mean NMI with the other candidates.
@@ -72,6 +75,7 @@ class Candidate:
     end: Clustering
     objective: float
     accuracy: float
+    information: float
     silhouette: float
     seeds: float
     others: float
@@ -85,8 +89,8 @@ class Candidate:
 
     @property
     def worth(self) -> float:
-        """Product of ``others``, ``accuracy`` and ``balance``, by which a candidate is chosen."""
-        return self.others * self.accuracy * self.balance
+        """Product of ``others``, ``balance`` and the square root of ``information``, by which a candidate is chosen."""
+        return self.others * self.balance * math.sqrt(self.information)
 
 
 @dataclass(frozen=True)
@@ -129,8 +133,8 @@ class Trial:
         }
 
     def __str__(self) -> str:
-        head = f"{'':19}{'clusters':>9}{'objective':>10}{'linear':>8}{'silh.':>7}{'seeds':>7}{'others':>8}"
-        head += f"{'balance':>9}{'s':>7}"
+        head = f"{'':19}{'clusters':>9}{'objective':>10}{'linear':>8}{'inform.':>9}{'silh.':>7}{'seeds':>7}"
+        head += f"{'others':>8}{'balance':>9}{'s':>7}"
         lines = [head, *(_line(one, one is self.chosen) for one in self.candidates), self.why]
         return "\n".join([*lines, *(f"{name} was left out: {why}" for name, why in self.left_out.items())])
 
@@ -253,8 +257,9 @@ def reason(columns: Mapping[str, Sequence[Any]]) -> str:
     rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
     first, *others = sorted((row for row in rows if row["rank"] > 0), key=lambda row: row["rank"])
     why = (
-        f"{first['candidate']}: the highest product of agreement with the others (NMI {first['others']:.2f}), accuracy "
-        f"of a linear classifier ({first['accuracy']:.3f}) and balance of the sizes ({first['balance']:.2f})"
+        f"{first['candidate']}: the highest product of agreement with the others (NMI {first['others']:.2f}), balance "
+        f"of the sizes ({first['balance']:.2f}) and root of the information that a linear classifier has about the "
+        f"clusters ({first['information']:.2f} of the possible)"
     )
     if not others:
         return f"{why}; no other candidate can be chosen"
@@ -300,17 +305,19 @@ class Bench:
         ends = [refined(self._common, run.labels) for run in runs]
         best = int(ends[1].objective < ends[0].objective)
         seconds = time.perf_counter() - began
-        labels = runs[best].labels.numpy()
+        labels, n_clusters = runs[best].labels.numpy(), runs[best].n_clusters
+        linear = self._accuracy.scores(labels)
         return Candidate(
             name=name,
             clustering=runs[best],
             end=ends[best],
             objective=ends[best].objective / len(self._common),
-            accuracy=self._accuracy(labels),
+            accuracy=linear.accuracy,
+            information=max(linear.information, 0.0) / math.log(max(n_clusters, 2)),
             silhouette=silhouette(self._common.cpu().numpy(), labels, self._seed),
             seeds=agreement(runs[0].labels, runs[1].labels).ari,
             others=1.0,
-            balance=share_and_entropy(labels, runs[best].n_clusters)[2],
+            balance=share_and_entropy(labels, n_clusters)[2],
             seconds=seconds,
         )
 
@@ -347,5 +354,6 @@ def _agreement(one: Clustering, other: Clustering) -> float:
 def _line(one: Candidate, chosen: bool) -> str:
     return (
         f"{'>' if chosen else ' '} {one.name:17}{one.clustering.n_clusters:9}{one.objective:10.4f}{one.accuracy:8.3f}"
-        f"{one.silhouette:7.3f}{one.seeds:7.2f}{one.others:8.2f}{one.balance:9.2f}{one.seconds:7.1f}"
+        f"{one.information:9.3f}{one.silhouette:7.3f}{one.seeds:7.2f}{one.others:8.2f}{one.balance:9.2f}"
+        f"{one.seconds:7.1f}"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,8 +11,6 @@ from fiftyone_deepcluster.core.seeds import derive, rng
 from fiftyone_deepcluster.reducers.base import REDUCERS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import torch
     from numpy.typing import NDArray
 
@@ -23,6 +22,21 @@ FOLDS = 3
 
 _LEAST_PROBABILITY = 1e-6
 _PCA = {"name": "pca"}
+
+
+@dataclass(frozen=True)
+class LinearScores:
+    """How well a linear classifier predicts clusters of images that it was not fitted to.
+
+    Attributes:
+        accuracy: share of the images whose cluster is predicted.
+        information: H(c) + mean log q(c | x) in nats, where q is the classifier and H(c) the entropy of the cluster
+            sizes. It estimates a lower bound of the mutual information of clusters and vectors (Barber and Agakov
+            2003): at most H(c), and lower as clusters overlap; 0 for a single cluster, below 0 for chance.
+    """
+
+    accuracy: float
+    information: float
 
 
 class LinearAccuracy:
@@ -41,40 +55,40 @@ class LinearAccuracy:
         self._points: NDArray[Any] | None = None
 
     def __call__(self, labels: NDArray[np.int64]) -> float:
-        """Cross-validated accuracy of a logistic regression that predicts the clusters, on a sample.
+        """Cross-validated accuracy of a logistic regression that predicts the clusters, on a sample; see ``scores``."""
+        return self.scores(labels).accuracy
+
+    def information(self, labels: NDArray[np.int64]) -> float:
+        """Information that the vectors give about the clusters, in nats; see ``scores``."""
+        return self.scores(labels).information
+
+    def scores(self, labels: NDArray[np.int64]) -> LinearScores:
+        """Both scores of a cross-validated logistic regression that predicts the clusters, on a sample.
 
         Noise and clusters with fewer images than folds are left out; 0 where fewer than two clusters remain.
 
         Args:
             labels: (N,) clusters; -1 is noise.
         """
-        from sklearn.model_selection import cross_val_score
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+        from fiftyone_deepcluster.core.process_state import ignored_warnings
 
         rows = self._sample(labels)
         if not len(rows):
-            return 0.0
-        return float(self._cross_validated(cross_val_score, rows, labels[rows]).mean())
-
-    def information(self, labels: NDArray[np.int64]) -> float:
-        """Information that the vectors give about the clusters, in nats: H(c) + mean log q(c | x).
-
-        q is the cross-validated logistic regression of ``__call__``, on the same images. The value estimates a lower
-        bound of the mutual information (Barber and Agakov 2003). It is at most H(c), the entropy of the cluster sizes,
-        and falls as clusters overlap; 0 for a single cluster.
-
-        Args:
-            labels: (N,) clusters; -1 is noise.
-        """
-        from sklearn.model_selection import cross_val_predict
-
-        rows = self._sample(labels)
-        if not len(rows):
-            return 0.0
+            return LinearScores(0.0, 0.0)
         _, numbers, sizes = np.unique(labels[rows], return_inverse=True, return_counts=True)
-        found = self._cross_validated(cross_val_predict, rows, numbers, method="predict_proba")
+        model = LogisticRegression(C=1.0, max_iter=200, random_state=0)
+        folds = StratifiedKFold(FOLDS, shuffle=True, random_state=derive(self._seed, "folds"))
+        with ignored_warnings(".*"):
+            found = cross_val_predict(model, self._reduced(rows), numbers, cv=folds, method="predict_proba")
         shares = sizes / len(rows)
         likelihood = np.log(found[np.arange(len(rows)), numbers].clip(_LEAST_PROBABILITY)).mean()
-        return float(likelihood - shares @ np.log(shares))
+        return LinearScores(
+            accuracy=float((found.argmax(axis=1) == numbers).mean()),
+            information=float(likelihood - shares @ np.log(shares)),
+        )
 
     def _sample(self, labels: NDArray[np.int64]) -> NDArray[np.intp]:
         """The images to fit to; none where fewer than two clusters remain."""
@@ -84,24 +98,6 @@ class LinearAccuracy:
         sizes = np.bincount(labels[rows]) if len(rows) else np.zeros(1, int)
         rows = rows[sizes[labels[rows]] >= FOLDS]
         return rows if len(np.unique(labels[rows])) > 1 else rows[:0]
-
-    def _cross_validated(
-        self,
-        evaluate: Callable[..., NDArray[Any]],
-        rows: NDArray[np.intp],
-        clusters: NDArray[np.int64],
-        **settings: str,
-    ) -> NDArray[Any]:
-        """What ``evaluate``, a function of scikit-learn, returns for the logistic regression of ``clusters``."""
-        from sklearn.linear_model import LogisticRegression
-        from sklearn.model_selection import StratifiedKFold
-
-        from fiftyone_deepcluster.core.process_state import ignored_warnings
-
-        model = LogisticRegression(C=1.0, max_iter=200, random_state=0)
-        folds = StratifiedKFold(FOLDS, shuffle=True, random_state=derive(self._seed, "folds"))
-        with ignored_warnings(".*"):
-            return evaluate(model, self._reduced(rows), clusters, cv=folds, **settings)
 
     def _reduced(self, rows: NDArray[np.intp]) -> NDArray[Any]:
         """(rows, dimensions) PCA of these vectors, scaled as a whole."""

@@ -57,14 +57,14 @@ def test_the_columns_rank_the_candidates_that_can_be_chosen(trial):
     assert columns["candidate"] == [one.name for one in trial.candidates]
     assert columns["rank"][columns["candidate"].index(trial.chosen.name)] == 1
     order = np.argsort([rank or np.inf for rank in columns["rank"]], kind="stable")[: len(trial.ranking)]
-    worths = [columns["others"][i] * columns["accuracy"][i] * columns["balance"][i] for i in order]
+    worths = [columns["others"][i] * columns["information"][i] ** 0.5 * columns["balance"][i] for i in order]
     assert worths == sorted(worths, reverse=True)
     assert columns["rank"][columns["candidate"].index("density")] == 0, "HDBSCAN leaves images out"
 
 
 def test_the_choice_has_the_highest_worth_among_those_with_the_number_of_clusters(trial):
     able = [one for one in trial.candidates if one.clustering.n_clusters == 10 and not one.leaves_out]
-    worths = {one.name: one.others * one.accuracy * one.balance for one in able}
+    worths = {one.name: one.others * one.information**0.5 * one.balance for one in able}
     assert trial.chosen.name == max(worths, key=worths.get)
     assert len(able) < len(trial.candidates), "HDBSCAN leaves images out"
 

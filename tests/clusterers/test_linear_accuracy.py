@@ -31,3 +31,17 @@ def test_what_was_scored_before_changes_nothing(digits):
     accuracy = LinearAccuracy(vectors, 0)
     assert [accuracy(truth), accuracy(some), accuracy(some), accuracy(truth)] == [whole, part, part, whole]
     assert whole != part
+
+
+def test_accuracy_and_information_are_those_of_the_same_held_out_predictions(digits):
+    vectors, truth = digits
+    found = LinearAccuracy(vectors, 0).scores(truth)
+    assert (found.accuracy, found.information) == (
+        LinearAccuracy(vectors, 0)(truth),
+        LinearAccuracy(vectors, 0).information(truth),
+    )
+    largest = np.log(10)
+    assert 0.6 * largest < found.information < largest
+    drawn = np.random.default_rng(0).integers(0, 10, 400)
+    assert LinearAccuracy(vectors, 0).scores(drawn).information < 0, "worse than their shares"
+    assert LinearAccuracy(vectors, 0).scores(np.zeros(400, np.int64)).information == 0
