@@ -44,11 +44,8 @@ FINE_TUNING_BATCH = 64
 SETTLED_SHARE = 0.05
 """The number of clusters has converged when it changes by at most this share. Our default, not the paper's."""
 
-TOPIC_EPOCHS = 20
-"""Epochs of the first round on topics or labels: ours, for a limited time."""
-
-TOPIC_TOLERANCE, TOPIC_MAX_EPOCHS = 0.01, 100
-"""Convergence of that round without a fixed number of epochs: ours, as the paper gives neither rule nor number."""
+TOPIC_EPOCHS, TOPIC_TOLERANCE, TOPIC_MAX_EPOCHS = 20, 0.01, 100
+"""Epochs of the first round on topics or labels, or its convergence: ours, the paper gives neither number nor rule."""
 
 PAPER_RIM: dict[str, Any] = {"name": "rim", "penalty": 1.0, "n_init_clusters": 1000}
 """k-means with 1000 clusters, then RIM with lambda = 1 (section 3.2)."""
@@ -322,7 +319,7 @@ class LDPO(Published, Trained):
         return notes
 
     def optimizer_spec(self) -> OptimizerSpec:
-        """SGD with momentum, or AdamW with a one-cycle schedule per round; both learning rates are resolved."""
+        """SGD with momentum, in the preset also of the head, or AdamW with a one-cycle schedule per round."""
         from fiftyone_deepcluster.training.optimizers import OptimizerSpec
 
         cycled = self.optimizer == "adamw"
@@ -332,6 +329,8 @@ class LDPO(Published, Trained):
             self.head_learning_rate,
             weight_decay=self.weight_decay,
             one_cycle=cycled,
+            # without it, ten times the rate is no more than the rate with momentum 0.9, and the head not faster
+            head_momentum=0.9 if self.preset == "paper" else 0.0,
         )
 
     def task_parts(self) -> RoundLabelsParts:

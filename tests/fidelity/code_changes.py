@@ -254,6 +254,10 @@ LDPOS: dict[str, Change] = {
         "ldpo", "test_the_softmax_layer_learns_faster_and_is_sized_by_the_clusters", {}, LDPO, "optimizer_spec",
         then(LDPO.optimizer_spec, with_values(momentum=0.0)),
     ),
+    "LDPO: momentum below the softmax layer only": (
+        "ldpo", "test_the_softmax_layer_learns_faster_and_is_sized_by_the_clusters", {}, LDPO, "optimizer_spec",
+        then(LDPO.optimizer_spec, with_values(head_momentum=0.0)),
+    ),
     "LDPO: one learning rate": (
         "ldpo", "test_the_softmax_layer_learns_faster_and_is_sized_by_the_clusters", {}, LDPO, "optimizer_spec",
         then(LDPO.optimizer_spec, with_values(head_learning_rate=0.001)),

@@ -11,6 +11,9 @@ from torch import nn
 
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.backbones.base import BACKBONES
+from fiftyone_deepcluster.backbones.layers import layers_of
+from fiftyone_deepcluster.backbones.network import Network
+from fiftyone_deepcluster.clusterers.base import ClusterRequest
 from fiftyone_deepcluster.features.base import EncodeRequest
 from fiftyone_deepcluster.pseudo_labels.holdout import Holdout, Split
 from fiftyone_deepcluster.pseudo_labels.round_labels import RoundLabels
@@ -77,6 +80,35 @@ def test_networks_end_in_the_papers_layers(model, dim):
     assert paper(backbone={"name": "torchvision", "model": model}).deviations() == []
 
 
+@pytest.mark.parametrize(
+    ("model", "layer", "shape"),
+    [("alexnet", "conv5", (256, 13, 13)), ("googlenet", "inception5b", (1024, 7, 7))],
+)
+def test_vlad_and_fisher_vectors_are_of_the_papers_maps(model, layer, shape):
+    """Table 1: Conv5 (13, 13, 256) of AlexNet, Inception5b (7, 7, 1024) of GoogLeNet."""
+    options = resolved(backbone={"name": "torchvision", "model": model}, encoder="vlad")
+    with torch.device("meta"):
+        body = BACKBONES.parse({"name": "torchvision", "model": model}).build(3, options.image_size, None)
+        images = torch.zeros(1, 3, options.image_size, options.image_size)
+        layers = layers_of(Network(nn.Identity(), body), images)
+    last = [one for one in layers if len(one.shape) == 3][-1]
+    assert (last.name, last.shape) == (layer, shape)
+    for name in ("vlad", "fisher"):
+        assert resolved(encoder=name).encoder.layer is None, "the last layer with maps"
+
+
+def test_rim_with_lambda_1_finds_one_cluster_in_codes_of_length_1(corpus):
+    """The paper's numbers of clusters for FV and VLAD need longer codes, but it gives no scale."""
+    for name in ("vlad", "fisher"):
+        options = resolved(encoder=name)
+        vectors = options.encoder.encode(corpus, EncodeRequest(1, None, None)).vectors
+        assert float(vectors.norm(dim=1).max()) < 1.5, "of length 1 before PCA subtracts their mean"
+        found = options.clusterer.cluster(vectors, ClusterRequest(None, 1))
+        assert len(found.labels.unique()) == 1
+        longer = options.clusterer.cluster(30 * vectors, ClusterRequest(None, 1))
+        assert len(longer.labels.unique()) > 1
+
+
 def test_medical_images_are_clustered_by_rim_with_lambda_1():
     found = resolved()
     assert found.clusterer.name == "rim"
@@ -126,7 +158,9 @@ def test_encodings_have_the_papers_sizes(corpus, caplog):
 def test_the_softmax_layer_learns_faster_and_is_sized_by_the_clusters():
     spec = resolved(n_clusters=15).optimizer_spec()
     assert (spec.optimizer, spec.momentum) == ("sgd", 0.9)
-    assert spec.head_learning_rate > spec.learning_rate
+    assert spec.head_learning_rate == 10 * spec.learning_rate
+    # momentum m multiplies a steady step by 1 / (1 - m), so that the layer is faster only with the same m
+    assert spec.head_momentum == spec.momentum
     assert (spec.one_cycle, spec.cosine) == (False, None)
 
 
