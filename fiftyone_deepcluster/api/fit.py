@@ -347,7 +347,7 @@ def _notes(job: _Job, run_state: RunState) -> list[str]:
     if fixed is not None and run_state.assignment is not None:
         messages += notes.kept(initial, fixed, run_state.assignment.labels)
     messages += notes.without_vectors(job.known.other_vectors)
-    for note in (notes.votes, notes.choice, notes.first_kept):
+    for note in (notes.initial_training, notes.votes, notes.choice, notes.first_kept):
         messages += note(run_state.rounds)
     return [*messages, *run_state.notes, *notes.not_settled(run_state.rounds, run_state.stop_reason)]
 

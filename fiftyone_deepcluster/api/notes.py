@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 SETTLED_NMI = 0.92
 """Minimum NMI of the last two rounds for settled clusters: runs on digits end at 0.98, on clothes at 0.85."""
 
+UNLEARNED_SHARE = 0.99
+"""Share of the first epoch's loss: if training on given labels ends above it, the network has not learned them."""
+
 
 def unread(store: ImageStore) -> list[str]:
     """How many images could not be read, and the reason for one of them."""
@@ -99,6 +102,20 @@ def first_kept(rounds: Sequence[Round]) -> list[str]:
     why = f"training did not improve the clusters: the features before training {about}"
     remedy = "keep_first=False returns those after it"
     return [f"{why}. The clusters and the network of before training are returned; {remedy}"]
+
+
+def initial_training(rounds: Sequence[Round]) -> list[str]:
+    """Number of epochs of a first round that was trained until its loss converged, and whether it did."""
+    scores = rounds[0].scores if rounds else {}
+    if "initial_epochs" not in scores:
+        return []
+    share = scores.get("initial_loss_share", 0.0)
+    trained = f"the first round was trained on its given labels for {scores['initial_epochs']:.0f} epochs"
+    if not scores.get("initial_converged"):
+        remedy = "raise initial_max_epochs, or initial_tolerance"
+        return [f"{trained}, the maximum, and the loss had not converged; {remedy}"]
+    unlearned = "; nothing was learned: change learning_rate" if share >= UNLEARNED_SHARE else ""
+    return [f"{trained}, until the loss converged at {share:.0%} of the first epoch's{unlearned}"]
 
 
 def choice(rounds: Sequence[Round]) -> list[str]:

@@ -66,6 +66,7 @@ class Pace:
         self._spent: deque[float] = deque(maxlen=_ROUNDS_LOOKED_BACK)
         self._before_training = self._trained = self._first_clusters = 0.0
         self._fraction = 0.0
+        self._epoch = ""
 
     def phase(self, name: str, total: int) -> None:
         """Start a phase of ``total`` steps."""
@@ -80,8 +81,18 @@ class Pace:
             self._before_training += now - self._phase_start
         if name == _TRAINING and not self._trained and not self._done:
             self._round_start = now  # the first clustering is no part of the first round
+        if name != _TRAINING:
+            self._epoch = ""
         self._closing.pop(self._name, None)
         self._name, self._steps, self._total, self._phase_start = name, 0, total, now
+
+    def epoch(self, number: int, most: int) -> None:
+        """Epoch ``number`` of at most ``most`` begins, in a round that is trained until its loss has converged."""
+        self._epoch = f" · epoch {number} of at most {most}"
+
+    def with_epoch(self, name: str) -> str:
+        """The phase ``name``, of training also the epoch if its number was given."""
+        return name + self._epoch if name == _TRAINING else name
 
     def advance(self, steps: int) -> None:
         """Count completed steps of the phase."""
@@ -124,9 +135,9 @@ class Pace:
         return min(self._fraction, 0.99)
 
     def label(self) -> str:
-        """Round and phase: ``round 3 of 10 · train``; of a clustering in several steps also these."""
+        """Round and phase: ``round 3 of 10 · train``; of a clustering in several steps also these, and the epoch."""
         long = self._name in (CLUSTER_FIRST, CLUSTER_ONCE, _CLUSTERING) and self._total > _USUAL_STEPS
-        name = _WORDS.get(self._name, self._name)
+        name = _WORDS.get(self._name, self.with_epoch(self._name))
         shown = _with_steps(name, self._steps, self._total) if long else name
         if self._name in _WORDS or (self._rounds and self._done >= self._rounds):
             return shown  # before the first round or after the last one

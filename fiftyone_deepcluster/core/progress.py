@@ -43,6 +43,16 @@ def report_resumed(observer: Observer, entry: Round, rounds: int) -> None:
         resumed(entry, rounds)
 
 
+def report_epoch(observer: Observer, number: int, most: int) -> None:
+    """Call ``observer.epoch(number, most)``, if it has the method: epoch ``number`` of at most ``most`` begins.
+
+    Only for rounds that are trained until their loss has converged; numbers start from 1.
+    """
+    epoch = getattr(observer, "epoch", None)
+    if epoch is not None:
+        epoch(number, most)
+
+
 def check_observer(observer: Any) -> None:
     """Raise InputError unless the value implements ``Observer`` or is None."""
     if isinstance(observer, type) or not isinstance(observer, Observer | None):
@@ -148,6 +158,11 @@ class Fanout:
         for observer in self._observers:
             report_resumed(observer, entry, rounds)
 
+    def epoch(self, number: int, most: int) -> None:
+        """Forward to all observers that have the method."""
+        for observer in self._observers:
+            report_epoch(observer, number, most)
+
     def cancelled(self) -> bool:
         """Whether any observer cancels."""
         return any(observer.cancelled() for observer in self._observers)
@@ -196,6 +211,10 @@ class Tqdm:
         self._pace.resumed(entry.index, rounds)
         self._done, self._rounds = entry.index + 1, rounds
 
+    def epoch(self, number: int, most: int) -> None:
+        """Show the number of the epoch while training."""
+        self._pace.epoch(number, most)
+
     def cancelled(self) -> bool:
         """Return False: Ctrl-C raises KeyboardInterrupt."""
         return False
@@ -221,7 +240,7 @@ class Tqdm:
         if name in (*PREPARING, *CLOSING) or self._all_done:
             return name
         planned = "" if self._rounds is None else f" of {self._rounds}"
-        return f"round {self._done + 1}{planned} · {name}"
+        return f"round {self._done + 1}{planned} · {self._pace.with_epoch(name)}"
 
     def _report_rest(self) -> None:
         left = self.seconds_left()
@@ -258,6 +277,10 @@ class Stopwatch:
     def round_done(self, entry: Round, rounds: int) -> None:
         """Forward to the listener."""
         self.listener.round_done(entry, rounds)
+
+    def epoch(self, number: int, most: int) -> None:
+        """Forward to the listener, if it has the method."""
+        report_epoch(self.listener, number, most)
 
     def cancelled(self) -> bool:
         """Whether the listener cancels."""

@@ -96,6 +96,9 @@ class Round(BaseModel):
         parts = [f"round {self.index + 1:>2} of {rounds}"]
         if self.loss is not None:
             parts.append(f"loss {self.loss:.3f}")
+        if (epochs := self.scores.get("initial_epochs")) is not None:
+            how = "converged" if self.scores.get("initial_converged") else "not converged"
+            parts.append(f"{epochs:.0f} epochs, {how}")
         if self.change is not None:
             parts.append(f"NMI to last round {self.change.nmi:.3f}")
         parts.append(f"{self.clusters_in_use} clusters, largest {self.largest_share:.0%}")

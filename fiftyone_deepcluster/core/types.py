@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -95,6 +95,9 @@ class RoundPlan:
         prototypes: (K, D) float32, fixed weights of the head, which are not trained.
         augmented: whether images are augmented as defined by the training spec.
         rate: factor for constant learning rates in this round.
+        next_epoch: for a round whose length depends on its loss: called after every epoch with the mean training loss
+            of each epoch so far, it returns the rows of the next epoch, or None at the end; ``order`` is the first
+            epoch. None: ``order`` is the whole round.
     """
 
     order: NDArray[np.int64]
@@ -102,6 +105,7 @@ class RoundPlan:
     prototypes: torch.Tensor | None = None
     augmented: bool = True
     rate: float = 1.0
+    next_epoch: Callable[[Sequence[float]], NDArray[np.int64] | None] | None = None
 
 
 @dataclass(frozen=True)

@@ -44,9 +44,8 @@ FINE_TUNING_BATCH = 64
 SETTLED_SHARE = 0.05
 """The number of clusters has converged when it changes by at most this share. Our default, not the paper's."""
 
-
-TOPIC_EPOCHS = 20
-"""Epochs of the first round on topics or labels. In the paper that network has converged; it gives no number."""
+TOPIC_EPOCHS, TOPIC_TOLERANCE, TOPIC_MAX_EPOCHS = 20, 0.01, 100
+"""Epochs of the first round on topics or labels, or its convergence: ours, the paper gives neither number nor rule."""
 
 PAPER_RIM: dict[str, Any] = {"name": "rim", "penalty": 1.0, "n_init_clusters": 1000}
 """k-means with 1000 clusters, then RIM with lambda = 1 (section 3.2)."""
@@ -80,7 +79,9 @@ class LDPO(Published, Trained):
             "pseudo_class_rounds": None,
             "merge": False,
             "initial": "features",
-            "initial_epochs": TOPIC_EPOCHS,
+            "initial_epochs": None,
+            "initial_tolerance": TOPIC_TOLERANCE,
+            "initial_max_epochs": TOPIC_MAX_EPOCHS,
             "training_share": 0.7,
             "validation_share": 0.1,
             "confident_share": 1.0,
@@ -141,11 +142,27 @@ class LDPO(Published, Trained):
     group_field: str | None = Field(
         None, description="Field with the group (patient, series) of each image; a group is never split."
     )
-    initial_epochs: int = Field(
+    initial_epochs: int | None = Field(
         TOPIC_EPOCHS,
         ge=1,
         le=1000,
-        description="Epochs of the first round on topics or labels, so that clusters start from a trained network.",
+        description="Epochs of the first round on topics or labels, so that clusters start from a trained network; "
+        "empty: until its training loss has converged.",
+        json_schema_extra=ADVANCED,
+    )
+    initial_tolerance: float = Field(
+        TOPIC_TOLERANCE,
+        gt=0,
+        lt=1,
+        description="With initial_epochs empty: the loss has converged when five epochs do not lower it by "
+        "more than this share of the first epoch's loss.",
+        json_schema_extra=ADVANCED,
+    )
+    initial_max_epochs: int = Field(
+        TOPIC_MAX_EPOCHS,
+        ge=1,
+        le=100_000,
+        description="With initial_epochs empty: maximum number of epochs of that round; a note says if it is reached.",
         json_schema_extra=ADVANCED,
     )
     n_topics: int = Field(
@@ -302,7 +319,7 @@ class LDPO(Published, Trained):
         return notes
 
     def optimizer_spec(self) -> OptimizerSpec:
-        """SGD with momentum, or AdamW with a one-cycle schedule per round; both learning rates are resolved."""
+        """SGD with momentum, in the preset also of the head, or AdamW with a one-cycle schedule per round."""
         from fiftyone_deepcluster.training.optimizers import OptimizerSpec
 
         cycled = self.optimizer == "adamw"
@@ -312,6 +329,8 @@ class LDPO(Published, Trained):
             self.head_learning_rate,
             weight_decay=self.weight_decay,
             one_cycle=cycled,
+            # without it, ten times the rate is no more than the rate with momentum 0.9, and the head not faster
+            head_momentum=0.9 if self.preset == "paper" else 0.0,
         )
 
     def task_parts(self) -> RoundLabelsParts:
@@ -319,13 +338,17 @@ class LDPO(Published, Trained):
         from dataclasses import replace
 
         from fiftyone_deepcluster.core.seeds import derive
+        from fiftyone_deepcluster.pseudo_labels.convergence import LossConvergence
         from fiftyone_deepcluster.pseudo_labels.holdout import Holdout
 
+        most = max(self.initial_max_epochs, self.epochs)
+        rule = LossConvergence(self.initial_tolerance, most, least=self.epochs)
         holdout = Holdout(self.training_share, self.validation_share, derive(self.seed, "holdout"))
         return replace(
             super().task_parts(),
             initial=self.initial,
-            initial_epochs=self.initial_epochs,
+            initial_epochs=self.initial_epochs or 1,
+            initial_rule=rule if self.initial_epochs is None else None,
             holdout=holdout,
             confident_share=self.confident_share or 1.0,
         )

@@ -16,6 +16,7 @@ import torch
 from fiftyone_deepcluster.clusterers.base import Clusterer, Clustering, ClusterRequest
 from fiftyone_deepcluster.clusterers.distances import means
 from fiftyone_deepcluster.core.devices import send
+from fiftyone_deepcluster.core.progress import report_epoch
 from fiftyone_deepcluster.core.seeds import derive, rng
 from fiftyone_deepcluster.core.types import Assignment, Batch, ClassTargets, Outputs, RoundPlan
 from fiftyone_deepcluster.features.base import EncodeRequest
@@ -25,10 +26,15 @@ from fiftyone_deepcluster.pseudo_labels.assignments import assignment_of
 from fiftyone_deepcluster.pseudo_labels.initial import InitialName, initial_labels
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
     from fiftyone_deepcluster.backbones.network import Network
     from fiftyone_deepcluster.clusterers.anchors import Anchors
     from fiftyone_deepcluster.features.base import Encoder
     from fiftyone_deepcluster.features.corpus import Corpus
+    from fiftyone_deepcluster.pseudo_labels.convergence import LossConvergence
     from fiftyone_deepcluster.pseudo_labels.holdout import Holdout, Split
     from fiftyone_deepcluster.pseudo_labels.samplers import Sampler
     from fiftyone_deepcluster.reducers.base import Reducer
@@ -54,6 +60,7 @@ class RoundLabelsParts:
         seed: random seed.
         initial: pseudo-labels of the first round, a name of ``initial_labels``.
         initial_epochs: minimum number of epochs of the first round on given labels or topics.
+        initial_rule: ends that round when its loss has converged, instead of ``initial_epochs``; None: does not.
         holdout: split into training and held-out images in each round; None: train on all images.
         confident_share: share of each cluster's images that are trained on, the most confident ones.
         early: clusterers used while training on pseudo-classes. Of several, keep the result with the highest NMI to
@@ -71,6 +78,7 @@ class RoundLabelsParts:
     seed: int
     initial: InitialName = "features"
     initial_epochs: int = 1
+    initial_rule: LossConvergence | None = None
     holdout: Holdout | None = None
     confident_share: float = 1.0
     early: tuple[Clusterer, ...] = ()
@@ -88,6 +96,7 @@ class RoundLabels:
         self._groupings: dict[str, torch.Tensor] = {}  # labels of the last round, for a warm start
         self._fitted: dict[str, Any] | None = None
         self._split: Split | None = None
+        self._initial_training: dict[str, float] = {}
 
     def begin_round(self, round_index: int, corpus: Corpus) -> RoundPlan | None:
         """Plan with a new head for the pseudo-labels of the last ``assign``; None without training."""
@@ -100,11 +109,32 @@ class RoundLabels:
             kept[self._split.training] = labels[self._split.training]
             labels = kept
         given = round_index == 0 and self.parts.initial in ("labels", "topics")
+        if given and self.parts.initial_rule is not None:
+            return self._until_converged(self.parts.initial_rule, labels, corpus)
         order = [
             self.parts.sampler.draw(labels, rng(self.parts.seed, "sample", round_index, epoch))
             for epoch in range(max(self.parts.epochs, self.parts.initial_epochs if given else 1))
         ]
         return RoundPlan(np.concatenate(order), n_outputs=int(self._pseudo.max()) + 1)
+
+    def _until_converged(self, rule: LossConvergence, labels: NDArray[np.int64], corpus: Corpus) -> RoundPlan:
+        """Plan of the first round, on ``labels`` (N,), that ends when ``rule`` says so."""
+
+        def draw(epoch: int) -> NDArray[np.int64]:
+            report_epoch(corpus.observer, epoch + 1, rule.most)
+            return self.parts.sampler.draw(labels, rng(self.parts.seed, "sample", 0, epoch))
+
+        def next_epoch(losses: Sequence[float]) -> NDArray[np.int64] | None:
+            if not rule.ended(losses):
+                return draw(len(losses))
+            self._initial_training = {
+                "initial_epochs": float(len(losses)),
+                "initial_converged": float(rule.converged(losses)),
+                "initial_loss_share": losses[-1] / losses[0] if losses[0] else 1.0,
+            }
+            return None
+
+        return RoundPlan(draw(0), n_outputs=int(self._pseudo.max()) + 1, next_epoch=next_epoch)
 
     def targets(self, batch: Batch, outputs: Outputs) -> ClassTargets:
         """Each image's pseudo-label."""
@@ -116,7 +146,8 @@ class RoundLabels:
     def assign(self, corpus: Corpus) -> Assignment:
         """Embed and cluster all images, and compute the pseudo-labels of the next round."""
         parts = self.parts
-        held_out = self._held_out_scores(corpus)
+        held_out = {**self._held_out_scores(corpus), **self._initial_training}
+        self._initial_training = {}
         anchors = anchors_of(corpus, self._last, moves=self._clusterings > 0 or parts.epochs == 0)
         if self._clusterings == 0 and anchors is None:
             n_groups = parts.n_pseudo or parts.n_clusters or GROUPS

@@ -6,6 +6,7 @@
     for every round:
         begin_round -> new head if the plan asks
         for every batch: forward, targets, objective, step, after_step
+        as long as the plan has a next epoch: its batches
         assign -> match ids to last round's -> measure -> record -> stop?
     finish, if the training spec has it: may replace the last assignment
 """
@@ -30,6 +31,7 @@ from fiftyone_deepcluster.images.augment import Augment
 from fiftyone_deepcluster.metrics.agreement import agreement
 from fiftyone_deepcluster.metrics.matching import match_to, renumber
 from fiftyone_deepcluster.metrics.silhouette import share_and_entropy
+from fiftyone_deepcluster.training.image_losses import ImageLosses
 from fiftyone_deepcluster.training.optimizers import Optimizer
 from fiftyone_deepcluster.training.run_state import RunState, restore_network, restore_run_state, snapshot
 from fiftyone_deepcluster.training.stopping import StopRule, collapsed
@@ -202,25 +204,35 @@ class _Loop:
 
     def _train(self, plan: RoundPlan, seed: int) -> NDArray[np.float32]:
         """Train on the plan; the mean loss of every image (N,), NaN if not sampled."""
-        spec, corpus, network = self.spec, self.corpus, self.corpus.network
+        corpus, network = self.corpus, self.corpus.network
         _renew_head(corpus, plan, derive(seed, "head"))
-        self.optimizer.begin_round(corpus.steps(len(plan.order)), plan.rate)
-        augment = spec.augment if plan.augmented else Augment()
-        weights = _relative_weights(corpus, plan)
+        steps, open_ended = corpus.steps(len(plan.order)), plan.next_epoch is not None
+        self.optimizer.begin_round(steps, plan.rate, open_ended=open_ended)
+        augment = self.spec.augment if plan.augmented else Augment()
         network.train()
-        rows, found = [], []
         network.seed_dropout(derive(seed, "dropout", corpus.compute.rank))
-        for batch in corpus.training_batches(plan.order, augment, derive(seed, "augment")):
+        found = ImageLosses(len(corpus), corpus.compute)
+        self._epoch(plan.order, augment, derive(seed, "augment"), found)
+        if plan.next_epoch is not None:
+            epochs = [found.end_epoch()]
+            while (order := plan.next_epoch(epochs)) is not None:
+                self._epoch(order, augment, derive(seed, "augment", len(epochs)), found)
+                epochs.append(found.end_epoch())
+        self.optimizer.end_round()
+        corpus.compute.broadcast(network.buffers())
+        return found.means()
+
+    def _epoch(self, order: NDArray[np.int64], augment: Augmentation, seed: int, found: ImageLosses) -> None:
+        """Train on the rows ``order``; their losses are added to ``found``."""
+        spec, corpus = self.spec, self.corpus
+        weights = _relative_weights(corpus, order)
+        for batch in corpus.training_batches(order, augment, seed):
             with corpus.compute.autocast():
                 outputs = corpus.outputs(batch)
             losses = spec.objective.losses(outputs, spec.task.targets(batch, outputs))
             self.optimizer.step(_mean(losses, weights, batch.rows))
-            spec.task.after_step(batch, outputs, network)
-            rows.append(batch.rows)
-            found.append(losses.detach().float())
-        self.optimizer.end_round()
-        corpus.compute.broadcast(network.buffers())
-        return _mean_losses(corpus, rows, found)
+            spec.task.after_step(batch, outputs, corpus.network)
+            found.add(batch.rows, losses)
 
     def _record(self, found: Assignment, losses: NDArray[np.float32] | None) -> StopReason | None:
         """Compute the metrics of a round and add it to the state, unless the clusters collapsed."""
@@ -279,29 +291,17 @@ def _renew_head(corpus: Corpus, plan: RoundPlan, seed: int) -> None:
         corpus.compute.broadcast(corpus.network.head.parameters())  # type: ignore[union-attr]
 
 
-def _relative_weights(corpus: Corpus, plan: RoundPlan) -> torch.Tensor | None:
-    """(N,) weights of the images in the loss, with mean 1 over the images of a round; None if all have the same."""
+def _relative_weights(corpus: Corpus, order: NDArray[np.int64]) -> torch.Tensor | None:
+    """(N,) weights of the images in the loss, with mean 1 over the rows ``order``; None if all have the same."""
     if corpus.weights is None:
         return None
     weights = torch.from_numpy(corpus.weights)
-    return weights / weights[plan.order].mean()
+    return weights / weights[order].mean()
 
 
 def _mean(losses: torch.Tensor, weights: torch.Tensor | None, rows: torch.Tensor) -> torch.Tensor:
     """Mean of (B,) losses, weighted by the weights (N,) of the images ``rows`` (B,), whose mean is 1."""
     return losses.mean() if weights is None else (losses * weights[rows].to(losses.device)).mean()
-
-
-def _mean_losses(corpus: Corpus, rows: list[torch.Tensor], found: list[torch.Tensor]) -> NDArray[np.float32]:
-    """(N,) mean loss of every image over all processes, NaN if not sampled."""
-    # Summed on the CPU, and after the last step: a GPU adds in arbitrary order, and nothing waits for it before.
-    sums = torch.zeros(2, len(corpus))
-    if rows:
-        drawn, values = torch.cat(rows), torch.cat(found).cpu()
-        sums[0].index_add_(0, drawn, values)
-        sums[1].index_add_(0, drawn, torch.ones_like(values))
-    totals = corpus.compute.all_reduce_sum(sums)
-    return (totals[0] / totals[1]).numpy()  # type: ignore[no-any-return]
 
 
 def _metrics(found: Assignment, before: Assignment | None, settings: LoopSettings) -> dict[str, Any]:

@@ -94,12 +94,14 @@ class Optimizer:
         self._averages: list[torch.Tensor] = []
         self._scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.precision == torch.float16)
 
-    def begin_round(self, steps: int, share: float = 1.0) -> None:
+    def begin_round(self, steps: int, share: float = 1.0, *, open_ended: bool = False) -> None:
         """Create a new optimizer for the head; with one_cycle also for the backbone.
 
         Args:
-            steps: batches of the round.
+            steps: batches of the round; if it is open-ended, of its first epoch.
             share: factor of the learning rates where no schedule sets them.
+            open_ended: whether the number of epochs is not known yet. As no cycle can be planned then, ``one_cycle``
+                becomes a linear warm-up in the first epoch, and the peak after it.
         """
         spec, network = self._spec, self._network
         rate = spec.head_learning_rate or spec.learning_rate
@@ -115,12 +117,16 @@ class Optimizer:
             return
         self._backbone = self._make(network.backbone, spec.learning_rate, spec.momentum)
         for optimizer, peak in ((self._backbone, spec.learning_rate), (self._head, rate)):
-            if optimizer is not None:
-                self._schedules.append(
-                    torch.optim.lr_scheduler.OneCycleLR(
-                        optimizer, peak, total_steps=max(2, steps), cycle_momentum=False
-                    )
+            if optimizer is None:
+                continue
+            if open_ended:
+                self._schedules.append(torch.optim.lr_scheduler.LinearLR(optimizer, 1 / steps, 1.0, steps))
+                continue
+            self._schedules.append(
+                torch.optim.lr_scheduler.OneCycleLR(
+                    optimizer, peak, total_steps=max(2, steps), cycle_momentum=False
                 )
+            )
 
     def _scale(self, share: float) -> None:
         """Set all learning rates to the spec's times ``share``; a resumed optimizer has those of the last round."""

@@ -48,6 +48,13 @@ for name, options in trained.items():
     np.savez(f"{sys.argv[1]}/{name}-{state.process_index}.npz", labels=found.labels, embeddings=found.embeddings,
              losses=found.round_losses)
 
+# ---- trained until the loss has converged, which the halves must see alike
+
+loss = fdc.LDPO(initial="labels", initial_epochs=None, initial_max_epochs=40, batch_size=64, min_steps=1, **base)
+found = fdc.fit(digits[:300], loss, known=fdc.Known(initial=(load_digits().target[:300] % 3).tolist()))
+scores = found.record.rounds[0].scores
+say(f"converged {scores['initial_converged']} after {scores['initial_epochs']} at {scores['initial_loss_share']!r}")
+
 # ---- stopped in one process
 
 class Hears(Silent):
@@ -162,6 +169,15 @@ def test_all_processes_stop_when_one_is_cancelled(together):
     lines = together[1].splitlines()
     assert lines.count("stopped cancelled 1 1") == 2
     assert lines.count("stopped out_of_time 1") == 2
+
+
+@pytest.mark.slow
+def test_all_processes_train_until_the_same_epoch(together):
+    """A process that stopped alone would leave the others waiting."""
+    told = [line for line in together[1].splitlines() if line.startswith("converged ")]
+    assert len(told) == 2
+    assert told[0] == told[1]
+    assert told[0].startswith("converged 1.0 after ")
 
 
 def of_both(folder, name):

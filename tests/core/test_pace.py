@@ -86,6 +86,22 @@ def test_without_a_number_of_rounds_nothing_is_promised(clock):
     assert pace.seconds_left() == pytest.approx(12)
 
 
+def test_the_label_names_the_epoch_of_a_round_with_an_open_end(clock):
+    pace = Pace(3, None, clock)
+    for number in (1, 2):
+        pace.epoch(number, 100)
+        for _ in do(pace, clock, "train", 10):
+            pass
+        assert pace.label() == f"round 1 of 3 · train · epoch {number} of at most 100"
+    assert pace.seconds_left() == pytest.approx(20), (
+        "two more rounds of one epoch: how long this one takes is not known"
+    )
+    pace.phase("embed", 1)
+    assert pace.label() == "round 1 of 3 · embed"
+    pace.phase("train", 1)
+    assert pace.label() == "round 1 of 3 · train"
+
+
 class Recorder(Silent):
     """Keeps the events in ``events``, as the method of ``Pace`` and its arguments."""
 

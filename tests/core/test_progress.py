@@ -7,7 +7,15 @@ import time
 import pytest
 
 from fiftyone_deepcluster.core.pace import CLOSING, PREPARING
-from fiftyone_deepcluster.core.progress import Fanout, Observer, Silent, Tqdm, duration_text, in_parts
+from fiftyone_deepcluster.core.progress import (
+    Fanout,
+    Observer,
+    Silent,
+    Stopwatch,
+    Tqdm,
+    duration_text,
+    in_parts,
+)
 from fiftyone_deepcluster.core.record import Round
 from fiftyone_deepcluster.errors import CancelledError
 from tests.observers import Watcher
@@ -109,6 +117,25 @@ def test_a_run_that_goes_on_starts_at_its_real_round(capsys):
     assert "round 11 of 20 · train" in capsys.readouterr().err
     assert bar.seconds_left() is None
     bar.close()
+
+
+def test_the_epoch_of_a_round_with_an_open_end_is_shown_while_training(capsys):
+    bar = Tqdm(3)
+    bar.phase("embed", 2)
+    watch = Stopwatch(Fanout([Silent(), bar]))
+    watch.epoch(1, 100)
+    watch.phase("train", 4)
+    assert "round 1 of 3 · train · epoch 1 of at most 100" in printed(bar, capsys)
+    watch.epoch(2, 100)
+    watch.phase("train", 4)
+    assert "round 1 of 3 · train · epoch 2 of at most 100" in printed(bar, capsys)
+    watch.phase("embed", 2)
+    assert "epoch" not in printed(bar, capsys)
+    watch.round_done(Round(index=0), 3)
+    watch.phase("train", 2)
+    assert "epoch" not in printed(bar, capsys)
+    bar.close()
+    Stopwatch(Silent()).epoch(1, 100)  # an observer without the method hears nothing
 
 
 def parts_until(most, n=10):

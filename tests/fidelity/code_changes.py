@@ -30,6 +30,7 @@ from fiftyone_deepcluster.methods.ldpo import LDPO
 from fiftyone_deepcluster.methods.trained import Trained
 from fiftyone_deepcluster.methods.ucnn import UCNN
 from fiftyone_deepcluster.pseudo_labels import memory_bank, streaming
+from fiftyone_deepcluster.pseudo_labels.convergence import LossConvergence
 from fiftyone_deepcluster.pseudo_labels.holdout import Holdout
 from fiftyone_deepcluster.pseudo_labels.pairs import FrozenTargets
 from fiftyone_deepcluster.training import losses
@@ -206,6 +207,7 @@ SIZES = "test_encodings_have_the_papers_sizes"
 UNSCALED = "test_rim_clusters_vectors_that_are_neither_whitened_nor_of_length_1"
 SPLIT = Holdout.split
 
+TOPICS = "test_topics_train_a_network_until_it_has_converged_before_clusters_follow"
 LDPOS: dict[str, Change] = {
     "LDPO: RIM from 100 clusters": (
         "ldpo", "test_medical_images_are_clustered_by_rim_with_lambda_1", {}, ldpo, "PAPER_RIM",
@@ -252,6 +254,10 @@ LDPOS: dict[str, Change] = {
         "ldpo", "test_the_softmax_layer_learns_faster_and_is_sized_by_the_clusters", {}, LDPO, "optimizer_spec",
         then(LDPO.optimizer_spec, with_values(momentum=0.0)),
     ),
+    "LDPO: momentum below the softmax layer only": (
+        "ldpo", "test_the_softmax_layer_learns_faster_and_is_sized_by_the_clusters", {}, LDPO, "optimizer_spec",
+        then(LDPO.optimizer_spec, with_values(head_momentum=0.0)),
+    ),
     "LDPO: one learning rate": (
         "ldpo", "test_the_softmax_layer_learns_faster_and_is_sized_by_the_clusters", {}, LDPO, "optimizer_spec",
         then(LDPO.optimizer_spec, with_values(head_learning_rate=0.001)),
@@ -268,8 +274,27 @@ LDPOS: dict[str, Change] = {
         lambda self: (StopOnAgreement(self.stop_nmi or 1.0),),
     ),
     "LDPO: topics are not used": (
-        "ldpo", "test_topics_train_a_network_before_clusters_follow", {}, LDPO, "task_parts",
-        then(LDPO.task_parts, with_values(initial="features")),
+        "ldpo", TOPICS, {}, LDPO, "task_parts", then(LDPO.task_parts, with_values(initial="features")),
+    ),
+    "LDPO: a fixed number of epochs on topics": (
+        "ldpo", TOPICS, {}, LDPO, "task_parts",
+        then(LDPO.task_parts, with_values(initial_rule=LossConvergence(0.01, most=20))),
+    ),
+    "LDPO: one epoch without a lower loss is convergence": (
+        "ldpo", TOPICS, {}, LDPO, "task_parts",
+        then(LDPO.task_parts, with_values(initial_rule=LossConvergence(0.01, most=100, patience=1))),
+    ),
+    "LDPO: another tolerance": (
+        "ldpo", TOPICS, {}, LDPO, "task_parts",
+        then(LDPO.task_parts, with_values(initial_rule=LossConvergence(0.02, most=100))),
+    ),
+    "LDPO: convergence relative to the last loss": (
+        "ldpo", TOPICS, {}, LossConvergence, "converged",
+        lambda self, losses: len(losses) > 5 and losses[-6] - losses[-1] <= self.tolerance * losses[-6],
+    ),
+    "LDPO: the maximum counts as convergence": (
+        "ldpo", "test_a_network_for_topics_that_does_not_converge_is_said", {}, LossConvergence, "converged",
+        lambda self, losses: len(losses) >= self.most,
     ),
     "LDPO: pooled maps for FC7": (
         "ldpo", "test_networks_end_in_the_papers_layers", {"model": "alexnet", "dim": 4096}, Torchvision,

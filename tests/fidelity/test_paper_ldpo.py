@@ -11,6 +11,9 @@ from torch import nn
 
 import fiftyone_deepcluster as fdc
 from fiftyone_deepcluster.backbones.base import BACKBONES
+from fiftyone_deepcluster.backbones.layers import layers_of
+from fiftyone_deepcluster.backbones.network import Network
+from fiftyone_deepcluster.clusterers.base import ClusterRequest
 from fiftyone_deepcluster.features.base import EncodeRequest
 from fiftyone_deepcluster.pseudo_labels.holdout import Holdout, Split
 from fiftyone_deepcluster.pseudo_labels.round_labels import RoundLabels
@@ -27,7 +30,9 @@ SETTINGS = {
     "pseudo_class_rounds": None,
     "merge": False,
     "initial": "features",
-    "initial_epochs": 20,
+    "initial_epochs": None,  # section 4.1: "has already been fine-tuned" on the topics, so until it has converged
+    "initial_tolerance": 0.01,
+    "initial_max_epochs": 100,
     "training_share": 0.7,  # section 4
     "validation_share": 0.1,
     "confident_share": 1.0,
@@ -73,6 +78,35 @@ def test_networks_end_in_the_papers_layers(model, dim):
         body = BACKBONES.parse({"name": "torchvision", "model": model}).build(3, 224, None)
     assert body.dim == dim
     assert paper(backbone={"name": "torchvision", "model": model}).deviations() == []
+
+
+@pytest.mark.parametrize(
+    ("model", "layer", "shape"),
+    [("alexnet", "conv5", (256, 13, 13)), ("googlenet", "inception5b", (1024, 7, 7))],
+)
+def test_vlad_and_fisher_vectors_are_of_the_papers_maps(model, layer, shape):
+    """Table 1: Conv5 (13, 13, 256) of AlexNet, Inception5b (7, 7, 1024) of GoogLeNet."""
+    options = resolved(backbone={"name": "torchvision", "model": model}, encoder="vlad")
+    with torch.device("meta"):
+        body = BACKBONES.parse({"name": "torchvision", "model": model}).build(3, options.image_size, None)
+        images = torch.zeros(1, 3, options.image_size, options.image_size)
+        layers = layers_of(Network(nn.Identity(), body), images)
+    last = [one for one in layers if len(one.shape) == 3][-1]
+    assert (last.name, last.shape) == (layer, shape)
+    for name in ("vlad", "fisher"):
+        assert resolved(encoder=name).encoder.layer is None, "the last layer with maps"
+
+
+def test_rim_with_lambda_1_finds_one_cluster_in_codes_of_length_1(corpus):
+    """The paper's numbers of clusters for FV and VLAD need longer codes, but it gives no scale."""
+    for name in ("vlad", "fisher"):
+        options = resolved(encoder=name)
+        vectors = options.encoder.encode(corpus, EncodeRequest(1, None, None)).vectors
+        assert float(vectors.norm(dim=1).max()) < 1.5, "of length 1 before PCA subtracts their mean"
+        found = options.clusterer.cluster(vectors, ClusterRequest(None, 1))
+        assert len(found.labels.unique()) == 1
+        longer = options.clusterer.cluster(30 * vectors, ClusterRequest(None, 1))
+        assert len(longer.labels.unique()) > 1
 
 
 def test_medical_images_are_clustered_by_rim_with_lambda_1():
@@ -124,7 +158,9 @@ def test_encodings_have_the_papers_sizes(corpus, caplog):
 def test_the_softmax_layer_learns_faster_and_is_sized_by_the_clusters():
     spec = resolved(n_clusters=15).optimizer_spec()
     assert (spec.optimizer, spec.momentum) == ("sgd", 0.9)
-    assert spec.head_learning_rate > spec.learning_rate
+    assert spec.head_learning_rate == 10 * spec.learning_rate
+    # momentum m multiplies a steady step by 1 / (1 - m), so that the layer is faster only with the same m
+    assert spec.head_momentum == spec.momentum
     assert (spec.one_cycle, spec.cosine) == (False, None)
 
 
@@ -157,7 +193,8 @@ def test_accuracies_are_over_all_held_out_images(make_corpus):
     assert found["test_top5"] == 1.0
 
 
-def test_topics_train_a_network_before_clusters_follow(make_corpus):
+def test_topics_train_a_network_until_it_has_converged_before_clusters_follow(make_corpus):
+    """Section 4.1: AlexNet-FC7-Topic "has already been fine-tuned by the report-derived category information"."""
     corpus = make_corpus()
     corpus.initial = np.arange(60) % 3
     parts = paper(
@@ -166,11 +203,31 @@ def test_topics_train_a_network_before_clusters_follow(make_corpus):
     task = RoundLabels(parts)
     task.assign(corpus)
     first = task.begin_round(0, corpus)
-    assert (len(first.order), first.n_outputs) == (20 * 42, 3)
+    assert first.next_epoch is not None, "their number depends on the loss"
+    orders, losses = [first.order], []
+    while orders[-1] is not None:
+        losses.append(0.8 ** len(losses))
+        orders.append(first.next_epoch(losses))
+    assert first.n_outputs == 3
+    # the last loss that counts is 0.8 ** 22 = 0.0074, as 0.8 ** 18 = 0.0180 did; five epochs follow without another
+    assert len(losses) == 28
+    assert len({tuple(order) for order in orders[:-1]}) == 28, "every epoch in another order"
+    assert {tuple(sorted(order)) for order in orders[:-1]} == {tuple(sorted(first.order))}
+    assert len(first.order) == 42, "70 % of the images"
     corpus.network.replace_head(3, seed=1)
-    task.assign(corpus)
+    scores = task.assign(corpus).scores
+    assert (scores["initial_epochs"], scores["initial_converged"]) == (28, 1)
     second = task.begin_round(1, corpus)
-    assert (len(second.order), second.n_outputs) == (2 * 42, 4)
+    assert (len(second.order), second.n_outputs, second.next_epoch) == (2 * 42, 4, None)
+
+
+def test_a_network_for_topics_that_does_not_converge_is_said():
+    """The paper gives no limit; ours is 100 epochs, and a run that reaches it says so."""
+    rule = paper(initial="topics").resolve(facts(60, 24, gray=True)).task_parts().initial_rule
+    falling = [1 - 0.005 * epoch for epoch in range(100)]
+    assert not rule.ended(falling[:99])
+    assert rule.ended(falling)
+    assert not rule.converged(falling)
 
 
 def test_ldpo_without_a_trained_network_is_said():

@@ -204,6 +204,11 @@ class LiveObserver:
         self._pace.resumed(entry.index, rounds)
         self._add_round(entry, rounds)
 
+    def epoch(self, number: int, most: int) -> None:
+        """Called at the start of an epoch of a round that is trained until its loss has converged."""
+        if isinstance(self._pace, Pace):
+            self._pace.epoch(number, most)
+
     def _add_round(self, entry: Round, rounds: int) -> None:
         metrics = self._state.metrics or [known for known in self._earlier if _index(known) < entry.index]
         metrics = [*metrics, summary(entry)][-_MOST_METRICS:]
