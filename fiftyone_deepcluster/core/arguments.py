@@ -18,6 +18,9 @@ from fiftyone_deepcluster.errors import InputError
 _LONGEST, _LONGEST_TEXT = 60, 120
 """Characters of a value's repr, and of a text, that messages show in full."""
 
+_LONGEST_REASON = 300
+"""Characters of another library's message that messages show in full."""
+
 
 def whole_number(name: str, value: Any, least: int, most: int | None = None) -> int:
     """The value as an int in ``least`` to ``most``, both inclusive; ``most`` of None is no upper bound.
@@ -137,6 +140,21 @@ def is_sequence(value: Any) -> bool:
     if isinstance(value, str | bytes | bytearray | Mapping | AnySet | type):
         return False
     return hasattr(value, "__len__") and hasattr(value, "__getitem__") and getattr(value, "ndim", 1) > 0
+
+
+def some_of(values: Sequence[str], most: int = 3) -> str:
+    """The first ``most`` texts for a message, and how many more there are; one more is shown, too."""
+    if len(values) <= most + 1:
+        return ", ".join(values)
+    return f"{', '.join(values[:most])} and {len(values) - most:,} more"
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an exception's text for a message, cut where it is long; its type where it has no text."""
+    text = str(error).strip().partition("\n")[0]
+    if not text:
+        return type(error).__name__
+    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}..."
 
 
 def short(value: object) -> str:
