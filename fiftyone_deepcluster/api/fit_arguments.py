@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fiftyone_deepcluster.api.given_weights import lost_files
 from fiftyone_deepcluster.clusterers.base import clusterers_that_keep_labels
 from fiftyone_deepcluster.core import arguments
 from fiftyone_deepcluster.core.disk import folder_problem
@@ -31,7 +32,7 @@ LARGEST = 1e15
 
 
 def check_early(options: Options, run_dir: Path | None) -> None:
-    """Checks that need no image: ``run_dir``, device and precision.
+    """Checks that need no image: ``run_dir``, files of weights, device and precision.
 
     Raises:
         OptionsError: one of them cannot be used.
@@ -42,6 +43,11 @@ def check_early(options: Options, run_dir: Path | None) -> None:
     if problem is not None:
         raise OptionsError(
             f"run_dir={str(run_dir)!r}: {problem}; give a writable folder, which is created if it is missing"
+        )
+    lost = lost_files(options)
+    if lost:
+        raise OptionsError(
+            f"{lost}: there is no such file or folder; give the path of one that exists, or a name"
         )
     choose_compute(options.device, options.precision)
 

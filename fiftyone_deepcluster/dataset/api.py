@@ -30,6 +30,7 @@ from fiftyone_deepcluster.dataset.runs import intents, lock, run_files, storage
 from fiftyone_deepcluster.dataset.runs.checked_call import CheckedCall
 from fiftyone_deepcluster.dataset.runs.completeness import check_kept, count_clustered
 from fiftyone_deepcluster.dataset.runs.database import DatabaseWatch, database_needed
+from fiftyone_deepcluster.dataset.runs.given_weights import check_weights
 from fiftyone_deepcluster.dataset.runs.references import RunNames
 from fiftyone_deepcluster.dataset.runs.resume_job import prepare_resume
 from fiftyone_deepcluster.dataset.runs.run import load_run
@@ -287,6 +288,7 @@ def _predict(source: SampleSource, run: Run, observer: Observer | None) -> FitRe
     from fiftyone_deepcluster.api.predict import predict
     from fiftyone_deepcluster.core.history import RoundHistory
 
+    check_weights(run.key, run.options)
     found = predict(run_files.run_dir(run.dataset, run.key), source.images, observer=observer)
     n, failed = len(source), len(found.errors)
     return FitResult(
