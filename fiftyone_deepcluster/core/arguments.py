@@ -108,13 +108,15 @@ def path_of(name: str, value: Any) -> Path:
     return Path(value)
 
 
-def names(name: str, value: Any, example: str, *, once: bool = False) -> list[str]:
+def names(name: str, value: Any, example: str, *, once: bool = False, ordered: bool = False) -> list[str]:
     """The value as a list of strings; a single string becomes a list of one.
 
     Raises:
         InputError: not a list of strings, or empty; the message shows ``example``. With ``once`` also a string
-            that is there twice.
+            that is there twice; with ``ordered`` also a set, whose order differs between processes.
     """
+    if ordered and isinstance(value, set | frozenset):
+        raise InputError(f"{name}={short(value)} {NO_ORDER}, such as [{example!r}]")
     found = [value] if isinstance(value, str) else listed(value)
     if not found or not all(isinstance(entry, str) for entry in found):
         raise InputError(
@@ -123,6 +125,10 @@ def names(name: str, value: Any, example: str, *, once: bool = False) -> list[st
     if once and len(set(found)) < len(found):
         raise InputError(f"{name}={short(value)} has a name twice; give every name once")
     return [str(entry) for entry in found]
+
+
+NO_ORDER = "is a set, whose order differs between processes; give a list"
+"""Why a set is refused where the order counts, for messages."""
 
 
 def listed(value: Any) -> list[Any] | None:

@@ -22,7 +22,7 @@ from fiftyone_deepcluster.dataset.io.inputs import read_inputs
 from fiftyone_deepcluster.dataset.io.lost_fields import declare_lost
 from fiftyone_deepcluster.dataset.io.read_fields import without_cluster
 from fiftyone_deepcluster.dataset.io.read_images import collect_images, media_field_of, root_dataset
-from fiftyone_deepcluster.dataset.io.vectors import check_given, model_name
+from fiftyone_deepcluster.dataset.io.vectors import check_given, field_names, model_name
 from fiftyone_deepcluster.dataset.io.write import Columns, write
 from fiftyone_deepcluster.dataset.review.assigned import join_edits
 from fiftyone_deepcluster.dataset.review.clusters import check_stored, names_by_number
@@ -111,7 +111,8 @@ def cluster(
     arguments.yes_or_no(
         overwrite=overwrite, half_precision=half_precision, progress=progress, compute_brain=compute_brain
     )
-    check_given(chosen, embeddings_field, model)
+    vectors_field = field_names(embeddings_field)
+    check_given(chosen, vectors_field, model)
     source = collect_images(samples, patches_field, media_field)
     intents.complete_unfinished(source.dataset)
     if not overwrite and key in storage.keys(source.dataset):
@@ -123,7 +124,7 @@ def cluster(
     settings: dict[str, object] = {
         "truth_field": truth_field,
         "media_field": media_field,
-        "embeddings_field": embeddings_field,
+        "embeddings_field": vectors_field,
         "model": model_name(model),
         "half_precision": half_precision,
     }
