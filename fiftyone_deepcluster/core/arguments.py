@@ -148,6 +148,35 @@ def is_sequence(value: Any) -> bool:
     return hasattr(value, "__len__") and hasattr(value, "__getitem__") and getattr(value, "ndim", 1) > 0
 
 
+def masked_problem(values: Any) -> str:
+    """What is wrong with an array, or a list of arrays or entries, with masked entries; empty if there are none."""
+    found = values if isinstance(values, list | tuple) else (values,)
+    n = sum(int(np.ma.getmaskarray(each).sum()) for each in found if np.ma.is_masked(each))
+    return f"has {n:,} masked {'entry' if n == 1 else 'entries'}" if n else ""
+
+
+def number_problem(name: str, values: Any) -> str:
+    """Message about an array, or nested lists, that hold no real numbers; empty if they do.
+
+    NumPy would take texts of digits for numbers, drop imaginary parts, and show what a mask hides.
+
+    Raises:
+        TypeError, ValueError, RuntimeError: they are no array at all.
+    """
+    masked = masked_problem(values)
+    if masked:
+        return f"{name} {masked}; fill them ({name}.filled(numpy.nan)), or leave these images out"
+    array = np.asarray(values)
+    texts = array.dtype.kind in "SU" or (
+        array.dtype.kind == "O" and any(isinstance(each, str | bytes) for each in array.flat)
+    )
+    if texts:
+        return f"{name} holds texts (type {array.dtype}); give numbers, such as {name}.astype('float32')"
+    if array.dtype.kind not in "biufO":
+        return f"{name} is of type {array.dtype}; give real numbers, such as float32"
+    return ""
+
+
 def some_of(values: Sequence[str], most: int = 3) -> str:
     """The first ``most`` texts for a message, and how many more there are; one more is shown, too."""
     if len(values) <= most + 1:
